@@ -1,0 +1,1 @@
+"""People: signing in, inviting, passwords, sessions. Rules and work around the store's transitions."""

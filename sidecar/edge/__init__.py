@@ -1,0 +1,1 @@
+"""HTTP and gRPC. Translates between the wire and the rooms; decides nothing."""

@@ -1,0 +1,1 @@
+"""One file a gateway family: headers to a question, a decision to an answer. None knows another."""

@@ -1,0 +1,1 @@
+"""From the bytes of the policy files to decisions. Pure: reads only its arguments, knows neither tokens nor the store."""

@@ -1,0 +1,1 @@
+"""What is read from outside (policy files, key files, foreign key sets), handed on as values."""

@@ -1,0 +1,54 @@
+"""What is asked: subject, resource, action and the proof that came along (AuthZEN 1.0, section 5).
+
+Values only. A question says what a PEP wants to know; it never says who is right.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Proof(StrEnum):
+    """Where the token stood. A cookie is sent by browsers unasked, so R5 asks more of it."""
+
+    NONE = "none"
+    HEADER = "header"
+    COOKIE = "cookie"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A token as received, not yet believed. ``token`` is empty when ``proof`` is NONE."""
+
+    proof: Proof
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Credential(proof={self.proof.value!r}, token=…)"
+
+
+NO_CREDENTIAL = Credential(Proof.NONE, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A request of the dashboard: its method and its raw path, still percent-encoded, without the query."""
+
+    method: str
+    raw_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A section and an action, named by whoever configured the gateway or wrote the service."""
+
+    section: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One check. ``same_site`` is what the gateway could tell of R5: only a cookie's request needs it."""
+
+    target: Route | Target
+    credential: Credential
+    same_site: bool = False

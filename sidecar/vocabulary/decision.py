@@ -1,0 +1,140 @@
+"""What is answered: a decision, always with its reason (contract.md section 4). The list of reasons is closed."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sidecar.vocabulary.people import UserRecord
+
+
+class Verdict(StrEnum):
+    """The four kinds of answer a PEP can get. Each reason belongs to exactly one."""
+
+    ALLOW = "allow"
+    UNAUTHENTICATED = "unauthenticated"
+    DENY = "deny"
+    UNKNOWN = "unknown"
+
+
+class Reason(StrEnum):
+    """Why. The members of one verdict stand in the order in which they are decided."""
+
+    ALLOWED = "allowed"
+    PUBLIC = "public"
+
+    MISSING_TOKEN = "missing_token"
+    MALFORMED_TOKEN = "malformed_token"
+    INVALID_SIGNATURE = "invalid_signature"
+    UNKNOWN_KEY = "unknown_key"
+    WRONG_ISSUER = "wrong_issuer"
+    WRONG_AUDIENCE = "wrong_audience"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+    UNKNOWN_USER = "unknown_user"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+    SESSION_ENDED = "session_ended"
+
+    NO_RULE = "no_rule"
+    EXPLICIT_DENY = "explicit_deny"
+    UNMATCHED_PATH = "unmatched_path"
+    UNKNOWN_SECTION = "unknown_section"
+    UNKNOWN_ACTION = "unknown_action"
+    BAD_REQUEST = "bad_request"
+    AMBIGUOUS_PATH = "ambiguous_path"
+    CROSS_SITE = "cross_site"
+
+    STORE_UNAVAILABLE = "store_unavailable"
+    POLICY_UNAVAILABLE = "policy_unavailable"
+    OVERLOADED = "overloaded"
+
+    @property
+    def verdict(self) -> Verdict:
+        return _VERDICTS[self]
+
+    @property
+    def message(self) -> str:
+        """One sentence for the person who sees the denial; never holds a value from the request."""
+        return _MESSAGES[self]
+
+
+_VERDICTS: dict[Reason, Verdict] = (
+    dict.fromkeys((Reason.ALLOWED, Reason.PUBLIC), Verdict.ALLOW)
+    | dict.fromkeys(
+        (
+            Reason.MISSING_TOKEN,
+            Reason.MALFORMED_TOKEN,
+            Reason.INVALID_SIGNATURE,
+            Reason.UNKNOWN_KEY,
+            Reason.WRONG_ISSUER,
+            Reason.WRONG_AUDIENCE,
+            Reason.NOT_YET_VALID,
+            Reason.EXPIRED,
+            Reason.UNKNOWN_USER,
+            Reason.SUSPENDED,
+            Reason.REVOKED,
+            Reason.SESSION_ENDED,
+        ),
+        Verdict.UNAUTHENTICATED,
+    )
+    | dict.fromkeys(
+        (
+            Reason.NO_RULE,
+            Reason.EXPLICIT_DENY,
+            Reason.UNMATCHED_PATH,
+            Reason.UNKNOWN_SECTION,
+            Reason.UNKNOWN_ACTION,
+            Reason.BAD_REQUEST,
+            Reason.AMBIGUOUS_PATH,
+            Reason.CROSS_SITE,
+        ),
+        Verdict.DENY,
+    )
+    | dict.fromkeys((Reason.STORE_UNAVAILABLE, Reason.POLICY_UNAVAILABLE, Reason.OVERLOADED), Verdict.UNKNOWN)
+)
+
+_MESSAGES: dict[Reason, str] = {
+    Reason.ALLOWED: "Allowed by the policy.",
+    Reason.PUBLIC: "Open to everyone.",
+    Reason.MISSING_TOKEN: "Sign in: the request carries no token.",
+    Reason.MALFORMED_TOKEN: "The token is not one of ours: fetch a new one.",
+    Reason.INVALID_SIGNATURE: "The token's signature is wrong: fetch a new one.",
+    Reason.UNKNOWN_KEY: "The token is signed with a key that is not in use: fetch a new one.",
+    Reason.WRONG_ISSUER: "The token was issued by somebody else.",
+    Reason.WRONG_AUDIENCE: "The token was issued for another service.",
+    Reason.NOT_YET_VALID: "The token is not valid yet: check the clocks.",
+    Reason.EXPIRED: "The token has expired: fetch a new one.",
+    Reason.UNKNOWN_USER: "The token's user does not exist any more.",
+    Reason.SUSPENDED: "The user is suspended.",
+    Reason.REVOKED: "The token was revoked: sign in again.",
+    Reason.SESSION_ENDED: "The session has ended: sign in again.",
+    Reason.NO_RULE: "No rule allows this for your role.",
+    Reason.EXPLICIT_DENY: "A rule denies this for your role.",
+    Reason.UNMATCHED_PATH: "No section of the dashboard has this path and method.",
+    Reason.UNKNOWN_SECTION: "There is no such section.",
+    Reason.UNKNOWN_ACTION: "The section has no such action.",
+    Reason.BAD_REQUEST: "The request is incomplete or contradicts itself.",
+    Reason.AMBIGUOUS_PATH: "The path can be read in more than one way.",
+    Reason.CROSS_SITE: "A cookie's request that changes something must come from the dashboard itself.",
+    Reason.STORE_UNAVAILABLE: "The store does not answer: nothing is allowed until it does.",
+    Reason.POLICY_UNAVAILABLE: "No policy is in force: nothing is allowed until one is.",
+    Reason.OVERLOADED: "Too many unknown tokens at once: try again shortly.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one question. Only ``reason`` decides; the rest tells the PEP about whom and by which rule.
+
+    ``rule`` is ``policy/policy.csv:LINE`` or None; ``generation`` the policy that decided, empty when there is none.
+    """
+
+    reason: Reason
+    generation: str
+    rule: str | None = None
+    user: UserRecord | None = None
+    section: str = ""
+    action: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        return self.reason.verdict is Verdict.ALLOW

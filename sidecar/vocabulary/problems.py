@@ -1,0 +1,90 @@
+"""What goes wrong in the API, by its stable code (RFC 9457). One row a problem: status, title, and what to do."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Code(StrEnum):
+    """The closed list. README names each; clients may switch on it."""
+
+    BAD_REQUEST = "bad_request"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    CROSS_SITE = "cross_site"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    TOO_LARGE = "too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+
+    SEAT_LIMIT = "seat_limit"
+    ALREADY_MEMBER = "already_member"
+    ALREADY_INVITED = "already_invited"
+    NOT_INVITED = "not_invited"
+    LAST_ADMIN = "last_admin"
+    ROLE_ABOVE_YOURS = "role_above_yours"
+    ACTOR_CHANGED = "actor_changed"
+    ACCOUNT_SUSPENDED = "account_suspended"
+    INVITATION_GONE = "invitation_gone"
+
+    INVALID_EMAIL = "invalid_email"
+    UNKNOWN_ROLE = "unknown_role"
+    WRONG_PASSWORD = "wrong_password"
+    WEAK_PASSWORD = "weak_password"
+    SAME_PASSWORD = "same_password"
+    PASSWORD_MISMATCH = "password_mismatch"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    STORE_UNAVAILABLE = "store_unavailable"
+    POLICY_UNAVAILABLE = "policy_unavailable"
+
+
+STATUSES: dict[Code, int] = {
+    Code.BAD_REQUEST: 400,
+    Code.UNAUTHENTICATED: 401,
+    Code.FORBIDDEN: 403,
+    Code.CROSS_SITE: 403,
+    Code.NOT_FOUND: 404,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.TOO_LARGE: 413,
+    Code.UNSUPPORTED_MEDIA_TYPE: 415,
+    Code.SEAT_LIMIT: 409,
+    Code.ALREADY_MEMBER: 409,
+    Code.ALREADY_INVITED: 409,
+    Code.NOT_INVITED: 409,
+    Code.LAST_ADMIN: 409,
+    Code.ROLE_ABOVE_YOURS: 403,
+    Code.ACTOR_CHANGED: 409,
+    Code.ACCOUNT_SUSPENDED: 409,
+    Code.INVITATION_GONE: 410,
+    Code.INVALID_EMAIL: 422,
+    Code.UNKNOWN_ROLE: 422,
+    Code.WRONG_PASSWORD: 403,
+    Code.WEAK_PASSWORD: 422,
+    Code.SAME_PASSWORD: 422,
+    Code.PASSWORD_MISMATCH: 422,
+    Code.IDEMPOTENCY_MISMATCH: 422,
+    Code.RATE_LIMITED: 429,
+    Code.OVERLOADED: 503,
+    Code.STORE_UNAVAILABLE: 503,
+    Code.POLICY_UNAVAILABLE: 503,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An answer that is not the one hoped for. ``detail`` names the thing, the value and the fix, never a secret.
+
+    ``extra`` are further members of the body (RFC 9457 section 3.2), ``retry_after`` seconds for the header.
+    """
+
+    code: Code
+    detail: str
+    extra: dict[str, Any] = field(default_factory=dict)
+    retry_after: int | None = None
+
+    @property
+    def status(self) -> int:
+        return STATUSES[self.code]
