@@ -1,0 +1,21 @@
+"""What an access token says. Ids and times alone: no role and no permission, both come from the live record."""
+
+from dataclasses import dataclass
+
+from sidecar.vocabulary.people import AccountId, SessionId, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims of one access token, already of exact type. Times are Unix seconds, ``epoch`` is ``tv``."""
+
+    issuer: str
+    audience: str
+    user: UserId
+    account: AccountId
+    session: SessionId
+    jti: str
+    issued_at: int
+    expires_at: int
+    epoch: int
+    not_before: int | None = None

@@ -1,0 +1,200 @@
+"""Believe an access token, or say why not (R18, contract section 5). Pure: the time is an argument, no store is asked.
+
+Signature and claims are checked here by hand, because PyJWT accepts duplicate members, ``exp`` as a string, ``1e9`` as
+a time and any ``typ``, and spends 30 µs on it; the signature itself is cryptography's. Refuses whatever it would have
+to interpret: one algorithm, one type, three canonical base64url segments, JSON in which every member stands once.
+Never raises, whatever the bytes. Reasons come in the contract's order; no text of a token leaves this module.
+"""
+
+import hashlib
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from sidecar.tokens.claims import Claims
+from sidecar.tokens.ids import account_of, is_session_id
+from sidecar.tokens.keyset import ALGORITHM, KeySet
+from sidecar.tokens.mint import TYPE
+from sidecar.vocabulary.decision import Reason
+from sidecar.vocabulary.people import SessionId, UserId
+
+MAX_TOKEN: Final = 16 * 1024
+_MAX_INTEGER: Final = 2**53 - 1  # past it JSON parsers disagree (RFC 8259 section 6)
+_MAX_JTI: Final = 128
+
+_KEY_CARRYING: Final = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "b64", "zip", "enc"})
+"""Header members that bring a key along or change how the rest is read. Others are ignored (RFC 7515 section 4)."""
+
+
+class _MalformedError(ValueError):
+    """Inside this module only; a ValueError, as what the decoders raise."""
+
+
+class Verifier:
+    """Believes the tokens of one issuer for one audience. Immutable: a new key set is a new Verifier.
+
+    ``version`` names everything that a verdict depends on beside the bytes and the time (R29).
+    """
+
+    __slots__ = ("_audience", "_issuer", "_keys", "_leeway", "_lifetime", "version")
+
+    def __init__(self, keys: KeySet, issuer: str, audience: str, access_ttl: int, leeway: int = 5) -> None:
+        if not 0 <= leeway <= 60:
+            raise ValueError(f"a leeway of {leeway} s is outside 0 to 60 s")
+        self._keys = keys.verifying
+        self._issuer = issuer
+        self._audience = audience
+        self._leeway = leeway
+        self._lifetime = access_ttl + leeway
+        parts = [keys.version, issuer, audience, access_ttl, leeway]
+        self.version = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+    def verify(self, token: str, *, now: int) -> Claims | Reason:
+        """The claims, or the first reason not to believe them."""
+        claims = self.authentic(token)
+        if isinstance(claims, Reason):
+            return claims
+        return self.timely(claims, now=now) or claims
+
+    def authentic(self, token: str) -> Claims | Reason:
+        """All that follows from the bytes and the keys alone, so that a cache may keep the answer."""
+        try:
+            parsed = _parse(token)
+        except (ValueError, RecursionError):  # UnicodeError, JSONDecodeError and binascii.Error are ValueErrors
+            return Reason.MALFORMED_TOKEN
+        key = self._keys.get(parsed.kid)
+        if key is None:
+            return Reason.UNKNOWN_KEY
+        if not _signed_by(key, parsed):
+            return Reason.INVALID_SIGNATURE
+        if parsed.claims.issuer != self._issuer:
+            return Reason.WRONG_ISSUER
+        if parsed.claims.audience != self._audience:
+            return Reason.WRONG_AUDIENCE
+        return parsed.claims
+
+    def timely(self, claims: Claims, *, now: int) -> Reason | None:
+        """Why these authentic claims are not good at ``now``, or None. To be asked at each hit of a cache (R29).
+
+        A lifetime longer than this sidecar grants stands last, for it says least: a token that is too old as well is
+        called expired, which tells an operator who shortened the lifetime what is going on.
+        """
+        horizon = now + self._leeway
+        if claims.issued_at > horizon or (claims.not_before is not None and claims.not_before > horizon):
+            return Reason.NOT_YET_VALID
+        if now >= claims.expires_at + self._leeway:
+            return Reason.EXPIRED
+        if claims.expires_at - claims.issued_at > self._lifetime:
+            return Reason.MALFORMED_TOKEN
+        return None
+
+    def is_current(self, claims: Claims, *, now: int) -> bool:
+        """Are these authentic claims good at ``now``? For a cache that need not say why not."""
+        return self.timely(claims, now=now) is None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    kid: str
+    claims: Claims
+    signed: bytes
+    signature: bytes
+
+
+def _parse(token: str) -> _Parsed:
+    if len(token) > MAX_TOKEN:
+        raise _MalformedError
+    raw = token.encode("ascii")
+    signed, _, signature = raw.rpartition(b".")
+    header, dot, payload = signed.partition(b".")
+    if not dot:
+        raise _MalformedError
+    kid = _kid(_json_object(_segment(header)))
+    claims = _claims(_json_object(_segment(payload)))
+    return _Parsed(kid, claims, signed, _segment(signature))
+
+
+def _segment(text: bytes) -> bytes:
+    """Base64url as RFC 7515 writes it. Writing it again and comparing refuses, in one stroke, padding, stray
+    characters (a further dot too), the other alphabet and trailing bits that are not zero."""
+    decoded = urlsafe_b64decode(text + b"==")
+    if not text or urlsafe_b64encode(decoded).rstrip(b"=") != text:
+        raise _MalformedError
+    return decoded
+
+
+def _signed_by(key: Ed25519PublicKey, parsed: _Parsed) -> bool:
+    try:
+        key.verify(parsed.signature, parsed.signed)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _MalformedError
+    return members
+
+
+def _refuse(_: str) -> NoReturn:
+    raise _MalformedError
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_float=_refuse, parse_constant=_refuse)
+"""No token of ours holds a fraction, so ``1.7e9``, ``NaN`` and ``Infinity`` are refused wherever they stand."""
+
+
+def _json_object(raw: bytes) -> dict[str, object]:
+    value = _DECODER.decode(raw.decode("utf-8"))
+    if not isinstance(value, dict):
+        raise _MalformedError
+    return value
+
+
+def _kid(header: dict[str, object]) -> str:
+    if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or not _KEY_CARRYING.isdisjoint(header):
+        raise _MalformedError
+    return _text(header, "kid")
+
+
+def _claims(payload: dict[str, object]) -> Claims:
+    user = _text(payload, "sub")
+    account = account_of(user)
+    session = _text(payload, "sid")
+    jti = _text(payload, "jti")
+    if account is None or _text(payload, "acct") != account or not is_session_id(session):
+        raise _MalformedError
+    if len(jti) > _MAX_JTI or not jti.isascii():
+        raise _MalformedError
+    return Claims(
+        issuer=_text(payload, "iss"),
+        audience=_text(payload, "aud"),
+        user=UserId(user),
+        account=account,
+        session=SessionId(session),
+        jti=jti,
+        issued_at=_integer(payload, "iat"),
+        expires_at=_integer(payload, "exp"),
+        epoch=_integer(payload, "tv"),
+        not_before=_integer(payload, "nbf") if "nbf" in payload else None,
+    )
+
+
+def _text(members: dict[str, object], name: str) -> str:
+    value = members.get(name)
+    if type(value) is not str or not value:
+        raise _MalformedError
+    return value
+
+
+def _integer(members: dict[str, object], name: str) -> int:
+    value = members.get(name)
+    if type(value) is not int or not 0 <= value <= _MAX_INTEGER:  # type(): a bool is an int to isinstance
+        raise _MalformedError
+    return value
