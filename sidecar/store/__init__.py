@@ -1,1 +1,1 @@
-"""The truth about people, in Redis: one noun a file, one Lua script a transition, typed outcomes."""
+"""The store: Redis, and nothing but Redis. One noun a file, one Lua script a transition, every outcome a value."""
