@@ -1,0 +1,165 @@
+"""Where settings stand: the command line, the environment, a file. Texts only; what they mean is not decided here.
+
+Keys are checked against the table's names, secrets are read from their ``…_file`` variants (R24), and whatever is
+wrong is one ``SettingsError`` of one line that names key, value and place. A value that may be a secret is masked.
+"""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PREFIX = "SIDECAR_"
+COMMAND_LINE = "command line"
+ENVIRONMENT = "environment"
+
+
+class SettingsError(Exception):
+    """The start stops. One line for the one who wrote the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A text as somebody wrote it. ``key`` is the name in the place's own spelling."""
+
+    key: str
+    text: str
+    place: str
+
+    @property
+    def source(self) -> str:
+        return f"{self.place}: {self.key}"
+
+    def complaint(self, what: str, *, secret: bool) -> SettingsError:
+        return SettingsError(f"{self.key} = {quoted(mask(self.text) if secret else self.text)} ({self.place}): {what}")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of the table: all of them, and those that are secrets."""
+
+    all: frozenset[str]
+    secrets: frozenset[str]
+
+
+def gather(
+    flags: Mapping[str, str | None], env: Mapping[str, str], names: Names
+) -> tuple[dict[str, Given], tuple[str, ...]]:
+    """What was given, by setting name, the higher place before the lower; and what was ignored, as warnings."""
+    from_flags = _checked(
+        {name: Given(spell_flag(name), text, COMMAND_LINE) for name, text in flags.items() if text is not None}, names
+    )
+    from_env, warnings = _environment(env)
+    from_env = _checked(from_env, names)
+    config = from_flags.pop("config", None) or from_env.pop("config", None)
+    from_env.pop("config", None)
+    from_file = _checked(_file(config), names) if config and config.text else {}
+    return {**from_file, **from_env, **from_flags}, warnings
+
+
+def spell_env(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def spell_flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _environment(env: Mapping[str, str]) -> tuple[dict[str, Given], tuple[str, ...]]:
+    given, warnings = {}, []
+    for key in sorted(key for key in env if key.startswith(PREFIX)):
+        if _service_link(key, env[key]):
+            warnings.append(f"{key} is a service link of Kubernetes, not a setting: ignored")
+            continue
+        name = key.removeprefix(PREFIX)
+        given[name.lower() if name == name.upper() else name] = Given(key, env[key], ENVIRONMENT)
+    return given, tuple(warnings)
+
+
+def _service_link(key: str, text: str) -> bool:
+    """What Kubernetes sets in each pod for a service whose name begins with ``sidecar``: told apart by its form."""
+    if re.fullmatch(r"SIDECAR_(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?", key, re.ASCII):
+        return re.match(r"(tcp|udp|sctp)://", text) is not None
+    kin = r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)"
+    return re.fullmatch(rf"SIDECAR_(\w+_)?({kin})", key, re.ASCII) is not None
+
+
+def _file(config: Given) -> dict[str, Given]:
+    place = config.text
+    try:
+        document = tomllib.loads(Path(place).read_bytes().decode())
+    except OSError as error:
+        raise config.complaint(f"the file cannot be read: {error.strerror}", secret=False) from None
+    except UnicodeDecodeError:
+        raise config.complaint("the file is not UTF-8", secret=False) from None
+    except tomllib.TOMLDecodeError as error:
+        raise config.complaint(f"the file is not TOML: {error}", secret=False) from None
+    # `config` in a file would name another file: it is not a setting there.
+    stray = {"config": "config (in a file)"}
+    return {stray.get(key, key): Given(key, _as_text(key, value, place), place) for key, value in document.items()}
+
+
+def _as_text(key: str, value: object, place: str) -> str:
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case list() if all(isinstance(part, str) for part in value):
+            return ",".join(value)
+        case _:
+            kind = "a table" if isinstance(value, dict) else f"a {type(value).__name__}"
+            raise SettingsError(f"{key} ({place}): is {kind}: settings are flat, a text, a whole number, true or false")
+
+
+def _checked(given: dict[str, Given], names: Names) -> dict[str, Given]:
+    """One place's settings: every name known, each ``…_file`` of a secret replaced by what its file holds."""
+    result: dict[str, Given] = {}
+    for name, it in given.items():
+        secret = name.removesuffix("_file")
+        if name in names.all or name == "config":
+            result[name] = it
+        elif secret == name or secret not in names.secrets:
+            raise _unknown(name, it, names)
+        elif secret in given:
+            raise SettingsError(f"{given[secret].key} and {it.key} ({it.place}): one secret in two places: remove one")
+        else:
+            result[secret] = Given(it.key, _secret(it), it.place)
+    return result
+
+
+def _secret(it: Given) -> str:
+    try:
+        return Path(it.text).read_bytes().decode().rstrip("\r\n")
+    except OSError as error:
+        raise it.complaint(f"the secret's file cannot be read: {error.strerror}", secret=False) from None
+    except UnicodeDecodeError:
+        raise it.complaint("the secret's file is not UTF-8", secret=False) from None
+
+
+def _unknown(name: str, it: Given, names: Names) -> SettingsError:
+    spell: Callable[[str], str] = {ENVIRONMENT: spell_env, COMMAND_LINE: spell_flag}.get(it.place, str)
+    known = [*names.all, *(f"{secret}_file" for secret in names.secrets), "config"]
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(known), n=1, cutoff=0.6)
+    hint = f"did you mean {spell(near[0])}?" if near else "`sidecar config` lists them"
+    risky = re.search(r"pass|secret|token|key|url|auth|pepper|cred", name.lower()) or "@" in it.text
+    return it.complaint(f"no such setting: {hint}", secret=bool(risky))
+
+
+def quoted(text: str) -> str:
+    """One line, whatever is in it; about 120 characters at most."""
+    return json.dumps(text if len(text) <= 120 else text[:117] + "…", ensure_ascii=True)
+
+
+def mask(text: str) -> str:
+    """A secret as it may be shown: of a URL its scheme and host, of anything else that it is there."""
+    match = re.fullmatch(r"([a-z+]+://)(?:[^?]*@)?([^?@]*)(\?[^@]*)?", text)
+    if match is None:
+        return "***" if text else ""
+    scheme, host, query = match.groups()
+    return f"{scheme}{'***@' if '@' in text else ''}{host}{'?***' if query else ''}"

@@ -1,0 +1,215 @@
+"""The table of settings, and the one way to fill it: flag > environment > file > default.
+
+Every value knows where it came from. A bad one is a ``SettingsError`` (places.py); settings that are each right but
+unfit to serve with together are ``problems``. Rooms below never see ``Settings``: they take values.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from sidecar.serve import values as v
+from sidecar.serve.places import Given, Names, SettingsError, gather, mask, spell_env
+
+__all__ = ["ROWS", "Row", "Settings", "SettingsError", "Value", "load", "problems"]
+
+DAY = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the table says of one setting. ``default`` is text as a user would write it, or made from the rows above."""
+
+    parse: Callable[[str], Any]
+    default: str | Callable[[Mapping[str, Any]], Any]
+    about: str
+    secret: bool = False
+
+
+def _public_url(found: Mapping[str, Any]) -> str:
+    if isinstance(found["listen"], v.UnixAddress):
+        return "http://localhost"
+    return f"{'https' if found['tls_cert'] else 'http'}://{found['listen']}"
+
+
+def _issuer(found: Mapping[str, Any]) -> str:
+    return str(found["public_url"])
+
+
+def _keys_dir(found: Mapping[str, Any]) -> Path:
+    return Path(found["state_dir"]) / "keys"
+
+
+def packaged() -> tuple[Path, Path]:
+    from sidecar.sources.policy_files import packaged as places  # noqa: PLC0415
+
+    return places()
+
+
+def _policy_dir(_: Mapping[str, Any]) -> Path:
+    return Path("policy") if Path("policy").is_dir() else packaged()[0]
+
+
+def _model(_: Mapping[str, Any]) -> Path:
+    return Path("model.conf") if Path("model.conf").is_file() else packaged()[1]
+
+
+_FILE = v.optional(v.path)
+_AWAY = v.optional(v.address)
+_REDIS = v.optional(v.url("redis", "rediss", "unix", "redis+sentinel", "redis+cluster"))
+_SMTP = v.optional(v.url("smtp", "smtps", "smtp+starttls"))
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One setting as it is in force. ``text`` may be shown: a secret is masked in it."""
+
+    name: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """THE table. A field is a setting: ``lease`` is ``SIDECAR_LEASE``, ``--lease``, and ``lease`` in the file."""
+
+    listen: Annotated[v.Address, Row(v.address, "127.0.0.1:9181", "Public listener: checks, tokens, API, console.")]
+    ops_listen: Annotated[v.Address, Row(v.address, "127.0.0.1:9182", "Ops listener: /livez /readyz /metrics /status.")]
+    check_listen: Annotated[v.Address | None, Row(_AWAY, "", "Checks alone; the public listener drops them.")]
+    grpc_listen: Annotated[v.Address | None, Row(_AWAY, "", "Envoy's gRPC ext_authz.")]
+    tls_cert: Annotated[Path | None, Row(_FILE, "", "PEM certificate chain of the public, check and gRPC listeners.")]
+    tls_key: Annotated[Path | None, Row(_FILE, "", "PEM private key of the certificate.")]
+    tls_client_ca: Annotated[Path | None, Row(_FILE, "", "PEM certificates; clients must show one signed by them.")]
+    plaintext: Annotated[bool, Row(v.boolean, "false", "Serve without TLS beyond loopback.")]
+    public_url: Annotated[
+        str, Row(v.base_url, _public_url, "Where people reach the public listener: links, cookies, Origin.")
+    ]
+    issuer: Annotated[
+        str,
+        Row(v.url("http", "https"), _issuer, "The tokens' iss; kept in the store for good."),
+    ]
+    audience: Annotated[str, Row(v.word, "dashboard", "The tokens' aud; kept in the store for good.")]
+    redis_url: Annotated[
+        str | None, Row(_REDIS, "", "The store; empty: an embedded one in the state directory.", secret=True)
+    ]
+    embedded: Annotated[bool, Row(v.boolean, "false", "Allow the embedded store beyond loopback.")]
+    state_dir: Annotated[
+        Path, Row(v.path, ".sidecar", "The embedded store, the last good policy, the audit's checkpoints.")
+    ]
+    keys_dir: Annotated[
+        Path,
+        Row(v.path, _keys_dir, "Signing keys and the pepper, made at first start."),
+    ]
+    policy_dir: Annotated[Path, Row(v.path, _policy_dir, "The policy files; default ./policy, else the packaged ones.")]
+    model: Annotated[Path, Row(v.path, _model, "The Casbin model; default ./model.conf, else the packaged one.")]
+    access_ttl: Annotated[int, Row(v.whole_seconds(1, DAY), "15m", "Life of an access token.")]
+    refresh_ttl: Annotated[int, Row(v.whole_seconds(1, 90 * DAY), "30d", "Life of a refresh token that is not used.")]
+    invite_ttl: Annotated[
+        int, Row(v.whole_seconds(1, 90 * DAY), "7d", "Life of an invitation, and of the seat that it holds.")
+    ]
+    leeway: Annotated[int, Row(v.whole_seconds(0, 60), "5s", "How far clocks may differ in a token's exp and nbf.")]
+    lease: Annotated[float, Row(v.duration(0, 30), "1s", "Longest use of a live record after the store's last word.")]
+    workers: Annotated[int, Row(v.integer(1, 64), "1", "Processes that serve.")]
+    drain: Annotated[float, Row(v.duration(0, 300), "2s", "How long the listeners keep accepting after SIGTERM.")]
+    seat_contact: Annotated[str, Row(v.line, "", "Whom to reach for more seats.")]
+    trusted_proxies: Annotated[tuple[v.Network, ...], Row(v.networks, "", "Proxies whose X-Forwarded-For is read.")]
+    trusted_issuers: Annotated[Path | None, Row(_FILE, "", "TOML file of outside issuers.")]
+    unavailable_status: Annotated[
+        int, Row(v.status, "403", "A gateway's answer when nothing can be known: 403 or 503.")
+    ]
+    login_url: Annotated[str | None, Row(v.optional(v.url("http", "https")), "", "Where browsers are sent to sign in.")]
+    console: Annotated[bool, Row(v.boolean, "true", "Serve the console.")]
+    fast_lane: Annotated[bool, Row(v.boolean, "true", "Answer plain checks without aiohttp.")]
+    smtp_url: Annotated[str | None, Row(_SMTP, "", "Mail server for links.", secret=True)]
+    mail_from: Annotated[str | None, Row(v.optional(v.line), "", "Sender of mails.")]
+    log_level: Annotated[v.LogLevel, Row(v.one_of(v.LogLevel), "info", "debug, info, warning, error.")]
+    log_format: Annotated[
+        v.LogFormat, Row(v.one_of(v.LogFormat), "auto", "json, text, or auto: text on a terminal, else json.")
+    ]
+    decision_log: Annotated[
+        v.DecisionLog, Row(v.decision_log, "stdout", "off, stdout or a file; ,allows=0.1 samples allows.")
+    ]
+    max_body: Annotated[int, Row(v.size(1024, 16 * 1024**2), "64KiB", "Largest request body.")]
+    max_head: Annotated[int, Row(v.size(8192, 1024**2), "32KiB", "Largest request head.")]
+
+    values: tuple[Value, ...] = ()
+    """Every setting as text, secrets masked, with its source: what ``sidecar config`` prints."""
+    warnings: tuple[str, ...] = ()
+    """What was ignored or looks wrong; each a line for the log."""
+
+
+ROWS: dict[str, Row] = {
+    name: hint.__metadata__[0]
+    for name, hint in get_type_hints(Settings, include_extras=True).items()
+    if hasattr(hint, "__metadata__")
+}
+NAMES = Names(frozenset(ROWS), frozenset(name for name, it in ROWS.items() if it.secret))
+
+
+def load(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Settings:
+    """The settings in force. ``flags`` by setting name (and ``config``); None where a flag was not given."""
+    given, ignored = gather(flags, env, NAMES)
+    found: dict[str, Any] = {}
+    shown: list[Value] = []
+    for name, it in ROWS.items():
+        found[name], value = _resolve(name, it, given.get(name), found)
+        shown.append(value)
+    return Settings(**found, values=tuple(shown), warnings=(*ignored, *_doubts(found)))
+
+
+def _resolve(name: str, it: Row, given: Given | None, found: Mapping[str, Any]) -> tuple[Any, Value]:
+    if given is None:
+        value = it.parse(it.default) if isinstance(it.default, str) else it.default(found)
+        text = it.default if isinstance(it.default, str) else v.show(value)
+        return value, Value(name, text, "default")
+    try:
+        value = it.parse(given.text)
+    except v.BadValueError as bad:
+        raise given.complaint(str(bad), secret=it.secret) from None
+    return value, Value(name, mask(given.text) if it.secret else v.show(value, given.text), given.source)
+
+
+def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
+    if found["listen"].wildcard and found["public_url"] == _public_url(found):
+        yield f"SIDECAR_PUBLIC_URL is {found['public_url']}: links with that address open nowhere, set it"
+
+
+def problems(settings: Settings) -> list[str]:
+    """What makes these settings unfit to serve with, each with its remedy (R23). Empty: start."""
+    return [*_exposure(settings), *_pairs(settings)]
+
+
+def _exposure(settings: Settings) -> Iterator[str]:
+    secured = {"listen": settings.listen, "check_listen": settings.check_listen, "grpc_listen": settings.grpc_listen}
+    listeners = {**secured, "ops_listen": settings.ops_listen}
+    far = [name for name, at in listeners.items() if at is not None and not at.loopback]
+    if not far:
+        return
+    names = ", ".join(f"{spell_env(name)}={listeners[name]}" for name in far)
+    if settings.redis_url is None and not settings.embedded:
+        yield f"{names}: beyond loopback the embedded store needs SIDECAR_EMBEDDED=true (or set SIDECAR_REDIS_URL)"
+    bare = [name for name in far if name not in secured or settings.tls_cert is None]
+    if bare and not settings.plaintext:
+        names = ", ".join(f"{spell_env(name)}={listeners[name]}" for name in bare)
+        remedy = "set SIDECAR_TLS_CERT and SIDECAR_TLS_KEY, or SIDECAR_PLAINTEXT=true"
+        if bare == ["ops_listen"]:
+            remedy = "it has no TLS: listen on loopback, or set SIDECAR_PLAINTEXT=true"
+        yield f"{names}: beyond loopback without TLS: {remedy}"
+
+
+def _pairs(settings: Settings) -> Iterator[str]:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        yield "SIDECAR_TLS_CERT and SIDECAR_TLS_KEY belong together: set both or neither"
+    if settings.tls_client_ca is not None and settings.tls_cert is None:
+        yield "SIDECAR_TLS_CLIENT_CA needs SIDECAR_TLS_CERT and SIDECAR_TLS_KEY"
+    if settings.smtp_url is not None and settings.mail_from is None:
+        yield "SIDECAR_SMTP_URL needs SIDECAR_MAIL_FROM: mails need a sender"
+    taken: dict[str, str] = {}
+    for name in ("listen", "ops_listen", "check_listen", "grpc_listen"):
+        at = getattr(settings, name)
+        if at is None or getattr(at, "port", None) == 0:
+            continue
+        if str(at) in taken:
+            yield f"{spell_env(name)}={at}: {taken[str(at)]} has that address already"
+        taken[str(at)] = spell_env(name)
