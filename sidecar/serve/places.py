@@ -74,15 +74,15 @@ def _environment(env: Mapping[str, str]) -> tuple[dict[str, Given], tuple[str, .
         if _service_link(key, env[key]):
             warnings.append(f"{key} is a service link of Kubernetes, not a setting: ignored")
             continue
-        name = key.removeprefix(PREFIX)
-        given[name.lower() if name == name.upper() else name] = Given(key, env[key], ENVIRONMENT)
+        name = key.removeprefix(PREFIX).lower()
+        given[name if key == spell_env(name) else key] = Given(key, env[key], ENVIRONMENT)
     return given, tuple(warnings)
 
 
 def _service_link(key: str, text: str) -> bool:
     """What Kubernetes sets in each pod for a service whose name begins with ``sidecar``: told apart by its form."""
-    if re.fullmatch(r"SIDECAR_(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?", key, re.ASCII):
-        return re.match(r"(tcp|udp|sctp)://", text) is not None
+    if re.fullmatch(r"SIDECAR_(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?", key, re.ASCII) and "://" in text:
+        return True
     kin = r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)"
     return re.fullmatch(rf"SIDECAR_(\w+_)?({kin})", key, re.ASCII) is not None
 
@@ -145,7 +145,8 @@ def _secret(it: Given) -> str:
 def _unknown(name: str, it: Given, names: Names) -> SettingsError:
     spell: Callable[[str], str] = {ENVIRONMENT: spell_env, COMMAND_LINE: spell_flag}.get(it.place, str)
     known = [*names.all, *(f"{secret}_file" for secret in names.secrets), "config"]
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), sorted(known), n=1, cutoff=0.6)
+    wanted = name.lower().removeprefix(PREFIX.lower()).replace("-", "_")
+    near = difflib.get_close_matches(wanted, sorted(known), n=1, cutoff=0.6)
     hint = f"did you mean {spell(near[0])}?" if near else "`sidecar config` lists them"
     risky = re.search(r"pass|secret|token|key|url|auth|pepper|cred", name.lower()) or "@" in it.text
     return it.complaint(f"no such setting: {hint}", secret=bool(risky))

@@ -70,7 +70,7 @@ class Value:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
     """THE table. A field is a setting: ``lease`` is ``SIDECAR_LEASE``, ``--lease``, and ``lease`` in the file."""
 
@@ -137,6 +137,10 @@ class Settings:
     """Every setting as text, secrets masked, with its source: what ``sidecar config`` prints."""
     warnings: tuple[str, ...] = ()
     """What was ignored or looks wrong; each a line for the log."""
+
+    def __repr__(self) -> str:
+        """Without the secrets: a representation ends up in logs."""
+        return f"Settings({', '.join(f'{value.name}={value.text!r}' for value in self.values)})"
 
 
 ROWS: dict[str, Row] = {
