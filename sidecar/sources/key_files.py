@@ -1,0 +1,252 @@
+"""The key directory: signing keys, the pepper, and which key signs (R19, R21). Read as values, made at the first start.
+
+``*.pem``: one Ed25519 private key each, PKCS#8; ours are named ``<kid>.pem``. ``pepper``: 32 bytes. ``signing``: the
+``kid`` that signs; without that file the only key does. Other names are ignored.
+
+Safe for any number of first starts at once on one directory: all of them publish the one key that got the name
+``.first``, and a start that is killed on the way is completed by the next.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sidecar.sources.private_files import (
+    PrivateFileProblem,
+    check_private_directory,
+    create_private,
+    make_private_directory,
+    read_private,
+    replace_private,
+    sync_directory,
+)
+from sidecar.tokens.keyset import KeySet, thumbprint
+from sidecar.tokens.opaque import PEPPER_BYTES, Pepper
+
+PEPPER: Final = "pepper"
+SIGNING: Final = "signing"
+_FIRST: Final = ".first"
+_ATTEMPTS: Final = 10
+
+Entropy = Callable[[int], bytes]
+Fingerprint = tuple[tuple[str, int, int, int], ...]
+
+
+class KeyFileProblem(Exception):  # noqa: N818 (a finding for the operator, in the words of the house)
+    """The keys cannot be used: one sentence with the file, what is wrong with it, and how to mend it."""
+
+
+class _Changed(Exception):  # noqa: N818 (not an error: the directory changed while it was read, and is read again)
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedKeys:
+    keys: KeySet
+    pepper: Pepper
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """One key as ``keys list`` shows it. ``made_at``: Unix seconds."""
+
+    kid: str
+    path: Path
+    signs: bool
+    made_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    kid: str
+    path: Path
+    private: Ed25519PrivateKey
+    made_at: int
+
+
+def load_or_create(directory: Path, *, entropy: Entropy = os.urandom) -> LoadedKeys:
+    """The keys of ``directory``; what is missing of a whole set is made."""
+    with _problems(directory):
+        make_private_directory(directory)
+        check_private_directory(directory)
+        if not (directory / PEPPER).exists():
+            create_private(directory / PEPPER, entropy(PEPPER_BYTES))
+        if not _pem_files(directory) or (directory / _FIRST).exists():
+            _make_first_key(directory, entropy)
+    return load(directory)
+
+
+def load(directory: Path) -> LoadedKeys:
+    """The keys of ``directory`` as they stand; makes nothing."""
+    keys, signing = _checked(directory)
+    path = directory / PEPPER
+    with _problems(directory):
+        pepper, _ = read_private(path)
+    if len(pepper) != PEPPER_BYTES:
+        raise KeyFileProblem(
+            f"{path}: has {len(pepper)} bytes instead of {PEPPER_BYTES}: restore it from its backup "
+            "(no stored password can be checked without it)"
+        )
+    others = [key.private.public_key() for key in keys if key.kid != signing.kid]
+    return LoadedKeys(KeySet.of(signing.private, others), Pepper(pepper))
+
+
+def fingerprint(directory: Path) -> Fingerprint:
+    """Changes whenever a file that counts does. Cheap, for polling; an unreadable directory has an empty one."""
+    found = []
+    with suppress(OSError):
+        for entry in os.scandir(directory):
+            if _counts(entry.name):
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    found.append((entry.name, status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(sorted(found))
+
+
+def list_keys(directory: Path) -> tuple[KeyFile, ...]:
+    """Every key of ``directory``, the oldest first."""
+    keys, signing = _checked(directory)
+    files = [KeyFile(key.kid, key.path, key.kid == signing.kid, key.made_at) for key in keys]
+    return tuple(sorted(files, key=lambda file: (file.made_at, file.kid)))
+
+
+def add_key(directory: Path, *, entropy: Entropy = os.urandom) -> str:
+    """Publish a further key, which verifies but does not sign yet (the first half of a rotation). Its kid."""
+    _, signing = _checked(directory)
+    with _problems(directory):
+        # With a second key beside it the only key is no longer the evident one.
+        create_private(directory / SIGNING, _line(signing.kid))
+        kid, pem = _new_key(entropy)
+        create_private(directory / f"{kid}.pem", pem)
+    return kid
+
+
+def choose_signing(directory: Path, kid: str) -> None:
+    """Sign with ``kid`` from now on (the second half of a rotation)."""
+    keys, _ = _checked(directory)
+    _having(directory, keys, kid)
+    with _problems(directory):
+        replace_private(directory / SIGNING, _line(kid))
+
+
+def remove_key(directory: Path, kid: str) -> None:
+    """Take ``kid`` away: its tokens are dead wherever this directory is read. Never the key that signs."""
+    keys, signing = _checked(directory)
+    doomed = _having(directory, keys, kid)
+    if kid == signing.kid:
+        raise KeyFileProblem(f"{signing.path}: is the key that signs: rotate to another one first")
+    with _problems(directory):
+        for key in doomed:
+            key.path.unlink(missing_ok=True)
+        sync_directory(directory)
+
+
+@contextmanager
+def _problems(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except PrivateFileProblem as problem:
+        raise KeyFileProblem(str(problem)) from problem
+    except OSError as error:
+        path = error.filename or directory
+        raise KeyFileProblem(f"{path}: cannot be used ({error.strerror}): check SIDECAR_KEYS_DIR") from error
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and (name in (PEPPER, SIGNING) or name.endswith(".pem"))
+
+
+def _pem_files(directory: Path) -> list[Path]:
+    names = sorted(entry.name for entry in os.scandir(directory))
+    return [directory / name for name in names if _counts(name) and name.endswith(".pem")]
+
+
+def _line(kid: str) -> bytes:
+    return kid.encode("ascii") + b"\n"
+
+
+def _make_first_key(directory: Path, entropy: Entropy) -> None:
+    """Whoever gets the name ``.first`` brings the key; every start that finds it publishes it, with the same result.
+
+    ``signing`` is written last. Once it stands, whatever is in ``.first`` came too late and is thrown away.
+    """
+    first = directory / _FIRST
+    if not _pem_files(directory):
+        create_private(first, _new_key(entropy)[1])
+    with suppress(_Changed):  # gone already: another start has finished the work
+        key = _read_key(first)
+        if not (directory / SIGNING).exists():
+            create_private(directory / f"{key.kid}.pem", _pem(key.private))
+            create_private(directory / SIGNING, _line(key.kid))
+    first.unlink(missing_ok=True)
+
+
+def _new_key(entropy: Entropy) -> tuple[str, bytes]:
+    key = Ed25519PrivateKey.from_private_bytes(entropy(32))
+    return thumbprint(key.public_key()), _pem(key)
+
+
+def _pem(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _checked(directory: Path) -> tuple[list[_Key], _Key]:
+    """All keys, and the one that signs. Reads again when a file went away in between."""
+    with _problems(directory):
+        check_private_directory(directory)
+        for _ in range(_ATTEMPTS):
+            with suppress(_Changed):
+                keys = [_read_key(path) for path in _pem_files(directory)]
+                return keys, _signing(directory, keys)
+    raise KeyFileProblem(f"{directory}: keeps changing while it is read: wait for whoever writes there")
+
+
+def _signing(directory: Path, keys: list[_Key]) -> _Key:
+    path = directory / SIGNING
+    kids = {key.kid: key for key in keys}
+    if not keys:
+        raise KeyFileProblem(f"{directory}: holds no key (*.pem): put one there, or let `sidecar serve` make one")
+    try:
+        kid = read_private(path)[0].decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        if len(kids) == 1:
+            return keys[0]
+        raise KeyFileProblem(
+            f"{path}: is missing, and there are {len(kids)} keys: write the kid of one into it: {', '.join(kids)}"
+        ) from None
+    if kid not in kids:
+        raise KeyFileProblem(f"{path}: names a key that is not here: write one of these into it: {', '.join(kids)}")
+    return kids[kid]
+
+
+def _having(directory: Path, keys: list[_Key], kid: str) -> list[_Key]:
+    found = [key for key in keys if key.kid == kid]
+    if not found:
+        raise KeyFileProblem(f"{directory}: has no key {kid}: `sidecar keys list` names those that it has")
+    return found
+
+
+def _read_key(path: Path) -> _Key:
+    try:
+        raw, made_at = read_private(path)
+    except FileNotFoundError as error:
+        raise _Changed from error
+    fix = "put one unencrypted Ed25519 private key (PKCS#8, PEM) there, or take the file away"
+    if raw.count(b"-----BEGIN ") != 1:
+        raise KeyFileProblem(f"{path}: does not hold exactly one key: {fix}")
+    try:
+        key = serialization.load_pem_private_key(raw, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
+        raise KeyFileProblem(f"{path}: is not a readable private key: {fix}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileProblem(f"{path}: is not an Ed25519 key: {fix}")
+    return _Key(thumbprint(key.public_key()), path, key, made_at)

@@ -1,0 +1,115 @@
+"""Refresh tokens, invitations, resets, PEP keys: what proves them, and that one kind never passes as another."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.tokens.opaque import (
+    Kind,
+    Pepper,
+    Purpose,
+    Refresh,
+    digest,
+    new_pep_secret,
+    new_secret,
+    read_refresh,
+    read_secret,
+    refresh_token,
+)
+from sidecar.vocabulary.people import AccountId, SessionId, UserId
+
+USER = UserId("usr_aaaaaaaaaaaa_bbbbbbbbbbbb")
+SESSION = SessionId("ses_cccccccccccccccccccccccccc")
+
+
+@given(counter=st.integers(min_value=0, max_value=10**15 - 1))
+def test_R14_a_refresh_token_proves_session_and_counter(pepper, counter):
+    refresh = Refresh(USER, SESSION, counter)
+    token = refresh_token(pepper, refresh)
+    assert read_refresh(pepper, token) == refresh
+    assert refresh_token(pepper, refresh) == token
+
+
+def test_R14_garbage_is_never_taken_for_an_older_token(pepper):
+    token = refresh_token(pepper, Refresh(USER, SESSION, 1))
+    forged = [
+        "",
+        "rt_",
+        token[:-1],
+        token + "a",
+        token + "\n",
+        token.upper(),
+        token.replace("_1_", "_0_"),
+        token.replace("_1_", "_01_"),
+        token.replace("_1_", "_+1_"),
+        token.replace("_1_", "_\u0661_"),
+        token.replace("_bbbbbbbbbbbb_", "_bbbbbbbbbbba_"),
+        token[:-1] + ("a" if token[-1] != "a" else "b"),
+        refresh_token(Pepper(b"x" * 32), Refresh(USER, SESSION, 1)),
+    ]
+    assert [read_refresh(pepper, text) for text in forged] == [None] * len(forged)
+
+
+@given(text=st.text(max_size=150))
+def test_any_text_is_refused_without_an_exception(pepper, text):
+    assert read_refresh(pepper, text) is None
+    assert [read_secret(kind, text) for kind in Kind] == [None] * 3
+
+
+def test_R12_invitation_and_reset_secrets_are_distinct_kinds(pepper):
+    entropy = bytes(range(20))
+    invitation = new_secret(Kind.INVITATION, USER, entropy)
+    reset = new_secret(Kind.RESET, USER, entropy)
+    assert read_secret(Kind.INVITATION, invitation.text) == invitation
+    assert read_secret(Kind.RESET, invitation.text) is None
+    assert read_secret(Kind.PEP, invitation.text) is None
+    assert invitation.secret == reset.secret
+    assert digest(pepper, invitation) != digest(pepper, reset)
+
+
+def test_R19_a_digest_is_keyed_and_bound_to_its_owner(pepper):
+    secret = new_secret(Kind.INVITATION, USER, bytes(range(20)))
+    other = dataclasses.replace(secret, owner="zzzzzzzzzzzz")
+    elsewhere = dataclasses.replace(secret, account=AccountId("acc_zzzzzzzzzzzz"))
+    digests = {
+        digest(pepper, secret),
+        digest(pepper, other),
+        digest(pepper, elsewhere),
+        digest(Pepper(b"x" * 32), secret),
+    }
+    assert len(digests) == 4
+    assert all(len(text) == 64 for text in digests)
+
+
+def test_R20_a_pep_key_is_one_word_that_names_its_account(pepper):
+    secret = new_pep_secret(AccountId("acc_aaaaaaaaaaaa"), bytes(range(28)))
+    assert secret.text.startswith("pep_aaaaaaaaaaaa_")
+    assert read_secret(Kind.PEP, secret.text) == secret
+    assert secret.text.isascii()
+    assert len(secret.text.split()) == 1
+
+
+def test_a_secret_knows_its_user():
+    assert new_secret(Kind.RESET, USER, bytes(20)).user == USER
+    with pytest.raises(ValueError, match="user id"):
+        new_secret(Kind.RESET, UserId("nobody"), bytes(20))
+
+
+def test_no_secret_shows_in_a_repr(pepper):
+    secret = new_secret(Kind.INVITATION, USER, bytes(range(20)))
+    assert secret.secret not in repr(secret)
+    assert repr(pepper) == "Pepper(…)"
+
+
+def test_R19_purposes_and_parts_never_collide(pepper):
+    assert len({pepper.mac(purpose, "a") for purpose in Purpose}) == len(Purpose)
+    assert pepper.mac(Purpose.PASSWORD, "ab", "c") != pepper.mac(Purpose.PASSWORD, "a", "bc")
+    assert pepper.mac(Purpose.PASSWORD, "ab") != pepper.mac(Purpose.PASSWORD, "ab", "")
+    assert pepper.identity == Pepper(bytes(range(32))).identity != Pepper(b"x" * 32).identity
+
+
+def test_a_pepper_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="32 bytes"):
+        Pepper(b"short")
