@@ -1,0 +1,13 @@
+"""``python -m sidecar`` and the command ``sidecar``."""
+
+import sys
+
+from sidecar.cli.main import run
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

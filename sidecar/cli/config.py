@@ -1,0 +1,27 @@
+"""``sidecar config``: every setting, its value and where it comes from, secrets masked."""
+
+import click
+
+from sidecar.cli.options import settings_from, settings_options
+from sidecar.cli.output import OK, WRONG, complain, json_option, say_json, say_table
+from sidecar.serve.settings import ROWS, problems
+
+
+@click.command()
+@settings_options()
+@json_option
+def config(as_json: bool, **flags: str | None) -> int:
+    """Print every setting, its value and its source, secrets masked.
+
+    Exit status 2 when `serve` would not start with these settings.
+    """
+    settings = settings_from(flags)
+    if as_json:
+        rows = ({"name": it.name, "value": it.text, "source": it.source} for it in settings.values)
+        say_json([{**row, "about": ROWS[row["name"]].about} for row in rows])
+    else:
+        say_table(["setting", "value", "source"], ((it.name, it.text, it.source) for it in settings.values))
+    found = problems(settings)
+    for problem in found:
+        complain(problem)
+    return WRONG if found else OK

@@ -1,0 +1,73 @@
+"""``sidecar health``: ask the running sidecar's ops listener whether it is ready. For probes; nothing but stdlib."""
+
+import http.client
+import json
+import socket
+from typing import Any
+
+import click
+
+from sidecar.cli.options import settings_from, settings_options
+from sidecar.cli.output import OK, json_option, no, say_json, unreachable
+from sidecar.serve.values import Address, TcpAddress
+
+TIMEOUT = 3.0
+
+
+class _Unix(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+@click.command()
+@settings_options(["ops_listen"])
+@json_option
+def health(as_json: bool, **flags: str | None) -> int:
+    """Ask the running sidecar whether it is ready: 0 ready, 1 not ready, 3 it does not answer."""
+    address = settings_from(flags).ops_listen
+    status, answer = ask(address, "/readyz")
+    if as_json:
+        say_json({"ready": status == 200, **answer})
+    if status == 200:
+        if not as_json:
+            click.echo("ready")
+        return OK
+    failing = answer.get("failing")
+    named = ", ".join(map(str, failing)) if isinstance(failing, (list, dict)) and failing else f"status {status}"
+    raise no(f"not ready: {named}")
+
+
+def ask(address: Address, path: str) -> tuple[int, dict[str, Any]]:
+    """GET from the ops listener: the status and its JSON object (empty when it is none)."""
+    connection = _connection(address)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read(1 << 20)
+    except (OSError, http.client.HTTPException) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise unreachable(f"no sidecar answers at {address}: {why} (is `sidecar serve` running there?)") from None
+    finally:
+        connection.close()
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    return response.status, answer if isinstance(answer, dict) else {}
+
+
+def _connection(address: Address) -> http.client.HTTPConnection:
+    if not isinstance(address, TcpAddress):
+        return _Unix(str(address.path), TIMEOUT)
+    host = address.host
+    if address.wildcard:  # it listens on every interface: ask on the nearest
+        host = "::1" if ":" in host else "127.0.0.1"
+    return http.client.HTTPConnection(host, address.port, timeout=TIMEOUT)

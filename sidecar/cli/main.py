@@ -1,0 +1,109 @@
+"""The command ``sidecar``: which verbs there are, and how every one of them ends.
+
+A verb's module is loaded when the verb is called, so that ``policy check`` and ``health`` start without a web server.
+Whatever happens ends in an exit status and at most one line on stderr, never in a traceback (``--debug`` shows it).
+"""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from sidecar import __version__
+from sidecar.cli.output import FAULT, OK, WRONG, Stop, complain
+
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("sidecar.cli.demo:demo", "Try it: a throw-away sidecar with four users, and curl lines."),
+    "serve": ("sidecar.cli.serve:serve", "Answer gateways, issue tokens, keep users."),
+    "init": ("sidecar.cli.init:init", "Write a commented starter policy into a folder."),
+    "account": ("sidecar.cli.accounts:account", "Accounts and their seats."),
+    "user": ("sidecar.cli.users:user", "The users of an account."),
+    "policy": ("sidecar.cli.policy:policy", "Check, test and question the policy files."),
+    "token": ("sidecar.cli.tokens:token", "Look into a token."),
+    "health": ("sidecar.cli.health:health", "Ask the running sidecar whether it is ready."),
+    "config": ("sidecar.cli.config:config", "Every setting, its value and where it comes from."),
+    "version": ("sidecar.cli.version:version", "The version."),
+}
+"""Name → where it is, and its line in the help."""
+
+
+class Verbs(click.Group):
+    """A group that knows its commands by name and loads one only when it is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        module, _, name = VERBS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`sidecar --help` lists them"
+            raise click.UsageError(f"no such command {args[0]!r}: {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in VERBS.items()])
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="policy-sidecar", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a fault.")
+def sidecar() -> None:
+    """A policy-as-code authorization sidecar.
+
+    Gateways ask it before every request; a Casbin policy file answers. Exit status: 0 yes, 1 the answer is no,
+    2 wrong usage or configuration, 3 the store or the server cannot be reached.
+    """
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; the exit status."""
+    try:
+        result: Any = sidecar.main(list(argv), prog_name="sidecar", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return WRONG
+    except Stop as stop:
+        return _ended(stop.status, stop.format_message())
+    except click.ClickException as error:
+        return _ended(WRONG, _usage(error))
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except (BrokenPipeError, SystemExit):  # click exits by itself, and only for this
+        return _pipe_closed()
+    except Exception as error:
+        if "--debug" in argv:
+            raise
+        return _ended(FAULT, f"internal fault, please report it: {type(error).__name__}: {error} (--debug shows where)")
+    return result if isinstance(result, int) and not isinstance(result, bool) else OK
+
+
+def _ended(status: int, message: str) -> int:
+    complain(message)
+    return status
+
+
+def _usage(error: click.ClickException) -> str:
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    return f"{message} (see {context.command_path} --help)" if context is not None else message
+
+
+def _pipe_closed() -> int:
+    """Whoever read our output has gone, as ``head`` does: no reason to complain. 128 + SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 141

@@ -1,0 +1,58 @@
+"""Settings as options of a verb: ``--lease`` for ``SIDECAR_LEASE``, with the table's own words."""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from sidecar.cli.output import complain, wrong
+from sidecar.serve.places import spell_env, spell_flag
+from sidecar.serve.settings import ROWS, Row, Settings, SettingsError, load
+from sidecar.serve.values import boolean
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STORE = ("redis_url", "state_dir", "keys_dir", "policy_dir", "model", "public_url", "issuer", "audience")
+"""What a verb needs that works on the store: which one, with which keys, under which names."""
+
+
+def settings_options(names: Iterable[str] = ROWS) -> Callable[[F], F]:
+    """Add ``--config`` and the named settings; the verb gets them as keyword arguments, None when not given."""
+
+    def add(verb: F) -> F:
+        for name in reversed(list(names)):
+            if ROWS[name].secret:
+                verb = _file_option(name)(verb)
+            verb = _option(name, ROWS[name])(verb)
+        return click.option("--config", metavar="FILE", help="TOML file of settings. [SIDECAR_CONFIG]")(verb)
+
+    return add
+
+
+def _option(name: str, row: Row) -> Callable[[F], F]:
+    default = f" [default: {row.default}]" if isinstance(row.default, str) and row.default else ""
+    # A bare --plaintext says yes; click then needs to know what "no value" stands for.
+    yes: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if row.parse is boolean else {}
+    about = f"{row.about} [{spell_env(name)}]{default}"
+    return click.option(spell_flag(name), name, metavar=_metavar(row), help=about, **yes)
+
+
+def _metavar(row: Row) -> str:
+    return "BOOL" if row.parse is boolean else "TEXT"
+
+
+def _file_option(name: str) -> Callable[[F], F]:
+    about = f"File that holds it. [{spell_env(name)}_FILE]"
+    return click.option(f"{spell_flag(name)}-file", f"{name}_file", metavar="FILE", help=about)
+
+
+def settings_from(flags: dict[str, str | None]) -> Settings:
+    """The settings in force for this call. Warnings go to stderr; a bad setting ends the verb with status 2."""
+    try:
+        settings = load(flags, os.environ)
+    except SettingsError as error:
+        raise wrong(str(error)) from None
+    for warning in settings.warnings:
+        complain(f"warning: {warning}")
+    return settings
