@@ -9,7 +9,7 @@ AccountId = NewType("AccountId", str)
 """``acc_`` and 12 characters of ``[a-z2-7]``."""
 
 UserId = NewType("UserId", str)
-"""``usr_``, the 12 characters of the account, ``_`` and 12 characters of its own. An invited user has its id already."""
+"""``usr_``, the account's 12 characters, ``_`` and 12 of its own. An invited user has its id already."""
 
 SessionId = NewType("SessionId", str)
 """``ses_`` and 26 characters of ``[a-z2-7]``."""

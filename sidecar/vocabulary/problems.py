@@ -15,7 +15,6 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     TOO_LARGE = "too_large"
-    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
 
     SEAT_LIMIT = "seat_limit"
     ALREADY_MEMBER = "already_member"
@@ -39,6 +38,7 @@ class Code(StrEnum):
     OVERLOADED = "overloaded"
     STORE_UNAVAILABLE = "store_unavailable"
     POLICY_UNAVAILABLE = "policy_unavailable"
+    INTERNAL_ERROR = "internal_error"
 
 
 STATUSES: dict[Code, int] = {
@@ -49,7 +49,6 @@ STATUSES: dict[Code, int] = {
     Code.NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,
     Code.TOO_LARGE: 413,
-    Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.SEAT_LIMIT: 409,
     Code.ALREADY_MEMBER: 409,
     Code.ALREADY_INVITED: 409,
@@ -70,6 +69,7 @@ STATUSES: dict[Code, int] = {
     Code.OVERLOADED: 503,
     Code.STORE_UNAVAILABLE: 503,
     Code.POLICY_UNAVAILABLE: 503,
+    Code.INTERNAL_ERROR: 500,
 }
 
 

@@ -1,0 +1,52 @@
+"""The client's address (R7): the peer, or what a trusted proxy in front of us says it saw. Never a header by itself."""
+
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from sidecar.edge.credentials import RawHeaders
+
+Network = IPv4Network | IPv6Network
+
+
+def client_address(peer: str | None, headers: RawHeaders, trusted: tuple[Network, ...]) -> str:
+    """``peer`` is None on a Unix socket. The rightmost entry that no trusted proxy could have written counts."""
+    if peer is None or not _is_trusted(peer, trusted):
+        return peer or "unix"
+    forwarded = [
+        entry.strip()
+        for name, value in headers
+        if name.lower() == b"x-forwarded-for"
+        for entry in value.decode("latin-1").split(",")
+    ]
+    for entry in reversed(forwarded):
+        if not _is_trusted(entry, trusted):
+            return entry if _is_address(entry) else peer
+    return peer
+
+
+def limiter_address(address: str) -> str:
+    """What limits count by: an IPv6 customer holds a whole /64, so that is one address."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(IPv6Network((int(parsed) >> 64 << 64, 64)))
+    return address
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_trusted(text: str, trusted: tuple[Network, ...]) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return any(address in network for network in trusted)

@@ -1,0 +1,81 @@
+"""A decision as a gateway reads it: exactly 200, 401, 403 or "cannot know" (contract.md section 4, R1).
+
+A gateway takes 2xx for a yes, whatever the body says, so only an allow may be 200; and a deny carries no identity
+header at all, because Traefik and Caddy copy a denial's headers to the client (measured).
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import msgspec
+
+from sidecar.vocabulary.decision import Decision, Reason, Verdict
+
+REALM = "sidecar"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers and body, ready to be written by either lane."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """The body of a 401, 403 or 503 of a gateway endpoint."""
+
+    decision: bool
+    reason: str
+    message: str
+    generation: str
+
+
+def gateway_answer(decision: Decision, *, unavailable: int) -> Answer:
+    """``unavailable``: the status of "cannot know", 403 or 503 (SIDECAR_UNAVAILABLE_STATUS)."""
+    reason = decision.reason
+    common = (
+        ("Cache-Control", "no-store"),
+        ("X-Auth-Reason", reason.value),
+        ("X-Auth-Generation", decision.generation),
+    )
+    match reason.verdict:
+        case Verdict.ALLOW:
+            return Answer(HTTPStatus.OK, common + identity_headers(decision))
+        case Verdict.UNAUTHENTICATED:
+            return _denial(HTTPStatus.UNAUTHORIZED, (*common, ("WWW-Authenticate", challenge(reason))), decision)
+        case Verdict.DENY:
+            return _denial(HTTPStatus.FORBIDDEN, common, decision)
+        case Verdict.UNKNOWN:
+            return _denial(unavailable, (*common, ("Retry-After", "1")), decision)
+
+
+def identity_headers(decision: Decision) -> tuple[tuple[str, str], ...]:
+    """All six, always, empty when unknown: an absent one would leave the client's own in place (Envoy, measured)."""
+    user = decision.user
+    return (
+        ("X-Auth-User", user.id if user else ""),
+        ("X-Auth-Email", user.email if user and user.email_verified and is_header_safe(user.email) else ""),
+        ("X-Auth-Role", user.role if user else ""),
+        ("X-Auth-Account", user.account if user else ""),
+        ("X-Auth-Section", decision.section),
+        ("X-Auth-Action", decision.action),
+    )
+
+
+def challenge(reason: Reason) -> str:
+    """RFC 6750 section 3: no ``error`` when the request carried no token at all."""
+    if reason is Reason.MISSING_TOKEN:
+        return f'Bearer realm="{REALM}"'
+    return f'Bearer realm="{REALM}", error="invalid_token", error_description="{reason.message}"'
+
+
+def is_header_safe(value: str) -> bool:
+    """Printable ASCII only: what no proxy re-encodes and no back end can read as a second header (R9)."""
+    return value.isascii() and value.isprintable()
+
+
+def _denial(status: int, headers: tuple[tuple[str, str], ...], decision: Decision) -> Answer:
+    body = msgspec.json.encode(Denial(False, decision.reason.value, decision.reason.message, decision.generation))
+    return Answer(status, (*headers, ("Content-Type", "application/json")), body)

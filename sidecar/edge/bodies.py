@@ -1,0 +1,75 @@
+"""Strict JSON bodies. Refuses what two parsers could read differently (duplicate members, NaN, lone surrogates).
+
+Nothing here knows what a body means: a handler names the msgspec type, and anything else is a ``BadBody``.
+"""
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+
+MAX_DEPTH = 16
+"""Levels of nesting: far above any body of ours, far below what costs a stack."""
+
+T = TypeVar("T")
+
+
+class BadBody(ValueError):
+    """The body is not what the endpoint takes. The text names the member and the fix and is safe to show."""
+
+
+def strict_json(raw: bytes) -> Any:
+    """Parse one JSON document (RFC 8259, with I-JSON's unique names, RFC 7493). Raises BadBody."""
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except BadBody:
+        raise
+    except UnicodeDecodeError:
+        raise BadBody("the body is not UTF-8") from None
+    except RecursionError:
+        raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError:  # not JSON, or an integer with too many digits to convert
+        raise BadBody("the body is not JSON") from None
+    _inspect(value, MAX_DEPTH)
+    return value
+
+
+def decode(raw: bytes, kind: type[T]) -> T:
+    """Parse ``raw`` into ``kind``, a Struct that forbids unknown members. Raises BadBody."""
+    return convert(strict_json(raw), kind)
+
+
+def convert(value: object, kind: type[T]) -> T:
+    """A parsed JSON value as ``kind``. Raises BadBody that names the member (``$.email``), never its value."""
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise BadBody(str(error)) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise BadBody("a member of the body stands twice")
+    return members
+
+
+def _refuse_constant(_name: str) -> Any:
+    raise BadBody("the body holds a number that JSON does not have (NaN or Infinity)")
+
+
+def _inspect(value: Any, levels: int) -> None:
+    """Refuse halves of surrogate pairs, which no encoder can write again, and nesting below ``levels``."""
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise BadBody("the body holds half of a surrogate pair") from None
+    elif isinstance(value, dict | list):
+        if levels == 0:
+            raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, dict):
+            for name in value:
+                _inspect(name, levels)
+        for member in value.values() if isinstance(value, dict) else value:
+            _inspect(member, levels - 1)

@@ -1,0 +1,120 @@
+"""What a handler is given and what it gives back. A handler sees no HTTP library; it translates, rooms decide."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.parts import Parts
+from sidecar.policy.generation import Generation
+from sidecar.tokens.claims import Claims
+from sidecar.vocabulary.access import Proof
+from sidecar.vocabulary.people import Actor, UserRecord
+from sidecar.vocabulary.problems import Problem
+
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as judged a moment ago: the live record, and the token that bore it out."""
+
+    record: UserRecord
+    claims: Claims
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[B]):
+    """One request to the API, past its guard. ``address`` is the client's (R7), for limits and audit rows."""
+
+    parts: Parts
+    body: B
+    names: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: RawHeaders
+    address: str
+    request_id: str
+    generation: Generation | None
+    known: Caller | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """Of a guarded endpoint. An open one has none, and asking is a mistake in our own code."""
+        if self.known is None:
+            raise LookupError("an open endpoint has no caller")
+        return self.known
+
+    @property
+    def policy(self) -> Generation:
+        """The generation that the guard judged by; handlers of guarded endpoints use the same one."""
+        if self.generation is None:
+            raise LookupError("no policy is in force")
+        return self.generation
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as the store's scripts compare it with the truth (R11)."""
+        caller = self.caller
+        return Actor(
+            user=caller.record.id,
+            role=caller.record.role,
+            epoch=caller.record.epoch,
+            session=caller.claims.session,
+            address=self.address,
+            request_id=self.request_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A good answer: what msgspec can encode as JSON, or bytes with their own Content-Type, or nothing (204)."""
+
+    status: int
+    body: object = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Gate(Enum):
+    """Guards that need no words of their own."""
+
+    OPEN = "open"
+    SIGNED_IN = "signed-in"
+
+
+@dataclass(frozen=True, slots=True)
+class May:
+    """Guard: signed in, and the policy allows this action of this section. The sidecar obeys its own policy."""
+
+    section: str
+    action: str
+
+
+Guard = Gate | May
+
+Handler = Callable[[Call[Any]], Awaitable[Reply | Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class RawBody:
+    """The body of an endpoint that reads it itself (OAuth: form or JSON)."""
+
+    content_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row of the table. ``body``: a Struct, ``RawBody``, or None for an endpoint that takes no body.
+
+    ``path`` holds ``{names}`` for single segments.
+    """
+
+    method: str
+    path: str
+    guard: Guard
+    handler: Handler
+    summary: str
+    body: type[Any] | None = None
+    statuses: tuple[int, ...] = (200,)

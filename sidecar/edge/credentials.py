@@ -1,0 +1,64 @@
+"""The token of a request: the Authorization header when there is one, else the one cookie (R4). Believes nothing.
+
+Reads raw header lines, because parsed ones lie: aiohttp's ``request.cookies`` turns ``U+00A0__Host-sidecar`` into the
+real name and keeps the last of two, ``headers.get`` the first of two.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from sidecar.vocabulary.access import NO_CREDENTIAL, Credential, Proof
+from sidecar.vocabulary.decision import Reason
+
+HOST_COOKIE: Final = "__Host-sidecar"
+LOOPBACK_COOKIE: Final = "sidecar"
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+"""Header lines as they came: name and value, in order, repeats included."""
+
+
+def cookie_name(public_url: str) -> str:
+    """The one cookie name accepted, by the scheme of the public URL and never by the connection (R4)."""
+    return HOST_COOKIE if public_url.startswith("https://") else LOOPBACK_COOKIE
+
+
+def credential(headers: RawHeaders, cookie: str) -> Credential | Reason:
+    """The credential, or BAD_REQUEST when a header or cookie that decides stands twice."""
+    authorization: bytes | None = None
+    cookies: list[bytes] = []
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"authorization":
+            if authorization is not None:
+                return Reason.BAD_REQUEST
+            authorization = value
+        elif lowered == b"cookie":
+            cookies.append(value)
+    if authorization is not None:
+        return from_authorization(authorization)
+    return from_cookies(cookies, cookie)
+
+
+def from_authorization(value: bytes) -> Credential:
+    """A Bearer token (RFC 6750 section 2.1); another scheme is as no token, and the cookie is not read instead."""
+    scheme, _, token = value.strip(b" \t").partition(b" ")
+    token = token.strip(b" ")
+    if scheme.lower() != b"bearer" or not token:
+        return NO_CREDENTIAL
+    return Credential(Proof.HEADER, token.decode("latin-1"))
+
+
+def from_cookies(lines: list[bytes], name: str) -> Credential | Reason:
+    """The one pair of that name over all Cookie lines; two of them contradict each other: BAD_REQUEST."""
+    wanted = name.encode("ascii")
+    found: bytes | None = None
+    for line in lines:
+        for pair in line.split(b";"):
+            key, equals, value = pair.partition(b"=")
+            if equals and key.strip(b" \t") == wanted:
+                if found is not None:
+                    return Reason.BAD_REQUEST
+                found = value.strip(b" \t")
+    if not found:
+        return NO_CREDENTIAL
+    return Credential(Proof.COOKIE, found.decode("latin-1"))

@@ -1,0 +1,23 @@
+"""THE table of the API: method, path, guard, handler, body. Routing, guards and the OpenAPI document come from it.
+
+A row without a guard does not type-check; ``Gate.OPEN`` has to be written down. The gateway endpoints (``/check…``)
+are not rows: they answer any method and never 404 (see checks.py).
+"""
+
+from sidecar.edge import json_check, me, oauth, ops, users
+from sidecar.edge.call import Endpoint, Gate
+
+CHECKS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST",
+        json_check.ENDPOINT,
+        Gate.SIGNED_IN,
+        json_check.check,
+        "Decide one or many sections and actions for the caller",
+        json_check.CheckBody,
+    ),
+)
+
+API: tuple[Endpoint, ...] = (*oauth.ENDPOINTS, *me.ENDPOINTS, *users.ENDPOINTS)
+
+OPS: tuple[Endpoint, ...] = ops.ENDPOINTS

@@ -1,0 +1,21 @@
+"""``/check/sections/{section}[/{action}]``: the operator's configuration names what is asked, the request nothing."""
+
+from sidecar.vocabulary.access import Target
+from sidecar.vocabulary.decision import Reason
+
+PREFIX = "/check/sections/"
+DEFAULT_ACTION = "view"
+
+
+def read(path: str) -> Target | Reason:
+    """``path`` is the check's own, raw and without its query."""
+    if not path.startswith(PREFIX):
+        return Reason.BAD_REQUEST
+    names = path.removeprefix(PREFIX).split("/")
+    match names:
+        case [section] if section:
+            return Target(section, DEFAULT_ACTION)
+        case [section, action] if section and action:
+            return Target(section, action)
+        case _:
+            return Reason.BAD_REQUEST

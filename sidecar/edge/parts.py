@@ -1,0 +1,35 @@
+"""Everything a handler may use, built once by the composition root. Values and rooms, never Settings."""
+
+from dataclasses import dataclass
+
+from sidecar.accounts.parts import People
+from sidecar.edge.address import Network
+from sidecar.pdp.activation import Activation
+from sidecar.pdp.check import DecisionPoint
+from sidecar.telemetry.decision_log import DecisionLog
+from sidecar.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """How the sidecar looks from outside: what links, cookies and errors are made of."""
+
+    public_url: str
+    origins: frozenset[str]
+    cookie: str
+    unavailable_status: int
+    trusted_proxies: tuple[Network, ...]
+    max_body: int
+    seat_contact: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One instance a worker. ``decision_log`` is None when it is off."""
+
+    surface: Surface
+    policy: Activation
+    pdp: DecisionPoint
+    people: People
+    metrics: Metrics
+    decision_log: DecisionLog | None

@@ -1,0 +1,68 @@
+"""Problems on the wire: ``application/problem+json`` (RFC 9457), one shape for every error of the API."""
+
+from typing import Any
+
+import msgspec
+
+from sidecar.edge.answers import Answer, challenge
+from sidecar.vocabulary.decision import Reason, Verdict
+from sidecar.vocabulary.problems import Code, Problem
+
+TITLES: dict[int, str] = {
+    400: "Bad request",
+    401: "Who are you?",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    410: "Gone",
+    413: "Too large",
+    422: "Cannot be used",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Not available",
+}
+
+
+def of_reason(reason: Reason, generation: str) -> Problem:
+    """A denial as the API tells it: the same words as a gateway gets, under a stable code."""
+    extra = {"decision": False, "reason": reason.value, "message": reason.message, "generation": generation}
+    match reason.verdict:
+        case Verdict.UNAUTHENTICATED:
+            return Problem(Code.UNAUTHENTICATED, reason.message, extra)
+        case Verdict.UNKNOWN:
+            return Problem(_UNKNOWN[reason], reason.message, extra, retry_after=1)
+        case Verdict.DENY | Verdict.ALLOW:
+            code = _DENIALS.get(reason, Code.FORBIDDEN)  # fails closed: an unlisted reason is still a 403
+            return Problem(code, reason.message, extra)
+
+
+_UNKNOWN = {
+    Reason.STORE_UNAVAILABLE: Code.STORE_UNAVAILABLE,
+    Reason.POLICY_UNAVAILABLE: Code.POLICY_UNAVAILABLE,
+    Reason.OVERLOADED: Code.OVERLOADED,
+}
+_DENIALS = {Reason.BAD_REQUEST: Code.BAD_REQUEST, Reason.CROSS_SITE: Code.CROSS_SITE}
+
+
+def problem_answer(problem: Problem) -> Answer:
+    """As bytes. A denial has the gateway's reason headers, a 401 its challenge, a refusal for now its Retry-After."""
+    headers = [("Cache-Control", "no-store"), ("Content-Type", "application/problem+json")]
+    if "generation" in problem.extra:
+        reason = Reason(problem.extra["reason"])
+        headers += [("X-Auth-Reason", reason.value), ("X-Auth-Generation", problem.extra["generation"])]
+        if problem.status == 401:
+            headers.append(("WWW-Authenticate", challenge(reason)))
+    if "allow" in problem.extra:
+        headers.append(("Allow", problem.extra["allow"]))
+    if problem.retry_after is not None:
+        headers.append(("Retry-After", str(problem.retry_after)))
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": TITLES[problem.status],
+        "status": problem.status,
+        "code": problem.code.value,
+        "detail": problem.detail,
+        **problem.extra,
+    }
+    return Answer(problem.status, tuple(headers), msgspec.json.encode(body))

@@ -1,0 +1,115 @@
+"""The whole check on one page: policy, token and live record become one decision.
+
+Order (contract.md section 4): malformed or ambiguous request, public route, token, unmatched path, policy. One
+generation and one record answer all of it. What cannot be known is never an allow.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.pdp.tokens import TokenCache
+from sidecar.policy.decide import decide
+from sidecar.policy.generation import Generation
+from sidecar.policy.routes import Public
+from sidecar.store.connection import StoreUnavailable
+from sidecar.store.records import Records
+from sidecar.tokens.claims import Claims
+from sidecar.vocabulary.access import Credential, Proof, Question, Route, Target
+from sidecar.vocabulary.decision import Decision, Reason
+from sidecar.vocabulary.people import Status, UserRecord
+
+
+class PolicyInForce(Protocol):
+    """Where the generation in force is read, once per question. None: there is none, and nothing is allowed."""
+
+    @property
+    def generation(self) -> Generation | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A token that holds: what it claims and the live record that bears it out."""
+
+    claims: Claims
+    record: UserRecord
+
+
+class DecisionPoint:
+    """The PDP. ``clock`` gives Unix seconds."""
+
+    def __init__(
+        self, policy: PolicyInForce, tokens: TokenCache, records: Records, *, clock: Callable[[], float]
+    ) -> None:
+        self._policy = policy
+        self._tokens = tokens
+        self._records = records
+        self._clock = clock
+
+    async def check(self, question: Question) -> Decision:
+        """One question of a gateway. Never raises for what a client or the store can do."""
+        generation = self._policy.generation
+        if generation is None:
+            return Decision(Reason.POLICY_UNAVAILABLE, "")
+        target = _resolve(generation, question.target)
+        if isinstance(target, Public):
+            return Decision(Reason.PUBLIC, generation.id)
+        if target is Reason.AMBIGUOUS_PATH or target is Reason.BAD_REQUEST:
+            return Decision(target, generation.id)
+        if question.credential.proof is Proof.COOKIE and not question.same_site:
+            return Decision(Reason.CROSS_SITE, generation.id)
+        identity = await self.identify(question.credential)
+        if isinstance(identity, Reason):
+            return Decision(identity, generation.id)
+        if isinstance(target, Reason):
+            return Decision(target, generation.id, user=identity.record)
+        return rule_on(generation, identity.record, target)
+
+    async def identify(self, credential: Credential) -> Identity | Reason:
+        """Whose token is it, and does it still hold? The store is asked only when the live copy cannot tell."""
+        if credential.proof is Proof.NONE:
+            return Reason.MISSING_TOKEN
+        now = int(self._clock())
+        claims = self._tokens.verify(credential.token, now=now)
+        if isinstance(claims, Reason):
+            return claims
+        try:
+            record = self._records.peek(claims.user)
+            if record is None:
+                record = await self._records.read(claims.user)
+            if record is not None and (claims.epoch > record.epoch or claims.session not in record.sessions):
+                # A token newer than the copy is most likely a sign-in whose change is still on its way: ask the store.
+                record = await self._records.read(claims.user, fresh=True)
+        except StoreUnavailable:
+            return Reason.STORE_UNAVAILABLE
+        return _hold(claims, record, now)
+
+
+def rule_on(generation: Generation, record: UserRecord, target: Target) -> Decision:
+    """The policy's word on a live user: the role is the record's, at this instant."""
+    ruling = decide(generation, record.role, target.section, target.action)
+    return Decision(ruling.reason, generation.id, ruling.rule, record, target.section, target.action)
+
+
+def _resolve(generation: Generation, target: Route | Target) -> Target | Public | Reason:
+    if isinstance(target, Target):
+        return target
+    return generation.routes.resolve(target.method, target.raw_path)
+
+
+def _hold(claims: Claims, record: UserRecord | None, now: int) -> Identity | Reason:
+    """Does an authentic token agree with the live record? In the contract's order of reasons."""
+    if record is None:
+        return Reason.UNKNOWN_USER
+    if record.status is not Status.ACTIVE:
+        # An invited user has no token of ours, so only a removed and re-invited id could come here.
+        return Reason.SUSPENDED if record.status is Status.SUSPENDED else Reason.UNKNOWN_USER
+    if claims.epoch < record.epoch:
+        return Reason.REVOKED
+    if claims.epoch > record.epoch:
+        # We signed a higher epoch than the store now has: the store went back in time. Never an allow.
+        return Reason.STORE_UNAVAILABLE
+    ends_at = record.sessions.get(claims.session)
+    if ends_at is None or ends_at <= now:
+        return Reason.SESSION_ENDED
+    return Identity(claims, record)

@@ -1,0 +1,57 @@
+"""Verified tokens, remembered: a signature costs a hundred microseconds, the same bytes need it once (R29).
+
+Remembers only what follows from the bytes and the key set, and checks the dates at every hit. Of the bad tokens only
+those are kept that no passing of time, no new key and no change in the store can make good.
+"""
+
+from sidecar.pdp.bounded import Bounded
+from sidecar.tokens.claims import Claims
+from sidecar.tokens.verify import MAX_TOKEN, Verifier
+from sidecar.vocabulary.decision import Reason
+
+FOREVER_BAD = frozenset({Reason.MALFORMED_TOKEN, Reason.INVALID_SIGNATURE, Reason.WRONG_ISSUER, Reason.WRONG_AUDIENCE})
+GOOD_BYTES = 32 * 1024 * 1024
+BAD_BYTES = 2 * 1024 * 1024
+
+
+class TokenCache:
+    """A Verifier behind two bounded caches keyed by the token's full bytes, good and bad apart."""
+
+    def __init__(self, verifier: Verifier, *, good_bytes: int = GOOD_BYTES, bad_bytes: int = BAD_BYTES) -> None:
+        self._verifier = verifier
+        self._good: Bounded[Claims] = Bounded(good_bytes)
+        self._bad: Bounded[Reason] = Bounded(bad_bytes)
+
+    def replace(self, verifier: Verifier) -> None:
+        """Other keys or another issuer: nothing that was concluded from the old ones holds any more."""
+        if verifier.version != self._verifier.version:
+            self._good.clear()
+            self._bad.clear()
+        self._verifier = verifier
+
+    def verify(self, token: str, *, now: int) -> Claims | Reason:
+        """The claims of a token that holds at ``now``, or the first reason why it does not."""
+        claims = self._good.get(token)
+        if claims is None:
+            authentic = self._authentic(token)
+            if isinstance(authentic, Reason):
+                return authentic
+            claims = authentic
+        untimely = self._verifier.timely(claims, now=now)
+        if untimely is None:
+            return claims
+        self._good.drop(token)
+        return untimely
+
+    def _authentic(self, token: str) -> Claims | Reason:
+        if len(token) > MAX_TOKEN:  # before it costs a place in a cache
+            return Reason.MALFORMED_TOKEN
+        known = self._bad.get(token)
+        if known is not None:
+            return known
+        verdict = self._verifier.authentic(token)
+        if isinstance(verdict, Claims):
+            self._good.put(token, verdict)
+        elif verdict in FOREVER_BAD:
+            self._bad.put(token, verdict)
+        return verdict

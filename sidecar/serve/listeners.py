@@ -1,0 +1,136 @@
+"""Sockets and the HTTP servers on them. Each listener has its own rows; no gateway can reach the ops one.
+
+aiohttp's limits on a head are raised to SIDECAR_MAX_HEAD, or a long token would get aiohttp's own 400 before any
+handler (measured at 9 KB); its access log stays off, it costs twice the check.
+"""
+
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from sidecar.serve.settings import Settings
+from sidecar.serve.values import Address, TcpAddress, UnixAddress
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+BACKLOG = 1024
+KEEPALIVE_SECONDS = 75.0
+
+
+class ListenerProblem(Exception):
+    """An address cannot be listened on. One sentence: which, why, what now."""
+
+
+class Listener:
+    """One address and its server, from bind to drain."""
+
+    def __init__(self, name: str, address: Address, handler: Handler, settings: Settings) -> None:
+        self.name = name
+        self._address = address
+        self._tls = None if name == "ops" else tls_context(settings)
+        server = web.Server(
+            handler,
+            access_log=None,
+            max_line_size=settings.max_head,
+            max_field_size=settings.max_head,
+            max_headers=128,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            auto_decompress=False,
+        )
+        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=5.0)
+        self._socket: socket.socket | None = None
+
+    async def start(self) -> None:
+        """Bind and accept. Raises ListenerProblem."""
+        await self._runner.setup()
+        try:
+            bound = self._socket = bind(self._address)
+            site = web.SockSite(self._runner, bound, backlog=BACKLOG, ssl_context=self._tls)
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ListenerProblem(
+                f"{self.name} listener: cannot listen on {self._address}: {error.strerror or error}; "
+                "choose another address or stop what holds it"
+            ) from None
+
+    @property
+    def bound(self) -> str:
+        """The address as bound: with port 0, the one that the system chose."""
+        if self._socket is None or isinstance(self._address, UnixAddress):
+            return str(self._address)
+        host, port, *_ = self._socket.getsockname()
+        return str(TcpAddress(host, port))
+
+    async def stop(self) -> None:
+        """Stop accepting, let requests in flight finish, close."""
+        await self._runner.cleanup()
+        if isinstance(self._address, UnixAddress):
+            self._address.path.unlink(missing_ok=True)
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening-ready socket. A Unix socket is 0660 from its first instant (R8)."""
+    if isinstance(address, UnixAddress):
+        return _bind_unix(address.path)
+    infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, where = infos[0]
+    bound = socket.socket(family, kind, protocol)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(where)
+    except OSError:
+        bound.close()
+        raise
+    bound.setblocking(False)
+    return bound
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    parent = path.parent.stat()
+    if parent.st_mode & 0o002 and not parent.st_mode & 0o1000:
+        raise OSError(0, f"the folder {path.parent} is writable by everybody: anyone could take the socket's place")
+    _remove_stale(path)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o117)
+    try:
+        bound.bind(str(path))
+    except OSError:
+        bound.close()
+        raise
+    finally:
+        os.umask(mask)
+    bound.setblocking(False)
+    return bound
+
+
+def _remove_stale(path: Path) -> None:
+    """Only a socket of our own that nobody answers on is in the way by accident."""
+    if not path.is_socket() or path.stat().st_uid != os.geteuid():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """TLS 1.2 or newer, with client certificates when a CA is given; None without a certificate."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        if settings.tls_client_ca is not None:
+            context.load_verify_locations(settings.tls_client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise ListenerProblem(
+            f"TLS: {settings.tls_cert}, {settings.tls_key}: {error}; both must be readable PEM files"
+        ) from None
+    return context

@@ -1,0 +1,55 @@
+"""The application log: JSON lines on stderr, plain text on a terminal. Events and named fields, never a request.
+
+A secret cannot be logged by habit: fields whose names sound like one are masked, and nothing logs headers or bodies.
+"""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+SECRET_WORDS = ("token", "password", "secret", "authorization", "cookie", "pepper", "key", "link", "url")
+"""Parts of field names. ``url`` is here because store URLs hold passwords and invitation links hold secrets."""
+
+MASK = "•••"
+
+
+def configure(level: str, form: str) -> None:
+    """``level``: debug, info, warning, error. ``form``: json or text. Once, by the composition root."""
+    number = getattr(logging, level.upper())
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            mask,
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("message"),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # Libraries that speak through logging (asyncio, aiohttp) say little, and what they say must not hold a request.
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(message)s", force=True)
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+
+
+def logger(room: str) -> structlog.typing.FilteringBoundLogger:
+    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(kind="app", room=room)
+    return bound
+
+
+def mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Belt and braces: whatever a caller names like a secret is not written."""
+    for name in event:
+        if any(word in name.lower() for word in SECRET_WORDS):
+            event[name] = MASK
+    return event

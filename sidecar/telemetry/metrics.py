@@ -1,0 +1,94 @@
+"""What Prometheus reads: names ``sidecar_*``, base units, labels from closed sets only.
+
+The checks are counted in plain integers and become samples when somebody scrapes: a prometheus-client ``inc()`` costs
+more than the decision it counts.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from sidecar.vocabulary.decision import Decision
+
+CHECK_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
+"""Seconds. A warm check takes tens of microseconds, one that asks the store a fraction of a millisecond."""
+
+CheckLabels = tuple[str, str, str, str]
+"""Endpoint, section, decision, reason. The section is of the policy or empty, so that no request can mint labels."""
+
+
+class CheckCounter(Collector):
+    """Checks by outcome, and how long they took. Not for threads: the loop alone counts."""
+
+    def __init__(self) -> None:
+        self._counts: dict[CheckLabels, int] = defaultdict(int)
+        self._buckets = [0] * (len(CHECK_BUCKETS) + 1)
+        self._seconds = 0.0
+
+    def count(self, endpoint: str, decision: Decision, section: str, seconds: float) -> None:
+        """``section``: of the policy in force, or empty."""
+        self._counts[endpoint, section, "allow" if decision.allowed else "deny", decision.reason.value] += 1
+        self._buckets[bisect_left(CHECK_BUCKETS, seconds)] += 1
+        self._seconds += seconds
+
+    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        checks = CounterMetricFamily(
+            "sidecar_checks", "Checks answered", labels=("endpoint", "section", "decision", "reason")
+        )
+        for labels, count in self._counts.items():
+            checks.add_metric(labels, count)
+        yield checks
+        duration = HistogramMetricFamily("sidecar_check_duration_seconds", "Time from question to decision")
+        duration.add_metric((), list(self._cumulative()), self._seconds)
+        yield duration
+
+    def _cumulative(self) -> Iterable[tuple[str, int]]:
+        total = 0
+        for bound, count in zip((*map(str, CHECK_BUCKETS), "+Inf"), self._buckets, strict=True):
+            total += count
+            yield bound, total
+
+
+class Metrics:
+    """All of them, in a registry of their own: two sidecars in one process do not share numbers."""
+
+    def __init__(self, version: str) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.checks = CheckCounter()
+        registry.register(self.checks)
+        self.store_requests = Histogram(
+            "sidecar_store_request_duration_seconds", "Round trips to the store", ["operation"], registry=registry
+        )
+        self.store_errors = Counter(
+            "sidecar_store_errors", "Store requests without an answer", ["operation"], registry=registry
+        )
+        self.store_lag = Gauge("sidecar_store_lag_seconds", "Time since the change feed's last word", registry=registry)
+        self.policy = Info("sidecar_policy", "The generation in force", registry=registry)
+        self.policy_rejected = Gauge(
+            "sidecar_policy_rejected", "1 while the files on disk are refused", registry=registry
+        )
+        self.policy_reloaded = Gauge(
+            "sidecar_policy_last_reload_timestamp_seconds", "When the generation came into force", registry=registry
+        )
+        self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
+        self.requests = Counter("sidecar_http_requests", "API requests", ["endpoint", "status"], registry=registry)
+        self.decision_log_dropped = Counter(
+            "sidecar_decision_log_dropped", "Decision records lost because the log did not keep up", registry=registry
+        )
+        self._hash_queue = Gauge("sidecar_hash_queue_depth", "Passwords waiting to be hashed", registry=registry)
+        Info("sidecar_build", "The program", registry=registry).info({"version": version})
+
+    def watch_hash_queue(self, depth: Callable[[], int]) -> None:
+        """Read when scraped, so that the pool knows nothing of metrics."""
+        self._hash_queue.set_function(depth)
+
+    def watch_store_lag(self, lag: Callable[[], float]) -> None:
+        self.store_lag.set_function(lag)
+
+    def exposition(self) -> bytes:
+        """Prometheus text format 0.0.4."""
+        return generate_latest(self._registry)
