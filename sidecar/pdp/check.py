@@ -35,6 +35,15 @@ class Identity:
     record: UserRecord
 
 
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A question that only the store can close: its token is authentic, its user's live record is not at hand."""
+
+    generation: Generation
+    target: Target | Reason
+    claims: Claims
+
+
 class DecisionPoint:
     """The PDP. ``clock`` gives Unix seconds."""
 
@@ -48,6 +57,11 @@ class DecisionPoint:
 
     async def check(self, question: Question) -> Decision:
         """One question of a gateway. Never raises for what a client or the store can do."""
+        outcome = self.check_now(question)
+        return outcome if isinstance(outcome, Decision) else await self.close(outcome)
+
+    def check_now(self, question: Question) -> Decision | Open:
+        """As ``check``, without waiting: decided from the live copy, or left open for the store."""
         generation = self._policy.generation
         if generation is None:
             return Decision(Reason.POLICY_UNAVAILABLE, "")
@@ -56,39 +70,65 @@ class DecisionPoint:
             return Decision(Reason.PUBLIC, generation.id)
         if target is Reason.AMBIGUOUS_PATH or target is Reason.BAD_REQUEST:
             return Decision(target, generation.id)
-        if question.credential.proof is Proof.COOKIE and not question.same_site:
+        credential = question.credential
+        if credential.proof is Proof.COOKIE and not question.same_site:
             return Decision(Reason.CROSS_SITE, generation.id)
-        identity = await self.identify(question.credential)
-        if isinstance(identity, Reason):
-            return Decision(identity, generation.id)
-        if isinstance(target, Reason):
-            return Decision(target, generation.id, user=identity.record)
-        return rule_on(generation, identity.record, target)
+        now = int(self._clock())
+        claims = self._believe(credential, now)
+        if isinstance(claims, Reason):
+            return Decision(claims, generation.id)
+        record = self._peek(claims)
+        if record is None:
+            return Open(generation, target, claims)
+        return _conclude(generation, target, _hold(claims, record, now))
+
+    async def close(self, question: Open) -> Decision:
+        """Ask the store for the record that ``check_now`` did not have."""
+        identity = await self._ask(question.claims)
+        return _conclude(question.generation, question.target, identity)
 
     async def identify(self, credential: Credential) -> Identity | Reason:
-        """Whose token is it, and does it still hold? The store is asked only when the live copy cannot tell."""
-        if credential.proof is Proof.NONE:
-            return Reason.MISSING_TOKEN
+        """Whose token is it, and does it still hold?"""
         now = int(self._clock())
-        claims = self._tokens.verify(credential.token, now=now)
+        claims = self._believe(credential, now)
         if isinstance(claims, Reason):
             return claims
+        record = self._peek(claims)
+        return await self._ask(claims) if record is None else _hold(claims, record, now)
+
+    def _believe(self, credential: Credential, now: int) -> Claims | Reason:
+        if credential.proof is Proof.NONE:
+            return Reason.MISSING_TOKEN
+        return self._tokens.verify(credential.token, now=now)
+
+    def _peek(self, claims: Claims) -> UserRecord | None:
+        """The live copy, unless the token is newer: then it is most likely a sign-in whose change is on its way."""
+        record = self._records.peek(claims.user)
+        if record is None or claims.epoch > record.epoch or claims.session not in record.sessions:
+            return None
+        return record
+
+    async def _ask(self, claims: Claims) -> Identity | Reason:
         try:
-            record = self._records.peek(claims.user)
-            if record is None:
-                record = await self._records.read(claims.user)
-            if record is not None and (claims.epoch > record.epoch or claims.session not in record.sessions):
-                # A token newer than the copy is most likely a sign-in whose change is still on its way: ask the store.
-                record = await self._records.read(claims.user, fresh=True)
+            record = await self._records.read(claims.user, fresh=True)
         except StoreUnavailable:
             return Reason.STORE_UNAVAILABLE
-        return _hold(claims, record, now)
+        return _hold(claims, record, int(self._clock()))
 
 
 def rule_on(generation: Generation, record: UserRecord, target: Target) -> Decision:
     """The policy's word on a live user: the role is the record's, at this instant."""
     ruling = decide(generation, record.role, target.section, target.action)
     return Decision(ruling.reason, generation.id, ruling.rule, record, target.section, target.action)
+
+
+def _conclude(generation: Generation, target: Target | Reason, identity: Identity | Reason) -> Decision:
+    """Who first, then where: nobody without a token learns which paths exist."""
+    if isinstance(identity, Reason):
+        return Decision(identity, generation.id)
+    if isinstance(target, Reason):
+        return Decision(target, generation.id, user=identity.record)
+    return rule_on(generation, identity.record, target)
 
 
 def _resolve(generation: Generation, target: Route | Target) -> Target | Public | Reason:
