@@ -1,0 +1,35 @@
+# syntax=docker/dockerfile:1
+# Two stages: the first builds and installs from the lock, the second has the result and no build tools.
+
+FROM python:3.12-slim AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+COPY .ci/runtime.lock .ci/runtime.lock
+RUN python -m venv /opt/sidecar \
+ && /opt/sidecar/bin/pip install --require-hashes -r .ci/runtime.lock
+COPY pyproject.toml README.md model.conf ./
+COPY policy policy
+COPY sidecar sidecar
+RUN /opt/sidecar/bin/pip install --no-deps . \
+ && /opt/sidecar/bin/python -m compileall -q /opt/sidecar/lib \
+ && install -d -m 0700 -o 65532 -g 65532 /var/lib/sidecar
+
+FROM python:3.12-slim
+LABEL org.opencontainers.image.title="policy-sidecar" \
+      org.opencontainers.image.description="A policy-as-code authorization sidecar" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/sidecar /opt/sidecar
+COPY --from=build --chown=65532:65532 /var/lib/sidecar /var/lib/sidecar
+ENV PATH=/opt/sidecar/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    SIDECAR_STATE_DIR=/var/lib/sidecar
+# Beyond loopback nothing listens until told so: SIDECAR_LISTEN, and SIDECAR_TLS_CERT/_KEY or SIDECAR_PLAINTEXT=true.
+USER 65532:65532
+WORKDIR /etc/sidecar
+VOLUME /var/lib/sidecar
+EXPOSE 9181 9182
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["sidecar", "health"]
+ENTRYPOINT ["sidecar"]
+CMD ["serve"]
