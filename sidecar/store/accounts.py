@@ -1,9 +1,20 @@
-"""Accounts: made, found, listed, their cap and their suspension."""
+"""Accounts: made, found, listed, their cap and their suspension.
 
+An account's name is unique in the whole store, but stands in another slot than the account: it is claimed first, then
+the account is made, then the claim is settled. A claim whose sidecar died is free again after a minute.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sidecar.store.connection import Store
+from sidecar.store import keys
+from sidecar.store.codec import account_of_reply, items, position_of, record_of, seats_of
+from sidecar.store.connection import Store, gathered
+from sidecar.store.hints import hint, unhint
 from sidecar.store.outcomes import ActorChanged, NoAccount, Position
+from sidecar.store.transition import look, transition
+from sidecar.tokens.ids import is_account_id
 from sidecar.vocabulary.people import Account, AccountId, Actor, Seats, Status, UserId, UserRecord
 
 
@@ -60,25 +71,85 @@ class Accounts:
         actor: Actor,
     ) -> Created | AccountExists:
         """The account with its first Account Administrator, whose e-mail the operator vouches for (R9)."""
-        raise NotImplementedError
+        claim = await self._store.run("name_claim", [keys.names()], [keys.folded(name), account], write=True)
+        if claim["o"] == "taken":
+            return AccountExists(AccountId(claim["id"]))
+        await hint(self._store, email, account)
+        reply = await transition(
+            self._store,
+            "account_create",
+            account,
+            actor,
+            name=name,
+            cap=str(cap),
+            uid=admin,
+            email=email,
+            admin_name=admin_name,
+            pw=password_hash,
+        )
+        if reply["o"] == "exists":
+            return AccountExists(account)
+        await self._settle(name, account, "keep")
+        return Created(account_of_reply(reply), record_of(account, reply["r"]), position_of(reply))
 
     async def find(self, name_or_id: str) -> Account | None:
-        raise NotImplementedError
+        account = AccountId(name_or_id)
+        if not is_account_id(name_or_id) or (found := await self._read(account)) is None:
+            held = await self._store.command("HGET", keys.names(), keys.folded(name_or_id))
+            if not held:
+                return None
+            found = await self._read(AccountId(str(held).split()[0]))
+        return found
 
     async def all(self) -> list[Account]:
-        raise NotImplementedError
+        """By name. One read an account: for operators, not for a request's path."""
+        held = await self._store.pairs("HGETALL", keys.names())
+        accounts: list[Account] = []
+        ids = [AccountId(value.split()[0]) for _, value in held]
+        for start in range(0, len(ids), 32):
+            found = await gathered(*(self._read(account) for account in ids[start : start + 32]))
+            accounts += [account for account in found if account is not None]
+        return sorted(accounts, key=lambda account: keys.folded(account.name))
 
     async def seats(self, account: AccountId) -> Seats | NoAccount:
-        raise NotImplementedError
+        found = await self._read(account)
+        return NoAccount() if found is None else found.seats
 
     async def set_seats(self, account: AccountId, cap: int, actor: Actor) -> SeatsSet | NoAccount | ActorChanged:
-        raise NotImplementedError
+        reply = await transition(self._store, "account_seats", account, actor, cap=str(cap))
+        return _refused(reply) or SeatsSet(seats_of(reply["seats"]), position_of(reply))
 
     async def set_status(
         self, account: AccountId, status: Status, actor: Actor
     ) -> StatusSet | NoAccount | ActorChanged:
         """ACTIVE or SUSPENDED. A suspended account makes every record of it SUSPENDED."""
-        raise NotImplementedError
+        if status is Status.INVITED:
+            raise ValueError("an account is active or suspended")
+        reply = await transition(self._store, "account_status", account, actor, status=status)
+        return _refused(reply) or StatusSet(account_of_reply(reply), position_of(reply))
 
     async def delete(self, account: AccountId, actor: Actor) -> Deleted | NoAccount | ActorChanged:
-        raise NotImplementedError
+        reply = await transition(self._store, "account_delete", account, actor)
+        if (refused := _refused(reply)) is not None:
+            return refused
+        await self._settle(reply["name"], account, "free")
+        for email in items(reply["emails"]):
+            await unhint(self._store, email, account)
+        return Deleted(tuple(UserId(uid) for uid in items(reply["users"])), position_of(reply))
+
+    async def _read(self, account: AccountId) -> Account | None:
+        reply = await look(self._store, "account", account)
+        return None if reply["o"] == "no_account" else account_of_reply(reply)
+
+    async def _settle(self, name: str, account: AccountId, how: str) -> None:
+        await self._store.run("name_settle", [keys.names()], [keys.folded(name), account, how], write=True)
+
+
+def _refused(reply: Mapping[str, Any]) -> NoAccount | ActorChanged | None:
+    match reply["o"]:
+        case "no_account":
+            return NoAccount()
+        case "actor_changed":
+            return ActorChanged()
+        case _:
+            return None

@@ -1,8 +1,12 @@
 """Invitations: a seat held for somebody who has yet to choose a password. Only a keyed digest of the secret is kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from sidecar.store.codec import member_of, position_of, record_of, seats_of, seconds
 from sidecar.store.connection import Store
+from sidecar.store.hints import hint, unhint
 from sidecar.store.outcomes import (
     AccountSuspended,
     ActorChanged,
@@ -11,7 +15,9 @@ from sidecar.store.outcomes import (
     NoUser,
     Position,
 )
-from sidecar.store.sessions import NewSession
+from sidecar.store.sessions import NewSession, session_argument
+from sidecar.store.transition import look, milliseconds, transition
+from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.people import AccountId, Actor, Invitation, Member, Seats, UserId, UserRecord
 
 
@@ -65,11 +71,23 @@ class InvitationGone:
     """Unknown, expired, revoked, used, or another secret: nobody is told which."""
 
 
+InviteOutcome = (
+    Invited
+    | SeatLimit
+    | AlreadyMember
+    | AlreadyInvited
+    | ActorChanged
+    | AccountSuspended
+    | NoAccount
+    | IdempotencyMismatch
+)
+
+
 class Invitations:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def invite(
+    async def invite(  # noqa: PLR0913 (each is a field of one invitation, all by name)
         self,
         actor: Actor,
         *,
@@ -82,18 +100,29 @@ class Invitations:
         ttl: float,
         mailed: bool = False,
         idempotency: IdempotencyKey | None = None,
-    ) -> (
-        Invited
-        | SeatLimit
-        | AlreadyMember
-        | AlreadyInvited
-        | ActorChanged
-        | AccountSuspended
-        | NoAccount
-        | IdempotencyMismatch
-    ):
+    ) -> InviteOutcome:
         """Hold a seat. ``mailed``: the link goes to the e-mail and is shown to nobody else (R9)."""
-        raise NotImplementedError
+        if account_of(uid) != account:
+            raise ValueError("the invited user's id does not name the account")
+        await hint(self._store, email, account)
+        reply = await transition(
+            self._store,
+            "invite",
+            account,
+            actor,
+            uid=uid,
+            email=email,
+            name=name,
+            role=role,
+            digest=digest,
+            ttl=milliseconds(ttl),
+            mailed="1" if mailed else "0",
+            idem=_idem(idempotency),
+        )
+        outcome = _invite_outcome(account, reply)
+        if isinstance(outcome, SeatLimit | AccountSuspended | NoAccount | ActorChanged):
+            await unhint(self._store, email, account)
+        return outcome
 
     async def resend(
         self,
@@ -107,14 +136,92 @@ class Invitations:
         idempotency: IdempotencyKey | None = None,
     ) -> Invited | NotInvited | NoUser | ActorChanged | AccountSuspended | IdempotencyMismatch:
         """A new secret and a new expiry for the same seat, also when the account is full; the old link is dead."""
-        raise NotImplementedError
+        if (account := account_of(uid)) is None:
+            return NoUser()
+        reply = await transition(
+            self._store,
+            "invitation_resend",
+            account,
+            actor,
+            uid=uid,
+            digest=digest,
+            ttl=milliseconds(ttl),
+            mailed="1" if mailed else "0",
+            judged=judged_role or "",
+            idem=_idem(idempotency),
+        )
+        match reply["o"]:
+            case "invited":
+                return _invited(account, reply)
+            case "not_invited":
+                return NotInvited()
+            case "actor_changed":
+                return ActorChanged()
+            case "account_suspended":
+                return AccountSuspended()
+            case "idempotency_mismatch":
+                return IdempotencyMismatch()
+            case _:
+                return NoUser()
 
     async def peek(self, uid: UserId, digest: str) -> Invitation | InvitationGone:
         """Is this secret good? Asked before hashing (R17); spends nothing."""
-        raise NotImplementedError
+        if (account := account_of(uid)) is None:
+            return InvitationGone()
+        reply = await look(self._store, "invitation_peek", account, uid=uid, digest=digest)
+        if reply["o"] != "invitation":
+            return InvitationGone()
+        return Invitation(uid, reply["r"]["em"], seconds(reply["r"]["exp"]))
 
     async def accept(
         self, uid: UserId, *, digest: str, password_hash: str, name: str | None, session: NewSession | None
     ) -> Accepted | InvitationGone:
         """The invited user becomes active on the seat it holds already, and is signed in with ``session``."""
-        raise NotImplementedError
+        if (account := account_of(uid)) is None:
+            return InvitationGone()
+        address, request_id = ("", "") if session is None else (session.address, session.request_id)
+        reply = await transition(
+            self._store,
+            "invitation_accept",
+            account,
+            Actor.bearer(uid, address=address, request_id=request_id),
+            uid=uid,
+            digest=digest,
+            pw=password_hash,
+            name=name,
+            session=session_argument(session),
+        )
+        if reply["o"] != "accepted":
+            return InvitationGone()
+        return Accepted(record_of(account, reply["r"]), position_of(reply))
+
+
+def _idem(idempotency: IdempotencyKey | None) -> dict[str, str] | None:
+    return None if idempotency is None else {"key": idempotency.key, "body": idempotency.body}
+
+
+def _invited(account: AccountId, reply: Mapping[str, Any]) -> Invited:
+    member = member_of(account, reply["r"])
+    if member.invite_expires_at is None:
+        raise TypeError("an invitation without an expiry")
+    return Invited(member, member.invite_expires_at, position_of(reply), replayed=bool(reply.get("replayed")))
+
+
+def _invite_outcome(account: AccountId, reply: Mapping[str, Any]) -> InviteOutcome:
+    match reply["o"]:
+        case "invited":
+            return _invited(account, reply)
+        case "seat_limit":
+            return SeatLimit(seats_of(reply["seats"]))
+        case "already_member":
+            return AlreadyMember(UserId(reply["u"]))
+        case "already_invited":
+            return AlreadyInvited(UserId(reply["u"]), seconds(reply["exp"]))
+        case "actor_changed":
+            return ActorChanged()
+        case "account_suspended":
+            return AccountSuspended()
+        case "idempotency_mismatch":
+            return IdempotencyMismatch()
+        case _:
+            return NoAccount()

@@ -56,6 +56,11 @@ class NoUser:
 
 
 @dataclass(frozen=True, slots=True)
+class StillInvited:
+    """An invited user is neither active nor suspended until it accepts."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoAccount:
     """There is no such account."""
 

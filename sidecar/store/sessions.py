@@ -6,8 +6,11 @@ No secret is stored: a refresh token proves its own origin (R14), the store know
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sidecar.store.codec import integer, items, position_of, record_of, seconds
 from sidecar.store.connection import Store
-from sidecar.store.outcomes import NoUser, Position, Stale
+from sidecar.store.outcomes import ActorChanged, NoUser, Position, Stale
+from sidecar.store.transition import look, milliseconds, transition
+from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.people import Actor, SessionId, UserId, UserRecord
 
 MAX_SESSIONS = 20
@@ -84,21 +87,92 @@ class Sessions:
 
     async def open(self, uid: UserId, *, expected_epoch: int, session: NewSession) -> Opened | Stale | NoUser:
         """After a correct password. NoUser also when suspended or invited; Stale when the password has changed."""
-        raise NotImplementedError
+        if (account := account_of(uid)) is None:
+            return NoUser()
+        reply = await transition(
+            self._store,
+            "session_open",
+            account,
+            Actor.bearer(uid, address=session.address, request_id=session.request_id),
+            uid=uid,
+            epoch=str(expected_epoch),
+            session=session_argument(session),
+        )
+        match reply["o"]:
+            case "opened":
+                return Opened(record_of(account, reply["r"]), position_of(reply))
+            case "stale":
+                return Stale(integer(reply["tv"]))
+            case _:
+                return NoUser()
 
     async def rotate(
-        self, uid: UserId, sid: SessionId, counter: int, *, ttl: float, address: str = ""
+        self, uid: UserId, sid: SessionId, counter: int, *, ttl: float, address: str = "", request_id: str = ""
     ) -> Rotated | SessionGone | Reused | StoreBehind:
         """Redeem the refresh token of ``counter`` (its origin proven before). Epoch and status compared inside."""
-        raise NotImplementedError
+        if (account := account_of(uid)) is None:
+            return SessionGone()
+        reply = await transition(
+            self._store,
+            "session_rotate",
+            account,
+            Actor.bearer(uid, address=address, request_id=request_id),
+            uid=uid,
+            sid=sid,
+            counter=str(counter),
+            ttl=milliseconds(ttl),
+            grace=milliseconds(GRACE),
+        )
+        match reply["o"]:
+            case "rotated":
+                return Rotated(record_of(account, reply["r"]), integer(reply["c"]), position_of(reply))
+            case "reused":
+                return Reused(position_of(reply))
+            case "behind":
+                return StoreBehind()
+            case _:
+                return SessionGone()
 
-    async def end(self, uid: UserId, sids: Sequence[SessionId], actor: Actor) -> Ended | SessionGone:
+    async def end(self, uid: UserId, sids: Sequence[SessionId], actor: Actor) -> Ended | SessionGone | ActorChanged:
         """End these sessions. SessionGone when none of them lives."""
-        raise NotImplementedError
+        return await self._end(uid, actor, sids=list(sids)) if sids else SessionGone()
 
-    async def end_others(self, uid: UserId, keep: SessionId, actor: Actor) -> Ended | SessionGone:
-        raise NotImplementedError
+    async def end_others(self, uid: UserId, keep: SessionId, actor: Actor) -> Ended | SessionGone | ActorChanged:
+        return await self._end(uid, actor, keep=keep)
+
+    async def _end(self, uid: UserId, actor: Actor, **which: object) -> Ended | SessionGone | ActorChanged:
+        if (account := account_of(uid)) is None:
+            return SessionGone()
+        reply = await transition(self._store, "session_end", account, actor, uid=uid, **which)
+        match reply["o"]:
+            case "ended":
+                ended = tuple(SessionId(sid) for sid in items(reply["sids"]))
+                return Ended(record_of(account, reply["r"]), ended, position_of(reply))
+            case "actor_changed":
+                return ActorChanged()
+            case _:
+                return SessionGone()
 
     async def listing(self, uid: UserId) -> list[Session]:
         """The live ones, newest first."""
-        raise NotImplementedError
+        if (account := account_of(uid)) is None:
+            return []
+        reply = await look(self._store, "sessions", account, uid=uid)
+        sessions = [
+            Session(SessionId(sid), seconds(created), seconds(refreshed), seconds(ends), address, agent)
+            for sid, ends, created, refreshed, address, agent in items(reply["all"])
+        ]
+        return sorted(sessions, key=lambda session: (session.created_at, session.id), reverse=True)
+
+
+def session_argument(session: NewSession | None) -> dict[str, object] | None:
+    """As ``open_session`` in the prelude reads it."""
+    if session is None:
+        return None
+    return {
+        "id": session.id,
+        "ttl": milliseconds(session.ttl),
+        "abs": milliseconds(session.absolute_ttl),
+        "addr": session.address,
+        "agent": session.agent[:200],
+    }

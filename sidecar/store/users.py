@@ -1,8 +1,11 @@
 """Users: read, listed, changed, removed, their passwords and their credential epoch."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from sidecar.store.codec import integer, items, member_of, position_of, record_of, seats_of
 from sidecar.store.connection import Store
+from sidecar.store.hints import hinted, unhint
 from sidecar.store.outcomes import (
     ActorChanged,
     Changed,
@@ -12,9 +15,12 @@ from sidecar.store.outcomes import (
     Position,
     Removed,
     Stale,
+    StillInvited,
     Unchanged,
 )
-from sidecar.store.sessions import NewSession
+from sidecar.store.sessions import NewSession, session_argument
+from sidecar.store.transition import look, transition
+from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.people import AccountId, Actor, Member, Seats, Status, UserId, UserRecord
 
 
@@ -45,33 +51,58 @@ class PasswordChanged:
     position: Position
 
 
+UserOutcome = Changed | Unchanged | LastAdmin | StillInvited | NoUser | ActorChanged
+
+
 class Users:
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def record(self, uid: UserId) -> UserRecord | None:
         """The live record, from the master, in one round trip (an invited user's too). Malformed ids are nobody's."""
-        raise NotImplementedError
+        if (account := account_of(uid)) is None:
+            return None
+        reply = await look(self._store, "record", account, uid=uid)
+        return record_of(account, reply["r"]) if reply["o"] == "record" else None
 
     async def listing(self, account: AccountId) -> list[Member]:
-        raise NotImplementedError
+        match await self.roster(account):
+            case NoAccount():
+                return []
+            case Roster(members):
+                return list(members)
 
     async def roster(self, account: AccountId) -> Roster | NoAccount:
-        raise NotImplementedError
+        reply = await look(self._store, "roster", account)
+        if reply["o"] == "no_account":
+            return NoAccount()
+        members = (member_of(account, found) for found in items(reply["all"]))
+        ordered = sorted(members, key=lambda member: (member.created_at, member.record.revision, member.record.id))
+        return Roster(tuple(ordered), seats_of(reply["seats"]))
 
     async def find(self, account: AccountId, email: str) -> UserId | None:
         """By normalised e-mail; members and live invitations."""
-        raise NotImplementedError
+        reply = await look(self._store, "find", account, email=email)
+        return UserId(reply["u"]) if reply["o"] == "found" else None
 
     async def accounts_of(self, email: str) -> list[AccountId]:
         """Where the e-mail may be found: a hint, always a superset of the truth."""
-        raise NotImplementedError
+        return await hinted(self._store, email)
 
     async def credentials(self, account: AccountId, email: str) -> Credentials | None:
-        raise NotImplementedError
+        return await self._credentials(account, uid="", email=email)
 
     async def credentials_of(self, uid: UserId) -> Credentials | None:
-        raise NotImplementedError
+        account = account_of(uid)
+        return None if account is None else await self._credentials(account, uid=uid, email="")
+
+    async def _credentials(self, account: AccountId, *, uid: str, email: str) -> Credentials | None:
+        reply = await look(self._store, "credentials", account, uid=uid, email=email)
+        if reply["o"] != "found":
+            return None
+        found = reply["r"]
+        healed = "pwtv" in found and integer(found["tv"]) > integer(found["pwtv"])
+        return Credentials(record_of(account, found), reply["pw"], reset_required=healed)
 
     async def change(
         self,
@@ -82,50 +113,136 @@ class Users:
         name: str | None = None,
         status: Status | None = None,
         judged_role: str | None = None,
-    ) -> Changed | Unchanged | LastAdmin | NoUser | ActorChanged:
+    ) -> UserOutcome:
         """All of it or nothing. ``judged_role``: the target's role when R11 was judged; another one is ActorChanged.
 
-        ``status`` is ACTIVE or SUSPENDED and on an invited user NoUser; role and name work there too.
+        ``status`` is ACTIVE or SUSPENDED, and StillInvited on an invited user; role and name work there too.
         """
-        raise NotImplementedError
+        if status is Status.INVITED:
+            raise ValueError("nobody is made invited: a user is active or suspended")
+        if (account := account_of(uid)) is None:
+            return NoUser()
+        reply = await transition(
+            self._store,
+            "user_change",
+            account,
+            actor,
+            uid=uid,
+            role=role,
+            name=name,
+            status=status,
+            judged=judged_role or "",
+        )
+        return _outcome(account, reply)
 
-    async def set_role(
-        self, actor: Actor, uid: UserId, role: str, *, judged_role: str | None = None
-    ) -> Changed | Unchanged | LastAdmin | NoUser | ActorChanged:
+    async def set_role(self, actor: Actor, uid: UserId, role: str, *, judged_role: str | None = None) -> UserOutcome:
         return await self.change(actor, uid, role=role, judged_role=judged_role)
 
     async def set_status(
         self, actor: Actor, uid: UserId, status: Status, *, judged_role: str | None = None
-    ) -> Changed | Unchanged | LastAdmin | NoUser | ActorChanged:
+    ) -> UserOutcome:
         return await self.change(actor, uid, status=status, judged_role=judged_role)
 
-    async def set_name(
-        self, actor: Actor, uid: UserId, name: str, *, judged_role: str | None = None
-    ) -> Changed | Unchanged | LastAdmin | NoUser | ActorChanged:
+    async def set_name(self, actor: Actor, uid: UserId, name: str, *, judged_role: str | None = None) -> UserOutcome:
         return await self.change(actor, uid, name=name, judged_role=judged_role)
 
     async def remove(
         self, actor: Actor, uid: UserId, *, judged_role: str | None = None
     ) -> Removed | LastAdmin | NoUser | ActorChanged:
         """A member or an invited user: the seat and the e-mail are free, the invitation dead."""
-        raise NotImplementedError
+        if (account := account_of(uid)) is None:
+            return NoUser()
+        reply = await transition(self._store, "user_remove", account, actor, uid=uid, judged=judged_role or "")
+        match reply["o"]:
+            case "removed":
+                gone = record_of(account, reply["r"])
+                await unhint(self._store, gone.email, account)
+                return Removed(gone, position_of(reply))
+            case "last_admin":
+                return LastAdmin()
+            case "actor_changed":
+                return ActorChanged()
+            case _:
+                return NoUser()
 
     async def change_password(
         self, uid: UserId, *, expected_epoch: int, password_hash: str, session: NewSession | None, actor: Actor
     ) -> PasswordChanged | Stale | NoUser | ActorChanged:
         """Raises the epoch, ends all sessions, opens ``session``: one script. NoUser also when not active."""
-        raise NotImplementedError
+        if (account := account_of(uid)) is None:
+            return NoUser()
+        reply = await transition(
+            self._store,
+            "user_password",
+            account,
+            actor,
+            uid=uid,
+            epoch=str(expected_epoch),
+            pw=password_hash,
+            session=session_argument(session),
+        )
+        match reply["o"]:
+            case "changed":
+                return PasswordChanged(record_of(account, reply["r"]), position_of(reply))
+            case "stale":
+                return Stale(integer(reply["tv"]))
+            case "actor_changed":
+                return ActorChanged()
+            case _:
+                return NoUser()
 
     async def sign_out_everywhere(
         self, uid: UserId, actor: Actor, *, session: NewSession | None = None
     ) -> Changed | NoUser | ActorChanged:
-        """Raises the epoch and ends all sessions."""
-        raise NotImplementedError
+        """Raises the epoch and ends all sessions; ``session`` is opened after, for the one who asked."""
+        if (account := account_of(uid)) is None:
+            return NoUser()
+        reply = await transition(
+            self._store, "user_sign_out", account, actor, uid=uid, session=session_argument(session)
+        )
+        match reply["o"]:
+            case "changed":
+                return Changed(record_of(account, reply["r"]), position_of(reply))
+            case "actor_changed":
+                return ActorChanged()
+            case _:
+                return NoUser()
 
-    async def rehash(self, uid: UserId, *, expected_epoch: int, password_hash: str) -> Changed | Stale | NoUser:
-        """The same password under stronger parameters: no new epoch, no audit row, no event."""
-        raise NotImplementedError
+    async def rehash(self, uid: UserId, *, expected_epoch: int, password_hash: str) -> bool:
+        """The same password under stronger parameters: no new epoch, no event. False: the epoch has moved on."""
+        if (account := account_of(uid)) is None:
+            return False
+        actor = Actor.bearer(uid)
+        reply = await transition(
+            self._store, "user_rehash", account, actor, uid=uid, epoch=str(expected_epoch), pw=password_hash
+        )
+        return bool(reply["o"] == "rehashed")
 
     async def raise_epoch(self, uid: UserId, floor: int) -> Changed | Unchanged | NoUser:
         """Heal a record that went back in time (store.md 2.4). Raises by at most 100 at once."""
-        raise NotImplementedError
+        if (account := account_of(uid)) is None:
+            return NoUser()
+        reply = await transition(self._store, "user_raise_epoch", account, Actor.operator(), uid=uid, floor=str(floor))
+        match reply["o"]:
+            case "changed":
+                return Changed(record_of(account, reply["r"]), position_of(reply))
+            case "unchanged":
+                return Unchanged(record_of(account, reply["r"]))
+            case _:
+                return NoUser()
+
+
+def _outcome(account: AccountId, reply: dict[str, Any]) -> UserOutcome:
+    match reply["o"]:
+        case "changed":
+            return Changed(record_of(account, reply["r"]), position_of(reply))
+        case "unchanged":
+            return Unchanged(record_of(account, reply["r"]))
+        case "last_admin":
+            return LastAdmin()
+        case "still_invited":
+            return StillInvited()
+        case "actor_changed":
+            return ActorChanged()
+        case _:
+            return NoUser()

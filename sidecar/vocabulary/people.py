@@ -69,6 +69,11 @@ class Actor:
     def operator(cls) -> "Actor":
         return cls(user=None, role="", epoch=0, session=None, address="cli")
 
+    @classmethod
+    def bearer(cls, user: UserId, *, address: str = "", request_id: str = "") -> "Actor":
+        """A user who proved itself by a secret of its own (a refresh or reset token): named, nothing to compare."""
+        return cls(user=user, role="", epoch=0, session=None, address=address, request_id=request_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Invitation:

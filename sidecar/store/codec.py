@@ -1,0 +1,96 @@
+"""From what scripts answer to what rooms see. Servers differ in JSON (an empty table, 1 or 1.0): here alone.
+
+What scripts write is ours, so a missing field is a bug and raises; nothing here guesses a default that would open.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sidecar.store.outcomes import Position
+from sidecar.vocabulary.people import (
+    Account,
+    AccountId,
+    Invitation,
+    Member,
+    Seats,
+    SessionId,
+    Status,
+    UserId,
+    UserRecord,
+)
+
+
+def integer(value: Any) -> int:
+    """An int from an int, 1.0, ``"1"`` or ``"1764000000000.0"``: below 2**53 nothing is lost."""
+    if isinstance(value, str) and value.isdecimal():
+        return int(value)
+    return int(float(value))
+
+
+def seconds(milliseconds: Any) -> int:
+    return integer(milliseconds) // 1000
+
+
+def optional_seconds(milliseconds: Any) -> int | None:
+    return None if milliseconds in (None, "") else seconds(milliseconds)
+
+
+def items(value: Any) -> list[Any]:
+    """A list, however an empty one was written."""
+    return value if isinstance(value, list) else []
+
+
+def pairs(flat: Any) -> Iterable[tuple[Any, Any]]:
+    listed = iter(items(flat))
+    return zip(listed, listed, strict=True)
+
+
+def record_of(account: AccountId, found: Mapping[str, Any]) -> UserRecord:
+    status = Status(found["st"])
+    if status is Status.ACTIVE and found["acst"] != Status.ACTIVE:
+        status = Status.SUSPENDED
+    return UserRecord(
+        id=UserId(found["id"]),
+        account=account,
+        email=found["em"],
+        name=found["name"],
+        role=found["role"],
+        status=status,
+        epoch=integer(found["tv"]),
+        revision=integer(found["rv"]),
+        email_verified=status is not Status.INVITED and found["ev"] == "1",
+        sessions={SessionId(sid): seconds(ends) for sid, ends in pairs(found.get("ss"))},
+    )
+
+
+def member_of(account: AccountId, found: Mapping[str, Any]) -> Member:
+    return Member(
+        record=record_of(account, found),
+        created_at=seconds(found["created"]),
+        last_login_at=optional_seconds(found.get("seen")),
+        invite_expires_at=optional_seconds(found.get("exp")),
+    )
+
+
+def seats_of(found: Mapping[str, Any]) -> Seats:
+    invitations = (Invitation(UserId(uid), email, seconds(ends)) for uid, email, ends in items(found["inv"]))
+    return Seats(
+        cap=integer(found["cap"]),
+        members=integer(found["members"]),
+        invitations=tuple(sorted(invitations, key=lambda pending: (pending.expires_at, pending.user))),
+    )
+
+
+def account_of_reply(reply: Mapping[str, Any]) -> Account:
+    found = reply["a"]
+    return Account(
+        id=AccountId(found["id"]),
+        name=found["name"],
+        status=Status(found["st"]),
+        created_at=seconds(found["created"]),
+        seats=seats_of(reply["seats"]),
+    )
+
+
+def position_of(reply: Mapping[str, Any]) -> Position:
+    return Position(partition=reply["partition"], n=integer(reply["n"]), durable=reply.get("durable", True))

@@ -1,0 +1,45 @@
+"""What goes wrong with the store itself: an outage, or a store that must not be used. Everything else is a bug."""
+
+import re
+from typing import Final
+
+from redis import exceptions
+
+
+class StoreUnavailable(Exception):
+    """The store did not answer, or may not answer now: out, slow, read-only, loading, without its replicas, full."""
+
+
+class StoreRefused(Exception):
+    """This store must not be used by this sidecar. One sentence: what, where, what now."""
+
+
+_OUTAGES: Final = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.AuthenticationError,
+    exceptions.NoPermissionError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    exceptions.MasterDownError,
+    exceptions.ClusterError,
+    TimeoutError,
+    OSError,
+)
+_OUTAGE_CODES: Final = re.compile(
+    r"(?:^|-|\s)(OOM|READONLY|NOREPLICAS|MISCONF|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOAUTH|NOPERM|"
+    r"WRONGPASS|UNBLOCKED|DENIED)\b"
+)
+
+
+def outage(error: BaseException) -> StoreUnavailable | None:
+    """What ``error`` means when it means that the store cannot answer now; None for a bug of ours."""
+    if isinstance(error, _OUTAGES):
+        return StoreUnavailable(f"the store does not answer: {type(error).__name__}: {error}")
+    if isinstance(error, exceptions.ResponseError) and (code := _OUTAGE_CODES.search(str(error))):
+        return StoreUnavailable(f"the store refuses: {code[1]}")
+    return None
+
+
+def outage_or_bug(error: Exception) -> Exception:
+    return outage(error) or error

@@ -1,0 +1,67 @@
+"""Every key name, and which partition it lives in. No command is issued here.
+
+All keys of one account, and the feed they are announced in, share one hash tag ``{pNN}``: one script can touch them
+on a Cluster too. Keys below an account's are derived inside the scripts, from the account's own.
+"""
+
+import hashlib
+import unicodedata
+from binascii import crc_hqx
+from typing import Final
+
+from sidecar.vocabulary.people import AccountId
+
+META: Final = "sc:meta"
+LIMIT_BUCKETS: Final = 1 << 20
+"""R16: limiter keys fall into fixed buckets, so that nobody can fill the store with them."""
+
+
+def partition_of(text: str, partitions: int) -> int:
+    """The same CRC16 that Redis hashes slots with (XMODEM); any stable hash would do."""
+    return crc_hqx(text.encode("utf-8"), 0) % partitions
+
+
+def tag(partition: int) -> str:
+    return f"{{p{partition:02d}}}"
+
+
+def feed(partition: int) -> str:
+    """The stream; ``:n`` its counter, ``:gen`` the random id of this data set."""
+    return f"sc:{tag(partition)}:feed"
+
+
+def sidecars(partition: int) -> str:
+    """Sidecar id -> end of its registration in ms (Redis clock); ``:applied`` its last n, ``:told`` its state."""
+    return f"sc:{tag(partition)}:side"
+
+
+def account(acct: AccountId, partitions: int) -> str:
+    return f"sc:{tag(partition_of(acct, partitions))}:a:{acct}"
+
+
+def names() -> str:
+    """Folded account name -> account id. In the first partition: an account's name is unique in the whole store."""
+    return f"sc:{tag(0)}:names"
+
+
+def system_log() -> str:
+    """The audit of what belongs to no account: policy, keys, the store itself."""
+    return f"sc:{tag(0)}:sys"
+
+
+def folded(name: str) -> str:
+    """What two account names are compared by."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+
+
+def email_hint(email: str, partitions: int) -> str:
+    """Accounts in which this normalised e-mail may be found. By digest: the name of a key is no place for people."""
+    digest = hashlib.sha256(email.encode("utf-8")).hexdigest()
+    return f"sc:{tag(partition_of(digest, partitions))}:em:{digest}"
+
+
+def limit(kind: str, subject: str, partitions: int) -> str:
+    """A limiter's bucket. ``subject`` is hashed: neither e-mails nor addresses stand in key names."""
+    digest = hashlib.sha256(f"{kind}\0{subject}".encode()).digest()
+    bucket = int.from_bytes(digest[:8], "big") % LIMIT_BUCKETS
+    return f"sc:{tag(bucket % partitions)}:rl:{kind}:{bucket:05x}"

@@ -1,0 +1,24 @@
+-- Everybody goes. A husk stays: the id is never used again, its changes keep counting, its audit can be exported.
+local before = remembered()
+if before then return before end
+if not account_lives() then return outcome('no_account') end
+if not actor_holds() then return outcome('actor_changed') end
+
+local users, emails = redis.call('SMEMBERS', key('members')), redis.call('HKEYS', key('em'))
+for _, uid in ipairs(users) do
+  end_sessions(uid)
+  redis.call('DEL', key('u:' .. uid), key('us:' .. uid))
+end
+for _, uid in ipairs(redis.call('ZRANGE', key('inv'), 0, -1)) do
+  redis.call('DEL', key('i:' .. uid))
+  users[#users + 1] = uid
+end
+for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do redis.call('DEL', key('pep:' .. id)) end
+redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'))
+local name = redis.call('HGET', ACCT, 'name')
+redis.call('HDEL', ACCT, 'name')
+redis.call('HSET', ACCT, 'st', 'deleted')
+local seq = stamp()
+audit('account.deleted', A.acct, { name = name, users = #users }, nil)
+local n = publish('account', '', '0', seq, true)
+return remember({ o = 'deleted', users = users, emails = emails, name = name, n = n })

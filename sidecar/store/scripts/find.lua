@@ -1,0 +1,6 @@
+-- Read only: who has this e-mail in the account? A member, or an invitation that still holds it.
+local uid = redis.call('HGET', key('em'), A.email)
+if uid and (redis.call('SISMEMBER', key('members'), uid) == 1 or invited(uid)) then
+  return answer({ o = 'found', u = uid })
+end
+return outcome('no_user')

@@ -1,0 +1,23 @@
+-- The seat is held already, so no cap is looked at: accepting never needs a new one.
+local before = remembered()
+if before then return before end
+local was = record(A.uid)
+if not was or was.st ~= 'invited' or was.acst ~= 'active' then return outcome('gone') end
+if redis.call('HGET', key('i:' .. A.uid), 'th') ~= A.digest then return outcome('gone') end
+
+local home = key('u:' .. A.uid)
+local name = A.name or was.name
+redis.call('ZREM', key('inv'), A.uid)
+redis.call('DEL', key('i:' .. A.uid))
+redis.call('SADD', key('members'), A.uid)
+redis.call('HSET', home, 'em', was.em, 'name', name, 'role', was.role, 'st', 'active', 'tv', '1', 'pwtv', '1',
+  'pw', A.pw, 'ev', was.ev, 'created', was.created, 'changed', int(NOW))
+settle_admin(A.uid, was.role, 'active')
+if A.session then
+  open_session(A.uid, '1', A.session)
+  redis.call('HSET', home, 'seen', int(NOW))
+end
+local seq = stamp(home)
+audit('invitation.accepted', A.uid, { status = 'invited' }, { status = 'active', name = name, role = was.role }, A.uid)
+local n = publish('user', A.uid, '1', seq)
+return remember({ o = 'accepted', r = record(A.uid), n = n })

@@ -1,0 +1,43 @@
+-- Hold a seat. Cap and e-mail are decided here and nowhere else, after expired invitations have given theirs back.
+local before = remembered()
+if before then return before end
+if not account_lives() then return outcome('no_account') end
+if not actor_holds() then return outcome('actor_changed') end
+local idem = A.idem and key('idem:' .. A.idem.key)
+local held = idem and redis.call('HMGET', idem, 'body', 'answer')
+if held and held[1] then
+  if held[1] ~= A.idem.body then return outcome('idempotency_mismatch') end
+  return held[2]
+end
+if redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('account_suspended') end
+
+purge()
+local owner = redis.call('HGET', key('em'), A.email)
+if owner and redis.call('SISMEMBER', key('members'), owner) == 1 then
+  return answer({ o = 'already_member', u = owner })
+end
+if owner and invited(owner) then
+  return answer({ o = 'already_invited', u = owner, exp = redis.call('ZSCORE', key('inv'), owner) })
+end
+if redis.call('SCARD', key('members')) + redis.call('ZCARD', key('inv')) >= tonumber(redis.call('HGET', ACCT, 'cap'))
+then
+  return answer({ o = 'seat_limit', seats = seats() })
+end
+
+local ends, home = int(NOW + A.ttl), key('i:' .. A.uid)
+redis.call('HSET', key('em'), A.email, A.uid)
+redis.call('ZADD', key('inv'), ends, A.uid)
+redis.call('HSET', home, 'em', A.email, 'name', A.name, 'role', A.role, 'th', A.digest, 'ev', A.mailed,
+  'by', A.by.uid, 'exp', ends, 'created', int(NOW), 'changed', int(NOW))
+redis.call('PEXPIREAT', home, int(NOW + A.ttl + 60000))
+local seq = stamp(home)
+audit('user.invited', A.uid, nil, { email = A.email, name = A.name, role = A.role, expires = ends })
+local n = publish('user', A.uid, '0', seq)
+local done = { o = 'invited', r = record(A.uid), n = n }
+if idem then
+  done.replayed = true
+  redis.call('HSET', idem, 'body', A.idem.body, 'answer', answer(done))
+  redis.call('PEXPIRE', idem, IDEMPOTENT_MS)
+  done.replayed = nil
+end
+return remember(done)

@@ -1,0 +1,7 @@
+-- standalone
+-- KEYS[1]: the store's own record. ARGV[1]: what this sidecar says of itself, JSON. What was not known yet is kept.
+local given = cjson.decode(ARGV[1])
+for field, value in pairs(given) do redis.call('HSETNX', KEYS[1], field, value) end
+local flat, fields = redis.call('HGETALL', KEYS[1]), {}
+for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+return cjson.encode({ o = 'meta', meta = fields })

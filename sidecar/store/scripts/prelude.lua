@@ -1,0 +1,187 @@
+-- What every transition of an account shares. KEYS: the partition's feed, the account. ARGV[1]: the arguments, JSON.
+-- Nothing here is global: a global made once breaks every later script of the server.
+-- Times are milliseconds of Redis' own clock, so that every sidecar counts seats and expiries alike.
+local FEED, ACCT = KEYS[1], KEYS[2]
+local A = cjson.decode(ARGV[1])
+local ADMIN = 'account-administrator'
+local MAX_SESSIONS = 20
+local FEED_LENGTH = 10000
+local REMEMBER_MS = 600000
+local IDEMPOTENT_MS = 86400000
+
+local function int(number) return string.format('%.0f', number) end
+
+local NOW
+do
+  local time = redis.call('TIME')
+  NOW = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function key(name) return ACCT .. ':' .. name end
+
+local function hash(name)
+  local flat, fields = redis.call('HGETALL', name), {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  return fields
+end
+
+local function answer(fields) return cjson.encode(fields) end
+local function outcome(code) return answer({ o = code }) end
+
+-- A write whose answer was lost comes again under the same request id: it gets the same answer, and writes nothing.
+local function remembered()
+  return A.rid and redis.call('GET', key('rid:' .. A.rid))
+end
+
+local function remember(fields)
+  local text = answer(fields)
+  if A.rid then redis.call('SET', key('rid:' .. A.rid), text, 'PX', REMEMBER_MS) end
+  return text
+end
+
+-- R11: is the actor still what it was judged as? An operator (no uid) has nothing to compare, nor has a user who proved
+-- itself by a secret of its own (no role).
+local function actor_holds()
+  local by = A.by
+  if by.uid == '' or by.role == '' then return true end
+  local now = redis.call('HMGET', key('u:' .. by.uid), 'role', 'tv', 'st')
+  if now[1] ~= by.role or now[2] ~= by.tv or now[3] ~= 'active' then return false end
+  if redis.call('HGET', ACCT, 'st') ~= 'active' then return false end
+  if by.sid == '' then return true end
+  local ends = redis.call('ZSCORE', key('us:' .. by.uid), by.sid)
+  return ends and tonumber(ends) > NOW
+end
+
+local function account_lives()
+  local status = redis.call('HGET', ACCT, 'st')
+  return status and status ~= 'deleted'
+end
+
+-- Invitations ------------------------------------------------------------------------------------------------------
+local function invited(uid)
+  local ends = redis.call('ZSCORE', key('inv'), uid)
+  return ends and tonumber(ends) > NOW
+end
+
+local function drop_invitation(uid)
+  local email = redis.call('HGET', key('i:' .. uid), 'em')
+  if email then
+    if redis.call('HGET', key('em'), email) == uid then redis.call('HDEL', key('em'), email) end
+  else -- the invitation's own hash has expired before the seat was looked at
+    local flat = redis.call('HGETALL', key('em'))
+    for i = 1, #flat, 2 do
+      if flat[i + 1] == uid then redis.call('HDEL', key('em'), flat[i]) end
+    end
+  end
+  redis.call('DEL', key('i:' .. uid))
+  redis.call('ZREM', key('inv'), uid)
+end
+
+-- An expired invitation holds neither seat nor e-mail.
+local function purge()
+  for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key('inv'), '-inf', int(NOW))) do drop_invitation(uid) end
+end
+
+local function seats()
+  local pending, list = redis.call('ZRANGEBYSCORE', key('inv'), '(' .. int(NOW), '+inf', 'WITHSCORES'), {}
+  for i = 1, #pending, 2 do
+    list[#list + 1] = { pending[i], redis.call('HGET', key('i:' .. pending[i]), 'em') or '', pending[i + 1] }
+  end
+  return { cap = redis.call('HGET', ACCT, 'cap'), members = redis.call('SCARD', key('members')), inv = list }
+end
+
+-- Records ----------------------------------------------------------------------------------------------------------
+-- As record_of() in codec.py reads it; nil when there is nobody. Sessions and hashes are flat lists: an empty table
+-- has no single form in JSON.
+local function record(uid)
+  local fields = hash(key('u:' .. uid))
+  if fields.st then
+    fields.pw = nil
+    fields.ss = redis.call('ZRANGEBYSCORE', key('us:' .. uid), '(' .. int(NOW), '+inf', 'WITHSCORES')
+  else
+    if not invited(uid) then return nil end
+    fields = hash(key('i:' .. uid))
+    if not fields.em then return nil end
+    fields.th, fields.st, fields.tv = nil, 'invited', '0'
+  end
+  fields.id = uid
+  fields.acst = redis.call('HGET', ACCT, 'st')
+  return fields
+end
+
+local function settle_admin(uid, role, status)
+  redis.call((role == ADMIN and status == 'active') and 'SADD' or 'SREM', key('admins'), uid)
+end
+
+-- Would the account be left without an active administrator if this one were not?
+local function is_last_admin(uid)
+  return redis.call('SISMEMBER', key('admins'), uid) == 1 and redis.call('SCARD', key('admins')) <= 1
+end
+
+-- Sessions ---------------------------------------------------------------------------------------------------------
+local function end_session(uid, sid)
+  redis.call('DEL', key('s:' .. sid))
+  return redis.call('ZREM', key('us:' .. uid), sid) == 1
+end
+
+local function end_sessions(uid, keep)
+  local ended = {}
+  for _, sid in ipairs(redis.call('ZRANGE', key('us:' .. uid), 0, -1)) do
+    if sid ~= keep and end_session(uid, sid) then ended[#ended + 1] = sid end
+  end
+  return ended
+end
+
+local function oldest_session(uid)
+  local flat, oldest, least = redis.call('ZRANGE', key('us:' .. uid), 0, -1, 'WITHSCORES'), nil, nil
+  for i = 1, #flat, 2 do
+    local born = tonumber(redis.call('HGET', key('s:' .. flat[i]), 'q') or '0')
+    local rank = { tonumber(flat[i + 1]), born }
+    if not least or rank[1] < least[1] or (rank[1] == least[1] and rank[2] < least[2]) then
+      oldest, least = flat[i], rank
+    end
+  end
+  return oldest
+end
+
+local function keep_sessions_until_last(uid)
+  local last = redis.call('ZREVRANGE', key('us:' .. uid), 0, 0, 'WITHSCORES')
+  if last[2] then redis.call('PEXPIREAT', key('us:' .. uid), int(tonumber(last[2]))) end
+end
+
+-- R15: at most MAX_SESSIONS; the one that would end first goes.
+local function open_session(uid, epoch, session)
+  redis.call('ZREMRANGEBYSCORE', key('us:' .. uid), '-inf', int(NOW))
+  while redis.call('ZCARD', key('us:' .. uid)) >= MAX_SESSIONS do end_session(uid, oldest_session(uid)) end
+  local last = NOW + session.abs
+  local ends = math.min(NOW + session.ttl, last)
+  redis.call('HSET', key('s:' .. session.id), 'u', uid, 'tv', epoch, 'c', '0', 'ct', int(NOW), 'abs', int(last),
+    'created', int(NOW), 'addr', session.addr, 'agent', session.agent,
+    'q', int(redis.call('HINCRBY', ACCT, 'born', 1)))
+  redis.call('PEXPIREAT', key('s:' .. session.id), int(ends))
+  redis.call('ZADD', key('us:' .. uid), int(ends), session.id)
+  keep_sessions_until_last(uid)
+end
+
+-- Changes ----------------------------------------------------------------------------------------------------------
+-- The account's next change: stamps the record it touches, so that an older one can be told from it.
+local function stamp(name)
+  local seq = int(redis.call('HINCRBY', ACCT, 'seq', 1))
+  if name then redis.call('HSET', name, 'rv', seq) end
+  return seq
+end
+
+local function publish(kind, uid, epoch, seq, ack)
+  local n = int(redis.call('INCR', FEED .. ':n'))
+  redis.call('XADD', FEED, 'MAXLEN', '~', FEED_LENGTH, '*', 'n', n, 'k', kind, 'a', A.acct, 'u', uid,
+    'tv', epoch, 's', seq, 'ack', ack and '1' or '0')
+  return n
+end
+
+-- R32: rows are numbered without gaps, by the account's own count; the number is the entry's id. Never a secret.
+local function audit(what, whom, before, after, by)
+  local number = int(redis.call('HINCRBY', ACCT, 'rows', 1))
+  redis.call('XADD', key('log'), number .. '-0', 'k', what, 'by', by or A.by.uid, 'u', whom,
+    'before', before and cjson.encode(before) or '', 'after', after and cjson.encode(after) or '',
+    'addr', A.by.addr, 'req', A.by.req, 't', int(NOW))
+end

@@ -1,0 +1,14 @@
+-- After a correct password: the epoch it was compared under must still be the live one.
+local before = remembered()
+if before then return before end
+local home = key('u:' .. A.uid)
+local now = redis.call('HMGET', home, 'tv', 'st')
+if not now[1] or now[2] ~= 'active' or redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('no_user') end
+if now[1] ~= A.epoch then return answer({ o = 'stale', tv = now[1] }) end
+
+open_session(A.uid, now[1], A.session)
+redis.call('HSET', home, 'seen', int(NOW))
+local seq = stamp(home)
+audit('session.opened', A.uid, nil, { session = A.session.id }, A.uid)
+local n = publish('user', A.uid, now[1], seq)
+return remember({ o = 'opened', r = record(A.uid), n = n })

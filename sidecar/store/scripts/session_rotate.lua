@@ -1,0 +1,33 @@
+-- R14: the token of counter c becomes that of c+1. The same again within the grace while the successor is unused; an
+-- older one ends the session; one that is ahead of the store means that the store went back in time.
+local before = remembered()
+if before then return before end
+local home, place = key('u:' .. A.uid), key('s:' .. A.sid)
+local session = hash(place)
+local now = redis.call('HMGET', home, 'tv', 'st')
+local ends = redis.call('ZSCORE', key('us:' .. A.uid), A.sid)
+if not session.u or session.u ~= A.uid or not ends or tonumber(ends) <= NOW then return outcome('gone') end
+if not now[1] or now[2] ~= 'active' or redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('gone') end
+if session.tv ~= now[1] then return outcome('gone') end
+
+local given, held = tonumber(A.counter), tonumber(session.c)
+if given > held then return outcome('behind') end
+if given == held - 1 and NOW - tonumber(session.ct) <= A.grace then
+  return answer({ o = 'rotated', r = record(A.uid), c = session.c, n = redis.call('GET', FEED .. ':n') or '0' })
+end
+if given < held then
+  end_session(A.uid, A.sid)
+  local seq = stamp(home)
+  audit('session.reused', A.uid, { session = A.sid }, nil, A.uid)
+  local n = publish('user', A.uid, now[1], seq, true)
+  return remember({ o = 'reused', n = n })
+end
+
+local until_ms = int(math.min(NOW + A.ttl, tonumber(session.abs)))
+redis.call('HSET', place, 'c', int(held + 1), 'ct', int(NOW), 'addr', A.by.addr)
+redis.call('PEXPIREAT', place, until_ms)
+redis.call('ZADD', key('us:' .. A.uid), until_ms, A.sid)
+keep_sessions_until_last(A.uid)
+local seq = stamp(home)
+local n = publish('user', A.uid, now[1], seq)
+return remember({ o = 'rotated', r = record(A.uid), c = int(held + 1), n = n })

@@ -1,0 +1,26 @@
+-- Role, name and status of a member; role and name of an invited user. All of it or nothing.
+local before = remembered()
+if before then return before end
+if not actor_holds() then return outcome('actor_changed') end
+local was = record(A.uid)
+if not was then return outcome('no_user') end
+if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') end
+local waiting = was.st == 'invited'
+if waiting and A.status then return outcome('still_invited') end
+
+local role, name, status = A.role or was.role, A.name or was.name, A.status or was.st
+if role == was.role and name == was.name and status == was.st then return answer({ o = 'unchanged', r = was }) end
+if (role ~= ADMIN or status ~= 'active') and is_last_admin(A.uid) then return outcome('last_admin') end
+
+local home = key((waiting and 'i:' or 'u:') .. A.uid)
+redis.call('HSET', home, 'role', role, 'name', name, 'changed', int(NOW))
+if not waiting then
+  redis.call('HSET', home, 'st', status)
+  settle_admin(A.uid, role, status)
+  if status == 'suspended' then end_sessions(A.uid) end
+end
+local seq = stamp(home)
+audit('user.changed', A.uid, { role = was.role, name = was.name, status = was.st },
+  { role = role, name = name, status = status })
+local n = publish('user', A.uid, was.tv, seq, role ~= was.role or status ~= was.st)
+return remember({ o = 'changed', r = record(A.uid), n = n })

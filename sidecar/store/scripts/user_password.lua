@@ -1,0 +1,17 @@
+-- Compare and set on the epoch: of many changes at once one wins. Ends every session and opens the one that answers.
+local before = remembered()
+if before then return before end
+local home = key('u:' .. A.uid)
+local now = redis.call('HMGET', home, 'tv', 'st')
+if not now[1] or now[2] ~= 'active' then return outcome('no_user') end
+if now[1] ~= A.epoch then return answer({ o = 'stale', tv = now[1] }) end
+if not actor_holds() then return outcome('actor_changed') end
+
+local epoch = int(tonumber(now[1]) + 1)
+redis.call('HSET', home, 'pw', A.pw, 'tv', epoch, 'pwtv', epoch, 'changed', int(NOW))
+end_sessions(A.uid)
+if A.session then open_session(A.uid, epoch, A.session) end
+local seq = stamp(home)
+audit('user.password', A.uid, { epoch = now[1] }, { epoch = epoch })
+local n = publish('user', A.uid, epoch, seq, true)
+return remember({ o = 'changed', r = record(A.uid), n = n })

