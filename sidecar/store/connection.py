@@ -52,6 +52,31 @@ class Store:
         self._entropy = entropy
 
     @classmethod
+    def at(
+        cls,
+        url: str,
+        *,
+        read_timeout: float = READ_TIMEOUT,
+        write_timeout: float = WRITE_TIMEOUT,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> "Store":
+        """The store at ``url``, not asked yet: a server that starts while its store is out waits for it to come.
+
+        Raises StoreRefused for a URL it cannot use.
+        """
+
+        def client(timeout: float, connections: int = CONNECTIONS) -> Any:
+            return _client(url, timeout, connections)
+
+        return cls(
+            client(read_timeout),
+            client(write_timeout),
+            listener=lambda timeout: client(timeout, 2),
+            where=_masked(url),
+            entropy=entropy,
+        )
+
+    @classmethod
     async def open(
         cls,
         url: str,
@@ -60,18 +85,8 @@ class Store:
         write_timeout: float = WRITE_TIMEOUT,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> "Store":
-        """Connect. Raises StoreUnavailable when nothing answers, StoreRefused for a URL it cannot use."""
-
-        def client(timeout: float, connections: int = CONNECTIONS) -> Any:
-            return _client(url, timeout, connections)
-
-        store = cls(
-            client(read_timeout),
-            client(write_timeout),
-            listener=lambda timeout: client(timeout, 2),
-            where=_masked(url),
-            entropy=entropy,
-        )
+        """As ``at``, and it answers. Raises StoreUnavailable when nothing does."""
+        store = cls.at(url, read_timeout=read_timeout, write_timeout=write_timeout, entropy=entropy)
         try:
             await store.ping()
         except BaseException:
