@@ -1,0 +1,50 @@
+"""E-mail addresses: one spelling for each, or none. The syntax is email-validator's; nothing is looked up.
+
+Two people never hold one address in two spellings, and one person is found however the address is typed: NFKC and case
+folding for the part before the @, IDNA for the domain, without its trailing dot. Refuses quoted local parts, address
+literals, display names and whatever the library calls unsafe (invisible and bidirectional characters).
+"""
+
+import unicodedata
+from typing import Final, NewType
+
+import email_validator
+
+Email = NewType("Email", str)
+"""An address in its one spelling. The domain is ASCII, so that no look-alike passes for another."""
+
+MAX_TYPED: Final = 320
+_DOTS: Final = ".\u3002"  # IDNA reads the ideographic full stop as a dot
+
+# The library keeps this list open to change. These are the names of private networks and of tests, which is where a
+# sidecar runs as well; mail to them is their owner's affair. `invalid`, `onion` and `arpa` stay refused.
+_PRIVATE: Final = frozenset({"local", "localhost", "test"})
+email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = [
+    name for name in email_validator.SPECIAL_USE_DOMAIN_NAMES if name not in _PRIVATE
+]
+
+
+def normalise(typed: str) -> Email | None:
+    """The one spelling of ``typed``, or None when it is not an address."""
+    if len(typed) > MAX_TYPED:
+        return None
+    once = _spell(unicodedata.normalize("NFKC", typed))
+    # Folding can lengthen an address or make another of it, so the result has to be an address of its own right.
+    return None if once is None or _spell(once) != once else Email(once)
+
+
+def local_part(email: str) -> str:
+    return email.rpartition("@")[0]
+
+
+def _spell(address: str) -> str | None:
+    local, at, domain = address.rpartition("@")
+    if not at or not domain:
+        return None
+    domain = domain[:-1] if domain[-1] in _DOTS else domain
+    try:
+        valid = email_validator.validate_email(f"{local}@{domain}", check_deliverability=False, strict=True)
+    except (email_validator.EmailNotValidError, UnicodeError):
+        return None
+    folded = unicodedata.normalize("NFKC", valid.local_part.casefold())
+    return f"{folded}@{valid.ascii_domain.lower()}"

@@ -1,0 +1,65 @@
+"""Make an account with its first Account Administrator, whose e-mail the operator vouches for (R9)."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from sidecar.accounts.emails import normalise as normalise_email
+from sidecar.accounts.hashing import Hashing, Lane, Overloaded
+from sidecar.accounts.invitations import InvalidEmail
+from sidecar.accounts.names import clean
+from sidecar.accounts.password_change import WeakPassword
+from sidecar.accounts.passwords import normalise, weaknesses
+from sidecar.accounts.sessions import Entropy
+from sidecar.store.accounts import AccountExists, Accounts, Created
+from sidecar.tokens.ids import ENTROPY_BYTES, new_account_id, new_user_id
+from sidecar.vocabulary.people import DEFAULT_SEATS, Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What the operator asks for."""
+
+    name: str
+    admin_email: str
+    password: str = field(repr=False)
+    admin_name: str = ""
+    seats: int = DEFAULT_SEATS
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidName:
+    """Empty, over-long or with characters that no list can show; also when it looks like an account's id."""
+
+
+FoundOutcome = Created | AccountExists | InvalidName | InvalidEmail | WeakPassword | Overloaded
+
+
+async def found(
+    accounts: Accounts, hashing: Hashing, founding: Founding, *, actor: Actor, entropy: Entropy
+) -> FoundOutcome:
+    """The account, its administrator active at once."""
+    name, admin_name = clean(founding.name), clean(founding.admin_name)
+    if not name or admin_name is None or name.startswith("acc_"):
+        return InvalidName()
+    email = normalise_email(founding.admin_email)
+    if email is None:
+        return InvalidEmail()
+    weak = await asyncio.to_thread(weaknesses, founding.password, email=email)
+    password = normalise(founding.password)
+    if weak or password is None:
+        return WeakPassword(weak)
+    account = new_account_id(entropy(ENTROPY_BYTES))
+    admin = new_user_id(account, entropy(ENTROPY_BYTES))
+    hashed = await hashing.hash(Lane.PROVEN, admin, password)
+    if isinstance(hashed, Overloaded):
+        return hashed
+    return await accounts.create(
+        account=account,
+        name=name,
+        cap=founding.seats,
+        admin=admin,
+        email=email,
+        admin_name=admin_name,
+        password_hash=hashed,
+        actor=actor,
+    )

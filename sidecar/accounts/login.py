@@ -1,0 +1,162 @@
+"""Sign in with e-mail and password. One answer and one amount of work for everything that is wrong.
+
+Unknown e-mail, wrong password, an invited, suspended or removed user: the same ``InvalidGrant`` after the same hashing.
+Refuses to say more before the password is right; then it may ask for the account or for a reset.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecar.accounts.emails import Email, normalise
+from sidecar.accounts.hashing import Hashing, Lane, Overloaded
+from sidecar.accounts.limits import Admitted, Limited, Limits
+from sidecar.accounts.passwords import normalise as normalise_password
+from sidecar.accounts.sessions import Client, Grant, InvalidGrant, Issuer
+from sidecar.store.accounts import Accounts
+from sidecar.store.outcomes import NoUser, Stale
+from sidecar.store.sessions import Opened, Sessions
+from sidecar.store.users import Credentials, Users
+from sidecar.vocabulary.people import AccountId, Status
+
+MAX_CANDIDATES: Final = 4
+"""Accounts whose password is compared when none is named (R17)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What somebody claims. ``account`` is a name or an id, or None."""
+
+    username: str
+    password: str = field(repr=False)
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRequired:
+    """The password is right in several accounts: one has to be named."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetRequired:
+    """The password is right, but the store may have gone back to an older one (store.md 2.4): set a new one."""
+
+
+LoginOutcome = Grant | InvalidGrant | AccountRequired | ResetRequired | Limited | Overloaded
+
+
+class Login:
+    """The password grant."""
+
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        users: Users,
+        sessions: Sessions,
+        hashing: Hashing,
+        issuer: Issuer,
+        limits: Limits,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._accounts = accounts
+        self._users = users
+        self._sessions = sessions
+        self._hashing = hashing
+        self._issuer = issuer
+        self._limits = limits
+        self._pause = pause
+
+    async def sign_in(self, claim: SignIn, client: Client) -> LoginOutcome:
+        email = normalise(claim.username)
+        password = normalise_password(claim.password)
+        if password is None:
+            return InvalidGrant()  # says nothing about the e-mail: nobody can have such a password
+        admitted = await self._limits.reserve(email or claim.username, client.address)
+        if isinstance(admitted, Limited):
+            return admitted
+        outcome = await self._try(claim, email, password, admitted, client)
+        if not isinstance(outcome, InvalidGrant):
+            await self._limits.refund(admitted)
+        return outcome
+
+    async def _try(
+        self, claim: SignIn, email: Email | None, password: str, admitted: Admitted, client: Client
+    ) -> LoginOutcome:
+        lane = Lane.SUSPECT if admitted.suspect else Lane.SIGN_IN
+        candidates = await self._candidates(email, claim.account)
+        right = await self._right(candidates, password, lane)
+        if isinstance(right, Overloaded):
+            return right
+        if not right:
+            if claim.account is None:
+                # Without an account, one e-mail may cost up to four comparisons; the wait hides how many it were.
+                await self._pause(self._hashing.seconds * (MAX_CANDIDATES - max(1, len(candidates))))
+            return InvalidGrant()
+        if len(right) > 1:
+            return AccountRequired()
+        found, outdated = right[0]
+        if found.reset_required:
+            return ResetRequired()
+        opened = await self._open(found, client)
+        if isinstance(opened, Grant) and outdated:
+            await self._rehash(opened, password, lane)
+        return opened
+
+    async def _candidates(self, email: Email | None, account: str | None) -> list[Credentials]:
+        """Whose password it could be. Active users first: those who can sign in are never beyond the fourth."""
+        if email is None:
+            return []
+        found = [await self._users.credentials(place, email) for place in await self._places(email, account)]
+        held = [credentials for credentials in found if credentials is not None]
+        return sorted(held, key=lambda one: one.record.status is not Status.ACTIVE)[:MAX_CANDIDATES]
+
+    async def _places(self, email: Email, account: str | None) -> list[AccountId]:
+        if account is None:
+            return sorted(await self._users.accounts_of(email))
+        named = await self._accounts.find(account)
+        return [] if named is None else [named.id]
+
+    async def _right(
+        self, candidates: list[Credentials], password: str, lane: Lane
+    ) -> list[tuple[Credentials, bool]] | Overloaded:
+        """Those whose password it is and who may sign in, each with "made with weaker parameters". Compares at least
+        once, and never stops early: how long it takes says nothing."""
+        right: list[tuple[Credentials, bool]] = []
+        if not candidates:
+            nobody = await self._hashing.compare_nobody(lane, password)
+            return nobody if isinstance(nobody, Overloaded) else right
+        for one in candidates:
+            if one.password_hash:
+                compared = await self._hashing.compare(lane, one.record.id, password, one.password_hash)
+            else:  # invited: there is no password yet
+                compared = await self._hashing.compare_nobody(lane, password)
+            if isinstance(compared, Overloaded):
+                return compared
+            if compared.matches and one.record.status is Status.ACTIVE:
+                right.append((one, compared.outdated))
+        return right
+
+    async def _open(self, found: Credentials, client: Client) -> Grant | InvalidGrant:
+        session = self._issuer.new_session(client)
+        for _ in range(2):
+            opened = await self._sessions.open(found.record.id, expected_epoch=found.record.epoch, session=session)
+            match opened:
+                case Opened(record, _):
+                    return self._issuer.grant(record, session.id)
+                case NoUser():
+                    return InvalidGrant()
+                case Stale():
+                    # The epoch rose while we hashed. The same hash under it (a sign-out everywhere) is still right.
+                    again = await self._users.credentials_of(found.record.id)
+                    if again is None or again.password_hash != found.password_hash:
+                        return InvalidGrant()
+                    found = again
+        return InvalidGrant()
+
+    async def _rehash(self, grant: Grant, password: str, lane: Lane) -> None:
+        """Today's parameters for a password that was just proven. Not worth failing a sign-in for."""
+        stronger = await self._hashing.hash(lane, grant.record.id, password)
+        if not isinstance(stronger, Overloaded):
+            await self._users.rehash(grant.record.id, expected_epoch=grant.record.epoch, password_hash=stronger)

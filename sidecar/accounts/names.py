@@ -1,0 +1,20 @@
+"""Names that people give themselves and their accounts: shown in lists, logs and mails, so they are one clean line."""
+
+import unicodedata
+from typing import Final
+
+MAX_NAME: Final = 100
+
+# Control, format (bidirectional overrides, zero width), surrogate, private, unassigned, line and paragraph ends.
+_REFUSED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_JOINERS: Final = frozenset("\u200c\u200d")  # part of the spelling in Persian, in several Indic scripts and in emoji
+
+
+def clean(name: str) -> str | None:
+    """The name in NFC with single spaces, or None when it cannot be one."""
+    if len(name) > 4 * MAX_NAME:
+        return None
+    if any(unicodedata.category(char) in _REFUSED and char not in _JOINERS for char in name):
+        return None
+    name = " ".join(unicodedata.normalize("NFC", name).split())
+    return name if len(name) <= MAX_NAME else None

@@ -1,0 +1,125 @@
+"""Change one's own password: the old one proves it is you, the answer is the only session that is left.
+
+One script raises the epoch, ends every session and opens the new one; then it waits until no sidecar can take an older
+token. A change that fails changes nothing.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecar.accounts.hashing import Hashing, Lane, Overloaded
+from sidecar.accounts.limits import Limited, Limits
+from sidecar.accounts.passwords import Weaknesses, normalise, weaknesses
+from sidecar.accounts.revocation import everywhere
+from sidecar.accounts.sessions import Client, Grant, Issuer
+from sidecar.store.fleet import Fleet, Revocation
+from sidecar.store.outcomes import ActorChanged, NoUser, Stale
+from sidecar.store.users import Credentials, PasswordChanged, Users
+from sidecar.vocabulary.people import Actor, Status, UserId
+
+
+@dataclass(frozen=True, slots=True)
+class NewPassword:
+    """What was typed. ``confirmation`` is None where nobody was asked to type it twice."""
+
+    old: str = field(repr=False)
+    new: str = field(repr=False)
+    confirmation: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Done: the tokens that replace all others, and whether every live sidecar has dropped those."""
+
+    grant: Grant
+    revocation: Revocation
+
+
+@dataclass(frozen=True, slots=True)
+class WrongPassword:
+    """The old password is not the right one."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeakPassword:
+    """The new password will not do; every reason at once."""
+
+    weaknesses: Weaknesses
+
+
+@dataclass(frozen=True, slots=True)
+class SamePassword:
+    """The new password is the old one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The new password was not typed the same twice."""
+
+
+ChangeOutcome = Replaced | WrongPassword | WeakPassword | SamePassword | Mismatch | ActorChanged | Limited | Overloaded
+
+_WRONG: Final = WrongPassword()
+
+
+class PasswordChange:
+    """``POST /v1/me/password``."""
+
+    def __init__(self, *, users: Users, hashing: Hashing, issuer: Issuer, limits: Limits, fleet: Fleet) -> None:
+        self._users = users
+        self._hashing = hashing
+        self._issuer = issuer
+        self._limits = limits
+        self._fleet = fleet
+
+    async def change(self, user: UserId, typed: NewPassword, actor: Actor, client: Client) -> ChangeOutcome:
+        """``user`` is the actor itself; ``actor`` is compared with the truth inside the script (R11)."""
+        if typed.confirmation is not None and typed.confirmation != typed.new:
+            return Mismatch()
+        held = await self._users.credentials_of(user)
+        if held is None or held.record.status is not Status.ACTIVE:
+            return ActorChanged()
+        # Before the old one is looked at: what is wrong with the new one tells nobody anything.
+        weak = await asyncio.to_thread(weaknesses, typed.new, email=held.record.email)
+        new = normalise(typed.new)
+        if weak or new is None:
+            return WeakPassword(weak)
+        proof = await self._prove(held, typed.old, client)
+        if proof is not None:
+            return proof
+        if new == normalise(typed.old):
+            return SamePassword()
+        return await self._replace(held, new, actor, client)
+
+    async def _prove(self, held: Credentials, old: str, client: Client) -> WrongPassword | Limited | Overloaded | None:
+        """Whoever holds a stolen token must not find the password out: failures count as those of a sign-in do."""
+        password = normalise(old)
+        if password is None:
+            return _WRONG
+        admitted = await self._limits.reserve(held.record.id, client.address)
+        if isinstance(admitted, Limited):
+            return admitted
+        compared = await self._hashing.compare(Lane.PROVEN, held.record.id, password, held.password_hash)
+        if isinstance(compared, Overloaded):
+            await self._limits.refund(admitted)
+            return compared
+        if not compared.matches:
+            return _WRONG
+        await self._limits.refund(admitted)
+        return None
+
+    async def _replace(self, held: Credentials, new: str, actor: Actor, client: Client) -> ChangeOutcome:
+        hashed = await self._hashing.hash(Lane.PROVEN, held.record.id, new)
+        if isinstance(hashed, Overloaded):
+            return hashed
+        session = self._issuer.new_session(client)
+        outcome = await self._users.change_password(
+            held.record.id, expected_epoch=held.record.epoch, password_hash=hashed, session=session, actor=actor
+        )
+        match outcome:
+            case PasswordChanged(record, position):
+                grant = self._issuer.grant(record, session.id)
+                return Replaced(grant, await everywhere(self._fleet, position))
+            case Stale() | NoUser() | ActorChanged():
+                return ActorChanged()

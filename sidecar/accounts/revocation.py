@@ -1,0 +1,14 @@
+"""Wait until a change cannot be unseen anywhere (R31). The change itself is done: a store that stops answering while
+we wait makes the answer ``complete: false``, never a failure of what has been carried out."""
+
+from sidecar.store.connection import StoreUnavailable
+from sidecar.store.fleet import Fleet, Revocation
+from sidecar.store.outcomes import Position
+
+
+async def everywhere(fleet: Fleet, position: Position) -> Revocation:
+    """Returns once every live sidecar has applied the change or may not serve an older copy any more."""
+    try:
+        return await fleet.wait_applied(position)
+    except StoreUnavailable:
+        return Revocation(complete=False, sidecars=0, waited_ms=0)

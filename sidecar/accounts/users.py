@@ -1,0 +1,88 @@
+"""Users of an account, as those who manage them do: change, suspend, remove. Judged by the policy, done by the store.
+
+Every change names the role that was judged, so that the store refuses when actor or target are no longer what they were
+(R11); then the target is judged afresh, once. Answers only when no sidecar can decide by the older truth.
+"""
+
+from dataclasses import dataclass
+
+from sidecar.accounts.revocation import everywhere
+from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
+from sidecar.policy.generation import Generation
+from sidecar.store.fleet import Fleet
+from sidecar.store.outcomes import ActorChanged, Changed, LastAdmin, NoUser, Removed, StillInvited, Unchanged
+from sidecar.store.users import Users
+from sidecar.tokens.ids import account_of
+from sidecar.vocabulary.people import AccountId, Actor, Status, UserId, UserRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What to change; None leaves it as it is."""
+
+    role: str | None = None
+    name: str | None = None
+    status: Status | None = None
+
+
+EditOutcome = UserRecord | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited
+RemoveOutcome = Removed | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours
+
+
+class Membership:
+    """Who belongs to an account, and as what."""
+
+    def __init__(self, *, users: Users, fleet: Fleet) -> None:
+        self._users = users
+        self._fleet = fleet
+
+    async def find(self, account: AccountId, user: str) -> UserRecord | None:
+        """The user, if it is one of ``account``: an id of another account is nobody's."""
+        if account_of(user) != account:
+            return None
+        return await self._users.record(UserId(user))
+
+    async def edit(
+        self, actor: Actor, generation: Generation, account: AccountId, user: str, edit: Edit
+    ) -> EditOutcome:
+        outcome: EditOutcome = ActorChanged()
+        for _ in range(2):
+            target = await self.find(account, user)
+            if target is None:
+                return NoUser()
+            refused = judge(generation, actor, held=target.role, wanted=edit.role)
+            if refused is not None:
+                return refused
+            outcome = await self._apply(actor, target, edit)
+            if not isinstance(outcome, ActorChanged):
+                return outcome
+        return outcome
+
+    async def _apply(self, actor: Actor, target: UserRecord, edit: Edit) -> EditOutcome:
+        changed = await self._users.change(
+            actor, target.id, role=edit.role, name=edit.name, status=edit.status, judged_role=target.role
+        )
+        match changed:
+            case Changed(record, position):
+                await everywhere(self._fleet, position)
+                return record
+            case Unchanged(record):
+                return record
+            case LastAdmin() | StillInvited() | NoUser() | ActorChanged():
+                return changed
+
+    async def remove(self, actor: Actor, generation: Generation, account: AccountId, user: str) -> RemoveOutcome:
+        outcome: RemoveOutcome = ActorChanged()
+        for _ in range(2):
+            target = await self.find(account, user)
+            if target is None:
+                return NoUser()
+            refused = judge(generation, actor, held=target.role, wanted=None)
+            if refused is not None:
+                return refused
+            outcome = await self._users.remove(actor, target.id, judged_role=target.role)
+            if isinstance(outcome, Removed):
+                await everywhere(self._fleet, outcome.position)
+            if not isinstance(outcome, ActorChanged):
+                return outcome
+        return outcome
