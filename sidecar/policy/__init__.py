@@ -1,1 +1,1 @@
-"""From the bytes of the policy files to decisions. Pure: reads its arguments, knows neither tokens nor the store."""
+"""Bytes → Generation → Ruling. Pure: reads only its arguments; knows neither files nor tokens nor the clock."""

@@ -1,0 +1,104 @@
+"""All files → a generation, or everything that is wrong with them. One compiler for server, CLI and console.
+
+Every problem is found at once: a file that cannot be read is one finding, the others are still judged. The policy's
+own tests and the invariants of R26 are part of it: what fails them is never a generation to be put in force, though
+it can be looked at (`draft`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sidecar.policy import lint
+from sidecar.policy.diagnostics import FILES, JUDGEMENTS, MODEL_FILE, Diagnostic, Findings, path_of
+from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.expectations import Suite, Verdict, judge, read_suite
+from sidecar.policy.generation import Generation, build
+from sidecar.policy.model import check_model
+from sidecar.policy.routes import RouteTable
+from sidecar.policy.rules import RuleBook, read_closures, read_rules
+from sidecar.policy.sections import Vocabulary, read_vocabulary
+
+
+class ProofScope(StrEnum):
+    """How much of the table is asked again of pycasbin (R28). A preview proves nothing: it is never put in force."""
+
+    FULL = "full"
+    START = "start"
+    NONE = "none"
+
+
+Progress = Callable[[int, int], None]
+"""Called with the cells proved and the cells to prove."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """``generation`` is None iff there is an error. ``draft`` is there as soon as the rules mean something: also when
+    the tests or invariants fail, for explain, diff and preview; it is never put in force. ``verdict`` is of the draft.
+    """
+
+    generation: Generation | None
+    diagnostics: tuple[Diagnostic, ...]
+    draft: Generation | None = None
+    verdict: Verdict = field(default_factory=Verdict)
+    suite: Suite = field(default_factory=Suite)
+
+    @property
+    def valid(self) -> bool:
+        """Whether it compiles, leaving aside what its own tests say (`POST /v1/policy/preview`)."""
+        return all(d.code in JUDGEMENTS for d in self.diagnostics if d.is_error)
+
+
+def compile_policy(
+    files: Mapping[str, bytes],
+    *,
+    proof: ProofScope = ProofScope.FULL,
+    problems: Iterable[Diagnostic] = (),
+    progress: Progress | None = None,
+) -> Compiled:
+    """``files`` by bare name; ``problems`` are what their reader has to say, among them why a file is missing."""
+    findings = Findings()
+    findings.extend(problems)
+    _report_missing(files, findings)
+    if MODEL_FILE in files:
+        check_model(files[MODEL_FILE], findings)
+    vocabulary = read_vocabulary(files, findings)
+    book = read_rules(files["policy.csv"], vocabulary, findings) if "policy.csv" in files else RuleBook()
+    closures = read_closures(vocabulary.roles or {}, book.inheritance, findings)
+    broken = findings.errors_in(MODEL_FILE, "policy.csv", "roles.toml", "sections.toml")
+    suite = read_suite(files.get("expectations.csv"), files.get("routes.csv"), vocabulary, findings)
+    draft, verdict = None, Verdict()
+    if not broken:
+        draft = _build(files, vocabulary, book, closures)
+    if draft is not None:
+        lint.warn(draft, findings)
+        lint.judge_invariants(draft, findings)
+        verdict = judge(draft, suite, findings)
+        _prove(draft, proof, findings, progress)
+    generation = None if findings.has_errors else draft
+    return Compiled(generation, findings.sorted(), draft, verdict, suite)
+
+
+def _report_missing(files: Mapping[str, bytes], findings: Findings) -> None:
+    for name in FILES:
+        if name not in files and not findings.errors_in(name):
+            findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", f"every policy has {path_of(name)}")
+
+
+def _build(
+    files: Mapping[str, bytes], vocabulary: Vocabulary, book: RuleBook, closures: Mapping[str, tuple[str, ...]]
+) -> Generation | None:
+    if vocabulary.roles is None or vocabulary.sections is None:
+        return None
+    known = {name: files[name] for name in FILES if name in files}
+    routes = RouteTable(vocabulary.routes)
+    return build(known, vocabulary.roles, vocabulary.sections, routes, book.rules, book.inheritance, closures)
+
+
+def _prove(draft: Generation, scope: ProofScope, findings: Findings, progress: Progress | None) -> None:
+    if scope is ProofScope.NONE:
+        return
+    from sidecar.policy import oracle  # noqa: PLC0415 - 50 ms of pycasbin, for those alone who want the proof
+
+    oracle.prove(draft, findings, sampled=scope is ProofScope.START, progress=progress)

@@ -1,0 +1,33 @@
+"""Decide. Reads only its arguments; knows neither tokens nor Redis nor the clock."""
+
+from sidecar.policy.generation import NO_RULE, Generation, Ruling
+from sidecar.vocabulary.decision import Reason
+
+_UNKNOWN_SECTION = Ruling(Reason.UNKNOWN_SECTION)
+_UNKNOWN_ACTION = Ruling(Reason.UNKNOWN_ACTION)
+
+
+def decide(generation: Generation, role: str, section: str, action: str) -> Ruling:
+    """What the policy says. Names that are not declared are a reasoned deny; a role that is gone has no rule."""
+    ruling = generation.cells.decided.get((role, section, action))
+    if ruling is not None:
+        return ruling
+    declared = generation.sections.get(section)
+    if declared is None:
+        return _UNKNOWN_SECTION
+    if action not in declared.actions:
+        return _UNKNOWN_ACTION
+    return NO_RULE
+
+
+def opens(generation: Generation, role: str) -> list[str]:
+    """The sections in which a role may do anything at all, in the order of sections.toml."""
+    open_sections = {section for section, _ in generation.allowed.get(role, ())}
+    return [section for section in generation.sections if section in open_sections]
+
+
+def covers(generation: Generation, actor_role: str, other_role: str) -> bool:
+    """Whether nobody with ``actor_role`` could hand out more than they have (R11). Unknown roles cover nothing."""
+    if actor_role not in generation.allowed or other_role not in generation.allowed:
+        return False
+    return generation.allowed[other_role] <= generation.allowed[actor_role]

@@ -1,0 +1,263 @@
+"""expectations.csv and routes.csv: the policy's own tests, read and judged. A gate, not a report (R3).
+
+Complete or failed: a cell of an assignable role without a line, or a route that no line leads to, fails like a wrong
+answer does. A test that names something undeclared is an error and never an answer.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sidecar.policy.decide import decide
+from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.diagnostics import Findings, did_you_mean
+from sidecar.policy.generation import Generation
+from sidecar.policy.route_entries import owner
+from sidecar.policy.routes import Outcome, Public, Route
+from sidecar.policy.rules import has_fields, is_effect, is_role, is_target
+from sidecar.policy.sections import Vocabulary
+from sidecar.policy.text import Record, read_lines, records
+from sidecar.vocabulary.access import Target
+from sidecar.vocabulary.decision import Reason
+
+EXPECTATIONS = "expectations.csv"
+ROUTES = "routes.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One line of expectations.csv."""
+
+    line: int
+    allowed: bool
+    role: str
+    section: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTest:
+    """One line of routes.csv. ``expected`` is ``public``, ``unmatched`` or ``SECTION/ACTION``."""
+
+    line: int
+    expected: str
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """All tests that could be read. A file with a broken line is not asked for completeness: its gaps are unknown."""
+
+    expectations: tuple[Expectation, ...] = ()
+    routes: tuple[RouteTest, ...] = ()
+    last_lines: tuple[int, int] = (1, 1)
+    whole: tuple[bool, bool] = (True, True)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the tests say of a generation. Passed and failed lines; the findings tell the rest."""
+
+    passed: int = 0
+    failed: tuple[tuple[Expectation | RouteTest, str], ...] = ()
+    missing: tuple[tuple[str, str, str], ...] = ()
+    untested: tuple[Route, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not (self.failed or self.missing or self.untested)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def read_suite(expectations: bytes | None, routes: bytes | None, vocabulary: Vocabulary, findings: Findings) -> Suite:
+    """Both files; None for one that is missing and has been reported."""
+    cells, last_cell = _read(expectations, EXPECTATIONS, findings)
+    requests, last_request = _read(routes, ROUTES, findings)
+    return Suite(
+        tuple(_read_expectations(cells, vocabulary, findings)),
+        tuple(_read_route_tests(requests, vocabulary, findings)),
+        (last_cell, last_request),
+        (not findings.errors_in(EXPECTATIONS), not findings.errors_in(ROUTES)),
+    )
+
+
+def _read(data: bytes | None, file: str, findings: Findings) -> tuple[list[Record], int]:
+    if data is None:
+        return [], 1
+    lines = read_lines(data, file, findings)
+    found = list(records(lines, file, findings))
+    if not found and not findings.errors_in(file):
+        findings.add(Code.EMPTY_FILE, file, (1, 1), "the file holds no test")
+    return found, lines[-1].number if lines else 1
+
+
+def _read_expectations(cells: list[Record], vocabulary: Vocabulary, findings: Findings) -> Iterator[Expectation]:
+    seen: dict[tuple[str, ...], tuple[int, str]] = {}
+    for record in cells:
+        if not has_fields(record, "allow|deny, role, section, action", 4, EXPECTATIONS, findings):
+            continue
+        checks = (
+            is_effect(record, 0, EXPECTATIONS, findings),
+            is_role(record, 1, vocabulary, EXPECTATIONS, findings),
+            is_target(record, 2, vocabulary, EXPECTATIONS, findings, wildcards=False),
+        )
+        if all(checks) and _is_first(record, record.fields[1:], seen, EXPECTATIONS, findings):
+            effect, role, section, action = record.fields
+            yield Expectation(record.line, effect == "allow", role, section, action)
+
+
+def _is_first(
+    record: Record,
+    subject: tuple[str, ...],
+    seen: dict[tuple[str, ...], tuple[int, str]],
+    file: str,
+    findings: Findings,
+) -> bool:
+    line, expected = seen.setdefault(subject, (record.line, record.fields[0]))
+    if line == record.line:
+        return True
+    if expected == record.fields[0]:
+        findings.add(Code.DUPLICATE_EXPECTATION, file, record.at(0), f"line {line} says the same", "delete one of them")
+    else:
+        message = f'line {line} expects "{expected}" of the same'
+        findings.add(Code.CONTRADICTING_EXPECTATION, file, record.at(0), message, "keep the one that is meant")
+    return False
+
+
+_METHOD = re.compile(r"[A-Za-z!#$%&'*+.^_`|~0-9-]+")
+
+
+def _read_route_tests(requests: list[Record], vocabulary: Vocabulary, findings: Findings) -> Iterator[RouteTest]:
+    seen: dict[tuple[str, ...], tuple[int, str]] = {}
+    for record in requests:
+        if not has_fields(record, "public|SECTION/ACTION|unmatched, METHOD, path", 3, ROUTES, findings):
+            continue
+        expected, method, path = record.fields
+        checks = (
+            _is_expected_target(record, vocabulary, findings),
+            _is_request(record, findings),
+        )
+        if all(checks) and _is_first(record, (method, path), seen, ROUTES, findings):
+            yield RouteTest(record.line, expected, method, path)
+
+
+def _is_expected_target(record: Record, vocabulary: Vocabulary, findings: Findings) -> bool:
+    expected = record.fields[0]
+    if expected in ("public", "unmatched"):
+        return True
+    section, slash, action = expected.partition("/")
+    at = record.at(0)
+    if not slash:
+        hint = did_you_mean(expected, ("public", "unmatched")) or "write public, unmatched or SECTION/ACTION"
+        findings.add(Code.INVALID_TARGET, ROUTES, at, f'"{expected}" is no target', hint)
+        return False
+    if vocabulary.sections is None:
+        return True
+    if section not in vocabulary.sections:
+        hint = did_you_mean(section, vocabulary.sections)
+        findings.add(Code.UNKNOWN_SECTION, ROUTES, at, f'"{section}" is not a section', hint)
+        return False
+    actions = vocabulary.sections[section].actions
+    if action not in actions:
+        at = (at[0], at[1] + len(section) + 1)
+        hint = did_you_mean(action, actions) or f"its actions: {', '.join(actions)}"
+        findings.add(Code.UNKNOWN_ACTION, ROUTES, at, f'"{action}" is not an action of "{section}"', hint)
+        return False
+    return True
+
+
+def _is_request(record: Record, findings: Findings) -> bool:
+    _, method, path = record.fields
+    good = True
+    if not _METHOD.fullmatch(method):
+        findings.add(Code.INVALID_METHOD, ROUTES, record.at(1), f'"{method}" is not a method', "like GET")
+        good = False
+    if not path.startswith("/") or "?" in path:
+        message = f'"{path}" is not the path of a request'
+        findings.add(Code.INVALID_PATH, ROUTES, record.at(2), message, "a path begins with / and has no ?")
+        good = False
+    return good
+
+
+# -- judging -----------------------------------------------------------------------------------------------------------
+
+
+def judge(generation: Generation, suite: Suite, findings: Findings) -> Verdict:
+    """Runs every test. What fails stands at its own line, what is missing at the end of the file."""
+    failed = [*_failed_expectations(generation, suite, findings), *_failed_routes(generation, suite, findings)]
+    missing = list(_missing_cells(generation, suite)) if suite.whole[0] else []
+    for role, section, action in missing:
+        message = f"no line says what {role} may on {section}/{action}"
+        effect = "allow" if decide(generation, role, section, action).allowed else "deny"
+        hint = f"{effect}, {role}, {section}, {action} is what it does now"
+        findings.add(Code.MISSING_EXPECTATION, EXPECTATIONS, (suite.last_lines[0], 1), message, hint)
+    untested = list(_untested_routes(generation, suite)) if suite.whole[1] else []
+    for route in untested:
+        message = (
+            f"no line leads to the route {', '.join(route.methods)} {route.path} of sections.toml, line {route.line}"
+        )
+        hint = f"like {owner(route)}, {route.methods[0]}, {_example(route.path)}"
+        findings.add(Code.UNTESTED_ROUTE, ROUTES, (suite.last_lines[1], 1), message, hint)
+    passed = len(suite.expectations) + len(suite.routes) - len(failed)
+    return Verdict(passed, tuple(failed), tuple(missing), tuple(untested))
+
+
+def _failed_expectations(
+    generation: Generation, suite: Suite, findings: Findings
+) -> Iterator[tuple[Expectation | RouteTest, str]]:
+    for expectation in suite.expectations:
+        ruling = decide(generation, expectation.role, expectation.section, expectation.action)
+        if ruling.allowed is expectation.allowed:
+            continue
+        wanted, got = ("allow", "deny") if expectation.allowed else ("deny", "allow")
+        by = f" by {ruling.rule}" if ruling.rule else ""
+        what = f"{expectation.role} on {expectation.section}/{expectation.action}"
+        message = f"{what}: expected {wanted}, got {got} ({ruling.reason}{by})"
+        findings.add(Code.FAILED_EXPECTATION, EXPECTATIONS, (expectation.line, 1), message)
+        yield expectation, got
+
+
+def _failed_routes(
+    generation: Generation, suite: Suite, findings: Findings
+) -> Iterator[tuple[Expectation | RouteTest, str]]:
+    for test in suite.routes:
+        outcome = generation.routes.resolve(test.method, test.path)
+        got = outcome_text(outcome)
+        if got == test.expected:
+            continue
+        note = " (the path is ambiguous)" if outcome is Reason.AMBIGUOUS_PATH else ""
+        message = f"{test.method} {test.path}: expected {test.expected}, got {got}{note}"
+        findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message)
+        yield test, got
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """``public``, ``SECTION/ACTION`` or ``unmatched``; an ambiguous path is let through by nothing either."""
+    match outcome:
+        case Target(section, action):
+            return f"{section}/{action}"
+        case Public.PUBLIC:
+            return "public"
+        case _:
+            return "unmatched"
+
+
+def _missing_cells(generation: Generation, suite: Suite) -> Iterator[tuple[str, str, str]]:
+    expected = {(e.role, e.section, e.action) for e in suite.expectations}
+    for cell in generation.cells:
+        if generation.roles[cell[0]].assignable and cell not in expected:
+            yield cell
+
+
+def _untested_routes(generation: Generation, suite: Suite) -> Iterator[Route]:
+    reached = {id(generation.routes.route_of(test.method, test.path)) for test in suite.routes}
+    for route in generation.routes.routes:
+        if id(route) not in reached:
+            yield route
+
+
+def _example(path: str) -> str:
+    return path.replace("/**", "/example").replace("*", "example")

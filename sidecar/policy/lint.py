@@ -1,0 +1,148 @@
+"""What compiles and is still suspicious, and what no edit may take away.
+
+Warnings: a deny over an allow, a rule that another one makes superfluous or that can never matter. Invariants (R26):
+they are written here, outside the edited files, so that no edit can change them.
+"""
+
+from collections.abc import Iterator
+
+from sidecar.policy.decide import decide
+from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.diagnostics import Findings
+from sidecar.policy.generation import Generation
+from sidecar.policy.rules import ANY, FILE, Effect, Rule
+from sidecar.vocabulary.people import ADMINISTRATOR
+
+MEMBER = "member"
+MEMBER_SECTION = "account-settings"
+NEVER_LOST = (("users", "view"), ("users", "manage"), ("policy", "view"), (MEMBER_SECTION, ANY))
+"""What an Account Administrator must be able to do: without it nobody could mend anything."""
+
+
+# -- warnings ----------------------------------------------------------------------------------------------------------
+
+Key = tuple[str, str, str, Effect]
+
+
+def warn(generation: Generation, findings: Findings) -> None:
+    """The rules that do not do what they seem to."""
+    by_key: dict[Key, Rule] = {(r.role, r.section, r.action, r.effect): r for r in generation.rules}
+    _warn_overrides(generation, by_key, findings)
+    holders = _holders(generation)
+    for rule in generation.rules:
+        at = (rule.line, 1)
+        wider = _wider(rule, rule.effect, generation, by_key)
+        denying = _wider(rule, Effect.DENY, generation, by_key) if rule.effect is Effect.ALLOW else None
+        if rule.role not in holders:
+            message = f'nobody can hold "{rule.role}", and no assignable role inherits it'
+            findings.add(Code.UNREACHABLE_RULE, FILE, at, message, "make the role assignable, or delete the rule")
+        elif denying is not None:
+            message = f'the deny of line {denying.line} ("{denying.text}") covers all that this line allows'
+            findings.add(Code.UNREACHABLE_RULE, FILE, at, message, "delete one of them")
+        elif wider is not None:
+            message = f'line {wider.line} ("{wider.text}") says this already'
+            findings.add(Code.SHADOWED_RULE, FILE, at, message, "delete the narrower line")
+    used = {rule.role for rule in generation.rules}
+    for role in generation.roles.values():
+        if role.assignable and not used.intersection(generation.closures[role.id]):
+            message = f'"{role.id}" has no rule and inherits none: who holds it may do nothing'
+            findings.add(Code.UNUSED_ROLE, "roles.toml", _line_of_role(generation, role.id), message)
+
+
+def _line_of_role(generation: Generation, role: str) -> tuple[int, int]:
+    for number, line in enumerate(generation.files["roles.toml"].decode(errors="replace").split("\n"), start=1):
+        if line.strip().replace('"', "").replace(" ", "") == f"[roles.{role}]":
+            return (number, 1)
+    return (1, 1)
+
+
+def _wider(rule: Rule, effect: Effect, generation: Generation, by_key: dict[Key, Rule]) -> Rule | None:
+    """A rule of this effect that speaks of all that ``rule`` speaks of, for the same role or one it inherits."""
+    for role in generation.closures[rule.role]:
+        for section, action in _targets_around(rule):
+            found = by_key.get((role, section, action, effect))
+            if found is not None and found is not rule:
+                return found
+    return None
+
+
+def _targets_around(rule: Rule) -> Iterator[tuple[str, str]]:
+    yield from dict.fromkeys((s, a) for s in (rule.section, ANY) for a in (rule.action, ANY))
+
+
+def _holders(generation: Generation) -> set[str]:
+    """The roles whose rules can reach anybody."""
+    return {
+        reached for role in generation.roles.values() if role.assignable for reached in generation.closures[role.id]
+    }
+
+
+def _warn_overrides(generation: Generation, by_key: dict[Key, Rule], findings: Findings) -> None:
+    """Each deny that takes away what some allow gives, with one example."""
+    if all(rule.effect is Effect.ALLOW for rule in generation.rules):
+        return
+    examples: dict[int, tuple[str, int]] = {}
+    counts: dict[int, int] = {}
+    for (role, section, action), ruling in generation.cells.decided.items():
+        if ruling.allowed or ruling.rule is None:
+            continue
+        given = _allow_of(role, section, action, generation, by_key)
+        if given is not None:
+            line = int(ruling.rule.rpartition(":")[2])
+            examples.setdefault(line, (f"{role} on {section}/{action}", given.line))
+            counts[line] = counts.get(line, 0) + 1
+    for line, (cell, allow) in examples.items():
+        more = f" and {counts[line] - 1} more" if counts[line] > 1 else ""
+        message = f"this deny overrides the allow of line {allow}: {cell}{more}"
+        findings.add(Code.DENY_OVERRIDES_ALLOW, FILE, (line, 1), message)
+
+
+def _allow_of(role: str, section: str, action: str, generation: Generation, by_key: dict[Key, Rule]) -> Rule | None:
+    for ancestor in generation.closures[role]:
+        for s in (section, ANY):
+            for a in (action, ANY):
+                found = by_key.get((ancestor, s, a, Effect.ALLOW))
+                if found is not None:
+                    return found
+    return None
+
+
+# -- invariants --------------------------------------------------------------------------------------------------------
+
+
+def judge_invariants(generation: Generation, findings: Findings) -> None:
+    """R26: the administrator can always mend the policy, and `member` never opens more than one's own settings."""
+    administrator = generation.roles.get(ADMINISTRATOR)
+    if administrator is None:
+        message = f'there is no role "{ADMINISTRATOR}": nobody could manage users'
+        findings.add(Code.ADMINISTRATOR_MISSING, "roles.toml", (1, 1), message, f"add [roles.{ADMINISTRATOR}]")
+    else:
+        if not administrator.assignable:
+            at = _line_of_role(generation, ADMINISTRATOR)
+            message = f'"{ADMINISTRATOR}" must be assignable: an account without one cannot be managed'
+            findings.add(Code.ADMINISTRATOR_LOCKED_OUT, "roles.toml", at, message, "delete assignable = false")
+        for section, action in NEVER_LOST:
+            _judge_administrator(generation, section, action, findings)
+    for section, action in sorted(generation.allowed.get(MEMBER, ())):
+        if section != MEMBER_SECTION:
+            ruling = decide(generation, MEMBER, section, action)
+            line = int((ruling.rule or ":1").rpartition(":")[2])
+            message = f'"{MEMBER}" is every signed-in user, for {MEMBER_SECTION} alone: this allows {section}/{action}'
+            findings.add(Code.MEMBER_TOO_WIDE, FILE, (line, 1), message, "give it to a role that people are assigned")
+
+
+def _judge_administrator(generation: Generation, section: str, action: str, findings: Findings) -> None:
+    declared = generation.sections.get(section)
+    if declared is None or (action != ANY and action not in declared.actions):
+        what = section if declared is None else f"{section}/{action}"
+        message = f'"{ADMINISTRATOR}" must be allowed {section}/{action}, but {what} is not declared'
+        findings.add(Code.ADMINISTRATOR_LOCKED_OUT, "sections.toml", (1, 1), message, f"declare {what}")
+        return
+    for wanted in declared.actions if action == ANY else (action,):
+        ruling = decide(generation, ADMINISTRATOR, section, wanted)
+        if not ruling.allowed:
+            line = int(ruling.rule.rpartition(":")[2]) if ruling.rule else 1
+            because = "this deny takes it" if ruling.rule else "no rule gives it"
+            message = f'"{ADMINISTRATOR}" must be allowed {section}/{wanted}: {because}'
+            hint = "delete the deny" if ruling.rule else f"add: p, {ADMINISTRATOR}, {section}, {wanted}, allow"
+            findings.add(Code.ADMINISTRATOR_LOCKED_OUT, FILE, (line, 1), message, hint)

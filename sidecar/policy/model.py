@@ -1,0 +1,204 @@
+"""model.conf: exactly one model is accepted, and everything else is refused with the reason.
+
+Spacing and comments are free. The file is never handed to pycasbin: what it says is compared word by word with the
+model that the table is built for, and the proof runs on the text below.
+"""
+
+import re
+from typing import NamedTuple
+
+from sidecar.policy.diagnostics import MODEL_FILE, Findings, did_you_mean
+from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.text import read_lines
+
+MODEL = """\
+[request_definition]
+r = sub, obj, act
+
+[policy_definition]
+p = sub, obj, act, eft
+
+[role_definition]
+g = _, _
+
+[policy_effect]
+e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
+
+[matchers]
+m = g(r.sub, p.sub) && (p.obj == "*" || r.obj == p.obj) && (p.act == "*" || r.act == p.act)
+"""
+
+
+class _Part(NamedTuple):
+    section: str
+    key: str
+    value: str
+    code: Code
+    why: str
+
+
+_PARTS = {
+    part.section: part
+    for part in (
+        _Part("request_definition", "r", "sub, obj, act", Code.MODEL_REQUEST, "a request is role, section, action"),
+        _Part(
+            "policy_definition",
+            "p",
+            "sub, obj, act, eft",
+            Code.MODEL_POLICY,
+            "a rule is role, section, action, effect; without a column named eft every deny line would allow",
+        ),
+        _Part("role_definition", "g", "_, _", Code.MODEL_ROLES, "a role inherits a role, in no domain"),
+        _Part(
+            "policy_effect",
+            "e",
+            "some(where (p.eft == allow)) && !some(where (p.eft == deny))",
+            Code.MODEL_EFFECT,
+            "something must allow and nothing may deny: other effects allow where nothing matches, or ignore a deny",
+        ),
+        _Part(
+            "matchers",
+            "m",
+            'g(r.sub, p.sub) && (p.obj == "*" || r.obj == p.obj) && (p.act == "*" || r.act == p.act)',
+            Code.MODEL_MATCHER,
+            "names are compared whole; * stands for every section or every action",
+        ),
+    )
+}
+
+_FUNCTIONS = {
+    "eval": "it runs text of the policy as a program: one cell can allow everything",
+    "regexMatch": "it matches prefixes, and one pattern can stall every check",
+    "globMatch": "its meaning differs between versions of pycasbin",
+    "ipMatch": "it raises on what is not an address",
+    "timeMatch": "it reads the local clock: the same question would have two answers",
+}
+_ANY_FUNCTION = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+_BEFORE_COMMENT = re.compile(r"""((?:"[^"]*"|'[^']*'|[^"'#])*)#""")
+_TOKEN = re.compile(r'\s*("[^"]*"|\'[^\']*\'|[A-Za-z_][\w.]*|&&|\|\||==|!=|[^\s])')
+
+
+class _Definition(NamedTuple):
+    section: str
+    key: str
+    value: str
+    at: tuple[int, int]
+
+
+def check_model(data: bytes, findings: Findings) -> None:
+    """Reports all in which the file differs from the model."""
+    lines = read_lines(data, MODEL_FILE, findings, must_end=False)
+    if not lines:
+        return
+    reader = _Reader(findings)
+    for number, text in lines:
+        reader.take(number, _uncommented(text))
+    reader.end()
+    seen: dict[str, int] = {}
+    for definition in reader.definitions:
+        part = _PARTS[definition.section]
+        if definition.key != part.key:
+            _report_key(part, definition, findings)
+        elif definition.section in seen:
+            message = f'"{part.key}" stands on line {seen[definition.section]} already: the last one would win'
+            findings.add(Code.MODEL_KEY, MODEL_FILE, definition.at, message, "keep one")
+        else:
+            _compare(part, definition, findings)
+        seen.setdefault(definition.section, definition.at[0])
+    for part in _PARTS.values():
+        if part.section not in seen:
+            what = f"[{part.section}] " + ("is empty" if part.section in reader.sections else "is missing")
+            at = reader.sections.get(part.section, (lines[-1].number, 1))
+            findings.add(Code.MODEL_SECTION, MODEL_FILE, at, what, f"add {part.key} = {part.value}")
+
+
+def _report_key(part: _Part, definition: _Definition, findings: Findings) -> None:
+    key = definition.key
+    if key == part.key.upper():
+        message = f'"{key}" would be lost: keys are lower case'
+    elif key.startswith(part.key) and key[1:].isdigit():
+        message = f'"{key}": one definition of each kind, without a number'
+    else:
+        message = f'"{key}" is not a key of [{part.section}]'
+    findings.add(Code.MODEL_KEY, MODEL_FILE, definition.at, message, f"write {part.key} = {part.value}")
+
+
+def _compare(part: _Part, definition: _Definition, findings: Findings) -> None:
+    if _TOKEN.findall(definition.value) == _TOKEN.findall(part.value):
+        return
+    hint = f"write {part.key} = {part.value}"
+    at = (definition.at[0], definition.at[1])
+    if part.key == "m":
+        for function in dict.fromkeys(_ANY_FUNCTION.findall(definition.value)):
+            if function != "g":
+                why = _FUNCTIONS.get(function, "names are compared whole, with no function but g")
+                findings.add(Code.MODEL_FUNCTION, MODEL_FILE, at, f"{function}() is not accepted: {why}", hint)
+    findings.add(part.code, MODEL_FILE, at, f'"{_short(definition.value)}" is not accepted: {part.why}', hint)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 120 else text[:117] + "…"
+
+
+class _Reader:
+    """Sections and definitions, line by line; a line that ends in a backslash goes on."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.definitions: list[_Definition] = []
+        self.sections: dict[str, tuple[int, int]] = {}
+        self._findings = findings
+        self._section: str | None = None
+        self._pending = ""
+        self._at = (1, 1)
+
+    def take(self, number: int, text: str) -> None:
+        stripped = text.strip()
+        if not self._pending:
+            self._at = (number, len(text) - len(text.lstrip()) + 1)
+        if stripped.endswith("\\"):
+            self._pending += stripped[:-1] + " "
+            return
+        whole, self._pending = self._pending + stripped, ""
+        if whole.startswith("["):
+            self._open(whole)
+        elif "=" in whole:
+            self._define(whole)
+        elif whole:
+            self._report(Code.MODEL_SYNTAX, f'"{_short(whole)}" is neither [a section] nor key = value')
+
+    def end(self) -> None:
+        if self._pending:
+            self._report(Code.MODEL_SYNTAX, "the last line ends in a backslash", "delete it")
+
+    def _open(self, text: str) -> None:
+        name = text[1:-1] if text.endswith("]") else ""
+        self._section = name if name in _PARTS else None
+        if not name:
+            self._section = ""
+            self._report(Code.MODEL_SYNTAX, f'"{_short(text)}" is not a section', "write [name] on a line of its own")
+        elif name not in _PARTS:
+            hint = did_you_mean(name, _PARTS) or f"known: {', '.join(_PARTS)}"
+            self._section = ""
+            self._report(Code.MODEL_SECTION, f"[{_short(name)}] is not a section of the model", hint)
+        elif name in self.sections:
+            self._report(Code.MODEL_SECTION, f"[{name}] stands on line {self.sections[name][0]} already", "keep one")
+        else:
+            self.sections[name] = self._at
+
+    def _define(self, text: str) -> None:
+        if self._section is None:
+            self._report(Code.MODEL_SYNTAX, "a definition stands before the first [section]")
+        elif self._section:  # what stands in an unknown section has been refused with it
+            key, _, value = text.partition("=")
+            self.definitions.append(_Definition(self._section, key.strip(), value.strip(), self._at))
+
+    def _report(self, code: Code, message: str, hint: str = "") -> None:
+        self._findings.add(code, MODEL_FILE, self._at, message, hint)
+
+
+def _uncommented(text: str) -> str:
+    """Without a comment: ``;`` or ``#`` at the line's start, or a ``#`` outside quotes further on."""
+    if text.lstrip().startswith(("#", ";")):
+        return ""
+    comment = _BEFORE_COMMENT.match(text)
+    return comment[1] if comment else text

@@ -1,0 +1,114 @@
+"""The proof: every cell of a compiled table, asked again of pycasbin. The only import of casbin.
+
+pycasbin is the reference semantics and never the parser: it gets the canonical model and, for each role, that role's
+closure of rules (R28), through an adapter in memory. Roles are prefixed there, and nowhere else, so that no role can
+be taken for a section or a user. It is refused beside the distribution `casbin`, which overwrites its files.
+"""
+
+import importlib.metadata
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from typing import Any
+
+import casbin
+import casbin.util.log
+
+from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.diagnostics import Findings
+from sidecar.policy.generation import Generation
+from sidecar.policy.model import MODEL
+from sidecar.policy.rules import FILE, Rule
+
+_pycasbin: Any = casbin  # it has no types
+
+MAX_AT_START = 1_000_000
+"""Rule × cell: what a start or a reload proves at most; above it a seeded sample of cells (R28)."""
+
+
+Progress = Callable[[int, int], None]
+"""Called with cells proved and cells to prove."""
+
+
+def prove(generation: Generation, findings: Findings, *, sampled: bool, progress: Progress | None = None) -> None:
+    """Reports each cell on which table and pycasbin differ. None is known; one would be a bug of ours or theirs.
+
+    All cells, or, when ``sampled`` and the work is above `MAX_AT_START`, a sample of them.
+    """
+    twin = beside_casbin()
+    if twin:
+        hint = "pip uninstall casbin, then pip install --force-reinstall pycasbin"
+        findings.add(Code.CASBIN_INSTALLATION, FILE, (1, 1), twin, hint)
+        return
+    _pycasbin.util.log.disabled_logging()  # process-wide; they would write what is asked
+    total, done = len(generation.cells), 0
+    share = _share(generation) if sampled else 1.0
+    rules: dict[str, list[Rule]] = {}
+    for rule in generation.rules:
+        rules.setdefault(rule.role, []).append(rule)
+    for role in generation.roles:
+        enforcer = _enforcer(generation, role, rules)
+        for section, action in _cells(generation, role, share):
+            expected = (section, action) in generation.allowed[role]
+            if enforcer.enforce(_PREFIX + role, section, action) is not expected:
+                ruling = generation.cells[role, section, action]
+                line = int(ruling.rule.rpartition(":")[2]) if ruling.rule else 1
+                message = f"{role} {section}/{action} is {ruling.reason} in the table and otherwise in pycasbin"
+                findings.add(Code.CASBIN_DISAGREES, FILE, (line, 1), message, "report this: it is not your mistake")
+        done += total // len(generation.roles)
+        if progress is not None:
+            progress(done, total)
+
+
+def beside_casbin() -> str | None:
+    """What is wrong with the installation, in a sentence, or None."""
+    try:
+        version = importlib.metadata.version("casbin")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return f"the distribution casbin {version} is installed beside pycasbin and overwrites its files"
+
+
+def _share(generation: Generation) -> float:
+    per_role = dict.fromkeys(generation.roles, 0)
+    for rule in generation.rules:
+        per_role[rule.role] += 1
+    cells = len(generation.cells) // max(1, len(generation.roles))
+    work = sum(per_role[other] for closure in generation.closures.values() for other in closure) * cells
+    return min(1.0, MAX_AT_START / work) if work else 1.0
+
+
+def _cells(generation: Generation, role: str, share: float) -> Iterator[tuple[str, str]]:
+    """All cells of a role, or a sample that the generation's own hash chooses: the same policy, the same sample."""
+    limit = int(share * 2**32)
+    for section in generation.sections.values():
+        for action in section.actions:
+            if share >= 1.0 or _lot(generation.id, role, section.id, action) < limit:
+                yield (section.id, action)
+
+
+def _lot(*parts: str) -> int:
+    return int.from_bytes(sha256("\n".join(parts).encode()).digest()[:4])
+
+
+_PREFIX = "role:"
+
+
+def _enforcer(generation: Generation, role: str, rules: dict[str, list[Rule]]) -> Any:
+    model = _pycasbin.Model()
+    model.load_model_from_text(MODEL)
+    closure = generation.closures[role]
+    lines = [[_PREFIX + r.role, r.section, r.action, str(r.effect)] for name in closure for r in rules.get(name, ())]
+    links = [[_PREFIX + g.role, _PREFIX + g.inherits] for g in generation.inheritance if g.role in closure]
+    return _pycasbin.Enforcer(model, _Adapter(lines, links), enable_log=False)
+
+
+class _Adapter(casbin.persist.Adapter):
+    """Hands the rules over as they are; nothing is written to text and parsed again."""
+
+    def __init__(self, rules: Iterable[list[str]], links: Iterable[list[str]]) -> None:
+        self._rules = list(rules)
+        self._links = list(links)
+
+    def load_policy(self, model: Any) -> None:
+        model["p"]["p"].policy.extend(self._rules)
+        model["g"]["g"].policy.extend(self._links)

@@ -1,0 +1,171 @@
+"""The routes of sections.toml: read, and refused where two of them could claim one request (R2).
+
+A path has one owner: what is declared twice, or by two patterns of which neither is narrower, is an error and never
+a matter of order. What is public is named; a public pattern that would open everything is refused (R3).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.diagnostics import Findings, did_you_mean
+from sidecar.policy.routes import METHODS, PUBLIC, Public, Route, Segments, contains, read_pattern
+from sidecar.policy.toml_file import Table
+from sidecar.vocabulary.access import Target
+
+_FILE = "sections.toml"
+MAX_ROUTES = 50_000
+
+
+class Entry(NamedTuple):
+    """A route and the place of its path."""
+
+    route: Route
+    at: tuple[int, int]
+
+
+def read_routes(section: str, actions: tuple[str, ...], table: Table) -> Iterator[Entry]:
+    """The routes of one section."""
+    for entry in table.tables("routes"):
+        entry.known("path", "methods", "action")
+        action = entry.text("action")
+        if action is not None and action not in actions:
+            hint = did_you_mean(action, actions) or f"its actions: {', '.join(actions)}"
+            entry.report(Code.UNKNOWN_ACTION, "action", f'"{action}" is not an action of "{section}"', hint)
+        yield from _read_route(entry, Target(section, action or ""))
+
+
+def read_public(root: Table) -> Iterator[Entry]:
+    """What needs no sign-in."""
+    for entry in root.tables("public"):
+        entry.known("path", "methods")
+        yield from _read_route(entry, PUBLIC)
+
+
+def _read_route(table: Table, target: Target | Public) -> Iterator[Entry]:
+    path, methods = table.text("path"), _read_methods(table)
+    if path is None:
+        return
+    segments = read_pattern(path)
+    if isinstance(segments, str):
+        table.report(Code.INVALID_PATH, "path", f'"{path}": {segments}')
+        return
+    if target is PUBLIC and segments[-1:] == ("**",) and set(segments) <= {"*", "**"}:
+        message = f'a public "{path}" would open everything that no section has claimed'
+        table.report(Code.PUBLIC_EVERYTHING, "path", message, "name the paths that need no sign-in")
+    at = table.document.at((*table.path, "path"))
+    yield Entry(Route(path, segments, methods, target, at[0]), at)
+
+
+def _read_methods(table: Table) -> tuple[str, ...]:
+    listed = table.texts("methods")
+    if listed is None:
+        return ()
+    for method in listed:
+        if method not in METHODS:
+            hint = did_you_mean(method, METHODS) or f"known: {', '.join(METHODS)}"
+            table.report(Code.INVALID_METHOD, "methods", f'"{method}" is not a method', hint)
+    if not listed:
+        table.report(Code.MISSING_KEY, "methods", "no method is named", 'name at least one, like ["GET"]')
+    if len(set(listed)) < len(listed):
+        table.report(Code.INVALID_METHOD, "methods", "a method stands twice", "name it once")
+    if "HEAD" in listed and "GET" not in listed:
+        table.report(Code.INVALID_METHOD, "methods", "HEAD is authorised as GET", "name GET")
+    return tuple(dict.fromkeys(method for method in listed if method in METHODS))
+
+
+def judge_entries(entries: list[Entry], findings: Findings) -> None:
+    """One request, one route: no path and method twice, no two patterns that cross."""
+    if len(entries) > MAX_ROUTES:
+        findings.add(Code.POLICY_TOO_LARGE, _FILE, (1, 1), f"more than {MAX_ROUTES:,} routes", "split the policy")
+        return
+    taken: dict[tuple[Segments, str], Route] = {}
+    patterns: dict[Segments, Entry] = {}
+    index = _Patterns()
+    for entry in entries:
+        route = entry.route
+        for method in route.methods:
+            first = taken.setdefault((route.segments, method), route)
+            if first is not route:
+                message = f"{method} {route.path} belongs to {owner(first)} already, by line {first.line}"
+                findings.add(Code.DUPLICATE_ROUTE, _FILE, entry.at, message, "a request has one route")
+        if route.segments not in patterns:
+            patterns[route.segments] = entry
+            for other in index.overlapping(route.segments):
+                _judge_pair(patterns[other], entry, findings)
+            index.add(route.segments)
+
+
+def _judge_pair(earlier: Entry, later: Entry, findings: Findings) -> None:
+    """Two patterns with a path in common. ``later`` stands further down."""
+    if contains(earlier.route.segments, later.route.segments):
+        wide, narrow = earlier, later
+    elif contains(later.route.segments, earlier.route.segments):
+        wide, narrow = later, earlier
+    else:
+        first = earlier.route
+        message = f"{later.route.path} and {first.path} of line {first.line} share paths, and neither is more specific"
+        findings.add(Code.AMBIGUOUS_ROUTE, _FILE, later.at, message, "write one of them out")
+        return
+    if wide.route.target is PUBLIC and narrow.route.target is not PUBLIC:
+        inner = narrow.route
+        message = f"the public {wide.route.path} reaches around {inner.path} of {owner(inner)}, line {inner.line}"
+        findings.add(Code.PUBLIC_OVER_SECTION, _FILE, wide.at, message, "name the public paths one by one")
+
+
+def owner(route: Route) -> str:
+    """``billing/view`` or ``public``."""
+    match route.target:
+        case Target(section, action):
+            return f"{section}/{action}"
+        case Public.PUBLIC:
+            return "public"
+
+
+@dataclass(slots=True)
+class _Patterns:
+    """Patterns by their segments, to find the few that share paths with a given one without trying all pairs."""
+
+    children: dict[str, "_Patterns"] = field(default_factory=dict)
+    ends: Segments | None = None
+
+    def add(self, segments: Segments) -> None:
+        node = self
+        for segment in segments:
+            node = node.children.setdefault(segment, _Patterns())
+        node.ends = segments
+
+    def overlapping(self, segments: Segments) -> Iterable[Segments]:
+        found: list[Segments] = []
+        level = [self]
+        for segment in segments:
+            following: list[_Patterns] = []
+            for node in level:
+                if segment == "**":
+                    found.extend(node.everything())
+                    continue
+                if "**" in node.children:
+                    found.extend(node.children["**"].everything())
+                following.extend(node.along(segment))
+            level = following
+        for node in level:
+            if node.ends is not None and segments[-1:] != ("**",):
+                found.append(node.ends)
+            if "**" in node.children:
+                found.extend(node.children["**"].everything())
+        return found
+
+    def along(self, segment: str) -> Iterator["_Patterns"]:
+        if segment == "*":
+            yield from (child for name, child in self.children.items() if name != "**")
+        else:
+            yield from (self.children[name] for name in (segment, "*") if name in self.children)
+
+    def everything(self) -> Iterator[Segments]:
+        pending = [self]
+        while pending:
+            node = pending.pop()
+            if node.ends is not None:
+                yield node.ends
+            pending.extend(node.children.values())

@@ -1,0 +1,232 @@
+"""Bytes → lines → fields. The rim where a policy file is still only text.
+
+Refuses what a reader cannot see or what another program would read otherwise: byte order marks, other encodings,
+CR-only line ends, control and invisible characters, a file without its last line end. Fields are RFC 4180, but no
+field holds a line end, and a comment has a line of its own.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.diagnostics import Findings
+
+
+class Line(NamedTuple):
+    """A line without its end. Invisible characters are still in it; `visible` takes them out."""
+
+    number: int
+    text: str
+
+
+class Record(NamedTuple):
+    """The fields of one line, and the line, to find a column again when something is wrong."""
+
+    line: int
+    fields: tuple[str, ...]
+    text: str
+
+    def at(self, index: int) -> tuple[int, int]:
+        """Line and column at which a field begins; the line's end for a field that is not there."""
+        starts = [start for start, _ in _spans(self.text)]
+        return (self.line, starts[index] + 1 if index < len(starts) else len(self.text) + 1)
+
+
+_OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")
+"""Letters and marks that show nothing, whatever their category says."""
+
+
+def read_lines(data: bytes, file: str, findings: Findings, *, must_end: bool = True) -> list[Line]:
+    """The lines that can be judged. A line that cannot be read is reported and left out."""
+    text = _decode(data, file, findings)
+    if text is None:
+        return []
+    lines = [Line(number, part) for number, part in enumerate(text.split("\n"), start=1)]
+    last = lines[-1]
+    if not last.text:
+        lines.pop()
+    elif must_end and "\r" not in last.text:
+        message = "the last line has no line end: the file may be cut off"
+        findings.add(Code.TRUNCATED_FILE, file, (last.number, len(last.text) + 1), message, "end it with a line end")
+    if "\r" in text:
+        lines = list(_without_carriage_returns(lines, text.count("\n"), file, findings))
+    if not text.isascii() or _CONTROL.search(text):
+        lines = list(_judged(lines, file, findings))
+    return lines
+
+
+def _decode(data: bytes, file: str, findings: Findings) -> str | None:
+    if data[:2] in _OTHER_ENCODINGS:
+        encoding = _OTHER_ENCODINGS[data[:2]]
+        findings.add(Code.NOT_UTF_8, file, (1, 1), f"the file is {encoding}, not UTF-8", "save it as UTF-8")
+        return None
+    if data.startswith(b"\xef\xbb\xbf"):
+        data = data[3:]
+        findings.add(
+            Code.BYTE_ORDER_MARK,
+            file,
+            (1, 1),
+            "the file begins with a byte order mark",
+            'save it as "UTF-8", not "UTF-8 with BOM"',
+        )
+    if not data.strip():
+        findings.add(Code.EMPTY_FILE, file, (1, 1), "the file is empty")
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "\n".join(_decoded_lines(data, file, findings))
+
+
+def _decoded_lines(data: bytes, file: str, findings: Findings) -> Iterator[str]:
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            column = len(line[: error.start].decode()) + 1
+            message = f"byte 0x{line[error.start]:02x} is not UTF-8"
+            findings.add(Code.NOT_UTF_8, file, (number, column), message, "save the file as UTF-8")
+            yield ""
+
+
+def _without_carriage_returns(lines: list[Line], ended: int, file: str, findings: Findings) -> Iterator[Line]:
+    for number, text in lines:
+        line = text if number > ended else text.removesuffix("\r")
+        if "\r" in line:
+            message = "a line ends in CR alone: other programs would read this and the next line as one"
+            findings.add(Code.CR_LINE_END, file, (number, line.index("\r") + 1), message, "end lines in LF or CR LF")
+        else:
+            yield Line(number, line)
+
+
+def _judged(lines: list[Line], file: str, findings: Findings) -> Iterator[Line]:
+    for line in lines:
+        if line.text.isascii() and not _CONTROL.search(line.text):
+            yield line
+            continue
+        comment = line.text.lstrip(" ").startswith("#")
+        for column, character in enumerate(line.text, start=1):
+            what = _suspicious(character, comment=comment)
+            if what is not None:
+                name = unicodedata.name(character, "no name")
+                message = f"U+{ord(character):04X} ({name}) cannot be seen"
+                findings.add(what, file, (line.number, column), message, "delete it")
+        yield line
+
+
+def _suspicious(character: str, *, comment: bool) -> Code | None:
+    if " " <= character <= "~" or character == "\t":
+        return None
+    category = unicodedata.category(character)
+    if category == "Cc":
+        return Code.CONTROL_CHARACTER
+    if category in ("Cf", "Zl", "Zp", "Co", "Cn", "Cs"):
+        return Code.INVISIBLE_CHARACTER
+    if not comment and (category == "Zs" or character in _BLANKS or 0xFE00 <= ord(character) <= 0xFE0F):
+        return Code.INVISIBLE_CHARACTER
+    return None
+
+
+def visible(text: str) -> str:
+    """The text without what cannot be seen, so that a name is not reported twice."""
+    if text.isascii():
+        return _CONTROL.sub("", text)
+    return "".join(c for c in text if _suspicious(c, comment=False) is None).strip(" ")
+
+
+def records(lines: list[Line], file: str, findings: Findings) -> Iterator[Record]:
+    """The lines that hold something, split. Comments and blank lines are left out."""
+    for line in lines:
+        number, text = line
+        stripped = text.strip(" ")
+        if not stripped or stripped.startswith("#"):
+            continue
+        if '"' not in text and "#" not in text and "\t" not in text:
+            fields = tuple([field.strip(" ") for field in text.split(",")])
+            if not text.isascii() or not text.isprintable():
+                fields = tuple(map(visible, fields))
+            record: Record | None = Record(number, fields, text)
+        else:
+            record = _split(line, file, findings)
+        if record is not None and _is_whole(record, file, findings):
+            yield record
+
+
+def _split(line: Line, file: str, findings: Findings) -> Record | None:
+    number, text = line
+    if "\t" in text:
+        findings.add(Code.TAB, file, (number, text.index("\t") + 1), "a tab", "separate fields with commas and spaces")
+        text = text.replace("\t", " ")
+        if "," not in text or text.strip(" ").startswith("#"):
+            return None
+    comment = _comment_start(text)
+    if comment is not None:
+        message = 'a comment has a line of its own: "#" here would become part of the field'
+        findings.add(Code.INLINE_COMMENT, file, (number, comment + 1), message, "move it to the line above")
+        text = text[:comment].rstrip(" ")
+    fields = []
+    for start, end in _spans(text):
+        field = text[start:end]
+        if '"' in field:
+            if not _QUOTED.fullmatch(field):
+                message = "the quotes of this field do not balance"
+                hint = 'a quoted field begins and ends with ", and a " inside is written ""'
+                findings.add(Code.UNBALANCED_QUOTE, file, (number, start + 1), message, hint)
+                return None
+            field = field[1:-1].replace('""', '"')
+        fields.append(visible(field))
+    return Record(number, tuple(fields), text)
+
+
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+
+
+def _comment_start(text: str) -> int | None:
+    """Where a ``#`` outside quotes begins a field or follows a space: what its author took for a comment."""
+    quoted = False
+    for index, character in enumerate(text):
+        if character == '"':
+            quoted = not quoted
+        elif character == "#" and not quoted and (index == 0 or text[index - 1] in " ,"):
+            return index
+    return None
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """Begin and end of each field, without the spaces around it. A comma inside quotes belongs to the field."""
+    spans, start, quoted = [], 0, False
+    for index, character in enumerate(text + ","):
+        if character == '"':
+            quoted = not quoted
+        elif character == "," and (not quoted or index == len(text)):
+            field = text[start:index]
+            begin = start + len(field) - len(field.lstrip(" \t"))
+            spans.append((begin, max(begin, start + len(field.rstrip(" \t")))))
+            start = index + 1
+    return spans
+
+
+def _is_whole(record: Record, file: str, findings: Findings) -> bool:
+    """No field is empty: a trailing comma and a forgotten name look the same to other readers."""
+    if all(record.fields):
+        return True
+    for index, field in enumerate(record.fields):
+        if field:
+            continue
+        if index == len(record.fields) - 1 and index > 0:
+            comma = record.text.rindex(",") + 1
+            findings.add(Code.TRAILING_COMMA, file, (record.line, comma), "the line ends in a comma", "delete it")
+        else:
+            findings.add(Code.EMPTY_FIELD, file, record.at(index), "the field is empty", "name what is meant")
+    return False
+
+
+def without_invisible(text: str) -> str:
+    """The line without what cannot be seen; blanks stay, so that the columns before it hold."""
+    if text.isascii() and not _CONTROL.search(text):
+        return text
+    return "".join(c for c in text if _suspicious(c, comment=True) is None)

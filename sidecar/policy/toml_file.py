@@ -1,0 +1,276 @@
+"""A TOML file whose every key knows its line.
+
+`tomllib` is the parser and decides what is TOML; it keeps no positions, so a scanner walks the same text again and
+notes where each table and key stands. Getters report what is missing or of the wrong type and go on.
+"""
+
+import re
+import tomllib
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.diagnostics import Findings, did_you_mean
+from sidecar.policy.text import read_lines, without_invisible
+
+Path = tuple[str | int, ...]
+_WHERE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_TWICE = ("Cannot overwrite", "Cannot declare", "Cannot redefine", "Cannot mutate", "Duplicate inline table key")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What was parsed, and where each key stands. `positions` maps a path of keys and indexes to line and column."""
+
+    file: str
+    positions: Mapping[Path, tuple[int, int]]
+    findings: Findings
+
+    def at(self, path: Path) -> tuple[int, int]:
+        """The place of the key, or of the nearest thing around it."""
+        while path and path not in self.positions:
+            path = path[:-1]
+        return self.positions.get(path, (1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the document: what a reader asks for its keys."""
+
+    document: Document
+    path: Path
+    values: Mapping[str, object]
+
+    def report(self, code: Code, key: str | None, message: str, hint: str = "") -> None:
+        """At the line of the key, or of the table when the finding is about the whole of it."""
+        path = self.path if key is None else (*self.path, key)
+        self.document.findings.add(code, self.document.file, self.document.at(path), message, hint)
+
+    @property
+    def name(self) -> str:
+        return ".".join(str(part) for part in self.path if isinstance(part, str)) or "the file"
+
+    def known(self, *keys: str) -> None:
+        """Reports every key that is none of these: a misspelt key must not be a silent default."""
+        for key in self.values:
+            if key not in keys:
+                hint = did_you_mean(key, keys) or f"known here: {', '.join(keys)}"
+                self.report(Code.UNKNOWN_KEY, key, f'"{key}" is not a key of {self.name}', hint)
+
+    def get(self, key: str, *, required: bool = True) -> object | None:
+        value = self.values.get(key)
+        if value is None and required:
+            self.report(Code.MISSING_KEY, None, f'{self.name} has no "{key}"', f"add {key} = …")
+        return value
+
+    def text(self, key: str, *, required: bool = True) -> str | None:
+        value = self.get(key, required=required)
+        if value is None or isinstance(value, str):
+            return value
+        self._wrong(key, "text in quotes")
+        return None
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        value = self.get(key, required=False)
+        if isinstance(value, bool):
+            return value
+        if value is not None:
+            self._wrong(key, "true or false")
+        return default
+
+    def texts(self, key: str, *, required: bool = True) -> list[str] | None:
+        value = self.get(key, required=required)
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value
+        if value is not None:
+            self._wrong(key, 'a list of texts, like ["view", "manage"]')
+        return None
+
+    def tables(self, key: str) -> Iterator["Table"]:
+        """The tables of a list: ``[[key]]`` or ``key = [{…}]``."""
+        value = self.get(key, required=False)
+        if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            for index, item in enumerate(value):
+                yield Table(self.document, (*self.path, key, index), item)
+        elif value is not None:
+            self._wrong(key, "a list of tables")
+
+    def named(self, key: str) -> Iterator[tuple[str, "Table"]]:
+        """The tables of a table: ``[key.name]``."""
+        value = self.get(key)
+        if not isinstance(value, dict):
+            if value is not None:
+                self._wrong(key, f"tables, like [{key}.name]")
+            return
+        for name, item in value.items():
+            if isinstance(item, dict):
+                yield name, Table(self.document, (*self.path, key, name), item)
+            else:
+                table = Table(self.document, (*self.path, key), value)
+                table.report(Code.WRONG_TYPE, name, f"{key}.{name} is not a table", f"write [{key}.{name}]")
+
+    def _wrong(self, key: str, wanted: str) -> None:
+        self.report(Code.WRONG_TYPE, key, f"{key} must be {wanted}")
+
+
+def read_toml(data: bytes, file: str, findings: Findings) -> Table | None:
+    """The root table, or None when the text is not TOML; the reason is among the findings then."""
+    before = len(data.split(b"\n"))
+    lines = read_lines(data, file, findings)
+    if len(lines) < before - data.endswith(b"\n") or not lines:
+        return None
+    text = "\n".join(without_invisible(line.text) for line in lines) + "\n"
+    try:
+        values = tomllib.loads(text)
+        positions = _Scanner(text).positions()
+    except RecursionError:
+        findings.add(Code.TOML_SYNTAX, file, (1, 1), "the values are nested too deep")
+        return None
+    except ValueError as error:
+        _report_syntax(str(error), text, file, findings)
+        return None
+    return Table(Document(file, positions, findings), (), values)
+
+
+def _report_syntax(message: str, text: str, file: str, findings: Findings) -> None:
+    where = _WHERE.search(message)
+    message = _WHERE.sub("", message)
+    last = (text.count("\n"), 1)
+    at = (int(where[1]), int(where[2])) if where and where[1] else last
+    if not message.startswith(_TWICE):
+        findings.add(Code.TOML_SYNTAX, file, at, f"this is not TOML: {message}")
+        return
+    starts = _line_starts(text)
+    scanner = _Scanner(text[: starts[at[0] - 1] + at[1] - 1])
+    scanner.positions()
+    name, at = scanner.repeated[-1] if scanner.repeated else ("this", at)
+    findings.add(Code.DUPLICATE_KEY, file, at, f'"{name}" stands here a second time', "keep one")
+
+
+def _line_starts(text: str) -> list[int]:
+    return [0, *(match.end() for match in re.finditer("\n", text))]
+
+
+_BLANK = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
+_SPACE = re.compile(r"[ \t]*")
+_KEY = re.compile(r"""[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'""")
+_STRING = re.compile(
+    r'''"""(?:[^"\\]|\\(?s:.)|"{1,2}(?!"))*"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*\'''', re.DOTALL
+)
+_OTHER = re.compile(r"[^,\]}\n#]*")
+
+
+class _Scanner:
+    """Walks text that `tomllib` has accepted (or accepted up to the end of it) and notes where the keys stand."""
+
+    def __init__(self, text: str) -> None:
+        self.repeated: list[tuple[str, tuple[int, int]]] = []
+        self._text = text
+        self._index = 0
+        self._starts = _line_starts(text)
+        self._positions: dict[Path, tuple[int, int]] = {}
+        self._defined: set[Path] = set()
+        self._items: Counter[Path] = Counter()
+
+    def positions(self) -> dict[Path, tuple[int, int]]:
+        table: Path = ()
+        self._skip(_BLANK)
+        while self._index < len(self._text):
+            if self._text[self._index] == "[":
+                table = self._header()
+            else:
+                self._pair(table)
+            self._skip(_BLANK)
+        return self._positions
+
+    def _skip(self, pattern: re.Pattern[str]) -> str:
+        match = pattern.match(self._text, self._index)
+        if match is None or (not match[0] and pattern not in (_BLANK, _SPACE, _OTHER)):
+            self._index = len(self._text)  # only in text that was cut at an error: nothing further to find
+            return ""
+        self._index = match.end()
+        return match[0]
+
+    def _peek(self) -> str:
+        return self._text[self._index : self._index + 1]
+
+    def _here(self) -> tuple[int, int]:
+        line = bisect_right(self._starts, self._index)
+        return (line, self._index - self._starts[line - 1] + 1)
+
+    def _define(self, path: Path, at: tuple[int, int]) -> None:
+        if path in self._defined:
+            self.repeated.append((str(path[-1]), at))
+        self._defined.add(path)
+        self._positions.setdefault(path, at)
+
+    def _header(self) -> Path:
+        at, double = self._here(), self._text.startswith("[[", self._index)
+        self._index += 2 if double else 1
+        path: Path = ()
+        keys = self._keys()
+        for key in keys[:-1]:
+            path = self._last_item((*path, key))
+            self._positions.setdefault(path, at)
+        path = (*path, *keys[-1:])
+        if double:
+            self._positions.setdefault(path, at)
+            path = (*path, self._items[path])
+            self._items[path[:-1]] += 1
+        self._define(path, at)
+        self._index += 2 if double else 1
+        return path
+
+    def _last_item(self, path: Path) -> Path:
+        return (*path, self._items[path] - 1) if path in self._items else path
+
+    def _keys(self) -> list[str]:
+        """A dotted key, and the space after it."""
+        keys = []
+        while True:
+            self._skip(_SPACE)
+            key = self._skip(_KEY)
+            keys.append(str(tomllib.loads(f"k = {key}")["k"]) if key[:1] in ('"', "'") and key else key)
+            self._skip(_SPACE)
+            if self._peek() != ".":
+                return keys
+            self._index += 1
+
+    def _pair(self, table: Path) -> None:
+        at, path = self._here(), table
+        keys = self._keys()
+        for key in keys:
+            path = (*path, key)
+            self._positions.setdefault(path, at)
+        self._define(path, at)
+        self._index += 1  # the equals sign
+        self._skip(_SPACE)
+        self._value(path)
+
+    def _value(self, path: Path) -> None:
+        opening = self._peek()
+        if opening in ("[", "{"):
+            self._index += 1
+            self._items_of(path, "]" if opening == "[" else "}")
+        elif opening in ('"', "'"):
+            self._skip(_STRING)
+        else:
+            self._skip(_OTHER)
+
+    def _items_of(self, path: Path, closing: str) -> None:
+        index = 0
+        self._skip(_BLANK)
+        while self._index < len(self._text) and self._peek() != closing:
+            if closing == "]":
+                self._positions.setdefault((*path, index), self._here())
+                self._value((*path, index))
+            else:
+                self._pair(path)
+            index += 1
+            self._skip(_BLANK)
+            if self._peek() == ",":
+                self._index += 1
+                self._skip(_BLANK)
+        self._index += 1

@@ -1,0 +1,139 @@
+"""The policy files, read from disk and handed on as bytes with all that is wrong with them as files (R25).
+
+Each file is opened once and judged through the open descriptor: regular, at most 8 MiB, nobody but its owner (or root)
+able to write it. Links are followed: a ConfigMap is a folder of links. Other files in the folder are not looked at.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sidecar.policy.diagnostics import MODEL_FILE, POLICY_FILES, Diagnostic, Findings, path_of
+from sidecar.policy.diagnostics import DiagnosticCode as Code
+
+MAX_FILE: Final = 8 * 1024 * 1024
+
+Stamp = tuple[tuple[str, int, int, int, int], ...]
+"""Of each file that is there: name, device, inode, time of change in ns, size."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFiles:
+    """One reading. ``files`` by bare name, without those that ``diagnostics`` refuse.
+
+    ``fingerprint`` changes when any byte or any refusal does: two equal ones in a row mean that nobody is writing.
+    ``stamp`` is what the files were when they were opened; see `stamp_of`.
+    """
+
+    files: Mapping[str, bytes]
+    diagnostics: tuple[Diagnostic, ...]
+    fingerprint: str
+    stamp: Stamp
+
+
+def read_policy_files(policy_dir: Path, model: Path) -> PolicyFiles:
+    """Every file of a policy that can be read; why not, for the others."""
+    findings = Findings()
+    files: dict[str, bytes] = {}
+    stamps = []
+    for name, path in _paths(policy_dir, model):
+        read = _read(name, path, findings)
+        if read is not None:
+            files[name], status = read
+            stamps.append(_stamp(name, status))
+    diagnostics = findings.sorted()
+    return PolicyFiles(files, diagnostics, _fingerprint(files, diagnostics), tuple(stamps))
+
+
+def stamp_of(policy_dir: Path, model: Path) -> Stamp:
+    """What the files are now, without reading them: cheap enough to ask often.
+
+    Two writes within one tick of the file system's clock (some milliseconds) can leave the same stamp: whoever skips a
+    reading because of an equal stamp must not do so within a second of the youngest time in it.
+    """
+    stamps = []
+    for name, path in _paths(policy_dir, model):
+        try:
+            stamps.append(_stamp(name, path.stat()))
+        except OSError:
+            continue  # as a reading would find it: not there
+    return tuple(stamps)
+
+
+def packaged() -> tuple[Path, Path]:
+    """The policy folder and the model that ship with the package: in a wheel, or the repository's own in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    templates = package / "templates"
+    root = templates if (templates / MODEL_FILE).is_file() else package.parent
+    return root / "policy", root / MODEL_FILE
+
+
+def _paths(policy_dir: Path, model: Path) -> Iterator[tuple[str, Path]]:
+    yield MODEL_FILE, model
+    for name in POLICY_FILES:
+        yield name, policy_dir / name
+
+
+def _read(name: str, path: Path, findings: Findings) -> tuple[bytes, os.stat_result] | None:
+    try:
+        # Not blocking: a FIFO in the place of a file must not hold the reader.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", f"every policy has {path_of(name)}")
+        return None
+    except OSError as error:
+        _unreadable(name, error, findings)
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not _is_acceptable(name, status, findings):
+            return None
+        try:
+            content = file.read(MAX_FILE + 1)
+        except OSError as error:
+            _unreadable(name, error, findings)
+            return None
+    if len(content) > MAX_FILE:
+        _too_large(name, findings)
+        return None
+    return content, status
+
+
+def _is_acceptable(name: str, status: os.stat_result, findings: Findings) -> bool:
+    if not stat.S_ISREG(status.st_mode):
+        message = "this is not a regular file"
+        findings.add(Code.UNREADABLE_FILE, name, (1, 1), message, "put the file itself there, or a link to it")
+        return False
+    if status.st_mode & 0o022 and status.st_uid != 0:
+        message = f"others than its owner can write the file (mode {stat.S_IMODE(status.st_mode):04o})"
+        findings.add(Code.FILE_PERMISSIONS, name, (1, 1), message, f"chmod go-w {path_of(name)}")
+        return False
+    if status.st_size > MAX_FILE:
+        _too_large(name, findings)
+        return False
+    return True
+
+
+def _too_large(name: str, findings: Findings) -> None:
+    findings.add(Code.FILE_TOO_LARGE, name, (1, 1), f"the file is larger than {MAX_FILE // 2**20} MiB")
+
+
+def _unreadable(name: str, error: OSError, findings: Findings) -> None:
+    findings.add(Code.UNREADABLE_FILE, name, (1, 1), f"the file cannot be read: {error.strerror}")
+
+
+def _stamp(name: str, status: os.stat_result) -> tuple[str, int, int, int, int]:
+    return (name, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def _fingerprint(files: Mapping[str, bytes], diagnostics: tuple[Diagnostic, ...]) -> str:
+    digest = hashlib.sha256()
+    for name, content in files.items():
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    for diagnostic in diagnostics:
+        digest.update(f"{diagnostic}\n".encode())
+    return digest.hexdigest()
