@@ -12,6 +12,7 @@ from sidecar.edge.gateways import forwarded, nginx, section
 from sidecar.edge.original import overrides_method
 from sidecar.edge.parts import Parts
 from sidecar.edge.same_site import same_site
+from sidecar.pdp.check import Open
 from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.access import Question, Route, Target
 from sidecar.vocabulary.decision import Decision, Reason
@@ -34,18 +35,34 @@ def is_check(path: str) -> bool:
 async def answer_check(parts: Parts, path: str, headers: RawHeaders, request_id: str) -> Answer:
     """One gateway call. ``path`` chooses the adapter; method, body and query of the call itself decide nothing."""
     started = perf_counter()
+    outcome = judge(parts, path, headers)
+    decision = outcome if isinstance(outcome, Decision) else await close(parts, outcome)
+    return conclude(parts, path, decision, request_id, perf_counter() - started)
+
+
+def judge(parts: Parts, path: str, headers: RawHeaders) -> Decision | Open:
+    """Decide without waiting, or say what the store has to be asked. Never raises."""
     try:
         question = read_question(parts, path, headers)
         if isinstance(question, Reason):
             generation = parts.policy.generation
-            decision = Decision(question, generation.id if generation else "")
-        else:
-            decision = await parts.pdp.check(question)
+            return Decision(question, generation.id if generation else "")
+        return parts.pdp.check_now(question)
     except Exception:
-        # A bug of ours must never read as an outage that a gateway lets pass, nor as an allow.
-        _log.exception("a check failed", path=path.split("/")[:3])
-        decision = Decision(Reason.BAD_REQUEST, "")
-    record_check(parts, endpoint_label(path), decision, request_id, perf_counter() - started)
+        return _failed(path)
+
+
+async def close(parts: Parts, question: Open) -> Decision:
+    """The decision that needed the store. Never raises."""
+    try:
+        return await parts.pdp.close(question)
+    except Exception:
+        return _failed(PREFIX)
+
+
+def conclude(parts: Parts, path: str, decision: Decision, request_id: str, seconds: float) -> Answer:
+    """Count it, log it, and put it into a gateway's words."""
+    record_check(parts, endpoint_label(path), decision, request_id, seconds)
     return gateway_answer(decision, unavailable=parts.surface.unavailable_status)
 
 
@@ -77,6 +94,12 @@ def endpoint_label(path: str) -> str:
     if path in FAMILIES:
         return path
     return "/check/sections" if path.startswith(section.PREFIX) else "/check/…"
+
+
+def _failed(path: str) -> Decision:
+    """A bug of ours must never read as an outage that a gateway lets pass, nor as an allow."""
+    _log.exception("a check failed", endpoint=endpoint_label(path))
+    return Decision(Reason.BAD_REQUEST, "")
 
 
 def _target(path: str, headers: RawHeaders) -> Route | Target | Reason:

@@ -4,9 +4,7 @@ Order: request id, gateway call or table row, guard, body, handler. An exception
 gateway and a problem without details to everybody else; its traceback goes to the log.
 """
 
-import re
 from collections.abc import Iterable
-from secrets import token_hex
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -20,12 +18,11 @@ from sidecar.edge.checks import answer_check, is_check
 from sidecar.edge.guard import admit
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
+from sidecar.edge.request_id import request_id_of
 from sidecar.edge.table import Table
 from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.problems import Code, Problem
-
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 _log = logger("edge")
 
@@ -37,14 +34,16 @@ class TooLarge(Exception):
 class Dispatcher:
     """The handler of one listener: ``aiohttp.web.Server(dispatcher)``."""
 
-    def __init__(self, parts: Parts, endpoints: Iterable[Endpoint], *, checks: bool) -> None:
+    def __init__(self, parts: Parts, endpoints: Iterable[Endpoint], *, checks: bool, store: bool = True) -> None:
+        """``checks``: the gateway endpoints are served here. ``store``: the rows need the store to be ours."""
         self._parts = parts
         self._table = Table(endpoints)
         self._checks = checks
+        self._store = store
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
-        request_id = _request_id(request)
+        request_id = request_id_of(request.raw_headers)
         if self._checks and is_check(path):
             answer = await answer_check(self._parts, path, request.raw_headers, request_id)
         else:
@@ -57,6 +56,8 @@ class Dispatcher:
             found = self._table.find(request.method, path)
             if isinstance(found, Problem):
                 answer = problem_answer(found)
+            elif self._store and not self._parts.vitals.proven:
+                answer = problem_answer(_STORE_UNAVAILABLE)
             else:
                 endpoint, names = found
                 label = endpoint.path
@@ -137,12 +138,6 @@ def _response(answer: Answer, request_id: str) -> web.Response:
         response.headers.add(name, value)
     response.headers["X-Request-ID"] = request_id
     return response
-
-
-def _request_id(request: web.BaseRequest) -> str:
-    """A well-formed one is echoed; anything else is replaced, because it goes to logs and headers."""
-    given = request.headers.get("X-Request-ID", "")
-    return given if REQUEST_ID.fullmatch(given) else token_hex(8)
 
 
 def _peer(request: web.BaseRequest) -> str | None:

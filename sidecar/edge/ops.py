@@ -15,7 +15,7 @@ async def livez(_call: Call[None]) -> Reply:
 
 async def readyz(call: Call[None]) -> Reply | Problem:
     """200 only with a policy in force and the store answering; 503 names what is missing."""
-    failing = await call.parts.ready()
+    failing = await call.parts.vitals.failing()
     if failing:
         return Reply(503, {"status": "unavailable", "failing": failing}, (("Retry-After", "1"),))
     return Reply(200, {"status": "ok"})
@@ -23,7 +23,7 @@ async def readyz(call: Call[None]) -> Reply | Problem:
 
 async def status(call: Call[None]) -> Reply:
     """One flat object: contract section 10."""
-    report: dict[str, Any] = await call.parts.report()
+    report: dict[str, Any] = await call.parts.vitals.report()
     return Reply(200, report)
 
 

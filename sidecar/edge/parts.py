@@ -6,6 +6,7 @@ from sidecar.accounts.parts import People
 from sidecar.edge.address import Network
 from sidecar.pdp.activation import Activation
 from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.vitals import Vitals
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.metrics import Metrics
 
@@ -31,5 +32,6 @@ class Parts:
     policy: Activation
     pdp: DecisionPoint
     people: People
+    vitals: Vitals
     metrics: Metrics
     decision_log: DecisionLog | None

@@ -34,6 +34,8 @@ def same_site(headers: RawHeaders, *, method: str, origins: frozenset[str]) -> b
                 sources.append(value.strip())
             case b"upgrade":
                 upgrade = True
+            case _:
+                pass
     if method in SAFE_METHODS and not upgrade:
         return True
     if sites == [b"same-origin"]:

@@ -49,9 +49,9 @@ class Table:
         for known, methods in self._named:
             if known == pattern:
                 return methods
-        methods: dict[str, Endpoint] = {}
-        self._named.append((pattern, methods))
-        return methods
+        fresh: dict[str, Endpoint] = {}
+        self._named.append((pattern, fresh))
+        return fresh
 
 
 def _match(pattern: tuple[str, ...], segments: tuple[str, ...]) -> dict[str, str] | None:

@@ -80,7 +80,7 @@ class DecisionLog:
 
     def _flush(self) -> None:
         encode = msgspec.json.Encoder().encode
-        lines = []
+        lines: list[bytes] = []
         while self._entries and len(lines) < QUEUE:
             lines.append(encode(_record(self._entries.popleft())))
         if not lines:

@@ -1,0 +1,130 @@
+"""People on the wire: users, seats, invitations, sessions and grants as JSON. Shapes only, decides nothing."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from sidecar.accounts.passwords import Weaknesses
+from sidecar.accounts.sessions import Client, Grant
+from sidecar.edge.call import Call
+from sidecar.store.sessions import Session
+from sidecar.vocabulary.people import Member, Seats, SessionId, UserRecord
+from sidecar.vocabulary.problems import Code, Problem
+
+Text = Annotated[str, msgspec.Meta(max_length=320)]
+"""An e-mail, a name, an id, as typed; the rooms say what is wrong with it in their own words."""
+
+Secret = Annotated[str, msgspec.Meta(max_length=8192)]
+"""A password or a token, as typed."""
+
+
+def when(seconds: int | None) -> str | None:
+    """A time as RFC 3339 in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def user_json(record: UserRecord) -> dict[str, Any]:
+    """As ``GET /v1/me`` and ``/token`` show it."""
+    return {
+        "id": record.id,
+        "email": record.email,
+        "name": record.name,
+        "role": record.role,
+        "status": record.status.value,
+        "account": record.account,
+    }
+
+
+def member_json(member: Member) -> dict[str, Any]:
+    """As the list of users shows it."""
+    shown = user_json(member.record)
+    del shown["account"]
+    return {
+        **shown,
+        "created_at": when(member.created_at),
+        "last_login_at": when(member.last_login_at),
+        "invite_expires_at": when(member.invite_expires_at),
+    }
+
+
+def seats_json(seats: Seats, contact: str) -> dict[str, Any]:
+    """``contact``: whom to reach for more (SIDECAR_SEAT_CONTACT), null when nobody is named."""
+    return {
+        "cap": seats.cap,
+        "used": seats.used,
+        "members": seats.members,
+        "invited": len(seats.invitations),
+        "available": seats.available,
+        "contact": contact or None,
+    }
+
+
+def full_json(seats: Seats, contact: str) -> dict[str, Any]:
+    """The seats of an account that is full, with the invitations that could be ended to free one."""
+    pending = [{"id": one.user, "email": one.email, "expires_at": when(one.expires_at)} for one in seats.invitations]
+    return {**seats_json(seats, contact), "invitations": pending}
+
+
+def session_json(session: Session, current: SessionId) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "current": session.id == current,
+        "created_at": when(session.created_at),
+        "refreshed_at": when(session.refreshed_at),
+        "expires_at": when(session.expires_at),
+        "address": session.address,
+        "agent": session.agent,
+    }
+
+
+def grant_json(grant: Grant) -> dict[str, Any]:
+    """A token answer (RFC 6749 section 5.1) with the user it is for."""
+    return {
+        "access_token": grant.access_token,
+        "token_type": "Bearer",
+        "expires_in": grant.expires_in,
+        "refresh_token": grant.refresh_token,
+        "scope": "",
+        "account": grant.record.account,
+        "user": user_json(grant.record),
+    }
+
+
+def client_of(call: Call[Any]) -> Client:
+    """Who calls, for the session's owner and the audit."""
+    agents = [value for name, value in call.headers if name.lower() == b"user-agent"]
+    agent = agents[0].decode("latin-1") if agents else ""
+    return Client(call.address, "".join(char for char in agent if char.isprintable()), call.request_id)
+
+
+def weak_password(weaknesses: Weaknesses) -> Problem:
+    advice = "; ".join(one.advice for one in weaknesses)
+    return Problem(Code.WEAK_PASSWORD, f"this password will not do: {advice}", {"weaknesses": _each(weaknesses)})
+
+
+def _each(weaknesses: Weaknesses) -> list[dict[str, str]]:
+    return [{"code": one.value, "advice": one.advice} for one in weaknesses]
+
+
+def overloaded(retry_after: int) -> Problem:
+    return Problem(Code.OVERLOADED, "too many passwords are being checked; try again shortly", retry_after=retry_after)
+
+
+def rate_limited(retry_after: int) -> Problem:
+    return Problem(Code.RATE_LIMITED, f"too many failures; try again in {retry_after} s", retry_after=retry_after)
+
+
+def not_found(what: str) -> Problem:
+    return Problem(Code.NOT_FOUND, f"there is no such {what} in your account")
+
+
+def actor_changed() -> Problem:
+    return Problem(
+        Code.ACTOR_CHANGED, "you or the user have changed while this was decided; nothing was done, look and try again"
+    )
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,302 @@
+"""Builds every part, in order, and takes them down in reverse. The only place that knows how they fit together.
+
+A start that cannot succeed is a ``StartProblem``: the lines for the operator and the exit status. A store that is out
+is none: the listeners answer at once, denying, and the sidecar comes to life when the store does.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any, BinaryIO
+
+from sidecar import __version__
+from sidecar.accounts.hashing import Hashing
+from sidecar.accounts.limits import Unlimited
+from sidecar.accounts.parts import people
+from sidecar.accounts.sessions import Issuer
+from sidecar.edge.credentials import cookie_name
+from sidecar.edge.dispatch import Dispatcher
+from sidecar.edge.endpoints import API, CHECKS, OPS
+from sidecar.edge.parts import Parts, Surface
+from sidecar.edge.same_site import origin_of
+from sidecar.pdp.activation import Activation, State
+from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.vitals import Vitals
+from sidecar.serve.listeners import Listener, ListenerProblem
+from sidecar.serve.settings import Settings, problems
+from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, fingerprint, load, load_or_create
+from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
+from sidecar.store.embedded import EmbeddedServer
+from sidecar.store.live import LiveCopy
+from sidecar.telemetry.decision_log import DecisionLog
+from sidecar.telemetry.logs import logger
+from sidecar.telemetry.metrics import Metrics
+from sidecar.tokens.verify import Verifier
+
+WRONG = 2
+UNREACHABLE = 3
+RETRY_SECONDS = 0.25
+KEYS_POLL_SECONDS = 1.0
+
+_log = logger("serve")
+
+
+class StartProblem(Exception):
+    """The start stops. ``lines`` are for the operator, ``status`` is the exit status."""
+
+    def __init__(self, status: int, *lines: str) -> None:
+        super().__init__(lines[0] if lines else "")
+        self.status = status
+        self.lines = lines
+
+
+class Sidecar:
+    """One serving process: its parts, its listeners, the tasks beside them."""
+
+    parts: Parts
+
+    def __init__(self, settings: Settings, *, demo: bool = False) -> None:
+        self._settings = settings
+        self._demo = demo
+        self._stack = AsyncExitStack()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._listeners: list[Listener] = []
+
+    async def start(self) -> None:
+        """Everything up to accepting requests. Raises StartProblem; ``stop`` cleans up in either case."""
+        found = problems(self._settings)
+        if found:
+            raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found))
+        try:
+            self.metrics = Metrics(__version__)
+            self.policy = await self._policy()
+            self.keys = load_or_create(self._settings.keys_dir)
+            self.store = Store.at(await self._store_url())
+            self._stack.push_async_callback(self.store.close)
+            self._build()
+            await self._listen()
+        except (KeyFileProblem, StoreRefused, ListenerProblem) as problem:
+            raise StartProblem(WRONG, f"sidecar: {problem}") from None
+        except StoreUnavailable as problem:
+            raise StartProblem(UNREACHABLE, f"sidecar: {problem}") from None
+        self._spawn(self._prove_store())
+        self._spawn(self.policy.watch())
+        self._spawn(self._watch_keys())
+
+    async def stop(self) -> None:
+        """Take down in reverse; whatever fails on the way does not keep the rest up."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()
+        if not self._failure.done():
+            self._failure.cancel()
+
+    async def failed(self) -> None:
+        """Waits until serving on is impossible, then raises StartProblem."""
+        await asyncio.shield(self._failure)
+
+    async def proven(self) -> None:
+        """Waits until the store was reached and found to be ours. For those that build on it (the demo)."""
+        while not self.parts.vitals.proven:
+            if self._failure.done():
+                self._failure.result()
+            await asyncio.sleep(0.01)
+
+    async def reload(self) -> None:
+        """SIGHUP: policy and keys, now."""
+        await self.policy.reload()
+        self._take_keys()
+
+    def drain(self) -> None:
+        """Not ready any more, though still answering."""
+        self.parts.vitals.draining = True
+
+    def addresses(self) -> dict[str, str]:
+        """Where each listener accepts."""
+        return {listener.name: listener.bound for listener in self._listeners}
+
+    async def _policy(self) -> Activation:
+        settings = self._settings
+        policy = Activation(settings.policy_dir, settings.model, clock=time.time)
+        policy.on_change(self._tell_of_policy)
+        outcome = await policy.reload()
+        if outcome.generation is None:
+            raise StartProblem(WRONG, *(str(found) for found in outcome.diagnostics))
+        return policy
+
+    async def _store_url(self) -> str:
+        if self._settings.redis_url is not None:
+            return self._settings.redis_url
+        embedded = await EmbeddedServer.acquire(self._settings.state_dir)
+        self._stack.push_async_callback(embedded.stop)
+        self._spawn(embedded.watch())
+        return embedded.url
+
+    def _build(self) -> None:
+        settings, keys = self._settings, self.keys
+        self.tokens = TokenCache(self._verifier(keys))
+        self.live = LiveCopy(self.store, lease=settings.lease)
+        self.hashing = Hashing(keys.pepper)
+        self._stack.callback(self.hashing.close)
+        self.issuer = Issuer(
+            keys.keys,
+            keys.pepper,
+            issuer=settings.issuer,
+            audience=settings.audience,
+            access_ttl=settings.access_ttl,
+            refresh_ttl=settings.refresh_ttl,
+            clock=time.time,
+            entropy=os.urandom,
+        )
+        self.metrics.watch_hash_queue(lambda: self.hashing.queue_depth)
+        self.metrics.watch_store_lag(lambda: self.live.lag)
+        self.parts = Parts(
+            surface=Surface(
+                public_url=settings.public_url,
+                origins=frozenset({origin_of(settings.public_url)}),
+                cookie=cookie_name(settings.public_url),
+                unavailable_status=settings.unavailable_status,
+                trusted_proxies=settings.trusted_proxies,
+                max_body=settings.max_body,
+                seat_contact=settings.seat_contact,
+            ),
+            policy=self.policy,
+            pdp=DecisionPoint(self.policy, self.tokens, self.live.records, clock=time.time),
+            people=people(
+                self.store,
+                self.live.fleet,
+                hashing=self.hashing,
+                issuer=self.issuer,
+                limits=Unlimited(),
+                pepper=keys.pepper,
+                entropy=os.urandom,
+                public_url=settings.public_url,
+                invite_ttl=settings.invite_ttl,
+            ),
+            vitals=Vitals(
+                version=__version__,
+                policy=self.policy,
+                ping=self.store.ping,
+                lag=lambda: self.live.lag,
+                fleet=self.live.fleet.members,
+                lease=settings.lease,
+                clock=time.time,
+            ),
+            metrics=self.metrics,
+            decision_log=self._decision_log(),
+        )
+
+    def _decision_log(self) -> DecisionLog | None:
+        wanted = self._settings.decision_log
+        if not wanted.enabled:
+            return None
+        sink: BinaryIO = sys.stdout.buffer
+        if wanted.path is not None:
+            try:
+                sink = self._stack.enter_context(wanted.path.open("ab"))
+            except OSError as error:
+                raise StartProblem(WRONG, f"sidecar: decision log {wanted.path}: {error.strerror}") from None
+        log = DecisionLog(sink, allows=wanted.allows, dropped=self.metrics.decision_log_dropped.inc)
+        self._stack.callback(log.close)
+        return log
+
+    async def _listen(self) -> None:
+        settings, parts = self._settings, self.parts
+        apart = settings.check_listen is not None
+        public = Dispatcher(parts, API if apart else (*CHECKS, *API), checks=not apart)
+        wanted = [Listener("public", settings.listen, public, settings)]
+        if settings.check_listen is not None:
+            checks = Dispatcher(parts, CHECKS, checks=True)
+            wanted.append(Listener("check", settings.check_listen, checks, settings))
+        ops = Dispatcher(parts, OPS, checks=False, store=False)
+        wanted.append(Listener("ops", settings.ops_listen, ops, settings))
+        for listener in wanted:
+            await listener.start()
+            self._stack.push_async_callback(listener.stop)
+            self._listeners.append(listener)
+
+    async def _prove_store(self) -> None:
+        """Until the store was asked whose it is, nothing is read from it (R22, R23)."""
+        told = False
+        while not self.parts.vitals.proven:
+            try:
+                await self._check_store()
+            except StoreUnavailable as problem:
+                if not told:
+                    _log.error("the store is out; everything is denied until it answers", error=str(problem))
+                told = True
+                await asyncio.sleep(RETRY_SECONDS)
+            except StoreRefused as problem:
+                self._failure.set_exception(StartProblem(WRONG, f"sidecar: {problem}"))
+                return
+        await self.live.run()
+
+    async def _check_store(self) -> None:
+        settings = self._settings
+        warnings = await self.store.check_meta(
+            issuer=settings.issuer,
+            audience=settings.audience,
+            demo=self._demo,
+            pepper=self.keys.pepper.identity,
+        )
+        for warning in warnings:
+            _log.warning(warning)
+        self.parts.vitals.proven = True
+
+    async def _watch_keys(self) -> None:
+        """Every replica follows the key directory without a restart."""
+        seen = fingerprint(self._settings.keys_dir)
+        while True:
+            await asyncio.sleep(KEYS_POLL_SECONDS)
+            now = fingerprint(self._settings.keys_dir)
+            if now != seen:
+                seen = now
+                self._take_keys()
+
+    def _take_keys(self) -> None:
+        try:
+            keys = load(self._settings.keys_dir)
+        except KeyFileProblem as problem:
+            _log.error("the keys on disk cannot be used; those in memory stay in force", error=str(problem))
+            return
+        self.keys = keys
+        self.issuer.keys = keys.keys
+        self.tokens.replace(self._verifier(keys))
+
+    def _verifier(self, keys: LoadedKeys) -> Verifier:
+        settings = self._settings
+        return Verifier(keys.keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)
+
+    def _tell_of_policy(self, policy: Activation) -> None:
+        rejected = policy.state is State.REJECTED
+        self.metrics.policy_rejected.set(int(rejected))
+        if policy.generation is not None:
+            self.metrics.policy.info({"generation": policy.generation.id})
+            self.metrics.policy_reloaded.set(policy.loaded_at)
+        for found in policy.diagnostics:
+            _log.warning("policy", diagnostic=str(found))
+        if rejected:
+            _log.error("the policy files are refused; the last good generation stays in force")
+        elif policy.generation is not None:
+            _log.info("policy in force", generation=policy.generation.id)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """A task beside the listeners never ends by itself; one that fails takes the process down, loudly."""
+        self._tasks.discard(task)
+        if task.cancelled() or self._failure.done():
+            return
+        error = task.exception()
+        if error is not None:
+            _log.error("a background task failed", exc_info=error)
+            self._failure.set_exception(StartProblem(70, f"sidecar: internal fault: {type(error).__name__}: {error}"))

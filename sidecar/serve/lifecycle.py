@@ -1,0 +1,110 @@
+"""From start to exit: build, listen, wait for a signal, drain, stop. Exit statuses of contract section 9.
+
+SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy and keys.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import uvloop
+
+from sidecar.serve.bootstrap import Sidecar, StartProblem
+from sidecar.serve.notify import notify
+from sidecar.serve.settings import Settings
+from sidecar.telemetry.logs import configure, logger
+
+STOP_SECONDS = 8.0
+"""What finishing requests in flight may take after the drain; with the default drain the exit is within 10 s."""
+
+Started = Callable[[Sidecar], Awaitable[None]]
+
+_log = logger("serve")
+
+
+def run(settings: Settings, *, demo: bool = False, started: Started | None = None) -> int:
+    """Serve until told to stop. ``started`` is awaited once the listeners accept (the demo prints its table there)."""
+    configure(settings.log_level, _log_format(settings))
+    for warning in settings.warnings:
+        _log.warning(warning)
+    return uvloop.run(_serve(settings, demo, started))
+
+
+async def _serve(settings: Settings, demo: bool, started: Started | None) -> int:
+    sidecar = Sidecar(settings, demo=demo)
+    signals = Signals(sidecar)
+    try:
+        await sidecar.start()
+        if started is not None:
+            await started(sidecar)
+        notify("READY=1")
+        _log.info("serving", **sidecar.addresses())
+        await _until_told(signals, sidecar)
+        notify("STOPPING=1")
+        _log.info("draining", seconds=settings.drain)
+        sidecar.drain()
+        await asyncio.sleep(settings.drain)
+    except StartProblem as problem:
+        print(*problem.lines, sep="\n", file=sys.stderr)  # noqa: T201 - the start's last words belong to the terminal
+        return problem.status
+    finally:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(sidecar.stop(), STOP_SECONDS)
+        signals.remove()
+    _log.info("stopped")
+    return 0
+
+
+async def _until_told(signals: "Signals", sidecar: Sidecar) -> None:
+    """Returns at a signal; raises what made serving on impossible (a store that must not be used)."""
+    told = asyncio.create_task(signals.stop.wait())
+    failed = asyncio.create_task(sidecar.failed())
+    done, pending = await asyncio.wait((told, failed), return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    for task in done:
+        task.result()
+
+
+class Signals:
+    """TERM and INT ask for a drain, once more for the exit; HUP for a fresh look at the files."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        self.stop = asyncio.Event()
+        self._sidecar = sidecar
+        self._reloads: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def remove(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        if self.stop.is_set():
+            os._exit(1)  # asked twice: whoever asks wants no further waiting
+        self.stop.set()
+
+    def _reload(self) -> None:
+        notify("RELOADING=1")
+        task = asyncio.ensure_future(self._sidecar.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: "asyncio.Task[None]") -> None:
+        self._reloads.discard(task)
+        notify("READY=1")
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("the re-read after SIGHUP failed", error=type(task.exception()).__name__)
+
+
+def _log_format(settings: Settings) -> str:
+    if settings.log_format != "auto":
+        return str(settings.log_format)
+    return "text" if sys.stderr.isatty() else "json"
