@@ -20,8 +20,8 @@ MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 1024
 _MAX_TYPED: Final = 4 * MAX_LENGTH
 _MIN_DISTINCT: Final = 5
-_MIN_OWN: Final = 8
-"""Characters that must be left when the product's words and plain digits are taken out."""
+_MIN_OWN: Final = 3
+"""Letters that must be left when the product's name and the word password are taken out."""
 
 _WALK_SHARE: Final = 0.75
 
@@ -55,7 +55,7 @@ _ADVICE: Final = {
     Weakness.DOUBLED: "do not repeat a short word: attackers try it twice as well",
     Weakness.WALK: "do not follow the keyboard, the alphabet or the digits",
     Weakness.CONTAINS_EMAIL: "leave your e-mail address out of it",
-    Weakness.STOCK_WORDS: "add words of your own: without the product's name and the word password too little is left",
+    Weakness.STOCK_WORDS: "add words of your own beside the product's name and the word password",
 }
 
 
@@ -119,9 +119,7 @@ def _words_of(email: str) -> Iterator[str]:
     yield email.casefold()
 
 
-_STOCK: Final = re.compile(
-    r"policy-?sidecar|sidecar|dashboard|pass-?w[o0]rd|p[a@4][s$5]{2}-?w[o0]rd|passwort|pass-?phrase|change-?me|welcome|admin"
-)
+_STOCK: Final = re.compile(r"policy-?sidecar|sidecar|p[a@4][s$5]{2}[ _-]?(?:w[o0]r[dt]|phrase)")
 
 
 def _is_stock(folded: str) -> bool:

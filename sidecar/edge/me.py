@@ -1,4 +1,4 @@
-"""What every signed-in user may do for itself: see who it is and what it may, its password, its sessions, its account."""
+"""What every signed-in user may do for itself: see who it is and what it may, change its password, end its sessions."""
 
 from typing import assert_never
 
@@ -16,18 +16,8 @@ from sidecar.accounts.password_change import (
 )
 from sidecar.accounts.revocation import everywhere
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
-from sidecar.edge.people import (
-    Secret,
-    actor_changed,
-    client_of,
-    not_found,
-    overloaded,
-    rate_limited,
-    seats_json,
-    session_json,
-    user_json,
-    weak_password,
-)
+from sidecar.edge.people import Secret, client_of, seats_json, session_json, user_json
+from sidecar.edge.refusals import actor_changed, not_found, overloaded, rate_limited, weak_password
 from sidecar.policy.decide import decide
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone

@@ -1,4 +1,4 @@
-"""OAuth 2: tokens, their revocation, the keys and the metadata (RFC 6749, 7009, 7517, 8414). Translates, decides nothing.
+"""OAuth 2: tokens, their revocation, the keys and the metadata (RFC 6749, 7009, 7517, 8414). Only translates.
 
 Errors have RFC 6749's own shape here, not the API's problems. No answer of a token endpoint may be kept by a cache.
 """
@@ -30,16 +30,15 @@ async def token(call: Call[RawBody]) -> Reply:
     """``POST /token``: the password and the refresh grant."""
     try:
         parameters = read(call.body)
-        grant_type = parameters.required("grant_type")
-        if grant_type == "password":
-            outcome = await _password(call, parameters)
-        elif grant_type == "refresh_token":
-            outcome = await _refresh(call, parameters)
-        else:
-            return _error("unsupported_grant_type", "grant_type must be password or refresh_token")
+        match parameters.required("grant_type"):
+            case "password":
+                return _token_answer(await _password(call, parameters))
+            case "refresh_token":
+                return _token_answer(await _refresh(call, parameters))
+            case _:
+                return _error("unsupported_grant_type", "grant_type must be password or refresh_token")
     except InvalidRequest as error:
         return _error("invalid_request", str(error))
-    return _token_answer(outcome)
 
 
 async def _password(call: Call[RawBody], parameters: Parameters) -> LoginOutcome:

@@ -1,4 +1,4 @@
-"""The parameters of an OAuth request: form or JSON, unknown ones ignored, repeated ones refused (RFC 6749 section 3.2)."""
+"""The parameters of an OAuth request (RFC 6749 section 3.2): form or JSON, unknown ignored, repeated refused."""
 
 from collections.abc import Mapping
 from typing import Any, Final

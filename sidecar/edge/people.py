@@ -1,20 +1,19 @@
 """People on the wire: users, seats, invitations, sessions and grants as JSON. Shapes only, decides nothing."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 
-from sidecar.accounts.passwords import Weaknesses
 from sidecar.accounts.sessions import Client, Grant
 from sidecar.edge.call import Call
 from sidecar.store.sessions import Session
 from sidecar.vocabulary.people import Member, Seats, SessionId, UserRecord
-from sidecar.vocabulary.problems import Code, Problem
 
 Text = Annotated[str, msgspec.Meta(max_length=320)]
 """An e-mail, a name, an id, as typed; the rooms say what is wrong with it in their own words."""
+
+RoleName = Annotated[str, msgspec.Meta(max_length=128)]
 
 Secret = Annotated[str, msgspec.Meta(max_length=8192)]
 """A password or a token, as typed."""
@@ -97,34 +96,3 @@ def client_of(call: Call[Any]) -> Client:
     agents = [value for name, value in call.headers if name.lower() == b"user-agent"]
     agent = agents[0].decode("latin-1") if agents else ""
     return Client(call.address, "".join(char for char in agent if char.isprintable()), call.request_id)
-
-
-def weak_password(weaknesses: Weaknesses) -> Problem:
-    advice = "; ".join(one.advice for one in weaknesses)
-    return Problem(Code.WEAK_PASSWORD, f"this password will not do: {advice}", {"weaknesses": _each(weaknesses)})
-
-
-def _each(weaknesses: Weaknesses) -> list[dict[str, str]]:
-    return [{"code": one.value, "advice": one.advice} for one in weaknesses]
-
-
-def overloaded(retry_after: int) -> Problem:
-    return Problem(Code.OVERLOADED, "too many passwords are being checked; try again shortly", retry_after=retry_after)
-
-
-def rate_limited(retry_after: int) -> Problem:
-    return Problem(Code.RATE_LIMITED, f"too many failures; try again in {retry_after} s", retry_after=retry_after)
-
-
-def not_found(what: str) -> Problem:
-    return Problem(Code.NOT_FOUND, f"there is no such {what} in your account")
-
-
-def actor_changed() -> Problem:
-    return Problem(
-        Code.ACTOR_CHANGED, "you or the user have changed while this was decided; nothing was done, look and try again"
-    )
-
-
-def listed(names: Iterable[str]) -> str:
-    return ", ".join(names)

@@ -1,0 +1,60 @@
+"""Refusals that several calls about users share, as problems: what is wrong, and what to do about it."""
+
+from typing import assert_never
+
+from sidecar.accounts.passwords import Weaknesses
+from sidecar.accounts.roles import RoleAboveYours, UnknownRole
+from sidecar.store.outcomes import AccountSuspended, ActorChanged, IdempotencyMismatch
+from sidecar.vocabulary.problems import Code, Problem
+
+Refusal = UnknownRole | RoleAboveYours | ActorChanged | AccountSuspended | IdempotencyMismatch
+
+
+def refusal(outcome: Refusal) -> Problem:
+    """The refusals that several calls share."""
+    match outcome:
+        case UnknownRole(role, known, nearest):
+            hint = f' (did you mean "{nearest}"?)' if nearest else ""
+            return Problem(
+                Code.UNKNOWN_ROLE,
+                f'"{role}" is not a role that a user can have{hint}; give one of {", ".join(known)}',
+                {"roles": list(known), "nearest": nearest},
+            )
+        case RoleAboveYours(role):
+            return Problem(Code.ROLE_ABOVE_YOURS, f'"{role}" may do more than your own role; ask somebody who has it')
+        case ActorChanged():
+            return actor_changed()
+        case AccountSuspended():
+            return Problem(Code.ACCOUNT_SUSPENDED, "the account is suspended; nobody can be added to it")
+        case IdempotencyMismatch():
+            return Problem(Code.IDEMPOTENCY_MISMATCH, "this Idempotency-Key came with another body; use a new key")
+        case _:
+            assert_never(outcome)
+
+
+def actor_changed() -> Problem:
+    return Problem(
+        Code.ACTOR_CHANGED, "you or the user have changed while this was decided; nothing was done, look and try again"
+    )
+
+
+def not_found(what: str) -> Problem:
+    return Problem(Code.NOT_FOUND, f"there is no such {what} in your account")
+
+
+def bad_name() -> Problem:
+    return Problem(Code.BAD_REQUEST, "name must be one line of at most 100 visible characters - at `$.name`")
+
+
+def overloaded(retry_after: int) -> Problem:
+    return Problem(Code.OVERLOADED, "too many passwords are being checked; try again shortly", retry_after=retry_after)
+
+
+def rate_limited(retry_after: int) -> Problem:
+    return Problem(Code.RATE_LIMITED, f"too many failures; try again in {retry_after} s", retry_after=retry_after)
+
+
+def weak_password(weaknesses: Weaknesses) -> Problem:
+    advice = "; ".join(one.advice for one in weaknesses)
+    each = [{"code": one.value, "advice": one.advice} for one in weaknesses]
+    return Problem(Code.WEAK_PASSWORD, f"this password will not do: {advice}", {"weaknesses": each})
