@@ -1,0 +1,43 @@
+"""``sidecar policy``: check, test and question the policy files. Works on the files alone, without store or server.
+
+A verb's module is loaded when the verb is called; none of them loads a web server or Redis.
+"""
+
+import importlib
+
+import click
+
+VERBS: dict[str, tuple[str, str]] = {
+    "check": ("sidecar.cli.policy_check:check", "Say everything that is wrong with the files. Silent when nothing is."),
+    "test": ("sidecar.cli.policy_test:test", "Run the expectations and routes, with coverage of rules and cells."),
+    "matrix": ("sidecar.cli.policy_ask:matrix", "Who may do what: every role, section and action."),
+    "can": ("sidecar.cli.policy_ask:can", "May a role do this? Exit status 0 yes, 1 no."),
+}
+"""Name → where it is, and its line in the help."""
+
+
+class Verbs(click.Group):
+    """A group that loads a command only when it is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        module, _, name = VERBS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in VERBS.items()])
+
+
+@click.group(cls=Verbs)
+def policy() -> None:
+    """Check, test and question the policy files.
+
+    The files are those that `serve` would read: --policy-dir and --model, else SIDECAR_POLICY_DIR and SIDECAR_MODEL,
+    else ./policy and ./model.conf, else the packaged ones.
+    """

@@ -1,0 +1,24 @@
+"""``sidecar policy check``: everything that is wrong with the files, and nothing when nothing is."""
+
+import click
+
+from sidecar.cli.output import NO, OK
+from sidecar.cli.policy_files import FORMATS, compiled, files_options, say_diagnostics, source_from
+from sidecar.policy.compiler import ProofScope
+
+
+@click.command()
+@files_options
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to say it.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--strict", is_flag=True, help="Warnings are errors.")
+def check(form: str, as_json: bool, strict: bool, **flags: str | None) -> int:
+    """Say everything that is wrong with the policy files; silent when nothing is.
+
+    It says what the server would say: syntax, names, routes, expectations, and the proof of every cell against
+    pycasbin. Exit status 0 when the policy would be put in force, 1 when not.
+    """
+    result = compiled(source_from(flags), ProofScope.FULL)
+    diagnostics = [d.as_error() if strict else d for d in result.diagnostics]
+    say_diagnostics(diagnostics, "json" if as_json else form)
+    return NO if any(diagnostic.is_error for diagnostic in diagnostics) else OK

@@ -1,0 +1,164 @@
+"""Which policy files a verb works on, how they are named to the user, and how findings about them are printed."""
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sidecar.cli.options import settings_from, settings_options
+from sidecar.cli.output import no, plain, say_json, wrong
+from sidecar.policy.compiler import Compiled, Progress, ProofScope, compile_policy
+from sidecar.policy.diagnostics import FILES, Diagnostic, Severity, path_of
+from sidecar.policy.generation import Generation
+from sidecar.sources.policy_files import PolicyFiles, read_policy_files
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FORMATS = ("text", "json", "sarif", "github")
+_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def files_options(verb: F) -> F:
+    """``--policy-dir``, ``--model`` and ``--config``; the verb gets them as keyword arguments."""
+    return settings_options(("policy_dir", "model"))(verb)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the files of one policy are."""
+
+    policy_dir: Path
+    model: Path
+
+    def read(self) -> PolicyFiles:
+        return read_policy_files(self.policy_dir, self.model)
+
+    def shown(self, diagnostic: Diagnostic) -> Diagnostic:
+        """With the file named as the user could open it."""
+        return replace(diagnostic, file=self.name_of(diagnostic.file))
+
+    def name_of(self, path: str) -> str:
+        """``policy/policy.csv`` → the path of that file here; a ``:LINE`` after it is kept."""
+        file, colon, line = path.partition(":")
+        for name in FILES:
+            if file == path_of(name):
+                file = str(self.model if name == FILES[0] else self.policy_dir / name)
+        return file + colon + line
+
+
+def source_from(flags: dict[str, str | None]) -> Source:
+    """The files that `serve` would read with these flags."""
+    settings = settings_from(flags)
+    if not settings.policy_dir.is_dir():
+        raise wrong(f"{settings.policy_dir}: there is no such directory")
+    return Source(settings.policy_dir, settings.model)
+
+
+def compiled(source: Source, proof: ProofScope) -> Compiled:
+    """Read and compile. Findings name the files as the user does."""
+    files = source.read()
+    result = compile_policy(files.files, proof=proof, problems=files.diagnostics, progress=_progress())
+    return replace(result, diagnostics=tuple(source.shown(diagnostic) for diagnostic in result.diagnostics))
+
+
+def draft_of(source: Source) -> Generation:
+    """The table to ask questions of: of a policy that compiles, also when its own tests fail (said on stderr)."""
+    result = compiled(source, ProofScope.START)
+    if result.generation is None:
+        for diagnostic in result.diagnostics:
+            if diagnostic.is_error:
+                click.echo(plain(str(diagnostic)), err=True)
+        if result.draft is None:
+            raise no("the policy does not compile")
+        click.echo("sidecar: warning: this policy would not be put in force; it is answered as it stands", err=True)
+    assert result.draft is not None  # noqa: S101 - a generation is a draft
+    return result.draft
+
+
+def say_diagnostics(diagnostics: Iterable[Diagnostic], form: str) -> None:
+    """In one of `FORMATS`. Nothing to say is nothing printed, but for the JSON forms."""
+    if form == "json":
+        say_json([as_dict(diagnostic) for diagnostic in diagnostics])
+    elif form == "sarif":
+        say_json(_sarif(list(diagnostics)))
+    else:
+        for diagnostic in diagnostics:
+            click.echo(_github(diagnostic) if form == "github" else plain(str(diagnostic)))
+
+
+def as_dict(diagnostic: Diagnostic) -> dict[str, object]:
+    """The shape of contract section 7."""
+    return {
+        "severity": diagnostic.severity.value,
+        "code": diagnostic.code.value,
+        "file": diagnostic.file,
+        "line": diagnostic.line,
+        "column": diagnostic.column,
+        "message": diagnostic.message,
+        "hint": diagnostic.hint,
+    }
+
+
+def _github(diagnostic: Diagnostic) -> str:
+    """A workflow command: GitHub shows it beside the line."""
+    where = {
+        "file": diagnostic.file,
+        "line": str(diagnostic.line),
+        "col": str(diagnostic.column),
+        "title": diagnostic.code.value,
+    }
+    properties = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in where.items())
+    return f"::{diagnostic.severity} {properties}::{_escaped(_told(diagnostic))}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    for character in "%\r\n" + more:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
+
+
+def _told(diagnostic: Diagnostic) -> str:
+    return f"{diagnostic.message} ({diagnostic.hint})" if diagnostic.hint else diagnostic.message
+
+
+def _sarif(diagnostics: list[Diagnostic]) -> dict[str, object]:
+    """SARIF 2.1.0, for code scanning."""
+    from sidecar import __version__
+
+    codes = sorted({diagnostic.code.value for diagnostic in diagnostics})
+    driver = {"name": "sidecar policy", "version": __version__, "rules": [{"id": code} for code in codes]}
+    results = [
+        {
+            "ruleId": diagnostic.code.value,
+            "ruleIndex": codes.index(diagnostic.code.value),
+            "level": "error" if diagnostic.severity is Severity.ERROR else "warning",
+            "message": {"text": _told(diagnostic)},
+            "locations": [
+                {
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": Path(diagnostic.file).as_posix()},
+                        "region": {"startLine": diagnostic.line, "startColumn": diagnostic.column},
+                    }
+                }
+            ],
+        }
+        for diagnostic in diagnostics
+    ]
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _progress() -> Progress | None:
+    """On a terminal, how far the proof has come. Written only when there is something to wait for."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        if total > 20_000:
+            end = "\r" if done < total else "\r\x1b[K"
+            click.echo(f"proving {done:,} of {total:,} cells against pycasbin{end}", err=True, nl=False)
+
+    return show

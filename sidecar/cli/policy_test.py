@@ -1,0 +1,126 @@
+"""``sidecar policy test``: the policy's own tests, and how much of the policy they and the rules cover."""
+
+from pathlib import Path
+
+import click
+
+from sidecar.cli.output import NO, OK, say_json, say_table, wrong
+from sidecar.cli.policy_files import FORMATS, Source, as_dict, compiled, files_options, say_diagnostics, source_from
+from sidecar.cli.policy_junit import junit
+from sidecar.policy.compiler import Compiled, ProofScope
+from sidecar.policy.coverage import Coverage, RuleCoverage, measure
+
+FEW = 50
+"""Up to so many rules all are listed; above it those that never decide, unless all are asked for."""
+
+
+@click.command()
+@files_options
+@click.option("--format", "form", type=click.Choice((*FORMATS, "junit")), default="text", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--junit", "junit_file", metavar="FILE", help="Write a JUnit report as well.")
+@click.option("--threshold", type=click.FloatRange(0, 100), metavar="PERCENT", help="Fail below this coverage.")
+@click.option("--strict", is_flag=True, help="Warnings are errors.")
+@click.option("-v", "--verbose", is_flag=True, help="List every rule and every cell.")
+def test(
+    form: str,
+    as_json: bool,
+    junit_file: str | None,
+    threshold: float | None,
+    strict: bool,
+    verbose: bool,
+    **flags: str | None,
+) -> int:
+    """Run expectations.csv and routes.csv, and say which rules and cells they cover.
+
+    Exit status 1 when a test fails, a cell or route has none, the policy does not compile, or fewer than --threshold
+    percent of the rules decide something or of the cells are expected.
+    """
+    source = source_from(flags)
+    result = compiled(source, ProofScope.START)
+    diagnostics = [d.as_error() if strict else d for d in result.diagnostics]
+    coverage = measure(result.draft, result.suite) if result.draft is not None else None
+    if junit_file is not None:
+        _write(Path(junit_file), junit(result, source))
+    form = "json" if as_json else form
+    if form == "junit":
+        click.echo(junit(result, source), nl=False)
+    elif form == "json":
+        say_json({"diagnostics": [as_dict(d) for d in diagnostics], **_figures(result, coverage, source)})
+    else:
+        say_diagnostics(diagnostics, form)
+    if form == "text" and coverage is not None:
+        _say_coverage(result, coverage, source, verbose=verbose)
+    failed = any(diagnostic.is_error for diagnostic in diagnostics)
+    if coverage is not None and threshold is not None:
+        failed = failed or _below(coverage, threshold)
+    return NO if failed else OK
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise wrong(f"{path}: {error.strerror}") from error
+
+
+def _below(coverage: Coverage, threshold: float) -> bool:
+    below = False
+    for what, percent in (("rules", coverage.rule_percent), ("cells", coverage.cell_percent)):
+        if percent < threshold:
+            below = True
+            click.echo(f"sidecar: {percent:.1f} % of the {what} are covered, {threshold:g} % are wanted", err=True)
+    return below
+
+
+def _state(rule: RuleCoverage) -> str:
+    """Fired: some cell names it. Decisive: some answer would be another without it."""
+    if rule.decisive:
+        return "decides"
+    return "fires, never decisive" if rule.fired else "never fires"
+
+
+def _say_coverage(result: Compiled, coverage: Coverage, source: Source, *, verbose: bool) -> None:
+    tests, failed = result.suite, len(result.verdict.failed)
+    click.echo(
+        f"{len(tests.expectations)} expectations and {len(tests.routes)} routes: "
+        f"{result.verdict.passed} passed, {failed} failed, "
+        f"{len(result.verdict.missing)} cells and {len(result.verdict.untested)} routes without a test"
+    )
+    listed = [r for r in coverage.rules if verbose or len(coverage.rules) <= FEW or not r.decisive]
+    if listed:
+        rows = [(source.name_of(r.rule.id), r.rule.text, r.fired, r.decisive, _state(r)) for r in listed]
+        say_table(("rule", "text", "cells", "decisive for", "state"), rows)
+    if verbose:
+        cells = [(*cell, "expected" if expected else "not expected") for cell, expected in coverage.cells]
+        say_table(("role", "section", "action", "state"), cells)
+    decisive = sum(1 for rule in coverage.rules if rule.decisive)
+    expected = sum(1 for _, has in coverage.cells if has)
+    click.echo(f"rules: {decisive} of {len(coverage.rules)} decide something ({coverage.rule_percent:.1f} %)")
+    click.echo(f"cells: {expected} of {len(coverage.cells)} are expected ({coverage.cell_percent:.1f} %)")
+
+
+def _figures(result: Compiled, coverage: Coverage | None, source: Source) -> dict[str, object]:
+    figures: dict[str, object] = {
+        "generation": result.draft.id if result.draft is not None else None,
+        "passed": result.verdict.passed,
+        "failed": len(result.verdict.failed),
+        "missing": [dict(zip(("role", "section", "action"), cell, strict=True)) for cell in result.verdict.missing],
+    }
+    if coverage is None:
+        return figures
+    figures["rules"] = [
+        {
+            "rule": source.name_of(r.rule.id),
+            "text": r.rule.text,
+            "fired": r.fired,
+            "decisive": r.decisive,
+        }
+        for r in coverage.rules
+    ]
+    figures["cells"] = [
+        {"role": role, "section": section, "action": action, "expected": expected}
+        for (role, section, action), expected in coverage.cells
+    ]
+    figures["coverage"] = {"rules": round(coverage.rule_percent, 2), "cells": round(coverage.cell_percent, 2)}
+    return figures

@@ -1,0 +1,75 @@
+"""Which rules decide anything, and which cells somebody has an expectation of. Over the assignable roles: only they
+are held by people."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sidecar.policy.expectations import Suite
+from sidecar.policy.generation import Cell, Generation, cells_of
+from sidecar.policy.rules import Effect, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCoverage:
+    """``fired``: cells that name this rule. ``decisive``: cells whose answer would be another without it."""
+
+    rule: Rule
+    fired: int
+    decisive: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """``cells`` are those of the assignable roles, each with whether a line of expectations.csv names it."""
+
+    rules: tuple[RuleCoverage, ...]
+    cells: tuple[tuple[Cell, bool], ...]
+
+    @property
+    def rule_percent(self) -> float:
+        return _percent(sum(1 for rule in self.rules if rule.decisive), len(self.rules))
+
+    @property
+    def cell_percent(self) -> float:
+        return _percent(sum(1 for _, expected in self.cells if expected), len(self.cells))
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100.0 * part / whole if whole else 100.0
+
+
+def measure(generation: Generation, suite: Suite) -> Coverage:
+    """Counts; linear in rules × cells that they speak of."""
+    fired: dict[str, int] = {}
+    for (role, _, _), ruling in generation.cells.decided.items():
+        if ruling.rule is not None and generation.roles[role].assignable:
+            fired[ruling.rule] = fired.get(ruling.rule, 0) + 1
+    decisive: dict[Rule, int] = {}
+    for rule in _decisive(generation):
+        decisive[rule] = decisive.get(rule, 0) + 1
+    expected = {(e.role, e.section, e.action) for e in suite.expectations}
+    return Coverage(
+        tuple(RuleCoverage(rule, fired.get(rule.id, 0), decisive.get(rule, 0)) for rule in generation.rules),
+        tuple((cell, cell in expected) for cell in generation.cells if generation.roles[cell[0]].assignable),
+    )
+
+
+def _decisive(generation: Generation) -> Iterator[Rule]:
+    """For each cell the one rule without which its answer would be another, if there is one."""
+    own: dict[str, list[Rule]] = {}
+    for rule in generation.rules:
+        own.setdefault(rule.role, []).append(rule)
+    for role in generation.roles.values():
+        if not role.assignable:
+            continue
+        matching: dict[tuple[str, str], tuple[list[Rule], list[Rule]]] = {}
+        for ancestor in generation.closures[role.id]:
+            for rule in own.get(ancestor, ()):
+                for cell in cells_of(rule, generation.sections):
+                    allows, denies = matching.setdefault(cell, ([], []))
+                    (allows if rule.effect is Effect.ALLOW else denies).append(rule)
+        for allows, denies in matching.values():
+            if len(denies) == 1 and allows:
+                yield denies[0]
+            elif len(allows) == 1 and not denies:
+                yield allows[0]
