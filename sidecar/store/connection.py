@@ -9,7 +9,8 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from redis import exceptions
@@ -103,9 +104,22 @@ class Store:
         """Made here, never taken from a request (R13)."""
         return self._entropy(12).hex()
 
-    def listener(self, timeout: float) -> Any:
-        """A client of its own for blocking reads, whose answers may take ``timeout`` seconds."""
-        return self._listener(timeout)
+    @asynccontextmanager
+    async def listening(self, patience: float) -> AsyncIterator[Any]:
+        """A client of ONE connection for blocking reads whose answers may take ``patience`` seconds.
+
+        It connects anew only after an error that its user has seen, so that who follows something can look whether it
+        is still the same server. Not connected yet: the first command does that.
+        """
+        shared = self._listener(patience)
+        connection = shared.client()
+        try:
+            yield connection
+        finally:
+            with suppress(exceptions.RedisError, OSError):
+                await connection.aclose()
+            if shared is not self.client:
+                await shared.aclose()
 
     async def run(
         self, name: str, keys: Sequence[str], args: Mapping[str, object] | Sequence[str], *, write: bool = False

@@ -7,7 +7,14 @@ from redis import exceptions
 
 
 class StoreUnavailable(Exception):
-    """The store did not answer, or may not answer now: out, slow, read-only, loading, without its replicas, full."""
+    """The store did not answer, or may not answer now: out, slow, read-only, loading, without its replicas, full.
+
+    ``refused``: it answered that it may not write, as a master cut off from its replicas does. Its reads are no truth.
+    """
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class StoreRefused(Exception):
@@ -35,9 +42,10 @@ _OUTAGE_CODES: Final = re.compile(
 def outage(error: BaseException) -> StoreUnavailable | None:
     """What ``error`` means when it means that the store cannot answer now; None for a bug of ours."""
     if isinstance(error, _OUTAGES):
-        return StoreUnavailable(f"the store does not answer: {type(error).__name__}: {error}")
+        refused = isinstance(error, exceptions.ReadOnlyError)
+        return StoreUnavailable(f"the store does not answer: {type(error).__name__}: {error}", refused=refused)
     if isinstance(error, exceptions.ResponseError) and (code := _OUTAGE_CODES.search(str(error))):
-        return StoreUnavailable(f"the store refuses: {code[1]}")
+        return StoreUnavailable(f"the store refuses: {code[1]}", refused=code[1] in {"NOREPLICAS", "READONLY"})
     return None
 
 

@@ -1,9 +1,27 @@
-"""Which sidecars live, which policy they serve, and which change each of them has applied."""
+"""Which sidecars live, what they serve, and which change each of them has applied.
 
+A sidecar may use its copies only while it is registered, and a registration outlives the copies. So a change that every
+registered sidecar has applied is unseen nowhere; and so is any change once the longest lease has run out since. Absence
+proves nothing (R31): after a new connection, data set or master, that whole time is waited.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Final, Protocol
 
+from sidecar.store import keys
+from sidecar.store.codec import integer, items
+from sidecar.store.connection import Store
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.feed import Change, Tail
 from sidecar.store.outcomes import Position
+
+MARGIN: Final = 0.2
+FIRST_POLL: Final = 0.001
+LONGEST_POLL: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +33,127 @@ class Revocation:
     waited_ms: int
 
 
-class Fleet(Protocol):
+class Registered(Protocol):
+    """Who may use copies only while registered."""
+
+    def registered(self, at: float) -> None: ...
+    def refused(self) -> None: ...
+
+
+class Fleet:
+    """This sidecar's part in the fleet, and its view of it. ``clock`` is monotonic; ``id`` is this process's own."""
+
+    def __init__(
+        self,
+        store: Store,
+        records: Registered,
+        *,
+        id: str,  # noqa: A002 (the word for it)
+        lease: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._records = records
+        self.id = id
+        self._lease = lease
+        self._clock = clock
+        self._sleep = sleep
+        self._told: dict[str, Any] = {}
+        self._longest = lease
+        self._trusted_from = float("inf")
+        self._era = 0
+
+    def tell(self, **facts: Any) -> None:
+        """What the others may know of this sidecar (its policy generation, its key set), said at each registration."""
+        self._told.update(facts)
+
+    async def run(self) -> None:
+        """Register, twice a lease, until cancelled. Never raises for a store that is out."""
+        while True:
+            await self.register()
+            await self._sleep(self._lease / 2)
+
+    async def register(self) -> None:
+        """Once, in every partition. Copies are permitted only by a registration that all of them accepted."""
+        sent = self._clock()
+        try:
+            for partition in range(self._store.partitions):
+                await self._say(partition, self._lease)
+        except StoreUnavailable as problem:
+            if problem.refused:
+                self._records.refused()
+            return
+        self._records.registered(sent)
+
+    async def leave(self) -> None:
+        """At the end: nobody need wait for us."""
+        for partition in range(self._store.partitions):
+            await self._say(partition, 0)
+
     async def wait_applied(self, position: Position) -> Revocation:
-        """Wait until the change cannot be unseen anywhere. Bounded: the longest lease + 200 ms."""
+        """Wait until the change cannot be unseen anywhere. Bounded: the longest lease + 200 ms.
+
+        A store that stops answering meanwhile leaves it unknown: ``complete`` is false, the change is done.
+        """
+        began, era, pause = self._clock(), self._era, FIRST_POLL
+        live, done = 0, False
+        while not done:
+            missing = -1
+            with suppress(StoreUnavailable):  # asked again, until the longest lease has run out anyway
+                live, missing = await self._status(position)
+            now = self._clock()
+            ran_out = now >= began + self._longest + MARGIN
+            done = ran_out or (missing == 0 and now >= self._trusted_from)
+            if ran_out and missing < 0:
+                return Revocation(complete=False, sidecars=live, waited_ms=_ms(now - began))
+            if not done:
+                await self._sleep(pause)
+                pause = min(pause * 1.5, LONGEST_POLL)
+        complete = position.durable and era == self._era
+        return Revocation(complete=complete, sidecars=live, waited_ms=_ms(self._clock() - began))
+
+    async def announce(self, kind: str) -> Sequence[Position]:
+        """Tell every sidecar of what belongs to no account: ``keys``, ``policy``. One position a partition."""
+        positions = []
+        for partition in range(self._store.partitions):
+            reply = await self._store.run("announce", [keys.feed(partition)], [kind], write=True)
+            positions.append(Position(partition, integer(reply["n"]), reply.get("durable", True)))
+        return positions
+
+    async def members(self) -> list[dict[str, Any]]:
+        """The live sidecars: id, what each says of itself, the last change it has acknowledged."""
+        reply = await self._store.run("fleet", [keys.sidecars(0)], [])
+        found = ({"id": id_, **json.loads(told), "applied": integer(n)} for id_, told, n in items(reply["all"]))
+        return sorted(found, key=lambda member: str(member["id"]))
+
+    # As a follower of the feed ---------------------------------------------------------------------------------------
+
+    def apply(self, partition: int, change: Change) -> None:
+        """The records do."""
+
+    def heard(self, partition: int, at: float) -> None:
+        """The records count that."""
+
+    def flush(self, _tail: Tail) -> None:
+        """The store is another than we knew: who is not registered there may still hold copies from before."""
+        self._era += 1
+        self._trusted_from = self._clock() + self._longest + MARGIN
+
+    async def acknowledge(self, partition: int, n: int) -> None:
+        await self._store.change("HSET", f"{keys.sidecars(partition)}:applied", self.id, n)
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    async def _say(self, partition: int, lease: float) -> None:
+        told = json.dumps(self._told, ensure_ascii=False)
+        await self._store.run("register", [keys.sidecars(partition)], [self.id, str(round(lease * 1000)), told])
+
+    async def _status(self, position: Position) -> tuple[int, int]:
+        reply = await self._store.run("ack_status", [keys.sidecars(position.partition)], [str(position.n)])
+        self._longest = max(self._lease, integer(reply["longest"]) / 1000)
+        return integer(reply["live"]), integer(reply["missing"])
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,18 +1,264 @@
 """The live records: a local copy that is exact while its lease lasts, and the store itself past it.
 
-``peek`` never waits and never guesses: None means ask ``read``. ``read`` fails with StoreUnavailable, never with an
-older truth: a record below what was once seen here is a store that went back in time.
+``peek`` never waits and never guesses: None means ask ``read``. ``read`` raises StoreUnavailable rather than answer an
+older truth: a record below what was once seen here comes from a store that went back in time (store.md 2.3, 2.4).
 """
 
-from typing import Protocol
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
 
-from sidecar.vocabulary.people import UserId, UserRecord
+from sidecar.store import keys
+from sidecar.store.codec import integer, record_of
+from sidecar.store.connection import Store
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.feed import Change, Tail
+from sidecar.store.transition import look
+from sidecar.tokens.ids import account_of
+from sidecar.vocabulary.people import AccountId, UserId, UserRecord
+
+MAX_COPIES: Final = 100_000
+MAX_FLOORS: Final = 200_000
+TRIES: Final = 3
 
 
-class Records(Protocol):
+@dataclass(slots=True)
+class Lease:
+    """Until when the copies of one partition may be used. Mutable, and shared by all of them: one write moves all."""
+
+    until: float = float("-inf")
+    heard: float = float("-inf")
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    record: UserRecord
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What was once seen of a user: nothing older is believed. ``removed``: it does not come back."""
+
+    revision: int
+    epoch: int
+    removed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A direct read under way. ``dirty``: something happened to the user meanwhile, so the answer is not kept."""
+
+    answer: "asyncio.Task[UserRecord | None]" = field(init=False)
+    dirty: bool = False
+
+
+class Records:
+    """The records' only reader for checks. Follows the feeds; ``clock`` is monotonic."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        lease: float,
+        clock: Callable[[], float],
+        on_regression: Callable[[UserId], None] = lambda _uid: None,
+        max_copies: int = MAX_COPIES,
+        max_floors: int = MAX_FLOORS,
+    ) -> None:
+        self._store = store
+        self._lease_seconds = lease
+        self._clock = clock
+        self._on_regression = on_regression
+        self._max_copies = max_copies
+        self._max_floors = max_floors
+        self._copies: dict[UserId, Copy] = {}
+        self._leases: dict[int, Lease] = {}
+        self._floors: OrderedDict[UserId, Floor] = OrderedDict()
+        self._account_floors: OrderedDict[AccountId, int] = OrderedDict()
+        self._flights: dict[UserId, list[Flight]] = {}
+        self._registered = float("-inf")
+        self._refused = False
+
     def peek(self, uid: UserId) -> UserRecord | None:
         """The copy, if it is live now; None when it is not, or when there is no copy. No await, no lock."""
+        copy = self._copies.get(uid)
+        if copy is None or self._clock() >= copy.lease.until:
+            return None
+        return copy.record
 
     async def read(self, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
         """The live copy or a direct read; None when there is no such user. ``fresh`` skips the copy: ask so when a
         token's epoch is above the copy's or its session is not in it (a sign-in a moment ago)."""
+        if not fresh and (copy := self.peek(uid)) is not None:
+            return copy
+        if (account := account_of(uid)) is None:
+            return None
+        if self._refused:
+            raise StoreUnavailable("the store is cut off from its replicas: what it says may not be the truth")
+        partition = keys.partition_of(account, self._store.partitions)
+        for _ in range(TRIES):
+            flight = next(reversed(self._flights.get(uid, ())), None)
+            if fresh or flight is None or flight.dirty or not self._live(partition):
+                break
+            record = await asyncio.shield(flight.answer)
+            if not flight.dirty:
+                return record
+        return await asyncio.shield(self._take_off(uid, account, partition).answer)
+
+    @property
+    def copies(self) -> int:
+        return len(self._copies)
+
+    def position(self, account: AccountId) -> int:
+        """The last change applied here of the account's partition (R30)."""
+        return self._lease(keys.partition_of(account, self._store.partitions)).position
+
+    def lag(self) -> float:
+        """Seconds since the feed's last word, of the partition that is furthest behind."""
+        heard = [lease.heard for lease in self._leases.values()]
+        return self._clock() - min(heard) if heard else float("inf")
+
+    # As a follower of the feed ---------------------------------------------------------------------------------------
+
+    def apply(self, partition: int, change: Change) -> None:
+        self._lease(partition).position = change.n
+        if change.account:
+            _raise_floor(self._account_floors, change.account, change.seq, self._max_floors)
+        if change.kind == "account":
+            self._drop_account(change.account)
+            return
+        if change.user:
+            self._copies.pop(change.user, None)
+            self._soil(change.user)
+            self._raise(change.user, Floor(change.seq, change.epoch, removed=change.kind == "removed"))
+
+    def heard(self, partition: int, at: float) -> None:
+        lease = self._lease(partition)
+        lease.heard = at
+        self._extend(lease)
+
+    def flush(self, tail: Tail) -> None:
+        lease = self._lease(tail.partition)
+        gone = [uid for uid, copy in self._copies.items() if copy.lease is lease]
+        for uid in gone:
+            del self._copies[uid]
+        for uid in self._flights:
+            self._soil(uid)
+        lease.until = lease.heard = float("-inf")
+        lease.position = tail.n
+        if tail.new_data_set:  # a restore: its counts start elsewhere, but every epoch in it was raised, so those stay
+            self._account_floors.clear()
+            for uid, floor in self._floors.items():
+                self._floors[uid] = Floor(0, floor.epoch)
+
+    async def acknowledge(self, partition: int, n: int) -> None:
+        """Not ours to say: the fleet does."""
+
+    # What the registration found -------------------------------------------------------------------------------------
+
+    def registered(self, at: float) -> None:
+        """A registration sent ``at`` this instant was accepted: the store may write, so it is the master."""
+        self._registered = at
+        self._refused = False
+        for lease in self._leases.values():
+            self._extend(lease)
+
+    def refused(self) -> None:
+        """The store may not write: no copy and no direct read is the truth until it may again."""
+        self._refused = True
+        self._registered = float("-inf")
+        for lease in self._leases.values():
+            self._extend(lease)
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _lease(self, partition: int) -> Lease:
+        return self._leases.setdefault(partition, Lease())
+
+    def _extend(self, lease: Lease) -> None:
+        lease.until = min(lease.heard, self._registered) + self._lease_seconds
+
+    def _live(self, partition: int) -> bool:
+        return self._clock() < self._lease(partition).until
+
+    def _take_off(self, uid: UserId, account: AccountId, partition: int) -> Flight:
+        """A read of its own, sent now: whatever it says was true after it was asked for. Shared by who comes later, and
+        not ended by one of them who goes away; the store's timeout bounds it."""
+        flight = Flight()
+        flight.answer = asyncio.create_task(self._fly(flight, uid, account, partition))
+        flight.answer.add_done_callback(_seen)
+        self._flights.setdefault(uid, []).append(flight)
+        return flight
+
+    async def _fly(self, flight: Flight, uid: UserId, account: AccountId, partition: int) -> UserRecord | None:
+        try:
+            record = await self._fetch(uid, account, partition)
+        finally:
+            flights = self._flights[uid]
+            flights.remove(flight)
+            if not flights:
+                del self._flights[uid]
+        if record is not None and not flight.dirty and self._live(partition):
+            self._keep(record, partition)
+        return record
+
+    async def _fetch(self, uid: UserId, account: AccountId, partition: int) -> UserRecord | None:
+        reply = await look(self._store, "record", account, uid=uid)
+        record = record_of(account, reply["r"]) if reply["o"] == "record" else None
+        if integer(reply["n"]) < self._lease(partition).position:
+            raise StoreUnavailable("the store that answered is behind the feed")
+        self._check_floor(uid, account, record, integer(reply["s"]))
+        return record
+
+    def _check_floor(self, uid: UserId, account: AccountId, record: UserRecord | None, seq: int) -> None:
+        floor = self._floors.get(uid)
+        behind = seq < self._account_floors.get(account, 0)
+        if floor is not None and record is not None:
+            behind = behind or floor.removed or record.epoch < floor.epoch or record.revision < floor.revision
+        if behind:
+            self._on_regression(uid)
+            raise StoreUnavailable(f"the store went back in time: what it says of {uid} is older than what was seen")
+
+    def _keep(self, record: UserRecord, partition: int) -> None:
+        floor = self._floors.get(record.id)
+        if floor is not None and record.revision < floor.revision:
+            return  # a later read has seen more; its change is about to be heard
+        if len(self._copies) >= self._max_copies and record.id not in self._copies:
+            del self._copies[next(iter(self._copies))]
+        self._copies[record.id] = Copy(record, self._lease(partition))
+        self._raise(record.id, Floor(record.revision, record.epoch))
+
+    def _raise(self, uid: UserId, seen: Floor) -> None:
+        known = self._floors.pop(uid, seen)
+        self._floors[uid] = Floor(
+            max(known.revision, seen.revision), max(known.epoch, seen.epoch), known.removed or seen.removed
+        )
+        if len(self._floors) > self._max_floors:
+            self._floors.popitem(last=False)
+
+    def _soil(self, uid: UserId) -> None:
+        for flight in self._flights.get(uid, ()):
+            flight.dirty = True
+
+    def _drop_account(self, account: AccountId) -> None:
+        for uid in [uid for uid, copy in self._copies.items() if copy.record.account == account]:
+            del self._copies[uid]
+        for uid in self._flights:
+            if account_of(uid) == account:
+                self._soil(uid)
+
+
+def _raise_floor(floors: "OrderedDict[AccountId, int]", account: AccountId, seq: int, limit: int) -> None:
+    floors[account] = max(seq, floors.pop(account, 0))
+    if len(floors) > limit:
+        floors.popitem(last=False)
+
+
+def _seen(answer: "asyncio.Task[UserRecord | None]") -> None:
+    """A read whose askers have all gone away fails unheard."""
+    if not answer.cancelled():
+        answer.exception()
