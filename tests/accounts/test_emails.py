@@ -1,0 +1,98 @@
+"""One spelling for each address, and none for what is none."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.accounts.emails import normalise
+
+SAME = [
+    ("Ada@Example.COM", "ada@example.com"),
+    ("ada@example.com.", "ada@example.com"),
+    ("ada@example.com\u3002", "ada@example.com"),
+    ("ada@example\u3002com", "ada@example.com"),
+    ("\uff41\uff24a@example.com", "ada@example.com"),
+    ("ada\uff20example.com", "ada@example.com"),
+    ("ad\u24d0@example.com", "ada@example.com"),
+    ("a\u0301da@example.com", "\u00e1da@example.com"),
+    ("\u00c1DA@example.com", "\u00e1da@example.com"),
+    ("STRASSE@example.com", "strasse@example.com"),
+    ("straße@example.com", "strasse@example.com"),
+    ("ﬁona@example.com", "fiona@example.com"),
+    ("ada@münchen.de", "ada@xn--mnchen-3ya.de"),
+    ("ada@MÜNCHEN.de", "ada@xn--mnchen-3ya.de"),
+    ("ada@mu\u0308nchen.de", "ada@xn--mnchen-3ya.de"),
+    ("ada@XN--MNCHEN-3YA.de", "ada@xn--mnchen-3ya.de"),
+    ("ada+tag@example.com", "ada+tag@example.com"),
+    ("ada@acme.test", "ada@acme.test"),
+    ("ada@mail.corp.local", "ada@mail.corp.local"),
+]
+
+NONE = [
+    "",
+    "@",
+    "ada",
+    "ada@",
+    "@example.com",
+    "ada@localhost",
+    "ada@example..com",
+    "ada@example.com..",
+    "ada@.example.com",
+    ".ada@example.com",
+    "ada.@example.com",
+    "a..b@example.com",
+    " ada@example.com",
+    "ada@example.com ",
+    "ada@example.com\n",
+    "ada@example.com\x00",
+    "ada@exa mple.com",
+    "ada@[127.0.0.1]",
+    "ada@127.0.0.1",
+    '"ada b"@example.com',
+    "Ada <ada@example.com>",
+    "ada@example.com,bob@example.com",
+    "ada@bob@example.com",
+    "ada@exa\uff20mple.com",
+    "ada\u200b@example.com",
+    "ada\u202e@example.com",
+    "ada@exam\u200bple.com\u202e",
+    "\ufdfa@example.com",
+    "\ud800@example.com",
+    "ada@\ud800.com",
+    "ada@-example.com",
+    "x" * 65 + "@example.com",
+    "ﬃ" * 30 + "@example.com",
+    "a@" + ".".join(["b" * 60] * 5) + ".com",
+    "a" * 100_000,
+    "ada@x.onion",
+    "ada@x.invalid",
+]
+
+
+@pytest.mark.parametrize(("typed", "spelling"), SAME)
+def test_every_spelling_of_an_address_is_the_same_one(typed, spelling):
+    assert normalise(typed) == spelling
+    assert normalise(spelling) == spelling
+
+
+@pytest.mark.parametrize("typed", NONE, ids=range(len(NONE)))
+def test_what_is_no_address_is_none(typed):
+    assert normalise(typed) is None
+
+
+def test_look_alike_letters_stay_different_people():
+    latin, cyrillic = normalise("ada@example.com"), normalise("ada@ex\u0430mple.com")
+    assert latin != cyrillic
+    assert cyrillic is not None
+    assert cyrillic.isascii()
+
+
+@given(
+    typed=st.text(max_size=60) | st.emails() | st.builds("{}@{}.de".format, st.text(max_size=9), st.text(max_size=9))
+)
+def test_any_text_has_at_most_one_spelling_and_never_raises(typed):
+    once = normalise(typed)
+    if once is not None:
+        assert normalise(once) == once
+        assert normalise(once.upper()) in (once, None)  # upper() of some letters is none that folds back
+        assert len(once) <= 254

@@ -1,0 +1,200 @@
+"""Invitations: links, seats, who may invite to what, and becoming the invited user."""
+
+import asyncio
+import re
+
+import pytest
+
+from sidecar.accounts.hashing import Hashing
+from sidecar.accounts.invitations import InvalidEmail, Invitee, Sent
+from sidecar.accounts.password_change import WeakPassword
+from sidecar.accounts.roles import RoleAboveYours, UnknownRole
+from sidecar.accounts.sessions import Grant
+from sidecar.store.invitations import (
+    AlreadyInvited,
+    AlreadyMember,
+    IdempotencyKey,
+    InvitationGone,
+    NotInvited,
+    SeatLimit,
+)
+from sidecar.store.outcomes import ActorChanged, IdempotencyMismatch, NoUser
+from sidecar.tokens.opaque import Kind, new_secret
+from sidecar.vocabulary.people import Actor, Status
+
+GOOD = "velvet-anchor-pigeon-77"
+
+
+def token_of(sent: Sent) -> str:
+    assert sent.url is not None
+    return sent.url.partition("#")[2]
+
+
+async def invite(town, admin, email, role="developer", actor=None, key=None):
+    return await town.people.inviting.invite(
+        actor or town.actor(admin), town.generation, admin.account, Invitee(email, "Bob", role), key
+    )
+
+
+async def accept(town, token, password=GOOD, name=None):
+    return await town.people.inviting.accept(token, password, name, town.client)
+
+
+async def test_R12_the_link_is_built_from_the_public_url_and_hides_its_secret_in_the_fragment(town):
+    admin = await town.found()
+    sent = await invite(town, admin, "Bob@Example.com")
+    assert re.fullmatch(r"https://sidecar\.example/[a-z/]+#inv_[a-z2-7_]+", sent.url)
+    assert sent.member.record.email == "bob@example.com"
+    assert sent.member.record.status is Status.INVITED
+    assert token_of(sent) not in repr(sent)
+
+
+async def test_R19_the_store_keeps_no_secret(town, store):
+    admin = await town.found()
+    token = token_of(await invite(town, admin, "bob@example.com"))
+    client = store.client
+    for key in await client.keys("*"):
+        kind = await client.type(key)
+        kept = {
+            "hash": client.hgetall,
+            "string": client.get,
+            "set": client.smembers,
+            "zset": lambda name: client.zrange(name, 0, -1),
+            "stream": client.xrange,
+        }[kind]
+        assert token.rpartition("_")[2] not in str(await kept(key))
+
+
+async def test_accepting_makes_the_invited_user_active_and_signs_it_in(town):
+    admin = await town.found()
+    sent = await invite(town, admin, "bob@example.com", "marketer")
+    grant = await accept(town, token_of(sent), name="Robert")
+    assert isinstance(grant, Grant)
+    assert grant.record.id == sent.member.record.id
+    assert (grant.record.status, grant.record.role, grant.record.name) == (Status.ACTIVE, "marketer", "Robert")
+    assert grant.record.email_verified is False  # R9: the link was shown to somebody else
+    assert grant.session in grant.record.sessions
+    assert (await town.grant("bob@example.com", GOOD)).record.id == grant.record.id
+
+
+async def test_a_link_works_once_also_for_fifty_at_once(town):
+    admin = await town.found()
+    token = token_of(await invite(town, admin, "bob@example.com"))
+    outcomes = await asyncio.gather(*(accept(town, token) for _ in range(50)))
+    assert sum(isinstance(outcome, Grant) for outcome in outcomes) == 1
+    assert sum(outcome == InvitationGone() for outcome in outcomes) == 49
+
+
+async def test_R17_no_link_that_is_not_good_costs_a_hash(town, monkeypatch, entropy):
+    admin = await town.found()
+    sent = await invite(town, admin, "bob@example.com")
+    used = token_of(await invite(town, admin, "eve@example.com"))
+    assert isinstance(await accept(town, used), Grant)
+    hashed = []
+    original = Hashing.hash
+
+    async def counted(self, *arguments):
+        hashed.append(arguments)
+        return await original(self, *arguments)
+
+    monkeypatch.setattr(Hashing, "hash", counted)
+    user = sent.member.record.id
+    bad = [
+        "",
+        "inv_",
+        "x" * 8000,
+        used,
+        token_of(sent)[:-1] + ("a" if token_of(sent)[-1] != "a" else "b"),
+        new_secret(Kind.INVITATION, user, entropy(20)).text,
+        new_secret(Kind.RESET, user, entropy(20)).text,
+        new_secret(Kind.INVITATION, admin.id, entropy(20)).text,
+        token_of(sent).upper(),
+        token_of(sent) + "\n",
+    ]
+    assert [await accept(town, token) for token in bad] == [InvitationGone()] * len(bad)
+    assert hashed == []
+    assert isinstance(await accept(town, token_of(sent)), Grant)
+
+
+async def test_a_weak_password_leaves_the_link_unspent(town):
+    admin = await town.found()
+    token = token_of(await invite(town, admin, "robert@example.com"))
+    for password in ("short", "password1234", "robert-otter-marble"):
+        assert isinstance(await accept(town, token, password), WeakPassword)
+    assert isinstance(await accept(town, token), Grant)
+
+
+async def test_a_new_link_kills_the_old_one_and_keeps_seat_and_id_also_when_full(town):
+    admin = await town.found(seats=2)
+    sent = await invite(town, admin, "bob@example.com")
+    again = await town.people.inviting.resend(town.actor(admin), town.generation, admin.account, sent.member.record.id)
+    assert isinstance(again, Sent)
+    assert again.member.record.id == sent.member.record.id
+    assert await accept(town, token_of(sent)) == InvitationGone()
+    assert isinstance(await accept(town, token_of(again)), Grant)
+
+
+async def test_R12_a_user_that_is_not_invited_gets_no_link(town):
+    admin = await town.found()
+    bob = await town.join(admin, "bob@example.com")
+    inviting, actor = town.people.inviting, town.actor(admin)
+    assert await inviting.resend(actor, town.generation, admin.account, bob.id) == NotInvited()
+    assert await inviting.resend(actor, town.generation, admin.account, "usr_nobody") == NoUser()
+    other = await town.found("Bolt", "eve@example.com")
+    pending = await invite(town, other, "zoe@example.com")
+    assert await inviting.resend(actor, town.generation, admin.account, pending.member.record.id) == NoUser()
+
+
+async def test_every_refusal_of_an_invitation(town):
+    admin = await town.found(seats=3)
+    bob = await town.join(admin, "bob@example.com")
+    assert await invite(town, admin, "not an e-mail") == InvalidEmail()
+    assert await invite(town, admin, "BOB@example.com") == AlreadyMember(bob.id)
+    sent = await invite(town, admin, "eve@example.com")
+    already = await invite(town, admin, "eve@EXAMPLE.com")
+    assert already == AlreadyInvited(sent.member.record.id, sent.expires_at)
+    full = await invite(town, admin, "zoe@example.com")
+    assert isinstance(full, SeatLimit)
+    assert (full.seats.cap, full.seats.members, full.seats.used) == (3, 2, 3)
+    assert [one.email for one in full.seats.invitations] == ["eve@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("role", "nearest"), [("marketeer", "marketer"), ("Accountant", "accountant"), ("member", None), ("zzz", None)]
+)
+async def test_an_unknown_role_is_named_with_the_nearest(town, role, nearest):
+    admin = await town.found()
+    refused = await invite(town, admin, "bob@example.com", role)
+    assert isinstance(refused, UnknownRole)
+    assert set(refused.roles) == {"account-administrator", "accountant", "developer", "marketer"}
+    assert "member" not in refused.roles
+    if nearest:
+        assert refused.nearest == nearest
+
+
+async def test_R11_nobody_invites_to_more_than_they_have(town):
+    admin = await town.found()
+    bob = await town.join(admin, "bob@example.com", "marketer")
+    for role in ("account-administrator", "developer", "accountant"):
+        assert await invite(town, admin, "eve@example.com", role, actor=town.actor(bob)) == RoleAboveYours(role)
+    assert isinstance(await invite(town, admin, "eve@example.com", "marketer", actor=town.actor(bob)), Sent)
+    assert isinstance(await invite(town, admin, "zoe@example.com", "developer", actor=Actor.operator()), Sent)
+
+
+async def test_R11_an_actor_that_has_changed_invites_nobody(town):
+    admin = await town.found()
+    stale = Actor(admin.id, "account-administrator", admin.epoch + 1, None)
+    assert await invite(town, admin, "bob@example.com", actor=stale) == ActorChanged()
+
+
+async def test_R13_a_replay_gets_the_same_user_and_no_secret(town):
+    admin = await town.found()
+    key = IdempotencyKey("k" * 64, "b" * 64)
+    first = await invite(town, admin, "bob@example.com", key=key)
+    second = await invite(town, admin, "bob@example.com", key=key)
+    assert isinstance(second, Sent)
+    assert second.member.record.id == first.member.record.id
+    assert second.url is None
+    other = await invite(town, admin, "eve@example.com", key=IdempotencyKey("k" * 64, "c" * 64))
+    assert other == IdempotencyMismatch()
+    assert isinstance(await accept(town, token_of(first)), Grant)

@@ -1,0 +1,235 @@
+"""Signing in: one answer and one amount of work for everything that is wrong."""
+
+import pytest
+
+from sidecar.accounts.hashing import Hashing, Lane, Overloaded, Parameters
+from sidecar.accounts.limits import Limited
+from sidecar.accounts.login import AccountRequired
+from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.store.users import Users
+from sidecar.tokens.opaque import Pepper
+from sidecar.tokens.verify import Verifier
+from sidecar.vocabulary.people import Actor, Status
+
+PASSWORD = "unquiet-otter-marble-41"
+WRONG = "velvet-anchor-pigeon-77"
+
+
+@pytest.fixture
+def work(town, monkeypatch):
+    """Every comparison that is made, by lane."""
+    lanes: list[Lane] = []
+    compare, nobody = Hashing.compare, Hashing.compare_nobody
+
+    async def counted(self, lane, *arguments):
+        lanes.append(lane)
+        return await compare(self, lane, *arguments)
+
+    async def counted_nobody(self, lane, *arguments):
+        lanes.append(lane)
+        return await nobody(self, lane, *arguments)
+
+    monkeypatch.setattr(Hashing, "compare", counted)
+    monkeypatch.setattr(Hashing, "compare_nobody", counted_nobody)
+    return lanes
+
+
+async def test_a_right_password_opens_a_session(town, issuer, clock):
+    admin = await town.found()
+    grant = await town.grant("Ada@EXAMPLE.com.")
+    assert grant.record.id == admin.id
+    assert grant.session in grant.record.sessions
+    claims = Verifier(issuer.keys, issuer.issuer, "dashboard", 900).verify(grant.access_token, now=clock.unix())
+    assert (claims.user, claims.session, claims.epoch) == (admin.id, grant.session, grant.record.epoch)
+    assert town.limits.failures == []
+
+
+@pytest.mark.parametrize("account", ["Acme", "acme", "ID"])
+async def test_the_account_may_be_named_by_name_or_id(town, account):
+    admin = await town.found()
+    await town.found("Bolt", "ada@example.com")
+    grant = await town.grant("ada@example.com", account=admin.account if account == "ID" else account)
+    assert grant.record.id == admin.id
+
+
+async def test_everything_that_is_wrong_gets_the_same_answer_for_the_same_work(town, work):
+    admin = await town.found(seats=20)
+    bob = await town.join(admin, "bob@example.com")
+    gone = await town.join(admin, "gone@example.com")
+    await town.invite(admin, "new@example.com")
+    actor = town.actor(admin)
+    await town.people.users.set_status(actor, bob.id, Status.SUSPENDED)
+    await town.people.users.remove(actor, gone.id)
+    work.clear()
+    cases = [
+        ("ada@example.com", WRONG),
+        ("nobody@example.com", PASSWORD),
+        ("not an e-mail", PASSWORD),
+        ("bob@example.com", PASSWORD),
+        ("gone@example.com", PASSWORD),
+        ("new@example.com", PASSWORD),
+    ]
+    for account in (None, "Acme", "Nowhere"):
+        for email, password in cases:
+            town.limits.failures.clear()
+            town.pauses.clear()
+            assert await town.sign_in(email, password, account) == InvalidGrant(), email
+            assert work == [Lane.SIGN_IN], (email, account)
+            assert len(town.pauses) == (account is None)
+            assert len(town.limits.failures) == 1
+            work.clear()
+
+
+async def test_R17_at_most_four_candidates_are_hashed(town, work):
+    for number in range(6):
+        await town.found(f"Acme {number}")
+    work.clear()
+    assert await town.sign_in("ada@example.com", WRONG) == InvalidGrant()
+    assert len(work) == 4
+
+
+async def test_R17_the_wait_hides_in_how_many_accounts_an_email_is(town):
+    waits = []
+    for number in range(4):
+        await town.found(f"Acme {number}")
+        town.pauses.clear()
+        town.hashing.seconds = 1.0
+        await town.sign_in("ada@example.com", WRONG)
+        waits.append(round(town.pauses[0] / town.hashing.seconds))
+    assert waits == [3, 2, 1, 0]
+
+
+async def test_a_password_right_in_several_accounts_asks_for_one(town):
+    await town.found("Acme")
+    bolt = await town.found("Bolt")
+    assert await town.sign_in("ada@example.com") == AccountRequired()
+    assert await town.sign_in("ada@example.com", WRONG) == InvalidGrant()
+    assert (await town.grant("ada@example.com", account="Bolt")).record.id == bolt.id
+
+
+async def test_a_password_right_in_one_of_several_accounts_needs_no_name(town):
+    acme, bolt = await town.found("Acme"), await town.found("Bolt")
+    kept = await town.hashing.hash(Lane.PROVEN, bolt.id, WRONG)
+    await town.people.users.change_password(
+        bolt.id, expected_epoch=1, password_hash=kept, session=None, actor=Actor.operator()
+    )
+    assert (await town.grant("ada@example.com", WRONG)).record.id == bolt.id
+    assert (await town.grant("ada@example.com", PASSWORD)).record.id == acme.id
+
+
+@pytest.mark.parametrize("password", ["", "short", "x" * 5000, "\ud800" * 12, "\ufdfa" * 500])
+async def test_hostile_passwords_are_only_wrong(town, password):
+    await town.found()
+    assert await town.sign_in("ada@example.com", password) == InvalidGrant()
+
+
+async def test_R16_a_limit_refuses_before_any_work(town, work):
+    await town.found()
+    work.clear()
+    town.limits.refuse = Limited(17)
+    assert await town.sign_in("ada@example.com") == Limited(17)
+    assert work == []
+
+
+async def test_R16_suspect_sign_ins_take_the_small_lane(town, work):
+    await town.found()
+    work.clear()
+    town.limits.suspect = True
+    await town.grant("ada@example.com")
+    assert work == [Lane.SUSPECT]
+
+
+async def test_a_full_pool_counts_as_no_failure(town, monkeypatch):
+    await town.found()
+
+    async def full(self, lane, *arguments):
+        return Overloaded(2)
+
+    monkeypatch.setattr(Hashing, "compare", full)
+    monkeypatch.setattr(Hashing, "compare_nobody", full)
+    assert await town.sign_in("ada@example.com") == Overloaded(2)
+    assert await town.sign_in("nobody@example.com") == Overloaded(2)
+    assert town.limits.failures == []
+
+
+async def test_stronger_parameters_re_hash_at_sign_in(town):
+    admin = await town.found()
+    stronger = Hashing(Pepper(bytes(range(32))), parameters=Parameters(2, 16), threads=1)
+    town.people.login._hashing = stronger
+    before = await town.people.users.credentials_of(admin.id)
+    grant = await town.grant("ada@example.com")
+    after = await town.people.users.credentials_of(admin.id)
+    assert "m=8,t=1" in before.password_hash
+    assert "m=16,t=2" in after.password_hash
+    assert after.record.epoch == before.record.epoch
+    assert (await town.grant("ada@example.com")).record.id == grant.record.id
+    stronger.close()
+
+
+async def test_an_epoch_that_rises_during_the_hashing_is_looked_at_again(town, monkeypatch):
+    """A sign-out everywhere keeps the password, so the sign-in goes on; a password change does not."""
+    admin = await town.found()
+    compare = Hashing.compare
+    meanwhile = [
+        lambda: town.people.users.sign_out_everywhere(admin.id, Actor.operator()),
+        lambda: town.people.users.change_password(
+            admin.id, expected_epoch=2, password_hash="other", session=None, actor=Actor.operator()
+        ),
+    ]
+
+    async def slow(self, lane, *arguments):
+        compared = await compare(self, lane, *arguments)
+        await meanwhile.pop(0)()
+        return compared
+
+    monkeypatch.setattr(Hashing, "compare", slow)
+    assert (await town.grant("ada@example.com")).record.epoch == 2
+    assert await town.sign_in("ada@example.com") == InvalidGrant()
+
+
+async def test_a_user_that_is_suspended_during_the_hashing_stays_out(town, monkeypatch):
+    admin = await town.found()
+    bob = await town.join(admin, "bob@example.com")
+    compare = Hashing.compare
+
+    async def slow(self, lane, *arguments):
+        compared = await compare(self, lane, *arguments)
+        await town.people.users.set_status(town.actor(admin), bob.id, Status.SUSPENDED)
+        return compared
+
+    monkeypatch.setattr(Hashing, "compare", slow)
+    assert await town.sign_in("bob@example.com") == InvalidGrant()
+
+
+async def test_R14_refresh_rotates_and_a_retry_gets_the_same_successor(town, issuer):
+    await town.found()
+    first = await town.grant("ada@example.com")
+    second = await refresh(issuer, town.people.sessions, first.refresh_token, town.client)
+    assert isinstance(second, Grant)
+    assert second.refresh_token != first.refresh_token
+    retry = await refresh(issuer, town.people.sessions, first.refresh_token, town.client)
+    assert retry.refresh_token == second.refresh_token
+    third = await refresh(issuer, town.people.sessions, second.refresh_token, town.client)
+    assert isinstance(third, Grant)
+
+
+async def test_R14_an_older_token_ends_the_session_and_garbage_does_not(town, issuer):
+    await town.found()
+    first = await town.grant("ada@example.com")
+    second = await refresh(issuer, town.people.sessions, first.refresh_token, town.client)
+    third = await refresh(issuer, town.people.sessions, second.refresh_token, town.client)
+    for garbage in ("", "rt_x", first.refresh_token[:-1], first.access_token, "inv_" + "a" * 60):
+        assert await refresh(issuer, town.people.sessions, garbage, town.client) == InvalidGrant()
+    fourth = await refresh(issuer, town.people.sessions, third.refresh_token, town.client)
+    assert isinstance(fourth, Grant)
+    assert await refresh(issuer, town.people.sessions, first.refresh_token, town.client) == InvalidGrant()
+    assert await refresh(issuer, town.people.sessions, fourth.refresh_token, town.client) == InvalidGrant()
+    record = await Users(town.people.users._store).record(first.record.id)
+    assert first.session not in record.sessions
+
+
+async def test_no_password_or_token_shows_in_a_repr(town):
+    await town.found()
+    grant = await town.grant("ada@example.com")
+    assert grant.access_token not in repr(grant)
+    assert grant.refresh_token not in repr(grant)

@@ -1,0 +1,113 @@
+"""Which passwords are refused, and why; that good ones are not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.accounts.names import clean
+from sidecar.accounts.passwords import Weakness, normalise, weaknesses
+
+EMAIL = "ada.lovelace@example.com"
+
+WEAK = [
+    ("", Weakness.TOO_SHORT),
+    ("eleven-chars"[:11], Weakness.TOO_SHORT),
+    ("\ufb03" * 3, Weakness.TOO_SHORT),
+    ("x9" * 512 + "y", Weakness.TOO_LONG),
+    ("\ufdfa" * 100, Weakness.TOO_LONG),
+    ("z" * 100_000, Weakness.TOO_LONG),
+    ("half-of-a-pair-\ud800", Weakness.NOT_TEXT),
+    ("password1234", Weakness.COMMON),
+    ("PASSWORD1234", Weakness.COMMON),
+    ("ｐａｓｓｗｏｒｄ１２３４", Weakness.COMMON),
+    ("qwertyuiop12", Weakness.COMMON),
+    ("iloveyousomuch", Weakness.COMMON),
+    ("letmeinletmein", Weakness.DOUBLED),
+    ("ottermarble" * 2, Weakness.DOUBLED),
+    ("otter otter otte", Weakness.DOUBLED),
+    ("aaaaaaaaaaaaaaaa", Weakness.FEW_CHARACTERS),
+    ("a1a1b2b2a1a1b2b2b1", Weakness.FEW_CHARACTERS),
+    ("1qaz2wsx3edc", Weakness.WALK),
+    ("asdfghjklöä12", Weakness.WALK),
+    ("azertyuiopqsdf", Weakness.WALK),
+    ("abcdefghijklmnop", Weakness.WALK),
+    ("9876543210987", Weakness.WALK),
+    ("my-ada.lovelace-pw", Weakness.CONTAINS_EMAIL),
+    ("ADA.LOVELACE@EXAMPLE.COM", Weakness.CONTAINS_EMAIL),
+    ("Password2024!", Weakness.STOCK_WORDS),
+    ("P@$$w0rd-2024!", Weakness.STOCK_WORDS),
+    ("sidecar-2026-!!", Weakness.STOCK_WORDS),
+    ("Policy-Sidecar1", Weakness.STOCK_WORDS),
+]
+
+GOOD = [
+    "correct horse battery staple",
+    "unquiet-otter-marble-41",
+    "Xk9#mQ2$vL7p",
+    "mein hund heisst waldi",
+    "пароль-кошка-дом",
+    "密码很长的句子在这里可以吗",
+    "🦦🐚🪨🌊🦭🐋🐠🐟🦐🦞🦀🐙",
+    "the password of the otter",
+    "new-password-for-ada-1",
+    "pressure were redder assets",
+    "x" + "y1zQ" * 254 + "7pLm",
+    "        otter at sea",
+]
+
+
+@pytest.mark.parametrize(("password", "weakness"), WEAK, ids=range(len(WEAK)))
+def test_weak_passwords_are_refused_with_advice(password, weakness):
+    found = weaknesses(password, email=EMAIL)
+    assert weakness in found
+    assert all(one.advice for one in found)
+
+
+@pytest.mark.parametrize("password", GOOD, ids=range(len(GOOD)))
+def test_good_passwords_pass_without_digits_or_signs(password):
+    assert weaknesses(password, email=EMAIL) == ()
+
+
+def test_all_weaknesses_are_told_at_once():
+    assert set(weaknesses("aaaaaaaaaaa", email=EMAIL)) == {
+        Weakness.TOO_SHORT,
+        Weakness.FEW_CHARACTERS,
+        Weakness.DOUBLED,
+        Weakness.WALK,
+    }
+
+
+def test_R17_length_is_checked_before_and_after_nfkc():
+    assert normalise("\ufdfa" * 56) is not None  # 18 characters each
+    assert normalise("\ufdfa" * 57) is None
+    assert normalise("e\u0301" * 1024) == "é" * 1024
+    assert normalise("a" * 4097) is None
+
+
+def test_the_same_word_from_two_keyboards_is_one_password():
+    assert normalise("Å" * 12) == normalise("\u212b" * 12) == normalise("A\u030a" * 12)
+
+
+@given(password=st.text(max_size=80), email=st.emails())
+def test_any_text_is_judged_without_an_exception(password, email):
+    found = weaknesses(password, email=email)
+    assert found or normalise(password) is not None
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("", ""),
+        ("  Ada   Lovelace ", "Ada Lovelace"),
+        ("A\u030angstrom", "Ångstrom"),
+        ("علی\u200cرضا", "علی\u200cرضا"),
+        ("Ada\nLovelace", None),
+        ("Ada\u202egnp.exe", None),
+        ("Ada\x1b[31m", None),
+        ("Ada\ud800", None),
+        ("x" * 101, None),
+        ("x" * 100_000, None),
+    ],
+)
+def test_names_are_one_clean_line(typed, name):
+    assert clean(typed) == name
