@@ -9,7 +9,9 @@ import os
 import sys
 import time
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
+from secrets import token_hex
+from socket import gethostname
 from typing import Any, BinaryIO
 
 from sidecar import __version__
@@ -123,11 +125,11 @@ class Sidecar:
 
     async def _policy(self) -> Activation:
         settings = self._settings
-        policy = Activation(settings.policy_dir, settings.model, clock=time.time)
+        policy = Activation(settings.policy_dir, settings.model, state_dir=settings.state_dir, clock=time.time)
         policy.on_change(self._tell_of_policy)
-        outcome = await policy.reload()
-        if outcome.generation is None:
-            raise StartProblem(WRONG, *(str(found) for found in outcome.diagnostics))
+        started = await policy.start()
+        if started.generation is None:
+            raise StartProblem(WRONG, *(str(found) for found in started.diagnostics))
         return policy
 
     async def _store_url(self) -> str:
@@ -141,7 +143,9 @@ class Sidecar:
     def _build(self) -> None:
         settings, keys = self._settings, self.keys
         self.tokens = TokenCache(self._verifier(keys))
-        self.live = LiveCopy(self.store, lease=settings.lease)
+        self.live = LiveCopy(
+            self.store, id=f"{gethostname()}-{token_hex(4)}", lease=settings.lease, clock=time.monotonic
+        )
         self.hashing = Hashing(keys.pepper)
         self._stack.callback(self.hashing.close)
         self.issuer = Issuer(
@@ -155,7 +159,7 @@ class Sidecar:
             entropy=os.urandom,
         )
         self.metrics.watch_hash_queue(lambda: self.hashing.queue_depth)
-        self.metrics.watch_store_lag(lambda: self.live.lag)
+        self.metrics.watch_store_lag(self.live.records.lag)
         self.parts = Parts(
             surface=Surface(
                 public_url=settings.public_url,
@@ -183,7 +187,7 @@ class Sidecar:
                 version=__version__,
                 policy=self.policy,
                 ping=self.store.ping,
-                lag=lambda: self.live.lag,
+                lag=self.live.records.lag,
                 fleet=self.live.fleet.members,
                 lease=settings.lease,
                 clock=time.time,
@@ -247,6 +251,7 @@ class Sidecar:
         )
         for warning in warnings:
             _log.warning(warning)
+        await asyncio.to_thread(self.policy.keep)
         self.parts.vitals.proven = True
 
     async def _watch_keys(self) -> None:

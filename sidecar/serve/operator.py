@@ -1,0 +1,92 @@
+"""An operator at work: the store, keys and names of ``serve``, without its listeners.
+
+On the embedded store: a running sidecar's is shared; with none running it is started for the work. A demo's
+store is refused (R23), and so is one whose passwords another pepper made.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from sidecar.accounts.hashing import Hashing
+from sidecar.accounts.limits import Unlimited
+from sidecar.accounts.parts import People, people
+from sidecar.accounts.sessions import Issuer
+from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.policy.generation import Generation
+from sidecar.serve.settings import Settings
+from sidecar.sources.key_files import LoadedKeys, load_or_create
+from sidecar.sources.policy_files import read_policy_files
+from sidecar.store.connection import Store
+from sidecar.store.embedded import EmbeddedServer
+from sidecar.store.live import LiveCopy
+
+
+class PolicyProblem(Exception):
+    """The policy files give no generation. One sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    settings: Settings
+    store: Store
+    people: People
+
+
+@asynccontextmanager
+async def operating(settings: Settings) -> AsyncIterator[Operator]:
+    """Raises StoreUnavailable, StoreRefused or KeyFileProblem."""
+    async with AsyncExitStack() as stack:
+        keys = load_or_create(settings.keys_dir)
+        store = await Store.open(await _url(settings, stack))
+        stack.push_async_callback(store.close)
+        # Issuer and audience are the serving sidecars' affair: they are neither set nor compared here.
+        await store.check_meta(pepper=keys.pepper.identity)
+        hashing = Hashing(keys.pepper)
+        stack.callback(hashing.close)
+        yield Operator(settings, store, _people(settings, keys, store, hashing))
+
+
+def generation(settings: Settings) -> Generation:
+    """The policy that the files say, for what R11 and the list of roles need. Raises PolicyProblem."""
+    files = read_policy_files(settings.policy_dir, settings.model)
+    compiled = compile_policy(files.files, proof=ProofScope.START, problems=files.diagnostics)
+    if compiled.generation is not None:
+        return compiled.generation
+    first, *more = (found for found in compiled.diagnostics if found.is_error)
+    others = f" (and {len(more)} more)" if more else ""
+    raise PolicyProblem(f"the policy does not compile: {first}{others}; see sidecar policy check")
+
+
+async def _url(settings: Settings, stack: AsyncExitStack) -> str:
+    if settings.redis_url is not None:
+        return settings.redis_url
+    embedded = await EmbeddedServer.acquire(settings.state_dir)
+    stack.push_async_callback(embedded.stop)
+    return embedded.url
+
+
+def _people(settings: Settings, keys: LoadedKeys, store: Store, hashing: Hashing) -> People:
+    issuer = Issuer(
+        keys.keys,
+        keys.pepper,
+        issuer=settings.issuer,
+        audience=settings.audience,
+        access_ttl=settings.access_ttl,
+        refresh_ttl=settings.refresh_ttl,
+        clock=time.time,
+        entropy=os.urandom,
+    )
+    return people(
+        store,
+        LiveCopy(store, lease=settings.lease).fleet,
+        hashing=hashing,
+        issuer=issuer,
+        limits=Unlimited(),
+        pepper=keys.pepper,
+        entropy=os.urandom,
+        public_url=settings.public_url,
+        invite_ttl=settings.invite_ttl,
+    )

@@ -1,0 +1,56 @@
+"""Fixtures of the live tests: processes that end with the test, and a client that asks them."""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.live.support import ROOT, Http, Process, free_port, sidecar_env
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """``start(**settings)``: one more sidecar; all of them share a key directory, none outlives the test."""
+    running: list[Process] = []
+
+    def launch(*, wait: bool = True, **settings: str) -> Process:
+        number = len(running)
+        port, ops = free_port(), free_port()
+        own = {
+            "LISTEN": f"127.0.0.1:{port}",
+            "OPS_LISTEN": f"127.0.0.1:{ops}",
+            "STATE_DIR": str(tmp_path / "state"),
+            "KEYS_DIR": str(tmp_path / "keys"),
+            "ISSUER": "http://sidecar.test",
+            "DECISION_LOG": str(tmp_path / f"decisions-{number}.log"),
+            "LOG_FORMAT": "json",
+            "DRAIN": "0.1s",
+            **settings,
+        }
+        log = tmp_path / f"sidecar-{number}.log"
+        with log.open("wb") as sink:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "sidecar", "serve"], stdout=sink, stderr=sink, env=sidecar_env(own), cwd=ROOT
+            )
+        process = Process(popen, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ops}", log, own)
+        running.append(process)
+        return process.wait_ready() if wait else process
+
+    yield launch
+    for process in running:
+        if process.popen.poll() is None:
+            process.popen.kill()
+            process.popen.wait(10)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[Callable[[Process], Http]]:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=30)
+    ) as session:
+        yield lambda process: Http(session, process.url)

@@ -1,0 +1,191 @@
+"""Starting, draining, losing the store and getting it back."""
+
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.conftest import Start
+from tests.live.support import ROOT, Http, Process, cli, eventually, found_account, free_port
+
+BILLING = "/dashboard/billing"
+
+
+class RedisServer:
+    """A server of this test's own, that may be stopped, frozen and started again on the same data."""
+
+    def __init__(self, binary: str, folder: Path) -> None:
+        self._binary = binary
+        self._folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self._folder / "redis.log").open("ab") as log:
+            self.popen = subprocess.Popen(
+                [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+                + ["--save", "", "--appendonly", "yes", "--appendfsync", "always"],
+                stdout=log,
+                stderr=log,
+            )
+
+    def signal(self, number: int) -> None:
+        assert self.popen is not None
+        self.popen.send_signal(number)
+        if number == signal.SIGKILL:
+            self.popen.wait(10)
+
+
+@pytest.fixture
+def redis_server(redis_server_binary: str, tmp_path: Path) -> Iterator[RedisServer]:
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(redis_server_binary, folder)
+    yield server
+    if server.popen is not None and server.popen.poll() is None:
+        server.popen.kill()
+        server.popen.wait(10)
+
+
+async def test_a_store_that_is_out_denies_everything_and_comes_back_by_itself(
+    start: Start, redis_server: RedisServer, http: Callable[[Process], Http]
+) -> None:
+    process = start(REDIS_URL=redis_server.url, wait=False)
+    api = http(process)
+    await eventually(lambda: process.http_status("/livez") == 200)
+    assert process.http_status("/readyz") == 503
+    denied = await api.ask("POST", "/token", data={"grant_type": "password", "username": "a@b.co", "password": "x"})
+    assert denied.status == 503
+    assert "Retry-After" in denied.headers
+
+    redis_server.start()
+    await eventually(lambda: process.http_status("/readyz") == 200)
+    found_account(process)
+    ada = await api.sign_in("ada@example.com")
+    assert (await api.check(BILLING, token=ada.access)).status == 200
+
+    redis_server.signal(signal.SIGKILL)
+    time.sleep(1.2)  # past the lease no copy may be used
+    began = time.monotonic()
+    answer = await api.check(BILLING, token=ada.access)
+    assert (answer.status, answer.body["reason"]) == (403, "store_unavailable")
+    assert time.monotonic() - began < 1
+    service = await api.ask("POST", "/v1/check", token=ada.access, json={"section": "billing", "action": "view"})
+    assert (service.status, service.body["code"]) == (503, "store_unavailable")
+    assert "Retry-After" in service.headers
+    assert process.http_status("/readyz") == 503
+    assert process.http_status("/livez") == 200
+
+    redis_server.start()
+    await eventually(lambda: process.http_status("/readyz") == 200)
+    assert (await api.check(BILLING, token=ada.access)).status == 200, "nothing acknowledged was lost"
+
+
+async def test_sigterm_drains_and_exits_0(start: Start, real_redis_url: str, http: Callable[[Process], Http]) -> None:
+    process = start(REDIS_URL=real_redis_url, DRAIN="1s")
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    began = time.monotonic()
+    process.popen.send_signal(signal.SIGTERM)
+    await eventually(lambda: process.http_status("/readyz") == 503)
+    assert (await api.check(BILLING, token=ada.access)).status == 200, "a draining sidecar still answers"
+    assert process.stop() == 0
+    assert 1 <= time.monotonic() - began < 10
+
+
+def test_a_second_sigterm_exits_at_once(start: Start, real_redis_url: str) -> None:
+    process = start(REDIS_URL=real_redis_url, DRAIN="30s")
+    process.popen.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    began = time.monotonic()
+    assert process.stop() == 1
+    assert time.monotonic() - began < 3
+
+
+async def test_the_embedded_store_survives_kill_9_and_the_command_line_shares_it(
+    start: Start, http: Callable[[Process], Http]
+) -> None:
+    process = start()
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    listed = cli(process.settings, "account", "list", "--json")
+    assert "Acme" in listed.stdout, "the command line talks to the same store while the sidecar runs"
+    process.popen.kill()
+    process.popen.wait(10)
+    again = start()
+    assert (await api.check(BILLING, token=ada.access, url=again.url)).status == 200
+    assert again.stop() == 0
+    offline = cli(process.settings, "user", "list", "--account", "Acme", "--json")
+    assert "ada@example.com" in offline.stdout, "with no sidecar running the command line starts the store itself"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    folder = tmp_path / "policy"
+    shutil.copytree(ROOT / "policy", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("policy.csv", "p, marketeer, media-library, *, allow\n", "policy.csv:"),
+        ("sections.toml", "[sections.billing\n", "sections.toml:"),
+        ("roles.toml", None, "roles.toml:1:1:"),
+    ],
+)
+def test_a_start_with_a_broken_policy_stops_with_file_line_and_column(
+    start: Start, real_redis_url: str, policy: Path, file: str, text: str | None, expected: str
+) -> None:
+    if text is None:
+        (policy / file).unlink()
+    else:
+        (policy / file).write_text(text)
+    process = start(REDIS_URL=real_redis_url, POLICY_DIR=str(policy), wait=False)
+    assert process.popen.wait(20) == 2
+    assert expected in process.output()
+    assert "Traceback" not in process.output()
+
+
+def test_a_start_with_a_broken_model_stops(start: Start, real_redis_url: str, tmp_path: Path) -> None:
+    model = tmp_path / "model.conf"
+    model.write_text((ROOT / "model.conf").read_text().replace("g(r.sub, p.sub)", "r.sub == p.sub"))
+    process = start(REDIS_URL=real_redis_url, MODEL=str(model), wait=False)
+    assert process.popen.wait(20) == 2
+    assert "model.conf:" in process.output()
+
+
+def test_R22_another_issuer_is_refused_with_both_named(start: Start, real_redis_url: str) -> None:
+    start(REDIS_URL=real_redis_url)
+    process = start(REDIS_URL=real_redis_url, ISSUER="http://other.test", wait=False)
+    assert process.popen.wait(20) == 2
+    assert "http://sidecar.test" in process.output()
+    assert "http://other.test" in process.output()
+
+
+def test_R23_beyond_loopback_needs_explicit_words(start: Start) -> None:
+    process = start(LISTEN=f"0.0.0.0:{free_port()}", PUBLIC_URL="http://127.0.0.1:1", wait=False)
+    assert process.popen.wait(20) == 2
+    assert "SIDECAR_EMBEDDED=true" in process.output()
+    assert "SIDECAR_PLAINTEXT=true" in process.output()
+
+
+def test_a_taken_address_is_named(start: Start, real_redis_url: str) -> None:
+    first = start(REDIS_URL=real_redis_url)
+    process = start(REDIS_URL=real_redis_url, LISTEN=first.settings["LISTEN"], wait=False)
+    assert process.popen.wait(20) == 2
+    assert first.settings["LISTEN"] in process.output()
+    assert "Traceback" not in process.output()
+
+
+def test_an_unknown_setting_stops_the_start_with_its_name(tmp_path: Path) -> None:
+    done = cli({"LISTN": "127.0.0.1:1", "STATE_DIR": str(tmp_path)}, "serve")
+    assert done.returncode == 2
+    assert "SIDECAR_LISTN" in done.stderr
