@@ -137,6 +137,7 @@ def _response(answer: Answer, request_id: str) -> web.Response:
     for name, value in answer.headers:
         response.headers.add(name, value)
     response.headers["X-Request-ID"] = request_id
+    response.headers["Server"] = "sidecar"
     return response
 
 
