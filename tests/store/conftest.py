@@ -62,10 +62,10 @@ class Town:
 
     async def signed_in(self, record: UserRecord) -> Actor:
         """The actor that this user is after a sign-in."""
-        opened = await self.sessions.open(record.id, expected_epoch=record.epoch, session=self.session())
+        session = self.session()
+        opened = await self.sessions.open(record.id, expected_epoch=record.epoch, session=session)
         assert isinstance(opened, Opened)
-        (sid,) = set(opened.record.sessions) - set(record.sessions)
-        return Actor(record.id, record.role, record.epoch, sid, address="192.0.2.1", request_id="req-1")
+        return Actor(record.id, record.role, record.epoch, session.id, address="192.0.2.1", request_id="req-1")
 
     async def invite(
         self, actor: Actor, account: AccountId, email: str, *, role: str = "marketer", ttl: float = WEEK, **more: object

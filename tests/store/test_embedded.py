@@ -298,7 +298,7 @@ async def test_a_broken_data_file_stops_the_start_with_what_the_server_said(tmp_
     for file in server.folder.glob("**/*.aof*"):
         file.write_bytes(b"*3\r\n$9\r\nnot a data file\r\n" * 3)
 
-    with pytest.raises(StoreUnavailable, match="does not start: .*log"):
+    with pytest.raises(StoreUnavailable, match=r"does not start: .*log"):
         await EmbeddedServer.acquire(tmp_path, binary=binary)
 
 

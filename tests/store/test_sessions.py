@@ -1,0 +1,211 @@
+"""Sessions: rotation that forgives a retry and not a thief, at most twenty of them, gone with the epoch."""
+
+import asyncio
+
+from sidecar.store.outcomes import ActorChanged, NoUser, Stale
+from sidecar.store.sessions import Ended, Opened, Reused, Rotated, SessionGone, StoreBehind
+from sidecar.vocabulary.people import Actor, Status
+
+OPERATOR = Actor.operator()
+MONTH = 30 * 86400.0
+
+
+async def rotate(town, actor, counter, ttl=MONTH, **more):
+    return await town.sessions.rotate(actor.user, actor.session, counter, ttl=ttl, **more)
+
+
+async def test_a_session_opens_under_the_epoch_that_was_compared(town):
+    admin = await town.account()
+    session = town.session(address="192.0.2.1", agent="curl/8")
+
+    opened = await town.sessions.open(admin.id, expected_epoch=1, session=session)
+
+    assert isinstance(opened, Opened)
+    assert set(opened.record.sessions) == {session.id}
+    (listed,) = await town.sessions.listing(admin.id)
+    assert (listed.id, listed.address, listed.agent) == (session.id, "192.0.2.1", "curl/8")
+    assert listed.expires_at == opened.record.sessions[session.id]
+    assert abs(listed.expires_at - listed.created_at - MONTH) <= 1
+    assert await town.sessions.open(admin.id, expected_epoch=0, session=town.session()) == Stale(1)
+    assert await town.sessions.open(admin.id, expected_epoch=2, session=town.session()) == Stale(1)
+
+
+async def test_no_session_opens_for_the_suspended_the_invited_or_a_suspended_account(town):
+    admin = await town.account()
+    member = await town.member(OPERATOR, admin.account, "b@example.com")
+    invited = await town.invite(OPERATOR, admin.account, "c@example.com")
+    await town.users.set_status(OPERATOR, member.id, Status.SUSPENDED)
+
+    async def open_(uid, epoch=1):
+        return await town.sessions.open(uid, expected_epoch=epoch, session=town.session())
+
+    assert await open_(member.id) == NoUser()
+    assert await open_(invited.member.record.id, 0) == NoUser()
+    assert await open_("nonsense") == NoUser()
+    await town.accounts.set_status(admin.account, Status.SUSPENDED, OPERATOR)
+    assert await open_(admin.id) == NoUser()
+
+
+async def test_R15_a_user_has_at_most_twenty_sessions_and_the_oldest_ends(town):
+    admin = await town.account()
+    opened = [await town.signed_in(await town.users.record(admin.id)) for _ in range(23)]
+
+    live = (await town.users.record(admin.id)).sessions
+
+    assert set(live) == {actor.session for actor in opened[3:]}
+    assert await rotate(town, opened[0], 0) == SessionGone()
+    assert isinstance(await rotate(town, opened[22], 0), Rotated)
+
+
+async def test_R15_a_session_ends_after_its_absolute_life_however_often_it_is_refreshed(town):
+    admin = await town.account()
+    session = town.session(ttl=100.0, absolute_ttl=0.08)
+    opened = await town.sessions.open(admin.id, expected_epoch=1, session=session)
+    started = await town.now_ms()
+
+    rotated = await town.sessions.rotate(admin.id, session.id, 0, ttl=100.0)
+    assert isinstance(rotated, Rotated)
+    assert rotated.record.sessions[session.id] == opened.record.sessions[session.id]
+    await town.until(started + 85)
+
+    assert await town.sessions.rotate(admin.id, session.id, 1, ttl=100.0) == SessionGone()
+    assert (await town.users.record(admin.id)).sessions == {}
+    assert await town.sessions.listing(admin.id) == []
+
+
+async def test_a_refresh_slides_the_end_of_the_session(town):
+    admin = await town.account()
+    session = town.session(ttl=60.0)
+    opened = await town.sessions.open(admin.id, expected_epoch=1, session=session)
+
+    rotated = await town.sessions.rotate(admin.id, session.id, 0, ttl=600.0, address="192.0.2.9")
+
+    assert isinstance(rotated, Rotated)
+    assert rotated.counter == 1
+    assert rotated.record.sessions[session.id] >= opened.record.sessions[session.id] + 539
+    (listed,) = await town.sessions.listing(admin.id)
+    assert listed.address == "192.0.2.9"
+    assert (await town.feed())[-1]["u"] == admin.id  # the copies elsewhere have to know the new end
+
+
+async def test_R14_a_retry_within_the_grace_gets_the_same_successor(town):
+    admin = await town.account()
+    actor = await town.signed_in(admin)
+
+    outcomes = await asyncio.gather(*(rotate(town, actor, 0) for _ in range(10)))
+
+    assert {type(outcome) for outcome in outcomes} == {Rotated}
+    assert {outcome.counter for outcome in outcomes} == {1}
+    before = len(await town.feed())
+    assert isinstance(await rotate(town, actor, 0), Rotated)
+    assert len(await town.feed()) == before
+
+
+async def test_R14_once_the_successor_was_used_the_older_token_ends_the_session(town):
+    admin = await town.account()
+    actor = await town.signed_in(admin)
+    other = await town.signed_in(await town.users.record(admin.id))
+    assert (await rotate(town, actor, 0)).counter == 1
+    assert (await rotate(town, actor, 1)).counter == 2
+
+    reused = await rotate(town, actor, 0)
+
+    assert isinstance(reused, Reused)
+    assert await rotate(town, actor, 2) == SessionGone()
+    assert set((await town.users.record(admin.id)).sessions) == {other.session}
+    event = (await town.feed())[-1]
+    assert (event["u"], event["ack"]) == (admin.id, "1")
+    assert (await town.audit(admin.account))[-1]["k"] == "session.reused"
+
+
+async def test_R14_after_the_grace_the_older_token_ends_the_session(town, monkeypatch):
+    monkeypatch.setattr("sidecar.store.sessions.GRACE", 0.01)
+    admin = await town.account()
+    actor = await town.signed_in(admin)
+    assert (await rotate(town, actor, 0)).counter == 1
+    await town.until(await town.now_ms() + 15)
+
+    assert isinstance(await rotate(town, actor, 0), Reused)
+
+
+async def test_an_authentic_token_ahead_of_the_store_is_never_a_success(town):
+    admin = await town.account()
+    actor = await town.signed_in(admin)
+
+    assert await rotate(town, actor, 3) == StoreBehind()
+    assert isinstance(await rotate(town, actor, 0), Rotated)
+
+
+async def test_R14_status_epoch_and_owner_are_compared_in_the_same_script(town):
+    admin = await town.account()
+    member = await town.member(OPERATOR, admin.account, "b@example.com")
+    actor = await town.signed_in(member)
+
+    assert await town.sessions.rotate(admin.id, actor.session, 0, ttl=60) == SessionGone()
+    assert await town.sessions.rotate("nonsense", actor.session, 0, ttl=60) == SessionGone()
+    assert await town.sessions.rotate(member.id, town.sid(), 0, ttl=60) == SessionGone()
+    await town.accounts.set_status(admin.account, Status.SUSPENDED, OPERATOR)
+    assert await rotate(town, actor, 0) == SessionGone()
+    await town.accounts.set_status(admin.account, Status.ACTIVE, OPERATOR)
+    assert isinstance(await rotate(town, actor, 0), Rotated)
+    await town.users.sign_out_everywhere(member.id, OPERATOR)
+    assert await rotate(town, actor, 1) == SessionGone()
+
+
+async def test_after_a_password_change_no_older_refresh_token_works(town):
+    admin = await town.account()
+    actors = [await town.signed_in(await town.users.record(admin.id)) for _ in range(3)]
+    await town.users.change_password(
+        admin.id, expected_epoch=1, password_hash="n", session=town.session(), actor=actors[0]
+    )
+
+    assert [await rotate(town, actor, 0) for actor in actors] == [SessionGone()] * 3
+
+
+async def test_a_rotation_racing_a_password_change_never_survives_it(town):
+    admin = await town.account()
+    epoch = 1
+    for _ in range(20):
+        actor = await town.signed_in(await town.users.record(admin.id))
+        rotated, changed = await asyncio.gather(
+            rotate(town, actor, 0),
+            town.users.change_password(
+                admin.id, expected_epoch=epoch, password_hash="n", session=None, actor=Actor.bearer(admin.id)
+            ),
+        )
+        epoch = changed.record.epoch
+        assert isinstance(rotated, Rotated | SessionGone)
+        assert await rotate(town, actor, 1) == SessionGone()
+        assert (await town.users.record(admin.id)).sessions == {}
+
+
+async def test_R15_ending_sessions_is_an_acknowledged_change_of_the_record(town):
+    admin = await town.account()
+    actors = [await town.signed_in(await town.users.record(admin.id)) for _ in range(4)]
+
+    ended = await town.sessions.end(admin.id, [actors[0].session, town.sid()], actors[1])
+
+    assert isinstance(ended, Ended)
+    assert ended.sessions == (actors[0].session,)
+    assert set(ended.record.sessions) == {actor.session for actor in actors[1:]}
+    event = (await town.feed())[-1]
+    assert (event["n"], event["ack"]) == (str(ended.position.n), "1")
+    assert await town.sessions.end(admin.id, [actors[0].session], actors[1]) == SessionGone()
+    assert await town.sessions.end(admin.id, [], actors[1]) == SessionGone()
+    assert await town.sessions.end(admin.id, [actors[1].session], actors[0]) == ActorChanged()
+
+    others = await town.sessions.end_others(admin.id, actors[1].session, actors[1])
+    assert isinstance(others, Ended)
+    assert set(others.sessions) == {actors[2].session, actors[3].session}
+    assert set(others.record.sessions) == {actors[1].session}
+    assert await town.sessions.end_others(admin.id, actors[1].session, actors[1]) == SessionGone()
+    assert [session.id for session in await town.sessions.listing(admin.id)] == [actors[1].session]
+
+
+async def test_nobody_ends_the_session_of_somebody_else_by_its_id(town):
+    admin = await town.account()
+    member = await town.member(OPERATOR, admin.account, "b@example.com")
+    actor, victim = await town.signed_in(admin), await town.signed_in(member)
+
+    assert await town.sessions.end(admin.id, [victim.session], actor) == SessionGone()
+    assert isinstance(await rotate(town, victim, 0), Rotated)

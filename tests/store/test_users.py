@@ -1,0 +1,409 @@
+"""Users: who may be changed, what ends with a change, and that an account is never without an administrator."""
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from sidecar.store.outcomes import ActorChanged, Changed, LastAdmin, NoUser, Removed, Stale, StillInvited, Unchanged
+from sidecar.store.sessions import Opened
+from sidecar.store.users import PasswordChanged
+from sidecar.tokens.ids import new_account_id, new_user_id
+from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
+
+OPERATOR = Actor.operator()
+
+
+async def test_a_record_is_read_as_it_is(town):
+    admin = await town.account(email="ada@example.com")
+    actor = await town.signed_in(admin)
+
+    record = await town.users.record(admin.id)
+
+    assert (record.id, record.account, record.email, record.name) == (admin.id, admin.account, "ada@example.com", "Ada")
+    assert (record.role, record.status, record.epoch) == (ADMINISTRATOR, Status.ACTIVE, 1)
+    assert record.revision > admin.revision
+    assert set(record.sessions) == {actor.session}
+
+
+@pytest.mark.parametrize("uid", ["", "usr_", "nobody", "usr_aaaaaaaaaaaa_bbbbbbbbbbbb", "usr_aaaaaaaaaaaa_BBBB"])
+async def test_nobody_is_none(town, uid):
+    assert await town.users.record(uid) is None
+    assert await town.users.credentials_of(uid) is None
+    assert await town.users.set_name(OPERATOR, uid, "x") == NoUser()
+    assert await town.users.remove(OPERATOR, uid) == NoUser()
+    assert await town.users.sign_out_everywhere(uid, OPERATOR) == NoUser()
+    assert not await town.users.rehash(uid, expected_epoch=1, password_hash="h")
+
+
+async def test_names_keep_every_letter(town):
+    admin = await town.account()
+    name = 'Zoë "Ω" O\'Neill \\ 漢字 🦊 {p00} %s'
+
+    changed = await town.users.set_name(OPERATOR, admin.id, name)
+
+    assert isinstance(changed, Changed)
+    assert changed.record.name == name
+    assert (await town.users.record(admin.id)).name == name
+
+
+async def test_a_role_change_is_in_force_and_keeps_the_epoch_and_the_sessions(town):
+    admin = await town.account()
+    member = await town.member(OPERATOR, admin.account, "b@example.com", role="marketer")
+    signed_in = await town.signed_in(member)
+
+    changed = await town.users.set_role(OPERATOR, member.id, "developer")
+
+    assert isinstance(changed, Changed)
+    assert (changed.record.role, changed.record.epoch) == ("developer", 1)
+    assert changed.record.revision > member.revision
+    assert set(changed.record.sessions) == {signed_in.session}
+    event = (await town.feed())[-1]
+    assert (event["k"], event["u"], event["ack"]) == ("user", member.id, "1")
+    assert int(event["n"]) == changed.position.n
+    assert int(event["s"]) == changed.record.revision
+
+
+async def test_what_is_so_already_is_not_written(town):
+    admin = await town.account()
+    before = len(await town.feed())
+
+    assert isinstance(await town.users.set_role(OPERATOR, admin.id, ADMINISTRATOR), Unchanged)
+    assert isinstance(await town.users.set_status(OPERATOR, admin.id, Status.ACTIVE), Unchanged)
+    assert isinstance(await town.users.change(OPERATOR, admin.id), Unchanged)
+    assert len(await town.feed()) == before
+
+
+async def test_role_name_and_status_change_at_once_or_not_at_all(town):
+    admin = await town.account()
+
+    refused = await town.users.change(OPERATOR, admin.id, role="marketer", name="New", status=Status.SUSPENDED)
+
+    assert refused == LastAdmin()
+    assert await town.users.record(admin.id) == admin
+
+
+async def test_suspension_ends_the_sessions_for_good_and_keeps_the_seat(town):
+    admin = await town.account(cap=2)
+    member = await town.member(OPERATOR, admin.account, "b@example.com")
+    await town.signed_in(member)
+
+    suspended = await town.users.set_status(OPERATOR, member.id, Status.SUSPENDED)
+
+    assert isinstance(suspended, Changed)
+    assert (suspended.record.status, suspended.record.sessions) == (Status.SUSPENDED, {})
+    assert await town.sessions.open(member.id, expected_epoch=1, session=town.session()) == NoUser()
+    assert (await town.accounts.seats(admin.account)).used == 2
+
+    resumed = await town.users.set_status(OPERATOR, member.id, Status.ACTIVE)
+    assert isinstance(resumed, Changed)
+    assert resumed.record.sessions == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda users, uid: users.set_role(OPERATOR, uid, "developer"),
+        lambda users, uid: users.set_status(OPERATOR, uid, Status.SUSPENDED),
+        lambda users, uid: users.remove(OPERATOR, uid),
+    ],
+    ids=["demote", "suspend", "remove"],
+)
+async def test_the_last_active_administrator_stays(town, change):
+    admin = await town.account()
+    await town.member(OPERATOR, admin.account, "b@example.com", role="developer")
+    await town.invite(OPERATOR, admin.account, "c@example.com", role=ADMINISTRATOR)  # an invited one does not count
+    sleeping = await town.administrator(OPERATOR, admin.account, "d@example.com")
+    assert isinstance(await town.users.set_status(OPERATOR, sleeping.id, Status.SUSPENDED), Changed)  # nor a suspended
+
+    assert await change(town.users, admin.id) == LastAdmin()
+    assert isinstance(await town.users.set_status(OPERATOR, sleeping.id, Status.ACTIVE), Changed)
+    assert isinstance(await change(town.users, admin.id), Changed | Removed)
+    assert await change(town.users, sleeping.id) == LastAdmin()
+
+
+async def test_two_administrators_who_demote_each_other_at_once_leave_one(town):
+    admin = await town.account()
+    other = await town.administrator(OPERATOR, admin.account, "b@example.com")
+    for _ in range(20):
+        one, two = await town.signed_in(admin), await town.signed_in(other)
+        outcomes = await asyncio.gather(
+            town.users.set_role(one, other.id, "marketer", judged_role=ADMINISTRATOR),
+            town.users.set_role(two, admin.id, "marketer", judged_role=ADMINISTRATOR),
+        )
+        assert sorted(type(outcome).__name__ for outcome in outcomes) == ["ActorChanged", "Changed"]
+        for user in (admin, other):
+            await town.users.set_role(OPERATOR, user.id, ADMINISTRATOR)
+
+
+async def test_removal_frees_seat_and_email_and_kills_every_session(town):
+    admin = await town.account(cap=2)
+    member = await town.member(OPERATOR, admin.account, "b@example.com")
+    await town.signed_in(member)
+
+    removed = await town.users.remove(OPERATOR, member.id)
+
+    assert isinstance(removed, Removed)
+    assert removed.record.email == "b@example.com"
+    assert await town.users.record(member.id) is None
+    assert await town.users.find(admin.account, "b@example.com") is None
+    assert await town.users.accounts_of("b@example.com") == []
+    assert await town.sessions.listing(member.id) == []
+    assert (await town.accounts.seats(admin.account)).used == 1
+    assert (await town.feed())[-1]["k"] == "removed"
+    assert await town.users.remove(OPERATOR, member.id) == NoUser()
+    again = await town.member(OPERATOR, admin.account, "b@example.com")
+    assert again.id != member.id
+
+
+async def test_removing_an_invited_user_kills_the_invitation(town):
+    admin = await town.account(cap=2)
+    invited = await town.invite(OPERATOR, admin.account, "b@example.com")
+    uid = invited.member.record.id
+
+    assert isinstance(await town.users.remove(OPERATOR, uid), Removed)
+
+    assert (await town.accounts.seats(admin.account)).used == 1
+    assert type(await town.invitations.peek(uid, "digest-b@example.com")).__name__ == "InvitationGone"
+    assert await town.users.accounts_of("b@example.com") == []
+
+
+async def test_an_invited_user_can_get_another_role_also_when_the_account_is_full(town):
+    admin = await town.account(cap=2)
+    invited = await town.invite(OPERATOR, admin.account, "b@example.com", role="marketer")
+    uid = invited.member.record.id
+
+    changed = await town.users.change(OPERATOR, uid, role="developer", name="Bea")
+
+    assert isinstance(changed, Changed)
+    assert (changed.record.role, changed.record.name, changed.record.status) == ("developer", "Bea", Status.INVITED)
+    assert await town.users.set_status(OPERATOR, uid, Status.ACTIVE) == StillInvited()
+    accepted = await town.invitations.accept(
+        uid, digest="digest-b@example.com", password_hash="h", name=None, session=None
+    )
+    assert (accepted.record.role, accepted.record.name) == ("developer", "Bea")
+
+
+async def test_the_roster_lists_everybody_with_times_and_seats(town):
+    admin = await town.account(cap=4)
+    await town.signed_in(admin)
+    member = await town.member(OPERATOR, admin.account, "b@example.com")
+    invited = await town.invite(OPERATOR, admin.account, "c@example.com")
+
+    roster = await town.users.roster(admin.account)
+
+    assert [found.record.id for found in roster.members] == [admin.id, member.id, invited.member.record.id]
+    first, second, third = roster.members
+    assert first.last_login_at is not None
+    assert (second.last_login_at, second.invite_expires_at) == (None, None)
+    assert third.invite_expires_at == invited.expires_at
+    assert third.record.status is Status.INVITED
+    assert (roster.seats.cap, roster.seats.used, roster.seats.members) == (4, 3, 2)
+    assert [pending.email for pending in roster.seats.invitations] == ["c@example.com"]
+    assert await town.users.listing(admin.account) == list(roster.members)
+    assert await town.users.listing(new_account_id(town.entropy(17))) == []
+
+
+# Credentials ----------------------------------------------------------------------------------------------------------
+
+
+async def test_credentials_are_found_by_email_and_by_id(town):
+    admin = await town.account(email="ada@example.com")
+
+    found = await town.users.credentials(admin.account, "ada@example.com")
+
+    assert found is not None
+    assert (found.record.id, found.password_hash, found.reset_required) == (admin.id, "hash-0", False)
+    assert await town.users.credentials_of(admin.id) == found
+    assert await town.users.credentials(admin.account, "nobody@example.com") is None
+    assert "hash-0" not in repr(found)
+
+
+async def test_an_invited_user_has_no_password(town):
+    admin = await town.account()
+    invited = await town.invite(OPERATOR, admin.account, "b@example.com")
+
+    found = await town.users.credentials(admin.account, "b@example.com")
+
+    assert (found.record.id, found.record.status, found.password_hash) == (
+        invited.member.record.id,
+        Status.INVITED,
+        "",
+    )
+
+
+async def test_a_password_change_raises_the_epoch_and_ends_all_sessions_but_the_new_one(town):
+    admin = await town.account()
+    actor = await town.signed_in(admin)
+    await town.signed_in(admin)
+    session = town.session()
+
+    changed = await town.users.change_password(
+        admin.id, expected_epoch=1, password_hash="hash-new", session=session, actor=actor
+    )
+
+    assert isinstance(changed, PasswordChanged)
+    assert (changed.record.epoch, set(changed.record.sessions)) == (2, {session.id})
+    assert (await town.users.credentials_of(admin.id)).password_hash == "hash-new"
+    event = (await town.feed())[-1]
+    assert (event["tv"], event["ack"]) == ("2", "1")
+
+
+async def test_of_fifty_password_changes_at_once_one_wins(town):
+    admin = await town.account()
+    actor = dataclasses.replace(await town.signed_in(admin), session=None)
+
+    outcomes = await asyncio.gather(
+        *(
+            town.users.change_password(
+                admin.id, expected_epoch=1, password_hash=f"hash-{number}", session=None, actor=actor
+            )
+            for number in range(50)
+        )
+    )
+
+    assert sum(isinstance(outcome, PasswordChanged) for outcome in outcomes) == 1
+    assert outcomes.count(Stale(2)) == 49
+    winner = next(number for number, outcome in enumerate(outcomes) if isinstance(outcome, PasswordChanged))
+    assert (await town.users.credentials_of(admin.id)).password_hash == f"hash-{winner}"
+
+
+async def test_a_password_change_needs_an_active_user_and_a_live_session(town):
+    admin = await town.account()
+    member = await town.member(OPERATOR, admin.account, "b@example.com")
+    actor = await town.signed_in(member)
+    await town.sessions.end(member.id, [actor.session], OPERATOR)
+
+    async def change(actor: Actor) -> object:
+        return await town.users.change_password(
+            member.id, expected_epoch=1, password_hash="x", session=None, actor=actor
+        )
+
+    assert await change(actor) == ActorChanged()
+    await town.users.set_status(OPERATOR, member.id, Status.SUSPENDED)
+    assert await change(Actor.bearer(member.id)) == NoUser()
+
+
+async def test_signing_out_everywhere_raises_the_epoch(town):
+    admin = await town.account()
+    actor = await town.signed_in(admin)
+    await town.signed_in(admin)
+    keep = town.session()
+
+    out = await town.users.sign_out_everywhere(admin.id, actor, session=keep)
+
+    assert isinstance(out, Changed)
+    assert (out.record.epoch, set(out.record.sessions)) == (2, {keep.id})
+    assert await town.users.sign_out_everywhere(admin.id, actor) == ActorChanged()
+
+
+async def test_a_rehash_changes_no_epoch_and_never_overwrites_a_newer_password(town):
+    admin = await town.account()
+    before = len(await town.feed())
+
+    assert await town.users.rehash(admin.id, expected_epoch=1, password_hash="stronger")
+    assert (await town.users.credentials_of(admin.id)).password_hash == "stronger"
+    assert (await town.users.record(admin.id)) == admin
+    assert len(await town.feed()) == before
+    assert not await town.users.rehash(admin.id, expected_epoch=2, password_hash="late")
+    assert (await town.users.credentials_of(admin.id)).password_hash == "stronger"
+
+
+async def test_a_healed_epoch_asks_for_a_reset_until_the_password_changes(town):
+    admin = await town.account()
+    await town.signed_in(admin)
+
+    healed = await town.users.raise_epoch(admin.id, 7)
+
+    assert isinstance(healed, Changed)
+    assert (healed.record.epoch, healed.record.sessions) == (7, {})
+    assert (await town.users.credentials_of(admin.id)).reset_required
+    assert isinstance(await town.users.raise_epoch(admin.id, 7), Unchanged)
+    await town.users.sign_out_everywhere(admin.id, OPERATOR)
+    assert (await town.users.credentials_of(admin.id)).reset_required
+    await town.users.change_password(
+        admin.id, expected_epoch=8, password_hash="n", session=None, actor=Actor.bearer(admin.id)
+    )
+    assert not (await town.users.credentials_of(admin.id)).reset_required
+
+
+async def test_an_epoch_is_raised_by_at_most_a_hundred(town):
+    admin = await town.account()
+
+    healed = await town.users.raise_epoch(admin.id, 10**9)
+
+    assert healed.record.epoch == 101
+
+
+# R11 ------------------------------------------------------------------------------------------------------------------
+
+
+def other(actor: Actor, **fields: object) -> Actor:
+    return dataclasses.replace(actor, **fields)
+
+
+async def test_R11_a_script_refuses_an_actor_that_is_not_as_judged(town):
+    admin = await town.account()
+    await town.administrator(OPERATOR, admin.account, "b@example.com")
+    member = await town.member(OPERATOR, admin.account, "c@example.com")
+    actor = await town.signed_in(admin)
+    stranger = await town.signed_in(await town.account(name="Other", email="x@example.com"))
+    nobody = new_user_id(admin.account, town.entropy(17))
+
+    for wrong in (
+        other(actor, role="developer"),
+        other(actor, epoch=2),
+        other(actor, epoch=0),
+        other(actor, session=town.sid()),
+        other(actor, user=nobody),
+        stranger,
+    ):
+        assert await town.users.set_role(wrong, member.id, "developer") == ActorChanged()
+        assert await town.users.remove(wrong, member.id) == ActorChanged()
+        assert await town.invite(wrong, admin.account, "d@example.com") == ActorChanged()
+        assert await town.users.sign_out_everywhere(member.id, wrong) == ActorChanged()
+        assert await town.sessions.end(member.id, [town.sid()], wrong) == ActorChanged()
+    assert isinstance(await town.users.set_role(actor, member.id, "developer"), Changed)
+
+
+async def test_R11_a_demoted_suspended_signed_out_or_removed_actor_changes_nothing(town):
+    admin = await town.account(cap=10)
+    member = await town.member(OPERATOR, admin.account, "c@example.com")
+    undo = [
+        lambda uid: town.users.set_role(OPERATOR, uid, "marketer"),
+        lambda uid: town.users.set_status(OPERATOR, uid, Status.SUSPENDED),
+        lambda uid: town.users.sign_out_everywhere(uid, OPERATOR),
+        lambda uid: town.users.remove(OPERATOR, uid),
+    ]
+    for number, undone in enumerate(undo):
+        one = await town.administrator(OPERATOR, admin.account, f"a{number}@example.com")
+        actor = await town.signed_in(one)
+        await undone(one.id)
+        assert await town.users.set_role(actor, member.id, "developer") == ActorChanged()
+
+
+async def test_R11_a_target_whose_role_has_changed_since_it_was_judged_is_not_touched(town):
+    admin = await town.account()
+    actor = await town.signed_in(admin)
+    member = await town.member(OPERATOR, admin.account, "b@example.com", role="developer")
+    await town.users.set_role(OPERATOR, member.id, "accountant")
+
+    assert await town.users.set_name(actor, member.id, "x", judged_role="developer") == ActorChanged()
+    assert await town.users.remove(actor, member.id, judged_role="developer") == ActorChanged()
+    assert isinstance(await town.users.remove(actor, member.id, judged_role="accountant"), Removed)
+
+
+async def test_R19_what_a_read_of_a_record_returns_holds_no_hash(town):
+    admin = await town.account()
+    from sidecar.store.transition import look
+
+    for script in ("record", "roster"):
+        reply = await look(town.store, script, admin.account, uid=admin.id)
+        assert "hash-0" not in str(reply)
+
+
+async def test_a_sign_in_is_remembered(town):
+    admin = await town.account()
+    opened = await town.sessions.open(admin.id, expected_epoch=1, session=town.session())
+    assert isinstance(opened, Opened)
+    assert (await town.users.roster(admin.account)).members[0].last_login_at is not None
