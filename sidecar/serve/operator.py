@@ -81,7 +81,8 @@ def _people(settings: Settings, keys: LoadedKeys, store: Store, hashing: Hashing
     )
     return people(
         store,
-        LiveCopy(store, lease=settings.lease).fleet,
+        # Not run: it waits for the fleet and is no part of it.
+        LiveCopy(store, id="operator", lease=settings.lease, clock=time.monotonic).fleet,
         hashing=hashing,
         issuer=issuer,
         limits=Unlimited(),

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 from sidecar.serve import values as v
 from sidecar.serve.places import Given, Names, SettingsError, gather, mask, spell_env
+from sidecar.sources.policy_files import packaged
 
 __all__ = ["ROWS", "Row", "Settings", "SettingsError", "Value", "load", "problems"]
 
@@ -39,12 +40,6 @@ def _issuer(found: Mapping[str, Any]) -> str:
 
 def _keys_dir(found: Mapping[str, Any]) -> Path:
     return Path(found["state_dir"]) / "keys"
-
-
-def packaged() -> tuple[Path, Path]:
-    from sidecar.sources.policy_files import packaged as places  # noqa: PLC0415
-
-    return places()
 
 
 def _policy_dir(_: Mapping[str, Any]) -> Path:

@@ -1,0 +1,169 @@
+"""``sidecar account``: make accounts, look at them, set their seats."""
+
+import os
+from typing import Any, assert_never
+
+import click
+
+from sidecar.accounts.founding import Founding, FoundOutcome, InvalidName, found
+from sidecar.accounts.hashing import Overloaded
+from sidecar.accounts.invitations import InvalidEmail
+from sidecar.accounts.password_change import WeakPassword
+from sidecar.cli.options import STORE, settings_from, settings_options
+from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, unreachable, wrong
+from sidecar.cli.passwords import password_option, read_password
+from sidecar.cli.work import OPERATOR, account_of, work
+from sidecar.edge.people import full_json, user_json, when
+from sidecar.serve.operator import Operator
+from sidecar.store.accounts import AccountExists, Created, SeatsSet
+from sidecar.store.outcomes import ActorChanged, NoAccount
+from sidecar.vocabulary.people import DEFAULT_SEATS, Account
+
+MAX_SEATS = 1_000_000
+
+
+@click.group()
+def account() -> None:
+    """Accounts and their seats. ACCOUNT is a name or an id."""
+
+
+@account.command()
+@click.argument("name")
+@click.option("--admin-email", required=True, metavar="EMAIL", help="E-mail of the first Account Administrator.")
+@click.option("--admin-name", default="", metavar="NAME", help="Name of the first Account Administrator.")
+@click.option("--seats", type=click.IntRange(1, MAX_SEATS), default=DEFAULT_SEATS, show_default=True, help="The cap.")
+@password_option
+@settings_options(STORE)
+@json_option
+def create(
+    name: str,
+    admin_email: str,
+    admin_name: str,
+    seats: int,
+    password_stdin: bool,
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    """Make an account and its first Account Administrator.
+
+    The password is asked for on a terminal, or read from standard input with --password-stdin; it never stands on the
+    command line, where every user of the machine could read it.
+    """
+    settings = settings_from(flags)
+    password = read_password(from_stdin=password_stdin)
+    founding = Founding(name, admin_email, password, admin_name, seats)
+
+    async def job(operator: Operator) -> FoundOutcome:
+        everybody = operator.people
+        return await found(everybody.accounts, everybody.hashing, founding, actor=OPERATOR, entropy=os.urandom)
+
+    outcome = work(settings, job)
+    if not isinstance(outcome, Created):
+        raise _not_created(outcome, founding)
+    made, admin = outcome.account, outcome.admin
+    if as_json:
+        say_json({**account_json(made), "admin": user_json(admin)})
+    else:
+        say_pairs(
+            {"account": made.id, "name": made.name, "seats": made.seats.cap, "admin": admin.id, "as": admin.email}
+        )
+
+
+def _not_created(
+    outcome: AccountExists | InvalidName | InvalidEmail | WeakPassword | Overloaded, founding: Founding
+) -> Stop:
+    match outcome:
+        case AccountExists(account=other):
+            return no(f"there is an account of this name already: {other}")
+        case InvalidName():
+            return wrong("the account's or the administrator's name cannot be one: use 1 to 100 printable characters")
+        case InvalidEmail():
+            return wrong(f"{founding.admin_email!r} is not an e-mail address")
+        case WeakPassword(weaknesses):
+            return wrong(f"weak password: {'; '.join(weakness.advice for weakness in weaknesses)}")
+        case Overloaded():
+            return unreachable("this machine is too busy to hash a password: try again")
+        case _:
+            assert_never(outcome)
+
+
+@account.command("list")
+@settings_options(STORE)
+@json_option
+def list_(as_json: bool, **flags: str | None) -> None:
+    """List the accounts and their seats."""
+
+    async def job(operator: Operator) -> list[Account]:
+        return await operator.people.accounts.all()
+
+    every = work(settings_from(flags), job)
+    if as_json:
+        say_json([account_json(one) for one in every])
+        return
+    rows = ((one.id, one.name, one.status.value, f"{one.seats.used}/{one.seats.cap}") for one in every)
+    say_table(["id", "name", "status", "seats"], rows)
+
+
+@account.command()
+@click.argument("account")
+@settings_options(STORE)
+@json_option
+def show(account: str, as_json: bool, **flags: str | None) -> None:
+    """Show an account: its seats, and who is invited until when."""
+
+    async def job(operator: Operator) -> Account:
+        return await account_of(operator, account)
+
+    found = work(settings_from(flags), job)
+    if as_json:
+        say_json(account_json(found))
+        return
+    seats = found.seats
+    say_pairs(
+        {
+            "id": found.id,
+            "name": found.name,
+            "status": found.status.value,
+            "created": when(found.created_at),
+            "seats": f"{seats.used} of {seats.cap} used, {seats.available} free",
+            "members": seats.members,
+            "invited": ", ".join(f"{one.email} (until {when(one.expires_at)})" for one in seats.invitations)
+            or "nobody",
+        }
+    )
+
+
+@account.command()
+@click.argument("account")
+@click.argument("seats", type=click.IntRange(1, MAX_SEATS))
+@settings_options(STORE)
+@json_option
+def set_seats(account: str, seats: int, as_json: bool, **flags: str | None) -> None:
+    """Set how many seats an account has. Below its use everybody stays and nobody is added."""
+
+    async def job(operator: Operator) -> tuple[Account, SeatsSet | NoAccount | ActorChanged]:
+        found = await account_of(operator, account)
+        return found, await operator.people.accounts.set_seats(found.id, seats, OPERATOR)
+
+    found, outcome = work(settings_from(flags), job)
+    match outcome:
+        case SeatsSet(seats=now):
+            if as_json:
+                say_json({"account": found.id, "seats": full_json(now, "")})
+            else:
+                click.echo(f"{now.used} of {now.cap} seats used")
+        case NoAccount() | ActorChanged():
+            raise no(f"the account {account!r} is gone")
+        case _:
+            assert_never(outcome)
+
+
+def account_json(one: Account) -> dict[str, Any]:
+    """An account as every verb shows it."""
+    return {
+        "id": one.id,
+        "name": one.name,
+        "status": one.status.value,
+        "created_at": when(one.created_at),
+        "seats": full_json(one.seats, ""),
+    }

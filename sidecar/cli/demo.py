@@ -1,0 +1,50 @@
+"""``sidecar demo``: a throw-away sidecar in the foreground, with four users to try and three curl lines to paste."""
+
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import click
+
+from sidecar.cli.options import settings_options
+from sidecar.cli.output import complain, say_table, wrong
+from sidecar.serve.settings import SettingsError
+
+
+@click.command()
+@settings_options(["policy_dir", "model", "log_level", "decision_log", "redis_url"])
+def demo(**flags: str | None) -> int:
+    """Serve a demo until Ctrl-C: one account, a user of each role, curl lines that show allow, deny and nobody.
+
+    It listens on 127.0.0.1 alone, on port 9181 or the next free one; passwords are random; its state is temporary and
+    removed at the end. Nothing of a real sidecar is read or changed.
+    """
+    from sidecar.serve.bootstrap import Sidecar
+    from sidecar.serve.demo import DemoProblem, Person, curl_lines, demo_settings, furnish
+    from sidecar.serve.lifecycle import run
+
+    def say(url: str, people: list[Person]) -> None:
+        click.echo(f"sidecar demo at {url}\n")
+        say_table(["role", "e-mail", "password"], ((one.role, one.email, one.password) for one in people))
+        for about, line in curl_lines(url, people):
+            click.echo(f"\n# {about}\n{line}")
+        click.echo("\nCtrl-C ends the demo and removes its state.")
+
+    async def started(sidecar: Sidecar) -> None:
+        people = await furnish(sidecar)
+        say(f"http://{sidecar.addresses()['public']}", people)
+
+    # Until the sidecar has its own handlers a SIGTERM is a Ctrl-C: what was made is removed in any case.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    state = Path(tempfile.mkdtemp(prefix="sidecar-demo-"))
+    try:
+        settings = demo_settings(flags, os.environ, state)
+        for warning in settings.warnings:
+            complain(f"warning: {warning}")
+        return run(settings, demo=True, started=started)
+    except (SettingsError, DemoProblem) as problem:
+        raise wrong(str(problem)) from None
+    finally:
+        shutil.rmtree(state, ignore_errors=True)

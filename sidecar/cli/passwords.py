@@ -1,0 +1,41 @@
+"""Secrets come by standard input or are typed unseen; never as an argument, which anybody on the machine can read."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from sidecar.cli.output import wrong
+
+F = TypeVar("F", bound=Callable[..., Any])
+MOST = 64 * 1024
+
+
+def password_option(verb: F) -> F:
+    return click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")(verb)
+
+
+def read_password(*, from_stdin: bool) -> str:
+    """From standard input when asked to, else typed twice on the terminal."""
+    if from_stdin:
+        return read_secret("password")
+    if not sys.stdin.isatty():
+        raise wrong("no terminal to ask for the password: use --password-stdin")
+    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return typed
+
+
+def read_secret(what: str) -> str:
+    """All of standard input, without the end of its last line."""
+    raw = sys.stdin.buffer.read(MOST + 1)
+    if len(raw) > MOST:
+        raise wrong(f"the {what} on standard input is too long")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise wrong(f"the {what} on standard input is not UTF-8") from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise wrong(f"there is no {what} on standard input")
+    return text

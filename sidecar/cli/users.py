@@ -1,0 +1,208 @@
+"""``sidecar user``: the users of an account, as an operator manages them (R11 does not bind an operator)."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, assert_never
+
+import click
+
+from sidecar.accounts import invitations as inviting
+from sidecar.accounts.emails import normalise
+from sidecar.accounts.roles import RoleAboveYours, UnknownRole
+from sidecar.accounts.users import Edit, EditOutcome, RemoveOutcome
+from sidecar.cli.options import STORE, settings_from, settings_options
+from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, wrong
+from sidecar.cli.work import OPERATOR, account_of, policy_of, work
+from sidecar.edge.people import full_json, member_json, user_json, when
+from sidecar.serve.operator import Operator
+from sidecar.store.invitations import AlreadyInvited, AlreadyMember, SeatLimit
+from sidecar.store.outcomes import (
+    AccountSuspended,
+    ActorChanged,
+    IdempotencyMismatch,
+    LastAdmin,
+    NoAccount,
+    NoUser,
+    Removed,
+    StillInvited,
+)
+from sidecar.store.users import Roster
+from sidecar.vocabulary.people import Account, UserId, UserRecord
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def account_option(verb: F) -> F:
+    about = "Name or id of the account; not needed when there is only one."
+    return click.option("--account", metavar="ACCOUNT", help=about)(verb)
+
+
+@click.group()
+def user() -> None:
+    """The users of an account. USER is an id, or an e-mail."""
+
+
+@user.command("list")
+@account_option
+@settings_options(STORE)
+@json_option
+def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
+    """List an account's users, invited ones too, and its seats."""
+
+    async def job(operator: Operator) -> Roster | NoAccount:
+        return await operator.people.users.roster((await account_of(operator, account)).id)
+
+    roster = work(settings_from(flags), job)
+    if isinstance(roster, NoAccount):
+        raise no(f"the account {account!r} is gone")
+    if as_json:
+        seats = full_json(roster.seats, "")
+        say_json({"users": [member_json(member) for member in roster.members], "seats": seats})
+        return
+    rows = (
+        (
+            one.record.id,
+            one.record.email,
+            one.record.name,
+            one.record.role,
+            one.record.status.value,
+            when(one.last_login_at),
+        )
+        for one in roster.members
+    )
+    say_table(["id", "e-mail", "name", "role", "status", "last sign-in"], rows)
+    click.echo(f"{roster.seats.used} of {roster.seats.cap} seats used")
+
+
+@user.command()
+@click.argument("email")
+@click.option("--role", required=True, metavar="ROLE", help="Id of the role, as in policy/roles.toml.")
+@click.option("--name", default="", metavar="NAME", help="Name of the user.")
+@account_option
+@settings_options((*STORE, "invite_ttl"))
+@json_option
+def invite(email: str, role: str, name: str, account: str | None, as_json: bool, **flags: str | None) -> None:
+    """Invite somebody: prints the link to hand over. The invitation holds a seat until it expires."""
+    settings = settings_from(flags)
+    generation = policy_of(settings)
+    invitee = inviting.Invitee(email, name, role)
+
+    async def job(operator: Operator) -> inviting.InviteOutcome:
+        found = await account_of(operator, account)
+        return await operator.people.inviting.invite(OPERATOR, generation, found.id, invitee)
+
+    outcome = work(settings, job)
+    if not isinstance(outcome, inviting.Sent):
+        raise _not_invited(outcome, invitee)
+    expires = when(outcome.expires_at)
+    if as_json:
+        invitation = {"url": outcome.url, "expires_at": expires}
+        say_json({"user": member_json(outcome.member), "invitation": invitation})
+    else:
+        record = outcome.member.record
+        say_pairs({"user": record.id, "as": record.email, "role": record.role, "link": outcome.url, "until": expires})
+
+
+@user.command()
+@click.argument("user")
+@click.argument("role")
+@account_option
+@settings_options(STORE)
+@json_option
+def set_role(user: str, role: str, account: str | None, as_json: bool, **flags: str | None) -> None:
+    """Give a user another role; in force at its next request, with the same token."""
+    settings = settings_from(flags)
+    generation = policy_of(settings)
+
+    async def job(operator: Operator, found: Account, uid: UserId) -> EditOutcome:
+        return await operator.people.membership.edit(OPERATOR, generation, found.id, uid, Edit(role=role))
+
+    outcome = work(settings, _on_user(account, user, job))
+    if not isinstance(outcome, UserRecord):
+        raise _refused(outcome, user)
+    if as_json:
+        say_json(user_json(outcome))
+    else:
+        click.echo(f"{outcome.email} is {outcome.role}")
+
+
+@user.command()
+@click.argument("user")
+@account_option
+@settings_options(STORE)
+@json_option
+def remove(user: str, account: str | None, as_json: bool, **flags: str | None) -> None:
+    """Remove a user, or withdraw an invitation: the seat is free, every token and the link are dead."""
+    settings = settings_from(flags)
+    generation = policy_of(settings)
+
+    async def job(operator: Operator, found: Account, uid: UserId) -> RemoveOutcome:
+        return await operator.people.membership.remove(OPERATOR, generation, found.id, uid)
+
+    outcome = work(settings, _on_user(account, user, job))
+    if not isinstance(outcome, Removed):
+        raise _refused(outcome, user)
+    if as_json:
+        say_json({"removed": user_json(outcome.record)})
+    else:
+        click.echo(f"{outcome.record.email} is removed")
+
+
+T = TypeVar("T")
+
+
+def _on_user(
+    account: str | None, user: str, job: Callable[[Operator, Account, UserId], Awaitable[T]]
+) -> Callable[[Operator], Awaitable[T]]:
+    """``job`` on the user that is meant. An id carries its account; an e-mail needs to be told it."""
+
+    async def run(operator: Operator) -> T:
+        found = await account_of(operator, account)
+        email = normalise(user)
+        uid = UserId(user) if email is None else await operator.people.users.find(found.id, email)
+        if uid is None:
+            raise no(f"{found.name} has no user {user!r}: sidecar user list names them")
+        return await job(operator, found, uid)
+
+    return run
+
+
+def _not_invited(outcome: Any, invitee: inviting.Invitee) -> Stop:
+    match outcome:
+        case inviting.InvalidEmail():
+            return wrong(f"{invitee.email!r} is not an e-mail address")
+        case SeatLimit(seats):
+            free = f"{seats.members} members, {len(seats.invitations)} invited"
+            return no(
+                f"no seat is free: {seats.used} of {seats.cap} used ({free}): sidecar account set-seats adds some"
+            )
+        case AlreadyMember(user):
+            return no(f"{invitee.email} is a member already: {user}")
+        case AlreadyInvited(user, expires_at):
+            return no(f"{invitee.email} is invited already, until {when(expires_at)}: {user}")
+        case AccountSuspended():
+            return no("the account is suspended: nobody is added to it")
+        case NoAccount() | IdempotencyMismatch():
+            return no("the account is gone")
+        case _:
+            return _refused(outcome, invitee.email)
+
+
+def _refused(
+    outcome: NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited, user: str
+) -> Stop:
+    match outcome:
+        case UnknownRole(role, roles, nearest):
+            hint = f"did you mean {nearest}?" if nearest else f"roles are {', '.join(roles)}"
+            return wrong(f"there is no role {role!r} to give: {hint}")
+        case LastAdmin():
+            return no(f"{user} is the account's last active Account Administrator: make another one first")
+        case NoUser():
+            return no(f"there is no user {user!r} in this account: sidecar user list names them")
+        case ActorChanged():
+            return no(f"{user} was changed by somebody else meanwhile: look and try again")
+        case RoleAboveYours(role):
+            return no(f"the role {role} may do more than the one who gives it")
+        case StillInvited():
+            return no(f"{user} has not accepted the invitation yet")
+        case _:
+            assert_never(outcome)

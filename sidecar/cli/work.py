@@ -1,0 +1,52 @@
+"""Verbs that work on the store: open it, do the work, and say in one line what stood in the way."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sidecar.cli.output import no, unreachable, wrong
+from sidecar.policy.generation import Generation
+from sidecar.serve.operator import Operator, PolicyProblem, generation, operating
+from sidecar.serve.settings import Settings
+from sidecar.sources.key_files import KeyFileProblem
+from sidecar.store.connection import StoreRefused, StoreUnavailable
+from sidecar.vocabulary.people import Account, Actor
+
+T = TypeVar("T")
+OPERATOR = Actor.operator()
+
+
+def work(settings: Settings, job: Callable[[Operator], Awaitable[T]]) -> T:
+    """Run ``job`` on the store of these settings."""
+
+    async def run() -> T:
+        async with operating(settings) as operator:
+            return await job(operator)
+
+    try:
+        return asyncio.run(run())
+    except StoreUnavailable as problem:
+        raise unreachable(str(problem)) from None
+    except (StoreRefused, KeyFileProblem) as problem:
+        raise wrong(str(problem)) from None
+
+
+def policy_of(settings: Settings) -> Generation:
+    """The policy that the files say."""
+    try:
+        return generation(settings)
+    except PolicyProblem as problem:
+        raise wrong(str(problem)) from None
+
+
+async def account_of(operator: Operator, named: str | None) -> Account:
+    """The account of this name or id; without one, the only account there is."""
+    if named is not None:
+        found = await operator.people.accounts.find(named)
+        if found is None:
+            raise no(f"there is no account {named!r}: sidecar account list names them")
+        return found
+    every = await operator.people.accounts.all()
+    if len(every) == 1:
+        return every[0]
+    raise wrong("which account? say --account NAME" if every else "there is no account yet: sidecar account create")

@@ -1,0 +1,146 @@
+"""The demo: a sidecar with its own throw-away state, one account, four users of the four roles (R23).
+
+On loopback alone, on its own embedded store, under its own issuer, with random passwords, marked in the store, so that
+nothing of it can be taken for the real thing.
+"""
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sidecar.accounts.founding import Founding, found
+from sidecar.accounts.invitations import Invitee, Sent
+from sidecar.accounts.sessions import Client, Grant
+from sidecar.policy.generation import Generation
+from sidecar.serve.bootstrap import Sidecar
+from sidecar.serve.settings import ROWS, Settings, load
+from sidecar.store.accounts import Created
+from sidecar.vocabulary.people import ADMINISTRATOR, Actor
+
+ACCOUNT = "Demo"
+FIRST_PORT = 9181
+PORTS = 200
+PEOPLE = {
+    ADMINISTRATOR: ("admin@demo.example", "Ada Admin"),
+    "accountant": ("accountant@demo.example", "Axel Accountant"),
+    "developer": ("developer@demo.example", "Dora Developer"),
+    "marketer": ("marketer@demo.example", "Mina Marketer"),
+}
+KEPT = ("policy_dir", "model", "log_level", "log_format", "decision_log")
+"""What a demo takes from flags, environment and file. All else is its own."""
+
+
+class DemoProblem(Exception):
+    """The demo cannot be had. One sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    role: str
+    email: str
+    password: str = field(repr=False)
+    token: str = field(default="", repr=False)
+
+
+def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state: Path) -> Settings:
+    """The demo's settings; what was set wrongly is an error here as anywhere. Raises SettingsError, DemoProblem."""
+    given = load(flags, env)
+    if given.redis_url is not None:
+        raise DemoProblem(
+            "the demo never touches a real store: unset SIDECAR_REDIS_URL, or use sidecar serve and account create"
+        )
+    own: dict[str, str | None] = {name: "" for name, row in ROWS.items() if row.default == ""}
+    port = free_port(FIRST_PORT)
+    url = f"http://127.0.0.1:{port}"
+    sources = {value.name: value.source for value in given.values}
+    own |= {name: value.text for value in given.values if (name := value.name) in KEPT}
+    own |= {
+        "listen": f"127.0.0.1:{port}",
+        "ops_listen": f"127.0.0.1:{free_port(port + 1)}",
+        "public_url": url,
+        "issuer": f"{url}/demo",
+        "audience": "demo",
+        "state_dir": str(state),
+        "keys_dir": str(state / "keys"),
+        "plaintext": "false",
+        "embedded": "false",
+        "workers": "1",
+        "access_ttl": "12h",  # the printed curl lines shall work all day
+        "drain": "0s",
+    }
+    if sources["log_level"] == "default":
+        own["log_level"] = "warning"
+    if sources["decision_log"] == "default":
+        own["decision_log"] = "off"
+    return load(own, {})
+
+
+def free_port(first: int) -> int:
+    """The first port from here on that nobody listens on, on loopback."""
+    for port in range(first, first + PORTS):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise DemoProblem(f"no free port from {first} to {first + PORTS - 1} on 127.0.0.1")
+
+
+async def furnish(sidecar: Sidecar) -> list[Person]:
+    """Make the account and its users, in the order of ``PEOPLE``. The tokens are those of fresh sessions."""
+    await sidecar.proven()
+    generation = sidecar.parts.policy.generation
+    if generation is None:
+        raise DemoProblem("there is no policy in force")
+    people = [Person(role, email, _password()) for role, (email, _) in PEOPLE.items() if role in generation.roles]
+    return [await _join(sidecar, generation, person) for person in people]
+
+
+async def _join(sidecar: Sidecar, generation: Generation, person: Person) -> Person:
+    """The first one founds the account, the others are invited and accept."""
+    everybody = sidecar.parts.people
+    name = PEOPLE[person.role][1]
+    if person.role == ADMINISTRATOR:
+        founding = Founding(ACCOUNT, person.email, person.password, name)
+        made = await found(everybody.accounts, everybody.hashing, founding, actor=Actor.operator(), entropy=os.urandom)
+        if not isinstance(made, Created):
+            raise DemoProblem(f"the demo's account could not be made: {made}")
+        return person
+    account = (await everybody.accounts.all())[0].id
+    sent = await everybody.inviting.invite(
+        Actor.operator(), generation, account, Invitee(person.email, name, person.role)
+    )
+    if not isinstance(sent, Sent) or sent.url is None:
+        raise DemoProblem(f"{person.email} could not be invited: {sent}")
+    secret = sent.url.partition("#")[2]
+    grant = await everybody.inviting.accept(secret, person.password, None, Client("127.0.0.1", "sidecar demo"))
+    if not isinstance(grant, Grant):
+        raise DemoProblem(f"{person.email} could not join: {grant}")
+    return Person(person.role, person.email, person.password, grant.access_token)
+
+
+def curl_lines(url: str, people: list[Person]) -> list[tuple[str, str]]:
+    """What each line shows, and the line: allowed, denied, nobody."""
+    accountant = next(person for person in people if person.role == "accountant")
+    return [
+        ("the Accountant opens billing: 200", _curl(url, "/dashboard/billing/", accountant.token)),
+        ("the Accountant opens the media library: 403", _curl(url, "/dashboard/media-library/", accountant.token)),
+        ("somebody without a token opens billing: 401", _curl(url, "/dashboard/billing/", "")),
+    ]
+
+
+def _curl(url: str, path: str, token: str) -> str:
+    bearer = f" -H 'Authorization: Bearer {token}'" if token else ""
+    asked = f"-H 'X-Forwarded-Method: GET' -H 'X-Forwarded-Uri: {path}'"
+    return f"curl -s -o /dev/null -w '%{{http_code}}\\n' {asked}{bearer} {url}/check"
+
+
+def _password() -> str:
+    """Twenty letters and digits in four groups: 100 bits, and a person can type it."""
+    letters = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(20))
+    return "-".join(letters[at : at + 5] for at in range(0, 20, 5))

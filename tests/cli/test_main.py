@@ -1,0 +1,138 @@
+"""Every verb ends in one of the contract's statuses with at most one line on stderr; and starts light."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+import pytest
+
+from sidecar.cli import main
+from sidecar.cli.output import Stop, no, plain, unreachable, wrong
+
+
+def one_line(text: str) -> bool:
+    return text.count("\n") == 1 and text.endswith("\n")
+
+
+def test_version(cli: Any) -> None:
+    done = cli("version")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("policy-sidecar 0.")
+    assert cli("--version").out.startswith("policy-sidecar 0.")
+
+
+def test_without_a_verb_the_help_and_status_2(cli: Any) -> None:
+    done = cli()
+    assert done.status == 2
+    assert "Commands:" in done.err
+
+
+def test_help_names_every_verb(cli: Any) -> None:
+    done = cli("--help")
+    assert done.status == 0
+    for verb in main.VERBS:
+        assert f"\n  {verb} " in done.out
+
+
+@pytest.mark.parametrize("verb", main.VERBS)
+def test_every_verb_loads_and_helps(cli: Any, verb: str) -> None:
+    done = cli(verb, "--help")
+    assert (done.status, done.err) == (0, "")
+    assert "Usage: sidecar" in done.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        (["confg"], "did you mean config?"),
+        (["xyzzy"], "sidecar --help"),
+        (["config", "--nope"], "--nope"),
+        (["config", "stray"], "stray"),
+        (["config", "--lease", "soon"], "--lease"),
+        (["config", "--lease"], "--lease"),
+        (["--nope"], "--nope"),
+    ],
+    ids=str,
+)
+def test_wrong_usage_is_one_line_and_status_2(cli: Any, argv: list[str], part: str) -> None:
+    done = cli(*argv)
+    assert done.status == 2
+    assert one_line(done.err)
+    assert part in done.err
+    assert done.out == ""
+
+
+def failing(error: BaseException) -> Callable[..., None]:
+    @click.command()
+    def verb() -> None:
+        raise error
+
+    return verb
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (no("no seat"), 1, "sidecar: no seat\n"),
+        (wrong("bad"), 2, "sidecar: bad\n"),
+        (unreachable("nobody"), 3, "sidecar: nobody\n"),
+        (click.UsageError("bad"), 2, "sidecar: bad (see sidecar version --help)\n"),
+        (click.Abort(), 130, ""),
+        (KeyboardInterrupt(), 130, None),
+        (RuntimeError("two\nlines"), 70, None),
+        (SystemError(), 70, None),
+    ],
+    ids=repr,
+)
+def test_every_end(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, said: str | None
+) -> None:
+    monkeypatch.setattr(main.Verbs, "get_command", lambda *_: failing(error))
+    done = cli("version")
+    assert done.status == status
+    assert "Traceback" not in done.err
+    assert done.err.count("\n") <= 1 or isinstance(error, KeyboardInterrupt)
+    if said is not None:
+        assert done.err == said
+
+
+def test_debug_shows_a_fault(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main.Verbs, "get_command", lambda *_: failing(RuntimeError("bug")))
+    with pytest.raises(RuntimeError, match="bug"):
+        cli("--debug", "version")
+
+
+def test_stop_carries_its_status() -> None:
+    assert Stop(3, "x").status == 3
+
+
+def test_text_from_people_cannot_drive_the_terminal() -> None:
+    assert plain("a\x1b[31mb\n\u202ec\u200b") == "a\\x1b[31mb\\n\\u202ec\\u200b"
+    assert plain("Zoë 中文 🙂") == "Zoë 中文 🙂"
+
+
+def test_closed_pipe_is_no_fault() -> None:
+    script = "import sys; from sidecar.cli.main import run; sys.exit(run(['config', '--json']))"
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stderr is not None
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    child.stderr.close()
+    assert child.wait() == 141
+
+
+@pytest.mark.parametrize("verb", ["version", "config", "health", "policy"])
+def test_short_verbs_start_without_the_web_server(verb: str) -> None:
+    """A probe or a pre-commit hook runs often: it must not pay for aiohttp (200 ms), redis or the log library."""
+    script = f"""
+import sys
+from sidecar.cli.main import run
+run([{verb!r}, "--help"])
+heavy = {{"aiohttp", "redis", "structlog", "prometheus_client", "argon2", "uvloop", "rich"}} & set(sys.modules)
+sys.exit(f"loaded: {{heavy}}" if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
