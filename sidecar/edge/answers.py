@@ -12,6 +12,8 @@ import msgspec
 from sidecar.vocabulary.decision import Decision, Reason, Verdict
 
 REALM = "sidecar"
+IDENTITY = ("X-Auth-User", "X-Auth-Email", "X-Auth-Role", "X-Auth-Account", "X-Auth-Section", "X-Auth-Action")
+ENVOY_REMOVES = "x-envoy-auth-headers-to-remove"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,30 @@ def gateway_answer(decision: Decision, *, unavailable: int) -> Answer:
             return _denial(HTTPStatus.FORBIDDEN, common, decision)
         case Verdict.UNKNOWN:
             return _denial(unavailable, (*common, ("Retry-After", "1")), decision)
+
+
+def rewritten(answer: Answer, cookie: str) -> Answer:
+    """An allow that also says which cookies the back end gets. A gateway that copies an absent header removes it."""
+    if not cookie:
+        return answer
+    return Answer(answer.status, (*answer.headers, ("Cookie", cookie)), answer.body)
+
+
+def with_removals(answer: Answer, cookie: str) -> Answer:
+    """An allow that names what Envoy has to take from the request: an empty header of ours still reaches the back end,
+    an absent one leaves the client's in place (measured)."""
+    names = [name.lower() for name, value in answer.headers if name in IDENTITY and not value]
+    if not cookie:
+        names.append("cookie")
+    if not names:
+        return answer
+    return Answer(answer.status, (*answer.headers, (ENVOY_REMOVES, ",".join(names))), answer.body)
+
+
+def redirected(answer: Answer, location: str) -> Answer:
+    """A 401 for a browser that is opening a page: to where its user can sign in."""
+    headers = tuple(header for header in answer.headers if header[0] != "WWW-Authenticate")
+    return Answer(HTTPStatus.FOUND, (*headers, ("Location", location)), answer.body)
 
 
 def identity_headers(decision: Decision) -> tuple[tuple[str, str], ...]:

@@ -3,25 +3,25 @@
 Whatever goes wrong in here is a denial: a gateway that is told 5xx may be configured to let the request pass.
 """
 
-from collections.abc import Callable
 from time import perf_counter, time
 
-from sidecar.edge.answers import Answer, gateway_answer
+from sidecar.edge.answers import Answer, gateway_answer, redirected, rewritten, with_removals
+from sidecar.edge.cookies import kept_cookies
 from sidecar.edge.credentials import RawHeaders, credential
-from sidecar.edge.gateways import forwarded, nginx, section
-from sidecar.edge.original import overrides_method
+from sidecar.edge.gateways import envoy_http, forwarded, nginx, section
+from sidecar.edge.login_page import is_navigation
+from sidecar.edge.original import Family, GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.same_site import same_site
 from sidecar.pdp.check import Open
 from sidecar.telemetry.logs import logger
-from sidecar.vocabulary.access import Question, Route, Target
-from sidecar.vocabulary.decision import Decision, Reason
+from sidecar.vocabulary.access import Proof, Question, Route, Target
+from sidecar.vocabulary.decision import Decision, Reason, Verdict
 
 PREFIX = "/check"
-FAMILIES: dict[str, Callable[[RawHeaders], Route | Reason]] = {
-    "/check": forwarded.read,
-    "/check/nginx": nginx.read,
-}
+EXACT: dict[str, Family] = {forwarded.PATH: forwarded.FAMILY, nginx.PATH: nginx.FAMILY}
+NOBODY = Family("/check/…", lambda _call: Reason.BAD_REQUEST)
+"""A path under ``/check`` that no gateway of ours asks at: a denial, for a gateway may be configured to it."""
 READING_ACTION = "view"
 
 _log = logger("edge")
@@ -32,24 +32,39 @@ def is_check(path: str) -> bool:
     return path == PREFIX or path.startswith("/check/")
 
 
-async def answer_check(parts: Parts, path: str, headers: RawHeaders, request_id: str) -> Answer:
-    """One gateway call. ``path`` chooses the adapter; method, body and query of the call itself decide nothing."""
+def family_of(path: str) -> Family:
+    """Which gateways ask at this path. Their number is closed, so its label may stand in metrics and logs."""
+    exact = EXACT.get(path)
+    if exact is not None:
+        return exact
+    if path.startswith("/check/envoy/"):
+        return envoy_http.FAMILY
+    return section.FAMILY if path.startswith(section.PREFIX) else NOBODY
+
+
+def gateway_call(method: str, path: str, query: str, headers: RawHeaders) -> GatewayCall:
+    """The call as it came to the sidecar. The family alone knows which of it tells of the original request."""
+    return GatewayCall(family_of(path), method, path, query, headers)
+
+
+async def answer_check(parts: Parts, call: GatewayCall, request_id: str) -> Answer:
+    """One gateway call, from headers to answer. Never raises."""
     started = perf_counter()
-    outcome = judge(parts, path, headers)
+    outcome = judge(parts, call)
     decision = outcome if isinstance(outcome, Decision) else await close(parts, outcome)
-    return conclude(parts, path, decision, request_id, perf_counter() - started)
+    return conclude(parts, call, decision, request_id, perf_counter() - started)
 
 
-def judge(parts: Parts, path: str, headers: RawHeaders) -> Decision | Open:
+def judge(parts: Parts, call: GatewayCall) -> Decision | Open:
     """Decide without waiting, or say what the store has to be asked. Never raises."""
     try:
-        question = read_question(parts, path, headers)
+        question = read_question(parts, call)
         if isinstance(question, Reason):
             generation = parts.policy.generation
             return Decision(question, generation.id if generation else "")
         return parts.pdp.check_now(question)
     except Exception:
-        return _failed(path)
+        return _failed(call.family.label)
 
 
 async def close(parts: Parts, question: Open) -> Decision:
@@ -60,24 +75,28 @@ async def close(parts: Parts, question: Open) -> Decision:
         return _failed(PREFIX)
 
 
-def conclude(parts: Parts, path: str, decision: Decision, request_id: str, seconds: float) -> Answer:
-    """Count it, log it, and put it into a gateway's words."""
-    record_check(parts, endpoint_label(path), decision, request_id, seconds)
-    return gateway_answer(decision, unavailable=parts.surface.unavailable_status)
+def conclude(parts: Parts, call: GatewayCall, decision: Decision, request_id: str, seconds: float) -> Answer:
+    """Count it, log it, and put it into the gateway's words. Never raises."""
+    unavailable = parts.surface.unavailable_status
+    try:
+        record_check(parts, call.family.label, decision, request_id, seconds)
+        return _in_words_of(call, parts, decision, gateway_answer(decision, unavailable=unavailable))
+    except Exception:
+        return gateway_answer(_failed(call.family.label), unavailable=unavailable)
 
 
-def read_question(parts: Parts, path: str, headers: RawHeaders) -> Question | Reason:
+def read_question(parts: Parts, call: GatewayCall) -> Question | Reason:
     """What the gateway asks, or why it cannot be understood."""
-    if overrides_method(headers):
-        return Reason.BAD_REQUEST
-    target = _target(path, headers)
+    target = call.family.read(call)
     if isinstance(target, Reason):
         return target
-    given = credential(headers, parts.surface.cookie)
+    given = credential(call.headers, parts.surface.cookie)
     if isinstance(given, Reason):
         return given
+    if given.proof is not Proof.COOKIE:
+        return Question(target, given)
     method = target.method if isinstance(target, Route) else _method_of(target)
-    return Question(target, given, same_site(headers, method=method, origins=parts.surface.origins))
+    return Question(target, given, same_site(call.headers, method=method, origins=parts.surface.origins))
 
 
 def record_check(parts: Parts, endpoint: str, decision: Decision, request_id: str, seconds: float) -> None:
@@ -89,22 +108,28 @@ def record_check(parts: Parts, endpoint: str, decision: Decision, request_id: st
         parts.decision_log.write((time(), request_id, endpoint, decision, seconds))
 
 
-def endpoint_label(path: str) -> str:
-    """A closed set for metrics and log: the adapter, never the path as sent."""
-    if path in FAMILIES:
-        return path
-    return "/check/sections" if path.startswith(section.PREFIX) else "/check/…"
+def _in_words_of(call: GatewayCall, parts: Parts, decision: Decision, answer: Answer) -> Answer:
+    """What some gateways can do beside letting pass and denying."""
+    family = call.family
+    if decision.allowed:
+        if not family.rewrites:
+            return answer
+        cookie = kept_cookies(call.headers)
+        answer = rewritten(answer, cookie)
+        return with_removals(answer, cookie) if family.removes else answer
+    page = parts.surface.login_page
+    if page is None or family.uri is None or decision.reason.verdict is not Verdict.UNAUTHENTICATED:
+        return answer
+    asked = family.read(call)
+    if isinstance(asked, Route) and asked.method == "GET" and is_navigation(call.headers):
+        return redirected(answer, page.location(family.uri(call)))
+    return answer
 
 
-def _failed(path: str) -> Decision:
+def _failed(endpoint: str) -> Decision:
     """A bug of ours must never read as an outage that a gateway lets pass, nor as an allow."""
-    _log.exception("a check failed", endpoint=endpoint_label(path))
+    _log.exception("a check failed", endpoint=endpoint)
     return Decision(Reason.BAD_REQUEST, "")
-
-
-def _target(path: str, headers: RawHeaders) -> Route | Target | Reason:
-    read = FAMILIES.get(path)
-    return read(headers) if read is not None else section.read(path)
 
 
 def _method_of(target: Target) -> str:

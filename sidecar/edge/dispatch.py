@@ -14,7 +14,7 @@ from sidecar.edge.address import client_address
 from sidecar.edge.answers import Answer
 from sidecar.edge.bodies import BadBody, decode
 from sidecar.edge.call import Call, Endpoint, RawBody, Reply
-from sidecar.edge.checks import answer_check, is_check
+from sidecar.edge.checks import answer_check, gateway_call, is_check
 from sidecar.edge.guard import admit
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
@@ -45,7 +45,8 @@ class Dispatcher:
         path, _, query = request.raw_path.partition("?")
         request_id = request_id_of(request.raw_headers)
         if self._checks and is_check(path):
-            answer = await answer_check(self._parts, path, request.raw_headers, request_id)
+            call = gateway_call(request.method, path, query, request.raw_headers)
+            answer = await answer_check(self._parts, call, request_id)
         else:
             answer = await self._answer(request, path, query, request_id)
         return _response(answer, request_id)

@@ -1,12 +1,43 @@
 """The dashboard's request as a gateway describes it: method and path. Missing, empty or doubled is a bad request."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from sidecar.edge.credentials import RawHeaders
 from sidecar.policy.routes import split_target
-from sidecar.vocabulary.access import Route
+from sidecar.vocabulary.access import Route, Target
 from sidecar.vocabulary.decision import Reason
 
 OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
 """A back end that honours one of these runs another method than the one judged (R2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayCall:
+    """One gateway's question as it came. ``path`` and ``query`` are the question's own, raw; which of it all says what
+    the dashboard was asked for is the family's to know."""
+
+    family: "Family"
+    method: str
+    path: str
+    query: str
+    headers: RawHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Gateways that ask in one way. ``read`` is the one place where the original request is taken from.
+
+    ``uri``: the original request target with its query, for gateways that pass a redirect on to the browser.
+    ``rewrites``: the gateway takes the back end's Cookie header from the answer.
+    ``removes``: the gateway has to be told which of the client's headers to drop (Envoy).
+    """
+
+    label: str
+    read: Callable[[GatewayCall], Route | Target | Reason]
+    uri: Callable[[GatewayCall], str | None] | None = None
+    rewrites: bool = False
+    removes: bool = False
 
 
 def overrides_method(headers: RawHeaders) -> bool:
@@ -14,7 +45,7 @@ def overrides_method(headers: RawHeaders) -> bool:
 
 
 def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes) -> Route | Reason:
-    """One header family; every other header is none of its business."""
+    """One header family; of all others only those that would have the back end run another method."""
     methods: list[bytes] = []
     uris: list[bytes] = []
     for name, value in headers:
@@ -23,19 +54,27 @@ def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes
             methods.append(value)
         elif lowered == uri_header:
             uris.append(value)
-    if len(methods) != 1 or len(uris) != 1 or not methods[0]:
+        elif lowered in OVERRIDES:
+            return Reason.BAD_REQUEST
+    if len(methods) != 1 or len(uris) != 1:
         return Reason.BAD_REQUEST
-    return from_parts(_text(methods[0]), _text(uris[0]))
+    return from_parts(text(methods[0]), text(uris[0]))
 
 
 def from_parts(method: str, uri: str) -> Route | Reason:
     """A request target in origin form; another form has no path to judge."""
     raw_path = split_target(uri)
-    if raw_path is None:
+    if raw_path is None or not method:
         return Reason.BAD_REQUEST
     return Route(method, raw_path)
 
 
-def _text(value: bytes) -> str:
+def only(headers: RawHeaders, wanted: bytes) -> str | None:
+    """The value of a header that stands exactly once."""
+    found = [value for name, value in headers if name.lower() == wanted]
+    return text(found[0]) if len(found) == 1 else None
+
+
+def text(value: bytes) -> str:
     """Bytes that are no UTF-8 stay visible as surrogates, which no path and no method may hold."""
     return value.decode("utf-8", "surrogateescape")

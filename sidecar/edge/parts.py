@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sidecar.accounts.parts import People
 from sidecar.edge.address import Network
+from sidecar.edge.login_page import LoginPage
 from sidecar.pdp.activation import Activation
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.vitals import Vitals
@@ -22,6 +23,7 @@ class Surface:
     trusted_proxies: tuple[Network, ...]
     max_body: int
     seat_contact: str
+    login_page: LoginPage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from sidecar.accounts.sessions import Issuer
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS, OPS
+from sidecar.edge.login_page import login_page
 from sidecar.edge.parts import Parts, Surface
 from sidecar.edge.same_site import origin_of
 from sidecar.pdp.activation import Activation, State
@@ -169,6 +170,7 @@ class Sidecar:
                 trusted_proxies=settings.trusted_proxies,
                 max_body=settings.max_body,
                 seat_contact=settings.seat_contact,
+                login_page=login_page(settings.login_url) if settings.login_url else None,
             ),
             policy=self.policy,
             pdp=DecisionPoint(self.policy, self.tokens, self.live.records, clock=time.time),

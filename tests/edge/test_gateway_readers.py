@@ -2,10 +2,18 @@
 
 import pytest
 
-from sidecar.edge.gateways import forwarded, nginx, section
-from sidecar.edge.original import OVERRIDES, overrides_method
+from sidecar.edge.checks import gateway_call
+from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.original import OVERRIDES
 from sidecar.vocabulary.access import Route, Target
 from sidecar.vocabulary.decision import Reason
+
+
+def read(path: str, headers: RawHeaders = (), *, method: str = "GET") -> Route | Target | Reason:
+    path, _, query = path.partition("?")
+    call = gateway_call(method, path, query, headers)
+    return call.family.read(call)
+
 
 FORWARDED = [(b"X-Forwarded-Method", b"GET"), (b"X-Forwarded-Uri", b"/dashboard/billing/?a=/b")]
 ORIGINAL = [(b"X-Original-Method", b"POST"), (b"X-Original-URI", b"/dashboard/users")]
@@ -13,40 +21,49 @@ ORIGINAL = [(b"X-Original-Method", b"POST"), (b"X-Original-URI", b"/dashboard/us
 
 def test_each_family_is_read_alone() -> None:
     both = FORWARDED + ORIGINAL
-    assert forwarded.read(both) == Route("GET", "/dashboard/billing/")
-    assert nginx.read(both) == Route("POST", "/dashboard/users")
+    assert read("/check", both) == Route("GET", "/dashboard/billing/")
+    assert read("/check/nginx", both) == Route("POST", "/dashboard/users")
 
 
 def test_no_fallback_to_another_family() -> None:
-    assert forwarded.read(ORIGINAL) is Reason.BAD_REQUEST
-    assert nginx.read(FORWARDED) is Reason.BAD_REQUEST
-    assert nginx.read([(b"X-Original-Method", b"GET"), (b"X-Original-URL", b"/dashboard/users")]) is Reason.BAD_REQUEST
-    assert nginx.read([(b"X-Original-Method", b"GET"), (b"X_Original_URI", b"/dashboard/users")]) is Reason.BAD_REQUEST
+    assert read("/check", ORIGINAL) is Reason.BAD_REQUEST
+    assert read("/check/nginx", FORWARDED) is Reason.BAD_REQUEST
+    assert (
+        read("/check/nginx", [(b"X-Original-Method", b"GET"), (b"X-Original-URL", b"/dashboard/users")])
+        is Reason.BAD_REQUEST
+    )
+    assert (
+        read("/check/nginx", [(b"X-Original-Method", b"GET"), (b"X_Original_URI", b"/dashboard/users")])
+        is Reason.BAD_REQUEST
+    )
 
 
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_missing_header_is_a_bad_request(missing: int) -> None:
-    assert forwarded.read([FORWARDED[1 - missing]]) is Reason.BAD_REQUEST
+    assert read("/check", [FORWARDED[1 - missing]]) is Reason.BAD_REQUEST
 
 
 @pytest.mark.parametrize("doubled", [0, 1])
 def test_a_doubled_header_is_a_bad_request(doubled: int) -> None:
-    assert forwarded.read([*FORWARDED, FORWARDED[doubled]]) is Reason.BAD_REQUEST
+    assert read("/check", [*FORWARDED, FORWARDED[doubled]]) is Reason.BAD_REQUEST
 
 
 @pytest.mark.parametrize("uri", [b"", b"http://other/dashboard", b"*", b"dashboard", b"?a=b"])
 def test_a_target_without_a_path_is_a_bad_request(uri: bytes) -> None:
-    assert forwarded.read([FORWARDED[0], (b"X-Forwarded-Uri", uri)]) is Reason.BAD_REQUEST
+    assert read("/check", [FORWARDED[0], (b"X-Forwarded-Uri", uri)]) is Reason.BAD_REQUEST
 
 
 def test_an_empty_method_is_a_bad_request() -> None:
-    assert forwarded.read([(b"X-Forwarded-Method", b""), FORWARDED[1]]) is Reason.BAD_REQUEST
+    assert read("/check", [(b"X-Forwarded-Method", b""), FORWARDED[1]]) is Reason.BAD_REQUEST
 
 
 @pytest.mark.parametrize("name", sorted(OVERRIDES))
 def test_R2_method_overrides_are_seen_in_any_case(name: bytes) -> None:
-    assert overrides_method([*FORWARDED, (name.upper(), b"DELETE")])
-    assert not overrides_method(FORWARDED)
+    line = (name.upper(), b"DELETE")
+    assert read("/check", [*FORWARDED, line]) is Reason.BAD_REQUEST
+    assert read("/check/nginx", [*ORIGINAL, line]) is Reason.BAD_REQUEST
+    assert read("/check/envoy/dashboard/billing", [line]) is Reason.BAD_REQUEST
+    assert read("/check/sections/billing", [line]) is Reason.BAD_REQUEST
 
 
 @pytest.mark.parametrize(
@@ -62,4 +79,31 @@ def test_R2_method_overrides_are_seen_in_any_case(name: bytes) -> None:
     ],
 )
 def test_section_paths(path: str, expected: Target | Reason) -> None:
-    assert section.read(path) == expected
+    assert read(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/check/envoy/dashboard/billing", Route("POST", "/dashboard/billing")),
+        ("/check/envoy/dashboard/billing?section=media-library", Route("POST", "/dashboard/billing")),
+        ("/check/envoy//dashboard", Route("POST", "//dashboard")),
+        ("/check/envoy/../livez", Route("POST", "/../livez")),
+        ("/check/envoy/", Route("POST", "/")),
+        ("/check/envoy", Reason.BAD_REQUEST),
+        ("/check/envoy*", Reason.BAD_REQUEST),
+        ("/check/envoydashboard", Reason.BAD_REQUEST),
+    ],
+)
+def test_envoy_asks_with_the_request_line_itself(path: str, expected: Route | Reason) -> None:
+    headers = [*FORWARDED, *ORIGINAL]
+    assert read(path, headers, method="POST") == expected
+
+
+def test_envoy_without_a_method_is_a_bad_request() -> None:
+    assert read("/check/envoy/dashboard", method="") is Reason.BAD_REQUEST
+
+
+def test_no_path_under_check_is_anything_but_a_gateway_call() -> None:
+    for path in ("/check/", "/check/nginx/", "/check/Envoy/x", "/check/../v1/me", "/check//", "/check/sections"):
+        assert read(path, [*FORWARDED, *ORIGINAL]) is Reason.BAD_REQUEST

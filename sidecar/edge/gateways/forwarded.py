@@ -3,11 +3,21 @@
 Reads that family alone. A fallback to X-Original-* would be the client's to write: these gateways pass it through.
 """
 
-from sidecar.edge.credentials import RawHeaders
-from sidecar.edge.original import from_headers
+from sidecar.edge.original import Family, GatewayCall, from_headers, only
 from sidecar.vocabulary.access import Route
 from sidecar.vocabulary.decision import Reason
 
+PATH = "/check"
+METHOD_HEADER = b"x-forwarded-method"
+URI_HEADER = b"x-forwarded-uri"
 
-def read(headers: RawHeaders) -> Route | Reason:
-    return from_headers(headers, method_header=b"x-forwarded-method", uri_header=b"x-forwarded-uri")
+
+def read(call: GatewayCall) -> Route | Reason:
+    return from_headers(call.headers, method_header=METHOD_HEADER, uri_header=URI_HEADER)
+
+
+def uri(call: GatewayCall) -> str | None:
+    return only(call.headers, URI_HEADER)
+
+
+FAMILY = Family(PATH, read, uri=uri, rewrites=True)

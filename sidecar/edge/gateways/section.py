@@ -1,5 +1,6 @@
 """``/check/sections/{section}[/{action}]``: the operator's configuration names what is asked, the request nothing."""
 
+from sidecar.edge.original import Family, GatewayCall, overrides_method
 from sidecar.vocabulary.access import Target
 from sidecar.vocabulary.decision import Reason
 
@@ -7,11 +8,11 @@ PREFIX = "/check/sections/"
 DEFAULT_ACTION = "view"
 
 
-def read(path: str) -> Target | Reason:
-    """``path`` is the check's own, raw and without its query."""
-    if not path.startswith(PREFIX):
+def read(call: GatewayCall) -> Target | Reason:
+    """The path is the check's own, raw and without its query."""
+    if not call.path.startswith(PREFIX) or overrides_method(call.headers):
         return Reason.BAD_REQUEST
-    names = path.removeprefix(PREFIX).split("/")
+    names = call.path.removeprefix(PREFIX).split("/")
     match names:
         case [section] if section:
             return Target(section, DEFAULT_ACTION)
@@ -19,3 +20,6 @@ def read(path: str) -> Target | Reason:
             return Target(section, action)
         case _:
             return Reason.BAD_REQUEST
+
+
+FAMILY = Family("/check/sections", read)

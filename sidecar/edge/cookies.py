@@ -1,0 +1,34 @@
+"""What of a request's cookies the back end may see: all but the sidecar's own (R6).
+
+For gateways that cannot take one cookie out of a header themselves: they copy the Cookie header of an allow. Removing
+is more liberal than believing (credentials.py): whatever a lax back end could take for our cookie goes, and so does a
+pair that is not printable ASCII, which no header could carry unchanged.
+"""
+
+from typing import Final
+
+from sidecar.edge.credentials import HOST_COOKIE, LOOPBACK_COOKIE, RawHeaders
+
+REFRESH_COOKIE: Final = "__Secure-sidecar-refresh"
+LOOPBACK_REFRESH_COOKIE: Final = "sidecar-refresh"
+
+_OURS: Final = frozenset(
+    name.lower().encode("ascii") for name in (HOST_COOKIE, LOOPBACK_COOKIE, REFRESH_COOKIE, LOOPBACK_REFRESH_COOKIE)
+)
+
+
+def kept_cookies(headers: RawHeaders) -> str:
+    """The value of the back end's Cookie header; empty when it should have none."""
+    kept: list[str] = []
+    for name, value in headers:
+        if name.lower() != b"cookie":
+            continue
+        for raw in value.split(b";"):
+            pair = raw.strip(b" \t")
+            if pair and _is_plain(pair) and pair.partition(b"=")[0].strip().strip(b'"').lower() not in _OURS:
+                kept.append(pair.decode("ascii"))
+    return "; ".join(kept)
+
+
+def _is_plain(pair: bytes) -> bool:
+    return all(0x20 <= byte < 0x7F for byte in pair)

@@ -1,0 +1,55 @@
+"""Where a browser goes to sign in (SIDECAR_LOGIN_URL), and when a 401 is answered with the way there.
+
+Only for somebody who is looking at a page: a GET navigation for HTML. A script, a form, a frame or a WebSocket that is
+sent to an HTML page cannot tell that from an answer. The original request goes along as a path without a host, so that
+the page need not trust a Host header to lead back, and cannot be made to lead elsewhere.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from sidecar.edge.credentials import RawHeaders
+
+PARAMETER: Final = "rd"
+MAX_URI: Final = 2048
+"""A longer request is not worth returning to; its redirect could outgrow what a gateway takes for a header."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginPage:
+    """The configured URL, taken apart once."""
+
+    url: str
+    head: str
+    fragment: str
+
+    def location(self, uri: str | None) -> str:
+        """``uri``: the original request target, or None when it is not known."""
+        if uri is None or len(uri) > MAX_URI:
+            return self.url
+        return f"{self.head}{quote(uri, safe='', encoding='utf-8', errors='surrogateescape')}{self.fragment}"
+
+
+def login_page(url: str) -> LoginPage:
+    before, mark, after = url.partition("#")
+    joint = "&" if "?" in before else "?"
+    return LoginPage(url, f"{before}{joint}{PARAMETER}=", mark + after)
+
+
+def is_navigation(headers: RawHeaders) -> bool:
+    """Somebody opens a page. A header that contradicts it, or stands twice, makes it something else."""
+    accept = b""
+    for name, value in headers:
+        match name.lower():
+            case b"accept":
+                accept += b"," + value
+            case b"sec-fetch-mode" if value.strip() != b"navigate":
+                return False
+            case b"sec-fetch-dest" if value.strip() != b"document":
+                return False
+            case b"authorization" | b"x-requested-with" | b"upgrade" | b"sec-websocket-key":
+                return False
+            case _:
+                pass
+    return any(kind.partition(b";")[0].strip().lower() == b"text/html" for kind in accept.split(b","))
