@@ -69,7 +69,7 @@ class Hashing:
         *,
         parameters: Parameters = Parameters(),
         threads: int | None = None,
-        places: int = 32,
+        places: int = 64,
     ) -> None:
         self._pepper = pepper
         self._argon2 = argon2.PasswordHasher(
