@@ -10,7 +10,7 @@ from sidecar.edge.cookies import kept_cookies
 from sidecar.edge.credentials import RawHeaders, credential
 from sidecar.edge.gateways import envoy_http, forwarded, nginx, section
 from sidecar.edge.login_page import is_navigation
-from sidecar.edge.original import Family, GatewayCall
+from sidecar.edge.original import OVERRIDES, Family, GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.same_site import same_site
 from sidecar.pdp.check import Open
@@ -23,6 +23,27 @@ EXACT: dict[str, Family] = {forwarded.PATH: forwarded.FAMILY, nginx.PATH: nginx.
 NOBODY = Family("/check/…", lambda _call: Reason.BAD_REQUEST)
 """A path under ``/check`` that no gateway of ours asks at: a denial, for a gateway may be configured to it."""
 READING_ACTION = "view"
+HEADERS_READ = frozenset(
+    {
+        b"accept",
+        b"authorization",
+        b"cookie",
+        b"origin",
+        b"sec-fetch-dest",
+        b"sec-fetch-mode",
+        b"sec-fetch-site",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"upgrade",
+        b"x-forwarded-method",
+        b"x-forwarded-uri",
+        b"x-original-method",
+        b"x-original-uri",
+        b"x-requested-with",
+        *OVERRIDES,
+    }
+)
+"""Lower-cased. A call without any other header is answered the same: a lane may leave the others out."""
 
 _log = logger("edge")
 
@@ -83,6 +104,14 @@ def conclude(parts: Parts, call: GatewayCall, decision: Decision, request_id: st
         return _in_words_of(call, parts, decision, gateway_answer(decision, unavailable=unavailable))
     except Exception:
         return gateway_answer(_failed(call.family.label), unavailable=unavailable)
+
+
+def follows_from_decision(parts: Parts, call: GatewayCall, decision: Decision) -> bool:
+    """Nothing of the call shows in the answer: ``gateway_answer`` of the decision is all of it."""
+    family = call.family
+    if decision.allowed:
+        return not family.rewrites or (not family.removes and not kept_cookies(call.headers))
+    return parts.surface.login_page is None or family.uri is None
 
 
 def read_question(parts: Parts, call: GatewayCall) -> Question | Reason:
