@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sidecar.policy import lint
-from sidecar.policy.diagnostics import FILES, JUDGEMENTS, MODEL_FILE, Diagnostic, Findings, path_of
+from sidecar.policy.diagnostics import FILES, JUDGEMENTS, MODEL_FILE, NO_FILE, Diagnostic, Findings
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.expectations import Suite, Verdict, judge, read_suite
 from sidecar.policy.generation import Generation, build
@@ -83,7 +83,7 @@ def compile_policy(
 def _report_missing(files: Mapping[str, bytes], findings: Findings) -> None:
     for name in FILES:
         if name not in files and not findings.errors_in(name):
-            findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", f"every policy has {path_of(name)}")
+            findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", NO_FILE)
 
 
 def _build(

@@ -131,6 +131,8 @@ JUDGEMENTS = frozenset(
 )
 """What a policy that compiles may still fail: its own tests. Nothing is activated then, but it can be looked at."""
 
+NO_FILE = "`sidecar init` writes a commented one"
+
 AT_MOST = 500
 """Findings of one code in one file. The last one says how many more there are."""
 
@@ -156,8 +158,9 @@ class Diagnostic:
         return self.position < other.position
 
     @property
-    def position(self) -> tuple[str, int, int, str, str]:
-        return (self.file, self.line, self.column, self.code, self.message)
+    def position(self) -> tuple[str, int, int]:
+        """The order in which findings are told; those of one place keep the order in which they were found."""
+        return (self.file, self.line, self.column)
 
     @property
     def is_error(self) -> bool:

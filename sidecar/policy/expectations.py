@@ -12,9 +12,9 @@ from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean
 from sidecar.policy.generation import Generation
+from sidecar.policy.names import Names, quoted
 from sidecar.policy.route_entries import owner
 from sidecar.policy.routes import Outcome, Public, Route
-from sidecar.policy.rules import has_fields, is_effect, is_role, is_target
 from sidecar.policy.sections import Vocabulary
 from sidecar.policy.text import Record, read_lines, records
 from sidecar.vocabulary.access import Target
@@ -96,14 +96,11 @@ def _read(data: bytes | None, file: str, findings: Findings) -> tuple[list[Recor
 
 def _read_expectations(cells: list[Record], vocabulary: Vocabulary, findings: Findings) -> Iterator[Expectation]:
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
+    names = Names(vocabulary, EXPECTATIONS, findings)
     for record in cells:
-        if not has_fields(record, "allow|deny, role, section, action", 4, EXPECTATIONS, findings):
+        if not names.form(record, "allow|deny, role, section, action", 4):
             continue
-        checks = (
-            is_effect(record, 0, EXPECTATIONS, findings),
-            is_role(record, 1, vocabulary, EXPECTATIONS, findings),
-            is_target(record, 2, vocabulary, EXPECTATIONS, findings, wildcards=False),
-        )
+        checks = (names.effect(record, 0), names.role(record, 1), names.target(record, 2, wildcards=False))
         if all(checks) and _is_first(record, record.fields[1:], seen, EXPECTATIONS, findings):
             effect, role, section, action = record.fields
             yield Expectation(record.line, effect == "allow", role, section, action)
@@ -132,51 +129,47 @@ _METHOD = re.compile(r"[A-Za-z!#$%&'*+.^_`|~0-9-]+")
 
 def _read_route_tests(requests: list[Record], vocabulary: Vocabulary, findings: Findings) -> Iterator[RouteTest]:
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
+    names = Names(vocabulary, ROUTES, findings)
     for record in requests:
-        if not has_fields(record, "public|SECTION/ACTION|unmatched, METHOD, path", 3, ROUTES, findings):
+        if not names.form(record, "public|SECTION/ACTION|unmatched, METHOD, path", 3):
             continue
         expected, method, path = record.fields
-        checks = (
-            _is_expected_target(record, vocabulary, findings),
-            _is_request(record, findings),
-        )
+        checks = (_is_expected_target(record, names), _is_request(record, findings))
         if all(checks) and _is_first(record, (method, path), seen, ROUTES, findings):
             yield RouteTest(record.line, expected, method, path)
 
 
-def _is_expected_target(record: Record, vocabulary: Vocabulary, findings: Findings) -> bool:
-    expected = record.fields[0]
+def _is_expected_target(record: Record, names: Names) -> bool:
+    expected, sections = record.fields[0], names.vocabulary.sections
     if expected in ("public", "unmatched"):
         return True
     section, slash, action = expected.partition("/")
-    at = record.at(0)
-    if not slash:
+    line, column = record.at(0)
+    if expected and not slash:
         hint = did_you_mean(expected, ("public", "unmatched")) or "write public, unmatched or SECTION/ACTION"
-        findings.add(Code.INVALID_TARGET, ROUTES, at, f'"{expected}" is no target', hint)
+        names.findings.add(Code.INVALID_TARGET, ROUTES, (line, column), f"{quoted(expected)} is no target", hint)
         return False
-    if vocabulary.sections is None:
-        return True
-    if section not in vocabulary.sections:
-        hint = did_you_mean(section, vocabulary.sections)
-        findings.add(Code.UNKNOWN_SECTION, ROUTES, at, f'"{section}" is not a section', hint)
+    if sections is None or not expected or section in names.vocabulary.unreadable:
+        return bool(expected)
+    if section not in sections:
+        names.unknown(Code.UNKNOWN_SECTION, section, (line, column), "a section", sections)
         return False
-    actions = vocabulary.sections[section].actions
+    actions = sections[section].actions
     if action not in actions:
-        at = (at[0], at[1] + len(section) + 1)
-        hint = did_you_mean(action, actions) or f"its actions: {', '.join(actions)}"
-        findings.add(Code.UNKNOWN_ACTION, ROUTES, at, f'"{action}" is not an action of "{section}"', hint)
+        at = (line, column + len(section) + 1)
+        names.unknown(Code.UNKNOWN_ACTION, action or "/", at, f'an action of "{section}"', actions)
         return False
     return True
 
 
 def _is_request(record: Record, findings: Findings) -> bool:
     _, method, path = record.fields
-    good = True
-    if not _METHOD.fullmatch(method):
-        findings.add(Code.INVALID_METHOD, ROUTES, record.at(1), f'"{method}" is not a method', "like GET")
+    good = bool(method and path)
+    if method and not _METHOD.fullmatch(method):
+        findings.add(Code.INVALID_METHOD, ROUTES, record.at(1), f"{quoted(method)} is not a method", "like GET")
         good = False
-    if not path.startswith("/") or "?" in path:
-        message = f'"{path}" is not the path of a request'
+    if path and (not path.startswith("/") or "?" in path):
+        message = f"{quoted(path)} is not the path of a request"
         findings.add(Code.INVALID_PATH, ROUTES, record.at(2), message, "a path begins with / and has no ?")
         good = False
     return good
@@ -213,7 +206,7 @@ def _failed_expectations(
         if ruling.allowed is expectation.allowed:
             continue
         wanted, got = ("allow", "deny") if expectation.allowed else ("deny", "allow")
-        by = f" by {ruling.rule}" if ruling.rule else ""
+        by = f" by line {ruling.line} of policy.csv" if ruling.line else ""
         what = f"{expectation.role} on {expectation.section}/{expectation.action}"
         message = f"{what}: expected {wanted}, got {got} ({ruling.reason}{by})"
         findings.add(Code.FAILED_EXPECTATION, EXPECTATIONS, (expectation.line, 1), message)

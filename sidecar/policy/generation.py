@@ -33,6 +33,11 @@ class Ruling:
     def allowed(self) -> bool:
         return self.reason is Reason.ALLOWED
 
+    @property
+    def line(self) -> int | None:
+        """The line of policy.csv that decided."""
+        return None if self.rule is None else int(self.rule.rpartition(":")[2])
+
 
 NO_RULE = Ruling(Reason.NO_RULE)
 

@@ -84,11 +84,11 @@ def _warn_overrides(generation: Generation, by_key: dict[Key, Rule], findings: F
     examples: dict[int, tuple[str, int]] = {}
     counts: dict[int, int] = {}
     for (role, section, action), ruling in generation.cells.decided.items():
-        if ruling.allowed or ruling.rule is None:
+        line = ruling.line
+        if ruling.allowed or line is None:
             continue
         given = _allow_of(role, section, action, generation, by_key)
         if given is not None:
-            line = int(ruling.rule.rpartition(":")[2])
             examples.setdefault(line, (f"{role} on {section}/{action}", given.line))
             counts[line] = counts.get(line, 0) + 1
     for line, (cell, allow) in examples.items():
@@ -126,7 +126,7 @@ def judge_invariants(generation: Generation, findings: Findings) -> None:
     for section, action in sorted(generation.allowed.get(MEMBER, ())):
         if section != MEMBER_SECTION:
             ruling = decide(generation, MEMBER, section, action)
-            line = int((ruling.rule or ":1").rpartition(":")[2])
+            line = ruling.line or 1
             message = f'"{MEMBER}" is every signed-in user, for {MEMBER_SECTION} alone: this allows {section}/{action}'
             findings.add(Code.MEMBER_TOO_WIDE, FILE, (line, 1), message, "give it to a role that people are assigned")
 
@@ -141,7 +141,7 @@ def _judge_administrator(generation: Generation, section: str, action: str, find
     for wanted in declared.actions if action == ANY else (action,):
         ruling = decide(generation, ADMINISTRATOR, section, wanted)
         if not ruling.allowed:
-            line = int(ruling.rule.rpartition(":")[2]) if ruling.rule else 1
+            line = ruling.line or 1
             because = "this deny takes it" if ruling.rule else "no rule gives it"
             message = f'"{ADMINISTRATOR}" must be allowed {section}/{wanted}: {because}'
             hint = "delete the deny" if ruling.rule else f"add: p, {ADMINISTRATOR}, {section}, {wanted}, allow"

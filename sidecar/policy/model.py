@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sidecar.policy.diagnostics import MODEL_FILE, Findings, did_you_mean
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.text import read_lines
+from sidecar.policy.text import read_lines, without_invisible
 
 MODEL = """\
 [request_definition]
@@ -92,7 +92,7 @@ def check_model(data: bytes, findings: Findings) -> None:
         return
     reader = _Reader(findings)
     for number, text in lines:
-        reader.take(number, _uncommented(text))
+        reader.take(number, _uncommented(without_invisible(text)))
     reader.end()
     seen: dict[str, int] = {}
     for definition in reader.definitions:

@@ -51,7 +51,7 @@ def prove(generation: Generation, findings: Findings, *, sampled: bool, progress
             expected = (section, action) in generation.allowed[role]
             if enforcer.enforce(_PREFIX + role, section, action) is not expected:
                 ruling = generation.cells[role, section, action]
-                line = int(ruling.rule.rpartition(":")[2]) if ruling.rule else 1
+                line = ruling.line or 1
                 message = f"{role} {section}/{action} is {ruling.reason} in the table and otherwise in pycasbin"
                 findings.add(Code.CASBIN_DISAGREES, FILE, (line, 1), message, "report this: it is not your mistake")
         done += total // len(generation.roles)

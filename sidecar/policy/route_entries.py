@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings, did_you_mean
+from sidecar.policy.diagnostics import Findings, did_you_mean, near
 from sidecar.policy.routes import METHODS, PUBLIC, Public, Route, Segments, contains, read_pattern
+from sidecar.policy.text import NAME
 from sidecar.policy.toml_file import Table
 from sidecar.vocabulary.access import Target
 
@@ -30,9 +31,11 @@ def read_routes(section: str, actions: tuple[str, ...], table: Table) -> Iterato
     for entry in table.tables("routes"):
         entry.known("path", "methods", "action")
         action = entry.text("action")
-        if action is not None and action not in actions:
-            hint = did_you_mean(action, actions) or f"its actions: {', '.join(actions)}"
-            entry.report(Code.UNKNOWN_ACTION, "action", f'"{action}" is not an action of "{section}"', hint)
+        if action is not None and actions and action not in actions:
+            nearest = near(action, actions)
+            if nearest is None or NAME.fullmatch(nearest):  # a name that is wrong where it is declared is one finding
+                hint = did_you_mean(action, actions) or f"its actions: {', '.join(actions)}"
+                entry.report(Code.UNKNOWN_ACTION, "action", f'"{action}" is not an action of "{section}"', hint)
         yield from _read_route(entry, Target(section, action or ""))
 
 
@@ -51,11 +54,12 @@ def _read_route(table: Table, target: Target | Public) -> Iterator[Entry]:
     if isinstance(segments, str):
         table.report(Code.INVALID_PATH, "path", f'"{path}": {segments}')
         return
-    if target is PUBLIC and segments[-1:] == ("**",) and set(segments) <= {"*", "**"}:
+    at = table.document.at((*table.path, "path"))
+    route = Route(path, segments, methods, target, at[0])
+    if _opens_everything(route):
         message = f'a public "{path}" would open everything that no section has claimed'
         table.report(Code.PUBLIC_EVERYTHING, "path", message, "name the paths that need no sign-in")
-    at = table.document.at((*table.path, "path"))
-    yield Entry(Route(path, segments, methods, target, at[0]), at)
+    yield Entry(route, at)
 
 
 def _read_methods(table: Table) -> tuple[str, ...]:
@@ -83,6 +87,7 @@ def judge_entries(entries: list[Entry], findings: Findings) -> None:
     taken: dict[tuple[Segments, str], Route] = {}
     patterns: dict[Segments, Entry] = {}
     index = _Patterns()
+    reaching: dict[Segments, list[Route]] = {}
     for entry in entries:
         route = entry.route
         for method in route.methods:
@@ -93,25 +98,35 @@ def judge_entries(entries: list[Entry], findings: Findings) -> None:
         if route.segments not in patterns:
             patterns[route.segments] = entry
             for other in index.overlapping(route.segments):
-                _judge_pair(patterns[other], entry, findings)
+                _judge_pair(patterns[other], entry, reaching, findings)
             index.add(route.segments)
+    for segments, inner in reaching.items():
+        wide, narrow = patterns[segments], inner[0]
+        more = f" and {len(inner) - 1} more" if len(inner) > 1 else ""
+        message = (
+            f"the public {wide.route.path} reaches around {narrow.path} of {owner(narrow)}, line {narrow.line}{more}"
+        )
+        findings.add(Code.PUBLIC_OVER_SECTION, _FILE, wide.at, message, "name the public paths one by one")
 
 
-def _judge_pair(earlier: Entry, later: Entry, findings: Findings) -> None:
+def _judge_pair(earlier: Entry, later: Entry, reaching: dict[Segments, list[Route]], findings: Findings) -> None:
     """Two patterns with a path in common. ``later`` stands further down."""
     if contains(earlier.route.segments, later.route.segments):
-        wide, narrow = earlier, later
+        wide, narrow = earlier.route, later.route
     elif contains(later.route.segments, earlier.route.segments):
-        wide, narrow = later, earlier
+        wide, narrow = later.route, earlier.route
     else:
         first = earlier.route
         message = f"{later.route.path} and {first.path} of line {first.line} share paths, and neither is more specific"
         findings.add(Code.AMBIGUOUS_ROUTE, _FILE, later.at, message, "write one of them out")
         return
-    if wide.route.target is PUBLIC and narrow.route.target is not PUBLIC:
-        inner = narrow.route
-        message = f"the public {wide.route.path} reaches around {inner.path} of {owner(inner)}, line {inner.line}"
-        findings.add(Code.PUBLIC_OVER_SECTION, _FILE, wide.at, message, "name the public paths one by one")
+    if wide.target is PUBLIC and narrow.target is not PUBLIC and not _opens_everything(wide):
+        reaching.setdefault(wide.segments, []).append(narrow)
+
+
+def _opens_everything(route: Route) -> bool:
+    """A public pattern without a single literal segment: refused where it stands."""
+    return route.target is PUBLIC and route.segments[-1:] == ("**",) and set(route.segments) <= {"*", "**"}
 
 
 def owner(route: Route) -> str:

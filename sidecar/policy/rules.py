@@ -3,18 +3,19 @@
 Also the order of roles: who inherits whom, refused where it runs in a circle or deeper than pycasbin follows.
 """
 
-import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings, did_you_mean, near, path_of
+from sidecar.policy.diagnostics import Findings, path_of
+from sidecar.policy.names import ANY, Names, quoted
 from sidecar.policy.sections import Vocabulary
 from sidecar.policy.text import Record, read_lines, records
 
+__all__ = ["ANY", "FILE", "MAX_DEPTH", "Effect", "Inheritance", "Rule", "RuleBook", "read_closures", "read_rules"]
+
 FILE = "policy.csv"
-ANY = "*"
 MAX_DEPTH = 9
 """Links of ``g`` that pycasbin follows; beyond them it says no without a word."""
 MAX_RULES = 200_000
@@ -66,19 +67,18 @@ def read_rules(data: bytes, vocabulary: Vocabulary, findings: Findings) -> RuleB
     rules: list[Rule] = []
     inheritance: list[Inheritance] = []
     first_lines: dict[tuple[str, ...], int] = {}
-    lines = read_lines(data, FILE, findings)
-    for record in records(lines, FILE, findings):
-        kind = record.fields[0]
-        if not _has_form(record, findings):
+    names = Names(vocabulary, FILE, findings)
+    for record in records(read_lines(data, FILE, findings), FILE, findings):
+        if not _has_form(record, names):
             continue
         first = first_lines.setdefault(record.fields, record.line)
         if first != record.line:
             message = f"this line says what line {first} says"
             findings.add(Code.DUPLICATE_RULE, FILE, record.at(0), message, "delete one of them")
-        elif kind == "p":
-            rules.extend(_read_rule(record, vocabulary, findings))
-        elif _all([is_role(record, i, vocabulary, FILE, findings) for i in (1, 2)]):
-            inheritance.append(Inheritance(record.line, record.fields[1], record.fields[2]))
+        elif record.fields[0] == "p":
+            rules.extend(_read_rule(record, names))
+        else:
+            inheritance.extend(_read_link(record, names))
     if not rules and not findings.errors_in(FILE):
         findings.add(Code.EMPTY_FILE, FILE, (1, 1), "the file holds no rule: everybody would be denied everything")
     if len(rules) > MAX_RULES:
@@ -89,137 +89,40 @@ def read_rules(data: bytes, vocabulary: Vocabulary, findings: Findings) -> RuleB
 _FORMS = {"p": ("p, role, section, action, allow|deny", 5), "g": ("g, role, inherited-role", 3)}
 
 
-def _has_form(record: Record, findings: Findings) -> bool:
+def _has_form(record: Record, names: Names) -> bool:
     kind = record.fields[0]
-    if kind not in _FORMS:
-        hint = "write p or g" if kind[:1].lower() not in _FORMS else f'write "{kind[0].lower()}"'
-        if kind.startswith(("/", ";", "-", "*")):
-            hint = "a comment begins with #"
-        message = f'"{_short(kind)}" is not a kind of line: other readers would skip it without a word'
-        findings.add(Code.UNKNOWN_RULE_TYPE, FILE, record.at(0), message, hint)
+    if kind in _FORMS:
+        return names.form(record, *_FORMS[kind])
+    if not kind:
         return False
-    return has_fields(record, *_FORMS[kind], FILE, findings)
-
-
-def has_fields(record: Record, form: str, count: int, file: str, findings: Findings) -> bool:
-    """The right number of fields. Too many: reported at the first of them; too few: at the line's begin."""
-    if len(record.fields) == count:
-        return True
-    at = record.at(count) if len(record.fields) > count else record.at(0)
-    message = f"{len(record.fields)} fields instead of {count}"
-    findings.add(Code.FIELD_COUNT, file, at, message, f"the form is: {form}")
+    message = f"{quoted(kind)} is not a kind of line: other readers would skip it without a word"
+    names.findings.add(Code.UNKNOWN_RULE_TYPE, FILE, record.at(0), message, _kind_meant(record, names))
     return False
 
 
-def _read_rule(record: Record, vocabulary: Vocabulary, findings: Findings) -> Iterable[Rule]:
-    _, role, section, action, effect = record.fields
-    good = _all(
-        [
-            is_role(record, 1, vocabulary, FILE, findings),
-            is_target(record, 2, vocabulary, FILE, findings, wildcards=True),
-            is_effect(record, 4, FILE, findings),
-        ]
-    )
-    if good:
+def _kind_meant(record: Record, names: Names) -> str:
+    kind = record.fields[0]
+    if kind.startswith(("//", "--", ";", "*", "%")):
+        return "a comment begins with #"
+    if ";" in kind or " " in kind:
+        return "separate the fields with commas"
+    if kind in (names.vocabulary.roles or ()):
+        return "the line lacks its p or g"
+    return f'did you mean "{kind[0].lower()}"?' if kind[0].lower() in _FORMS else "write p or g"
+
+
+def _read_rule(record: Record, names: Names) -> Iterable[Rule]:
+    checks = (names.role(record, 1), names.target(record, 2, wildcards=True), names.effect(record, 4))
+    if all(checks):
+        _, role, section, action, effect = record.fields
         yield Rule(record.line, role, section, action, Effect(effect))
 
 
-def _all(checks: Iterable[bool]) -> bool:
-    """All of them, after each has had its say."""
-    return all(list(checks))
-
-
-# -- names -------------------------------------------------------------------------------------------------------------
-
-
-def is_effect(record: Record, index: int, file: str, findings: Findings) -> bool:
-    effect = record.fields[index]
-    if effect in ("allow", "deny"):
-        return True
-    hint = did_you_mean(effect, ("allow", "deny")) or "write allow or deny, in lower case"
-    message = f'"{_short(effect)}" is neither allow nor deny: other readers would ignore the line'
-    findings.add(Code.INVALID_EFFECT, file, record.at(index), message, hint)
-    return False
-
-
-def is_role(record: Record, index: int, vocabulary: Vocabulary, file: str, findings: Findings) -> bool:
-    if vocabulary.roles is None or record.fields[index] in vocabulary.roles:
-        return True
-    if "*" in record.fields[index]:
-        message = f'"{_short(record.fields[index])}" is not a role: a rule names one role'
-        hint = "give the rule to a role that the others inherit"
-        findings.add(Code.MISPLACED_WILDCARD, file, record.at(index), message, hint)
-        return False
-    _unknown(Code.UNKNOWN_ROLE, record, index, "a role", vocabulary.roles, file, findings)
-    return False
-
-
-def is_target(
-    record: Record, index: int, vocabulary: Vocabulary, file: str, findings: Findings, *, wildcards: bool
-) -> bool:
-    """Section and action, in two fields from ``index`` on."""
-    section, action = record.fields[index : index + 2]
-    if vocabulary.sections is None:
-        return True
-    good = True
-    for i in (index, index + 1):
-        if "*" in record.fields[i] and not (wildcards and record.fields[i] == ANY):
-            message = f'"{_short(record.fields[i])}": * ' + ("stands alone in its field" if wildcards else "is no name")
-            hint = "write * for all, or one name" if wildcards else "a test names one section and one action"
-            findings.add(Code.MISPLACED_WILDCARD, file, record.at(i), message, hint)
-            good = False
-    if not good:
-        return False
-    if section != ANY and section not in vocabulary.sections:
-        _unknown(Code.UNKNOWN_SECTION, record, index, "a section", vocabulary.sections, file, findings)
-        good = False
-    known = vocabulary.sections[section].actions if section in vocabulary.sections else vocabulary.actions
-    if action != ANY and action not in known:
-        where = f'an action of "{section}"' if section in vocabulary.sections else "an action of any section"
-        _unknown(Code.UNKNOWN_ACTION, record, index + 1, where, known, file, findings)
-        good = False
-    return good
-
-
-def _unknown(
-    code: Code, record: Record, index: int, what: str, known: Collection[str], file: str, findings: Findings
-) -> None:
-    name = record.fields[index]
-    if not findings.wants(code, file):
-        findings.add(code, file, (record.line, 1), "")
-        return
-    plain = _as_ascii(name)
-    strange = next((c for c in name if not c.isascii()), None)
-    if strange is not None and (nearest := near(plain, known)) is not None:
-        described = f"U+{ord(strange):04X} ({unicodedata.name(strange, 'no name')})"
-        message = f'"{name}" is not {what}: it holds {described}, which only looks like a letter of "{nearest}"'
-        findings.add(Code.LOOKALIKE_CHARACTER, file, record.at(index), message, f'did you mean "{nearest}"?')
-        return
-    message = f'"{_short(name)}" is not {what}'
-    if near(name, known) is not None and name.casefold() in known and name not in known:
-        message += ": names are lower case"
-    findings.add(code, file, record.at(index), message, did_you_mean(name, known) or _some(known))
-
-
-def _some(known: Collection[str]) -> str:
-    shown = sorted(known)[:12]
-    return "known: " + ", ".join(shown) + (", …" if len(known) > len(shown) else "")
-
-
-_LOOKALIKES = str.maketrans(
-    "аеорсухіјѕһԁԛԝкмтвнгАВЕКМНОРСТХαβεικνορτυχɑɡıℓ",
-    "aeopcyxijshdqwkmtbhrabekmhopctxabeiknoptuxagil",
-)
-
-
-def _as_ascii(name: str) -> str:
-    """What a reader sees: look-alikes of other scripts as the letters they resemble, marks and widths taken off."""
-    decomposed = unicodedata.normalize("NFKD", name.translate(_LOOKALIKES))
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "…"
+def _read_link(record: Record, names: Names) -> Iterable[Inheritance]:
+    checks = (names.role(record, 1), names.role(record, 2))
+    if all(checks):
+        _, role, inherits = record.fields
+        yield Inheritance(record.line, role, inherits)
 
 
 # -- who inherits whom -------------------------------------------------------------------------------------------------
@@ -232,6 +135,7 @@ def read_closures(
     parents: dict[str, list[Inheritance]] = {role: [] for role in roles}
     for link in inheritance:
         parents.setdefault(link.role, []).append(link)
+        parents.setdefault(link.inherits, [])
     depth, circular = _depths(parents)
     for link in circular:
         message = f'"{link.role}" inherits "{link.inherits}", which inherits "{link.role}" in turn'

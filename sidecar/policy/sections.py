@@ -3,15 +3,15 @@
 Nothing outside it exists: a rule, a route or an expectation that names something undeclared is an error.
 """
 
-import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
 from sidecar.policy.route_entries import Entry, judge_entries, read_public, read_routes
 from sidecar.policy.routes import Route
+from sidecar.policy.text import NAME, NAME_FORM
 from sidecar.policy.toml_file import Table, read_toml
 
 
@@ -42,10 +42,11 @@ class Vocabulary:
     roles: Mapping[str, Role] | None
     sections: Mapping[str, Section] | None
     routes: tuple[Route, ...] = ()
-    actions: frozenset[str] = field(default_factory=frozenset)
+    actions: frozenset[str] = frozenset()
+    unreadable: frozenset[str] = frozenset()
+    """The sections whose actions could not be read: no action of theirs is judged."""
 
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MAX_CELLS = 3_000_000
 _SAME_SHAPE = str.maketrans({"-": None, "_": None, "0": "o", "1": "l", "i": "l"})
 
@@ -56,59 +57,65 @@ def read_vocabulary(files: Mapping[str, bytes], findings: Findings) -> Vocabular
     if "sections.toml" not in files:
         return Vocabulary(roles, None)
     root = read_toml(files["sections.toml"], "sections.toml", findings)
-    if root is None:
+    if root is None or not _has_tables(root, "sections", "sections", "public"):
         return Vocabulary(roles, None)
-    root.known("sections", "public")
     sections: dict[str, Section] = {}
     entries: list[Entry] = []
     for name, table in root.named("sections"):
-        if not _is_name(name, table, "section"):
-            continue
+        _judge_name(name, table, "section")
         section = _read_section(name, table)
         sections[name] = section
         entries.extend(read_routes(name, section.actions, table))
     entries.extend(read_public(root))
-    _refuse_confusable(sections, "section", root.document.file, root, findings)
+    _refuse_confusable({section.id: section.title for section in sections.values()}, "section", root)
     judge_entries(entries, findings)
     actions = frozenset(action for section in sections.values() for action in section.actions)
+    unreadable = frozenset(section.id for section in sections.values() if not section.actions)
     if roles is not None and len(roles) * sum(len(section.actions) for section in sections.values()) > MAX_CELLS:
         message = f"roles × actions make more than {MAX_CELLS:,} cells"
         findings.add(Code.POLICY_TOO_LARGE, "sections.toml", (1, 1), message, "split the policy")
-    return Vocabulary(roles, sections, tuple(entry.route for entry in entries), actions)
+    return Vocabulary(roles, sections, tuple(entry.route for entry in entries), actions, unreadable)
 
 
 def _read_roles(data: bytes, findings: Findings) -> dict[str, Role] | None:
     root = read_toml(data, "roles.toml", findings)
-    if root is None:
+    if root is None or not _has_tables(root, "roles", "roles"):
         return None
-    root.known("roles")
     roles: dict[str, Role] = {}
     for name, table in root.named("roles"):
-        if not _is_name(name, table, "role"):
-            continue
+        _judge_name(name, table, "role")
         table.known("title", "description", "assignable")
         title = _shown(table, "title", name)
         description = _shown(table, "description", "", required=False)
         roles[name] = Role(name, title, description, table.flag("assignable", default=True))
-    _refuse_confusable(roles, "role", root.document.file, root, findings)
-    titles: dict[str, str] = {}
-    for name, role in roles.items():
-        first = titles.setdefault(role.title.casefold(), name)
-        if first != name:
-            message = f'"{name}" has the title of "{first}": nobody could tell them apart in the list of roles'
-            findings.add(Code.CONFUSABLE_NAME, "roles.toml", root.document.at(("roles", name, "title")), message)
+    _refuse_confusable({role.id: role.title for role in roles.values()}, "role", root)
     return roles
 
 
-def _is_name(name: str, table: Table, what: str) -> bool:
+def _has_tables(root: Table, wanted: str, *known: str) -> bool:
+    """Whether anything is declared. A file that declares nothing is one finding, and no rule is judged by it."""
+    root.known(*known)
+    declared = root.values.get(wanted)
+    if declared is not None and not isinstance(declared, dict):
+        root.report(Code.WRONG_TYPE, wanted, f"{wanted} must be tables, like [{wanted}.name]")
+        return False
+    if declared == {} or (declared is None and not root.values):
+        root.report(Code.EMPTY_FILE, None, f"the file declares no {wanted}", f"add [{wanted}.name]")
+        return False
+    if declared is None:
+        root.report(Code.MISSING_KEY, None, f'the file has no "{wanted}"', f"add [{wanted}.name]")
+    return declared is not None
+
+
+def _judge_name(name: str, table: Table, what: str) -> None:
+    """A wrong name stays declared all the same: it is one finding, and not one more at each use."""
     if NAME.fullmatch(name):
-        return True
+        return
     odd = next((c for c in name if not NAME.fullmatch(c) and c not in "-_"), None)
     message = f'"{name}" cannot be the id of a {what}'
     if odd is not None and not odd.isascii():
         message += f": it holds U+{ord(odd):04X} ({unicodedata.name(odd, 'no name')})"
-    table.report(Code.INVALID_NAME, None, message, "an id is 1 to 64 of a-z, 0-9, - and _, a letter or digit first")
-    return False
+    table.report(Code.INVALID_NAME, None, message, f"an id is {NAME_FORM}")
 
 
 def _shown(table: Table, key: str, default: str, *, required: bool = True) -> str:
@@ -130,7 +137,7 @@ def _read_section(name: str, table: Table) -> Section:
         if action in actions:
             table.report(Code.DUPLICATE_ACTION, "actions", f'"{action}" stands twice in the actions of "{name}"')
         elif not NAME.fullmatch(action):
-            hint = "an action is 1 to 64 of a-z, 0-9, - and _, a letter or digit first"
+            hint = f"an action is {NAME_FORM}"
             table.report(Code.INVALID_NAME, "actions", f'"{action}" cannot be an action', hint)
         actions[action] = None
     if listed is not None and not listed:
@@ -138,11 +145,19 @@ def _read_section(name: str, table: Table) -> Section:
     return Section(name, title, tuple(actions))
 
 
-def _refuse_confusable(names: Iterable[str], what: str, file: str, root: Table, findings: Findings) -> None:
-    """Two ids that a reader takes for one: they differ in ``-`` and ``_`` or in 0/o, 1/l/i alone."""
+def _refuse_confusable(titles: Mapping[str, str], what: str, root: Table) -> None:
+    """Two ids that a reader takes for one: they differ in ``-`` and ``_`` or in 0/o, 1/l/i alone. Or two titles."""
     shapes: dict[str, str] = {}
-    for name in names:
+    shown: dict[str, str] = {}
+    document = root.document
+    for name, title in titles.items():
         first = shapes.setdefault(name.translate(_SAME_SHAPE), name)
         if first != name:
-            at = root.document.at((f"{what}s", name))
-            findings.add(Code.CONFUSABLE_NAME, file, at, f'the {what}s "{first}" and "{name}" look alike', "rename one")
+            message = f'the {what}s "{first}" and "{name}" look alike'
+            at = document.at((f"{what}s", name))
+            document.findings.add(Code.CONFUSABLE_NAME, document.file, at, message, "rename one")
+        first = shown.setdefault(title.casefold(), name)
+        if first != name:
+            message = f'"{name}" has the title of "{first}": nobody could tell them apart'
+            at = document.at((f"{what}s", name, "title"))
+            document.findings.add(Code.CONFUSABLE_NAME, document.file, at, message, "give it a title of its own")

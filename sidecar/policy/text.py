@@ -34,6 +34,10 @@ class Record(NamedTuple):
         return (self.line, starts[index] + 1 if index < len(starts) else len(self.text) + 1)
 
 
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""The id of a role, a section or an action."""
+NAME_FORM = "1 to 64 of a-z, 0-9, - and _, a letter or digit first"
+
 _OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")
@@ -112,7 +116,7 @@ def _judged(lines: list[Line], file: str, findings: Findings) -> Iterator[Line]:
         for column, character in enumerate(line.text, start=1):
             what = _suspicious(character, comment=comment)
             if what is not None:
-                name = unicodedata.name(character, "no name")
+                name = unicodedata.name(character, "a control character")
                 message = f"U+{ord(character):04X} ({name}) cannot be seen"
                 findings.add(what, file, (line.number, column), message, "delete it")
         yield line
@@ -152,14 +156,15 @@ def records(lines: list[Line], file: str, findings: Findings) -> Iterator[Record
             record: Record | None = Record(number, fields, text)
         else:
             record = _split(line, file, findings)
-        if record is not None and _is_whole(record, file, findings):
-            yield record
+        if record is not None:
+            yield record if all(record.fields) else _without_trailing_comma(record, file, findings)
 
 
 def _split(line: Line, file: str, findings: Findings) -> Record | None:
     number, text = line
     if "\t" in text:
-        findings.add(Code.TAB, file, (number, text.index("\t") + 1), "a tab", "separate fields with commas and spaces")
+        message = "a tab: other readers would take it for a part of a name"
+        findings.add(Code.TAB, file, (number, text.index("\t") + 1), message, "write commas and spaces")
         text = text.replace("\t", " ")
         if "," not in text or text.strip(" ").startswith("#"):
             return None
@@ -210,19 +215,20 @@ def _spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def _is_whole(record: Record, file: str, findings: Findings) -> bool:
-    """No field is empty: a trailing comma and a forgotten name look the same to other readers."""
-    if all(record.fields):
-        return True
-    for index, field in enumerate(record.fields):
-        if field:
-            continue
-        if index == len(record.fields) - 1 and index > 0:
-            comma = record.text.rindex(",") + 1
-            findings.add(Code.TRAILING_COMMA, file, (record.line, comma), "the line ends in a comma", "delete it")
-        else:
-            findings.add(Code.EMPTY_FIELD, file, record.at(index), "the field is empty", "name what is meant")
-    return False
+def _without_trailing_comma(record: Record, file: str, findings: Findings) -> Record:
+    """Reports commas at a line's end, or else the first empty field: a forgotten name."""
+    fields = list(record.fields)
+    if record.text.rstrip(" ").endswith(","):
+        while fields and not fields[-1]:
+            fields.pop()
+        record = record._replace(fields=tuple(fields) or ("",))
+        line, column = record.at(len(fields))
+        comma = record.text.rindex(",", 0, column) + 1 if fields else 1
+        findings.add(Code.TRAILING_COMMA, file, (line, comma), "the line ends in a comma", "delete it")
+    if fields and "" in fields:
+        at = record.at(fields.index(""))
+        findings.add(Code.EMPTY_FIELD, file, at, "the field is empty", "name what is meant")
+    return record
 
 
 def without_invisible(text: str) -> str:

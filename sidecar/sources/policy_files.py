@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sidecar.policy.diagnostics import MODEL_FILE, POLICY_FILES, Diagnostic, Findings, path_of
+from sidecar.policy.diagnostics import MODEL_FILE, NO_FILE, POLICY_FILES, Diagnostic, Findings
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 
 MAX_FILE: Final = 8 * 1024 * 1024
@@ -83,14 +83,14 @@ def _read(name: str, path: Path, findings: Findings) -> tuple[bytes, os.stat_res
         # Not blocking: a FIFO in the place of a file must not hold the reader.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
-        findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", f"every policy has {path_of(name)}")
+        findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", NO_FILE)
         return None
     except OSError as error:
         _unreadable(name, error, findings)
         return None
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if not _is_acceptable(name, status, findings):
+        if not _is_acceptable(name, path, status, findings):
             return None
         try:
             content = file.read(MAX_FILE + 1)
@@ -103,14 +103,14 @@ def _read(name: str, path: Path, findings: Findings) -> tuple[bytes, os.stat_res
     return content, status
 
 
-def _is_acceptable(name: str, status: os.stat_result, findings: Findings) -> bool:
+def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: Findings) -> bool:
     if not stat.S_ISREG(status.st_mode):
         message = "this is not a regular file"
         findings.add(Code.UNREADABLE_FILE, name, (1, 1), message, "put the file itself there, or a link to it")
         return False
     if status.st_mode & 0o022 and status.st_uid != 0:
         message = f"others than its owner can write the file (mode {stat.S_IMODE(status.st_mode):04o})"
-        findings.add(Code.FILE_PERMISSIONS, name, (1, 1), message, f"chmod go-w {path_of(name)}")
+        findings.add(Code.FILE_PERMISSIONS, name, (1, 1), message, f"chmod go-w {path}")
         return False
     if status.st_size > MAX_FILE:
         _too_large(name, findings)

@@ -1,0 +1,143 @@
+"""The fields of a CSV line against the declared names. What does not exist is an error, never an answer.
+
+A name is compared whole and exactly. What was most likely meant is named: another case, a neighbour in the alphabet of
+another script, a column that belongs elsewhere.
+"""
+
+import unicodedata
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.policy.diagnostics import Findings, did_you_mean, near
+from sidecar.policy.sections import Vocabulary
+from sidecar.policy.text import NAME, Record
+
+ANY = "*"
+"""Every section, or every action of a section."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Judges the fields of one file. A field that is empty has been reported already and is not judged again."""
+
+    vocabulary: Vocabulary
+    file: str
+    findings: Findings
+
+    def form(self, record: Record, form: str, count: int) -> bool:
+        """The right number of fields. Too many: reported at the first of them; too few: at the line's begin."""
+        if len(record.fields) == count:
+            return True
+        at = record.at(count) if len(record.fields) > count else record.at(0)
+        message = f"{len(record.fields)} field{'s' if len(record.fields) > 1 else ''} instead of {count}"
+        self.findings.add(Code.FIELD_COUNT, self.file, at, message, f"the form is: {form}")
+        return False
+
+    def effect(self, record: Record, index: int) -> bool:
+        effect = record.fields[index]
+        if effect in ("allow", "deny"):
+            return True
+        if effect:
+            hint = did_you_mean(effect, ("allow", "deny")) or "write allow or deny"
+            message = f"{quoted(effect)} is neither allow nor deny: other readers would ignore the line"
+            self.findings.add(Code.INVALID_EFFECT, self.file, record.at(index), message, hint)
+        return False
+
+    def role(self, record: Record, index: int) -> bool:
+        name, roles = record.fields[index], self.vocabulary.roles
+        if roles is None or name in roles:
+            return bool(name)
+        if "*" in name:
+            hint = "give the rule to a role that the others inherit"
+            message = f"{quoted(name)} is not a role: a line names one role"
+            self.findings.add(Code.MISPLACED_WILDCARD, self.file, record.at(index), message, hint)
+        elif "@" in name or name.startswith("usr_"):
+            hint = "people are given their role in the console or by `sidecar user set-role`"
+            message = f"{quoted(name)} is a person, not a role"
+            self.findings.add(Code.UNKNOWN_ROLE, self.file, record.at(index), message, hint)
+        else:
+            self.unknown(Code.UNKNOWN_ROLE, name, record.at(index), "a role", roles)
+        return False
+
+    def target(self, record: Record, index: int, *, wildcards: bool) -> bool:
+        """Section and action, in two fields from ``index`` on."""
+        section, action = record.fields[index : index + 2]
+        sections = self.vocabulary.sections
+        if sections is None or section in self.vocabulary.unreadable:
+            return bool(section and action)
+        good = self._wildcard(record, index, allowed=wildcards)
+        if good and section != ANY and section not in sections:
+            self.unknown(Code.UNKNOWN_SECTION, section, record.at(index), "a section", sections)
+            good = False
+        if section in sections:
+            where, actions = f'an action of "{section}"', sections[section].actions
+        else:
+            where, actions = "an action of any section", tuple(sorted(self.vocabulary.actions))
+        if not self._wildcard(record, index + 1, allowed=wildcards):
+            return False
+        if action == ANY or action in actions:
+            return good
+        self.unknown(Code.UNKNOWN_ACTION, action, record.at(index + 1), where, actions)
+        return False
+
+    def _wildcard(self, record: Record, index: int, *, allowed: bool) -> bool:
+        """No ``*`` where it would be taken for a name."""
+        name = record.fields[index]
+        if "*" not in name or (allowed and name == ANY):
+            return True
+        message = f"{quoted(name)}: * " + ("stands alone in its field" if allowed else "is not a name")
+        hint = "write * for all, or one name" if allowed else "a test names one section and one action"
+        self.findings.add(Code.MISPLACED_WILDCARD, self.file, record.at(index), message, hint)
+        return False
+
+    def unknown(self, code: Code, name: str, at: tuple[int, int], what: str, known: Collection[str]) -> None:
+        """Reports a name that is not among ``known``, with what was most likely meant."""
+        if not name:
+            return
+        if not self.findings.wants(code, self.file):
+            self.findings.add(code, self.file, at, "")  # only counted
+            return
+        nearest = near(_as_ascii(name), known)
+        if nearest is not None and not NAME.fullmatch(nearest):
+            return  # the declaration itself is wrong, and has been reported
+        strange = next((character for character in name if not character.isascii()), None)
+        if strange is not None and nearest is not None:
+            described = f"U+{ord(strange):04X} ({unicodedata.name(strange, 'no name')})"
+            message = f"{quoted(name)} is not {what}: {described} only looks like a letter of it"
+            self.findings.add(Code.LOOKALIKE_CHARACTER, self.file, at, message, f'did you mean "{nearest}"?')
+            return
+        message = f"{quoted(name)} is not {what}"
+        if nearest is not None and name != nearest and name.casefold() == nearest:
+            message += ": names are lower case"
+        self.findings.add(code, self.file, at, message, did_you_mean(name, known) or self._elsewhere(code, name, known))
+
+    def _elsewhere(self, code: Code, name: str, known: Iterable[str]) -> str:
+        """Swapped columns, or what there is to choose from."""
+        for other, what, names in (
+            (Code.UNKNOWN_SECTION, "a section", self.vocabulary.sections or ()),
+            (Code.UNKNOWN_ROLE, "a role", self.vocabulary.roles or ()),
+            (Code.UNKNOWN_ACTION, "an action", self.vocabulary.actions),
+        ):
+            if other is not code and name in names:
+                return f"it is {what}: are the columns in order?"
+        shown = list(known)
+        return "known: " + ", ".join(shown[:12]) + (", …" if len(shown) > 12 else "")
+
+
+def quoted(text: str) -> str:
+    """A name as it is shown: in quotes, and not without end."""
+    return f'"{text}"' if len(text) <= 80 else f'"{text[:77]}…"'
+
+
+_LOOKALIKES = str.maketrans(
+    "аеорсухіјѕһԁԛԝкмтвнгАВЕКМНОРСТХαβεικνορτυχɑɡıℓ",
+    "aeopcyxijshdqwkmtbhrabekmhopctxabeiknoptuxagil",
+)
+"""Cyrillic, Greek and IPA letters, and the letters that they are taken for."""
+
+
+def _as_ascii(name: str) -> str:
+    """What a reader sees: look-alikes of other scripts as the letters they resemble, marks and widths taken off."""
+    decomposed = unicodedata.normalize("NFKD", name.translate(_LOOKALIKES))
+    return "".join(character for character in decomposed if not unicodedata.combining(character))

@@ -1,0 +1,103 @@
+"""Every broken policy of the corpus, with exactly the findings it must have; see bad/README.md.
+
+Each is tried through the compiler and through `sidecar policy check`, which must say the same (contract section 7).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from sidecar.cli.main import run
+from sidecar.policy.compiler import compile_policy
+from sidecar.policy.diagnostics import DiagnosticCode
+
+HERE = Path(__file__).parent
+Write = Callable[[Mapping[str, bytes]], tuple[Path, Path]]
+
+
+def cases(folder: str) -> list[Path]:
+    return sorted(path for path in (HERE / folder).iterdir() if path.is_dir())
+
+
+def files_of(case: Path, seed: Mapping[str, bytes]) -> dict[str, bytes]:
+    files = dict(seed)
+    for path in case.iterdir():
+        if path.name == "absent.txt":
+            for name in path.read_text().split():
+                del files[name]
+        elif path.name != "expected.txt":
+            assert path.name in files, path
+            files[path.name] = path.read_bytes()
+    return files
+
+
+def expected_of(case: Path) -> list[str]:
+    return (case / "expected.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_corpus_is_large_enough() -> None:
+    assert len(cases("bad")) >= 120
+
+
+@pytest.mark.parametrize("case", cases("bad"), ids=lambda case: case.name)
+def test_a_broken_policy_is_refused_with_exactly_these_findings(case: Path, seed: Mapping[str, bytes]) -> None:
+    compiled = compile_policy(files_of(case, seed))
+
+    assert [str(diagnostic) for diagnostic in compiled.diagnostics] == expected_of(case)
+    assert compiled.generation is None
+
+
+@pytest.mark.parametrize("case", cases("suspicious"), ids=lambda case: case.name)
+def test_a_suspicious_policy_compiles_with_exactly_these_warnings(case: Path, seed: Mapping[str, bytes]) -> None:
+    compiled = compile_policy(files_of(case, seed))
+
+    assert [str(diagnostic) for diagnostic in compiled.diagnostics] == expected_of(case)
+    assert compiled.generation is not None
+
+
+@pytest.mark.parametrize("case", [*cases("bad"), *cases("suspicious")], ids=lambda case: case.name)
+def test_policy_check_says_what_the_compiler_says(
+    case: Path,
+    seed: Mapping[str, bytes],
+    write_policy: Write,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, _ = write_policy(files_of(case, seed))
+    monkeypatch.chdir(folder.parent)
+
+    status = run(["policy", "check", "--model", "model.conf"])
+
+    out, err = capsys.readouterr()
+    assert out.splitlines() == expected_of(case)
+    assert err == ""
+    assert status == (1 if case.parent.name == "bad" else 0)
+
+
+@pytest.mark.parametrize("case", cases("suspicious"), ids=lambda case: case.name)
+def test_strict_makes_warnings_errors(
+    case: Path, seed: Mapping[str, bytes], write_policy: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, model = write_policy(files_of(case, seed))
+
+    status = run(["policy", "check", "--strict", "--policy-dir", str(folder), "--model", str(model)])
+
+    assert status == (1 if expected_of(case) else 0)
+    assert ": warning: " not in capsys.readouterr().out
+
+
+def test_every_code_that_a_file_can_cause_is_in_the_corpus(seed: Mapping[str, bytes]) -> None:
+    told = {
+        line.split(": ")[1] for folder in ("bad", "suspicious") for case in cases(folder) for line in expected_of(case)
+    }
+    elsewhere = {
+        DiagnosticCode.UNREADABLE_FILE,  # what only a disk can show: tests/policy/test_policy_files.py
+        DiagnosticCode.FILE_TOO_LARGE,
+        DiagnosticCode.FILE_PERMISSIONS,
+        DiagnosticCode.POLICY_TOO_LARGE,  # too large for a folder of the corpus: test_limits.py
+        DiagnosticCode.CASBIN_DISAGREES,  # only a bug can cause it: test_oracle.py
+        DiagnosticCode.CASBIN_INSTALLATION,
+        DiagnosticCode.ROLE_IN_USE,  # only the running sidecar knows
+    }
+    assert told == set(DiagnosticCode) - elsewhere
