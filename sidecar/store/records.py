@@ -117,6 +117,10 @@ class Records:
         """The last change applied here of the account's partition (R30)."""
         return self._lease(keys.partition_of(account, self._store.partitions)).position
 
+    def live(self, account: AccountId) -> bool:
+        """May a copy of what belongs to this account be used at this instant? For other copies than ours (PEP keys)."""
+        return self._live(keys.partition_of(account, self._store.partitions))
+
     def lag(self) -> float:
         """Seconds since the feed's last word, of the partition that is furthest behind."""
         heard = [lease.heard for lease in self._leases.values()]

@@ -109,6 +109,14 @@ local function record(uid)
   return fields
 end
 
+-- A PEP's key; nil when there is none.
+local function pep(id)
+  local fields = hash(key('pep:' .. id))
+  if not fields.id then return nil end
+  fields.acst = redis.call('HGET', ACCT, 'st')
+  return fields
+end
+
 local function settle_admin(uid, role, status)
   redis.call((role == ADMIN and status == 'active') and 'SADD' or 'SREM', key('admins'), uid)
 end

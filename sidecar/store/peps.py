@@ -1,0 +1,199 @@
+"""The keys of PEPs (R20): made, listed, revoked, and read by every question that comes with one.
+
+``PepCopies`` keeps live copies as ``Records`` does for users: exact while the feed's lease lasts, the store's own word
+past it. A key revoked is a change in the feed like any other, and is dead in every sidecar once it is acknowledged.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sidecar.store.codec import integer, items, position_of, seconds
+from sidecar.store.connection import Store
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.feed import Change, Tail
+from sidecar.store.outcomes import ActorChanged, NoAccount, Position
+from sidecar.store.transition import look, milliseconds, transition
+from sidecar.vocabulary.people import AccountId, Actor, Status
+from sidecar.vocabulary.peps import Pep, PepId, Scope, account_of_pep
+
+MAX_KEYS: Final = 100
+"""Keys of one account, expired ones included."""
+
+MAX_COPIES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class PepCreated:
+    pep: Pep
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class PepExists:
+    """The account has a key of this name, perhaps an expired one."""
+
+    pep: PepId
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyPeps:
+    """The account has MAX_KEYS keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class PepRevoked:
+    """``pep``: as it was last."""
+
+    pep: Pep
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class NoPep:
+    """There is no such key (any more)."""
+
+
+class Peps:
+    """The keys, one round trip a call."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def create(
+        self,
+        actor: Actor,
+        pep: PepId,
+        *,
+        name: str,
+        scopes: frozenset[Scope],
+        digest: str,
+        ttl: float,
+        rate: int,
+    ) -> PepCreated | PepExists | TooManyPeps | NoAccount | ActorChanged:
+        account = _account(pep)
+        reply = await transition(
+            self._store,
+            "pep_create",
+            account,
+            actor,
+            pep=pep,
+            name=name,
+            scopes=" ".join(sorted(scopes)),
+            digest=digest,
+            ttl=milliseconds(ttl),
+            rate=str(rate),
+            most=MAX_KEYS,
+        )
+        match reply["o"]:
+            case "created":
+                return PepCreated(_pep_of(account, reply["p"]), position_of(reply))
+            case "exists":
+                return PepExists(PepId(reply["id"]))
+            case "too_many":
+                return TooManyPeps()
+            case "actor_changed":
+                return ActorChanged()
+            case _:
+                return NoAccount()
+
+    async def revoke(self, actor: Actor, pep: PepId) -> PepRevoked | NoPep | ActorChanged:
+        account = _account(pep)
+        reply = await transition(self._store, "pep_revoke", account, actor, pep=pep)
+        match reply["o"]:
+            case "revoked":
+                return PepRevoked(_pep_of(account, reply["p"]), position_of(reply))
+            case "actor_changed":
+                return ActorChanged()
+            case _:
+                return NoPep()
+
+    async def listing(self, account: AccountId) -> list[Pep]:
+        """All of the account's keys, the oldest first; none when there is no such account."""
+        reply = await look(self._store, "peps", account)
+        found = (_pep_of(account, each) for each in items(reply.get("all")))
+        return sorted(found, key=lambda pep: (pep.created_at, pep.name))
+
+
+class PepCopies:
+    """What every question with a key reads. ``live`` says whether copies of an account may be used at this instant."""
+
+    def __init__(self, store: Store, *, live: Callable[[AccountId], bool]) -> None:
+        self._store = store
+        self._live = live
+        self._copies: dict[PepId, Pep] = {}
+        self._floors: OrderedDict[AccountId, int] = OrderedDict()
+        self._changes = 0
+
+    def peek(self, pep: PepId) -> Pep | None:
+        """The copy, if it is live now. No await."""
+        copy = self._copies.get(pep)
+        return copy if copy is not None and self._live(copy.account) else None
+
+    async def read(self, pep: PepId) -> Pep | None:
+        """The store's own word; None when there is no such key. Raises StoreUnavailable."""
+        account = _account(pep)
+        before, floor = self._changes, self._floors.get(account, 0)
+        reply = await look(self._store, "pep", account, pep=pep)
+        if integer(reply["s"]) < floor:
+            raise StoreUnavailable(f"the store went back in time: what it says of {pep} is older than what was seen")
+        if reply["o"] != "pep":
+            return None
+        found = _pep_of(account, reply["p"])
+        if before == self._changes and self._live(account):
+            self._keep(found)
+        return found
+
+    # As a follower of the feed ---------------------------------------------------------------------------------------
+
+    def apply(self, _partition: int, change: Change) -> None:
+        if change.account:
+            self._floors[change.account] = max(change.seq, self._floors.pop(change.account, 0))
+            if len(self._floors) > MAX_COPIES:
+                self._floors.popitem(last=False)
+        if change.kind == "pep":
+            self._changes += 1
+            self._copies.pop(PepId(change.user), None)
+        elif change.kind == "account":
+            self._changes += 1
+            for pep in [pep for pep, copy in self._copies.items() if copy.account == change.account]:
+                del self._copies[pep]
+
+    def heard(self, _partition: int, _at: float) -> None:
+        """The records keep the lease; ``live`` asks them."""
+
+    def flush(self, tail: Tail) -> None:
+        self._changes += 1
+        self._copies.clear()
+        if tail.new_data_set:
+            self._floors.clear()
+
+    async def acknowledge(self, _partition: int, _n: int) -> None:
+        """Not ours to say: the fleet does."""
+
+    def _keep(self, pep: Pep) -> None:
+        if len(self._copies) >= MAX_COPIES and pep.id not in self._copies:
+            del self._copies[next(iter(self._copies))]
+        self._copies[pep.id] = pep
+
+
+def _account(pep: PepId) -> AccountId:
+    account = account_of_pep(pep)
+    if account is None:
+        raise ValueError("not the id of a PEP's key")
+    return account
+
+
+def _pep_of(account: AccountId, found: Mapping[str, Any]) -> Pep:
+    return Pep(
+        id=PepId(found["id"]),
+        account=account,
+        name=found["name"],
+        scopes=frozenset(map(Scope, found["scopes"].split())),
+        created_at=seconds(found["created"]),
+        expires_at=seconds(found["exp"]),
+        rate=integer(found["rate"]),
+        digest=found["th"],
+        suspended=found["acst"] != Status.ACTIVE,
+    )

@@ -1,0 +1,13 @@
+-- The key is dead; the event has an ack, so that whoever revokes it knows when nobody takes it any more.
+local before = remembered()
+if before then return before end
+if not actor_holds() then return outcome('actor_changed') end
+local was = pep(A.pep)
+if not was then return outcome('no_pep') end
+
+redis.call('SREM', key('peps'), A.pep)
+redis.call('DEL', key('pep:' .. A.pep))
+local seq = stamp()
+audit('pep.revoked', A.pep, { name = was.name, scopes = was.scopes }, nil)
+local n = publish('pep', A.pep, '0', seq, true)
+return remember({ o = 'revoked', p = was, n = n })
