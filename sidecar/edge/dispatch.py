@@ -102,13 +102,15 @@ class Dispatcher:
 
 def reply_answer(reply: Reply) -> Answer:
     """JSON unless the handler brings bytes and their type. Nothing of ours may be kept by a cache unless it says so."""
-    headers = dict((("Cache-Control", "no-store"), *reply.headers))
-    if reply.body is None:
-        return Answer(reply.status, tuple(headers.items()))
-    if isinstance(reply.body, bytes):
-        return Answer(reply.status, tuple(headers.items()), reply.body)
-    headers.setdefault("Content-Type", "application/json")
-    return Answer(reply.status, tuple(headers.items()), msgspec.json.encode(reply.body))
+    headers = list(reply.headers)
+    named = {name for name, _ in headers}
+    if "Cache-Control" not in named:
+        headers.append(("Cache-Control", "no-store"))
+    if reply.body is None or isinstance(reply.body, bytes):
+        return Answer(reply.status, tuple(headers), reply.body or b"")
+    if "Content-Type" not in named:
+        headers.append(("Content-Type", "application/json"))
+    return Answer(reply.status, tuple(headers), msgspec.json.encode(reply.body))
 
 
 async def _body(endpoint: Endpoint, request: web.BaseRequest, limit: int) -> object:

@@ -22,6 +22,7 @@ from sidecar.accounts.sessions import Issuer
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS, OPS
+from sidecar.edge.fast_lane import Lanes
 from sidecar.edge.login_page import login_page
 from sidecar.edge.parts import Parts, Surface
 from sidecar.edge.same_site import origin_of
@@ -29,7 +30,7 @@ from sidecar.pdp.activation import Activation, State
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.vitals import Vitals
-from sidecar.serve.listeners import Listener, ListenerProblem
+from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow
 from sidecar.serve.settings import Settings, problems
 from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, fingerprint, load, load_or_create
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
@@ -216,16 +217,20 @@ class Sidecar:
         settings, parts = self._settings, self.parts
         apart = settings.check_listen is not None
         public = Dispatcher(parts, API if apart else (*CHECKS, *API), checks=not apart)
-        wanted = [Listener("public", settings.listen, public, settings)]
+        fast = self._lanes if settings.fast_lane else None
+        wanted = [Listener("public", settings.listen, public, settings, None if apart else fast)]
         if settings.check_listen is not None:
             checks = Dispatcher(parts, CHECKS, checks=True)
-            wanted.append(Listener("check", settings.check_listen, checks, settings))
+            wanted.append(Listener("check", settings.check_listen, checks, settings, fast))
         ops = Dispatcher(parts, OPS, checks=False, store=False)
         wanted.append(Listener("ops", settings.ops_listen, ops, settings))
         for listener in wanted:
             await listener.start()
             self._stack.push_async_callback(listener.stop)
             self._listeners.append(listener)
+
+    def _lanes(self, slow: Slow) -> Lanes:
+        return Lanes(self.parts, slow, max_head=self._settings.max_head, idle=KEEPALIVE_SECONDS)
 
     async def _prove_store(self) -> None:
         """Until the store was asked whose it is, nothing is read from it (R22, R23)."""

@@ -4,6 +4,7 @@ aiohttp's limits on a head are raised to SIDECAR_MAX_HEAD, or a long token would
 handler (measured at 9 KB); its access log stays off, it costs twice the check.
 """
 
+import asyncio
 import os
 import socket
 import ssl
@@ -12,12 +13,15 @@ from pathlib import Path
 
 from aiohttp import web
 
+from sidecar.edge.fast_lane import Lanes
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Slow = Callable[[], asyncio.Protocol]
 BACKLOG = 1024
 KEEPALIVE_SECONDS = 75.0
+SHUTDOWN_SECONDS = 5.0
 
 
 class ListenerProblem(Exception):
@@ -27,11 +31,19 @@ class ListenerProblem(Exception):
 class Listener:
     """One address and its server, from bind to drain."""
 
-    def __init__(self, name: str, address: Address, handler: Handler, settings: Settings) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        handler: Handler,
+        settings: Settings,
+        fast: Callable[[Slow], Lanes] | None = None,
+    ) -> None:
+        """``fast`` puts the fast lane in front of aiohttp."""
         self.name = name
         self._address = address
         self._tls = None if name == "ops" else tls_context(settings)
-        server = web.Server(
+        self._slow = web.Server(
             handler,
             access_log=None,
             max_line_size=settings.max_head,
@@ -40,18 +52,18 @@ class Listener:
             keepalive_timeout=KEEPALIVE_SECONDS,
             auto_decompress=False,
         )
-        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=5.0)
+        self._lanes = fast(self._slow) if fast is not None else None
         self._socket: socket.socket | None = None
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Bind and accept. Raises ListenerProblem."""
-        await self._runner.setup()
         try:
             bound = self._socket = bind(self._address)
-            site = web.SockSite(self._runner, bound, backlog=BACKLOG, ssl_context=self._tls)
-            await site.start()
+            self._server = await asyncio.get_running_loop().create_server(
+                self._lanes or self._slow, sock=bound, backlog=BACKLOG, ssl=self._tls
+            )
         except OSError as error:
-            await self._runner.cleanup()
             raise ListenerProblem(
                 f"{self.name} listener: cannot listen on {self._address}: {error.strerror or error}; "
                 "choose another address or stop what holds it"
@@ -67,7 +79,12 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop accepting, let requests in flight finish, close."""
-        await self._runner.cleanup()
+        if self._server is not None:
+            self._server.close()
+        if self._lanes is not None:
+            self._lanes.close()
+        self._slow.pre_shutdown()
+        await self._slow.shutdown(SHUTDOWN_SECONDS)
         if isinstance(self._address, UnixAddress):
             self._address.path.unlink(missing_ok=True)
 

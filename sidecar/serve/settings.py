@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 from sidecar.serve import values as v
 from sidecar.serve.places import Given, Names, SettingsError, gather, mask, spell_env
+from sidecar.serve.urls import base_url, url
 from sidecar.sources.policy_files import packaged
 
 __all__ = ["ROWS", "Row", "Settings", "SettingsError", "Value", "load", "problems"]
@@ -52,8 +53,8 @@ def _model(_: Mapping[str, Any]) -> Path:
 
 _FILE = v.optional(v.path)
 _AWAY = v.optional(v.address)
-_REDIS = v.optional(v.url("redis", "rediss", "unix", "redis+sentinel", "redis+cluster"))
-_SMTP = v.optional(v.url("smtp", "smtps", "smtp+starttls"))
+_REDIS = v.optional(url("redis", "rediss", "unix", "redis+sentinel", "redis+cluster"))
+_SMTP = v.optional(url("smtp", "smtps", "smtp+starttls"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,11 @@ class Settings:
     tls_client_ca: Annotated[Path | None, Row(_FILE, "", "PEM certificates; clients must show one signed by them.")]
     plaintext: Annotated[bool, Row(v.boolean, "false", "Serve without TLS beyond loopback.")]
     public_url: Annotated[
-        str, Row(v.base_url, _public_url, "Where people reach the public listener: links, cookies, Origin.")
+        str, Row(base_url, _public_url, "Where people reach the public listener: links, cookies, Origin.")
     ]
     issuer: Annotated[
         str,
-        Row(v.url("http", "https"), _issuer, "The tokens' iss; kept in the store for good."),
+        Row(url("http", "https"), _issuer, "The tokens' iss; kept in the store for good."),
     ]
     audience: Annotated[str, Row(v.word, "dashboard", "The tokens' aud; kept in the store for good.")]
     redis_url: Annotated[
@@ -113,7 +114,7 @@ class Settings:
     unavailable_status: Annotated[
         int, Row(v.status, "403", "A gateway's answer when nothing can be known: 403 or 503.")
     ]
-    login_url: Annotated[str | None, Row(v.optional(v.url("http", "https")), "", "Where browsers are sent to sign in.")]
+    login_url: Annotated[str | None, Row(v.optional(url("http", "https")), "", "Where browsers are sent to sign in.")]
     console: Annotated[bool, Row(v.boolean, "true", "Serve the console.")]
     fast_lane: Annotated[bool, Row(v.boolean, "true", "Answer plain checks without aiohttp.")]
     smtp_url: Annotated[str | None, Row(_SMTP, "", "Mail server for links.", secret=True)]

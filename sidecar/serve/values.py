@@ -1,4 +1,4 @@
-"""What a setting's text means: addresses, durations, sizes, networks, URLs.
+"""What a setting's text means: addresses, durations, sizes, networks. (URLs: urls.py.)
 
 Each parser takes the text and gives the value, or raises ``BadValueError`` with what is wrong and how to write it.
 The message never repeats the text: whoever reports it knows whether the value may be shown.
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 
 class BadValueError(ValueError):
@@ -249,33 +248,6 @@ def networks(text: str) -> tuple[Network, ...]:
     except ValueError:
         how = "write addresses and networks separated by commas, as in 10.0.0.0/8, 192.0.2.7 (no host bits set)"
         raise BadValueError(f"not a list of networks: {how}") from None
-
-
-def base_url(text: str) -> str:
-    """``http(s)://host[:port]``, without the last slash: what links, cookies and Origin checks start from."""
-    found = url("http", "https")(text)
-    parts = urlsplit(found)
-    if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc or "?" in text:
-        raise BadValueError("must be scheme, host and port alone: write https://login.example.com")
-    return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def url(*schemes: str) -> Callable[[str], str]:
-    """A URL of one of the schemes. ``unix`` needs a path, every other one a host."""
-
-    def parse(text: str) -> str:
-        how = f"write a URL that starts with {', '.join(f'{scheme}://' for scheme in schemes)}"
-        try:
-            parts = urlsplit(text)
-        except ValueError:
-            raise BadValueError(f"not a URL: {how}") from None
-        if parts.scheme not in schemes or not text.isprintable() or " " in text or "://" not in text:
-            raise BadValueError(f"not such a URL: {how}")
-        if not (parts.path.startswith("/") if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]):
-            raise BadValueError("the URL names no host" if parts.scheme != "unix" else "the URL names no absolute path")
-        return text
-
-    return parse
 
 
 def decision_log(text: str) -> DecisionLog:

@@ -29,7 +29,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             "ISSUER": "http://sidecar.test",
             "DECISION_LOG": str(tmp_path / f"decisions-{number}.log"),
             "LOG_FORMAT": "json",
-            "DRAIN": "0.1s",
+            "DRAIN": "100ms",
             **settings,
         }
         log = tmp_path / f"sidecar-{number}.log"

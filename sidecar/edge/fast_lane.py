@@ -1,0 +1,246 @@
+"""The fast lane: a plain ``GET /check…`` is parsed by llhttp and answered at once; everything else goes to aiohttp.
+
+It owns no HTTP of its own. A head that is not a complete, well-formed, bodiless HTTP/1.1 one with nothing unusual in it
+is handed over with every byte that came since the last answer, as it came, and the connection stays with aiohttp (R33).
+So whatever this lane does not understand is answered as if it were not there. One decision function serves both lanes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Final
+
+import httptools
+
+from sidecar.edge.checks import (
+    HEADERS_READ,
+    close,
+    conclude,
+    follows_from_decision,
+    gateway_call,
+    is_check,
+    judge,
+    record_check,
+)
+from sidecar.edge.original import GatewayCall
+from sidecar.edge.parts import Parts
+from sidecar.edge.request_id import request_id_of
+from sidecar.edge.wire import Wire
+from sidecar.pdp.check import Open
+from sidecar.vocabulary.decision import Decision
+
+START: Final = b"GET /check"
+HEAD_END: Final = b"\r\n\r\n"
+MAX_HEADERS: Final = 100
+"""Fewer than aiohttp takes, so that a head at the limit is judged by one program alone."""
+PIPELINE_BYTES: Final = 256 * 1024
+"""What may wait behind a check that asks the store before we stop reading from the client."""
+
+RELEVANT: Final = HEADERS_READ | {b"x-request-id"}
+"""The others decide nothing, so they are parsed and dropped."""
+
+UNUSUAL: Final = frozenset(
+    {b"expect", b"http2-settings", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+)
+"""Headers that make a request more than a plain one; aiohttp knows what to do with them."""
+
+
+class Lanes:
+    """The connections of one listener that are in the fast lane, and what they share."""
+
+    def __init__(self, parts: Parts, slow: Callable[[], asyncio.Protocol], *, max_head: int, idle: float) -> None:
+        self.parts = parts
+        self.slow = slow
+        self.max_head = max_head
+        self.idle = idle
+        self.wire = Wire(unavailable=parts.surface.unavailable_status)
+        self.open: set[FastLane] = set()
+
+    def __call__(self) -> "FastLane":
+        return FastLane(self)
+
+    def close(self) -> None:
+        """At shutdown: idle connections close now, the others after the answer that they wait for."""
+        for lane in tuple(self.open):
+            lane.close()
+
+
+class FastLane(asyncio.Protocol):
+    """One connection, until something on it is not plain."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._buffer = b""
+        self._waiting: asyncio.Task[None] | None = None
+        self._blocked = False
+        self._closing = False
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._seen = 0
+        self._plain = True
+        self._complete = False
+
+    # As asyncio's protocol -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+        self._timer = self._loop.call_later(self._lanes.idle, self._close_if_idle)
+        self._lanes.open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._leave()
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer + data if self._buffer else data
+        if self._waiting is None and not self._blocked:
+            self._work(buffer)
+            return
+        self._buffer = buffer
+        if len(buffer) > PIPELINE_BYTES:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it has asked is still answered."""
+        self._closing = True
+        return self._waiting is not None or self._blocked
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self._go_on()
+
+    # As the parser's listener ----------------------------------------------------------------------------------------
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._seen += 1
+        lowered = name.lower()
+        if lowered in RELEVANT and lowered not in UNUSUAL:
+            self._headers.append((lowered, value))
+        elif (
+            lowered in UNUSUAL
+            or (lowered == b"content-length" and value != b"0")
+            or (lowered == b"connection" and value.lower() != b"keep-alive")
+        ):
+            self._plain = False
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+    # The lane --------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        self._closing = True
+        if self._waiting is None:
+            self._transport.close()
+
+    def _work(self, buffer: bytes) -> None:
+        """Answer every complete head in ``buffer``, keep an incomplete one, hand over what is not for us."""
+        while buffer:
+            end = buffer.find(HEAD_END)
+            if end < 0:
+                if len(buffer) > self._lanes.max_head or not _may_be_ours(buffer):
+                    self._hand_over(buffer)
+                    return
+                break
+            end += len(HEAD_END)
+            call = self._parse(buffer[:end])
+            if call is None:
+                self._hand_over(buffer)
+                return
+            buffer = buffer[end:]
+            if not self._answer(call):
+                break
+        self._buffer = buffer
+        if self._closing and not buffer and self._waiting is None:
+            self._transport.close()
+
+    def _parse(self, head: bytes) -> GatewayCall | None:
+        """The call of a plain check with the headers that matter; None: aiohttp should have it."""
+        if not head.startswith(START) or len(head) > self._lanes.max_head or b"\r\n " in head or b"\r\n\t" in head:
+            return None
+        self._url = b""
+        self._headers = []
+        self._seen = 0
+        self._plain = True
+        self._complete = False
+        parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(head)
+        except httptools.HttpParserError:
+            return None
+        if not (self._complete and self._plain) or parser.get_http_version() != "1.1":
+            return None
+        if self._seen > MAX_HEADERS or not self._url.isascii():
+            return None
+        path, _, query = self._url.decode("ascii").partition("?")
+        return gateway_call("GET", path, query, self._headers) if is_check(path) else None
+
+    def _answer(self, call: GatewayCall) -> bool:
+        """Answer one call. False when the next head has to wait."""
+        started = perf_counter()
+        request_id = request_id_of(call.headers)
+        outcome = judge(self._lanes.parts, call)
+        if isinstance(outcome, Open):
+            self._waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))
+            return False
+        self._write(outcome, call, request_id, started)
+        return not self._blocked
+
+    async def _answer_later(self, question: Open, call: GatewayCall, request_id: str, started: float) -> None:
+        decision = await close(self._lanes.parts, question)
+        self._write(decision, call, request_id, started)
+        self._waiting = None
+        self._transport.resume_reading()
+        self._go_on()
+
+    def _write(self, decision: Decision, call: GatewayCall, request_id: str, started: float) -> None:
+        parts, wire = self._lanes.parts, self._lanes.wire
+        seconds = perf_counter() - started
+        if follows_from_decision(parts, call, decision):
+            record_check(parts, call.family.label, decision, request_id, seconds)
+            written = wire.kept(decision, request_id)
+        else:
+            written = wire.fresh(conclude(parts, call, decision, request_id, seconds), request_id)
+        self._transport.write(written)
+        self._heard = self._loop.time()
+
+    def _go_on(self) -> None:
+        if self._waiting is None and not self._blocked:
+            buffer, self._buffer = self._buffer, b""
+            self._work(buffer)
+
+    def _hand_over(self, buffer: bytes) -> None:
+        """aiohttp takes the connection for good, from the first byte that we have not answered."""
+        self._leave()
+        self._buffer = b""
+        slow = self._lanes.slow()
+        self._transport.set_protocol(slow)
+        slow.connection_made(self._transport)
+        slow.data_received(buffer)
+        if self._closing:
+            slow.eof_received()
+
+    def _leave(self) -> None:
+        self._timer.cancel()
+        self._lanes.open.discard(self)
+
+    def _close_if_idle(self) -> None:
+        """As long as aiohttp waits between two requests, and as long for a head that never ends."""
+        left = self._heard + self._lanes.idle - self._loop.time()
+        if left <= 0 and self._waiting is None:
+            self._transport.close()
+        else:
+            self._timer = self._loop.call_later(max(left, 1.0), self._close_if_idle)
+
+
+def _may_be_ours(buffer: bytes) -> bool:
+    return buffer.startswith(START) or START.startswith(buffer)

@@ -1,0 +1,63 @@
+"""Answers as bytes for the fast lane: the same status, headers and body that aiohttp writes.
+
+What follows from a decision alone is prepared once and kept; from one request to the next only the request id and the
+date change.
+"""
+
+from http import HTTPStatus
+
+from aiohttp.helpers import rfc822_formatted_time
+
+from sidecar.edge.answers import Answer, gateway_answer
+from sidecar.vocabulary.decision import Decision
+
+MAX_KEPT = 20_000
+
+Key = tuple[str, str, str, int, str, str]
+Prepared = tuple[bytes, bytes, bytes]
+"""Up to the request id, up to the date, the rest."""
+
+
+class Wire:
+    """One HTTP/1.1 response on a connection that stays open. ``unavailable`` as in ``gateway_answer``."""
+
+    def __init__(self, *, unavailable: int) -> None:
+        self._unavailable = unavailable
+        self._kept: dict[Key, Prepared] = {}
+
+    def kept(self, decision: Decision, request_id: str) -> bytes:
+        """The answer that follows from ``decision`` and nothing else."""
+        user = decision.user
+        key = (
+            decision.reason,
+            decision.generation,
+            user.id if user else "",
+            user.revision if user else 0,
+            decision.section,
+            decision.action,
+        )
+        prepared = self._kept.get(key)
+        if prepared is None:
+            if len(self._kept) >= MAX_KEPT:  # rare: many generations, or twenty thousand users and sections at once
+                self._kept.clear()
+            answer = gateway_answer(decision, unavailable=self._unavailable)
+            prepared = self._kept[key] = _prepare(answer)
+        return _complete(prepared, request_id)
+
+    def fresh(self, answer: Answer, request_id: str) -> bytes:
+        """An answer in which something of the request shows."""
+        return _complete(_prepare(answer), request_id)
+
+
+def _prepare(answer: Answer) -> Prepared:
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers]
+    head = "\r\n".join([*lines, "X-Request-ID: "]).encode("utf-8")
+    middle = f"\r\nServer: sidecar\r\nContent-Length: {len(answer.body)}\r\nDate: ".encode("ascii")
+    return head, middle, b"\r\n\r\n" + answer.body
+
+
+def _complete(prepared: Prepared, request_id: str) -> bytes:
+    head, middle, rest = prepared
+    date = rfc822_formatted_time().encode("ascii")
+    return b"%b%b%b%b%b" % (head, request_id.encode("ascii"), middle, date, rest)

@@ -1,0 +1,33 @@
+"""Settings that are URLs. As in values.py: the text's value, or ``BadValueError`` with how to write it."""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from sidecar.serve.values import BadValueError
+
+
+def base_url(text: str) -> str:
+    """``http(s)://host[:port]``, without the last slash: what links, cookies and Origin checks start from."""
+    found = url("http", "https")(text)
+    parts = urlsplit(found)
+    if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc or "?" in text:
+        raise BadValueError("must be scheme, host and port alone: write https://login.example.com")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """A URL of one of the schemes. ``unix`` needs a path, every other one a host."""
+
+    def parse(text: str) -> str:
+        how = f"write a URL that starts with {', '.join(f'{scheme}://' for scheme in schemes)}"
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            raise BadValueError(f"not a URL: {how}") from None
+        if parts.scheme not in schemes or not text.isprintable() or " " in text or "://" not in text:
+            raise BadValueError(f"not such a URL: {how}")
+        if not (parts.path.startswith("/") if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]):
+            raise BadValueError("the URL names no host" if parts.scheme != "unix" else "the URL names no absolute path")
+        return text
+
+    return parse
