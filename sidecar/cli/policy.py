@@ -12,6 +12,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "test": ("sidecar.cli.policy_test:test", "Run the expectations and routes, with coverage of rules and cells."),
     "matrix": ("sidecar.cli.policy_ask:matrix", "Who may do what: every role, section and action."),
     "can": ("sidecar.cli.policy_ask:can", "May a role do this? Exit status 0 yes, 1 no."),
+    "explain": ("sidecar.cli.policy_explain:explain", "Why an answer is what it is, and what would change it."),
+    "diff": ("sidecar.cli.policy_diff:diff", "Every cell and route that differs, what opens first."),
+    "fmt": ("sidecar.cli.policy_edit:fmt", "Align the CSV files."),
+    "watch": ("sidecar.cli.policy_edit:watch", "Check the files after every save."),
+    "replay": ("sidecar.cli.policy_replay:replay", "Answer a decision log again: which answers would differ?"),
 }
 """Name → where it is, and its line in the help."""
 

@@ -14,10 +14,9 @@ from sidecar.policy.diagnostics import Findings, did_you_mean
 from sidecar.policy.generation import Generation
 from sidecar.policy.names import Names, quoted
 from sidecar.policy.route_entries import owner
-from sidecar.policy.routes import Outcome, Public, Route
+from sidecar.policy.routes import Route, outcome_text
 from sidecar.policy.sections import Vocabulary
 from sidecar.policy.text import Record, read_lines, records
-from sidecar.vocabulary.access import Target
 from sidecar.vocabulary.decision import Reason
 
 EXPECTATIONS = "expectations.csv"
@@ -225,17 +224,6 @@ def _failed_routes(
         message = f"{test.method} {test.path}: expected {test.expected}, got {got}{note}"
         findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message)
         yield test, got
-
-
-def outcome_text(outcome: Outcome) -> str:
-    """``public``, ``SECTION/ACTION`` or ``unmatched``; an ambiguous path is let through by nothing either."""
-    match outcome:
-        case Target(section, action):
-            return f"{section}/{action}"
-        case Public.PUBLIC:
-            return "public"
-        case _:
-            return "unmatched"
 
 
 def _missing_cells(generation: Generation, suite: Suite) -> Iterator[tuple[str, str, str]]:

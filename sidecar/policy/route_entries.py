@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean, near
-from sidecar.policy.routes import METHODS, PUBLIC, Public, Route, Segments, contains, read_pattern
+from sidecar.policy.routes import METHODS, PUBLIC, Public, Route, Segments, contains, outcome_text, read_pattern
 from sidecar.policy.text import NAME
 from sidecar.policy.toml_file import Table
 from sidecar.vocabulary.access import Target
@@ -131,11 +131,7 @@ def _opens_everything(route: Route) -> bool:
 
 def owner(route: Route) -> str:
     """``billing/view`` or ``public``."""
-    match route.target:
-        case Target(section, action):
-            return f"{section}/{action}"
-        case Public.PUBLIC:
-            return "public"
+    return outcome_text(route.target)
 
 
 @dataclass(slots=True)

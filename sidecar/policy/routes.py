@@ -31,6 +31,17 @@ Outcome = Target | Public | Reason
 Segments = tuple[str, ...]
 
 
+def outcome_text(outcome: Outcome) -> str:
+    """``public``, ``SECTION/ACTION`` or ``unmatched``; an ambiguous path is let through by nothing either."""
+    match outcome:
+        case Target(section, action):
+            return f"{section}/{action}"
+        case Public.PUBLIC:
+            return "public"
+        case _:
+            return "unmatched"
+
+
 # -- the paths of requests ---------------------------------------------------------------------------------------------
 
 _SEGMENT = r"/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@|^\"<>{}\[\]` -]+"

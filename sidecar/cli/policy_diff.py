@@ -1,0 +1,150 @@
+"""``sidecar policy diff``: every cell and every route that differs between two policies, what opens first."""
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import click
+
+from sidecar.cli.output import NO, OK, complain, json_option, no, plain, say_json, say_table, wrong
+from sidecar.cli.policy_files import Source, draft_of, files_options, source_from
+from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.policy.diagnostics import FILES, MODEL_FILE, Diagnostic
+from sidecar.policy.diff import CellChange, Difference, RouteChange, TooManyRoutes, compare
+from sidecar.policy.generation import Generation
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new", required=False)
+@files_options
+@click.option(
+    "--accept", "accepted", multiple=True, metavar="WHAT", help="ROLE/SECTION/ACTION or METHOD PATH that may open."
+)
+@json_option
+def diff(old: str, new: str | None, accepted: tuple[str, ...], as_json: bool, **flags: str | None) -> int:
+    """List every cell and route whose answer differs from OLD to NEW (default: the files of now).
+
+    OLD and NEW are directories or git revisions. What opens stands first: a cell from deny to allow, a request that
+    more people can make. Exit status 1 when something opens that no --accept names; * in an --accept stands for
+    anything.
+    """
+    current = source_from(flags)
+    before = _generation(old, current)
+    after = _generation(new, current) if new is not None else draft_of(current)
+    try:
+        difference = compare(before, after)
+    except TooManyRoutes as error:
+        raise wrong(str(error)) from error
+    if as_json:
+        say_json([*map(cell_as_dict, difference.cells), *map(route_as_dict, difference.routes)])
+    else:
+        say_difference(difference)
+    unaccepted = [change for change in difference.openings if not _is_accepted(change, accepted)]
+    if unaccepted:
+        complain(f"{len(unaccepted)} of these open something; --accept names those that are meant")
+    return NO if unaccepted else OK
+
+
+def cell_as_dict(change: CellChange) -> dict[str, str]:
+    return {
+        "role": change.role,
+        "section": change.section,
+        "action": change.action,
+        "from": change.before,
+        "to": change.after,
+    }
+
+
+def route_as_dict(change: RouteChange) -> dict[str, object]:
+    return {
+        "method": change.method,
+        "path": change.path,
+        "from": change.before,
+        "to": change.after,
+        "opens": change.opens,
+    }
+
+
+def say_difference(difference: Difference) -> None:
+    """Two tables, or one line when there is nothing to show."""
+    if difference.cells:
+        rows = [(c.role, c.section, c.action, c.before, c.after) for c in difference.cells]
+        say_table(("role", "section", "action", "from", "to"), rows)
+    if difference.routes:
+        say_table(
+            ("method", "path", "from", "to", "for"),
+            [(r.method, r.path, r.before, r.after, "more people" if r.opens else "") for r in difference.routes],
+        )
+    if not difference.cells and not difference.routes:
+        click.echo("no cell and no route differs")
+
+
+def _is_accepted(change: CellChange | RouteChange, accepted: tuple[str, ...]) -> bool:
+    # In a path * is a segment of its own: there an accept is compared as it stands.
+    return any(
+        change.name == accept or (isinstance(change, CellChange) and fnmatchcase(change.name, accept))
+        for accept in accepted
+    )
+
+
+# -- where a policy comes from -----------------------------------------------------------------------------------------
+
+
+def _generation(name: str, current: Source) -> Generation:
+    """A directory of policy files, a directory with ``policy/`` in it, or a git revision of the files of now."""
+    path = Path(name)
+    if path.is_dir():
+        folder = path / "policy" if (path / "policy").is_dir() and not (path / "policy.csv").exists() else path
+        model = path / MODEL_FILE
+        return draft_of(Source(folder, model if model.is_file() else current.model))
+    return _compiled(_Revision(name, current))
+
+
+@dataclass(frozen=True, slots=True)
+class _Revision:
+    name: str
+    current: Source
+
+    def files(self) -> Mapping[str, bytes]:
+        found = {}
+        for file in FILES:
+            place = self.current.model.parent if file == MODEL_FILE else self.current.policy_dir
+            wanted = self.current.model.name if file == MODEL_FILE else file
+            content = _git(place, "cat-file", "blob", f"{self.name}:./{wanted}")
+            if content is not None:
+                found[file] = content
+        return found
+
+
+def _compiled(revision: _Revision) -> Generation:
+    if _git(revision.current.policy_dir, "rev-parse", "--verify", "--quiet", f"{revision.name}^{{commit}}") is None:
+        raise wrong(f"{revision.name}: neither a directory nor a git revision")
+    compiled = compile_policy(revision.files(), proof=ProofScope.NONE)
+    if compiled.draft is None:
+        for diagnostic in compiled.diagnostics:
+            _say_of(revision, diagnostic)
+        raise no(f"the policy of {revision.name} does not compile")
+    return compiled.draft
+
+
+def _say_of(revision: _Revision, diagnostic: Diagnostic) -> None:
+    click.echo(f"{revision.name}:{plain(str(diagnostic))}", err=True)
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    """What git prints, or None when it does not know. A name that looks like an option is none."""
+    if arguments[-1].startswith("-"):
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell; the last argument cannot be an option
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            check=False,
+            timeout=30,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

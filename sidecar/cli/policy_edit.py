@@ -1,0 +1,111 @@
+"""``sidecar policy fmt`` and ``watch``: the two verbs for who is editing."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from sidecar.cli.output import NO, OK, plain, wrong
+from sidecar.cli.policy_diff import say_difference
+from sidecar.cli.policy_files import Source, compiled, files_options, say_diagnostics, source_from
+from sidecar.policy.compiler import ProofScope
+from sidecar.policy.diagnostics import POLICY_FILES, Findings
+from sidecar.policy.diff import compare
+from sidecar.policy.format import format_csv
+from sidecar.policy.generation import Generation
+
+INTERVAL = 0.3
+"""Seconds between two looks at the files; two equal looks and they are judged."""
+
+
+@click.command()
+@files_options
+@click.option("--check", "only_check", is_flag=True, help="Change nothing; exit status 1 when something would change.")
+def fmt(only_check: bool, **flags: str | None) -> int:
+    """Align the CSV files: comments, order and meaning stay, and a second run changes nothing.
+
+    Prints the files that it changes. A file that cannot be read is left as it is (exit status 1).
+    """
+    source = source_from(flags)
+    findings = Findings()
+    changed = []
+    for name in POLICY_FILES:
+        path = source.policy_dir / name
+        if not name.endswith(".csv") or not path.is_file():
+            continue
+        before = _read(path)
+        after = format_csv(before, name, findings)
+        if after is not None and after != before:
+            changed.append(path)
+            if not only_check:
+                _replace(path, after)
+    for path in changed:
+        click.echo(plain(str(path)))
+    say_diagnostics(map(source.shown, findings.sorted()), "text")
+    return NO if findings.has_errors or (only_check and changed) else OK
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise wrong(f"{path}: {error.strerror}") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Whole or not at all, with the mode of the old one; a link stays a link to what is replaced."""
+    path = path.resolve()
+    try:
+        descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+            Path(aside).chmod(path.stat().st_mode & 0o7777)
+            Path(aside).replace(path)
+        except OSError:
+            Path(aside).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise wrong(f"{path}: {error.strerror}") from error
+
+
+@click.command()
+@files_options
+def watch(**flags: str | None) -> int:
+    """Check the files after every save, and show what the edit changes. Ends with Ctrl-C."""
+    source = source_from(flags)
+    click.echo(f"watching {plain(str(source.policy_dir))} and {plain(str(source.model))}; Ctrl-C ends")
+    follow(source, time.sleep)
+    return OK
+
+
+def follow(source: Source, sleep: Callable[[float], object]) -> None:
+    """Judges what is there, and again whenever it has changed and is settled. Ends when ``sleep`` raises."""
+    seen: object = None
+    judged: object = None
+    good: Generation | None = None
+    while True:
+        fingerprint = source.read().fingerprint
+        if fingerprint == seen and fingerprint != judged:
+            judged = fingerprint
+            good = _judge(source, good)
+        seen = fingerprint
+        sleep(INTERVAL)
+
+
+def _judge(source: Source, good: Generation | None) -> Generation | None:
+    """Says what is wrong, and what differs from the last good one; the generation to compare with from now on."""
+    result = compiled(source, ProofScope.START)
+    say_diagnostics(result.diagnostics, "text")
+    if result.draft is not None and good is not None:
+        say_difference(compare(good, result.draft))
+    if result.generation is None:
+        click.echo("rejected: the last good policy would stay in force" if good else "rejected")
+        return good
+    click.echo(f"ok: generation {result.generation.id}")
+    return result.generation
