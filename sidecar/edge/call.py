@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
+from sidecar.edge.answers import Answer
 from sidecar.edge.credentials import RawHeaders
 from sidecar.edge.parts import Parts
+from sidecar.edge.problems import problem_answer
 from sidecar.policy.generation import Generation
 from sidecar.tokens.claims import Claims
 from sidecar.vocabulary.access import Proof
 from sidecar.vocabulary.people import Actor, UserRecord
+from sidecar.vocabulary.peps import Pep, Scope
 from sidecar.vocabulary.problems import Problem
 
 B = TypeVar("B")
@@ -37,14 +40,25 @@ class Call(Generic[B]):
     address: str
     request_id: str
     generation: Generation | None
-    known: Caller | None = None
+    known: Caller | Pep | None = None
 
     @property
     def caller(self) -> Caller:
-        """Of a guarded endpoint. An open one has none, and asking is a mistake in our own code."""
-        if self.known is None:
-            raise LookupError("an open endpoint has no caller")
-        return self.known
+        """Of an endpoint for users. Another one has none, and asking is a mistake in our own code."""
+        match self.known:
+            case Caller() as caller:
+                return caller
+            case _:
+                raise LookupError("no user calls this endpoint")
+
+    @property
+    def pep(self) -> Pep:
+        """Of an endpoint for PEPs: the key that it came with, as judged a moment ago (R20)."""
+        match self.known:
+            case Pep() as pep:
+                return pep
+            case _:
+                raise LookupError("no PEP calls this endpoint")
 
     @property
     def policy(self) -> Generation:
@@ -91,7 +105,14 @@ class May:
     action: str
 
 
-Guard = Gate | May
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Guard: a PEP's key with this scope. A user's token is none, and a key opens no other guard (R20)."""
+
+    scope: Scope
+
+
+Guard = Gate | May | Key
 
 Handler = Callable[[Call[Any]], Awaitable[Reply | Problem]]
 
@@ -108,7 +129,8 @@ class RawBody:
 class Endpoint:
     """One row of the table. ``body``: a Struct, ``RawBody``, or None for an endpoint that takes no body.
 
-    ``path`` holds ``{names}`` for single segments.
+    ``path`` holds ``{names}`` for single segments. ``tell`` puts a problem into the words of the endpoint's standard;
+    ``max_body`` is for one that needs more than SIDECAR_MAX_BODY.
     """
 
     method: str
@@ -118,3 +140,5 @@ class Endpoint:
     summary: str
     body: type[Any] | None = None
     statuses: tuple[int, ...] = (200,)
+    tell: Callable[[Problem], Answer] = problem_answer
+    max_body: int = 0

@@ -24,19 +24,27 @@ def cookie_name(public_url: str) -> str:
 
 def credential(headers: RawHeaders, cookie: str) -> Credential | Reason:
     """The credential, or BAD_REQUEST when a header or cookie that decides stands twice."""
-    authorization: bytes | None = None
+    header: bytes | None = None
     cookies: list[bytes] = []
     for name, value in headers:
         lowered = name.lower()
         if lowered == b"authorization":
-            if authorization is not None:
+            if header is not None:
                 return Reason.BAD_REQUEST
-            authorization = value
+            header = value
         elif lowered == b"cookie":
             cookies.append(value)
-    if authorization is not None:
-        return from_authorization(authorization)
+    if header is not None:
+        return from_authorization(header)
     return from_cookies(cookies, cookie)
+
+
+def authorization(headers: RawHeaders) -> Credential | Reason:
+    """The credential of the Authorization header alone; BAD_REQUEST when there are two."""
+    lines = [value for name, value in headers if name.lower() == b"authorization"]
+    if len(lines) > 1:
+        return Reason.BAD_REQUEST
+    return from_authorization(lines[0]) if lines else NO_CREDENTIAL
 
 
 def from_authorization(value: bytes) -> Credential:

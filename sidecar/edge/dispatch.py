@@ -19,7 +19,7 @@ from sidecar.edge.guard import admit
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
 from sidecar.edge.request_id import request_id_of
-from sidecar.edge.table import Table
+from sidecar.edge.table import Row, Table
 from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.problems import Code, Problem
@@ -29,6 +29,9 @@ _log = logger("edge")
 
 class TooLarge(Exception):
     """The body is over the limit; what came is thrown away."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body is over {limit} bytes; send less or raise SIDECAR_MAX_BODY")
 
 
 class Dispatcher:
@@ -52,42 +55,44 @@ class Dispatcher:
         return _response(answer, request_id)
 
     async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: str) -> Answer:
-        label = "unknown"
-        try:
-            found = self._table.find(request.method, path)
-            if isinstance(found, Problem):
-                answer = problem_answer(found)
-            elif self._store and not self._parts.vitals.proven:
-                answer = problem_answer(_STORE_UNAVAILABLE)
-            else:
-                endpoint, names = found
-                label = endpoint.path
-                answer = await self._call(endpoint, names, request, query, request_id)
-        except StoreUnavailable:
-            answer = problem_answer(_STORE_UNAVAILABLE)
-        except TooLarge:
-            answer = problem_answer(_too_large(self._parts.surface.max_body))
-        except Exception:
-            _log.exception("a request failed", endpoint=label, request_id=request_id)
-            answer = problem_answer(_INTERNAL)
+        found = self._table.find(request.method, path)
+        if isinstance(found, Problem):
+            label, answer = "unknown", problem_answer(found)
+        else:
+            label, answer = found[0].path, await self._answer_row(found, request, query, request_id)
         self._parts.metrics.requests.labels(label, str(answer.status)).inc()
         return answer
 
-    async def _call(
-        self, endpoint: Endpoint, names: dict[str, str], request: web.BaseRequest, query: str, request_id: str
-    ) -> Answer:
+    async def _answer_row(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> Answer:
+        endpoint = row[0]
+        try:
+            if self._store and not self._parts.vitals.proven:
+                outcome: Reply | Problem = _STORE_UNAVAILABLE
+            else:
+                outcome = await self._call(row, request, query, request_id)
+            if isinstance(outcome, Reply):
+                return reply_answer(outcome)
+        except BadBody as error:
+            outcome = Problem(Code.BAD_REQUEST, str(error))
+        except StoreUnavailable:
+            outcome = _STORE_UNAVAILABLE
+        except TooLarge as error:
+            outcome = Problem(Code.TOO_LARGE, str(error))
+        except Exception:
+            _log.exception("a request failed", endpoint=endpoint.path, request_id=request_id)
+            outcome = _INTERNAL
+        return endpoint.tell(outcome)
+
+    async def _call(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> Reply | Problem:
+        endpoint, names = row
         parts = self._parts
         generation = parts.policy.generation
         caller = await admit(endpoint.guard, parts, generation, request.method, request.raw_headers)
         if isinstance(caller, Problem):
-            return problem_answer(caller)
-        try:
-            body = await _body(endpoint, request, parts.surface.max_body)
-        except BadBody as error:
-            return problem_answer(Problem(Code.BAD_REQUEST, str(error)))
+            return caller
         call = Call(
             parts=parts,
-            body=body,
+            body=await _body(endpoint, request, max(endpoint.max_body, parts.surface.max_body)),
             names=names,
             query=dict(parse_qsl(query, keep_blank_values=True)),
             headers=request.raw_headers,
@@ -96,8 +101,7 @@ class Dispatcher:
             generation=generation,
             known=caller,
         )
-        outcome = await endpoint.handler(call)
-        return problem_answer(outcome) if isinstance(outcome, Problem) else reply_answer(outcome)
+        return await endpoint.handler(call)
 
 
 def reply_answer(reply: Reply) -> Answer:
@@ -124,13 +128,13 @@ async def _body(endpoint: Endpoint, request: web.BaseRequest, limit: int) -> obj
 
 async def _read(request: web.BaseRequest, limit: int) -> bytes:
     if request.content_length is not None and request.content_length > limit:
-        raise TooLarge
+        raise TooLarge(limit)
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.content.iter_any():
         size += len(chunk)
         if size > limit:
-            raise TooLarge
+            raise TooLarge(limit)
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -148,10 +152,6 @@ def _peer(request: web.BaseRequest) -> str | None:
     transport = request.transport
     peer = transport.get_extra_info("peername") if transport is not None else None
     return peer[0] if isinstance(peer, tuple) else None
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem(Code.TOO_LARGE, f"the body is over {limit} bytes; send less or raise SIDECAR_MAX_BODY")
 
 
 _STORE_UNAVAILABLE = Problem(

@@ -1,7 +1,10 @@
 """Who may call an endpoint: the sidecar obeys its own policy. Every denial leaves here as a problem with its reason."""
 
-from sidecar.edge.call import Caller, Gate, Guard, May
-from sidecar.edge.credentials import RawHeaders, credential
+from typing import assert_never
+
+from sidecar.accounts.peps import KeyRefused, OutOfScope, RateExceeded
+from sidecar.edge.call import Caller, Gate, Guard, Key, May
+from sidecar.edge.credentials import RawHeaders, authorization, credential
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import of_reason
 from sidecar.edge.same_site import same_site
@@ -9,17 +12,20 @@ from sidecar.pdp.check import rule_on
 from sidecar.policy.generation import Generation
 from sidecar.vocabulary.access import Proof, Target
 from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.problems import Problem
+from sidecar.vocabulary.peps import Pep, Scope
+from sidecar.vocabulary.problems import Code, Problem
 
 
 async def admit(
     guard: Guard, parts: Parts, generation: Generation | None, method: str, headers: RawHeaders
-) -> Caller | Problem | None:
+) -> Caller | Pep | Problem | None:
     """The caller, the problem that keeps it out, or None for an open endpoint."""
     if guard is Gate.OPEN:
         return None
     if generation is None:
         return of_reason(Reason.POLICY_UNAVAILABLE, "")
+    if isinstance(guard, Key):
+        return await _admit_key(guard.scope, parts, generation, headers)
     caller = await identify(parts, method, headers)
     if isinstance(caller, Reason):
         return of_reason(caller, generation.id)
@@ -41,3 +47,37 @@ async def identify(parts: Parts, method: str, headers: RawHeaders) -> Caller | R
     if isinstance(identity, Reason):
         return identity
     return Caller(identity.record, identity.claims, given.proof)
+
+
+async def _admit_key(scope: Scope, parts: Parts, generation: Generation, headers: RawHeaders) -> Pep | Problem:
+    """A PEP's key stands in the Authorization header and nowhere else: a cookie is a browser's, so it is not read."""
+    given = authorization(headers)
+    if isinstance(given, Reason):
+        return of_reason(given, generation.id)
+    if given.proof is Proof.NONE:
+        return of_reason(Reason.MISSING_TOKEN, generation.id, _KEY_WANTED)
+    outcome = await parts.pep_keys.admit(given.token, scope)
+    match outcome:
+        case Pep():
+            return outcome
+        case KeyRefused(reason):
+            return of_reason(reason, generation.id, _KEY_REFUSED.get(reason, _KEY_WANTED))
+        case OutOfScope(needed):
+            return Problem(
+                Code.FORBIDDEN, f"this key may not {needed}: make one with sidecar pep create --scope {needed}"
+            )
+        case RateExceeded(retry_after):
+            return Problem(
+                Code.RATE_LIMITED, f"this key has used up its rate; go on in {retry_after} s", retry_after=retry_after
+            )
+        case _:
+            assert_never(outcome)
+
+
+_KEY_WANTED = "send a PEP key, Authorization: Bearer pep_…, as sidecar pep create printed it"
+_KEY_REFUSED = {
+    Reason.REVOKED: "this key is unknown, or was revoked: make one with sidecar pep create",
+    Reason.EXPIRED: "this key has expired: make one with sidecar pep create",
+    Reason.SUSPENDED: "the account of this key is suspended",
+    Reason.OVERLOADED: "too many unknown keys at once: try again shortly",
+}

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from sidecar.accounts.parts import People
+from sidecar.accounts.peps import PepKeys
 from sidecar.edge.address import Network
 from sidecar.edge.login_page import LoginPage
 from sidecar.pdp.activation import Activation
 from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.vitals import Vitals
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.metrics import Metrics
@@ -34,6 +36,8 @@ class Parts:
     policy: Activation
     pdp: DecisionPoint
     people: People
+    pep_keys: PepKeys
+    subjects: Subjects
     vitals: Vitals
     metrics: Metrics
     decision_log: DecisionLog | None

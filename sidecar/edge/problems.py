@@ -24,17 +24,18 @@ TITLES: dict[int, str] = {
 }
 
 
-def of_reason(reason: Reason, generation: str) -> Problem:
-    """A denial as the API tells it: the same words as a gateway gets, under a stable code."""
+def of_reason(reason: Reason, generation: str, detail: str = "") -> Problem:
+    """A denial as the API tells it: the same words as a gateway gets, under a stable code. ``detail``: better ones."""
+    detail = detail or reason.message
     extra = {"decision": False, "reason": reason.value, "message": reason.message, "generation": generation}
     match reason.verdict:
         case Verdict.UNAUTHENTICATED:
-            return Problem(Code.UNAUTHENTICATED, reason.message, extra)
+            return Problem(Code.UNAUTHENTICATED, detail, extra)
         case Verdict.UNKNOWN:
-            return Problem(_UNKNOWN[reason], reason.message, extra, retry_after=1)
+            return Problem(_UNKNOWN[reason], detail, extra, retry_after=1)
         case Verdict.DENY | Verdict.ALLOW:
             code = _DENIALS.get(reason, Code.FORBIDDEN)  # fails closed: an unlisted reason is still a 403
-            return Problem(code, reason.message, extra)
+            return Problem(code, detail, extra)
 
 
 _UNKNOWN = {

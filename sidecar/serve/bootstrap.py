@@ -15,9 +15,11 @@ from socket import gethostname
 from typing import Any, BinaryIO
 
 from sidecar import __version__
+from sidecar.accounts import emails
 from sidecar.accounts.hashing import Hashing
 from sidecar.accounts.limits import Unlimited
 from sidecar.accounts.parts import people
+from sidecar.accounts.peps import PepKeys
 from sidecar.accounts.sessions import Issuer
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
@@ -28,6 +30,7 @@ from sidecar.edge.parts import Parts, Surface
 from sidecar.edge.same_site import origin_of
 from sidecar.pdp.activation import Activation, State
 from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.vitals import Vitals
 from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow
@@ -36,6 +39,8 @@ from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, fingerprint, l
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.store.live import LiveCopy
+from sidecar.store.peps import PepCopies
+from sidecar.store.users import Users
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.logs import logger
 from sidecar.telemetry.metrics import Metrics
@@ -148,6 +153,8 @@ class Sidecar:
         self.live = LiveCopy(
             self.store, id=f"{gethostname()}-{token_hex(4)}", lease=settings.lease, clock=time.monotonic
         )
+        pep_copies = PepCopies(self.store, live=self.live.records.live)
+        self.live.followers.append(pep_copies)
         self.hashing = Hashing(keys.pepper)
         self._stack.callback(self.hashing.close)
         self.issuer = Issuer(
@@ -186,6 +193,8 @@ class Sidecar:
                 public_url=settings.public_url,
                 invite_ttl=settings.invite_ttl,
             ),
+            pep_keys=PepKeys(pep_copies, keys.pepper, clock=time.time, monotonic=time.monotonic),
+            subjects=Subjects(Users(self.store), self.live.records, normalise=emails.normalise),
             vitals=Vitals(
                 version=__version__,
                 policy=self.policy,

@@ -52,3 +52,19 @@ class Question:
     target: Route | Target
     credential: Credential
     same_site: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a PEP asks about: ``user`` (an id or an e-mail) or ``role``. Another kind is nobody."""
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What a PEP asks about: ``section``, or ``route`` (a path, whose action is an HTTP method). Another is nothing."""
+
+    kind: str
+    id: str

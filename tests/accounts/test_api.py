@@ -74,6 +74,8 @@ async def web(town, issuer, clock):
         policy=policy,
         pdp=DecisionPoint(policy, TokenCache(verifier), Straight(town.people.users), clock=clock.time),
         people=town.people,
+        pep_keys=None,
+        subjects=None,
         vitals=SimpleNamespace(proven=True),
         metrics=Metrics("0"),
         decision_log=None,

@@ -1,0 +1,226 @@
+"""PEP keys (R20): made and revoked by operators, presented by gateways and services.
+
+A key proves itself by the digest that the store keeps. Refuses to say anything about a key before that; and to ask the
+store about more never-seen keys than the budget allows, so that a flood of made-up ones costs nobody but itself.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecar.accounts.names import clean
+from sidecar.accounts.revocation import everywhere
+from sidecar.accounts.sessions import Entropy
+from sidecar.store.fleet import Fleet, Revocation
+from sidecar.store.outcomes import ActorChanged, NoAccount
+from sidecar.store.peps import NoPep, PepCopies, PepCreated, PepExists, PepRevoked, Peps, TooManyPeps
+from sidecar.tokens.opaque import Kind, Pepper, digest, new_pep_secret, read_secret
+from sidecar.vocabulary.decision import Reason
+from sidecar.vocabulary.people import AccountId, Actor
+from sidecar.vocabulary.peps import Pep, PepId, Scope
+
+UNPROVEN_A_SECOND: Final = 200
+"""Never-seen keys that one process looks up, and as many at once; those it has proven before do not count."""
+
+PROVEN: Final = 10_000
+ENTROPY: Final = 28
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRefused:
+    """No key, not one, not one any more; or, with OVERLOADED, nobody could look."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfScope:
+    """The key is good, but not for this."""
+
+    needed: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class RateExceeded:
+    """The key asks for more decisions a second than it may."""
+
+    retry_after: int
+
+
+@dataclass(slots=True)
+class Meter:
+    """So many a second, and a second's worth at once (GCRA). What is spent beyond is paid before the next."""
+
+    due: float = float("-inf")
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next is due; 0 when it may be spent now."""
+        return max(0.0, self.due - now - 1.0)
+
+    def spend(self, count: int, rate: float, now: float) -> None:
+        self.due = max(self.due, now) + count / rate
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A key as it came: whose it claims to be, and what must stand in the store for that."""
+
+    pep: PepId
+    digest: str = field(repr=False)
+
+
+class PepKeys:
+    """Whose key is it, and may it be used for this, now? ``clock``: Unix seconds, ``monotonic``: for rates."""
+
+    def __init__(
+        self, copies: PepCopies, pepper: Pepper, *, clock: Callable[[], float], monotonic: Callable[[], float]
+    ) -> None:
+        self._copies = copies
+        self._pepper = pepper
+        self._clock = clock
+        self._monotonic = monotonic
+        self._proven: dict[str, Presented] = {}
+        self._meters: dict[PepId, Meter] = {}
+        self._unproven = Meter()
+
+    async def admit(self, key: str, scope: Scope) -> Pep | KeyRefused | OutOfScope | RateExceeded:
+        """``key`` as it stood behind ``Bearer``. Raises StoreUnavailable when nobody can tell."""
+        presented = self._proven.get(key)
+        pep = None if presented is None else self._copies.peek(presented.pep)
+        if presented is None or pep is None:
+            read = await self._look_up(key, presented)
+            if isinstance(read, KeyRefused):
+                return read
+            pep = read
+        elif pep.digest != presented.digest:  # the same id with another key: never made by us
+            return KeyRefused(Reason.REVOKED)
+        return self._judge(pep, scope)
+
+    def charge(self, pep: Pep, decisions: int) -> None:
+        """``decisions`` more than the one that was admitted: a batch. Paid for before the key's next question."""
+        self._meter(pep.id).spend(decisions, pep.rate, self._monotonic())
+
+    def _judge(self, pep: Pep, scope: Scope) -> Pep | KeyRefused | OutOfScope | RateExceeded:
+        if pep.expires_at <= self._clock():
+            return KeyRefused(Reason.EXPIRED)
+        if pep.suspended:
+            return KeyRefused(Reason.SUSPENDED)
+        if scope not in pep.scopes:
+            return OutOfScope(scope)
+        now, meter = self._monotonic(), self._meter(pep.id)
+        wait = meter.wait(now)
+        if wait > 0:
+            return RateExceeded(int(wait) + 1)
+        meter.spend(1, pep.rate, now)
+        return pep
+
+    async def _look_up(self, key: str, presented: Presented | None) -> Pep | KeyRefused:
+        """The store's word on a key of which there is no live copy, or which was never seen."""
+        seen = presented is not None
+        presented = presented or self._read(key)
+        if presented is None:
+            return KeyRefused(Reason.MALFORMED_TOKEN)
+        now = self._monotonic()
+        if not seen:
+            if self._unproven.wait(now) > 0:
+                return KeyRefused(Reason.OVERLOADED)
+            self._unproven.spend(1, UNPROVEN_A_SECOND, now)
+        pep = self._copies.peek(presented.pep) or await self._copies.read(presented.pep)
+        if pep is None or not hmac.compare_digest(pep.digest, presented.digest):
+            self._proven.pop(key, None)
+            return KeyRefused(Reason.REVOKED)
+        self._remember(key, presented)
+        return pep
+
+    def _read(self, key: str) -> Presented | None:
+        secret = read_secret(Kind.PEP, key)
+        if secret is None:
+            return None
+        return Presented(PepId(f"pep_{secret.account[4:]}_{secret.owner}"), digest(self._pepper, secret))
+
+    def _remember(self, key: str, presented: Presented) -> None:
+        if len(self._proven) >= PROVEN and key not in self._proven:
+            del self._proven[next(iter(self._proven))]
+        self._proven[key] = presented
+
+    def _meter(self, pep: PepId) -> Meter:
+        meter = self._meters.get(pep)
+        if meter is None:
+            if len(self._meters) >= PROVEN:
+                del self._meters[next(iter(self._meters))]
+            meter = self._meters[pep] = Meter()
+        return meter
+
+
+# -- made and revoked --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NewPep:
+    """What an operator asks for. ``ttl`` in seconds, ``rate`` in decisions a second for each sidecar process."""
+
+    name: str
+    scopes: frozenset[Scope]
+    ttl: float
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class PepMade:
+    """``key`` is shown once; nobody, the store included, has it afterwards."""
+
+    pep: Pep
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidPepName:
+    """Empty, over-long, with characters that no list can show, or like a key's id."""
+
+
+MakeOutcome = PepMade | InvalidPepName | PepExists | TooManyPeps | NoAccount | ActorChanged
+
+
+@dataclass(frozen=True, slots=True)
+class PepDead:
+    """Revoked; ``revocation`` says whether no sidecar can take it any more."""
+
+    pep: Pep
+    revocation: Revocation
+
+
+async def make(
+    peps: Peps, pepper: Pepper, account: AccountId, wanted: NewPep, *, actor: Actor, entropy: Entropy
+) -> MakeOutcome:
+    """A new key of ``account``."""
+    name = clean(wanted.name)
+    if not name or name.startswith("pep_"):
+        return InvalidPepName()
+    secret = new_pep_secret(account, entropy(ENTROPY))
+    outcome = await peps.create(
+        actor,
+        PepId(f"pep_{account[4:]}_{secret.owner}"),
+        name=name,
+        scopes=wanted.scopes,
+        digest=digest(pepper, secret),
+        ttl=wanted.ttl,
+        rate=wanted.rate,
+    )
+    if isinstance(outcome, PepCreated):
+        return PepMade(outcome.pep, secret.text)
+    return outcome
+
+
+async def revoke(
+    peps: Peps, fleet: Fleet, account: AccountId, named: str, *, actor: Actor
+) -> PepDead | NoPep | ActorChanged:
+    """``named``: a key's name or its id, of this account alone. Returns once no sidecar takes it any more."""
+    held = await peps.listing(account)
+    wanted = next((pep for pep in held if named in (pep.id, pep.name)), None)
+    if wanted is None:
+        return NoPep()
+    outcome = await peps.revoke(actor, wanted.id)
+    if isinstance(outcome, PepRevoked):
+        return PepDead(outcome.pep, await everywhere(fleet, outcome.position))
+    return outcome

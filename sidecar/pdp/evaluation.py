@@ -1,0 +1,115 @@
+"""AuthZEN's question: may this subject do this with that? Asked by a PEP about one account, without the user's token.
+
+Who first, then where: a question about nobody is answered before anything is said of the resource, public routes
+included. Reads live records and the policy; what the PEP claims of subject, resource or action decides nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.policy.decide import decide
+from sidecar.policy.generation import Generation
+from sidecar.policy.routes import Outcome, Public
+from sidecar.store.records import Records
+from sidecar.store.users import Users
+from sidecar.tokens.ids import account_of
+from sidecar.vocabulary.access import Resource, Subject, Target
+from sidecar.vocabulary.decision import Decision, Reason
+from sidecar.vocabulary.people import AccountId, Status, UserId, UserRecord
+
+USER: Final = "user"
+ROLE: Final = "role"
+SECTION: Final = "section"
+ROUTE: Final = "route"
+
+MAX_HOMES: Final = 100_000
+SHOWN: Final = 128
+"""Characters of a name that no policy has, in the decision log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A subject that exists and may act: its role, and whose record says so (None for a role asked about as such)."""
+
+    role: str
+    record: UserRecord | None = None
+
+
+class Subjects:
+    """The users of an account and the roles of the policy. ``normalise``: one spelling for each e-mail, or None."""
+
+    def __init__(self, users: Users, records: Records, *, normalise: Callable[[str], str | None]) -> None:
+        self._users = users
+        self._records = records
+        self._normalise = normalise
+        self._homes: dict[tuple[AccountId, str], tuple[UserId, str]] = {}
+
+    async def find(self, generation: Generation, account: AccountId, subject: Subject) -> Standing | Reason:
+        """Who it is, or why it is nobody. Raises StoreUnavailable when nobody can tell."""
+        if subject.kind == USER:
+            record = await self._user(account, subject.id)
+            return Reason.UNKNOWN_USER if record is None else standing_of(record)
+        if subject.kind == ROLE and subject.id in generation.roles:
+            return Standing(subject.id)
+        return Reason.UNKNOWN_USER
+
+    async def _user(self, account: AccountId, named: str) -> UserRecord | None:
+        named_account = account_of(named)
+        if named_account is not None:
+            if named_account != account:  # another account's users are nobody here (R20)
+                return None
+            return self._records.peek(UserId(named)) or await self._records.read(UserId(named))
+        return await self._by_email(account, named) if "@" in named else None
+
+    async def _by_email(self, account: AccountId, typed: str) -> UserRecord | None:
+        """Where an e-mail was found last is a hint. The live record is the proof: an account has an e-mail once."""
+        home = self._homes.get((account, typed))
+        if home is not None:
+            record = self._records.peek(home[0])
+            if record is not None and record.email == home[1]:
+                return record
+        email = self._normalise(typed)
+        user = None if email is None else await self._users.find(account, email)
+        if email is None or user is None:
+            return None
+        record = self._records.peek(user) or await self._records.read(user)
+        if record is None or record.email != email:  # removed between the two reads
+            return None
+        if len(self._homes) >= MAX_HOMES:
+            del self._homes[next(iter(self._homes))]
+        self._homes[account, typed] = (user, email)
+        return record
+
+
+def standing_of(record: UserRecord) -> Standing | Reason:
+    """Only an active user may do anything. An invited one is not there yet."""
+    match record.status:
+        case Status.ACTIVE:
+            return Standing(record.role, record)
+        case Status.SUSPENDED:
+            return Reason.SUSPENDED
+        case Status.INVITED:
+            return Reason.UNKNOWN_USER
+
+
+def evaluate(generation: Generation, standing: Standing | Reason, action: str, resource: Resource) -> Decision:
+    """The answer to one question. Pure: who the subject is has been found out before."""
+    if isinstance(standing, Reason):
+        return Decision(standing, generation.id)
+    target = _resolve(generation, action, resource)
+    if isinstance(target, Public):
+        return Decision(Reason.PUBLIC, generation.id, user=standing.record)
+    if isinstance(target, Reason):
+        return Decision(target, generation.id, user=standing.record)
+    ruling = decide(generation, standing.role, target.section, target.action)
+    section, named = target.section[:SHOWN], target.action[:SHOWN]
+    return Decision(ruling.reason, generation.id, ruling.rule, standing.record, section, named)
+
+
+def _resolve(generation: Generation, action: str, resource: Resource) -> Outcome:
+    if resource.kind == SECTION:
+        return Target(resource.id, action)
+    if resource.kind == ROUTE:
+        return generation.routes.resolve(action, resource.id)
+    return Reason.UNKNOWN_SECTION
