@@ -60,7 +60,7 @@ def test_the_first_two_blocks_are_start_and_tests(readme: str) -> None:
 
 def test_commands_exist_with_these_options(root: Path) -> None:
     lines = list(commands(root))
-    assert len(lines) > 10
+    assert len(lines) >= 10
     for line, call in lines:
         words = [word for word in shlex.split(call) if word != "..."]
         if words[0] in {"--help", "--version"}:
@@ -78,9 +78,11 @@ def test_settings_files_load(readme: str, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     found = [content for language, content in blocks(readme) if language == "toml" and "routes" not in content]
     assert found
+    secret = tmp_path / "secret"
+    secret.write_text("redis://redis:6379/0")
     for number, content in enumerate(found):
         file = tmp_path / f"{number}.toml"
-        file.write_text(content)
+        file.write_text(re.sub(r'(_file = )".*"', rf'\1"{secret}"', content))
         assert problems(load({"config": str(file)}, {})) == []
 
 
