@@ -1,14 +1,26 @@
 """``sidecar policy matrix`` and ``can``: questions to the files, answered as the server would."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import click
 
+from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, say_json, say_table, wrong
-from sidecar.cli.policy_files import Source, draft_of, files_options, source_from
+from sidecar.cli.policy_files import Source, draft_of, files_options, source_from, source_of
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import did_you_mean
 from sidecar.policy.generation import Generation, Ruling
+from sidecar.serve.settings import Settings
+from sidecar.vocabulary.decision import Reason
+from sidecar.vocabulary.people import Status
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def account_option(verb: F) -> F:
+    return click.option("--account", metavar="ACCOUNT", help="Name or id; for questions about a person.")(verb)
 
 
 @click.command()
@@ -38,25 +50,54 @@ def matrix(roles: tuple[str, ...], sections: tuple[str, ...], as_json: bool, **f
 
 
 @click.command()
-@click.argument("role")
+@click.argument("who", metavar="ROLE|E-MAIL")
 @click.argument("section")
 @click.argument("action")
-@files_options
+@account_option
+@settings_options(STORE)
 @json_option
-def can(role: str, section: str, action: str, as_json: bool, **flags: str | None) -> int:
+def can(who: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
     """May ROLE do ACTION in SECTION? Exit status 0 yes, 1 no.
 
-    A name that does not exist is an error (2) and never an answer.
+    With an e-mail and --account: may this person, with the role of now? That alone asks the store. A name that does
+    not exist is an error (2) and never an answer.
     """
-    source = source_from(flags)
+    settings = settings_from(flags)
+    source = source_of(settings)
     generation = draft_of(source)
-    known_cell(generation, role, section, action)
-    ruling = decide(generation, role, section, action)
+    asked = asked_about(who, account, settings)
+    known_cell(generation, asked.role, section, action)
+    ruling = asked.barred or decide(generation, asked.role, section, action)
     if as_json:
-        say_json({**as_dict(source, role, section, action, ruling), "generation": generation.id})
+        cell = as_dict(source, asked.role, section, action, ruling)
+        say_json({**cell, "user": asked.user, "generation": generation.id})
     else:
-        click.echo(f"{'yes' if ruling.allowed else 'no'}: {_because(source, ruling)}")
+        click.echo(f"{'yes' if ruling.allowed else 'no'}: {asked.note}{_because(source, ruling)}")
     return OK if ruling.allowed else NO
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A role, or the role of a person. ``barred``: why a person may do nothing at all, whatever the role."""
+
+    role: str
+    user: str | None = None
+    note: str = ""
+    barred: Ruling | None = None
+
+
+def asked_about(who: str, account: str | None, settings: Settings) -> Asked:
+    """A role as it stands; a person, which an ``@``, ``usr_`` or --account tells, by the store."""
+    if "@" not in who and not who.startswith("usr_"):
+        if account is not None:
+            raise wrong(f'"{who}" is not an e-mail: --account goes with one')
+        return Asked(who)
+    from sidecar.cli.policy_people import record_of
+
+    record = record_of(settings, who, account)
+    active = record.status is Status.ACTIVE
+    barred = None if active else Ruling(Reason.SUSPENDED if record.status is Status.SUSPENDED else Reason.UNKNOWN_USER)
+    return Asked(record.role, record.id, f"{record.email} is {record.role} ({record.status}): ", barred)
 
 
 def known_cell(generation: Generation, role: str, section: str, action: str) -> None:

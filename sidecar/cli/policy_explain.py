@@ -2,35 +2,41 @@
 
 import click
 
-from sidecar.cli.output import NO, OK, json_option, say_json, say_pairs
-from sidecar.cli.policy_ask import known_cell
-from sidecar.cli.policy_files import Source, draft_of, files_options, source_from
+from sidecar.cli.options import STORE, settings_from, settings_options
+from sidecar.cli.output import NO, OK, json_option, plain, say_json, say_pairs
+from sidecar.cli.policy_ask import account_option, asked_about, known_cell
+from sidecar.cli.policy_files import Source, draft_of, source_of
 from sidecar.policy.explain import Explanation
 from sidecar.policy.explain import explain as explain_cell
 from sidecar.policy.rules import Rule
 
 
 @click.command()
-@click.argument("role")
+@click.argument("who", metavar="ROLE|E-MAIL")
 @click.argument("section")
 @click.argument("action")
-@files_options
+@account_option
+@settings_options(STORE)
 @json_option
-def explain(role: str, section: str, action: str, as_json: bool, **flags: str | None) -> int:
-    """Why ROLE may or may not do ACTION in SECTION.
+def explain(who: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
+    """Why ROLE, or the person with this e-mail, may or may not do ACTION in SECTION.
 
     With the rule and the way by `g` that led there; for a deny, the nearest rule, the one change that would allow it,
     and the roles that may. Exit status 0 allowed, 1 denied.
     """
-    source = source_from(flags)
+    settings = settings_from(flags)
+    source = source_of(settings)
     generation = draft_of(source)
-    known_cell(generation, role, section, action)
-    explanation = explain_cell(generation, role, section, action)
+    asked = asked_about(who, account, settings)
+    known_cell(generation, asked.role, section, action)
+    explanation = explain_cell(generation, asked.role, section, action)
     if as_json:
-        say_json({**as_dict(explanation, source), "generation": generation.id})
+        say_json({**as_dict(explanation, source), "user": asked.user, "generation": generation.id})
     else:
+        if asked.note:
+            click.echo(plain(asked.note.rstrip(": ")))
         say_pairs(_told(explanation, source))
-    return OK if explanation.allowed else NO
+    return OK if explanation.allowed and asked.barred is None else NO
 
 
 def as_dict(explanation: Explanation, source: Source) -> dict[str, object]:

@@ -13,6 +13,7 @@ from sidecar.cli.output import no, plain, say_json, wrong
 from sidecar.policy.compiler import Compiled, Progress, ProofScope, compile_policy
 from sidecar.policy.diagnostics import FILES, Diagnostic, Severity, path_of
 from sidecar.policy.generation import Generation
+from sidecar.serve.settings import Settings
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,7 +52,11 @@ class Source:
 
 def source_from(flags: dict[str, str | None]) -> Source:
     """The files that `serve` would read with these flags."""
-    settings = settings_from(flags)
+    return source_of(settings_from(flags))
+
+
+def source_of(settings: Settings) -> Source:
+    """The files of these settings."""
     if not settings.policy_dir.is_dir():
         raise wrong(f"{settings.policy_dir}: there is no such directory")
     return Source(settings.policy_dir, settings.model)

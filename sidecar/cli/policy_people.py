@@ -1,0 +1,26 @@
+"""Questions about a person: which role an e-mail or id holds. The only part of `policy` that asks the store."""
+
+from sidecar.accounts.emails import normalise
+from sidecar.cli.output import no
+from sidecar.cli.work import account_of, work
+from sidecar.serve.operator import Operator
+from sidecar.serve.settings import Settings
+from sidecar.vocabulary.people import UserId, UserRecord
+
+
+def record_of(settings: Settings, user: str, account: str | None) -> UserRecord:
+    """The live record of an e-mail (in the account, or the only one there is) or of an id."""
+
+    async def job(operator: Operator) -> UserRecord:
+        email = normalise(user)
+        uid: UserId | None = UserId(user)
+        if email is not None or account is not None:
+            found = await account_of(operator, account)
+            if email is not None:
+                uid = await operator.people.users.find(found.id, email)
+        record = await operator.people.users.record(uid) if uid is not None else None
+        if record is None:
+            raise no(f"there is no user {user!r}: sidecar user list names them")
+        return record
+
+    return work(settings, job)
