@@ -1,5 +1,6 @@
 """Run the command in this process, as a user would in a folder of their own."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,4 +30,30 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         captured = capsys.readouterr()
         return Outcome(status, captured.out, captured.err)
 
+    return call
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | bytes], None]:
+    """``typed("secret\\n")``: what stands on standard input, which is no terminal."""
+
+    def put(text: str | bytes) -> None:
+        raw = text.encode() if isinstance(text, str) else text
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw)))
+
+    return put
+
+
+@pytest.fixture
+def at_store(cli: Sidecar, typed: Callable[[str | bytes], None], real_redis_url: str) -> Sidecar:
+    """``cli`` on a real, empty store with the account Acme and its administrator."""
+
+    def call(*argv: str) -> Outcome:
+        return cli(*argv, "--redis-url", real_redis_url)
+
+    typed("five green bottles on a wall\n")
+    made = call(
+        "account", "create", "Acme", "--admin-email", "Ada@Acme.example", "--admin-name", "Ada", "--password-stdin"
+    )
+    assert made.status == 0, made.err
     return call

@@ -1,0 +1,117 @@
+"""``sidecar user``: the users of an account, as an operator manages them."""
+
+import json
+from typing import Any
+
+import pytest
+
+INVITE = ("user", "invite", "bob@acme.example", "--role", "accountant")
+
+
+def users(at_store: Any) -> dict[str, Any]:
+    listed = json.loads(at_store("user", "list", "--json").out)["users"]
+    return {user["email"]: user for user in listed}
+
+
+def test_invite_prints_a_link_with_its_secret_in_the_fragment(at_store: Any) -> None:
+    done = at_store(*INVITE, "--name", "Bob", "--public-url", "https://dash.example", "--invite-ttl", "1d", "--json")
+    assert (done.status, done.err) == (0, "")
+    made = json.loads(done.out)
+    assert made["user"]["status"] == "invited"
+    assert made["invitation"]["url"].startswith("https://dash.example/console/invitation#inv_")
+    assert "inv_" in at_store("user", "invite", "eve@acme.example", "--role", "marketer").out
+
+
+def test_list_shows_everybody_and_the_seats(at_store: Any) -> None:
+    at_store(*INVITE, "--name", "Bob")
+    lines = at_store("user", "list", "--account", "acme").out.splitlines()
+    assert lines[0].split()[:4] == ["ID", "E-MAIL", "NAME", "ROLE"]
+    assert any(line.split()[1:] == ["bob@acme.example", "Bob", "accountant", "invited"] for line in lines)
+    assert any(line.split()[1:] == ["ada@acme.example", "Ada", "account-administrator", "active"] for line in lines)
+    assert lines[-1] == "2 of 5 seats used"
+
+
+@pytest.mark.parametrize("by", ["e-mail", "id"])
+def test_set_role_and_remove(at_store: Any, by: str) -> None:
+    at_store(*INVITE)
+    named = "Bob@ACME.example" if by == "e-mail" else users(at_store)["bob@acme.example"]["id"]
+    done = at_store("user", "set-role", named, "developer")
+    assert (done.status, done.out, done.err) == (0, "bob@acme.example is developer\n", "")
+    assert users(at_store)["bob@acme.example"]["role"] == "developer"
+    done = at_store("user", "remove", named, "--json")
+    assert done.status == 0
+    assert json.loads(done.out)["removed"]["email"] == "bob@acme.example"
+    assert set(users(at_store)) == {"ada@acme.example"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "part"),
+    [
+        (("user", "invite", "nobody", "--role", "marketer"), 2, "'nobody' is not an e-mail"),
+        (("user", "invite", "x@acme.example", "--role", "acountant"), 2, "did you mean accountant?"),
+        (("user", "invite", "x@acme.example", "--role", "member"), 2, "no role 'member'"),
+        (("user", "invite", "x@acme.example"), 2, "--role"),
+        (("user", "invite", "ada@acme.example", "--role", "marketer"), 1, "is a member already: usr_"),
+        (("user", "invite", "bob@acme.example", "--role", "marketer"), 1, "is invited already, until 2"),
+        (("user", "set-role", "ada@acme.example", "marketer"), 1, "last active Account Administrator"),
+        (("user", "remove", "ada@acme.example"), 1, "last active Account Administrator"),
+        (("user", "set-role", "who@acme.example", "marketer"), 1, "no user 'who@acme.example'"),
+        (("user", "set-role", "ada@acme.example", "Marketer"), 2, "did you mean marketer?"),
+        (("user", "remove", "usr_aaaaaaaaaaaa_aaaaaaaaaaaa"), 1, "no user"),
+        (("user", "remove", "nonsense"), 1, "no user"),
+        (("user", "list", "--account", "Nobody"), 1, "no account 'Nobody'"),
+        (("user", "remove", "bob@acme.example", "--account", "Nobody"), 1, "no account 'Nobody'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_no_and_wrong(at_store: Any, argv: tuple[str, ...], status: int, part: str) -> None:
+    at_store(*INVITE)
+    done = at_store(*argv)
+    assert (done.status, done.out) == (status, "")
+    assert part in done.err
+    assert done.err.count("\n") == 1
+    assert set(users(at_store)) == {"ada@acme.example", "bob@acme.example"}
+
+
+def test_no_seat_is_free(at_store: Any) -> None:
+    for number in range(4):
+        assert at_store("user", "invite", f"u{number}@acme.example", "--role", "marketer").status == 0
+    done = at_store(*INVITE)
+    assert done.status == 1
+    assert "5 of 5 used (1 members, 4 invited)" in done.err
+    at_store("account", "set-seats", "Acme", "6")
+    assert at_store(*INVITE).status == 0
+
+
+def test_with_two_accounts_one_has_to_be_named(at_store: Any, typed: Any) -> None:
+    typed("five green bottles on a wall")
+    at_store("account", "create", "Beta", "--admin-email", "ada@acme.example", "--password-stdin")
+    done = at_store("user", "list")
+    assert done.status == 2
+    assert "--account" in done.err
+    done = at_store("user", "list", "--account", "Beta", "--json")
+    assert [user["email"] for user in json.loads(done.out)["users"]] == ["ada@acme.example"]
+
+
+def test_an_id_of_another_account_is_nobodys(at_store: Any, typed: Any) -> None:
+    at_store(*INVITE)
+    stranger = users(at_store)["bob@acme.example"]["id"]
+    typed("five green bottles on a wall")
+    at_store("account", "create", "Beta", "--admin-email", "bo@beta.example", "--password-stdin")
+    done = at_store("user", "remove", stranger, "--account", "Beta")
+    assert done.status == 1
+    assert "no user" in done.err
+
+
+def test_without_any_account(cli: Any, real_redis_url: str) -> None:
+    done = cli("user", "list", "--redis-url", real_redis_url)
+    assert done.status == 2
+    assert "sidecar account create" in done.err
+
+
+def test_a_policy_that_does_not_compile_names_the_first_finding(at_store: Any, tmp_path: Any) -> None:
+    (tmp_path / "policy").mkdir()
+    done = at_store("user", "remove", "ada@acme.example", "--policy-dir", str(tmp_path / "policy"))
+    assert done.status == 2
+    assert "does not compile" in done.err
+    assert done.err.count("\n") == 1
