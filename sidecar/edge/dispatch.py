@@ -19,6 +19,7 @@ from sidecar.edge.guard import admit
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
 from sidecar.edge.request_id import request_id_of
+from sidecar.edge.server import http_response
 from sidecar.edge.table import Row, Table
 from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.logs import logger
@@ -140,11 +141,8 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
 
 
 def _response(answer: Answer, request_id: str) -> web.Response:
-    response = web.Response(status=answer.status, body=answer.body or None)
-    for name, value in answer.headers:
-        response.headers.add(name, value)
+    response = http_response(answer)
     response.headers["X-Request-ID"] = request_id
-    response.headers["Server"] = "sidecar"
     return response
 
 

@@ -103,11 +103,6 @@ class FastLane(asyncio.Protocol):
         if len(buffer) > PIPELINE_BYTES:
             self._transport.pause_reading()
 
-    def eof_received(self) -> bool:
-        """The client sends no more; what it has asked is still answered."""
-        self._closing = True
-        return self._waiting is not None or self._blocked
-
     def pause_writing(self) -> None:
         self._blocked = True
 
@@ -175,7 +170,7 @@ class FastLane(asyncio.Protocol):
         parser = httptools.HttpRequestParser(self)
         try:
             parser.feed_data(head)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
         if not (self._complete and self._plain) or parser.get_http_version() != "1.1":
             return None
@@ -226,8 +221,6 @@ class FastLane(asyncio.Protocol):
         self._transport.set_protocol(slow)
         slow.connection_made(self._transport)
         slow.data_received(buffer)
-        if self._closing:
-            slow.eof_received()
 
     def _leave(self) -> None:
         self._timer.cancel()

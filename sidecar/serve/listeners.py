@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from sidecar.edge.fast_lane import Lanes
+from sidecar.edge.server import Server
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress
 
@@ -43,7 +44,7 @@ class Listener:
         self.name = name
         self._address = address
         self._tls = None if name == "ops" else tls_context(settings)
-        self._slow = web.Server(
+        self._slow = Server(
             handler,
             access_log=None,
             max_line_size=settings.max_head,

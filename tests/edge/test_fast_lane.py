@@ -1,0 +1,382 @@
+"""Both lanes answer alike: status, headers, body; for plain calls, hostile heads, pipelines and split reads (R33)."""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, fields
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sidecar.edge.dispatch import Dispatcher
+from sidecar.edge.endpoints import CHECKS
+from sidecar.edge.fast_lane import Lanes
+from sidecar.edge.parts import Parts, Surface
+from sidecar.edge.server import Server
+from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.tokens import TokenCache
+from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.sources.policy_files import packaged, read_policy_files
+from sidecar.store.connection import StoreUnavailable
+from sidecar.telemetry.metrics import Metrics
+from sidecar.tokens.claims import Claims
+from sidecar.tokens.keyset import KeySet
+from sidecar.tokens.mint import access_token
+from sidecar.tokens.verify import Verifier
+from sidecar.vocabulary.people import AccountId, SessionId, Status, UserId, UserRecord
+
+NOW = 1_764_000_000
+KEYS = KeySet.of(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
+ISSUER = "http://127.0.0.1:9181"
+ACCOUNT = AccountId("acc_" + "a" * 12)
+SESSION = SessionId("ses_" + "a" * 26)
+MAX_HEAD = 32 * 1024
+
+
+def user(letter: str, role: str, **changed: Any) -> UserRecord:
+    given = {"status": Status.ACTIVE, "epoch": 1, "revision": 1, "sessions": {SESSION: NOW + 3600}, **changed}
+    name = UserId(f"usr_{'a' * 12}_{letter * 12}")
+    return UserRecord(name, ACCOUNT, f"{letter}@example.com", letter, role, email_verified=True, **given)
+
+
+USERS = {
+    record.id: record
+    for record in (
+        user("b", "accountant"),
+        user("c", "marketer"),
+        user("d", "developer", status=Status.SUSPENDED),
+        user("e", "developer", epoch=2),
+        user("f", "account-administrator"),
+    )
+}
+SLOW = user("f", "account-administrator").id
+OUT = user("g", "developer").id
+
+
+class Memory:
+    """Live records: most are at hand, one has to be fetched, one cannot be."""
+
+    def peek(self, uid: UserId) -> UserRecord | None:
+        return None if uid == SLOW else USERS.get(uid)
+
+    async def read(self, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
+        await asyncio.sleep(0)
+        if uid == OUT:
+            raise StoreUnavailable("out")
+        return USERS.get(uid)
+
+
+def token(letter: str, **changed: Any) -> str:
+    uid = UserId(f"usr_{'a' * 12}_{letter * 12}")
+    claims = {"session": SESSION, "jti": "j", "issued_at": NOW, "expires_at": NOW + 900, "epoch": 1, **changed}
+    return access_token(KEYS, Claims(issuer=ISSUER, audience="dashboard", user=uid, account=ACCOUNT, **claims))
+
+
+LAST = b"GET /last HTTP/1.1\r\nHost: sidecar\r\nConnection: close\r\n\r\n"
+
+
+@dataclass
+class Lane:
+    """A listener; ``talk`` sends bytes and returns everything that comes back."""
+
+    port: int
+    parts: Parts
+
+    async def talk(self, *pieces: bytes, pause: float = 0.0, patience: float = 10.0) -> bytes:
+        """What comes back until the server closes. A last request asks it to, unless the bytes before swallow that."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        received = b""
+        try:
+            for piece in (*pieces, LAST):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(pause)
+            async with asyncio.timeout(patience):
+                while chunk := await reader.read(65536):
+                    received += chunk
+        except (TimeoutError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+        return received
+
+
+def parts() -> Parts:
+    generation = compile_policy(read_policy_files(*packaged()).files, proof=ProofScope.NONE).generation
+    policy = SimpleNamespace(generation=generation)
+    tokens = TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900))
+    surface = Surface(
+        public_url=ISSUER,
+        origins=frozenset({ISSUER}),
+        cookie="sidecar",
+        unavailable_status=403,
+        trusted_proxies=(),
+        max_body=65536,
+        seat_contact="",
+        login_page=None,
+    )
+    needed = {
+        "surface": surface,
+        "policy": policy,
+        "pdp": DecisionPoint(policy, tokens, Memory(), clock=lambda: float(NOW)),
+        "vitals": SimpleNamespace(proven=True),
+        "metrics": Metrics("0"),
+        "decision_log": None,
+    }
+    # What no check uses is not there: a lane that reached for it would fail.
+    return Parts(**{field.name: needed.get(field.name) for field in fields(Parts)})
+
+
+@pytest.fixture
+async def lanes() -> AsyncIterator[tuple[Lane, Lane]]:
+    """The fast lane, and aiohttp alone."""
+    shared = parts()
+    loop = asyncio.get_running_loop()
+
+    def slow() -> Server:
+        return Server(
+            Dispatcher(shared, CHECKS, checks=True), access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD
+        )
+
+    behind, alone = slow(), slow()
+    fast = await loop.create_server(Lanes(shared, behind, max_head=MAX_HEAD, idle=75), "127.0.0.1", 0)
+    plain = await loop.create_server(alone, "127.0.0.1", 0)
+    yield tuple(Lane(server.sockets[0].getsockname()[1], shared) for server in (fast, plain))  # type: ignore[misc]
+    for server in (fast, plain):
+        server.close()
+    for handler in (behind, alone):
+        await handler.shutdown(1)
+
+
+def normalised(raw: bytes) -> list[tuple[bytes, frozenset[bytes], bytes]]:
+    """Every response as status line, header lines and body; without what differs by nature."""
+    found = []
+    for response in re.split(rb"(?=HTTP/1\.[01] [0-9]{3} )", raw)[1:]:
+        head, _, body = response.partition(b"\r\n\r\n")
+        status, *lines = head.split(b"\r\n")
+        lines = [line for line in lines if not line.startswith((b"Date:", b"X-Request-ID: "))]
+        found.append((status, frozenset(lines), body))
+    return found
+
+
+def get(path: str = "/check", *, method: str = "GET", uri: str = "/dashboard/billing", **headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: sidecar", "X-Forwarded-Method: GET", f"X-Forwarded-Uri: {uri}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
+
+
+def bearer(letter: str, **changed: Any) -> str:
+    return f"Bearer {token(letter, **changed)}"
+
+
+PLAIN: dict[str, bytes] = {
+    "allow": get(Authorization=bearer("b")),
+    "deny": get(Authorization=bearer("c")),
+    "no token": get(),
+    "malformed token": get(Authorization="Bearer x.y.z"),
+    "basic": get(Authorization="Basic YTpi"),
+    "suspended": get(Authorization=bearer("d")),
+    "revoked": get(Authorization=bearer("e")),
+    "unknown user": get(Authorization=bearer("z")),
+    "expired": get(Authorization=bearer("b", issued_at=NOW - 1000, expires_at=NOW - 100)),
+    "asks the store": get(Authorization=bearer("f")),
+    "store out": get(Authorization=bearer("g")),
+    "cookie": get(Cookie=f"a=1; sidecar={token('b')}; b=2"),
+    "two cookies": get(Cookie=f"sidecar={token('b')}; sidecar={token('b')}"),
+    "cookie and header": get(Cookie=f"a=1; sidecar={token('c')}", Authorization=bearer("b")),
+    "unmatched": get(uri="/elsewhere", Authorization=bearer("b")),
+    "ambiguous": get(uri="/dashboard/%2e%2e/billing", Authorization=bearer("b")),
+    "query": get(path="/check?section=public&uri=/dashboard/users", Authorization=bearer("b")),
+    "nginx family": get(path="/check/nginx", Authorization=bearer("b")),
+    "nginx": get(
+        path="/check/nginx", Authorization=bearer("b"), X_Original_Method="GET", X_Original_URI="/dashboard/billing"
+    ),
+    "sections": get(path="/check/sections/billing/change-plan", Authorization=bearer("b")),
+    "unknown section": get(path="/check/sections/nowhere", Authorization=bearer("b")),
+    "under check": get(path="/check/elsewhere", Authorization=bearer("b")),
+    "envoy": get(path="/check/envoy/dashboard/billing?x=1", Authorization=bearer("b")),
+    "envoy dots": get(path="/check/envoy/../healthz", Authorization=bearer("b")),
+    "override": get(Authorization=bearer("b"), X_HTTP_Method_Override="DELETE"),
+    "request id": get(Authorization=bearer("b"), X_Request_ID="abc-1"),
+    "bad request id": get(Authorization=bearer("b"), X_Request_ID="a b"),
+    "content-length 0": get(Authorization=bearer("b"), Content_Length="0"),
+    "keep-alive": get(Authorization=bearer("b"), Connection="keep-alive"),
+    "spoofed identity": get(Authorization=bearer("c"), X_Auth_Role="account-administrator", X_Auth_User="root"),
+    "navigation": get(Accept="text/html", Sec_Fetch_Mode="navigate"),
+    "raw utf-8": get(uri="/dashboard/billing/\u00e4", Authorization=bearer("b")),
+    "non-utf-8": get(uri="/dashboard/billing/\udcff", Authorization=bearer("b")),
+    "9 KB token": get(Authorization="Bearer " + "x" * 9000),
+    "20 KB token": get(Authorization="Bearer " + "x" * 20000),
+    "doubled uri": get(Authorization=bearer("b"))[:-2] + b"X-Forwarded-Uri: /dashboard/media-library\r\n\r\n",
+    "doubled token": get(Authorization=bearer("b"))[:-2] + b"Authorization: Bearer x\r\n\r\n",
+    "many headers": get(Authorization=bearer("b"), **{f"X_{n}": "1" for n in range(90)}),
+}
+
+OTHER: dict[str, bytes] = {
+    "post": get(method="POST", Authorization=bearer("b"), Content_Length="5") + b"hello",
+    "head": get(method="HEAD", Authorization=bearer("b")),
+    "http/1.0": get(Authorization=bearer("b")).replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "close": get(Authorization=bearer("b"), Connection="close"),
+    "upgrade": get(Authorization=bearer("b"), Connection="Upgrade", Upgrade="websocket"),
+    "expect": get(Authorization=bearer("b"), Expect="100-continue"),
+    "get with a body": get(Authorization=bearer("b"), Content_Length="5") + b"hello",
+    "chunked": get(Authorization=bearer("b"), Transfer_Encoding="chunked") + b"0\r\n\r\n",
+    "both lengths": get(Authorization=bearer("b"), Transfer_Encoding="chunked", Content_Length="5") + b"0\r\n\r\n",
+    "two lengths": get(Authorization=bearer("b"), Content_Length="0")[:-2] + b"Content-Length: 5\r\n\r\nhello",
+    "negative length": get(Authorization=bearer("b"), Content_Length="-1"),
+    "plus length": get(Authorization=bearer("b"), Content_Length="+0"),
+    "folded": get(Authorization=bearer("b"))[:-2] + b"X-A: 1\r\n 2\r\n\r\n",
+    "space before colon": get(Authorization=bearer("b"))[:-2] + b"X-A : 1\r\n\r\n",
+    "no colon": get(Authorization=bearer("b"))[:-2] + b"nonsense\r\n\r\n",
+    "bare lf": get(Authorization=bearer("b")).replace(b"\r\n", b"\n"),
+    "bare cr": get(Authorization=bearer("b"))[:-2] + b"X-A: 1\r2\r\n\r\n",
+    "nul in a value": get(Authorization=bearer("b"))[:-2] + b"X-A: 1\x002\r\n\r\n",
+    "control in a name": get(Authorization=bearer("b"))[:-2] + b"X\x01A: 1\r\n\r\n",
+    "empty name": get(Authorization=bearer("b"))[:-2] + b": 1\r\n\r\n",
+    "too long": get(uri="/" + "x" * 40000, Authorization=bearer("b")),
+    "many headers": get(Authorization=bearer("b"), **{f"X_{n}": "1" for n in range(300)}),
+    "absolute uri": get(path="http://sidecar/check", Authorization=bearer("b")),
+    "space in the target": get(path="/check a", Authorization=bearer("b")),
+    "fragment": get(path="/check#x", Authorization=bearer("b")),
+    "non-ascii target": get(path="/check/envoy/\u00e4", Authorization=bearer("b")),
+    "checkers": get(path="/checkers", Authorization=bearer("b")),
+    "json check": get(path="/v1/check", Authorization=bearer("b")),
+    "lower-case method": get(method="get", Authorization=bearer("b")),
+    "http/9": get(Authorization=bearer("b")).replace(b"HTTP/1.1", b"HTTP/9.9"),
+    "no version": b"GET /check\r\n\r\n",
+    "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "http/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "nothing": b"",
+    "half a head": get(Authorization=bearer("b"))[:-4],
+}
+
+
+UNFINISHED = {"half a head", "tls", "chunked", "two lengths"}
+"""They leave the server waiting for more, or so it seems to one of the parsers."""
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *(f"other: {name}" for name in OTHER)])
+async def test_both_lanes_give_the_same_answer(lanes: tuple[Lane, Lane], name: str) -> None:
+    fast, plain = lanes
+    sent = OTHER[name.removeprefix("other: ")] if name.startswith("other: ") else PLAIN[name]
+    patience = 0.5 if name.removeprefix("other: ") in UNFINISHED else 10
+    assert normalised(await fast.talk(sent, patience=patience)) == normalised(await plain.talk(sent, patience=patience))
+
+
+async def test_the_plain_calls_are_answered_by_the_fast_lane(
+    lanes: tuple[Lane, Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the comparison would compare aiohttp with itself."""
+    monkeypatch.setattr("sidecar.edge.fast_lane.FastLane._hand_over", lambda lane, _: lane._transport.close())
+    for name, sent in PLAIN.items():
+        answers = normalised(await lanes[0].talk(sent))
+        assert len(answers) == 1, name
+
+
+async def test_pipelined_calls_are_answered_in_order_also_when_one_asks_the_store(lanes: tuple[Lane, Lane]) -> None:
+    sent = [PLAIN[name] for name in ("allow", "asks the store", "deny", "no token", "asks the store", "cookie")]
+    sent += [OTHER["post"], PLAIN["allow"], PLAIN["deny"]]
+    fast, plain = [normalised(await lane.talk(b"".join(sent))) for lane in lanes]
+    assert len(fast) == len(sent) + 1
+    assert fast == plain
+
+
+@pytest.mark.parametrize("name", ["bare cr", "nul in a value", "control in a name", "too long"])
+async def test_a_head_that_cannot_be_read_is_not_repeated(
+    lanes: tuple[Lane, Lane], caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """aiohttp would answer, and log, the line with the token in it."""
+    sent = OTHER[name].replace(b"X-A: ", b"X-A: " + token("b").encode())
+    for lane in lanes:
+        answer = await lane.talk(sent)
+        assert answer.startswith(b"HTTP/1.0 400 Bad Request")
+        assert b"eyJ" not in answer
+        assert b"xxx" not in answer
+    assert "eyJ" not in caplog.text
+
+
+async def test_R33_a_connection_that_went_to_aiohttp_stays_there(
+    lanes: tuple[Lane, Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+    original: Callable[[Any, bytes], Any] = __import__("sidecar.edge.fast_lane", fromlist=["x"]).FastLane._parse
+    monkeypatch.setattr(
+        "sidecar.edge.fast_lane.FastLane._parse", lambda lane, head: parsed.append(head) or original(lane, head)
+    )
+    answers = normalised(await lanes[0].talk(PLAIN["allow"], OTHER["post"], PLAIN["allow"], PLAIN["deny"], pause=0.02))
+    assert [status.split()[1] for status, _, _ in answers] == [b"200", b"200", b"200", b"403", b"404"]
+    assert [head.split()[0] for head in parsed] == [b"GET", b"POST"], "after the post nothing comes back"
+
+
+async def test_a_read_split_anywhere_changes_nothing(lanes: tuple[Lane, Lane]) -> None:
+    sent = PLAIN["allow"]
+    whole = normalised(await lanes[0].talk(sent))
+    splits = [await lanes[0].talk(sent[:at], sent[at:]) for at in range(1, len(sent), 7)]
+    splits.append(await lanes[0].talk(*(sent[at : at + 1] for at in range(len(sent)))))
+    assert all(normalised(answer) == whole for answer in splits)
+
+
+async def test_an_idle_or_endless_head_is_ended() -> None:
+    shared = parts()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        Lanes(shared, lambda: pytest.fail("slow"), max_head=100, idle=0.05), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"GET /check HT")
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    server.close()
+
+
+async def test_at_shutdown_idle_connections_are_closed(lanes: tuple[Lane, Lane]) -> None:
+    shared = parts()
+    open_lanes = Lanes(shared, lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=75)
+    server = await asyncio.get_running_loop().create_server(open_lanes, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(PLAIN["allow"])
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    open_lanes.close()
+    await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    server.close()
+
+
+def agree(fast: list[Any], plain: list[Any]) -> bool:
+    """aiohttp forgets the good heads of a read in which a bad one follows; the fast lane has answered them by then."""
+    if len(plain) == 1 and plain[0][0].split()[1] == b"400":
+        return fast[-1] == plain[0]
+    return fast == plain
+
+
+PIECES = [*(value for value in PLAIN.values() if len(value) < 2000), *OTHER.values()]
+NOISE = [b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b":", b"GET ", b"/check", b"Content-Length: 1\r\n", b"HTTP/1.1"]
+
+
+def mutated(seed: int) -> bytes:
+    """One to three heads, somewhat damaged, the same for the same seed."""
+    chance = random.Random(seed)
+    raw = bytearray(b"".join(chance.choices(PIECES, k=chance.randint(1, 3))))
+    for _ in range(chance.randint(0, 4)):
+        at = chance.randrange(len(raw) + 1)
+        match chance.randrange(3):
+            case 0:
+                raw[at:at] = chance.choice(NOISE)
+            case 1:
+                del raw[at : at + chance.randint(1, 8)]
+            case _:
+                raw[at : at + 1] = bytes([chance.randrange(256)])
+    return bytes(raw)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+async def test_damaged_heads_are_answered_alike(lanes: tuple[Lane, Lane], seed: int) -> None:
+    sent = mutated(seed)
+    fast, plain = await asyncio.gather(*(lane.talk(sent, patience=1) for lane in lanes))
+    assert agree(normalised(fast), normalised(plain)), sent
