@@ -33,7 +33,7 @@ def demo(**flags: str | None) -> int:
         click.echo("\nCtrl-C ends the demo and removes its state.")
 
     async def started(sidecar: Sidecar) -> None:
-        people = await furnish(sidecar)
+        people = await furnish(sidecar, state / "keys")
         say(f"http://{sidecar.addresses()['public']}", people)
 
     # Until the sidecar has its own handlers a SIGTERM is a Ctrl-C: what was made is removed in any case.

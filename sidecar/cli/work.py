@@ -7,7 +7,7 @@ from typing import TypeVar
 from sidecar.cli.output import no, unreachable, wrong
 from sidecar.policy.generation import Generation
 from sidecar.serve.operator import Operator, PolicyProblem, generation, operating
-from sidecar.serve.settings import Settings
+from sidecar.serve.settings import DEMO_MARK, Settings
 from sidecar.sources.key_files import KeyFileProblem
 from sidecar.store.connection import StoreRefused, StoreUnavailable
 from sidecar.vocabulary.people import Account, Actor
@@ -18,6 +18,9 @@ OPERATOR = Actor.operator()
 
 def work(settings: Settings, job: Callable[[Operator], Awaitable[T]]) -> T:
     """Run ``job`` on the store of these settings."""
+
+    if (settings.keys_dir / DEMO_MARK).exists():
+        raise wrong(f"{settings.keys_dir}: these are a demo's keys: use others")
 
     async def run() -> T:
         async with operating(settings) as operator:

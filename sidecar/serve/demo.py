@@ -16,7 +16,7 @@ from sidecar.accounts.invitations import Invitee, Sent
 from sidecar.accounts.sessions import Client, Grant
 from sidecar.policy.generation import Generation
 from sidecar.serve.bootstrap import Sidecar
-from sidecar.serve.settings import ROWS, Settings, load
+from sidecar.serve.settings import DEMO_MARK, ROWS, Settings, load
 from sidecar.store.accounts import Created
 from sidecar.vocabulary.people import ADMINISTRATOR, Actor
 
@@ -80,7 +80,7 @@ def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state
 
 def free_port(first: int) -> int:
     """The first port from here on that nobody listens on, on loopback."""
-    for port in range(first, first + PORTS):
+    for port in range(first, min(first + PORTS, 65_536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -91,9 +91,10 @@ def free_port(first: int) -> int:
     raise DemoProblem(f"no free port from {first} to {first + PORTS - 1} on 127.0.0.1")
 
 
-async def furnish(sidecar: Sidecar) -> list[Person]:
+async def furnish(sidecar: Sidecar, keys_dir: Path) -> list[Person]:
     """Make the account and its users, in the order of ``PEOPLE``. The tokens are those of fresh sessions."""
     await sidecar.proven()
+    (keys_dir / DEMO_MARK).touch(mode=0o600)
     generation = sidecar.parts.policy.generation
     if generation is None:
         raise DemoProblem("there is no policy in force")

@@ -17,6 +17,8 @@ from sidecar.sources.policy_files import packaged
 __all__ = ["ROWS", "Row", "Settings", "SettingsError", "Value", "load", "problems"]
 
 DAY = 86400
+DEMO_MARK = "demo"
+"""A file of this name in the key directory says that its keys are a demo's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,12 @@ def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
 
 def problems(settings: Settings) -> list[str]:
     """What makes these settings unfit to serve with, each with its remedy (R23). Empty: start."""
-    return [*_exposure(settings), *_pairs(settings), *_not_yet(settings)]
+    return [*_exposure(settings), *_pairs(settings), *_not_yet(settings), *_demo_keys(settings)]
+
+
+def _demo_keys(settings: Settings) -> Iterator[str]:
+    if (settings.keys_dir / DEMO_MARK).exists():
+        yield f"SIDECAR_KEYS_DIR={settings.keys_dir}: these are a demo's keys: use others"
 
 
 def _exposure(settings: Settings) -> Iterator[str]:

@@ -1,0 +1,219 @@
+"""``sidecar demo`` as a real process: what it prints is true, it is alone, and it leaves nothing behind."""
+
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.serve.demo import DemoProblem, demo_settings, free_port
+from sidecar.serve.settings import problems
+
+PASSWORDS = re.compile(r"\b[a-z2-9]{5}(?:-[a-z2-9]{5}){3}\b")
+
+
+@dataclass
+class Demo:
+    process: "subprocess.Popen[str]"
+    folder: Path
+    said: str
+
+    @property
+    def port(self) -> int:
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.said)
+        assert found is not None
+        return int(found[1])
+
+    @property
+    def curls(self) -> list[str]:
+        return [line for line in self.said.splitlines() if line.startswith("curl ")]
+
+    def state(self) -> list[Path]:
+        return list(self.folder.glob("sidecar-demo-*"))
+
+
+@pytest.fixture
+def demo(tmp_path: Path, redis_server_binary: str) -> Iterator[Demo]:
+    # A short path: a Unix socket stands below it.
+    folder = Path(tempfile.mkdtemp(prefix="d-"))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
+    log = (tmp_path / "err").open("w")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sidecar", "demo"],
+        cwd=tmp_path,
+        env=env | {"TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    )
+    said = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        said += line
+        if line.startswith("Ctrl-C"):
+            break
+    try:
+        assert said.endswith("its state.\n"), (tmp_path / "err").read_text()
+        yield Demo(process, folder, said)
+    finally:
+        process.kill()
+        process.wait(10)
+        process.stdout.close()
+        log.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_prints_four_people_and_three_lines_that_answer_200_403_401(demo: Demo, tmp_path: Path) -> None:
+    roles = re.findall(r"^([a-z-]+) +(\S+@demo\.example) ", demo.said, re.MULTILINE)
+    assert [role for role, _ in roles] == ["account-administrator", "accountant", "developer", "marketer"]
+    assert len(set(PASSWORDS.findall(demo.said))) == 4
+    assert [answer(line) for line in demo.curls] == ["200", "403", "401"]
+    assert (tmp_path / "err").read_text() == "", "a terminal shows the table alone"
+
+
+def answer(line: str) -> str:
+    """The line run by a shell, where there is curl; else asked in its words."""
+    if shutil.which("curl"):
+        return subprocess.run(
+            ["bash", "-c", line], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    words = shlex.split(line)
+    headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
+    host, _, path = words[-1].removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host)
+    connection.request("GET", f"/{path}", headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+    return str(status)
+
+
+def test_everybody_can_sign_in_with_the_printed_password(demo: Demo) -> None:
+    for role, email, password in re.findall(r"^([a-z-]+) +(\S+@demo\.example) +(\S+)$", demo.said, re.MULTILINE):
+        grant = sign_in(demo.port, email, password)
+        assert grant["user"]["role"] == role
+
+
+def sign_in(port: int, email: str, password: str) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    body = json.dumps({"grant_type": "password", "username": email, "password": password})
+    connection.request("POST", "/token", body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    answered = json.loads(response.read())
+    connection.close()
+    assert response.status == 200, answered
+    return answered
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_R23_state_is_its_own_and_gone_at_the_end(demo: Demo, tmp_path: Path, number: int) -> None:
+    (state,) = demo.state()
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert not (tmp_path / ".sidecar").exists()
+    demo.process.send_signal(number)
+    assert demo.process.wait(15) == 0
+    assert demo.state() == []
+
+
+def test_R23_serve_refuses_a_demos_store_and_keys(demo: Demo, tmp_path: Path) -> None:
+    (state,) = demo.state()
+    for flags in (["--state-dir", str(state)], ["--keys-dir", str(state / "keys")]):
+        port = free_port(20_000)
+        own = ["--listen", f"127.0.0.1:{port}", "--ops-listen", f"127.0.0.1:{free_port(port + 1)}"]
+        done = subprocess.run(
+            [sys.executable, "-m", "sidecar", "serve", *own, *flags],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert "demo" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_R23_a_real_store_is_refused(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = cli("demo", "--redis-url", "redis://127.0.0.1:1/0")
+    assert (done.status, done.out) == (2, "")
+    assert "SIDECAR_REDIS_URL" in done.err
+    monkeypatch.setenv("SIDECAR_REDIS_URL", "redis://:hunter2@127.0.0.1:1/0")
+    done = cli("demo")
+    assert done.status == 2
+    assert "hunter2" not in done.err
+
+
+def test_R23_loopback_whatever_is_set(tmp_path: Path) -> None:
+    env = {
+        "SIDECAR_LISTEN": "0.0.0.0:9181",
+        "SIDECAR_OPS_LISTEN": "0.0.0.0:9182",
+        "SIDECAR_CHECK_LISTEN": "0.0.0.0:9183",
+        "SIDECAR_GRPC_LISTEN": "0.0.0.0:9184",
+        "SIDECAR_PUBLIC_URL": "https://dash.example",
+        "SIDECAR_ISSUER": "https://dash.example",
+        "SIDECAR_KEYS_DIR": "/etc/sidecar/keys",
+        "SIDECAR_SMTP_URL": "smtp://mail",
+        "SIDECAR_EMBEDDED": "true",
+        "SIDECAR_PLAINTEXT": "true",
+    }
+    settings = demo_settings({}, env, tmp_path)
+    assert settings.listen.loopback
+    assert settings.ops_listen.loopback
+    assert (settings.check_listen, settings.grpc_listen, settings.smtp_url, settings.redis_url) == (None,) * 4
+    assert settings.public_url == f"http://{settings.listen}"
+    assert settings.issuer == f"{settings.public_url}/demo"
+    assert (settings.state_dir, settings.keys_dir) == (tmp_path, tmp_path / "keys")
+    assert (settings.embedded, settings.plaintext) == (False, False)
+    assert problems(settings) == []
+
+
+def test_what_is_set_wrongly_is_said(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDECAR_LESE", "1s")
+    done = cli("demo")
+    assert done.status == 2
+    assert "SIDECAR_LEASE" in done.err
+
+
+def test_the_next_free_port() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        if port < 65_000:
+            assert free_port(port) > port
+    with pytest.raises(DemoProblem, match="no free port"):
+        free_port(65_536)
+
+
+def test_two_demos_side_by_side(demo: Demo, tmp_path: Path) -> None:
+    second = subprocess.Popen(
+        [sys.executable, "-m", "sidecar", "demo"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(demo.folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert second.stdout is not None
+    try:
+        first_line = second.stdout.readline()
+        assert first_line.startswith("sidecar demo at http://127.0.0.1:")
+        assert str(demo.port) not in first_line
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(15) == 0
+    finally:
+        second.kill()
+        second.wait(10)
+        second.stdout.close()
