@@ -4,6 +4,7 @@ Nothing here knows what a body means: a handler names the msgspec type, and anyt
 """
 
 import json
+from math import isinf
 from typing import Any, TypeVar
 
 import msgspec
@@ -59,12 +60,15 @@ def _refuse_constant(_name: str) -> Any:
 
 
 def _inspect(value: Any, levels: int) -> None:
-    """Refuse halves of surrogate pairs, which no encoder can write again, and nesting below ``levels``."""
+    """Refuse what no encoder writes again (half a surrogate pair, an endless number), and nesting below ``levels``."""
     if isinstance(value, str):
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
             raise BadBody("the body holds half of a surrogate pair") from None
+    elif isinstance(value, float):
+        if isinf(value):
+            raise BadBody("the body holds a number that no program can hold (over 1.8e308)")
     elif isinstance(value, dict | list):
         if levels == 0:
             raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")

@@ -18,12 +18,14 @@ from sidecar.edge.checks import answer_check, gateway_call, is_check
 from sidecar.edge.guard import admit
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
-from sidecar.edge.request_id import request_id_of
+from sidecar.edge.request_id import repeated_request_id, request_id_of
 from sidecar.edge.server import http_response
 from sidecar.edge.table import Row, Table
 from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.problems import Code, Problem
+
+AUTHZEN = "/access/v1/"
 
 _log = logger("edge")
 
@@ -47,7 +49,10 @@ class Dispatcher:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
-        request_id = request_id_of(request.raw_headers)
+        if path.startswith(AUTHZEN):
+            request_id = repeated_request_id(request.raw_headers)
+        else:
+            request_id = request_id_of(request.raw_headers)
         if self._checks and is_check(path):
             call = gateway_call(request.method, path, query, request.raw_headers)
             answer = await answer_check(self._parts, call, request_id)

@@ -4,7 +4,7 @@ A row without a guard does not type-check; ``Gate.OPEN`` has to be written down.
 are not rows: they answer any method and never 404 (see checks.py).
 """
 
-from sidecar.edge import json_check, me, oauth, ops, users
+from sidecar.edge import authzen, authzen_search, json_check, me, oauth, ops, users
 from sidecar.edge.call import Endpoint, Gate
 
 CHECKS: tuple[Endpoint, ...] = (
@@ -16,6 +16,8 @@ CHECKS: tuple[Endpoint, ...] = (
         "Decide one or many sections and actions for the caller",
         json_check.CheckBody,
     ),
+    *authzen.ENDPOINTS,
+    *authzen_search.ENDPOINTS,
 )
 
 API: tuple[Endpoint, ...] = (*oauth.ENDPOINTS, *me.ENDPOINTS, *users.ENDPOINTS)

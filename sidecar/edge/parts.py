@@ -16,7 +16,10 @@ from sidecar.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """How the sidecar looks from outside: what links, cookies and errors are made of."""
+    """How the sidecar looks from outside: what links, cookies and errors are made of.
+
+    ``pdp_url``: where PEPs reach the endpoints for checks when that is not ``public_url`` (SIDECAR_CHECK_LISTEN).
+    """
 
     public_url: str
     origins: frozenset[str]
@@ -26,6 +29,7 @@ class Surface:
     max_body: int
     seat_contact: str
     login_page: LoginPage | None = None
+    pdp_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

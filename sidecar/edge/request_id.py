@@ -7,6 +7,7 @@ from secrets import token_hex
 from sidecar.edge.credentials import RawHeaders
 
 FORM = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+REPEATED = re.compile(rb"[ -~]{1,1024}")
 
 _process = token_hex(6)
 _numbers = count(1)
@@ -17,6 +18,15 @@ def request_id_of(headers: RawHeaders) -> str:
     for name, value in headers:
         if name.lower() == b"x-request-id":
             return value.decode("ascii") if FORM.fullmatch(value) else new_request_id()
+    return new_request_id()
+
+
+def repeated_request_id(headers: RawHeaders) -> str:
+    """As above, for AuthZEN: an identifier there is an arbitrary string, and every one MUST come back. So any that is
+    printable ASCII does, up to 1,024 characters; the rest cannot be put into a header or a log safely."""
+    for name, value in headers:
+        if name.lower() == b"x-request-id":
+            return value.decode("ascii") if REPEATED.fullmatch(value) else new_request_id()
     return new_request_id()
 
 

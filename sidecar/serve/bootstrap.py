@@ -33,7 +33,7 @@ from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.vitals import Vitals
-from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow
+from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow, check_url
 from sidecar.serve.settings import Settings, problems
 from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, fingerprint, load, load_or_create
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
@@ -179,6 +179,7 @@ class Sidecar:
                 max_body=settings.max_body,
                 seat_contact=settings.seat_contact,
                 login_page=login_page(settings.login_url) if settings.login_url else None,
+                pdp_url=check_url(settings),
             ),
             policy=self.policy,
             pdp=DecisionPoint(self.policy, self.tokens, self.live.records, clock=time.time),

@@ -136,6 +136,14 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
 
 
+def check_url(settings: Settings) -> str:
+    """Where PEPs reach the check listener, when it is apart and its address says so; else empty."""
+    address = settings.check_listen
+    if not isinstance(address, TcpAddress) or address.wildcard:
+        return ""
+    return f"{'https' if settings.tls_cert else 'http'}://{address}"
+
+
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """TLS 1.2 or newer, with client certificates when a CA is given; None without a certificate."""
     if settings.tls_cert is None or settings.tls_key is None:
