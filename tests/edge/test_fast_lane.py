@@ -4,79 +4,21 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, fields
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
 from sidecar.edge.fast_lane import Lanes
-from sidecar.edge.parts import Parts, Surface
+from sidecar.edge.parts import Parts
 from sidecar.edge.server import Server
-from sidecar.pdp.check import DecisionPoint
-from sidecar.pdp.tokens import TokenCache
-from sidecar.policy.compiler import ProofScope, compile_policy
-from sidecar.sources.policy_files import packaged, read_policy_files
-from sidecar.store.connection import StoreUnavailable
-from sidecar.telemetry.metrics import Metrics
-from sidecar.tokens.claims import Claims
-from sidecar.tokens.keyset import KeySet
-from sidecar.tokens.mint import access_token
-from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.people import AccountId, SessionId, Status, UserId, UserRecord
+from tests.stand import NOW, parts, token
 
-NOW = 1_764_000_000
-KEYS = KeySet.of(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
-ISSUER = "http://127.0.0.1:9181"
-ACCOUNT = AccountId("acc_" + "a" * 12)
-SESSION = SessionId("ses_" + "a" * 26)
 MAX_HEAD = 32 * 1024
-
-
-def user(letter: str, role: str, **changed: Any) -> UserRecord:
-    given = {"status": Status.ACTIVE, "epoch": 1, "revision": 1, "sessions": {SESSION: NOW + 3600}, **changed}
-    name = UserId(f"usr_{'a' * 12}_{letter * 12}")
-    return UserRecord(name, ACCOUNT, f"{letter}@example.com", letter, role, email_verified=True, **given)
-
-
-USERS = {
-    record.id: record
-    for record in (
-        user("b", "accountant"),
-        user("c", "marketer"),
-        user("d", "developer", status=Status.SUSPENDED),
-        user("e", "developer", epoch=2),
-        user("f", "account-administrator"),
-    )
-}
-SLOW = user("f", "account-administrator").id
-OUT = user("g", "developer").id
-
-
-class Memory:
-    """Live records: most are at hand, one has to be fetched, one cannot be."""
-
-    def peek(self, uid: UserId) -> UserRecord | None:
-        return None if uid == SLOW else USERS.get(uid)
-
-    async def read(self, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
-        await asyncio.sleep(0)
-        if uid == OUT:
-            raise StoreUnavailable("out")
-        return USERS.get(uid)
-
-
-def token(letter: str, **changed: Any) -> str:
-    uid = UserId(f"usr_{'a' * 12}_{letter * 12}")
-    claims = {"session": SESSION, "jti": "j", "issued_at": NOW, "expires_at": NOW + 900, "epoch": 1, **changed}
-    return access_token(KEYS, Claims(issuer=ISSUER, audience="dashboard", user=uid, account=ACCOUNT, **claims))
-
-
 LAST = b"GET /last HTTP/1.1\r\nHost: sidecar\r\nConnection: close\r\n\r\n"
 
 
@@ -104,32 +46,6 @@ class Lane:
         finally:
             writer.close()
         return received
-
-
-def parts() -> Parts:
-    generation = compile_policy(read_policy_files(*packaged()).files, proof=ProofScope.NONE).generation
-    policy = SimpleNamespace(generation=generation)
-    tokens = TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900))
-    surface = Surface(
-        public_url=ISSUER,
-        origins=frozenset({ISSUER}),
-        cookie="sidecar",
-        unavailable_status=403,
-        trusted_proxies=(),
-        max_body=65536,
-        seat_contact="",
-        login_page=None,
-    )
-    needed = {
-        "surface": surface,
-        "policy": policy,
-        "pdp": DecisionPoint(policy, tokens, Memory(), clock=lambda: float(NOW)),
-        "vitals": SimpleNamespace(proven=True),
-        "metrics": Metrics("0"),
-        "decision_log": None,
-    }
-    # What no check uses is not there: a lane that reached for it would fail.
-    return Parts(**{field.name: needed.get(field.name) for field in fields(Parts)})
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""R29: what is remembered of a token, and what never is."""
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sidecar.pdp.tokens import FOREVER_BAD, TokenCache
+from sidecar.tokens.claims import Claims
+from sidecar.tokens.keyset import KeySet
+from sidecar.tokens.verify import Verifier
+from sidecar.vocabulary.decision import Reason
+from tests.stand import ISSUER, KEYS, NOW, token
+
+
+class Counting(Verifier):
+    """Counts how often a signature is really looked at."""
+
+    __slots__ = ("calls",)
+
+    def __init__(self, keys: KeySet = KEYS, issuer: str = ISSUER) -> None:
+        super().__init__(keys, issuer, "dashboard", 900)
+        self.calls = 0
+
+    def authentic(self, token: str) -> Claims | Reason:
+        self.calls += 1
+        return super().authentic(token)
+
+
+def test_R29_a_good_token_is_verified_once_and_its_dates_every_time() -> None:
+    verifier = Counting()
+    cache = TokenCache(verifier)
+    text = token("b")
+    assert isinstance(cache.verify(text, now=NOW), Claims)
+    assert isinstance(cache.verify(text, now=NOW + 904), Claims)
+    assert verifier.calls == 1
+    assert cache.verify(text, now=NOW + 905) is Reason.EXPIRED
+    assert cache.verify(text, now=NOW - 100) is Reason.NOT_YET_VALID
+
+
+@pytest.mark.parametrize("reason", sorted(FOREVER_BAD))
+def test_R29_only_verdicts_that_follow_from_bytes_and_keys_are_kept(reason: Reason) -> None:
+    bad = {
+        Reason.MALFORMED_TOKEN: "x.y.z",
+        Reason.INVALID_SIGNATURE: token("b")[:-8] + "AAAAAAAA",
+        Reason.WRONG_ISSUER: token("b"),
+        Reason.WRONG_AUDIENCE: token("b"),
+    }[reason]
+    verifier = Counting(issuer="http://other" if reason is Reason.WRONG_ISSUER else ISSUER)
+    if reason is Reason.WRONG_AUDIENCE:
+        verifier._audience = "other"
+    cache = TokenCache(verifier)
+    assert [cache.verify(bad, now=NOW) for _ in range(3)] == [reason] * 3
+    assert verifier.calls == 1
+
+
+def test_R29_an_unknown_key_is_asked_for_again() -> None:
+    strangers = KeySet.of(Ed25519PrivateKey.from_private_bytes(b"o" * 32))
+    verifier = Counting(keys=strangers)
+    cache = TokenCache(verifier)
+    assert [cache.verify(token("b"), now=NOW) for _ in range(3)] == [Reason.UNKNOWN_KEY] * 3
+    assert verifier.calls == 3
+
+
+def test_R29_another_key_set_forgets_everything() -> None:
+    cache = TokenCache(Counting())
+    text = token("b")
+    assert isinstance(cache.verify(text, now=NOW), Claims)
+    strangers = Counting(keys=KeySet.of(Ed25519PrivateKey.from_private_bytes(b"o" * 32)))
+    cache.replace(strangers)
+    assert cache.verify(text, now=NOW) is Reason.UNKNOWN_KEY
+
+
+def test_R29_good_and_bad_are_bounded_apart() -> None:
+    cache = TokenCache(Counting(), good_bytes=3000, bad_bytes=3000)
+    good = token("b")
+    assert isinstance(cache.verify(good, now=NOW), Claims)
+    for number in range(100):
+        cache.verify(f"bad.{number}", now=NOW)
+    assert len(cache._bad) <= 3
+    assert len(cache._good) == 1
+
+
+def test_R18_a_token_over_16_kib_takes_no_place() -> None:
+    cache = TokenCache(Counting())
+    assert cache.verify("x" * (16 * 1024 + 1), now=NOW) is Reason.MALFORMED_TOKEN
+    assert len(cache._bad) == 0

@@ -1,0 +1,82 @@
+"""The decision log: an allow-list by type, off the path, bounded, losses counted."""
+
+import io
+import json
+
+import pytest
+
+from sidecar.telemetry import decision_log
+from sidecar.telemetry.decision_log import DecisionLog, DecisionRecord
+from sidecar.vocabulary.decision import Decision, Reason
+from tests.stand import user
+
+ALLOW = Decision(Reason.ALLOWED, "g", "policy/policy.csv:12", user("b", "accountant"), "billing", "view")
+DENY = Decision(Reason.MISSING_TOKEN, "g")
+ALLOWED_FIELDS = {
+    "time",
+    "kind",
+    "request_id",
+    "endpoint",
+    "account",
+    "user",
+    "role",
+    "section",
+    "action",
+    "decision",
+    "reason",
+    "rule",
+    "generation",
+    "duration_us",
+}
+
+
+def lines(sink: io.BytesIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in sink.getvalue().splitlines()]
+
+
+def test_the_record_type_is_the_allow_list() -> None:
+    assert set(DecisionRecord.__struct_fields__) == ALLOWED_FIELDS
+
+
+def test_a_line_says_who_what_where_and_why() -> None:
+    sink = io.BytesIO()
+    log = DecisionLog(sink)
+    log.write((1_764_000_000.5, "r-1", "/check", ALLOW, 0.000012))
+    log.write((1_764_000_001.0, "r-2", "/check", DENY, 0.000007))
+    log.close()
+    allow, deny = lines(sink)
+    assert allow["time"] == "2025-11-24T16:00:00.500+00:00"
+    assert (allow["user"], allow["section"], allow["action"]) == (ALLOW.user.id, "billing", "view")  # type: ignore[union-attr]
+    assert (allow["decision"], allow["reason"], allow["rule"]) == (True, "allowed", "policy/policy.csv:12")
+    assert allow["duration_us"] == 12
+    assert (deny["user"], deny["decision"], deny["reason"], deny["rule"]) == ("", False, "missing_token", None)
+    assert set(allow) == ALLOWED_FIELDS
+
+
+def test_allows_are_sampled_and_denials_are_all_kept() -> None:
+    sink = io.BytesIO()
+    log = DecisionLog(sink, allows=0.25)
+    for _ in range(100):
+        log.write((0.0, "r", "/check", ALLOW, 0.0))
+        log.write((0.0, "r", "/check", DENY, 0.0))
+    log.close()
+    kept = [line["decision"] for line in lines(sink)]
+    assert (kept.count(True), kept.count(False)) == (25, 100)
+
+
+class Stuck(io.BytesIO):
+    def write(self, _data: object) -> int:
+        raise OSError("no space left")
+
+
+def test_what_cannot_be_kept_is_counted_and_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision_log, "QUEUE", 10)
+    dropped: list[int] = []
+    log = DecisionLog(Stuck(), dropped=lambda: dropped.append(1))
+    log._stop.set()
+    log._thread.join()  # nobody empties the queue now
+    for _ in range(15):
+        log.write((0.0, "r", "/check", DENY, 0.0))
+    assert len(dropped) == 5
+    log._flush()
+    assert len(dropped) == 15

@@ -1,0 +1,34 @@
+"""Metrics: counted in plain integers, shown as Prometheus text, no label that a request can mint."""
+
+from sidecar.telemetry.metrics import Metrics
+from sidecar.vocabulary.decision import Decision, Reason
+
+
+def test_checks_are_counted_by_decision_and_reason_with_their_duration() -> None:
+    metrics = Metrics("1.2.3")
+    for seconds in (0.00002, 0.00002, 0.003):
+        metrics.checks.count("/check", Decision(Reason.ALLOWED, "g"), "billing", seconds)
+    metrics.checks.count("/check", Decision(Reason.NO_RULE, "g"), "", 5.0)
+    text = metrics.exposition().decode()
+    assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 3.0' in text
+    assert 'sidecar_checks_total{decision="deny",endpoint="/check",reason="no_rule",section=""} 1.0' in text
+    assert 'sidecar_check_duration_seconds_bucket{le="2.5e-05"} 2.0' in text
+    assert 'sidecar_check_duration_seconds_bucket{le="0.005"} 3.0' in text
+    assert 'sidecar_check_duration_seconds_bucket{le="+Inf"} 4.0' in text
+    assert "sidecar_check_duration_seconds_count 4.0" in text
+    assert 'sidecar_build_info{version="1.2.3"} 1.0' in text
+
+
+def test_two_sidecars_in_one_process_do_not_share_numbers() -> None:
+    first, second = Metrics("1"), Metrics("2")
+    first.checks.count("/check", Decision(Reason.ALLOWED, "g"), "", 0.1)
+    assert "sidecar_checks_total{" not in second.exposition().decode()
+
+
+def test_gauges_are_read_when_scraped() -> None:
+    metrics = Metrics("1")
+    depth = [3]
+    metrics.watch_hash_queue(lambda: depth[0])
+    assert "sidecar_hash_queue_depth 3.0" in metrics.exposition().decode()
+    depth[0] = 7
+    assert "sidecar_hash_queue_depth 7.0" in metrics.exposition().decode()
