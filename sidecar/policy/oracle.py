@@ -22,7 +22,9 @@ from sidecar.policy.rules import FILE, Rule
 _pycasbin: Any = casbin  # it has no types
 
 MAX_AT_START = 1_000_000
-"""Rule × cell: what a start or a reload proves at most; above it a seeded sample of cells (R28)."""
+"""Rule × cell: what a start or a reload proves in full; above it a seeded sample of cells (R28)."""
+SAMPLE = 100_000
+"""Rule × cell of a sample: half a second, so that an edit is in force in time."""
 
 
 Progress = Callable[[int, int], None]
@@ -32,7 +34,7 @@ Progress = Callable[[int, int], None]
 def prove(generation: Generation, findings: Findings, *, sampled: bool, progress: Progress | None = None) -> None:
     """Reports each cell on which table and pycasbin differ. None is known; one would be a bug of ours or theirs.
 
-    All cells, or, when ``sampled`` and the work is above `MAX_AT_START`, a sample of them.
+    All cells, or, when ``sampled`` and the work is above `MAX_AT_START`, a sample of them (`SAMPLE`).
     """
     twin = beside_casbin()
     if twin:
@@ -74,7 +76,7 @@ def _share(generation: Generation) -> float:
         per_role[rule.role] += 1
     cells = len(generation.cells) // max(1, len(generation.roles))
     work = sum(per_role[other] for closure in generation.closures.values() for other in closure) * cells
-    return min(1.0, MAX_AT_START / work) if work else 1.0
+    return SAMPLE / work if work > MAX_AT_START else 1.0
 
 
 def _cells(generation: Generation, role: str, share: float) -> Iterator[tuple[str, str]]:
