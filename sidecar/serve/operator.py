@@ -22,6 +22,7 @@ from sidecar.sources.policy_files import read_policy_files
 from sidecar.store.connection import Store
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.store.live import LiveCopy
+from sidecar.tokens.opaque import Pepper
 
 
 class PolicyProblem(Exception):
@@ -33,6 +34,7 @@ class Operator:
     settings: Settings
     store: Store
     people: People
+    pepper: Pepper
 
 
 @asynccontextmanager
@@ -46,7 +48,7 @@ async def operating(settings: Settings) -> AsyncIterator[Operator]:
         await store.check_meta(pepper=keys.pepper.identity)
         hashing = Hashing(keys.pepper)
         stack.callback(hashing.close)
-        yield Operator(settings, store, _people(settings, keys, store, hashing))
+        yield Operator(settings, store, _people(settings, keys, store, hashing), keys.pepper)
 
 
 def generation(settings: Settings) -> Generation:

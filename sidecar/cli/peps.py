@@ -1,0 +1,158 @@
+"""``sidecar pep``: keys for gateways and services that ask about an account's users (AuthZEN, introspection)."""
+
+import os
+from typing import Any, assert_never
+
+import click
+
+from sidecar.accounts.peps import InvalidPepName, MakeOutcome, NewPep, PepDead, PepMade
+from sidecar.accounts.peps import make as make_pep
+from sidecar.accounts.peps import revoke as revoke_pep
+from sidecar.cli.options import STORE, settings_from, settings_options
+from sidecar.cli.output import Stop, complain, json_option, no, say_json, say_table, wrong
+from sidecar.cli.users import account_option
+from sidecar.cli.work import OPERATOR, account_of, work
+from sidecar.edge.people import when
+from sidecar.serve.operator import Operator
+from sidecar.serve.values import BadValueError, whole_seconds
+from sidecar.store.outcomes import ActorChanged, NoAccount
+from sidecar.store.peps import MAX_KEYS, NoPep, PepExists, Peps, TooManyPeps
+from sidecar.vocabulary.peps import DEFAULT_RATE, Pep, Scope
+
+DAY = 86400
+MAX_RATE = 1_000_000
+SCOPES = [scope.value for scope in Scope]
+
+
+def _ttl(_ctx: click.Context, _param: click.Parameter, text: str) -> int:
+    """A duration, as the settings write it."""
+    try:
+        return whole_seconds(1, 3650 * DAY)(text)
+    except BadValueError as problem:
+        raise click.BadParameter(str(problem)) from None
+
+
+@click.group()
+def pep() -> None:
+    """Keys for gateways and services that ask about users: AuthZEN and introspection. PEP is a name or an id."""
+
+
+@pep.command()
+@click.argument("name")
+@account_option
+@click.option(
+    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it may ask; repeatable. [default: all]"
+)
+@click.option(
+    "--ttl", callback=_ttl, default="365d", show_default=True, metavar="DURATION", help="How long the key lives."
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(1, MAX_RATE),
+    default=DEFAULT_RATE,
+    show_default=True,
+    help="Decisions a second that each sidecar process gives it.",
+)
+@settings_options(STORE)
+@json_option
+def create(
+    name: str,
+    account: str | None,
+    scopes: tuple[str, ...],
+    ttl: int,
+    rate: int,
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    """Make a key and print it, once: nobody can show it again.
+
+    Send it as `Authorization: Bearer pep_…`. It asks about users of its own account alone.
+    """
+    wanted = NewPep(name, frozenset(map(Scope, scopes or SCOPES)), ttl, rate)
+
+    async def job(operator: Operator) -> MakeOutcome:
+        found = await account_of(operator, account)
+        return await make_pep(
+            Peps(operator.store), operator.pepper, found.id, wanted, actor=OPERATOR, entropy=os.urandom
+        )
+
+    outcome = work(settings_from(flags), job)
+    if not isinstance(outcome, PepMade):
+        raise _not_made(outcome, wanted)
+    if as_json:
+        say_json({**pep_json(outcome.pep), "key": outcome.key})
+    else:
+        click.echo(outcome.key)
+
+
+def _not_made(outcome: InvalidPepName | PepExists | TooManyPeps | NoAccount | ActorChanged, wanted: NewPep) -> Stop:
+    match outcome:
+        case InvalidPepName():
+            return wrong("the name of a key has 1 to 100 printable characters and does not start with pep_")
+        case PepExists(pep=held):
+            return no(f"there is a key {wanted.name!r} already: {held}; sidecar pep revoke ends it")
+        case TooManyPeps():
+            return no(f"the account has {MAX_KEYS} keys: sidecar pep list shows them, sidecar pep revoke ends one")
+        case NoAccount() | ActorChanged():
+            return no("the account is gone")
+        case _:
+            assert_never(outcome)
+
+
+@pep.command("list")
+@account_option
+@settings_options(STORE)
+@json_option
+def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
+    """List the keys of an account; never the keys themselves."""
+
+    async def job(operator: Operator) -> list[Pep]:
+        return await Peps(operator.store).listing((await account_of(operator, account)).id)
+
+    held = work(settings_from(flags), job)
+    if as_json:
+        say_json([pep_json(one) for one in held])
+        return
+    rows = ((one.id, one.name, " ".join(sorted(one.scopes)), one.rate, when(one.expires_at)) for one in held)
+    say_table(["id", "name", "scopes", "rate", "expires"], rows)
+
+
+@pep.command()
+@click.argument("pep")
+@account_option
+@settings_options(STORE)
+@json_option
+def revoke(pep: str, account: str | None, as_json: bool, **flags: str | None) -> None:
+    """End a key. When this returns, no sidecar takes it any more."""
+
+    async def job(operator: Operator) -> PepDead | NoPep | ActorChanged:
+        found = await account_of(operator, account)
+        return await revoke_pep(Peps(operator.store), operator.people.fleet, found.id, pep, actor=OPERATOR)
+
+    outcome = work(settings_from(flags), job)
+    match outcome:
+        case PepDead(dead, revocation):
+            if as_json:
+                done = {"complete": revocation.complete, "sidecars": revocation.sidecars}
+                say_json({"revoked": pep_json(dead), "revocation": {**done, "waited_ms": revocation.waited_ms}})
+            else:
+                click.echo(f"{dead.name} ({dead.id}) is revoked")
+            if not revocation.complete:
+                complain("not every sidecar has confirmed it; their copies run out within the lease")
+        case NoPep() | ActorChanged():
+            raise no(f"there is no key {pep!r}: sidecar pep list names them")
+        case _:
+            assert_never(outcome)
+
+
+def pep_json(one: Pep) -> dict[str, Any]:
+    """A key as every verb shows it: everything but the key."""
+    return {
+        "id": one.id,
+        "name": one.name,
+        "account": one.account,
+        "scopes": sorted(one.scopes),
+        "rate": one.rate,
+        "created_at": when(one.created_at),
+        "expires_at": when(one.expires_at),
+    }
