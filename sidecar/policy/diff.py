@@ -1,49 +1,55 @@
-"""What differs between two generations: every cell and every route, exactly and without exception.
+"""What changes between two generations: every cell, every route. Exact and exhaustive, what opens first.
 
-Both are finite: the cells are compared as sets, the routes over one path of each kind that either table can tell from
-the others. What opens stands first (R3): a cell that becomes allowed, a request that more people can make than before.
+Cells are finite and compared as sets. Routes are patterns over endless paths, and still compared exactly, by regions.
+The region of a pattern ``a`` of the old table and ``b`` of the new one is the set of paths that ``a`` decides there and
+``b`` here; within a region every request of one method resolves alike, so one witness path tells all. Where to find it:
+
+    Take any path ``w`` of the region, and replace each segment that neither pattern names by one that no pattern of
+    either table names; call it ``g``. A pattern that matches ``g`` has ``*`` or ``**`` at those segments, so it matches
+    ``w`` too; and ``a`` and ``b`` still match ``g``. Since patterns of one table never cross (R2), the narrowest one
+    that matches ``w`` is the narrowest that matches ``g``: ``g`` lies in the region of ``w``.
+
+    Such a ``g`` is told by its region and its length. Longer than every pattern by one segment is long enough: what is
+    beyond is matched by the same ``**`` and nothing else, so it may be cut off.
+
+So the finite set of all ``g``, one a pair of overlapping patterns (or one pattern and nothing) and a length, meets
+every region there is; a pair whose ``g`` are all decided by somebody else has no region of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from sidecar.policy.generation import Generation
-from sidecar.policy.routes import METHODS, Node, Outcome, Public, outcome_text
+from sidecar.policy.routes import METHODS, Node, Public, Route, RouteTable, Segments
 from sidecar.vocabulary.access import Target
 
-MAX_STATES = 200_000
-"""Kinds of paths that are compared; only a table made for it has more."""
+ALLOW, DENY = "allow", "deny"
+UNMATCHED = "unmatched"
+PUBLIC = "public"
 
 
 @dataclass(frozen=True, slots=True)
 class CellChange:
-    """One cell whose decision differs. A cell that is not declared is denied."""
+    """``before`` and ``after``: ``allow`` or ``deny``. A cell that is not declared on one side is a deny there."""
 
     role: str
     section: str
     action: str
-    opens: bool
+    before: str
+    after: str
 
     @property
-    def before(self) -> str:
-        return "deny" if self.opens else "allow"
-
-    @property
-    def after(self) -> str:
-        return "allow" if self.opens else "deny"
-
-    @property
-    def name(self) -> str:
-        """As `--accept` names it."""
-        return f"{self.role}/{self.section}/{self.action}"
+    def opens(self) -> bool:
+        return self.after == ALLOW
 
 
 @dataclass(frozen=True, slots=True)
 class RouteChange:
-    """Requests that resolve otherwise: ``public``, ``SECTION/ACTION`` or ``unmatched``, before and after.
+    """Requests that lead elsewhere: ``before`` and ``after`` are ``public``, ``unmatched`` or ``SECTION/ACTION``.
 
-    ``opens``: somebody can make the request who could not before, by the rules of each side. In ``path``, ``*`` is one
-    segment that no pattern names, a last ``**`` everything further down that none claims.
+    ``path`` is the pattern of the paths concerned, but for those that a narrower pattern of either table decides.
+    ``opens``: somebody gets through who did not. Counts as deny→allow (R3).
     """
 
     method: str
@@ -52,135 +58,183 @@ class RouteChange:
     after: str
     opens: bool
 
-    @property
-    def name(self) -> str:
-        return f"{self.method} {self.path}"
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """All changes, what opens first."""
+    """What opens stands first; then by role, section and action, and by path and method."""
 
     cells: tuple[CellChange, ...]
     routes: tuple[RouteChange, ...]
 
     @property
-    def openings(self) -> tuple[CellChange | RouteChange, ...]:
-        cells = tuple(change for change in self.cells if change.opens)
-        return cells + tuple(change for change in self.routes if change.opens)
+    def opens(self) -> bool:
+        return any(change.opens for change in self.cells) or any(change.opens for change in self.routes)
 
 
-class TooManyRoutes(Exception):
-    """The two tables tell more kinds of paths apart than can be compared."""
-
-
-def compare(old: Generation, new: Generation) -> Difference:
-    """From ``old`` to ``new``."""
-    order = _Order(old, new)
-    cells = sorted(_cells(old, new), key=order.of_cell)
-    routes = sorted(_routes(old, new), key=order.of_route)
+def diff(old: Generation, new: Generation) -> Difference:
+    """Every change. Equal generations differ in nothing."""
+    cells = sorted(_cells(old, new), key=lambda c: (not c.opens, c.role, c.section, c.action))
+    routes = sorted(_routes(old, new), key=lambda r: (not r.opens, r.path, r.method))
     return Difference(tuple(cells), tuple(routes))
 
 
-class _Order:
-    """What opens first, then as the files say."""
-
-    def __init__(self, old: Generation, new: Generation) -> None:
-        names = dict.fromkeys((*new.roles, *old.roles))
-        self._roles = {role: index for index, role in enumerate(names)}
-        self._places: dict[tuple[str, str], int] = {}
-        for generation in (new, old):
-            for section in generation.sections.values():
-                for action in section.actions:
-                    self._places.setdefault((section.id, action), len(self._places))
-
-    def of_cell(self, change: CellChange) -> tuple[bool, int, int]:
-        return (not change.opens, self._roles[change.role], self._places[change.section, change.action])
-
-    def of_route(self, change: RouteChange) -> tuple[bool, str, int]:
-        return (not change.opens, change.path, METHODS.index(change.method))
-
-
 def _cells(old: Generation, new: Generation) -> Iterator[CellChange]:
-    for role in dict.fromkeys((*old.roles, *new.roles)):
-        before, after = old.allowed.get(role, frozenset()), new.allowed.get(role, frozenset())
+    nothing: frozenset[tuple[str, str]] = frozenset()
+    for role in old.roles.keys() | new.roles.keys():
+        before, after = old.allowed.get(role, nothing), new.allowed.get(role, nothing)
         for section, action in after - before:
-            yield CellChange(role, section, action, opens=True)
+            yield CellChange(role, section, action, DENY, ALLOW)
         for section, action in before - after:
-            yield CellChange(role, section, action, opens=False)
+            yield CellChange(role, section, action, ALLOW, DENY)
 
 
 # -- routes ------------------------------------------------------------------------------------------------------------
 
-_FRESH = "|"
-"""A segment that no pattern can name: it stands for all that none does."""
-_METHODS = tuple(method for method in METHODS if method != "HEAD")  # HEAD is authorised as GET
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """The end of a path, and the places in both trees that a longer path could lead on from."""
-
-    path: str
-    shown: str
-    nodes: tuple[Node, ...]
+STRANGER = "~~~"
+"""Begins the segment of witnesses that no pattern names; lengthened until none does."""
 
 
 def _routes(old: Generation, new: Generation) -> Iterator[RouteChange]:
-    audience = _Audience(old, new)
-    for state, beyond in _states(old, new):
-        for method in _METHODS:
-            here = _change(old, new, audience, method, state.path, state.shown)
-            rest = _change(old, new, audience, method, *beyond) if beyond is not None else None
-            if here is not None and rest is not None and (here.before, here.after) == (rest.before, rest.after):
-                here = None  # `/a/**` is `/a` as well
-            yield from (change for change in (here, rest) if change is not None)
+    for segments, before, after in _regions(old.routes, new.routes):
+        for method in (before.keys() | after.keys()) - {"HEAD"}:  # HEAD is GET's, in both
+            was, now = _name(before.get(method)), _name(after.get(method))
+            if was != now:
+                opens = not _who(new, after.get(method)) <= _who(old, before.get(method))
+                yield RouteChange(method, "/" + "/".join(segments), was, now, opens)
 
 
-def _change(
-    old: Generation, new: Generation, audience: "_Audience", method: str, path: str, shown: str
-) -> RouteChange | None:
-    before, after = old.routes.resolve(method, path), new.routes.resolve(method, path)
-    if before == after:
-        return None
-    return RouteChange(method, shown, outcome_text(before), outcome_text(after), audience.grows(before, after))
+def _name(target: Target | Public | None) -> str:
+    match target:
+        case None:
+            return UNMATCHED
+        case Public.PUBLIC:
+            return PUBLIC
+        case Target(section, action):
+            return f"{section}/{action}"
 
 
-def _states(old: Generation, new: Generation) -> Iterator[tuple[_State, tuple[str, str] | None]]:
-    """Every path that the two trees can tell apart, with the one that stands for all below it that they cannot."""
-    pending = [_State("/", "/", (old.routes.root, new.routes.root))]
-    for _ in range(MAX_STATES):
-        if not pending:
+_ANYBODY = ""
+"""Whoever has no role: no role is called so."""
+
+
+def _who(generation: Generation, target: Target | Public | None) -> frozenset[str]:
+    """Who gets through: roles, and `_ANYBODY` for those who did not sign in."""
+    match target:
+        case None:
+            return frozenset()
+        case Public.PUBLIC:
+            return frozenset((_ANYBODY, *generation.roles))
+        case Target(section, action):
+            return frozenset(role for role, cells in generation.allowed.items() if (section, action) in cells)
+
+
+Methods = Mapping[str, Target | Public]
+"""What each method of a pattern leads to."""
+
+Pair = tuple[Segments | None, Segments | None]
+"""The deciding pattern of the old and of the new table; None where nothing matches."""
+
+
+def _regions(old: RouteTable, new: RouteTable) -> Iterator[tuple[Segments, Methods, Methods]]:
+    """The regions in which some method leads elsewhere: their pattern, and what the methods lead to, old and new."""
+    before, after = _patterns(old), _patterns(new)
+    stranger = STRANGER
+    named = {segment for pattern in (*before, *after) for segment in pattern}
+    while stranger in named:
+        stranger += "~"
+    longest = 1 + max((len(pattern) for pattern in (*before, *after)), default=0)
+    for pair in _pairs(before, after, new):
+        was, now = _methods(before, pair[0]), _methods(after, pair[1])
+        if was == now:
+            continue
+        pattern = _intersection(*pair)
+        for path in _witnesses(pattern, stranger, longest):
+            if (_decided_by(old, path), _decided_by(new, path)) == pair:
+                yield pattern, was, now
+                break
+
+
+def _patterns(table: RouteTable) -> dict[Segments, dict[str, Target | Public]]:
+    patterns: dict[Segments, dict[str, Target | Public]] = {}
+    for route in table.routes:
+        patterns.setdefault(route.segments, {}).update(dict.fromkeys(route.methods, route.target))
+    return patterns
+
+
+def _methods(patterns: Mapping[Segments, Methods], pattern: Segments | None) -> Methods:
+    return {} if pattern is None else patterns[pattern]
+
+
+def _pairs(before: Iterable[Segments], after: Iterable[Segments], new: RouteTable) -> Iterator[Pair]:
+    """All pairs of patterns that have a path in common, and each pattern beside nothing."""
+    for pattern in before:
+        yield pattern, None
+        for other in _overlapping(new.root, pattern):
+            yield pattern, other
+    for pattern in after:
+        yield None, pattern
+
+
+def _overlapping(root: Node, pattern: Segments) -> Iterator[Segments]:
+    """The patterns of a table that have a path in common with ``pattern``."""
+    level = [root]
+    for segment in pattern:
+        if segment == "**":
+            for node in level:
+                yield from _under(node)
             return
-        state = pending.pop()
-        prefix, shown = state.path.rstrip("/"), state.shown.rstrip("/")
-        stars = tuple(node.star for node in state.nodes if node.star is not None)
-        for literal in dict.fromkeys(literal for node in state.nodes for literal in node.literals):
-            named = tuple(node.literals[literal] for node in state.nodes if literal in node.literals)
-            pending.append(_State(f"{prefix}/{literal}", f"{shown}/{literal}", (*named, *stars)))
-        if stars:
-            pending.append(_State(f"{prefix}/{_FRESH}", f"{shown}/*", stars))
-        yield state, None if stars else (f"{prefix}/{_FRESH}", f"{shown}/**")
-    raise TooManyRoutes(f"the two tables tell more than {MAX_STATES:,} kinds of paths apart")
+        following: list[Node] = []
+        for node in level:
+            yield from _ending(node.rest)
+            literals = node.literals
+            following += literals.values() if segment == "*" else [literals[segment]] if segment in literals else []
+            if node.star is not None:
+                following.append(node.star)
+        level = following
+    for node in level:
+        yield from _ending(node.here)
+        yield from _ending(node.rest)
 
 
-class _Audience:
-    """Who can make a request, by the rules of each side."""
-
-    def __init__(self, old: Generation, new: Generation) -> None:
-        self._old = old
-        self._new = new
-
-    def grows(self, before: Outcome, after: Outcome) -> bool:
-        """Somebody can now who could not before. Nobody can make an unmatched request, everybody a public one."""
-        if not isinstance(after, Target):
-            return isinstance(after, Public) and not isinstance(before, Public)
-        if isinstance(before, Public):
-            return False
-        could = _roles_of(self._old, before) if isinstance(before, Target) else frozenset()
-        return not _roles_of(self._new, after) <= could
+def _under(node: Node) -> Iterator[Segments]:
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        yield from _ending(node.here)
+        yield from _ending(node.rest)
+        pending += node.literals.values()
+        if node.star is not None:
+            pending.append(node.star)
 
 
-def _roles_of(generation: Generation, target: Target) -> frozenset[str]:
-    cell = (target.section, target.action)
-    return frozenset(role for role, allowed in generation.allowed.items() if cell in allowed)
+def _ending(methods: Mapping[str, Route] | None) -> Iterator[Segments]:
+    if methods:
+        yield next(iter(methods.values())).segments
+
+
+def _intersection(one: Segments | None, other: Segments | None) -> Segments:
+    """The pattern of the paths that both match; they have some in common."""
+    if one is None or other is None:
+        return one or other or ()
+    open_ended = one[-1:] == other[-1:] == ("**",)
+    heads = [pattern[:-1] if pattern[-1:] == ("**",) else pattern for pattern in (one, other)]
+    segments = tuple(b if a == "*" else a for a, b in zip_longest(*heads, fillvalue="*"))
+    return (*segments, "**") if open_ended else segments
+
+
+def _witnesses(pattern: Segments, stranger: str, longest: int) -> Iterator[str]:
+    """The paths ``g`` of the module's proof, one a length."""
+    head = pattern[:-1] if pattern[-1:] == ("**",) else pattern
+    path = "".join(f"/{stranger if segment == '*' else segment}" for segment in head)
+    lengths = longest - len(head) if head != pattern else 0
+    for more in range(lengths + 1):
+        yield path + f"/{stranger}" * more or "/"
+
+
+def _decided_by(table: RouteTable, path: str) -> Segments | None:
+    """The pattern that decides a path. It decides alone and names some method, so one of them leads to it."""
+    for method in METHODS:
+        route = table.route_of(method, path)
+        if route is not None:
+            return route.segments
+    return None

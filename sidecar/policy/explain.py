@@ -1,133 +1,257 @@
-"""Why an answer is what it is, and the one change that would make it another. For API, CLI and console alike.
+"""Why a cell is answered as it is, and what would change it. One object for API, CLI and console.
 
-Computed by the same table that decides; what it proposes is a line to write or to delete, never written here.
+The decision comes from the table that decides; rules and links are looked up to show how it came about. What it
+advises is exact: the edits of ``flip`` turn this cell, none of them is superfluous, and ``also`` names every other
+cell that they would turn with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sidecar.policy.decide import decide
-from sidecar.policy.generation import Generation
-from sidecar.policy.rules import ANY, Effect, Rule
-from sidecar.vocabulary.decision import Reason
+from sidecar.policy.diagnostics import path_of
+from sidecar.policy.generation import Cell, Generation, Ruling, cells_of
+from sidecar.policy.rules import ANY, FILE, Effect, Inheritance, Rule
+
+SHOWN_CELLS = 20
+"""Cells of ``also`` that `as_dict` lists; it counts all of them."""
 
 
-class ChangeKind(StrEnum):
-    ADD = "add"
-    DELETE = "delete"
+class Do(StrEnum):
+    """What to do with a line of policy.csv."""
+
+    WRITE = "write"
+    REMOVE = "remove"
     REPLACE = "replace"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """An edit of policy.csv: ``text`` is the line to add, or what takes the place of the one line in ``lines``."""
+class Edit:
+    """``line`` is the text to write, or the one to remove; ``rule`` the line that it stands in, None for a new one."""
 
-    kind: ChangeKind
-    lines: tuple[int, ...]
-    text: str
+    do: Do
+    line: str
+    rule: str | None = None
 
-    def __str__(self) -> str:
-        where = f"line{'s' if len(self.lines) > 1 else ''} {' and '.join(map(str, self.lines))}"
-        match self.kind:
-            case ChangeKind.ADD:
-                return f"add: {self.text}"
-            case ChangeKind.DELETE:
-                return f"delete {where}"
-            case ChangeKind.REPLACE:
-                return f"replace {where} by: {self.text}"
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """An allow that speaks of the section and still does not reach. ``differs``: in role, action or both."""
+
+    rule: Rule
+    differs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``path``: the roles from the asked one to the one that the deciding rule is written for.
+    """``path``: the ``g`` lines from the role to the role of ``rule``, in order; empty when the rule is its own.
 
-    For a deny: ``nearest`` is the rule that comes closest to allowing it, ``change`` the edit that would allow it
-    (None when the section or action is not declared), ``roles`` the assignable ones that may do it now.
+    ``overridden`` is the allow that a deny takes away. ``nearest``, ``flip`` and ``also`` are of a deny alone, and
+    empty when no line of policy.csv could turn it (an undeclared name). ``roles``: the assignable ones that may.
     """
 
+    generation: str
     role: str
     section: str
     action: str
-    reason: Reason
-    rule: Rule | None
-    path: tuple[str, ...]
-    nearest: Rule | None = None
-    change: Change | None = None
+    ruling: Ruling
+    rule: Rule | None = None
+    path: tuple[Inheritance, ...] = ()
+    overridden: Rule | None = None
+    nearest: Near | None = None
+    flip: tuple[Edit, ...] = ()
+    also: tuple[Cell, ...] = ()
     roles: tuple[str, ...] = ()
-
-    @property
-    def allowed(self) -> bool:
-        return self.reason is Reason.ALLOWED
 
 
 def explain(generation: Generation, role: str, section: str, action: str) -> Explanation:
-    """One cell. An unknown role is explained like one without rules; ask for declared names only."""
+    """Names that are not declared are explained as what they are: a reasoned deny that no rule can turn."""
     ruling = decide(generation, role, section, action)
-    rule = next((r for r in generation.rules if r.line == ruling.line), None)
-    path = path_to(generation, role, rule.role) if rule is not None else (role,)
-    if ruling.allowed:
-        return Explanation(role, section, action, ruling.reason, rule, path)
     able = tuple(
-        r.id for r in generation.roles.values() if r.assignable and (section, action) in generation.allowed[r.id]
+        one.id
+        for one in generation.roles.values()
+        if one.assignable and (section, action) in generation.allowed[one.id]
     )
-    declared = ruling.reason in (Reason.NO_RULE, Reason.EXPLICIT_DENY) and role in generation.roles
+    matching = [rule for rule in generation.rules if _speaks_of(rule, section, action)]
+    reaching = [rule for rule in matching if rule.role in generation.closures.get(role, ())]
+    rule = next((one for one in reaching if one.id == ruling.rule), None)
+    path = () if rule is None else _links(generation, role, rule.role)
+    found = Explanation(generation.id, role, section, action, ruling, rule, path, roles=able)
+    if ruling.allowed or not _is_declared(generation, role, section, action):
+        return found
+    allows = [one for one in reaching if one.effect is Effect.ALLOW]
+    denies = [one for one in reaching if one.effect is Effect.DENY]
+    flip = _flip(role, section, action, allows, denies)
     return Explanation(
+        generation.id,
         role,
         section,
         action,
-        ruling.reason,
+        ruling,
         rule,
         path,
-        _nearest(generation, role, section, action),
-        _change(generation, role, section, action) if declared else None,
-        able,
+        overridden=allows[0] if allows else None,
+        nearest=_nearest(generation, role, section, action),
+        flip=flip,
+        also=tuple(_also(generation, (role, section, action), flip, denies)),
+        roles=able,
     )
 
 
-def path_to(generation: Generation, role: str, ancestor: str) -> tuple[str, ...]:
-    """The shortest way by ``g`` from a role to one that it inherits."""
-    parents: dict[str, list[str]] = {}
-    for link in generation.inheritance:
-        parents.setdefault(link.role, []).append(link.inherits)
-    ways: dict[str, tuple[str, ...]] = {role: (role,)}
+def _speaks_of(rule: Rule, section: str, action: str) -> bool:
+    return rule.section in (section, ANY) and rule.action in (action, ANY)
+
+
+def _is_declared(generation: Generation, role: str, section: str, action: str) -> bool:
+    return (
+        role in generation.roles and section in generation.sections and action in generation.sections[section].actions
+    )
+
+
+def _links(generation: Generation, role: str, ancestor: str) -> tuple[Inheritance, ...]:
+    """The shortest way up from ``role`` to ``ancestor``; of several, the one that stands first in the file."""
+    came_by: dict[str, Inheritance] = {}
     queue = [role]
     for current in queue:
-        for parent in parents.get(current, ()):
-            if parent not in ways:
-                ways[parent] = (*ways[current], parent)
-                queue.append(parent)
-    return ways.get(ancestor, (role,))
+        for link in generation.inheritance:
+            if link.role == current and link.inherits != role and link.inherits not in came_by:
+                came_by[link.inherits] = link
+                queue.append(link.inherits)
+    way: list[Inheritance] = []
+    while ancestor != role:
+        way.append(came_by[ancestor])
+        ancestor = way[-1].role
+    return tuple(reversed(way))
 
 
-def _change(generation: Generation, role: str, section: str, action: str) -> Change:
-    matching = list(_matching(generation, role, section, action))
-    denies = tuple(rule.line for rule in matching if rule.effect is Effect.DENY)
-    if any(rule.effect is Effect.ALLOW for rule in matching):
-        return Change(ChangeKind.DELETE, denies, "")
-    allow = f"p, {role}, {section}, {action}, {Effect.ALLOW}"
-    if len(denies) == 1:
-        return Change(ChangeKind.REPLACE, denies, allow)
-    return Change(ChangeKind.ADD, (), allow) if not denies else Change(ChangeKind.REPLACE, denies, allow)
+# -- what comes near ---------------------------------------------------------------------------------------------------
 
 
-def _matching(generation: Generation, role: str, section: str, action: str) -> Iterator[Rule]:
-    closure = generation.closures.get(role, (role,))
-    for rule in generation.rules:
-        if rule.role in closure and rule.section in (section, ANY) and rule.action in (action, ANY):
-            yield rule
+def _nearest(generation: Generation, role: str, section: str, action: str) -> Near | None:
+    """Of the allows that speak of the section: first one of this role for another action, then another role's.
+
+    A narrow rule is nearer than one with ``*``; of equals the first in the file.
+    """
+    closure = generation.closures[role]
+
+    def distance(rule: Rule) -> tuple[int, bool, bool, int]:
+        wrong = (rule.role not in closure) * 2 + (rule.action not in (action, ANY))
+        return (wrong, rule.section == ANY, rule.action == ANY, rule.line)
+
+    allows = [
+        rule
+        for rule in generation.rules
+        if rule.effect is Effect.ALLOW and rule.section in (section, ANY) and _differences(rule, closure, action)
+    ]
+    if not allows:
+        return None
+    rule = min(allows, key=distance)
+    return Near(rule, _differences(rule, closure, action))
 
 
-def _nearest(generation: Generation, role: str, section: str, action: str) -> Rule | None:
-    """The allow that differs least: another action of the section, else another role, else another section."""
-    closure = generation.closures.get(role, (role,))
+def _differences(rule: Rule, closure: Iterable[str], action: str) -> tuple[str, ...]:
+    role = () if rule.role in closure else ("role",)
+    return role if rule.action in (action, ANY) else (*role, "action")
 
-    def distance(rule: Rule) -> tuple[int, int, int]:
-        differs = (rule.role not in closure, rule.section not in (section, ANY), rule.action not in (action, ANY))
-        wildcards = (rule.section == ANY) + (rule.action == ANY)
-        # What one changes most lightly counts least: the action, then who, then where.
-        return (sum(differs) * 10 + differs[0] * 2 + differs[1] * 3 + differs[2], wildcards, rule.line)
 
-    allows = [rule for rule in generation.rules if rule.effect is Effect.ALLOW]
-    best = min(allows, key=distance, default=None)
-    return best if best is not None and distance(best)[0] < 20 else None
+# -- what would flip it ------------------------------------------------------------------------------------------------
+
+
+def _flip(role: str, section: str, action: str, allows: list[Rule], denies: list[Rule]) -> tuple[Edit, ...]:
+    """Every deny has to go, and an allow has to be there: one edit, unless several denies reach the cell."""
+    if allows or not denies:
+        edits = [Edit(Do.REMOVE, deny.text, deny.id) for deny in denies]
+        return tuple(edits) if allows else (Edit(Do.WRITE, _allow(role, section, action)),)
+    exact = next((deny for deny in denies if (deny.role, deny.section, deny.action) == (role, section, action)), None)
+    first = (
+        Edit(Do.WRITE, _allow(role, section, action))
+        if exact is None
+        else Edit(Do.REPLACE, _allow(role, section, action), exact.id)
+    )
+    return (first, *(Edit(Do.REMOVE, deny.text, deny.id) for deny in denies if deny is not exact))
+
+
+def _allow(role: str, section: str, action: str) -> str:
+    return f"p, {role}, {section}, {action}, {Effect.ALLOW}"
+
+
+def _also(generation: Generation, cell: Cell, flip: tuple[Edit, ...], denies: list[Rule]) -> Iterator[Cell]:
+    """The other cells that the edits open: of roles that inherit, and of all that a removed deny spoke of.
+
+    An allow more and a deny less only ever open, so nothing else can change.
+    """
+    role, section, action = cell
+    gone = {deny.line for deny in denies}
+    added = any(edit.do is not Do.REMOVE for edit in flip)
+    touched: dict[tuple[str, str], None] = dict.fromkeys(
+        target for deny in denies for target in cells_of(deny, generation.sections)
+    )
+    touched[section, action] = None
+    kept = [rule for rule in generation.rules if rule.line not in gone]
+    allowing, denying = _by_cell(kept, Effect.ALLOW), _by_cell(kept, Effect.DENY)
+    for other in generation.roles:
+        closure = generation.closures[other]
+        for target in touched:
+            if target in generation.allowed[other] or (other, *target) == cell:
+                continue
+            given = allowing(closure, target) or (added and target == (section, action) and role in closure)
+            if given and not denying(closure, target):
+                yield (other, *target)
+
+
+def _by_cell(rules: Iterable[Rule], effect: Effect) -> Callable[[Iterable[str], tuple[str, str]], bool]:
+    known = {(rule.role, rule.section, rule.action) for rule in rules if rule.effect is effect}
+
+    def any_of(closure: Iterable[str], target: tuple[str, str]) -> bool:
+        section, action = target
+        return any((role, s, a) in known for role in closure for s in (section, ANY) for a in (action, ANY))
+
+    return any_of
+
+
+# -- as it is told -----------------------------------------------------------------------------------------------------
+
+
+def _as_it_is(path: str) -> str:
+    return path
+
+
+def as_dict(found: Explanation, name_of: Callable[[str], str] = _as_it_is) -> dict[str, object]:
+    """The one shape of API, CLI and console. ``name_of`` turns ``policy/policy.csv:12`` into what a reader can open."""
+
+    def told(rule: Rule | None) -> dict[str, object] | None:
+        return None if rule is None else {"rule": name_of(rule.id), "text": rule.text}
+
+    near = found.nearest
+    return {
+        "role": found.role,
+        "section": found.section,
+        "action": found.action,
+        "decision": found.ruling.allowed,
+        "reason": found.ruling.reason.value,
+        "rule": None if found.rule is None else name_of(found.rule.id),
+        "text": None if found.rule is None else found.rule.text,
+        "path": [{"rule": name_of(line_of(link)), "text": link_text(link)} for link in found.path],
+        "overridden": told(found.overridden),
+        "nearest": None if near is None else {**(told(near.rule) or {}), "differs": list(near.differs)},
+        "flip": [
+            {"do": edit.do.value, "line": edit.line, "rule": name_of(edit.rule) if edit.rule else None}
+            for edit in found.flip
+        ],
+        "also": {
+            "count": len(found.also),
+            "cells": [dict(zip(("role", "section", "action"), cell, strict=True)) for cell in found.also[:SHOWN_CELLS]],
+        },
+        "roles": list(found.roles),
+        "generation": found.generation,
+    }
+
+
+def line_of(link: Inheritance) -> str:
+    """``policy/policy.csv:LINE`` of a ``g`` line."""
+    return f"{path_of(FILE)}:{link.line}"
+
+
+def link_text(link: Inheritance) -> str:
+    return f"g, {link.role}, {link.inherits}"
