@@ -173,8 +173,8 @@ def route_tables(draw: st.DrawFn) -> RouteTable:
         if pattern in patterns or any(crosses(pattern, other) for other in patterns):
             continue
         patterns.append(pattern)
-        for method in draw(st.lists(st.sampled_from(("GET", "POST")), min_size=1, unique=True)):
-            routes.append(Route(path, pattern, (method,), draw(st.sampled_from(TARGETS)), 1))
+        methods = draw(st.lists(st.sampled_from(("GET", "POST")), min_size=1, unique=True))
+        routes += [Route(path, pattern, (method,), draw(st.sampled_from(TARGETS)), 1) for method in methods]
     return RouteTable(routes)
 
 
