@@ -19,6 +19,7 @@ from sidecar.cli.output import FAULT, OK, WRONG, Stop, complain
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("sidecar.cli.demo:demo", "Try it: a throw-away sidecar with four users, and curl lines."),
     "serve": ("sidecar.cli.serve:serve", "Answer gateways, issue tokens, keep users."),
+    "init": ("sidecar.cli.init:init", "Write a commented starter policy into a folder."),
     "account": ("sidecar.cli.accounts:account", "Accounts and their seats."),
     "user": ("sidecar.cli.users:user", "The users of an account."),
     "pep": ("sidecar.cli.peps:pep", "Keys for gateways and services that ask about users."),

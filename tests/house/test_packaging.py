@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.cli.policy import VERBS
+
 
 @pytest.fixture(scope="module")
 def project(root: Path) -> dict[str, Any]:
@@ -89,3 +91,10 @@ def test_composition_keeps_the_store_and_the_back_end_apart(root: Path) -> None:
         assert f"  {network}: {{internal: true}}" in text
     assert "noeviction" in text
     assert "appendonly" in text
+
+
+@pytest.mark.parametrize("name", [".pre-commit-hooks.yaml", "action.yml"])
+def test_hooks_call_verbs_that_exist(root: Path, name: str) -> None:
+    called = re.findall(r"sidecar\"? policy ([a-z]+)", (root / name).read_text().replace("name: sidecar policy", ""))
+    assert called
+    assert set(called) <= set(VERBS)
