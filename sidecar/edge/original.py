@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from sidecar.edge.credentials import RawHeaders
 from sidecar.policy.routes import split_target
 from sidecar.vocabulary.access import Route, Target
@@ -12,8 +14,7 @@ OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-o
 """A back end that honours one of these runs another method than the one judged (R2)."""
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayCall:
+class GatewayCall(msgspec.Struct, frozen=True):
     """One gateway's question as it came. ``path`` and ``query`` are the question's own, raw; which of it all says what
     the dashboard was asked for is the family's to know."""
 

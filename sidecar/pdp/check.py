@@ -5,8 +5,9 @@ generation and one record answer all of it. What cannot be known is never an all
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from sidecar.pdp.tokens import TokenCache
 from sidecar.policy.decide import decide
@@ -27,16 +28,14 @@ class PolicyInForce(Protocol):
     def generation(self) -> Generation | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """A token that holds: what it claims and the live record that bears it out."""
 
     claims: Claims
     record: UserRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(msgspec.Struct, frozen=True):
     """A question that only the store can close: its token is authentic, its user's live record is not at hand."""
 
     generation: Generation

@@ -1,7 +1,8 @@
 """What is answered: a decision, always with its reason (contract.md section 4). The list of reasons is closed."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from sidecar.vocabulary.people import UserRecord
 
@@ -121,8 +122,7 @@ _MESSAGES: dict[Reason, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The answer to one question. Only ``reason`` decides; the rest tells the PEP about whom and by which rule.
 
     ``rule`` is ``policy/policy.csv:LINE`` or None; ``generation`` the policy that decided, empty when there is none.

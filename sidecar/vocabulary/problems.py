@@ -26,6 +26,9 @@ class Code(StrEnum):
     ACCOUNT_SUSPENDED = "account_suspended"
     INVITATION_GONE = "invitation_gone"
 
+    INVALID_CREDENTIALS = "invalid_credentials"
+    ACCOUNT_REQUIRED = "account_required"
+    PASSWORD_RESET_REQUIRED = "password_reset_required"
     INVALID_EMAIL = "invalid_email"
     UNKNOWN_ROLE = "unknown_role"
     WRONG_PASSWORD = "wrong_password"
@@ -58,6 +61,9 @@ STATUSES: dict[Code, int] = {
     Code.ACTOR_CHANGED: 409,
     Code.ACCOUNT_SUSPENDED: 409,
     Code.INVITATION_GONE: 410,
+    Code.INVALID_CREDENTIALS: 401,
+    Code.ACCOUNT_REQUIRED: 400,
+    Code.PASSWORD_RESET_REQUIRED: 403,
     Code.INVALID_EMAIL: 422,
     Code.UNKNOWN_ROLE: 422,
     Code.WRONG_PASSWORD: 403,
