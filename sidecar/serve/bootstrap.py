@@ -33,9 +33,10 @@ from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.vitals import Vitals
+from sidecar.serve.keyring import KeyRing
 from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow, check_url
 from sidecar.serve.settings import Settings, problems
-from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, fingerprint, load, load_or_create
+from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, load_or_create
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.store.live import LiveCopy
@@ -49,7 +50,6 @@ from sidecar.tokens.verify import Verifier
 WRONG = 2
 UNREACHABLE = 3
 RETRY_SECONDS = 0.25
-KEYS_POLL_SECONDS = 1.0
 
 _log = logger("serve")
 
@@ -95,7 +95,7 @@ class Sidecar:
             raise StartProblem(UNREACHABLE, f"sidecar: {problem}") from None
         self._spawn(self._prove_store())
         self._spawn(self.policy.watch())
-        self._spawn(self._watch_keys())
+        self._spawn(self.keyring.watch())
 
     async def stop(self) -> None:
         """Take down in reverse; whatever fails on the way does not keep the rest up."""
@@ -120,7 +120,7 @@ class Sidecar:
     async def reload(self) -> None:
         """SIGHUP: policy and keys, now."""
         await self.policy.reload()
-        self._take_keys()
+        self.keyring.read()
 
     def drain(self) -> None:
         """Not ready any more, though still answering."""
@@ -167,6 +167,9 @@ class Sidecar:
             clock=time.time,
             entropy=os.urandom,
         )
+        self.keyring = KeyRing(settings.keys_dir, keys, self._use_keys)
+        self.live.followers.append(self.keyring)
+        self.live.fleet.tell(keys=keys.keys.version)
         self.metrics.watch_hash_queue(lambda: self.hashing.queue_depth)
         self.metrics.watch_store_lag(self.live.records.lag)
         self.parts = Parts(
@@ -271,25 +274,11 @@ class Sidecar:
         await asyncio.to_thread(self.policy.keep)
         self.parts.vitals.proven = True
 
-    async def _watch_keys(self) -> None:
-        """Every replica follows the key directory without a restart."""
-        seen = fingerprint(self._settings.keys_dir)
-        while True:
-            await asyncio.sleep(KEYS_POLL_SECONDS)
-            now = fingerprint(self._settings.keys_dir)
-            if now != seen:
-                seen = now
-                self._take_keys()
-
-    def _take_keys(self) -> None:
-        try:
-            keys = load(self._settings.keys_dir)
-        except KeyFileProblem as problem:
-            _log.error("the keys on disk cannot be used; those in memory stay in force", error=str(problem))
-            return
+    def _use_keys(self, keys: LoadedKeys) -> None:
         self.keys = keys
         self.issuer.keys = keys.keys
         self.tokens.replace(self._verifier(keys))
+        self.live.fleet.tell(keys=keys.keys.version)
 
     def _verifier(self, keys: LoadedKeys) -> Verifier:
         settings = self._settings

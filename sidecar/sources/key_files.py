@@ -1,7 +1,8 @@
 """The key directory: signing keys, the pepper, and which key signs (R19, R21). Read as values, made at the first start.
 
 ``*.pem``: one Ed25519 private key each, PKCS#8; ours are named ``<kid>.pem``. ``pepper``: 32 bytes. ``signing``: the
-``kid`` that signs; without that file the only key does. Other names are ignored.
+``kid`` that signs; without that file the only key does. What a rotation leaves behind stands in ``next`` and
+``retired`` (key_rotation.py). Other names are ignored.
 
 Safe for any number of first starts at once on one directory: all of them publish the one key that got the name
 ``.first``, and a start that is killed on the way is completed by the next.
@@ -10,7 +11,7 @@ Safe for any number of first starts at once on one directory: all of them publis
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +25,6 @@ from sidecar.sources.private_files import (
     create_private,
     make_private_directory,
     read_private,
-    replace_private,
-    sync_directory,
 )
 from sidecar.tokens.keyset import KeySet, thumbprint
 from sidecar.tokens.opaque import PEPPER_BYTES, Pepper
@@ -39,11 +38,11 @@ Entropy = Callable[[int], bytes]
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
-class KeyFileProblem(Exception):  # noqa: N818 (a finding for the operator, in the words of the house)
+class KeyFileProblem(Exception):
     """The keys cannot be used: one sentence with the file, what is wrong with it, and how to mend it."""
 
 
-class _Changed(Exception):  # noqa: N818 (not an error: the directory changed while it was read, and is read again)
+class _Changed(Exception):
     pass
 
 
@@ -54,26 +53,18 @@ class LoadedKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyFile:
-    """One key as ``keys list`` shows it. ``made_at``: Unix seconds."""
+class Key:
+    """One key file. ``made_at``: when it was written, Unix seconds."""
 
     kid: str
     path: Path
-    signs: bool
-    made_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    kid: str
-    path: Path
-    private: Ed25519PrivateKey
+    private: Ed25519PrivateKey = field(repr=False)
     made_at: int
 
 
 def load_or_create(directory: Path, *, entropy: Entropy = os.urandom) -> LoadedKeys:
     """The keys of ``directory``; what is missing of a whole set is made."""
-    with _problems(directory):
+    with key_problems(directory):
         make_private_directory(directory)
         check_private_directory(directory)
         if not (directory / PEPPER).exists():
@@ -85,9 +76,9 @@ def load_or_create(directory: Path, *, entropy: Entropy = os.urandom) -> LoadedK
 
 def load(directory: Path) -> LoadedKeys:
     """The keys of ``directory`` as they stand; makes nothing."""
-    keys, signing = _checked(directory)
+    keys, signing = read_keys(directory)
     path = directory / PEPPER
-    with _problems(directory):
+    with key_problems(directory):
         pepper, _ = read_private(path)
     if len(pepper) != PEPPER_BYTES:
         raise KeyFileProblem(
@@ -110,46 +101,9 @@ def fingerprint(directory: Path) -> Fingerprint:
     return tuple(sorted(found))
 
 
-def list_keys(directory: Path) -> tuple[KeyFile, ...]:
-    """Every key of ``directory``, the oldest first."""
-    keys, signing = _checked(directory)
-    files = [KeyFile(key.kid, key.path, key.kid == signing.kid, key.made_at) for key in keys]
-    return tuple(sorted(files, key=lambda file: (file.made_at, file.kid)))
-
-
-def add_key(directory: Path, *, entropy: Entropy = os.urandom) -> str:
-    """Publish a further key, which verifies but does not sign yet (the first half of a rotation). Its kid."""
-    _, signing = _checked(directory)
-    with _problems(directory):
-        # With a second key beside it the only key is no longer the evident one.
-        create_private(directory / SIGNING, _line(signing.kid))
-        kid, pem = _new_key(entropy)
-        create_private(directory / f"{kid}.pem", pem)
-    return kid
-
-
-def choose_signing(directory: Path, kid: str) -> None:
-    """Sign with ``kid`` from now on (the second half of a rotation)."""
-    keys, _ = _checked(directory)
-    _having(directory, keys, kid)
-    with _problems(directory):
-        replace_private(directory / SIGNING, _line(kid))
-
-
-def remove_key(directory: Path, kid: str) -> None:
-    """Take ``kid`` away: its tokens are dead wherever this directory is read. Never the key that signs."""
-    keys, signing = _checked(directory)
-    doomed = _having(directory, keys, kid)
-    if kid == signing.kid:
-        raise KeyFileProblem(f"{signing.path}: is the key that signs: rotate to another one first")
-    with _problems(directory):
-        for key in doomed:
-            key.path.unlink(missing_ok=True)
-        sync_directory(directory)
-
-
 @contextmanager
-def _problems(directory: Path) -> Iterator[None]:
+def key_problems(directory: Path) -> Iterator[None]:
+    """Whatever a file operation inside can meet becomes a KeyFileProblem."""
     try:
         yield
     except PrivateFileProblem as problem:
@@ -168,7 +122,8 @@ def _pem_files(directory: Path) -> list[Path]:
     return [directory / name for name in names if _counts(name) and name.endswith(".pem")]
 
 
-def _line(kid: str) -> bytes:
+def line(kid: str) -> bytes:
+    """What the file ``signing`` holds."""
     return kid.encode("ascii") + b"\n"
 
 
@@ -179,16 +134,17 @@ def _make_first_key(directory: Path, entropy: Entropy) -> None:
     """
     first = directory / _FIRST
     if not _pem_files(directory):
-        create_private(first, _new_key(entropy)[1])
+        create_private(first, new_key(entropy)[1])
     with suppress(_Changed):  # gone already: another start has finished the work
         key = _read_key(first)
         if not (directory / SIGNING).exists():
             create_private(directory / f"{key.kid}.pem", _pem(key.private))
-            create_private(directory / SIGNING, _line(key.kid))
+            create_private(directory / SIGNING, line(key.kid))
     first.unlink(missing_ok=True)
 
 
-def _new_key(entropy: Entropy) -> tuple[str, bytes]:
+def new_key(entropy: Entropy) -> tuple[str, bytes]:
+    """A fresh key: its kid, and what its file holds."""
     key = Ed25519PrivateKey.from_private_bytes(entropy(32))
     return thumbprint(key.public_key()), _pem(key)
 
@@ -199,18 +155,23 @@ def _pem(key: Ed25519PrivateKey) -> bytes:
     )
 
 
-def _checked(directory: Path) -> tuple[list[_Key], _Key]:
-    """All keys, and the one that signs. Reads again when a file went away in between."""
-    with _problems(directory):
+def read_keys(directory: Path) -> tuple[list[Key], Key]:
+    """All keys, and the one that signs. Reads again when the directory changed in between (a rotation at work)."""
+    with key_problems(directory):
         check_private_directory(directory)
         for _ in range(_ATTEMPTS):
+            before = fingerprint(directory)
             with suppress(_Changed):
                 keys = [_read_key(path) for path in _pem_files(directory)]
-                return keys, _signing(directory, keys)
+                try:
+                    return keys, _signing(directory, keys)
+                except KeyFileProblem:
+                    if fingerprint(directory) == before:
+                        raise
     raise KeyFileProblem(f"{directory}: keeps changing while it is read: wait for whoever writes there")
 
 
-def _signing(directory: Path, keys: list[_Key]) -> _Key:
+def _signing(directory: Path, keys: list[Key]) -> Key:
     path = directory / SIGNING
     kids = {key.kid: key for key in keys}
     if not keys:
@@ -228,14 +189,7 @@ def _signing(directory: Path, keys: list[_Key]) -> _Key:
     return kids[kid]
 
 
-def _having(directory: Path, keys: list[_Key], kid: str) -> list[_Key]:
-    found = [key for key in keys if key.kid == kid]
-    if not found:
-        raise KeyFileProblem(f"{directory}: has no key {kid}: `sidecar keys list` names those that it has")
-    return found
-
-
-def _read_key(path: Path) -> _Key:
+def _read_key(path: Path) -> Key:
     try:
         raw, made_at = read_private(path)
     except FileNotFoundError as error:
@@ -249,4 +203,4 @@ def _read_key(path: Path) -> _Key:
         raise KeyFileProblem(f"{path}: is not a readable private key: {fix}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileProblem(f"{path}: is not an Ed25519 key: {fix}")
-    return _Key(thumbprint(key.public_key()), path, key, made_at)
+    return Key(thumbprint(key.public_key()), path, key, made_at)

@@ -11,16 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.sources import key_files
-from sidecar.sources.key_files import (
-    KeyFileProblem,
-    add_key,
-    choose_signing,
-    fingerprint,
-    list_keys,
-    load,
-    load_or_create,
-    remove_key,
-)
+from sidecar.sources.key_files import KeyFileProblem, fingerprint, load, load_or_create
+from sidecar.sources.key_rotation import choose_signing, publish_next
 from sidecar.tokens.keyset import thumbprint
 
 PEM = serialization.Encoding.PEM
@@ -206,44 +198,6 @@ def test_load_makes_nothing(directory):
     assert not directory.exists()
 
 
-def test_R21_rotation_publishes_first_signs_later_and_removes_last(directory):
-    old = load_or_create(directory).keys.kid
-    new = add_key(directory)
-    published = load(directory).keys
-    assert published.kid == old
-    assert set(published.verifying) == {old, new}
-
-    choose_signing(directory, new)
-    rotated = load(directory).keys
-    assert rotated.kid == new
-    assert set(rotated.verifying) == {old, new}
-    assert [(file.kid, file.signs) for file in list_keys(directory)] in (
-        [(old, False), (new, True)],
-        [(new, True), (old, False)],  # made within one second
-    )
-
-    with pytest.raises(KeyFileProblem, match="is the key that signs: rotate"):
-        remove_key(directory, new)
-    remove_key(directory, old)
-    assert set(load(directory).keys.verifying) == {new}
-
-
-def test_rotation_of_an_operators_single_key_keeps_it_signing(directory):
-    directory.mkdir(parents=True, mode=0o700)
-    put(directory / "ours.pem", pem())
-    before = load_or_create(directory).keys.kid
-    add_key(directory)
-    assert load(directory).keys.kid == before
-    assert (directory / "signing").read_text() == before + "\n"
-
-
-@pytest.mark.parametrize("act", [choose_signing, remove_key])
-def test_an_unknown_kid_is_named(directory, act):
-    load_or_create(directory)
-    with pytest.raises(KeyFileProblem, match="has no key nope"):
-        act(directory, "nope")
-
-
 def test_signing_that_names_no_key_here_is_no_start(directory):
     load_or_create(directory)
     put(directory / "signing", b"nope\n")
@@ -257,8 +211,8 @@ def test_fingerprint_changes_with_what_counts_alone(directory):
     put(directory / "notes.txt", b"x")
     put(directory / ".hidden.pem", b"x")
     assert fingerprint(directory) == first
-    new = add_key(directory)
+    new = publish_next(directory)
     second = fingerprint(directory)
-    choose_signing(directory, new)
+    choose_signing(directory, new, now=1)
     assert len({first, second, fingerprint(directory)}) == 3
     assert fingerprint(directory / "nowhere") == ()

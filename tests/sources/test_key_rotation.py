@@ -1,0 +1,164 @@
+"""The steps of a rotation on the key directory: published, signing, retired, gone; interrupted, and taken up again."""
+
+import contextlib
+
+import pytest
+
+from sidecar.sources import key_rotation
+from sidecar.sources.key_files import KeyFileProblem, load, load_or_create
+from sidecar.sources.key_rotation import (
+    KeyState,
+    choose_signing,
+    list_keys,
+    publish_next,
+    remove_key,
+    remove_retired,
+    rotating,
+)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    directory = tmp_path / "keys"
+    load_or_create(directory)
+    return directory
+
+
+def states(directory):
+    return {file.kid: file.state for file in list_keys(directory)}
+
+
+def test_R21_rotation_publishes_first_signs_later_and_removes_last(directory):
+    old = load(directory).keys.kid
+    new = publish_next(directory)
+    published = load(directory).keys
+    assert published.kid == old
+    assert set(published.verifying) == {old, new}
+    assert states(directory) == {old: KeyState.SIGNS, new: KeyState.NEXT}
+
+    choose_signing(directory, new, now=1000)
+    rotated = load(directory).keys
+    assert rotated.kid == new
+    assert set(rotated.verifying) == {old, new}
+    assert states(directory) == {old: KeyState.RETIRED, new: KeyState.SIGNS}
+    assert [file.retired_at for file in list_keys(directory) if file.kid == old] == [1000]
+
+    with pytest.raises(KeyFileProblem, match="is the key that signs: rotate"):
+        remove_key(directory, new)
+    remove_key(directory, old)
+    assert set(load(directory).keys.verifying) == {new}
+
+
+def test_R21_every_file_of_a_rotation_is_its_owners_alone(directory):
+    choose_signing(directory, publish_next(directory), now=1)
+    publish_next(directory)
+    assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o600}
+    assert {"next", "retired", "signing"} <= {path.name for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_R21_an_interrupted_rotation_is_taken_up_again_and_leaves_no_key_behind(directory, monkeypatch, steps):
+    """The power goes before the n-th file operation of publishing and choosing."""
+    left = iter(range(steps))
+
+    def cut(function):
+        def counted(*arguments):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return function(*arguments)
+
+        return counted
+
+    with monkeypatch.context() as patch:
+        for name in ("create_private", "replace_private"):
+            patch.setattr(key_rotation, name, cut(getattr(key_rotation, name)))
+        with contextlib.suppress(KeyboardInterrupt):
+            choose_signing(directory, publish_next(directory), now=1)
+    load(directory)  # whatever was done, it is a whole set
+    new = publish_next(directory)
+    choose_signing(directory, new, now=2)
+    assert load(directory).keys.kid == new
+    assert KeyState.NEXT not in states(directory).values()
+    assert KeyState.SPARE not in states(directory).values()
+    assert len(states(directory)) <= 3
+
+
+def test_what_was_published_by_an_interrupted_rotation_is_used_by_the_next(directory):
+    assert publish_next(directory) == publish_next(directory)
+    assert len(list_keys(directory)) == 2
+
+
+def test_only_keys_that_stopped_signing_long_ago_are_cleared_away(directory):
+    first = load(directory).keys.kid
+    second = publish_next(directory)
+    choose_signing(directory, second, now=1000)
+    third = publish_next(directory)
+    choose_signing(directory, third, now=2000)
+    coming = publish_next(directory)
+    assert remove_retired(directory, before=1000) == ()
+    assert remove_retired(directory, before=1001) == (first,)
+    assert set(states(directory)) == {second, third, coming}
+
+
+def test_a_retired_key_that_signs_again_is_not_cleared_away(directory):
+    first = load(directory).keys.kid
+    second = publish_next(directory)
+    choose_signing(directory, second, now=1000)
+    choose_signing(directory, first, now=1500)
+    assert remove_retired(directory, before=10_000) == (second,)
+    assert load(directory).keys.kid == first
+
+
+def test_a_spare_key_of_the_operator_is_never_cleared_away(directory, tmp_path):
+    load_or_create(tmp_path / "others")
+    spare = next((tmp_path / "others").glob("*.pem"))
+    spare.rename(directory / "spare.pem")
+    choose_signing(directory, publish_next(directory), now=1)
+    assert states(directory)[spare.stem] is KeyState.SPARE
+    remove_retired(directory, before=10_000)
+    assert spare.stem in states(directory)
+
+
+def test_a_list_of_retired_keys_that_is_not_ours_retires_nothing(directory):
+    choose_signing(directory, publish_next(directory), now=1)
+    (directory / "retired").write_text("nonsense\n" + "\n".join(f"{file.kid} -5" for file in list_keys(directory)))
+    assert remove_retired(directory, before=10_000) == ()
+    assert len(list_keys(directory)) == 2
+
+
+def test_one_rotation_at_a_time(directory):
+    with rotating(directory), pytest.raises(KeyFileProblem, match="another rotation is at work"), rotating(directory):
+        pass
+    with rotating(directory):
+        pass
+
+
+def test_rotation_of_an_operators_single_key_keeps_it_signing(directory):
+    (directory / "signing").unlink()
+    before = load(directory).keys.kid
+    publish_next(directory)
+    assert load(directory).keys.kid == before
+    assert (directory / "signing").read_text() == before + "\n"
+
+
+@pytest.mark.parametrize("act", [lambda d, kid: choose_signing(d, kid, now=1), remove_key])
+def test_an_unknown_kid_is_named(directory, act):
+    with pytest.raises(KeyFileProblem, match="has no key nope"):
+        act(directory, "nope")
+
+
+def test_R21_a_reader_in_the_middle_of_a_switch_reads_again(directory, monkeypatch):
+    """Between listing the keys and asking which one signs, a new one was published and chosen."""
+    from sidecar.sources import key_files
+
+    real, switched = key_files._signing, []
+
+    def signing(where, keys):
+        if not switched:
+            monkeypatch.setattr(key_files, "_signing", real)
+            switched.append(publish_next(where))
+            choose_signing(where, switched[0], now=1)
+        return real(where, keys)
+
+    monkeypatch.setattr(key_files, "_signing", signing)
+    assert load(directory).keys.kid == switched[0]
