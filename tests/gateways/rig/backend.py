@@ -1,0 +1,96 @@
+"""The dashboard's stand-in: remembers every byte of a head that reached it, and answers 200.
+
+It reads a request as a strict server does (one of Content-Length and chunked, never both), so that what a gateway
+smuggles past the check shows up here as a request of its own.
+"""
+
+import asyncio
+import base64
+import hashlib
+from dataclasses import dataclass
+
+MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request that got through."""
+
+    head: bytes
+
+    @property
+    def method(self) -> str:
+        return self.head.split(b" ", 1)[0].decode("latin-1")
+
+    @property
+    def target(self) -> str:
+        return self.head.split(b"\r\n", 1)[0].split(b" ")[1].decode("latin-1")
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        lines = self.head.split(b"\r\n\r\n", 1)[0].split(b"\r\n")[1:]
+        pairs = (line.decode("latin-1").partition(":") for line in lines)
+        return [(name.strip().lower(), value.strip()) for name, _, value in pairs]
+
+    def values(self, name: str) -> list[str]:
+        return [value for found, value in self.headers if found == name]
+
+
+class Backend:
+    """Lives on the rig's loop. ``arrivals`` is only ever appended to."""
+
+    def __init__(self) -> None:
+        self.arrivals: list[Arrival] = []
+        self.port = 0
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                arrival = Arrival(head)
+                self.arrivals.append(arrival)
+                if arrival.values("upgrade"):
+                    await self._upgrade(arrival, reader, writer)
+                    return
+                await _body(arrival, reader)
+                body = b"" if arrival.method == "HEAD" else b"reached"
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nX-Reached: yes\r\n\r\n" + body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, ValueError):
+            pass
+        finally:
+            writer.close()
+
+    async def _upgrade(self, arrival: Arrival, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Accepts the handshake and echoes whatever follows."""
+        key = (arrival.values("sec-websocket-key") or [""])[0].encode()
+        accept = base64.b64encode(hashlib.sha1(key + MAGIC, usedforsecurity=False).digest())
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        )
+        while data := await reader.read(4096):
+            writer.write(data)
+            await writer.drain()
+
+
+async def _body(arrival: Arrival, reader: asyncio.StreamReader) -> None:
+    lengths, coded = arrival.values("content-length"), arrival.values("transfer-encoding")
+    if lengths and coded:
+        raise ValueError("two framings")
+    if lengths:
+        await reader.readexactly(int(lengths[0]))
+    while coded:
+        size = int((await reader.readuntil(b"\r\n")).split(b";")[0], 16)
+        await reader.readexactly(size + 2)
+        if size == 0:
+            return

