@@ -36,13 +36,15 @@ MAX_HEADERS: Final = 100
 PIPELINE_BYTES: Final = 256 * 1024
 """What may wait behind a check that asks the store before we stop reading from the client."""
 
-RELEVANT: Final = HEADERS_READ | {b"x-request-id"}
-"""The others decide nothing, so they are parsed and dropped."""
+Line = tuple[bytes, bytes]
 
 UNUSUAL: Final = frozenset(
     {b"expect", b"http2-settings", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )
 """Headers that make a request more than a plain one; aiohttp knows what to do with them."""
+
+CLOSER_LOOK: Final = HEADERS_READ | UNUSUAL | {b"connection", b"content-length", b"x-request-id"}
+"""The others decide nothing, so they are parsed and dropped."""
 
 
 class Lanes:
@@ -75,10 +77,9 @@ class FastLane(asyncio.Protocol):
         self._blocked = False
         self._closing = False
         self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._seen = 0
-        self._plain = True
+        self._lines: list[Line] = []
         self._complete = False
+        self._parser = httptools.HttpRequestParser(self)
 
     # As asyncio's protocol -------------------------------------------------------------------------------------------
 
@@ -116,16 +117,7 @@ class FastLane(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._seen += 1
-        lowered = name.lower()
-        if lowered in RELEVANT and lowered not in UNUSUAL:
-            self._headers.append((lowered, value))
-        elif (
-            lowered in UNUSUAL
-            or (lowered == b"content-length" and value != b"0")
-            or (lowered == b"connection" and value.lower() != b"keep-alive")
-        ):
-            self._plain = False
+        self._lines.append((name, value))
 
     def on_message_complete(self) -> None:
         self._complete = True
@@ -163,21 +155,20 @@ class FastLane(asyncio.Protocol):
         if not head.startswith(START) or len(head) > self._lanes.max_head or b"\r\n " in head or b"\r\n\t" in head:
             return None
         self._url = b""
-        self._headers = []
-        self._seen = 0
-        self._plain = True
+        self._lines = []
         self._complete = False
-        parser = httptools.HttpRequestParser(self)
+        parser = self._parser
         try:
             parser.feed_data(head)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
-        if not (self._complete and self._plain) or parser.get_http_version() != "1.1":
+        if not self._complete or parser.get_http_version() != "1.1" or not self._url.isascii():
             return None
-        if self._seen > MAX_HEADERS or not self._url.isascii():
+        headers = plain_headers(self._lines)
+        if headers is None:
             return None
         path, _, query = self._url.decode("ascii").partition("?")
-        return gateway_call("GET", path, query, self._headers) if is_check(path) else None
+        return gateway_call("GET", path, query, headers) if is_check(path) else None
 
     def _answer(self, call: GatewayCall) -> bool:
         """Answer one call. False when the next head has to wait."""
@@ -233,6 +224,27 @@ class FastLane(asyncio.Protocol):
             self._transport.close()
         else:
             self._timer = self._loop.call_later(max(left, 1.0), self._close_if_idle)
+
+
+def plain_headers(lines: list[Line]) -> list[Line] | None:
+    """The headers that matter, their names in lower case; None when one of the others makes the request unusual."""
+    if len(lines) > MAX_HEADERS:
+        return None
+    relevant: list[Line] = []
+    for name, value in lines:
+        lowered = name.lower()
+        if lowered in CLOSER_LOOK:
+            if lowered in UNUSUAL:
+                return None
+            if lowered == b"content-length":
+                if value != b"0":
+                    return None
+            elif lowered == b"connection":
+                if value.lower() != b"keep-alive":
+                    return None
+            else:
+                relevant.append((lowered, value))
+    return relevant
 
 
 def _may_be_ours(buffer: bytes) -> bool:
