@@ -4,7 +4,7 @@ A row without a guard does not type-check; ``Gate.OPEN`` has to be written down.
 are not rows: they answer any method and never 404 (see checks.py).
 """
 
-from sidecar.edge import authzen, authzen_search, json_check, me, oauth, ops, users
+from sidecar.edge import authzen, authzen_search, browser, json_check, me, oauth, ops, users
 from sidecar.edge.call import Endpoint, Gate
 
 CHECKS: tuple[Endpoint, ...] = (
@@ -20,6 +20,6 @@ CHECKS: tuple[Endpoint, ...] = (
     *authzen_search.ENDPOINTS,
 )
 
-API: tuple[Endpoint, ...] = (*oauth.ENDPOINTS, *me.ENDPOINTS, *users.ENDPOINTS)
+API: tuple[Endpoint, ...] = (*oauth.ENDPOINTS, *browser.ENDPOINTS, *me.ENDPOINTS, *users.ENDPOINTS)
 
 OPS: tuple[Endpoint, ...] = ops.ENDPOINTS

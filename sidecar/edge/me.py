@@ -15,12 +15,14 @@ from sidecar.accounts.password_change import (
     WrongPassword,
 )
 from sidecar.accounts.revocation import everywhere
+from sidecar.edge.browser import session_cookies
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.edge.people import Secret, client_of, seats_json, session_json, user_json
 from sidecar.edge.refusals import actor_changed, not_found, overloaded, rate_limited, weak_password
 from sidecar.policy.decide import decide
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
+from sidecar.vocabulary.access import Proof
 from sidecar.vocabulary.people import SessionId
 from sidecar.vocabulary.problems import Code, Problem
 
@@ -70,7 +72,7 @@ async def change_password(call: Call[PasswordBody]) -> Reply | Problem:
     outcome = await call.parts.people.password_change.change(call.caller.record.id, typed, call.actor, client_of(call))
     match outcome:
         case Replaced():
-            return _replaced(outcome)
+            return _replaced(call, outcome)
         case WrongPassword():
             return Problem(Code.WRONG_PASSWORD, "the old password is not right; nothing was changed")
         case WeakPassword(weaknesses):
@@ -89,25 +91,24 @@ async def change_password(call: Call[PasswordBody]) -> Reply | Problem:
             assert_never(outcome)
 
 
-def _replaced(done: Replaced) -> Reply:
+def _replaced(call: Call[PasswordBody], done: Replaced) -> Reply:
+    """The tokens that replace all others go the way the old one came: a browser's into its cookies (R5)."""
     revocation = done.revocation
     message = "The password is changed. Every older token is dead"
     message += "." if revocation.complete else " as soon as every sidecar has heard of it."
-    return Reply(
-        200,
-        {
-            "message": message,
-            "access_token": done.grant.access_token,
-            "token_type": "Bearer",
-            "expires_in": done.grant.expires_in,
-            "refresh_token": done.grant.refresh_token,
-            "revocation": {
-                "complete": revocation.complete,
-                "sidecars": revocation.sidecars,
-                "waited_ms": revocation.waited_ms,
-            },
+    body = {
+        "message": message,
+        "expires_in": done.grant.expires_in,
+        "revocation": {
+            "complete": revocation.complete,
+            "sidecars": revocation.sidecars,
+            "waited_ms": revocation.waited_ms,
         },
-    )
+    }
+    if call.caller.proof is Proof.COOKIE:
+        return Reply(200, body, session_cookies(call, done.grant))
+    tokens = {"access_token": done.grant.access_token, "refresh_token": done.grant.refresh_token}
+    return Reply(200, {**body, **tokens, "token_type": "Bearer"})
 
 
 async def sessions(call: Call[None]) -> Reply:

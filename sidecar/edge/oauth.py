@@ -3,7 +3,7 @@
 Errors have RFC 6749's own shape here, not the API's problems. No answer of a token endpoint may be kept by a cache.
 """
 
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 from sidecar.accounts.hashing import Overloaded
 from sidecar.accounts.limits import Limited
@@ -12,7 +12,7 @@ from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
 from sidecar.edge.call import Call, Endpoint, Gate, RawBody, Reply
 from sidecar.edge.oauth_parameters import InvalidRequest, Parameters, read
-from sidecar.edge.people import client_of, grant_json
+from sidecar.edge.people import client_of, count_login, grant_json
 from sidecar.store.sessions import Ended, StoreBehind
 from sidecar.tokens.opaque import Refresh
 from sidecar.vocabulary.people import Actor
@@ -48,18 +48,8 @@ async def _password(call: Call[RawBody], parameters: Parameters) -> LoginOutcome
         account=parameters.optional("account"),
     )
     outcome = await call.parts.people.login.sign_in(claim, client_of(call))
-    call.parts.metrics.logins.labels(_LABELS[type(outcome)]).inc()
+    count_login(call, outcome)
     return outcome
-
-
-_LABELS: Final[dict[type[Any], str]] = {
-    Grant: "granted",
-    InvalidGrant: "invalid_grant",
-    AccountRequired: "account_required",
-    ResetRequired: "password_reset_required",
-    Limited: "rate_limited",
-    Overloaded: "overloaded",
-}
 
 
 async def _refresh(call: Call[RawBody], parameters: Parameters) -> Grant | InvalidGrant | StoreBehind:

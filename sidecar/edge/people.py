@@ -1,11 +1,14 @@
 """People on the wire: users, seats, invitations, sessions and grants as JSON. Shapes only, decides nothing."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
-from sidecar.accounts.sessions import Client, Grant
+from sidecar.accounts.hashing import Overloaded
+from sidecar.accounts.limits import Limited
+from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired
+from sidecar.accounts.sessions import Client, Grant, InvalidGrant
 from sidecar.edge.call import Call
 from sidecar.store.sessions import Session
 from sidecar.vocabulary.people import Member, Seats, SessionId, UserRecord
@@ -96,3 +99,18 @@ def client_of(call: Call[Any]) -> Client:
     agents = [value for name, value in call.headers if name.lower() == b"user-agent"]
     agent = agents[0].decode("latin-1") if agents else ""
     return Client(call.address, "".join(char for char in agent if char.isprintable()), call.request_id)
+
+
+_LABELS: Final[dict[type[Any], str]] = {
+    Grant: "granted",
+    InvalidGrant: "invalid_grant",
+    AccountRequired: "account_required",
+    ResetRequired: "password_reset_required",
+    Limited: "rate_limited",
+    Overloaded: "overloaded",
+}
+
+
+def count_login(call: Call[Any], outcome: LoginOutcome) -> None:
+    """For the metric, whichever door it came through."""
+    call.parts.metrics.logins.labels(_LABELS[type(outcome)]).inc()

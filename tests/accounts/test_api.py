@@ -1,20 +1,11 @@
 """The people endpoints over HTTP, past the real guard and the shipped policy: statuses, shapes, and who is kept out."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
-from aiohttp.test_utils import RawTestServer, TestClient
 
 from sidecar.accounts.hashing import Hashing, Overloaded
 from sidecar.accounts.limits import Limited
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import API
-from sidecar.edge.parts import Parts, Surface
-from sidecar.pdp.check import DecisionPoint
-from sidecar.pdp.tokens import TokenCache
-from sidecar.telemetry.metrics import Metrics
-from sidecar.tokens.verify import Verifier
 from sidecar.vocabulary.people import ADMINISTRATOR, Status
 
 PASSWORD = "unquiet-otter-marble-41"
@@ -22,66 +13,9 @@ NEW = "velvet-anchor-pigeon-77"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-class Straight:
-    """Live records without a copy: every check asks the store."""
-
-    def __init__(self, users):
-        self._users = users
-
-    def peek(self, uid):
-        return None
-
-    async def read(self, uid, *, fresh=False):
-        return await self._users.record(uid)
-
-
-class Browser:
-    """Asks as somebody, answers (status, body, headers)."""
-
-    def __init__(self, client, town):
-        self.client, self.town = client, town
-
-    async def ask(self, method, path, body=None, token=None, headers=None, raw=None):
-        headers = dict(headers or {})
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
-        async with self.client.request(method, path, data=data, headers=headers) as response:
-            content = await response.read()
-            return SimpleNamespace(
-                status=response.status, body=json.loads(content) if content else None, headers=response.headers
-            )
-
-    async def token(self, email, password=PASSWORD):
-        return (await self.town.grant(email, password)).access_token
-
-
 @pytest.fixture
-async def web(town, issuer, clock):
-    surface = Surface(
-        public_url="https://sidecar.example",
-        origins=frozenset({"https://sidecar.example"}),
-        cookie="__Host-sidecar",
-        unavailable_status=403,
-        trusted_proxies=(),
-        max_body=65536,
-        seat_contact="sales@example.com",
-    )
-    verifier = Verifier(issuer.keys, issuer.issuer, "dashboard", 900)
-    policy = SimpleNamespace(generation=town.generation)
-    parts = Parts(
-        surface=surface,
-        policy=policy,
-        pdp=DecisionPoint(policy, TokenCache(verifier), Straight(town.people.users), clock=clock.time),
-        people=town.people,
-        pep_keys=None,
-        subjects=None,
-        vitals=SimpleNamespace(proven=True),
-        metrics=Metrics("0"),
-        decision_log=None,
-    )
-    async with TestClient(RawTestServer(Dispatcher(parts, API, checks=False))) as client:
-        yield Browser(client, town)
+async def web(open_web):
+    return await open_web()
 
 
 async def test_token_password_grant_as_form_and_as_json(web, town):
