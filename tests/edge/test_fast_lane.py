@@ -1,6 +1,7 @@
 """Both lanes answer alike: status, headers, body; for plain calls, hostile heads, pipelines and split reads (R33)."""
 
 import asyncio
+import os
 import random
 import re
 from collections.abc import AsyncIterator, Callable
@@ -72,7 +73,7 @@ async def lanes() -> AsyncIterator[tuple[Lane, Lane]]:
 def normalised(raw: bytes) -> list[tuple[bytes, frozenset[bytes], bytes]]:
     """Every response as status line, header lines and body; without what differs by nature."""
     found = []
-    for response in re.split(rb"(?=HTTP/1\.[01] [0-9]{3} )", raw)[1:]:
+    for response in re.split(rb"(?=HTTP/[0-9]\.[0-9] [0-9]{3} )", raw)[1:]:
         head, _, body = response.partition(b"\r\n\r\n")
         status, *lines = head.split(b"\r\n")
         lines = [line for line in lines if not line.startswith((b"Date:", b"X-Request-ID: "))]
@@ -290,7 +291,11 @@ def mutated(seed: int) -> bytes:
     return bytes(raw)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = int(os.environ.get("SIDECAR_FUZZ_EXAMPLES", "60"))
+"""More of them for a long run: see tests/README.md."""
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 async def test_damaged_heads_are_answered_alike(lanes: tuple[Lane, Lane], seed: int) -> None:
     sent = mutated(seed)
