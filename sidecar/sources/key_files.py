@@ -90,14 +90,14 @@ def load(directory: Path) -> LoadedKeys:
 
 
 def fingerprint(directory: Path) -> Fingerprint:
-    """Changes whenever a file that counts does. Cheap, for polling; an unreadable directory has an empty one."""
+    """Changes whenever a file that counts does, its mode included. Cheap, for polling; empty when it is unreadable."""
     found = []
     with suppress(OSError):
         for entry in os.scandir(directory):
             if _counts(entry.name):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    found.append((entry.name, status.st_ino, status.st_mtime_ns, status.st_size))
+                    found.append((entry.name, status.st_ino, status.st_ctime_ns, status.st_size))
     return tuple(sorted(found))
 
 

@@ -1,0 +1,143 @@
+"""``sidecar keys``: the keys that sign access tokens, as an operator rotates and revokes them (R21)."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar, assert_never
+
+import click
+
+from sidecar.cli.options import STORE, settings_from, settings_options
+from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, unreachable, wrong
+from sidecar.cli.work import work
+from sidecar.edge.people import when
+from sidecar.serve.operator import Operator
+from sidecar.serve.rotation import KeyDead, NoSuchKey, NotFollowed, Rotated, Rotation
+from sidecar.sources.key_files import KeyFileProblem
+from sidecar.sources.key_rotation import KeyFile, list_keys
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group()
+def keys() -> None:
+    """The keys that sign access tokens. KID is a key's id, as in a token's header."""
+
+
+@keys.command("list")
+@settings_options(["state_dir", "keys_dir"])
+@json_option
+def list_(as_json: bool, **flags: str | None) -> None:
+    """List the keys of the key directory, the oldest first, and what each of them does.
+
+    "signs": new tokens are signed with it. "next": published by a rotation that has not come to its end. "retired":
+    it has stopped signing, its tokens are still believed. "spare": believed, and put there by somebody else.
+    """
+    settings = settings_from(flags)
+    try:
+        found = list_keys(settings.keys_dir)
+    except KeyFileProblem as problem:
+        raise wrong(str(problem)) from None
+    if as_json:
+        say_json({"keys": [_key_json(file) for file in found]})
+        return
+    rows = ((file.kid, file.state.value, when(file.made_at), when(file.retired_at), file.path.name) for file in found)
+    say_table(["kid", "state", "made", "retired", "file"], rows)
+
+
+def _key_json(file: KeyFile) -> dict[str, Any]:
+    return {
+        "kid": file.kid,
+        "state": file.state.value,
+        "made_at": when(file.made_at),
+        "retired_at": when(file.retired_at),
+        "file": str(file.path),
+    }
+
+
+def patience(verb: F) -> F:
+    about = "How many seconds the sidecars have for reading the keys."
+    return click.option("--timeout", type=click.FloatRange(0.1, 600), default=30, show_default=True, help=about)(verb)
+
+
+@keys.command()
+@patience
+@settings_options((*STORE, "lease"))
+@json_option
+def rotate(timeout: float, as_json: bool, **flags: str | None) -> None:
+    """Sign with a new key, once every live sidecar has read it.
+
+    The old key goes on being believed, so nobody is signed out; keys that stopped signing more than a day ago are taken
+    away. A rotation that was interrupted is taken up by the next one.
+    """
+    settings = settings_from(flags)
+
+    async def job(operator: Operator) -> Rotated | NotFollowed:
+        return await _rotation(operator, timeout).rotate()
+
+    outcome = work(settings, job)
+    match outcome:
+        case Rotated(kid, retired, removed, sidecars, behind):
+            told: dict[str, Any] = {"signs": kid, "retired": retired, "removed": list(removed), "sidecars": sidecars}
+            _say(told, as_json)
+            if behind:
+                raise _not_followed(behind, "these still sign with the old key, which stays good")
+        case NotFollowed(kid, behind):
+            raise _not_followed(
+                behind, f"{kid} is published and does not sign yet; sidecar keys rotate goes on from here"
+            )
+        case _:
+            assert_never(outcome)
+
+
+@keys.command()
+@click.argument("kid")
+@patience
+@settings_options((*STORE, "lease"))
+@json_option
+def revoke(kid: str, timeout: float, as_json: bool, **flags: str | None) -> None:
+    """Kill a key: every access token signed with it is refused from now on, by every sidecar.
+
+    Users keep their sessions: a client gets its next access token with its refresh token. When KID is the key that
+    signs, a new one takes its place at once.
+    """
+    settings = settings_from(flags)
+
+    async def job(operator: Operator) -> KeyDead | NoSuchKey:
+        return await _rotation(operator, timeout).revoke(kid)
+
+    outcome = work(settings, job)
+    match outcome:
+        case KeyDead():
+            told = {"revoked": kid, "signs": outcome.signs, "sidecars": outcome.sidecars, "complete": outcome.complete}
+            _say(told, as_json)
+            if not outcome.complete:
+                raise _not_followed(
+                    outcome.behind, "the key is gone from the directory, but these may still believe it"
+                )
+        case NoSuchKey():
+            raise no(f"there is no key {kid}: sidecar keys list names those that there are")
+        case _:
+            assert_never(outcome)
+
+
+def _rotation(operator: Operator, timeout: float) -> Rotation:
+    return Rotation(
+        operator.settings.keys_dir,
+        operator.people.fleet,
+        clock=time.time,
+        patience=timeout,
+        sleep=asyncio.sleep,
+    )
+
+
+def _say(told: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        say_json(told)
+    else:
+        say_pairs({name: ", ".join(value) if isinstance(value, list) else value for name, value in told.items()})
+
+
+def _not_followed(behind: tuple[str, ...], what: str) -> Stop:
+    named = ", ".join(behind) or "an unknown number of sidecars"
+    return unreachable(f"{what}: {named} (do they use this SIDECAR_KEYS_DIR? their logs say why they cannot read it)")

@@ -1,0 +1,96 @@
+"""``sidecar keys``: what it lists, how it rotates and revokes without a fleet, and how it says that it cannot."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.sources.key_rotation import rotating
+
+KEYS = Path(".sidecar/keys")
+
+
+@pytest.fixture
+def at_store(cli: Any, real_redis_url: str) -> Callable[..., Any]:
+    return lambda *argv: cli(*argv, "--redis-url", real_redis_url)
+
+
+def listed(cli: Any) -> dict[str, str]:
+    done = cli("keys", "list", "--json")
+    assert done.status == 0, done.err
+    return {key["kid"]: key["state"] for key in json.loads(done.out)["keys"]}
+
+
+def rotated(at_store: Any, *more: str) -> dict[str, Any]:
+    done = at_store("keys", "rotate", "--json", *more)
+    assert (done.status, done.err) == (0, "")
+    told: dict[str, Any] = json.loads(done.out)
+    return told
+
+
+def test_R21_with_no_sidecar_running_a_rotation_signs_at_once(cli: Any, at_store: Any) -> None:
+    first = rotated(at_store)
+    assert first["sidecars"] == 0
+    second = rotated(at_store)
+    assert second["retired"] == first["signs"]
+    assert listed(cli)[second["signs"]] == "signs"
+    assert sorted(listed(cli).values()) == ["retired", "retired", "signs"]
+
+
+def test_R21_revoke_takes_a_key_away_and_replaces_the_one_that_signs(cli: Any, at_store: Any) -> None:
+    told = rotated(at_store)
+    done = at_store("keys", "revoke", told["retired"], "--json")
+    assert (done.status, json.loads(done.out)["complete"]) == (0, True)
+    assert listed(cli) == {told["signs"]: "signs"}
+
+    done = at_store("keys", "revoke", told["signs"])
+    assert (done.status, done.err) == (0, "")
+    assert f"revoked   {told['signs']}" in done.out
+    (kid,) = listed(cli)
+    assert kid != told["signs"]
+    assert kid in done.out
+
+
+def test_a_kid_that_is_not_there_is_a_no(at_store: Any) -> None:
+    rotated(at_store)
+    done = at_store("keys", "revoke", "nope")
+    assert (done.status, done.out) == (1, "")
+    assert done.err == "sidecar: there is no key nope: sidecar keys list names those that there are\n"
+
+
+def test_list_is_a_table_of_kids_and_never_shows_a_key(cli: Any, at_store: Any) -> None:
+    rotated(at_store)
+    done = cli("keys", "list")
+    assert done.status == 0
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["KID", "STATE", "MADE", "RETIRED", "FILE"]
+    assert len(lines) == 3
+    assert "PRIVATE" not in done.out
+
+
+def test_list_makes_nothing(cli: Any) -> None:
+    done = cli("keys", "list")
+    assert done.status == 2
+    assert done.err.count("\n") == 1
+    assert not KEYS.exists()
+
+
+def test_R21_a_second_rotation_at_the_same_time_is_refused(cli: Any, at_store: Any) -> None:
+    rotated(at_store)
+    before = listed(cli)
+    with rotating(KEYS):
+        for verb in (["rotate"], ["revoke", next(iter(before))]):
+            done = at_store("keys", *verb)
+            assert done.status == 2
+            assert "another rotation is at work there" in done.err
+    assert listed(cli) == before
+
+
+def test_without_the_store_nothing_is_touched(cli: Any, at_store: Any) -> None:
+    rotated(at_store)
+    before = listed(cli)
+    done = cli("keys", "rotate", "--redis-url", "unix:///tmp/there-is-no-such.sock")
+    assert done.status == 3
+    assert listed(cli) == before
