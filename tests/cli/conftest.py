@@ -1,6 +1,7 @@
 """Run the command in this process, as a user would in a folder of their own."""
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ Sidecar = Callable[..., Outcome]
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sidecar:
     """``cli("config", "--json")`` → status, stdout, stderr. Runs in an empty folder, with no settings around."""
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("SIDECAR_")]:
+        monkeypatch.delenv(name)
 
     def call(*argv: str) -> Outcome:
         status = run(argv)

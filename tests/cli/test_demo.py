@@ -23,6 +23,9 @@ from sidecar.serve.settings import problems
 
 PASSWORDS = re.compile(r"\b[a-z2-9]{5}(?:-[a-z2-9]{5}){3}\b")
 
+ENV = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
+ENV["PYTHONPATH"] = str(Path(__file__).parents[2])
+
 
 @dataclass
 class Demo:
@@ -48,12 +51,11 @@ class Demo:
 def demo(tmp_path: Path, redis_server_binary: str) -> Iterator[Demo]:
     # A short path: a Unix socket stands below it.
     folder = Path(tempfile.mkdtemp(prefix="d-"))
-    env = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
     log = (tmp_path / "err").open("w")
     process = subprocess.Popen(
         [sys.executable, "-m", "sidecar", "demo"],
         cwd=tmp_path,
-        env=env | {"TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])},
+        env=ENV | {"TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
@@ -134,7 +136,7 @@ def test_R23_serve_refuses_a_demos_store_and_keys(demo: Demo, tmp_path: Path) ->
         done = subprocess.run(
             [sys.executable, "-m", "sidecar", "serve", *own, *flags],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env=ENV,
             capture_output=True,
             text=True,
             timeout=20,
@@ -201,7 +203,7 @@ def test_two_demos_side_by_side(demo: Demo, tmp_path: Path) -> None:
     second = subprocess.Popen(
         [sys.executable, "-m", "sidecar", "demo"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(demo.folder)},
+        env=ENV | {"TMPDIR": str(demo.folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -1,5 +1,6 @@
 """Every verb ends in one of the contract's statuses with at most one line on stderr; and starts light."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -115,7 +116,8 @@ def test_text_from_people_cannot_drive_the_terminal() -> None:
 
 def test_closed_pipe_is_no_fault() -> None:
     script = "import sys; from sidecar.cli.main import run; sys.exit(run(['config', '--json']))"
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    env = {name: text for name, text in os.environ.items() if not name.startswith("SIDECAR_")}
+    child = subprocess.Popen([sys.executable, "-c", script], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stderr is not None
     child.stdout.close()

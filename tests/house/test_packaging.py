@@ -52,7 +52,7 @@ def test_the_image_gets_what_was_tested(root: Path, project: dict[str, Any]) -> 
     assert {name: version for name, version in runtime.items() if everything.get(name) != version} == {}
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "runtime.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "runtime.lock", "gateways.lock"])
 def test_locks_hold_names_versions_and_hashes_alone(root: Path, name: str) -> None:
     for line in (root / ".ci" / name).read_text().splitlines():
         assert re.fullmatch(r"[a-z0-9._-]+==\S+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?", line), line
