@@ -12,7 +12,8 @@ from sidecar.cli.output import NO, OK, complain, json_option, no, plain, say_jso
 from sidecar.cli.policy_files import Source, draft_of, files_options, source_from
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import FILES, MODEL_FILE, Diagnostic
-from sidecar.policy.diff import CellChange, Difference, RouteChange, TooManyRoutes, compare
+from sidecar.policy.diff import CellChange, Difference, RouteChange
+from sidecar.policy.diff import diff as difference_of
 from sidecar.policy.generation import Generation
 
 
@@ -34,15 +35,14 @@ def diff(old: str, new: str | None, accepted: tuple[str, ...], as_json: bool, **
     current = source_from(flags)
     before = _generation(old, current)
     after = _generation(new, current) if new is not None else draft_of(current)
-    try:
-        difference = compare(before, after)
-    except TooManyRoutes as error:
-        raise wrong(str(error)) from error
+    difference = difference_of(before, after)
     if as_json:
         say_json([*map(cell_as_dict, difference.cells), *map(route_as_dict, difference.routes)])
     else:
         say_difference(difference)
-    unaccepted = [change for change in difference.openings if not _is_accepted(change, accepted)]
+    opening: list[CellChange | RouteChange] = [change for change in difference.cells if change.opens]
+    opening += [change for change in difference.routes if change.opens]
+    unaccepted = [change for change in opening if not _is_accepted(change, accepted)]
     if unaccepted:
         complain(f"{len(unaccepted)} of these open something; --accept names those that are meant")
     return NO if unaccepted else OK
@@ -83,11 +83,11 @@ def say_difference(difference: Difference) -> None:
 
 
 def _is_accepted(change: CellChange | RouteChange, accepted: tuple[str, ...]) -> bool:
-    # In a path * is a segment of its own: there an accept is compared as it stands.
-    return any(
-        change.name == accept or (isinstance(change, CellChange) and fnmatchcase(change.name, accept))
-        for accept in accepted
-    )
+    match change:
+        case CellChange(role, section, action):
+            return any(fnmatchcase(f"{role}/{section}/{action}", accept) for accept in accepted)
+        case RouteChange(method, path):
+            return f"{method} {path}" in accepted  # in a path * is a segment of its own
 
 
 # -- where a policy comes from -----------------------------------------------------------------------------------------

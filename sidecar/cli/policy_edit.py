@@ -13,7 +13,7 @@ from sidecar.cli.policy_diff import say_difference
 from sidecar.cli.policy_files import Source, compiled, files_options, say_diagnostics, source_from
 from sidecar.policy.compiler import ProofScope
 from sidecar.policy.diagnostics import POLICY_FILES, Findings
-from sidecar.policy.diff import compare
+from sidecar.policy.diff import diff
 from sidecar.policy.format import format_csv
 from sidecar.policy.generation import Generation
 
@@ -103,7 +103,7 @@ def _judge(source: Source, good: Generation | None) -> Generation | None:
     result = compiled(source, ProofScope.START)
     say_diagnostics(result.diagnostics, "text")
     if result.draft is not None and good is not None:
-        say_difference(compare(good, result.draft))
+        say_difference(diff(good, result.draft))
     if result.generation is None:
         click.echo("rejected: the last good policy would stay in force" if good else "rejected")
         return good

@@ -6,9 +6,10 @@ from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, plain, say_json, say_pairs
 from sidecar.cli.policy_ask import account_option, asked_about, known_cell
 from sidecar.cli.policy_files import Source, draft_of, source_of
-from sidecar.policy.explain import Explanation
+from sidecar.policy.diagnostics import path_of
+from sidecar.policy.explain import Do, Edit, Explanation, as_dict, line_of, link_text
 from sidecar.policy.explain import explain as explain_cell
-from sidecar.policy.rules import Rule
+from sidecar.policy.rules import FILE, Rule
 
 
 @click.command()
@@ -31,47 +32,40 @@ def explain(who: str, section: str, action: str, account: str | None, as_json: b
     known_cell(generation, asked.role, section, action)
     explanation = explain_cell(generation, asked.role, section, action)
     if as_json:
-        say_json({**as_dict(explanation, source), "user": asked.user, "generation": generation.id})
+        say_json({**as_dict(explanation, source.name_of), "user": asked.user})
     else:
         if asked.note:
             click.echo(plain(asked.note.rstrip(": ")))
         say_pairs(_told(explanation, source))
-    return OK if explanation.allowed and asked.barred is None else NO
+    return OK if explanation.ruling.allowed and asked.barred is None else NO
 
 
-def as_dict(explanation: Explanation, source: Source) -> dict[str, object]:
-    """The object of the API, with files named as the user does."""
-    return {
-        "role": explanation.role,
-        "section": explanation.section,
-        "action": explanation.action,
-        "decision": explanation.allowed,
-        "reason": explanation.reason.value,
-        "rule": _name(explanation.rule, source),
-        "text": explanation.rule.text if explanation.rule else None,
-        "path": list(explanation.path),
-        "nearest": _name(explanation.nearest, source),
-        "change": str(explanation.change) if explanation.change else None,
-        "roles": list(explanation.roles),
-    }
-
-
-def _name(rule: Rule | None, source: Source) -> str | None:
-    return source.name_of(rule.id) if rule else None
-
-
-def _told(explanation: Explanation, source: Source) -> dict[str, object]:
+def _told(found: Explanation, source: Source) -> dict[str, object]:
     told: dict[str, object] = {
-        "decision": f"{'allow' if explanation.allowed else 'deny'} ({explanation.reason})",
-        "rule": _line(explanation.rule, source) or "none",
+        "decision": f"{'allow' if found.ruling.allowed else 'deny'} ({found.ruling.reason})",
+        "rule": _line(found.rule, source) or "none",
     }
-    if len(explanation.path) > 1:
-        told["inherited"] = " -> ".join(explanation.path)
-    if not explanation.allowed:
-        told["nearest"] = _line(explanation.nearest, source) or "none"
-        told["to allow it"] = str(explanation.change) if explanation.change else "nothing would"
-        told["who may"] = ", ".join(explanation.roles) or "nobody"
+    for link in found.path:
+        told[f"by {link.role}"] = f"{source.name_of(line_of(link))}: {link_text(link)}"
+    if found.ruling.allowed:
+        return told
+    told["nearest"] = _line(found.nearest.rule, source) if found.nearest else "none"
+    told["to allow it"] = "; ".join(_edit(edit, source) for edit in found.flip) or "nothing in policy.csv would"
+    if found.also:
+        told["that also"] = f"opens {len(found.also)} other cells"
+    told["who may"] = ", ".join(found.roles) or "nobody"
     return told
+
+
+def _edit(edit: Edit, source: Source) -> str:
+    where = source.name_of(edit.rule) if edit.rule else source.name_of(path_of(FILE))
+    match edit.do:
+        case Do.WRITE:
+            return f"add to {where}: {edit.line}"
+        case Do.REMOVE:
+            return f"delete {where}: {edit.line}"
+        case Do.REPLACE:
+            return f"write in place of {where}: {edit.line}"
 
 
 def _line(rule: Rule | None, source: Source) -> str | None:
