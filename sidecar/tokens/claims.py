@@ -7,7 +7,11 @@ from sidecar.vocabulary.people import AccountId, SessionId, UserId
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims of one access token, already of exact type. Times are Unix seconds, ``epoch`` is ``tv``."""
+    """The claims of one access token, already of exact type. Times are Unix seconds, ``epoch`` is ``tv``.
+
+    A token of a trusted outside issuer has a ``subject``, its user's name over there, and no session (``""``);
+    user, account and epoch are then those of the live record that it was matched with (R10).
+    """
 
     issuer: str
     audience: str
@@ -19,3 +23,4 @@ class Claims:
     expires_at: int
     epoch: int
     not_before: int | None = None
+    subject: str = ""
