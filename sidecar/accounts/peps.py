@@ -24,6 +24,7 @@ UNPROVEN_A_SECOND: Final = 200
 """Never-seen keys that one process looks up, and as many at once; those it has proven before do not count."""
 
 PROVEN: Final = 10_000
+CLOCK_ERROR: Final = 1e-6
 ENTROPY: Final = 28
 
 
@@ -50,13 +51,14 @@ class RateExceeded:
 
 @dataclass(slots=True)
 class Meter:
-    """So many a second, and a second's worth at once (GCRA). What is spent beyond is paid before the next."""
+    """So many a second, and as many at once (GCRA). What is spent beyond is paid before the next."""
 
     due: float = float("-inf")
 
-    def wait(self, now: float) -> float:
-        """Seconds until the next is due; 0 when it may be spent now."""
-        return max(0.0, self.due - now - 1.0)
+    def wait(self, rate: float, now: float) -> float:
+        """Seconds until one more may be spent; 0 when it may be now."""
+        wait = self.due + 1 / rate - 1.0 - now
+        return wait if wait > CLOCK_ERROR else 0.0
 
     def spend(self, count: int, rate: float, now: float) -> None:
         self.due = max(self.due, now) + count / rate
@@ -109,7 +111,7 @@ class PepKeys:
         if scope not in pep.scopes:
             return OutOfScope(scope)
         now, meter = self._monotonic(), self._meter(pep.id)
-        wait = meter.wait(now)
+        wait = meter.wait(pep.rate, now)
         if wait > 0:
             return RateExceeded(int(wait) + 1)
         meter.spend(1, pep.rate, now)
@@ -123,7 +125,7 @@ class PepKeys:
             return KeyRefused(Reason.MALFORMED_TOKEN)
         now = self._monotonic()
         if not seen:
-            if self._unproven.wait(now) > 0:
+            if self._unproven.wait(UNPROVEN_A_SECOND, now) > 0:
                 return KeyRefused(Reason.OVERLOADED)
             self._unproven.spend(1, UNPROVEN_A_SECOND, now)
         pep = self._copies.peek(presented.pep) or await self._copies.read(presented.pep)

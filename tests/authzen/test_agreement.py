@@ -1,0 +1,106 @@
+"""Two implementations agree: the searches read the policy's open cells, evaluation looks each cell up. Over all of it.
+
+The whole finite space: every user in every state and every role, times every section and action, and every path of the
+route table and some beside it with every method.
+"""
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from sidecar.pdp.evaluation import Standing, evaluate, standing_of
+from sidecar.pdp.search import actions, named_paths, resources, subjects
+from sidecar.policy.generation import Generation
+from sidecar.policy.routes import METHODS
+from sidecar.vocabulary.access import Resource
+from sidecar.vocabulary.decision import Reason
+from tests.authzen.conftest import Pdp, Town, entity, question
+
+STRAY = [
+    "/", "/nowhere", "/dashboard", "/dashboard/media-library/shared", "/dashboard/media-library/shared/x",
+    "/dashboard/media-library/shared/x/y", "/dashboard/billing/", "/dashboard//billing", "/dashboard/../billing",
+]  # fmt: skip
+FOREIGN = ("OPTIONS", "TRACE", "get", "")
+
+
+def space(generation: Generation) -> list[tuple[str, Resource]]:
+    """Every action on every resource that has one, and some that have none."""
+    names = sorted({action for section in generation.sections.values() for action in section.actions} | {"fly"})
+    cells = [(action, Resource("section", section)) for section in (*generation.sections, "x") for action in names]
+    paths = [*named_paths(generation), *STRAY]
+    return cells + [(method, Resource("route", path)) for path in paths for method in (*METHODS, *FOREIGN)]
+
+
+async def test_subject_search_is_evaluation_over_the_whole_space(town: Town, generation: Generation) -> None:
+    members = await town.people.users.listing(town.acme)
+    assert {member.record.status.value for member in members} == {"active", "suspended", "invited"}
+    for action, resource in space(generation):
+        expected = sorted(
+            member.record.id
+            for member in members
+            if evaluate(generation, standing_of(member.record), action, resource).allowed
+        )
+        assert subjects(generation, "user", action, resource, members) == expected, (action, resource)
+        roles = [role for role in generation.roles if evaluate(generation, Standing(role), action, resource).allowed]
+        assert subjects(generation, "role", action, resource, ()) == sorted(roles), (action, resource)
+
+
+def test_resource_search_is_evaluation_over_the_whole_space(generation: Generation) -> None:
+    actions_named = {action for section in generation.sections.values() for action in section.actions}
+    for role, action in product(generation.roles, (*actions_named, *METHODS, *FOREIGN, "fly")):
+        standing = Standing(role)
+
+        def allowed(kind: str, names: Any, action: str = action, standing: Standing = standing) -> list[str]:
+            return sorted(
+                name for name in names if evaluate(generation, standing, action, Resource(kind, name)).allowed
+            )
+
+        assert resources(generation, "section", standing, action) == allowed("section", generation.sections)
+        assert resources(generation, "route", standing, action) == allowed("route", named_paths(generation))
+
+
+def test_action_search_is_evaluation_over_the_whole_space(generation: Generation) -> None:
+    names = sorted({action for section in generation.sections.values() for action in section.actions})
+    everything = [Resource("section", section) for section in (*generation.sections, "x")]
+    everything += [Resource("route", path) for path in (*named_paths(generation), *STRAY)]
+    for role, resource in product(generation.roles, everything):
+        asked = names if resource.kind == "section" else (*METHODS, *FOREIGN)
+        expected = sorted(name for name in asked if evaluate(generation, Standing(role), name, resource).allowed)
+        assert actions(generation, Standing(role), resource) == expected, (role, resource)
+
+
+def test_a_role_that_is_gone_opens_nothing(generation: Generation) -> None:
+    gone = Standing("ghost")
+    assert resources(generation, "section", gone, "view") == []
+    assert actions(generation, gone, Resource("section", "billing")) == []
+    assert evaluate(generation, gone, "view", Resource("section", "billing")).reason is Reason.NO_RULE
+
+
+@pytest.mark.slow
+async def test_over_http_every_result_evaluates_to_true_and_no_other_does(
+    pdp: Pdp, town: Town, generation: Generation
+) -> None:
+    """The same over the wire, for every user by id and by e-mail, and for every role, in batches."""
+    people = [("user", record) for name, record in town.users.items() if name != "eve"]
+    people += [("user", f"{name}@acme.example") for name in ("ada", "anna", "dev", "mark", "sue", "ivan")]
+    for subject in [*people, *(("role", role) for role in generation.roles), ("user", town.users["eve"])]:
+        asked = [
+            (action, ("section", section.id)) for section in generation.sections.values() for action in section.actions
+        ]
+        asked += [(method, ("route", path)) for path in named_paths(generation) for method in METHODS]
+        batch = await pdp.batch([question(subject, action, resource) for action, resource in asked])
+        allowed = {pair for pair, item in zip(asked, batch.body["evaluations"], strict=True) if item["decision"]}
+        for kind in ("section", "route"):
+            found = set()
+            for action in {action for action, resource in asked if resource[0] == kind}:
+                body = {"subject": entity(subject), "action": {"name": action}, "resource": {"type": kind}}
+                results = (await pdp.search("resource", body)).body["results"]
+                found |= {(action, (kind, one["id"])) for one in results}
+            assert found == {pair for pair in allowed if pair[1][0] == kind}
+            found = set()
+            for identifier in {resource[1] for _, resource in asked if resource[0] == kind}:
+                body = {"subject": entity(subject), "resource": entity((kind, identifier))}
+                results = (await pdp.search("action", body)).body["results"]
+                found |= {(one["name"], (kind, identifier)) for one in results}
+            assert found == {pair for pair in allowed if pair[1][0] == kind}
