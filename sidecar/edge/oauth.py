@@ -96,7 +96,8 @@ async def metadata(call: Call[None]) -> Reply:
             "introspection_endpoint_auth_methods_supported": ["Bearer"],
             "jwks_uri": base + JWKS,
             "grant_types_supported": ["password", "refresh_token"],
-            "response_types_supported": [],
+            # There is no authorization endpoint. The member is required and may not be empty: the word for none at all.
+            "response_types_supported": ["none"],
         },
         _KEYS_LIVE,
     )
