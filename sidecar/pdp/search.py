@@ -14,27 +14,18 @@ from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.people import Member, Status
 
 
-def roles_allowed(generation: Generation, action: str, resource: Resource) -> frozenset[str]:
-    """The roles for which the action on the resource is open, ``member`` and inherited rights included."""
-    match resource.kind:
-        case "section":
-            return _roles_with(generation, Target(resource.id, action))
-        case "route":
-            return _roles_with(generation, generation.routes.resolve(action, resource.id))
-        case _:
-            return frozenset()
-
-
 def subjects(
     generation: Generation, kind: str, action: str, resource: Resource, members: Iterable[Member]
 ) -> list[str]:
     """Ids of the users among ``members``, or of the roles, sorted. Another kind of subject: nobody."""
-    allowed = roles_allowed(generation, action, resource)
+    target = _target(generation, action, resource)
+    public = isinstance(target, Public)
+    roles = frozenset(generation.roles) if public else _roles_with(generation, target)
     if kind == ROLE:
-        return sorted(allowed)
+        return sorted(roles)
     if kind == USER:
-        records = (member.record for member in members)
-        return sorted(one.id for one in records if one.status is Status.ACTIVE and one.role in allowed)
+        active = (member.record for member in members if member.record.status is Status.ACTIVE)
+        return sorted(one.id for one in active if public or one.role in roles)
     return []
 
 
@@ -72,10 +63,19 @@ def open_cells(generation: Generation, role: str) -> frozenset[tuple[str, str]]:
     return generation.allowed.get(role, frozenset())
 
 
+def _target(generation: Generation, action: str, resource: Resource) -> Outcome:
+    match resource.kind:
+        case "section":
+            return Target(resource.id, action)
+        case "route":
+            return generation.routes.resolve(action, resource.id)
+        case _:
+            return Reason.UNKNOWN_SECTION
+
+
 def _roles_with(generation: Generation, target: Outcome) -> frozenset[str]:
-    if isinstance(target, Public):
-        return frozenset(generation.roles)
-    if isinstance(target, Reason):
+    """The roles for which the target is open, ``member`` and inherited rights included."""
+    if not isinstance(target, Target):
         return frozenset()
     cell = (target.section, target.action)
     return frozenset(role for role, cells in generation.allowed.items() if cell in cells)
