@@ -1,0 +1,37 @@
+-- standalone
+-- KEYS: the generations (zset: id -> order), the log of what belongs to no account. ARGV[1]: arguments, JSON.
+-- A generation came into force somewhere: is it the newest, a new one, or an earlier one come back (R25)? The last two
+-- are audited. A restart on an earlier one does not make it the newest: others may be serving that.
+local SEEN, LOG = KEYS[1], KEYS[2]
+local A = cjson.decode(ARGV[1])
+local KEEP = 10000
+
+local rid = SEEN .. ':rid:' .. A.rid
+local before = redis.call('GET', rid)
+if before then return before end
+
+local function int(number) return string.format('%.0f', number) end
+local time = redis.call('TIME')
+local now = int(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+
+for _, role in ipairs(A.roles) do redis.call('SADD', SEEN .. ':roles', role) end
+local newest = redis.call('ZREVRANGE', SEEN, 0, 0)[1]
+local known = redis.call('ZSCORE', SEEN, A.id)
+local done = { o = 'current', newest = newest or '' }
+if newest ~= A.id then
+  done.o = known and 'back' or 'new'
+  if not known or not A.start then
+    redis.call('ZADD', SEEN, int(redis.call('INCR', SEEN .. ':n')), A.id)
+    redis.call('ZREMRANGEBYRANK', SEEN, 0, -KEEP - 1)
+  end
+end
+if done.o ~= 'current' or A.forced then
+  local number = int(redis.call('INCR', LOG .. ':rows'))
+  local kind = A.forced and 'policy.forced' or (done.o == 'back' and 'policy.reverted' or 'policy.activated')
+  redis.call('XADD', LOG, number .. '-0', 'k', kind, 'by', '', 'u', '',
+    'before', cjson.encode({ generation = newest or '' }), 'after', cjson.encode({ generation = A.id }),
+    'addr', A.sidecar, 'req', '', 't', now)
+end
+local answer = cjson.encode(done)
+redis.call('SET', rid, answer, 'PX', 600000)
+return answer

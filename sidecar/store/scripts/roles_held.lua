@@ -1,0 +1,38 @@
+-- standalone
+-- Read only. KEYS: accounts of one partition. ARGV: roles (JSON list), users to look at, cursor in the first account.
+-- How many users and unexpired invitations hold each of the roles. Looks at no more than it was told, then says where
+-- to go on: the account's place among KEYS and the cursor in it (0: at its beginning). A large account is no long call.
+local wanted, budget, cursor = {}, tonumber(ARGV[2]), ARGV[3]
+for _, role in ipairs(cjson.decode(ARGV[1])) do wanted[role] = 0 end
+local time = redis.call('TIME')
+local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+
+local function look(home)
+  budget = budget - 1
+  local role = redis.call('HGET', home, 'role')
+  if role and wanted[role] then wanted[role] = wanted[role] + 1 end
+end
+
+local function reply(place, at)
+  local held = {}
+  for role, count in pairs(wanted) do
+    if count > 0 then held[#held + 1] = { role, count } end
+  end
+  return cjson.encode({ o = 'held', held = held, place = place, cursor = at })
+end
+
+for place, account in ipairs(KEYS) do
+  if budget <= 0 then return reply(place, '0') end
+  if cursor == '0' then
+    for _, uid in ipairs(redis.call('ZRANGEBYSCORE', account .. ':inv', '(' .. now, '+inf')) do
+      look(account .. ':i:' .. uid)
+    end
+  end
+  repeat -- a page at least: every call comes further
+    local page = redis.call('SSCAN', account .. ':members', cursor, 'COUNT', 500)
+    cursor = page[1]
+    for _, uid in ipairs(page[2]) do look(account .. ':u:' .. uid) end
+    if budget <= 0 and cursor ~= '0' then return reply(place, cursor) end
+  until cursor == '0'
+end
+return reply(0, '0')
