@@ -2,6 +2,7 @@
 policy. Fixtures for the conftest of whoever tests people (``from tests.people import town, …``)."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from types import SimpleNamespace
@@ -19,7 +20,10 @@ from sidecar.accounts.hashing import Hashing, Parameters
 from sidecar.accounts.invitations import Invitee, Sent
 from sidecar.accounts.limits import Admitted, Limited
 from sidecar.accounts.login import LoginOutcome, SignIn
+from sidecar.accounts.mail import Letter
+from sidecar.accounts.outbox import Outbox
 from sidecar.accounts.parts import People, people
+from sidecar.accounts.peps import PepKeys
 from sidecar.accounts.sessions import Client, Grant, Issuer
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
@@ -34,11 +38,12 @@ from sidecar.store.accounts import Created
 from sidecar.store.connection import Store
 from sidecar.store.fleet import Revocation
 from sidecar.store.outcomes import Position
+from sidecar.store.peps import PepCopies
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.people import Actor, UserRecord
+from sidecar.vocabulary.people import AccountId, Actor, UserRecord
 
 PASSWORD = "unquiet-otter-marble-41"
 OTHER_PASSWORD = "velvet-anchor-pigeon-77"
@@ -65,6 +70,7 @@ class Counting:
         self.failures: list[str] = []
         self.refuse: Limited | None = None
         self.suspect = False
+        self.no_mail: set[str] = set()
 
     async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
         if self.refuse:
@@ -74,6 +80,15 @@ class Counting:
 
     async def refund(self, admitted: Admitted) -> None:
         self.failures.remove(admitted.receipt)
+
+    async def may_ask(self, address: str) -> bool:
+        return address not in self.no_mail
+
+    async def may_mail(self, recipient: Email) -> bool:
+        return recipient not in self.no_mail
+
+    async def may_mail_for(self, account: AccountId) -> bool:
+        return account not in self.no_mail
 
 
 @dataclass
@@ -87,6 +102,8 @@ class Town:
     limits: Counting
     hashing: Hashing
     pauses: list[float]
+    mailed: list[Letter]
+    outbox: Outbox
     client: Client = field(default_factory=lambda: Client("192.0.2.1", "test", "r-1"))
 
     async def found(self, name: str = "Acme", email: str = "ada@example.com", seats: int = 5) -> UserRecord:
@@ -151,13 +168,20 @@ def issuer(clock: Any, entropy: Callable[[int], bytes]) -> Issuer:
 
 @pytest.fixture
 def town(
-    store: Store, generation: Generation, hashing: Hashing, issuer: Issuer, entropy: Callable[[int], bytes]
+    store: Store, generation: Generation, hashing: Hashing, issuer: Issuer, entropy: Callable[[int], bytes], clock: Any
 ) -> Town:
+    """Whose mails are sent when a test says so: ``await town.outbox.close()``; then they are in ``town.mailed``."""
     fleet, limits = HeardOfEverything(), Counting()
     pauses: list[float] = []
+    mailed: list[Letter] = []
 
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
+
+    async def send(letter: Letter) -> None:
+        mailed.append(letter)
+
+    outbox = Outbox(send)
 
     together = people(
         store,
@@ -169,9 +193,11 @@ def town(
         entropy=entropy,
         public_url=PUBLIC,
         invite_ttl=7 * 86400,
+        outbox=outbox,
+        clock=clock.time,
         pause=pause,
     )
-    return Town(together, generation, entropy, fleet, limits, hashing, pauses)
+    return Town(together, generation, entropy, fleet, limits, hashing, pauses, mailed, outbox)
 
 
 class Straight:
@@ -224,7 +250,7 @@ Open = Callable[..., Awaitable[Web]]
 
 
 @pytest.fixture
-async def open_web(town: Town, issuer: Issuer, clock: Any) -> AsyncIterator[Open]:
+async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> AsyncIterator[Open]:
     """``await open_web(public_url)``: the whole API, checks included, past the real guard and the shipped policy."""
     clients: list[TestClient[Any, Any]] = []
 
@@ -246,6 +272,9 @@ async def open_web(town: Town, issuer: Issuer, clock: Any) -> AsyncIterator[Open
             "policy": policy,
             "pdp": DecisionPoint(policy, TokenCache(verifier), Straight(town.people.users), clock=clock.time),
             "people": town.people,
+            "pep_keys": PepKeys(
+                PepCopies(store, live=lambda _: False), PEPPER, clock=time.time, monotonic=clock.monotonic
+            ),
             "vitals": SimpleNamespace(proven=True),
             "metrics": Metrics("0"),
         }

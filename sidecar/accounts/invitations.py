@@ -1,25 +1,35 @@
 """Invite, invite again, accept. The secret is made here, goes into one link, and only its keyed digest is kept (R19).
 
 A link is bound to one user, which is bound to one e-mail: whoever accepts becomes that user and no other. Accepting
-asks for the secret before it hashes anything (R17), and a weak password leaves the link unspent.
+asks for the secret before it hashes anything (R17), and a weak password leaves the link unspent. Where mails can be
+sent, there are two links of one secret: one that is shown to whoever invites, and one that only the mail holds and that
+proves the e-mail with it (R9).
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+from sidecar.accounts.emails import Email
 from sidecar.accounts.emails import normalise as normalise_email
 from sidecar.accounts.hashing import Hashing, Lane, Overloaded
-from sidecar.accounts.links import invitation_link
+from sidecar.accounts.letters import invitation_letter
+from sidecar.accounts.limits import Limits
+from sidecar.accounts.links import invitation_link, mailed_invitation_link, read_invitation
+from sidecar.accounts.mail import Letter
+from sidecar.accounts.outbox import Outbox
 from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.passwords import normalise, weaknesses
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
 from sidecar.accounts.sessions import Client, Entropy, Grant, Issuer
 from sidecar.policy.generation import Generation
 from sidecar.store import invitations as store
+from sidecar.store.accounts import Accounts
 from sidecar.store.outcomes import AccountSuspended, ActorChanged, IdempotencyMismatch, NoAccount, NoUser
 from sidecar.store.users import Users
 from sidecar.tokens.ids import ENTROPY_BYTES, account_of, new_user_id
-from sidecar.tokens.opaque import SECRET_ENTROPY_BYTES, Kind, Pepper, Secret, digest, new_secret, read_secret
+from sidecar.tokens.opaque import SECRET_ENTROPY_BYTES, Kind, Pepper, Secret, digest, new_secret
 from sidecar.vocabulary.people import AccountId, Actor, Invitation, Member, Status, UserId
 
 
@@ -73,12 +83,13 @@ AcceptOutcome = Grant | WeakPassword | Overloaded | store.InvitationGone
 
 
 class Inviting:
-    """``public_url`` is SIDECAR_PUBLIC_URL, ``ttl`` the seconds that a link lives."""
+    """``public_url`` is SIDECAR_PUBLIC_URL, ``ttl`` the seconds that a link lives; no ``outbox``, no mails."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts, each from its own place)
         self,
         *,
         invitations: store.Invitations,
+        accounts: Accounts,
         users: Users,
         hashing: Hashing,
         issuer: Issuer,
@@ -86,8 +97,11 @@ class Inviting:
         entropy: Entropy,
         public_url: str,
         ttl: int,
+        outbox: Outbox | None,
+        limits: Limits,
     ) -> None:
         self._invitations = invitations
+        self._accounts = accounts
         self._users = users
         self._hashing = hashing
         self._issuer = issuer
@@ -95,6 +109,8 @@ class Inviting:
         self._entropy = entropy
         self._public_url = public_url
         self._ttl = ttl
+        self._outbox = outbox
+        self._limits = limits
 
     async def invite(
         self,
@@ -121,6 +137,7 @@ class Inviting:
             role=invitee.role,
             digest=digest(self._pepper, secret),
             ttl=self._ttl,
+            mailed=self._outbox is not None,
             idempotency=idempotency,
         )
         return self._sent(outcome, secret) if isinstance(outcome, store.Invited) else outcome
@@ -148,6 +165,7 @@ class Inviting:
             target.id,
             digest=digest(self._pepper, secret),
             ttl=self._ttl,
+            mailed=self._outbox is not None,
             judged_role=target.role,
             idempotency=idempotency,
         )
@@ -155,9 +173,10 @@ class Inviting:
 
     async def accept(self, token: str, password: str, name: str | None, client: Client) -> AcceptOutcome:
         """Become the invited user, and be signed in."""
-        secret = read_secret(Kind.INVITATION, token)
-        if secret is None:
+        read = read_invitation(token, self._pepper)
+        if read is None:
             return store.InvitationGone()
+        secret, mailed = read
         kept = digest(self._pepper, secret)
         pending = await self._invitations.peek(secret.user, kept)
         if not isinstance(pending, Invitation):
@@ -171,7 +190,7 @@ class Inviting:
             return hashed
         session = self._issuer.new_session(client)
         outcome = await self._invitations.accept(
-            secret.user, digest=kept, password_hash=hashed, name=name, session=session
+            secret.user, digest=kept, password_hash=hashed, name=name, session=session, mailed=mailed
         )
         return self._issuer.grant(outcome.record, session.id) if isinstance(outcome, store.Accepted) else outcome
 
@@ -179,5 +198,18 @@ class Inviting:
         return new_secret(Kind.INVITATION, user, self._entropy(SECRET_ENTROPY_BYTES))
 
     def _sent(self, invited: store.Invited, secret: Secret) -> Sent:
-        url = None if invited.replayed else invitation_link(self._public_url, secret)
-        return Sent(invited.member, url, invited.expires_at)
+        if invited.replayed:
+            return Sent(invited.member, None, invited.expires_at)
+        if self._outbox is not None:
+            self._outbox.post(partial(self._letters, invited.member, secret, invited.expires_at))
+        return Sent(invited.member, invitation_link(self._public_url, secret), invited.expires_at)
+
+    async def _letters(self, member: Member, secret: Secret, expires_at: int) -> Sequence[Letter]:
+        record = member.record
+        account = await self._accounts.find(record.account)
+        if account is None or not await self._limits.may_mail_for(record.account):
+            return ()
+        if not await self._limits.may_mail(Email(record.email)):
+            return ()
+        link = mailed_invitation_link(self._public_url, secret, self._pepper)
+        return (invitation_letter(record.email, account.name, link, expires_at),)

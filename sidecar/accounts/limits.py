@@ -1,9 +1,10 @@
-"""What the limits of signing in look like from here (R16). The counting is the store's: one script, one outcome."""
+"""What the limits of signing in (R16) and of mails (R12) look like from here. The counting is the store's."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 from sidecar.accounts.emails import Email
+from sidecar.vocabulary.people import AccountId
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,15 @@ class Limits(Protocol):
     async def refund(self, admitted: Admitted) -> None:
         """It was no failure."""
 
+    async def may_ask(self, address: str) -> bool:
+        """R12: one more mail asked for from there by somebody who has not signed in. False: and nobody is told."""
+
+    async def may_mail(self, recipient: Email) -> bool:
+        """One more mail to that person."""
+
+    async def may_mail_for(self, account: AccountId) -> bool:
+        """One more mail on behalf of that account."""
+
 
 class Unlimited:
     """No limits: for tests, and for a command line that is nobody's target."""
@@ -40,3 +50,12 @@ class Unlimited:
 
     async def refund(self, admitted: Admitted) -> None:
         """There is nothing to take back."""
+
+    async def may_ask(self, address: str) -> bool:  # noqa: ARG002
+        return True
+
+    async def may_mail(self, recipient: Email) -> bool:  # noqa: ARG002
+        return True
+
+    async def may_mail_for(self, account: AccountId) -> bool:  # noqa: ARG002
+        return True

@@ -1,6 +1,7 @@
 """Everything that has to do with people, put together: what the edge and the command line are handed."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -8,8 +9,10 @@ from sidecar.accounts.hashing import Hashing
 from sidecar.accounts.invitations import Inviting
 from sidecar.accounts.limits import Limits
 from sidecar.accounts.login import Login
+from sidecar.accounts.outbox import Outbox
 from sidecar.accounts.password_change import PasswordChange
-from sidecar.accounts.sessions import Entropy, Issuer
+from sidecar.accounts.password_reset import Forgotten, PasswordReset
+from sidecar.accounts.sessions import Clock, Entropy, Issuer
 from sidecar.accounts.users import Membership
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
@@ -32,6 +35,8 @@ class People:
     issuer: Issuer
     login: Login
     password_change: PasswordChange
+    password_reset: PasswordReset
+    forgotten: Forgotten
     membership: Membership
     inviting: Inviting
 
@@ -47,10 +52,15 @@ def people(  # noqa: PLR0913 (the parts, each from its own place)
     entropy: Entropy,
     public_url: str,
     invite_ttl: int,
+    outbox: Outbox | None = None,
+    clock: Clock = time.time,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> People:
     """Wire them. Nothing here reads a setting or opens a connection."""
     accounts, users, sessions = Accounts(store), Users(store), Sessions(store)
+    reset = PasswordReset(
+        users=users, hashing=hashing, issuer=issuer, fleet=fleet, pepper=pepper, public_url=public_url, clock=clock
+    )
     return People(
         accounts=accounts,
         users=users,
@@ -68,9 +78,12 @@ def people(  # noqa: PLR0913 (the parts, each from its own place)
             pause=pause,
         ),
         password_change=PasswordChange(users=users, hashing=hashing, issuer=issuer, limits=limits, fleet=fleet),
+        password_reset=reset,
+        forgotten=Forgotten(users=users, accounts=accounts, reset=reset, outbox=outbox, limits=limits),
         membership=Membership(users=users, fleet=fleet),
         inviting=Inviting(
             invitations=Invitations(store),
+            accounts=accounts,
             users=users,
             hashing=hashing,
             issuer=issuer,
@@ -78,5 +91,7 @@ def people(  # noqa: PLR0913 (the parts, each from its own place)
             entropy=entropy,
             public_url=public_url,
             ttl=invite_ttl,
+            outbox=outbox,
+            limits=limits,
         ),
     )

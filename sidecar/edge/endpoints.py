@@ -4,7 +4,18 @@ A row without a guard does not type-check; ``Gate.OPEN`` has to be written down.
 are not rows: they answer any method and never 404 (see checks.py).
 """
 
-from sidecar.edge import authzen, authzen_search, browser, json_check, me, oauth, ops, users
+from sidecar.edge import (
+    authzen,
+    authzen_search,
+    browser,
+    json_check,
+    me,
+    oauth,
+    oauth_tokens,
+    ops,
+    passwords,
+    users,
+)
 from sidecar.edge.call import Endpoint, Gate
 
 CHECKS: tuple[Endpoint, ...] = (
@@ -18,8 +29,15 @@ CHECKS: tuple[Endpoint, ...] = (
     ),
     *authzen.ENDPOINTS,
     *authzen_search.ENDPOINTS,
+    *oauth_tokens.INTROSPECTION,
 )
 
-API: tuple[Endpoint, ...] = (*oauth.ENDPOINTS, *browser.ENDPOINTS, *me.ENDPOINTS, *users.ENDPOINTS)
+API: tuple[Endpoint, ...] = (
+    *oauth.ENDPOINTS,
+    *browser.ENDPOINTS,
+    *me.ENDPOINTS,
+    *passwords.ENDPOINTS,
+    *users.ENDPOINTS,
+)
 
 OPS: tuple[Endpoint, ...] = ops.ENDPOINTS

@@ -101,7 +101,7 @@ class Invitations:
         mailed: bool = False,
         idempotency: IdempotencyKey | None = None,
     ) -> InviteOutcome:
-        """Hold a seat. ``mailed``: the link goes to the e-mail and is shown to nobody else (R9)."""
+        """Hold a seat. ``mailed``: a link goes to the e-mail that is shown to nobody else (R9)."""
         if account_of(uid) != account:
             raise ValueError("the invited user's id does not name the account")
         await hint(self._store, email, account)
@@ -174,9 +174,19 @@ class Invitations:
         return Invitation(uid, reply["r"]["em"], seconds(reply["r"]["exp"]))
 
     async def accept(
-        self, uid: UserId, *, digest: str, password_hash: str, name: str | None, session: NewSession | None
+        self,
+        uid: UserId,
+        *,
+        digest: str,
+        password_hash: str,
+        name: str | None,
+        session: NewSession | None,
+        mailed: bool = False,
     ) -> Accepted | InvitationGone:
-        """The invited user becomes active on the seat it holds already, and is signed in with ``session``."""
+        """The invited user becomes active on the seat it holds already, and is signed in with ``session``.
+
+        ``mailed``: it came by the link that only the mail held, which proves the e-mail (R9).
+        """
         if (account := account_of(uid)) is None:
             return InvitationGone()
         address, request_id = ("", "") if session is None else (session.address, session.request_id)
@@ -189,6 +199,7 @@ class Invitations:
             digest=digest,
             pw=password_hash,
             name=name,
+            mailed="1" if mailed else "0",
             session=session_argument(session),
         )
         if reply["o"] != "accepted":

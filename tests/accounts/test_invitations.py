@@ -198,3 +198,68 @@ async def test_R13_a_replay_gets_the_same_user_and_no_secret(town):
     other = await invite(town, admin, "eve@example.com", key=IdempotencyKey("k" * 64, "c" * 64))
     assert other == IdempotencyMismatch()
     assert isinstance(await accept(town, token_of(first)), Grant)
+
+
+async def mailed_link(town):
+    await town.outbox.close()
+    (letter,) = town.mailed
+    town.mailed.clear()
+    return letter, next(line for line in letter.text.splitlines() if line.startswith("https://"))
+
+
+async def test_R9_the_mailed_link_verifies_the_email_and_the_one_that_was_shown_does_not(town):
+    admin = await town.found(seats=9)
+    for email, by_mail in (("bob@example.com", True), ("eve@example.com", False)):
+        sent = await town.invite(admin, email)
+        letter, link = await mailed_link(town)
+        assert (letter.recipient, "Acme" in letter.text) == (email, True)
+        assert link.startswith(sent.url)
+        assert link != sent.url
+        token = (link if by_mail else sent.url).partition("#")[2]
+        grant = await town.people.inviting.accept(token, GOOD, None, town.client)
+        assert grant.record.email_verified is by_mail
+
+
+async def test_R9_nobody_makes_the_mailed_link_from_the_one_that_was_shown(town):
+    admin = await town.found()
+    sent = await town.invite(admin, "bob@example.com")
+    other = await town.invite(admin, "eve@example.com")
+    await town.outbox.close()
+    proofs = [letter.text.partition("#")[2].split()[0].rpartition("_")[2] for letter in town.mailed]
+    shown = sent.url.partition("#")[2]
+    for forged in ("_", "_" + "a" * 26, "_" + proofs[1], "_" + proofs[0].upper(), "_ä", "_" + proofs[0] + "a"):
+        assert await town.people.inviting.accept(shown + forged, GOOD, None, town.client) == InvitationGone()
+    assert other.url
+    grant = await town.people.inviting.accept(f"{shown}_{proofs[0]}", GOOD, None, town.client)
+    assert grant.record.email_verified
+
+
+async def test_R9_a_new_link_is_mailed_and_the_mailed_old_one_is_dead(town):
+    admin = await town.found()
+    sent = await town.invite(admin, "bob@example.com")
+    _, old = await mailed_link(town)
+    again = await town.people.inviting.resend(town.actor(admin), town.generation, admin.account, sent.member.record.id)
+    _, new = await mailed_link(town)
+    assert new.startswith(again.url)
+    accept = town.people.inviting.accept
+    assert await accept(old.partition("#")[2], GOOD, None, town.client) == InvitationGone()
+    assert (await accept(new.partition("#")[2], GOOD, None, town.client)).record.email_verified
+
+
+async def test_R12_invitations_are_mailed_within_the_limits_of_recipient_and_account(town):
+    admin = await town.found()
+    for refused in ("bob@example.com", admin.account):
+        town.limits.no_mail = {refused}
+        await town.invite(admin, "bob@example.com" if refused != admin.account else "eve@example.com")
+        await town.outbox.close()
+        assert town.mailed == []
+
+
+async def test_R13_a_replay_sends_no_second_mail(town):
+    admin = await town.found()
+    key = IdempotencyKey("k" * 64, "b" * 64)
+    for _ in range(2):
+        await town.people.inviting.invite(
+            town.actor(admin), town.generation, admin.account, Invitee("bob@example.com", "", "developer"), key
+        )
+    await mailed_link(town)

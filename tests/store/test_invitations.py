@@ -19,8 +19,10 @@ from sidecar.vocabulary.people import Actor, Status
 OPERATOR = Actor.operator()
 
 
-async def accept(town, uid, digest, name=None, session=None):
-    return await town.invitations.accept(uid, digest=digest, password_hash="hash", name=name, session=session)
+async def accept(town, uid, digest, name=None, session=None, mailed=False):
+    return await town.invitations.accept(
+        uid, digest=digest, password_hash="hash", name=name, session=session, mailed=mailed
+    )
 
 
 async def test_an_invited_user_holds_a_seat_and_becomes_a_member_on_it(town):
@@ -194,12 +196,18 @@ async def test_R9_an_email_is_verified_only_by_a_link_that_was_mailed_and_shown_
     shown = await town.invite(OPERATOR, admin.account, "b@example.com")
     mailed = await town.invite(OPERATOR, admin.account, "c@example.com", mailed=True)
     shown_again = await town.invite(OPERATOR, admin.account, "d@example.com", mailed=True)
+    handed_over = await town.invite(OPERATOR, admin.account, "e@example.com", mailed=True)
     await town.invitations.resend(OPERATOR, shown_again.member.record.id, digest="digest-d@example.com", ttl=60)
 
-    for invited, verified in ((shown, False), (mailed, True), (shown_again, False)):
+    for invited, by_mail, verified in (
+        (shown, True, False),
+        (mailed, True, True),
+        (shown_again, True, False),
+        (handed_over, False, False),
+    ):
         record = invited.member.record
         assert not record.email_verified
-        accepted = await accept(town, record.id, f"digest-{record.email}")
+        accepted = await accept(town, record.id, f"digest-{record.email}", mailed=by_mail)
         assert accepted.record.email_verified is verified
 
 

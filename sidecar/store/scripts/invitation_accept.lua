@@ -11,7 +11,7 @@ redis.call('ZREM', key('inv'), A.uid)
 redis.call('DEL', key('i:' .. A.uid))
 redis.call('SADD', key('members'), A.uid)
 redis.call('HSET', home, 'em', was.em, 'name', name, 'role', was.role, 'st', 'active', 'tv', '1', 'pwtv', '1',
-  'pw', A.pw, 'ev', was.ev, 'created', was.created, 'changed', int(NOW))
+  'pw', A.pw, 'ev', A.mailed == '1' and was.ev or '0', 'created', was.created, 'changed', int(NOW))
 settle_admin(A.uid, was.role, 'active')
 if A.session then
   open_session(A.uid, '1', A.session)

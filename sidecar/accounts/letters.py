@@ -1,0 +1,37 @@
+"""What the mails say. Plain text, no word of whoever asked for them beyond the account's name."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sidecar.accounts.mail import Letter
+
+
+def invitation_letter(recipient: str, account: str, link: str, expires_at: int) -> Letter:
+    text = f"""You are invited to {account}.
+
+To accept, open this link and choose a password, until {_when(expires_at)}:
+
+{link}
+
+The link is for you alone and works once. If you did not expect it, do nothing.
+"""
+    return Letter(recipient, f"Your invitation to {account}", text)
+
+
+def reset_letter(recipient: str, links: Sequence[tuple[str, str]], expires_at: int) -> Letter:
+    """``links``: account and link. One mail, in however many accounts the e-mail is."""
+    listed = "\n\n".join(f"{account}:\n{link}" for account, link in links)
+    text = f"""Somebody, probably you, asked for a new password.
+
+To choose one, open the link, until {_when(expires_at)}:
+
+{listed}
+
+A link works once, and a new password signs you out everywhere. If it was not you, do nothing: your password is
+unchanged.
+"""
+    return Letter(recipient, "Choose a new password", text)
+
+
+def _when(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%d %B %Y, %H:%M} UTC"

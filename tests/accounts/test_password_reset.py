@@ -1,0 +1,227 @@
+"""Forgotten passwords: who gets a link, what it is good for, and that nobody learns who is here (R12)."""
+
+import asyncio
+
+import pytest
+
+from sidecar.accounts.hashing import Hashing, Overloaded
+from sidecar.accounts.password_change import NewPassword, Replaced, WeakPassword
+from sidecar.accounts.password_reset import RESET_SECONDS, ResetGone
+from sidecar.accounts.passwords import Weakness
+from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.tokens.ids import letters
+from sidecar.vocabulary.people import Actor, Status
+from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC
+
+THIRD = "granite-lemon-violin-63"
+
+
+def secret_of(link):
+    return link.url.partition("#")[2]
+
+
+async def reset(town, token, password=OTHER_PASSWORD):
+    return await town.people.password_reset.reset(token, password, town.client)
+
+
+async def mails(town):
+    await town.outbox.close()
+    found, town.mailed[:] = list(town.mailed), []
+    return found
+
+
+def links_in(letter):
+    return [line for line in letter.text.splitlines() if line.startswith(PUBLIC)]
+
+
+async def test_R12_a_link_is_mailed_and_stands_in_the_fragment(town):
+    await town.found()
+    town.people.forgotten.ask("Ada@Example.com", "192.0.2.1")
+    assert town.mailed == [], "nothing happens while the request waits"
+    (letter,) = await mails(town)
+    assert letter.recipient == "ada@example.com"
+    (link,) = links_in(letter)
+    path, _, token = link.partition("#")
+    assert path == f"{PUBLIC}/console/reset"
+    assert token.startswith("rst_")
+    assert "Acme" in letter.text
+    assert isinstance(await reset(town, token), Grant)
+
+
+@pytest.mark.parametrize(
+    "email",
+    ["nobody@example.com", "new@example.com", "nobody", "", "ada@example.com\nBcc: eve@example.com", "x" * 400, "\x00"],
+)
+async def test_R12_whoever_has_no_password_here_gets_no_mail(town, email):
+    admin = await town.found()
+    await town.invite(admin, "new@example.com")
+    await mails(town)
+    town.people.forgotten.ask(email, "192.0.2.1")
+    assert await mails(town) == []
+
+
+async def test_R12_suspended_and_removed_users_get_no_mail(town):
+    admin = await town.found()
+    bob = await town.join(admin, "bob@example.com")
+    eve = await town.join(admin, "eve@example.com")
+    actor = town.actor(admin)
+    await town.people.users.set_status(actor, bob.id, Status.SUSPENDED)
+    await town.people.users.remove(actor, eve.id)
+    await mails(town)
+    for email in ("bob@example.com", "eve@example.com"):
+        town.people.forgotten.ask(email, "192.0.2.1")
+    assert await mails(town) == []
+
+
+async def test_one_mail_however_many_accounts(town):
+    acme, bolt = await town.found("Acme"), await town.found("Bolt")
+    town.people.forgotten.ask("ada@example.com", "192.0.2.1")
+    (letter,) = await mails(town)
+    changed = [await reset(town, link.partition("#")[2]) for link in links_in(letter)]
+    assert {grant.record.id for grant in changed} == {acme.id, bolt.id}
+
+
+async def test_R12_mails_are_limited_by_asker_recipient_and_account(town):
+    acme, bolt = await town.found("Acme"), await town.found("Bolt")
+    for refused, expected in (("192.0.2.1", 0), ("ada@example.com", 0), (acme.account, 1)):
+        town.limits.no_mail = {refused}
+        town.people.forgotten.ask("ada@example.com", "192.0.2.1")
+        found = await mails(town)
+        assert len(found) == expected
+    assert [name in found[0].text for name in ("Acme", "Bolt")] == [False, True]
+    town.limits.no_mail = {acme.account, bolt.account}
+    town.people.forgotten.ask("ada@example.com", "192.0.2.1")
+    assert await mails(town) == []
+
+
+async def test_R12_a_reset_raises_the_epoch_and_ends_every_session(town, issuer):
+    admin = await town.found()
+    before = await town.grant("ada@example.com")
+    link = town.people.password_reset.link(before.record)
+    town.fleet.waited.clear()
+    grant = await reset(town, secret_of(link))
+    assert isinstance(grant, Grant)
+    assert grant.record.epoch == admin.epoch + 1
+    assert set(grant.record.sessions) == {grant.session}
+    assert town.fleet.waited, "in force everywhere when it answers"
+    assert await refresh(issuer, town.people.sessions, before.refresh_token, town.client) == InvalidGrant()
+    assert isinstance(await refresh(issuer, town.people.sessions, grant.refresh_token, town.client), Grant)
+    assert await town.sign_in("ada@example.com", PASSWORD) == InvalidGrant()
+    assert isinstance(await town.sign_in("ada@example.com", OTHER_PASSWORD), Grant)
+
+
+async def test_R12_a_link_works_once(town):
+    admin = await town.found()
+    links = [secret_of(town.people.password_reset.link(admin)) for _ in range(2)]
+    assert isinstance(await reset(town, links[0]), Grant)
+    assert await reset(town, links[0], THIRD) == ResetGone()
+    assert await reset(town, links[1], THIRD) == ResetGone()
+    assert isinstance(await town.sign_in("ada@example.com", OTHER_PASSWORD), Grant)
+
+
+async def test_R12_of_many_at_once_one_is_taken(town):
+    admin = await town.found()
+    token = secret_of(town.people.password_reset.link(admin))
+    outcomes = await asyncio.gather(*(reset(town, token, f"{OTHER_PASSWORD}-{number}") for number in range(8)))
+    won = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Grant)]
+    assert len(won) == 1
+    assert outcomes.count(ResetGone()) == 7
+    assert isinstance(await town.sign_in("ada@example.com", f"{OTHER_PASSWORD}-{won[0]}"), Grant)
+
+
+async def test_R12_a_link_lives_an_hour(town, clock):
+    admin = await town.found()
+    link = town.people.password_reset.link(admin)
+    assert link.expires_at == clock.unix() + RESET_SECONDS == clock.unix() + 3600
+    clock.advance(3599)
+    assert await reset(town, secret_of(link), "short") == WeakPassword((Weakness.TOO_SHORT,))
+    clock.advance(1)
+    assert await reset(town, secret_of(link)) == ResetGone()
+
+
+async def test_R12_a_link_dies_at_any_password_change_and_at_a_sign_out_everywhere(town):
+    admin = await town.found()
+    grant = await town.grant("ada@example.com")
+    link = secret_of(town.people.password_reset.link(grant.record))
+    actor = Actor(admin.id, admin.role, admin.epoch, grant.session)
+    typed = NewPassword(PASSWORD, OTHER_PASSWORD)
+    changed = await town.people.password_change.change(admin.id, typed, actor, town.client)
+    assert isinstance(changed, Replaced)
+    assert await reset(town, link, THIRD) == ResetGone()
+    link = secret_of(town.people.password_reset.link(changed.grant.record))
+    await town.people.users.sign_out_everywhere(admin.id, Actor.operator())
+    assert await reset(town, link, THIRD) == ResetGone()
+
+
+async def test_R12_a_link_is_of_one_user_and_no_other_kind_of_secret(town):
+    ada = await town.found()
+    sent = await town.invite(ada, "new@example.com")
+    bob = await town.join(ada, "bob@example.com")
+    token = secret_of(town.people.password_reset.link(ada))
+    later = letters((2**39).to_bytes(5, "big"), 8)
+    for forged in (
+        token.replace(ada.id[-12:], bob.id[-12:]),
+        token[:31] + later + token[39:],
+        token[:-1] + ("a" if token[-1] != "a" else "b"),
+        "inv" + token[3:],
+        "rst" + sent.url.partition("#")[2][3:],
+        sent.url.partition("#")[2],
+        token.upper(),
+        token + "\n",
+        "",
+    ):
+        assert await reset(town, forged) == ResetGone(), forged
+    gone = await town.people.inviting.accept(token.replace("rst", "inv"), OTHER_PASSWORD, None, town.client)
+    assert not isinstance(gone, Grant)
+    assert isinstance(await reset(town, token), Grant)
+
+
+@pytest.mark.parametrize("ended", ["suspended", "removed"])
+async def test_R12_a_link_of_somebody_who_is_out_is_gone(town, ended):
+    ada = await town.found()
+    bob = await town.join(ada, "bob@example.com")
+    token = secret_of(town.people.password_reset.link(bob))
+    if ended == "suspended":
+        await town.people.users.set_status(town.actor(ada), bob.id, Status.SUSPENDED)
+    else:
+        await town.people.users.remove(town.actor(ada), bob.id)
+    assert await reset(town, token) == ResetGone()
+
+
+async def test_R17_the_secret_is_checked_before_anything_is_hashed(town, monkeypatch):
+    ada = await town.found()
+    token = secret_of(town.people.password_reset.link(ada))
+    hashed = []
+
+    async def full(self, lane, *arguments):
+        hashed.append(lane)
+        return Overloaded(3)
+
+    monkeypatch.setattr(Hashing, "hash", full)
+    assert await reset(town, token[:-1] + "7") == ResetGone()
+    assert await reset(town, token, "password1234") != ResetGone()
+    assert hashed == []
+    assert await reset(town, token) == Overloaded(3)
+
+
+@pytest.mark.parametrize(
+    ("password", "weakness"),
+    [
+        ("short", Weakness.TOO_SHORT),
+        ("z1Y2x3W4" * 200, Weakness.TOO_LONG),
+        ("ada@example.com", Weakness.CONTAINS_EMAIL),
+        ("password1234", Weakness.COMMON),
+    ],
+)
+async def test_a_weak_password_leaves_the_link_unspent(town, password, weakness):
+    ada = await town.found()
+    token = secret_of(town.people.password_reset.link(ada))
+    refused = await reset(town, token, password)
+    assert isinstance(refused, WeakPassword)
+    assert weakness in refused.weaknesses
+    assert isinstance(await reset(town, token), Grant)
+
+
+async def test_a_link_does_not_show_in_a_repr(town):
+    link = town.people.password_reset.link(await town.found())
+    assert "rst_" not in repr(link)
