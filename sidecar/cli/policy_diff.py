@@ -96,7 +96,7 @@ def _is_accepted(change: CellChange | RouteChange, accepted: tuple[str, ...]) ->
 def _generation(name: str, current: Source) -> Generation:
     """A directory of policy files, a directory with ``policy/`` in it, or a git revision of the files of now."""
     path = Path(name)
-    if path.is_dir():
+    if name and path.is_dir():
         folder = path / "policy" if (path / "policy").is_dir() and not (path / "policy.csv").exists() else path
         model = path / MODEL_FILE
         return draft_of(Source(folder, model if model.is_file() else current.model))

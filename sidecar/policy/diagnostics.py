@@ -133,6 +133,9 @@ JUDGEMENTS = frozenset(
 
 NO_FILE = "`sidecar init` writes a commented one"
 
+LONGEST = 800
+"""Characters of a message: a line of a megabyte is not quoted whole."""
+
 AT_MOST = 500
 """Findings of one code in one file. The last one says how many more there are."""
 
@@ -187,6 +190,7 @@ class Findings:
         """``file`` is the bare name, ``at`` line and column."""
         self._seen[file, code] += 1
         if self._seen[file, code] <= AT_MOST:
+            message = message if len(message) <= LONGEST else message[: LONGEST - 1] + "…"
             self._found.append(Diagnostic(code.severity, code, path_of(file), *at, message, hint))
 
     def wants(self, code: DiagnosticCode, file: str) -> bool:
@@ -209,7 +213,7 @@ class Findings:
         for (file, code), count in self._seen.items():
             if count > AT_MOST:
                 index = max(i for i, d in enumerate(ordered) if d.file == path_of(file) and d.code is code)
-                more = f"{ordered[index].message}; and {count - AT_MOST} more of this kind"
+                more = f"{ordered[index].message}; and {count - AT_MOST:,} more of this kind"
                 ordered[index] = replace(ordered[index], message=more)
         return tuple(ordered)
 

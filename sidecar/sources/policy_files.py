@@ -88,15 +88,17 @@ def _read(name: str, path: Path, findings: Findings) -> tuple[bytes, os.stat_res
     except OSError as error:
         _unreadable(name, error, findings)
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not _is_acceptable(name, path, status, findings):
             return None
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(MAX_FILE + 1)
-        except OSError as error:
-            _unreadable(name, error, findings)
-            return None
+    except OSError as error:
+        _unreadable(name, error, findings)
+        return None
+    finally:
+        os.close(descriptor)
     if len(content) > MAX_FILE:
         _too_large(name, findings)
         return None

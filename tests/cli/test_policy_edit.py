@@ -1,0 +1,349 @@
+"""`sidecar policy diff|fmt|watch|replay` and `sidecar init`."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.cli.init import init
+from sidecar.cli.output import Stop
+from sidecar.cli.policy_edit import follow
+from sidecar.cli.policy_files import Source
+
+ROOT = Path(__file__).resolve().parents[2]
+Cli = Callable[..., Any]
+OPENING = "p, marketer, billing, view, allow\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "policy", tmp_path / "policy")
+    shutil.copy(ROOT / "model.conf", tmp_path)
+    return tmp_path / "policy"
+
+
+@pytest.fixture
+def before(folder: Path) -> Path:
+    """A copy to compare with."""
+    return Path(shutil.copytree(folder, folder.parent / "before"))
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+
+# -- diff
+
+
+def test_nothing_differs_from_itself(cli: Cli, folder: Path) -> None:
+    result = cli("policy", "diff", "policy", "policy")
+    assert (result.status, result.out, result.err) == (0, "no cell and no route differs\n", "")
+    assert cli("policy", "diff", "policy", "policy", "--json").out == "[]\n"
+
+
+def test_what_opens_stands_first_and_ends_with_one(cli: Cli, folder: Path, before: Path) -> None:
+    append(folder / "policy.csv", OPENING + "p, accountant, analytics, view, deny\n")
+    result = cli("policy", "diff", "before", "policy", "--json")
+    assert result.status == 1
+    assert json.loads(result.out) == [
+        {"role": "marketer", "section": "billing", "action": "view", "from": "deny", "to": "allow"},
+        {"role": "accountant", "section": "analytics", "action": "view", "from": "allow", "to": "deny"},
+    ]
+    assert json.loads(cli("policy", "diff", "before", "--json").out) == json.loads(result.out)
+    backwards = json.loads(cli("policy", "diff", "policy", "before", "--json").out)
+    assert [(d["role"], d["to"]) for d in backwards] == [("accountant", "allow"), ("marketer", "deny")]
+
+
+def test_what_only_closes_is_no_failure(cli: Cli, folder: Path, before: Path) -> None:
+    append(folder / "policy.csv", "p, accountant, analytics, view, deny\n")
+    result = cli("policy", "diff", "before")
+    assert result.status == 0
+    assert "accountant  analytics  view    allow  deny" in result.out
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        (["marketer/billing/view"], 1),
+        (["marketer/billing/view", "marketer/analytics/view"], 0),
+        (["marketer/*/view"], 0),
+        (["marketer/*"], 0),
+        (["*"], 0),
+        (["accountant/*"], 1),
+        (["Marketer/*"], 1),
+    ],
+)
+def test_accept_names_what_may_open(cli: Cli, folder: Path, before: Path, accept: list[str], status: int) -> None:
+    append(folder / "policy.csv", OPENING + "p, marketer, analytics, view, allow\n")
+    options = [option for value in accept for option in ("--accept", value)]
+    assert cli("policy", "diff", "before", *options).status == status
+
+
+def test_R3_a_route_that_becomes_public_counts_as_opening(cli: Cli, folder: Path, before: Path) -> None:
+    append(folder / "sections.toml", '\n[[public]]\npath = "/dashboard/billing/plans"\nmethods = ["GET"]\n')
+    result = cli("policy", "diff", "before", "--json")
+    assert result.status == 1
+    [first, *closing] = json.loads(result.out)
+    assert first == {
+        "method": "GET",
+        "path": "/dashboard/billing/plans",
+        "from": "billing/view",
+        "to": "public",
+        "opens": True,
+    }
+    assert {change["to"] for change in closing} == {"unmatched"}
+    assert not any(change["opens"] for change in closing)
+    assert cli("policy", "diff", "before", "--accept", "GET /dashboard/billing/plans").status == 0
+
+
+def test_R3_a_route_that_needs_less_counts_as_opening(cli: Cli, folder: Path, before: Path) -> None:
+    path = folder / "sections.toml"
+    old = '"/dashboard/billing/**", methods = ["GET"], action = "view"'
+    text = path.read_text().replace(f"  {{ path = {old} }},\n", "")
+    text = text.replace(
+        '  { path = "/dashboard/media-library/**", methods = ["GET"], action = "view" },\n',
+        '  { path = "/dashboard/media-library/**", methods = ["GET"], action = "view" },\n'
+        '  { path = "/dashboard/billing/**", methods = ["GET"], action = "view" },\n',
+    )
+    path.write_text(text)
+    result = cli("policy", "diff", "before", "--json")
+    assert result.status == 1
+    [change] = json.loads(result.out)
+    assert (change["from"], change["to"], change["opens"]) == ("billing/view", "media-library/view", True)
+
+
+def git(folder: Path, *arguments: str) -> None:
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    for role in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{role}_NAME": "x", f"GIT_{role}_EMAIL": "x@example.com"}
+    subprocess.run(["git", *arguments], cwd=folder, env=environment, check=True, capture_output=True)
+
+
+def test_revisions_of_git(cli: Cli, folder: Path) -> None:
+    root = folder.parent
+    git(root, "init", "-q", "-b", "main")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "one")
+    append(folder / "policy.csv", OPENING)
+    assert [d["role"] for d in json.loads(cli("policy", "diff", "HEAD", "--json").out)] == ["marketer"]
+    git(root, "commit", "-q", "-a", "-m", "two")
+    assert cli("policy", "diff", "HEAD").status == 0
+    assert cli("policy", "diff", "HEAD~1", "HEAD").status == 1
+    assert cli("policy", "diff", "main", "HEAD~1", "--json").status == 0
+
+
+def test_a_revision_whose_policy_does_not_compile(cli: Cli, folder: Path) -> None:
+    root = folder.parent
+    git(root, "init", "-q", "-b", "main")
+    git(root, "add", "model.conf", "policy/policy.csv")
+    git(root, "commit", "-q", "-m", "half")
+    result = cli("policy", "diff", "main")
+    assert result.status == 1
+    assert "main:policy/roles.toml:1:1: missing-file" in result.err
+
+
+@pytest.mark.parametrize("name", ["nowhere", "--output=x", "-p", "HEAD:policy", "a b", ""])
+def test_neither_a_directory_nor_a_revision(cli: Cli, folder: Path, name: str) -> None:
+    result = cli("policy", "diff", "--", name)
+    assert (result.status, result.out) == (2, "")
+    assert not (folder / "x").exists()
+
+
+# -- fmt
+
+
+def test_fmt_changes_what_is_not_aligned_and_says_which(cli: Cli, folder: Path) -> None:
+    assert cli("policy", "fmt").out == ""
+    append(folder / "policy.csv", "\n\n#  why\np,marketer,billing,view,deny\n")
+    (folder / "policy.csv").chmod(0o640)
+    checked = cli("policy", "fmt", "--check")
+    assert (checked.status, checked.out) == (1, "policy/policy.csv\n")
+    written = cli("policy", "fmt")
+    assert (written.status, written.out) == (0, "policy/policy.csv\n")
+    assert (
+        (folder / "policy.csv")
+        .read_text()
+        .endswith("\n\n#  why\np, marketer,              billing,            view, deny\n")
+    )
+    assert stat.S_IMODE((folder / "policy.csv").stat().st_mode) == 0o640
+    assert cli("policy", "fmt", "--check").status == 0
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in (ROOT / "policy").iterdir())
+
+
+def test_fmt_leaves_a_file_alone_that_it_cannot_read(cli: Cli, folder: Path) -> None:
+    append(folder / "policy.csv", "p,marketer,billing,view,deny # why\n")
+    append(folder / "routes.csv", "unmatched,GET,/x\n")
+    content = (folder / "policy.csv").read_bytes()
+    result = cli("policy", "fmt")
+    assert result.status == 1
+    assert result.out.startswith("policy/routes.csv\npolicy/policy.csv:36:30: inline-comment: ")
+    assert (folder / "policy.csv").read_bytes() == content
+
+
+def test_fmt_writes_through_a_link(cli: Cli, folder: Path) -> None:
+    real = folder.parent / "real.csv"
+    (folder / "policy.csv").rename(real)
+    (folder / "policy.csv").symlink_to(real)
+    append(real, "p,marketer,billing,view,deny\n")
+    assert cli("policy", "fmt").status == 0
+    assert (folder / "policy.csv").is_symlink()
+    assert real.read_text().endswith("view, deny\n")
+
+
+# -- watch
+
+
+class Saves:
+    """In the place of sleep: makes one edit after the other, each after two looks, then ends."""
+
+    def __init__(self, *edits: Callable[[], object]) -> None:
+        self._edits = list(edits)
+        self._looks = 0
+
+    def __call__(self, seconds: float) -> None:
+        assert 0 < seconds < 1
+        self._looks += 1
+        if self._looks % 3:
+            return
+        if not self._edits:
+            raise KeyboardInterrupt
+        self._edits.pop(0)()
+
+
+def test_watch_judges_every_save_and_shows_what_it_changes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy, expectations = folder / "policy.csv", folder / "expectations.csv"
+    content, expected = policy.read_text(), expectations.read_text()
+
+    def allow() -> None:
+        policy.write_text(content + OPENING)
+        line = next(
+            line for line in expected.splitlines() if line.split() == ["deny,", "marketer,", "billing,", "view"]
+        )
+        expectations.write_text(expected.replace(line, "allow, marketer, billing, view"))
+
+    def back() -> None:
+        policy.write_text(content)
+        expectations.write_text(expected)
+
+    saves = Saves(lambda: append(policy, "x\n"), allow, back)
+    with pytest.raises(KeyboardInterrupt):
+        follow(Source(folder, folder.parent / "model.conf"), saves)
+
+    out = capsys.readouterr().out
+    told = [line.split(":")[0] if line.startswith("ok") else line for line in out.splitlines()]
+    assert told[0] == "ok"
+    assert "unknown-rule-type" in told[1]
+    assert told[2] == "rejected: the last good policy would stay in force"
+    assert told[3:6] == ["ROLE      SECTION  ACTION  FROM  TO", "marketer  billing  view    deny  allow", "ok"]
+    assert told[6:] == ["ROLE      SECTION  ACTION  FROM   TO", "marketer  billing  view    allow  deny", "ok"]
+
+
+def test_watch_does_not_judge_a_file_that_is_being_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    looks = 0
+
+    def writing(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks > 6:
+            raise KeyboardInterrupt
+        append(folder / "policy.csv", f"# {looks}\n")
+
+    with pytest.raises(KeyboardInterrupt):
+        follow(Source(folder, folder.parent / "model.conf"), writing)
+    assert capsys.readouterr().out == ""
+
+
+# -- replay
+
+
+def record(role: str, section: str, action: str, *, decision: bool, reason: str, **more: object) -> str:
+    return json.dumps(
+        {
+            "time": "2026-11-24T10:00:00.000+00:00",
+            "kind": "decision",
+            "user": "usr_1",
+            "role": role,
+            "section": section,
+            "action": action,
+            "decision": decision,
+            "reason": reason,
+            **more,
+        }
+    )
+
+
+LOG = "\n".join(
+    [
+        record("accountant", "billing", "view", decision=True, reason="allowed"),
+        record("marketer", "billing", "view", decision=True, reason="allowed"),
+        record("marketer", "billing", "view", decision=True, reason="allowed", user="usr_2", time="2026-11-25"),
+        record("marketer", "media-library", "view", decision=False, reason="no_rule"),
+        record("marketer", "nowhere", "view", decision=False, reason="unknown_section"),
+        record("", "", "", decision=False, reason="missing_token"),
+        record("marketer", "billing", "view", decision=False, reason="revoked"),
+        record("", "", "", decision=True, reason="public"),
+        '{"kind": "access", "decision": true}',
+        "",
+        "not json",
+        "[1, 2]",
+    ]
+)
+
+
+def test_replay_lists_the_answers_that_would_be_others(cli: Cli, folder: Path) -> None:
+    (folder.parent / "log.jsonl").write_text(LOG + "\n")
+    result = cli("policy", "replay", "log.jsonl", "--json")
+    assert result.status == 1
+    assert [(c["role"], c["section"], c["from"], c["to"], c["times"]) for c in json.loads(result.out)] == [
+        ("marketer", "media-library", "deny", "allow", 1),
+        ("marketer", "billing", "allow", "deny", 2),
+    ]
+    assert json.loads(result.out)[1]["users"] == ["usr_1", "usr_2"]
+    assert json.loads(result.out)[1]["last"] == "2026-11-25"
+    assert result.err == "sidecar: warning: 1 lines of log.jsonl are not JSON\n"
+    text = cli("policy", "replay", "log.jsonl")
+    assert "5 answers judged, 3 would differ; 3 others" in text.out
+
+
+def test_replay_of_a_log_that_agrees(cli: Cli, folder: Path) -> None:
+    (folder.parent / "log.jsonl").write_text(record("accountant", "billing", "view", decision=True, reason="allowed"))
+    result = cli("policy", "replay", "log.jsonl")
+    assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
+    assert cli("policy", "replay", "gone.jsonl").status == 2
+
+
+# -- init
+
+
+def test_init_writes_a_policy_that_passes(cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.umask(0o002)
+    try:
+        init.main(["new/place"], standalone_mode=False)
+    finally:
+        os.umask(0o022)
+    assert capsys.readouterr().out.splitlines()[0] == "new/place/policy/policy.csv"
+    place = tmp_path / "new" / "place"
+    files = [path for path in place.rglob("*") if path.is_file()]
+    assert len(files) == 6
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}
+    assert all(path.read_text().startswith("#") for path in files)
+    options = ["--policy-dir", str(place / "policy"), "--model", str(place / "model.conf")]
+    assert cli("policy", "check", "--strict", *options).status == 0
+    assert cli("policy", "test", *options).status == 0
+
+
+def test_init_writes_over_nothing(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "roles.toml").write_text("mine")
+    with pytest.raises(Stop) as stopped:
+        init.main(["."], standalone_mode=False)
+    assert stopped.value.status == 2
+    assert "policy/roles.toml" in stopped.value.message
+    assert [path.name for path in (tmp_path / "policy").iterdir()] == ["roles.toml"]
+    assert not (tmp_path / "model.conf").exists()

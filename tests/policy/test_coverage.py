@@ -1,0 +1,65 @@
+"""Which rules decide something, and which cells are expected."""
+
+from collections.abc import Mapping
+
+from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.policy.coverage import Coverage, measure
+from sidecar.policy.generation import Generation
+
+
+def coverage_of(files: Mapping[str, bytes]) -> Coverage:
+    compiled = compile_policy(files, proof=ProofScope.NONE)
+    assert compiled.draft is not None
+    return measure(compiled.draft, compiled.suite)
+
+
+def test_every_shipped_rule_decides_and_every_cell_is_expected(seed: Mapping[str, bytes]) -> None:
+    coverage = coverage_of(seed)
+    assert all(rule.decisive and rule.fired for rule in coverage.rules)
+    assert (coverage.rule_percent, coverage.cell_percent) == (100.0, 100.0)
+    assert len(coverage.cells) == 88
+
+
+def test_a_rule_is_decisive_exactly_for_the_cells_that_change_without_it(edited) -> None:  # type: ignore[no-untyped-def]
+    files = edited(
+        "policy.csv",
+        add="p, marketer, *, view, allow\np, marketer, billing, *, deny\np, marketer, billing, view, deny\n"
+        "p, accountant, users, *, deny\np, marketer, media-library, upload, allow\n",
+    )
+    for measured in coverage_of(files).rules:
+        lines = files["policy.csv"].decode().split("\n")
+        lines[measured.rule.line - 1] = ""
+        without = {**files, "policy.csv": "\n".join(lines).encode()}
+        assert measured.decisive == changed(allowed(files), allowed(without)), measured.rule
+
+
+def allowed(files: Mapping[str, bytes]) -> Generation:
+    draft = compile_policy(files, proof=ProofScope.NONE).draft
+    assert draft is not None
+    return draft
+
+
+def changed(one: Generation, other: Generation) -> int:
+    """Over the assignable roles."""
+    return sum(
+        ruling.allowed is not other.cells[cell].allowed
+        for cell, ruling in one.cells.items()
+        if one.roles[cell[0]].assignable
+    )
+
+
+def test_a_rule_may_fire_and_never_decide(edited) -> None:  # type: ignore[no-untyped-def]
+    coverage = coverage_of(
+        edited("policy.csv", ("p, marketer, ", "p, marketer, media-library, view, allow\np, marketer, "))
+    )
+    states = {rule.rule.line: (rule.fired, rule.decisive) for rule in coverage.rules}
+    assert states[27] == (1, 0)
+    assert states[28] == (2, 2)
+    assert coverage.rule_percent == 100 * 12 / 13
+
+
+def test_cells_without_an_expectation_are_counted(edited) -> None:  # type: ignore[no-untyped-def]
+    files = edited("expectations.csv", ("deny,  marketer,              billing,            view\n", ""))
+    coverage = coverage_of(files)
+    assert [cell for cell, expected in coverage.cells if not expected] == [("marketer", "billing", "view")]
+    assert coverage.cell_percent == 100 * 87 / 88

@@ -1,0 +1,176 @@
+"""R25: each file is opened once and judged through the open descriptor, links and all."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from sidecar.policy.compiler import compile_policy
+from sidecar.policy.diagnostics import FILES
+from sidecar.sources import policy_files
+from sidecar.sources.policy_files import MAX_FILE, packaged, read_policy_files, stamp_of
+
+Write = Callable[[Mapping[str, bytes]], tuple[Path, Path]]
+
+
+def told(folder: Path, model: Path) -> list[str]:
+    return [f"{d.file}: {d.code}" for d in read_policy_files(folder, model).diagnostics]
+
+
+def test_all_files_are_read_and_nothing_else(seed: Mapping[str, bytes], write_policy: Write) -> None:
+    folder, model = write_policy(seed)
+    (folder / "notes.txt").write_bytes(b"\xff")
+    (folder / ".policy.csv.swp").write_bytes(b"\xff")
+    (folder / "..data").mkdir()
+    files = read_policy_files(folder, model)
+    assert dict(files.files) == dict(seed)
+    assert files.diagnostics == ()
+
+
+def test_a_file_that_is_not_there_is_a_finding_and_is_told_once(seed: Mapping[str, bytes], write_policy: Write) -> None:
+    folder, model = write_policy(seed)
+    (folder / "roles.toml").unlink()
+    files = read_policy_files(folder, model)
+    assert "roles.toml" not in files.files
+    assert told(folder, model) == ["policy/roles.toml: missing-file"]
+    compiled = compile_policy(files.files, problems=files.diagnostics)
+    assert [d.code.value for d in compiled.diagnostics] == ["missing-file"]
+
+
+def test_a_folder_that_is_not_there_is_five_findings(seed: Mapping[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "model.conf").write_bytes(seed["model.conf"])
+    assert len(told(tmp_path / "nowhere", tmp_path / "model.conf")) == 5
+
+
+def test_R25_a_folder_a_pipe_and_a_device_are_no_files(seed: Mapping[str, bytes], write_policy: Write) -> None:
+    folder, model = write_policy(seed)
+    (folder / "policy.csv").unlink()
+    (folder / "policy.csv").mkdir()
+    (folder / "roles.toml").unlink()
+    os.mkfifo(folder / "roles.toml")  # nobody writes: a reader that waits would wait for ever
+    (folder / "routes.csv").unlink()
+    (folder / "routes.csv").symlink_to("/dev/zero")
+    assert told(folder, model) == [
+        "policy/policy.csv: unreadable-file",
+        "policy/roles.toml: unreadable-file",
+        "policy/routes.csv: unreadable-file",
+    ]
+
+
+def test_R25_a_file_of_more_than_eight_mib_is_refused(seed: Mapping[str, bytes], write_policy: Write) -> None:
+    folder, model = write_policy(seed)
+    with (folder / "policy.csv").open("ab") as file:
+        file.truncate(MAX_FILE)
+    assert told(folder, model) == []
+    with (folder / "policy.csv").open("ab") as file:
+        file.truncate(MAX_FILE + 1)
+    assert told(folder, model) == ["policy/policy.csv: file-too-large"]
+
+
+def test_R25_a_file_that_grows_while_it_is_read_is_refused(
+    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, model = write_policy(seed)
+    monkeypatch.setattr(policy_files, "MAX_FILE", len(seed["policy.csv"]) - 1)
+    real = os.fstat
+    monkeypatch.setattr(os, "fstat", lambda fd: os.stat_result((*real(fd)[:6], 1, *real(fd)[7:])))
+    assert "policy/policy.csv: file-too-large" in told(folder, model)
+
+
+def owned_by(uid: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        status = real(descriptor)
+        return os.stat_result((*status[:4], uid, *status[5:]))
+
+    monkeypatch.setattr(os, "fstat", fstat)
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o620])
+def test_R25_a_file_that_others_can_write_is_refused(
+    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    folder, model = write_policy(seed)
+    (folder / "policy.csv").chmod(mode)
+    owned_by(1000, monkeypatch)
+    files = read_policy_files(folder, model)
+    assert [d.code.value for d in files.diagnostics] == ["file-permissions"]
+    assert "policy.csv" not in files.files
+    assert f"chmod go-w {folder / 'policy.csv'}" in files.diagnostics[0].hint
+
+
+def test_R25_unless_root_owns_it(
+    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, model = write_policy(seed)
+    (folder / "policy.csv").chmod(0o666)
+    owned_by(0, monkeypatch)
+    assert told(folder, model) == []
+
+
+def test_R25_each_file_is_opened_once(
+    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, model = write_policy(seed)
+    opened: list[str] = []
+    real = os.open
+
+    def counting(path: Path, flags: int) -> int:
+        opened.append(Path(path).name)
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", counting)
+    read_policy_files(folder, model)
+    assert sorted(opened) == sorted(FILES)
+
+
+def test_links_are_followed_as_a_configmap_needs(
+    seed: Mapping[str, bytes], write_policy: Write, tmp_path: Path
+) -> None:
+    folder, model = write_policy(seed)
+    first = read_policy_files(folder, model)
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    folder.rename(mounted / "..2026_a")
+    (mounted / "..data").symlink_to("..2026_a")
+    for name in seed:
+        if name != "model.conf":
+            (mounted / name).symlink_to(Path("..data") / name)
+    assert read_policy_files(mounted, model).fingerprint == first.fingerprint
+    # the swap: one rename of one link
+    (mounted / "..2026_b").mkdir()
+    for path in (mounted / "..2026_a").iterdir():
+        (mounted / "..2026_b" / path.name).write_bytes(path.read_bytes() + b"# changed\n")
+    before = stamp_of(mounted, model)
+    (mounted / "..tmp").symlink_to("..2026_b")
+    (mounted / "..tmp").rename(mounted / "..data")
+    assert stamp_of(mounted, model) != before
+    assert read_policy_files(mounted, model).fingerprint != first.fingerprint
+
+
+def test_R25_the_fingerprint_changes_with_content_and_with_refusals(
+    seed: Mapping[str, bytes], write_policy: Write
+) -> None:
+    folder, model = write_policy(seed)
+    first = read_policy_files(folder, model).fingerprint
+    assert read_policy_files(folder, model).fingerprint == first
+    os.utime(folder / "policy.csv", (1, 1))
+    assert read_policy_files(folder, model).fingerprint == first
+    model.write_bytes(seed["model.conf"] + b"\n")
+    second = read_policy_files(folder, model).fingerprint
+    (folder / "routes.csv").unlink()
+    assert len({first, second, read_policy_files(folder, model).fingerprint}) == 3
+
+
+def test_the_stamp_of_a_reading_is_that_of_the_files(seed: Mapping[str, bytes], write_policy: Write) -> None:
+    folder, model = write_policy(seed)
+    assert read_policy_files(folder, model).stamp == stamp_of(folder, model)
+    (folder / "routes.csv").unlink()
+    assert len(stamp_of(folder, model)) == 5
+
+
+def test_the_packaged_policy_compiles() -> None:
+    files = read_policy_files(*packaged())
+    assert compile_policy(files.files, problems=files.diagnostics).generation is not None
