@@ -14,6 +14,10 @@ def serve(**flags: str | None) -> int:
     the file. SIGTERM drains and exits, SIGHUP reads policy and keys again.
     """
     settings = settings_from(flags)
+    if settings.workers > 1:
+        from sidecar.serve.supervisor import run_workers
+
+        return run_workers(settings)
     from sidecar.serve.lifecycle import run
 
     return run(settings)

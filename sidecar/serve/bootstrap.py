@@ -33,8 +33,10 @@ from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.vitals import Vitals
+from sidecar.serve.grpc_listener import GrpcListener
 from sidecar.serve.keyring import KeyRing
 from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow, check_url
+from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings, problems
 from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, load_or_create
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
@@ -68,13 +70,14 @@ class Sidecar:
 
     parts: Parts
 
-    def __init__(self, settings: Settings, *, demo: bool = False) -> None:
+    def __init__(self, settings: Settings, *, demo: bool = False, place: Place = ALONE) -> None:
         self._settings = settings
         self._demo = demo
+        self._place = place
         self._stack = AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listener | GrpcListener] = []
 
     async def start(self) -> None:
         """Everything up to accepting requests. Raises StartProblem; ``stop`` cleans up in either case."""
@@ -231,12 +234,15 @@ class Sidecar:
         apart = settings.check_listen is not None
         public = Dispatcher(parts, API if apart else (*CHECKS, *API), checks=not apart)
         fast = self._lanes if settings.fast_lane else None
-        wanted = [Listener("public", settings.listen, public, settings, None if apart else fast)]
+        wanted: list[Listener | GrpcListener] = []
+        wanted.append(Listener("public", settings.listen, public, settings, None if apart else fast, self._place))
         if settings.check_listen is not None:
             checks = Dispatcher(parts, CHECKS, checks=True)
-            wanted.append(Listener("check", settings.check_listen, checks, settings, fast))
+            wanted.append(Listener("check", settings.check_listen, checks, settings, fast, self._place))
+        if settings.grpc_listen is not None:
+            wanted.append(GrpcListener(settings.grpc_listen, parts, settings))
         ops = Dispatcher(parts, OPS, checks=False, store=False)
-        wanted.append(Listener("ops", settings.ops_listen, ops, settings))
+        wanted.append(Listener("ops", self._place.ops or settings.ops_listen, ops, settings))
         for listener in wanted:
             await listener.start()
             self._stack.push_async_callback(listener.stop)
@@ -285,16 +291,17 @@ class Sidecar:
         return Verifier(keys.keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)
 
     def _tell_of_policy(self, policy: Activation) -> None:
+        if policy.generation is None:
+            return  # the start ends, and says why
         rejected = policy.state is State.REJECTED
         self.metrics.policy_rejected.set(int(rejected))
-        if policy.generation is not None:
-            self.metrics.policy.info({"generation": policy.generation.id})
-            self.metrics.policy_reloaded.set(policy.loaded_at)
+        self.metrics.policy.info({"generation": policy.generation.id})
+        self.metrics.policy_reloaded.set(policy.loaded_at)
         for found in policy.diagnostics:
             _log.warning("policy", diagnostic=str(found))
         if rejected:
             _log.error("the policy files are refused; the last good generation stays in force")
-        elif policy.generation is not None:
+        else:
             _log.info("policy in force", generation=policy.generation.id)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -9,11 +9,13 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
 import uvloop
 
 from sidecar.serve.bootstrap import Sidecar, StartProblem
 from sidecar.serve.notify import notify
+from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.telemetry.logs import configure, logger
 
@@ -25,16 +27,21 @@ Started = Callable[[Sidecar], Awaitable[None]]
 _log = logger("serve")
 
 
-def run(settings: Settings, *, demo: bool = False, started: Started | None = None) -> int:
+def run(settings: Settings, *, demo: bool = False, place: Place = ALONE, started: Started | None = None) -> int:
     """Serve until told to stop. ``started`` is awaited once the listeners accept (the demo prints its table there)."""
+    prepare(settings)
+    return uvloop.run(_serve(settings, demo, place, started))
+
+
+def prepare(settings: Settings) -> None:
+    """Before anything else speaks: the log, and what the settings gave cause to say."""
     configure(settings.log_level, _log_format(settings))
     for warning in settings.warnings:
         _log.warning(warning)
-    return uvloop.run(_serve(settings, demo, started))
 
 
-async def _serve(settings: Settings, demo: bool, started: Started | None) -> int:
-    sidecar = Sidecar(settings, demo=demo)
+async def _serve(settings: Settings, demo: bool, place: Place, started: Started | None) -> int:
+    sidecar = Sidecar(settings, demo=demo, place=place)
     signals = Signals(sidecar)
     try:
         await sidecar.start()
@@ -48,7 +55,8 @@ async def _serve(settings: Settings, demo: bool, started: Started | None) -> int
         sidecar.drain()
         await asyncio.sleep(settings.drain)
     except StartProblem as problem:
-        print(*problem.lines, sep="\n", file=sys.stderr)  # noqa: T201 - the start's last words belong to the terminal
+        for line in problem.lines:
+            print(line, file=sys.stderr)  # noqa: T201 - the last words belong to the terminal
         return problem.status
     finally:
         with suppress(TimeoutError):
@@ -69,10 +77,16 @@ async def _until_told(signals: "Signals", sidecar: Sidecar) -> None:
         task.result()
 
 
+class Reloads(Protocol):
+    """A sidecar, or a supervisor of several."""
+
+    async def reload(self) -> None: ...
+
+
 class Signals:
     """TERM and INT ask for a drain, once more for the exit; HUP for a fresh look at the files."""
 
-    def __init__(self, sidecar: Sidecar) -> None:
+    def __init__(self, sidecar: Reloads) -> None:
         self.stop = asyncio.Event()
         self._sidecar = sidecar
         self._reloads: set[asyncio.Task[None]] = set()

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from sidecar.edge.fast_lane import Lanes
 from sidecar.edge.server import Server
+from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress
 
@@ -39,9 +40,11 @@ class Listener:
         handler: Handler,
         settings: Settings,
         fast: Callable[[Slow], Lanes] | None = None,
+        place: Place = ALONE,
     ) -> None:
-        """``fast`` puts the fast lane in front of aiohttp."""
+        """``fast`` puts the fast lane in front of aiohttp; ``place`` says with whom the address is shared."""
         self.name = name
+        self._place = place
         self._address = address
         self._tls = None if name == "ops" else tls_context(settings)
         self._slow = Server(
@@ -60,7 +63,7 @@ class Listener:
     async def start(self) -> None:
         """Bind and accept. Raises ListenerProblem."""
         try:
-            bound = self._socket = bind(self._address)
+            bound = self._socket = self._bind()
             self._server = await asyncio.get_running_loop().create_server(
                 self._lanes or self._slow, sock=bound, backlog=BACKLOG, ssl=self._tls
             )
@@ -86,18 +89,26 @@ class Listener:
             self._lanes.close()
         self._slow.pre_shutdown()
         await self._slow.shutdown(SHUTDOWN_SECONDS)
-        if isinstance(self._address, UnixAddress):
+        if isinstance(self._address, UnixAddress) and str(self._address) not in self._place.inherited:
             self._address.path.unlink(missing_ok=True)
 
+    def _bind(self) -> socket.socket:
+        inherited = self._place.inherited.get(str(self._address))
+        if inherited is not None:
+            return socket.socket(fileno=os.dup(inherited))
+        return bind(self._address, shared=self._place.shared)
 
-def bind(address: Address) -> socket.socket:
-    """A listening-ready socket. A Unix socket is 0660 from its first instant (R8)."""
+
+def bind(address: Address, *, shared: bool = False) -> socket.socket:
+    """A listening-ready socket, ``shared`` with other workers. A Unix socket is 0660 from its first instant (R8)."""
     if isinstance(address, UnixAddress):
         return _bind_unix(address.path)
     infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, where = infos[0]
     bound = socket.socket(family, kind, protocol)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind(where)
     except OSError:

@@ -145,7 +145,6 @@ NOT_YET = {
     "grpc_listen": "gRPC",
     "trusted_issuers": "outside issuers",
     "smtp_url": "mail",
-    "workers": "several workers",
 }
 """Settings whose part is not built: a start that would silently do without it is refused. Shrinks to nothing."""
 

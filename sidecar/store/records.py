@@ -211,16 +211,18 @@ class Records:
         return record
 
     async def _fetch(self, uid: UserId, account: AccountId, partition: int) -> UserRecord | None:
+        # Only what was known when the read was sent binds its answer: a change that is heard while the answer is on its
+        # way may well be newer than it, without the store having gone back.
+        position = self._lease(partition).position
+        floor, account_floor = self._floors.get(uid), self._account_floors.get(account, 0)
         reply = await look(self._store, "record", account, uid=uid)
         record = record_of(account, reply["r"]) if reply["o"] == "record" else None
-        if integer(reply["n"]) < self._lease(partition).position:
+        if integer(reply["n"]) < position:
             raise StoreUnavailable("the store that answered is behind the feed")
-        self._check_floor(uid, account, record, integer(reply["s"]))
+        self._refuse_older(uid, record, floor, behind=integer(reply["s"]) < account_floor)
         return record
 
-    def _check_floor(self, uid: UserId, account: AccountId, record: UserRecord | None, seq: int) -> None:
-        floor = self._floors.get(uid)
-        behind = seq < self._account_floors.get(account, 0)
+    def _refuse_older(self, uid: UserId, record: UserRecord | None, floor: Floor | None, *, behind: bool) -> None:
         if floor is not None and record is not None:
             behind = behind or floor.removed or record.epoch < floor.epoch or record.revision < floor.revision
         if behind:

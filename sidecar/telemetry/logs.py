@@ -43,8 +43,9 @@ def configure(level: str, form: str) -> None:
 
 
 def logger(room: str) -> structlog.typing.FilteringBoundLogger:
-    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger().bind(kind="app", room=room)
-    return bound
+    """A proxy that is bound at the first word, so that a module may ask for it before ``configure`` was called."""
+    lazy: structlog.typing.FilteringBoundLogger = structlog.get_logger(kind="app", room=room)
+    return lazy
 
 
 def mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

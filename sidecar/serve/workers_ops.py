@@ -1,0 +1,137 @@
+"""The ops listener of a supervisor: each answer is made of what every worker says on its private socket.
+
+Alive when all live, ready when all are ready, metrics added up. One worker that does not answer is a worker that is not
+ready, never one that is left out.
+"""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
+
+from sidecar.edge.answers import Answer
+from sidecar.edge.ops import PROMETHEUS
+from sidecar.edge.server import http_response
+
+TIMEOUT = aiohttp.ClientTimeout(total=2)
+LARGEST = frozenset(
+    {
+        "sidecar_policy_rejected",
+        "sidecar_policy_last_reload_timestamp_seconds",
+        "sidecar_store_lag_seconds",
+        "sidecar_build_info",
+        "sidecar_policy_info",
+    }
+)
+"""Of these the worst worker counts; everything else is added up."""
+
+Sample = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class WorkersOps:
+    """``aiohttp.web.Server(WorkersOps(sockets))``."""
+
+    def __init__(self, sockets: Iterable[Path]) -> None:
+        self._sockets = tuple(sockets)
+        self._answers: dict[str, Callable[[], Awaitable[Answer]]] = {
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/status": self._status,
+            "/metrics": self._metrics,
+        }
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        answer = self._answers.get(request.raw_path.partition("?")[0])
+        if answer is None or request.method not in ("GET", "HEAD"):
+            return http_response(_json(HTTPStatus.NOT_FOUND, {"detail": "/livez /readyz /status /metrics"}))
+        return http_response(await answer())
+
+    async def _ask(self, path: str) -> list[tuple[int, str]]:
+        return await asyncio.gather(*(ask(socket, path) for socket in self._sockets))
+
+    async def _livez(self) -> Answer:
+        alive = [status == HTTPStatus.OK for status, _ in await self._ask("/livez")]
+        if all(alive):
+            return _json(HTTPStatus.OK, {"status": "ok"})
+        return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "failing": _names(alive)})
+
+    async def _readyz(self) -> Answer:
+        said = await self._ask("/readyz")
+        if all(status == HTTPStatus.OK for status, _ in said):
+            return _json(HTTPStatus.OK, {"status": "ok"})
+        failing = _names(status != 0 for status, _ in said)
+        for _, text in said:
+            failing += json.loads(text).get("failing", []) if text else []
+        return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "failing": sorted(set(failing))})
+
+    async def _status(self) -> Answer:
+        """The worker that is furthest from well speaks for all."""
+        said = [json.loads(text) for status, text in await self._ask("/status") if status == HTTPStatus.OK]
+        if not said:
+            return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable"})
+        speaker = min(said, key=lambda report: (report["store"] == "ok", report["state"] == "current"))
+        return _json(HTTPStatus.OK, {**speaker, "workers": len(said)})
+
+    async def _metrics(self) -> Answer:
+        said = [text for status, text in await self._ask("/metrics") if status == HTTPStatus.OK]
+        return Answer(HTTPStatus.OK, (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store")), add_up(said))
+
+
+def add_up(expositions: Iterable[str]) -> bytes:
+    """Several expositions as one: counters, histograms and queues added, states at their worst."""
+    heads: dict[str, list[str]] = {}
+    totals: dict[str, dict[Sample, float]] = defaultdict(dict)
+    for exposition in expositions:
+        for family in text_string_to_metric_families(exposition):
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            heads.setdefault(name, [f"# HELP {name} {family.documentation}", f"# TYPE {name} {family.type}"])
+            for sample in family.samples:
+                key = (sample.name, tuple(sample.labels.items()))
+                known = totals[name].get(key, 0.0)
+                worst = sample.name in LARGEST or sample.name.endswith("_created")
+                totals[name][key] = max(known, sample.value) if worst else known + sample.value
+    lines = [
+        line
+        for name, head in heads.items()
+        for line in (*head, *(_sample(key, value) for key, value in totals[name].items()))
+    ]
+    return "\n".join([*lines, ""]).encode()
+
+
+def _sample(key: Sample, value: float) -> str:
+    name, labels = key
+    shown = ",".join(f"{label}={json.dumps(text, ensure_ascii=False)}" for label, text in labels)
+    return f"{name}{{{shown}}} {value}" if shown else f"{name} {value}"
+
+
+async def livez(socket: Path) -> bool:
+    status, _ = await ask(socket, "/livez")
+    return status == HTTPStatus.OK
+
+
+async def ask(socket: Path, path: str) -> tuple[int, str]:
+    """Status and text; status 0 when nobody answers."""
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=TIMEOUT) as session,
+            session.get(f"http://worker{path}") as response,
+        ):
+            return response.status, await response.text()
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return 0, ""
+
+
+def _names(well: Iterable[bool]) -> list[str]:
+    return [f"worker-{number}" for number, fine in enumerate(well) if not fine]
+
+
+def _json(status: int, body: dict[str, Any]) -> Answer:
+    headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+    return Answer(status, headers, json.dumps(body).encode())

@@ -1,0 +1,100 @@
+"""Several workers behind one address: one answer, summed metrics, replaced when one dies, drained together."""
+
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.live.conftest import Start
+from tests.live.support import Http, Process, eventually, found_account
+
+BILLING = "/dashboard/billing"
+
+
+def workers_of(process: Process) -> list[int]:
+    children = Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"sidecar.serve.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+async def checks_counted(api: Http, process: Process) -> int:
+    text = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
+    return sum(int(float(value)) for value in re.findall(r"^sidecar_checks_total\{.*\} (\S+)$", text, re.MULTILINE))
+
+
+async def test_workers_answer_alike_and_their_metrics_are_one(start: Start, http: Callable[[Process], Http]) -> None:
+    process = start(WORKERS="2")
+    assert len(workers_of(process)) == 2
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    before = await checks_counted(api, process)
+    for _ in range(40):  # a connection each, so that both workers get some
+        answer = await api.ask(
+            "GET",
+            "/check",
+            token=ada.access,
+            headers={"X-Forwarded-Method": "GET", "X-Forwarded-Uri": BILLING, "Connection": "close"},
+        )
+        assert answer.status == 200
+    assert await checks_counted(api, process) == before + 40
+    status = (await api.ask("GET", "/status", url=process.ops)).body
+    assert status["workers"] == 2
+    assert len(status["fleet"]) == 2
+    assert status["store"] == "ok"
+
+
+async def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(
+    start: Start, http: Callable[[Process], Http]
+) -> None:
+    process = start(WORKERS="2")
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    first, second = workers_of(process)
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: first not in workers_of(process) and len(workers_of(process)) == 2)
+    assert second in workers_of(process)
+    await eventually(lambda: process.http_status("/readyz") == 200)
+    assert (await api.check(BILLING, token=ada.access)).status == 200
+
+
+async def test_workers_drain_together_and_exit_0(start: Start, http: Callable[[Process], Http]) -> None:
+    process = start(WORKERS="2", DRAIN="500ms")
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    process.popen.send_signal(signal.SIGTERM)
+    await eventually(lambda: process.http_status("/readyz") == 503)
+    assert (await api.check(BILLING, token=ada.access)).status == 200
+    assert process.popen.wait(15) == 0
+
+
+async def test_workers_do_not_outlive_a_supervisor_that_is_killed(start: Start) -> None:
+    process = start(WORKERS="2")
+    workers = workers_of(process)
+    process.popen.kill()
+    process.popen.wait(10)
+    await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+async def test_workers_share_a_unix_socket(start: Start, http: Callable[[Process], Http], tmp_path: Path) -> None:
+    socket = tmp_path / "s.sock"
+    process = start(WORKERS="2", LISTEN=f"unix:{socket}", PUBLIC_URL="http://127.0.0.1:1")
+    assert socket.is_socket()
+    assert socket.stat().st_mode & 0o777 == 0o660
+    process.stop()
+    assert not socket.exists()
+
+
+def test_what_is_wrong_with_the_settings_is_said_once(start: Start, tmp_path: Path) -> None:
+    process = start(WORKERS="3", POLICY_DIR=str(tmp_path / "nowhere"), wait=False)
+    assert process.popen.wait(20) == 2
+    assert process.output().count("policy.csv:1:1") == 1
+
+
+def test_a_taken_address_is_noticed_although_workers_share_theirs(start: Start) -> None:
+    first = start(WORKERS="2")
+    process = start(WORKERS="2", LISTEN=first.settings["LISTEN"], STATE_DIR=first.settings["STATE_DIR"], wait=False)
+    assert process.popen.wait(20) == 2
+    assert first.settings["LISTEN"] in process.output()
