@@ -60,6 +60,7 @@ def record_of(account: AccountId, found: Mapping[str, Any]) -> UserRecord:
         revision=integer(found["rv"]),
         email_verified=status is not Status.INVITED and found["ev"] == "1",
         sessions={SessionId(sid): seconds(ends) for sid, ends in pairs(found.get("ss"))},
+        epoch_changed_at=seconds(found.get("tvt", 0)),
     )
 
 

@@ -14,7 +14,7 @@ for _, uid in ipairs(redis.call('ZRANGE', key('inv'), 0, -1)) do
   users[#users + 1] = uid
 end
 for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do redis.call('DEL', key('pep:' .. id)) end
-redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'))
+redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'), key('links'))
 local name = redis.call('HGET', ACCT, 'name')
 redis.call('HDEL', ACCT, 'name')
 redis.call('HSET', ACCT, 'st', 'deleted')

@@ -117,6 +117,14 @@ local function pep(id)
   return fields
 end
 
+-- A user that goes takes along whom outside issuers call it (R10).
+local function drop_links(uid)
+  local flat = redis.call('HGETALL', key('links'))
+  for i = 1, #flat, 2 do
+    if flat[i + 1] == uid then redis.call('HDEL', key('links'), flat[i]) end
+  end
+end
+
 local function settle_admin(uid, role, status)
   redis.call((role == ADMIN and status == 'active') and 'SADD' or 'SREM', key('admins'), uid)
 end

@@ -8,7 +8,7 @@ if now[1] ~= A.epoch then return answer({ o = 'stale', tv = now[1] }) end
 if not actor_holds() then return outcome('actor_changed') end
 
 local epoch = int(tonumber(now[1]) + 1)
-redis.call('HSET', home, 'pw', A.pw, 'tv', epoch, 'pwtv', epoch, 'changed', int(NOW))
+redis.call('HSET', home, 'pw', A.pw, 'tv', epoch, 'tvt', int(NOW), 'pwtv', epoch, 'changed', int(NOW))
 end_sessions(A.uid)
 if A.session then open_session(A.uid, epoch, A.session) end
 local seq = stamp(home)

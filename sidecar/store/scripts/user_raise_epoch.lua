@@ -7,7 +7,7 @@ if not now then return outcome('no_user') end
 local epoch = math.min(tonumber(A.floor), tonumber(now) + 100)
 if epoch <= tonumber(now) then return answer({ o = 'unchanged', r = record(A.uid) }) end
 
-redis.call('HSET', home, 'tv', int(epoch))
+redis.call('HSET', home, 'tv', int(epoch), 'tvt', int(NOW))
 end_sessions(A.uid)
 local seq = stamp(home)
 audit('user.epoch_raised', A.uid, { epoch = now }, { epoch = int(epoch) })

@@ -15,6 +15,7 @@ else
   redis.call('SREM', key('admins'), A.uid)
   if redis.call('HGET', key('em'), was.em) == A.uid then redis.call('HDEL', key('em'), was.em) end
   redis.call('DEL', key('u:' .. A.uid), key('us:' .. A.uid))
+  drop_links(A.uid)
 end
 local seq = stamp()
 audit(was.st == 'invited' and 'invitation.revoked' or 'user.removed', A.uid,

@@ -7,7 +7,7 @@ if not now[1] then return outcome('no_user') end
 if not actor_holds() then return outcome('actor_changed') end
 
 local epoch = int(tonumber(now[1]) + 1)
-redis.call('HSET', home, 'tv', epoch, 'changed', int(NOW))
+redis.call('HSET', home, 'tv', epoch, 'tvt', int(NOW), 'changed', int(NOW))
 if now[1] == now[2] then redis.call('HSET', home, 'pwtv', epoch) end
 end_sessions(A.uid)
 if A.session and now[3] == 'active' then open_session(A.uid, epoch, A.session) end

@@ -1,0 +1,93 @@
+"""Links of outside subjects to users (R10): by a verified e-mail, once, to an active user, and gone with it."""
+
+import asyncio
+
+import pytest
+
+from sidecar.store.links import Linked, Links, LinkTaken, NobodyToLink
+from sidecar.vocabulary.people import Status
+
+ISSUER = "https://login.example"
+
+
+@pytest.fixture
+def links(store):
+    return Links(store)
+
+
+async def link(links, account, subject="s-1", email="ada@example.com", issuer=ISSUER):
+    return await links.link(account, issuer=issuer, subject=subject, email=email)
+
+
+async def test_R10_a_subject_is_linked_once_and_found_ever_after(town, links):
+    ada = await town.account()
+    assert await links.find(ada.account, ISSUER, "s-1") is None
+    assert await link(links, ada.account) == Linked(ada.id)
+    assert await links.find(ada.account, ISSUER, "s-1") == ada.id
+    row = (await town.audit(ada.account))[-1]
+    assert (row["k"], row["u"], row["by"]) == ("user.linked", ada.id, "")
+    assert '"subject":"s-1"' in row["after"]
+
+
+async def test_R10_the_email_is_ignored_once_linked(town, links):
+    ada = await town.account()
+    bob = await town.member(await town.signed_in(ada), ada.account, "bob@example.com")
+    await link(links, ada.account)
+    assert await link(links, ada.account, email="bob@example.com") == Linked(ada.id)
+    assert bob.id != ada.id
+
+
+async def test_R10_an_email_that_went_to_another_subject_opens_nothing(town, links):
+    ada = await town.account()
+    await link(links, ada.account, "s-1")
+    assert await link(links, ada.account, "s-2") == LinkTaken()
+    assert await links.find(ada.account, ISSUER, "s-2") is None
+    assert await link(links, ada.account, "s-2", issuer=ISSUER + ".org") == Linked(ada.id), "another issuer's subject"
+
+
+async def test_issuers_whose_names_begin_alike_are_two(town, links):
+    ada = await town.account()
+    assert await link(links, ada.account, "x", issuer="https://a") == Linked(ada.id)
+    assert await links.find(ada.account, "https://a:", "x") is None
+
+
+async def test_R10_only_active_users_are_linked(town, links):
+    ada = await town.account()
+    actor = await town.signed_in(ada)
+    await town.invite(actor, ada.account, "invited@example.com")
+    bob = await town.member(actor, ada.account, "bob@example.com")
+    await town.users.change(actor, bob.id, status=Status.SUSPENDED)
+    for email in ("invited@example.com", "bob@example.com", "nobody@example.com"):
+        assert await link(links, ada.account, email=email) == NobodyToLink()
+
+
+async def test_a_removed_user_takes_its_links_along(town, links, store):
+    ada = await town.account()
+    actor = await town.signed_in(ada)
+    bob = await town.member(actor, ada.account, "bob@example.com")
+    await link(links, ada.account, "s-bob", "bob@example.com")
+    await link(links, ada.account, "s-ada")
+    await town.users.remove(actor, bob.id)
+    assert await links.find(ada.account, ISSUER, "s-bob") is None
+    assert await link(links, ada.account, "s-bob", "bob@example.com") == NobodyToLink()
+    again = await town.member(actor, ada.account, "bob@example.com")
+    assert await link(links, ada.account, "s-bob", "bob@example.com") == Linked(again.id)
+    assert await links.find(ada.account, ISSUER, "s-ada") == ada.id
+
+
+async def test_of_many_subjects_at_once_one_gets_the_user(town, links):
+    ada = await town.account()
+    outcomes = await asyncio.gather(*(link(links, ada.account, f"s-{n}") for n in range(10)))
+    assert outcomes.count(Linked(ada.id)) == 1
+    assert outcomes.count(LinkTaken()) == 9
+
+
+async def test_R10_the_record_knows_when_its_epoch_last_changed(town):
+    ada = await town.account()
+    assert ada.epoch_changed_at == 0
+    actor = await town.signed_in(ada)
+    before = int(await town.now_ms() / 1000)
+    await town.users.change(actor, ada.id, name="Ada Admin")
+    assert (await town.users.record(ada.id)).epoch_changed_at == 0
+    await town.users.sign_out_everywhere(ada.id, actor)
+    assert (await town.users.record(ada.id)).epoch_changed_at >= before
