@@ -130,7 +130,7 @@ def _compare(part: _Part, definition: _Definition, findings: Findings) -> None:
     at = (definition.at[0], definition.at[1])
     if part.key == "m":
         for function in dict.fromkeys(_ANY_FUNCTION.findall(definition.value)):
-            if function != "g":
+            if function not in ("g", "and", "or", "not", "in"):
                 why = _FUNCTIONS.get(function, "names are compared whole, with no function but g")
                 findings.add(Code.MODEL_FUNCTION, MODEL_FILE, at, f"{function}() is not accepted: {why}", hint)
     findings.add(part.code, MODEL_FILE, at, f'"{_short(definition.value)}" is not accepted: {part.why}', hint)
