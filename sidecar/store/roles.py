@@ -14,11 +14,11 @@ from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
 from sidecar.vocabulary.people import AccountId
 
-ACCOUNTS: Final = 200
+ACCOUNTS: Final = 50
 """Accounts named in one call."""
 
-USERS: Final = 1000
-"""Users looked at in one call: a fraction of a millisecond of the server's time."""
+USERS: Final = 250
+"""Users looked at in one call: about a millisecond of the server's time. A million take seven seconds."""
 
 
 class RoleHolders:
