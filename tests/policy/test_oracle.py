@@ -164,6 +164,30 @@ def test_R28_above_a_million_a_start_proves_a_seeded_sample_and_a_check_all(
     assert len(proved(shipped, sampled=False, monkeypatch=monkeypatch)) == len(shipped.cells)
 
 
+def test_R28_a_very_large_full_proof_asks_every_cell_with_the_rules_that_name_its_section(
+    shipped: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[tuple[str, str, str], list[int]] = {}
+    real = oracle._Witness.allows
+
+    def counting(witness: oracle._Witness, section: str, action: str) -> bool:
+        rules = len(witness._enforcer.model["p"]["p"].policy)
+        asked.setdefault((witness.role, section, action), []).append(rules)
+        return real(witness, section, action)
+
+    monkeypatch.setattr(oracle._Witness, "allows", counting)
+    monkeypatch.setattr(oracle, "MAX_WHOLE", 100)
+    monkeypatch.setattr(oracle, "SAMPLE", 100)
+    findings = Findings()
+    oracle.prove(shipped, findings, sampled=False)
+    assert findings.sorted() == ()
+    assert asked.keys() == set(shipped.cells)
+    assert {rules[-1] for cell, rules in asked.items() if cell[0] == "developer"} == {0, 1}
+    whole = [rules[0] for rules in asked.values() if len(rules) == 2]
+    assert 0 < len(whole) < len(asked)
+    assert max(whole) == 8
+
+
 def test_R28_the_scope_none_proves_nothing(seed: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a preview never runs the proof (R27)")
