@@ -1,0 +1,270 @@
+"""A token that is always good: fetched once, renewed ahead of its end, fetched anew when it was revoked.
+
+    async with TokenClient("http://127.0.0.1:9181", Password("robot@acme.example", secret)) as client:
+        async with client.request("GET", "https://dashboard.example/dashboard/analytics/") as response:
+            ...
+
+However many callers want a token at once, one of them asks and all get the answer. While a token is good nobody waits:
+it is renewed beside them. A sidecar that is out, or wants to be left alone for a while (``Retry-After``), is.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final
+
+import aiohttp
+
+TIMEOUT: Final = 10.0
+AHEAD: Final = 0.25
+"""The share of a token's life that is left when it is renewed; at most ``AHEAD_SECONDS``."""
+
+AHEAD_SECONDS: Final = 60.0
+MARGIN: Final = 0.1
+"""The share of a token's life that is not used, for the way it has to go; at most ``MARGIN_SECONDS``."""
+
+MARGIN_SECONDS: Final = 5.0
+LEFT_ALONE: Final = 1.0
+REFUSED: Final = 10.0
+DEAD: Final = frozenset({"revoked", "session_ended", "expired", "unknown_key", "invalid_signature"})
+"""Reasons for which a new token may help (``X-Auth-Reason``)."""
+
+
+class TokenError(Exception):
+    """There is no token to be had. The text never holds a password or a token."""
+
+
+class SignInRefused(TokenError):
+    """The sidecar said no: ``error`` as in RFC 6749, ``description`` in its words."""
+
+    def __init__(self, error: str, description: str) -> None:
+        super().__init__(f"{error}: {description}")
+        self.error = error
+        self.description = description
+
+
+class TokenUnavailable(TokenError):
+    """The sidecar did not answer, or not now. Worth another try after ``retry_after`` seconds."""
+
+    def __init__(self, what: str, retry_after: float) -> None:
+        super().__init__(what)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """Sign in as this user, whenever there is nothing left to refresh. ``account``: where several know the e-mail."""
+
+    username: str
+    password: str = field(repr=False)
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Go on with a session that somebody else opened. It ends for good when it is revoked."""
+
+    refresh_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    access_token: str = field(repr=False)
+    renew_at: float
+    good_until: float
+
+
+class TokenClient:
+    """``url`` is the sidecar's. A ``session`` that is handed in stays open; ``clock`` is monotonic."""
+
+    def __init__(
+        self,
+        url: str,
+        grant: Password | Refresh,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._grant = grant
+        self._own = session is None
+        self._session = session
+        self._clock = clock
+        self._refresh_token = grant.refresh_token if isinstance(grant, Refresh) else None
+        self._held: _Held | None = None
+        self._flight: asyncio.Task[_Held] | None = None
+        self._failure: tuple[float, TokenError] | None = None
+
+    @property
+    def refresh_token(self) -> str | None:
+        """The one that is good now, for whoever keeps it; each use makes a new one."""
+        return self._refresh_token
+
+    async def token(self) -> str:
+        """A good access token. Raises SignInRefused or TokenUnavailable."""
+        held, now = self._held, self._clock()
+        if held is None or now >= held.good_until:
+            return (await self._join(now)).access_token
+        if now >= held.renew_at and self._left_alone_for(now) is None:
+            self._take_off()
+        return held.access_token
+
+    def forget(self, token: str) -> None:
+        """``token`` was refused. Another one, fetched meanwhile, stays."""
+        if self._held is not None and self._held.access_token == token:
+            self._held = None
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """As aiohttp's, with the token. Refused as dead, it is fetched anew and the request sent once more; so a body
+        must be one that can be sent twice (bytes, text, ``json=``), or the first answer stands."""
+        session = self._open()
+        token = await self.token()
+        sent = {**(headers or {}), "Authorization": f"Bearer {token}"}
+        response = await session.request(method, url, headers=sent, **options)
+        if is_dead(response) and _can_be_sent_twice(options.get("data")):
+            response.release()
+            self.forget(token)
+            sent["Authorization"] = f"Bearer {await self.token()}"
+            response = await session.request(method, url, headers=sent, **options)
+        async with response:
+            yield response
+
+    async def close(self) -> None:
+        """End the session that this client opened, if it still can; a sidecar that is out holds nobody up."""
+        if self._flight is not None:
+            self._flight.cancel()
+            with suppress(asyncio.CancelledError, TokenError):
+                await self._flight
+        if isinstance(self._grant, Password) and self._refresh_token is not None:
+            with suppress(aiohttp.ClientError, TimeoutError):
+                await self._post("/revoke", {"token": self._refresh_token}, seconds=2)
+        self._held = self._refresh_token = None
+        if self._own and self._session is not None:
+            await self._session.close()
+
+    async def __aenter__(self) -> "TokenClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # One flight, whoever waits for it ---------------------------------------------------------------------------------
+
+    async def _join(self, now: float) -> _Held:
+        if self._flight is None or self._flight.done():
+            failure = self._left_alone_for(now)
+            if failure is not None:
+                raise failure
+        return await asyncio.shield(self._take_off())  # whoever stops waiting does not stop it for the others
+
+    def _take_off(self) -> "asyncio.Task[_Held]":
+        if self._flight is None or self._flight.done():
+            self._flight = asyncio.create_task(self._fetch())
+            self._flight.add_done_callback(_look_at)
+        return self._flight
+
+    def _left_alone_for(self, now: float) -> TokenError | None:
+        """The last failure, while it is too early to ask again."""
+        if self._failure is None or now >= self._failure[0]:
+            return None
+        return self._failure[1]
+
+    async def _fetch(self) -> _Held:
+        try:
+            held = await self._granted()
+        except TokenError as error:
+            pause = error.retry_after if isinstance(error, TokenUnavailable) else REFUSED
+            self._failure = (self._clock() + pause, error)
+            raise
+        self._failure = None
+        self._held = held
+        return held
+
+    async def _granted(self) -> _Held:
+        if self._refresh_token is not None:
+            try:
+                return await self._ask({"grant_type": "refresh_token", "refresh_token": self._refresh_token})
+            except SignInRefused:
+                if not isinstance(self._grant, Password):
+                    raise
+                self._refresh_token = None
+        if not isinstance(self._grant, Password):
+            raise SignInRefused("invalid_grant", "the session has ended; sign in again")
+        named = {} if self._grant.account is None else {"account": self._grant.account}
+        form = {"grant_type": "password", "username": self._grant.username, "password": self._grant.password}
+        return await self._ask({**form, **named})
+
+    async def _ask(self, form: Mapping[str, str]) -> _Held:
+        asked_at = self._clock()
+        try:
+            try:
+                status, headers, body = await self._post("/token", form, TIMEOUT)
+            except (aiohttp.ClientConnectionError, TimeoutError):
+                if form["grant_type"] != "refresh_token":
+                    raise
+                # The answer may have been lost: the same token again gets the same successor, for a while.
+                status, headers, body = await self._post("/token", form, TIMEOUT)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            what = f"no answer from the sidecar's /token: {type(error).__name__}"
+            raise TokenUnavailable(what, LEFT_ALONE) from None
+        return self._read(status, headers, body, asked_at)
+
+    async def _post(
+        self, path: str, form: Mapping[str, str], seconds: float
+    ) -> tuple[int, Mapping[str, str], dict[str, Any]]:
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        # No redirect: a password goes to whom it was meant for.
+        async with self._open().post(self._url + path, data=form, allow_redirects=False, timeout=timeout) as response:
+            is_json = response.content_type == "application/json"
+            body = await response.json() if is_json else {}
+            return response.status, response.headers, body if isinstance(body, dict) else {}
+
+    def _read(self, status: int, headers: Mapping[str, str], body: dict[str, Any], asked_at: float) -> _Held:
+        if status in {400, 401} and isinstance(body.get("error"), str):
+            raise SignInRefused(body["error"], str(body.get("error_description", "")))
+        access, seconds, refresh = (body.get(name) for name in ("access_token", "expires_in", "refresh_token"))
+        if status != 200 or not isinstance(access, str) or not isinstance(seconds, int) or seconds <= 0:
+            raise TokenUnavailable(f"the sidecar's /token answered {status}", _retry_after(headers))
+        if isinstance(refresh, str):
+            self._refresh_token = refresh
+        ends = asked_at + seconds
+        ahead, margin = min(seconds * AHEAD, AHEAD_SECONDS), min(seconds * MARGIN, MARGIN_SECONDS)
+        return _Held(access, renew_at=ends - max(ahead, margin), good_until=ends - margin)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        return self._session
+
+
+def is_dead(response: aiohttp.ClientResponse) -> bool:
+    """Was the token refused in a way that a new one may mend? (A sidecar's reason, or RFC 6750's ``invalid_token``.)"""
+    if response.status != 401:
+        return False
+    reason = response.headers.get("X-Auth-Reason")
+    if reason is not None:
+        return reason in DEAD
+    return any('error="invalid_token"' in value for value in response.headers.getall("WWW-Authenticate", ()))
+
+
+def _can_be_sent_twice(data: object) -> bool:
+    return data is None or isinstance(data, bytes | str | Mapping)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    text = headers.get("Retry-After", "")
+    return min(float(text), 3600.0) if text.isascii() and text.isdigit() else LEFT_ALONE
+
+
+def _look_at(flight: "asyncio.Task[_Held]") -> None:
+    """A renewal beside the callers may fail with nobody waiting: the next one who needs it is told."""
+    if not flight.cancelled():
+        flight.exception()

@@ -1,0 +1,50 @@
+"""One real sidecar for all tests of the client: a process with its embedded store, one account, its administrator."""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+
+from tests.live.support import ROOT, Http, Person, Process, found_account, free_port, sidecar_env
+
+SEATS = 100
+
+
+@pytest.fixture(scope="package")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    folder = tmp_path_factory.mktemp("sidecar")
+    url, ops = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    settings = {
+        "LISTEN": url,
+        "OPS_LISTEN": ops,
+        "STATE_DIR": str(folder / "state"),
+        "ISSUER": "http://sidecar.test",
+        "DECISION_LOG": "off",
+        "DRAIN": "0s",
+    }
+    log = folder / "log"
+    with log.open("wb") as sink:
+        command = [sys.executable, "-m", "sidecar", "serve"]
+        popen = subprocess.Popen(command, stdout=sink, stderr=sink, env=sidecar_env(settings), cwd=ROOT)
+    process = Process(popen, f"http://{url}", f"http://{ops}", log, settings)
+    try:
+        found_account(process.wait_ready(), seats=SEATS)
+        yield process
+    finally:
+        popen.terminate()
+        popen.wait(15)
+
+
+@pytest.fixture
+async def api(sidecar: Process) -> AsyncIterator[Http]:
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(cookie_jar=jar, timeout=aiohttp.ClientTimeout(total=20)) as session:
+        yield Http(session, sidecar.url)
+
+
+@pytest.fixture
+async def ada(api: Http) -> Person:
+    """The administrator, freshly signed in."""
+    return await api.sign_in("ada@example.com")

@@ -1,0 +1,329 @@
+"""The token client against a real sidecar: one flight, renewal ahead of the end, a new start after a revocation."""
+
+import asyncio
+from collections import Counter
+from itertools import count
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from sidecar.client import Password, Refresh, SignInRefused, TokenClient, TokenUnavailable
+from tests.conftest import Clock
+from tests.live.support import PASSWORD
+
+NAMES = count()
+NEW = "six green bottles on a shelf"
+
+
+@pytest.fixture
+async def bob(api, ada):
+    return await api.join(ada, f"bob{next(NAMES)}@example.com", "accountant")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Every grant that the client asks for."""
+    kinds = Counter()
+    ask = TokenClient._ask
+
+    async def counted(self, form):
+        kinds[form["grant_type"]] += 1
+        return await ask(self, form)
+
+    monkeypatch.setattr(TokenClient, "_ask", counted)
+    return kinds
+
+
+async def me(client, sidecar):
+    async with client.request("GET", f"{sidecar.url}/v1/me") as response:
+        return response.status, await response.json()
+
+
+async def test_it_signs_in_once_and_keeps_the_token(sidecar, bob, asked):
+    async with TokenClient(sidecar.url, Password(bob.email, PASSWORD, "Acme")) as client:
+        assert asked == {}
+        tokens = {await client.token() for _ in range(5)}
+        assert len(tokens) == 1
+        assert (await me(client, sidecar))[1]["email"] == bob.email
+    assert asked == {"password": 1}
+
+
+async def test_a_hundred_callers_share_one_flight(sidecar, bob, asked):
+    async with TokenClient(sidecar.url, Password(bob.email, PASSWORD)) as client:
+        tokens = await asyncio.gather(*(client.token() for _ in range(100)))
+    assert len(set(tokens)) == 1
+    assert asked == {"password": 1}
+
+
+async def test_a_caller_that_gives_up_takes_nobody_along(sidecar, bob, asked):
+    async with TokenClient(sidecar.url, Password(bob.email, PASSWORD)) as client:
+        impatient = asyncio.create_task(client.token())
+        patient = asyncio.create_task(client.token())
+        await asyncio.sleep(0)
+        impatient.cancel()
+        assert await patient
+        with pytest.raises(asyncio.CancelledError):
+            await impatient
+    assert asked == {"password": 1}
+
+
+async def test_it_renews_ahead_of_the_end_and_nobody_waits(sidecar, bob, asked):
+    clock = Clock()
+    async with TokenClient(sidecar.url, Password(bob.email, PASSWORD), clock=clock.monotonic) as client:
+        first = await client.token()
+        clock.advance(900 - 61)
+        assert await client.token() == first
+        assert asked == {"password": 1}
+        clock.advance(2)
+        assert await client.token() == first, "the old one is good still"
+        await client._flight
+        second = await client.token()
+        assert second != first
+        assert asked == {"password": 1, "refresh_token": 1}
+        assert (await me(client, sidecar))[0] == 200
+
+
+async def test_past_the_end_it_waits_for_the_new_one(sidecar, bob, asked):
+    clock = Clock()
+    async with TokenClient(sidecar.url, Password(bob.email, PASSWORD), clock=clock.monotonic) as client:
+        first = await client.token()
+        clock.advance(900)
+        tokens = await asyncio.gather(*(client.token() for _ in range(20)))
+        assert len({first, *tokens}) == 2
+    assert asked == {"password": 1, "refresh_token": 1}
+
+
+async def test_revoked_it_fetches_anew_once_for_all(sidecar, api, bob, asked):
+    async with TokenClient(sidecar.url, Password(bob.email, NEW)) as client:
+        change = {"old_password": PASSWORD, "new_password": NEW}
+        assert (await api.ask("POST", "/v1/me/password", token=bob.access, json=change)).status == 200
+        first = await client.token()
+        change = {"old_password": NEW, "new_password": PASSWORD}
+        mine = await api.sign_in(bob.email, NEW)
+        assert (await api.ask("POST", "/v1/me/password", token=mine.access, json=change)).status == 200
+        client._grant = Password(bob.email, PASSWORD)  # its operator has told it the new one
+        asked.clear()
+        answers = await asyncio.gather(*(me(client, sidecar) for _ in range(10)))
+        assert {status for status, _ in answers} == {200}
+        assert await client.token() != first
+    assert asked == {"refresh_token": 1, "password": 1}
+
+
+async def test_it_fetches_anew_only_once_a_request(sidecar, api, bob, asked):
+    """Nobody is asked again and again by a service that refuses whatever it is sent."""
+    refused = web.Application()
+    tries = []
+
+    async def no(request):
+        tries.append(request.headers["Authorization"])
+        return web.Response(status=401, headers={"X-Auth-Reason": "revoked"})
+
+    refused.router.add_get("/", no)
+    async with TestServer(refused) as service, TokenClient(sidecar.url, Password(bob.email, PASSWORD)) as client:
+        async with client.request("GET", service.make_url("/")) as response:
+            assert response.status == 401
+        assert len(tries) == len(set(tries)) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "tries"),
+    [
+        (401, {"X-Auth-Reason": "session_ended"}, 2),
+        (401, {"WWW-Authenticate": 'Bearer realm="x", error="invalid_token"'}, 2),
+        (401, {"X-Auth-Reason": "suspended", "WWW-Authenticate": 'Bearer error="invalid_token"'}, 1),
+        (401, {"WWW-Authenticate": "Basic"}, 1),
+        (401, {}, 1),
+        (403, {"X-Auth-Reason": "revoked"}, 1),
+        (200, {"X-Auth-Reason": "revoked"}, 1),
+    ],
+)
+async def test_which_answers_mean_that_a_new_token_may_help(sidecar, bob, status, headers, tries):
+    came = []
+
+    async def answer(request):
+        came.append(await request.read())
+        return web.Response(status=status, headers=headers)
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    async with (
+        TestServer(app) as service,
+        TokenClient(sidecar.url, Password(bob.email, PASSWORD)) as client,
+        client.request("POST", service.make_url("/"), json={"a": 1}) as response,
+    ):
+        assert response.status == status
+    assert came == [b'{"a": 1}'] * tries
+
+
+async def test_a_body_that_flows_is_not_sent_twice(sidecar, bob):
+    came = []
+
+    async def refuse(request):
+        came.append(await request.read())
+        return web.Response(status=401, headers={"X-Auth-Reason": "revoked"})
+
+    async def flow():
+        yield b"once"
+
+    app = web.Application()
+    app.router.add_post("/", refuse)
+    async with (
+        TestServer(app) as service,
+        TokenClient(sidecar.url, Password(bob.email, PASSWORD)) as client,
+        client.request("POST", service.make_url("/"), data=flow()) as response,
+    ):
+        assert response.status == 401
+    assert came == [b"once"]
+
+
+async def test_a_wrong_password_is_said_once_and_not_tried_again_and_again(sidecar, bob, asked):
+    clock = Clock()
+    async with TokenClient(sidecar.url, Password(bob.email, "wrong"), clock=clock.monotonic) as client:
+        for _ in range(3):
+            with pytest.raises(SignInRefused) as refused:
+                await client.token()
+        assert refused.value.error == "invalid_grant"
+        assert asked == {"password": 1}
+        clock.advance(11)
+        with pytest.raises(SignInRefused):
+            await client.token()
+    assert asked == {"password": 2}
+
+
+async def test_with_a_refresh_token_alone_it_goes_on_until_the_session_ends(sidecar, api, bob, asked):
+    clock = Clock()
+    async with TokenClient(sidecar.url, Refresh(bob.refresh), clock=clock.monotonic) as client:
+        first = await client.token()
+        assert client.refresh_token not in (None, bob.refresh)
+        assert (await me(client, sidecar))[0] == 200
+        await api.ask("POST", "/revoke", data={"token": client.refresh_token})
+        with pytest.raises(SignInRefused):
+            await me(client, sidecar)
+        assert first
+    assert asked == {"refresh_token": 2}
+
+
+async def test_at_the_end_its_session_is_ended_and_a_borrowed_one_is_not(sidecar, api, bob):
+    async with TokenClient(sidecar.url, Password(bob.email, PASSWORD)) as client:
+        token = await client.token()
+    gone = await api.ask("GET", "/v1/me", token=token)
+    assert (gone.status, gone.body["reason"]) == (401, "session_ended")
+    async with TokenClient(sidecar.url, Refresh(bob.refresh)) as client:
+        token = await client.token()
+    assert (await api.ask("GET", "/v1/me", token=token)).status == 200
+
+
+class Scripted:
+    """A sidecar that answers as told: (status, headers, body), or an exception of the connection."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.forms = []
+
+    async def token(self, request):
+        self.forms.append(dict(await request.post()))
+        answer = self.answers.pop(0)
+        if answer is None:
+            request.transport.abort()
+            return web.Response()
+        status, headers, body = answer
+        return (
+            web.json_response(body, status=status, headers=headers) if body is not None else web.Response(status=status)
+        )
+
+    async def revoke(self, request):
+        return web.Response()
+
+    def server(self):
+        app = web.Application()
+        app.router.add_post("/token", self.token)
+        app.router.add_post("/revoke", self.revoke)
+        return TestServer(app)
+
+
+def granted(name, seconds=100):
+    return (200, {}, {"access_token": f"a-{name}", "refresh_token": f"r-{name}", "expires_in": seconds})
+
+
+async def test_a_sidecar_that_wants_to_be_left_alone_is(asked):
+    clock = Clock()
+    limited = (429, {"Retry-After": "30"}, {"error": "rate_limited", "error_description": "…"})
+    script = Scripted(limited, granted(1))
+    async with (
+        script.server() as server,
+        TokenClient(str(server.make_url("")), Password("a", "b"), clock=clock.monotonic) as client,
+    ):
+        for _ in range(3):
+            with pytest.raises(TokenUnavailable) as left:
+                await client.token()
+        assert left.value.retry_after == 30
+        clock.advance(29)
+        with pytest.raises(TokenUnavailable):
+            await client.token()
+        clock.advance(2)
+        assert await client.token() == "a-1"
+    assert asked == {"password": 2}
+
+
+async def test_a_renewal_that_fails_beside_the_callers_disturbs_nobody():
+    clock = Clock()
+    script = Scripted(granted(1), (503, {"Retry-After": "1"}, {}), granted(2))
+    async with (
+        script.server() as server,
+        TokenClient(str(server.make_url("")), Password("a", "b"), clock=clock.monotonic) as client,
+    ):
+        assert await client.token() == "a-1"
+        clock.advance(80)
+        assert await client.token() == "a-1"
+        await asyncio.wait([client._flight])
+        assert await client.token() == "a-1", "it is left alone for a second"
+        assert len(script.forms) == 2
+        clock.advance(2)
+        assert await client.token() == "a-1"
+        await client._flight
+        assert await client.token() == "a-2"
+
+
+async def test_R14_a_lost_answer_is_asked_for_again_with_the_same_refresh_token():
+    clock = Clock()
+    script = Scripted(granted(1), None, granted(2))
+    async with (
+        script.server() as server,
+        TokenClient(str(server.make_url("")), Password("a", "b"), clock=clock.monotonic) as client,
+    ):
+        await client.token()
+        clock.advance(100)
+        assert await client.token() == "a-2"
+    assert [form.get("refresh_token") for form in script.forms] == [None, "r-1", "r-1"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {}, {}),
+        (200, {}, []),
+        (200, {}, {"access_token": 1, "expires_in": 100}),
+        (200, {}, {"access_token": "x", "expires_in": 0}),
+        (200, {}, {"access_token": "x", "expires_in": "100"}),
+        (200, {}, None),
+        (307, {"Location": "http://127.0.0.1:1/"}, {}),
+        (500, {}, {}),
+        None,
+    ],
+)
+async def test_an_answer_that_is_no_grant_is_no_token(answer):
+    script = Scripted(answer)
+    async with script.server() as server, TokenClient(str(server.make_url("")), Password("a", "geheim")) as client:
+        with pytest.raises(TokenUnavailable) as error:
+            await client.token()
+    assert "geheim" not in str(error.value)
+
+
+async def test_nobody_listening_is_unavailable_and_no_secret_shows():
+    client = TokenClient("http://127.0.0.1:9", Password("a", "geheim"))
+    with pytest.raises(TokenUnavailable):
+        await client.token()
+    await client.close()
+    assert "geheim" not in repr(Password("a", "geheim"))
+    assert "geheim" not in repr(Refresh("geheim"))
