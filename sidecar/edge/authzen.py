@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from sidecar.edge import authzen_refusals
+from sidecar.edge import authzen_shapes as shapes
 from sidecar.edge.authzen_bodies import (
     MAX_BATCH_BYTES,
     Batch,
@@ -20,7 +21,7 @@ from sidecar.edge.authzen_bodies import (
     members_of,
 )
 from sidecar.edge.bodies import BadBody
-from sidecar.edge.call import Call, Endpoint, Gate, Handler, Key, RawBody, Reply
+from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
 from sidecar.edge.checks import record_check
 from sidecar.pdp.evaluation import Standing, evaluate
 from sidecar.vocabulary.access import Subject
@@ -125,22 +126,38 @@ STATUSES: Final = (200, 400, 401, 403, 413, 429, 503)
 _EVALUATE: Final = Key(Scope.EVALUATE)
 
 
-def _row(path: str, handler: Handler, summary: str, max_body: int = 0) -> Endpoint:
-    return Endpoint(
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
         "POST",
-        path,
+        EVALUATION,
         _EVALUATE,
-        handler,
-        summary,
+        evaluation,
+        "AuthZEN: may this subject do this with that?",
         RawBody,
         statuses=STATUSES,
         tell=authzen_refusals.tell,
-        max_body=max_body,
-    )
-
-
-ENDPOINTS: tuple[Endpoint, ...] = (
-    _row(EVALUATION, evaluation, "AuthZEN: may this subject do this with that?"),
-    _row(EVALUATIONS, evaluations, "AuthZEN: 1 to 1,000 questions at once", MAX_BATCH_BYTES),
-    Endpoint("GET", METADATA, Gate.OPEN, metadata, "AuthZEN: what this policy decision point can do"),
+        answer=shapes.Decision,
+        asks=(shapes.Evaluation,),
+    ),
+    Endpoint(
+        "POST",
+        EVALUATIONS,
+        _EVALUATE,
+        evaluations,
+        "AuthZEN: 1 to 1,000 questions at once",
+        RawBody,
+        statuses=STATUSES,
+        tell=authzen_refusals.tell,
+        max_body=MAX_BATCH_BYTES,
+        answer=shapes.Decisions,
+        asks=(shapes.Evaluations, shapes.Evaluation),
+    ),
+    Endpoint(
+        "GET",
+        METADATA,
+        Gate.OPEN,
+        metadata,
+        "AuthZEN: what this policy decision point can do",
+        answer=shapes.Metadata,
+    ),
 )

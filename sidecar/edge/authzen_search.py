@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.edge import authzen_refusals
+from sidecar.edge import authzen_shapes as shapes
 from sidecar.edge.authzen import SEARCH, STATUSES
 from sidecar.edge.authzen_bodies import (
     action_of,
@@ -86,14 +87,23 @@ def _reply(results: list[Any], page: dict[str, Any] | None) -> Reply:
 _SEARCH: Final = Key(Scope.SEARCH)
 
 
-def _row(what: str, handler: Handler, summary: str) -> Endpoint:
+def _row(what: str, handler: Handler, summary: str, asks: type[Any], answer: type[Any]) -> Endpoint:
     return Endpoint(
-        "POST", SEARCH + what, _SEARCH, handler, summary, RawBody, statuses=STATUSES, tell=authzen_refusals.tell
+        "POST",
+        SEARCH + what,
+        _SEARCH,
+        handler,
+        summary,
+        RawBody,
+        statuses=STATUSES,
+        tell=authzen_refusals.tell,
+        answer=answer,
+        asks=(asks,),
     )
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    _row("subject", subjects, "AuthZEN: who may do this with that?"),
-    _row("resource", resources, "AuthZEN: with what may this subject do this?"),
-    _row("action", actions, "AuthZEN: what may this subject do with that?"),
+    _row("subject", subjects, "AuthZEN: who may do this with that?", shapes.SubjectSearch, shapes.Entities),
+    _row("resource", resources, "AuthZEN: with what may this subject do this?", shapes.ResourceSearch, shapes.Entities),
+    _row("action", actions, "AuthZEN: what may this subject do with that?", shapes.ActionSearch, shapes.Actions),
 )

@@ -130,7 +130,9 @@ class Endpoint:
     """One row of the table. ``body``: a Struct, ``RawBody``, or None for an endpoint that takes no body.
 
     ``path`` holds ``{names}`` for single segments. ``tell`` puts a problem into the words of the endpoint's standard;
-    ``max_body`` is for one that needs more than SIDECAR_MAX_BODY.
+    ``max_body`` is for one that needs more than SIDECAR_MAX_BODY. The rest is for the OpenAPI document: ``answer`` is
+    the JSON of the first status, ``asks`` what a ``RawBody`` holds (one of them; ``form``: or a form of it), ``query``
+    a Struct of the query's names.
     """
 
     method: str
@@ -142,3 +144,8 @@ class Endpoint:
     statuses: tuple[int, ...] = (200,)
     tell: Callable[[Problem], Answer] = problem_answer
     max_body: int = 0
+    answer: type[Any] | None = None
+    asks: tuple[type[Any], ...] = ()
+    form: bool = False
+    query: type[Any] | None = None
+    tag: str = ""

@@ -12,8 +12,10 @@ from sidecar.edge import (
     me,
     oauth,
     oauth_tokens,
+    openapi,
     ops,
     passwords,
+    shapes,
     users,
 )
 from sidecar.edge.call import Endpoint, Gate
@@ -26,6 +28,7 @@ CHECKS: tuple[Endpoint, ...] = (
         json_check.check,
         "Decide one or many sections and actions for the caller",
         json_check.CheckBody,
+        answer=shapes.Checked,
     ),
     *authzen.ENDPOINTS,
     *authzen_search.ENDPOINTS,
@@ -38,6 +41,7 @@ API: tuple[Endpoint, ...] = (
     *me.ENDPOINTS,
     *passwords.ENDPOINTS,
     *users.ENDPOINTS,
+    openapi.endpoint(lambda: (*CHECKS, *API), lambda: OPS),
 )
 
 OPS: tuple[Endpoint, ...] = ops.ENDPOINTS

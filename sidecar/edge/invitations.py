@@ -10,6 +10,7 @@ from sidecar.accounts.invitations import InvalidEmail, Invitee, Sent
 from sidecar.accounts.names import clean
 from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.sessions import Grant
+from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, May, Reply
 from sidecar.edge.people import RoleName, Secret, Text, client_of, full_json, grant_json, user_json, when
 from sidecar.edge.refusals import bad_name, not_found, overloaded, refusal, weak_password
@@ -156,14 +157,24 @@ def _idempotency(call: Call[Any], endpoint: str) -> IdempotencyKey | Problem | N
 _MANAGE = May("users", "manage")
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("POST", "/v1/users", _MANAGE, invite, "Invite somebody", InviteBody, statuses=(201, 400, 403, 409, 422)),
+    Endpoint(
+        "POST",
+        "/v1/users",
+        _MANAGE,
+        invite,
+        "Invite somebody",
+        InviteBody,
+        statuses=(201, 400, 403, 404, 409, 422),
+        answer=shapes.Invited,
+    ),
     Endpoint(
         "POST",
         "/v1/users/{id}/invitation",
         _MANAGE,
         invite_again,
         "A new link for an invited user",
-        statuses=(200, 403, 404, 409),
+        statuses=(200, 400, 403, 404, 409, 422),
+        answer=shapes.Invited,
     ),
     Endpoint(
         "POST",
@@ -173,5 +184,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Accept an invitation",
         AcceptBody,
         statuses=(201, 400, 410, 422, 503),
+        answer=shapes.Grant,
     ),
 )

@@ -15,6 +15,7 @@ from sidecar.accounts.password_change import (
     WrongPassword,
 )
 from sidecar.accounts.revocation import everywhere
+from sidecar.edge import shapes
 from sidecar.edge.browser import session_cookies
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.edge.people import Secret, client_of, seats_json, session_json, user_json
@@ -157,8 +158,15 @@ async def account(call: Call[None]) -> Reply | Problem:
 _SIGNED_IN = Gate.SIGNED_IN
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/v1/me", _SIGNED_IN, me, "Who am I?"),
-    Endpoint("GET", "/v1/me/permissions", _SIGNED_IN, permissions, "What may I? Every section and action"),
+    Endpoint("GET", "/v1/me", _SIGNED_IN, me, "Who am I?", answer=shapes.User),
+    Endpoint(
+        "GET",
+        "/v1/me/permissions",
+        _SIGNED_IN,
+        permissions,
+        "What may I? Every section and action",
+        answer=shapes.Permissions,
+    ),
     Endpoint(
         "POST",
         "/v1/me/password",
@@ -167,9 +175,25 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Change my password; every older token dies",
         PasswordBody,
         statuses=(200, 403, 409, 422, 429, 503),
+        answer=shapes.PasswordChanged,
     ),
-    Endpoint("GET", "/v1/me/sessions", _SIGNED_IN, sessions, "My live sessions"),
-    Endpoint("DELETE", "/v1/me/sessions", _SIGNED_IN, end_other_sessions, "End all my other sessions", statuses=(204,)),
-    Endpoint("DELETE", "/v1/me/sessions/{sid}", _SIGNED_IN, end_session, "End one session", statuses=(204, 404)),
-    Endpoint("GET", "/v1/account", _SIGNED_IN, account, "My account and its seats"),
+    Endpoint("GET", "/v1/me/sessions", _SIGNED_IN, sessions, "My live sessions", answer=shapes.Sessions),
+    Endpoint(
+        "DELETE",
+        "/v1/me/sessions",
+        _SIGNED_IN,
+        end_other_sessions,
+        "End all my other sessions",
+        statuses=(204, 409),
+    ),
+    Endpoint("DELETE", "/v1/me/sessions/{sid}", _SIGNED_IN, end_session, "End one session", statuses=(204, 404, 409)),
+    Endpoint(
+        "GET",
+        "/v1/account",
+        _SIGNED_IN,
+        account,
+        "My account and its seats",
+        statuses=(200, 404),
+        answer=shapes.Account,
+    ),
 )

@@ -9,6 +9,7 @@ from sidecar.accounts.hashing import Overloaded
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
 from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, RawBody, Reply
 from sidecar.edge.oauth_parameters import InvalidRequest, Parameters, read
 from sidecar.edge.oauth_refusals import NO_STORE, error, tell
@@ -121,10 +122,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         RawBody,
         statuses=(200, 400, 413, 429, 503),
         tell=tell,
+        answer=shapes.Grant,
+        asks=(shapes.PasswordGrant, shapes.RefreshGrant),
+        form=True,
     ),
     *REVOCATION,
-    Endpoint("GET", JWKS, Gate.OPEN, jwks, "The public keys of access tokens"),
-    Endpoint("GET", METADATA, Gate.OPEN, metadata, "What this authorization server can do"),
+    Endpoint("GET", JWKS, Gate.OPEN, jwks, "The public keys of access tokens", answer=shapes.KeySetShown),
+    Endpoint(
+        "GET", METADATA, Gate.OPEN, metadata, "What this authorization server can do", answer=shapes.ServerMetadata
+    ),
     Endpoint(
         "GET",
         METADATA + "/{issuer}",
@@ -132,5 +138,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         metadata_of,
         "What this authorization server can do, for an issuer with a path",
         statuses=(200, 404),
+        answer=shapes.ServerMetadata,
     ),
 )

@@ -8,6 +8,7 @@ introspects as active would let it in (RFC 7662 section 4).
 from typing import Any, Final, assert_never
 
 from sidecar.accounts.revocation import everywhere
+from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
 from sidecar.edge.oauth_parameters import InvalidRequest, read
 from sidecar.edge.oauth_refusals import NO_STORE, error, tell
@@ -118,6 +119,8 @@ REVOCATION: Final[tuple[Endpoint, ...]] = (
         RawBody,
         statuses=(200, 400, 413, 503),
         tell=tell,
+        asks=(shapes.TokenQuery,),
+        form=True,
     ),
 )
 INTROSPECTION: Final[tuple[Endpoint, ...]] = (
@@ -130,5 +133,8 @@ INTROSPECTION: Final[tuple[Endpoint, ...]] = (
         RawBody,
         statuses=(200, 400, 401, 403, 413, 429, 503),
         tell=tell,
+        answer=shapes.Introspection,
+        asks=(shapes.TokenQuery,),
+        form=True,
     ),
 )

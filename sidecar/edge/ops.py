@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.vocabulary.problems import Problem
 
@@ -33,8 +34,8 @@ async def metrics(call: Call[None]) -> Reply:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/livez", Gate.OPEN, livez, "The loop turns"),
-    Endpoint("GET", "/readyz", Gate.OPEN, readyz, "It can answer checks", statuses=(200, 503)),
-    Endpoint("GET", "/status", Gate.OPEN, status, "Version, generation, fleet, store"),
+    Endpoint("GET", "/livez", Gate.OPEN, livez, "The loop turns", answer=shapes.Health),
+    Endpoint("GET", "/readyz", Gate.OPEN, readyz, "It can answer checks", statuses=(200, 503), answer=shapes.Health),
+    Endpoint("GET", "/status", Gate.OPEN, status, "Version, generation, fleet, store", answer=shapes.StatusReport),
     Endpoint("GET", "/metrics", Gate.OPEN, metrics, "Prometheus metrics"),
 )

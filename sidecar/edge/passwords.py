@@ -8,6 +8,7 @@ from sidecar.accounts.hashing import Overloaded
 from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.password_reset import ResetGone
 from sidecar.accounts.sessions import Grant
+from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.edge.people import Secret, Text, client_of, grant_json
 from sidecar.edge.refusals import overloaded, weak_password
@@ -61,6 +62,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Ask for a link to choose a new password",
         ForgotBody,
         statuses=(202, 400, 413),
+        answer=shapes.Message,
     ),
     Endpoint(
         "POST",
@@ -70,5 +72,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Choose a new password by a link",
         ResetBody,
         statuses=(201, 400, 410, 413, 422, 503),
+        answer=shapes.Grant,
     ),
 )

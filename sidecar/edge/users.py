@@ -7,7 +7,7 @@ import msgspec
 from sidecar.accounts.names import clean
 from sidecar.accounts.roles import may_assign
 from sidecar.accounts.users import Edit
-from sidecar.edge import invitations
+from sidecar.edge import invitations, shapes
 from sidecar.edge.call import Call, Endpoint, May, Reply
 from sidecar.edge.people import RoleName, Text, member_json, seats_json, user_json
 from sidecar.edge.refusals import bad_name, not_found, refusal
@@ -111,8 +111,16 @@ _VIEW = May("users", "view")
 _MANAGE = May("users", "manage")
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/v1/roles", _VIEW, roles, "The roles that I may assign"),
-    Endpoint("GET", "/v1/users", _VIEW, users, "Everybody of my account, and its seats"),
+    Endpoint("GET", "/v1/roles", _VIEW, roles, "The roles that I may assign", answer=shapes.Roles),
+    Endpoint(
+        "GET",
+        "/v1/users",
+        _VIEW,
+        users,
+        "Everybody of my account, and its seats",
+        statuses=(200, 404),
+        answer=shapes.Roster,
+    ),
     Endpoint(
         "PATCH",
         "/v1/users/{id}",
@@ -121,6 +129,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Change a user's role or name, suspend or resume it",
         EditBody,
         statuses=(200, 400, 403, 404, 409, 422),
+        answer=shapes.User,
     ),
     Endpoint(
         "DELETE",

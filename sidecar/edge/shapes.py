@@ -1,0 +1,277 @@
+"""What good answers look like, for the OpenAPI document. Shapes only; the tests hold every answer against its shape."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from sidecar.vocabulary.decision import Reason
+from sidecar.vocabulary.people import Status
+from sidecar.vocabulary.problems import Code
+
+When = Annotated[str, msgspec.Meta(description="RFC 3339, UTC.", extra_json_schema={"format": "date-time"})]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+ReasonName = Annotated[Reason, msgspec.Meta(description="The closed list of reasons.")]
+
+
+class ProblemBody(msgspec.Struct, frozen=True):
+    """RFC 9457. Further members tell more of the problem ``code`` names."""
+
+    type: str
+    title: str
+    status: int
+    code: Code
+    detail: str
+
+
+class OAuthError(msgspec.Struct, frozen=True):
+    """RFC 6749 section 5.2."""
+
+    error: str
+    error_description: str
+
+
+class Message(msgspec.Struct, frozen=True):
+    message: str
+
+
+# -- people ------------------------------------------------------------------------------------------------------------
+
+
+class User(msgspec.Struct, frozen=True):
+    id: str
+    email: str
+    name: str
+    role: str
+    status: Status
+    account: str
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A user as the list shows it. An invited one has an ``invite_expires_at``."""
+
+    id: str
+    email: str
+    name: str
+    role: str
+    status: Status
+    created_at: When
+    last_login_at: When | None
+    invite_expires_at: When | None
+
+
+class Seats(msgspec.Struct, frozen=True):
+    """``contact``: whom to reach for more."""
+
+    cap: Count
+    used: Count
+    members: Count
+    invited: Count
+    available: Count
+    contact: str | None
+
+
+class Roster(msgspec.Struct, frozen=True):
+    users: list[Member]
+    seats: Seats
+
+
+class Account(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    seats: Seats
+
+
+class Role(msgspec.Struct, frozen=True):
+    """``opens``: the sections in which it may do anything at all."""
+
+    id: str
+    title: str
+    description: str
+    opens: list[str]
+
+
+class Roles(msgspec.Struct, frozen=True):
+    roles: list[Role]
+
+
+class Link(msgspec.Struct, frozen=True):
+    """``url`` is null in a replay: the secret of the first answer is not known any more."""
+
+    url: str | None
+    expires_at: When
+
+
+class Invited(msgspec.Struct, frozen=True):
+    user: User
+    invitation: Link
+
+
+# -- signing in --------------------------------------------------------------------------------------------------------
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """RFC 6749 section 5.1, and whose it is."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: Count
+    refresh_token: str
+    scope: str
+    account: str
+    user: User
+
+
+class PasswordGrant(msgspec.Struct, frozen=True):
+    """``username`` is the e-mail; ``account``, a name or an id: where several accounts know it."""
+
+    grant_type: Literal["password"]
+    username: str
+    password: str
+    account: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class RefreshGrant(msgspec.Struct, frozen=True):
+    grant_type: Literal["refresh_token"]
+    refresh_token: str
+
+
+class TokenQuery(msgspec.Struct, frozen=True):
+    """``token_type_hint`` is not needed: a token shows what it is."""
+
+    token: str
+    token_type_hint: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 7662. Nothing but ``active: false`` of whatever is not a live access token of the key's own account."""
+
+    active: bool
+    token_type: str | msgspec.UnsetType = msgspec.UNSET
+    iss: str | msgspec.UnsetType = msgspec.UNSET
+    sub: str | msgspec.UnsetType = msgspec.UNSET
+    aud: str | msgspec.UnsetType = msgspec.UNSET
+    exp: int | msgspec.UnsetType = msgspec.UNSET
+    iat: int | msgspec.UnsetType = msgspec.UNSET
+    nbf: int | msgspec.UnsetType = msgspec.UNSET
+    jti: str | msgspec.UnsetType = msgspec.UNSET
+    username: str | msgspec.UnsetType = msgspec.UNSET
+    acct: str | msgspec.UnsetType = msgspec.UNSET
+    user: str | msgspec.UnsetType = msgspec.UNSET
+    sid: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class KeyShown(msgspec.Struct, frozen=True):
+    """RFC 8037: an Ed25519 public key."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    alg: str
+    use: str
+
+
+class KeySetShown(msgspec.Struct, frozen=True):
+    keys: list[KeyShown]
+
+
+class ServerMetadata(msgspec.Struct, frozen=True):
+    """RFC 8414."""
+
+    issuer: str
+    token_endpoint: str
+    jwks_uri: str
+    revocation_endpoint: str
+    introspection_endpoint: str
+    grant_types_supported: list[str]
+    response_types_supported: list[str]
+
+
+# -- oneself -----------------------------------------------------------------------------------------------------------
+
+
+class Permission(msgspec.Struct, frozen=True):
+    section: str
+    action: str
+    decision: bool
+    reason: ReasonName
+
+
+class Permissions(msgspec.Struct, frozen=True):
+    role: str
+    generation: str
+    permissions: list[Permission]
+
+
+class Revocation(msgspec.Struct, frozen=True):
+    """``complete``: no sidecar takes an older token any more."""
+
+    complete: bool
+    sidecars: Count
+    waited_ms: Count
+
+
+class PasswordChanged(msgspec.Struct, frozen=True):
+    message: str
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: Count
+    refresh_token: str
+    revocation: Revocation
+
+
+class Session(msgspec.Struct, frozen=True):
+    id: str
+    current: bool
+    created_at: When
+    refreshed_at: When
+    expires_at: When
+    address: str
+    agent: str
+
+
+class Sessions(msgspec.Struct, frozen=True):
+    sessions: list[Session]
+
+
+# -- checks ------------------------------------------------------------------------------------------------------------
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """``rule``: ``policy/policy.csv:LINE`` of the rule that decided, or null."""
+
+    decision: bool
+    reason: ReasonName
+    rule: str | None
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """To one pair: ``decision``, ``reason`` and ``rule``; to ``checks``: ``decisions`` in the same order."""
+
+    generation: str
+    decision: bool | msgspec.UnsetType = msgspec.UNSET
+    reason: ReasonName | msgspec.UnsetType = msgspec.UNSET
+    rule: str | msgspec.UnsetType | None = msgspec.UNSET
+    decisions: list[Decided] | msgspec.UnsetType = msgspec.UNSET
+
+
+# -- operators ---------------------------------------------------------------------------------------------------------
+
+
+class Health(msgspec.Struct, frozen=True):
+    """``failing``: the checks that fail, by name."""
+
+    status: str
+    failing: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class StatusReport(msgspec.Struct, frozen=True):
+    version: str
+    uptime_s: float
+    generation: str | None
+    state: str
+    loaded_at: str | None
+    diagnostics: list[dict[str, Any]]
+    fleet: list[dict[str, Any]]
+    store: str
+    lag_s: float | None
