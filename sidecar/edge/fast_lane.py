@@ -13,9 +13,6 @@ from typing import Any, Final
 import httptools
 
 from sidecar.edge.checks import (
-    HEADERS_READ as CHECKS_READ,
-)
-from sidecar.edge.checks import (
     close,
     conclude,
     follows_from_decision,
@@ -24,6 +21,7 @@ from sidecar.edge.checks import (
     judge,
     record_check,
 )
+from sidecar.edge.head_reader import HeadReader
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.request_id import request_id_of
@@ -33,24 +31,8 @@ from sidecar.vocabulary.decision import Decision
 
 START: Final = b"GET /check"
 HEAD_END: Final = b"\r\n\r\n"
-MAX_HEADERS: Final = 100
-"""Fewer than aiohttp takes, so that a head at the limit is judged by one program alone."""
 PIPELINE_BYTES: Final = 256 * 1024
 """What may wait behind a check that asks the store before we stop reading from the client."""
-
-Line = tuple[bytes, bytes]
-
-HEADERS_READ: Final = (CHECKS_READ | {b"x-request-id"}) - {b"upgrade"}
-
-CLOSER_LOOK: Final = frozenset(
-    {
-        *(b"connection", b"content-length", b"content-type", b"host", b"user-agent"),
-        *(b"content-location", b"content-range", b"etag", b"max-forwards", b"server"),
-        *(b"expect", b"http2-settings", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
-    }
-)
-"""What changes how a request is framed, or may stand only once for aiohttp. A plain call has some of the first row,
-once each. Of the headers that are neither these nor read by a check nothing depends, so they are dropped."""
 
 
 class Lanes:
@@ -62,6 +44,7 @@ class Lanes:
         self.max_head = max_head
         self.idle = idle
         self.wire = Wire(unavailable=parts.surface.unavailable_status)
+        self.heads = HeadReader()
         self.open: set[FastLane] = set()
 
     def __call__(self) -> "FastLane":
@@ -82,7 +65,6 @@ class FastLane(asyncio.Protocol):
         self._waiting: asyncio.Task[None] | None = None
         self._blocked = False
         self._closing = False
-        self._url = b""
         self._complete = False
         self._parser = httptools.HttpRequestParser(self)
 
@@ -118,9 +100,6 @@ class FastLane(asyncio.Protocol):
 
     # As the parser's listener ----------------------------------------------------------------------------------------
 
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
     def on_message_complete(self) -> None:
         self._complete = True
 
@@ -154,21 +133,18 @@ class FastLane(asyncio.Protocol):
 
     def _parse(self, head: bytes) -> GatewayCall | None:
         """The call of a plain check with the headers that matter; None: aiohttp should have it."""
-        if not head.startswith(START) or len(head) > self._lanes.max_head or b"\r\n " in head or b"\r\n\t" in head:
+        if not head.startswith(START) or len(head) > self._lanes.max_head:
             return None
-        self._url = b""
         self._complete = False
-        parser = self._parser
         try:
-            parser.feed_data(head)
+            self._parser.feed_data(head)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
-        if not self._complete or parser.get_http_version() != "1.1" or not self._url.isascii():
+        plain = self._lanes.heads.read(head) if self._complete else None
+        if plain is None:
             return None
-        headers = plain_headers(head)
-        if headers is None:
-            return None
-        path, _, query = self._url.decode("ascii").partition("?")
+        target, headers = plain
+        path, _, query = target.partition("?")
         return gateway_call("GET", path, query, headers) if is_check(path) else None
 
     def _answer(self, call: GatewayCall) -> bool:
@@ -225,42 +201,6 @@ class FastLane(asyncio.Protocol):
             self._transport.close()
         else:
             self._timer = self._loop.call_later(max(left, 1.0), self._close_if_idle)
-
-
-def plain_headers(head: bytes) -> list[Line] | None:
-    """The headers that matter of a head that llhttp has accepted; None when something in it is unusual.
-
-    Split here and not by the parser's callbacks: those cost several times as much (measured), and of an accepted head
-    every line is a name, a colon and a value with white space around.
-    """
-    lines = head.split(b"\r\n")[1:-2]
-    if len(lines) > MAX_HEADERS:
-        return None
-    relevant: list[Line] = []
-    singles: set[bytes] = set()
-    for line in lines:
-        name, _, value = line.partition(b":")
-        lowered = name.lower()
-        if lowered in HEADERS_READ:
-            relevant.append((lowered, value.strip(b" \t")))
-        elif lowered in CLOSER_LOOK:
-            if lowered in singles or not _is_usual(lowered, value.strip(b" \t")):
-                return None
-            singles.add(lowered)
-    return relevant if b"host" in singles else None
-
-
-def _is_usual(name: bytes, value: bytes) -> bool:
-    """A header that a plain call may have, once."""
-    match name:
-        case b"host" | b"user-agent" | b"content-type":
-            return True
-        case b"content-length":
-            return value == b"0"
-        case b"connection":
-            return value.lower() == b"keep-alive"
-        case _:
-            return False
 
 
 def _may_be_ours(buffer: bytes) -> bool:

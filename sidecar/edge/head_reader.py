@@ -1,0 +1,94 @@
+"""The request line and headers of a head that llhttp has accepted; None when anything in it is unusual.
+
+Split here and not by the parser's callbacks, which cost several times as much (measured); of an accepted head every
+line is a name, a colon and a value with white space around. Most lines of most requests are the same, and decide
+nothing: those are remembered whole, so that they cost one look-up.
+"""
+
+from typing import Final
+
+from sidecar.edge.checks import HEADERS_READ
+
+Line = tuple[bytes, bytes]
+
+MAX_HEADERS: Final = 100
+"""Fewer than aiohttp takes, so that a head at the limit is judged by one program alone."""
+
+READ: Final = (HEADERS_READ | {b"x-request-id"}) - {b"upgrade"}
+
+CLOSER_LOOK: Final = frozenset(
+    {
+        *(b"connection", b"content-length", b"content-type", b"host", b"user-agent"),
+        *(b"content-location", b"content-range", b"etag", b"max-forwards", b"server"),
+        *(b"expect", b"http2-settings", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+    }
+)
+"""What changes how a request is framed, or may stand only once for aiohttp. A plain call has some of the first row,
+once each. Of the headers that are neither these nor read by a check nothing depends."""
+
+GET: Final = b"GET "
+VERSION: Final = b" HTTP/1.1"
+FOLDS: Final = b" \t"
+
+MAX_KNOWN: Final = 4096
+MAX_KNOWN_LINE: Final = 256
+"""At most a megabyte of lines; when they are that many, all are forgotten."""
+
+
+class HeadReader:
+    """One a listener. What it remembers of a line follows from the line alone."""
+
+    def __init__(self) -> None:
+        self._idle: set[bytes] = set()
+
+    def read(self, head: bytes) -> tuple[str, list[Line]] | None:
+        """The request target and the headers that a check reads, their names in lower case.
+
+        None: aiohttp should have it.
+        """
+        lines = head.split(b"\r\n")
+        request = lines[0]
+        if not request.endswith(VERSION) or not request.isascii():
+            return None
+        if len(lines) > MAX_HEADERS + 3:  # the request line, and the two pieces behind the last header
+            return None
+        idle = self._idle
+        found: list[Line] = []
+        singles: list[bytes] = []
+        for line in lines[1:-2]:
+            if line in idle:
+                continue
+            name, _, value = line.partition(b":")
+            lowered = name.lower()
+            if lowered in READ:
+                found.append((lowered, value.strip(b" \t")))
+            elif lowered in CLOSER_LOOK:
+                if lowered in singles or not _is_usual(lowered, value.strip(b" \t")):
+                    return None
+                singles.append(lowered)
+            elif line[0] in FOLDS:  # a continuation: aiohttp joins it with the line before, or refuses it
+                return None
+            else:
+                self._remember(line)
+        if b"host" not in singles:
+            return None
+        return request[len(GET) : -len(VERSION)].decode("ascii"), found
+
+    def _remember(self, line: bytes) -> None:
+        if len(line) <= MAX_KNOWN_LINE:
+            if len(self._idle) >= MAX_KNOWN:
+                self._idle.clear()
+            self._idle.add(line)
+
+
+def _is_usual(name: bytes, value: bytes) -> bool:
+    """A header that a plain call may have, once."""
+    match name:
+        case b"host" | b"user-agent" | b"content-type":
+            return True
+        case b"content-length":
+            return value == b"0"
+        case b"connection":
+            return value.lower() == b"keep-alive"
+        case _:
+            return False
