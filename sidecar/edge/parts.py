@@ -1,6 +1,6 @@
 """Everything a handler may use, built once by the composition root. Values and rooms, never Settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.accounts.parts import People
 from sidecar.accounts.peps import PepKeys
@@ -9,6 +9,7 @@ from sidecar.edge.login_page import LoginPage
 from sidecar.pdp.activation import Activation
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
+from sidecar.pdp.preview import Previews
 from sidecar.pdp.vitals import Vitals
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.metrics import Metrics
@@ -45,3 +46,4 @@ class Parts:
     vitals: Vitals
     metrics: Metrics
     decision_log: DecisionLog | None
+    previews: Previews = field(default_factory=Previews)

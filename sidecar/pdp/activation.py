@@ -1,28 +1,35 @@
 """The policy in force: compile aside, judge, swap one reference, keep the last good one (house rule 7).
 
 Whoever reads ``generation`` reads it once and answers all of a question from it. A file that does not compile, or that
-a gate refuses, changes nothing but ``state`` and ``diagnostics``.
+a gate refuses, changes nothing but ``state`` and ``diagnostics``. What is in force has passed every gate, but for a
+start with ``force`` and for the first moments of any start: gates ask the store, and it may not be there yet.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from sidecar.pdp import apart
+from sidecar.pdp.gates import Gate
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
 from sidecar.sources import last_good
 from sidecar.sources.policy_files import PolicyFiles, Stamp, read_policy_files, stamp_of
 from sidecar.store.connection import StoreUnavailable
+from sidecar.telemetry.logs import logger
 
 POLL_SECONDS = 0.25
-"""Two equal reads come before a compile, so an edit is judged within a second of its last byte."""
+SETTLE_SECONDS = 0.1
+"""Between the two equal reads that come before a compile: an edit is judged half a second after its last byte."""
 
 UNSETTLED_SECONDS = 1.0
 """A file this young may change again within one tick of the file system's clock: its stamp proves nothing."""
+
+_log = logger("policy")
 
 
 class State(StrEnum):
@@ -30,13 +37,6 @@ class State(StrEnum):
 
     CURRENT = "current"
     REJECTED = "rejected"
-
-
-Gate = Callable[[Generation], Awaitable[tuple[Diagnostic, ...]]]
-"""What only the running sidecar can hold against a generation, such as a role that somebody has. Empty: nothing.
-
-Raises StoreUnavailable when it cannot tell; then nothing is activated, and the files are judged again later.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +60,22 @@ class Activation:
         self._listeners: list[Callable[[Activation], None]] = []
         self._judging = asyncio.Lock()
         self._judged: str | None = None
+        self._confirmed = False
+        self.forced = False
         self.generation: Generation | None = None
         self.state = State.REJECTED
         self.diagnostics: tuple[Diagnostic, ...] = ()
         self.loaded_at = 0.0
 
     def add_gate(self, gate: Gate) -> None:
-        """Asked before every swap from now on."""
+        """Asked before every swap from now on, and by ``confirm``."""
         self._gates.append(gate)
 
     def on_change(self, listener: "Callable[[Activation], None]") -> None:
         """Called after each judgement, good or bad."""
         self._listeners.append(listener)
+
+    # -- the start -----------------------------------------------------------------------------------------------------
 
     async def start(self, *, force: bool = False) -> Start:
         """The first generation: of the files, else the kept last good one (``state`` is then REJECTED), else none.
@@ -82,29 +86,38 @@ class Activation:
         self._judged = files.fingerprint
         compiled = await asyncio.to_thread(_compile, files)
         generation = compiled.generation
-        forced = force and generation is None and compiled.draft is not None
-        if forced:
+        self.forced = force and generation is None and compiled.draft is not None
+        if self.forced:
             generation = compiled.draft
         if generation is not None:
             self._take(generation, compiled.diagnostics)
-            return Start(generation, compiled.diagnostics, forced)
+            return Start(generation, compiled.diagnostics, self.forced)
         self._reject(compiled.diagnostics)
         self.generation = await self._last_good()
         self.loaded_at = self._clock() if self.generation else 0.0
         self._tell()
         return Start(self.generation, compiled.diagnostics)
 
-    async def reload(self) -> None:
-        """Read and judge the files now (SIGHUP). In force or rejected when it returns."""
-        await self._judge(await self._read())
+    async def confirm(self, *, force: bool = False) -> bool:
+        """The gates' word on what a start has taken, now that the store can be asked. Edits are judged from here on.
 
-    async def rejudge(self) -> tuple[Diagnostic, ...]:
-        """Ask the gates about the generation in force: at the start it was taken before the store could be asked."""
-        return () if self.generation is None else await self._refusals(self.generation)
+        What they refuse gives way to the last good one; False: there is none that they let pass. ``force`` takes their
+        refusal as said and not meant.
+        """
+        assert self.generation is not None  # noqa: S101 - a start without a generation is over
+        refusals = await self._refusals(self.generation)
+        if refusals and force:
+            self.forced = True
+            self.diagnostics = tuple(sorted((*self.diagnostics, *refusals)))
+        elif refusals and not await self._fall_back(refusals):
+            return False
+        elif self.state is State.CURRENT and not self.forced:
+            await self._keep(self.generation.files)
+        self._confirmed = True
+        return True
 
-    async def fall_back(self, refusals: tuple[Diagnostic, ...]) -> bool:
-        """What is in force may not stay: take the last good one, if it is another and passes. False: there is none."""
-        self._reject(refusals)
+    async def _fall_back(self, refusals: tuple[Diagnostic, ...]) -> bool:
+        self._reject(tuple(sorted((*self.diagnostics, *refusals))))
         kept = await self._last_good()
         refused = kept is None or kept.id == _id(self.generation) or bool(await self._refusals(kept))
         if not refused:
@@ -113,44 +126,56 @@ class Activation:
         self._tell()
         return not refused
 
+    # -- edits ---------------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> None:
+        """Read and judge the files now (SIGHUP). In force or rejected when it returns; at a start the watch does it."""
+        if self._confirmed:
+            await self._judge(await self._read())
+
     async def watch(self) -> None:
         """Follow the files until cancelled: polls, because editors rename, ConfigMaps swap links, NFS tells nobody."""
         seen: str | None = None
         stamp: Stamp | None = None
+        pause = POLL_SECONDS
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(pause)
             now = await asyncio.to_thread(stamp_of, self._policy_dir, self._model)
             if now == stamp and seen == self._judged and _is_settled(now):
                 continue
             files = await self._read()
             settled = files.fingerprint == seen
             seen, stamp = files.fingerprint, files.stamp
-            if settled and files.fingerprint != self._judged:
+            if settled and seen != self._judged:
                 await self._judge(files)
+            pause = POLL_SECONDS if settled else SETTLE_SECONDS
 
     async def _read(self) -> PolicyFiles:
         return await asyncio.to_thread(read_policy_files, self._policy_dir, self._model)
 
     async def _judge(self, files: PolicyFiles) -> None:
+        """In force or rejected, or not judged at all: then the watch comes back to these files."""
         async with self._judging:
-            compiled = await asyncio.to_thread(_compile, files)
-            generation, diagnostics = compiled.generation, compiled.diagnostics
-            if generation is not None:
-                try:
-                    refusals = await self._refusals(generation)
-                except StoreUnavailable:
-                    return  # not judged: the watch comes back to these files
-                if refusals:
-                    generation, diagnostics = None, tuple(sorted((*diagnostics, *refusals)))
-                elif (await self._read()).fingerprint != files.fingerprint:
-                    return  # written again meanwhile (R25): what was compiled is not what lies there
+            try:
+                judged = await apart.judge(files)
+                generation, diagnostics = judged.generation, judged.diagnostics
+                refusals = () if generation is None else await self._refusals(generation)
+            except StoreUnavailable as problem:
+                _log.warning("an edit of the policy waits for the store", error=str(problem))
+                return
+            except apart.ChildFailed as failure:
+                _log.error("an edit of the policy could not be judged", error=str(failure))
+                return
+            if (await self._read()).fingerprint != files.fingerprint:
+                return  # written again meanwhile (R25): what was compiled is not what lies there
             self._judged = files.fingerprint
-            if generation is None:
-                self._reject(diagnostics)
+            if generation is None or refusals:
+                self._reject(tuple(sorted((*diagnostics, *refusals))))
                 self._tell()
             else:
                 self._take(generation, diagnostics)
-                await asyncio.to_thread(self._keep, generation.files)
+                self.forced = False
+                await self._keep(generation.files)
 
     async def _refusals(self, generation: Generation) -> tuple[Diagnostic, ...]:
         found: tuple[Diagnostic, ...] = ()
@@ -158,11 +183,14 @@ class Activation:
             found += await gate(generation)
         return found
 
+    # -- what is in force ----------------------------------------------------------------------------------------------
+
     def _take(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
-        self.generation = generation
+        if self.generation is None or generation.id != self.generation.id:
+            self.generation = generation
+            self.loaded_at = self._clock()
         self.state = State.CURRENT
         self.diagnostics = diagnostics
-        self.loaded_at = self._clock()
         self._tell()
 
     def _reject(self, diagnostics: tuple[Diagnostic, ...]) -> None:
@@ -173,14 +201,14 @@ class Activation:
         for listener in self._listeners:
             listener(self)
 
-    def keep(self) -> None:
-        """What is in force passed every gate: the next start may fall back on it."""
-        if self.generation is not None and self.state is State.CURRENT:
-            self._keep(self.generation.files)
-
-    def _keep(self, files: Mapping[str, bytes]) -> None:
-        if self._state_dir is not None:
-            last_good.keep(self._state_dir, files)
+    async def _keep(self, files: Mapping[str, bytes]) -> None:
+        """For a start with a bad file. A state directory that is full or read-only is no reason to stop serving."""
+        if self._state_dir is None:
+            return
+        try:
+            await asyncio.to_thread(last_good.keep, self._state_dir, files)
+        except OSError as error:
+            _log.error("the last good policy could not be kept", error=error.strerror)
 
     async def _last_good(self) -> Generation | None:
         if self._state_dir is None:

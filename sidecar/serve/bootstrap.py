@@ -28,9 +28,11 @@ from sidecar.edge.fast_lane import Lanes
 from sidecar.edge.login_page import login_page
 from sidecar.edge.parts import Parts, Surface
 from sidecar.edge.same_site import origin_of
-from sidecar.pdp.activation import Activation, State
+from sidecar.pdp.activation import Activation
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
+from sidecar.pdp.gates import HeldRoles
+from sidecar.pdp.succession import Succession
 from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.vitals import Vitals
 from sidecar.serve.grpc_listener import GrpcListener
@@ -41,8 +43,10 @@ from sidecar.serve.settings import Settings, problems
 from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, load_or_create
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
+from sidecar.store.generations import Generations
 from sidecar.store.live import LiveCopy
 from sidecar.store.peps import PepCopies
+from sidecar.store.roles import RoleHolders
 from sidecar.store.users import Users
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.logs import logger
@@ -70,9 +74,12 @@ class Sidecar:
 
     parts: Parts
 
-    def __init__(self, settings: Settings, *, demo: bool = False, place: Place = ALONE) -> None:
+    def __init__(
+        self, settings: Settings, *, demo: bool = False, place: Place = ALONE, force_policy: bool = False
+    ) -> None:
         self._settings = settings
         self._demo = demo
+        self._force_policy = force_policy
         self._place = place
         self._stack = AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,7 +104,6 @@ class Sidecar:
         except StoreUnavailable as problem:
             raise StartProblem(UNREACHABLE, f"sidecar: {problem}") from None
         self._spawn(self._prove_store())
-        self._spawn(self.policy.watch())
         self._spawn(self.keyring.watch())
 
     async def stop(self) -> None:
@@ -136,8 +142,7 @@ class Sidecar:
     async def _policy(self) -> Activation:
         settings = self._settings
         policy = Activation(settings.policy_dir, settings.model, state_dir=settings.state_dir, clock=time.time)
-        policy.on_change(self._tell_of_policy)
-        started = await policy.start()
+        started = await policy.start(force=self._force_policy)
         if started.generation is None:
             raise StartProblem(WRONG, *(str(found) for found in started.diagnostics))
         return policy
@@ -173,6 +178,11 @@ class Sidecar:
         self.keyring = KeyRing(settings.keys_dir, keys, self._use_keys)
         self.live.followers.append(self.keyring)
         self.live.fleet.tell(keys=keys.keys.version)
+        generations = Generations(self.store)
+        self.policy.add_gate(HeldRoles(self.policy, generations, RoleHolders(self.store)))
+        self.succession = Succession(self.policy, generations, self.live.fleet, self.metrics, clock=time.monotonic)
+        self.policy.on_change(self.succession.heard)
+        self.succession.heard(self.policy)
         self.metrics.watch_hash_queue(lambda: self.hashing.queue_depth)
         self.metrics.watch_store_lag(self.live.records.lag)
         self.parts = Parts(
@@ -265,6 +275,11 @@ class Sidecar:
             except StoreRefused as problem:
                 self._failure.set_exception(StartProblem(WRONG, f"sidecar: {problem}"))
                 return
+            except StartProblem as problem:
+                self._failure.set_exception(problem)
+                return
+        self._spawn(self.policy.watch())
+        self._spawn(self.succession.run())
         await self.live.run()
 
     async def _check_store(self) -> None:
@@ -277,7 +292,8 @@ class Sidecar:
         )
         for warning in warnings:
             _log.warning(warning)
-        await asyncio.to_thread(self.policy.keep)
+        if not await self.policy.confirm(force=self._force_policy):
+            raise StartProblem(WRONG, *(str(found) for found in self.policy.diagnostics if found.is_error))
         self.parts.vitals.proven = True
 
     def _use_keys(self, keys: LoadedKeys) -> None:
@@ -289,20 +305,6 @@ class Sidecar:
     def _verifier(self, keys: LoadedKeys) -> Verifier:
         settings = self._settings
         return Verifier(keys.keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)
-
-    def _tell_of_policy(self, policy: Activation) -> None:
-        if policy.generation is None:
-            return  # the start ends, and says why
-        rejected = policy.state is State.REJECTED
-        self.metrics.policy_rejected.set(int(rejected))
-        self.metrics.policy.info({"generation": policy.generation.id})
-        self.metrics.policy_reloaded.set(policy.loaded_at)
-        for found in policy.diagnostics:
-            _log.warning("policy", diagnostic=str(found))
-        if rejected:
-            _log.error("the policy files are refused; the last good generation stays in force")
-        else:
-            _log.info("policy in force", generation=policy.generation.id)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -24,6 +24,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=2)
 LARGEST = frozenset(
     {
         "sidecar_policy_rejected",
+        "sidecar_policy_behind_seconds",
         "sidecar_policy_last_reload_timestamp_seconds",
         "sidecar_store_lag_seconds",
         "sidecar_build_info",

@@ -74,6 +74,12 @@ class Metrics:
         self.policy_reloaded = Gauge(
             "sidecar_policy_last_reload_timestamp_seconds", "When the generation came into force", registry=registry
         )
+        self.policy_reverted = Counter(
+            "sidecar_policy_reverted", "Times that an earlier generation came back into force", registry=registry
+        )
+        self.policy_behind = Gauge(
+            "sidecar_policy_behind_seconds", "How long another live sidecar has served a newer one", registry=registry
+        )
         self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
         self.requests = Counter("sidecar_http_requests", "API requests", ["endpoint", "status"], registry=registry)
         self.decision_log_dropped = Counter(

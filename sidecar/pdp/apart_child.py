@@ -1,0 +1,42 @@
+"""The child that judges and previews policies: one task on standard input, one answer on standard output.
+
+Run by apart.py alone. It lowers its priority and takes its limits before it looks at a rule; whatever goes wrong is an
+exit status, and no word of it comes out.
+"""
+
+import os
+import resource
+import sys
+from contextlib import suppress
+
+import msgspec
+
+from sidecar.pdp.apart import Finding, Limits, Task
+from sidecar.pdp.preview import preview
+from sidecar.policy.compiler import ProofScope, compile_policy
+
+
+def main() -> None:
+    task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Task)
+    os.nice(task.limits.nice)
+    _limit(task.limits)
+    sys.stdout.buffer.write(_answer(task))
+
+
+def _limit(limits: Limits) -> None:
+    for kind, most in ((resource.RLIMIT_CPU, limits.cpu_seconds), (resource.RLIMIT_AS, limits.memory_bytes)):
+        if most:
+            with suppress(ValueError, OSError):  # a stricter limit is there already
+                resource.setrlimit(kind, (most, most))
+
+
+def _answer(task: Task) -> bytes:
+    problems = [one.diagnostic() for one in task.problems]
+    if task.current is not None:
+        return preview(task.current, task.files, task.people)
+    compiled = compile_policy(task.files, problems=problems, proof=ProofScope.START)
+    return msgspec.msgpack.encode([Finding.of(found) for found in compiled.diagnostics])
+
+
+if __name__ == "__main__":
+    main()

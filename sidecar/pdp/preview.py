@@ -1,0 +1,165 @@
+"""What an edit would change, for whom, before anybody makes it (R27). Nothing here is ever put in force.
+
+Costs are bounded: a child process with limits of time and memory, one at a time for an account and two in a sidecar,
+and never the proof against pycasbin. The child writes the whole answer; it knows of people only what it was told:
+those of the caller's account.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from sidecar.pdp.apart import ChildFailed, Limits, Task, rebuilt, run
+from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
+from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
+from sidecar.policy.diff import CellChange, RouteChange, diff
+from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
+from sidecar.policy.generation import Generation
+from sidecar.vocabulary.people import AccountId
+
+MAX_BODY: Final = 1024 * 1024
+MAX_RULES: Final = 20_000
+PER_SIDECAR: Final = 2
+LIMITS: Final = Limits(cpu_seconds=15, memory_bytes=1024**3, seconds=30.0, nice=10)
+
+People = Mapping[str, Sequence[Mapping[str, str]]]
+"""By role: those of the caller's account who hold it, as the answer shows them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """``body``: the answer of contract section 7, as JSON."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """This account has a preview under way, or the sidecar has its two."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """More than a preview may cost. ``why``: a sentence."""
+
+    why: str
+
+
+class Previews:
+    """The previews under way in this process."""
+
+    def __init__(self) -> None:
+        self._under_way: set[AccountId] = set()
+
+    async def preview(
+        self, account: AccountId, current: Generation, edited: Mapping[str, bytes], people: People
+    ) -> Previewed | Busy | TooLarge:
+        """``edited``: the files that differ, by bare name; the others are those in force."""
+        files = {**current.files, **edited}
+        if _rules(files["policy.csv"]) > MAX_RULES:
+            return TooLarge(f"a preview takes at most {MAX_RULES:,} rules; `sidecar policy diff` takes any number")
+        if account in self._under_way or len(self._under_way) >= PER_SIDECAR:
+            return Busy()
+        self._under_way.add(account)
+        try:
+            told = {role: [dict(person) for person in holders] for role, holders in people.items()}
+            return Previewed(await run(Task(files, current=dict(current.files), people=told, limits=LIMITS)))
+        except ChildFailed as failure:
+            return TooLarge(f"this cannot be previewed: {failure}; `sidecar policy diff` has no limits")
+        finally:
+            self._under_way.discard(account)
+
+
+def _rules(policy: bytes) -> int:
+    """Lines that can hold a rule; counted without understanding any."""
+    return sum(1 for line in policy.splitlines() if line.strip() and not line.lstrip().startswith(b"#"))
+
+
+# -- in the child ------------------------------------------------------------------------------------------------------
+
+
+def preview(current: Mapping[str, bytes], files: Mapping[str, bytes], people: People) -> bytes:
+    """The answer. Changes are shown as soon as the rules mean something, also when the tests or invariants fail."""
+    compiled = compile_policy(files, proof=ProofScope.NONE)
+    lost = _roles_in_use(compiled, people)
+    cells: tuple[CellChange, ...] = ()
+    routes: tuple[RouteChange, ...] = ()
+    if compiled.draft is not None:
+        difference = diff(rebuilt(current), compiled.draft)
+        cells, routes = difference.cells, difference.routes
+    return msgspec.json.encode(
+        {
+            "valid": compiled.valid and not lost,
+            "diagnostics": sorted((*compiled.diagnostics, *lost)),
+            "changes": [{**cell_json(change), "users": people.get(change.role, ())} for change in cells],
+            "routes": [route_json(change) for change in routes],
+            "expectations": {
+                "passed": compiled.verdict.passed,
+                "failed": [_failed(test, got) for test, got in compiled.verdict.failed],
+            },
+        }
+    )
+
+
+def _roles_in_use(compiled: Compiled, people: People) -> list[Diagnostic]:
+    """What would keep it from being activated and only the account's people show: no role disappears under them."""
+    if compiled.draft is None:
+        return []
+    return [
+        role_in_use(role, len(holders))
+        for role, holders in sorted(people.items())
+        if holders and role not in compiled.draft.roles
+    ]
+
+
+def role_in_use(role: str, holders: int) -> Diagnostic:
+    """The finding about a role that the files do not declare and somebody holds (R26)."""
+    code = DiagnosticCode.ROLE_IN_USE
+    who = "1 user holds" if holders == 1 else f"{holders} users hold"
+    message = f'{who} or is invited to "{role}", which is not declared any more'
+    hint = f"give them another role first, or keep [roles.{role}]"
+    return Diagnostic(code.severity, code, path_of("roles.toml"), 1, 1, message, hint)
+
+
+def cell_json(change: CellChange) -> dict[str, Any]:
+    return {
+        "role": change.role,
+        "section": change.section,
+        "action": change.action,
+        "from": change.before,
+        "to": change.after,
+    }
+
+
+def route_json(change: RouteChange) -> dict[str, Any]:
+    return {
+        "method": change.method,
+        "path": change.path,
+        "from": change.before,
+        "to": change.after,
+        "opens": change.opens,
+    }
+
+
+def _failed(test: Expectation | RouteTest, got: str) -> dict[str, Any]:
+    """A test that says otherwise: where it stands, what it expects, what it gets."""
+    match test:
+        case Expectation(line, allowed, role, section, action):
+            return {
+                "rule": f"{path_of(EXPECTATIONS)}:{line}",
+                "role": role,
+                "section": section,
+                "action": action,
+                "expected": "allow" if allowed else "deny",
+                "got": got,
+            }
+        case RouteTest(line, expected, method, path):
+            return {
+                "rule": f"{path_of(ROUTES)}:{line}",
+                "method": method,
+                "path": path,
+                "expected": expected,
+                "got": got,
+            }
