@@ -8,9 +8,8 @@ Never raises, whatever the bytes. Reasons come in the contract's order; no text 
 
 import hashlib
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,19 +18,16 @@ from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import account_of, is_session_id
 from sidecar.tokens.keyset import ALGORITHM, KeySet
 from sidecar.tokens.mint import TYPE
+from sidecar.tokens.strict import MAX_TOKEN, MalformedError, integer, segments, text, whole_object
 from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.people import SessionId, UserId
 
-MAX_TOKEN: Final = 16 * 1024
-_MAX_INTEGER: Final = 2**53 - 1  # past it JSON parsers disagree (RFC 8259 section 6)
+__all__ = ["MAX_TOKEN", "Verifier"]
+
 _MAX_JTI: Final = 128
 
 _KEY_CARRYING: Final = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "b64", "zip", "enc"})
 """Header members that bring a key along or change how the rest is read. Others are ignored (RFC 7515 section 4)."""
-
-
-class _MalformedError(ValueError):
-    """Inside this module only; a ValueError, as what the decoders raise."""
 
 
 class Verifier:
@@ -106,25 +102,9 @@ class _Parsed:
 
 
 def _parse(token: str) -> _Parsed:
-    if len(token) > MAX_TOKEN:
-        raise _MalformedError
-    raw = token.encode("ascii")
-    signed, _, signature = raw.rpartition(b".")
-    header, dot, payload = signed.partition(b".")
-    if not dot:
-        raise _MalformedError
-    kid = _kid(_json_object(_segment(header)))
-    claims = _claims(_json_object(_segment(payload)))
-    return _Parsed(kid, claims, signed, _segment(signature))
-
-
-def _segment(text: bytes) -> bytes:
-    """Base64url as RFC 7515 writes it. Writing it again and comparing refuses, in one stroke, padding, stray
-    characters (a further dot too), the other alphabet and trailing bits that are not zero."""
-    decoded = urlsafe_b64decode(text + b"==")
-    if not text or urlsafe_b64encode(decoded).rstrip(b"=") != text:
-        raise _MalformedError
-    return decoded
+    signed, header, payload, signature = segments(token)
+    kid = _kid(whole_object(header))
+    return _Parsed(kid, _claims(whole_object(payload)), signed, signature)
 
 
 def _signed_by(key: Ed25519PublicKey, parsed: _Parsed) -> bool:
@@ -135,66 +115,30 @@ def _signed_by(key: Ed25519PublicKey, parsed: _Parsed) -> bool:
     return True
 
 
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise _MalformedError
-    return members
-
-
-def _refuse(_: str) -> NoReturn:
-    raise _MalformedError
-
-
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_float=_refuse, parse_constant=_refuse)
-"""No token of ours holds a fraction, so ``1.7e9``, ``NaN`` and ``Infinity`` are refused wherever they stand."""
-
-
-def _json_object(raw: bytes) -> dict[str, object]:
-    value = _DECODER.decode(raw.decode("utf-8"))
-    if not isinstance(value, dict):
-        raise _MalformedError
-    return value
-
-
 def _kid(header: dict[str, object]) -> str:
     if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or not _KEY_CARRYING.isdisjoint(header):
-        raise _MalformedError
-    return _text(header, "kid")
+        raise MalformedError
+    return text(header, "kid")
 
 
 def _claims(payload: dict[str, object]) -> Claims:
-    user = _text(payload, "sub")
+    user = text(payload, "sub")
     account = account_of(user)
-    session = _text(payload, "sid")
-    jti = _text(payload, "jti")
-    if account is None or _text(payload, "acct") != account or not is_session_id(session):
-        raise _MalformedError
+    session = text(payload, "sid")
+    jti = text(payload, "jti")
+    if account is None or text(payload, "acct") != account or not is_session_id(session):
+        raise MalformedError
     if len(jti) > _MAX_JTI or not jti.isascii():
-        raise _MalformedError
+        raise MalformedError
     return Claims(
-        issuer=_text(payload, "iss"),
-        audience=_text(payload, "aud"),
+        issuer=text(payload, "iss"),
+        audience=text(payload, "aud"),
         user=UserId(user),
         account=account,
         session=SessionId(session),
         jti=jti,
-        issued_at=_integer(payload, "iat"),
-        expires_at=_integer(payload, "exp"),
-        epoch=_integer(payload, "tv"),
-        not_before=_integer(payload, "nbf") if "nbf" in payload else None,
+        issued_at=integer(payload, "iat"),
+        expires_at=integer(payload, "exp"),
+        epoch=integer(payload, "tv"),
+        not_before=integer(payload, "nbf") if "nbf" in payload else None,
     )
-
-
-def _text(members: dict[str, object], name: str) -> str:
-    value = members.get(name)
-    if type(value) is not str or not value:
-        raise _MalformedError
-    return value
-
-
-def _integer(members: dict[str, object], name: str) -> int:
-    value = members.get(name)
-    if type(value) is not int or not 0 <= value <= _MAX_INTEGER:  # type(): a bool is an int to isinstance
-        raise _MalformedError
-    return value
