@@ -19,9 +19,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from sidecar.store import scripts, startup
-from sidecar.store.errors import StoreRefused, StoreUnavailable, outage, outage_or_bug
+from sidecar.store.calling import called
+from sidecar.store.errors import StoreRefused, StoreUnavailable
 
-__all__ = ["Store", "StoreRefused", "StoreUnavailable", "gathered", "outage"]
+__all__ = ["Store", "StoreRefused", "StoreUnavailable", "gathered"]
 
 READ_TIMEOUT: Final = 0.4
 WRITE_TIMEOUT: Final = 2.0
@@ -128,25 +129,17 @@ class Store:
         script = scripts.script(name)
         words = [json.dumps(args, ensure_ascii=False)] if isinstance(args, Mapping) else list(args)
         client = self._writes if write else self.client
-        confirm = write and self.confirm_replicas > 0
         try:
-            return await self._evaluate(client, script, keys, words, confirm=confirm)
-        except exceptions.ConnectionError as error:
-            if isinstance(
-                error, exceptions.TimeoutError | exceptions.BusyLoadingError | exceptions.AuthenticationError
-            ):
-                raise outage_or_bug(error) from error
-        except Exception as error:
-            raise outage_or_bug(error) from error
-        try:  # the connection was dead, usually since the server's restart: once more, under the same request id
-            return await self._evaluate(client, script, keys, words, confirm=confirm)
-        except Exception as error:
-            raise outage_or_bug(error) from error
+            return await called(self._evaluate(client, script, keys, words, confirm=write))
+        except StoreUnavailable as problem:
+            if not _connection_was_dead(problem):
+                raise
+        return await called(self._evaluate(client, script, keys, words, confirm=write))
 
     async def _evaluate(
         self, client: Any, script: scripts.Script, keys: Sequence[str], words: Sequence[str], *, confirm: bool
     ) -> dict[str, Any]:
-        if confirm:
+        if confirm and self.confirm_replicas > 0:
             return await self._evaluate_confirmed(client, script, keys, words)
         try:
             raw = await client.evalsha(script.sha, len(keys), *keys, *words)
@@ -178,17 +171,11 @@ class Store:
 
     async def command(self, *words: str | int) -> Any:
         """A plain command, for the few reads that are no script."""
-        try:
-            return await self.client.execute_command(*words)
-        except Exception as error:
-            raise outage_or_bug(error) from error
+        return await called(self.client.execute_command(*words))
 
     async def change(self, *words: str | int) -> Any:
         """A plain command that writes, where no script is needed because doing it twice is doing it once."""
-        try:
-            return await self._writes.execute_command(*words)
-        except Exception as error:
-            raise outage_or_bug(error) from error
+        return await called(self._writes.execute_command(*words))
 
     async def pairs(self, *words: str | int) -> list[tuple[str, str]]:
         """A command that answers with a map: a dict here, a flat list there (RESP2, RESP3, fakeredis)."""
@@ -205,6 +192,15 @@ class Store:
     async def close(self) -> None:
         for client in (self.client, self._writes):
             await client.aclose()
+
+
+def _connection_was_dead(problem: StoreUnavailable) -> bool:
+    """As after the server's restart: the same words, under the same request id, may be sent on a new one."""
+    cause = problem.__cause__
+    if not isinstance(cause, exceptions.ConnectionError):
+        return False
+    refusing = exceptions.BusyLoadingError | exceptions.AuthenticationError | exceptions.MaxConnectionsError
+    return not isinstance(cause, refusing) and not isinstance(cause.__cause__, TimeoutError)
 
 
 def _decoded(raw: Any) -> dict[str, Any]:

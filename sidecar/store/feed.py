@@ -14,8 +14,9 @@ from typing import Any, Final, Protocol
 from redis import exceptions
 
 from sidecar.store import keys, scripts
+from sidecar.store.calling import called
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable, outage, outage_or_bug
+from sidecar.store.errors import StoreUnavailable
 from sidecar.vocabulary.people import AccountId, UserId
 
 BATCH: Final = 1000
@@ -86,8 +87,9 @@ class Feed:
     async def _read(self, connection: Any) -> None:
         """One blocking read, applied."""
         sent = self._clock()
-        raw = await _called(
-            connection, "XREAD", "COUNT", BATCH, "BLOCK", round(self._block * 1000), "STREAMS", self._key, self._last
+        block = round(self._block * 1000)
+        raw = await called(
+            connection.execute_command("XREAD", "COUNT", BATCH, "BLOCK", block, "STREAMS", self._key, self._last)
         )
         wanted = 0
         entries = entries_of(raw)
@@ -137,28 +139,21 @@ class Feed:
 
     async def _tail(self, connection: Any, last: str) -> Mapping[str, Any]:
         script = scripts.script("feed_tail")
-        raw = await _called(connection, "EVAL", script.text, 1, self._key, last)
+        raw = await called(connection.execute_command("EVAL", script.text, 1, self._key, last))
         reply: Mapping[str, Any] = json.loads(raw)
         return reply
-
-
-async def _called(connection: Any, *words: str | int) -> Any:
-    try:
-        return await connection.execute_command(*words)
-    except Exception as error:
-        raise outage_or_bug(error) from error
 
 
 async def _replication(connection: Any) -> str:
     """The replication id, which changes with the master; empty where there is no INFO."""
     try:
-        raw = await connection.execute_command("INFO", "replication")
-    except exceptions.ResponseError as error:
-        if isinstance(error, exceptions.NoPermissionError) or outage(error) is None:
+        raw = await called(connection.execute_command("INFO", "replication"))
+    except exceptions.ResponseError:
+        return ""
+    except StoreUnavailable as problem:
+        if isinstance(problem.__cause__, exceptions.NoPermissionError):
             return ""
-        raise outage_or_bug(error) from error
-    except Exception as error:
-        raise outage_or_bug(error) from error
+        raise
     if isinstance(raw, Mapping):
         return str(raw.get("master_replid", ""))
     found = (line.partition(":")[2].strip() for line in str(raw).splitlines() if line.startswith("master_replid:"))

@@ -127,7 +127,7 @@ async def _info(store: Asked) -> Mapping[str, str] | None:
     try:
         raw = await store.command("INFO")
     except (exceptions.ResponseError, StoreUnavailable) as error:
-        if isinstance(error, StoreUnavailable) and "NoPermission" not in str(error):
+        if isinstance(error, StoreUnavailable) and not isinstance(error.__cause__, exceptions.NoPermissionError):
             raise
         return None
     if isinstance(raw, Mapping):
@@ -140,7 +140,7 @@ async def _config(store: Asked, name: str) -> str | None:
     try:
         raw = await store.command("CONFIG", "GET", name)
     except (exceptions.ResponseError, StoreUnavailable) as error:
-        if isinstance(error, StoreUnavailable) and "NoPermission" not in str(error):
+        if isinstance(error, StoreUnavailable) and not isinstance(error.__cause__, exceptions.NoPermissionError):
             raise
         return None
     if isinstance(raw, Mapping):

@@ -1,7 +1,7 @@
 """An account with people in it, and short words for the store's nouns."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -133,3 +133,12 @@ def _fields(raw: object) -> dict[str, str]:
 @pytest.fixture
 def town(store: Store, entropy: Callable[[int], bytes]) -> Town:
     return Town(store, entropy)
+
+
+@pytest.fixture
+async def real_town(real_redis_url: str, entropy: Callable[[int], bytes]) -> AsyncIterator[Town]:
+    """On a real server alone: for what fakeredis cannot do (kill a connection, stop, restart)."""
+    store = await Store.open(real_redis_url)
+    await store.check_meta(issuer="https://id.example", audience="dashboard")
+    yield Town(store, entropy)
+    await store.close()

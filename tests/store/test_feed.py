@@ -1,0 +1,227 @@
+"""The feed: in order, resumed exactly, and nothing believed after a gap, another data set or an older one."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from sidecar.store import keys
+from sidecar.store.feed import Change, Feed, Tail, change_of, entries_of
+from sidecar.vocabulary.people import Actor
+
+OPERATOR = Actor.operator()
+FEED = keys.feed(0)
+
+
+class Recorder:
+    """A follower that writes down what it hears."""
+
+    def __init__(self):
+        self.changes: list[Change] = []
+        self.flushes: list[Tail] = []
+        self.acknowledged: list[int] = []
+        self.heard_at: list[float] = []
+
+    def apply(self, partition, change):
+        self.changes.append(change)
+
+    def heard(self, partition, at):
+        self.heard_at.append(at)
+
+    def flush(self, tail):
+        self.flushes.append(tail)
+
+    async def acknowledge(self, partition, n):
+        self.acknowledged.append(n)
+
+
+async def eventually(happens, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.002)
+
+
+@contextlib.asynccontextmanager
+async def following(store, lease=0.2):
+    recorder = Recorder()
+    feed = Feed(store, 0, [recorder], lease=lease, clock=time.monotonic)
+    task = asyncio.create_task(feed.run())
+    try:
+        await eventually(lambda: recorder.heard_at or task.done())
+        yield recorder
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_changes_are_heard_in_order_from_the_tail_on(town):
+    admin = await town.account()
+    async with following(town.store) as heard:
+        assert heard.flushes == [Tail(0, 1, new_data_set=False)]
+        await town.users.set_name(OPERATOR, admin.id, "New")
+        await town.users.sign_out_everywhere(admin.id, OPERATOR)
+        await eventually(lambda: len(heard.changes) == 2)
+
+        named, out = heard.changes
+        assert (named.n, named.kind, named.account, named.user, named.ack) == (
+            2,
+            "user",
+            admin.account,
+            admin.id,
+            False,
+        )
+        assert (out.n, out.epoch, out.ack) == (3, 2, True)
+        await eventually(lambda: heard.acknowledged == [3])
+
+
+async def test_it_has_heard_what_was_sent_before_and_no_later(town):
+    async with following(town.store) as heard:
+        before = time.monotonic()
+        await eventually(lambda: heard.heard_at[-1] >= before)
+        assert heard.heard_at[-1] <= time.monotonic()
+        assert heard.heard_at == sorted(heard.heard_at)
+
+
+async def test_a_missing_number_is_a_flush(town):
+    admin = await town.account()
+    async with following(town.store) as heard:
+        await town.store.change("INCR", f"{FEED}:n")
+        await town.users.set_name(OPERATOR, admin.id, "New")
+        await eventually(lambda: len(heard.flushes) == 2)
+        assert heard.changes == []
+        assert heard.flushes[1] == Tail(0, 3, new_data_set=False)
+        await town.users.set_name(OPERATOR, admin.id, "Newer")
+        await eventually(lambda: [change.n for change in heard.changes] == [4])
+
+
+async def test_many_changes_at_once_are_all_heard(town, monkeypatch):
+    monkeypatch.setattr("sidecar.store.feed.BATCH", 10)
+    admin = await town.account()
+    async with following(town.store) as heard:
+        await asyncio.gather(*(town.users.set_name(OPERATOR, admin.id, f"N{number}") for number in range(64)))
+        await eventually(lambda: len(heard.changes) == 64)
+        assert [change.n for change in heard.changes] == list(range(2, 66))
+        assert len(heard.flushes) == 1
+
+
+# Cuts, on a real server: its connections can be killed, its data set changed behind our back --------------------------
+
+
+async def cut(town, meanwhile=None):
+    """Kill the feed's connection, and have something happen before it is back."""
+    if meanwhile is None:
+        await town.store.change("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        return
+    script = "redis.call('SET', 'sc:test', '1') " + meanwhile
+    await town.store.change("EVAL", script, 1, FEED)
+    await town.store.change("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+async def test_after_a_cut_it_resumes_without_loss_and_without_a_flush(real_town):
+    admin = await real_town.account()
+    async with following(real_town.store) as heard:
+        for number in range(10):
+            await real_town.users.set_name(OPERATOR, admin.id, f"N{number}")
+            await cut(real_town)
+        await eventually(lambda: len(heard.changes) == 10)
+        assert [change.n for change in heard.changes] == list(range(2, 12))
+        assert len(heard.flushes) == 1
+
+
+async def test_a_data_set_that_lost_its_last_changes_is_a_flush(real_town):
+    admin = await real_town.account()
+    async with following(real_town.store) as heard:
+        for number in range(3):
+            await real_town.users.set_name(OPERATOR, admin.id, f"N{number}")
+        await eventually(lambda: len(heard.changes) == 3)
+
+        await cut(
+            real_town,
+            "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 2) "
+            "for _, entry in ipairs(last) do redis.call('XDEL', KEYS[1], entry[1]) end "
+            "redis.call('DECRBY', KEYS[1] .. ':n', 2)",
+        )
+
+        await eventually(lambda: len(heard.flushes) == 2)
+        assert heard.flushes[1] == Tail(0, 2, new_data_set=False)
+
+
+async def test_a_data_set_that_went_back_and_moved_on_again_is_a_flush(real_town):
+    """Three acknowledged entries lost, five new ones written: the id of the data set and the count alone would resume."""
+    admin = await real_town.account()
+    async with following(real_town.store) as heard:
+        for number in range(3):
+            await real_town.users.set_name(OPERATOR, admin.id, f"N{number}")
+        await eventually(lambda: len(heard.changes) == 3)
+
+        await cut(
+            real_town,
+            "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 3) "
+            "for _, entry in ipairs(last) do redis.call('XDEL', KEYS[1], entry[1]) end "
+            "redis.call('SET', KEYS[1] .. ':n', '1') "
+            "for n = 2, 6 do redis.call('INCR', KEYS[1] .. ':n') redis.call('XADD', KEYS[1], '*', 'n', tostring(n), "
+            "'k', 'user', 'a', 'a', 'u', 'u', 'tv', '1', 's', '1', 'ack', '0') end",
+        )
+
+        await eventually(lambda: len(heard.flushes) == 2)
+        assert heard.flushes[1].n == 6
+
+
+async def test_another_data_set_is_a_flush_that_says_so(real_town):
+    await real_town.account()
+    async with following(real_town.store) as heard:
+        await cut(real_town, "redis.call('SET', KEYS[1] .. ':gen', 'restored')")
+        await eventually(lambda: len(heard.flushes) == 2)
+        assert heard.flushes[1] == Tail(0, 1, new_data_set=True)
+
+
+async def test_an_entry_trimmed_away_while_we_were_cut_off_is_a_flush(real_town):
+    admin = await real_town.account()
+    async with following(real_town.store) as heard:
+        await real_town.users.set_name(OPERATOR, admin.id, "New")
+        await eventually(lambda: len(heard.changes) == 1)
+        await cut(
+            real_town,
+            "for n = 3, 5 do redis.call('INCR', KEYS[1] .. ':n') redis.call('XADD', KEYS[1], 'MAXLEN', '1', '*', "
+            "'n', tostring(n), 'k', 'user', 'a', 'a', 'u', 'u', 'tv', '1', 's', '1', 'ack', '0') end",
+        )
+        await eventually(lambda: len(heard.flushes) == 2 or heard.changes[-1].n == 5)
+
+
+async def test_a_store_that_lost_everything_is_not_followed(real_town):
+    await real_town.account()
+    async with following(real_town.store) as heard:
+        await real_town.store.change("FLUSHALL")
+        await cut(real_town)
+        silent_from = time.monotonic()
+        await eventually(lambda: time.monotonic() > silent_from + 0.3)
+        assert heard.heard_at[-1] < silent_from + 0.1
+        assert len(heard.flushes) == 1
+
+
+# Forms ----------------------------------------------------------------------------------------------------------------
+
+FIELDS = {"n": "7", "k": "user", "a": "acc_x", "u": "usr_x", "tv": "2", "s": "9", "ack": "1"}
+CHANGE = Change(7, "user", "acc_x", "usr_x", 2, 9, ack=True)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [[FEED, [("1-0", FIELDS)]]],
+        [[FEED, [["1-0", [word for pair in FIELDS.items() for word in pair]]]]],
+        {FEED: [[("1-0", FIELDS)]]},
+    ],
+    ids=["RESP2", "RESP2 raw", "RESP3"],
+)
+def test_an_answer_is_read_in_every_form(raw):
+    ((entry_id, fields),) = entries_of(raw)
+    assert (entry_id, change_of(fields)) == ("1-0", CHANGE)
+
+
+@pytest.mark.parametrize("raw", [None, [], {}])
+def test_no_answer_is_no_entry(raw):
+    assert entries_of(raw) == []
