@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import httptools
 
+from sidecar.edge.answer_memo import AnswerMemo, key_of
 from sidecar.edge.checks import (
     close,
     conclude,
@@ -21,11 +22,11 @@ from sidecar.edge.checks import (
     judge,
     record_check,
 )
-from sidecar.edge.head_reader import HeadReader
+from sidecar.edge.head_reader import HeadReader, PlainHead
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
-from sidecar.edge.request_id import request_id_of
-from sidecar.edge.wire import Wire
+from sidecar.edge.request_id import accepted, new_request_id
+from sidecar.edge.wire import Prepared, Wire, prepare
 from sidecar.pdp.check import Open
 from sidecar.vocabulary.decision import Decision
 
@@ -45,6 +46,7 @@ class Lanes:
         self.idle = idle
         self.wire = Wire(unavailable=parts.surface.unavailable_status)
         self.heads = HeadReader()
+        self.memo = AnswerMemo()
         self.open: set[FastLane] = set()
 
     def __call__(self) -> "FastLane":
@@ -120,19 +122,19 @@ class FastLane(asyncio.Protocol):
                     return
                 break
             end += len(HEAD_END)
-            call = self._parse(buffer[:end])
-            if call is None:
+            head = self._parse(buffer[:end])
+            if head is None:
                 self._hand_over(buffer)
                 return
             buffer = buffer[end:]
-            if not self._answer(call):
+            if not self._answer(head):
                 break
         self._buffer = buffer
         if self._closing and not buffer and self._waiting is None:
             self._transport.close()
 
-    def _parse(self, head: bytes) -> GatewayCall | None:
-        """The call of a plain check with the headers that matter; None: aiohttp should have it."""
+    def _parse(self, head: bytes) -> PlainHead | None:
+        """A plain check; None: aiohttp should have it."""
         if not head.startswith(START) or len(head) > self._lanes.max_head:
             return None
         self._complete = False
@@ -141,39 +143,48 @@ class FastLane(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
         plain = self._lanes.heads.read(head) if self._complete else None
-        if plain is None:
-            return None
-        target, headers = plain
-        path, _, query = target.partition("?")
-        return gateway_call("GET", path, query, headers) if is_check(path) else None
+        return plain if plain is not None and is_check(plain.target.partition("?")[0]) else None
 
-    def _answer(self, call: GatewayCall) -> bool:
+    def _answer(self, head: PlainHead) -> bool:
         """Answer one call. False when the next head has to wait."""
         started = perf_counter()
-        request_id = request_id_of(call.headers)
-        outcome = judge(self._lanes.parts, call)
+        lanes = self._lanes
+        request_id = accepted(head.request_ids[0]) if head.request_ids else new_request_id()
+        key = key_of(head)
+        known = lanes.memo.get(key)
+        if known is not None and lanes.parts.pdp.stands(known.standing):
+            record_check(lanes.parts, known.label, known.standing.decision, request_id, perf_counter() - started)
+            self._write(known.prepared, request_id)
+            return not self._blocked
+        path, _, query = head.target.partition("?")
+        call = gateway_call("GET", path, query, head.headers)
+        outcome = judge(lanes.parts, call)
         if isinstance(outcome, Open):
             self._waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))
             return False
-        self._write(outcome, call, request_id, started)
+        prepared = self._prepare(outcome, call, request_id, started)
+        lanes.memo.offer(key, lanes.parts, call, outcome, prepared)
+        self._write(prepared, request_id)
         return not self._blocked
 
     async def _answer_later(self, question: Open, call: GatewayCall, request_id: str, started: float) -> None:
         decision = await close(self._lanes.parts, question)
-        self._write(decision, call, request_id, started)
+        self._write(self._prepare(decision, call, request_id, started), request_id)
         self._waiting = None
         self._transport.resume_reading()
         self._go_on()
 
-    def _write(self, decision: Decision, call: GatewayCall, request_id: str, started: float) -> None:
-        parts, wire = self._lanes.parts, self._lanes.wire
+    def _prepare(self, decision: Decision, call: GatewayCall, request_id: str, started: float) -> Prepared:
+        """Counted, logged, and in the gateway's words."""
+        parts = self._lanes.parts
         seconds = perf_counter() - started
         if follows_from_decision(parts, call, decision):
             record_check(parts, call.family.label, decision, request_id, seconds)
-            written = wire.kept(decision, request_id)
-        else:
-            written = wire.fresh(conclude(parts, call, decision, request_id, seconds), request_id)
-        self._transport.write(written)
+            return self._lanes.wire.kept(decision)
+        return prepare(conclude(parts, call, decision, request_id, seconds))
+
+    def _write(self, prepared: Prepared, request_id: str) -> None:
+        self._transport.write(prepared.complete(request_id.encode("ascii")))
         self._heard = self._loop.time()
 
     def _go_on(self) -> None:

@@ -7,6 +7,8 @@ nothing: those are remembered whole, so that they cost one look-up.
 
 from typing import Final
 
+import msgspec
+
 from sidecar.edge.checks import HEADERS_READ
 
 Line = tuple[bytes, bytes]
@@ -14,7 +16,7 @@ Line = tuple[bytes, bytes]
 MAX_HEADERS: Final = 100
 """Fewer than aiohttp takes, so that a head at the limit is judged by one program alone."""
 
-READ: Final = (HEADERS_READ | {b"x-request-id"}) - {b"upgrade"}
+READ: Final = HEADERS_READ - {b"upgrade"}
 
 CLOSER_LOOK: Final = frozenset(
     {
@@ -35,25 +37,29 @@ MAX_KNOWN_LINE: Final = 256
 """At most a megabyte of lines; when they are that many, all are forgotten."""
 
 
+class PlainHead(msgspec.Struct, frozen=True, gc=False):
+    """``headers``: those that a check reads, their names in lower case. ``request_ids``: as many as came."""
+
+    target: str
+    headers: tuple[Line, ...]
+    request_ids: tuple[bytes, ...]
+
+
 class HeadReader:
     """One a listener. What it remembers of a line follows from the line alone."""
 
     def __init__(self) -> None:
         self._idle: set[bytes] = set()
 
-    def read(self, head: bytes) -> tuple[str, list[Line]] | None:
-        """The request target and the headers that a check reads, their names in lower case.
-
-        None: aiohttp should have it.
-        """
+    def read(self, head: bytes) -> PlainHead | None:
+        """None: aiohttp should have it."""
         lines = head.split(b"\r\n")
-        request = lines[0]
-        if not request.endswith(VERSION) or not request.isascii():
-            return None
-        if len(lines) > MAX_HEADERS + 3:  # the request line, and the two pieces behind the last header
+        target = _target(lines)
+        if target is None:
             return None
         idle = self._idle
         found: list[Line] = []
+        request_ids: list[bytes] = []
         singles: list[bytes] = []
         for line in lines[1:-2]:
             if line in idle:
@@ -62,23 +68,37 @@ class HeadReader:
             lowered = name.lower()
             if lowered in READ:
                 found.append((lowered, value.strip(b" \t")))
+            elif lowered == b"x-request-id":
+                request_ids.append(value.strip(b" \t"))
             elif lowered in CLOSER_LOOK:
                 if lowered in singles or not _is_usual(lowered, value.strip(b" \t")):
                     return None
                 singles.append(lowered)
-            elif line[0] in FOLDS:  # a continuation: aiohttp joins it with the line before, or refuses it
+            elif not self._remember(line):
                 return None
-            else:
-                self._remember(line)
         if b"host" not in singles:
             return None
-        return request[len(GET) : -len(VERSION)].decode("ascii"), found
+        return PlainHead(target, tuple(found), tuple(request_ids))
 
-    def _remember(self, line: bytes) -> None:
+    def _remember(self, line: bytes) -> bool:
+        """A line that decides nothing; False for a continuation, which aiohttp joins to the line before or refuses."""
+        if line[0] in FOLDS:
+            return False
         if len(line) <= MAX_KNOWN_LINE:
             if len(self._idle) >= MAX_KNOWN:
                 self._idle.clear()
             self._idle.add(line)
+        return True
+
+
+def _target(lines: list[bytes]) -> str | None:
+    """Of a GET in HTTP/1.1 with not too many headers."""
+    request = lines[0]
+    if not request.endswith(VERSION) or not request.isascii():
+        return None
+    if len(lines) > MAX_HEADERS + 3:  # the request line, and the two pieces behind the last header
+        return None
+    return request[len(GET) : -len(VERSION)].decode("ascii")
 
 
 def _is_usual(name: bytes, value: bytes) -> bool:

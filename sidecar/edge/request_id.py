@@ -15,21 +15,27 @@ _numbers = count(1)
 
 def request_id_of(headers: RawHeaders) -> str:
     """The first X-Request-ID when it is well formed, else one of ours."""
-    for name, value in headers:
-        if name.lower() == b"x-request-id":
-            return value.decode("ascii") if FORM.fullmatch(value) else new_request_id()
-    return new_request_id()
+    return _first(headers, FORM)
 
 
 def repeated_request_id(headers: RawHeaders) -> str:
     """As above, for AuthZEN: an identifier there is an arbitrary string, and every one MUST come back. So any that is
     printable ASCII does, up to 1,024 characters; the rest cannot be put into a header or a log safely."""
-    for name, value in headers:
-        if name.lower() == b"x-request-id":
-            return value.decode("ascii") if REPEATED.fullmatch(value) else new_request_id()
-    return new_request_id()
+    return _first(headers, REPEATED)
+
+
+def accepted(given: bytes, form: re.Pattern[bytes] = FORM) -> str:
+    """What a client sent, when it may go to a log; else one of ours."""
+    return given.decode("ascii") if form.fullmatch(given) else new_request_id()
 
 
 def new_request_id() -> str:
     """Unique, not secret: 48 random bits of this process and a running number. A tenth of what token_hex costs."""
     return f"{_process}-{next(_numbers):x}"
+
+
+def _first(headers: RawHeaders, form: re.Pattern[bytes]) -> str:
+    for name, value in headers:
+        if name.lower() == b"x-request-id":
+            return accepted(value, form)
+    return new_request_id()

@@ -6,6 +6,7 @@ date change.
 
 from http import HTTPStatus
 
+import msgspec
 from aiohttp.helpers import rfc822_formatted_time
 
 from sidecar.edge.answers import Answer, gateway_answer
@@ -14,18 +15,28 @@ from sidecar.vocabulary.decision import Decision
 MAX_KEPT = 20_000
 
 Key = tuple[str, str, str, int, str, str]
-Prepared = tuple[bytes, bytes, bytes]
-"""Up to the request id, up to the date, the rest."""
+
+
+class Prepared(msgspec.Struct, frozen=True, gc=False):
+    """A response without request id and date: up to the one, up to the other, the rest."""
+
+    head: bytes
+    middle: bytes
+    rest: bytes
+
+    def complete(self, request_id: bytes) -> bytes:
+        date = rfc822_formatted_time().encode("ascii")
+        return b"%b%b%b%b%b" % (self.head, request_id, self.middle, date, self.rest)
 
 
 class Wire:
-    """One HTTP/1.1 response on a connection that stays open. ``unavailable`` as in ``gateway_answer``."""
+    """HTTP/1.1 responses on connections that stay open. ``unavailable`` as in ``gateway_answer``."""
 
     def __init__(self, *, unavailable: int) -> None:
         self._unavailable = unavailable
         self._kept: dict[Key, Prepared] = {}
 
-    def kept(self, decision: Decision, request_id: str) -> bytes:
+    def kept(self, decision: Decision) -> Prepared:
         """The answer that follows from ``decision`` and nothing else."""
         user = decision.user
         key = (
@@ -40,24 +51,14 @@ class Wire:
         if prepared is None:
             if len(self._kept) >= MAX_KEPT:  # rare: many generations, or twenty thousand users and sections at once
                 self._kept.clear()
-            answer = gateway_answer(decision, unavailable=self._unavailable)
-            prepared = self._kept[key] = _prepare(answer)
-        return _complete(prepared, request_id)
-
-    def fresh(self, answer: Answer, request_id: str) -> bytes:
-        """An answer in which something of the request shows."""
-        return _complete(_prepare(answer), request_id)
+            prepared = self._kept[key] = prepare(gateway_answer(decision, unavailable=self._unavailable))
+        return prepared
 
 
-def _prepare(answer: Answer) -> Prepared:
+def prepare(answer: Answer) -> Prepared:
+    """An answer in which something of the request may show."""
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]
     head = "\r\n".join([*lines, "X-Request-ID: "]).encode("utf-8")
     middle = f"\r\nServer: sidecar\r\nContent-Length: {len(answer.body)}\r\nDate: ".encode("ascii")
-    return head, middle, b"\r\n\r\n" + answer.body
-
-
-def _complete(prepared: Prepared, request_id: str) -> bytes:
-    head, middle, rest = prepared
-    date = rfc822_formatted_time().encode("ascii")
-    return b"%b%b%b%b%b" % (head, request_id.encode("ascii"), middle, date, rest)
+    return Prepared(head, middle, b"\r\n\r\n" + answer.body)

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import msgspec
 
+from sidecar.pdp.identity import Identity
+from sidecar.pdp.outside import OutsideUsers
 from sidecar.pdp.tokens import TokenCache
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
@@ -16,6 +18,7 @@ from sidecar.policy.routes import Public
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.records import Records
 from sidecar.tokens.claims import Claims
+from sidecar.tokens.outside import Outsider
 from sidecar.vocabulary.access import Credential, Proof, Question, Route, Target
 from sidecar.vocabulary.decision import Decision, Reason
 from sidecar.vocabulary.people import Status, UserRecord
@@ -28,31 +31,44 @@ class PolicyInForce(Protocol):
     def generation(self) -> Generation | None: ...
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """A token that holds: what it claims and the live record that bears it out."""
-
-    claims: Claims
-    record: UserRecord
-
-
 class Open(msgspec.Struct, frozen=True):
-    """A question that only the store can close: its token is authentic, its user's live record is not at hand."""
+    """A question that only the store can close: its token is authentic, its user's live record is not at hand; or the
+    token is an outside issuer's, whose keys may have to be asked for as well (R10)."""
 
     generation: Generation
     target: Target | Reason
-    claims: Claims
+    claims: Claims | Outsider
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A decision about somebody, with all that it followed from beside the question: while each of those is the very
+    same object and the time is within its bounds (Unix seconds), the same question has the same answer."""
+
+    decision: Decision
+    generation: Generation
+    tokens: object
+    record: UserRecord
+    since: int
+    until: int
 
 
 class DecisionPoint:
-    """The PDP. ``clock`` gives Unix seconds."""
+    """The PDP. ``clock`` gives Unix seconds. ``outside``: the users of trusted outside issuers, if there are any."""
 
     def __init__(
-        self, policy: PolicyInForce, tokens: TokenCache, records: Records, *, clock: Callable[[], float]
+        self,
+        policy: PolicyInForce,
+        tokens: TokenCache,
+        records: Records,
+        *,
+        clock: Callable[[], float],
+        outside: OutsideUsers | None = None,
     ) -> None:
         self._policy = policy
         self._tokens = tokens
         self._records = records
         self._clock = clock
+        self._outside = outside
 
     async def check(self, question: Question) -> Decision:
         """One question of a gateway. Never raises for what a client or the store can do."""
@@ -74,28 +90,56 @@ class DecisionPoint:
             return Decision(Reason.CROSS_SITE, generation.id)
         now = int(self._clock())
         claims = self._believe(credential, now)
-        if isinstance(claims, Reason):
+        if isinstance(claims, Claims):
+            record = self._peek(claims)
+            if record is not None:
+                return _conclude(generation, target, _hold(claims, record, now))
+        elif isinstance(claims, Reason):
             return Decision(claims, generation.id)
-        record = self._peek(claims)
-        if record is None:
-            return Open(generation, target, claims)
-        return _conclude(generation, target, _hold(claims, record, now))
+        return Open(generation, target, claims)
 
     async def close(self, question: Open) -> Decision:
         """Ask the store for the record that ``check_now`` did not have."""
         identity = await self._ask(question.claims)
         return _conclude(question.generation, question.target, identity)
 
+    def standing(self, question: Question, decision: Decision) -> Standing | None:
+        """For who is asked the same again and again: ``decision``, just made of ``question``, to be held to ``stands``.
+
+        None when it is about nobody: what is wrong with a token is not worth remembering here.
+        """
+        generation, record = self._policy.generation, decision.user
+        if generation is None or record is None or generation.id != decision.generation:
+            return None
+        claims = self._believe(question.credential, int(self._clock()))
+        if not isinstance(claims, Claims) or self._records.peek(record.id) is not record:
+            return None
+        since, until = self._tokens.bounds(claims)
+        ends_at = record.sessions[claims.session]
+        return Standing(decision, generation, self._tokens.version, record, since, min(until, ends_at))
+
+    def stands(self, standing: Standing) -> bool:
+        """Nothing that the decision followed from has changed: ``check_now`` would decide the same."""
+        return (
+            self._policy.generation is standing.generation
+            and self._tokens.version is standing.tokens
+            and standing.since <= self._clock() < standing.until
+            and self._records.peek(standing.record.id) is standing.record
+        )
+
     async def identify(self, credential: Credential) -> Identity | Reason:
         """Whose token is it, and does it still hold?"""
         now = int(self._clock())
         claims = self._believe(credential, now)
-        if isinstance(claims, Reason):
+        if isinstance(claims, Claims):
+            record = self._peek(claims)
+            if record is not None:
+                return _hold(claims, record, now)
+        elif isinstance(claims, Reason):
             return claims
-        record = self._peek(claims)
-        return await self._ask(claims) if record is None else _hold(claims, record, now)
+        return await self._ask(claims)
 
-    def _believe(self, credential: Credential, now: int) -> Claims | Reason:
+    def _believe(self, credential: Credential, now: int) -> Claims | Outsider | Reason:
         if credential.proof is Proof.NONE:
             return Reason.MISSING_TOKEN
         return self._tokens.verify(credential.token, now=now)
@@ -107,12 +151,19 @@ class DecisionPoint:
             return None
         return record
 
-    async def _ask(self, claims: Claims) -> Identity | Reason:
+    async def _ask(self, claims: Claims | Outsider) -> Identity | Reason:
         try:
+            if isinstance(claims, Outsider):
+                return await self._ask_outside(claims)
             record = await self._records.read(claims.user, fresh=True)
         except StoreUnavailable:
             return Reason.STORE_UNAVAILABLE
         return _hold(claims, record, int(self._clock()))
+
+    async def _ask_outside(self, outsider: Outsider) -> Identity | Reason:
+        if self._outside is None:  # nobody outside is trusted
+            return Reason.WRONG_ISSUER
+        return await self._outside.identify(outsider, now=int(self._clock()))
 
 
 def rule_on(generation: Generation, record: UserRecord, target: Target) -> Decision:

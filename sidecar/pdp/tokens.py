@@ -1,11 +1,15 @@
 """Verified tokens, remembered: a signature costs a hundred microseconds, the same bytes need it once (R29).
 
 Remembers only what follows from the bytes and the key set, and checks the dates at every hit. Of the bad tokens only
-those are kept that no passing of time, no new key and no change in the store can make good.
+those are kept that no passing of time, no new key and no change in the store can make good. A token that names a
+trusted outside issuer is handed on as an ``Outsider``: other keys and other rules (outside.py).
 """
+
+from collections.abc import Callable
 
 from sidecar.pdp.bounded import Bounded
 from sidecar.tokens.claims import Claims
+from sidecar.tokens.outside import Outsider
 from sidecar.tokens.verify import MAX_TOKEN, Verifier
 from sidecar.vocabulary.decision import Reason
 
@@ -15,9 +19,20 @@ BAD_BYTES = 2 * 1024 * 1024
 
 
 class TokenCache:
-    """A Verifier behind two bounded caches keyed by the token's full bytes, good and bad apart."""
+    """A Verifier behind two bounded caches keyed by the token's full bytes, good and bad apart.
 
-    def __init__(self, verifier: Verifier, *, good_bytes: int = GOOD_BYTES, bad_bytes: int = BAD_BYTES) -> None:
+    ``outsider``: does the token name an issuer that is trusted beside us? Asked of tokens never seen before alone.
+    """
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        *,
+        outsider: Callable[[str], Outsider | None] = lambda _token: None,
+        good_bytes: int = GOOD_BYTES,
+        bad_bytes: int = BAD_BYTES,
+    ) -> None:
+        self._outsider = outsider
         self._verifier = verifier
         self._good: Bounded[Claims] = Bounded(good_bytes)
         self._bad: Bounded[Reason] = Bounded(bad_bytes)
@@ -29,12 +44,21 @@ class TokenCache:
             self._bad.clear()
         self._verifier = verifier
 
-    def verify(self, token: str, *, now: int) -> Claims | Reason:
+    @property
+    def version(self) -> str:
+        """Of what is believed: the same object until other keys or another issuer are."""
+        return self._verifier.version
+
+    def bounds(self, claims: Claims) -> tuple[int, int]:
+        """From when to when (Unix seconds, the end excluded) ``verify`` finds these claims timely."""
+        return self._verifier.bounds(claims)
+
+    def verify(self, token: str, *, now: int) -> Claims | Outsider | Reason:
         """The claims of a token that holds at ``now``, or the first reason why it does not."""
         claims = self._good.get(token)
         if claims is None:
             authentic = self._authentic(token)
-            if isinstance(authentic, Reason):
+            if not isinstance(authentic, Claims):
                 return authentic
             claims = authentic
         untimely = self._verifier.timely(claims, now=now)
@@ -43,12 +67,15 @@ class TokenCache:
         self._good.drop(token)
         return untimely
 
-    def _authentic(self, token: str) -> Claims | Reason:
+    def _authentic(self, token: str) -> Claims | Outsider | Reason:
         if len(token) > MAX_TOKEN:  # before it costs a place in a cache
             return Reason.MALFORMED_TOKEN
         known = self._bad.get(token)
         if known is not None:
             return known
+        outsider = self._outsider(token)
+        if outsider is not None:
+            return outsider
         verdict = self._verifier.authentic(token)
         if isinstance(verdict, Claims):
             self._good.put(token, verdict)

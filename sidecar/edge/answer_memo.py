@@ -1,0 +1,66 @@
+"""Answers to calls that come again: the same gateway, user and page, as a dashboard that polls asks them.
+
+An answer is remembered together with everything it followed from, and used only while each of that is the very same
+object: generation, live record, key set, and the token's and session's time. So it is never older than what would be
+decided anew; it is only cheaper. A call has to come twice before it takes a place.
+"""
+
+from typing import Final
+
+import msgspec
+
+from sidecar.edge.checks import read_question
+from sidecar.edge.head_reader import PlainHead
+from sidecar.edge.original import GatewayCall
+from sidecar.edge.parts import Parts
+from sidecar.edge.wire import Prepared
+from sidecar.pdp.check import Standing
+from sidecar.vocabulary.access import Question
+from sidecar.vocabulary.decision import Decision
+
+MAX_ANSWERS: Final = 16_384
+"""About a kilobyte each, most of it the token. When they are that many, all are forgotten."""
+
+Key = tuple[object, ...]
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """An answer as bytes, what it stands on, and under which name it is counted."""
+
+    standing: Standing
+    prepared: Prepared
+    label: str
+
+
+class AnswerMemo:
+    """One a listener. ``get(key)``: what is remembered, or None; it has to be asked whether it still stands."""
+
+    def __init__(self) -> None:
+        self._answers: dict[Key, Remembered] = {}
+        self._once: set[int] = set()
+        self.get = self._answers.get
+
+    def offer(self, key: Key, parts: Parts, call: GatewayCall, decision: Decision, prepared: Prepared) -> None:
+        """Remember the answer just made, if it is about somebody and its call has come before."""
+        if decision.user is None or not self._came_before(key):
+            return
+        question = read_question(parts, call)
+        standing = parts.pdp.standing(question, decision) if isinstance(question, Question) else None
+        if standing is not None:
+            if len(self._answers) >= MAX_ANSWERS:
+                self._answers.clear()
+            self._answers[key] = Remembered(standing, prepared, call.family.label)
+
+    def _came_before(self, key: Key) -> bool:
+        mark = hash(key)
+        if mark in self._once:
+            return True
+        if len(self._once) >= MAX_ANSWERS:
+            self._once.clear()
+        self._once.add(mark)
+        return False
+
+
+def key_of(head: PlainHead) -> Key:
+    """Everything that an answer can depend on: the target, and every header that a check reads."""
+    return (head.target, head.headers)

@@ -1,0 +1,204 @@
+"""An answer that is remembered is never older than one that is decided anew."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sidecar.edge import answer_memo
+from sidecar.edge.checks import conclude, gateway_call, judge
+from sidecar.edge.fast_lane import Lanes
+from sidecar.edge.parts import Parts
+from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.tokens import TokenCache
+from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.sources.policy_files import packaged, read_policy_files
+from sidecar.tokens.keyset import KeySet
+from sidecar.tokens.verify import Verifier
+from sidecar.vocabulary.decision import Decision
+from sidecar.vocabulary.people import Status, UserId, UserRecord
+from tests.stand import ISSUER, KEYS, NOW, SESSION, USERS, parts, token, user
+
+BOB = user("b", "accountant").id
+
+
+class World:
+    """Everything an answer follows from, to be changed under the lane's feet."""
+
+    def __init__(self) -> None:
+        self.now = float(NOW)
+        self.users: dict[UserId, UserRecord] = dict(USERS)
+        self.live = True
+        self.verifier = Verifier(KEYS, ISSUER, "dashboard", 900)
+        self.tokens = TokenCache(self.verifier)
+        shared = parts()
+        self.policy = SimpleNamespace(generation=shared.policy.generation)
+        pdp = DecisionPoint(self.policy, self.tokens, self, clock=lambda: self.now)  # type: ignore[arg-type]
+        given = {name: getattr(shared, name) for name in Parts.__dataclass_fields__}
+        self.parts = Parts(**{**given, "policy": self.policy, "pdp": pdp})
+        self.lanes = Lanes(self.parts, lambda: pytest.fail("slow"), max_head=32768, idle=75)
+
+    def peek(self, uid: UserId) -> UserRecord | None:
+        return self.users.get(uid) if self.live else None
+
+    async def read(self, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
+        return self.users.get(uid)
+
+
+class Wire:
+    """A transport that keeps what was written."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def close(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+HEADERS = (
+    (b"x-forwarded-method", b"GET"),
+    (b"x-forwarded-uri", b"/dashboard/billing"),
+    (b"authorization", f"Bearer {token('b')}".encode()),
+)
+HEAD = (
+    b"GET /check HTTP/1.1\r\nHost: sidecar\r\n"
+    + b"".join(name + b": " + value + b"\r\n" for name, value in HEADERS)
+    + b"\r\n"
+)
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+def ask(world: World) -> bytes:
+    lane, wire = world.lanes(), Wire()
+    lane.connection_made(wire)  # type: ignore[arg-type]
+    lane.data_received(HEAD)
+    lane.connection_lost(None)
+    return wire.written[0] if wire.written else b""
+
+
+def anew(world: World) -> tuple[int, bytes]:
+    call = gateway_call("GET", "/check", "", HEADERS)
+    outcome = judge(world.parts, call)
+    assert isinstance(outcome, Decision)
+    answer = conclude(world.parts, call, outcome, "r", 0.0)
+    return answer.status, answer.body
+
+
+def suspend(world: World) -> None:
+    world.users[BOB] = user("b", "accountant", status=Status.SUSPENDED, revision=2)
+
+
+def demote(world: World) -> None:
+    world.users[BOB] = user("b", "marketer", revision=2)
+
+
+def change_password(world: World) -> None:
+    world.users[BOB] = user("b", "accountant", epoch=2, revision=2)
+
+
+def end_session(world: World) -> None:
+    world.users[BOB] = user("b", "accountant", sessions={"ses_" + "z" * 26: NOW + 9}, revision=2)
+
+
+def run_out_the_session(world: World) -> None:
+    world.users[BOB] = user("b", "accountant", sessions={SESSION: NOW + 5}, revision=2)
+    ask(world), ask(world), ask(world)
+    world.now += 5
+
+
+def run_out_the_token(world: World) -> None:
+    world.now += 905
+
+
+def turn_the_clock_back(world: World) -> None:
+    world.now -= 6
+
+
+def change_the_keys(world: World) -> None:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    world.tokens.replace(Verifier(KeySet.of(Ed25519PrivateKey.from_private_bytes(b"o" * 32)), ISSUER, "dashboard", 900))
+
+
+def change_the_policy(world: World) -> None:
+    files = dict(read_policy_files(*packaged()).files)
+    files["policy.csv"] = files["policy.csv"].replace(b"p, accountant,            billing, ", b"p, accountant, users, ")
+    compiled = compile_policy(files, proof=ProofScope.NONE)
+    assert compiled.draft is not None
+    world.policy.generation = compiled.draft
+
+
+def lose_the_policy(world: World) -> None:
+    world.policy.generation = None
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (suspend, 401),
+        (demote, 403),
+        (change_password, 401),
+        (run_out_the_token, 401),
+        (turn_the_clock_back, 401),
+        (change_the_keys, 401),
+        (change_the_policy, 403),
+        (lose_the_policy, 403),
+    ],
+)
+async def test_whatever_changes_the_answer_is_the_one_decided_anew(
+    world: World, change: Callable[[World], None], status: int
+) -> None:
+    for _ in range(3):
+        assert ask(world).startswith(b"HTTP/1.1 200 ")
+    assert len(world.lanes.memo._answers) == 1, "the third time it is remembered"
+    change(world)
+    answered = ask(world)
+    assert answered.startswith(f"HTTP/1.1 {status} ".encode())
+    assert (status, answered.partition(b"\r\n\r\n")[2]) == anew(world)
+
+
+@pytest.mark.parametrize("change", [end_session, run_out_the_session])
+async def test_an_ended_session_is_asked_for_or_denied(world: World, change: Callable[[World], None]) -> None:
+    for _ in range(3):
+        assert ask(world).startswith(b"HTTP/1.1 200 ")
+    change(world)
+    assert not ask(world).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_without_a_live_copy_nothing_remembered_is_used(world: World) -> None:
+    for _ in range(3):
+        ask(world)
+    world.live = False
+    assert ask(world) == b"", "the store is asked first"
+
+
+async def test_a_remembered_answer_is_counted_and_has_its_own_request_id(world: World) -> None:
+    ids = [ask(world).partition(b"X-Request-ID: ")[2].partition(b"\r\n")[0] for _ in range(5)]
+    assert len(set(ids)) == 5
+    text = world.parts.metrics.exposition().decode()
+    assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 5.0' in text
+
+
+async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_memo, "MAX_ANSWERS", 10)
+    lane: Any = world.lanes()
+    lane.connection_made(Wire())
+    for number in range(50):
+        head = HEAD.replace(b"/dashboard/billing", b"/dashboard/billing/%d" % number)
+        lane.data_received(head)
+        assert len(world.lanes.memo._answers) <= 10
+        lane.data_received(head)
+    assert len(world.lanes.memo._answers) <= 10
+    assert len(world.lanes.memo._once) <= 10
+    lane.connection_lost(None)
