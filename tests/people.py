@@ -70,6 +70,7 @@ class Counting:
         self.failures: list[str] = []
         self.refuse: Limited | None = None
         self.suspect = False
+        self.short = False
         self.no_mail: set[str] = set()
 
     async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
@@ -78,8 +79,9 @@ class Counting:
         self.failures.append(subject)
         return Admitted(self.suspect, subject)
 
-    async def refund(self, admitted: Admitted) -> None:
-        self.failures.remove(admitted.receipt)
+    async def settle(self, admitted: Admitted, *, failed: bool) -> None:
+        if not failed:
+            self.failures.remove(admitted.receipt)
 
     async def may_ask(self, address: str) -> bool:
         return address not in self.no_mail

@@ -1,4 +1,4 @@
-"""What the limits of signing in (R16) and of mails (R12) look like from here. The counting is the store's."""
+"""What the limits of signing in and of mails look like from here; the counting is the store's (store/limits.py)."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +10,7 @@ from sidecar.vocabulary.people import AccountId
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """Go on. ``suspect``: a bucket of the e-mail or of everybody is empty, so only a small share of the pool is left.
-    ``receipt`` takes the reservation back after a success."""
+    ``receipt`` is for ``settle``."""
 
     suspect: bool = False
     receipt: object = None
@@ -26,11 +26,15 @@ class Limited:
 class Limits(Protocol):
     """Reserved before the work, so that a hundred tries at once are not all the first one."""
 
+    @property
+    def short(self) -> bool:
+        """The store is short of memory: sign-ins wait, checks do not (R16)."""
+
     async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
         """Count a failure in advance. ``subject`` is an e-mail, or a user's id when it is known."""
 
-    async def refund(self, admitted: Admitted) -> None:
-        """It was no failure."""
+    async def settle(self, admitted: Admitted, *, failed: bool) -> None:
+        """Once after each ``reserve`` that admitted: it was a failure, or was none and is not counted."""
 
     async def may_ask(self, address: str) -> bool:
         """R12: one more mail asked for from there by somebody who has not signed in. False: and nobody is told."""
@@ -45,10 +49,12 @@ class Limits(Protocol):
 class Unlimited:
     """No limits: for tests, and for a command line that is nobody's target."""
 
+    short = False
+
     async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:  # noqa: ARG002
         return Admitted()
 
-    async def refund(self, admitted: Admitted) -> None:
+    async def settle(self, admitted: Admitted, *, failed: bool) -> None:
         """There is nothing to take back."""
 
     async def may_ask(self, address: str) -> bool:  # noqa: ARG002

@@ -23,6 +23,9 @@ from sidecar.vocabulary.people import AccountId, Status
 MAX_CANDIDATES: Final = 4
 """Accounts whose password is compared when none is named (R17)."""
 
+SHORT_RETRY: Final = 30
+"""Seconds that whoever signs in waits while the store is short of memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
@@ -73,12 +76,17 @@ class Login:
         password = normalise_password(claim.password)
         if password is None:
             return InvalidGrant()  # says nothing about the e-mail: nobody can have such a password
+        if self._limits.short:
+            return Overloaded(SHORT_RETRY)
         admitted = await self._limits.reserve(email or claim.username, client.address)
         if isinstance(admitted, Limited):
             return admitted
-        outcome = await self._try(claim, email, password, admitted, client)
-        if not isinstance(outcome, InvalidGrant):
-            await self._limits.refund(admitted)
+        failed = True  # whatever ends it without an outcome
+        try:
+            outcome = await self._try(claim, email, password, admitted, client)
+            failed = isinstance(outcome, InvalidGrant)
+        finally:
+            await self._limits.settle(admitted, failed=failed)
         return outcome
 
     async def _try(

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.accounts.hashing import Hashing, Lane, Overloaded
+from sidecar.accounts.hashing import Compared, Hashing, Lane, Overloaded
 from sidecar.accounts.limits import Limited, Limits
 from sidecar.accounts.passwords import Weaknesses, normalise, weaknesses
 from sidecar.accounts.revocation import everywhere
@@ -100,14 +100,15 @@ class PasswordChange:
         admitted = await self._limits.reserve(held.record.id, client.address)
         if isinstance(admitted, Limited):
             return admitted
-        compared = await self._hashing.compare(Lane.PROVEN, held.record.id, password, held.password_hash)
+        failed = True  # whatever ends it without an outcome
+        try:
+            compared = await self._hashing.compare(Lane.PROVEN, held.record.id, password, held.password_hash)
+            failed = isinstance(compared, Compared) and not compared.matches
+        finally:
+            await self._limits.settle(admitted, failed=failed)
         if isinstance(compared, Overloaded):
-            await self._limits.refund(admitted)
             return compared
-        if not compared.matches:
-            return _WRONG
-        await self._limits.refund(admitted)
-        return None
+        return None if compared.matches else _WRONG
 
     async def _replace(self, held: Credentials, new: str, actor: Actor, client: Client) -> ChangeOutcome:
         hashed = await self._hashing.hash(Lane.PROVEN, held.record.id, new)

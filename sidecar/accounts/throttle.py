@@ -1,0 +1,158 @@
+"""The limits of signing in (R16) and of mails (R12): which buckets there are, and what an empty one means.
+
+Only what is of one address refuses. A bucket that strangers can empty, an e-mail's or everybody's, refuses nobody: it
+sends who comes next to the small share of the hashing pool, or anybody could lock anybody out. Subjects are MAC'd under
+the pepper, so that nobody can choose an address whose failures fall into another one's bucket.
+"""
+
+import math
+from asyncio import Semaphore
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecar.accounts.emails import Email
+from sidecar.accounts.limits import Admitted, Limited
+from sidecar.store.limits import Bucket, Buckets, Empty, Rate
+from sidecar.tokens.opaque import Pepper, Purpose
+from sidecar.vocabulary.people import AccountId
+
+PAIR: Final = Rate(units=10, seconds=60)
+"""Failures of one e-mail from one address."""
+
+ADDRESS: Final = Rate(units=100, seconds=6)
+"""Failures from one address: an office behind one address mistypes more often than a person."""
+
+TRIES: Final = Rate(units=200, seconds=2)
+"""Sign-ins of one e-mail from one address, the successful ones too: each costs a hash, a session and an event."""
+
+EMAIL: Final = Rate(units=30, seconds=60)
+"""Failures of one e-mail from everywhere. Refuses nobody."""
+
+EVERYBODY: Final = Rate(units=600, seconds=0.2)
+"""Failures of everybody from everywhere. Refuses nobody."""
+
+ASKED: Final = Rate(units=10, seconds=60)
+RECIPIENT: Final = Rate(units=5, seconds=600)
+ACCOUNT: Final = Rate(units=30, seconds=120)
+
+AT_ONCE: Final = 2
+"""Tries of one e-mail from one address that are at work at the same time; the others wait. So a crowd with the right
+password is not taken for a crowd of failures, and one guesser never holds the whole pool."""
+
+WAITING: Final = 64
+
+
+@dataclass(slots=True)
+class _Line:
+    """Who stands in line for one e-mail from one address."""
+
+    turn: Semaphore = field(default_factory=lambda: Semaphore(AT_ONCE))
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Reserved:
+    """What one try holds until it is settled."""
+
+    line: str
+    buckets: tuple[Bucket, ...]
+
+
+class Throttle:
+    """``address_of`` is what an address counts as (an IPv6 customer holds a whole /64); ``short``: of memory."""
+
+    def __init__(
+        self, buckets: Buckets, pepper: Pepper, *, address_of: Callable[[str], str], short: Callable[[], bool]
+    ) -> None:
+        self._buckets = buckets
+        self._pepper = pepper
+        self._address_of = address_of
+        self._short = short
+        self._lines: dict[str, _Line] = {}
+
+    @property
+    def short(self) -> bool:
+        return self._short()
+
+    async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
+        place = self._address_of(address)
+        pair = self._bucket("pair", PAIR, subject, place)
+        if not await self._stand_in_line(pair.subject):
+            return Limited(1)
+        try:
+            answer = await self._reserve(pair, subject, place)
+        except BaseException:
+            self._leave(pair.subject)
+            raise
+        if isinstance(answer, Limited):
+            self._leave(pair.subject)
+        return answer
+
+    async def settle(self, admitted: Admitted, *, failed: bool) -> None:
+        held = admitted.receipt
+        if not isinstance(held, _Reserved):
+            raise TypeError("not a receipt of ours")
+        self._leave(held.line)
+        if not failed:
+            await self._give_back(held.buckets)
+
+    async def may_ask(self, address: str) -> bool:
+        return await self._may(self._bucket("asked", ASKED, self._address_of(address)))
+
+    async def may_mail(self, recipient: Email) -> bool:
+        return await self._may(self._bucket("recipient", RECIPIENT, recipient))
+
+    async def may_mail_for(self, account: AccountId) -> bool:
+        return await self._may(self._bucket("account", ACCOUNT, account))
+
+    async def _may(self, bucket: Bucket) -> bool:
+        return not self._short() and not isinstance(await self._buckets.take(bucket), Empty)
+
+    async def _reserve(self, pair: Bucket, subject: str, place: str) -> Admitted | Limited:
+        """A unit of each bucket that may refuse, or of none; then of those that only cast suspicion."""
+        taken: list[Bucket] = []
+        tries = self._bucket("tries", TRIES, subject, place)
+        for bucket in (pair, self._bucket("address", ADDRESS, place), tries):
+            answer = await self._buckets.take(bucket)
+            if isinstance(answer, Empty):
+                await self._give_back(taken)
+                return Limited(max(1, math.ceil(answer.seconds)))
+            taken.append(bucket)
+        taken.remove(tries)  # that one was tried, whatever comes of it
+        suspect = False
+        for bucket in (self._bucket("email", EMAIL, subject), self._bucket("everybody", EVERYBODY)):
+            if isinstance(await self._buckets.take(bucket), Empty):
+                suspect = True
+            else:
+                taken.append(bucket)
+        return Admitted(suspect, _Reserved(pair.subject, tuple(taken)))
+
+    async def _give_back(self, taken: Iterable[Bucket]) -> None:
+        for bucket in taken:
+            await self._buckets.give_back(bucket)
+
+    def _bucket(self, kind: str, rate: Rate, *subject: str) -> Bucket:
+        return Bucket(kind, self._pepper.mac(Purpose.LIMITS, kind, *subject).hex(), rate)
+
+    async def _stand_in_line(self, name: str) -> bool:
+        line = self._lines.setdefault(name, _Line())
+        if line.length >= AT_ONCE + WAITING:
+            return False
+        line.length += 1
+        try:
+            await line.turn.acquire()
+        except BaseException:
+            self._step_out(name, line)
+            raise
+        return True
+
+    def _leave(self, name: str) -> None:
+        line = self._lines[name]
+        line.turn.release()
+        self._step_out(name, line)
+
+    def _step_out(self, name: str, line: _Line) -> None:
+        line.length -= 1
+        if line.length == 0:
+            del self._lines[name]

@@ -1,0 +1,69 @@
+"""How full the store is. At four fifths somebody has to be told, and what can wait has to wait (R16).
+
+Only a store with ``maxmemory`` knows what full means; one without, or one that does not tell, is never short.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from redis import exceptions
+
+from sidecar.store.connection import Store, StoreUnavailable
+from sidecar.telemetry.logs import logger
+
+SHORT: Final = 0.8
+ENOUGH: Final = 0.75
+"""Below this it is over: not at the same mark, or it would begin and end all the time."""
+
+LOOK_SECONDS: Final = 5.0
+
+_log = logger("store")
+
+
+class Memory:
+    """``short`` is what others read; ``watch`` keeps it true."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.short = False
+        self.share = 0.0
+        """Used, of what there is; 0 when it cannot be known."""
+
+    async def watch(self) -> None:
+        """Until cancelled. While the store is out nothing is known, and what was known stands."""
+        while True:
+            with suppress(StoreUnavailable):
+                await self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Raises StoreUnavailable."""
+        self.share = _share(await self._info())
+        if self.share >= SHORT and not self.short:
+            self.short = True
+            _log.error("the store is short of memory: no sign-ins and no mails until it has more", used=self.share)
+        elif self.share < ENOUGH and self.short:
+            self.short = False
+            _log.warning("the store has memory again", used=self.share)
+
+    async def _info(self) -> Any:
+        try:
+            return await self._store.command("INFO", "memory")
+        except exceptions.ResponseError:  # no such command here (fakeredis)
+            return ""
+        except StoreUnavailable as problem:
+            if isinstance(problem.__cause__, exceptions.NoPermissionError):
+                return ""
+            raise
+
+
+def _share(info: Any) -> float:
+    if not isinstance(info, Mapping):
+        info = dict(line.split(":", 1) for line in str(info).split() if ":" in line)
+    try:
+        most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    except ValueError:
+        return 0.0
+    return used / most if most > 0 else 0.0
