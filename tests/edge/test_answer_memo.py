@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.edge import answer_memo
 from sidecar.edge.checks import conclude, gateway_call, judge
@@ -124,7 +125,6 @@ def turn_the_clock_back(world: World) -> None:
 
 
 def change_the_keys(world: World) -> None:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     world.tokens.replace(Verifier(KeySet.of(Ed25519PrivateKey.from_private_bytes(b"o" * 32)), ISSUER, "dashboard", 900))
 
