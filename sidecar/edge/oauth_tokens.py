@@ -12,7 +12,7 @@ from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
 from sidecar.edge.oauth_parameters import InvalidRequest, read
 from sidecar.edge.oauth_refusals import NO_STORE, error, tell
-from sidecar.pdp.check import Identity
+from sidecar.pdp.identity import Identity
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
 from sidecar.tokens.opaque import Kind, read_secret

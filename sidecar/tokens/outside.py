@@ -33,6 +33,14 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
+class Outsider:
+    """A token that names a trusted issuer as its own; nothing of it is believed yet."""
+
+    token: str = field(repr=False)
+    issuer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Presented:
     """A token taken apart, not believed."""
 

@@ -1,0 +1,183 @@
+"""Tokens of trusted outside issuers, and whose users here they stand for (R10).
+
+The issuer's word is taken for who somebody is over there, once for the e-mail, and for nothing else: role, status and
+what was revoked are the live record's. A token that was issued at or before the user's last change of epoch is revoked,
+as one of ours would be. An e-mail that fits in several of the issuer's accounts opens none of them.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.pdp.bounded import Bounded
+from sidecar.pdp.identity import Identity
+from sidecar.sources.remote_jwks import IssuerKeys
+from sidecar.store.accounts import Accounts
+from sidecar.store.connection import gathered
+from sidecar.store.links import Linked, Links
+from sidecar.store.records import Records
+from sidecar.store.users import Users
+from sidecar.telemetry.logs import logger
+from sidecar.tokens.claims import Claims
+from sidecar.tokens.ids import is_account_id
+from sidecar.tokens.outside import OutsideClaims, Outsider, Presented, Trust, believe, issuer_named, read, timely
+from sidecar.vocabulary.decision import Reason
+from sidecar.vocabulary.people import AccountId, SessionId, Status, UserId, UserRecord
+
+FOREVER_BAD: Final = frozenset({Reason.MALFORMED_TOKEN, Reason.INVALID_SIGNATURE, Reason.WRONG_AUDIENCE})
+GOOD_BYTES: Final = 16 * 1024 * 1024
+BAD_BYTES: Final = 2 * 1024 * 1024
+KNOWN_BYTES: Final = 8 * 1024 * 1024
+NO_SESSION: Final = SessionId("")
+
+_log = logger("issuers")
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedParty:
+    """An issuer, its keys, and the accounts whose users may come with its tokens (names or ids)."""
+
+    trust: Trust
+    keys: IssuerKeys
+    accounts: tuple[str, ...]
+
+
+class OutsideTokens:
+    """What outside tokens are worth as such. Remembered as R29 has it: by bytes and key set, good and bad apart."""
+
+    def __init__(self, parties: Iterable[TrustedParty], *, leeway: int) -> None:
+        self.parties = {party.trust.issuer: party for party in parties}
+        self._leeway = leeway
+        self._good: Bounded[tuple[str, OutsideClaims]] = Bounded(GOOD_BYTES)
+        self._bad: Bounded[tuple[str, Reason]] = Bounded(BAD_BYTES)
+
+    def claimed(self, token: str) -> Outsider | None:
+        """Does the token name one of the issuers? Their keys alone are then asked about it."""
+        issuer = issuer_named(token) if self.parties else None
+        return None if issuer is None or issuer not in self.parties else Outsider(token, issuer)
+
+    async def verify(self, outsider: Outsider, *, now: int) -> OutsideClaims | Reason:
+        """Its claims, or the first reason not to believe them."""
+        party = self.parties[outsider.issuer]
+        known = self._known(outsider.token, party)
+        claims = await self._authentic(outsider.token, party) if known is None else known
+        if isinstance(claims, Reason):
+            return claims
+        return timely(claims, now=now, leeway=self._leeway) or claims
+
+    def _known(self, token: str, party: TrustedParty) -> OutsideClaims | Reason | None:
+        """What was concluded from the same bytes and the key set that is still in force."""
+        if not party.keys.usable():
+            return None
+        good = self._good.get(token)
+        if good is not None and good[0] == party.keys.version:
+            return good[1]
+        bad = self._bad.get(token)
+        return bad[1] if bad is not None and bad[0] == party.keys.version else None
+
+    async def _authentic(self, token: str, party: TrustedParty) -> OutsideClaims | Reason:
+        presented = read(token, party.trust)
+        if not isinstance(presented, Presented):
+            return presented
+        key = await party.keys.find(presented.kid)
+        version = party.keys.version
+        verdict = believe(presented, key, party.trust)
+        if isinstance(verdict, OutsideClaims):
+            self._good.put(token, (version, verdict))
+        elif verdict in FOREVER_BAD:
+            self._bad.put(token, (version, verdict))
+        return verdict
+
+
+class OutsideUsers:
+    """Whom an outside token stands for. ``normalise``: the one spelling of an e-mail, or None."""
+
+    def __init__(
+        self,
+        tokens: OutsideTokens,
+        *,
+        links: Links,
+        users: Users,
+        accounts: Accounts,
+        records: Records,
+        normalise: Callable[[str], str | None],
+    ) -> None:
+        self._tokens = tokens
+        self._links = links
+        self._users = users
+        self._accounts = accounts
+        self._records = records
+        self._normalise = normalise
+        self._known: Bounded[UserId] = Bounded(KNOWN_BYTES)
+
+    async def identify(self, outsider: Outsider, *, now: int) -> Identity | Reason:
+        """Raises StoreUnavailable."""
+        claims = await self._tokens.verify(outsider, now=now)
+        if isinstance(claims, Reason):
+            return claims
+        record = await self._record(claims)
+        if record is None or record.status is Status.INVITED:
+            return Reason.UNKNOWN_USER
+        if record.status is not Status.ACTIVE:
+            return Reason.SUSPENDED
+        if claims.issued_at <= record.epoch_changed_at:
+            return Reason.REVOKED
+        return Identity(_as_ours(claims, record), record)
+
+    async def _record(self, claims: OutsideClaims) -> UserRecord | None:
+        name = f"{claims.issuer}\0{claims.subject}"
+        user = self._known.get(name)
+        record = None if user is None else await self._records.read(user)
+        if record is not None:
+            return record
+        self._known.drop(name)  # never seen, or its user is gone, which took the link along
+        user = await self._user(claims)
+        if user is None:
+            return None
+        self._known.put(name, user)
+        return await self._records.read(user)
+
+    async def _user(self, claims: OutsideClaims) -> UserId | None:
+        """By (iss, sub); else linked now, by an e-mail that its issuer has verified, in the one account that has it."""
+        accounts = await self._bound(claims.issuer)
+        held = await gathered(*(self._links.find(account, claims.issuer, claims.subject) for account in accounts))
+        linked: UserId | None = next((user for user in held if user is not None), None)
+        email = None if linked or claims.email is None else self._normalise(claims.email)
+        if email is None:
+            return linked
+        found = await gathered(*(self._users.find(account, email) for account in accounts))
+        fitting = [account for account, user in zip(accounts, found, strict=True) if user is not None]
+        if len(fitting) != 1:
+            if fitting:
+                _log.warning("an outside user fits in several accounts and gets none", issuer=claims.issuer)
+            return None
+        outcome = await self._links.link(fitting[0], issuer=claims.issuer, subject=claims.subject, email=email)
+        return outcome.user if isinstance(outcome, Linked) else None
+
+    async def _bound(self, issuer: str) -> list[AccountId]:
+        named = self._tokens.parties[issuer].accounts
+        found = await gathered(*(self._account(one) for one in named))
+        return list(dict.fromkeys(account for account in found if account is not None))
+
+    async def _account(self, named: str) -> AccountId | None:
+        if is_account_id(named):
+            return AccountId(named)
+        account = await self._accounts.find(named)
+        return None if account is None else account.id
+
+
+def _as_ours(claims: OutsideClaims, record: UserRecord) -> Claims:
+    """What the rest of the house reads. No session: what ends such a token is its user's epoch, or its own end."""
+    return Claims(
+        issuer=claims.issuer,
+        audience=claims.audience,
+        user=record.id,
+        account=record.account,
+        session=NO_SESSION,
+        jti=claims.jti,
+        issued_at=claims.issued_at,
+        expires_at=claims.expires_at,
+        epoch=record.epoch,
+        not_before=claims.not_before,
+        subject=claims.subject,
+    )

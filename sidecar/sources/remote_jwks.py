@@ -1,0 +1,187 @@
+"""The keys of outside issuers, kept at hand: fetched now and then, never because a stranger asked often (R10).
+
+A set is read every few minutes, and once more for a ``kid`` that it does not have: at most every half minute, and not
+again for a ``kid`` that was looked for lately. Past 24 hours without a good reading no key of the issuer is used any
+more. Fetching is bounded in time and size, follows no redirect, and brings no cookie, proxy or credential along.
+"""
+
+import asyncio
+import hashlib
+import os
+import stat
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from sidecar.telemetry.logs import logger
+from sidecar.tokens.jwk_set import BadKeySet, OutsideKey, read_key_set
+
+REFRESH: Final = 300.0
+COOLDOWN: Final = 30.0
+UNKNOWN_FOR: Final = 300.0
+STALE: Final = 24 * 3600.0
+PATIENCE: Final = 1.0
+"""Seconds that a question waits for a reading that is under way."""
+
+MAX_BYTES: Final = 256 * 1024
+MAX_UNKNOWN: Final = 1000
+FETCH_SECONDS: Final = 3.0
+
+_log = logger("issuers")
+
+
+class Unreadable(Exception):
+    """The document could not be had. One phrase, without its content."""
+
+
+Read = Callable[[], Awaitable[bytes]]
+
+
+class IssuerKeys:
+    """The keys of one issuer. ``clock`` is monotonic; ``version`` changes with the document (R29)."""
+
+    def __init__(self, issuer: str, read: Read, algorithms: frozenset[str], *, clock: Callable[[], float]) -> None:
+        self.version = ""
+        self._issuer = issuer
+        self._read = read
+        self._algorithms = algorithms
+        self._clock = clock
+        self._keys: Mapping[str, OutsideKey] = {}
+        self._good_at = float("-inf")
+        self._tried_at = float("-inf")
+        self._unknown: dict[str, float] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._failing = ""
+
+    def usable(self) -> bool:
+        """Was there a good reading in the last 24 hours?"""
+        return self._clock() - self._good_at < STALE
+
+    def peek(self, kid: str) -> OutsideKey | None:
+        """The key, if it is at hand."""
+        return self._keys.get(kid) if self.usable() else None
+
+    async def find(self, kid: str) -> OutsideKey | None:
+        """The key, perhaps after one more reading. Waits a second at most; never raises for what the issuer does."""
+        key = self.peek(kid)
+        if key is None and self._may_look_for(kid):
+            await asyncio.wait([self._begin()], timeout=PATIENCE)
+            key = self.peek(kid)
+            if key is None:
+                self._remember_unknown(kid)
+        return key
+
+    async def watch(self) -> None:
+        """Read now, and every few minutes; sooner after a failure. Until cancelled."""
+        try:
+            while True:
+                await asyncio.wait([self._begin()])
+                await asyncio.sleep(COOLDOWN if self._failing else REFRESH)
+        finally:
+            if self._reading is not None:
+                self._reading.cancel()
+
+    def _may_look_for(self, kid: str) -> bool:
+        if self._reading is not None:
+            return True
+        now = self._clock()
+        return now - self._tried_at >= COOLDOWN and now >= self._unknown.get(kid, now)
+
+    def _remember_unknown(self, kid: str) -> None:
+        if len(self._unknown) >= MAX_UNKNOWN:
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown[kid] = self._clock() + UNKNOWN_FOR
+
+    def _begin(self) -> "asyncio.Task[None]":
+        """One reading at a time, shared by all who wait; it goes on when they have gone away."""
+        if self._reading is None:
+            self._tried_at = self._clock()
+            self._reading = asyncio.create_task(self._take())
+            self._reading.add_done_callback(self._ended)
+        return self._reading
+
+    def _ended(self, reading: "asyncio.Task[None]") -> None:
+        self._reading = None
+        if not reading.cancelled() and (error := reading.exception()) is not None:
+            _log.error("reading an issuer's keys failed", issuer=self._issuer, exc_info=error)
+
+    async def _take(self) -> None:
+        try:
+            raw = await self._read()
+            keys = read_key_set(raw, self._algorithms)
+        except (Unreadable, BadKeySet) as problem:
+            if str(problem) != self._failing:
+                _log.error("an issuer's keys cannot be read", issuer=self._issuer, problem=str(problem))
+            self._failing = str(problem)
+            return
+        version = hashlib.sha256(raw).hexdigest()[:32]
+        if version != self.version or self._failing:
+            _log.info("an issuer's keys are read", issuer=self._issuer, kids=sorted(keys))
+        if version != self.version:
+            self._unknown.clear()
+        self.version, self._keys, self._good_at, self._failing = version, keys, self._clock(), ""
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+def client() -> aiohttp.ClientSession:
+    """For ``from_url``. To be closed by who made it."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS),
+        connector=aiohttp.TCPConnector(limit=8, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"},
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
+def from_url(session: aiohttp.ClientSession, url: str) -> Read:
+    """Reads the document at ``url``, which its owner has found fit (trusted_issuers.py)."""
+
+    async def read() -> bytes:
+        try:
+            async with session.get(url, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise Unreadable(f"it answers {response.status} instead of 200")
+                if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                    raise Unreadable("it comes compressed, though that was declined")
+                return await _bounded(response)
+        except TimeoutError:
+            raise Unreadable(f"it does not answer within {FETCH_SECONDS:g} s") from None
+        except (aiohttp.ClientError, ValueError) as error:
+            raise Unreadable(f"it cannot be reached: {type(error).__name__}") from None
+
+    return read
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > MAX_BYTES:
+            raise Unreadable(f"it is larger than {MAX_BYTES} bytes")
+    return bytes(content)
+
+
+def from_file(path: Path) -> Read:
+    """Reads the document in a file, anew each time."""
+    return lambda: asyncio.to_thread(_file, path)
+
+
+def _file(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o022:
+                raise Unreadable(f"{path} is not a regular file that only its owner can write")
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise Unreadable(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > MAX_BYTES:
+        raise Unreadable(f"{path} is larger than {MAX_BYTES} bytes")
+    return content
