@@ -17,8 +17,6 @@ from typing import Any, BinaryIO
 from sidecar import __version__
 from sidecar.accounts import emails
 from sidecar.accounts.hashing import Hashing
-from sidecar.accounts.limits import Unlimited
-from sidecar.accounts.parts import people
 from sidecar.accounts.peps import PepKeys
 from sidecar.accounts.sessions import Issuer
 from sidecar.edge.credentials import cookie_name
@@ -36,11 +34,14 @@ from sidecar.pdp.succession import Succession
 from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.vitals import Vitals
 from sidecar.serve.grpc_listener import GrpcListener
+from sidecar.serve.issuers import TrustedIssuers
 from sidecar.serve.keyring import KeyRing
 from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow, check_url
 from sidecar.serve.place import ALONE, Place
+from sidecar.serve.people import MailProblem, everybody
 from sidecar.serve.settings import Settings, problems
 from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, load_or_create
+from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.store.generations import Generations
@@ -95,16 +96,23 @@ class Sidecar:
             self.metrics = Metrics(__version__)
             self.policy = await self._policy()
             self.keys = load_or_create(self._settings.keys_dir)
+            self.trusted = TrustedIssuers(self._settings)
+            self._stack.push_async_callback(self.trusted.close)
             self.store = Store.at(await self._store_url())
             self._stack.push_async_callback(self.store.close)
             self._build()
             await self._listen()
-        except (KeyFileProblem, StoreRefused, ListenerProblem) as problem:
+        except (KeyFileProblem, StoreRefused, ListenerProblem, MailProblem) as problem:
             raise StartProblem(WRONG, f"sidecar: {problem}") from None
+        except TrustedIssuersProblem as found_wrong:
+            raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found_wrong.problems)) from None
         except StoreUnavailable as problem:
             raise StartProblem(UNREACHABLE, f"sidecar: {problem}") from None
         self._spawn(self._prove_store())
         self._spawn(self.keyring.watch())
+        for work in self.everybody.work():
+            self._spawn(work)
+        self._spawn(self.trusted.watch())
 
     async def stop(self) -> None:
         """Take down in reverse; whatever fails on the way does not keep the rest up."""
@@ -157,7 +165,8 @@ class Sidecar:
 
     def _build(self) -> None:
         settings, keys = self._settings, self.keys
-        self.tokens = TokenCache(self._verifier(keys))
+        outside = self.trusted.tokens
+        self.tokens = TokenCache(self._verifier(keys), outsider=outside.claimed)
         self.live = LiveCopy(
             self.store, id=f"{gethostname()}-{token_hex(4)}", lease=settings.lease, clock=time.monotonic
         )
@@ -175,6 +184,10 @@ class Sidecar:
             clock=time.time,
             entropy=os.urandom,
         )
+        self.everybody = everybody(
+            settings, self.store, self.live.fleet, hashing=self.hashing, issuer=self.issuer, pepper=keys.pepper
+        )
+        self._stack.push_async_callback(self.everybody.close)
         self.keyring = KeyRing(settings.keys_dir, keys, self._use_keys)
         self.live.followers.append(self.keyring)
         self.live.fleet.tell(keys=keys.keys.version)
@@ -198,18 +211,14 @@ class Sidecar:
                 pdp_url=check_url(settings),
             ),
             policy=self.policy,
-            pdp=DecisionPoint(self.policy, self.tokens, self.live.records, clock=time.time),
-            people=people(
-                self.store,
-                self.live.fleet,
-                hashing=self.hashing,
-                issuer=self.issuer,
-                limits=Unlimited(),
-                pepper=keys.pepper,
-                entropy=os.urandom,
-                public_url=settings.public_url,
-                invite_ttl=settings.invite_ttl,
+            pdp=DecisionPoint(
+                self.policy,
+                self.tokens,
+                self.live.records,
+                clock=time.time,
+                outside=self.trusted.users(self.store, self.live.records),
             ),
+            people=self.everybody.people,
             pep_keys=PepKeys(pep_copies, keys.pepper, clock=time.time, monotonic=time.monotonic),
             subjects=Subjects(Users(self.store), self.live.records, normalise=emails.normalise),
             vitals=Vitals(

@@ -142,9 +142,6 @@ class Settings:
 
 
 NOT_YET = {
-    "grpc_listen": "gRPC",
-    "trusted_issuers": "outside issuers",
-    "smtp_url": "mail",
 }
 """Settings whose part is not built: a start that would silently do without it is refused. Shrinks to nothing."""
 

@@ -88,6 +88,10 @@ class Verifier:
             return Reason.MALFORMED_TOKEN
         return None
 
+    def bounds(self, claims: Claims) -> tuple[int, int]:
+        """From when to when, the end excluded, ``timely`` has nothing against claims that it has nothing against now."""
+        return max(claims.issued_at, claims.not_before or 0) - self._leeway, claims.expires_at + self._leeway
+
     def is_current(self, claims: Claims, *, now: int) -> bool:
         """Are these authentic claims good at ``now``? For a cache that need not say why not."""
         return self.timely(claims, now=now) is None
