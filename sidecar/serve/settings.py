@@ -112,6 +112,9 @@ class Settings:
     drain: Annotated[float, Row(v.duration(0, 300), "2s", "How long the listeners keep accepting after SIGTERM.")]
     seat_contact: Annotated[str, Row(v.line, "", "Whom to reach for more seats.")]
     trusted_proxies: Annotated[tuple[v.Network, ...], Row(v.networks, "", "Proxies whose X-Forwarded-For is read.")]
+    allowed_hosts: Annotated[
+        tuple[str, ...], Row(v.words, "", "More names that API, console and ops answer to, separated by commas.")
+    ]
     trusted_issuers: Annotated[Path | None, Row(_FILE, "", "TOML file of outside issuers.")]
     unavailable_status: Annotated[
         int, Row(v.status, "403", "A gateway's answer when nothing can be known: 403 or 503.")
@@ -141,8 +144,7 @@ class Settings:
         return f"Settings({', '.join(f'{value.name}={value.text!r}' for value in self.values)})"
 
 
-NOT_YET = {
-}
+NOT_YET: dict[str, str] = {}
 """Settings whose part is not built: a start that would silently do without it is refused. Shrinks to nothing."""
 
 ROWS: dict[str, Row] = {
