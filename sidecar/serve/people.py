@@ -1,0 +1,79 @@
+"""What has to do with people, built for a server: behind its limits, and with mails where there is a mail server."""
+
+import os
+import time
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.accounts.hashing import Hashing
+from sidecar.accounts.mail import Smtp, mail_server
+from sidecar.accounts.outbox import Outbox
+from sidecar.accounts.parts import People, people
+from sidecar.accounts.sessions import Issuer
+from sidecar.accounts.throttle import Throttle
+from sidecar.edge.address import limiter_address
+from sidecar.serve.settings import Settings
+from sidecar.store.connection import Store
+from sidecar.store.fleet import Fleet
+from sidecar.store.limits import Buckets
+from sidecar.store.memory import Memory
+from sidecar.tokens.opaque import Pepper
+
+
+class MailProblem(Exception):
+    """No mails can be sent with these settings. One sentence, without the password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Everybody:
+    """``work`` runs beside the listeners until it is cancelled; then ``close``."""
+
+    people: People
+    memory: Memory
+    outbox: Outbox | None
+
+    def work(self) -> Iterator[Coroutine[Any, Any, None]]:
+        yield self.memory.watch()
+        if self.outbox is not None:
+            yield self.outbox.run()
+
+    async def close(self) -> None:
+        if self.outbox is not None:
+            await self.outbox.close()
+
+
+def everybody(
+    settings: Settings, store: Store, fleet: Fleet, *, hashing: Hashing, issuer: Issuer, pepper: Pepper
+) -> Everybody:
+    """Raises MailProblem."""
+    memory, outbox = Memory(store), outbox_of(settings)
+    throttle = Throttle(Buckets(store), pepper, address_of=limiter_address, short=lambda: memory.short)
+    together = people(
+        store,
+        fleet,
+        hashing=hashing,
+        issuer=issuer,
+        limits=throttle,
+        pepper=pepper,
+        entropy=os.urandom,
+        public_url=settings.public_url,
+        invite_ttl=settings.invite_ttl,
+        outbox=outbox,
+        clock=time.time,
+    )
+    return Everybody(together, memory, outbox)
+
+
+def outbox_of(settings: Settings) -> Outbox | None:
+    """None where no mail server is named: links are shown and nothing is sent. Raises MailProblem."""
+    if settings.smtp_url is None:
+        return None
+    try:
+        server = mail_server(settings.smtp_url)
+    except ValueError as error:
+        raise MailProblem(f"SIDECAR_SMTP_URL: {error}") from None
+    try:
+        return Outbox(Smtp(server, sender=settings.mail_from or "").send)
+    except ValueError as error:
+        raise MailProblem(f"SIDECAR_MAIL_FROM: {error}") from None
