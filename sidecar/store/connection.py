@@ -200,7 +200,7 @@ def _connection_was_dead(problem: StoreUnavailable) -> bool:
     if not isinstance(cause, exceptions.ConnectionError):
         return False
     refusing = exceptions.BusyLoadingError | exceptions.AuthenticationError | exceptions.MaxConnectionsError
-    return not isinstance(cause, refusing) and not isinstance(cause.__cause__, TimeoutError)
+    return not isinstance(cause, refusing) and not isinstance(cause.__cause__, TimeoutError | exceptions.TimeoutError)
 
 
 def _decoded(raw: Any) -> dict[str, Any]:
@@ -211,6 +211,8 @@ def _decoded(raw: Any) -> dict[str, Any]:
 
 
 def _client(url: str, timeout: float, connections: int) -> Any:
+    if "://" not in url:
+        raise StoreRefused(f"{_masked(url)} is not a store's address: write redis://host:6379/0 or unix:///path/socket")
     try:
         pool = BlockingConnectionPool.from_url(
             url,

@@ -150,7 +150,7 @@ async def test_a_data_set_that_lost_its_last_changes_is_a_flush(real_town):
 
 
 async def test_a_data_set_that_went_back_and_moved_on_again_is_a_flush(real_town):
-    """Three acknowledged entries lost, five new ones written: the id of the data set and the count alone would resume."""
+    """Three acknowledged entries lost, five new ones written: the data set's id and the count alone would resume."""
     admin = await real_town.account()
     async with following(real_town.store) as heard:
         for number in range(3):

@@ -1,0 +1,266 @@
+"""The fleet: a change is everywhere when every sidecar has applied it, or when the longest lease has run out."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from sidecar.store import keys
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.feed import Tail
+from sidecar.store.fleet import MARGIN, Fleet
+from sidecar.store.live import LiveCopy
+from sidecar.store.outcomes import Position
+from sidecar.vocabulary.people import Actor
+
+OPERATOR = Actor.operator()
+LEASE = 1.0
+SIDE = keys.sidecars(0)
+
+
+class Holder:
+    """Who may use copies only while registered."""
+
+    def __init__(self):
+        self.said = []
+
+    def registered(self, at):
+        self.said.append(at)
+
+    def refused(self):
+        self.said.append("refused")
+
+
+@pytest.fixture
+def holder():
+    return Holder()
+
+
+@pytest.fixture
+def make_fleet(town, clock, holder):
+    """Sidecars of one fleet; their waiting moves the clock and gives the others a turn."""
+
+    def make(name, lease=LEASE):
+        async def sleep(seconds):
+            clock.advance(seconds)
+            await asyncio.sleep(0)
+
+        return Fleet(town.store, holder, id=name, lease=lease, clock=clock.monotonic, sleep=sleep)
+
+    return make
+
+
+async def trusted(fleet, clock):
+    """Registered, following, and long enough on its connection to believe in absence."""
+    await fleet.register()
+    fleet.flush(Tail(0, 0, new_data_set=False))
+    clock.advance(LEASE + MARGIN)
+    return fleet
+
+
+async def test_a_registration_is_dated_by_when_it_was_sent(make_fleet, holder, clock):
+    fleet = make_fleet("a")
+    sent = clock.monotonic()
+
+    await fleet.register()
+
+    assert holder.said == [sent]
+
+
+async def test_the_fleet_lists_who_lives_and_what_each_says(make_fleet, town):
+    one, two = make_fleet("a"), make_fleet("b", lease=0.5)
+    one.tell(generation="g1", keys="k1")
+    await one.register()
+    await two.register()
+    await two.acknowledge(0, 7)
+
+    assert await one.members() == [
+        {"id": "a", "generation": "g1", "keys": "k1", "applied": 0},
+        {"id": "b", "applied": 7},
+    ]
+    await two.leave()
+    assert [member["id"] for member in await one.members()] == ["a"]
+
+
+async def test_a_change_that_all_have_applied_is_complete_at_once(make_fleet, clock):
+    one, two = await trusted(make_fleet("a"), clock), make_fleet("b")
+    await two.register()
+    await one.acknowledge(0, 5)
+    await two.acknowledge(0, 6)
+
+    done = await one.wait_applied(Position(0, 5))
+
+    assert (done.complete, done.sidecars, done.waited_ms) == (True, 2, 0)
+
+
+async def test_it_waits_for_the_one_that_has_not_applied_it(make_fleet, clock):
+    one, two = await trusted(make_fleet("a"), clock), make_fleet("b")
+    await two.register()
+    await one.acknowledge(0, 5)
+    waiting = asyncio.create_task(one.wait_applied(Position(0, 5)))
+    for _ in range(3):
+        await asyncio.sleep(0.001)
+    assert not waiting.done()
+
+    await two.acknowledge(0, 5)
+
+    done = await waiting
+    assert (done.complete, done.sidecars) == (True, 2)
+    assert done.waited_ms < (LEASE + MARGIN) * 1000
+
+
+async def test_R31_one_that_never_applies_it_costs_the_longest_lease_and_not_more(make_fleet, clock):
+    one, two = await trusted(make_fleet("a"), clock), make_fleet("b", lease=3.0)
+    await two.register()
+    await one.acknowledge(0, 5)
+
+    done = await one.wait_applied(Position(0, 5))
+
+    assert done.complete
+    assert 3000 + MARGIN * 1000 <= done.waited_ms <= 3000 + MARGIN * 1000 + 50
+
+
+async def test_R31_completeness_is_never_concluded_from_absence(make_fleet, clock):
+    """Nobody is registered in a store that we have only just come to: that proves nothing."""
+    fleet = make_fleet("a")
+    done = await fleet.wait_applied(Position(0, 5))
+    assert (done.complete, done.sidecars) == (True, 0)
+    assert done.waited_ms >= (LEASE + MARGIN) * 1000
+
+    await trusted(fleet, clock)
+    await fleet.acknowledge(0, 5)
+    clock.advance(0.001)
+    assert (await fleet.wait_applied(Position(0, 5))).waited_ms == 0
+    fleet.flush(Tail(0, 5, new_data_set=False))  # a new connection, data set or master
+    assert (await fleet.wait_applied(Position(0, 5))).waited_ms >= (LEASE + MARGIN) * 1000 - 1
+
+
+async def test_R31_a_store_that_changes_while_we_wait_leaves_it_incomplete(make_fleet, clock):
+    one, two = await trusted(make_fleet("a"), clock), make_fleet("b")
+    await two.register()
+    waiting = asyncio.create_task(one.wait_applied(Position(0, 5)))
+    await asyncio.sleep(0.001)
+    one.flush(Tail(0, 4, new_data_set=False))
+
+    assert not (await waiting).complete
+
+
+async def test_R31_a_write_that_its_replicas_did_not_confirm_is_incomplete(make_fleet, clock):
+    fleet = await trusted(make_fleet("a"), clock)
+    await fleet.acknowledge(0, 5)
+
+    assert not (await fleet.wait_applied(Position(0, 5, durable=False))).complete
+
+
+async def test_R31_a_store_that_is_out_leaves_it_incomplete(make_fleet, clock, town, monkeypatch):
+    fleet = await trusted(make_fleet("a"), clock)
+
+    async def out(*args, **more):
+        raise StoreUnavailable("out")
+
+    monkeypatch.setattr(town.store, "run", out)
+    done = await fleet.wait_applied(Position(0, 5))
+
+    assert not done.complete
+    assert done.waited_ms >= (LEASE + MARGIN) * 1000
+
+
+async def test_a_refused_registration_is_told_and_an_unanswered_one_is_not(make_fleet, holder, town, monkeypatch):
+    fleet = make_fleet("a")
+    problem = StoreUnavailable("NOREPLICAS", refused=True)
+
+    async def out(*args, **more):
+        raise problem
+
+    monkeypatch.setattr(town.store, "run", out)
+    await fleet.register()
+    problem = StoreUnavailable("timeout")
+    await fleet.register()
+
+    assert holder.said == ["refused"]
+
+
+async def test_what_belongs_to_no_account_is_announced(make_fleet, town):
+    (position,) = await make_fleet("a").announce("keys")
+
+    event = (await town.feed())[-1]
+    assert (event["k"], event["n"], event["ack"], event["a"]) == ("keys", str(position.n), "1", "")
+
+
+async def test_a_sidecar_forgotten_for_an_hour_leaves_no_trace(make_fleet, town):
+    await make_fleet("old").register()
+    await town.store.change("ZADD", SIDE, 1, "old")
+    await make_fleet("new").register()
+
+    assert await town.store.command("HKEYS", f"{SIDE}:told") == ["new"]
+    assert await town.store.command("HKEYS", f"{SIDE}:lease") == ["new"]
+
+
+# The whole, alive -----------------------------------------------------------------------------------------------------
+
+
+async def eventually(happens, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.002)
+
+
+@contextlib.asynccontextmanager
+async def living(store, count, lease=0.3):
+    copies = [LiveCopy(store, id=f"s{number}", lease=lease, clock=time.monotonic) for number in range(count)]
+    tasks = [asyncio.create_task(copy.run()) for copy in copies]
+    try:
+        await eventually(lambda: all(copy.records.lag() < lease for copy in copies))
+        yield copies
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_after_a_complete_revocation_no_sidecar_serves_the_older_record(town):
+    admin = await town.account()
+    async with living(town.store, 5) as copies:
+        for epoch in range(2, 12):
+            for copy in copies:
+                assert (await copy.records.read(admin.id)).epoch == epoch - 1
+            changed = await town.users.sign_out_everywhere(admin.id, OPERATOR)
+            revocation = await copies[0].fleet.wait_applied(changed.position)
+            assert revocation.complete
+            assert revocation.sidecars == 5
+            for copy in copies:
+                held = copy.records.peek(admin.id)
+                assert held is None or held.epoch == epoch
+
+
+async def test_R15_a_session_that_ended_is_gone_from_every_copy(town):
+    admin = await town.account()
+    actor = await town.signed_in(admin)
+    async with living(town.store, 2) as (one, two):
+        assert actor.session in (await two.records.read(admin.id)).sessions
+        ended = await town.sessions.end(admin.id, [actor.session], OPERATOR)
+        assert (await one.fleet.wait_applied(ended.position)).complete
+        assert actor.session not in (await two.records.read(admin.id)).sessions
+
+
+async def test_a_sidecar_that_ends_leaves_the_fleet(town):
+    async with living(town.store, 2) as (one, _):
+        assert len(await one.fleet.members()) == 2
+    assert await one.fleet.members() == []
+
+
+async def test_without_a_word_from_the_store_no_copy_is_used_past_the_lease(real_town, monkeypatch):
+    """The server stops answering: the copies last as long as the lease, then nothing is known."""
+    admin = await real_town.account()
+    async with living(real_town.store, 1) as (one,):
+        await one.records.read(admin.id)
+        last_word = time.monotonic()
+        await real_town.store.change("CLIENT", "PAUSE", "900", "ALL")
+        await eventually(lambda: one.records.peek(admin.id) is None)
+        assert time.monotonic() - last_word < 0.3 + 0.05
+        with pytest.raises(StoreUnavailable):
+            await one.records.read(admin.id)
+        await eventually(lambda: one.records.lag() < 0.3)
+        assert (await one.records.read(admin.id)).epoch == 1
