@@ -16,6 +16,7 @@ from sidecar.edge.bodies import BadBody, decode
 from sidecar.edge.call import Call, Endpoint, RawBody, Reply
 from sidecar.edge.checks import answer_check, gateway_call, is_check
 from sidecar.edge.guard import admit
+from sidecar.edge.host import is_ours
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
 from sidecar.edge.request_id import repeated_request_id, request_id_of
@@ -72,8 +73,10 @@ class Dispatcher:
     async def _answer_row(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> Answer:
         endpoint = row[0]
         try:
-            if self._store and not self._parts.vitals.proven:
-                outcome: Reply | Problem = _STORE_UNAVAILABLE
+            if not is_ours(request.headers.get("Host"), self._parts.surface.hosts):
+                outcome: Reply | Problem = _NOT_OUR_NAME
+            elif self._store and not self._parts.vitals.proven:
+                outcome = _STORE_UNAVAILABLE
             else:
                 outcome = await self._call(row, request, query, request_id)
             if isinstance(outcome, Reply):
@@ -162,5 +165,9 @@ _STORE_UNAVAILABLE = Problem(
     "the store does not answer; nothing was changed that was not confirmed, try again shortly",
     {"reason": Code.STORE_UNAVAILABLE.value},
     retry_after=1,
+)
+_NOT_OUR_NAME = Problem(
+    Code.BAD_REQUEST,
+    "this is not a name of the sidecar; use SIDECAR_PUBLIC_URL, or list the name in SIDECAR_ALLOWED_HOSTS",
 )
 _INTERNAL = Problem(Code.INTERNAL_ERROR, "the sidecar failed at this request; its log has the request id")

@@ -29,6 +29,7 @@ class Surface:
     trusted_proxies: tuple[Network, ...]
     max_body: int
     seat_contact: str
+    hosts: frozenset[str] = frozenset()
     login_page: LoginPage | None = None
     pdp_url: str = ""
 

@@ -241,6 +241,11 @@ def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
     return lambda text: parse(text) if text else None
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Words separated by commas."""
+    return tuple(word(part.strip()) for part in text.split(",") if part.strip())
+
+
 def networks(text: str) -> tuple[Network, ...]:
     """Addresses and networks, separated by commas."""
     try:

@@ -3,6 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.pdp.budget import Budget
 from sidecar.pdp.tokens import FOREVER_BAD, TokenCache
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
@@ -83,3 +84,37 @@ def test_R18_a_token_over_16_kib_takes_no_place() -> None:
     cache = TokenCache(Counting())
     assert cache.verify("x" * (16 * 1024 + 1), now=NOW) is Reason.MALFORMED_TOKEN
     assert len(cache._bad) == 0
+
+
+def test_R8_a_flood_of_unknown_tokens_is_overloaded_and_known_ones_are_served() -> None:
+    now = [0.0]
+
+    def timer() -> float:
+        now[0] += 0.01  # every look at the clock is ten milliseconds later: verifying is slow here
+        return now[0]
+
+    cache = TokenCache(Counting(), budget=Budget(share=0.0, burst=0.1, timer=timer))
+    known = token("b")
+    assert isinstance(cache.verify(known, now=NOW), Claims)
+    verdicts = [cache.verify(f"flood.{number}", now=NOW) for number in range(30)]
+    assert verdicts[0] is Reason.MALFORMED_TOKEN
+    assert verdicts[-1] is Reason.OVERLOADED
+    assert isinstance(cache.verify(known, now=NOW), Claims)
+    assert cache.verify("flood.0", now=NOW) is Reason.MALFORMED_TOKEN, "what is remembered costs nothing"
+
+
+def test_R8_the_budget_fills_again() -> None:
+    now = [0.0]
+    budget = Budget(share=0.5, burst=1.0, timer=lambda: now[0])
+    began = budget.now()
+    now[0] = 2.0
+    budget.charge(began)
+    assert budget.is_spent(), "two seconds used, one given back while they passed, one was there"
+    now[0] = 2.1
+    assert not budget.is_spent()
+    began = budget.now()
+    now[0] = 3.0
+    budget.charge(began)
+    assert budget.is_spent()
+    now[0] = 6.0
+    assert not budget.is_spent()
