@@ -7,14 +7,13 @@ more. Fetching is bounded in time and size, follows no redirect, and brings no c
 
 import asyncio
 import hashlib
-import os
-import stat
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
+from sidecar.sources.guarded_files import GuardedFileProblem, read_guarded
 from sidecar.telemetry.logs import logger
 from sidecar.tokens.jwk_set import BadKeySet, OutsideKey, read_key_set
 
@@ -169,19 +168,11 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 
 def from_file(path: Path) -> Read:
     """Reads the document in a file, anew each time."""
-    return lambda: asyncio.to_thread(_file, path)
 
+    async def read() -> bytes:
+        try:
+            return await asyncio.to_thread(read_guarded, path, limit=MAX_BYTES)
+        except GuardedFileProblem as problem:
+            raise Unreadable(str(problem)) from None
 
-def _file(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o022:
-                raise Unreadable(f"{path} is not a regular file that only its owner can write")
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise Unreadable(f"{path} cannot be read: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise Unreadable(f"{path} is larger than {MAX_BYTES} bytes")
-    return content
+    return read

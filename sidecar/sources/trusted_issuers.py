@@ -12,9 +12,7 @@ Refuses whatever would make somebody else an issuer: our own name, HS* and none,
 HTTP. ``loopback_http = true`` allows that toward this machine alone, for tests. All problems are told at once.
 """
 
-import os
 import re
-import stat
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from sidecar.sources.guarded_files import GuardedFileProblem, read_guarded
 from sidecar.tokens.jwk_set import KINDS
 from sidecar.tokens.outside import Trust
 
@@ -61,7 +60,9 @@ class TrustedIssuer:
 def read_trusted_issuers(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer, ...]:
     """Every entry of the file. ``own_issuer``: SIDECAR_ISSUER. Raises TrustedIssuersProblem."""
     try:
-        document = tomllib.loads(_content(path).decode("utf-8"))
+        document = tomllib.loads(read_guarded(path, limit=MAX_FILE).decode("utf-8"))
+    except GuardedFileProblem as problem:
+        raise TrustedIssuersProblem(str(problem)) from None
     except UnicodeDecodeError:
         raise TrustedIssuersProblem(f"{path}: is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
@@ -89,26 +90,6 @@ def read_trusted_issuers(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer,
     if problems:
         raise TrustedIssuersProblem(*sorted(problems))
     return tuple(found)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError as error:
-        raise TrustedIssuersProblem(f"{path}: cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise TrustedIssuersProblem(f"{path}: is not a regular file: put the file itself there, or a link to it")
-        if status.st_mode & 0o022:
-            mode = stat.S_IMODE(status.st_mode)
-            raise TrustedIssuersProblem(
-                f"{path}: others could write it (mode {mode:04o}), and let anyone in: chmod go-w {path}"
-            )
-        content = file.read(MAX_FILE + 1)
-    if len(content) > MAX_FILE:
-        raise TrustedIssuersProblem(f"{path}: is larger than {MAX_FILE} bytes")
-    return content
 
 
 def _entry(entry: dict[str, Any], folder: Path, own_issuer: str) -> TrustedIssuer:

@@ -1,0 +1,291 @@
+"""Keys of outside issuers at hand (R10): one reading for many, none for strangers, none past a day, no redirects."""
+
+import asyncio
+import gzip
+import json
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import OKPAlgorithm
+
+from sidecar.sources import remote_jwks
+from sidecar.sources.remote_jwks import (
+    COOLDOWN,
+    MAX_BYTES,
+    STALE,
+    UNKNOWN_FOR,
+    IssuerKeys,
+    Unreadable,
+    client,
+    from_file,
+    from_url,
+)
+
+
+def document(*kids):
+    keys = []
+    for number, kid in enumerate(kids):
+        public = Ed25519PrivateKey.from_private_bytes(bytes([number + 1]) * 32).public_key()
+        keys.append({**OKPAlgorithm.to_jwk(public, as_dict=True), "kid": kid})
+    return json.dumps({"keys": keys}).encode()
+
+
+class Issuer:
+    """Somebody's key set, counted. ``hold``: readings wait until it is set."""
+
+    def __init__(self):
+        self.content: bytes | Exception = document("a")
+        self.readings = 0
+        self.hold = asyncio.Event()
+        self.hold.set()
+
+    async def read(self):
+        self.readings += 1
+        await self.hold.wait()
+        if isinstance(self.content, Exception):
+            raise self.content
+        return self.content
+
+
+@pytest.fixture
+def issuer():
+    return Issuer()
+
+
+@pytest.fixture
+def keys(issuer, clock):
+    return IssuerKeys("https://login.example", issuer.read, frozenset({"EdDSA"}), clock=clock.monotonic)
+
+
+async def test_keys_are_read_once_and_at_hand_ever_after(keys, issuer):
+    assert keys.peek("a") is None
+    assert (await keys.find("a")) is not None
+    assert keys.peek("a") is await keys.find("a")
+    assert issuer.readings == 1
+
+
+async def test_many_who_want_a_key_share_one_reading(keys, issuer):
+    issuer.hold.clear()
+    many = [asyncio.create_task(keys.find("a")) for _ in range(50)]
+    await asyncio.sleep(0)
+    issuer.hold.set()
+    assert None not in await asyncio.gather(*many)
+    assert issuer.readings == 1
+
+
+async def test_R10_random_kids_make_nobody_fetch(keys, issuer, clock):
+    await keys.find("a")
+    for number in range(500):
+        assert await keys.find(f"random-{number}") is None
+    assert issuer.readings == 1, "a reading was made a moment ago"
+    for round_ in range(10):
+        clock.advance(COOLDOWN)
+        for number in range(50):
+            assert await keys.find(f"random-{round_}-{number}") is None
+    assert issuer.readings == 11, "one in half a minute, whatever is asked"
+
+
+async def test_R10_a_kid_that_was_not_there_is_not_looked_for_again_soon(keys, issuer, clock):
+    await keys.find("a")
+    clock.advance(COOLDOWN)
+    for _ in range(3):
+        assert await keys.find("b") is None
+        clock.advance(COOLDOWN)
+    assert issuer.readings == 2
+    clock.advance(UNKNOWN_FOR)
+    assert await keys.find("b") is None
+    assert issuer.readings == 3
+
+
+async def test_a_rotation_over_there_is_noticed_by_its_first_token(keys, issuer, clock):
+    await keys.find("a")
+    first = keys.version
+    issuer.content = document("b", "a")
+    clock.advance(COOLDOWN)
+    assert (await keys.find("b")) is not None
+    assert keys.version != first
+    issuer.content = document("b")
+    clock.advance(COOLDOWN)
+    await keys.find("c")
+    assert keys.peek("a") is None, "what the issuer has withdrawn is not believed any more"
+
+
+async def test_what_was_unknown_is_looked_for_again_when_the_set_has_changed(keys, issuer, clock):
+    await keys.find("a")
+    clock.advance(COOLDOWN)
+    assert await keys.find("b") is None
+    issuer.content = document("a", "c")
+    clock.advance(COOLDOWN)
+    await keys.find("c")
+    issuer.content = document("a", "b", "c")
+    clock.advance(COOLDOWN)
+    assert (await keys.find("b")) is not None
+
+
+@pytest.mark.parametrize("content", [Unreadable("it answers 500 instead of 200"), b"<html>", b'{"keys": {}}'])
+async def test_R10_keys_last_a_day_past_the_last_good_reading_and_not_longer(keys, issuer, clock, content):
+    await keys.find("a")
+    issuer.content = content
+    clock.advance(STALE - 1)
+    await keys.find("b")
+    assert keys.peek("a") is not None
+    clock.advance(1)
+    assert keys.peek("a") is None
+    assert not keys.usable()
+    assert await keys.find("a") is None
+    issuer.content = document("a")
+    clock.advance(COOLDOWN)
+    clock.advance(UNKNOWN_FOR)
+    assert (await keys.find("a")) is not None
+
+
+async def test_a_question_does_not_wait_for_a_slow_issuer(keys, issuer, monkeypatch):
+    monkeypatch.setattr(remote_jwks, "PATIENCE", 0.01)
+    issuer.hold.clear()
+    assert await keys.find("a") is None
+    issuer.hold.set()
+    await asyncio.sleep(0.01)
+    assert keys.peek("a") is not None, "the reading went on"
+
+
+async def test_watching_reads_at_once_and_again_and_ends_its_reading(keys, issuer, monkeypatch):
+    monkeypatch.setattr(remote_jwks, "REFRESH", 0.005)
+    watching = asyncio.create_task(keys.watch())
+    while issuer.readings < 3:
+        await asyncio.sleep(0.005)
+    assert keys.peek("a") is not None
+    issuer.hold.clear()
+    before = issuer.readings
+    while issuer.readings == before:
+        await asyncio.sleep(0.005)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_fault_of_ours_in_a_reading_is_no_key_and_no_exception(keys, issuer):
+    issuer.content = RuntimeError("a bug")
+    assert await keys.find("a") is None
+
+
+async def test_the_memory_of_unknown_kids_is_bounded(keys, monkeypatch, clock):
+    monkeypatch.setattr(remote_jwks, "MAX_UNKNOWN", 10)
+    for number in range(50):
+        clock.advance(COOLDOWN)
+        await keys.find(f"x-{number}")
+    assert len(keys._unknown) <= 10
+
+
+# Over HTTP -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def serve():
+    servers = []
+
+    async def start(handler):
+        app = web.Application()
+        app.router.add_get("/keys", handler)
+        server = TestServer(app)
+        await server.start_server()
+        servers.append(server)
+        return str(server.make_url("/keys"))
+
+    yield start
+    for server in servers:
+        await server.close()
+
+
+async def fetched(url):
+    async with client() as session:
+        return await from_url(session, url)()
+
+
+async def test_a_document_comes_without_cookies_credentials_or_compression(serve, monkeypatch):
+    seen = []
+
+    async def handler(request):
+        seen.append(dict(request.headers))
+        response = web.Response(body=document("a"))
+        response.set_cookie("track", "me")
+        return response
+
+    url = await serve(handler)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with client() as session:
+        for _ in range(2):
+            assert await from_url(session, url)() == document("a")
+    for headers in seen:
+        assert headers["Accept-Encoding"] == "identity"
+        assert not {"Cookie", "Authorization"} & set(headers)
+
+
+async def test_R10_a_redirect_is_not_followed(serve):
+    async def elsewhere(_):
+        return web.Response(body=document("evil"))
+
+    there = await serve(elsewhere)
+
+    async def handler(_):
+        raise web.HTTPFound(there)
+
+    with pytest.raises(Unreadable, match="answers 302 instead of 200"):
+        await fetched(await serve(handler))
+
+
+async def test_R10_a_document_without_end_is_cut_off(serve):
+    async def handler(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(100_000):
+            await response.write(b" " * 65536)
+        return response
+
+    with pytest.raises(Unreadable, match=f"larger than {MAX_BYTES} bytes"):
+        await fetched(await serve(handler))
+
+
+async def test_R10_a_slow_document_is_given_up(serve, monkeypatch):
+    monkeypatch.setattr(remote_jwks, "FETCH_SECONDS", 0.05)
+
+    async def handler(_):
+        await asyncio.sleep(1)
+        return web.Response(body=document("a"))
+
+    with pytest.raises(Unreadable, match=r"within 0\.05 s"):
+        await fetched(await serve(handler))
+
+
+async def test_R10_a_bomb_is_not_unpacked(serve):
+    async def handler(_):
+        return web.Response(body=gzip.compress(b" " * 10**7), headers={"Content-Encoding": "gzip"})
+
+    with pytest.raises(Unreadable, match="compressed"):
+        await fetched(await serve(handler))
+
+
+async def test_nobody_there_is_a_phrase(serve):
+    with pytest.raises(Unreadable, match="cannot be reached: "):
+        await fetched("http://127.0.0.1:1/keys")
+
+
+async def test_a_file_is_read_anew_each_time_and_only_a_safe_one(tmp_path):
+    path = tmp_path / "keys.json"
+    read = from_file(path)
+    with pytest.raises(Unreadable, match="cannot be read"):
+        await read()
+    for kid in ("a", "b"):
+        path.write_bytes(document(kid))
+        assert await read() == document(kid)
+    path.chmod(0o666)
+    with pytest.raises(Unreadable, match="others than its owner can write"):
+        await read()
+    path.chmod(0o600)
+    path.write_bytes(b" " * (MAX_BYTES + 1))
+    with pytest.raises(Unreadable, match="larger than"):
+        await read()
+    with pytest.raises(Unreadable, match="regular file"):
+        await from_file(tmp_path)()

@@ -1,0 +1,143 @@
+"""The file of trusted issuers (R10): what it may say, and one line for everything that would let a stranger in."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem, read_trusted_issuers
+from sidecar.tokens.outside import Trust
+
+OWN = "https://sidecar.example"
+GOOD = {
+    "issuer": '"https://login.example/"',
+    "audience": '"dashboard"',
+    "jwks_url": '"https://login.example/keys"',
+    "algorithms": '["RS256", "ES256"]',
+    "accounts": '["Acme", "acc_aaaaaaaaaaaa"]',
+}
+
+
+def text(**changed):
+    members = {name: value for name, value in {**GOOD, **changed}.items() if value is not None}
+    return "[[issuer]]\n" + "".join(f"{name} = {value}\n" for name, value in members.items())
+
+
+@pytest.fixture
+def reads(tmp_path):
+    def read(content, mode=0o644):
+        path = tmp_path / "issuers.toml"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.chmod(mode)
+        return read_trusted_issuers(path, own_issuer=OWN)
+
+    return read
+
+
+def test_an_entry_says_all_that_is_believed(reads, tmp_path):
+    assert reads(text()) == (
+        TrustedIssuer(
+            Trust("https://login.example/", "dashboard", frozenset({"RS256", "ES256"}), "email"),
+            "https://login.example/keys",
+            ("Acme", "acc_aaaaaaaaaaaa"),
+        ),
+    )
+    (entry,) = reads(text(jwks_url=None, jwks_file='"keys.json"', email_claim='"upn"', accounts='["Acme", "Acme"]'))
+    assert (entry.keys, entry.trust.email_claim, entry.accounts) == (tmp_path / "keys.json", "upn", ("Acme",))
+    assert len(reads(text() + text(issuer='"https://other.example"'))) == 2
+
+
+REFUSED = {
+    "our own issuer": ({"issuer": '"https://sidecar.example"'}, "issuer: is this sidecar's own"),
+    "our own with a slash": ({"issuer": '"https://Sidecar.example/"'}, "issuer: is this sidecar's own"),
+    "a template": ({"issuer": '"https://login.microsoftonline.com/{tenantid}/v2.0"'}, "stands for many"),
+    "a wildcard": ({"issuer": '"https://*.example"'}, "stands for many"),
+    "everybody's tenant": ({"issuer": '"https://login.microsoftonline.com/common/v2.0"'}, "stands for many"),
+    "any work's tenant": ({"issuer": '"https://login.microsoftonline.us/organizations/v2.0"'}, "stands for many"),
+    "plain HTTP": ({"issuer": '"http://login.example"'}, "issuer: must begin with https://"),
+    "no URL": ({"issuer": '"accounts.google.com"'}, "issuer: must be https://HOST"),
+    "a query": ({"issuer": '"https://login.example?a=b"'}, "issuer: must be https://HOST"),
+    "a user in it": ({"jwks_url": '"https://a:b@login.example/keys"'}, "jwks_url: must be https://HOST"),
+    "a bad port": ({"jwks_url": '"https://login.example:x/keys"'}, "jwks_url: is not a URL"),
+    "keys by HTTP": ({"jwks_url": '"http://login.example/keys"'}, "jwks_url: must begin with https://"),
+    "keys by HTTP from loopback": ({"jwks_url": '"http://127.0.0.1/keys"'}, "with loopback_http = true"),
+    "keys by HTTP from elsewhere, allowed": (
+        {"jwks_url": '"http://login.example/keys"', "loopback_http": "true"},
+        "jwks_url: must begin with https://",
+    ),
+    "HS256": ({"algorithms": '["RS256", "HS256"]'}, "HS256 proves nothing about who signed"),
+    "none": ({"algorithms": '["none"]'}, "none proves nothing about who signed"),
+    "an unknown algorithm": ({"algorithms": '["ES256K"]'}, "ES256K is not one that can be allowed: choose of RS256"),
+    "no algorithms": ({"algorithms": "[]"}, "algorithms: must be a list of 1 to"),
+    "algorithms missing": ({"algorithms": None}, "algorithms: must be a list of 1 to"),
+    "no issuer": ({"issuer": None}, "issuer: is missing"),
+    "no audience": ({"audience": '" "'}, "audience: must be a text"),
+    "an audience that is a list": ({"audience": '["a"]'}, "audience: must be a text"),
+    "no account": ({"accounts": "[]"}, "accounts: must be a list of 1 to 100"),
+    "every account": ({"accounts": '"*"'}, "accounts: must be a list of 1 to 100"),
+    "an account that is a number": ({"accounts": "[7]"}, "accounts: must be a text"),
+    "no keys": ({"jwks_url": None}, "jwks_url, jwks_file: give one of the two"),
+    "keys twice": ({"jwks_file": '"keys.json"'}, "jwks_url, jwks_file: give one of the two"),
+    "a word we do not know": ({"audiences": '["a"]'}, "audiences: no such member: accounts, algorithms"),
+    "an allowance that is a text": ({"loopback_http": '"yes"'}, "loopback_http: must be true or false"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_R10_what_would_let_a_stranger_in_is_a_configuration_error(reads, tmp_path, name):
+    changed, why = REFUSED[name]
+    with pytest.raises(TrustedIssuersProblem) as caught:
+        reads(text(**changed))
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{tmp_path}/issuers.toml: issuer 1: ")
+    assert why in problem
+    assert "\n" not in problem
+
+
+def test_plain_HTTP_to_this_machine_can_be_allowed_for_tests(reads):
+    for host in ("127.0.0.1:9", "localhost", "[::1]:9"):
+        (entry,) = reads(text(issuer=f'"http://{host}"', jwks_url=f'"http://{host}/k"', loopback_http="true"))
+        assert entry.keys == f"http://{host}/k"
+
+
+def test_all_problems_are_told_at_once(reads):
+    with pytest.raises(TrustedIssuersProblem) as caught:
+        reads(text() + text(algorithms='["none"]', issuer='"https://b.example"') + text(stray="1"))
+    assert [problem.split(": ", 1)[1][:20] for problem in caught.value.problems] == [
+        "https://login.exampl",
+        "issuer 2: algorithms",
+        "issuer 3: stray: no ",
+    ]
+    assert "stands twice" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "must hold \\[\\[issuer\\]\\] tables and nothing else"),
+        (b"issuer = 1", "must hold"),
+        (b"[issuer]\n", "must hold"),
+        (b"[[issuer]]\n[other]\n", "must hold"),
+        (b"issuer = []", "holds 0 issuers"),
+        (b"[[issuer]]\n" * 101, "holds 101 issuers"),
+        (b"[[", "is not TOML"),
+        (b"\xff", "is not UTF-8"),
+        (b"#" * 300_000, "is larger than"),
+    ],
+)
+def test_a_file_that_is_no_such_file_is_one_line(reads, content, why):
+    with pytest.raises(TrustedIssuersProblem, match=why):
+        reads(content)
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_R10_a_file_that_others_can_write_is_refused(reads, mode):
+    with pytest.raises(TrustedIssuersProblem, match="others than its owner can write it"):
+        reads(text(), mode)
+
+
+def test_what_is_not_a_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for path, why in ((tmp_path / "pipe", "not a regular file"), (Path("/nowhere"), "cannot be read: No such file")):
+        with pytest.raises(TrustedIssuersProblem, match=why):
+            read_trusted_issuers(path, own_issuer=OWN)
