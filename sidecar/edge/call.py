@@ -131,8 +131,8 @@ class Endpoint:
 
     ``path`` holds ``{names}`` for single segments. ``tell`` puts a problem into the words of the endpoint's standard;
     ``max_body`` is for one that needs more than SIDECAR_MAX_BODY. The rest is for the OpenAPI document: ``answer`` is
-    the JSON of the first status, ``asks`` what a ``RawBody`` holds (one of them; ``form``: or a form of it), ``query``
-    a Struct of the query's names.
+    the JSON of the first status, ``asks`` what the body holds where ``body`` does not say it (one of them; ``form``: or
+    a form of it), ``query`` a Struct of the query's names.
     """
 
     method: str

@@ -29,6 +29,7 @@ CHECKS: tuple[Endpoint, ...] = (
         "Decide one or many sections and actions for the caller",
         json_check.CheckBody,
         answer=shapes.Checked,
+        asks=(shapes.Check, shapes.Checks),
     ),
     *authzen.ENDPOINTS,
     *authzen_search.ENDPOINTS,

@@ -212,12 +212,14 @@ class Revocation(msgspec.Struct, frozen=True):
 
 
 class PasswordChanged(msgspec.Struct, frozen=True):
+    """The tokens that replace all others; a browser's stand in its cookies instead."""
+
     message: str
-    access_token: str
-    token_type: Literal["Bearer"]
     expires_in: Count
-    refresh_token: str
     revocation: Revocation
+    access_token: str | msgspec.UnsetType = msgspec.UNSET
+    refresh_token: str | msgspec.UnsetType = msgspec.UNSET
+    token_type: Literal["Bearer"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -235,6 +237,22 @@ class Sessions(msgspec.Struct, frozen=True):
 
 
 # -- checks ------------------------------------------------------------------------------------------------------------
+
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One section and action."""
+
+    section: Name
+    action: Name
+
+
+class Checks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """1 to 100 of them."""
+
+    checks: Annotated[list[Check], msgspec.Meta(min_length=1, max_length=100)]
 
 
 class Decided(msgspec.Struct, frozen=True):
