@@ -7,6 +7,7 @@ import click
 
 from sidecar.accounts import invitations as inviting
 from sidecar.accounts.emails import normalise
+from sidecar.accounts.password_reset import ResetLink
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole
 from sidecar.accounts.users import Edit, EditOutcome, RemoveOutcome
 from sidecar.cli.options import STORE, settings_from, settings_options
@@ -26,7 +27,7 @@ from sidecar.store.outcomes import (
     StillInvited,
 )
 from sidecar.store.users import Roster
-from sidecar.vocabulary.people import Account, UserId, UserRecord
+from sidecar.vocabulary.people import Account, Status, UserId, UserRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -145,6 +146,32 @@ def remove(user: str, account: str | None, as_json: bool, **flags: str | None) -
         say_json({"removed": user_json(outcome.record)})
     else:
         click.echo(f"{outcome.record.email} is removed")
+
+
+@user.command()
+@click.argument("user")
+@account_option
+@settings_options(STORE)
+@json_option
+def reset_password(user: str, account: str | None, as_json: bool, **flags: str | None) -> None:
+    """Print a link by which a user chooses a new password: good for an hour, once. Using it ends every session."""
+
+    async def job(operator: Operator, found: Account, uid: UserId) -> UserRecord | ResetLink | None:
+        record = await operator.people.membership.find(found.id, uid)
+        if record is None or record.status is not Status.ACTIVE:
+            return record
+        return operator.people.password_reset.link(record)
+
+    outcome = work(settings_from(flags), _on_user(account, user, job))
+    match outcome:
+        case ResetLink(url, expires_at):
+            made = {"link": url, "until": when(expires_at)}
+            say = say_json if as_json else say_pairs
+            say(made)
+        case UserRecord():
+            raise no(f"{outcome.email} is {outcome.status.value} and has no password to reset")
+        case None:
+            raise _refused(NoUser(), user)
 
 
 T = TypeVar("T")

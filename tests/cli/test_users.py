@@ -115,3 +115,20 @@ def test_a_policy_that_does_not_compile_names_the_first_finding(at_store: Any, t
     assert done.status == 2
     assert "does not compile" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_R12_reset_password_prints_a_link_for_an_active_user(at_store: Any) -> None:
+    done = at_store("user", "reset-password", "Ada@acme.example", "--public-url", "https://dash.example", "--json")
+    assert (done.status, done.err) == (0, "")
+    made = json.loads(done.out)
+    assert made["link"].startswith("https://dash.example/console/reset#rst_")
+    assert "T" in made["until"]
+    assert "rst_" in at_store("user", "reset-password", "ada@acme.example").out
+
+
+def test_reset_password_is_for_users_who_have_one(at_store: Any) -> None:
+    at_store(*INVITE)
+    done = at_store("user", "reset-password", "bob@acme.example")
+    assert (done.status, done.out) == (1, "")
+    assert "is invited and has no password" in done.err
+    assert at_store("user", "reset-password", "who@acme.example").status == 1
