@@ -1,0 +1,95 @@
+"""The gRPC listener (SIDECAR_GRPC_LISTEN), started only when it is asked for: its libraries cost 40 MB and 150 ms."""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sidecar.edge.checks import answer_check
+from sidecar.edge.parts import Parts
+from sidecar.edge.request_id import request_id_of
+from sidecar.serve.listeners import SHUTDOWN_SECONDS, ListenerProblem, bind
+from sidecar.serve.settings import Settings
+from sidecar.serve.values import Address, TcpAddress, UnixAddress
+
+if TYPE_CHECKING:
+    from sidecar.edge.answers import Answer
+    from sidecar.edge.original import GatewayCall
+
+
+class GrpcListener:
+    """One address, from bind to drain. As ``Listener`` to whoever starts and stops it."""
+
+    name = "grpc"
+
+    def __init__(self, address: Address, parts: Parts, settings: Settings) -> None:
+        self._address = address
+        self._parts = parts
+        self._settings = settings
+        self._server: Any = None
+        self._port = 0
+
+    async def start(self) -> None:
+        """Bind and accept. Raises ListenerProblem."""
+        try:
+            envoy_grpc = import_module("sidecar.edge.gateways.envoy_grpc")
+        except ImportError as error:
+            raise ListenerProblem(
+                f"grpc listener: {error.name} is not installed: pip install 'policy-sidecar[grpc]', or do without "
+                "SIDECAR_GRPC_LISTEN"
+            ) from None
+        self._server = envoy_grpc.GrpcServer(self._respond, self._healthy)
+        mask = os.umask(0o117)  # a Unix socket is 0660 from its first instant (R8)
+        try:
+            self._make_way()
+            self._port = await self._server.start(self._spelt(), self._credentials(envoy_grpc.Credentials))
+        except (OSError, RuntimeError) as error:
+            raise ListenerProblem(
+                f"grpc listener: cannot listen on {self._address}: {error}; "
+                "choose another address or stop what holds it"
+            ) from None
+        finally:
+            os.umask(mask)
+
+    @property
+    def bound(self) -> str:
+        """The address as bound: with port 0, the one that the system chose."""
+        if isinstance(self._address, UnixAddress):
+            return str(self._address)
+        return str(TcpAddress(self._address.host, self._port))
+
+    async def stop(self) -> None:
+        """Stop accepting, let checks in flight finish, close."""
+        if self._server is not None:
+            await self._server.stop(SHUTDOWN_SECONDS)
+        if isinstance(self._address, UnixAddress):
+            self._address.path.unlink(missing_ok=True)
+
+    async def _respond(self, call: "GatewayCall") -> "Answer":
+        return await answer_check(self._parts, call, request_id_of(call.headers))
+
+    async def _healthy(self) -> bool:
+        return not await self._parts.vitals.failing()
+
+    def _make_way(self) -> None:
+        """gRPC binds by itself and says little when it cannot; our own bind knows what may be in the way."""
+        bind(self._address).close()
+        if isinstance(self._address, UnixAddress):
+            self._address.path.unlink()
+
+    def _spelt(self) -> str:
+        return f"unix:{self._address.path}" if isinstance(self._address, UnixAddress) else str(self._address)
+
+    def _credentials(self, make: Any) -> Any:
+        settings = self._settings
+        if settings.tls_cert is None or settings.tls_key is None:
+            return None
+        return make(_pem(settings.tls_key), _pem(settings.tls_cert), _pem_or_none(settings.tls_client_ca))
+
+
+def _pem(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _pem_or_none(path: Path | None) -> bytes | None:
+    return None if path is None else _pem(path)
