@@ -1,0 +1,110 @@
+"""A trusted outside issuer in front of real sidecars: its users come in, leave when told to, and nobody else does."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import jwt
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from tests.live.conftest import Start
+from tests.live.support import Http, Process, found_account
+
+BILLING = "/dashboard/billing/invoices"
+KEY = rsa.generate_private_key(65537, 2048)
+
+
+class Provider:
+    """Serves its key set on loopback, and signs for anybody."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.readings = 0
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.readings += 1
+        return web.json_response({"keys": [{**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k"}]})
+
+    def token(self, kid: str = "k", **claims: object) -> str:
+        now = int(time.time())
+        payload = {"iss": self.url, "aud": "app", "sub": "s-1", "iat": now, "exp": now + 300, **claims}
+        return jwt.encode(payload, KEY, "RS256", {"kid": kid})
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    provider = Provider()
+    app = web.Application()
+    app.router.add_get("/keys", provider.answer)
+    async with TestServer(app) as server:
+        provider.url = str(server.make_url("")).rstrip("/")
+        yield provider
+
+
+def entry(provider: Provider, **changed: object) -> str:
+    members = {
+        "issuer": provider.url,
+        "audience": "app",
+        "jwks_url": provider.url + "/keys",
+        "algorithms": ["RS256"],
+        "accounts": ["Acme"],
+        "loopback_http": True,
+        **changed,
+    }
+    return "[[issuer]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in members.items())
+
+
+async def test_R10_users_of_a_trusted_issuer_come_in_and_leave_when_told_to(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], provider: Provider, tmp_path: Path
+) -> None:
+    issuers = tmp_path / "issuers.toml"
+    issuers.write_text(entry(provider))
+    process = start(REDIS_URL=real_redis_url, TRUSTED_ISSUERS=str(issuers))
+    found_account(process)
+    api = http(process)
+    email = {"email": "Ada@example.com", "email_verified": True}
+
+    denied = await api.check(BILLING, token=provider.token(**{**email, "email_verified": "true"}))
+    assert (denied.status, denied.body["reason"]) == (401, "unknown_user")
+    allowed = await api.check(BILLING, token=provider.token(**email))
+    assert (allowed.status, allowed.headers["X-Auth-Email"]) == (200, "ada@example.com")
+    outside = provider.token()
+    assert (await api.check(BILLING, token=outside)).headers["X-Auth-User"] == allowed.headers["X-Auth-User"]
+    me = await api.ask("GET", "/v1/me", token=outside)
+    assert (me.status, me.body["email"]) == (200, "ada@example.com")
+
+    before = provider.readings
+    for number in range(100):
+        assert (await api.check(BILLING, token=provider.token(f"random-{number}"))).body["reason"] == "unknown_key"
+    assert provider.readings <= before + 1
+    assert (await api.ask("POST", "/revoke", data={"token": outside})).body["error"] == "unsupported_token_type"
+
+    own = await api.sign_in("ada@example.com")
+    changed = await api.ask(
+        "POST",
+        "/v1/me/password",
+        token=own.access,
+        json={"old_password": "five green bottles on a wall", "new_password": "six green bottles on a shelf"},
+    )
+    assert changed.status == 200
+    assert (await api.check(BILLING, token=outside)).body["reason"] == "revoked"
+    later = provider.token(iat=int(time.time()) + 2)
+    assert (await api.check(BILLING, token=later)).status == 200
+
+
+async def test_R10_a_file_that_would_let_strangers_in_is_no_start(
+    start: Start, real_redis_url: str, provider: Provider, tmp_path: Path
+) -> None:
+    issuers = tmp_path / "issuers.toml"
+    issuers.write_text(entry(provider, algorithms=["HS256"]) + entry(provider, issuer="http://sidecar.test"))
+    process = start(REDIS_URL=real_redis_url, TRUSTED_ISSUERS=str(issuers), wait=False)
+    assert process.popen.wait(20) == 2
+    lines = process.output().splitlines()
+    assert len(lines) == 2, lines
+    assert "issuer 1: algorithms: HS256 proves nothing about who signed" in lines[0]
+    assert "issuer 2: issuer: is this sidecar's own" in lines[1]
