@@ -112,7 +112,7 @@ class Authorization:
             return CheckResponse(status=Status(code=PERMISSION_DENIED))
 
 
-class Health:
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc, unused-ignore] # what it grows, answers UNIMPLEMENTED
     """``grpc.health.v1``: serving while checks can be answered, not serving from the start of a drain."""
 
     def __init__(self, healthy: Healthy) -> None:
@@ -153,9 +153,8 @@ class GrpcServer:
     def __init__(self, respond: Respond, healthy: Healthy) -> None:
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = grpc.aio.server(options=options)
-        health: Any = Health(healthy)
         add_AuthorizationServicer_to_server(Authorization(respond), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(Health(healthy), self._server)
 
     async def start(self, address: str, credentials: Credentials | None) -> int:
         """``address`` as gRPC writes it. Returns the port; raises RuntimeError when it cannot be had."""

@@ -74,7 +74,7 @@ class Bench:
         self._relays.append(relay)
         folder = self.folder / f"{name}-{len(self._gateways)}"
         folder.mkdir(mode=0o755)
-        places = Places(free_port(), relay.port, self.backend.port, folder)
+        places = Places(free_port(), relay.port, self.sidecar.port, self.backend.port, folder)
         gateway = Gateway(program, binary, places, edit=edit)
         self._gateways.append(gateway)
         return Lane(name, gateway, relay, self.backend, self.loop)

@@ -30,13 +30,14 @@ def judge(bench: Bench, lane: Lane, row: Row) -> None:
         assert lane.name != "envoy" or not re.search(rb"(?mi)^x-envoy-auth-", arrival.head), arrival.head
         assert_permitted(arrival, expected)
     told = [reason_of(answer) for answer in lane.relay.answers[answers:]]
+    if lane.gateway.program.grpc:
+        told = [value for name, value in response.headers if name == "x-auth-reason"]
     shown = f"{response.status} {told} {response.body[:200]!r} {[one.head for one in arrivals]}"
     match expected:
         case Deny(status, reason):
             assert not arrivals, f"reached the back end: {shown}"
             assert response.status == status, shown
-            if not lane.gateway.program.grpc:
-                assert told == ([] if reason is None else [reason]), shown
+            assert told == ([] if reason is None else [reason]), shown
             assert_nothing_told(response)
         case Public(target, status):
             assert response.status == status, shown

@@ -22,10 +22,11 @@ DASHBOARD = "127.0.0.1:8000"
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where this run's processes listen, and the folder that a gateway may write to."""
+    """Where this run's processes listen, and the folder that a gateway may write to. ``api``: the sidecar's HTTP."""
 
     listen: int
     sidecar: int
+    api: int
     dashboard: int
     folder: Path
 
@@ -55,8 +56,10 @@ def _caddy(text: str, at: Places) -> str:
 
 
 def _envoy(text: str, at: Places) -> str:
+    checks_over_http = "port_value: 9183 " not in text
     text = _plain(text, at)
-    for written, port in ((8080, at.listen), (8000, at.dashboard), (9181, at.sidecar), (9183, at.sidecar)):
+    api = at.sidecar if checks_over_http else at.api
+    for written, port in ((8080, at.listen), (8000, at.dashboard), (9181, api), (9183, at.sidecar)):
         text = text.replace(f"port_value: {written} ", f"port_value: {port} ")
     return text
 
