@@ -165,10 +165,10 @@ def entries_of(raw: Any) -> list[tuple[str, dict[str, str]]]:
     if not raw:
         return []
     found = next(iter(raw.values()))[0] if isinstance(raw, Mapping) else raw[0][1]
-    return [(entry_id, _fields(fields)) for entry_id, fields in found]
+    return [(entry_id, fields_of(fields)) for entry_id, fields in found]
 
 
-def _fields(raw: Any) -> dict[str, str]:
+def fields_of(raw: Any) -> dict[str, str]:
     if isinstance(raw, Mapping):
         return dict(raw)
     listed = iter(raw)

@@ -200,4 +200,5 @@ local function audit(what, whom, before, after, by)
   redis.call('XADD', key('log'), number .. '-0', 'k', what, 'by', by or A.by.uid, 'u', whom,
     'before', before and cjson.encode(before) or '', 'after', after and cjson.encode(after) or '',
     'addr', A.by.addr, 'req', A.by.req, 't', int(NOW))
+  redis.call('SADD', FEED .. ':open', key('log')) -- until an exporter has it
 end

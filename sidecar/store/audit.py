@@ -1,0 +1,102 @@
+"""The audit, read and noted: who did what to whom, before and after, from where. Every script writes its own row.
+
+Rows are numbered without gaps (R32); a row's number is its id in the stream. Never a secret: scripts see to that.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sidecar.store import keys
+from sidecar.store.connection import Store
+from sidecar.store.feed import fields_of
+from sidecar.vocabulary.people import AccountId, Actor
+
+MAX_PAGE: Final = 500
+
+SYSTEM: Final = AccountId("")
+"""The log of what belongs to no account: policy, keys, the store itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """``at``: Unix milliseconds. ``by``: a user, or empty for an operator. ``whom``: a user, a key or an account."""
+
+    number: int
+    at: int
+    what: str
+    by: str
+    whom: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    address: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Newest first. ``next``: what to ask for as ``after`` to go on; None at the end of what is kept."""
+
+    rows: tuple[AuditRow, ...]
+    next: int | None
+
+
+class Audit:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def page(self, account: AccountId, *, after: int | None = None, limit: int = 50) -> AuditPage:
+        """Rows older than the one numbered ``after``; without it, the newest."""
+        wanted = max(1, min(limit, MAX_PAGE))
+        newest = "+" if after is None else f"({after}-0"
+        log = log_of(account, self._store.partitions)
+        found = await self._store.command("XREVRANGE", log, newest, "-", "COUNT", wanted + 1)
+        rows = tuple(row_of(entry_id, fields) for entry_id, fields in found[:wanted])
+        return AuditPage(rows, rows[-1].number if len(found) > wanted else None)
+
+    async def note(
+        self,
+        what: str,
+        actor: Actor,
+        *,
+        whom: str = "",
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+    ) -> int:
+        """A row for what no script of an account does: keys rotated, a backup taken. Answers its number."""
+        row = {
+            "what": what,
+            "by": actor.user or "",
+            "whom": whom,
+            "before": _text(before),
+            "after": _text(after),
+            "addr": actor.address,
+            "req": actor.request_id,
+            "rid": self._store.request_id(),
+        }
+        reply = await self._store.run("audit_note", [keys.system_log()], row, write=True)
+        return int(float(reply["n"]))
+
+
+def log_of(account: AccountId, partitions: int) -> str:
+    return keys.system_log() if account == SYSTEM else f"{keys.account(account, partitions)}:log"
+
+
+def row_of(entry_id: str, raw: Any) -> AuditRow:
+    fields = fields_of(raw)
+    return AuditRow(
+        number=int(entry_id.partition("-")[0]),
+        at=int(fields["t"]),
+        what=fields["k"],
+        by=fields["by"],
+        whom=fields["u"],
+        before=json.loads(fields["before"]) if fields["before"] else None,
+        after=json.loads(fields["after"]) if fields["after"] else None,
+        address=fields["addr"],
+        request_id=fields["req"],
+    )
+
+
+def _text(values: Mapping[str, Any] | None) -> str:
+    return "" if values is None else json.dumps(values, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,173 @@
+"""The audit outside of the store: rows chained by SHA-256, heads signed, and both verified. Pure; knows no Redis.
+
+A line is a row or a checkpoint, JSON. A row carries its log's previous hash and its own, so that none can be changed,
+dropped or put in between unseen; a checkpoint signs the heads of all logs, so that none can be cut off unseen. Signing
+and verifying signatures is the caller's: keys live elsewhere.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sidecar.store.audit import AuditRow
+from sidecar.vocabulary.people import AccountId
+
+FORM: Final = "sidecar-audit/1"
+REWRITTEN: Final = 1000
+"""Rows that an exporter may write twice when it dies in between: more than one of its batches."""
+
+Sign = Callable[[bytes], tuple[str, bytes]]
+"""The bytes' signature, and the id of the key that made it."""
+
+VerifySignature = Callable[[str, bytes, bytes], bool]
+"""Key id, bytes, signature: is it good?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a log's chain goes: the last row's number and hash."""
+
+    number: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Where the chain does not hold. ``line`` counts from 1."""
+
+    line: int
+    log: AccountId
+    number: int
+    what: str
+
+
+@dataclass(slots=True)
+class Verification:
+    """``heads``: where each log's chain ends; to be compared with what the store has sealed."""
+
+    rows: int = 0
+    checkpoints: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    heads: dict[AccountId, Head] = field(default_factory=dict)
+    recent: dict[AccountId, dict[int, str]] = field(default_factory=dict, repr=False)
+
+    @property
+    def holds(self) -> bool:
+        return not self.faults
+
+
+def genesis(log: AccountId) -> Head:
+    """Before the first row."""
+    return Head(0, _digest(FORM, log))
+
+
+def chained(log: AccountId, head: Head, row: AuditRow) -> tuple[bytes, Head]:
+    """The row's line, and the head after it."""
+    body = {
+        "log": log,
+        "number": row.number,
+        "at": row.at,
+        "what": row.what,
+        "by": row.by,
+        "whom": row.whom,
+        "before": row.before,
+        "after": row.after,
+        "address": row.address,
+        "request_id": row.request_id,
+    }
+    after = Head(row.number, _digest(head.hash, _canonical(body)))
+    return _line({**body, "previous": head.hash, "hash": after.hash}), after
+
+
+def checkpoint(heads: Mapping[AccountId, Head], *, at: int, sign: Sign) -> bytes:
+    """A signed line: these are the heads, as of ``at`` (Unix milliseconds)."""
+    body = {"checkpoint": FORM, "at": at, "heads": {log: [head.number, head.hash] for log, head in heads.items()}}
+    key, signature = sign(_canonical(body).encode("utf-8"))
+    return _line({**body, "kid": key, "signature": base64.b64encode(signature).decode("ascii")})
+
+
+def verify(
+    lines: Iterable[bytes], *, signature_holds: VerifySignature, anchors: Mapping[AccountId, Head] | None = None
+) -> Verification:
+    """Follow every chain through ``lines``. A log begins at its genesis or at its anchor (what was before it, dropped).
+
+    The same row twice is no fault: an exporter that died between writing and sealing wrote it again.
+    """
+    found = Verification(heads=dict(anchors or {}))
+    for place, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            found.faults.append(Fault(place, AccountId(""), 0, "is not JSON"))
+            continue
+        if not isinstance(entry, dict):
+            found.faults.append(Fault(place, AccountId(""), 0, "is not an object"))
+        elif "checkpoint" in entry:
+            _check_checkpoint(found, place, entry, signature_holds)
+        else:
+            _check_row(found, place, entry)
+    return found
+
+
+def _check_row(found: Verification, place: int, entry: dict[str, Any]) -> None:
+    log, number = AccountId(str(entry.get("log", ""))), entry.get("number")
+    claimed, previous = entry.pop("hash", None), entry.pop("previous", None)
+    if not isinstance(number, int) or not isinstance(claimed, str) or not isinstance(previous, str):
+        found.faults.append(Fault(place, log, 0, "is not a row of the audit"))
+        return
+    head = found.heads.get(log, genesis(log))
+    hashed = _digest(previous, _canonical(entry))
+    if hashed != claimed:
+        found.faults.append(Fault(place, log, number, "was changed: its hash is another"))
+    elif found.recent.get(log, {}).get(number) == claimed:
+        return  # written again
+    elif number <= head.number:
+        found.faults.append(Fault(place, log, number, f"stands after row {head.number}"))
+    elif number != head.number + 1:
+        found.faults.append(Fault(place, log, number, f"rows {head.number + 1} to {number - 1} are missing"))
+    elif previous != head.hash:
+        found.faults.append(Fault(place, log, number, "does not follow from the row before it"))
+    found.rows += 1
+    found.heads[log] = Head(number, claimed)
+    recent = found.recent.setdefault(log, {})
+    recent[number] = claimed
+    if len(recent) > REWRITTEN:
+        del recent[next(iter(recent))]
+
+
+def _check_checkpoint(found: Verification, place: int, entry: dict[str, Any], signature_holds: VerifySignature) -> None:
+    key, signature = entry.pop("kid", ""), entry.pop("signature", "")
+    try:
+        raw = base64.b64decode(signature, validate=True)
+    except (ValueError, TypeError):
+        raw = b""
+    if not signature_holds(str(key), _canonical(entry).encode("utf-8"), raw):
+        found.faults.append(Fault(place, AccountId(""), 0, f"the signature by key {key} does not hold"))
+        return
+    found.checkpoints += 1
+    for log, (number, hashed) in entry["heads"].items():
+        head = found.heads.get(AccountId(log))
+        if head is None or head.number < number:
+            found.faults.append(Fault(place, AccountId(log), number, "rows up to here were signed and are missing"))
+        elif head.number == number and head.hash != hashed:
+            found.faults.append(Fault(place, AccountId(log), number, "another row was signed here"))
+
+
+def _canonical(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _line(body: Mapping[str, Any]) -> bytes:
+    return _canonical(body).encode("utf-8") + b"\n"
+
+
+def _digest(*parts: str) -> str:
+    hashed = hashlib.sha256()
+    for part in parts:
+        raw = part.encode("utf-8")
+        hashed.update(len(raw).to_bytes(8, "big"))
+        hashed.update(raw)
+    return hashed.hexdigest()

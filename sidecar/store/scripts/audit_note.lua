@@ -1,0 +1,13 @@
+-- standalone
+-- KEYS[1]: the log of what belongs to no account. ARGV[1]: the row, JSON.
+local LOG, A = KEYS[1], cjson.decode(ARGV[1])
+local before = redis.call('GET', LOG .. ':rid:' .. A.rid)
+if before then return before end
+local time = redis.call('TIME')
+local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+local number = string.format('%.0f', redis.call('INCR', LOG .. ':rows'))
+redis.call('XADD', LOG, number .. '-0', 'k', A.what, 'by', A.by, 'u', A.whom, 'before', A.before, 'after', A.after,
+  'addr', A.addr, 'req', A.req, 't', now)
+local answer = cjson.encode({ o = 'noted', n = number })
+redis.call('SET', LOG .. ':rid:' .. A.rid, answer, 'PX', 600000)
+return answer

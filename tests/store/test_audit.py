@@ -1,0 +1,352 @@
+"""The audit: a row for every change, without gaps or secrets; exported, chained, signed; what tampering looks like."""
+
+import asyncio
+import itertools
+import json
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from sidecar.store import keys
+from sidecar.store.audit import SYSTEM, Audit, AuditRow
+from sidecar.store.audit_chain import Head, chained, checkpoint, genesis, verify
+from sidecar.store.audit_export import AuditFile, AuditGap, Exporter, anchor, exported, sealed_head
+from sidecar.store.outcomes import Changed
+from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
+
+OPERATOR = Actor.operator()
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def sign(message):
+    return "k1", KEY.sign(message)
+
+
+def holds(kid, message, signature):
+    try:
+        KEY.public_key().verify(signature, message)
+    except InvalidSignature:
+        return False
+    return kid == "k1"
+
+
+async def everything(town):
+    """One of each change; answers the account's administrator and the secrets that took part."""
+    admin = await town.account(cap=6)
+    actor = await town.signed_in(admin)
+    invited = await town.invite(actor, admin.account, "b@example.com", digest="SECRET-1")
+    uid = invited.member.record.id
+    await town.invitations.resend(actor, uid, digest="SECRET-2", ttl=60)
+    await town.invitations.accept(
+        uid, digest="SECRET-2", password_hash="SECRET-3", name="Bea", session=town.session(address="192.0.2.5")
+    )
+    await town.users.set_role(actor, uid, "developer")
+    await town.users.set_status(actor, uid, Status.SUSPENDED)
+    await town.users.set_status(actor, uid, Status.ACTIVE)
+    member = await town.users.record(uid)
+    self_ = await town.signed_in(member)
+    await town.users.change_password(uid, expected_epoch=1, password_hash="SECRET-4", session=None, actor=self_)
+    await town.users.sign_out_everywhere(uid, actor)
+    await town.users.raise_epoch(uid, 9)
+    other = await town.signed_in(await town.users.record(uid))
+    await town.sessions.rotate(uid, other.session, 0, ttl=60)
+    await town.sessions.end(uid, [other.session], other)
+    await town.users.remove(actor, uid)
+    gone = await town.invite(actor, admin.account, "c@example.com", digest="SECRET-5")
+    await town.users.remove(actor, gone.member.record.id)
+    await town.accounts.set_seats(admin.account, 9, OPERATOR)
+    await town.accounts.set_status(admin.account, Status.SUSPENDED, OPERATOR)
+    return admin, actor, uid
+
+
+async def test_R32_every_change_has_a_row_numbered_without_gaps_and_never_a_secret(town):
+    admin, _, uid = await everything(town)
+
+    page = await Audit(town.store).page(admin.account, limit=500)
+
+    rows = page.rows[::-1]
+    assert [row.number for row in rows] == list(range(1, len(rows) + 1))
+    assert page.next is None
+    assert [row.what for row in rows] == [
+        "account.created",
+        "user.created",
+        "session.opened",
+        "user.invited",
+        "invitation.resent",
+        "invitation.accepted",
+        "user.changed",
+        "user.changed",
+        "user.changed",
+        "session.opened",
+        "user.password",
+        "user.signed_out",
+        "user.epoch_raised",
+        "session.opened",
+        "session.ended",
+        "user.removed",
+        "user.invited",
+        "invitation.revoked",
+        "account.seats",
+        "account.status",
+    ]
+    assert "SECRET" not in str(rows)
+    assert "hash-" not in str(rows)
+    role = rows[6]
+    assert (role.by, role.whom, role.address, role.request_id) == (admin.id, uid, "192.0.2.1", "req-1")
+    assert (role.before["role"], role.after["role"]) == ("marketer", "developer")
+    assert (rows[5].by, rows[5].address) == (uid, "192.0.2.5")
+    assert (rows[15].before["email"], rows[15].after) == ("b@example.com", None)
+    assert (rows[18].by, rows[18].before, rows[18].after) == ("", {"cap": "6"}, {"cap": "9"})
+    assert sorted(row.at for row in rows) == [row.at for row in rows]
+
+
+async def test_what_is_refused_or_changes_nothing_has_no_row(town):
+    admin = await town.account(cap=1)
+    before = (await Audit(town.store).page(admin.account)).rows
+    await town.invite(OPERATOR, admin.account, "b@example.com")
+    await town.users.set_role(OPERATOR, admin.id, ADMINISTRATOR)
+    await town.users.remove(OPERATOR, admin.id)
+
+    assert (await Audit(town.store).page(admin.account)).rows == before
+
+
+async def test_pages_go_from_the_newest_to_the_oldest(town):
+    admin = await town.account()
+    for number in range(10):
+        await town.users.set_name(OPERATOR, admin.id, f"N{number}")
+    audit, seen, after = Audit(town.store), [], None
+    for _ in range(10):
+        page = await audit.page(admin.account, after=after, limit=5)
+        seen += [row.number for row in page.rows]
+        after = page.next
+        if after is None:
+            break
+
+    assert seen == list(range(12, 0, -1))
+    assert (await audit.page(admin.account, after=1)).rows == ()
+    assert len((await audit.page(admin.account, limit=0)).rows) == 1
+
+
+async def test_what_belongs_to_no_account_is_noted(town):
+    audit = Audit(town.store)
+    assert (
+        await audit.note("keys.rotated", OPERATOR, whom="kid-2", before={"kid": "kid-1"}, after={"kid": "kid-2"}) == 1
+    )
+    assert await audit.note("store.backup", OPERATOR) == 2
+
+    newest, first = (await audit.page(SYSTEM)).rows
+    assert (newest.what, newest.before, newest.address) == ("store.backup", None, "cli")
+    assert (first.what, first.whom, first.before, first.after) == (
+        "keys.rotated",
+        "kid-2",
+        {"kid": "kid-1"},
+        {"kid": "kid-2"},
+    )
+
+
+# Export ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(tmp_path):
+    return AuditFile(tmp_path / "audit" / "audit.jsonl")
+
+
+def exporter(town, sink, name="one", **more):
+    return Exporter(town.store, sink, id=name, sign=sign, **more)
+
+
+def lines(log):
+    return log.path.read_bytes().splitlines()
+
+
+async def test_R32_what_is_exported_is_chained_and_signed_and_holds(town, log):
+    admin, *_ = await everything(town)
+    await Audit(town.store).note("keys.rotated", OPERATOR)
+    one = exporter(town, log)
+
+    assert await one.export() == 21
+    assert await one.export() == 0
+    await town.accounts.set_status(admin.account, Status.ACTIVE, OPERATOR)
+    assert await one.export() == 1
+
+    found = verify(lines(log), signature_holds=holds)
+    assert found.holds
+    assert (found.rows, found.checkpoints) == (22, 2)
+    assert found.heads[admin.account] == await sealed_head(town.store, admin.account)
+    assert log.path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_R32_nothing_is_trimmed_that_is_not_exported_and_what_remains_still_verifies(town, log, monkeypatch):
+    monkeypatch.setattr("sidecar.store.audit_export.BATCH", 4)
+    admin = await town.account()
+    for number in range(30):
+        await town.users.set_name(OPERATOR, admin.id, f"N{number}")
+    assert len(await town.audit(admin.account)) == 32
+
+    await exporter(town, log, keep=10).export()
+
+    kept = await town.audit(admin.account)
+    assert 10 <= len(kept) < 14
+    assert kept[-1]["id"] == "32-0"
+    start = await anchor(town.store, admin.account)
+    assert start.number == int(kept[0]["id"].partition("-")[0]) - 1
+    rest = [line async for line in exported(town.store, admin.account)]
+    found = verify(rest, signature_holds=holds, anchors={admin.account: start})
+    assert found.holds
+    assert found.heads[admin.account] == await sealed_head(town.store, admin.account)
+    assert verify(lines(log), signature_holds=holds).holds
+
+
+async def test_R32_one_exporter_at_a_time_and_never_two_seals(town, log):
+    admin = await town.account()
+    one, two = exporter(town, log), exporter(town, log, "two")
+
+    assert await one.export() == 2
+    await town.users.set_name(OPERATOR, admin.id, "New")
+    assert await two.export() == 0  # the lease is the other's
+    await town.store.change("DEL", f"sc:{keys.tag(0)}:exporter")
+    assert await two.export() == 1
+    assert verify(lines(log), signature_holds=holds).holds
+
+
+async def test_R32_an_exporter_that_died_between_writing_and_sealing_writes_the_same_again(town, log, monkeypatch):
+    await town.account()
+    one = exporter(town, log)
+
+    async def died(*_):
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one, "_seal", died)
+        with pytest.raises(asyncio.CancelledError):
+            await one.export()
+    await one.export()
+
+    found = verify(lines(log), signature_holds=holds)
+    assert found.holds
+    assert found.rows == 2
+    assert len(lines(log)) == 5
+
+
+async def test_R32_a_disk_that_is_full_seals_nothing(town):
+    admin = await town.account()
+
+    class Full:
+        async def write(self, lines):
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="space"):
+        await exporter(town, Full()).export()
+    assert await sealed_head(town.store, admin.account) == genesis(admin.account)
+    assert len(await town.audit(admin.account)) == 2
+
+
+async def test_R32_a_row_taken_from_the_store_is_noticed(town, log):
+    admin = await town.account()
+    await town.users.set_name(OPERATOR, admin.id, "New")
+    await town.store.change("XDEL", f"{keys.account(admin.account, 1)}:log", "2-0")
+
+    with pytest.raises(AuditGap, match="no row 2"):
+        await exporter(town, log).export()
+
+
+async def test_the_exporter_goes_on_after_a_problem(town, log):
+    problems = []
+
+    class Flaky:
+        async def write(self, lines):
+            if not problems:
+                raise OSError("once")
+            await log.write(lines)
+
+    await town.account()
+    task = asyncio.create_task(exporter(town, Flaky(), on_problem=problems.append).run(interval=0))
+    while not log.path.exists():
+        await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert [str(problem) for problem in problems] == ["once"]
+
+
+# Tampering ------------------------------------------------------------------------------------------------------------
+
+
+def row(number, **more):
+    fields = {"at": 1, "what": "x", "by": "", "whom": "", "before": None, "after": {"n": number}, "address": ""}
+    return AuditRow(number=number, request_id="", **{**fields, **more})
+
+
+def a_log(count=6, log="acc_a"):
+    head, made = genesis(log), []
+    for number in range(1, count + 1):
+        line, head = chained(log, head, row(number))
+        made.append(line)
+    made.append(checkpoint({log: head}, at=5, sign=sign))
+    return made
+
+
+def test_R32_an_untouched_log_holds():
+    found = verify(a_log(), signature_holds=holds)
+    assert (found.holds, found.rows, found.checkpoints) == (True, 6, 1)
+
+
+def changed(line, **more):
+    return json.dumps({**json.loads(line), **more}).encode()
+
+
+TAMPERED = {
+    "a row changed": (lambda log: [*log[:2], changed(log[2], by="usr_x"), *log[3:]], "was changed"),
+    "a row dropped": (lambda log: [*log[:2], *log[3:]], "rows 3 to 3 are missing"),
+    "the first rows dropped": (lambda log: log[2:], "rows 1 to 2 are missing"),
+    "rows swapped": (lambda log: [log[0], log[2], log[1], *log[3:]], "are missing"),
+    "the end cut off before a checkpoint": (lambda log: [*log[:4], log[6]], "were signed and are missing"),
+    "a checkpoint forged": (lambda log: [*log[:6], changed(log[6], at=6)], "does not hold"),
+    "another key named": (lambda log: [*log[:6], changed(log[6], kid="k2")], "does not hold"),
+    "a signature of no form": (lambda log: [*log[:6], changed(log[6], signature="%%")], "does not hold"),
+    "a line that is none": (lambda log: [*log[:3], b"{", *log[3:]], "not JSON"),
+    "a list": (lambda log: [*log[:3], b"[]", *log[3:]], "not an object"),
+    "something else": (lambda log: [*log[:3], b'{"log":"acc_a"}', *log[3:]], "not a row"),
+    "an older row put in again, changed": (
+        lambda log: [*log[:4], chained("acc_a", genesis("acc_a"), row(1, by="usr_x"))[0], *log[4:]],
+        "stands after row 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_R32_tampering_is_found(name):
+    tamper, says = TAMPERED[name]
+    found = verify(tamper(a_log()), signature_holds=holds)
+    assert not found.holds
+    assert any(says in fault.what for fault in found.faults), found.faults
+
+
+def test_R32_a_log_written_anew_from_some_row_on_is_found_by_its_checkpoint():
+    head, forged = genesis("acc_a"), []
+    for number in range(1, 7):
+        line, head = chained("acc_a", head, row(number, by="usr_x" if number > 3 else ""))
+        forged.append(line)
+    found = verify([*forged, a_log()[6]], signature_holds=holds)
+    assert [fault.what for fault in found.faults] == ["another row was signed here"]
+
+
+def test_logs_are_chained_each_by_itself():
+    mixed = [line for pair in itertools.zip_longest(a_log(4, "acc_a"), a_log(4, "acc_b")) for line in pair]
+    found = verify(mixed, signature_holds=holds)
+    assert found.holds
+    assert found.heads["acc_a"] != found.heads["acc_b"]
+    assert genesis("acc_a") != genesis("acc_b")
+    assert verify([], signature_holds=holds, anchors={"acc_a": Head(3, "x")}).heads == {"acc_a": Head(3, "x")}
+
+
+async def test_a_change_leaves_exactly_one_row_however_often_it_is_asked_again(town, monkeypatch):
+    admin = await town.account()
+    monkeypatch.setattr(town.store, "request_id", lambda: "the-same")
+    first = await town.users.sign_out_everywhere(admin.id, OPERATOR)
+    again = await town.users.sign_out_everywhere(admin.id, OPERATOR)
+
+    assert isinstance(first, Changed)
+    assert first == again
+    assert [entry["k"] for entry in await town.audit(admin.account)].count("user.signed_out") == 1
