@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from sidecar.vocabulary.decision import Decision
+from sidecar.vocabulary.decision import Decision, Reason, Verdict
 
 CHECK_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
 """Seconds. A warm check takes tens of microseconds, one that asks the store a fraction of a millisecond."""
 
-CheckLabels = tuple[str, str, str, str]
-"""Endpoint, section, decision, reason. The section is of the policy or empty, so that no request can mint labels."""
+CheckLabels = tuple[str, str, Reason]
+"""Endpoint, section, reason. The section is of the policy or empty, so that no request can mint labels."""
 
 
 class CheckCounter(Collector):
@@ -31,7 +31,7 @@ class CheckCounter(Collector):
 
     def count(self, endpoint: str, decision: Decision, section: str, seconds: float) -> None:
         """``section``: of the policy in force, or empty."""
-        self._counts[endpoint, section, "allow" if decision.allowed else "deny", decision.reason.value] += 1
+        self._counts[endpoint, section, decision.reason] += 1
         self._buckets[bisect_left(CHECK_BUCKETS, seconds)] += 1
         self._seconds += seconds
 
@@ -39,8 +39,9 @@ class CheckCounter(Collector):
         checks = CounterMetricFamily(
             "sidecar_checks", "Checks answered", labels=("endpoint", "section", "decision", "reason")
         )
-        for labels, count in self._counts.items():
-            checks.add_metric(labels, count)
+        for (endpoint, section, reason), count in self._counts.items():
+            decision = "allow" if reason.verdict is Verdict.ALLOW else "deny"
+            checks.add_metric((endpoint, section, decision, reason.value), count)
         yield checks
         duration = HistogramMetricFamily("sidecar_check_duration_seconds", "Time from question to decision")
         duration.add_metric((), list(self._cumulative()), self._seconds)

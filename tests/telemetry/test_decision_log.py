@@ -2,11 +2,13 @@
 
 import io
 import json
+from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from sidecar.telemetry import decision_log
-from sidecar.telemetry.decision_log import DecisionLog, DecisionRecord
+from sidecar.telemetry.decision_log import DecisionLog, DecisionRecord, Lines
 from sidecar.vocabulary.decision import Decision, Reason
 from tests.stand import user
 
@@ -80,3 +82,45 @@ def test_what_cannot_be_kept_is_counted_and_never_raises(monkeypatch: pytest.Mon
     assert len(dropped) == 5
     log._flush()
     assert len(dropped) == 15
+
+
+@pytest.mark.parametrize("request_id", ["r-1", 'with "quotes" and \\', "ü\u2028", "", "tab\there"])
+@pytest.mark.parametrize("decision", [ALLOW, DENY])
+def test_a_line_is_the_record_encoded(request_id: str, decision: Decision) -> None:
+    when, user = 1_764_000_000.25, decision.user
+    record = DecisionRecord(
+        time=datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds"),
+        kind="decision",
+        request_id=request_id,
+        endpoint="/check",
+        account=user.account if user else "",
+        user=user.id if user else "",
+        role=user.role if user else "",
+        section=decision.section,
+        action=decision.action,
+        decision=decision.allowed,
+        reason=decision.reason.value,
+        rule=decision.rule,
+        generation=decision.generation,
+        duration_us=12,
+    )
+    written = Lines()
+    for _ in range(2):  # composed, then remembered
+        line = written.line((when, request_id, "/check", decision, 0.000012))
+        assert line.encode() == msgspec.json.encode(record) + b"\n"
+
+
+def test_what_is_remembered_of_a_user_goes_with_its_role() -> None:
+    written = Lines()
+    for role in ("accountant", "marketer"):
+        decision = Decision(Reason.ALLOWED, "g", None, user("b", role), "billing", "view")
+        assert json.loads(written.line((0.0, "r", "/check", decision, 0.0)))["role"] == role
+
+
+def test_more_lines_than_a_turn_are_all_written_in_order() -> None:
+    sink = io.BytesIO()
+    log = DecisionLog(sink)
+    for number in range(1000):
+        log.write((float(number), f"r-{number}", "/check", DENY, 0.0))
+    log.close()
+    assert [line["request_id"] for line in lines(sink)] == [f"r-{number}" for number in range(1000)]
