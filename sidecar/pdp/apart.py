@@ -12,8 +12,8 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -96,7 +96,7 @@ async def judge(files: PolicyFiles) -> Judged:
     diagnostics = tuple(one.diagnostic() for one in msgspec.msgpack.decode(answer, type=tuple[Finding, ...]))
     if any(found.is_error for found in diagnostics):
         return Judged(None, diagnostics)
-    return Judged(await asyncio.to_thread(_gently, lambda: rebuilt(files.files)), diagnostics)
+    return Judged(await asyncio.to_thread(_gently, lambda: rebuilt(files.files), gc.freeze), diagnostics)
 
 
 def _judge_here(files: PolicyFiles) -> Judged:
@@ -117,19 +117,18 @@ def rebuilt(files: Mapping[str, bytes]) -> Generation:
     return build(known, vocabulary.roles, vocabulary.sections, routes, book.rules, book.inheritance, closures)
 
 
-def _gently(work: Callable[[], T]) -> T:
-    """In a thread beside a busy loop. Collections wait: going through a million objects stops everybody."""
-    with _giving_way():
-        return work()
+def _gently(work: Callable[[], T], then: Callable[[], object] = lambda: None) -> T:
+    """In a thread beside a busy loop: the interpreter is handed over soon, and no collection stops everybody meanwhile.
 
-
-@contextmanager
-def _giving_way() -> Iterator[None]:
+    ``then``: `gc.freeze` for what is large: a generation holds no cycles, so no collection need ever go through it.
+    """
     usual = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.disable()
     try:
-        yield
+        done = work()
+        then()
+        return done
     finally:
         gc.enable()
         sys.setswitchinterval(usual)
