@@ -15,6 +15,7 @@ from sidecar.accounts.password_reset import Forgotten, PasswordReset
 from sidecar.accounts.sessions import Clock, Entropy, Issuer
 from sidecar.accounts.users import Membership
 from sidecar.store.accounts import Accounts
+from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
 from sidecar.store.fleet import Fleet
 from sidecar.store.invitations import Invitations
@@ -28,6 +29,7 @@ class People:
     """One a worker. The rooms' own things, and the store's nouns for what needs no judgement."""
 
     accounts: Accounts
+    audit: Audit
     users: Users
     sessions: Sessions
     fleet: Fleet
@@ -63,6 +65,7 @@ def people(  # noqa: PLR0913 (the parts, each from its own place)
     )
     return People(
         accounts=accounts,
+        audit=Audit(store),
         users=users,
         sessions=sessions,
         fleet=fleet,

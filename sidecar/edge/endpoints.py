@@ -5,6 +5,7 @@ are not rows: they answer any method and never 404 (see checks.py).
 """
 
 from sidecar.edge import (
+    audit,
     authzen,
     authzen_search,
     browser,
@@ -42,6 +43,7 @@ API: tuple[Endpoint, ...] = (
     *me.ENDPOINTS,
     *passwords.ENDPOINTS,
     *users.ENDPOINTS,
+    *audit.ENDPOINTS,
     openapi.endpoint(lambda: (*CHECKS, *API), lambda: OPS),
 )
 

@@ -127,7 +127,7 @@ def _schemas(rows: list[Endpoint]) -> tuple[dict[Any, Schema], dict[str, Schema]
     """Each type with the schema that stands for it, and the components that those refer to."""
     types = [ProblemBody, OAuthError]
     for row in rows:
-        types += [kind for kind in (row.answer, row.query, *_asked(row)) if kind is not None]
+        types += [kind for kind in (row.answer, *_asked(row)) if kind is not None]
     listed = list(dict.fromkeys(types))
     schemas, components = msgspec.json.schema_components(listed, ref_template=REF)
     return dict(zip(listed, schemas, strict=True)), dict(components)
