@@ -5,9 +5,7 @@ it.
 """
 
 import shutil
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,20 +27,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def bench(redis_server_binary: str) -> Iterator[Bench]:
     """Everything but the gateways, which start when the first test asks for them."""
     folder = Path(tempfile.mkdtemp(prefix="sgw-", dir="/tmp"))
-    socket = folder / "redis"
-    words = f"--port 0 --unixsocket {socket} --unixsocketperm 700 --dir {folder} --save ''".split()
-    words[-1] = ""
-    redis = subprocess.Popen([redis_server_binary, *words, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
-    bench = None
+    bench = Bench(folder, redis_server_binary)
     try:
-        deadline = time.monotonic() + 10
-        while not socket.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        bench = Bench(folder, f"unix://{socket}")
         yield bench
     finally:
-        if bench is not None:
-            bench.stop()
-        redis.terminate()
-        redis.wait(10)
+        bench.stop()
         shutil.rmtree(folder, ignore_errors=True)

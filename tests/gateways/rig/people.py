@@ -5,10 +5,11 @@ import base64
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,11 @@ sys.exit(run(load({}, os.environ)))
 class SidecarProcess:
     """A sidecar as an operator runs it, with everything it needs in one folder."""
 
-    def __init__(self, folder: Path, *, listen: int, ops: int, redis_url: str, **settings: str) -> None:
+    def __init__(self, folder: Path, *, listen: int, ops: int, grpc: int, redis_url: str, **settings: str) -> None:
+        """``grpc``: a port, or 0 without that listener."""
         self.folder = folder
         self.port = listen
+        self.grpc_port = grpc
         self._settings = {
             "LISTEN": f"127.0.0.1:{listen}",
             "OPS_LISTEN": f"127.0.0.1:{ops}",
@@ -82,19 +85,24 @@ class SidecarProcess:
             "DRAIN": "0s",
             "DECISION_LOG": str(folder / "decisions.log"),
             "LOG_FORMAT": "json",
+            **({"GRPC_LISTEN": f"127.0.0.1:{grpc}"} if grpc else {}),
             **settings,
         }
         self._ops = ops
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *, ready: bool = True) -> None:
+        """``ready``: wait until it can answer checks, not only until it listens."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
         env = {**kept, "PYTHONPATH": str(ROOT), **{f"SIDECAR_{name}": text for name, text in self._settings.items()}}
         with (self.folder / "sidecar.log").open("ab") as log:
             self._process = subprocess.Popen([sys.executable, "-c", RUN], stdout=log, stderr=log, env=env, cwd=ROOT)
+        self.wait_ready({200} if ready else {200, 503})
+
+    def wait_ready(self, statuses: Container[int] = (200,)) -> None:
         deadline = time.monotonic() + 20
-        while not self._ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+        while self._readyz() not in statuses:
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the sidecar does not start:\n{self.log()[-3000:]}")
             time.sleep(0.02)
 
@@ -103,16 +111,27 @@ class SidecarProcess:
             self._process.terminate()
             self._process.wait(15)
 
+    def pause(self) -> None:
+        """Stopped in the middle of whatever it does. ``go_on`` may be said more than once."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def log(self) -> str:
         return (self.folder / "sidecar.log").read_text()
 
-    def _ready(self) -> bool:
+    def _readyz(self) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self._ops, timeout=2)
         try:
             connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
         finally:
             connection.close()
 

@@ -22,6 +22,7 @@ class Relay:
         self.target = target
         self.port = 0
         self.mode = Mode.PASS
+        self.delay = 0.0
         self.heads: list[bytes] = []
         self.answers: list[bytes] = []
         self._server: asyncio.Server | None = None
@@ -68,7 +69,7 @@ class Relay:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
         there = asyncio.create_task(_copy(reader, up_writer, self.heads))
-        back = asyncio.create_task(_copy(up_reader, writer, self.answers))
+        back = asyncio.create_task(_copy(up_reader, writer, self.answers, self))
         try:
             await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -79,12 +80,16 @@ class Relay:
             up_writer.close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: list[bytes]) -> None:
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: list[bytes], slow: Relay | None = None
+) -> None:
     whole = b""
     while data := await reader.read(65536):
         whole += data
         if b"\r\n\r\n" in whole:
             record.append(whole)
             whole = b""
+        if slow is not None and slow.delay:
+            await asyncio.sleep(slow.delay)
         writer.write(data)
         await writer.drain()

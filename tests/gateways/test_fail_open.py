@@ -1,0 +1,100 @@
+"""Gateways can be told to let pass what they could not ask about. The sidecar never makes that a way in: whatever it
+can judge it answers with 401 or 403, never with a 5xx and never by hanging up.
+
+The README advises against these settings. The tests show what they do, so that nobody has to find out.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.gateways.rig.bench import Bench, Lane
+from tests.gateways.rig.judge import IDENTITY, judge
+from tests.gateways.rig.outcomes import BILLING, MARKETER, MEDIA
+from tests.gateways.rig.relay import Mode
+from tests.gateways.rig.rows import Deny, Row, request
+from tests.gateways.rig.table import table
+
+ENVOYS = ("envoy", "envoy-grpc")
+SPOOFED = tuple(f"{name}: evil" for name in IDENTITY)
+
+
+def _open(text: str) -> str:
+    assert "failure_mode_allow: false" in text
+    return text.replace("failure_mode_allow: false", "failure_mode_allow: true")
+
+
+@pytest.fixture(scope="module")
+def open_lanes(bench: Bench) -> dict[str, Lane]:
+    return {}
+
+
+@pytest.fixture
+def open_lane(bench: Bench, open_lanes: dict[str, Lane], gateway: str) -> Lane:
+    """Envoy with ``failure_mode_allow: true``."""
+    if gateway not in open_lanes:
+        open_lanes[gateway] = bench.start(gateway, edit=_open)
+    return open_lanes[gateway]
+
+
+@pytest.mark.parametrize("gateway", ENVOYS)
+@pytest.mark.parametrize("row", [row for row in table() if isinstance(row.expect, Deny)], ids=lambda row: row.name)
+def test_failure_mode_allow_opens_nothing_that_can_be_judged(bench: Bench, open_lane: Lane, row: Row) -> None:
+    """Every denial of the table, again."""
+    judge(bench, open_lane, row)
+
+
+@pytest.mark.parametrize("gateway", ENVOYS)
+@pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.CLOSE], ids=lambda mode: mode.value)
+def test_failure_mode_allow_opens_everything_while_the_sidecar_is_down(
+    bench: Bench, open_lane: Lane, mode: Mode
+) -> None:
+    """What the setting says. Even then nobody can say who they are: the identity headers went before the check."""
+    open_lane.become(mode)
+    try:
+        response, arrivals = open_lane.ask(request(BILLING, *SPOOFED))
+    finally:
+        open_lane.become(Mode.PASS)
+    assert response.status == 200
+    assert not [value for name in IDENTITY for value in arrivals[0].values(name) if value]
+    judge(bench, open_lane, Row("allowed", request(MEDIA, token="marketer"), MARKETER))
+
+
+@pytest.fixture
+def store_out(bench: Bench) -> Iterator[None]:
+    """The store does not answer any more, and every lease on what it said has run out."""
+    bench.pause_store()
+    yield
+    bench.resume_store()
+
+
+def raw(bench: Bench, target: str, token: str) -> bytes:
+    return Row("", request(target, token=token), MARKETER).bytes(bench.cast.tokens)
+
+
+@pytest.mark.parametrize("fails_open", [False, True], ids=["as shipped", "failing open"])
+def test_a_store_that_is_out_is_a_denial_at_every_gateway(
+    bench: Bench, open_lanes: dict[str, Lane], store_out: None, *, fails_open: bool
+) -> None:
+    """``SIDECAR_UNAVAILABLE_STATUS`` is 403 unless somebody chooses otherwise, for this reason. What needs no store is
+    answered as ever."""
+    lanes = open_lanes.values() if fails_open else bench.lanes()
+    for lane in lanes:
+        response, arrivals = lane.ask(raw(bench, MEDIA, "marketer"))
+        assert (lane.name, response.status, arrivals) == (lane.name, 403, [])
+        assert not lane.name.startswith("envoy") or response.value("x-auth-reason") == "store_unavailable"
+        response, arrivals = lane.ask(raw(bench, MEDIA, "flipped"))
+        assert (lane.name, response.status, arrivals) == (lane.name, 401, [])
+        response, arrivals = lane.ask(request("/login"))
+        assert (lane.name, response.status, len(arrivals)) == (lane.name, 200, 1)
+
+
+def test_a_status_of_503_is_let_pass_over_http_and_denied_over_grpc(bench: Bench, store_out: None) -> None:
+    """``SIDECAR_UNAVAILABLE_STATUS=503`` and ``failure_mode_allow: true`` do not go together over HTTP."""
+    with bench.another_sidecar(UNAVAILABLE_STATUS="503") as other:
+        over_http = bench.start("envoy", edit=_open, sidecar=other)
+        response, arrivals = over_http.ask(raw(bench, MEDIA, "marketer"))
+        assert (response.status, len(arrivals)) == (200, 1), "Envoy lets a 5xx pass under failure_mode_allow"
+        over_grpc = bench.start("envoy-grpc", edit=_open, sidecar=other)
+        response, arrivals = over_grpc.ask(raw(bench, MEDIA, "marketer"))
+        assert (response.status, arrivals) == (503, [])
