@@ -367,3 +367,48 @@ async def test_R13_an_idempotency_key_repeats_the_answer_without_its_secret(web,
     fresh = await web.ask("POST", "/v1/users", {**body, "email": "zoe@example.com"}, token=eve, headers=key)
     assert fresh.status == 201
     assert fresh.body["invitation"]["url"]
+
+
+async def test_R12_forgot_is_202_whatever_is_asked_for(web, town):
+    await town.found()
+    answers = [
+        await web.ask("POST", "/v1/password/forgot", {"email": email})
+        for email in ("ada@example.com", "nobody@example.com", "nonsense", "")
+    ]
+    assert {answer.status for answer in answers} == {202}
+    assert len({answer.raw for answer in answers}) == 1
+    assert town.mailed == []
+    await town.outbox.close()
+    assert [letter.recipient for letter in town.mailed] == ["ada@example.com"]
+    for body in ({}, {"email": 1}, {"email": "a@b.de", "account": "x"}, {"email": "x" * 321}):
+        assert (await web.ask("POST", "/v1/password/forgot", body)).status == 400
+
+
+async def test_R12_forgot_asks_nothing_of_the_store_while_the_request_waits(web, town, monkeypatch):
+    asked = []
+
+    async def counted(self, name, *arguments, **options):
+        asked.append(name)
+        raise AssertionError(name)
+
+    await town.found()
+    monkeypatch.setattr(type(town.people.users._store), "run", counted)
+    assert (await web.ask("POST", "/v1/password/forgot", {"email": "ada@example.com"})).status == 202
+    assert asked == []
+
+
+async def test_R12_reset_answers_as_accept_does_and_sets_no_cookie(web, town):
+    admin = await town.found()
+    old = await web.token("ada@example.com")
+    token = town.people.password_reset.link(await town.people.users.record(admin.id)).url.partition("#")[2]
+    weak = await web.ask("POST", "/v1/password/reset", {"token": token, "password": "short"})
+    assert (weak.status, weak.body["code"]) == (422, "weak_password")
+    done = await web.ask("POST", "/v1/password/reset", {"token": token, "password": NEW})
+    assert done.status == 201
+    assert {"access_token", "refresh_token", "expires_in", "token_type", "account", "user"} <= set(done.body)
+    assert "Set-Cookie" not in done.headers
+    assert (await web.ask("GET", "/v1/me", token=done.body["access_token"])).status == 200
+    assert (await web.ask("GET", "/v1/me", token=old)).body["reason"] == "revoked"
+    for gone in (token, "garbage", "rst_" + "a" * 58):
+        answer = await web.ask("POST", "/v1/password/reset", {"token": gone, "password": NEW})
+        assert (answer.status, answer.body["code"]) == (410, "invitation_gone")
