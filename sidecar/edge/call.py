@@ -148,4 +148,3 @@ class Endpoint:
     asks: tuple[type[Any], ...] = ()
     form: bool = False
     query: type[Any] | None = None
-    tag: str = ""

@@ -44,7 +44,7 @@ API: tuple[Endpoint, ...] = (
     *passwords.ENDPOINTS,
     *users.ENDPOINTS,
     *audit.ENDPOINTS,
-    openapi.endpoint(lambda: (*CHECKS, *API), lambda: OPS),
+    openapi.endpoint(lambda: openapi.Tables(CHECKS, API, OPS)),
 )
 
 OPS: tuple[Endpoint, ...] = ops.ENDPOINTS

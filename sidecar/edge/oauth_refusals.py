@@ -7,13 +7,12 @@ from typing import Final
 
 import msgspec
 
-from sidecar.edge.answers import REALM, Answer, challenge
+from sidecar.edge.answers import Answer
 from sidecar.edge.call import Reply
-from sidecar.vocabulary.decision import Reason
+from sidecar.edge.problems import told_by_header
 from sidecar.vocabulary.problems import Problem
 
 NO_STORE: Final = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
-OUT_OF_SCOPE: Final = f'Bearer realm="{REALM}", error="insufficient_scope"'
 
 _ERRORS: Final = {
     401: "invalid_token",
@@ -33,17 +32,9 @@ def error(code: str, description: str, status: int = 400, retry_after: int | Non
 
 def tell(problem: Problem) -> Answer:
     """A problem that the guard, the body or the store made, on these endpoints."""
-    headers = [*NO_STORE, ("Content-Type", "application/json")]
-    if "reason" in problem.extra:
-        headers.append(("X-Auth-Reason", problem.extra["reason"]))
-    if problem.status == 401:
-        headers.append(("WWW-Authenticate", challenge(Reason(problem.extra["reason"]))))
-    if problem.status == 403:
-        headers.append(("WWW-Authenticate", OUT_OF_SCOPE))
-    if problem.retry_after is not None:
-        headers.append(("Retry-After", str(problem.retry_after)))
+    headers = (*NO_STORE, ("Content-Type", "application/json"), *told_by_header(problem))
     body = _body(_ERRORS.get(problem.status, "invalid_request"), problem.detail)
-    return Answer(problem.status, tuple(headers), msgspec.json.encode(body))
+    return Answer(problem.status, headers, msgspec.json.encode(body))
 
 
 def _body(code: str, description: str) -> dict[str, str]:

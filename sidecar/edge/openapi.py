@@ -6,6 +6,7 @@ are no rows, are described by hand beside this file.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,7 +16,6 @@ from sidecar import __version__
 from sidecar.edge import authzen_refusals, oauth_refusals
 from sidecar.edge.call import Call, Endpoint, Gate, Key, May, RawBody, Reply
 from sidecar.edge.openapi_checks import CHECK_RESPONSES, CHECK_SCHEMAS, check_paths
-from sidecar.edge.parts import Surface
 from sidecar.edge.shapes import OAuthError, ProblemBody
 
 PATH: Final = "/openapi.json"
@@ -61,29 +61,38 @@ _HEADERS: Final[Schema] = {
 }
 
 
-def endpoint(rows: Callable[[], Iterable[Endpoint]], ops: Callable[[], Iterable[Endpoint]]) -> Endpoint:
-    """The row that serves the document of ``rows``; ``ops`` are on a listener of their own."""
-    kept: dict[Surface, bytes] = {}
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """All rows, by the listener that serves them."""
+
+    checks: tuple[Endpoint, ...]
+    api: tuple[Endpoint, ...]
+    ops: tuple[Endpoint, ...]
+
+
+def endpoint(tables: Callable[[], Tables]) -> Endpoint:
+    """The row that serves the document. ``tables`` is asked late: this row is in one of them."""
+    kept: dict[tuple[str, str], bytes] = {}
 
     async def serve(call: Call[None]) -> Reply:
-        surface = call.parts.surface
-        if surface not in kept:
-            kept[surface] = msgspec.json.encode(document(rows(), ops(), surface.public_url))
-        return Reply(200, kept[surface], (("Content-Type", JSON), ("Cache-Control", "public, max-age=300")))
+        """The document that describes all of this."""
+        urls = (call.parts.surface.public_url, call.parts.surface.pdp_url)
+        if urls not in kept:
+            kept[urls] = msgspec.json.encode(document(tables(), *urls))
+        return Reply(200, kept[urls], (("Content-Type", JSON), ("Cache-Control", "public, max-age=300")))
 
-    return Endpoint("GET", PATH, Gate.OPEN, serve, "This document", tag="about")
+    return Endpoint("GET", PATH, Gate.OPEN, serve, "This document")
 
 
-def document(rows: Iterable[Endpoint], ops: Iterable[Endpoint], url: str) -> Schema:
-    """The whole document. ``url``: where the public listener is reached."""
-    here, there = list(rows), list(ops)
-    schemas, components = _schemas([*here, *there])
-    paths: dict[str, Schema] = {}
-    for row in here:
-        paths.setdefault(row.path, {})[row.method.lower()] = _operation(row, schemas)
-    for row in there:
-        item = paths.setdefault(row.path, {"servers": [_OPS_SERVER]})
-        item[row.method.lower()] = _operation(row, schemas)
+def document(tables: Tables, url: str, checks_url: str = "") -> Schema:
+    """The whole document. ``url``: where the public listener is reached; ``checks_url``: where checks are, if apart."""
+    rows = (*tables.checks, *tables.api, *tables.ops)
+    schemas, components = _schemas(rows)
+    apart = [{"url": checks_url, "description": "The listener for checks."}] if checks_url else []
+    paths = {path: _at(apart) | item for path, item in check_paths().items()}
+    for listed, servers in ((tables.checks, apart), (tables.api, []), (tables.ops, [_OPS_SERVER])):
+        for row in listed:
+            paths.setdefault(row.path, _at(servers))[row.method.lower()] = _operation(row, schemas)
     return {
         "openapi": "3.1.1",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
@@ -94,14 +103,18 @@ def document(rows: Iterable[Endpoint], ops: Iterable[Endpoint], url: str) -> Sch
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": url, "description": "The public listener."}],
-        "paths": {**check_paths(), **dict(sorted(paths.items()))},
+        "paths": paths,
         "components": {
             "schemas": dict(sorted({**components, **CHECK_SCHEMAS}.items())),
-            "responses": {**_errors([*here, *there], schemas), **CHECK_RESPONSES},
+            "responses": {**_errors(rows, schemas), **CHECK_RESPONSES},
             "securitySchemes": _SECURITY,
             "headers": _HEADERS,
         },
     }
+
+
+def _at(servers: list[Schema]) -> Schema:
+    return {"servers": servers} if servers else {}
 
 
 _OPS_SERVER: Final[Schema] = {
@@ -123,7 +136,7 @@ def statuses(row: Endpoint) -> list[int]:
     return sorted(found)
 
 
-def _schemas(rows: list[Endpoint]) -> tuple[dict[Any, Schema], dict[str, Schema]]:
+def _schemas(rows: Iterable[Endpoint]) -> tuple[dict[Any, Schema], dict[str, Schema]]:
     """Each type with the schema that stands for it, and the components that those refer to."""
     types = [ProblemBody, OAuthError]
     for row in rows:
@@ -144,7 +157,7 @@ def _operation(row: Endpoint, schemas: Mapping[Any, Schema]) -> Schema:
         "operationId": _operation_id(row),
         "summary": row.summary,
         "description": _described(row),
-        "tags": [row.tag or _tag(row.path)],
+        "tags": [_tag(row.path)],
         "security": _security(row),
         "parameters": _parameters(row),
         "responses": {str(status): _response(row, status, schemas) for status in statuses(row)},

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.edge.answers import Answer, challenge
+from sidecar.edge.answers import REALM, Answer, challenge
 from sidecar.vocabulary.decision import Reason, Verdict
 from sidecar.vocabulary.problems import Code, Problem
 
@@ -44,6 +44,23 @@ _UNKNOWN = {
     Reason.OVERLOADED: Code.OVERLOADED,
 }
 _DENIALS = {Reason.BAD_REQUEST: Code.BAD_REQUEST, Reason.CROSS_SITE: Code.CROSS_SITE}
+
+
+OUT_OF_SCOPE = f'Bearer realm="{REALM}", error="insufficient_scope"'
+
+
+def told_by_header(problem: Problem) -> list[tuple[str, str]]:
+    """What endpoints for PEPs say beside the body: why, how to be let in (RFC 6750 section 3), when to come again."""
+    headers = []
+    if "reason" in problem.extra:
+        headers.append(("X-Auth-Reason", problem.extra["reason"]))
+    if problem.status == 401:
+        headers.append(("WWW-Authenticate", challenge(Reason(problem.extra["reason"]))))
+    if problem.status == 403:
+        headers.append(("WWW-Authenticate", OUT_OF_SCOPE))
+    if problem.retry_after is not None:
+        headers.append(("Retry-After", str(problem.retry_after)))
+    return headers
 
 
 def problem_answer(problem: Problem) -> Answer:

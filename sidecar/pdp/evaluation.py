@@ -59,7 +59,7 @@ class Subjects:
         if named_account is not None:
             if named_account != account:  # another account's users are nobody here (R20)
                 return None
-            return self._records.peek(UserId(named)) or await self._records.read(UserId(named))
+            return await self._records.read(UserId(named))
         return await self._by_email(account, named) if "@" in named else None
 
     async def _by_email(self, account: AccountId, typed: str) -> UserRecord | None:
@@ -73,7 +73,7 @@ class Subjects:
         user = None if email is None else await self._users.find(account, email)
         if email is None or user is None:
             return None
-        record = self._records.peek(user) or await self._records.read(user)
+        record = await self._records.read(user)
         if record is None or record.email != email:  # removed between the two reads
             return None
         if len(self._homes) >= MAX_HOMES:

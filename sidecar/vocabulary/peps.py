@@ -10,8 +10,9 @@ from sidecar.vocabulary.people import AccountId
 PepId = NewType("PepId", str)
 """``pep_``, the account's 12 characters, ``_`` and 12 of its own: the first half of the key, and no secret."""
 
-DEFAULT_RATE: Final = 1000
-"""Decisions a second that a key may ask of each sidecar process, unless the operator says otherwise."""
+DEFAULT_RATE: Final = 100_000
+"""Decisions a second that a key may ask of each sidecar process, unless the operator says otherwise. More than a
+process gives one by one: it bounds batches, and an operator lowers it for who is not trusted to be moderate."""
 
 _ID: Final = re.compile(r"pep_([a-z2-7]{12})_[a-z2-7]{12}")
 

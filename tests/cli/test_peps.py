@@ -40,7 +40,7 @@ def test_list_shows_a_table(at_store: Any) -> None:
     at_store("pep", "create", "nginx", "--scope", "search")
     lines = at_store("pep", "list").out.splitlines()
     assert lines[0].split() == ["ID", "NAME", "SCOPES", "RATE", "EXPIRES"]
-    assert lines[1].split()[1:4] == ["nginx", "search", "1000"]
+    assert lines[1].split()[1:4] == ["nginx", "search", "100000"]
 
 
 @pytest.mark.parametrize("by", ["name", "id"])

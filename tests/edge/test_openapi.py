@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from sidecar.edge.call import Endpoint, Gate, Key, RawBody
+from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
 from sidecar.edge.checks import EXACT
 from sidecar.edge.endpoints import API, CHECKS, OPS
-from sidecar.edge.openapi import document, statuses
+from sidecar.edge.openapi import Tables, document, statuses
 from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.problems import Code
 from tests.edge.fuzz.run import Run, faults, fuzz, prepare, serve
 
 ROWS = (*CHECKS, *API)
+TABLES = Tables(CHECKS, API, OPS)
 URL = "https://sidecar.example"
 NO_JSON = {"/metrics", "/openapi.json", "/revoke"}
 """Rows whose 200 is text, this document, or empty."""
@@ -24,7 +26,7 @@ NO_JSON = {"/metrics", "/openapi.json", "/revoke"}
 
 @pytest.fixture(scope="module")
 def spec() -> dict[str, Any]:
-    return json.loads(json.dumps(document(ROWS, OPS, URL)))
+    return json.loads(json.dumps(document(TABLES, URL)))
 
 
 def named(row: Endpoint) -> str:
@@ -105,6 +107,33 @@ def test_the_operators_listener_is_a_server_of_its_own(spec: dict[str, Any]) -> 
     assert spec["servers"][0]["url"] == URL
     for row in OPS:
         assert "ops" in spec["paths"][row.path]["servers"][0]["variables"]
+
+
+def test_checks_on_a_listener_of_their_own_are_found_there() -> None:
+    spec = document(TABLES, URL, "http://127.0.0.1:9183")
+    apart = {
+        path for path, item in spec["paths"].items() if item.get("servers", [{}])[0].get("url", "").endswith("9183")
+    }
+    assert apart == {"/check", *(path for path in spec["paths"] if path.startswith("/check/"))} | {
+        row.path for row in CHECKS
+    }
+    assert not [error.message for error in OpenAPIV31SpecValidator(json.loads(json.dumps(spec))).iter_errors()]
+
+
+def test_a_query_is_told_name_by_name() -> None:
+    class Wanted(msgspec.Struct):
+        after: str
+        limit: int = 100
+
+    async def listing(_call: Call[None]) -> Reply:
+        return Reply(200)
+
+    row = Endpoint("GET", "/v1/things/{id}", Gate.OPEN, listing, "Things", query=Wanted)
+    told = document(Tables((), (row,), ()), URL)["paths"]["/v1/things/{id}"]["get"]["parameters"]
+    assert [(one["name"], one["in"], one["required"]) for one in told] == [
+        ("id", "path", True), ("after", "query", True), ("limit", "query", False)
+    ]  # fmt: skip
+    assert told[2]["schema"]["type"] == "integer"
 
 
 def operations(spec: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
