@@ -1,0 +1,30 @@
+-- Read only: everything of one account that the proof compares, of one instant. No hash of a password leaves.
+local function absent(name) return redis.call('EXISTS', name) == 0 end
+
+local users = {}
+for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
+  local fields = hash(key('u:' .. uid))
+  fields.id, fields.pw = uid, fields.pw and '1' or nil
+  local flat, sessions = redis.call('ZRANGEBYSCORE', key('us:' .. uid), '(' .. int(NOW), '+inf', 'WITHSCORES'), {}
+  for i = 1, #flat, 2 do
+    local held = redis.call('HMGET', key('s:' .. flat[i]), 'u', 'tv')
+    sessions[#sessions + 1] = { flat[i], held[1] or '', held[2] or '' }
+  end
+  fields.sessions = sessions
+  users[#users + 1] = fields
+end
+
+local invitations, pending = {}, redis.call('ZRANGE', key('inv'), 0, -1, 'WITHSCORES')
+for i = 1, #pending, 2 do
+  local email = redis.call('HGET', key('i:' .. pending[i]), 'em')
+  local live = tonumber(pending[i + 1]) > NOW
+  invitations[#invitations + 1] = { pending[i], email or '', live and '1' or '0' }
+end
+
+local first = redis.call('XRANGE', key('log'), '-', '+', 'COUNT', 1)[1]
+local last = redis.call('XREVRANGE', key('log'), '+', '-', 'COUNT', 1)[1]
+local peps = {}
+for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do peps[#peps + 1] = { id, absent(key('pep:' .. id)) and '0' or '1' } end
+return answer({ o = 'account', a = hash(ACCT), users = users, invitations = invitations, peps = peps,
+  admins = redis.call('SMEMBERS', key('admins')), em = redis.call('HGETALL', key('em')),
+  log = { redis.call('XLEN', key('log')), first and first[1] or '', last and last[1] or '' } })

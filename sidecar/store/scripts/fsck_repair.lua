@@ -1,0 +1,27 @@
+-- The indexes of an account, made anew from its users and invitations, which alone are the truth. Touches neither.
+purge()
+redis.call('DEL', key('admins'), key('em'))
+for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
+  local fields = redis.call('HMGET', key('u:' .. uid), 'em', 'role', 'st')
+  if fields[1] then
+    redis.call('HSET', key('em'), fields[1], uid)
+    settle_admin(uid, fields[2], fields[3])
+  else
+    redis.call('SREM', key('members'), uid)
+  end
+end
+for _, uid in ipairs(redis.call('ZRANGE', key('inv'), 0, -1)) do
+  local email = redis.call('HGET', key('i:' .. uid), 'em')
+  if email then
+    redis.call('HSETNX', key('em'), email, uid)
+  else
+    redis.call('ZREM', key('inv'), uid)
+  end
+end
+for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do
+  if redis.call('EXISTS', key('pep:' .. id)) == 0 then redis.call('SREM', key('peps'), id) end
+end
+local seq = stamp()
+audit('store.repaired', A.acct, nil, { indexes = 'admins, e-mails' })
+local n = publish('account', '', '0', seq, true)
+return answer({ o = 'repaired', n = n })

@@ -1,0 +1,1 @@
+"""What an operator does with the data itself: prove it, save it, bring it back."""

@@ -1,0 +1,200 @@
+"""What can be wrong with the data: the closed list, and the proof of one account. Pure: a snapshot in, findings out."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sidecar.store.codec import integer, items, pairs
+from sidecar.vocabulary.people import ADMINISTRATOR, AccountId, Status
+
+DELETED: Final = "deleted"
+
+
+class Fault(StrEnum):
+    """Each is a broken promise, but OVER_CAP: a cap that was lowered, which throws nobody out."""
+
+    MEMBER_WITHOUT_RECORD = "member_without_record"
+    RECORD_WITHOUT_MEMBER = "record_without_member"
+    BAD_RECORD = "bad_record"
+    NO_ADMINISTRATOR = "no_administrator"
+    ADMINISTRATORS_DIFFER = "administrators_differ"
+    EMAIL_TWICE = "email_twice"
+    EMAIL_INDEX = "email_index"
+    EMAIL_HINT = "email_hint"
+    INVITATION_WITHOUT_RECORD = "invitation_without_record"
+    SESSION_WITHOUT_RECORD = "session_without_record"
+    TOO_MANY_SESSIONS = "too_many_sessions"
+    PEP_WITHOUT_RECORD = "pep_without_record"
+    NAME_INDEX = "name_index"
+    AUDIT_GAP = "audit_gap"
+    FEED_COUNT = "feed_count"
+    NO_EXPIRY = "no_expiry"
+    OVER_CAP = "over_cap"
+
+
+REPAIRABLE: Final = frozenset(
+    {
+        Fault.MEMBER_WITHOUT_RECORD,
+        Fault.ADMINISTRATORS_DIFFER,
+        Fault.EMAIL_INDEX,
+        Fault.EMAIL_HINT,
+        Fault.INVITATION_WITHOUT_RECORD,
+        Fault.PEP_WITHOUT_RECORD,
+        Fault.NAME_INDEX,
+    }
+)
+"""Indexes, which can be made anew from the records. A record is never touched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``where``: an account, or a key. ``what``: a sentence for the operator."""
+
+    fault: Fault
+    where: str
+    what: str
+
+    @property
+    def repairable(self) -> bool:
+        return self.fault in REPAIRABLE
+
+    @property
+    def is_note(self) -> bool:
+        return self.fault is Fault.OVER_CAP
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One account, of one instant, as ``fsck_account.lua`` tells it."""
+
+    account: AccountId
+    told: Mapping[str, Any]
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        found: Mapping[str, str] = self.told["a"]
+        return found
+
+    @property
+    def deleted(self) -> bool:
+        return self.fields.get("st") == DELETED
+
+    @property
+    def users(self) -> list[Mapping[str, Any]]:
+        """Members with a record."""
+        return [user for user in items(self.told["users"]) if "st" in user]
+
+    @property
+    def emails(self) -> Iterator[tuple[str, str]]:
+        """E-mail and uid of everybody who holds one: members, and invitations that have not expired."""
+        for user in self.users:
+            yield user["em"], user["id"]
+        for uid, email, live in items(self.told["invitations"]):
+            if live == "1" and email:
+                yield email, uid
+
+
+def findings_of(snapshot: Snapshot) -> Iterator[Finding]:
+    """Everything that is wrong with the account, in itself."""
+    for fault, what in (
+        *_members(snapshot),
+        *_records(snapshot),
+        *_administrators(snapshot),
+        *_emails(snapshot),
+        *_invitations(snapshot),
+        *_sessions(snapshot),
+        *_audit(snapshot),
+    ):
+        yield Finding(fault, snapshot.account, what)
+
+
+def _members(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+    for user in items(snapshot.told["users"]):
+        if "st" not in user:
+            yield Fault.MEMBER_WITHOUT_RECORD, f"{user['id']} is a member without a record"
+    for pep, present in items(snapshot.told["peps"]):
+        if present != "1":
+            yield Fault.PEP_WITHOUT_RECORD, f"{pep} is a key without a record"
+    used = len(snapshot.users) + sum(live == "1" for _, _, live in items(snapshot.told["invitations"]))
+    cap = integer(snapshot.fields.get("cap", 0))
+    if not snapshot.deleted and used > cap:
+        yield Fault.OVER_CAP, f"{used} seats are used of {cap}"
+
+
+def _records(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+    seq = integer(snapshot.fields.get("seq", 0))
+    for user in snapshot.users:
+        epoch, password_epoch = integer(user.get("tv", 0)), integer(user.get("pwtv", 0))
+        if not 1 <= password_epoch <= epoch:
+            yield Fault.BAD_RECORD, f"{user['id']} has epoch {epoch}, and its password is of {password_epoch}"
+        if integer(user.get("rv", 0)) > seq:
+            yield Fault.BAD_RECORD, f"{user['id']} is of change {user.get('rv')}, the account of {seq}"
+        if user["st"] not in {Status.ACTIVE, Status.SUSPENDED}:
+            yield Fault.BAD_RECORD, f"{user['id']} has the status {user['st']!r}"
+        if not user.get("role") or not user.get("em") or "pw" not in user:
+            yield Fault.BAD_RECORD, f"{user['id']} lacks a role, an e-mail or a password"
+
+
+def _administrators(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+    truth = {user["id"] for user in snapshot.users if user["st"] == Status.ACTIVE and user["role"] == ADMINISTRATOR}
+    if not truth and not snapshot.deleted:
+        yield Fault.NO_ADMINISTRATOR, "no active user is an Account Administrator"
+    kept = set(items(snapshot.told["admins"]))
+    if kept != truth:
+        differ = ", ".join(sorted(kept ^ truth))
+        yield Fault.ADMINISTRATORS_DIFFER, f"the index of administrators is wrong about {differ}"
+
+
+def _emails(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+    held = list(snapshot.emails)
+    twice = {email for email, times in Counter(email for email, _ in held).items() if times > 1}
+    for email in sorted(twice):
+        users = ", ".join(sorted(uid for other, uid in held if other == email))
+        yield Fault.EMAIL_TWICE, f"{users} have the same e-mail"
+    index = dict(pairs(snapshot.told["em"]))
+    truth = dict(held)
+    waiting = {uid for uid, _, _ in items(snapshot.told["invitations"])}
+    for email, uid in truth.items():
+        if email not in index:
+            yield Fault.EMAIL_INDEX, f"the e-mail of {uid} is not in the index"
+    for email, uid in index.items():
+        expired = email not in truth and uid in waiting  # and not cleared yet
+        if truth.get(email) != uid and not expired and email not in twice:
+            yield Fault.EMAIL_INDEX, f"the index says that {uid} has an e-mail that it has not"
+
+
+def _invitations(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+    members = {user["id"] for user in items(snapshot.told["users"])}
+    for uid, email, live in items(snapshot.told["invitations"]):
+        if live == "1" and not email:
+            yield Fault.INVITATION_WITHOUT_RECORD, f"{uid} holds a seat without an invitation"
+        if uid in members:
+            yield Fault.BAD_RECORD, f"{uid} is invited and a member"
+
+
+def _sessions(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+    for user in snapshot.users:
+        sessions = items(user["sessions"])
+        if len(sessions) > 20:
+            yield Fault.TOO_MANY_SESSIONS, f"{user['id']} has {len(sessions)} live sessions"
+        if sessions and user["st"] != Status.ACTIVE:
+            yield Fault.BAD_RECORD, f"{user['id']} is {user['st']} and has live sessions"
+        for sid, owner, epoch in sessions:
+            if owner != user["id"] or epoch != user["tv"]:
+                yield Fault.SESSION_WITHOUT_RECORD, f"{sid} of {user['id']} is another's, of another epoch or missing"
+
+
+def _audit(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+    length, first, last = snapshot.told["log"]
+    rows = integer(snapshot.fields.get("rows", 0))
+    if not length:
+        if rows:
+            yield Fault.AUDIT_GAP, f"the audit counts {rows} rows and has none"
+        return
+    start, end = int(first.partition("-")[0]), int(last.partition("-")[0])
+    if end != rows:
+        yield Fault.AUDIT_GAP, f"the audit counts {rows} rows and ends at {end}"
+    if end - start + 1 != integer(length):
+        yield Fault.AUDIT_GAP, f"the audit has {integer(length)} rows between {start} and {end}"

@@ -1,0 +1,187 @@
+"""Prove the promises from the data itself, while it is in use. Repairs indexes alone, never a record.
+
+Each account is looked at as one instant. What lies in several slots (names, e-mail hints, stray keys) is looked at
+twice before it is called wrong: a change may have been under way.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sidecar.store import keys
+from sidecar.store.codec import integer
+from sidecar.store.connection import Store, gathered
+from sidecar.store.transition import look, transition
+from sidecar.store.upkeep.findings import Fault, Finding, Snapshot, findings_of
+from sidecar.vocabulary.people import AccountId, Actor
+
+SCAN_COUNT: Final = 1000
+_ACCOUNT_KEY: Final = re.compile(r"sc:\{p\d\d\}:a:(acc_[a-z2-7]{12})(?::(.+))?")
+_HINT_KEY: Final = re.compile(r"sc:\{p\d\d\}:em:([0-9a-f]{64})")
+_MUST_EXPIRE: Final = re.compile(r"s:|rid:|idem:")
+
+
+@dataclass(slots=True)
+class Report:
+    """``repaired``: what was wrong and is not any more."""
+
+    accounts: int = 0
+    users: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    repaired: list[Finding] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Notes are no faults."""
+        return all(finding.is_note for finding in self.findings)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What one pass over all keys found."""
+
+    accounts: set[AccountId] = field(default_factory=set)
+    records: dict[AccountId, set[str]] = field(default_factory=dict)
+    hints: list[str] = field(default_factory=list)
+    lasting: list[str] = field(default_factory=list)
+
+
+class Fsck:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def run(self, *, repair: bool = False) -> Report:
+        """Everything. With ``repair``, indexes are made anew where they are wrong; what remains is reported."""
+        report = Report()
+        seen = await self._scan()
+        emails: dict[str, set[AccountId]] = {}
+        for account in sorted(seen.accounts):
+            await self._check_account(account, seen, report, emails, repair=repair)
+        await self._check_names(report, repair=repair)
+        await self._check_hints(seen, emails, report, repair=repair)
+        await self._check_feeds(report)
+        report.findings += [Finding(Fault.NO_EXPIRY, key, "never expires") for key in seen.lasting]
+        report.findings.sort(key=lambda finding: (finding.where, finding.fault, finding.what))
+        return report
+
+    async def _check_account(
+        self,
+        account: AccountId,
+        seen: _Seen,
+        report: Report,
+        emails: dict[str, set[AccountId]],
+        *,
+        repair: bool,
+    ) -> None:
+        snapshot = await self._snapshot(account)
+        found = list(findings_of(snapshot))
+        if repair and any(finding.repairable for finding in found):
+            await transition(self._store, "fsck_repair", account, Actor.operator())
+            snapshot = await self._snapshot(account)
+            remaining = list(findings_of(snapshot))
+            report.repaired += [finding for finding in found if finding not in remaining]
+            found = remaining
+        report.accounts += not snapshot.deleted
+        report.users += len(snapshot.users)
+        report.findings += found
+        for email, _ in snapshot.emails:
+            emails.setdefault(keys.email_hint(email, self._store.partitions), set()).add(account)
+        strays = seen.records.get(account, set()) - {user["id"] for user in snapshot.users}
+        for uid in sorted(strays):
+            if await self._is_stray(account, uid):
+                report.findings.append(Finding(Fault.RECORD_WITHOUT_MEMBER, account, f"{uid} is no member"))
+
+    async def _snapshot(self, account: AccountId) -> Snapshot:
+        return Snapshot(account, await look(self._store, "fsck_account", account))
+
+    async def _is_stray(self, account: AccountId, uid: str) -> bool:
+        home = keys.account(account, self._store.partitions)
+        exists = await self._store.command("EXISTS", f"{home}:u:{uid}")
+        return bool(exists) and not await self._store.command("SISMEMBER", f"{home}:members", uid)
+
+    async def _check_names(self, report: Report, *, repair: bool) -> None:
+        claimed = {name: held.split() for name, held in await self._store.pairs("HGETALL", keys.names())}
+        for name, held in claimed.items():
+            fields = dict(await self._store.pairs("HGETALL", keys.account(AccountId(held[0]), self._store.partitions)))
+            if len(held) == 1 and keys.folded(fields.get("name", "")) != name:
+                finding = Finding(Fault.NAME_INDEX, held[0], f"the name {name!r} is kept for an account without it")
+                await self._settle(report, finding, repair, "HDEL", keys.names(), name)
+        async for account, name in self._named():
+            held = claimed.get(keys.folded(name), [])
+            if held[:1] != [account]:
+                finding = Finding(Fault.NAME_INDEX, account, f"its name {name!r} is not in the index")
+                await self._settle(report, finding, repair, "HSETNX", keys.names(), keys.folded(name), account)
+
+    async def _named(self) -> AsyncIterator[tuple[AccountId, str]]:
+        async for key in self._keys("sc:{p*}:a:acc_????????????"):
+            match = _ACCOUNT_KEY.fullmatch(key)
+            if match and (name := await self._store.command("HGET", key, "name")):
+                yield AccountId(match[1]), name
+
+    async def _check_hints(
+        self, seen: _Seen, emails: dict[str, set[AccountId]], report: Report, *, repair: bool
+    ) -> None:
+        """A superset of the truth: a missing hint is a fault, a stale one is only trimmed."""
+        for hint, accounts in emails.items():
+            for account in sorted(accounts - set(await self._hinted(hint))):
+                if hint not in await self._hints_of(account) or account in await self._hinted(hint):
+                    continue  # it has gone meanwhile, or come back
+                finding = Finding(Fault.EMAIL_HINT, account, "an e-mail of it is not found without naming the account")
+                await self._settle(report, finding, repair, "SADD", hint, account)
+        if not repair:
+            return
+        for hint in seen.hints:
+            for account in set(await self._hinted(hint)) - emails.get(hint, set()):
+                if hint not in await self._hints_of(account):
+                    await self._store.change("SREM", hint, account)
+
+    async def _hints_of(self, account: AccountId) -> set[str]:
+        snapshot = await self._snapshot(account)
+        return {keys.email_hint(email, self._store.partitions) for email, _ in snapshot.emails}
+
+    async def _hinted(self, hint: str) -> Iterable[AccountId]:
+        return [AccountId(account) for account in await self._store.command("SMEMBERS", hint)]
+
+    async def _settle(self, report: Report, finding: Finding, repair: bool, *words: str) -> None:
+        if repair:
+            await self._store.change(*words)
+        (report.repaired if repair else report.findings).append(finding)
+
+    async def _check_feeds(self, report: Report) -> None:
+        for partition in range(self._store.partitions):
+            reply = await self._store.run("feed_tail", [keys.feed(partition)], [""])
+            last = await self._store.run("feed_tail", [keys.feed(partition)], [reply["id"]])
+            if reply["id"] != "0-0" and integer(last["mine"] or 0) != integer(reply["n"]):
+                what = f"ends at change {last['mine'] or 'none'}, and counts {reply['n']}"
+                report.findings.append(Finding(Fault.FEED_COUNT, keys.feed(partition), what))
+
+    async def _scan(self) -> _Seen:
+        seen, passing = _Seen(), list[str]()
+        async for key in self._keys("sc:*"):
+            if match := _ACCOUNT_KEY.fullmatch(key):
+                account, rest = AccountId(match[1]), match[2] or ""
+                if not rest:
+                    seen.accounts.add(account)
+                elif rest.startswith("u:"):
+                    seen.records.setdefault(account, set()).add(rest[2:])
+                elif _MUST_EXPIRE.match(rest):
+                    passing.append(key)
+            elif _HINT_KEY.fullmatch(key):
+                seen.hints.append(key)
+            elif ":rl:" in key or ":rid:" in key:
+                passing.append(key)
+        for start in range(0, len(passing), 64):
+            some = passing[start : start + 64]
+            left = await gathered(*(self._store.command("PTTL", key) for key in some))
+            seen.lasting += [key for key, ttl in zip(some, left, strict=True) if ttl == -1]
+        return seen
+
+    async def _keys(self, pattern: str) -> AsyncIterator[str]:
+        cursor = "0"
+        while True:
+            cursor, found = await self._store.command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+            for key in found:
+                yield str(key)
+            if str(cursor) == "0":
+                return

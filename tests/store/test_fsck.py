@@ -1,0 +1,143 @@
+"""fsck: silent on sound data, exact about what is broken, and it repairs indexes alone."""
+
+import asyncio
+
+import pytest
+
+from sidecar.store import keys
+from sidecar.store.upkeep.findings import REPAIRABLE, Fault
+from sidecar.store.upkeep.fsck import Fsck
+from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
+
+OPERATOR = Actor.operator()
+
+
+@pytest.fixture
+async def busy(town):
+    """An account in which everything happened that can; and a second and a deleted one."""
+    admin = await town.account(cap=4)
+    actor = await town.signed_in(admin)
+    member = await town.member(actor, admin.account, "b@example.com")
+    await town.signed_in(member)
+    await town.invite(actor, admin.account, "c@example.com")
+    gone = await town.member(actor, admin.account, "d@example.com")
+    await town.users.remove(actor, gone.id)
+    await town.invite(actor, admin.account, "e@example.com", ttl=0.01)
+    suspended = await town.users.set_status(actor, member.id, Status.SUSPENDED)
+    assert suspended
+    await town.users.raise_epoch(admin.id, 5)
+    await town.account(name="Second", email="x@example.com")
+    deleted = await town.account(name="Third", email="y@example.com")
+    await town.accounts.delete(deleted.account, OPERATOR)
+    await town.until(await town.now_ms() + 15)
+    return admin, member
+
+
+async def test_sound_data_is_clean(town, busy):
+    report = await Fsck(town.store).run()
+    assert report.findings == []
+    assert report.clean
+    assert (report.accounts, report.users) == (2, 3)
+
+
+async def test_an_empty_store_is_clean(store):
+    report = await Fsck(store).run()
+    assert (report.findings, report.accounts) == ([], 0)
+
+
+async def test_a_lowered_cap_is_a_note_and_no_fault(town, busy):
+    admin, _ = busy
+    await town.accounts.set_seats(admin.account, 1, OPERATOR)
+    report = await Fsck(town.store).run()
+    assert [finding.fault for finding in report.findings] == [Fault.OVER_CAP]
+    assert report.clean
+
+
+BROKEN = {
+    Fault.MEMBER_WITHOUT_RECORD: ["SADD {home}:members usr_aaaaaaaaaaaa_bbbbbbbbbbbb"],
+    Fault.RECORD_WITHOUT_MEMBER: ["HSET {home}:u:usr_aaaaaaaaaaaa_bbbbbbbbbbbb st active"],
+    Fault.BAD_RECORD: ["HSET {home}:u:{member} tv 0"],
+    Fault.NO_ADMINISTRATOR: ["HSET {home}:u:{admin} role marketer", "SREM {home}:admins {admin}"],
+    Fault.ADMINISTRATORS_DIFFER: ["SADD {home}:admins {member}"],
+    Fault.EMAIL_TWICE: ["HSET {home}:u:{member} em ada@example.com", "HDEL {home}:em b@example.com"],
+    Fault.EMAIL_INDEX: ["HDEL {home}:em b@example.com"],
+    Fault.EMAIL_HINT: ["DEL {hint}"],
+    Fault.INVITATION_WITHOUT_RECORD: ["ZADD {home}:inv 9999999999999 usr_aaaaaaaaaaaa_bbbbbbbbbbbb"],
+    Fault.SESSION_WITHOUT_RECORD: ["ZADD {home}:us:{admin} 9999999999999 ses_x"],
+    Fault.PEP_WITHOUT_RECORD: ["SADD {home}:peps pep_x"],
+    Fault.NAME_INDEX: ["HDEL {names} acme"],
+    Fault.AUDIT_GAP: ["XDEL {home}:log 3-0"],
+    Fault.FEED_COUNT: ["INCR {feed}:n"],
+    Fault.NO_EXPIRY: ["HSET {home}:s:ses_y u x"],
+}
+
+
+async def break_(town, busy, fault):
+    admin, member = busy
+    names = {
+        "home": keys.account(admin.account, 1),
+        "admin": admin.id,
+        "member": member.id,
+        "hint": keys.email_hint("b@example.com", 1),
+        "names": keys.names(),
+        "feed": keys.feed(0),
+    }
+    for command in BROKEN[fault]:
+        await town.store.change(*command.replace("{", "%(").replace("}", ")s").__mod__(names).split())
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+async def test_what_is_broken_is_found_and_nothing_else(town, busy, fault):
+    await break_(town, busy, fault)
+
+    report = await Fsck(town.store).run()
+
+    assert not report.clean
+    assert {finding.fault for finding in report.findings} == {fault}
+
+
+@pytest.mark.parametrize("fault", sorted(REPAIRABLE))
+async def test_an_index_is_repaired_and_the_records_are_as_before(town, busy, fault):
+    admin, _ = busy
+    before = await town.users.roster(admin.account)
+    await break_(town, busy, fault)
+
+    report = await Fsck(town.store).run(repair=True)
+
+    assert [finding.fault for finding in report.repaired] == [fault]
+    assert report.clean
+    assert (await Fsck(town.store).run()).findings == []
+    assert await town.users.roster(admin.account) == before
+
+
+@pytest.mark.parametrize("fault", sorted(set(BROKEN) - REPAIRABLE))
+async def test_a_record_is_never_touched(town, busy, fault):
+    await break_(town, busy, fault)
+    report = await Fsck(town.store).run(repair=True)
+    assert fault in {finding.fault for finding in report.findings}
+
+
+async def test_a_stale_hint_is_no_fault_and_is_trimmed(town, busy):
+    admin, _ = busy
+    hint = keys.email_hint("gone@example.com", 1)
+    await town.store.change("SADD", hint, admin.account)
+
+    assert (await Fsck(town.store).run()).findings == []
+    await Fsck(town.store).run(repair=True)
+    assert await town.store.command("EXISTS", hint) == 0
+    assert await town.users.accounts_of("b@example.com") == [admin.account]
+
+
+async def test_it_finds_nothing_while_the_data_is_in_use(town):
+    admin = await town.account(cap=60)
+
+    async def use(number):
+        for turn in range(3):
+            member = await town.member(OPERATOR, admin.account, f"u{number}-{turn}@example.com", role=ADMINISTRATOR)
+            await town.signed_in(member)
+            await town.users.remove(OPERATOR, member.id)
+
+    using = asyncio.gather(*(use(number) for number in range(8)))
+    reports = [await Fsck(town.store).run() for _ in range(4)]
+    await using
+    assert [report.findings for report in reports] == [[]] * 4
