@@ -6,20 +6,20 @@ are not rows: they answer any method and never 404 (see checks.py).
 
 from sidecar.edge import (
     audit,
-    authzen,
-    authzen_search,
     browser,
     json_check,
     me,
     oauth,
     oauth_tokens,
-    openapi,
     ops,
     passwords,
+    policy,
     shapes,
     users,
 )
+from sidecar.edge.authzen import evaluation, search
 from sidecar.edge.call import Endpoint, Gate
+from sidecar.edge.openapi import document
 
 CHECKS: tuple[Endpoint, ...] = (
     Endpoint(
@@ -29,11 +29,12 @@ CHECKS: tuple[Endpoint, ...] = (
         json_check.check,
         "Decide one or many sections and actions for the caller",
         json_check.CheckBody,
+        at_least=True,
         answer=shapes.Checked,
         asks=(shapes.Check, shapes.Checks),
     ),
-    *authzen.ENDPOINTS,
-    *authzen_search.ENDPOINTS,
+    *evaluation.ENDPOINTS,
+    *search.ENDPOINTS,
     *oauth_tokens.INTROSPECTION,
 )
 
@@ -44,7 +45,8 @@ API: tuple[Endpoint, ...] = (
     *passwords.ENDPOINTS,
     *users.ENDPOINTS,
     *audit.ENDPOINTS,
-    openapi.endpoint(lambda: openapi.Tables(CHECKS, API, OPS)),
+    *policy.ENDPOINTS,
+    document.endpoint(lambda: document.Tables(CHECKS, API, OPS)),
 )
 
 OPS: tuple[Endpoint, ...] = ops.ENDPOINTS

@@ -188,7 +188,8 @@ def _also(generation: Generation, cell: Cell, flip: tuple[Edit, ...], denies: li
         target for deny in denies for target in cells_of(deny, generation.sections)
     )
     touched[section, action] = None
-    kept = [rule for rule in generation.rules if rule.line not in gone]
+    spoken_of = {ANY, *(name for name, _ in touched)}
+    kept = [rule for rule in generation.rules if rule.line not in gone and rule.section in spoken_of]
     allowing, denying = _by_cell(kept, Effect.ALLOW), _by_cell(kept, Effect.DENY)
     for other in generation.roles:
         closure = generation.closures[other]

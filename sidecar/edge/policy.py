@@ -1,0 +1,332 @@
+"""The policy over HTTP: what is in force, who may do what and why, and what an edit would change. Translates only.
+
+Everything here is for the people of an account. What an operator needs besides (findings about the files on disk, the
+fleet, paths) stands on the ops listener and the command line alone (R27).
+"""
+
+import asyncio
+from itertools import islice
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from sidecar.accounts.emails import normalise
+from sidecar.accounts.roles import unknown
+from sidecar.edge.call import Call, Endpoint, May, Reply
+from sidecar.edge.people import when
+from sidecar.edge.refusals import not_found, refusal
+from sidecar.edge.shapes import Count, ReasonName, When
+from sidecar.pdp.activation import State
+from sidecar.pdp.preview import MAX_BODY, Busy, Previewed, TooLarge
+from sidecar.policy.diagnostics import FILES, Severity
+from sidecar.policy.explain import as_dict, explain
+from sidecar.policy.generation import Cell, Ruling
+from sidecar.store.outcomes import NoAccount
+from sidecar.tokens.ids import account_of
+from sidecar.vocabulary.decision import Reason
+from sidecar.vocabulary.people import Status, UserId, UserRecord
+from sidecar.vocabulary.problems import Code, Problem
+
+CELLS_AT_ONCE: Final = 500
+"""Cells that are encoded before other requests are looked at: half a millisecond."""
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
+Line = Annotated[str, msgspec.Meta(description="policy/policy.csv:LINE")]
+Effect = Literal["allow", "deny"]
+
+
+# -- what is in force --------------------------------------------------------------------------------------------------
+
+
+class Role(msgspec.Struct, frozen=True):
+    """``inherits``: the roles whose cells it has besides its own, nearest first."""
+
+    id: str
+    title: str
+    description: str
+    assignable: bool
+    inherits: list[str]
+
+
+class Section(msgspec.Struct, frozen=True):
+    id: str
+    title: str
+    actions: list[str]
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """``state``: do the files on disk say what is in force? ``rejected``: they are refused, the last good serve on."""
+
+    generation: str
+    loaded_at: When
+    state: State
+    roles: list[Role]
+    sections: list[Section]
+
+
+async def policy(call: Call[None]) -> Reply:
+    """``GET /v1/policy``. Of one instant, which is later than the guard's: nothing here decides."""
+    activation = call.parts.policy
+    generation = activation.generation or call.policy
+    roles = [
+        Role(role.id, role.title, role.description, role.assignable, list(generation.closures[role.id][1:]))
+        for role in generation.roles.values()
+    ]
+    sections = [Section(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
+    loaded_at = when(int(activation.loaded_at)) or ""
+    return Reply(200, InForce(generation.id, loaded_at, activation.state, roles, sections))
+
+
+class CellShown(msgspec.Struct, frozen=True):
+    """``rule``: the line that decided, null where none did."""
+
+    role: str
+    section: str
+    action: str
+    decision: bool
+    reason: ReasonName
+    rule: Line | None
+
+
+class Matrix(msgspec.Struct, frozen=True):
+    generation: str
+    cells: list[CellShown]
+
+
+async def matrix(call: Call[None]) -> Reply:
+    """``GET /v1/policy/matrix``: every cell. A large one is encoded in pieces, and checks pass between them."""
+    cells = iter(call.policy.cells.items())
+    pieces = []
+    while piece := [_shown(cell, ruling) for cell, ruling in islice(cells, CELLS_AT_ONCE)]:
+        pieces.append(msgspec.json.encode(piece)[1:-1])
+        await asyncio.sleep(0)
+    body = b'{"generation":"%s","cells":[%s]}' % (call.policy.id.encode(), b",".join(pieces))
+    return Reply(200, body, _JSON)
+
+
+_JSON: Final = (("Content-Type", "application/json"),)
+
+
+def _shown(cell: Cell, ruling: Ruling) -> CellShown:
+    return CellShown(*cell, ruling.allowed, ruling.reason, ruling.rule)
+
+
+# -- why ---------------------------------------------------------------------------------------------------------------
+
+
+class Why(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``user``: an id or an e-mail of my account. Neither it nor ``role``: about myself."""
+
+    section: Name
+    action: Name
+    user: Name | None = None
+    role: Name | None = None
+
+
+class LineShown(msgspec.Struct, frozen=True):
+    rule: Line
+    text: str
+
+
+class NearShown(msgspec.Struct, frozen=True):
+    """An allow that does not reach: it ``differs`` in this."""
+
+    rule: Line
+    text: str
+    differs: list[Literal["role", "action"]]
+
+
+class EditShown(msgspec.Struct, frozen=True):
+    """What to do with a line of policy.csv: write ``line``, remove it, or write it in place of ``rule``."""
+
+    do: Literal["write", "remove", "replace"]
+    line: str
+    rule: Line | None
+
+
+class CellName(msgspec.Struct, frozen=True):
+    role: str
+    section: str
+    action: str
+
+
+class Also(msgspec.Struct, frozen=True):
+    """The other cells that ``flip`` would open: how many, and the first of them."""
+
+    count: Count
+    cells: list[CellName]
+
+
+class Person(msgspec.Struct, frozen=True):
+    id: str
+    email: str
+    name: str
+    status: Status
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """``path``: the ``g`` lines that led to the rule. ``nearest`` and ``flip``: of a deny; ``roles``: who may."""
+
+    role: str
+    section: str
+    action: str
+    decision: bool
+    reason: ReasonName
+    rule: Line | None
+    text: str | None
+    path: list[LineShown]
+    overridden: LineShown | None
+    nearest: NearShown | None
+    flip: list[EditShown]
+    also: Also
+    roles: list[str]
+    generation: str
+    user: Person | None
+
+
+async def why(call: Call[None]) -> Reply | Problem:
+    """``GET /v1/policy/explain``. Whoever may not act at all is denied for that, whatever the role may."""
+    try:
+        asked = msgspec.convert(dict(call.query), Why)
+    except msgspec.ValidationError as error:
+        return Problem(Code.BAD_REQUEST, f"give section, action, and user or role: {error}")
+    if asked.user is not None and asked.role is not None:
+        return Problem(Code.BAD_REQUEST, "give user or role, not both")
+    if asked.role is not None:
+        if asked.role not in call.policy.roles:
+            return refusal(unknown(call.policy, asked.role))
+        return Reply(200, {**as_dict(explain(call.policy, asked.role, asked.section, asked.action)), "user": None})
+    record = call.caller.record if asked.user is None else await _user(call, asked.user)
+    if record is None:
+        return not_found("user")
+    told = as_dict(explain(call.policy, record.role, asked.section, asked.action))
+    if record.status is not Status.ACTIVE:
+        reason = Reason.SUSPENDED if record.status is Status.SUSPENDED else Reason.UNKNOWN_USER
+        told |= {"decision": False, "reason": reason, "flip": []}
+    return Reply(200, {**told, "user": _person(record)})
+
+
+async def _user(call: Call[None], named: str) -> UserRecord | None:
+    """A user of the caller's own account; everybody else's are nobody."""
+    account, users = call.caller.record.account, call.parts.people.users
+    uid: UserId | None = None
+    if account_of(named) == account:
+        uid = UserId(named)
+    elif (email := normalise(named)) is not None:
+        uid = await users.find(account, email)
+    return None if uid is None else await users.record(uid)
+
+
+def _person(record: UserRecord) -> Person:
+    return Person(record.id, record.email, record.name, record.status)
+
+
+# -- what if -----------------------------------------------------------------------------------------------------------
+
+
+class PreviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whole files by bare name (``policy.csv``); those that are left out are the ones in force."""
+
+    files: dict[Annotated[str, msgspec.Meta(max_length=64)], str]
+
+
+class DiagnosticShown(msgspec.Struct, frozen=True):
+    """Contract section 7."""
+
+    severity: Severity
+    code: str
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str
+
+
+class ChangeShown(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
+    """A cell, and the people of my account whom the change touches."""
+
+    role: str
+    section: str
+    action: str
+    before: Effect
+    after: Effect
+    users: list[Person]
+
+
+class RouteShown(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
+    """Requests that lead elsewhere: ``public``, ``unmatched`` or ``SECTION/ACTION``. ``opens``: more people get in."""
+
+    method: str
+    path: str
+    before: str
+    after: str
+    opens: bool
+
+
+class Expectations(msgspec.Struct, frozen=True):
+    passed: Count
+    failed: list[dict[str, Any]]
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """``valid``: it compiles and breaks no invariant. A failed expectation leaves it true; activated it is not."""
+
+    valid: bool
+    diagnostics: list[DiagnosticShown]
+    changes: list[ChangeShown]
+    routes: list[RouteShown]
+    expectations: Expectations
+
+
+async def preview(call: Call[PreviewBody]) -> Reply | Problem:
+    """``POST /v1/policy/preview``: what these files would change, for whom. Nothing is changed by asking."""
+    strange = next((name for name in call.body.files if name not in FILES), None)
+    if strange is not None:
+        return Problem(Code.BAD_REQUEST, f"a policy has no such file; it has {', '.join(FILES)}")
+    edited = {name: text.encode() for name, text in call.body.files.items()}
+    if sum(map(len, edited.values())) > MAX_BODY:
+        return Problem(Code.TOO_LARGE, f"the files are over {MAX_BODY} bytes; `sidecar policy diff` has no limits")
+    account = call.caller.record.account
+    roster = await call.parts.people.users.roster(account)
+    if isinstance(roster, NoAccount):
+        return not_found("account")
+    people: dict[str, list[dict[str, str]]] = {}
+    for member in roster.members:
+        people.setdefault(member.record.role, []).append(msgspec.to_builtins(_person(member.record)))
+    outcome = await call.parts.previews.preview(account, call.policy, edited, people)
+    match outcome:
+        case Previewed(body):
+            return Reply(200, body, _JSON)
+        case TooLarge(reason):
+            return Problem(Code.TOO_LARGE, reason)
+        case Busy():
+            return Problem(Code.RATE_LIMITED, "a preview is under way; wait for its answer", retry_after=1)
+
+
+_VIEW: Final = May("policy", "view")
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/v1/policy", _VIEW, policy, "The policy in force", answer=InForce),
+    Endpoint("GET", "/v1/policy/matrix", _VIEW, matrix, "Who may do what, by which rule", answer=Matrix),
+    Endpoint(
+        "GET",
+        "/v1/policy/explain",
+        _VIEW,
+        why,
+        "Why an answer is what it is, and what would change it",
+        statuses=(200, 400, 404, 422),
+        answer=Explained,
+        query=Why,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/policy/preview",
+        May("policy", "preview"),
+        preview,
+        "What an edit would change, and for whom",
+        PreviewBody,
+        statuses=(200, 400, 413, 429),
+        max_body=MAX_BODY,
+        answer=Preview,
+    ),
+)
