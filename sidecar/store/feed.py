@@ -27,7 +27,7 @@ READ_SLACK: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry. ``kind``: user, removed, account, pep, keys, policy. ``seq``: the account's count after it."""
+    """One entry. ``kind``: user, removed, account, restored, pep, keys, policy. ``seq``: the account's count then."""
 
     n: int
     kind: str

@@ -65,7 +65,7 @@ class Records:
         *,
         lease: float,
         clock: Callable[[], float],
-        on_regression: Callable[[UserId], None] = lambda _uid: None,
+        on_regression: Callable[[UserId, int], None] = lambda _uid, _epoch: None,
         max_copies: int = MAX_COPIES,
         max_floors: int = MAX_FLOORS,
     ) -> None:
@@ -132,8 +132,10 @@ class Records:
         self._lease(partition).position = change.n
         if change.account:
             _raise_floor(self._account_floors, change.account, change.seq, self._max_floors)
-        if change.kind == "account":
+        if change.kind in {"account", "restored"}:
             self._drop_account(change.account)
+            if change.kind == "restored":  # who was removed since the backup may be back, with a higher epoch
+                self._forgive(change.account)
             return
         if change.user:
             self._copies.pop(change.user, None)
@@ -226,7 +228,7 @@ class Records:
         if floor is not None and record is not None:
             behind = behind or floor.removed or record.epoch < floor.epoch or record.revision < floor.revision
         if behind:
-            self._on_regression(uid)
+            self._on_regression(uid, floor.epoch if floor is not None else 0)
             raise StoreUnavailable(f"the store went back in time: what it says of {uid} is older than what was seen")
 
     def _keep(self, record: UserRecord, partition: int) -> None:
@@ -237,6 +239,11 @@ class Records:
             del self._copies[next(iter(self._copies))]
         self._copies[record.id] = Copy(record, self._lease(partition))
         self._raise(record.id, Floor(record.revision, record.epoch))
+
+    def _forgive(self, account: AccountId) -> None:
+        for uid, floor in self._floors.items():
+            if account_of(uid) == account:
+                self._floors[uid] = Floor(0, floor.epoch)
 
     def _raise(self, uid: UserId, seen: Floor) -> None:
         known = self._floors.pop(uid, seen)

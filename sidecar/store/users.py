@@ -76,9 +76,8 @@ class Users:
         reply = await look(self._store, "roster", account)
         if reply["o"] == "no_account":
             return NoAccount()
-        members = (member_of(account, found) for found in items(reply["all"]))
-        ordered = sorted(members, key=lambda member: (member.created_at, member.record.revision, member.record.id))
-        return Roster(tuple(ordered), seats_of(reply["seats"]))
+        oldest_first = sorted(items(reply["all"]), key=lambda found: (integer(found["created"]), found["id"]))
+        return Roster(tuple(member_of(account, found) for found in oldest_first), seats_of(reply["seats"]))
 
     async def find(self, account: AccountId, email: str) -> UserId | None:
         """By normalised e-mail; members and live invitations."""

@@ -1,0 +1,14 @@
+-- Read only: one account as it is put away. Sessions are not: a restore ends all of them.
+local users, invitations, peps = {}, {}, {}
+for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
+  users[#users + 1] = { uid, redis.call('HGETALL', key('u:' .. uid)) }
+end
+for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key('inv'), '(' .. int(NOW), '+inf')) do
+  invitations[#invitations + 1] = { uid, redis.call('HGETALL', key('i:' .. uid)) }
+end
+for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do
+  peps[#peps + 1] = { id, redis.call('HGETALL', key('pep:' .. id)) }
+end
+return answer({ o = account_lives() and 'account' or 'no_account', a = redis.call('HGETALL', ACCT), users = users,
+  invitations = invitations, peps = peps, links = redis.call('HGETALL', key('links')),
+  seal = redis.call('HGETALL', key('log:seal')) })

@@ -1,0 +1,62 @@
+-- One account as it was put away, in the place of what is here. Every epoch rises above the one put away and above the
+-- one here, and no session is brought back: no older token lives again. The counts go on from where either had them.
+local before = remembered()
+if before then return before end
+local function fields(flat)
+  local found = {}
+  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+  return found
+end
+local function put(name, flat)
+  redis.call('DEL', name)
+  for i = 1, #flat, 2 do redis.call('HSET', name, flat[i], flat[i + 1]) end
+end
+local function most(one, other) return int(math.max(tonumber(one or '0'), tonumber(other or '0'))) end
+
+local here, was = hash(ACCT), fields(A.data.a)
+local epochs = {}
+for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
+  epochs[uid] = redis.call('HGET', key('u:' .. uid), 'tv')
+  end_sessions(uid)
+  redis.call('DEL', key('u:' .. uid), key('us:' .. uid))
+end
+for _, uid in ipairs(redis.call('ZRANGE', key('inv'), 0, -1)) do redis.call('DEL', key('i:' .. uid)) end
+for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do redis.call('DEL', key('pep:' .. id)) end
+redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'))
+
+local fresh = redis.call('EXISTS', key('log')) == 0
+put(ACCT, A.data.a)
+redis.call('HSET', ACCT, 'seq', most(here.seq, was.seq), 'born', most(here.born, was.born),
+  'rows', (fresh and was.rows or here.rows) or '0')
+put(key('links'), A.data.links)
+if fresh then put(key('log:seal'), A.data.seal) end
+
+local seq = stamp()
+for _, pair in ipairs(A.data.users) do
+  local uid, home, user = pair[1], key('u:' .. pair[1]), fields(pair[2])
+  local epoch = int(tonumber(most(user.tv, epochs[uid])) + 1)
+  put(home, pair[2])
+  redis.call('HSET', home, 'tv', epoch, 'tvt', int(NOW), 'rv', seq, 'changed', int(NOW))
+  if user.tv == user.pwtv then redis.call('HSET', home, 'pwtv', epoch) end
+  redis.call('SADD', key('members'), uid)
+  redis.call('HSET', key('em'), user.em, uid)
+  settle_admin(uid, user.role, user.st)
+end
+for _, pair in ipairs(A.data.invitations) do
+  local uid, home, invitation = pair[1], key('i:' .. pair[1]), fields(pair[2])
+  if tonumber(invitation.exp) > NOW then
+    put(home, pair[2])
+    redis.call('HSET', home, 'rv', seq)
+    redis.call('PEXPIREAT', home, int(tonumber(invitation.exp) + 60000))
+    redis.call('ZADD', key('inv'), invitation.exp, uid)
+    redis.call('HSETNX', key('em'), invitation.em, uid)
+  end
+end
+for _, pair in ipairs(A.data.peps) do
+  put(key('pep:' .. pair[1]), pair[2])
+  redis.call('SADD', key('peps'), pair[1])
+end
+-- Two events: the copies of the account are gone, and who was removed since may be back.
+publish('account', '', '0', seq)
+local n = publish('restored', '', '0', seq, true)
+return remember({ o = 'restored', n = n, fresh = fresh and '1' or '0', users = #A.data.users })

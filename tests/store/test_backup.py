@@ -1,0 +1,232 @@
+"""Backup and restore: everything comes back but tokens; a file that was cut or changed is refused whole."""
+
+import asyncio
+import contextlib
+import json
+import time
+
+import fakeredis
+import pytest
+
+from sidecar.store import keys
+from sidecar.store.audit import Audit
+from sidecar.store.connection import Store
+from sidecar.store.live import LiveCopy
+from sidecar.store.outcomes import NoUser
+from sidecar.store.sessions import SessionGone
+from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, read
+from sidecar.store.upkeep.fsck import Fsck
+from sidecar.vocabulary.people import Actor, Status
+
+OPERATOR = Actor.operator()
+
+
+@pytest.fixture
+async def lived(town):
+    """An account with a past."""
+    admin = await town.account(cap=6)
+    actor = await town.signed_in(admin)
+    member = await town.member(actor, admin.account, "b@example.com", role="developer")
+    await town.users.sign_out_everywhere(member.id, actor)
+    await town.users.set_status(actor, member.id, Status.SUSPENDED)
+    await town.invite(actor, admin.account, "c@example.com", name="Zoë")
+    return admin
+
+
+@pytest.fixture
+async def elsewhere(entropy):
+    """Another Redis, in use by a sidecar of the same deployment."""
+    client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), decode_responses=True)
+    store = Store.from_client(client)
+    await store.check_meta(issuer="https://id.example", audience="dashboard")
+    yield store
+    await client.aclose()
+
+
+def at(town, store):
+    return type(town)(store, town.entropy)
+
+
+def told(roster):
+    """What does not change by a restore."""
+    return [
+        (
+            found.record.id,
+            found.record.email,
+            found.record.name,
+            found.record.role,
+            found.record.status,
+            found.created_at,
+        )
+        for found in roster.members
+    ], roster.seats
+
+
+async def test_another_redis_takes_all_of_it(town, lived, elsewhere, tmp_path):
+    await town.account(name="Second", email="x@example.com")
+    file = tmp_path / "backup"
+    written = await Backup(town.store).save(file)
+    assert (written.accounts, written.users) == (2, 3)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    assert await Backup(elsewhere).load(file) == Restored(2, 3)
+
+    there = at(town, elsewhere)
+    assert told(await there.users.roster(lived.account)) == told(await town.users.roster(lived.account))
+    assert [account.name for account in await there.accounts.all()] == ["Acme", "Second"]
+    assert (await there.users.credentials_of(lived.id)).password_hash == "hash-0"
+    assert await there.users.accounts_of("c@example.com") == [lived.account]
+    assert (await Fsck(elsewhere).run()).findings == []
+
+
+async def test_its_audit_comes_along_and_goes_on(town, lived, elsewhere, tmp_path, monkeypatch):
+    monkeypatch.setattr("sidecar.store.upkeep.backup.ROWS", 3)
+    before = (await Audit(town.store).page(lived.account, limit=500)).rows
+    await Backup(town.store).save(tmp_path / "backup")
+    await Backup(elsewhere).load(tmp_path / "backup")
+
+    newest, *rest = (await Audit(elsewhere).page(lived.account, limit=500)).rows
+    assert tuple(rest) == before
+    assert (newest.what, newest.number) == ("account.restored", before[0].number + 1)
+
+
+async def test_no_token_from_before_passes_after_a_restore(town, lived, tmp_path):
+    actor = await town.signed_in(await town.users.record(lived.id))
+    await Backup(town.store).save(tmp_path / "backup")
+    later = await town.users.change_password(
+        lived.id, expected_epoch=1, password_hash="newer", session=None, actor=Actor.bearer(lived.id)
+    )
+
+    await Backup(town.store).load(tmp_path / "backup")
+
+    record = await town.users.record(lived.id)
+    assert record.epoch > later.record.epoch
+    assert record.sessions == {}
+    assert await town.sessions.rotate(lived.id, actor.session, 0, ttl=60) == SessionGone()
+    found = await town.users.credentials_of(lived.id)
+    assert (found.password_hash, found.reset_required) == ("hash-0", False)
+    assert (await Fsck(town.store).run()).findings == []
+
+
+async def test_a_restore_in_place_undoes_what_came_after_and_keeps_the_audit(town, lived, tmp_path):
+    await Backup(town.store).save(tmp_path / "backup")
+    before = await town.users.roster(lived.account)
+    added = await town.member(OPERATOR, lived.account, "late@example.com")
+    await town.users.remove(OPERATOR, before.members[1].record.id)
+    await town.accounts.set_seats(lived.account, 20, OPERATOR)
+    rows = len(await town.audit(lived.account))
+
+    await Backup(town.store).load(tmp_path / "backup")
+
+    assert told(await town.users.roster(lived.account)) == told(before)
+    assert await town.users.record(added.id) is None
+    assert await town.sessions.open(added.id, expected_epoch=1, session=town.session()) == NoUser()
+    assert len(await town.audit(lived.account)) == rows + 1
+    assert (await Fsck(town.store).run(repair=True)).clean
+
+
+async def test_running_sidecars_follow_a_restore_also_for_who_was_removed(town, lived, tmp_path):
+    member = (await town.users.roster(lived.account)).members[1].record
+    await Backup(town.store).save(tmp_path / "backup")
+    live = LiveCopy(town.store, id="one", lease=0.3, clock=time.monotonic)
+    running = asyncio.create_task(live.run())
+    try:
+        while live.records.lag() > 0.3:
+            await asyncio.sleep(0.002)
+        assert (await live.records.read(member.id)).epoch == member.epoch
+        removed = await town.users.remove(OPERATOR, member.id)
+        await live.fleet.wait_applied(removed.position)
+        assert await live.records.read(member.id) is None
+
+        await Backup(town.store).load(tmp_path / "backup")
+        while live.records.position(lived.account) < removed.position.n + 2:
+            await asyncio.sleep(0.002)
+
+        assert (await live.records.read(member.id)).epoch > member.epoch
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_one_account_of_many_is_put_away_or_brought_back(town, lived, elsewhere, tmp_path):
+    second = await town.account(name="Second", email="x@example.com")
+    await Backup(town.store).save(tmp_path / "one", [lived.account])
+    await Backup(town.store).save(tmp_path / "all")
+
+    assert await Backup(elsewhere).load(tmp_path / "all", [second.account]) == Restored(1, 1)
+    assert [account.name for account in await at(town, elsewhere).accounts.all()] == ["Second"]
+    assert await Backup(elsewhere).load(tmp_path / "one") == Restored(1, 2)
+    with pytest.raises(BackupRefused, match=second.account):
+        await Backup(elsewhere).load(tmp_path / "one", [second.account])
+
+
+async def test_an_account_whose_name_is_taken_is_left_out_and_named(town, lived, elsewhere, tmp_path):
+    there = await at(town, elsewhere).account(name="ACME", email="q@example.com")
+    await Backup(town.store).save(tmp_path / "backup")
+
+    assert await Backup(elsewhere).load(tmp_path / "backup") == Restored(0, 0, (lived.account,))
+    assert [account.id for account in await at(town, elsewhere).accounts.all()] == [there.account]
+
+
+async def test_a_restored_data_set_has_an_id_of_its_own(town, lived, tmp_path):
+    before = await town.store.command("GET", f"{keys.feed(0)}:gen")
+    await Backup(town.store).save(tmp_path / "backup")
+    await Backup(town.store).load(tmp_path / "backup")
+    assert await town.store.command("GET", f"{keys.feed(0)}:gen") != before
+
+
+async def test_a_deleted_account_is_not_put_away(town, lived, tmp_path):
+    await town.accounts.delete(lived.account, OPERATOR)
+    assert (await Backup(town.store).save(tmp_path / "backup")).accounts == 0
+    assert (await Backup(town.store).save(tmp_path / "named", [lived.account])).accounts == 0
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda raw: raw[:-20],
+        lambda raw: b"\n".join(raw.split(b"\n")[:-2]),
+        lambda raw: raw.replace(b"developer", b"account-administrator"),
+        lambda raw: b"",
+        lambda raw: b"[]\n",
+        lambda raw: b'{"backup": "x"}\n',
+        lambda raw: raw.replace(b"sidecar-backup/1", b"sidecar-backup/9"),
+    ],
+)
+async def test_a_file_that_was_cut_short_or_changed_is_refused_whole(town, lived, elsewhere, tmp_path, harm):
+    file = tmp_path / "backup"
+    await Backup(town.store).save(file)
+    file.write_bytes(harm(file.read_bytes()))
+
+    with pytest.raises(BackupRefused, match="no whole backup"):
+        await Backup(elsewhere).load(file)
+    assert await at(town, elsewhere).accounts.all() == []
+
+
+async def test_a_backup_of_other_keys_is_refused(town, lived, tmp_path, elsewhere):
+    await town.store.change("HSET", keys.META, "pepper", "p1")
+    await elsewhere.change("HSET", keys.META, "pepper", "p2")
+    await Backup(town.store).save(tmp_path / "backup")
+    with pytest.raises(BackupRefused, match="pepper"):
+        await Backup(elsewhere).load(tmp_path / "backup")
+
+
+async def test_R24_a_backup_holds_no_sessions_and_no_remembered_answers(town, lived, tmp_path):
+    actor = await town.signed_in(await town.users.record(lived.id))
+    await Backup(town.store).save(tmp_path / "backup")
+    head, (archived,) = read(tmp_path / "backup")
+    assert actor.session not in json.dumps(archived.data)
+    assert set(head) == {"backup", "schema", "taken", "pepper"}
+
+
+async def test_a_failed_backup_leaves_no_file(town, lived, tmp_path, monkeypatch):
+    backup = Backup(town.store)
+
+    async def broken(*_):
+        raise OSError("disk")
+
+    monkeypatch.setattr(backup, "_rows", broken)
+    with pytest.raises(OSError, match="disk"):
+        await backup.save(tmp_path / "backup")
+    assert list(tmp_path.iterdir()) == []
