@@ -130,9 +130,9 @@ class Endpoint:
     """One row of the table. ``body``: a Struct, ``RawBody``, or None for an endpoint that takes no body.
 
     ``path`` holds ``{names}`` for single segments. ``tell`` puts a problem into the words of the endpoint's standard;
-    ``max_body`` is for one that needs more than SIDECAR_MAX_BODY. The rest is for the OpenAPI document: ``answer`` is
-    the JSON of the first status, ``asks`` what the body holds where ``body`` does not say it (one of them; ``form``: or
-    a form of it), ``query`` a Struct of the query's names.
+    ``max_body`` is for one that needs more than SIDECAR_MAX_BODY; with ``at_least`` it honours ``X-Sidecar-At-Least``.
+    The rest is for the OpenAPI document: ``answer`` is the JSON of the first status, ``asks`` what the body holds where
+    ``body`` does not say it (one of them; ``form``: or a form of it), ``query`` a Struct of the query's names.
     """
 
     method: str
@@ -144,6 +144,7 @@ class Endpoint:
     statuses: tuple[int, ...] = (200,)
     tell: Callable[[Problem], Answer] = problem_answer
     max_body: int = 0
+    at_least: bool = False
     answer: type[Any] | None = None
     asks: tuple[type[Any], ...] = ()
     form: bool = False

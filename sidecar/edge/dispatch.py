@@ -12,6 +12,7 @@ from aiohttp import web
 
 from sidecar.edge.address import client_address
 from sidecar.edge.answers import Answer
+from sidecar.edge.at_least import admit_at_least
 from sidecar.edge.bodies import BadBody, decode
 from sidecar.edge.call import Call, Endpoint, RawBody, Reply
 from sidecar.edge.checks import answer_check, gateway_call, is_check
@@ -96,7 +97,8 @@ class Dispatcher:
         endpoint, names = row
         parts = self._parts
         generation = parts.policy.generation
-        caller = await admit(endpoint.guard, parts, generation, request.method, request.raw_headers)
+        judge = admit_at_least if endpoint.at_least else admit
+        caller = await judge(endpoint.guard, parts, generation, request.method, request.raw_headers)
         if isinstance(caller, Problem):
             return caller
         call = Call(

@@ -11,6 +11,7 @@ from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.vitals import Vitals
+from sidecar.store.freshness import Freshness
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.metrics import Metrics
 
@@ -44,6 +45,7 @@ class Parts:
     people: People
     pep_keys: PepKeys
     subjects: Subjects
+    freshness: Freshness
     vitals: Vitals
     metrics: Metrics
     decision_log: DecisionLog | None

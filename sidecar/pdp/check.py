@@ -21,7 +21,7 @@ from sidecar.tokens.claims import Claims
 from sidecar.tokens.outside import Outsider
 from sidecar.vocabulary.access import Credential, Proof, Question, Route, Target
 from sidecar.vocabulary.decision import Decision, Reason
-from sidecar.vocabulary.people import Status, UserRecord
+from sidecar.vocabulary.people import AccountId, Status, UserId, UserRecord
 
 
 class PolicyInForce(Protocol):
@@ -53,7 +53,8 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class DecisionPoint:
-    """The PDP. ``clock`` gives Unix seconds. ``outside``: the users of trusted outside issuers, if there are any."""
+    """The PDP. ``clock`` gives Unix seconds. ``outside``: the users of trusted outside issuers, if there are any.
+    ``on_regression`` hears of a user whose token is of a later epoch than the store's: the store went back in time."""
 
     def __init__(
         self,
@@ -63,12 +64,14 @@ class DecisionPoint:
         *,
         clock: Callable[[], float],
         outside: OutsideUsers | None = None,
+        on_regression: Callable[[UserId, int], None] = lambda _uid, _epoch: None,
     ) -> None:
         self._policy = policy
         self._tokens = tokens
         self._records = records
         self._clock = clock
         self._outside = outside
+        self._on_regression = on_regression
 
     async def check(self, question: Question) -> Decision:
         """One question of a gateway. Never raises for what a client or the store can do."""
@@ -139,6 +142,11 @@ class DecisionPoint:
             return claims
         return await self._ask(claims)
 
+    def account(self, credential: Credential) -> AccountId | None:
+        """The account that an authentic token of ours names, whether or not the token still holds."""
+        claims = self._believe(credential, int(self._clock()))
+        return claims.account if isinstance(claims, Claims) else None
+
     def _believe(self, credential: Credential, now: int) -> Claims | Outsider | Reason:
         if credential.proof is Proof.NONE:
             return Reason.MISSING_TOKEN
@@ -158,6 +166,8 @@ class DecisionPoint:
             record = await self._records.read(claims.user, fresh=True)
         except StoreUnavailable:
             return Reason.STORE_UNAVAILABLE
+        if record is not None and claims.epoch > record.epoch:
+            self._on_regression(claims.user, claims.epoch)
         return _hold(claims, record, int(self._clock()))
 
     async def _ask_outside(self, outsider: Outsider) -> Identity | Reason:

@@ -44,6 +44,7 @@ from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, load_or_create
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
+from sidecar.store.freshness import Freshness
 from sidecar.store.generations import Generations
 from sidecar.store.live import LiveCopy
 from sidecar.store.peps import PepCopies
@@ -217,10 +218,12 @@ class Sidecar:
                 self.live.records,
                 clock=time.time,
                 outside=self.trusted.users(self.store, self.live.records),
+                on_regression=self.live.healing.want,
             ),
             people=self.everybody.people,
             pep_keys=PepKeys(pep_copies, keys.pepper, clock=time.time, monotonic=time.monotonic),
             subjects=Subjects(Users(self.store), self.live.records, normalise=emails.normalise),
+            freshness=Freshness(self.store, self.live.records, clock=time.monotonic),
             vitals=Vitals(
                 version=__version__,
                 policy=self.policy,

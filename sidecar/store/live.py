@@ -1,4 +1,4 @@
-"""The live side of the store, put together: feeds, records and fleet of one process.
+"""The live side of the store, put together: feeds, records, fleet and healing of one process.
 
 A sidecar that is starting follows nothing yet: ``records`` then read directly, and the fleet does not count it.
 """
@@ -11,8 +11,9 @@ from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Feed, Follower
 from sidecar.store.fleet import Fleet
+from sidecar.store.healing import Healing
 from sidecar.store.records import Records
-from sidecar.vocabulary.people import UserId
+from sidecar.store.users import Users
 
 
 class LiveCopy:
@@ -25,12 +26,12 @@ class LiveCopy:
         id: str,  # noqa: A002 (the word for it)
         lease: float,
         clock: Callable[[], float],
-        on_regression: Callable[[UserId], None] = lambda _uid: None,
     ) -> None:
         self._store = store
         self._lease = lease
         self._clock = clock
-        self.records = Records(store, lease=lease, clock=clock, on_regression=on_regression)
+        self.healing = Healing(Users(store))
+        self.records = Records(store, lease=lease, clock=clock, on_regression=self.healing.want)
         self.fleet = Fleet(store, self.records, id=id, lease=lease, clock=clock)
         self.followers: list[Follower] = [self.records, self.fleet]
         """Who hears the feed, in this order. To be added to before ``run``."""
@@ -46,6 +47,7 @@ class LiveCopy:
                 for feed in feeds:
                     group.create_task(feed.run())
                 group.create_task(self.fleet.run())
+                group.create_task(self.healing.run())
         finally:
             with suppress(StoreUnavailable):
                 await self.fleet.leave()

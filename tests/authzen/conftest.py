@@ -32,6 +32,7 @@ from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.store.accounts import Created
 from sidecar.store.connection import Store
 from sidecar.store.fleet import Revocation
+from sidecar.store.freshness import Freshness
 from sidecar.store.invitations import Accepted, Invited
 from sidecar.store.live import LiveCopy
 from sidecar.store.peps import PepCopies, Peps
@@ -326,6 +327,7 @@ async def parts(town: Town, real_store: Store, clock: Any) -> Parts:
         people=town.people,
         pep_keys=PepKeys(copies, town.pepper, clock=clock.time, monotonic=clock.monotonic),
         subjects=Subjects(town.people.users, records, normalise=emails.normalise),
+        freshness=Freshness(real_store, records, clock=clock.monotonic),
         vitals=SimpleNamespace(proven=True),
         metrics=Metrics("0"),
         decision_log=None,

@@ -22,7 +22,7 @@ def regressions():
 @pytest.fixture
 def records(town, clock, regressions):
     """Records that have just heard the feed and registered; tests move the clock and speak for the feed."""
-    made = Records(town.store, lease=LEASE, clock=clock.monotonic, on_regression=regressions.append)
+    made = Records(town.store, lease=LEASE, clock=clock.monotonic, on_regression=lambda *seen: regressions.append(seen))
     made.flush(Tail(0, 0, new_data_set=False))
     refresh(made, clock)
     return made
@@ -222,7 +222,7 @@ async def test_an_older_role_than_the_one_seen_is_refused_and_reported(town, rec
     with pytest.raises(StoreUnavailable, match="back in time"):
         await records.read(member.id)
 
-    assert regressions == [member.id]
+    assert regressions == [(member.id, member.epoch)]
 
 
 async def test_an_older_epoch_than_the_one_read_is_refused(town, records):

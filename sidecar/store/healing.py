@@ -1,0 +1,57 @@
+"""Epochs raised again after the store went back in time (store.md 2.4), so that what was revoked stays revoked.
+
+Whoever sees a record behind what was already seen, or behind a token that we signed, says so here; it never waits. The
+answer to that question is ``store_unavailable`` either way: healing is for those that come later, and for sidecars that
+never saw the newer epoch. A loss that nobody remembers is not healed; ``sidecar restore`` raises every epoch.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.outcomes import Changed
+from sidecar.store.users import Users
+from sidecar.telemetry.logs import logger
+from sidecar.vocabulary.people import UserId
+
+MAX_WAITING: Final = 10_000
+RETRY: Final = 0.25
+
+_log = logger("store")
+
+
+class Healing:
+    """Every raise that was made is an error in the log: a change that had been acknowledged was lost."""
+
+    def __init__(self, users: Users, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._users = users
+        self._sleep = sleep
+        self._waiting: dict[UserId, int] = {}
+        self._wake = asyncio.Event()
+
+    def want(self, uid: UserId, epoch: int) -> None:
+        """The user's epoch was once ``epoch``: it must not be lower again. Bounded: who asks again is heard again."""
+        if epoch and (uid in self._waiting or len(self._waiting) < MAX_WAITING):
+            self._waiting[uid] = max(epoch, self._waiting.get(uid, 0))
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Raise what is wanted, until cancelled. Never raises for a store that is out: it is asked again."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                uid, epoch = next(iter(self._waiting.items()))
+                try:
+                    healed = await self._users.raise_epoch(uid, epoch)
+                except StoreUnavailable:
+                    await self._sleep(RETRY)
+                    continue
+                self._waiting.pop(uid)
+                if isinstance(healed, Changed):
+                    _log.error(
+                        "the store went back in time: what it has lost of this user stays revoked",
+                        user=uid,
+                        epoch=healed.record.epoch,
+                    )
