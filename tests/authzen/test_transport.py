@@ -171,7 +171,7 @@ async def test_AZ_2_6_until_the_store_is_proven_ours_nothing_is_known(pdp: Pdp) 
 async def test_AZ_2_6_a_fault_of_ours_is_500_and_never_a_decision(
     pdp: Pdp, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidecar.edge.authzen_bodies.strict_json", lambda _raw: 1 / 0)
+    monkeypatch.setattr("sidecar.edge.authzen.bodies.strict_json", lambda _raw: 1 / 0)
     answer = await pdp.ask(path, CALLS[path])
     assert answer.status == 500
     assert isinstance(answer.body, str)

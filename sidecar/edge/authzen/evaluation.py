@@ -9,9 +9,8 @@ from typing import Final
 
 import msgspec
 
-from sidecar.edge import authzen_refusals
-from sidecar.edge import authzen_shapes as shapes
-from sidecar.edge.authzen_bodies import (
+from sidecar.edge.authzen import refusals, shapes
+from sidecar.edge.authzen.bodies import (
     MAX_BATCH_BYTES,
     Batch,
     Evaluation,
@@ -135,7 +134,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "AuthZEN: may this subject do this with that?",
         RawBody,
         statuses=STATUSES,
-        tell=authzen_refusals.tell,
+        tell=refusals.tell,
         answer=shapes.Decision,
         asks=(shapes.Evaluation,),
     ),
@@ -147,7 +146,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "AuthZEN: 1 to 1,000 questions at once",
         RawBody,
         statuses=STATUSES,
-        tell=authzen_refusals.tell,
+        tell=refusals.tell,
         max_body=MAX_BATCH_BYTES,
         answer=shapes.Decisions,
         asks=(shapes.Evaluations, shapes.Evaluation),

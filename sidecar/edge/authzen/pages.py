@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.edge.authzen_bodies import Members, optional_object
+from sidecar.edge.authzen.bodies import Members, optional_object
 from sidecar.edge.bodies import BadBody
 
 MAX_RESULTS: Final = 1000

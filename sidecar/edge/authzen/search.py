@@ -4,10 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.edge import authzen_refusals
-from sidecar.edge import authzen_shapes as shapes
-from sidecar.edge.authzen import SEARCH, STATUSES
-from sidecar.edge.authzen_bodies import (
+from sidecar.edge.authzen import refusals, shapes
+from sidecar.edge.authzen.bodies import (
     action_of,
     kind_of,
     members_of,
@@ -15,7 +13,8 @@ from sidecar.edge.authzen_bodies import (
     resource_of,
     subject_of,
 )
-from sidecar.edge.authzen_pages import page_of
+from sidecar.edge.authzen.evaluation import SEARCH, STATUSES
+from sidecar.edge.authzen.pages import page_of
 from sidecar.edge.call import Call, Endpoint, Handler, Key, RawBody, Reply
 from sidecar.pdp import search
 from sidecar.pdp.evaluation import USER
@@ -96,7 +95,7 @@ def _row(what: str, handler: Handler, summary: str, asks: type[Any], answer: typ
         summary,
         RawBody,
         statuses=STATUSES,
-        tell=authzen_refusals.tell,
+        tell=refusals.tell,
         answer=answer,
         asks=(asks,),
     )

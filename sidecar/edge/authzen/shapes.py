@@ -1,10 +1,10 @@
-"""AuthZEN's requests and answers, for the OpenAPI document. ``authzen_bodies`` reads requests, member by member."""
+"""AuthZEN's requests and answers, for the OpenAPI document. ``bodies`` reads requests, member by member."""
 
 from typing import Annotated, Any
 
 import msgspec
 
-from sidecar.edge.authzen_bodies import MAX_ITEMS, Semantic
+from sidecar.edge.authzen.bodies import MAX_ITEMS, Semantic
 from sidecar.vocabulary.decision import Reason
 
 Free = Annotated[
