@@ -125,6 +125,7 @@ def _rotation(operator: Operator, timeout: float) -> Rotation:
     return Rotation(
         operator.settings.keys_dir,
         operator.people.fleet,
+        operator.people.audit,
         clock=time.time,
         patience=timeout,
         sleep=asyncio.sleep,

@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "user": ("sidecar.cli.users:user", "The users of an account."),
     "pep": ("sidecar.cli.peps:pep", "Keys for gateways and services that ask about users."),
     "keys": ("sidecar.cli.keys:keys", "The keys that sign tokens: rotate, list, revoke."),
+    "audit": ("sidecar.cli.audit:audit", "Who did what to whom: export, verify."),
     "policy": ("sidecar.cli.policy:policy", "Check, test and question the policy files."),
     "token": ("sidecar.cli.tokens:token", "Look into a token."),
     "health": ("sidecar.cli.health:health", "Ask the running sidecar whether it is ready."),

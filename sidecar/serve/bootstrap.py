@@ -33,6 +33,7 @@ from sidecar.pdp.gates import HeldRoles
 from sidecar.pdp.succession import Succession
 from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.vitals import Vitals
+from sidecar.serve.auditing import exporter
 from sidecar.serve.grpc_listener import GrpcListener
 from sidecar.serve.issuers import TrustedIssuers
 from sidecar.serve.keyring import KeyRing
@@ -292,6 +293,7 @@ class Sidecar:
                 return
         self._spawn(self.policy.watch())
         self._spawn(self.succession.run())
+        self._spawn(exporter(self.store, self._settings.state_dir, self.keys.pepper, id=self.live.fleet.id).run())
         await self.live.run()
 
     async def _check_store(self) -> None:

@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sidecar.accounts.revocation import everywhere
 from sidecar.serve.keyring import CHANGED
 from sidecar.sources.key_files import load
 from sidecar.sources.key_rotation import choose_signing, list_keys, publish_next, remove_key, remove_retired, rotating
+from sidecar.store.audit import Audit
 from sidecar.store.fleet import Fleet
+from sidecar.vocabulary.people import Actor
 
 POLL_SECONDS: Final = 0.05
 KEEP_RETIRED: Final = 86_400 + 120
@@ -66,12 +68,16 @@ class Fellows:
 
 
 class Rotation:
-    """``clock``: Unix seconds. ``patience``: seconds until a sidecar that has not followed counts as not following."""
+    """``clock``: Unix seconds. ``patience``: seconds until a sidecar that has not followed counts as not following.
+
+    What is done is done as an operator, and noted in the audit.
+    """
 
     def __init__(
         self,
         directory: Path,
         fleet: Fleet,
+        audit: Audit,
         *,
         clock: Callable[[], float],
         patience: float,
@@ -79,6 +85,7 @@ class Rotation:
     ) -> None:
         self._directory = directory
         self._fleet = fleet
+        self._audit = audit
         self._clock = clock
         self._patience = patience
         self._sleep = sleep
@@ -95,6 +102,7 @@ class Rotation:
                 return NotFollowed(kid, fellows.behind)
             choose_signing(directory, kid, now=int(self._clock()))
             fellows = await self._followed()
+        await self._note("keys.rotated", kid, {"signs": retired}, {"signs": kid, "removed": list(removed)})
         return Rotated(kid, retired, removed, fellows.all, fellows.behind)
 
     async def revoke(self, kid: str) -> KeyDead | NoSuchKey:
@@ -110,8 +118,12 @@ class Rotation:
             signs = load(directory).keys.kid
             acknowledged = [await everywhere(self._fleet, position) for position in await self._fleet.announce(CHANGED)]
             fellows = await self._told(load(directory).keys.version)
+        await self._note("keys.revoked", kid, None, {"signs": signs})
         complete = not fellows.behind and all(one.complete for one in acknowledged)
         return KeyDead(kid, signs, fellows.all, complete, fellows.behind)
+
+    async def _note(self, what: str, kid: str, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
+        await self._audit.note(what, Actor.operator(), whom=kid, before=before, after=after)
 
     async def _followed(self) -> Fellows:
         """Tell the fleet to look, and wait for it."""

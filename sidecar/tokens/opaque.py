@@ -32,6 +32,7 @@ class Purpose(StrEnum):
     PEP = "pep"
     IDENTITY = "identity"
     LIMITS = "limits"
+    AUDIT = "audit"
 
 
 class Pepper:

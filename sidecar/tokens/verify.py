@@ -89,7 +89,7 @@ class Verifier:
         return None
 
     def bounds(self, claims: Claims) -> tuple[int, int]:
-        """From when to when, the end excluded, ``timely`` has nothing against claims that it has nothing against now."""
+        """From when to when, the end excluded, ``timely`` has nothing against claims that are timely now."""
         return max(claims.issued_at, claims.not_before or 0) - self._leeway, claims.expires_at + self._leeway
 
     def is_current(self, claims: Claims, *, now: int) -> bool:

@@ -1,0 +1,110 @@
+"""``sidecar audit``: what was changed by whom, exported and verified (R32)."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from sidecar.cli.options import STORE, settings_from, settings_options
+from sidecar.cli.output import NO, OK, json_option, no, say_json, wrong
+from sidecar.cli.work import account_of, work
+from sidecar.serve.audit_check import Finding, Report, check
+from sidecar.serve.auditing import audit_file
+from sidecar.serve.operator import Operator
+from sidecar.store.audit import SYSTEM
+from sidecar.store.audit_export import AuditGap, exported
+from sidecar.tokens.checkpoints import CheckpointKey
+from sidecar.vocabulary.people import AccountId
+
+
+@click.group()
+def audit() -> None:
+    """Who did what to whom: exported, and verified."""
+
+
+@audit.command()
+@click.option("--account", metavar="ACCOUNT", help="Name or id: this account's rows alone.")
+@click.option("--system", is_flag=True, help="Only what belongs to no account: policy, keys, backups.")
+@settings_options(STORE)
+def export(account: str | None, system: bool, **flags: str | None) -> None:
+    """Print the rows that the store keeps, the oldest first: a line of JSON each, chained by SHA-256.
+
+    Without an option: those of every account and of the store itself. Older rows stand where the serving sidecar has
+    exported them, STATE_DIR/audit.jsonl.
+    """
+    if account is not None and system:
+        raise wrong("--account and --system: give one of the two")
+    settings = settings_from(flags)
+
+    async def job(operator: Operator) -> None:
+        for log in await _logs(operator, account, system=system):
+            async for line in exported(operator.store, log):
+                sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+    try:
+        work(settings, job)
+    except AuditGap as gap:
+        raise no(str(gap)) from None
+
+
+async def _logs(operator: Operator, account: str | None, *, system: bool) -> list[AccountId]:
+    if system:
+        return [SYSTEM]
+    if account is not None:
+        return [(await account_of(operator, account)).id]
+    return [SYSTEM, *(one.id for one in await operator.people.accounts.all())]
+
+
+@audit.command()
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="[FILE]...")
+@settings_options(STORE)
+@json_option
+def verify(files: tuple[Path, ...], as_json: bool, **flags: str | None) -> int:
+    """Check the exported audit, and the store against it: no row is missing, changed or cut off.
+
+    FILE: every file that a sidecar has exported to, rotated ones too. Without one: STATE_DIR/audit.jsonl. Exit status 1
+    when something does not hold; a line on standard output says what, for each finding.
+    """
+    settings = settings_from(flags)
+    own = audit_file(settings.state_dir)
+    given = files or ((own,) if own.exists() else ())
+
+    async def job(operator: Operator) -> Report:
+        accounts = [account.id for account in await operator.people.accounts.all()]
+        return await check(operator.store, given, CheckpointKey(operator.pepper), accounts)
+
+    try:
+        report = work(settings, job)
+    except OSError as error:
+        raise wrong(f"{error.filename}: cannot be read: {error.strerror}") from None
+    if as_json:
+        say_json(_report_json(report))
+        return NO if report.findings else OK
+    for finding in report.findings:
+        click.echo(f"{finding.place}: {finding.log or 'the store'}: row {finding.number}: {finding.what}")
+    click.echo(
+        f"{len(report.findings)} findings: {report.logs} logs, {report.rows} rows and {report.checkpoints} checkpoints "
+        f"in {len(given)} files, {report.kept} rows in the store"
+    )
+    return NO if report.findings else OK
+
+
+def _report_json(report: Report) -> dict[str, object]:
+    return {
+        "holds": not report.findings,
+        "logs": report.logs,
+        "rows": report.rows,
+        "checkpoints": report.checkpoints,
+        "kept": report.kept,
+        "findings": [_finding_json(finding) for finding in report.findings],
+    }
+
+
+def _finding_json(finding: Finding) -> dict[str, object]:
+    return {
+        "place": finding.place,
+        "account": finding.log or None,
+        "number": finding.number,
+        "what": finding.what,
+    }

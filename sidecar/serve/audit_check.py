@@ -1,0 +1,164 @@
+"""Verify the audit: the exported files against themselves, and what the store keeps against the files (R32).
+
+A file proves itself by its chain and its signed checkpoints; that its end was not cut off, the store proves, which
+remembers how far each log was exported and with which hash; and that no row was changed in the store, the rows that it
+still keeps, which must lead to that hash.
+"""
+
+import heapq
+import json
+import math
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.store.audit import SYSTEM
+from sidecar.store.audit_chain import Head, Verification, chained, verify
+from sidecar.store.audit_export import BATCH, AuditGap, anchor, rows_after, sealed_head
+from sidecar.store.connection import Store
+from sidecar.tokens.checkpoints import CheckpointKey
+from sidecar.vocabulary.people import AccountId
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that should not be. ``place``: ``FILE:LINE``, or the store."""
+
+    place: str
+    log: AccountId
+    number: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """``logs``: how many there are, ``rows`` and ``checkpoints`` in the files, ``kept`` rows in the store."""
+
+    logs: int
+    rows: int
+    checkpoints: int
+    kept: int
+    findings: tuple[Finding, ...]
+
+
+async def check(store: Store, files: Iterable[Path], key: CheckpointKey, accounts: Iterable[AccountId]) -> Report:
+    """``accounts``: the logs to look at in the store, beside those in the files. Raises StoreUnavailable, OSError."""
+    # The store first: an exporter at work can then only be ahead of what was read there.
+    sealed = {log: await sealed_head(store, log) for log in [SYSTEM, *accounts]}
+    exported, findings = _files(list(files), key, sealed)
+    for log in exported.heads:
+        if log not in sealed:
+            sealed[log] = await sealed_head(store, log)
+    kept = 0
+    for log, head in sealed.items():
+        there = exported.heads.get(log)
+        if head.number > 0 and (there is None or there.number < head.number):
+            last = 0 if there is None else there.number
+            findings.append(
+                Finding(
+                    "store", log, head.number, f"rows {last + 1} to {head.number} were exported: not in these files"
+                )
+            )
+        count, found = await _kept(store, log, head)
+        kept += count
+        findings += found
+    return Report(len(sealed), exported.rows, exported.checkpoints, kept, tuple(findings))
+
+
+# The files -----------------------------------------------------------------------------------------------------------
+
+
+def _files(files: list[Path], key: CheckpointKey, sealed: dict[AccountId, Head]) -> tuple[Verification, list[Finding]]:
+    origins = Origins(files)
+    seen: dict[AccountId, str] = {}
+    found = verify(_watched(origins.lines(), sealed, seen), signature_holds=key.holds)
+    findings = [Finding(origins.of(fault.line), fault.log, fault.number, fault.what) for fault in found.faults]
+    for log, hashed in seen.items():
+        if hashed != sealed[log].hash:
+            what = "the store sealed another row with this number"
+            findings.append(Finding("files", log, sealed[log].number, what))
+    return found, findings
+
+
+def _watched(lines: Iterable[bytes], sealed: dict[AccountId, Head], seen: dict[AccountId, str]) -> Iterator[bytes]:
+    """The lines as they are; what the files have at each log's sealed row is remembered in ``seen``."""
+    wanted = {(log, head.number) for log, head in sealed.items() if head.number > 0}
+    for line in lines:
+        entry = _entry(line)
+        place = (AccountId(str(entry.get("log"))), entry.get("number"))
+        if place in wanted:
+            seen[place[0]] = str(entry.get("hash"))
+        yield line
+
+
+class Origins:
+    """The lines of several files in the order in which they were exported, and where each came from.
+
+    Sidecars take turns at exporting, each into a file of its own; what lies between two checkpoints was exported at
+    once, and the checkpoint says when.
+    """
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files = files
+        self._file, self._line = array("L"), array("L")
+
+    def lines(self) -> Iterator[bytes]:
+        turns = (self._turns(number, path) for number, path in enumerate(self._files))
+        for _, number, first, lines in heapq.merge(*turns, key=lambda turn: turn[0]):
+            for at, line in enumerate(lines, first):
+                self._file.append(number)
+                self._line.append(at)
+                yield line
+
+    def of(self, line: int) -> str:
+        return f"{self._files[self._file[line - 1]]}:{self._line[line - 1]}"
+
+    def _turns(self, number: int, path: Path) -> Iterator[tuple[float, int, int, list[bytes]]]:
+        """When it was checkpointed, whose file, first line, lines."""
+        lines: list[bytes] = []
+        first, latest = 1, -math.inf
+        with path.open("rb") as file:
+            for line in file:
+                lines.append(line)
+                entry = _entry(line)
+                if "checkpoint" in entry:
+                    at = entry.get("at")
+                    latest = max(latest, at) if isinstance(at, int) else latest
+                    yield latest, number, first, lines
+                    first, lines = first + len(lines), []
+        if lines:  # not signed yet, or the file was rotated away before: it follows on what stands before it here
+            yield latest + 0.5, number, first, lines
+
+
+def _entry(line: bytes) -> dict[str, object]:
+    """What the line says, and nothing when it cannot be read: that is for ``verify`` to tell."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+# The store -----------------------------------------------------------------------------------------------------------
+
+
+async def _kept(store: Store, log: AccountId, sealed: Head) -> tuple[int, list[Finding]]:
+    """How many rows the store keeps, and what is wrong with those up to the sealed one."""
+    head, count = await anchor(store, log), 0
+    proven = head.number > sealed.number or head == sealed  # beyond: exported and trimmed while we looked
+    try:
+        while rows := await rows_after(store, log, head.number, BATCH):
+            for row in rows:
+                _, head = chained(log, head, row)
+                count += 1
+                if head.number == sealed.number:
+                    if head.hash != sealed.hash:
+                        return count, [Finding("store", log, head.number, "a row was changed after it was exported")]
+                    proven = True
+    except AuditGap as gap:
+        return count, [Finding("store", log, head.number + 1, str(gap))]
+    if not proven:
+        what = f"rows {head.number + 1} to {sealed.number} were taken away"
+        return count, [Finding("store", log, head.number + 1, what)]
+    return count, []

@@ -1,0 +1,36 @@
+"""The audit while serving: one sidecar of the fleet exports it, chained and signed, into its state directory (R32)."""
+
+from pathlib import Path
+
+from sidecar.store.audit_export import AuditFile, Exporter
+from sidecar.store.connection import Store
+from sidecar.telemetry.logs import logger
+from sidecar.tokens.checkpoints import CheckpointKey
+from sidecar.tokens.opaque import Pepper
+
+FILE = "audit.jsonl"
+
+_log = logger("audit")
+
+
+class Complaints:
+    """A problem that lasts is told once, not with every try."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, problem: Exception) -> None:
+        told = str(problem)
+        if told != self._last:
+            _log.error("the audit cannot be exported; its rows stay in the store", problem=told)
+        self._last = told
+
+
+def audit_file(state_dir: Path) -> Path:
+    return state_dir / FILE
+
+
+def exporter(store: Store, state_dir: Path, pepper: Pepper, *, id: str) -> Exporter:  # noqa: A002 (the word for it)
+    """``id`` names this process in the fleet."""
+    key = CheckpointKey(pepper)
+    return Exporter(store, AuditFile(audit_file(state_dir)), id=id, sign=key.sign, on_problem=Complaints())
