@@ -6,7 +6,7 @@ fleet, paths) stands on the ops listener and the command line alone (R27).
 
 import asyncio
 from itertools import islice
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 
@@ -14,11 +14,19 @@ from sidecar.accounts.emails import normalise
 from sidecar.accounts.roles import unknown
 from sidecar.edge.call import Call, Endpoint, May, Reply
 from sidecar.edge.people import when
+from sidecar.edge.policy_shapes import (
+    CellShown,
+    Explained,
+    InForce,
+    Matrix,
+    Person,
+    PolicyRole,
+    PolicySection,
+    Preview,
+)
 from sidecar.edge.refusals import not_found, refusal
-from sidecar.edge.shapes import Count, ReasonName, When
-from sidecar.pdp.activation import State
 from sidecar.pdp.preview import MAX_BODY, Busy, Previewed, TooLarge
-from sidecar.policy.diagnostics import FILES, Severity
+from sidecar.policy.diagnostics import FILES
 from sidecar.policy.explain import as_dict, explain
 from sidecar.policy.generation import Cell, Ruling
 from sidecar.store.outcomes import NoAccount
@@ -31,37 +39,9 @@ CELLS_AT_ONCE: Final = 500
 """Cells that are encoded before other requests are looked at: half a millisecond."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
-Line = Annotated[str, msgspec.Meta(description="policy/policy.csv:LINE")]
-Effect = Literal["allow", "deny"]
 
 
 # -- what is in force --------------------------------------------------------------------------------------------------
-
-
-class Role(msgspec.Struct, frozen=True):
-    """``inherits``: the roles whose cells it has besides its own, nearest first."""
-
-    id: str
-    title: str
-    description: str
-    assignable: bool
-    inherits: list[str]
-
-
-class Section(msgspec.Struct, frozen=True):
-    id: str
-    title: str
-    actions: list[str]
-
-
-class InForce(msgspec.Struct, frozen=True):
-    """``state``: do the files on disk say what is in force? ``rejected``: they are refused, the last good serve on."""
-
-    generation: str
-    loaded_at: When
-    state: State
-    roles: list[Role]
-    sections: list[Section]
 
 
 async def policy(call: Call[None]) -> Reply:
@@ -69,28 +49,12 @@ async def policy(call: Call[None]) -> Reply:
     activation = call.parts.policy
     generation = activation.generation or call.policy
     roles = [
-        Role(role.id, role.title, role.description, role.assignable, list(generation.closures[role.id][1:]))
+        PolicyRole(role.id, role.title, role.description, role.assignable, list(generation.closures[role.id][1:]))
         for role in generation.roles.values()
     ]
-    sections = [Section(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
+    sections = [PolicySection(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
     loaded_at = when(int(activation.loaded_at)) or ""
     return Reply(200, InForce(generation.id, loaded_at, activation.state, roles, sections))
-
-
-class CellShown(msgspec.Struct, frozen=True):
-    """``rule``: the line that decided, null where none did."""
-
-    role: str
-    section: str
-    action: str
-    decision: bool
-    reason: ReasonName
-    rule: Line | None
-
-
-class Matrix(msgspec.Struct, frozen=True):
-    generation: str
-    cells: list[CellShown]
 
 
 async def matrix(call: Call[None]) -> Reply:
@@ -121,67 +85,6 @@ class Why(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: Name
     user: Name | None = None
     role: Name | None = None
-
-
-class LineShown(msgspec.Struct, frozen=True):
-    rule: Line
-    text: str
-
-
-class NearShown(msgspec.Struct, frozen=True):
-    """An allow that does not reach: it ``differs`` in this."""
-
-    rule: Line
-    text: str
-    differs: list[Literal["role", "action"]]
-
-
-class EditShown(msgspec.Struct, frozen=True):
-    """What to do with a line of policy.csv: write ``line``, remove it, or write it in place of ``rule``."""
-
-    do: Literal["write", "remove", "replace"]
-    line: str
-    rule: Line | None
-
-
-class CellName(msgspec.Struct, frozen=True):
-    role: str
-    section: str
-    action: str
-
-
-class Also(msgspec.Struct, frozen=True):
-    """The other cells that ``flip`` would open: how many, and the first of them."""
-
-    count: Count
-    cells: list[CellName]
-
-
-class Person(msgspec.Struct, frozen=True):
-    id: str
-    email: str
-    name: str
-    status: Status
-
-
-class Explained(msgspec.Struct, frozen=True):
-    """``path``: the ``g`` lines that led to the rule. ``nearest`` and ``flip``: of a deny; ``roles``: who may."""
-
-    role: str
-    section: str
-    action: str
-    decision: bool
-    reason: ReasonName
-    rule: Line | None
-    text: str | None
-    path: list[LineShown]
-    overridden: LineShown | None
-    nearest: NearShown | None
-    flip: list[EditShown]
-    also: Also
-    roles: list[str]
-    generation: str
-    user: Person | None
 
 
 async def why(call: Call[None]) -> Reply | Problem:
@@ -228,54 +131,6 @@ class PreviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whole files by bare name (``policy.csv``); those that are left out are the ones in force."""
 
     files: dict[Annotated[str, msgspec.Meta(max_length=64)], str]
-
-
-class DiagnosticShown(msgspec.Struct, frozen=True):
-    """Contract section 7."""
-
-    severity: Severity
-    code: str
-    file: str
-    line: int
-    column: int
-    message: str
-    hint: str
-
-
-class ChangeShown(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
-    """A cell, and the people of my account whom the change touches."""
-
-    role: str
-    section: str
-    action: str
-    before: Effect
-    after: Effect
-    users: list[Person]
-
-
-class RouteShown(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
-    """Requests that lead elsewhere: ``public``, ``unmatched`` or ``SECTION/ACTION``. ``opens``: more people get in."""
-
-    method: str
-    path: str
-    before: str
-    after: str
-    opens: bool
-
-
-class Expectations(msgspec.Struct, frozen=True):
-    passed: Count
-    failed: list[dict[str, Any]]
-
-
-class Preview(msgspec.Struct, frozen=True):
-    """``valid``: it compiles and breaks no invariant. A failed expectation leaves it true; activated it is not."""
-
-    valid: bool
-    diagnostics: list[DiagnosticShown]
-    changes: list[ChangeShown]
-    routes: list[RouteShown]
-    expectations: Expectations
 
 
 async def preview(call: Call[PreviewBody]) -> Reply | Problem:

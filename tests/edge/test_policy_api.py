@@ -13,7 +13,7 @@ import pytest
 from aiohttp import DummyCookieJar
 from aiohttp.test_utils import RawTestServer, TestClient
 
-from sidecar.edge import policy
+from sidecar.edge import policy, policy_shapes
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.parts import Parts, Surface
@@ -91,7 +91,7 @@ async def test_the_policy_in_force(web, ada, town) -> None:
     assert roles["member"]["assignable"] is False
     assert roles["marketer"]["inherits"] == ["member"]
     assert {"id": "billing", "title": "Billing", "actions": ["view", "change-plan"]} in answer.body["sections"]
-    msgspec.convert(answer.body, policy.InForce)
+    msgspec.convert(answer.body, policy_shapes.InForce)
 
 
 async def test_the_matrix_has_every_cell_with_its_rule(web, ada, town) -> None:
@@ -103,7 +103,7 @@ async def test_the_matrix_has_every_cell_with_its_rule(web, ada, town) -> None:
     for cell, ruling in town.generation.cells.items():
         shown = cells[cell]
         assert (shown["decision"], shown["reason"], shown["rule"]) == (ruling.allowed, ruling.reason, ruling.rule)
-    msgspec.convert(answer.body, policy.Matrix)
+    msgspec.convert(answer.body, policy_shapes.Matrix)
 
 
 async def test_a_large_matrix_is_the_same_in_pieces(web, ada, monkeypatch) -> None:
@@ -146,7 +146,7 @@ async def test_a_role_is_explained(web, ada) -> None:
     assert answer.body["flip"] == [{"do": "write", "line": "p, marketer, billing, view, allow", "rule": None}]
     assert answer.body["roles"] == ["account-administrator", "accountant"]
     assert answer.body["user"] is None
-    msgspec.convert(answer.body, policy.Explained)
+    msgspec.convert(answer.body, policy_shapes.Explained)
 
 
 async def test_oneself_is_explained_when_nobody_is_named(web, ada) -> None:
@@ -154,7 +154,7 @@ async def test_oneself_is_explained_when_nobody_is_named(web, ada) -> None:
     assert answer.body["decision"] is True
     assert answer.body["user"]["email"] == ADMIN
     assert answer.body["rule"].startswith("policy/policy.csv:")
-    msgspec.convert(answer.body, policy.Explained)
+    msgspec.convert(answer.body, policy_shapes.Explained)
 
 
 @pytest.mark.parametrize("named", ["id", "email"])
@@ -229,7 +229,7 @@ async def test_no_edit_changes_nothing(web, ada) -> None:
     assert (answer.body["diagnostics"], answer.body["changes"], answer.body["routes"]) == ([], [], [])
     assert answer.body["expectations"]["passed"] > 100
     assert answer.body["expectations"]["failed"] == []
-    msgspec.convert(answer.body, policy.Preview)
+    msgspec.convert(answer.body, policy_shapes.Preview)
 
 
 async def test_R27_a_change_names_the_people_of_the_callers_account_alone(web, ada, town) -> None:
@@ -250,7 +250,7 @@ async def test_R27_a_change_names_the_people_of_the_callers_account_alone(web, a
         }
     ]
     assert "bolt" not in answer.raw.decode()
-    msgspec.convert(answer.body, policy.Preview)
+    msgspec.convert(answer.body, policy_shapes.Preview)
 
 
 async def test_a_failed_expectation_leaves_it_valid(web, ada, town) -> None:
