@@ -1,0 +1,128 @@
+"""Mails from a real sidecar to a real mail server: invitations and forgotten passwords, and starts that cannot mail."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.accounts.post_office import PostOffice, post_office
+from tests.live.conftest import Start
+from tests.live.support import PASSWORD, ROOT, Http, Process, eventually, found_account, sidecar_env
+
+NEW = "six green bottles on a shelf"
+SENDER = "Dashboard <no-reply@acme.example>"
+
+
+async def arrived(office: PostOffice, number: int) -> str:
+    """The link in the mail of that number."""
+    await eventually(lambda: len(office.mails) >= number)
+    text = office.mails[number - 1].get_content()
+    return next(line for line in text.splitlines() if line.startswith("https://"))
+
+
+async def test_an_invitation_by_mail_proves_the_email_and_one_handed_over_does_not(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
+    async with post_office() as office:
+        process = start(
+            REDIS_URL=real_redis_url,
+            SMTP_URL=f"smtp://127.0.0.1:{office.port}",
+            MAIL_FROM=SENDER,
+            PUBLIC_URL="https://login.acme.example",
+        )
+        found_account(process)
+        api = http(process)
+        ada = await api.sign_in("ada@example.com")
+        for number, (email, by_mail) in enumerate((("bob@example.com", True), ("eve@example.com", False)), start=1):
+            invited = await api.invite(ada, email, "accountant")
+            shown = invited.body["invitation"]["url"]
+            mailed = await arrived(office, number)
+            assert office.envelopes[-1] == ("no-reply@acme.example", [email])
+            assert office.mails[-1]["From"] == SENDER
+            assert mailed.startswith("https://login.acme.example/console/invitation#inv_")
+            assert mailed != shown
+            token = (mailed if by_mail else shown).partition("#")[2]
+            joined = await api.ask("POST", "/v1/invitations/accept", json={"token": token, "password": PASSWORD})
+            assert joined.status == 201
+            passed = await api.check("/dashboard/billing/", token=joined.body["access_token"])
+            assert passed.headers["X-Auth-Email"] == (email if by_mail else "")
+
+
+async def test_R12_forgotten_the_link_comes_by_mail_and_the_answer_tells_nothing(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
+    async with post_office() as office:
+        process = start(
+            REDIS_URL=real_redis_url,
+            SMTP_URL=f"smtp://127.0.0.1:{office.port}",
+            MAIL_FROM=SENDER,
+            PUBLIC_URL="https://login.acme.example",
+        )
+        found_account(process)
+        api = http(process)
+        old = await api.sign_in("ada@example.com")
+        answers = [
+            await api.ask("POST", "/v1/password/forgot", json={"email": email})
+            for email in ("nobody@example.com", "Ada@Example.com")
+        ]
+        assert [answer.status for answer in answers] == [202, 202]
+        assert answers[0].body == answers[1].body
+        token = (await arrived(office, 1)).partition("#")[2]
+        done = await api.ask("POST", "/v1/password/reset", json={"token": token, "password": NEW})
+        assert done.status == 201
+        assert (await api.check("/dashboard/billing/", token=old.access)).body["reason"] == "revoked"
+        assert (await api.check("/dashboard/billing/", token=done.body["access_token"])).status == 200
+        again = await api.ask("POST", "/v1/password/reset", json={"token": token, "password": PASSWORD})
+        assert (again.status, again.body["code"]) == (410, "invitation_gone")
+        assert (await api.sign_in("ada@example.com", NEW)).id == old.id
+
+        for _ in range(8):
+            assert (await api.ask("POST", "/v1/password/forgot", json={"email": "ada@example.com"})).status == 202
+        await eventually(lambda: len(office.mails) >= 5)
+        process.stop()
+        assert len(office.mails) == 5, "so many to one person, then one in a while"
+        assert "rst_" not in process.output()
+
+
+async def test_a_mail_server_that_is_out_holds_nobody_up(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
+    process = start(REDIS_URL=real_redis_url, SMTP_URL="smtp://127.0.0.1:9", MAIL_FROM=SENDER)
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    invited = await api.invite(ada, "bob@example.com", "accountant")
+    assert invited.body["invitation"]["url"]
+    assert (await api.ask("POST", "/v1/password/forgot", json={"email": "ada@example.com"})).status == 202
+    await eventually(lambda: "did not take a mail" in process.output())
+    assert process.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "sender", "part"),
+    [
+        ("smtp://u:geheim@mail.example", SENDER, "SIDECAR_SMTP_URL: a password does not go over plain smtp"),
+        ("smtps://u@mail.example", SENDER, "SIDECAR_SMTP_URL: user and password belong together"),
+        ("smtps://mail.example", "nobody", "SIDECAR_MAIL_FROM: the sender is no address"),
+        ("smtps://u:geheim@mail.example", "", "SIDECAR_SMTP_URL needs SIDECAR_MAIL_FROM"),
+    ],
+)
+def test_a_start_that_cannot_mail_says_so_without_the_password(
+    real_redis_url: str, tmp_path: object, url: str, sender: str, part: str
+) -> None:
+    settings = {
+        "LISTEN": "127.0.0.1:0",
+        "OPS_LISTEN": "127.0.0.1:0",
+        "STATE_DIR": str(tmp_path),
+        "REDIS_URL": real_redis_url,
+        "SMTP_URL": url,
+        "MAIL_FROM": sender,
+    }
+    command = [sys.executable, "-m", "sidecar", "serve"]
+    done = subprocess.run(
+        command, env=sidecar_env(settings), cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 2
+    assert part in done.stderr
+    assert "geheim" not in done.stderr + done.stdout
