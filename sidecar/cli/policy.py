@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "diff": ("sidecar.cli.policy_diff:diff", "Every cell and route that differs, what opens first."),
     "fmt": ("sidecar.cli.policy_edit:fmt", "Align the CSV files."),
     "watch": ("sidecar.cli.policy_edit:watch", "Check the files after every save."),
+    "status": ("sidecar.cli.policy_status:status", "Which policy every live sidecar serves."),
     "replay": ("sidecar.cli.policy_replay:replay", "Answer a decision log again: which answers would differ?"),
 }
 """Name → where it is, and its line in the help."""

@@ -1,0 +1,116 @@
+"""``sidecar policy status``: which policy every live sidecar serves, as the ops listener of one of them tells it."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from sidecar.cli.health import ask
+from sidecar.cli.options import settings_from, settings_options
+from sidecar.cli.output import NO, OK, Stop, json_option, plain, say_json, say_table, unreachable, wrong
+from sidecar.cli.policy_files import source_of
+from sidecar.policy.generation import content_hash
+from sidecar.serve.settings import Settings
+
+INTERVAL = 0.25
+
+
+@click.command()
+@settings_options(["ops_listen", "policy_dir", "model"])
+@click.option("--wait", is_flag=True, help="Return when all live sidecars agree, or at the timeout.")
+@click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds for --wait.")
+@click.option("--generation", metavar="ID", help="They have to serve this one; its first characters are enough.")
+@click.option("--files", "by_files", is_flag=True, help="They have to serve what the files of --policy-dir say.")
+@json_option
+def status(
+    wait: bool, timeout: float, generation: str | None, by_files: bool, as_json: bool, **flags: str | None
+) -> int:
+    """Which policy every live sidecar serves. Exit status 0 when all agree and none refuses its files.
+
+    1 when they do not, 3 when no sidecar or no store answers. After an edit --wait alone may find everybody agreeing
+    on the policy of before: --files or --generation say what is waited for.
+    """
+    settings = settings_from(flags)
+    if by_files and generation:
+        raise wrong("give --files or --generation, not both")
+    wanted = _generation_of_files(settings) if by_files else generation
+    found = _asked(settings, wanted)
+    if wait:
+        found = until_agreed(lambda: _asked(settings, wanted), found, timeout)
+    if isinstance(found, Stop):
+        raise found
+    if as_json:
+        say_json({"agreed": found.agreed, **found.report})
+    else:
+        _say(found)
+    return OK if found.agreed else NO
+
+
+def _generation_of_files(settings: Settings) -> str:
+    return content_hash(source_of(settings).read().files)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one sidecar knows of all. ``why_not``: empty when they agree."""
+
+    report: Mapping[str, Any]
+    why_not: str
+
+    @property
+    def agreed(self) -> bool:
+        return not self.why_not
+
+
+def _asked(settings: Settings, wanted: str | None) -> Found | Stop:
+    """One look; a Stop says who does not answer."""
+    try:
+        code, report = ask(settings.ops_listen, "/status")
+    except Stop as stop:
+        return stop
+    if code != 200 or "fleet" not in report:
+        return unreachable(f"the sidecar at {settings.ops_listen} does not tell its status ({code})")
+    if not report["fleet"]:
+        return unreachable("the store does not answer, so nobody knows the other sidecars")
+    return Found(report, _why_not(report, wanted))
+
+
+def _why_not(report: Mapping[str, Any], wanted: str | None) -> str:
+    fleet = report["fleet"]
+    if any(member.get("state") != "current" for member in fleet) or report["state"] != "current":
+        return "the policy files are refused; the last good policy stays in force"
+    served = {member.get("generation") for member in fleet} | {report["generation"]}
+    if len(served) > 1:
+        return f"the live sidecars serve {len(served)} generations"
+    if wanted is not None and not str(report["generation"]).startswith(wanted):
+        return f"they serve {report['generation']}, not {wanted}"
+    return ""
+
+
+def until_agreed(
+    look: Callable[[], Found | Stop],
+    found: Found | Stop,
+    timeout: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Found | Stop:
+    """Looks again and again, over restarts too; what was found last when the time is up."""
+    end = clock() + timeout
+    while (isinstance(found, Stop) or not found.agreed) and clock() < end:
+        sleep(INTERVAL)
+        found = look()
+    return found
+
+
+def _say(found: Found) -> None:
+    rows = [(member["id"], member.get("generation"), member.get("state")) for member in found.report["fleet"]]
+    say_table(("sidecar", "generation", "state"), rows)
+    for one in found.report["diagnostics"]:
+        where = f"{one['file']}:{one['line']}:{one['column']}: {one['code']}"
+        hint = f" ({one['hint']})" if one["hint"] else ""
+        click.echo(plain(f"{where}: {one['message']}{hint}"))
+    if found.why_not:
+        click.echo(plain(f"sidecar: {found.why_not}"), err=True)
