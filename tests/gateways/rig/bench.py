@@ -12,7 +12,7 @@ import pytest
 
 from tests.gateways.rig.backend import Arrival, Backend
 from tests.gateways.rig.loop import LoopThread
-from tests.gateways.rig.people import Cast, SidecarProcess, found_and_gather
+from tests.gateways.rig.people import Cast, Newcomer, SidecarProcess, found_and_gather, join
 from tests.gateways.rig.programs import PROGRAMS, Gateway, Places, Program, free_port
 from tests.gateways.rig.relay import Mode, Relay
 from tests.gateways.rig.wire import Response, ask
@@ -100,6 +100,10 @@ class Bench:
         gateway = Gateway(program, binary, places, edit=edit)
         self._gateways.append(gateway)
         return Lane(name, gateway, relay, self.backend, self.loop)
+
+    def joins(self, name: str, role: str) -> Newcomer:
+        """One more user of the account."""
+        return join(self.sidecar, self.cast.tokens["account-administrator"], name, role)
 
     @contextmanager
     def another_sidecar(self, **settings: str) -> Iterator[SidecarProcess]:

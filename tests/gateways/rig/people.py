@@ -184,6 +184,18 @@ def gather(sidecar: SidecarProcess, keys_dir: Path) -> Cast:
     return Cast(people, tokens)
 
 
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    id: str
+    token: str
+
+
+def join(sidecar: SidecarProcess, admin: str, name: str, role: str) -> Newcomer:
+    """Somebody who is not of the cast, for a test that changes them."""
+    grant = _join(sidecar, admin, name, role)
+    return Newcomer(grant["user"]["id"], grant["access_token"])
+
+
 def _sign_in(sidecar: SidecarProcess, email: str) -> dict[str, Any]:
     return sidecar.call("POST", "/token", {"grant_type": "password", "username": email, "password": PASSWORD})
 
