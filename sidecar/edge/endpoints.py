@@ -9,8 +9,6 @@ from sidecar.edge import (
     browser,
     json_check,
     me,
-    oauth,
-    oauth_tokens,
     ops,
     passwords,
     policy,
@@ -19,6 +17,7 @@ from sidecar.edge import (
 )
 from sidecar.edge.authzen import evaluation, search
 from sidecar.edge.call import Endpoint, Gate
+from sidecar.edge.oauth import grants, tokens
 from sidecar.edge.openapi import document
 
 CHECKS: tuple[Endpoint, ...] = (
@@ -35,11 +34,11 @@ CHECKS: tuple[Endpoint, ...] = (
     ),
     *evaluation.ENDPOINTS,
     *search.ENDPOINTS,
-    *oauth_tokens.INTROSPECTION,
+    *tokens.INTROSPECTION,
 )
 
 API: tuple[Endpoint, ...] = (
-    *oauth.ENDPOINTS,
+    *grants.ENDPOINTS,
     *browser.ENDPOINTS,
     *me.ENDPOINTS,
     *passwords.ENDPOINTS,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.edge.call import RawBody
-from sidecar.edge.oauth_parameters import FORM, JSON, InvalidRequest, read
+from sidecar.edge.oauth.parameters import FORM, JSON, InvalidRequest, read
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from sidecar import __version__
-from sidecar.edge import oauth_refusals
 from sidecar.edge.authzen import refusals as authzen_refusals
 from sidecar.edge.call import Call, Endpoint, Gate, Key, May, RawBody, Reply
+from sidecar.edge.oauth import refusals as oauth_refusals
 from sidecar.edge.openapi.checks import CHECK_RESPONSES, CHECK_SCHEMAS, check_paths
 from sidecar.edge.shapes import OAuthError, ProblemBody
 

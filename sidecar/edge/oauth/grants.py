@@ -1,4 +1,4 @@
-"""OAuth 2: tokens, the keys and the metadata (RFC 6749, 7517, 8414). Only translates. (Revocation: oauth_tokens.py)
+"""OAuth 2: tokens, the keys and the metadata (RFC 6749, 7517, 8414). Only translates. (Their end: tokens.py)
 
 Errors have RFC 6749's own shape here, not the API's problems. No answer of a token endpoint may be kept by a cache.
 """
@@ -11,9 +11,9 @@ from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired,
 from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
 from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, RawBody, Reply
-from sidecar.edge.oauth_parameters import InvalidRequest, Parameters, read
-from sidecar.edge.oauth_refusals import NO_STORE, error, tell
-from sidecar.edge.oauth_tokens import INTROSPECT, REVOCATION, REVOKE
+from sidecar.edge.oauth.parameters import InvalidRequest, Parameters, read
+from sidecar.edge.oauth.refusals import NO_STORE, error, tell
+from sidecar.edge.oauth.tokens import INTROSPECT, REVOCATION, REVOKE
 from sidecar.edge.people import client_of, count_login, grant_json
 from sidecar.store.sessions import StoreBehind
 from sidecar.vocabulary.problems import Code, Problem

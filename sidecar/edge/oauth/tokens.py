@@ -10,8 +10,8 @@ from typing import Any, Final, assert_never
 from sidecar.accounts.revocation import everywhere
 from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
-from sidecar.edge.oauth_parameters import InvalidRequest, read
-from sidecar.edge.oauth_refusals import NO_STORE, error, tell
+from sidecar.edge.oauth.parameters import InvalidRequest, read
+from sidecar.edge.oauth.refusals import NO_STORE, error, tell
 from sidecar.pdp.identity import Identity
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
