@@ -6,6 +6,7 @@ Refuses to say more before the password is right; then it may ask for the accoun
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +16,7 @@ from sidecar.accounts.limits import Admitted, Limited, Limits
 from sidecar.accounts.passwords import normalise as normalise_password
 from sidecar.accounts.sessions import Client, Grant, InvalidGrant, Issuer
 from sidecar.store.accounts import Accounts
+from sidecar.store.connection import StoreUnavailable
 from sidecar.store.outcomes import NoUser, Stale
 from sidecar.store.sessions import Opened, Sessions
 from sidecar.store.users import Credentials, Users
@@ -167,4 +169,5 @@ class Login:
         """Today's parameters for a password that was just proven. Not worth failing a sign-in for."""
         stronger = await self._hashing.hash(lane, grant.record.id, password)
         if not isinstance(stronger, Overloaded):
-            await self._users.rehash(grant.record.id, expected_epoch=grant.record.epoch, password_hash=stronger)
+            with suppress(StoreUnavailable):
+                await self._users.rehash(grant.record.id, expected_epoch=grant.record.epoch, password_hash=stronger)

@@ -38,14 +38,18 @@ class Outbox:
         self._send = send
         self._pause = pause
         self._waiting: asyncio.Queue[Errand] = asyncio.Queue(MAX_WAITING)
+        self._overflowing = False
 
     def post(self, errand: Errand) -> bool:
         """Never waits. False: too many are waiting, and this one is dropped."""
         try:
             self._waiting.put_nowait(errand)
         except asyncio.QueueFull:
-            _log.error("a mail is dropped: too many are waiting", waiting=MAX_WAITING)
+            if not self._overflowing:  # once, not once a request: whoever floods us shall not fill the log as well
+                _log.error("mails are dropped: too many are waiting", waiting=MAX_WAITING)
+            self._overflowing = True
             return False
+        self._overflowing = False
         return True
 
     async def run(self) -> None:

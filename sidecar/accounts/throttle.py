@@ -8,11 +8,13 @@ the pepper, so that nobody can choose an address whose failures fall into anothe
 import math
 from asyncio import Semaphore
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.accounts.emails import Email
 from sidecar.accounts.limits import Admitted, Limited
+from sidecar.store.connection import StoreUnavailable
 from sidecar.store.limits import Bucket, Buckets, Empty, Rate
 from sidecar.tokens.opaque import Pepper, Purpose
 from sidecar.vocabulary.people import AccountId
@@ -95,7 +97,8 @@ class Throttle:
             raise TypeError("not a receipt of ours")
         self._leave(held.line)
         if not failed:
-            await self._give_back(held.buckets)
+            with suppress(StoreUnavailable):  # the sign-in is done; what is not given back comes back with time
+                await self._give_back(held.buckets)
 
     async def may_ask(self, address: str) -> bool:
         return await self._may(self._bucket("asked", ASKED, self._address_of(address)))

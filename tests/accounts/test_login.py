@@ -4,8 +4,9 @@ import pytest
 
 from sidecar.accounts.hashing import Hashing, Lane, Overloaded, Parameters
 from sidecar.accounts.limits import Limited
-from sidecar.accounts.login import AccountRequired
+from sidecar.accounts.login import AccountRequired, ResetRequired
 from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.store.connection import StoreUnavailable
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
@@ -115,6 +116,29 @@ async def test_a_password_right_in_one_of_several_accounts_needs_no_name(town):
     )
     assert (await town.grant("ada@example.com", WRONG)).record.id == bolt.id
     assert (await town.grant("ada@example.com", PASSWORD)).record.id == acme.id
+
+
+async def test_R17_a_reset_is_asked_of_those_alone_who_know_the_password(town):
+    """The epoch was healed after a loss of data, so the hash may be of an older password (store.md 2.4)."""
+    admin = await town.found()
+    healed = await town.people.users.raise_epoch(admin.id, admin.epoch + 1)
+    assert await town.sign_in("ada@example.com", WRONG) == InvalidGrant()
+    assert await town.sign_in("ada@example.com") == ResetRequired()
+    token = town.people.password_reset.link(healed.record).url.partition("#")[2]
+    assert isinstance(await town.people.password_reset.reset(token, WRONG, town.client), Grant)
+    assert isinstance(await town.sign_in("ada@example.com", WRONG), Grant)
+
+
+async def test_a_stronger_hash_that_cannot_be_kept_fails_no_sign_in(town, monkeypatch):
+    await town.found()
+    town.people.login._hashing = Hashing(Pepper(bytes(range(32))), parameters=Parameters(2, 16), threads=1)
+
+    async def out(*_, **__):
+        raise StoreUnavailable("out")
+
+    monkeypatch.setattr(Users, "rehash", out)
+    assert isinstance(await town.sign_in("ada@example.com"), Grant)
+    town.people.login._hashing.close()
 
 
 @pytest.mark.parametrize("password", ["", "short", "x" * 5000, "\ud800" * 12, "\ufdfa" * 500])

@@ -242,3 +242,14 @@ async def test_R16_a_try_that_ends_without_an_outcome_counts(limited, throttle, 
             await limited.sign_in(ADA)
     assert isinstance(await limited.sign_in(ADA), Limited)
     assert throttle._lines == {}
+
+
+async def test_a_sign_in_that_is_done_is_not_undone_by_a_store_that_goes_out(limited, throttle, monkeypatch):
+    await limited.found()
+
+    async def out(*_):
+        raise StoreUnavailable("out")
+
+    monkeypatch.setattr(Buckets, "give_back", out)
+    assert isinstance(await limited.sign_in(ADA), Grant)
+    assert throttle._lines == {}

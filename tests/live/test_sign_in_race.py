@@ -1,6 +1,6 @@
 """A password change racing sign-in, refresh and check over two sidecars: after the 200, no older token passes anywhere.
 
-The suite runs a few dozen rounds; ``SIDECAR_TEST_ROUNDS=500`` the full length, ``SIDECAR_TEST_SEED`` another course.
+The suite runs two dozen rounds; ``SIDECAR_TEST_ROUNDS=500`` the full length, ``SIDECAR_TEST_SEED`` another course.
 """
 
 import asyncio
@@ -78,6 +78,7 @@ class Race:
     async def check(self, token: str, stop: asyncio.Event) -> None:
         """Over and over at both. Asked after the change was answered, an older token may not pass."""
         while not stop.is_set():
+            await asyncio.sleep(0.001)
             for url in self.urls:
                 late = self.changed
                 answer = await self.api.check(BILLING, token=token, url=url)
