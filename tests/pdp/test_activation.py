@@ -1,0 +1,364 @@
+"""Activation: what comes into force, what is refused, what is kept, and that nothing is swapped that was not judged."""
+
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sidecar.pdp import apart
+from sidecar.pdp.activation import Activation, State
+from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Severity
+from sidecar.policy.generation import Generation, content_hash
+from sidecar.sources import last_good
+from sidecar.sources.policy_files import read_policy_files
+from sidecar.store.connection import StoreUnavailable
+
+ROOT = Path(__file__).resolve().parents[2]
+REFUSAL = Diagnostic(Severity.ERROR, DiagnosticCode.ROLE_IN_USE, "policy/roles.toml", 1, 1, "held", "")
+
+
+class Files:
+    """The shipped policy in a folder of its own, and edits of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.policy, self.model, self.state = folder / "policy", folder / "model.conf", folder / "state"
+        shutil.copytree(ROOT / "policy", self.policy)
+        shutil.copy(ROOT / "model.conf", self.model)
+        for path in (*self.policy.iterdir(), self.model):
+            path.chmod(0o644)
+        self.good = (self.policy / "policy.csv").read_bytes()
+
+    def write(self, content: bytes, name: str = "policy.csv") -> None:
+        (self.policy / name).write_bytes(content)
+
+    def comment(self, words: str) -> str:
+        """A harmless edit; the id of the generation it makes."""
+        self.write(self.good + f"# {words}\n".encode())
+        return content_hash(read_policy_files(self.policy, self.model).files)
+
+    def break_(self) -> None:
+        self.write(self.good + b"p, marketeer, billing, view, allow\n")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+Make = Callable[[], Activation]
+
+
+@pytest.fixture
+def make(files: Files, clock) -> Make:
+    return lambda: Activation(files.policy, files.model, state_dir=files.state, clock=clock.time)
+
+
+@pytest.fixture
+async def serving(make: Make) -> Activation:
+    """Started on the shipped files and confirmed."""
+    activation = make()
+    await activation.start()
+    assert await activation.confirm()
+    return activation
+
+
+def refusing(*ids: str) -> Callable[[Generation], object]:
+    async def gate(generation: Generation) -> tuple[Diagnostic, ...]:
+        return (REFUSAL,) if generation.id in ids else ()
+
+    return gate
+
+
+# -- the start ---------------------------------------------------------------------------------------------------------
+
+
+async def test_good_files_are_in_force(make: Make, clock) -> None:
+    activation = make()
+    started = await activation.start()
+    assert started.generation is activation.generation is not None
+    assert (activation.state, activation.loaded_at) == (State.CURRENT, clock.time())
+
+
+async def test_bad_files_without_a_kept_copy_are_nothing_to_serve(make: Make, files: Files) -> None:
+    files.break_()
+    started = await make().start()
+    assert started.generation is None
+    assert [found.code for found in started.diagnostics if found.is_error] == ["unknown-role"]
+
+
+async def test_R25_bad_files_fall_back_on_the_kept_copy_compiled_again(
+    serving: Activation, make: Make, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+
+    def spy(given, **more):
+        compiled.append(given)
+        return compile_policy(given, **more)
+
+    files.break_()
+    monkeypatch.setattr("sidecar.pdp.activation.compile_policy", spy)
+    again = make()
+    started = await again.start()
+    assert serving.generation is not None
+    assert started.generation is not None
+    assert started.generation.id == serving.generation.id
+    assert again.state is State.REJECTED
+    assert "unknown-role" in [found.code for found in again.diagnostics]
+    assert compiled[-1] == dict(serving.generation.files), "the copy is compiled like any other policy"
+
+
+async def test_R25_the_kept_copy_is_private_and_a_spoilt_one_is_none(
+    serving: Activation, make: Make, files: Files
+) -> None:
+    kept = files.state / last_good.NAME
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    files.break_()
+    for spoil in (b"", b"not json\n", b'[["policy.csv", 5]]\nabc', b'{"a": 1}\n', kept.read_bytes()[:-40]):
+        kept.write_bytes(spoil)
+        assert (await make().start()).generation is None
+    kept.unlink()
+    assert (await make().start()).generation is None
+
+
+async def test_nothing_is_kept_before_the_gates_have_spoken(make: Make, files: Files) -> None:
+    activation = make()
+    await activation.start()
+    assert not (files.state / last_good.NAME).exists()
+    files.comment("an edit that comes before the store does")
+    before = activation.generation
+    await activation.reload()
+    assert activation.generation is before, "edits are judged once the gates can be asked"
+    assert await activation.confirm()
+    assert (files.state / last_good.NAME).exists()
+
+
+async def test_R26_a_start_that_the_gates_refuse_serves_the_last_good(
+    serving: Activation, make: Make, files: Files
+) -> None:
+    refused = files.comment("drops a role")
+    again = make()
+    again.add_gate(refusing(refused))
+    await again.start()
+    assert again.generation is not None
+    assert again.generation.id == refused
+    assert await again.confirm()
+    assert serving.generation is not None
+    assert again.generation.id == serving.generation.id
+    assert (again.state, REFUSAL in again.diagnostics) == (State.REJECTED, True)
+    assert last_good.kept(files.state) == dict(serving.generation.files)
+
+
+async def test_R26_a_start_that_the_gates_refuse_with_nothing_kept_ends(make: Make, files: Files) -> None:
+    refused = files.comment("drops a role")
+    activation = make()
+    activation.add_gate(refusing(refused))
+    await activation.start()
+    assert not await activation.confirm()
+    assert REFUSAL in activation.diagnostics
+    assert last_good.kept(files.state) is None
+
+
+async def test_R26_a_kept_copy_that_the_gates_refuse_too_is_not_served(
+    serving: Activation, make: Make, files: Files
+) -> None:
+    assert serving.generation is not None
+    refused = files.comment("drops a role")
+    activation = make()
+    activation.add_gate(refusing(refused, serving.generation.id))
+    await activation.start()
+    assert not await activation.confirm()
+
+
+# -- a forced start ----------------------------------------------------------------------------------------------------
+
+
+async def test_R26_a_forced_start_takes_what_compiles_and_is_not_kept(make: Make, files: Files) -> None:
+    files.write(files.good + b"p, account-administrator, users, manage, deny\n")
+    assert (await make().start()).generation is None
+    forced = make()
+    started = await forced.start(force=True)
+    assert started.forced
+    assert forced.forced
+    assert forced.generation is not None
+    assert "administrator-locked-out" in [found.code for found in forced.diagnostics]
+    assert await forced.confirm(force=True)
+    assert last_good.kept(files.state) is None, "only what passed every gate is a last good one"
+
+
+async def test_R26_nothing_forces_what_does_not_compile(make: Make, files: Files) -> None:
+    files.break_()
+    assert (await make().start(force=True)).generation is None
+
+
+async def test_R26_force_is_never_for_an_edit(make: Make, files: Files) -> None:
+    forced = make()
+    await forced.start(force=True)
+    assert not forced.forced, "there was nothing to force"
+    assert await forced.confirm(force=True)
+    before = forced.generation
+    files.write(files.good + b"p, account-administrator, users, manage, deny\n")
+    await forced.reload()
+    assert (forced.generation, forced.state) == (before, State.REJECTED)
+
+
+async def test_R26_force_overrules_the_gates_of_a_start(make: Make, files: Files) -> None:
+    refused = files.comment("drops a role")
+    activation = make()
+    activation.add_gate(refusing(refused))
+    await activation.start(force=True)
+    assert await activation.confirm(force=True)
+    assert activation.generation is not None
+    assert (activation.generation.id, activation.forced) == (refused, True)
+    assert REFUSAL in activation.diagnostics
+    assert last_good.kept(files.state) is None
+
+
+# -- edits -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_good_edit_is_in_force_and_kept(serving: Activation, files: Files, clock) -> None:
+    wanted = files.comment("good")
+    clock.advance(60)
+    await serving.reload()
+    assert serving.generation is not None
+    assert (serving.generation.id, serving.state, serving.loaded_at) == (wanted, State.CURRENT, clock.time())
+    assert last_good.kept(files.state) == dict(serving.generation.files)
+
+
+async def test_a_bad_edit_changes_nothing_but_the_state(serving: Activation, files: Files, clock) -> None:
+    before, loaded_at = serving.generation, serving.loaded_at
+    files.break_()
+    clock.advance(60)
+    await serving.reload()
+    assert serving.generation is before
+    assert (serving.state, serving.loaded_at) == (State.REJECTED, loaded_at)
+    assert [found.code for found in serving.diagnostics if found.is_error] == ["unknown-role"]
+    files.write(files.good)
+    await serving.reload()
+    assert serving.generation is before, "the files say again what is in force"
+    assert (serving.state, serving.loaded_at, serving.diagnostics) == (State.CURRENT, loaded_at, ())
+
+
+async def test_a_failed_expectation_and_an_untested_route_refuse_an_edit(serving: Activation, files: Files) -> None:
+    before = serving.generation
+    files.write(files.good + b"p, marketer, billing, view, allow\n")
+    await serving.reload()
+    assert (serving.generation, serving.state) == (before, State.REJECTED)
+    assert [found.code for found in serving.diagnostics if found.is_error] == ["failed-expectation"]
+    files.write(files.good)
+    sections = (files.policy / "sections.toml").read_bytes()
+    files.write(sections + b'\n[[public]]\npath = "/dashboard/billing/plans"\nmethods = ["GET"]\n', "sections.toml")
+    await serving.reload()
+    assert (serving.generation, serving.state) == (before, State.REJECTED)
+    assert "untested-route" in [found.code for found in serving.diagnostics], "R3: routes are under the gate"
+
+
+async def test_R26_an_edit_that_a_gate_refuses_keeps_the_last_good(serving: Activation, files: Files) -> None:
+    before = serving.generation
+    serving.add_gate(refusing(files.comment("drops a role")))
+    await serving.reload()
+    assert (serving.generation, serving.state, serving.diagnostics) == (before, State.REJECTED, (REFUSAL,))
+    kept = last_good.kept(files.state)
+    assert before is not None
+    assert kept == dict(before.files)
+
+
+async def test_an_edit_waits_for_a_store_that_is_out(serving: Activation, files: Files) -> None:
+    out = True
+
+    async def gate(_: Generation) -> tuple[Diagnostic, ...]:
+        if out:
+            raise StoreUnavailable("out")
+        return ()
+
+    serving.add_gate(gate)
+    before, wanted = serving.generation, files.comment("good")
+    await serving.reload()
+    assert (serving.generation, serving.state) == (before, State.CURRENT)
+    out = False
+    await serving.reload()
+    assert serving.generation is not None
+    assert serving.generation.id == wanted
+
+
+async def test_R25_files_that_change_while_they_are_judged_are_not_swapped_in(
+    serving: Activation, files: Files
+) -> None:
+    """The fingerprint is read again before the swap."""
+    first = files.comment("first")
+    second = ""
+
+    async def meanwhile(generation: Generation) -> tuple[Diagnostic, ...]:
+        nonlocal second
+        if generation.id == first:
+            second = files.comment("second")
+        return ()
+
+    serving.add_gate(meanwhile)
+    before = serving.generation
+    await serving.reload()
+    assert serving.generation is before
+    await serving.reload()
+    assert serving.generation is not None
+    assert serving.generation.id == second
+
+
+async def test_a_state_directory_that_cannot_be_written_does_not_stop_an_edit(
+    serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(last_good, "keep", full)
+    wanted = files.comment("good")
+    await serving.reload()
+    assert serving.generation is not None
+    assert serving.generation.id == wanted
+
+
+async def test_every_judgement_is_told(serving: Activation, files: Files) -> None:
+    told: list[State] = []
+    serving.on_change(lambda activation: told.append(activation.state))
+    files.break_()
+    await serving.reload()
+    files.comment("good")
+    await serving.reload()
+    assert told == [State.REJECTED, State.CURRENT]
+
+
+# -- large policies ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "LARGE", 0)
+
+
+@pytest.mark.usefixtures("all_large")
+async def test_a_large_policy_is_judged_in_a_child_with_the_same_words(serving: Activation, files: Files) -> None:
+    wanted = files.comment("good")
+    await serving.reload()
+    assert serving.generation is not None
+    assert serving.generation.id == wanted
+    files.break_()
+    await serving.reload()
+    expected = compile_policy(read_policy_files(files.policy, files.model).files, proof=ProofScope.NONE)
+    assert serving.state is State.REJECTED
+    assert serving.diagnostics == expected.diagnostics
+
+
+@pytest.mark.usefixtures("all_large")
+async def test_a_child_that_fails_changes_nothing(
+    serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dead(_: apart.Task) -> bytes:
+        raise apart.ChildFailed("it died")
+
+    before = serving.generation
+    monkeypatch.setattr(apart, "run", dead)
+    files.comment("good")
+    await serving.reload()
+    assert (serving.generation, serving.state) == (before, State.CURRENT)

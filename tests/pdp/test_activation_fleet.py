@@ -1,0 +1,208 @@
+"""Gates that know the people, and what is said when one policy follows another (R25, R26)."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from sidecar.pdp.activation import State
+from sidecar.pdp.gates import HeldRoles
+from sidecar.pdp.succession import BEHIND_SECONDS, Succession
+from sidecar.store.connection import StoreUnavailable
+from sidecar.store.generations import Generations
+from sidecar.telemetry.metrics import Metrics
+
+
+def generation(name: str, *roles: str) -> Any:
+    return SimpleNamespace(id=name, roles=dict.fromkeys(roles or ("admin",)))
+
+
+# -- roles that are held -----------------------------------------------------------------------------------------------
+
+
+class Holders:
+    """Who holds what; remembers what it was asked."""
+
+    def __init__(self, **held: int) -> None:
+        self.held = held
+        self.asked: list[set[str]] = []
+
+    async def holding(self, roles: Collection[str]) -> Mapping[str, int]:
+        self.asked.append(set(roles))
+        return {role: count for role, count in self.held.items() if role in roles}
+
+
+class Known:
+    def __init__(self, *roles: str) -> None:
+        self._roles = frozenset(roles)
+
+    async def roles(self) -> frozenset[str]:
+        return self._roles
+
+
+async def test_R26_no_role_disappears_that_somebody_holds() -> None:
+    holders = Holders(marketer=2, developer=1)
+    gate = HeldRoles(SimpleNamespace(generation=generation("g", "admin", "marketer")), Known("developer"), holders)
+    found = await gate(generation("h", "admin"))
+    assert [(one.code, one.file) for one in found] == [("role-in-use", "policy/roles.toml")] * 2
+    assert [one.message.split()[0] for one in found] == ["1", "2"]
+    assert '"developer"' in found[0].message
+    assert "[roles.developer]" in found[0].hint
+    assert all(one.is_error for one in found)
+
+
+async def test_R26_a_role_that_nobody_holds_may_go() -> None:
+    gate = HeldRoles(SimpleNamespace(generation=generation("g", "admin", "marketer")), Known(), Holders(admin=1))
+    assert await gate(generation("h", "admin")) == ()
+
+
+async def test_only_roles_that_were_ever_in_force_and_are_lost_are_asked_for() -> None:
+    holders = Holders(admin=1)
+    gate = HeldRoles(SimpleNamespace(generation=generation("g", "admin")), Known("admin", "old"), holders)
+    await gate(generation("h", "admin", "new"))
+    await gate(generation("h", "admin", "new", "old"))
+    assert holders.asked == [{"old"}, set()]
+
+
+# -- succession --------------------------------------------------------------------------------------------------------
+
+
+class Fleet:
+    """Remembers what it was told; shows what the others serve."""
+
+    id = "one"
+
+    def __init__(self) -> None:
+        self.told: dict[str, Any] = {}
+        self.registered = 0
+        self.others: list[dict[str, Any]] = []
+        self.out = False
+
+    def tell(self, **facts: Any) -> None:
+        self.told.update(facts)
+
+    async def register(self) -> None:
+        self.registered += 1
+
+    async def members(self) -> list[dict[str, Any]]:
+        if self.out:
+            raise StoreUnavailable("out")
+        return [{"id": self.id, **self.told}, *self.others]
+
+
+class Desk:
+    """A succession and all around it."""
+
+    def __init__(self, store: Any, clock: Any) -> None:
+        self.policy = SimpleNamespace(generation=None, state=State.CURRENT, diagnostics=(), loaded_at=1.0, forced=False)
+        self.fleet, self.metrics, self.generations = Fleet(), Metrics("0"), Generations(store)
+        self.succession = Succession(
+            self.policy, self.generations, self.fleet, self.metrics, clock=clock.monotonic, wait=self._wait
+        )
+        self.pauses = asyncio.Queue[float]()
+
+    async def _wait(self, _changed: asyncio.Event, seconds: float) -> None:
+        await self.pauses.put(seconds)
+        await asyncio.Event().wait()
+
+    async def serve(self, name: str, *roles: str) -> None:
+        self.policy.generation = generation(name, *roles)
+        self.succession.heard(self.policy)
+        await self.succession.record()
+
+    def sample(self, name: str) -> float | None:
+        return self.metrics._registry.get_sample_value(name)
+
+
+@pytest.fixture
+def desk(store: Any, clock: Any) -> Desk:
+    return Desk(store, clock)
+
+
+async def test_a_judgement_is_told_to_metrics_and_fleet(desk: Desk) -> None:
+    await desk.serve("g1")
+    assert desk.fleet.told == {"generation": "g1", "state": "current"}
+    assert desk.sample("sidecar_policy_rejected") == 0
+    assert desk.sample("sidecar_policy_last_reload_timestamp_seconds") == 1.0
+    desk.policy.state = State.REJECTED
+    desk.succession.heard(desk.policy)
+    assert desk.fleet.told == {"generation": "g1", "state": "rejected"}
+    assert desk.sample("sidecar_policy_rejected") == 1
+
+
+async def test_R25_going_back_to_an_earlier_generation_alarms(desk: Desk) -> None:
+    with capture_logs() as logs:
+        await desk.serve("g1")
+        await desk.serve("g2")
+        assert desk.sample("sidecar_policy_reverted_total") == 0
+        await desk.serve("g1")
+    assert desk.sample("sidecar_policy_reverted_total") == 1
+    [alarm] = [line for line in logs if line["log_level"] == "error"]
+    assert (alarm["generation"], alarm["newest"]) == ("g1", "g2")
+
+
+async def test_R25_a_judgement_that_changes_nothing_is_not_recorded_again(desk: Desk) -> None:
+    await desk.serve("g1")
+    await desk.serve("g1")
+    assert list(await desk.generations.order(["g1"])) == ["g1"]
+    assert desk.sample("sidecar_policy_reverted_total") == 0
+
+
+async def test_R25_a_sidecar_behind_the_fleet_for_five_minutes_alarms_once(desk: Desk, clock: Any) -> None:
+    await desk.serve("g1")
+    await desk.generations.record("g2", ["admin"], sidecar="two")
+    desk.fleet.others = [{"id": "two", "generation": "g2", "state": "current"}]
+    with capture_logs() as logs:
+        await desk.succession.compare()
+        clock.advance(BEHIND_SECONDS)
+        await desk.succession.compare()
+        assert desk.sample("sidecar_policy_behind_seconds") == BEHIND_SECONDS
+        assert not logs
+        clock.advance(1)
+        await desk.succession.compare()
+        clock.advance(1)
+        await desk.succession.compare()
+    assert [(line["log_level"], line["generation"], line["newest"]) for line in logs] == [("error", "g1", "g2")]
+
+
+async def test_R25_who_caught_up_or_whose_newer_ones_left_is_not_behind(desk: Desk, clock: Any) -> None:
+    await desk.serve("g1")
+    await desk.generations.record("g2", ["admin"], sidecar="two")
+    desk.fleet.others = [{"id": "two", "generation": "g2"}, {"id": "three"}]
+    await desk.succession.compare()
+    clock.advance(10)
+    await desk.succession.compare()
+    assert desk.sample("sidecar_policy_behind_seconds") == 10
+    desk.fleet.others = []
+    await desk.succession.compare()
+    assert desk.sample("sidecar_policy_behind_seconds") == 0, "only live sidecars count: nobody serves a newer one"
+    desk.fleet.others = [{"id": "two", "generation": "g2"}]
+    await desk.serve("g2")
+    await desk.succession.compare()
+    assert desk.sample("sidecar_policy_behind_seconds") == 0
+
+
+async def test_what_the_store_could_not_hear_is_recorded_when_it_is_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.policy.generation = generation("g1")
+    desk.fleet.out = True
+    desk.succession.heard(desk.policy)
+    monkeypatch.setattr("sidecar.pdp.succession.RETRY_SECONDS", 0)
+    running = asyncio.create_task(desk.succession.run())
+    while desk.fleet.registered < 2:
+        await asyncio.sleep(0)
+    desk.fleet.out = False
+    await desk.pauses.get()
+    running.cancel()
+    assert list(await desk.generations.order(["g1"])) == ["g1"]
+
+
+async def test_a_forced_start_is_said_aloud(desk: Desk) -> None:
+    desk.policy.forced = True
+    with capture_logs() as logs:
+        await desk.serve("g1")
+    assert "forced" in next(line["event"] for line in logs if line["log_level"] == "error")

@@ -1,0 +1,152 @@
+"""Work beside the checks: the same tables as the compiler's, in a child that knows no secret and outlives nobody."""
+
+import asyncio
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sidecar.pdp import apart
+from sidecar.pdp.apart import ChildFailed, Limits, Task, rebuilt
+from sidecar.pdp.preview import preview
+from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.sources.policy_files import packaged, read_policy_files
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, bytes]:
+    return dict(read_policy_files(*packaged()).files)
+
+
+def suspicious() -> list[Path]:
+    return sorted(path for path in (ROOT / "tests/policy/suspicious").iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("case", suspicious(), ids=lambda case: case.name)
+def test_what_is_built_again_is_what_was_compiled(case: Path, shipped: dict[str, bytes]) -> None:
+    files = {**shipped, **{path.name: path.read_bytes() for path in case.iterdir() if path.name in shipped}}
+    compiled, built = compile_policy(files, proof=ProofScope.NONE).generation, rebuilt(files)
+    assert compiled is not None
+    assert built.id == compiled.id
+    assert dict(built.cells) == dict(compiled.cells)
+    assert (built.rules, built.inheritance) == (compiled.rules, compiled.inheritance)
+    assert (dict(built.roles), dict(built.sections)) == (dict(compiled.roles), dict(compiled.sections))
+    assert (dict(built.closures), dict(built.allowed)) == (dict(compiled.closures), dict(compiled.allowed))
+    assert built.routes.routes == compiled.routes.routes
+    assert dict(built.files) == dict(compiled.files)
+
+
+def test_what_does_not_compile_is_not_built(shipped: dict[str, bytes]) -> None:
+    with pytest.raises(ValueError, match="unknown-role"):
+        rebuilt({**shipped, "policy.csv": b"p, nobody, billing, view, allow\n"})
+
+
+def test_the_interpreter_is_as_before_when_the_work_is_done() -> None:
+    usual = sys.getswitchinterval()
+
+    def fail() -> None:
+        assert not gc.isenabled()
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        apart._gently(fail)
+    assert (sys.getswitchinterval(), gc.isenabled()) == (usual, True)
+
+
+# -- the child ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_child_answers_what_the_compiler_says(shipped: dict[str, bytes]) -> None:
+    files = {**shipped, "policy.csv": shipped["policy.csv"] + b"p, marketer, billing, view, allow\n"}
+    answer = await apart.run(Task(files))
+    told = [one.diagnostic() for one in msgspec.msgpack.decode(answer, type=list[apart.Finding])]
+    assert tuple(told) == compile_policy(files).diagnostics
+
+
+def test_R27_the_child_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDECAR_REDIS_URL", "redis://:secret@store")
+    monkeypatch.setenv("ANY_TOKEN", "secret")
+    environment = apart._environment()
+    assert "secret" not in json.dumps(environment)
+    assert not [name for name in environment if name.startswith("SIDECAR_")]
+
+
+def test_R27_a_preview_never_runs_the_proof(shipped: dict[str, bytes], tmp_path: Path) -> None:
+    """Neither pycasbin nor the store is even loaded in the child."""
+    task = tmp_path / "task"
+    task.write_bytes(msgspec.msgpack.encode(Task(shipped, current=shipped)))
+    program = (
+        "import sys, sidecar.pdp.apart_child as child; child.main();"
+        "sys.exit(len({'casbin', 'redis', 'aiohttp'} & set(sys.modules)))"
+    )
+    with task.open("rb") as given:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdin=given, capture_output=True, timeout=30, check=False, cwd=ROOT
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["valid"] is True
+
+
+async def test_R27_a_child_that_is_not_waited_for_is_ended(
+    shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[asyncio.subprocess.Process] = []
+    begun = asyncio.Event()
+    create = asyncio.create_subprocess_exec
+
+    async def spy(*words, **more):
+        process = await create(sys.executable, "-c", "import time; time.sleep(60)", **more)
+        started.append(process)
+        begun.set()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", spy)
+    waiting = asyncio.create_task(apart.run(Task(shipped)))
+    await begun.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert started[0].returncode == -9
+
+
+async def test_a_child_that_dies_is_an_outcome(shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    create = asyncio.create_subprocess_exec
+
+    async def dying(*words, **more):
+        return await create(sys.executable, "-c", "raise SystemExit(3)", **more)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", dying)
+    with pytest.raises(ChildFailed, match="died"):
+        await apart.run(Task(shipped))
+
+
+async def test_R27_time_is_limited(shipped: dict[str, bytes]) -> None:
+    with pytest.raises(ChildFailed, match="0.01 seconds"):
+        await apart.run(Task(shipped, current=shipped, limits=Limits(seconds=0.01)))
+
+
+# -- what it says ------------------------------------------------------------------------------------------------------
+
+
+def test_people_are_named_at_the_cells_of_their_role(shipped: dict[str, bytes]) -> None:
+    files = {**shipped, "policy.csv": shipped["policy.csv"] + b"p, marketer, billing, view, allow\n"}
+    max_ = {"id": "usr_x", "email": "max@example.com"}
+    told = json.loads(preview(shipped, files, {"marketer": [max_], "developer": [{"id": "usr_y"}]}))
+    assert told["valid"] is True
+    assert [change["users"] for change in told["changes"]] == [[max_]]
+    assert told["expectations"]["failed"][0]["got"] == "allow"
+
+
+def test_changes_are_shown_although_the_tests_fail_and_not_when_nothing_is_meant(shipped: dict[str, bytes]) -> None:
+    told = json.loads(preview(shipped, {**shipped, "policy.csv": b"p, nobody, billing, view, allow\n"}, {}))
+    assert (told["valid"], told["changes"], told["routes"]) == (False, [], [])
+    without = {name: content for name, content in shipped.items() if name != "expectations.csv"}
+    told = json.loads(preview(shipped, without, {}))
+    assert told["valid"] is False
+    assert [found["code"] for found in told["diagnostics"]] == ["missing-file"]
