@@ -11,4 +11,4 @@ async def everywhere(fleet: Fleet, position: Position) -> Revocation:
     try:
         return await fleet.wait_applied(position)
     except StoreUnavailable:
-        return Revocation(complete=False, sidecars=0, waited_ms=0)
+        return Revocation(complete=False, sidecars=0, waited_ms=0, revision=position.n)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
 from sidecar.policy.generation import Generation
-from sidecar.store.fleet import Fleet
+from sidecar.store.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, Changed, LastAdmin, NoUser, Removed, StillInvited, Unchanged
 from sidecar.store.users import Users
 from sidecar.tokens.ids import account_of
@@ -25,8 +25,24 @@ class Edit:
     status: Status | None = None
 
 
-EditOutcome = UserRecord | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited
-RemoveOutcome = Removed | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """The user as it is now. ``revocation`` is None when it was so already: nothing was changed."""
+
+    record: UserRecord
+    revocation: Revocation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The user as it was last: the seat is free, every token dead."""
+
+    record: UserRecord
+    revocation: Revocation
+
+
+EditOutcome = Edited | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited
+RemoveOutcome = Gone | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours
 
 
 class Membership:
@@ -64,10 +80,9 @@ class Membership:
         )
         match changed:
             case Changed(record, position):
-                await everywhere(self._fleet, position)
-                return record
+                return Edited(record, await everywhere(self._fleet, position))
             case Unchanged(record):
-                return record
+                return Edited(record, None)
             case LastAdmin() | StillInvited() | NoUser() | ActorChanged():
                 return changed
 
@@ -80,9 +95,10 @@ class Membership:
             refused = judge(generation, actor, held=target.role, wanted=None)
             if refused is not None:
                 return refused
-            outcome = await self._users.remove(actor, target.id, judged_role=target.role)
-            if isinstance(outcome, Removed):
-                await everywhere(self._fleet, outcome.position)
+            removed = await self._users.remove(actor, target.id, judged_role=target.role)
+            if isinstance(removed, Removed):
+                return Gone(removed.record, await everywhere(self._fleet, removed.position))
+            outcome = removed
             if not isinstance(outcome, ActorChanged):
                 return outcome
         return outcome

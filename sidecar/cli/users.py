@@ -9,7 +9,7 @@ from sidecar.accounts import invitations as inviting
 from sidecar.accounts.emails import normalise
 from sidecar.accounts.password_reset import ResetLink
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole
-from sidecar.accounts.users import Edit, EditOutcome, RemoveOutcome
+from sidecar.accounts.users import Edit, Edited, EditOutcome, Gone, RemoveOutcome
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, wrong
 from sidecar.cli.work import OPERATOR, account_of, policy_of, work
@@ -23,7 +23,6 @@ from sidecar.store.outcomes import (
     LastAdmin,
     NoAccount,
     NoUser,
-    Removed,
     StillInvited,
 )
 from sidecar.store.users import Roster
@@ -118,12 +117,12 @@ def set_role(user: str, role: str, account: str | None, as_json: bool, **flags: 
         return await operator.people.membership.edit(OPERATOR, generation, found.id, uid, Edit(role=role))
 
     outcome = work(settings, _on_user(account, user, job))
-    if not isinstance(outcome, UserRecord):
+    if not isinstance(outcome, Edited):
         raise _refused(outcome, user)
     if as_json:
-        say_json(user_json(outcome))
+        say_json(user_json(outcome.record))
     else:
-        click.echo(f"{outcome.email} is {outcome.role}")
+        click.echo(f"{outcome.record.email} is {outcome.record.role}")
 
 
 @user.command()
@@ -140,7 +139,7 @@ def remove(user: str, account: str | None, as_json: bool, **flags: str | None) -
         return await operator.people.membership.remove(OPERATOR, generation, found.id, uid)
 
     outcome = work(settings, _on_user(account, user, job))
-    if not isinstance(outcome, Removed):
+    if not isinstance(outcome, Gone):
         raise _refused(outcome, user)
     if as_json:
         say_json({"removed": user_json(outcome.record)})

@@ -18,7 +18,7 @@ from sidecar.accounts.revocation import everywhere
 from sidecar.edge import shapes
 from sidecar.edge.browser import session_cookies
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
-from sidecar.edge.people import Secret, client_of, seats_json, session_json, user_json
+from sidecar.edge.people import Secret, client_of, revocation_json, seats_json, session_json, told, user_json
 from sidecar.edge.refusals import actor_changed, not_found, overloaded, rate_limited, weak_password
 from sidecar.policy.decide import decide
 from sidecar.store.outcomes import ActorChanged
@@ -100,16 +100,12 @@ def _replaced(call: Call[PasswordBody], done: Replaced) -> Reply:
     body = {
         "message": message,
         "expires_in": done.grant.expires_in,
-        "revocation": {
-            "complete": revocation.complete,
-            "sidecars": revocation.sidecars,
-            "waited_ms": revocation.waited_ms,
-        },
+        "revocation": revocation_json(revocation),
     }
     if call.caller.proof is Proof.COOKIE:
-        return Reply(200, body, session_cookies(call, done.grant))
+        return Reply(200, body, (*session_cookies(call, done.grant), *told(revocation)))
     tokens = {"access_token": done.grant.access_token, "refresh_token": done.grant.refresh_token}
-    return Reply(200, {**body, **tokens, "token_type": "Bearer"})
+    return Reply(200, {**body, **tokens, "token_type": "Bearer"}, told(revocation))
 
 
 async def sessions(call: Call[None]) -> Reply:
@@ -138,8 +134,7 @@ async def end_other_sessions(call: Call[None]) -> Reply | Problem:
 async def _ended(call: Call[None], ended: Ended | ActorChanged) -> Reply | Problem:
     match ended:
         case Ended(_, _, position):
-            await everywhere(call.parts.people.fleet, position)
-            return Reply(204)
+            return Reply(204, None, told(await everywhere(call.parts.people.fleet, position)))
         case ActorChanged():
             return actor_changed()
         case _:

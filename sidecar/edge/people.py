@@ -10,6 +10,7 @@ from sidecar.accounts.limits import Limited
 from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired
 from sidecar.accounts.sessions import Client, Grant, InvalidGrant
 from sidecar.edge.call import Call
+from sidecar.store.fleet import Revocation
 from sidecar.store.sessions import Session
 from sidecar.vocabulary.people import Member, Seats, SessionId, UserRecord
 
@@ -67,6 +68,23 @@ def full_json(seats: Seats, contact: str) -> dict[str, Any]:
     """The seats of an account that is full, with the invitations that could be ended to free one."""
     pending = [{"id": one.user, "email": one.email, "expires_at": when(one.expires_at)} for one in seats.invitations]
     return {**seats_json(seats, contact), "invitations": pending}
+
+
+def revocation_json(revocation: Revocation) -> dict[str, Any]:
+    """How far a change has got when its answer goes out (R31)."""
+    return {
+        "complete": revocation.complete,
+        "sidecars": revocation.sidecars,
+        "waited_ms": revocation.waited_ms,
+    }
+
+
+def told(revocation: Revocation) -> tuple[tuple[str, str], ...]:
+    """In headers, for an answer with or without a body: the change's revision (R30), and whether it is everywhere."""
+    return (
+        ("X-Sidecar-Revision", str(revocation.revision)),
+        ("X-Sidecar-Revocation", "complete" if revocation.complete else "incomplete"),
+    )
 
 
 def session_json(session: Session, current: SessionId) -> dict[str, Any]:

@@ -211,6 +211,12 @@ class Revocation(msgspec.Struct, frozen=True):
     waited_ms: Count
 
 
+class EditedUser(User, frozen=True):
+    """``revocation`` is null when nothing was changed."""
+
+    revocation: Revocation | None
+
+
 class PasswordChanged(msgspec.Struct, frozen=True):
     """The tokens that replace all others; a browser's stand in its cookies instead."""
 

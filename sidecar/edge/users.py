@@ -6,14 +6,14 @@ import msgspec
 
 from sidecar.accounts.names import clean
 from sidecar.accounts.roles import may_assign
-from sidecar.accounts.users import Edit
+from sidecar.accounts.users import Edit, Edited, Gone
 from sidecar.edge import invitations, shapes
 from sidecar.edge.call import Call, Endpoint, May, Reply
-from sidecar.edge.people import RoleName, Text, member_json, seats_json, user_json
+from sidecar.edge.people import RoleName, Text, member_json, revocation_json, seats_json, told, user_json
 from sidecar.edge.refusals import bad_name, not_found, refusal
 from sidecar.policy.decide import opens
-from sidecar.store.outcomes import LastAdmin, NoAccount, NoUser, Removed, StillInvited
-from sidecar.vocabulary.people import Status, UserRecord
+from sidecar.store.outcomes import LastAdmin, NoAccount, NoUser, StillInvited
+from sidecar.vocabulary.people import Status
 from sidecar.vocabulary.problems import Code, Problem
 
 
@@ -57,8 +57,10 @@ async def edit(call: Call[EditBody]) -> Reply | Problem:
         call.actor, call.policy, call.caller.record.account, call.names["id"], change
     )
     match outcome:
-        case UserRecord():
-            return Reply(200, user_json(outcome))
+        case Edited(record, revocation):
+            if revocation is None:
+                return Reply(200, {**user_json(record), "revocation": None})
+            return Reply(200, {**user_json(record), "revocation": revocation_json(revocation)}, told(revocation))
         case NoUser():
             return not_found("user")
         case LastAdmin():
@@ -75,8 +77,8 @@ async def remove(call: Call[None]) -> Reply | Problem:
         call.actor, call.policy, call.caller.record.account, call.names["id"]
     )
     match outcome:
-        case Removed():
-            return Reply(204)
+        case Gone(_, revocation):
+            return Reply(204, None, told(revocation))
         case NoUser():
             return not_found("user")
         case LastAdmin():
@@ -129,7 +131,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Change a user's role or name, suspend or resume it",
         EditBody,
         statuses=(200, 400, 403, 404, 409, 422),
-        answer=shapes.User,
+        answer=shapes.EditedUser,
     ),
     Endpoint(
         "DELETE",

@@ -26,11 +26,15 @@ LONGEST_POLL: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """R31: ``complete`` when every live sidecar has applied the change or its lease has run out; never from absence."""
+    """R31: ``complete`` when every live sidecar has applied the change or its lease has run out; never from absence.
+
+    ``revision`` names the change: what its caller may ask to be seen, anywhere (R30).
+    """
 
     complete: bool
     sidecars: int
     waited_ms: int
+    revision: int = 0
 
 
 class Registered(Protocol):
@@ -106,12 +110,12 @@ class Fleet:
             ran_out = now >= began + self._longest + MARGIN
             done = ran_out or (missing == 0 and now >= self._trusted_from)
             if ran_out and missing < 0:
-                return Revocation(complete=False, sidecars=live, waited_ms=_ms(now - began))
+                return Revocation(False, live, _ms(now - began), position.n)
             if not done:
                 await self._sleep(pause)
                 pause = min(pause * 1.5, LONGEST_POLL)
         complete = position.durable and era == self._era
-        return Revocation(complete=complete, sidecars=live, waited_ms=_ms(self._clock() - began))
+        return Revocation(complete, live, _ms(self._clock() - began), position.n)
 
     async def announce(self, kind: str) -> Sequence[Position]:
         """Tell every sidecar of what belongs to no account: ``keys``, ``policy``. One position a partition."""
