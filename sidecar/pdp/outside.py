@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.pdp.bounded import Bounded
+from sidecar.pdp.budget import Budget
 from sidecar.pdp.identity import Identity
 from sidecar.sources.remote_jwks import IssuerKeys
 from sidecar.store.accounts import Accounts
@@ -43,11 +44,15 @@ class TrustedParty:
 
 
 class OutsideTokens:
-    """What outside tokens are worth as such. Remembered as R29 has it: by bytes and key set, good and bad apart."""
+    """What outside tokens are worth as such. Remembered as R29 has it: by bytes and key set, good and bad apart.
 
-    def __init__(self, parties: Iterable[TrustedParty], *, leeway: int) -> None:
+    ``budget``: what never-seen tokens may cost (R8), shared with those of our own.
+    """
+
+    def __init__(self, parties: Iterable[TrustedParty], *, leeway: int, budget: Budget | None = None) -> None:
         self.parties = {party.trust.issuer: party for party in parties}
         self._leeway = leeway
+        self._budget = budget or Budget()
         self._good: Bounded[tuple[str, OutsideClaims]] = Bounded(GOOD_BYTES)
         self._bad: Bounded[tuple[str, Reason]] = Bounded(BAD_BYTES)
 
@@ -76,12 +81,16 @@ class OutsideTokens:
         return bad[1] if bad is not None and bad[0] == party.keys.version else None
 
     async def _authentic(self, token: str, party: TrustedParty) -> OutsideClaims | Reason:
+        if self._budget.is_spent():
+            return Reason.OVERLOADED
         presented = read(token, party.trust)
         if not isinstance(presented, Presented):
             return presented
         key = await party.keys.find(presented.kid)
         version = party.keys.version
+        began = self._budget.now()
         verdict = believe(presented, key, party.trust)
+        self._budget.charge(began)
         if isinstance(verdict, OutsideClaims):
             self._good.put(token, (version, verdict))
         elif verdict in FOREVER_BAD:

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from sidecar.accounts import emails
+from sidecar.pdp.budget import Budget
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.serve.settings import Settings
 from sidecar.sources.remote_jwks import IssuerKeys, client, from_file, from_url
@@ -16,7 +17,10 @@ from sidecar.store.users import Users
 
 
 class TrustedIssuers:
-    """None of them, when the setting is empty. To be made on the event loop; ``close`` ends what it opened."""
+    """None of them, when the setting is empty. To be made on the event loop; ``close`` ends what it opened.
+
+    ``budget`` is for every never-seen token, ours among them.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Raises TrustedIssuersProblem."""
@@ -24,7 +28,8 @@ class TrustedIssuers:
         found = () if path is None else read_trusted_issuers(path, own_issuer=settings.issuer)
         self._session = client()
         self._parties = [self._party(entry) for entry in found]
-        self.tokens = OutsideTokens(self._parties, leeway=settings.leeway)
+        self.budget = Budget()
+        self.tokens = OutsideTokens(self._parties, leeway=settings.leeway, budget=self.budget)
 
     def users(self, store: Store, records: Records) -> OutsideUsers:
         return OutsideUsers(

@@ -303,6 +303,18 @@ async def test_R29_only_verdicts_from_bytes_and_keys_are_remembered_and_apart(wo
     assert await reason(there, token) is Reason.ALLOWED, "its time has come"
 
 
+async def test_R8_a_flood_of_outside_tokens_is_overloaded_and_those_known_are_not(world, town, corp, now):
+    await town.found()
+    there = world()
+    known, new = corp.token(now), corp.token(now, jti="another")
+    assert await reason(there, known) is Reason.ALLOWED
+    there.tokens._budget._left = -1e9
+    assert await reason(there, new) is Reason.OVERLOADED
+    assert await reason(there, known) is Reason.ALLOWED
+    there.tokens._budget._left = 1.0
+    assert await reason(there, new) is Reason.ALLOWED
+
+
 async def test_a_second_look_asks_neither_the_issuer_nor_for_links(world, town, corp, now, links):
     await town.found()
     there = world()
