@@ -8,6 +8,7 @@ trusted outside issuer is handed on as an ``Outsider``: other keys and other rul
 from collections.abc import Callable
 
 from sidecar.pdp.bounded import Bounded
+from sidecar.pdp.budget import Budget
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.outside import Outsider
 from sidecar.tokens.verify import MAX_TOKEN, Verifier
@@ -31,7 +32,9 @@ class TokenCache:
         outsider: Callable[[str], Outsider | None] = lambda _token: None,
         good_bytes: int = GOOD_BYTES,
         bad_bytes: int = BAD_BYTES,
+        budget: Budget | None = None,
     ) -> None:
+        self._budget = budget or Budget()
         self._outsider = outsider
         self._verifier = verifier
         self._good: Bounded[Claims] = Bounded(good_bytes)
@@ -76,9 +79,17 @@ class TokenCache:
         outsider = self._outsider(token)
         if outsider is not None:
             return outsider
-        verdict = self._verifier.authentic(token)
+        verdict = self._within_budget(token)
         if isinstance(verdict, Claims):
             self._good.put(token, verdict)
         elif verdict in FOREVER_BAD:
             self._bad.put(token, verdict)
+        return verdict
+
+    def _within_budget(self, token: str) -> Claims | Reason:
+        if self._budget.is_spent():
+            return Reason.OVERLOADED
+        began = self._budget.now()
+        verdict = self._verifier.authentic(token)
+        self._budget.charge(began)
         return verdict

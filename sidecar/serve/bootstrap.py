@@ -1,60 +1,36 @@
-"""Builds every part, in order, and takes them down in reverse. The only place that knows how they fit together.
+"""Starts one serving process, in order, and takes it down in reverse. How its parts fit together: assembly.py.
 
 A start that cannot succeed is a ``StartProblem``: the lines for the operator and the exit status. A store that is out
 is none: the listeners answer at once, denying, and the sidecar comes to life when the store does.
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from secrets import token_hex
-from socket import gethostname
 from typing import Any, BinaryIO
 
 from sidecar import __version__
-from sidecar.accounts import emails
-from sidecar.accounts.hashing import Hashing
-from sidecar.accounts.peps import PepKeys
-from sidecar.accounts.sessions import Issuer
-from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS, OPS
 from sidecar.edge.fast_lane import Lanes
-from sidecar.edge.login_page import login_page
-from sidecar.edge.parts import Parts, Surface
-from sidecar.edge.same_site import origin_of
+from sidecar.edge.parts import Parts
 from sidecar.pdp.activation import Activation
-from sidecar.pdp.check import DecisionPoint
-from sidecar.pdp.evaluation import Subjects
-from sidecar.pdp.gates import HeldRoles
-from sidecar.pdp.succession import Succession
-from sidecar.pdp.tokens import TokenCache
-from sidecar.pdp.vitals import Vitals
-from sidecar.serve.auditing import exporter
+from sidecar.serve.assembly import Assembly, Ground
 from sidecar.serve.grpc_listener import GrpcListener
 from sidecar.serve.issuers import TrustedIssuers
-from sidecar.serve.keyring import KeyRing
-from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow, check_url
+from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow
+from sidecar.serve.people import MailProblem
 from sidecar.serve.place import ALONE, Place
-from sidecar.serve.people import MailProblem, everybody
 from sidecar.serve.settings import Settings, problems
-from sidecar.sources.key_files import KeyFileProblem, LoadedKeys, load_or_create
+from sidecar.sources.key_files import KeyFileProblem, load_or_create
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
-from sidecar.store.freshness import Freshness
-from sidecar.store.generations import Generations
-from sidecar.store.live import LiveCopy
-from sidecar.store.peps import PepCopies
-from sidecar.store.roles import RoleHolders
-from sidecar.store.users import Users
 from sidecar.telemetry.decision_log import DecisionLog
 from sidecar.telemetry.logs import logger
 from sidecar.telemetry.metrics import Metrics
-from sidecar.tokens.verify import Verifier
 
 WRONG = 2
 UNREACHABLE = 3
@@ -75,8 +51,6 @@ class StartProblem(Exception):
 class Sidecar:
     """One serving process: its parts, its listeners, the tasks beside them."""
 
-    parts: Parts
-
     def __init__(
         self, settings: Settings, *, demo: bool = False, place: Place = ALONE, force_policy: bool = False
     ) -> None:
@@ -95,14 +69,8 @@ class Sidecar:
         if found:
             raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found))
         try:
-            self.metrics = Metrics(__version__)
-            self.policy = await self._policy()
-            self.keys = load_or_create(self._settings.keys_dir)
-            self.trusted = TrustedIssuers(self._settings)
-            self._stack.push_async_callback(self.trusted.close)
-            self.store = Store.at(await self._store_url())
-            self._stack.push_async_callback(self.store.close)
-            self._build()
+            ground = await self._ground()
+            self._assembly = Assembly(ground, self._stack)
             await self._listen()
         except (KeyFileProblem, StoreRefused, ListenerProblem, MailProblem) as problem:
             raise StartProblem(WRONG, f"sidecar: {problem}") from None
@@ -110,11 +78,14 @@ class Sidecar:
             raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found_wrong.problems)) from None
         except StoreUnavailable as problem:
             raise StartProblem(UNREACHABLE, f"sidecar: {problem}") from None
-        self._spawn(self._prove_store())
-        self._spawn(self.keyring.watch())
-        for work in self.everybody.work():
+        self._spawn(self._prove_store(ground))
+        for work in self._assembly.work():
             self._spawn(work)
-        self._spawn(self.trusted.watch())
+
+    @property
+    def parts(self) -> Parts:
+        """Of a sidecar that has started."""
+        return self._assembly.parts
 
     async def stop(self) -> None:
         """Take down in reverse; whatever fails on the way does not keep the rest up."""
@@ -138,8 +109,8 @@ class Sidecar:
 
     async def reload(self) -> None:
         """SIGHUP: policy and keys, now."""
-        await self.policy.reload()
-        self.keyring.read()
+        await self.parts.policy.reload()
+        self._assembly.keyring.read()
 
     def drain(self) -> None:
         """Not ready any more, though still answering."""
@@ -148,6 +119,18 @@ class Sidecar:
     def addresses(self) -> dict[str, str]:
         """Where each listener accepts."""
         return {listener.name: listener.bound for listener in self._listeners}
+
+    async def _ground(self) -> Ground:
+        """Everything that can be wrong with files and addresses is found here."""
+        settings = self._settings
+        metrics = Metrics(__version__)
+        policy = await self._policy()
+        keys = load_or_create(settings.keys_dir)
+        trusted = TrustedIssuers(settings)
+        self._stack.push_async_callback(trusted.close)
+        store = Store.at(await self._store_url())
+        self._stack.push_async_callback(store.close)
+        return Ground(settings, metrics, policy, keys, trusted, store, self._decision_log(metrics))
 
     async def _policy(self) -> Activation:
         settings = self._settings
@@ -165,80 +148,7 @@ class Sidecar:
         self._spawn(embedded.watch())
         return embedded.url
 
-    def _build(self) -> None:
-        settings, keys = self._settings, self.keys
-        outside = self.trusted.tokens
-        self.tokens = TokenCache(self._verifier(keys), outsider=outside.claimed)
-        self.live = LiveCopy(
-            self.store, id=f"{gethostname()}-{token_hex(4)}", lease=settings.lease, clock=time.monotonic
-        )
-        pep_copies = PepCopies(self.store, live=self.live.records.live)
-        self.live.followers.append(pep_copies)
-        self.hashing = Hashing(keys.pepper)
-        self._stack.callback(self.hashing.close)
-        self.issuer = Issuer(
-            keys.keys,
-            keys.pepper,
-            issuer=settings.issuer,
-            audience=settings.audience,
-            access_ttl=settings.access_ttl,
-            refresh_ttl=settings.refresh_ttl,
-            clock=time.time,
-            entropy=os.urandom,
-        )
-        self.everybody = everybody(
-            settings, self.store, self.live.fleet, hashing=self.hashing, issuer=self.issuer, pepper=keys.pepper
-        )
-        self._stack.push_async_callback(self.everybody.close)
-        self.keyring = KeyRing(settings.keys_dir, keys, self._use_keys)
-        self.live.followers.append(self.keyring)
-        self.live.fleet.tell(keys=keys.keys.version)
-        generations = Generations(self.store)
-        self.policy.add_gate(HeldRoles(self.policy, generations, RoleHolders(self.store)))
-        self.succession = Succession(self.policy, generations, self.live.fleet, self.metrics, clock=time.monotonic)
-        self.policy.on_change(self.succession.heard)
-        self.succession.heard(self.policy)
-        self.metrics.watch_hash_queue(lambda: self.hashing.queue_depth)
-        self.metrics.watch_store_lag(self.live.records.lag)
-        self.parts = Parts(
-            surface=Surface(
-                public_url=settings.public_url,
-                origins=frozenset({origin_of(settings.public_url)}),
-                cookie=cookie_name(settings.public_url),
-                unavailable_status=settings.unavailable_status,
-                trusted_proxies=settings.trusted_proxies,
-                max_body=settings.max_body,
-                seat_contact=settings.seat_contact,
-                login_page=login_page(settings.login_url) if settings.login_url else None,
-                pdp_url=check_url(settings),
-            ),
-            policy=self.policy,
-            pdp=DecisionPoint(
-                self.policy,
-                self.tokens,
-                self.live.records,
-                clock=time.time,
-                outside=self.trusted.users(self.store, self.live.records),
-                on_regression=self.live.healing.want,
-            ),
-            people=self.everybody.people,
-            pep_keys=PepKeys(pep_copies, keys.pepper, clock=time.time, monotonic=time.monotonic),
-            subjects=Subjects(Users(self.store), self.live.records, normalise=emails.normalise),
-            freshness=Freshness(self.store, self.live.records, clock=time.monotonic),
-            vitals=Vitals(
-                version=__version__,
-                policy=self.policy,
-                ping=self.store.ping,
-                lag=self.live.records.lag,
-                fleet=self.live.fleet.members,
-                lease=settings.lease,
-                clock=time.time,
-            ),
-            metrics=self.metrics,
-            decision_log=self._decision_log(),
-        )
-
-    def _decision_log(self) -> DecisionLog | None:
+    def _decision_log(self, metrics: Metrics) -> DecisionLog | None:
         wanted = self._settings.decision_log
         if not wanted.enabled:
             return None
@@ -248,7 +158,7 @@ class Sidecar:
                 sink = self._stack.enter_context(wanted.path.open("ab"))
             except OSError as error:
                 raise StartProblem(WRONG, f"sidecar: decision log {wanted.path}: {error.strerror}") from None
-        log = DecisionLog(sink, allows=wanted.allows, dropped=self.metrics.decision_log_dropped.inc)
+        log = DecisionLog(sink, allows=wanted.allows, dropped=metrics.decision_log_dropped.inc)
         self._stack.callback(log.close)
         return log
 
@@ -274,12 +184,12 @@ class Sidecar:
     def _lanes(self, slow: Slow) -> Lanes:
         return Lanes(self.parts, slow, max_head=self._settings.max_head, idle=KEEPALIVE_SECONDS)
 
-    async def _prove_store(self) -> None:
+    async def _prove_store(self, ground: Ground) -> None:
         """Until the store was asked whose it is, nothing is read from it (R22, R23)."""
         told = False
         while not self.parts.vitals.proven:
             try:
-                await self._check_store()
+                await self._check_store(ground)
             except StoreUnavailable as problem:
                 if not told:
                     _log.error("the store is out; everything is denied until it answers", error=str(problem))
@@ -291,34 +201,22 @@ class Sidecar:
             except StartProblem as problem:
                 self._failure.set_exception(problem)
                 return
-        self._spawn(self.policy.watch())
-        self._spawn(self.succession.run())
-        self._spawn(exporter(self.store, self._settings.state_dir, self.keys.pepper, id=self.live.fleet.id).run())
-        await self.live.run()
+        for work in self._assembly.work_on_store():
+            self._spawn(work)
 
-    async def _check_store(self) -> None:
-        settings = self._settings
-        warnings = await self.store.check_meta(
+    async def _check_store(self, ground: Ground) -> None:
+        settings, policy = ground.settings, ground.policy
+        warnings = await ground.store.check_meta(
             issuer=settings.issuer,
             audience=settings.audience,
             demo=self._demo,
-            pepper=self.keys.pepper.identity,
+            pepper=ground.keys.pepper.identity,
         )
         for warning in warnings:
             _log.warning(warning)
-        if not await self.policy.confirm(force=self._force_policy):
-            raise StartProblem(WRONG, *(str(found) for found in self.policy.diagnostics if found.is_error))
+        if not await policy.confirm(force=self._force_policy):
+            raise StartProblem(WRONG, *(str(found) for found in policy.diagnostics if found.is_error))
         self.parts.vitals.proven = True
-
-    def _use_keys(self, keys: LoadedKeys) -> None:
-        self.keys = keys
-        self.issuer.keys = keys.keys
-        self.tokens.replace(self._verifier(keys))
-        self.live.fleet.tell(keys=keys.keys.version)
-
-    def _verifier(self, keys: LoadedKeys) -> Verifier:
-        settings = self._settings
-        return Verifier(keys.keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -326,7 +224,7 @@ class Sidecar:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        """A task beside the listeners never ends by itself; one that fails takes the process down, loudly."""
+        """A task beside the listeners that fails takes the process down, loudly."""
         self._tasks.discard(task)
         if task.cancelled() or self._failure.done():
             return

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from sidecar.accounts.hashing import Hashing
 from sidecar.accounts.limits import Unlimited
 from sidecar.accounts.parts import People, people
-from sidecar.accounts.sessions import Issuer
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
+from sidecar.serve.assembly import issuer
 from sidecar.serve.settings import Settings
 from sidecar.sources.key_files import LoadedKeys, load_or_create
 from sidecar.sources.policy_files import read_policy_files
@@ -71,22 +71,12 @@ async def _url(settings: Settings, stack: AsyncExitStack) -> str:
 
 
 def _people(settings: Settings, keys: LoadedKeys, store: Store, hashing: Hashing) -> People:
-    issuer = Issuer(
-        keys.keys,
-        keys.pepper,
-        issuer=settings.issuer,
-        audience=settings.audience,
-        access_ttl=settings.access_ttl,
-        refresh_ttl=settings.refresh_ttl,
-        clock=time.time,
-        entropy=os.urandom,
-    )
     return people(
         store,
         # Not run: it waits for the fleet and is no part of it.
         LiveCopy(store, id="operator", lease=settings.lease, clock=time.monotonic).fleet,
         hashing=hashing,
-        issuer=issuer,
+        issuer=issuer(settings, keys),
         limits=Unlimited(),
         pepper=keys.pepper,
         entropy=os.urandom,

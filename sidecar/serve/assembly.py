@@ -1,0 +1,184 @@
+"""How the parts of one serving process fit together. Wires; opens no listener, starts no task, asks no store.
+
+In reading order: what a check needs, what people need, what follows the store, and the bag that the edge is handed.
+"""
+
+import os
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from secrets import token_hex
+from socket import gethostname
+from typing import Any
+
+from sidecar import __version__
+from sidecar.accounts import emails
+from sidecar.accounts.hashing import Hashing
+from sidecar.accounts.peps import PepKeys
+from sidecar.accounts.sessions import Issuer
+from sidecar.edge.credentials import cookie_name
+from sidecar.edge.host import host_names
+from sidecar.edge.login_page import login_page
+from sidecar.edge.parts import Parts, Surface
+from sidecar.edge.same_site import origin_of
+from sidecar.pdp.activation import Activation
+from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.evaluation import Subjects
+from sidecar.pdp.gates import HeldRoles
+from sidecar.pdp.succession import Succession
+from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.vitals import Vitals
+from sidecar.serve.auditing import exporter
+from sidecar.serve.issuers import TrustedIssuers
+from sidecar.serve.keyring import KeyRing
+from sidecar.serve.listeners import check_url
+from sidecar.serve.people import everybody
+from sidecar.serve.settings import Settings
+from sidecar.sources.key_files import LoadedKeys
+from sidecar.store.connection import Store
+from sidecar.store.freshness import Freshness
+from sidecar.store.generations import Generations
+from sidecar.store.live import LiveCopy
+from sidecar.store.peps import PepCopies
+from sidecar.store.roles import RoleHolders
+from sidecar.store.users import Users
+from sidecar.telemetry.decision_log import DecisionLog
+from sidecar.telemetry.metrics import Metrics
+from sidecar.tokens.verify import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What an assembly stands on: made or opened before, closed after."""
+
+    settings: Settings
+    metrics: Metrics
+    policy: Activation
+    keys: LoadedKeys
+    trusted: TrustedIssuers
+    store: Store
+    decision_log: DecisionLog | None
+
+
+class Assembly:
+    """Built once a process. ``stack`` closes what was opened on the way."""
+
+    def __init__(self, ground: Ground, stack: AsyncExitStack) -> None:
+        self._ground = ground
+        self._check(ground)
+        self._people(ground, stack)
+        self._succession(ground)
+        self.parts = self._parts(ground)
+
+    def work(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What runs beside the listeners from the start."""
+        yield self.keyring.watch()
+        yield self._ground.trusted.watch()
+        yield from self.everybody.work()
+
+    def work_on_store(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What runs once the store has proven to be ours."""
+        ground = self._ground
+        yield ground.policy.watch()
+        yield self.succession.run()
+        yield exporter(ground.store, ground.settings.state_dir, ground.keys.pepper, id=self.live.fleet.id).run()
+        yield self.live.run()
+
+    def _check(self, ground: Ground) -> None:
+        settings, keys = ground.settings, ground.keys
+        self.tokens = TokenCache(verifier(settings, keys), outsider=ground.trusted.tokens.claimed)
+        name = f"{gethostname()}-{token_hex(4)}"
+        self.live = LiveCopy(ground.store, id=name, lease=settings.lease, clock=time.monotonic)
+        self.live.fleet.tell(keys=keys.keys.version)
+        self._pep_copies = PepCopies(ground.store, live=self.live.records.live)
+        self.live.followers.append(self._pep_copies)
+        ground.metrics.watch_store_lag(self.live.records.lag)
+
+    def _people(self, ground: Ground, stack: AsyncExitStack) -> None:
+        settings, keys = ground.settings, ground.keys
+        hashing = Hashing(keys.pepper)
+        stack.callback(hashing.close)
+        ground.metrics.watch_hash_queue(lambda: hashing.queue_depth)
+        self.issuer = issuer(settings, keys)
+        self.everybody = everybody(
+            settings, ground.store, self.live.fleet, hashing=hashing, issuer=self.issuer, pepper=keys.pepper
+        )
+        stack.push_async_callback(self.everybody.close)
+        self.keyring = KeyRing(settings.keys_dir, keys, self._use_keys)
+        self.live.followers.append(self.keyring)
+
+    def _succession(self, ground: Ground) -> None:
+        generations = Generations(ground.store)
+        ground.policy.add_gate(HeldRoles(ground.policy, generations, RoleHolders(ground.store)))
+        self.succession = Succession(ground.policy, generations, self.live.fleet, ground.metrics, clock=time.monotonic)
+        ground.policy.on_change(self.succession.heard)
+        self.succession.heard(ground.policy)
+
+    def _parts(self, ground: Ground) -> Parts:
+        store, records = ground.store, self.live.records
+        return Parts(
+            surface=surface(ground.settings),
+            policy=ground.policy,
+            pdp=DecisionPoint(
+                ground.policy,
+                self.tokens,
+                records,
+                clock=time.time,
+                outside=ground.trusted.users(store, records),
+                on_regression=self.live.healing.want,
+            ),
+            people=self.everybody.people,
+            pep_keys=PepKeys(self._pep_copies, ground.keys.pepper, clock=time.time, monotonic=time.monotonic),
+            subjects=Subjects(Users(store), records, normalise=emails.normalise),
+            freshness=Freshness(store, records, clock=time.monotonic),
+            vitals=Vitals(
+                version=__version__,
+                policy=ground.policy,
+                ping=store.ping,
+                lag=records.lag,
+                fleet=self.live.fleet.members,
+                lease=ground.settings.lease,
+                clock=time.time,
+            ),
+            metrics=ground.metrics,
+            decision_log=ground.decision_log,
+        )
+
+    def _use_keys(self, keys: LoadedKeys) -> None:
+        """Another key set: signs and is believed from now on."""
+        self.issuer.keys = keys.keys
+        self.tokens.replace(verifier(self._ground.settings, keys))
+        self.live.fleet.tell(keys=keys.keys.version)
+
+
+def verifier(settings: Settings, keys: LoadedKeys) -> Verifier:
+    return Verifier(keys.keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)
+
+
+def issuer(settings: Settings, keys: LoadedKeys) -> Issuer:
+    return Issuer(
+        keys.keys,
+        keys.pepper,
+        issuer=settings.issuer,
+        audience=settings.audience,
+        access_ttl=settings.access_ttl,
+        refresh_ttl=settings.refresh_ttl,
+        clock=time.time,
+        entropy=os.urandom,
+    )
+
+
+def surface(settings: Settings) -> Surface:
+    return Surface(
+        public_url=settings.public_url,
+        origins=frozenset({origin_of(settings.public_url)}),
+        cookie=cookie_name(settings.public_url),
+        unavailable_status=settings.unavailable_status,
+        trusted_proxies=settings.trusted_proxies,
+        hosts=host_names(settings.public_url, settings.allowed_hosts),
+        max_body=settings.max_body,
+        seat_contact=settings.seat_contact,
+        login_page=login_page(settings.login_url) if settings.login_url else None,
+        pdp_url=check_url(settings),
+    )
