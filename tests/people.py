@@ -4,7 +4,7 @@ policy. Fixtures for the conftest of whoever tests people (``from tests.people i
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +30,7 @@ from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS
 from sidecar.edge.parts import Parts, Surface
+from sidecar.pdp.activation import State
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.tokens import TokenCache
 from sidecar.policy.compiler import compile_policy
@@ -270,7 +271,7 @@ async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> Asyn
             "seat_contact": "sales@example.com",
             **changed,
         }
-        policy = SimpleNamespace(generation=town.generation)
+        policy = SimpleNamespace(generation=town.generation, state=State.CURRENT, loaded_at=clock.time())
         verifier = Verifier(issuer.keys, issuer.issuer, "dashboard", 900)
         given = {
             "surface": Surface(**surface),
@@ -283,8 +284,9 @@ async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> Asyn
             "vitals": SimpleNamespace(proven=True),
             "metrics": Metrics("0"),
         }
-        # What people's endpoints do not use is not there.
-        parts = Parts(**{part.name: given.get(part.name) for part in fields(Parts)})
+        # What these endpoints do not use is not there.
+        needed = [part.name for part in fields(Parts) if part.default is MISSING and part.default_factory is MISSING]
+        parts = Parts(**(dict.fromkeys(needed) | given))
         server = RawTestServer(Dispatcher(parts, (*CHECKS, *API), checks=True))
         client: TestClient[Any, Any] = TestClient(server, cookie_jar=DummyCookieJar())
         await client.start_server()

@@ -18,10 +18,10 @@ from sidecar.edge.call import Call, Endpoint, RawBody, Reply
 from sidecar.edge.checks import answer_check, gateway_call, is_check
 from sidecar.edge.guard import admit
 from sidecar.edge.host import is_ours
+from sidecar.edge.lanes.server import http_response
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
 from sidecar.edge.request_id import repeated_request_id, request_id_of
-from sidecar.edge.server import http_response
 from sidecar.edge.table import Row, Table
 from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.logs import logger

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from sidecar import __version__
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS, OPS
-from sidecar.edge.fast_lane import Lanes
+from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.parts import Parts
 from sidecar.pdp.activation import Activation
 from sidecar.serve.assembly import Assembly, Ground

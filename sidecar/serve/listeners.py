@@ -13,8 +13,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sidecar.edge.fast_lane import Lanes
-from sidecar.edge.server import Server
+from sidecar.edge.lanes.fast_lane import Lanes
+from sidecar.edge.lanes.server import Server
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress

@@ -69,6 +69,7 @@ class Fellows:
 
 class Rotation:
     """``clock``: Unix seconds. ``patience``: seconds until a sidecar that has not followed counts as not following.
+    ``hold``: seconds that a new key is published before it signs, for services that keep our JWK Set.
 
     What is done is done as an operator, and noted in the audit.
     """
@@ -81,6 +82,7 @@ class Rotation:
         *,
         clock: Callable[[], float],
         patience: float,
+        hold: float = 0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._directory = directory
@@ -88,6 +90,7 @@ class Rotation:
         self._audit = audit
         self._clock = clock
         self._patience = patience
+        self._hold = hold
         self._sleep = sleep
 
     async def rotate(self) -> Rotated | NotFollowed:
@@ -98,6 +101,9 @@ class Rotation:
             removed = remove_retired(directory, before=int(self._clock()) - KEEP_RETIRED)
             kid = publish_next(directory)
             fellows = await self._followed()
+            if self._hold and not fellows.behind:
+                await self._sleep(self._hold)
+                fellows = await self._followed()
             if fellows.behind:
                 return NotFollowed(kid, fellows.behind)
             choose_signing(directory, kid, now=int(self._clock()))

@@ -17,8 +17,8 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.edge.answers import Answer
+from sidecar.edge.lanes.server import http_response
 from sidecar.edge.ops import PROMETHEUS
-from sidecar.edge.server import http_response
 
 TIMEOUT = aiohttp.ClientTimeout(total=2)
 LARGEST = frozenset(

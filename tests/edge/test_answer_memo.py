@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sidecar.edge import answer_memo
 from sidecar.edge.checks import conclude, gateway_call, judge
-from sidecar.edge.fast_lane import Lanes
+from sidecar.edge.lanes import answer_memo
+from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.parts import Parts
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.tokens import TokenCache

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.fast_lane import Lanes
+from sidecar.edge.lanes.fast_lane import Lanes
+from sidecar.edge.lanes.server import Server
 from sidecar.edge.parts import Parts
-from sidecar.edge.server import Server
 from tests.stand import NOW, parts, token
 
 MAX_HEAD = 32 * 1024
@@ -189,7 +189,7 @@ async def test_the_plain_calls_are_answered_by_the_fast_lane(
     lanes: tuple[Lane, Lane], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise the comparison would compare aiohttp with itself."""
-    monkeypatch.setattr("sidecar.edge.fast_lane.FastLane._hand_over", lambda lane, _: lane._transport.close())
+    monkeypatch.setattr("sidecar.edge.lanes.fast_lane.FastLane._hand_over", lambda lane, _: lane._transport.close())
     for name, sent in PLAIN.items():
         answers = normalised(await lanes[0].talk(sent))
         assert len(answers) == 1, name
@@ -221,9 +221,9 @@ async def test_R33_a_connection_that_went_to_aiohttp_stays_there(
     lanes: tuple[Lane, Lane], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[bytes] = []
-    original: Callable[[Any, bytes], Any] = __import__("sidecar.edge.fast_lane", fromlist=["x"]).FastLane._parse
+    original: Callable[[Any, bytes], Any] = __import__("sidecar.edge.lanes.fast_lane", fromlist=["x"]).FastLane._parse
     monkeypatch.setattr(
-        "sidecar.edge.fast_lane.FastLane._parse", lambda lane, head: parsed.append(head) or original(lane, head)
+        "sidecar.edge.lanes.fast_lane.FastLane._parse", lambda lane, head: parsed.append(head) or original(lane, head)
     )
     answers = normalised(await lanes[0].talk(PLAIN["allow"], OTHER["post"], PLAIN["allow"], PLAIN["deny"], pause=0.02))
     assert [status.split()[1] for status, _, _ in answers] == [b"200", b"200", b"200", b"403", b"404"]

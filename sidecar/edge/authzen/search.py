@@ -96,6 +96,7 @@ def _row(what: str, handler: Handler, summary: str, asks: type[Any], answer: typ
         RawBody,
         statuses=STATUSES,
         tell=refusals.tell,
+        at_least=True,
         answer=answer,
         asks=(asks,),
     )

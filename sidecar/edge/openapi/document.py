@@ -219,6 +219,13 @@ def _security(row: Endpoint) -> list[Schema]:
     return [{"pepKey": []}] if isinstance(row.guard, Key) else [{"accessToken": []}, {"sessionCookie": []}]
 
 
+_REVISION: Final[Schema] = {
+    "type": "integer",
+    "minimum": 0,
+    "description": "An X-Sidecar-Revision: the answer is no older than that change, or 503.",
+}
+
+
 def _parameters(row: Endpoint) -> list[Schema]:
     found = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
@@ -231,6 +238,8 @@ def _parameters(row: Endpoint) -> list[Schema]:
             {"name": name, "in": "query", "required": name in shape["required"], "schema": schema}
             for name, schema in shape["properties"].items()
         ]
+    if row.at_least:
+        found.append({"name": "X-Sidecar-At-Least", "in": "header", "required": False, "schema": _REVISION})
     return found
 
 

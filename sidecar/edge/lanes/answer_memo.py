@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 
 from sidecar.edge.checks import read_question
-from sidecar.edge.head_reader import PlainHead
+from sidecar.edge.lanes.head_reader import PlainHead
+from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
-from sidecar.edge.wire import Prepared
 from sidecar.pdp.check import Standing
 from sidecar.vocabulary.access import Question
 from sidecar.vocabulary.decision import Decision

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import httptools
 
-from sidecar.edge.answer_memo import AnswerMemo, key_of
 from sidecar.edge.checks import (
     close,
     conclude,
@@ -22,11 +21,12 @@ from sidecar.edge.checks import (
     judge,
     record_check,
 )
-from sidecar.edge.head_reader import HeadReader, PlainHead
+from sidecar.edge.lanes.answer_memo import AnswerMemo, key_of
+from sidecar.edge.lanes.head_reader import HeadReader, PlainHead
+from sidecar.edge.lanes.wire import Prepared, Wire, prepare
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.request_id import accepted, new_request_id
-from sidecar.edge.wire import Prepared, Wire, prepare
 from sidecar.pdp.check import Open
 from sidecar.vocabulary.decision import Decision
 
