@@ -62,9 +62,16 @@ def patience(verb: F) -> F:
 
 @keys.command()
 @patience
+@click.option(
+    "--hold",
+    type=click.FloatRange(0, 86_400),
+    default=0,
+    show_default=True,
+    help="How many seconds the new key is published before it signs, for services that keep the JWK Set.",
+)
 @settings_options((*STORE, "lease"))
 @json_option
-def rotate(timeout: float, as_json: bool, **flags: str | None) -> None:
+def rotate(timeout: float, hold: float, as_json: bool, **flags: str | None) -> None:
     """Sign with a new key, once every live sidecar has read it.
 
     The old key goes on being believed, so nobody is signed out; keys that stopped signing more than a day ago are taken
@@ -73,7 +80,7 @@ def rotate(timeout: float, as_json: bool, **flags: str | None) -> None:
     settings = settings_from(flags)
 
     async def job(operator: Operator) -> Rotated | NotFollowed:
-        return await _rotation(operator, timeout).rotate()
+        return await _rotation(operator, timeout, hold).rotate()
 
     outcome = work(settings, job)
     match outcome:
@@ -121,13 +128,14 @@ def revoke(kid: str, timeout: float, as_json: bool, **flags: str | None) -> None
             assert_never(outcome)
 
 
-def _rotation(operator: Operator, timeout: float) -> Rotation:
+def _rotation(operator: Operator, timeout: float, hold: float = 0) -> Rotation:
     return Rotation(
         operator.settings.keys_dir,
         operator.people.fleet,
         operator.people.audit,
         clock=time.time,
         patience=timeout,
+        hold=hold,
         sleep=asyncio.sleep,
     )
 

@@ -154,14 +154,20 @@ class OutsideUsers:
         email = None if linked or claims.email is None else self._normalise(claims.email)
         if email is None:
             return linked
-        found = await gathered(*(self._users.find(account, email) for account in accounts))
-        fitting = [account for account, user in zip(accounts, found, strict=True) if user is not None]
+        active = await gathered(*(self._is_active(account, email) for account in accounts))
+        fitting = [account for account, there in zip(accounts, active, strict=True) if there]
         if len(fitting) != 1:
             if fitting:
                 _log.warning("an outside user fits in several accounts and gets none", issuer=claims.issuer)
             return None
         outcome = await self._links.link(fitting[0], issuer=claims.issuer, subject=claims.subject, email=email)
         return outcome.user if isinstance(outcome, Linked) else None
+
+    async def _is_active(self, account: AccountId, email: str) -> bool:
+        """An invited user of the same e-mail elsewhere does not stand in the way of the one who is there."""
+        user = await self._users.find(account, email)
+        record = None if user is None else await self._records.read(user)
+        return record is not None and record.status is Status.ACTIVE
 
     async def _bound(self, issuer: str) -> list[AccountId]:
         named = self._tokens.parties[issuer].accounts

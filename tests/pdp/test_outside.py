@@ -184,10 +184,15 @@ async def test_R10_only_the_accounts_that_the_operator_bound(world, town, corp, 
 
 async def test_R10_an_email_of_several_accounts_opens_none(world, town, corp, now):
     await town.found("Acme")
-    await town.found("Second", "ada@example.com")
-    assert await reason(world(["Acme", "Second"]), corp.token(now)) is Reason.UNKNOWN_USER
-    assert await reason(world(["Acme"]), corp.token(now)) is Reason.ALLOWED
-    assert await reason(world(["Acme", "Second"]), corp.token(now)) is Reason.ALLOWED, "linked by now"
+    second = await town.found("Second", "sue@example.com")
+    await town.invite(second, "ada@example.com")
+    waiting = world(["Acme", "Second"])
+    await town.join(second, "bob@example.com")
+    assert await reason(waiting, corp.token(now, "s-bob", "bob@example.com")) is Reason.NO_RULE
+    await town.join(await town.found("Third", "tom@example.com"), "ada@example.com")
+    assert await reason(world(["Acme", "Third"]), corp.token(now)) is Reason.UNKNOWN_USER
+    assert await reason(world(["Acme", "Second"]), corp.token(now)) is Reason.ALLOWED, "invited is not there yet"
+    assert await reason(world(["Acme", "Third"]), corp.token(now)) is Reason.ALLOWED, "linked by now"
 
 
 async def test_R10_keys_are_looked_up_within_the_tokens_own_issuer(world, town, corp, partner, now):

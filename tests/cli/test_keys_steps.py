@@ -1,0 +1,148 @@
+"""The order of a rotation and of a revocation (R21), seen by a fleet that is told what to say."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.serve.rotation import KEEP_RETIRED, KeyDead, NoSuchKey, NotFollowed, Rotated, Rotation
+from sidecar.sources.key_files import load, load_or_create
+from sidecar.sources.key_rotation import list_keys
+from sidecar.store.fleet import Revocation
+from sidecar.store.outcomes import Position
+
+
+@dataclass
+class Seen:
+    """What stood in the directory when the fleet was asked."""
+
+    signs: str
+    keys: int
+
+
+@dataclass
+class Fleet:
+    """Each member reads the directory when it is asked for the ``slow``-th time, or never."""
+
+    directory: Path
+    slow: dict[str, float]
+    seen: list[Seen] = field(default_factory=list)
+    announced: int = 0
+    acknowledged: bool = True
+
+    async def announce(self, kind: str) -> list[Position]:
+        assert kind == "keys"
+        self.announced += 1
+        self.asked = dict.fromkeys(self.slow, 0)
+        return [Position(0, self.announced)]
+
+    async def members(self) -> list[dict[str, Any]]:
+        keys = load(self.directory).keys
+        self.seen.append(Seen(keys.kid, len(keys.verifying)))
+        for name in self.asked:
+            self.asked[name] += 1
+        return [
+            {"id": name, "keys": keys.version if self.asked[name] > slow else "older"}
+            for name, slow in self.slow.items()
+        ]
+
+    async def wait_applied(self, position: Position) -> Revocation:
+        return Revocation(self.acknowledged, len(self.slow), 1)
+
+
+class Audit:
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, Any]] = []
+
+    async def note(self, what: str, actor: Any, *, whom: str, before: Any, after: Any) -> int:
+        assert actor.user is None
+        self.rows.append((what, whom, after))
+        return len(self.rows)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    load_or_create(tmp_path / "keys")
+    return tmp_path / "keys"
+
+
+@pytest.fixture
+def audit() -> Audit:
+    return Audit()
+
+
+@pytest.fixture
+def rotation(directory: Path, audit: Audit, clock: Any) -> Any:
+    async def sleep(seconds: float) -> None:
+        clock.advance(seconds)
+
+    def build(fleet: Fleet, **more: Any) -> Rotation:
+        return Rotation(directory, fleet, audit, clock=clock.time, patience=5, sleep=sleep, **more)
+
+    return build
+
+
+async def test_R21_a_new_key_signs_only_once_every_sidecar_has_read_it(
+    directory: Path, rotation: Any, audit: Audit
+) -> None:
+    old = load(directory).keys.kid
+    fleet = Fleet(directory, {"a": 0, "b": 3})
+    outcome = await rotation(fleet).rotate()
+    assert outcome == Rotated(load(directory).keys.kid, old, (), 2, ())
+    assert [seen.signs == old for seen in fleet.seen] == [True] * 4 + [False] * 4
+    assert {seen.keys for seen in fleet.seen} == {2}, "both are believed all the while"
+    assert fleet.announced == 2
+    assert audit.rows == [("keys.rotated", outcome.kid, {"signs": outcome.kid, "removed": []})]
+
+
+async def test_R21_a_sidecar_that_does_not_follow_keeps_the_old_key_signing(
+    directory: Path, rotation: Any, audit: Audit, clock: Any
+) -> None:
+    old, began = load(directory).keys.kid, clock.time()
+    outcome = await rotation(Fleet(directory, {"a": 0, "b": 1e9})).rotate()
+    assert isinstance(outcome, NotFollowed)
+    assert outcome.behind == ("b",)
+    assert load(directory).keys.kid == old
+    assert clock.time() - began == pytest.approx(5, abs=0.1)
+    assert audit.rows == []
+    again = await rotation(Fleet(directory, {"a": 0})).rotate()
+    assert isinstance(again, Rotated)
+    assert again.kid == outcome.kid, "the next rotation goes on from there"
+
+
+async def test_a_key_can_be_held_before_it_signs(directory: Path, rotation: Any, clock: Any) -> None:
+    began = clock.time()
+    assert isinstance(await rotation(Fleet(directory, {"a": 0}), hold=60).rotate(), Rotated)
+    assert clock.time() - began == 60
+
+
+async def test_keys_that_retired_more_than_a_day_ago_are_taken_away(directory: Path, rotation: Any, clock: Any) -> None:
+    first = load(directory).keys.kid
+    fleet = Fleet(directory, {})
+    await rotation(fleet).rotate()
+    clock.advance(KEEP_RETIRED)
+    assert (await rotation(fleet).rotate()).removed == ()
+    clock.advance(1)
+    assert (await rotation(fleet).rotate()).removed == (first,)
+    assert len(list_keys(directory)) == 3
+
+
+async def test_R21_a_revoked_key_is_gone_before_anybody_is_asked(directory: Path, rotation: Any, audit: Audit) -> None:
+    old = load(directory).keys.kid
+    fleet = Fleet(directory, {"a": 0, "b": 0})
+    outcome = await rotation(fleet).revoke(old)
+    assert outcome == KeyDead(old, load(directory).keys.kid, 2, True, ())
+    assert all(seen.signs != old and seen.keys == 1 for seen in fleet.seen)
+    assert audit.rows == [("keys.revoked", old, {"signs": outcome.signs})]
+    assert await rotation(fleet).revoke(old) == NoSuchKey()
+
+
+@pytest.mark.parametrize(("acknowledged", "slow", "behind"), [(False, 0, ()), (True, 1e9, ("b",))])
+async def test_R21_a_revocation_is_complete_only_when_the_fleet_says_so(
+    directory: Path, rotation: Any, acknowledged: bool, slow: float, behind: tuple[str, ...]
+) -> None:
+    """An acknowledgement alone is not enough, nor is the word of those who are there."""
+    fleet = Fleet(directory, {"a": 0, "b": slow}, acknowledged=acknowledged)
+    outcome = await rotation(fleet).revoke(load(directory).keys.kid)
+    assert (outcome.complete, outcome.behind) == (False, behind)
