@@ -1,0 +1,85 @@
+"""R30: reached is what is applied here; what the feed does not have yet is told apart from what was not heard."""
+
+import pytest
+
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.feed import Change
+from sidecar.store.freshness import PATIENCE, Freshness, Reach
+from sidecar.store.records import Records
+from sidecar.vocabulary.people import Actor
+
+OPERATOR = Actor.operator()
+
+
+class Slept:
+    """Moves the clock instead; ``at`` a pause, something happens."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self.pauses = []
+        self.happens = {}
+
+    async def __call__(self, seconds):
+        self.pauses.append(seconds)
+        self._clock.advance(seconds)
+        self.happens.pop(len(self.pauses), lambda: None)()
+
+
+@pytest.fixture
+def slept(clock):
+    return Slept(clock)
+
+
+@pytest.fixture
+def records(town, clock):
+    return Records(town.store, lease=1.0, clock=clock.monotonic)
+
+
+@pytest.fixture
+def freshness(town, records, clock, slept):
+    return Freshness(town.store, records, clock=clock.monotonic, sleep=slept)
+
+
+def heard(records, admin, n):
+    records.apply(0, Change(n=n, kind="user", account=admin.account, user=admin.id, epoch=1, seq=n, ack=False))
+
+
+async def test_R30_an_applied_revision_is_reached_without_asking(town, records, freshness, slept):
+    admin = await town.account()
+    heard(records, admin, 1)
+    await town.store.close()
+    assert freshness.has(admin.account, 1)
+    assert await freshness.reach(admin.account, 1) is Reach.REACHED
+    assert slept.pauses == []
+
+
+async def test_R30_what_is_on_its_way_is_waited_for(town, records, freshness, slept):
+    admin = await town.account()
+    await town.users.set_name(OPERATOR, admin.id, "New")
+    heard(records, admin, 1)
+    slept.happens[3] = lambda: heard(records, admin, 2)
+    assert await freshness.reach(admin.account, 2) is Reach.REACHED
+    assert len(slept.pauses) == 3
+
+
+async def test_R30_who_does_not_hear_it_is_late_and_the_wait_is_bounded(town, freshness, slept):
+    admin = await town.account()
+    assert await freshness.reach(admin.account, 1) is Reach.LATE
+    assert PATIENCE <= sum(slept.pauses) < PATIENCE + 0.02
+
+
+async def test_R30_beyond_the_tail_is_told_at_once(town, freshness, slept):
+    admin = await town.account()
+    assert await freshness.reach(admin.account, 2) is Reach.BEYOND
+    assert slept.pauses == []
+
+
+async def test_R30_a_store_that_is_out_cannot_tell(town, freshness, monkeypatch):
+    admin = await town.account()
+
+    async def out(*_words):
+        raise StoreUnavailable("out")
+
+    monkeypatch.setattr(town.store, "command", out)
+    with pytest.raises(StoreUnavailable):
+        await freshness.reach(admin.account, 1)

@@ -1,0 +1,90 @@
+"""After the store went back in time: epochs are raised again, once, and an outage on the way is waited out."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.healing import MAX_WAITING, Healing
+
+
+@contextlib.asynccontextmanager
+async def running(healing):
+    task = asyncio.create_task(healing.run())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def until(condition):
+    for _ in range(10_000):
+        if await condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it did not happen")
+
+
+async def test_an_epoch_that_was_lost_is_raised_again_and_sessions_of_the_older_one_end(town):
+    admin = await town.account()
+    await town.signed_in(admin)
+    healing = Healing(town.users)
+
+    async def healed():
+        record = await town.users.record(admin.id)
+        return record.epoch == 4 and not record.sessions
+
+    async with running(healing):
+        healing.want(admin.id, 4)
+        await until(healed)
+
+
+async def test_the_highest_epoch_wins_and_what_holds_already_is_left_alone(town):
+    admin = await town.account()
+    healing = Healing(town.users)
+
+    async def healed():
+        return (await town.users.record(admin.id)).epoch == 3
+
+    for epoch in (2, 3, 1, 0):
+        healing.want(admin.id, epoch)
+    async with running(healing):
+        await until(healed)
+        told = await town.feed()
+        healing.want(admin.id, 3)
+        healing.want("usr_aaaaaaaaaaaa_bbbbbbbbbbbb", 3)
+        await asyncio.sleep(0)
+    assert await town.feed() == told
+
+
+async def test_an_outage_is_waited_out(town, monkeypatch):
+    admin = await town.account()
+    fails, pauses, raise_epoch = [True, True], [], town.users.raise_epoch
+
+    async def flaky(uid, epoch):
+        if fails:
+            fails.pop()
+            raise StoreUnavailable("out")
+        return await raise_epoch(uid, epoch)
+
+    async def pause(seconds):
+        pauses.append(seconds)
+
+    async def healed():
+        return (await town.users.record(admin.id)).epoch == 2
+
+    monkeypatch.setattr(town.users, "raise_epoch", flaky)
+    healing = Healing(town.users, sleep=pause)
+    async with running(healing):
+        healing.want(admin.id, 2)
+        await until(healed)
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize("count", [MAX_WAITING + 5])
+async def test_what_waits_is_bounded(town, count):
+    healing = Healing(town.users)
+    for number in range(count):
+        healing.want(f"usr_{number}", 2)
+    assert len(healing._waiting) == MAX_WAITING
