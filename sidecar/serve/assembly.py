@@ -87,7 +87,9 @@ class Assembly:
 
     def _check(self, ground: Ground) -> None:
         settings, keys = ground.settings, ground.keys
-        self.tokens = TokenCache(verifier(settings, keys), outsider=ground.trusted.tokens.claimed)
+        self.tokens = TokenCache(
+            verifier(settings, keys), outsider=ground.trusted.tokens.claimed, budget=ground.trusted.budget
+        )
         name = f"{gethostname()}-{token_hex(4)}"
         self.live = LiveCopy(ground.store, id=name, lease=settings.lease, clock=time.monotonic)
         self.live.fleet.tell(keys=keys.keys.version)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from sidecar.serve.audit_check import check
 from sidecar.store.audit import SYSTEM, Audit, log_of
 from sidecar.store.audit_export import AuditFile, Exporter
+from sidecar.store.upkeep.audit_check import check
 from sidecar.tokens.checkpoints import CheckpointKey
 from sidecar.vocabulary.people import Actor
 from tests.people import PEPPER, generation, hashing, issuer, town
