@@ -39,7 +39,9 @@ HEADERS_READ = frozenset(
         b"x-forwarded-uri",
         b"x-original-method",
         b"x-original-uri",
+        b"x-original-url",
         b"x-requested-with",
+        b"x-sent-from",
         *OVERRIDES,
     }
 )

@@ -104,6 +104,42 @@ def test_envoy_without_a_method_is_a_bad_request() -> None:
     assert read("/check/envoy/dashboard", method="") is Reason.BAD_REQUEST
 
 
+INGRESS = [
+    (b"X-Original-Method", b"POST"),
+    (b"X-Original-URI", b"/dashboard/users?a=//b"),
+    (b"X-Original-URL", b"https://dash.example/dashboard/users?a=//b"),
+    (b"X-Sent-From", b"nginx-ingress-controller"),
+]
+
+
+def test_ingress_nginx_is_read_when_its_two_headers_agree() -> None:
+    assert read("/check/nginx", INGRESS) == Route("POST", "/dashboard/users")
+
+
+@pytest.mark.parametrize(
+    ("index", "line"),
+    [
+        (1, (b"X-Original-URI", b"/login")),
+        (2, (b"X-Original-URL", b"https://dash.example/login")),
+        (2, (b"X-Original-URL", b"/dashboard/users?a=//b")),
+        (2, (b"X-Original-URL", b"https:///dashboard/users?a=//b")),
+        (2, (b"X-Original-URL", b"")),
+        (2, (b"X-Original-URLs", b"https://dash.example/dashboard/users?a=//b")),
+    ],
+)
+def test_ingress_nginx_without_its_auth_method_lets_no_client_name_the_path(
+    index: int, line: tuple[bytes, bytes]
+) -> None:
+    assert read("/check/nginx", [*INGRESS[:index], line, *INGRESS[index + 1 :]]) is Reason.BAD_REQUEST
+    assert read("/check/nginx", [*INGRESS, INGRESS[index]]) is Reason.BAD_REQUEST
+
+
+def test_plain_nginx_reads_no_original_url() -> None:
+    assert read("/check/nginx", [*ORIGINAL, (b"X-Original-URL", b"https://a/login")]) == Route(
+        "POST", "/dashboard/users"
+    )
+
+
 def test_no_path_under_check_is_anything_but_a_gateway_call() -> None:
     for path in ("/check/", "/check/nginx/", "/check/Envoy/x", "/check/../v1/me", "/check//", "/check/sections"):
         assert read(path, [*FORWARDED, *ORIGINAL]) is Reason.BAD_REQUEST
