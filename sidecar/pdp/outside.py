@@ -58,6 +58,9 @@ class OutsideTokens:
 
     def claimed(self, token: str) -> Outsider | None:
         """Does the token name one of the issuers? Their keys alone are then asked about it."""
+        known = self._good.get(token)
+        if known is not None:
+            return Outsider(token, known[1].issuer)
         issuer = issuer_named(token) if self.parties else None
         return None if issuer is None or issuer not in self.parties else Outsider(token, issuer)
 

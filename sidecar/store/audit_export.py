@@ -5,6 +5,7 @@ A crash between writing and sealing writes the same rows again, with the same ha
 """
 
 import asyncio
+import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -35,7 +36,11 @@ class Sink(Protocol):
 
 
 class AuditFile:
-    """A file that only its owner reads. Opened anew for each batch, so that it can be rotated away at any time."""
+    """A file that only its owner reads. Opened anew for each batch, so that it can be rotated away at any time.
+
+    A batch stands there whole or not at all: what a crash or a full disk has cut off was never sealed, and is taken
+    away before more is written. Several sidecars on one state directory write one after the other.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,13 +50,43 @@ class AuditFile:
 
     def _append(self, lines: bytes) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.write(lines)
-            os.fsync(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            whole = _end_of_lines(descriptor)
+            os.ftruncate(descriptor, whole)
+            try:
+                with os.fdopen(descriptor, "wb", closefd=False) as file:
+                    file.write(lines)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, whole)
+                raise
+            if whole == 0:
+                _sync(self.path.parent)
         finally:
             os.close(descriptor)
+
+
+def _end_of_lines(descriptor: int) -> int:
+    """Where the last whole line ends."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - 65536)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def _sync(directory: Path) -> None:
+    """The file's name is to be there after a power cut, as what it holds is."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Exporter:
