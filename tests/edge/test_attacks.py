@@ -9,19 +9,17 @@ import asyncio
 import base64
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import fakeredis
 import pytest
 
 from sidecar.accounts.invitations import Sent
 from sidecar.accounts.sessions import Grant
 from sidecar.edge.call import Endpoint
 from sidecar.edge.endpoints import API, CHECKS
-from sidecar.store.connection import Store
 from sidecar.vocabulary.people import Actor, Status, UserRecord
 from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC, Town, Web
 
@@ -93,14 +91,6 @@ def rows(what: str, table: dict[str, Any], run: Callable[[Scene, Any], Awaitable
 
         assert f"{what}: {name}" not in ATTACKS
         ATTACKS[f"{what}: {name}"] = one
-
-
-@pytest.fixture
-async def bare_store() -> AsyncIterator[Store]:
-    """fakeredis alone: these are attacks on the door, not on the store."""
-    client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), decode_responses=True)
-    yield Store.from_client(client)
-    await client.aclose()
 
 
 @pytest.fixture
