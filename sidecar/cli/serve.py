@@ -3,11 +3,17 @@
 import click
 
 from sidecar.cli.options import settings_from, settings_options
+from sidecar.cli.output import wrong
 
 
 @click.command()
 @settings_options()
-def serve(**flags: str | None) -> int:
+@click.option(
+    "--force-policy",
+    is_flag=True,
+    help="At this start, take a policy that compiles though its tests, invariants or held roles refuse it. Audited.",
+)
+def serve(force_policy: bool, **flags: str | None) -> int:
     """Answer gateways, issue tokens, keep users, until SIGTERM.
 
     Every setting can be given as an option, as a variable, or in the file of --config; an option beats a variable beats
@@ -15,9 +21,11 @@ def serve(**flags: str | None) -> int:
     """
     settings = settings_from(flags)
     if settings.workers > 1:
+        if force_policy:  # a worker that is replaced later would force whatever the files say by then
+            raise wrong("--force-policy is for one start of one worker: add --workers 1")
         from sidecar.serve.supervisor import run_workers
 
         return run_workers(settings)
     from sidecar.serve.lifecycle import run
 
-    return run(settings)
+    return run(settings, force_policy=force_policy)

@@ -112,9 +112,11 @@ class Sidecar:
         await self.parts.policy.reload()
         self._assembly.keyring.read()
 
-    def drain(self) -> None:
-        """Not ready any more, though still answering."""
+    def drain(self) -> float:
+        """Not ready any more, though still answering: for so many seconds."""
+        _log.info("draining", seconds=self._settings.drain)
         self.parts.vitals.draining = True
+        return self._settings.drain
 
     def addresses(self) -> dict[str, str]:
         """Where each listener accepts."""

@@ -27,10 +27,17 @@ Started = Callable[[Sidecar], Awaitable[None]]
 _log = logger("serve")
 
 
-def run(settings: Settings, *, demo: bool = False, place: Place = ALONE, started: Started | None = None) -> int:
+def run(
+    settings: Settings,
+    *,
+    demo: bool = False,
+    place: Place = ALONE,
+    started: Started | None = None,
+    force_policy: bool = False,
+) -> int:
     """Serve until told to stop. ``started`` is awaited once the listeners accept (the demo prints its table there)."""
     prepare(settings)
-    return uvloop.run(_serve(settings, demo, place, started))
+    return uvloop.run(_serve(lambda: Sidecar(settings, demo=demo, place=place, force_policy=force_policy), started))
 
 
 def prepare(settings: Settings) -> None:
@@ -40,8 +47,8 @@ def prepare(settings: Settings) -> None:
         _log.warning(warning)
 
 
-async def _serve(settings: Settings, demo: bool, place: Place, started: Started | None) -> int:
-    sidecar = Sidecar(settings, demo=demo, place=place)
+async def _serve(make: Callable[[], Sidecar], started: Started | None) -> int:
+    sidecar = make()
     signals = Signals(sidecar)
     try:
         await sidecar.start()
@@ -51,9 +58,7 @@ async def _serve(settings: Settings, demo: bool, place: Place, started: Started 
         _log.info("serving", **sidecar.addresses())
         await _until_told(signals, sidecar)
         notify("STOPPING=1")
-        _log.info("draining", seconds=settings.drain)
-        sidecar.drain()
-        await asyncio.sleep(settings.drain)
+        await asyncio.sleep(sidecar.drain())
     except StartProblem as problem:
         for line in problem.lines:
             print(line, file=sys.stderr)  # noqa: T201 - the last words belong to the terminal

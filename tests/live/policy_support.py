@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +86,7 @@ def expecting(shipped: dict[str, bytes], effect: str) -> bytes:
     return text.encode()
 
 
-def launch(folder: Path, **settings: str) -> Process:
+def launch(folder: Path, *, words: Sequence[str] = (), **settings: str) -> Process:
     """A sidecar that outlives one test: `start` of the fixtures, for whoever stops it himself."""
     own = {
         "LISTEN": f"127.0.0.1:{free_port()}",
@@ -101,7 +101,7 @@ def launch(folder: Path, **settings: str) -> Process:
     log = folder / "sidecar.log"
     with log.open("wb") as sink:
         popen = subprocess.Popen(
-            [sys.executable, "-m", "sidecar", "serve"], stdout=sink, stderr=sink, env=sidecar_env(own), cwd=ROOT
+            [sys.executable, "-m", "sidecar", "serve", *words], stdout=sink, stderr=sink, env=sidecar_env(own), cwd=ROOT
         )
     return Process(popen, f"http://{own['LISTEN']}", f"http://{own['OPS_LISTEN']}", log, own)
 

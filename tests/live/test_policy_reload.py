@@ -9,8 +9,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import redis
 
 from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.store import keys
 from tests.live.conftest import Start
 from tests.live.policy_support import (
     CONNECTIONS,
@@ -405,3 +407,37 @@ def line_of(found: dict) -> str:
     hint = f" ({found['hint']})" if found["hint"] else ""
     where = f"{found['file']}:{found['line']}:{found['column']}"
     return f"{where}: {found['code']}: {warning}{found['message']}{hint}"
+
+
+async def test_R26_a_forced_start_serves_what_the_gate_refuses_and_is_audited(
+    own: Town, http: Callable[[Process], Http], tmp_path: Path
+) -> None:
+    own.policy.write({"policy.csv": own.policy.shipped["policy.csv"] + GRANT.encode()})
+    assert own.process.stop() == 0
+    settings = {name: value for name, value in own.process.settings.items() if "LISTEN" not in name}
+    refused = cli({**settings, "STATE_DIR": str(tmp_path / "other-state")}, "serve")
+    assert refused.returncode == 2
+    assert "failed-expectation" in refused.stderr
+
+    forced = launch(tmp_path, words=("--force-policy",), **settings)
+    try:
+        forced.wait_ready()
+        api = http(forced)
+        generation = own.policy.generation_of({"policy.csv": own.policy.path("policy.csv").read_bytes()})
+        await until(serves(api, forced, generation))
+        assert (await api.check(BILLING, token=own.mark.access)).status == 200
+        assert "the policy was forced" in forced.output()
+        with redis.Redis(unix_socket_path=settings["REDIS_URL"].removeprefix("unix://")) as store:
+            rows = [fields[b"k"] for _, fields in store.xrange(keys.system_log())]
+        assert rows[-1] == b"policy.forced"
+
+        own.policy.write({"policy.csv": own.policy.shipped["policy.csv"] + GRANT.encode() + b"# again\n"})
+        await until(serves(api, forced, generation, "rejected"))
+    finally:
+        forced.stop()
+
+
+def test_R26_workers_are_not_forced(tmp_path: Path) -> None:
+    done = cli({"STATE_DIR": str(tmp_path), "WORKERS": "2"}, "serve", "--force-policy")
+    assert done.returncode == 2
+    assert "--workers 1" in done.stderr
