@@ -1,4 +1,4 @@
-"""People behind the API, for the tests that go through its door: on fakeredis alone, for the store has its own tests."""
+"""People behind the API, for the tests of its door: on fakeredis alone, since the store has tests of its own."""
 
 from collections.abc import AsyncIterator
 
