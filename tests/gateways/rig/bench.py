@@ -82,7 +82,9 @@ class Bench:
             pytest.skip("; ".join(program.missing for program in PROGRAMS.values()))
         return here
 
-    def start(self, name: str, *, edit: Callable[[str], str] = str, sidecar: SidecarProcess | None = None) -> Lane:
+    def start(
+        self, name: str, *, edit: Callable[[str], str] = str, sidecar: SidecarProcess | None = None, ready: int = 200
+    ) -> Lane:
         """One more gateway; skips the test when its program is missing. ``edit``: what a test changes in its files."""
         program = PROGRAMS[name]
         binary = program.find()
@@ -97,7 +99,7 @@ class Bench:
         folder = self.folder / f"{name}-{len(self._relays)}"
         folder.mkdir(mode=0o755)
         places = Places(free_port(), relay.port, asked.port, self.backend.port, folder)
-        gateway = Gateway(program, binary, places, edit=edit)
+        gateway = Gateway(program, binary, places, edit=edit, ready=ready)
         self._gateways.append(gateway)
         return Lane(name, gateway, relay, self.backend, self.loop)
 

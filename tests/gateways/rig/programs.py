@@ -128,8 +128,11 @@ PROGRAMS: dict[str, Program] = {
 class Gateway:
     """One running gateway."""
 
-    def __init__(self, program: Program, binary: Path, at: Places, *, edit: Callable[[str], str] = str) -> None:
-        """``edit``: what a test changes in the configuration, to show what a setting does."""
+    def __init__(
+        self, program: Program, binary: Path, at: Places, *, edit: Callable[[str], str] = str, ready: int = 200
+    ) -> None:
+        """``edit``: what a test changes in the configuration, to show what a setting does. ``ready``: the status of a
+        public path as soon as the gateway works."""
         self.program = program
         self.port = at.listen
         self._log = at.folder / "log"
@@ -142,7 +145,7 @@ class Gateway:
             self._process = subprocess.Popen(
                 [*_tethered(), *words], stdout=log, stderr=log, cwd=at.folder, env=env, start_new_session=True
             )
-        self._wait()
+        self._wait(ready)
 
     def stop(self) -> None:
         self._process.terminate()
@@ -155,12 +158,12 @@ class Gateway:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def _wait(self) -> None:
+    def _wait(self, ready: int) -> None:
         """Until a public path is answered: listening is not yet routing (Traefik), nor asking the sidecar."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                if ask(self.port, b"GET /assets/ready HTTP/1.1\r\nHost: dash.example\r\n\r\n").status == 200:
+                if ask(self.port, b"GET /assets/ready HTTP/1.1\r\nHost: dash.example\r\n\r\n").status == ready:
                     return
             except OSError:
                 pass

@@ -1,0 +1,216 @@
+"""The Kubernetes manifests: right by their schemas and by the sidecar's own settings, and the same as the table proves.
+
+Schemas: Kubernetes' kinds by kubernetes-validate (PyPI), Traefik's and Istio's by @kubernetes-models/traefik and /istio
+(npm; they know types and required fields, and pass over fields that they do not know). What ingress-nginx' annotations
+do is not checked by any of them: a real nginx runs what its template makes of them, further down.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.serve import settings
+from tests.gateways.rig.bench import Bench, Lane
+from tests.gateways.rig.judge import assert_identity, identity
+from tests.gateways.rig.outcomes import BILLING, MEDIA
+from tests.gateways.rig.rows import request
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: pip install kubernetes-validate")
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFESTS = ROOT / "sidecar" / "templates" / "k8s"
+NODE_MODULES = Path(os.environ.get("SIDECAR_GATEWAYS_NODE_MODULES", "/opt/gateways-node/node_modules"))
+VERSIONS = ("1.33", "1.37")
+"""The oldest has native sidecars for good, the newest is what kubernetes-validate knows."""
+
+GROUPS = {"traefik.io": "@kubernetes-models/traefik", "networking.istio.io": "@kubernetes-models/istio"}
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((MANIFESTS / name).read_text()))
+
+
+def every() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted(MANIFESTS.glob("*.yaml")):
+        for document in documents(path.name):
+            yield f"{path.name}:{document['kind']}/{document.get('metadata', {}).get('name', '')}", document
+
+
+def group_of(document: dict[str, Any]) -> str:
+    return str(document["apiVersion"]).rpartition("/")[0]
+
+
+OWN = [pytest.param(one, id=name) for name, one in every() if group_of(one) not in {*GROUPS, "kustomize.config.k8s.io"}]
+FOREIGN = [pytest.param(one, id=name) for name, one in every() if group_of(one) in GROUPS]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("document", OWN)
+def test_kubernetes_own_kinds_are_valid(document: dict[str, Any], version: str) -> None:
+    validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+    validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("document", FOREIGN)
+def test_traefiks_and_istios_kinds_are_valid(document: dict[str, Any], tmp_path: Path) -> None:
+    group, _, version = str(document["apiVersion"]).partition("/")
+    package, node = GROUPS[group], shutil.which("node")
+    if node is None or not (NODE_MODULES / package).is_dir():
+        pytest.skip(f"node and {package} are not here (SIDECAR_GATEWAYS_NODE_MODULES={NODE_MODULES})")
+    script = f"""
+        import * as kinds from {json.dumps(f"{package}/{group}/{version}")};
+        const document = {json.dumps(document)};
+        new kinds[document.kind](document).validate();
+    """
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    (tmp_path / "check.mjs").write_text(script)
+    ran = subprocess.run([node, "check.mjs"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def containers(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    pod = document["spec"]["template"]["spec"]
+    yield from pod.get("initContainers", [])
+    yield from pod["containers"]
+
+
+def sidecars() -> list[Any]:
+    return [
+        pytest.param(document, one, id=name)
+        for name, document in every()
+        if document["kind"] in {"Deployment", "StatefulSet"}
+        for one in containers(document)
+        if one["name"] == "sidecar"
+    ]
+
+
+@pytest.mark.parametrize(("document", "container"), sidecars())
+def test_the_sidecar_starts_with_these_settings(document: dict[str, Any], container: dict[str, Any]) -> None:
+    """Known names, values that parse, no combination that the start refuses."""
+    secret = {"SIDECAR_REDIS_URL": "rediss://redis:6379/0"}
+    env = {one["name"]: one.get("value") or secret[one["name"]] for one in container["env"]}
+    loaded = settings.load({}, env)
+    assert settings.problems(loaded) == []
+    ports = {one["name"]: one["containerPort"] for one in container.get("ports", [])}
+    for name, at in (("http", loaded.listen), ("ops", loaded.ops_listen), ("grpc", loaded.grpc_listen)):
+        assert name not in ports or at is None or ports[name] == getattr(at, "port", None)
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        if (action := container.get(probe, {}).get("httpGet")) is not None:
+            assert action["path"] in {"/livez", "/readyz"}
+            assert action["port"] in ports
+
+
+@pytest.mark.parametrize(("document", "container"), sidecars())
+def test_the_sidecar_has_no_rights_that_it_does_not_need(document: dict[str, Any], container: dict[str, Any]) -> None:
+    pod = document["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    for one in containers(document):
+        context = one["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+    mounted = {one["name"] for one in pod["volumes"]}
+    mounted |= {one["metadata"]["name"] for one in document["spec"].get("volumeClaimTemplates", [])}
+    for one in containers(document):
+        assert {mount["name"] for mount in one.get("volumeMounts", [])} <= mounted
+
+
+def test_kustomize_makes_the_config_maps_that_are_mounted() -> None:
+    (kustomization,) = documents("kustomization.yaml")
+    made = {one["name"]: [Path(name).name for name in one["files"]] for one in kustomization["configMapGenerator"]}
+    assert set(made["sidecar-policy"]) == {path.name for path in (ROOT / "policy").glob("*.*sv")} | {
+        path.name for path in (ROOT / "policy").glob("*.toml")
+    }
+    assert made["sidecar-model"] == ["model.conf"]
+    (stateful,) = [one for one in documents("sidecar.yaml") if one["kind"] == "StatefulSet"]
+    volumes = stateful["spec"]["template"]["spec"]["volumes"]
+    assert set(made) == {one["configMap"]["name"] for one in volumes if "configMap" in one}
+
+
+def test_traefiks_middlewares_are_those_that_the_table_proves() -> None:
+    proven = yaml.safe_load((ROOT / "tests/gateways/traefik/dynamic.yml").read_text())["http"]
+    middlewares = {
+        one["metadata"]["name"]: one["spec"] for one in documents("traefik.yaml") if one["kind"] == "Middleware"
+    }
+    asked = {**proven["middlewares"]["ask-sidecar"]["forwardAuth"]}
+    asked.pop("maxResponseBodySize")  # not in the CRD of every Traefik 3
+    asked["address"] = "http://sidecar.default.svc.cluster.local:9181/check"
+    assert middlewares["ask-sidecar"] == {"forwardAuth": asked}
+    assert middlewares["clean"] == proven["middlewares"]["clean"]
+    own, dashboard = route["spec"]["routes"]
+    assert proven["routers"]["sidecar"]["rule"] in own["match"]
+    assert [one["name"] for one in dashboard["middlewares"]] == proven["routers"]["dashboard"]["middlewares"]
+
+
+def test_istios_filter_is_the_one_that_the_table_proves() -> None:
+    proven = yaml.safe_load((ROOT / "tests/gateways/envoy/envoy-grpc.yaml").read_text())
+    manager = proven["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    envoy_filter, service = documents("istio.yaml")
+    merged, inserted, route = (one["patch"]["value"] for one in envoy_filter["spec"]["configPatches"])
+    for key, value in merged["typed_config"].items():
+        assert manager[key] == value, key
+    expected = json.loads(json.dumps(manager["http_filters"][0]))
+    cluster = "outbound|9183||sidecar.default.svc.cluster.local"
+    expected["typed_config"]["grpc_service"]["envoy_grpc"]["cluster_name"] = cluster
+    assert inserted == expected
+    own, _, dashboard = manager["route_config"]["virtual_hosts"][0]["routes"]
+    assert route["typed_per_filter_config"] == own["typed_per_filter_config"]
+    assert service["spec"]["http"][1]["headers"]["request"]["remove"] == dashboard["request_headers_to_remove"]
+    regexes = [one["uri"]["regex"] for one in service["spec"]["http"][0]["match"]]
+    routes = manager["route_config"]["virtual_hosts"][0]["routes"][:2]
+    assert regexes == [one["match"]["safe_regex"]["regex"] for one in routes]
+
+
+# -- ingress-nginx: what its template makes of the annotations, run by nginx itself ------------------------------------
+
+ORIGINAL_URI = "      proxy_set_header X-Original-URI $request_uri;\n"
+TEMPLATE = """
+      proxy_set_header X-Original-URL $scheme://$http_host$request_uri;
+      proxy_set_header X-Sent-From "nginx-ingress-controller";
+"""
+
+
+def annotated(auth_method: str | None) -> Any:
+    """``auth-method`` adds X-Original-URI; the two others are always there."""
+
+    def edit(text: str) -> str:
+        assert ORIGINAL_URI in text
+        return text.replace(ORIGINAL_URI, (ORIGINAL_URI if auth_method else "") + TEMPLATE)
+
+    return edit
+
+
+@pytest.fixture(scope="module")
+def ingress(bench: Bench) -> Lane:
+    return bench.start("nginx", edit=annotated("GET"))
+
+
+def ask(bench: Bench, lane: Lane, target: str, *headers: str) -> tuple[int, int]:
+    raw = request(target, *headers, "Authorization: Bearer " + bench.cast.tokens["marketer"])
+    response, arrivals = lane.ask(raw)
+    for arrival in arrivals:
+        assert_identity(arrival, identity(bench.cast, "marketer", "media-library", "view"))
+    return response.status, len(arrivals)
+
+
+def test_ingress_nginx_as_annotated(bench: Bench, ingress: Lane) -> None:
+    (dashboard,) = [one for one in documents("ingress-nginx.yaml") if one["metadata"]["name"] == "dashboard"]
+    assert dashboard["metadata"]["annotations"]["nginx.ingress.kubernetes.io/auth-method"] == "GET"
+    spoofed = (f"X-Original-URI: {MEDIA}", f"X-Original-URL: https://dash.example{MEDIA}", "X-Sent-From: somebody")
+    assert ask(bench, ingress, MEDIA + "?a=1") == (200, 1)
+    assert ask(bench, ingress, MEDIA, *spoofed) == (200, 1)
+    assert ask(bench, ingress, BILLING) == (403, 0)
+    assert ask(bench, ingress, BILLING, *spoofed) == (403, 0)
+
+
+def test_ingress_nginx_without_auth_method_lets_nobody_in(bench: Bench) -> None:
+    lane = bench.start("nginx", edit=annotated(None), ready=403)
+    assert ask(bench, lane, MEDIA) == (403, 0)
+    assert ask(bench, lane, BILLING, f"X-Original-URI: {MEDIA}") == (403, 0)
