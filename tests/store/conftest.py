@@ -44,6 +44,15 @@ class Town:
     def session(self, ttl: float = MONTH, **more: object) -> NewSession:
         return NewSession(self.sid(), ttl, **more)
 
+    def session_of(self, sid: SessionId) -> NewSession:
+        return NewSession(sid, MONTH)
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    async def pass_by(self, milliseconds: float) -> None:
+        await self.until(await self.now_ms() + milliseconds)
+
     async def account(self, name: str = "Acme", cap: int = 5, email: str = "ada@example.com") -> UserRecord:
         """An account; answers its first administrator."""
         account = new_account_id(self.entropy(17))
@@ -128,6 +137,12 @@ def _fields(raw: object) -> dict[str, str]:
         return raw
     listed = iter(raw)
     return dict(zip(listed, listed, strict=True))
+
+
+@pytest.fixture
+def town_class() -> type[Town]:
+    """For tests that open stores of their own."""
+    return Town
 
 
 @pytest.fixture

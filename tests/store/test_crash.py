@@ -1,0 +1,75 @@
+"""Kill the server at a random point under load, start it again: nothing acknowledged is lost, and the data is sound.
+
+``SIDECAR_TEST_CRASHES`` sets how many rounds (default 6; 200 is the long run).
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sidecar.store.connection import Store
+from sidecar.store.embedded import EmbeddedServer
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.server_binary import examine
+from sidecar.store.upkeep.fsck import Fsck
+from sidecar.vocabulary.people import Actor, UserId
+
+OPERATOR = Actor.operator()
+ROUNDS = int(os.environ.get("SIDECAR_TEST_CRASHES", "6"))
+
+
+@dataclass
+class Known:
+    """What was acknowledged of a user, and what was asked for and not answered: that may have happened, or not."""
+
+    uid: UserId
+    name: str
+    epoch: int
+    asked_name: str | None = None
+    asked_epoch: int | None = None
+
+    async def write(self, town):
+        """Change name and epoch in turn until the store is gone."""
+        with contextlib.suppress(StoreUnavailable):
+            for number in range(100_000):
+                self.asked_name = f"{self.uid}-{self.epoch}-{number}"
+                self.name = (await town.users.set_name(OPERATOR, self.uid, self.asked_name)).record.name
+                self.asked_epoch = self.epoch + 1
+                self.epoch = (await town.users.sign_out_everywhere(self.uid, OPERATOR)).record.epoch
+
+    async def check(self, town):
+        record = await town.users.record(self.uid)
+        assert record.name in {self.name, self.asked_name}
+        assert record.epoch in {self.epoch, self.asked_epoch}
+        self.name, self.epoch = record.name, record.epoch
+
+
+@pytest.mark.slow
+async def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path, redis_server_binary, town_class, entropy):
+    binary, chance, known = examine(Path(redis_server_binary)), random.Random(ROUNDS), []
+    for _ in range(ROUNDS):
+        server = await EmbeddedServer.acquire(tmp_path, binary=binary)
+        store = await Store.open(server.url)
+        await store.check_meta()
+        town = town_class(store, entropy)
+        if not known:
+            first = await town.account(cap=10)
+            others = [await town.member(OPERATOR, first.account, f"u{number}@example.com") for number in range(4)]
+            known = [Known(person.id, person.name, person.epoch) for person in (first, *others)]
+        for person in known:
+            await person.check(town)
+        assert (await Fsck(store).run()).findings == []
+
+        writing = [asyncio.create_task(person.write(town)) for person in known]
+        await asyncio.sleep(chance.uniform(0.005, 0.1))
+        os.kill(server._process.pid, signal.SIGKILL)
+        await asyncio.gather(*writing)
+        await store.close()
+        await server.stop()
+    assert sum(person.epoch for person in known) > 5 * ROUNDS

@@ -1,0 +1,356 @@
+"""The store against a model of it in plain Python: any order of changes, several at once, the same outcomes and state.
+
+Three changes at once have to come out as some order of them would. After every step the data is proven by fsck, which
+looks at the audit and the feed too.
+"""
+
+import asyncio
+import copy
+import itertools
+import random
+from dataclasses import dataclass, field
+
+import fakeredis
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sidecar.store.connection import Store
+from sidecar.store.upkeep.fsck import Fsck
+from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
+
+OPERATOR = Actor.operator()
+ROLES = (ADMINISTRATOR, "developer", "marketer")
+EMAILS = tuple(f"{letter}@example.com" for letter in "abcdef")
+
+CHANCE = st.integers(0, 2**32).map(random.Random)
+"""What is drawn must not depend on what the store did: concurrent changes come out in any order."""
+
+
+# The model ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Person:
+    email: str
+    role: str
+    status: str
+    epoch: int = 0
+    secret: str = ""
+    sessions: dict = field(default_factory=dict)  # sid -> counter
+
+
+@dataclass
+class Model:
+    """What an account is, in the fewest words. Every change answers the name of its outcome."""
+
+    cap: int
+    people: dict
+
+    def used(self):
+        return len(self.people)
+
+    def last_admin(self, uid):
+        return [i for i, p in self.people.items() if p.role == ADMINISTRATOR and p.status == "active"] == [uid]
+
+    def holds(self, actor):
+        if actor.user is None:
+            return True
+        person = self.people.get(actor.user)
+        return (
+            person is not None
+            and (person.status, person.role, person.epoch) == ("active", actor.role, actor.epoch)
+            and actor.session in person.sessions
+        )
+
+    def invite(self, actor, uid, email, role, secret):
+        if not self.holds(actor):
+            return "ActorChanged"
+        for person in self.people.values():
+            if person.email == email:
+                return "AlreadyInvited" if person.status == "invited" else "AlreadyMember"
+        if self.used() >= self.cap:
+            return "SeatLimit"
+        self.people[uid] = Person(email, role, "invited", secret=secret)
+        return "Invited"
+
+    def accept(self, uid, secret):
+        person = self.people.get(uid)
+        if person is None or person.status != "invited" or person.secret != secret:
+            return "InvitationGone"
+        person.status, person.epoch = "active", 1
+        return "Accepted"
+
+    def resend(self, actor, uid, secret):
+        if not self.holds(actor):
+            return "ActorChanged"
+        person = self.people.get(uid)
+        if person is None:
+            return "NoUser"
+        if person.status != "invited":
+            return "NotInvited"
+        person.secret = secret
+        return "Invited"
+
+    def change(self, actor, uid, role, status):
+        if not self.holds(actor):
+            return "ActorChanged"
+        person = self.people.get(uid)
+        if person is None:
+            return "NoUser"
+        if person.status == "invited" and status:
+            return "StillInvited"
+        role, status = role or person.role, status or person.status
+        if (role, status) == (person.role, person.status):
+            return "Unchanged"
+        if (role != ADMINISTRATOR or status != "active") and self.last_admin(uid):
+            return "LastAdmin"
+        person.role, person.status = role, status
+        if status == "suspended":
+            person.sessions = {}
+        return "Changed"
+
+    def remove(self, actor, uid):
+        if not self.holds(actor):
+            return "ActorChanged"
+        if uid not in self.people:
+            return "NoUser"
+        if self.last_admin(uid):
+            return "LastAdmin"
+        del self.people[uid]
+        return "Removed"
+
+    def password(self, uid, epoch, sid):
+        person = self.people.get(uid)
+        if person is None or person.status != "active":
+            return "NoUser"
+        if person.epoch != epoch:
+            return "Stale"
+        person.epoch, person.sessions = epoch + 1, {sid: 0}
+        return "PasswordChanged"
+
+    def sign_out(self, uid):
+        person = self.people.get(uid)
+        if person is None or person.status == "invited":
+            return "NoUser"
+        person.epoch, person.sessions = person.epoch + 1, {}
+        return "Changed"
+
+    def open(self, uid, epoch, sid):
+        person = self.people.get(uid)
+        if person is None or person.status != "active":
+            return "NoUser"
+        if person.epoch != epoch:
+            return "Stale"
+        person.sessions[sid] = 0
+        return "Opened"
+
+    def rotate(self, uid, sid, counter):
+        person = self.people.get(uid)
+        if person is None or sid not in person.sessions:
+            return "SessionGone"
+        held = person.sessions[sid]
+        if counter > held:
+            return "StoreBehind"
+        if counter == held:
+            person.sessions[sid] = held + 1
+        elif counter < held - 1:
+            del person.sessions[sid]
+            return "Reused"
+        return "Rotated"
+
+    def end(self, uid, sid):
+        person = self.people.get(uid)
+        return "SessionGone" if person is None or person.sessions.pop(sid, None) is None else "Ended"
+
+    def set_cap(self, cap):
+        self.cap = cap
+        return "SeatsSet"
+
+    def state(self):
+        return self.cap, {
+            uid: (p.email, p.role, p.status, p.epoch, frozenset(p.sessions)) for uid, p in self.people.items()
+        }
+
+
+# The same changes, asked of the store ---------------------------------------------------------------------------------
+
+
+async def ask(town, account, name, args):
+    users, invitations, sessions = town.users, town.invitations, town.sessions
+    calls = {
+        "invite": lambda actor, uid, email, role, secret: invitations.invite(
+            actor, account=account, uid=uid, email=email, name="", role=role, digest=secret, ttl=3600
+        ),
+        "accept": lambda uid, secret: invitations.accept(
+            uid, digest=secret, password_hash="h", name=None, session=None
+        ),
+        "resend": lambda actor, uid, secret: invitations.resend(actor, uid, digest=secret, ttl=3600),
+        "change": lambda actor, uid, role, status: users.change(
+            actor, uid, role=role, status=Status(status) if status else None
+        ),
+        "remove": users.remove,
+        "password": lambda uid, epoch, sid: users.change_password(
+            uid, expected_epoch=epoch, password_hash="h", session=town.session_of(sid), actor=Actor.bearer(uid)
+        ),
+        "sign_out": lambda uid: users.sign_out_everywhere(uid, OPERATOR),
+        "open": lambda uid, epoch, sid: sessions.open(uid, expected_epoch=epoch, session=town.session_of(sid)),
+        "rotate": lambda uid, sid, counter: sessions.rotate(uid, sid, counter, ttl=3600),
+        "end": lambda uid, sid: sessions.end(uid, [sid], OPERATOR),
+        "set_cap": lambda cap: town.accounts.set_seats(account, cap, OPERATOR),
+    }
+    return await calls[name](*args)
+
+
+class Ledger(RuleBasedStateMachine):
+    """``open_town`` is set by the test: a fresh town on a fresh store."""
+
+    open_town = None
+
+    def __init__(self):
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.gone = []
+
+    @initialize(cap=st.integers(1, 5))
+    def found(self, cap):
+        self.town = self.runner.run(self.open_town())
+        admin = self.runner.run(self.town.account(cap=cap, email="a@example.com"))
+        self.account = admin.account
+        self.model = Model(cap, {admin.id: Person("a@example.com", ADMINISTRATOR, "active", 1)})
+
+    def teardown(self):
+        if hasattr(self, "town"):
+            self.runner.run(self.town.close())
+        self.runner.close()
+
+    def some_change(self, chance):
+        """One change, mostly sensible, as seen now: by the time it is carried out it may be late."""
+        people, kind = self.model.people, chance.choice(CHANGES)
+        uid = chance.choice([*people, *people, *self.gone[-2:], self.town.uid(self.account)])
+        if kind in {"rotate", "end", "change"}:
+            uid = chance.choice([i for i, person in people.items() if person.sessions] or [uid])
+        person = people.get(uid, Person("", "marketer", "gone"))
+        sid = chance.choice([*person.sessions, *person.sessions, self.town.sid()])
+        fresh, new_sid, actor = self.town.uid(self.account), self.town.sid(), self.some_actor(chance)
+        late = chance.choice([0, 0, 0, 1])
+        arguments = {
+            "invite": (actor, fresh, chance.choice(EMAILS), chance.choice(ROLES), f"s{fresh}"),
+            "accept": (uid, person.secret + "x" * late),
+            "resend": (actor, uid, new_sid),
+            "change": (actor, uid, chance.choice([None, None, *ROLES]), chance.choice([None, "active", "suspended"])),
+            "remove": (actor, uid),
+            "password": (uid, person.epoch - late, new_sid),
+            "sign_out": (uid,),
+            "open": (uid, person.epoch - late, new_sid),
+            "rotate": (uid, sid, max(0, person.sessions.get(sid, 0) + chance.randint(-2, 1))),
+            "end": (uid, sid),
+            "set_cap": (chance.randint(1, 6),),
+        }
+        return kind, arguments[kind]
+
+    def some_actor(self, chance):
+        signed_in = [(i, p, s) for i, p in self.model.people.items() for s in p.sessions if p.role == ADMINISTRATOR]
+        if not signed_in or chance.random() < 0.5:
+            return OPERATOR
+        uid, person, sid = chance.choice(signed_in)
+        return Actor(uid, person.role, person.epoch, sid)
+
+    @rule(chance=CHANCE)
+    def one_change(self, chance):
+        name, args = self.some_change(chance)
+        outcome = self.runner.run(ask(self.town, self.account, name, args))
+        before = set(self.model.people)
+        assert type(outcome).__name__ == getattr(self.model, name)(*args), (name, args)
+        self.gone += before - set(self.model.people)
+
+    @rule(chance=CHANCE)
+    def three_changes_at_once(self, chance):
+        changes = [self.some_change(chance) for _ in range(3)]
+
+        async def all_at_once():
+            return await asyncio.gather(*(ask(self.town, self.account, *change) for change in changes))
+
+        outcomes = [type(outcome).__name__ for outcome in self.runner.run(all_at_once())]
+        state = self.runner.run(self.observed())
+        for order in itertools.permutations(range(3)):
+            model = copy.deepcopy(self.model)
+            said = {place: getattr(model, changes[place][0])(*changes[place][1]) for place in order}
+            if [said[place] for place in range(3)] == outcomes and model.state() == state:
+                self.gone += set(self.model.people) - set(model.people)
+                self.model = model
+                return
+        raise AssertionError(f"no order of {changes} explains {outcomes}")
+
+    @rule(email=st.sampled_from(EMAILS))
+    def an_invitation_that_expires(self, email):
+        if self.model.used() < self.model.cap and email not in {person.email for person in self.model.people.values()}:
+            self.runner.run(self.town.invite(OPERATOR, self.account, email, ttl=0.002))
+            self.runner.run(self.town.pass_by(3))
+
+    @invariant()
+    def the_same_state(self):
+        if hasattr(self, "town"):
+            assert self.runner.run(self.observed()) == self.model.state()
+
+    @invariant()
+    def the_data_is_sound(self):
+        if hasattr(self, "town"):
+            assert self.runner.run(Fsck(self.town.store).run()).clean
+
+    async def observed(self):
+        roster = await self.town.users.roster(self.account)
+        return roster.seats.cap, {
+            found.record.id: (
+                found.record.email,
+                found.record.role,
+                found.record.status.value,
+                found.record.epoch,
+                frozenset(found.record.sessions),
+            )
+            for found in roster.members
+        }
+
+
+CHANGES = ("invite", "invite", "accept", "accept", "resend", "change", "change", "remove", "password", "sign_out")
+CHANGES += ("open", "open", "open", "change", "rotate", "rotate", "end", "set_cap")
+
+
+@pytest.mark.parametrize("kind", ["fakeredis", "server"])
+def test_the_store_does_what_the_model_says(kind, make_town, redis_server_binary, request):
+    class Here(Ledger):
+        async def open_town(self):
+            return await make_town(kind)
+
+    chance = settings(
+        max_examples=8 if kind == "fakeredis" else 30,
+        stateful_step_count=30,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],  # shrinking takes minutes: switch it on to look closer
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(Here, settings=chance)
+
+
+@pytest.fixture
+def make_town(request, town_class):
+    url = request.getfixturevalue("real_redis_url")
+
+    async def make(kind):
+        if kind == "fakeredis":
+            store = Store.from_client(fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), decode_responses=True))
+        else:
+            store = await Store.open(url)
+            await store.change("FLUSHALL")
+        await store.check_meta()
+        return town_class(store, random.Random(7).randbytes)
+
+    return make
