@@ -111,11 +111,16 @@ class Relay:
         self._carried.add(task)
         with suppress(OSError, asyncio.CancelledError):
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            ways = [
+                asyncio.create_task(self._carry(reader, back)),
+                asyncio.create_task(self._carry(there, writer)),
+            ]
             try:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(self._carry(reader, back))
-                    both.create_task(self._carry(there, writer))
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
                 back.close()
         writer.close()
         self._carried.discard(task)
@@ -125,4 +130,3 @@ class Relay:
             await self._open.wait()
             sink.write(data)
             await sink.drain()
-        raise ConnectionResetError  # the other direction ends too
