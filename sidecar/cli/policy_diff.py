@@ -1,5 +1,6 @@
 """``sidecar policy diff``: every cell and every route that differs between two policies, what opens first."""
 
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,20 +25,27 @@ from sidecar.policy.generation import Generation
 @click.option(
     "--accept", "accepted", multiple=True, metavar="WHAT", help="ROLE/SECTION/ACTION or METHOD PATH that may open."
 )
+@click.option("--routes", "only_routes", is_flag=True, help="With --json: the routes instead of the cells.")
 @json_option
-def diff(old: str, new: str | None, accepted: tuple[str, ...], as_json: bool, **flags: str | None) -> int:
+def diff(
+    old: str, new: str | None, accepted: tuple[str, ...], only_routes: bool, as_json: bool, **flags: str | None
+) -> int:
     """List every cell and route whose answer differs from OLD to NEW (default: the files of now).
 
-    OLD and NEW are directories or git revisions. What opens stands first: a cell from deny to allow, a request that
-    more people can make. Exit status 1 when something opens that no --accept names; * in an --accept stands for
-    anything.
+    OLD and NEW are directories, or revisions of git: HEAD~1 for the same files there, main:policy for that folder
+    there. What opens stands first: a cell from deny to allow, a request that more people can make. Exit status 1 when
+    something opens that no --accept names; * in an --accept stands for anything.
     """
     current = source_from(flags)
     before = _generation(old, current)
     after = _generation(new, current) if new is not None else draft_of(current)
     difference = difference_of(before, after)
-    if as_json:
-        say_json([*map(cell_as_dict, difference.cells), *map(route_as_dict, difference.routes)])
+    if as_json and only_routes:
+        say_json([*map(route_as_dict, difference.routes)])
+    elif as_json:
+        say_json([*map(cell_as_dict, difference.cells)])
+        if difference.routes:
+            complain(f"{len(difference.routes)} routes differ too; --json --routes lists them")
     else:
         say_difference(difference)
     opening: list[CellChange | RouteChange] = [change for change in difference.cells if change.opens]
@@ -94,34 +102,58 @@ def _is_accepted(change: CellChange | RouteChange, accepted: tuple[str, ...]) ->
 
 
 def _generation(name: str, current: Source) -> Generation:
-    """A directory of policy files, a directory with ``policy/`` in it, or a git revision of the files of now."""
+    """A directory of policy files, a directory with ``policy/`` in it, or a revision of git."""
     path = Path(name)
-    if name and path.is_dir():
-        folder = path / "policy" if (path / "policy").is_dir() and not (path / "policy.csv").exists() else path
-        model = path / MODEL_FILE
-        return draft_of(Source(folder, model if model.is_file() else current.model))
-    return _compiled(_Revision(name, current))
+    if not name or not path.is_dir():
+        return _compiled(_revision(name, current))
+    folder = path / "policy" if (path / "policy").is_dir() and not (path / "policy.csv").exists() else path
+    beside = [place for place in (folder / MODEL_FILE, folder.resolve().parent / MODEL_FILE) if place.is_file()]
+    return draft_of(Source(folder, beside[0] if beside else current.model))
 
 
 @dataclass(frozen=True, slots=True)
 class _Revision:
+    """``names``: what git calls each file, ``REV:PATH``; ``place``: a directory of the repository. ``model``: the file
+    of now, for a repository that keeps none: there is only one model."""
+
     name: str
-    current: Source
+    place: Path
+    names: Mapping[str, tuple[str, ...]]
+    model: Path
 
     def files(self) -> Mapping[str, bytes]:
         found = {}
-        for file in FILES:
-            place = self.current.model.parent if file == MODEL_FILE else self.current.policy_dir
-            wanted = self.current.model.name if file == MODEL_FILE else file
-            content = _git(place, "cat-file", "blob", f"{self.name}:./{wanted}")
+        for file, candidates in self.names.items():
+            contents = (_git(self.place, "cat-file", "blob", candidate) for candidate in candidates)
+            content = next((content for content in contents if content is not None), None)
             if content is not None:
                 found[file] = content
+        if MODEL_FILE not in found and self.model.is_file():
+            found[MODEL_FILE] = self.model.read_bytes()
         return found
 
 
+def _revision(name: str, current: Source) -> _Revision:
+    """``HEAD~1``: the files of now, there. ``main:policy``: that folder of the repository, there."""
+    revision, colon, folder = name.partition(":")
+    place = current.policy_dir
+    if _git(place, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}") is None:
+        raise wrong(f"{name}: neither a directory nor a git revision")
+    if colon:
+        folder = folder.strip("/")
+        if folder and _git(place, "cat-file", "-e", f"{revision}:{folder}/policy.csv") is None:
+            raise wrong(f"{name}: there is no policy.csv in that folder of {revision}")
+        inside = f"{folder}/" if folder else ""
+        names: dict[str, tuple[str, ...]] = {file: (f"{revision}:{inside}{file}",) for file in FILES}
+        above = folder.rpartition("/")[0]
+        names[MODEL_FILE] += (f"{revision}:{above}/{MODEL_FILE}" if above else f"{revision}:{MODEL_FILE}",)
+        return _Revision(name, place, names, current.model)
+    names = {file: (f"{revision}:./{file}",) for file in FILES}
+    names[MODEL_FILE] = (f"{revision}:./{os.path.relpath(current.model.resolve(), place.resolve())}",)
+    return _Revision(name, place, names, current.model)
+
+
 def _compiled(revision: _Revision) -> Generation:
-    if _git(revision.current.policy_dir, "rev-parse", "--verify", "--quiet", f"{revision.name}^{{commit}}") is None:
-        raise wrong(f"{revision.name}: neither a directory nor a git revision")
     compiled = compile_policy(revision.files(), proof=ProofScope.NONE)
     if compiled.draft is None:
         for diagnostic in compiled.diagnostics:

@@ -87,7 +87,10 @@ def test_accept_names_what_may_open(cli: Cli, folder: Path, before: Path, accept
 
 def test_R3_a_route_that_becomes_public_counts_as_opening(cli: Cli, folder: Path, before: Path) -> None:
     append(folder / "sections.toml", '\n[[public]]\npath = "/dashboard/billing/plans"\nmethods = ["GET"]\n')
-    result = cli("policy", "diff", "before", "--json")
+    cells = cli("policy", "diff", "before", "--json")
+    assert (cells.status, cells.out) == (1, "[]\n")
+    assert "routes differ too" in cells.err
+    result = cli("policy", "diff", "before", "--json", "--routes")
     assert result.status == 1
     [first, *closing] = json.loads(result.out)
     assert first == {
@@ -112,7 +115,7 @@ def test_R3_a_route_that_needs_less_counts_as_opening(cli: Cli, folder: Path, be
         '  { path = "/dashboard/billing/**", methods = ["GET"], action = "view" },\n',
     )
     path.write_text(text)
-    result = cli("policy", "diff", "before", "--json")
+    result = cli("policy", "diff", "before", "--json", "--routes")
     assert result.status == 1
     [change] = json.loads(result.out)
     assert (change["from"], change["to"], change["opens"]) == ("billing/view", "media-library/view", True)
@@ -136,6 +139,33 @@ def test_revisions_of_git(cli: Cli, folder: Path) -> None:
     assert cli("policy", "diff", "HEAD").status == 0
     assert cli("policy", "diff", "HEAD~1", "HEAD").status == 1
     assert cli("policy", "diff", "main", "HEAD~1", "--json").status == 0
+
+
+def test_a_folder_of_a_revision(cli: Cli, folder: Path) -> None:
+    root = folder.parent
+    shutil.copytree(folder, root / "deploy" / "policy")
+    shutil.copy(root / "model.conf", root / "deploy")
+    append(root / "deploy" / "policy" / "policy.csv", OPENING)
+    git(root, "init", "-q", "-b", "main")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "one")
+    changes = json.loads(cli("policy", "diff", "main:policy", "main:deploy/policy", "--json").out)
+    assert [(d["role"], d["to"]) for d in changes] == [("marketer", "allow")]
+    assert cli("policy", "diff", "main:deploy/policy/", "policy").status == 0
+    assert cli("policy", "diff", "deploy", "main:deploy/policy").status == 0
+    assert cli("policy", "diff", "deploy/policy", "main:deploy/policy").status == 0
+    for name in ("main:nowhere", "main:deploy", "elsewhere:policy"):
+        assert cli("policy", "diff", name).status == 2
+
+
+def test_the_model_stands_beside_the_folder(cli: Cli, folder: Path) -> None:
+    """Also when the folder is compared from elsewhere, where another model is at hand."""
+    other = folder.parent / "other"
+    shutil.copytree(folder, other / "policy")
+    (other / "model.conf").write_text("[request_definition]\n")
+    result = cli("policy", "diff", "other/policy", "policy")
+    assert result.status == 1
+    assert f"{other / 'model.conf'}:" in result.err
 
 
 def test_a_revision_whose_policy_does_not_compile(cli: Cli, folder: Path) -> None:
