@@ -155,7 +155,7 @@ async def preview(call: Call[PreviewBody]) -> Reply | Problem:
         case TooLarge(reason):
             return Problem(Code.TOO_LARGE, reason)
         case Busy():
-            return Problem(Code.RATE_LIMITED, "a preview is under way; wait for its answer", retry_after=1)
+            return Problem(Code.RATE_LIMITED, "another preview is under way; ask again when it is over", retry_after=1)
 
 
 _VIEW: Final = May("policy", "view")

@@ -163,9 +163,6 @@ class Activation:
             except StoreUnavailable as problem:
                 _log.warning("an edit of the policy waits for the store", error=str(problem))
                 return
-            except apart.ChildFailed as failure:
-                _log.error("an edit of the policy could not be judged", error=str(failure))
-                return
             if (await self._read()).fingerprint != files.fingerprint:
                 return  # written again meanwhile (R25): what was compiled is not what lies there
             self._judged = files.fingerprint

@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from sidecar.policy.compiler import ProofScope, compile_policy
-from sidecar.policy.diagnostics import FILES, Diagnostic, DiagnosticCode, Findings, Severity
+from sidecar.policy.diagnostics import FILES, Diagnostic, DiagnosticCode, Findings, Severity, path_of
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import read_closures, read_rules
@@ -37,7 +37,11 @@ T = TypeVar("T")
 
 
 class ChildFailed(Exception):
-    """The child gave no answer: it ran out of its limits, or it died. One sentence."""
+    """The child gave no answer: it ran out of its limits, it died, or it never began. One sentence."""
+
+    def __init__(self, message: str, *, began: bool = True) -> None:
+        super().__init__(message)
+        self.began = began
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -88,15 +92,25 @@ class Judged:
 
 
 async def judge(files: PolicyFiles) -> Judged:
-    """Compile what was read, with the proof of a start (R28). Raises ChildFailed when that could not be done."""
+    """Compile what was read, with the proof of a start (R28). A child that fails is a finding, never tried again here:
+    what ended it would end the sidecar."""
     if sum(map(len, files.files.values())) < LARGE:
         return await asyncio.to_thread(_gently, lambda: _judge_here(files))
     problems = tuple(map(Finding.of, files.diagnostics))
-    answer = await run(Task(dict(files.files), problems))
+    try:
+        answer = await run(Task(dict(files.files), problems))
+    except ChildFailed as failure:
+        return Judged(None, (_not_judged(failure),))
     diagnostics = tuple(one.diagnostic() for one in msgspec.msgpack.decode(answer, type=tuple[Finding, ...]))
     if any(found.is_error for found in diagnostics):
         return Judged(None, diagnostics)
     return Judged(await asyncio.to_thread(_gently, lambda: rebuilt(files.files), gc.freeze), diagnostics)
+
+
+def _not_judged(failure: ChildFailed) -> Diagnostic:
+    code = DiagnosticCode.POLICY_TOO_LARGE
+    message = f"the process that judges large policies gave no answer: {failure}"
+    return Diagnostic(code.severity, code, path_of("policy.csv"), 1, 1, message, "look at memory, then send SIGHUP")
 
 
 def _judge_here(files: PolicyFiles) -> Judged:
@@ -142,15 +156,18 @@ _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 
 async def run(task: Task) -> bytes:
     """The child's answer. It ends with its answer, at its limits, or when nobody waits for it any more."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-s", "-m", "sidecar.pdp.apart_child"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=_environment(),
-        start_new_session=True,  # a Ctrl-C of the terminal is ours to act on
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-s", "-m", "sidecar.pdp.apart_child"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=_environment(),
+            start_new_session=True,  # a Ctrl-C of the terminal is ours to act on
+        )
+    except OSError as error:
+        raise ChildFailed(f"it could not be started: {error.strerror}", began=False) from None
     try:
         async with asyncio.timeout(task.limits.seconds):
             answer, _ = await process.communicate(msgspec.msgpack.encode(task))

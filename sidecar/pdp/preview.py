@@ -37,7 +37,7 @@ class Previewed:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """This account has a preview under way, or the sidecar has its two."""
+    """This account has a preview under way, or the sidecar has its two, or the machine has no process to spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class Previews:
             told = {role: [dict(person) for person in holders] for role, holders in people.items()}
             return Previewed(await run(Task(files, current=dict(current.files), people=told, limits=LIMITS)))
         except ChildFailed as failure:
+            if not failure.began:
+                return Busy()
             return TooLarge(f"this cannot be previewed: {failure}; `sidecar policy diff` has no limits")
         finally:
             self._under_way.discard(account)

@@ -351,7 +351,7 @@ async def test_a_large_policy_is_judged_in_a_child_with_the_same_words(serving: 
 
 
 @pytest.mark.usefixtures("all_large")
-async def test_a_child_that_fails_changes_nothing(
+async def test_a_child_that_fails_refuses_the_edit_and_is_not_tried_again_here(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dead(_: apart.Task) -> bytes:
@@ -359,6 +359,13 @@ async def test_a_child_that_fails_changes_nothing(
 
     before = serving.generation
     monkeypatch.setattr(apart, "run", dead)
-    files.comment("good")
+    wanted = files.comment("good")
     await serving.reload()
-    assert (serving.generation, serving.state) == (before, State.CURRENT)
+    assert (serving.generation, serving.state) == (before, State.REJECTED)
+    [found] = serving.diagnostics
+    assert (found.code, found.is_error) == ("policy-too-large", True)
+    assert "it died" in found.message
+    monkeypatch.undo()
+    await serving.reload()
+    assert serving.generation is not None
+    assert serving.generation.id == wanted

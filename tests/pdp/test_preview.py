@@ -12,9 +12,10 @@ import pytest
 
 from sidecar.pdp import apart
 from sidecar.pdp.apart import ChildFailed, Limits, Task, rebuilt
-from sidecar.pdp.preview import preview
+from sidecar.pdp.preview import Busy, Previews, preview
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
+from sidecar.vocabulary.people import AccountId
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -126,6 +127,14 @@ async def test_a_child_that_dies_is_an_outcome(shipped: dict[str, bytes], monkey
         await apart.run(Task(shipped))
 
 
+async def test_a_child_that_cannot_be_started_is_an_outcome(
+    shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(ChildFailed, match="could not be started"):
+        await apart.run(Task(shipped))
+
+
 async def test_R27_time_is_limited(shipped: dict[str, bytes]) -> None:
     with pytest.raises(ChildFailed, match=r"0\.01 seconds"):
         await apart.run(Task(shipped, current=shipped, limits=Limits(seconds=0.01)))
@@ -150,3 +159,10 @@ def test_changes_are_shown_although_the_tests_fail_and_not_when_nothing_is_meant
     told = json.loads(preview(shipped, without, {}))
     assert told["valid"] is False
     assert [found["code"] for found in told["diagnostics"]] == ["missing-file"]
+
+
+async def test_a_machine_without_a_process_to_spare_is_busy(
+    shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert await Previews().preview(AccountId("acc_x"), rebuilt(shipped), {}, {}) == Busy()
