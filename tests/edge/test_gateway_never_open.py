@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.fast_lane import Lanes
-from sidecar.edge.server import Server
+from sidecar.edge.lanes.fast_lane import Lanes
+from sidecar.edge.lanes.server import Server
 from tests.stand import parts, token
 
 MAX_HEAD = 32 * 1024
@@ -134,3 +134,21 @@ async def test_hostile_headers_never_make_an_outage_or_an_allow(
         # The good token may see the library; nothing else here is allowed to anybody. 100 asks for a body first.
         assert denied(status) or (status == 200 and library) or status == 100, (raw, status)
     assert statuses[0] == statuses[1], raw
+
+
+@pytest.mark.parametrize("start", [b"GET /check/envoy/", b"GET /check HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer "])
+async def test_a_head_that_never_ends_is_answered_and_not_hung_up_on(ports: tuple[int, int], start: bytes) -> None:
+    """A gateway that is still sending when the connection is reset never sees the denial; Envoy under
+    ``failure_mode_allow`` would let the request pass."""
+    for port in ports:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(start + b"x" * (MAX_HEAD + 2000))
+        await writer.drain()
+        async with asyncio.timeout(5):
+            assert b" 400 " in await reader.readline()
+            for _ in range(20):
+                writer.write(b"x" * 16_000)
+                await writer.drain()
+            writer.write(b" HTTP/1.1\r\n\r\n")
+            await reader.read()  # to the end, without a reset
+        writer.close()

@@ -11,6 +11,7 @@ import pytest
 from tests.gateways.rig.bench import Bench, Lane
 from tests.gateways.rig.judge import IDENTITY, judge
 from tests.gateways.rig.outcomes import BILLING, MARKETER, MEDIA
+from tests.gateways.rig.people import from_the_future
 from tests.gateways.rig.relay import Mode
 from tests.gateways.rig.rows import Deny, Row, request
 from tests.gateways.rig.table import table
@@ -60,6 +61,16 @@ def test_failure_mode_allow_opens_everything_while_the_sidecar_is_down(
     judge(bench, open_lane, Row("allowed", request(MEDIA, token="marketer"), MARKETER))
 
 
+@pytest.mark.parametrize("gateway", ENVOYS)
+@pytest.mark.parametrize("size", [20_000, 33_000, 58_000])
+@pytest.mark.parametrize("start", ["Authorization: Bearer ", "Cookie: a=", "Accept: "])
+def test_failure_mode_allow_opens_nothing_to_what_is_too_large(open_lane: Lane, size: int, start: str) -> None:
+    """Up to what Envoy itself takes. Over SIDECAR_MAX_HEAD the sidecar's parser answers 400, and waits for the rest."""
+    response, arrivals = open_lane.ask(request(BILLING, start + "x" * size))
+    assert arrivals == []
+    assert response.status in (400, 401)
+
+
 @pytest.fixture
 def store_out(bench: Bench) -> Iterator[None]:
     """The store does not answer any more, and every lease on what it said has run out."""
@@ -87,6 +98,18 @@ def test_a_store_that_is_out_is_a_denial_at_every_gateway(
         assert (lane.name, response.status, arrivals) == (lane.name, 401, [])
         response, arrivals = lane.ask(request("/login"))
         assert (lane.name, response.status, len(arrivals)) == (lane.name, 200, 1)
+
+
+@pytest.mark.parametrize("fails_open", [False, True], ids=["as shipped", "failing open"])
+def test_a_store_that_went_back_in_time_is_a_denial(
+    bench: Bench, open_lanes: dict[str, Lane], *, fails_open: bool
+) -> None:
+    """A token that is newer than what the store knows is never an allow."""
+    for lane in open_lanes.values() if fails_open else bench.lanes():
+        newcomer = bench.joins(f"future-{lane.name}-{fails_open}", "account-administrator")
+        token = from_the_future(bench.folder / "keys", newcomer.token)
+        response, arrivals = lane.ask(request(MEDIA, f"Authorization: Bearer {token}"))
+        assert (lane.name, response.status, arrivals) == (lane.name, 403, [])
 
 
 def test_a_status_of_503_is_let_pass_over_http_and_denied_over_grpc(bench: Bench, store_out: None) -> None:

@@ -227,9 +227,33 @@ def _dead(sidecar: SidecarProcess, admin: str) -> dict[str, str]:
 
 def _forged(keys: KeySet, good: str) -> dict[str, str]:
     """An administrator's claims, each token wrong in one way."""
-    payload = jwt.decode(good, options={"verify_signature": False})
-    now = int(time.time())
-    claims = Claims(
+    claims, now = _claims(good), int(time.time())
+    stranger = KeySet.of(Ed25519PrivateKey.generate())
+    head, body, signature = good.split(".")
+    none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"at+jwt"}').rstrip(b"=").decode()
+    flipped = signature[:10] + ("A" if signature[10] != "A" else "B") + signature[11:]
+    return {
+        "expired": access_token(keys, replace(claims, issued_at=now - 7200, expires_at=now - 3600)),
+        "not-yet": access_token(keys, replace(claims, issued_at=now + 600, expires_at=now + 1200)),
+        "wrong-issuer": access_token(keys, replace(claims, issuer="https://elsewhere.example")),
+        "wrong-audience": access_token(keys, replace(claims, audience="elsewhere")),
+        "unknown-key": access_token(stranger, claims),
+        "flipped": f"{head}.{body}.{flipped}",
+        "unsigned": f"{none}.{body}.",
+        "garbage": "not-a-token",
+        "nine-kilobytes-of-garbage": "x" * 9216,
+    }
+
+
+def from_the_future(keys_dir: Path, good: str) -> str:
+    """As if the store had gone back in time behind this token: its epoch is above the live one."""
+    claims = _claims(good)
+    return access_token(load_or_create(keys_dir).keys, replace(claims, epoch=claims.epoch + 7))
+
+
+def _claims(token: str) -> Claims:
+    payload = jwt.decode(token, options={"verify_signature": False})
+    return Claims(
         payload["iss"],
         payload["aud"],
         UserId(payload["sub"]),
@@ -240,22 +264,6 @@ def _forged(keys: KeySet, good: str) -> dict[str, str]:
         payload["exp"],
         payload["tv"],
     )
-    stranger = KeySet.of(Ed25519PrivateKey.generate())
-    head, body, signature = good.split(".")
-    none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"at+jwt"}').rstrip(b"=").decode()
-    flipped = signature[:10] + ("A" if signature[10] != "A" else "B") + signature[11:]
-    return {
-        "expired": access_token(keys, replace(claims, issued_at=now - 7200, expires_at=now - 3600)),
-        "not-yet": access_token(keys, replace(claims, issued_at=now + 600, expires_at=now + 1200)),
-        "wrong-issuer": access_token(keys, replace(claims, issuer="https://elsewhere.example")),
-        "wrong-audience": access_token(keys, replace(claims, audience="elsewhere")),
-        "from-the-future": access_token(keys, replace(claims, epoch=claims.epoch + 7)),
-        "unknown-key": access_token(stranger, claims),
-        "flipped": f"{head}.{body}.{flipped}",
-        "unsigned": f"{none}.{body}.",
-        "garbage": "not-a-token",
-        "nine-kilobytes-of-garbage": "x" * 9216,
-    }
 
 
 def _long(keys: KeySet, good: str) -> str:

@@ -77,7 +77,6 @@ def tokens() -> Iterator[Row]:
     for token, reason in REASONS.items():
         yield Row(f"token {token}", request(MEDIA, token=token), Deny(401, reason))
         yield Row(f"cookie {token}", request(MEDIA, cookie=token), Deny(401, reason))
-    yield Row("token from the future", request(MEDIA, token="from-the-future"), Deny(403, "store_unavailable"))
     yield Row("nine kilobytes of token", request(MEDIA, token="nine-kilobytes"), MARKETER)
     yield Row("nine kilobytes of garbage", request(MEDIA, token="nine-kilobytes-of-garbage"), MALFORMED)
     yield Row("nine kilobytes of cookies", request(MEDIA, "Cookie: a=" + "x" * 9216, token="marketer"), MARKETER)
