@@ -53,7 +53,7 @@ async def _admit_key(scope: Scope, parts: Parts, generation: Generation, headers
     """A PEP's key stands in the Authorization header and nowhere else: a cookie is a browser's, so it is not read."""
     given = authorization(headers)
     if isinstance(given, Reason):
-        return of_reason(given, generation.id)
+        return Problem(Code.BAD_REQUEST, "there are two Authorization headers; send one", {"reason": given.value})
     if given.proof is Proof.NONE:
         return of_reason(Reason.MISSING_TOKEN, generation.id, _KEY_WANTED)
     outcome = await parts.pep_keys.admit(given.token, scope)
