@@ -1,4 +1,4 @@
-"""``sidecar account``: make accounts, look at them, set their seats."""
+"""``sidecar account``: make accounts, look at them, set their seats, suspend and delete them."""
 
 import os
 from typing import Any, assert_never
@@ -15,9 +15,9 @@ from sidecar.cli.passwords import password_option, read_password
 from sidecar.cli.work import OPERATOR, account_of, work
 from sidecar.edge.people import full_json, user_json, when
 from sidecar.serve.operator import Operator
-from sidecar.store.accounts import AccountExists, Created, SeatsSet
+from sidecar.store.accounts import AccountExists, Created, Deleted, SeatsSet, StatusSet
 from sidecar.store.outcomes import ActorChanged, NoAccount
-from sidecar.vocabulary.people import DEFAULT_SEATS, Account
+from sidecar.vocabulary.people import DEFAULT_SEATS, Account, Status
 
 MAX_SEATS = 1_000_000
 
@@ -154,6 +154,66 @@ def set_seats(account: str, seats: int, as_json: bool, **flags: str | None) -> N
                 click.echo(f"{now.used} of {now.cap} seats used")
         case NoAccount() | ActorChanged():
             raise no(f"the account {account!r} is gone")
+        case _:
+            assert_never(outcome)
+
+
+@account.command()
+@click.argument("account")
+@settings_options(STORE)
+def suspend(account: str, **flags: str | None) -> None:
+    """Suspend an account: every user of it is out at the next check, everywhere. Nothing is lost."""
+    _set_status(account, Status.SUSPENDED, flags)
+
+
+@account.command()
+@click.argument("account")
+@settings_options(STORE)
+def resume(account: str, **flags: str | None) -> None:
+    """Let the users of a suspended account in again."""
+    _set_status(account, Status.ACTIVE, flags)
+
+
+def _set_status(account: str, status: Status, flags: dict[str, str | None]) -> None:
+    async def job(operator: Operator) -> StatusSet | NoAccount | ActorChanged:
+        found = await account_of(operator, account)
+        outcome = await operator.people.accounts.set_status(found.id, status, OPERATOR)
+        if isinstance(outcome, StatusSet):
+            await operator.people.fleet.wait_applied(outcome.position)
+        return outcome
+
+    outcome = work(settings_from(flags), job)
+    match outcome:
+        case StatusSet(account=now):
+            click.echo(f"{now.name} is {now.status.value}")
+        case NoAccount() | ActorChanged():
+            raise no(f"the account {account!r} is gone")
+        case _:
+            assert_never(outcome)
+
+
+@account.command()
+@click.argument("account")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@settings_options(STORE)
+def delete(account: str, yes: bool, **flags: str | None) -> None:
+    """Delete an account with all its users, sessions and keys of PEPs. Its audit stays in what was exported."""
+    if not yes:
+        click.confirm(f"Delete {account} and everybody in it?", abort=True)
+
+    async def job(operator: Operator) -> Deleted | NoAccount | ActorChanged:
+        found = await account_of(operator, account)
+        outcome = await operator.people.accounts.delete(found.id, OPERATOR)
+        if isinstance(outcome, Deleted):
+            await operator.people.fleet.wait_applied(outcome.position)
+        return outcome
+
+    outcome = work(settings_from(flags), job)
+    match outcome:
+        case Deleted(users=gone):
+            click.echo(f"{account} is deleted, with {len(gone)} users")
+        case NoAccount() | ActorChanged():
+            raise no(f"the account {account!r} is gone already")
         case _:
             assert_never(outcome)
 

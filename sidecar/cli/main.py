@@ -4,8 +4,6 @@ A verb's module is loaded when the verb is called, so that ``policy check`` and 
 Whatever happens ends in an exit status and at most one line on stderr, never in a traceback (``--debug`` shows it).
 """
 
-import difflib
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from typing import Any
 import click
 
 from sidecar import __version__
+from sidecar.cli.lazy import lazy
 from sidecar.cli.output import FAULT, OK, WRONG, Stop, complain
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -27,6 +26,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "audit": ("sidecar.cli.audit:audit", "Who did what to whom: export, verify."),
     "policy": ("sidecar.cli.policy:policy", "Check, test and question the policy files."),
     "token": ("sidecar.cli.tokens:token", "Look into a token."),
+    "fsck": ("sidecar.cli.state:fsck", "Prove the promises from the data itself."),
+    "backup": ("sidecar.cli.state:backup", "Put accounts away in a file."),
+    "restore": ("sidecar.cli.state:restore", "Bring back what backup wrote."),
+    "migrate": ("sidecar.cli.state:migrate", "Bring the store to this version's schema."),
+    "doctor": ("sidecar.cli.state:doctor", "Look at everything that serve needs."),
     "health": ("sidecar.cli.health:health", "Ask the running sidecar whether it is ready."),
     "config": ("sidecar.cli.config:config", "Every setting, its value and where it comes from."),
     "version": ("sidecar.cli.version:version", "The version."),
@@ -34,34 +38,7 @@ VERBS: dict[str, tuple[str, str]] = {
 """Name → where it is, and its line in the help."""
 
 
-class Verbs(click.Group):
-    """A group that knows its commands by name and loads one only when it is wanted."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in VERBS:
-            return None
-        module, _, name = VERBS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], VERBS, n=1)
-            hint = f"did you mean {near[0]}?" if near else "`sidecar --help` lists them"
-            raise click.UsageError(f"no such command {args[0]!r}: {hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in VERBS.items()])
-
-
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=lazy(VERBS), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="policy-sidecar", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a fault.")
 def sidecar() -> None:

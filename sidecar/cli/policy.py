@@ -3,9 +3,9 @@
 A verb's module is loaded when the verb is called; none of them loads a web server or Redis.
 """
 
-import importlib
-
 import click
+
+from sidecar.cli.lazy import lazy
 
 VERBS: dict[str, tuple[str, str]] = {
     "check": ("sidecar.cli.policy_check:check", "Say everything that is wrong with the files. Silent when nothing is."),
@@ -22,25 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
 """Name → where it is, and its line in the help."""
 
 
-class Verbs(click.Group):
-    """A group that loads a command only when it is wanted."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in VERBS:
-            return None
-        module, _, name = VERBS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in VERBS.items()])
-
-
-@click.group(cls=Verbs)
+@click.group(cls=lazy(VERBS))
 def policy() -> None:
     """Check, test and question the policy files.
 

@@ -1,16 +1,21 @@
 """The client's address (R7): the peer, or what a trusted proxy in front of us says it saw. Never a header by itself."""
 
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
 
 from sidecar.edge.credentials import RawHeaders
 
-Network = IPv4Network | IPv6Network
+UNIX: Final = "unix"
+"""Whoever is at the other end of a Unix socket: its folder decides who that can be."""
+
+Network = IPv4Network | IPv6Network | str
+"""A network, or ``UNIX``."""
 
 
 def client_address(peer: str | None, headers: RawHeaders, trusted: tuple[Network, ...]) -> str:
     """``peer`` is None on a Unix socket. The rightmost entry that no trusted proxy could have written counts."""
-    if peer is None or not _is_trusted(peer, trusted):
-        return peer or "unix"
+    if not _is_trusted(peer or UNIX, trusted):
+        return peer or UNIX
     forwarded = [
         entry.strip()
         for name, value in headers
@@ -19,8 +24,8 @@ def client_address(peer: str | None, headers: RawHeaders, trusted: tuple[Network
     ]
     for entry in reversed(forwarded):
         if not _is_trusted(entry, trusted):
-            return entry if _is_address(entry) else peer
-    return peer
+            return entry if _is_address(entry) else peer or UNIX
+    return peer or UNIX
 
 
 def limiter_address(address: str) -> str:
@@ -45,8 +50,10 @@ def _is_address(text: str) -> bool:
 
 
 def _is_trusted(text: str, trusted: tuple[Network, ...]) -> bool:
+    if text == UNIX:
+        return UNIX in trusted
     try:
         address = ip_address(text)
     except ValueError:
         return False
-    return any(address in network for network in trusted)
+    return any(address in network for network in trusted if not isinstance(network, str))

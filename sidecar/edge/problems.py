@@ -43,7 +43,7 @@ _UNKNOWN = {
     Reason.POLICY_UNAVAILABLE: Code.POLICY_UNAVAILABLE,
     Reason.OVERLOADED: Code.OVERLOADED,
 }
-_DENIALS = {Reason.BAD_REQUEST: Code.BAD_REQUEST, Reason.CROSS_SITE: Code.CROSS_SITE}
+_DENIALS = {Reason.CROSS_SITE: Code.CROSS_SITE}
 
 
 OUT_OF_SCOPE = f'Bearer realm="{REALM}", error="insufficient_scope"'

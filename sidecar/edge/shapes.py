@@ -279,9 +279,6 @@ class Checked(msgspec.Struct, frozen=True):
     decisions: list[Decided] | msgspec.UnsetType = msgspec.UNSET
 
 
-# -- operators ---------------------------------------------------------------------------------------------------------
-
-
 class Health(msgspec.Struct, frozen=True):
     """``failing``: the checks that fail, by name."""
 

@@ -51,6 +51,11 @@ async def operating(settings: Settings) -> AsyncIterator[Operator]:
         yield Operator(settings, store, _people(settings, keys, store, hashing), keys.pepper)
 
 
+async def operating_warnings(operator: Operator) -> tuple[str, ...]:
+    """What weakens the store's promises, as ``serve`` would warn of it."""
+    return await operator.store.check_meta()
+
+
 def generation(settings: Settings) -> Generation:
     """The policy that the files say, for what R11 and the list of roles need. Raises PolicyProblem."""
     files = read_policy_files(settings.policy_dir, settings.model)

@@ -144,9 +144,6 @@ class Settings:
         return f"Settings({', '.join(f'{value.name}={value.text!r}' for value in self.values)})"
 
 
-NOT_YET: dict[str, str] = {}
-"""Settings whose part is not built: a start that would silently do without it is refused. Shrinks to nothing."""
-
 ROWS: dict[str, Row] = {
     name: hint.__metadata__[0]
     for name, hint in get_type_hints(Settings, include_extras=True).items()
@@ -185,7 +182,7 @@ def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
 
 def problems(settings: Settings) -> list[str]:
     """What makes these settings unfit to serve with, each with its remedy (R23). Empty: start."""
-    return [*_exposure(settings), *_pairs(settings), *_not_yet(settings), *_demo_keys(settings)]
+    return [*_exposure(settings), *_pairs(settings), *_demo_keys(settings)]
 
 
 def _demo_keys(settings: Settings) -> Iterator[str]:
@@ -226,10 +223,3 @@ def _pairs(settings: Settings) -> Iterator[str]:
         if str(at) in taken:
             yield f"{spell_env(name)}={at}: {taken[str(at)]} has that address already"
         taken[str(at)] = spell_env(name)
-
-
-def _not_yet(settings: Settings) -> Iterator[str]:
-    for name, part in NOT_YET.items():
-        default = ROWS[name].parse(str(ROWS[name].default))
-        if getattr(settings, name) != default:
-            yield f"{spell_env(name)}: this version has no {part} yet: leave it unset"

@@ -17,7 +17,7 @@ class BadValueError(ValueError):
     """The text is not a value of this setting. The message ends with how to write one."""
 
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network | str
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 
@@ -247,9 +247,10 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """Addresses and networks, separated by commas."""
+    """Addresses, networks and ``unix`` (whoever connects by a Unix socket), separated by commas."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+        return tuple(part if part == "unix" else ipaddress.ip_network(part) for part in parts)
     except ValueError:
         how = "write addresses and networks separated by commas, as in 10.0.0.0/8, 192.0.2.7 (no host bits set)"
         raise BadValueError(f"not a list of networks: {how}") from None

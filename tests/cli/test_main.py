@@ -10,6 +10,7 @@ import click
 import pytest
 
 from sidecar.cli import main
+from sidecar.cli.lazy import LazyGroup
 from sidecar.cli.output import Stop, no, plain, unreachable, wrong
 
 
@@ -90,7 +91,7 @@ def failing(error: BaseException) -> Callable[..., None]:
 def test_every_end(
     cli: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, said: str | None
 ) -> None:
-    monkeypatch.setattr(main.Verbs, "get_command", lambda *_: failing(error))
+    monkeypatch.setattr(LazyGroup, "get_command", lambda *_: failing(error))
     done = cli("version")
     assert done.status == status
     assert "Traceback" not in done.err
@@ -100,7 +101,7 @@ def test_every_end(
 
 
 def test_debug_shows_a_fault(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main.Verbs, "get_command", lambda *_: failing(RuntimeError("bug")))
+    monkeypatch.setattr(LazyGroup, "get_command", lambda *_: failing(RuntimeError("bug")))
     with pytest.raises(RuntimeError, match="bug"):
         cli("--debug", "version")
 

@@ -27,6 +27,13 @@ def test_R7_client_address(peer: str | None, forwarded: list[bytes], expected: s
     assert client_address(peer, headers, TRUSTED) == expected
 
 
+def test_R7_a_unix_socket_is_trusted_by_name() -> None:
+    headers = [(b"X-Forwarded-For", b"198.51.100.1")]
+    assert client_address(None, headers, ("unix",)) == "198.51.100.1"
+    assert client_address(None, headers, TRUSTED) == "unix"
+    assert client_address(None, [], ("unix",)) == "unix"
+
+
 def test_R7_nobody_is_trusted_by_default() -> None:
     assert client_address("10.0.0.1", [(b"X-Forwarded-For", b"198.51.100.1")], ()) == "10.0.0.1"
 

@@ -205,7 +205,7 @@ async def test_R5_refresh_and_sign_out_come_from_our_own_pages(web, path, extra)
         (f"{REFRESH}=garbage", 401, "session_ended"),
         ("sidecar-refresh=garbage", 401, "missing_token"),
         (f"\u00a0{REFRESH}=garbage", 401, "missing_token"),
-        (f"{REFRESH}=a; {REFRESH}=b", 400, "bad_request"),
+        (f"{REFRESH}=a; {REFRESH}=b", 403, "bad_request"),
     ],
 )
 async def test_R4_the_refresh_cookie_is_read_like_the_access_cookie(web, cookie, status, reason):

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.serve import settings as table
 from sidecar.serve import values as v
 from sidecar.serve.places import mask
 from sidecar.serve.settings import ROWS, Settings, SettingsError, load, problems
@@ -273,13 +272,6 @@ def test_R24_mask_never_shows_a_password(user: str, password: str, rest: str) ->
     assert marked not in mask(f"redis://store/0?password={marked}")
 
 
-@pytest.fixture
-def all_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if every part were there: what is refused here is refused for good."""
-    monkeypatch.setattr(table, "NOT_YET", {})
-
-
-@pytest.mark.usefixtures("all_built")
 @pytest.mark.parametrize("name", ["listen", "ops_listen", "check_listen", "grpc_listen"])
 def test_R23_beyond_loopback_needs_consent(name: str) -> None:
     bare = {f"SIDECAR_{name.upper()}": "0.0.0.0:7000"}
@@ -293,7 +285,6 @@ def test_R23_beyond_loopback_needs_consent(name: str) -> None:
     assert problems(load({}, {**bare, "SIDECAR_EMBEDDED": "true", "SIDECAR_PLAINTEXT": "true"})) == []
 
 
-@pytest.mark.usefixtures("all_built")
 def test_R23_tls_frees_every_listener_but_ops() -> None:
     tls = {"SIDECAR_TLS_CERT": "c", "SIDECAR_TLS_KEY": "k", "SIDECAR_REDIS_URL": "redis://store"}
     assert problems(load({}, {**tls, "SIDECAR_LISTEN": "0.0.0.0:1", "SIDECAR_GRPC_LISTEN": "[::]:2"})) == []
@@ -316,13 +307,6 @@ def test_R23_loopback_and_unix_sockets_need_no_consent(at: str) -> None:
 )
 def test_settings_that_do_not_fit_together(env: dict[str, str], part: str) -> None:
     assert any(part in problem for problem in problems(load({}, env)))
-
-
-def test_what_is_not_built_is_refused_rather_than_left_out() -> None:
-    written = {"trusted_issuers": "i.toml", "smtp_url": "smtp://m", "workers": "2"}
-    for name, part in table.NOT_YET.items():
-        key = f"SIDECAR_{name.upper()}"
-        assert any(key in problem and part in problem for problem in problems(load({}, {key: written[name]})))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,108 @@
+"""``fsck``, ``backup``, ``restore``, ``migrate``, ``doctor``, and accounts put away: on a real store."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import redis
+
+
+def client(url: str) -> "redis.Redis":
+    return redis.Redis(unix_socket_path=url.removeprefix("unix://"), decode_responses=True)
+
+
+def test_fsck_of_a_healthy_store_is_clean(at_store: Any) -> None:
+    done = at_store("fsck")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == "clean: 1 accounts, 1 users\n"
+    assert json.loads(at_store("fsck", "--json").out)["clean"] is True
+
+
+def test_fsck_finds_what_is_wrong_and_repairs_an_index(at_store: Any, real_redis_url: str) -> None:
+    with client(real_redis_url) as redis_:
+        (index,) = redis_.keys("sc:{p00}:a:*:em")
+        redis_.delete(index)
+    found = at_store("fsck", "--json")
+    assert found.status == 1
+    report = json.loads(found.out)
+    assert report["clean"] is False
+    assert {finding["fault"] for finding in report["findings"]} == {"email_index"}
+    assert at_store("fsck").status == 1
+    assert at_store("fsck", "--repair").status == 0
+    assert at_store("fsck").status == 0
+
+
+def test_a_backup_is_private_and_restores_with_every_epoch_raised(
+    at_store: Any, real_redis_url: str, tmp_path: Path
+) -> None:
+    at_store("user", "invite", "bob@acme.example", "--role", "marketer")
+    file = tmp_path / "all.backup"
+    done = at_store("backup", str(file), "--json")
+    assert done.status == 0
+    assert json.loads(done.out)["accounts"] == 1
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with client(real_redis_url) as redis_:
+        (key,) = [key for key in redis_.keys("sc:{p00}:a:*:u:*")]
+        before = int(redis_.hget(key, "tv") or 0)
+        redis_.flushall()
+    restored = at_store("restore", str(file))
+    assert restored.status == 0, restored.err
+    with client(real_redis_url) as redis_:
+        assert int(redis_.hget(key, "tv") or 0) > before
+    listed = at_store("user", "list", "--account", "Acme")
+    assert "ada@acme.example" in listed.out
+    assert "bob@acme.example" in listed.out
+    assert at_store("fsck").status == 0
+
+
+def test_a_damaged_backup_changes_nothing(at_store: Any, tmp_path: Path) -> None:
+    file = tmp_path / "all.backup"
+    at_store("backup", str(file))
+    file.write_bytes(file.read_bytes()[:-20])
+    refused = at_store("restore", str(file))
+    assert refused.status == 1
+    assert str(file) in refused.err
+    assert refused.err.count("\n") == 1
+
+
+def test_a_backup_that_cannot_be_written_is_one_line(at_store: Any, tmp_path: Path) -> None:
+    refused = at_store("backup", str(tmp_path / "nowhere" / "x"))
+    assert refused.status == 2
+    assert "nowhere" in refused.err
+
+
+def test_migrate_says_that_there_is_nothing_to_do(at_store: Any) -> None:
+    done = at_store("migrate")
+    assert done.status == 0
+    assert "nothing to migrate" in done.out
+
+
+def test_doctor_looks_at_everything(at_store: Any) -> None:
+    done = at_store("doctor", "--json")
+    assert done.status == 0, done.out
+    seen = {symptom["what"]: symptom["state"] for symptom in json.loads(done.out)}
+    assert {seen[what] for what in ("settings", "policy", "keys", "store", "clock")} == {"ok"}
+
+
+def test_doctor_names_what_is_wrong(cli: Any, tmp_path: Path) -> None:
+    done = cli("doctor", "--redis-url", "redis://127.0.0.1:1", "--policy-dir", str(tmp_path), "--listen", "0.0.0.0:1")
+    assert done.status == 1
+    assert "SIDECAR_PLAINTEXT" in done.out
+    assert "roles.toml" in done.out or "missing" in done.out
+    assert "Traceback" not in done.out + done.err
+
+
+def test_suspend_and_resume(at_store: Any) -> None:
+    assert at_store("account", "suspend", "Acme").out == "Acme is suspended\n"
+    assert json.loads(at_store("account", "show", "Acme", "--json").out)["status"] == "suspended"
+    assert at_store("account", "resume", "Acme").out == "Acme is active\n"
+
+
+def test_delete_asks_first_and_takes_everybody(at_store: Any, typed: Any) -> None:
+    typed("n\n")
+    assert at_store("account", "delete", "Acme").status == 130
+    done = at_store("account", "delete", "Acme", "--yes")
+    assert (done.status, done.out) == (0, "Acme is deleted, with 1 users\n")
+    assert json.loads(at_store("account", "list", "--json").out) == []
+    assert at_store("fsck").status == 0
