@@ -25,6 +25,9 @@ ORIGINS = frozenset({"https://dash.example"})
         ("GET", [(b"Upgrade", b"websocket")], False),
         ("GET", [(b"Upgrade", b"websocket"), (b"Origin", b"https://evil")], False),
         ("GET", [(b"Upgrade", b"websocket"), (b"Origin", b"https://dash.example")], True),
+        ("GET", [(b"Sec-WebSocket-Key", b"k")], False),
+        ("GET", [(b"Sec-WebSocket-Version", b"13"), (b"Origin", b"https://evil")], False),
+        ("GET", [(b"Sec-WebSocket-Key", b"k"), (b"Origin", b"https://dash.example")], True),
     ],
 )
 def test_R5_same_site(method: str, lines: list[tuple[bytes, bytes]], expected: bool) -> None:

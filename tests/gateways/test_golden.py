@@ -1,6 +1,6 @@
 """The checks that the gateways send are the ones that are kept in tests/edge/golden, where they are replayed.
 
-``SIDECAR_RECORD_GOLDEN=1`` writes them anew: after a change of a configuration, or for a new gateway's version.
+``SIDECAR_GATEWAYS_RECORD=1`` writes them anew: after a change of a configuration, or for a new gateway's version.
 """
 
 import os
@@ -13,7 +13,7 @@ from tests.gateways.rig.programs import PROGRAMS
 from tests.gateways.rig.table import table
 from tests.golden import ROWS, Golden, load, named, path_of
 
-RECORD = os.environ.get("SIDECAR_RECORD_GOLDEN") == "1"
+RECORD = os.environ.get("SIDECAR_GATEWAYS_RECORD") == "1"
 OVER_HTTP = [name for name, program in PROGRAMS.items() if not program.grpc]
 TABLE = {row.name: row for row in table()}
 

@@ -30,8 +30,8 @@ OK, PERMISSION_DENIED, UNAUTHENTICATED = 0, 7, 16
 UPSTREAM: Final = frozenset({*IDENTITY, "Cookie"})
 """Of an allow, what goes to the back end."""
 MAX_MESSAGE: Final = 64 * 1024 * 1024
-"""Far above what a gateway sends (with_request_body, if somebody asks for it): a message refused is an error to Envoy, and
-errors are what fails open."""
+"""Far above what a gateway sends, also with_request_body: a message refused is an error, and errors are what fails
+open."""
 HEALTH_SECONDS: Final = 1.0
 
 Respond = Callable[[GatewayCall], Awaitable[Answer]]
