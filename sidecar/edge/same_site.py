@@ -21,8 +21,8 @@ def same_site(headers: RawHeaders, *, method: str, origins: frozenset[str]) -> b
     """True when the request only reads, or says itself that it comes from a page of ours.
 
     A repeated header proves nothing, so it counts as absent: fails closed. An upgrade (WebSocket) is never a mere
-    read: its handshake is a GET that any page may start. Traefik and Caddy take Upgrade out of the check (measured),
-    so the handshake's other headers tell as well.
+    read: its handshake is a GET that any page may start. Traefik takes Upgrade out of the check (measured), so the
+    handshake's other headers tell as well.
     """
     sites: list[bytes] = []
     sources: list[bytes] = []
