@@ -175,7 +175,7 @@ class Sidecar:
             checks = Dispatcher(parts, CHECKS, checks=True)
             wanted.append(Listener("check", settings.check_listen, checks, settings, fast, self._place))
         if settings.grpc_listen is not None:
-            wanted.append(GrpcListener(settings.grpc_listen, parts, settings))
+            wanted.append(GrpcListener(settings.grpc_listen, parts, settings, self._place))
         ops = Dispatcher(parts, OPS, checks=False, store=False)
         wanted.append(Listener("ops", self._place.ops or settings.ops_listen, ops, settings))
         for listener in wanted:

@@ -1,4 +1,8 @@
-"""The gRPC listener (SIDECAR_GRPC_LISTEN), started only when it is asked for: its libraries cost 40 MB and 150 ms."""
+"""The gRPC listener (SIDECAR_GRPC_LISTEN), started only when it is asked for: its libraries cost 40 MB and 150 ms.
+
+gRPC binds by itself. Several workers share a TCP address as they do elsewhere (SO_REUSEPORT); a Unix socket cannot be
+handed to it, so there the first worker serves alone.
+"""
 
 import os
 from importlib import import_module
@@ -9,6 +13,7 @@ from sidecar.edge.checks import answer_check
 from sidecar.edge.parts import Parts
 from sidecar.edge.request_id import request_id_of
 from sidecar.serve.listeners import SHUTDOWN_SECONDS, ListenerProblem, bind
+from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress
 
@@ -22,15 +27,18 @@ class GrpcListener:
 
     name = "grpc"
 
-    def __init__(self, address: Address, parts: Parts, settings: Settings) -> None:
+    def __init__(self, address: Address, parts: Parts, settings: Settings, place: Place = ALONE) -> None:
         self._address = address
         self._parts = parts
         self._settings = settings
+        self._place = place
         self._server: Any = None
         self._port = 0
 
     async def start(self) -> None:
         """Bind and accept. Raises ListenerProblem."""
+        if isinstance(self._address, UnixAddress) and self._place.number > 0:
+            return
         try:
             envoy_grpc = import_module("sidecar.edge.gateways.envoy_grpc")
         except ImportError as error:
@@ -38,7 +46,7 @@ class GrpcListener:
                 f"grpc listener: {error.name} is not installed: pip install 'policy-sidecar[grpc]', or do without "
                 "SIDECAR_GRPC_LISTEN"
             ) from None
-        self._server = envoy_grpc.GrpcServer(self._respond, self._healthy)
+        self._server = envoy_grpc.GrpcServer(self._respond, self._healthy, shared=self._place.shared)
         mask = os.umask(0o117)  # a Unix socket is 0660 from its first instant (R8)
         try:
             self._make_way()
@@ -62,8 +70,8 @@ class GrpcListener:
         """Stop accepting, let checks in flight finish, close."""
         if self._server is not None:
             await self._server.stop(SHUTDOWN_SECONDS)
-        if isinstance(self._address, UnixAddress):
-            self._address.path.unlink(missing_ok=True)
+            if isinstance(self._address, UnixAddress):
+                self._address.path.unlink(missing_ok=True)
 
     async def _respond(self, call: "GatewayCall") -> "Answer":
         return await answer_check(self._parts, call, request_id_of(call.headers))
@@ -72,8 +80,8 @@ class GrpcListener:
         return not await self._parts.vitals.failing()
 
     def _make_way(self) -> None:
-        """gRPC binds by itself and says little when it cannot; our own bind knows what may be in the way."""
-        bind(self._address).close()
+        """gRPC says little when it cannot bind; our own bind knows what may be in the way."""
+        bind(self._address, shared=self._place.shared).close()
         if isinstance(self._address, UnixAddress):
             self._address.path.unlink()
 

@@ -134,10 +134,10 @@ class Supervisor:
     def _claim_addresses(self) -> None:
         """A TCP address must be free, for with SO_REUSEPORT a second sidecar would take part unnoticed. A Unix socket
         is made once, here, and accepted on by all."""
-        for name in ("listen", "check_listen"):
+        for name in ("listen", "check_listen", "grpc_listen"):
             address: Address | None = getattr(self._settings, name)
-            if address is None:
-                continue
+            if address is None or (name == "grpc_listen" and isinstance(address, UnixAddress)):
+                continue  # gRPC makes its Unix socket itself
             try:
                 bound = bind(address)
             except OSError as error:

@@ -152,8 +152,9 @@ class Credentials:
 class GrpcServer:
     """Both services on one address, in the running loop."""
 
-    def __init__(self, respond: Respond, healthy: Healthy) -> None:
-        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE)]
+    def __init__(self, respond: Respond, healthy: Healthy, *, shared: bool = False) -> None:
+        """``shared``: other processes accept on the same address, and the kernel spreads connections."""
+        options = [("grpc.so_reuseport", int(shared)), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = grpc.aio.server(options=options)
         add_AuthorizationServicer_to_server(Authorization(respond), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(Health(healthy), self._server)

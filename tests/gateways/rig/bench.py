@@ -108,11 +108,16 @@ class Bench:
         return join(self.sidecar, self.cast.tokens["account-administrator"], name, role)
 
     @contextmanager
-    def another_sidecar(self, **settings: str) -> Iterator[SidecarProcess]:
-        """One more on the same store and keys, with settings of its own. Need not be ready to be asked."""
+    def another_sidecar(
+        self, *, grpc: Callable[[int], str] = "127.0.0.1:{}".format, **settings: str
+    ) -> Iterator[SidecarProcess]:
+        """One more on the same store and keys, with settings of its own. Need not be ready to be asked. ``grpc``: the
+        address of that listener, from a free port."""
         folder = self.folder / f"sidecar-{len(self._sidecars)}"
         folder.mkdir()
         sidecar = self._sidecar(folder, KEYS_DIR=str(self.folder / "keys"), **settings)
+        if sidecar.grpc_port:
+            sidecar.settings["GRPC_LISTEN"] = grpc(sidecar.grpc_port)
         sidecar.start(ready=False)
         try:
             yield sidecar

@@ -71,7 +71,7 @@ class SidecarProcess:
         self.folder = folder
         self.port = listen
         self.grpc_port = grpc
-        self._settings = {
+        self.settings = {
             "LISTEN": f"127.0.0.1:{listen}",
             "OPS_LISTEN": f"127.0.0.1:{ops}",
             "PUBLIC_URL": PUBLIC_URL,
@@ -94,7 +94,7 @@ class SidecarProcess:
     def start(self, *, ready: bool = True) -> None:
         """``ready``: wait until it can answer checks, not only until it listens."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
-        env = {**kept, "PYTHONPATH": str(ROOT), **{f"SIDECAR_{name}": text for name, text in self._settings.items()}}
+        env = {**kept, "PYTHONPATH": str(ROOT), **{f"SIDECAR_{name}": text for name, text in self.settings.items()}}
         with (self.folder / "sidecar.log").open("ab") as log:
             self._process = subprocess.Popen([sys.executable, "-c", RUN], stdout=log, stderr=log, env=env, cwd=ROOT)
         self.wait_ready({200} if ready else {200, 503})
@@ -110,6 +110,10 @@ class SidecarProcess:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(15)
+
+    def terminate(self) -> None:
+        """Ask for the drain, and do not wait for it."""
+        self._signal(signal.SIGTERM)
 
     def pause(self) -> None:
         """Stopped in the middle of whatever it does. ``go_on`` may be said more than once."""
