@@ -8,25 +8,22 @@ that timed out is not repeated: its caller has waited long enough, and is told `
 import asyncio
 import json
 import os
-import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from sidecar.store import scripts, startup
-from sidecar.store.calling import called
+from sidecar.store import keys, scripts, startup
+from sidecar.store.calling import Answer, called
 from sidecar.store.errors import StoreRefused, StoreUnavailable
+from sidecar.store.topology import Single, Topology, masked, topology
 
 __all__ = ["Store", "StoreRefused", "StoreUnavailable", "gathered"]
 
 READ_TIMEOUT: Final = 0.4
 WRITE_TIMEOUT: Final = 2.0
-CONNECTIONS: Final = 64
 CONFIRM_MS: Final = 500
 
 
@@ -35,20 +32,22 @@ class Store:
 
     def __init__(
         self,
-        reads: Any,
-        writes: Any,
+        reads: Topology,
+        writes: Topology,
         *,
-        listener: Callable[[float], Any],
+        listener: Callable[[float], Topology],
         where: str,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self.partitions = 1
+        self.partitions = reads.partitions
         self.where = where
         self.confirm_replicas = 0
         """Replicas that must have a change before it counts as durable; set by the start-up check."""
-        self.watched_over = False
+        self.watched_over = reads.watched_over
         """Sentinel or Cluster may promote a replica."""
-        self.client = reads
+        self.client = reads.only if isinstance(reads, Single) else None
+        """The client itself, where there is one server: for whoever looks at keys with their own eyes (tests)."""
+        self._reads = reads
         self._writes = writes
         self._listener = listener
         self._entropy = entropy
@@ -66,15 +65,11 @@ class Store:
 
         Raises StoreRefused for a URL it cannot use.
         """
-
-        def client(timeout: float, connections: int = CONNECTIONS) -> Any:
-            return _client(url, timeout, connections)
-
         return cls(
-            client(read_timeout),
-            client(write_timeout),
-            listener=lambda timeout: client(timeout, 2),
-            where=_masked(url),
+            topology(url, patience=read_timeout),
+            topology(url, patience=write_timeout),
+            listener=lambda patience: topology(url, patience=patience, connections=2),
+            where=masked(url),
             entropy=entropy,
         )
 
@@ -99,46 +94,53 @@ class Store:
     @classmethod
     def from_client(cls, client: Any, *, entropy: Callable[[int], bytes] = os.urandom) -> "Store":
         """Over a client that somebody else made and closes (tests: fakeredis)."""
-        return cls(client, client, listener=lambda _timeout: client, where="given client", entropy=entropy)
+        given = Single(client, owned=False)
+        return cls(given, given, listener=lambda _patience: given, where="given client", entropy=entropy)
 
     def request_id(self) -> str:
         """Made here, never taken from a request (R13)."""
         return self._entropy(12).hex()
 
     @asynccontextmanager
-    async def listening(self, patience: float) -> AsyncIterator[Any]:
-        """A client of ONE connection for blocking reads whose answers may take ``patience`` seconds.
+    async def listening(self, key: str, patience: float) -> AsyncIterator[Any]:
+        """A client of ONE connection, to the master of ``key``, for reads whose answers may take ``patience`` seconds.
 
-        It connects anew only after an error that its user has seen, so that who follows something can look whether it
-        is still the same server. Not connected yet: the first command does that.
+        After an error that its user has seen, it is left and another one taken, so that who follows something can look
+        whether it is still the same server. Not connected yet: the first command does that.
         """
-        shared = self._listener(patience)
-        connection = shared.client()
+        found = self._listener(patience)
+        connection = None
         try:
+            connection = (await called(found.client(key))).client()
             yield connection
         finally:
             with suppress(exceptions.RedisError, OSError):
-                await connection.aclose()
-            if shared is not self.client:
-                await shared.aclose()
+                if connection is not None:
+                    await connection.aclose()
+                await found.close()
 
     async def run(
         self, name: str, keys: Sequence[str], args: Mapping[str, object] | Sequence[str], *, write: bool = False
     ) -> dict[str, Any]:
         """One script, one round trip, its JSON answer. ``args``: one JSON object, or plain words."""
-        script = scripts.script(name)
         words = [json.dumps(args, ensure_ascii=False)] if isinstance(args, Mapping) else list(args)
-        client = self._writes if write else self.client
+        place = self._writes if write else self._reads
+        return await self._twice(place, lambda: self._evaluate(place, scripts.script(name), keys, words, confirm=write))
+
+    async def _twice(self, place: Topology, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Once more on a new connection when the old one was dead, or the key's master is another one by now."""
         try:
-            return await called(self._evaluate(client, script, keys, words, confirm=write))
+            return await called(call())
         except StoreUnavailable as problem:
-            if not _connection_was_dead(problem):
+            if not _somewhere_else(problem):
                 raise
-        return await called(self._evaluate(client, script, keys, words, confirm=write))
+        await place.look_again()
+        return await called(call())
 
     async def _evaluate(
-        self, client: Any, script: scripts.Script, keys: Sequence[str], words: Sequence[str], *, confirm: bool
+        self, place: Topology, script: scripts.Script, keys: Sequence[str], words: Sequence[str], *, confirm: bool
     ) -> dict[str, Any]:
+        client = await place.client(keys[0])
         if confirm and self.confirm_replicas > 0:
             return await self._evaluate_confirmed(client, script, keys, words)
         try:
@@ -154,7 +156,10 @@ class Store:
         async with client.pipeline(transaction=False) as both:
             both.eval(script.text, len(keys), *keys, *words)
             both.execute_command("WAIT", self.confirm_replicas, CONFIRM_MS)
-            raw, replicas = await both.execute()
+            raw, replicas = await both.execute(raise_on_error=False)
+        for answer in (raw, replicas):
+            if isinstance(answer, Exception):
+                raise answer
         return {**_decoded(raw), "durable": int(replicas) >= self.confirm_replicas}
 
     async def check_meta(
@@ -170,12 +175,16 @@ class Store:
         )
 
     async def command(self, *words: str | int) -> Any:
-        """A plain command, for the few reads that are no script."""
-        return await called(self.client.execute_command(*words))
+        """A plain command on the key that is its second word, for the few reads that are no script."""
+        return await self._twice(self._reads, lambda: _ask(self._reads, words))
 
     async def change(self, *words: str | int) -> Any:
         """A plain command that writes, where no script is needed because doing it twice is doing it once."""
-        return await called(self._writes.execute_command(*words))
+        return await self._twice(self._writes, lambda: _ask(self._writes, words))
+
+    async def servers(self) -> "list[Server]":
+        """Every master, to be asked for what is its own: INFO, CONFIG, SCAN."""
+        return [Server(client) for client in await called(self._reads.masters())]
 
     async def pairs(self, *words: str | int) -> list[tuple[str, str]]:
         """A command that answers with a map: a dict here, a flat list there (RESP2, RESP3, fakeredis)."""
@@ -190,13 +199,31 @@ class Store:
         await self.command("PING")
 
     async def close(self) -> None:
-        for client in (self.client, self._writes):
-            await client.aclose()
+        for place in (self._reads, self._writes):
+            await place.close()
 
 
-def _connection_was_dead(problem: StoreUnavailable) -> bool:
-    """As after the server's restart: the same words, under the same request id, may be sent on a new one."""
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server by itself."""
+
+    client: Any
+
+    async def command(self, *words: str | int) -> Any:
+        return await called(self.client.execute_command(*words))
+
+
+async def _ask(place: Topology, words: Sequence[str | int]) -> Any:
+    client = await place.client(str(words[1]) if len(words) > 1 else keys.META)
+    return await client.execute_command(*words)
+
+
+def _somewhere_else(problem: StoreUnavailable) -> bool:
+    """A connection that was dead, as after the server's restart, or a key that has moved: the same words, under the
+    same request id, may be sent again. Not after a timeout: its caller has waited long enough."""
     cause = problem.__cause__
+    if isinstance(cause, exceptions.MovedError):
+        return True
     if not isinstance(cause, exceptions.ConnectionError):
         return False
     refusing = exceptions.BusyLoadingError | exceptions.AuthenticationError | exceptions.MaxConnectionsError
@@ -208,32 +235,6 @@ def _decoded(raw: Any) -> dict[str, Any]:
     if not isinstance(reply, dict):
         raise TypeError(f"a script answered {type(reply).__name__} instead of an object")
     return reply
-
-
-def _client(url: str, timeout: float, connections: int) -> Any:
-    if "://" not in url:
-        raise StoreRefused(f"{_masked(url)} is not a store's address: write redis://host:6379/0 or unix:///path/socket")
-    try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=connections,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-            retry_on_error=[],
-            health_check_interval=0,
-            decode_responses=True,
-            protocol=2,
-        )
-    except ValueError as error:
-        raise StoreRefused(f"{_masked(url)} is not a store's address: {error}") from None
-    return Redis.from_pool(pool)
-
-
-def _masked(url: str) -> str:
-    """The address without its secret (R24)."""
-    return re.sub(r"//[^/@]*@", "//…@", url)
 
 
 async def gathered(*calls: Any) -> list[Any]:

@@ -30,6 +30,9 @@ _OUTAGES: Final = (
     exceptions.OutOfMemoryError,
     exceptions.MasterDownError,
     exceptions.ClusterError,
+    exceptions.ClusterDownError,
+    exceptions.AskError,  # and MovedError: the slot is somewhere else, or on its way
+    exceptions.TryAgainError,
     TimeoutError,
     OSError,
 )

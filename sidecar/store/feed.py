@@ -75,14 +75,14 @@ class Feed:
 
     async def run(self) -> None:
         """Follow until cancelled. Never raises for a store that is out: it is asked again and again."""
-        async with self._store.listening(self._block + READ_SLACK) as connection:
-            while True:
-                try:
+        while True:
+            try:
+                async with self._store.listening(self._key, self._block + READ_SLACK) as connection:
                     await self._resume(connection)
                     while True:
                         await self._read(connection)
-                except StoreUnavailable:
-                    await asyncio.sleep(RETRY)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY)
 
     async def _read(self, connection: Any) -> None:
         """One blocking read, applied."""
@@ -145,7 +145,8 @@ class Feed:
 
 
 async def _replication(connection: Any) -> str:
-    """The replication id, which changes with the master; empty where there is no INFO."""
+    """The replication id, which changes with the master; empty where there is no INFO. A replica is not followed: how
+    far it is behind its master, it cannot say."""
     try:
         raw = await called(connection.execute_command("INFO", "replication"))
     except exceptions.ResponseError:
@@ -154,10 +155,11 @@ async def _replication(connection: Any) -> str:
         if isinstance(problem.__cause__, exceptions.NoPermissionError):
             return ""
         raise
-    if isinstance(raw, Mapping):
-        return str(raw.get("master_replid", ""))
-    found = (line.partition(":")[2].strip() for line in str(raw).splitlines() if line.startswith("master_replid:"))
-    return next(found, "")
+    if not isinstance(raw, Mapping):
+        raw = {name: value.strip() for name, _, value in (line.partition(":") for line in str(raw).splitlines())}
+    if raw.get("role", "master") != "master":
+        raise StoreUnavailable("the server is a replica now")
+    return str(raw.get("master_replid", ""))
 
 
 def entries_of(raw: Any) -> list[tuple[str, dict[str, str]]]:

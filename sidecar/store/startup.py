@@ -16,6 +16,12 @@ from sidecar.store.errors import StoreRefused, StoreUnavailable
 SCHEMA: Final = "1"
 
 
+class AskedServer(Protocol):
+    """One server by itself."""
+
+    async def command(self, *words: str | int) -> Any: ...
+
+
 class Asked(Protocol):
     """The part of a Store that the check needs."""
 
@@ -27,7 +33,7 @@ class Asked(Protocol):
     async def run(
         self, name: str, keys: Sequence[str], args: Mapping[str, object] | Sequence[str], *, write: bool = ...
     ) -> dict[str, Any]: ...
-    async def command(self, *words: str | int) -> Any: ...
+    async def servers(self) -> Sequence[AskedServer]: ...
     async def change(self, *words: str | int) -> Any: ...
 
 
@@ -35,7 +41,7 @@ async def check(
     store: Asked, *, issuer: str | None, audience: str | None, demo: bool, pepper: str | None, data_set: str
 ) -> tuple[str, ...]:
     """Create or compare the store's own record, then look at how the server is set up. Returns warnings."""
-    warnings = await _check_server(store)
+    warnings = {said: None for server in await store.servers() for said in await _check_server(store, server)}
     given = {
         "schema": SCHEMA,
         "P": str(store.partitions),
@@ -51,7 +57,7 @@ async def check(
     store.partitions = int(meta["P"])
     for partition in range(store.partitions):
         await store.change("SET", f"{keys.feed(partition)}:gen", data_set, "NX")
-    return warnings
+    return tuple(warnings)
 
 
 def _compare(where: str, meta: Mapping[str, str], given: Mapping[str, str | None]) -> None:
@@ -76,8 +82,8 @@ def _compare(where: str, meta: Mapping[str, str], given: Mapping[str, str | None
         )
 
 
-async def _check_server(store: Asked) -> tuple[str, ...]:
-    info = await _info(store)
+async def _check_server(store: Asked, server: AskedServer) -> tuple[str, ...]:
+    info = await _info(server)
     if info is None:
         return ()
     if info.get("role", "master") != "master":
@@ -90,7 +96,7 @@ async def _check_server(store: Asked) -> tuple[str, ...]:
             f"the store at {store.where} evicts data when memory is short (maxmemory-policy {policy}): "
             "set maxmemory-policy to noeviction"
         )
-    return (*_durability(info, await _config(store, "appendfsync")), *await _check_replicas(store, info))
+    return (*_durability(info, await _config(server, "appendfsync")), *await _check_replicas(store, server, info))
 
 
 def _durability(info: Mapping[str, str], appendfsync: str | None) -> list[str]:
@@ -105,12 +111,12 @@ def _durability(info: Mapping[str, str], appendfsync: str | None) -> list[str]:
     return []
 
 
-async def _check_replicas(store: Asked, info: Mapping[str, str]) -> list[str]:
+async def _check_replicas(store: Asked, server: AskedServer, info: Mapping[str, str]) -> list[str]:
     """R31: with replicas about, a fail-over could bring back what was revoked, unless writes need a replica."""
     replicas = int(info.get("connected_slaves", "0"))
     if not replicas and not store.watched_over:
         return []
-    needed = await _config(store, "min-replicas-to-write")
+    needed = await _config(server, "min-replicas-to-write")
     if needed is None:
         return ["the store does not show its min-replicas-to-write: it has to be 1 or more where there are replicas"]
     if int(needed) < 1:
@@ -122,10 +128,10 @@ async def _check_replicas(store: Asked, info: Mapping[str, str]) -> list[str]:
     return []
 
 
-async def _info(store: Asked) -> Mapping[str, str] | None:
+async def _info(server: AskedServer) -> Mapping[str, str] | None:
     """INFO as text pairs; None where there is no such command (fakeredis) or no right to it."""
     try:
-        raw = await store.command("INFO")
+        raw = await server.command("INFO")
     except (exceptions.ResponseError, StoreUnavailable) as error:
         if isinstance(error, StoreUnavailable) and not isinstance(error.__cause__, exceptions.NoPermissionError):
             raise
@@ -136,9 +142,9 @@ async def _info(store: Asked) -> Mapping[str, str] | None:
     return {name: value.strip() for name, _, value in lines}
 
 
-async def _config(store: Asked, name: str) -> str | None:
+async def _config(server: AskedServer, name: str) -> str | None:
     try:
-        raw = await store.command("CONFIG", "GET", name)
+        raw = await server.command("CONFIG", "GET", name)
     except (exceptions.ResponseError, StoreUnavailable) as error:
         if isinstance(error, StoreUnavailable) and not isinstance(error.__cause__, exceptions.NoPermissionError):
             raise

@@ -162,8 +162,10 @@ async def test_a_store_out_of_memory_refuses_and_says_so(real_town):
         await real_town.store.change("CONFIG", "SET", "maxmemory", "0")
 
 
-async def test_a_store_without_its_replicas_refuses_writes(real_town):
+@pytest.mark.parametrize("confirm", [0, 1])
+async def test_a_store_without_its_replicas_refuses_writes(real_town, confirm):
     admin = await real_town.account()
+    real_town.store.confirm_replicas = confirm
     await real_town.store.change("CONFIG", "SET", "min-replicas-to-write", "1")
     try:
         with pytest.raises(StoreUnavailable) as refused:
@@ -313,19 +315,21 @@ async def test_what_a_managed_store_hides_is_said(bare_store, monkeypatch):
 
 
 def pretend(store, monkeypatch, info, config):
-    command = store.command
+    """A server that says this of itself."""
     whole = {"role": "master", "redis_version": "7.0.0", "aof_enabled": "1", **info}
 
-    async def pretended(*words):
-        if words[0] == "INFO":
-            return "# Server\r\n" + "\r\n".join(f"{name}:{value}" for name, value in whole.items())
-        if words[:2] == ("CONFIG", "GET"):
+    class Pretended:
+        async def command(self, *words):
+            if words[0] == "INFO":
+                return "# Server\r\n" + "\r\n".join(f"{name}:{value}" for name, value in whole.items())
             if words[2] not in config:
                 raise redis.exceptions.ResponseError("unknown command 'CONFIG'")
             return [words[2], config[words[2]]]
-        return await command(*words)
 
-    monkeypatch.setattr(store, "command", pretended)
+    async def servers():
+        return [Pretended()]
+
+    monkeypatch.setattr(store, "servers", servers)
 
 
 async def test_a_write_unconfirmed_by_replicas_is_done_and_not_durable(real_town):

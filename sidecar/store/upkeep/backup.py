@@ -113,7 +113,7 @@ class Backup:
     async def _lines(self, accounts: Iterable[AccountId]) -> AsyncIterator[tuple[bytes, int | None]]:
         """Each line; with an account's own, how many users it has."""
         meta = dict(await self._store.pairs("HGETALL", keys.META))
-        seconds, micros = await self._store.command("TIME")
+        seconds, micros = await (await self._store.servers())[0].command("TIME")
         taken = integer(seconds) * 1000 + integer(micros) // 1000
         yield _line({"backup": FORM, "schema": SCHEMA, "taken": taken, "pepper": meta.get("pepper", "")}), None
         for account in accounts:

@@ -178,10 +178,11 @@ class Fsck:
         return seen
 
     async def _keys(self, pattern: str) -> AsyncIterator[str]:
-        cursor = "0"
-        while True:
-            cursor, found = await self._store.command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
-            for key in found:
-                yield str(key)
-            if str(cursor) == "0":
-                return
+        for server in await self._store.servers():
+            cursor = "0"
+            while True:
+                cursor, found = await server.command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+                for key in found:
+                    yield str(key)
+                if str(cursor) == "0":
+                    break

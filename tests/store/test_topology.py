@@ -1,0 +1,332 @@
+"""Where the store is: one server, a Sentinel's master through a fail-over, a Cluster's masters. With real processes."""
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import time
+
+import pytest
+import redis
+
+from sidecar.store import keys
+from sidecar.store.connection import Store
+from sidecar.store.errors import StoreRefused, StoreUnavailable
+from sidecar.store.live import LiveCopy
+from sidecar.store.topology import Cluster, Single, masked, topology
+from sidecar.store.upkeep.backup import Backup, Restored
+from sidecar.store.upkeep.fsck import Fsck
+from sidecar.vocabulary.people import Actor
+
+OPERATOR = Actor.operator()
+
+
+# Addresses ------------------------------------------------------------------------------------------------------------
+
+
+async def test_every_form_of_address_is_understood():
+    for url, kind, watched_over in (
+        ("redis://127.0.0.1:6379/2", Single, False),
+        ("rediss://user:pw@store.example", Single, False),
+        ("unix:///tmp/s?db=1", Single, False),
+        ("redis+sentinel://a.example,b.example:26380/mymaster/3", Single, True),
+        ("redis+cluster://user:p%40ss@a.example:7000,[::1]:7001", Cluster, True),
+        ("rediss+cluster://a.example", Cluster, True),
+    ):
+        found = topology(url, patience=0.1)
+        assert isinstance(found, kind), url
+        assert found.watched_over is watched_over, url
+        await found.close()
+
+
+def test_what_an_address_says_is_taken_over():
+    found = topology("redis+cluster://user:p%40ss@a.example,[::1]:7001", patience=0.1)
+    assert found._seeds == [("a.example", 6379), ("::1", 7001)]
+    assert (found._connection["username"], found._connection["password"]) == ("user", "p@ss")
+    watched = topology("redis+sentinel://:secret@a.example/mymaster/3", patience=0.1)
+    options = watched.only.connection_pool.connection_kwargs
+    assert (options["db"], options["password"], options["username"]) == (3, "secret", None)
+    assert watched.only.connection_pool.service_name == "mymaster"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis+sentinel://a.example", "redis+cluster://", "redis+cluster://a:b:c", "redis+sentinel://a/m/x", "nothing"],
+)
+def test_an_address_that_cannot_be_is_refused(url):
+    with pytest.raises(StoreRefused, match="not a store's address"):
+        topology(url, patience=0.1)
+
+
+def test_R24_an_address_is_shown_without_its_password():
+    assert masked("redis://user:secret@host:6379/0") == "redis://…@host:6379/0"
+
+
+# Real ones ------------------------------------------------------------------------------------------------------------
+
+
+def free_ports(count):
+    held = []
+    while len(held) < count:
+        one = socket.socket()
+        one.bind(("127.0.0.1", 0))
+        if one.getsockname()[1] < 55_000:  # the cluster's own port is 10000 above
+            held.append(one)
+        else:
+            one.close()
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+class Servers:
+    """Server processes of one test."""
+
+    def __init__(self, binary, folder):
+        self._binary = binary
+        self._folder = folder
+        self.processes = {}
+
+    def start(self, port, *more):
+        home = self._folder / str(port)
+        home.mkdir(exist_ok=True)
+        words = [*more, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home)]
+        with (home / "log").open("ab") as log:
+            self.processes[port] = subprocess.Popen([self._binary, *words], stdout=log, stderr=log)
+        until(lambda: self.ask(port, "PING"))
+
+    def ask(self, port, *words):
+        with redis.Redis(port=port, decode_responses=True, socket_timeout=2) as client:
+            try:
+                return client.execute_command(*words)
+            except (redis.ConnectionError, redis.TimeoutError):
+                return None
+
+    def stop(self):
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait(10)
+
+
+def until(happens, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not (found := happens()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def servers(redis_server_binary, tmp_path):
+    running = Servers(redis_server_binary, tmp_path)
+    yield running
+    running.stop()
+
+
+DATA = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
+CAREFUL = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "5", "--repl-diskless-sync-delay", "0")
+
+
+@pytest.fixture
+def watched(servers, tmp_path):
+    """A master, a replica, and a sentinel that promotes the replica a second after the master has gone."""
+    master, replica, sentinel = free_ports(3)
+    servers.start(master, *DATA, *CAREFUL)
+    servers.start(replica, *DATA, *CAREFUL, "--replicaof", f"127.0.0.1 {master}")
+    until(
+        lambda: (
+            "connected_slaves:1" in str(servers.ask(master, "INFO", "replication")).replace("': ", ":").replace("'", "")
+        )
+    )
+    configuration = tmp_path / "sentinel.conf"
+    configuration.write_text(
+        f"sentinel monitor mymaster 127.0.0.1 {master} 1\n"
+        "sentinel down-after-milliseconds mymaster 800\n"
+        "sentinel failover-timeout mymaster 3000\n"
+    )
+    servers.start(sentinel, str(configuration), "--sentinel")
+    until(lambda: len(servers.ask(sentinel, "SENTINEL", "REPLICAS", "mymaster") or ()) == 1)
+    return servers, master, replica, f"redis+sentinel://127.0.0.1:{sentinel}/mymaster"
+
+
+@contextlib.asynccontextmanager
+async def living(store, lease=0.5):
+    live = LiveCopy(store, id="one", lease=lease, clock=time.monotonic)
+    running = asyncio.create_task(live.run())
+    try:
+        yield live
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def sooner_or_later(call, seconds=15.0):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if found := await call():
+                return found
+        except StoreUnavailable:
+            pass
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+async def test_a_sentinels_master_is_followed_through_a_failover(watched, town_class, entropy):
+    servers, master, replica, url = watched
+    store = await Store.open(url)
+    try:
+        await store.check_meta()
+        assert store.confirm_replicas == 1
+        town = town_class(store, entropy)
+        admin = await town.account()
+        changed = await town.users.sign_out_everywhere(admin.id, OPERATOR)
+        assert changed.position.durable
+        async with living(store) as live:
+            await sooner_or_later(lambda: lively(live, admin))
+            servers.processes[master].kill()
+
+            servers.ask(replica, "CONFIG", "SET", "min-replicas-to-write", "0")  # there is nobody left to replicate to
+            await sooner_or_later(lambda: town.users.set_name(OPERATOR, admin.id, "New"))
+            await sooner_or_later(lambda: lively(live, admin))
+            record = await live.records.read(admin.id)
+            assert (record.name, record.epoch) == ("New", 2)
+            assert live.fleet._era >= 2  # it has noticed: absence proves nothing for a while
+        assert servers.ask(replica, "ROLE")[0] == "master"
+    finally:
+        await store.close()
+
+
+async def lively(live, admin):
+    await live.records.read(admin.id)
+    return live.records.peek(admin.id)
+
+
+@pytest.mark.slow
+async def test_R31_a_sentinels_master_that_writes_without_replicas_is_refused(watched):
+    servers, master, _, url = watched
+    servers.ask(master, "CONFIG", "SET", "min-replicas-to-write", "0")
+    store = await Store.open(url)
+    try:
+        with pytest.raises(StoreRefused, match="min-replicas-to-write"):
+            await store.check_meta()
+    finally:
+        await store.close()
+
+
+@pytest.mark.slow
+async def test_a_master_cut_off_from_its_replica_is_not_believed(watched, town_class, entropy):
+    servers, master, *_ = watched
+    store = await Store.open(f"redis://127.0.0.1:{master}/0")
+    try:
+        await store.check_meta()
+        admin = await town_class(store, entropy).account()
+        async with living(store) as live:
+            await sooner_or_later(lambda: lively(live, admin))
+            servers.ask(master, "CONFIG", "SET", "min-replicas-to-write", "2")  # as when the other one is out of reach
+            await sooner_or_later(lambda: refused(live, admin))
+            servers.ask(master, "CONFIG", "SET", "min-replicas-to-write", "1")
+            assert await sooner_or_later(lambda: lively(live, admin))
+    finally:
+        await store.close()
+
+
+async def refused(live, admin):
+    try:
+        await live.records.read(admin.id)
+    except StoreUnavailable as problem:
+        return "replicas" in str(problem)
+    return False
+
+
+@pytest.fixture
+def cluster(servers):
+    """Three masters."""
+    ports = free_ports(3)
+    for port in ports:
+        servers.start(port, *DATA, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
+    for place, port in enumerate(ports):
+        slots = range(16384 * place // 3, 16384 * (place + 1) // 3)
+        servers.ask(port, "CLUSTER", "ADDSLOTS", *slots)
+        servers.ask(port, "CLUSTER", "MEET", "127.0.0.1", ports[0])
+    for port in ports:
+        until(lambda port=port: knows_all(servers.ask(port, "CLUSTER", "INFO")))
+        servers.ask(port, "CONFIG", "SET", "min-replicas-to-write", "0")
+    return servers, ports
+
+
+def knows_all(info):
+    return "cluster_state:ok" in info and "cluster_slots_ok:16384" in info
+
+
+@pytest.mark.slow
+async def test_a_cluster_is_a_store_like_any_other(cluster, town_class, entropy, tmp_path, monkeypatch):
+    _servers, ports = cluster
+    monkeypatch.setattr(Cluster, "watched_over", False)  # three masters without a replica: nothing can be promoted
+    store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}")
+    try:
+        await store.check_meta()
+        assert store.partitions == 16
+        assert len(await store.servers()) == 3
+        town = town_class(store, entropy)
+        admins = [await town.account(name=f"A{number}", email="ada@example.com") for number in range(6)]
+        assert len({keys.partition_of(admin.account, 16) for admin in admins}) > 2
+        assert await town.users.accounts_of("ada@example.com") == sorted(admin.account for admin in admins)
+        async with living(store) as live:
+            for admin in admins:
+                await sooner_or_later(lambda admin=admin: lively(live, admin))
+                actor = await town.signed_in(admin)
+                await town.member(actor, admin.account, "b@example.com")
+                changed = await town.users.sign_out_everywhere(admin.id, actor)
+                assert (await live.fleet.wait_applied(changed.position)).complete
+                assert (await live.records.read(admin.id)).epoch == 2
+        assert (await Fsck(store).run()).findings == []
+        await Backup(store).save(tmp_path / "backup")
+        assert await Backup(store).load(tmp_path / "backup") == Restored(6, 12)
+    finally:
+        await store.close()
+
+
+@pytest.mark.slow
+async def test_a_slot_that_moved_is_followed(cluster, town_class, entropy, monkeypatch):
+    servers, ports = cluster
+    monkeypatch.setattr(Cluster, "watched_over", False)
+    store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}")
+    try:
+        await store.check_meta()
+        ids = {port: servers.ask(port, "CLUSTER", "MYID") for port in ports}
+        slot = servers.ask(ports[0], "CLUSTER", "KEYSLOT", keys.names())
+        source = next(port for port in ports if servers.ask(port, "CLUSTER", "COUNTKEYSINSLOT", slot))
+        target = next(port for port in ports if port != source)
+        servers.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+        servers.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+        for key in servers.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
+            servers.ask(source, "MIGRATE", "127.0.0.1", target, key, 0, 5000)
+        for port in (target, source, *ports):
+            servers.ask(port, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
+        await town_class(store, entropy).account(name="Moved")
+        assert await store.command("HEXISTS", keys.names(), "moved")
+    finally:
+        await store.close()
+
+
+@pytest.mark.slow
+async def test_a_cluster_that_lost_a_master_is_out_for_its_slots(cluster, monkeypatch):
+    servers, ports = cluster
+    monkeypatch.setattr(Cluster, "watched_over", False)
+    store = await Store.open(f"redis+cluster://127.0.0.1:{ports[1]},127.0.0.1:{ports[0]}")
+    try:
+        await store.check_meta()
+        slot = servers.ask(ports[0], "CLUSTER", "KEYSLOT", keys.META)
+        owner = next(port for port in ports if servers.ask(port, "CLUSTER", "COUNTKEYSINSLOT", slot))
+        servers.processes[owner].kill()
+        servers.processes[owner].wait()
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+    finally:
+        await store.close()
