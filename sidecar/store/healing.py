@@ -1,4 +1,5 @@
-"""Epochs raised again after the store went back in time (store.md 2.4), so that what was revoked stays revoked.
+"""Epochs raised again after the store went back in time (store.md 2.4), so that what was revoked stays revoked, and
+counts with them, so that the next change of the user is newer than all that was seen, and is believed.
 
 Whoever sees a record behind what was already seen, or behind a token that we signed, says so here; it never waits. The
 answer to that question is ``store_unavailable`` either way: healing is for those that come later, and for sidecars that
@@ -27,13 +28,14 @@ class Healing:
     def __init__(self, users: Users, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._users = users
         self._sleep = sleep
-        self._waiting: dict[UserId, int] = {}
+        self._waiting: dict[UserId, tuple[int, int]] = {}
         self._wake = asyncio.Event()
 
-    def want(self, uid: UserId, epoch: int) -> None:
-        """The user's epoch was once ``epoch``: it must not be lower again. Bounded: who asks again is heard again."""
-        if epoch and (uid in self._waiting or len(self._waiting) < MAX_WAITING):
-            self._waiting[uid] = max(epoch, self._waiting.get(uid, 0))
+    def want(self, uid: UserId, epoch: int, revision: int = 0) -> None:
+        """The user was seen at ``epoch`` and ``revision``: it must not stay below. Bounded: who asks again is heard."""
+        if uid in self._waiting or len(self._waiting) < MAX_WAITING:
+            known = self._waiting.get(uid, (0, 0))
+            self._waiting[uid] = (max(epoch, known[0]), max(revision, known[1]))
             self._wake.set()
 
     async def run(self) -> None:
@@ -42,9 +44,9 @@ class Healing:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                uid, epoch = next(iter(self._waiting.items()))
+                uid, (epoch, revision) = next(iter(self._waiting.items()))
                 try:
-                    healed = await self._users.raise_epoch(uid, epoch)
+                    healed = await self._users.raise_epoch(uid, epoch, seen=revision)
                 except StoreUnavailable:
                     await self._sleep(RETRY)
                     continue

@@ -123,7 +123,8 @@ class PepCopies:
         self._store = store
         self._live = live
         self._copies: dict[PepId, Pep] = {}
-        self._floors: OrderedDict[AccountId, int] = OrderedDict()
+        self._floors: OrderedDict[PepId | AccountId, int] = OrderedDict()
+        """The last change seen of a key, or of all of an account's: nothing older is believed."""
         self._changes = 0
 
     def peek(self, pep: PepId) -> Pep | None:
@@ -134,9 +135,10 @@ class PepCopies:
     async def read(self, pep: PepId) -> Pep | None:
         """The store's own word; None when there is no such key. Raises StoreUnavailable."""
         account = _account(pep)
-        before, floor = self._changes, self._floors.get(account, 0)
+        before, floor, account_floor = self._changes, self._floors.get(pep, 0), self._floors.get(account, 0)
         reply = await look(self._store, "pep", account, pep=pep)
-        if integer(reply["s"]) < floor:
+        older = reply["o"] == "pep" and integer(reply["p"]["rv"]) < floor
+        if older or integer(reply["s"]) < account_floor:
             raise StoreUnavailable(f"the store went back in time: what it says of {pep} is older than what was seen")
         if reply["o"] != "pep":
             return None
@@ -148,15 +150,16 @@ class PepCopies:
     # As a follower of the feed ---------------------------------------------------------------------------------------
 
     def apply(self, _partition: int, change: Change) -> None:
-        if change.account:
-            self._floors[change.account] = max(change.seq, self._floors.pop(change.account, 0))
-            if len(self._floors) > MAX_COPIES:
-                self._floors.popitem(last=False)
         if change.kind == "pep":
             self._changes += 1
             self._copies.pop(PepId(change.user), None)
-        elif change.kind == "account":
+            self._raise(PepId(change.user), change.seq)
+        elif change.kind in {"account", "restored"}:
             self._changes += 1
+            self._raise(change.account, change.seq)
+            if change.kind == "restored":  # which may bring keys back that were revoked since
+                for held in [key for key in self._floors if account_of_pep(key) == change.account]:
+                    del self._floors[held]
             for pep in [pep for pep, copy in self._copies.items() if copy.account == change.account]:
                 del self._copies[pep]
 
@@ -171,6 +174,11 @@ class PepCopies:
 
     async def acknowledge(self, _partition: int, _n: int) -> None:
         """Not ours to say: the fleet does."""
+
+    def _raise(self, whose: PepId | AccountId, seq: int) -> None:
+        self._floors[whose] = max(seq, self._floors.pop(whose, 0))
+        if len(self._floors) > MAX_COPIES:
+            self._floors.popitem(last=False)
 
     def _keep(self, pep: Pep) -> None:
         if len(self._copies) >= MAX_COPIES and pep.id not in self._copies:

@@ -47,6 +47,12 @@ class Floor:
     epoch: int
     removed: bool = False
 
+    def is_above(self, record: UserRecord | None, seq: int) -> bool:
+        """``seq``: the account's count. Who is missing there was removed, or the account is from before it came."""
+        if record is None:
+            return not self.removed and seq < self.revision
+        return self.removed or record.epoch < self.epoch or record.revision < self.revision
+
 
 @dataclass(slots=True, eq=False)
 class Flight:
@@ -65,7 +71,7 @@ class Records:
         *,
         lease: float,
         clock: Callable[[], float],
-        on_regression: Callable[[UserId, int], None] = lambda _uid, _epoch: None,
+        on_regression: Callable[[UserId, int, int], None] = lambda _uid, _epoch, _revision: None,
         max_copies: int = MAX_COPIES,
         max_floors: int = MAX_FLOORS,
     ) -> None:
@@ -130,9 +136,8 @@ class Records:
 
     def apply(self, partition: int, change: Change) -> None:
         self._lease(partition).position = change.n
-        if change.account:
-            _raise_floor(self._account_floors, change.account, change.seq, self._max_floors)
         if change.kind in {"account", "restored"}:
+            _raise_floor(self._account_floors, change.account, change.seq, self._max_floors)
             self._drop_account(change.account)
             if change.kind == "restored":  # who was removed since the backup may be back, with a higher epoch
                 self._forgive(change.account)
@@ -221,15 +226,15 @@ class Records:
         record = record_of(account, reply["r"]) if reply["o"] == "record" else None
         if integer(reply["n"]) < position:
             raise StoreUnavailable("the store that answered is behind the feed")
-        self._refuse_older(uid, record, floor, behind=integer(reply["s"]) < account_floor)
-        return record
-
-    def _refuse_older(self, uid: UserId, record: UserRecord | None, floor: Floor | None, *, behind: bool) -> None:
-        if floor is not None and record is not None:
-            behind = behind or floor.removed or record.epoch < floor.epoch or record.revision < floor.revision
-        if behind:
-            self._on_regression(uid, floor.epoch if floor is not None else 0)
+        seq = integer(reply["s"])
+        if seq < account_floor:  # a change to all of them is lost; no change to one of them makes up for that
+            raise StoreUnavailable(
+                f"the store went back in time: what it says of {account} is older than what was seen"
+            )
+        if floor is not None and floor.is_above(record, seq):
+            self._on_regression(uid, floor.epoch, floor.revision)
             raise StoreUnavailable(f"the store went back in time: what it says of {uid} is older than what was seen")
+        return record
 
     def _keep(self, record: UserRecord, partition: int) -> None:
         floor = self._floors.get(record.id)

@@ -217,11 +217,14 @@ class Users:
         )
         return bool(reply["o"] == "rehashed")
 
-    async def raise_epoch(self, uid: UserId, floor: int) -> Changed | Unchanged | NoUser:
-        """Heal a record that went back in time (store.md 2.4). Raises by at most 100 at once."""
+    async def raise_epoch(self, uid: UserId, floor: int, *, seen: int = 0) -> Changed | Unchanged | NoUser:
+        """Heal a record that went back in time (store.md 2.4). Raises by at most 100 at once. ``seen``: the highest
+        revision that was seen of it; the account's next change gets a higher one."""
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await transition(self._store, "user_raise_epoch", account, Actor.operator(), uid=uid, floor=str(floor))
+        reply = await transition(
+            self._store, "user_raise_epoch", account, Actor.operator(), uid=uid, floor=str(floor), seen=str(seen)
+        )
         match reply["o"]:
             case "changed":
                 return Changed(record_of(account, reply["r"]), position_of(reply))

@@ -135,3 +135,36 @@ async def test_R31_replicas_without_min_replicas_are_no_store(
     process = start(wait=False, REDIS_URL=pair.address.url)
     assert await asyncio.to_thread(process.popen.wait, 20) == 2
     assert "min-replicas-to-write" in process.output()
+
+
+async def test_R31_a_lost_demotion_shuts_out_its_user_alone_until_somebody_sees_to_it(
+    start: Start, http: Callable[[Process], Http], pair: Pair
+) -> None:
+    first = await asyncio.to_thread(start, REDIS_URL=pair.address.url)
+    second = await asyncio.to_thread(start, REDIS_URL=pair.address.url)
+    await asyncio.to_thread(found_account, first)
+    api = http(first)
+    ada = await api.sign_in("ada@example.com")
+    eve = await api.join(ada, "eve@example.com", "accountant")
+    path = f"/v1/users/{eve.id}"
+    pair.link.freeze()
+    for role in ("developer", "marketer"):
+        done = await api.ask("PATCH", path, token=ada.access, json={"role": role})
+        assert (done.status, done.headers["X-Sidecar-Revocation"]) == (200, "incomplete")
+    for process in (first, second):
+        assert (await api.check(BILLING, token=eve.access, url=process.url)).status == 403
+
+    demoted = Question("demoted", eve.access, BILLING, 403, "no_rule")
+    async with traffic(api, [first.url, second.url], lambda _chance: demoted, clients=4) as seen:
+        pair.fail_over()
+        await asyncio.sleep(2)
+        for process in (first, second):
+            answer = await api.check(BILLING, token=eve.access, url=process.url)
+            assert answer.body["reason"] == "store_unavailable", "the role before it is all that the store knows"
+            assert (await api.check(BILLING, token=ada.access, url=process.url)).status == 200
+        done = await api.ask("PATCH", path, token=ada.access, json={"role": "marketer"})
+        assert done.status == 200
+        seen_to = time.monotonic()
+        await asyncio.sleep(0.5)
+    assert [one for one in seen if not one.right and not one.unavailable] == []
+    assert [one for one in seen if one.sent > seen_to and not one.right] == []

@@ -62,11 +62,11 @@ async def test_an_outage_is_waited_out(town, monkeypatch):
     admin = await town.account()
     fails, pauses, raise_epoch = [True, True], [], town.users.raise_epoch
 
-    async def flaky(uid, epoch):
+    async def flaky(uid, epoch, *, seen):
         if fails:
             fails.pop()
             raise StoreUnavailable("out")
-        return await raise_epoch(uid, epoch)
+        return await raise_epoch(uid, epoch, seen=seen)
 
     async def pause(seconds):
         pauses.append(seconds)

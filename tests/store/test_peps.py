@@ -212,9 +212,21 @@ async def test_a_store_that_went_back_in_time_is_not_believed(town) -> None:
     pep = await created(Peps(town.store), admin.account)
     copies = PepCopies(town.store, live=Lease())
     copies.apply(0, change("user", admin.account, admin.id, 9, 10_000))
-    with pytest.raises(StoreUnavailable):
-        await copies.read(pep.id)
-    copies.flush(Tail(0, 1, new_data_set=True))
+    assert await copies.read(pep.id) == pep  # nothing that was seen of a user makes a key older
+    for kind, subject in (("pep", pep.id), ("account", "")):
+        copies.apply(0, change(kind, admin.account, subject, 9, 10_000))
+        with pytest.raises(StoreUnavailable):
+            await copies.read(pep.id)
+        copies.flush(Tail(0, 1, new_data_set=True))
+        assert await copies.read(pep.id) == pep
+
+
+async def test_a_backup_may_bring_a_key_back_that_was_revoked_since(town) -> None:
+    admin = await town.account()
+    pep = await created(Peps(town.store), admin.account)
+    copies = PepCopies(town.store, live=Lease())
+    copies.apply(0, change("pep", admin.account, pep.id, 9, 10_000))
+    copies.apply(0, change("restored", admin.account, "", 10, 1))
     assert await copies.read(pep.id) == pep
 
 

@@ -222,7 +222,7 @@ async def test_an_older_role_than_the_one_seen_is_refused_and_reported(town, rec
     with pytest.raises(StoreUnavailable, match="back in time"):
         await records.read(member.id)
 
-    assert regressions == [(member.id, member.epoch)]
+    assert regressions == [(member.id, member.epoch, demoted.revision)]
 
 
 async def test_an_older_epoch_than_the_one_read_is_refused(town, records):
@@ -303,3 +303,49 @@ async def test_a_suspended_account_is_seen_in_every_record(town, records):
     records.apply(0, Change(2, "account", admin.account, "", 0, 2, ack=True))
 
     assert (await records.read(admin.id)).status is Status.SUSPENDED
+
+
+async def test_a_lost_change_of_one_user_is_nobody_elses(town, records):
+    admin = await town.account()
+    member = await town.member(OPERATOR, admin.account, "b@example.com", role="developer")
+    for role in ("marketer", "developer", "marketer"):
+        records.apply(0, change((await town.users.set_role(OPERATOR, member.id, role)).record))
+    home = keys.account(member.account, town.store.partitions)
+    await town.store.change("HSET", home, "seq", member.revision)
+    await forget(town, member, role="developer", rv=member.revision)
+
+    with pytest.raises(StoreUnavailable, match="back in time"):
+        await records.read(member.id)
+    assert await records.read(admin.id) == admin
+
+
+async def test_a_user_that_was_healed_is_believed_from_its_next_change_on(town, records, regressions):
+    admin = await town.account()
+    member = await town.member(OPERATOR, admin.account, "b@example.com", role="developer")
+    for role in ("marketer", "developer", "marketer"):
+        records.apply(0, change((await town.users.set_role(OPERATOR, member.id, role)).record))
+    home = keys.account(member.account, town.store.partitions)
+    await town.store.change("HSET", home, "seq", member.revision)
+    await forget(town, member, role="developer", rv=member.revision)
+    with pytest.raises(StoreUnavailable):
+        await records.read(member.id)
+
+    uid, epoch, seen = regressions[0]
+    await town.users.raise_epoch(uid, epoch, seen=seen)
+    with pytest.raises(StoreUnavailable):  # nothing has been said about it since
+        await records.read(member.id)
+    changed = (await town.users.set_role(OPERATOR, member.id, "accountant")).record
+    records.apply(0, change(changed))
+    assert await records.read(member.id) == changed
+
+
+async def test_a_lost_suspension_of_the_account_is_not_made_up_for_by_a_users_healing(town, records, regressions):
+    admin = await town.account()
+    suspended = await town.accounts.set_status(admin.account, Status.SUSPENDED, OPERATOR)
+    records.apply(0, change(admin, seq=5))
+    records.apply(0, Change(suspended.position.n, "account", admin.account, "", 0, 2, ack=True))
+    await town.store.change("HSET", keys.account(admin.account, town.store.partitions), "st", "active", "seq", "1")
+
+    with pytest.raises(StoreUnavailable, match="back in time"):
+        await records.read(admin.id)
+    assert regressions == []

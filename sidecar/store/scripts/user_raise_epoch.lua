@@ -1,6 +1,8 @@
 -- Heal a record that went back in time: an authentic token is ahead of it. pwtv stays, so that a sign-in can tell.
 local before = remembered()
 if before then return before end
+local count = redis.call('HGET', ACCT, 'seq')
+if count and tonumber(A.seen) > tonumber(count) then redis.call('HSET', ACCT, 'seq', int(tonumber(A.seen))) end
 local home = key('u:' .. A.uid)
 local now = redis.call('HGET', home, 'tv')
 if not now then return outcome('no_user') end
