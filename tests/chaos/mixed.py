@@ -1,0 +1,348 @@
+"""A mixed hour, compressed: people sign in, change passwords, get other roles, come and go, and the policy is edited,
+while questions are asked at every door of two sidecars. A judge knows the truth of every instant."""
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.sources.policy_files import read_policy_files
+from tests.chaos.truth import Expected, History, PolicyState, Token, UserState, rightly
+from tests.live.support import PASSWORD, Answer, Http, Person, Process
+
+ROLES = ("accountant", "developer", "marketer", "account-administrator")
+SPOTS = tuple((section, "view") for section in ("users", "billing", "analytics", "integration", "media-library"))
+TOKENS_KEPT = 8
+UNAVAILABLE = "store_unavailable"
+
+
+@dataclass
+class Member:
+    """Somebody, all that was true of them, and their tokens, dead ones too."""
+
+    person: Person
+    password: str
+    history: History[UserState]
+    tokens: list[Token]
+    issued: int = 1
+
+    @property
+    def live(self) -> list[Token]:
+        state = self.history.now
+        return [token for token in self.tokens if token.epoch == state.epoch and token.number not in state.ended]
+
+    def issue(self, text: str, epoch: int) -> None:
+        self.tokens = [*self.tokens[-TOKENS_KEPT + 1 :], Token(text, epoch, self.issued)]
+        self.issued += 1
+
+    def ended(self) -> frozenset[int]:
+        """All tokens so far."""
+        return frozenset(range(self.issued))
+
+
+@dataclass
+class Report:
+    """What happened, and what was wrong with it."""
+
+    changes: Counter[str] = field(default_factory=Counter)
+    questions: Counter[str] = field(default_factory=Counter)
+    unavailable: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def answers(self) -> int:
+        return self.questions.total()
+
+
+class Mixed:
+    """Two sidecars, one account. ``seed`` decides everything but time."""
+
+    def __init__(
+        self, http: Http, processes: Sequence[Process], ada: Person, pep: str, policy: Path, model: Path, seed: int
+    ) -> None:
+        self.http = http
+        self.processes = processes
+        self.ada = ada
+        self.pep = pep
+        self.policy = policy
+        self.model = model
+        self.report = Report()
+        self.chance = random.Random(seed)
+        self.members: list[Member] = []
+        self.revision = 0
+        self.policies = History(self._compiled())
+        self._stop = asyncio.Event()
+
+    async def run(self, seconds: float, *, people: int = 6, clients: int = 12) -> Report:
+        for _ in range(people):
+            await self._join()
+        self.report.changes.clear()
+        async with asyncio.TaskGroup() as group:
+            for number in range(people):
+                group.create_task(self._live(number, self._chance()))
+            group.create_task(self._edit_policy(self._chance()))
+            for _ in range(clients):
+                group.create_task(self._ask(self._chance()))
+            await asyncio.sleep(seconds)
+            self._stop.set()
+        return self.report
+
+    def _chance(self) -> random.Random:
+        return random.Random(self.chance.random())
+
+    def _url(self, chance: random.Random) -> str:
+        return chance.choice(self.processes).url
+
+    # Lives -----------------------------------------------------------------------------------------------------------
+
+    async def _live(self, number: int, chance: random.Random) -> None:
+        """One change after the other, so that each user's history is a line."""
+        ways: dict[Callable[[Member, random.Random], Any], int] = {
+            self._role: 6,
+            self._name: 2,
+            self._suspend: 2,
+            self._password: 3,
+            self._sign_in: 4,
+            self._sign_out: 2,
+            self._leave: 1,
+        }
+        while not self._stop.is_set():
+            member = self.members[number]
+            if member.history.now.status == "removed":
+                self.members[number] = await self._joined()
+            elif member.history.now.status == "suspended":
+                await self._resume(member, chance)
+            else:
+                way = chance.choices(list(ways), list(ways.values()))[0]
+                await way(member, chance)
+            await asyncio.sleep(chance.uniform(0, 0.15))
+
+    async def _change(
+        self, what: str, member: Member, state: UserState, call: Callable[[], Any], good: Sequence[int] = (200, 204)
+    ) -> Answer | None:
+        """Into the history, whatever the answer says. A refusal for a reason of its own leaves all as it was."""
+        member.history.begin(time.monotonic(), state)
+        answer: Answer = await call()
+        if answer.status in good:
+            member.history.acknowledge(time.monotonic())
+            self.report.changes[what] += 1
+            self.revision = max(self.revision, int(answer.headers.get("X-Sidecar-Revision", 0)))
+            return answer
+        member.history.take_back()
+        if answer.status != 429:
+            self.report.wrong.append(f"{what} of {member.person.email}: {answer.status} {answer.body}")
+        return None
+
+    def _patch(self, member: Member, chance: random.Random, **body: str) -> Callable[[], Any]:
+        path = f"/v1/users/{member.person.id}"
+        return lambda: self.http.ask("PATCH", path, token=self.ada.access, url=self._url(chance), json=body)
+
+    async def _role(self, member: Member, chance: random.Random) -> None:
+        role = chance.choice(ROLES)
+        await self._change(
+            "role", member, replace(member.history.now, role=role), self._patch(member, chance, role=role)
+        )
+
+    async def _name(self, member: Member, chance: random.Random) -> None:
+        name = f"Name {chance.random()}"
+        await self._change("name", member, member.history.now, self._patch(member, chance, name=name))
+
+    async def _suspend(self, member: Member, chance: random.Random) -> None:
+        state = replace(member.history.now, status="suspended", ended=member.ended())
+        await self._change("suspend", member, state, self._patch(member, chance, status="suspended"))
+
+    async def _resume(self, member: Member, chance: random.Random) -> None:
+        state = replace(member.history.now, status="active")
+        await self._change("resume", member, state, self._patch(member, chance, status="active"))
+
+    async def _password(self, member: Member, chance: random.Random) -> None:
+        if not member.live:
+            return
+        token, new = member.live[-1], f"{chance.random()} green bottles on a wall"
+        epoch = member.history.now.epoch + 1
+        body = {"old_password": member.password, "new_password": new}
+        answer = await self._change(
+            "password",
+            member,
+            replace(member.history.now, epoch=epoch),
+            lambda: self.http.ask(
+                "POST", "/v1/me/password", token=token.text, url=self._url(chance), headers=_from(chance), json=body
+            ),
+        )
+        if answer is not None:
+            member.password = new
+            member.issue(answer.body["access_token"], epoch)
+
+    async def _sign_in(self, member: Member, chance: random.Random) -> None:
+        form = {"grant_type": "password", "username": member.person.email, "password": member.password}
+        url = self._url(chance)
+        answer = await self.http.ask("POST", "/token", url=url, headers=_from(chance), data=form)
+        if answer.status == 200:
+            self.report.changes["sign-in"] += 1
+            member.issue(answer.body["access_token"], member.history.now.epoch)
+        elif answer.status != 429:
+            self.report.wrong.append(f"sign-in of {member.person.email}: {answer.status} {answer.body}")
+
+    async def _sign_out(self, member: Member, chance: random.Random) -> None:
+        """All sessions but one."""
+        if not member.live:
+            return
+        kept = chance.choice(member.live)
+        state = replace(member.history.now, ended=member.ended() - {kept.number})
+        url = self._url(chance)
+        await self._change(
+            "sign-out",
+            member,
+            state,
+            lambda: self.http.ask("DELETE", "/v1/me/sessions", token=kept.text, url=url),
+        )
+
+    async def _leave(self, member: Member, chance: random.Random) -> None:
+        path, url = f"/v1/users/{member.person.id}", self._url(chance)
+        await self._change(
+            "removal",
+            member,
+            replace(member.history.now, status="removed"),
+            lambda: self.http.ask("DELETE", path, token=self.ada.access, url=url),
+        )
+
+    async def _join(self) -> None:
+        self.members.append(await self._joined())
+
+    async def _joined(self) -> Member:
+        role = self.chance.choice(ROLES)
+        person = await self.http.join(self.ada, f"user-{self.chance.getrandbits(40)}@example.com", role)
+        self.report.changes["join"] += 1
+        return Member(person, PASSWORD, History(UserState(role)), [Token(person.access, 1, 0)])
+
+    # The policy ------------------------------------------------------------------------------------------------------
+
+    async def _edit_policy(self, chance: random.Random) -> None:
+        """A rule and its expectations, there and back; in force when both sidecars say so."""
+        while not self._stop.is_set():
+            await asyncio.sleep(chance.uniform(0.5, 1.5))
+            wanted = self._edited()
+            self.policies.begin(time.monotonic(), wanted)
+            await self._in_force(wanted.generation)
+            self.policies.acknowledge(time.monotonic())
+            self.report.changes["policy"] += 1
+
+    def _edited(self) -> PolicyState:
+        rule = "p, marketer, billing, view, allow\n"
+        rules, expected = self.policy / "policy.csv", self.policy / "expectations.csv"
+        gives = rule not in rules.read_text()
+        was, now = ("deny", "allow") if gives else ("allow", "deny")
+        lines = []
+        for line in expected.read_text().splitlines():
+            cell = [part.strip() for part in line.split(",")]
+            lines.append(line.replace(was, now, 1) if cell == [was, "marketer", "billing", "view"] else line)
+        _put(expected, "\n".join(lines) + "\n")
+        _put(rules, rules.read_text() + rule if gives else rules.read_text().replace(rule, ""))
+        return self._compiled()
+
+    def _compiled(self) -> PolicyState:
+        files = read_policy_files(self.policy, self.model)
+        generation = compile_policy(files.files, proof=ProofScope.NONE).generation
+        assert generation is not None
+        return PolicyState(generation.id, generation.allowed)
+
+    async def _in_force(self, generation: str) -> None:
+        deadline = time.monotonic() + 10
+        for process in self.processes:
+            while True:
+                status = await self.http.ask("GET", "/status", url=process.ops)
+                if status.body["generation"] == generation:
+                    break
+                assert time.monotonic() < deadline, f"{generation} is not in force: {status.body}"
+                await asyncio.sleep(0.02)
+
+    # Questions -------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, chance: random.Random) -> None:
+        doors = {self._gateway: 7, self._json: 2, self._authzen: 1}
+        while not self._stop.is_set():
+            member = chance.choice(self.members)
+            door = chance.choices(list(doors), list(doors.values()))[0]
+            await door(member, chance)
+            await asyncio.sleep(0)
+
+    async def _gateway(self, member: Member, chance: random.Random) -> None:
+        token, spot = chance.choice(member.tokens), chance.choice(SPOTS)
+        sent = time.monotonic()
+        answer = await self.http.check(f"/dashboard/{spot[0]}/x", token=token.text, url=self._url(chance))
+        got = (answer.status, answer.headers["X-Auth-Reason"])
+        self._judge("check", member, token, spot, sent, got, answer.headers["X-Auth-Generation"])
+
+    async def _json(self, member: Member, chance: random.Random) -> None:
+        """Two cells at once, no older than the last change that anybody knows of."""
+        token, spots = chance.choice(member.tokens), chance.sample(SPOTS, 2)
+        asked = {"checks": [{"section": section, "action": action} for section, action in spots]}
+        headers = {"X-Sidecar-At-Least": str(self.revision)}
+        sent = time.monotonic()
+        answer = await self.http.ask(
+            "POST", "/v1/check", token=token.text, url=self._url(chance), json=asked, headers=headers
+        )
+        generation = answer.headers.get("X-Auth-Generation") or answer.body.get("generation", "")
+        if answer.status != 200:
+            got = (answer.status, str(answer.body.get("reason", answer.body)))
+            self._judge("json", member, token, spots[0], sent, got, generation)
+            return
+        for spot, decided in zip(spots, answer.body["decisions"], strict=True):
+            got = (200 if decided["decision"] else 403, decided["reason"])
+            self._judge("json", member, token, spot, sent, got, generation)
+
+    async def _authzen(self, member: Member, chance: random.Random) -> None:
+        spot = chance.choice(SPOTS)
+        asked = {
+            "subject": {"type": "user", "id": member.person.id},
+            "resource": {"type": "section", "id": spot[0]},
+            "action": {"name": spot[1]},
+        }
+        headers = {"X-Sidecar-At-Least": str(self.revision)}
+        sent = time.monotonic()
+        answer = await self.http.ask(
+            "POST", "/access/v1/evaluation", token=self.pep, url=self._url(chance), json=asked, headers=headers
+        )
+        got = (answer.status, json.dumps(answer.body))
+        if answer.status == 200:
+            reason = "allowed" if answer.body["decision"] else answer.body["context"]["reason"]
+            got = ({"allowed": 200, "no_rule": 403}.get(reason, 401), reason)
+        elif answer.status == 503:
+            got = (503, UNAVAILABLE)
+        self._judge("authzen", member, None, spot, sent, got, "")
+
+    def _judge(
+        self,
+        door: str,
+        member: Member,
+        token: Token | None,
+        spot: tuple[str, str],
+        sent: float,
+        got: Expected,
+        generation: str,
+    ) -> None:
+        self.report.questions[door] += 1
+        if got[1] == UNAVAILABLE and got[0] in (403, 503):
+            self.report.unavailable += 1
+            return
+        right = rightly(member.history, self.policies, token, spot, (sent, time.monotonic()))
+        wanted = right.get(generation, set()) if generation else set().union(*right.values())
+        if got not in wanted:
+            self.report.wrong.append(f"{door} {member.person.email} {spot} got {got} by {generation}; right: {right}")
+
+
+def _put(path: Path, text: str) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def _from(chance: random.Random) -> Mapping[str, str]:
+    """Another address each time: limits are not what is tried here."""
+    return {"X-Forwarded-For": f"198.51.{chance.randrange(256)}.{chance.randrange(256)}"}

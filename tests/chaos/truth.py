@@ -1,0 +1,110 @@
+"""What was true when: a history a user and one of the policy, and which answers each instant allows.
+
+A change holds from the instant it is sent at the earliest and from its acknowledgement at the latest. So an answer may
+be of any state that can have been in force between its question's sending and its own arrival, and of no other: one
+that is older than a change acknowledged before the question was sent is the failure that all of this looks for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+Expected = tuple[int, str]
+"""Status and reason of a gateway check."""
+
+Allowed = Mapping[str, frozenset[tuple[str, str]]]
+"""Role -> sections and actions that a generation opens."""
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Period(Generic[S]):
+    """``state`` began to hold somewhere between ``sent`` and ``acknowledged``."""
+
+    sent: float
+    acknowledged: float
+    state: S
+
+
+class History(Generic[S]):
+    """States one after the other; a change is begun, then acknowledged or taken back."""
+
+    def __init__(self, state: S) -> None:
+        self._periods = [Period(float("-inf"), float("-inf"), state)]
+
+    @property
+    def now(self) -> S:
+        return self._periods[-1].state
+
+    def begin(self, at: float, state: S) -> None:
+        self._periods.append(Period(at, float("inf"), state))
+
+    def acknowledge(self, at: float) -> None:
+        self._periods[-1] = replace(self._periods[-1], acknowledged=at)
+
+    def take_back(self) -> None:
+        """It was refused, so it never held."""
+        self._periods.pop()
+
+    def between(self, sent: float, received: float) -> list[S]:
+        """The states that a question sent and answered at these instants may have met."""
+        met = []
+        for period, following in zip(self._periods, [*self._periods[1:], None], strict=True):
+            superseded = following is not None and following.acknowledged < sent
+            if period.sent <= received and not superseded:
+                met.append(period.state)
+        return met
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token, the epoch under which it was issued, and its number: sessions are not told apart otherwise."""
+
+    text: str
+    epoch: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """``ended`` are numbers of tokens whose session is over."""
+
+    role: str
+    status: str = "active"
+    epoch: int = 1
+    ended: frozenset[int] = field(default_factory=frozenset)
+
+    def answers(self, token: Token | None, allowed: Allowed, section: str, action: str) -> Expected:
+        """To a question with this token, or with none about the user itself (AuthZEN)."""
+        if self.status == "removed":
+            return (401, "unknown_user")
+        if self.status == "suspended":
+            return (401, "suspended")
+        if token is not None and token.epoch < self.epoch:
+            return (401, "revoked")
+        if token is not None and token.number in self.ended:
+            return (401, "session_ended")
+        return (200, "allowed") if (section, action) in allowed[self.role] else (403, "no_rule")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyState:
+    """A generation and what it opens."""
+
+    generation: str
+    allowed: Allowed = field(repr=False)
+
+
+def rightly(
+    users: History[UserState],
+    policies: History[PolicyState],
+    token: Token | None,
+    spot: tuple[str, str],
+    when: tuple[float, float],
+) -> dict[str, set[Expected]]:
+    """Generation -> every right answer by it."""
+    return {
+        policy.generation: {state.answers(token, policy.allowed, *spot) for state in users.between(*when)}
+        for policy in policies.between(*when)
+    }
