@@ -92,7 +92,7 @@ class Judged:
 
 
 async def judge(files: PolicyFiles) -> Judged:
-    """Compile what was read, with the proof of a start (R28). A child that fails is a finding, never tried again here:
+    """Compile what was read, with the proof of an edit (R28). A child that fails is a finding, never tried again here:
     what ended it would end the sidecar."""
     if sum(map(len, files.files.values())) < LARGE:
         return await asyncio.to_thread(_gently, lambda: _judge_here(files))
@@ -114,7 +114,7 @@ def _not_judged(failure: ChildFailed) -> Diagnostic:
 
 
 def _judge_here(files: PolicyFiles) -> Judged:
-    compiled = compile_policy(files.files, problems=files.diagnostics, proof=ProofScope.START)
+    compiled = compile_policy(files.files, problems=files.diagnostics, proof=ProofScope.EDIT)
     return Judged(compiled.generation, compiled.diagnostics)
 
 

@@ -34,7 +34,7 @@ def _answer(task: Task) -> bytes:
     problems = [one.diagnostic() for one in task.problems]
     if task.current is not None:
         return preview(task.current, task.files, task.people)
-    compiled = compile_policy(task.files, problems=problems, proof=ProofScope.START)
+    compiled = compile_policy(task.files, problems=problems, proof=ProofScope.EDIT)
     return msgspec.msgpack.encode([Finding.of(found) for found in compiled.diagnostics])
 
 

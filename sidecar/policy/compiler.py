@@ -25,6 +25,7 @@ class ProofScope(StrEnum):
 
     FULL = "full"
     START = "start"
+    EDIT = "edit"
     NONE = "none"
 
 
@@ -101,4 +102,5 @@ def _prove(draft: Generation, scope: ProofScope, findings: Findings, progress: P
         return
     from sidecar.policy import oracle  # noqa: PLC0415 - 50 ms of pycasbin, for those alone who want the proof
 
-    oracle.prove(draft, findings, sampled=scope is ProofScope.START, progress=progress)
+    sampled, hurried = scope is not ProofScope.FULL, scope is ProofScope.EDIT
+    oracle.prove(draft, findings, sampled=sampled, hurried=hurried, progress=progress)

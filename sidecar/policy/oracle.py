@@ -22,7 +22,9 @@ from sidecar.policy.rules import ANY, FILE, Rule
 _pycasbin: Any = casbin  # it has no types
 
 MAX_AT_START = 1_000_000
-"""Rule × cell: what a start or a reload proves in full; above it a seeded sample of cells (R28)."""
+"""Rule × cell: what a start or an edit proves in full; above it a seeded sample of cells (R28)."""
+MAX_WHOLE_FOR_EDIT = 150_000
+"""Rule × cell that an edit asks with the whole closure of rules, under a second; above it as above `MAX_WHOLE`."""
 MAX_WHOLE = 3_000_000
 """Rule × cell: what a full proof asks with the whole closure of rules, some fifteen seconds. Above it every cell is
 asked with the rules of the closure that name its section or every section, and a sample with the whole closure."""
@@ -34,10 +36,18 @@ Progress = Callable[[int, int], None]
 """Called with cells proved and cells to prove."""
 
 
-def prove(generation: Generation, findings: Findings, *, sampled: bool, progress: Progress | None = None) -> None:
+def prove(
+    generation: Generation,
+    findings: Findings,
+    *,
+    sampled: bool,
+    hurried: bool = False,
+    progress: Progress | None = None,
+) -> None:
     """Reports each cell on which table and pycasbin differ. None is known; one would be a bug of ours or theirs.
 
-    All cells, or, when ``sampled`` and the work is above `MAX_AT_START`, a sample of them (`SAMPLE`).
+    All cells, or, when ``sampled`` and the work is above `MAX_AT_START`, a sample of them (`SAMPLE`). ``hurried``:
+    somebody waits for an edit; what is asked in full is asked with fewer rules sooner.
     """
     twin = beside_casbin()
     if twin:
@@ -46,8 +56,9 @@ def prove(generation: Generation, findings: Findings, *, sampled: bool, progress
         return
     _pycasbin.util.log.disabled_logging()  # process-wide; they would write what is asked
     work = _work(generation)
-    narrow = work > MAX_WHOLE and not sampled
-    share = SAMPLE / work if narrow or (sampled and work > MAX_AT_START) else 1.0
+    too_much = sampled and work > MAX_AT_START
+    narrow = not too_much and work > (MAX_WHOLE_FOR_EDIT if hurried else MAX_WHOLE)
+    share = SAMPLE / work if narrow or too_much else 1.0
     rules: dict[str, list[Rule]] = {}
     for rule in generation.rules:
         rules.setdefault(rule.role, []).append(rule)

@@ -188,6 +188,34 @@ def test_R28_a_very_large_full_proof_asks_every_cell_with_the_rules_that_name_it
     assert max(whole) == 8
 
 
+def test_R28_an_edit_that_people_wait_for_asks_every_cell_too(
+    shipped: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[tuple[str, str, str], int] = {}
+    real = oracle._Witness.allows
+
+    def counting(witness: oracle._Witness, section: str, action: str) -> bool:
+        cell = (witness.role, section, action)
+        asked[cell] = asked.get(cell, 0) + 1
+        return real(witness, section, action)
+
+    monkeypatch.setattr(oracle._Witness, "allows", counting)
+    oracle.prove(shipped, Findings(), sampled=True, hurried=True)
+    assert asked == dict.fromkeys(shipped.cells, 1), "a small one as ever"
+
+    asked.clear()
+    monkeypatch.setattr(oracle, "MAX_WHOLE_FOR_EDIT", 100)
+    monkeypatch.setattr(oracle, "SAMPLE", 100)
+    oracle.prove(shipped, Findings(), sampled=True, hurried=True)
+    assert asked.keys() == set(shipped.cells)
+    assert 0 < sum(times == 2 for times in asked.values()) < len(asked), "and a sample with all rules of the role"
+
+    asked.clear()
+    monkeypatch.setattr(oracle, "MAX_AT_START", 100)
+    oracle.prove(shipped, Findings(), sampled=True, hurried=True)
+    assert 0 < len(asked) < len(shipped.cells), "above the limit of a start, a sample alone"
+
+
 def test_R28_the_scope_none_proves_nothing(seed: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a preview never runs the proof (R27)")

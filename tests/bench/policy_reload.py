@@ -1,0 +1,174 @@
+"""``python -m tests.bench.policy_reload``: what a large policy costs, alone and beside checks. Prints, asserts nothing.
+
+First the curve: seconds to compile so many rules, without the proof and with that of an edit. Then a sidecar on 200
+roles, 500 sections and 20,000 rules, asked at a steady pace: its checks while nothing happens, and while edits are
+judged. An answer's time counts from when it was due, so that a pause of the sidecar counts for all who wait.
+"""
+
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import aiohttp
+
+from sidecar.pdp.apart import rebuilt
+from sidecar.policy.compiler import ProofScope, compile_policy
+from tests.live.policy_support import Policy, launch, serves, until
+from tests.live.support import Http, found_account
+
+CONNECTIONS = 8
+RATE = 400.0
+SECONDS = 8.0
+EDITS = 4
+
+
+def grown(shipped: Mapping[str, bytes], *, roles: int, sections: int, rules: int) -> dict[str, bytes]:
+    """The shipped policy with so much of each in all, and a test of every cell."""
+    chance = random.Random(rules)
+    teams = [f"team-{n}" for n in range(roles - 5)]
+    areas = [f"area-{n}" for n in range(sections - 12)]
+    pairs = [(team, area) for team in teams for area in areas]
+    given = set(chance.sample(pairs, min(len(pairs), rules - 11)))
+    parts: dict[str, list[str]] = {name: [shipped[name].decode()] for name in shipped}
+    for team in teams:
+        parts["roles.toml"].append(f'[roles.{team}]\ntitle = "{team}"\n')
+        parts["policy.csv"].append(f"g, {team}, member\n")
+    for area in areas:
+        route = f'{{ path = "/dashboard/{area}/**", methods = ["GET"], action = "view" }}'
+        parts["sections.toml"].insert(
+            0, f'[sections.{area}]\ntitle = "{area}"\nactions = ["view"]\nroutes = [{route}]\n'
+        )
+        parts["routes.csv"].append(f"{area}/view, GET, /dashboard/{area}\n")
+    parts["policy.csv"] += [f"p, {team}, {area}, view, allow\n" for team, area in sorted(given)]
+    old = compile_policy(shipped, proof=ProofScope.NONE).generation
+    assert old is not None
+    cells = [(section.id, action) for section in old.sections.values() for action in section.actions]
+    parts["expectations.csv"] += list(_expectations(teams, areas, given, cells))
+    return {name: "".join(texts).encode() for name, texts in parts.items()}
+
+
+def _expectations(
+    teams: list[str], areas: list[str], given: set[tuple[str, str]], cells: list[tuple[str, str]]
+) -> Iterator[str]:
+    for team in teams:
+        for section, action in cells:
+            yield f"{'allow' if section == 'account-settings' else 'deny'}, {team}, {section}, {action}\n"
+        for area in areas:
+            yield f"{'allow' if (team, area) in given else 'deny'}, {team}, {area}, view\n"
+    for role in ("account-administrator", "accountant", "developer", "marketer"):
+        for area in areas:
+            yield f"{'allow' if role == 'account-administrator' else 'deny'}, {role}, {area}, view\n"
+
+
+def curve(shipped: Mapping[str, bytes]) -> None:
+    say("rules   files KiB  compile s  us a rule  with the proof of an edit s  built again s")
+    for rules in (1_000, 2_500, 5_000, 10_000, 20_000):
+        files = grown(shipped, roles=max(20, rules // 100), sections=max(50, rules // 40), rules=rules)
+        plain, proved, again = (
+            _seconds(lambda: compile_policy(files, proof=ProofScope.NONE)),  # noqa: B023 - called here
+            _seconds(lambda: compile_policy(files, proof=ProofScope.EDIT)),  # noqa: B023
+            _seconds(lambda: rebuilt(files)),  # noqa: B023
+        )
+        size = sum(map(len, files.values())) / 1024
+        say(f"{rules:6d}  {size:9.0f}  {plain:9.2f}  {plain / rules * 1e6:9.0f}  {proved:27.2f}  {again:13.2f}")
+
+
+def _seconds(work: object) -> float:
+    began = time.perf_counter()
+    work()  # type: ignore[operator]
+    return time.perf_counter() - began
+
+
+# -- beside checks -----------------------------------------------------------------------------------------------------
+
+
+async def beside_checks(folder: Path) -> None:
+    policy = Policy(folder / "edited")
+    files = grown(policy.shipped, roles=200, sections=500, rules=20_000)
+    policy.write(files)
+    process = launch(folder, **policy.settings)
+    try:
+        process.wait_ready(60)
+        found_account(process)
+        async with aiohttp.ClientSession() as session:
+            api = Http(session, process.url)
+            token = (await api.sign_in("ada@example.com")).access
+            await steady(process.url, token, 2)
+            show("idle", await steady(process.url, token, SECONDS))
+            took: list[float] = []
+
+            async def edits() -> None:
+                for number in range(EDITS):
+                    edit = {"policy.csv": files["policy.csv"] + f"# {number}\n".encode()}
+                    wanted = await asyncio.to_thread(policy.generation_of, {**files, **edit})
+                    await asyncio.to_thread(policy.write, edit)
+                    took.append(await until(serves(api, process, wanted), seconds=60))
+
+            editing = asyncio.create_task(edits())
+            waits: list[float] = []
+            while not editing.done():
+                waits += await steady(process.url, token, 1)
+            await editing
+            show("while edits are judged", waits)
+            say(f"from an edit to its being in force: {', '.join(f'{one:.1f}' for one in took)} s")
+            show("idle again", await steady(process.url, token, SECONDS))
+    finally:
+        process.stop()
+
+
+async def steady(url: str, token: str, seconds: float) -> list[float]:
+    """Seconds that each check took from when it was due."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    request = (
+        f"GET /check HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: /dashboard/users\r\n"
+        f"Authorization: Bearer {token}\r\n\r\n"
+    ).encode()
+    waits: list[float] = []
+
+    async def ask(number: int) -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        period = CONNECTIONS / RATE
+        due = time.perf_counter() + period * number / CONNECTIONS
+        end = due + seconds
+        while due < end:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            began = max(due, time.perf_counter()) if due > time.perf_counter() - 0.002 else due
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            waits.append(time.perf_counter() - began)
+            assert head.startswith(b"HTTP/1.1 200"), head
+            due += period
+        writer.close()
+
+    await asyncio.gather(*(ask(number) for number in range(CONNECTIONS)))
+    return waits
+
+
+def show(what: str, waits: list[float]) -> None:
+    ordered = sorted(waits)
+
+    def at(share: float) -> str:
+        return f"{ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000:.2f}"
+
+    say(f"{what:24} n={len(waits):5d}  p50 {at(0.5)}  p90 {at(0.9)}  p99 {at(0.99)}  max {at(1)} ms")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "shipped").mkdir()
+        curve(Policy(folder / "shipped" / "policy").shipped)
+        asyncio.run(beside_checks(folder))
+
+
+if __name__ == "__main__":
+    main()
