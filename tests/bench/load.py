@@ -1,4 +1,4 @@
-"""Load by wrk, pinned to the core that is not the server's: closed loop, or paced for a given share of the full rate."""
+"""Load by wrk, pinned to the core that is not the server's: closed loop, or paced for a share of the full rate."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ function delay()
   return whole
 end
 """
-"""wrk waits this many milliseconds before a connection's next request: exponential, whole numbers with the right mean."""
+"""wrk waits so many milliseconds before a connection's next request: exponential, whole, with the right mean."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Everything that is measured, running at once, each on the same core, over one store and one policy."""
 
+import json
 import os
 import random
 import shutil
@@ -10,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp  # noqa: F401 - the afternoon handler's; said here, before a child fails
 
@@ -113,7 +113,7 @@ class World:
 
     def afternoon(self) -> Server:
         jwks = self.folder / "jwks.json"
-        jwks.write_text(_json(self.mint.jwks()))
+        jwks.write_text(json.dumps(self.mint.jwks()))
         port = free_port()
         files = [str(self.policy.model), str(self.policy.folder / "policy.csv"), str(jwks)]
         words = [sys.executable, "-m", "tests.bench.afternoon", str(port), self.store_url, *files]
@@ -144,12 +144,6 @@ class World:
         server = Server(words, port=port, log=self.folder / f"{name}.log", env=env)
         self.stack.callback(server.stop)
         return server.until(lambda: listens(port))
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value)
 
 
 @contextmanager
