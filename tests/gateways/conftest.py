@@ -23,7 +23,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("gateway", PROGRAMS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bench(redis_server_binary: str) -> Iterator[Bench]:
     """Everything but the gateways, which start when the first test asks for them."""
     folder = Path(tempfile.mkdtemp(prefix="sgw-", dir="/tmp"))
