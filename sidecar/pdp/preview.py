@@ -6,11 +6,15 @@ those of the caller's account.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 
+from sidecar.pdp import slots
 from sidecar.pdp.apart import ChildFailed, Limits, Task, rebuilt, run
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
@@ -22,6 +26,8 @@ from sidecar.vocabulary.people import AccountId
 MAX_BODY: Final = 1024 * 1024
 MAX_RULES: Final = 20_000
 PER_SIDECAR: Final = 2
+ACCOUNT_SLOTS: Final = 4096
+"""Files that stand for accounts among several workers; two accounts that share one seldom ask at once."""
 LIMITS: Final = Limits(cpu_seconds=15, memory_bytes=1024**3, seconds=30.0, nice=10)
 
 People = Mapping[str, Sequence[Mapping[str, str]]]
@@ -48,9 +54,10 @@ class TooLarge:
 
 
 class Previews:
-    """The previews under way in this process."""
+    """The previews under way. ``shared``: the folder of a supervisor whose workers count together."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
         self._under_way: set[AccountId] = set()
 
     async def preview(
@@ -60,18 +67,31 @@ class Previews:
         files = {**current.files, **edited}
         if _rules(files["policy.csv"]) > MAX_RULES:
             return TooLarge(f"a preview takes at most {MAX_RULES:,} rules; `sidecar policy diff` takes any number")
-        if account in self._under_way or len(self._under_way) >= PER_SIDECAR:
-            return Busy()
-        self._under_way.add(account)
-        try:
-            told = {role: [dict(person) for person in holders] for role, holders in people.items()}
-            return Previewed(await run(Task(files, current=dict(current.files), people=told, limits=LIMITS)))
-        except ChildFailed as failure:
-            if not failure.began:
+        with ExitStack() as place:
+            if not self._take(account, place):
                 return Busy()
-            return TooLarge(f"this cannot be previewed: {failure}; `sidecar policy diff` has no limits")
-        finally:
-            self._under_way.discard(account)
+            told = {role: [dict(person) for person in holders] for role, holders in people.items()}
+            try:
+                return Previewed(await run(Task(files, current=dict(current.files), people=told, limits=LIMITS)))
+            except ChildFailed as failure:
+                if not failure.began:
+                    return Busy()
+                return TooLarge(f"this cannot be previewed: {failure}; `sidecar policy diff` has no limits")
+
+    def _take(self, account: AccountId, place: ExitStack) -> bool:
+        """One place for the account and one of the sidecar's, until ``place`` is closed."""
+        if account in self._under_way or len(self._under_way) >= PER_SIDECAR:
+            return False
+        if self._shared is not None:
+            own = f"preview-of-{crc32(account.encode()) % ACCOUNT_SLOTS:03x}"
+            for names in ((own,), [f"preview-{number}" for number in range(PER_SIDECAR)]):
+                slot = slots.take(self._shared, names)
+                if slot is None:
+                    return False
+                place.enter_context(slot)
+        self._under_way.add(account)
+        place.callback(self._under_way.discard, account)
+        return True
 
 
 def _rules(policy: bytes) -> int:

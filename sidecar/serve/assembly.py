@@ -8,6 +8,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from secrets import token_hex
 from socket import gethostname
 from typing import Any
@@ -26,6 +27,7 @@ from sidecar.pdp.activation import Activation
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.gates import HeldRoles
+from sidecar.pdp.preview import Previews
 from sidecar.pdp.succession import Succession
 from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.vitals import Vitals
@@ -50,7 +52,7 @@ from sidecar.tokens.verify import Verifier
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What an assembly stands on: made or opened before, closed after."""
+    """What an assembly stands on: made or opened before, closed after. ``shared``: the folder of all workers."""
 
     settings: Settings
     metrics: Metrics
@@ -59,6 +61,7 @@ class Ground:
     trusted: TrustedIssuers
     store: Store
     decision_log: DecisionLog | None
+    shared: Path | None = None
 
 
 class Assembly:
@@ -145,6 +148,7 @@ class Assembly:
             ),
             metrics=ground.metrics,
             decision_log=ground.decision_log,
+            previews=Previews(ground.shared),
         )
 
     def _use_keys(self, keys: LoadedKeys) -> None:

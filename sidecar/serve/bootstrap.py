@@ -132,7 +132,7 @@ class Sidecar:
         self._stack.push_async_callback(trusted.close)
         store = Store.at(await self._store_url())
         self._stack.push_async_callback(store.close)
-        return Ground(settings, metrics, policy, keys, trusted, store, self._decision_log(metrics))
+        return Ground(settings, metrics, policy, keys, trusted, store, self._decision_log(metrics), self._place.folder)
 
     async def _policy(self) -> Activation:
         settings = self._settings

@@ -1,8 +1,9 @@
 """Where a serving process stands: alone, or as one of several workers under a supervisor."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from sidecar.serve.values import Address
+from sidecar.serve.values import Address, UnixAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Place:
     @property
     def shared(self) -> bool:
         return self.workers > 1
+
+    @property
+    def folder(self) -> Path | None:
+        """The supervisor's, for what its workers count together; None when there is none."""
+        return self.ops.path.parent if isinstance(self.ops, UnixAddress) else None
 
 
 ALONE = Place()

@@ -1,0 +1,77 @@
+"""Slots among processes: the first that is free, none when all are taken, free again when its holder is done or dead."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar.pdp import preview as previewing
+from sidecar.pdp import slots
+from sidecar.pdp.apart import rebuilt
+from sidecar.pdp.preview import Busy, Previewed, Previews
+from sidecar.sources.policy_files import packaged, read_policy_files
+from sidecar.vocabulary.people import AccountId
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_slot_is_held_until_it_is_closed(tmp_path: Path) -> None:
+    first, second = slots.take(tmp_path, ["a", "b"]), slots.take(tmp_path, ["a", "b"])
+    assert first is not None
+    assert second is not None
+    assert slots.take(tmp_path, ["a", "b"]) is None
+    first.close()
+    again = slots.take(tmp_path, ["a", "b"])
+    assert again is not None
+    for held in (second, again):
+        held.close()
+
+
+def test_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from sidecar.pdp import slots; slots.take(pathlib.Path(sys.argv[1]), ['a']); print(1)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program + "; input()", str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert holder.stdout is not None
+    assert holder.stdin is not None
+    holder.stdout.readline()
+    holder.kill()
+    holder.communicate()
+    held = slots.take(tmp_path, ["a"])
+    assert held is not None
+    held.close()
+
+
+async def test_R27_the_workers_of_a_sidecar_count_their_previews_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, hold = asyncio.Semaphore(0), asyncio.Event()
+
+    async def child(_task: object) -> bytes:
+        begun.release()
+        await hold.wait()
+        return b"{}"
+
+    monkeypatch.setattr(previewing, "run", child)
+    current = rebuilt(read_policy_files(*packaged()).files)
+    workers = [Previews(tmp_path) for _ in range(3)]
+
+    def ask(worker: int, account: str) -> "asyncio.Task[object]":
+        return asyncio.create_task(workers[worker].preview(AccountId(account), current, {}, {}))
+
+    first = ask(0, "acc_one")
+    await begun.acquire()
+    assert await ask(1, "acc_one") == Busy(), "one at a time for an account, whichever worker it asks"
+    second = ask(1, "acc_two")
+    await begun.acquire()
+    assert await ask(2, "acc_three") == Busy(), "two in a sidecar"
+    hold.set()
+    assert [await first, await second] == [Previewed(b"{}")] * 2
+    assert await ask(2, "acc_one") == Previewed(b"{}")
