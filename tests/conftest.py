@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +19,7 @@ import pytest
 import redis
 
 from sidecar.store.connection import Store
+from sidecar.store.embedded import _LAUNCH
 from sidecar.store.errors import StoreRefused
 from sidecar.store.server_binary import find_server
 
@@ -78,8 +80,9 @@ def _real_server(redis_server_binary: str) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="sct-", dir="/tmp"))
     socket = folder / "s"
     words = f"--port 0 --unixsocket {socket} --unixsocketperm 700 --dir {folder} --appendonly yes --appendfsync always"
+    command = dying_with_us([redis_server_binary, *words.split(), "--save", ""])
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([redis_server_binary, *words.split(), "--save", ""], stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         _wait_for(socket, process, folder / "log")
         yield f"unix://{socket}"
@@ -87,6 +90,13 @@ def _real_server(redis_server_binary: str) -> Iterator[str]:
         process.terminate()
         process.wait(10)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def dying_with_us(command: list[str]) -> list[str]:
+    """Run so, a server does not outlive a test run that was killed (on Linux)."""
+    if sys.platform != "linux":
+        return command
+    return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
 
 
 def _wait_for(socket: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:
