@@ -1,4 +1,4 @@
-"""Slots among processes: the first that is free, none when all are taken, free again when its holder is done or dead."""
+"""Slots among processes: the first that is free, none when all are taken; a slot is free when its holder is gone."""
 
 import asyncio
 import subprocess
