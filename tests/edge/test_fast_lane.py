@@ -291,7 +291,7 @@ def mutated(seed: int) -> bytes:
     return bytes(raw)
 
 
-EXAMPLES = int(os.environ.get("SIDECAR_FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("SIDECAR_TEST_FUZZ", "60"))
 """More of them for a long run: see tests/README.md."""
 
 
