@@ -28,8 +28,21 @@ class RedisServer:
     def start(self) -> None:
         with (self._folder / "redis.log").open("ab") as log:
             self.popen = subprocess.Popen(
-                [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-                + ["--save", "", "--appendonly", "yes", "--appendfsync", "always"],
+                [
+                    self._binary,
+                    "--port",
+                    str(self.port),
+                    "--bind",
+                    "127.0.0.1",
+                    "--dir",
+                    str(self._folder),
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "yes",
+                    "--appendfsync",
+                    "always",
+                ],
                 stdout=log,
                 stderr=log,
             )
