@@ -1,0 +1,157 @@
+"""``kill -9`` of sidecars and Redis at random points under load: nothing acknowledged is lost, and the data is sound.
+
+``SIDECAR_TEST_CRASHES`` sets how many (default 4; 200 is the long run), ``SIDECAR_TEST_SEED`` another course.
+"""
+
+import asyncio
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import pytest
+
+from sidecar.store.connection import Store
+from sidecar.store.upkeep.fsck import Fsck
+from tests.chaos.acknowledged import ADMIN, Duel, Fleet, Life
+from tests.chaos.rig import RedisServer
+from tests.live.conftest import Start
+from tests.live.support import Http, Process, cli, eventually, found_account
+
+CRASHES = int(os.environ.get("SIDECAR_TEST_CRASHES", "4"))
+SEED = int(os.environ.get("SIDECAR_TEST_SEED", "20261124"))
+CAP, PEOPLE = 5, 6
+"""Fewer seats than people who want one."""
+
+REDIS, ONE, OTHER = "redis", "one sidecar", "the other sidecar"
+VICTIMS = ((REDIS,), (ONE,), (REDIS, ONE, OTHER), (ONE, OTHER), (OTHER, REDIS), (OTHER,))
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Rig:
+    """A Redis that keeps what it acknowledged, and two sidecars; what was killed is started again."""
+
+    start: Start
+    redis: RedisServer
+    folder: Path
+    sidecars: dict[str, Process] = field(default_factory=dict)
+
+    def launch(self, name: str) -> None:
+        settings = {"REDIS_URL": self.redis.url, "TRUSTED_PROXIES": "127.0.0.1", "ACCESS_TTL": "5h", "LEASE": "500ms"}
+        state = str(self.folder / f"state of {name}")
+        self.sidecars[name] = self.start(wait=False, STATE_DIR=state, DECISION_LOG="off", **settings)
+
+    def kill(self, name: str) -> None:
+        if name == REDIS:
+            self.redis.kill()
+        else:
+            self.sidecars[name].popen.kill()
+            self.sidecars[name].popen.wait(10)
+
+    def restart(self, names: tuple[str, ...]) -> None:
+        if REDIS in names:
+            self.redis.start()
+        for name in names:
+            if name != REDIS:
+                self.launch(name)
+        for process in self.sidecars.values():
+            process.wait_ready()
+
+
+@dataclass
+class Run:
+    """Everybody, and what happens to them."""
+
+    rig: Rig
+    fleet: Fleet
+    lives: list[Life]
+    duel: Duel
+
+    async def crash(self, victims: tuple[str, ...], chance: random.Random) -> None:
+        self.fleet.urls = [process.url for process in self.rig.sidecars.values()]
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for client in (*self.lives, self.duel):
+                group.create_task(client.live(stop, random.Random(chance.random())))
+            await asyncio.sleep(chance.uniform(0.02, 0.5))
+            for name in chance.sample(victims, len(victims)):
+                self.rig.kill(name)
+                await asyncio.sleep(chance.uniform(0, 0.01))
+            await asyncio.sleep(chance.uniform(0, 0.1))
+            stop.set()
+
+    async def settle(self, chance: random.Random) -> None:
+        self.fleet.urls = [process.url for process in self.rig.sidecars.values()]
+        rows = await self._roster(chance)
+        await asyncio.gather(
+            *(life.settle(rows.get(life.email), random.Random(chance.random())) for life in self.lives)
+        )
+        await self.duel.settle(chance)
+        await self._roster(chance)
+        store = await Store.open(self.rig.redis.url)
+        try:
+            assert (await Fsck(store).run()).findings == []
+        finally:
+            await store.close()
+
+    async def _roster(self, chance: random.Random) -> dict[str, dict[str, str]]:
+        """The administrator's token is an acknowledged fact, too."""
+        listed = await self.fleet.sure(chance, "GET", "/v1/users", token=self.lives[0].ada.access)
+        assert listed.status == 200, listed
+        seats, users = listed.body["seats"], listed.body["users"]
+        assert seats["used"] == len(users) <= seats["cap"] == CAP
+        return {row["email"]: row for row in users}
+
+    async def answered_everywhere(self) -> bool:
+        """Ready is one thing; every sidecar has its connections again is another one."""
+        asked = [
+            await self.fleet.http.ask("GET", "/v1/me", token=self.lives[0].ada.access, url=process.url)
+            for process in self.rig.sidecars.values()
+        ]
+        assert {answer.status for answer in asked} <= {200, 503}, asked
+        return {answer.status for answer in asked} == {200}
+
+
+async def settled_in(rig: Rig, http: Callable[[Process], Http]) -> Run:
+    for name in (ONE, OTHER):
+        rig.launch(name)
+    rig.restart(())
+    here = rig.sidecars[ONE]
+    found_account(here, seats=CAP)
+    found_account(here, name="Duel", email="one@example.com")
+    api = http(here)
+    ada, one = await api.sign_in("ada@example.com"), await api.sign_in("one@example.com")
+    fleet = Fleet(api, [here.url])
+    lives = [Life(fleet, ada, f"user{number}@example.com") for number in range(PEOPLE)]
+    return Run(rig, fleet, lives, Duel(fleet, (one, await api.join(one, "other@example.com", ADMIN))))
+
+
+async def test_killed_sidecars_and_a_killed_store_lose_nothing_that_was_acknowledged(
+    start: Start, redis_server: Callable[..., RedisServer], http: Callable[[Process], Http], tmp_path: Path
+) -> None:
+    run = await settled_in(Rig(start, redis_server(), tmp_path), http)
+    for number in range(CRASHES):
+        chance = random.Random(f"{SEED} {number}")
+        victims = VICTIMS[number % len(VICTIMS)]
+        try:
+            await run.crash(victims, chance)
+            run.rig.restart(victims)
+            await eventually(run.answered_everywhere)
+            await run.settle(chance)
+        except BaseException as error:
+            error.add_note(f"seed {SEED}, crash {number} of {', '.join(victims)}")
+            raise
+    settings = run.rig.sidecars[ONE].settings
+    fsck = cli(settings, "fsck")
+    assert (fsck.returncode, fsck.stdout.split(":")[0]) == (0, "clean"), fsck
+    exported = sorted(str(file) for file in tmp_path.glob("state of */audit.jsonl"))
+    verified = cli(settings, "audit", "verify", *exported)
+    assert verified.returncode == 0, verified
+    done, unanswered = run.fleet.done, run.fleet.unanswered
+    click.echo(f"\n{CRASHES} crashes, seed {SEED}; acknowledged: {dict(done)}; unanswered: {dict(unanswered)}")
+    assert done.total() > 20 * CRASHES
+    assert unanswered.total() >= CRASHES
