@@ -50,6 +50,8 @@ def _is_address(text: str) -> bool:
 
 
 def _is_trusted(text: str, trusted: tuple[Network, ...]) -> bool:
+    if not trusted:
+        return False
     if text == UNIX:
         return UNIX in trusted
     try:

@@ -68,7 +68,7 @@ class Dispatcher:
             label, answer = "unknown", problem_answer(found)
         else:
             label, answer = found[0].path, await self._answer_row(found, request, query, request_id)
-        self._parts.metrics.requests.labels(label, str(answer.status)).inc()
+        self._parts.metrics.requests.count(label, answer.status)
         return answer
 
     async def _answer_row(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> Answer:
