@@ -41,7 +41,7 @@ class Curve:
 
 RULES = Curve("rules", "rules in the policy", (24, 100, 1_000, 5_000, 20_000), bounded=True)
 USERS = Curve("users", "users in the store", (5, 1_000, 10_000, 100_000, 1_000_000), bounded=True)
-SECTIONS = Curve("sections", "sections beside the shipped ones", (7, 100, 1_000, 4_000))
+SECTIONS = Curve("sections", "sections beside the shipped ones", (6, 100, 1_000, 4_000))
 CONNECTIONS = Curve("connections", "connections", (1, 8, 32, 128, 512, 1_000))
 TOKENS = Curve("token-size", "bytes added to the token", (0, 500, 1_000, 2_000, 4_000, 8_000))
 ACTIVE = Curve("active", "users in rotation, a token each", (5, 100, 1_000, 5_000, 15_000))

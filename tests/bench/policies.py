@@ -15,7 +15,7 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
 from sidecar.sources.policy_files import packaged, read_policy_files
 
-SHIPPED_RULES = 11
+SHIPPED_RULES = 12
 ACTIONS = {"view": "GET", "manage": "POST"}
 
 
@@ -28,7 +28,7 @@ class Shape:
     rules: int
 
 
-BASE = Shape(teams=1, areas=7, rules=24)
+BASE = Shape(teams=1, areas=6, rules=24)
 
 
 def of_rules(rules: int) -> Shape:

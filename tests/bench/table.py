@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import click
 
@@ -14,6 +14,8 @@ from tests.bench.targets import World
 from tests.bench.wire import Request
 
 BATCH = 100
+TURNS = 40
+"""Times a thousand users: more calls than any memory of calls holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,15 @@ def _gateway(world: World) -> list[Request]:
     return [wire.gateway_check(asked) for asked in world.asked]
 
 
+def _never_the_same(world: World) -> list[Request]:
+    """The same users and tokens, and another path each time: what is remembered of a whole call is of no use."""
+    return [
+        wire.gateway_check(replace(asked, spot=replace(asked.spot, path=f"{asked.spot.path}&turn={turn}")))
+        for turn in range(TURNS)
+        for asked in world.asked
+    ]
+
+
 def _many(world: World) -> list[Request]:
     """A hundred questions of the same user: the menu of a dashboard."""
     asked = world.asked
@@ -65,6 +76,7 @@ def _many(world: World) -> list[Request]:
 
 ROWS = (
     Row("fast lane", "GET /check", "fast", _gateway),
+    Row("fast lane, new paths", "GET /check, no path twice", "fast", _never_the_same),
     Row("fast lane, 2 workers", "GET /check, both cores", "fast-2", _gateway),
     Row("aiohttp lane", "GET /check, SIDECAR_FAST_LANE=false", "slow", _gateway),
     Row("fast lane, silent", "without decision log and check metrics", "quiet", _gateway),
@@ -113,6 +125,7 @@ RATIOS = (
     Ratio("afternoon / aiohttp lane", "afternoon", "aiohttp lane", least=8),
     Ratio("Envoy jwt + RBAC with cache / fast lane", "Envoy jwt + RBAC", "fast lane", least=1.5),
     Ratio("Cerbos AuthZEN / AuthZEN", "Cerbos, AuthZEN", "AuthZEN", least=3),
+    Ratio("Envoy jwt + RBAC with cache / fast lane, new paths", "Envoy jwt + RBAC", "fast lane, new paths"),
     Ratio("log and metrics on / off", "fast lane", "fast lane, silent", most=1.15),
     Ratio("Cerbos with JWT / fast lane", "Cerbos, JWT", "fast lane"),
     Ratio("Cerbos without a token / fast lane", "Cerbos", "fast lane"),

@@ -1,0 +1,138 @@
+"""The bench itself: its people are the store's, its answers the policy's, its arithmetic right. No threshold here."""
+
+import random
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from sidecar.policy.decide import decide
+from sidecar.store.connection import Store
+from sidecar.store.users import Users
+from sidecar.tokens.claims import Claims
+from sidecar.tokens.verify import Verifier
+from tests.bench import curves, fleet, people, policies, table, wire
+from tests.bench.load import Run, read_run
+from tests.bench.plot import svg
+from tests.bench.processes import cpu_of
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> policies.Policy:
+    return policies.write_policy(tmp_path_factory.mktemp("policy"), policies.of_rules(100))
+
+
+@pytest.fixture(scope="module")
+def mint(tmp_path_factory: pytest.TempPathFactory) -> people.Mint:
+    return people.Mint.at(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="module")
+def asked(policy: policies.Policy, mint: people.Mint) -> list[people.Asked]:
+    crowd = list(people.population(200, policy.roles, random.Random(1)))
+    return people.questions(crowd, policy, mint)
+
+
+def test_a_policy_has_as_many_rules_as_it_is_asked_for(policy: policies.Policy) -> None:
+    assert len(policy.generation.rules) == 100
+    for shape in (policies.of_rules(24), policies.of_rules(20_000), policies.of_sections(50)):
+        assert shape.teams * shape.areas * len(policies.ACTIONS) >= shape.rules - policies.SHIPPED_RULES
+
+
+def test_what_is_called_right_is_what_the_policy_decides(policy: policies.Policy, asked: list[people.Asked]) -> None:
+    for each in asked:
+        ruling = decide(policy.generation, each.person.role, each.spot.section, each.spot.action)
+        assert (ruling.reason == "allowed") is each.allowed
+    assert 0.85 < sum(each.allowed for each in asked) / len(asked) < 0.99
+
+
+async def test_people_are_as_the_store_reads_them(real_redis_url: str) -> None:
+    crowd = people.write_people(
+        real_redis_url, people.population(12, ["account-administrator", "accountant", "marketer"], random.Random(1))
+    )
+    store = await Store.open(real_redis_url)
+    try:
+        for person in crowd:
+            record = await Users(store).record(person.id)
+            assert record is not None
+            assert (record.role, record.email, record.epoch) == (person.role, person.email, 1)
+            assert set(record.sessions) == {person.session}
+            assert record.status == "active"
+    finally:
+        await store.close()
+
+
+def test_tokens_are_the_sidecars_own(mint: people.Mint, asked: list[people.Asked]) -> None:
+    verifier = Verifier(mint.keys.keys, people.ISSUER, people.AUDIENCE, people.DAY)
+    for each in asked[:5]:
+        claims = verifier.authentic(each.token)
+        assert isinstance(claims, Claims)
+        assert (claims.user, claims.session) == (each.person.id, each.person.session)
+    assert len(mint.token(asked[0].person, padding=3000)) > 4000
+
+
+def test_the_gateways_call_is_as_large_as_a_real_one(asked: list[people.Asked]) -> None:
+    request = wire.gateway_check(asked[0])
+    assert len(request.raw.split(b"\r\n\r\n")[0].split(b"\r\n")) - 1 >= 12
+    assert 850 <= len(request.raw) <= 1300
+
+
+def test_every_dialect_has_a_right_answer(asked: list[people.Asked]) -> None:
+    yes, no = (next(each for each in asked if each.allowed is wanted) for wanted in (True, False))
+    assert wire.is_right(wire.gateway_check(no), 403, b"")
+    assert not wire.is_right(wire.gateway_check(no), 200, b"")
+    assert wire.is_right(wire.json_check(yes), 200, b'{"decision": true, "reason": "allowed"}')
+    assert not wire.is_right(wire.json_check(yes), 200, b'{"decision": false}')
+    many = wire.json_check_many(yes, asked[:3])
+    assert wire.is_right(many, 200, b'{"decisions":[{"decision":true},{"decision":false}]}')
+    assert wire.is_right(wire.cerbos_check(no, token=True), 200, b'{"actions":{"view":"EFFECT_DENY"}}')
+    assert wire.is_right(wire.authzen(no, "pep"), 200, b'{"decision":false}')
+
+
+def test_cerbos_and_envoy_get_the_same_policy(policy: policies.Policy, mint: people.Mint, tmp_path: Path) -> None:
+    policies.write_cerbos(tmp_path / "cerbos", policy, mint.jwks(), port=1)
+    sections = {path.stem for path in (tmp_path / "cerbos" / "policies").iterdir()}
+    assert sections == set(policy.generation.sections)
+    written = policies.write_envoy(tmp_path / "envoy", policy, mint.jwks(), port=1, issuer="i", audience="a")
+    assert "jwt_cache_size" in written.read_text()
+
+
+def test_what_wrk_says_is_read() -> None:
+    told = '{"requests": 10, "micros": 2000000, "refused": 1, "failed": 0, "p50": 500.0, "p99": 1500.0}'
+    said = f"Running 1s test\n  1 threads\n{told}\n"
+    assert read_run(said) == Run(10, 2.0, 1, 0, 0.5, 1.5)
+    assert read_run(said).rate == 5
+    with pytest.raises(RuntimeError, match="no such file"):
+        read_run("", "no such file")
+
+
+def test_ratios_are_medians_of_rounds() -> None:
+    measured = {
+        "Envoy jwt + RBAC": table.Measured([30.0, 60.0, 30.0]),
+        "fast lane": table.Measured([10.0, 20.0, 30.0]),
+    }
+    wanted = table.Ratio("x", "Envoy jwt + RBAC", "fast lane", least=1.5)
+    assert table.ratio(measured, wanted) == 3
+    assert (wanted.verdict(3), wanted.verdict(1.4)) == ("ok", "short")
+    most = table.Ratio("x", "fast lane", "y", most=1.15)
+    assert (most.verdict(1.1), most.verdict(1.2), most.wanted) == ("ok", "short", "≤ 1.15×")
+    assert table.ratio(measured, most) is None
+    said = "\n".join(table.ratio_lines(measured, table.RATIOS))
+    assert "| Envoy jwt + RBAC with cache / fast lane | 3.00× | ≥ 1.5× | ok |" in said
+
+
+def test_spreads_and_curves_are_told() -> None:
+    assert fleet.spread([float(number) for number in range(1, 101)]) == (50.5, 100.0, 100.0)
+    points = [curves.Point(24, 10.0, 1.0, 1.0), curves.Point(20_000, 12.0, 1.2, 1.0)]
+    assert "20,000 against 24: 1.20×, wanted ≤ 1.1×: short." in list(curves.lines(curves.RULES, points))
+
+
+def test_a_plot_is_an_image() -> None:
+    drawn = ET.fromstring(svg("a & b", "x", "y", [(1, 1.0), (1000, 3.0)]))  # noqa: S314 - our own
+    assert drawn.tag.endswith("svg")
+    assert len([part for part in drawn if part.tag.endswith("circle")]) == 2
+
+
+def test_cpu_time_only_grows() -> None:
+    before = cpu_of(1)
+    assert cpu_of(1) >= before
