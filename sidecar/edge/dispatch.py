@@ -4,11 +4,13 @@ Order: request id, gateway call or table row, guard, body, handler. An exception
 gateway and a problem without details to everybody else; its traceback goes to the log.
 """
 
+import asyncio
 from collections.abc import Iterable
 from urllib.parse import parse_qsl
 
 import msgspec
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.web import RequestPayloadError
 
 from sidecar.edge.address import client_address
 from sidecar.edge.answers import Answer
@@ -17,7 +19,7 @@ from sidecar.edge.bodies import BadBody, decode
 from sidecar.edge.call import Call, Endpoint, RawBody, Reply
 from sidecar.edge.checks import answer_check, gateway_call, is_check
 from sidecar.edge.guard import admit
-from sidecar.edge.host import is_ours
+from sidecar.edge.host import NOT_OUR_NAME, is_ours
 from sidecar.edge.lanes.server import http_response
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
@@ -28,6 +30,8 @@ from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.problems import Code, Problem
 
 AUTHZEN = "/access/v1/"
+
+BODY_SECONDS = 10.0
 
 _log = logger("edge")
 
@@ -75,7 +79,7 @@ class Dispatcher:
         endpoint = row[0]
         try:
             if not is_ours(request.headers.get("Host"), self._parts.surface.hosts):
-                outcome: Reply | Problem = _NOT_OUR_NAME
+                outcome: Reply | Problem = NOT_OUR_NAME
             elif self._store and not self._parts.vitals.proven:
                 outcome = _STORE_UNAVAILABLE
             else:
@@ -138,8 +142,19 @@ async def _body(endpoint: Endpoint, request: web.BaseRequest, limit: int) -> obj
 
 
 async def _read(request: web.BaseRequest, limit: int) -> bytes:
+    """The body whole. Who sends it drop by drop, or not at all, does not hold the connection for ever."""
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(limit)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read_within(request, limit)
+    except TimeoutError:
+        raise BadBody(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+    except (ConnectionError, ClientPayloadError, RequestPayloadError):
+        raise BadBody("the body ended early") from None
+
+
+async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.content.iter_any():
@@ -167,9 +182,5 @@ _STORE_UNAVAILABLE = Problem(
     "the store does not answer; nothing was changed that was not confirmed, try again shortly",
     {"reason": Code.STORE_UNAVAILABLE.value},
     retry_after=1,
-)
-_NOT_OUR_NAME = Problem(
-    Code.BAD_REQUEST,
-    "this is not a name of the sidecar; use SIDECAR_PUBLIC_URL, or list the name in SIDECAR_ALLOWED_HOSTS",
 )
 _INTERNAL = Problem(Code.INTERNAL_ERROR, "the sidecar failed at this request; its log has the request id")

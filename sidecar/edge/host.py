@@ -11,6 +11,13 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from sidecar.vocabulary.problems import Code, Problem
+
+NOT_OUR_NAME: Final = Problem(
+    Code.BAD_REQUEST,
+    "this is not a name of the sidecar; use SIDECAR_PUBLIC_URL, or list the name in SIDECAR_ALLOWED_HOSTS",
+)
+
 PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".svc", ".test", ".example", ".home.arpa")
 
 

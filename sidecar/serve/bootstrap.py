@@ -8,7 +8,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, BinaryIO
 
 from sidecar import __version__
@@ -46,6 +46,12 @@ class StartProblem(Exception):
         super().__init__(lines[0] if lines else "")
         self.status = status
         self.lines = lines
+
+
+def _close_quietly(sink: BinaryIO) -> None:
+    """What a full disk did not take is lost and was counted; it must not spoil the exit."""
+    with suppress(OSError):
+        sink.close()
 
 
 class Sidecar:
@@ -157,7 +163,8 @@ class Sidecar:
         sink: BinaryIO = sys.stdout.buffer
         if wanted.path is not None:
             try:
-                sink = self._stack.enter_context(wanted.path.open("ab"))
+                sink = wanted.path.open("ab")
+                self._stack.callback(_close_quietly, sink)
             except OSError as error:
                 raise StartProblem(WRONG, f"sidecar: decision log {wanted.path}: {error.strerror}") from None
         log = DecisionLog(sink, allows=wanted.allows, dropped=metrics.decision_log_dropped.inc)

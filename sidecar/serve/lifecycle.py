@@ -5,6 +5,7 @@ SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy and
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -42,9 +43,18 @@ def run(
 
 def prepare(settings: Settings) -> None:
     """Before anything else speaks: the log, and what the settings gave cause to say."""
+    _allow_connections()
     configure(settings.log_level, _log_format(settings))
     for warning in settings.warnings:
         _log.warning(warning)
+
+
+def _allow_connections() -> None:
+    """As many descriptors as the system lets us have: a connection is one, and the usual soft limit is a thousand."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # a hard limit without a bound cannot be had everywhere
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(make: Callable[[], Sidecar], started: Started | None) -> int:

@@ -119,9 +119,8 @@ def bind(address: Address, *, shared: bool = False) -> socket.socket:
 
 
 def _bind_unix(path: Path) -> socket.socket:
-    parent = path.parent.stat()
-    if parent.st_mode & 0o002 and not parent.st_mode & 0o1000:
-        raise OSError(0, f"the folder {path.parent} is writable by everybody: anyone could take the socket's place")
+    if path.parent.stat().st_mode & 0o002:  # also with the sticky bit: before we start, the name is anybody's to take
+        raise OSError(0, f"the folder {path.parent} is writable by everybody; use one of its own, as /run/sidecar")
     _remove_stale(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o117)

@@ -107,7 +107,7 @@ class Settings:
         int, Row(v.whole_seconds(1, 90 * DAY), "7d", "Life of an invitation, and of the seat that it holds.")
     ]
     leeway: Annotated[int, Row(v.whole_seconds(0, 60), "5s", "How far clocks may differ in a token's exp and nbf.")]
-    lease: Annotated[float, Row(v.duration(0, 30), "1s", "Longest use of a live record after the store's last word.")]
+    lease: Annotated[float, Row(v.duration(0.1, 30), "1s", "Longest use of a live record after the store's last word.")]
     workers: Annotated[int, Row(v.integer(1, 64), "1", "Processes that serve.")]
     drain: Annotated[float, Row(v.duration(0, 300), "2s", "How long the listeners keep accepting after SIGTERM.")]
     seat_contact: Annotated[str, Row(v.line, "", "Whom to reach for more seats.")]

@@ -13,6 +13,7 @@ from collections import deque
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+from sidecar.edge.host import host_names
 from sidecar.serve.bootstrap import UNREACHABLE, WRONG, StartProblem
 from sidecar.serve.lifecycle import STOP_SECONDS, Signals, prepare
 from sidecar.serve.listeners import Listener, ListenerProblem, bind
@@ -49,7 +50,7 @@ async def _supervise(settings: Settings) -> int:
         _log.info("serving", workers=settings.workers, ops=supervisor.ops_address)
         told = asyncio.create_task(signals.stop.wait())
         failed = asyncio.create_task(supervisor.watch())
-        done, _ = await asyncio.wait((told, failed), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait((told, failed, *supervisor.tasks()), return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
         notify("STOPPING=1")
@@ -89,7 +90,8 @@ class Supervisor:
             for number in range(self._settings.workers):
                 await self._spawn(number)
                 await self._until_alive(number)
-            ops = WorkersOps([self._ops_of(number).path for number in range(self._settings.workers)])
+            sockets = [self._ops_of(number).path for number in range(self._settings.workers)]
+            ops = WorkersOps(sockets, host_names(self._settings.public_url, self._settings.allowed_hosts))
             listener = Listener("ops", self._settings.ops_listen, ops, self._settings)
             await listener.start()
             self.ops_address = listener.bound
@@ -108,6 +110,10 @@ class Supervisor:
                 task.cancel()
             for task in done:
                 await self._replace(ended[task], task.result())
+
+    def tasks(self) -> tuple["asyncio.Task[None]", ...]:
+        """What else must not end by itself."""
+        return () if self._embedded is None else (self._embedded,)
 
     async def reload(self) -> None:
         """SIGHUP goes to every worker."""

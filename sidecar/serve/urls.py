@@ -1,7 +1,7 @@
 """Settings that are URLs. As in values.py: the text's value, or ``BadValueError`` with how to write it."""
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from sidecar.serve.values import BadValueError
 
@@ -12,7 +12,28 @@ def base_url(text: str) -> str:
     parts = urlsplit(found)
     if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc or "?" in text:
         raise BadValueError("must be scheme, host and port alone: write https://login.example.com")
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+    return f"{parts.scheme}://{_host(parts.hostname or '')}{_port(parts)}"
+
+
+def _host(name: str) -> str:
+    """As a browser writes it in Origin: lower case, IDNA, brackets around IPv6."""
+    if ":" in name:
+        return f"[{name}]"
+    if name.isascii():
+        return name.lower()
+    try:
+        return name.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise BadValueError("the host is no name that DNS could have: write https://login.example.com") from None
+
+
+def _port(parts: SplitResult) -> str:
+    """Left out where the scheme says it already, as browsers do."""
+    try:
+        port = parts.port
+    except ValueError:
+        raise BadValueError("the port is not a number from 0 to 65535: write https://login.example.com:8443") from None
+    return "" if port is None or port == {"http": 80, "https": 443}[parts.scheme] else f":{port}"
 
 
 def url(*schemes: str) -> Callable[[str], str]:

@@ -43,6 +43,7 @@ def _supervisor_gone() -> None:
 
 
 def main() -> int:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody to re-read: it would end us
     settings, place = unpack()
     return run(settings, place=place, started=watch_supervisor)
 

@@ -17,8 +17,10 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.edge.answers import Answer
+from sidecar.edge.host import NOT_OUR_NAME, is_ours
 from sidecar.edge.lanes.server import http_response
 from sidecar.edge.ops import PROMETHEUS
+from sidecar.edge.problems import problem_answer
 
 TIMEOUT = aiohttp.ClientTimeout(total=2)
 LARGEST = frozenset(
@@ -39,8 +41,9 @@ Sample = tuple[str, tuple[tuple[str, str], ...]]
 class WorkersOps:
     """``aiohttp.web.Server(WorkersOps(sockets))``."""
 
-    def __init__(self, sockets: Iterable[Path]) -> None:
+    def __init__(self, sockets: Iterable[Path], hosts: frozenset[str] = frozenset()) -> None:
         self._sockets = tuple(sockets)
+        self._hosts = hosts
         self._answers: dict[str, Callable[[], Awaitable[Answer]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
@@ -49,6 +52,8 @@ class WorkersOps:
         }
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not is_ours(request.headers.get("Host"), self._hosts):
+            return http_response(problem_answer(NOT_OUR_NAME))
         answer = self._answers.get(request.raw_path.partition("?")[0])
         if answer is None or request.method not in ("GET", "HEAD"):
             return http_response(_json(HTTPStatus.NOT_FOUND, {"detail": "/livez /readyz /status /metrics"}))

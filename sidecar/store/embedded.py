@@ -82,12 +82,13 @@ class EmbeddedServer:
         while True:
             await asyncio.sleep(interval)
             alive = self._process is not None and self._process.poll() is None
-            if alive or not self._take_ownership():
-                continue
             try:
-                await self._run(time.monotonic() + START_TIMEOUT)
-            except (StoreUnavailable, StoreRefused):
-                continue  # tried again at the next turn; until then the store is out, and every answer says so
+                if not alive and self._take_ownership():
+                    await self._run(time.monotonic() + START_TIMEOUT)
+            except (StoreUnavailable, StoreRefused, OSError):
+                # No descriptor left, a full disk, a folder that is gone: tried again at the next turn. Until then the
+                # store is out, and every answer says so.
+                continue
 
     async def stop(self) -> None:
         """The owner ends the server and waits until it has; a guest leaves. Nothing acknowledged is lost."""

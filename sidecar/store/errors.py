@@ -41,6 +41,9 @@ _OUTAGE_CODES: Final = re.compile(
     r"WRONGPASS|UNBLOCKED|DENIED)\b"
 )
 
+_CLOSED: Final = "the handler is closed"
+"""uvloop's RuntimeError for a send on a connection that the other side has ended in the same turn of the loop."""
+
 
 def outage(error: BaseException) -> StoreUnavailable | None:
     """What ``error`` means when it means that the store cannot answer now; None for a bug of ours."""
@@ -49,6 +52,8 @@ def outage(error: BaseException) -> StoreUnavailable | None:
         return StoreUnavailable(f"the store does not answer: {type(error).__name__}: {error}", refused=refused)
     if isinstance(error, exceptions.ResponseError) and (code := _OUTAGE_CODES.search(str(error))):
         return StoreUnavailable(f"the store refuses: {code[1]}", refused=code[1] in {"NOREPLICAS", "READONLY"})
+    if isinstance(error, RuntimeError) and _CLOSED in str(error):
+        return StoreUnavailable("the store does not answer: it ended the connection")
     return None
 
 

@@ -91,9 +91,9 @@ class DecisionLog:
 
     def _flush(self) -> None:
         """What waits, turn by turn. Rests in between, but not at the end, nor when the queue is half full."""
-        entries, line = self._entries, self._lines.line
+        entries = self._entries
         while entries:
-            turn = [line(entries.popleft()) for _ in range(min(len(entries), TURN))]
+            turn = [self._line(entries.popleft()) for _ in range(min(len(entries), TURN))]
             try:
                 self._sink.write("".join(turn).encode())
                 self._sink.flush()
@@ -102,6 +102,16 @@ class DecisionLog:
                     self._dropped()
             if len(entries) < QUEUE // 2 and not self._stop.is_set():
                 sleep(REST_SECONDS)
+
+    def _line(self, entry: Entry) -> str:
+        """One that cannot be written is counted, and takes no other down with it."""
+        try:
+            text = self._lines.line(entry)
+            text.encode()
+        except Exception:
+            self._dropped()
+            return ""
+        return text
 
 
 class Lines:

@@ -15,6 +15,7 @@ from tests.bench.table import Measured, one_round, prove
 from tests.bench.targets import World, world
 from tests.bench.wire import Request, gateway_check
 
+TOKENS_ASKING = 1_000
 MOST = 1.1
 """The wanted bound of a curve that has one: its last point against its first."""
 
@@ -87,7 +88,8 @@ def _point(x: int, first: Place, here: Place, rounds: int, seconds: int) -> Poin
 
 
 def _warm(place: Place) -> None:
-    place.load.run(place.server.port, 2, connections=place.connections)
+    """Each call at least twice, the first one with a token that nobody has seen."""
+    place.load.run(place.server.port, 2 + place.load.count // 2_000, connections=place.connections)
 
 
 def _asking(stack: ExitStack, here: World, requests: Sequence[Request], server: Server, **how: int) -> Place:
@@ -105,10 +107,12 @@ def _with_policy(shape: Callable[[int], policies.Shape]) -> Callable[..., Place]
 
 
 def _with_users(stack: ExitStack, x: int, _first: Place | None = None) -> Place:
-    """Up to a thousand of them ask; the others are only there."""
+    """A thousand tokens ask, of a thousand people or of as many as there are; the others are only there."""
     here = stack.enter_context(world())
     here.populate(x)
-    return _asking(stack, here, [gateway_check(asked) for asked in here.asked], here.sidecar(f"users-{x}"))
+    askers = [asked.person for asked in here.asked]
+    asked = people.questions(askers * (TOKENS_ASKING // len(askers)), here.policy, here.mint)
+    return _asking(stack, here, [gateway_check(each) for each in asked], here.sidecar(f"users-{x}"))
 
 
 def _with_connections(stack: ExitStack, x: int, first: Place | None = None) -> Place:

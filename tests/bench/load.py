@@ -72,6 +72,7 @@ class Load:
 
     def __init__(self, folder: Path, requests: Sequence[Request]) -> None:
         self._folder = folder
+        self.count = len(requests)
         self._requests = folder / "requests"
         self._requests.write_bytes(b"".join(request.raw + b"\0" for request in requests))
 

@@ -61,6 +61,11 @@ class Rig:
         for process in self.sidecars.values():
             process.wait_ready()
 
+    def errors(self) -> str:
+        """What the sidecars say went wrong: their logs do not outlive the test."""
+        lines = [line for process in self.sidecars.values() for line in process.output().splitlines()]
+        return "\n".join(line for line in lines if '"level": "error"' in line)[-6000:]
+
 
 @dataclass
 class Run:
@@ -144,6 +149,7 @@ async def test_killed_sidecars_and_a_killed_store_lose_nothing_that_was_acknowle
             await run.settle(chance)
         except BaseException as error:
             error.add_note(f"seed {SEED}, crash {number} of {', '.join(victims)}")
+            error.add_note(run.rig.errors())
             raise
     settings = run.rig.sidecars[ONE].settings
     fsck = cli(settings, "fsck")

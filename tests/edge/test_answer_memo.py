@@ -202,3 +202,19 @@ async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
     assert len(world.lanes.memo._answers) <= 10
     assert len(world.lanes.memo._once) <= 10
     lane.connection_lost(None)
+
+
+async def test_R29_a_long_call_takes_no_place(world: World) -> None:
+    lane: Any = world.lanes()
+    lane.connection_made(Wire())
+    for _ in range(4):
+        lane.data_received(HEAD.replace(b"/dashboard/billing", b"/dashboard/billing?" + b"x" * 5000))
+    assert len(world.lanes.memo._answers) == 0
+    lane.connection_lost(None)
+
+
+async def test_an_answer_prepared_for_one_role_is_not_given_to_another(world: World) -> None:
+    """Also when a store that lost its last change gives the same revision to another one."""
+    assert b"X-Auth-Role: accountant\r\n" in ask(world)
+    world.users[BOB] = user("b", "account-administrator")
+    assert b"X-Auth-Role: account-administrator\r\n" in ask(world)

@@ -1,9 +1,13 @@
 """Starting, draining, losing the store and getting it back."""
 
+import asyncio
+import contextlib
 import shutil
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -202,3 +206,36 @@ def test_an_unknown_setting_stops_the_start_with_its_name(tmp_path: Path) -> Non
     done = cli({"LISTN": "127.0.0.1:1", "STATE_DIR": str(tmp_path)}, "serve")
     assert done.returncode == 2
     assert "SIDECAR_LISTN" in done.stderr
+
+
+async def test_a_body_that_does_not_come_is_given_up(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
+    process = start(REDIS_URL=real_redis_url)
+    host, _, port = process.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /token HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\nab")
+    answer = await asyncio.wait_for(reader.readline(), 15)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    writer.close()
+
+
+def test_a_decision_log_on_a_full_disk_does_not_spoil_the_exit(start: Start, real_redis_url: str) -> None:
+    process = start(REDIS_URL=real_redis_url, DECISION_LOG="/dev/full")
+    with urllib.request.urlopen(process.ops + "/livez") as answer:
+        assert answer.status == 200
+    with contextlib.suppress(urllib.error.HTTPError):
+        urllib.request.urlopen(process.url + "/check/sections/billing")
+    assert process.stop() == 0
+
+
+def test_R8_a_unix_socket_in_a_folder_of_everybody_is_refused(
+    start: Start, real_redis_url: str, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    settings = {"LISTEN": f"unix:{shared}/s", "PUBLIC_URL": "http://127.0.0.1:1"}
+    process = start(REDIS_URL=real_redis_url, wait=False, **settings)
+    assert process.popen.wait(20) == 2
+    assert "writable by everybody" in process.output()

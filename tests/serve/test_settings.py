@@ -96,7 +96,7 @@ def test_derived_defaults_follow_what_they_are_made_of() -> None:
         ({"SIDECAR_PORT": "9181"}, ["SIDECAR_PORT", '"9181"', "no such setting"]),
         ({"SIDECAR_LEASE": "2"}, ["SIDECAR_LEASE", '"2"', "environment", "1s"]),
         ({"SIDECAR_LEASE": "-1s"}, ["SIDECAR_LEASE", "duration"]),
-        ({"SIDECAR_LEASE": "40s"}, ["SIDECAR_LEASE", "from 0s to 30s"]),
+        ({"SIDECAR_LEASE": "40s"}, ["SIDECAR_LEASE", "from 100ms to 30s"]),
         ({"SIDECAR_REFRESH_TTL": "91d"}, ["SIDECAR_REFRESH_TTL", "from 1s to 90d"]),
         ({"SIDECAR_ACCESS_TTL": "1500ms"}, ["SIDECAR_ACCESS_TTL", "whole seconds"]),
         ({"SIDECAR_LISTEN": ":9181"}, ["SIDECAR_LISTEN", "no host", "0.0.0.0"]),
@@ -344,3 +344,28 @@ def test_no_text_breaks_the_reader(name: str, written: str) -> None:
         load({name: written}, {})
     except SettingsError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("https://Dash.example.com:443", "https://dash.example.com"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("https://dash.example.com:8443", "https://dash.example.com:8443"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("http://[::1]:9181", "http://[::1]:9181"),
+    ],
+)
+def test_R5_the_public_url_is_written_as_a_browser_writes_an_origin(written: str, origin: str) -> None:
+    assert load({}, {"SIDECAR_PUBLIC_URL": written}).public_url == origin
+
+
+@pytest.mark.parametrize("written", ["https://dash.example.com:99999", "https://a..b\u00fc.example"])
+def test_a_public_url_that_no_browser_could_match_is_refused(written: str) -> None:
+    with pytest.raises(SettingsError, match="SIDECAR_PUBLIC_URL"):
+        load({}, {"SIDECAR_PUBLIC_URL": written})
+
+
+def test_a_lease_that_would_spin_is_refused() -> None:
+    with pytest.raises(SettingsError, match="100ms"):
+        load({}, {"SIDECAR_LEASE": "0s"})

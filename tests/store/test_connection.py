@@ -1,10 +1,12 @@
 """The connection: nothing is executed twice, what is out is said to be out, and one store belongs to one issuer."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
 import redis.exceptions
+import uvloop
 
 from sidecar.store import keys, scripts
 from sidecar.store.connection import Store
@@ -149,6 +151,23 @@ def test_an_outage_is_known_by_its_kind_or_code(error, refused):
 )
 def test_a_bug_is_no_outage(error):
     assert outage(error) is None
+
+
+def test_a_send_on_a_connection_that_uvloop_has_closed_is_an_outage():
+    async def send():
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        try:
+            writer.writelines([b"PING"])
+        finally:
+            server.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(RuntimeError) as raised:
+        runner.run(send())
+    assert isinstance(outage(raised.value), StoreUnavailable)
 
 
 async def test_a_store_out_of_memory_refuses_and_says_so(real_town):

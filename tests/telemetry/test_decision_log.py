@@ -124,3 +124,14 @@ def test_more_lines_than_a_turn_are_all_written_in_order() -> None:
         log.write((float(number), f"r-{number}", "/check", DENY, 0.0))
     log.close()
     assert [line["request_id"] for line in lines(sink)] == [f"r-{number}" for number in range(1000)]
+
+
+def test_a_record_that_cannot_be_encoded_takes_no_other_with_it() -> None:
+    sink = io.BytesIO()
+    dropped: list[int] = []
+    log = DecisionLog(sink, dropped=lambda: dropped.append(1))
+    log.write((0.0, "r-1", "/check", Decision(Reason.NO_RULE, "g", section="\ud800"), 0.0))
+    log.write((0.0, "r-2", "/check", DENY, 0.0))
+    log.close()
+    assert [line["request_id"] for line in lines(sink)] == ["r-2"]
+    assert len(dropped) == 1

@@ -21,6 +21,10 @@ from sidecar.vocabulary.decision import Decision
 MAX_ANSWERS: Final = 16_384
 """About a kilobyte each, most of it the token. When they are that many, all are forgotten."""
 
+MAX_CALL: Final = 4096
+MAX_LINES: Final = 16
+"""A longer call takes no place, so that all of them together are bounded in bytes as well (R29)."""
+
 Key = tuple[object, ...]
 
 
@@ -42,7 +46,7 @@ class AnswerMemo:
 
     def offer(self, key: Key, parts: Parts, call: GatewayCall, decision: Decision, prepared: Prepared) -> None:
         """Remember the answer just made, if it is about somebody and its call has come before."""
-        if decision.user is None or not self._came_before(key):
+        if decision.user is None or not _is_short(call) or not self._came_before(key):
             return
         question = read_question(parts, call)
         standing = parts.pdp.standing(question, decision) if isinstance(question, Question) else None
@@ -59,6 +63,12 @@ class AnswerMemo:
             self._once.clear()
         self._once.add(mark)
         return False
+
+
+def _is_short(call: GatewayCall) -> bool:
+    lines = tuple(call.headers)
+    length = len(call.path) + len(call.query) + sum(len(value) for _, value in lines)
+    return len(lines) <= MAX_LINES and length <= MAX_CALL
 
 
 def key_of(head: PlainHead) -> Key:

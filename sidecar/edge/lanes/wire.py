@@ -14,7 +14,7 @@ from sidecar.vocabulary.decision import Decision
 
 MAX_KEPT = 20_000
 
-Key = tuple[str, str, str, int, str, str]
+Key = tuple[object, ...]
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
@@ -39,14 +39,8 @@ class Wire:
     def kept(self, decision: Decision) -> Prepared:
         """The answer that follows from ``decision`` and nothing else."""
         user = decision.user
-        key = (
-            decision.reason,
-            decision.generation,
-            user.id if user else "",
-            user.revision if user else 0,
-            decision.section,
-            decision.action,
-        )
+        who = (user.id, user.role, user.email, user.email_verified) if user else None
+        key = (decision.reason, decision.generation, who, decision.section, decision.action)
         prepared = self._kept.get(key)
         if prepared is None:
             if len(self._kept) >= MAX_KEPT:  # rare: many generations, or twenty thousand users and sections at once
