@@ -1,13 +1,10 @@
 """Starting, draining, losing the store and getting it back."""
 
 import asyncio
-import contextlib
 import shutil
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -220,12 +217,11 @@ async def test_a_body_that_does_not_come_is_given_up(
     writer.close()
 
 
-def test_a_decision_log_on_a_full_disk_does_not_spoil_the_exit(start: Start, real_redis_url: str) -> None:
+async def test_a_decision_log_on_a_full_disk_does_not_spoil_the_exit(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
     process = start(REDIS_URL=real_redis_url, DECISION_LOG="/dev/full")
-    with urllib.request.urlopen(process.ops + "/livez") as answer:
-        assert answer.status == 200
-    with contextlib.suppress(urllib.error.HTTPError):
-        urllib.request.urlopen(process.url + "/check/sections/billing")
+    assert (await http(process).check(BILLING)).status == 401
     assert process.stop() == 0
 
 
