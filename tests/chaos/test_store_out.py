@@ -12,7 +12,7 @@ from tests.chaos.traffic import Seen, traffic
 from tests.live.conftest import Start
 from tests.live.support import Http, Process
 
-OUT = 10.0 if FULL else 2.5
+OUT = 10.0 if FULL else 2.0
 SLACK = 0.25
 """Of a loaded machine: between a signal, the processes that notice it, and the clocks that we read."""
 
@@ -59,7 +59,7 @@ async def test_a_frozen_store_is_ridden_out(
     store = redis_server()
     api, town, urls, processes = await settled(start, http, store)
     async with traffic(api, urls, any_of(town.questions())) as seen:
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)
         down = time.monotonic()
         store.freeze()
         await asyncio.sleep(OUT / 2)
@@ -68,7 +68,7 @@ async def test_a_frozen_store_is_ridden_out(
         await asyncio.sleep(OUT / 2)
         store.thaw()
         up = time.monotonic()
-        await asyncio.sleep(RECOVERY + 1)
+        await asyncio.sleep(RECOVERY + 0.5)
     judge(seen, urls, down, up)
     assert [process.http_status("/readyz") for process in processes] == [200, 200]
 
@@ -82,13 +82,13 @@ async def test_a_killed_store_comes_back_from_its_file_with_all_that_it_acknowle
     changed = await api.ask("PATCH", f"/v1/users/{bob.id}", token=town.ada.access, json={"role": "marketer"})
     assert changed.status == 200
     async with traffic(api, urls, any_of(town.questions())) as seen:
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)
         down = time.monotonic()
         store.kill()
         await asyncio.sleep(OUT)
         store.start()
         up = time.monotonic()
-        await asyncio.sleep(RECOVERY + 1)
+        await asyncio.sleep(RECOVERY + 0.5)
     judge(seen, urls, down, up)
     for url in urls:
         answer = await api.check("/dashboard/billing/x", token=bob.access, url=url)
