@@ -48,6 +48,7 @@ class Looks:
         task.add_done_callback(self._sending.discard)
 
     async def _sent(self, partition: int, batch: list[tuple[Call, "asyncio.Future[dict[str, Any]]"]]) -> None:
+        await asyncio.sleep(0)  # once more around: requests that have just arrived get here by way of tasks of their own
         if self._waiting.get(partition) is batch:  # whoever asks from now on is too late for this write
             del self._waiting[partition]
         try:
