@@ -17,7 +17,7 @@ from redis import exceptions
 
 from sidecar.store import keys, scripts, startup
 from sidecar.store.calling import Answer, called
-from sidecar.store.errors import StoreRefused, StoreUnavailable, outage_or_bug
+from sidecar.store.errors import StoreRefused, StoreUnavailable
 from sidecar.store.topology import Single, Topology, masked, topology
 
 __all__ = ["Store", "StoreRefused", "StoreUnavailable", "gathered"]
@@ -25,10 +25,6 @@ __all__ = ["Store", "StoreRefused", "StoreUnavailable", "gathered"]
 READ_TIMEOUT: Final = 0.4
 WRITE_TIMEOUT: Final = 2.0
 CONFIRM_MS: Final = 500
-
-
-Call = tuple[Sequence[str], Mapping[str, object]]
-"""A script's keys and its one argument."""
 
 
 class Store:
@@ -166,28 +162,6 @@ class Store:
                 raise answer
         return {**_decoded(raw), "durable": int(replicas) >= self.confirm_replicas}
 
-    async def run_together(self, name: str, calls: Sequence[Call]) -> list[dict[str, Any] | Exception]:
-        """A script that only reads, for several keys of one master, in one write: for each its answer, or what was
-        wrong with it."""
-        script = scripts.script(name)
-        try:
-            raws = await self._twice(self._reads, lambda: _pipelined(self._reads, script, calls))
-            if any(isinstance(raw, exceptions.NoScriptError) for raw in raws):
-                raws = await self._twice(self._reads, lambda: _pipelined(self._reads, script, calls, known=False))
-        except StoreUnavailable as problem:
-            return [problem for _ in calls]
-        return [await self._settled(name, call, raw) for call, raw in zip(calls, raws, strict=True)]
-
-    async def _settled(self, name: str, call: Call, raw: Any) -> dict[str, Any] | Exception:
-        if not isinstance(raw, Exception):
-            return _decoded(raw)
-        if not isinstance(raw, exceptions.MovedError):
-            return outage_or_bug(raw)
-        try:  # the key is elsewhere by now
-            return await self.run(name, *call)
-        except StoreUnavailable as problem:
-            return problem
-
     async def check_meta(
         self, *, issuer: str | None = None, audience: str | None = None, demo: bool = False, pepper: str | None = None
     ) -> tuple[str, ...]:
@@ -242,20 +216,6 @@ class Server:
 async def _ask(place: Topology, words: Sequence[str | int]) -> Any:
     client = await place.client(str(words[1]) if len(words) > 1 else keys.META)
     return await client.execute_command(*words)
-
-
-async def _pipelined(
-    place: Topology, script: scripts.Script, calls: Sequence[Call], *, known: bool = True
-) -> list[Any]:
-    client = await place.client(calls[0][0][0])
-    async with client.pipeline(transaction=False) as together:
-        for keys_, args in calls:
-            words = (len(keys_), *keys_, json.dumps(args, ensure_ascii=False))
-            if known:
-                together.evalsha(script.sha, *words)
-            else:
-                together.eval(script.text, *words)
-        return list(await together.execute(raise_on_error=False))
 
 
 def _somewhere_else(problem: StoreUnavailable) -> bool:

@@ -15,7 +15,7 @@ from sidecar.store.codec import integer, record_of
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change, Tail
-from sidecar.store.transition import Looks
+from sidecar.store.transition import look
 from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.people import AccountId, UserId, UserRecord
 
@@ -76,7 +76,6 @@ class Records:
         max_floors: int = MAX_FLOORS,
     ) -> None:
         self._store = store
-        self._looks = Looks(store, "record")
         self._lease_seconds = lease
         self._clock = clock
         self._on_regression = on_regression
@@ -223,7 +222,7 @@ class Records:
         # way may well be newer than it, without the store having gone back.
         position = self._lease(partition).position
         floor, account_floor = self._floors.get(uid), self._account_floors.get(account, 0)
-        reply = await self._looks.ask(account, uid=uid)
+        reply = await look(self._store, "record", account, uid=uid)
         record = record_of(account, reply["r"]) if reply["o"] == "record" else None
         if integer(reply["n"]) < position:
             raise StoreUnavailable("the store that answered is behind the feed")

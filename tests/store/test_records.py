@@ -140,14 +140,14 @@ async def test_a_read_that_a_flush_or_an_account_change_overtook_is_not_kept(tow
 async def test_readers_at_once_share_one_flight_but_never_a_soiled_one(town, records, monkeypatch):
     admin = await town.account()
     asked = 0
-    ask = records._looks.ask
+    run = town.store.run
 
     async def counted(*args, **more):
         nonlocal asked
         asked += 1
-        return await ask(*args, **more)
+        return await run(*args, **more)
 
-    monkeypatch.setattr(records._looks, "ask", counted)
+    monkeypatch.setattr(town.store, "run", counted)
     assert await asyncio.gather(*(records.read(admin.id) for _ in range(50))) == [admin] * 50
     assert asked == 1
 
