@@ -25,7 +25,7 @@ yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: pip install 
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "sidecar" / "templates" / "k8s"
-NODE_MODULES = Path(os.environ.get("SIDECAR_GATEWAYS_NODE_MODULES", "/opt/gateways-node/node_modules"))
+NODE_MODULES = Path(os.environ.get("GATEWAYS_NODE_MODULES", "/opt/gateways-node/node_modules"))
 VERSIONS = ("1.33", "1.37")
 """The oldest has native sidecars for good, the newest is what kubernetes-validate knows."""
 
@@ -62,7 +62,7 @@ def test_traefiks_and_istios_kinds_are_valid(document: dict[str, Any], tmp_path:
     group, _, version = str(document["apiVersion"]).partition("/")
     package, node = GROUPS[group], shutil.which("node")
     if node is None or not (NODE_MODULES / package).is_dir():
-        pytest.skip(f"node and {package} are not here (SIDECAR_GATEWAYS_NODE_MODULES={NODE_MODULES})")
+        pytest.skip(f"node and {package} are not here (GATEWAYS_NODE_MODULES={NODE_MODULES})")
     script = f"""
         import * as kinds from {json.dumps(f"{package}/{group}/{version}")};
         const document = {json.dumps(document)};
