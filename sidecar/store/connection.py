@@ -8,6 +8,7 @@ that timed out is not repeated: its caller has waited long enough, and is told `
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ class Store:
         where: str,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        self.on_request: Callable[[str, float], None] = lambda _name, _seconds: None
+        self.on_failure: Callable[[str], None] = lambda _name: None
+        """Told of every script: its name, how long it took, and that it was left without an answer."""
         self.partitions = reads.partitions
         self.where = where
         self.confirm_replicas = 0
@@ -123,6 +127,18 @@ class Store:
         self, name: str, keys: Sequence[str], args: Mapping[str, object] | Sequence[str], *, write: bool = False
     ) -> dict[str, Any]:
         """One script, one round trip, its JSON answer. ``args``: one JSON object, or plain words."""
+        began = time.perf_counter()
+        try:
+            return await self._run(name, keys, args, write=write)
+        except StoreUnavailable:
+            self.on_failure(name)
+            raise
+        finally:
+            self.on_request(name, time.perf_counter() - began)
+
+    async def _run(
+        self, name: str, keys: Sequence[str], args: Mapping[str, object] | Sequence[str], *, write: bool = False
+    ) -> dict[str, Any]:
         words = [json.dumps(args, ensure_ascii=False)] if isinstance(args, Mapping) else list(args)
         place = self._writes if write else self._reads
         return await self._twice(place, lambda: self._evaluate(place, scripts.script(name), keys, words, confirm=write))

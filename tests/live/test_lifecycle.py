@@ -94,6 +94,9 @@ async def test_a_store_that_is_out_denies_everything_and_comes_back_by_itself(
     assert "Retry-After" in service.headers
     assert process.http_status("/readyz") == 503
     assert process.http_status("/livez") == 200
+    metrics = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
+    assert 'sidecar_store_errors_total{operation="record"}' in metrics
+    assert 'sidecar_store_request_duration_seconds_count{operation="record"}' in metrics
 
     redis_server.start()
     await eventually(lambda: process.http_status("/readyz") == 200)
