@@ -41,9 +41,9 @@ def diff(
     after = _generation(new, current) if new is not None else draft_of(current)
     difference = difference_of(before, after)
     if as_json and only_routes:
-        say_json([*map(route_as_dict, difference.routes)])
+        say_json([change.as_dict() for change in difference.routes])
     elif as_json:
-        say_json([*map(cell_as_dict, difference.cells)])
+        say_json([change.as_dict() for change in difference.cells])
         if difference.routes:
             complain(f"{len(difference.routes)} routes differ too; --json --routes lists them")
     else:
@@ -54,26 +54,6 @@ def diff(
     if unaccepted:
         complain(f"{len(unaccepted)} of these open something; --accept names those that are meant")
     return NO if unaccepted else OK
-
-
-def cell_as_dict(change: CellChange) -> dict[str, str]:
-    return {
-        "role": change.role,
-        "section": change.section,
-        "action": change.action,
-        "from": change.before,
-        "to": change.after,
-    }
-
-
-def route_as_dict(change: RouteChange) -> dict[str, object]:
-    return {
-        "method": change.method,
-        "path": change.path,
-        "from": change.before,
-        "to": change.after,
-        "opens": change.opens,
-    }
 
 
 def say_difference(difference: Difference) -> None:

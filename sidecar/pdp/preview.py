@@ -115,8 +115,8 @@ def preview(current: Mapping[str, bytes], files: Mapping[str, bytes], people: Pe
         {
             "valid": compiled.valid and not lost,
             "diagnostics": sorted((*compiled.diagnostics, *lost)),
-            "changes": [{**cell_json(change), "users": people.get(change.role, ())} for change in cells],
-            "routes": [route_json(change) for change in routes],
+            "changes": [{**change.as_dict(), "users": people.get(change.role, ())} for change in cells],
+            "routes": [change.as_dict() for change in routes],
             "expectations": {
                 "passed": compiled.verdict.passed,
                 "failed": [_failed(test, got) for test, got in compiled.verdict.failed],
@@ -143,26 +143,6 @@ def role_in_use(role: str, holders: int) -> Diagnostic:
     message = f'{who} or is invited to "{role}", which is not declared any more'
     hint = f"give them another role first, or keep [roles.{role}]"
     return Diagnostic(code.severity, code, path_of("roles.toml"), 1, 1, message, hint)
-
-
-def cell_json(change: CellChange) -> dict[str, Any]:
-    return {
-        "role": change.role,
-        "section": change.section,
-        "action": change.action,
-        "from": change.before,
-        "to": change.after,
-    }
-
-
-def route_json(change: RouteChange) -> dict[str, Any]:
-    return {
-        "method": change.method,
-        "path": change.path,
-        "from": change.before,
-        "to": change.after,
-        "opens": change.opens,
-    }
 
 
 def _failed(test: Expectation | RouteTest, got: str) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class CellChange:
     def opens(self) -> bool:
         return self.after == ALLOW
 
+    def as_dict(self) -> dict[str, str]:
+        """As `policy diff --json` and the preview show it."""
+        where = {"role": self.role, "section": self.section, "action": self.action}
+        return {**where, "from": self.before, "to": self.after}
+
 
 @dataclass(frozen=True, slots=True)
 class RouteChange:
@@ -57,6 +62,11 @@ class RouteChange:
     before: str
     after: str
     opens: bool
+
+    def as_dict(self) -> dict[str, str | bool]:
+        """As `policy diff --json --routes` and the preview show it."""
+        where = {"method": self.method, "path": self.path}
+        return {**where, "from": self.before, "to": self.after, "opens": self.opens}
 
 
 @dataclass(frozen=True, slots=True)
