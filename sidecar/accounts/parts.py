@@ -19,6 +19,7 @@ from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
 from sidecar.store.fleet import Fleet
 from sidecar.store.invitations import Invitations
+from sidecar.store.links import Links
 from sidecar.store.sessions import Sessions
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper
@@ -83,7 +84,7 @@ def people(  # noqa: PLR0913 (the parts, each from its own place)
         password_change=PasswordChange(users=users, hashing=hashing, issuer=issuer, limits=limits, fleet=fleet),
         password_reset=reset,
         forgotten=Forgotten(users=users, accounts=accounts, reset=reset, outbox=outbox, limits=limits),
-        membership=Membership(users=users, fleet=fleet),
+        membership=Membership(users=users, links=Links(store), fleet=fleet),
         inviting=Inviting(
             invitations=Invitations(store),
             accounts=accounts,

@@ -10,6 +10,7 @@ from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
 from sidecar.policy.generation import Generation
 from sidecar.store.fleet import Fleet, Revocation
+from sidecar.store.links import Links, NotLinked, Unlinked
 from sidecar.store.outcomes import ActorChanged, Changed, LastAdmin, NoUser, Removed, StillInvited, Unchanged
 from sidecar.store.users import Users
 from sidecar.tokens.ids import account_of
@@ -41,6 +42,15 @@ class Gone:
     revocation: Revocation
 
 
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """The user as it is now, parted from so many outside subjects: every token of it is dead."""
+
+    record: UserRecord
+    subjects: int
+    revocation: Revocation
+
+
 EditOutcome = Edited | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited
 RemoveOutcome = Gone | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours
 
@@ -48,8 +58,9 @@ RemoveOutcome = Gone | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAbo
 class Membership:
     """Who belongs to an account, and as what."""
 
-    def __init__(self, *, users: Users, fleet: Fleet) -> None:
+    def __init__(self, *, users: Users, links: Links, fleet: Fleet) -> None:
         self._users = users
+        self._links = links
         self._fleet = fleet
 
     async def find(self, account: AccountId, user: str) -> UserRecord | None:
@@ -102,3 +113,15 @@ class Membership:
             if not isinstance(outcome, ActorChanged):
                 return outcome
         return outcome
+
+    async def unlink(
+        self, account: AccountId, user: str, *, issuer: str | None = None, may_return: bool = False
+    ) -> Parted | NotLinked | NoUser:
+        """An operator's: part the user from whom outside issuers, or one of them, call it (R10). ``may_return``: their
+        next token with its verified e-mail may link them anew."""
+        if account_of(user) != account:
+            return NoUser()
+        parted = await self._links.unlink(UserId(user), issuer=issuer, may_return=may_return)
+        if isinstance(parted, Unlinked):
+            return Parted(parted.record, parted.subjects, await everywhere(self._fleet, parted.position))
+        return parted

@@ -1,5 +1,7 @@
-"""``sidecar token inspect``: what a token on standard input says, and whether the keys of this sidecar believe it."""
+"""``sidecar token inspect``: what a token on standard input says, and whether the keys of this sidecar believe it, or
+those of the trusted outside issuer that it names."""
 
+import asyncio
 import base64
 import json
 import time
@@ -9,11 +11,14 @@ from typing import Any
 import click
 
 from sidecar.cli.options import settings_from, settings_options
-from sidecar.cli.output import NO, OK, json_option, no, say_json, say_pairs, wrong
+from sidecar.cli.output import NO, OK, complain, json_option, no, say_json, say_pairs, wrong
 from sidecar.cli.passwords import read_secret
 from sidecar.serve.settings import Settings
 from sidecar.sources.key_files import KeyFileProblem, load
+from sidecar.sources.trusted_issuers import TrustedIssuersProblem
+from sidecar.telemetry.logs import silent
 from sidecar.tokens.claims import Claims
+from sidecar.tokens.outside import OutsideClaims
 from sidecar.tokens.verify import Verifier
 from sidecar.vocabulary.decision import Reason
 
@@ -27,10 +32,14 @@ def token() -> None:
 
 
 @token.command()
-@settings_options(["keys_dir", "state_dir", "public_url", "issuer", "audience", "access_ttl", "leeway"])
+@settings_options(
+    ["keys_dir", "state_dir", "public_url", "issuer", "audience", "access_ttl", "leeway", "trusted_issuers"]
+)
 @json_option
 def inspect(as_json: bool, **flags: str | None) -> int:
     """Show what the access token on standard input says, and whether the keys here believe it.
+
+    The token of a trusted outside issuer is judged by that issuer's keys, which are fetched when they stand at a URL.
 
     Exit status 0 when they do, 1 when they do not. Whether its user and session still live, only the store knows:
     ask the sidecar's /check.
@@ -41,12 +50,14 @@ def inspect(as_json: bool, **flags: str | None) -> int:
         if text.startswith(prefix):
             raise no(f"this is {kind}: a secret for one use, with nothing to read in it")
     header, claims = _read(text)
-    reason = _believed(settings, text)
+    issuer, reason = _by_outsiders(settings, text) or (None, _believed(settings, text))
     if as_json:
-        say_json({"valid": reason is None, "reason": reason, "header": header, "claims": claims})
+        said = {"valid": reason is None, "reason": reason, "trusted_issuer": issuer, "kid": header.get("kid")}
+        say_json({**said, "header": header, "claims": claims})
     else:
         shown = {name: _shown(name, value) for name, value in {**header, **claims}.items()}
-        say_pairs({"verdict": reason or "valid", **shown})
+        by = {"trusted issuer": issuer} if issuer else {}
+        say_pairs({"verdict": reason or "valid", **by, **shown})
     return OK if reason is None else NO
 
 
@@ -62,6 +73,35 @@ def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(header, dict) or not isinstance(claims, dict):
         raise no("this is no JWT: its parts are not JSON objects")
     return header, claims
+
+
+def _by_outsiders(settings: Settings, text: str) -> tuple[str, Reason | None] | None:
+    """The trusted issuer that the token names (None: none), and why its keys do not believe it (None: they do)."""
+
+    async def judge() -> tuple[str, Reason | None] | None:
+        trusted = TrustedIssuers(settings)
+        try:
+            outsider = trusted.tokens.claimed(text)
+            if outsider is None:
+                return None
+            keys = trusted.tokens.parties[outsider.issuer].keys
+            await keys.read_now()
+            if keys.failing:
+                complain(f"the keys of {outsider.issuer} cannot be read: {keys.failing}")
+            verdict = await trusted.tokens.verify(outsider, now=int(time.time()))
+            return outsider.issuer, None if isinstance(verdict, OutsideClaims) else verdict
+        finally:
+            await trusted.close()
+
+    if settings.trusted_issuers is None:
+        return None
+    from sidecar.serve.issuers import TrustedIssuers
+
+    try:
+        with silent():
+            return asyncio.run(judge())
+    except TrustedIssuersProblem as problem:
+        raise wrong(str(problem)) from None
 
 
 def _believed(settings: Settings, text: str) -> Reason | None:

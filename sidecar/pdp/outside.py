@@ -5,7 +5,7 @@ what was revoked are the live record's. A token that was issued at or before the
 as one of ours would be. An e-mail that fits in several of the issuer's accounts opens none of them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ from sidecar.pdp.identity import Identity
 from sidecar.sources.remote_jwks import IssuerKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import gathered
-from sidecar.store.links import Linked, Links
+from sidecar.store.links import Held, Linked, Links
 from sidecar.store.records import Records
 from sidecar.store.users import Users
 from sidecar.telemetry.logs import logger
@@ -23,7 +23,7 @@ from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import is_account_id
 from sidecar.tokens.outside import OutsideClaims, Outsider, Presented, Trust, believe, issuer_named, read, timely
 from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import AccountId, SessionId, Status, UserId, UserRecord
+from sidecar.vocabulary.people import AccountId, SessionId, Status, UserRecord
 
 FOREVER_BAD: Final = frozenset({Reason.MALFORMED_TOKEN, Reason.INVALID_SIGNATURE, Reason.WRONG_AUDIENCE})
 GOOD_BYTES: Final = 16 * 1024 * 1024
@@ -44,29 +44,37 @@ class TrustedParty:
 
 
 class OutsideTokens:
-    """What outside tokens are worth as such. Remembered as R29 has it: by bytes and key set, good and bad apart.
+    """What outside tokens are worth as such. Remembered as R29 has it: by bytes, key set and what the operator believes
+    of the issuer (the very same ``TrustedParty``), good and bad apart.
 
     ``budget``: what never-seen tokens may cost (R8), shared with those of our own.
     """
 
     def __init__(self, parties: Iterable[TrustedParty], *, leeway: int, budget: Budget | None = None) -> None:
-        self.parties = {party.trust.issuer: party for party in parties}
+        self.parties: Mapping[str, TrustedParty] = {}
+        self.trust(parties)
         self._leeway = leeway
         self._budget = budget or Budget()
-        self._good: Bounded[tuple[str, OutsideClaims]] = Bounded(GOOD_BYTES)
-        self._bad: Bounded[tuple[str, Reason]] = Bounded(BAD_BYTES)
+        self._good: Bounded[tuple[TrustedParty, str, OutsideClaims]] = Bounded(GOOD_BYTES)
+        self._bad: Bounded[tuple[TrustedParty, str, Reason]] = Bounded(BAD_BYTES)
+
+    def trust(self, parties: Iterable[TrustedParty]) -> None:
+        """These and no others, from now on. What was concluded from another ``TrustedParty`` holds no more."""
+        self.parties = {party.trust.issuer: party for party in parties}
 
     def claimed(self, token: str) -> Outsider | None:
         """Does the token name one of the issuers? Their keys alone are then asked about it."""
         known = self._good.get(token)
-        if known is not None:
-            return Outsider(token, known[1].issuer)
+        if known is not None and known[0].trust.issuer in self.parties:
+            return Outsider(token, known[0].trust.issuer)
         issuer = issuer_named(token) if self.parties else None
         return None if issuer is None or issuer not in self.parties else Outsider(token, issuer)
 
     async def verify(self, outsider: Outsider, *, now: int) -> OutsideClaims | Reason:
         """Its claims, or the first reason not to believe them."""
-        party = self.parties[outsider.issuer]
+        party = self.parties.get(outsider.issuer)
+        if party is None:  # trusted no more, since the token was taken up
+            return Reason.WRONG_ISSUER
         known = self._known(outsider.token, party)
         claims = await self._authentic(outsider.token, party) if known is None else known
         if isinstance(claims, Reason):
@@ -78,10 +86,10 @@ class OutsideTokens:
         if not party.keys.usable():
             return None
         good = self._good.get(token)
-        if good is not None and good[0] == party.keys.version:
-            return good[1]
+        if good is not None and good[0] is party and good[1] == party.keys.version:
+            return good[2]
         bad = self._bad.get(token)
-        return bad[1] if bad is not None and bad[0] == party.keys.version else None
+        return bad[2] if bad is not None and bad[0] is party and bad[1] == party.keys.version else None
 
     async def _authentic(self, token: str, party: TrustedParty) -> OutsideClaims | Reason:
         if self._budget.is_spent():
@@ -95,9 +103,9 @@ class OutsideTokens:
         verdict = believe(presented, key, party.trust)
         self._budget.charge(began)
         if isinstance(verdict, OutsideClaims):
-            self._good.put(token, (version, verdict))
+            self._good.put(token, (party, version, verdict))
         elif verdict in FOREVER_BAD:
-            self._bad.put(token, (version, verdict))
+            self._bad.put(token, (party, version, verdict))
         return verdict
 
 
@@ -120,7 +128,7 @@ class OutsideUsers:
         self._accounts = accounts
         self._records = records
         self._normalise = normalise
-        self._known: Bounded[UserId] = Bounded(KNOWN_BYTES)
+        self._known: Bounded[tuple[TrustedParty, Held]] = Bounded(KNOWN_BYTES)
 
     async def identify(self, outsider: Outsider, *, now: int) -> Identity | Reason:
         """Raises StoreUnavailable."""
@@ -138,25 +146,28 @@ class OutsideUsers:
 
     async def _record(self, claims: OutsideClaims) -> UserRecord | None:
         name = f"{claims.issuer}\0{claims.subject}"
-        user = self._known.get(name)
-        record = None if user is None else await self._records.read(user)
-        if record is not None:
-            return record
-        self._known.drop(name)  # never seen, or its user is gone, which took the link along
-        user = await self._user(claims)
-        if user is None:
+        party = self._tokens.parties.get(claims.issuer)
+        known = self._known.get(name)
+        if party is None:
             return None
-        self._known.put(name, user)
-        return await self._records.read(user)
+        if known is not None and known[0] is party:
+            record = await self._records.read(known[1].user)
+            if record is not None and record.epoch == known[1].epoch:
+                return record
+        self._known.drop(name)  # never seen, or its user is gone, or its epoch has risen: perhaps the link has ended
+        held = await self._held(claims, party)
+        if held is None:
+            return None
+        self._known.put(name, (party, held))
+        return await self._records.read(held.user)
 
-    async def _user(self, claims: OutsideClaims) -> UserId | None:
+    async def _held(self, claims: OutsideClaims, party: TrustedParty) -> Held | None:
         """By (iss, sub); else linked now, by an e-mail that its issuer has verified, in the one account that has it."""
-        accounts = await self._bound(claims.issuer)
-        held = await gathered(*(self._links.find(account, claims.issuer, claims.subject) for account in accounts))
-        linked: UserId | None = next((user for user in held if user is not None), None)
-        email = None if linked or claims.email is None else self._normalise(claims.email)
+        accounts = await self._bound(party)
+        found = await self._find(claims, accounts)
+        email = None if found or claims.email is None else self._normalise(claims.email)
         if email is None:
-            return linked
+            return found
         active = await gathered(*(self._is_active(account, email) for account in accounts))
         fitting = [account for account, there in zip(accounts, active, strict=True) if there]
         if len(fitting) != 1:
@@ -164,7 +175,11 @@ class OutsideUsers:
                 _log.warning("an outside user fits in several accounts and gets none", issuer=claims.issuer)
             return None
         outcome = await self._links.link(fitting[0], issuer=claims.issuer, subject=claims.subject, email=email)
-        return outcome.user if isinstance(outcome, Linked) else None
+        return await self._find(claims, fitting) if isinstance(outcome, Linked) else None
+
+    async def _find(self, claims: OutsideClaims, accounts: Iterable[AccountId]) -> Held | None:
+        held = await gathered(*(self._links.find(account, claims.issuer, claims.subject) for account in accounts))
+        return next((one for one in held if one is not None), None)
 
     async def _is_active(self, account: AccountId, email: str) -> bool:
         """An invited user of the same e-mail elsewhere does not stand in the way of the one who is there."""
@@ -172,9 +187,8 @@ class OutsideUsers:
         record = None if user is None else await self._records.read(user)
         return record is not None and record.status is Status.ACTIVE
 
-    async def _bound(self, issuer: str) -> list[AccountId]:
-        named = self._tokens.parties[issuer].accounts
-        found = await gathered(*(self._account(one) for one in named))
+    async def _bound(self, party: TrustedParty) -> list[AccountId]:
+        found = await gathered(*(self._account(one) for one in party.accounts))
         return list(dict.fromkeys(account for account in found if account is not None))
 
     async def _account(self, named: str) -> AccountId | None:

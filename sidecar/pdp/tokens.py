@@ -47,6 +47,10 @@ class TokenCache:
             self._bad.clear()
         self._verifier = verifier
 
+    def trust_changed(self) -> None:
+        """Other outside issuers are trusted: what was found bad may be one of theirs."""
+        self._bad.clear()
+
     @property
     def version(self) -> str:
         """Of what is believed: the same object until other keys or another issuer are."""

@@ -69,6 +69,7 @@ class Assembly:
 
     def __init__(self, ground: Ground, stack: AsyncExitStack) -> None:
         self._ground = ground
+        self.trusted = ground.trusted
         self._check(ground)
         self._people(ground, stack)
         self._succession(ground)
@@ -93,6 +94,8 @@ class Assembly:
         self.tokens = TokenCache(
             verifier(settings, keys), outsider=ground.trusted.tokens.claimed, budget=ground.trusted.budget
         )
+        ground.trusted.on_change = self.tokens.trust_changed
+        ground.trusted.on_verdict = ground.metrics.trusted_issuers_rejected.set
         name = f"{gethostname()}-{token_hex(4)}"
         self.live = LiveCopy(ground.store, id=name, lease=settings.lease, clock=time.monotonic)
         self.live.fleet.tell(keys=keys.keys.version)

@@ -114,9 +114,10 @@ class Sidecar:
             await asyncio.sleep(0.01)
 
     async def reload(self) -> None:
-        """SIGHUP: policy and keys, now."""
+        """SIGHUP: policy, keys and trusted issuers, now."""
         await self.parts.policy.reload()
         self._assembly.keyring.read()
+        self._assembly.trusted.reload()
 
     def drain(self) -> float:
         """Not ready any more, though still answering: for so many seconds."""

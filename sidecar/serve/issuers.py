@@ -1,35 +1,49 @@
-"""Trusted outside issuers, put together from SIDECAR_TRUSTED_ISSUERS: their keys, their tokens, their users (R10)."""
+"""Trusted outside issuers, put together from SIDECAR_TRUSTED_ISSUERS: their keys, their tokens, their users (R10).
+
+The file is read at the start and at SIGHUP. One that is bad then leaves the last good list in force, loudly: in the
+log, and in the metric ``sidecar_trusted_issuers_rejected``. An entry that has not changed keeps its keys and what was
+concluded from them; one that is new, or gone, or says something else, is another party.
+"""
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from sidecar.accounts import emails
 from sidecar.pdp.budget import Budget
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.serve.settings import Settings
 from sidecar.sources.remote_jwks import IssuerKeys, client, from_file, from_url
-from sidecar.sources.trusted_issuers import TrustedIssuer, read_trusted_issuers
+from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem, read_trusted_issuers
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
 from sidecar.store.links import Links
 from sidecar.store.records import Records
 from sidecar.store.users import Users
+from sidecar.telemetry.logs import logger
+
+_log = logger("issuers")
 
 
 class TrustedIssuers:
     """None of them, when the setting is empty. To be made on the event loop; ``close`` ends what it opened.
 
-    ``budget`` is for every never-seen token, ours among them.
+    ``budget`` is for every never-seen token, ours among them. ``on_change`` is told of another list in force,
+    ``on_verdict`` whether the file was refused.
     """
 
     def __init__(self, settings: Settings) -> None:
         """Raises TrustedIssuersProblem."""
-        path = settings.trusted_issuers
-        found = () if path is None else read_trusted_issuers(path, own_issuer=settings.issuer)
+        self._path = settings.trusted_issuers
+        self._own = settings.issuer
+        found = self._read()
         self._session = client()
-        self._parties = [self._party(entry) for entry in found]
+        self._parties = {entry: self._party(entry) for entry in found}
+        self._changed = asyncio.Event()
         self.budget = Budget()
-        self.tokens = OutsideTokens(self._parties, leeway=settings.leeway, budget=self.budget)
+        self.tokens = OutsideTokens(self._parties.values(), leeway=settings.leeway, budget=self.budget)
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_verdict: Callable[[bool], None] = lambda _refused: None
 
     def users(self, store: Store, records: Records) -> OutsideUsers:
         return OutsideUsers(
@@ -41,13 +55,55 @@ class TrustedIssuers:
             normalise=emails.normalise,
         )
 
+    def reload(self) -> None:
+        """Read the file now. A small one: the event loop can wait for it."""
+        try:
+            found = self._read()
+        except TrustedIssuersProblem as refused:
+            for problem in refused.problems:
+                _log.error("the trusted issuers on disk cannot be used; those in memory stay in force", problem=problem)
+            self.on_verdict(True)
+            return
+        self.on_verdict(False)
+        if set(found) == set(self._parties):
+            return
+        self._parties = {entry: self._parties.get(entry) or self._party(entry) for entry in found}
+        self.tokens.trust(self._parties.values())
+        self.on_change()
+        self._changed.set()
+        _log.info("trusted issuers in force", issuers=sorted(self.tokens.parties))
+
     async def watch(self) -> None:
-        """Keep every issuer's keys at hand, until cancelled."""
-        if self._parties:
-            await asyncio.gather(*(party.keys.watch() for party in self._parties))
+        """Keep the keys of every issuer in force at hand, until cancelled."""
+        watched: dict[TrustedIssuer, asyncio.Task[None]] = {}
+        try:
+            while True:
+                self._changed.clear()
+                for entry in watched.keys() - self._parties.keys():
+                    watched.pop(entry).cancel()
+                for entry in self._parties.keys() - watched.keys():
+                    watched[entry] = asyncio.create_task(self._parties[entry].keys.watch())
+                await self._next(watched)
+        finally:
+            for task in watched.values():
+                task.cancel()
+            await asyncio.gather(*watched.values(), return_exceptions=True)
+
+    async def _next(self, watched: dict[TrustedIssuer, "asyncio.Task[None]"]) -> None:
+        """Until the list changes. Raises what made one of the watches fail: it never ends by itself."""
+        changed = asyncio.create_task(self._changed.wait())
+        try:
+            done, _ = await asyncio.wait((changed, *watched.values()), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+        for task in done:
+            task.result()
 
     async def close(self) -> None:
         await self._session.close()
+
+    def _read(self) -> tuple[TrustedIssuer, ...]:
+        return () if self._path is None else read_trusted_issuers(self._path, own_issuer=self._own)
 
     def _party(self, entry: TrustedIssuer) -> TrustedParty:
         read = from_url(self._session, entry.keys) if isinstance(entry.keys, str) else from_file(entry.keys)

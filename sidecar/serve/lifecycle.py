@@ -1,6 +1,6 @@
 """From start to exit: build, listen, wait for a signal, drain, stop. Exit statuses of contract section 9.
 
-SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy and keys.
+SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy, keys and trusted issuers.
 """
 
 import asyncio

@@ -72,6 +72,15 @@ class IssuerKeys:
                 self._remember_unknown(kid)
         return key
 
+    @property
+    def failing(self) -> str:
+        """Why the last reading failed; empty when it did not."""
+        return self._failing
+
+    async def read_now(self) -> None:
+        """One reading, however long it takes: for who asks once and goes."""
+        await asyncio.wait([self._begin()])
+
     async def watch(self) -> None:
         """Read now, and every few minutes; sooner after a failure. Until cancelled."""
         try:

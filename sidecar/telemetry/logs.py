@@ -5,7 +5,8 @@ A secret cannot be logged by habit: fields whose names sound like one are masked
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -40,6 +41,17 @@ def configure(level: str, form: str) -> None:
     # Libraries that speak through logging (asyncio, aiohttp) say little, and what they say must not hold a request.
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(message)s", force=True)
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nothing below critical is logged meanwhile: for a verb whose output is the answer."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def logger(room: str) -> structlog.typing.FilteringBoundLogger:

@@ -98,6 +98,9 @@ class Metrics:
         self.policy_behind = Gauge(
             "sidecar_policy_behind_seconds", "How long another live sidecar has served a newer one", registry=registry
         )
+        self.trusted_issuers_rejected = Gauge(
+            "sidecar_trusted_issuers_rejected", "1 while the issuers file on disk is refused", registry=registry
+        )
         self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
         self.requests = RequestCounter()
         registry.register(self.requests)

@@ -6,7 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import OKPAlgorithm
 
 from sidecar.sources.key_files import load_or_create
 from sidecar.tokens.claims import Claims
@@ -105,3 +108,67 @@ def test_without_keys_status_2_and_none_are_made(cli: Any, typed: Any, keys_dir:
     done = cli("token", "inspect", "--keys-dir", str(keys_dir))
     assert done.status == 2
     assert not keys_dir.exists()
+
+
+CORP = "https://login.corp.example"
+CORP_KEY = Ed25519PrivateKey.from_private_bytes(b"c" * 32)
+
+
+def corp_token(**claims: Any) -> str:
+    now = int(time.time())
+    payload = {"iss": CORP, "aud": "app", "sub": "s-1", "iat": now, "exp": now + 300, **claims}
+    return jwt.encode(payload, CORP_KEY, "EdDSA", {"kid": "k-1"})
+
+
+@pytest.fixture
+def issuers(tmp_path: Path, keys_dir: Path) -> tuple[str, ...]:
+    """Flags of a sidecar that trusts Corp; the key set is a file, so that nothing is fetched."""
+    load_or_create(keys_dir, entropy=os.urandom)
+    public = {**OKPAlgorithm.to_jwk(CORP_KEY.public_key(), as_dict=True), "kid": "k-1"}
+    (tmp_path / "corp.json").write_text(json.dumps({"keys": [public]}))
+    listed = tmp_path / "issuers.toml"
+    listed.write_text(
+        f'[[issuer]]\nissuer = "{CORP}"\naudience = "app"\njwks_file = "corp.json"\n'
+        'algorithms = ["EdDSA"]\naccounts = ["Acme"]\n'
+    )
+    return ("--keys-dir", str(keys_dir), "--trusted-issuers", str(listed))
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [({}, None), ({"aud": "other"}, "wrong_audience"), ({"exp": 1000, "iat": 900}, "expired")],
+)
+def test_R10_the_token_of_a_trusted_issuer_is_judged_by_its_keys(
+    cli: Any, typed: Any, issuers: Any, claims: Any, reason: str | None
+) -> None:
+    typed(corp_token(**claims))
+    done = cli("token", "inspect", *issuers, "--json")
+    assert done.status == (1 if reason else 0), done.err
+    said = json.loads(done.out)
+    assert (said["valid"], said["reason"]) == (reason is None, reason)
+    assert (said["trusted_issuer"], said["kid"]) == (CORP, "k-1")
+    typed(corp_token(**claims))
+    plain = cli("token", "inspect", *issuers).out.splitlines()
+    assert [line.split()[-1] for line in plain[:2]] == [reason or "valid", CORP]
+
+
+def test_R10_a_forged_token_of_a_trusted_issuer(cli: Any, typed: Any, issuers: Any, tmp_path: Path) -> None:
+    head, _, _ = corp_token().rpartition(".")
+    typed(head + "." + "A" * 86)
+    assert json.loads(cli("token", "inspect", *issuers, "--json").out)["reason"] == "invalid_signature"
+    (tmp_path / "corp.json").unlink()
+    typed(corp_token())
+    done = cli("token", "inspect", *issuers, "--json")
+    assert (done.status, json.loads(done.out)["reason"]) == (1, "unknown_key")
+    assert f"the keys of {CORP} cannot be read" in done.err
+
+
+def test_other_tokens_are_judged_by_our_own_keys_and_a_bad_list_is_status_2(
+    cli: Any, typed: Any, issuers: Any, keys_dir: Path, tmp_path: Path
+) -> None:
+    typed(token(keys_dir))
+    said = json.loads(cli("token", "inspect", *issuers, "--json").out)
+    assert (said["valid"], said["trusted_issuer"]) == (True, None)
+    (tmp_path / "issuers.toml").write_text("[[issuer]]\n")
+    typed(token(keys_dir))
+    assert cli("token", "inspect", *issuers).status == 2

@@ -1,9 +1,14 @@
 """``sidecar user``: the users of an account, as an operator manages them."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+
+from sidecar.store.connection import Store
+from sidecar.store.links import Linked, Links
+from sidecar.tokens.ids import account_of
 
 INVITE = ("user", "invite", "bob@acme.example", "--role", "accountant")
 
@@ -132,3 +137,31 @@ def test_reset_password_is_for_users_who_have_one(at_store: Any) -> None:
     assert (done.status, done.out) == (1, "")
     assert "is invited and has no password" in done.err
     assert at_store("user", "reset-password", "who@acme.example").status == 1
+
+
+def test_R10_unlink_parts_a_user_from_its_outside_subject(at_store: Any, real_redis_url: str) -> None:
+    uid = users(at_store)["ada@acme.example"]["id"]
+    assert at_store("user", "unlink", "ada@acme.example").status == 1
+    assert at_store("user", "unlink", "who@acme.example").status == 1
+    asyncio.run(link(real_redis_url, uid, "https://login.example"))
+    done = at_store("user", "unlink", "ada@acme.example", "--from", "https://other.example")
+    assert (done.status, done.out) == (1, "")
+    assert "no outside subject of https://other.example" in done.err
+    done = at_store("user", "unlink", uid, "--from", "https://login.example", "--json")
+    assert (done.status, done.err) == (0, "")
+    said = json.loads(done.out)
+    assert (said["user"]["id"], said["subjects"], said["complete"]) == (uid, 1, True)
+    done = at_store("user", "unlink", uid, "--may-return")
+    assert (done.status, done.out) == (0, "ada@acme.example is parted from 1 outside subject\n")
+
+
+async def link(url: str, uid: Any, issuer: str) -> None:
+    """As the issuer's first token would."""
+    store = await Store.open(url)
+    try:
+        account = account_of(uid)
+        assert account is not None
+        done = await Links(store).link(account, issuer=issuer, subject="s-1", email="ada@acme.example")
+        assert done == Linked(uid)
+    finally:
+        await store.close()

@@ -1,8 +1,10 @@
 """A trusted outside issuer in front of real sidecars: its users come in, leave when told to, and nobody else does."""
 
+import asyncio
 import json
+import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import jwt
@@ -95,6 +97,51 @@ async def test_R10_users_of_a_trusted_issuer_come_in_and_leave_when_told_to(
     assert (await api.check(BILLING, token=outside)).body["reason"] == "revoked"
     later = provider.token(iat=int(time.time()) + 2)
     assert (await api.check(BILLING, token=later)).status == 200
+
+
+async def test_R10_SIGHUP_reads_the_issuers_again_and_a_bad_file_changes_nothing(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], provider: Provider, tmp_path: Path
+) -> None:
+    issuers = tmp_path / "issuers.toml"
+    issuers.write_text(entry(provider, issuer="https://other.example"))
+    process = start(REDIS_URL=real_redis_url, TRUSTED_ISSUERS=str(issuers))
+    found_account(process)
+    api = http(process)
+    token = provider.token(email="ada@example.com", email_verified=True)
+
+    async def reload(refused: int) -> None:
+        process.popen.send_signal(signal.SIGHUP)
+        await until(lambda: metric(api, process), f"sidecar_trusted_issuers_rejected {refused}.0")
+
+    stranger = (await api.check(BILLING, token=token)).body["reason"]
+    assert stranger == "malformed_token", "not one of ours, and remembered as such"
+    issuers.write_text(entry(provider))
+    process.popen.send_signal(signal.SIGHUP)
+    await until(lambda: status(api, token), 200)
+
+    issuers.write_text(entry(provider, algorithms=["HS256"]))
+    await reload(refused=1)
+    assert await status(api, token) == 200, "the last good list is in force"
+    assert "HS256 proves nothing about who signed" in process.output()
+    issuers.write_text(entry(provider, accounts=["Nowhere"]))
+    await reload(refused=0)
+    await until(lambda: status(api, token), 401)
+
+
+async def status(api: Http, token: str) -> int:
+    return (await api.check(BILLING, token=token)).status
+
+
+async def metric(api: Http, process: Process) -> str:
+    text = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
+    return next(line for line in text.splitlines() if line.startswith("sidecar_trusted_issuers_rejected"))
+
+
+async def until(ask: Callable[[], Awaitable[object]], wanted: object) -> None:
+    """Within two seconds."""
+    async with asyncio.timeout(2):
+        while await ask() != wanted:
+            await asyncio.sleep(0.02)
 
 
 async def test_R10_a_file_that_would_let_strangers_in_is_no_start(

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jwt
@@ -112,7 +113,9 @@ def world(town, store, issuer, links, corp, partner, clock, now):
         own = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900), outsider=tokens.claimed)
         policy = SimpleNamespace(generation=town.generation)
         pdp = DecisionPoint(policy, own, records, clock=lambda: now + clock.monotonic() - 1000, outside=outside)
-        return SimpleNamespace(pdp=pdp, parties={party.trust.issuer: party for party in parties}, tokens=tokens)
+        return SimpleNamespace(
+            pdp=pdp, parties={party.trust.issuer: party for party in parties}, tokens=tokens, own=own
+        )
 
     return build
 
@@ -224,6 +227,39 @@ async def test_R10_what_was_issued_until_the_last_change_of_epoch_is_revoked(wor
     assert await reason(there, corp.token(now)) is Reason.REVOKED
     assert await reason(there, corp.token(changed)) is Reason.REVOKED
     assert await reason(there, corp.token(changed + 1)) is Reason.ALLOWED
+
+
+async def test_R10_a_subject_that_was_parted_from_its_user_is_nobody_from_then_on(world, town, corp, now, links, clock):
+    ada = await town.found()
+    there, elsewhere = world(), world()
+    for one in (there, elsewhere):
+        assert await reason(one, corp.token(now)) is Reason.ALLOWED, "both remember whom they found"
+    await links.unlink(ada.id)
+    clock.advance(5)
+    for one in (there, elsewhere):
+        assert await reason(one, corp.token(now)) is Reason.UNKNOWN_USER
+        assert await reason(one, corp.token(now + 4)) is Reason.UNKNOWN_USER, "a new token does not bring it back"
+    changed = (await town.people.users.record(ada.id)).epoch_changed_at
+    assert await reason(there, corp.token(changed, "s-new")) is Reason.REVOKED
+    assert await reason(there, corp.token(changed + 1, "s-new")) is Reason.ALLOWED, "its successor with the same e-mail"
+
+
+async def test_R10_an_issuer_that_is_trusted_no_more_or_otherwise(world, town, corp, partner, now):
+    await town.found("Acme")
+    await town.found("Evil", "eve@example.net")
+    there = world()
+    token = corp.token(now)
+    assert await reason(there, token) is Reason.ALLOWED
+    party = there.parties[CORP]
+    there.tokens.trust([TrustedParty(party.trust, party.keys, ("Evil",))])
+    assert await reason(there, token) is Reason.UNKNOWN_USER, "its account is bound no more"
+    there.tokens.trust([TrustedParty(replace(party.trust, audience="other"), party.keys, ("Acme",))])
+    assert await reason(there, token) is Reason.WRONG_AUDIENCE
+    there.tokens.trust([])
+    assert await reason(there, token) is Reason.MALFORMED_TOKEN, "judged as one of ours"
+    there.tokens.trust([party])
+    there.own.trust_changed()
+    assert await reason(there, token) is Reason.ALLOWED
 
 
 async def test_status_and_role_are_the_live_records(world, town, corp, now):

@@ -4,6 +4,7 @@ local before = remembered()
 if before then return before end
 local held = redis.call('HGET', key('links'), A.link)
 if held and redis.call('EXISTS', key('u:' .. held)) == 1 then return answer({ o = 'linked', u = held }) end
+if held and string.sub(held, 1, 1) == '-' then return outcome('barred') end -- an operator has parted them
 local uid = redis.call('HGET', key('em'), A.email)
 if not uid or redis.call('HGET', key('u:' .. uid), 'st') ~= 'active' or redis.call('HGET', ACCT, 'st') ~= 'active' then
   return outcome('no_user')

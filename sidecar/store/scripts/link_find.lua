@@ -1,4 +1,5 @@
--- Read only: the user that a subject of an outside issuer was linked to.
+-- Read only: the user that a subject of an outside issuer was linked to, and its epoch: a link that ends raises it.
 local uid = redis.call('HGET', key('links'), A.link)
-if uid and redis.call('EXISTS', key('u:' .. uid)) == 1 then return answer({ o = 'linked', u = uid }) end
+local epoch = uid and redis.call('HGET', key('u:' .. uid), 'tv')
+if epoch then return answer({ o = 'linked', u = uid, tv = epoch }) end
 return outcome('no_link')

@@ -117,11 +117,11 @@ local function pep(id)
   return fields
 end
 
--- A user that goes takes along whom outside issuers call it (R10).
+-- A user that goes takes along whom outside issuers call it, and whom they may not call it any more (R10).
 local function drop_links(uid)
   local flat = redis.call('HGETALL', key('links'))
   for i = 1, #flat, 2 do
-    if flat[i + 1] == uid then redis.call('HDEL', key('links'), flat[i]) end
+    if flat[i + 1] == uid or flat[i + 1] == '-' .. uid then redis.call('HDEL', key('links'), flat[i]) end
   end
 end
 
