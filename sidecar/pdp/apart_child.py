@@ -18,9 +18,16 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 
 def main() -> None:
     task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Task)
-    os.nice(task.limits.nice)
+    _stand_back(task.limits)
     _limit(task.limits)
     sys.stdout.buffer.write(_answer(task))
+
+
+def _stand_back(limits: Limits) -> None:
+    if limits.spare and sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(19 if limits.spare else limits.nice)
 
 
 def _limit(limits: Limits) -> None:

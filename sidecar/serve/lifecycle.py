@@ -4,6 +4,7 @@ SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy, ke
 """
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -62,6 +63,7 @@ async def _serve(make: Callable[[], Sidecar], started: Started | None) -> int:
     signals = Signals(sidecar)
     try:
         await sidecar.start()
+        _settle_memory()
         if started is not None:
             await started(sidecar)
         notify("READY=1")
@@ -79,6 +81,12 @@ async def _serve(make: Callable[[], Sidecar], started: Started | None) -> int:
         signals.remove()
     _log.info("stopped")
     return 0
+
+
+def _settle_memory() -> None:
+    """What a start has made stays until the end: no collection goes through it again (25 ms each time, for all checks)."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _until_told(signals: "Signals", sidecar: Sidecar) -> None:

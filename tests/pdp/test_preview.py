@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -95,34 +97,31 @@ def test_R27_a_preview_never_runs_the_proof(shipped: dict[str, bytes], tmp_path:
 
 
 async def test_R27_a_child_that_is_not_waited_for_is_ended(
-    shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    started: list[asyncio.subprocess.Process] = []
-    begun = asyncio.Event()
-    create = asyncio.create_subprocess_exec
-
-    async def spy(*words, **more):
-        process = await create(sys.executable, "-c", "import time; time.sleep(60)", **more)
-        started.append(process)
-        begun.set()
-        return process
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", spy)
+    noted = tmp_path / "pid"
+    program = f"import os, time; open({str(noted)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(60)"
+    monkeypatch.setattr(apart, "PROGRAM", ("-c", program))
     waiting = asyncio.create_task(apart.run(Task(shipped)))
-    await begun.wait()
+    await _eventually(lambda: noted.exists() and noted.read_text().endswith("."))
+    pid = int(noted.read_text()[:-1])
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert started[0].returncode == -9
+    await _eventually(lambda: not _lives(pid))
+
+
+async def test_a_child_that_is_given_up_before_it_began_is_ended_too(
+    shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = apart._Child()
+    child.end()
+    monkeypatch.setattr(apart, "PROGRAM", ("-c", "import time; time.sleep(60)"))
+    assert await asyncio.to_thread(child.answer, Task(shipped)) == (b"", -9)
 
 
 async def test_a_child_that_dies_is_an_outcome(shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    create = asyncio.create_subprocess_exec
-
-    async def dying(*words, **more):
-        return await create(sys.executable, "-c", "raise SystemExit(3)", **more)
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", dying)
+    monkeypatch.setattr(apart, "PROGRAM", ("-c", "raise SystemExit(3)"))
     with pytest.raises(ChildFailed, match="died"):
         await apart.run(Task(shipped))
 
@@ -138,6 +137,21 @@ async def test_a_child_that_cannot_be_started_is_an_outcome(
 async def test_R27_time_is_limited(shipped: dict[str, bytes]) -> None:
     with pytest.raises(ChildFailed, match=r"0\.01 seconds"):
         await apart.run(Task(shipped, current=shipped, limits=Limits(seconds=0.01)))
+
+
+async def _eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    """Reaped as well: a dead child that nobody waits for still has its number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 # -- what it says ------------------------------------------------------------------------------------------------------
