@@ -148,7 +148,7 @@ class Login:
                 right.append((one, compared.outdated))
         return right
 
-    async def _open(self, found: Credentials, client: Client) -> Grant | InvalidGrant:
+    async def _open(self, found: Credentials, client: Client) -> Grant | InvalidGrant | ResetRequired:
         session = self._issuer.new_session(client)
         for _ in range(2):
             opened = await self._sessions.open(found.record.id, expected_epoch=found.record.epoch, session=session)
@@ -162,6 +162,8 @@ class Login:
                     again = await self._users.credentials_of(found.record.id)
                     if again is None or again.password_hash != found.password_hash:
                         return InvalidGrant()
+                    if again.reset_required:  # it rose because the store had gone back: the hash may be an older one
+                        return ResetRequired()
                     found = again
         return InvalidGrant()
 

@@ -118,7 +118,12 @@ async def refresh(issuer: Issuer, sessions: Sessions, token: str, client: Client
     if presented is None:
         return InvalidGrant()
     outcome = await sessions.rotate(
-        presented.user, presented.session, presented.counter, ttl=issuer.refresh_ttl, address=client.address
+        presented.user,
+        presented.session,
+        presented.counter,
+        ttl=issuer.refresh_ttl,
+        address=client.address,
+        request_id=client.request_id,
     )
     match outcome:
         case Rotated(record, counter, _):

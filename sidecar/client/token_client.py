@@ -36,6 +36,10 @@ DEAD: Final = frozenset({"revoked", "session_ended", "expired", "unknown_key", "
 class TokenError(Exception):
     """There is no token to be had. The text never holds a password or a token."""
 
+    def again(self) -> "TokenError":
+        """The same for another caller: one that is raised again and again would keep every frame it went through."""
+        return TokenError(str(self))
+
 
 class SignInRefused(TokenError):
     """The sidecar said no: ``error`` as in RFC 6749, ``description`` in its words."""
@@ -45,6 +49,9 @@ class SignInRefused(TokenError):
         self.error = error
         self.description = description
 
+    def again(self) -> "SignInRefused":
+        return SignInRefused(self.error, self.description)
+
 
 class TokenUnavailable(TokenError):
     """The sidecar did not answer, or not now. Worth another try after ``retry_after`` seconds."""
@@ -52,6 +59,9 @@ class TokenUnavailable(TokenError):
     def __init__(self, what: str, retry_after: float) -> None:
         super().__init__(what)
         self.retry_after = retry_after
+
+    def again(self) -> "TokenUnavailable":
+        return TokenUnavailable(str(self), self.retry_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +172,7 @@ class TokenClient:
         if self._flight is None or self._flight.done():
             failure = self._left_alone_for(now)
             if failure is not None:
-                raise failure
+                raise failure.again()
         return await asyncio.shield(self._take_off())  # whoever stops waiting does not stop it for the others
 
     def _take_off(self) -> "asyncio.Task[_Held]":

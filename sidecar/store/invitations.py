@@ -122,7 +122,7 @@ class Invitations:
         outcome = _invite_outcome(account, reply)
         if isinstance(outcome, Invited):
             await hint(self._store, email, account)  # once more: a removal of the same e-mail may have taken it back
-        if isinstance(outcome, SeatLimit | AccountSuspended | NoAccount | ActorChanged):
+        if isinstance(outcome, SeatLimit | AccountSuspended | NoAccount | ActorChanged | IdempotencyMismatch):
             await unhint(self._store, email, account)
         return outcome
 

@@ -211,6 +211,21 @@ async def test_an_epoch_that_rises_during_the_hashing_is_looked_at_again(town, m
     assert await town.sign_in("ada@example.com") == InvalidGrant()
 
 
+async def test_R17_a_reset_is_asked_for_when_the_epoch_was_healed_during_the_hashing(town, monkeypatch):
+    """The hash that was compared may be an older password's, also when that is known only now."""
+    admin = await town.found()
+    compare = Hashing.compare
+
+    async def slow(self, lane, *arguments):
+        compared = await compare(self, lane, *arguments)
+        await town.people.users.raise_epoch(admin.id, admin.epoch + 1)
+        return compared
+
+    monkeypatch.setattr(Hashing, "compare", slow)
+    assert await town.sign_in("ada@example.com") == ResetRequired()
+    assert not (await town.people.users.record(admin.id)).sessions
+
+
 async def test_a_user_that_is_suspended_during_the_hashing_stays_out(town, monkeypatch):
     admin = await town.found()
     bob = await town.join(admin, "bob@example.com")
@@ -250,6 +265,8 @@ async def test_R14_an_older_token_ends_the_session_and_garbage_does_not(town, is
     assert await refresh(issuer, town.people.sessions, fourth.refresh_token, town.client) == InvalidGrant()
     record = await Users(town.people.users._store).record(first.record.id)
     assert first.session not in record.sessions
+    reused = (await town.people.audit.page(record.account)).rows[0]
+    assert (reused.what, reused.address, reused.request_id) == ("session.reused", "192.0.2.1", "r-1")
 
 
 async def test_no_password_or_token_shows_in_a_repr(town):

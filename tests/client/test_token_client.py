@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from itertools import count
+from traceback import walk_tb
 
 import pytest
 from aiohttp import web
@@ -189,6 +190,21 @@ async def test_a_wrong_password_is_said_once_and_not_tried_again_and_again(sidec
         with pytest.raises(SignInRefused):
             await client.token()
     assert asked == {"password": 2}
+
+
+async def test_a_failure_that_is_told_to_many_keeps_none_of_them(asked):
+    """A service that asks a thousand times a second while the sidecar is out must not grow by it."""
+    clock = Clock()
+    async with TokenClient("http://127.0.0.1:9", Password("bob@example.com", "x"), clock=clock.monotonic) as client:
+        told = []
+        for _ in range(50):
+            with pytest.raises(TokenUnavailable) as unavailable:
+                await client.token()
+            told.append(unavailable.value)
+        assert asked == {"password": 1}
+        assert {(str(one), one.retry_after) for one in told} == {(str(told[0]), 1.0)}
+        assert len(list(walk_tb(client._failure[1].__traceback__))) < 10
+        assert max(len(list(walk_tb(one.__traceback__))) for one in told) < 10
 
 
 async def test_with_a_refresh_token_alone_it_goes_on_until_the_session_ends(sidecar, api, bob, asked):

@@ -273,6 +273,35 @@ async def test_R13_R19_neither_secret_nor_digest_is_in_what_is_remembered_or_tol
     assert not [text for text in seen if "THE-DIGEST" in text or "hash" in text.replace("'hash-", "")]
 
 
+async def test_R13_a_key_used_for_other_emails_leaves_nothing_of_them_behind(town):
+    """Or one administrator fills the store, an e-mail a request."""
+    admin = await town.account()
+    await town.invite(OPERATOR, admin.account, "b@example.com", idempotency=IdempotencyKey("k" * 64, "b" * 64))
+    keys = set(await town.store.command("KEYS", "*"))
+    for number in range(20):
+        other = IdempotencyKey("k" * 64, f"{number:064}")
+        refused = await town.invite(OPERATOR, admin.account, f"x{number}@example.com", idempotency=other)
+        assert refused == IdempotencyMismatch()
+    assert set(await town.store.command("KEYS", "*")) - keys == set()
+
+
+async def test_R13_what_is_remembered_of_an_account_is_bounded(town):
+    admin = await town.account()
+    invited = await town.invite(OPERATOR, admin.account, "b@example.com")
+
+    async def resend(key):
+        uid = invited.member.record.id
+        return await town.invitations.resend(OPERATOR, uid, digest="another", ttl=60, idempotency=key)
+
+    for number in range(1010):
+        key = IdempotencyKey(f"{number:064}", "b" * 64)
+        await resend(key)
+    held = [name for name in await town.store.command("KEYS", "*") if ":idem:" in name]
+    assert len(held) == 1000
+    assert (await resend(IdempotencyKey(f"{1009:064}", "b" * 64))).replayed
+    assert not (await resend(IdempotencyKey("0" * 64, "b" * 64))).replayed, "the oldest is forgotten"
+
+
 async def test_removing_and_inviting_an_email_at_once_never_loses_its_hint(town):
     admin = await town.account(cap=50)
     for number in range(15):

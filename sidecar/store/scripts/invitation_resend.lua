@@ -2,12 +2,8 @@
 local before = remembered()
 if before then return before end
 if not actor_holds() then return outcome('actor_changed') end
-local idem = A.idem and key('idem:' .. A.idem.key)
-local held = idem and redis.call('HMGET', idem, 'body', 'answer')
-if held and held[1] then
-  if held[1] ~= A.idem.body then return outcome('idempotency_mismatch') end
-  return held[2]
-end
+local earlier = replayed()
+if earlier then return earlier end
 local was = record(A.uid)
 if not was then return outcome('no_user') end
 if was.st ~= 'invited' then return outcome('not_invited') end
@@ -22,10 +18,5 @@ local seq = stamp(home)
 audit('invitation.resent', A.uid, { expires = was.exp }, { expires = ends })
 local n = publish('user', A.uid, '0', seq)
 local done = { o = 'invited', r = record(A.uid), n = n }
-if idem then
-  done.replayed = true
-  redis.call('HSET', idem, 'body', A.idem.body, 'answer', answer(done))
-  redis.call('PEXPIRE', idem, IDEMPOTENT_MS)
-  done.replayed = nil
-end
+remember_idempotent(done)
 return remember(done)

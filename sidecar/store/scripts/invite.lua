@@ -3,12 +3,8 @@ local before = remembered()
 if before then return before end
 if not account_lives() then return outcome('no_account') end
 if not actor_holds() then return outcome('actor_changed') end
-local idem = A.idem and key('idem:' .. A.idem.key)
-local held = idem and redis.call('HMGET', idem, 'body', 'answer')
-if held and held[1] then
-  if held[1] ~= A.idem.body then return outcome('idempotency_mismatch') end
-  return held[2]
-end
+local earlier = replayed()
+if earlier then return earlier end
 if redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('account_suspended') end
 
 purge()
@@ -34,10 +30,5 @@ local seq = stamp(home)
 audit('user.invited', A.uid, nil, { email = A.email, name = A.name, role = A.role, expires = ends })
 local n = publish('user', A.uid, '0', seq)
 local done = { o = 'invited', r = record(A.uid), n = n }
-if idem then
-  done.replayed = true
-  redis.call('HSET', idem, 'body', A.idem.body, 'answer', answer(done))
-  redis.call('PEXPIRE', idem, IDEMPOTENT_MS)
-  done.replayed = nil
-end
+remember_idempotent(done)
 return remember(done)

@@ -8,6 +8,7 @@ local MAX_SESSIONS = 20
 local FEED_LENGTH = 10000
 local REMEMBER_MS = 600000
 local IDEMPOTENT_MS = 86400000
+local MAX_IDEMPOTENT = 1000
 
 local function int(number) return string.format('%.0f', number) end
 
@@ -37,6 +38,31 @@ local function remember(fields)
   local text = answer(fields)
   if A.rid then redis.call('SET', key('rid:' .. A.rid), text, 'PX', REMEMBER_MS) end
   return text
+end
+
+-- R13: an Idempotency-Key's answer, or the refusal of another body under it; nil when there is neither.
+local function replayed()
+  local held = A.idem and redis.call('HMGET', key('idem:' .. A.idem.key), 'body', 'answer')
+  if not held or not held[1] then return nil end
+  if held[1] ~= A.idem.body then return outcome('idempotency_mismatch') end
+  return held[2]
+end
+
+-- For a day, and of the newest MAX_IDEMPOTENT of an account: nobody fills the store with them.
+local function remember_idempotent(fields)
+  if not A.idem then return end
+  local kept = key('idems')
+  fields.replayed = true
+  redis.call('HSET', key('idem:' .. A.idem.key), 'body', A.idem.body, 'answer', answer(fields))
+  fields.replayed = nil
+  redis.call('PEXPIRE', key('idem:' .. A.idem.key), IDEMPOTENT_MS)
+  redis.call('ZADD', kept, int(NOW), A.idem.key)
+  redis.call('PEXPIRE', kept, IDEMPOTENT_MS)
+  redis.call('ZREMRANGEBYSCORE', kept, '-inf', int(NOW - IDEMPOTENT_MS))
+  for _, oldest in ipairs(redis.call('ZRANGE', kept, 0, -MAX_IDEMPOTENT - 1)) do
+    redis.call('DEL', key('idem:' .. oldest))
+    redis.call('ZREM', kept, oldest)
+  end
 end
 
 -- R11: is the actor still what it was judged as? An operator (no uid) has nothing to compare, nor has a user who proved
