@@ -160,6 +160,8 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
         record = await operator.people.membership.find(found.id, uid)
         if record is None or record.status is not Status.ACTIVE:
             return record
+        # Whoever has the link takes the user's place: that an operator made one is on record before it is shown.
+        await operator.people.audit.note("user.reset_link", OPERATOR, whom=uid)
         return operator.people.password_reset.link(record)
 
     outcome = work(settings_from(flags), _on_user(account, user, job))

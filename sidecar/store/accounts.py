@@ -74,6 +74,10 @@ class Accounts:
         claim = await self._store.run("name_claim", [keys.names()], [keys.folded(name), account], write=True)
         if claim["o"] == "taken":
             return AccountExists(AccountId(claim["id"]))
+        if claim["was"] and await self._read(AccountId(claim["was"])) is not None:
+            # Its maker died between making it and settling the claim.
+            await self._settle(name, account, "give", claim["was"])
+            return AccountExists(AccountId(claim["was"]))
         await hint(self._store, email, account)
         reply = await transition(
             self._store,
@@ -141,8 +145,8 @@ class Accounts:
         reply = await look(self._store, "account", account)
         return None if reply["o"] == "no_account" else account_of_reply(reply)
 
-    async def _settle(self, name: str, account: AccountId, how: str) -> None:
-        await self._store.run("name_settle", [keys.names()], [keys.folded(name), account, how], write=True)
+    async def _settle(self, name: str, account: AccountId, *how: str) -> None:
+        await self._store.run("name_settle", [keys.names()], [keys.folded(name), account, *how], write=True)
 
 
 def _refused(reply: Mapping[str, Any]) -> NoAccount | ActorChanged | None:

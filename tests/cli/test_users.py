@@ -129,6 +129,11 @@ def test_R12_reset_password_prints_a_link_for_an_active_user(at_store: Any) -> N
     assert made["link"].startswith("https://dash.example/console/reset#rst_")
     assert "T" in made["until"]
     assert "rst_" in at_store("user", "reset-password", "ada@acme.example").out
+    uid = users(at_store)["ada@acme.example"]["id"]
+    rows = [json.loads(line) for line in at_store("audit", "export").out.splitlines()]
+    noted = [row for row in rows if row.get("what") == "user.reset_link"]
+    assert [(row["whom"], row["by"], row["address"]) for row in noted] == [(uid, "", "cli")] * 2
+    assert "rst_" not in json.dumps(rows)
 
 
 def test_reset_password_is_for_users_who_have_one(at_store: Any) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from sidecar.store import keys
 from sidecar.store.accounts import AccountExists, Created, Deleted, SeatsSet, StatusSet
 from sidecar.store.invitations import SeatLimit
 from sidecar.store.outcomes import ActorChanged, NoAccount
@@ -42,6 +43,24 @@ async def test_two_accounts_never_share_a_name(town):
 
     assert again == AccountExists(first.account)
     assert [account.name for account in await town.accounts.all()] == ["Straße GmbH"]
+
+
+async def test_a_name_whose_claim_was_never_settled_is_still_its_accounts(town):
+    """Its maker was killed between making it and settling the claim; a minute later somebody else wants the name."""
+    first = await town.account(name="Acme")
+    await town.store.change("HSET", keys.names(), "acme", f"{first.account} 1000")
+    other = new_account_id(town.entropy(17))
+    for _ in range(2):
+        again = await town.accounts.create(
+            account=other, name="ACME", cap=5, admin=town.uid(other), email="b@example.com", admin_name="B",
+            password_hash="h", actor=OPERATOR,
+        )  # fmt: skip
+        assert again == AccountExists(first.account)
+    assert await town.store.command("HGET", keys.names(), "acme") == first.account
+    assert [account.id for account in await town.accounts.all()] == [first.account]
+    nobody = new_account_id(town.entropy(17))
+    await town.store.change("HSET", keys.names(), "bolt", f"{nobody} 1000")
+    assert (await town.account(name="Bolt")).account != nobody, "nothing was made under that claim"
 
 
 async def test_of_many_who_take_a_name_at_once_one_gets_it(town):

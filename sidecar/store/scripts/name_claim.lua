@@ -1,13 +1,15 @@
 -- standalone
 -- KEYS[1]: names. ARGV: folded name, account id, now in ms. A claim is `id` once the account is there, `id ms` while it
--- is being made; one that was left behind by a sidecar that died is free again after a minute.
-local held = redis.call('HGET', KEYS[1], ARGV[1])
+-- is being made; one that was left behind by a sidecar that died is free again after a minute. `was`: whose it was. It
+-- may have been made all the same, which only its own slot knows.
+local held, was = redis.call('HGET', KEYS[1], ARGV[1]), ''
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 if held then
   local id, since = string.match(held, '^(%S+) (%d+)$')
   if not id then return cjson.encode({ o = 'taken', id = held }) end
   if id ~= ARGV[2] and now - tonumber(since) < 60000 then return cjson.encode({ o = 'taken', id = id }) end
+  if id ~= ARGV[2] then was = id end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. string.format('%.0f', now))
-return cjson.encode({ o = 'claimed' })
+return cjson.encode({ o = 'claimed', was = was })
