@@ -13,13 +13,15 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.live.conftest import Start
 from tests.live.support import PASSWORD, Http, Person, Process, found_account
 
 CROWD = 50
 HASH_MIB = 19
 TIMED = int(os.environ.get("SIDECAR_TEST_TIMED", "25"))
-"""Wrong sign-ins of each kind that are timed; 200 for a figure worth quoting."""
+"""Wrong sign-ins of each kind that are timed; 200 for a figure worth quoting, and held to within 10 %."""
 
 
 class Heartbeat(threading.Thread):
@@ -99,8 +101,9 @@ async def test_fifty_sign_ins_at_once_hold_no_check_up(
     assert grown < threads * HASH_MIB + 48
 
 
+@pytest.mark.parametrize("named", [{"account": "Acme"}, {}], ids=["account named", "no account"])
 async def test_an_unknown_email_takes_as_long_as_a_wrong_password(
-    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], named: dict[str, str]
 ) -> None:
     process = start(REDIS_URL=real_redis_url, TRUSTED_PROXIES="127.0.0.1")
     found_account(process)
@@ -110,13 +113,15 @@ async def test_an_unknown_email_takes_as_long_as_a_wrong_password(
         for email, seconds in took.items():
             # From everywhere, so that no limit is met.
             headers = {"X-Forwarded-For": f"10.{number // 250}.{number % 250}.{len(email)}"}
-            form = {"grant_type": "password", "username": email, "password": "not the right one!", "account": "Acme"}
+            form = {"grant_type": "password", "username": email, "password": "not the right one!", **named}
             begun = time.perf_counter()
             answer = await api.ask("POST", "/token", data=form, headers=headers)
             seconds.append(time.perf_counter() - begun)
             assert (answer.status, answer.body["error"]) == (400, "invalid_grant")
     known, unknown = (statistics.median(seconds) * 1000 for seconds in took.values())
+    where = "an account" if named else "no account"
     print(  # noqa: T201
-        f"\nwrong password {known:.2f} ms, unknown e-mail {unknown:.2f} ms: {unknown / known - 1:+.1%} ({TIMED} each)"
+        f"\n{where} named: wrong password {known:.2f} ms, unknown e-mail {unknown:.2f} ms: "
+        f"{unknown / known - 1:+.1%} ({TIMED} each)"
     )
-    assert 0.8 < unknown / known < 1.25
+    assert abs(unknown / known - 1) < (0.1 if TIMED >= 200 else 0.2)
