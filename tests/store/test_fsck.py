@@ -68,6 +68,7 @@ BROKEN = {
     Fault.NAME_INDEX: ["HDEL {names} acme"],
     Fault.AUDIT_GAP: ["XDEL {home}:log 3-0"],
     Fault.FEED_COUNT: ["INCR {feed}:n"],
+    Fault.LINK_WITHOUT_USER: ["HSET {home}:links a:b -usr_aaaaaaaaaaaa_bbbbbbbbbbbb"],
     Fault.NO_EXPIRY: ["HSET {home}:s:ses_y u x"],
 }
 
@@ -126,6 +127,19 @@ async def test_a_stale_hint_is_no_fault_and_is_trimmed(town, busy):
     await Fsck(town.store).run(repair=True)
     assert await town.store.command("EXISTS", hint) == 0
     assert await town.users.accounts_of("b@example.com") == [admin.account]
+
+
+async def test_it_asks_of_many_keys_at_once_whether_they_end(town, monkeypatch):
+    """Every change leaves one for ten minutes: a busy store has a hundred thousand."""
+    admin = await town.account()
+    home = keys.account(admin.account, 1)
+    for number in range(1200):
+        await town.store.change("SET", f"{home}:rid:{number}", "{}", *(() if number == 700 else ("EX", 60)))
+    asked = []
+    monkeypatch.setattr(town.store, "on_request", lambda name, _seconds: asked.append(name))
+    report = await Fsck(town.store).run()
+    assert [(finding.fault, finding.where) for finding in report.findings] == [(Fault.NO_EXPIRY, f"{home}:rid:700")]
+    assert asked.count("lasting") <= 4
 
 
 async def test_it_finds_nothing_while_the_data_is_in_use(town):

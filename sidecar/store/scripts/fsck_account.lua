@@ -26,5 +26,5 @@ local last = redis.call('XREVRANGE', key('log'), '+', '-', 'COUNT', 1)[1]
 local peps = {}
 for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do peps[#peps + 1] = { id, absent(key('pep:' .. id)) and '0' or '1' } end
 return answer({ o = 'account', a = hash(ACCT), users = users, invitations = invitations, peps = peps,
-  admins = redis.call('SMEMBERS', key('admins')), em = redis.call('HGETALL', key('em')),
+  admins = redis.call('SMEMBERS', key('admins')), em = redis.call('HGETALL', key('em')), links = redis.call('HGETALL', key('links')),
   log = { redis.call('XLEN', key('log')), first and first[1] or '', last and last[1] or '' } })

@@ -21,7 +21,12 @@ end
 for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do
   if redis.call('EXISTS', key('pep:' .. id)) == 0 then redis.call('SREM', key('peps'), id) end
 end
+local links = redis.call('HGETALL', key('links'))
+for i = 1, #links, 2 do
+  local uid = string.gsub(links[i + 1], '^-', '')
+  if redis.call('EXISTS', key('u:' .. uid)) == 0 then redis.call('HDEL', key('links'), links[i]) end
+end
 local seq = stamp()
-audit('store.repaired', A.acct, nil, { indexes = 'admins, e-mails' })
+audit('store.repaired', A.acct, nil, { indexes = 'admins, e-mails, links' })
 local n = publish('account', '', '0', seq, true)
 return answer({ o = 'repaired', n = n })

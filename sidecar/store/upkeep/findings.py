@@ -27,6 +27,7 @@ class Fault(StrEnum):
     SESSION_WITHOUT_RECORD = "session_without_record"
     TOO_MANY_SESSIONS = "too_many_sessions"
     PEP_WITHOUT_RECORD = "pep_without_record"
+    LINK_WITHOUT_USER = "link_without_user"
     NAME_INDEX = "name_index"
     AUDIT_GAP = "audit_gap"
     FEED_COUNT = "feed_count"
@@ -42,6 +43,7 @@ REPAIRABLE: Final = frozenset(
         Fault.EMAIL_HINT,
         Fault.INVITATION_WITHOUT_RECORD,
         Fault.PEP_WITHOUT_RECORD,
+        Fault.LINK_WITHOUT_USER,
         Fault.NAME_INDEX,
     }
 )
@@ -117,6 +119,10 @@ def _members(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
     for pep, present in items(snapshot.told["peps"]):
         if present != "1":
             yield Fault.PEP_WITHOUT_RECORD, f"{pep} is a key without a record"
+    known = {user["id"] for user in snapshot.users}
+    for _, held in pairs(snapshot.told["links"]):
+        if (uid := held.removeprefix("-")) not in known:
+            yield Fault.LINK_WITHOUT_USER, f"an outside subject is {uid}, or is barred from it, who is nobody"
     used = len(snapshot.users) + sum(live == "1" for _, _, live in items(snapshot.told["invitations"]))
     cap = integer(snapshot.fields.get("cap", 0))
     if not snapshot.deleted and used > cap:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.store import keys
-from sidecar.store.codec import integer
-from sidecar.store.connection import Store, gathered
+from sidecar.store.codec import integer, items
+from sidecar.store.connection import Store
 from sidecar.store.transition import look, transition
 from sidecar.store.upkeep.findings import Fault, Finding, Snapshot, findings_of
 from sidecar.vocabulary.people import AccountId, Actor
 
 SCAN_COUNT: Final = 1000
+TTL_BATCH: Final = 500
 _ACCOUNT_KEY: Final = re.compile(r"sc:\{p\d\d\}:a:(acc_[a-z2-7]{12})(?::(.+))?")
 _HINT_KEY: Final = re.compile(r"sc:\{p\d\d\}:em:([0-9a-f]{64})")
 _MUST_EXPIRE: Final = re.compile(r"s:|rid:|idem:")
@@ -171,11 +172,20 @@ class Fsck:
                 seen.hints.append(key)
             elif ":rl:" in key or ":rid:" in key:
                 passing.append(key)
-        for start in range(0, len(passing), 64):
-            some = passing[start : start + 64]
-            left = await gathered(*(self._store.command("PTTL", key) for key in some))
-            seen.lasting += [key for key, ttl in zip(some, left, strict=True) if ttl == -1]
+        seen.lasting = await self._lasting(passing)
         return seen
+
+    async def _lasting(self, passing: Iterable[str]) -> list[str]:
+        """Of keys that should end by themselves, those that do not. Asked in batches of one partition: there may be as
+        many as there were changes in the last minutes."""
+        partitions: dict[str, list[str]] = {}
+        for key in passing:
+            partitions.setdefault(key.partition("}")[0], []).append(key)
+        found: list[str] = []
+        for held in partitions.values():
+            for start in range(0, len(held), TTL_BATCH):
+                found += items((await self._store.run("lasting", held[start : start + TTL_BATCH], []))["all"])
+        return found
 
     async def _keys(self, pattern: str) -> AsyncIterator[str]:
         for server in await self._store.servers():
