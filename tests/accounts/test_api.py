@@ -7,6 +7,7 @@ import pytest
 from sidecar.accounts.hashing import Hashing, Overloaded
 from sidecar.accounts.limits import Limited
 from sidecar.vocabulary.people import ADMINISTRATOR, Status
+from tests.people import PUBLIC
 
 PASSWORD = "unquiet-otter-marble-41"
 NEW = "velvet-anchor-pigeon-77"
@@ -367,6 +368,52 @@ async def test_R13_an_idempotency_key_repeats_the_answer_without_its_secret(web,
     fresh = await web.ask("POST", "/v1/users", {**body, "email": "zoe@example.com"}, token=eve, headers=key)
     assert fresh.status == 201
     assert fresh.body["invitation"]["url"]
+
+
+async def test_R13_what_proves_a_secret_of_its_own_is_never_replayed(web, town):
+    """An Idempotency-Key there would keep tokens, or answer a wrong secret with a right one's success."""
+    admin = await town.found(seats=9)
+    key = {"Idempotency-Key": "k-1"}
+    form = {"grant_type": "password", "username": "ada@example.com", "password": PASSWORD}
+    as_json = {"Content-Type": "application/json", **key}
+    first, second = [await web.ask("POST", "/token", form, headers=as_json) for _ in range(2)]
+    assert first.body["access_token"] != second.body["access_token"]
+    wrong = await web.ask("POST", "/token", {**form, "password": NEW}, headers=as_json)
+    assert (wrong.status, wrong.body["error"]) == (400, "invalid_grant")
+
+    invited = await web.ask(
+        "POST", "/v1/users", {"email": "bob@example.com", "role": "marketer"}, token=first.body["access_token"]
+    )
+    accept = {"token": invited.body["invitation"]["url"].partition("#")[2], "password": PASSWORD}
+    reset = {"token": town.people.password_reset.link(admin).url.partition("#")[2], "password": NEW}
+    change = {"old_password": NEW, "new_password": PASSWORD}
+    session = {"username": "ada@example.com", "password": NEW}
+    bearer = None
+    for path, body, done, again in (
+        ("/v1/invitations/accept", accept, 201, 410),
+        ("/v1/password/reset", reset, 201, 410),
+        ("/v1/session", session, 204, 204),
+        ("/v1/me/password", change, 200, 401),
+    ):
+        if path == "/v1/me/password":
+            bearer = await web.token("ada@example.com", NEW)
+        headers = {**key, "Origin": PUBLIC, "Content-Type": "application/json"}
+        answers = [await web.ask("POST", path, body, token=bearer, headers=headers) for _ in range(2)]
+        assert [answer.status for answer in answers] == [done, again], path
+    held = [name for name in await town.people.users._store.command("KEYS", "*") if ":idem" in name]
+    assert held == []
+
+
+async def test_R13_a_request_id_of_the_caller_makes_no_two_changes_one(web, town):
+    """Scripts answer the same request id with what they answered before: so it is never one that was sent."""
+    await town.found(seats=9)
+    token, same = await web.token("ada@example.com"), {"X-Request-ID": "the-same"}
+    users = set()
+    for email in ("bob@example.com", "eve@example.com"):
+        body = {"email": email, "role": "marketer"}
+        users.add((await web.ask("POST", "/v1/users", body, token=token, headers=same)).body["user"]["email"])
+    assert users == {"bob@example.com", "eve@example.com"}
+    assert not [name for name in await town.people.users._store.command("KEYS", "*") if "the-same" in name]
 
 
 async def test_R12_forgot_is_202_whatever_is_asked_for(web, town):

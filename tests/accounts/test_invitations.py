@@ -181,6 +181,19 @@ async def test_R11_nobody_invites_to_more_than_they_have(town):
     assert isinstance(await invite(town, admin, "zoe@example.com", "developer", actor=Actor.operator()), Sent)
 
 
+async def test_R11_nobody_renews_or_withdraws_an_invitation_to_more_than_they_have(town):
+    admin = await town.found(seats=9)
+    mia = await town.join(admin, "mia@example.com", "marketer")
+    above = (await invite(town, admin, "eve@example.com", "developer")).member.record.id
+    peer = (await invite(town, admin, "max@example.com", "marketer")).member.record.id
+    actor = town.actor(mia)
+    inviting, membership = town.people.inviting, town.people.membership
+    refused = RoleAboveYours("developer")
+    assert await inviting.resend(actor, town.generation, admin.account, above) == refused
+    assert await membership.remove(actor, town.generation, admin.account, above) == refused
+    assert isinstance(await inviting.resend(actor, town.generation, admin.account, peer), Sent)
+
+
 async def test_R11_an_actor_that_has_changed_invites_nobody(town):
     admin = await town.found()
     stale = Actor(admin.id, "account-administrator", admin.epoch + 1, None)

@@ -1,5 +1,6 @@
 """``fsck``, ``backup``, ``restore``, ``migrate``, ``doctor``, and accounts put away: on a real store."""
 
+import base64
 import json
 import stat
 from pathlib import Path
@@ -33,7 +34,7 @@ def test_fsck_finds_what_is_wrong_and_repairs_an_index(at_store: Any, real_redis
     assert at_store("fsck").status == 0
 
 
-def test_a_backup_is_private_and_restores_with_every_epoch_raised(
+def test_R24_a_backup_is_private_holds_no_key_and_restores_with_every_epoch_raised(
     at_store: Any, real_redis_url: str, tmp_path: Path
 ) -> None:
     at_store("user", "invite", "bob@acme.example", "--role", "marketer")
@@ -42,6 +43,13 @@ def test_a_backup_is_private_and_restores_with_every_epoch_raised(
     assert done.status == 0
     assert json.loads(done.out)["accounts"] == 1
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    secrets = [path.read_bytes() for path in (tmp_path / ".sidecar" / "keys").iterdir() if path.is_file()]
+    assert len(secrets) >= 2, "a signing key and the pepper"
+    written = file.read_bytes()
+    for secret in secrets:
+        body = b"".join(line for line in secret.splitlines() if not line.startswith(b"-----"))
+        spelled = {body, body.hex().encode(), base64.b64encode(body), base64.urlsafe_b64encode(body).rstrip(b"=")}
+        assert not [one for one in spelled if one and one in written]
     with client(real_redis_url) as redis_:
         (key,) = [key for key in redis_.keys("sc:{p00}:a:*:u:*")]
         before = int(redis_.hget(key, "tv") or 0)

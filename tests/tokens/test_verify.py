@@ -242,7 +242,7 @@ def test_other_audience(verifier, forge, now, audience):
     assert verifier.verify(forge.with_claims(aud=audience), now=now) is Reason.WRONG_AUDIENCE
 
 
-def test_dates_are_exact_to_the_second(verifier, forge, now):
+def test_R18_dates_are_exact_to_the_second_and_no_life_is_longer_than_granted(verifier, forge, now):
     def reason(**claims):
         verdict = verifier.verify(forge.with_claims(**claims), now=now)
         return verdict if isinstance(verdict, Reason) else None
