@@ -115,9 +115,9 @@ class Sidecar:
 
     async def reload(self) -> None:
         """SIGHUP: policy, keys and trusted issuers, now."""
-        await self.parts.policy.reload()
         self._assembly.keyring.read()
         self._assembly.trusted.reload()
+        await self.parts.policy.reload()  # the last: its gates ask the store, which may be out
 
     def drain(self) -> float:
         """Not ready any more, though still answering: for so many seconds."""

@@ -36,8 +36,8 @@ class UserRecord:
     ``epoch`` is the credential epoch (``tv``), ``revision`` counts every change of the record, ``sessions`` maps each
     live session to the Unix second at which it ends (R15): a token of another one is dead. An account that is
     suspended makes every record of it ``SUSPENDED``. ``epoch_changed_at`` is the Unix second of the last raise of the
-    epoch, 0 when there was none: what an outside issuer issued until then is dead (R10). Never changed in place: the
-    mapping may be shared.
+    epoch or suspension, 0 when there was none: what an outside issuer issued until then is dead (R10). Never changed
+    in place: the mapping may be shared.
     """
 
     id: UserId

@@ -94,6 +94,18 @@ async def test_R10_the_record_knows_when_its_epoch_last_changed(town):
     assert (await town.users.record(ada.id)).epoch_changed_at >= before
 
 
+async def test_R10_a_suspension_ends_what_outside_issuers_issued_as_it_ends_sessions(town):
+    ada = await town.account()
+    actor = await town.signed_in(ada)
+    bob = await town.member(actor, ada.account, "bob@example.com")
+    before = int(await town.now_ms() / 1000)
+    for status in (Status.SUSPENDED, Status.ACTIVE):
+        await town.users.change(actor, bob.id, status=status)
+    resumed = await town.users.record(bob.id)
+    assert (resumed.epoch, resumed.sessions) == (bob.epoch, {})
+    assert resumed.epoch_changed_at >= before
+
+
 async def test_R10_a_subject_that_was_parted_does_not_come_back_and_another_may(town, links):
     ada = await town.account()
     await town.signed_in(ada)

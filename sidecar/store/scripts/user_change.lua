@@ -17,7 +17,10 @@ redis.call('HSET', home, 'role', role, 'name', name, 'changed', int(NOW))
 if not waiting then
   redis.call('HSET', home, 'st', status)
   settle_admin(A.uid, role, status)
-  if status == 'suspended' then end_sessions(A.uid) end
+  if status == 'suspended' and was.st ~= 'suspended' then
+    end_sessions(A.uid)
+    redis.call('HSET', home, 'tvt', int(NOW)) -- outside tokens have no session that could end: what was issued is dead
+  end
 end
 local seq = stamp(home)
 audit('user.changed', A.uid, { role = was.role, name = was.name, status = was.st },
