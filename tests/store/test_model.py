@@ -1,12 +1,13 @@
 """The store against a model of it in plain Python: any order of changes, several at once, the same outcomes and state.
 
 Three changes at once have to come out as some order of them would. After every step the data is proven by fsck, which
-looks at the audit and the feed too.
+looks at the audit and the feed too. ``SIDECAR_TEST_EXAMPLES`` sets how many courses are run (default 30).
 """
 
 import asyncio
 import copy
 import itertools
+import os
 import random
 from dataclasses import dataclass, field
 
@@ -23,11 +24,14 @@ from hypothesis.stateful import (
 )
 
 from sidecar.store.connection import Store
+from sidecar.store.links import Links
 from sidecar.store.upkeep.fsck import Fsck
 from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
 
 OPERATOR = Actor.operator()
+EXAMPLES = int(os.environ.get("SIDECAR_TEST_EXAMPLES", "30"))
 ROLES = (ADMINISTRATOR, "developer", "marketer")
+ISSUER, SUBJECTS = "https://login.example", ("s-1", "s-2", "s-3")
 EMAILS = tuple(f"{letter}@example.com" for letter in "abcdef")
 
 CHANCE = st.integers(0, 2**32).map(random.Random)
@@ -53,6 +57,7 @@ class Model:
 
     cap: int
     people: dict
+    links: dict = field(default_factory=dict)  # outside subject -> uid, and whether it is barred from that user
 
     def used(self):
         return len(self.people)
@@ -125,7 +130,34 @@ class Model:
         if self.last_admin(uid):
             return "LastAdmin"
         del self.people[uid]
+        self.links = {subject: held for subject, held in self.links.items() if held[0] != uid}
         return "Removed"
+
+    def link(self, subject, email):
+        if subject in self.links:
+            return "LinkBarred" if self.links[subject][1] else "Linked"
+        uid = next((i for i, p in self.people.items() if p.email == email and p.status == "active"), None)
+        if uid is None:
+            return "NobodyToLink"
+        if (uid, False) in self.links.values():
+            return "LinkTaken"
+        self.links[subject] = (uid, False)
+        return "Linked"
+
+    def unlink(self, uid, may_return):
+        person = self.people.get(uid)
+        if person is None or person.status == "invited":
+            return "NoUser"
+        held = [subject for subject, link in self.links.items() if link in {(uid, False), (uid, may_return)}]
+        if not held:
+            return "NotLinked"
+        for subject in held:
+            if may_return:
+                del self.links[subject]
+            else:
+                self.links[subject] = (uid, True)
+        person.epoch, person.sessions = person.epoch + 1, {}
+        return "Unlinked"
 
     def password(self, uid, epoch, sid):
         person = self.people.get(uid)
@@ -175,16 +207,15 @@ class Model:
         return "SeatsSet"
 
     def state(self):
-        return self.cap, {
-            uid: (p.email, p.role, p.status, p.epoch, frozenset(p.sessions)) for uid, p in self.people.items()
-        }
+        people = {uid: (p.email, p.role, p.status, p.epoch, frozenset(p.sessions)) for uid, p in self.people.items()}
+        return self.cap, people, {subject: uid for subject, (uid, barred) in self.links.items() if not barred}
 
 
 # The same changes, asked of the store ---------------------------------------------------------------------------------
 
 
 async def ask(town, account, name, args):
-    users, invitations, sessions = town.users, town.invitations, town.sessions
+    users, invitations, sessions, links = town.users, town.invitations, town.sessions, Links(town.store)
     calls = {
         "invite": lambda actor, uid, email, role, secret: invitations.invite(
             actor, account=account, uid=uid, email=email, name="", role=role, digest=secret, ttl=3600
@@ -204,6 +235,8 @@ async def ask(town, account, name, args):
         "open": lambda uid, epoch, sid: sessions.open(uid, expected_epoch=epoch, session=town.session_of(sid)),
         "rotate": lambda uid, sid, counter: sessions.rotate(uid, sid, counter, ttl=3600),
         "end": lambda uid, sid: sessions.end(uid, [sid], OPERATOR),
+        "link": lambda subject, email: links.link(account, issuer=ISSUER, subject=subject, email=email),
+        "unlink": lambda uid, may_return: links.unlink(uid, may_return=may_return),
         "set_cap": lambda cap: town.accounts.set_seats(account, cap, OPERATOR),
     }
     return await calls[name](*args)
@@ -252,6 +285,8 @@ class Ledger(RuleBasedStateMachine):
             "open": (uid, person.epoch - late, new_sid),
             "rotate": (uid, sid, max(0, person.sessions.get(sid, 0) + chance.randint(-2, 1))),
             "end": (uid, sid),
+            "link": (chance.choice(SUBJECTS), chance.choice([person.email for person in people.values()])),
+            "unlink": (chance.choice([uid, *(held for held, _ in self.model.links.values())]), chance.random() < 0.3),
             "set_cap": (chance.randint(1, 6),),
         }
         return kind, arguments[kind]
@@ -307,7 +342,9 @@ class Ledger(RuleBasedStateMachine):
 
     async def observed(self):
         roster = await self.town.users.roster(self.account)
-        return roster.seats.cap, {
+        links = Links(self.town.store)
+        linked = {subject: await links.find(self.account, ISSUER, subject) for subject in SUBJECTS}
+        people = {
             found.record.id: (
                 found.record.email,
                 found.record.role,
@@ -317,10 +354,11 @@ class Ledger(RuleBasedStateMachine):
             )
             for found in roster.members
         }
+        return roster.seats.cap, people, {subject: held.user for subject, held in linked.items() if held is not None}
 
 
 CHANGES = ("invite", "invite", "accept", "accept", "resend", "change", "change", "remove", "password", "sign_out")
-CHANGES += ("open", "open", "open", "change", "rotate", "rotate", "end", "set_cap")
+CHANGES += ("open", "open", "open", "change", "rotate", "rotate", "end", "set_cap", "link", "link", "unlink")
 
 
 @pytest.mark.parametrize("kind", ["fakeredis", "server"])
@@ -330,7 +368,7 @@ def test_the_store_does_what_the_model_says(kind, make_town, redis_server_binary
             return await make_town(kind)
 
     chance = settings(
-        max_examples=8 if kind == "fakeredis" else 30,
+        max_examples=8 if kind == "fakeredis" else EXAMPLES,
         stateful_step_count=30,
         deadline=None,
         database=None,
