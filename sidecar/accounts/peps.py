@@ -19,6 +19,7 @@ from sidecar.tokens.opaque import Kind, Pepper, digest, new_pep_secret, read_sec
 from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.people import AccountId, Actor
 from sidecar.vocabulary.peps import Pep, PepId, Scope
+from sidecar.vocabulary.recent import Recent
 
 UNPROVEN_A_SECOND: Final = 200
 """Never-seen keys that one process looks up, and as many at once; those it has proven before do not count."""
@@ -82,8 +83,8 @@ class PepKeys:
         self._pepper = pepper
         self._clock = clock
         self._monotonic = monotonic
-        self._proven: dict[str, Presented] = {}
-        self._meters: dict[PepId, Meter] = {}
+        self._proven: Recent[str, Presented] = Recent(PROVEN)
+        self._meters: Recent[PepId, Meter] = Recent(PROVEN)
         self._unproven = Meter()
 
     async def admit(self, key: str, scope: Scope) -> Pep | KeyRefused | OutOfScope | RateExceeded:
@@ -142,16 +143,13 @@ class PepKeys:
         return Presented(PepId(f"pep_{secret.account[4:]}_{secret.owner}"), digest(self._pepper, secret))
 
     def _remember(self, key: str, presented: Presented) -> None:
-        if len(self._proven) >= PROVEN and key not in self._proven:
-            del self._proven[next(iter(self._proven))]
-        self._proven[key] = presented
+        self._proven.put(key, presented)
 
     def _meter(self, pep: PepId) -> Meter:
         meter = self._meters.get(pep)
         if meter is None:
-            if len(self._meters) >= PROVEN:
-                del self._meters[next(iter(self._meters))]
-            meter = self._meters[pep] = Meter()
+            meter = Meter()
+            self._meters.put(pep, meter)
         return meter
 
 

@@ -170,9 +170,14 @@ class Activation:
                 self._reject(tuple(sorted((*diagnostics, *refusals))))
                 self._tell()
             else:
-                self._take(generation, diagnostics)
-                self.forced = False
-                await self._keep(generation.files)
+                await self._swap(generation, diagnostics)
+
+    async def _swap(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
+        parts = [] if self.generation is None else apart.parts_of(self.generation)
+        self._take(generation, diagnostics)
+        self.forced = False
+        await self._keep(generation.files)
+        await apart.let_go(parts)
 
     async def _refusals(self, generation: Generation) -> tuple[Diagnostic, ...]:
         found: tuple[Diagnostic, ...] = ()

@@ -157,6 +157,22 @@ def _gently(work: Callable[[], T], then: Callable[[], object] = lambda: None) ->
         sys.setswitchinterval(usual)
 
 
+def parts_of(generation: Generation) -> list[object]:
+    """The many small values of a generation, held one by one. Freed at once, 20,000 rules stop the loop for 7 ms."""
+    decided = generation.cells.decided
+    return [*generation.rules, *decided, *decided.values()]
+
+
+async def let_go(parts: list[object]) -> None:
+    """Free what was held of a generation that is no longer in force, between the checks."""
+
+    def drop() -> None:
+        while parts:
+            parts.pop()
+
+    await asyncio.to_thread(_gently, drop)
+
+
 # -- the child ---------------------------------------------------------------------------------------------------------
 
 _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")

@@ -4,6 +4,7 @@ Run by apart.py alone. It lowers its priority and takes its limits before it loo
 exit status, and no word of it comes out.
 """
 
+import gc
 import os
 import resource
 import sys
@@ -17,6 +18,7 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 
 
 def main() -> None:
+    gc.disable()  # it is over before there is anything to collect
     task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Task)
     _stand_back(task.limits)
     _limit(task.limits)

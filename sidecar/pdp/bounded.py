@@ -1,5 +1,6 @@
 """A dictionary that cannot outgrow its bytes: the oldest entry leaves first. For caches: it may forget anything."""
 
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
 ENTRY_OVERHEAD = 1000
@@ -14,7 +15,7 @@ class Bounded(Generic[V]):
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._entries: dict[str, V] = {}
+        self._entries: OrderedDict[str, V] = OrderedDict()
         self.get = self._entries.get
         """``get(key)``: the value or None. Bound once, because it stands on the hot path."""
 
@@ -27,7 +28,8 @@ class Bounded(Generic[V]):
             self._bytes += len(key) + ENTRY_OVERHEAD
         self._entries[key] = value
         while self._bytes > self._max_bytes:
-            self.drop(next(iter(self._entries)))
+            oldest, _ = self._entries.popitem(last=False)
+            self._bytes -= len(oldest) + ENTRY_OVERHEAD
 
     def drop(self, key: str) -> None:
         if self._entries.pop(key, None) is not None:

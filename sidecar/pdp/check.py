@@ -42,10 +42,11 @@ class Open(msgspec.Struct, frozen=True):
 
 class Standing(msgspec.Struct, frozen=True):
     """A decision about somebody, with all that it followed from beside the question: while each of those is the very
-    same object and the time is within its bounds (Unix seconds), the same question has the same answer."""
+    same object and the time is within its bounds (Unix seconds), the same question has the same answer. ``generation``
+    is the id that the generation in force holds, not the generation: what is remembered must not keep an old one."""
 
     decision: Decision
-    generation: Generation
+    generation: str
     tokens: object
     record: UserRecord
     since: int
@@ -119,12 +120,14 @@ class DecisionPoint:
             return None
         since, until = self._tokens.bounds(claims)
         ends_at = record.sessions[claims.session]
-        return Standing(decision, generation, self._tokens.version, record, since, min(until, ends_at))
+        return Standing(decision, generation.id, self._tokens.version, record, since, min(until, ends_at))
 
     def stands(self, standing: Standing) -> bool:
         """Nothing that the decision followed from has changed: ``check_now`` would decide the same."""
+        generation = self._policy.generation
         return (
-            self._policy.generation is standing.generation
+            generation is not None
+            and generation.id is standing.generation
             and self._tokens.version is standing.tokens
             and standing.since <= self._clock() < standing.until
             and self._records.peek(standing.record.id) is standing.record

@@ -17,6 +17,7 @@ from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.access import Resource, Subject, Target
 from sidecar.vocabulary.decision import Decision, Reason
 from sidecar.vocabulary.people import AccountId, Status, UserId, UserRecord
+from sidecar.vocabulary.recent import Recent
 
 USER: Final = "user"
 ROLE: Final = "role"
@@ -43,7 +44,7 @@ class Subjects:
         self._users = users
         self._records = records
         self._normalise = normalise
-        self._homes: dict[tuple[AccountId, str], tuple[UserId, str]] = {}
+        self._homes: Recent[tuple[AccountId, str], tuple[UserId, str]] = Recent(MAX_HOMES)
 
     async def find(self, generation: Generation, account: AccountId, subject: Subject) -> Standing | Reason:
         """Who it is, or why it is nobody. Raises StoreUnavailable when nobody can tell."""
@@ -76,9 +77,7 @@ class Subjects:
         record = await self._records.read(user)
         if record is None or record.email != email:  # removed between the two reads
             return None
-        if len(self._homes) >= MAX_HOMES:
-            del self._homes[next(iter(self._homes))]
-        self._homes[account, typed] = (user, email)
+        self._homes.put((account, typed), (user, email))
         return record
 
 

@@ -126,14 +126,14 @@ def build(
     own = _own_cells(rules, sections)
     decided: dict[Cell, Ruling] = {}
     allowed: dict[str, frozenset[tuple[str, str]]] = {}
-    rulings: dict[Rule, Ruling] = {}
+    rulings: dict[int, Ruling] = {}
     for role in roles:
         open_cells = []
         for cell, rule in _decisive(role, closures[role], own).items():
-            ruling = rulings.get(rule)
+            ruling = rulings.get(rule.line)
             if ruling is None:
                 reason = Reason.ALLOWED if rule.effect is Effect.ALLOW else Reason.EXPLICIT_DENY
-                ruling = rulings[rule] = Ruling(reason, rule.id)
+                ruling = rulings[rule.line] = Ruling(reason, rule.id)
             decided[(role, *cell)] = ruling
             if rule.effect is Effect.ALLOW:
                 open_cells.append(cell)

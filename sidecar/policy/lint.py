@@ -4,8 +4,6 @@ Warnings: a deny over an allow, a rule that another one makes superfluous or tha
 they are written here, outside the edited files, so that no edit can change them.
 """
 
-from collections.abc import Iterator
-
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
@@ -58,16 +56,18 @@ def _line_of_role(generation: Generation, role: str) -> tuple[int, int]:
 
 def _wider(rule: Rule, effect: Effect, generation: Generation, by_key: dict[Key, Rule]) -> Rule | None:
     """A rule of this effect that speaks of all that ``rule`` speaks of, for the same role or one it inherits."""
+    around = _targets_around(rule)
     for role in generation.closures[rule.role]:
-        for section, action in _targets_around(rule):
+        for section, action in around:
             found = by_key.get((role, section, action, effect))
             if found is not None and found is not rule:
                 return found
     return None
 
 
-def _targets_around(rule: Rule) -> Iterator[tuple[str, str]]:
-    yield from dict.fromkeys((s, a) for s in (rule.section, ANY) for a in (rule.action, ANY))
+def _targets_around(rule: Rule) -> tuple[tuple[str, str], ...]:
+    """Itself first; a wildcard may stand here twice."""
+    return ((rule.section, rule.action), (rule.section, ANY), (ANY, rule.action), (ANY, ANY))
 
 
 def _holders(generation: Generation) -> set[str]:

@@ -63,6 +63,8 @@ class Names:
     def target(self, record: Record, index: int, *, wildcards: bool) -> bool:
         """Section and action, in two fields from ``index`` on."""
         section, action = record.fields[index : index + 2]
+        if (section, action) in self.vocabulary.pairs:
+            return True
         sections = self.vocabulary.sections
         if sections is None or section in self.vocabulary.unreadable:
             return bool(section and action)

@@ -7,8 +7,8 @@ be taken for a section or a user. It is refused beside the distribution `casbin`
 
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import sha256
 from typing import Any
+from zlib import crc32
 
 import casbin
 import casbin.util.log
@@ -21,15 +21,20 @@ from sidecar.policy.rules import ANY, FILE, Rule
 
 _pycasbin: Any = casbin  # it has no types
 
+ASKING = 10
+"""What a question costs beside the rules that it goes through, in rules."""
 MAX_AT_START = 1_000_000
-"""Rule × cell: what a start or an edit proves in full; above it a seeded sample of cells (R28)."""
+"""Rule × cell: what a start proves in full; above it a seeded sample of cells (R28)."""
 MAX_WHOLE_FOR_EDIT = 150_000
-"""Rule × cell that an edit asks with the whole closure of rules, under a second; above it as above `MAX_WHOLE`."""
+"""Rule × cell that an edit asks with the whole closure of rules, under a second; above it as above `MAX_WHOLE`, or,
+where that many cells alone take as long, a sample."""
 MAX_WHOLE = 3_000_000
 """Rule × cell: what a full proof asks with the whole closure of rules, some fifteen seconds. Above it every cell is
 asked with the rules of the closure that name its section or every section, and a sample with the whole closure."""
 SAMPLE = 100_000
-"""Rule × cell of a sample: half a second, so that an edit is in force in time."""
+"""Rule × cell of a sample: half a second."""
+SAMPLE_FOR_EDIT = 40_000
+"""The same for an edit, which is to be in force within two seconds. Each has a sample of its own: edits add up."""
 
 
 Progress = Callable[[int, int], None]
@@ -58,7 +63,9 @@ def prove(
     work = _work(generation)
     too_much = sampled and work > MAX_AT_START
     narrow = not too_much and work > (MAX_WHOLE_FOR_EDIT if hurried else MAX_WHOLE)
-    share = SAMPLE / work if narrow or too_much else 1.0
+    if narrow and hurried and ASKING * len(generation.cells) > MAX_WHOLE_FOR_EDIT:
+        narrow, too_much = False, True
+    share = (SAMPLE_FOR_EDIT if hurried else SAMPLE) / work if narrow or too_much else 1.0
     rules: dict[str, list[Rule]] = {}
     for rule in generation.rules:
         rules.setdefault(rule.role, []).append(rule)
@@ -93,12 +100,13 @@ def beside_casbin() -> str | None:
 
 
 def _work(generation: Generation) -> int:
-    """Rule × cell of the whole proof."""
+    """Rule × cell of the whole proof, and what each question costs by itself."""
     per_role = dict.fromkeys(generation.roles, 0)
     for rule in generation.rules:
         per_role[rule.role] += 1
     cells = len(generation.cells) // max(1, len(generation.roles))
-    return sum(per_role[other] for closure in generation.closures.values() for other in closure) * cells
+    rules = sum(per_role[other] for closure in generation.closures.values() for other in closure)
+    return rules * cells + ASKING * len(generation.cells)
 
 
 def _cells(generation: Generation, role: str, share: float) -> Iterator[tuple[str, str]]:
@@ -111,7 +119,7 @@ def _cells(generation: Generation, role: str, share: float) -> Iterator[tuple[st
 
 
 def _lot(*parts: str) -> int:
-    return int.from_bytes(sha256("\n".join(parts).encode()).digest()[:4])
+    return crc32("\n".join(parts).encode())
 
 
 _PREFIX = "role:"

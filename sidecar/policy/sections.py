@@ -45,6 +45,8 @@ class Vocabulary:
     actions: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
     """The sections whose actions could not be read: no action of theirs is judged."""
+    pairs: frozenset[tuple[str, str]] = frozenset()
+    """Section and action, where both names are as they should be: most lines name one of these, and need no judging."""
 
 
 MAX_CELLS = 3_000_000
@@ -74,7 +76,13 @@ def read_vocabulary(files: Mapping[str, bytes], findings: Findings) -> Vocabular
     if roles is not None and len(roles) * sum(len(section.actions) for section in sections.values()) > MAX_CELLS:
         message = f"roles × actions make more than {MAX_CELLS:,} cells"
         findings.add(Code.POLICY_TOO_LARGE, "sections.toml", (1, 1), message, "split the policy")
-    return Vocabulary(roles, sections, tuple(entry.route for entry in entries), actions, unreadable)
+    pairs = frozenset(
+        (section.id, action)
+        for section in sections.values()
+        for action in section.actions
+        if NAME.fullmatch(section.id) and NAME.fullmatch(action)
+    )
+    return Vocabulary(roles, sections, tuple(entry.route for entry in entries), actions, unreadable, pairs)
 
 
 def _read_roles(data: bytes, findings: Findings) -> dict[str, Role] | None:

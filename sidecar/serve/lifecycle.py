@@ -84,7 +84,7 @@ async def _serve(make: Callable[[], Sidecar], started: Started | None) -> int:
 
 
 def _settle_memory() -> None:
-    """What a start has made stays until the end: no collection goes through it again (25 ms each time, for all checks)."""
+    """What a start has made stays until the end: no collection goes through it again, which would take 25 ms each."""
     gc.collect()
     gc.freeze()
 

@@ -16,6 +16,7 @@ import aiohttp
 from sidecar.sources.guarded_files import GuardedFileProblem, read_guarded
 from sidecar.telemetry.logs import logger
 from sidecar.tokens.jwk_set import BadKeySet, OutsideKey, read_key_set
+from sidecar.vocabulary.recent import Recent
 
 REFRESH: Final = 300.0
 COOLDOWN: Final = 30.0
@@ -50,7 +51,7 @@ class IssuerKeys:
         self._keys: Mapping[str, OutsideKey] = {}
         self._good_at = float("-inf")
         self._tried_at = float("-inf")
-        self._unknown: dict[str, float] = {}
+        self._unknown: Recent[str, float] = Recent(MAX_UNKNOWN)
         self._reading: asyncio.Task[None] | None = None
         self._failing = ""
 
@@ -98,9 +99,7 @@ class IssuerKeys:
         return now - self._tried_at >= COOLDOWN and now >= self._unknown.get(kid, now)
 
     def _remember_unknown(self, kid: str) -> None:
-        if len(self._unknown) >= MAX_UNKNOWN:
-            del self._unknown[next(iter(self._unknown))]
-        self._unknown[kid] = self._clock() + UNKNOWN_FOR
+        self._unknown.put(kid, self._clock() + UNKNOWN_FOR)
 
     def _begin(self) -> "asyncio.Task[None]":
         """One reading at a time, shared by all who wait; it goes on when they have gone away."""

@@ -17,6 +17,7 @@ from sidecar.store.outcomes import ActorChanged, NoAccount, Position
 from sidecar.store.transition import look, milliseconds, transition
 from sidecar.vocabulary.people import AccountId, Actor, Status
 from sidecar.vocabulary.peps import Pep, PepId, Scope, account_of_pep
+from sidecar.vocabulary.recent import Recent
 
 MAX_KEYS: Final = 100
 """Keys of one account, expired ones included."""
@@ -122,7 +123,7 @@ class PepCopies:
     def __init__(self, store: Store, *, live: Callable[[AccountId], bool]) -> None:
         self._store = store
         self._live = live
-        self._copies: dict[PepId, Pep] = {}
+        self._copies: Recent[PepId, Pep] = Recent(MAX_COPIES)
         self._floors: OrderedDict[PepId | AccountId, int] = OrderedDict()
         """The last change seen of a key, or of all of an account's: nothing older is believed."""
         self._changes = 0
@@ -181,9 +182,7 @@ class PepCopies:
             self._floors.popitem(last=False)
 
     def _keep(self, pep: Pep) -> None:
-        if len(self._copies) >= MAX_COPIES and pep.id not in self._copies:
-            del self._copies[next(iter(self._copies))]
-        self._copies[pep.id] = pep
+        self._copies.put(pep.id, pep)
 
 
 def _account(pep: PepId) -> AccountId:

@@ -18,6 +18,7 @@ from sidecar.store.feed import Change, Tail
 from sidecar.store.transition import look
 from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.people import AccountId, UserId, UserRecord
+from sidecar.vocabulary.recent import Recent
 
 MAX_COPIES: Final = 100_000
 MAX_FLOORS: Final = 200_000
@@ -79,9 +80,8 @@ class Records:
         self._lease_seconds = lease
         self._clock = clock
         self._on_regression = on_regression
-        self._max_copies = max_copies
         self._max_floors = max_floors
-        self._copies: dict[UserId, Copy] = {}
+        self._copies: Recent[UserId, Copy] = Recent(max_copies)
         self._leases: dict[int, Lease] = {}
         self._floors: OrderedDict[UserId, Floor] = OrderedDict()
         self._account_floors: OrderedDict[AccountId, int] = OrderedDict()
@@ -240,9 +240,7 @@ class Records:
         floor = self._floors.get(record.id)
         if floor is not None and record.revision < floor.revision:
             return  # a later read has seen more; its change is about to be heard
-        if len(self._copies) >= self._max_copies and record.id not in self._copies:
-            del self._copies[next(iter(self._copies))]
-        self._copies[record.id] = Copy(record, self._lease(partition))
+        self._copies.put(record.id, Copy(record, self._lease(partition)))
         self._raise(record.id, Floor(record.revision, record.epoch))
 
     def _forgive(self, account: AccountId) -> None:

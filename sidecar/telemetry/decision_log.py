@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from sidecar.vocabulary.decision import Decision
+from sidecar.vocabulary.recent import Recent
 
 QUEUE = 65_536
 """Records. At twenty thousand checks a second, three seconds of a stuck disk."""
@@ -121,8 +122,8 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self._middles: dict[tuple[str | None, ...], str] = {}
-        self._same: dict[int, tuple[Decision, str, str]] = {}
+        self._middles: Recent[tuple[str | None, ...], str] = Recent(MAX_KEPT)
+        self._same: Recent[int, tuple[Decision, str, str]] = Recent(MAX_KEPT)
         self._millisecond = -1
         self._time = ""
 
@@ -153,12 +154,9 @@ class Lines:
         )
         middle = self._middles.get(key)
         if middle is None:
-            if len(self._middles) >= MAX_KEPT:
-                self._middles.clear()
-            middle = self._middles[key] = _encoded_middle(endpoint, decision)
-        if len(self._same) >= MAX_KEPT:
-            self._same.clear()
-        self._same[id(decision)] = (decision, endpoint, middle)
+            middle = _encoded_middle(endpoint, decision)
+            self._middles.put(key, middle)
+        self._same.put(id(decision), (decision, endpoint, middle))
         return middle
 
 

@@ -192,6 +192,7 @@ async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answer_memo, "MAX_ANSWERS", 10)
+    world.lanes.memo = answer_memo.AnswerMemo()
     lane: Any = world.lanes()
     lane.connection_made(Wire())
     for number in range(50):

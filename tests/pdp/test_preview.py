@@ -62,6 +62,16 @@ def test_the_interpreter_is_as_before_when_the_work_is_done() -> None:
     assert (sys.getswitchinterval(), gc.isenabled()) == (usual, True)
 
 
+async def test_what_is_let_go_is_freed_and_harms_nobody_who_still_holds_it(shipped: dict[str, bytes]) -> None:
+    generation = rebuilt(shipped)
+    cells = dict(generation.cells)
+    parts = apart.parts_of(generation)
+    assert len(parts) > len(generation.rules)
+    await apart.let_go(parts)
+    assert parts == []
+    assert dict(generation.cells) == cells
+
+
 # -- the child ---------------------------------------------------------------------------------------------------------
 
 

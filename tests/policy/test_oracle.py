@@ -204,11 +204,16 @@ def test_R28_an_edit_that_people_wait_for_asks_every_cell_too(
     assert asked == dict.fromkeys(shipped.cells, 1), "a small one as ever"
 
     asked.clear()
-    monkeypatch.setattr(oracle, "MAX_WHOLE_FOR_EDIT", 100)
-    monkeypatch.setattr(oracle, "SAMPLE", 100)
+    monkeypatch.setattr(oracle, "MAX_WHOLE_FOR_EDIT", oracle.ASKING * len(shipped.cells))
+    monkeypatch.setattr(oracle, "SAMPLE_FOR_EDIT", 400)
     oracle.prove(shipped, Findings(), sampled=True, hurried=True)
     assert asked.keys() == set(shipped.cells)
     assert 0 < sum(times == 2 for times in asked.values()) < len(asked), "and a sample with all rules of the role"
+
+    asked.clear()
+    monkeypatch.setattr(oracle, "MAX_WHOLE_FOR_EDIT", 100)
+    oracle.prove(shipped, Findings(), sampled=True, hurried=True)
+    assert 0 < len(asked) < len(shipped.cells), "or the sample alone, where there are too many cells to ask them all"
 
     asked.clear()
     monkeypatch.setattr(oracle, "MAX_AT_START", 100)

@@ -17,9 +17,10 @@ from sidecar.edge.parts import Parts
 from sidecar.pdp.check import Standing
 from sidecar.vocabulary.access import Question
 from sidecar.vocabulary.decision import Decision
+from sidecar.vocabulary.recent import Recent
 
 MAX_ANSWERS: Final = 16_384
-"""About a kilobyte each, most of it the token. When they are that many, all are forgotten."""
+"""About a kilobyte each, most of it the token."""
 
 MAX_CALL: Final = 4096
 MAX_LINES: Final = 16
@@ -40,8 +41,8 @@ class AnswerMemo:
     """One a listener. ``get(key)``: what is remembered, or None; it has to be asked whether it still stands."""
 
     def __init__(self) -> None:
-        self._answers: dict[Key, Remembered] = {}
-        self._once: set[int] = set()
+        self._answers: Recent[Key, Remembered] = Recent(MAX_ANSWERS)
+        self._once: Recent[int, None] = Recent(MAX_ANSWERS)
         self.get = self._answers.get
 
     def offer(self, key: Key, parts: Parts, call: GatewayCall, decision: Decision, prepared: Prepared) -> None:
@@ -51,17 +52,13 @@ class AnswerMemo:
         question = read_question(parts, call)
         standing = parts.pdp.standing(question, decision) if isinstance(question, Question) else None
         if standing is not None:
-            if len(self._answers) >= MAX_ANSWERS:
-                self._answers.clear()
-            self._answers[key] = Remembered(standing, prepared, call.family.label)
+            self._answers.put(key, Remembered(standing, prepared, call.family.label))
 
     def _came_before(self, key: Key) -> bool:
         mark = hash(key)
         if mark in self._once:
             return True
-        if len(self._once) >= MAX_ANSWERS:
-            self._once.clear()
-        self._once.add(mark)
+        self._once.put(mark, None)
         return False
 
 

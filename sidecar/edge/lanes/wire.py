@@ -11,6 +11,7 @@ from aiohttp.helpers import rfc822_formatted_time
 
 from sidecar.edge.answers import Answer, gateway_answer
 from sidecar.vocabulary.decision import Decision
+from sidecar.vocabulary.recent import Recent
 
 MAX_KEPT = 20_000
 
@@ -34,7 +35,7 @@ class Wire:
 
     def __init__(self, *, unavailable: int) -> None:
         self._unavailable = unavailable
-        self._kept: dict[Key, Prepared] = {}
+        self._kept: Recent[Key, Prepared] = Recent(MAX_KEPT)
 
     def kept(self, decision: Decision) -> Prepared:
         """The answer that follows from ``decision`` and nothing else."""
@@ -43,9 +44,8 @@ class Wire:
         key = (decision.reason, decision.generation, who, decision.section, decision.action)
         prepared = self._kept.get(key)
         if prepared is None:
-            if len(self._kept) >= MAX_KEPT:  # rare: many generations, or twenty thousand users and sections at once
-                self._kept.clear()
-            prepared = self._kept[key] = prepare(gateway_answer(decision, unavailable=self._unavailable))
+            prepared = prepare(gateway_answer(decision, unavailable=self._unavailable))
+            self._kept.put(key, prepared)
         return prepared
 
 

@@ -7,6 +7,7 @@ if not was then return outcome('no_pep') end
 
 redis.call('SREM', key('peps'), A.pep)
 redis.call('DEL', key('pep:' .. A.pep))
+redis.call('SADD', key('pepgone'), A.pep) -- for a restore: a key has no epoch that could be raised
 local seq = stamp()
 audit('pep.revoked', A.pep, { name = was.name, scopes = was.scopes }, nil)
 local n = publish('pep', A.pep, '0', seq, true)
