@@ -71,13 +71,9 @@ class Accounts:
         actor: Actor,
     ) -> Created | AccountExists:
         """The account with its first Account Administrator, whose e-mail the operator vouches for (R9)."""
-        claim = await self._store.run("name_claim", [keys.names()], [keys.folded(name), account], write=True)
-        if claim["o"] == "taken":
-            return AccountExists(AccountId(claim["id"]))
-        if claim["was"] and await self._read(AccountId(claim["was"])) is not None:
-            # Its maker died between making it and settling the claim.
-            await self._settle(name, account, "give", claim["was"])
-            return AccountExists(AccountId(claim["was"]))
+        other = await claim_name(self._store, name, account)
+        if other is not None:
+            return AccountExists(other)
         await hint(self._store, email, account)
         reply = await transition(
             self._store,
@@ -93,7 +89,7 @@ class Accounts:
         )
         if reply["o"] == "exists":
             return AccountExists(account)
-        await self._settle(name, account, "keep")
+        await settle_name(self._store, name, account, "keep")
         return Created(account_of_reply(reply), record_of(account, reply["r"]), position_of(reply))
 
     async def find(self, name_or_id: str) -> Account | None:
@@ -136,17 +132,35 @@ class Accounts:
         reply = await transition(self._store, "account_delete", account, actor)
         if (refused := _refused(reply)) is not None:
             return refused
-        await self._settle(reply["name"], account, "free")
+        await settle_name(self._store, reply["name"], account, "free")
         for email in items(reply["emails"]):
             await unhint(self._store, email, account)
         return Deleted(tuple(UserId(uid) for uid in items(reply["users"])), position_of(reply))
 
     async def _read(self, account: AccountId) -> Account | None:
-        reply = await look(self._store, "account", account)
-        return None if reply["o"] == "no_account" else account_of_reply(reply)
+        return await _account(self._store, account)
 
-    async def _settle(self, name: str, account: AccountId, *how: str) -> None:
-        await self._store.run("name_settle", [keys.names()], [keys.folded(name), account, *how], write=True)
+
+async def claim_name(store: Store, name: str, account: AccountId) -> AccountId | None:
+    """Claim it for ``account``, to be settled; or the other one whose it is."""
+    claim = await store.run("name_claim", [keys.names()], [keys.folded(name), account], write=True)
+    if claim["o"] == "taken":
+        return None if claim["id"] == account else AccountId(claim["id"])
+    other = AccountId(claim["was"])
+    if not other or await _account(store, other) is None:
+        return None
+    await settle_name(store, name, account, "give", other)  # its maker died before settling the claim
+    return other
+
+
+async def settle_name(store: Store, name: str, account: AccountId, *how: str) -> None:
+    """``keep``, ``free``, or ``give`` and the id of whose it is."""
+    await store.run("name_settle", [keys.names()], [keys.folded(name), account, *how], write=True)
+
+
+async def _account(store: Store, account: AccountId) -> Account | None:
+    reply = await look(store, "account", account)
+    return None if reply["o"] == "no_account" else account_of_reply(reply)
 
 
 def _refused(reply: Mapping[str, Any]) -> NoAccount | ActorChanged | None:

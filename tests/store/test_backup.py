@@ -11,12 +11,15 @@ import pytest
 from sidecar.store import keys
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
+from sidecar.store.links import LinkBarred, Linked, Links
 from sidecar.store.live import LiveCopy
 from sidecar.store.outcomes import NoUser
+from sidecar.store.peps import PepCreated, Peps
 from sidecar.store.sessions import SessionGone
 from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, read
 from sidecar.store.upkeep.fsck import Fsck
 from sidecar.vocabulary.people import Actor, Status
+from sidecar.vocabulary.peps import PepId, Scope
 
 OPERATOR = Actor.operator()
 
@@ -218,6 +221,35 @@ async def test_R24_a_backup_holds_no_sessions_and_no_remembered_answers(town, li
     head, (archived,) = read(tmp_path / "backup")
     assert actor.session not in json.dumps(archived.data)
     assert set(head) == {"backup", "schema", "taken", "pepper"}
+
+
+async def test_R20_a_restore_does_not_bring_back_a_key_that_was_revoked_since(town, lived, elsewhere, tmp_path):
+    peps = Peps(town.store)
+    for number in range(2):
+        made = await peps.create(
+            OPERATOR, PepId(f"pep_{lived.account[4:]}_{'ab'[number] * 12}"), name=f"p{number}", digest="d" * 64,
+            scopes=frozenset(Scope), ttl=60, rate=1,
+        )  # fmt: skip
+        assert isinstance(made, PepCreated)
+    await Backup(town.store).save(tmp_path / "backup")
+    kept, revoked = await peps.listing(lived.account)
+    await peps.revoke(OPERATOR, revoked.id)
+    await Backup(town.store).load(tmp_path / "backup")
+    assert await peps.listing(lived.account) == [kept]
+    await Backup(elsewhere).load(tmp_path / "backup")
+    assert len(await Peps(elsewhere).listing(lived.account)) == 2, "another Redis cannot know"
+
+
+async def test_R10_a_restore_lets_no_subject_back_that_was_barred_since(town, lived, tmp_path):
+    links = Links(town.store)
+    linked = {"issuer": "https://login.example", "email": lived.email}
+    assert isinstance(await links.link(lived.account, subject="s-1", **linked), Linked)
+    await Backup(town.store).save(tmp_path / "backup")
+    await links.unlink(lived.id)
+    await Backup(town.store).load(tmp_path / "backup")
+    assert await links.find(lived.account, "https://login.example", "s-1") is None
+    assert await links.link(lived.account, subject="s-1", **linked) == LinkBarred()
+    assert (await Fsck(town.store).run()).clean
 
 
 async def test_a_failed_backup_leaves_no_file(town, lived, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 -- One account as it was put away, in the place of what is here. Every epoch rises above the one put away and above the
--- one here, and no session is brought back: no older token lives again. The counts go on from where either had them.
+-- one here, and no session is brought back: no older token lives again. Nor does a key of a PEP that was revoked here,
+-- nor an outside subject that was barred here. The counts go on from where either had them.
 local before = remembered()
 if before then return before end
 local function fields(flat)
@@ -28,6 +29,7 @@ local fresh = redis.call('EXISTS', key('log')) == 0
 put(ACCT, A.data.a)
 redis.call('HSET', ACCT, 'seq', most(here.seq, was.seq), 'born', most(here.born, was.born),
   'rows', (fresh and was.rows or here.rows) or '0')
+local links = redis.call('HGETALL', key('links'))
 put(key('links'), A.data.links)
 if fresh then put(key('log:seal'), A.data.seal) end
 
@@ -52,9 +54,17 @@ for _, pair in ipairs(A.data.invitations) do
     redis.call('HSETNX', key('em'), invitation.em, uid)
   end
 end
+for i = 1, #links, 2 do
+  local barred = string.match(links[i + 1], '^-(.+)$')
+  if barred and redis.call('EXISTS', key('u:' .. barred)) == 1 then
+    redis.call('HSET', key('links'), links[i], links[i + 1])
+  end
+end
 for _, pair in ipairs(A.data.peps) do
-  put(key('pep:' .. pair[1]), pair[2])
-  redis.call('SADD', key('peps'), pair[1])
+  if redis.call('SISMEMBER', key('pepgone'), pair[1]) == 0 then
+    put(key('pep:' .. pair[1]), pair[2])
+    redis.call('SADD', key('peps'), pair[1])
+  end
 end
 -- Two events: the copies of the account are gone, and who was removed since may be back.
 publish('account', '', '0', seq)

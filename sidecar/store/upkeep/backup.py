@@ -2,7 +2,8 @@
 
 The file is JSON lines: a head, each account followed by its audit, an end that counts and hashes what came before. It
 holds digests and password hashes, so it is written 0600, and neither keys nor sessions. A restore raises every epoch
-and gives the store a new data set id: no token that was dead, and none that was alive, passes afterwards.
+and gives the store a new data set id: no token that was dead, and none that was alive, passes afterwards. What this
+store knows to be revoked stays so, also where there is no epoch: keys of PEPs, subjects barred from their user.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.store import keys
+from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.codec import integer, items, pairs
 from sidecar.store.connection import Store
 from sidecar.store.hints import hint
@@ -150,8 +152,7 @@ class Backup:
         for folded, held in await self._store.pairs("HGETALL", names):  # it may have had another name here
             if held.split()[0] == one.account and folded != name:
                 await self._store.change("HDEL", names, folded)
-        reply = await self._store.run("name_claim", [names], [name, one.account], write=True)
-        return bool(reply["o"] != "taken" or reply["id"] == one.account)
+        return await claim_name(self._store, one.name, one.account) is None
 
     async def _restore(self, one: _Archived, taken: str) -> int:
         for email in set(one.emails):
@@ -163,7 +164,7 @@ class Backup:
             rows = list(kept[start : start + ROWS])
             await transition(self._store, "restore_rows", one.account, operator, rows=rows, taken=taken)
         await transition(self._store, "restore_rows", one.account, operator, rows=[], taken=taken, done=True)
-        await self._store.run("name_settle", [keys.names()], [keys.folded(one.name), one.account, "keep"], write=True)
+        await settle_name(self._store, one.name, one.account, "keep")
         return integer(reply["users"])
 
 
