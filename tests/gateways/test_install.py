@@ -90,3 +90,17 @@ def test_a_failure_is_the_reason_of_the_skip(home: Path, monkeypatch: pytest.Mon
     assert "failed: ERROR: No matching distribution" in PROGRAMS["caddy"].missing
     assert "as root on Debian" in PROGRAMS["nginx"].missing
     assert not install._complete(home / "made")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_servers_are_kept_from_starting_and_only_our_guard_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    guard = tmp_path / "policy-rc.d"
+    monkeypatch.setattr(install, "GUARD", guard)
+    if there:
+        guard.write_text("theirs")
+    with install._starting_nothing():
+        assert guard.read_text() == ("theirs" if there else "#!/bin/sh\nexit 101\n")
+        assert there or guard.stat().st_mode & 0o777 == 0o755
+    assert guard.exists() is there
