@@ -3,34 +3,34 @@
 import asyncio
 import json
 import signal
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import jwt
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from tests.live.conftest import Start
-from tests.live.support import Http, Process, found_account
+from tests.live.support import Http, Process, cli, found_account
 
 BILLING = "/dashboard/billing/invoices"
 KEY = rsa.generate_private_key(65537, 2048)
 
 
 class Provider:
-    """Serves its key set on loopback, and signs for anybody."""
+    """Serves its key set from a thread of its own (it answers while a test waits), and signs for anybody."""
 
     def __init__(self) -> None:
         self.url = ""
         self.readings = 0
 
-    async def answer(self, _: web.Request) -> web.Response:
+    def keys(self) -> bytes:
         self.readings += 1
-        return web.json_response({"keys": [{**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k"}]})
+        return json.dumps({"keys": [{**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k"}]}).encode()
 
     def token(self, kid: str = "k", **claims: object) -> str:
         now = int(time.time())
@@ -39,13 +39,25 @@ class Provider:
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
+def provider() -> Iterator[Provider]:
     provider = Provider()
-    app = web.Application()
-    app.router.add_get("/keys", provider.answer)
-    async with TestServer(app) as server:
-        provider.url = str(server.make_url("")).rstrip("/")
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(provider.keys())
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        provider.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
         yield provider
+        server.shutdown()
+        thread.join()
 
 
 def entry(provider: Provider, **changed: object) -> str:
@@ -97,6 +109,33 @@ async def test_R10_users_of_a_trusted_issuer_come_in_and_leave_when_told_to(
     assert (await api.check(BILLING, token=outside)).body["reason"] == "revoked"
     later = provider.token(iat=int(time.time()) + 2)
     assert (await api.check(BILLING, token=later)).status == 200
+
+
+async def test_R10_a_user_that_is_parted_from_its_subject_is_out_everywhere_when_the_command_ends(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], provider: Provider, tmp_path: Path
+) -> None:
+    issuers = tmp_path / "issuers.toml"
+    issuers.write_text(entry(provider))
+    pair = [start(REDIS_URL=real_redis_url, TRUSTED_ISSUERS=str(issuers)) for _ in range(2)]
+    found_account(pair[0])
+    api = http(pair[0])
+    email = {"email": "ada@example.com", "email_verified": True}
+    old, later = provider.token(**email), provider.token(**email, iat=int(time.time()) + 3)
+    own = await api.sign_in("ada@example.com")
+    for process in pair:
+        assert (await api.check(BILLING, token=old, url=process.url)).status == 200
+
+    done = await asyncio.to_thread(cli, pair[0].settings, "user", "unlink", "ada@example.com", "--json")
+    assert (done.returncode, json.loads(done.stdout)["complete"]) == (0, True), done.stderr
+
+    for process in pair:
+        assert (await api.check(BILLING, token=own.access, url=process.url)).body["reason"] == "revoked"
+        for token in (old, later):
+            answer = await api.check(BILLING, token=token, url=process.url)
+            assert (answer.status, answer.body["reason"]) == (401, "unknown_user")
+    new = provider.token(**email, sub="s-2", iat=int(time.time()) + 3)
+    for process in pair:
+        assert (await api.check(BILLING, token=new, url=process.url)).status == 200
 
 
 async def test_R10_SIGHUP_reads_the_issuers_again_and_a_bad_file_changes_nothing(
