@@ -171,8 +171,9 @@ async def test_a_fault_of_ours_in_a_reading_is_no_key_and_no_exception(keys, iss
     assert await keys.find("a") is None
 
 
-async def test_the_memory_of_unknown_kids_is_bounded(keys, monkeypatch, clock):
+async def test_the_memory_of_unknown_kids_is_bounded(issuer, monkeypatch, clock):
     monkeypatch.setattr(remote_jwks, "MAX_UNKNOWN", 10)
+    keys = IssuerKeys("https://login.example", issuer.read, frozenset({"EdDSA"}), clock=clock.monotonic)
     for number in range(50):
         clock.advance(COOLDOWN)
         await keys.find(f"x-{number}")
