@@ -33,6 +33,17 @@ def normalise(typed: str) -> Email | None:
     return None if once is None or _spell(once) != once else Email(once)
 
 
+def verified_elsewhere(spelled: str) -> Email | None:
+    """The one spelling of an address that somebody else found to be its owner's; None when it is another mailbox's.
+
+    Folding makes one address of many that a mail server may tell apart: who owns the ``\uff41da@`` of some provider has
+    not proven to be ``ada@``. So only the case of ASCII letters may differ; in the domain, what IDNA says is the same.
+    """
+    email = normalise(spelled)
+    local = "".join(char.lower() if char.isascii() else char for char in local_part(spelled))
+    return email if email is not None and local == local_part(email) else None
+
+
 def local_part(email: str) -> str:
     return email.rpartition("@")[0]
 

@@ -110,7 +110,8 @@ class OutsideTokens:
 
 
 class OutsideUsers:
-    """Whom an outside token stands for. ``normalise``: the one spelling of an e-mail, or None."""
+    """Whom an outside token stands for. ``normalise``: the one spelling of an e-mail that its issuer has verified, or
+    None, also where that would be another mailbox than the one verified."""
 
     def __init__(
         self,

@@ -52,7 +52,7 @@ class TrustedIssuers:
             users=Users(store),
             accounts=Accounts(store),
             records=records,
-            normalise=emails.normalise,
+            normalise=emails.verified_elsewhere,
         )
 
     def reload(self) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.accounts.emails import normalise
+from sidecar.accounts.emails import normalise, verified_elsewhere
 
 SAME = [
     ("Ada@Example.COM", "ada@example.com"),
@@ -85,6 +85,25 @@ def test_look_alike_letters_stay_different_people():
     assert latin != cyrillic
     assert cyrillic is not None
     assert cyrillic.isascii()
+
+
+@pytest.mark.parametrize(
+    ("spelled", "spelling"),
+    [
+        ("Ada@Example.COM.", "ada@example.com"),
+        ("ada@MÜNCHEN.de", "ada@xn--mnchen-3ya.de"),
+        ("\u00e1da@example.com", "\u00e1da@example.com"),
+        ("\uff41da@example.com", None),
+        ("ad\u24d0@example.com", None),
+        ("straße@example.com", None),
+        ("\u212aate@example.com", None),
+        ("ﬁona@example.com", None),
+        ("ada\uff20example.com", None),
+        ("no address", None),
+    ],
+)
+def test_R10_an_address_verified_elsewhere_is_no_other_mailboxs(spelled, spelling):
+    assert verified_elsewhere(spelled) == spelling
 
 
 @given(
