@@ -159,7 +159,7 @@ async def test_whatever_changes_the_answer_is_the_one_decided_anew(
 ) -> None:
     for _ in range(3):
         assert ask(world).startswith(b"HTTP/1.1 200 ")
-    assert len(world.lanes.memo._answers) == 1, "the third time it is remembered"
+    assert len(world.lanes.desk.memo._answers) == 1, "the third time it is remembered"
     change(world)
     answered = ask(world)
     assert answered.startswith(f"HTTP/1.1 {status} ".encode())
@@ -192,16 +192,16 @@ async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answer_memo, "MAX_ANSWERS", 10)
-    world.lanes.memo = answer_memo.AnswerMemo()
+    world.lanes.desk.memo = answer_memo.AnswerMemo()
     lane: Any = world.lanes()
     lane.connection_made(Wire())
     for number in range(50):
         head = HEAD.replace(b"/dashboard/billing", b"/dashboard/billing/%d" % number)
         lane.data_received(head)
-        assert len(world.lanes.memo._answers) <= 10
+        assert len(world.lanes.desk.memo._answers) <= 10
         lane.data_received(head)
-    assert len(world.lanes.memo._answers) <= 10
-    assert len(world.lanes.memo._once) <= 10
+    assert len(world.lanes.desk.memo._answers) <= 10
+    assert len(world.lanes.desk.memo._once) <= 10
     lane.connection_lost(None)
 
 
@@ -210,7 +210,7 @@ async def test_R29_a_long_call_takes_no_place(world: World) -> None:
     lane.connection_made(Wire())
     for _ in range(4):
         lane.data_received(HEAD.replace(b"/dashboard/billing", b"/dashboard/billing?" + b"x" * 5000))
-    assert len(world.lanes.memo._answers) == 0
+    assert len(world.lanes.desk.memo._answers) == 0
     lane.connection_lost(None)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
 from sidecar.edge.lanes.fast_lane import Lanes
+from sidecar.edge.lanes.head_reader import unnumbered
 from sidecar.edge.lanes.server import Server
 from sidecar.edge.parts import Parts
 from tests.stand import NOW, parts, token
@@ -68,6 +69,14 @@ async def lanes() -> AsyncIterator[tuple[Lane, Lane]]:
         server.close()
     for handler in (behind, alone):
         await handler.shutdown(1)
+
+
+@pytest.fixture
+async def warm_lanes(lanes: tuple[Lane, Lane]) -> tuple[Lane, Lane]:
+    """Both have had every plain call three times: whatever is remembered of them, they remember."""
+    for head in (*PLAIN.values(), *NUMBERED.values()):
+        await asyncio.gather(*(lane.talk(head * 3, patience=0.02) for lane in lanes))
+    return lanes
 
 
 def normalised(raw: bytes) -> list[tuple[bytes, frozenset[bytes], bytes]]:
@@ -134,6 +143,41 @@ PLAIN: dict[str, bytes] = {
     "many headers": get(Authorization=bearer("b"), **{f"X_{n}": "1" for n in range(90)}),
 }
 
+
+def numbered(*lines: bytes, behind: bool = True) -> bytes:
+    """The call "allow" with these lines at its end, or at its begin."""
+    head, end = get(Authorization=bearer("b")), b"".join(line + b"\r\n" for line in lines)
+    first = head.index(b"\r\n") + 2
+    return head[:-2] + end + b"\r\n" if behind else head[:first] + end + head[first:]
+
+
+NUMBERED: dict[str, bytes] = {
+    "an id": numbered(b"X-Request-ID: abc-1"),
+    "another id": numbered(b"X-Request-ID: xyz.2"),
+    "as nginx writes it": numbered(b"X-Request-Id: abc-1"),
+    "as Envoy writes it": numbered(b"x-request-id: abc-1"),
+    "in other letters": numbered(b"X-REQUEST-ID: abc-1"),
+    "at the begin": numbered(b"X-Request-ID: abc-1", behind=False),
+    "no space": numbered(b"X-Request-ID:abc-1"),
+    "two spaces": numbered(b"X-Request-ID:  abc-1"),
+    "a space behind": numbered(b"X-Request-ID: abc-1 "),
+    "a tab": numbered(b"X-Request-ID: abc\t1"),
+    "empty": numbered(b"X-Request-ID: "),
+    "too long": numbered(b"X-Request-ID: " + b"x" * 129),
+    "nul": numbered(b"X-Request-ID: abc\x001"),
+    "bare cr": numbered(b"X-Request-ID: abc\r1"),
+    "bare lf": numbered(b"X-Request-ID: abc\n1"),
+    "latin-1": numbered(b"X-Request-ID: abc\xe4"),
+    "folded": numbered(b"X-Request-ID: abc-1", b" 2"),
+    "two ids": numbered(b"X-Request-ID: abc-1", b"X-Request-ID: abc-2"),
+    "two ids, two spellings": numbered(b"x-request-id: abc-1", b"X-Request-ID: abc-2"),
+    "two ids, the other way round": numbered(b"X-Request-ID: abc-2", b"x-request-id: abc-1"),
+    "a bad one first": numbered(b"X-Request-ID: a b", b"X-Request-ID: abc-2"),
+    "with a length": numbered(b"X-Request-ID: abc-1", b"Content-Length: 5") + b"hello",
+    "ends the connection": numbered(b"X-Request-ID: abc-1", b"Connection: close"),
+}
+"""The request id is the one line that may differ in a call that comes again."""
+
 OTHER: dict[str, bytes] = {
     "post": get(method="POST", Authorization=bearer("b"), Content_Length="5") + b"hello",
     "head": get(method="HEAD", Authorization=bearer("b")),
@@ -193,6 +237,28 @@ async def test_the_plain_calls_are_answered_by_the_fast_lane(
     for name, sent in PLAIN.items():
         answers = normalised(await lanes[0].talk(sent))
         assert len(answers) == 1, name
+
+
+@pytest.mark.parametrize("name", [*PLAIN, *(f"id: {name}" for name in NUMBERED)])
+async def test_a_call_that_comes_again_is_answered_as_aiohttp_answers_it(
+    warm_lanes: tuple[Lane, Lane], name: str
+) -> None:
+    sent = NUMBERED[name[4:]] if name.startswith("id: ") else PLAIN[name]
+    fast, plain = await asyncio.gather(*(lane.talk(sent, patience=0.3) for lane in warm_lanes))
+    assert normalised(fast) == normalised(plain)
+    assert normalised(fast)
+    given = [re.findall(rb"X-Request-ID: (abc[^\r]*|xyz[^\r]*)", raw) for raw in (fast, plain)]
+    assert given[0] == given[1], "the id that is echoed is the same"
+
+
+def test_only_a_well_formed_request_id_is_taken_out() -> None:
+    plain = get(Authorization=bearer("b"))
+    for name in ("an id", "another id", "as nginx writes it", "as Envoy writes it", "at the begin"):
+        key, given = unnumbered(NUMBERED[name])
+        assert (key, given) == (plain, b"xyz.2" if name == "another id" else b"abc-1")
+    for name in ("a tab", "empty", "too long", "nul", "bare cr", "latin-1", "two spaces", "a space behind", "no space"):
+        assert unnumbered(NUMBERED[name]) == (NUMBERED[name], None)
+    assert unnumbered(plain) == (plain, None)
 
 
 async def test_pipelined_calls_are_answered_in_order_also_when_one_asks_the_store(lanes: tuple[Lane, Lane]) -> None:
@@ -271,8 +337,13 @@ def agree(fast: list[Any], plain: list[Any]) -> bool:
     return fast == plain
 
 
-PIECES = [*(value for value in PLAIN.values() if len(value) < 2000), *OTHER.values()]
+PIECES = [
+    *(value for value in PLAIN.values() if len(value) < 2000),
+    *NUMBERED.values(),
+    *OTHER.values(),
+]
 NOISE = [b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b":", b"GET ", b"/check", b"Content-Length: 1\r\n", b"HTTP/1.1"]
+NOISE += [b"X-Request-ID: abc-3\r\n", b"x-request-id: abc-4\r\n"]
 
 
 def mutated(seed: int) -> bytes:
@@ -297,7 +368,7 @@ EXAMPLES = int(os.environ.get("SIDECAR_TEST_FUZZ", "60"))
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
-async def test_damaged_heads_are_answered_alike(lanes: tuple[Lane, Lane], seed: int) -> None:
+async def test_damaged_heads_are_answered_alike(warm_lanes: tuple[Lane, Lane], seed: int) -> None:
     sent = mutated(seed)
-    fast, plain = await asyncio.gather(*(lane.talk(sent, patience=1) for lane in lanes))
+    fast, plain = await asyncio.gather(*(lane.talk(sent, patience=1) for lane in warm_lanes))
     assert agree(normalised(fast), normalised(plain)), sent

@@ -5,12 +5,12 @@ object: generation, live record, key set, and the token's and session's time. So
 decided anew; it is only cheaper. A call has to come twice before it takes a place.
 """
 
+from collections.abc import Hashable
 from typing import Final
 
 import msgspec
 
 from sidecar.edge.checks import read_question
-from sidecar.edge.lanes.head_reader import PlainHead
 from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
@@ -26,8 +26,6 @@ MAX_CALL: Final = 4096
 MAX_LINES: Final = 16
 """A longer call takes no place, so that all of them together are bounded in bytes as well (R29)."""
 
-Key = tuple[object, ...]
-
 
 class Remembered(msgspec.Struct, frozen=True):
     """An answer as bytes, what it stands on, and under which name it is counted."""
@@ -41,11 +39,11 @@ class AnswerMemo:
     """One a listener. ``get(key)``: what is remembered, or None; it has to be asked whether it still stands."""
 
     def __init__(self) -> None:
-        self._answers: Recent[Key, Remembered] = Recent(MAX_ANSWERS)
+        self._answers: Recent[Hashable, Remembered] = Recent(MAX_ANSWERS)
         self._once: Recent[int, None] = Recent(MAX_ANSWERS)
         self.get = self._answers.get
 
-    def offer(self, key: Key, parts: Parts, call: GatewayCall, decision: Decision, prepared: Prepared) -> None:
+    def offer(self, key: Hashable, parts: Parts, call: GatewayCall, decision: Decision, prepared: Prepared) -> None:
         """Remember the answer just made, if it is about somebody and its call has come before."""
         if decision.user is None or not _is_short(call) or not self._came_before(key):
             return
@@ -54,7 +52,7 @@ class AnswerMemo:
         if standing is not None:
             self._answers.put(key, Remembered(standing, prepared, call.family.label))
 
-    def _came_before(self, key: Key) -> bool:
+    def _came_before(self, key: Hashable) -> bool:
         mark = hash(key)
         if mark in self._once:
             return True
@@ -66,8 +64,3 @@ def _is_short(call: GatewayCall) -> bool:
     lines = tuple(call.headers)
     length = len(call.path) + len(call.query) + sum(len(value) for _, value in lines)
     return len(lines) <= MAX_LINES and length <= MAX_CALL
-
-
-def key_of(head: PlainHead) -> Key:
-    """Everything that an answer can depend on: the target, and every header that a check reads."""
-    return (head.target, head.headers)

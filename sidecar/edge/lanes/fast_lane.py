@@ -12,23 +12,14 @@ from typing import Any, Final
 
 import httptools
 
-from sidecar.edge.checks import (
-    close,
-    conclude,
-    follows_from_decision,
-    gateway_call,
-    is_check,
-    judge,
-    record_check,
-)
-from sidecar.edge.lanes.answer_memo import AnswerMemo, key_of
-from sidecar.edge.lanes.head_reader import HeadReader, PlainHead
-from sidecar.edge.lanes.wire import Prepared, Wire, prepare
+from sidecar.edge.checks import gateway_call, is_check
+from sidecar.edge.lanes.desk import Desk
+from sidecar.edge.lanes.head_reader import HeadReader, PlainHead, may_come_again, unnumbered
+from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.request_id import accepted, new_request_id
 from sidecar.pdp.check import Open
-from sidecar.vocabulary.decision import Decision
 
 START: Final = b"GET /check"
 HEAD_END: Final = b"\r\n\r\n"
@@ -44,9 +35,8 @@ class Lanes:
         self.slow = slow
         self.max_head = max_head
         self.idle = idle
-        self.wire = Wire(unavailable=parts.surface.unavailable_status)
         self.heads = HeadReader()
-        self.memo = AnswerMemo()
+        self.desk = Desk(parts)
         self.open: set[FastLane] = set()
 
     def __call__(self) -> "FastLane":
@@ -63,6 +53,7 @@ class FastLane(asyncio.Protocol):
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
+        self._desk = lanes.desk
         self._buffer = b""
         self._waiting: asyncio.Task[None] | None = None
         self._blocked = False
@@ -122,12 +113,17 @@ class FastLane(asyncio.Protocol):
                     return
                 break
             end += len(HEAD_END)
-            head = self._parse(buffer[:end])
-            if head is None:
-                self._hand_over(buffer)
-                return
+            head = buffer[:end]
+            started = perf_counter()
+            key, given = unnumbered(head)
+            if not self._answer_again(head, key, given, started):
+                plain = self._parse(head)
+                if plain is None:
+                    self._hand_over(buffer)
+                    return
+                self._answer(plain, key if may_come_again(plain, key, given) else None, started)
             buffer = buffer[end:]
-            if not self._answer(head):
+            if self._waiting is not None or self._blocked:
                 break
         self._buffer = buffer
         if self._closing and not buffer and self._waiting is None:
@@ -145,43 +141,32 @@ class FastLane(asyncio.Protocol):
         plain = self._lanes.heads.read(head) if self._complete else None
         return plain if plain is not None and is_check(plain.target.partition("?")[0]) else None
 
-    def _answer(self, head: PlainHead) -> bool:
-        """Answer one call. False when the next head has to wait."""
-        started = perf_counter()
-        lanes = self._lanes
+    def _answer_again(self, head: bytes, key: bytes, given: bytes | None, started: float) -> bool:
+        """Answer a call whose every byte but the request id has come before, and was found plain. False: it has not."""
+        if len(head) > self._lanes.max_head:
+            return False
+        request_id = new_request_id() if given is None else given.decode("ascii")
+        prepared = self._desk.again(key, request_id, started)
+        if prepared is None:
+            return False
+        self._write(prepared, request_id)
+        return True
+
+    def _answer(self, head: PlainHead, key: bytes | None, started: float) -> None:
         request_id = accepted(head.request_ids[0]) if head.request_ids else new_request_id()
-        key = key_of(head)
-        known = lanes.memo.get(key)
-        if known is not None and lanes.parts.pdp.stands(known.standing):
-            record_check(lanes.parts, known.label, known.standing.decision, request_id, perf_counter() - started)
-            self._write(known.prepared, request_id)
-            return not self._blocked
         path, _, query = head.target.partition("?")
         call = gateway_call("GET", path, query, head.headers)
-        outcome = judge(lanes.parts, call)
+        outcome = self._desk.first(key, call, request_id, started)
         if isinstance(outcome, Open):
             self._waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))
-            return False
-        prepared = self._prepare(outcome, call, request_id, started)
-        lanes.memo.offer(key, lanes.parts, call, outcome, prepared)
-        self._write(prepared, request_id)
-        return not self._blocked
+        else:
+            self._write(outcome, request_id)
 
     async def _answer_later(self, question: Open, call: GatewayCall, request_id: str, started: float) -> None:
-        decision = await close(self._lanes.parts, question)
-        self._write(self._prepare(decision, call, request_id, started), request_id)
+        self._write(await self._desk.later(question, call, request_id, started), request_id)
         self._waiting = None
         self._transport.resume_reading()
         self._go_on()
-
-    def _prepare(self, decision: Decision, call: GatewayCall, request_id: str, started: float) -> Prepared:
-        """Counted, logged, and in the gateway's words."""
-        parts = self._lanes.parts
-        seconds = perf_counter() - started
-        if follows_from_decision(parts, call, decision):
-            record_check(parts, call.family.label, decision, request_id, seconds)
-            return self._lanes.wire.kept(decision)
-        return prepare(conclude(parts, call, decision, request_id, seconds))
 
     def _write(self, prepared: Prepared, request_id: str) -> None:
         self._transport.write(prepared.complete(request_id.encode("ascii")))

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from sidecar.edge.checks import HEADERS_READ
+from sidecar.edge.request_id import FORM
 
 Line = tuple[bytes, bytes]
 
@@ -43,6 +44,32 @@ class PlainHead(msgspec.Struct, frozen=True, gc=False):
     target: str
     headers: tuple[Line, ...]
     request_ids: tuple[bytes, ...]
+
+
+NUMBER_LINES: Final = (b"\r\nX-Request-Id: ", b"\r\nx-request-id: ", b"\r\nX-Request-ID: ")
+"""As gateways write it; a line in other letters stays where it is."""
+
+MAX_AGAIN: Final = 4096
+MAX_LINES: Final = 64
+
+
+def unnumbered(head: bytes) -> tuple[bytes, bytes | None]:
+    """A head without its request id, which alone is new in a call that comes again, and the id. Whole, and None, when
+    there is none that could be echoed."""
+    for line in NUMBER_LINES:
+        at = head.find(line)
+        if at >= 0:
+            end = head.find(b"\r\n", at + len(line))
+            given = head[at + len(line) : end]
+            return (head[:at] + head[end:], given) if FORM.fullmatch(given) else (head, None)
+    return head, None
+
+
+def may_come_again(head: PlainHead, key: bytes, given: bytes | None) -> bool:
+    """Whether every head that gives this key under `unnumbered` is as plain as ``head``: it differs from it in one
+    well-formed line at most, which is the only one of its name."""
+    alone = head.request_ids == (() if given is None else (given,))
+    return alone and len(key) <= MAX_AGAIN and key.count(b"\r\n") <= MAX_LINES
 
 
 class HeadReader:

@@ -50,7 +50,10 @@ class Wire:
 
 
 def prepare(answer: Answer) -> Prepared:
-    """An answer in which something of the request may show."""
+    """An answer in which something of the request may show. ValueError when that would make a header of its own."""
+    values = "".join([value for _, value in answer.headers])
+    if "\r" in values or "\n" in values or "\0" in values:
+        raise ValueError("a header's value holds a line end")
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]
     head = "\r\n".join([*lines, "X-Request-ID: "]).encode("utf-8")

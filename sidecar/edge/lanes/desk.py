@@ -1,0 +1,55 @@
+"""From a gateway's call to the bytes of its answer: what both lanes share. One decision function serves both.
+
+A call that comes again is answered from the memo, under a key that its lane chooses: everything that an answer can
+depend on. What follows from a decision alone is prepared once. All of it is counted and logged alike.
+"""
+
+from collections.abc import Hashable
+from time import perf_counter
+
+from sidecar.edge.checks import close, conclude, follows_from_decision, judge, record_check
+from sidecar.edge.lanes.answer_memo import AnswerMemo
+from sidecar.edge.lanes.wire import Prepared, Wire, prepare
+from sidecar.edge.original import GatewayCall
+from sidecar.edge.parts import Parts
+from sidecar.pdp.check import Open
+from sidecar.vocabulary.decision import Decision
+
+
+class Desk:
+    """One a listener. ``started`` is `perf_counter` at the call's arrival. Nothing here raises."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._wire = Wire(unavailable=parts.surface.unavailable_status)
+        self.memo = AnswerMemo()
+
+    def again(self, key: Hashable, request_id: str, started: float) -> Prepared | None:
+        """The answer to a call that has come before, if everything that it followed from still stands."""
+        known = self.memo.get(key)
+        if known is None or not self._parts.pdp.stands(known.standing):
+            return None
+        record_check(self._parts, known.label, known.standing.decision, request_id, perf_counter() - started)
+        return known.prepared
+
+    def first(self, key: Hashable, call: GatewayCall, request_id: str, started: float) -> Prepared | Open:
+        """The answer decided anew, and remembered under ``key`` (None: not); or what the store has to be asked."""
+        outcome = judge(self._parts, call)
+        if isinstance(outcome, Open):
+            return outcome
+        prepared = self._prepare(outcome, call, request_id, started)
+        if key is not None:
+            self.memo.offer(key, self._parts, call, outcome, prepared)
+        return prepared
+
+    async def later(self, question: Open, call: GatewayCall, request_id: str, started: float) -> Prepared:
+        """The answer that needed the store."""
+        return self._prepare(await close(self._parts, question), call, request_id, started)
+
+    def _prepare(self, decision: Decision, call: GatewayCall, request_id: str, started: float) -> Prepared:
+        """Counted, logged, and in the gateway's words."""
+        seconds = perf_counter() - started
+        if follows_from_decision(self._parts, call, decision):
+            record_check(self._parts, call.family.label, decision, request_id, seconds)
+            return self._wire.kept(decision)
+        return prepare(conclude(self._parts, call, decision, request_id, seconds))
