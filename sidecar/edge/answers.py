@@ -4,7 +4,6 @@ A gateway takes 2xx for a yes, whatever the body says, so only an allow may be 2
 header at all, because Traefik and Caddy copy a denial's headers to the client (measured).
 """
 
-from dataclasses import dataclass
 from http import HTTPStatus
 
 import msgspec
@@ -16,8 +15,7 @@ IDENTITY = ("X-Auth-User", "X-Auth-Email", "X-Auth-Role", "X-Auth-Account", "X-A
 ENVOY_REMOVES = "x-envoy-auth-headers-to-remove"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """Status, headers and body, ready to be written by either lane."""
 
     status: int

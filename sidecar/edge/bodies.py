@@ -22,7 +22,7 @@ class BadBody(ValueError):
 def strict_json(raw: bytes) -> Any:
     """Parse one JSON document (RFC 8259, with I-JSON's unique names, RFC 7493). Raises BadBody."""
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = _DECODER.decode(raw.decode("utf-8"))
     except BadBody:
         raise
     except UnicodeDecodeError:
@@ -31,7 +31,8 @@ def strict_json(raw: bytes) -> Any:
         raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:  # not JSON, or an integer with too many digits to convert
         raise BadBody("the body is not JSON") from None
-    _inspect(value, MAX_DEPTH)
+    if b"\\u" in raw or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:  # otherwise there is nothing to be found
+        _inspect(value, MAX_DEPTH)
     return value
 
 
@@ -59,16 +60,23 @@ def _refuse_constant(_name: str) -> Any:
     raise BadBody("the body holds a number that JSON does not have (NaN or Infinity)")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise BadBody("the body holds a number that no program can hold (over 1.8e308)")
+    return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+
+
 def _inspect(value: Any, levels: int) -> None:
-    """Refuse what no encoder writes again (half a surrogate pair, an endless number), and nesting below ``levels``."""
+    """Refuse what no encoder writes again, half a surrogate pair, and nesting below ``levels``."""
     if isinstance(value, str):
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
             raise BadBody("the body holds half of a surrogate pair") from None
-    elif isinstance(value, float):
-        if isinf(value):
-            raise BadBody("the body holds a number that no program can hold (over 1.8e308)")
     elif isinstance(value, dict | list):
         if levels == 0:
             raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")

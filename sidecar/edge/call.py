@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
+from sidecar.edge.address import client_address
 from sidecar.edge.answers import Answer
 from sidecar.edge.credentials import RawHeaders
 from sidecar.edge.parts import Parts
@@ -19,8 +22,7 @@ from sidecar.vocabulary.problems import Problem
 B = TypeVar("B")
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who calls, as judged a moment ago: the live record, and the token that bore it out."""
 
     record: UserRecord
@@ -28,19 +30,24 @@ class Caller:
     proof: Proof
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[B]):
-    """One request to the API, past its guard. ``address`` is the client's (R7), for limits and audit rows."""
+class Call(msgspec.Struct, Generic[B], frozen=True):
+    """One request to the API, past its guard. ``peer`` is who holds the other end of the connection, None on a Unix
+    socket."""
 
     parts: Parts
     body: B
     names: Mapping[str, str]
     query: Mapping[str, str]
     headers: RawHeaders
-    address: str
+    peer: str | None
     request_id: str
     generation: Generation | None
     known: Caller | Pep | None = None
+
+    @property
+    def address(self) -> str:
+        """The client's (R7), for limits and audit rows."""
+        return client_address(self.peer, self.headers, self.parts.surface.trusted_proxies)
 
     @property
     def caller(self) -> Caller:
@@ -81,8 +88,7 @@ class Call(Generic[B]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A good answer: what msgspec can encode as JSON, or bytes with their own Content-Type, or nothing (204)."""
 
     status: int
@@ -117,8 +123,7 @@ Guard = Gate | May | Key
 Handler = Callable[[Call[Any]], Awaitable[Reply | Problem]]
 
 
-@dataclass(frozen=True, slots=True)
-class RawBody:
+class RawBody(msgspec.Struct, frozen=True):
     """The body of an endpoint that reads it itself (OAuth: form or JSON)."""
 
     content_type: str

@@ -13,7 +13,6 @@ import msgspec
 from aiohttp import ClientPayloadError, web
 from aiohttp.web import RequestPayloadError
 
-from sidecar.edge.address import client_address
 from sidecar.edge.answers import Answer
 from sidecar.edge.at_least import admit_at_least
 from sidecar.edge.bodies import BadBody, decode
@@ -130,9 +129,9 @@ class Dispatcher:
             parts=parts,
             body=await _body(endpoint, request, max(endpoint.max_body, parts.surface.max_body)),
             names=names,
-            query=dict(parse_qsl(query, keep_blank_values=True)),
+            query=dict(parse_qsl(query, keep_blank_values=True)) if query else {},
             headers=request.raw_headers,
-            address=client_address(_peer(request), request.raw_headers, parts.surface.trusted_proxies),
+            peer=_peer(request),
             request_id=request_id,
             generation=generation,
             known=caller,
@@ -166,6 +165,9 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
     """The body whole. Who sends it drop by drop, or not at all, does not hold the connection for ever."""
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(limit)
+    whole = request.content
+    if whole.is_eof() and whole.total_bytes <= limit and whole.exception() is None:
+        return whole.read_nowait()  # it came together with its head, as most do
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await _read_within(request, limit)

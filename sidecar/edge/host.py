@@ -7,6 +7,7 @@ client's Host.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,6 +22,10 @@ NOT_OUR_NAME: Final = Problem(
 PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".svc", ".test", ".example", ".home.arpa")
 
 
+MAX_HOST: Final = 300
+"""A name has 253 characters at most (RFC 1035), and a port behind it."""
+
+
 def host_names(public_url: str, more: Iterable[str]) -> frozenset[str]:
     """The names to answer to beside those that are always ours."""
     return frozenset(name.lower() for name in (urlsplit(public_url).hostname or "", *more) if name)
@@ -30,6 +35,11 @@ def is_ours(host: str | None, names: frozenset[str]) -> bool:
     """``host``: the Host header as it came, or None. Without one there is no page to protect from."""
     if host is None:
         return True
+    return _judged(host, names) if len(host) <= MAX_HOST else False
+
+
+@lru_cache(maxsize=256)
+def _judged(host: str, names: frozenset[str]) -> bool:
     name = _name(host)
     if name in names or ("." not in name and ":" not in name):
         return bool(name)

@@ -5,8 +5,9 @@ included. Reads live records and the policy; what the PEP claims of subject, res
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
@@ -29,8 +30,7 @@ SHOWN: Final = 128
 """Characters of a name that no policy has, in the decision log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """A subject that exists and may act: its role, and whose record says so (None for a role asked about as such)."""
 
     role: str

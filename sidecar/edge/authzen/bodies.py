@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
+
 from sidecar.edge.bodies import BadBody, strict_json
 from sidecar.edge.call import RawBody
 from sidecar.vocabulary.access import Resource, Subject
@@ -29,8 +31,7 @@ class Semantic(StrEnum):
     PERMIT_ON_FIRST_PERMIT = "permit_on_first_permit"
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(msgspec.Struct, frozen=True):
     """One question."""
 
     subject: Subject
