@@ -6,6 +6,7 @@ gateway and a problem without details to everybody else; its traceback goes to t
 
 import asyncio
 from collections.abc import Iterable
+from functools import lru_cache
 from time import perf_counter
 from urllib.parse import parse_qsl
 
@@ -22,7 +23,7 @@ from sidecar.edge.guard import admit
 from sidecar.edge.host import NOT_OUR_NAME, is_ours
 from sidecar.edge.lanes.desk import Desk
 from sidecar.edge.lanes.server import http_response
-from sidecar.edge.lanes.wire import prepare
+from sidecar.edge.lanes.wire import Prepared, prepare
 from sidecar.edge.lanes.written import fits, written
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
@@ -34,6 +35,9 @@ from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.problems import Code, Problem
 
 AUTHZEN = "/access/v1/"
+
+SHORT = 160
+"""Bytes of an answer that may come again: a decision with its reason."""
 
 BODY_SECONDS = 10.0
 
@@ -62,11 +66,14 @@ class Dispatcher:
         path, _, query = request.raw_path.partition("?")
         if self._checks and is_check(path):
             return await self._check(request, path, query)
-        if path.startswith(AUTHZEN):
-            request_id = repeated_request_id(request.raw_headers)
-        else:
+        if not path.startswith(AUTHZEN):
             request_id = request_id_of(request.raw_headers)
-        return _response(request, await self._answer(request, path, query, request_id), request_id)
+            return _response(request, await self._answer(request, path, query, request_id), request_id)
+        request_id = repeated_request_id(request.raw_headers)
+        answer = await self._answer(request, path, query, request_id)
+        if len(answer.body) <= SHORT and fits(request, answer.status):
+            return written(_prepared(answer), request_id)
+        return _response(request, answer, request_id)
 
     async def _check(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
         """A gateway's call, as the fast lane answers it."""
@@ -194,6 +201,12 @@ def _response(request: web.BaseRequest, answer: Answer, request_id: str) -> web.
     response = http_response(answer)
     response.headers["X-Request-ID"] = request_id
     return response
+
+
+@lru_cache(maxsize=256)
+def _prepared(answer: Answer) -> Prepared:
+    """For AuthZEN, whose answers are few and hold no secret."""
+    return prepare(answer)
 
 
 def _peer(request: web.BaseRequest) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.edge.authzen import bodies
 from sidecar.store.errors import StoreUnavailable
 from tests.authzen.conftest import Pdp, Town, question
 
@@ -172,6 +173,7 @@ async def test_AZ_2_6_a_fault_of_ours_is_500_and_never_a_decision(
     pdp: Pdp, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sidecar.edge.authzen.bodies.strict_json", lambda _raw: 1 / 0)
+    bodies._evaluation_in.cache_clear()
     answer = await pdp.ask(path, CALLS[path])
     assert answer.status == 500
     assert isinstance(answer.body, str)

@@ -7,6 +7,7 @@ Refuses what is missing or of another type, by name; ignores every member it doe
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,9 @@ MEDIA_TYPE: Final = "application/json"
 MAX_ITEMS: Final = 1000
 MAX_BATCH_BYTES: Final = 512 * 1024
 """A thousand questions, each spelled out, fit."""
+
+SHORT: Final = 1024
+"""Bytes of a body that is remembered."""
 
 Members = Mapping[str, Any]
 
@@ -55,6 +59,19 @@ def members_of(body: RawBody) -> Members:
     if not isinstance(sent, dict):
         raise BadBody("the body is not a JSON object")
     return sent
+
+
+def evaluation_in(body: RawBody) -> Evaluation:
+    """The question of a body that holds one. What the same bytes ask follows from them alone, so short ones are read
+    once (a tenth of what an evaluation costs). Raises BadBody that names the member."""
+    if len(body.content) <= SHORT:
+        return _evaluation_in(body.content_type, body.content)
+    return evaluation_of(members_of(body))
+
+
+@lru_cache(maxsize=4096)
+def _evaluation_in(content_type: str, content: bytes) -> Evaluation:
+    return evaluation_of(members_of(RawBody(content_type, content)))
 
 
 def evaluation_of(sent: Members) -> Evaluation:

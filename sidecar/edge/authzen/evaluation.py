@@ -16,6 +16,7 @@ from sidecar.edge.authzen.bodies import (
     Evaluation,
     Semantic,
     batch_of,
+    evaluation_in,
     evaluation_of,
     members_of,
 )
@@ -54,7 +55,7 @@ class Denied(msgspec.Struct, frozen=True):
 
 async def evaluation(call: Call[RawBody]) -> Reply:
     """``POST /access/v1/evaluation``."""
-    return await _single(call, evaluation_of(members_of(call.body)), EVALUATION)
+    return await _single(call, evaluation_in(call.body), EVALUATION)
 
 
 async def evaluations(call: Call[RawBody]) -> Reply:
