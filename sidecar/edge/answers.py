@@ -15,7 +15,7 @@ IDENTITY = ("X-Auth-User", "X-Auth-Email", "X-Auth-Role", "X-Auth-Account", "X-A
 ENVOY_REMOVES = "x-envoy-auth-headers-to-remove"
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """Status, headers and body, ready to be written by either lane."""
 
     status: int

@@ -22,7 +22,7 @@ from sidecar.vocabulary.problems import Problem
 B = TypeVar("B")
 
 
-class Caller(msgspec.Struct, frozen=True):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who calls, as judged a moment ago: the live record, and the token that bore it out."""
 
     record: UserRecord
@@ -123,7 +123,7 @@ Guard = Gate | May | Key
 Handler = Callable[[Call[Any]], Awaitable[Reply | Problem]]
 
 
-class RawBody(msgspec.Struct, frozen=True):
+class RawBody(msgspec.Struct, frozen=True, gc=False):
     """The body of an endpoint that reads it itself (OAuth: form or JSON)."""
 
     content_type: str

@@ -22,9 +22,11 @@ from sidecar.edge.checks import HEADERS_READ, answer_check, gateway_call, is_che
 from sidecar.edge.guard import admit
 from sidecar.edge.host import NOT_OUR_NAME, is_ours
 from sidecar.edge.lanes.desk import Desk
+from sidecar.edge.lanes.head_reader import MAX_AGAIN, MAX_LINES
 from sidecar.edge.lanes.server import http_response
 from sidecar.edge.lanes.wire import Prepared, prepare
 from sidecar.edge.lanes.written import fits, written
+from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
 from sidecar.edge.request_id import repeated_request_id, request_id_of
@@ -85,13 +87,13 @@ class Dispatcher:
             return _response(request, await answer_check(self._parts, call, request_id), request_id)
         key = (request.method, request.raw_path, lines)
         answer = self._desk.again(key, request_id, started)
-        if answer is None:
-            call = gateway_call(request.method, path, query, lines)
-            outcome = self._desk.first(key, call, request_id, started)
-            answer = (
-                await self._desk.later(outcome, call, request_id, started) if isinstance(outcome, Open) else outcome
-            )
-        return written(answer, request_id)
+        if answer is not None:
+            return written(answer, request_id)
+        call = gateway_call(request.method, path, query, lines)
+        outcome = self._desk.first(key if _is_short(call) else None, call, request_id, started)
+        if isinstance(outcome, Open):
+            return written(await self._desk.later(outcome, call, request_id, started), request_id)
+        return written(outcome, request_id)
 
     async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: str) -> Answer:
         found = self._table.find(request.method, path)
@@ -201,6 +203,12 @@ def _response(request: web.BaseRequest, answer: Answer, request_id: str) -> web.
     response = http_response(answer)
     response.headers["X-Request-ID"] = request_id
     return response
+
+
+def _is_short(call: GatewayCall) -> bool:
+    """Worth a place in a memory that has so many of them (R29)."""
+    lines = tuple(call.headers)
+    return len(lines) <= MAX_LINES and len(call.path) + len(call.query) + sum(len(v) for _, v in lines) <= MAX_AGAIN
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-o
 """A back end that honours one of these runs another method than the one judged (R2)."""
 
 
-class GatewayCall(msgspec.Struct, frozen=True):
+class GatewayCall(msgspec.Struct, frozen=True, gc=False):
     """One gateway's question as it came. ``path`` and ``query`` are the question's own, raw; which of it all says what
     the dashboard was asked for is the family's to know."""
 

@@ -40,7 +40,7 @@ class Open(msgspec.Struct, frozen=True):
     claims: Claims | Outsider
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """A decision about somebody, with all that it followed from beside the question: while each of those is the very
     same object and the time is within its bounds (Unix seconds), the same question has the same answer. ``generation``
     is the id that the generation in force holds, not the generation: what is remembered must not keep an old one."""

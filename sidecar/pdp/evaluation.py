@@ -30,7 +30,7 @@ SHOWN: Final = 128
 """Characters of a name that no policy has, in the decision log."""
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """A subject that exists and may act: its role, and whose record says so (None for a role asked about as such)."""
 
     role: str

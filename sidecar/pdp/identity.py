@@ -6,7 +6,7 @@ from sidecar.tokens.claims import Claims
 from sidecar.vocabulary.people import UserRecord
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """What the token claims and the live record that bears it out."""
 
     claims: Claims

@@ -21,6 +21,8 @@ from sidecar.vocabulary.people import AccountId, UserId
 
 BATCH: Final = 1000
 RETRY: Final = 0.05
+AT_ONCE: Final = 0.001
+"""Seconds. Redis takes 0 for no end."""
 READ_SLACK: Final = 0.5
 """How much longer than its block a read may take before the connection counts as dead."""
 
@@ -79,17 +81,18 @@ class Feed:
             try:
                 async with self._store.listening(self._key, self._block + READ_SLACK) as connection:
                     await self._resume(connection)
+                    # Until a read is answered no copy may be used: the first waits for nothing to happen.
+                    await self._read(connection, AT_ONCE)
                     while True:
-                        await self._read(connection)
+                        await self._read(connection, self._block)
             except StoreUnavailable:
                 await asyncio.sleep(RETRY)
 
-    async def _read(self, connection: Any) -> None:
-        """One blocking read, applied."""
-        sent = self._clock()
-        block = round(self._block * 1000)
+    async def _read(self, connection: Any, block: float) -> None:
+        """One read, applied. ``block``: seconds to wait for an entry when there is none."""
+        sent, ms = self._clock(), round(block * 1000)
         raw = await called(
-            connection.execute_command("XREAD", "COUNT", BATCH, "BLOCK", block, "STREAMS", self._key, self._last)
+            connection.execute_command("XREAD", "COUNT", BATCH, "BLOCK", ms, "STREAMS", self._key, self._last)
         )
         wanted = 0
         entries = entries_of(raw)

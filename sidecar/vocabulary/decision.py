@@ -122,7 +122,7 @@ _MESSAGES: dict[Reason, str] = {
 }
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The answer to one question. Only ``reason`` decides; the rest tells the PEP about whom and by which rule.
 
     ``rule`` is ``policy/policy.csv:LINE`` or None; ``generation`` the policy that decided, empty when there is none.

@@ -20,14 +20,11 @@ from sidecar.vocabulary.decision import Decision
 from sidecar.vocabulary.recent import Recent
 
 MAX_ANSWERS: Final = 16_384
-"""About a kilobyte each, most of it the token."""
-
-MAX_CALL: Final = 4096
-MAX_LINES: Final = 16
-"""A longer call takes no place, so that all of them together are bounded in bytes as well (R29)."""
+"""About a kilobyte each, most of it the token. A lane offers no long call, so that all of them together are bounded in
+bytes as well (R29)."""
 
 
-class Remembered(msgspec.Struct, frozen=True):
+class Remembered(msgspec.Struct, frozen=True, gc=False):
     """An answer as bytes, what it stands on, and under which name it is counted."""
 
     standing: Standing
@@ -45,7 +42,7 @@ class AnswerMemo:
 
     def offer(self, key: Hashable, parts: Parts, call: GatewayCall, decision: Decision, prepared: Prepared) -> None:
         """Remember the answer just made, if it is about somebody and its call has come before."""
-        if decision.user is None or not _is_short(call) or not self._came_before(key):
+        if decision.user is None or not self._came_before(key):
             return
         question = read_question(parts, call)
         standing = parts.pdp.standing(question, decision) if isinstance(question, Question) else None
@@ -58,9 +55,3 @@ class AnswerMemo:
             return True
         self._once.put(mark, None)
         return False
-
-
-def _is_short(call: GatewayCall) -> bool:
-    lines = tuple(call.headers)
-    length = len(call.path) + len(call.query) + sum(len(value) for _, value in lines)
-    return len(lines) <= MAX_LINES and length <= MAX_CALL

@@ -169,7 +169,7 @@ class FastLane(asyncio.Protocol):
         self._go_on()
 
     def _write(self, prepared: Prepared, request_id: str) -> None:
-        self._transport.write(prepared.complete(request_id.encode("ascii")))
+        self._transport.write(prepared.complete(request_id))
         self._heard = self._loop.time()
 
     def _go_on(self) -> None:

@@ -4,10 +4,11 @@ What follows from a decision alone is prepared once and kept; from one request t
 date change.
 """
 
+from email.utils import formatdate
 from http import HTTPStatus
+from time import time
 
 import msgspec
-from aiohttp.helpers import rfc822_formatted_time
 
 from sidecar.edge.answers import Answer, gateway_answer
 from sidecar.vocabulary.decision import Decision
@@ -25,9 +26,21 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     middle: bytes
     rest: bytes
 
-    def complete(self, request_id: bytes) -> bytes:
-        date = rfc822_formatted_time().encode("ascii")
-        return b"%b%b%b%b%b" % (self.head, request_id, self.middle, date, self.rest)
+    def complete(self, request_id: str) -> bytes:
+        return b"%b%b%b%b%b" % (self.head, request_id.encode("ascii"), self.middle, _date(), self.rest)
+
+
+_second = 0
+_written = b""
+
+
+def _date() -> bytes:
+    """The value of the Date header, formatted once a second (RFC 9110 section 6.6.1)."""
+    global _second, _written
+    now = int(time())
+    if now != _second:
+        _second, _written = now, formatdate(now, usegmt=True).encode("ascii")
+    return _written
 
 
 class Wire:

@@ -52,4 +52,4 @@ def fits(request: web.BaseRequest, status: int = 200) -> bool:
 
 
 def written(prepared: Prepared, request_id: str) -> Written:
-    return Written(prepared.complete(request_id.encode("ascii")))
+    return Written(prepared.complete(request_id))
