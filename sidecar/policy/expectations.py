@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean
@@ -23,8 +25,7 @@ EXPECTATIONS = "expectations.csv"
 ROUTES = "routes.csv"
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(msgspec.Struct, frozen=True, gc=False):
     """One line of expectations.csv."""
 
     line: int
@@ -34,8 +35,7 @@ class Expectation:
     action: str
 
 
-@dataclass(frozen=True, slots=True)
-class RouteTest:
+class RouteTest(msgspec.Struct, frozen=True, gc=False):
     """One line of routes.csv. ``expected`` is ``public``, ``unmatched`` or ``SECTION/ACTION``."""
 
     line: int

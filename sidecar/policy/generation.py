@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+
+import msgspec
 
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import ANY, Effect, Inheritance, Rule
@@ -23,8 +24,7 @@ Cell = tuple[str, str, str]
 """Role, section, action."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(msgspec.Struct, frozen=True, gc=False):
     """What the policy says of one cell. ``rule`` is ``policy/policy.csv:LINE`` of the line that decided, or None."""
 
     reason: Reason
@@ -96,13 +96,6 @@ class Generation:
     def __repr__(self) -> str:
         return f"Generation({self.id})"
 
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        """From a child process that compiled it to the one that asked. Never read back from a file (R25)."""
-        views = (self.roles, self.sections, self.closures, self.allowed, self.files)
-        roles, sections, closures, allowed, files = map(dict, views)
-        parts = (self.routes, self.rules, self.inheritance, self.cells)
-        return _assembled, (self.id, roles, sections, closures, allowed, files, *parts)
-
 
 def content_hash(files: Mapping[str, bytes]) -> str:
     """128 bits of SHA-256 over dialect version and (name, length, bytes) of every file (R25)."""
@@ -138,32 +131,16 @@ def build(
             if rule.effect is Effect.ALLOW:
                 open_cells.append(cell)
         allowed[role] = frozenset(open_cells)
-    cells = Cells(decided, roles, sections)
-    return _assembled(content_hash(files), roles, sections, closures, allowed, files, routes, rules, inheritance, cells)
-
-
-def _assembled(  # noqa: PLR0913, PLR0917 - the fields of a generation, one by one
-    id_: str,
-    roles: Mapping[str, Role],
-    sections: Mapping[str, Section],
-    closures: Mapping[str, tuple[str, ...]],
-    allowed: Mapping[str, frozenset[tuple[str, str]]],
-    files: Mapping[str, bytes],
-    routes: RouteTable,
-    rules: tuple[Rule, ...],
-    inheritance: tuple[Inheritance, ...],
-    cells: Cells,
-) -> Generation:
     return Generation(
-        id=id_,
+        id=content_hash(files),
         roles=MappingProxyType(dict(roles)),
         sections=MappingProxyType(dict(sections)),
         routes=routes,
         rules=rules,
         inheritance=inheritance,
         closures=MappingProxyType(dict(closures)),
-        cells=cells,
-        allowed=MappingProxyType(dict(allowed)),
+        cells=Cells(decided, roles, sections),
+        allowed=MappingProxyType(allowed),
         files=MappingProxyType(dict(files)),
     )
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, path_of
 from sidecar.policy.names import ANY, Names, quoted
@@ -26,8 +28,7 @@ class Effect(StrEnum):
     DENY = "deny"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, gc=False):
     """One ``p`` line. ``section`` and ``action`` may be `ANY`."""
 
     line: int
@@ -45,8 +46,7 @@ class Rule:
         return f"p, {self.role}, {self.section}, {self.action}, {self.effect}"
 
 
-@dataclass(frozen=True, slots=True)
-class Inheritance:
+class Inheritance(msgspec.Struct, frozen=True, gc=False):
     """One ``g`` line: ``role`` may what ``inherits`` may, and more."""
 
     line: int
@@ -76,9 +76,10 @@ def read_rules(data: bytes, vocabulary: Vocabulary, findings: Findings) -> RuleB
             message = f"this line says what line {first} says"
             findings.add(Code.DUPLICATE_RULE, FILE, record.at(0), message, "delete one of them")
         elif record.fields[0] == "p":
-            rules.extend(_read_rule(record, names))
-        else:
-            inheritance.extend(_read_link(record, names))
+            if (rule := _read_rule(record, names)) is not None:
+                rules.append(rule)
+        elif (link := _read_link(record, names)) is not None:
+            inheritance.append(link)
     if not rules and not findings.errors_in(FILE):
         findings.add(Code.EMPTY_FILE, FILE, (1, 1), "the file holds no rule: everybody would be denied everything")
     if len(rules) > MAX_RULES:
@@ -111,18 +112,20 @@ def _kind_meant(record: Record, names: Names) -> str:
     return f'did you mean "{kind[0].lower()}"?' if kind[0].lower() in _FORMS else "write p or g"
 
 
-def _read_rule(record: Record, names: Names) -> Iterable[Rule]:
+def _read_rule(record: Record, names: Names) -> Rule | None:
     checks = (names.role(record, 1), names.target(record, 2, wildcards=True), names.effect(record, 4))
-    if all(checks):
-        _, role, section, action, effect = record.fields
-        yield Rule(record.line, role, section, action, Effect(effect))
+    if not all(checks):
+        return None
+    _, role, section, action, effect = record.fields
+    return Rule(record.line, role, section, action, Effect(effect))
 
 
-def _read_link(record: Record, names: Names) -> Iterable[Inheritance]:
+def _read_link(record: Record, names: Names) -> Inheritance | None:
     checks = (names.role(record, 1), names.role(record, 2))
-    if all(checks):
-        _, role, inherits = record.fields
-        yield Inheritance(record.line, role, inherits)
+    if not all(checks):
+        return None
+    _, role, inherits = record.fields
+    return Inheritance(record.line, role, inherits)
 
 
 # -- who inherits whom -------------------------------------------------------------------------------------------------
