@@ -157,7 +157,7 @@ class Activation:
         """In force or rejected, or not judged at all: then the watch comes back to these files."""
         async with self._judging:
             try:
-                judged = await apart.judge(files)
+                judged = await apart.judge(files, self.generation)
                 generation, diagnostics = judged.generation, judged.diagnostics
                 refusals = () if generation is None else await self._refusals(generation)
             except StoreUnavailable as problem:

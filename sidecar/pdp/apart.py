@@ -26,7 +26,7 @@ from sidecar.policy.diagnostics import FILES, Diagnostic, DiagnosticCode, Findin
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import read_closures, read_rules
-from sidecar.policy.sections import read_vocabulary
+from sidecar.policy.sections import DECLARED_IN, read_vocabulary, vocabulary_of
 from sidecar.sources.policy_files import PolicyFiles
 
 LARGE: Final = 64 * 1024
@@ -100,9 +100,9 @@ class Judged:
     diagnostics: tuple[Diagnostic, ...]
 
 
-async def judge(files: PolicyFiles) -> Judged:
+async def judge(files: PolicyFiles, current: Generation | None = None) -> Judged:
     """Compile what was read, with the proof of an edit (R28). A child that fails is a finding, never tried again here:
-    what ended it would end the sidecar."""
+    what ended it would end the sidecar. ``current``: the generation in force."""
     if sum(map(len, files.files.values())) < LARGE:
         return await asyncio.to_thread(_gently, lambda: _judge_here(files))
     problems = tuple(map(Finding.of, files.diagnostics))
@@ -113,7 +113,8 @@ async def judge(files: PolicyFiles) -> Judged:
     diagnostics = tuple(one.diagnostic() for one in msgspec.msgpack.decode(answer, type=tuple[Finding, ...]))
     if any(found.is_error for found in diagnostics):
         return Judged(None, diagnostics)
-    return Judged(await asyncio.to_thread(_gently, lambda: rebuilt(files.files), gc.freeze), diagnostics)
+    built = await asyncio.to_thread(_gently, lambda: rebuilt(files.files, current), gc.freeze)
+    return Judged(built, diagnostics)
 
 
 def _not_judged(failure: ChildFailed) -> Diagnostic:
@@ -127,16 +128,20 @@ def _judge_here(files: PolicyFiles) -> Judged:
     return Judged(compiled.generation, compiled.diagnostics)
 
 
-def rebuilt(files: Mapping[str, bytes]) -> Generation:
-    """The table of files in which the compiler found no error, without asking again what it has settled."""
+def rebuilt(files: Mapping[str, bytes], current: Generation | None = None) -> Generation:
+    """The table of files in which the compiler found no error, without asking again what it has settled: names and
+    routes are ``current``'s as long as their files say the same."""
     findings = Findings()
-    vocabulary = read_vocabulary(files, findings)
+    if current is not None and all(files[name] == current.files[name] for name in DECLARED_IN):
+        vocabulary, routes = vocabulary_of(current.roles, current.sections, current.routes.routes), current.routes
+    else:
+        vocabulary = read_vocabulary(files, findings)
+        routes = RouteTable(vocabulary.routes)
     book = read_rules(files["policy.csv"], vocabulary, findings)
     closures = read_closures(vocabulary.roles or {}, book.inheritance, findings)
     if findings.has_errors or vocabulary.roles is None or vocabulary.sections is None:
         raise ValueError(f"these files do not compile: {findings.sorted()[0]}")
     known = {name: files[name] for name in FILES}
-    routes = RouteTable(vocabulary.routes)
     return build(known, vocabulary.roles, vocabulary.sections, routes, book.rules, book.inheritance, closures)
 
 

@@ -49,6 +49,7 @@ class Vocabulary:
     """Section and action, where both names are as they should be: most lines name one of these, and need no judging."""
 
 
+DECLARED_IN = ("roles.toml", "sections.toml")
 MAX_CELLS = 3_000_000
 _SAME_SHAPE = str.maketrans({"-": None, "_": None, "0": "o", "1": "l", "i": "l"})
 
@@ -71,18 +72,25 @@ def read_vocabulary(files: Mapping[str, bytes], findings: Findings) -> Vocabular
     entries.extend(read_public(root))
     _refuse_confusable({section.id: section.title for section in sections.values()}, "section", root)
     judge_entries(entries, findings)
-    actions = frozenset(action for section in sections.values() for action in section.actions)
-    unreadable = frozenset(section.id for section in sections.values() if not section.actions)
     if roles is not None and len(roles) * sum(len(section.actions) for section in sections.values()) > MAX_CELLS:
         message = f"roles × actions make more than {MAX_CELLS:,} cells"
         findings.add(Code.POLICY_TOO_LARGE, "sections.toml", (1, 1), message, "split the policy")
+    return vocabulary_of(roles, sections, tuple(entry.route for entry in entries))
+
+
+def vocabulary_of(
+    roles: Mapping[str, Role] | None, sections: Mapping[str, Section], routes: tuple[Route, ...]
+) -> Vocabulary:
+    """What follows from the declarations."""
+    actions = frozenset(action for section in sections.values() for action in section.actions)
+    unreadable = frozenset(section.id for section in sections.values() if not section.actions)
     pairs = frozenset(
         (section.id, action)
         for section in sections.values()
         for action in section.actions
         if NAME.fullmatch(section.id) and NAME.fullmatch(action)
     )
-    return Vocabulary(roles, sections, tuple(entry.route for entry in entries), actions, unreadable, pairs)
+    return Vocabulary(roles, sections, routes, actions, unreadable, pairs)
 
 
 def _read_roles(data: bytes, findings: Findings) -> dict[str, Role] | None:

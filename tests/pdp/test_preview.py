@@ -32,10 +32,13 @@ def suspicious() -> list[Path]:
 
 
 @pytest.mark.parametrize("case", suspicious(), ids=lambda case: case.name)
-def test_what_is_built_again_is_what_was_compiled(case: Path, shipped: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("beside", ["nothing", "the same names", "other names"])
+def test_what_is_built_again_is_what_was_compiled(case: Path, beside: str, shipped: dict[str, bytes]) -> None:
     files = {**shipped, **{path.name: path.read_bytes() for path in case.iterdir() if path.name in shipped}}
-    compiled, built = compile_policy(files, proof=ProofScope.NONE).generation, rebuilt(files)
+    compiled = compile_policy(files, proof=ProofScope.NONE).generation
     assert compiled is not None
+    before = {"the same names": compiled, "other names": rebuilt(shipped)}.get(beside)
+    built = rebuilt(files, before)
     assert built.id == compiled.id
     assert dict(built.cells) == dict(compiled.cells)
     assert (built.rules, built.inheritance) == (compiled.rules, compiled.inheritance)
