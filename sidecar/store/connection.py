@@ -21,7 +21,7 @@ from sidecar.store.calling import Answer, called
 from sidecar.store.errors import StoreRefused, StoreUnavailable
 from sidecar.store.topology import Single, Topology, masked, topology
 
-__all__ = ["Store", "StoreRefused", "StoreUnavailable", "gathered"]
+__all__ = ["Store", "StoreRefused", "StoreUnavailable", "gathered", "was_answered"]
 
 READ_TIMEOUT: Final = 0.4
 WRITE_TIMEOUT: Final = 2.0
@@ -244,6 +244,11 @@ def _somewhere_else(problem: StoreUnavailable) -> bool:
         return False
     refusing = exceptions.BusyLoadingError | exceptions.AuthenticationError | exceptions.MaxConnectionsError
     return not isinstance(cause, refusing) and not isinstance(cause.__cause__, TimeoutError | exceptions.TimeoutError)
+
+
+def was_answered(problem: Exception) -> bool:
+    """It came from a store that answers: of several questions at once, it may be for the sake of one alone."""
+    return not isinstance(problem, StoreUnavailable) or isinstance(problem.__cause__, exceptions.ResponseError)
 
 
 def _decoded(raw: Any) -> dict[str, Any]:

@@ -4,18 +4,19 @@
 older truth: a record below what was once seen here comes from a store that went back in time (store.md 2.3, 2.4).
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from sidecar.store import keys
 from sidecar.store.codec import integer, record_of
-from sidecar.store.connection import Store
+from sidecar.store.connection import Store, gathered, was_answered
+from sidecar.store.direct.flight import Flight, Floor, Guard, WentBack
+from sidecar.store.direct.together import Together
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change, Tail
-from sidecar.store.transition import look
+from sidecar.store.transition import look_up
 from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.people import AccountId, UserId, UserRecord
 from sidecar.vocabulary.recent import Recent
@@ -40,29 +41,6 @@ class Copy:
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """What was once seen of a user: nothing older is believed. ``removed``: it does not come back."""
-
-    revision: int
-    epoch: int
-    removed: bool = False
-
-    def is_above(self, record: UserRecord | None, seq: int) -> bool:
-        """``seq``: the account's count. Who is missing there was removed, or the account is from before it came."""
-        if record is None:
-            return not self.removed and seq < self.revision
-        return self.removed or record.epoch < self.epoch or record.revision < self.revision
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """A direct read under way. ``dirty``: something happened to the user meanwhile, so the answer is not kept."""
-
-    answer: "asyncio.Task[UserRecord | None]" = field(init=False)
-    dirty: bool = False
-
-
 class Records:
     """The records' only reader for checks. Follows the feeds; ``clock`` is monotonic."""
 
@@ -77,6 +55,7 @@ class Records:
         max_floors: int = MAX_FLOORS,
     ) -> None:
         self._store = store
+        self._together = Together(self._fly)
         self._lease_seconds = lease
         self._clock = clock
         self._on_regression = on_regression
@@ -110,10 +89,10 @@ class Records:
             flight = next(reversed(self._flights.get(uid, ())), None)
             if fresh or flight is None or flight.dirty or not self._live(partition):
                 break
-            record = await asyncio.shield(flight.answer)
+            record = await flight.landing()
             if not flight.dirty:
                 return record
-        return await asyncio.shield(self._take_off(uid, account, partition).answer)
+        return await self._take_off(uid, account, partition).landing()
 
     @property
     def copies(self) -> int:
@@ -197,44 +176,56 @@ class Records:
         return self._clock() < self._lease(partition).until
 
     def _take_off(self, uid: UserId, account: AccountId, partition: int) -> Flight:
-        """A read of its own, sent now: whatever it says was true after it was asked for. Shared by who comes later, and
-        not ended by one of them who goes away; the store's timeout bounds it."""
-        flight = Flight()
-        flight.answer = asyncio.create_task(self._fly(flight, uid, account, partition))
-        flight.answer.add_done_callback(_seen)
+        """A read of its own, not sent yet: whatever it says was true after it was asked for."""
+        flight = Flight(uid, account)
         self._flights.setdefault(uid, []).append(flight)
+        self._together.add(partition, flight)
         return flight
 
-    async def _fly(self, flight: Flight, uid: UserId, account: AccountId, partition: int) -> UserRecord | None:
+    async def _fly(self, partition: int, flights: list[Flight]) -> None:
+        """Read for all of them at once, and land every one of them, whatever happens. Only the end of the loop cancels
+        this, and then whoever waits as well."""
         try:
-            record = await self._fetch(uid, account, partition)
-        finally:
-            flights = self._flights[uid]
-            flights.remove(flight)
-            if not flights:
-                del self._flights[uid]
-        if record is not None and not flight.dirty and self._live(partition):
-            self._keep(record, partition)
-        return record
+            outcomes = await self._outcomes(partition, flights)
+        except Exception as problem:
+            if len(flights) > 1 and was_answered(problem):
+                await gathered(*(self._fly(partition, [flight]) for flight in flights))
+                return
+            outcomes = [problem] * len(flights)
+        for flight, outcome in zip(flights, outcomes, strict=True):
+            self._land(flight, outcome, partition)
 
-    async def _fetch(self, uid: UserId, account: AccountId, partition: int) -> UserRecord | None:
-        # Only what was known when the read was sent binds its answer: a change that is heard while the answer is on its
-        # way may well be newer than it, without the store having gone back.
+    async def _outcomes(self, partition: int, flights: list[Flight]) -> list[UserRecord | Exception | None]:
         position = self._lease(partition).position
-        floor, account_floor = self._floors.get(uid), self._account_floors.get(account, 0)
-        reply = await look(self._store, "record", account, uid=uid)
-        record = record_of(account, reply["r"]) if reply["o"] == "record" else None
-        if integer(reply["n"]) < position:
-            raise StoreUnavailable("the store that answered is behind the feed")
-        seq = integer(reply["s"])
-        if seq < account_floor:  # a change to all of them is lost; no change to one of them makes up for that
-            raise StoreUnavailable(
-                f"the store went back in time: what it says of {account} is older than what was seen"
-            )
-        if floor is not None and floor.is_above(record, seq):
-            self._on_regression(uid, floor.epoch, floor.revision)
-            raise StoreUnavailable(f"the store went back in time: what it says of {uid} is older than what was seen")
-        return record
+        guards = [
+            Guard(position, self._account_floors.get(flight.account, 0), self._floors.get(flight.uid))
+            for flight in flights
+        ]
+        reply = await look_up(self._store, [(flight.account, flight.uid) for flight in flights])
+        n = integer(reply["n"])
+        return [
+            self._believed(flight, guard, n, found)
+            for flight, guard, found in zip(flights, guards, reply["found"], strict=True)
+        ]
+
+    def _land(self, flight: Flight, outcome: UserRecord | Exception | None, partition: int) -> None:
+        flights = self._flights[flight.uid]
+        flights.remove(flight)
+        if not flights:
+            del self._flights[flight.uid]
+        if isinstance(outcome, UserRecord) and not flight.dirty and self._live(partition):
+            self._keep(outcome, partition)
+        flight.land(outcome)
+
+    def _believed(self, flight: Flight, guard: Guard, n: int, found: dict[str, Any]) -> UserRecord | Exception | None:
+        try:
+            record = record_of(flight.account, found["r"]) if "r" in found else None
+            problem = guard.objection(flight, record, n=n, seq=integer(found["s"]))
+            if isinstance(problem, WentBack):
+                self._on_regression(flight.uid, problem.floor.epoch, problem.floor.revision)
+        except Exception as bug:  # in what is told of this one, and nothing to those who were asked about with it
+            return bug
+        return problem or record
 
     def _keep(self, record: UserRecord, partition: int) -> None:
         floor = self._floors.get(record.id)
@@ -272,9 +263,3 @@ def _raise_floor(floors: "OrderedDict[AccountId, int]", account: AccountId, seq:
     floors[account] = max(seq, floors.pop(account, 0))
     if len(floors) > limit:
         floors.popitem(last=False)
-
-
-def _seen(answer: "asyncio.Task[UserRecord | None]") -> None:
-    """A read whose askers have all gone away fails unheard."""
-    if not answer.cancelled():
-        answer.exception()

@@ -19,7 +19,7 @@ from sidecar.store.outcomes import (
     Unchanged,
 )
 from sidecar.store.sessions import NewSession, session_argument
-from sidecar.store.transition import look, transition
+from sidecar.store.transition import look, look_up, transition
 from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.people import AccountId, Actor, Member, Seats, Status, UserId, UserRecord
 
@@ -62,8 +62,8 @@ class Users:
         """The live record, from the master, in one round trip (an invited user's too). Malformed ids are nobody's."""
         if (account := account_of(uid)) is None:
             return None
-        reply = await look(self._store, "record", account, uid=uid)
-        return record_of(account, reply["r"]) if reply["o"] == "record" else None
+        (found,) = (await look_up(self._store, [(account, uid)]))["found"]
+        return record_of(account, found["r"]) if "r" in found else None
 
     async def listing(self, account: AccountId) -> list[Member]:
         match await self.roster(account):

@@ -13,6 +13,7 @@ from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreRefused, StoreUnavailable
 from sidecar.store.live import LiveCopy
+from sidecar.store.records import Records
 from sidecar.store.topology import Cluster, Single, masked, topology
 from sidecar.store.upkeep.backup import Backup, Restored
 from sidecar.store.upkeep.fsck import Fsck
@@ -296,6 +297,21 @@ async def test_a_cluster_is_a_store_like_any_other(cluster, town_class, entropy,
         await store.close()
 
 
+def move(servers, ports, key):
+    """The slot of ``key``, with all that is in it, to another master. Yields when it is half way: keys, but no slot."""
+    ids = {port: servers.ask(port, "CLUSTER", "MYID") for port in ports}
+    slot = servers.ask(ports[0], "CLUSTER", "KEYSLOT", key)
+    source = next(port for port in ports if servers.ask(port, "CLUSTER", "COUNTKEYSINSLOT", slot))
+    target = next(port for port in ports if port != source)
+    servers.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+    servers.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+    for moved in servers.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1000):
+        servers.ask(source, "MIGRATE", "127.0.0.1", target, moved, 0, 5000)
+    yield
+    for port in (target, source, *ports):
+        servers.ask(port, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
+
 @pytest.mark.slow
 async def test_a_slot_that_moved_is_followed(cluster, town_class, entropy, monkeypatch):
     servers, ports = cluster
@@ -303,19 +319,35 @@ async def test_a_slot_that_moved_is_followed(cluster, town_class, entropy, monke
     store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}")
     try:
         await store.check_meta()
-        ids = {port: servers.ask(port, "CLUSTER", "MYID") for port in ports}
-        slot = servers.ask(ports[0], "CLUSTER", "KEYSLOT", keys.names())
-        source = next(port for port in ports if servers.ask(port, "CLUSTER", "COUNTKEYSINSLOT", slot))
-        target = next(port for port in ports if port != source)
-        servers.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
-        servers.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
-        for key in servers.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
-            servers.ask(source, "MIGRATE", "127.0.0.1", target, key, 0, 5000)
-        for port in (target, source, *ports):
-            servers.ask(port, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+        for _ in move(servers, ports, keys.names()):
+            pass
 
         await town_class(store, entropy).account(name="Moved")
         assert await store.command("HEXISTS", keys.names(), "moved")
+    finally:
+        await store.close()
+
+
+@pytest.mark.slow
+async def test_records_that_are_read_together_follow_a_slot_that_moves(cluster, town_class, entropy, monkeypatch):
+    servers, ports = cluster
+    monkeypatch.setattr(Cluster, "watched_over", False)
+    store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}")
+    try:
+        await store.check_meta()
+        town = town_class(store, entropy)
+        admins = [await town.account(name=f"A{number}") for number in range(12)]
+        moving = keys.partition_of(admins[0].account, 16)
+        users = Records(store, lease=1.0, clock=time.monotonic)
+        for _ in move(servers, ports, keys.account(admins[0].account, 16)):
+            half_way = await asyncio.gather(*(users.read(each.id) for each in admins * 3), return_exceptions=True)
+            for each, found in zip(admins * 3, half_way, strict=True):
+                if keys.partition_of(each.account, 16) == moving:
+                    assert isinstance(found, StoreUnavailable)
+                else:
+                    assert found == each
+
+        assert await asyncio.gather(*(users.read(each.id) for each in admins * 3)) == admins * 3
     finally:
         await store.close()
 

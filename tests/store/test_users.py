@@ -398,7 +398,7 @@ async def test_R19_what_a_read_of_a_record_returns_holds_no_hash(town):
     from sidecar.store.transition import look
 
     for script in ("record", "roster"):
-        reply = await look(town.store, script, admin.account, uid=admin.id)
+        reply = await look(town.store, script, admin.account, uids=[admin.id])
         assert "hash-0" not in str(reply)
 
 

@@ -1,4 +1,8 @@
--- Read only: one user's live record, and where the account and the feed stand, of one instant.
-local found = record(A.uid)
-return answer({ o = found and 'record' or 'no_user', r = found, s = redis.call('HGET', ACCT, 'seq') or '0',
-  n = redis.call('GET', FEED .. ':n') or '0' })
+-- Read only: the live records of A.uids, where the account of each stands, and where the feed stands, of one instant.
+-- KEYS from the second on: their accounts, in the same order.
+local found = {}
+for i, uid in ipairs(A.uids) do
+  ACCT = KEYS[i + 1]
+  found[i] = { r = record(uid), s = redis.call('HGET', ACCT, 'seq') or '0' }
+end
+return answer({ found = found, n = redis.call('GET', FEED .. ':n') or '0' })

@@ -1,0 +1,1 @@
+"""Direct reads of live records: asked together, and held to what was seen before."""
