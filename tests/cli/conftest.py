@@ -48,8 +48,11 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | bytes], None]:
 
 
 @pytest.fixture
-def at_store(cli: Sidecar, typed: Callable[[str | bytes], None], real_redis_url: str) -> Sidecar:
-    """``cli`` on a real, empty store with the account Acme and its administrator."""
+def at_store(
+    cli: Sidecar, typed: Callable[[str | bytes], None], real_redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Sidecar:
+    """``cli`` on a real, empty store with the account Acme and its administrator. A change waits for a short lease."""
+    monkeypatch.setenv("SIDECAR_LEASE", "100ms")
 
     def call(*argv: str) -> Outcome:
         return cli(*argv, "--redis-url", real_redis_url)

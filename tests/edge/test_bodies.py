@@ -1,5 +1,6 @@
 """Strict JSON: what two parsers could read differently is refused."""
 
+import asyncio
 import contextlib
 
 import msgspec
@@ -7,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.edge import dispatch
 from sidecar.edge.bodies import BadBody, decode, strict_json
 from sidecar.edge.json_check import CheckBody
+from tests.people import Open
 
 
 @pytest.mark.parametrize(
@@ -67,3 +70,18 @@ def test_an_over_long_string_is_refused_without_being_repeated() -> None:
     with pytest.raises(BadBody) as caught:
         decode(body, CheckBody)
     assert "sss" not in str(caught.value)
+
+
+@pytest.mark.parametrize("came", [b"", b"ab"])
+async def test_a_body_that_does_not_come_is_given_up(
+    open_web: Open, monkeypatch: pytest.MonkeyPatch, came: bytes
+) -> None:
+    assert dispatch.BODY_SECONDS == 10
+    monkeypatch.setattr(dispatch, "BODY_SECONDS", 0.1)
+    web = await open_web()
+    reader, writer = await asyncio.open_connection("127.0.0.1", web.client.port)
+    writer.write(b"POST /token HTTP/1.1\r\nHost: sidecar.example\r\nContent-Length: 10\r\n\r\n" + came)
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"did not arrive within" in answer
+    writer.close()

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import aiohttp
 import pytest
 
+from tests.live.nursery import AVAILABLE, Child, nursery
 from tests.live.support import ROOT, Http, Process, free_port, sidecar_env
 
 Start = Callable[..., Process]
@@ -15,13 +17,16 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """``start(**settings)``: one more sidecar; all of them share a key directory, none outlives the test."""
+    """``start(**settings)``: one more sidecar; all of them share a key directory, none outlives the test.
+
+    ``own``: by an interpreter of its own, as an operator starts it, where it is about that; else the nursery forks it.
+    """
     running: list[Process] = []
 
-    def launch(*, wait: bool = True, **settings: str) -> Process:
+    def launch(*, wait: bool = True, own: bool = False, **settings: str) -> Process:
         number = len(running)
         port, ops = free_port(), free_port()
-        own = {
+        given = {
             "LISTEN": f"127.0.0.1:{port}",
             "OPS_LISTEN": f"127.0.0.1:{ops}",
             "STATE_DIR": str(tmp_path / "state"),
@@ -34,10 +39,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         }
         log = tmp_path / f"sidecar-{number}.log"
         with log.open("wb") as sink:
-            popen = subprocess.Popen(
-                [sys.executable, "-m", "sidecar", "serve"], stdout=sink, stderr=sink, env=sidecar_env(own), cwd=ROOT
-            )
-        process = Process(popen, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ops}", log, own)
+            popen = _begin(sidecar_env(given), sink, own or not AVAILABLE)
+        process = Process(popen, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ops}", log, given)
         running.append(process)
         return process.wait_ready() if wait else process
 
@@ -46,6 +49,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if process.popen.poll() is None:
             process.popen.kill()
             process.popen.wait(10)
+
+
+def _begin(env: dict[str, str], sink: IO[bytes], own: bool) -> "subprocess.Popen[bytes] | Child":
+    if own:
+        return subprocess.Popen([sys.executable, "-m", "sidecar", "serve"], stdout=sink, stderr=sink, env=env, cwd=ROOT)
+    return nursery().start(["serve"], env, sink, sink)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.live.nursery import AVAILABLE, Child, nursery
+
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "five green bottles on a wall"
 ROLES = ("account-administrator", "accountant", "developer", "marketer")
@@ -34,8 +36,12 @@ def sidecar_env(settings: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **{f"SIDECAR_{name}": value for name, value in settings.items()}}
 
 
-def cli(settings: Mapping[str, str], *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    """One command line, to its end."""
+def cli(
+    settings: Mapping[str, str], *words: str, text: str = "", own: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """One command line, to its end. ``own``: by an interpreter of its own, as an operator's."""
+    if AVAILABLE and not own:
+        return nursery().run(words, sidecar_env(settings), text, timeout=60)
     return subprocess.run(
         [sys.executable, "-m", "sidecar", *words],
         input=text,
@@ -52,7 +58,7 @@ def cli(settings: Mapping[str, str], *words: str, text: str = "") -> subprocess.
 class Process:
     """A running sidecar and where it listens."""
 
-    popen: "subprocess.Popen[bytes]"
+    popen: "subprocess.Popen[bytes] | Child"
     url: str
     ops: str
     log: Path

@@ -1,14 +1,12 @@
 """Mails from a real sidecar to a real mail server: invitations and forgotten passwords, and starts that cannot mail."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 
 from tests.accounts.post_office import PostOffice, post_office
 from tests.live.conftest import Start
-from tests.live.support import PASSWORD, ROOT, Http, Process, eventually, found_account, sidecar_env
+from tests.live.support import PASSWORD, Http, Process, cli, eventually, found_account
 
 NEW = "six green bottles on a shelf"
 SENDER = "Dashboard <no-reply@acme.example>"
@@ -119,10 +117,7 @@ def test_a_start_that_cannot_mail_says_so_without_the_password(
         "SMTP_URL": url,
         "MAIL_FROM": sender,
     }
-    command = [sys.executable, "-m", "sidecar", "serve"]
-    done = subprocess.run(
-        command, env=sidecar_env(settings), cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
-    )
+    done = cli(settings, "serve")
     assert done.returncode == 2
     assert part in done.stderr
     assert "geheim" not in done.stderr + done.stdout

@@ -60,7 +60,7 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(
 
 
 async def test_workers_drain_together_and_exit_0(start: Start, http: Callable[[Process], Http]) -> None:
-    process = start(WORKERS="2", DRAIN="500ms")
+    process = start(WORKERS="2", DRAIN="500ms", own=True)
     found_account(process)
     api = http(process)
     ada = await api.sign_in("ada@example.com")
