@@ -4,9 +4,11 @@ import asyncio
 import os
 import random
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.lanes.fast_lane import Lanes
+from sidecar.edge.lanes.fast_lane import PIPELINE_BYTES, Lanes
 from sidecar.edge.lanes.head_reader import unnumbered
 from sidecar.edge.lanes.server import Server
 from sidecar.edge.parts import Parts
@@ -302,6 +304,41 @@ async def test_a_read_split_anywhere_changes_nothing(lanes: tuple[Lane, Lane]) -
     splits = [await lanes[0].talk(sent[:at], sent[at:]) for at in range(1, len(sent), 7)]
     splits.append(await lanes[0].talk(*(sent[at : at + 1] for at in range(len(sent)))))
     assert all(normalised(answer) == whole for answer in splits)
+
+
+async def test_a_client_that_reads_late_gets_every_answer() -> None:
+    """Its answers fill the buffers, so nothing is written and then nothing read any more; both begin again."""
+    shared, calls = parts(), 4000
+    loop = asyncio.get_running_loop()
+    with socket.socket() as listening, socket.socket() as client:
+        for narrow, option in ((listening, socket.SO_SNDBUF), (client, socket.SO_RCVBUF)):
+            narrow.setsockopt(socket.SOL_SOCKET, option, 4096)
+        listening.bind(("127.0.0.1", 0))
+        client.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        lanes = Lanes(shared, lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=75)
+        server = await loop.create_server(lanes, sock=listening)
+        await loop.sock_connect(client, listening.getsockname())
+        sending = asyncio.create_task(loop.sock_sendall(client, PLAIN["allow"] * calls))
+        while not any(lane._blocked and len(lane._buffer) > PIPELINE_BYTES for lane in lanes.open):
+            await asyncio.sleep(0.01)
+        answers = b""
+        async with asyncio.timeout(20):
+            while answers.count(b"HTTP/1.1 200 OK") < calls:
+                answers += await loop.sock_recv(client, 1 << 20)
+        await sending
+        lanes.close()
+        server.close()
+
+
+async def test_a_client_that_never_reads_is_hung_up_on() -> None:
+    """Closing politely would wait for it to take its answers."""
+    lane, transport = Lanes(parts(), lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=0.01)(), Mock()
+    lane.connection_made(transport)
+    lane.pause_writing()
+    lane.data_received(PLAIN["allow"])
+    await asyncio.sleep(0.05)
+    transport.abort.assert_called_once()
+    lane.connection_lost(None)
 
 
 async def test_an_idle_or_endless_head_is_ended() -> None:

@@ -165,7 +165,6 @@ class FastLane(asyncio.Protocol):
     async def _answer_later(self, question: Open, call: GatewayCall, request_id: str, started: float) -> None:
         self._write(await self._desk.later(question, call, request_id, started), request_id)
         self._waiting = None
-        self._transport.resume_reading()
         self._go_on()
 
     def _write(self, prepared: Prepared, request_id: str) -> None:
@@ -173,7 +172,8 @@ class FastLane(asyncio.Protocol):
         self._heard = self._loop.time()
 
     def _go_on(self) -> None:
-        if self._waiting is None and not self._blocked:
+        if self._waiting is None and not self._blocked and not self._transport.is_closing():
+            self._transport.resume_reading()
             buffer, self._buffer = self._buffer, b""
             self._work(buffer)
 
@@ -191,9 +191,12 @@ class FastLane(asyncio.Protocol):
         self._lanes.open.discard(self)
 
     def _close_if_idle(self) -> None:
-        """As long as aiohttp waits between two requests, and as long for a head that never ends."""
+        """As long as aiohttp waits between two requests, and as long for a head that never ends, or for a client that
+        takes no answer: that one would not let a polite close come to its end."""
         left = self._heard + self._lanes.idle - self._loop.time()
-        if left <= 0 and self._waiting is None:
+        if self._blocked and left <= 0:
+            self._transport.abort()
+        elif left <= 0 and self._waiting is None:
             self._transport.close()
         else:
             self._timer = self._loop.call_later(max(left, 1.0), self._close_if_idle)
