@@ -5,7 +5,7 @@ generation and one record answer all of it. What cannot be known is never an all
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,6 +22,9 @@ from sidecar.tokens.outside import Outsider
 from sidecar.vocabulary.access import Credential, Proof, Question, Route, Target
 from sidecar.vocabulary.decision import Decision, Reason
 from sidecar.vocabulary.people import AccountId, Status, UserId, UserRecord
+
+SHOWN: Final = 128
+"""Characters of a name that no policy has, in a decision: logs and answers remember thousands of them (R29)."""
 
 
 class PolicyInForce(Protocol):
@@ -182,7 +185,8 @@ class DecisionPoint:
 def rule_on(generation: Generation, record: UserRecord, target: Target) -> Decision:
     """The policy's word on a live user: the role is the record's, at this instant."""
     ruling = decide(generation, record.role, target.section, target.action)
-    return Decision(ruling.reason, generation.id, ruling.rule, record, target.section, target.action)
+    section, action = target.section[:SHOWN], target.action[:SHOWN]
+    return Decision(ruling.reason, generation.id, ruling.rule, record, section, action)
 
 
 def _conclude(generation: Generation, target: Target | Reason, identity: Identity | Reason) -> Decision:

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from sidecar.pdp.check import SHOWN
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import Outcome, Public
@@ -26,8 +27,6 @@ SECTION: Final = "section"
 ROUTE: Final = "route"
 
 MAX_HOMES: Final = 100_000
-SHOWN: Final = 128
-"""Characters of a name that no policy has, in the decision log."""
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):

@@ -63,6 +63,17 @@ async def test_AZ_2_1_parameters_and_case_of_the_content_type_carry_no_meaning(
     assert (await pdp.ask(path, CALLS[path], headers={"Content-Type": content_type})).status == 200
 
 
+async def test_R29_what_is_remembered_of_a_question_is_its_body_alone(pdp: Pdp) -> None:
+    """A head may be thirty times as long as a body that is remembered, and say the same."""
+    path = "/access/v1/evaluation"
+    bodies._evaluation_in.cache_clear()
+    for number in range(3):
+        parameter = {"Content-Type": f"application/json; x={number}{'x' * 4000}"}
+        assert (await pdp.ask(path, CALLS[path], headers=parameter)).status == 200
+    assert bodies._evaluation_in.cache_info().currsize == 1
+    assert (await pdp.ask(path, CALLS[path], headers={"Content-Type": "text/plain"})).status == 400
+
+
 @each_call
 @pytest.mark.parametrize("raw", [b"[]", b'"x"', b"null", b"7", b"", b"{", b'{"a":1,}', b"\xef\xbb\xbf{}", b"{} {}"])
 async def test_AZ_2_1_a_body_that_is_not_one_object_is_400(pdp: Pdp, path: str, raw: bytes) -> None:

@@ -71,6 +71,13 @@ async def test_a_decision_tells_whom_where_and_by_which_rule() -> None:
     assert len(decision.generation) == 32
 
 
+async def test_R29_a_name_that_no_policy_has_is_cut_where_it_would_be_kept() -> None:
+    """Logs and answers remember decisions: thousands of names as long as a head would fill the memory."""
+    for target in (Target("x" * 30_000, "view"), Target("billing", "y" * 30_000)):
+        decision = await ask(target, header(token("b")))
+        assert len(decision.section) + len(decision.action) < 300
+
+
 async def test_R5_a_cookie_needs_a_same_site_request() -> None:
     assert (await ask(BILLING, cookie(token("b")))).reason is Reason.CROSS_SITE
     assert (await ask(BILLING, cookie(token("b")), same_site=True)).reason is Reason.ALLOWED
