@@ -1,6 +1,7 @@
 """Work beside the checks: the same tables as the compiler's, in a child that knows no secret and outlives nobody."""
 
 import asyncio
+import errno
 import gc
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sidecar.pdp import apart
+from sidecar.pdp import apart, apart_child
 from sidecar.pdp.apart import ChildFailed, Limits, Task, rebuilt
 from sidecar.pdp.preview import Busy, Previews, preview
 from sidecar.policy.compiler import ProofScope, compile_policy
@@ -107,6 +108,19 @@ def test_R27_a_preview_never_runs_the_proof(shipped: dict[str, bytes], tmp_path:
         )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["valid"] is True
+
+
+def test_a_child_stands_back_as_far_as_its_system_lets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox may know one scheduler only (gVisor), or forbid to choose: no reason to refuse a policy."""
+    niced: list[int] = []
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse, raising=False)
+    monkeypatch.setattr(os, "nice", niced.append)
+    apart_child._stand_back(Limits(spare=True))
+    assert niced == [19]
 
 
 async def test_R27_a_child_that_is_not_waited_for_is_ended(
