@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.authzen.conftest import question
-from tests.live.support import ROOT, Process, cli, eventually, free_port, sidecar_env
+from tests.live.support import ROOT, Process, begin, cli, eventually, free_port, sidecar_env
 
 Serve = Callable[..., Process]
 
@@ -29,15 +29,14 @@ def serve(tmp_path: Path, real_redis_url: str) -> Iterator[Serve]:
             "STATE_DIR": str(tmp_path / "state"),
             "KEYS_DIR": str(tmp_path / "keys"),
             "REDIS_URL": real_redis_url,
-            "LEASE": "3s",
+            "LEASE": "2s",
             "DECISION_LOG": "off",
             "DRAIN": "0s",
             **more,
         }
         log = tmp_path / f"sidecar-{len(running)}.log"
         with log.open("wb") as sink:
-            words = [sys.executable, "-m", "sidecar", "serve"]
-            popen = subprocess.Popen(words, stdout=sink, stderr=sink, env=sidecar_env(settings), cwd=ROOT)
+            popen = begin(settings, sink)
         process = Process(popen, f"http://{settings['LISTEN']}", f"http://{settings['OPS_LISTEN']}", log, settings)
         running.append(process)
         return process.wait_ready()
@@ -68,7 +67,7 @@ async def ask(url: str, path: str, key: str, body: Any) -> tuple[int, Any]:
 
 
 async def test_R20_a_revoked_key_is_dead_in_every_sidecar_at_once(serve: Serve) -> None:
-    """Long before the lease of 3 s runs out: it is the feed that ends the copies in use, and not the time. The command
+    """Long before the lease of 2 s runs out: it is the feed that ends the copies in use, and not the time. The command
     itself waits the lease out, because a process that has just come knows nothing of the fleet (R31)."""
     both = serve(), serve()
     key = settle(both[0])

@@ -107,7 +107,7 @@ async def beside_checks(folder: Path) -> list[str]:
     policy = Policy(folder / "edited")
     files = grown(policy.shipped, roles=200, sections=500, rules=RULES[-1])
     policy.write(files)
-    process = launch(folder, **policy.settings)
+    process = launch(folder, apart=True, **policy.settings)
     try:
         process.wait_ready(60)
         found_account(process)

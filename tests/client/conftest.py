@@ -1,13 +1,11 @@
 """One real sidecar for all tests of the client: a process with its embedded store, one account, its administrator."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
 
-from tests.live.support import ROOT, Http, Person, Process, found_account, free_port, sidecar_env
+from tests.live.support import Http, Person, Process, begin, found_account, free_port
 
 SEATS = 100
 
@@ -26,8 +24,7 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     }
     log = folder / "log"
     with log.open("wb") as sink:
-        command = [sys.executable, "-m", "sidecar", "serve"]
-        popen = subprocess.Popen(command, stdout=sink, stderr=sink, env=sidecar_env(settings), cwd=ROOT)
+        popen = begin(settings, sink)
     process = Process(popen, f"http://{url}", f"http://{ops}", log, settings)
     try:
         found_account(process.wait_ready(), seats=SEATS)

@@ -1,16 +1,12 @@
 """Fixtures of the live tests: processes that end with the test, and a client that asks them."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import aiohttp
 import pytest
 
-from tests.live.nursery import AVAILABLE, Child, nursery
-from tests.live.support import ROOT, Http, Process, free_port, sidecar_env
+from tests.live.support import Http, Process, begin, free_port
 
 Start = Callable[..., Process]
 
@@ -39,7 +35,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         }
         log = tmp_path / f"sidecar-{number}.log"
         with log.open("wb") as sink:
-            popen = _begin(sidecar_env(given), sink, own or not AVAILABLE)
+            popen = begin(given, sink, own=own)
         process = Process(popen, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ops}", log, given)
         running.append(process)
         return process.wait_ready() if wait else process
@@ -49,12 +45,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if process.popen.poll() is None:
             process.popen.kill()
             process.popen.wait(10)
-
-
-def _begin(env: dict[str, str], sink: IO[bytes], own: bool) -> "subprocess.Popen[bytes] | Child":
-    if own:
-        return subprocess.Popen([sys.executable, "-m", "sidecar", "serve"], stdout=sink, stderr=sink, env=env, cwd=ROOT)
-    return nursery().start(["serve"], env, sink, sink)
 
 
 @pytest.fixture

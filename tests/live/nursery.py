@@ -141,7 +141,7 @@ def _serve(door: socket.socket) -> None:
     """Fork for every request, tell how each child ended."""
     _load()
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # as a sidecar does it at its start, which then has little left to go through
     bell, rope = os.pipe()
     os.set_blocking(rope, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -4,8 +4,6 @@ import asyncio
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +12,7 @@ from pathlib import Path
 
 from sidecar.policy.generation import content_hash
 from sidecar.sources.policy_files import read_policy_files
-from tests.live.support import ROOT, Http, Process, free_port, sidecar_env
+from tests.live.support import ROOT, Http, Process, begin, free_port
 
 FULL = bool(os.environ.get("SIDECAR_TEST_FULL"))
 """The long forms: every broken policy of the corpus, 200 edits in 20 seconds. See tests/README.md."""
@@ -86,8 +84,8 @@ def expecting(shipped: dict[str, bytes], effect: str) -> bytes:
     return text.encode()
 
 
-def launch(folder: Path, *, words: Sequence[str] = (), **settings: str) -> Process:
-    """A sidecar that outlives one test: `start` of the fixtures, for whoever stops it himself."""
+def launch(folder: Path, *, words: Sequence[str] = (), apart: bool = False, **settings: str) -> Process:
+    """A sidecar that outlives one test: `start` of the fixtures, for whoever stops it himself. ``apart``: its ``own``."""
     own = {
         "LISTEN": f"127.0.0.1:{free_port()}",
         "OPS_LISTEN": f"127.0.0.1:{free_port()}",
@@ -100,9 +98,7 @@ def launch(folder: Path, *, words: Sequence[str] = (), **settings: str) -> Proce
     }
     log = folder / "sidecar.log"
     with log.open("wb") as sink:
-        popen = subprocess.Popen(
-            [sys.executable, "-m", "sidecar", "serve", *words], stdout=sink, stderr=sink, env=sidecar_env(own), cwd=ROOT
-        )
+        popen = begin(own, sink, *words, own=apart)
     return Process(popen, f"http://{own['LISTEN']}", f"http://{own['OPS_LISTEN']}", log, own)
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 
@@ -52,6 +52,16 @@ def cli(
         cwd=ROOT,
         check=False,
     )
+
+
+def begin(
+    settings: Mapping[str, str], sink: IO[bytes], *flags: str, own: bool = False
+) -> "subprocess.Popen[bytes] | Child":
+    """``sidecar serve``. ``own``: by an interpreter of its own, as an operator's."""
+    words, env = ["serve", *flags], sidecar_env(settings)
+    if AVAILABLE and not own:
+        return nursery().start(words, env, sink, sink)
+    return subprocess.Popen([sys.executable, "-m", "sidecar", *words], stdout=sink, stderr=sink, env=env, cwd=ROOT)
 
 
 @dataclass
