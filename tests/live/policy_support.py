@@ -85,7 +85,7 @@ def expecting(shipped: dict[str, bytes], effect: str) -> bytes:
 
 
 def launch(folder: Path, *, words: Sequence[str] = (), apart: bool = False, **settings: str) -> Process:
-    """A sidecar that outlives one test: `start` of the fixtures, for whoever stops it himself. ``apart``: its ``own``."""
+    """A sidecar that outlives one test, for whoever stops it himself. ``apart``: by an interpreter of its own."""
     own = {
         "LISTEN": f"127.0.0.1:{free_port()}",
         "OPS_LISTEN": f"127.0.0.1:{free_port()}",
