@@ -205,6 +205,24 @@ async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
     lane.connection_lost(None)
 
 
+async def test_R29_all_that_is_remembered_has_so_many_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cookies are the client's to choose, and stand in the key and in the answer: he alone could fill every place."""
+    monkeypatch.setattr(answer_memo, "MAX_BYTES", 100_000)
+    lane: Any = world.lanes()
+    lane.connection_made(Wire())
+    memo = world.lanes.desk.memo
+    for number in range(60):
+        head = HEAD[:-2] + b"Cookie: a=%d%b\r\n\r\n" % (number, b"x" * 3000)
+        for _ in range(2):
+            lane.data_received(head)
+        assert sum(len(key) + len(kept.prepared.head) for key, kept in memo._answers.items()) <= 100_000  # type: ignore[arg-type]
+    assert 10 < len(memo._answers) < 20
+    lane.data_received(head)
+    assert world.lanes.desk.memo.get(head) is not None, "the newest is kept"
+    assert memo._bytes == sum(kept.size for kept in memo._answers.values())
+    lane.connection_lost(None)
+
+
 async def test_R29_a_long_call_takes_no_place(world: World) -> None:
     lane: Any = world.lanes()
     lane.connection_made(Wire())

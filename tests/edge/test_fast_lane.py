@@ -314,7 +314,7 @@ async def test_a_client_that_reads_late_gets_every_answer() -> None:
         for narrow, option in ((listening, socket.SO_SNDBUF), (client, socket.SO_RCVBUF)):
             narrow.setsockopt(socket.SOL_SOCKET, option, 4096)
         listening.bind(("127.0.0.1", 0))
-        client.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        client.setblocking(False)
         lanes = Lanes(shared, lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=75)
         server = await loop.create_server(lanes, sock=listening)
         await loop.sock_connect(client, listening.getsockname())

@@ -5,6 +5,7 @@ object: generation, live record, key set, and the token's and session's time. So
 decided anew; it is only cheaper. A call has to come twice before it takes a place.
 """
 
+from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
@@ -20,23 +21,31 @@ from sidecar.vocabulary.decision import Decision
 from sidecar.vocabulary.recent import Recent
 
 MAX_ANSWERS: Final = 16_384
-"""About a kilobyte each, most of it the token. A lane offers no long call, so that all of them together are bounded in
-bytes as well (R29)."""
+"""One to two kilobytes each, most of it the token and the browser's headers."""
+
+MAX_BYTES: Final = 48 * 1024 * 1024
+"""Of calls and answers together (R29): one user, with cookies as long as a lane offers them, would fill three times as
+much."""
+
+OVERHEAD: Final = 64
+"""Bytes of a value beside its content, about."""
 
 
 class Remembered(msgspec.Struct, frozen=True, gc=False):
-    """An answer as bytes, what it stands on, and under which name it is counted."""
+    """An answer as bytes, what it stands on, and under which name it is counted. ``size``: bytes, with its call."""
 
     standing: Standing
     prepared: Prepared
     label: str
+    size: int
 
 
 class AnswerMemo:
     """One a listener. ``get(key)``: what is remembered, or None; it has to be asked whether it still stands."""
 
     def __init__(self) -> None:
-        self._answers: Recent[Hashable, Remembered] = Recent(MAX_ANSWERS)
+        self._answers: OrderedDict[Hashable, Remembered] = OrderedDict()
+        self._bytes = 0
         self._once: Recent[int, None] = Recent(MAX_ANSWERS)
         self.get = self._answers.get
 
@@ -47,7 +56,15 @@ class AnswerMemo:
         question = read_question(parts, call)
         standing = parts.pdp.standing(question, decision) if isinstance(question, Question) else None
         if standing is not None:
-            self._answers.put(key, Remembered(standing, prepared, call.family.label))
+            size = _size(key) + _size((prepared.head, prepared.middle, prepared.rest))
+            self._keep(key, Remembered(standing, prepared, call.family.label, size))
+
+    def _keep(self, key: Hashable, answer: Remembered) -> None:
+        before = self._answers.pop(key, None)
+        self._bytes += answer.size - (before.size if before is not None else 0)
+        self._answers[key] = answer
+        while self._bytes > MAX_BYTES or len(self._answers) > MAX_ANSWERS:
+            self._bytes -= self._answers.popitem(last=False)[1].size
 
     def _came_before(self, key: Hashable) -> bool:
         mark = hash(key)
@@ -55,3 +72,10 @@ class AnswerMemo:
             return True
         self._once.put(mark, None)
         return False
+
+
+def _size(value: object) -> int:
+    """Bytes of a key or an answer: text, bytes, or a tuple of such."""
+    if isinstance(value, tuple):
+        return OVERHEAD + sum(map(_size, value))
+    return OVERHEAD + (len(value) if isinstance(value, str | bytes) else 0)

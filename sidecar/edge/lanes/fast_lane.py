@@ -3,6 +3,7 @@
 It owns no HTTP of its own. A head that is not a complete, well-formed, bodiless HTTP/1.1 one with nothing unusual in it
 is handed over with every byte that came since the last answer, as it came, and the connection stays with aiohttp (R33).
 So whatever this lane does not understand is answered as if it were not there. One decision function serves both lanes.
+A head that was found plain before, but for its request id, is known by its bytes and not parsed again.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Answers as bytes for the fast lane: the same status, headers and body that aiohttp writes.
+"""Answers as bytes, for both lanes: the same status, headers and body that aiohttp would write.
 
 What follows from a decision alone is prepared once and kept; from one request to the next only the request id and the
 date change.
