@@ -85,10 +85,12 @@ class Listener:
         """Stop accepting, let requests in flight finish, close."""
         if self._server is not None:
             self._server.close()
+        ending = [self._slow.shutdown(SHUTDOWN_SECONDS)]
         if self._lanes is not None:
             self._lanes.close()
+            ending.append(self._lanes.finish(SHUTDOWN_SECONDS))
         self._slow.pre_shutdown()
-        await self._slow.shutdown(SHUTDOWN_SECONDS)
+        await asyncio.gather(*ending)
         if isinstance(self._address, UnixAddress) and str(self._address) not in self._place.inherited:
             self._address.path.unlink(missing_ok=True)
 

@@ -5,9 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import RawTestServer, TestClient
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.edge.checks import conclude, gateway_call, judge
+from sidecar.edge.dispatch import Dispatcher
+from sidecar.edge.endpoints import CHECKS
 from sidecar.edge.lanes import answer_memo
 from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.parts import Parts
@@ -164,6 +167,32 @@ async def test_whatever_changes_the_answer_is_the_one_decided_anew(
     answered = ask(world)
     assert answered.startswith(f"HTTP/1.1 {status} ".encode())
     assert (status, answered.partition(b"\r\n\r\n")[2]) == anew(world)
+
+
+CHANGES = [
+    *(suspend, demote, change_password, run_out_the_token, turn_the_clock_back),
+    *(change_the_keys, change_the_policy, lose_the_policy),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_so_is_the_one_behind_aiohttp(world: World, change: Callable[[World], None]) -> None:
+    """Its key is another: method, target and what a check reads."""
+    dispatcher = Dispatcher(world.parts, CHECKS, checks=True)
+    async with TestClient(RawTestServer(dispatcher)) as client:
+
+        async def asked(method: str = "GET", who: str = "b") -> tuple[int, bytes]:
+            headers = {name.decode(): value.decode() for name, value in HEADERS}
+            headers["authorization"] = f"Bearer {token(who)}"
+            async with client.request(method, "/check", headers=headers) as answer:
+                return answer.status, await answer.read()
+
+        for _ in range(3):
+            assert (await asked())[0] == 200
+        assert len(dispatcher._desk.memo._answers) == 1, "the third time it is remembered"
+        assert (await asked(who="c"))[0] == 403
+        change(world)
+        assert await asked() == await asked("POST") == anew(world)
 
 
 @pytest.mark.parametrize("change", [end_session, run_out_the_session])

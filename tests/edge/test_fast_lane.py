@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -20,7 +21,10 @@ from sidecar.edge.lanes.fast_lane import PIPELINE_BYTES, Lanes
 from sidecar.edge.lanes.head_reader import unnumbered
 from sidecar.edge.lanes.server import Server
 from sidecar.edge.parts import Parts
-from tests.stand import NOW, parts, token
+from sidecar.serve.listeners import Listener
+from sidecar.serve.values import TcpAddress
+from sidecar.vocabulary.people import UserId, UserRecord
+from tests.stand import NOW, Memory, parts, token
 
 MAX_HEAD = 32 * 1024
 LAST = b"GET /last HTTP/1.1\r\nHost: sidecar\r\nConnection: close\r\n\r\n"
@@ -365,6 +369,41 @@ async def test_at_shutdown_idle_connections_are_closed(lanes: tuple[Lane, Lane])
     await asyncio.wait_for(reader.read(), 5)
     writer.close()
     server.close()
+
+
+async def test_a_listener_is_not_down_before_a_check_that_waits_for_the_store_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is taken down after it is the store."""
+    answered = asyncio.Event()
+    read = Memory.read
+
+    async def late(memory: Memory, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
+        await answered.wait()
+        return await read(memory, uid, fresh=fresh)
+
+    monkeypatch.setattr(Memory, "read", late)
+    shared = parts()
+    settings: Any = SimpleNamespace(max_head=MAX_HEAD, tls_cert=None, tls_key=None)
+    handler = Dispatcher(shared, CHECKS, checks=True)
+    listener = Listener(
+        "public",
+        TcpAddress("127.0.0.1", 0),
+        handler,
+        settings,
+        lambda slow: Lanes(shared, slow, max_head=MAX_HEAD, idle=75),
+    )
+    await listener.start()
+    reader, writer = await asyncio.open_connection(*listener.bound.split(":"))
+    writer.write(PLAIN["asks the store"])
+    await asyncio.sleep(0.05)
+    stopping = asyncio.create_task(listener.stop())
+    await asyncio.sleep(0.05)
+    assert not stopping.done()
+    answered.set()
+    await stopping
+    assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    writer.close()
 
 
 def agree(fast: list[Any], plain: list[Any]) -> bool:

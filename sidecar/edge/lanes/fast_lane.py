@@ -8,6 +8,7 @@ A head that was found plain before, but for its request id, is known by its byte
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Final
 
@@ -48,6 +49,13 @@ class Lanes:
         for lane in tuple(self.open):
             lane.close()
 
+    async def finish(self, seconds: float) -> None:
+        """Wait for the answers that are waited for, so long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while waiting := [task for lane in self.open if (task := lane.waiting) and not task.done()]:
+                    await asyncio.wait(waiting)
+
 
 class FastLane(asyncio.Protocol):
     """One connection, until something on it is not plain."""
@@ -56,7 +64,7 @@ class FastLane(asyncio.Protocol):
         self._lanes = lanes
         self._desk = lanes.desk
         self._buffer = b""
-        self._waiting: asyncio.Task[None] | None = None
+        self.waiting: asyncio.Task[None] | None = None
         self._blocked = False
         self._closing = False
         self._complete = False
@@ -73,12 +81,12 @@ class FastLane(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._leave()
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self.waiting is not None:
+            self.waiting.cancel()
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data if self._buffer else data
-        if self._waiting is None and not self._blocked:
+        if self.waiting is None and not self._blocked:
             self._work(buffer)
             return
         self._buffer = buffer
@@ -101,7 +109,7 @@ class FastLane(asyncio.Protocol):
 
     def close(self) -> None:
         self._closing = True
-        if self._waiting is None:
+        if self.waiting is None:
             self._transport.close()
 
     def _work(self, buffer: bytes) -> None:
@@ -124,10 +132,10 @@ class FastLane(asyncio.Protocol):
                     return
                 self._answer(plain, key if may_come_again(plain, key, given) else None, started)
             buffer = buffer[end:]
-            if self._waiting is not None or self._blocked:
+            if self.waiting is not None or self._blocked:
                 break
         self._buffer = buffer
-        if self._closing and not buffer and self._waiting is None:
+        if self._closing and not buffer and self.waiting is None:
             self._transport.close()
 
     def _parse(self, head: bytes) -> PlainHead | None:
@@ -159,13 +167,13 @@ class FastLane(asyncio.Protocol):
         call = gateway_call("GET", path, query, head.headers)
         outcome = self._desk.first(key, call, request_id, started)
         if isinstance(outcome, Open):
-            self._waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))
+            self.waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))
         else:
             self._write(outcome, request_id)
 
     async def _answer_later(self, question: Open, call: GatewayCall, request_id: str, started: float) -> None:
         self._write(await self._desk.later(question, call, request_id, started), request_id)
-        self._waiting = None
+        self.waiting = None
         self._go_on()
 
     def _write(self, prepared: Prepared, request_id: str) -> None:
@@ -173,7 +181,7 @@ class FastLane(asyncio.Protocol):
         self._heard = self._loop.time()
 
     def _go_on(self) -> None:
-        if self._waiting is None and not self._blocked and not self._transport.is_closing():
+        if self.waiting is None and not self._blocked and not self._transport.is_closing():
             self._transport.resume_reading()
             buffer, self._buffer = self._buffer, b""
             self._work(buffer)
@@ -197,7 +205,7 @@ class FastLane(asyncio.Protocol):
         left = self._heard + self._lanes.idle - self._loop.time()
         if self._blocked and left <= 0:
             self._transport.abort()
-        elif left <= 0 and self._waiting is None:
+        elif left <= 0 and self.waiting is None:
             self._transport.close()
         else:
             self._timer = self._loop.call_later(max(left, 1.0), self._close_if_idle)
