@@ -96,7 +96,9 @@ class Nursery:
             request = json.dumps({"words": list(words), "env": dict(env)}).encode()
             socket.send_fds(self._ours, [request], files)
             os.close(told)
-            return Child(int(self._ours.recv(16)), ended)
+            pid = self._ours.recv(16)
+            assert pid, "the nursery has ended; what it said stands above"
+            return Child(int(pid), ended)
 
     def run(
         self, words: Sequence[str], env: Mapping[str, str], text: str, timeout: float
@@ -139,6 +141,7 @@ def nursery() -> Nursery:
 
 def _serve(door: socket.socket) -> None:
     """Fork for every request, tell how each child ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends it by way of pytest
     _load()
     gc.collect()
     gc.freeze()  # as a sidecar does it at its start, which then has little left to go through
@@ -196,6 +199,7 @@ def _become(request: dict[str, Any], files: "list[int] | array.array[int]", othe
 
     request_id._process = secrets.token_hex(6)  # of each process its own, made when the module is loaded
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, file in enumerate(files[:3]):
         os.dup2(file, number)
     for file in (*files, *others):
