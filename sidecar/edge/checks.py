@@ -5,6 +5,8 @@ Whatever goes wrong in here is a denial: a gateway that is told 5xx may be confi
 
 from time import perf_counter, time
 
+import msgspec
+
 from sidecar.edge.answers import Answer, gateway_answer, redirected, rewritten, with_removals
 from sidecar.edge.cookies import kept_cookies
 from sidecar.edge.credentials import RawHeaders, credential
@@ -14,7 +16,9 @@ from sidecar.edge.original import OVERRIDES, Family, GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.same_site import same_site
 from sidecar.pdp.check import Open
+from sidecar.telemetry.decision_log import middle_of
 from sidecar.telemetry.logs import logger
+from sidecar.telemetry.metrics import Tally
 from sidecar.vocabulary.access import Proof, Question, Route, Target
 from sidecar.vocabulary.decision import Decision, Reason, Verdict
 
@@ -131,12 +135,37 @@ def read_question(parts: Parts, call: GatewayCall) -> Question | Reason:
 
 
 def record_check(parts: Parts, endpoint: str, decision: Decision, request_id: str, seconds: float) -> None:
-    """Count it and log it. A section that is not of the policy must not become a label of a metric."""
+    """Count it and log it."""
+    parts.metrics.checks.count(_tally(parts, endpoint, decision), seconds)
+    if parts.decision_log is not None:
+        parts.decision_log.write((time(), request_id, endpoint, decision, seconds), allowed=decision.allowed)
+
+
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """How a decision that is made again and again is counted and logged."""
+
+    tally: Tally
+    line: str
+    allowed: bool
+
+
+def told_of(parts: Parts, endpoint: str, decision: Decision) -> Told:
+    line = "" if parts.decision_log is None else middle_of(endpoint, decision)
+    return Told(_tally(parts, endpoint, decision), line, decision.allowed)
+
+
+def record_again(parts: Parts, told: Told, request_id: str, seconds: float) -> None:
+    """As ``record_check`` does it: what follows from the decision was worked out once."""
+    parts.metrics.checks.count(told.tally, seconds)
+    if parts.decision_log is not None:
+        parts.decision_log.write((time(), request_id, "", told.line, seconds), allowed=told.allowed)
+
+
+def _tally(parts: Parts, endpoint: str, decision: Decision) -> Tally:
+    """A section that is not of the policy must not become a label of a metric."""
     generation = parts.policy.generation
     known = generation is not None and decision.section in generation.sections
-    parts.metrics.checks.count(endpoint, decision, decision.section if known else "", seconds)
-    if parts.decision_log is not None:
-        parts.decision_log.write((time(), request_id, endpoint, decision, seconds))
+    return parts.metrics.checks.tally(endpoint, decision, decision.section if known else "")
 
 
 def _in_words_of(call: GatewayCall, parts: Parts, decision: Decision, answer: Answer) -> Answer:

@@ -7,7 +7,7 @@ loop, so it works in short turns, and what many lines have in common is encoded 
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from time import sleep
 from typing import BinaryIO, Final
@@ -51,8 +51,9 @@ class DecisionRecord(msgspec.Struct, frozen=True, omit_defaults=False):
     duration_us: int
 
 
-Entry = tuple[float, str, str, Decision, float]
-"""When (Unix seconds), request id, endpoint, decision, how long (seconds)."""
+Entry = tuple[float, str, str, Decision | str, float]
+"""When (Unix seconds), request id, endpoint, decision, how long (seconds). In place of a decision that is made again
+and again stands what `middle_of` says of it."""
 
 
 class DecisionLog:
@@ -69,9 +70,9 @@ class DecisionLog:
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: Entry, *, allowed: bool) -> None:
         """Never blocks, never raises."""
-        if self._allows < 1 and entry[3].allowed:
+        if self._allows < 1 and allowed:
             self._credit += self._allows
             if self._credit < 1:
                 return
@@ -107,44 +108,39 @@ class DecisionLog:
 
     def _written(self, turn: list[Entry]) -> bytes:
         """One that cannot be written is counted, and takes no other down with it."""
-        line = self._lines.line
         try:
-            return "".join([line(entry) for entry in turn]).encode()
+            return "".join(self._lines.lines(turn)).encode()
         except Exception:
             return b"".join(map(self._written_alone, turn))
 
     def _written_alone(self, entry: Entry) -> bytes:
         try:
-            return self._lines.line(entry).encode()
+            return "".join(self._lines.lines((entry,))).encode()
         except Exception:
             self._dropped()
             return b""
 
 
 class Lines:
-    """Records as lines of JSON. From one to the next only time, request id and duration are new.
-
-    What is between those is found by what it says, and faster when it is the very same decision again.
-    """
+    """Records as lines of JSON. From one to the next only time, request id and duration are new; what is between those
+    is found by what it says."""
 
     def __init__(self) -> None:
         self._middles: Recent[tuple[str | None, ...], str] = Recent(MAX_KEPT)
-        self._same: Recent[int, tuple[Decision, str, str]] = Recent(MAX_KEPT)
         self._millisecond = -1
-        self._time = ""
+        self._begin = ""
 
-    def line(self, entry: Entry) -> str:
-        when, request_id, endpoint, decision, seconds = entry
-        same = self._same.get(id(decision))
-        middle = same[2] if same and same[0] is decision and same[1] == endpoint else self._middle(endpoint, decision)
-        millisecond = int(when * 1000)
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            self._time = datetime.fromtimestamp(millisecond / 1000, UTC).isoformat(timespec="milliseconds")
-        return (
-            f'{{"time":"{self._time}","kind":"decision","request_id":{_quoted(request_id)}{middle}'
-            f"{int(seconds * 1e6 + 0.5)}}}\n"
-        )
+    def lines(self, entries: Iterable[Entry]) -> list[str]:
+        written = []
+        for when, request_id, endpoint, decision, seconds in entries:
+            middle = decision if isinstance(decision, str) else self._middle(endpoint, decision)
+            millisecond = int(when * 1000)
+            if millisecond != self._millisecond:
+                self._millisecond = millisecond
+                moment = datetime.fromtimestamp(millisecond / 1000, UTC).isoformat(timespec="milliseconds")
+                self._begin = f'{{"time":"{moment}","kind":"decision","request_id":'
+            written.append(f"{self._begin}{_quoted(request_id)}{middle}{int(seconds * 1e6 + 0.5)}}}\n")
+        return written
 
     def _middle(self, endpoint: str, decision: Decision) -> str:
         """From behind the request id to the duration's value."""
@@ -160,9 +156,8 @@ class Lines:
         )
         middle = self._middles.get(key)
         if middle is None:
-            middle = _encoded_middle(endpoint, decision)
+            middle = middle_of(endpoint, decision)
             self._middles.put(key, middle)
-        self._same.put(id(decision), (decision, endpoint, middle))
         return middle
 
 
@@ -170,8 +165,9 @@ _HEAD: Final = '{"time":"","kind":"decision","request_id":""'
 _TAIL: Final = "0}"
 
 
-def _encoded_middle(endpoint: str, decision: Decision) -> str:
-    """Cut out of a whole record, so that no line can say what a record has no field for."""
+def middle_of(endpoint: str, decision: Decision) -> str:
+    """Of a decision's line, what stands between request id and duration. Cut out of a whole record, so that no line can
+    say what a record has no field for."""
     user = decision.user
     record = DecisionRecord(
         time="",

@@ -20,18 +20,24 @@ CHECK_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0
 CheckLabels = tuple[str, str, Reason]
 """Endpoint, section, reason. The section is of the policy or empty, so that no request can mint labels."""
 
+Tally = list[int]
+"""One number, counted up in place."""
+
 
 class CheckCounter(Collector):
     """Checks by outcome, and how long they took. Not for threads: the loop alone counts."""
 
     def __init__(self) -> None:
-        self._counts: dict[CheckLabels, int] = defaultdict(int)
+        self._tallies: defaultdict[CheckLabels, Tally] = defaultdict(lambda: [0])
         self._buckets = [0] * (len(CHECK_BUCKETS) + 1)
         self._seconds = 0.0
 
-    def count(self, endpoint: str, decision: Decision, section: str, seconds: float) -> None:
-        """``section``: of the policy in force, or empty."""
-        self._counts[endpoint, section, decision.reason] += 1
+    def tally(self, endpoint: str, decision: Decision, section: str) -> Tally:
+        """Where checks of this kind are counted. ``section``: of the policy in force, or empty."""
+        return self._tallies[endpoint, section, decision.reason]
+
+    def count(self, tally: Tally, seconds: float) -> None:
+        tally[0] += 1
         self._buckets[bisect_left(CHECK_BUCKETS, seconds)] += 1
         self._seconds += seconds
 
@@ -39,7 +45,7 @@ class CheckCounter(Collector):
         checks = CounterMetricFamily(
             "sidecar_checks", "Checks answered", labels=("endpoint", "section", "decision", "reason")
         )
-        for (endpoint, section, reason), count in self._counts.items():
+        for (endpoint, section, reason), (count,) in self._tallies.items():
             decision = "allow" if reason.verdict is Verdict.ALLOW else "deny"
             checks.add_metric((endpoint, section, decision, reason.value), count)
         yield checks

@@ -19,6 +19,8 @@ class Verdict(StrEnum):
 class Reason(StrEnum):
     """Why. The members of one verdict stand in the order in which they are decided."""
 
+    __hash__ = str.__hash__  # an enum's own is a Python function, and every check looks something up by its reason
+
     ALLOWED = "allowed"
     PUBLIC = "public"
 

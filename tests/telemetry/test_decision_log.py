@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sidecar.telemetry import decision_log
-from sidecar.telemetry.decision_log import DecisionLog, DecisionRecord, Lines
+from sidecar.telemetry.decision_log import DecisionLog, DecisionRecord, Lines, middle_of
 from sidecar.vocabulary.decision import Decision, Reason
 from tests.stand import user
 
@@ -43,8 +43,8 @@ def test_the_record_type_is_the_allow_list() -> None:
 def test_a_line_says_who_what_where_and_why() -> None:
     sink = io.BytesIO()
     log = DecisionLog(sink)
-    log.write((1_764_000_000.5, "r-1", "/check", ALLOW, 0.000012))
-    log.write((1_764_000_001.0, "r-2", "/check", DENY, 0.000007))
+    log.write((1_764_000_000.5, "r-1", "/check", ALLOW, 0.000012), allowed=True)
+    log.write((1_764_000_001.0, "r-2", "/check", DENY, 0.000007), allowed=False)
     log.close()
     allow, deny = lines(sink)
     assert allow["time"] == "2025-11-24T16:00:00.500+00:00"
@@ -59,8 +59,8 @@ def test_allows_are_sampled_and_denials_are_all_kept() -> None:
     sink = io.BytesIO()
     log = DecisionLog(sink, allows=0.25)
     for _ in range(100):
-        log.write((0.0, "r", "/check", ALLOW, 0.0))
-        log.write((0.0, "r", "/check", DENY, 0.0))
+        log.write((0.0, "r", "/check", ALLOW, 0.0), allowed=True)
+        log.write((0.0, "r", "/check", DENY, 0.0), allowed=False)
     log.close()
     kept = [line["decision"] for line in lines(sink)]
     assert (kept.count(True), kept.count(False)) == (25, 100)
@@ -78,7 +78,7 @@ def test_what_cannot_be_kept_is_counted_and_never_raises(monkeypatch: pytest.Mon
     log._stop.set()
     log._thread.join()  # nobody empties the queue now
     for _ in range(15):
-        log.write((0.0, "r", "/check", DENY, 0.0))
+        log.write((0.0, "r", "/check", DENY, 0.0), allowed=False)
     assert len(dropped) == 5
     log._flush()
     assert len(dropped) == 15
@@ -105,8 +105,8 @@ def test_a_line_is_the_record_encoded(request_id: str, decision: Decision) -> No
         duration_us=12,
     )
     written = Lines()
-    for _ in range(2):  # composed, then remembered
-        line = written.line((when, request_id, "/check", decision, 0.000012))
+    for told in (decision, decision, middle_of("/check", decision)):  # composed, remembered, worked out before
+        (line,) = written.lines([(when, request_id, "/check", told, 0.000012)])
         assert line.encode() == msgspec.json.encode(record) + b"\n"
 
 
@@ -114,14 +114,15 @@ def test_what_is_remembered_of_a_user_goes_with_its_role() -> None:
     written = Lines()
     for role in ("accountant", "marketer"):
         decision = Decision(Reason.ALLOWED, "g", None, user("b", role), "billing", "view")
-        assert json.loads(written.line((0.0, "r", "/check", decision, 0.0)))["role"] == role
+        (line,) = written.lines([(0.0, "r", "/check", decision, 0.0)])
+        assert json.loads(line)["role"] == role
 
 
 def test_more_lines_than_a_turn_are_all_written_in_order() -> None:
     sink = io.BytesIO()
     log = DecisionLog(sink)
     for number in range(1000):
-        log.write((float(number), f"r-{number}", "/check", DENY, 0.0))
+        log.write((float(number), f"r-{number}", "/check", DENY, 0.0), allowed=False)
     log.close()
     assert [line["request_id"] for line in lines(sink)] == [f"r-{number}" for number in range(1000)]
 
@@ -130,8 +131,8 @@ def test_a_record_that_cannot_be_encoded_takes_no_other_with_it() -> None:
     sink = io.BytesIO()
     dropped: list[int] = []
     log = DecisionLog(sink, dropped=lambda: dropped.append(1))
-    log.write((0.0, "r-1", "/check", Decision(Reason.NO_RULE, "g", section="\ud800"), 0.0))
-    log.write((0.0, "r-2", "/check", DENY, 0.0))
+    log.write((0.0, "r-1", "/check", Decision(Reason.NO_RULE, "g", section="\ud800"), 0.0), allowed=False)
+    log.write((0.0, "r-2", "/check", DENY, 0.0), allowed=False)
     log.close()
     assert [line["request_id"] for line in lines(sink)] == ["r-2"]
     assert len(dropped) == 1

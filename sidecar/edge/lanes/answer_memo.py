@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from sidecar.edge.checks import read_question
+from sidecar.edge.checks import Told, read_question, told_of
 from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
@@ -32,11 +32,11 @@ OVERHEAD: Final = 64
 
 
 class Remembered(msgspec.Struct, frozen=True, gc=False):
-    """An answer as bytes, what it stands on, and under which name it is counted. ``size``: bytes, with its call."""
+    """An answer as bytes, what it stands on, and how it is counted and logged. ``size``: bytes, with its call."""
 
     standing: Standing
     prepared: Prepared
-    label: str
+    told: Told
     size: int
 
 
@@ -57,7 +57,8 @@ class AnswerMemo:
         standing = parts.pdp.standing(question, decision) if isinstance(question, Question) else None
         if standing is not None:
             size = _size(key) + _size((prepared.head, prepared.middle, prepared.rest))
-            self._keep(key, Remembered(standing, prepared, call.family.label, size))
+            told = told_of(parts, call.family.label, decision)
+            self._keep(key, Remembered(standing, prepared, told, size + len(told.line)))
 
     def _keep(self, key: Hashable, answer: Remembered) -> None:
         before = self._answers.pop(key, None)

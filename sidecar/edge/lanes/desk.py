@@ -7,7 +7,7 @@ depend on. What follows from a decision alone is prepared once. All of it is cou
 from collections.abc import Hashable
 from time import perf_counter
 
-from sidecar.edge.checks import close, conclude, follows_from_decision, judge, record_check
+from sidecar.edge.checks import close, conclude, follows_from_decision, judge, record_again, record_check
 from sidecar.edge.lanes.answer_memo import AnswerMemo
 from sidecar.edge.lanes.wire import Prepared, Wire, prepare
 from sidecar.edge.original import GatewayCall
@@ -29,7 +29,7 @@ class Desk:
         known = self.memo.get(key)
         if known is None or not self._parts.pdp.stands(known.standing):
             return None
-        record_check(self._parts, known.label, known.standing.decision, request_id, perf_counter() - started)
+        record_again(self._parts, known.told, request_id, perf_counter() - started)
         return known.prepared
 
     def first(self, key: Hashable, call: GatewayCall, request_id: str, started: float) -> Prepared | Open:
