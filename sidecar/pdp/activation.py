@@ -173,7 +173,7 @@ class Activation:
                 await self._swap(generation, diagnostics)
 
     async def _swap(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
-        parts = [] if self.generation is None else apart.parts_of(self.generation)
+        parts = await apart.held(self.generation)
         self._take(generation, diagnostics)
         self.forced = False
         await self._keep(generation.files)

@@ -13,7 +13,7 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -71,6 +71,42 @@ class Task(msgspec.Struct, frozen=True):
     current: dict[str, bytes] | None = None
     people: dict[str, list[dict[str, str]]] = {}
     limits: Limits = Limits()
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A task without the bytes of its files, which follow it in this order: name and length."""
+
+    task: Task
+    files: list[tuple[str, int]]
+    current: list[tuple[str, int]] | None
+
+
+def letter(task: Task) -> Iterator[bytes]:
+    """A task on its way to the child. The files go as they are: encoding megabytes keeps the interpreter for
+    milliseconds."""
+    sizes = [(name, len(content)) for name, content in task.files.items()]
+    current = None if task.current is None else [(name, len(content)) for name, content in task.current.items()]
+    envelope = msgspec.msgpack.encode(Envelope(replace(task, files={}, current=None), sizes, current))
+    yield len(envelope).to_bytes(4) + envelope
+    yield from task.files.values()
+    yield from (task.current or {}).values()
+
+
+def opened(raw: bytes) -> Task:
+    """What a letter holds."""
+    at = 4 + int.from_bytes(raw[:4])
+    envelope = msgspec.msgpack.decode(raw[4:at], type=Envelope)
+
+    def cut(sizes: list[tuple[str, int]]) -> dict[str, bytes]:
+        nonlocal at
+        files = {}
+        for name, size in sizes:
+            files[name] = raw[at : at + size]
+            at += size
+        return files
+
+    files = cut(envelope.files)
+    return replace(envelope.task, files=files, current=None if envelope.current is None else cut(envelope.current))
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -163,13 +199,20 @@ def _gently(work: Callable[[], T], then: Callable[[], object] = lambda: None) ->
 
 
 def parts_of(generation: Generation) -> list[object]:
-    """The many small values of a generation, held one by one. Freed at once, 20,000 rules stop the loop for 7 ms."""
+    """The many small values of a generation, held one by one, and behind them what holds them together. Freed at once,
+    20,000 rules stop the loop for 7 ms."""
     decided = generation.cells.decided
-    return [*generation.rules, *decided, *decided.values()]
+    whole = (generation.rules, decided, generation.allowed, generation.routes, generation.files)
+    return [*generation.rules, *decided, *decided.values(), *generation.allowed.values(), *whole]
+
+
+async def held(generation: Generation | None) -> list[object]:
+    """Its parts, to be let go when it is no longer in force."""
+    return [] if generation is None else await asyncio.to_thread(_gently, lambda: parts_of(generation))
 
 
 async def let_go(parts: list[object]) -> None:
-    """Free what was held of a generation that is no longer in force, between the checks."""
+    """Free what was held, the last first, between the checks."""
 
     def drop() -> None:
         while parts:
@@ -231,12 +274,20 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=_environment(),
-            start_new_session=True,  # a Ctrl-C of the terminal is ours to act on
+            # A Ctrl-C of the terminal is ours to act on. Not a session of its own: Linux shares the processor out among
+            # sessions first (autogroup), and there the child would have as much as all of us.
+            process_group=0,
         ) as process:
             self._process = process
             if self._ended:
                 process.kill()
-            answer, _ = process.communicate(msgspec.msgpack.encode(task))
+            assert process.stdin is not None  # noqa: S101 - both are pipes
+            assert process.stdout is not None  # noqa: S101
+            with suppress(BrokenPipeError):  # it has ended: its status says how
+                for piece in letter(task):
+                    process.stdin.write(piece)
+                process.stdin.close()
+            answer = process.stdout.read()
         return answer, process.returncode
 
     def end(self) -> None:

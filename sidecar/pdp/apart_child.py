@@ -12,14 +12,14 @@ from contextlib import suppress
 
 import msgspec
 
-from sidecar.pdp.apart import Finding, Limits, Task
+from sidecar.pdp.apart import Finding, Limits, Task, opened
 from sidecar.pdp.preview import preview
 from sidecar.policy.compiler import ProofScope, compile_policy
 
 
 def main() -> None:
     gc.disable()  # it is over before there is anything to collect
-    task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Task)
+    task = opened(sys.stdin.buffer.read())
     _stand_back(task.limits)
     _limit(task.limits)
     sys.stdout.buffer.write(_answer(task))

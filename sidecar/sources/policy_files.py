@@ -135,7 +135,8 @@ def _stamp(name: str, status: os.stat_result) -> tuple[str, int, int, int, int]:
 def _fingerprint(files: Mapping[str, bytes], diagnostics: tuple[Diagnostic, ...]) -> str:
     digest = hashlib.sha256()
     for name, content in files.items():
-        digest.update(f"{name} {len(content)}\n".encode() + content)
+        digest.update(f"{name} {len(content)}\n".encode())
+        digest.update(content)
     for diagnostic in diagnostics:
         digest.update(f"{diagnostic}\n".encode())
     return digest.hexdigest()

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from sidecar.pdp import apart, apart_child
-from sidecar.pdp.apart import ChildFailed, Limits, Task, rebuilt
+from sidecar.pdp.apart import ChildFailed, Limits, Task, letter, opened, rebuilt
 from sidecar.pdp.preview import Busy, Previews, preview
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
@@ -79,6 +79,12 @@ async def test_what_is_let_go_is_freed_and_harms_nobody_who_still_holds_it(shipp
 # -- the child ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("current", [None, {}, {"a": b"1", "b": b""}])
+def test_a_letter_holds_the_task(current: dict[str, bytes] | None, shipped: dict[str, bytes]) -> None:
+    task = Task(shipped, (), current, {"marketer": [{"id": "usr_y"}]}, Limits(spare=True))
+    assert opened(b"".join(letter(task))) == task
+
+
 async def test_the_child_answers_what_the_compiler_says(shipped: dict[str, bytes]) -> None:
     files = {**shipped, "policy.csv": shipped["policy.csv"] + b"p, marketer, billing, view, allow\n"}
     answer = await apart.run(Task(files))
@@ -97,7 +103,7 @@ def test_R27_the_child_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_R27_a_preview_never_runs_the_proof(shipped: dict[str, bytes], tmp_path: Path) -> None:
     """Neither pycasbin nor the store is even loaded in the child."""
     task = tmp_path / "task"
-    task.write_bytes(msgspec.msgpack.encode(Task(shipped, current=shipped)))
+    task.write_bytes(b"".join(letter(Task(shipped, current=shipped))))
     program = (
         "import sys, sidecar.pdp.apart_child as child; child.main();"
         "sys.exit(len({'casbin', 'redis', 'aiohttp'} & set(sys.modules)))"
