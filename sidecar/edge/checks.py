@@ -155,7 +155,8 @@ def told_of(parts: Parts, endpoint: str, decision: Decision) -> Told:
 
 
 def record_again(parts: Parts, told: Told, request_id: str, seconds: float) -> None:
-    """As ``record_check`` does it: what follows from the decision was worked out once."""
+    """As ``record_check`` does it: what follows from the decision was worked out once. ``request_id`` is of the form
+    that `request_id.FORM` says."""
     parts.metrics.checks.count(told.tally, seconds)
     if parts.decision_log is not None:
         parts.decision_log.write((time(), request_id, "", told.line, seconds), allowed=told.allowed)

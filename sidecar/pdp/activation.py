@@ -59,6 +59,7 @@ class Activation:
         self._gates: list[Gate] = []
         self._listeners: list[Callable[[Activation], None]] = []
         self._judging = asyncio.Lock()
+        self._seen: PolicyFiles | None = None
         self._judged: str | None = None
         self._confirmed = False
         self.forced = False
@@ -151,7 +152,8 @@ class Activation:
             pause = POLL_SECONDS if settled else SETTLE_SECONDS
 
     async def _read(self) -> PolicyFiles:
-        return await asyncio.to_thread(read_policy_files, self._policy_dir, self._model)
+        self._seen = await asyncio.to_thread(read_policy_files, self._policy_dir, self._model, self._seen)
+        return self._seen
 
     async def _judge(self, files: PolicyFiles) -> None:
         """In force or rejected, or not judged at all: then the watch comes back to these files."""
@@ -163,6 +165,10 @@ class Activation:
             except StoreUnavailable as problem:
                 _log.warning("an edit of the policy waits for the store", error=str(problem))
                 return
+            except Exception as fault:  # a mistake of ours is no reason to stop answering by the last good policy
+                _log.exception("an edit of the policy could not be judged")
+                message = f"it could not be judged ({type(fault).__name__}); the sidecar's log has more"
+                generation, diagnostics, refusals = None, (apart.not_judged(message),), ()
             if (await self._read()).fingerprint != files.fingerprint:
                 return  # written again meanwhile (R25): what was compiled is not what lies there
             self._judged = files.fingerprint

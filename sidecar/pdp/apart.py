@@ -13,7 +13,7 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -21,8 +21,9 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from sidecar.pdp.letters import Finding, Task, letter
 from sidecar.policy.compiler import ProofScope, compile_policy
-from sidecar.policy.diagnostics import FILES, Diagnostic, DiagnosticCode, Findings, Severity, path_of
+from sidecar.policy.diagnostics import FILES, Diagnostic, DiagnosticCode, Findings, path_of
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import read_closures, read_rules
@@ -51,83 +52,6 @@ class ChildFailed(Exception):
         self.began = began
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """What a child may use; 0 is no limit. ``seconds``: until it is ended, whatever it does. ``nice``: how far it
-    stands back when checks want the processor. ``spare``: it has the processor only while nobody else wants it; under
-    ``nice`` alone a check waits until the child's slice is over, which is 3 ms (Linux 6.18)."""
-
-    cpu_seconds: int = 0
-    memory_bytes: int = 0
-    seconds: float = 120.0
-    nice: int = 5
-    spare: bool = False
-
-
-class Task(msgspec.Struct, frozen=True):
-    """What the child is to do: judge ``files``, or preview them against ``current`` for the ``people`` by role."""
-
-    files: dict[str, bytes]
-    problems: tuple["Finding", ...] = ()
-    current: dict[str, bytes] | None = None
-    people: dict[str, list[dict[str, str]]] = {}
-    limits: Limits = Limits()
-
-
-class Envelope(msgspec.Struct, frozen=True):
-    """A task without the bytes of its files, which follow it in this order: name and length."""
-
-    task: Task
-    files: list[tuple[str, int]]
-    current: list[tuple[str, int]] | None
-
-
-def letter(task: Task) -> Iterator[bytes]:
-    """A task on its way to the child. The files go as they are: encoding megabytes keeps the interpreter for
-    milliseconds."""
-    sizes = [(name, len(content)) for name, content in task.files.items()]
-    current = None if task.current is None else [(name, len(content)) for name, content in task.current.items()]
-    envelope = msgspec.msgpack.encode(Envelope(replace(task, files={}, current=None), sizes, current))
-    yield len(envelope).to_bytes(4) + envelope
-    yield from task.files.values()
-    yield from (task.current or {}).values()
-
-
-def opened(raw: bytes) -> Task:
-    """What a letter holds."""
-    at = 4 + int.from_bytes(raw[:4])
-    envelope = msgspec.msgpack.decode(raw[4:at], type=Envelope)
-
-    def cut(sizes: list[tuple[str, int]]) -> dict[str, bytes]:
-        nonlocal at
-        files = {}
-        for name, size in sizes:
-            files[name] = raw[at : at + size]
-            at += size
-        return files
-
-    files = cut(envelope.files)
-    return replace(envelope.task, files=files, current=None if envelope.current is None else cut(envelope.current))
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """A diagnostic on its way through the pipe."""
-
-    severity: Severity
-    code: DiagnosticCode
-    file: str
-    line: int
-    column: int
-    message: str
-    hint: str
-
-    @classmethod
-    def of(cls, found: Diagnostic) -> "Finding":
-        return cls(found.severity, found.code, found.file, found.line, found.column, found.message, found.hint)
-
-    def diagnostic(self) -> Diagnostic:
-        return Diagnostic(self.severity, self.code, self.file, self.line, self.column, self.message, self.hint)
-
-
 @dataclass(frozen=True, slots=True)
 class Judged:
     """``generation`` is None iff an error is among the diagnostics."""
@@ -145,7 +69,7 @@ async def judge(files: PolicyFiles, current: Generation | None = None) -> Judged
     try:
         answer = await run(Task(dict(files.files), problems))
     except ChildFailed as failure:
-        return Judged(None, (_not_judged(failure),))
+        return Judged(None, (not_judged(f"the process that judges large policies gave no answer: {failure}"),))
     diagnostics = tuple(one.diagnostic() for one in msgspec.msgpack.decode(answer, type=tuple[Finding, ...]))
     if any(found.is_error for found in diagnostics):
         return Judged(None, diagnostics)
@@ -153,9 +77,8 @@ async def judge(files: PolicyFiles, current: Generation | None = None) -> Judged
     return Judged(built, diagnostics)
 
 
-def _not_judged(failure: ChildFailed) -> Diagnostic:
+def not_judged(message: str) -> Diagnostic:
     code = DiagnosticCode.POLICY_TOO_LARGE
-    message = f"the process that judges large policies gave no answer: {failure}"
     return Diagnostic(code.severity, code, path_of("policy.csv"), 1, 1, message, "look at memory, then send SIGHUP")
 
 

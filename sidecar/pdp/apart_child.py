@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
-from sidecar.pdp.apart import Finding, Limits, Task, opened
+from sidecar.pdp.letters import Finding, Limits, Task, opened
 from sidecar.pdp.preview import preview
 from sidecar.policy.compiler import ProofScope, compile_policy
 

@@ -15,7 +15,8 @@ from zlib import crc32
 import msgspec
 
 from sidecar.pdp import slots
-from sidecar.pdp.apart import ChildFailed, Limits, Task, rebuilt, run
+from sidecar.pdp.apart import ChildFailed, rebuilt, run
+from sidecar.pdp.letters import Limits, Task
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
 from sidecar.policy.diff import CellChange, RouteChange, diff

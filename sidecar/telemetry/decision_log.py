@@ -53,7 +53,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, omit_defaults=False):
 
 Entry = tuple[float, str, str, Decision | str, float]
 """When (Unix seconds), request id, endpoint, decision, how long (seconds). In place of a decision that is made again
-and again stands what `middle_of` says of it."""
+and again stands what `middle_of` says of it; the request id beside it holds nothing that JSON would escape."""
 
 
 class DecisionLog:
@@ -133,13 +133,17 @@ class Lines:
     def lines(self, entries: Iterable[Entry]) -> list[str]:
         written = []
         for when, request_id, endpoint, decision, seconds in entries:
-            middle = decision if isinstance(decision, str) else self._middle(endpoint, decision)
             millisecond = int(when * 1000)
             if millisecond != self._millisecond:
                 self._millisecond = millisecond
                 moment = datetime.fromtimestamp(millisecond / 1000, UTC).isoformat(timespec="milliseconds")
                 self._begin = f'{{"time":"{moment}","kind":"decision","request_id":'
-            written.append(f"{self._begin}{_quoted(request_id)}{middle}{int(seconds * 1e6 + 0.5)}}}\n")
+            micros = int(seconds * 1e6 + 0.5)
+            if isinstance(decision, str):
+                written.append(f'{self._begin}"{request_id}"{decision}{micros}}}\n')
+            else:
+                middle = self._middle(endpoint, decision)
+                written.append(f"{self._begin}{_quoted(request_id)}{middle}{micros}}}\n")
         return written
 
     def _middle(self, endpoint: str, decision: Decision) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.pdp import apart
 from sidecar.pdp.activation import Activation, State
+from sidecar.pdp.letters import Task
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Severity
 from sidecar.policy.generation import Generation, content_hash
@@ -354,7 +355,7 @@ async def test_a_large_policy_is_judged_in_a_child_with_the_same_words(serving: 
 async def test_a_child_that_fails_refuses_the_edit_and_is_not_tried_again_here(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def dead(_: apart.Task) -> bytes:
+    async def dead(_: Task) -> bytes:
         raise apart.ChildFailed("it died")
 
     before = serving.generation
@@ -365,6 +366,25 @@ async def test_a_child_that_fails_refuses_the_edit_and_is_not_tried_again_here(
     [found] = serving.diagnostics
     assert (found.code, found.is_error) == ("policy-too-large", True)
     assert "it died" in found.message
+    monkeypatch.undo()
+    await serving.reload()
+    assert serving.generation is not None
+    assert serving.generation.id == wanted
+
+
+async def test_a_mistake_of_ours_refuses_the_edit_and_ends_nothing(
+    serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> apart.Judged:
+        raise KeyError("policy.csv")
+
+    before = serving.generation
+    monkeypatch.setattr(apart, "judge", broken)
+    wanted = files.comment("good")
+    await serving.reload()
+    assert (serving.generation, serving.state) == (before, State.REJECTED)
+    [found] = serving.diagnostics
+    assert "KeyError" in found.message
     monkeypatch.undo()
     await serving.reload()
     assert serving.generation is not None

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from sidecar.pdp import apart, apart_child
-from sidecar.pdp.apart import ChildFailed, Limits, Task, letter, opened, rebuilt
+from sidecar.pdp.apart import ChildFailed, rebuilt
+from sidecar.pdp.letters import Finding, Limits, Task, letter, opened
 from sidecar.pdp.preview import Busy, Previews, preview
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
@@ -88,7 +89,7 @@ def test_a_letter_holds_the_task(current: dict[str, bytes] | None, shipped: dict
 async def test_the_child_answers_what_the_compiler_says(shipped: dict[str, bytes]) -> None:
     files = {**shipped, "policy.csv": shipped["policy.csv"] + b"p, marketer, billing, view, allow\n"}
     answer = await apart.run(Task(files))
-    told = [one.diagnostic() for one in msgspec.msgpack.decode(answer, type=list[apart.Finding])]
+    told = [one.diagnostic() for one in msgspec.msgpack.decode(answer, type=list[Finding])]
     assert tuple(told) == compile_policy(files).diagnostics
 
 

@@ -28,6 +28,20 @@ def test_all_files_are_read_and_nothing_else(seed: Mapping[str, bytes], write_po
     assert files.diagnostics == ()
 
 
+def test_R25_beside_an_earlier_reading_the_fingerprint_is_what_it_would_be_alone(
+    seed: Mapping[str, bytes], write_policy: Write
+) -> None:
+    folder, model = write_policy(seed)
+    first = read_policy_files(folder, model)
+    (folder / "policy.csv").write_bytes(seed["policy.csv"] + b"# more\n")
+    second = read_policy_files(folder, model, first)
+    assert second.fingerprint == read_policy_files(folder, model).fingerprint != first.fingerprint
+    third = read_policy_files(folder, model, second)
+    assert (third.fingerprint, dict(third.files)) == (second.fingerprint, dict(second.files))
+    (folder / "roles.toml").unlink()
+    assert read_policy_files(folder, model, third).fingerprint != third.fingerprint
+
+
 def test_a_file_that_is_not_there_is_a_finding_and_is_told_once(seed: Mapping[str, bytes], write_policy: Write) -> None:
     folder, model = write_policy(seed)
     (folder / "roles.toml").unlink()
