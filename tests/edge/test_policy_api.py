@@ -17,10 +17,10 @@ from sidecar.edge import policy, policy_shapes
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.parts import Parts, Surface
-from sidecar.pdp import apart
 from sidecar.pdp import preview as previewing
 from sidecar.pdp.activation import State
 from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.letters import Limits
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.tokens import TokenCache
 from sidecar.telemetry.metrics import Metrics
@@ -363,9 +363,9 @@ async def test_R27_one_at_a_time_for_an_account_and_two_in_a_sidecar(web, ada, t
 @pytest.mark.parametrize(
     "limits",
     [
-        apart.Limits(cpu_seconds=1, memory_bytes=0, seconds=20.0),
-        apart.Limits(memory_bytes=120 * 1024**2, cpu_seconds=20, seconds=20.0),
-        apart.Limits(cpu_seconds=20, seconds=0.5),
+        Limits(cpu_seconds=1, memory_bytes=0, seconds=20.0),
+        Limits(memory_bytes=120 * 1024**2, cpu_seconds=20, seconds=20.0),
+        Limits(cpu_seconds=20, seconds=0.5),
     ],
     ids=["cpu", "memory", "time"],
 )
