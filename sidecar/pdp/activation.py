@@ -6,9 +6,8 @@ start with ``force`` and for the first moments of any start: gates ask the store
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,16 +17,13 @@ from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
 from sidecar.sources import last_good
-from sidecar.sources.policy_files import PolicyFiles, Stamp, read_policy_files, stamp_of
+from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
 from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.logs import logger
 
 POLL_SECONDS = 0.25
 SETTLE_SECONDS = 0.1
 """Between the two equal reads that come before a compile: an edit is judged half a second after its last byte."""
-
-UNSETTLED_SECONDS = 1.0
-"""A file this young may change again within one tick of the file system's clock: its stamp proves nothing."""
 
 _log = logger("policy")
 
@@ -91,6 +87,7 @@ class Activation:
         if self.forced:
             generation = compiled.draft
         if generation is not None:
+            generation = replace(generation)  # without the rules that were unpacked for its proof
             self._take(generation, compiled.diagnostics)
             return Start(generation, compiled.diagnostics, self.forced)
         self._reject(compiled.diagnostics)
@@ -132,21 +129,21 @@ class Activation:
     async def reload(self) -> None:
         """Read and judge the files now (SIGHUP). In force or rejected when it returns; at a start the watch does it."""
         if self._confirmed:
+            self._seen = None  # every byte, whatever the times of the files say
             await self._judge(await self._read())
 
     async def watch(self) -> None:
         """Follow the files until cancelled: polls, because editors rename, ConfigMaps swap links, NFS tells nobody."""
         seen: str | None = None
-        stamp: Stamp | None = None
         pause = POLL_SECONDS
         while True:
             await asyncio.sleep(pause)
             now = await asyncio.to_thread(stamp_of, self._policy_dir, self._model)
-            if now == stamp and seen == self._judged and _is_settled(now):
+            if seen == self._judged and self._seen is not None and self._seen.still_holds(now):
                 continue
             files = await self._read()
             settled = files.fingerprint == seen
-            seen, stamp = files.fingerprint, files.stamp
+            seen = files.fingerprint
             if settled and seen != self._judged:
                 await self._judge(files)
             pause = POLL_SECONDS if settled else SETTLE_SECONDS
@@ -179,11 +176,9 @@ class Activation:
                 await self._swap(generation, diagnostics)
 
     async def _swap(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
-        parts = await apart.held(self.generation)
         self._take(generation, diagnostics)
         self.forced = False
         await self._keep(generation.files)
-        await apart.let_go(parts)
 
     async def _refusals(self, generation: Generation) -> tuple[Diagnostic, ...]:
         found: tuple[Diagnostic, ...] = ()
@@ -234,8 +229,3 @@ def _compile(files: PolicyFiles) -> Compiled:
 
 def _id(generation: Generation | None) -> str | None:
     return None if generation is None else generation.id
-
-
-def _is_settled(stamp: Stamp) -> bool:
-    youngest = max((changed for _, _, _, changed, _ in stamp), default=0)
-    return time.time() - youngest / 1e9 > UNSETTLED_SECONDS

@@ -1,11 +1,14 @@
-"""What goes to the child that judges policies, and what comes back: a task, and findings."""
+"""What goes to the child that judges policies, and what comes back: a task, and a judgement."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from msgspec.structs import replace
 
-from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Severity
+from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Findings, Severity
+from sidecar.policy.generation import Generation, Packed, pack, unpack
+from sidecar.policy.routes import RouteTable
+from sidecar.policy.sections import DECLARED_IN, read_vocabulary
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -20,33 +23,52 @@ class Limits(msgspec.Struct, frozen=True):
     spare: bool = False
 
 
+class Current(msgspec.Struct, frozen=True):
+    """The generation in force, as it goes to the child."""
+
+    files: dict[str, bytes]
+    packed: Packed
+
+    @classmethod
+    def of(cls, generation: Generation) -> "Current":
+        return cls(dict(generation.files), pack(generation))
+
+
 class Task(msgspec.Struct, frozen=True):
     """What the child is to do: judge ``files``, or preview them against ``current`` for the ``people`` by role."""
 
     files: dict[str, bytes]
     problems: tuple["Finding", ...] = ()
-    current: dict[str, bytes] | None = None
+    current: Current | None = None
     people: dict[str, list[dict[str, str]]] = {}
     limits: Limits = Limits()
 
 
+Sizes = list[tuple[str, int]]
+"""Of files: name and length, in the order in which they follow."""
+
+
 class Envelope(msgspec.Struct, frozen=True):
-    """A task without the bytes of its files, which follow it in this order: name and length."""
+    """A task without the bytes of its files, which follow it: its own, then those of its current generation."""
 
     task: Task
-    files: list[tuple[str, int]]
-    current: list[tuple[str, int]] | None
+    files: Sizes
+    current: Sizes
 
 
 def letter(task: Task) -> Iterator[bytes]:
     """A task on its way to the child. The files go as they are: encoding megabytes keeps the interpreter for
     milliseconds."""
-    sizes = [(name, len(content)) for name, content in task.files.items()]
-    current = None if task.current is None else [(name, len(content)) for name, content in task.current.items()]
-    envelope = msgspec.msgpack.encode(Envelope(replace(task, files={}, current=None), sizes, current))
+    current = task.current.files if task.current else {}
+    bare = replace(task, files={}, current=task.current and replace(task.current, files={}))
+    envelope = msgspec.msgpack.encode(Envelope(bare, _sizes(task.files), _sizes(current)))
     yield len(envelope).to_bytes(4) + envelope
     yield from task.files.values()
-    yield from (task.current or {}).values()
+    yield from current.values()
+
+
+def _sizes(files: Mapping[str, bytes]) -> Sizes:
+    return [(name, len(content)) for name, content in files.items()]
 
 
 def opened(raw: bytes) -> Task:
@@ -54,7 +76,7 @@ def opened(raw: bytes) -> Task:
     at = 4 + int.from_bytes(raw[:4])
     envelope = msgspec.msgpack.decode(raw[4:at], type=Envelope)
 
-    def cut(sizes: list[tuple[str, int]]) -> dict[str, bytes]:
+    def cut(sizes: Sizes) -> dict[str, bytes]:
         nonlocal at
         files = {}
         for name, size in sizes:
@@ -62,8 +84,8 @@ def opened(raw: bytes) -> Task:
             at += size
         return files
 
-    files = cut(envelope.files)
-    return replace(envelope.task, files=files, current=None if envelope.current is None else cut(envelope.current))
+    task = replace(envelope.task, files=cut(envelope.files))
+    return replace(task, current=task.current and replace(task.current, files=cut(envelope.current)))
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -83,3 +105,21 @@ class Finding(msgspec.Struct, frozen=True):
 
     def diagnostic(self) -> Diagnostic:
         return Diagnostic(self.severity, self.code, self.file, self.line, self.column, self.message, self.hint)
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What the child says of files. ``packed`` is None iff an error is among the findings."""
+
+    findings: tuple[Finding, ...]
+    packed: Packed | None
+
+
+def generation_of(packed: Packed, files: Mapping[str, bytes], beside: Generation | None = None) -> Generation:
+    """What was packed, of these very files. Names and routes are ``beside``'s as long as its files declare the same."""
+    if beside is not None and all(files[name] == beside.files[name] for name in DECLARED_IN):
+        return unpack(packed, files, beside.roles, beside.sections, beside.routes)
+    findings = Findings()
+    declared = read_vocabulary(files, findings)
+    if findings.has_errors or declared.roles is None or declared.sections is None:
+        raise ValueError(f"these files do not compile: {findings.sorted()[0]}")
+    return unpack(packed, files, declared.roles, declared.sections, RouteTable(declared.routes))

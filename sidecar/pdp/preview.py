@@ -15,8 +15,8 @@ from zlib import crc32
 import msgspec
 
 from sidecar.pdp import slots
-from sidecar.pdp.apart import ChildFailed, rebuilt, run
-from sidecar.pdp.letters import Limits, Task
+from sidecar.pdp.apart import ChildFailed, run
+from sidecar.pdp.letters import Current, Limits, Task
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
 from sidecar.policy.diff import CellChange, RouteChange, diff
@@ -72,8 +72,9 @@ class Previews:
             if not self._take(account, place):
                 return Busy()
             told = {role: [dict(person) for person in holders] for role, holders in people.items()}
+            task = Task(files, current=Current.of(current), people=told, limits=LIMITS)
             try:
-                return Previewed(await run(Task(files, current=dict(current.files), people=told, limits=LIMITS)))
+                return Previewed(await run(task))
             except ChildFailed as failure:
                 if not failure.began:
                     return Busy()
@@ -103,14 +104,14 @@ def _rules(policy: bytes) -> int:
 # -- in the child ------------------------------------------------------------------------------------------------------
 
 
-def preview(current: Mapping[str, bytes], files: Mapping[str, bytes], people: People) -> bytes:
+def preview(current: Generation, files: Mapping[str, bytes], people: People) -> bytes:
     """The answer. Changes are shown as soon as the rules mean something, also when the tests or invariants fail."""
     compiled = compile_policy(files, proof=ProofScope.NONE)
     lost = _roles_in_use(compiled, people)
     cells: tuple[CellChange, ...] = ()
     routes: tuple[RouteChange, ...] = ()
     if compiled.draft is not None:
-        difference = diff(rebuilt(current), compiled.draft)
+        difference = diff(current, compiled.draft)
         cells, routes = difference.cells, difference.routes
     return msgspec.json.encode(
         {

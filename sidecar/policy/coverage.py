@@ -41,7 +41,7 @@ def _percent(part: int, whole: int) -> float:
 def measure(generation: Generation, suite: Suite) -> Coverage:
     """Counts; linear in rules × cells that they speak of."""
     fired: dict[str, int] = {}
-    for (role, _, _), ruling in generation.cells.decided.items():
+    for (role, _, _), ruling in generation.cells.decided():
         if ruling.rule is not None and generation.roles[role].assignable:
             fired[ruling.rule] = fired.get(ruling.rule, 0) + 1
     decisive: dict[Rule, int] = {}

@@ -9,7 +9,7 @@ _UNKNOWN_ACTION = Ruling(Reason.UNKNOWN_ACTION)
 
 def decide(generation: Generation, role: str, section: str, action: str) -> Ruling:
     """What the policy says. Names that are not declared are a reasoned deny; a role that is gone has no rule."""
-    ruling = generation.cells.decided.get((role, section, action))
+    ruling = generation.cells.find(role, section, action)
     if ruling is not None:
         return ruling
     declared = generation.sections.get(section)

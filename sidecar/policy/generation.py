@@ -6,95 +6,73 @@ Built once by the compiler, never changed; readers take it once and everything t
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 import msgspec
 
+from sidecar.policy import cells as table
+from sidecar.policy.cells import NO_RULE, Cell, Cells, Closures, Ruling, cells_of
 from sidecar.policy.routes import RouteTable
-from sidecar.policy.rules import ANY, Effect, Inheritance, Rule
+from sidecar.policy.rules import Inheritance, Rule
 from sidecar.policy.sections import Role, Section
-from sidecar.vocabulary.decision import Reason
 
-__all__ = ["Cells", "Generation", "Role", "Ruling", "Section", "content_hash"]
+__all__ = ["NO_RULE", "Cell", "Cells", "Generation", "Role", "Ruling", "Section", "cells_of", "content_hash"]
 
 DIALECT = b"sidecar-policy/1"
 """Raised when the same bytes would mean something else (R25)."""
 
-Cell = tuple[str, str, str]
-"""Role, section, action."""
 
-
-class Ruling(msgspec.Struct, frozen=True, gc=False):
-    """What the policy says of one cell. ``rule`` is ``policy/policy.csv:LINE`` of the line that decided, or None."""
-
-    reason: Reason
-    rule: str | None = None
-
-    @property
-    def allowed(self) -> bool:
-        return self.reason is Reason.ALLOWED
-
-    @property
-    def line(self) -> int | None:
-        """The line of policy.csv that decided."""
-        return None if self.rule is None else int(self.rule.rpartition(":")[2])
-
-
-NO_RULE = Ruling(Reason.NO_RULE)
-
-
-class Cells(Mapping[Cell, Ruling]):
-    """Every role × section × action with its ruling. Kept sparse: a cell that no rule touches is `NO_RULE`."""
-
-    __slots__ = ("_decided", "_roles", "_sections", "_size")
-
-    def __init__(self, decided: dict[Cell, Ruling], roles: Mapping[str, Role], sections: Mapping[str, Section]) -> None:
-        self._decided = decided
-        self._roles = roles
-        self._sections = sections
-        self._size = len(roles) * sum(len(section.actions) for section in sections.values())
-
-    def __getitem__(self, cell: Cell) -> Ruling:
-        ruling = self._decided.get(cell)
-        if ruling is not None:
-            return ruling
-        role, section, action = cell
-        if role in self._roles and section in self._sections and action in self._sections[section].actions:
-            return NO_RULE
-        raise KeyError(cell)
-
-    def __iter__(self) -> Iterator[Cell]:
-        for role in self._roles:
-            for section in self._sections.values():
-                for action in section.actions:
-                    yield (role, section.id, action)
-
-    def __len__(self) -> int:
-        return self._size
-
-    @property
-    def decided(self) -> Mapping[Cell, Ruling]:
-        """Only the cells that some rule touches. For the hot path: a plain lookup."""
-        return self._decided
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Generation:
-    """``closures`` lists for each role itself and what it inherits, nearest first; ``allowed`` its open cells."""
+    """``closures`` lists for each role itself and what it inherits, nearest first; ``allowed`` its open cells.
+
+    ``packed_rules`` is for `rules`: deciding needs none of them, and twenty thousand values take long to make and to
+    free.
+    """
 
     id: str
     roles: Mapping[str, Role]
     sections: Mapping[str, Section]
     routes: RouteTable
-    rules: tuple[Rule, ...]
+    packed_rules: bytes
     inheritance: tuple[Inheritance, ...]
-    closures: Mapping[str, tuple[str, ...]]
+    closures: Closures
     cells: Cells
-    allowed: Mapping[str, frozenset[tuple[str, str]]]
     files: Mapping[str, bytes]
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """In the order of the file; unpacked when somebody asks."""
+        return msgspec.msgpack.decode(self.packed_rules, type=tuple[Rule, ...])
+
+    @cached_property
+    def allowed(self) -> Mapping[str, frozenset[tuple[str, str]]]:
+        return _Allowed(self.cells, self.roles)
 
     def __repr__(self) -> str:
         return f"Generation({self.id})"
+
+
+class _Allowed(Mapping[str, frozenset[tuple[str, str]]]):
+    """The open cells of each role, listed when they are asked for."""
+
+    def __init__(self, cells: Cells, roles: Mapping[str, Role]) -> None:
+        self._cells = cells
+        self._roles = roles
+        self._listed: dict[str, frozenset[tuple[str, str]]] = {}
+
+    def __getitem__(self, role: str) -> frozenset[tuple[str, str]]:
+        listed = self._listed.get(role)
+        if listed is None:
+            listed = self._listed[role] = frozenset(self._cells.open_to(role))
+        return listed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._roles)
+
+    def __len__(self) -> int:
+        return len(self._roles)
 
 
 def content_hash(files: Mapping[str, bytes]) -> str:
@@ -113,75 +91,62 @@ def build(
     routes: RouteTable,
     rules: tuple[Rule, ...],
     inheritance: tuple[Inheritance, ...],
-    closures: Mapping[str, tuple[str, ...]],
+    closures: Closures,
 ) -> Generation:
-    """The table. A deny beats an allow; of several rules the first in the file is the one that is named."""
-    own = _own_cells(rules, sections)
-    decided: dict[Cell, Ruling] = {}
-    allowed: dict[str, frozenset[tuple[str, str]]] = {}
-    rulings: dict[int, Ruling] = {}
-    for role in roles:
-        open_cells = []
-        for cell, rule in _decisive(role, closures[role], own).items():
-            ruling = rulings.get(rule.line)
-            if ruling is None:
-                reason = Reason.ALLOWED if rule.effect is Effect.ALLOW else Reason.EXPLICIT_DENY
-                ruling = rulings[rule.line] = Ruling(reason, rule.id)
-            decided[(role, *cell)] = ruling
-            if rule.effect is Effect.ALLOW:
-                open_cells.append(cell)
-        allowed[role] = frozenset(open_cells)
+    """What the compiler has read, as one value."""
     return Generation(
         id=content_hash(files),
         roles=MappingProxyType(dict(roles)),
         sections=MappingProxyType(dict(sections)),
         routes=routes,
-        rules=rules,
+        packed_rules=msgspec.msgpack.encode(rules),
         inheritance=inheritance,
         closures=MappingProxyType(dict(closures)),
-        cells=Cells(decided, roles, sections),
-        allowed=MappingProxyType(allowed),
+        cells=table.filled(roles, sections, rules, closures),
         files=MappingProxyType(dict(files)),
     )
 
 
-Decisive = dict[tuple[str, str], Rule]
+# -- from process to process -------------------------------------------------------------------------------------------
 
 
-def _own_cells(rules: tuple[Rule, ...], sections: Mapping[str, Section]) -> dict[str, Decisive]:
-    """For each role the rule that decides each cell among the rules written for that very role."""
-    own: dict[str, Decisive] = {}
-    for rule in rules:
-        cells = own.setdefault(rule.role, {})
-        for cell in cells_of(rule, sections):
-            if _beats(rule, cells.get(cell)):
-                cells[cell] = rule
-    return own
+class Packed(msgspec.Struct, frozen=True):
+    """What a generation is beside its files and what they declare: nothing of it takes long to unpack."""
+
+    id: str
+    rules: bytes
+    cells: bytes
+    inheritance: tuple[Inheritance, ...]
+    closures: dict[str, tuple[str, ...]]
 
 
-def _decisive(role: str, closure: tuple[str, ...], own: Mapping[str, Decisive]) -> Decisive:
-    merged = dict(own.get(role, {}))
-    for ancestor in closure[1:]:
-        for cell, rule in own.get(ancestor, {}).items():
-            if _beats(rule, merged.get(cell)):
-                merged[cell] = rule
-    return merged
+def pack(generation: Generation) -> Packed:
+    """For another process that has its files: see `unpack`."""
+    return Packed(
+        generation.id,
+        generation.packed_rules,
+        generation.cells.packed,
+        generation.inheritance,
+        dict(generation.closures),
+    )
 
 
-def _beats(rule: Rule, other: Rule | None) -> bool:
-    if other is None:
-        return True
-    if rule.effect is not other.effect:
-        return rule.effect is Effect.DENY
-    return rule.line < other.line
-
-
-def cells_of(rule: Rule, sections: Mapping[str, Section]) -> Iterator[tuple[str, str]]:
-    """The section and action pairs that a rule speaks of."""
-    named = sections.values() if rule.section == ANY else (sections[rule.section],)
-    for section in named:
-        if rule.action == ANY:
-            for action in section.actions:
-                yield (section.id, action)
-        elif rule.action in section.actions:
-            yield (section.id, rule.action)
+def unpack(
+    packed: Packed,
+    files: Mapping[str, bytes],
+    roles: Mapping[str, Role],
+    sections: Mapping[str, Section],
+    routes: RouteTable,
+) -> Generation:
+    """The generation of these files, in which the compiler of another process has found no error."""
+    return Generation(
+        id=packed.id,
+        roles=MappingProxyType(dict(roles)),
+        sections=MappingProxyType(dict(sections)),
+        routes=routes,
+        packed_rules=packed.rules,
+        inheritance=packed.inheritance,
+        closures=MappingProxyType(packed.closures),
+        cells=table.unpacked(packed.cells, roles, sections),
+        files=MappingProxyType(dict(files)),
+    )

@@ -83,7 +83,7 @@ def _warn_overrides(generation: Generation, by_key: dict[Key, Rule], findings: F
         return
     examples: dict[int, tuple[str, int]] = {}
     counts: dict[int, int] = {}
-    for (role, section, action), ruling in generation.cells.decided.items():
+    for (role, section, action), ruling in generation.cells.decided():
         line = ruling.line
         if ruling.allowed or line is None:
             continue

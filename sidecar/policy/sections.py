@@ -75,13 +75,6 @@ def read_vocabulary(files: Mapping[str, bytes], findings: Findings) -> Vocabular
     if roles is not None and len(roles) * sum(len(section.actions) for section in sections.values()) > MAX_CELLS:
         message = f"roles × actions make more than {MAX_CELLS:,} cells"
         findings.add(Code.POLICY_TOO_LARGE, "sections.toml", (1, 1), message, "split the policy")
-    return vocabulary_of(roles, sections, tuple(entry.route for entry in entries))
-
-
-def vocabulary_of(
-    roles: Mapping[str, Role] | None, sections: Mapping[str, Section], routes: tuple[Route, ...]
-) -> Vocabulary:
-    """What follows from the declarations."""
     actions = frozenset(action for section in sections.values() for action in section.actions)
     unreadable = frozenset(section.id for section in sections.values() if not section.actions)
     pairs = frozenset(
@@ -90,7 +83,7 @@ def vocabulary_of(
         for action in section.actions
         if NAME.fullmatch(section.id) and NAME.fullmatch(action)
     )
-    return Vocabulary(roles, sections, routes, actions, unreadable, pairs)
+    return Vocabulary(roles, sections, tuple(entry.route for entry in entries), actions, unreadable, pairs)
 
 
 def _read_roles(data: bytes, findings: Findings) -> dict[str, Role] | None:

@@ -9,8 +9,8 @@ import pytest
 
 from sidecar.pdp import preview as previewing
 from sidecar.pdp import slots
-from sidecar.pdp.apart import rebuilt
 from sidecar.pdp.preview import Busy, Previewed, Previews
+from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.vocabulary.people import AccountId
 
@@ -60,7 +60,8 @@ async def test_R27_the_workers_of_a_sidecar_count_their_previews_together(
         return b"{}"
 
     monkeypatch.setattr(previewing, "run", child)
-    current = rebuilt(read_policy_files(*packaged()).files)
+    current = compile_policy(read_policy_files(*packaged()).files, proof=ProofScope.NONE).generation
+    assert current is not None
     workers = [Previews(tmp_path) for _ in range(3)]
 
     def ask(worker: int, account: str) -> "asyncio.Task[object]":

@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import logging
+from array import array
 from collections.abc import Mapping
+from dataclasses import replace
 
 import casbin
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.policy import oracle
+from sidecar.policy.cells import NUMBERS, Cells
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import DiagnosticCode as Code
@@ -93,12 +96,13 @@ def test_reason_and_rule_are_those_of_the_definition(
 
 
 def test_R28_a_wrong_cell_is_found_and_reported_at_its_rule(shipped: Generation) -> None:
-    wrong = dict(shipped.allowed)
-    wrong["marketer"] = wrong["marketer"] | {("billing", "view")}
-    wrong["accountant"] = wrong["accountant"] - {("billing", "view")}
-    parts = {name: getattr(shipped, name) for name in Generation.__dataclass_fields__}
+    numbers = array(NUMBERS, shipped.cells.packed)
+    cells = list(shipped.cells)
+    numbers[cells.index(("marketer", "billing", "view"))] = 1
+    numbers[cells.index(("accountant", "billing", "view"))] *= -1
+    wrong = replace(shipped, cells=Cells(shipped.roles, shipped.sections, numbers))
     findings = Findings()
-    oracle.prove(Generation(**{**parts, "allowed": wrong}), findings, sampled=False)
+    oracle.prove(wrong, findings, sampled=False)
     assert [(found.code, found.line) for found in findings.sorted()] == [
         (Code.CASBIN_DISAGREES, 1),
         (Code.CASBIN_DISAGREES, 15),

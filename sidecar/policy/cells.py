@@ -1,0 +1,178 @@
+"""The table: role × section × action → the line that decides. One number a cell, row after row.
+
+A deny beats an allow; of several rules the first in the file is the one that is named. The numbers are all that a
+decision needs, so a table goes from process to process as it is, and one that is no longer in force is freed at once.
+"""
+
+from array import array
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from sidecar.policy.diagnostics import path_of
+from sidecar.policy.rules import ANY, FILE, Effect, Rule
+from sidecar.policy.sections import Role, Section
+from sidecar.vocabulary.decision import Reason
+
+Cell = tuple[str, str, str]
+"""Role, section, action."""
+
+Closures = Mapping[str, tuple[str, ...]]
+"""For each role itself and what it inherits, nearest first."""
+
+NUMBERS: Final = "i"
+"""Of the line that decides a cell: as it is where it allows, negative where it denies, 0 where no rule speaks."""
+
+
+class Ruling(msgspec.Struct, frozen=True, gc=False):
+    """What the policy says of one cell. ``rule`` is ``policy/policy.csv:LINE`` of the line that decided, or None."""
+
+    reason: Reason
+    rule: str | None = None
+
+    @property
+    def allowed(self) -> bool:
+        return self.reason is Reason.ALLOWED
+
+    @property
+    def line(self) -> int | None:
+        """The line of policy.csv that decided."""
+        return None if self.rule is None else int(self.rule.rpartition(":")[2])
+
+
+NO_RULE: Final = Ruling(Reason.NO_RULE)
+
+
+class Cells(Mapping[Cell, Ruling]):
+    """Every role × section × action with its ruling."""
+
+    __slots__ = ("_columns", "_numbers", "_rows", "_rulings")
+
+    def __init__(self, roles: Mapping[str, Role], sections: Mapping[str, Section], numbers: "array[int]") -> None:
+        self._columns = columns_of(sections)
+        self._rows = {role: index * len(self._columns) for index, role in enumerate(roles)}
+        self._numbers = numbers
+        self._rulings = {0: NO_RULE}
+
+    def find(self, role: str, section: str, action: str) -> Ruling | None:
+        """The ruling; None for a cell that is not declared."""
+        row = self._rows.get(role)
+        column = self._columns.get((section, action))
+        if row is None or column is None:
+            return None
+        number = self._numbers[row + column]
+        return self._rulings.get(number) or self._ruling(number)
+
+    def open_to(self, role: str) -> Iterator[tuple[str, str]]:
+        """Section and action of the cells that are allowed to a declared role, in the order of sections.toml."""
+        row = self._rows[role]
+        numbers = self._numbers[row : row + len(self._columns)]
+        return (column for column, number in zip(self._columns, numbers, strict=True) if number > 0)
+
+    def decided(self) -> Iterator[tuple[Cell, Ruling]]:
+        """The cells that some rule speaks of."""
+        for role, row in self._rows.items():
+            numbers = self._numbers[row : row + len(self._columns)]
+            for (section, action), number in zip(self._columns, numbers, strict=True):
+                if number:
+                    yield (role, section, action), self._rulings.get(number) or self._ruling(number)
+
+    def _ruling(self, number: int) -> Ruling:
+        reason = Reason.ALLOWED if number > 0 else Reason.EXPLICIT_DENY
+        return self._rulings.setdefault(number, Ruling(reason, f"{path_of(FILE)}:{abs(number)}"))
+
+    @property
+    def packed(self) -> bytes:
+        """For another process of this machine: see `unpacked`."""
+        return self._numbers.tobytes()
+
+    def __getitem__(self, cell: Cell) -> Ruling:
+        ruling = self.find(*cell)
+        if ruling is None:
+            raise KeyError(cell)
+        return ruling
+
+    def __iter__(self) -> Iterator[Cell]:
+        return ((role, section, action) for role in self._rows for section, action in self._columns)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+
+def columns_of(sections: Mapping[str, Section]) -> dict[tuple[str, str], int]:
+    """Section and action → where its cell stands in a row."""
+    pairs = ((section.id, action) for section in sections.values() for action in section.actions)
+    return {pair: column for column, pair in enumerate(pairs)}
+
+
+def cells_of(rule: Rule, sections: Mapping[str, Section]) -> Iterator[tuple[str, str]]:
+    """The section and action pairs that a rule speaks of."""
+    named = sections.values() if rule.section == ANY else (sections[rule.section],)
+    for section in named:
+        if rule.action == ANY:
+            for action in section.actions:
+                yield (section.id, action)
+        elif rule.action in section.actions:
+            yield (section.id, rule.action)
+
+
+# -- filling it --------------------------------------------------------------------------------------------------------
+
+Row = dict[int, int]
+"""Column → the number that stands there."""
+
+
+def filled(
+    roles: Mapping[str, Role], sections: Mapping[str, Section], rules: tuple[Rule, ...], closures: Closures
+) -> Cells:
+    """The table of these rules."""
+    columns = columns_of(sections)
+    own = _own_rows(rules, sections, columns)
+    numbers = array(NUMBERS, bytes(array(NUMBERS).itemsize * len(roles) * len(columns)))
+    for index, role in enumerate(roles):
+        for column, number in _inherited(closures[role], own).items():
+            numbers[index * len(columns) + column] = number
+    return Cells(roles, sections, numbers)
+
+
+def unpacked(packed: bytes, roles: Mapping[str, Role], sections: Mapping[str, Section]) -> Cells:
+    """What `Cells.packed` gave, with the same declarations. Raises ValueError when they are others."""
+    numbers = array(NUMBERS, packed)
+    cells = Cells(roles, sections, numbers)
+    if len(numbers) != len(roles) * len(columns_of(sections)):
+        raise ValueError(f"a table of {len(numbers)} cells is none of {len(roles)} roles and these sections")
+    return cells
+
+
+def _own_rows(
+    rules: tuple[Rule, ...], sections: Mapping[str, Section], columns: Mapping[tuple[str, str], int]
+) -> dict[str, Row]:
+    """For each role what the rules say that are written for that very role."""
+    own: dict[str, Row] = {}
+    for rule in rules:
+        row = own.setdefault(rule.role, {})
+        number = rule.line if rule.effect is Effect.ALLOW else -rule.line
+        for cell in cells_of(rule, sections):
+            column = columns[cell]
+            if _beats(number, row.get(column, 0)):
+                row[column] = number
+    return own
+
+
+def _inherited(closure: tuple[str, ...], own: Mapping[str, Row]) -> Row:
+    """What the rules of a role and of all that it inherits say."""
+    merged: Row = {}
+    for role in closure:
+        for column, number in own.get(role, {}).items():
+            if _beats(number, merged.get(column, 0)):
+                merged[column] = number
+    return merged
+
+
+def _beats(number: int, other: int) -> bool:
+    if other == 0:
+        return True
+    if (number < 0) is not (other < 0):
+        return number < 0
+    return abs(number) < abs(other)
