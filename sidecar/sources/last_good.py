@@ -20,7 +20,7 @@ def keep(state_dir: Path, files: Mapping[str, bytes]) -> None:
     make_private_directory(state_dir)
     names = sorted(files)
     header = json.dumps([[name, len(files[name])] for name in names]).encode("ascii")
-    replace_private(state_dir / NAME, b"\n".join((header, b"".join(files[name] for name in names))))
+    replace_private(state_dir / NAME, header, b"\n", *(files[name] for name in names))
 
 
 def kept(state_dir: Path) -> dict[str, bytes] | None:

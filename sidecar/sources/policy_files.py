@@ -7,18 +7,35 @@ able to write it. Links are followed: a ConfigMap is a folder of links. Other fi
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sidecar.policy.diagnostics import MODEL_FILE, NO_FILE, POLICY_FILES, Diagnostic, Findings
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 
 MAX_FILE: Final = 8 * 1024 * 1024
 
-Stamp = tuple[tuple[str, int, int, int, int], ...]
-"""Of each file that is there: name, device, inode, time of change in ns, size."""
+UNSETTLED_SECONDS: Final = 1.0
+"""A file this young may change again within one tick of the file system's clock (some milliseconds), and have the same
+stamp: it proves nothing."""
+
+
+class FileStamp(NamedTuple):
+    """What a file is without its bytes. Times in ns; ``changed`` is the kernel's own, which nobody can set back."""
+
+    name: str
+    device: int
+    inode: int
+    written: int
+    changed: int
+    size: int
+
+
+Stamp = tuple[FileStamp, ...]
+"""Of each file that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +43,43 @@ class PolicyFiles:
     """One reading. ``files`` by bare name, without those that ``diagnostics`` refuse.
 
     ``fingerprint`` changes when any byte or any refusal does: two equal ones in a row mean that nobody is writing.
-    ``stamp`` is what the files were when they were opened; see `stamp_of`.
+    ``stamp`` is what the files were when they were opened; ``settled`` those of it that no later write can have.
     """
 
     files: Mapping[str, bytes]
     diagnostics: tuple[Diagnostic, ...]
     fingerprint: str
     stamp: Stamp
+    settled: frozenset[FileStamp]
+
+    def still_holds(self, stamp: Stamp) -> bool:
+        """Whether the files whose stamp this is (`stamp_of`) are what was read."""
+        return stamp == self.stamp and self.settled.issuperset(stamp)
 
 
 def read_policy_files(policy_dir: Path, model: Path, before: PolicyFiles | None = None) -> PolicyFiles:
-    """Every file of a policy that can be read; why not, for the others. ``before``: an earlier reading, whose
-    fingerprint is this one's if it found the same: comparing megabytes takes a thirtieth of hashing them."""
+    """Every file of a policy that can be read; why not, for the others. ``before``: an earlier reading, whose bytes
+    are taken for those of a file that has not changed since, and whose fingerprint is this one's if it found the
+    same: megabytes that are read and hashed keep the checks waiting."""
     findings = Findings()
     files: dict[str, bytes] = {}
-    stamps = []
+    stamps: list[FileStamp] = []
+    settled: set[FileStamp] = set()
     for name, path in _paths(policy_dir, model):
-        read = _read(name, path, findings)
+        read = _read(name, path, findings, before)
         if read is not None:
-            files[name], status = read
-            stamps.append(_stamp(name, status))
+            files[name] = read.content
+            stamps.append(read.stamp)
+            if read.settled:
+                settled.add(read.stamp)
     diagnostics = findings.sorted()
-    if before is not None and (before.files, before.diagnostics) == (files, diagnostics):
-        return PolicyFiles(before.files, diagnostics, before.fingerprint, tuple(stamps))
-    return PolicyFiles(files, diagnostics, _fingerprint(files, diagnostics), tuple(stamps))
+    same = before is not None and (before.files, before.diagnostics) == (files, diagnostics)
+    fingerprint = before.fingerprint if before is not None and same else _fingerprint(files, diagnostics)
+    return PolicyFiles(files, diagnostics, fingerprint, tuple(stamps), frozenset(settled))
 
 
 def stamp_of(policy_dir: Path, model: Path) -> Stamp:
-    """What the files are now, without reading them: cheap enough to ask often.
-
-    Two writes within one tick of the file system's clock (some milliseconds) can leave the same stamp: whoever skips a
-    reading because of an equal stamp must not do so within a second of the youngest time in it.
-    """
+    """What the files are now, without reading them: cheap enough to ask often. See `PolicyFiles.still_holds`."""
     stamps = []
     for name, path in _paths(policy_dir, model):
         try:
@@ -81,7 +103,13 @@ def _paths(policy_dir: Path, model: Path) -> Iterator[tuple[str, Path]]:
         yield name, policy_dir / name
 
 
-def _read(name: str, path: Path, findings: Findings) -> tuple[bytes, os.stat_result] | None:
+class _Read(NamedTuple):
+    content: bytes
+    stamp: FileStamp
+    settled: bool
+
+
+def _read(name: str, path: Path, findings: Findings, before: PolicyFiles | None) -> _Read | None:
     try:
         # Not blocking: a FIFO in the place of a file must not hold the reader.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -95,6 +123,10 @@ def _read(name: str, path: Path, findings: Findings) -> tuple[bytes, os.stat_res
         status = os.fstat(descriptor)
         if not _is_acceptable(name, path, status, findings):
             return None
+        stamp = _stamp(name, status)
+        if before is not None and stamp in before.settled:
+            return _Read(before.files[name], stamp, settled=True)
+        settled = _is_settled(stamp)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(MAX_FILE + 1)
     except OSError as error:
@@ -105,7 +137,7 @@ def _read(name: str, path: Path, findings: Findings) -> tuple[bytes, os.stat_res
     if len(content) > MAX_FILE:
         _too_large(name, findings)
         return None
-    return content, status
+    return _Read(content, stamp, settled)
 
 
 def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: Findings) -> bool:
@@ -131,8 +163,12 @@ def _unreadable(name: str, error: OSError, findings: Findings) -> None:
     findings.add(Code.UNREADABLE_FILE, name, (1, 1), f"the file cannot be read: {error.strerror}")
 
 
-def _stamp(name: str, status: os.stat_result) -> tuple[str, int, int, int, int]:
-    return (name, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+def _stamp(name: str, status: os.stat_result) -> FileStamp:
+    return FileStamp(name, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+
+
+def _is_settled(stamp: FileStamp) -> bool:
+    return time.time() - max(stamp.written, stamp.changed) / 1e9 > UNSETTLED_SECONDS
 
 
 def _fingerprint(files: Mapping[str, bytes], diagnostics: tuple[Diagnostic, ...]) -> str:

@@ -7,7 +7,7 @@ where the name is taken; so two processes, also on two hosts, cannot both be the
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -43,15 +43,15 @@ def read_private(path: Path, *, limit: int = MAX_FILE) -> tuple[bytes, int]:
 def create_private(path: Path, content: bytes) -> bool:
     """Make ``path``, mode 0600, whole and durable; False when the name is taken already."""
     try:
-        _write_aside(path, content, os.link)
+        _write_aside(path, (content,), os.link)
     except FileExistsError:
         return False
     return True
 
 
-def replace_private(path: Path, content: bytes) -> None:
+def replace_private(path: Path, *pieces: bytes) -> None:
     """Give ``path`` this content at once: a reader sees the old or the new, never a part."""
-    _write_aside(path, content, os.replace)
+    _write_aside(path, pieces, os.replace)
 
 
 def make_private_directory(directory: Path) -> None:
@@ -89,12 +89,12 @@ def _check_closed(path: Path, status: os.stat_result, mode: str) -> None:
         raise PrivateFileProblem(f"{path}: has mode {found:04o}, so others can use it: chmod {mode} {path}")
 
 
-def _write_aside(path: Path, content: bytes, publish: Callable[[Path, Path], None]) -> None:
+def _write_aside(path: Path, pieces: Iterable[bytes], publish: Callable[[Path, Path], None]) -> None:
     aside = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         publish(aside, path)

@@ -1,6 +1,7 @@
 """R25: each file is opened once and judged through the open descriptor, links and all."""
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from sidecar.policy.compiler import compile_policy
 from sidecar.policy.diagnostics import FILES
 from sidecar.sources import policy_files
-from sidecar.sources.policy_files import MAX_FILE, packaged, read_policy_files, stamp_of
+from sidecar.sources.policy_files import MAX_FILE, FileStamp, packaged, read_policy_files, stamp_of
 
 Write = Callable[[Mapping[str, bytes]], tuple[Path, Path]]
 
@@ -87,17 +88,18 @@ def test_R25_a_file_that_grows_while_it_is_read_is_refused(
 ) -> None:
     folder, model = write_policy(seed)
     monkeypatch.setattr(policy_files, "MAX_FILE", len(seed["policy.csv"]) - 1)
-    real = os.fstat
-    monkeypatch.setattr(os, "fstat", lambda fd: os.stat_result((*real(fd)[:6], 1, *real(fd)[7:])))
+    pretend(monkeypatch, stat.ST_SIZE, 1)
     assert "policy/policy.csv: file-too-large" in told(folder, model)
 
 
-def owned_by(uid: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def pretend(monkeypatch: pytest.MonkeyPatch, field: int, value: int) -> None:
+    """Every open file says so of itself."""
     real = os.fstat
 
     def fstat(descriptor: int) -> os.stat_result:
         status = real(descriptor)
-        return os.stat_result((*status[:4], uid, *status[5:]))
+        times = {"st_mtime_ns": status.st_mtime_ns, "st_ctime_ns": status.st_ctime_ns}
+        return os.stat_result((*status[:field], value, *status[field + 1 :]), times)
 
     monkeypatch.setattr(os, "fstat", fstat)
 
@@ -108,7 +110,7 @@ def test_R25_a_file_that_others_can_write_is_refused(
 ) -> None:
     folder, model = write_policy(seed)
     (folder / "policy.csv").chmod(mode)
-    owned_by(1000, monkeypatch)
+    pretend(monkeypatch, stat.ST_UID, 1000)
     files = read_policy_files(folder, model)
     assert [d.code.value for d in files.diagnostics] == ["file-permissions"]
     assert "policy.csv" not in files.files
@@ -120,7 +122,7 @@ def test_R25_unless_root_owns_it(
 ) -> None:
     folder, model = write_policy(seed)
     (folder / "policy.csv").chmod(0o666)
-    owned_by(0, monkeypatch)
+    pretend(monkeypatch, stat.ST_UID, 0)
     assert told(folder, model) == []
 
 
@@ -183,6 +185,41 @@ def test_the_stamp_of_a_reading_is_that_of_the_files(seed: Mapping[str, bytes], 
     assert read_policy_files(folder, model).stamp == stamp_of(folder, model)
     (folder / "routes.csv").unlink()
     assert len(stamp_of(folder, model)) == 5
+
+
+def test_R25_an_equal_stamp_stands_for_the_bytes_only_where_no_later_write_could_have_it(
+    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two writes within one tick of the file system's clock: the second must be seen."""
+    folder, model = write_policy(seed)
+
+    def same_stamp(name: str, status: os.stat_result) -> FileStamp:
+        return FileStamp(name, 1, 1, status.st_mtime_ns // 10**12, status.st_ctime_ns // 10**12, 1)
+
+    monkeypatch.setattr(policy_files, "_stamp", same_stamp)
+    monkeypatch.setattr(policy_files, "UNSETTLED_SECONDS", 10**12)
+    young = read_policy_files(folder, model)
+    (folder / "policy.csv").write_bytes(b"# written at once\n" + seed["policy.csv"])
+    again = read_policy_files(folder, model, young)
+    assert again.files["policy.csv"].startswith(b"# written at once")
+    assert again.fingerprint != young.fingerprint
+    assert not again.still_holds(stamp_of(folder, model))
+
+    monkeypatch.setattr(policy_files, "UNSETTLED_SECONDS", -(10**12))
+    old = read_policy_files(folder, model, again)
+    assert old.still_holds(stamp_of(folder, model))
+    (folder / "policy.csv").write_bytes(seed["policy.csv"])
+    assert read_policy_files(folder, model, old) == old, "not read: nothing says that it was written"
+    assert read_policy_files(folder, model).files["policy.csv"] == seed["policy.csv"]
+
+
+def test_R25_who_may_write_is_asked_at_every_reading(seed: Mapping[str, bytes], write_policy: Write) -> None:
+    folder, model = write_policy(seed)
+    first = read_policy_files(folder, model)
+    before = stamp_of(folder, model)
+    (folder / "policy.csv").chmod(0o600)
+    assert stamp_of(folder, model) != before, "a change of the mode alone is seen"
+    assert read_policy_files(folder, model, first).fingerprint == first.fingerprint
 
 
 def test_the_packaged_policy_compiles() -> None:
