@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from sidecar.policy.decide import covers
-from sidecar.policy.generation import Generation, Role
+from sidecar.policy.generation import Generation
+from sidecar.policy.sections import Role
 from sidecar.vocabulary.people import Actor
 
 

@@ -9,9 +9,10 @@ import click
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, say_json, say_table, wrong
 from sidecar.cli.policy_files import Source, draft_of, files_options, source_from, source_of
+from sidecar.policy.cells import Ruling
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import did_you_mean
-from sidecar.policy.generation import Generation, Ruling
+from sidecar.policy.generation import Generation
 from sidecar.serve.settings import Settings
 from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.people import Status

@@ -26,9 +26,9 @@ from sidecar.edge.policy_shapes import (
 )
 from sidecar.edge.refusals import not_found, refusal
 from sidecar.pdp.preview import MAX_BODY, Busy, Previewed, TooLarge
+from sidecar.policy.cells import Cell, Ruling
 from sidecar.policy.diagnostics import FILES
 from sidecar.policy.explain import as_dict, explain
-from sidecar.policy.generation import Cell, Ruling
 from sidecar.store.outcomes import NoAccount
 from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.decision import Reason

@@ -4,8 +4,9 @@ are held by people."""
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sidecar.policy.cells import Cell, cells_of
 from sidecar.policy.expectations import Suite
-from sidecar.policy.generation import Cell, Generation, cells_of
+from sidecar.policy.generation import Generation
 from sidecar.policy.rules import Effect, Rule
 
 

@@ -1,6 +1,7 @@
 """Decide. Reads only its arguments; knows neither tokens nor Redis nor the clock."""
 
-from sidecar.policy.generation import NO_RULE, Generation, Ruling
+from sidecar.policy.cells import NO_RULE, Ruling
+from sidecar.policy.generation import Generation
 from sidecar.vocabulary.decision import Reason
 
 _UNKNOWN_SECTION = Ruling(Reason.UNKNOWN_SECTION)

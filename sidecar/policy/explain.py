@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sidecar.policy.cells import Cell, Ruling, cells_of
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import path_of
-from sidecar.policy.generation import Cell, Generation, Ruling, cells_of
+from sidecar.policy.generation import Generation
 from sidecar.policy.rules import ANY, FILE, Effect, Inheritance, Rule
 
 SHOWN_CELLS = 20

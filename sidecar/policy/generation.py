@@ -12,12 +12,10 @@ from types import MappingProxyType
 import msgspec
 
 from sidecar.policy import cells as table
-from sidecar.policy.cells import NO_RULE, Cell, Cells, Closures, Ruling, cells_of
+from sidecar.policy.cells import Cells, Closures
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Inheritance, Rule
 from sidecar.policy.sections import Role, Section
-
-__all__ = ["NO_RULE", "Cell", "Cells", "Generation", "Role", "Ruling", "Section", "cells_of", "content_hash"]
 
 DIALECT = b"sidecar-policy/1"
 """Raised when the same bytes would mean something else (R25)."""

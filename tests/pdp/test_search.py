@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from sidecar.pdp.evaluation import Standing, evaluate, standing_of
 from sidecar.pdp.search import actions, named_paths, resources, subjects
-from sidecar.policy.generation import Generation, Role, Section, build
+from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import PUBLIC, Public, Route, RouteTable, read_pattern
 from sidecar.policy.rules import Effect, Rule
+from sidecar.policy.sections import Role, Section
 from sidecar.vocabulary.access import Resource, Target
 from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.people import AccountId, Member, Status, UserId, UserRecord

@@ -11,9 +11,10 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import Findings
 from sidecar.policy.explain import Do, Edit, as_dict, explain
-from sidecar.policy.generation import Generation, Role, Section, build
+from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Effect, Inheritance, Rule, read_closures
+from sidecar.policy.sections import Role, Section
 from sidecar.vocabulary.decision import Reason
 
 Edited = Callable[..., dict[str, bytes]]

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.policy import oracle
-from sidecar.policy.cells import NUMBERS, Cells
+from sidecar.policy.cells import NUMBERS, Cells, Ruling
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
-from sidecar.policy.generation import Generation, Ruling, build
+from sidecar.policy.generation import Generation, build
 from sidecar.policy.model import MODEL
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import ANY, MAX_DEPTH, Effect, Inheritance, Rule, read_closures
