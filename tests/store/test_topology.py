@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 import subprocess
 import time
@@ -66,19 +67,24 @@ def test_R24_an_address_is_shown_without_its_password():
 # Real ones ------------------------------------------------------------------------------------------------------------
 
 
+BUS = 10_000
+"""How far above its own a server of a cluster has another port."""
+
+
 def free_ports(count):
-    held = []
-    while len(held) < count:
-        one = socket.socket()
-        one.bind(("127.0.0.1", 0))
-        if one.getsockname()[1] < 55_000:  # the cluster's own port is 10000 above
-            held.append(one)
-        else:
-            one.close()
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+    """With the port of the bus above each; none of those that the system gives to whoever connects meanwhile."""
+    found = []
+    for port in random.sample(range(15_000, 22_000), 100):
+        if all(is_free(one) for one in (port, port + BUS)):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no port is free")
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 class Servers:
@@ -94,8 +100,9 @@ class Servers:
         home.mkdir(exist_ok=True)
         words = [*more, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home)]
         with (home / "log").open("ab") as log:
-            self.processes[port] = subprocess.Popen([self._binary, *words], stdout=log, stderr=log)
-        until(lambda: self.ask(port, "PING"))
+            process = self.processes[port] = subprocess.Popen([self._binary, *words], stdout=log, stderr=log)
+        until(lambda: self.ask(port, "PING") or process.poll() is not None)
+        assert process.poll() is None, (home / "log").read_text()
 
     def ask(self, port, *words):
         with redis.Redis(port=port, decode_responses=True, socket_timeout=2) as client:
