@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from sidecar.accounts.hashing import Hashing
 from sidecar.accounts.limits import Unlimited
@@ -23,6 +24,9 @@ from sidecar.store.connection import Store
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.store.live import LiveCopy
 from sidecar.tokens.opaque import Pepper
+
+PATIENCE: Final = 10.0
+"""Seconds an operator's command waits for the store: a person at a slow link has more time than a gateway's check."""
 
 
 class PolicyProblem(Exception):
@@ -42,7 +46,7 @@ async def operating(settings: Settings) -> AsyncIterator[Operator]:
     """Raises StoreUnavailable, StoreRefused or KeyFileProblem."""
     async with AsyncExitStack() as stack:
         keys = load_or_create(settings.keys_dir)
-        store = await Store.open(await _url(settings, stack))
+        store = await Store.open(await _url(settings, stack), read_timeout=PATIENCE, write_timeout=PATIENCE)
         stack.push_async_callback(store.close)
         # Issuer and audience are the serving sidecars' affair: they are neither set nor compared here.
         await store.check_meta(pepper=keys.pepper.identity)

@@ -44,6 +44,7 @@ from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
 from sidecar.vocabulary.people import AccountId, Actor, Status, UserRecord
 from sidecar.vocabulary.peps import Pep, Scope
+from tests.conftest import PATIENT
 
 URL = "https://sidecar.example"
 OPERATOR = Actor.operator()
@@ -240,7 +241,7 @@ def entity(pair: Any) -> dict[str, str]:
 @pytest.fixture
 async def real_store(real_redis_url: str) -> AsyncIterator[Store]:
     """A real server: fakeredis would take a hundred times as long to settle the people."""
-    store = await Store.open(real_redis_url)
+    store = await Store.open(real_redis_url, **PATIENT)
     await store.check_meta(issuer=URL, audience="dashboard")
     yield store
     await store.close()

@@ -15,6 +15,7 @@ from tests.bench import curves, fleet, people, policies, table, wire
 from tests.bench.load import Run, read_run
 from tests.bench.plot import svg
 from tests.bench.processes import cpu_of
+from tests.conftest import PATIENT
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ async def test_people_are_as_the_store_reads_them(real_redis_url: str) -> None:
     crowd = people.write_people(
         real_redis_url, people.population(12, ["account-administrator", "accountant", "marketer"], random.Random(1))
     )
-    store = await Store.open(real_redis_url)
+    store = await Store.open(real_redis_url, **PATIENT)
     try:
         for person in crowd:
             record = await Users(store).record(person.id)

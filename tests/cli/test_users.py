@@ -9,6 +9,7 @@ import pytest
 from sidecar.store.connection import Store
 from sidecar.store.links import Linked, Links
 from sidecar.tokens.ids import account_of
+from tests.conftest import PATIENT
 
 INVITE = ("user", "invite", "bob@acme.example", "--role", "accountant")
 
@@ -162,7 +163,7 @@ def test_R10_unlink_parts_a_user_from_its_outside_subject(at_store: Any, real_re
 
 async def link(url: str, uid: Any, issuer: str) -> None:
     """As the issuer's first token would."""
-    store = await Store.open(url)
+    store = await Store.open(url, **PATIENT)
     try:
         account = account_of(uid)
         assert account is not None

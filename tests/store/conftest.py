@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,6 +14,7 @@ from sidecar.store.sessions import NewSession, Opened, Sessions
 from sidecar.store.users import Users
 from sidecar.tokens.ids import new_account_id, new_session_id, new_user_id
 from sidecar.vocabulary.people import ADMINISTRATOR, AccountId, Actor, SessionId, UserId, UserRecord
+from tests.conftest import PATIENT
 
 WEEK = 7 * 86400.0
 MONTH = 30 * 86400.0
@@ -150,10 +152,23 @@ def town(store: Store, entropy: Callable[[int], bytes]) -> Town:
     return Town(store, entropy)
 
 
-@pytest.fixture
-async def real_town(real_redis_url: str, entropy: Callable[[int], bytes]) -> AsyncIterator[Town]:
-    """On a real server alone: for what fakeredis cannot do (kill a connection, stop, restart)."""
-    store = await Store.open(real_redis_url)
+@asynccontextmanager
+async def _town_at(url: str, entropy: Callable[[int], bytes], **patience: float) -> AsyncIterator[Town]:
+    store = await Store.open(url, **patience)
     await store.check_meta(issuer="https://id.example", audience="dashboard")
     yield Town(store, entropy)
     await store.close()
+
+
+@pytest.fixture
+async def real_town(real_redis_url: str, entropy: Callable[[int], bytes]) -> AsyncIterator[Town]:
+    """On a real server alone: for what fakeredis cannot do (kill a connection, stop, restart)."""
+    async with _town_at(real_redis_url, entropy, **PATIENT) as town:
+        yield town
+
+
+@pytest.fixture
+async def hurried_town(real_redis_url: str, entropy: Callable[[int], bytes]) -> AsyncIterator[Town]:
+    """The same with a sidecar's own patience: for tests of a server that does not answer."""
+    async with _town_at(real_redis_url, entropy) as town:
+        yield town

@@ -14,6 +14,7 @@ from sidecar.store.errors import StoreRefused, StoreUnavailable, outage
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
 from sidecar.vocabulary.people import ADMINISTRATOR, Actor
+from tests.conftest import PATIENT
 
 OPERATOR = Actor.operator()
 
@@ -258,7 +259,7 @@ async def test_a_newer_schema_is_refused(bare_store):
 
 
 async def test_of_two_that_start_at_once_with_different_issuers_one_is_refused(real_redis_url):
-    stores = [await Store.open(real_redis_url) for _ in range(2)]
+    stores = [await Store.open(real_redis_url, **PATIENT) for _ in range(2)]
     outcomes = await asyncio.gather(
         *(store.check_meta(issuer=f"https://{number}.example") for number, store in enumerate(stores)),
         return_exceptions=True,

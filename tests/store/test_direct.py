@@ -255,11 +255,11 @@ def _change(record, *, n, seq):
 # A real server that hangs, or goes ------------------------------------------------------------------------------------
 
 
-async def test_a_store_that_hangs_is_out_for_all_within_its_timeout(real_town):
-    everybody = await people(real_town, 4)
-    records = reader(real_town)
+async def test_a_store_that_hangs_is_out_for_all_within_its_timeout(hurried_town):
+    everybody = await people(hurried_town, 4)
+    records = reader(hurried_town)
     await all_at_once(records, everybody)
-    server = int(dict(line.split(":", 1) for line in await _info(real_town) if ":" in line)["process_id"])
+    server = int(dict(line.split(":", 1) for line in await _info(hurried_town) if ":" in line)["process_id"])
     os.kill(server, signal.SIGSTOP)
     try:
         began = time.monotonic()

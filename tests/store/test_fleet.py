@@ -251,12 +251,12 @@ async def test_a_sidecar_that_ends_leaves_the_fleet(town):
     assert await one.fleet.members() == []
 
 
-async def test_without_a_word_from_the_store_no_copy_is_used_past_the_lease(real_town):
+async def test_without_a_word_from_the_store_no_copy_is_used_past_the_lease(hurried_town):
     """The server stops answering: the copies last as long as the lease, then nothing is known."""
-    admin = await real_town.account()
-    async with living(real_town.store, 1) as (one,):
+    admin = await hurried_town.account()
+    async with living(hurried_town.store, 1) as (one,):
         await one.records.read(admin.id)
-        await real_town.store.change("CLIENT", "PAUSE", "1500", "ALL")
+        await hurried_town.store.change("CLIENT", "PAUSE", "1500", "ALL")
         last_word = time.monotonic()
         while True:
             asked_at = time.monotonic()

@@ -27,6 +27,7 @@ from sidecar.store.connection import Store
 from sidecar.store.links import Links
 from sidecar.store.upkeep.fsck import Fsck
 from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
+from tests.conftest import PATIENT
 
 OPERATOR = Actor.operator()
 EXAMPLES = int(os.environ.get("SIDECAR_TEST_EXAMPLES", "30"))
@@ -386,7 +387,7 @@ def make_town(request, town_class):
         if kind == "fakeredis":
             store = Store.from_client(fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), decode_responses=True))
         else:
-            store = await Store.open(url)
+            store = await Store.open(url, **PATIENT)
             await store.change("FLUSHALL")
         await store.check_meta()
         return town_class(store, random.Random(7).randbytes)

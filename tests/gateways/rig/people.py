@@ -26,6 +26,7 @@ from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.mint import access_token
 from sidecar.vocabulary.people import AccountId, Actor, SessionId, UserId
+from tests.conftest import PATIENT
 
 ROOT = Path(__file__).resolve().parents[3]
 PUBLIC_URL = "https://dash.example"
@@ -158,7 +159,7 @@ class SidecarProcess:
 async def found_account(keys_dir: Path, redis_url: str) -> None:
     """Before the sidecar runs: the account and its first administrator, as an operator makes them."""
     keys = load_or_create(keys_dir)
-    store = await Store.open(redis_url)
+    store = await Store.open(redis_url, **PATIENT)
     hashing = Hashing(keys.pepper)
     try:
         await store.check_meta(issuer=PUBLIC_URL, audience="dashboard", demo=False, pepper=keys.pepper.identity)
