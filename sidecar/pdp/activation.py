@@ -7,23 +7,31 @@ start with ``force`` and for the first moments of any start: gates ask the store
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from sidecar.pdp import apart
+from sidecar.pdp.apart import Judged
 from sidecar.pdp.gates import Gate
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
 from sidecar.sources import last_good
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
+from sidecar.sources.private_files import PrivateFileProblem
 from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.logs import logger
 
 POLL_SECONDS = 0.25
 SETTLE_SECONDS = 0.1
 """Between the two equal reads that come before a compile: an edit is judged half a second after its last byte."""
+
+WHOLE_SECONDS = 30.0
+"""How often every byte is read, whatever the times of the files say."""
+
+AGAIN_SECONDS = 5.0
+"""After a look at the files that failed by a mistake of ours."""
 
 _log = logger("policy")
 
@@ -56,7 +64,10 @@ class Activation:
         self._listeners: list[Callable[[Activation], None]] = []
         self._judging = asyncio.Lock()
         self._seen: PolicyFiles | None = None
+        self._whole_read_at = 0.0
         self._judged: str | None = None
+        self._compiled: tuple[str, Judged] | None = None
+        self._waits = False
         self._confirmed = False
         self.forced = False
         self.generation: Generation | None = None
@@ -87,7 +98,6 @@ class Activation:
         if self.forced:
             generation = compiled.draft
         if generation is not None:
-            generation = replace(generation)  # without the rules that were unpacked for its proof
             self._take(generation, compiled.diagnostics)
             return Start(generation, compiled.diagnostics, self.forced)
         self._reject(compiled.diagnostics)
@@ -127,10 +137,10 @@ class Activation:
     # -- edits ---------------------------------------------------------------------------------------------------------
 
     async def reload(self) -> None:
-        """Read and judge the files now (SIGHUP). In force or rejected when it returns; at a start the watch does it."""
+        """Read and judge the files now (SIGHUP). In force or rejected when it returns, unless they wait for the store;
+        at a start the watch does it."""
         if self._confirmed:
-            self._seen = None  # every byte, whatever the times of the files say
-            await self._judge(await self._read())
+            await self._judge(await self._read(whole=True))
 
     async def watch(self) -> None:
         """Follow the files until cancelled: polls, because editors rename, ConfigMaps swap links, NFS tells nobody."""
@@ -138,42 +148,68 @@ class Activation:
         pause = POLL_SECONDS
         while True:
             await asyncio.sleep(pause)
-            now = await asyncio.to_thread(stamp_of, self._policy_dir, self._model)
-            if seen == self._judged and self._seen is not None and self._seen.still_holds(now):
-                continue
-            files = await self._read()
-            settled = files.fingerprint == seen
-            seen = files.fingerprint
-            if settled and seen != self._judged:
-                await self._judge(files)
-            pause = POLL_SECONDS if settled else SETTLE_SECONDS
+            try:
+                seen, pause = await self._look(seen)
+            except Exception:  # as for a judgement: nobody loses the last good policy by it
+                _log.exception("the policy files could not be looked at")
+                pause = AGAIN_SECONDS
 
-    async def _read(self) -> PolicyFiles:
-        self._seen = await asyncio.to_thread(read_policy_files, self._policy_dir, self._model, self._seen)
+    async def _look(self, seen: str | None) -> tuple[str | None, float]:
+        """``seen``: the fingerprint of the look before. The fingerprint now, and how long until the next look."""
+        stamp = await asyncio.to_thread(stamp_of, self._policy_dir, self._model)
+        whole = asyncio.get_running_loop().time() > self._whole_read_at + WHOLE_SECONDS
+        if seen == self._judged and self._seen is not None and self._seen.still_holds(stamp) and not whole:
+            return seen, POLL_SECONDS
+        files = await self._read(whole=whole)
+        settled = files.fingerprint == seen
+        if settled and seen != self._judged:
+            await self._judge(files)
+        return files.fingerprint, POLL_SECONDS if settled else SETTLE_SECONDS
+
+    async def _read(self, *, whole: bool = False) -> PolicyFiles:
+        if whole or self._seen is None:
+            self._whole_read_at = asyncio.get_running_loop().time()
+        self._seen = await asyncio.to_thread(read_policy_files, self._policy_dir, self._model, self._seen, whole=whole)
         return self._seen
 
     async def _judge(self, files: PolicyFiles) -> None:
-        """In force or rejected, or not judged at all: then the watch comes back to these files."""
+        """In force or rejected; or waiting for the store: then the watch comes back to these files."""
         async with self._judging:
             try:
-                judged = await apart.judge(files, self.generation)
-                generation, diagnostics = judged.generation, judged.diagnostics
-                refusals = () if generation is None else await self._refusals(generation)
+                judged = await self._verdict(files)
             except StoreUnavailable as problem:
-                _log.warning("an edit of the policy waits for the store", error=str(problem))
+                self._wait(problem)
                 return
-            except Exception as fault:  # a mistake of ours is no reason to stop answering by the last good policy
-                _log.exception("an edit of the policy could not be judged")
-                message = f"it could not be judged ({type(fault).__name__}); the sidecar's log has more"
-                generation, diagnostics, refusals = None, (apart.not_judged(message),), ()
+            self._compiled, self._waits = None, False
             if (await self._read()).fingerprint != files.fingerprint:
                 return  # written again meanwhile (R25): what was compiled is not what lies there
             self._judged = files.fingerprint
-            if generation is None or refusals:
-                self._reject(tuple(sorted((*diagnostics, *refusals))))
+            if judged.generation is None:
+                self._reject(judged.diagnostics)
                 self._tell()
             else:
-                await self._swap(generation, diagnostics)
+                await self._swap(judged.generation, judged.diagnostics)
+
+    async def _verdict(self, files: PolicyFiles) -> Judged:
+        """With the word of the gates. Raises StoreUnavailable; what is compiled by then is not compiled again."""
+        try:
+            if self._compiled is None or self._compiled[0] != files.fingerprint:
+                self._compiled = files.fingerprint, await apart.judge(files, self.generation)
+            judged = self._compiled[1]
+            refusals = () if judged.generation is None else await self._refusals(judged.generation)
+        except StoreUnavailable:
+            raise
+        except Exception as fault:  # a mistake of ours is no reason to stop answering by the last good policy
+            _log.exception("an edit of the policy could not be judged")
+            message = f"it could not be judged ({type(fault).__name__}); the sidecar's log has more"
+            return Judged(None, (apart.not_judged(message),))
+        return Judged(None, tuple(sorted((*judged.diagnostics, *refusals)))) if refusals else judged
+
+    def _wait(self, problem: StoreUnavailable) -> None:
+        """A gate could not ask: the watch comes back to these files, also to those of a SIGHUP that it had judged."""
+        if not self._waits:
+            _log.warning("an edit of the policy waits for the store", error=str(problem))
+        self._judged, self._waits = None, True
 
     async def _swap(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
         self._take(generation, diagnostics)
@@ -216,10 +252,17 @@ class Activation:
     async def _last_good(self) -> Generation | None:
         if self._state_dir is None:
             return None
-        files = await asyncio.to_thread(last_good.kept, self._state_dir)
+        try:
+            files = await asyncio.to_thread(last_good.kept, self._state_dir)
+        except (OSError, PrivateFileProblem) as problem:
+            _log.error("the last good policy that is kept cannot be used", error=str(problem))
+            return None
         if files is None:
             return None
         compiled = await asyncio.to_thread(compile_policy, files, proof=ProofScope.START)
+        if compiled.generation is None:
+            first = next(found for found in compiled.diagnostics if found.is_error)
+            _log.error("the last good policy that is kept does not compile any more", error=str(first))
         return compiled.generation
 
 

@@ -10,21 +10,24 @@ proved, as one array: building it here again took a thread of the sidecar a fift
 import asyncio
 import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from enum import Enum, auto
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from sidecar.pdp.letters import Finding, Judgement, Limits, Task, generation_of, letter
+from sidecar.pdp.letters import PROGRAM_VERSION, Ending, Finding, Judgement, Limits, Task, generation_of, letter
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
 from sidecar.policy.generation import Generation
 from sidecar.sources.policy_files import PolicyFiles
+from sidecar.telemetry.logs import logger
 
 LARGE: Final = 64 * 1024
 """Bytes of all files from which a child is worth its start (a quarter of a second of another core)."""
@@ -32,20 +35,36 @@ LARGE: Final = 64 * 1024
 SWITCH_SECONDS: Final = 0.00005
 """How long the thread keeps the interpreter when a check wants it. Python's default is 5 ms."""
 
+LONGEST_COMPLAINT: Final = 300
+
 PATIENCE: Final = 5.0
 """Seconds for a child that has only what others leave it. 20,000 rules take one and a half where a core is free."""
 
-PROGRAM: Final = ("-s", "-m", "sidecar.pdp.apart_child")
+PROGRAM: Final = ("-s", "-P", "-m", "sidecar.pdp.apart_child")
+"""-P: no module is taken from the working folder, which is where a policy may lie."""
+
+OUT_OF_LIMITS: Final = (Ending.OUT_OF_MEMORY, -signal.SIGXCPU, -signal.SIGKILL)
+"""How a child ends that wanted more than it may have; SIGKILL is the kernel's too, where memory runs out."""
+
+_log = logger("policy")
 
 T = TypeVar("T")
 
 
-class ChildFailed(Exception):
-    """The child gave no answer: it ran out of its limits, it died, or it never began. One sentence."""
+class Failure(Enum):
+    """Whose fault it is that a child gave no answer: the machine's, the task's or ours."""
 
-    def __init__(self, message: str, *, began: bool = True) -> None:
+    NOT_STARTED = auto()
+    OUT_OF_LIMITS = auto()
+    FAULT = auto()
+
+
+class ChildFailed(Exception):
+    """The child gave no answer. One sentence."""
+
+    def __init__(self, message: str, failure: Failure) -> None:
         super().__init__(message)
-        self.began = began
+        self.failure = failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +77,8 @@ class Judged:
 
 async def judge(files: PolicyFiles, current: Generation | None = None) -> Judged:
     """Compile what was read, with the proof of an edit (R28). A child that fails is a finding, never tried again here:
-    what ended it would end the sidecar. ``current``: the generation in force."""
+    what ended it would end the sidecar. ``current``: the generation in force. Raises ValueError when the child's table
+    is none of these files."""
     if sum(map(len, files.files.values())) < LARGE:
         return await asyncio.to_thread(_gently, lambda: _judge_here(files))
     problems = tuple(map(Finding.of, files.diagnostics))
@@ -71,8 +91,10 @@ async def judge(files: PolicyFiles, current: Generation | None = None) -> Judged
 
 def _opened(answer: bytes, files: Mapping[str, bytes], current: Generation | None) -> Judged:
     judgement = msgspec.msgpack.decode(answer, type=Judgement)
-    generation = None if judgement.packed is None else generation_of(judgement.packed, files, current)
-    return Judged(generation, tuple(one.diagnostic() for one in judgement.findings))
+    diagnostics = tuple(one.diagnostic() for one in judgement.findings)
+    if judgement.packed is None or any(one.is_error for one in diagnostics):
+        return Judged(None, diagnostics)
+    return Judged(generation_of(judgement.packed, files, like=current), diagnostics)
 
 
 def not_judged(message: str) -> Diagnostic:
@@ -118,20 +140,36 @@ async def run(task: Task) -> bytes:
         async with asyncio.timeout_at(deadline):
             return await _once(task)
     except TimeoutError:
-        raise ChildFailed(f"it took more than {limits.seconds:g} seconds") from None
+        raise ChildFailed(f"it took more than {limits.seconds:g} seconds", Failure.OUT_OF_LIMITS) from None
 
 
 async def _once(task: Task) -> bytes:
     child = _Child()
     try:
-        answer, status = await asyncio.to_thread(child.answer, task)
+        ended = await asyncio.to_thread(child.answer, task)
     except OSError as error:
-        raise ChildFailed(f"it could not be started: {error.strerror}", began=False) from None
+        raise ChildFailed(f"it could not be started: {error.strerror}", Failure.NOT_STARTED) from None
     finally:
         child.end()
-    if status != 0:
-        raise ChildFailed("it ran out of its time or memory" if task.limits.cpu_seconds else "it died")
-    return answer
+    if ended.status != 0:
+        raise _failed(ended)
+    return ended.answer
+
+
+class _Ended(NamedTuple):
+    status: int
+    answer: bytes
+    complaint: bytes
+
+
+def _failed(ended: _Ended) -> ChildFailed:
+    if ended.status in OUT_OF_LIMITS:
+        return ChildFailed("it ran out of its time or memory", Failure.OUT_OF_LIMITS)
+    if ended.status == Ending.ANOTHER_PROGRAM:
+        return ChildFailed("the program on the disk is not the one that runs: restart the sidecar", Failure.FAULT)
+    lines = ended.complaint.decode(errors="replace").splitlines() or [""]
+    _log.error("the process that judges policies failed", status=ended.status, said=lines[-1][:LONGEST_COMPLAINT])
+    return ChildFailed(f"it ended with status {ended.status}; the sidecar's log has more", Failure.FAULT)
 
 
 class _Child:
@@ -142,13 +180,13 @@ class _Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
 
-    def answer(self, task: Task) -> tuple[bytes, int]:
-        """In a thread. What the child wrote, and its exit status."""
+    def answer(self, task: Task) -> _Ended:
+        """In a thread."""
         with subprocess.Popen(  # noqa: S603 - this very program
-            [sys.executable, *PROGRAM],
+            [sys.executable, *PROGRAM, PROGRAM_VERSION],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,  # read at the end: a traceback fits into the pipe
             env=_environment(),
             # A Ctrl-C of the terminal is ours to act on. Not a session of its own: Linux shares the processor out among
             # sessions first (autogroup), and there the child would have as much as all of us.
@@ -158,14 +196,15 @@ class _Child:
             _stand_back(process.pid, task.limits)
             if self._ended:
                 process.kill()
-            assert process.stdin is not None  # noqa: S101 - both are pipes
+            assert process.stdin is not None  # noqa: S101 - all three are pipes
             assert process.stdout is not None  # noqa: S101
+            assert process.stderr is not None  # noqa: S101
             with suppress(BrokenPipeError):  # it has ended: its status says how
                 for piece in letter(task):
                     process.stdin.write(piece)
                 process.stdin.close()
-            answer = process.stdout.read()
-        return answer, process.returncode
+            answer, complaint = process.stdout.read(), process.stderr.read()
+        return _Ended(process.returncode, answer, complaint)
 
     def end(self) -> None:
         """On the loop. Kill it, unless it is over; its thread takes it off the kernel's list."""
@@ -181,7 +220,8 @@ def _stand_back(child: int, limits: Limits) -> None:
             with suppress(OSError):  # not every sandbox has that scheduler, or lets it be chosen
                 os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
                 return
-        os.setpriority(os.PRIO_PROCESS, child, 19 if limits.spare else limits.nice)
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, child, 19 if limits.spare else min(19, ours + limits.nice))
 
 
 def _environment() -> dict[str, str]:

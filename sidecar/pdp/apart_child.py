@@ -1,7 +1,7 @@
 """The child that judges and previews policies: one task on standard input, one answer on standard output.
 
 Run by apart.py alone, which sees to its priority. It takes its limits before it looks at a rule; whatever goes wrong is
-an exit status, and no word of it comes out.
+an exit status, with Python's own words on stderr.
 """
 
 import gc
@@ -12,13 +12,15 @@ from contextlib import suppress
 
 import msgspec
 
-from sidecar.pdp.letters import Finding, Judgement, Limits, Task, generation_of, opened
-from sidecar.pdp.preview import preview
+from sidecar.pdp.foresight import preview
+from sidecar.pdp.letters import PROGRAM_VERSION, Ending, Finding, Judgement, Limits, Task, generation_of, opened
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import pack
 
 
 def main() -> None:
+    if sys.argv[1:] != [PROGRAM_VERSION]:
+        os._exit(Ending.ANOTHER_PROGRAM)
     gc.disable()  # it is over before there is anything to collect
     task = opened(sys.stdin.buffer.read())
     _limit(task.limits)
@@ -43,6 +45,9 @@ def _answer(task: Task) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
-    sys.stdout.flush()
+    try:
+        main()
+        sys.stdout.flush()
+    except MemoryError:
+        os._exit(Ending.OUT_OF_MEMORY)
     os._exit(0)  # its answer is out: nobody waits for a hundred thousand values to be freed one by one

@@ -1,20 +1,33 @@
 """What goes to the child that judges policies, and what comes back: a task, and a judgement."""
 
 from collections.abc import Iterator, Mapping
+from enum import IntEnum
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
+from sidecar import __version__
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Findings, Severity
-from sidecar.policy.generation import Generation, Packed, pack, unpack
+from sidecar.policy.generation import DIALECT, Generation, Packed, pack, unpack
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.sections import DECLARED_IN, read_vocabulary
 
+PROGRAM_VERSION: Final = f"{__version__} {DIALECT.decode()}"
+"""Told to the child, which is whatever lies on the disk now: a table is read as the program that wrote it means it."""
+
+
+class Ending(IntEnum):
+    """Exit statuses of the child that say why. Python itself ends with 1 or 2, a signal is a negative number."""
+
+    OUT_OF_MEMORY = 71
+    ANOTHER_PROGRAM = 75
+
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a child may use; 0 is no limit. ``seconds``: until it is ended, whatever it does. ``nice``: how far it
-    stands back when checks want the processor. ``spare``: it has the processor only while nobody else wants it; under
-    ``nice`` alone a check waits until the child's slice is over, which is 3 ms (Linux 6.18)."""
+    """What a child may use; 0 is no limit. ``seconds``: until it is ended, whatever it does. ``nice``: how far behind
+    the sidecar it stands when checks want the processor. ``spare``: it has the processor only while nobody else wants
+    it; under ``nice`` alone a check waits until the child's slice is over, which is 3 ms (Linux 6.18)."""
 
     cpu_seconds: int = 0
     memory_bytes: int = 0
@@ -114,10 +127,13 @@ class Judgement(msgspec.Struct, frozen=True):
     packed: Packed | None
 
 
-def generation_of(packed: Packed, files: Mapping[str, bytes], beside: Generation | None = None) -> Generation:
-    """What was packed, of these very files. Names and routes are ``beside``'s as long as its files declare the same."""
-    if beside is not None and all(files[name] == beside.files[name] for name in DECLARED_IN):
-        return unpack(packed, files, beside.roles, beside.sections, beside.routes)
+def generation_of(packed: Packed, files: Mapping[str, bytes], like: Generation | None = None) -> Generation:
+    """What was packed, of these very files. Names and routes are ``like``'s where its files declare the same.
+
+    Raises ValueError when the two do not belong together.
+    """
+    if like is not None and all(files[name] == like.files[name] for name in DECLARED_IN):
+        return unpack(packed, files, like.roles, like.sections, like.routes)
     findings = Findings()
     declared = read_vocabulary(files, findings)
     if findings.has_errors or declared.roles is None or declared.sections is None:

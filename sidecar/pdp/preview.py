@@ -5,22 +5,17 @@ and never the proof against pycasbin. The child writes the whole answer; it know
 those of the caller's account.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
-import msgspec
-
 from sidecar.pdp import slots
-from sidecar.pdp.apart import ChildFailed, run
+from sidecar.pdp.apart import ChildFailed, Failure, run
+from sidecar.pdp.foresight import People
 from sidecar.pdp.letters import Current, Limits, Task
-from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
-from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
-from sidecar.policy.diff import CellChange, RouteChange, diff
-from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
 from sidecar.policy.generation import Generation
 from sidecar.vocabulary.people import AccountId
 
@@ -30,9 +25,6 @@ PER_SIDECAR: Final = 2
 ACCOUNT_SLOTS: Final = 4096
 """Files that stand for accounts among several workers; two accounts that share one seldom ask at once."""
 LIMITS: Final = Limits(cpu_seconds=15, memory_bytes=1024**3, seconds=30.0, nice=10)
-
-People = Mapping[str, Sequence[Mapping[str, str]]]
-"""By role: those of the caller's account who hold it, as the answer shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +67,14 @@ class Previews:
             task = Task(files, current=Current.of(current), people=told, limits=LIMITS)
             try:
                 return Previewed(await run(task))
-            except ChildFailed as failure:
-                if not failure.began:
-                    return Busy()
-                return TooLarge(f"this cannot be previewed: {failure}; `sidecar policy diff` has no limits")
+            except ChildFailed as failed:
+                match failed.failure:
+                    case Failure.NOT_STARTED:
+                        return Busy()
+                    case Failure.OUT_OF_LIMITS:
+                        return TooLarge(f"this cannot be previewed: {failed}; `sidecar policy diff` has no limits")
+                    case Failure.FAULT:
+                        raise
 
     def _take(self, account: AccountId, place: ExitStack) -> bool:
         """One place for the account and one of the sidecar's, until ``place`` is closed."""
@@ -99,71 +95,3 @@ class Previews:
 def _rules(policy: bytes) -> int:
     """Lines that can hold a rule; counted without understanding any."""
     return sum(1 for line in policy.splitlines() if line.strip() and not line.lstrip().startswith(b"#"))
-
-
-# -- in the child ------------------------------------------------------------------------------------------------------
-
-
-def preview(current: Generation, files: Mapping[str, bytes], people: People) -> bytes:
-    """The answer. Changes are shown as soon as the rules mean something, also when the tests or invariants fail."""
-    compiled = compile_policy(files, proof=ProofScope.NONE)
-    lost = _roles_in_use(compiled, people)
-    cells: tuple[CellChange, ...] = ()
-    routes: tuple[RouteChange, ...] = ()
-    if compiled.draft is not None:
-        difference = diff(current, compiled.draft)
-        cells, routes = difference.cells, difference.routes
-    return msgspec.json.encode(
-        {
-            "valid": compiled.valid and not lost,
-            "diagnostics": sorted((*compiled.diagnostics, *lost)),
-            "changes": [{**change.as_dict(), "users": people.get(change.role, ())} for change in cells],
-            "routes": [change.as_dict() for change in routes],
-            "expectations": {
-                "passed": compiled.verdict.passed,
-                "failed": [_failed(test, got) for test, got in compiled.verdict.failed],
-            },
-        }
-    )
-
-
-def _roles_in_use(compiled: Compiled, people: People) -> list[Diagnostic]:
-    """What would keep it from being activated and only the account's people show: no role disappears under them."""
-    if compiled.draft is None:
-        return []
-    return [
-        role_in_use(role, len(holders))
-        for role, holders in sorted(people.items())
-        if holders and role not in compiled.draft.roles
-    ]
-
-
-def role_in_use(role: str, holders: int) -> Diagnostic:
-    """The finding about a role that the files do not declare and somebody holds (R26)."""
-    code = DiagnosticCode.ROLE_IN_USE
-    who = "1 user holds" if holders == 1 else f"{holders} users hold"
-    message = f'{who} or is invited to "{role}", which is not declared any more'
-    hint = f"give them another role first, or keep [roles.{role}]"
-    return Diagnostic(code.severity, code, path_of("roles.toml"), 1, 1, message, hint)
-
-
-def _failed(test: Expectation | RouteTest, got: str) -> dict[str, Any]:
-    """A test that says otherwise: where it stands, what it expects, what it gets."""
-    match test:
-        case Expectation(line, allowed, role, section, action):
-            return {
-                "rule": f"{path_of(EXPECTATIONS)}:{line}",
-                "role": role,
-                "section": section,
-                "action": action,
-                "expected": "allow" if allowed else "deny",
-                "got": got,
-            }
-        case RouteTest(line, expected, method, path):
-            return {
-                "rule": f"{path_of(ROUTES)}:{line}",
-                "method": method,
-                "path": path,
-                "expected": expected,
-                "got": got,
-            }

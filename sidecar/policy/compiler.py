@@ -77,7 +77,7 @@ def compile_policy(
         lint.judge_invariants(draft, findings)
         verdict = judge(draft, suite, findings)
         _prove(draft, proof, findings, progress)
-    generation = None if findings.has_errors else draft
+    generation = None if findings.has_errors or draft is None else draft.lean()
     return Compiled(generation, findings.sorted(), draft, verdict, suite)
 
 

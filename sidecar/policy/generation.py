@@ -5,14 +5,13 @@ Built once by the compiler, never changed; readers take it once and everything t
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
 import msgspec
 
-from sidecar.policy import cells as table
-from sidecar.policy.cells import Cells, Closures
+from sidecar.policy.cells import Cells, Closures, filled, unpacked
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Inheritance, Rule
 from sidecar.policy.sections import Role, Section
@@ -47,6 +46,10 @@ class Generation:
     @cached_property
     def allowed(self) -> Mapping[str, frozenset[tuple[str, str]]]:
         return _Allowed(self.cells, self.roles)
+
+    def lean(self) -> "Generation":
+        """The same, without what was unpacked of it on the way."""
+        return replace(self)
 
     def __repr__(self) -> str:
         return f"Generation({self.id})"
@@ -100,7 +103,7 @@ def build(
         packed_rules=msgspec.msgpack.encode(rules),
         inheritance=inheritance,
         closures=MappingProxyType(dict(closures)),
-        cells=table.filled(roles, sections, rules, closures),
+        cells=filled(roles, sections, rules, closures),
         files=MappingProxyType(dict(files)),
     )
 
@@ -136,7 +139,12 @@ def unpack(
     sections: Mapping[str, Section],
     routes: RouteTable,
 ) -> Generation:
-    """The generation of these files, in which the compiler of another process has found no error."""
+    """The generation of these files, in which the compiler of another process has found no error.
+
+    Raises ValueError when it was packed of other bytes (R25) or with other declarations.
+    """
+    if packed.id != content_hash(files):
+        raise ValueError(f"generation {packed.id} is none of these files")
     return Generation(
         id=packed.id,
         roles=MappingProxyType(dict(roles)),
@@ -145,6 +153,6 @@ def unpack(
         packed_rules=packed.rules,
         inheritance=packed.inheritance,
         closures=MappingProxyType(packed.closures),
-        cells=table.unpacked(packed.cells, roles, sections),
+        cells=unpacked(packed.cells, roles, sections),
         files=MappingProxyType(dict(files)),
     )

@@ -158,7 +158,7 @@ class Supervisor:
         place = Place(number, self._settings.workers, self._ops_of(number), self._inherited)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         worker = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sidecar.serve.worker"),
+            *(sys.executable, "-P", "-m", "sidecar.serve.worker"),  # -P: nothing of the working folder's
             stdin=asyncio.subprocess.PIPE,
             pass_fds=tuple(self._inherited.values()),
             env=environment,

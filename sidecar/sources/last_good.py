@@ -1,12 +1,11 @@
 """The last good policy, kept in the state directory: the very bytes that were in force, for a start with a bad file.
 
 One private file (0600), replaced whole: a line of JSON with names and lengths, then the bytes as they are. What is read
-back is compiled again like any other policy, never trusted as compiled (R25); a copy that cannot be read is as none.
+back is compiled again like any other policy, never trusted as compiled (R25).
 """
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from sidecar.sources.private_files import PrivateFileProblem, make_private_directory, read_private, replace_private
@@ -24,12 +23,17 @@ def keep(state_dir: Path, files: Mapping[str, bytes]) -> None:
 
 
 def kept(state_dir: Path) -> dict[str, bytes] | None:
-    """The kept copy, or None when there is none that can be used."""
-    with suppress(OSError, PrivateFileProblem, ValueError, TypeError):
-        raw, _ = read_private(state_dir / NAME, limit=MAX_BYTES)
-        header, _, content = raw.partition(b"\n")
-        files: dict[str, bytes] = {}
+    """The kept copy, or None when there is none. Raises OSError or PrivateFileProblem for one that cannot be used."""
+    path = state_dir / NAME
+    try:
+        raw, _ = read_private(path, limit=MAX_BYTES)
+    except FileNotFoundError:
+        return None
+    header, _, content = raw.partition(b"\n")
+    files: dict[str, bytes] = {}
+    try:
         for name, length in json.loads(header):
             files[str(name)], content = content[:length], content[length:]
-        return files
-    return None
+    except (ValueError, TypeError):
+        raise PrivateFileProblem(f"{path}: is no kept policy: take it away") from None
+    return files

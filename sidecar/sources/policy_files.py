@@ -9,7 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -43,7 +43,8 @@ class PolicyFiles:
     """One reading. ``files`` by bare name, without those that ``diagnostics`` refuse.
 
     ``fingerprint`` changes when any byte or any refusal does: two equal ones in a row mean that nobody is writing.
-    ``stamp`` is what the files were when they were opened; ``settled`` those of it that no later write can have.
+    ``stamp`` is what the files were when they were opened; ``settled`` those of it that no later write can have. (A
+    write through a mapped page can, and whatever a file system of the network makes of times: see ``whole`` below.)
     """
 
     files: Mapping[str, bytes]
@@ -57,25 +58,30 @@ class PolicyFiles:
         return stamp == self.stamp and self.settled.issuperset(stamp)
 
 
-def read_policy_files(policy_dir: Path, model: Path, before: PolicyFiles | None = None) -> PolicyFiles:
-    """Every file of a policy that can be read; why not, for the others. ``before``: an earlier reading, whose bytes
-    are taken for those of a file that has not changed since, and whose fingerprint is this one's if it found the
-    same: megabytes that are read and hashed keep the checks waiting."""
+def read_policy_files(
+    policy_dir: Path, model: Path, before: PolicyFiles | None = None, *, whole: bool = False
+) -> PolicyFiles:
+    """Every file of a policy that can be read; why not, for the others.
+
+    ``before``: an earlier reading, whose bytes are taken for those of a file that has not changed since (unless
+    ``whole``: then every byte is read), and whose fingerprint is this one's if it found the same: megabytes that are
+    read and hashed keep the checks waiting.
+    """
     findings = Findings()
     files: dict[str, bytes] = {}
     stamps: list[FileStamp] = []
     settled: set[FileStamp] = set()
     for name, path in _paths(policy_dir, model):
-        read = _read(name, path, findings, before)
+        read = _read(name, path, findings, None if whole else before)
         if read is not None:
             files[name] = read.content
             stamps.append(read.stamp)
             if read.settled:
                 settled.add(read.stamp)
     diagnostics = findings.sorted()
-    same = before is not None and (before.files, before.diagnostics) == (files, diagnostics)
-    fingerprint = before.fingerprint if before is not None and same else _fingerprint(files, diagnostics)
-    return PolicyFiles(files, diagnostics, fingerprint, tuple(stamps), frozenset(settled))
+    if before is not None and (before.files, before.diagnostics) == (files, diagnostics):
+        return replace(before, stamp=tuple(stamps), settled=frozenset(settled))
+    return PolicyFiles(files, diagnostics, _fingerprint(files, diagnostics), tuple(stamps), frozenset(settled))
 
 
 def stamp_of(policy_dir: Path, model: Path) -> Stamp:
@@ -147,12 +153,17 @@ def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: Find
         return False
     if status.st_mode & 0o022 and status.st_uid != 0:
         message = f"others than its owner can write the file (mode {stat.S_IMODE(status.st_mode):04o})"
-        findings.add(Code.FILE_PERMISSIONS, name, (1, 1), message, f"chmod go-w {path}")
+        findings.add(Code.FILE_PERMISSIONS, name, (1, 1), message, f"chmod go-w {_shown(path)}")
         return False
     if status.st_size > MAX_FILE:
         _too_large(name, findings)
         return False
     return True
+
+
+def _shown(path: Path) -> str:
+    """A path may hold bytes that are no text, and a finding goes into logs and answers."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _too_large(name: str, findings: Findings) -> None:
@@ -168,7 +179,8 @@ def _stamp(name: str, status: os.stat_result) -> FileStamp:
 
 
 def _is_settled(stamp: FileStamp) -> bool:
-    return time.time() - max(stamp.written, stamp.changed) / 1e9 > UNSETTLED_SECONDS
+    """By the kernel's own time alone: a file's ``written`` may lie in the future (an archive's)."""
+    return time.time() - stamp.changed / 1e9 > UNSETTLED_SECONDS
 
 
 def _fingerprint(files: Mapping[str, bytes], diagnostics: tuple[Diagnostic, ...]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.live.support import Http, Process, begin, free_port
+from tests.live.support import ROOT, Http, Process, begin, free_port
 
 Start = Callable[..., Process]
 
@@ -15,11 +15,12 @@ Start = Callable[..., Process]
 def start(tmp_path: Path) -> Iterator[Start]:
     """``start(**settings)``: one more sidecar; all of them share a key directory, none outlives the test.
 
-    ``own``: by an interpreter of its own, as an operator starts it, where it is about that; else the nursery forks it.
+    ``own``: by an interpreter of its own in a ``folder``, as an operator starts it, where it is about that; else the
+    nursery forks it.
     """
     running: list[Process] = []
 
-    def launch(*, wait: bool = True, own: bool = False, **settings: str) -> Process:
+    def launch(*, wait: bool = True, own: bool = False, folder: Path = ROOT, **settings: str) -> Process:
         number = len(running)
         port, ops = free_port(), free_port()
         given = {
@@ -35,7 +36,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         }
         log = tmp_path / f"sidecar-{number}.log"
         with log.open("wb") as sink:
-            popen = begin(given, sink, own=own)
+            popen = begin(given, sink, own=own, folder=folder)
         process = Process(popen, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ops}", log, given)
         running.append(process)
         return process.wait_ready() if wait else process

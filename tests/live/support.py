@@ -55,13 +55,15 @@ def cli(
 
 
 def begin(
-    settings: Mapping[str, str], sink: IO[bytes], *flags: str, own: bool = False
+    settings: Mapping[str, str], sink: IO[bytes], *flags: str, own: bool = False, folder: Path = ROOT
 ) -> "subprocess.Popen[bytes] | Child":
-    """``sidecar serve``. ``own``: by an interpreter of its own, as an operator's."""
+    """``sidecar serve``. ``own``: by an interpreter of its own, as an operator's, in a ``folder``."""
     words, env = ["serve", *flags], sidecar_env(settings)
     if AVAILABLE and not own:
         return nursery().start(words, env, sink, sink)
-    return subprocess.Popen([sys.executable, "-m", "sidecar", *words], stdout=sink, stderr=sink, env=env, cwd=ROOT)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "sidecar", *words], stdout=sink, stderr=sink, env=env, cwd=folder
+    )
 
 
 @dataclass

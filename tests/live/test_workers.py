@@ -98,3 +98,13 @@ def test_a_taken_address_is_noticed_although_workers_share_theirs(start: Start) 
     process = start(WORKERS="2", LISTEN=first.settings["LISTEN"], STATE_DIR=first.settings["STATE_DIR"], wait=False)
     assert process.popen.wait(20) == 2
     assert first.settings["LISTEN"] in process.output()
+
+
+async def test_no_code_of_the_working_folder_runs_in_a_worker(start: Start, tmp_path: Path) -> None:
+    """It is where the policy may lie, and who edits that is not who wrote the program."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("uvloop", "aiohttp", "resource", "sidecar"):
+        (folder / f"{name}.py").write_text("raise SystemExit(9)\n")
+    process = start(WORKERS="2", own=True, folder=folder)
+    assert len(workers_of(process)) == 2

@@ -1,9 +1,12 @@
 """Activation: what comes into force, what is refused, what is kept, and that nothing is swapped that was not judged."""
 
+import asyncio
+import dataclasses
 import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +17,7 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Severity
 from sidecar.policy.generation import Generation, content_hash
 from sidecar.sources import last_good
-from sidecar.sources.policy_files import read_policy_files
+from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
 from sidecar.store.connection import StoreUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,15 +115,22 @@ async def test_R25_bad_files_fall_back_on_the_kept_copy_compiled_again(
 
 
 async def test_R25_the_kept_copy_is_private_and_a_spoilt_one_is_none(
-    serving: Activation, make: Make, files: Files
+    serving: Activation, make: Make, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    errors: list[str] = []
+    monkeypatch.setattr("sidecar.pdp.activation._log", SimpleNamespace(error=lambda event, **_: errors.append(event)))
     kept = files.state / last_good.NAME
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     files.break_()
     for spoil in (b"", b"not json\n", b'[["policy.csv", 5]]\nabc', b'{"a": 1}\n', kept.read_bytes()[:-40]):
         kept.write_bytes(spoil)
         assert (await make().start()).generation is None
+        assert errors.pop().startswith("the last good policy that is kept ")
+    kept.chmod(0o640)
+    assert (await make().start()).generation is None
+    assert errors.pop() == "the last good policy that is kept cannot be used"
     kept.unlink()
+    assert not errors
     assert (await make().start()).generation is None
 
 
@@ -285,6 +295,81 @@ async def test_an_edit_waits_for_a_store_that_is_out(serving: Activation, files:
     assert serving.generation.id == wanted
 
 
+async def test_what_waits_for_the_store_is_compiled_once_and_comes_into_force_by_itself(
+    serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also files that were refused before, and that a SIGHUP asks about again."""
+    asked, compiled, judge = "refuse", 0, apart.judge
+
+    async def gate(_: Generation) -> tuple[Diagnostic, ...]:
+        if asked == "out":
+            raise StoreUnavailable("out")
+        return (REFUSAL,) if asked == "refuse" else ()
+
+    async def counted(*given: object) -> apart.Judged:
+        nonlocal compiled
+        compiled += 1
+        return await judge(*given)
+
+    serving.add_gate(gate)
+    wanted = files.comment("good")
+    await serving.reload()
+    assert serving.state is State.REJECTED
+    monkeypatch.setattr(apart, "judge", counted)
+    asked = "out"
+    watching = asyncio.create_task(serving.watch())
+    await serving.reload()
+    await asyncio.sleep(1)
+    assert (serving.state, compiled) == (State.REJECTED, 1)
+    asked = "pass"
+    async with asyncio.timeout(10):
+        while serving.state is State.REJECTED:
+            await asyncio.sleep(0.01)
+    assert serving.generation is not None
+    assert (serving.generation.id, compiled) == (wanted, 1)
+    watching.cancel()
+
+
+async def test_a_look_that_fails_ends_nothing(
+    serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.pdp.activation.AGAIN_SECONDS", 0.01)
+    read, failed = read_policy_files, asyncio.Event()
+
+    def broken(*_: object, **__: object) -> PolicyFiles:
+        failed.set()
+        raise UnicodeEncodeError("utf-8", "\udce9", 0, 1, "surrogates not allowed")
+
+    monkeypatch.setattr("sidecar.pdp.activation.read_policy_files", broken)
+    watching = asyncio.create_task(serving.watch())
+    wanted = files.comment("good")
+    async with asyncio.timeout(10):
+        await failed.wait()
+        monkeypatch.setattr("sidecar.pdp.activation.read_policy_files", read)
+        while serving.generation is None or serving.generation.id != wanted:
+            await asyncio.sleep(0.01)
+    watching.cancel()
+
+
+async def test_R25_now_and_then_every_byte_is_read(
+    serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write through a mapped page, or a file system that keeps times badly, changes bytes and no stamp."""
+    monkeypatch.setattr("sidecar.pdp.activation.WHOLE_SECONDS", 0.5)
+    kept = stamp_of(files.policy, files.model)
+    before, wanted = read_policy_files(files.policy, files.model), files.comment("unseen")
+    assert serving.generation is not None
+    assert serving.generation.id != wanted
+    monkeypatch.setattr("sidecar.pdp.activation.stamp_of", lambda *_: kept)
+    serving._seen = dataclasses.replace(before, settled=frozenset(kept))
+    serving._judged = before.fingerprint
+    watching = asyncio.create_task(serving.watch())
+    async with asyncio.timeout(10):
+        while serving.generation.id != wanted:
+            await asyncio.sleep(0.01)
+    watching.cancel()
+
+
 async def test_R25_files_that_change_while_they_are_judged_are_not_swapped_in(
     serving: Activation, files: Files
 ) -> None:
@@ -356,7 +441,7 @@ async def test_a_child_that_fails_refuses_the_edit_and_is_not_tried_again_here(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dead(_: Task) -> bytes:
-        raise apart.ChildFailed("it died")
+        raise apart.ChildFailed("it died", apart.Failure.FAULT)
 
     before = serving.generation
     monkeypatch.setattr(apart, "run", dead)
