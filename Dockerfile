@@ -7,7 +7,7 @@ WORKDIR /src
 COPY .ci/runtime.lock .ci/runtime.lock
 RUN python -m venv /opt/sidecar \
  && /opt/sidecar/bin/pip install --require-hashes -r .ci/runtime.lock
-COPY pyproject.toml README.md model.conf ./
+COPY pyproject.toml README.md LICENSE model.conf ./
 COPY policy policy
 COPY sidecar sidecar
 RUN /opt/sidecar/bin/pip install --no-deps . \

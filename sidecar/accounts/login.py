@@ -45,7 +45,7 @@ class AccountRequired:
 
 @dataclass(frozen=True, slots=True)
 class ResetRequired:
-    """The password is right, but the store may have gone back to an older one (store.md 2.4): set a new one."""
+    """The password is right, but the store may have gone back to an older one: set a new one."""
 
 
 LoginOutcome = Grant | InvalidGrant | AccountRequired | ResetRequired | Limited | Overloaded

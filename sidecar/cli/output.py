@@ -13,7 +13,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 OK, NO, WRONG, UNREACHABLE, FAULT = 0, 1, 2, 3, 70
-"""Exit statuses: contract section 9, and 70 for a fault of the program itself (sysexits' EX_SOFTWARE)."""
+"""Exit statuses: README, "Command line", and 70 for a fault of the program itself (sysexits' EX_SOFTWARE)."""
 
 
 class Stop(click.ClickException):

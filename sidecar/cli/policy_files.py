@@ -95,7 +95,7 @@ def say_diagnostics(diagnostics: Iterable[Diagnostic], form: str) -> None:
 
 
 def as_dict(diagnostic: Diagnostic) -> dict[str, object]:
-    """The shape of contract section 7."""
+    """One object a finding: file, line, column, severity, code, message, hint."""
     return {
         "severity": diagnostic.severity.value,
         "code": diagnostic.code.value,

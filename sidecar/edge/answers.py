@@ -1,4 +1,4 @@
-"""A decision as a gateway reads it: exactly 200, 401, 403 or "cannot know" (contract.md section 4, R1).
+"""A decision as a gateway reads it: exactly 200, 401, 403 or "cannot know" (R1).
 
 A gateway takes 2xx for a yes, whatever the body says, so only an allow may be 200; and a deny carries no identity
 header at all, because Traefik and Caddy copy a denial's headers to the client (measured).

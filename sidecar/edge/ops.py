@@ -23,7 +23,7 @@ async def readyz(call: Call[None]) -> Reply | Problem:
 
 
 async def status(call: Call[None]) -> Reply:
-    """One flat object: contract section 10."""
+    """One flat object: README, "Watching it"."""
     report: dict[str, Any] = await call.parts.vitals.report()
     return Reply(200, report)
 

@@ -1,6 +1,6 @@
 """The whole check on one page: policy, token and live record become one decision.
 
-Order (contract.md section 4): malformed or ambiguous request, public route, token, unmatched path, policy. One
+Order (README, "Reasons"): malformed or ambiguous request, public route, token, unmatched path, policy. One
 generation and one record answer all of it. What cannot be known is never an allow.
 """
 
@@ -205,7 +205,7 @@ def _resolve(generation: Generation, target: Route | Target) -> Target | Public 
 
 
 def _hold(claims: Claims, record: UserRecord | None, now: int) -> Identity | Reason:
-    """Does an authentic token agree with the live record? In the contract's order of reasons."""
+    """Does an authentic token agree with the live record? In the documented order of reasons."""
     if record is None:
         return Reason.UNKNOWN_USER
     if record.status is not Status.ACTIVE:

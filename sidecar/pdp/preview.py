@@ -29,7 +29,7 @@ LIMITS: Final = Limits(cpu_seconds=15, memory_bytes=1024**3, seconds=30.0, nice=
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """``body``: the answer of contract section 7, as JSON."""
+    """``body``: the answer of `POST /v1/policy/preview`, as JSON."""
 
     body: bytes
 

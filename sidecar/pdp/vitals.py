@@ -47,7 +47,7 @@ class Vitals:
         return failing
 
     async def report(self) -> dict[str, Any]:
-        """``/status``, contract section 10: one flat object."""
+        """``/status``: one flat object."""
         policy = self.policy
         answers = self.proven and await self._store_answers()
         return {

@@ -53,7 +53,7 @@ class Names:
             message = f"{quoted(name)} is not a role: a line names one role"
             self.findings.add(Code.MISPLACED_WILDCARD, self.file, record.at(index), message, hint)
         elif "@" in name or name.startswith("usr_"):
-            hint = "people are given their role in the console or by `sidecar user set-role`"
+            hint = "people are given their role by `sidecar user set-role`"
             message = f"{quoted(name)} is a person, not a role"
             self.findings.add(Code.UNKNOWN_ROLE, self.file, record.at(index), message, hint)
         else:

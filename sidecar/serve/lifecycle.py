@@ -1,4 +1,4 @@
-"""From start to exit: build, listen, wait for a signal, drain, stop. Exit statuses of contract section 9.
+"""From start to exit: build, listen, wait for a signal, drain, stop. Exit statuses: README, "Command line".
 
 SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy, keys and trusted issuers.
 """

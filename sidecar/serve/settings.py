@@ -178,6 +178,12 @@ def _resolve(name: str, it: Row, given: Given | None, found: Mapping[str, Any]) 
 def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
     if found["listen"].wildcard and found["public_url"] == _public_url(found):
         yield f"SIDECAR_PUBLIC_URL is {found['public_url']}: links with that address open nowhere, set it"
+    behind = found["public_url"] != _public_url(found) and found["tls_cert"] is None
+    if behind and not found["trusted_proxies"]:
+        yield (
+            "SIDECAR_TRUSTED_PROXIES is empty: all who come through a gateway count as one address, and a hundred "
+            "wrong passwords from anybody stop the sign-in of all: name the gateway's network"
+        )
 
 
 def problems(settings: Settings) -> list[str]:

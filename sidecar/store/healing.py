@@ -1,4 +1,4 @@
-"""Epochs raised again after the store went back in time (store.md 2.4), so that what was revoked stays revoked, and
+"""Epochs raised again after the store went back in time, so that what was revoked stays revoked, and
 counts with them, so that the next change of the user is newer than all that was seen, and is believed.
 
 Whoever sees a record behind what was already seen, or behind a token that we signed, says so here; it never waits. The

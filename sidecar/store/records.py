@@ -1,7 +1,7 @@
 """The live records: a local copy that is exact while its lease lasts, and the store itself past it.
 
 ``peek`` never waits and never guesses: None means ask ``read``. ``read`` raises StoreUnavailable rather than answer an
-older truth: a record below what was once seen here comes from a store that went back in time (store.md 2.3, 2.4).
+older truth: a record below what was once seen here comes from a store that went back in time.
 """
 
 from collections import OrderedDict

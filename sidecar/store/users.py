@@ -27,7 +27,7 @@ from sidecar.vocabulary.people import AccountId, Actor, Member, Seats, Status, U
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a sign-in compares. ``reset_required``: the epoch was healed after a data loss, so the stored hash may be
-    of an older password (store.md 2.4): after a correct password say ``password_reset_required``."""
+    of an older password: after a correct password say ``password_reset_required``."""
 
     record: UserRecord
     password_hash: str
@@ -218,7 +218,7 @@ class Users:
         return bool(reply["o"] == "rehashed")
 
     async def raise_epoch(self, uid: UserId, floor: int, *, seen: int = 0) -> Changed | Unchanged | NoUser:
-        """Heal a record that went back in time (store.md 2.4). Raises by at most 100 at once. ``seen``: the highest
+        """Heal a record that went back in time. Raises by at most 100 at once. ``seen``: the highest
         revision that was seen of it; the account's next change gets a higher one."""
         if (account := account_of(uid)) is None:
             return NoUser()

@@ -1,9 +1,9 @@
-"""Believe an access token, or say why not (R18, contract section 5). Pure: the time is an argument, no store is asked.
+"""Believe an access token, or say why not (R18). Pure: the time is an argument, no store is asked.
 
 Signature and claims are checked here by hand, because PyJWT accepts duplicate members, ``exp`` as a string, ``1e9`` as
 a time and any ``typ``, and spends 30 µs on it; the signature itself is cryptography's. Refuses whatever it would have
 to interpret: one algorithm, one type, three canonical base64url segments, JSON in which every member stands once.
-Never raises, whatever the bytes. Reasons come in the contract's order; no text of a token leaves this module.
+Never raises, whatever the bytes. Reasons come in the documented order; no text of a token leaves this module.
 """
 
 import hashlib

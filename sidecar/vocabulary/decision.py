@@ -1,4 +1,4 @@
-"""What is answered: a decision, always with its reason (contract.md section 4). The list of reasons is closed."""
+"""What is answered: a decision, always with its reason (README, "Reasons"). The list of reasons is closed."""
 
 from enum import StrEnum
 

@@ -119,7 +119,7 @@ async def test_a_password_right_in_one_of_several_accounts_needs_no_name(town):
 
 
 async def test_R17_a_reset_is_asked_of_those_alone_who_know_the_password(town):
-    """The epoch was healed after a loss of data, so the hash may be of an older password (store.md 2.4)."""
+    """The epoch was healed after a loss of data, so the hash may be of an older password."""
     admin = await town.found()
     healed = await town.people.users.raise_epoch(admin.id, admin.epoch + 1)
     assert await town.sign_in("ada@example.com", WRONG) == InvalidGrant()

@@ -1,4 +1,4 @@
-"""Every verb ends in one of the contract's statuses with at most one line on stderr; and starts light."""
+"""Every verb ends in one of the documented statuses with at most one line on stderr; and starts light."""
 
 import os
 import subprocess

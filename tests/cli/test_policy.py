@@ -1,4 +1,4 @@
-"""`sidecar policy check|test|matrix|can|explain`: on files alone, with the exit statuses of contract section 9."""
+"""`sidecar policy check|test|matrix|can|explain`: on files alone, with their exit statuses."""
 
 import json
 import re

@@ -84,6 +84,13 @@ def test_every_diagnostic(documents: str) -> None:
     assert missing([code.value for code in DiagnosticCode], documents) == []
 
 
+def test_every_security_rule_has_a_test(root: Path) -> None:
+    rules = re.findall(r"^\| R(\d+) \|", (root / "SECURITY.md").read_text(), re.MULTILINE)
+    assert rules == [str(number) for number in range(1, 34)]
+    tests = "\n".join(path.read_text() for path in (root / "tests").rglob("test_*.py"))
+    assert [number for number in rules if f"def test_R{number}_" not in tests] == []
+
+
 def test_every_metric(root: Path, documents: str) -> None:
     source = (root / "sidecar/telemetry/metrics.py").read_text()
     names = sorted(set(re.findall(r'"(sidecar_[a-z_]+)"', source)))

@@ -88,8 +88,10 @@ def test_composition_keeps_the_store_and_the_back_end_apart(root: Path) -> None:
     text = (root / "docker-compose.yml").read_text()
     assert re.findall(r"ports: \[(.+)\]", text) == ['"127.0.0.1:8080:8080"']
     for network in ("store", "gateway", "dashboard"):
-        assert f"  {network}: {{internal: true}}" in text
+        assert f"  {network}: {{internal: true" in text
     assert "noeviction" in text
+    [trusted] = re.findall(r"SIDECAR_TRUSTED_PROXIES: (\S+)", text)
+    assert re.findall(r"gateway: .*subnet: (\S+?)[}\]]", text) == [trusted], "nginx's network (R7)"
     assert "appendonly" in text
 
 

@@ -35,7 +35,7 @@ def commands(root: Path) -> Iterator[tuple[str, str]]:
         for language, content in blocks(path.read_text()):
             if language in {"sh", "console", "bash"}:
                 for line in content.replace("\\\n", " ").splitlines():
-                    match = re.search(r"(?:^|[|;&$]\s*|bin/)sidecar( [^|;&#>]*)", line)
+                    match = re.search(r"(?:^|[|;&$]\s*|bin/)sidecar( [^|;&#<>]*)", line)
                     if match:
                         yield f"{path.name}: {line.strip()}", match[1]
 

@@ -1,4 +1,4 @@
-"""Forged tokens at a real sidecar: 401 with the contract's reason, and nothing of them in any log (R18)."""
+"""Forged tokens at a real sidecar: 401 with the documented reason, and nothing of them in any log (R18)."""
 
 import base64
 import hashlib

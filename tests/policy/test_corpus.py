@@ -1,6 +1,6 @@
 """Every broken policy of the corpus, with exactly the findings it must have; see bad/README.md.
 
-Each is tried through the compiler and through `sidecar policy check`, which must say the same (contract section 7).
+Each is tried through the compiler and through `sidecar policy check`, which must say the same.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Path forms (gateways.md 3.4): what can be read in two ways is refused and never repaired."""
+"""Path forms: what can be read in two ways is refused and never repaired."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The policy that ships: contract section 2, word for word, and silent under every check."""
+"""The policy that ships: README's table of roles, word for word, and silent under every check."""
 
 from collections.abc import Mapping
 

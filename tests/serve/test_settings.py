@@ -206,7 +206,16 @@ def test_kubernetes_service_links_are_ignored_with_a_warning() -> None:
 def test_wildcard_listener_without_public_url_is_doubted() -> None:
     env = {"SIDECAR_LISTEN": "0.0.0.0:9181"}
     assert any("SIDECAR_PUBLIC_URL" in warning for warning in load({}, env).warnings)
-    assert load({}, {**env, "SIDECAR_PUBLIC_URL": "https://login.example.com"}).warnings == ()
+    behind = {**env, "SIDECAR_PUBLIC_URL": "https://login.example.com", "SIDECAR_TRUSTED_PROXIES": "10.0.0.0/8"}
+    assert load({}, behind).warnings == ()
+
+
+def test_R7_a_sidecar_behind_a_gateway_that_it_does_not_know_is_warned_of() -> None:
+    env = {"SIDECAR_PUBLIC_URL": "https://login.example.com"}
+    assert ["SIDECAR_TRUSTED_PROXIES is empty" in warning for warning in load({}, env).warnings] == [True]
+    assert load({}, {**env, "SIDECAR_TRUSTED_PROXIES": "127.0.0.1"}).warnings == ()
+    assert load({}, {**env, "SIDECAR_TLS_CERT": "cert.pem", "SIDECAR_TLS_KEY": "key.pem"}).warnings == (), "no gateway"
+    assert load({}, {"SIDECAR_LISTEN": "127.0.0.1:8000"}).warnings == ()
 
 
 def test_R24_secret_from_a_file(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ async def test_a_call_that_timed_out_is_not_repeated(town, monkeypatch):
 
 
 async def test_redis_py_repeats_nothing_by_itself(real_redis_url):
-    """Its default of ten retries executed a password change twice (store.md 1.2)."""
+    """Its default of ten retries executed a password change twice."""
     store = await Store.open(real_redis_url, read_timeout=0.1, write_timeout=0.1)
     try:
         await store.change("SET", "n", 0)
