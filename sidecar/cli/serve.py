@@ -17,7 +17,8 @@ def serve(force_policy: bool, **flags: str | None) -> int:
     """Answer gateways, issue tokens, keep users, until SIGTERM.
 
     Every setting can be given as an option, as a variable, or in the file of --config; an option beats a variable beats
-    the file. SIGTERM drains and exits, SIGHUP reads policy and keys again.
+    the file. SIGTERM drains and exits, SIGHUP reads policy and keys again and opens the decision
+    log's file anew.
     """
     settings = settings_from(flags)
     if settings.workers > 1:

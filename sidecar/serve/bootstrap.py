@@ -5,11 +5,10 @@ is none: the listeners answer at once, denying, and the sidecar comes to life wh
 """
 
 import asyncio
-import sys
 import time
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack, suppress
-from typing import Any, BinaryIO
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
 
 from sidecar import __version__
 from sidecar.edge.dispatch import Dispatcher
@@ -29,6 +28,7 @@ from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.telemetry.decision_log import DecisionLog
+from sidecar.telemetry.line_file import LineFile
 from sidecar.telemetry.logs import logger
 from sidecar.telemetry.metrics import Metrics
 
@@ -48,12 +48,6 @@ class StartProblem(Exception):
         self.lines = lines
 
 
-def _close_quietly(sink: BinaryIO) -> None:
-    """What a full disk did not take is lost and was counted; it must not spoil the exit."""
-    with suppress(OSError):
-        sink.close()
-
-
 class Sidecar:
     """One serving process: its parts, its listeners, the tasks beside them."""
 
@@ -68,6 +62,7 @@ class Sidecar:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listeners: list[Listener | GrpcListener] = []
+        self._on_rotation: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Everything up to accepting requests. Raises StartProblem; ``stop`` cleans up in either case."""
@@ -114,7 +109,8 @@ class Sidecar:
             await asyncio.sleep(0.01)
 
     async def reload(self) -> None:
-        """SIGHUP: policy, keys and trusted issuers, now."""
+        """SIGHUP: the decision log's file, policy, keys and trusted issuers, now."""
+        self._on_rotation()
         self._assembly.keyring.read()
         self._assembly.trusted.reload()
         await self.parts.policy.reload()  # the last: its gates ask the store, which may be out
@@ -161,15 +157,15 @@ class Sidecar:
         wanted = self._settings.decision_log
         if not wanted.enabled:
             return None
-        sink: BinaryIO = sys.stdout.buffer
-        if wanted.path is not None:
-            try:
-                sink = wanted.path.open("ab")
-                self._stack.callback(_close_quietly, sink)
-            except OSError as error:
-                raise StartProblem(WRONG, f"sidecar: decision log {wanted.path}: {error.strerror}") from None
-        log = DecisionLog(sink, allows=wanted.allows, dropped=metrics.decision_log_dropped.inc)
+        try:
+            file = LineFile(wanted.path)
+        except OSError as error:
+            raise StartProblem(WRONG, f"sidecar: decision log {wanted.path}: {error.strerror}") from None
+        self._stack.callback(file.close)
+        dropped = metrics.decision_log_dropped.inc
+        log = DecisionLog(file, allows=wanted.allows, dropped=dropped, reopen=file.reopen)
         self._stack.callback(log.close)
+        self._on_rotation = log.rotate
         return log
 
     async def _listen(self) -> None:

@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from time import sleep
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 import msgspec
 
+from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.decision import Decision
 from sidecar.vocabulary.recent import Recent
 
@@ -27,6 +28,8 @@ TURN: Final = 256
 REST_SECONDS: Final = 0.004
 """Between two turns. Without it the thread would have the interpreter back before the loop has woken up; and each time
 that it wakes costs as much as twenty lines."""
+
+_log = logger("telemetry")
 
 MAX_KEPT: Final = 20_000
 """Middles that are remembered, of some 300 bytes each."""
@@ -56,14 +59,32 @@ Entry = tuple[float, str, str, Decision | str, float]
 and again stands what `middle_of` says of it; the request id beside it holds nothing that JSON would escape."""
 
 
-class DecisionLog:
-    """A bounded queue and its writer. ``allows``: the share of allows that is kept; every denial always is."""
+class Sink(Protocol):
+    """What takes the lines: see `LineFile`."""
 
-    def __init__(self, sink: BinaryIO, *, allows: float = 1.0, dropped: Callable[[], None] = lambda: None) -> None:
+    def write(self, lines: bytes, /) -> int: ...
+
+
+class DecisionLog:
+    """A bounded queue and its writer. ``allows``: the share of allows that is kept; every denial always is.
+
+    ``reopen`` is called by the writer between two turns, so that no line is lost or torn by it.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        allows: float = 1.0,
+        dropped: Callable[[], None] = lambda: None,
+        reopen: Callable[[], None] = lambda: None,
+    ) -> None:
         self._sink = sink
         self._allows = allows
         self._credit = 0.0
         self._dropped = dropped
+        self._reopen = reopen
+        self._rotated = threading.Event()
         self._entries: deque[Entry] = deque()
         self._lines = Lines()
         self._stop = threading.Event()
@@ -82,6 +103,10 @@ class DecisionLog:
             return
         self._entries.append(entry)
 
+    def rotate(self) -> None:
+        """The file may have been renamed (SIGHUP): the writer opens it anew, soon. Never blocks, never raises."""
+        self._rotated.set()
+
     def close(self) -> None:
         """Write what waits, then stop. Bounded by one flush."""
         self._stop.set()
@@ -95,16 +120,25 @@ class DecisionLog:
     def _flush(self) -> None:
         """What waits, turn by turn. Rests in between, but not at the end, nor when the queue is half full."""
         entries = self._entries
+        self._follow()
         while entries:
             turn = [entries.popleft() for _ in range(min(len(entries), TURN))]
-            try:
-                self._sink.write(self._written(turn))
-                self._sink.flush()
-            except (OSError, ValueError):  # a full disk, a closed pipe: the answers go on, the loss is counted
-                for _ in turn:
-                    self._dropped()
+            lines = self._written(turn)
+            taken = self._sink.write(lines)
+            for _ in range(lines.count(b"\n", taken)):  # a full disk, a closed pipe: the answers go on
+                self._dropped()
+            self._follow()
             if len(entries) < QUEUE // 2 and not self._stop.is_set():
                 sleep(REST_SECONDS)
+
+    def _follow(self) -> None:
+        if not self._rotated.is_set():
+            return
+        self._rotated.clear()
+        try:
+            self._reopen()
+        except OSError as error:
+            _log.error("the decision log cannot be opened anew; what is open is written on", error=str(error))
 
     def _written(self, turn: list[Entry]) -> bytes:
         """One that cannot be written is counted, and takes no other down with it."""

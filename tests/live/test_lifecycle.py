@@ -225,3 +225,20 @@ def test_R8_a_unix_socket_in_a_folder_of_everybody_is_refused(
     process = start(REDIS_URL=real_redis_url, wait=False, **settings)
     assert process.popen.wait(20) == 2
     assert "writable by everybody" in process.output()
+
+
+async def test_SIGHUP_after_a_rename_goes_on_in_a_new_decision_log(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
+    process = start(REDIS_URL=real_redis_url, own=True)
+    log = Path(process.settings["DECISION_LOG"])
+    kept = log.with_suffix(".1")
+    assert (await http(process).check(BILLING)).status == 401
+    await eventually(lambda: log.read_bytes().count(b"\n") == 1)
+    log.rename(kept)
+    process.popen.send_signal(signal.SIGHUP)
+    await eventually(log.exists)
+    assert (await http(process).check(BILLING)).status == 401
+    await eventually(lambda: log.read_bytes().count(b"\n") == 1)
+    assert kept.read_bytes().count(b"\n") == 1
+    assert log.stat().st_mode & 0o777 & ~0o640 == 0

@@ -2,13 +2,18 @@
 
 import io
 import json
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from sidecar.telemetry import decision_log
 from sidecar.telemetry.decision_log import DecisionLog, DecisionRecord, Lines, middle_of
+from sidecar.telemetry.line_file import LineFile
 from sidecar.vocabulary.decision import Decision, Reason
 from tests.stand import user
 
@@ -66,9 +71,9 @@ def test_allows_are_sampled_and_denials_are_all_kept() -> None:
     assert (kept.count(True), kept.count(False)) == (25, 100)
 
 
-class Stuck(io.BytesIO):
-    def write(self, _data: object) -> int:
-        raise OSError("no space left")
+class Stuck:
+    def write(self, _lines: bytes, /) -> int:
+        return 0
 
 
 def test_what_cannot_be_kept_is_counted_and_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,3 +143,43 @@ def test_a_record_that_cannot_be_encoded_takes_no_other_with_it() -> None:
     log.close()
     assert [line["request_id"] for line in lines(sink)] == ["r-2"]
     assert len(dropped) == 1
+
+
+def test_a_file_that_is_renamed_is_left_at_a_turns_end_and_no_line_is_lost(tmp_path: Path) -> None:
+    path, total, dropped = tmp_path / "decisions.jsonl", 5_000, [0]
+    file = LineFile(path)
+    log = DecisionLog(file, dropped=lambda: dropped.append(1), reopen=file.reopen)
+    for number in range(total):
+        log.write((float(number), f"r-{number}", "/check", DENY, 0.0), allowed=False)
+        if number % 1_000 == 500:
+            path.rename(tmp_path / f"decisions.jsonl.{number // 1_000}")
+            log.rotate()
+            until(path.exists)
+    log.close()
+    file.close()
+    files = [*(tmp_path / f"decisions.jsonl.{number}" for number in range(5)), path]
+    seen = [json.loads(line)["request_id"] for file in files for line in file.read_bytes().splitlines()]
+    assert seen == [f"r-{number}" for number in range(total)]
+    assert dropped == [0]
+
+
+def test_a_file_that_cannot_be_opened_anew_is_written_on_and_that_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    file = LineFile(folder / "decisions.jsonl")
+    log = DecisionLog(file, reopen=file.reopen)
+    folder.rename(tmp_path / "elsewhere")
+    with capture_logs() as said:
+        log.rotate()
+        log.write((0.0, "r-1", "/check", DENY, 0.0), allowed=False)
+        log.close()
+    file.close()
+    assert b'"r-1"' in (tmp_path / "elsewhere" / "decisions.jsonl").read_bytes()
+    assert ["cannot be opened anew" in line["event"] for line in said] == [True]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
