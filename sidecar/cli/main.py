@@ -30,7 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "backup": ("sidecar.cli.state:backup", "Put accounts away in a file."),
     "restore": ("sidecar.cli.state:restore", "Bring back what backup wrote."),
     "migrate": ("sidecar.cli.state:migrate", "Bring the store to this version's schema."),
-    "doctor": ("sidecar.cli.state:doctor", "Look at everything that serve needs."),
+    "doctor": ("sidecar.cli.doctor:doctor", "Look at everything that serve needs."),
     "health": ("sidecar.cli.health:health", "Ask the running sidecar whether it is ready."),
     "config": ("sidecar.cli.config:config", "Every setting, its value and where it comes from."),
     "version": ("sidecar.cli.version:version", "The version."),

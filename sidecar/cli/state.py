@@ -1,8 +1,6 @@
-"""The state as a whole: prove it, put it away, bring it back, and ask whether everything is as it should be."""
+"""The state as a whole: prove it, put it away, bring it back."""
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +9,12 @@ import click
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, say_table, wrong
 from sidecar.cli.work import account_of, work
-from sidecar.serve.operator import Operator, PolicyProblem, generation, operating_warnings
-from sidecar.serve.settings import Settings, problems
-from sidecar.sources.key_files import KeyFileProblem, load
+from sidecar.serve.operator import Operator
 from sidecar.store.connection import StoreRefused, StoreUnavailable
 from sidecar.store.startup import SCHEMA
 from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, Written
 from sidecar.store.upkeep.findings import Finding
 from sidecar.store.upkeep.fsck import Fsck, Report
-
-CLOCK_SECONDS = 5.0
-"""The default leeway: clocks that differ by more refuse each other's tokens."""
 
 
 @click.command()
@@ -117,71 +110,6 @@ def migrate(**flags: str | None) -> None:
 
     where = work(settings_from(flags), job)
     click.echo(f"{where}: schema {SCHEMA} is this version's; there is nothing to migrate")
-
-
-@dataclass(frozen=True, slots=True)
-class Symptom:
-    """One thing looked at. ``state``: ok, warning or fault."""
-
-    what: str
-    state: str
-    said: str
-
-
-@click.command()
-@settings_options()
-@json_option
-def doctor(as_json: bool, **flags: str | None) -> int:
-    """Look at everything that `serve` needs: settings, policy, keys, store, clock. Exit status 1 for a fault."""
-    settings = settings_from(flags)
-    symptoms = [*_settings(settings), _policy(settings), _keys(settings), *_store(settings)]
-    if as_json:
-        say_json([{"what": one.what, "state": one.state, "said": one.said} for one in symptoms])
-    else:
-        say_table(["what", "state", "said"], [(one.what, one.state, one.said) for one in symptoms])
-    return NO if any(one.state == "fault" for one in symptoms) else OK
-
-
-def _settings(settings: Settings) -> Iterator[Symptom]:
-    found = problems(settings)
-    yield from (Symptom("settings", "fault", problem) for problem in found)
-    yield from (Symptom("settings", "warning", warning) for warning in settings.warnings)
-    if not found:
-        yield Symptom("settings", "ok", f"listens on {settings.listen}, ops on {settings.ops_listen}")
-
-
-def _policy(settings: Settings) -> Symptom:
-    try:
-        return Symptom("policy", "ok", f"generation {generation(settings).id} of {settings.policy_dir}")
-    except PolicyProblem as problem:
-        return Symptom("policy", "fault", str(problem))
-
-
-def _keys(settings: Settings) -> Symptom:
-    if not settings.keys_dir.exists():
-        return Symptom("keys", "ok", f"{settings.keys_dir} will be made at the first start")
-    try:
-        keys = load(settings.keys_dir).keys
-    except (KeyFileProblem, OSError) as problem:
-        return Symptom("keys", "fault", str(problem))
-    return Symptom("keys", "ok", f"{len(keys.verifying)} in {settings.keys_dir}, {keys.kid} signs")
-
-
-def _store(settings: Settings) -> Iterator[Symptom]:
-    async def job(operator: Operator) -> tuple[str, tuple[str, ...], float]:
-        seconds, microseconds = await operator.store.command("TIME")
-        apart = time.time() - (int(seconds) + int(microseconds) / 1e6)
-        return operator.store.where, await operating_warnings(operator), apart
-
-    try:
-        where, warnings, apart = work(settings, job)
-    except click.ClickException as problem:
-        yield Symptom("store", "fault", problem.message)
-        return
-    yield Symptom("store", "ok", where)
-    yield from (Symptom("store", "warning", warning) for warning in warnings)
-    state = "ok" if abs(apart) < CLOCK_SECONDS else "fault"
-    yield Symptom("clock", state, f"{apart:+.1f} s against the store's")
 
 
 def _with_file(file: Path, job: Callable[[], Any]) -> Any:

@@ -39,13 +39,7 @@ class GrpcListener:
         """Bind and accept. Raises ListenerProblem."""
         if isinstance(self._address, UnixAddress) and self._place.number > 0:
             return
-        try:
-            envoy_grpc = import_module("sidecar.edge.gateways.envoy_grpc")
-        except ImportError as error:
-            raise ListenerProblem(
-                f"grpc listener: {error.name} is not installed: pip install 'policy-sidecar[grpc]', or do without "
-                "SIDECAR_GRPC_LISTEN"
-            ) from None
+        envoy_grpc = library()
         self._server = envoy_grpc.GrpcServer(self._respond, self._healthy, shared=self._place.shared)
         mask = os.umask(0o117)  # a Unix socket is 0660 from its first instant (R8)
         try:
@@ -93,6 +87,17 @@ class GrpcListener:
         if settings.tls_cert is None or settings.tls_key is None:
             return None
         return make(_pem(settings.tls_key), _pem(settings.tls_cert), _pem_or_none(settings.tls_client_ca))
+
+
+def library() -> Any:
+    """Loaded only here. Raises ListenerProblem when it is not installed."""
+    try:
+        return import_module("sidecar.edge.gateways.envoy_grpc")
+    except ImportError as error:
+        raise ListenerProblem(
+            f"grpc listener: {error.name} is not installed: pip install 'policy-sidecar[grpc]', or do without "
+            "SIDECAR_GRPC_LISTEN"
+        ) from None
 
 
 def _pem(path: Path) -> bytes:

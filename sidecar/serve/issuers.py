@@ -34,8 +34,7 @@ class TrustedIssuers:
 
     def __init__(self, settings: Settings) -> None:
         """Raises TrustedIssuersProblem."""
-        self._path = settings.trusted_issuers
-        self._own = settings.issuer
+        self._settings = settings
         found = self._read()
         self._session = client()
         self._parties = {entry: self._party(entry) for entry in found}
@@ -103,9 +102,15 @@ class TrustedIssuers:
         await self._session.close()
 
     def _read(self) -> tuple[TrustedIssuer, ...]:
-        return () if self._path is None else read_trusted_issuers(self._path, own_issuer=self._own)
+        return read_issuers(self._settings)
 
     def _party(self, entry: TrustedIssuer) -> TrustedParty:
         read = from_url(self._session, entry.keys) if isinstance(entry.keys, str) else from_file(entry.keys)
         keys = IssuerKeys(entry.trust.issuer, read, entry.trust.algorithms, clock=time.monotonic)
         return TrustedParty(entry.trust, keys, entry.accounts)
+
+
+def read_issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:
+    """Raises TrustedIssuersProblem."""
+    file = settings.trusted_issuers
+    return () if file is None else read_trusted_issuers(file, own_issuer=settings.issuer)

@@ -121,9 +121,9 @@ def bind(address: Address, *, shared: bool = False) -> socket.socket:
 
 
 def _bind_unix(path: Path) -> socket.socket:
-    if path.parent.stat().st_mode & 0o002:  # also with the sticky bit: before we start, the name is anybody's to take
-        raise OSError(0, f"the folder {path.parent} is writable by everybody; use one of its own, as /run/sidecar")
-    _remove_stale(path)
+    check_folder(path.parent)
+    if is_stale(path):
+        path.unlink()
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o117)
     try:
@@ -137,15 +137,22 @@ def _bind_unix(path: Path) -> socket.socket:
     return bound
 
 
-def _remove_stale(path: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Raises OSError when no Unix socket may be in it (R8)."""
+    if folder.stat().st_mode & 0o002:  # also with the sticky bit: before we start, the name is anybody's to take
+        raise OSError(0, f"the folder {folder} is writable by everybody; use one of its own, as /run/sidecar")
+
+
+def is_stale(path: Path) -> bool:
     """Only a socket of our own that nobody answers on is in the way by accident."""
     if not path.is_socket() or path.stat().st_uid != os.geteuid():
-        return
+        return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
-            path.unlink()
+            return True
+    return False
 
 
 def check_url(settings: Settings) -> str:
@@ -162,13 +169,13 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    files = f"{settings.tls_cert}, {settings.tls_key}"
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key)
         if settings.tls_client_ca is not None:
+            files = f"SIDECAR_TLS_CLIENT_CA={settings.tls_client_ca}"
             context.load_verify_locations(settings.tls_client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise ListenerProblem(
-            f"TLS: {settings.tls_cert}, {settings.tls_key}: {error}; both must be readable PEM files"
-        ) from None
+        raise ListenerProblem(f"TLS: {files}: {error}; must be readable PEM files") from None
     return context

@@ -40,12 +40,13 @@ def test_R24_secrets_are_masked(cli: Any, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_R23_settings_that_would_not_start_are_status_2(cli: Any) -> None:
-    done = cli("config", "--listen", "0.0.0.0:9181", "--public-url", "https://login.example.com")
+    far = ("--listen", "0.0.0.0:9181", "--public-url", "https://a.example", "--trusted-proxies", "10.0.0.0/8")
+    done = cli("config", *far)
     assert done.status == 2
     assert "listen" in done.out
     assert len(done.err.splitlines()) == 2
     assert "SIDECAR_PLAINTEXT=true" in done.err
-    fine = cli("config", "--listen", "0.0.0.0:9181", "--public-url", "https://a.example", "--plaintext", "--embedded")
+    fine = cli("config", *far, "--plaintext", "--embedded")
     assert (fine.status, fine.err) == (0, "")
 
 
@@ -54,3 +55,9 @@ def test_warnings_are_said(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     done = cli("config")
     assert done.status == 0
     assert done.err.startswith("sidecar: warning: SIDECAR_PORT")
+
+
+def test_what_it_does_not_look_at_is_said(cli: Any) -> None:
+    told = " ".join(cli("config", "--help").out.split())
+    assert "Exit status 2 when they contradict each other" in told
+    assert "sidecar doctor" in told

@@ -1,4 +1,4 @@
-"""``fsck``, ``backup``, ``restore``, ``migrate``, ``doctor``, and accounts put away: on a real store."""
+"""``fsck``, ``backup``, ``restore``, ``migrate``, and accounts put away: on a real store."""
 
 import base64
 import json
@@ -84,21 +84,6 @@ def test_migrate_says_that_there_is_nothing_to_do(at_store: Any) -> None:
     done = at_store("migrate")
     assert done.status == 0
     assert "nothing to migrate" in done.out
-
-
-def test_doctor_looks_at_everything(at_store: Any) -> None:
-    done = at_store("doctor", "--json")
-    assert done.status == 0, done.out
-    seen = {symptom["what"]: symptom["state"] for symptom in json.loads(done.out)}
-    assert {seen[what] for what in ("settings", "policy", "keys", "store", "clock")} == {"ok"}
-
-
-def test_doctor_names_what_is_wrong(cli: Any, tmp_path: Path) -> None:
-    done = cli("doctor", "--redis-url", "redis://127.0.0.1:1", "--policy-dir", str(tmp_path), "--listen", "0.0.0.0:1")
-    assert done.status == 1
-    assert "SIDECAR_PLAINTEXT" in done.out
-    assert "roles.toml" in done.out or "missing" in done.out
-    assert "Traceback" not in done.out + done.err
 
 
 def test_suspend_and_resume(at_store: Any) -> None:

@@ -1,0 +1,77 @@
+"""``sidecar doctor``: is everything as ``serve`` needs it? Beside a running sidecar as well as before the first."""
+
+import time
+from collections.abc import Iterator
+
+import click
+
+from sidecar.cli.options import settings_from, settings_options
+from sidecar.cli.output import NO, OK, json_option, say_json, say_table
+from sidecar.cli.work import work
+from sidecar.serve.operator import Operator, PolicyProblem, generation, operating_warnings
+from sidecar.serve.rehearsal import State, Symptom, rehearse
+from sidecar.serve.settings import Settings, problems
+from sidecar.sources.key_files import KeyFileProblem, load
+
+CLOCK_SECONDS = 5.0
+"""The default leeway: clocks that differ by more refuse each other's tokens."""
+
+
+@click.command()
+@settings_options()
+@json_option
+def doctor(as_json: bool, **flags: str | None) -> int:
+    """Look at everything that `serve` needs. Exit status 1 for a fault.
+
+    Settings, certificates, issuers, mails, the decision log, the addresses, policy, keys, store and clock. Run it as
+    the user that `serve` runs as, for it tries what that user may. A running sidecar is not disturbed.
+    """
+    settings = settings_from(flags)
+    symptoms = [*_settings(settings), *rehearse(settings), _policy(settings), _keys(settings), *_store(settings)]
+    if as_json:
+        say_json([{"what": one.what, "state": one.state, "said": one.said} for one in symptoms])
+    else:
+        say_table(["what", "state", "said"], [(one.what, one.state, one.said) for one in symptoms])
+    return NO if any(one.state is State.FAULT for one in symptoms) else OK
+
+
+def _settings(settings: Settings) -> Iterator[Symptom]:
+    found = problems(settings)
+    yield from (Symptom("settings", State.FAULT, problem) for problem in found)
+    yield from (Symptom("settings", State.WARNING, warning) for warning in settings.warnings)
+    if not found:
+        yield Symptom("settings", State.OK, "consistent")
+
+
+def _policy(settings: Settings) -> Symptom:
+    try:
+        return Symptom("policy", State.OK, f"generation {generation(settings).id} of {settings.policy_dir}")
+    except PolicyProblem as problem:
+        return Symptom("policy", State.FAULT, str(problem))
+
+
+def _keys(settings: Settings) -> Symptom:
+    if not settings.keys_dir.exists():
+        return Symptom("keys", State.OK, f"{settings.keys_dir} will be made at the first start")
+    try:
+        keys = load(settings.keys_dir).keys
+    except (KeyFileProblem, OSError) as problem:
+        return Symptom("keys", State.FAULT, str(problem))
+    return Symptom("keys", State.OK, f"{len(keys.verifying)} in {settings.keys_dir}, {keys.kid} signs")
+
+
+def _store(settings: Settings) -> Iterator[Symptom]:
+    async def job(operator: Operator) -> tuple[str, tuple[str, ...], float]:
+        seconds, microseconds = await operator.store.command("TIME")
+        apart = time.time() - (int(seconds) + int(microseconds) / 1e6)
+        return operator.store.where, await operating_warnings(operator), apart
+
+    try:
+        where, warnings, apart = work(settings, job)
+    except click.ClickException as problem:
+        yield Symptom("store", State.FAULT, problem.message)
+        return
+    yield Symptom("store", State.OK, where)
+    yield from (Symptom("store", State.WARNING, warning) for warning in warnings)
+    state = State.OK if abs(apart) < CLOCK_SECONDS else State.FAULT
+    yield Symptom("clock", state, f"{apart:+.1f} s against the store's")

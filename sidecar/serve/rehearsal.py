@@ -1,0 +1,129 @@
+"""What ``serve`` needs of files and addresses, tried by the code that serve uses, and without serving.
+
+Nothing is made or removed, and a sidecar that runs beside it is not disturbed: an address that is in use is likely its.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sidecar.serve.grpc_listener import library
+from sidecar.serve.issuers import read_issuers
+from sidecar.serve.listeners import ListenerProblem, bind, check_folder, is_stale, tls_context
+from sidecar.serve.people import MailProblem, outbox_of
+from sidecar.serve.settings import Settings
+from sidecar.serve.values import Address, UnixAddress
+from sidecar.sources.trusted_issuers import TrustedIssuersProblem
+from sidecar.telemetry.line_file import try_to_open
+
+
+class State(StrEnum):
+    """A WARNING does not keep ``serve`` from starting, or may have a good reason."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """One thing that was looked at."""
+
+    what: str
+    state: State
+    said: str
+
+
+def rehearse(settings: Settings) -> Iterator[Symptom]:
+    """What is not asked for in the settings is not mentioned."""
+    yield from _tls(settings)
+    yield from _issuers(settings)
+    yield from _mails(settings)
+    yield from _decision_log(settings)
+    yield from _listeners(settings)
+
+
+def _tls(settings: Settings) -> Iterator[Symptom]:
+    try:
+        if tls_context(settings) is not None:
+            yield Symptom("tls", State.OK, f"{settings.tls_cert} and its key load")
+    except ListenerProblem as problem:
+        yield Symptom("tls", State.FAULT, str(problem))
+
+
+def _issuers(settings: Settings) -> Iterator[Symptom]:
+    try:
+        found = read_issuers(settings)
+    except TrustedIssuersProblem as wrong:
+        yield from (Symptom("issuers", State.FAULT, problem) for problem in wrong.problems)
+        return
+    if found:
+        yield Symptom("issuers", State.OK, ", ".join(entry.trust.issuer for entry in found))
+
+
+def _mails(settings: Settings) -> Iterator[Symptom]:
+    if settings.smtp_url is None or settings.mail_from is None:
+        return  # one without the other: the settings are inconsistent, which is said of them
+    try:
+        outbox_of(settings)
+    except MailProblem as problem:
+        yield Symptom("mails", State.FAULT, str(problem))
+    else:
+        yield Symptom("mails", State.OK, f"from {settings.mail_from}")
+
+
+def _decision_log(settings: Settings) -> Iterator[Symptom]:
+    path = settings.decision_log.path
+    if path is None:
+        return
+    try:
+        try_to_open(path)
+    except OSError as error:
+        yield Symptom("decision log", State.FAULT, f"{path}: {error.strerror}")
+    else:
+        yield Symptom("decision log", State.OK, str(path))
+
+
+def _listeners(settings: Settings) -> Iterator[Symptom]:
+    wanted: dict[str, Address | None] = {
+        "public": settings.listen,
+        "check": settings.check_listen,
+        "grpc": settings.grpc_listen,
+        "ops": settings.ops_listen,
+    }
+    for name, address in wanted.items():
+        if address is not None:
+            yield _listener(f"{name} listener", address)
+    if settings.grpc_listen is not None:
+        try:
+            library()
+        except ListenerProblem as problem:
+            yield Symptom("grpc listener", State.FAULT, str(problem))
+
+
+def _listener(what: str, address: Address) -> Symptom:
+    try:
+        if isinstance(address, UnixAddress):
+            _try_unix(address.path)
+        else:
+            bind(address).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return Symptom(what, State.WARNING, f"{address} is in use: by a sidecar that runs already?")
+        return Symptom(what, State.FAULT, f"cannot listen on {address}: {error.strerror or error}")
+    return Symptom(what, State.OK, str(address))
+
+
+def _try_unix(path: Path) -> None:
+    """Raises the OSError that `bind` would. A socket that is bound would be there for clients to find."""
+    check_folder(path.parent)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"the folder {path.parent} is not ours to write into")
+    if path.is_socket():
+        if not is_stale(path):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    elif path.exists() or path.is_symlink():
+        raise FileExistsError(errno.EEXIST, "what is there is not a socket: remove it, or choose another path")

@@ -1,0 +1,154 @@
+"""``sidecar doctor``: what would stop a start is found without one, and a running sidecar is left alone."""
+
+import datetime
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from sidecar.serve import rehearsal
+
+Look = Callable[..., dict[str, tuple[str, str]]]
+
+
+@pytest.fixture
+def look(cli: Any) -> Look:
+    """``look("--listen", …)``: state and words by what was looked at. No store: that has its own tests."""
+
+    def call(*flags: str) -> dict[str, tuple[str, str]]:
+        done = cli("doctor", "--json", "--redis-url", "redis://127.0.0.1:1", *flags)
+        assert done.status == 1, "the store is out"
+        assert "Traceback" not in done.out + done.err
+        return {one["what"]: (one["state"], one["said"]) for one in json.loads(done.out)}
+
+    return call
+
+
+def test_doctor_looks_at_everything(at_store: Any) -> None:
+    done = at_store("doctor", "--json")
+    assert done.status == 0, done.out
+    seen = {symptom["what"]: symptom["state"] for symptom in json.loads(done.out)}
+    assert {seen[what] for what in ("settings", "policy", "keys", "store", "clock")} == {"ok"}
+
+
+def test_doctor_names_what_is_wrong(cli: Any, tmp_path: Path) -> None:
+    done = cli("doctor", "--redis-url", "redis://127.0.0.1:1", "--policy-dir", str(tmp_path), "--listen", "0.0.0.0:1")
+    assert done.status == 1
+    assert "SIDECAR_PLAINTEXT" in done.out
+    assert "roles.toml" in done.out or "missing" in done.out
+    assert "Traceback" not in done.out + done.err
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A certificate and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sidecar.test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 7, now, now + datetime.timedelta(days=1))
+    (folder / "cert.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(key.private_bytes(*form))
+    return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+def test_certificates_are_loaded(look: Look, pair: tuple[str, str]) -> None:
+    cert, key = pair
+    both = ("--tls-cert", cert, "--tls-key", key)
+    assert "tls" not in look()
+    assert look(*both)["tls"][0] == "ok"
+    assert look(*both, "--tls-client-ca", cert)["tls"][0] == "ok"
+    state, said = look("--tls-cert", "/nowhere/cert.pem", "--tls-key", key)["tls"]
+    assert (state, "/nowhere/cert.pem" in said) == ("fault", True)
+    assert look("--tls-cert", cert, "--tls-key", cert)["tls"][0] == "fault"
+    state, said = look(*both, "--tls-client-ca", key)["tls"]
+    assert (state, f"SIDECAR_TLS_CLIENT_CA={key}" in said) == ("fault", True)
+
+
+def test_the_decision_log_is_tried_and_not_made(look: Look, tmp_path: Path) -> None:
+    file = tmp_path / "decisions.jsonl"
+    assert look("--decision-log", str(file))["decision log"][0] == "ok"
+    assert not file.exists()
+    state, said = look("--decision-log", str(tmp_path / "nowhere" / "log"))["decision log"]
+    assert (state, "No such file" in said) == ("fault", True)
+    assert look("--decision-log", str(tmp_path))["decision log"][0] == "fault"
+
+
+def test_an_address_in_use_is_a_warning_for_a_sidecar_may_be_running(look: Look) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for name, flag in (("public", "listen"), ("check", "check-listen"), ("ops", "ops-listen")):
+            state, said = look(f"--{flag}", address)[f"{name} listener"]
+            assert (state, said) == ("warning", f"{address} is in use: by a sidecar that runs already?")
+    assert look("--listen", "127.0.0.1:0")["public listener"][0] == "ok"
+
+
+def test_an_address_that_is_not_ours_is_a_fault(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look("--listen", "192.0.2.1:8080")["public listener"][0] == "fault", "TEST-NET-1 is nobody's"
+
+    def privileged(_address: object) -> socket.socket:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(rehearsal, "bind", privileged)
+    said = look("--listen", "127.0.0.1:80")["public listener"]
+    assert said == ("fault", "cannot listen on 127.0.0.1:80: Permission denied")
+
+
+def test_R8_a_unix_sockets_folder_is_looked_at_and_nothing_is_left_in_it(look: Look, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    where = ("--listen", f"unix:{folder}/s", "--public-url", "http://127.0.0.1:1")
+    assert look(*where)["public listener"][0] == "fault", "there is no such folder"
+    folder.mkdir(mode=0o755)
+    assert look(*where)["public listener"][0] == "ok"
+    assert list(folder.iterdir()) == []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/s")
+        server.listen()
+        assert look(*where)["public listener"][0] == "warning"
+    assert look(*where)["public listener"][0] == "ok", "nobody answers: serve would take its place"
+    assert [path.name for path in folder.iterdir()] == ["s"]
+    (folder / "s").unlink()
+    (folder / "s").write_text("")
+    assert look(*where)["public listener"][0] == "fault"
+    (folder / "s").unlink()
+    folder.chmod(0o1777)
+    assert "writable by everybody" in look(*where)["public listener"][1]
+
+
+def test_grpc_needs_its_library(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_name: str) -> object:
+        raise ImportError("no", name="grpc")
+
+    monkeypatch.setattr("sidecar.serve.grpc_listener.import_module", missing)
+    state, said = look("--grpc-listen", "127.0.0.1:0")["grpc listener"]
+    assert (state, "policy-sidecar[grpc]" in said) == ("fault", True)
+
+
+def test_the_issuers_file_is_read(look: Look, tmp_path: Path) -> None:
+    file = tmp_path / "issuers.toml"
+    state, said = look("--trusted-issuers", str(file))["issuers"]
+    assert (state, str(file) in said) == ("fault", True)
+    file.write_text(
+        '[[issuer]]\nissuer = "https://login.example.com/"\naudience = "dashboard"\n'
+        'jwks_url = "https://login.example.com/keys"\nalgorithms = ["RS256"]\naccounts = ["Acme"]\n'
+    )
+    file.chmod(0o644)
+    assert look("--trusted-issuers", str(file))["issuers"] == ("ok", "https://login.example.com/")
+
+
+def test_R24_mail_settings_are_tried_and_no_password_is_shown(look: Look) -> None:
+    url = ("--smtp-url", "smtp://me:hunter2@mail.example.com")
+    assert look(*url)["settings"] == ("fault", "SIDECAR_SMTP_URL needs SIDECAR_MAIL_FROM: mails need a sender")
+    state, said = look(*url, "--mail-from", "no-reply@example.com")["mails"]
+    assert (state, "hunter2" in said) == ("fault", False)
+    fine = look("--smtp-url", "smtps://me:hunter2@mail.example.com", "--mail-from", "no-reply@example.com")
+    assert fine["mails"] == ("ok", "from no-reply@example.com")
+    assert look("--smtp-url", "smtps://mail.example.com", "--mail-from", "nobody")["mails"][0] == "fault"
