@@ -281,7 +281,7 @@ async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> Asyn
             "pep_keys": PepKeys(
                 PepCopies(store, live=lambda _: False), PEPPER, clock=time.time, monotonic=clock.monotonic
             ),
-            "vitals": SimpleNamespace(proven=True),
+            "vitals": SimpleNamespace(proven=True, draining=False),
             "metrics": Metrics("0"),
         }
         # What these endpoints do not use is not there.

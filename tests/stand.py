@@ -84,7 +84,7 @@ def parts() -> Parts:
         "surface": surface,
         "policy": policy,
         "pdp": DecisionPoint(policy, tokens, Memory(), clock=lambda: float(NOW)),
-        "vitals": SimpleNamespace(proven=True),
+        "vitals": SimpleNamespace(proven=True, draining=False),
         "metrics": Metrics("0"),
         "decision_log": None,
     }

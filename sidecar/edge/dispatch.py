@@ -70,21 +70,21 @@ class Dispatcher:
             return await self._check(request, path, query)
         if not path.startswith(AUTHZEN):
             request_id = request_id_of(request.raw_headers)
-            return _response(request, await self._answer(request, path, query, request_id), request_id)
+            return self._response(request, await self._answer(request, path, query, request_id), request_id)
         request_id = repeated_request_id(request.raw_headers)
         answer = await self._answer(request, path, query, request_id)
-        if len(answer.body) <= SHORT and fits(request, answer.status):
+        if len(answer.body) <= SHORT and self._stays(request, answer.status):
             return written(_prepared(answer), request_id)
-        return _response(request, answer, request_id)
+        return self._response(request, answer, request_id)
 
     async def _check(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
         """A gateway's call, as the fast lane answers it."""
         started = perf_counter()
         request_id = request_id_of(request.raw_headers)
         lines = tuple([(low, value) for name, value in request.raw_headers if (low := name.lower()) in HEADERS_READ])
-        if not fits(request):
+        if not self._stays(request):
             call = gateway_call(request.method, path, query, lines)
-            return _response(request, await answer_check(self._parts, call, request_id), request_id)
+            return self._response(request, await answer_check(self._parts, call, request_id), request_id)
         key = (request.method, request.raw_path, lines)
         answer = self._desk.again(key, request_id, started)
         if answer is not None:
@@ -94,6 +94,19 @@ class Dispatcher:
         if isinstance(outcome, Open):
             return written(await self._desk.later(outcome, call, request_id, started), request_id)
         return written(outcome, request_id)
+
+    def _stays(self, request: web.BaseRequest, status: int = 200) -> bool:
+        """Whether the connection stays open and the answer may be bytes already. Not while we drain."""
+        return not self._parts.vitals.draining and fits(request, status)
+
+    def _response(self, request: web.BaseRequest, answer: Answer, request_id: str) -> web.StreamResponse:
+        if self._stays(request, answer.status):
+            return written(prepare(answer), request_id)
+        response = http_response(answer)
+        response.headers["X-Request-ID"] = request_id
+        if self._parts.vitals.draining:
+            response.force_close()  # and says so, so that a gateway's pool moves on before we are gone
+        return response
 
     async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: str) -> Answer:
         found = self._table.find(request.method, path)
@@ -195,14 +208,6 @@ async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
             raise TooLarge(limit)
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _response(request: web.BaseRequest, answer: Answer, request_id: str) -> web.StreamResponse:
-    if fits(request, answer.status):
-        return written(prepare(answer), request_id)
-    response = http_response(answer)
-    response.headers["X-Request-ID"] = request_id
-    return response
 
 
 def _is_short(call: GatewayCall) -> bool:

@@ -62,6 +62,7 @@ class Sidecar:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listeners: list[Listener | GrpcListener] = []
+        self._fast: list[Lanes] = []
         self._on_rotation: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
@@ -116,9 +117,11 @@ class Sidecar:
         await self.parts.policy.reload()  # the last: its gates ask the store, which may be out
 
     def drain(self) -> float:
-        """Not ready any more, though still answering: for so many seconds."""
+        """Not ready any more, though still answering, once a connection: for so many seconds."""
         _log.info("draining", seconds=self._settings.drain)
         self.parts.vitals.draining = True
+        for lanes in self._fast:
+            lanes.drain()
         return self._settings.drain
 
     def addresses(self) -> dict[str, str]:
@@ -188,7 +191,9 @@ class Sidecar:
             self._listeners.append(listener)
 
     def _lanes(self, slow: Slow) -> Lanes:
-        return Lanes(self.parts, slow, max_head=self._settings.max_head, idle=KEEPALIVE_SECONDS)
+        lanes = Lanes(self.parts, slow, max_head=self._settings.max_head, idle=KEEPALIVE_SECONDS)
+        self._fast.append(lanes)
+        return lanes
 
     async def _prove_store(self, ground: Ground) -> None:
         """Until the store was asked whose it is, nothing is read from it (R22, R23)."""

@@ -329,7 +329,7 @@ async def parts(town: Town, real_store: Store, clock: Any) -> Parts:
         pep_keys=PepKeys(copies, town.pepper, clock=clock.time, monotonic=clock.monotonic),
         subjects=Subjects(town.people.users, records, normalise=emails.normalise),
         freshness=Freshness(real_store, records, clock=clock.monotonic),
-        vitals=SimpleNamespace(proven=True),
+        vitals=SimpleNamespace(proven=True, draining=False),
         metrics=Metrics("0"),
         decision_log=None,
     )

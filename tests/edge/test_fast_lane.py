@@ -358,6 +358,51 @@ async def test_an_idle_or_endless_head_is_ended() -> None:
     server.close()
 
 
+@pytest.mark.parametrize("name", ["allow", "no token", "asks the store", "request id"])
+async def test_while_draining_an_answer_says_that_it_is_the_last_and_is(name: str) -> None:
+    """In both lanes, of a connection that was used before as of one with half a head."""
+    shared = parts()
+    slow = Server(Dispatcher(shared, CHECKS, checks=True), access_log=None)
+    fast = Lanes(shared, slow, max_head=MAX_HEAD, idle=75)
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(lane, "127.0.0.1", 0) for lane in (fast, slow)]
+    used = [await asyncio.open_connection(*server.sockets[0].getsockname()) for server in servers]
+    begun = [await asyncio.open_connection(*server.sockets[0].getsockname()) for server in servers]
+    before = []
+    for reader, writer in used:
+        for _ in range(3):  # by the third, it is remembered
+            writer.write(PLAIN[name])
+            before.append(await answer(reader))
+    for _, writer in begun:
+        writer.write(PLAIN[name][:20])
+    await asyncio.sleep(0.05)
+    shared.vitals.draining = True
+    fast.drain()
+    after = []
+    for rest, connections in ((PLAIN[name], used), (PLAIN[name][20:], begun)):
+        for reader, writer in connections:
+            writer.write(rest)
+            after.append(await asyncio.wait_for(reader.read(), 20))  # to the end: the server closes
+            writer.close()
+    assert not [raw for raw in before if b"Connection" in raw]
+    expected = normalised(before[0])[0]
+    for raw in after:
+        ((status, lines, body),) = normalised(raw)
+        assert b"Connection: close" in lines
+        assert (status, body) == (expected[0], expected[2])
+        assert {line.lower() for line in lines} == {line.lower() for line in expected[1]} | {b"connection: close"}
+    for server in servers:
+        server.close()
+    await slow.shutdown(1)
+
+
+async def answer(reader: asyncio.StreamReader) -> bytes:
+    """One whole response of a connection that stays open."""
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+    found = re.search(rb"Content-Length: (\d+)", head)
+    return head + await reader.readexactly(int(found[1]) if found else 0)
+
+
 async def test_at_shutdown_idle_connections_are_closed(lanes: tuple[Lane, Lane]) -> None:
     shared = parts()
     open_lanes = Lanes(shared, lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=75)

@@ -49,7 +49,7 @@ async def web(town, issuer, clock) -> AsyncIterator[Web]:
         "policy": in_force,
         "pdp": DecisionPoint(in_force, tokens, Straight(town.people.users), clock=clock.time),
         "people": town.people,
-        "vitals": SimpleNamespace(proven=True),
+        "vitals": SimpleNamespace(proven=True, draining=False),
         "metrics": Metrics("0"),
         "previews": Previews(),
     }

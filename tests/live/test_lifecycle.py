@@ -1,5 +1,6 @@
 """Starting, draining, losing the store and getting it back."""
 
+import http.client
 import shutil
 import signal
 import subprocess
@@ -113,6 +114,30 @@ async def test_sigterm_drains_and_exits_0(start: Start, real_redis_url: str, htt
     assert (await api.check(BILLING, token=ada.access)).status == 200, "a draining sidecar still answers"
     assert process.popen.wait(15) == 0
     assert 1 <= time.monotonic() - began < 10
+
+
+def test_while_draining_kept_connections_are_told_that_they_end(start: Start, real_redis_url: str) -> None:
+    """Both lanes: a gateway's pool moves on before the listener is gone."""
+    process = start(REDIS_URL=real_redis_url, DRAIN="30s", own=True)
+    host, _, port = process.url.removeprefix("http://").partition(":")
+    kept = {path: http.client.HTTPConnection(host, int(port), timeout=20) for path in ("/check", "/v1/me")}
+
+    def asked(path: str) -> tuple[int, str | None]:
+        kept[path].request("GET", path)
+        response = kept[path].getresponse()
+        response.read()
+        return response.status, response.getheader("Connection")
+
+    assert [asked(path) for path in kept] == [(403, None), (401, None)]
+    process.popen.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while process.http_status("/readyz") != 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [asked(path) for path in kept] == [(403, "close"), (401, "close")]
+    process.popen.kill()
+    for connection in kept.values():
+        connection.close()
 
 
 def test_a_second_sigterm_exits_at_once(start: Start, real_redis_url: str) -> None:

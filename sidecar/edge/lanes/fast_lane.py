@@ -44,6 +44,11 @@ class Lanes:
     def __call__(self) -> "FastLane":
         return FastLane(self)
 
+    def drain(self) -> None:
+        """From now on no head is short enough for this lane: aiohttp has the next one of every connection, says with
+        its answer that it was the last, and closes."""
+        self.max_head = 0
+
     def close(self) -> None:
         """At shutdown: idle connections close now, the others after the answer that they wait for."""
         for lane in tuple(self.open):
