@@ -1,5 +1,6 @@
 """The operator's listener: is it alive, may it be asked, what is it doing. Read-only; no gateway can reach it."""
 
+import asyncio
 from typing import Any
 
 from sidecar.edge import shapes
@@ -7,6 +8,7 @@ from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.vocabulary.problems import Problem
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+READY_SECONDS = 1.0
 
 
 async def livez(_call: Call[None]) -> Reply:
@@ -30,7 +32,17 @@ async def status(call: Call[None]) -> Reply:
 
 async def metrics(call: Call[None]) -> Reply:
     """Prometheus text."""
+    call.parts.metrics.ready.set(await _ready(call))
     return Reply(200, call.parts.metrics.exposition(), (("Content-Type", PROMETHEUS),))
+
+
+async def _ready(call: Call[None]) -> bool:
+    """As /readyz. A store that hangs must not take the metrics with it."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            return not await call.parts.vitals.failing()
+    except TimeoutError:
+        return False
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

@@ -102,6 +102,7 @@ class Assembly:
         self._pep_copies = PepCopies(ground.store, live=self.live.records.live)
         self.live.followers.append(self._pep_copies)
         ground.metrics.watch_store_lag(self.live.records.lag)
+        ground.metrics.watch_record_copies(lambda: self.live.records.copies)
         requests, errors = ground.metrics.store_requests, ground.metrics.store_errors
         ground.store.on_request = lambda script, seconds: requests.labels(script).observe(seconds)
         ground.store.on_failure = lambda script: errors.labels(script).inc()

@@ -131,7 +131,7 @@ class Sidecar:
     async def _ground(self) -> Ground:
         """Everything that can be wrong with files and addresses is found here."""
         settings = self._settings
-        metrics = Metrics(__version__)
+        metrics = Metrics(__version__, process=not self._place.shared)
         policy = await self._policy()
         keys = load_or_create(settings.keys_dir)
         trusted = TrustedIssuers(settings)

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -78,10 +78,16 @@ class RequestCounter(Collector):
 
 
 class Metrics:
-    """All of them, in a registry of their own: two sidecars in one process do not share numbers."""
+    """All of them, in a registry of their own: two sidecars in one process do not share numbers.
 
-    def __init__(self, version: str) -> None:
+    ``process``: with the process's own (``process_*``). Not for one of several workers, whose numbers are added up: the
+    sum of starting times or of limits says nothing.
+    """
+
+    def __init__(self, version: str, *, process: bool = False) -> None:
         self._registry = registry = CollectorRegistry()
+        if process:
+            ProcessCollector(registry=registry)
         self.checks = CheckCounter()
         registry.register(self.checks)
         self.store_requests = Histogram(
@@ -113,12 +119,17 @@ class Metrics:
         self.decision_log_dropped = Counter(
             "sidecar_decision_log_dropped", "Decision records lost because the log did not keep up", registry=registry
         )
+        self.ready = Gauge("sidecar_ready", "1 when /readyz says yes", registry=registry)
+        self._record_copies = Gauge("sidecar_record_copies", "Live records held in memory", registry=registry)
         self._hash_queue = Gauge("sidecar_hash_queue_depth", "Passwords waiting to be hashed", registry=registry)
         Info("sidecar_build", "The program", registry=registry).info({"version": version})
 
     def watch_hash_queue(self, depth: Callable[[], int]) -> None:
         """Read when scraped, so that the pool knows nothing of metrics."""
         self._hash_queue.set_function(depth)
+
+    def watch_record_copies(self, copies: Callable[[], int]) -> None:
+        self._record_copies.set_function(copies)
 
     def watch_store_lag(self, lag: Callable[[], float]) -> None:
         self.store_lag.set_function(lag)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from prometheus_client import PROCESS_COLLECTOR
 
 from sidecar.cli.main import VERBS
 from sidecar.policy.diagnostics import DiagnosticCode
@@ -98,3 +99,8 @@ def test_every_metric(root: Path, documents: str) -> None:
     assert names
     # Prometheus' own suffixes, which the library adds.
     assert [name for name in names if not {name, f"{name}_total", f"{name}_info"} & documented] == []
+
+
+def test_every_metric_of_the_process(documents: str) -> None:
+    names = [f"{it.name}_total" if it.type == "counter" else it.name for it in PROCESS_COLLECTOR.collect()]
+    assert missing(names, documents) == []

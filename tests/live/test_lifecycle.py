@@ -4,6 +4,7 @@ import http.client
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,6 +98,9 @@ async def test_a_store_that_is_out_denies_everything_and_comes_back_by_itself(
     metrics = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
     assert 'sidecar_store_errors_total{operation="record"}' in metrics
     assert 'sidecar_store_request_duration_seconds_count{operation="record"}' in metrics
+    assert "\nsidecar_ready 0.0\n" in metrics
+    assert "\nsidecar_record_copies " in metrics
+    assert "\nprocess_open_fds " in metrics or sys.platform != "linux"
 
     redis_server.start()
     await eventually(lambda: process.http_status("/readyz") == 200)

@@ -1,5 +1,9 @@
 """Metrics: counted in plain integers, shown as Prometheus text, no label that a request can mint."""
 
+import sys
+
+import pytest
+
 from sidecar.telemetry.metrics import Metrics
 from sidecar.vocabulary.decision import Decision, Reason
 
@@ -41,3 +45,20 @@ def test_requests_are_counted_by_row_and_status() -> None:
     text = metrics.exposition().decode()
     assert 'sidecar_http_requests_total{endpoint="/v1/me",status="200"} 2.0' in text
     assert 'sidecar_http_requests_total{endpoint="/v1/me",status="404"} 1.0' in text
+
+
+def test_copies_are_read_when_scraped() -> None:
+    metrics = Metrics("1")
+    copies = [2]
+    metrics.watch_record_copies(lambda: copies[0])
+    assert "sidecar_record_copies 2.0" in metrics.exposition().decode()
+    copies[0] = 3
+    assert "sidecar_record_copies 3.0" in metrics.exposition().decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the library reads /proc")
+def test_the_process_is_told_of_only_when_it_is_the_only_one() -> None:
+    text = Metrics("1", process=True).exposition().decode()
+    for name in ("resident_memory_bytes", "open_fds", "max_fds", "start_time_seconds", "cpu_seconds_total"):
+        assert f"\nprocess_{name} " in text
+    assert "process_" not in Metrics("1").exposition().decode(), "workers' numbers are added up"
