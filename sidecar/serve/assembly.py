@@ -32,6 +32,7 @@ from sidecar.pdp.succession import Succession
 from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.vitals import Vitals
 from sidecar.serve.auditing import exporter
+from sidecar.serve.clock import since_boot
 from sidecar.serve.issuers import TrustedIssuers
 from sidecar.serve.keyring import KeyRing
 from sidecar.serve.listeners import check_url
@@ -97,7 +98,7 @@ class Assembly:
         ground.trusted.on_change = self.tokens.trust_changed
         ground.trusted.on_verdict = ground.metrics.trusted_issuers_rejected.set
         name = f"{gethostname()}-{token_hex(4)}"
-        self.live = LiveCopy(ground.store, id=name, lease=settings.lease, clock=time.monotonic)
+        self.live = LiveCopy(ground.store, id=name, lease=settings.lease, clock=since_boot)
         self.live.fleet.tell(keys=keys.keys.version)
         self._pep_copies = PepCopies(ground.store, live=self.live.records.live)
         self.live.followers.append(self._pep_copies)
@@ -123,7 +124,7 @@ class Assembly:
     def _succession(self, ground: Ground) -> None:
         generations = Generations(ground.store)
         ground.policy.add_gate(HeldRoles(ground.policy, generations, RoleHolders(ground.store)))
-        self.succession = Succession(ground.policy, generations, self.live.fleet, ground.metrics, clock=time.monotonic)
+        self.succession = Succession(ground.policy, generations, self.live.fleet, ground.metrics, clock=since_boot)
         ground.policy.on_change(self.succession.heard)
         self.succession.heard(ground.policy)
 
@@ -141,9 +142,9 @@ class Assembly:
                 on_regression=self.live.healing.want,
             ),
             people=self.everybody.people,
-            pep_keys=PepKeys(self._pep_copies, ground.keys.pepper, clock=time.time, monotonic=time.monotonic),
+            pep_keys=PepKeys(self._pep_copies, ground.keys.pepper, clock=time.time, monotonic=since_boot),
             subjects=Subjects(Users(store), records, normalise=emails.normalise),
-            freshness=Freshness(store, records, clock=time.monotonic),
+            freshness=Freshness(store, records, clock=since_boot),
             vitals=Vitals(
                 version=__version__,
                 policy=ground.policy,

@@ -6,12 +6,12 @@ concluded from them; one that is new, or gone, or says something else, is anothe
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from sidecar.accounts import emails
 from sidecar.pdp.budget import Budget
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
+from sidecar.serve.clock import since_boot
 from sidecar.serve.settings import Settings
 from sidecar.sources.remote_jwks import IssuerKeys, client, from_file, from_url
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem, read_trusted_issuers
@@ -106,7 +106,7 @@ class TrustedIssuers:
 
     def _party(self, entry: TrustedIssuer) -> TrustedParty:
         read = from_url(self._session, entry.keys) if isinstance(entry.keys, str) else from_file(entry.keys)
-        keys = IssuerKeys(entry.trust.issuer, read, entry.trust.algorithms, clock=time.monotonic)
+        keys = IssuerKeys(entry.trust.issuer, read, entry.trust.algorithms, clock=since_boot)
         return TrustedParty(entry.trust, keys, entry.accounts)
 
 

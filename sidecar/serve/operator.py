@@ -5,7 +5,6 @@ store is refused (R23), and so is one whose passwords another pepper made.
 """
 
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from sidecar.accounts.parts import People, people
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
 from sidecar.serve.assembly import issuer
+from sidecar.serve.clock import since_boot
 from sidecar.serve.settings import Settings
 from sidecar.sources.key_files import LoadedKeys, load_or_create
 from sidecar.sources.policy_files import read_policy_files
@@ -83,7 +83,7 @@ def _people(settings: Settings, keys: LoadedKeys, store: Store, hashing: Hashing
     return people(
         store,
         # Not run: it waits for the fleet and is no part of it.
-        LiveCopy(store, id="operator", lease=settings.lease, clock=time.monotonic).fleet,
+        LiveCopy(store, id="operator", lease=settings.lease, clock=since_boot).fleet,
         hashing=hashing,
         issuer=issuer(settings, keys),
         limits=Unlimited(),

@@ -49,5 +49,6 @@ class LiveCopy:
                 group.create_task(self.fleet.run())
                 group.create_task(self.healing.run())
         finally:
+            self.records.left()  # before anybody learns that we are gone: listeners may answer for a while yet
             with suppress(StoreUnavailable):
                 await self.fleet.leave()

@@ -164,6 +164,12 @@ class Records:
         for lease in self._leases.values():
             self._extend(lease)
 
+    def left(self) -> None:
+        """No change waits for us any more (R31): no copy is used from now on, however long its lease was."""
+        self._registered = float("-inf")
+        for lease in self._leases.values():
+            self._extend(lease)
+
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _lease(self, partition: int) -> Lease:

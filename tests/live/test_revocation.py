@@ -1,9 +1,17 @@
 """A password change, a role change and a removal are in force everywhere when they answer."""
 
+import asyncio
+import signal
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 
+import aiohttp
+import redis
+
+from sidecar.store import keys
 from tests.live.conftest import Start
-from tests.live.support import PASSWORD, Http, Process, found_account
+from tests.live.support import PASSWORD, Http, Process, eventually, found_account
 
 NEW_PASSWORD = "six green bottles on a shelf"
 BILLING = "/dashboard/billing/invoices?year=2026"
@@ -38,6 +46,31 @@ async def test_a_password_change_kills_older_tokens_on_every_sidecar(
     refresh = {"grant_type": "refresh_token", "refresh_token": changed.body["refresh_token"]}
     assert (await api.ask("POST", "/token", url=second.url, data=refresh)).status == 200
     assert (await api.sign_in("ada@example.com", NEW_PASSWORD)).id == old.id
+
+
+async def test_R31_a_sidecar_that_is_stopping_answers_from_no_copy(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
+    """A client that holds its ops listener up keeps the public one open after it has left the fleet."""
+    first, second = (start(REDIS_URL=real_redis_url, DRAIN="0s", LEASE="2s") for _ in range(2))
+    found_account(first)
+    api = http(first)
+    ada, other = [await api.sign_in("ada@example.com", url=second.url) for _ in range(2)]
+    await asyncio.sleep(2.5)  # from then on no change waits for a lease that somebody unknown may have
+    assert (await api.check(BILLING, token=ada.access)).status == 200
+    ops = first.ops.removeprefix("http://").partition(":")
+    with socket.create_connection((ops[0], int(ops[2]))) as held:
+        held.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n")
+        held.recv(1000)
+        first.popen.send_signal(signal.SIGTERM)
+        with redis.Redis(unix_socket_path=real_redis_url.removeprefix("unix://")) as store:
+            await eventually(lambda: store.zcard(keys.sidecars(0)) == 1)
+        ended = await api.ask("DELETE", "/v1/me/sessions", token=other.access, url=second.url)
+        assert ended.headers["X-Sidecar-Revocation"] == "complete"
+        assert first.popen.poll() is None
+        with suppress(aiohttp.ClientConnectionError):  # it may accept nothing any more
+            late = await api.check(BILLING, token=ada.access)
+            assert (late.status, late.body["reason"]) == (401, "session_ended")
 
 
 async def test_a_failed_password_change_changes_nothing(

@@ -220,6 +220,24 @@ async def living(store, count, lease=0.3):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def test_R31_who_leaves_uses_no_copy_from_then_on(town, monkeypatch):
+    """Its listeners may answer for a while yet, and nobody waits for it any more."""
+    admin = await town.account()
+    async with living(town.store, 1, lease=30.0) as (one,):
+        seen_at_leaving, leave = [], one.fleet.leave
+
+        async def leaving():
+            seen_at_leaving.append(one.records.peek(admin.id))
+            await leave()
+
+        monkeypatch.setattr(one.fleet, "leave", leaving)
+        await one.records.read(admin.id)
+        assert one.records.peek(admin.id) == admin
+    assert seen_at_leaving == [None]
+    assert (one.records.live(admin.account), await one.records.read(admin.id)) == (False, admin)
+    assert one.records.peek(admin.id) is None
+
+
 async def test_after_a_complete_revocation_no_sidecar_serves_the_older_record(town):
     admin = await town.account()
     async with living(town.store, 5) as copies:
