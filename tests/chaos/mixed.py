@@ -140,8 +140,15 @@ class Mixed:
         return None
 
     def _patch(self, member: Member, chance: random.Random, **body: str) -> Callable[[], Any]:
-        path = f"/v1/users/{member.person.id}"
-        return lambda: self.http.ask("PATCH", path, token=self.ada.access, url=self._url(chance), json=body)
+        async def patched() -> Answer:
+            path = f"/v1/users/{member.person.id}"
+            answer = await self.http.ask("PATCH", path, token=self.ada.access, url=self._url(chance), json=body)
+            if answer.status != 503:
+                return answer
+            self.report.unavailable += 1  # done or not: asked again it is the same change
+            return await patched()
+
+        return patched
 
     async def _role(self, member: Member, chance: random.Random) -> None:
         role = chance.choice(ROLES)

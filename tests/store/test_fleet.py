@@ -240,7 +240,7 @@ async def test_R31_who_leaves_uses_no_copy_from_then_on(town, monkeypatch):
 
 async def test_after_a_complete_revocation_no_sidecar_serves_the_older_record(town):
     admin = await town.account()
-    async with living(town.store, 5) as copies:
+    async with living(town.store, 5, lease=2.0) as copies:
         for epoch in range(2, 12):
             for copy in copies:
                 assert (await copy.records.read(admin.id)).epoch == epoch - 1
