@@ -47,7 +47,7 @@ def prepare(settings: Settings) -> None:
     """Before anything else speaks: the log, and what the settings gave cause to say."""
     _allow_connections()
     configure(settings.log_level, _log_format(settings))
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *settings.doubts):
         _log.warning(warning)
 
 

@@ -137,7 +137,9 @@ class Settings:
     values: tuple[Value, ...] = ()
     """Every setting as text, secrets masked, with its source: what ``sidecar config`` prints."""
     warnings: tuple[str, ...] = ()
-    """What was ignored or looks wrong; each a line for the log."""
+    """What was ignored; each a line."""
+    doubts: tuple[str, ...] = ()
+    """What looks wrong to serve with; each a line for the log of who serves, and for `doctor`."""
 
     def __repr__(self) -> str:
         """Without the secrets: a representation ends up in logs."""
@@ -160,7 +162,7 @@ def load(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Settings:
     for name, it in ROWS.items():
         found[name], value = _resolve(name, it, given.get(name), found)
         shown.append(value)
-    return Settings(**found, values=tuple(shown), warnings=(*ignored, *_doubts(found)))
+    return Settings(**found, values=tuple(shown), warnings=ignored, doubts=tuple(_doubts(found)))
 
 
 def _resolve(name: str, it: Row, given: Given | None, found: Mapping[str, Any]) -> tuple[Any, Value]:

@@ -47,7 +47,7 @@ def test_defaults_are_the_contract() -> None:
     assert settings.trusted_proxies == ()
     assert settings.decision_log == v.DecisionLog(enabled=True)
     assert problems(settings) == []
-    assert settings.warnings == ()
+    assert (*settings.warnings, *settings.doubts) == ()
 
 
 def test_every_setting_shows_value_and_source() -> None:
@@ -55,7 +55,7 @@ def test_every_setting_shows_value_and_source() -> None:
     assert [value.name for value in settings.values] == list(ROWS)
     assert {value.source for value in settings.values} == {"default"}
     fields = {field.name for field in dataclasses.fields(Settings)}
-    assert fields - set(ROWS) == {"values", "warnings"}
+    assert fields - set(ROWS) == {"values", "warnings", "doubts"}
 
 
 def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
@@ -205,17 +205,17 @@ def test_kubernetes_service_links_are_ignored_with_a_warning() -> None:
 
 def test_wildcard_listener_without_public_url_is_doubted() -> None:
     env = {"SIDECAR_LISTEN": "0.0.0.0:9181"}
-    assert any("SIDECAR_PUBLIC_URL" in warning for warning in load({}, env).warnings)
+    assert any("SIDECAR_PUBLIC_URL" in warning for warning in load({}, env).doubts)
     behind = {**env, "SIDECAR_PUBLIC_URL": "https://login.example.com", "SIDECAR_TRUSTED_PROXIES": "10.0.0.0/8"}
-    assert load({}, behind).warnings == ()
+    assert load({}, behind).doubts == ()
 
 
 def test_R7_a_sidecar_behind_a_gateway_that_it_does_not_know_is_warned_of() -> None:
     env = {"SIDECAR_PUBLIC_URL": "https://login.example.com"}
-    assert ["SIDECAR_TRUSTED_PROXIES is empty" in warning for warning in load({}, env).warnings] == [True]
-    assert load({}, {**env, "SIDECAR_TRUSTED_PROXIES": "127.0.0.1"}).warnings == ()
-    assert load({}, {**env, "SIDECAR_TLS_CERT": "cert.pem", "SIDECAR_TLS_KEY": "key.pem"}).warnings == (), "no gateway"
-    assert load({}, {"SIDECAR_LISTEN": "127.0.0.1:8000"}).warnings == ()
+    assert ["SIDECAR_TRUSTED_PROXIES is empty" in warning for warning in load({}, env).doubts] == [True]
+    assert load({}, {**env, "SIDECAR_TRUSTED_PROXIES": "127.0.0.1"}).doubts == ()
+    assert load({}, {**env, "SIDECAR_TLS_CERT": "cert.pem", "SIDECAR_TLS_KEY": "key.pem"}).doubts == (), "no gateway"
+    assert load({}, {"SIDECAR_LISTEN": "127.0.0.1:8000"}).doubts == ()
 
 
 def test_R24_secret_from_a_file(tmp_path: Path) -> None:
