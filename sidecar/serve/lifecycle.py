@@ -9,9 +9,9 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvloop
 
@@ -25,6 +25,7 @@ STOP_SECONDS = 8.0
 """What finishing requests in flight may take after the drain; with the default drain the exit is within 10 s."""
 
 Started = Callable[[Sidecar], Awaitable[None]]
+Complain = Callable[[StartProblem], None]
 
 _log = logger("serve")
 
@@ -36,10 +37,28 @@ def run(
     place: Place = ALONE,
     started: Started | None = None,
     force_policy: bool = False,
+    until: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    complain: Complain | None = None,
 ) -> int:
-    """Serve until told to stop. ``started`` is awaited once the listeners accept (the demo prints its table there)."""
+    """Serve until told to stop. ``started`` is awaited once the listeners accept (the demo prints its table there).
+
+    ``until``: what tells it beside signals. ``complain``: who hears why it does not serve, in place of the terminal.
+    """
     prepare(settings)
-    return uvloop.run(_serve(lambda: Sidecar(settings, demo=demo, place=place, force_policy=force_policy), started))
+
+    def make() -> Sidecar:
+        return Sidecar(settings, demo=demo, place=place, force_policy=force_policy)
+
+    return uvloop.run(_serve(make, started, until or _never, complain or say))
+
+
+async def _never() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def say(problem: StartProblem) -> None:
+    for line in problem.lines:
+        print(line, file=sys.stderr)  # noqa: T201 - the last words belong to the terminal
 
 
 def prepare(settings: Settings) -> None:
@@ -58,7 +77,12 @@ def _allow_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(make: Callable[[], Sidecar], started: Started | None) -> int:
+async def _serve(
+    make: Callable[[], Sidecar],
+    started: Started | None,
+    until: Callable[[], Coroutine[Any, Any, None]],
+    complain: Complain,
+) -> int:
     sidecar = make()
     signals = Signals(sidecar)
     try:
@@ -68,12 +92,11 @@ async def _serve(make: Callable[[], Sidecar], started: Started | None) -> int:
             await started(sidecar)
         notify("READY=1")
         _log.info("serving", **sidecar.addresses())
-        await _until_told(signals, sidecar)
+        await _until_told(signals.stop.wait(), sidecar.failed(), until())
         notify("STOPPING=1")
         await asyncio.sleep(sidecar.drain())
     except StartProblem as problem:
-        for line in problem.lines:
-            print(line, file=sys.stderr)  # noqa: T201 - the last words belong to the terminal
+        complain(problem)
         return problem.status
     finally:
         with suppress(TimeoutError):
@@ -89,11 +112,10 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
-async def _until_told(signals: "Signals", sidecar: Sidecar) -> None:
-    """Returns at a signal; raises what made serving on impossible (a store that must not be used)."""
-    told = asyncio.create_task(signals.stop.wait())
-    failed = asyncio.create_task(sidecar.failed())
-    done, pending = await asyncio.wait((told, failed), return_when=asyncio.FIRST_COMPLETED)
+async def _until_told(*reasons: Coroutine[Any, Any, object]) -> None:
+    """Returns when told; raises what made serving on impossible (a store that must not be used)."""
+    waiting = [asyncio.create_task(reason) for reason in reasons]
+    done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
     for task in done:
@@ -109,7 +131,9 @@ class Reloads(Protocol):
 class Signals:
     """TERM and INT ask for a drain, once more for the exit; HUP for a fresh look at the files."""
 
-    def __init__(self, sidecar: Reloads) -> None:
+    def __init__(self, sidecar: Reloads, *, at_once: Callable[[], None] | None = None) -> None:
+        """``at_once``: what is left to do before an exit without a drain."""
+        self._at_once = at_once
         self.stop = asyncio.Event()
         self._sidecar = sidecar
         self._reloads: set[asyncio.Task[None]] = set()
@@ -125,6 +149,8 @@ class Signals:
 
     def _stop(self) -> None:
         if self.stop.is_set():
+            if self._at_once is not None:
+                self._at_once()
             os._exit(1)  # asked twice: whoever asks wants no further waiting
         self.stop.set()
 

@@ -39,10 +39,11 @@ Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class WorkersOps:
-    """``aiohttp.web.Server(WorkersOps(sockets))``."""
+    """``aiohttp.web.Server(WorkersOps(crew.sockets))``."""
 
-    def __init__(self, sockets: Iterable[Path], hosts: frozenset[str] = frozenset()) -> None:
-        self._sockets = tuple(sockets)
+    def __init__(self, sockets: Callable[[], Iterable[Path]], hosts: frozenset[str] = frozenset()) -> None:
+        """``sockets``: of the workers of that moment, by number."""
+        self._sockets = sockets
         self._hosts = hosts
         self._answers: dict[str, Callable[[], Awaitable[Answer]]] = {
             "/livez": self._livez,
@@ -60,7 +61,7 @@ class WorkersOps:
         return http_response(await answer())
 
     async def _ask(self, path: str) -> list[tuple[int, str]]:
-        return await asyncio.gather(*(ask(socket, path) for socket in self._sockets))
+        return await asyncio.gather(*(ask(socket, path) for socket in self._sockets()))
 
     async def _livez(self) -> Answer:
         alive = [status == HTTPStatus.OK for status, _ in await self._ask("/livez")]

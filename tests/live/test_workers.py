@@ -1,5 +1,6 @@
 """Several workers behind one address: one answer, summed metrics, replaced when one dies, drained together."""
 
+import asyncio
 import os
 import re
 import signal
@@ -108,3 +109,67 @@ async def test_no_code_of_the_working_folder_runs_in_a_worker(start: Start, tmp_
         (folder / f"{name}.py").write_text("raise SystemExit(9)\n")
     process = start(WORKERS="2", own=True, folder=folder)
     assert len(workers_of(process)) == 2
+
+
+async def test_a_signal_to_supervisor_and_workers_at_once_drains(start: Start, http: Callable[[Process], Http]) -> None:
+    """As Ctrl-C, supervisord and systemd (KillMode=control-group) send it: the supervisor's word is no second one."""
+    process = start(WORKERS="2", DRAIN="3s", own=True)
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    for pid in (*workers_of(process), process.popen.pid):
+        os.kill(pid, signal.SIGTERM)
+    await eventually(lambda: process.http_status("/readyz") == 503)
+    assert (await api.check(BILLING, token=ada.access)).status == 200
+    assert process.popen.wait(20) == 0
+
+
+async def test_workers_are_not_of_the_terminals_group(start: Start) -> None:
+    process = start(WORKERS="2", own=True)
+    assert os.getpgid(process.popen.pid) not in {os.getpgid(pid) for pid in workers_of(process)}
+
+
+async def test_a_second_signal_ends_workers_too(start: Start) -> None:
+    process = start(WORKERS="2", DRAIN="60s", own=True)
+    workers = workers_of(process)
+    process.popen.send_signal(signal.SIGTERM)
+    await eventually(lambda: process.http_status("/readyz") == 503)
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(20) == 1
+    await eventually(lambda: not any(alive(pid) for pid in workers))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_a_worker_that_does_not_end_well_is_told_by_the_exit_status(start: Start) -> None:
+    """And while the others drain, the supervisor waits for them without turning."""
+    process = start(WORKERS="2", DRAIN="4s", own=True)
+    first, _ = workers_of(process)
+    process.popen.send_signal(signal.SIGTERM)
+    await eventually(lambda: process.http_status("/readyz") == 503)
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: not alive(first))
+    before = cpu_seconds(process.popen.pid)
+    await asyncio.sleep(1.5)
+    assert cpu_seconds(process.popen.pid) - before < 0.5
+    assert process.popen.wait(20) == 70
+    assert "did not end well" in process.output()
+
+
+def test_R22_a_refused_store_stops_all_workers_with_one_line(start: Start, real_redis_url: str) -> None:
+    start(REDIS_URL=real_redis_url)
+    process = start(REDIS_URL=real_redis_url, ISSUER="http://other.test", WORKERS="2", wait=False)
+    assert process.popen.wait(30) == 2
+    lines = [line for line in process.output().splitlines() if "set SIDECAR_ISSUER" in line]
+    assert len(lines) == 1, process.output()
+    assert "replaced" not in process.output()

@@ -1,0 +1,176 @@
+"""The crew, with processes that are none: when a worker is replaced, when it is not, and how all of them end."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from sidecar.serve import crew as room
+from sidecar.serve.bootstrap import StartProblem
+from sidecar.serve.crew import CRASHES, Crew, Worker
+from sidecar.serve.place import words_of
+from sidecar.serve.settings import load
+from sidecar.serve.values import UnixAddress
+
+
+class Pipe:
+    """A worker's standard input; ``closed`` is what the worker does then."""
+
+    def __init__(self, closed: Callable[[], None]) -> None:
+        self.close = closed
+
+
+class FakeProcess:
+    """Ends when a test says so, or when it is killed; asked to end it does, unless it is deaf."""
+
+    def __init__(self) -> None:
+        self.returncode: int | None = None
+        self.deaf = False
+        self._ended = asyncio.Event()
+        self.stdin = Pipe(lambda: None if self.deaf else self.end(0))
+
+    def end(self, status: int) -> None:
+        if self.returncode is None:
+            self.returncode = status
+            self._ended.set()
+
+    def send_signal(self, number: int) -> None:
+        if number == signal.SIGKILL:
+            self.end(-number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        assert self.returncode is not None
+        return self.returncode
+
+
+class Ward(Crew):
+    """A crew whose workers do not exist."""
+
+    def __init__(self, folder: Path, workers: int = 2) -> None:
+        super().__init__(load({"workers": str(workers), "drain": "0s"}, {}), folder, {})
+        self.made: list[Worker] = []
+        self.refused: list[OSError] = []
+
+    async def _spawn(self, number: int) -> Worker:
+        if self.refused:
+            raise self.refused.pop()
+        ops = UnixAddress(self._folder / f"{number}-{next(self._births)}.sock")
+        process = cast("asyncio.subprocess.Process", FakeProcess())
+        worker = self._workers[number] = Worker(number, ops, process, asyncio.get_running_loop().time())
+        self.made.append(worker)
+        return worker
+
+    def end(self, worker: Worker, status: int) -> None:
+        cast("FakeProcess", worker.process).end(status)
+
+    async def until(self, made: int) -> None:
+        while len(self.made) < made:
+            await turn(0.001)
+
+
+turn = asyncio.sleep
+"""As it was before a test took the time out of it."""
+
+
+@pytest.fixture
+def answering() -> set[Path]:
+    """Who is silent: everybody else answers."""
+    return set()
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch, answering: set[Path]) -> Iterator[list[float]]:
+    """Nobody waits for real; how long it would have been."""
+    found: list[float] = []
+
+    async def sleep(seconds: float, *_: Any) -> None:
+        found.append(seconds)
+        await turn(0)
+
+    async def livez(socket: Path, *_: float) -> bool:
+        return socket not in answering
+
+    monkeypatch.setattr(room.asyncio, "sleep", sleep)
+    monkeypatch.setattr(room, "livez", livez)
+    return found
+
+
+@pytest.fixture
+async def ward(tmp_path: Path) -> AsyncIterator[Ward]:
+    crew = Ward(tmp_path)
+    await crew.start()
+    yield crew
+    await crew.stop()
+
+
+async def test_a_worker_that_ends_unasked_is_replaced_and_answers_on_a_socket_of_its_own(ward: Ward) -> None:
+    first, second = ward.made
+    ward.end(first, -9)
+    await ward.until(3)
+    assert ward.made[2].number == first.number
+    assert ward.sockets() == [ward.made[2].ops.path, second.ops.path]
+    assert ward.made[2].ops != first.ops
+
+
+async def test_pauses_grow_and_at_last_it_is_given_up(ward: Ward, pauses: list[float]) -> None:
+    watching = asyncio.create_task(ward.watch())
+    pauses.clear()
+    for made in range(3, 3 + CRASHES):
+        ward.end(ward._workers[0], 1)
+        await ward.until(made)
+    ward.end(ward._workers[0], 1)
+    with pytest.raises(StartProblem) as caught:
+        await watching
+    assert caught.value.status == 70
+    assert pauses[:7] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0])
+
+
+async def test_a_wrong_configuration_is_final(ward: Ward) -> None:
+    watching = asyncio.create_task(ward.watch())
+    words_of(ward.made[1].ops).write_text("sidecar: it is another's store")
+    ward.end(ward.made[1], 2)
+    with pytest.raises(StartProblem) as caught:
+        await watching
+    assert (caught.value.status, caught.value.lines) == (2, ("sidecar: it is another's store",))
+    assert len(ward.made) == 2
+
+
+async def test_a_worker_that_cannot_be_started_just_now_is_started_later(ward: Ward) -> None:
+    ward.refused = [OSError(11, "Resource temporarily unavailable")] * 2
+    ward.end(ward.made[0], 1)
+    await ward.until(3)
+    assert ward.refused == []
+
+
+async def test_it_ended_well_when_every_worker_did(tmp_path: Path) -> None:
+    crew = Ward(tmp_path)
+    await crew.start()
+    assert await crew.stop()
+    assert [worker.process.returncode for worker in crew.made] == [0, 0]
+
+
+async def test_a_worker_that_does_not_end_is_ended_and_that_is_not_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "END_SECONDS", 0.05)
+    crew = Ward(tmp_path)
+    await crew.start()
+    cast("FakeProcess", crew.made[1].process).deaf = True
+    assert not await crew.stop()
+    assert crew.made[1].process.returncode == -9
+
+
+async def test_nobody_is_replaced_while_all_end(tmp_path: Path) -> None:
+    crew = Ward(tmp_path)
+    await crew.start()
+    crew.end(crew.made[0], -9)
+    await crew.stop()
+    await turn(0.01)
+    assert len(crew.made) == 2
