@@ -1,7 +1,8 @@
 """The workers as processes: started one after another, replaced when they end unasked, ended together.
 
 A worker that finds the configuration wrong is not replaced: the next one would find the same. One that crashes is,
-after a pause that grows while it goes on crashing.
+after a pause that grows while it goes on crashing. One that hangs is ended, and then has crashed: the kernel would go
+on giving it its share of the connections.
 """
 
 import asyncio
@@ -25,6 +26,9 @@ from sidecar.serve.workers_ops import livez
 from sidecar.telemetry.logs import logger
 
 START_SECONDS = 30.0
+ASK_SECONDS = 1.0
+HUNG_SECONDS = 5.0
+"""Counted in asks that failed, not by the clock: a machine that stood still as a whole then lets one of them fail."""
 CRASHES = 10
 CRASH_WINDOW = 30.0
 """More crashes than that in that time, and the crew gives up: a service manager then sees it."""
@@ -153,11 +157,29 @@ class Crew:
         """Another worker for one that ends unasked, and so on. Raises StartProblem when that is of no use."""
         pause = FIRST_PAUSE
         while True:
-            status = await worker.process.wait()
+            listening = asyncio.create_task(self._listen(worker))
+            try:
+                status = await worker.process.wait()
+            finally:
+                listening.cancel()
             self._bury(worker, status)
             if asyncio.get_running_loop().time() - worker.since > CRASH_WINDOW:
                 pause = FIRST_PAUSE
             worker, pause = await self._another(worker.number, pause)
+
+    async def _listen(self, worker: Worker) -> None:
+        """Ends a worker that does not come alive, or that was and answers no more."""
+        silent, patience = 0.0, START_SECONDS
+        clock = asyncio.get_running_loop().time
+        while silent < patience:
+            asked = clock()
+            if await livez(worker.ops.path, ASK_SECONDS):
+                silent, patience = 0.0, HUNG_SECONDS
+            else:
+                silent += ASK_SECONDS
+            await asyncio.sleep(max(0.0, asked + ASK_SECONDS - clock()))
+        _log.error("a worker does not answer and is ended", worker=worker.number, seconds=patience)
+        worker.signal(signal.SIGKILL)
 
     def _bury(self, worker: Worker, status: int) -> None:
         worker.ops.path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import uvloop
 
 from sidecar.serve.bootstrap import Sidecar, StartProblem
-from sidecar.serve.notify import notify
+from sidecar.serve.notify import beat, notify
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.telemetry.logs import configure, logger
@@ -85,6 +85,7 @@ async def _serve(
 ) -> int:
     sidecar = make()
     signals = Signals(sidecar)
+    beating = asyncio.create_task(beat())
     try:
         await sidecar.start()
         _settle_memory()
@@ -102,6 +103,7 @@ async def _serve(
         with suppress(TimeoutError):
             await asyncio.wait_for(sidecar.stop(), STOP_SECONDS)
         signals.remove()
+        beating.cancel()
     _log.info("stopped")
     return 0
 

@@ -15,7 +15,7 @@ from sidecar.serve.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
 from sidecar.serve.crew import Crew
 from sidecar.serve.lifecycle import Signals, prepare, say
 from sidecar.serve.listeners import Listener, ListenerProblem, bind
-from sidecar.serve.notify import notify
+from sidecar.serve.notify import beat, notify
 from sidecar.serve.settings import Settings, problems
 from sidecar.serve.values import Address, UnixAddress
 from sidecar.serve.workers_ops import WorkersOps
@@ -35,6 +35,7 @@ def run_workers(settings: Settings) -> int:
 async def _supervise(settings: Settings) -> int:
     supervisor = Supervisor(settings)
     signals = Signals(supervisor, at_once=supervisor.kill)
+    beating = asyncio.create_task(beat())
     status = 0
     try:
         await supervisor.start()
@@ -48,6 +49,7 @@ async def _supervise(settings: Settings) -> int:
     finally:
         well = await supervisor.stop()
         signals.remove()
+        beating.cancel()
     return status if well else status or FAULT
 
 

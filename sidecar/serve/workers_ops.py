@@ -22,7 +22,7 @@ from sidecar.edge.lanes.server import http_response
 from sidecar.edge.ops import PROMETHEUS
 from sidecar.edge.problems import problem_answer
 
-TIMEOUT = aiohttp.ClientTimeout(total=2)
+ASK_SECONDS = 2.0
 LARGEST = frozenset(
     {
         "sidecar_policy_rejected",
@@ -118,16 +118,17 @@ def _sample(key: Sample, value: float) -> str:
     return f"{name}{{{shown}}} {value}" if shown else f"{name} {value}"
 
 
-async def livez(socket: Path) -> bool:
-    status, _ = await ask(socket, "/livez")
+async def livez(socket: Path, seconds: float = ASK_SECONDS) -> bool:
+    status, _ = await ask(socket, "/livez", seconds)
     return status == HTTPStatus.OK
 
 
-async def ask(socket: Path, path: str) -> tuple[int, str]:
+async def ask(socket: Path, path: str, seconds: float = ASK_SECONDS) -> tuple[int, str]:
     """Status and text; status 0 when nobody answers."""
+    timeout = aiohttp.ClientTimeout(total=seconds)
     try:
         async with (
-            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=TIMEOUT) as session,
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=timeout) as session,
             session.get(f"http://worker{path}") as response,
         ):
             return response.status, await response.text()

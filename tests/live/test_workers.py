@@ -173,3 +173,17 @@ def test_R22_a_refused_store_stops_all_workers_with_one_line(start: Start, real_
     lines = [line for line in process.output().splitlines() if "set SIDECAR_ISSUER" in line]
     assert len(lines) == 1, process.output()
     assert "replaced" not in process.output()
+
+
+async def test_a_worker_that_hangs_is_replaced(start: Start, http: Callable[[Process], Http]) -> None:
+    """The kernel goes on giving it connections; nothing else would end that."""
+    process = start(WORKERS="2")
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    first, second = workers_of(process)
+    os.kill(first, signal.SIGSTOP)
+    await eventually(lambda: first not in workers_of(process) and len(workers_of(process)) == 2, seconds=40)
+    assert second in workers_of(process)
+    await eventually(lambda: process.http_status("/readyz") == 200, seconds=20)
+    assert (await api.check(BILLING, token=ada.access)).status == 200

@@ -2,7 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -79,26 +82,41 @@ turn = asyncio.sleep
 """As it was before a test took the time out of it."""
 
 
+@dataclass
+class Asked:
+    """What the crew asked its workers, and who does not answer, how often."""
+
+    silent: dict[Path, int] = field(default_factory=dict)
+    asks: Counter[Path] = field(default_factory=Counter)
+
+    async def livez(self, socket: Path, *_: float) -> bool:
+        self.asks[socket] += 1
+        self.silent[socket] = left = self.silent.get(socket, 0) - 1
+        return left < 0
+
+    async def until(self, worker: Worker, times: int) -> None:
+        seen = self.asks[worker.ops.path]
+        while self.asks[worker.ops.path] < seen + times:
+            await turn(0.001)
+
+
 @pytest.fixture
-def answering() -> set[Path]:
-    """Who is silent: everybody else answers."""
-    return set()
+def asked() -> Asked:
+    return Asked()
 
 
 @pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch, answering: set[Path]) -> Iterator[list[float]]:
-    """Nobody waits for real; how long it would have been."""
+def pauses(monkeypatch: pytest.MonkeyPatch, asked: Asked) -> list[float]:
+    """Nobody waits for real; how long it would have been between a crash and the next worker."""
     found: list[float] = []
 
     async def sleep(seconds: float, *_: Any) -> None:
-        found.append(seconds)
-        await turn(0)
-
-    async def livez(socket: Path, *_: float) -> bool:
-        return socket not in answering
+        if sys._getframe(1).f_code.co_name == "_another":
+            found.append(seconds)
+        await turn(0.001)
 
     monkeypatch.setattr(room.asyncio, "sleep", sleep)
-    monkeypatch.setattr(room, "livez", livez)
+    monkeypatch.setattr(room, "livez", asked.livez)
     return found
 
 
@@ -174,3 +192,33 @@ async def test_nobody_is_replaced_while_all_end(tmp_path: Path) -> None:
     await crew.stop()
     await turn(0.01)
     assert len(crew.made) == 2
+
+
+async def test_a_worker_that_answers_no_more_is_ended_and_replaced(ward: Ward, asked: Asked) -> None:
+    first, second = ward.made
+    await asked.until(first, 2)
+    asked.silent[first.ops.path] = 5
+    await ward.until(3)
+    assert first.process.returncode == -9
+    assert second.process.returncode is None
+
+
+async def test_a_worker_that_comes_not_alive_is_replaced(ward: Ward, asked: Asked) -> None:
+    asked.silent[ward._folder / "0-2.sock"] = 30
+    ward.end(ward.made[0], 1)
+    await ward.until(4)
+    assert ward.made[2].process.returncode == -9
+
+
+async def test_asks_that_fail_are_counted_and_not_the_time(
+    ward: Ward, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that stood still for an hour finds its workers well: few asks failed meanwhile."""
+    first = ward.made[0]
+    await asked.until(first, 2)
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + 3600)
+    asked.silent[first.ops.path] = 4
+    await asked.until(first, 10)
+    assert first.process.returncode is None
