@@ -22,6 +22,7 @@ from sidecar.serve.place import Place, words_of
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import UnixAddress
 from sidecar.serve.worker import HELD, parcel
+from sidecar.serve.workers_metrics import Ledger
 from sidecar.serve.workers_ops import livez
 from sidecar.telemetry.logs import logger
 
@@ -68,9 +69,10 @@ class Worker:
 class Crew:
     """Workers by number."""
 
-    def __init__(self, settings: Settings, folder: Path, inherited: Mapping[str, int]) -> None:
-        """``folder`` is theirs and the supervisor's; ``inherited``: see Place."""
+    def __init__(self, settings: Settings, folder: Path, inherited: Mapping[str, int], ledger: Ledger) -> None:
+        """``folder`` is theirs and the supervisor's; ``inherited``: see Place; ``ledger`` hears who comes and goes."""
         self._settings = settings
+        self._ledger = ledger
         self._folder = folder
         self._inherited = dict(inherited)
         self._workers: dict[int, Worker] = {}
@@ -82,6 +84,7 @@ class Crew:
         """The first worker alone, for what is wrong with the settings is said once; then the others."""
         for number in range(self._settings.workers):
             worker = await self._spawn(number)
+            self._ledger.begins(worker.ops.path)
             await self._until_alive(worker)
             self._keepers.append(asyncio.create_task(self._keep(worker)))
 
@@ -183,6 +186,7 @@ class Crew:
 
     def _bury(self, worker: Worker, status: int) -> None:
         worker.ops.path.unlink(missing_ok=True)
+        self._ledger.ends(worker.ops.path)
         said = _last_words(worker)
         if status == WRONG:
             raise StartProblem(WRONG, *said)
@@ -198,9 +202,12 @@ class Crew:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
-                return await self._spawn(number), pause
+                worker = await self._spawn(number)
             except OSError as error:  # no process or descriptor is left: that passes
                 _log.error("a worker cannot be started", worker=number, error=error.strerror or str(error))
+            else:
+                self._ledger.begins(worker.ops.path, anew=True)
+                return worker, pause
 
 
 def _last_words(worker: Worker) -> list[str]:

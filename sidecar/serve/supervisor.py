@@ -18,6 +18,7 @@ from sidecar.serve.listeners import Listener, ListenerProblem, bind
 from sidecar.serve.notify import beat, notify
 from sidecar.serve.settings import Settings, problems
 from sidecar.serve.values import Address, UnixAddress
+from sidecar.serve.workers_metrics import Ledger
 from sidecar.serve.workers_ops import WorkersOps
 from sidecar.store.connection import StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
@@ -82,9 +83,11 @@ class Supervisor:
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         try:
             await self._own_store()
-            crew = self._crew = Crew(self._settings, folder, self._claim_addresses())
+            ledger = Ledger()
+            crew = self._crew = Crew(self._settings, folder, self._claim_addresses(), ledger)
             await crew.start()
-            ops = WorkersOps(crew.sockets, host_names(self._settings.public_url, self._settings.allowed_hosts))
+            hosts = host_names(self._settings.public_url, self._settings.allowed_hosts)
+            ops = WorkersOps(crew.sockets, ledger, hosts)
             listener = Listener("ops", self._settings.ops_listen, ops, self._settings)
             await listener.start()
             self.ops_address = listener.bound

@@ -52,12 +52,19 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(
     found_account(process)
     api = http(process)
     ada = await api.sign_in("ada@example.com")
+    for _ in range(20):  # a connection each
+        await api.ask("GET", "/check", headers={"X-Forwarded-Uri": BILLING, "Connection": "close"})
+    counted = await checks_counted(api, process)
     first, second = workers_of(process)
     os.kill(first, signal.SIGKILL)
     await eventually(lambda: first not in workers_of(process) and len(workers_of(process)) == 2)
     assert second in workers_of(process)
     await eventually(lambda: process.http_status("/readyz") == 200)
     assert (await api.check(BILLING, token=ada.access)).status == 200
+    assert await checks_counted(api, process) == counted + 1, "what the dead one counted stays"
+    text = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
+    assert "\nsidecar_workers 2.0\n" in text
+    assert "\nsidecar_worker_restarts_total 1.0\n" in text
 
 
 async def test_workers_drain_together_and_exit_0(start: Start, http: Callable[[Process], Http]) -> None:

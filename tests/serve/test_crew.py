@@ -17,6 +17,7 @@ from sidecar.serve.crew import CRASHES, Crew, Worker
 from sidecar.serve.place import words_of
 from sidecar.serve.settings import load
 from sidecar.serve.values import UnixAddress
+from sidecar.serve.workers_metrics import Ledger
 
 
 class Pipe:
@@ -57,7 +58,7 @@ class Ward(Crew):
     """A crew whose workers do not exist."""
 
     def __init__(self, folder: Path, workers: int = 2) -> None:
-        super().__init__(load({"workers": str(workers), "drain": "0s"}, {}), folder, {})
+        super().__init__(load({"workers": str(workers), "drain": "0s"}, {}), folder, {}, Ledger())
         self.made: list[Worker] = []
         self.refused: list[OSError] = []
 
