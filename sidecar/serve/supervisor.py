@@ -14,10 +14,10 @@ from sidecar.edge.host import host_names
 from sidecar.serve.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
 from sidecar.serve.crew import Crew
 from sidecar.serve.lifecycle import Signals, prepare, say
-from sidecar.serve.listeners import Listener, ListenerProblem, bind
+from sidecar.serve.listeners import Listener, ListenerProblem, bind, cannot_listen
 from sidecar.serve.notify import beat, notify
 from sidecar.serve.settings import Settings, problems
-from sidecar.serve.values import Address, UnixAddress
+from sidecar.serve.values import UnixAddress
 from sidecar.serve.workers_metrics import Ledger
 from sidecar.serve.workers_ops import WorkersOps
 from sidecar.store.connection import StoreRefused, StoreUnavailable
@@ -132,14 +132,15 @@ class Supervisor:
         """A TCP address must be free, for with SO_REUSEPORT a second sidecar would take part unnoticed. A Unix socket
         is made once, here, and accepted on by all: its descriptor by address."""
         inherited: dict[str, int] = {}
-        for name in ("listen", "check_listen", "grpc_listen"):
-            address: Address | None = getattr(self._settings, name)
-            if address is None or (name == "grpc_listen" and isinstance(address, UnixAddress)):
+        settings = self._settings
+        wanted = {"public": settings.listen, "check": settings.check_listen, "grpc": settings.grpc_listen}
+        for name, address in wanted.items():
+            if address is None or (name == "grpc" and isinstance(address, UnixAddress)):
                 continue  # gRPC makes its Unix socket itself
             try:
                 bound = bind(address)
             except OSError as error:
-                raise ListenerProblem(f"cannot listen on {address}: {error.strerror or error}") from None
+                raise cannot_listen(name, address, error) from None
             if isinstance(address, UnixAddress):
                 inherited[str(address)] = bound.detach()
                 self._stack.callback(address.path.unlink, missing_ok=True)

@@ -105,7 +105,9 @@ def test_a_taken_address_is_noticed_although_workers_share_theirs(start: Start) 
     first = start(WORKERS="2")
     process = start(WORKERS="2", LISTEN=first.settings["LISTEN"], STATE_DIR=first.settings["STATE_DIR"], wait=False)
     assert process.popen.wait(20) == 2
-    assert first.settings["LISTEN"] in process.output()
+    where = first.settings["LISTEN"]
+    said = f"sidecar: public listener: cannot listen on {where}: Address already in use; choose another address"
+    assert said in process.output()
 
 
 async def test_no_code_of_the_working_folder_runs_in_a_worker(start: Start, tmp_path: Path) -> None:
