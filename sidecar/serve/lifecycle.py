@@ -88,6 +88,7 @@ async def _serve(
     beating = asyncio.create_task(beat())
     try:
         await sidecar.start()
+        signals.begin()
         _settle_memory()
         if started is not None:
             await started(sidecar)
@@ -138,11 +139,16 @@ class Signals:
         self._at_once = at_once
         self.stop = asyncio.Event()
         self._sidecar = sidecar
+        self._begun = asyncio.Event()
         self._reloads: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def begin(self) -> None:
+        """What came during the start is acted on now: part of it may have been read before it was changed."""
+        self._begun.set()
 
     def remove(self) -> None:
         loop = asyncio.get_running_loop()
@@ -157,14 +163,20 @@ class Signals:
         self.stop.set()
 
     def _reload(self) -> None:
-        notify("RELOADING=1")
-        task = asyncio.ensure_future(self._sidecar.reload())
+        task = asyncio.create_task(self._read_again())
         self._reloads.add(task)
         task.add_done_callback(self._reloaded)
 
+    async def _read_again(self) -> None:
+        await self._begun.wait()
+        notify("RELOADING=1")
+        try:
+            await self._sidecar.reload()
+        finally:
+            notify("READY=1")
+
     def _reloaded(self, task: "asyncio.Task[None]") -> None:
         self._reloads.discard(task)
-        notify("READY=1")
         if not task.cancelled() and task.exception() is not None:
             _log.error("the re-read after SIGHUP failed", error=type(task.exception()).__name__)
 
