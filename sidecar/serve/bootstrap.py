@@ -121,10 +121,11 @@ class Sidecar:
         await self.parts.policy.reload()  # the last: its gates ask the store, which may be out
 
     def drain(self) -> float:
-        """Not ready any more, though still answering: for so many seconds."""
-        _log.info("draining", seconds=self._settings.drain)
+        """Not ready any more, though still answering: for so many seconds. None for one that never was ready."""
+        seconds = self._settings.drain if self.parts.vitals.proven else 0.0
+        _log.info("draining", seconds=seconds)
         self.parts.vitals.draining = True
-        return self._settings.drain
+        return seconds
 
     def addresses(self) -> dict[str, str]:
         """Where each listener accepts."""

@@ -177,8 +177,9 @@ async def test_a_worker_that_does_not_end_well_is_told_by_the_exit_status(start:
 
 def test_R22_a_refused_store_stops_all_workers_with_one_line(start: Start, real_redis_url: str) -> None:
     start(REDIS_URL=real_redis_url)
-    process = start(REDIS_URL=real_redis_url, ISSUER="http://other.test", WORKERS="2", wait=False)
-    assert process.popen.wait(30) == 2
+    settings = {"ISSUER": "http://other.test", "WORKERS": "2", "DRAIN": "2m"}
+    process = start(REDIS_URL=real_redis_url, wait=False, **settings)
+    assert process.popen.wait(40) == 2, "and none of them drains: nobody was told to ask them"
     lines = [line for line in process.output().splitlines() if "set SIDECAR_ISSUER" in line]
     assert len(lines) == 1, process.output()
     assert "replaced" not in process.output()
