@@ -88,12 +88,12 @@ async def _serve(
     beating = asyncio.create_task(beat())
     try:
         await sidecar.start()
-        signals.begin()
         _settle_memory()
         if started is not None:
             await started(sidecar)
         notify("READY=1")
         _log.info("serving", **sidecar.addresses())
+        signals.begin()
         await _until_told(signals.stop.wait(), sidecar.failed(), until())
         notify("STOPPING=1")
         await asyncio.sleep(sidecar.drain())

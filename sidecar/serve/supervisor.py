@@ -40,9 +40,9 @@ async def _supervise(settings: Settings) -> int:
     status = 0
     try:
         await supervisor.start()
-        signals.begin()
         notify("READY=1")
         _log.info("serving", workers=settings.workers, ops=supervisor.ops_address)
+        signals.begin()
         await _until_told(signals, supervisor)
         notify("STOPPING=1")
     except StartProblem as problem:

@@ -122,7 +122,7 @@ async def test_no_code_of_the_working_folder_runs_in_a_worker(start: Start, tmp_
 
 async def test_a_signal_to_supervisor_and_workers_at_once_drains(start: Start, http: Callable[[Process], Http]) -> None:
     """As Ctrl-C, supervisord and systemd (KillMode=control-group) send it: the supervisor's word is no second one."""
-    process = start(WORKERS="2", DRAIN="3s", own=True)
+    process = start(WORKERS="2", DRAIN="5s", own=True)
     found_account(process)
     api = http(process)
     ada = await api.sign_in("ada@example.com")
