@@ -4,6 +4,8 @@ import click
 
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import wrong
+from sidecar.serve.early import early_signals
+from sidecar.serve.settings import Settings
 
 
 @click.command()
@@ -20,7 +22,11 @@ def serve(force_policy: bool, **flags: str | None) -> int:
     the file. SIGTERM drains and exits, SIGHUP reads policy and keys again and opens the decision
     log's file anew.
     """
-    settings = settings_from(flags)
+    with early_signals():
+        return _serve(settings_from(flags), force_policy=force_policy)
+
+
+def _serve(settings: Settings, *, force_policy: bool) -> int:
     if settings.workers > 1:
         if force_policy:  # a worker that is replaced later would force whatever the files say by then
             raise wrong("--force-policy is for one start of one worker: add --workers 1")

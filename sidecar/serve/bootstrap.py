@@ -34,6 +34,7 @@ from sidecar.telemetry.metrics import Metrics
 
 WRONG = 2
 UNREACHABLE = 3
+FAULT = 70
 RETRY_SECONDS = 0.25
 
 _log = logger("serve")
@@ -95,8 +96,8 @@ class Sidecar:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
-        if not self._failure.done():
-            self._failure.cancel()
+        if not self._failure.cancel() and not self._failure.cancelled():
+            self._failure.exception()  # who was told to end meanwhile does not ask for it: asyncio would complain
 
     async def failed(self) -> None:
         """Waits until serving on is impossible, then raises StartProblem."""
@@ -117,12 +118,14 @@ class Sidecar:
         await self.parts.policy.reload()  # the last: its gates ask the store, which may be out
 
     def drain(self) -> float:
-        """Not ready any more, though still answering, once a connection: for so many seconds."""
-        _log.info("draining", seconds=self._settings.drain)
+        """Not ready any more, though still answering, once a connection: for so many seconds. None for one that never
+        was ready."""
+        seconds = self._settings.drain if self.parts.vitals.proven else 0.0
+        _log.info("draining", seconds=seconds)
         self.parts.vitals.draining = True
         for lanes in self._fast:
             lanes.drain()
-        return self._settings.drain
+        return seconds
 
     def addresses(self) -> dict[str, str]:
         """Where each listener accepts."""
@@ -242,4 +245,6 @@ class Sidecar:
         error = task.exception()
         if error is not None:
             _log.error("a background task failed", exc_info=error)
-            self._failure.set_exception(StartProblem(70, f"sidecar: internal fault: {type(error).__name__}: {error}"))
+            self._failure.set_exception(
+                StartProblem(FAULT, f"sidecar: internal fault: {type(error).__name__}: {error}")
+            )

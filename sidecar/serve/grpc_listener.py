@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sidecar.edge.checks import answer_check
 from sidecar.edge.parts import Parts
 from sidecar.edge.request_id import request_id_of
-from sidecar.serve.listeners import SHUTDOWN_SECONDS, ListenerProblem, bind
+from sidecar.serve.listeners import SHUTDOWN_SECONDS, ListenerProblem, bind, cannot_listen
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress
@@ -46,10 +46,7 @@ class GrpcListener:
             self._make_way()
             self._port = await self._server.start(self._spelt(), self._credentials(envoy_grpc.Credentials))
         except (OSError, RuntimeError) as error:
-            raise ListenerProblem(
-                f"grpc listener: cannot listen on {self._address}: {error}; "
-                "choose another address or stop what holds it"
-            ) from None
+            raise cannot_listen(self.name, self._address, error) from None
         finally:
             os.umask(mask)
 

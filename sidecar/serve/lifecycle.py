@@ -10,14 +10,14 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvloop
 
 from sidecar.serve.bootstrap import Sidecar, StartProblem
-from sidecar.serve.notify import notify
+from sidecar.serve.notify import beat, notify
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.telemetry.logs import configure, logger
@@ -26,6 +26,7 @@ STOP_SECONDS = 8.0
 """What finishing requests in flight may take after the drain; with the default drain the exit is within 10 s."""
 
 Started = Callable[[Sidecar], Awaitable[None]]
+Complain = Callable[[StartProblem], None]
 
 _log = logger("serve")
 
@@ -37,10 +38,28 @@ def run(
     place: Place = ALONE,
     started: Started | None = None,
     force_policy: bool = False,
+    until: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    complain: Complain | None = None,
 ) -> int:
-    """Serve until told to stop. ``started`` is awaited once the listeners accept (the demo prints its table there)."""
+    """Serve until told to stop. ``started`` is awaited once the listeners accept (the demo prints its table there).
+
+    ``until``: what tells it beside signals. ``complain``: who hears why it does not serve, in place of the terminal.
+    """
     prepare(settings)
-    return uvloop.run(_serve(lambda: Sidecar(settings, demo=demo, place=place, force_policy=force_policy), started))
+
+    def make() -> Sidecar:
+        return Sidecar(settings, demo=demo, place=place, force_policy=force_policy)
+
+    return uvloop.run(_serve(make, started, until or _never, complain or say))
+
+
+async def _never() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def say(problem: StartProblem) -> None:
+    for line in problem.lines:
+        print(line, file=sys.stderr)  # noqa: T201 - the last words belong to the terminal
 
 
 def prepare(settings: Settings) -> None:
@@ -59,9 +78,15 @@ def _allow_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(make: Callable[[], Sidecar], started: Started | None) -> int:
+async def _serve(
+    make: Callable[[], Sidecar],
+    started: Started | None,
+    until: Callable[[], Coroutine[Any, Any, None]],
+    complain: Complain,
+) -> int:
     sidecar = make()
     signals = Signals(sidecar)
+    beating = asyncio.create_task(beat())
     try:
         await sidecar.start()
         _settle_memory()
@@ -69,17 +94,18 @@ async def _serve(make: Callable[[], Sidecar], started: Started | None) -> int:
             await started(sidecar)
         notify("READY=1")
         _log.info("serving", **sidecar.addresses())
-        await _until_told(signals, sidecar)
+        signals.begin()
+        await _until_told(signals.stop.wait(), sidecar.failed(), until())
         notify("STOPPING=1")
         await asyncio.sleep(sidecar.drain())
     except StartProblem as problem:
-        for line in problem.lines:
-            print(line, file=sys.stderr)  # noqa: T201 - the last words belong to the terminal
+        complain(problem)
         return problem.status
     finally:
         with suppress(TimeoutError):
             await asyncio.wait_for(sidecar.stop(), STOP_SECONDS)
         signals.remove()
+        beating.cancel()
     _log.info("stopped")
     return 0
 
@@ -90,11 +116,10 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
-async def _until_told(signals: "Signals", sidecar: Sidecar) -> None:
-    """Returns at a signal; raises what made serving on impossible (a store that must not be used)."""
-    told = asyncio.create_task(signals.stop.wait())
-    failed = asyncio.create_task(sidecar.failed())
-    done, pending = await asyncio.wait((told, failed), return_when=asyncio.FIRST_COMPLETED)
+async def _until_told(*reasons: Coroutine[Any, Any, object]) -> None:
+    """Returns when told; raises what made serving on impossible (a store that must not be used)."""
+    waiting = [asyncio.create_task(reason) for reason in reasons]
+    done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
     for task in done:
@@ -110,14 +135,21 @@ class Reloads(Protocol):
 class Signals:
     """TERM and INT ask for a drain, once more for the exit; HUP for a fresh look at the files."""
 
-    def __init__(self, sidecar: Reloads) -> None:
+    def __init__(self, sidecar: Reloads, *, at_once: Callable[[], None] | None = None) -> None:
+        """``at_once``: what is left to do before an exit without a drain."""
+        self._at_once = at_once
         self.stop = asyncio.Event()
         self._sidecar = sidecar
+        self._begun = asyncio.Event()
         self._reloads: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def begin(self) -> None:
+        """What came during the start is acted on now: part of it may have been read before it was changed."""
+        self._begun.set()
 
     def remove(self) -> None:
         loop = asyncio.get_running_loop()
@@ -126,18 +158,26 @@ class Signals:
 
     def _stop(self) -> None:
         if self.stop.is_set():
+            if self._at_once is not None:
+                self._at_once()
             os._exit(1)  # asked twice: whoever asks wants no further waiting
         self.stop.set()
 
     def _reload(self) -> None:
-        notify("RELOADING=1")
-        task = asyncio.ensure_future(self._sidecar.reload())
+        task = asyncio.create_task(self._read_again())
         self._reloads.add(task)
         task.add_done_callback(self._reloaded)
 
+    async def _read_again(self) -> None:
+        await self._begun.wait()
+        notify("RELOADING=1")
+        try:
+            await self._sidecar.reload()
+        finally:
+            notify("READY=1")
+
     def _reloaded(self, task: "asyncio.Task[None]") -> None:
         self._reloads.discard(task)
-        notify("READY=1")
         if not task.cancelled() and task.exception() is not None:
             _log.error("the re-read after SIGHUP failed", error=type(task.exception()).__name__)
 

@@ -5,6 +5,7 @@ handler (measured at 9 KB); its access log stays off, it costs twice the check.
 """
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -28,6 +29,21 @@ SHUTDOWN_SECONDS = 5.0
 
 class ListenerProblem(Exception):
     """An address cannot be listened on. One sentence: which, why, what now."""
+
+
+_REMEDIES = {
+    errno.EADDRINUSE: "choose another address or stop what holds it",
+    errno.EADDRNOTAVAIL: "choose an address that this machine has",
+    errno.EACCES: "choose another address, or give the sidecar's user the right to it",
+    errno.ENOENT: "make its folder, for the sidecar's user to write in",
+}
+
+
+def cannot_listen(name: str, address: Address, error: Exception) -> ListenerProblem:
+    """The sentence for the operator, with what to do where the system's word for it says so."""
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    remedy = _REMEDIES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+    return ListenerProblem(f"{name} listener: cannot listen on {address}: {why}{remedy and '; '}{remedy}")
 
 
 class Listener:
@@ -68,10 +84,7 @@ class Listener:
                 self._lanes or self._slow, sock=bound, backlog=BACKLOG, ssl=self._tls
             )
         except OSError as error:
-            raise ListenerProblem(
-                f"{self.name} listener: cannot listen on {self._address}: {error.strerror or error}; "
-                "choose another address or stop what holds it"
-            ) from None
+            raise cannot_listen(self.name, self._address, error) from None
 
     @property
     def bound(self) -> str:

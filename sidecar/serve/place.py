@@ -30,3 +30,8 @@ class Place:
 
 
 ALONE = Place()
+
+
+def words_of(ops: UnixAddress) -> Path:
+    """Where the worker that reports on this socket leaves why it could not serve."""
+    return ops.path.with_suffix(".words")

@@ -190,7 +190,7 @@ def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
 
 def problems(settings: Settings) -> list[str]:
     """What makes these settings unfit to serve with, each with its remedy (R23). Empty: start."""
-    return [*_exposure(settings), *_pairs(settings), *_demo_keys(settings)]
+    return [*_exposure(settings), *_pairs(settings), *_shared(settings), *_demo_keys(settings)]
 
 
 def _demo_keys(settings: Settings) -> Iterator[str]:
@@ -214,6 +214,14 @@ def _exposure(settings: Settings) -> Iterator[str]:
         if bare == ["ops_listen"]:
             remedy = "it has no TLS: listen on loopback, or set SIDECAR_PLAINTEXT=true"
         yield f"{names}: beyond loopback without TLS: {remedy}"
+
+
+def _shared(settings: Settings) -> Iterator[str]:
+    """The system would choose another port for each worker, and none of them is the one that is told."""
+    for name in ("listen", "check_listen", "grpc_listen"):
+        at = getattr(settings, name)
+        if settings.workers > 1 and getattr(at, "port", None) == 0:
+            yield f"{spell_env(name)}={at}: {settings.workers} workers share a port: name one, or set SIDECAR_WORKERS=1"
 
 
 def _pairs(settings: Settings) -> Iterator[str]:

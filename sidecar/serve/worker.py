@@ -1,22 +1,24 @@
 """One worker: ``python -m sidecar.serve.worker``. What it needs comes through standard input, from its supervisor.
 
-Standard input stays open as long as the supervisor lives; when it closes, the worker drains and ends, so that no worker
-outlives a supervisor that was killed.
+Standard input stays open as long as the worker shall live; when it closes, the worker drains and ends, so that no
+worker outlives a supervisor that was killed.
 """
 
 import asyncio
-import os
 import pickle
 import signal
 import struct
 import sys
 
-from sidecar.serve.bootstrap import Sidecar
-from sidecar.serve.lifecycle import run
-from sidecar.serve.place import Place
+from sidecar.serve.bootstrap import FAULT, StartProblem
+from sidecar.serve.lifecycle import run, say
+from sidecar.serve.place import Place, words_of
 from sidecar.serve.settings import Settings
+from sidecar.serve.values import UnixAddress
 
 LENGTH = struct.Struct("!I")
+HELD = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+"""What is blocked when a worker begins, for it would end it."""
 
 
 def parcel(settings: Settings, place: Place) -> bytes:
@@ -31,21 +33,34 @@ def unpack() -> tuple[Settings, Place]:
     return settings, place
 
 
-async def watch_supervisor(_sidecar: Sidecar) -> None:
-    """Ask ourselves to end when the pipe does."""
-    loop = asyncio.get_running_loop()
-    loop.add_reader(sys.stdin.fileno(), _supervisor_gone)
-
-
-def _supervisor_gone() -> None:
-    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-    os.kill(os.getpid(), signal.SIGTERM)
+async def dismissed() -> None:
+    """Waits until the supervisor closes the pipe: it wants our end, or has ended itself."""
+    loop, closed = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), closed.set)
+    try:
+        await closed.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
 
 
 def main() -> int:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is somebody to re-read: it would end us
-    settings, place = unpack()
-    return run(settings, place=place, started=watch_supervisor)
+    for number in HELD:  # until there is somebody to act on them; our end is asked for through the pipe as well
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+    try:
+        settings, place = unpack()
+    except (struct.error, EOFError, pickle.UnpicklingError):
+        return FAULT  # the supervisor ended while it wrote
+
+    def leave(problem: StartProblem) -> None:
+        """To the supervisor, which says it once for all."""
+        try:
+            if isinstance(place.ops, UnixAddress):
+                words_of(place.ops).write_text("\n".join(problem.lines))
+        except OSError:
+            say(problem)
+
+    return run(settings, place=place, until=dismissed, complain=leave)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """The ops listener of a supervisor: each answer is made of what every worker says on its private socket.
 
-Alive when all live, ready when all are ready, metrics added up. One worker that does not answer is a worker that is not
-ready, never one that is left out.
+Alive when all live, ready when all are ready, metrics added up: workers_metrics.py. One worker that does not answer is
+a worker that is not ready, never one that is left out.
 """
 
 import asyncio
 import json
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
@@ -14,36 +13,28 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.edge.answers import Answer
 from sidecar.edge.host import NOT_OUR_NAME, is_ours
 from sidecar.edge.lanes.server import http_response
 from sidecar.edge.ops import PROMETHEUS
 from sidecar.edge.problems import problem_answer
+from sidecar.serve.workers_metrics import Ledger
 
-TIMEOUT = aiohttp.ClientTimeout(total=2)
-LARGEST = frozenset(
-    {
-        "sidecar_policy_rejected",
-        "sidecar_policy_behind_seconds",
-        "sidecar_policy_last_reload_timestamp_seconds",
-        "sidecar_store_lag_seconds",
-        "sidecar_build_info",
-        "sidecar_policy_info",
-    }
-)
-"""Of these the worst worker counts; everything else is added up."""
-
-Sample = tuple[str, tuple[tuple[str, str], ...]]
+ASK_SECONDS = 2.0
 
 
 class WorkersOps:
-    """``aiohttp.web.Server(WorkersOps(sockets))``."""
+    """``aiohttp.web.Server(WorkersOps(crew.sockets, ledger))``."""
 
-    def __init__(self, sockets: Iterable[Path], hosts: frozenset[str] = frozenset()) -> None:
-        self._sockets = tuple(sockets)
+    def __init__(
+        self, sockets: Callable[[], Iterable[Path]], ledger: Ledger, hosts: frozenset[str] = frozenset()
+    ) -> None:
+        """``sockets``: of the workers of that moment, by number."""
+        self._sockets = sockets
+        self._ledger = ledger
         self._hosts = hosts
+        self._counting = asyncio.Lock()
         self._answers: dict[str, Callable[[], Awaitable[Answer]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
@@ -60,7 +51,7 @@ class WorkersOps:
         return http_response(await answer())
 
     async def _ask(self, path: str) -> list[tuple[int, str]]:
-        return await asyncio.gather(*(ask(socket, path) for socket in self._sockets))
+        return await asyncio.gather(*(ask(socket, path) for socket in self._sockets()))
 
     async def _livez(self) -> Answer:
         alive = [status == HTTPStatus.OK for status, _ in await self._ask("/livez")]
@@ -86,47 +77,25 @@ class WorkersOps:
         return _json(HTTPStatus.OK, {**speaker, "workers": len(said)})
 
     async def _metrics(self) -> Answer:
-        said = [text for status, text in await self._ask("/metrics") if status == HTTPStatus.OK]
-        return Answer(HTTPStatus.OK, (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store")), add_up(said))
+        async with self._counting:  # in turn: an answer that was overtaken would take the counters back
+            sockets = list(self._sockets())
+            said = await asyncio.gather(*(ask(socket, "/metrics") for socket in sockets))
+            texts = [text if status == HTTPStatus.OK else "" for status, text in said]
+            body = self._ledger.exposition(zip(sockets, texts, strict=True))
+        return Answer(HTTPStatus.OK, (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store")), body)
 
 
-def add_up(expositions: Iterable[str]) -> bytes:
-    """Several expositions as one: counters, histograms and queues added, states at their worst."""
-    heads: dict[str, list[str]] = {}
-    totals: dict[str, dict[Sample, float]] = defaultdict(dict)
-    for exposition in expositions:
-        for family in text_string_to_metric_families(exposition):
-            name = f"{family.name}_total" if family.type == "counter" else family.name
-            heads.setdefault(name, [f"# HELP {name} {family.documentation}", f"# TYPE {name} {family.type}"])
-            for sample in family.samples:
-                key = (sample.name, tuple(sample.labels.items()))
-                known = totals[name].get(key, 0.0)
-                worst = sample.name in LARGEST or sample.name.endswith("_created")
-                totals[name][key] = max(known, sample.value) if worst else known + sample.value
-    lines = [
-        line
-        for name, head in heads.items()
-        for line in (*head, *(_sample(key, value) for key, value in totals[name].items()))
-    ]
-    return "\n".join([*lines, ""]).encode()
-
-
-def _sample(key: Sample, value: float) -> str:
-    name, labels = key
-    shown = ",".join(f"{label}={json.dumps(text, ensure_ascii=False)}" for label, text in labels)
-    return f"{name}{{{shown}}} {value}" if shown else f"{name} {value}"
-
-
-async def livez(socket: Path) -> bool:
-    status, _ = await ask(socket, "/livez")
+async def livez(socket: Path, seconds: float = ASK_SECONDS) -> bool:
+    status, _ = await ask(socket, "/livez", seconds)
     return status == HTTPStatus.OK
 
 
-async def ask(socket: Path, path: str) -> tuple[int, str]:
+async def ask(socket: Path, path: str, seconds: float = ASK_SECONDS) -> tuple[int, str]:
     """Status and text; status 0 when nobody answers."""
+    timeout = aiohttp.ClientTimeout(total=seconds)
     try:
         async with (
-            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=TIMEOUT) as session,
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=timeout) as session,
             session.get(f"http://worker{path}") as response,
         ):
             return response.status, await response.text()

@@ -137,3 +137,18 @@ class Metrics:
     def exposition(self) -> bytes:
         """Prometheus text format 0.0.4."""
         return generate_latest(self._registry)
+
+
+class WorkersMetrics:
+    """What a supervisor knows of its workers, beside what they say themselves."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.alive = Gauge("sidecar_workers", "Workers that answer", registry=registry)
+        self.restarts = Counter(
+            "sidecar_worker_restarts", "Workers started in place of one that ended unasked", registry=registry
+        )
+
+    def exposition(self) -> bytes:
+        """Prometheus text format 0.0.4."""
+        return generate_latest(self._registry)

@@ -1,6 +1,8 @@
 """Starting, draining, losing the store and getting it back."""
 
+import asyncio
 import http.client
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.conftest import Start
-from tests.live.support import ROOT, Http, Process, cli, eventually, found_account, free_port
+from tests.live.support import ROOT, Http, Process, cli, eventually, found_account, free_port, sidecar_env
 
 BILLING = "/dashboard/billing"
 
@@ -142,6 +144,47 @@ def test_while_draining_kept_connections_are_told_that_they_end(start: Start, re
     process.popen.kill()
     for connection in kept.values():
         connection.close()
+
+
+def caught_or_ignored(pid: int, number: int) -> bool:
+    masks = re.findall(r"^Sig(?:Ign|Cgt):\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_sighup_during_the_start_is_no_harm(start: Start, real_redis_url: str, workers: str) -> None:
+    process = start(REDIS_URL=real_redis_url, WORKERS=workers, own=True, wait=False)
+    await eventually(lambda: caught_or_ignored(process.popen.pid, signal.SIGHUP), seconds=20)
+    deadline = time.monotonic() + 40
+    while process.http_status("/readyz") != 200 and time.monotonic() < deadline:
+        process.popen.send_signal(signal.SIGHUP)
+        assert process.popen.poll() is None, process.output()
+        await asyncio.sleep(0.02)
+    assert process.http_status("/readyz") == 200
+    assert process.stop() == 0
+    assert "re-read after SIGHUP failed" not in process.output()
+
+
+BEFORE_THE_LOOP = """
+import os, signal, sys
+from sidecar.cli.main import run
+from sidecar.serve import lifecycle
+
+def told(settings, **_):
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("there", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("still there", file=sys.stderr, flush=True)
+
+lifecycle.run = told
+sys.exit(run(["serve"]))
+"""
+
+
+def test_signals_before_there_is_a_loop_are_acted_on(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", BEFORE_THE_LOOP]
+    done = subprocess.run(words, env=sidecar_env({}), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "there\n")
 
 
 def test_a_second_sigterm_exits_at_once(start: Start, real_redis_url: str) -> None:

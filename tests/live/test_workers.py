@@ -1,5 +1,6 @@
 """Several workers behind one address: one answer, summed metrics, replaced when one dies, drained together."""
 
+import asyncio
 import os
 import re
 import signal
@@ -51,12 +52,19 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(
     found_account(process)
     api = http(process)
     ada = await api.sign_in("ada@example.com")
+    for _ in range(20):  # a connection each
+        await api.ask("GET", "/check", headers={"X-Forwarded-Uri": BILLING, "Connection": "close"})
+    counted = await checks_counted(api, process)
     first, second = workers_of(process)
     os.kill(first, signal.SIGKILL)
     await eventually(lambda: first not in workers_of(process) and len(workers_of(process)) == 2)
     assert second in workers_of(process)
     await eventually(lambda: process.http_status("/readyz") == 200)
     assert (await api.check(BILLING, token=ada.access)).status == 200
+    assert await checks_counted(api, process) == counted + 1, "what the dead one counted stays"
+    text = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
+    assert "\nsidecar_workers 2.0\n" in text
+    assert "\nsidecar_worker_restarts_total 1.0\n" in text
 
 
 async def test_workers_drain_together_and_exit_0(start: Start, http: Callable[[Process], Http]) -> None:
@@ -97,7 +105,9 @@ def test_a_taken_address_is_noticed_although_workers_share_theirs(start: Start) 
     first = start(WORKERS="2")
     process = start(WORKERS="2", LISTEN=first.settings["LISTEN"], STATE_DIR=first.settings["STATE_DIR"], wait=False)
     assert process.popen.wait(20) == 2
-    assert first.settings["LISTEN"] in process.output()
+    where = first.settings["LISTEN"]
+    said = f"sidecar: public listener: cannot listen on {where}: Address already in use; choose another address"
+    assert said in process.output()
 
 
 async def test_no_code_of_the_working_folder_runs_in_a_worker(start: Start, tmp_path: Path) -> None:
@@ -108,3 +118,82 @@ async def test_no_code_of_the_working_folder_runs_in_a_worker(start: Start, tmp_
         (folder / f"{name}.py").write_text("raise SystemExit(9)\n")
     process = start(WORKERS="2", own=True, folder=folder)
     assert len(workers_of(process)) == 2
+
+
+async def test_a_signal_to_supervisor_and_workers_at_once_drains(start: Start, http: Callable[[Process], Http]) -> None:
+    """As Ctrl-C, supervisord and systemd (KillMode=control-group) send it: the supervisor's word is no second one."""
+    process = start(WORKERS="2", DRAIN="5s", own=True)
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    for pid in (*workers_of(process), process.popen.pid):
+        os.kill(pid, signal.SIGTERM)
+    await eventually(lambda: process.http_status("/readyz") == 503)
+    assert (await api.check(BILLING, token=ada.access)).status == 200
+    assert process.popen.wait(20) == 0
+
+
+async def test_workers_are_not_of_the_terminals_group(start: Start) -> None:
+    process = start(WORKERS="2", own=True)
+    assert os.getpgid(process.popen.pid) not in {os.getpgid(pid) for pid in workers_of(process)}
+
+
+async def test_a_second_signal_ends_workers_too(start: Start) -> None:
+    process = start(WORKERS="2", DRAIN="60s", own=True)
+    workers = workers_of(process)
+    process.popen.send_signal(signal.SIGTERM)
+    await eventually(lambda: process.http_status("/readyz") == 503)
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(20) == 1
+    await eventually(lambda: not any(alive(pid) for pid in workers))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_a_worker_that_does_not_end_well_is_told_by_the_exit_status(start: Start) -> None:
+    """And while the others drain, the supervisor waits for them without turning."""
+    process = start(WORKERS="2", DRAIN="4s", own=True)
+    first, _ = workers_of(process)
+    process.popen.send_signal(signal.SIGTERM)
+    await eventually(lambda: process.http_status("/readyz") == 503)
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: not alive(first))
+    before = cpu_seconds(process.popen.pid)
+    await asyncio.sleep(1.5)
+    assert cpu_seconds(process.popen.pid) - before < 0.5
+    assert process.popen.wait(20) == 70
+    assert "did not end well" in process.output()
+
+
+def test_R22_a_refused_store_stops_all_workers_with_one_line(start: Start, real_redis_url: str) -> None:
+    start(REDIS_URL=real_redis_url)
+    settings = {"ISSUER": "http://other.test", "WORKERS": "2", "DRAIN": "2m"}
+    process = start(REDIS_URL=real_redis_url, wait=False, **settings)
+    assert process.popen.wait(40) == 2, "and none of them drains: nobody was told to ask them"
+    lines = [line for line in process.output().splitlines() if "set SIDECAR_ISSUER" in line]
+    assert len(lines) == 1, process.output()
+    assert "replaced" not in process.output()
+
+
+async def test_a_worker_that_hangs_is_replaced(start: Start, http: Callable[[Process], Http]) -> None:
+    """The kernel goes on giving it connections; nothing else would end that."""
+    process = start(WORKERS="2")
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    first, second = workers_of(process)
+    os.kill(first, signal.SIGSTOP)
+    await eventually(lambda: first not in workers_of(process) and len(workers_of(process)) == 2, seconds=40)
+    assert second in workers_of(process)
+    await eventually(lambda: process.http_status("/readyz") == 200, seconds=20)
+    assert (await api.check(BILLING, token=ada.access)).status == 200

@@ -312,10 +312,18 @@ def test_R23_loopback_and_unix_sockets_need_no_consent(at: str) -> None:
         ({"SIDECAR_TLS_CLIENT_CA": "c"}, "SIDECAR_TLS_CLIENT_CA needs"),
         ({"SIDECAR_SMTP_URL": "smtp://m"}, "SIDECAR_MAIL_FROM"),
         ({"SIDECAR_OPS_LISTEN": "127.0.0.1:9181"}, "has that address already"),
+        ({"SIDECAR_LISTEN": "127.0.0.1:0", "SIDECAR_WORKERS": "2"}, "SIDECAR_LISTEN=127.0.0.1:0: 2 workers share"),
+        ({"SIDECAR_CHECK_LISTEN": "[::1]:0", "SIDECAR_WORKERS": "3"}, "SIDECAR_CHECK_LISTEN=[::1]:0: 3 workers"),
+        ({"SIDECAR_GRPC_LISTEN": "127.0.0.1:0", "SIDECAR_WORKERS": "2"}, "name one, or set SIDECAR_WORKERS=1"),
     ],
 )
 def test_settings_that_do_not_fit_together(env: dict[str, str], part: str) -> None:
     assert any(part in problem for problem in problems(load({}, env)))
+
+
+def test_a_port_that_the_system_chooses_is_fine_where_one_process_has_it() -> None:
+    assert problems(load({}, {"SIDECAR_LISTEN": "127.0.0.1:0"})) == []
+    assert problems(load({}, {"SIDECAR_OPS_LISTEN": "127.0.0.1:0", "SIDECAR_WORKERS": "2"})) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,236 @@
+"""The workers as processes: started one after another, replaced when they end unasked, ended together.
+
+When a worker finds the configuration wrong and none serves, all end: the next one would find the same. One that
+crashes is replaced, after a pause that grows while it goes on crashing. One that hangs is ended, and then has crashed:
+the kernel would go on giving it its share of the connections.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import count
+from pathlib import Path
+
+from sidecar.serve.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
+from sidecar.serve.lifecycle import STOP_SECONDS
+from sidecar.serve.place import Place, words_of
+from sidecar.serve.settings import Settings
+from sidecar.serve.values import UnixAddress
+from sidecar.serve.worker import HELD, parcel
+from sidecar.serve.workers_metrics import Ledger
+from sidecar.serve.workers_ops import ask, livez
+from sidecar.telemetry.logs import logger
+
+START_SECONDS = 30.0
+ASK_SECONDS = 1.0
+HUNG_SECONDS = 5.0
+"""Counted in asks that failed, not by the clock: a machine that stood still as a whole then lets one of them fail."""
+CRASHES = 10
+CRASH_WINDOW = 30.0
+"""More crashes than that in that time, and the crew gives up: a service manager then sees it."""
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+"""Between a crash and the next worker in its place: twice as long each time, unless it served for a while."""
+END_SECONDS = STOP_SECONDS + 1
+"""What a worker may take beyond the drain. It gives up by itself after STOP_SECONDS, and then has to end."""
+
+SUPERVISORS_OWN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+"""Only the supervisor speaks with systemd."""
+
+_log = logger("serve")
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """One process, from its start to its end. ``ops``: the private socket on which it alone answers."""
+
+    number: int
+    ops: UnixAddress
+    process: asyncio.subprocess.Process
+    since: float
+
+    def end(self) -> None:
+        """Ask for its end. Not by a signal: whoever signals all of us at once has asked already, and a worker that is
+        asked twice by signals does not drain."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def signal(self, number: int) -> None:
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+
+class Crew:
+    """Workers by number."""
+
+    def __init__(self, settings: Settings, folder: Path, inherited: Mapping[str, int], ledger: Ledger) -> None:
+        """``folder`` is theirs and the supervisor's; ``inherited``: see Place; ``ledger`` hears who comes and goes."""
+        self._settings = settings
+        self._ledger = ledger
+        self._folder = folder
+        self._inherited = dict(inherited)
+        self._workers: dict[int, Worker] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._crashes: deque[float] = deque(maxlen=CRASHES)
+        self._births = count()
+
+    async def start(self) -> None:
+        """The first worker alone, for what is wrong with the settings is said once; then the others."""
+        for number in range(self._settings.workers):
+            worker = await self._spawn(number)
+            self._ledger.begins(worker.ops.path)
+            await self._until_alive(worker)
+            self._keepers.append(asyncio.create_task(self._keep(worker)))
+
+    async def watch(self) -> None:
+        """Waits until serving on is of no use, then raises StartProblem."""
+        done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_COMPLETED)
+        for keeper in done:
+            keeper.result()
+
+    def sockets(self) -> list[Path]:
+        """Where the workers of today answer, by number."""
+        return [self._workers[number].ops.path for number in sorted(self._workers)]
+
+    def signal(self, number: int) -> None:
+        for worker in self._workers.values():
+            worker.signal(number)
+
+    async def stop(self) -> bool:
+        """Every worker drains at the same time; who does not end is ended. True when all ended well."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        ending = [worker for worker in self._workers.values() if worker.process.returncode is None]
+        waiting = [asyncio.create_task(worker.process.wait()) for worker in ending]
+        for worker in ending:
+            worker.end()
+        if waiting:
+            await asyncio.wait(waiting, timeout=self._settings.drain + END_SECONDS)
+        self.signal(signal.SIGKILL)
+        statuses = await asyncio.gather(*waiting)
+        for worker, status in zip(ending, statuses, strict=True):
+            if status != 0:
+                _log.error("a worker did not end well", worker=worker.number, status=status)
+        return not any(statuses)
+
+    async def _spawn(self, number: int) -> Worker:
+        ops = UnixAddress(self._folder / f"{number}-{next(self._births)}.sock")
+        place = Place(number, self._settings.workers, ops, self._inherited)
+        environment = {name: value for name, value in os.environ.items() if name not in SUPERVISORS_OWN}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        with _held():
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "sidecar.serve.worker"),  # -P: nothing of the working folder's
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=tuple(self._inherited.values()),
+                env=environment,
+                process_group=0,  # a Ctrl-C of the terminal is the supervisor's to act on; why no session: pdp/apart.py
+            )
+        worker = Worker(number, ops, process, asyncio.get_running_loop().time())
+        self._workers[number] = worker
+        if process.stdin is not None:
+            process.stdin.write(parcel(self._settings, place))
+            with suppress(ConnectionError):  # it has ended already; whoever waits for it sees why
+                await process.stdin.drain()
+        return worker
+
+    async def _until_alive(self, worker: Worker) -> None:
+        """At the start of all, where every end is a reason not to start."""
+        deadline = worker.since + START_SECONDS
+        while not await livez(worker.ops.path):
+            for keeper in self._keepers:
+                if keeper.done():
+                    keeper.result()
+            status = worker.process.returncode
+            if status is not None:
+                raise StartProblem(status if status > 0 else FAULT, *_last_words(worker))
+            if asyncio.get_running_loop().time() > deadline:
+                late = f"sidecar: worker {worker.number} does not start within {START_SECONDS:.0f} s"
+                raise StartProblem(UNREACHABLE, late)
+            await asyncio.sleep(0.02)
+
+    async def _keep(self, worker: Worker) -> None:
+        """Another worker for one that ends unasked, and so on. Raises StartProblem when that is of no use."""
+        pause = FIRST_PAUSE
+        while True:
+            listening = asyncio.create_task(self._listen(worker))
+            try:
+                status = await worker.process.wait()
+            finally:
+                listening.cancel()
+            await self._bury(worker, status)
+            if asyncio.get_running_loop().time() - worker.since > CRASH_WINDOW:
+                pause = FIRST_PAUSE
+            worker, pause = await self._another(worker.number, pause)
+
+    async def _listen(self, worker: Worker) -> None:
+        """Ends a worker that does not come alive, or that was and answers no more."""
+        silent, patience = 0.0, START_SECONDS
+        clock = asyncio.get_running_loop().time
+        while silent < patience:
+            asked = clock()
+            if await livez(worker.ops.path, ASK_SECONDS):
+                silent, patience = 0.0, HUNG_SECONDS
+            else:
+                silent += ASK_SECONDS
+            await asyncio.sleep(max(0.0, asked + ASK_SECONDS - clock()))
+        _log.error("a worker does not answer and is ended", worker=worker.number, seconds=patience)
+        worker.signal(signal.SIGKILL)
+
+    async def _bury(self, worker: Worker, status: int) -> None:
+        worker.ops.path.unlink(missing_ok=True)
+        self._ledger.ends(worker.ops.path)
+        said = _last_words(worker)
+        if status == WRONG and not await self._anybody_serves():
+            raise StartProblem(WRONG, *said)
+        _log.error("a worker ended unasked and is replaced", worker=worker.number, status=status, said=" ".join(said))
+        now = asyncio.get_running_loop().time()
+        if len(self._crashes) == CRASHES and now - self._crashes[0] < CRASH_WINDOW:
+            raise StartProblem(FAULT, f"sidecar: workers crashed {CRASHES} times in {CRASH_WINDOW:.0f} s: giving up")
+        self._crashes.append(now)
+
+    async def _anybody_serves(self) -> bool:
+        """Then a configuration that has become wrong (a certificate half written) is no reason to end those too."""
+        asked = await asyncio.gather(
+            *(ask(worker.ops.path, "/readyz", ASK_SECONDS) for worker in self._workers.values())
+        )
+        return any(status == HTTPStatus.OK for status, _ in asked)
+
+    async def _another(self, number: int, pause: float) -> tuple[Worker, float]:
+        """The worker, and how long to wait before the next one."""
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            try:
+                worker = await self._spawn(number)
+            except OSError as error:  # no process or descriptor is left: that passes
+                _log.error("a worker cannot be started", worker=number, error=error.strerror or str(error))
+            else:
+                self._ledger.begins(worker.ops.path, anew=True)
+                return worker, pause
+
+
+def _last_words(worker: Worker) -> list[str]:
+    """Why it ended, where it knew. A worker leaves that to us, so that it is said once, whoever found it first."""
+    try:
+        return words_of(worker.ops).read_text().splitlines()
+    except OSError:
+        return []
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    """Who is started in here does not die of a signal before it can answer it: the mask is inherited."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)

@@ -1,0 +1,238 @@
+"""The crew, with processes that are none: when a worker is replaced, when it is not, and how all of them end."""
+
+import asyncio
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from sidecar.serve import crew as room
+from sidecar.serve.bootstrap import StartProblem
+from sidecar.serve.crew import CRASHES, Crew, Worker
+from sidecar.serve.place import words_of
+from sidecar.serve.settings import load
+from sidecar.serve.values import UnixAddress
+from sidecar.serve.workers_metrics import Ledger
+
+
+class Pipe:
+    """A worker's standard input; ``closed`` is what the worker does then."""
+
+    def __init__(self, closed: Callable[[], None]) -> None:
+        self.close = closed
+
+
+class FakeProcess:
+    """Ends when a test says so, or when it is killed; asked to end it does, unless it is deaf."""
+
+    def __init__(self) -> None:
+        self.returncode: int | None = None
+        self.deaf = False
+        self._ended = asyncio.Event()
+        self.stdin = Pipe(lambda: None if self.deaf else self.end(0))
+
+    def end(self, status: int) -> None:
+        if self.returncode is None:
+            self.returncode = status
+            self._ended.set()
+
+    def send_signal(self, number: int) -> None:
+        if number == signal.SIGKILL:
+            self.end(-number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        assert self.returncode is not None
+        return self.returncode
+
+
+class Ward(Crew):
+    """A crew whose workers do not exist."""
+
+    def __init__(self, folder: Path, workers: int = 2) -> None:
+        super().__init__(load({"workers": str(workers), "drain": "0s"}, {}), folder, {}, Ledger())
+        self.made: list[Worker] = []
+        self.refused: list[OSError] = []
+
+    async def _spawn(self, number: int) -> Worker:
+        if self.refused:
+            raise self.refused.pop()
+        ops = UnixAddress(self._folder / f"{number}-{next(self._births)}.sock")
+        process = cast("asyncio.subprocess.Process", FakeProcess())
+        worker = self._workers[number] = Worker(number, ops, process, asyncio.get_running_loop().time())
+        self.made.append(worker)
+        return worker
+
+    def end(self, worker: Worker, status: int) -> None:
+        cast("FakeProcess", worker.process).end(status)
+
+    async def until(self, made: int) -> None:
+        while len(self.made) < made:
+            await turn(0.001)
+
+
+turn = asyncio.sleep
+"""As it was before a test took the time out of it."""
+
+
+@dataclass
+class Asked:
+    """What the crew asked its workers, and who does not answer, how often."""
+
+    silent: dict[Path, int] = field(default_factory=dict)
+    asks: Counter[Path] = field(default_factory=Counter)
+
+    async def livez(self, socket: Path, *_: float) -> bool:
+        self.asks[socket] += 1
+        self.silent[socket] = left = self.silent.get(socket, 0) - 1
+        return left < 0
+
+    async def until(self, worker: Worker, times: int) -> None:
+        seen = self.asks[worker.ops.path]
+        while self.asks[worker.ops.path] < seen + times:
+            await turn(0.001)
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch, asked: Asked) -> list[float]:
+    """Nobody waits for real; how long it would have been between a crash and the next worker."""
+    found: list[float] = []
+
+    async def sleep(seconds: float, *_: Any) -> None:
+        if sys._getframe(1).f_code.co_name == "_another":
+            found.append(seconds)
+        await turn(0.001)
+
+    monkeypatch.setattr(room.asyncio, "sleep", sleep)
+    monkeypatch.setattr(room, "livez", asked.livez)
+    return found
+
+
+@pytest.fixture
+async def ward(tmp_path: Path) -> AsyncIterator[Ward]:
+    crew = Ward(tmp_path)
+    await crew.start()
+    yield crew
+    await crew.stop()
+
+
+async def test_a_worker_that_ends_unasked_is_replaced_and_answers_on_a_socket_of_its_own(ward: Ward) -> None:
+    first, second = ward.made
+    ward.end(first, -9)
+    await ward.until(3)
+    assert ward.made[2].number == first.number
+    assert ward.sockets() == [ward.made[2].ops.path, second.ops.path]
+    assert ward.made[2].ops != first.ops
+
+
+async def test_pauses_grow_and_at_last_it_is_given_up(ward: Ward, pauses: list[float]) -> None:
+    watching = asyncio.create_task(ward.watch())
+    pauses.clear()
+    for made in range(3, 3 + CRASHES):
+        ward.end(ward._workers[0], 1)
+        await ward.until(made)
+    ward.end(ward._workers[0], 1)
+    with pytest.raises(StartProblem) as caught:
+        await watching
+    assert caught.value.status == 70
+    assert pauses[:7] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0])
+
+
+async def test_a_wrong_configuration_is_final(ward: Ward) -> None:
+    watching = asyncio.create_task(ward.watch())
+    words_of(ward.made[1].ops).write_text("sidecar: it is another's store")
+    ward.end(ward.made[1], 2)
+    with pytest.raises(StartProblem) as caught:
+        await watching
+    assert (caught.value.status, caught.value.lines) == (2, ("sidecar: it is another's store",))
+    assert len(ward.made) == 2
+
+
+async def test_a_configuration_that_has_become_wrong_does_not_end_those_who_serve(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ready(*_: object) -> tuple[int, str]:
+        return 200, ""
+
+    monkeypatch.setattr(room, "ask", ready)
+    first, second = ward.made
+    ward.end(first, 2)
+    await ward.until(3)
+    assert (ward.made[2].number, second.process.returncode) == (first.number, None)
+
+
+async def test_a_worker_that_cannot_be_started_just_now_is_started_later(ward: Ward) -> None:
+    ward.refused = [OSError(11, "Resource temporarily unavailable")] * 2
+    ward.end(ward.made[0], 1)
+    await ward.until(3)
+    assert ward.refused == []
+
+
+async def test_it_ended_well_when_every_worker_did(tmp_path: Path) -> None:
+    crew = Ward(tmp_path)
+    await crew.start()
+    assert await crew.stop()
+    assert [worker.process.returncode for worker in crew.made] == [0, 0]
+
+
+async def test_a_worker_that_does_not_end_is_ended_and_that_is_not_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "END_SECONDS", 0.05)
+    crew = Ward(tmp_path)
+    await crew.start()
+    cast("FakeProcess", crew.made[1].process).deaf = True
+    assert not await crew.stop()
+    assert crew.made[1].process.returncode == -9
+
+
+async def test_nobody_is_replaced_while_all_end(tmp_path: Path) -> None:
+    crew = Ward(tmp_path)
+    await crew.start()
+    crew.end(crew.made[0], -9)
+    await crew.stop()
+    await turn(0.01)
+    assert len(crew.made) == 2
+
+
+async def test_a_worker_that_answers_no_more_is_ended_and_replaced(ward: Ward, asked: Asked) -> None:
+    first, second = ward.made
+    await asked.until(first, 2)
+    asked.silent[first.ops.path] = 5
+    await ward.until(3)
+    assert first.process.returncode == -9
+    assert second.process.returncode is None
+
+
+async def test_a_worker_that_comes_not_alive_is_replaced(ward: Ward, asked: Asked) -> None:
+    asked.silent[ward._folder / "0-2.sock"] = 30
+    ward.end(ward.made[0], 1)
+    await ward.until(4)
+    assert ward.made[2].process.returncode == -9
+
+
+async def test_asks_that_fail_are_counted_and_not_the_time(
+    ward: Ward, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that stood still for an hour finds its workers well: few asks failed meanwhile."""
+    first = ward.made[0]
+    await asked.until(first, 2)
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + 3600)
+    asked.silent[first.ops.path] = 4
+    await asked.until(first, 10)
+    assert first.process.returncode is None

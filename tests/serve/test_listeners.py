@@ -1,0 +1,48 @@
+"""What an operator reads when an address cannot be listened on: which, why, and what to do about that."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from sidecar.serve.listeners import bind, cannot_listen
+from sidecar.serve.values import TcpAddress, UnixAddress
+
+HERE = TcpAddress("127.0.0.1", 9181)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EADDRINUSE, "; choose another address or stop what holds it"),
+        (errno.EADDRNOTAVAIL, "; choose an address that this machine has"),
+        (errno.EACCES, "; choose another address, or give the sidecar's user the right to it"),
+        (errno.EMFILE, ""),
+    ],
+)
+def test_the_remedy_is_one_for_what_is_wrong(number: int, remedy: str) -> None:
+    why = os.strerror(number)
+    said = str(cannot_listen("check", HERE, OSError(number, why)))
+    assert said == f"check listener: cannot listen on 127.0.0.1:9181: {why}{remedy}"
+
+
+def test_a_missing_folder_is_to_be_made(tmp_path: Path) -> None:
+    address = UnixAddress(tmp_path / "nowhere" / "s.sock")
+    with pytest.raises(OSError) as caught:
+        bind(address)
+    said = str(cannot_listen("public", address, caught.value))
+    assert said.endswith(": No such file or directory; make its folder, for the sidecar's user to write in")
+
+
+def test_what_has_its_remedy_already_gets_no_second_one(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    address = UnixAddress(tmp_path / "s.sock")
+    with pytest.raises(OSError) as caught:
+        bind(address)
+    assert str(cannot_listen("public", address, caught.value)).endswith("use one of its own, as /run/sidecar")
+
+
+def test_another_librarys_words_are_kept() -> None:
+    said = str(cannot_listen("grpc", HERE, RuntimeError("Failed to bind to address")))
+    assert said == "grpc listener: cannot listen on 127.0.0.1:9181: Failed to bind to address"
