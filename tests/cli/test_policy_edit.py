@@ -185,6 +185,102 @@ def test_neither_a_directory_nor_a_revision(cli: Cli, folder: Path, name: str) -
     assert not (folder / "x").exists()
 
 
+# -- a name of git's or of a folder
+
+
+@pytest.fixture
+def history(folder: Path) -> Path:
+    """A repository whose last commit opens something."""
+    root = folder.parent
+    git(root, "init", "-q", "-b", "main")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "one")
+    append(folder / "policy.csv", OPENING)
+    git(root, "commit", "-q", "-a", "-m", "two")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "exact"),
+    [("main~1", "refs/heads/main~1"), ("main", "refs/heads/main"), ("main:old", "refs/heads/main:old")],
+)
+def test_a_name_that_is_a_folder_and_a_revision_is_refused(cli: Cli, history: Path, name: str, exact: str) -> None:
+    """Whoever may add a folder would otherwise choose what the gate compares with."""
+    shutil.copytree(history / "policy", history / name)
+    result = cli("policy", "diff", name)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == f"sidecar: {name} is a folder and a git revision: write ./{name} or {exact}\n"
+    assert cli("policy", "diff", "HEAD~1", name).status == 2
+    assert cli("policy", "diff", f"./{name}").status == 0
+    assert cli("policy", "diff", str(history / name)).status == 0
+
+
+def test_the_exact_name_of_a_branch_is_no_folder(cli: Cli, history: Path) -> None:
+    shutil.copytree(history / "policy", history / "main~1")
+    assert cli("policy", "diff", "refs/heads/main~1").status == 1
+
+
+def test_a_path_is_a_folder_and_never_a_revision(cli: Cli, history: Path) -> None:
+    result = cli("policy", "diff", "./main")
+    assert (result.status, result.err) == (2, "sidecar: ./main: there is no such directory\n")
+
+
+def test_a_folder_is_refused_when_git_cannot_say_whether_it_is_a_revision(cli: Cli, history: Path) -> None:
+    shutil.copytree(history / "policy", history / "main~1")
+    (history / ".git" / "config").write_text("[broken\n")
+    result = cli("policy", "diff", "main~1")
+    assert result.status == 2
+    assert (
+        "main~1 is a folder, and git cannot say whether it is a revision too: write ./main~1 (bad config" in result.err
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("main~1..HEAD", "write: sidecar policy diff main~1 HEAD"),
+        ("main~1...", "write: sidecar policy diff main~1 HEAD"),
+        ("policy/policy.csv", "it is a file; name its folder, policy"),
+    ],
+)
+def test_what_is_no_revision_is_told_with_what_to_write(cli: Cli, history: Path, name: str, said: str) -> None:
+    result = cli("policy", "diff", name)
+    assert result.status == 2
+    assert result.err == f"sidecar: {name}: neither a directory nor a git revision: {said}\n"
+
+
+def test_no_repository_is_told(cli: Cli, folder: Path) -> None:
+    result = cli("policy", "diff", "main")
+    assert result.status == 2
+    assert "neither a directory nor a git revision: not a git repository" in result.err
+
+
+def test_a_reason_of_gits_is_told_with_its_last_line(cli: Cli, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    result = cli("policy", "diff", "main")
+    assert result.status == 2
+    assert "detected dubious ownership in repository" in result.err
+    assert "git config --global --add safe.directory" in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_shallow_clone_is_told(cli: Cli, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(history, "clone", "-q", "--depth", "1", f"file://{history}", "shallow")
+    monkeypatch.chdir(history / "shallow")
+    result = cli("policy", "diff", "HEAD~1")
+    assert result.status == 2
+    assert "the clone is shallow" in result.err
+    assert "fetch it (fetch-depth: 0)" in result.err
+
+
+def test_without_git_only_folders_are_compared(
+    cli: Cli, folder: Path, before: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    assert "git is not installed" in cli("policy", "diff", "main").err
+    assert cli("policy", "diff", "before").status == 0
+
+
 # -- fmt
 
 
