@@ -224,6 +224,12 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     return f'did you mean "{nearest}"?' if nearest else ""
 
 
+def meant(name: str, candidates: Iterable[str]) -> str:
+    """`did_you_mean`, else the names that there are."""
+    known = list(candidates)
+    return did_you_mean(name, known) or f"known: {', '.join(known[:20])}"
+
+
 def near(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that was most likely meant. Case, spaces and underscores count for nothing."""
     plain = "-".join(name.casefold().replace("_", " ").split())

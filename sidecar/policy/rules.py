@@ -53,6 +53,14 @@ class Inheritance(msgspec.Struct, frozen=True, gc=False):
     role: str
     inherits: str
 
+    @property
+    def id(self) -> str:
+        return f"{path_of(FILE)}:{self.line}"
+
+    @property
+    def text(self) -> str:
+        return f"g, {self.role}, {self.inherits}"
+
 
 @dataclass(frozen=True, slots=True)
 class RuleBook:

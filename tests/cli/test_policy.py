@@ -360,6 +360,14 @@ def test_explain_of_a_deny(cli: Cli, folder: Path) -> None:
     assert told["who may"] == "account-administrator, accountant"
 
 
+def test_explain_shows_the_allow_that_a_deny_overrides(cli: Cli, folder: Path) -> None:
+    append(folder / "policy.csv", "p, accountant, billing, view, deny\n")
+    result = cli("policy", "explain", "accountant", "billing", "view")
+    told = dict(re.split(r"  +", line, maxsplit=1) for line in result.out.splitlines())
+    assert told["rule"] == "policy/policy.csv:36: p, accountant, billing, view, deny"
+    assert told["overrides"] == told["nearest"] == "policy/policy.csv:15: p, accountant, billing, *, allow"
+
+
 def test_explain_of_an_inherited_allow_as_json(cli: Cli, folder: Path) -> None:
     result = cli("policy", "explain", "marketer", "account-settings", "view", "--json")
     told = json.loads(result.out)
