@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sidecar.policy.cells import Cell, cells_of
-from sidecar.policy.expectations import Suite
+from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
+from sidecar.policy.expectations import EXPECTATIONS, Suite
 from sidecar.policy.generation import Generation
-from sidecar.policy.rules import Effect, Rule
+from sidecar.policy.rules import FILE, Effect, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,24 @@ class Coverage:
     @property
     def cell_percent(self) -> float:
         return _percent(sum(1 for _, expected in self.cells if expected), len(self.cells))
+
+
+def shortfalls(coverage: Coverage, wanted: float) -> list[Diagnostic]:
+    """What is covered less than ``wanted`` percent, each at the file that has to become better."""
+    measured = (("rules", coverage.rule_percent, FILE), ("cells", coverage.cell_percent, EXPECTATIONS))
+    code = DiagnosticCode.LOW_COVERAGE
+    return [
+        Diagnostic(
+            code.severity,
+            code,
+            path_of(file),
+            1,
+            1,
+            f"{percent:.1f} % of the {what} are covered, {wanted:g} % are wanted",
+        )
+        for what, percent, file in measured
+        if percent < wanted
+    ]
 
 
 def _percent(part: int, whole: int) -> float:

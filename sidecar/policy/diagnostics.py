@@ -87,6 +87,7 @@ class DiagnosticCode(StrEnum):
     INVALID_TARGET = "invalid-target"
     FAILED_ROUTE = "failed-route"
     UNTESTED_ROUTE = "untested-route"
+    LOW_COVERAGE = "low-coverage"
     # what no edit may take away (R26)
     ADMINISTRATOR_MISSING = "administrator-missing"
     ADMINISTRATOR_LOCKED_OUT = "administrator-locked-out"

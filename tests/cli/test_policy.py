@@ -220,7 +220,10 @@ def test_test_of_a_policy_that_does_not_compile_says_why(cli: Cli, folder: Path)
     result = cli("policy", "test")
     assert result.status == 1
     assert result.out.startswith("policy/policy.csv:36:4: unknown-role: ")
-    assert json.loads(cli("policy", "test", "--json").out)["generation"] is None
+    assert result.out.endswith("88 expectations and 109 routes: not judged: the policy does not compile\n")
+    told = json.loads(cli("policy", "test", "--json").out)
+    assert told["generation"] is None
+    assert (told["passed"], told["failed"], told["not_judged"]) == (0, 0, 197)
 
 
 def test_junit(cli: Cli, folder: Path, tmp_path: Path) -> None:
@@ -245,6 +248,43 @@ def test_junit_has_what_keeps_the_tests_from_running(cli: Cli, folder: Path) -> 
     append(folder / "policy.csv", 'p, <a>&"b", billing, view, allow\n')
     root = ET.fromstring(cli("policy", "test", "--format", "junit").out)  # noqa: S314 - our own
     assert [suite.get("errors") for suite in root] == ["0", "0", "1"]
+    assert [suite.get("skipped") for suite in root] == ["88", "109", "0"]
+    skipped = [case.find("skipped") for suite in root[:2] for case in suite]
+    assert {one is not None and one.get("message") for one in skipped} == {"not judged: the policy does not compile"}
+
+
+def test_junit_has_the_errors_of_strict(cli: Cli, folder: Path) -> None:
+    append(folder / "policy.csv", "p, marketer, account-settings, view, allow\n")
+    relaxed = cli("policy", "test", "--format", "junit")
+    assert (relaxed.status, "shadowed-rule" in relaxed.out) == (0, False)
+    strict = cli("policy", "test", "--format", "junit", "--strict")
+    assert strict.status == 1
+    root = ET.fromstring(strict.out)  # noqa: S314 - our own
+    assert [suite.get("errors") for suite in root] == ["0", "0", "1"]
+    assert root[2][0].get("name") == "policy/policy.csv:36 shadowed-rule"
+
+
+def test_coverage_below_the_threshold_is_in_every_report(cli: Cli, folder: Path) -> None:
+    append(folder / "policy.csv", "p, marketer, billing, view, deny\n")
+    message = f"{cli('policy', 'test', '--threshold', '99').err.removeprefix('sidecar: ').strip()}"
+    junit, sarif, github, told = (
+        cli("policy", "test", "--threshold", "99", "--format", form) for form in ("junit", "sarif", "github", "json")
+    )
+    assert {junit.status, sarif.status, github.status, told.status} == {1}
+    root = ET.fromstring(junit.out)  # noqa: S314 - our own
+    assert [suite.get("failures") for suite in root] == ["0", "0", "1"]
+    failure = root[2][0].find("failure")
+    assert failure is not None
+    assert failure.get("message") == message
+    results = json.loads(sarif.out)["runs"][0]["results"]
+    assert [(r["ruleId"], r["message"]["text"]) for r in results if r["level"] == "error"] == [
+        ("low-coverage", message)
+    ]
+    assert (
+        f"::error file=policy/policy.csv,line=1,col=1,title=low-coverage::{message}".replace("%", "%25") in github.out
+    )
+    assert [d["message"] for d in json.loads(told.out)["diagnostics"] if d["severity"] == "error"] == [message]
+    assert "low-coverage" not in cli("policy", "test", "--threshold", "50", "--format", "junit").out
 
 
 # -- matrix, can, explain
