@@ -13,7 +13,7 @@ from sidecar.policy.cells import Cell, Ruling, cells_of
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import meant
 from sidecar.policy.generation import Generation
-from sidecar.policy.rules import ANY, Effect, Inheritance, Rule
+from sidecar.policy.rules import ANY, Effect, Inheritance, Rule, parents_of, ways_up
 from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.people import Status, UserRecord
 
@@ -138,13 +138,7 @@ def _is_declared(generation: Generation, role: str, section: str, action: str) -
 
 def _links(generation: Generation, role: str, ancestor: str) -> tuple[Inheritance, ...]:
     """The shortest way up from ``role`` to ``ancestor``; of several, the one that stands first in the file."""
-    came_by: dict[str, Inheritance] = {}
-    queue = [role]
-    for current in queue:
-        for link in generation.inheritance:
-            if link.role == current and link.inherits != role and link.inherits not in came_by:
-                came_by[link.inherits] = link
-                queue.append(link.inherits)
+    came_by = ways_up(role, parents_of(generation.inheritance))
     way: list[Inheritance] = []
     while ancestor != role:
         way.append(came_by[ancestor])
