@@ -116,6 +116,14 @@ def test_check_as_sarif(cli: Cli, folder: Path) -> None:
     }
 
 
+def test_sarif_says_what_each_rule_means(cli: Cli, folder: Path) -> None:
+    append(folder / "policy.csv", "p, marketer, account-settings, view, allow\n")
+    [run] = json.loads(cli("policy", "check", "--format", "sarif").out)["runs"]
+    [rule] = run["tool"]["driver"]["rules"]
+    assert rule["shortDescription"] == {"text": "Shadowed rule"}
+    assert rule["help"]["text"] == "A wider rule, or one that the role inherits, says it already."
+
+
 def test_check_for_github(cli: Cli, folder: Path) -> None:
     append(folder / "policy.csv", "p, 100%, billing, view, allow\n")
     out = cli("policy", "check", "--format", "github").out
