@@ -1,10 +1,12 @@
 """`sidecar policy diff|fmt|watch|replay` and `sidecar init`."""
 
+import gzip
 import json
 import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -489,9 +491,17 @@ def test_replay_lists_the_answers_that_would_be_others(cli: Cli, folder: Path) -
     ]
     assert json.loads(result.out)[1]["users"] == ["usr_1", "usr_2"]
     assert json.loads(result.out)[1]["last"] == "2026-11-25"
-    assert result.err == "sidecar: warning: 1 lines of log.jsonl are not JSON\n"
+    warnings = [
+        "routes are not replayed: a decision log holds no paths; sidecar policy diff compares routes",
+        "warning: 2 lines of log.jsonl are no decision",
+        "warning: 1 lines of log.jsonl are not JSON",
+    ]
+    assert result.err.splitlines() == [
+        f"sidecar: {line}" for line in ("not replayed: 3 others (missing_token 1, revoked 1, public 1)", *warnings)
+    ]
     text = cli("policy", "replay", "log.jsonl")
-    assert "5 answers judged, 3 would differ; 3 others" in text.out
+    assert "5 answers judged, 3 would differ; 3 others (missing_token 1, revoked 1, public 1)" in text.out
+    assert text.err.splitlines() == [f"sidecar: {line}" for line in warnings]
 
 
 def test_replay_of_a_log_that_agrees(cli: Cli, folder: Path) -> None:
@@ -499,6 +509,74 @@ def test_replay_of_a_log_that_agrees(cli: Cli, folder: Path) -> None:
     result = cli("policy", "replay", "log.jsonl")
     assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
     assert cli("policy", "replay", "gone.jsonl").status == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b'{"kind": "access", "decision": true}\n{"level": "info"}\n', "2 lines that are no decision"),
+        (b"not json\n", "1 lines that are not JSON"),
+        (b"\x1f\x8b\x08\x00\xff\xfe\n", "1 lines that are not JSON"),
+        (record("", "", "", decision=False, reason="missing_token").encode(), "1 others (missing_token 1)"),
+    ],
+)
+def test_replay_of_a_log_without_a_decision_of_the_policy_is_wrong_usage(
+    cli: Cli, folder: Path, content: bytes, said: str
+) -> None:
+    (folder.parent / "log.jsonl").write_bytes(content)
+    for options in ((), ("--json",)):
+        result = cli("policy", "replay", "log.jsonl", *options)
+        assert (result.status, result.out) == (2, "")
+        assert result.err == f"sidecar: log.jsonl holds no decision of the policy: {said}\n"
+
+
+def test_replay_of_a_packed_log_says_how_to_unpack_it(cli: Cli, folder: Path) -> None:
+    (folder.parent / "log.gz").write_bytes(gzip.compress(LOG.encode()))
+    result = cli("policy", "replay", "log.gz")
+    assert result.status == 2
+    assert "gzip -dc log.gz | sidecar policy replay -" in result.err
+
+
+def test_replay_passes_over_what_other_programs_write(cli: Cli, folder: Path) -> None:
+    """Whatever stands where: no such line is judged, and none ends the replay."""
+    strange = [
+        '{"reason": ["x"], "decision": true}',
+        '{"reason": {"a": 1}, "decision": true}',
+        '{"reason": "my_own", "decision": true, "role": "marketer"}',
+        '{"reason": "allowed", "decision": "yes", "role": "marketer"}',
+        '{"reason": "allowed", "decision": true, "role": ["marketer"], "section": "billing", "action": "view"}',
+        '{"reason": "allowed", "decision": true, "role": "marketer", "section": {}, "action": 1}',
+        '{"kind": ["decision"]}',
+        '"text"',
+        "null",
+    ]
+    good = record("accountant", "billing", "view", decision=True, reason="allowed")
+    (folder.parent / "log.jsonl").write_text("\n".join((*strange, good)))
+    result = cli("policy", "replay", "log.jsonl")
+    assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
+    assert result.err == "sidecar: warning: 9 lines of log.jsonl are no decision\n"
+
+
+def test_replay_reads_standard_input_whatever_its_bytes(cli: Cli, folder: Path, typed: Any) -> None:
+    typed(b"\xff\xfe\n" + record("accountant", "billing", "view", decision=True, reason="allowed").encode() + b"\n")
+    result = cli("policy", "replay", "-")
+    assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
+    assert result.err == "sidecar: warning: 1 lines of - are not JSON\n"
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_replay_of_a_closed_standard_input_is_one_clear_line(
+    cli: Cli, folder: Path, typed: Any, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    typed("")
+    if closed:
+        sys.stdin.close()
+    else:
+        monkeypatch.setattr("sys.stdin", None)
+    result = cli("policy", "replay", "-")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == "sidecar: standard input is closed: name a file, or pipe a log into it\n"
 
 
 # -- init
