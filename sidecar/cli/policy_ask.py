@@ -11,11 +11,11 @@ from sidecar.cli.output import NO, OK, json_option, say_json, say_table, wrong
 from sidecar.cli.policy_files import Source, draft_of, files_options, source_from, source_of
 from sidecar.policy.cells import Ruling
 from sidecar.policy.decide import decide
-from sidecar.policy.diagnostics import did_you_mean
+from sidecar.policy.diagnostics import meant
+from sidecar.policy.explain import barred_by
 from sidecar.policy.generation import Generation
 from sidecar.serve.settings import Settings
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import Status
+from sidecar.vocabulary.people import UserRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,7 +71,8 @@ def can(who: str, section: str, action: str, account: str | None, as_json: bool,
     ruling = asked.barred or decide(generation, asked.role, section, action)
     if as_json:
         cell = as_dict(source, asked.role, section, action, ruling)
-        say_json({**cell, "user": asked.user, "generation": generation.id})
+        user = None if asked.person is None else asked.person.id
+        say_json({**cell, "user": user, "generation": generation.id})
     else:
         click.echo(f"{'yes' if ruling.allowed else 'no'}: {asked.note}{_because(source, ruling)}")
     return OK if ruling.allowed else NO
@@ -79,12 +80,21 @@ def can(who: str, section: str, action: str, account: str | None, as_json: bool,
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A role, or the role of a person. ``barred``: why a person may do nothing at all, whatever the role."""
+    """A role, or the role of a person."""
 
     role: str
-    user: str | None = None
-    note: str = ""
-    barred: Ruling | None = None
+    person: UserRecord | None = None
+
+    @property
+    def note(self) -> str:
+        """Who the person is; empty for a role."""
+        person = self.person
+        return "" if person is None else f"{person.email} is {person.role} ({person.status}): "
+
+    @property
+    def barred(self) -> Ruling | None:
+        """Why a person may do nothing at all, whatever the role."""
+        return None if self.person is None else barred_by(self.person.status)
 
 
 def asked_about(who: str, account: str | None, settings: Settings) -> Asked:
@@ -96,9 +106,7 @@ def asked_about(who: str, account: str | None, settings: Settings) -> Asked:
     from sidecar.cli.policy_people import record_of
 
     record = record_of(settings, who, account)
-    active = record.status is Status.ACTIVE
-    barred = None if active else Ruling(Reason.SUSPENDED if record.status is Status.SUSPENDED else Reason.UNKNOWN_USER)
-    return Asked(record.role, record.id, f"{record.email} is {record.role} ({record.status}): ", barred)
+    return Asked(record.role, record)
 
 
 def known_cell(generation: Generation, role: str, section: str, action: str) -> None:
@@ -112,8 +120,7 @@ def known(what: str, name: str, names: Iterable[str]) -> None:
     """Ends the verb with status 2 when there is no such name."""
     candidates = list(names)
     if name not in candidates:
-        hint = did_you_mean(name, candidates) or f"known: {', '.join(candidates[:20])}"
-        raise wrong(f'"{name}" is not {"an" if what[0] == "a" else "a"} {what} ({hint})')
+        raise wrong(f'"{name}" is not {"an" if what[0] == "a" else "a"} {what} ({meant(name, candidates)})')
 
 
 def as_dict(source: Source, role: str, section: str, action: str, ruling: Ruling) -> dict[str, object]:

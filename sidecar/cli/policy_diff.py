@@ -1,18 +1,14 @@
 """``sidecar policy diff``: every cell and every route that differs between two policies, what opens first."""
 
-import os
-import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import click
 
-from sidecar.cli.output import NO, OK, complain, json_option, no, plain, say_json, say_table, wrong
-from sidecar.cli.policy_files import Source, draft_of, files_options, source_from
-from sidecar.policy.compiler import ProofScope, compile_policy
-from sidecar.policy.diagnostics import FILES, MODEL_FILE, Diagnostic
+from sidecar.cli.output import NO, OK, Stop, complain, json_option, say_json, say_table, wrong
+from sidecar.cli.policy_files import draft_of, files_options, source_from
+from sidecar.cli.policy_revisions import policy_at
+from sidecar.policy.diagnostics import meant
 from sidecar.policy.diff import CellChange, Difference, RouteChange
 from sidecar.policy.diff import diff as difference_of
 from sidecar.policy.generation import Generation
@@ -23,41 +19,69 @@ from sidecar.policy.generation import Generation
 @click.argument("new", required=False)
 @files_options
 @click.option(
-    "--accept", "accepted", multiple=True, metavar="WHAT", help="ROLE/SECTION/ACTION or METHOD PATH that may open."
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="WHAT",
+    help="A change that may open: ROLE/SECTION/ACTION, where * stands for anything, or METHOD PATH as it is listed.",
 )
 @click.option("--routes", "only_routes", is_flag=True, help="With --json: the routes instead of the cells.")
+@click.option("--roles", "only_roles", is_flag=True, help="With --json: the roles instead of the cells.")
 @json_option
 def diff(
-    old: str, new: str | None, accepted: tuple[str, ...], only_routes: bool, as_json: bool, **flags: str | None
+    old: str,
+    new: str | None,
+    accepted: tuple[str, ...],
+    only_routes: bool,
+    only_roles: bool,
+    as_json: bool,
+    **flags: str | None,
 ) -> int:
     """List every cell and route whose answer differs from OLD to NEW (default: the files of now).
 
     OLD and NEW are directories, or revisions of git: HEAD~1 for the same files there, main:policy for that folder
-    there. What opens stands first: a cell from deny to allow, a request that more people can make. Exit status 1 when
-    something opens that no --accept names; * in an --accept stands for anything.
+    there. A name that is both is refused: write ./main for the folder, refs/heads/main for the branch.
+
+    What opens stands first: a cell from deny to allow, a request that more people can make. Exit status 1 when
+    something opens that no --accept names, 2 when an --accept names nothing that differs. No * in an --accept stands
+    for a route: there it is part of the path. Roles that become assignable or no longer are, are listed and open
+    nothing.
     """
+    if only_routes and only_roles:
+        raise wrong("give --routes or --roles, not both")
     current = source_from(flags)
-    before = _generation(old, current)
-    after = _generation(new, current) if new is not None else draft_of(current)
+    before = policy_at(old, current)
+    after = policy_at(new, current) if new is not None else draft_of(current)
     difference = difference_of(before, after)
-    if as_json and only_routes:
-        say_json([change.as_dict() for change in difference.routes])
-    elif as_json:
-        say_json([change.as_dict() for change in difference.cells])
-        if difference.routes:
-            complain(f"{len(difference.routes)} routes differ too; --json --routes lists them")
+    if as_json:
+        _say_as_json(difference, only_routes=only_routes, only_roles=only_roles)
     else:
         say_difference(difference)
-    opening: list[CellChange | RouteChange] = [change for change in difference.cells if change.opens]
-    opening += [change for change in difference.routes if change.opens]
-    unaccepted = [change for change in opening if not _is_accepted(change, accepted)]
+    changes: list[CellChange | RouteChange] = [*difference.cells, *difference.routes]
+    for accept in accepted:
+        if not any(_names(accept, change) for change in changes):
+            raise _names_nothing(accept, before, after)
+    unaccepted = [change for change in changes if change.opens and not any(_names(a, change) for a in accepted)]
     if unaccepted:
         complain(f"{len(unaccepted)} of these open something; --accept names those that are meant")
     return NO if unaccepted else OK
 
 
+def _say_as_json(difference: Difference, *, only_routes: bool, only_roles: bool) -> None:
+    if only_routes:
+        say_json([change.as_dict() for change in difference.routes])
+        return
+    if only_roles:
+        say_json([change.as_dict() for change in difference.roles])
+        return
+    say_json([change.as_dict() for change in difference.cells])
+    for what, changes in (("routes", difference.routes), ("roles", difference.roles)):
+        if changes:
+            complain(f"{len(changes)} {what} differ too; --json --{what} lists them")
+
+
 def say_difference(difference: Difference) -> None:
-    """Two tables, or one line when there is nothing to show."""
+    """Tables, or one line when there is nothing to show."""
     if difference.cells:
         rows = [(c.role, c.section, c.action, c.before, c.after) for c in difference.cells]
         say_table(("role", "section", "action", "from", "to"), rows)
@@ -66,97 +90,42 @@ def say_difference(difference: Difference) -> None:
             ("method", "path", "from", "to", "for"),
             [(r.method, r.path, r.before, r.after, "more people" if r.opens else "") for r in difference.routes],
         )
-    if not difference.cells and not difference.routes:
+    if difference.roles:
+        say_table(("role", "from", "to"), [(r.role, r.before, r.after) for r in difference.roles])
+    if not (difference.cells or difference.routes or difference.roles):
         click.echo("no cell and no route differs")
 
 
-def _is_accepted(change: CellChange | RouteChange, accepted: tuple[str, ...]) -> bool:
+# -- what may open -----------------------------------------------------------------------------------------------------
+
+
+def _names(accept: str, change: CellChange | RouteChange) -> bool:
     match change:
         case CellChange(role, section, action):
-            return any(fnmatchcase(f"{role}/{section}/{action}", accept) for accept in accepted)
+            return fnmatchcase(f"{role}/{section}/{action}", accept)
         case RouteChange(method, path):
-            return f"{method} {path}" in accepted  # in a path * is a segment of its own
+            return f"{method} {path}" == accept  # in a path * is a segment of its own
 
 
-# -- where a policy comes from -----------------------------------------------------------------------------------------
+def _names_nothing(accept: str, before: Generation, after: Generation) -> Stop:
+    """Which name nobody knows, or that nothing of these names differs. What one side declares is known."""
+    parts = accept.split("/")
+    if " " in accept or len(parts) > 3:
+        return wrong(f'--accept "{accept}" names nothing that differs')
+    role, section, action = [*parts, "*", "*"][:3]
+    sections = {**before.sections, **after.sections}
+    sides = [side.sections[section] for side in (before, after) if section in side.sections]
+    actions = [name for one in (sides or sections.values()) for name in one.actions]
+    for what, name, names in (
+        ("role", role, [*before.roles, *after.roles]),
+        ("section", section, [*sections]),
+        ("action", action, actions),
+    ):
+        if _is_unknown(name, names):
+            return wrong(f'--accept "{accept}": there is no {what} "{name}" ({meant(name, dict.fromkeys(names))})')
+    form = "" if len(parts) == 3 else "; write ROLE/SECTION/ACTION or METHOD PATH"
+    return wrong(f'--accept "{accept}" names nothing that differs{form}')
 
 
-def _generation(name: str, current: Source) -> Generation:
-    """A directory of policy files, a directory with ``policy/`` in it, or a revision of git."""
-    path = Path(name)
-    if not name or not path.is_dir():
-        return _compiled(_revision(name, current))
-    folder = path / "policy" if (path / "policy").is_dir() and not (path / "policy.csv").exists() else path
-    beside = [place for place in (folder / MODEL_FILE, folder.resolve().parent / MODEL_FILE) if place.is_file()]
-    return draft_of(Source(folder, beside[0] if beside else current.model))
-
-
-@dataclass(frozen=True, slots=True)
-class _Revision:
-    """``names``: what git calls each file, ``REV:PATH``; ``place``: a directory of the repository. ``model``: the file
-    of now, for a repository that keeps none: there is only one model."""
-
-    name: str
-    place: Path
-    names: Mapping[str, tuple[str, ...]]
-    model: Path
-
-    def files(self) -> Mapping[str, bytes]:
-        found = {}
-        for file, candidates in self.names.items():
-            contents = (_git(self.place, "cat-file", "blob", candidate) for candidate in candidates)
-            content = next((content for content in contents if content is not None), None)
-            if content is not None:
-                found[file] = content
-        if MODEL_FILE not in found and self.model.is_file():
-            found[MODEL_FILE] = self.model.read_bytes()
-        return found
-
-
-def _revision(name: str, current: Source) -> _Revision:
-    """``HEAD~1``: the files of now, there. ``main:policy``: that folder of the repository, there."""
-    revision, colon, folder = name.partition(":")
-    place = current.policy_dir
-    if _git(place, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}") is None:
-        raise wrong(f"{name}: neither a directory nor a git revision")
-    if colon:
-        folder = folder.strip("/")
-        if folder and _git(place, "cat-file", "-e", f"{revision}:{folder}/policy.csv") is None:
-            raise wrong(f"{name}: there is no policy.csv in that folder of {revision}")
-        inside = f"{folder}/" if folder else ""
-        names: dict[str, tuple[str, ...]] = {file: (f"{revision}:{inside}{file}",) for file in FILES}
-        above = folder.rpartition("/")[0]
-        names[MODEL_FILE] += (f"{revision}:{above}/{MODEL_FILE}" if above else f"{revision}:{MODEL_FILE}",)
-        return _Revision(name, place, names, current.model)
-    names = {file: (f"{revision}:./{file}",) for file in FILES}
-    names[MODEL_FILE] = (f"{revision}:./{os.path.relpath(current.model.resolve(), place.resolve())}",)
-    return _Revision(name, place, names, current.model)
-
-
-def _compiled(revision: _Revision) -> Generation:
-    compiled = compile_policy(revision.files(), proof=ProofScope.NONE)
-    if compiled.draft is None:
-        for diagnostic in compiled.diagnostics:
-            _say_of(revision, diagnostic)
-        raise no(f"the policy of {revision.name} does not compile")
-    return compiled.draft
-
-
-def _say_of(revision: _Revision, diagnostic: Diagnostic) -> None:
-    click.echo(f"{revision.name}:{plain(str(diagnostic))}", err=True)
-
-
-def _git(folder: Path, *arguments: str) -> bytes | None:
-    """What git prints, or None when it does not know. A name that looks like an option is none."""
-    if arguments[-1].startswith("-"):
-        return None
-    try:
-        done = subprocess.run(  # noqa: S603 - no shell; the last argument cannot be an option
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
-            capture_output=True,
-            check=False,
-            timeout=30,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+def _is_unknown(name: str, names: Iterable[str]) -> bool:
+    return not any(fnmatchcase(known, name) for known in names)

@@ -7,9 +7,11 @@ from sidecar.cli.output import NO, OK, json_option, plain, say_json, say_pairs
 from sidecar.cli.policy_ask import account_option, asked_about, known_cell
 from sidecar.cli.policy_files import Source, draft_of, source_of
 from sidecar.policy.diagnostics import path_of
-from sidecar.policy.explain import Do, Edit, Explanation, as_dict, line_of, link_text
+from sidecar.policy.explain import Do, Edit, Explanation, explain_person
 from sidecar.policy.explain import explain as explain_cell
+from sidecar.policy.explained import as_dict
 from sidecar.policy.rules import FILE, Rule
+from sidecar.vocabulary.people import Status
 
 
 @click.command()
@@ -23,21 +25,25 @@ def explain(who: str, section: str, action: str, account: str | None, as_json: b
     """Why ROLE, or the person with this e-mail, may or may not do ACTION in SECTION.
 
     With the rule and the way by `g` that led there; for a deny, the nearest rule, the one change that would allow it,
-    and the roles that may. Exit status 0 allowed, 1 denied.
+    and the roles that may. Exit status 0 allowed, 1 denied. A person who is suspended or only invited is denied for
+    that, as by `can` and by every check; the rule then says what the role is given.
     """
     settings = settings_from(flags)
     source = source_of(settings)
     generation = draft_of(source)
     asked = asked_about(who, account, settings)
     known_cell(generation, asked.role, section, action)
-    explanation = explain_cell(generation, asked.role, section, action)
+    if asked.person is None:
+        explanation = explain_cell(generation, asked.role, section, action)
+    else:
+        explanation = explain_person(generation, asked.person, section, action)
     if as_json:
-        say_json({**as_dict(explanation, source.name_of), "user": asked.user})
+        say_json(as_dict(explanation, source.name_of))
     else:
         if asked.note:
             click.echo(plain(asked.note.rstrip(": ")))
         say_pairs(_told(explanation, source))
-    return OK if explanation.ruling.allowed and asked.barred is None else NO
+    return OK if explanation.ruling.allowed else NO
 
 
 def _told(found: Explanation, source: Source) -> dict[str, object]:
@@ -46,11 +52,16 @@ def _told(found: Explanation, source: Source) -> dict[str, object]:
         "rule": _line(found.rule, source) or "none",
     }
     for link in found.path:
-        told[f"by {link.role}"] = f"{source.name_of(line_of(link))}: {link_text(link)}"
+        told[f"by {link.role}"] = f"{source.name_of(link.id)}: {link.text}"
     if found.ruling.allowed:
         return told
-    told["nearest"] = _line(found.nearest.rule, source) if found.nearest else "none"
-    told["to allow it"] = "; ".join(_edit(edit, source) for edit in found.flip) or "nothing in policy.csv would"
+    if found.overridden is not None:
+        told["overrides"] = _line(found.overridden, source)
+    if found.person is not None and found.person.status is not Status.ACTIVE:
+        told["to allow it"] = f"nothing in policy.csv would: the person is {found.person.status}"
+    else:
+        told["nearest"] = _line(found.nearest.rule, source) if found.nearest else "none"
+        told["to allow it"] = "; ".join(_edit(edit, source) for edit in found.flip) or "nothing in policy.csv would"
     if found.also:
         told["that also"] = f"opens {len(found.also)} other cells"
     told["who may"] = ", ".join(found.roles) or "nobody"

@@ -1,5 +1,6 @@
 """Which policy files a verb works on, how they are named to the user, and how findings about them are printed."""
 
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from sidecar.policy.compiler import Compiled, Progress, ProofScope, compile_poli
 from sidecar.policy.diagnostics import FILES, Diagnostic, Severity, path_of
 from sidecar.policy.generation import Generation
 from sidecar.serve.settings import Settings
-from sidecar.sources.policy_files import PolicyFiles, read_policy_files
+from sidecar.sources.policy_files import PolicyFiles, packaged, read_policy_files
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -134,7 +135,7 @@ def _sarif(diagnostics: list[Diagnostic]) -> dict[str, object]:
     from sidecar import __version__
 
     codes = sorted({diagnostic.code.value for diagnostic in diagnostics})
-    driver = {"name": "sidecar policy", "version": __version__, "rules": [{"id": code} for code in codes]}
+    driver = {"name": "sidecar policy", "version": __version__, "rules": _sarif_rules(codes)}
     results = [
         {
             "ruleId": diagnostic.code.value,
@@ -154,6 +155,24 @@ def _sarif(diagnostics: list[Diagnostic]) -> dict[str, object]:
     ]
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _sarif_rules(codes: list[str]) -> list[dict[str, object]]:
+    """With what policy/README.md says of each code: it ships beside the policy. Without the file, the code alone."""
+    try:
+        text = (packaged()[0] / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (?:Warning\. )?(.+) \|$", text, re.MULTILINE)
+    meanings: dict[str, str] = dict(rows)
+    return [
+        {
+            "id": code,
+            "shortDescription": {"text": code.replace("-", " ").capitalize()},
+            "help": {"text": meanings.get(code, code), "markdown": meanings.get(code, code)},
+        }
+        for code in codes
+    ]
 
 
 def _progress() -> Progress | None:

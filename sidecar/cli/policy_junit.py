@@ -1,58 +1,70 @@
 """The policy's tests as a JUnit report: what CI systems show beside the tests of the code."""
 
+from collections.abc import Mapping, Sequence
+from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from sidecar.cli.output import plain
 from sidecar.cli.policy_files import Source
 from sidecar.policy.compiler import Compiled
-from sidecar.policy.diagnostics import JUDGEMENTS, path_of
+from sidecar.policy.diagnostics import Diagnostic, path_of
+from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
 
+NOT_JUDGED: Final = "not judged: the policy does not compile"
 
-def junit(result: Compiled, source: Source) -> str:
-    """One suite a file; what fails beside the tests (syntax, gaps, invariants) is an error of a suite of its own."""
-    got = dict(result.verdict.failed)
+
+def junit(result: Compiled, diagnostics: Sequence[Diagnostic], source: Source) -> str:
+    """One suite a file; what fails beside the tests (syntax, gaps, invariants, coverage) is in a suite of its own.
+
+    ``diagnostics``: the findings as the user wants them judged (`--strict`, `--threshold`), files named as the user
+    does. A test that never ran is skipped, and says so.
+    """
+    suite = result.suite
+    got = None if result.draft is None else dict(result.verdict.failed)
     suites = [
         _suite(
-            path_of(EXPECTATIONS),
-            source,
-            [_case(e, _expected(e), got, EXPECTATIONS, source) for e in result.suite.expectations],
+            source.name_of(path_of(EXPECTATIONS)), [_case(e, _expected(e), got, source) for e in suite.expectations]
         ),
-        _suite(path_of(ROUTES), source, [_case(t, _route(t), got, ROUTES, source) for t in result.suite.routes]),
+        _suite(source.name_of(path_of(ROUTES)), [_case(t, _route(t), got, source) for t in suite.routes]),
+        _suite("policy", [_finding(d) for d in diagnostics if d.is_error and not _stands_at_a_test(d)]),
     ]
-    others = [
-        d
-        for d in result.diagnostics
-        if d.is_error and (d.code not in JUDGEMENTS or d.code.startswith(("missing", "untested")))
-    ]
-    cases = [
-        f'    <testcase classname="policy" name={_attribute(f"{d.file}:{d.line} {d.code}")}>'
-        f"<error message={_attribute(d.message)}>{escape(plain(str(d)))}</error></testcase>"
-        for d in others
-    ]
-    suites.append(_suite("policy", source, cases))
     return '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n' + "".join(suites) + "</testsuites>\n"
 
 
-def _suite(name: str, source: Source, cases: list[str]) -> str:
-    failures = sum("<failure" in case for case in cases)
-    errors = sum("<error" in case for case in cases)
-    counts = f'tests="{len(cases)}" failures="{failures}" errors="{errors}"'
-    return "\n".join((f"  <testsuite name={_attribute(source.name_of(name))} {counts}>", *cases, "  </testsuite>\n"))
+def _stands_at_a_test(diagnostic: Diagnostic) -> bool:
+    return diagnostic.code in (Code.FAILED_EXPECTATION, Code.FAILED_ROUTE)
 
 
-def _case(
-    test: Expectation | RouteTest,
-    name: str,
-    got: dict[Expectation | RouteTest, str],
-    file: str,
-    source: Source,
-) -> str:
+def _finding(diagnostic: Diagnostic) -> str:
+    """Coverage was measured and is too low, a failure; what else is wrong kept something from being measured."""
+    kind = "failure" if diagnostic.code is Code.LOW_COVERAGE else "error"
+    name = _attribute(f"{diagnostic.file}:{diagnostic.line} {diagnostic.code}")
+    said = f"<{kind} message={_attribute(diagnostic.message)}>{escape(plain(str(diagnostic)))}</{kind}>"
+    return f'    <testcase classname="policy" name={name}>{said}</testcase>'
+
+
+def _suite(name: str, cases: list[str]) -> str:
+    counts = " ".join(
+        f'{what}="{sum(f"><{tag} " in case for case in cases)}"'
+        for what, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
+    )
+    head = f'  <testsuite name={_attribute(name)} tests="{len(cases)}" {counts}>'
+    return "\n".join((head, *cases, "  </testsuite>\n"))
+
+
+Test = Expectation | RouteTest
+
+
+def _case(test: Test, name: str, failed: Mapping[Test, str] | None, source: Source) -> str:
+    """``failed``: what the tests got that got something else; None when none was judged."""
+    file = EXPECTATIONS if isinstance(test, Expectation) else ROUTES
     where = source.name_of(f"{path_of(file)}:{test.line}")
     head = f"    <testcase classname={_attribute(where)} name={_attribute(name)}"
-    if test not in got:
-        return head + "/>"
-    return head + f"><failure message={_attribute(f'got {got[test]}')}/></testcase>"
+    if failed is None:
+        return head + f"><skipped message={_attribute(NOT_JUDGED)}/></testcase>"
+    got = failed.get(test)
+    return head + ("/>" if got is None else f"><failure message={_attribute(f'got {got}')}/></testcase>")
 
 
 def _expected(test: Expectation) -> str:

@@ -1,7 +1,9 @@
 """``sidecar policy replay``: a decision log against the files of now. Which past answers would be others?"""
 
+import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +19,11 @@ from sidecar.vocabulary.decision import Reason
 
 OF_THE_POLICY = {Reason.ALLOWED, Reason.NO_RULE, Reason.EXPLICIT_DENY, Reason.UNKNOWN_SECTION, Reason.UNKNOWN_ACTION}
 """Answers that the table gave. The others (tokens, paths, outages) say nothing of the rules."""
+
+OF_ROUTES = {Reason.PUBLIC, Reason.UNMATCHED_PATH, Reason.AMBIGUOUS_PATH}
+"""Answers of the routes: path and method gave them, and a decision log holds neither."""
+
+REASONS = frozenset(reason.value for reason in Reason)
 
 SHOWN_USERS = 20
 
@@ -37,10 +44,12 @@ class Changed:
 
 @dataclass(slots=True)
 class Replay:
-    """What was read: answers of the policy, others, lines that are no decision, and the cells that would differ."""
+    """What was read: answers of the policy, others by their reason, lines that are no decision or no JSON, and the
+    cells that would differ."""
 
     judged: int = 0
-    others: int = 0
+    others: Counter[str] = field(default_factory=Counter)
+    foreign: int = 0
     unreadable: int = 0
     changed: dict[tuple[str, str, str, bool], Changed] = field(default_factory=dict)
 
@@ -52,11 +61,14 @@ class Replay:
 def replay(log: str, as_json: bool, **flags: str | None) -> int:
     """Answer every decision of LOG again (JSON lines; - is standard input), with the policy files of now.
 
-    Exit status 1 when an answer would be another. The role is the one that the user had when the log was written.
+    Exit status 1 when an answer would be another, 2 when LOG holds none that a policy gave. The role is the one that
+    the user had when the log was written. Routes are not replayed: the log holds no paths; `policy diff` compares them.
     """
     generation = draft_of(source_from(flags))
     with _opened(log) as lines:
         result = run(lines, generation)
+    if not result.judged:
+        raise wrong(f"{log} holds no decision of the policy{_what_instead(log, result)}")
     changed = sorted(result.changed.values(), key=lambda c: (not c.opens, -c.times, c.role, c.section, c.action))
     if as_json:
         say_json([_as_dict(change) for change in changed])
@@ -66,12 +78,37 @@ def replay(log: str, as_json: bool, **flags: str | None) -> int:
         ]
         if rows:
             say_table(("role", "section", "action", "from", "to", "times", "users", "last"), rows)
-        click.echo(
-            f"{result.judged} answers judged, {sum(c.times for c in changed)} would differ; {result.others} others"
-        )
+        differing = sum(c.times for c in changed)
+        click.echo(f"{result.judged} answers judged, {differing} would differ; {_others(result)}")
+    _warn(log, result, as_json=as_json)
+    return NO if changed else OK
+
+
+def _others(result: Replay) -> str:
+    """How many decisions the table did not give, and why they were what they were."""
+    reasons = ", ".join(f"{reason} {times}" for reason, times in result.others.most_common())
+    return f"{result.others.total()} others ({reasons})" if reasons else "0 others"
+
+
+def _what_instead(log: str, result: Replay) -> str:
+    """What there is in a log of which nothing could be judged."""
+    found = [_others(result)] if result.others else []
+    found += [f"{result.foreign} lines that are no decision"] if result.foreign else []
+    found += [f"{result.unreadable} lines that are not JSON"] if result.unreadable else []
+    unpack = f"; unpack it: gzip -dc {log} | sidecar policy replay -" if log.endswith(".gz") else ""
+    return f": {', '.join(found) or 'it is empty'}{unpack}"
+
+
+def _warn(log: str, result: Replay, *, as_json: bool) -> None:
+    """On stderr what was not replayed; the reasons alone when stdout has no room for them."""
+    if as_json and result.others:
+        complain(f"not replayed: {_others(result)}")
+    if result.others.keys() & OF_ROUTES:
+        complain("routes are not replayed: a decision log holds no paths; sidecar policy diff compares routes")
+    if result.foreign:
+        complain(f"warning: {result.foreign} lines of {log} are no decision")
     if result.unreadable:
         complain(f"warning: {result.unreadable} lines of {log} are not JSON")
-    return NO if changed else OK
 
 
 def run(lines: Iterable[str], generation: Generation) -> Replay:
@@ -85,16 +122,25 @@ def run(lines: Iterable[str], generation: Generation) -> Replay:
         except (ValueError, RecursionError):
             result.unreadable += 1
             continue
-        if isinstance(record, dict) and record.get("kind", "decision") == "decision":
-            _judge(record, generation, result)
+        if not isinstance(record, dict) or record.get("kind", "decision") != "decision":
+            result.foreign += 1
+            continue
+        _judge(record, generation, result)
     return result
 
 
 def _judge(record: dict[str, object], generation: Generation, result: Replay) -> None:
-    role, section, action = (str(record.get(name) or "") for name in ("role", "section", "action"))
-    decided = record.get("decision")
-    if record.get("reason") not in OF_THE_POLICY or not role or not isinstance(decided, bool):
-        result.others += 1
+    """A record of another program may hold anything anywhere: only what is written as ours is judged."""
+    reason, decided = record.get("reason"), record.get("decision")
+    role, section, action = (record.get(name) or "" for name in ("role", "section", "action"))
+    if not isinstance(reason, str) or reason not in REASONS or not isinstance(decided, bool):
+        result.foreign += 1
+        return
+    if reason not in OF_THE_POLICY:
+        result.others[reason] += 1
+        return
+    if not (isinstance(role, str) and isinstance(section, str) and isinstance(action, str) and role):
+        result.foreign += 1
         return
     result.judged += 1
     now = decide(generation, role, section, action).allowed
@@ -129,11 +175,21 @@ def _as_dict(change: Changed) -> dict[str, object]:
 
 @contextmanager
 def _opened(log: str) -> Iterator[TextIO]:
-    if log == "-":
-        yield sys.stdin
-        return
+    """Bytes that are no text are replaced: their line is then no decision, and the others are still judged."""
     try:
+        if log == "-":
+            yield _standard_input()
+            return
         with open(log, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - the name as it was given
             yield file
     except OSError as error:
         raise wrong(f"{log}: {error.strerror}") from error
+
+
+def _standard_input() -> TextIO:
+    stdin: TextIO | None = sys.stdin  # None when the program was started with it closed
+    if stdin is None or stdin.closed:
+        raise wrong("standard input is closed: name a file, or pipe a log into it")
+    if isinstance(stdin, io.TextIOWrapper):
+        stdin.reconfigure(encoding="utf-8", errors="replace")
+    return stdin

@@ -1,5 +1,6 @@
 """``sidecar policy status``: which policy every live sidecar serves, as the ops listener of one of them tells it."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ INTERVAL = 0.25
 @settings_options(["ops_listen", "policy_dir", "model"])
 @click.option("--wait", is_flag=True, help="Return when all live sidecars agree, or at the timeout.")
 @click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds for --wait.")
-@click.option("--generation", metavar="ID", help="They have to serve this one; its first characters are enough.")
+@click.option(
+    "--generation", metavar="ID", help="They have to serve this one: its id, or the first 4 digits or more of it."
+)
 @click.option("--files", "by_files", is_flag=True, help="They have to serve what the files of --policy-dir say.")
 @json_option
 def status(
@@ -33,7 +36,9 @@ def status(
     on the policy of before: --files or --generation say what is waited for.
     """
     settings = settings_from(flags)
-    if by_files and generation:
+    if generation is not None:
+        generation = _id(generation)
+    if by_files and generation is not None:
         raise wrong("give --files or --generation, not both")
     wanted = _generation_of_files(settings) if by_files else generation
     found = _asked(settings, wanted)
@@ -46,6 +51,13 @@ def status(
     else:
         _say(found)
     return OK if found.agreed else NO
+
+
+def _id(text: str) -> str:
+    """The beginning of a generation's id. An empty one would agree with every generation, a name with none."""
+    if not re.fullmatch("[0-9a-fA-F]{4,32}", text):
+        raise wrong(f'--generation "{text}" is none: give 4 to 32 hex digits, as `sidecar policy status` shows them')
+    return text.lower()
 
 
 def _generation_of_files(settings: Settings) -> str:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from sidecar.cli.output import NO, OK, say_json, say_table, wrong
+from sidecar.cli.output import NO, OK, complain, say_json, say_table, wrong
 from sidecar.cli.policy_files import FORMATS, Source, as_dict, compiled, files_options, say_diagnostics, source_from
-from sidecar.cli.policy_junit import junit
+from sidecar.cli.policy_junit import NOT_JUDGED, junit
 from sidecar.policy.compiler import Compiled, ProofScope
-from sidecar.policy.coverage import Coverage, RuleCoverage, measure
+from sidecar.policy.coverage import Coverage, RuleCoverage, measure, shortfalls
 
 FEW = 50
 """Up to so many rules all are listed; above it those that never decide, unless all are asked for."""
@@ -34,27 +34,31 @@ def test(
     """Run expectations.csv and routes.csv, and say which rules and cells they cover.
 
     Exit status 1 when a test fails, a cell or route has none, the policy does not compile, or fewer than --threshold
-    percent of the rules decide something or of the cells are expected.
+    percent of the rules decide something or of the cells are expected. Of a policy that does not compile no test is
+    judged, and none passes.
     """
     source = source_from(flags)
     result = compiled(source, ProofScope.START)
     diagnostics = [d.as_error() if strict else d for d in result.diagnostics]
     coverage = measure(result.draft, result.suite) if result.draft is not None else None
+    short = shortfalls(coverage, threshold) if coverage is not None and threshold is not None else []
+    found = [*diagnostics, *map(source.shown, short)]
     if junit_file is not None:
-        _write(Path(junit_file), junit(result, source))
+        _write(Path(junit_file), junit(result, found, source))
     form = "json" if as_json else form
     if form == "junit":
-        click.echo(junit(result, source), nl=False)
+        click.echo(junit(result, found, source), nl=False)
     elif form == "json":
-        say_json({"diagnostics": [as_dict(d) for d in diagnostics], **_figures(result, coverage, source)})
+        say_json({"diagnostics": [as_dict(d) for d in found], **_figures(result, coverage, source)})
     else:
-        say_diagnostics(diagnostics, form)
+        say_diagnostics(diagnostics if form == "text" else found, form)
+    if form == "text":
+        _say_tests(result)
     if form == "text" and coverage is not None:
-        _say_coverage(result, coverage, source, verbose=verbose)
-    failed = any(diagnostic.is_error for diagnostic in diagnostics)
-    if coverage is not None and threshold is not None:
-        failed = failed or _below(coverage, threshold)
-    return NO if failed else OK
+        _say_coverage(coverage, source, verbose=verbose)
+    for shortfall in short:
+        complain(shortfall.message)
+    return NO if any(diagnostic.is_error for diagnostic in found) else OK
 
 
 def _write(path: Path, text: str) -> None:
@@ -64,15 +68,6 @@ def _write(path: Path, text: str) -> None:
         raise wrong(f"{path}: {error.strerror}") from error
 
 
-def _below(coverage: Coverage, threshold: float) -> bool:
-    below = False
-    for what, percent in (("rules", coverage.rule_percent), ("cells", coverage.cell_percent)):
-        if percent < threshold:
-            below = True
-            click.echo(f"sidecar: {percent:.1f} % of the {what} are covered, {threshold:g} % are wanted", err=True)
-    return below
-
-
 def _state(rule: RuleCoverage) -> str:
     """Fired: some cell names it. Decisive: some answer would be another without it."""
     if rule.decisive:
@@ -80,13 +75,19 @@ def _state(rule: RuleCoverage) -> str:
     return "fires, never decisive" if rule.fired else "never fires"
 
 
-def _say_coverage(result: Compiled, coverage: Coverage, source: Source, *, verbose: bool) -> None:
-    tests, failed = result.suite, len(result.verdict.failed)
+def _say_tests(result: Compiled) -> None:
+    tests, verdict = result.suite, result.verdict
+    counted = f"{len(tests.expectations)} expectations and {len(tests.routes)} routes: "
+    if result.draft is None:
+        click.echo(counted + NOT_JUDGED)
+        return
     click.echo(
-        f"{len(tests.expectations)} expectations and {len(tests.routes)} routes: "
-        f"{result.verdict.passed} passed, {failed} failed, "
-        f"{len(result.verdict.missing)} cells and {len(result.verdict.untested)} routes without a test"
+        f"{counted}{verdict.passed} passed, {len(verdict.failed)} failed, "
+        f"{len(verdict.missing)} cells and {len(verdict.untested)} routes without a test"
     )
+
+
+def _say_coverage(coverage: Coverage, source: Source, *, verbose: bool) -> None:
     listed = [r for r in coverage.rules if verbose or len(coverage.rules) <= FEW or not r.decisive]
     if listed:
         rows = [(source.name_of(r.rule.id), r.rule.text, r.fired, r.decisive, _state(r)) for r in listed]
@@ -101,10 +102,12 @@ def _say_coverage(result: Compiled, coverage: Coverage, source: Source, *, verbo
 
 
 def _figures(result: Compiled, coverage: Coverage | None, source: Source) -> dict[str, object]:
+    tests = len(result.suite.expectations) + len(result.suite.routes)
     figures: dict[str, object] = {
         "generation": result.draft.id if result.draft is not None else None,
         "passed": result.verdict.passed,
         "failed": len(result.verdict.failed),
+        "not_judged": tests if result.draft is None else 0,
         "missing": [dict(zip(("role", "section", "action"), cell, strict=True)) for cell in result.verdict.missing],
     }
     if coverage is None:

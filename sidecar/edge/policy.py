@@ -28,11 +28,11 @@ from sidecar.edge.refusals import not_found, refusal
 from sidecar.pdp.preview import MAX_BODY, Busy, Previewed, TooLarge
 from sidecar.policy.cells import Cell, Ruling
 from sidecar.policy.diagnostics import FILES
-from sidecar.policy.explain import as_dict, explain
+from sidecar.policy.explain import explain, explain_person
+from sidecar.policy.explained import as_dict
 from sidecar.store.outcomes import NoAccount
 from sidecar.tokens.ids import account_of
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import Status, UserId, UserRecord
+from sidecar.vocabulary.people import UserId, UserRecord
 from sidecar.vocabulary.problems import Code, Problem
 
 CELLS_AT_ONCE: Final = 500
@@ -98,15 +98,11 @@ async def why(call: Call[None]) -> Reply | Problem:
     if asked.role is not None:
         if asked.role not in call.policy.roles:
             return refusal(unknown(call.policy, asked.role))
-        return Reply(200, {**as_dict(explain(call.policy, asked.role, asked.section, asked.action)), "user": None})
+        return Reply(200, as_dict(explain(call.policy, asked.role, asked.section, asked.action)))
     record = call.caller.record if asked.user is None else await _user(call, asked.user)
     if record is None:
         return not_found("user")
-    told = as_dict(explain(call.policy, record.role, asked.section, asked.action))
-    if record.status is not Status.ACTIVE:
-        reason = Reason.SUSPENDED if record.status is Status.SUSPENDED else Reason.UNKNOWN_USER
-        told |= {"decision": False, "reason": reason, "flip": []}
-    return Reply(200, {**told, "user": _person(record)})
+    return Reply(200, as_dict(explain_person(call.policy, record, asked.section, asked.action)))
 
 
 async def _user(call: Call[None], named: str) -> UserRecord | None:

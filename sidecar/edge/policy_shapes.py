@@ -61,7 +61,7 @@ class LineShown(msgspec.Struct, frozen=True):
 
 
 class NearShown(msgspec.Struct, frozen=True):
-    """An allow that does not reach: it ``differs`` in this."""
+    """An allow that does not reach: it ``differs`` in this, or in nothing when a deny overrides it."""
 
     rule: Line
     text: str
@@ -97,13 +97,16 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """``path``: the ``g`` lines that led to the rule. ``nearest`` and ``flip``: of a deny; ``roles``: who may."""
+    """``path``: the ``g`` lines that led to the rule. ``nearest`` and ``flip``: of a deny; ``roles``: who may.
+    ``hint``: of a section or action that is not declared, what was probably meant. Whoever may not act is denied for
+    that; ``rule`` and ``path`` then tell what the role is given."""
 
     role: str
     section: str
     action: str
     decision: bool
     reason: ReasonName
+    hint: str | None
     rule: Line | None
     text: str | None
     path: list[LineShown]

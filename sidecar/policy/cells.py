@@ -5,7 +5,7 @@ decision needs, so a table goes from process to process as it is, and one that i
 """
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -128,10 +128,10 @@ def filled(
 ) -> Cells:
     """The table of these rules."""
     columns = columns_of(sections)
-    own = _own_rows(rules, sections, columns)
+    own = own_rows(rules, sections, columns)
     numbers = array(NUMBERS, bytes(array(NUMBERS).itemsize * len(roles) * len(columns)))
     for index, role in enumerate(roles):
-        for column, number in _inherited(closures[role], own).items():
+        for column, number in inherited(closures[role], own).items():
             numbers[index * len(columns) + column] = number
     return Cells(roles, sections, numbers)
 
@@ -145,7 +145,7 @@ def unpacked(packed: bytes, roles: Mapping[str, Role], sections: Mapping[str, Se
     return cells
 
 
-def _own_rows(
+def own_rows(
     rules: tuple[Rule, ...], sections: Mapping[str, Section], columns: Mapping[tuple[str, str], int]
 ) -> dict[str, Row]:
     """For each role what the rules say that are written for that very role."""
@@ -160,7 +160,7 @@ def _own_rows(
     return own
 
 
-def _inherited(closure: tuple[str, ...], own: Mapping[str, Row]) -> Row:
+def inherited(closure: Iterable[str], own: Mapping[str, Row]) -> Row:
     """What the rules of a role and of all that it inherits say."""
     merged: Row = {}
     for role in closure:

@@ -1,20 +1,23 @@
 """Which rules decide anything, and which cells somebody has an expectation of. Over the assignable roles: only they
 are held by people."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sidecar.policy.cells import Cell, cells_of
-from sidecar.policy.expectations import Suite
+from sidecar.policy.cells import Cell, Row, cells_of, columns_of, inherited, own_rows
+from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
+from sidecar.policy.expectations import EXPECTATIONS, Suite
 from sidecar.policy.generation import Generation
-from sidecar.policy.rules import Effect, Rule
+from sidecar.policy.rules import FILE, Effect, Inheritance, Rule, parents_of, ways_up
 
 
 @dataclass(frozen=True, slots=True)
 class RuleCoverage:
-    """``fired``: cells that name this rule. ``decisive``: cells whose answer would be another without it."""
+    """``fired``: cells that name this rule; for a ``g`` line, those that name a rule which is inherited over it.
+    ``decisive``: cells whose answer would be another without it."""
 
-    rule: Rule
+    rule: Rule | Inheritance
     fired: int
     decisive: int
 
@@ -35,6 +38,24 @@ class Coverage:
         return _percent(sum(1 for _, expected in self.cells if expected), len(self.cells))
 
 
+def shortfalls(coverage: Coverage, wanted: float) -> list[Diagnostic]:
+    """What is covered less than ``wanted`` percent, each at the file that has to become better."""
+    measured = (("rules", coverage.rule_percent, FILE), ("cells", coverage.cell_percent, EXPECTATIONS))
+    code = DiagnosticCode.LOW_COVERAGE
+    return [
+        Diagnostic(
+            code.severity,
+            code,
+            path_of(file),
+            1,
+            1,
+            f"{percent:.1f} % of the {what} are covered, {wanted:g} % are wanted",
+        )
+        for what, percent, file in measured
+        if percent < wanted
+    ]
+
+
 def _percent(part: int, whole: int) -> float:
     return 100.0 * part / whole if whole else 100.0
 
@@ -48,9 +69,10 @@ def measure(generation: Generation, suite: Suite) -> Coverage:
     decisive: dict[Rule, int] = {}
     for rule in _decisive(generation):
         decisive[rule] = decisive.get(rule, 0) + 1
+    rules = [RuleCoverage(rule, fired.get(rule.id, 0), decisive.get(rule, 0)) for rule in generation.rules]
     expected = {(e.role, e.section, e.action) for e in suite.expectations}
     return Coverage(
-        tuple(RuleCoverage(rule, fired.get(rule.id, 0), decisive.get(rule, 0)) for rule in generation.rules),
+        tuple(sorted((*rules, *_links(generation)), key=lambda measured: measured.rule.line)),
         tuple((cell, cell in expected) for cell in generation.cells if generation.roles[cell[0]].assignable),
     )
 
@@ -74,3 +96,47 @@ def _decisive(generation: Generation) -> Iterator[Rule]:
                 yield denies[0]
             elif len(allows) == 1 and not denies:
                 yield allows[0]
+
+
+# -- what is inherited -------------------------------------------------------------------------------------------------
+
+
+def _links(generation: Generation) -> Iterator[RuleCoverage]:
+    """The ``g`` lines: cells that were reached over one, and cells that change without it."""
+    parents = parents_of(generation.inheritance)
+    fired: Counter[Inheritance] = Counter(_travelled(generation, parents))
+    decisive: Counter[Inheritance] = Counter()
+    own = own_rows(generation.rules, generation.sections, columns_of(generation.sections))
+    for role in generation.roles.values():
+        if role.assignable:
+            decisive.update(_changes(role.id, generation.closures[role.id], parents, own))
+    for link in generation.inheritance:
+        yield RuleCoverage(link, fired[link], decisive[link])
+
+
+def _travelled(generation: Generation, parents: Mapping[str, list[Inheritance]]) -> Iterator[Inheritance]:
+    """Each link once for each cell whose rule is inherited over it; over the shortest way, as `explain` tells it."""
+    holder = {rule.id: rule.role for rule in generation.rules}
+    ways = {role.id: ways_up(role.id, parents) for role in generation.roles.values() if role.assignable}
+    for (role, _, _), ruling in generation.cells.decided():
+        if role not in ways or ruling.rule is None:
+            continue
+        ancestor = holder[ruling.rule]
+        while ancestor != role:
+            link = ways[role][ancestor]
+            yield link
+            ancestor = link.role
+
+
+def _changes(
+    role: str, closure: tuple[str, ...], parents: Mapping[str, list[Inheritance]], own: Mapping[str, Row]
+) -> dict[Inheritance, int]:
+    """For each link above a role, how many cells of the role are answered otherwise without it."""
+    whole = inherited(closure, own)
+    changes = {}
+    for link in (link for ancestor in closure for link in parents.get(ancestor, ())):
+        left = ways_up(role, parents, without=link)
+        if len(left) + 1 < len(closure):  # else another way leads to all of it
+            row = inherited((role, *left), own)
+            changes[link] = sum((number > 0) is not (row.get(column, 0) > 0) for column, number in whole.items())
+    return changes

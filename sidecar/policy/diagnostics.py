@@ -87,6 +87,7 @@ class DiagnosticCode(StrEnum):
     INVALID_TARGET = "invalid-target"
     FAILED_ROUTE = "failed-route"
     UNTESTED_ROUTE = "untested-route"
+    LOW_COVERAGE = "low-coverage"
     # what no edit may take away (R26)
     ADMINISTRATOR_MISSING = "administrator-missing"
     ADMINISTRATOR_LOCKED_OUT = "administrator-locked-out"
@@ -222,6 +223,12 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """``did you mean "marketer"?``, or nothing when no candidate is near."""
     nearest = near(name, candidates)
     return f'did you mean "{nearest}"?' if nearest else ""
+
+
+def meant(name: str, candidates: Iterable[str]) -> str:
+    """`did_you_mean`, else the names that there are."""
+    known = list(candidates)
+    return did_you_mean(name, known) or f"known: {', '.join(known[:20])}"
 
 
 def near(name: str, candidates: Iterable[str]) -> str | None:

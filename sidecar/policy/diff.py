@@ -1,4 +1,5 @@
-"""What changes between two generations: every cell, every route. Exact and exhaustive, what opens first.
+"""What changes between two generations: every cell, every route, every role that can be assigned or not any more. Exact
+and exhaustive, what opens first.
 
 Cells are finite and compared as sets. Routes are patterns over endless paths, and still compared exactly, by regions.
 The region of a pattern ``a`` of the old table and ``b`` of the new one is the set of paths that ``a`` decides there and
@@ -70,11 +71,37 @@ class RouteChange:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleChange:
+    """A role that people can be given from now on, or cannot any more. It opens nothing by itself: somebody who may
+    manage users has to hand it out, and never more than they have (R11)."""
+
+    role: str
+    assignable: bool
+
+    @property
+    def before(self) -> str:
+        return _ASSIGNABLE[not self.assignable]
+
+    @property
+    def after(self) -> str:
+        return _ASSIGNABLE[self.assignable]
+
+    def as_dict(self) -> dict[str, str]:
+        """As `policy diff --json --roles` shows it."""
+        return {"role": self.role, "from": self.before, "to": self.after}
+
+
+_ASSIGNABLE = {True: "assignable", False: "not assignable"}
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
-    """What opens stands first; then by role, section and action, and by path and method."""
+    """What opens stands first; then by role, section and action, and by path and method. ``roles``: declared on both
+    sides, and assignable on one."""
 
     cells: tuple[CellChange, ...]
     routes: tuple[RouteChange, ...]
+    roles: tuple[RoleChange, ...] = ()
 
     @property
     def opens(self) -> bool:
@@ -85,7 +112,12 @@ def diff(old: Generation, new: Generation) -> Difference:
     """Every change. Equal generations differ in nothing."""
     cells = sorted(_cells(old, new), key=lambda c: (not c.opens, c.role, c.section, c.action))
     routes = sorted(_routes(old, new), key=lambda r: (not r.opens, r.path, r.method))
-    return Difference(tuple(cells), tuple(routes))
+    roles = (
+        RoleChange(role.id, role.assignable)
+        for role in new.roles.values()
+        if role.id in old.roles and old.roles[role.id].assignable is not role.assignable
+    )
+    return Difference(tuple(cells), tuple(routes), tuple(roles))
 
 
 def _cells(old: Generation, new: Generation) -> Iterator[CellChange]:

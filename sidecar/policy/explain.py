@@ -6,17 +6,16 @@ cell that they would turn with it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sidecar.policy.cells import Cell, Ruling, cells_of
 from sidecar.policy.decide import decide
-from sidecar.policy.diagnostics import path_of
+from sidecar.policy.diagnostics import meant
 from sidecar.policy.generation import Generation
-from sidecar.policy.rules import ANY, FILE, Effect, Inheritance, Rule
-
-SHOWN_CELLS = 20
-"""Cells of ``also`` that `as_dict` lists; it counts all of them."""
+from sidecar.policy.rules import ANY, Effect, Inheritance, Rule, parents_of, ways_up
+from sidecar.vocabulary.decision import Reason
+from sidecar.vocabulary.people import Status, UserRecord
 
 
 class Do(StrEnum):
@@ -38,7 +37,8 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """An allow that speaks of the section and still does not reach. ``differs``: in role, action or both."""
+    """An allow that speaks of the section and still does not reach. ``differs``: in role, action or both; empty for
+    one that would reach if no deny overrode it."""
 
     rule: Rule
     differs: tuple[str, ...]
@@ -50,6 +50,9 @@ class Explanation:
 
     ``overridden`` is the allow that a deny takes away. ``nearest``, ``flip`` and ``also`` are of a deny alone, and
     empty when no line of policy.csv could turn it (an undeclared name). ``roles``: the assignable ones that may.
+
+    ``person``: whom it is about, if not a role as such. Who may not act at all is denied for that (``ruling``), with
+    nothing to flip; ``rule`` and ``path`` still tell what the role is given. ``hint``: of an undeclared name.
     """
 
     generation: str
@@ -64,6 +67,26 @@ class Explanation:
     flip: tuple[Edit, ...] = ()
     also: tuple[Cell, ...] = ()
     roles: tuple[str, ...] = ()
+    person: UserRecord | None = None
+    hint: str = ""
+
+
+def explain_person(generation: Generation, person: UserRecord, section: str, action: str) -> Explanation:
+    """As a check would answer this person now: the live status comes before every rule."""
+    found = replace(explain(generation, person.role, section, action), person=person)
+    barred = barred_by(person.status)
+    return found if barred is None else replace(found, ruling=barred, flip=(), also=())
+
+
+def barred_by(status: Status) -> Ruling | None:
+    """Why somebody of this status may do nothing at all, whatever the role; None for who may."""
+    match status:
+        case Status.ACTIVE:
+            return None
+        case Status.SUSPENDED:
+            return Ruling(Reason.SUSPENDED)
+        case Status.INVITED:
+            return Ruling(Reason.UNKNOWN_USER)
 
 
 def explain(generation: Generation, role: str, section: str, action: str) -> Explanation:
@@ -79,25 +102,28 @@ def explain(generation: Generation, role: str, section: str, action: str) -> Exp
     rule = next((one for one in reaching if one.id == ruling.rule), None)
     path = () if rule is None else _links(generation, role, rule.role)
     found = Explanation(generation.id, role, section, action, ruling, rule, path, roles=able)
-    if ruling.allowed or not _is_declared(generation, role, section, action):
+    if ruling.allowed:
         return found
+    if not _is_declared(generation, role, section, action):
+        return replace(found, hint=_hint(generation, section, action))
     allows = [one for one in reaching if one.effect is Effect.ALLOW]
     denies = [one for one in reaching if one.effect is Effect.DENY]
     flip = _flip(role, section, action, allows, denies)
-    return Explanation(
-        generation.id,
-        role,
-        section,
-        action,
-        ruling,
-        rule,
-        path,
+    return replace(
+        found,
         overridden=allows[0] if allows else None,
-        nearest=_nearest(generation, role, section, action),
+        nearest=Near(allows[0], ()) if allows else _nearest(generation, role, section, action),
         flip=flip,
         also=tuple(_also(generation, (role, section, action), flip, denies)),
-        roles=able,
     )
+
+
+def _hint(generation: Generation, section: str, action: str) -> str:
+    """What an undeclared section or action was probably meant to be; empty when both are declared."""
+    if section not in generation.sections:
+        return meant(section, generation.sections)
+    actions = generation.sections[section].actions
+    return "" if action in actions else meant(action, actions)
 
 
 def _speaks_of(rule: Rule, section: str, action: str) -> bool:
@@ -112,13 +138,7 @@ def _is_declared(generation: Generation, role: str, section: str, action: str) -
 
 def _links(generation: Generation, role: str, ancestor: str) -> tuple[Inheritance, ...]:
     """The shortest way up from ``role`` to ``ancestor``; of several, the one that stands first in the file."""
-    came_by: dict[str, Inheritance] = {}
-    queue = [role]
-    for current in queue:
-        for link in generation.inheritance:
-            if link.role == current and link.inherits != role and link.inherits not in came_by:
-                came_by[link.inherits] = link
-                queue.append(link.inherits)
+    came_by = ways_up(role, parents_of(generation.inheritance))
     way: list[Inheritance] = []
     while ancestor != role:
         way.append(came_by[ancestor])
@@ -210,50 +230,3 @@ def _by_cell(rules: Iterable[Rule], effect: Effect) -> Callable[[Iterable[str], 
         return any((role, s, a) in known for role in closure for s in (section, ANY) for a in (action, ANY))
 
     return any_of
-
-
-# -- as it is told -----------------------------------------------------------------------------------------------------
-
-
-def _as_it_is(path: str) -> str:
-    return path
-
-
-def as_dict(found: Explanation, name_of: Callable[[str], str] = _as_it_is) -> dict[str, object]:
-    """The one shape of API, CLI and console. ``name_of`` turns ``policy/policy.csv:12`` into what a reader can open."""
-
-    def told(rule: Rule | None) -> dict[str, object] | None:
-        return None if rule is None else {"rule": name_of(rule.id), "text": rule.text}
-
-    near = found.nearest
-    return {
-        "role": found.role,
-        "section": found.section,
-        "action": found.action,
-        "decision": found.ruling.allowed,
-        "reason": found.ruling.reason.value,
-        "rule": None if found.rule is None else name_of(found.rule.id),
-        "text": None if found.rule is None else found.rule.text,
-        "path": [{"rule": name_of(line_of(link)), "text": link_text(link)} for link in found.path],
-        "overridden": told(found.overridden),
-        "nearest": None if near is None else {**(told(near.rule) or {}), "differs": list(near.differs)},
-        "flip": [
-            {"do": edit.do.value, "line": edit.line, "rule": name_of(edit.rule) if edit.rule else None}
-            for edit in found.flip
-        ],
-        "also": {
-            "count": len(found.also),
-            "cells": [dict(zip(("role", "section", "action"), cell, strict=True)) for cell in found.also[:SHOWN_CELLS]],
-        },
-        "roles": list(found.roles),
-        "generation": found.generation,
-    }
-
-
-def line_of(link: Inheritance) -> str:
-    """``policy/policy.csv:LINE`` of a ``g`` line."""
-    return f"{path_of(FILE)}:{link.line}"
-
-
-def link_text(link: Inheritance) -> str:
-    return f"g, {link.role}, {link.inherits}"

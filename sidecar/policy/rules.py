@@ -3,7 +3,7 @@
 Also the order of roles: who inherits whom, refused where it runs in a circle or deeper than pycasbin follows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,7 +15,19 @@ from sidecar.policy.names import ANY, Names, quoted
 from sidecar.policy.sections import Vocabulary
 from sidecar.policy.text import Record, read_lines, records
 
-__all__ = ["ANY", "FILE", "MAX_DEPTH", "Effect", "Inheritance", "Rule", "RuleBook", "read_closures", "read_rules"]
+__all__ = [
+    "ANY",
+    "FILE",
+    "MAX_DEPTH",
+    "Effect",
+    "Inheritance",
+    "Rule",
+    "RuleBook",
+    "parents_of",
+    "read_closures",
+    "read_rules",
+    "ways_up",
+]
 
 FILE = "policy.csv"
 MAX_DEPTH = 9
@@ -52,6 +64,14 @@ class Inheritance(msgspec.Struct, frozen=True, gc=False):
     line: int
     role: str
     inherits: str
+
+    @property
+    def id(self) -> str:
+        return f"{path_of(FILE)}:{self.line}"
+
+    @property
+    def text(self) -> str:
+        return f"g, {self.role}, {self.inherits}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +172,30 @@ def read_closures(
             if depth[link.inherits] == MAX_DEPTH:
                 message = f'"{link.role}" inherits over more than {MAX_DEPTH} links: pycasbin would not follow them'
                 findings.add(Code.ROLE_DEPTH, FILE, (link.line, 1), message, "inherit from a nearer role")
-    return {role: tuple(_nearest_first(role, parents)) for role in parents}
+    return {role: (role, *ways_up(role, parents)) for role in parents}
 
 
-def _nearest_first(role: str, parents: Mapping[str, list[Inheritance]]) -> Iterable[str]:
-    reached = dict.fromkeys((role,))
+def parents_of(links: Iterable[Inheritance]) -> dict[str, list[Inheritance]]:
+    """By role: its own ``g`` lines, in the order of the file."""
+    parents: dict[str, list[Inheritance]] = {}
+    for link in links:
+        parents.setdefault(link.role, []).append(link)
+    return parents
+
+
+def ways_up(
+    role: str, parents: Mapping[str, Sequence[Inheritance]], without: Inheritance | None = None
+) -> dict[str, Inheritance]:
+    """All that a role inherits, nearest first, each with the last link of the shortest way to it; of several ways the
+    one that stands first in the file. ``without``: a link that is left out."""
+    came_by: dict[str, Inheritance] = {}
     queue = [role]
     for current in queue:
-        for link in parents[current]:
-            if link.inherits not in reached:
-                reached[link.inherits] = None
+        for link in parents.get(current, ()):
+            if link is not without and link.inherits != role and link.inherits not in came_by:
+                came_by[link.inherits] = link
                 queue.append(link.inherits)
-    return reached
+    return came_by
 
 
 def _depths(parents: Mapping[str, list[Inheritance]]) -> tuple[dict[str, int], list[Inheritance]]:

@@ -1,10 +1,12 @@
 """`sidecar policy diff|fmt|watch|replay` and `sidecar init`."""
 
+import gzip
 import json
 import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,14 +77,71 @@ def test_what_only_closes_is_no_failure(cli: Cli, folder: Path, before: Path) ->
         (["marketer/*/view"], 0),
         (["marketer/*"], 0),
         (["*"], 0),
-        (["accountant/*"], 1),
-        (["Marketer/*"], 1),
     ],
 )
 def test_accept_names_what_may_open(cli: Cli, folder: Path, before: Path, accept: list[str], status: int) -> None:
     append(folder / "policy.csv", OPENING + "p, marketer, analytics, view, allow\n")
     options = [option for value in accept for option in ("--accept", value)]
     assert cli("policy", "diff", "before", *options).status == status
+
+
+@pytest.mark.parametrize(
+    ("accept", "said"),
+    [
+        ("marketeer/billing/view", 'there is no role "marketeer" (did you mean "marketer"?)'),
+        ("Marketer/billing/*", 'there is no role "Marketer" (did you mean "marketer"?)'),
+        ("marketer/biling/view", 'there is no section "biling" (did you mean "billing"?)'),
+        ("marketer/billing/vew", 'there is no action "vew" (did you mean "view"?)'),
+        ("marketer/billing/purge", 'there is no action "purge" (known: view, change-plan)'),
+        ("accountant/billing/view", "names nothing that differs"),
+        ("accountant/*", "names nothing that differs; write ROLE/SECTION/ACTION or METHOD PATH"),
+        ("accountant", "names nothing that differs; write ROLE/SECTION/ACTION or METHOD PATH"),
+        ("GET /dashboard/billing", "names nothing that differs"),
+        ("acountant/*", 'there is no role "acountant" (did you mean "accountant"?)'),
+        ("", 'there is no role ""'),
+    ],
+)
+def test_an_accept_that_names_nothing_is_wrong_usage(
+    cli: Cli, folder: Path, before: Path, accept: str, said: str
+) -> None:
+    append(folder / "policy.csv", OPENING)
+    result = cli("policy", "diff", "before", "--accept", "marketer/billing/view", "--accept", accept)
+    assert result.status == 2
+    assert f'--accept "{accept}"' in result.err
+    assert said in result.err
+
+
+def test_what_one_side_alone_declares_is_known_to_accept(cli: Cli, folder: Path, before: Path) -> None:
+    append(folder / "roles.toml", '\n[roles.guest]\ntitle = "Guest"\n')
+    append(folder / "policy.csv", "p, guest, billing, view, allow\n")
+    assert cli("policy", "diff", "before", "--accept", "guest/billing/view").status == 0
+    assert cli("policy", "diff", "policy", "before", "--accept", "guest/billing/view").status == 0
+    unchanged = cli("policy", "diff", "before", "--accept", "guest/billing/view", "--accept", "guest/analytics/view")
+    assert unchanged.status == 2
+    assert "names nothing that differs" in unchanged.err
+
+
+def test_no_star_stands_for_a_route(cli: Cli, folder: Path, before: Path) -> None:
+    append(folder / "sections.toml", '\n[[public]]\npath = "/dashboard/billing/plans"\nmethods = ["GET"]\n')
+    for accept in ("*", "GET /dashboard/billing/*", "GET *"):
+        assert cli("policy", "diff", "before", "--accept", accept).status == 2, accept
+    assert "No * in an --accept stands" in cli("policy", "diff", "--help").out
+
+
+def test_a_role_that_becomes_assignable_is_shown_and_opens_nothing(cli: Cli, folder: Path, before: Path) -> None:
+    roles = folder / "roles.toml"
+    roles.write_text(roles.read_text().replace("assignable = false\n", ""))
+    result = cli("policy", "diff", "before")
+    assert (result.status, result.out) == (
+        0,
+        "ROLE    FROM            TO\nmember  not assignable  assignable\n",
+    )
+    told = cli("policy", "diff", "before", "--json")
+    assert (told.status, told.out) == (0, "[]\n")
+    assert told.err.endswith("sidecar: 1 roles differ too; --json --roles lists them\n")
+    listed = cli("policy", "diff", "policy", "before", "--json", "--roles")
+    assert json.loads(listed.out) == [{"role": "member", "from": "assignable", "to": "not assignable"}]
+    assert cli("policy", "diff", "before", "--json", "--roles", "--routes").status == 2
 
 
 def test_R3_a_route_that_becomes_public_counts_as_opening(cli: Cli, folder: Path, before: Path) -> None:
@@ -183,6 +242,102 @@ def test_neither_a_directory_nor_a_revision(cli: Cli, folder: Path, name: str) -
     result = cli("policy", "diff", "--", name)
     assert (result.status, result.out) == (2, "")
     assert not (folder / "x").exists()
+
+
+# -- a name of git's or of a folder
+
+
+@pytest.fixture
+def history(folder: Path) -> Path:
+    """A repository whose last commit opens something."""
+    root = folder.parent
+    git(root, "init", "-q", "-b", "main")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "one")
+    append(folder / "policy.csv", OPENING)
+    git(root, "commit", "-q", "-a", "-m", "two")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "exact"),
+    [("main~1", "refs/heads/main~1"), ("main", "refs/heads/main"), ("main:old", "refs/heads/main:old")],
+)
+def test_a_name_that_is_a_folder_and_a_revision_is_refused(cli: Cli, history: Path, name: str, exact: str) -> None:
+    """Whoever may add a folder would otherwise choose what the gate compares with."""
+    shutil.copytree(history / "policy", history / name)
+    result = cli("policy", "diff", name)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == f"sidecar: {name} is a folder and a git revision: write ./{name} or {exact}\n"
+    assert cli("policy", "diff", "HEAD~1", name).status == 2
+    assert cli("policy", "diff", f"./{name}").status == 0
+    assert cli("policy", "diff", str(history / name)).status == 0
+
+
+def test_the_exact_name_of_a_branch_is_no_folder(cli: Cli, history: Path) -> None:
+    shutil.copytree(history / "policy", history / "main~1")
+    assert cli("policy", "diff", "refs/heads/main~1").status == 1
+
+
+def test_a_path_is_a_folder_and_never_a_revision(cli: Cli, history: Path) -> None:
+    result = cli("policy", "diff", "./main")
+    assert (result.status, result.err) == (2, "sidecar: ./main: there is no such directory\n")
+
+
+def test_a_folder_is_refused_when_git_cannot_say_whether_it_is_a_revision(cli: Cli, history: Path) -> None:
+    shutil.copytree(history / "policy", history / "main~1")
+    (history / ".git" / "config").write_text("[broken\n")
+    result = cli("policy", "diff", "main~1")
+    assert result.status == 2
+    assert (
+        "main~1 is a folder, and git cannot say whether it is a revision too: write ./main~1 (bad config" in result.err
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("main~1..HEAD", "write: sidecar policy diff main~1 HEAD"),
+        ("main~1...", "write: sidecar policy diff main~1 HEAD"),
+        ("policy/policy.csv", "it is a file; name its folder, policy"),
+    ],
+)
+def test_what_is_no_revision_is_told_with_what_to_write(cli: Cli, history: Path, name: str, said: str) -> None:
+    result = cli("policy", "diff", name)
+    assert result.status == 2
+    assert result.err == f"sidecar: {name}: neither a directory nor a git revision: {said}\n"
+
+
+def test_no_repository_is_told(cli: Cli, folder: Path) -> None:
+    result = cli("policy", "diff", "main")
+    assert result.status == 2
+    assert "neither a directory nor a git revision: not a git repository" in result.err
+
+
+def test_a_reason_of_gits_is_told_with_its_last_line(cli: Cli, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    result = cli("policy", "diff", "main")
+    assert result.status == 2
+    assert "detected dubious ownership in repository" in result.err
+    assert "git config --global --add safe.directory" in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_shallow_clone_is_told(cli: Cli, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(history, "clone", "-q", "--depth", "1", f"file://{history}", "shallow")
+    monkeypatch.chdir(history / "shallow")
+    result = cli("policy", "diff", "HEAD~1")
+    assert result.status == 2
+    assert "the clone is shallow" in result.err
+    assert "fetch it (fetch-depth: 0)" in result.err
+
+
+def test_without_git_only_folders_are_compared(
+    cli: Cli, folder: Path, before: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    assert "git is not installed" in cli("policy", "diff", "main").err
+    assert cli("policy", "diff", "before").status == 0
 
 
 # -- fmt
@@ -336,9 +491,17 @@ def test_replay_lists_the_answers_that_would_be_others(cli: Cli, folder: Path) -
     ]
     assert json.loads(result.out)[1]["users"] == ["usr_1", "usr_2"]
     assert json.loads(result.out)[1]["last"] == "2026-11-25"
-    assert result.err == "sidecar: warning: 1 lines of log.jsonl are not JSON\n"
+    warnings = [
+        "routes are not replayed: a decision log holds no paths; sidecar policy diff compares routes",
+        "warning: 2 lines of log.jsonl are no decision",
+        "warning: 1 lines of log.jsonl are not JSON",
+    ]
+    assert result.err.splitlines() == [
+        f"sidecar: {line}" for line in ("not replayed: 3 others (missing_token 1, revoked 1, public 1)", *warnings)
+    ]
     text = cli("policy", "replay", "log.jsonl")
-    assert "5 answers judged, 3 would differ; 3 others" in text.out
+    assert "5 answers judged, 3 would differ; 3 others (missing_token 1, revoked 1, public 1)" in text.out
+    assert text.err.splitlines() == [f"sidecar: {line}" for line in warnings]
 
 
 def test_replay_of_a_log_that_agrees(cli: Cli, folder: Path) -> None:
@@ -346,6 +509,74 @@ def test_replay_of_a_log_that_agrees(cli: Cli, folder: Path) -> None:
     result = cli("policy", "replay", "log.jsonl")
     assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
     assert cli("policy", "replay", "gone.jsonl").status == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b'{"kind": "access", "decision": true}\n{"level": "info"}\n', "2 lines that are no decision"),
+        (b"not json\n", "1 lines that are not JSON"),
+        (b"\x1f\x8b\x08\x00\xff\xfe\n", "1 lines that are not JSON"),
+        (record("", "", "", decision=False, reason="missing_token").encode(), "1 others (missing_token 1)"),
+    ],
+)
+def test_replay_of_a_log_without_a_decision_of_the_policy_is_wrong_usage(
+    cli: Cli, folder: Path, content: bytes, said: str
+) -> None:
+    (folder.parent / "log.jsonl").write_bytes(content)
+    for options in ((), ("--json",)):
+        result = cli("policy", "replay", "log.jsonl", *options)
+        assert (result.status, result.out) == (2, "")
+        assert result.err == f"sidecar: log.jsonl holds no decision of the policy: {said}\n"
+
+
+def test_replay_of_a_packed_log_says_how_to_unpack_it(cli: Cli, folder: Path) -> None:
+    (folder.parent / "log.gz").write_bytes(gzip.compress(LOG.encode()))
+    result = cli("policy", "replay", "log.gz")
+    assert result.status == 2
+    assert "gzip -dc log.gz | sidecar policy replay -" in result.err
+
+
+def test_replay_passes_over_what_other_programs_write(cli: Cli, folder: Path) -> None:
+    """Whatever stands where: no such line is judged, and none ends the replay."""
+    strange = [
+        '{"reason": ["x"], "decision": true}',
+        '{"reason": {"a": 1}, "decision": true}',
+        '{"reason": "my_own", "decision": true, "role": "marketer"}',
+        '{"reason": "allowed", "decision": "yes", "role": "marketer"}',
+        '{"reason": "allowed", "decision": true, "role": ["marketer"], "section": "billing", "action": "view"}',
+        '{"reason": "allowed", "decision": true, "role": "marketer", "section": {}, "action": 1}',
+        '{"kind": ["decision"]}',
+        '"text"',
+        "null",
+    ]
+    good = record("accountant", "billing", "view", decision=True, reason="allowed")
+    (folder.parent / "log.jsonl").write_text("\n".join((*strange, good)))
+    result = cli("policy", "replay", "log.jsonl")
+    assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
+    assert result.err == "sidecar: warning: 9 lines of log.jsonl are no decision\n"
+
+
+def test_replay_reads_standard_input_whatever_its_bytes(cli: Cli, folder: Path, typed: Any) -> None:
+    typed(b"\xff\xfe\n" + record("accountant", "billing", "view", decision=True, reason="allowed").encode() + b"\n")
+    result = cli("policy", "replay", "-")
+    assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
+    assert result.err == "sidecar: warning: 1 lines of - are not JSON\n"
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_replay_of_a_closed_standard_input_is_one_clear_line(
+    cli: Cli, folder: Path, typed: Any, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    typed("")
+    if closed:
+        sys.stdin.close()
+    else:
+        monkeypatch.setattr("sys.stdin", None)
+    result = cli("policy", "replay", "-")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == "sidecar: standard input is closed: name a file, or pipe a log into it\n"
 
 
 # -- init

@@ -126,8 +126,9 @@ def test_wait_ends_at_its_timeout(ask, monkeypatch) -> None:
 
 def test_a_generation_can_be_asked_for_by_its_first_characters(ask) -> None:
     told = [report(member("a", G1))]
-    assert ask(told, "--generation", "111").status == 0
-    done = ask(told, "--generation", "2")
+    assert ask(told, "--generation", "1111").status == 0
+    assert ask([report(member("a", "ab" * 16), generation="ab" * 16)], "--generation", "ABABA").status == 0
+    done = ask(told, "--generation", "2222")
     assert done.status == 1
     assert f"they serve {G1}" in done.err
 
@@ -138,7 +139,14 @@ def test_the_files_can_be_what_is_asked_for(ask) -> None:
     words = ("--files", "--policy-dir", str(folder), "--model", str(model))
     assert ask([report(member("a", generation), generation=generation)], *words).status == 0
     assert ask([report(member("a", G1))], *words).status == 1
-    assert ask([report(member("a", G1))], *words, "--generation", "1").status == 2
+    assert ask([report(member("a", G1))], *words, "--generation", "1111").status == 2
+
+
+@pytest.mark.parametrize("named", ["", "111", "xyz1", "1" * 33, "1111 ", "main"])
+def test_what_cannot_be_a_generation_is_wrong_usage_and_not_waited_for(ask, named) -> None:
+    done = ask([report(member("a", G1))], "--generation", named, "--wait")
+    assert (done.status, done.out) == (2, "")
+    assert "give 4 to 32 hex digits" in done.err
 
 
 def test_a_store_that_is_out_is_no_agreement(ask) -> None:

@@ -181,6 +181,9 @@ async def test_who_may_not_act_is_denied_for_that(web, ada, town) -> None:
     await town.invite(web.admin, "new@example.com", "marketer")
     answer = await explain(web, ada, section="media-library", action="view", user="new@example.com")
     assert (answer.body["decision"], answer.body["reason"]) == (False, "unknown_user")
+    answer = await explain(web, ada, section="billing", action="view", user="new@example.com")
+    assert answer.body["also"] == {"count": 0, "cells": []}, "of what would be flipped, and nothing is"
+    msgspec.convert(answer.body, policy_shapes.Explained)
 
 
 async def test_R27_another_accounts_user_is_nobody(web, ada, town) -> None:
@@ -213,6 +216,10 @@ async def test_an_unknown_role_is_named_with_the_nearest(web, ada) -> None:
 async def test_an_unknown_section_is_a_reasoned_deny(web, ada) -> None:
     answer = await explain(web, ada, section="biling", action="view", role="marketer")
     assert (answer.body["decision"], answer.body["reason"]) == (False, "unknown_section")
+    assert answer.body["hint"] == 'did you mean "billing"?'
+    answer = await explain(web, ada, section="billing", action="vew")
+    assert (answer.body["reason"], answer.body["hint"]) == ("unknown_action", 'did you mean "view"?')
+    msgspec.convert(answer.body, policy_shapes.Explained)
 
 
 # -- what if -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import Findings
-from sidecar.policy.explain import Do, Edit, as_dict, explain
+from sidecar.policy.explain import Do, Edit, explain
+from sidecar.policy.explained import as_dict
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Effect, Inheritance, Rule, read_closures
@@ -81,6 +82,7 @@ def test_a_deny_is_told_with_the_line_to_remove_and_what_else_that_opens(edited:
     overridden = told["overridden"]
     assert isinstance(overridden, dict)
     assert overridden["text"] == "p, accountant, billing, *, allow"
+    assert told["nearest"] == {**overridden, "differs": []}
     assert told["flip"] == [
         {"do": "remove", "line": "p, accountant, billing, *, deny", "rule": f"policy/policy.csv:{line}"}
     ]
@@ -109,6 +111,21 @@ def test_what_is_not_declared_cannot_be_turned_by_a_rule(
     found = explain(shipped, *cell)
     assert found.ruling.reason is reason
     assert (found.rule, found.nearest, found.flip, found.also) == (None, None, (), ())
+
+
+@pytest.mark.parametrize(
+    ("cell", "hint"),
+    [
+        (("marketer", "biling", "view"), 'did you mean "billing"?'),
+        (("marketer", "billing", "vew"), 'did you mean "view"?'),
+        (("marketer", "billing", "purge"), "known: view, change-plan"),
+        (("marketer", "billing", "view"), None),
+    ],
+)
+def test_what_is_not_declared_comes_with_what_was_meant(
+    shipped: Generation, cell: tuple[str, str, str], hint: str | None
+) -> None:
+    assert as_dict(explain(shipped, *cell))["hint"] == hint
 
 
 def test_lines_are_named_as_the_reader_can_open_them(shipped: Generation) -> None:
@@ -200,4 +217,6 @@ def test_the_nearest_rule_speaks_of_the_section_and_says_why_it_does_not_reach(
     assert near.rule.section in (section, "*")
     assert ("role" in near.differs) == (near.rule.role not in generation.closures[role])
     assert ("action" in near.differs) == (near.rule.action not in (action, "*"))
-    assert near.differs
+    found = explain(generation, role, section, action)
+    assert bool(near.differs) == (found.overridden is None)
+    assert found.overridden in (None, near.rule)

@@ -1,0 +1,52 @@
+"""An explanation as it is told: one object for API, CLI and console."""
+
+from collections.abc import Callable
+from typing import Final
+
+from sidecar.policy.explain import Explanation
+from sidecar.policy.rules import Rule
+from sidecar.vocabulary.people import UserRecord
+
+SHOWN_CELLS: Final = 20
+"""Cells of ``also`` that are listed; all of them are counted."""
+
+
+def _as_it_is(path: str) -> str:
+    return path
+
+
+def as_dict(found: Explanation, name_of: Callable[[str], str] = _as_it_is) -> dict[str, object]:
+    """``name_of`` turns ``policy/policy.csv:12`` into what a reader can open."""
+
+    def told(rule: Rule | None) -> dict[str, object] | None:
+        return None if rule is None else {"rule": name_of(rule.id), "text": rule.text}
+
+    near = found.nearest
+    return {
+        "role": found.role,
+        "section": found.section,
+        "action": found.action,
+        "decision": found.ruling.allowed,
+        "reason": found.ruling.reason.value,
+        "hint": found.hint or None,
+        "rule": None if found.rule is None else name_of(found.rule.id),
+        "text": None if found.rule is None else found.rule.text,
+        "path": [{"rule": name_of(link.id), "text": link.text} for link in found.path],
+        "overridden": told(found.overridden),
+        "nearest": None if near is None else {**(told(near.rule) or {}), "differs": list(near.differs)},
+        "flip": [
+            {"do": edit.do.value, "line": edit.line, "rule": name_of(edit.rule) if edit.rule else None}
+            for edit in found.flip
+        ],
+        "also": {
+            "count": len(found.also),
+            "cells": [dict(zip(("role", "section", "action"), cell, strict=True)) for cell in found.also[:SHOWN_CELLS]],
+        },
+        "roles": list(found.roles),
+        "generation": found.generation,
+        "user": None if found.person is None else _person(found.person),
+    }
+
+
+def _person(record: UserRecord) -> dict[str, str]:
+    return {"id": record.id, "email": record.email, "name": record.name, "status": record.status.value}
