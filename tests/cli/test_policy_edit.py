@@ -121,6 +121,10 @@ def test_what_one_side_alone_declares_is_known_to_accept(cli: Cli, folder: Path,
     assert "names nothing that differs" in unchanged.err
 
 
+def test_an_accept_is_no_trouble_once_nothing_differs(cli: Cli, folder: Path, before: Path) -> None:
+    assert cli("policy", "diff", "before", "--accept", "marketer/billing/view").status == 0
+
+
 def test_no_star_stands_for_a_route(cli: Cli, folder: Path, before: Path) -> None:
     append(folder / "sections.toml", '\n[[public]]\npath = "/dashboard/billing/plans"\nmethods = ["GET"]\n')
     for accept in ("*", "GET /dashboard/billing/*", "GET *"):
