@@ -37,8 +37,8 @@ def doctor(as_json: bool, **flags: str | None) -> int:
 
 def _settings(settings: Settings) -> Iterator[Symptom]:
     found = problems(settings)
-    yield from (Symptom("settings", State.FAULT, problem) for problem in found)
     yield from (Symptom("settings", State.WARNING, warning) for warning in (*settings.warnings, *settings.doubts))
+    yield from (Symptom("settings", State.FAULT, problem) for problem in found)
     if not found:
         yield Symptom("settings", State.OK, "consistent")
 

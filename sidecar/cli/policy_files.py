@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from sidecar.cli.options import settings_from, settings_options
-from sidecar.cli.output import no, plain, say_json, wrong
+from sidecar.cli.output import complain, no, plain, say_json, wrong
 from sidecar.policy.compiler import Compiled, Progress, ProofScope, compile_policy
 from sidecar.policy.diagnostics import FILES, Diagnostic, Severity, path_of
 from sidecar.policy.generation import Generation
-from sidecar.serve.settings import Settings
+from sidecar.serve.settings import HERE, Settings
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,10 +56,20 @@ def source_from(flags: dict[str, str | None]) -> Source:
 
 
 def source_of(settings: Settings) -> Source:
-    """The files of these settings."""
-    if not settings.policy_dir.is_dir():
+    """The files of these settings. A folder that somebody named has to be one; what is wrong with ./policy is for the
+    reader of the files to tell, as it is when the server starts."""
+    if settings.without_policy:
+        complain(settings.without_policy)
+    if settings.policy_dir != HERE[0] and not _is_folder(settings.policy_dir):
         raise wrong(f"{settings.policy_dir}: there is no such directory")
     return Source(settings.policy_dir, settings.model)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise wrong(f"{path}: {error.strerror}") from None
 
 
 def compiled(source: Source, proof: ProofScope) -> Compiled:
