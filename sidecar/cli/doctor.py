@@ -51,9 +51,9 @@ def _policy(settings: Settings) -> Symptom:
 
 
 def _keys(settings: Settings) -> Symptom:
-    if not settings.keys_dir.exists():
-        return Symptom("keys", State.OK, f"{settings.keys_dir} will be made at the first start")
     try:
+        if not settings.keys_dir.exists():
+            return Symptom("keys", State.OK, f"{settings.keys_dir} will be made at the first start")
         keys = load(settings.keys_dir).keys
     except (KeyFileProblem, OSError) as problem:
         return Symptom("keys", State.FAULT, str(problem))

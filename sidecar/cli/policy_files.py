@@ -60,16 +60,9 @@ def source_of(settings: Settings) -> Source:
     reader of the files to tell, as it is when the server starts."""
     if settings.without_policy:
         complain(settings.without_policy)
-    if settings.policy_dir != HERE[0] and not _is_folder(settings.policy_dir):
+    if settings.policy_dir != HERE[0] and not settings.policy_dir.is_dir():
         raise wrong(f"{settings.policy_dir}: there is no such directory")
     return Source(settings.policy_dir, settings.model)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError as error:
-        raise wrong(f"{path}: {error.strerror}") from None
 
 
 def compiled(source: Source, proof: ProofScope) -> Compiled:

@@ -227,7 +227,12 @@ def problems(settings: Settings) -> list[str]:
 
 
 def _demo_keys(settings: Settings) -> Iterator[str]:
-    if (settings.keys_dir / DEMO_MARK).exists():
+    try:
+        marked = (settings.keys_dir / DEMO_MARK).exists()
+    except OSError as error:
+        yield f"SIDECAR_KEYS_DIR={settings.keys_dir}: cannot be looked into: {error.strerror}"
+        return
+    if marked:
         yield f"SIDECAR_KEYS_DIR={settings.keys_dir}: these are a demo's keys: use others"
 
 

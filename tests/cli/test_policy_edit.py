@@ -216,6 +216,16 @@ def test_fmt_leaves_a_file_alone_that_it_cannot_read(cli: Cli, folder: Path) -> 
     assert (folder / "policy.csv").read_bytes() == content
 
 
+def test_fmt_says_which_file_it_could_not_read(cli: Cli, folder: Path) -> None:
+    (folder / "routes.csv").unlink()
+    (folder / "policy.csv").unlink()
+    (folder / "policy.csv").mkdir()
+    result = cli("policy", "fmt")
+    assert (result.status, result.err) == (1, "")
+    told = [line.split(": ")[:2] for line in result.out.splitlines()]
+    assert told == [["policy/policy.csv:1:1", "unreadable-file"], ["policy/routes.csv:1:1", "missing-file"]]
+
+
 def test_fmt_writes_through_a_link(cli: Cli, folder: Path) -> None:
     real = folder.parent / "real.csv"
     (folder / "policy.csv").rename(real)
