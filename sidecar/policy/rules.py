@@ -94,7 +94,7 @@ def _has_form(record: Record, names: Names) -> bool:
     kind = record.fields[0]
     if kind in _FORMS:
         return names.form(record, *_FORMS[kind])
-    if not kind:
+    if not kind or names.disguised(kind, record.at(0), "a kind of line", tuple(_FORMS)):
         return False
     message = f"{quoted(kind)} is not a kind of line: other readers would skip it without a word"
     names.findings.add(Code.UNKNOWN_RULE_TYPE, FILE, record.at(0), message, _kind_meant(record, names))

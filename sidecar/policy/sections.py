@@ -3,12 +3,12 @@
 Nothing outside it exists: a rule, a route or an expectation that names something undeclared is an error.
 """
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
+from sidecar.policy.lookalikes import described
 from sidecar.policy.route_entries import Entry, judge_entries, read_public, read_routes
 from sidecar.policy.routes import Route
 from sidecar.policy.text import NAME, NAME_FORM
@@ -123,7 +123,7 @@ def _judge_name(name: str, table: Table, what: str) -> None:
     odd = next((c for c in name if not NAME.fullmatch(c) and c not in "-_"), None)
     message = f'"{name}" cannot be the id of a {what}'
     if odd is not None and not odd.isascii():
-        message += f": it holds U+{ord(odd):04X} ({unicodedata.name(odd, 'no name')})"
+        message += f": it holds {described(odd)}"
     table.report(Code.INVALID_NAME, None, message, f"an id is {NAME_FORM}")
 
 

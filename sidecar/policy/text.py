@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
+from sidecar.policy.lookalikes import false_sign
 
 
 class Line(NamedTuple):
@@ -150,6 +151,9 @@ def records(lines: list[Line], file: str, findings: Findings) -> Iterator[Record
         number, text = line
         stripped = text.strip(" ")
         if not stripped or stripped.startswith("#"):
+            continue
+        if (sign := false_sign(text)) is not None:  # whatever else would be said of the line follows from it
+            findings.add(Code.LOOKALIKE_CHARACTER, file, (number, sign[0] + 1), *sign[1:])
             continue
         if '"' not in text and "#" not in text and "\t" not in text:
             fields = tuple([field.strip(" ") for field in stripped.split(",")])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean
+from sidecar.policy.lookalikes import false_sign
 from sidecar.policy.text import read_lines, without_invisible
 
 Path = tuple[str | int, ...]
@@ -139,6 +140,10 @@ def _report_syntax(message: str, text: str, file: str, findings: Findings) -> No
     message = _WHERE.sub("", message)
     last = (text.count("\n"), 1)
     at = (int(where[1]), int(where[2])) if where and where[1] else last
+    sign = false_sign(text.split("\n")[at[0] - 1][at[1] - 1 :][:1])
+    if sign is not None:
+        findings.add(Code.LOOKALIKE_CHARACTER, file, at, *sign[1:])
+        return
     if not message.startswith(_TWICE):
         findings.add(Code.TOML_SYNTAX, file, at, f"this is not TOML: {message}")
         return
