@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -143,7 +143,12 @@ def _compiled(revision: _Revision) -> Generation:
 
 
 def _say_of(revision: _Revision, diagnostic: Diagnostic) -> None:
-    click.echo(f"{revision.name}:{plain(str(diagnostic))}", err=True)
+    """With the file as git names it: ``main:policy/policy.csv``."""
+    shown = f"{revision.name}:{diagnostic}"
+    if ":" in revision.name:
+        file = diagnostic.file.rpartition("/")[2]
+        shown = str(replace(diagnostic, file=revision.names[file][0]))
+    click.echo(plain(shown), err=True)
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:

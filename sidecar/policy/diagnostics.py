@@ -32,6 +32,7 @@ class DiagnosticCode(StrEnum):
     UNREADABLE_FILE = "unreadable-file"
     FILE_TOO_LARGE = "file-too-large"
     FILE_PERMISSIONS = "file-permissions"
+    MERGE_CONFLICT = "merge-conflict"
     # its characters
     BYTE_ORDER_MARK = "byte-order-mark"
     NOT_UTF_8 = "not-utf-8"
@@ -131,7 +132,7 @@ JUDGEMENTS = frozenset(
 )
 """What a policy that compiles may still fail: its own tests. Nothing is activated then, but it can be looked at."""
 
-NO_FILE = "`sidecar init` writes a commented one"
+NO_FILE = "`sidecar init NEW-FOLDER` writes a commented one to copy from"
 
 LONGEST = 800
 """Characters of a message: a line of a megabyte is not quoted whole."""
@@ -186,7 +187,7 @@ class Findings:
         self._found: list[Diagnostic] = []
         self._seen: Counter[tuple[str, DiagnosticCode]] = Counter()
 
-    def add(self, code: DiagnosticCode, file: str, at: tuple[int, int], message: str, hint: str = "") -> None:
+    def add(self, code: DiagnosticCode, file: str, at: tuple[int, int], message: str, hint: str) -> None:
         """``file`` is the bare name, ``at`` line and column."""
         self._seen[file, code] += 1
         if self._seen[file, code] <= AT_MOST:

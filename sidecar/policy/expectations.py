@@ -23,6 +23,8 @@ from sidecar.vocabulary.decision import Reason
 
 EXPECTATIONS = "expectations.csv"
 ROUTES = "routes.csv"
+_EXPECTATION_FORM = "allow|deny, role, section, action"
+_ROUTE_FORM = "public|SECTION/ACTION|unmatched, METHOD, path"
 
 
 class Expectation(msgspec.Struct, frozen=True, gc=False):
@@ -89,7 +91,8 @@ def _read(data: bytes | None, file: str, findings: Findings) -> tuple[list[Recor
     lines = read_lines(data, file, findings)
     found = list(records(lines, file, findings))
     if not found and not findings.errors_in(file):
-        findings.add(Code.EMPTY_FILE, file, (1, 1), "the file holds no test")
+        form = _EXPECTATION_FORM if file == EXPECTATIONS else _ROUTE_FORM
+        findings.add(Code.EMPTY_FILE, file, (1, 1), "the file holds no test", f"a test is: {form}")
     return found, lines[-1].number if lines else 1
 
 
@@ -97,7 +100,7 @@ def _read_expectations(cells: list[Record], vocabulary: Vocabulary, findings: Fi
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
     names = Names(vocabulary, EXPECTATIONS, findings)
     for record in cells:
-        if not names.form(record, "allow|deny, role, section, action", 4):
+        if not names.form(record, _EXPECTATION_FORM, 4):
             continue
         checks = (names.effect(record, 0), names.role(record, 1), names.target(record, 2, wildcards=False))
         if all(checks) and _is_first(record, record.fields[1:], seen, EXPECTATIONS, findings):
@@ -130,7 +133,7 @@ def _read_route_tests(requests: list[Record], vocabulary: Vocabulary, findings: 
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
     names = Names(vocabulary, ROUTES, findings)
     for record in requests:
-        if not names.form(record, "public|SECTION/ACTION|unmatched, METHOD, path", 3):
+        if not names.form(record, _ROUTE_FORM, 3):
             continue
         expected, method, path = record.fields
         checks = (_is_expected_target(record, names), _is_request(record, names))
@@ -223,7 +226,12 @@ def _failed_expectations(
         by = f" by line {ruling.line} of policy.csv" if ruling.line else ""
         what = f"{expectation.role} on {expectation.section}/{expectation.action}"
         message = f"{what}: expected {wanted}, got {got} ({ruling.reason}{by})"
-        findings.add(Code.FAILED_EXPECTATION, EXPECTATIONS, (expectation.line, 1), message)
+        rule = f"add p, {expectation.role}, {expectation.section}, {expectation.action}, {wanted} to policy.csv"
+        if ruling.line:
+            rule = f"mend line {ruling.line} of policy.csv"
+        findings.add(
+            Code.FAILED_EXPECTATION, EXPECTATIONS, (expectation.line, 1), message, f"{rule}, or write {got} here"
+        )
         yield expectation, got
 
 
@@ -237,7 +245,7 @@ def _failed_routes(
             continue
         note = " (the path is ambiguous)" if outcome is Reason.AMBIGUOUS_PATH else ""
         message = f"{test.method} {test.path}: expected {test.expected}, got {got}{note}"
-        findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message)
+        findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message, f"mend the routes, or write {got} here")
         yield test, got
 
 

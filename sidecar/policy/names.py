@@ -123,7 +123,7 @@ class Names:
         if not name:
             return
         if not self.findings.wants(code, self.file):
-            self.findings.add(code, self.file, at, "")  # only counted
+            self.findings.add(code, self.file, at, "", "")  # only counted
             return
         nearest = near(as_ascii(name), known)
         if nearest is not None and not NAME.fullmatch(nearest):

@@ -81,7 +81,8 @@ def read_rules(data: bytes, vocabulary: Vocabulary, findings: Findings) -> RuleB
         elif (link := _read_link(record, names)) is not None:
             inheritance.append(link)
     if not rules and not findings.errors_in(FILE):
-        findings.add(Code.EMPTY_FILE, FILE, (1, 1), "the file holds no rule: everybody would be denied everything")
+        message = "the file holds no rule: everybody would be denied everything"
+        findings.add(Code.EMPTY_FILE, FILE, (1, 1), message, f"a rule is: {_FORMS['p'][0]}")
     if len(rules) > MAX_RULES:
         findings.add(Code.POLICY_TOO_LARGE, FILE, (1, 1), f"more than {MAX_RULES:,} rules", "use * or inheritance")
     return RuleBook(tuple(rules), tuple(inheritance))

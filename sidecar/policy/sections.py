@@ -106,7 +106,7 @@ def _has_tables(root: Table, wanted: str, *known: str) -> bool:
     root.known(*known)
     declared = root.values.get(wanted)
     if declared is not None and not isinstance(declared, dict):
-        root.report(Code.WRONG_TYPE, wanted, f"{wanted} must be tables, like [{wanted}.name]")
+        root.report(Code.WRONG_TYPE, wanted, f"{wanted} must be tables", f"write [{wanted}.name]")
         return False
     if declared == {} or (declared is None and not root.values):
         root.report(Code.EMPTY_FILE, None, f"the file declares no {wanted}", f"add [{wanted}.name]")
@@ -133,7 +133,8 @@ def _shown(table: Table, key: str, default: str, *, required: bool = True) -> st
     if text is None:
         return default
     if not text.strip() or not text.isprintable() or len(text) > 500:
-        table.report(Code.INVALID_TEXT, key, f'"{key}" must be one line of 1 to 500 characters that can be seen')
+        message = f'"{key}" must be one line of 1 to 500 characters that can be seen'
+        table.report(Code.INVALID_TEXT, key, message, f'write {key} = "…" as people shall read it')
     return text
 
 
@@ -144,7 +145,9 @@ def _read_section(name: str, table: Table) -> Section:
     listed = table.texts("actions")
     for action in listed or ():
         if action in actions:
-            table.report(Code.DUPLICATE_ACTION, "actions", f'"{action}" stands twice in the actions of "{name}"')
+            table.report(
+                Code.DUPLICATE_ACTION, "actions", f'"{action}" stands twice in the actions of "{name}"', "name it once"
+            )
         elif not NAME.fullmatch(action):
             hint = f"an action is {NAME_FORM}"
             table.report(Code.INVALID_NAME, "actions", f'"{action}" cannot be an action', hint)

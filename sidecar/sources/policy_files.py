@@ -167,11 +167,14 @@ def _shown(path: Path) -> str:
 
 
 def _too_large(name: str, findings: Findings) -> None:
-    findings.add(Code.FILE_TOO_LARGE, name, (1, 1), f"the file is larger than {MAX_FILE // 2**20} MiB")
+    findings.add(
+        Code.FILE_TOO_LARGE, name, (1, 1), f"the file is larger than {MAX_FILE // 2**20} MiB", "use * and inheritance"
+    )
 
 
 def _unreadable(name: str, error: OSError, findings: Findings) -> None:
-    findings.add(Code.UNREADABLE_FILE, name, (1, 1), f"the file cannot be read: {error.strerror}")
+    message = f"the file cannot be read: {error.strerror}"
+    findings.add(Code.UNREADABLE_FILE, name, (1, 1), message, "put a file there that this user may read")
 
 
 def _stamp(name: str, status: os.stat_result) -> FileStamp:

@@ -63,8 +63,8 @@ def test_R25_half_a_policy_is_never_completed_by_the_packaged_one(cli: Cli, fold
     folder.write_text("not a folder\n")
     result = cli("policy", "check")
     assert result.status == 1
-    assert result.out.splitlines()[0] == (
-        "policy/expectations.csv:1:1: unreadable-file: the file cannot be read: Not a directory"
+    assert result.out.startswith(
+        "policy/expectations.csv:1:1: unreadable-file: the file cannot be read: Not a directory ("
     )
 
 

@@ -176,6 +176,13 @@ def test_a_revision_whose_policy_does_not_compile(cli: Cli, folder: Path) -> Non
     result = cli("policy", "diff", "main")
     assert result.status == 1
     assert "main:policy/roles.toml:1:1: missing-file" in result.err
+    result = cli("policy", "diff", "main:policy")
+    assert "\nmain:policy/roles.toml:1:1: missing-file" in result.err
+    (root / "policy" / "policy.csv").rename(root / "policy.csv")
+    git(root, "add", "policy.csv")
+    git(root, "commit", "-q", "-m", "in the root")
+    result = cli("policy", "diff", "main:")
+    assert "\nmain:roles.toml:1:1: missing-file" in result.err
 
 
 @pytest.mark.parametrize("name", ["nowhere", "--output=x", "-p", "HEAD:policy", "a b", ""])

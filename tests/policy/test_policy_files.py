@@ -66,6 +66,7 @@ def test_R25_a_folder_a_pipe_and_a_device_are_no_files(seed: Mapping[str, bytes]
     os.mkfifo(folder / "roles.toml")  # nobody writes: a reader that waits would wait for ever
     (folder / "routes.csv").unlink()
     (folder / "routes.csv").symlink_to("/dev/zero")
+    assert all(d.hint for d in read_policy_files(folder, model).diagnostics)
     assert told(folder, model) == [
         "policy/policy.csv: unreadable-file",
         "policy/roles.toml: unreadable-file",
@@ -81,6 +82,7 @@ def test_R25_a_file_of_more_than_eight_mib_is_refused(seed: Mapping[str, bytes],
     with (folder / "policy.csv").open("ab") as file:
         file.truncate(MAX_FILE + 1)
     assert told(folder, model) == ["policy/policy.csv: file-too-large"]
+    assert all(d.hint for d in read_policy_files(folder, model).diagnostics)
 
 
 def test_R25_a_file_that_grows_while_it_is_read_is_refused(
