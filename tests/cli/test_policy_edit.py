@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -377,8 +378,10 @@ def test_init_writes_a_policy_that_passes(cli: Cli, tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out.splitlines()[0] == "new/place/policy/policy.csv"
     place = tmp_path / "new" / "place"
     files = [path for path in place.rglob("*") if path.is_file()]
-    assert len(files) == 6
+    assert len(files) == 7
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}
+    assert stat.S_IMODE((place / "policy").stat().st_mode) == 0o755
+    assert (place / "policy" / "README.md").read_bytes() == (ROOT / "policy" / "README.md").read_bytes()
     assert all(path.read_text().startswith("#") for path in files)
     options = ["--policy-dir", str(place / "policy"), "--model", str(place / "model.conf")]
     assert cli("policy", "check", "--strict", *options).status == 0
@@ -394,3 +397,32 @@ def test_init_writes_over_nothing(cli: Cli, tmp_path: Path) -> None:
     assert "policy/roles.toml" in stopped.value.message
     assert [path.name for path in (tmp_path / "policy").iterdir()] == ["roles.toml"]
     assert not (tmp_path / "model.conf").exists()
+
+
+def test_init_leaves_nothing_half_written(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.name == "routes.csv":
+            raise OSError(28, "No space left on device")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    result = cli("init", "new")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == "sidecar: new/policy/routes.csv: No space left on device\n"
+    assert [path for path in (tmp_path / "new").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full disk")
+def test_init_writes_all_of_it_before_it_speaks(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sidecar", "init", str(tmp_path / "new")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (2, b"sidecar: standard output: No space left on device\n")
+    assert len([path for path in (tmp_path / "new").rglob("*") if path.is_file()]) == 7
