@@ -13,6 +13,7 @@ from enum import StrEnum
 POLICY_FILES = ("policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv")
 MODEL_FILE = "model.conf"
 FILES = (MODEL_FILE, *POLICY_FILES)
+POLICY_FOLDER = "policy"
 
 
 class Severity(StrEnum):
@@ -177,7 +178,7 @@ class Diagnostic:
 
 def path_of(name: str) -> str:
     """The name by which a file of the policy goes in every answer: ``policy/policy.csv``, ``model.conf``."""
-    return name if name == MODEL_FILE else f"policy/{name}"
+    return name if name == MODEL_FILE else f"{POLICY_FOLDER}/{name}"
 
 
 class Findings:

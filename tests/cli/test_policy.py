@@ -1,6 +1,7 @@
 """`sidecar policy check|test|matrix|can|explain`: on files alone, with their exit statuses."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -141,6 +142,23 @@ def test_check_as_sarif(cli: Cli, folder: Path) -> None:
         "artifactLocation": {"uri": "policy/policy.csv"},
         "region": {"startLine": 37, "startColumn": 4},
     }
+
+
+def test_sarif_names_a_file_by_a_reference_that_the_repository_can_follow(cli: Cli, folder: Path) -> None:
+    def uri(where: Path) -> str:
+        report = json.loads(cli("policy", "check", "--format", "sarif", "--policy-dir", str(where)).out)
+        found: str = report["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        return found
+
+    append(folder / "policy.csv", "P\n")
+    assert uri(folder) == "policy/policy.csv"
+    odd = folder.parent / "rules of ä#1"
+    folder.rename(odd)
+    assert uri(odd) == uri(Path(odd.name)) == "rules%20of%20%C3%A4%231/policy.csv"
+    (folder.parent / "here").mkdir()
+    os.chdir(folder.parent / "here")
+    shutil.copy(ROOT / "model.conf", ".")
+    assert uri(odd) == f"file://{folder.parent}/rules%20of%20%C3%A4%231/policy.csv"
 
 
 def test_check_for_github(cli: Cli, folder: Path) -> None:

@@ -119,6 +119,23 @@ def test_R25_a_file_that_others_can_write_is_refused(
     assert f"chmod go-w {folder / 'policy.csv'}" in files.diagnostics[0].hint
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o775, True), (0o757, True), (0o1777, False), (0o755, False)])
+def test_R25_a_folder_that_others_can_write_is_warned_of(
+    seed: Mapping[str, bytes], write_policy: Write, mode: int, warned: bool
+) -> None:
+    folder, model = write_policy(seed)
+    folder.chmod(mode)
+    if os.getuid() == 0:
+        assert read_policy_files(folder, model).diagnostics == (), "root's own"
+        os.chown(folder, 1000, -1)
+    files = read_policy_files(folder, model)
+    assert [(d.file, d.code.value, d.severity.value) for d in files.diagnostics] == (
+        [("policy", "file-permissions", "warning")] if warned else []
+    )
+    assert all(d.hint == f"chmod go-w {folder}" for d in files.diagnostics)
+    assert compile_policy(files.files, problems=files.diagnostics).generation is not None
+
+
 def test_R25_unless_root_owns_it(
     seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
