@@ -37,8 +37,8 @@ def doctor(as_json: bool, **flags: str | None) -> int:
 
 def _settings(settings: Settings) -> Iterator[Symptom]:
     found = problems(settings)
-    yield from (Symptom("settings", State.FAULT, problem) for problem in found)
     yield from (Symptom("settings", State.WARNING, warning) for warning in (*settings.warnings, *settings.doubts))
+    yield from (Symptom("settings", State.FAULT, problem) for problem in found)
     if not found:
         yield Symptom("settings", State.OK, "consistent")
 
@@ -51,9 +51,9 @@ def _policy(settings: Settings) -> Symptom:
 
 
 def _keys(settings: Settings) -> Symptom:
-    if not settings.keys_dir.exists():
-        return Symptom("keys", State.OK, f"{settings.keys_dir} will be made at the first start")
     try:
+        if not settings.keys_dir.exists():
+            return Symptom("keys", State.OK, f"{settings.keys_dir} will be made at the first start")
         keys = load(settings.keys_dir).keys
     except (KeyFileProblem, OSError) as problem:
         return Symptom("keys", State.FAULT, str(problem))

@@ -1,5 +1,6 @@
-"""``sidecar init``: a commented starter policy in a folder. Never writes over anything."""
+"""``sidecar init``: a commented starter policy in a folder. Never writes over anything, and all of it or nothing."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -8,28 +9,45 @@ from sidecar.cli.output import OK, plain, wrong
 from sidecar.policy.diagnostics import MODEL_FILE, POLICY_FILES
 from sidecar.sources.policy_files import packaged
 
+README = "README.md"
+"""The files point at it."""
+
 
 @click.command()
 @click.argument("directory", metavar="DIR")
 def init(directory: str) -> int:
     """Write a starter policy into DIR: DIR/policy and DIR/model.conf, with comments that explain every file.
 
-    It is the policy that ships with the sidecar. A file that is there already stops it before anything is written.
+    It is the policy that ships with the sidecar, with its README. A file that is there already stops it before anything
+    is written.
     """
     target = Path(directory)
     policy, model = packaged()
-    sources = {target / "policy" / name: policy / name for name in POLICY_FILES}
+    sources = {target / "policy" / name: policy / name for name in (*POLICY_FILES, README)}
     sources[target / MODEL_FILE] = model
     for path in sources:
         if path.exists() or path.is_symlink():
             raise wrong(f"{path}: is there already; name another folder, or take it away")
-    try:
-        (target / "policy").mkdir(parents=True, exist_ok=True)
-        for path, source in sources.items():
-            with path.open("xb") as file:
-                file.write(source.read_bytes())
-            path.chmod(0o644)  # whatever the umask: a file that a group can write is refused
-            click.echo(plain(str(path)))
-    except OSError as error:
-        raise wrong(f"{error.filename}: {error.strerror}") from error
+    _write(target / "policy", sources)
+    for path in sources:  # last: what becomes of our words is no reason for half a policy
+        click.echo(plain(str(path)))
     return OK
+
+
+def _write(folder: Path, sources: Mapping[Path, Path]) -> None:
+    written: list[Path] = []
+    at = folder
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(0o755)  # whatever the umask: what a group can write is not trusted
+        for at, source in sources.items():
+            content = source.read_bytes()
+            with at.open("xb") as file:
+                written.append(at)
+                file.write(content)
+            at.chmod(0o644)
+    except OSError as error:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise wrong(f"{error.filename or at}: {error.strerror}") from error

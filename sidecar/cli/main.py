@@ -13,7 +13,7 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.lazy import lazy
-from sidecar.cli.output import FAULT, OK, WRONG, Stop, complain
+from sidecar.cli.output import FAULT, OK, WRONG, OutputLost, Stop, abandon_output, complain, prepare_streams
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("sidecar.cli.demo:demo", "Try it: a throw-away sidecar with four users, and curl lines."),
@@ -51,6 +51,7 @@ def sidecar() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line; the exit status."""
+    prepare_streams()
     try:
         result: Any = sidecar.main(list(argv), prog_name="sidecar", standalone_mode=False)
         sys.stdout.flush()
@@ -65,16 +66,26 @@ def run(argv: Sequence[str]) -> int:
         return 130
     except (BrokenPipeError, SystemExit):  # click exits by itself, and only for this
         return _pipe_closed()
+    except OutputLost as error:
+        abandon_output()
+        return _ended(WRONG, f"standard output: {error.strerror}")
     except Exception as error:
         if "--debug" in argv:
             raise
-        return _ended(FAULT, f"internal fault, please report it: {type(error).__name__}: {error} (--debug shows where)")
+        return _failed(error)
     return result if isinstance(result, int) and not isinstance(result, bool) else OK
 
 
 def _ended(status: int, message: str) -> int:
     complain(message)
     return status
+
+
+def _failed(error: Exception) -> int:
+    """A file that may not be looked at is the caller's affair, wherever a verb came across it; the rest is ours."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return _ended(WRONG, f"{os.fsdecode(error.filename)}: {error.strerror}")
+    return _ended(FAULT, f"internal fault, please report it: {type(error).__name__}: {error} (--debug shows where)")
 
 
 def _usage(error: click.ClickException) -> str:
@@ -85,5 +96,5 @@ def _usage(error: click.ClickException) -> str:
 
 def _pipe_closed() -> int:
     """Whoever read our output has gone, as ``head`` does: no reason to complain. 128 + SIGPIPE."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    abandon_output()
     return 141

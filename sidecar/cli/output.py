@@ -1,12 +1,16 @@
 """What a verb says: a table on a terminal, aligned text in a pipe, JSON with ``--json``; and how it ends.
 
-Text from people is never trusted with the terminal: control characters are shown, not sent.
+Text from people is never trusted with the terminal: control characters are shown, not sent. The standard streams are
+there for every verb, hold any character, and are known when they fail: a full disk or a closed stream is the condition
+of whoever called us, not a fault of the program.
 """
 
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -87,3 +91,44 @@ def _rich(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 def plain(text: str) -> str:
     """One line without anything that a terminal would obey."""
     return "".join(ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in text)
+
+
+# -- the standard streams ----------------------------------------------------------------------------------------------
+
+
+class OutputLost(OSError):
+    """Standard output did not take what was written."""
+
+
+class _Output(io.FileIO):
+    """Tells its own failures apart from those of all other files. That nobody reads any more is no failure."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputLost(error.errno, error.strerror) from None
+
+
+def prepare_streams() -> None:
+    """Once, at the start. What somebody has put in the place of the process's own streams stays as it is."""
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
+    if sys.stdout is None:  # its number is kept from the next file, and what is written to it fails
+        sys.stdout = _output(os.open(os.devnull, os.O_RDONLY), "utf-8")
+    elif (own := sys.__stdout__) is not None and sys.stdout is own:
+        sys.stdout = _output(own.fileno(), own.encoding)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def abandon_output() -> None:
+    """What is still to be written goes nowhere: Python's own last flush must not fail as well."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _output(number: int, encoding: str) -> TextIO:
+    raw = io.BufferedWriter(_Output(number, "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=os.isatty(number))

@@ -27,5 +27,5 @@ def policy() -> None:
     """Check, test and question the policy files.
 
     The files are those that `serve` would read: --policy-dir and --model, else SIDECAR_POLICY_DIR and SIDECAR_MODEL,
-    else ./policy and ./model.conf, else the packaged ones.
+    else ./policy and ./model.conf; where neither of these exists, the packaged ones.
     """

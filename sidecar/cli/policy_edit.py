@@ -27,16 +27,18 @@ INTERVAL = 0.3
 def fmt(only_check: bool, **flags: str | None) -> int:
     """Align the CSV files: comments, order and meaning stay, and a second run changes nothing.
 
-    Prints the files that it changes. A file that cannot be read is left as it is (exit status 1).
+    Prints the files that it changes. A file that is missing or cannot be read is left as it is (exit status 1).
     """
     source = source_from(flags)
+    files = source.read()
     findings = Findings()
+    findings.extend(found for found in files.diagnostics if found.file.endswith(".csv"))
     changed = []
     for name in POLICY_FILES:
-        path = source.policy_dir / name
-        if not name.endswith(".csv") or not path.is_file():
+        before = files.files.get(name)
+        if before is None or not name.endswith(".csv"):
             continue
-        before = _read(path)
+        path = source.policy_dir / name
         after = format_csv(before, name, findings)
         if after is not None and after != before:
             changed.append(path)
@@ -46,13 +48,6 @@ def fmt(only_check: bool, **flags: str | None) -> int:
         click.echo(plain(str(path)))
     say_diagnostics(map(source.shown, findings.sorted()), "text")
     return NO if findings.has_errors or (only_check and changed) else OK
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise wrong(f"{path}: {error.strerror}") from error
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -1,20 +1,23 @@
 """Which policy files a verb works on, how they are named to the user, and how findings about them are printed."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 
 from sidecar.cli.options import settings_from, settings_options
-from sidecar.cli.output import no, plain, say_json, wrong
+from sidecar.cli.output import complain, no, plain, say_json, wrong
 from sidecar.policy.compiler import Compiled, Progress, ProofScope, compile_policy
-from sidecar.policy.diagnostics import FILES, Diagnostic, Severity, path_of
+from sidecar.policy.diagnostics import FILES, POLICY_FOLDER, Diagnostic, Severity, path_of
 from sidecar.policy.generation import Generation
-from sidecar.serve.settings import Settings
+from sidecar.serve.settings import HERE, Settings
 from sidecar.sources.policy_files import PolicyFiles, packaged, read_policy_files
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,6 +48,8 @@ class Source:
     def name_of(self, path: str) -> str:
         """``policy/policy.csv`` → the path of that file here; a ``:LINE`` after it is kept."""
         file, colon, line = path.partition(":")
+        if file == POLICY_FOLDER:
+            return f"{self.policy_dir}{colon}{line}"
         for name in FILES:
             if file == path_of(name):
                 file = str(self.model if name == FILES[0] else self.policy_dir / name)
@@ -57,8 +62,11 @@ def source_from(flags: dict[str, str | None]) -> Source:
 
 
 def source_of(settings: Settings) -> Source:
-    """The files of these settings."""
-    if not settings.policy_dir.is_dir():
+    """The files of these settings. A folder that somebody named has to be one; what is wrong with ./policy is for the
+    reader of the files to tell, as it is when the server starts."""
+    if settings.without_policy:
+        complain(settings.without_policy)
+    if settings.policy_dir != HERE[0] and not settings.policy_dir.is_dir():
         raise wrong(f"{settings.policy_dir}: there is no such directory")
     return Source(settings.policy_dir, settings.model)
 
@@ -145,7 +153,7 @@ def _sarif(diagnostics: list[Diagnostic]) -> dict[str, object]:
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": Path(diagnostic.file).as_posix()},
+                        "artifactLocation": {"uri": _uri(diagnostic.file)},
                         "region": {"startLine": diagnostic.line, "startColumn": diagnostic.column},
                     }
                 }
@@ -173,6 +181,17 @@ def _sarif_rules(codes: list[str]) -> list[dict[str, object]]:
         }
         for code in codes
     ]
+
+
+def _uri(file: str) -> str:
+    """A reference as RFC 3986 has it: relative where the file lies below the working folder, so that a repository finds
+    its own."""
+    path = Path(file)
+    if path.is_absolute():
+        with suppress(OSError, ValueError):  # a folder that is gone, or another one
+            path = path.relative_to(Path.cwd())
+    quoted = quote(os.fsencode(path))
+    return f"file://{quoted}" if path.is_absolute() else quoted
 
 
 def _progress() -> Progress | None:

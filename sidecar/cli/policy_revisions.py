@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -129,7 +129,12 @@ def _compiled(revision: _Revision) -> Generation:
 
 
 def _say_of(revision: _Revision, diagnostic: Diagnostic) -> None:
-    click.echo(f"{revision.name}:{plain(str(diagnostic))}", err=True)
+    """With the file as git names it: ``main:policy/policy.csv``."""
+    shown = f"{revision.name}:{diagnostic}"
+    if ":" in revision.name:
+        file = diagnostic.file.rpartition("/")[2]
+        shown = str(replace(diagnostic, file=revision.names[file][0]))
+    click.echo(plain(shown), err=True)
 
 
 # -- git ---------------------------------------------------------------------------------------------------------------

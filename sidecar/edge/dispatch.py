@@ -50,7 +50,7 @@ class TooLarge(Exception):
     """The body is over the limit; what came is thrown away."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the body is over {limit} bytes; send less or raise SIDECAR_MAX_BODY")
+        super().__init__(f"the body is over {limit} bytes; send less")
 
 
 class Dispatcher:
@@ -133,7 +133,8 @@ class Dispatcher:
         except StoreUnavailable:
             outcome = _STORE_UNAVAILABLE
         except TooLarge as error:
-            outcome = Problem(Code.TOO_LARGE, str(error))
+            remedy = "" if endpoint.max_body else " or raise SIDECAR_MAX_BODY"  # a row's own limit is fixed
+            outcome = Problem(Code.TOO_LARGE, f"{error}{remedy}")
         except Exception:
             _log.exception("a request failed", endpoint=endpoint.path, request_id=request_id)
             outcome = _INTERNAL

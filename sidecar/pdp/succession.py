@@ -65,10 +65,11 @@ class Succession:
         self._metrics.policy_rejected.set(int(rejected))
         self._metrics.policy.info({"generation": policy.generation.id})
         self._metrics.policy_reloaded.set(policy.loaded_at)
+        in_force = policy.generation.id
         for found in policy.diagnostics:
-            _log.warning("policy", diagnostic=str(found))
+            _log.warning("policy", diagnostic=str(found), generation=in_force)
         if rejected:
-            _log.error("the policy files are refused; the last good generation stays in force")
+            _log.error("the policy files are refused; the last good generation stays in force", generation=in_force)
         elif policy.forced:
             _log.error(
                 "the policy was forced: it fails its own tests or the invariants", generation=policy.generation.id

@@ -13,6 +13,7 @@ from enum import StrEnum
 POLICY_FILES = ("policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv")
 MODEL_FILE = "model.conf"
 FILES = (MODEL_FILE, *POLICY_FILES)
+POLICY_FOLDER = "policy"
 
 
 class Severity(StrEnum):
@@ -32,6 +33,7 @@ class DiagnosticCode(StrEnum):
     UNREADABLE_FILE = "unreadable-file"
     FILE_TOO_LARGE = "file-too-large"
     FILE_PERMISSIONS = "file-permissions"
+    MERGE_CONFLICT = "merge-conflict"
     # its characters
     BYTE_ORDER_MARK = "byte-order-mark"
     NOT_UTF_8 = "not-utf-8"
@@ -132,7 +134,7 @@ JUDGEMENTS = frozenset(
 )
 """What a policy that compiles may still fail: its own tests. Nothing is activated then, but it can be looked at."""
 
-NO_FILE = "`sidecar init` writes a commented one"
+NO_FILE = "`sidecar init NEW-FOLDER` writes a commented one to copy from"
 
 LONGEST = 800
 """Characters of a message: a line of a megabyte is not quoted whole."""
@@ -177,7 +179,7 @@ class Diagnostic:
 
 def path_of(name: str) -> str:
     """The name by which a file of the policy goes in every answer: ``policy/policy.csv``, ``model.conf``."""
-    return name if name == MODEL_FILE else f"policy/{name}"
+    return name if name == MODEL_FILE else f"{POLICY_FOLDER}/{name}"
 
 
 class Findings:
@@ -187,7 +189,7 @@ class Findings:
         self._found: list[Diagnostic] = []
         self._seen: Counter[tuple[str, DiagnosticCode]] = Counter()
 
-    def add(self, code: DiagnosticCode, file: str, at: tuple[int, int], message: str, hint: str = "") -> None:
+    def add(self, code: DiagnosticCode, file: str, at: tuple[int, int], message: str, hint: str) -> None:
         """``file`` is the bare name, ``at`` line and column."""
         self._seen[file, code] += 1
         if self._seen[file, code] <= AT_MOST:

@@ -16,13 +16,15 @@ from sidecar.policy.diagnostics import Findings, did_you_mean
 from sidecar.policy.generation import Generation
 from sidecar.policy.names import Names, quoted
 from sidecar.policy.route_entries import owner
-from sidecar.policy.routes import Route, outcome_text
+from sidecar.policy.routes import METHODS, Route, outcome_text
 from sidecar.policy.sections import Vocabulary
 from sidecar.policy.text import Record, read_lines, records
 from sidecar.vocabulary.decision import Reason
 
 EXPECTATIONS = "expectations.csv"
 ROUTES = "routes.csv"
+_EXPECTATION_FORM = "allow|deny, role, section, action"
+_ROUTE_FORM = "public|SECTION/ACTION|unmatched, METHOD, path"
 
 
 class Expectation(msgspec.Struct, frozen=True, gc=False):
@@ -89,7 +91,8 @@ def _read(data: bytes | None, file: str, findings: Findings) -> tuple[list[Recor
     lines = read_lines(data, file, findings)
     found = list(records(lines, file, findings))
     if not found and not findings.errors_in(file):
-        findings.add(Code.EMPTY_FILE, file, (1, 1), "the file holds no test")
+        form = _EXPECTATION_FORM if file == EXPECTATIONS else _ROUTE_FORM
+        findings.add(Code.EMPTY_FILE, file, (1, 1), "the file holds no test", f"a test is: {form}")
     return found, lines[-1].number if lines else 1
 
 
@@ -97,7 +100,7 @@ def _read_expectations(cells: list[Record], vocabulary: Vocabulary, findings: Fi
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
     names = Names(vocabulary, EXPECTATIONS, findings)
     for record in cells:
-        if not names.form(record, "allow|deny, role, section, action", 4):
+        if not names.form(record, _EXPECTATION_FORM, 4):
             continue
         checks = (names.effect(record, 0), names.role(record, 1), names.target(record, 2, wildcards=False))
         if all(checks) and _is_first(record, record.fields[1:], seen, EXPECTATIONS, findings):
@@ -130,10 +133,10 @@ def _read_route_tests(requests: list[Record], vocabulary: Vocabulary, findings: 
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
     names = Names(vocabulary, ROUTES, findings)
     for record in requests:
-        if not names.form(record, "public|SECTION/ACTION|unmatched, METHOD, path", 3):
+        if not names.form(record, _ROUTE_FORM, 3):
             continue
         expected, method, path = record.fields
-        checks = (_is_expected_target(record, names), _is_request(record, findings))
+        checks = (_is_expected_target(record, names), _is_request(record, names))
         if all(checks) and _is_first(record, (method, path), seen, ROUTES, findings):
             yield RouteTest(record.line, expected, method, path)
 
@@ -145,8 +148,12 @@ def _is_expected_target(record: Record, names: Names) -> bool:
     section, slash, action = expected.partition("/")
     line, column = record.at(0)
     if expected and not slash:
-        hint = did_you_mean(expected, ("public", "unmatched")) or "write public, unmatched or SECTION/ACTION"
-        names.findings.add(Code.INVALID_TARGET, ROUTES, (line, column), f"{quoted(expected)} is no target", hint)
+        if not names.disguised(expected, (line, column), "a target", ("public", "unmatched")):
+            hint = did_you_mean(expected, ("public", "unmatched")) or "write public, unmatched or SECTION/ACTION"
+            names.findings.add(Code.INVALID_TARGET, ROUTES, (line, column), f"{quoted(expected)} is no target", hint)
+        return False
+    action_at = (line, column + len(section) + 1)
+    if not names.no_star(section, (line, column)) or not names.no_star(action, action_at):
         return False
     if sections is None or not expected or section in names.vocabulary.unreadable:
         return bool(expected)
@@ -155,23 +162,34 @@ def _is_expected_target(record: Record, names: Names) -> bool:
         return False
     actions = sections[section].actions
     if action not in actions:
-        at = (line, column + len(section) + 1)
-        names.unknown(Code.UNKNOWN_ACTION, action or "/", at, f'an action of "{section}"', actions)
+        names.unknown(Code.UNKNOWN_ACTION, action or "/", action_at, f'an action of "{section}"', actions)
         return False
     return True
 
 
-def _is_request(record: Record, findings: Findings) -> bool:
+def _is_request(record: Record, names: Names) -> bool:
     _, method, path = record.fields
-    good = bool(method and path)
-    if method and not _METHOD.fullmatch(method):
-        findings.add(Code.INVALID_METHOD, ROUTES, record.at(1), f"{quoted(method)} is not a method", "like GET")
-        good = False
+    good = bool(method and path) and (method in METHODS or _is_other_method(record, names))
     if path and (not path.startswith("/") or "?" in path):
         message = f"{quoted(path)} is not the path of a request"
-        findings.add(Code.INVALID_PATH, ROUTES, record.at(2), message, "a path begins with / and has no ?")
+        names.findings.add(Code.INVALID_PATH, ROUTES, record.at(2), message, "a path begins with / and has no ?")
         good = False
     return good
+
+
+def _is_other_method(record: Record, names: Names) -> bool:
+    """Whatever may be asked can be shown to lead nowhere; elsewhere lead only the methods that a route can name."""
+    expected, method, _ = record.fields
+    if names.disguised(method, record.at(1), "a method", METHODS):
+        return False
+    message, hint = f"{quoted(method)} is not a method", "like GET"
+    if _METHOD.fullmatch(method):
+        if expected == "unmatched":
+            return True
+        message += " of a route" if method.upper() not in METHODS else ": methods are upper case"
+        hint = did_you_mean(method, METHODS) or f"known: {', '.join(METHODS)}"
+    names.findings.add(Code.INVALID_METHOD, ROUTES, record.at(1), message, hint)
+    return False
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------
@@ -208,7 +226,12 @@ def _failed_expectations(
         by = f" by line {ruling.line} of policy.csv" if ruling.line else ""
         what = f"{expectation.role} on {expectation.section}/{expectation.action}"
         message = f"{what}: expected {wanted}, got {got} ({ruling.reason}{by})"
-        findings.add(Code.FAILED_EXPECTATION, EXPECTATIONS, (expectation.line, 1), message)
+        rule = f"add p, {expectation.role}, {expectation.section}, {expectation.action}, {wanted} to policy.csv"
+        if ruling.line:
+            rule = f"mend line {ruling.line} of policy.csv"
+        findings.add(
+            Code.FAILED_EXPECTATION, EXPECTATIONS, (expectation.line, 1), message, f"{rule}, or write {got} here"
+        )
         yield expectation, got
 
 
@@ -222,7 +245,7 @@ def _failed_routes(
             continue
         note = " (the path is ambiguous)" if outcome is Reason.AMBIGUOUS_PATH else ""
         message = f"{test.method} {test.path}: expected {test.expected}, got {got}{note}"
-        findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message)
+        findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message, f"mend the routes, or write {got} here")
         yield test, got
 
 

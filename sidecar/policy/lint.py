@@ -44,7 +44,7 @@ def warn(generation: Generation, findings: Findings) -> None:
     for role in generation.roles.values():
         if role.assignable and not used.intersection(generation.closures[role.id]):
             message = f'"{role.id}" has no rule and inherits none: who holds it may do nothing'
-            findings.add(Code.UNUSED_ROLE, "roles.toml", _line_of_role(generation, role.id), message)
+            findings.add(Code.UNUSED_ROLE, "roles.toml", _line_of_role(generation, role.id), message, "give it a rule")
 
 
 def _line_of_role(generation: Generation, role: str) -> tuple[int, int]:
@@ -94,7 +94,7 @@ def _warn_overrides(generation: Generation, by_key: dict[Key, Rule], findings: F
     for line, (cell, allow) in examples.items():
         more = f" and {counts[line] - 1} more" if counts[line] > 1 else ""
         message = f"this deny overrides the allow of line {allow}: {cell}{more}"
-        findings.add(Code.DENY_OVERRIDES_ALLOW, FILE, (line, 1), message)
+        findings.add(Code.DENY_OVERRIDES_ALLOW, FILE, (line, 1), message, "delete one of them, unless it is meant")
 
 
 def _allow_of(role: str, section: str, action: str, generation: Generation, by_key: dict[Key, Rule]) -> Rule | None:

@@ -78,6 +78,9 @@ _BEFORE_COMMENT = re.compile(r"""((?:"[^"]*"|'[^']*'|[^"'#])*)#""")
 _TOKEN = re.compile(r'\s*("[^"]*"|\'[^\']*\'|[A-Za-z_][\w.]*|&&|\|\||==|!=|[^\s])')
 
 
+_FORM = "write [section] and below it key = value, as in the model that ships"
+
+
 class _Definition(NamedTuple):
     section: str
     key: str
@@ -164,7 +167,7 @@ class _Reader:
         elif "=" in whole:
             self._define(whole)
         elif whole:
-            self._report(Code.MODEL_SYNTAX, f'"{_short(whole)}" is neither [a section] nor key = value')
+            self._report(Code.MODEL_SYNTAX, f'"{_short(whole)}" is neither [a section] nor key = value', _FORM)
 
     def end(self) -> None:
         if self._pending:
@@ -187,12 +190,12 @@ class _Reader:
 
     def _define(self, text: str) -> None:
         if self._section is None:
-            self._report(Code.MODEL_SYNTAX, "a definition stands before the first [section]")
+            self._report(Code.MODEL_SYNTAX, "a definition stands before the first [section]", _FORM)
         elif self._section:  # what stands in an unknown section has been refused with it
             key, _, value = text.partition("=")
             self.definitions.append(_Definition(self._section, key.strip(), value.strip(), self._at))
 
-    def _report(self, code: Code, message: str, hint: str = "") -> None:
+    def _report(self, code: Code, message: str, hint: str) -> None:
         self._findings.add(code, MODEL_FILE, self._at, message, hint)
 
 

@@ -4,12 +4,12 @@ A name is compared whole and exactly. What was most likely meant is named: anoth
 another script, a column that belongs elsewhere.
 """
 
-import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean, near
+from sidecar.policy.lookalikes import as_ascii, described
 from sidecar.policy.sections import Vocabulary
 from sidecar.policy.text import NAME, Record
 
@@ -38,7 +38,7 @@ class Names:
         effect = record.fields[index]
         if effect in ("allow", "deny"):
             return True
-        if effect:
+        if effect and not self.disguised(effect, record.at(index), "an effect", ("allow", "deny")):
             hint = did_you_mean(effect, ("allow", "deny")) or "write allow or deny"
             message = f"{quoted(effect)} is neither allow nor deny: other readers would ignore the line"
             self.findings.add(Code.INVALID_EFFECT, self.file, record.at(index), message, hint)
@@ -48,10 +48,9 @@ class Names:
         name, roles = record.fields[index], self.vocabulary.roles
         if roles is None or name in roles:
             return bool(name)
-        if "*" in name:
+        if "*" in as_ascii(name):
             hint = "give the rule to a role that the others inherit"
-            message = f"{quoted(name)} is not a role: a line names one role"
-            self.findings.add(Code.MISPLACED_WILDCARD, self.file, record.at(index), message, hint)
+            self._star(name, record.at(index), " is not a role: a line names one role", hint)
         elif "@" in name or name.startswith("usr_"):
             hint = "people are given their role by `sidecar user set-role`"
             message = f"{quoted(name)} is a person, not a role"
@@ -86,28 +85,50 @@ class Names:
     def _wildcard(self, record: Record, index: int, *, allowed: bool) -> bool:
         """No ``*`` where it would be taken for a name."""
         name = record.fields[index]
-        if "*" not in name or (allowed and name == ANY):
+        if not allowed:
+            return self.no_star(name, record.at(index))
+        if name == ANY or "*" not in as_ascii(name):
             return True
-        message = f"{quoted(name)}: * " + ("stands alone in its field" if allowed else "is not a name")
-        hint = "write * for all, or one name" if allowed else "a test names one section and one action"
-        self.findings.add(Code.MISPLACED_WILDCARD, self.file, record.at(index), message, hint)
+        self._star(name, record.at(index), ": * stands alone in its field", "write * for all, or one name")
         return False
+
+    def no_star(self, name: str, at: tuple[int, int]) -> bool:
+        """For a test: it asks about one thing, and says what comes of it."""
+        if "*" not in as_ascii(name):
+            return True
+        self._star(name, at, ": * is not a name", "a test names one section and one action")
+        return False
+
+    def _star(self, name: str, at: tuple[int, int], why: str, hint: str) -> None:
+        """Reports a ``*`` where none may be, or a sign that is taken for one."""
+        if "*" in name:
+            self.findings.add(Code.MISPLACED_WILDCARD, self.file, at, f"{quoted(name)}{why}", hint)
+        else:
+            sign = next(character for character in name if as_ascii(character) == ANY)
+            message = f"{quoted(name)}: {described(sign)} only looks like *"
+            self.findings.add(Code.LOOKALIKE_CHARACTER, self.file, at, message, hint)
+
+    def disguised(self, name: str, at: tuple[int, int], what: str, known: Collection[str]) -> bool:
+        """Reports a name that is one of ``known`` to the eye alone: nobody finds that by reading it once more."""
+        strange = next((character for character in name if not character.isascii()), None)
+        nearest = None if strange is None else near(as_ascii(name), known)
+        if strange is None or nearest is None:
+            return False
+        message = f"{quoted(name)} is not {what}: {described(strange)} only looks like a letter of it"
+        self.findings.add(Code.LOOKALIKE_CHARACTER, self.file, at, message, f'did you mean "{nearest}"?')
+        return True
 
     def unknown(self, code: Code, name: str, at: tuple[int, int], what: str, known: Collection[str]) -> None:
         """Reports a name that is not among ``known``, with what was most likely meant."""
         if not name:
             return
         if not self.findings.wants(code, self.file):
-            self.findings.add(code, self.file, at, "")  # only counted
+            self.findings.add(code, self.file, at, "", "")  # only counted
             return
-        nearest = near(_as_ascii(name), known)
+        nearest = near(as_ascii(name), known)
         if nearest is not None and not NAME.fullmatch(nearest):
             return  # the declaration itself is wrong, and has been reported
-        strange = next((character for character in name if not character.isascii()), None)
-        if strange is not None and nearest is not None:
-            described = f"U+{ord(strange):04X} ({unicodedata.name(strange, 'no name')})"
-            message = f"{quoted(name)} is not {what}: {described} only looks like a letter of it"
-            self.findings.add(Code.LOOKALIKE_CHARACTER, self.file, at, message, f'did you mean "{nearest}"?')
+        if self.disguised(name, at, what, known):
             return
         message = f"{quoted(name)} is not {what}"
         if nearest is not None and name != nearest and name.casefold() == nearest:
@@ -130,16 +151,3 @@ class Names:
 def quoted(text: str) -> str:
     """A name as it is shown: in quotes, and not without end."""
     return f'"{text}"' if len(text) <= 80 else f'"{text[:77]}…"'
-
-
-_LOOKALIKES = str.maketrans(
-    "аеорсухіјѕһԁԛԝкмтвнгАВЕКМНОРСТХαβεικνορτυχɑɡıℓ",
-    "aeopcyxijshdqwkmtbhrabekmhopctxabeiknoptuxagil",
-)
-"""Cyrillic, Greek and IPA letters, and the letters that they are taken for."""
-
-
-def _as_ascii(name: str) -> str:
-    """What a reader sees: look-alikes of other scripts as the letters they resemble, marks and widths taken off."""
-    decomposed = unicodedata.normalize("NFKD", name.translate(_LOOKALIKES))
-    return "".join(character for character in decomposed if not unicodedata.combining(character))

@@ -52,7 +52,8 @@ def _read_route(table: Table, target: Target | Public) -> Iterator[Entry]:
         return
     segments = read_pattern(path)
     if isinstance(segments, str):
-        table.report(Code.INVALID_PATH, "path", f'"{path}": {segments}')
+        what, _, hint = segments.rpartition(": ")
+        table.report(Code.INVALID_PATH, "path", f'"{path}": {what}', hint)
         return
     at = table.document.at((*table.path, "path"))
     route = Route(path, segments, methods, target, at[0])

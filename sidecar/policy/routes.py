@@ -93,9 +93,9 @@ _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()+,=:@-]+")
 
 
 def read_pattern(path: str) -> Segments | str:
-    """The segments of a pattern, or what is wrong with it, as a sentence that ends in what to do."""
+    """The segments of a pattern, or what is wrong with it: ``what: what to do``."""
     if not path.startswith("/"):
-        return "a path begins with /"
+        return "a path begins with /: like /dashboard/billing"
     if path == "/":
         return ()
     segments = tuple(path[1:].split("/"))
@@ -108,11 +108,11 @@ def read_pattern(path: str) -> Segments | str:
 
 def _segment_problem(segment: str, *, last: bool) -> str | None:
     if segment in ("*", "**"):
-        return "** stands only at the end" if segment == "**" and not last else None
+        return "** stands only at the end: write * for one segment" if segment == "**" and not last else None
     if not segment:
-        return "write it without the slash at its end" if last else "a segment is empty: write one slash"
+        return "a pattern has no slash at its end: delete it" if last else "a segment is empty: write one slash"
     if segment in (".", ".."):
-        return f'no request with the segment "{segment}" is ever let through'
+        return f'no request with the segment "{segment}" is ever let through: write the path without it'
     if segment[0] in ":{<":
         return f'"{segment}" would be taken literally: write * for one segment of any name'
     if "*" in segment:

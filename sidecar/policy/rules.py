@@ -101,7 +101,8 @@ def read_rules(data: bytes, vocabulary: Vocabulary, findings: Findings) -> RuleB
         elif (link := _read_link(record, names)) is not None:
             inheritance.append(link)
     if not rules and not findings.errors_in(FILE):
-        findings.add(Code.EMPTY_FILE, FILE, (1, 1), "the file holds no rule: everybody would be denied everything")
+        message = "the file holds no rule: everybody would be denied everything"
+        findings.add(Code.EMPTY_FILE, FILE, (1, 1), message, f"a rule is: {_FORMS['p'][0]}")
     if len(rules) > MAX_RULES:
         findings.add(Code.POLICY_TOO_LARGE, FILE, (1, 1), f"more than {MAX_RULES:,} rules", "use * or inheritance")
     return RuleBook(tuple(rules), tuple(inheritance))
@@ -114,7 +115,7 @@ def _has_form(record: Record, names: Names) -> bool:
     kind = record.fields[0]
     if kind in _FORMS:
         return names.form(record, *_FORMS[kind])
-    if not kind:
+    if not kind or names.disguised(kind, record.at(0), "a kind of line", tuple(_FORMS)):
         return False
     message = f"{quoted(kind)} is not a kind of line: other readers would skip it without a word"
     names.findings.add(Code.UNKNOWN_RULE_TYPE, FILE, record.at(0), message, _kind_meant(record, names))

@@ -3,12 +3,12 @@
 Nothing outside it exists: a rule, a route or an expectation that names something undeclared is an error.
 """
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
+from sidecar.policy.lookalikes import described
 from sidecar.policy.route_entries import Entry, judge_entries, read_public, read_routes
 from sidecar.policy.routes import Route
 from sidecar.policy.text import NAME, NAME_FORM
@@ -106,7 +106,7 @@ def _has_tables(root: Table, wanted: str, *known: str) -> bool:
     root.known(*known)
     declared = root.values.get(wanted)
     if declared is not None and not isinstance(declared, dict):
-        root.report(Code.WRONG_TYPE, wanted, f"{wanted} must be tables, like [{wanted}.name]")
+        root.report(Code.WRONG_TYPE, wanted, f"{wanted} must be tables", f"write [{wanted}.name]")
         return False
     if declared == {} or (declared is None and not root.values):
         root.report(Code.EMPTY_FILE, None, f"the file declares no {wanted}", f"add [{wanted}.name]")
@@ -123,7 +123,7 @@ def _judge_name(name: str, table: Table, what: str) -> None:
     odd = next((c for c in name if not NAME.fullmatch(c) and c not in "-_"), None)
     message = f'"{name}" cannot be the id of a {what}'
     if odd is not None and not odd.isascii():
-        message += f": it holds U+{ord(odd):04X} ({unicodedata.name(odd, 'no name')})"
+        message += f": it holds {described(odd)}"
     table.report(Code.INVALID_NAME, None, message, f"an id is {NAME_FORM}")
 
 
@@ -133,7 +133,8 @@ def _shown(table: Table, key: str, default: str, *, required: bool = True) -> st
     if text is None:
         return default
     if not text.strip() or not text.isprintable() or len(text) > 500:
-        table.report(Code.INVALID_TEXT, key, f'"{key}" must be one line of 1 to 500 characters that can be seen')
+        message = f'"{key}" must be one line of 1 to 500 characters that can be seen'
+        table.report(Code.INVALID_TEXT, key, message, f'write {key} = "…" as people shall read it')
     return text
 
 
@@ -144,7 +145,9 @@ def _read_section(name: str, table: Table) -> Section:
     listed = table.texts("actions")
     for action in listed or ():
         if action in actions:
-            table.report(Code.DUPLICATE_ACTION, "actions", f'"{action}" stands twice in the actions of "{name}"')
+            table.report(
+                Code.DUPLICATE_ACTION, "actions", f'"{action}" stands twice in the actions of "{name}"', "name it once"
+            )
         elif not NAME.fullmatch(action):
             hint = f"an action is {NAME_FORM}"
             table.report(Code.INVALID_NAME, "actions", f'"{action}" cannot be an action', hint)

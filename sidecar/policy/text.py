@@ -10,8 +10,9 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sidecar.policy.diagnostics import NO_FILE, Findings
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings
+from sidecar.policy.lookalikes import false_sign
 
 
 class Line(NamedTuple):
@@ -52,6 +53,8 @@ def read_lines(data: bytes, file: str, findings: Findings, *, must_end: bool = T
     if text is None:
         return []
     lines = [Line(number, part) for number, part in enumerate(text.split("\n"), start=1)]
+    if _has_conflict(text, lines, file, findings):
+        return []
     last = lines[-1]
     if not last.text:
         lines.pop()
@@ -63,6 +66,20 @@ def read_lines(data: bytes, file: str, findings: Findings, *, must_end: bool = T
     if not text.isascii() or data.translate(None, _ASCII_CONTROLS) != data:
         lines = list(_judged(lines, file, findings))
     return lines
+
+
+def _has_conflict(text: str, lines: list[Line], file: str, findings: Findings) -> bool:
+    """Both sides of a merge in one file: what else could be said of it would be about neither."""
+    if not any(marker in text for marker in ("<<<<<<<", "=======", ">>>>>>>")):
+        return False
+    markers = [line for line in lines if _CONFLICT.fullmatch(line.text)]
+    for line in [line for line in markers if line.text.startswith("<")] or markers[:1]:
+        message = f'"{line.text[:40].strip()}": a merge has left both sides in the file'
+        findings.add(Code.MERGE_CONFLICT, file, (line.number, 1), message, "resolve the conflict")
+    return bool(markers)
+
+
+_CONFLICT = re.compile(r"(?:<{7}|={7}|>{7})(?: .*)?\r?")
 
 
 def _decode(data: bytes, file: str, findings: Findings) -> str | None:
@@ -80,7 +97,7 @@ def _decode(data: bytes, file: str, findings: Findings) -> str | None:
             'save it as "UTF-8", not "UTF-8 with BOM"',
         )
     if not data.strip():
-        findings.add(Code.EMPTY_FILE, file, (1, 1), "the file is empty")
+        findings.add(Code.EMPTY_FILE, file, (1, 1), "the file is empty", NO_FILE)
         return None
     try:
         return data.decode()
@@ -150,6 +167,9 @@ def records(lines: list[Line], file: str, findings: Findings) -> Iterator[Record
         number, text = line
         stripped = text.strip(" ")
         if not stripped or stripped.startswith("#"):
+            continue
+        if (sign := false_sign(text)) is not None:  # whatever else would be said of the line follows from it
+            findings.add(Code.LOOKALIKE_CHARACTER, file, (number, sign[0] + 1), *sign[1:])
             continue
         if '"' not in text and "#" not in text and "\t" not in text:
             fields = tuple([field.strip(" ") for field in stripped.split(",")])

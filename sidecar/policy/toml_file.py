@@ -13,11 +13,15 @@ from dataclasses import dataclass
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean
+from sidecar.policy.lookalikes import false_sign
 from sidecar.policy.text import read_lines, without_invisible
 
 Path = tuple[str | int, ...]
 _WHERE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _TWICE = ("Cannot overwrite", "Cannot declare", "Cannot redefine", "Cannot mutate", "Duplicate inline table key")
+
+
+_FORM = 'write [table], key = "text" or key = ["a", "b"], and close what is opened'
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Table:
     path: Path
     values: Mapping[str, object]
 
-    def report(self, code: Code, key: str | None, message: str, hint: str = "") -> None:
+    def report(self, code: Code, key: str | None, message: str, hint: str) -> None:
         """At the line of the key, or of the table when the finding is about the whole of it."""
         path = self.path if key is None else (*self.path, key)
         self.document.findings.add(code, self.document.file, self.document.at(path), message, hint)
@@ -69,7 +73,7 @@ class Table:
         value = self.get(key, required=required)
         if value is None or isinstance(value, str):
             return value
-        self._wrong(key, "text in quotes")
+        self._wrong(key, "text in quotes", f'write {key} = "…"')
         return None
 
     def flag(self, key: str, *, default: bool) -> bool:
@@ -77,7 +81,7 @@ class Table:
         if isinstance(value, bool):
             return value
         if value is not None:
-            self._wrong(key, "true or false")
+            self._wrong(key, "true or false", "write it without quotes")
         return default
 
     def texts(self, key: str, *, required: bool = True) -> list[str] | None:
@@ -85,7 +89,7 @@ class Table:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return value
         if value is not None:
-            self._wrong(key, 'a list of texts, like ["view", "manage"]')
+            self._wrong(key, "a list of texts", f'write {key} = ["…", "…"]')
         return None
 
     def tables(self, key: str) -> Iterator["Table"]:
@@ -95,14 +99,14 @@ class Table:
             for index, item in enumerate(value):
                 yield Table(self.document, (*self.path, key, index), item)
         elif value is not None:
-            self._wrong(key, "a list of tables")
+            self._wrong(key, "a list of tables", f"write [[{'.'.join((*map(str, self.path), key))}]]")
 
     def named(self, key: str) -> Iterator[tuple[str, "Table"]]:
         """The tables of a table: ``[key.name]``."""
         value = self.get(key)
         if not isinstance(value, dict):
             if value is not None:
-                self._wrong(key, f"tables, like [{key}.name]")
+                self._wrong(key, "tables", f"write [{key}.name]")
             return
         for name, item in value.items():
             if isinstance(item, dict):
@@ -111,8 +115,8 @@ class Table:
                 table = Table(self.document, (*self.path, key), value)
                 table.report(Code.WRONG_TYPE, name, f"{key}.{name} is not a table", f"write [{key}.{name}]")
 
-    def _wrong(self, key: str, wanted: str) -> None:
-        self.report(Code.WRONG_TYPE, key, f"{key} must be {wanted}")
+    def _wrong(self, key: str, wanted: str, hint: str) -> None:
+        self.report(Code.WRONG_TYPE, key, f"{key} must be {wanted}", hint)
 
 
 def read_toml(data: bytes, file: str, findings: Findings) -> Table | None:
@@ -126,7 +130,7 @@ def read_toml(data: bytes, file: str, findings: Findings) -> Table | None:
         values = tomllib.loads(text)
         positions = _Scanner(text).positions()
     except RecursionError:
-        findings.add(Code.TOML_SYNTAX, file, (1, 1), "the values are nested too deep")
+        findings.add(Code.TOML_SYNTAX, file, (1, 1), "the values are nested too deep", _FORM)
         return None
     except ValueError as error:
         _report_syntax(str(error), text, file, findings)
@@ -139,8 +143,12 @@ def _report_syntax(message: str, text: str, file: str, findings: Findings) -> No
     message = _WHERE.sub("", message)
     last = (text.count("\n"), 1)
     at = (int(where[1]), int(where[2])) if where and where[1] else last
+    sign = false_sign(text.split("\n")[at[0] - 1][at[1] - 1 :][:1])
+    if sign is not None:
+        findings.add(Code.LOOKALIKE_CHARACTER, file, at, *sign[1:])
+        return
     if not message.startswith(_TWICE):
-        findings.add(Code.TOML_SYNTAX, file, at, f"this is not TOML: {message}")
+        findings.add(Code.TOML_SYNTAX, file, at, f"this is not TOML: {message}", _FORM)
         return
     starts = _line_starts(text)
     scanner = _Scanner(text[: starts[at[0] - 1] + at[1] - 1])

@@ -7,7 +7,7 @@ is none: the listeners answer at once, denying, and the sidecar comes to life wh
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from sidecar import __version__
@@ -23,7 +23,10 @@ from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem
 from sidecar.serve.people import MailProblem
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings, problems
+from sidecar.sources import last_good
 from sidecar.sources.key_files import KeyFileProblem, load_or_create
+from sidecar.sources.policy_files import read_policy_files
+from sidecar.sources.private_files import PrivateFileProblem
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
@@ -47,6 +50,18 @@ class StartProblem(Exception):
         super().__init__(lines[0] if lines else "")
         self.status = status
         self.lines = lines
+
+
+def _tell_of_another(settings: Settings) -> None:
+    """A folder of policy files that is gone, or a start in another place, must not pass for the policy of before."""
+    with suppress(OSError, PrivateFileProblem):  # the activation tells of a copy that it cannot use
+        kept = last_good.kept(settings.state_dir)
+        if kept is not None and kept != read_policy_files(settings.policy_dir, settings.model).files:
+            _log.error(
+                "another policy was in force before: start where it lies, or set SIDECAR_POLICY_DIR and SIDECAR_MODEL",
+                served=str(settings.policy_dir),
+                kept=str(settings.state_dir / last_good.NAME),
+            )
 
 
 class Sidecar:
@@ -145,6 +160,8 @@ class Sidecar:
 
     async def _policy(self) -> Activation:
         settings = self._settings
+        if settings.without_policy:
+            await asyncio.to_thread(_tell_of_another, settings)
         policy = Activation(settings.policy_dir, settings.model, state_dir=settings.state_dir, clock=time.time)
         started = await policy.start(force=self._force_policy)
         if started.generation is None:

@@ -5,7 +5,7 @@ unfit to serve with together are ``problems``. Rooms below never see ``Settings`
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -45,12 +45,32 @@ def _keys_dir(found: Mapping[str, Any]) -> Path:
     return Path(found["state_dir"]) / "keys"
 
 
+HERE = (Path("policy"), Path("model.conf"))
+"""The policy of the working folder."""
+
+
 def _policy_dir(_: Mapping[str, Any]) -> Path:
-    return Path("policy") if Path("policy").is_dir() else packaged()[0]
+    return (HERE if _begun() else packaged())[0]
 
 
 def _model(_: Mapping[str, Any]) -> Path:
-    return Path("model.conf") if Path("model.conf").is_file() else packaged()[1]
+    return (HERE if _begun() else packaged())[1]
+
+
+def _begun() -> bool:
+    """Whether somebody keeps a policy here, whatever state it is in. Half of one, or a link to nothing, is a mistake
+    to be told: another policy in its place would open what nobody here has allowed (R25)."""
+    return any(map(_is_there, HERE))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:  # what may not be looked at may be there
+        return True
+    return True
 
 
 _FILE = v.optional(v.path)
@@ -99,8 +119,12 @@ class Settings:
         Path,
         Row(v.path, _keys_dir, "Signing keys and the pepper, made at first start."),
     ]
-    policy_dir: Annotated[Path, Row(v.path, _policy_dir, "The policy files; default ./policy, else the packaged ones.")]
-    model: Annotated[Path, Row(v.path, _model, "The Casbin model; default ./model.conf, else the packaged one.")]
+    policy_dir: Annotated[
+        Path, Row(v.path, _policy_dir, "The policy files; ./policy, or where no policy is the packaged ones.")
+    ]
+    model: Annotated[
+        Path, Row(v.path, _model, "The Casbin model; ./model.conf, or where no policy is the packaged one.")
+    ]
     access_ttl: Annotated[int, Row(v.whole_seconds(1, DAY), "15m", "Life of an access token.")]
     refresh_ttl: Annotated[int, Row(v.whole_seconds(1, 90 * DAY), "30d", "Life of a refresh token that is not used.")]
     invite_ttl: Annotated[
@@ -141,6 +165,13 @@ class Settings:
     doubts: tuple[str, ...] = ()
     """What looks wrong to serve with; each a line for the log of who serves, and for `doctor`."""
 
+    @property
+    def without_policy(self) -> str:
+        """What who serves or works on the policy has to hear when nobody named one and none is here. Else empty."""
+        taken = packaged()[0]
+        named = any(value.name == "policy_dir" and value.source != "default" for value in self.values)
+        return "" if named or self.policy_dir != taken else f"no ./policy here: the packaged policy, {taken}"
+
     def __repr__(self) -> str:
         """Without the secrets: a representation ends up in logs."""
         return f"Settings({', '.join(f'{value.name}={value.text!r}' for value in self.values)})"
@@ -162,7 +193,9 @@ def load(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Settings:
     for name, it in ROWS.items():
         found[name], value = _resolve(name, it, given.get(name), found)
         shown.append(value)
-    return Settings(**found, values=tuple(shown), warnings=ignored, doubts=tuple(_doubts(found)))
+    settings = Settings(**found, values=tuple(shown), warnings=ignored, doubts=tuple(_doubts(found)))
+    lacking = settings.without_policy
+    return replace(settings, doubts=(*settings.doubts, lacking)) if lacking else settings
 
 
 def _resolve(name: str, it: Row, given: Given | None, found: Mapping[str, Any]) -> tuple[Any, Value]:
@@ -194,7 +227,12 @@ def problems(settings: Settings) -> list[str]:
 
 
 def _demo_keys(settings: Settings) -> Iterator[str]:
-    if (settings.keys_dir / DEMO_MARK).exists():
+    try:
+        marked = (settings.keys_dir / DEMO_MARK).exists()
+    except OSError as error:
+        yield f"SIDECAR_KEYS_DIR={settings.keys_dir}: cannot be looked into: {error.strerror}"
+        return
+    if marked:
         yield f"SIDECAR_KEYS_DIR={settings.keys_dir}: these are a demo's keys: use others"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sidecar.policy.diagnostics import MODEL_FILE, NO_FILE, POLICY_FILES, Diagnostic, Findings
+from sidecar.policy.diagnostics import MODEL_FILE, NO_FILE, POLICY_FILES, POLICY_FOLDER, Diagnostic, Findings, Severity
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 
 MAX_FILE: Final = 8 * 1024 * 1024
@@ -71,6 +71,7 @@ def read_policy_files(
     files: dict[str, bytes] = {}
     stamps: list[FileStamp] = []
     settled: set[FileStamp] = set()
+    findings.extend(_of_folder(policy_dir))
     for name, path in _paths(policy_dir, model):
         read = _read(name, path, findings, None if whole else before)
         if read is not None:
@@ -161,17 +162,33 @@ def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: Find
     return True
 
 
+def _of_folder(policy_dir: Path) -> Iterator[Diagnostic]:
+    """Who can write the folder can put another file in a file's place. Only a warning: what the files say may be right,
+    and a volume's mode is not always the operator's to choose. In a sticky folder nobody replaces another's file."""
+    try:
+        status = policy_dir.stat()
+    except OSError:
+        return  # each of the files tells why
+    if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX and status.st_uid != 0:
+        message = f"others than its owner can write the folder (mode {stat.S_IMODE(status.st_mode):04o})"
+        hint = f"chmod go-w {_shown(policy_dir)}"
+        yield Diagnostic(Severity.WARNING, Code.FILE_PERMISSIONS, POLICY_FOLDER, 1, 1, message, hint)
+
+
 def _shown(path: Path) -> str:
     """A path may hold bytes that are no text, and a finding goes into logs and answers."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _too_large(name: str, findings: Findings) -> None:
-    findings.add(Code.FILE_TOO_LARGE, name, (1, 1), f"the file is larger than {MAX_FILE // 2**20} MiB")
+    findings.add(
+        Code.FILE_TOO_LARGE, name, (1, 1), f"the file is larger than {MAX_FILE // 2**20} MiB", "use * and inheritance"
+    )
 
 
 def _unreadable(name: str, error: OSError, findings: Findings) -> None:
-    findings.add(Code.UNREADABLE_FILE, name, (1, 1), f"the file cannot be read: {error.strerror}")
+    message = f"the file cannot be read: {error.strerror}"
+    findings.add(Code.UNREADABLE_FILE, name, (1, 1), message, "put a file there that this user may read")
 
 
 def _stamp(name: str, status: os.stat_result) -> FileStamp:

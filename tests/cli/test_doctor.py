@@ -36,6 +36,7 @@ def test_doctor_looks_at_everything(at_store: Any) -> None:
     assert done.status == 0, done.out
     seen = {symptom["what"]: symptom["state"] for symptom in json.loads(done.out)}
     assert {seen[what] for what in ("settings", "policy", "keys", "store", "clock")} == {"ok"}
+    assert any("the packaged policy" in symptom["said"] for symptom in json.loads(done.out))
 
 
 def test_doctor_names_what_is_wrong(cli: Any, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Every verb ends in one of the documented statuses with at most one line on stderr; and starts light."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +14,8 @@ import pytest
 from sidecar.cli import main
 from sidecar.cli.lazy import LazyGroup
 from sidecar.cli.output import Stop, no, plain, unreachable, wrong
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def one_line(text: str) -> bool:
@@ -125,6 +129,61 @@ def test_closed_pipe_is_no_fault() -> None:
     assert child.stderr.read() == b""
     child.stderr.close()
     assert child.wait() == 141
+
+
+def child(*argv: str, closing: str = "", **env: str) -> "subprocess.CompletedProcess[bytes]":
+    """The command in a process of its own; ``closing`` is what a shell does to its streams."""
+    line = f'exec "$@" {closing}'
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("SIDECAR_")}
+    return subprocess.run(
+        ["/bin/sh", "-c", line, "sh", sys.executable, "-m", "sidecar", *argv],
+        env={**kept, **env},
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full disk")
+@pytest.mark.parametrize(
+    "argv", [["version"], ["config", "--json"], ["policy", "matrix"], ["policy", "check", "--json"]]
+)
+def test_a_full_disk_behind_standard_output_is_no_fault_of_the_program(argv: list[str]) -> None:
+    done = child(*argv, closing="> /dev/full")
+    assert (done.returncode, done.stderr) == (2, b"sidecar: standard output: No space left on device\n")
+
+
+def test_a_closed_standard_output_fails_when_something_is_to_be_said() -> None:
+    done = child("policy", "matrix", closing=">&-")
+    assert (done.returncode, done.stderr) == (2, b"sidecar: standard output: Bad file descriptor\n")
+    assert child("policy", "check", closing=">&-").returncode == 0, "it is silent when nothing is wrong"
+    assert child("policy", "check", "--policy-dir", "nowhere", closing="2>&-").returncode == 2
+    assert child("policy", "replay", "-", closing="<&-").returncode == 0
+
+
+def test_a_character_that_the_terminal_does_not_know_is_spelled(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "policy", tmp_path / "policy")
+    with (tmp_path / "policy" / "policy.csv").open("a", encoding="utf-8") as file:
+        file.write("p, \u0434\u0430, billing, view, allow\n")
+    for form in ("text", "json"):
+        words = ["policy", "check", "--policy-dir", str(tmp_path / "policy"), "--format", form]
+        done = child(*words, PYTHONIOENCODING="latin1")
+        assert (done.returncode, done.stderr) == (1, b"")
+        assert b"\\u0434\\u0430" in done.stdout
+
+
+def test_a_file_that_may_not_be_looked_at_is_named(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for name in ("is_dir", "exists", "is_symlink"):
+        monkeypatch.setattr(Path, name, refused)
+    assert cli("policy", "check", "--policy-dir", "x/policy").err == "sidecar: x/policy: Permission denied\n"
+    for argv in (["policy", "diff", "x"], ["init", "x"], ["config", "--keys-dir", "x"], ["user", "list"]):
+        done = cli(*argv)
+        assert done.status == 2, argv
+        assert done.err.endswith("Permission denied\n")
+        assert done.err.count("\n") == 1 + ("packaged" in done.err)
 
 
 @pytest.mark.parametrize("verb", ["version", "config", "health", "policy"])

@@ -1,6 +1,7 @@
 """`sidecar policy check|test|matrix|can|explain`: on files alone, with their exit statuses."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+
+from sidecar.policy.diagnostics import POLICY_FILES
 
 ROOT = Path(__file__).resolve().parents[2]
 Cli = Callable[..., Any]
@@ -37,8 +40,33 @@ def test_check_is_silent_on_success(cli: Cli, folder: Path) -> None:
     assert (result.status, result.out, result.err) == (0, "", "")
 
 
-def test_check_without_a_policy_here_takes_the_packaged_one(cli: Cli) -> None:
-    assert cli("policy", "check").status == 0
+def test_check_without_a_policy_here_takes_the_packaged_one_and_says_so(cli: Cli) -> None:
+    for form in ([], ["--json"]):
+        result = cli("policy", "check", *form)
+        assert (result.status, result.out) == (0, "[]\n" if form else "")
+        assert result.err == f"sidecar: no ./policy here: the packaged policy, {ROOT / 'policy'}\n"
+
+
+def test_R25_half_a_policy_is_never_completed_by_the_packaged_one(cli: Cli, folder: Path) -> None:
+    (folder.parent / "model.conf").unlink()
+    result = cli("policy", "check")
+    assert (result.status, result.err) == (1, "")
+    assert result.out.startswith("model.conf:1:1: missing-file: ")
+    shutil.copy(ROOT / "model.conf", folder.parent)
+    folder.rename(folder.parent / "gone")
+    folder.symlink_to("..data")
+    result = cli("policy", "check")
+    assert (result.status, result.err) == (1, "")
+    assert [line.split(": ")[:2] for line in result.out.splitlines()] == [
+        [f"policy/{name}:1:1", "missing-file"] for name in sorted(POLICY_FILES)
+    ]
+    folder.unlink()
+    folder.write_text("not a folder\n")
+    result = cli("policy", "check")
+    assert result.status == 1
+    assert result.out.startswith(
+        "policy/expectations.csv:1:1: unreadable-file: the file cannot be read: Not a directory ("
+    )
 
 
 def test_check_names_the_file_as_the_user_could_open_it(cli: Cli, folder: Path, tmp_path: Path) -> None:
@@ -122,6 +150,23 @@ def test_sarif_says_what_each_rule_means(cli: Cli, folder: Path) -> None:
     [rule] = run["tool"]["driver"]["rules"]
     assert rule["shortDescription"] == {"text": "Shadowed rule"}
     assert rule["help"]["text"] == "A wider rule, or one that the role inherits, says it already."
+
+
+def test_sarif_names_a_file_by_a_reference_that_the_repository_can_follow(cli: Cli, folder: Path) -> None:
+    def uri(where: Path) -> str:
+        report = json.loads(cli("policy", "check", "--format", "sarif", "--policy-dir", str(where)).out)
+        found: str = report["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        return found
+
+    append(folder / "policy.csv", "P\n")
+    assert uri(folder) == "policy/policy.csv"
+    odd = folder.parent / "rules of ä#1"
+    folder.rename(odd)
+    assert uri(odd) == uri(Path(odd.name)) == "rules%20of%20%C3%A4%231/policy.csv"
+    (folder.parent / "here").mkdir()
+    os.chdir(folder.parent / "here")
+    shutil.copy(ROOT / "model.conf", ".")
+    assert uri(odd) == f"file://{folder.parent}/rules%20of%20%C3%A4%231/policy.csv"
 
 
 def test_check_for_github(cli: Cli, folder: Path) -> None:

@@ -239,6 +239,13 @@ def test_a_revision_whose_policy_does_not_compile(cli: Cli, folder: Path) -> Non
     result = cli("policy", "diff", "main")
     assert result.status == 1
     assert "main:policy/roles.toml:1:1: missing-file" in result.err
+    result = cli("policy", "diff", "main:policy")
+    assert "\nmain:policy/roles.toml:1:1: missing-file" in result.err
+    (root / "policy" / "policy.csv").rename(root / "policy.csv")
+    git(root, "add", "policy.csv")
+    git(root, "commit", "-q", "-m", "in the root")
+    result = cli("policy", "diff", "main:")
+    assert "\nmain:roles.toml:1:1: missing-file" in result.err
 
 
 @pytest.mark.parametrize("name", ["nowhere", "--output=x", "-p", "HEAD:policy", "a b", ""])
@@ -373,6 +380,16 @@ def test_fmt_leaves_a_file_alone_that_it_cannot_read(cli: Cli, folder: Path) -> 
     assert result.status == 1
     assert result.out.startswith("policy/routes.csv\npolicy/policy.csv:36:30: inline-comment: ")
     assert (folder / "policy.csv").read_bytes() == content
+
+
+def test_fmt_says_which_file_it_could_not_read(cli: Cli, folder: Path) -> None:
+    (folder / "routes.csv").unlink()
+    (folder / "policy.csv").unlink()
+    (folder / "policy.csv").mkdir()
+    result = cli("policy", "fmt")
+    assert (result.status, result.err) == (1, "")
+    told = [line.split(": ")[:2] for line in result.out.splitlines()]
+    assert told == [["policy/policy.csv:1:1", "unreadable-file"], ["policy/routes.csv:1:1", "missing-file"]]
 
 
 def test_fmt_writes_through_a_link(cli: Cli, folder: Path) -> None:
@@ -595,8 +612,10 @@ def test_init_writes_a_policy_that_passes(cli: Cli, tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out.splitlines()[0] == "new/place/policy/policy.csv"
     place = tmp_path / "new" / "place"
     files = [path for path in place.rglob("*") if path.is_file()]
-    assert len(files) == 6
+    assert len(files) == 7
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}
+    assert stat.S_IMODE((place / "policy").stat().st_mode) == 0o755
+    assert (place / "policy" / "README.md").read_bytes() == (ROOT / "policy" / "README.md").read_bytes()
     assert all(path.read_text().startswith("#") for path in files)
     options = ["--policy-dir", str(place / "policy"), "--model", str(place / "model.conf")]
     assert cli("policy", "check", "--strict", *options).status == 0
@@ -612,3 +631,32 @@ def test_init_writes_over_nothing(cli: Cli, tmp_path: Path) -> None:
     assert "policy/roles.toml" in stopped.value.message
     assert [path.name for path in (tmp_path / "policy").iterdir()] == ["roles.toml"]
     assert not (tmp_path / "model.conf").exists()
+
+
+def test_init_leaves_nothing_half_written(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.name == "routes.csv":
+            raise OSError(28, "No space left on device")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    result = cli("init", "new")
+    assert (result.status, result.out) == (2, "")
+    assert result.err == "sidecar: new/policy/routes.csv: No space left on device\n"
+    assert [path for path in (tmp_path / "new").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full disk")
+def test_init_writes_all_of_it_before_it_speaks(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sidecar", "init", str(tmp_path / "new")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (2, b"sidecar: standard output: No space left on device\n")
+    assert len([path for path in (tmp_path / "new").rglob("*") if path.is_file()]) == 7

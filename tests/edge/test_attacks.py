@@ -572,6 +572,7 @@ async def a_body_over_the_limit(scene: Scene) -> None:
     for path in ("/v1/password/forgot", "/v1/session", "/v1/invitations/accept"):
         answer = await scene.ask("POST", path, raw=raw, headers={**JSON, "Origin": PUBLIC})
         assert (answer.status, answer.body["code"]) == (413, "too_large")
+        assert answer.body["detail"].endswith("send less or raise SIDECAR_MAX_BODY")
     assert (await scene.ask("POST", "/token", raw=raw, headers=JSON)).status == 413
 
 

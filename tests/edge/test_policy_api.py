@@ -333,6 +333,7 @@ async def test_R27_a_body_over_one_mebibyte_is_refused_and_under_it_is_not(web, 
     body = json.dumps({"files": {"policy.csv": rules + comment * 20000}}).encode()
     over = await web.ask("POST", "/v1/policy/preview", token=ada, raw=io.BytesIO(body))
     assert (over.status, over.body["code"]) == (413, "too_large")
+    assert over.body["detail"] == "the body is over 1048576 bytes; send less", "no setting raises it"
 
 
 async def test_R27_more_than_20000_rules_are_refused(web, ada) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from sidecar.cli.init import README
 from sidecar.cli.policy import VERBS
+from sidecar.policy.diagnostics import MODEL_FILE, POLICY_FILES
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,16 @@ def test_composition_keeps_the_store_and_the_back_end_apart(root: Path) -> None:
     [trusted] = re.findall(r"SIDECAR_TRUSTED_PROXIES: (\S+)", text)
     assert re.findall(r"gateway: .*subnet: (\S+?)[}\]]", text) == [trusted], "nginx's network (R7)"
     assert "appendonly" in text
+
+
+def test_the_wheel_holds_what_init_writes(root: Path) -> None:
+    """`policy` goes in as a folder: the files, and the README that they point at."""
+    wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"] == {
+        "policy": "sidecar/templates/policy",
+        MODEL_FILE: f"sidecar/templates/{MODEL_FILE}",
+    }
+    assert {path.name for path in (root / "policy").iterdir()} == {*POLICY_FILES, README}
 
 
 @pytest.mark.parametrize("name", [".pre-commit-hooks.yaml", "action.yml"])

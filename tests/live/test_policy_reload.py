@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -186,6 +187,42 @@ async def test_a_config_map_is_followed(
     for number in (2, 3):
         wanted = deliver(number, policy.granting(f"delivery {number}"))
         await until(serves(api, process, wanted))
+
+
+async def test_R25_a_start_never_takes_the_packaged_policy_for_one_that_is_not_there(
+    start: Start, http: Callable[[Process], Http], tmp_path: Path, policy: Policy
+) -> None:
+    """A volume that was not mounted in time: first a link to nothing, then nothing at all."""
+    place = tmp_path / "place"
+    (place / "..data").mkdir(parents=True)
+    (place / "policy").symlink_to("..data")
+    edit = {**policy.shipped, **policy.granting("not as shipped")}
+    for name, content in edit.items():
+        (place / ("" if name == "model.conf" else "policy") / name).write_bytes(content)
+    shutil.move(place / "..data", tmp_path / "away")
+    unmounted = start(own=True, folder=place, wait=False)
+    assert unmounted.popen.wait(20) == 2, "no last good one is kept"
+    assert "policy/policy.csv:1:1: missing-file" in unmounted.output()
+
+    shutil.move(tmp_path / "away", place / "..data")
+    process = start(own=True, folder=place)
+    await until(serves(http(process), process, policy.generation_of(edit)))
+    process.stop()
+    shutil.move(place / "..data", tmp_path / "away")
+    process = start(own=True, folder=place)
+    await until(serves(http(process), process, policy.generation_of(edit), "rejected"))
+    process.stop()
+
+    (place / "policy").unlink()
+    (place / "model.conf").unlink()
+    process = start(own=True, folder=place)
+    told = [json.loads(line) for line in process.output().splitlines() if line.startswith("{")]
+    assert [line["message"] for line in told if "packaged policy" in line["message"]] == [
+        f"no ./policy here: the packaged policy, {ROOT / 'policy'}"
+    ]
+    [alarm] = [line for line in told if "another policy was in force" in line["message"]]
+    assert (alarm["level"], alarm["served"]) == ("error", str(ROOT / "policy"))
+    assert alarm["kept"] == str(tmp_path / "state" / "last-good-policy")
 
 
 async def test_a_half_written_file_is_never_in_force(town: Town) -> None:

@@ -128,7 +128,10 @@ async def test_a_judgement_is_told_to_metrics_and_fleet(desk: Desk) -> None:
     assert desk.sample("sidecar_policy_rejected") == 0
     assert desk.sample("sidecar_policy_last_reload_timestamp_seconds") == 1.0
     desk.policy.state = State.REJECTED
-    desk.succession.heard(desk.policy)
+    desk.policy.diagnostics = ("policy/policy.csv:1:1: …",)
+    with capture_logs() as said:
+        desk.succession.heard(desk.policy)
+    assert [(line["log_level"], line["generation"]) for line in said] == [("warning", "g1"), ("error", "g1")]
     assert desk.fleet.told == {"generation": "g1", "state": "rejected"}
     assert desk.sample("sidecar_policy_rejected") == 1
 

@@ -36,6 +36,11 @@ def expected_of(case: Path) -> list[str]:
     return (case / "expected.txt").read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.parametrize("case", [*cases("bad"), *cases("suspicious")], ids=lambda case: case.name)
+def test_every_finding_says_what_to_do(case: Path, seed: Mapping[str, bytes]) -> None:
+    assert [d for d in compile_policy(files_of(case, seed)).diagnostics if not d.hint.strip()] == []
+
+
 def test_the_corpus_is_large_enough() -> None:
     assert len(cases("bad")) >= 120
 

@@ -66,6 +66,7 @@ def test_R25_a_folder_a_pipe_and_a_device_are_no_files(seed: Mapping[str, bytes]
     os.mkfifo(folder / "roles.toml")  # nobody writes: a reader that waits would wait for ever
     (folder / "routes.csv").unlink()
     (folder / "routes.csv").symlink_to("/dev/zero")
+    assert all(d.hint for d in read_policy_files(folder, model).diagnostics)
     assert told(folder, model) == [
         "policy/policy.csv: unreadable-file",
         "policy/roles.toml: unreadable-file",
@@ -81,6 +82,7 @@ def test_R25_a_file_of_more_than_eight_mib_is_refused(seed: Mapping[str, bytes],
     with (folder / "policy.csv").open("ab") as file:
         file.truncate(MAX_FILE + 1)
     assert told(folder, model) == ["policy/policy.csv: file-too-large"]
+    assert all(d.hint for d in read_policy_files(folder, model).diagnostics)
 
 
 def test_R25_a_file_that_grows_while_it_is_read_is_refused(
@@ -115,6 +117,23 @@ def test_R25_a_file_that_others_can_write_is_refused(
     assert [d.code.value for d in files.diagnostics] == ["file-permissions"]
     assert "policy.csv" not in files.files
     assert f"chmod go-w {folder / 'policy.csv'}" in files.diagnostics[0].hint
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o775, True), (0o757, True), (0o1777, False), (0o755, False)])
+def test_R25_a_folder_that_others_can_write_is_warned_of(
+    seed: Mapping[str, bytes], write_policy: Write, mode: int, warned: bool
+) -> None:
+    folder, model = write_policy(seed)
+    folder.chmod(mode)
+    if os.getuid() == 0:
+        assert read_policy_files(folder, model).diagnostics == (), "root's own"
+        os.chown(folder, 1000, -1)
+    files = read_policy_files(folder, model)
+    assert [(d.file, d.code.value, d.severity.value) for d in files.diagnostics] == (
+        [("policy", "file-permissions", "warning")] if warned else []
+    )
+    assert all(d.hint == f"chmod go-w {folder}" for d in files.diagnostics)
+    assert compile_policy(files.files, problems=files.diagnostics).generation is not None
 
 
 def test_R25_unless_root_owns_it(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sidecar.serve import values as v
 from sidecar.serve.places import mask
 from sidecar.serve.settings import ROWS, Settings, SettingsError, load, problems
+from sidecar.sources.policy_files import packaged
 
 
 def refused(flags: Mapping[str, str | None] | None = None, env: Mapping[str, str] | None = None) -> str:
@@ -381,6 +382,43 @@ def test_R5_the_public_url_is_written_as_a_browser_writes_an_origin(written: str
 def test_a_public_url_that_no_browser_could_match_is_refused(written: str) -> None:
     with pytest.raises(SettingsError, match="SIDECAR_PUBLIC_URL"):
         load({}, {"SIDECAR_PUBLIC_URL": written})
+
+
+@pytest.mark.parametrize("begun", ["folder", "file", "link", "model", "model-link"])
+def test_R25_the_packaged_policy_never_stands_in_for_one_that_is_kept_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make = {
+        "folder": lambda: Path("policy").mkdir(),
+        "file": lambda: Path("policy").write_text("x"),
+        "link": lambda: Path("policy").symlink_to("..data"),
+        "model": lambda: Path("model.conf").write_text("x"),
+        "model-link": lambda: Path("model.conf").symlink_to("..data/model.conf"),
+    }
+    make[begun]()
+    settings = load({}, {})
+    assert (settings.policy_dir, settings.model) == (Path("policy"), Path("model.conf"))
+    assert settings.without_policy == ""
+
+
+def test_R25_a_folder_that_may_not_be_looked_into_may_hold_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", refused)
+    assert load({}, {}).policy_dir == Path("policy")
+
+
+def test_where_no_policy_is_the_packaged_one_is_taken_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load({}, {})
+    assert (settings.policy_dir, settings.model) == packaged()
+    assert settings.without_policy == f"no ./policy here: the packaged policy, {packaged()[0]}"
+    assert load({"policy_dir": "elsewhere"}, {}).without_policy == ""
+    assert load({"policy_dir": str(packaged()[0])}, {}).without_policy == "", "somebody named it"
 
 
 def test_a_lease_that_would_spin_is_refused() -> None:
