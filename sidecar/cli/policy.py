@@ -8,16 +8,22 @@ import click
 from sidecar.cli.lazy import lazy
 
 VERBS: dict[str, tuple[str, str]] = {
-    "check": ("sidecar.cli.policy_check:check", "Say everything that is wrong with the files. Silent when nothing is."),
-    "test": ("sidecar.cli.policy_test:test", "Run the expectations and routes, with coverage of rules and cells."),
-    "matrix": ("sidecar.cli.policy_ask:matrix", "Who may do what: every role, section and action."),
-    "can": ("sidecar.cli.policy_ask:can", "May a role do this? Exit status 0 yes, 1 no."),
-    "explain": ("sidecar.cli.policy_explain:explain", "Why an answer is what it is, and what would change it."),
-    "diff": ("sidecar.cli.policy_diff:diff", "Every cell and route that differs, what opens first."),
-    "fmt": ("sidecar.cli.policy_edit:fmt", "Align the CSV files."),
-    "watch": ("sidecar.cli.policy_edit:watch", "Check the files after every save."),
-    "status": ("sidecar.cli.policy_status:status", "Which policy every live sidecar serves."),
-    "replay": ("sidecar.cli.policy_replay:replay", "Answer a decision log again: which answers would differ?"),
+    "check": (
+        "sidecar.cli.policy_verbs.check:check",
+        "Everything that is wrong with the files; silent when nothing is.",
+    ),
+    "test": (
+        "sidecar.cli.policy_verbs.testing:test",
+        "Run the expectations and routes, with their coverage.",
+    ),
+    "matrix": ("sidecar.cli.policy_verbs.ask:matrix", "Who may do what: every role, section and action."),
+    "can": ("sidecar.cli.policy_verbs.ask:can", "May a role do this? Exit status 0 yes, 1 no."),
+    "explain": ("sidecar.cli.policy_verbs.explain:explain", "Why an answer is what it is, and what would change it."),
+    "diff": ("sidecar.cli.policy_verbs.diff:diff", "Every cell and route that differs, what opens first."),
+    "fmt": ("sidecar.cli.policy_verbs.edit:fmt", "Align the CSV files."),
+    "watch": ("sidecar.cli.policy_verbs.edit:watch", "Check the files after every save."),
+    "status": ("sidecar.cli.policy_verbs.status:status", "Which policy every live sidecar serves."),
+    "replay": ("sidecar.cli.policy_verbs.replay:replay", "Answer a decision log again: which answers would differ?"),
 }
 """Name → where it is, and its line in the help."""
 

@@ -158,7 +158,8 @@ def test_a_closed_standard_output_fails_when_something_is_to_be_said() -> None:
     assert (done.returncode, done.stderr) == (2, b"sidecar: standard output: Bad file descriptor\n")
     assert child("policy", "check", closing=">&-").returncode == 0, "it is silent when nothing is wrong"
     assert child("policy", "check", "--policy-dir", "nowhere", closing="2>&-").returncode == 2
-    assert child("policy", "replay", "-", closing="<&-").returncode == 0
+    unread = child("policy", "replay", "-", closing="<&-")
+    assert (unread.returncode, unread.stderr) == (2, b"sidecar: - holds no decision of the policy: it is empty\n")
 
 
 def test_a_character_that_the_terminal_does_not_know_is_spelled(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from sidecar.cli.init import init
 from sidecar.cli.output import Stop
-from sidecar.cli.policy_edit import follow
-from sidecar.cli.policy_files import Source
+from sidecar.cli.policy_verbs.edit import follow
+from sidecar.cli.policy_verbs.files import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 Cli = Callable[..., Any]
@@ -584,20 +584,6 @@ def test_replay_reads_standard_input_whatever_its_bytes(cli: Cli, folder: Path, 
     result = cli("policy", "replay", "-")
     assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
     assert result.err == "sidecar: warning: 1 lines of - are not JSON\n"
-
-
-@pytest.mark.parametrize("closed", [True, False])
-def test_replay_of_a_closed_standard_input_is_one_clear_line(
-    cli: Cli, folder: Path, typed: Any, monkeypatch: pytest.MonkeyPatch, closed: bool
-) -> None:
-    typed("")
-    if closed:
-        sys.stdin.close()
-    else:
-        monkeypatch.setattr("sys.stdin", None)
-    result = cli("policy", "replay", "-")
-    assert (result.status, result.out) == (2, "")
-    assert result.err == "sidecar: standard input is closed: name a file, or pipe a log into it\n"
 
 
 # -- init

@@ -12,7 +12,7 @@ from typing import TextIO
 import click
 
 from sidecar.cli.output import NO, OK, complain, json_option, say_json, say_table, wrong
-from sidecar.cli.policy_files import draft_of, files_options, source_from
+from sidecar.cli.policy_verbs.files import draft_of, files_options, source_from
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 from sidecar.vocabulary.decision import Reason
@@ -187,9 +187,7 @@ def _opened(log: str) -> Iterator[TextIO]:
 
 
 def _standard_input() -> TextIO:
-    stdin: TextIO | None = sys.stdin  # None when the program was started with it closed
-    if stdin is None or stdin.closed:
-        raise wrong("standard input is closed: name a file, or pipe a log into it")
+    stdin: TextIO = sys.stdin
     if isinstance(stdin, io.TextIOWrapper):
         stdin.reconfigure(encoding="utf-8", errors="replace")
     return stdin

@@ -5,8 +5,16 @@ from pathlib import Path
 import click
 
 from sidecar.cli.output import NO, OK, complain, say_json, say_table, wrong
-from sidecar.cli.policy_files import FORMATS, Source, as_dict, compiled, files_options, say_diagnostics, source_from
-from sidecar.cli.policy_junit import NOT_JUDGED, junit
+from sidecar.cli.policy_verbs.files import (
+    FORMATS,
+    Source,
+    as_dict,
+    compiled,
+    files_options,
+    say_diagnostics,
+    source_from,
+)
+from sidecar.cli.policy_verbs.junit import NOT_JUDGED, junit
 from sidecar.policy.compiler import Compiled, ProofScope
 from sidecar.policy.coverage import Coverage, RuleCoverage, measure, shortfalls
 

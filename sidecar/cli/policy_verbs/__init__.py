@@ -1,0 +1,1 @@
+"""``sidecar policy …``: one verb a file, loaded when it is called."""
