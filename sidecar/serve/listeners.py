@@ -1,7 +1,8 @@
 """Sockets and the HTTP servers on them. Each listener has its own rows; no gateway can reach the ops one.
 
-aiohttp's limits on a head are raised to SIDECAR_MAX_HEAD, or a long token would get aiohttp's own 400 before any
-handler (measured at 9 KB); its access log stays off, it costs twice the check.
+aiohttp's limits on a line are raised to SIDECAR_MAX_HEAD, or a long token would get aiohttp's own 400 before any
+handler (measured at 9 KB); all lines together are limited in the lanes. Its access log stays off, it costs twice the
+check.
 """
 
 import asyncio

@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from sidecar.edge.answers import Answer
+from sidecar.edge.lanes.head_limit import HeadLimit
 from sidecar.edge.problems import problem_answer
 from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.problems import Code, Problem
@@ -61,6 +62,10 @@ class Connection(web.RequestHandler):
     """One connection in aiohttp's hands."""
 
     __slots__ = ()
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._parser: Any = HeadLimit(self._parser, self.max_line_size)
 
     def handle_error(
         self,
