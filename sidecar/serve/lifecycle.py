@@ -6,7 +6,6 @@ SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy, ke
 import asyncio
 import gc
 import os
-import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,7 @@ from typing import Protocol
 
 import uvloop
 
+from sidecar.serve import descriptors
 from sidecar.serve.bootstrap import Sidecar, StartProblem
 from sidecar.serve.notify import notify
 from sidecar.serve.place import ALONE, Place
@@ -44,18 +44,10 @@ def run(
 
 def prepare(settings: Settings) -> None:
     """Before anything else speaks: the log, and what the settings gave cause to say."""
-    _allow_connections()
+    descriptors.allow_all()
     configure(settings.log_level, _log_format(settings))
     for warning in settings.warnings:
         _log.warning(warning)
-
-
-def _allow_connections() -> None:
-    """As many descriptors as the system lets us have: a connection is one, and the usual soft limit is a thousand."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(ValueError, OSError):  # a hard limit without a bound cannot be had everywhere
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(make: Callable[[], Sidecar], started: Started | None) -> int:

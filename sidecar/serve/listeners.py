@@ -16,6 +16,7 @@ from aiohttp import web
 
 from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.lanes.server import Server
+from sidecar.serve.doors import Door, Refused, TlsServer
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress
@@ -42,8 +43,10 @@ class Listener:
         settings: Settings,
         fast: Callable[[Slow], Lanes] | None = None,
         place: Place = ALONE,
+        door: Door | None = None,
     ) -> None:
-        """``fast`` puts the fast lane in front of aiohttp; ``place`` says with whom the address is shared."""
+        """``fast`` puts the fast lane in front of aiohttp; ``place`` says with whom the address is shared; without a
+        ``door`` everybody is let in."""
         self.name = name
         self._place = place
         self._address = address
@@ -58,21 +61,39 @@ class Listener:
             auto_decompress=False,
         )
         self._lanes = fast(self._slow) if fast is not None else None
+        self._door = door
         self._socket: socket.socket | None = None
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsServer | None = None
 
     async def start(self) -> None:
         """Bind and accept. Raises ListenerProblem."""
         try:
             bound = self._socket = self._bind()
-            self._server = await asyncio.get_running_loop().create_server(
-                self._lanes or self._slow, sock=bound, backlog=BACKLOG, ssl=self._tls
-            )
+            self._server = await self._serve(bound)
         except OSError as error:
             raise ListenerProblem(
                 f"{self.name} listener: cannot listen on {self._address}: {error.strerror or error}; "
                 "choose another address or stop what holds it"
             ) from None
+
+    async def _serve(self, bound: socket.socket) -> asyncio.Server | TlsServer:
+        make, door = self._lanes or self._slow, self._door
+        if door is not None:
+            door.watch(self._open)
+        if self._tls is not None:
+            server = TlsServer(bound, make, self._tls, door.admits if door is not None else lambda: True)
+            server.start(BACKLOG)
+            return server
+
+        def admitted() -> asyncio.Protocol:
+            return make() if door is None or door.admits() else Refused()
+
+        return await asyncio.get_running_loop().create_server(admitted, sock=bound, backlog=BACKLOG)
+
+    def _open(self) -> int:
+        """Connections, in each lane and before either."""
+        fast = len(self._lanes.open) if self._lanes is not None else 0
+        return fast + self._slow.open + (self._server.shaking if isinstance(self._server, TlsServer) else 0)
 
     @property
     def bound(self) -> str:

@@ -1,7 +1,9 @@
 """Starting, draining, losing the store and getting it back."""
 
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -225,3 +227,29 @@ def test_R8_a_unix_socket_in_a_folder_of_everybody_is_refused(
     process = start(REDIS_URL=real_redis_url, wait=False, **settings)
     assert process.popen.wait(20) == 2
     assert "writable by everybody" in process.output()
+
+
+async def test_strangers_cannot_take_what_the_operator_and_the_store_need(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
+    process = start(REDIS_URL=real_redis_url, MAX_CONNECTIONS="20")
+    found_account(process)
+    address = process.url.removeprefix("http://").split(":")
+    idle = [socket.create_connection((address[0], int(address[1])), timeout=10) for _ in range(60)]
+    await eventually(lambda: len(select.select(idle, [], [], 0)[0]) == 40)
+    assert process.http_status("/readyz") == 200
+
+    async def metrics() -> str:
+        return str((await http(process).ask("GET", "/metrics", url=process.ops)).body)
+
+    assert "sidecar_connections 20.0" in await metrics()
+    assert "sidecar_connections_refused_total 40.0" in await metrics()
+    for stranger in idle:
+        stranger.close()
+
+    async def free() -> bool:
+        return "sidecar_connections 0.0" in await metrics()
+
+    await eventually(free)
+    ada = await http(process).sign_in("ada@example.com")
+    assert (await http(process).check(BILLING, token=ada.access)).status == 200

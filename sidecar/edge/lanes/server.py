@@ -85,6 +85,11 @@ class Connection(web.RequestHandler):
 class Server(web.Server):
     """``web.Server`` that makes our connections."""
 
+    @property
+    def open(self) -> int:
+        """How many there are; ``connections`` would copy them."""
+        return len(self._connections)
+
     def __call__(self) -> web.RequestHandler:
         options: dict[str, Any] = self._kwargs
         return Connection(self, loop=self._loop, **options)
