@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sidecar.edge.checks import answer_check
 from sidecar.edge.parts import Parts
 from sidecar.edge.request_id import request_id_of
-from sidecar.serve.listeners import SHUTDOWN_SECONDS, ListenerProblem, bind
+from sidecar.serve.listeners import SHUTDOWN_SECONDS, ListenerProblem, SocketName, bind
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress
@@ -34,6 +34,7 @@ class GrpcListener:
         self._place = place
         self._server: Any = None
         self._port = 0
+        self._name: SocketName | None = None
 
     async def start(self) -> None:
         """Bind and accept. Raises ListenerProblem."""
@@ -58,6 +59,8 @@ class GrpcListener:
             ) from None
         finally:
             os.umask(mask)
+        if isinstance(self._address, UnixAddress):
+            self._name = SocketName(self._address.path)
 
     @property
     def bound(self) -> str:
@@ -68,10 +71,10 @@ class GrpcListener:
 
     async def stop(self) -> None:
         """Stop accepting, let checks in flight finish, close."""
+        if self._name is not None:
+            self._name.give_up()
         if self._server is not None:
             await self._server.stop(SHUTDOWN_SECONDS)
-            if isinstance(self._address, UnixAddress):
-                self._address.path.unlink(missing_ok=True)
 
     async def _respond(self, call: "GatewayCall") -> "Answer":
         return await answer_check(self._parts, call, request_id_of(call.headers))

@@ -62,6 +62,7 @@ class Listener:
         )
         self._lanes = fast(self._slow) if fast is not None else None
         self._door = door
+        self._name: SocketName | None = None
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | TlsServer | None = None
 
@@ -69,6 +70,8 @@ class Listener:
         """Bind and accept. Raises ListenerProblem."""
         try:
             bound = self._socket = self._bind()
+            if isinstance(self._address, UnixAddress) and str(self._address) not in self._place.inherited:
+                self._name = SocketName(self._address.path)
             self._server = await self._serve(bound)
         except OSError as error:
             raise ListenerProblem(
@@ -105,6 +108,8 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop accepting, let requests in flight finish, close."""
+        if self._name is not None:
+            self._name.give_up()
         if self._server is not None:
             self._server.close()
         ending = [self._slow.shutdown(SHUTDOWN_SECONDS)]
@@ -113,14 +118,32 @@ class Listener:
             ending.append(self._lanes.finish(SHUTDOWN_SECONDS))
         self._slow.pre_shutdown()
         await asyncio.gather(*ending)
-        if isinstance(self._address, UnixAddress) and str(self._address) not in self._place.inherited:
-            self._address.path.unlink(missing_ok=True)
 
     def _bind(self) -> socket.socket:
         inherited = self._place.inherited.get(str(self._address))
         if inherited is not None:
             return socket.socket(fileno=os.dup(inherited))
         return bind(self._address, shared=self._place.shared)
+
+
+class SocketName:
+    """The name of a Unix socket that was just bound. To be given up while the socket still accepts: afterwards a
+    successor may have taken it, and would be cut off from everybody."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is = self._seen()
+
+    def give_up(self) -> None:
+        if self._seen() == self._is:
+            self._path.unlink(missing_ok=True)
+
+    def _seen(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.lstat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def bind(address: Address, *, shared: bool = False) -> socket.socket:

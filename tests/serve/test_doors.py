@@ -100,10 +100,12 @@ async def standing(chain: Path | None, key: Path | None) -> AsyncIterator[Place]
     )
     await listener.start()
     made = Place(listener, door, refused, trusting() if chain else None)
-    yield made
-    for writer in made.writers:
-        writer.close()
-    await listener.stop()
+    try:
+        yield made
+    finally:
+        for writer in made.writers:
+            writer.close()
+        await listener.stop()
 
 
 def test_one_too_many_is_closed_at_once_and_a_place_that_is_free_again_is_given(at_a_door: Run) -> None:
