@@ -52,6 +52,9 @@ class GrpcListener:
         try:
             self._make_way()
             self._port = await self._server.start(self._spelt(), self._credentials(envoy_grpc.Credentials))
+            if isinstance(self._address, UnixAddress):
+                _first_name(self._address.path).rename(self._address.path)
+                self._name = SocketName(self._address.path)
         except (OSError, RuntimeError) as error:
             raise ListenerProblem(
                 f"grpc listener: cannot listen on {self._address}: {error}; "
@@ -59,8 +62,6 @@ class GrpcListener:
             ) from None
         finally:
             os.umask(mask)
-        if isinstance(self._address, UnixAddress):
-            self._name = SocketName(self._address.path)
 
     @property
     def bound(self) -> str:
@@ -89,13 +90,20 @@ class GrpcListener:
             self._address.path.unlink()
 
     def _spelt(self) -> str:
-        return f"unix:{self._address.path}" if isinstance(self._address, UnixAddress) else str(self._address)
+        if isinstance(self._address, UnixAddress):
+            return f"unix:{_first_name(self._address.path)}"
+        return str(self._address)
 
     def _credentials(self, make: Any) -> Any:
         settings = self._settings
         if settings.tls_cert is None or settings.tls_key is None:
             return None
         return make(_pem(settings.tls_key), _pem(settings.tls_cert), _pem_or_none(settings.tls_client_ca))
+
+
+def _first_name(path: Path) -> Path:
+    """gRPC removes the name that it bound, at its end, whoever has it by then: so it binds one that nobody wants."""
+    return path.with_name(f"{path.name}~")
 
 
 def _pem(path: Path) -> bytes:

@@ -77,17 +77,18 @@ def test_of_grpc_as_well(tmp_path: Path) -> None:
     async def replaced() -> None:
         old = GrpcListener(UnixAddress(path), parts(), SETTINGS)
         await old.start()
+        assert [found.name for found in tmp_path.iterdir()] == ["s"]
         stop = old._server.stop
-        other = socket.socket(socket.AF_UNIX)
+        with socket.socket(socket.AF_UNIX) as other:
 
-        async def slowly(grace: float) -> None:
-            await stop(grace)
-            path.unlink(missing_ok=True)
-            other.bind(str(path))  # the successor is quicker than what the old one does after its server has stopped
+            async def as_another_comes(grace: float) -> None:
+                path.unlink(missing_ok=True)
+                other.bind(str(path))
+                await stop(grace)
 
-        old._server.stop = slowly
-        await old.stop()
-        other.close()
+            old._server.stop = as_another_comes
+            await old.stop()
+            await asyncio.sleep(0.2)  # gRPC has threads of its own
         assert path.exists()
 
     asyncio.run(replaced())
