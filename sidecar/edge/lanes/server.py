@@ -61,11 +61,41 @@ class _Lingering:
 class Connection(web.RequestHandler):
     """One connection in aiohttp's hands."""
 
-    __slots__ = ()
+    __slots__ = ("_unread",)
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
+        self._unread: asyncio.TimerHandle | None = None
         self._parser: Any = HeadLimit(self._parser, self.max_line_size)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reader()
+
+    def resume_writing(self) -> None:
+        self._stop_expecting()
+        super().resume_writing()
+
+    def force_close(self) -> None:
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self._expect_reader()
+        super().force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._stop_expecting()
+
+    def _expect_reader(self) -> None:
+        """A client that does not take its answers is hung up on, as in the fast lane. aiohttp would wait for it without
+        end, and so would a polite close."""
+        transport: Any = self.transport
+        if transport is not None and self._unread is None:
+            self._unread = self._loop.call_later(self.keepalive_timeout, transport.abort)
+
+    def _stop_expecting(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def handle_error(
         self,
