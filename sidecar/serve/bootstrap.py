@@ -17,6 +17,7 @@ from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.parts import Parts
 from sidecar.pdp.activation import Activation
 from sidecar.serve.assembly import Assembly, Ground
+from sidecar.serve.doors import Door
 from sidecar.serve.grpc_listener import GrpcListener
 from sidecar.serve.issuers import TrustedIssuers
 from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow
@@ -194,13 +195,15 @@ class Sidecar:
     async def _listen(self) -> None:
         settings, parts = self._settings, self.parts
         apart = settings.check_listen is not None
+        door = Door(settings.max_connections, parts.metrics.connections_refused.inc)
+        parts.metrics.watch_connections(door.open)
         public = Dispatcher(parts, API if apart else (*CHECKS, *API), checks=not apart)
         fast = self._lanes if settings.fast_lane else None
         wanted: list[Listener | GrpcListener] = []
-        wanted.append(Listener("public", settings.listen, public, settings, None if apart else fast, self._place))
+        wanted.append(Listener("public", settings.listen, public, settings, None if apart else fast, self._place, door))
         if settings.check_listen is not None:
             checks = Dispatcher(parts, CHECKS, checks=True)
-            wanted.append(Listener("check", settings.check_listen, checks, settings, fast, self._place))
+            wanted.append(Listener("check", settings.check_listen, checks, settings, fast, self._place, door))
         if settings.grpc_listen is not None:
             wanted.append(GrpcListener(settings.grpc_listen, parts, settings, self._place))
         ops = Dispatcher(parts, OPS, checks=False, store=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sidecar.edge.checks import answer_check
 from sidecar.edge.parts import Parts
 from sidecar.edge.request_id import request_id_of
-from sidecar.serve.listeners import SHUTDOWN_SECONDS, ListenerProblem, bind, cannot_listen
+from sidecar.serve.listeners import SHUTDOWN_SECONDS, ListenerProblem, SocketName, bind, cannot_listen
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress
@@ -34,6 +34,7 @@ class GrpcListener:
         self._place = place
         self._server: Any = None
         self._port = 0
+        self._name: SocketName | None = None
 
     async def start(self) -> None:
         """Bind and accept. Raises ListenerProblem."""
@@ -45,6 +46,9 @@ class GrpcListener:
         try:
             self._make_way()
             self._port = await self._server.start(self._spelt(), self._credentials(envoy_grpc.Credentials))
+            if isinstance(self._address, UnixAddress):
+                _first_name(self._address.path).rename(self._address.path)
+                self._name = SocketName(self._address.path)
         except (OSError, RuntimeError) as error:
             raise cannot_listen(self.name, self._address, error) from None
         finally:
@@ -59,10 +63,10 @@ class GrpcListener:
 
     async def stop(self) -> None:
         """Stop accepting, let checks in flight finish, close."""
+        if self._name is not None:
+            self._name.give_up()
         if self._server is not None:
             await self._server.stop(SHUTDOWN_SECONDS)
-            if isinstance(self._address, UnixAddress):
-                self._address.path.unlink(missing_ok=True)
 
     async def _respond(self, call: "GatewayCall") -> "Answer":
         return await answer_check(self._parts, call, request_id_of(call.headers))
@@ -77,7 +81,9 @@ class GrpcListener:
             self._address.path.unlink()
 
     def _spelt(self) -> str:
-        return f"unix:{self._address.path}" if isinstance(self._address, UnixAddress) else str(self._address)
+        if isinstance(self._address, UnixAddress):
+            return f"unix:{_first_name(self._address.path)}"
+        return str(self._address)
 
     def _credentials(self, make: Any) -> Any:
         settings = self._settings
@@ -95,6 +101,11 @@ def library() -> Any:
             f"grpc listener: {error.name} is not installed: pip install 'policy-sidecar[grpc]', or do without "
             "SIDECAR_GRPC_LISTEN"
         ) from None
+
+
+def _first_name(path: Path) -> Path:
+    """gRPC removes the name that it bound, at its end, whoever has it by then: so it binds one that nobody wants."""
+    return path.with_name(f"{path.name}~")
 
 
 def _pem(path: Path) -> bytes:

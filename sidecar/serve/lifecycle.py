@@ -7,7 +7,6 @@ and opens the decision log's file anew.
 import asyncio
 import gc
 import os
-import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 
 import uvloop
 
+from sidecar.serve import descriptors
 from sidecar.serve.bootstrap import Sidecar, StartProblem
 from sidecar.serve.notify import beat, notify
 from sidecar.serve.place import ALONE, Place
@@ -64,18 +64,10 @@ def say(problem: StartProblem) -> None:
 
 def prepare(settings: Settings) -> None:
     """Before anything else speaks: the log, and what the settings gave cause to say."""
-    _allow_connections()
+    descriptors.allow_all()
     configure(settings.log_level, _log_format(settings))
     for warning in (*settings.warnings, *settings.doubts):
         _log.warning(warning)
-
-
-def _allow_connections() -> None:
-    """As many descriptors as the system lets us have: a connection is one, and the usual soft limit is a thousand."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(ValueError, OSError):  # a hard limit without a bound cannot be had everywhere
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(

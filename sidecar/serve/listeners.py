@@ -1,7 +1,8 @@
 """Sockets and the HTTP servers on them. Each listener has its own rows; no gateway can reach the ops one.
 
-aiohttp's limits on a head are raised to SIDECAR_MAX_HEAD, or a long token would get aiohttp's own 400 before any
-handler (measured at 9 KB); its access log stays off, it costs twice the check.
+aiohttp's limits on a line are raised to SIDECAR_MAX_HEAD, or a long token would get aiohttp's own 400 before any
+handler (measured at 9 KB); all lines together are limited in the lanes. Its access log stays off, it costs twice the
+check.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.lanes.server import Server
+from sidecar.serve.doors import Door, Refused, TlsServer
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress
@@ -57,8 +59,10 @@ class Listener:
         settings: Settings,
         fast: Callable[[Slow], Lanes] | None = None,
         place: Place = ALONE,
+        door: Door | None = None,
     ) -> None:
-        """``fast`` puts the fast lane in front of aiohttp; ``place`` says with whom the address is shared."""
+        """``fast`` puts the fast lane in front of aiohttp; ``place`` says with whom the address is shared; without a
+        ``door`` everybody is let in."""
         self.name = name
         self._place = place
         self._address = address
@@ -73,18 +77,39 @@ class Listener:
             auto_decompress=False,
         )
         self._lanes = fast(self._slow) if fast is not None else None
+        self._door = door
+        self._name: SocketName | None = None
         self._socket: socket.socket | None = None
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsServer | None = None
 
     async def start(self) -> None:
         """Bind and accept. Raises ListenerProblem."""
         try:
             bound = self._socket = self._bind()
-            self._server = await asyncio.get_running_loop().create_server(
-                self._lanes or self._slow, sock=bound, backlog=BACKLOG, ssl=self._tls
-            )
+            if isinstance(self._address, UnixAddress) and str(self._address) not in self._place.inherited:
+                self._name = SocketName(self._address.path)
+            self._server = await self._serve(bound)
         except OSError as error:
             raise cannot_listen(self.name, self._address, error) from None
+
+    async def _serve(self, bound: socket.socket) -> asyncio.Server | TlsServer:
+        make, door = self._lanes or self._slow, self._door
+        if door is not None:
+            door.watch(self._open)
+        if self._tls is not None:
+            server = TlsServer(bound, make, self._tls, door.admits if door is not None else lambda: True)
+            server.start(BACKLOG)
+            return server
+
+        def admitted() -> asyncio.Protocol:
+            return make() if door is None or door.admits() else Refused()
+
+        return await asyncio.get_running_loop().create_server(admitted, sock=bound, backlog=BACKLOG)
+
+    def _open(self) -> int:
+        """Connections, in each lane and before either."""
+        fast = len(self._lanes.open) if self._lanes is not None else 0
+        return fast + self._slow.open + (self._server.shaking if isinstance(self._server, TlsServer) else 0)
 
     @property
     def bound(self) -> str:
@@ -96,6 +121,8 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop accepting, let requests in flight finish, close."""
+        if self._name is not None:
+            self._name.give_up()
         if self._server is not None:
             self._server.close()
         ending = [self._slow.shutdown(SHUTDOWN_SECONDS)]
@@ -104,14 +131,32 @@ class Listener:
             ending.append(self._lanes.finish(SHUTDOWN_SECONDS))
         self._slow.pre_shutdown()
         await asyncio.gather(*ending)
-        if isinstance(self._address, UnixAddress) and str(self._address) not in self._place.inherited:
-            self._address.path.unlink(missing_ok=True)
 
     def _bind(self) -> socket.socket:
         inherited = self._place.inherited.get(str(self._address))
         if inherited is not None:
             return socket.socket(fileno=os.dup(inherited))
         return bind(self._address, shared=self._place.shared)
+
+
+class SocketName:
+    """The name of a Unix socket that was just bound. To be given up while the socket still accepts: afterwards a
+    successor may have taken it, and would be cut off from everybody."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is = self._seen()
+
+    def give_up(self) -> None:
+        if self._seen() == self._is:
+            self._path.unlink(missing_ok=True)
+
+    def _seen(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.lstat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def bind(address: Address, *, shared: bool = False) -> socket.socket:

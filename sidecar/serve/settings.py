@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+from sidecar.serve import descriptors
 from sidecar.serve import values as v
 from sidecar.serve.places import Given, Names, SettingsError, gather, mask, spell_env
 from sidecar.serve.urls import base_url, url
@@ -71,6 +72,10 @@ def _is_there(path: Path) -> bool:
     except OSError:  # what may not be looked at may be there
         return True
     return True
+
+
+def _max_connections(_: Mapping[str, Any]) -> int:
+    return descriptors.connections()
 
 
 _FILE = v.optional(v.path)
@@ -157,6 +162,9 @@ class Settings:
     ]
     max_body: Annotated[int, Row(v.size(1024, 16 * 1024**2), "64KiB", "Largest request body.")]
     max_head: Annotated[int, Row(v.size(8192, 1024**2), "32KiB", "Largest request head.")]
+    max_connections: Annotated[
+        int, Row(v.integer(1, 10_000_000), _max_connections, "Most connections at once, of each worker.")
+    ]
 
     values: tuple[Value, ...] = ()
     """Every setting as text, secrets masked, with its source: what ``sidecar config`` prints."""
@@ -213,6 +221,12 @@ def _resolve(name: str, it: Row, given: Given | None, found: Mapping[str, Any]) 
 def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
     if found["listen"].wildcard and found["public_url"] == _public_url(found):
         yield f"SIDECAR_PUBLIC_URL is {found['public_url']}: links with that address open nowhere, set it"
+    room = descriptors.room()
+    if room is not None and found["max_connections"] > room:
+        yield (
+            f"SIDECAR_MAX_CONNECTIONS is {found['max_connections']}, but of the descriptors that this process may have "
+            f"{room} are for connections: beyond that, strangers could take what the store and the ops listener need"
+        )
     behind = found["public_url"] != _public_url(found) and found["tls_cert"] is None
     if behind and not found["trusted_proxies"]:
         yield (

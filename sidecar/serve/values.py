@@ -275,7 +275,9 @@ def show(value: object, text: str = "") -> str:
             return ""
         case bool():
             return "true" if value else "false"
-        case int() | float() | tuple():
+        case int():
+            return text or str(value)
+        case float() | tuple():
             return text
         case _:
             return str(value)

@@ -120,16 +120,26 @@ class Metrics:
             "sidecar_decision_log_dropped", "Decision records lost because the log did not keep up", registry=registry
         )
         self.ready = Gauge("sidecar_ready", "1 when /readyz says yes", registry=registry)
-        self._record_copies = Gauge("sidecar_record_copies", "Live records held in memory", registry=registry)
-        self._hash_queue = Gauge("sidecar_hash_queue_depth", "Passwords waiting to be hashed", registry=registry)
+        self.connections_refused = Counter(
+            "sidecar_connections_refused", "Connections closed at once for there were too many", registry=registry
+        )
         Info("sidecar_build", "The program", registry=registry).info({"version": version})
+        self._watched(registry)
+
+    def _watched(self, registry: CollectorRegistry) -> None:
+        """Read when scraped, so that those who are watched know nothing of metrics."""
+        self._hash_queue = Gauge("sidecar_hash_queue_depth", "Passwords waiting to be hashed", registry=registry)
+        self._record_copies = Gauge("sidecar_record_copies", "Live records held in memory", registry=registry)
+        self._connections = Gauge("sidecar_connections", "Connections of gateways and others", registry=registry)
 
     def watch_hash_queue(self, depth: Callable[[], int]) -> None:
-        """Read when scraped, so that the pool knows nothing of metrics."""
         self._hash_queue.set_function(depth)
 
     def watch_record_copies(self, copies: Callable[[], int]) -> None:
         self._record_copies.set_function(copies)
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        self._connections.set_function(count)
 
     def watch_store_lag(self, lag: Callable[[], float]) -> None:
         self.store_lag.set_function(lag)

@@ -3,8 +3,10 @@
 import asyncio
 import http.client
 import re
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -314,3 +316,29 @@ async def test_SIGHUP_after_a_rename_goes_on_in_a_new_decision_log(
     await eventually(lambda: log.read_bytes().count(b"\n") == 1)
     assert kept.read_bytes().count(b"\n") == 1
     assert log.stat().st_mode & 0o777 & ~0o640 == 0
+
+
+async def test_strangers_cannot_take_what_the_operator_and_the_store_need(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
+    process = start(REDIS_URL=real_redis_url, MAX_CONNECTIONS="20")
+    found_account(process)
+    address = process.url.removeprefix("http://").split(":")
+    idle = [socket.create_connection((address[0], int(address[1])), timeout=10) for _ in range(60)]
+    await eventually(lambda: len(select.select(idle, [], [], 0)[0]) == 40)
+    assert process.http_status("/readyz") == 200
+
+    async def metrics() -> str:
+        return str((await http(process).ask("GET", "/metrics", url=process.ops)).body)
+
+    assert "sidecar_connections 20.0" in await metrics()
+    assert "sidecar_connections_refused_total 40.0" in await metrics()
+    for stranger in idle:
+        stranger.close()
+
+    async def free() -> bool:
+        return "sidecar_connections 0.0" in await metrics()
+
+    await eventually(free)
+    ada = await http(process).sign_in("ada@example.com")
+    assert (await http(process).check(BILLING, token=ada.access)).status == 200

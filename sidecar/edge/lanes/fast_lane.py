@@ -208,7 +208,7 @@ class FastLane(asyncio.Protocol):
         """As long as aiohttp waits between two requests, and as long for a head that never ends, or for a client that
         takes no answer: that one would not let a polite close come to its end."""
         left = self._heard + self._lanes.idle - self._loop.time()
-        if self._blocked and left <= 0:
+        if left <= 0 and self._transport.get_write_buffer_size():
             self._transport.abort()
         elif left <= 0 and self.waiting is None:
             self._transport.close()

@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from sidecar.edge.answers import Answer
+from sidecar.edge.lanes.head_limit import HeadLimit
 from sidecar.edge.problems import problem_answer
 from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.problems import Code, Problem
@@ -60,7 +61,41 @@ class _Lingering:
 class Connection(web.RequestHandler):
     """One connection in aiohttp's hands."""
 
-    __slots__ = ()
+    __slots__ = ("_unread",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._unread: asyncio.TimerHandle | None = None
+        self._parser: Any = HeadLimit(self._parser, self.max_line_size)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reader()
+
+    def resume_writing(self) -> None:
+        self._stop_expecting()
+        super().resume_writing()
+
+    def force_close(self) -> None:
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self._expect_reader()
+        super().force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._stop_expecting()
+
+    def _expect_reader(self) -> None:
+        """A client that does not take its answers is hung up on, as in the fast lane. aiohttp would wait for it without
+        end, and so would a polite close."""
+        transport: Any = self.transport
+        if transport is not None and self._unread is None:
+            self._unread = self._loop.call_later(self.keepalive_timeout, transport.abort)
+
+    def _stop_expecting(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def handle_error(
         self,
@@ -79,6 +114,11 @@ class Connection(web.RequestHandler):
 
 class Server(web.Server):
     """``web.Server`` that makes our connections."""
+
+    @property
+    def open(self) -> int:
+        """How many there are; ``connections`` would copy them."""
+        return len(self._connections)
 
     def __call__(self) -> web.RequestHandler:
         options: dict[str, Any] = self._kwargs
