@@ -107,6 +107,9 @@ class Metrics:
         self.trusted_issuers_rejected = Gauge(
             "sidecar_trusted_issuers_rejected", "1 while the issuers file on disk is refused", registry=registry
         )
+        self.tls_rejected = Gauge(
+            "sidecar_tls_rejected", "1 while the certificate on disk is refused", registry=registry
+        )
         self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
         self.requests = RequestCounter()
         registry.register(self.requests)
