@@ -20,7 +20,7 @@ from sidecar.serve.assembly import Assembly, Ground
 from sidecar.serve.doors import Door
 from sidecar.serve.grpc_listener import GrpcListener
 from sidecar.serve.issuers import TrustedIssuers
-from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow
+from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow, tls_context
 from sidecar.serve.people import MailProblem
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings, problems
@@ -127,11 +127,25 @@ class Sidecar:
             await asyncio.sleep(0.01)
 
     async def reload(self) -> None:
-        """SIGHUP: the decision log's file, policy, keys and trusted issuers, now."""
+        """SIGHUP: certificate, the decision log's file, policy, keys and trusted issuers, now."""
         self._on_rotation()
+        self._renew_certificate()
         self._assembly.keyring.read()
         self._assembly.trusted.reload()
         await self.parts.policy.reload()  # the last: its gates ask the store, which may be out
+
+    def _renew_certificate(self) -> None:
+        """A pair that is no good leaves the one in force: it never gets as far as a listener."""
+        try:
+            tls = tls_context(self._settings)
+            if tls is not None:
+                for listener in self._listeners:
+                    listener.renew(tls)
+        except (ListenerProblem, OSError) as problem:
+            _log.error("the certificate on disk cannot be used; the one in memory stays in force", problem=str(problem))
+            self.parts.metrics.tls_rejected.set(1)
+        else:
+            self.parts.metrics.tls_rejected.set(0)
 
     def drain(self) -> float:
         """Not ready any more, though still answering, once a connection: for so many seconds. None for one that never

@@ -61,6 +61,11 @@ class GrpcListener:
             return str(self._address)
         return str(TcpAddress(self._address.host, self._port))
 
+    def renew(self, _tls: object) -> None:
+        """As ``Listener.renew``; the files that made that context are read again, for gRPC takes bytes."""
+        if self._server is not None:
+            self._server.renew(self._credentials(import_module("sidecar.edge.gateways.envoy_grpc").Credentials))
+
     async def stop(self) -> None:
         """Stop accepting, let checks in flight finish, close."""
         if self._name is not None:

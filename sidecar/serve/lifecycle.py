@@ -1,6 +1,6 @@
 """From start to exit: build, listen, wait for a signal, drain, stop. Exit statuses: README, "Command line".
 
-SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy, keys and trusted issuers,
+SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy, keys, trusted issuers and certificate,
 and opens the decision log's file anew.
 """
 

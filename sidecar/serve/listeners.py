@@ -111,6 +111,11 @@ class Listener:
         fast = len(self._lanes.open) if self._lanes is not None else 0
         return fast + self._slow.open + (self._server.shaking if isinstance(self._server, TlsServer) else 0)
 
+    def renew(self, tls: ssl.SSLContext) -> None:
+        """Connections from now on shake hands with this one."""
+        if isinstance(self._server, TlsServer):
+            self._server.context = tls
+
     @property
     def bound(self) -> str:
         """The address as bound: with port 0, the one that the system chose."""

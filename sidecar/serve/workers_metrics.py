@@ -19,6 +19,7 @@ LARGEST = frozenset(
         "sidecar_policy_behind_seconds",
         "sidecar_policy_last_reload_timestamp_seconds",
         "sidecar_trusted_issuers_rejected",
+        "sidecar_tls_rejected",
         "sidecar_store_lag_seconds",
         "sidecar_build_info",
         "sidecar_policy_info",

@@ -97,6 +97,22 @@ class Metrics:
             "sidecar_store_errors", "Store requests without an answer", ["operation"], registry=registry
         )
         self.store_lag = Gauge("sidecar_store_lag_seconds", "Time since the change feed's last word", registry=registry)
+        self._files(registry)
+        self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
+        self.requests = RequestCounter()
+        registry.register(self.requests)
+        self.decision_log_dropped = Counter(
+            "sidecar_decision_log_dropped", "Decision records lost because the log did not keep up", registry=registry
+        )
+        self.ready = Gauge("sidecar_ready", "1 when /readyz says yes", registry=registry)
+        self.connections_refused = Counter(
+            "sidecar_connections_refused", "Connections closed at once for there were too many", registry=registry
+        )
+        Info("sidecar_build", "The program", registry=registry).info({"version": version})
+        self._watched(registry)
+
+    def _files(self, registry: CollectorRegistry) -> None:
+        """What is read from files, and read again while it serves."""
         self.policy = Info("sidecar_policy", "The generation in force", registry=registry)
         self.policy_rejected = Gauge(
             "sidecar_policy_rejected", "1 while the files on disk are refused", registry=registry
@@ -113,18 +129,9 @@ class Metrics:
         self.trusted_issuers_rejected = Gauge(
             "sidecar_trusted_issuers_rejected", "1 while the issuers file on disk is refused", registry=registry
         )
-        self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
-        self.requests = RequestCounter()
-        registry.register(self.requests)
-        self.decision_log_dropped = Counter(
-            "sidecar_decision_log_dropped", "Decision records lost because the log did not keep up", registry=registry
+        self.tls_rejected = Gauge(
+            "sidecar_tls_rejected", "1 while the certificate on disk is refused", registry=registry
         )
-        self.ready = Gauge("sidecar_ready", "1 when /readyz says yes", registry=registry)
-        self.connections_refused = Counter(
-            "sidecar_connections_refused", "Connections closed at once for there were too many", registry=registry
-        )
-        Info("sidecar_build", "The program", registry=registry).info({"version": version})
-        self._watched(registry)
 
     def _watched(self, registry: CollectorRegistry) -> None:
         """Read when scraped, so that those who are watched know nothing of metrics."""

@@ -14,6 +14,7 @@ import pytest
 
 from tests.gateways.rig.bench import Bench, has_grpc
 from tests.gateways.rig.people import SidecarProcess
+from tests.serve.certificates import make_pair
 
 if not has_grpc():
     pytest.skip("grpcio and xds-protos are not here: pip install 'policy-sidecar[grpc]'", allow_module_level=True)
@@ -92,6 +93,38 @@ def test_over_tls(bench: Bench, tmp_path: Path) -> None:
             assert code(channel, bench.cast.tokens["marketer"]) == 0
         with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError):
             code(channel, bench.cast.tokens["marketer"])
+
+
+def test_a_renewed_certificate_is_taken_up_and_a_bad_one_is_not(bench: Bench, tmp_path: Path) -> None:
+    chain, key = make_pair(tmp_path)
+    with listening(bench, TLS_CERT=str(chain), TLS_KEY=str(key)) as sidecar:
+
+        def answers(trusted: bytes, number: int) -> bool:
+            options = [("test.number", number)]  # a connection of its own
+            address = f"127.0.0.1:{sidecar.grpc_port}"
+            with grpc.secure_channel(address, grpc.ssl_channel_credentials(trusted), options) as channel:
+                try:
+                    return code(channel, bench.cast.tokens["marketer"]) == 0
+                except grpc.RpcError:
+                    return False
+
+        def takes(trusted: bytes) -> None:
+            deadline = time.monotonic() + 20
+            while not answers(trusted, time.monotonic_ns() % 1_000_000):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+        first = chain.read_bytes()
+        takes(first)
+        make_pair(tmp_path)
+        second = chain.read_bytes()
+        sidecar.reload()
+        takes(second)
+        assert not answers(first, -1)
+        key.write_text("no key")
+        sidecar.reload()
+        time.sleep(1)
+        assert answers(second, -2)
 
 
 def test_an_address_that_is_taken_stops_the_start_with_a_line(bench: Bench) -> None:

@@ -148,6 +148,9 @@ class Credentials:
     chain: bytes
     client_ca: bytes | None
 
+    def configuration(self) -> Any:
+        return grpc.ssl_server_certificate_configuration([(self.key, self.chain)], self.client_ca)
+
 
 class GrpcServer:
     """Both services on one address, in the running loop."""
@@ -158,18 +161,26 @@ class GrpcServer:
         self._server = grpc.aio.server(options=options)
         add_AuthorizationServicer_to_server(Authorization(respond), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(Health(healthy), self._server)
+        self._certificate: Any = None
 
     async def start(self, address: str, credentials: Credentials | None) -> int:
         """``address`` as gRPC writes it. Returns the port; raises RuntimeError when it cannot be had."""
         if credentials is None:
             port = self._server.add_insecure_port(address)
         else:
-            pair = [(credentials.key, credentials.chain)]
-            must_show = credentials.client_ca is not None
-            secure = grpc.ssl_server_credentials(pair, credentials.client_ca, require_client_auth=must_show)
+            self._certificate = credentials.configuration()
+            secure = grpc.dynamic_ssl_server_credentials(
+                self._certificate,
+                lambda: self._certificate,  # asked at each handshake, from a thread of gRPC's
+                require_client_authentication=credentials.client_ca is not None,
+            )
             port = self._server.add_secure_port(address, secure)
         await self._server.start()
         return int(port)
+
+    def renew(self, credentials: Credentials) -> None:
+        """The next handshake has these; of a pair that does not fit, gRPC keeps the one before."""
+        self._certificate = credentials.configuration()
 
     async def stop(self, grace: float) -> None:
         """Stop accepting, let checks in flight finish within ``grace`` seconds."""

@@ -116,6 +116,9 @@ class SidecarProcess:
         """Ask for the drain, and do not wait for it."""
         self._signal(signal.SIGTERM)
 
+    def reload(self) -> None:
+        self._signal(signal.SIGHUP)
+
     def pause(self) -> None:
         """Stopped in the middle of whatever it does. ``go_on`` may be said more than once."""
         self._signal(signal.SIGSTOP)
