@@ -1,6 +1,7 @@
 """No head is longer than SIDECAR_MAX_HEAD, finished or not, in either lane; and nothing else is taken for one."""
 
 import asyncio
+import gc
 import re
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,7 @@ import pytest
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
 from sidecar.edge.lanes.fast_lane import Lanes
+from sidecar.edge.lanes.head_limit import HeadTooLongError
 from sidecar.edge.lanes.server import Server
 from tests.stand import parts, token
 
@@ -119,3 +121,15 @@ async def test_trailers_are_held_to_it_as_well(port: int) -> None:
     chunked = POST + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(QUESTION), QUESTION)
     assert await answers(port, chunked + b"X-Sum: 1\r\n\r\n", LAST) == [b"200", b"404"]
     assert await answers(port, chunked, *[LINE] * 120) == []
+
+
+async def test_what_was_refused_is_not_kept(port: int) -> None:
+    """aiohttp keeps the exception in a circle with the bytes that it was raised for: megabytes until a collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        assert await answers(port, CHECK + b"".join(b"X-%d: " % n + LINE for n in range(20)), *[LINE] * 50) == [b"400"]
+        kept = [one for one in gc.get_objects() if isinstance(one, HeadTooLongError) and one.__traceback__]
+    finally:
+        gc.enable()
+    assert kept == []

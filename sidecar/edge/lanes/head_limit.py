@@ -39,9 +39,9 @@ class HeadLimit:
         return value
 
     def feed_data(self, data: bytes) -> Any:
-        """As the parser's. Raises HeadTooLongError, from then on whatever comes."""
+        """As the parser's. Raises HeadTooLongError once; whatever comes after that is thrown away."""
         if self._refused:
-            raise HeadTooLongError
+            return (), False, b""
         body, in_body, had = self._body, not self._body.is_eof(), self._body.total_bytes
         result = self._feed(data)
         if heads := result[0]:

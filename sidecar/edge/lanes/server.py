@@ -105,6 +105,8 @@ class Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
         _log.info("a request could not be read", error=type(exc).__name__, status=status)
+        if exc is not None:
+            exc.__traceback__ = None  # it holds the bytes that were refused, and is held by them until a collection
         response = http_response(problem_answer(_MALFORMED if status < 500 else _FAULT))
         response.force_close()
         if status < 500 and self.transport is not None:
