@@ -14,7 +14,7 @@ from sidecar.edge.host import host_names
 from sidecar.serve.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
 from sidecar.serve.crew import Crew
 from sidecar.serve.lifecycle import Signals, prepare, say
-from sidecar.serve.listeners import Listener, ListenerProblem, bind, cannot_listen
+from sidecar.serve.listeners import Listener, ListenerProblem, SocketName, bind, cannot_listen
 from sidecar.serve.notify import beat, notify
 from sidecar.serve.settings import Settings, problems
 from sidecar.serve.values import UnixAddress
@@ -144,7 +144,7 @@ class Supervisor:
                 raise cannot_listen(name, address, error) from None
             if isinstance(address, UnixAddress):
                 inherited[str(address)] = bound.detach()
-                self._stack.callback(address.path.unlink, missing_ok=True)
+                self._stack.callback(SocketName(address.path).give_up)
             else:
                 bound.close()
         return inherited

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,16 @@ async def test_workers_share_a_unix_socket(start: Start, http: Callable[[Process
     assert socket.stat().st_mode & 0o777 == 0o660
     process.stop()
     assert not socket.exists()
+
+
+def test_a_unix_socket_that_is_somebody_elses_by_now_is_left(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    process = start(WORKERS="2", LISTEN=f"unix:{path}", PUBLIC_URL="http://127.0.0.1:1", DRAIN="0s")
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        assert process.stop() == 0
+        assert path.exists()
 
 
 def test_what_is_wrong_with_the_settings_is_said_once(start: Start, tmp_path: Path) -> None:
