@@ -17,7 +17,7 @@ from tests.chaos.rig import FULL
 from tests.live.conftest import Start
 from tests.live.support import Http, Process, cli, found_account
 
-SECONDS = 300.0 if FULL else 8.0
+SECONDS = 300.0 if FULL else 5.0
 SEED = int(os.environ.get("SIDECAR_TEST_SEED", "20261124"))
 
 pytestmark = pytest.mark.slow

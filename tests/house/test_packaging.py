@@ -157,7 +157,7 @@ def action(root: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProc
     text = (root / "action.yml").read_text()
     script = textwrap.dedent(text.split("run: |\n")[-1])
     inputs = re.findall(r"^        ([A-Z_]+): \$\{\{ inputs\.([a-z-]+) \}\}$", text, re.MULTILINE)
-    defaults = dict(re.findall(r"^  ([a-z-]+):\n(?:    .*\n|      .*\n)*?    default: (.*)$", text, re.MULTILINE))
+    defaults = dict(re.findall(r"^  ([a-z-]+):\n(?:    .*\n)*?    default: (.*)$", text, re.MULTILINE))
     assert {name for _, name in inputs} == set(defaults)
 
     def run(**given: str) -> subprocess.CompletedProcess[str]:

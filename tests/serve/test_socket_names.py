@@ -50,7 +50,8 @@ async def hand_over(path: Path) -> None:
     assert not path.exists()
 
 
-def test_one_that_ends_slowly_leaves_its_successor_its_name(tmp_path: Path) -> None:
+def test_one_that_ends_slowly_leaves_its_successor_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.serve.listeners.SHUTDOWN_SECONDS", 1.0)
     uvloop.run(hand_over(tmp_path / "s"))
 
 
