@@ -12,6 +12,8 @@ from tests.live.conftest import Start
 from tests.live.support import Process, eventually
 from tests.serve.certificates import make_pair, trusting
 
+pytestmark = pytest.mark.slow
+
 
 def served(process: Process) -> str:
     """The certificate that a new connection is shown."""

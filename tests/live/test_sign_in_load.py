@@ -21,6 +21,8 @@ from tests.live.support import PASSWORD, Http, Person, Process, found_account
 CROWD = 50
 HASH_MIB = 19
 TIMED = int(os.environ.get("SIDECAR_TEST_TIMED", "25"))
+
+pytestmark = pytest.mark.slow
 """Wrong sign-ins of each kind that are timed; 200 for a figure worth quoting, and held to within 10 %."""
 
 

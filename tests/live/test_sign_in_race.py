@@ -13,12 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
+import pytest
+
 from tests.live.conftest import Start
 from tests.live.support import PASSWORD, Answer, Http, Process, found_account
 
 ROUNDS = int(os.environ.get("SIDECAR_TEST_ROUNDS", "24"))
 SEED = int(os.environ.get("SIDECAR_TEST_SEED", "20261124"))
 BILLING = "/dashboard/billing/"
+
+pytestmark = pytest.mark.slow
 
 
 def epoch_of(token: str) -> int:

@@ -8,10 +8,14 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.live.conftest import Start
 from tests.live.support import Http, Process, eventually, found_account
 
 BILLING = "/dashboard/billing"
+
+pytestmark = pytest.mark.slow
 
 
 def workers_of(process: Process) -> list[int]:
