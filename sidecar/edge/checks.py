@@ -3,9 +3,7 @@
 Whatever goes wrong in here is a denial: a gateway that is told 5xx may be configured to let the request pass.
 """
 
-from time import perf_counter, time
-
-import msgspec
+from time import perf_counter
 
 from sidecar.edge.answers import Answer, gateway_answer, redirected, rewritten, with_removals
 from sidecar.edge.cookies import kept_cookies
@@ -16,9 +14,9 @@ from sidecar.edge.original import OVERRIDES, Family, GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.same_site import same_site
 from sidecar.pdp.check import Open
-from sidecar.telemetry.decision_log import middle_of
+from sidecar.telemetry.decision_log import in_quotes
+from sidecar.telemetry.ledger import Told
 from sidecar.telemetry.logs import logger
-from sidecar.telemetry.metrics import Tally
 from sidecar.vocabulary.access import Proof, Question, Route, Target
 from sidecar.vocabulary.decision import Decision, Reason, Verdict
 
@@ -74,12 +72,12 @@ def gateway_call(method: str, path: str, query: str, headers: RawHeaders) -> Gat
     return GatewayCall(family_of(path), method, path, query, headers)
 
 
-async def answer_check(parts: Parts, call: GatewayCall, request_id: str) -> Answer:
+async def answer_check(parts: Parts, call: GatewayCall, request_id: bytes) -> Answer:
     """One gateway call, from headers to answer. Never raises."""
     started = perf_counter()
     outcome = judge(parts, call)
     decision = outcome if isinstance(outcome, Decision) else await close(parts, outcome)
-    return conclude(parts, call, decision, request_id, perf_counter() - started)
+    return conclude(parts, call, decision, request_id, started)
 
 
 def judge(parts: Parts, call: GatewayCall) -> Decision | Open:
@@ -102,11 +100,11 @@ async def close(parts: Parts, question: Open) -> Decision:
         return _failed(PREFIX)
 
 
-def conclude(parts: Parts, call: GatewayCall, decision: Decision, request_id: str, seconds: float) -> Answer:
+def conclude(parts: Parts, call: GatewayCall, decision: Decision, request_id: bytes, started: float) -> Answer:
     """Count it, log it, and put it into the gateway's words. Never raises."""
     unavailable = parts.surface.unavailable_status
     try:
-        record_check(parts, call.family.label, decision, request_id, seconds)
+        parts.ledger.record(told_of(parts, call.family.label, decision), request_id, started, perf_counter())
         return _in_words_of(call, parts, decision, gateway_answer(decision, unavailable=unavailable))
     except Exception:
         return gateway_answer(_failed(call.family.label), unavailable=unavailable)
@@ -134,39 +132,19 @@ def read_question(parts: Parts, call: GatewayCall) -> Question | Reason:
     return Question(target, given, same_site(call.headers, method=method, origins=parts.surface.origins))
 
 
-def record_check(parts: Parts, endpoint: str, decision: Decision, request_id: str, seconds: float) -> None:
-    """Count it and log it."""
-    parts.metrics.checks.count(_tally(parts, endpoint, decision), seconds)
-    if parts.decision_log is not None:
-        parts.decision_log.write((time(), request_id, endpoint, decision, seconds), allowed=decision.allowed)
-
-
-class Told(msgspec.Struct, frozen=True, gc=False):
-    """How a decision that is made again and again is counted and logged."""
-
-    tally: Tally
-    line: str
-    allowed: bool
-
-
 def told_of(parts: Parts, endpoint: str, decision: Decision) -> Told:
-    line = "" if parts.decision_log is None else middle_of(endpoint, decision)
-    return Told(_tally(parts, endpoint, decision), line, decision.allowed)
-
-
-def record_again(parts: Parts, told: Told, request_id: str, seconds: float) -> None:
-    """As ``record_check`` does it: what follows from the decision was worked out once. ``request_id`` is of the form
-    that `request_id.FORM` says."""
-    parts.metrics.checks.count(told.tally, seconds)
-    if parts.decision_log is not None:
-        parts.decision_log.write((time(), request_id, "", told.line, seconds), allowed=told.allowed)
-
-
-def _tally(parts: Parts, endpoint: str, decision: Decision) -> Tally:
-    """A section that is not of the policy must not become a label of a metric."""
+    """How ``decision`` is counted and logged. A section that is not of the policy is no label of a metric."""
     generation = parts.policy.generation
     known = generation is not None and decision.section in generation.sections
-    return parts.metrics.checks.tally(endpoint, decision, decision.section if known else "")
+    return parts.ledger.told(endpoint, decision, decision.section if known else "")
+
+
+def record_check(
+    parts: Parts, endpoint: str, decision: Decision, request_id: str, started: float, ended: float | None = None
+) -> None:
+    """Count and log what was answered in another form. ``request_id``: any text. ``ended`` None: just now."""
+    told = told_of(parts, endpoint, decision)
+    parts.ledger.record(told, in_quotes(request_id), started, perf_counter() if ended is None else ended)
 
 
 def _in_words_of(call: GatewayCall, parts: Parts, decision: Decision, answer: Answer) -> Answer:

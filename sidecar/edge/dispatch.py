@@ -99,21 +99,21 @@ class Dispatcher:
         """Whether the connection stays open and the answer may be bytes already. Not while we drain."""
         return not self._parts.vitals.draining and fits(request, status)
 
-    def _response(self, request: web.BaseRequest, answer: Answer, request_id: str) -> web.StreamResponse:
+    def _response(self, request: web.BaseRequest, answer: Answer, request_id: bytes) -> web.StreamResponse:
         if self._stays(request, answer.status):
             return written(prepare(answer), request_id)
         response = http_response(answer)
-        response.headers["X-Request-ID"] = request_id
+        response.headers["X-Request-ID"] = request_id.decode("ascii")
         if self._parts.vitals.draining:
             response.force_close()  # and says so, so that a gateway's pool moves on before we are gone
         return response
 
-    async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: str) -> Answer:
+    async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: bytes) -> Answer:
         found = self._table.find(request.method, path)
         if isinstance(found, Problem):
             label, answer = "unknown", problem_answer(found)
         else:
-            label, answer = found[0].path, await self._answer_row(found, request, query, request_id)
+            label, answer = found[0].path, await self._answer_row(found, request, query, request_id.decode("ascii"))
         self._parts.metrics.requests.count(label, answer.status)
         return answer
 

@@ -12,7 +12,7 @@ from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.vitals import Vitals
 from sidecar.store.freshness import Freshness
-from sidecar.telemetry.decision_log import DecisionLog
+from sidecar.telemetry.ledger import Ledger
 from sidecar.telemetry.metrics import Metrics
 
 
@@ -37,7 +37,7 @@ class Surface:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """One instance a worker. ``decision_log`` is None when it is off."""
+    """One instance a worker."""
 
     surface: Surface
     policy: Activation
@@ -48,5 +48,5 @@ class Parts:
     freshness: Freshness
     vitals: Vitals
     metrics: Metrics
-    decision_log: DecisionLog | None
+    ledger: Ledger
     previews: Previews = field(default_factory=Previews)

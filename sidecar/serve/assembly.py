@@ -46,7 +46,7 @@ from sidecar.store.live import LiveCopy
 from sidecar.store.peps import PepCopies
 from sidecar.store.roles import RoleHolders
 from sidecar.store.users import Users
-from sidecar.telemetry.decision_log import DecisionLog
+from sidecar.telemetry.ledger import Ledger
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
 
@@ -61,7 +61,7 @@ class Ground:
     keys: LoadedKeys
     trusted: TrustedIssuers
     store: Store
-    decision_log: DecisionLog | None
+    ledger: Ledger
     shared: Path | None = None
 
 
@@ -155,7 +155,7 @@ class Assembly:
                 clock=time.time,
             ),
             metrics=ground.metrics,
-            decision_log=ground.decision_log,
+            ledger=ground.ledger,
             previews=Previews(ground.shared),
         )
 

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from sidecar import __version__
@@ -32,6 +33,7 @@ from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.telemetry.decision_log import DecisionLog
+from sidecar.telemetry.ledger import Ledger
 from sidecar.telemetry.line_file import LineFile
 from sidecar.telemetry.logs import logger
 from sidecar.telemetry.metrics import Metrics
@@ -171,7 +173,7 @@ class Sidecar:
         self._stack.push_async_callback(trusted.close)
         store = Store.at(await self._store_url())
         self._stack.push_async_callback(store.close)
-        return Ground(settings, metrics, policy, keys, trusted, store, self._decision_log(metrics), self._place.folder)
+        return Ground(settings, metrics, policy, keys, trusted, store, self._ledger(metrics), self._place.folder)
 
     async def _policy(self) -> Activation:
         settings = self._settings
@@ -191,17 +193,23 @@ class Sidecar:
         self._spawn(embedded.watch())
         return embedded.url
 
-    def _decision_log(self, metrics: Metrics) -> DecisionLog | None:
+    def _ledger(self, metrics: Metrics) -> Ledger:
         wanted = self._settings.decision_log
-        if not wanted.enabled:
-            return None
+        log = self._decision_log(wanted.path, metrics.decision_log_dropped.inc) if wanted.enabled else None
+        soon = asyncio.get_running_loop().call_soon
+        ledger = Ledger(metrics.checks, log, allows=wanted.allows, soon=soon)
+        metrics.before_scrape(ledger.settle)
+        self._stack.callback(ledger.settle)
+        self._spawn(ledger.keep())
+        return ledger
+
+    def _decision_log(self, path: Path | None, dropped: Callable[[int], None]) -> DecisionLog:
         try:
-            file = LineFile(wanted.path)
+            file = LineFile(path)
         except OSError as error:
-            raise StartProblem(WRONG, f"sidecar: decision log {wanted.path}: {error.strerror}") from None
+            raise StartProblem(WRONG, f"sidecar: decision log {path}: {error.strerror}") from None
         self._stack.callback(file.close)
-        dropped = metrics.decision_log_dropped.inc
-        log = DecisionLog(file, allows=wanted.allows, dropped=dropped, reopen=file.reopen)
+        log = DecisionLog(file, dropped=dropped, reopen=file.reopen)
         self._stack.callback(log.close)
         self._on_rotation = log.rotate
         return log

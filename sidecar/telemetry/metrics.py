@@ -4,9 +4,9 @@ The checks are counted in plain integers and become samples when somebody scrape
 more than the decision it counts.
 """
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
@@ -36,10 +36,18 @@ class CheckCounter(Collector):
         """Where checks of this kind are counted. ``section``: of the policy in force, or empty."""
         return self._tallies[endpoint, section, decision.reason]
 
-    def count(self, tally: Tally, seconds: float) -> None:
-        tally[0] += 1
-        self._buckets[bisect_left(CHECK_BUCKETS, seconds)] += 1
-        self._seconds += seconds
+    def count(self, tallies: Iterable[Tally], seconds: Sequence[float]) -> None:
+        """Many at once: one tally and one duration for each check."""
+        for tally in tallies:
+            tally[0] += 1
+        self._seconds += sum(seconds)
+        ascending = sorted(seconds)
+        below = 0
+        for bucket, bound in enumerate(CHECK_BUCKETS):
+            within = bisect_right(ascending, bound, below)
+            self._buckets[bucket] += within - below
+            below = within
+        self._buckets[-1] += len(ascending) - below
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         checks = CounterMetricFamily(
@@ -108,6 +116,7 @@ class Metrics:
         self.connections_refused = Counter(
             "sidecar_connections_refused", "Connections closed at once for there were too many", registry=registry
         )
+        self._settle: Callable[[], None] = lambda: None
         Info("sidecar_build", "The program", registry=registry).info({"version": version})
         self._watched(registry)
 
@@ -151,8 +160,13 @@ class Metrics:
     def watch_store_lag(self, lag: Callable[[], float]) -> None:
         self.store_lag.set_function(lag)
 
+    def before_scrape(self, settle: Callable[[], None]) -> None:
+        """``settle`` counts what was answered and is not counted yet."""
+        self._settle = settle
+
     def exposition(self) -> bytes:
         """Prometheus text format 0.0.4."""
+        self._settle()
         return generate_latest(self._registry)
 
 

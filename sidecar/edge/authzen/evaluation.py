@@ -72,7 +72,7 @@ async def _single(call: Call[RawBody], asked: Evaluation, endpoint: str) -> Repl
     started = perf_counter()
     standing = await call.parts.subjects.find(call.policy, call.pep.account, asked.subject)
     decision = evaluate(call.policy, standing, asked.action, asked.resource)
-    record_check(call.parts, endpoint, decision, call.request_id, perf_counter() - started)
+    record_check(call.parts, endpoint, decision, call.request_id, started)
     if decision.allowed:
         return Reply(200, Allowed(True))
     return Reply(200, Denied(False, DeniedBecause(decision.reason.value)))
@@ -86,7 +86,7 @@ async def _run(call: Call[RawBody], batch: Batch) -> list[bool]:
     for asked in batch.evaluations:
         started = perf_counter()
         decision = await _decide(call, asked, known)
-        record_check(call.parts, EVALUATIONS, decision, call.request_id, perf_counter() - started)
+        record_check(call.parts, EVALUATIONS, decision, call.request_id, started)
         answers.append(decision.allowed)
         if decision.allowed is stop:
             break

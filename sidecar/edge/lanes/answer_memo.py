@@ -11,11 +11,12 @@ from typing import Final
 
 import msgspec
 
-from sidecar.edge.checks import Told, read_question, told_of
+from sidecar.edge.checks import read_question, told_of
 from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.pdp.check import Standing
+from sidecar.telemetry.ledger import Told
 from sidecar.vocabulary.access import Question
 from sidecar.vocabulary.decision import Decision
 from sidecar.vocabulary.recent import Recent
@@ -58,7 +59,7 @@ class AnswerMemo:
         if standing is not None:
             size = _size(key) + _size((prepared.head, prepared.middle, prepared.rest))
             told = told_of(parts, call.family.label, decision)
-            self._keep(key, Remembered(standing, prepared, told, size + len(told.line)))
+            self._keep(key, Remembered(standing, prepared, told, size))
 
     def _keep(self, key: Hashable, answer: Remembered) -> None:
         before = self._answers.pop(key, None)

@@ -7,7 +7,7 @@ depend on. What follows from a decision alone is prepared once. All of it is cou
 from collections.abc import Hashable
 from time import perf_counter
 
-from sidecar.edge.checks import close, conclude, follows_from_decision, judge, record_again, record_check
+from sidecar.edge.checks import close, conclude, follows_from_decision, judge, told_of
 from sidecar.edge.lanes.answer_memo import AnswerMemo
 from sidecar.edge.lanes.wire import Prepared, Wire, prepare
 from sidecar.edge.original import GatewayCall
@@ -21,18 +21,19 @@ class Desk:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._record = parts.ledger.record
         self._wire = Wire(unavailable=parts.surface.unavailable_status)
         self.memo = AnswerMemo()
 
-    def again(self, key: Hashable, request_id: str, started: float) -> Prepared | None:
+    def again(self, key: Hashable, request_id: bytes, started: float) -> Prepared | None:
         """The answer to a call that has come before, if everything that it followed from still stands."""
         known = self.memo.get(key)
         if known is None or not self._parts.pdp.stands(known.standing):
             return None
-        record_again(self._parts, known.told, request_id, perf_counter() - started)
+        self._record(known.told, request_id, started, perf_counter())
         return known.prepared
 
-    def first(self, key: Hashable, call: GatewayCall, request_id: str, started: float) -> Prepared | Open:
+    def first(self, key: Hashable, call: GatewayCall, request_id: bytes, started: float) -> Prepared | Open:
         """The answer decided anew, and remembered under ``key`` (None: not); or what the store has to be asked."""
         outcome = judge(self._parts, call)
         if isinstance(outcome, Open):
@@ -42,14 +43,13 @@ class Desk:
             self.memo.offer(key, self._parts, call, outcome, prepared)
         return prepared
 
-    async def later(self, question: Open, call: GatewayCall, request_id: str, started: float) -> Prepared:
+    async def later(self, question: Open, call: GatewayCall, request_id: bytes, started: float) -> Prepared:
         """The answer that needed the store."""
         return self._prepare(await close(self._parts, question), call, request_id, started)
 
-    def _prepare(self, decision: Decision, call: GatewayCall, request_id: str, started: float) -> Prepared:
+    def _prepare(self, decision: Decision, call: GatewayCall, request_id: bytes, started: float) -> Prepared:
         """Counted, logged, and in the gateway's words."""
-        seconds = perf_counter() - started
         if follows_from_decision(self._parts, call, decision):
-            record_check(self._parts, call.family.label, decision, request_id, seconds)
+            self._record(told_of(self._parts, call.family.label, decision), request_id, started, perf_counter())
             return self._wire.kept(decision)
-        return prepare(conclude(self._parts, call, decision, request_id, seconds))
+        return prepare(conclude(self._parts, call, decision, request_id, started))

@@ -159,7 +159,7 @@ class FastLane(asyncio.Protocol):
         """Answer a call whose every byte but the request id has come before, and was found plain. False: it has not."""
         if len(head) > self._lanes.max_head:
             return False
-        request_id = new_request_id() if given is None else given.decode("ascii")
+        request_id = new_request_id() if given is None else given
         prepared = self._desk.again(key, request_id, started)
         if prepared is None:
             return False
@@ -176,12 +176,12 @@ class FastLane(asyncio.Protocol):
         else:
             self._write(outcome, request_id)
 
-    async def _answer_later(self, question: Open, call: GatewayCall, request_id: str, started: float) -> None:
+    async def _answer_later(self, question: Open, call: GatewayCall, request_id: bytes, started: float) -> None:
         self._write(await self._desk.later(question, call, request_id, started), request_id)
         self.waiting = None
         self._go_on()
 
-    def _write(self, prepared: Prepared, request_id: str) -> None:
+    def _write(self, prepared: Prepared, request_id: bytes) -> None:
         self._transport.write(prepared.complete(request_id))
         self._heard = self._loop.time()
 

@@ -26,8 +26,8 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     middle: bytes
     rest: bytes
 
-    def complete(self, request_id: str) -> bytes:
-        return b"%b%b%b%b%b" % (self.head, request_id.encode("ascii"), self.middle, _date(), self.rest)
+    def complete(self, request_id: bytes) -> bytes:
+        return b"%b%b%b%b%b" % (self.head, request_id, self.middle, _date(), self.rest)
 
 
 _second = 0

@@ -51,5 +51,5 @@ def fits(request: web.BaseRequest, status: int = 200) -> bool:
     )
 
 
-def written(prepared: Prepared, request_id: str) -> Written:
+def written(prepared: Prepared, request_id: bytes) -> Written:
     return Written(prepared.complete(request_id))
