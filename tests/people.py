@@ -41,6 +41,7 @@ from sidecar.store.connection import Store
 from sidecar.store.fleet import Revocation
 from sidecar.store.outcomes import Position
 from sidecar.store.peps import PepCopies
+from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.opaque import Pepper
@@ -282,7 +283,8 @@ async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> Asyn
                 PepCopies(store, live=lambda _: False), PEPPER, clock=time.time, monotonic=clock.monotonic
             ),
             "vitals": SimpleNamespace(proven=True, draining=False),
-            "metrics": Metrics("0"),
+            "metrics": (metrics := Metrics("0")),
+            "logbook": Logbook(metrics),
         }
         # What these endpoints do not use is not there.
         needed = [part.name for part in fields(Parts) if part.default is MISSING and part.default_factory is MISSING]

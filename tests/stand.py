@@ -13,6 +13,7 @@ from sidecar.pdp.tokens import TokenCache
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.store.connection import StoreUnavailable
+from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
@@ -80,13 +81,14 @@ def parts() -> Parts:
         seat_contact="",
         login_page=None,
     )
+    metrics = Metrics("0")
     needed = {
         "surface": surface,
         "policy": policy,
         "pdp": DecisionPoint(policy, tokens, Memory(), clock=lambda: float(NOW)),
         "vitals": SimpleNamespace(proven=True, draining=False),
-        "metrics": Metrics("0"),
-        "decision_log": None,
+        "metrics": metrics,
+        "logbook": Logbook(metrics),
     }
     # What no check uses is not there: a lane that reached for it would fail.
     return Parts(**{field.name: needed.get(field.name) for field in fields(Parts)})

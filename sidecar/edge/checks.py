@@ -15,7 +15,7 @@ from sidecar.edge.parts import Parts
 from sidecar.edge.same_site import same_site
 from sidecar.pdp.check import Open
 from sidecar.telemetry.decision_log import in_quotes
-from sidecar.telemetry.ledger import Told
+from sidecar.telemetry.logbook import Told
 from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.access import Proof, Question, Route, Target
 from sidecar.vocabulary.decision import Decision, Reason, Verdict
@@ -104,7 +104,7 @@ def conclude(parts: Parts, call: GatewayCall, decision: Decision, request_id: by
     """Count it, log it, and put it into the gateway's words. Never raises."""
     unavailable = parts.surface.unavailable_status
     try:
-        parts.ledger.record(told_of(parts, call.family.label, decision), request_id, started, perf_counter())
+        parts.logbook.record(told_of(parts, call.family.label, decision), request_id, started, perf_counter())
         return _in_words_of(call, parts, decision, gateway_answer(decision, unavailable=unavailable))
     except Exception:
         return gateway_answer(_failed(call.family.label), unavailable=unavailable)
@@ -136,7 +136,7 @@ def told_of(parts: Parts, endpoint: str, decision: Decision) -> Told:
     """How ``decision`` is counted and logged. A section that is not of the policy is no label of a metric."""
     generation = parts.policy.generation
     known = generation is not None and decision.section in generation.sections
-    return parts.ledger.told(endpoint, decision, decision.section if known else "")
+    return parts.logbook.told(endpoint, decision, decision.section if known else "")
 
 
 def record_check(
@@ -144,7 +144,7 @@ def record_check(
 ) -> None:
     """Count and log what was answered in another form. ``request_id``: any text. ``ended`` None: just now."""
     told = told_of(parts, endpoint, decision)
-    parts.ledger.record(told, in_quotes(request_id), started, perf_counter() if ended is None else ended)
+    parts.logbook.record(told, in_quotes(request_id), started, perf_counter() if ended is None else ended)
 
 
 def _in_words_of(call: GatewayCall, parts: Parts, decision: Decision, answer: Answer) -> Answer:

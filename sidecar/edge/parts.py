@@ -12,7 +12,7 @@ from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.vitals import Vitals
 from sidecar.store.freshness import Freshness
-from sidecar.telemetry.ledger import Ledger
+from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.metrics import Metrics
 
 
@@ -48,5 +48,5 @@ class Parts:
     freshness: Freshness
     vitals: Vitals
     metrics: Metrics
-    ledger: Ledger
+    logbook: Logbook
     previews: Previews = field(default_factory=Previews)

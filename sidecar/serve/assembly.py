@@ -46,7 +46,7 @@ from sidecar.store.live import LiveCopy
 from sidecar.store.peps import PepCopies
 from sidecar.store.roles import RoleHolders
 from sidecar.store.users import Users
-from sidecar.telemetry.ledger import Ledger
+from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
 
@@ -61,7 +61,7 @@ class Ground:
     keys: LoadedKeys
     trusted: TrustedIssuers
     store: Store
-    ledger: Ledger
+    logbook: Logbook
     shared: Path | None = None
 
 
@@ -155,7 +155,7 @@ class Assembly:
                 clock=time.time,
             ),
             metrics=ground.metrics,
-            ledger=ground.ledger,
+            logbook=ground.logbook,
             previews=Previews(ground.shared),
         )
 

@@ -18,7 +18,7 @@ from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.parts import Parts
 from sidecar.pdp.activation import Activation
 from sidecar.serve.assembly import Assembly, Ground
-from sidecar.serve.doors import Door
+from sidecar.serve.doors import shares
 from sidecar.serve.grpc_listener import GrpcListener
 from sidecar.serve.issuers import TrustedIssuers
 from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow, tls_context
@@ -33,8 +33,8 @@ from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.telemetry.decision_log import DecisionLog
-from sidecar.telemetry.ledger import Ledger
 from sidecar.telemetry.line_file import LineFile
+from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.logs import logger
 from sidecar.telemetry.metrics import Metrics
 
@@ -173,7 +173,7 @@ class Sidecar:
         self._stack.push_async_callback(trusted.close)
         store = Store.at(await self._store_url())
         self._stack.push_async_callback(store.close)
-        return Ground(settings, metrics, policy, keys, trusted, store, self._ledger(metrics), self._place.folder)
+        return Ground(settings, metrics, policy, keys, trusted, store, self._logbook(metrics), self._place.folder)
 
     async def _policy(self) -> Activation:
         settings = self._settings
@@ -193,15 +193,14 @@ class Sidecar:
         self._spawn(embedded.watch())
         return embedded.url
 
-    def _ledger(self, metrics: Metrics) -> Ledger:
+    def _logbook(self, metrics: Metrics) -> Logbook:
         wanted = self._settings.decision_log
         log = self._decision_log(wanted.path, metrics.decision_log_dropped.inc) if wanted.enabled else None
         soon = asyncio.get_running_loop().call_soon
-        ledger = Ledger(metrics.checks, log, allows=wanted.allows, soon=soon)
-        metrics.before_scrape(ledger.settle)
-        self._stack.callback(ledger.settle)
-        self._spawn(ledger.keep())
-        return ledger
+        logbook = Logbook(metrics, log, allows=wanted.allows, soon=soon)
+        self._stack.callback(logbook.settle)
+        self._spawn(logbook.keep())
+        return logbook
 
     def _decision_log(self, path: Path | None, dropped: Callable[[int], None]) -> DecisionLog:
         try:
@@ -217,15 +216,17 @@ class Sidecar:
     async def _listen(self) -> None:
         settings, parts = self._settings, self.parts
         apart = settings.check_listen is not None
-        door = Door(settings.max_connections, parts.metrics.connections_refused.inc)
-        parts.metrics.watch_connections(door.open)
+        doors = shares(settings.max_connections, 2 if apart else 1, parts.metrics.connections_refused.inc)
+        parts.metrics.watch_connections(lambda: sum([door.open() for door in doors]))
         public = Dispatcher(parts, API if apart else (*CHECKS, *API), checks=not apart)
         fast = self._lanes if settings.fast_lane else None
         wanted: list[Listener | GrpcListener] = []
-        wanted.append(Listener("public", settings.listen, public, settings, None if apart else fast, self._place, door))
+        wanted.append(
+            Listener("public", settings.listen, public, settings, None if apart else fast, self._place, doors[0])
+        )
         if settings.check_listen is not None:
             checks = Dispatcher(parts, CHECKS, checks=True)
-            wanted.append(Listener("check", settings.check_listen, checks, settings, fast, self._place, door))
+            wanted.append(Listener("check", settings.check_listen, checks, settings, fast, self._place, doors[1]))
         if settings.grpc_listen is not None:
             wanted.append(GrpcListener(settings.grpc_listen, parts, settings, self._place))
         ops = Dispatcher(parts, OPS, checks=False, store=False)

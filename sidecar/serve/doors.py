@@ -1,4 +1,4 @@
-"""Who is let in: connections up to SIDECAR_MAX_CONNECTIONS, over all listeners that gateways and strangers reach.
+"""Who is let in: connections up to a listener's share of SIDECAR_MAX_CONNECTIONS.
 
 One above it is accepted and closed at once: left in the backlog it would hang, and its descriptor is wanted elsewhere.
 The ops listener has no door. Connections with TLS are accepted here and not by asyncio, which tells nobody of one whose
@@ -24,19 +24,16 @@ _log = logger("serve")
 
 
 class Door:
-    """One a process. ``refused`` is told of each connection that is not let in."""
+    """One a listener. ``refused`` is told of each connection that is not let in."""
 
     def __init__(self, limit: int, refused: Callable[[], None]) -> None:
         self._limit = limit
         self._refused = refused
-        self._counts: list[Callable[[], int]] = []
+        self.open: Callable[[], int] = lambda: 0
 
     def watch(self, count: Callable[[], int]) -> None:
-        """One more listener, and how many connections it has open."""
-        self._counts.append(count)
-
-    def open(self) -> int:
-        return sum([count() for count in self._counts])
+        """How many connections the listener has open."""
+        self.open = count
 
     def admits(self) -> bool:
         """Whether one more is let in; otherwise it is counted."""
@@ -44,6 +41,11 @@ class Door:
             return True
         self._refused()
         return False
+
+
+def shares(limit: int, listeners: int, refused: Callable[[], None]) -> list[Door]:
+    """A door for each of so many listeners: whoever fills the public one keeps no gateway off the other."""
+    return [Door(-(-limit // listeners), refused) for _ in range(listeners)]
 
 
 class Refused(asyncio.Protocol):

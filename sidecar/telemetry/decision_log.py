@@ -1,6 +1,6 @@
 """The decision log: what a line may hold, and the thread that writes lines.
 
-The record type *is* the allow-list: what has no field here cannot be logged. Lines come as blocks from the `Ledger` and
+The record type *is* the allow-list: what has no field here cannot be logged. Lines come as blocks from a `Logbook` and
 wait in a bounded queue. When the disk does not keep up the newest are dropped and counted; nobody waits for a disk.
 """
 

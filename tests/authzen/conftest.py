@@ -37,6 +37,7 @@ from sidecar.store.invitations import Accepted, Invited
 from sidecar.store.live import LiveCopy
 from sidecar.store.peps import PepCopies, Peps
 from sidecar.store.sessions import Opened
+from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.ids import new_account_id, new_user_id
 from sidecar.tokens.keyset import KeySet
@@ -321,6 +322,7 @@ async def parts(town: Town, real_store: Store, clock: Any) -> Parts:
     records = LiveCopy(real_store, id="test", lease=1.0, clock=clock.monotonic).records
     verifier = Verifier(town.issuer.keys, URL, "dashboard", 900)
     copies = PepCopies(real_store, live=records.live)
+    metrics = Metrics("0")
     return Parts(
         surface=surface,
         policy=policy,
@@ -330,8 +332,8 @@ async def parts(town: Town, real_store: Store, clock: Any) -> Parts:
         subjects=Subjects(town.people.users, records, normalise=emails.normalise),
         freshness=Freshness(real_store, records, clock=clock.monotonic),
         vitals=SimpleNamespace(proven=True, draining=False),
-        metrics=Metrics("0"),
-        decision_log=None,
+        metrics=metrics,
+        logbook=Logbook(metrics),
     )
 
 

@@ -4,7 +4,7 @@ There is no setting for it, on purpose: an authorization that nobody can look in
 """
 
 from sidecar.__main__ import main
-from sidecar.telemetry.ledger import Ledger
+from sidecar.telemetry.logbook import Logbook
 
 
 def nothing(*_: object) -> None:
@@ -12,5 +12,5 @@ def nothing(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    Ledger.record = nothing  # type: ignore[method-assign]
+    Logbook.record = nothing  # type: ignore[method-assign]
     main()

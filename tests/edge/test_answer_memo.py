@@ -93,7 +93,7 @@ def anew(world: World) -> tuple[int, bytes]:
     call = gateway_call("GET", "/check", "", HEADERS)
     outcome = judge(world.parts, call)
     assert isinstance(outcome, Decision)
-    answer = conclude(world.parts, call, outcome, "r", 0.0)
+    answer = conclude(world.parts, call, outcome, b"r", 0.0)
     return answer.status, answer.body
 
 

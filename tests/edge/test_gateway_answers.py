@@ -81,7 +81,7 @@ async def test_the_others_are_told_nothing_of_the_kind(stand: Parts) -> None:
 def test_a_fault_while_answering_is_a_denial(stand: Parts) -> None:
     call = gateway_call("GET", "/check", "", (*FORWARDED, BEARER))
     broken = Decision(Reason.ALLOWED, "g", section=["no section"])  # type: ignore[arg-type]
-    answer = conclude(stand, call, broken, "r", 0.0)
+    answer = conclude(stand, call, broken, b"r", 0.0)
     assert answer.status == 403
     assert not set(IDENTITY) & set(dict(answer.headers))
 

@@ -23,6 +23,7 @@ from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.letters import Limits
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.tokens import TokenCache
+from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
 from sidecar.vocabulary.people import Actor
@@ -50,7 +51,8 @@ async def web(town, issuer, clock) -> AsyncIterator[Web]:
         "pdp": DecisionPoint(in_force, tokens, Straight(town.people.users), clock=clock.time),
         "people": town.people,
         "vitals": SimpleNamespace(proven=True, draining=False),
-        "metrics": Metrics("0"),
+        "metrics": (metrics := Metrics("0")),
+        "logbook": Logbook(metrics),
         "previews": Previews(),
     }
     parts = Parts(**{part.name: given.get(part.name) for part in fields(Parts)})

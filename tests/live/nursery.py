@@ -197,7 +197,7 @@ def _become(request: dict[str, Any], files: "list[int] | array.array[int]", othe
     from sidecar.cli.main import run
     from sidecar.edge import request_id
 
-    request_id._process = secrets.token_hex(6)  # of each process its own, made when the module is loaded
+    request_id._process = secrets.token_hex(6).encode()  # of each process its own, made when the module is loaded
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, file in enumerate(files[:3]):

@@ -318,6 +318,21 @@ async def test_SIGHUP_after_a_rename_goes_on_in_a_new_decision_log(
     assert log.stat().st_mode & 0o777 & ~0o640 == 0
 
 
+async def test_strangers_cannot_take_what_the_gateways_need(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
+    port = free_port()
+    process = start(REDIS_URL=real_redis_url, MAX_CONNECTIONS="20", CHECK_LISTEN=f"127.0.0.1:{port}")
+    host, _, public = process.url.removeprefix("http://").partition(":")
+    strangers = [socket.create_connection((host, int(public)), timeout=10) for _ in range(30)]
+    await eventually(lambda: len(select.select(strangers, [], [], 0)[0]) == 20)
+    for _ in range(10):  # each on a connection of its own, and none of them waits
+        answer = await http(process).check(BILLING, url=f"http://127.0.0.1:{port}")
+        assert (answer.status, answer.headers["X-Auth-Reason"]) == (401, "missing_token")
+    for stranger in strangers:
+        stranger.close()
+
+
 async def test_strangers_cannot_take_what_the_operator_and_the_store_need(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:

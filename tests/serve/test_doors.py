@@ -16,7 +16,7 @@ from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
 from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.serve import descriptors
-from sidecar.serve.doors import Door
+from sidecar.serve.doors import Door, shares
 from sidecar.serve.listeners import Listener
 from sidecar.serve.settings import load
 from sidecar.serve.values import TcpAddress
@@ -155,14 +155,15 @@ async def stopped(place: Place) -> None:
     assert await asyncio.wait_for(reader.read(), 10) == b""
 
 
-def test_doors_of_several_listeners_are_one() -> None:
+@pytest.mark.parametrize(("limit", "share"), [(1, 1), (2, 1), (5, 3), (10_000, 5_000)])
+def test_each_of_two_listeners_has_its_share(limit: int, share: int) -> None:
     refused: list[None] = []
-    door = Door(3, lambda: refused.append(None))
-    door.watch(lambda: 1)
-    assert door.admits()
-    door.watch(lambda: 2)
-    assert not door.admits()
-    assert (door.open(), len(refused)) == (3, 1)
+    public, check = shares(limit, 2, lambda: refused.append(None))
+    public.watch(lambda: share)
+    assert not public.admits()
+    check.watch(lambda: share - 1)
+    assert check.admits()
+    assert len(refused) == 1
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def said(checks: int, *, rejected: int = 0, created: float | None = None) -> str
     metrics = Metrics("1")
     tally = metrics.checks.tally("/check", Decision(Reason.ALLOWED, generation=""), "billing")
     for _ in range(checks):
-        metrics.checks.count(tally, 0.0001)
+        metrics.checks.count([tally], [0.0001])
         metrics.logins.labels("allowed").inc()
     metrics.policy_rejected.set(rejected)
     metrics.trusted_issuers_rejected.set(rejected)

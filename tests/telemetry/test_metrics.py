@@ -10,9 +10,10 @@ from sidecar.vocabulary.decision import Decision, Reason
 
 def test_checks_are_counted_by_decision_and_reason_with_their_duration() -> None:
     metrics = Metrics("1.2.3")
-    for seconds in (0.00002, 0.00002, 0.003):
-        metrics.checks.count(metrics.checks.tally("/check", Decision(Reason.ALLOWED, "g"), "billing"), seconds)
-    metrics.checks.count(metrics.checks.tally("/check", Decision(Reason.NO_RULE, "g"), ""), 5.0)
+    allowed = metrics.checks.tally("/check", Decision(Reason.ALLOWED, "g"), "billing")
+    denied = metrics.checks.tally("/check", Decision(Reason.NO_RULE, "g"), "")
+    metrics.checks.count([allowed, denied, allowed], [0.00002, 5.0, 0.003])
+    metrics.checks.count([allowed], [0.000025])
     text = metrics.exposition().decode()
     assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 3.0' in text
     assert 'sidecar_checks_total{decision="deny",endpoint="/check",reason="no_rule",section=""} 1.0' in text
@@ -20,12 +21,13 @@ def test_checks_are_counted_by_decision_and_reason_with_their_duration() -> None
     assert 'sidecar_check_duration_seconds_bucket{le="0.005"} 3.0' in text
     assert 'sidecar_check_duration_seconds_bucket{le="+Inf"} 4.0' in text
     assert "sidecar_check_duration_seconds_count 4.0" in text
+    assert "sidecar_check_duration_seconds_sum 5.003045" in text
     assert 'sidecar_build_info{version="1.2.3"} 1.0' in text
 
 
 def test_two_sidecars_in_one_process_do_not_share_numbers() -> None:
     first, second = Metrics("1"), Metrics("2")
-    first.checks.count(first.checks.tally("/check", Decision(Reason.ALLOWED, "g"), ""), 0.1)
+    first.checks.count([first.checks.tally("/check", Decision(Reason.ALLOWED, "g"), "")], [0.1])
     assert "sidecar_checks_total{" not in second.exposition().decode()
 
 

@@ -16,7 +16,7 @@ from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.pdp.check import Standing
-from sidecar.telemetry.ledger import Told
+from sidecar.telemetry.logbook import Told
 from sidecar.vocabulary.access import Question
 from sidecar.vocabulary.decision import Decision
 from sidecar.vocabulary.recent import Recent

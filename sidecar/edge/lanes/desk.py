@@ -21,7 +21,7 @@ class Desk:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._record = parts.ledger.record
+        self._record = parts.logbook.record
         self._wire = Wire(unavailable=parts.surface.unavailable_status)
         self.memo = AnswerMemo()
 

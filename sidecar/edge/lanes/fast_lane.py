@@ -73,6 +73,7 @@ class FastLane(asyncio.Protocol):
         self._blocked = False
         self._closing = False
         self._complete = False
+        self._numbered = False
         self._parser = httptools.HttpRequestParser(self)
 
     # As asyncio's protocol -------------------------------------------------------------------------------------------
@@ -128,20 +129,30 @@ class FastLane(asyncio.Protocol):
                 break
             end += len(HEAD_END)
             head = buffer[:end]
-            started = perf_counter()
-            key, given = unnumbered(head)
-            if not self._answer_again(head, key, given, started):
-                plain = self._parse(head)
-                if plain is None:
-                    self._hand_over(buffer)
-                    return
-                self._answer(plain, key if may_come_again(plain, key, given) else None, started)
+            if not self._take(head, perf_counter()):
+                self._hand_over(buffer)
+                return
             buffer = buffer[end:]
             if self.waiting is not None or self._blocked:
                 break
         self._buffer = buffer
         if self._closing and not buffer and self.waiting is None:
             self._transport.close()
+
+    def _take(self, head: bytes, started: float) -> bool:
+        """Answer a head. False: it is not for us. A gateway numbers its calls always, or never: so most of those that
+        came without a number before are found without looking for one."""
+        if not self._numbered and self._answer_again(head, head, None, started):
+            return True
+        key, given = unnumbered(head)
+        self._numbered = given is not None
+        if self._numbered and self._answer_again(head, key, given, started):
+            return True
+        plain = self._parse(head)
+        if plain is None:
+            return False
+        self._answer(plain, key if may_come_again(plain, key, given) else None, started)
+        return True
 
     def _parse(self, head: bytes) -> PlainHead | None:
         """A plain check; None: aiohttp should have it."""

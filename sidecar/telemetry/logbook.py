@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.telemetry.decision_log import DecisionLog, middle_of
-from sidecar.telemetry.metrics import CheckCounter, Tally
+from sidecar.telemetry.metrics import Metrics, Tally
 from sidecar.vocabulary.decision import Decision
 from sidecar.vocabulary.recent import Recent
 
@@ -41,7 +41,7 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     allowed: bool
 
 
-class Ledger:
+class Logbook:
     """One a worker; for the loop alone. ``soon``: the loop's `call_soon`. ``log`` None: the decision log is off.
 
     ``allows``: the share of allows that is logged; every denial always is.
@@ -49,19 +49,20 @@ class Ledger:
 
     def __init__(
         self,
-        checks: CheckCounter,
+        metrics: Metrics,
         log: DecisionLog | None = None,
         *,
         allows: float = 1.0,
         soon: Callable[[Callable[[], None]], object] = lambda settle: settle(),
     ) -> None:
-        self._checks = checks
+        self._checks = metrics.checks
         self._log = log
         self._allows = allows
         self._credit = 0.0
         self._soon = soon
         self._told: Recent[tuple[str | None, ...], Told] = Recent(MAX_KEPT)
         self._entries: list[Any] = []
+        metrics.before_scrape(self.settle)
 
     def told(self, endpoint: str, decision: Decision, label: str) -> Told:
         """What is counted and logged of ``decision``. ``label``: its section, if it is of the policy in force, else
