@@ -47,6 +47,7 @@ from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
 from sidecar.vocabulary.people import AccountId, Actor, UserRecord
+from tests.stand import at_once
 
 PASSWORD = "unquiet-otter-marble-41"
 OTHER_PASSWORD = "velvet-anchor-pigeon-77"
@@ -284,7 +285,7 @@ async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> Asyn
             ),
             "vitals": SimpleNamespace(proven=True, draining=False),
             "metrics": (metrics := Metrics("0")),
-            "logbook": Logbook(metrics),
+            "logbook": Logbook(metrics, soon=at_once),
         }
         # What these endpoints do not use is not there.
         needed = [part.name for part in fields(Parts) if part.default is MISSING and part.default_factory is MISSING]

@@ -1,6 +1,7 @@
 """A check's parts in memory: the shipped policy, one key, a few users; no store and no clock but NOW."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import fields
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,11 @@ KEYS = KeySet.of(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
 ISSUER = "http://127.0.0.1:9181"
 ACCOUNT = AccountId("acc_" + "a" * 12)
 SESSION = SessionId("ses_" + "a" * 26)
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """In place of a loop's ``call_soon``."""
+    work()
 
 
 def user(letter: str, role: str, **changed: Any) -> UserRecord:
@@ -88,7 +94,7 @@ def parts() -> Parts:
         "pdp": DecisionPoint(policy, tokens, Memory(), clock=lambda: float(NOW)),
         "vitals": SimpleNamespace(proven=True, draining=False),
         "metrics": metrics,
-        "logbook": Logbook(metrics),
+        "logbook": Logbook(metrics, soon=at_once),
     }
     # What no check uses is not there: a lane that reached for it would fail.
     return Parts(**{field.name: needed.get(field.name) for field in fields(Parts)})

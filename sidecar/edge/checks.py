@@ -103,8 +103,9 @@ async def close(parts: Parts, question: Open) -> Decision:
 def conclude(parts: Parts, call: GatewayCall, decision: Decision, request_id: bytes, started: float) -> Answer:
     """Count it, log it, and put it into the gateway's words. Never raises."""
     unavailable = parts.surface.unavailable_status
+    ended = perf_counter()
     try:
-        parts.logbook.record(told_of(parts, call.family.label, decision), request_id, started, perf_counter())
+        parts.logbook.record(told_of(parts, call.family.label, decision), request_id, started, ended)
         return _in_words_of(call, parts, decision, gateway_answer(decision, unavailable=unavailable))
     except Exception:
         return gateway_answer(_failed(call.family.label), unavailable=unavailable)
@@ -143,8 +144,8 @@ def record_check(
     parts: Parts, endpoint: str, decision: Decision, request_id: str, started: float, ended: float | None = None
 ) -> None:
     """Count and log what was answered in another form. ``request_id``: any text. ``ended`` None: just now."""
-    told = told_of(parts, endpoint, decision)
-    parts.logbook.record(told, in_quotes(request_id), started, perf_counter() if ended is None else ended)
+    ended = perf_counter() if ended is None else ended
+    parts.logbook.record(told_of(parts, endpoint, decision), in_quotes(request_id), started, ended)
 
 
 def _in_words_of(call: GatewayCall, parts: Parts, decision: Decision, answer: Answer) -> Answer:

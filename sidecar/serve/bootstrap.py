@@ -199,7 +199,9 @@ class Sidecar:
         soon = asyncio.get_running_loop().call_soon
         logbook = Logbook(metrics, log, allows=wanted.allows, soon=soon)
         self._stack.callback(logbook.settle)
-        self._spawn(logbook.keep())
+        keeping = asyncio.create_task(logbook.keep())  # to the end: answers are given while the listeners stop
+        keeping.add_done_callback(self._ended)
+        self._stack.callback(keeping.cancel)
         return logbook
 
     def _decision_log(self, path: Path | None, dropped: Callable[[int], None]) -> DecisionLog:

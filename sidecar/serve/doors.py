@@ -29,11 +29,14 @@ class Door:
     def __init__(self, limit: int, refused: Callable[[], None]) -> None:
         self._limit = limit
         self._refused = refused
-        self.open: Callable[[], int] = lambda: 0
+        self._count: Callable[[], int] = lambda: 0
 
     def watch(self, count: Callable[[], int]) -> None:
-        """How many connections the listener has open."""
-        self.open = count
+        """``count``: how many connections the listener has open."""
+        self._count = count
+
+    def open(self) -> int:
+        return self._count()
 
     def admits(self) -> bool:
         """Whether one more is let in; otherwise it is counted."""
@@ -44,8 +47,10 @@ class Door:
 
 
 def shares(limit: int, listeners: int, refused: Callable[[], None]) -> list[Door]:
-    """A door for each of so many listeners: whoever fills the public one keeps no gateway off the other."""
-    return [Door(-(-limit // listeners), refused) for _ in range(listeners)]
+    """A door for each of so many listeners: whoever fills the public one keeps no gateway off the other. The last has
+    what cannot be divided; one connection each has at least."""
+    share, rest = divmod(limit, listeners)
+    return [Door(max(share, 1), refused) for _ in range(listeners - 1)] + [Door(max(share + rest, 1), refused)]
 
 
 class Refused(asyncio.Protocol):

@@ -15,8 +15,9 @@ import msgspec
 from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.decision import Decision
 
-QUEUE = 65_536
-"""Lines. At twenty thousand checks a second, three seconds of a stuck disk."""
+QUEUE_BYTES = 32 * 1024 * 1024
+"""Of lines, 350 bytes each unless a request id is long. At twenty thousand checks a second, four seconds of a stuck
+disk."""
 
 TURN_BYTES: Final = 256 * 1024
 REST_SECONDS: Final = 0.02
@@ -106,8 +107,8 @@ class DecisionLog:
         self._dropped = dropped
         self._reopen = reopen
         self._rotated = threading.Event()
-        self._blocks: deque[tuple[bytes, int]] = deque()
-        self._given = 0
+        self._blocks: deque[bytes] = deque()
+        self._given = 0  # bytes; each of the two is counted up by one thread
         self._done = 0
         self._wake = threading.Event()
         self._stop = False
@@ -115,12 +116,12 @@ class DecisionLog:
         self._thread.start()
 
     def write(self, block: bytes, lines: int) -> None:
-        """Whole lines, and how many. Never blocks, never raises."""
-        if self._given - self._done + lines > QUEUE:
+        """Whole lines, and how many there are. Never blocks, never raises."""
+        if self._waiting() + len(block) > QUEUE_BYTES:
             self._dropped(lines)
             return
-        self._given += lines
-        self._blocks.append((block, lines))
+        self._given += len(block)
+        self._blocks.append(block)
         self._wake.set()
 
     def rotate(self) -> None:
@@ -129,7 +130,7 @@ class DecisionLog:
         self._wake.set()
 
     def close(self) -> None:
-        """Write what waits, then stop. Bounded by five seconds."""
+        """Write what waits, then stop. Waits five seconds for it, at most."""
         self._stop = True
         self._wake.set()
         self._thread.join(timeout=5)
@@ -145,23 +146,32 @@ class DecisionLog:
         """What waits, turn by turn. Rests in between, but not at the end, nor when the queue is half full."""
         self._follow()
         while self._blocks:
-            block, lines = self._turn()
-            taken = self._sink.write(block)
-            if taken < len(block):  # a full disk, a closed pipe: the answers go on
-                self._dropped(block.count(b"\n", taken))
-            self._done += lines
+            lines = self._turn()
+            taken = self._written(lines)
+            if taken < len(lines):  # a full disk, a closed pipe: the answers go on
+                self._dropped(lines.count(b"\n", taken))
+            self._done += len(lines)
             self._follow()
-            if self._given - self._done < QUEUE // 2 and not self._stop:
+            if self._waiting() < QUEUE_BYTES // 2 and not self._stop:
                 sleep(REST_SECONDS)
 
-    def _turn(self) -> tuple[bytes, int]:
-        blocks, lines, size = [], 0, 0
+    def _waiting(self) -> int:
+        return self._given - self._done
+
+    def _turn(self) -> bytes:
+        blocks, size = [], 0
         while self._blocks and size < TURN_BYTES:
-            block, count = self._blocks.popleft()
-            blocks.append(block)
-            lines += count
-            size += len(block)
-        return b"".join(blocks), lines
+            blocks.append(self._blocks.popleft())
+            size += len(blocks[-1])
+        return b"".join(blocks)
+
+    def _written(self, lines: bytes) -> int:
+        """How many bytes were taken. Whatever goes wrong with these, the thread lives on for the next."""
+        try:
+            return self._sink.write(lines)
+        except Exception:
+            _log.exception("lines of the decision log could not be written")
+            return 0
 
     def _follow(self) -> None:
         if not self._rotated.is_set():

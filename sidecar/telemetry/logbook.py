@@ -1,9 +1,9 @@
 """What was answered, until it is counted and logged.
 
-On a check's path stands one append. The rest is done for many at once, on the loop, behind the answers: what one line
-takes is a third of that when code and data are still warm from the line before, and a thread that encoded the lines
-made the loop colder than that saved it (measured: 3.4 µs a check, one by one and with such a thread; 1 µs like this).
-The thread of the `DecisionLog` only writes.
+What is said of a decision that comes again is known, so on a check's path stands one append. The rest is done for many
+at once, on the loop, behind the answers: what one line takes is a third of that when code and data are still warm from
+the line before, and a thread that encoded the lines made the loop colder than that saved it (measured: 3.4 µs a check,
+one by one and with such a thread; 1.2 µs like this). The thread of the `DecisionLog` only writes.
 """
 
 import asyncio
@@ -22,13 +22,14 @@ from sidecar.vocabulary.decision import Decision
 from sidecar.vocabulary.recent import Recent
 
 BATCH: Final = 128
-"""Checks. Together they take some 100 µs, for which the loop's other calls wait."""
+"""Checks, or what one read from a client held of them, if that was more. A hundred take some 100 µs, for which the
+loop's other calls wait."""
 
 SETTLE_SECONDS: Final = 0.1
-"""How long a check that is not followed by others waits for its line."""
+"""How long a check that few others follow waits for its line."""
 
 MAX_KEPT: Final = 20_000
-"""Kinds of decisions that are remembered, of some 500 bytes each."""
+"""Kinds of decisions that are remembered, of some 500 bytes each. Of names that the policy does not know none is."""
 
 _ENDS: Final = tuple(b"%d}\n" % micros for micros in range(1000))
 
@@ -53,15 +54,15 @@ class Logbook:
         log: DecisionLog | None = None,
         *,
         allows: float = 1.0,
-        soon: Callable[[Callable[[], None]], object] = lambda settle: settle(),
+        soon: Callable[[Callable[[], None]], object],
     ) -> None:
         self._checks = metrics.checks
         self._log = log
         self._allows = allows
         self._credit = 0.0
         self._soon = soon
-        self._told: Recent[tuple[str | None, ...], Told] = Recent(MAX_KEPT)
-        self._entries: list[Any] = []
+        self._kept: Recent[tuple[str | None, ...], Told] = Recent(MAX_KEPT)
+        self._entries: list[Any] = []  # by fours, as `record` takes them: a tuple for each would cost as much again
         metrics.before_scrape(self.settle)
 
     def told(self, endpoint: str, decision: Decision, label: str) -> Told:
@@ -78,11 +79,12 @@ class Logbook:
             label,
             *((user.id, user.role) if user is not None else ()),
         )
-        told = self._told.get(key)
+        told = self._kept.get(key)
         if told is None:
             line = b"" if self._log is None else middle_of(endpoint, decision)
             told = Told(self._checks.tally(endpoint, decision, label), line, decision.allowed)
-            self._told.put(key, told)
+            if decision.section == label:  # else the request has made it up, and can make up more
+                self._kept.put(key, told)
         return told
 
     def record(self, told: Told, request_id: bytes, started: float, ended: float) -> None:
@@ -100,22 +102,22 @@ class Logbook:
             self.settle()
 
     def settle(self) -> None:
-        """Count and log what was recorded. Never raises."""
+        """Count and log what was recorded."""
         entries = self._entries
         if not entries:
             return
         self._entries = []
-        told, ids, started, ended = entries[0::4], entries[1::4], entries[2::4], entries[3::4]
+        kinds, ids, started, ended = entries[0::4], entries[1::4], entries[2::4], entries[3::4]
         seconds = list(map(sub, ended, started))
-        self._checks.count([each.tally for each in told], seconds)
+        self._checks.count([told.tally for told in kinds], seconds)
         if self._log is None:
             return
-        answers = zip(told, ids, ended, seconds, strict=True)
+        answers = zip(kinds, ids, ended, seconds, strict=True)
         if self._allows < 1:
-            chosen = [answer for answer in answers if not answer[0].allowed or self._chosen()]
-            self._log.write(_lines(chosen), len(chosen))
+            if kept := [answer for answer in answers if not answer[0].allowed or self._chosen()]:
+                self._log.write(_lines(kept), len(kept))
         else:
-            self._log.write(_lines(answers), len(told))
+            self._log.write(_lines(answers), len(kinds))
 
     def _chosen(self) -> bool:
         """Is this allow one of the share that is logged?"""

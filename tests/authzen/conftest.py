@@ -46,6 +46,7 @@ from sidecar.tokens.verify import Verifier
 from sidecar.vocabulary.people import AccountId, Actor, Status, UserRecord
 from sidecar.vocabulary.peps import Pep, Scope
 from tests.conftest import PATIENT
+from tests.stand import at_once
 
 URL = "https://sidecar.example"
 OPERATOR = Actor.operator()
@@ -333,7 +334,7 @@ async def parts(town: Town, real_store: Store, clock: Any) -> Parts:
         freshness=Freshness(real_store, records, clock=clock.monotonic),
         vitals=SimpleNamespace(proven=True, draining=False),
         metrics=metrics,
-        logbook=Logbook(metrics),
+        logbook=Logbook(metrics, soon=at_once),
     )
 
 

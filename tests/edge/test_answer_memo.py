@@ -217,6 +217,25 @@ async def test_a_remembered_answer_is_counted_and_has_its_own_request_id(world: 
     assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 5.0' in text
 
 
+async def test_calls_with_and_without_a_request_id_take_turns_on_a_connection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are one call to the memo, and each is answered with its own id."""
+    desk, decided = world.lanes.desk, []
+    first = desk.first
+    monkeypatch.setattr(desk, "first", lambda *given: decided.append(1) or first(*given))
+    lane, wire = world.lanes(), Wire()
+    lane.connection_made(wire)  # type: ignore[arg-type]
+    for turn in range(20):
+        lane.data_received(HEAD)
+        lane.data_received(HEAD[:-2] + b"X-Request-Id: given-%d\r\n\r\n" % turn)
+    ids = [answer.partition(b"X-Request-ID: ")[2].partition(b"\r\n")[0] for answer in wire.written]
+    assert ids[1::2] == [b"given-%d" % turn for turn in range(20)]
+    assert len(set(ids)) == 40
+    assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in wire.written)
+    assert len(decided) == 2, "from the third on it is remembered"
+
+
 async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

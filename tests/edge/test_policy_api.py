@@ -28,6 +28,7 @@ from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
 from sidecar.vocabulary.people import Actor
 from tests.people import PUBLIC, Straight, Web
+from tests.stand import at_once
 
 ADMIN = "ada@example.com"
 
@@ -52,7 +53,7 @@ async def web(town, issuer, clock) -> AsyncIterator[Web]:
         "people": town.people,
         "vitals": SimpleNamespace(proven=True, draining=False),
         "metrics": (metrics := Metrics("0")),
-        "logbook": Logbook(metrics),
+        "logbook": Logbook(metrics, soon=at_once),
         "previews": Previews(),
     }
     parts = Parts(**{part.name: given.get(part.name) for part in fields(Parts)})

@@ -318,6 +318,27 @@ async def test_SIGHUP_after_a_rename_goes_on_in_a_new_decision_log(
     assert log.stat().st_mode & 0o777 & ~0o640 == 0
 
 
+async def test_what_is_answered_while_it_stops_is_logged_at_once(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], tmp_path: Path
+) -> None:
+    """A body that never ends keeps it for seconds; who loses patience and kills it loses no line."""
+    log = tmp_path / "decisions.jsonl"
+    process = start(REDIS_URL=real_redis_url, DRAIN="0s", DECISION_LOG=str(log))
+    host, _, port = process.url.removeprefix("http://").partition(":")
+    body = (
+        b"POST /v1/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    )
+    with socket.create_connection((host, int(port))) as slow, socket.create_connection((host, int(port))) as gateway:
+        slow.sendall(body)
+        gateway.sendall(b"GET /check HTTP/1.1\r\nHost: s\r\n\r\n")
+        assert gateway.recv(12) == b"HTTP/1.1 403"
+        process.popen.send_signal(signal.SIGTERM)
+        await eventually(lambda: log.read_bytes().count(b"\n") == 1)
+        assert process.popen.poll() is None, "it waits for the body"
+        process.popen.kill()
+    process.popen.wait(10)
+
+
 async def test_strangers_cannot_take_what_the_gateways_need(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:

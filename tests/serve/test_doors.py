@@ -155,15 +155,22 @@ async def stopped(place: Place) -> None:
     assert await asyncio.wait_for(reader.read(), 10) == b""
 
 
-@pytest.mark.parametrize(("limit", "share"), [(1, 1), (2, 1), (5, 3), (10_000, 5_000)])
-def test_each_of_two_listeners_has_its_share(limit: int, share: int) -> None:
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [(1, (1, 1)), (2, (1, 1)), (5, (2, 3)), (10_000, (5_000, 5_000))],
+)
+def test_each_of_two_listeners_has_its_share(limit: int, expected: tuple[int, int]) -> None:
     refused: list[None] = []
-    public, check = shares(limit, 2, lambda: refused.append(None))
-    public.watch(lambda: share)
-    assert not public.admits()
-    check.watch(lambda: share - 1)
-    assert check.admits()
-    assert len(refused) == 1
+    for door, share in zip(shares(limit, 2, lambda: refused.append(None)), expected, strict=True):
+        door.watch(lambda share=share: share - 1)
+        assert door.admits()
+        door.watch(lambda share=share: share)
+        assert not door.admits()
+        assert door.open() == share
+    assert len(refused) == 2
+    (alone,) = shares(limit, 1, lambda: None)
+    alone.watch(lambda: limit - 1)
+    assert alone.admits()
 
 
 @pytest.mark.parametrize(

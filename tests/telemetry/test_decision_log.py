@@ -56,17 +56,38 @@ def test_blocks_are_written_whole_and_in_order() -> None:
 
 
 def test_what_waits_is_bounded_and_what_is_lost_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decision_log, "QUEUE", 10)
+    monkeypatch.setattr(decision_log, "QUEUE_BYTES", 20)
     dropped: list[int] = []
     log = DecisionLog(Stuck(), dropped=dropped.append)
     log.close()  # nobody empties the queue now
     for _ in range(5):
         log.write(b"1\n2\n3\n", 3)
-    assert dropped == [3, 3], "nine lines wait, and there is place for ten"
+    assert dropped == [3, 3], "eighteen bytes wait, and there is place for twenty"
     log._flush()
     assert sum(dropped) == 15, "of those that waited the disk took none"
     log.write(b"1\n", 1)
     assert sum(dropped) == 15, "there is place again"
+
+
+def test_the_writer_outlives_what_it_cannot_write() -> None:
+    written: list[bytes] = []
+
+    class Odd:
+        def write(self, lines: bytes, /) -> int:
+            if b"bad" in lines:
+                raise MemoryError
+            written.append(lines)
+            return len(lines)
+
+    dropped: list[int] = []
+    log = DecisionLog(Odd(), dropped=dropped.append)
+    with capture_logs() as said:
+        log.write(b"bad\n", 1)
+        until(lambda: dropped == [1])
+        log.write(b"good\n", 1)
+        log.close()
+    assert b"".join(written) == b"good\n"
+    assert ["could not be written" in line["event"] for line in said] == [True]
 
 
 def test_of_a_block_that_is_not_taken_whole_the_rest_is_counted() -> None:

@@ -15,7 +15,7 @@ from sidecar.telemetry.decision_log import DecisionRecord, in_quotes
 from sidecar.telemetry.logbook import BATCH, Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.vocabulary.decision import Decision, Reason
-from tests.stand import user
+from tests.stand import at_once, user
 
 ALLOW = Decision(Reason.ALLOWED, "g", "policy/policy.csv:12", user("b", "accountant"), "billing", "view")
 DENY = Decision(Reason.MISSING_TOKEN, "g")
@@ -39,7 +39,7 @@ class Log:
 
 
 def book(log: Log | None, metrics: Metrics | None = None, **options: Any) -> Logbook:
-    return Logbook(metrics or Metrics("1"), log, **options)  # type: ignore[arg-type]
+    return Logbook(metrics or Metrics("1"), log, **{"soon": at_once, **options})  # type: ignore[arg-type]
 
 
 def enter(logbook: Logbook, decision: Decision, request_id: bytes = b"r", seconds: float = 0.000012) -> None:
@@ -132,6 +132,9 @@ def test_none_of_the_allows_may_be_wanted() -> None:
         enter(logbook, decision)
     logbook.settle()
     assert [line["decision"] for line in log.lines()] == [False]
+    enter(logbook, ALLOW)
+    logbook.settle()
+    assert len(log.blocks) == 1, "the writer is not woken for nothing"
 
 
 def test_what_is_remembered_of_a_user_goes_with_its_role() -> None:
@@ -151,6 +154,15 @@ def test_a_section_that_is_not_of_the_policy_stands_in_the_line_and_in_no_label(
     logbook.settle()
     assert log.lines()[0]["section"] == "of-the-request"
     assert "of-the-request" not in metrics.exposition().decode()
+
+
+def test_names_that_a_request_makes_up_are_not_remembered() -> None:
+    logbook = book(Log())
+    for number in range(3):
+        logbook.told("/check", Decision(Reason.UNKNOWN_SECTION, "g", section=f"section-{number}"), "")
+    assert not logbook._kept
+    assert logbook.told("/check", ALLOW, "billing") is logbook.told("/check", ALLOW, "billing")
+    assert logbook.told("/check", DENY, "") is logbook.told("/check", DENY, "")
 
 
 def test_text_that_is_none_is_logged_as_far_as_it_is() -> None:

@@ -59,7 +59,7 @@ class AnswerMemo:
         if standing is not None:
             size = _size(key) + _size((prepared.head, prepared.middle, prepared.rest))
             told = told_of(parts, call.family.label, decision)
-            self._keep(key, Remembered(standing, prepared, told, size))
+            self._keep(key, Remembered(standing, prepared, told, size + len(told.line)))
 
     def _keep(self, key: Hashable, answer: Remembered) -> None:
         before = self._answers.pop(key, None)

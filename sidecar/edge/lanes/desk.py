@@ -50,6 +50,7 @@ class Desk:
     def _prepare(self, decision: Decision, call: GatewayCall, request_id: bytes, started: float) -> Prepared:
         """Counted, logged, and in the gateway's words."""
         if follows_from_decision(self._parts, call, decision):
-            self._record(told_of(self._parts, call.family.label, decision), request_id, started, perf_counter())
+            ended = perf_counter()
+            self._record(told_of(self._parts, call.family.label, decision), request_id, started, ended)
             return self._wire.kept(decision)
         return prepare(conclude(self._parts, call, decision, request_id, started))

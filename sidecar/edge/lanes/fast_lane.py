@@ -140,13 +140,14 @@ class FastLane(asyncio.Protocol):
             self._transport.close()
 
     def _take(self, head: bytes, started: float) -> bool:
-        """Answer a head. False: it is not for us. A gateway numbers its calls always, or never: so most of those that
-        came without a number before are found without looking for one."""
-        if not self._numbered and self._answer_again(head, head, None, started):
+        """Answer a head. False: it is not for us. Most gateways send a request id with each call or with none: after a
+        call without one, the next is looked up before it is searched for one."""
+        whole = not self._numbered
+        if whole and self._answer_again(head, head, None, started):
             return True
         key, given = unnumbered(head)
         self._numbered = given is not None
-        if self._numbered and self._answer_again(head, key, given, started):
+        if not (whole and given is None) and self._answer_again(head, key, given, started):
             return True
         plain = self._parse(head)
         if plain is None:
