@@ -6,6 +6,7 @@ import random
 import re
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -46,14 +47,24 @@ class Lane:
                 writer.write(piece)
                 await writer.drain()
                 await asyncio.sleep(pause)
-            async with asyncio.timeout(patience):
-                while chunk := await reader.read(65536):
-                    received += chunk
+            while chunk := await _read(reader, patience):
+                received += chunk
         except (TimeoutError, ConnectionError):
             pass
         finally:
             writer.close()
         return received
+
+
+async def _read(reader: asyncio.StreamReader, patience: float) -> bytes:
+    """Raises TimeoutError when nothing comes. Waits in ten parts: a machine that stands still for longer than
+    ``patience`` takes one of them, and what has come meanwhile is read in the next."""
+    for _ in range(9):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience / 10):
+                return await reader.read(65536)
+    async with asyncio.timeout(patience / 10):
+        return await reader.read(65536)
 
 
 @pytest.fixture
