@@ -220,6 +220,13 @@ OTHER: dict[str, bytes] = {
     "many headers": get(Authorization=bearer("b"), **{f"X_{n}": "1" for n in range(300)}),
     "absolute uri": get(path="http://sidecar/check", Authorization=bearer("b")),
     "space in the target": get(path="/check a", Authorization=bearer("b")),
+    "space behind the target": get(path="/check ", Authorization=bearer("b")),
+    "space behind nginx' target": get(
+        path="/check/nginx ", X_Original_URI="/dashboard/billing", Authorization=bearer("b")
+    ),
+    "space behind an action": get(path="/check/sections/billing/change-plan ", Authorization=bearer("b")),
+    "spaces behind envoy's path": get(path="/check/envoy/dashboard/billing  ", Authorization=bearer("b")),
+    "space behind the query": get(path="/check?x=1 ", Authorization=bearer("b")),
     "fragment": get(path="/check#x", Authorization=bearer("b")),
     "non-ascii target": get(path="/check/envoy/\u00e4", Authorization=bearer("b")),
     "checkers": get(path="/checkers", Authorization=bearer("b")),
@@ -478,12 +485,17 @@ NOISE = [b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b":", b"GET ", b"/check", 
 NOISE += [b"X-Request-ID: abc-3\r\n", b"x-request-id: abc-4\r\n"]
 
 
+REQUEST_LINE = 60
+"""Bytes at the beginning that half of the damage goes to: there is more to get wrong there than in twelve headers."""
+
+
 def mutated(seed: int) -> bytes:
     """One to three heads, somewhat damaged, the same for the same seed."""
     chance = random.Random(seed)
     raw = bytearray(b"".join(chance.choices(PIECES, k=chance.randint(1, 3))))
     for _ in range(chance.randint(0, 4)):
-        at = chance.randrange(len(raw) + 1)
+        most = chance.choice((len(raw), min(len(raw), REQUEST_LINE)))
+        at = chance.randrange(most + 1)
         match chance.randrange(3):
             case 0:
                 raw[at:at] = chance.choice(NOISE)

@@ -125,7 +125,8 @@ def _target(lines: list[bytes]) -> str | None:
         return None
     if len(lines) > MAX_HEADERS + 3:  # the request line, and the two pieces behind the last header
         return None
-    return request[len(GET) : -len(VERSION)].decode("ascii")
+    target = request[len(GET) : -len(VERSION)]
+    return None if b" " in target else target.decode("ascii")  # llhttp takes several spaces before the version
 
 
 def _is_usual(name: bytes, value: bytes) -> bool:
