@@ -1,6 +1,7 @@
 """``sidecar keys``: the keys that sign access tokens, as an operator rotates and revokes them (R21)."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, assert_never
@@ -17,6 +18,17 @@ from sidecar.sources.key_files import KeyFileProblem
 from sidecar.sources.key_rotation import KeyFile, list_keys
 
 F = TypeVar("F", bound=Callable[..., Any])
+KID_WITH_HYPHEN = re.compile(r"-[A-Za-z0-9_-]{42}")
+
+
+class TakesKid(click.Command):
+    """One kid of 64 starts with a hyphen (RFC 7638: base64url of a digest), which click alone reads as options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        kids = [arg for arg in args if KID_WITH_HYPHEN.fullmatch(arg)]
+        if kids and "--" not in args:
+            args = [*(arg for arg in args if arg not in kids), "--", *kids]
+        return super().parse_args(ctx, args)
 
 
 @click.group()
@@ -97,7 +109,7 @@ def rotate(timeout: float, hold: float, as_json: bool, **flags: str | None) -> N
             assert_never(outcome)
 
 
-@keys.command()
+@keys.command(cls=TakesKid)
 @click.argument("kid")
 @patience
 @settings_options((*STORE, "lease"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.sources.key_files import new_key
 from sidecar.sources.key_rotation import rotating
 
 KEYS = Path(".sidecar/keys")
@@ -30,6 +31,11 @@ def rotated(at_store: Any, *more: str) -> dict[str, Any]:
     return told
 
 
+def with_hyphen() -> tuple[str, bytes]:
+    keys = (new_key(bytes([seed]).__mul__) for seed in range(256))
+    return next(key for key in keys if key[0].startswith("-"))
+
+
 def test_R21_with_no_sidecar_running_a_rotation_signs_at_once(cli: Any, at_store: Any) -> None:
     first = rotated(at_store)
     assert first["sidecars"] == 0
@@ -51,6 +57,28 @@ def test_R21_revoke_takes_a_key_away_and_replaces_the_one_that_signs(cli: Any, a
     (kid,) = listed(cli)
     assert kid != told["signs"]
     assert kid in done.out
+
+
+@pytest.mark.parametrize("words", [["{}", "--json"], ["--json", "{}"], ["--json", "--", "{}"]], ids=" ".join)
+def test_R21_a_kid_that_starts_with_a_hyphen_is_revoked_like_any_other(
+    cli: Any, at_store: Any, real_redis_url: str, words: list[str]
+) -> None:
+    told = rotated(at_store)
+    kid, pem = with_hyphen()
+    (KEYS / "spare.pem").write_bytes(pem)
+    (KEYS / "spare.pem").chmod(0o600)
+    assert listed(cli)[kid] == "spare"
+    done = cli("keys", "revoke", "--redis-url", real_redis_url, *(word.format(kid) for word in words))
+    assert (done.status, done.err) == (0, "")
+    assert json.loads(done.out)["revoked"] == kid
+    assert sorted(listed(cli)) == sorted(told[state] for state in ("signs", "retired"))
+
+
+def test_a_mistyped_option_of_revoke_is_named(at_store: Any) -> None:
+    rotated(at_store)
+    done = at_store("keys", "revoke", "nope", "--tiemout", "3")
+    assert done.status == 2
+    assert "--tiemout" in done.err
 
 
 def test_a_kid_that_is_not_there_is_a_no(at_store: Any) -> None:
