@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 
 from tests.authzen.conftest import question
-from tests.live.support import ROOT, Process, begin, cli, eventually, free_port, sidecar_env
+from tests.live.support import ROOT, Process, begin, cli, eventually, sidecar_env
+from tests.ports import free_port
 
 Serve = Callable[..., Process]
 

@@ -20,9 +20,10 @@ from sidecar.store.peps import Peps
 from sidecar.vocabulary.people import AccountId, Actor
 from sidecar.vocabulary.peps import Scope
 from tests.bench import people, policies
-from tests.bench.processes import STORE_CORE, Server, free_port, listens
+from tests.bench.processes import STORE_CORE, Server, listens
 from tests.bench.wire import answer, gateway_check
 from tests.gateways import install
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = Path(__file__).parent / "out"

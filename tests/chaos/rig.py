@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from tests.live.support import free_port
+from tests.ports import free_port
 
 FULL = os.environ.get("SIDECAR_TEST_CHAOS") == "full"
 """The long forms, by command; the suite runs short ones of the same tests."""

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 
-from tests.live.support import Http, Person, Process, begin, found_account, free_port
+from tests.live.support import Http, Person, Process, begin, found_account
+from tests.ports import free_port
 
 SEATS = 100
 

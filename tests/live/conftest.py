@@ -6,7 +6,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.live.support import ROOT, Http, Process, begin, free_port
+from tests.live.support import ROOT, Http, Process, begin
+from tests.ports import free_port
 
 Start = Callable[..., Process]
 

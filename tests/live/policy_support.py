@@ -12,7 +12,8 @@ from pathlib import Path
 
 from sidecar.policy.generation import content_hash
 from sidecar.sources.policy_files import read_policy_files
-from tests.live.support import ROOT, Http, Process, begin, free_port
+from tests.live.support import ROOT, Http, Process, begin
+from tests.ports import free_port
 
 FULL = bool(os.environ.get("SIDECAR_TEST_FULL"))
 """The long forms: every broken policy of the corpus, 200 edits in 20 seconds. See tests/README.md."""

@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,13 +20,6 @@ from tests.live.nursery import AVAILABLE, Child, nursery
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "five green bottles on a wall"
 ROLES = ("account-administrator", "accountant", "developer", "marketer")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def sidecar_env(settings: Mapping[str, str]) -> dict[str, str]:

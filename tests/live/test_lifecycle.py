@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.live.conftest import Start
-from tests.live.support import ROOT, Http, Process, cli, eventually, found_account, free_port, sidecar_env
+from tests.live.support import ROOT, Http, Process, cli, eventually, found_account, sidecar_env
+from tests.ports import free_port
 
 BILLING = "/dashboard/billing"
 

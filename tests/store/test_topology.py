@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import random
-import socket
 import subprocess
 import time
 
@@ -19,6 +17,7 @@ from sidecar.store.topology import Cluster, Single, masked, topology
 from sidecar.store.upkeep.backup import Backup, Restored
 from sidecar.store.upkeep.fsck import Fsck
 from sidecar.vocabulary.people import Actor
+from tests.ports import free_port
 
 OPERATOR = Actor.operator()
 
@@ -69,22 +68,6 @@ def test_R24_an_address_is_shown_without_its_password():
 
 BUS = 10_000
 """How far above its own a server of a cluster has another port."""
-
-
-def free_ports(count):
-    """With the port of the bus above each; none of those that the system gives to whoever connects meanwhile."""
-    found = []
-    for port in random.sample(range(15_000, 22_000), 100):
-        if all(is_free(one) for one in (port, port + BUS)):
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError("no port is free")
-
-
-def is_free(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 class Servers:
@@ -140,7 +123,7 @@ CAREFUL = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "5", "--rep
 @pytest.fixture
 def pair(servers):
     """A master and its replica."""
-    master, replica = free_ports(2)
+    master, replica = free_port(), free_port()
     servers.start(master, *DATA, *CAREFUL)
     servers.start(replica, *DATA, *CAREFUL, "--replicaof", f"127.0.0.1 {master}")
     until(lambda: servers.ask(master, "INFO", "replication").get("min_slaves_good_slaves") == 1)
@@ -151,7 +134,7 @@ def pair(servers):
 def watched(pair, tmp_path):
     """And a sentinel that promotes the replica a second after the master has gone."""
     servers, master, replica = pair
-    (sentinel,) = free_ports(1)
+    sentinel = free_port()
     configuration = tmp_path / "sentinel.conf"
     configuration.write_text(
         f"sentinel monitor mymaster 127.0.0.1 {master} 1\n"
@@ -259,7 +242,7 @@ async def refused(live, admin):
 @pytest.fixture
 def cluster(servers):
     """Three masters."""
-    ports = free_ports(3)
+    ports = [free_port(BUS) for _ in range(3)]
     for port in ports:
         servers.start(port, *DATA, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
     for place, port in enumerate(ports):

@@ -16,7 +16,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.live.support import ROOT, Process, cli, free_port, sidecar_env
+from tests.live.support import ROOT, Process, cli, sidecar_env
+from tests.ports import free_port
 
 CHECKS = (
     "not_a_server_error",

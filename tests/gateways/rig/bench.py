@@ -13,9 +13,10 @@ import pytest
 from tests.gateways.rig.backend import Arrival, Backend
 from tests.gateways.rig.loop import LoopThread
 from tests.gateways.rig.people import Cast, Newcomer, SidecarProcess, found_and_gather, join
-from tests.gateways.rig.programs import PROGRAMS, Gateway, Places, Program, free_port
+from tests.gateways.rig.programs import PROGRAMS, Gateway, Places, Program
 from tests.gateways.rig.relay import Mode, Relay
 from tests.gateways.rig.wire import Response, ask
+from tests.ports import free_port
 
 LEASE = 1.0
 """Seconds that the sidecar may use what the store has said (SIDECAR_LEASE)."""
