@@ -133,6 +133,16 @@ def read_question(parts: Parts, call: GatewayCall) -> Question | Reason:
     return Question(target, given, same_site(call.headers, method=method, origins=parts.surface.origins))
 
 
+def page_of(parts: Parts, call: GatewayCall) -> Target | None:
+    """The section and action that a call asks for, if it names them or a page that has them. Never raises."""
+    try:
+        asked = call.family.read(call)
+        target = None if isinstance(asked, Reason) else parts.pdp.target_of(asked)
+    except Exception:
+        return None  # `judge` will fail alike, and say so
+    return target if isinstance(target, Target) else None
+
+
 def told_of(parts: Parts, endpoint: str, decision: Decision) -> Told:
     """How ``decision`` is counted and logged. A section that is not of the policy is no label of a metric."""
     generation = parts.policy.generation

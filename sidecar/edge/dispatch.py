@@ -86,9 +86,9 @@ class Dispatcher:
             call = gateway_call(request.method, path, query, lines)
             return self._response(request, await answer_check(self._parts, call, request_id), request_id)
         key = (request.method, request.raw_path, lines)
-        answer = self._desk.again(key, request_id, started)
-        if answer is not None:
-            return written(answer, request_id)
+        known = self._desk.again(key)
+        if known is not None:
+            return written(self._desk.repeat(known, request_id, started), request_id)
         call = gateway_call(request.method, path, query, lines)
         outcome = self._desk.first(key if _is_short(call) else None, call, request_id, started)
         if isinstance(outcome, Open):

@@ -30,6 +30,7 @@ class Family:
     """Gateways that ask in one way. ``read`` is the one place where the original request is taken from.
 
     ``uri``: the original request target with its query, for gateways that pass a redirect on to the browser.
+    ``page``: the header that says which page is asked for, in lower case, where nothing else in the call does.
     ``rewrites``: the gateway takes the back end's Cookie header from the answer.
     ``removes``: the gateway has to be told which of the client's headers to drop (Envoy).
     """
@@ -37,6 +38,7 @@ class Family:
     label: str
     read: Callable[[GatewayCall], Route | Target | Reason]
     uri: Callable[[GatewayCall], str | None] | None = None
+    page: bytes | None = None
     rewrites: bool = False
     removes: bool = False
 

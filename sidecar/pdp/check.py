@@ -125,6 +125,11 @@ class DecisionPoint:
         ends_at = record.sessions[claims.session]
         return Standing(decision, generation.id, self._tokens.version, record, since, min(until, ends_at))
 
+    def target_of(self, asked: Route | Target) -> Target | Public | Reason:
+        """What the generation in force makes of it."""
+        generation = self._policy.generation
+        return Reason.POLICY_UNAVAILABLE if generation is None else _resolve(generation, asked)
+
     def stands(self, standing: Standing) -> bool:
         """Nothing that the decision followed from has changed: ``check_now`` would decide the same."""
         generation = self._policy.generation

@@ -77,10 +77,10 @@ def _many(world: World) -> list[Request]:
 
 ROWS = (
     Row("fast lane", "GET /check", "fast", _gateway),
+    Row("fast lane, silent", "without decision log and check metrics", "quiet", _gateway),
     Row("fast lane, new paths", "GET /check, no path twice", "new", _never_the_same),
     Row("fast lane, 2 workers", "GET /check, both cores", "fast-2", _gateway),
     Row("aiohttp lane", "GET /check, SIDECAR_FAST_LANE=false", "slow", _gateway),
-    Row("fast lane, silent", "without decision log and check metrics", "quiet", _gateway),
     Row(
         "/v1/check of 1",
         "POST, user's token",

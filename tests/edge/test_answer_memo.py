@@ -1,5 +1,6 @@
 """An answer that is remembered is never older than one that is decided anew."""
 
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
 from sidecar.edge.lanes import answer_memo
 from sidecar.edge.lanes.fast_lane import Lanes
+from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.tokens import TokenCache
@@ -81,10 +83,10 @@ async def world() -> World:
     return World()
 
 
-def ask(world: World) -> bytes:
+def ask(world: World, head: bytes = HEAD) -> bytes:
     lane, wire = world.lanes(), Wire()
     lane.connection_made(wire)  # type: ignore[arg-type]
-    lane.data_received(HEAD)
+    lane.data_received(head)
     lane.connection_lost(None)
     return wire.written[0] if wire.written else b""
 
@@ -162,7 +164,7 @@ async def test_whatever_changes_the_answer_is_the_one_decided_anew(
 ) -> None:
     for _ in range(3):
         assert ask(world).startswith(b"HTTP/1.1 200 ")
-    assert len(world.lanes.desk.memo._answers) == 1, "the third time it is remembered"
+    assert len(world.lanes.desk.memo.answers) == 1, "the third time it is remembered"
     change(world)
     answered = ask(world)
     assert answered.startswith(f"HTTP/1.1 {status} ".encode())
@@ -189,7 +191,7 @@ async def test_so_is_the_one_behind_aiohttp(world: World, change: Callable[[Worl
 
         for _ in range(3):
             assert (await asked())[0] == 200
-        assert len(dispatcher._desk.memo._answers) == 1, "the third time it is remembered"
+        assert len(dispatcher._desk.memo.answers) == 1, "the third time it is remembered"
         assert (await asked(who="c"))[0] == 403
         change(world)
         assert await asked() == await asked("POST") == anew(world)
@@ -240,34 +242,39 @@ async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answer_memo, "MAX_ANSWERS", 10)
-    world.lanes.desk.memo = answer_memo.AnswerMemo()
+    world.lanes.desk.memo = memo = answer_memo.AnswerMemo()
     lane: Any = world.lanes()
     lane.connection_made(Wire())
     for number in range(50):
         head = HEAD.replace(b"/dashboard/billing", b"/dashboard/billing/%d" % number)
         lane.data_received(head)
-        assert len(world.lanes.desk.memo._answers) <= 10
+        assert memo.get(head) is None
         lane.data_received(head)
-    assert len(world.lanes.desk.memo._answers) <= 10
-    assert len(world.lanes.desk.memo._once) <= 10
+        assert memo.get(head) is not None
+        assert len(memo.answers) <= 10
+    assert len(memo.answers._once) + len(memo.answers._once_before) <= 20
     lane.connection_lost(None)
 
 
 async def test_R29_all_that_is_remembered_has_so_many_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cookies are the client's to choose, and stand in the key and in the answer: he alone could fill every place."""
     monkeypatch.setattr(answer_memo, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(answer_memo, "MAX_FRAME_BYTES", 100_000)
+    world.lanes.desk.memo = memo = answer_memo.AnswerMemo()
     lane: Any = world.lanes()
     lane.connection_made(Wire())
-    memo = world.lanes.desk.memo
     for number in range(60):
         head = HEAD[:-2] + b"Cookie: a=%d%b\r\n\r\n" % (number, b"x" * 3000)
         for _ in range(2):
             lane.data_received(head)
-        assert sum(len(key) + len(kept.prepared.head) for key, kept in memo._answers.items()) <= 100_000  # type: ignore[arg-type]
-    assert 10 < len(memo._answers) < 20
-    lane.data_received(head)
-    assert world.lanes.desk.memo.get(head) is not None, "the newest is kept"
-    assert memo._bytes == sum(kept.size for kept in memo._answers.values())
+        assert sum(len(key) + len(kept.prepared.head) for key, kept in memo.answers._kept.items()) <= 100_000  # type: ignore[arg-type]
+        assert sum(2 * len(frame) for frame in memo.frames._kept) <= 100_000  # type: ignore[arg-type]
+    assert 10 < len(memo.answers) < 20
+    assert 5 < len(memo.frames) < 15
+    assert memo.get(head) is not None, "the newest is kept"
+    for shelf in (memo.answers, memo.frames):
+        assert shelf._bytes == sum(shelf._sizes.values()) <= 100_000
+        assert shelf._sizes.keys() == shelf._kept.keys()
     lane.connection_lost(None)
 
 
@@ -276,7 +283,7 @@ async def test_R29_a_long_call_takes_no_place(world: World) -> None:
     lane.connection_made(Wire())
     for _ in range(4):
         lane.data_received(HEAD.replace(b"/dashboard/billing", b"/dashboard/billing?" + b"x" * 5000))
-    assert len(world.lanes.desk.memo._answers) == 0
+    assert len(world.lanes.desk.memo.answers) == len(world.lanes.desk.memo.frames) == 0
     lane.connection_lost(None)
 
 
@@ -285,3 +292,126 @@ async def test_an_answer_prepared_for_one_role_is_not_given_to_another(world: Wo
     assert b"X-Auth-Role: accountant\r\n" in ask(world)
     world.users[BOB] = user("b", "account-administrator")
     assert b"X-Auth-Role: account-administrator\r\n" in ask(world)
+
+
+# Elsewhere on the dashboard -------------------------------------------------------------------------------------------
+
+
+def at(page: str) -> bytes:
+    return HEAD.replace(b"/dashboard/billing", page.encode())
+
+
+@pytest.fixture
+def decided(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the calls that were decided anew."""
+    asked: list[str] = []
+    first = world.lanes.desk.first
+
+    def spied(key: Any, call: GatewayCall, *more: Any) -> Any:
+        asked.extend(value.decode() for name, value in call.headers if name.endswith(b"-uri"))
+        return first(key, call, *more)
+
+    monkeypatch.setattr(world.lanes.desk, "first", spied)
+    return asked
+
+
+def statuses(world: World, *pages: str) -> list[int]:
+    return [int(ask(world, at(page))[9:12]) for page in pages]
+
+
+async def test_a_page_of_a_section_where_the_user_has_been_is_not_decided_anew(
+    world: World, decided: list[str]
+) -> None:
+    pages = [f"/dashboard/billing/{number}" for number in range(9)]
+    assert statuses(world, *pages) == [200] * 9
+    assert decided == pages[:2]
+    text = world.parts.metrics.exposition().decode()
+    assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 9.0' in text
+
+
+async def test_a_page_of_another_section_is_and_then_stands_beside_it(world: World, decided: list[str]) -> None:
+    assert statuses(world, *(f"/dashboard/billing/{number}" for number in range(3))) == [200] * 3
+    decided.clear()
+    assert statuses(world, "/dashboard/users/1", "/dashboard/users/2", "/dashboard/billing/3") == [403, 403, 200]
+    assert decided == ["/dashboard/users/1"]
+
+
+async def test_pages_that_are_of_no_section_are_judged_each_time(world: World, decided: list[str]) -> None:
+    assert statuses(world, *(f"/dashboard/billing/{number}" for number in range(3))) == [200] * 3
+    decided.clear()
+    pages = ["/elsewhere", "/elsewhere/2", "/dashboard/../billing", "/dashboard/%2e%2e/billing", "//dashboard/billing"]
+    reasons = [re.search(rb"X-Auth-Reason: (\w+)", ask(world, at(page))) for page in pages]
+    assert [found and found[1] for found in reasons] == [b"unmatched_path"] * 2 + [b"ambiguous_path"] * 3
+    assert decided == pages
+
+
+@pytest.mark.parametrize("change", [*CHANGES, end_session])
+async def test_whatever_changes_a_new_page_is_answered_as_if_decided_anew(
+    world: World, change: Callable[[World], None]
+) -> None:
+    assert statuses(world, *(f"/dashboard/billing/{number}" for number in range(3))) == [200] * 3
+    assert len(world.lanes.desk.memo.frames) == 1
+    change(world)
+    answered = ask(world, at("/dashboard/billing/3"))
+    if change is end_session:
+        assert answered == b"", "the store is asked first"
+    else:
+        assert (int(answered[9:12]), answered.partition(b"\r\n\r\n")[2]) == anew(world)
+        assert not answered.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_new_page_goes_to_the_routes_in_force(world: World, decided: list[str]) -> None:
+    """They may change so that two pages, of one section before, are of two."""
+    assert statuses(world, *(f"/dashboard/billing/{number}" for number in range(3))) == [200] * 3
+    files = dict(read_policy_files(*packaged()).files)
+    files["sections.toml"] = files["sections.toml"].replace(b'"/dashboard/billing/**"', b'"/dashboard/bills/**"')
+    compiled = compile_policy(files, proof=ProofScope.NONE)
+    assert compiled.draft is not None
+    world.policy.generation = compiled.draft
+    assert statuses(world, "/dashboard/billing/3", "/dashboard/bills/3") == [403, 200]
+
+
+async def test_a_page_that_is_polled_is_remembered_whole(world: World) -> None:
+    memo = world.lanes.desk.memo
+    assert statuses(world, *(f"/dashboard/billing/{number}" for number in range(3))) == [200] * 3
+    polled = at("/dashboard/billing/7")
+    for remembered in (False, True):
+        ask(world, polled)
+        assert (memo.get(polled) is not None) == remembered
+
+
+async def test_a_call_whose_page_decides_nothing_has_no_frame(world: World, decided: list[str]) -> None:
+    """Its configuration names the section; the header is whoever's."""
+    for number in range(3):
+        head = at(f"/dashboard/users/{number}").replace(b"GET /check ", b"GET /check/sections/billing ")
+        assert ask(world, head).startswith(b"HTTP/1.1 200 ")
+    assert len(decided) == 3
+    assert len(world.lanes.desk.memo.frames) == 0
+
+
+async def test_R29_a_frame_has_so_many_answers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_memo, "MAX_TARGETS", 3)
+    sections = ["billing", "users", "analytics", "developer", "audit"]
+    for section in sections * 3:
+        ask(world, at(f"/dashboard/{section}/1"))
+        assert all(len(frame.answers) <= 3 for frame in world.lanes.desk.memo.frames._kept.values())
+    assert len(world.lanes.desk.memo.frames) == 1
+
+
+async def test_R2_what_a_family_compares_with_the_page_is_compared_with_the_new_one(world: World) -> None:
+    """ingress-nginx says twice where it was asked for; a client that adds his own header does not."""
+    headers = (
+        (b"X-Original-Method", b"GET"),
+        (b"X-Original-URI", b"/dashboard/billing/1"),
+        (b"X-Sent-From", b"nginx-ingress-controller"),
+        (b"X-Original-URL", b"https://dash.example/dashboard/billing/1"),
+        (b"Authorization", f"Bearer {token('b')}".encode()),
+    )
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    head = b"GET /check/nginx HTTP/1.1\r\nHost: sidecar\r\n" + lines + b"\r\n"
+    for _ in range(3):
+        assert ask(world, head).startswith(b"HTTP/1.1 200 ")
+    assert len(world.lanes.desk.memo.frames) == 1
+    other = head.replace(b"URI: /dashboard/billing/1", b"URI: /dashboard/billing/2")
+    for _ in range(3):
+        assert b"\r\nX-Auth-Reason: bad_request\r\n" in ask(world, other)

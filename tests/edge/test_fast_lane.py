@@ -275,6 +275,104 @@ async def test_a_call_that_comes_again_is_answered_as_aiohttp_answers_it(
     assert given[0] == given[1], "the id that is echoed is the same"
 
 
+PAGES: dict[str, bytes] = {
+    "of the section": b"/dashboard/billing/7",
+    "with a query": b"/dashboard/billing/7?x=/dashboard/users",
+    "with a slash behind": b"/dashboard/billing/",
+    "encoded": b"/dashboard/bill%69ng/7",
+    "of another section": b"/dashboard/users/7",
+    "of none": b"/elsewhere",
+    "dots": b"/dashboard/billing/../users",
+    "encoded dots": b"/dashboard/billing/%2e%2e/users",
+    "encoded slash": b"/dashboard/billing%2f7",
+    "two slashes": b"//dashboard/billing",
+    "semicolon": b"/dashboard/billing;x/7",
+    "backslash": b"/dashboard/billing\\7",
+    "fragment": b"/dashboard/billing#7",
+    "no slash": b"dashboard/billing",
+    "absolute": b"https://dash.example/dashboard/billing",
+    "star": b"*",
+    "empty": b"",
+    "a space in it": b"/dashboard/billing/a b",
+    "a space behind": b"/dashboard/billing ",
+    "a space before": b" /dashboard/billing",
+    "a tab before": b"\t/dashboard/billing",
+    "utf-8": "/dashboard/billing/\u00e4".encode(),
+    "no utf-8": b"/dashboard/billing/\xff",
+    "nul": b"/dashboard/billing/\x00",
+    "delete": b"/dashboard/billing/\x7f",
+    "bare cr": b"/dashboard/billing\r/7",
+    "bare lf": b"/dashboard/billing\n/7",
+    "another line": b"/dashboard/billing\r\nX-A: 1",
+    "a second page": b"/dashboard/billing\r\nX-Forwarded-Uri: /dashboard/users",
+    "a second page in other letters": b"/dashboard/billing\r\nx-FORWARDED-uri: /dashboard/users",
+    "a second page, no space": b"/dashboard/billing\r\nX-Forwarded-Uri:/dashboard/users",
+    "a folded line": b"/dashboard/billing\r\n /7",
+    "a body": b"/dashboard/billing\r\nContent-Length: 5",
+    "the end of the head": b"/dashboard/billing\r\n\r\n",
+    "nul in the query": b"/dashboard/billing?x=\x00",
+    "bare cr in the query": b"/dashboard/billing?x=\r1",
+    "bare lf in the query": b"/dashboard/billing?x=\n1",
+    "delete in the query": b"/dashboard/billing?x=\x7f",
+    "no utf-8 in the query": b"/dashboard/billing?x=\xff",
+    "a space in the query": b"/dashboard/billing?x=a b",
+    "a space behind the query": b"/dashboard/billing?x= ",
+    "a line behind the query": b"/dashboard/billing?x\r\n: 1",
+    "long": b"/dashboard/billing/" + b"x" * 5000,
+    "too long": b"/dashboard/billing/" + b"x" * 40000,
+}
+FRAMES = (
+    "allow",
+    "deny",
+    "cookie",
+    "cookie and header",
+    "nginx",
+    "request id",
+    "keep-alive",
+    "navigation",
+    "doubled uri",
+)
+PLACES = ((b"X-Original-URI: ", b"x-original-uri: "), (b"X-Forwarded-Uri: ", b"x-forwarded-uri: "))
+
+
+def elsewhere(head: bytes, page: bytes) -> list[bytes]:
+    """The call with another page, in each line that names one, as gateways spell it. First the line that counts."""
+    found = []
+    for spellings in PLACES:
+        before, line, behind = head.partition(spellings[0])
+        if line:
+            found += [before + each + page + b"\r\n" + behind.partition(b"\r\n")[2] for each in spellings]
+    return found
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_R2_a_new_page_in_a_known_call_is_judged_as_aiohttp_has_it(
+    warm_lanes: tuple[Lane, Lane], name: str
+) -> None:
+    for frame in FRAMES:
+        for page in (b"/dashboard/billing/1", b"/dashboard/billing/2"):  # so that each spelling is known as a frame
+            await warm_lanes[0].talk(*elsewhere(PLAIN[frame], page))
+        for sent in elsewhere(PLAIN[frame], PAGES[name]):
+            fast, plain = await asyncio.gather(*(lane.talk(sent, patience=0.5) for lane in warm_lanes))
+            assert agree(normalised(fast), normalised(plain)), (frame, sent)
+            assert normalised(fast)
+
+
+async def test_a_new_page_in_a_known_call_is_not_parsed(
+    warm_lanes: tuple[Lane, Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the comparison above would compare aiohttp with llhttp."""
+    parsed: list[bytes] = []
+    monkeypatch.setattr("sidecar.edge.lanes.fast_lane.FastLane._parse", lambda _, head: parsed.append(head))
+    for frame in ("allow", "deny", "cookie", "nginx", "request id"):
+        answers = normalised(await warm_lanes[0].talk(elsewhere(PLAIN[frame], b"/dashboard/billing/7")[0]))
+        assert [status for status, _, _ in answers] == [
+            b"HTTP/1.1 403 Forbidden" if frame == "deny" else b"HTTP/1.1 200 OK",
+            b"HTTP/1.1 404 Not Found",
+        ]
+    assert parsed == [LAST] * 5
+
+
 def test_only_a_well_formed_request_id_is_taken_out() -> None:
     plain = get(Authorization=bearer("b"))
     for name in ("an id", "another id", "as nginx writes it", "as Envoy writes it", "at the begin"):
@@ -483,10 +581,12 @@ PIECES = [
 ]
 NOISE = [b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b":", b"GET ", b"/check", b"Content-Length: 1\r\n", b"HTTP/1.1"]
 NOISE += [b"X-Request-ID: abc-3\r\n", b"x-request-id: abc-4\r\n"]
+NOISE += [b"X-Forwarded-Uri: /dashboard/users\r\n", b"x-original-uri: /dashboard/users\r\n", b"/dashboard/users", b"/7"]
 
 
-REQUEST_LINE = 60
-"""Bytes at the beginning that half of the damage goes to: there is more to get wrong there than in twelve headers."""
+REQUEST_LINE = 100
+"""Bytes at the beginning, the page among them, that half of the damage goes to: there is more to get wrong there than
+in twelve headers."""
 
 
 def mutated(seed: int) -> bytes:

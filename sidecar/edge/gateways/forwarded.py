@@ -20,4 +20,4 @@ def uri(call: GatewayCall) -> str | None:
     return only(call.headers, URI_HEADER)
 
 
-FAMILY = Family(PATH, read, uri=uri, rewrites=True)
+FAMILY = Family(PATH, read, uri=uri, page=URI_HEADER, rewrites=True)

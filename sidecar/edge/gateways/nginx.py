@@ -36,4 +36,4 @@ def _ingress_agrees(headers: RawHeaders) -> bool:
     return bool(host) and slash + rest == uris[0]
 
 
-FAMILY = Family(PATH, read)
+FAMILY = Family(PATH, read, page=URI_HEADER)

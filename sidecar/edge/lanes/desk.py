@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from time import perf_counter
 
 from sidecar.edge.checks import close, conclude, follows_from_decision, judge, told_of
-from sidecar.edge.lanes.answer_memo import AnswerMemo
+from sidecar.edge.lanes.answer_memo import AnswerMemo, Remembered
 from sidecar.edge.lanes.wire import Prepared, Wire, prepare
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
@@ -25,22 +25,36 @@ class Desk:
         self._wire = Wire(unavailable=parts.surface.unavailable_status)
         self.memo = AnswerMemo()
 
-    def again(self, key: Hashable, request_id: bytes, started: float) -> Prepared | None:
+    def again(self, key: Hashable) -> Remembered | None:
         """The answer to a call that has come before, if everything that it followed from still stands."""
         known = self.memo.get(key)
+        return known if known is not None and self._parts.pdp.stands(known.standing) else None
+
+    def elsewhere(self, key: Hashable, frame: Hashable, uri: bytes) -> Remembered | None:
+        """The answer to a call that has come before for another page than ``uri``, if that still stands and is this
+        page's as well."""
+        known = self.memo.elsewhere(self._parts, frame, uri)
         if known is None or not self._parts.pdp.stands(known.standing):
             return None
+        self.memo.used(key, known)
+        return known
+
+    def repeat(self, known: Remembered, request_id: bytes, started: float) -> Prepared:
+        """What was found above, counted and logged."""
         self._record(known.told, request_id, started, perf_counter())
         return known.prepared
 
-    def first(self, key: Hashable, call: GatewayCall, request_id: bytes, started: float) -> Prepared | Open:
-        """The answer decided anew, and remembered under ``key`` (None: not); or what the store has to be asked."""
+    def first(
+        self, key: Hashable, call: GatewayCall, request_id: bytes, started: float, frame: Hashable = None
+    ) -> Prepared | Open:
+        """The answer decided anew, and remembered under ``key`` and ``frame`` (None: not); or what the store has to be
+        asked."""
         outcome = judge(self._parts, call)
         if isinstance(outcome, Open):
             return outcome
         prepared = self._prepare(outcome, call, request_id, started)
         if key is not None:
-            self.memo.offer(key, self._parts, call, outcome, prepared)
+            self.memo.offer(key, self._parts, call, outcome, prepared, frame)
         return prepared
 
     async def later(self, question: Open, call: GatewayCall, request_id: bytes, started: float) -> Prepared:

@@ -3,7 +3,8 @@
 It owns no HTTP of its own. A head that is not a complete, well-formed, bodiless HTTP/1.1 one with nothing unusual in it
 is handed over with every byte that came since the last answer, as it came, and the connection stays with aiohttp (R33).
 So whatever this lane does not understand is answered as if it were not there. One decision function serves both lanes.
-A head that was found plain before, but for its request id, is known by its bytes and not parsed again.
+A head that was found plain before, but for its request id and the page it names, is known by its bytes and not parsed
+again.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ from typing import Any, Final
 import httptools
 
 from sidecar.edge.checks import gateway_call, is_check
+from sidecar.edge.lanes.answer_memo import Remembered
 from sidecar.edge.lanes.desk import Desk
-from sidecar.edge.lanes.head_reader import HeadReader, PlainHead, may_come_again, unnumbered
+from sidecar.edge.lanes.head_reader import HeadReader, PlainHead, may_come_again, unnumbered, unplaced
 from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
@@ -140,24 +142,41 @@ class FastLane(asyncio.Protocol):
             self._transport.close()
 
     def _take(self, head: bytes, started: float) -> bool:
-        """Answer a head. False: it is not for us. Most gateways send a request id with each call or with none: after a
-        call without one, the next is looked up before it is searched for one."""
-        whole = not self._numbered
-        if whole and self._answer_again(head, head, None, started):
-            return True
-        key, given = unnumbered(head)
-        self._numbered = given is not None
-        if not (whole and given is None) and self._answer_again(head, key, given, started):
+        """Answer a head. False: it is not for us."""
+        if len(head) > self._lanes.max_head:
+            return False
+        key, frame, given, known = self._look_up(head)
+        if known is not None:
+            self._answer_again(known, new_request_id() if given is None else given, started)
             return True
         plain = self._parse(head)
         if plain is None:
             return False
-        self._answer(plain, key if may_come_again(plain, key, given) else None, started)
+        if may_come_again(plain, key, given):
+            self._answer(plain, key, frame, started)
+        else:
+            self._answer(plain, None, None, started)
         return True
+
+    def _look_up(self, head: bytes) -> tuple[bytes, bytes | None, bytes | None, Remembered | None]:
+        """What a head is known by, whole and without its page; its request id; and its answer, if it came before with
+        another request id or another page. Most gateways send a request id with each call or with none: after a call
+        without one, the next is looked up before it is searched for one."""
+        desk, whole = self._desk, not self._numbered
+        known = desk.again(head) if whole else None
+        if known is not None:
+            return head, None, None, known
+        key, given = unnumbered(head)
+        self._numbered = given is not None
+        known = None if whole and given is None else desk.again(key)
+        if known is not None:
+            return key, None, given, known
+        frame, uri = unplaced(key)
+        return key, frame, given, None if frame is None else desk.elsewhere(key, frame, uri)
 
     def _parse(self, head: bytes) -> PlainHead | None:
         """A plain check; None: aiohttp should have it."""
-        if not head.startswith(START) or len(head) > self._lanes.max_head:
+        if not head.startswith(START):
             return None
         self._complete = False
         try:
@@ -167,22 +186,14 @@ class FastLane(asyncio.Protocol):
         plain = self._lanes.heads.read(head) if self._complete else None
         return plain if plain is not None and is_check(plain.target.partition("?")[0]) else None
 
-    def _answer_again(self, head: bytes, key: bytes, given: bytes | None, started: float) -> bool:
-        """Answer a call whose every byte but the request id has come before, and was found plain. False: it has not."""
-        if len(head) > self._lanes.max_head:
-            return False
-        request_id = new_request_id() if given is None else given
-        prepared = self._desk.again(key, request_id, started)
-        if prepared is None:
-            return False
-        self._write(prepared, request_id)
-        return True
+    def _answer_again(self, known: Remembered, request_id: bytes, started: float) -> None:
+        self._write(self._desk.repeat(known, request_id, started), request_id)
 
-    def _answer(self, head: PlainHead, key: bytes | None, started: float) -> None:
+    def _answer(self, head: PlainHead, key: bytes | None, frame: bytes | None, started: float) -> None:
         request_id = accepted(head.request_ids[0]) if head.request_ids else new_request_id()
         path, _, query = head.target.partition("?")
         call = gateway_call("GET", path, query, head.headers)
-        outcome = self._desk.first(key, call, request_id, started)
+        outcome = self._desk.first(key, call, request_id, started, frame)
         if isinstance(outcome, Open):
             self.waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))
         else:

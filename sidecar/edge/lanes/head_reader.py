@@ -5,6 +5,7 @@ line is a name, a colon and a value with white space around. Most lines of most 
 nothing: those are remembered whole, so that they cost one look-up.
 """
 
+import re
 from typing import Final
 
 import msgspec
@@ -49,6 +50,11 @@ class PlainHead(msgspec.Struct, frozen=True, gc=False):
 NUMBER_LINES: Final = (b"\r\nX-Request-Id: ", b"\r\nx-request-id: ", b"\r\nX-Request-ID: ")
 """As gateways write it; a line in other letters stays where it is."""
 
+FORWARDED_LINES: Final = (b"\r\nX-Forwarded-Uri: ", b"\r\nx-forwarded-uri: ")
+ORIGINAL_LINES: Final = (b"\r\nX-Original-URI: ", b"\r\nx-original-uri: ")
+NGINX: Final = b"GET /check/nginx "
+PLAIN_URI: Final = re.compile(rb"/[!-~]*")
+
 MAX_AGAIN: Final = 4096
 MAX_LINES: Final = 64
 
@@ -63,6 +69,19 @@ def unnumbered(head: bytes) -> tuple[bytes, bytes | None]:
             given = head[at + len(line) : end]
             return (head[:at] + head[end:], given) if FORM.fullmatch(given) else (head, None)
     return head, None
+
+
+def unplaced(key: bytes) -> tuple[bytes | None, bytes]:
+    """A head without the line that names the page, and the page: what a frame is known by. None when there is no such
+    line, or its value has more in it than llhttp takes from anybody."""
+    for line in ORIGINAL_LINES if key.startswith(NGINX) else FORWARDED_LINES:
+        at = key.find(line)
+        if at >= 0:
+            begin = at + len(line)
+            end = key.find(b"\r\n", begin)
+            uri = key[begin:end]
+            return (key[:at] + key[end:], uri) if PLAIN_URI.fullmatch(uri) else (None, b"")
+    return None, b""
 
 
 def may_come_again(head: PlainHead, key: bytes, given: bytes | None) -> bool:
