@@ -133,13 +133,13 @@ def read_question(parts: Parts, call: GatewayCall) -> Question | Reason:
     return Question(target, given, same_site(call.headers, method=method, origins=parts.surface.origins))
 
 
-def page_of(parts: Parts, call: GatewayCall) -> Target | None:
+def target_of(parts: Parts, call: GatewayCall) -> Target | None:
     """The section and action that a call asks for, if it names them or a page that has them. Never raises."""
     try:
         asked = call.family.read(call)
         target = None if isinstance(asked, Reason) else parts.pdp.target_of(asked)
     except Exception:
-        return None  # `judge` will fail alike, and say so
+        return None  # `judge` fails alike, and says so
     return target if isinstance(target, Target) else None
 
 

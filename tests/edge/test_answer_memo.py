@@ -1,6 +1,7 @@
 """An answer that is remembered is never older than one that is decided anew."""
 
 import re
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -278,6 +279,31 @@ async def test_R29_all_that_is_remembered_has_so_many_bytes(world: World, monkey
     lane.connection_lost(None)
 
 
+async def test_R29_what_is_kept_anew_is_kept_once(world: World) -> None:
+    """Two keys that are equal are still two."""
+    for number in range(9):
+        ask(world, at(f"/dashboard/{('billing', 'users', 'analytics')[number % 3]}/1"))
+    change_password(world)
+    world.users[BOB] = user("b", "accountant", revision=3)
+    for _ in range(2):
+        ask(world, at("/dashboard/billing/1"))
+    memo = world.lanes.desk.memo
+    for shelf in (memo.answers, memo.frames):
+        assert len(shelf) >= 1
+        assert {id(key) for key in shelf._sizes} == {id(key) for key in shelf._kept}
+
+
+async def test_R29_a_frame_of_many_short_lines_is_counted_as_what_it_takes(world: World) -> None:
+    """Each is two values and a tuple, whatever little it says."""
+    head = at("/dashboard/billing/1")[:-2] + b"accept:\r\n" * 57 + b"\r\n"
+    for _ in range(2):
+        ask(world, head)
+    memo = world.lanes.desk.memo
+    (frame,) = memo.frames._kept.values()
+    taken = sum(sys.getsizeof(line) + sum(map(sys.getsizeof, line)) for line in frame.call.headers)
+    assert memo.frames._bytes >= taken > 8000
+
+
 async def test_R29_a_long_call_takes_no_place(world: World) -> None:
     lane: Any = world.lanes()
     lane.connection_made(Wire())
@@ -389,13 +415,49 @@ async def test_a_call_whose_page_decides_nothing_has_no_frame(world: World, deci
     assert len(world.lanes.desk.memo.frames) == 0
 
 
-async def test_R29_a_frame_has_so_many_answers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_R29_a_frame_has_so_many_answers(
+    world: World, decided: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that it has, it keeps: who goes round one section more does not have all of them decided anew."""
     monkeypatch.setattr(answer_memo, "MAX_TARGETS", 3)
     sections = ["billing", "users", "analytics", "developer", "audit"]
-    for section in sections * 3:
+    for turn in range(4):
+        decided.clear()
+        for section in sections:
+            ask(world, at(f"/dashboard/{section}/{turn}"))
+    assert len(decided) == 2
+    (frame,) = world.lanes.desk.memo.frames._kept.values()
+    assert len(frame.answers) == 3
+
+
+async def test_answers_that_no_longer_stand_leave_their_frame(world: World) -> None:
+    for section in ("billing", "users", "analytics") * 2:
         ask(world, at(f"/dashboard/{section}/1"))
-        assert all(len(frame.answers) <= 3 for frame in world.lanes.desk.memo.frames._kept.values())
-    assert len(world.lanes.desk.memo.frames) == 1
+    demote(world)
+    ask(world, at("/dashboard/billing/2"))
+    (frame,) = world.lanes.desk.memo.frames._kept.values()
+    assert len(frame.answers) == 1
+
+
+async def test_R29_a_long_page_takes_no_place_in_a_known_frame(world: World) -> None:
+    assert statuses(world, *(f"/dashboard/billing/{number}" for number in range(3))) == [200] * 3
+    long = at("/dashboard/billing?" + "x" * 5000)
+    for _ in range(4):
+        assert ask(world, long).startswith(b"HTTP/1.1 200 ")
+    assert world.lanes.desk.memo.get(long) is None
+
+
+@pytest.mark.parametrize("path", ["/check/nginx", "/check/nginx?x=1"])
+async def test_R2_the_page_is_where_the_family_reads_it(world: World, decided: list[str], path: str) -> None:
+    """nginx passes on what its client says of other gateways' headers."""
+    lines = b"X-Original-Method: GET\r\nX-Original-URI: /dashboard/billing/1\r\n"
+    head = at("/dashboard/users/1").replace(b"GET /check ", b"GET %b " % path.encode())[:-2] + lines + b"\r\n"
+    for number in range(9):
+        assert ask(world, head.replace(b"billing/1", b"billing/%d" % number)).startswith(b"HTTP/1.1 200 ")
+    assert len(decided) == 2 * 2
+    for number in range(9):
+        assert ask(world, head.replace(b"users/1", b"users/%d" % number)).startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nX-Auth-Reason: no_rule\r\n" in ask(world, head.replace(b"billing/1", b"users/1"))
 
 
 async def test_R2_what_a_family_compares_with_the_page_is_compared_with_the_new_one(world: World) -> None:

@@ -227,6 +227,13 @@ OTHER: dict[str, bytes] = {
     "space behind an action": get(path="/check/sections/billing/change-plan ", Authorization=bearer("b")),
     "spaces behind envoy's path": get(path="/check/envoy/dashboard/billing  ", Authorization=bearer("b")),
     "space behind the query": get(path="/check?x=1 ", Authorization=bearer("b")),
+    "a line in the target": get(path="/check?\nX-A:", Authorization=bearer("b")),
+    "a line in a section's target": get(
+        path="/check/sections/billing?\nX-HTTP-Method-Override:", Authorization=bearer("b")
+    ),
+    "a line in envoy's target": get(path="/check/envoy/dashboard/billing?\nX-A:", Authorization=bearer("b")),
+    "delete in the target": get(path="/check?\x7f", Authorization=bearer("b")),
+    "tab in the target": get(path="/check?\t", Authorization=bearer("b")),
     "fragment": get(path="/check#x", Authorization=bearer("b")),
     "non-ascii target": get(path="/check/envoy/\u00e4", Authorization=bearer("b")),
     "checkers": get(path="/checkers", Authorization=bearer("b")),
@@ -581,6 +588,7 @@ PIECES = [
 ]
 NOISE = [b"\r\n", b"\n", b"\r", b"\x00", b" ", b"\t", b":", b"GET ", b"/check", b"Content-Length: 1\r\n", b"HTTP/1.1"]
 NOISE += [b"X-Request-ID: abc-3\r\n", b"x-request-id: abc-4\r\n"]
+NOISE += [b"?\nX-A: HTTP/1.1\r\n", b"?\nX-A: "]
 NOISE += [b"X-Forwarded-Uri: /dashboard/users\r\n", b"x-original-uri: /dashboard/users\r\n", b"/dashboard/users", b"/7"]
 
 

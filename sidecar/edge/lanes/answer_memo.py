@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from sidecar.edge.checks import page_of, read_question, told_of
+from sidecar.edge.checks import read_question, target_of, told_of
+from sidecar.edge.lanes.head_reader import Page
 from sidecar.edge.lanes.shelf import Shelf
 from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
@@ -25,13 +26,13 @@ MAX_ANSWERS: Final = 16_384
 """One to two kilobytes each, most of it the token and the browser's headers."""
 
 MAX_BYTES: Final = 36 * 1024 * 1024
-"""Of calls and answers together (R29): one user, with cookies as long as a lane offers them, would fill three times as
+"""Of calls and answers together (R29): one user, with cookies as long as a lane offers them, would fill four times as
 much."""
 
 MAX_FRAMES: Final = 8_192
 MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
 MAX_TARGETS: Final = 32
-"""Of one frame; three kilobytes and half of one for each."""
+"""Sections and actions remembered of one frame."""
 
 OVERHEAD: Final = 64
 """Bytes of a value beside its content, about."""
@@ -44,10 +45,15 @@ class Remembered(msgspec.Struct, frozen=True, gc=False):
     prepared: Prepared
     told: Told
 
+    def beside(self, other: "Remembered") -> bool:
+        """Both follow from the same generation, keys and record."""
+        mine, its = self.standing, other.standing
+        return mine.generation is its.generation and mine.tokens is its.tokens and mine.record is its.record
+
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """A call whose page may be another: of its ``call``, all but the header at ``hole`` decides nothing anew. What is
-    answered then depends on the page's section and action alone, and stands under them."""
+    """A call whose page may be another. All but the header at ``hole`` is the same in every call of a frame, so what is
+    answered depends on the section and action of the page alone, and stands under them."""
 
     call: GatewayCall
     hole: int
@@ -64,7 +70,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 class AnswerMemo:
     """One a listener. What it finds has to be asked whether it still stands.
 
-    ``key``: all that an answer can depend on. ``frame``: the same without the page, for calls that may be split so.
+    ``key``: all that an answer can depend on. ``page``: the same, in two parts, for calls that may be split so.
     """
 
     def __init__(self) -> None:
@@ -72,16 +78,18 @@ class AnswerMemo:
         self.frames: Shelf[Frame] = Shelf(MAX_FRAMES, MAX_FRAME_BYTES)
         self.get = self.answers.get
 
-    def elsewhere(self, parts: Parts, frame: Hashable, uri: bytes) -> Remembered | None:
-        """What is remembered of this frame for the section and action of the page ``uri``."""
+    def elsewhere(self, parts: Parts, page: Page) -> Remembered | None:
+        """What is remembered of this frame for the section and action of the page."""
+        frame, uri = page
         known = self.frames.get(frame)
         if known is None:
             return None
-        target = page_of(parts, known.at(uri))
+        target = target_of(parts, known.at(uri))
         return None if target is None else known.answers.get(target)
 
-    def used(self, key: Hashable, answer: Remembered) -> None:
-        """``answer`` was found elsewhere, and given to this call. When that comes again, it is polled."""
+    def note(self, key: Hashable, answer: Remembered) -> None:
+        """``answer`` was found elsewhere and given to this call. The second time it is remembered for the call itself,
+        which is polled."""
         if self.answers.came_before(key):
             self._keep_answer(key, answer)
 
@@ -92,46 +100,47 @@ class AnswerMemo:
         call: GatewayCall,
         decision: Decision,
         prepared: Prepared,
-        frame: Hashable | None = None,
+        page: Page | None = None,
     ) -> None:
         """Remember the answer just made, if it is about somebody and its call, or its frame, has come before."""
         if decision.user is None:
             return
         again = self.answers.came_before(key)
-        elsewhere = frame is not None and self.frames.came_before(frame)
-        answer = _remembered(parts, call, decision, prepared) if again or elsewhere else None
-        if answer is None:
+        if page is not None and not (decision.section and self.frames.came_before(page[0])):
+            page = None
+        question = read_question(parts, call) if again or page is not None else None
+        standing = parts.pdp.standing(question, decision) if isinstance(question, Question) else None
+        if standing is None:
             return
+        answer = Remembered(standing, prepared, told_of(parts, call.family.label, decision))
         if again:
             self._keep_answer(key, answer)
-        if elsewhere:
-            self._keep_frame(frame, parts, call, answer)
+        if page is not None and (target := target_of(parts, call)) is not None:
+            self._keep_frame(page, call, target, answer)
 
     def _keep_answer(self, key: Hashable, answer: Remembered) -> None:
         self.answers.keep(key, answer, _size(key) + _weight(answer))
 
-    def _keep_frame(self, frame: Hashable, parts: Parts, call: GatewayCall, answer: Remembered) -> None:
-        """For families whose page stands in a header, once."""
-        target = page_of(parts, call)
-        holes = [at for at, (name, _) in enumerate(call.headers) if name == call.family.page]
-        if target is None or len(holes) != 1:
+    def _keep_frame(self, page: Page, call: GatewayCall, target: Target, answer: Remembered) -> None:
+        """If the page is where the call's family reads it."""
+        frame, uri = page
+        headers = tuple(call.headers)
+        holes = [at for at, line in enumerate(headers) if line == (call.family.page, uri)]
+        if len(holes) != 1:
             return
         known = self.frames.get(frame)
-        others = {} if known is None or len(known.answers) >= MAX_TARGETS else known.answers
-        answers = {**others, target: answer}
-        size = 2 * _size(frame) + sum(_weight(each) + OVERHEAD for each in answers.values())
+        answers = {target: answer}
+        if known is not None and (others := known.answers) and answer.beside(next(iter(others.values()))):
+            if len(others) >= MAX_TARGETS and target not in others:
+                return
+            answers = {**others, **answers}
+        size = _size(frame) + _size(headers) + sum(map(_weight, answers.values()))
         self.frames.keep(frame, Frame(call, holes[0], answers), size)
-
-
-def _remembered(parts: Parts, call: GatewayCall, decision: Decision, prepared: Prepared) -> Remembered | None:
-    question = read_question(parts, call)
-    standing = parts.pdp.standing(question, decision) if isinstance(question, Question) else None
-    return None if standing is None else Remembered(standing, prepared, told_of(parts, call.family.label, decision))
 
 
 def _weight(answer: Remembered) -> int:
     prepared = answer.prepared
-    return _size((prepared.head, prepared.middle, prepared.rest)) + len(answer.told.line)
+    return OVERHEAD + _size((prepared.head, prepared.middle, prepared.rest)) + len(answer.told.line)
 
 
 def _size(value: object) -> int:

@@ -9,6 +9,7 @@ from time import perf_counter
 
 from sidecar.edge.checks import close, conclude, follows_from_decision, judge, told_of
 from sidecar.edge.lanes.answer_memo import AnswerMemo, Remembered
+from sidecar.edge.lanes.head_reader import Page
 from sidecar.edge.lanes.wire import Prepared, Wire, prepare
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
@@ -30,13 +31,13 @@ class Desk:
         known = self.memo.get(key)
         return known if known is not None and self._parts.pdp.stands(known.standing) else None
 
-    def elsewhere(self, key: Hashable, frame: Hashable, uri: bytes) -> Remembered | None:
-        """The answer to a call that has come before for another page than ``uri``, if that still stands and is this
-        page's as well."""
-        known = self.memo.elsewhere(self._parts, frame, uri)
+    def elsewhere(self, key: Hashable, page: Page) -> Remembered | None:
+        """The answer to a call that has come before for another page, if that still stands and is this page's as
+        well."""
+        known = self.memo.elsewhere(self._parts, page)
         if known is None or not self._parts.pdp.stands(known.standing):
             return None
-        self.memo.used(key, known)
+        self.memo.note(key, known)
         return known
 
     def repeat(self, known: Remembered, request_id: bytes, started: float) -> Prepared:
@@ -45,16 +46,16 @@ class Desk:
         return known.prepared
 
     def first(
-        self, key: Hashable, call: GatewayCall, request_id: bytes, started: float, frame: Hashable = None
+        self, key: Hashable, call: GatewayCall, request_id: bytes, started: float, page: Page | None = None
     ) -> Prepared | Open:
-        """The answer decided anew, and remembered under ``key`` and ``frame`` (None: not); or what the store has to be
+        """The answer decided anew, and remembered under ``key`` and ``page`` (None: not); or what the store has to be
         asked."""
         outcome = judge(self._parts, call)
         if isinstance(outcome, Open):
             return outcome
         prepared = self._prepare(outcome, call, request_id, started)
         if key is not None:
-            self.memo.offer(key, self._parts, call, outcome, prepared, frame)
+            self.memo.offer(key, self._parts, call, outcome, prepared, page)
         return prepared
 
     async def later(self, question: Open, call: GatewayCall, request_id: bytes, started: float) -> Prepared:

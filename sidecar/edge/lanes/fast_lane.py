@@ -18,7 +18,7 @@ import httptools
 from sidecar.edge.checks import gateway_call, is_check
 from sidecar.edge.lanes.answer_memo import Remembered
 from sidecar.edge.lanes.desk import Desk
-from sidecar.edge.lanes.head_reader import HeadReader, PlainHead, may_come_again, unnumbered, unplaced
+from sidecar.edge.lanes.head_reader import HeadReader, Page, PlainHead, may_come_again, unnumbered, unplaced
 from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
@@ -145,7 +145,7 @@ class FastLane(asyncio.Protocol):
         """Answer a head. False: it is not for us."""
         if len(head) > self._lanes.max_head:
             return False
-        key, frame, given, known = self._look_up(head)
+        key, page, given, known = self._look_up(head)
         if known is not None:
             self._answer_again(known, new_request_id() if given is None else given, started)
             return True
@@ -153,12 +153,12 @@ class FastLane(asyncio.Protocol):
         if plain is None:
             return False
         if may_come_again(plain, key, given):
-            self._answer(plain, key, frame, started)
+            self._answer(plain, key, page, started)
         else:
             self._answer(plain, None, None, started)
         return True
 
-    def _look_up(self, head: bytes) -> tuple[bytes, bytes | None, bytes | None, Remembered | None]:
+    def _look_up(self, head: bytes) -> tuple[bytes, Page | None, bytes | None, Remembered | None]:
         """What a head is known by, whole and without its page; its request id; and its answer, if it came before with
         another request id or another page. Most gateways send a request id with each call or with none: after a call
         without one, the next is looked up before it is searched for one."""
@@ -171,8 +171,8 @@ class FastLane(asyncio.Protocol):
         known = None if whole and given is None else desk.again(key)
         if known is not None:
             return key, None, given, known
-        frame, uri = unplaced(key)
-        return key, frame, given, None if frame is None else desk.elsewhere(key, frame, uri)
+        page = unplaced(key)
+        return key, page, given, None if page is None else desk.elsewhere(key, page)
 
     def _parse(self, head: bytes) -> PlainHead | None:
         """A plain check; None: aiohttp should have it."""
@@ -189,11 +189,11 @@ class FastLane(asyncio.Protocol):
     def _answer_again(self, known: Remembered, request_id: bytes, started: float) -> None:
         self._write(self._desk.repeat(known, request_id, started), request_id)
 
-    def _answer(self, head: PlainHead, key: bytes | None, frame: bytes | None, started: float) -> None:
+    def _answer(self, head: PlainHead, key: bytes | None, page: Page | None, started: float) -> None:
         request_id = accepted(head.request_ids[0]) if head.request_ids else new_request_id()
         path, _, query = head.target.partition("?")
         call = gateway_call("GET", path, query, head.headers)
-        outcome = self._desk.first(key, call, request_id, started, frame)
+        outcome = self._desk.first(key, call, request_id, started, page)
         if isinstance(outcome, Open):
             self.waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))
         else:

@@ -14,6 +14,8 @@ from sidecar.edge.checks import HEADERS_READ
 from sidecar.edge.request_id import FORM
 
 Line = tuple[bytes, bytes]
+Page = tuple[bytes, bytes]
+"""A frame, which is a head without the line that names the page, and the page: see `unplaced`."""
 
 MAX_HEADERS: Final = 100
 """Fewer than aiohttp takes, so that a head at the limit is judged by one program alone."""
@@ -52,7 +54,7 @@ NUMBER_LINES: Final = (b"\r\nX-Request-Id: ", b"\r\nx-request-id: ", b"\r\nX-Req
 
 FORWARDED_LINES: Final = (b"\r\nX-Forwarded-Uri: ", b"\r\nx-forwarded-uri: ")
 ORIGINAL_LINES: Final = (b"\r\nX-Original-URI: ", b"\r\nx-original-uri: ")
-NGINX: Final = b"GET /check/nginx "
+NGINX: Final = (b"GET /check/nginx ", b"GET /check/nginx?")
 PLAIN_URI: Final = re.compile(rb"/[!-~]*")
 
 MAX_AGAIN: Final = 4096
@@ -71,17 +73,19 @@ def unnumbered(head: bytes) -> tuple[bytes, bytes | None]:
     return head, None
 
 
-def unplaced(key: bytes) -> tuple[bytes | None, bytes]:
-    """A head without the line that names the page, and the page: what a frame is known by. None when there is no such
-    line, or its value has more in it than llhttp takes from anybody."""
+def unplaced(key: bytes) -> Page | None:
+    """A short head without the line that names the page, and what that line says. None when there is no such line, or
+    there is more in it than visible ASCII, on which parsers differ."""
+    if len(key) > MAX_AGAIN:
+        return None
     for line in ORIGINAL_LINES if key.startswith(NGINX) else FORWARDED_LINES:
         at = key.find(line)
         if at >= 0:
             begin = at + len(line)
             end = key.find(b"\r\n", begin)
             uri = key[begin:end]
-            return (key[:at] + key[end:], uri) if PLAIN_URI.fullmatch(uri) else (None, b"")
-    return None, b""
+            return (key[:at] + key[end:], uri) if PLAIN_URI.fullmatch(uri) else None
+    return None
 
 
 def may_come_again(head: PlainHead, key: bytes, given: bytes | None) -> bool:
@@ -144,8 +148,9 @@ def _target(lines: list[bytes]) -> str | None:
         return None
     if len(lines) > MAX_HEADERS + 3:  # the request line, and the two pieces behind the last header
         return None
-    target = request[len(GET) : -len(VERSION)]
-    return None if b" " in target else target.decode("ascii")  # llhttp takes several spaces before the version
+    target = request[len(GET) : -len(VERSION)].decode("ascii")
+    # llhttp takes several spaces before the version, and a bare line feed for the end of a request line without one.
+    return target if target.isprintable() and " " not in target else None
 
 
 def _is_usual(name: bytes, value: bytes) -> bool:

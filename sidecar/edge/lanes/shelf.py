@@ -35,8 +35,8 @@ class Shelf(Generic[V]):
 
     def keep(self, key: Hashable, value: V, size: int) -> None:
         """``size``: bytes of both."""
-        self._kept.pop(key, None)
-        self._bytes += size - self._sizes.get(key, 0)
+        self._kept.pop(key, None)  # from both, or each would hold a key of its own
+        self._bytes += size - self._sizes.pop(key, 0)
         self._kept[key], self._sizes[key] = value, size
         while self._bytes > self._max_bytes or len(self._kept) > self._places:
             oldest, _ = self._kept.popitem(last=False)
