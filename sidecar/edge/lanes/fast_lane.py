@@ -147,7 +147,8 @@ class FastLane(asyncio.Protocol):
             return False
         key, page, given, known = self._look_up(head)
         if known is not None:
-            self._answer_again(known, new_request_id() if given is None else given, started)
+            request_id = new_request_id() if given is None else given
+            self._write(self._desk.repeat(known, request_id, started), request_id)
             return True
         plain = self._parse(head)
         if plain is None:
@@ -185,9 +186,6 @@ class FastLane(asyncio.Protocol):
             return None
         plain = self._lanes.heads.read(head) if self._complete else None
         return plain if plain is not None and is_check(plain.target.partition("?")[0]) else None
-
-    def _answer_again(self, known: Remembered, request_id: bytes, started: float) -> None:
-        self._write(self._desk.repeat(known, request_id, started), request_id)
 
     def _answer(self, head: PlainHead, key: bytes | None, page: Page | None, started: float) -> None:
         request_id = accepted(head.request_ids[0]) if head.request_ids else new_request_id()
