@@ -282,7 +282,8 @@ class Mixed:
     async def _gateway(self, member: Member, chance: random.Random) -> None:
         token, spot = chance.choice(member.tokens), chance.choice(SPOTS)
         sent = time.monotonic()
-        answer = await self.http.check(f"/dashboard/{spot[0]}/x", token=token.text, url=self._url(chance))
+        page = chance.choice(("x", str(chance.randrange(1_000_000))))  # polled, or never asked for before
+        answer = await self.http.check(f"/dashboard/{spot[0]}/{page}", token=token.text, url=self._url(chance))
         got = (answer.status, answer.headers["X-Auth-Reason"])
         self._judge("check", member, token, spot, sent, got, answer.headers["X-Auth-Generation"])
 
