@@ -73,12 +73,13 @@ async def test_R21_a_rotation_under_load_refuses_no_token_and_both_keys_overlap(
             await asyncio.sleep(0.01)
 
     load = [asyncio.create_task(keep_asking(*way)) for way in ((first, second), (second, first))]
+    await eventually(lambda: old in kids)
     status, told, problem = await asyncio.to_thread(command, first, "rotate")
-    await asyncio.sleep(0.3)
+    assert status == 0, problem
+    await eventually(lambda: told["signs"] in kids)
     done.set()
     await asyncio.gather(*load)
 
-    assert status == 0, problem
     new = told["signs"]
     assert (told["retired"], told["sidecars"]) == (old, 2)
     assert refused == []
