@@ -199,10 +199,9 @@ class _Child:
             assert process.stdin is not None  # noqa: S101 - all three are pipes
             assert process.stdout is not None  # noqa: S101
             assert process.stderr is not None  # noqa: S101
-            with suppress(BrokenPipeError):  # it has ended: its status says how
+            with suppress(BrokenPipeError), process.stdin as paper:  # it has ended: its status says how
                 for piece in letter(task):
-                    process.stdin.write(piece)
-                process.stdin.close()
+                    paper.write(piece)
             answer, complaint = process.stdout.read(), process.stderr.read()
         return _Ended(process.returncode, answer, complaint)
 

@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -202,6 +203,22 @@ async def test_a_child_that_dies_says_whose_fault_it_is(
     with pytest.raises(ChildFailed, match=says) as failed:
         await apart.run(Task(shipped))
     assert failed.value.failure is failure
+
+
+async def test_a_child_that_dies_while_it_is_written_to_says_so_too(
+    shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is still in our buffer then is written to nobody, when the pipe is closed."""
+
+    def slowly(_: Task) -> Iterator[bytes]:
+        yield b"x" * 1000
+        time.sleep(0.5)  # it is over by now
+        yield b"x" * 8000
+
+    monkeypatch.setattr(apart, "PROGRAM", ("-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(apart, "letter", slowly)
+    with pytest.raises(ChildFailed, match="it ended with status 3"):
+        await apart.run(Task(shipped))
 
 
 async def test_the_last_words_of_a_child_are_in_the_log(
