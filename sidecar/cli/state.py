@@ -1,20 +1,27 @@
 """The state as a whole: prove it, put it away, bring it back."""
 
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from sidecar.accounts.emails import is_normal
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, say_table, wrong
-from sidecar.cli.work import account_of, work
+from sidecar.cli.work import account_of, policy_of, work
 from sidecar.serve.operator import Operator
 from sidecar.store.connection import StoreRefused, StoreUnavailable
 from sidecar.store.startup import SCHEMA
-from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, Written
+from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, Rules, Written
 from sidecar.store.upkeep.findings import Finding
 from sidecar.store.upkeep.fsck import Fsck, Report
+from sidecar.store.upkeep.restore import Progress
+
+PROGRESS_SECONDS: Final = 10.0
+"""Between two lines of progress where there is no terminal."""
 
 
 @click.command()
@@ -37,6 +44,7 @@ def fsck(repair: bool, as_json: bool, **flags: str | None) -> int:
                 "clean": report.clean,
                 "accounts": report.accounts,
                 "users": report.users,
+                "invited": report.invited,
                 "findings": [_finding_json(found) for found in report.findings],
                 "repaired": [_finding_json(found) for found in report.repaired],
             }
@@ -50,7 +58,7 @@ def fsck(repair: bool, as_json: bool, **flags: str | None) -> int:
         if rows:
             say_table(["", "fault", "where", "what"], rows)
         word = "clean" if report.clean else "not clean"
-        click.echo(f"{word}: {report.accounts} accounts, {report.users} users")
+        click.echo(f"{word}: {_counts(report)}")
     return OK if report.clean else NO
 
 
@@ -71,9 +79,10 @@ def backup(file: Path, accounts: tuple[str, ...], as_json: bool, **flags: str | 
 
     written = _with_file(file, lambda: work(settings_from(flags), job))
     if as_json:
-        say_json({"file": str(file), "accounts": written.accounts, "users": written.users})
+        counts = {"accounts": written.accounts, "users": written.users, "invited": written.invited}
+        say_json({"file": str(file), **counts})
     else:
-        click.echo(f"{file}: {written.accounts} accounts, {written.users} users")
+        click.echo(f"{file}: {_counts(written)}")
 
 
 @click.command()
@@ -83,13 +92,16 @@ def backup(file: Path, accounts: tuple[str, ...], as_json: bool, **flags: str | 
 def restore(file: Path, as_json: bool, **flags: str | None) -> int:
     """Bring back what `backup` wrote. Every epoch is raised: all sign in again, no older token passes.
 
+    The whole file is judged by the rules of `fsck` and by the roles of the policy before anything is written.
     Exit status 1 when an account was left out, because another one here has its name.
     """
+    settings = settings_from(flags)
+    rules = Rules(is_normal=is_normal, roles=policy_of(settings).roles)
 
     async def job(operator: Operator) -> Restored:
-        return await Backup(operator.store).load(file)
+        return await Backup(operator.store).load(file, rules=rules, progress=_progress())
 
-    restored = _with_file(file, lambda: work(settings_from(flags), job))
+    restored = _with_file(file, lambda: work(settings, job))
     if as_json:
         counts = {"accounts": restored.accounts, "users": restored.users}
         say_json({"file": str(file), **counts, "skipped": list(restored.skipped)})
@@ -110,6 +122,26 @@ def migrate(**flags: str | None) -> None:
 
     where = work(settings_from(flags), job)
     click.echo(f"{where}: schema {SCHEMA} is this version's; there is nothing to migrate")
+
+
+def _counts(found: Report | Written) -> str:
+    """Users are members; an invited user has a seat and has not accepted yet."""
+    return f"{found.accounts} accounts, {found.users} users, {found.invited} invited"
+
+
+def _progress() -> Progress:
+    """A line on stderr that counts up: on a terminal in place, else one line every ten seconds."""
+    terminal, last = sys.stderr.isatty(), time.monotonic()
+
+    def show(done: int, all_: int) -> None:
+        nonlocal last
+        if terminal:
+            click.echo(f"\r{done:,} of {all_:,} accounts" + ("\n" if done == all_ else ""), err=True, nl=False)
+        elif time.monotonic() - last >= PROGRESS_SECONDS and done < all_:
+            last = time.monotonic()
+            click.echo(f"{done:,} of {all_:,} accounts", err=True)
+
+    return show
 
 
 def _with_file(file: Path, job: Callable[[], Any]) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.accounts.emails import normalise, verified_elsewhere
+from sidecar.accounts.emails import is_normal, normalise, verified_elsewhere
 
 SAME = [
     ("Ada@Example.COM", "ada@example.com"),
@@ -115,3 +115,28 @@ def test_any_text_has_at_most_one_spelling_and_never_raises(typed):
         assert normalise(once) == once
         assert normalise(once.upper()) in (once, None)  # upper() of some letters is none that folds back
         assert len(once) <= 254
+
+
+@pytest.mark.parametrize(
+    ("email", "normal"),
+    [
+        ("ada@example.com", True),
+        ("ada.b+c@example.com", True),
+        ("ada@" + "a" * 60 + ".com", True),
+        ("Ada@example.com", False),
+        ("ada@Example.com", False),
+        ("ada@example.com.", False),
+        ("ada..b@example.com", False),
+        (".ada@example.com", False),
+        ("ada@localhost", False),
+        ("ada@x.invalid", False),
+        ("ada", False),
+        ("@example.com", False),
+        ("strasse@example.com", True),
+        ("straße@example.com", False),
+        ("a" * 65 + "@example.com", False),
+    ],
+)
+def test_the_fast_look_at_a_spelling_says_what_the_slow_one_says(email: str, normal: bool) -> None:
+    assert is_normal(email) is normal
+    assert (normalise(email) == email) is normal

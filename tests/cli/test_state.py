@@ -1,6 +1,7 @@
 """``fsck``, ``backup``, ``restore``, ``migrate``, and accounts put away: on a real store."""
 
 import base64
+import hashlib
 import json
 import stat
 from pathlib import Path
@@ -13,10 +14,16 @@ def client(url: str) -> "redis.Redis":
     return redis.Redis(unix_socket_path=url.removeprefix("unix://"), decode_responses=True)
 
 
+def dump(url: str) -> dict[Any, Any]:
+    """Every key's bytes."""
+    with redis.Redis(unix_socket_path=url.removeprefix("unix://")) as redis_:
+        return {key: redis_.dump(key) for key in redis_.keys("*")}
+
+
 def test_fsck_of_a_healthy_store_is_clean(at_store: Any) -> None:
     done = at_store("fsck")
     assert (done.status, done.err) == (0, "")
-    assert done.out == "clean: 1 accounts, 1 users\n"
+    assert done.out == "clean: 1 accounts, 1 users, 0 invited\n"
     assert json.loads(at_store("fsck", "--json").out)["clean"] is True
 
 
@@ -62,6 +69,44 @@ def test_R24_a_backup_is_private_holds_no_key_and_restores_with_every_epoch_rais
     assert "ada@acme.example" in listed.out
     assert "bob@acme.example" in listed.out
     assert at_store("fsck").status == 0
+
+
+def test_fsck_and_backup_count_invited_users(at_store: Any, tmp_path: Path) -> None:
+    """Who has yet to accept holds a seat: a summary without them counts fewer users than `user list`."""
+    at_store("user", "invite", "bob@acme.example", "--role", "marketer")
+    assert at_store("fsck").out == "clean: 1 accounts, 1 users, 1 invited\n"
+    assert json.loads(at_store("fsck", "--json").out)["invited"] == 1
+    file = tmp_path / "all.backup"
+    assert at_store("backup", str(file)).out == f"{file}: 1 accounts, 1 users, 1 invited\n"
+    assert json.loads(at_store("backup", str(file), "--json").out)["invited"] == 1
+
+
+def test_a_crafted_backup_changes_nothing_and_says_where_it_is_wrong(
+    at_store: Any, real_redis_url: str, tmp_path: Path
+) -> None:
+    """The closing hash is right: it is no secret."""
+    file = tmp_path / "all.backup"
+    at_store("backup", str(file))
+    for old, new, said in (
+        (b'"tv","1"', b'"tv","abc"', "tv is 'abc'"),
+        (b'"account-administrator"', b'"god"', "the policy does not declare"),
+        (b'"account-administrator"', b'"marketer"', "no_administrator"),
+        (b'"ada@acme.example"', b'"Ada@acme.example"', "normal form"),
+    ):
+        at_store("backup", str(file))
+        *lines, _ = file.read_bytes().splitlines(keepends=True)
+        body = b"".join(lines)
+        assert old in body
+        body = body.replace(old, new)
+        end = {"end": "sidecar-backup/1", "accounts": 1, "sha256": hashlib.sha256(body).hexdigest()}
+        file.write_bytes(body + json.dumps(end).encode() + b"\n")
+        before = dump(real_redis_url)
+        refused = at_store("restore", str(file))
+        assert refused.status == 1
+        assert f"{file}:2: " in refused.err
+        assert said in refused.err
+        assert refused.err.count("\n") == 1
+        assert dump(real_redis_url) == before
 
 
 def test_a_damaged_backup_changes_nothing(at_store: Any, tmp_path: Path) -> None:

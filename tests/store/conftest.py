@@ -141,7 +141,7 @@ def _fields(raw: object) -> dict[str, str]:
     return dict(zip(listed, listed, strict=True))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def town_class() -> type[Town]:
     """For tests that open stores of their own."""
     return Town

@@ -9,61 +9,40 @@ store knows to be revoked stays so, also where there is no epoch: keys of PEPs, 
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.store import keys
-from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.codec import integer, items, pairs
 from sidecar.store.connection import Store
-from sidecar.store.hints import hint
 from sidecar.store.startup import SCHEMA
-from sidecar.store.transition import look, transition
-from sidecar.tokens.ids import is_account_id
-from sidecar.vocabulary.people import AccountId, Actor
+from sidecar.store.transition import look
+from sidecar.store.upkeep.archive import FORM, Head, Rules, read
+from sidecar.store.upkeep.archive_records import MEMBERS, BackupRefused
+from sidecar.store.upkeep.restore import Progress, Restore, Restored
+from sidecar.vocabulary.people import AccountId
 
-FORM: Final = "sidecar-backup/1"
+__all__ = ["Backup", "BackupRefused", "Restored", "Rules", "Written"]
+
 ROWS: Final = 200
-
-
-class BackupRefused(Exception):
-    """This file cannot be restored here. One sentence: what, and what now. Nothing was changed."""
+"""Audit rows in one line."""
+TAKES: Final = 5
+"""How often an account is taken anew when its audit was exported and trimmed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    accounts: int
-    users: int
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """``skipped``: accounts whose name another account has here, and which were left out."""
+    """``users``: members. ``invited``: users who have not accepted yet."""
 
     accounts: int
     users: int
-    skipped: tuple[str, ...] = ()
+    invited: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class _Archived:
-    """An account of the file: its data and its audit's rows."""
-
-    account: AccountId
-    data: dict[str, Any]
-    rows: tuple[list[Any], ...]
-
-    @property
-    def name(self) -> str:
-        return str(dict(pairs(self.data["a"])).get("name", ""))
-
-    @property
-    def emails(self) -> Iterator[str]:
-        for _, flat in (*items(self.data["users"]), *items(self.data["invitations"])):
-            yield dict(pairs(flat))["em"]
+    def __add__(self, other: "Written") -> "Written":
+        return Written(self.accounts + other.accounts, self.users + other.users, self.invited + other.invited)
 
 
 class Backup:
@@ -79,10 +58,10 @@ class Backup:
             with os.fdopen(descriptor, "wb") as file:
                 written = Written(0, 0)
                 hashed = hashlib.sha256()
-                async for line, users in self._lines(chosen):
+                async for line, more in self._lines(chosen):
                     file.write(line)
                     hashed.update(line)
-                    written = Written(written.accounts + (users is not None), written.users + (users or 0))
+                    written += more
                 file.write(_line({"end": FORM, "accounts": written.accounts, "sha256": hashed.hexdigest()}))
                 file.flush()
                 os.fsync(file.fileno())
@@ -93,40 +72,52 @@ class Backup:
             raise
         return written
 
-    async def load(self, path: Path, accounts: Iterable[AccountId] | None = None) -> Restored:
+    async def load(
+        self,
+        path: Path,
+        accounts: Iterable[AccountId] | None = None,
+        *,
+        rules: Rules | None = None,
+        progress: Progress = lambda _done, _all: None,
+    ) -> Restored:
         """Bring back all accounts of the file, or those named. Raises BackupRefused before anything is changed."""
         chosen = None if accounts is None else set(accounts)
-        head, archived = read(path)
+        head, archived = read(path, rules)
         await self._check(head)
         wanted = [one for one in archived if chosen is None or one.account in chosen]
         missing = (chosen or set()) - {one.account for one in wanted}
         if missing:
             raise BackupRefused(f"{path} does not hold {', '.join(sorted(missing))}")
-        skipped, users = [], 0
-        for one in wanted:
-            if await self._claim(one):
-                users += await self._restore(one, str(head["taken"]))
-            else:
-                skipped.append(one.account)
-        for partition in range(self._store.partitions):
-            await self._store.change("SET", f"{keys.feed(partition)}:gen", self._store.request_id())
-        return Restored(len(wanted) - len(skipped), users, tuple(skipped))
+        return await Restore(self._store, head, progress).run(wanted)
 
-    async def _lines(self, accounts: Iterable[AccountId]) -> AsyncIterator[tuple[bytes, int | None]]:
-        """Each line; with an account's own, how many users it has."""
+    async def _lines(self, accounts: Iterable[AccountId]) -> AsyncIterator[tuple[bytes, Written]]:
+        """Each line, and what it adds to the counts."""
         meta = dict(await self._store.pairs("HGETALL", keys.META))
         seconds, micros = await (await self._store.servers())[0].command("TIME")
         taken = integer(seconds) * 1000 + integer(micros) // 1000
-        yield _line({"backup": FORM, "schema": SCHEMA, "taken": taken, "pepper": meta.get("pepper", "")}), None
+        yield _line({"backup": FORM, "schema": SCHEMA, "taken": taken, "pepper": meta.get("pepper", "")}), Written(0, 0)
         for account in accounts:
-            data = await look(self._store, "backup_account", account)
+            data, rows = await self._take(account)
             if data.pop("o") == "no_account":
                 continue
-            yield _line({"account": account, "data": data}), len(items(data["users"]))
-            after = "-"
-            while rows := await self._rows(account, after):
-                yield _line({"account": account, "rows": rows}), None
-                after = f"({rows[-1][0]}"
+            counts = Written(1, len(items(data["users"])), len(items(data["invitations"])))
+            yield _line({"account": account, "data": data}), counts
+            for start in range(0, len(rows), ROWS):
+                yield _line({"account": account, "rows": rows[start : start + ROWS]}), Written(0, 0)
+
+    async def _take(self, account: AccountId) -> tuple[dict[str, Any], list[list[Any]]]:
+        """The account and its audit; both anew when rows were exported and trimmed between the two reads."""
+        for take in range(1, TAKES + 1):
+            reply = await look(self._store, "backup_account", account)
+            data = {name: reply[name] for name in ("o", *MEMBERS)}  # a reply may say more than an account
+            rows, after = list[list[Any]](), "-"
+            while more := await self._rows(account, after):
+                rows += more
+                after = f"({more[-1][0]}"
+            sealed = integer(dict(pairs(data["seal"])).get("n", 0))
+            if take == TAKES or not rows or integer(rows[0][0].partition("-")[0]) <= sealed + 1:
+                return data, rows
+        raise AssertionError("the last take returns")
 
     async def _rows(self, account: AccountId, after: str) -> list[list[Any]]:
         log = f"{keys.account(account, self._store.partitions)}:log"
@@ -138,66 +129,14 @@ class Backup:
         for account in sorted({value.split()[0] for _, value in held}):
             yield AccountId(account)
 
-    async def _check(self, head: dict[str, Any]) -> None:
-        if head["schema"] != SCHEMA:
-            raise BackupRefused(f"the backup has schema {head['schema']}, this sidecar knows {SCHEMA}")
+    async def _check(self, head: Head) -> None:
+        if head.schema != SCHEMA:
+            raise BackupRefused(f"the backup has schema {head.schema}, this sidecar knows {SCHEMA}")
         meta = dict(await self._store.pairs("HGETALL", keys.META))
-        if meta.get("pepper", head["pepper"]) != head["pepper"]:
+        if meta.get("pepper", head.pepper) != head.pepper:
             raise BackupRefused(
                 "the backup's passwords were made with another pepper: restore the keys that belong to it first"
             )
-
-    async def _claim(self, one: _Archived) -> bool:
-        names, name = keys.names(), keys.folded(one.name)
-        for folded, held in await self._store.pairs("HGETALL", names):  # it may have had another name here
-            if held.split()[0] == one.account and folded != name:
-                await self._store.change("HDEL", names, folded)
-        return await claim_name(self._store, one.name, one.account) is None
-
-    async def _restore(self, one: _Archived, taken: str) -> int:
-        for email in set(one.emails):
-            await hint(self._store, email, one.account)
-        operator = Actor.operator()
-        reply = await transition(self._store, "restore_account", one.account, operator, data=one.data)
-        kept = one.rows if reply["fresh"] == "1" else ()
-        for start in range(0, len(kept), ROWS):
-            rows = list(kept[start : start + ROWS])
-            await transition(self._store, "restore_rows", one.account, operator, rows=rows, taken=taken)
-        await transition(self._store, "restore_rows", one.account, operator, rows=[], taken=taken, done=True)
-        await settle_name(self._store, one.name, one.account, "keep")
-        return integer(reply["users"])
-
-
-def read(path: Path) -> tuple[dict[str, Any], list[_Archived]]:
-    """The file, whole and unharmed. Raises BackupRefused."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    entries = _whole(lines)
-    if entries is None:
-        raise BackupRefused(f"{path} is no whole backup: it was cut short or changed")
-    head, *body = entries
-    archived: dict[AccountId, _Archived] = {}
-    for entry in body:
-        account = AccountId(entry["account"])
-        if not is_account_id(account):
-            raise BackupRefused(f"{path} names an account that cannot be: {account!r}")
-        if "data" in entry:
-            archived[account] = _Archived(account, entry["data"], ())
-        else:
-            one = archived[account]
-            archived[account] = _Archived(account, one.data, (*one.rows, *entry["rows"]))
-    return head, list(archived.values())
-
-
-def _whole(lines: list[bytes]) -> list[dict[str, Any]] | None:
-    """The entries but the last, if that one vouches for them."""
-    try:
-        entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        head, end = entries[0], entries.pop()
-        hashed = hashlib.sha256(b"".join(lines[:-1])).hexdigest()
-        whole = head["backup"] == FORM and end["end"] == FORM and end["sha256"] == hashed
-    except (ValueError, KeyError, TypeError, IndexError):
-        return None
-    return entries if whole else None
 
 
 def _flat(fields: Any) -> list[str]:

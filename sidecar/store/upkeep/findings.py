@@ -89,6 +89,11 @@ class Snapshot:
         return [user for user in items(self.told["users"]) if "st" in user]
 
     @property
+    def invited(self) -> int:
+        """Invitations that have not expired: each holds a seat."""
+        return sum(live == "1" for _, _, live in items(self.told["invitations"]))
+
+    @property
     def emails(self) -> Iterator[tuple[str, str]]:
         """E-mail and uid of everybody who holds one: members, and invitations that have not expired."""
         for user in self.users:
@@ -123,7 +128,7 @@ def _members(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
     for _, held in pairs(snapshot.told["links"]):
         if (uid := held.removeprefix("-")) not in known:
             yield Fault.LINK_WITHOUT_USER, f"an outside subject is {uid}, or is barred from it, who is nobody"
-    used = len(snapshot.users) + sum(live == "1" for _, _, live in items(snapshot.told["invitations"]))
+    used = len(snapshot.users) + snapshot.invited
     cap = integer(snapshot.fields.get("cap", 0))
     if not snapshot.deleted and used > cap:
         yield Fault.OVER_CAP, f"{used} seats are used of {cap}"

@@ -25,10 +25,11 @@ _MUST_EXPIRE: Final = re.compile(r"s:|rid:|idem:")
 
 @dataclass(slots=True)
 class Report:
-    """``repaired``: what was wrong and is not any more."""
+    """``repaired``: what was wrong and is not any more. ``users``: members; ``invited``: those yet to accept."""
 
     accounts: int = 0
     users: int = 0
+    invited: int = 0
     findings: list[Finding] = field(default_factory=list)
     repaired: list[Finding] = field(default_factory=list)
 
@@ -85,6 +86,7 @@ class Fsck:
             found = remaining
         report.accounts += not snapshot.deleted
         report.users += len(snapshot.users)
+        report.invited += snapshot.invited
         report.findings += found
         for email, _ in snapshot.emails:
             emails.setdefault(keys.email_hint(email, self._store.partitions), set()).add(account)

@@ -1,0 +1,198 @@
+"""Read a backup: whole, strictly decoded, and judged by the rules of `fsck` before anything is written.
+
+The closing hash shows that a file was cut or damaged; it is no secret, so what the file holds is not trusted for it.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from sidecar.store import keys
+from sidecar.store.upkeep.archive_records import (
+    Archived,
+    AuditRow,
+    BackupRefused,
+    Place,
+    account_id,
+    account_line,
+    audit_rows,
+    flat,
+    json_object,
+    members,
+    shown,
+)
+from sidecar.store.upkeep.findings import Fault, Snapshot, findings_of
+from sidecar.vocabulary.people import ADMINISTRATOR, AccountId, Status
+
+FORM: Final = "sidecar-backup/1"
+MAX_LINE: Final = 256 * 1024 * 1024
+"""Bytes of one line: an account of half a million users."""
+_MAX_TAKEN: Final = 253_402_300_799_999
+_MAX_PEPPER: Final = 512
+
+AT_THE_SOURCE: Final = "run `sidecar fsck` on the store it came from, then make the backup anew"
+DECLARE: Final = "declare the role in roles.toml, or name the policy that has it with --policy-dir"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """``taken``: Unix milliseconds. ``pepper``: the identity of the pepper that made the digests, perhaps empty."""
+
+    schema: str
+    taken: int
+    pepper: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the caller knows beyond the store. ``roles``: those that the policy declares; None leaves them unjudged."""
+
+    is_normal: Callable[[str], bool] = lambda _email: True
+    roles: Collection[str] | None = None
+
+
+def read(path: Path, rules: Rules | None = None) -> tuple[Head, list[Archived]]:
+    """The file, whole and sound. Raises BackupRefused, OSError."""
+    lines = _whole(path)
+    head = _head(Place(str(path), 1), lines[0])
+    archived = _accounts(path, lines[1:-1])
+    end = Place(str(path), len(lines))
+    closing = members(end, json_object(end, lines[-1]), {"end": str, "accounts": int, "sha256": str}, "the last line")
+    if closing["accounts"] != len(archived):
+        end.refuse(f"the last line counts {closing['accounts']} accounts, the file has {len(archived)}")
+    judge(archived, rules or Rules())
+    return head, archived
+
+
+def _whole(path: Path) -> list[bytes]:
+    """The lines, if the last one vouches for those before it."""
+    lines: list[bytes] = []
+    with path.open("rb") as file:
+        while line := file.readline(MAX_LINE + 1):
+            lines.append(line)
+            if len(line) > MAX_LINE:
+                Place(str(path), len(lines)).refuse(f"the line has more than {MAX_LINE:,} bytes")
+    hashed = hashlib.sha256()
+    for line in lines[:-1]:
+        hashed.update(line)
+    try:
+        head, end = (json_object(Place(str(path), 0), line) for line in (lines[0], lines[-1]))
+        whole = len(lines) > 1 and head["backup"] == FORM == end["end"] and end["sha256"] == hashed.hexdigest()
+    except (BackupRefused, KeyError, IndexError):
+        whole = False
+    if not whole or not lines[-1].endswith(b"\n"):
+        raise BackupRefused(f"{path} is no whole backup: it was cut short or changed")
+    return lines
+
+
+def _head(place: Place, line: bytes) -> Head:
+    wanted = {"backup": str, "schema": str, "taken": int, "pepper": str}
+    head = members(place, json_object(place, line), wanted, "the head")
+    if not 0 <= head["taken"] <= _MAX_TAKEN:
+        place.refuse(f"the head: taken is {head['taken']}, not a time in Unix milliseconds")
+    if len(head["pepper"]) > _MAX_PEPPER or not head["pepper"].isprintable():
+        place.refuse(f"the head: pepper is not one line of at most {_MAX_PEPPER} characters")
+    return Head(head["schema"], head["taken"], head["pepper"])
+
+
+def _accounts(path: Path, lines: list[bytes]) -> list[Archived]:
+    archived: dict[AccountId, Archived] = {}
+    rows: list[AuditRow] = []
+    latest: Archived | None = None
+    for number, line in enumerate(lines, 2):
+        place = Place(str(path), number)
+        entry = json_object(place, line)
+        if "rows" in entry:
+            members(place, entry, {"account": str, "rows": list}, "the line")
+            if latest is None or account_id(place, entry) != latest.account:
+                place.refuse(f"audit rows of {shown(entry['account'])} do not follow on that account")
+            rows += audit_rows(place, latest.account, entry["rows"])
+            continue
+        if latest is not None:
+            archived[latest.account] = replace(latest, rows=tuple(rows))
+        members(place, entry, {"account": str, "data": dict}, "the line")
+        latest, rows = account_line(place, entry), []
+        if latest.account in archived:
+            place.refuse(f"the account {latest.account} stands there twice")
+    if latest is not None:
+        archived[latest.account] = replace(latest, rows=tuple(rows))
+    return list(archived.values())
+
+
+# Judged ---------------------------------------------------------------------------------------------------------------
+
+
+def judge(archived: Iterable[Archived], rules: Rules) -> None:
+    """Raise BackupRefused for the first account that would not be sound in a store."""
+    names: dict[str, AccountId] = {}
+    for one in archived:
+        for problem, remedy in (*_beyond(one, rules), *_audit(one)):
+            one.place.refuse(problem, remedy)
+        for finding in findings_of(snapshot(one)):
+            if not finding.is_note:
+                one.place.refuse(f"{one.account}: {finding.what} ({finding.fault.value})", AT_THE_SOURCE)
+        other = names.setdefault(keys.folded(one.name), one.account)
+        if other != one.account:
+            one.place.refuse(f"{one.account} has the name {shown(one.name)}, which {other} has", AT_THE_SOURCE)
+
+
+def snapshot(one: Archived) -> Snapshot:
+    """The account as `fsck` will find it after a restore: indexes are made from the records, sessions are not kept."""
+    rows = [row.number for row in one.rows]
+    users = [{**fields, "id": uid, "pw": "1", "sessions": []} for uid, fields in one.users]
+    return Snapshot(
+        one.account,
+        {
+            "a": {**one.fields, "rows": str(rows[-1]) if rows else one.fields["rows"]},
+            "users": users,
+            "invitations": [[uid, fields["em"], "1"] for uid, fields in one.invitations],
+            "peps": [[pep, "1"] for pep, _ in one.peps],
+            "admins": [u["id"] for u in users if u["st"] == Status.ACTIVE and u["role"] == ADMINISTRATOR],
+            "em": [w for uid, fields in (*one.users, *one.invitations) for w in (fields["em"], uid)],
+            "links": flat(one.links),
+            "log": [len(rows), f"{rows[0]}-0" if rows else "", f"{rows[-1]}-0" if rows else ""],
+        },
+    )
+
+
+Problem = tuple[str, str]
+"""A sentence, and its remedy."""
+
+
+def _beyond(one: Archived, rules: Rules) -> Iterator[Problem]:
+    """The rules that `fsck` cannot know."""
+    seq = int(one.fields["seq"])
+    for uid, fields in (*one.users, *one.invitations):
+        if not rules.is_normal(fields["em"]):
+            yield f"{uid}: em is {shown(fields['em'])}, not an e-mail address in its normal form", AT_THE_SOURCE
+        if rules.roles is not None and fields["role"] not in rules.roles:
+            yield f"{uid} has the role {shown(fields['role'])}, which the policy does not declare", DECLARE
+    for owner, fields in (*one.invitations, *one.peps):
+        if int(fields["rv"]) > seq:
+            yield f"{owner} is of change {fields['rv']}, the account of {seq}", AT_THE_SOURCE
+
+
+def _audit(one: Archived) -> Iterator[Problem]:
+    """Rows without gaps (R32), and a seal that lies within them: beyond it, later rows would never be exported."""
+    numbers = [row.number for row in one.rows]
+    for before, after in pairwise(numbers):
+        if after != before + 1:
+            yield f"{one.account}: audit row {after} follows on {before} ({Fault.AUDIT_GAP.value})", AT_THE_SOURCE
+            return
+    last = numbers[-1] if numbers else 0
+    if last < int(one.fields["rows"]):
+        counted = one.fields["rows"]
+        yield (
+            f"{one.account}: the audit counts {counted} rows and ends at {last} ({Fault.AUDIT_GAP.value})",
+            AT_THE_SOURCE,
+        )
+    if one.seal.keys() not in ({}.keys(), {"n", "hash"}, {"n", "hash", "anchor_n", "anchor"}):
+        yield f"{one.account}: the audit's seal lacks a number or a hash", AT_THE_SOURCE
+        return
+    sealed, anchor = int(one.seal.get("n", 0)), int(one.seal.get("anchor_n", 0))
+    first = numbers[0] if numbers else 1
+    if not anchor <= sealed <= last or first > sealed + 1:
+        yield f"{one.account}: the audit is sealed at {sealed}, its rows are {first} to {last}", AT_THE_SOURCE

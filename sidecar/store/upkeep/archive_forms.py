@@ -1,0 +1,194 @@
+"""The fields of archived records: which exist, which form each has. A table per kind of record; pure.
+
+A script that writes a field adds it here; `tests/store/test_archive.py` compares the two.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.store import keys
+from sidecar.tokens.ids import account_of, is_account_id
+from sidecar.vocabulary.people import Status
+from sidecar.vocabulary.peps import Scope, account_of_pep
+
+MAX_COUNT: Final = 10**15 - 1
+"""Below 2**53, with room to count on: Lua's numbers and JSON's are exact up to there."""
+MAX_INSTANT: Final = 253_402_300_799_999
+"""The end of the year 9999, in Unix milliseconds."""
+MAX_TEXT: Final = 512
+MAX_NAME: Final = 100
+MAX_EMAIL: Final = 320
+MAX_DETAIL: Final = 256 * 1024
+"""Characters of an audit row's ``before`` or ``after``."""
+
+_WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,14}")
+_EMAIL: Final = re.compile(r"[^\x00-\x20\x7f@]+@[a-z0-9.-]+")
+_ROLE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_VERBATIM: Final = re.compile(r"[\x21-\x7e]+")
+_WORD: Final = re.compile(r"[a-z][a-z_]*\.[a-z][a-z_]*")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_LINK: Final = re.compile(r"[0-9a-f]{64}:[0-9a-f]{64}")
+_JOINERS: Final = "\u200c\u200d"
+_NO_LINE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """``says``: what the value has to be, for a message. ``secret``: the value never stands in a message."""
+
+    says: str
+    holds: Callable[[str], bool]
+    required: bool = True
+    secret: bool = False
+
+    def optional(self) -> "Form":
+        return Form(self.says, self.holds, required=False, secret=self.secret)
+
+
+Fields = Mapping[str, Form]
+
+
+def is_line(text: str, most: int) -> bool:
+    """One clean line of at most ``most`` characters."""
+    if text.isascii():
+        return len(text) <= most and text.isprintable()
+    return len(text) <= most and all(char in _JOINERS or unicodedata.category(char) not in _NO_LINE for char in text)
+
+
+def is_whole(text: str, least: int = 0, most: int = MAX_COUNT) -> bool:
+    """A whole number in the one spelling that scripts write: ASCII digits, no sign, no leading zero."""
+    return _WHOLE.fullmatch(text) is not None and least <= int(text) <= most
+
+
+def is_email(text: str) -> bool:
+    return is_line(text, MAX_EMAIL) and _EMAIL.fullmatch(text) is not None
+
+
+def is_role(text: str) -> bool:
+    return _ROLE.fullmatch(text) is not None
+
+
+def is_link(text: str) -> bool:
+    """Digests of issuer and subject."""
+    return _LINK.fullmatch(text) is not None
+
+
+def is_bounded(text: str, most: int) -> bool:
+    """Text that JSON, Lua and UTF-8 can all carry."""
+    if text.isascii():
+        return len(text) <= most
+    return len(text) <= most and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _is_detail(text: str) -> bool:
+    if text == "":
+        return True
+    if not is_bounded(text, MAX_DETAIL):
+        return False
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_scopes(text: str) -> bool:
+    words = text.split(" ")
+    return words == sorted(set(words)) and set(words) <= set(Scope)
+
+
+def _is_subject(text: str) -> bool:
+    return text == "" or is_account_id(text) or account_of(text) is not None or account_of_pep(text) is not None
+
+
+COUNT: Final = Form(f"a whole number from 0 to {MAX_COUNT:,}", is_whole)
+EPOCH: Final = Form(f"an epoch: a whole number from 1 to {MAX_COUNT:,}", lambda text: is_whole(text, 1))
+INSTANT: Final = Form("a time in Unix milliseconds", lambda text: is_whole(text, 0, MAX_INSTANT))
+NAME: Final = Form(f"one line of at most {MAX_NAME} characters", lambda text: is_line(text, MAX_NAME))
+EMAIL: Final = Form("an e-mail address in its normal form", is_email)
+ROLE: Final = Form("the id of a role", is_role)
+FLAG: Final = Form("0 or 1", lambda text: text in {"0", "1"})
+STATUS: Final = Form("active or suspended", lambda text: text in {Status.ACTIVE, Status.SUSPENDED})
+ACTOR: Final = Form("a user id, or empty for an operator", lambda text: text == "" or account_of(text) is not None)
+TEXT: Final = Form(f"text of at most {MAX_TEXT} characters", lambda text: is_bounded(text, MAX_TEXT))
+SECRET: Final = Form(
+    f"1 to {MAX_TEXT} printable ASCII characters",
+    lambda text: len(text) <= MAX_TEXT and _VERBATIM.fullmatch(text) is not None,
+    secret=True,
+)
+PASSWORD: Final = Form(
+    f"a password's hash, or empty where there is none: at most {MAX_TEXT} printable ASCII characters",
+    lambda text: text == "" or SECRET.holds(text),
+    secret=True,
+)
+HASH: Final = Form("a SHA-256 in hexadecimal", lambda text: _HASH.fullmatch(text) is not None)
+DETAIL: Final = Form(f"a JSON object of at most {MAX_DETAIL:,} characters, or empty", _is_detail)
+
+ACCOUNT: Final[Fields] = {
+    "id": Form("an account id", is_account_id),
+    "name": Form(NAME.says + ", not empty", lambda text: is_line(text, MAX_NAME) and keys.folded(text) != ""),
+    "cap": Form("a whole number of seats from 1 to 999,999,999", lambda text: is_whole(text, 1, 999_999_999)),
+    "st": STATUS,
+    "created": INSTANT,
+    "seq": COUNT,
+    "rows": COUNT,
+    "born": COUNT.optional(),
+}
+USER: Final[Fields] = {
+    "em": EMAIL,
+    "name": NAME,
+    "role": ROLE,
+    "st": STATUS,
+    "tv": EPOCH,
+    "pwtv": EPOCH,
+    "pw": PASSWORD,
+    "ev": FLAG,
+    "created": INSTANT,
+    "changed": INSTANT,
+    "rv": COUNT,
+    "tvt": INSTANT.optional(),
+    "seen": INSTANT.optional(),
+}
+INVITATION: Final[Fields] = {
+    "em": EMAIL,
+    "name": NAME,
+    "role": ROLE,
+    "th": SECRET,
+    "ev": FLAG,
+    "by": ACTOR,
+    "exp": INSTANT,
+    "created": INSTANT,
+    "changed": INSTANT,
+    "rv": COUNT,
+}
+PEP: Final[Fields] = {
+    "id": Form("the id of a PEP key", lambda text: account_of_pep(text) is not None),
+    "name": Form(NAME.says + ", not empty", lambda text: text != "" and is_line(text, MAX_NAME)),
+    "scopes": Form(f"some of {', '.join(sorted(Scope))}, sorted, each once", _is_scopes),
+    "th": SECRET,
+    "rate": Form("a whole number from 1 to 1,000,000,000", lambda text: is_whole(text, 1, 10**9)),
+    "created": INSTANT,
+    "exp": INSTANT,
+    "rv": COUNT,
+}
+SEAL: Final[Fields] = {
+    "n": COUNT.optional(),
+    "hash": HASH.optional(),
+    "anchor_n": COUNT.optional(),
+    "anchor": HASH.optional(),
+}
+AUDIT_ROW: Final[Fields] = {
+    "k": Form(
+        "an audited event, like user.changed", lambda text: len(text) <= MAX_NAME and bool(_WORD.fullmatch(text))
+    ),
+    "by": ACTOR,
+    "u": Form("the id of a user, a PEP key or an account", _is_subject),
+    "before": DETAIL,
+    "after": DETAIL,
+    "addr": TEXT,
+    "req": TEXT,
+    "t": INSTANT,
+}

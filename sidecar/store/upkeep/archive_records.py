@@ -1,0 +1,277 @@
+"""Archived JSON lines as typed records, decoded strictly: what is unknown, missing, doubled or malformed is an error.
+
+Every error has the line, the record, the value and the remedy. Secrets never stand in a message.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from sidecar.store.upkeep import archive_forms as forms
+from sidecar.store.upkeep.archive_forms import Fields, Form
+from sidecar.tokens.ids import account_of, is_account_id
+from sidecar.vocabulary.people import AccountId
+from sidecar.vocabulary.peps import account_of_pep
+
+MAX_ROWS: Final = 1000
+"""Audit rows of one line; a backup writes 200."""
+MAX_PEPS: Final = 100
+MEMBERS: Final = ("a", "users", "invitations", "peps", "links", "seal")
+"""Of an account's data: each a list."""
+SHOWN: Final = 60
+ANOTHER: Final = "restore another backup, or make this one anew with `sidecar backup`"
+
+Pair = tuple[str, Mapping[str, str]]
+"""An id and its record's fields."""
+
+
+class BackupRefused(Exception):
+    """The file cannot be restored here. One sentence: problem, value, remedy. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """``file``: a path; ``line`` counts from 1."""
+
+    file: str
+    line: int
+
+    def refuse(self, problem: str, remedy: str = ANOTHER) -> NoReturn:
+        raise BackupRefused(f"{self.file}:{self.line}: {problem}; nothing was changed: {remedy}")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    number: int
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """An account of a backup. ``links``: digests of issuer and subject -> user id, with ``-`` before a barred one."""
+
+    account: AccountId
+    place: Place
+    fields: Mapping[str, str]
+    users: tuple[Pair, ...]
+    invitations: tuple[Pair, ...]
+    peps: tuple[Pair, ...]
+    links: Mapping[str, str]
+    seal: Mapping[str, str]
+    rows: tuple[AuditRow, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.fields["name"]
+
+    @property
+    def emails(self) -> frozenset[str]:
+        return frozenset(fields["em"] for _, fields in (*self.users, *self.invitations))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The argument of ``restore_account.lua``."""
+        return {
+            "a": flat(self.fields),
+            "users": [[uid, flat(fields)] for uid, fields in self.users],
+            "invitations": [[uid, flat(fields)] for uid, fields in self.invitations],
+            "peps": [[pep, flat(fields)] for pep, fields in self.peps],
+            "links": flat(self.links),
+            "seal": flat(self.seal),
+        }
+
+
+def flat(fields: Mapping[str, str]) -> list[str]:
+    return [word for pair in fields.items() for word in pair]
+
+
+# JSON ----------------------------------------------------------------------------------------------------------------
+
+
+def json_object(place: Place, line: bytes) -> dict[str, Any]:
+    """The line's object. Doubled members, NaN and what is no UTF-8 are errors."""
+    try:
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        place.refuse(f"the line is no JSON that a backup holds ({str(error)[:SHOWN]})")
+    if not isinstance(value, dict):
+        place.refuse(f"the line is {_kind(value)}, not an object")
+    return value
+
+
+def members(place: Place, value: Any, wanted: Mapping[str, type], owner: str) -> dict[str, Any]:
+    """An object with exactly these members, each exactly of its type."""
+    if not isinstance(value, dict):
+        place.refuse(f"{owner} is {_kind(value)}, not an object")
+    for name in value:
+        if name not in wanted:
+            place.refuse(f"{owner} has the unknown member {shown(name)}")
+    for name, kind in wanted.items():
+        if name not in value:
+            place.refuse(f"{owner} has no member {name!r}")
+        if kind is list and value[name] == {}:  # Lua's empty table has no single form in JSON
+            value[name] = []
+        if type(value[name]) is not kind:
+            place.refuse(f"{owner}: {name} is {_kind(value[name])}, not {_KINDS[kind]}")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a member stands there twice")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+_KINDS: Final[dict[type, str]] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a fraction",
+    bool: "a truth value",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def _kind(value: Any) -> str:
+    return _KINDS[type(value)]
+
+
+def shown(text: str) -> str:
+    """A value for a message: one line, bounded."""
+    return ascii(text if len(text) <= SHOWN else text[:SHOWN] + "…")
+
+
+# Records --------------------------------------------------------------------------------------------------------------
+
+
+def account_line(place: Place, entry: dict[str, Any]) -> Archived:
+    """``{"account", "data"}``."""
+    account = account_id(place, entry)
+    data = members(place, entry["data"], dict.fromkeys(MEMBERS, list), account)
+    fields = record(place, data["a"], forms.ACCOUNT, account)
+    if fields["id"] != account:
+        place.refuse(f"{account}: its record is of {fields['id']}")
+    archived = Archived(
+        account,
+        place,
+        fields,
+        tuple(_pairs(place, data["users"], forms.USER, account, "user", account_of)),
+        tuple(_pairs(place, data["invitations"], forms.INVITATION, account, "invitation", account_of)),
+        tuple(_pairs(place, data["peps"], forms.PEP, account, "PEP key", account_of_pep)),
+        _links(place, data["links"], account),
+        record(place, data["seal"], forms.SEAL, f"{account}: the audit's seal"),
+    )
+    _distinct(archived)
+    return archived
+
+
+def account_id(place: Place, entry: dict[str, Any]) -> AccountId:
+    named = entry.get("account")
+    if not isinstance(named, str) or not is_account_id(named):
+        place.refuse(f"the line names an account that cannot be: {shown(str(named))}")
+    return AccountId(named)
+
+
+def audit_rows(place: Place, account: AccountId, entries: list[Any]) -> Iterator[AuditRow]:
+    """The rows of a line ``{"account", "rows"}``."""
+    if len(entries) > MAX_ROWS:
+        place.refuse(f"{account}: {len(entries)} audit rows in one line, at most {MAX_ROWS} can be")
+    for entry in entries:
+        if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
+            place.refuse(f"{account}: an audit row is {_kind(entry)}, not an id and its fields")
+        number, dash, rest = entry[0].partition("-")
+        if not (forms.is_whole(number, 1) and dash and rest == "0"):
+            place.refuse(f"{account}: an audit row has the id {shown(entry[0])}, not NUMBER-0")
+        yield AuditRow(int(number), record(place, entry[1], forms.AUDIT_ROW, f"{account}: audit row {number}"))
+
+
+def record(place: Place, value: Any, wanted: Fields, owner: str) -> dict[str, str]:
+    """A hash, written as a flat list of names and values."""
+    value = [] if value == {} else value
+    if not isinstance(value, list):
+        place.refuse(f"{owner} is {_kind(value)}, not a list")
+    if len(value) % 2:
+        place.refuse(f"{owner} is a list of {len(value)} items, not of pairs")
+    found: dict[str, str] = {}
+    for name, given in zip(value[::2], value[1::2], strict=True):
+        if not isinstance(name, str) or name not in wanted:
+            place.refuse(f"{owner} has the unknown field {shown(str(name))}")
+        if name in found:
+            place.refuse(f"{owner}: the field {name} stands there twice")
+        found[name] = _value(place, given, wanted[name], f"{owner}: {name}")
+    for name, form in wanted.items():
+        if form.required and name not in found:
+            place.refuse(f"{owner} has no field {name}")
+    return found
+
+
+def _value(place: Place, given: Any, form: Form, owner: str) -> str:
+    if not isinstance(given, str):
+        place.refuse(f"{owner} is {_kind(given)}, not a text")
+    if not form.holds(given):
+        value = "" if form.secret else f"{shown(given)}, "
+        place.refuse(f"{owner} is {value}not {form.says}")
+    return given
+
+
+def _pairs(
+    place: Place, entries: list[Any], wanted: Fields, account: AccountId, noun: str, home: Any
+) -> Iterator[Pair]:
+    for entry in entries:
+        if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
+            place.refuse(f"{account}: a {noun} is {_kind(entry)}, not an id and its fields")
+        if home(entry[0]) != account:
+            place.refuse(f"{account} has a {noun} {shown(entry[0])}: an id of another account, or none")
+        yield entry[0], record(place, entry[1], wanted, f"{noun} {entry[0]}")
+
+
+def _links(place: Place, value: list[Any], account: AccountId) -> dict[str, str]:
+    owner = f"{account}: a link"
+    if len(value) % 2 or not all(isinstance(word, str) for word in value):
+        place.refuse(f"{owner} is no pair of texts")
+    found: dict[str, str] = {}
+    for link, user in zip(value[::2], value[1::2], strict=True):
+        if not forms.is_link(link):
+            place.refuse(f"{owner} has the key {shown(link)}, not digests of issuer and subject")
+        if account_of(user.removeprefix("-")) != account:
+            place.refuse(f"{owner} leads to {shown(user)}: an id of another account, or none")
+        if link in found:
+            place.refuse(f"{owner} of one subject stands there twice: {link[:8]}…")
+        found[link] = user
+    return found
+
+
+def _distinct(archived: Archived) -> None:
+    """No id, no name of a key and no issuer's subject twice."""
+    place, account = archived.place, archived.account
+    ids = [uid for uid, _ in (*archived.users, *archived.invitations)]
+    linked = [f"{link[:64]} {user}" for link, user in archived.links.items() if not user.startswith("-")]
+    for noun, values in (
+        ("the user", ids),
+        ("the PEP key", [pep for pep, _ in archived.peps]),
+        ("the PEP key's name", [fields["name"] for _, fields in archived.peps]),
+        ("a subject of one issuer for one user", linked),
+    ):
+        if (twice := _doubled(values)) is not None:
+            place.refuse(f"{account}: {noun} {shown(twice)} stands there twice")
+    for pep, fields in archived.peps:
+        if fields["id"] != pep:
+            place.refuse(f"PEP key {pep}: its record is of {fields['id']}")
+    if len(archived.peps) > MAX_PEPS:
+        place.refuse(f"{account} has {len(archived.peps)} PEP keys, at most {MAX_PEPS} can be")
+
+
+def _doubled(values: list[str]) -> str | None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None

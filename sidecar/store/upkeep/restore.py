@@ -1,0 +1,101 @@
+"""Write the accounts of a backup into the store, in the place of what is there. The backup has been judged before.
+
+Names are read once for all accounts. E-mail hints are written a batch at a time, before the accounts they lead to.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.store import keys
+from sidecar.store.accounts import claim_name, settle_name
+from sidecar.store.codec import integer
+from sidecar.store.connection import Store, gathered
+from sidecar.store.transition import transition
+from sidecar.store.upkeep.archive import Head
+from sidecar.store.upkeep.archive_records import Archived, flat
+from sidecar.vocabulary.people import AccountId, Actor
+
+ROWS: Final = 200
+"""Audit rows in one script call."""
+BATCH: Final = 16
+"""Accounts that are restored at once."""
+
+Progress = Callable[[int, int], None]
+"""Receives the number of accounts that are done, and of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """``skipped``: accounts whose name another account has here, and which were left out."""
+
+    accounts: int
+    users: int
+    skipped: tuple[str, ...] = ()
+
+
+class Restore:
+    def __init__(self, store: Store, head: Head, progress: Progress) -> None:
+        self._store = store
+        self._taken = str(head.taken)
+        self._progress = progress
+
+    async def run(self, wanted: Sequence[Archived]) -> Restored:
+        """All of ``wanted``, except accounts whose name another account has. Ends with a new data set id."""
+        free = await self._take_names(wanted)
+        users: dict[AccountId, int] = {}
+        for start in range(0, len(free), BATCH):
+            batch = free[start : start + BATCH]
+            await self._hint(batch)
+            for one, count in zip(batch, await gathered(*map(self._restore, batch)), strict=True):
+                if count is not None:
+                    users[one.account] = count
+            self._progress(start + len(batch), len(free))
+        for partition in range(self._store.partitions):
+            await self._store.change("SET", f"{keys.feed(partition)}:gen", self._store.request_id())
+        skipped = tuple(one.account for one in wanted if one.account not in users)
+        return Restored(len(users), sum(users.values()), skipped)
+
+    async def _take_names(self, wanted: Sequence[Archived]) -> list[Archived]:
+        """The accounts whose name is theirs or free, also by another of them that had it; older names are given up."""
+        claims = {folded: value.split() for folded, value in await self._store.pairs("HGETALL", keys.names())}
+        held = {folded: AccountId(claim[0]) for folded, claim in claims.items()}
+        names = {one.account: keys.folded(one.name) for one in wanted}
+        settled = {folded: held[folded] for folded, claim in claims.items() if len(claim) == 1}  # others: `_restore`
+        while taken := [one for one, name in names.items() if settled.get(name, one) not in names]:
+            for account in taken:
+                del names[account]
+        older = [folded for folded, account in held.items() if names.get(account, folded) != folded]
+        for start in range(0, len(older), ROWS):
+            await self._store.change("HDEL", keys.names(), *older[start : start + ROWS])
+        return [one for one in wanted if one.account in names]
+
+    async def _hint(self, batch: Sequence[Archived]) -> None:
+        """One script call for each partition that the e-mails fall into."""
+        hints: dict[str, dict[str, str]] = {}
+        for one in batch:
+            for email in one.emails:
+                key = keys.email_hint(email, self._store.partitions)
+                held = hints.setdefault(key.partition("}")[0], {})
+                held[key] = f"{held[key]} {one.account}" if key in held else one.account
+        for held in hints.values():
+            names = list(held)
+            for start in range(0, len(names), ROWS):
+                some = names[start : start + ROWS]
+                await self._store.run("hints_add", some, [held[name] for name in some], write=True)
+
+    async def _restore(self, one: Archived) -> int | None:
+        """The users of the account; None when its name has become another's meanwhile."""
+        if await claim_name(self._store, one.name, one.account) is not None:
+            return None
+        operator = Actor.operator()
+        reply = await transition(self._store, "restore_account", one.account, operator, data=one.data)
+        kept = [[f"{row.number}-0", flat(row.fields)] for row in one.rows] if reply["fresh"] == "1" else []
+        pieces = [kept[start : start + ROWS] for start in range(0, len(kept), ROWS)] or [[]]
+        for number, rows in enumerate(pieces, 1):
+            done = number == len(pieces) or None
+            await transition(
+                self._store, "restore_rows", one.account, operator, rows=rows, taken=self._taken, done=done
+            )
+        await settle_name(self._store, one.name, one.account, "keep")
+        return integer(reply["users"])
