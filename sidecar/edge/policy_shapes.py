@@ -157,6 +157,17 @@ class Expectations(msgspec.Struct, frozen=True):
     failed: list[dict[str, Any]]
 
 
+class Omitted(msgspec.Struct, frozen=True):
+    """How many of each the answer leaves out, so that it stays under a mebibyte. ``diagnostics``: of the 500 of a
+    code and file that are kept. ``users``: of the changes shown."""
+
+    diagnostics: Count
+    changes: Count
+    users: Count
+    routes: Count
+    failed: Count
+
+
 class Preview(msgspec.Struct, frozen=True):
     """``valid``: it compiles and breaks no invariant. A failed expectation leaves it true; activated it is not."""
 
@@ -165,3 +176,4 @@ class Preview(msgspec.Struct, frozen=True):
     changes: list[ChangeShown]
     routes: list[RouteShown]
     expectations: Expectations
+    omitted: Omitted

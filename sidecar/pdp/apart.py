@@ -152,7 +152,7 @@ async def _once(task: Task) -> bytes:
     finally:
         child.end()
     if ended.status != 0:
-        raise _failed(ended)
+        raise _failed(ended, task.limits)
     return ended.answer
 
 
@@ -162,9 +162,11 @@ class _Ended(NamedTuple):
     complaint: bytes
 
 
-def _failed(ended: _Ended) -> ChildFailed:
+def _failed(ended: _Ended, limits: Limits) -> ChildFailed:
     if ended.status in OUT_OF_LIMITS:
         return ChildFailed("it ran out of its time or memory", Failure.OUT_OF_LIMITS)
+    if ended.status == Ending.TOO_MANY_CELLS:
+        return ChildFailed(f"roles × actions make more than {limits.cells:,} cells", Failure.OUT_OF_LIMITS)
     if ended.status == Ending.ANOTHER_PROGRAM:
         return ChildFailed("the program on the disk is not the one that runs: restart the sidecar", Failure.FAULT)
     lines = ended.complaint.decode(errors="replace").splitlines() or [""]
@@ -202,7 +204,12 @@ class _Child:
             with suppress(BrokenPipeError), process.stdin as paper:  # it has ended: its status says how
                 for piece in letter(task):
                     paper.write(piece)
-            answer, complaint = process.stdout.read(), process.stderr.read()
+            most = task.limits.answer_bytes
+            answer = process.stdout.read(most + 1 if most else -1)
+            if most and len(answer) > most:
+                process.kill()
+                raise ChildFailed(f"its answer is over {most:,} bytes", Failure.OUT_OF_LIMITS)
+            complaint = process.stderr.read()
         return _Ended(process.returncode, answer, complaint)
 
     def end(self) -> None:

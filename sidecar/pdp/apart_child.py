@@ -9,10 +9,11 @@ import os
 import resource
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
-from sidecar.pdp.foresight import preview
+from sidecar.pdp.foresight import TooManyCellsError, preview
 from sidecar.pdp.letters import PROGRAM_VERSION, Ending, Finding, Judgement, Limits, Task, generation_of, opened
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import pack
@@ -28,16 +29,26 @@ def main() -> None:
 
 
 def _limit(limits: Limits) -> None:
-    for kind, most in ((resource.RLIMIT_CPU, limits.cpu_seconds), (resource.RLIMIT_AS, limits.memory_bytes)):
+    memory = limits.memory_bytes and limits.memory_bytes + _address_space()
+    for kind, most in ((resource.RLIMIT_CPU, limits.cpu_seconds), (resource.RLIMIT_AS, memory)):
         if most:
             with suppress(ValueError, OSError):  # a stricter limit is there already
                 resource.setrlimit(kind, (most, most))
 
 
+def _address_space() -> int:
+    """Bytes of address space that the loaded program takes: differs by libc and machine, and is no cost of the task."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    except (OSError, ValueError):  # not Linux
+        return 0
+
+
 def _answer(task: Task) -> bytes:
     problems = [one.diagnostic() for one in task.problems]
     if task.current is not None:
-        return preview(generation_of(task.current.packed, task.current.files), task.files, task.people)
+        current = generation_of(task.current.packed, task.current.files)
+        return preview(current, task.files, task.people, most_cells=task.limits.cells)
     compiled = compile_policy(task.files, problems=problems, proof=ProofScope.EDIT)
     findings = tuple(map(Finding.of, compiled.diagnostics))
     packed = None if compiled.generation is None else pack(compiled.generation)
@@ -50,4 +61,6 @@ if __name__ == "__main__":
         sys.stdout.flush()
     except MemoryError:
         os._exit(Ending.OUT_OF_MEMORY)
+    except TooManyCellsError:
+        os._exit(Ending.TOO_MANY_CELLS)
     os._exit(0)  # its answer is out: nobody waits for a hundred thousand values to be freed one by one

@@ -3,23 +3,43 @@
 Apart from preview.py, which starts the child: what a child imports, everybody waits for.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
-from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
+from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Findings, path_of
 from sidecar.policy.diff import CellChange, RouteChange, diff
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
 from sidecar.policy.generation import Generation
+from sidecar.policy.sections import read_vocabulary
 
 People = Mapping[str, Sequence[Mapping[str, str]]]
 """By role: those of the caller's account who hold it, as the answer shows them."""
 
 
-def preview(current: Generation, files: Mapping[str, bytes], people: People) -> bytes:
-    """The answer. Changes are shown as soon as the rules mean something, also when the tests or invariants fail."""
+MAX_ANSWER: Final = 1024 * 1024
+"""Bytes. Its parts share them: the changes get half, diagnostics, routes and failed tests an eighth each."""
+PER_KIND: Final = 50
+"""Diagnostics of one code."""
+PER_CHANGE: Final = 100
+"""People that one change names."""
+
+
+class TooManyCellsError(Exception):
+    """The edited roles and sections make more cells than a preview may have."""
+
+
+def preview(current: Generation, files: Mapping[str, bytes], people: People, *, most_cells: int = 0) -> bytes:
+    """The answer, at most `MAX_ANSWER` bytes; what it leaves out is counted under ``omitted``. Changes are shown as
+    soon as the rules mean something, also when the tests or invariants fail. ``most_cells``: 0 is no limit.
+
+    Raises TooManyCellsError.
+    """
+    if most_cells and _cells(files) > most_cells:
+        raise TooManyCellsError
     compiled = compile_policy(files, proof=ProofScope.NONE)
     lost = _roles_in_use(compiled, people)
     cells: tuple[CellChange, ...] = ()
@@ -27,18 +47,57 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People) -> 
     if compiled.draft is not None:
         difference = diff(current, compiled.draft)
         cells, routes = difference.cells, difference.routes
+    diagnostics = _Part(sorted((*compiled.diagnostics, *lost)), MAX_ANSWER // 8, lambda one: one.code)
+    changes = _Part(({**c.as_dict(), "users": people.get(c.role, ())[:PER_CHANGE]} for c in cells), MAX_ANSWER // 2)
+    moved = _Part((change.as_dict() for change in routes), MAX_ANSWER // 8)
+    failed = _Part((_failed(test, got) for test, got in compiled.verdict.failed), MAX_ANSWER // 8)
+    unnamed = (len(people.get(change.role, ())) - PER_CHANGE for change in cells[: len(changes.kept)])
     return msgspec.json.encode(
         {
             "valid": compiled.valid and not lost,
-            "diagnostics": sorted((*compiled.diagnostics, *lost)),
-            "changes": [{**change.as_dict(), "users": people.get(change.role, ())} for change in cells],
-            "routes": [change.as_dict() for change in routes],
-            "expectations": {
-                "passed": compiled.verdict.passed,
-                "failed": [_failed(test, got) for test, got in compiled.verdict.failed],
+            "diagnostics": diagnostics.kept,
+            "changes": changes.kept,
+            "routes": moved.kept,
+            "expectations": {"passed": compiled.verdict.passed, "failed": failed.kept},
+            "omitted": {
+                "diagnostics": diagnostics.omitted,
+                "changes": changes.omitted,
+                "users": sum(max(0, number) for number in unnamed),
+                "routes": moved.omitted,
+                "failed": failed.omitted,
             },
         }
     )
+
+
+class _Part:
+    """A list of the answer, encoded, up to ``most`` bytes and `PER_KIND` items of a kind; the rest is counted."""
+
+    def __init__(self, items: Iterable[Any], most: int, kind: Callable[[Any], object] | None = None) -> None:
+        self.kept: list[msgspec.Raw] = []
+        self.omitted = 0
+        kinds: Counter[object] = Counter()
+        full = False
+        for item in items:
+            if full or (kind is not None and kinds[kind(item)] >= PER_KIND):
+                self.omitted += 1
+                continue
+            encoded = msgspec.json.encode(item)
+            most -= len(encoded) + 1
+            if most < 0:  # what follows is omitted too: what is shown has no hole
+                full = True
+                self.omitted += 1
+                continue
+            if kind is not None:
+                kinds[kind(item)] += 1
+            self.kept.append(msgspec.Raw(encoded))
+
+
+def _cells(files: Mapping[str, bytes]) -> int:
+    """Roles × actions, before a table of them is made."""
+    declared = read_vocabulary(files, Findings())
+    actions = sum(len(section.actions) for section in (declared.sections or {}).values())
+    return len(declared.roles or ()) * actions
 
 
 def _roles_in_use(compiled: Compiled, people: People) -> list[Diagnostic]:

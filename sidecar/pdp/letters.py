@@ -21,19 +21,24 @@ class Ending(IntEnum):
     """Exit statuses of the child that say why. Python itself ends with 1 or 2, a signal is a negative number."""
 
     OUT_OF_MEMORY = 71
+    TOO_MANY_CELLS = 73
     ANOTHER_PROGRAM = 75
 
 
 class Limits(msgspec.Struct, frozen=True):
     """What a child may use; 0 is no limit. ``seconds``: until it is ended, whatever it does. ``nice``: how far behind
     the sidecar it stands when checks want the processor. ``spare``: it has the processor only while nobody else wants
-    it; under ``nice`` alone a check waits until the child's slice is over, which is 3 ms (Linux 6.18)."""
+    it; under ``nice`` alone a check waits until the child's slice is over, which is 3 ms (Linux 6.18).
+    ``memory_bytes``: beyond the loaded program. ``cells``: roles × actions of a preview. ``answer_bytes``: at most so
+    many are read."""
 
     cpu_seconds: int = 0
     memory_bytes: int = 0
     seconds: float = 120.0
     nice: int = 5
     spare: bool = False
+    cells: int = 0
+    answer_bytes: int = 0
 
 
 class Current(msgspec.Struct, frozen=True):

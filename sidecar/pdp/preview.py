@@ -1,8 +1,8 @@
 """What an edit would change, for whom, before anybody makes it (R27). Nothing here is ever put in force.
 
-Costs are bounded: a child process with limits of time and memory, one at a time for an account and two in a sidecar,
-and never the proof against pycasbin. The child writes the whole answer; it knows of people only what it was told:
-those of the caller's account.
+Costs are bounded: rules, cells and the answer; a child process with limits of time and memory, one at a time for an
+account and two in a sidecar; never the proof against pycasbin. The child writes the whole answer; it knows only the
+people of the caller's account.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,10 @@ from zlib import crc32
 
 from sidecar.pdp import slots
 from sidecar.pdp.apart import ChildFailed, Failure, run
-from sidecar.pdp.foresight import People
+from sidecar.pdp.foresight import MAX_ANSWER, People
 from sidecar.pdp.letters import Current, Limits, Task
 from sidecar.policy.generation import Generation
+from sidecar.sources.cgroup import memory_limit
 from sidecar.vocabulary.people import AccountId
 
 MAX_BODY: Final = 1024 * 1024
@@ -24,7 +25,19 @@ MAX_RULES: Final = 20_000
 PER_SIDECAR: Final = 2
 ACCOUNT_SLOTS: Final = 4096
 """Files that stand for accounts among several workers; two accounts that share one seldom ask at once."""
-LIMITS: Final = Limits(cpu_seconds=15, memory_bytes=1024**3, seconds=30.0, nice=10)
+MAX_CELLS: Final = 100_000
+"""Roles × actions of an edited policy."""
+MEMORY_SHARE: Final = 8
+"""A child gets this part of the memory that the process may use: both at once a quarter, and two loaded programs."""
+MOST_MEMORY: Final = 1024**3
+LIMITS: Final = Limits(
+    cpu_seconds=15,
+    memory_bytes=min(MOST_MEMORY, memory_limit() // MEMORY_SHARE),
+    seconds=30.0,
+    nice=10,
+    cells=MAX_CELLS,
+    answer_bytes=MAX_ANSWER,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -371,6 +371,18 @@ async def test_R27_one_at_a_time_for_an_account_and_two_in_a_sidecar(web, ada, t
     assert (await preview(web, tokens[2], {})).status == 200, "those that are over count no more"
 
 
+async def test_R27_more_than_100000_cells_are_refused_before_a_table_is_made(web, ada) -> None:
+    """1.15 million cells fit into a body of 66 KB."""
+    actions = json.dumps([f"a{n}" for n in range(24)])
+    sections = "".join(f'[sections.s{n}]\ntitle = "S {n}"\nactions = {actions}\n' for n in range(120))
+    roles = "".join(f'[roles.r{n}]\ntitle = "R {n}"\n' for n in range(400))
+    rules = "".join(f"p, r{n}, *, *, allow\n" for n in range(400))
+    answer = await preview(web, ada, {"sections.toml": sections, "roles.toml": roles, "policy.csv": rules})
+    assert (answer.status, answer.body["code"]) == (413, "too_large"), answer.body
+    assert "100,000 cells" in answer.body["detail"]
+    assert "sidecar policy diff" in answer.body["detail"]
+
+
 @pytest.mark.parametrize(
     "limits",
     [

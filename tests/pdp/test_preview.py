@@ -3,18 +3,21 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.pdp import apart
 from sidecar.pdp.apart import ChildFailed
-from sidecar.pdp.foresight import preview
+from sidecar.pdp.foresight import MAX_ANSWER, preview
 from sidecar.pdp.letters import PROGRAM_VERSION, Current, Task, letter
-from sidecar.pdp.preview import Busy, Previews, TooLarge
+from sidecar.pdp.preview import LIMITS, MEMORY_SHARE, Busy, Previews, TooLarge
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
+from sidecar.sources.cgroup import memory_limit
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.vocabulary.people import AccountId
 
@@ -92,3 +95,88 @@ async def test_a_fault_of_ours_is_not_told_as_the_cost_of_an_edit(
     told = await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {})
     assert isinstance(told, TooLarge)
     assert "time or memory" in told.why
+
+
+# -- what it may cost --------------------------------------------------------------------------------------------------
+
+
+def wide(shipped: Mapping[str, bytes], roles: int, sections: int, actions: int) -> dict[str, bytes]:
+    """The shipped policy with so many roles more, each of which may do everything."""
+    names = json.dumps([f"a{number}" for number in range(actions)])
+    declared = "".join(
+        f'\n[sections.s{number}]\ntitle = "S {number}"\nactions = {names}\n' for number in range(sections)
+    )
+    held = "".join(f'\n[roles.r{number}]\ntitle = "R {number}"\ndescription = "d"\n' for number in range(roles))
+    return {
+        **shipped,
+        "sections.toml": shipped["sections.toml"] + declared.encode(),
+        "roles.toml": shipped["roles.toml"] + held.encode(),
+        "policy.csv": shipped["policy.csv"] + "".join(f"p, r{n}, *, *, allow\n" for n in range(roles)).encode(),
+    }
+
+
+PEOPLE = [{"id": f"usr_{number:05}", "email": f"u{number}@example.com", "name": "N" * 100} for number in range(20_000)]
+
+
+def test_R27_an_answer_is_bounded_and_counts_what_it_leaves_out(shipped: dict[str, bytes]) -> None:
+    """Changes, people, failed tests, findings: each multiplied by what a mebibyte can declare."""
+    current = compiled_from(shipped)
+    nothing = {"diagnostics": 0, "changes": 0, "users": 0, "routes": 0, "failed": 0}
+    assert json.loads(preview(current, shipped, {}))["omitted"] == nothing
+
+    edited = wide(shipped, 90, 40, 24)
+    raw = preview(current, edited, {})
+    told = json.loads(raw)
+    assert len(raw) <= MAX_ANSWER
+    assert len(told["changes"]) + told["omitted"]["changes"] > 86_400
+    assert told["omitted"]["changes"] > 0
+
+    edited = {**shipped, "policy.csv": shipped["policy.csv"] + b"p, marketer, billing, view, allow\n"}
+    raw = preview(current, edited, {"marketer": PEOPLE})
+    told = json.loads(raw)
+    assert len(raw) <= MAX_ANSWER
+    assert [len(change["users"]) for change in told["changes"]] == [100]
+    assert told["omitted"]["users"] == 19_900
+
+
+def test_R27_findings_of_a_kind_are_bounded(shipped: dict[str, bytes]) -> None:
+    edited = {**shipped, "policy.csv": shipped["policy.csv"] + b"p, nobody, nowhere, nothing, allow\n" * 15_000}
+    raw = preview(compiled_from(shipped), edited, {})
+    told = json.loads(raw)
+    kinds = Counter(found["code"] for found in told["diagnostics"])
+    assert max(kinds.values()) == 50
+    assert told["omitted"]["diagnostics"] >= 450
+    assert len(raw) < 128 * 1024
+
+
+def test_R27_routes_and_failed_tests_are_bounded(shipped: dict[str, bytes]) -> None:
+    public = "".join(
+        f'\n[[public]]\npath = "/open/{number:05}/{"x" * 60}"\nmethods = ["GET"]\n' for number in range(4000)
+    )
+    tests = shipped["routes.csv"] + b"".join(b"unmatched, GET, /open/%05d/%s\n" % (n, b"x" * 60) for n in range(4000))
+    edited = {**shipped, "sections.toml": shipped["sections.toml"] + public.encode(), "routes.csv": tests}
+    raw = preview(compiled_from(shipped), edited, {})
+    told = json.loads(raw)
+    assert len(raw) < 512 * 1024
+    assert len(told["routes"]) + told["omitted"]["routes"] >= 4000
+    assert told["omitted"]["routes"] > 0
+    assert len(told["expectations"]["failed"]) + told["omitted"]["failed"] >= 4000
+    assert told["omitted"]["failed"] > 0
+
+
+async def test_R27_the_largest_preview_fits_the_share_of_a_small_container(shipped: dict[str, bytes]) -> None:
+    """384 MiB is what the shipped manifests give; an eighth of it is 48."""
+    limits = replace(LIMITS, memory_bytes=384 * 1024**2 // MEMORY_SHARE, cpu_seconds=120, seconds=120.0)
+    task = Task(wide(shipped, 90, 40, 24), current=Current.of(compiled_from(shipped)), people={}, limits=limits)
+    assert json.loads(await apart.run(task))["valid"] is True
+    assert LIMITS.memory_bytes <= memory_limit() // MEMORY_SHARE
+    assert LIMITS.cells == 100_000
+
+
+async def test_R27_an_answer_over_its_bound_is_not_read_to_its_end(
+    shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apart, "PROGRAM", ("-c", "import sys\nwhile True: sys.stdout.write('x' * 65536)"))
+    told = await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {})
+    assert isinstance(told, TooLarge)
+    assert "1,048,576 bytes" in told.why
