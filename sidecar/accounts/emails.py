@@ -1,12 +1,15 @@
 """E-mail addresses: one spelling for each, or none. The syntax is email-validator's; nothing is looked up.
 
 Two people never hold one address in two spellings, and one person is found however the address is typed: NFKC and case
-folding for the part before the @, IDNA for the domain, without its trailing dot. Refuses quoted local parts, address
-literals, display names and whatever the library calls unsafe (invisible and bidirectional characters).
+folding for the part before the @, IDNA for the domain, without its trailing dot or spaces around it. Folding is for
+comparing alone: ``straße@`` and ``strasse@`` are two mailboxes, so mail goes to the form that was written. Refuses
+quoted local parts, address literals, display names and whatever the library calls unsafe (invisible and bidirectional
+characters).
 """
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NewType
 
@@ -29,11 +32,48 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """``email`` is what addresses are compared by, ``mailbox`` is where mail is delivered."""
+
+    email: Email
+    mailbox: str
+
+
+def parse(typed: str) -> Address | None:
+    """Both forms of ``typed``, or None when it is not an address."""
+    email = normalise(typed)
+    if email is None:
+        return None
+    typed = typed.strip()
+    for form in ("NFC", "NFKC"):  # NFKC: an at-sign of another width separates nothing as it was written
+        mailbox = _spell(unicodedata.normalize(form, typed), fold=False)
+        if mailbox is not None and normalise(mailbox) == email:
+            return Address(email, mailbox)
+    return Address(email, email)
+
+
+def is_same_mailbox(one: str, other: str) -> bool:
+    """Compare two deliverable forms: the case of letters may differ, nothing else."""
+    return one.lower() == other.lower()
+
+
+def is_written(mailbox: str, email: str) -> bool:
+    """Report whether ``mailbox`` is a deliverable form of the folded ``email``."""
+    return mailbox == email or parse(mailbox) == Address(Email(email), mailbox)
+
+
+def is_mailbox(typed: str, mailbox: str) -> bool:
+    """Report whether a typed address names ``mailbox``."""
+    address = parse(typed)
+    return address is not None and is_same_mailbox(address.mailbox, mailbox)
+
+
 def normalise(typed: str) -> Email | None:
-    """The one spelling of ``typed``, or None when it is not an address."""
+    """The one spelling of ``typed``, spaces around it aside, or None when it is not an address."""
     if len(typed) > MAX_TYPED:
         return None
-    once = _spell(unicodedata.normalize("NFKC", typed))
+    once = _spell(unicodedata.normalize("NFKC", typed.strip()))
     # Folding can lengthen an address or make another of it, so the result has to be an address of its own right.
     return None if once is None or _spell(once) != once else Email(once)
 
@@ -59,7 +99,7 @@ def verified_elsewhere(spelled: str) -> Email | None:
     not proven to be ``ada@``. So only the case of ASCII letters may differ; in the domain, what IDNA says is the same.
     """
     email = normalise(spelled)
-    local = "".join(char.lower() if char.isascii() else char for char in local_part(spelled))
+    local = "".join(char.lower() if char.isascii() else char for char in local_part(spelled.strip()))
     return email if email is not None and local == local_part(email) else None
 
 
@@ -67,7 +107,7 @@ def local_part(email: str) -> str:
     return email.rpartition("@")[0]
 
 
-def _spell(address: str) -> str | None:
+def _spell(address: str, *, fold: bool = True) -> str | None:
     local, at, domain = address.rpartition("@")
     if not at or not domain:
         return None
@@ -76,5 +116,5 @@ def _spell(address: str) -> str | None:
         valid = email_validator.validate_email(f"{local}@{domain}", check_deliverability=False, strict=True)
     except (email_validator.EmailNotValidError, UnicodeError):
         return None
-    folded = unicodedata.normalize("NFKC", valid.local_part.casefold())
-    return f"{folded}@{valid.ascii_domain.lower()}"
+    kept = unicodedata.normalize("NFKC", valid.local_part.casefold()) if fold else valid.local_part
+    return f"{kept}@{valid.ascii_domain.lower()}"

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from sidecar.accounts.emails import normalise as normalise_email
+from sidecar.accounts.emails import parse
 from sidecar.accounts.hashing import Hashing, Lane, Overloaded
 from sidecar.accounts.invitations import InvalidEmail
 from sidecar.accounts.names import clean
@@ -41,10 +41,10 @@ async def found(
     name, admin_name = clean(founding.name), clean(founding.admin_name)
     if not name or admin_name is None or name.startswith("acc_"):
         return InvalidName()
-    email = normalise_email(founding.admin_email)
-    if email is None:
+    address = parse(founding.admin_email)
+    if address is None:
         return InvalidEmail()
-    weak = await asyncio.to_thread(weaknesses, founding.password, email=email)
+    weak = await asyncio.to_thread(weaknesses, founding.password, email=address.email)
     password = normalise(founding.password)
     if weak or password is None:
         return WeakPassword(weak)
@@ -58,7 +58,8 @@ async def found(
         name=name,
         cap=founding.seats,
         admin=admin,
-        email=email,
+        email=address.email,
+        mailbox=address.mailbox,
         admin_name=admin_name,
         password_hash=hashed,
         actor=actor,

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from sidecar.accounts.emails import Email
-from sidecar.accounts.emails import normalise as normalise_email
+from sidecar.accounts.emails import Email, parse
 from sidecar.accounts.hashing import Hashing, Lane, Overloaded
 from sidecar.accounts.letters import invitation_letter
 from sidecar.accounts.limits import Limits
@@ -121,8 +120,8 @@ class Inviting:
         idempotency: store.IdempotencyKey | None = None,
     ) -> InviteOutcome:
         """Hold a seat for ``invitee`` and make its link."""
-        email = normalise_email(invitee.email)
-        if email is None:
+        address = parse(invitee.email)
+        if address is None:
             return InvalidEmail()
         refused = judge(generation, actor, held=None, wanted=invitee.role)
         if refused is not None:
@@ -132,7 +131,8 @@ class Inviting:
             actor,
             account=account,
             uid=secret.user,
-            email=email,
+            email=address.email,
+            mailbox=address.mailbox,
             name=invitee.name,
             role=invitee.role,
             digest=digest(self._pepper, secret),
@@ -212,4 +212,4 @@ class Inviting:
         if not await self._limits.may_mail(Email(record.email)):
             return ()
         link = mailed_invitation_link(self._public_url, secret, self._pepper)
-        return (invitation_letter(record.email, account.name, link, expires_at),)
+        return (invitation_letter(record.mailbox, account.name, link, expires_at),)

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from sidecar.accounts.emails import normalise
+from sidecar.accounts.emails import normalise, parse
 
 TIMEOUT: Final = 10.0
 
@@ -140,8 +140,9 @@ class Smtp:
 
 def _one(recipient: str) -> Address:
     """Exactly one person, whatever was handed in. Raises ValueError."""
-    if normalise(recipient) != recipient:
-        raise ValueError("not an address in its one spelling")
+    address = parse(recipient)
+    if address is None or recipient not in {address.mailbox, address.email}:
+        raise ValueError("not an address in a spelling that mail can be delivered to")
     local, _, domain = recipient.rpartition("@")
     return Address(username=local, domain=domain)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from sidecar.accounts.emails import Email, normalise
+from sidecar.accounts.emails import Address, is_same_mailbox, parse
 from sidecar.accounts.hashing import Hashing, Lane, Overloaded
 from sidecar.accounts.letters import reset_letter
 from sidecar.accounts.limits import Limits
@@ -146,24 +146,31 @@ class Forgotten:
             self._outbox.post(partial(self._letters, typed, address))
 
     async def _letters(self, typed: str, address: str) -> Sequence[Letter]:
-        email = normalise(typed)
-        if email is None or not await self._limits.may_ask(address):
+        asked = parse(typed)
+        if asked is None or not await self._limits.may_ask(address):
             return ()
-        found = await self._links(email)
-        if not found or not await self._limits.may_mail(email):
+        found = await self._links(asked)
+        if not found or not await self._limits.may_mail(asked.email):
             return ()
-        expires_at = min(link.expires_at for _, link in found)
-        return (reset_letter(email, [(account, link.url) for account, link in found], expires_at),)
+        return [
+            reset_letter(mailbox, [(name, link.url) for name, link in links], min(link.expires_at for _, link in links))
+            for mailbox, links in found.items()
+        ]
 
-    async def _links(self, email: Email) -> list[tuple[str, ResetLink]]:
-        """Name of the account and link, wherever that e-mail is an active user's."""
-        found = []
-        for place in await self._users.accounts_of(email):
-            user = await self._users.find(place, email)
+    async def _links(self, asked: Address) -> dict[str, list[tuple[str, ResetLink]]]:
+        """Account names and links by mailbox, wherever the mailbox that was asked for is an active user's.
+
+        The folded form only finds candidates: a user whose mailbox is another one gets no mail.
+        """
+        found: dict[str, list[tuple[str, ResetLink]]] = {}
+        for place in await self._users.accounts_of(asked.email):
+            user = await self._users.find(place, asked.email)
             record = None if user is None else await self._users.record(user)
             account = await self._accounts.find(place)
             if record is None or account is None or record.status is not Status.ACTIVE:
                 continue
+            if not is_same_mailbox(record.mailbox, asked.mailbox):
+                continue
             if await self._limits.may_mail_for(place):
-                found.append((account.name, self._reset.link(record)))
+                found.setdefault(record.mailbox, []).append((account.name, self._reset.link(record)))
         return found

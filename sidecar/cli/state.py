@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from sidecar.accounts.emails import is_normal
+from sidecar.accounts.emails import is_normal, is_written
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, say_table, wrong
 from sidecar.cli.work import account_of, policy_of, work
@@ -96,7 +96,7 @@ def restore(file: Path, as_json: bool, **flags: str | None) -> int:
     Exit status 1 when an account was left out, because another one here has its name.
     """
     settings = settings_from(flags)
-    rules = Rules(is_normal=is_normal, roles=policy_of(settings).roles)
+    rules = Rules(is_normal=is_normal, is_written=is_written, roles=policy_of(settings).roles)
 
     async def job(operator: Operator) -> Restored:
         return await Backup(operator.store).load(file, rules=rules, progress=_progress())

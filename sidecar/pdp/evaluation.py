@@ -37,12 +37,24 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
 
 
 class Subjects:
-    """The users of an account and the roles of the policy. ``normalise``: one spelling for each e-mail, or None."""
+    """The users of an account and the roles of the policy. ``normalise``: one spelling for each e-mail, or None.
 
-    def __init__(self, users: Users, records: Records, *, normalise: Callable[[str], str | None]) -> None:
+    ``is_mailbox(typed, mailbox)``: whether a typed e-mail names the mailbox of a user. Another mailbox's owner, whose
+    e-mail only folds to the same spelling, is unknown here.
+    """
+
+    def __init__(
+        self,
+        users: Users,
+        records: Records,
+        *,
+        normalise: Callable[[str], str | None],
+        is_mailbox: Callable[[str, str], bool],
+    ) -> None:
         self._users = users
         self._records = records
         self._normalise = normalise
+        self._is_mailbox = is_mailbox
         self._homes: Recent[tuple[AccountId, str], tuple[UserId, str]] = Recent(MAX_HOMES)
 
     async def find(self, generation: Generation, account: AccountId, subject: Subject) -> Standing | Reason:
@@ -75,6 +87,8 @@ class Subjects:
             return None
         record = await self._records.read(user)
         if record is None or record.email != email:  # removed between the two reads
+            return None
+        if not self._is_mailbox(typed, record.mailbox):
             return None
         self._homes.put((account, typed), (user, email))
         return record

@@ -143,7 +143,7 @@ class Assembly:
             ),
             people=self.everybody.people,
             pep_keys=PepKeys(self._pep_copies, ground.keys.pepper, clock=time.time, monotonic=since_boot),
-            subjects=Subjects(Users(store), records, normalise=emails.normalise),
+            subjects=Subjects(Users(store), records, normalise=emails.normalise, is_mailbox=emails.is_mailbox),
             freshness=Freshness(store, records, clock=since_boot),
             vitals=Vitals(
                 version=__version__,

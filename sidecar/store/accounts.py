@@ -58,7 +58,7 @@ class Accounts:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def create(
+    async def create(  # noqa: PLR0913 (each is a field of the account or of its administrator, all by name)
         self,
         *,
         account: AccountId,
@@ -69,8 +69,11 @@ class Accounts:
         admin_name: str,
         password_hash: str,
         actor: Actor,
+        mailbox: str | None = None,
     ) -> Created | AccountExists:
-        """The account with its first Account Administrator, whose e-mail the operator vouches for (R9)."""
+        """The account with its first Account Administrator, whose e-mail the operator vouches for (R9).
+
+        ``mailbox``: the form of ``email`` that was written."""
         other = await claim_name(self._store, name, account)
         if other is not None:
             return AccountExists(other)
@@ -84,6 +87,7 @@ class Accounts:
             cap=str(cap),
             uid=admin,
             email=email,
+            mailbox=mailbox or email,
             admin_name=admin_name,
             pw=password_hash,
         )

@@ -17,6 +17,7 @@ from sidecar.vocabulary.people import (
     Status,
     UserId,
     UserRecord,
+    is_mailbox_of,
 )
 
 
@@ -49,6 +50,7 @@ def record_of(account: AccountId, found: Mapping[str, Any]) -> UserRecord:
     status = Status(found["st"])
     if status is Status.ACTIVE and found["acst"] != Status.ACTIVE:
         status = Status.SUSPENDED
+    mailbox = found.get("mb") or found["em"]
     return UserRecord(
         id=UserId(found["id"]),
         account=account,
@@ -58,9 +60,10 @@ def record_of(account: AccountId, found: Mapping[str, Any]) -> UserRecord:
         status=status,
         epoch=integer(found["tv"]),
         revision=integer(found["rv"]),
-        email_verified=status is not Status.INVITED and found["ev"] == "1",
+        email_verified=status is not Status.INVITED and found["ev"] == "1" and is_mailbox_of(mailbox, found["em"]),
         sessions={SessionId(sid): seconds(ends) for sid, ends in pairs(found.get("ss"))},
         epoch_changed_at=seconds(found.get("tvt", 0)),
+        mailbox=mailbox,
     )
 
 

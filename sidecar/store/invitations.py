@@ -98,10 +98,12 @@ class Invitations:
         role: str,
         digest: str,
         ttl: float,
+        mailbox: str | None = None,
         mailed: bool = False,
         idempotency: IdempotencyKey | None = None,
     ) -> InviteOutcome:
-        """Hold a seat. ``mailed``: a link goes to the e-mail that is shown to nobody else (R9)."""
+        """Hold a seat. ``mailed``: a link goes to the e-mail that is shown to nobody else (R9). ``mailbox``: the form
+        of ``email`` that was written."""
         if account_of(uid) != account:
             raise ValueError("the invited user's id does not name the account")
         await hint(self._store, email, account)
@@ -112,6 +114,7 @@ class Invitations:
             actor,
             uid=uid,
             email=email,
+            mailbox=mailbox or email,
             name=name,
             role=role,
             digest=digest,

@@ -29,6 +29,14 @@ class Status(StrEnum):
     SUSPENDED = "suspended"
 
 
+def is_mailbox_of(written: str, email: str) -> bool:
+    """Report whether the folded ``email`` names the mailbox ``written``: only the case of ASCII letters may differ.
+
+    ``link.lua`` compares the same way.
+    """
+    return written.encode("utf-8", "surrogatepass").lower() == email.encode("utf-8", "surrogatepass")
+
+
 @dataclass(frozen=True, slots=True)
 class UserRecord:
     """The live record that every check compares a token with.
@@ -37,7 +45,8 @@ class UserRecord:
     live session to the Unix second at which it ends (R15): a token of another one is dead. An account that is
     suspended makes every record of it ``SUSPENDED``. ``epoch_changed_at`` is the Unix second of the last raise of the
     epoch or suspension, 0 when there was none: what an outside issuer issued until then is dead (R10). Never changed
-    in place: the mapping may be shared.
+    in place: the mapping may be shared. ``email`` is the folded form that addresses are compared by, ``mailbox`` the
+    form that was written, which alone mail is delivered to. ``email_verified`` says that ``email`` itself is proven.
     """
 
     id: UserId
@@ -51,6 +60,7 @@ class UserRecord:
     email_verified: bool = False
     sessions: Mapping[SessionId, int] = field(default_factory=dict, hash=False)
     epoch_changed_at: int = 0
+    mailbox: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.accounts.emails import is_normal, normalise, verified_elsewhere
+from sidecar.accounts.emails import is_normal, is_same_mailbox, normalise, parse, verified_elsewhere
 
 SAME = [
     ("Ada@Example.COM", "ada@example.com"),
@@ -25,6 +25,12 @@ SAME = [
     ("ada@XN--MNCHEN-3YA.de", "ada@xn--mnchen-3ya.de"),
     ("ada+tag@example.com", "ada+tag@example.com"),
     ("ada@acme.test", "ada@acme.test"),
+    ("ada@example.com ", "ada@example.com"),
+    (" ada@example.com", "ada@example.com"),
+    ("ada@example.com\n", "ada@example.com"),
+    ("\tada@example.com\r\n", "ada@example.com"),
+    ("ada@example.com\u00a0", "ada@example.com"),
+    ("\u3000ada@example.com\u3000", "ada@example.com"),
     ("ada@mail.corp.local", "ada@mail.corp.local"),
 ]
 
@@ -41,9 +47,9 @@ NONE = [
     ".ada@example.com",
     "ada.@example.com",
     "a..b@example.com",
-    " ada@example.com",
-    "ada@example.com ",
-    "ada@example.com\n",
+    "ada @example.com",
+    "ada@ example.com",
+    "ada@example.com\nbob@example.com",
     "ada@example.com\x00",
     "ada@exa mple.com",
     "ada@[127.0.0.1]",
@@ -99,6 +105,7 @@ def test_look_alike_letters_stay_different_people():
         ("\u212aate@example.com", None),
         ("ﬁona@example.com", None),
         ("ada\uff20example.com", None),
+        (" ada@example.com\n", "ada@example.com"),
         ("no address", None),
     ],
 )
@@ -110,8 +117,11 @@ def test_R10_an_address_verified_elsewhere_is_no_other_mailboxs(spelled, spellin
     typed=st.text(max_size=60) | st.emails() | st.builds("{}@{}.de".format, st.text(max_size=9), st.text(max_size=9))
 )
 def test_any_text_has_at_most_one_spelling_and_never_raises(typed):
-    once = normalise(typed)
+    once, address = normalise(typed), parse(typed)
+    assert (once is None) == (address is None)
     if once is not None:
+        assert address.email == once == normalise(address.mailbox)
+        assert parse(address.mailbox) == address
         assert normalise(once) == once
         assert normalise(once.upper()) in (once, None)  # upper() of some letters is none that folds back
         assert len(once) <= 254
@@ -140,3 +150,48 @@ def test_any_text_has_at_most_one_spelling_and_never_raises(typed):
 def test_the_fast_look_at_a_spelling_says_what_the_slow_one_says(email: str, normal: bool) -> None:
     assert is_normal(email) is normal
     assert (normalise(email) == email) is normal
+
+
+MAILBOXES = [
+    ("Ada@Example.COM.", "Ada@example.com"),
+    ("stra\u00dfe@example.com", "stra\u00dfe@example.com"),
+    ("STRASSE@example.com", "STRASSE@example.com"),
+    ("a\u0301da@example.com", "\u00e1da@example.com"),
+    ("\ufb01ona@example.com", "\ufb01ona@example.com"),
+    ("ad\u24d0@example.com", "ad\u24d0@example.com"),
+    ("ada\uff20example.com", "ada@example.com"),
+    ("ada@M\u00dcNCHEN.de", "ada@xn--mnchen-3ya.de"),
+    (" ada@example.com\n", "ada@example.com"),
+]
+
+
+@pytest.mark.parametrize(("typed", "mailbox"), MAILBOXES)
+def test_mail_goes_to_the_form_that_was_written(typed, mailbox):
+    address = parse(typed)
+    assert address is not None
+    assert (address.email, address.mailbox) == (normalise(typed), mailbox)
+    assert parse(mailbox) == address
+
+
+@pytest.mark.parametrize(("typed", "spelling"), SAME)
+def test_a_mailbox_is_found_by_the_spelling_that_addresses_are_compared_by(typed, spelling):
+    address = parse(typed)
+    assert address is not None
+    assert (address.email, normalise(address.mailbox)) == (spelling, spelling)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Ada@example.com", "ada@example.com", True),
+        ("\u00c1da@example.com", "\u00e1da@example.com", True),
+        ("stra\u00dfe@example.com", "strasse@example.com", False),
+        ("\ufb01ona@example.com", "fiona@example.com", False),
+        ("\u017fam@example.com", "sam@example.com", False),
+        ("ad\u24d0@example.com", "ada@example.com", False),
+        ("\uff41da@example.com", "ada@example.com", False),
+    ],
+)
+def test_only_the_case_of_letters_may_differ_between_forms_of_a_mailbox(one, other, same):
+    assert normalise(one) == normalise(other)
+    assert is_same_mailbox(parse(one).mailbox, parse(other).mailbox) is same

@@ -233,6 +233,31 @@ async def test_R9_the_mailed_link_verifies_the_email_and_the_one_that_was_shown_
         assert grant.record.email_verified is by_mail
 
 
+@pytest.mark.parametrize(
+    ("written", "proven"),
+    [
+        ("Bob@Example.com", "bob@example.com"),
+        ("stra\u00dfe@example.com", None),
+        ("\ufb01ona@example.com", None),
+        ("\uff42ob@example.com", None),
+    ],
+)
+async def test_R9_mail_goes_to_the_form_that_was_written_and_proves_no_other_mailbox(town, written, proven):
+    """Sign-in compares the folded form. ``email_verified`` is about the folded form, so it needs the same mailbox."""
+    admin = await town.found()
+    sent = await town.invite(admin, written)
+    letter, link = await mailed_link(town)
+    assert letter.recipient == sent.member.record.mailbox == written.replace("Example", "example")
+    again = await town.people.inviting.resend(town.actor(admin), town.generation, admin.account, sent.member.record.id)
+    assert again.member.record.mailbox == letter.recipient
+    letter, link = await mailed_link(town)
+    assert letter.recipient == again.member.record.mailbox
+    grant = await town.people.inviting.accept(link.partition("#")[2], GOOD, None, town.client)
+    assert grant.record.mailbox == letter.recipient
+    assert grant.record.email_verified is (proven is not None)
+    assert (await town.grant(written, GOOD)).record.id == grant.record.id
+
+
 async def test_R9_nobody_makes_the_mailed_link_from_the_one_that_was_shown(town):
     admin = await town.found()
     sent = await town.invite(admin, "bob@example.com")

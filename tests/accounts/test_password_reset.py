@@ -81,6 +81,41 @@ async def test_one_mail_however_many_accounts(town):
     assert {grant.record.id for grant in changed} == {acme.id, bolt.id}
 
 
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("stra\u00dfe@example.com", "strasse@example.com"),
+        ("strasse@example.com", "stra\u00dfe@example.com"),
+        ("\ufb01ona@example.com", "fiona@example.com"),
+        ("\uff42ob@example.com", "bob@example.com"),
+    ],
+)
+async def test_R12_a_reset_goes_to_the_mailbox_that_was_written_and_to_no_other_that_folds_alike(town, written, asked):
+    admin = await town.found()
+    await town.join(admin, written)
+    await mails(town)
+    town.people.forgotten.ask(asked, "192.0.2.1")
+    assert await mails(town) == []
+    town.people.forgotten.ask(written, "192.0.2.1")
+    (letter,) = await mails(town)
+    assert letter.recipient == written
+
+
+async def test_R12_each_mailbox_of_one_folded_email_gets_the_links_of_its_own_users(town):
+    acme, bolt = await town.found("Acme", "eve@example.com"), await town.found("Bolt", "max@example.com")
+    await town.join(acme, "stra\u00dfe@example.com")
+    await town.join(bolt, "Strasse@example.com")
+    await mails(town)
+    for asked, name, recipient in (
+        ("stra\u00dfe@example.com", "Acme", "stra\u00dfe@example.com"),
+        ("strasse@example.com", "Bolt", "Strasse@example.com"),
+    ):
+        town.people.forgotten.ask(asked, "192.0.2.1")
+        (letter,) = await mails(town)
+        assert letter.recipient == recipient
+        assert [one in letter.text for one in ("Acme", "Bolt")] == [one == name for one in ("Acme", "Bolt")]
+
+
 async def test_R12_mails_are_limited_by_asker_recipient_and_account(town):
     acme, bolt = await town.found("Acme"), await town.found("Bolt")
     for refused, expected in (("192.0.2.1", 0), ("ada@example.com", 0), (acme.account, 1)):

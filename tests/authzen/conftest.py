@@ -330,7 +330,7 @@ async def parts(town: Town, real_store: Store, clock: Any) -> Parts:
         pdp=DecisionPoint(policy, TokenCache(verifier), records, clock=clock.time),
         people=town.people,
         pep_keys=PepKeys(copies, town.pepper, clock=clock.time, monotonic=clock.monotonic),
-        subjects=Subjects(town.people.users, records, normalise=emails.normalise),
+        subjects=Subjects(town.people.users, records, normalise=emails.normalise, is_mailbox=emails.is_mailbox),
         freshness=Freshness(real_store, records, clock=clock.monotonic),
         vitals=SimpleNamespace(proven=True, draining=False),
         metrics=metrics,

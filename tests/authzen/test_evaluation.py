@@ -86,6 +86,17 @@ async def test_subject_by_user_id_and_by_email(pdp: Pdp, town: Town) -> None:
         assert await reason(pdp, subject, "view", ("section", "billing")) == "no_rule"
 
 
+async def test_subject_by_email_ignores_spaces_around_it(pdp: Pdp, town: Town) -> None:
+    for typed in (" mark@acme.example", "mark@acme.example\n", "\tMark@acme.example "):
+        assert await pdp.decides(("user", typed), "view", ("section", "media-library"))
+
+
+async def test_subject_by_the_email_of_another_mailbox_that_folds_alike_is_unknown(pdp: Pdp) -> None:
+    for typed in ("m\uff41rk@acme.example", "mar\u212a@acme.example", "m\u24d0rk@acme.example"):
+        expected = "unknown_user" if typed != "mar\u212a@acme.example" else "no_rule"  # U+212A is K, canonically
+        assert await reason(pdp, ("user", typed), "view", ("section", "billing")) == expected
+
+
 async def test_subject_by_role(pdp: Pdp) -> None:
     assert await pdp.decides(("role", "accountant"), "change-plan", ("section", "billing"))
     assert await pdp.decides(("role", "member"), "view", ("section", "account-settings"))

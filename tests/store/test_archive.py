@@ -17,7 +17,7 @@ from importlib.resources import files
 import fakeredis
 import pytest
 
-from sidecar.accounts.emails import is_normal
+from sidecar.accounts.emails import is_normal, is_written
 from sidecar.store import keys, scripts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
@@ -33,7 +33,7 @@ from sidecar.vocabulary.peps import PepId, Scope
 
 OPERATOR = Actor.operator()
 MUTATIONS = int(os.environ.get("SIDECAR_TEST_FUZZ", "250"))
-RULES = Rules(is_normal=is_normal, roles={"account-administrator", "developer", "marketer"})
+RULES = Rules(is_normal=is_normal, is_written=is_written, roles={"account-administrator", "developer", "marketer"})
 
 
 async def lived(town, file):
@@ -269,6 +269,8 @@ CRAFTED = {
     "role missing": (without("users", "role"), "no field role"),
     "e-mail in another spelling": (field("users", "em", "Ada@Example.com"), "em is 'Ada@Example.com'"),
     "e-mail that folds": (field("users", "em", "ÅDA@example.com"), "normal form"),
+    "mailbox of another e-mail": (field("users", "mb", "eve@example.com"), "not a written form of"),
+    "mailbox is none": (field("users", "mb", "ada"), "mb is 'ada'"),
     "e-mail is none": (field("users", "em", "ada"), "em is 'ada'"),
     "unknown field": (field("users", "sudo", "1"), "unknown field 'sudo'"),
     "unknown member": (lambda e: account(e)["data"].update(members=[]), "unknown member 'members'"),

@@ -62,6 +62,27 @@ async def test_R10_only_active_users_are_linked(town, links):
         assert await link(links, ada.account, email=email) == NobodyToLink()
 
 
+@pytest.mark.parametrize(
+    ("mailbox", "email", "linked"),
+    [
+        ("Bob@example.com", "bob@example.com", True),
+        ("stra\u00dfe@example.com", "strasse@example.com", False),
+        ("\uff42ob@example.com", "bob@example.com", False),
+    ],
+)
+async def test_R10_the_verified_owner_of_another_mailbox_that_folds_alike_is_not_linked(
+    town, links, mailbox, email, linked
+):
+    ada = await town.account()
+    invited = await town.invite(await town.signed_in(ada), ada.account, email, mailbox=mailbox, digest="d")
+    accepted = await town.invitations.accept(
+        invited.member.record.id, digest="d", password_hash="h", name=None, session=None
+    )
+    assert accepted.record.mailbox == mailbox
+    outcome = await link(links, ada.account, email=email)
+    assert outcome == (Linked(accepted.record.id) if linked else NobodyToLink())
+
+
 async def test_a_removed_user_takes_its_links_along(town, links, store):
     ada = await town.account()
     actor = await town.signed_in(ada)

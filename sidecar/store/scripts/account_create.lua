@@ -7,7 +7,7 @@ redis.call('HSET', ACCT, 'id', A.acct, 'name', A.name, 'cap', A.cap, 'st', 'acti
 redis.call('SADD', key('members'), A.uid)
 redis.call('SADD', key('admins'), A.uid)
 redis.call('HSET', key('em'), A.email, A.uid)
-redis.call('HSET', key('u:' .. A.uid), 'em', A.email, 'name', A.admin_name, 'role', ADMIN, 'st', 'active', 'tv', '1',
+redis.call('HSET', key('u:' .. A.uid), 'em', A.email, 'mb', A.mailbox, 'name', A.admin_name, 'role', ADMIN, 'st', 'active', 'tv', '1',
   'pwtv', '1', 'pw', A.pw, 'ev', '1', 'created', int(NOW), 'changed', int(NOW))
 local seq = stamp(key('u:' .. A.uid))
 audit('account.created', A.acct, nil, { name = A.name, cap = A.cap })

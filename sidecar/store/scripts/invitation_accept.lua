@@ -10,7 +10,7 @@ local name = A.name or was.name
 redis.call('ZREM', key('inv'), A.uid)
 redis.call('DEL', key('i:' .. A.uid))
 redis.call('SADD', key('members'), A.uid)
-redis.call('HSET', home, 'em', was.em, 'name', name, 'role', was.role, 'st', 'active', 'tv', '1', 'pwtv', '1',
+redis.call('HSET', home, 'em', was.em, 'mb', was.mb or was.em, 'name', name, 'role', was.role, 'st', 'active', 'tv', '1', 'pwtv', '1',
   'pw', A.pw, 'ev', A.mailed == '1' and was.ev or '0', 'created', was.created, 'changed', int(NOW))
 settle_admin(A.uid, was.role, 'active')
 if A.session then

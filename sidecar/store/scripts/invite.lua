@@ -23,7 +23,7 @@ end
 local ends, home = int(NOW + A.ttl), key('i:' .. A.uid)
 redis.call('HSET', key('em'), A.email, A.uid)
 redis.call('ZADD', key('inv'), ends, A.uid)
-redis.call('HSET', home, 'em', A.email, 'name', A.name, 'role', A.role, 'th', A.digest, 'ev', A.mailed,
+redis.call('HSET', home, 'em', A.email, 'mb', A.mailbox, 'name', A.name, 'role', A.role, 'th', A.digest, 'ev', A.mailed,
   'by', A.by.uid, 'exp', ends, 'created', int(NOW), 'changed', int(NOW))
 redis.call('PEXPIREAT', home, int(NOW + A.ttl + 60000))
 local seq = stamp(home)

@@ -48,9 +48,12 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the caller knows beyond the store. ``roles``: those that the policy declares; None leaves them unjudged."""
+    """What the caller knows beyond the store. ``roles``: those that the policy declares; None leaves them unjudged.
+
+    ``is_written(mailbox, email)``: whether ``mailbox`` is a written form of ``email``: mail is delivered to it."""
 
     is_normal: Callable[[str], bool] = lambda _email: True
+    is_written: Callable[[str, str], bool] = lambda _mailbox, _email: True
     roles: Collection[str] | None = None
 
 
@@ -134,6 +137,8 @@ def judge(archived: Iterable[Archived], rules: Rules) -> None:
         for finding in findings_of(snapshot(one)):
             if not finding.is_note:
                 one.place.refuse(f"{one.account}: {finding.what} ({finding.fault.value})", AT_THE_SOURCE)
+        for problem, remedy in _mailboxes(one, rules):
+            one.place.refuse(problem, remedy)
         other = names.setdefault(keys.folded(one.name), one.account)
         if other != one.account:
             one.place.refuse(f"{one.account} has the name {shown(one.name)}, which {other} has", AT_THE_SOURCE)
@@ -173,6 +178,13 @@ def _beyond(one: Archived, rules: Rules) -> Iterator[Problem]:
     for owner, fields in (*one.invitations, *one.peps):
         if int(fields["rv"]) > seq:
             yield f"{owner} is of change {fields['rv']}, the account of {seq}", AT_THE_SOURCE
+
+
+def _mailboxes(one: Archived, rules: Rules) -> Iterator[Problem]:
+    """Mail goes to a user's own mailbox: a written form of the e-mail that the user is compared by."""
+    for uid, fields in (*one.users, *one.invitations):
+        if not rules.is_written(fields.get("mb", fields["em"]), fields["em"]):
+            yield f"{uid}: mb is {shown(fields['mb'])}, not a written form of {shown(fields['em'])}", AT_THE_SOURCE
 
 
 def _audit(one: Archived) -> Iterator[Problem]:

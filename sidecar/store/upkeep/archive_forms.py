@@ -109,6 +109,7 @@ EPOCH: Final = Form(f"an epoch: a whole number from 1 to {MAX_COUNT:,}", lambda 
 INSTANT: Final = Form("a time in Unix milliseconds", lambda text: is_whole(text, 0, MAX_INSTANT))
 NAME: Final = Form(f"one line of at most {MAX_NAME} characters", lambda text: is_line(text, MAX_NAME))
 EMAIL: Final = Form("an e-mail address in its normal form", is_email)
+MAILBOX: Final = Form("an e-mail address as it was written", is_email)
 ROLE: Final = Form("the id of a role", is_role)
 FLAG: Final = Form("0 or 1", lambda text: text in {"0", "1"})
 STATUS: Final = Form("active or suspended", lambda text: text in {Status.ACTIVE, Status.SUSPENDED})
@@ -139,6 +140,7 @@ ACCOUNT: Final[Fields] = {
 }
 USER: Final[Fields] = {
     "em": EMAIL,
+    "mb": MAILBOX.optional(),
     "name": NAME,
     "role": ROLE,
     "st": STATUS,
@@ -154,6 +156,7 @@ USER: Final[Fields] = {
 }
 INVITATION: Final[Fields] = {
     "em": EMAIL,
+    "mb": MAILBOX.optional(),
     "name": NAME,
     "role": ROLE,
     "th": SECRET,
