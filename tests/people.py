@@ -3,6 +3,7 @@ policy. Fixtures for the conftest of whoever tests people (``from tests.people i
 
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from types import SimpleNamespace
@@ -19,10 +20,10 @@ from sidecar.accounts.emails import Email
 from sidecar.accounts.founding import Founding, found
 from sidecar.accounts.hashing import Hashing, Parameters
 from sidecar.accounts.invitations import Invitee, Sent
-from sidecar.accounts.limits import Admitted, Limited
+from sidecar.accounts.limits import Admitted, Limited, MailSource
 from sidecar.accounts.login import LoginOutcome, SignIn
 from sidecar.accounts.mail import Letter
-from sidecar.accounts.outbox import Outbox
+from sidecar.accounts.outbox import MailOutcome, Outbox
 from sidecar.accounts.parts import People, people
 from sidecar.accounts.peps import PepKeys
 from sidecar.accounts.sessions import Client, Grant, Issuer
@@ -76,6 +77,7 @@ class Counting:
         self.suspect = False
         self.short = False
         self.no_mail: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
 
     async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
         if self.refuse:
@@ -90,10 +92,12 @@ class Counting:
     async def may_ask(self, address: str) -> bool:
         return address not in self.no_mail
 
-    async def may_mail(self, recipient: Email) -> bool:
+    async def may_mail(self, recipient: Email, source: MailSource) -> bool:
+        self.asked.append((source.value, "recipient"))
         return recipient not in self.no_mail
 
-    async def may_mail_for(self, account: AccountId) -> bool:
+    async def may_mail_for(self, account: AccountId, source: MailSource) -> bool:
+        self.asked.append((source.value, "account"))
         return account not in self.no_mail
 
 
@@ -110,6 +114,7 @@ class Town:
     pauses: list[float]
     mailed: list[Letter]
     outbox: Outbox
+    counted: Counter[tuple[str, str]]
     client: Client = field(default_factory=lambda: Client("192.0.2.1", "test", "r-1"))
 
     async def found(self, name: str = "Acme", email: str = "ada@example.com", seats: int = 5) -> UserRecord:
@@ -187,7 +192,12 @@ def town(
     async def send(letter: Letter) -> None:
         mailed.append(letter)
 
-    outbox = Outbox(send)
+    counted: Counter[tuple[str, str]] = Counter()
+
+    def count(source: MailSource, outcome: MailOutcome) -> None:
+        counted[source.value, outcome.value] += 1
+
+    outbox = Outbox(send, count=count)
 
     together = people(
         store,
@@ -203,7 +213,7 @@ def town(
         clock=clock.time,
         pause=pause,
     )
-    return Town(together, generation, entropy, fleet, limits, hashing, pauses, mailed, outbox)
+    return Town(together, generation, entropy, fleet, limits, hashing, pauses, mailed, outbox, counted)
 
 
 class Straight:

@@ -14,10 +14,10 @@ from functools import partial
 from sidecar.accounts.emails import Email, parse
 from sidecar.accounts.hashing import Hashing, Lane, Overloaded
 from sidecar.accounts.letters import invitation_letter
-from sidecar.accounts.limits import Limits
+from sidecar.accounts.limits import Limits, MailSource
 from sidecar.accounts.links import invitation_link, mailed_invitation_link, read_invitation
 from sidecar.accounts.mail import Letter
-from sidecar.accounts.outbox import Outbox
+from sidecar.accounts.outbox import MailOutcome, Outbox
 from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.passwords import normalise, weaknesses
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
@@ -25,11 +25,12 @@ from sidecar.accounts.sessions import Client, Entropy, Grant, Issuer
 from sidecar.policy.generation import Generation
 from sidecar.store import invitations as store
 from sidecar.store.accounts import Accounts
+from sidecar.store.connection import StoreUnavailable
 from sidecar.store.outcomes import AccountSuspended, ActorChanged, IdempotencyMismatch, NoAccount, NoUser
 from sidecar.store.users import Users
 from sidecar.tokens.ids import ENTROPY_BYTES, account_of, new_user_id
 from sidecar.tokens.opaque import SECRET_ENTROPY_BYTES, Kind, Pepper, Secret, digest, new_secret
-from sidecar.vocabulary.people import AccountId, Actor, Invitation, Member, Status, UserId
+from sidecar.vocabulary.people import AccountId, Actor, Invitation, Member, Status, UserId, UserRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,14 @@ class Invitee:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The user that holds a seat now, and its link. ``url`` is None for a replay: the secret is not kept (R13)."""
+    """The user that holds a seat now, and its link. ``mailed``: a mail with a link of its own is queued.
+
+    ``url`` and ``mailed`` are None for a replay: neither the secret nor the first answer is kept (R13)."""
 
     member: Member
     url: str | None = field(repr=False)
     expires_at: int
+    mailed: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ class Inviting:
             mailed=self._outbox is not None,
             idempotency=idempotency,
         )
-        return self._sent(outcome, secret) if isinstance(outcome, store.Invited) else outcome
+        return await self._sent(outcome, secret) if isinstance(outcome, store.Invited) else outcome
 
     async def resend(
         self,
@@ -169,7 +173,7 @@ class Inviting:
             judged_role=target.role,
             idempotency=idempotency,
         )
-        return self._sent(outcome, secret) if isinstance(outcome, store.Invited) else outcome
+        return await self._sent(outcome, secret) if isinstance(outcome, store.Invited) else outcome
 
     async def accept(self, token: str, password: str, name: str | None, client: Client) -> AcceptOutcome:
         """Become the invited user, and be signed in."""
@@ -197,19 +201,37 @@ class Inviting:
     def _secret(self, user: UserId) -> Secret:
         return new_secret(Kind.INVITATION, user, self._entropy(SECRET_ENTROPY_BYTES))
 
-    def _sent(self, invited: store.Invited, secret: Secret) -> Sent:
+    async def _sent(self, invited: store.Invited, secret: Secret) -> Sent:
         if invited.replayed:
-            return Sent(invited.member, None, invited.expires_at)
-        if self._outbox is not None:
-            self._outbox.post(partial(self._letters, invited.member, secret, invited.expires_at))
-        return Sent(invited.member, invitation_link(self._public_url, secret), invited.expires_at)
+            return Sent(invited.member, None, invited.expires_at, mailed=None)
+        mailed = await self._mail(invited, secret)
+        return Sent(invited.member, invitation_link(self._public_url, secret), invited.expires_at, mailed)
+
+    async def _mail(self, invited: store.Invited, secret: Secret) -> bool:
+        """Queue the mail. False: nothing is queued, and whoever invites hands the link over."""
+        if self._outbox is None:
+            return False
+        try:
+            refused = await self._refused(invited.member.record)
+        except StoreUnavailable:  # the invitation stands already
+            refused = MailOutcome.STORE_UNAVAILABLE
+        if refused is not None:
+            self._outbox.reject(MailSource.USER, refused)
+            return False
+        return self._outbox.post(partial(self._letters, invited.member, secret, invited.expires_at), MailSource.USER)
+
+    async def _refused(self, record: UserRecord) -> MailOutcome | None:
+        """Ask the limits, the recipient's before the account's."""
+        if not await self._limits.may_mail(Email(record.email), MailSource.USER):
+            return MailOutcome.RECIPIENT_LIMIT
+        if not await self._limits.may_mail_for(record.account, MailSource.USER):
+            return MailOutcome.ACCOUNT_LIMIT
+        return None
 
     async def _letters(self, member: Member, secret: Secret, expires_at: int) -> Sequence[Letter]:
         record = member.record
         account = await self._accounts.find(record.account)
-        if account is None or not await self._limits.may_mail_for(record.account):
-            return ()
-        if not await self._limits.may_mail(Email(record.email)):
+        if account is None:
             return ()
         link = mailed_invitation_link(self._public_url, secret, self._pepper)
         return (invitation_letter(record.mailbox, account.name, link, expires_at),)

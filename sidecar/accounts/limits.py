@@ -1,10 +1,18 @@
 """What the limits of signing in and of mails look like from here; the counting is the store's (store/limits.py)."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from sidecar.accounts.emails import Email
 from sidecar.vocabulary.people import AccountId
+
+
+class MailSource(StrEnum):
+    """Origin of a mail. Each has buckets and a queue of its own, so that strangers exhaust only their own (R16)."""
+
+    STRANGER = "stranger"
+    USER = "user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +47,10 @@ class Limits(Protocol):
     async def may_ask(self, address: str) -> bool:
         """R12: one more mail asked for from there by somebody who has not signed in. False: and nobody is told."""
 
-    async def may_mail(self, recipient: Email) -> bool:
-        """One more mail to that person."""
+    async def may_mail(self, recipient: Email, source: MailSource) -> bool:
+        """One more mail to that person. Ask before ``may_mail_for``: a refusal must cost the account nothing."""
 
-    async def may_mail_for(self, account: AccountId) -> bool:
+    async def may_mail_for(self, account: AccountId, source: MailSource) -> bool:
         """One more mail on behalf of that account."""
 
 
@@ -60,8 +68,8 @@ class Unlimited:
     async def may_ask(self, address: str) -> bool:  # noqa: ARG002
         return True
 
-    async def may_mail(self, recipient: Email) -> bool:  # noqa: ARG002
+    async def may_mail(self, recipient: Email, source: MailSource) -> bool:  # noqa: ARG002
         return True
 
-    async def may_mail_for(self, account: AccountId) -> bool:  # noqa: ARG002
+    async def may_mail_for(self, account: AccountId, source: MailSource) -> bool:  # noqa: ARG002
         return True

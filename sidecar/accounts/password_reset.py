@@ -16,16 +16,17 @@ from typing import Final
 from sidecar.accounts.emails import Address, is_same_mailbox, parse
 from sidecar.accounts.hashing import Hashing, Lane, Overloaded
 from sidecar.accounts.letters import reset_letter
-from sidecar.accounts.limits import Limits
+from sidecar.accounts.limits import Limits, MailSource
 from sidecar.accounts.links import reset_link
 from sidecar.accounts.mail import Letter
-from sidecar.accounts.outbox import Outbox
+from sidecar.accounts.outbox import MailOutcome, Outbox
 from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.passwords import normalise as normalise_password
 from sidecar.accounts.passwords import weaknesses
 from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.sessions import Client, Clock, Grant, Issuer
 from sidecar.store.accounts import Accounts
+from sidecar.store.connection import StoreUnavailable
 from sidecar.store.fleet import Fleet
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.users import PasswordChanged, Users
@@ -140,37 +141,54 @@ class Forgotten:
         self._outbox = outbox
         self._limits = limits
 
-    def ask(self, typed: str, address: str) -> None:
-        """Leaves it to be looked into later: the answer must not depend on it, nor on how long it takes."""
-        if self._outbox is not None:
-            self._outbox.post(partial(self._letters, typed, address))
+    async def ask(self, typed: str, address: str) -> None:
+        """Queue the lookup. Neither the answer nor its time depends on ``typed``, which is not even parsed here.
 
-    async def _letters(self, typed: str, address: str) -> Sequence[Letter]:
+        The address's limit is asked first: a stranger cannot fill the queue of all.
+        """
+        if self._outbox is None:
+            return
+        try:
+            admitted = await self._limits.may_ask(address)
+        except StoreUnavailable:
+            self._outbox.reject(MailSource.STRANGER, MailOutcome.STORE_UNAVAILABLE)
+            return
+        if admitted:
+            self._outbox.post(partial(self._letters, self._outbox, typed), MailSource.STRANGER)
+        else:
+            self._outbox.reject(MailSource.STRANGER, MailOutcome.ADDRESS_LIMIT)
+
+    async def _letters(self, outbox: Outbox, typed: str) -> Sequence[Letter]:
         asked = parse(typed)
-        if asked is None or not await self._limits.may_ask(address):
+        records = [] if asked is None else await self._records(asked)
+        if asked is None or not records:
             return ()
-        found = await self._links(asked)
-        if not found or not await self._limits.may_mail(asked.email):
+        if not await self._limits.may_mail(asked.email, MailSource.STRANGER):
+            outbox.reject(MailSource.STRANGER, MailOutcome.RECIPIENT_LIMIT)
             return ()
+        links: dict[str, list[tuple[str, ResetLink]]] = {}
+        for name, record in records:
+            if await self._limits.may_mail_for(record.account, MailSource.STRANGER):
+                links.setdefault(record.mailbox, []).append((name, self._reset.link(record)))
+            else:
+                outbox.reject(MailSource.STRANGER, MailOutcome.ACCOUNT_LIMIT)
         return [
-            reset_letter(mailbox, [(name, link.url) for name, link in links], min(link.expires_at for _, link in links))
-            for mailbox, links in found.items()
+            reset_letter(mailbox, [(name, link.url) for name, link in made], min(link.expires_at for _, link in made))
+            for mailbox, made in links.items()
         ]
 
-    async def _links(self, asked: Address) -> dict[str, list[tuple[str, ResetLink]]]:
-        """Account names and links by mailbox, wherever the mailbox that was asked for is an active user's.
+    async def _records(self, asked: Address) -> list[tuple[str, UserRecord]]:
+        """Account names and records, wherever the mailbox that was asked for is an active user's.
 
         The folded form only finds candidates: a user whose mailbox is another one gets no mail.
         """
-        found: dict[str, list[tuple[str, ResetLink]]] = {}
+        found: list[tuple[str, UserRecord]] = []
         for place in await self._users.accounts_of(asked.email):
             user = await self._users.find(place, asked.email)
             record = None if user is None else await self._users.record(user)
             account = await self._accounts.find(place)
             if record is None or account is None or record.status is not Status.ACTIVE:
                 continue
-            if not is_same_mailbox(record.mailbox, asked.mailbox):
-                continue
-            if await self._limits.may_mail_for(place):
-                found.setdefault(record.mailbox, []).append((account.name, self._reset.link(record)))
+            if is_same_mailbox(record.mailbox, asked.mailbox):
+                found.append((account.name, record))
         return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.accounts.emails import Email
-from sidecar.accounts.limits import Admitted, Limited
+from sidecar.accounts.limits import Admitted, Limited, MailSource
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.limits import Bucket, Buckets, Empty, Rate
 from sidecar.tokens.opaque import Pepper, Purpose
@@ -35,8 +35,13 @@ EVERYBODY: Final = Rate(units=600, seconds=0.2)
 """Failures of everybody from everywhere. Refuses nobody."""
 
 ASKED: Final = Rate(units=10, seconds=60)
+"""Mails that strangers ask for from one address."""
+
 RECIPIENT: Final = Rate(units=5, seconds=600)
+"""Mails to one person; per source."""
+
 ACCOUNT: Final = Rate(units=30, seconds=120)
+"""Mails on behalf of one account; per source."""
 
 AT_ONCE: Final = 2
 """Tries of one e-mail from one address that are at work at the same time; the others wait. So a crowd with the right
@@ -103,11 +108,11 @@ class Throttle:
     async def may_ask(self, address: str) -> bool:
         return await self._may(self._bucket("asked", ASKED, self._address_of(address)))
 
-    async def may_mail(self, recipient: Email) -> bool:
-        return await self._may(self._bucket("recipient", RECIPIENT, recipient))
+    async def may_mail(self, recipient: Email, source: MailSource) -> bool:
+        return await self._may(self._bucket("recipient", RECIPIENT, source, recipient))
 
-    async def may_mail_for(self, account: AccountId) -> bool:
-        return await self._may(self._bucket("account", ACCOUNT, account))
+    async def may_mail_for(self, account: AccountId, source: MailSource) -> bool:
+        return await self._may(self._bucket("account", ACCOUNT, source, account))
 
     async def _may(self, bucket: Bucket) -> bool:
         return not self._short() and not isinstance(await self._buckets.take(bucket), Empty)

@@ -96,7 +96,7 @@ def invite(email: str, role: str, name: str, account: str | None, as_json: bool,
         raise _not_invited(outcome, invitee)
     expires = when(outcome.expires_at)
     if as_json:
-        invitation = {"url": outcome.url, "expires_at": expires}
+        invitation = {"url": outcome.url, "expires_at": expires, "mailed": outcome.mailed}
         say_json({"user": member_json(outcome.member), "invitation": invitation})
     else:
         record = outcome.member.record

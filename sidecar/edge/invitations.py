@@ -126,7 +126,7 @@ async def accept(call: Call[AcceptBody]) -> Reply | Problem:
 def _sent(sent: Sent) -> dict[str, Any]:
     return {
         "user": user_json(sent.member.record),
-        "invitation": {"url": sent.url, "expires_at": when(sent.expires_at)},
+        "invitation": {"url": sent.url, "expires_at": when(sent.expires_at), "mailed": sent.mailed},
     }
 
 

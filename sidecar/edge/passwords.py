@@ -33,7 +33,7 @@ class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def forgot(call: Call[ForgotBody]) -> Reply:
     """``POST /v1/password/forgot``: the same answer at once, whether anybody has that e-mail or not (R12)."""
-    call.parts.people.forgotten.ask(call.body.email, call.address)
+    await call.parts.people.forgotten.ask(call.body.email, call.address)
     return Reply(202, {"message": "If somebody has that e-mail, a link is on its way to it."})
 
 

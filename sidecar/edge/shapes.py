@@ -95,10 +95,11 @@ class Roles(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """``url`` is null in a replay: the secret of the first answer is not known any more."""
+    """``mailed``: a mail is queued; if not, hand the link over. ``url`` and ``mailed`` are null in a replay."""
 
     url: str | None
     expires_at: When
+    mailed: bool | None
 
 
 class Invited(msgspec.Struct, frozen=True):

@@ -115,7 +115,13 @@ class Assembly:
         ground.metrics.watch_hash_queue(lambda: hashing.queue_depth)
         self.issuer = issuer(settings, keys)
         self.everybody = everybody(
-            settings, ground.store, self.live.fleet, hashing=hashing, issuer=self.issuer, pepper=keys.pepper
+            settings,
+            ground.store,
+            self.live.fleet,
+            hashing=hashing,
+            issuer=self.issuer,
+            pepper=keys.pepper,
+            metrics=ground.metrics,
         )
         stack.push_async_callback(self.everybody.close)
         self.keyring = KeyRing(settings.keys_dir, keys, self._use_keys)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.accounts.hashing import Hashing
+from sidecar.accounts.limits import MailSource
 from sidecar.accounts.mail import Smtp, mail_server
-from sidecar.accounts.outbox import Outbox
+from sidecar.accounts.outbox import Count, MailOutcome, Outbox, uncounted
 from sidecar.accounts.parts import People, people
 from sidecar.accounts.sessions import Issuer
 from sidecar.accounts.throttle import Throttle
@@ -18,6 +19,7 @@ from sidecar.store.connection import Store
 from sidecar.store.fleet import Fleet
 from sidecar.store.limits import Buckets
 from sidecar.store.memory import Memory
+from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.opaque import Pepper
 
 
@@ -44,10 +46,21 @@ class Everybody:
 
 
 def everybody(
-    settings: Settings, store: Store, fleet: Fleet, *, hashing: Hashing, issuer: Issuer, pepper: Pepper
+    settings: Settings,
+    store: Store,
+    fleet: Fleet,
+    *,
+    hashing: Hashing,
+    issuer: Issuer,
+    pepper: Pepper,
+    metrics: Metrics,
 ) -> Everybody:
     """Raises MailProblem."""
-    memory, outbox = Memory(store), outbox_of(settings)
+
+    def count(source: MailSource, outcome: MailOutcome) -> None:
+        metrics.mails.labels(source.value, outcome.value).inc()
+
+    memory, outbox = Memory(store), outbox_of(settings, count)
     throttle = Throttle(Buckets(store), pepper, address_of=limiter_address, short=lambda: memory.short)
     together = people(
         store,
@@ -65,7 +78,7 @@ def everybody(
     return Everybody(together, memory, outbox)
 
 
-def outbox_of(settings: Settings) -> Outbox | None:
+def outbox_of(settings: Settings, count: Count = uncounted) -> Outbox | None:
     """None where no mail server is named: links are shown and nothing is sent. Raises MailProblem."""
     if settings.smtp_url is None:
         return None
@@ -74,6 +87,6 @@ def outbox_of(settings: Settings) -> Outbox | None:
     except ValueError as error:
         raise MailProblem(f"SIDECAR_SMTP_URL: {error}") from None
     try:
-        return Outbox(Smtp(server, sender=settings.mail_from or "").send)
+        return Outbox(Smtp(server, sender=settings.mail_from or "").send, count=count)
     except ValueError as error:
         raise MailProblem(f"SIDECAR_MAIL_FROM: {error}") from None

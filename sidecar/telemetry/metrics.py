@@ -107,6 +107,7 @@ class Metrics:
         self.store_lag = Gauge("sidecar_store_lag_seconds", "Time since the change feed's last word", registry=registry)
         self._files(registry)
         self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
+        self.mails = Counter("sidecar_mails", "Mails by source and outcome", ["source", "outcome"], registry=registry)
         self.requests = RequestCounter()
         registry.register(self.requests)
         self.decision_log_dropped = Counter(

@@ -5,11 +5,13 @@ import re
 
 import pytest
 
+from sidecar.accounts import outbox
 from sidecar.accounts.hashing import Hashing
 from sidecar.accounts.invitations import InvalidEmail, Invitee, Sent
 from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole
 from sidecar.accounts.sessions import Grant
+from sidecar.store.connection import StoreUnavailable
 from sidecar.store.invitations import (
     AlreadyInvited,
     AlreadyMember,
@@ -286,11 +288,44 @@ async def test_R9_a_new_link_is_mailed_and_the_mailed_old_one_is_dead(town):
 
 async def test_R12_invitations_are_mailed_within_the_limits_of_recipient_and_account(town):
     admin = await town.found()
-    for refused in ("bob@example.com", admin.account):
+    for refused, email, outcome in (
+        ("bob@example.com", "bob@example.com", "recipient_limit"),
+        (admin.account, "eve@example.com", "account_limit"),
+    ):
         town.limits.no_mail = {refused}
-        await town.invite(admin, "bob@example.com" if refused != admin.account else "eve@example.com")
+        town.limits.asked.clear()
+        sent = await town.invite(admin, email)
+        assert sent.mailed is False
+        assert town.counted["user", outcome] == 1
         await town.outbox.close()
         assert town.mailed == []
+    assert town.limits.asked == [("user", "recipient"), ("user", "account")], "the recipient's first"
+
+
+async def test_whoever_invites_learns_whether_a_mail_is_queued(town, monkeypatch):
+    admin = await town.found(seats=9)
+    inviting, actor = town.people.inviting, town.actor(admin)
+    sent = await town.invite(admin, "bob@example.com")
+    assert sent.mailed is True
+    assert town.counted["user", "queued"] == 1
+    again = await inviting.resend(actor, town.generation, admin.account, sent.member.record.id)
+    assert again.mailed is True
+
+    async def out(*_):
+        raise StoreUnavailable("out")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(town.limits, "may_mail", out)
+        assert (await town.invite(admin, "eve@example.com")).mailed is False, "the invitation stands, its link is shown"
+    with monkeypatch.context() as broken:
+        broken.setattr(outbox, "MAX_WAITING", 1)
+        full = outbox.Outbox(None)
+        broken.setattr(inviting, "_outbox", full)
+        assert (await town.invite(admin, "max@example.com")).mailed is True
+        assert (await town.invite(admin, "zoe@example.com")).mailed is False
+    with monkeypatch.context() as broken:
+        broken.setattr(inviting, "_outbox", None)
+        assert (await town.invite(admin, "kim@example.com")).mailed is False
 
 
 async def test_R13_a_replay_sends_no_second_mail(town):

@@ -1,15 +1,18 @@
 """The outbox: nothing waits for it, nothing brings it down, and what can be sent is."""
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
 
 import pytest
 import structlog.testing
 
+from sidecar.accounts.limits import MailSource
 from sidecar.accounts.mail import Letter, NotSent
-from sidecar.accounts.outbox import MAX_WAITING, PAUSES, Outbox
+from sidecar.accounts.outbox import LOG_SECONDS, MAX_WAITING, PAUSES, SENDERS, MailOutcome, Outbox
 from sidecar.store.connection import StoreUnavailable
 
+USER, STRANGER = MailSource.USER, MailSource.STRANGER
 LETTER = Letter("bob@example.com", "s", "the secret link")
 
 
@@ -71,7 +74,7 @@ async def test_a_letter_is_sent(running):
     server = Server()
     outbox = server.outbox()
     running(outbox)
-    assert outbox.post(write)
+    assert outbox.post(write, USER)
     await until(lambda: server.took == [LETTER])
 
 
@@ -83,8 +86,8 @@ async def test_an_errand_without_a_letter_is_none(running):
     async def nobody():
         return ()
 
-    outbox.post(nobody)
-    outbox.post(write)
+    outbox.post(nobody, USER)
+    outbox.post(write, USER)
     await until(lambda: server.took == [LETTER])
     assert server.tries == 1
 
@@ -93,7 +96,7 @@ async def test_what_may_be_taken_later_is_tried_again(running):
     server = Server(later(), later())
     outbox = server.outbox()
     running(outbox)
-    outbox.post(write)
+    outbox.post(write, USER)
     await until(lambda: server.took == [LETTER])
     assert server.pauses == list(PAUSES[:2])
 
@@ -111,9 +114,9 @@ async def test_what_cannot_be_sent_is_given_up_and_logged_without_its_words(runn
     outbox = server.outbox()
     with structlog.testing.capture_logs() as logged:
         running(outbox)
-        outbox.post(write)
+        outbox.post(write, USER)
         await until(lambda: server.tries == tries)
-        outbox.post(write)
+        outbox.post(write, USER)
         await until(lambda: server.took == [LETTER])
     assert any(line["log_level"] == "error" for line in logged)
     assert "secret" not in str(logged)
@@ -131,24 +134,99 @@ async def test_a_store_that_is_out_is_asked_again(running):
             raise outages.pop()
         return [LETTER]
 
-    outbox.post(look)
+    outbox.post(look, USER)
     await until(lambda: server.took == [LETTER])
 
 
 async def test_what_waits_is_bounded():
     server = Server()
     outbox = server.outbox()
-    assert all(outbox.post(write) for _ in range(MAX_WAITING))
+    assert all(outbox.post(write, USER) for _ in range(MAX_WAITING))
     with structlog.testing.capture_logs() as logged:
-        assert not any(outbox.post(write) for _ in range(5))
+        assert not any(outbox.post(write, USER) for _ in range(5))
     assert len(logged) == 1
+
+
+async def test_R16_a_full_queue_of_strangers_takes_no_place_of_users(running):
+    server = Server()
+    outbox = server.outbox()
+    while outbox.post(write, STRANGER):
+        pass
+    assert outbox.post(write, USER)
+    assert not outbox.post(write, STRANGER)
+
+
+async def test_R16_mails_of_strangers_that_hang_hold_no_sender_of_users(running):
+    took, block = [], asyncio.Event()
+
+    async def send(letter):
+        if letter.recipient == "slow@example.com":
+            await block.wait()
+        took.append(letter)
+
+    async def slow():
+        return [Letter("slow@example.com", "s", "t")]
+
+    outbox = Outbox(send)
+    running(outbox)
+    for _ in range(SENDERS + 3):
+        outbox.post(slow, STRANGER)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    outbox.post(write, USER)
+    await until(lambda: took == [LETTER])
+
+
+async def test_at_the_end_users_mails_go_first():
+    server = Server()
+    outbox = server.outbox()
+    other = Letter("eve@example.com", "s", "t")
+
+    async def ask():
+        return [other]
+
+    outbox.post(ask, STRANGER)
+    outbox.post(write, USER)
+    await outbox.close()
+    assert server.took == [LETTER, other]
+
+
+async def test_each_mail_is_counted_and_rejections_are_logged_once_a_minute(clock):
+    counted = Counter()
+
+    def count(source, outcome):
+        counted[source, outcome] += 1
+
+    server = Server(NotSent("550", for_good=True))
+    outbox = Outbox(server.send, pause=server.pause, count=count, monotonic=clock.monotonic)
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(50):
+            outbox.reject(STRANGER, MailOutcome.ADDRESS_LIMIT)
+            outbox.post(write, USER)  # a success in between resets nothing
+        outbox.reject(USER, MailOutcome.ADDRESS_LIMIT)
+        assert len(logged) == 2
+        clock.advance(LOG_SECONDS)
+        outbox.reject(STRANGER, MailOutcome.ADDRESS_LIMIT)
+    assert [(line["source"], line["reason"]) for line in logged] == [
+        ("stranger", "address_limit"),
+        ("user", "address_limit"),
+        ("stranger", "address_limit"),
+    ]
+    await outbox.close()
+    assert counted == {
+        (STRANGER, MailOutcome.ADDRESS_LIMIT): 51,
+        (USER, MailOutcome.ADDRESS_LIMIT): 1,
+        (USER, MailOutcome.QUEUED): 50,
+        (USER, MailOutcome.SENT): 49,
+        (USER, MailOutcome.FAILED): 1,
+    }
 
 
 async def test_at_the_end_what_waits_gets_one_chance():
     server = Server(later())
     outbox = server.outbox()
     for _ in range(3):
-        outbox.post(write)
+        outbox.post(write, USER)
     await outbox.close()
     assert server.took == [LETTER, LETTER]
     assert server.pauses == []
@@ -164,7 +242,7 @@ async def test_a_letter_that_was_on_its_way_at_the_end_is_not_lost(running):
 
     outbox = Outbox(send)
     task = asyncio.create_task(outbox.run())
-    outbox.post(write)
+    outbox.post(write, USER)
     for _ in range(10):
         await asyncio.sleep(0)
     task.cancel()

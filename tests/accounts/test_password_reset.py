@@ -9,6 +9,7 @@ from sidecar.accounts.password_change import NewPassword, Replaced, WeakPassword
 from sidecar.accounts.password_reset import RESET_SECONDS, ResetGone
 from sidecar.accounts.passwords import Weakness
 from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.store.connection import StoreUnavailable
 from sidecar.tokens.ids import letters
 from sidecar.vocabulary.people import Actor, Status
 from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC
@@ -36,7 +37,7 @@ def links_in(letter):
 
 async def test_R12_a_link_is_mailed_and_stands_in_the_fragment(town):
     await town.found()
-    town.people.forgotten.ask("Ada@Example.com", "192.0.2.1")
+    await town.people.forgotten.ask("Ada@Example.com", "192.0.2.1")
     assert town.mailed == [], "nothing happens while the request waits"
     (letter,) = await mails(town)
     assert letter.recipient == "ada@example.com"
@@ -56,7 +57,7 @@ async def test_R12_whoever_has_no_password_here_gets_no_mail(town, email):
     admin = await town.found()
     await town.invite(admin, "new@example.com")
     await mails(town)
-    town.people.forgotten.ask(email, "192.0.2.1")
+    await town.people.forgotten.ask(email, "192.0.2.1")
     assert await mails(town) == []
 
 
@@ -69,13 +70,13 @@ async def test_R12_suspended_and_removed_users_get_no_mail(town):
     await town.people.users.remove(actor, eve.id)
     await mails(town)
     for email in ("bob@example.com", "eve@example.com"):
-        town.people.forgotten.ask(email, "192.0.2.1")
+        await town.people.forgotten.ask(email, "192.0.2.1")
     assert await mails(town) == []
 
 
 async def test_one_mail_however_many_accounts(town):
     acme, bolt = await town.found("Acme"), await town.found("Bolt")
-    town.people.forgotten.ask("ada@example.com", "192.0.2.1")
+    await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
     (letter,) = await mails(town)
     changed = [await reset(town, link.partition("#")[2]) for link in links_in(letter)]
     assert {grant.record.id for grant in changed} == {acme.id, bolt.id}
@@ -94,9 +95,9 @@ async def test_R12_a_reset_goes_to_the_mailbox_that_was_written_and_to_no_other_
     admin = await town.found()
     await town.join(admin, written)
     await mails(town)
-    town.people.forgotten.ask(asked, "192.0.2.1")
+    await town.people.forgotten.ask(asked, "192.0.2.1")
     assert await mails(town) == []
-    town.people.forgotten.ask(written, "192.0.2.1")
+    await town.people.forgotten.ask(written, "192.0.2.1")
     (letter,) = await mails(town)
     assert letter.recipient == written
 
@@ -110,7 +111,7 @@ async def test_R12_each_mailbox_of_one_folded_email_gets_the_links_of_its_own_us
         ("stra\u00dfe@example.com", "Acme", "stra\u00dfe@example.com"),
         ("strasse@example.com", "Bolt", "Strasse@example.com"),
     ):
-        town.people.forgotten.ask(asked, "192.0.2.1")
+        await town.people.forgotten.ask(asked, "192.0.2.1")
         (letter,) = await mails(town)
         assert letter.recipient == recipient
         assert [one in letter.text for one in ("Acme", "Bolt")] == [one == name for one in ("Acme", "Bolt")]
@@ -120,13 +121,47 @@ async def test_R12_mails_are_limited_by_asker_recipient_and_account(town):
     acme, bolt = await town.found("Acme"), await town.found("Bolt")
     for refused, expected in (("192.0.2.1", 0), ("ada@example.com", 0), (acme.account, 1)):
         town.limits.no_mail = {refused}
-        town.people.forgotten.ask("ada@example.com", "192.0.2.1")
+        await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
         found = await mails(town)
         assert len(found) == expected
     assert [name in found[0].text for name in ("Acme", "Bolt")] == [False, True]
     town.limits.no_mail = {acme.account, bolt.account}
-    town.people.forgotten.ask("ada@example.com", "192.0.2.1")
+    await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
     assert await mails(town) == []
+
+
+async def test_R16_an_address_beyond_its_limit_queues_nothing(town, monkeypatch):
+    await town.found()
+    posted = []
+    monkeypatch.setattr(town.outbox, "post", lambda *words: posted.append(words))
+    town.limits.no_mail = {"192.0.2.1"}
+    for _ in range(5):
+        await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
+    assert posted == []
+    assert town.counted == {("stranger", "address_limit"): 5}
+    await town.people.forgotten.ask("ada@example.com", "192.0.2.2")
+    assert len(posted) == 1
+
+
+async def test_R16_a_store_that_is_out_queues_nothing_for_strangers(town, monkeypatch):
+    async def out(*_):
+        raise StoreUnavailable("out")
+
+    monkeypatch.setattr(town.limits, "may_ask", out)
+    await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
+    assert town.counted == {("stranger", "store_unavailable"): 1}
+    assert await mails(town) == []
+
+
+async def test_R16_a_recipient_beyond_its_limit_costs_the_account_nothing(town):
+    """Or one known e-mail silences the account of its owner."""
+    await town.found()
+    town.limits.no_mail = {"ada@example.com"}
+    town.limits.asked.clear()
+    await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
+    assert await mails(town) == []
+    assert town.limits.asked == [("stranger", "recipient")]
+    assert town.counted["stranger", "recipient_limit"] == 1
 
 
 async def test_R12_a_reset_raises_the_epoch_and_ends_every_session(town, issuer):

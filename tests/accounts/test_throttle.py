@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from sidecar.accounts.hashing import Hashing, Overloaded
-from sidecar.accounts.limits import Admitted, Limited
+from sidecar.accounts.limits import Admitted, Limited, MailSource
 from sidecar.accounts.login import SHORT_RETRY
 from sidecar.accounts.sessions import Client, Grant, InvalidGrant
 from sidecar.accounts.throttle import ACCOUNT, ADDRESS, ASKED, AT_ONCE, EMAIL, PAIR, RECIPIENT, TRIES, WAITING, Throttle
@@ -174,7 +174,7 @@ async def test_R16_a_store_that_is_out_is_no_absence_of_limits_and_leaves_nobody
         with pytest.raises(StoreUnavailable):
             await throttle.reserve(ADA, "192.0.2.1")
     with pytest.raises(StoreUnavailable):
-        await throttle.may_mail(ADA)
+        await throttle.may_mail(ADA, MailSource.USER)
     assert throttle._lines == {}
 
 
@@ -185,17 +185,28 @@ async def test_R16_nobody_can_tell_or_choose_a_bucket(throttle):
     assert bucket.subject != throttle._bucket("email", PAIR, ADA, "192.0.2.1").subject
 
 
-@pytest.mark.parametrize(("ask", "rate"), [("may_ask", ASKED), ("may_mail", RECIPIENT), ("may_mail_for", ACCOUNT)])
-async def test_R12_mails_are_limited(throttle, ask, rate):
-    may = getattr(throttle, ask)
+async def test_R12_mails_are_limited_by_address(throttle):
+    may, rate = throttle.may_ask, ASKED
     assert [await may("192.0.2.1") for _ in range(rate.units + 1)] == [True] * rate.units + [False]
     assert await may("192.0.2.2")
 
 
+@pytest.mark.parametrize(("ask", "rate"), [("may_mail", RECIPIENT), ("may_mail_for", ACCOUNT)])
+@pytest.mark.parametrize(("source", "other"), [tuple(MailSource), tuple(reversed(MailSource))])
+async def test_R16_mails_are_limited_and_strangers_and_users_have_buckets_of_their_own(
+    throttle, ask, rate, source, other
+):
+    may = getattr(throttle, ask)
+    assert [await may("x", source) for _ in range(rate.units + 1)] == [True] * rate.units + [False]
+    assert await may("y", source)
+    assert await may("x", other)
+
+
 async def test_R16_short_of_memory_mails_go_first(throttle, short):
     short.append("yes")
-    assert not await throttle.may_mail(ADA)
-    assert not await throttle.may_mail_for("acc_x")
+    for source in MailSource:
+        assert not await throttle.may_mail(ADA, source)
+        assert not await throttle.may_mail_for("acc_x", source)
     assert not await throttle.may_ask("192.0.2.1")
     assert throttle.short
 
