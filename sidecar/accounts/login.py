@@ -40,7 +40,10 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True)
 class AccountRequired:
-    """The password is right in several accounts: one has to be named."""
+    """An account has to be named: the password is right in several, or (not ``proven``) in none of those compared,
+    while there are more."""
+
+    proven: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Login:
         failed = True  # whatever ends it without an outcome
         try:
             outcome = await self._try(claim, email, password, admitted, client)
-            failed = isinstance(outcome, InvalidGrant)
+            failed = isinstance(outcome, InvalidGrant) or outcome == AccountRequired(proven=False)
         finally:
             await self._limits.settle(admitted, failed=failed)
         return outcome
@@ -95,11 +98,14 @@ class Login:
         self, claim: SignIn, email: Email | None, password: str, admitted: Admitted, client: Client
     ) -> LoginOutcome:
         lane = Lane.SUSPECT if admitted.suspect else Lane.SIGN_IN
-        candidates = await self._candidates(email, claim.account)
+        every = await self._candidates(email, claim.account)
+        candidates = every[:MAX_CANDIDATES]
         right = await self._right(candidates, password, lane)
         if isinstance(right, Overloaded):
             return right
         if not right:
+            if any(_is_active(one) for one in every[MAX_CANDIDATES:]):
+                return AccountRequired(proven=False)
             if claim.account is None:
                 # Without an account, one e-mail may cost up to four comparisons; the wait hides how many it were.
                 await self._pause(self._hashing.seconds * (MAX_CANDIDATES - max(1, len(candidates))))
@@ -115,12 +121,13 @@ class Login:
         return opened
 
     async def _candidates(self, email: Email | None, account: str | None) -> list[Credentials]:
-        """Whose password it could be. Active users first: those who can sign in are never beyond the fourth."""
+        """Whose password it could be. Active users first, of these the ones whose e-mail is proven: anybody can be
+        invited to many accounts by an e-mail that is not theirs, and takes no place of its owner by that."""
         if email is None:
             return []
         found = [await self._users.credentials(place, email) for place in await self._places(email, account)]
         held = [credentials for credentials in found if credentials is not None]
-        return sorted(held, key=lambda one: one.record.status is not Status.ACTIVE)[:MAX_CANDIDATES]
+        return sorted(held, key=lambda one: (not _is_active(one), not one.record.email_verified))
 
     async def _places(self, email: Email, account: str | None) -> list[AccountId]:
         if account is None:
@@ -173,3 +180,7 @@ class Login:
         if not isinstance(stronger, Overloaded):
             with suppress(StoreUnavailable):
                 await self._users.rehash(grant.record.id, expected_epoch=grant.record.epoch, password_hash=stronger)
+
+
+def _is_active(one: Credentials) -> bool:
+    return one.record.status is Status.ACTIVE

@@ -85,8 +85,53 @@ async def test_R17_at_most_four_candidates_are_hashed(town, work):
     for number in range(6):
         await town.found(f"Acme {number}")
     work.clear()
-    assert await town.sign_in("ada@example.com", WRONG) == InvalidGrant()
+    assert await town.sign_in("ada@example.com", WRONG) == AccountRequired(proven=False)
     assert len(work) == 4
+
+
+async def plant(town, email, number, password=WRONG):
+    """Accounts whose administrators accepted an invitation for ``email`` themselves: it proves nothing (R9)."""
+    for place in range(number):
+        admin = await town.found(f"Trap {place}", f"trap{place}@example.com")
+        sent = await town.invite(admin, email)
+        await town.people.inviting.accept(sent.url.partition("#")[2], password, None, town.client)
+
+
+@pytest.mark.parametrize("traps", [4, 7])
+async def test_R17_unproven_emails_in_other_accounts_displace_no_owner(town, traps):
+    await plant(town, "ada@example.com", traps)
+    ada = await town.found("Zeta")  # ids are random: more than four traps come before it in some order
+    assert (await town.grant("ada@example.com")).record.id == ada.id
+
+
+async def test_R17_beyond_four_candidates_the_account_is_asked_for_and_nothing_is_called_wrong(town):
+    await plant(town, "bob@example.com", 5)
+    admin = await town.found("Zeta")
+    bob = await town.join(admin, "bob@example.com")  # not proven either
+    places = await town.people.users.accounts_of("bob@example.com")
+    beyond = places.index(bob.account) >= 4
+    outcome = await town.sign_in("bob@example.com")
+    assert outcome == AccountRequired(proven=False) if beyond else outcome.record.id == bob.id
+    assert (await town.grant("bob@example.com", account="Zeta")).record.id == bob.id
+    assert await town.sign_in("bob@example.com", "amber-walnut-kettle-19") == AccountRequired(proven=False)
+    assert await town.sign_in("bob@example.com", "amber-walnut-kettle-19", "Zeta") == InvalidGrant()
+
+
+async def test_R16_an_account_asked_for_without_proof_counts_as_a_failure(town):
+    for number in range(5):
+        await town.found(f"Acme {number}")
+    assert await town.sign_in("ada@example.com", WRONG) == AccountRequired(proven=False)
+    assert town.limits.failures == ["ada@example.com"]
+    town.limits.failures.clear()
+    assert await town.sign_in("ada@example.com") == AccountRequired()
+    assert town.limits.failures == [], "the password was right"
+
+
+async def test_R17_users_who_cannot_sign_in_are_no_reason_to_ask_for_an_account(town):
+    for number in range(6):
+        admin = await town.found(f"Acme {number}", f"ada{number}@example.com")
+        await town.invite(admin, "new@example.com")
+    assert await town.sign_in("new@example.com", WRONG) == InvalidGrant()
 
 
 async def test_R17_the_wait_hides_in_how_many_accounts_an_email_is(town):
