@@ -3,11 +3,14 @@
 The one place that knows how long tokens live and which key signs them. Knows no password and no HTTP.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sidecar.accounts.limits import Limited
 from sidecar.store.sessions import (
     NewSession,
+    RefreshLimited,
     Reused,
     Rotated,
     SessionGone,
@@ -112,8 +115,14 @@ class Issuer:
         return read_refresh(self._pepper, token)
 
 
-async def refresh(issuer: Issuer, sessions: Sessions, token: str, client: Client) -> Grant | InvalidGrant | StoreBehind:
-    """The refresh grant: the next pair, or the same again within the grace. Garbage never touches a session (R14)."""
+RefreshOutcome = Grant | InvalidGrant | Limited | StoreBehind
+
+
+async def refresh(issuer: Issuer, sessions: Sessions, token: str, client: Client) -> RefreshOutcome:
+    """The refresh grant: the next pair, or the same again within the grace. Garbage never touches a session (R14).
+
+    Limited per session: each refresh costs a write, an event for every sidecar and a signature.
+    """
     presented = issuer.read(token)
     if presented is None:
         return InvalidGrant()
@@ -130,5 +139,7 @@ async def refresh(issuer: Issuer, sessions: Sessions, token: str, client: Client
             return issuer.grant(record, presented.session, counter)
         case SessionGone() | Reused():
             return InvalidGrant()
+        case RefreshLimited(seconds):
+            return Limited(max(1, math.ceil(seconds)))
         case StoreBehind():
             return outcome

@@ -101,6 +101,8 @@ async def renew(call: Call[None]) -> Reply | Problem:
             return Reply(204, None, session_cookies(call, outcome))
         case InvalidGrant():
             return _of(call, Reason.SESSION_ENDED)
+        case Limited(retry_after):
+            return rate_limited(retry_after)
         case StoreBehind():
             return _of(call, Reason.STORE_UNAVAILABLE)
         case _:
@@ -197,6 +199,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         statuses=(204, 400, 401, 403, 413, 429, 503),
         tell=tell,
     ),
-    Endpoint("POST", REFRESH, Gate.OPEN, renew, "Renew a browser's session", statuses=(204, 401, 403, 503), tell=tell),
+    Endpoint(
+        "POST", REFRESH, Gate.OPEN, renew, "Renew a browser's session", statuses=(204, 401, 403, 429, 503), tell=tell
+    ),
     Endpoint("DELETE", SESSION, Gate.OPEN, sign_out, "Sign a browser out", statuses=(204, 401, 403, 503), tell=tell),
 )

@@ -51,7 +51,7 @@ def overloaded(retry_after: int) -> Problem:
 
 
 def rate_limited(retry_after: int) -> Problem:
-    return Problem(Code.RATE_LIMITED, f"too many failures; try again in {retry_after} s", retry_after=retry_after)
+    return Problem(Code.RATE_LIMITED, f"too many tries; try again in {retry_after} s", retry_after=retry_after)
 
 
 def weak_password(weaknesses: Weaknesses) -> Problem:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sidecar.store.codec import integer, items, position_of, record_of, seconds
 from sidecar.store.connection import Store
+from sidecar.store.limits import Rate
 from sidecar.store.outcomes import ActorChanged, NoUser, Position, Stale
 from sidecar.store.transition import look, milliseconds, transition
 from sidecar.tokens.ids import account_of
@@ -16,6 +17,8 @@ from sidecar.vocabulary.people import Actor, SessionId, UserId, UserRecord
 MAX_SESSIONS = 20
 ABSOLUTE_TTL = 90 * 86400
 GRACE = 10
+REFRESHES = Rate(units=120, seconds=5)
+"""Refreshes of one session, retries included. A client needs one per access token; many tabs at once need one each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,13 @@ class Reused:
 
 
 @dataclass(frozen=True, slots=True)
+class RefreshLimited:
+    """The session has been refreshed too often. Nothing was changed; ``seconds`` until one more may be."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoreBehind:
     """An authentic token is ahead of the store: the data set went back in time. Never a success."""
 
@@ -108,7 +118,7 @@ class Sessions:
 
     async def rotate(
         self, uid: UserId, sid: SessionId, counter: int, *, ttl: float, address: str = "", request_id: str = ""
-    ) -> Rotated | SessionGone | Reused | StoreBehind:
+    ) -> Rotated | SessionGone | Reused | RefreshLimited | StoreBehind:
         """Redeem the refresh token of ``counter`` (its origin proven before). Epoch and status compared inside."""
         if (account := account_of(uid)) is None:
             return SessionGone()
@@ -122,12 +132,16 @@ class Sessions:
             counter=str(counter),
             ttl=milliseconds(ttl),
             grace=milliseconds(GRACE),
+            burst=REFRESHES.units,
+            interval=milliseconds(REFRESHES.seconds),
         )
         match reply["o"]:
             case "rotated":
                 return Rotated(record_of(account, reply["r"]), integer(reply["c"]), position_of(reply))
             case "reused":
                 return Reused(position_of(reply))
+            case "limited":
+                return RefreshLimited(integer(reply["wait"]) / 1000)
             case "behind":
                 return StoreBehind()
             case _:

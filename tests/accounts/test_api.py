@@ -6,6 +6,8 @@ import pytest
 
 from sidecar.accounts.hashing import Hashing, Overloaded
 from sidecar.accounts.limits import Limited
+from sidecar.store import sessions
+from sidecar.store.limits import Rate
 from sidecar.vocabulary.people import ADMINISTRATOR, Status
 from tests.people import PUBLIC
 
@@ -414,6 +416,18 @@ async def test_R13_a_request_id_of_the_caller_makes_no_two_changes_one(web, town
         users.add((await web.ask("POST", "/v1/users", body, token=token, headers=same)).body["user"]["email"])
     assert users == {"bob@example.com", "eve@example.com"}
     assert not [name for name in await town.people.users._store.command("KEYS", "*") if "the-same" in name]
+
+
+async def test_R16_refreshes_beyond_a_sessions_limit_are_429_with_retry_after(web, town, monkeypatch):
+    monkeypatch.setattr(sessions, "REFRESHES", Rate(units=1, seconds=60))
+    await town.found()
+    grant = await town.grant("ada@example.com")
+    form = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
+    json_type = {"Content-Type": "application/json"}
+    assert (await web.ask("POST", "/token", form, headers=json_type)).status == 200
+    limited = await web.ask("POST", "/token", form, headers=json_type)
+    assert (limited.status, limited.body["error"]) == (429, "rate_limited")
+    assert 0 < int(limited.headers["Retry-After"]) <= 60
 
 
 async def test_R12_forgot_is_202_whatever_is_asked_for(web, town):

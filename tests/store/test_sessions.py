@@ -2,8 +2,13 @@
 
 import asyncio
 
+import pytest
+
+from sidecar.store import keys, sessions
+from sidecar.store.limits import Rate
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
-from sidecar.store.sessions import Ended, Opened, Reused, Rotated, SessionGone, StoreBehind
+from sidecar.store.sessions import Ended, Opened, RefreshLimited, Reused, Rotated, SessionGone, StoreBehind
+from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.people import Actor, Status
 
 OPERATOR = Actor.operator()
@@ -12,6 +17,49 @@ MONTH = 30 * 86400.0
 
 async def rotate(town, actor, counter, ttl=MONTH, **more):
     return await town.sessions.rotate(actor.user, actor.session, counter, ttl=ttl, **more)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """A bucket that a test can empty."""
+    monkeypatch.setattr(sessions, "REFRESHES", Rate(units=3, seconds=3600))
+
+
+async def test_R16_a_session_is_refreshed_so_often_and_then_once_in_a_while(town, few):
+    admin = await town.account()
+    actor, other = await town.signed_in(admin), await town.signed_in(admin)
+    for counter in range(3):
+        assert isinstance(await rotate(town, actor, counter), Rotated)
+    limited = await rotate(town, actor, 3)
+    assert isinstance(limited, RefreshLimited)
+    assert 3500 < limited.seconds <= 3600
+    events = len(await town.feed())
+    assert isinstance(await rotate(town, actor, 3), RefreshLimited)
+    assert len(await town.feed()) == events, "nothing is changed and no sidecar hears of it"
+    assert isinstance(await rotate(town, other, 0), Rotated), "another session of the same user"
+    assert actor.session in (await town.users.record(admin.id)).sessions
+
+
+async def test_R16_retries_within_the_grace_count_as_refreshes(town, few):
+    actor = await town.signed_in(await town.account())
+    assert [type(await rotate(town, actor, 0)) for _ in range(5)] == [Rotated] * 3 + [RefreshLimited] * 2
+
+
+async def test_R14_reuse_ends_a_session_also_when_its_bucket_is_empty(town, few):
+    actor = await town.signed_in(await town.account())
+    for counter in range(3):
+        await rotate(town, actor, counter)
+    assert isinstance(await rotate(town, actor, 3), RefreshLimited)
+    assert isinstance(await rotate(town, actor, 0), Reused)
+
+
+async def test_R52_a_bucket_of_a_clock_that_ran_ahead_locks_no_session_out(town, few):
+    actor = await town.signed_in(await town.account())
+    home = keys.account(account_of(actor.user), town.store.partitions)
+    await town.store.change("HSET", f"{home}:s:{actor.session}", "due", str(int(await town.now_ms()) + 10**12))
+    limited = await rotate(town, actor, 0)
+    assert isinstance(limited, RefreshLimited)
+    assert limited.seconds <= 3600
 
 
 async def test_a_session_opens_under_the_epoch_that_was_compared(town):

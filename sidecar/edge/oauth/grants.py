@@ -8,7 +8,7 @@ from typing import Final, assert_never
 from sidecar.accounts.hashing import Overloaded
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
-from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.accounts.sessions import Grant, InvalidGrant, RefreshOutcome, refresh
 from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, RawBody, Reply
 from sidecar.edge.oauth.parameters import InvalidRequest, Parameters, read
@@ -51,7 +51,7 @@ async def _password(call: Call[RawBody], parameters: Parameters) -> LoginOutcome
     return outcome
 
 
-async def _refresh(call: Call[RawBody], parameters: Parameters) -> Grant | InvalidGrant | StoreBehind:
+async def _refresh(call: Call[RawBody], parameters: Parameters) -> RefreshOutcome:
     people = call.parts.people
     return await refresh(people.issuer, people.sessions, parameters.required("refresh_token"), client_of(call))
 
@@ -67,7 +67,7 @@ def _token_answer(outcome: LoginOutcome | StoreBehind) -> Reply:
         case ResetRequired():
             return error("invalid_grant", "password_reset_required: ask for a link to set a new password")
         case Limited(retry_after):
-            return error("rate_limited", "too many failures; try again later", 429, retry_after)
+            return error("rate_limited", "too many tries; try again later", 429, retry_after)
         case Overloaded(retry_after):
             return error("temporarily_unavailable", "too many sign-ins at once; try again shortly", 503, retry_after)
         case StoreBehind():

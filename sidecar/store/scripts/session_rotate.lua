@@ -1,5 +1,5 @@
 -- R14: the token of counter c becomes that of c+1. The same again within the grace while the successor is unused; an
--- older one ends the session; one that is ahead of the store means that the store went back in time.
+-- older one ends the session; one that is ahead of the store means that the store went back in time. Limited per session.
 local before = remembered()
 if before then return before end
 local home, place = key('u:' .. A.uid), key('s:' .. A.sid)
@@ -12,15 +12,23 @@ if session.tv ~= now[1] then return outcome('gone') end
 
 local given, held = tonumber(A.counter), tonumber(session.c)
 if given > held then return outcome('behind') end
-if given == held - 1 and NOW - tonumber(session.ct) <= A.grace then
-  return answer({ o = 'rotated', r = record(A.uid), c = session.c, n = redis.call('GET', FEED .. ':n') or '0' })
-end
-if given < held then
+local retry = given == held - 1 and NOW - tonumber(session.ct) <= A.grace
+if given < held and not retry then
   end_session(A.uid, A.sid)
   local seq = stamp(home)
   audit('session.reused', A.uid, { session = A.sid }, nil, A.uid)
   local n = publish('user', A.uid, now[1], seq, true)
   return remember({ o = 'reused', n = n })
+end
+
+-- A session's own bucket (GCRA, as in limit_take.lua). Retries count too; reuse was dealt with before, it never waits.
+-- R52: an instant further ahead than a full bucket is of a clock that ran ahead.
+local most = A.interval * A.burst
+local due = math.max(math.min(tonumber(session.due or '0'), NOW + most), NOW) + A.interval
+if due > NOW + most then return answer({ o = 'limited', wait = int(due - NOW - most) }) end
+redis.call('HSET', place, 'due', int(due))
+if retry then
+  return answer({ o = 'rotated', r = record(A.uid), c = session.c, n = redis.call('GET', FEED .. ':n') or '0' })
 end
 
 local until_ms = int(math.min(NOW + A.ttl, tonumber(session.abs)))
