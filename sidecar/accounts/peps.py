@@ -1,7 +1,8 @@
 """PEP keys (R20): made and revoked by operators, presented by gateways and services.
 
 A key proves itself by the digest that the store keeps. Refuses to say anything about a key before that; and to ask the
-store about more never-seen keys than the budget allows, so that a flood of made-up ones costs nobody but itself.
+store about more never-seen keys than the budget allows. A key that bears this deployment's mark has a budget of its
+own: made-up keys, which bear none, share one and starve no key that was made here.
 """
 
 import hmac
@@ -15,14 +16,15 @@ from sidecar.accounts.sessions import Entropy
 from sidecar.store.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.store.peps import NoPep, PepCopies, PepCreated, PepExists, PepRevoked, Peps, TooManyPeps
-from sidecar.tokens.opaque import Kind, Pepper, digest, new_pep_secret, read_secret
+from sidecar.tokens.opaque import Kind, Pepper, digest, has_mark, new_pep_secret, read_secret, with_mark
 from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.people import AccountId, Actor
 from sidecar.vocabulary.peps import Pep, PepId, Scope
 from sidecar.vocabulary.recent import Recent
 
 UNPROVEN_A_SECOND: Final = 200
-"""Never-seen keys that one process looks up, and as many at once; those it has proven before do not count."""
+"""Look-ups per process for all never-seen keys without a mark together, and for each one with a mark; as many at once.
+Keys that were proven before do not count."""
 
 PROVEN: Final = 10_000
 CLOCK_ERROR: Final = 1e-6
@@ -67,10 +69,11 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A key as it came: whose it claims to be, and what must stand in the store for that."""
+    """A key as it came: whose it claims to be, and what must stand in the store for that. ``marked``: made here."""
 
     pep: PepId
     digest: str = field(repr=False)
+    marked: bool = False
 
 
 class PepKeys:
@@ -85,6 +88,7 @@ class PepKeys:
         self._monotonic = monotonic
         self._proven: Recent[str, Presented] = Recent(PROVEN)
         self._meters: Recent[PepId, Meter] = Recent(PROVEN)
+        self._marked: Recent[str, Meter] = Recent(PROVEN)
         self._unproven = Meter()
 
     async def admit(self, key: str, scope: Scope) -> Pep | KeyRefused | OutOfScope | RateExceeded:
@@ -124,23 +128,36 @@ class PepKeys:
         presented = presented or self._read(key)
         if presented is None:
             return KeyRefused(Reason.MALFORMED_TOKEN)
-        now = self._monotonic()
-        if not seen:
-            if self._unproven.wait(UNPROVEN_A_SECOND, now) > 0:
+        pep = self._copies.peek(presented.pep)
+        if pep is None:
+            if not seen and not self._may_look_up(key, presented):
                 return KeyRefused(Reason.OVERLOADED)
-            self._unproven.spend(1, UNPROVEN_A_SECOND, now)
-        pep = self._copies.peek(presented.pep) or await self._copies.read(presented.pep)
+            pep = await self._copies.read(presented.pep)
         if pep is None or not hmac.compare_digest(pep.digest, presented.digest):
             self._proven.pop(key, None)
             return KeyRefused(Reason.REVOKED)
         self._remember(key, presented)
         return pep
 
+    def _may_look_up(self, key: str, presented: Presented) -> bool:
+        """Spend one look-up of the key's own budget if it bears a mark, else of the budget that all others share."""
+        meter = self._unproven
+        if presented.marked:
+            held = self._marked.get(key)
+            meter = Meter() if held is None else held
+            self._marked.put(key, meter)
+        now = self._monotonic()
+        if meter.wait(UNPROVEN_A_SECOND, now) > 0:
+            return False
+        meter.spend(1, UNPROVEN_A_SECOND, now)
+        return True
+
     def _read(self, key: str) -> Presented | None:
         secret = read_secret(Kind.PEP, key)
         if secret is None:
             return None
-        return Presented(PepId(f"pep_{secret.account[4:]}_{secret.owner}"), digest(self._pepper, secret))
+        pep = PepId(f"pep_{secret.account[4:]}_{secret.owner}")
+        return Presented(pep, digest(self._pepper, secret), has_mark(self._pepper, secret))
 
     def _remember(self, key: str, presented: Presented) -> None:
         self._proven.put(key, presented)
@@ -197,7 +214,7 @@ async def make(
     name = clean(wanted.name)
     if not name or name.startswith("pep_"):
         return InvalidPepName()
-    secret = new_pep_secret(account, entropy(ENTROPY))
+    secret = with_mark(pepper, new_pep_secret(account, entropy(ENTROPY)))
     outcome = await peps.create(
         actor,
         PepId(f"pep_{account[4:]}_{secret.owner}"),

@@ -175,14 +175,50 @@ async def test_R20_a_flood_of_made_up_keys_costs_the_store_a_bounded_number_of_r
     monkeypatch.setattr(keys._copies, "read", counted)
     made_up = [new_secret(Kind.PEP, town.users["ada"].id, n.to_bytes(20, "big")).text for n in range(300)]
     reasons = [getattr(await keys.admit(key, Scope.EVALUATE), "reason", None) for key in made_up]
-    assert reads == UNPROVEN_A_SECOND - 1  # the first was the good one
+    assert reads == UNPROVEN_A_SECOND
     assert reasons[-1] == "overloaded"
+    honest = await town.key()
+    assert (await pdp.ask(EVALUATION, CALLS[EVALUATION], key=honest)).status == 200, "made here, never seen"
     answer = await pdp.ask(EVALUATION, CALLS[EVALUATION], key=made_up[-1])
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     assert (await pdp.ask(EVALUATION, CALLS[EVALUATION])).status == 200, "a key that was proven before is served"
+
+
+async def test_R20_a_key_made_here_that_is_revoked_has_a_bounded_number_of_reads(
+    pdp: Pdp, town: Town, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await town.made()
+    keys = pdp.parts.pep_keys
+    reads = 0
+
+    async def none(_pep: Any) -> None:
+        nonlocal reads
+        reads += 1
+
+    monkeypatch.setattr(keys._copies, "read", none)
+    monkeypatch.setattr(keys._copies, "peek", lambda _: None)
+    reasons = [(await keys.admit(made.key, Scope.EVALUATE)).reason.value for _ in range(UNPROVEN_A_SECOND + 50)]
+    assert (reads, reasons[0], reasons[-1]) == (UNPROVEN_A_SECOND, "revoked", "overloaded")
+    assert (await keys.admit((await town.made()).key, Scope.EVALUATE)).reason.value == "revoked", "another one's budget"
     clock.advance(1)
-    fresh = await town.key()
-    assert (await pdp.ask(EVALUATION, CALLS[EVALUATION], key=fresh)).status == 200
+    assert (await keys.admit(made.key, Scope.EVALUATE)).reason.value == "revoked"
+
+
+async def test_R20_made_up_secrets_of_a_key_that_is_known_cost_no_read(
+    pdp: Pdp, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await town.made()
+    keys = pdp.parts.pep_keys
+    known = {made.pep.id: made.pep}
+    monkeypatch.setattr(keys._copies, "peek", known.get)
+
+    async def never(_pep: Any) -> None:
+        raise AssertionError("the store was asked")
+
+    monkeypatch.setattr(keys._copies, "read", never)
+    for n in range(2 * UNPROVEN_A_SECOND):
+        guess = made.key[:-4] + "".join("abcdefghijklmnopqrstuvwxyz234567"[n >> shift & 31] for shift in (15, 10, 5, 0))
+        assert (await keys.admit(guess, Scope.EVALUATE)).reason.value == "revoked"
 
 
 async def test_R20_the_store_holds_no_key(pdp: Pdp, town: Town) -> None:

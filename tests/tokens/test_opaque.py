@@ -12,11 +12,13 @@ from sidecar.tokens.opaque import (
     Purpose,
     Refresh,
     digest,
+    has_mark,
     new_pep_secret,
     new_secret,
     read_refresh,
     read_secret,
     refresh_token,
+    with_mark,
 )
 from sidecar.vocabulary.people import AccountId, SessionId, UserId
 
@@ -89,6 +91,24 @@ def test_R20_a_pep_key_is_one_word_that_names_its_account(pepper):
     assert read_secret(Kind.PEP, secret.text) == secret
     assert secret.text.isascii()
     assert len(secret.text.split()) == 1
+
+
+def test_R20_a_mark_shows_that_a_key_was_made_here_and_is_bound_to_account_and_owner(pepper):
+    secret = with_mark(pepper, new_pep_secret(AccountId("acc_aaaaaaaaaaaa"), bytes(range(28))))
+    assert has_mark(pepper, secret)
+    assert read_secret(Kind.PEP, secret.text) == secret
+    assert not has_mark(Pepper(b"o" * 32), secret)
+    last = "a" if secret.secret[-1] != "a" else "b"
+    for other in (
+        new_pep_secret(AccountId("acc_aaaaaaaaaaaa"), bytes(range(28))),
+        dataclasses.replace(secret, account=AccountId("acc_bbbbbbbbbbbb")),
+        dataclasses.replace(secret, owner="c" * 12),
+        dataclasses.replace(secret, secret="a" + secret.secret[1:]),
+        dataclasses.replace(secret, secret=secret.secret[:-1] + last),
+        dataclasses.replace(secret, kind=Kind.RESET),
+    ):
+        assert other != secret
+        assert not has_mark(pepper, other)
 
 
 def test_a_secret_knows_its_user():
