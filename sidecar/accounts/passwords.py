@@ -24,6 +24,8 @@ _MIN_OWN: Final = 3
 """Letters that must be left when the product's name and the word password are taken out."""
 
 _WALK_SHARE: Final = 0.75
+_MIN_LOCAL: Final = 4
+"""Characters before the @ from which on they count as a word."""
 
 Weaknesses = tuple["Weakness", ...]
 
@@ -54,7 +56,7 @@ _ADVICE: Final = {
     Weakness.FEW_CHARACTERS: "use more different characters: this repeats a few",
     Weakness.DOUBLED: "do not repeat a short word: attackers try it twice as well",
     Weakness.WALK: "do not follow the keyboard, the alphabet or the digits",
-    Weakness.CONTAINS_EMAIL: "leave your e-mail address out of it",
+    Weakness.CONTAINS_EMAIL: "leave your e-mail address and the part before its @ out of it, or add words of your own",
     Weakness.STOCK_WORDS: "add words of your own beside the product's name and the word password",
 }
 
@@ -81,6 +83,14 @@ def _found(password: str, email: str) -> Iterator[Weakness]:
     folded = unicodedata.normalize("NFKC", password.casefold())
     if len(password) < MIN_LENGTH:
         yield Weakness.TOO_SHORT
+    yield from _guessed_first(password, folded)
+    if _leans_on(folded, email.casefold()):
+        yield Weakness.CONTAINS_EMAIL
+    if _is_stock(folded):
+        yield Weakness.STOCK_WORDS
+
+
+def _guessed_first(password: str, folded: str) -> Iterator[Weakness]:
     if any(len(spelling) >= MIN_LENGTH and is_bad_password(spelling) for spelling in {password, folded}):
         yield Weakness.COMMON
     if len(set(folded)) < _MIN_DISTINCT:
@@ -89,10 +99,6 @@ def _found(password: str, email: str) -> Iterator[Weakness]:
         yield Weakness.DOUBLED
     if _is_walk(folded):
         yield Weakness.WALK
-    if any(word in folded for word in _words_of(email)):
-        yield Weakness.CONTAINS_EMAIL
-    if _is_stock(folded):
-        yield Weakness.STOCK_WORDS
 
 
 def _is_text(password: str) -> bool:
@@ -112,11 +118,19 @@ def _repeats_a_short_unit(folded: str) -> bool:
     return False
 
 
-def _words_of(email: str) -> Iterator[str]:
-    local = local_part(email).casefold()
-    if len(local) >= 4:  # shorter ones are parts of ordinary words
-        yield local
-    yield email.casefold()
+def _leans_on(folded: str, email: str) -> bool:
+    """Is the e-mail in it, or too little left without the part before the @?
+
+    Ordinary words hold a short one by accident ("supermarket" of mark@), so what remains is judged.
+    """
+    if email in folded:
+        return True
+    local = local_part(email)
+    if len(local) < _MIN_LOCAL or local not in folded:
+        return False
+    rest = folded.replace(local, "")
+    # Signs do not make up for the word that was taken out.
+    return sum(char.isalnum() for char in rest) < MIN_LENGTH or any(_guessed_first(rest, rest)) or _is_stock(rest)
 
 
 _STOCK: Final = re.compile(r"policy-?sidecar|sidecar|p[a@4][s$5]{2}[ _-]?(?:w[o0]r[dt]|phrase)")

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.accounts.emails import normalise as normalise_email
 from sidecar.accounts.names import clean
 from sidecar.accounts.passwords import Weakness, normalise, weaknesses
 
@@ -66,6 +67,33 @@ def test_weak_passwords_are_refused_with_advice(password, weakness):
 @pytest.mark.parametrize("password", GOOD, ids=range(len(GOOD)))
 def test_good_passwords_pass_without_digits_or_signs(password):
     assert weaknesses(password, email=EMAIL) == ()
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "refused"),
+    [
+        ("mark@acme.example", "supermarket basket umbrella", False),
+        ("info@acme.example", "information overload at dawn", False),
+        ("anna@acme.example", "savannah river otter lamp", False),
+        ("rose@acme.example", "the prosecutor lost a kite", False),
+        ("markus.sommer@acme.example", "markus.sommer likes violet kettles", False),
+        ("ada@acme.example", "ada and her otter lamp", False),
+        ("mark@acme.example", "mark@acme.example", True),
+        ("mark@acme.example", "my mark@acme.example and some more words", True),
+        ("markus.sommer@acme.example", "markus.sommer!", True),
+        ("markus.sommer@acme.example", "MARKUS.SOMMER-2026", True),
+        ("stra\u00dfe@acme.example", "STRASSE-kettle-1", True),
+        ("mark@acme.example", "mark-otter-lamp", True),
+        ("mark@acme.example", "markmarkmarkmark-kettle", True),
+        ("mark@acme.example", "mark------!!!!!!------", True),
+        ("mark@acme.example", "markpassword1234", True),
+        ("mark@acme.example", "mark qwertyuiopasdf", True),
+        ("mark@acme.example", "mark" + "ottermarble" * 2, True),
+        ("mark@acme.example", "mark abababababababab", True),
+    ],
+)
+def test_a_password_that_holds_the_part_before_the_at_sign_is_judged_by_what_remains(email, password, refused):
+    assert (Weakness.CONTAINS_EMAIL in weaknesses(password, email=normalise_email(email))) is refused
 
 
 def test_all_weaknesses_are_told_at_once():
