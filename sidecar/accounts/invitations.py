@@ -76,6 +76,7 @@ ResendOutcome = (
     Sent
     | UnknownRole
     | RoleAboveYours
+    | store.SeatLimit
     | store.NotInvited
     | NoUser
     | ActorChanged
@@ -154,13 +155,15 @@ class Inviting:
         user: str,
         idempotency: store.IdempotencyKey | None = None,
     ) -> ResendOutcome:
-        """A new link on the same seat; the old one is dead."""
+        """A new link on the same seat; the old one is dead. An expired invitation takes a seat again."""
         target = await self._users.record(UserId(user)) if account_of(user) == account else None
         if target is None:
             return NoUser()
-        if target.status is not Status.INVITED:
+        if target.status not in {Status.INVITED, Status.EXPIRED}:
             return store.NotInvited()
-        refused = judge(generation, actor, held=target.role, wanted=None)
+        # Nothing kept the policy from dropping the role of an expired invitation (R26): it is handed out anew.
+        wanted = target.role if target.status is Status.EXPIRED else None
+        refused = judge(generation, actor, held=target.role, wanted=wanted)
         if refused is not None:
             return refused
         secret = self._secret(target.id)

@@ -77,7 +77,7 @@ class Membership:
             target = await self.find(account, user)
             if target is None:
                 return NoUser()
-            refused = judge(generation, actor, held=target.role, wanted=edit.role)
+            refused = judge(generation, actor, held=_held(generation, target), wanted=edit.role)
             if refused is not None:
                 return refused
             outcome = await self._apply(actor, target, edit)
@@ -103,7 +103,7 @@ class Membership:
             target = await self.find(account, user)
             if target is None:
                 return NoUser()
-            refused = judge(generation, actor, held=target.role, wanted=None)
+            refused = judge(generation, actor, held=_held(generation, target), wanted=None)
             if refused is not None:
                 return refused
             removed = await self._users.remove(actor, target.id, judged_role=target.role)
@@ -125,3 +125,9 @@ class Membership:
         if isinstance(parted, Unlinked):
             return Parted(parted.record, parted.subjects, await everywhere(self._fleet, parted.position))
         return parted
+
+
+def _held(generation: Generation, target: UserRecord) -> str | None:
+    """The role that the actor has to cover. An expired invitation may hold one that the policy dropped since: none."""
+    dropped = target.status is Status.EXPIRED and target.role not in generation.roles
+    return None if dropped else target.role

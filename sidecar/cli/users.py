@@ -220,7 +220,7 @@ def _on_user(
     async def run(operator: Operator) -> T:
         found = await account_of(operator, account)
         email = normalise(user)
-        uid = UserId(user) if email is None else await operator.people.users.find(found.id, email)
+        uid = UserId(user) if email is None else await operator.people.users.find(found.id, email, expired=True)
         if uid is None:
             raise no(f"{found.name} has no user {user!r}: sidecar user list names them")
         return await job(operator, found, uid)

@@ -23,7 +23,7 @@ from sidecar.store.invitations import (
     SeatLimit,
 )
 from sidecar.store.outcomes import NoAccount, NoUser
-from sidecar.vocabulary.people import Seats
+from sidecar.vocabulary.people import Seats, Status
 from sidecar.vocabulary.problems import Code, Problem
 
 MAX_IDEMPOTENCY_KEY = 255
@@ -71,7 +71,7 @@ async def invite(call: Call[InviteBody]) -> Reply | Problem:
             return Problem(
                 Code.ALREADY_INVITED,
                 f"that e-mail is invited already; for a new link POST /v1/users/{user}/invitation",
-                {"id": user, "expires_at": when(expires_at)},
+                {"id": user, "expires_at": when(expires_at), "user": {"id": user, "status": Status.INVITED.value}},
             )
         case NoAccount():
             return not_found("account")
@@ -80,7 +80,7 @@ async def invite(call: Call[InviteBody]) -> Reply | Problem:
 
 
 async def invite_again(call: Call[None]) -> Reply | Problem:
-    """``POST /v1/users/{id}/invitation``: a new link on the same seat, the old one dead."""
+    """``POST /v1/users/{id}/invitation``: a new link on the same seat, the old one dead; renews an expired one."""
     user = call.names["id"]
     key = _idempotency(call, f"POST /v1/users/{user}/invitation")
     if isinstance(key, Problem):
@@ -89,6 +89,8 @@ async def invite_again(call: Call[None]) -> Reply | Problem:
     match outcome:
         case Sent():
             return Reply(200, _sent(outcome))
+        case SeatLimit(seats):
+            return _seat_limit(call, seats)
         case NotInvited():
             return Problem(Code.NOT_INVITED, "the user has accepted already; there is nothing to invite to")
         case NoUser():
@@ -130,7 +132,7 @@ def _sent(sent: Sent) -> dict[str, Any]:
     }
 
 
-def _seat_limit(call: Call[InviteBody], seats: Seats) -> Problem:
+def _seat_limit(call: Call[Any], seats: Seats) -> Problem:
     contact = call.parts.surface.seat_contact
     more = f"ask {contact} for more seats" if contact else "ask your operator for more seats"
     return Problem(
@@ -172,7 +174,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/v1/users/{id}/invitation",
         _MANAGE,
         invite_again,
-        "A new link for an invited user",
+        "A new link for an invited user, or for one whose invitation expired",
         statuses=(200, 400, 403, 404, 409, 422),
         answer=shapes.Invited,
     ),

@@ -32,7 +32,7 @@ from sidecar.policy.explain import explain, explain_person
 from sidecar.policy.explained import as_dict
 from sidecar.store.outcomes import NoAccount
 from sidecar.tokens.ids import account_of
-from sidecar.vocabulary.people import UserId, UserRecord
+from sidecar.vocabulary.people import Status, UserId, UserRecord
 from sidecar.vocabulary.problems import Code, Problem
 
 CELLS_AT_ONCE: Final = 500
@@ -143,6 +143,8 @@ async def preview(call: Call[PreviewBody]) -> Reply | Problem:
         return not_found("account")
     people: dict[str, list[dict[str, str]]] = {}
     for member in roster.members:
+        if member.record.status is Status.EXPIRED:
+            continue
         people.setdefault(member.record.role, []).append(msgspec.to_builtins(_person(member.record)))
     outcome = await call.parts.previews.preview(account, call.policy, edited, people)
     match outcome:

@@ -101,7 +101,7 @@ def standing_of(record: UserRecord) -> Standing | Reason:
             return Standing(record.role, record)
         case Status.SUSPENDED:
             return Reason.SUSPENDED
-        case Status.INVITED:
+        case Status.INVITED | Status.EXPIRED:
             return Reason.UNKNOWN_USER
 
 

@@ -137,7 +137,7 @@ class OutsideUsers:
         if isinstance(claims, Reason):
             return claims
         record = await self._record(claims)
-        if record is None or record.status is Status.INVITED:
+        if record is None or record.status in {Status.INVITED, Status.EXPIRED}:
             return Reason.UNKNOWN_USER
         if record.status is not Status.ACTIVE:
             return Reason.SUSPENDED

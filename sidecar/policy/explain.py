@@ -85,7 +85,7 @@ def barred_by(status: Status) -> Ruling | None:
             return None
         case Status.SUSPENDED:
             return Ruling(Reason.SUSPENDED)
-        case Status.INVITED:
+        case Status.INVITED | Status.EXPIRED:
             return Ruling(Reason.UNKNOWN_USER)
 
 

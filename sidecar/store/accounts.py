@@ -127,7 +127,7 @@ class Accounts:
         self, account: AccountId, status: Status, actor: Actor
     ) -> StatusSet | NoAccount | ActorChanged:
         """ACTIVE or SUSPENDED. A suspended account makes every record of it SUSPENDED."""
-        if status is Status.INVITED:
+        if status not in {Status.ACTIVE, Status.SUSPENDED}:
             raise ValueError("an account is active or suspended")
         reply = await transition(self._store, "account_status", account, actor, status=status)
         return _refused(reply) or StatusSet(account_of_reply(reply), position_of(reply))

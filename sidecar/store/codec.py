@@ -60,7 +60,9 @@ def record_of(account: AccountId, found: Mapping[str, Any]) -> UserRecord:
         status=status,
         epoch=integer(found["tv"]),
         revision=integer(found["rv"]),
-        email_verified=status is not Status.INVITED and found["ev"] == "1" and is_mailbox_of(mailbox, found["em"]),
+        email_verified=status in {Status.ACTIVE, Status.SUSPENDED}
+        and found["ev"] == "1"
+        and is_mailbox_of(mailbox, found["em"]),
         sessions={SessionId(sid): seconds(ends) for sid, ends in pairs(found.get("ss"))},
         epoch_changed_at=seconds(found.get("tvt", 0)),
         mailbox=mailbox,

@@ -24,7 +24,7 @@ async def unhint(store: Store, email: str, account: AccountId) -> None:
 
 
 async def _holds(store: Store, email: str, account: AccountId) -> bool:
-    return bool((await look(store, "find", account, email=email))["o"] == "found")
+    return bool((await look(store, "find", account, email=email, expired=True))["o"] == "found")
 
 
 async def hinted(store: Store, email: str) -> list[AccountId]:

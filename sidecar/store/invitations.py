@@ -139,8 +139,10 @@ class Invitations:
         mailed: bool = False,
         judged_role: str | None = None,
         idempotency: IdempotencyKey | None = None,
-    ) -> Invited | NotInvited | NoUser | ActorChanged | AccountSuspended | IdempotencyMismatch:
-        """A new secret and a new expiry for the same seat, also when the account is full; the old link is dead."""
+    ) -> Invited | SeatLimit | NotInvited | NoUser | ActorChanged | AccountSuspended | IdempotencyMismatch:
+        """A new secret and a new expiry for the same seat, also when the account is full; the old link is dead.
+
+        An expired invitation needs a seat again: SeatLimit."""
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(
@@ -158,6 +160,8 @@ class Invitations:
         match reply["o"]:
             case "invited":
                 return _invited(account, reply)
+            case "seat_limit":
+                return SeatLimit(seats_of(reply["seats"]))
             case "not_invited":
                 return NotInvited()
             case "actor_changed":

@@ -79,9 +79,9 @@ class Users:
         oldest_first = sorted(items(reply["all"]), key=lambda found: (integer(found["created"]), found["id"]))
         return Roster(tuple(member_of(account, found) for found in oldest_first), seats_of(reply["seats"]))
 
-    async def find(self, account: AccountId, email: str) -> UserId | None:
-        """By normalised e-mail; members and live invitations."""
-        reply = await look(self._store, "find", account, email=email)
+    async def find(self, account: AccountId, email: str, *, expired: bool = False) -> UserId | None:
+        """By normalised e-mail; members and live invitations, with ``expired`` also those that have expired."""
+        reply = await look(self._store, "find", account, email=email, expired=expired)
         return UserId(reply["u"]) if reply["o"] == "found" else None
 
     async def accounts_of(self, email: str) -> list[AccountId]:
@@ -115,10 +115,11 @@ class Users:
     ) -> UserOutcome:
         """All of it or nothing. ``judged_role``: the target's role when R11 was judged; another one is ActorChanged.
 
-        ``status`` is ACTIVE or SUSPENDED, and StillInvited on an invited user; role and name work there too.
+        ``status`` is ACTIVE or SUSPENDED, and StillInvited on an invited user, expired or not; role and name work there
+        too.
         """
-        if status is Status.INVITED:
-            raise ValueError("nobody is made invited: a user is active or suspended")
+        if status in {Status.INVITED, Status.EXPIRED}:
+            raise ValueError("nobody is made invited or expired: a user is active or suspended")
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(

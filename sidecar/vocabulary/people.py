@@ -22,9 +22,10 @@ DEFAULT_SEATS = 5
 
 
 class Status(StrEnum):
-    """Where a user stands. Every one of them holds a seat (an invited one until its invitation expires)."""
+    """Where a user stands. Every one of them holds a seat, but an expired invitation, which is in sight for 30 days."""
 
     INVITED = "invited"
+    EXPIRED = "expired"
     ACTIVE = "active"
     SUSPENDED = "suspended"
 

@@ -1,14 +1,19 @@
 """The people endpoints over HTTP, past the real guard and the shipped policy: statuses, shapes, and who is kept out."""
 
+import asyncio
 import json
 
 import pytest
 
 from sidecar.accounts.hashing import Hashing, Overloaded
 from sidecar.accounts.limits import Limited
+from sidecar.accounts.sessions import InvalidGrant
+from sidecar.pdp.evaluation import standing_of
+from sidecar.policy.explain import barred_by
 from sidecar.store import sessions
 from sidecar.store.limits import Rate
-from sidecar.vocabulary.people import ADMINISTRATOR, Status
+from sidecar.vocabulary.decision import Reason
+from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
 from tests.people import PUBLIC
 
 PASSWORD = "unquiet-otter-marble-41"
@@ -309,6 +314,95 @@ async def test_refusals_have_codes_and_say_what_to_do(web, town):
     _, _, body = await refused("POST", "/v1/users", {"email": "eve@example.com", "role": "marketeer"})
     assert body["nearest"] == "marketer"
     assert "marketer" in body["roles"]
+
+
+@pytest.fixture
+async def lapsed(web, town, monkeypatch):
+    """``await lapsed(email, role)``: the id of somebody whose invitation has just expired."""
+
+    async def invite(email="bob@example.com", role="marketer"):
+        token = await web.token("ada@example.com")
+        with monkeypatch.context() as short:
+            short.setattr(town.people.inviting, "_ttl", 0.001)
+            made = await web.ask("POST", "/v1/users", {"email": email, "role": role}, token=token)
+        await asyncio.sleep(0.01)
+        return made.body["user"]["id"]
+
+    return invite
+
+
+async def test_an_expired_invitation_is_listed_without_a_seat_and_can_be_renewed(web, town, lapsed):
+    await town.found(seats=2)
+    token = await web.token("ada@example.com")
+    user = await lapsed("Bob@example.com")
+    listed = (await web.ask("GET", "/v1/users", token=token)).body
+    assert [(one["email"], one["status"]) for one in listed["users"]][1:] == [("bob@example.com", "expired")]
+    assert listed["users"][1]["invite_expires_at"] is not None
+    assert (listed["seats"]["used"], listed["seats"]["invited"]) == (1, 0)
+
+    other = await web.ask("POST", "/v1/users", {"email": "eve@example.com", "role": "marketer"}, token=token)
+    full = await web.ask("POST", f"/v1/users/{user}/invitation", token=token)
+    assert (full.status, full.body["code"]) == (409, "seat_limit")
+    assert full.body["seats"]["invitations"][0]["email"] == "eve@example.com"
+    await web.ask("DELETE", f"/v1/users/{other.body['user']['id']}", token=token)
+
+    renewed = await web.ask("POST", f"/v1/users/{user}/invitation", token=token)
+    assert (renewed.status, renewed.body["user"]["id"], renewed.body["user"]["status"]) == (200, user, "invited")
+    again = await web.ask("POST", "/v1/users", {"email": "bob@example.com", "role": "marketer"}, token=token)
+    assert (again.status, again.body["code"], again.body["id"]) == (409, "already_invited", user)
+    assert again.body["user"] == {"id": user, "status": "invited"}
+    secret = renewed.body["invitation"]["url"].partition("#")[2]
+    joined = await web.ask("POST", "/v1/invitations/accept", {"token": secret, "password": PASSWORD})
+    assert (joined.status, joined.body["user"]["id"]) == (201, user)
+    rows = (await web.ask("GET", "/v1/audit", token=token)).body["entries"]
+    (row,) = [row for row in rows if row["what"] == "invitation.expired"]
+    assert (row["whom"], row["by"], row["after"]["status"]) == (user, None, "expired")
+
+
+async def test_an_expired_invitation_is_replaced_by_a_new_one_or_removed(web, town, lapsed):
+    await town.found(seats=2)
+    token = await web.token("ada@example.com")
+    user = await lapsed()
+    made = await web.ask("POST", "/v1/users", {"email": "bob@example.com", "role": "accountant"}, token=token)
+    assert (made.status, made.body["user"]["status"]) == (201, "invited")
+    assert (await web.ask("POST", f"/v1/users/{user}/invitation", token=token)).status == 404
+    await web.ask("DELETE", f"/v1/users/{made.body['user']['id']}", token=token)
+
+    user = await lapsed("kim@example.com")
+    changed = await web.ask("PATCH", f"/v1/users/{user}", {"role": "accountant"}, token=token)
+    assert (changed.status, changed.body["status"], changed.body["role"]) == (200, "expired", "accountant")
+    refused = await web.ask("PATCH", f"/v1/users/{user}", {"status": "active"}, token=token)
+    assert (refused.status, refused.body["code"]) == (409, "already_invited")
+    assert (await web.ask("DELETE", f"/v1/users/{user}", token=token)).status == 204
+    assert len((await web.ask("GET", "/v1/users", token=token)).body["users"]) == 1
+
+
+async def test_R11_an_expired_invitation_whose_role_the_policy_has_dropped_gives_nobody_anything(web, town, lapsed):
+    await town.found(seats=3)
+    token = await web.token("ada@example.com")
+    user = await lapsed()
+    await town.people.users.change(Actor.operator(), user, role="retired")
+    refused = await web.ask("POST", f"/v1/users/{user}/invitation", token=token)
+    assert (refused.status, refused.body["code"]) == (422, "unknown_role")
+    assert (await web.ask("PATCH", f"/v1/users/{user}", {"role": "marketer"}, token=token)).status == 200
+    assert (await web.ask("POST", f"/v1/users/{user}/invitation", token=token)).status == 200
+    other = await lapsed("eve@example.com")
+    await town.people.users.change(Actor.operator(), other, role="retired")
+    assert (await web.ask("DELETE", f"/v1/users/{other}", token=token)).status == 204
+
+
+async def test_an_expired_user_may_nothing_and_gets_no_mail(web, town, lapsed):
+    await town.found(seats=3)
+    user = await lapsed()
+    await town.outbox.close()
+    town.mailed.clear()
+    record = await town.people.users.record(user)
+    assert (await town.sign_in("bob@example.com")) == InvalidGrant()
+    assert standing_of(record) is Reason.UNKNOWN_USER
+    assert barred_by(record.status) is not None
+    await town.people.forgotten.ask("bob@example.com", "192.0.2.1")
+    await town.outbox.close()
+    assert town.mailed == []
 
 
 async def test_every_call_that_names_a_user_is_404_for_another_account(web, town):

@@ -16,7 +16,7 @@ from sidecar.store.live import LiveCopy
 from sidecar.store.outcomes import NoUser
 from sidecar.store.peps import PepCreated, Peps
 from sidecar.store.sessions import SessionGone
-from sidecar.store.upkeep.archive import read
+from sidecar.store.upkeep.archive import Rules, read
 from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored
 from sidecar.store.upkeep.fsck import Fsck
 from sidecar.vocabulary.people import Actor, Status
@@ -34,6 +34,8 @@ async def lived(town):
     await town.users.sign_out_everywhere(member.id, actor)
     await town.users.set_status(actor, member.id, Status.SUSPENDED)
     await town.invite(actor, admin.account, "c@example.com", name="Zoë")
+    await town.invite(actor, admin.account, "late@example.com", mailbox="Late@example.com", ttl=0.01)
+    await town.until(await town.now_ms() + 15)
     return admin
 
 
@@ -110,6 +112,34 @@ async def test_no_token_from_before_passes_after_a_restore(town, lived, tmp_path
     found = await town.users.credentials_of(lived.id)
     assert (found.password_hash, found.reset_required) == ("hash-0", False)
     assert (await Fsck(town.store).run()).findings == []
+
+
+async def test_an_expired_invitation_comes_along_and_can_be_renewed(town, lived, elsewhere, tmp_path):
+    written = await Backup(town.store).save(tmp_path / "backup")
+    assert (written.users, written.invited) == (2, 1), "it holds no seat"
+    await Backup(elsewhere).load(tmp_path / "backup")
+    there = at(town, elsewhere)
+    lapsed = (await there.users.roster(lived.account)).members[-1].record
+    assert (lapsed.email, lapsed.mailbox, lapsed.status) == ("late@example.com", "Late@example.com", Status.EXPIRED)
+    assert (await Fsck(elsewhere).run()).findings == []
+    renewed = await there.invitations.resend(OPERATOR, lapsed.id, digest="d", ttl=60)
+    assert renewed.member.record.status is Status.INVITED
+    again = await there.invite(OPERATOR, lived.account, "late@example.com")
+    assert again.user == lapsed.id
+
+
+async def test_R26_the_role_of_an_expired_invitation_keeps_no_backup_from_a_restore(town, lived, elsewhere, tmp_path):
+    rules = Rules(roles={"account-administrator", "developer", "marketer"})
+    lapsed = (await town.users.roster(lived.account)).members[-1].record
+    await town.users.change(OPERATOR, lapsed.id, role="retired")
+    await Backup(town.store).save(tmp_path / "backup")
+    assert (await Backup(elsewhere).load(tmp_path / "backup", rules=rules)).accounts == 1
+    pending = (await town.users.roster(lived.account)).members[-2].record
+    assert pending.status is Status.INVITED
+    await town.users.change(OPERATOR, pending.id, role="retired")
+    await Backup(town.store).save(tmp_path / "backup")
+    with pytest.raises(BackupRefused, match="does not declare"):
+        await Backup(elsewhere).load(tmp_path / "backup", rules=rules)
 
 
 async def test_a_restore_in_place_undoes_what_came_after_and_keeps_the_audit(town, lived, tmp_path):

@@ -40,6 +40,22 @@ async def test_sound_data_is_clean(town, busy):
     assert (report.accounts, report.users) == (2, 3)
 
 
+async def test_an_expired_invitation_survives_a_repair_and_keeps_its_email(town, busy):
+    admin, _ = busy
+    home = keys.account(admin.account, town.store.partitions)
+    lapsed = await town.users.find(admin.account, "e@example.com", expired=True)
+    assert lapsed is not None
+    await town.store.change("DEL", f"{home}:em")
+    report = await Fsck(town.store).run(repair=True)
+    assert report.clean
+    assert await town.users.find(admin.account, "e@example.com", expired=True) == lapsed
+    assert await town.users.accounts_of("e@example.com") == [admin.account]
+    again = await town.invite(OPERATOR, admin.account, "e@example.com")
+    assert again.member.record.id != lapsed
+    assert await town.users.record(lapsed) is None
+    assert (await Fsck(town.store).run()).findings == []
+
+
 async def test_an_empty_store_is_clean(store):
     report = await Fsck(store).run()
     assert (report.findings, report.accounts) == ([], 0)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from sidecar.store import keys
 from sidecar.store.invitations import (
     Accepted,
     AlreadyInvited,
@@ -12,7 +13,8 @@ from sidecar.store.invitations import (
     NotInvited,
     SeatLimit,
 )
-from sidecar.store.outcomes import AccountSuspended, IdempotencyMismatch, NoAccount, NoUser
+from sidecar.store.outcomes import AccountSuspended, IdempotencyMismatch, NoAccount, NoUser, Removed, StillInvited
+from sidecar.store.roles import RoleHolders
 from sidecar.tokens.ids import new_account_id
 from sidecar.vocabulary.people import Actor, Status
 
@@ -107,33 +109,173 @@ async def test_an_email_is_once_in_an_account_and_again_in_another(town):
     assert await town.users.accounts_of("b@example.com") == sorted([admin.account, other.account])
 
 
-async def test_an_expired_invitation_frees_seat_and_email_at_that_instant(town):
-    admin = await town.account(cap=2)
-    first = await town.invite(OPERATOR, admin.account, "b@example.com", ttl=0.05)
-    uid = first.member.record.id
-    await town.until(await town.now_ms() + 60)
+async def expired(town, admin, email="b@example.com", **more):
+    """An invitation that has just expired; its user's id."""
+    invited = await town.invite(OPERATOR, admin.account, email, ttl=0.02, **more)
+    await town.until(await town.now_ms() + 25)
+    return invited.member.record.id
 
-    assert (await town.accounts.seats(admin.account)).used == 1
-    assert await town.users.record(uid) is None
+
+async def out_of_sight(town, admin, uid):
+    """Thirty days later: Redis' clock cannot be moved, so the expiry is."""
+    home = keys.account(admin.account, town.store.partitions)
+    await town.store.change("ZADD", f"{home}:inv", str(round(await town.now_ms()) - 30 * 86400_000), uid)
+
+
+async def test_an_expired_invitation_frees_its_seat_at_that_instant_and_stays_in_sight(town):
+    admin = await town.account(cap=2)
+    uid = await expired(town, admin, role="developer", name="Bea")
+
+    seats = await town.accounts.seats(admin.account)
+    assert (seats.used, seats.members, seats.invitations) == (1, 1, ())
+    for record in (await town.users.record(uid), (await town.users.listing(admin.account))[-1].record):
+        assert (record.id, record.status, record.email, record.role) == (
+            uid,
+            Status.EXPIRED,
+            "b@example.com",
+            "developer",
+        )
+        assert not record.email_verified
+    assert (await town.users.listing(admin.account))[-1].invite_expires_at <= await town.now_ms() / 1000
     assert await town.users.find(admin.account, "b@example.com") is None
-    assert len(await town.users.listing(admin.account)) == 1
+    assert await town.users.find(admin.account, "b@example.com", expired=True) == uid
+    assert await town.invitations.peek(uid, "digest-b@example.com") == InvitationGone()
     assert await accept(town, uid, "digest-b@example.com") == InvitationGone()
-    assert await town.invitations.resend(OPERATOR, uid, digest="d", ttl=60) == NoUser()
-    assert await town.users.remove(OPERATOR, uid) == NoUser()
-    again = await town.invite(OPERATOR, admin.account, "b@example.com")
+    assert isinstance(await town.invite(OPERATOR, admin.account, "c@example.com"), Invited), "its seat is free"
+
+
+async def test_an_expired_invitation_can_be_renewed_and_takes_a_seat_again(town):
+    admin = await town.account(cap=2)
+    uid = await expired(town, admin, role="developer")
+    other = await town.invite(OPERATOR, admin.account, "c@example.com")
+
+    full = await town.invitations.resend(OPERATOR, uid, digest="new", ttl=60)
+    assert isinstance(full, SeatLimit)
+    assert (full.seats.cap, full.seats.used) == (2, 2)
+    assert (await town.users.record(uid)).status is Status.EXPIRED
+
+    await town.users.remove(OPERATOR, other.member.record.id)
+    renewed = await town.invitations.resend(OPERATOR, uid, digest="new", ttl=60)
+    assert isinstance(renewed, Invited)
+    assert (renewed.member.record.id, renewed.member.record.status) == (uid, Status.INVITED)
+    assert (await town.accounts.seats(admin.account)).used == 2
+    assert await accept(town, uid, "digest-b@example.com") == InvitationGone(), "the old link is dead"
+    accepted = await accept(town, uid, "new")
+    assert (accepted.record.status, accepted.record.role) == (Status.ACTIVE, "developer")
+
+
+async def test_of_twenty_renewals_at_once_no_more_than_the_seats_succeed(town):
+    admin = await town.account(cap=4)
+    for number in range(3):
+        await town.invite(OPERATOR, admin.account, f"b{number}@example.com", ttl=0.02)
+    uids = [member.record.id for member in (await town.users.listing(admin.account))[1:]]
+    await town.until(await town.now_ms() + 25)
+    await town.accounts.set_seats(admin.account, 2, OPERATOR)
+    outcomes = await asyncio.gather(
+        *(town.invitations.resend(OPERATOR, uid, digest=f"d{uid}", ttl=60) for uid in uids),
+        *(town.invite(OPERATOR, admin.account, f"c{number}@example.com") for number in range(17)),
+    )
+    assert sum(isinstance(outcome, Invited) for outcome in outcomes) == 1
+    assert (await town.accounts.seats(admin.account)).used == 2
+
+
+async def test_inviting_the_email_again_replaces_an_expired_invitation(town):
+    admin = await town.account(cap=2)
+    uid = await expired(town, admin)
+
+    again = await town.invite(OPERATOR, admin.account, "b@example.com", role="developer")
+
     assert isinstance(again, Invited)
     assert again.member.record.id != uid
+    assert [member.record.id for member in await town.users.listing(admin.account)] == [
+        admin.id,
+        again.member.record.id,
+    ]
+    assert await town.users.record(uid) is None
     assert await accept(town, uid, "digest-b@example.com") == InvitationGone()
+    assert await town.invitations.resend(OPERATOR, uid, digest="d", ttl=60) == NoUser()
+    row = [row for row in await town.audit(admin.account) if row["k"] == "user.invited"][-1]
+    assert uid in row["before"]
+
+
+async def test_an_expired_invitation_is_not_replaced_by_one_that_is_refused(town):
+    admin = await town.account(cap=2)
+    uid = await expired(town, admin)
+    await town.invite(OPERATOR, admin.account, "c@example.com")
+    assert isinstance(await town.invite(OPERATOR, admin.account, "b@example.com"), SeatLimit)
+    assert (await town.users.record(uid)).status is Status.EXPIRED
+    assert await town.users.accounts_of("b@example.com") == [admin.account], "renewed, it has to be found"
+
+
+async def test_an_expired_invitation_can_be_edited_and_removed(town):
+    admin = await town.account(cap=2)
+    uid = await expired(town, admin)
+    changed = await town.users.change(OPERATOR, uid, role="developer")
+    assert (changed.record.role, changed.record.status) == ("developer", Status.EXPIRED)
+    assert await town.users.change(OPERATOR, uid, status=Status.ACTIVE) == StillInvited()
+    assert isinstance(await town.users.remove(OPERATOR, uid), Removed)
+    assert await town.users.record(uid) is None
+    assert [member.record.id for member in await town.users.listing(admin.account)] == [admin.id]
+    assert await town.users.accounts_of("b@example.com") == []
+    home = keys.account(admin.account, town.store.partitions)
+    assert await town.store.command("EXISTS", f"{home}:i:{uid}") == 0
+
+
+async def test_an_expired_invitation_is_out_of_sight_after_thirty_days(town):
+    admin = await town.account(cap=2)
+    uid = await expired(town, admin)
+    home = keys.account(admin.account, town.store.partitions)
+    kept = await town.store.command("PTTL", f"{home}:i:{uid}")
+    assert 30 * 86400_000 - 60_000 < kept <= 30 * 86400_000 + 60_000
+    await out_of_sight(town, admin, uid)
+
+    assert await town.users.record(uid) is None
+    assert len(await town.users.listing(admin.account)) == 1
+    assert await town.users.find(admin.account, "b@example.com", expired=True) is None
+    assert await town.invitations.resend(OPERATOR, uid, digest="d", ttl=60) == NoUser()
+    assert await town.users.remove(OPERATOR, uid) == NoUser()
+    assert isinstance(await town.invite(OPERATOR, admin.account, "c@example.com"), Invited)
+    assert await town.store.command("ZSCORE", f"{home}:inv", uid) is None
+    assert await town.store.command("HGET", f"{home}:em", "b@example.com") is None
+
+
+async def test_the_audit_has_each_expiry_once_when_it_is_noticed(town):
+    admin = await town.account(cap=9)
+    uid = await expired(town, admin)
+    assert [row["k"] for row in await town.audit(admin.account)].count("invitation.expired") == 0
+    for number in range(3):
+        await town.invite(OPERATOR, admin.account, f"c{number}@example.com")
+    await town.invitations.resend(OPERATOR, uid, digest="d", ttl=0.02)
+    await town.until(await town.now_ms() + 25)
+    await town.accounts.set_seats(admin.account, 8, OPERATOR)
+    rows = [row for row in await town.audit(admin.account) if row["k"] == "invitation.expired"]
+    assert [(row["u"], row["by"], row["addr"]) for row in rows] == [(uid, "", "expiry")] * 2
+    assert "b@example.com" in rows[0]["before"]
+    assert '"status":"expired"' in rows[0]["after"]
+
+
+async def test_R26_a_role_of_an_expired_invitation_is_not_held(town):
+    admin = await town.account(cap=9)
+    await expired(town, admin, role="retired-role")
+    assert await RoleHolders(town.store).holding(["retired-role"]) == {}
+
+
+async def test_a_deleted_account_counts_no_expired_invitation(town):
+    admin = await town.account(cap=9)
+    uid = await expired(town, admin)
+    deleted = await town.accounts.delete(admin.account, OPERATOR)
+    assert deleted.users == (admin.id,)
+    home = keys.account(admin.account, town.store.partitions)
+    assert await town.store.command("EXISTS", f"{home}:i:{uid}", f"{home}:inv") == 0
 
 
 async def test_an_expired_invitation_is_cleared_also_when_its_own_hash_has_gone_first(town):
-    from sidecar.store import keys
-
     admin = await town.account(cap=2)
-    gone = await town.invite(OPERATOR, admin.account, "b@example.com", ttl=0.01)
-    await town.until(await town.now_ms() + 20)
+    uid = await expired(town, admin)
     home = keys.account(admin.account, town.store.partitions)
-    await town.store.change("DEL", f"{home}:i:{gone.member.record.id}")
+    await town.store.change("DEL", f"{home}:i:{uid}")
+    assert await town.users.record(uid) is None
+    await out_of_sight(town, admin, uid)
 
     assert isinstance(await town.invite(OPERATOR, admin.account, "c@example.com"), Invited)
     assert await town.store.command("HGET", f"{home}:em", "b@example.com") is None

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.links import Links
 from sidecar.store.upkeep.fsck import Fsck
@@ -33,6 +34,7 @@ OPERATOR = Actor.operator()
 EXAMPLES = int(os.environ.get("SIDECAR_TEST_EXAMPLES", "30"))
 ROLES = (ADMINISTRATOR, "developer", "marketer")
 ISSUER, SUBJECTS = "https://login.example", ("s-1", "s-2", "s-3")
+WAITING = ("invited", "expired")
 EMAILS = tuple(f"{letter}@example.com" for letter in "abcdef")
 
 CHANCE = st.integers(0, 2**32).map(random.Random)
@@ -61,7 +63,7 @@ class Model:
     links: dict = field(default_factory=dict)  # outside subject -> uid, and whether it is barred from that user
 
     def used(self):
-        return len(self.people)
+        return sum(person.status != "expired" for person in self.people.values())
 
     def last_admin(self, uid):
         return [i for i, p in self.people.items() if p.role == ADMINISTRATOR and p.status == "active"] == [uid]
@@ -79,11 +81,12 @@ class Model:
     def invite(self, actor, uid, email, role, secret):
         if not self.holds(actor):
             return "ActorChanged"
-        for person in self.people.values():
-            if person.email == email:
-                return "AlreadyInvited" if person.status == "invited" else "AlreadyMember"
+        holder = next((i for i, p in self.people.items() if p.email == email), None)
+        if holder is not None and self.people[holder].status != "expired":
+            return "AlreadyInvited" if self.people[holder].status == "invited" else "AlreadyMember"
         if self.used() >= self.cap:
             return "SeatLimit"
+        self.people.pop(holder, None)
         self.people[uid] = Person(email, role, "invited", secret=secret)
         return "Invited"
 
@@ -100,9 +103,11 @@ class Model:
         person = self.people.get(uid)
         if person is None:
             return "NoUser"
-        if person.status != "invited":
+        if person.status not in WAITING:
             return "NotInvited"
-        person.secret = secret
+        if person.status == "expired" and self.used() >= self.cap:
+            return "SeatLimit"
+        person.status, person.secret = "invited", secret
         return "Invited"
 
     def change(self, actor, uid, role, status):
@@ -111,7 +116,7 @@ class Model:
         person = self.people.get(uid)
         if person is None:
             return "NoUser"
-        if person.status == "invited" and status:
+        if person.status in WAITING and status:
             return "StillInvited"
         role, status = role or person.role, status or person.status
         if (role, status) == (person.role, person.status):
@@ -147,7 +152,7 @@ class Model:
 
     def unlink(self, uid, may_return):
         person = self.people.get(uid)
-        if person is None or person.status == "invited":
+        if person is None or person.status in WAITING:
             return "NoUser"
         held = [subject for subject, link in self.links.items() if link in {(uid, False), (uid, may_return)}]
         if not held:
@@ -171,7 +176,7 @@ class Model:
 
     def sign_out(self, uid):
         person = self.people.get(uid)
-        if person is None or person.status == "invited":
+        if person is None or person.status in WAITING:
             return "NoUser"
         person.epoch, person.sessions = person.epoch + 1, {}
         return "Changed"
@@ -215,11 +220,11 @@ class Model:
 # The same changes, asked of the store ---------------------------------------------------------------------------------
 
 
-async def ask(town, account, name, args):
+async def ask(town, account, name, args, ttl=3600):
     users, invitations, sessions, links = town.users, town.invitations, town.sessions, Links(town.store)
     calls = {
         "invite": lambda actor, uid, email, role, secret: invitations.invite(
-            actor, account=account, uid=uid, email=email, name="", role=role, digest=secret, ttl=3600
+            actor, account=account, uid=uid, email=email, name="", role=role, digest=secret, ttl=ttl
         ),
         "accept": lambda uid, secret: invitations.accept(
             uid, digest=secret, password_hash="h", name=None, session=None
@@ -327,9 +332,25 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(email=st.sampled_from(EMAILS))
     def an_invitation_that_expires(self, email):
-        if self.model.used() < self.model.cap and email not in {person.email for person in self.model.people.values()}:
-            self.runner.run(self.town.invite(OPERATOR, self.account, email, ttl=0.002))
+        uid = self.town.uid(self.account)
+        args = (OPERATOR, uid, email, "marketer", f"s{uid}")
+        outcome = self.runner.run(ask(self.town, self.account, "invite", args, ttl=0.002))
+        assert type(outcome).__name__ == self.model.invite(*args)
+        if uid in self.model.people:
             self.runner.run(self.town.pass_by(3))
+            self.model.people[uid].status = "expired"
+
+    @rule(email=st.sampled_from(EMAILS))
+    def an_invitation_that_goes_out_of_sight(self, email):
+        """Thirty days after it expired. Redis' clock cannot be moved, so the expiry is."""
+        gone = [uid for uid, person in self.model.people.items() if (person.email, person.status) == (email, "expired")]
+        for uid in gone:
+            home = keys.account(self.account, self.town.store.partitions)
+            long_ago = str(round(self.runner.run(self.town.now_ms())) - 30 * 86400_000)
+            self.runner.run(self.town.store.change("ZADD", f"{home}:inv", long_ago, uid))
+            self.runner.run(self.town.store.change("DEL", f"{home}:i:{uid}"))
+            del self.model.people[uid]
+            self.gone.append(uid)
 
     @invariant()
     def the_same_state(self):

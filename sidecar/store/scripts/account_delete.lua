@@ -11,7 +11,7 @@ for _, uid in ipairs(users) do
 end
 for _, uid in ipairs(redis.call('ZRANGE', key('inv'), 0, -1)) do
   redis.call('DEL', key('i:' .. uid))
-  users[#users + 1] = uid
+  if invited(uid) then users[#users + 1] = uid end
 end
 for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do redis.call('DEL', key('pep:' .. id)) end
 redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'), key('links'))

@@ -4,7 +4,7 @@ if before then return before end
 if not account_lives() then return outcome('no_account') end
 if not actor_holds() then return outcome('actor_changed') end
 
-purge()
+sweep()
 local was = redis.call('HGET', ACCT, 'cap')
 redis.call('HSET', ACCT, 'cap', A.cap)
 local seq = stamp()

@@ -3,7 +3,7 @@ local users, invitations, peps = {}, {}, {}
 for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
   users[#users + 1] = { uid, redis.call('HGETALL', key('u:' .. uid)) }
 end
-for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key('inv'), '(' .. int(NOW), '+inf')) do
+for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key('inv'), '(' .. int(NOW - KEPT_MS), '+inf')) do
   invitations[#invitations + 1] = { uid, redis.call('HGETALL', key('i:' .. uid)) }
 end
 for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do

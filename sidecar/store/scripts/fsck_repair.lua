@@ -1,5 +1,5 @@
 -- The indexes of an account, made anew from its users and invitations, which alone are the truth. Touches neither.
-purge()
+sweep()
 redis.call('DEL', key('admins'), key('em'))
 for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
   local fields = redis.call('HMGET', key('u:' .. uid), 'em', 'role', 'st')
@@ -10,7 +10,7 @@ for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
     redis.call('SREM', key('members'), uid)
   end
 end
-for _, uid in ipairs(redis.call('ZRANGE', key('inv'), 0, -1)) do
+for _, uid in ipairs(redis.call('ZREVRANGE', key('inv'), 0, -1)) do -- those that hold a seat first
   local email = redis.call('HGET', key('i:' .. uid), 'em')
   if email then
     redis.call('HSETNX', key('em'), email, uid)

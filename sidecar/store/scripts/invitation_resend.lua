@@ -1,21 +1,30 @@
--- A new secret and a new expiry on the same seat, also when the account is full. The old link is dead.
+-- A new secret and a new expiry on the same seat, also when the account is full. The old link is dead. An expired
+-- invitation takes a seat again, if there is one.
 local before = remembered()
 if before then return before end
 if not actor_holds() then return outcome('actor_changed') end
 local earlier = replayed()
 if earlier then return earlier end
+sweep()
 local was = record(A.uid)
 if not was then return outcome('no_user') end
-if was.st ~= 'invited' then return outcome('not_invited') end
+if was.st ~= 'invited' and was.st ~= 'expired' then return outcome('not_invited') end
 if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') end
 if redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('account_suspended') end
+if was.st == 'expired' then
+  local owner = redis.call('HGET', key('em'), was.em)
+  if owner and owner ~= A.uid then return outcome('no_user') end -- the e-mail has gone to somebody else
+  if used_seats() >= tonumber(redis.call('HGET', ACCT, 'cap')) then
+    return answer({ o = 'seat_limit', seats = seats() })
+  end
+  redis.call('HSET', key('em'), was.em, A.uid)
+end
 
 local ends, home = int(NOW + A.ttl), key('i:' .. A.uid)
-redis.call('ZADD', key('inv'), ends, A.uid)
 redis.call('HSET', home, 'th', A.digest, 'ev', A.mailed, 'by', A.by.uid, 'exp', ends, 'changed', int(NOW))
-redis.call('PEXPIREAT', home, int(NOW + A.ttl + 60000))
+keep_invitation(A.uid, NOW + A.ttl)
 local seq = stamp(home)
-audit('invitation.resent', A.uid, { expires = was.exp }, { expires = ends })
+audit('invitation.resent', A.uid, { status = was.st, expires = was.exp }, { status = 'invited', expires = ends })
 local n = publish('user', A.uid, '0', seq)
 local done = { o = 'invited', r = record(A.uid), n = n }
 remember_idempotent(done)

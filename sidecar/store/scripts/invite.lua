@@ -1,4 +1,4 @@
--- Hold a seat. Cap and e-mail are decided here and nowhere else, after expired invitations have given theirs back.
+-- Hold a seat. Cap and e-mail are decided here and nowhere else; an expired invitation holds neither.
 local before = remembered()
 if before then return before end
 if not account_lives() then return outcome('no_account') end
@@ -7,7 +7,7 @@ local earlier = replayed()
 if earlier then return earlier end
 if redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('account_suspended') end
 
-purge()
+sweep()
 local owner = redis.call('HGET', key('em'), A.email)
 if owner and redis.call('SISMEMBER', key('members'), owner) == 1 then
   return answer({ o = 'already_member', u = owner })
@@ -15,19 +15,21 @@ end
 if owner and invited(owner) then
   return answer({ o = 'already_invited', u = owner, exp = redis.call('ZSCORE', key('inv'), owner) })
 end
-if redis.call('SCARD', key('members')) + redis.call('ZCARD', key('inv')) >= tonumber(redis.call('HGET', ACCT, 'cap'))
-then
+if used_seats() >= tonumber(redis.call('HGET', ACCT, 'cap')) then
   return answer({ o = 'seat_limit', seats = seats() })
 end
 
+if owner then -- an expired invitation of the same e-mail is replaced
+  drop_invitation(owner)
+  publish('removed', owner, '0', stamp())
+end
 local ends, home = int(NOW + A.ttl), key('i:' .. A.uid)
 redis.call('HSET', key('em'), A.email, A.uid)
-redis.call('ZADD', key('inv'), ends, A.uid)
 redis.call('HSET', home, 'em', A.email, 'mb', A.mailbox, 'name', A.name, 'role', A.role, 'th', A.digest, 'ev', A.mailed,
   'by', A.by.uid, 'exp', ends, 'created', int(NOW), 'changed', int(NOW))
-redis.call('PEXPIREAT', home, int(NOW + A.ttl + 60000))
+keep_invitation(A.uid, NOW + A.ttl)
 local seq = stamp(home)
-audit('user.invited', A.uid, nil, { email = A.email, name = A.name, role = A.role, expires = ends })
+audit('user.invited', A.uid, owner and { replaced = owner } or nil, { email = A.email, name = A.name, role = A.role, expires = ends })
 local n = publish('user', A.uid, '0', seq)
 local done = { o = 'invited', r = record(A.uid), n = n }
 remember_idempotent(done)

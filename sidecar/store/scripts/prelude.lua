@@ -9,6 +9,7 @@ local FEED_LENGTH = 10000
 local REMEMBER_MS = 600000
 local IDEMPOTENT_MS = 86400000
 local MAX_IDEMPOTENT = 1000
+local KEPT_MS = 2592000000 -- 30 days: how long an expired invitation stays in sight
 
 local function int(number) return string.format('%.0f', number) end
 
@@ -89,6 +90,18 @@ local function invited(uid)
   return ends and tonumber(ends) > NOW
 end
 
+-- It holds no seat, and its link is dead; it can be renewed, replaced or removed.
+local function expired(uid)
+  local ends = redis.call('ZSCORE', key('inv'), uid)
+  return ends and tonumber(ends) <= NOW and tonumber(ends) > NOW - KEPT_MS
+end
+
+-- The invitation's own hash goes by itself, a minute after it is out of sight.
+local function keep_invitation(uid, ends)
+  redis.call('ZADD', key('inv'), int(ends), uid)
+  redis.call('PEXPIREAT', key('i:' .. uid), int(ends + KEPT_MS + 60000))
+end
+
 local function drop_invitation(uid)
   local email = redis.call('HGET', key('i:' .. uid), 'em')
   if email then
@@ -103,9 +116,8 @@ local function drop_invitation(uid)
   redis.call('ZREM', key('inv'), uid)
 end
 
--- An expired invitation holds neither seat nor e-mail.
-local function purge()
-  for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key('inv'), '-inf', int(NOW))) do drop_invitation(uid) end
+local function used_seats()
+  return redis.call('SCARD', key('members')) + #redis.call('ZRANGEBYSCORE', key('inv'), '(' .. int(NOW), '+inf')
 end
 
 local function seats()
@@ -125,10 +137,11 @@ local function record(uid)
     fields.pw = nil
     fields.ss = redis.call('ZRANGEBYSCORE', key('us:' .. uid), '(' .. int(NOW), '+inf', 'WITHSCORES')
   else
-    if not invited(uid) then return nil end
+    local holds = invited(uid)
+    if not holds and not expired(uid) then return nil end
     fields = hash(key('i:' .. uid))
     if not fields.em then return nil end
-    fields.th, fields.st, fields.tv = nil, 'invited', '0'
+    fields.th, fields.st, fields.tv = nil, holds and 'invited' or 'expired', '0'
   end
   fields.id = uid
   fields.acst = redis.call('HGET', ACCT, 'st')
@@ -221,10 +234,25 @@ local function publish(kind, uid, epoch, seq, ack)
 end
 
 -- R32: rows are numbered without gaps, by the account's own count; the number is the entry's id. Never a secret.
-local function audit(what, whom, before, after, by)
+-- `source` in the place of an address: nobody's request did it.
+local function audit(what, whom, before, after, by, source)
   local number = int(redis.call('HINCRBY', ACCT, 'rows', 1))
   redis.call('XADD', key('log'), number .. '-0', 'k', what, 'by', by or A.by.uid, 'u', whom,
     'before', before and cjson.encode(before) or '', 'after', after and cjson.encode(after) or '',
-    'addr', A.by.addr, 'req', A.by.req, 't', int(NOW))
+    'addr', source or A.by.addr, 'req', source and '' or A.by.req, 't', int(NOW))
   redis.call('SADD', FEED .. ':open', key('log')) -- until an exporter has it
+end
+
+-- Expired invitations, before a change that they bear on: each is written down once, and goes out of sight after KEPT_MS.
+-- Expiry is no change of its own, so its row stands where it is noticed first and names the instant.
+local function sweep()
+  local swept = math.min(tonumber(redis.call('HGET', ACCT, 'swept') or '0'), NOW)
+  local found = redis.call('ZRANGEBYSCORE', key('inv'), '(' .. int(swept), int(NOW), 'WITHSCORES')
+  for i = 1, #found, 2 do
+    local was = redis.call('HMGET', key('i:' .. found[i]), 'em', 'role')
+    audit('invitation.expired', found[i], { status = 'invited', email = was[1] or '', role = was[2] or '' },
+      { status = 'expired', expired = found[i + 1] }, '', 'expiry')
+  end
+  if #found > 0 then redis.call('HSET', ACCT, 'swept', int(NOW)) end
+  for _, uid in ipairs(redis.call('ZRANGEBYSCORE', key('inv'), '-inf', int(NOW - KEPT_MS))) do drop_invitation(uid) end
 end

@@ -46,11 +46,10 @@ for _, pair in ipairs(A.data.users) do
 end
 for _, pair in ipairs(A.data.invitations) do
   local uid, home, invitation = pair[1], key('i:' .. pair[1]), fields(pair[2])
-  if tonumber(invitation.exp) > NOW then
+  if tonumber(invitation.exp) > NOW - KEPT_MS then
     put(home, pair[2])
     redis.call('HSET', home, 'rv', seq)
-    redis.call('PEXPIREAT', home, int(tonumber(invitation.exp) + 60000))
-    redis.call('ZADD', key('inv'), invitation.exp, uid)
+    keep_invitation(uid, tonumber(invitation.exp))
     redis.call('HSETNX', key('em'), invitation.em, uid)
   end
 end

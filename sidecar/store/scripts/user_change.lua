@@ -1,11 +1,11 @@
--- Role, name and status of a member; role and name of an invited user. All of it or nothing.
+-- Role, name and status of a member; role and name of an invited user, expired or not. All of it or nothing.
 local before = remembered()
 if before then return before end
 if not actor_holds() then return outcome('actor_changed') end
 local was = record(A.uid)
 if not was then return outcome('no_user') end
 if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') end
-local waiting = was.st == 'invited'
+local waiting = was.st == 'invited' or was.st == 'expired'
 if waiting and A.status then return outcome('still_invited') end
 
 local role, name, status = A.role or was.role, A.name or was.name, A.status or was.st

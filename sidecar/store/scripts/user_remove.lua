@@ -7,7 +7,8 @@ if not was then return outcome('no_user') end
 if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') end
 if is_last_admin(A.uid) then return outcome('last_admin') end
 
-if was.st == 'invited' then
+local waiting = was.st == 'invited' or was.st == 'expired'
+if waiting then
   drop_invitation(A.uid)
 else
   end_sessions(A.uid)
@@ -18,7 +19,7 @@ else
   drop_links(A.uid)
 end
 local seq = stamp()
-audit(was.st == 'invited' and 'invitation.revoked' or 'user.removed', A.uid,
+audit(waiting and 'invitation.revoked' or 'user.removed', A.uid,
   { email = was.em, name = was.name, role = was.role, status = was.st }, nil)
 local n = publish('removed', A.uid, was.tv, seq, true)
 return remember({ o = 'removed', r = was, n = n })

@@ -66,7 +66,7 @@ def read(path: Path, rules: Rules | None = None) -> tuple[Head, list[Archived]]:
     closing = members(end, json_object(end, lines[-1]), {"end": str, "accounts": int, "sha256": str}, "the last line")
     if closing["accounts"] != len(archived):
         end.refuse(f"the last line counts {closing['accounts']} accounts, the file has {len(archived)}")
-    judge(archived, rules or Rules())
+    judge(archived, rules or Rules(), head.taken)
     return head, archived
 
 
@@ -128,11 +128,11 @@ def _accounts(path: Path, lines: list[bytes]) -> list[Archived]:
 # Judged ---------------------------------------------------------------------------------------------------------------
 
 
-def judge(archived: Iterable[Archived], rules: Rules) -> None:
-    """Raise BackupRefused for the first account that would not be sound in a store."""
+def judge(archived: Iterable[Archived], rules: Rules, taken: int) -> None:
+    """Raise BackupRefused for the first account that would not be sound in a store. ``taken``: Unix milliseconds."""
     names: dict[str, AccountId] = {}
     for one in archived:
-        for problem, remedy in (*_beyond(one, rules), *_audit(one)):
+        for problem, remedy in (*_beyond(one, rules, taken), *_audit(one)):
             one.place.refuse(problem, remedy)
         for finding in findings_of(snapshot(one)):
             if not finding.is_note:
@@ -167,13 +167,14 @@ Problem = tuple[str, str]
 """A sentence, and its remedy."""
 
 
-def _beyond(one: Archived, rules: Rules) -> Iterator[Problem]:
-    """The rules that `fsck` cannot know."""
+def _beyond(one: Archived, rules: Rules, taken: int) -> Iterator[Problem]:
+    """The rules that `fsck` cannot know. An invitation that had expired holds no role: a policy may have dropped it."""
     seq = int(one.fields["seq"])
+    expired = {uid for uid, fields in one.invitations if int(fields["exp"]) <= taken}
     for uid, fields in (*one.users, *one.invitations):
         if not rules.is_normal(fields["em"]):
             yield f"{uid}: em is {shown(fields['em'])}, not an e-mail address in its normal form", AT_THE_SOURCE
-        if rules.roles is not None and fields["role"] not in rules.roles:
+        if rules.roles is not None and fields["role"] not in rules.roles and uid not in expired:
             yield f"{uid} has the role {shown(fields['role'])}, which the policy does not declare", DECLARE
     for owner, fields in (*one.invitations, *one.peps):
         if int(fields["rv"]) > seq:

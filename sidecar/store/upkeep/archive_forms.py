@@ -137,6 +137,7 @@ ACCOUNT: Final[Fields] = {
     "seq": COUNT,
     "rows": COUNT,
     "born": COUNT.optional(),
+    "swept": INSTANT.optional(),
 }
 USER: Final[Fields] = {
     "em": EMAIL,

@@ -100,8 +100,8 @@ class Backup:
             data, rows = await self._take(account)
             if data.pop("o") == "no_account":
                 continue
-            counts = Written(1, len(items(data["users"])), len(items(data["invitations"])))
-            yield _line({"account": account, "data": data}), counts
+            invited = sum(integer(dict(pairs(flat))["exp"]) > taken for _, flat in items(data["invitations"]))
+            yield _line({"account": account, "data": data}), Written(1, len(items(data["users"])), invited)
             for start in range(0, len(rows), ROWS):
                 yield _line({"account": account, "rows": rows[start : start + ROWS]}), Written(0, 0)
 

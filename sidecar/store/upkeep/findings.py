@@ -102,6 +102,15 @@ class Snapshot:
             if live == "1" and email:
                 yield email, uid
 
+    @property
+    def hinted(self) -> Iterator[str]:
+        """E-mails by which somebody may be found: expired invitations too, until they are out of sight."""
+        for email, _ in self.emails:
+            yield email
+        for _, email, live in items(self.told["invitations"]):
+            if live != "1" and email:
+                yield email
+
 
 def findings_of(snapshot: Snapshot) -> Iterator[Finding]:
     """Everything that is wrong with the account, in itself."""

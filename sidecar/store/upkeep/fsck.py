@@ -88,7 +88,7 @@ class Fsck:
         report.users += len(snapshot.users)
         report.invited += snapshot.invited
         report.findings += found
-        for email, _ in snapshot.emails:
+        for email in snapshot.hinted:
             emails.setdefault(keys.email_hint(email, self._store.partitions), set()).add(account)
         strays = seen.records.get(account, set()) - {user["id"] for user in snapshot.users}
         for uid in sorted(strays):
@@ -141,7 +141,7 @@ class Fsck:
 
     async def _hints_of(self, account: AccountId) -> set[str]:
         snapshot = await self._snapshot(account)
-        return {keys.email_hint(email, self._store.partitions) for email, _ in snapshot.emails}
+        return {keys.email_hint(email, self._store.partitions) for email in snapshot.hinted}
 
     async def _hinted(self, hint: str) -> Iterable[AccountId]:
         return [AccountId(account) for account in await self._store.command("SMEMBERS", hint)]
