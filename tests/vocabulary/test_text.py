@@ -1,0 +1,88 @@
+"""Bounded text: what is transformed, what is not, and what the worst text within the bounds costs."""
+
+import sys
+import unicodedata
+from time import thread_time
+
+import pytest
+
+from sidecar.vocabulary.text import MAX_MARKS, Form, fold, fold_case, is_bounded, normalise
+
+LONG = 4096
+ORDERINGS = {
+    "descending": "\u0344\u0344\u0334",
+    "mixed": "\u0301\u0327\u0334\u0345",
+    "hidden by class 0": "\u0f73\u0f75\u0334",
+    "halfwidth voiced marks": "\uff9e\u0334\uff9f",
+    "a mark that is a letter": "\u3099\u0334",
+}
+
+
+def test_text_within_its_bounds_is_transformed() -> None:
+    assert normalise("ｓｅｃｒｅｔ", Form.NFKC, 10) == "secret"
+    assert normalise("e\u0301", Form.NFC, 2) == "é"
+    assert normalise("é", Form.NFKD, 2) == "e\u0301"
+    assert fold_case("Straße", 10) == "strasse"
+    assert fold("Ｓtraße", 10) == "strasse"
+    assert fold("", 0) == ""
+
+
+def test_the_longest_text_is_taken_and_one_more_is_not() -> None:
+    for text in ("a" * 20, "ä" * 20):
+        assert is_bounded(text, 20)
+        assert not is_bounded(text, 19)
+        assert normalise(text, Form.NFC, 19) is fold(text, 19) is fold_case(text, 19) is None
+
+
+@pytest.mark.parametrize("marks", ORDERINGS.values(), ids=ORDERINGS)
+def test_a_run_of_marks_ends_at_thirty(marks: str) -> None:
+    run = (marks * MAX_MARKS)[:MAX_MARKS]
+    assert is_bounded(f"a{run}b{run}", LONG)
+    assert not is_bounded(f"a{run}{run[0]}", LONG)
+    assert normalise(f"a{run}{run[0]}", Form.NFKC, LONG) is None
+
+
+def test_every_character_that_becomes_a_mark_is_counted_as_one() -> None:
+    """Of the database of the running Python: another version may have others."""
+    for code in range(sys.maxunicode + 1):
+        char = chr(code)
+        if unicodedata.combining(unicodedata.normalize("NFKD", char)[0]):
+            assert not is_bounded(char * (MAX_MARKS + 1), LONG), f"U+{code:04X}"
+
+
+def test_no_character_lengthens_text_without_bounds() -> None:
+    for code in range(sys.maxunicode + 1):
+        char = chr(code)
+        if len(unicodedata.normalize("NFKD", char)) > 7:
+            assert not is_bounded(char * 3, 20), f"U+{code:04X}"
+
+
+RUNS = {
+    f"{name}, in runs of thirty": ("a" + (marks * MAX_MARKS)[:MAX_MARKS]) * 2000 for name, marks in ORDERINGS.items()
+}
+WORST = {
+    **{name: "a" + marks * 21_000 for name, marks in ORDERINGS.items()},
+    **RUNS,
+    "letters that decompose into letters and marks": "\u0390" * 30_000,
+    "decomposed Hangul": "\u1100\u1161\u11a8" * 10_000,
+    "Hangul": "\uac01" * 30_000,
+    "ligature of 18": "\ufdfa" * 30_000,
+    "ligature of 8": "\ufdfb" * 30_000,
+    "squared words": "\u331f" * 30_000,
+    "one mark after another letter": "\u00a8\u0345" * 15_000,
+}
+
+
+@pytest.mark.parametrize("text", WORST.values(), ids=WORST)
+@pytest.mark.parametrize("size", [320, 3072])
+def test_R16_the_worst_text_costs_little_within_the_bounds_and_nothing_beyond(text: str, size: int) -> None:
+    for piece in (text, text[:size]):
+        took = min(_cpu(piece, size) for _ in range(3))
+        assert took < 0.005, f"{took * 1000:.1f} ms"
+
+
+def _cpu(text: str, size: int) -> float:
+    started = thread_time()
+    fold(text, size)
+    normalise(text, Form.NFKD, size)
+    return thread_time() - started
