@@ -8,12 +8,13 @@ characters).
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NewType
 
 import email_validator
+
+from sidecar.vocabulary import text
 
 Email = NewType("Email", str)
 """An address in its one spelling. The domain is ASCII, so that no look-alike passes for another."""
@@ -45,9 +46,9 @@ def parse(typed: str) -> Address | None:
     email = normalise(typed)
     if email is None:
         return None
-    typed = typed.strip()
-    for form in ("NFC", "NFKC"):  # NFKC: an at-sign of another width separates nothing as it was written
-        mailbox = _spell(unicodedata.normalize(form, typed), fold=False)
+    for form in (text.Form.NFC, text.Form.NFKC):  # NFKC: a wide at-sign separates nothing as it was written
+        written = text.normalise(typed.strip(), form, MAX_TYPED)
+        mailbox = None if written is None else _spell(written, fold=False)
         if mailbox is not None and normalise(mailbox) == email:
             return Address(email, mailbox)
     return Address(email, email)
@@ -73,7 +74,8 @@ def normalise(typed: str) -> Email | None:
     """The one spelling of ``typed``, spaces around it aside, or None when it is not an address."""
     if len(typed) > MAX_TYPED:
         return None
-    once = _spell(unicodedata.normalize("NFKC", typed.strip()))
+    compatible = text.normalise(typed.strip(), text.Form.NFKC, MAX_TYPED)
+    once = None if compatible is None else _spell(compatible)
     # Folding can lengthen an address or make another of it, so the result has to be an address of its own right.
     return None if once is None or _spell(once) != once else Email(once)
 
@@ -99,8 +101,10 @@ def verified_elsewhere(spelled: str) -> Email | None:
     not proven to be ``ada@``. So only the case of ASCII letters may differ; in the domain, what IDNA says is the same.
     """
     email = normalise(spelled)
+    if email is None:
+        return None
     local = "".join(char.lower() if char.isascii() else char for char in local_part(spelled.strip()))
-    return email if email is not None and local == local_part(email) else None
+    return email if local == local_part(email) else None
 
 
 def local_part(email: str) -> str:
@@ -116,5 +120,5 @@ def _spell(address: str, *, fold: bool = True) -> str | None:
         valid = email_validator.validate_email(f"{local}@{domain}", check_deliverability=False, strict=True)
     except (email_validator.EmailNotValidError, UnicodeError):
         return None
-    kept = unicodedata.normalize("NFKC", valid.local_part.casefold()) if fold else valid.local_part
-    return f"{kept}@{valid.ascii_domain.lower()}"
+    kept = text.fold(valid.local_part, MAX_TYPED) if fold else valid.local_part
+    return None if kept is None else f"{kept}@{valid.ascii_domain.lower()}"

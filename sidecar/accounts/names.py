@@ -3,6 +3,8 @@
 import unicodedata
 from typing import Final
 
+from sidecar.vocabulary import text
+
 MAX_NAME: Final = 100
 
 # Control, format (bidirectional overrides, zero width), surrogate, private, unassigned, line and paragraph ends.
@@ -12,9 +14,12 @@ _JOINERS: Final = frozenset("\u200c\u200d")  # part of the spelling in Persian, 
 
 def clean(name: str) -> str | None:
     """The name in NFC with single spaces, or None when it cannot be one."""
-    if len(name) > 4 * MAX_NAME:
+    if not text.is_bounded(name, 4 * MAX_NAME):
         return None
     if any(unicodedata.category(char) in _REFUSED and char not in _JOINERS for char in name):
         return None
-    name = " ".join(unicodedata.normalize("NFC", name).split())
+    composed = text.normalise(name, text.Form.NFC, 4 * MAX_NAME)
+    if composed is None:
+        return None
+    name = " ".join(composed.split())
     return name if len(name) <= MAX_NAME else None

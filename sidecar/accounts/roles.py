@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Final
 
 from sidecar.policy.decide import covers
 from sidecar.policy.generation import Generation
 from sidecar.policy.sections import Role
+from sidecar.vocabulary import text
 from sidecar.vocabulary.people import Actor
+
+MAX_ROLE: Final = 320
+"""Characters of a role's id or title, as typed: a longer one resembles none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,9 @@ def is_assignable(generation: Generation, role: str) -> bool:
 
 def unknown(generation: Generation, role: str) -> UnknownRole:
     roles = tuple(one for one in generation.roles if is_assignable(generation, one))
-    titles = {generation.roles[one].title.casefold(): one for one in roles}
-    spelled = role.casefold()
-    near = get_close_matches(spelled, [*roles, *titles], n=1, cutoff=0.6)
+    spelled = text.fold_case(role, MAX_ROLE)
+    if spelled is None:
+        return UnknownRole(role, roles, None)
+    titles = {text.fold_case(title, MAX_ROLE): one for one in roles if (title := generation.roles[one].title)}
+    near = get_close_matches(spelled, [*roles, *filter(None, titles)], n=1, cutoff=0.6)
     return UnknownRole(role, roles, titles.get(near[0], near[0]) if near else None)

@@ -9,6 +9,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
+
+from sidecar.vocabulary.text import fold_case
+
+MAX_NEAR: Final = 320
+"""Characters of a name that may have been meant for another. A longer one resembles none."""
 
 POLICY_FILES = ("policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv")
 MODEL_FILE = "model.conf"
@@ -235,8 +241,11 @@ def meant(name: str, candidates: Iterable[str]) -> str:
 
 def near(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that was most likely meant. Case, spaces and underscores count for nothing."""
-    plain = "-".join(name.casefold().replace("_", " ").split())
-    by_plain = {candidate.casefold(): candidate for candidate in candidates}
+    folded = fold_case(name, MAX_NEAR)
+    if folded is None:
+        return None
+    plain = "-".join(folded.replace("_", " ").split())
+    by_plain = {fold_case(candidate, MAX_NEAR) or candidate: candidate for candidate in candidates}
     if plain in by_plain:
         return by_plain[plain]
     close = difflib.get_close_matches(plain[:80], by_plain, n=1, cutoff=0.6)

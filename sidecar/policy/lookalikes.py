@@ -6,6 +6,12 @@ stand outside a comment (`false_sign`).
 
 import re
 import unicodedata
+from typing import Final
+
+from sidecar.vocabulary.text import Form, normalise
+
+MAX_NAME: Final = 1024
+"""Characters of a name that is looked at: an id has at most 64."""
 
 _LOOKALIKES = str.maketrans(
     "аеорсухіјѕһԁԛԝкмтвнгАВЕКМНОРСТХαβεικνορτυχɑɡıℓ∗⁎✱٭",
@@ -25,7 +31,10 @@ def as_ascii(name: str) -> str:
     """What a reader sees: look-alikes of other scripts as the letters they resemble, marks and widths taken off."""
     if name.isascii():
         return name
-    decomposed = unicodedata.normalize("NFKD", name.translate(_LOOKALIKES))
+    latin = name.translate(_LOOKALIKES)
+    decomposed = normalise(latin, Form.NFKD, MAX_NAME)
+    if decomposed is None:
+        return latin
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 

@@ -12,6 +12,7 @@ from sidecar.policy.diagnostics import Findings, did_you_mean, near
 from sidecar.policy.lookalikes import as_ascii, described
 from sidecar.policy.sections import Vocabulary
 from sidecar.policy.text import NAME, Record
+from sidecar.vocabulary.text import fold_case
 
 ANY = "*"
 """Every section, or every action of a section."""
@@ -131,7 +132,7 @@ class Names:
         if self.disguised(name, at, what, known):
             return
         message = f"{quoted(name)} is not {what}"
-        if nearest is not None and name != nearest and name.casefold() == nearest:
+        if nearest is not None and name != nearest and fold_case(name, len(nearest)) == nearest:
             message += ": names are lower case"
         self.findings.add(code, self.file, at, message, did_you_mean(name, known) or self._elsewhere(code, name, known))
 

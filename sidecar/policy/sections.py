@@ -13,6 +13,7 @@ from sidecar.policy.route_entries import Entry, judge_entries, read_public, read
 from sidecar.policy.routes import Route
 from sidecar.policy.text import NAME, NAME_FORM
 from sidecar.policy.toml_file import Table, read_toml
+from sidecar.vocabulary.text import fold_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def _refuse_confusable(titles: Mapping[str, str], what: str, root: Table) -> Non
             message = f'the {what}s "{first}" and "{name}" look alike'
             at = document.at((f"{what}s", name))
             document.findings.add(Code.CONFUSABLE_NAME, document.file, at, message, "rename one")
-        first = shown.setdefault(title.casefold(), name)
+        first = shown.setdefault(fold_case(title, len(title)) or title, name)
         if first != name:
             message = f'"{name}" has the title of "{first}": nobody could tell them apart'
             at = document.at((f"{what}s", name, "title"))

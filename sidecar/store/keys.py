@@ -5,22 +5,25 @@ on a Cluster too. Keys below an account's are derived inside the scripts, from t
 """
 
 import hashlib
-import unicodedata
 from binascii import crc_hqx
 from typing import Final
 
+from sidecar.vocabulary import text
 from sidecar.vocabulary.people import AccountId
 
 META: Final = "sc:meta"
+MAX_NAME: Final = 400
+"""Characters of an account's name as typed: those of accounts/names.py, before they are composed."""
+
 LIMIT_BUCKETS: Final = 1 << 20
 """R16: limiter keys fall into fixed buckets, so that nobody can fill the store with them."""
 
 
-def partition_of(text: str, partitions: int) -> int:
+def partition_of(subject: str, partitions: int) -> int:
     """The same CRC16 that Redis hashes slots with (XMODEM); any stable hash would do."""
     if partitions == 1:
         return 0
-    return crc_hqx(text.encode("utf-8"), 0) % partitions
+    return crc_hqx(subject.encode("utf-8"), 0) % partitions
 
 
 def tag(partition: int) -> str:
@@ -52,8 +55,9 @@ def system_log() -> str:
 
 
 def folded(name: str) -> str:
-    """What two account names are compared by."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+    """What two account names are compared by. A text that can be no account's name is compared as it is."""
+    folded = text.fold(name, MAX_NAME)
+    return name if folded is None else folded.strip()
 
 
 def email_hint(email: str, partitions: int) -> str:

@@ -38,21 +38,12 @@ def is_bounded(text: str, max_length: int) -> bool:
         return True
     if sum(text.count(char) * (size - 1) for char, size in _LIGATURES.items()) + len(text) > max_length:
         return False
-    run = 0
-    combining = unicodedata.combining
-    for char in text:
-        if combining(char) or char in _HIDDEN_MARKS:
-            run += 1
-            if run > MAX_MARKS:
-                return False
-        else:
-            run = 0
-    return True
+    return not _has_long_run(text)
 
 
 def normalise(text: str, form: Form, max_length: int) -> str | None:
-    """Return `text` in `form`, or None when it is out of bounds. The result may be longer than `max_length`."""
-    return unicodedata.normalize(form.value, text) if is_bounded(text, max_length) else None
+    """Return `text` in `form`, or None when it is out of bounds, or the result is."""
+    return _transformed(text, form, max_length) if is_bounded(text, max_length) else None
 
 
 def fold_case(text: str, max_length: int) -> str | None:
@@ -62,6 +53,25 @@ def fold_case(text: str, max_length: int) -> str | None:
 
 def fold(text: str, max_length: int) -> str | None:
     """Return the form by which two texts are compared: NFKC, case-folded, NFKC again. None when out of bounds."""
-    if not is_bounded(text, max_length):
-        return None
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    once = normalise(text, Form.NFKC, max_length)
+    return None if once is None else _transformed(once.casefold(), Form.NFKC, max_length)
+
+
+def _transformed(text: str, form: Form, max_length: int) -> str | None:
+    result = unicodedata.normalize(form.value, text)
+    return None if len(result) > max_length or _has_long_run(result) else result
+
+
+def _has_long_run(text: str) -> bool:
+    if text.isascii():
+        return False
+    run = 0
+    combining = unicodedata.combining
+    for char in text:
+        if combining(char) or char in _HIDDEN_MARKS:
+            run += 1
+            if run > MAX_MARKS:
+                return True
+        else:
+            run = 0
+    return False

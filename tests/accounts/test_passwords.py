@@ -139,3 +139,19 @@ def test_any_text_is_judged_without_an_exception(password, email):
 )
 def test_names_are_one_clean_line(typed, name):
     assert clean(typed) == name
+
+
+def test_R17_marks_without_end_are_no_password() -> None:
+    stacked = "unquiet-otter-marble" + "\u0344" * 31
+    assert normalise(stacked) is None
+    assert weaknesses(stacked, email="ada@example.com") == (Weakness.STACKED_MARKS,)
+    assert "accents" in Weakness.STACKED_MARKS.advice
+    assert normalise("unquiet-otter-marble" + "\u0344" * 16) is None, "composed, they are 32 marks"
+
+
+def test_R17_the_length_is_compared_before_anything_else() -> None:
+    """Half of a surrogate pair is looked for in what has a length that a password can have."""
+    assert weaknesses("\ud800" * 4000, email="ada@example.com") == (Weakness.TOO_LONG,)
+    decomposed = "\u1100\u1161\u11a8" * 1024
+    assert normalise(decomposed) == "\uac01" * 1024
+    assert normalise(decomposed + "\u1100") is None

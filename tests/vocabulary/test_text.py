@@ -34,6 +34,15 @@ def test_the_longest_text_is_taken_and_one_more_is_not() -> None:
         assert normalise(text, Form.NFC, 19) is fold(text, 19) is fold_case(text, 19) is None
 
 
+def test_a_result_is_within_the_same_bounds() -> None:
+    assert normalise("ﬃ", Form.NFKC, 2) is None
+    assert normalise("ﬃ", Form.NFKC, 3) == "ffi"
+    assert fold("ßß", 3) is None
+    marks = "a" + "\u0344" * MAX_MARKS
+    assert is_bounded(marks, LONG)
+    assert normalise(marks, Form.NFKD, LONG) is None, "each of them is two marks"
+
+
 @pytest.mark.parametrize("marks", ORDERINGS.values(), ids=ORDERINGS)
 def test_a_run_of_marks_ends_at_thirty(marks: str) -> None:
     run = (marks * MAX_MARKS)[:MAX_MARKS]
