@@ -45,6 +45,24 @@ async def test_a_right_password_opens_a_session(town, issuer, clock):
     assert town.limits.failures == []
 
 
+@pytest.mark.parametrize(
+    "typed", ["ada@example.com ", " ada@example.com", "ada@example.com\n", "\tAda@example.com\r\n"]
+)
+async def test_spaces_around_an_email_are_ignored_wherever_it_is_typed(town, typed):
+    """A phone's keyboard adds one behind a completed address; a pasted address brings a line end."""
+    ada = await town.found(email=typed)
+    assert (ada.email, ada.mailbox.lower()) == ("ada@example.com", "ada@example.com")
+    assert (await town.grant(typed)).record.id == ada.id
+    assert (await town.invite(ada, typed.replace("da@", "nna@"))).member.record.email == "anna@example.com"
+    assert await town.sign_in(typed, WRONG) == InvalidGrant()
+    assert town.limits.failures == ["ada@example.com"], "one bucket, however it is typed"
+    await town.outbox.close()
+    town.mailed.clear()
+    await town.people.forgotten.ask(typed, "192.0.2.1")
+    await town.outbox.close()
+    assert [letter.recipient for letter in town.mailed] == [ada.mailbox]
+
+
 @pytest.mark.parametrize("account", ["Acme", "acme", "ID"])
 async def test_the_account_may_be_named_by_name_or_id(town, account):
     admin = await town.found()

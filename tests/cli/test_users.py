@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -37,16 +38,28 @@ def test_list_shows_everybody_and_the_seats(at_store: Any) -> None:
     assert lines[-1] == "2 of 5 seats used"
 
 
-@pytest.mark.parametrize("by", ["e-mail", "id"])
+@pytest.mark.parametrize("by", ["e-mail", "spaces", "id"])
 def test_set_role_and_remove(at_store: Any, by: str) -> None:
     at_store(*INVITE)
-    named = "Bob@ACME.example" if by == "e-mail" else users(at_store)["bob@acme.example"]["id"]
+    typed = {"e-mail": "Bob@ACME.example", "spaces": " bob@acme.example\t"}
+    named = typed.get(by) or users(at_store)["bob@acme.example"]["id"]
     done = at_store("user", "set-role", named, "developer")
     assert (done.status, done.out, done.err) == (0, "bob@acme.example is developer\n", "")
     assert users(at_store)["bob@acme.example"]["role"] == "developer"
     done = at_store("user", "remove", named, "--json")
     assert done.status == 0
     assert json.loads(done.out)["removed"]["email"] == "bob@acme.example"
+    assert set(users(at_store)) == {"ada@acme.example"}
+
+
+def test_an_expired_invitation_is_listed_without_a_seat_and_removed_by_its_email(at_store: Any) -> None:
+    at_store(*INVITE, "--invite-ttl", "1s")
+    time.sleep(1.1)
+    assert users(at_store)["bob@acme.example"]["status"] == "expired"
+    assert at_store("user", "list", "--account", "acme").out.splitlines()[-1] == "1 of 5 seats used"
+    done = at_store("user", "set-role", "bob@acme.example", "developer")
+    assert (done.status, done.out) == (0, "bob@acme.example is developer\n")
+    assert at_store("user", "remove", "bob@acme.example").status == 0
     assert set(users(at_store)) == {"ada@acme.example"}
 
 

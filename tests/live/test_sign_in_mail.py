@@ -83,6 +83,57 @@ async def test_R12_forgotten_the_link_comes_by_mail_and_the_answer_tells_nothing
         assert "rst_" not in process.output()
 
 
+async def test_R16_strangers_silence_no_mail_of_users_and_no_reset_of_others(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http]
+) -> None:
+    async with post_office() as office:
+        process = start(
+            REDIS_URL=real_redis_url,
+            SMTP_URL=f"smtp://127.0.0.1:{office.port}",
+            MAIL_FROM=SENDER,
+            PUBLIC_URL="https://login.acme.example",
+            TRUSTED_PROXIES="127.0.0.0/8",
+        )
+        found_account(process)
+        api = http(process)
+        ada = await api.sign_in("ada@example.com")
+        await api.join(ada, "bob@example.com", "marketer")
+        await eventually(lambda: len(office.mails) >= 1)
+        office.mails.clear()
+        office.envelopes.clear()
+
+        async def forgot(email: str, address: str) -> None:
+            body = {"email": email}
+            answer = await api.ask("POST", "/v1/password/forgot", json=body, headers={"X-Forwarded-For": address})
+            assert answer.status == 202
+
+        for number in range(40):  # one known e-mail, from several addresses; and whatever else, from one
+            await forgot("bob@example.com", f"203.0.113.{number % 4}")
+            await forgot(f"nobody{number}@example.com", "203.0.113.99")
+        invited = await api.invite(ada, "eve@example.com", "accountant")
+        assert invited.body["invitation"]["mailed"] is True
+        await forgot("ada@example.com", "198.51.100.9")
+        await eventually(lambda: {to for _, (to,) in office.envelopes} >= {"eve@example.com", "ada@example.com"})
+        assert len([to for _, (to,) in office.envelopes if to == "bob@example.com"]) == 5
+        for _ in range(4):
+            invited = await api.ask("POST", f"/v1/users/{invited.body['user']['id']}/invitation", token=ada.access)
+        assert invited.body["invitation"]["mailed"] is True
+        invited = await api.ask("POST", f"/v1/users/{invited.body['user']['id']}/invitation", token=ada.access)
+        assert invited.body["invitation"]["mailed"] is False
+        metrics = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
+        for outcome, source in (
+            ("sent", "stranger"),
+            ("sent", "user"),
+            ("address_limit", "stranger"),
+            ("recipient_limit", "stranger"),
+            ("recipient_limit", "user"),
+        ):
+            assert f'sidecar_mails_total{{outcome="{outcome}",source="{source}"}}' in metrics
+        process.stop()
+        lines = [line for line in process.output().splitlines() if "mail not queued" in line]
+        assert len(lines) == 3, "one a minute of each kind"
+
+
 async def test_a_mail_server_that_is_out_holds_nobody_up(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
