@@ -5,7 +5,7 @@ what was revoked are the live record's. A token that was issued at or before the
 as one of ours would be. An e-mail that fits in several of the issuer's accounts opens none of them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from sidecar.sources.remote_jwks import IssuerKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import gathered
 from sidecar.store.links import Held, Linked, Links
+from sidecar.store.outcomes import Position
 from sidecar.store.records import Records
 from sidecar.store.users import Users
 from sidecar.telemetry.logs import logger
@@ -111,7 +112,8 @@ class OutsideTokens:
 
 class OutsideUsers:
     """Whom an outside token stands for. ``normalise``: the one spelling of an e-mail that its issuer has verified, or
-    None, also where that would be another mailbox than the one verified."""
+    None, also where that would be another mailbox than the one verified. ``everywhere`` waits until every sidecar has
+    applied a change: a link can take a password and end sessions (R10)."""
 
     def __init__(
         self,
@@ -122,6 +124,7 @@ class OutsideUsers:
         accounts: Accounts,
         records: Records,
         normalise: Callable[[str], str | None],
+        everywhere: Callable[[Position], Awaitable[object]],
     ) -> None:
         self._tokens = tokens
         self._links = links
@@ -129,6 +132,7 @@ class OutsideUsers:
         self._accounts = accounts
         self._records = records
         self._normalise = normalise
+        self._everywhere = everywhere
         self._known: Bounded[tuple[TrustedParty, Held]] = Bounded(KNOWN_BYTES)
 
     async def identify(self, outsider: Outsider, *, now: int) -> Identity | Reason:
@@ -160,7 +164,10 @@ class OutsideUsers:
         if held is None:
             return None
         self._known.put(name, (party, held))
-        return await self._records.read(held.user)
+        record = await self._records.read(held.user)
+        if record is not None and record.epoch < held.epoch:  # a copy from before the link, whose change is on its way
+            record = await self._records.read(held.user, fresh=True)
+        return record
 
     async def _held(self, claims: OutsideClaims, party: TrustedParty) -> Held | None:
         """By (iss, sub); else linked now, by an e-mail that its issuer has verified, in the one account that has it."""
@@ -176,7 +183,11 @@ class OutsideUsers:
                 _log.warning("an outside user fits in several accounts and gets none", issuer=claims.issuer)
             return None
         outcome = await self._links.link(fitting[0], issuer=claims.issuer, subject=claims.subject, email=email)
-        return await self._find(claims, fitting) if isinstance(outcome, Linked) else None
+        if not isinstance(outcome, Linked):
+            return None
+        if outcome.cleared and outcome.position is not None:
+            await self._everywhere(outcome.position)
+        return await self._find(claims, fitting)
 
     async def _find(self, claims: OutsideClaims, accounts: Iterable[AccountId]) -> Held | None:
         held = await gathered(*(self._links.find(account, claims.issuer, claims.subject) for account in accounts))

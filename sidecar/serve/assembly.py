@@ -144,7 +144,7 @@ class Assembly:
                 self.tokens,
                 records,
                 clock=time.time,
-                outside=ground.trusted.users(store, records),
+                outside=ground.trusted.users(store, records, self.live.fleet),
                 on_regression=self.live.healing.want,
             ),
             people=self.everybody.people,

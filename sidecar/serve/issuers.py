@@ -7,8 +7,10 @@ concluded from them; one that is new, or gone, or says something else, is anothe
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from sidecar.accounts import emails
+from sidecar.accounts.revocation import everywhere
 from sidecar.pdp.budget import Budget
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.serve.clock import since_boot
@@ -17,6 +19,7 @@ from sidecar.sources.remote_jwks import IssuerKeys, client, from_file, from_url
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem, read_trusted_issuers
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
+from sidecar.store.fleet import Fleet
 from sidecar.store.links import Links
 from sidecar.store.records import Records
 from sidecar.store.users import Users
@@ -44,7 +47,7 @@ class TrustedIssuers:
         self.on_change: Callable[[], None] = lambda: None
         self.on_verdict: Callable[[bool], None] = lambda _refused: None
 
-    def users(self, store: Store, records: Records) -> OutsideUsers:
+    def users(self, store: Store, records: Records, fleet: Fleet) -> OutsideUsers:
         return OutsideUsers(
             self.tokens,
             links=Links(store),
@@ -52,6 +55,7 @@ class TrustedIssuers:
             accounts=Accounts(store),
             records=records,
             normalise=emails.verified_elsewhere,
+            everywhere=partial(everywhere, fleet),
         )
 
     def reload(self) -> None:

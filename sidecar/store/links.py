@@ -1,14 +1,17 @@
-"""Which user here is a subject of an outside issuer (R10). Linked once; never by what an issuer says later.
+"""Links between subjects of outside issuers and users of an account (R10). Made once; never by a later e-mail claim.
 
-A link stands in the account of its user, under digests of issuer and subject. It ends with its user, or when an
-operator parts the two: the subject is then barred from that user.
+A link is kept in the account of its user, under digests of issuer and subject. It ends with its user, or when an
+operator parts the two: the subject is then barred from that user. A link to a user whose e-mail was not proven raises
+the epoch, ends the sessions and removes the password, in the same script.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from sidecar.store import keys
 from sidecar.store.codec import integer, position_of, record_of
-from sidecar.store.connection import Store
+from sidecar.store.connection import Store, gathered
 from sidecar.store.outcomes import NoUser, Position
 from sidecar.store.transition import look, transition
 from sidecar.tokens.ids import account_of
@@ -24,8 +27,29 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Sought:
+    """One account's answer about a subject: its user, and the active user who has the e-mail asked about."""
+
+    account: AccountId
+    held: Held | None
+    by_email: UserId | None
+
+
+@dataclass(frozen=True, slots=True)
 class Linked:
-    """The subject is this user, from now on or since earlier."""
+    """The subject is this user. ``position``: of the change that linked them just now, None when they were before.
+
+    ``cleared``: the e-mail was not proven until now, so password and sessions of the user are gone.
+    """
+
+    user: UserId
+    position: Position | None = field(default=None, compare=False)
+    cleared: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkHeld:
+    """The subject is another user already."""
 
     user: UserId
 
@@ -68,24 +92,72 @@ class Links:
         reply = await look(self._store, "link_find", account, link=_link(issuer, subject))
         return Held(UserId(reply["u"]), integer(reply["tv"])) if reply["o"] == "linked" else None
 
+    async def seek(
+        self, accounts: Sequence[AccountId], *, issuer: str, subject: str, email: str | None
+    ) -> list[Sought]:
+        """The subject, and the normalised ``email``, in all of these accounts: one round trip per partition."""
+        by_partition: dict[int, list[AccountId]] = {}
+        for account in accounts:
+            by_partition.setdefault(keys.partition_of(account, self._store.partitions), []).append(account)
+        found = await gathered(
+            *(self._seek(partition, there, _link(issuer, subject), email) for partition, there in by_partition.items())
+        )
+        return [one for there in found for one in there]
+
+    async def _seek(self, partition: int, accounts: list[AccountId], link: str, email: str | None) -> list[Sought]:
+        at = [keys.feed(partition), *(keys.account(account, self._store.partitions) for account in accounts)]
+        wanted = {"link": link} if email is None else {"link": link, "email": email}
+        reply = await self._store.run("link_seek", at, wanted)
+        return [
+            Sought(
+                account,
+                Held(UserId(told["u"]), integer(told["tv"])) if told["u"] else None,
+                UserId(told["e"]) if told["e"] else None,
+            )
+            for account, told in zip(accounts, reply["found"], strict=True)
+        ]
+
     async def link(
         self, account: AccountId, *, issuer: str, subject: str, email: str
     ) -> Linked | NobodyToLink | LinkTaken | LinkBarred:
         """By normalised e-mail, which the issuer has verified. Of many at once, for one user, one wins."""
+        actor = Actor(user=None, role="", epoch=0, session=None, address="outside issuer")
+        outcome = await self._link(account, actor, issuer, subject, email=email)
+        if isinstance(outcome, LinkHeld):
+            raise TypeError("link.lua reports another user only to an operator, who names one")
+        return outcome
+
+    async def link_user(
+        self, uid: UserId, *, issuer: str, subject: str
+    ) -> Linked | NobodyToLink | LinkTaken | LinkHeld:
+        """As an operator: the subject is this active user, whatever its e-mail. Lifts what barred the subject."""
+        if (account := account_of(uid)) is None:
+            return NobodyToLink()
+        outcome = await self._link(account, Actor.operator(), issuer, subject, uid=uid)
+        if isinstance(outcome, LinkBarred):
+            raise TypeError("link.lua bars nobody whom an operator links")
+        return outcome
+
+    async def _link(
+        self, account: AccountId, actor: Actor, issuer: str, subject: str, **whom: str
+    ) -> Linked | NobodyToLink | LinkTaken | LinkBarred | LinkHeld:
         reply = await transition(
             self._store,
             "link",
             account,
-            Actor(user=None, role="", epoch=0, session=None, address="outside issuer"),
+            actor,
             link=_link(issuer, subject),
             family=_digest(issuer),
             issuer=issuer,
             subject=subject,
-            email=email,
+            **whom,
         )
         match reply["o"]:
             case "linked":
-                return Linked(UserId(reply["u"]))
+                position = position_of(reply) if "n" in reply else None
+                return Linked(UserId(reply["u"]), position, reply.get("cleared") == "1")
+            case "held":
+                return LinkHeld(UserId(reply["u"]))
             case "taken":
                 return LinkTaken()
             case "barred":

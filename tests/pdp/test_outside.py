@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
 from sidecar.accounts.emails import verified_elsewhere
+from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
@@ -108,7 +109,7 @@ def world(town, store, issuer, links, corp, partner, clock, now):
         records = Straight(town.people.users)
         outside = OutsideUsers(
             tokens, links=links, users=town.people.users, accounts=town.people.accounts, records=records,
-            normalise=verified_elsewhere,
+            normalise=verified_elsewhere, everywhere=town.fleet.wait_applied,
         )  # fmt: skip
         own = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900), outsider=tokens.claimed)
         policy = SimpleNamespace(generation=town.generation)
@@ -173,6 +174,39 @@ async def test_R10_an_address_that_went_to_somebody_else_does_not_open_its_old_o
     there = world()
     assert await reason(there, corp.token(now, "s-ada")) is Reason.ALLOWED
     assert await reason(there, corp.token(now, "s-successor")) is Reason.UNKNOWN_USER
+
+
+async def test_R9_R10_whoever_chose_the_password_of_an_unproven_user_is_out_when_its_owner_comes(
+    world, town, corp, now
+):
+    ada = await town.found()
+    bob = await town.join(ada, "bob@example.com", "account-administrator")
+    assert not bob.email_verified, "the link was shown, and somebody else used it"
+    stranger = await town.grant("bob@example.com")
+    there = world()
+    token = corp.token(now, "s-bob", "bob@example.com")
+    town.fleet.waited.clear()
+    owner = await identified(there, token)
+    assert (owner.record.id, owner.record.email_verified) == (bob.id, True), "the token that linked passes"
+    assert len(town.fleet.waited) == 1, "not before every sidecar knows"
+    assert await reason(there, token) is Reason.ALLOWED
+    assert owner.record.sessions == {}
+    assert owner.record.epoch > stranger.record.epoch
+    renewed = await refresh(town.people.issuer, town.people.sessions, stranger.refresh_token, town.client)
+    assert isinstance(renewed, InvalidGrant)
+    assert isinstance(await town.sign_in("bob@example.com"), InvalidGrant), "nobody has its password any more"
+
+
+async def test_R10_a_password_that_its_owner_chose_by_mail_lives_on_beside_the_outside_provider(world, town, corp, now):
+    ada = await town.found()
+    await town.grant("ada@example.com")
+    there = world()
+    town.fleet.waited.clear()
+    assert await reason(there, corp.token(now)) is Reason.ALLOWED
+    assert town.fleet.waited == [], "nothing was revoked"
+    record = await town.people.users.record(ada.id)
+    assert (record.epoch, len(record.sessions)) == (ada.epoch, 1)
+    assert isinstance(await town.sign_in("ada@example.com"), Grant)
 
 
 async def test_R10_only_the_accounts_that_the_operator_bound(world, town, corp, partner, now):

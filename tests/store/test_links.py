@@ -4,8 +4,20 @@ import asyncio
 
 import pytest
 
-from sidecar.store.links import Held, LinkBarred, Linked, Links, LinkTaken, NobodyToLink, NotLinked, Unlinked
-from sidecar.store.outcomes import NoUser
+from sidecar.store.links import (
+    Held,
+    LinkBarred,
+    Linked,
+    LinkHeld,
+    Links,
+    LinkTaken,
+    NobodyToLink,
+    NotLinked,
+    Sought,
+    Unlinked,
+)
+from sidecar.store.outcomes import NoUser, Stale
+from sidecar.store.upkeep.fsck import Fsck
 from sidecar.vocabulary.people import Status
 
 ISSUER = "https://login.example"
@@ -162,6 +174,7 @@ async def test_only_the_subjects_of_one_user_and_of_the_issuer_that_was_named_ar
     await link(links, ada.account, "s-1")
     await link(links, ada.account, "s-1", issuer=other)
     await link(links, ada.account, "s-bob", "bob@example.com")
+    bob = await town.users.record(bob.id)
     assert await links.unlink(bob.id, issuer=other) == NotLinked()
     assert (await town.users.record(bob.id)).epoch == bob.epoch, "who is not linked keeps its tokens"
     assert (await links.unlink(ada.id, issuer=other)).subjects == 1
@@ -179,3 +192,117 @@ async def test_a_user_that_was_invited_anew_is_not_barred_from_its_old_subject(t
     await town.users.remove(actor, bob.id)
     again = await town.member(actor, ada.account, "bob@example.com")
     assert await link(links, ada.account, "s-bob", "bob@example.com") == Linked(again.id)
+
+
+# A user whose e-mail was never proven ---------------------------------------------------------------------------------
+
+
+async def unproven(town, ada):
+    """Bob, whose link somebody else saw and used: a session of theirs, a password of theirs."""
+    bob = await town.member(await town.signed_in(ada), ada.account, "bob@example.com")
+    assert not bob.email_verified
+    return bob, await town.signed_in(bob)
+
+
+@pytest.mark.parametrize("by", ["e-mail", "operator"])
+async def test_R9_R10_a_link_takes_password_and_sessions_of_a_user_whose_email_was_never_proven(town, links, by):
+    ada = await town.account()
+    bob, stranger = await unproven(town, ada)
+    if by == "e-mail":
+        linked = await link(links, ada.account, "s-bob", "bob@example.com")
+    else:
+        linked = await links.link_user(bob.id, issuer=ISSUER, subject="s-bob")
+    assert linked == Linked(bob.id)
+    assert linked.cleared
+    now = await town.users.record(bob.id)
+    assert (now.epoch, now.sessions, now.email_verified) == (bob.epoch + 1, {}, True)
+    assert now.epoch_changed_at == 0, "what the issuer issued until now holds: the token that linked is among it"
+    assert (await town.users.credentials_of(bob.id)).password_hash == ""
+    assert await town.sessions.open(bob.id, expected_epoch=bob.epoch, session=town.session()) == Stale(now.epoch)
+    changed = await town.users.change_password(
+        bob.id, expected_epoch=bob.epoch, password_hash="hash-2", session=None, actor=stranger
+    )
+    assert changed == Stale(now.epoch), "a change that was under way loses"
+    event = (await town.feed())[-1]
+    assert (event["u"], event["tv"], event["ack"]) == (bob.id, str(now.epoch), "1")
+    assert linked.position.n == int(event["n"])
+    assert (await Fsck(town.store).run()).clean
+
+
+async def test_R9_R10_what_a_link_takes_is_in_the_audit(town, links):
+    ada = await town.account()
+    bob, _ = await unproven(town, ada)
+    await link(links, ada.account, "s-bob", "bob@example.com")
+    row = (await town.audit(ada.account))[-1]
+    assert (row["k"], row["u"]) == ("user.linked", bob.id)
+    for part in ('"email_verified":true', '"password_taken":true', '"sessions_ended":1', '"epoch":"2"'):
+        assert part in row["after"], part
+    assert '"email_verified":false' in row["before"]
+
+
+@pytest.mark.parametrize("by", ["e-mail", "operator"])
+async def test_R10_a_link_to_a_proven_user_leaves_password_and_sessions(town, links, by):
+    ada = await town.account()
+    actor = await town.signed_in(ada)
+    if by == "e-mail":
+        linked = await link(links, ada.account)
+    else:
+        linked = await links.link_user(ada.id, issuer=ISSUER, subject="s-1")
+    assert not linked.cleared
+    now = await town.users.record(ada.id)
+    assert (now.epoch, set(now.sessions)) == (ada.epoch, {actor.session})
+    assert (await town.users.credentials_of(ada.id)).password_hash == "hash-0"
+
+
+async def test_R10_of_links_at_once_one_takes_the_password(town, links):
+    ada = await town.account()
+    bob, _ = await unproven(town, ada)
+    await asyncio.gather(
+        *(link(links, ada.account, "s-bob", "bob@example.com", issuer=f"{ISSUER}/{n}") for n in range(5))
+    )
+    assert (await town.users.record(bob.id)).epoch == bob.epoch + 1
+
+
+async def test_an_operator_links_a_subject_whatever_its_email_and_lifts_the_bar(town, links):
+    ada = await town.account()
+    bob = await town.member(await town.signed_in(ada), ada.account, "bob@example.com")
+    assert await links.link_user(ada.id, issuer=ISSUER, subject="s-1") == Linked(ada.id)
+    again = await links.link_user(ada.id, issuer=ISSUER, subject="s-1")
+    assert (again, again.position) == (Linked(ada.id), None), "nothing has changed"
+    assert await links.link_user(bob.id, issuer=ISSUER, subject="s-1") == LinkHeld(ada.id)
+    assert await links.link_user(ada.id, issuer=ISSUER, subject="s-2") == LinkTaken()
+    await links.unlink(ada.id)
+    assert await link(links, ada.account) == LinkBarred()
+    assert await links.link_user(bob.id, issuer=ISSUER, subject="s-1") == Linked(bob.id)
+    assert (await links.find(ada.account, ISSUER, "s-1")).user == bob.id
+    row = (await town.audit(ada.account))[-1]
+    assert (row["k"], row["u"], row["addr"]) == ("user.linked", bob.id, "cli")
+
+
+async def test_an_operator_links_active_users_alone(town, links):
+    ada = await town.account()
+    actor = await town.signed_in(ada)
+    invited = (await town.invite(actor, ada.account, "invited@example.com")).member.record
+    bob = await town.member(actor, ada.account, "bob@example.com")
+    await town.users.change(actor, bob.id, status=Status.SUSPENDED)
+    for uid in (invited.id, bob.id, ada.id[:-1] + "z", "nobody"):
+        assert await links.link_user(uid, issuer=ISSUER, subject="s-1") == NobodyToLink()
+
+
+async def test_a_subject_is_sought_in_many_accounts_at_once(town, links):
+    ada = await town.account()
+    eve = await town.account("Evil", email="eve@example.com")
+    none = "acc_aaaaaaaaaaaa"
+    await link(links, ada.account)
+    accounts = [ada.account, eve.account, none]
+    sought = await links.seek(accounts, issuer=ISSUER, subject="s-1", email="eve@example.com")
+    assert {one.account: one for one in sought} == {
+        ada.account: Sought(ada.account, Held(ada.id, ada.epoch), None),
+        eve.account: Sought(eve.account, None, eve.id),
+        none: Sought(none, None, None),
+    }
+    (there, *_) = await links.seek(accounts, issuer=ISSUER, subject="s-2", email=None)
+    assert (there.held, there.by_email) == (None, None)
+    await links.unlink(ada.id)
+    (there, *_) = await links.seek([ada.account], issuer=ISSUER, subject="s-1", email="ada@example.com")
+    assert (there.held, there.by_email) == (None, ada.id)

@@ -51,6 +51,7 @@ class Person:
     status: str
     epoch: int = 0
     secret: str = ""
+    verified: bool = False
     sessions: dict = field(default_factory=dict)  # sid -> counter
 
 
@@ -147,7 +148,24 @@ class Model:
             return "NobodyToLink"
         if (uid, False) in self.links.values():
             return "LinkTaken"
+        return self.linked(subject, uid)
+
+    def link_user(self, uid, subject):
+        held, barred = self.links.get(subject, ("", True))
+        if not barred:
+            return "Linked" if held == uid else "LinkHeld"
+        person = self.people.get(uid)
+        if person is None or person.status != "active":
+            return "NobodyToLink"
+        if (uid, False) in self.links.values():
+            return "LinkTaken"
+        return self.linked(subject, uid)
+
+    def linked(self, subject, uid):
+        person = self.people[uid]
         self.links[subject] = (uid, False)
+        if not person.verified:
+            person.epoch, person.sessions, person.verified = person.epoch + 1, {}, True
         return "Linked"
 
     def unlink(self, uid, may_return):
@@ -213,7 +231,10 @@ class Model:
         return "SeatsSet"
 
     def state(self):
-        people = {uid: (p.email, p.role, p.status, p.epoch, frozenset(p.sessions)) for uid, p in self.people.items()}
+        people = {
+            uid: (p.email, p.role, p.status, p.epoch, p.verified, frozenset(p.sessions))
+            for uid, p in self.people.items()
+        }
         return self.cap, people, {subject: uid for subject, (uid, barred) in self.links.items() if not barred}
 
 
@@ -242,6 +263,7 @@ async def ask(town, account, name, args, ttl=3600):
         "rotate": lambda uid, sid, counter: sessions.rotate(uid, sid, counter, ttl=3600),
         "end": lambda uid, sid: sessions.end(uid, [sid], OPERATOR),
         "link": lambda subject, email: links.link(account, issuer=ISSUER, subject=subject, email=email),
+        "link_user": lambda uid, subject: links.link_user(uid, issuer=ISSUER, subject=subject),
         "unlink": lambda uid, may_return: links.unlink(uid, may_return=may_return),
         "set_cap": lambda cap: town.accounts.set_seats(account, cap, OPERATOR),
     }
@@ -263,7 +285,7 @@ class Ledger(RuleBasedStateMachine):
         self.town = self.runner.run(self.open_town())
         admin = self.runner.run(self.town.account(cap=cap, email="a@example.com"))
         self.account = admin.account
-        self.model = Model(cap, {admin.id: Person("a@example.com", ADMINISTRATOR, "active", 1)})
+        self.model = Model(cap, {admin.id: Person("a@example.com", ADMINISTRATOR, "active", 1, verified=True)})
 
     def teardown(self):
         if hasattr(self, "town"):
@@ -292,6 +314,7 @@ class Ledger(RuleBasedStateMachine):
             "rotate": (uid, sid, max(0, person.sessions.get(sid, 0) + chance.randint(-2, 1))),
             "end": (uid, sid),
             "link": (chance.choice(SUBJECTS), chance.choice([person.email for person in people.values()])),
+            "link_user": (uid, chance.choice(SUBJECTS)),
             "unlink": (chance.choice([uid, *(held for held, _ in self.model.links.values())]), chance.random() < 0.3),
             "set_cap": (chance.randint(1, 6),),
         }
@@ -372,6 +395,7 @@ class Ledger(RuleBasedStateMachine):
                 found.record.role,
                 found.record.status.value,
                 found.record.epoch,
+                found.record.email_verified,
                 frozenset(found.record.sessions),
             )
             for found in roster.members
@@ -380,7 +404,20 @@ class Ledger(RuleBasedStateMachine):
 
 
 CHANGES = ("invite", "invite", "accept", "accept", "resend", "change", "change", "remove", "password", "sign_out")
-CHANGES += ("open", "open", "open", "change", "rotate", "rotate", "end", "set_cap", "link", "link", "unlink")
+CHANGES += (
+    "open",
+    "open",
+    "open",
+    "change",
+    "rotate",
+    "rotate",
+    "end",
+    "set_cap",
+    "link",
+    "link",
+    "link_user",
+    "unlink",
+)
 
 
 @pytest.mark.parametrize("kind", ["fakeredis", "server"])
