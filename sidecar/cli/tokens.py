@@ -86,8 +86,8 @@ def _by_outsiders(settings: Settings, text: str) -> tuple[str, Reason | None] | 
                 return None
             keys = trusted.tokens.parties[outsider.issuer].keys
             await keys.read_now()
-            if keys.failing:
-                complain(f"the keys of {outsider.issuer} cannot be read: {keys.failing}")
+            if keys.problem:
+                complain(f"the keys of {outsider.issuer} cannot be used: {keys.problem}")
             verdict = await trusted.tokens.verify(outsider, now=int(time.time()))
             return outsider.issuer, None if isinstance(verdict, OutsideClaims) else verdict
         finally:

@@ -22,6 +22,7 @@ from sidecar.store.users import Users
 from sidecar.telemetry.logs import logger
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import is_account_id
+from sidecar.tokens.jwk_set import OutsideKey
 from sidecar.tokens.outside import OutsideClaims, Outsider, Presented, Trust, believe, issuer_named, read, timely
 from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.people import AccountId, SessionId, Status, UserRecord
@@ -98,15 +99,22 @@ class OutsideTokens:
         presented = read(token, party.trust)
         if not isinstance(presented, Presented):
             return presented
-        key = await party.keys.find(presented.kid)
+        key = await party.keys.find(presented.wanted)
+        verdict = self._believe(presented, key, party)
+        if verdict is Reason.INVALID_SIGNATURE and key is not None and key.kid != presented.wanted.kid:
+            newer = await party.keys.find_newer(presented.wanted)  # no kid says that the issuer signs with another one
+            verdict = verdict if newer is None else self._believe(presented, newer, party)
         version = party.keys.version
-        began = self._budget.now()
-        verdict = believe(presented, key, party.trust)
-        self._budget.charge(began)
         if isinstance(verdict, OutsideClaims):
             self._good.put(token, (party, version, verdict))
         elif verdict in FOREVER_BAD:
             self._bad.put(token, (party, version, verdict))
+        return verdict
+
+    def _believe(self, presented: Presented, key: OutsideKey | None, party: TrustedParty) -> OutsideClaims | Reason:
+        began = self._budget.now()
+        verdict = believe(presented, key, party.trust)
+        self._budget.charge(began)
         return verdict
 
 

@@ -2,20 +2,22 @@
 
 A set is read every few minutes, and once more for a ``kid`` that it does not have: at most every half minute, and not
 again for a ``kid`` that was looked for lately. Past 24 hours without a good reading no key of the issuer is used any
-more. Fetching is bounded in time and size, follows no redirect, and brings no cookie, proxy or credential along.
+more. Fetching is bounded in time and size, follows no redirect, and sends no cookie and no credential to the issuer. It
+goes through the proxy of HTTPS_PROXY, where NO_PROXY does not name the host.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
+from sidecar.sources.forward_proxy import BadProxy, proxy_for
 from sidecar.sources.guarded_files import GuardedFileProblem, read_guarded
 from sidecar.telemetry.logs import logger
-from sidecar.tokens.jwk_set import BadKeySet, OutsideKey, read_key_set
+from sidecar.tokens.jwk_set import BadKeySet, IssuerKeySet, OutsideKey, WantedKey, read_key_set
 from sidecar.vocabulary.recent import Recent
 
 REFRESH: Final = 300.0
@@ -48,7 +50,7 @@ class IssuerKeys:
         self._read = read
         self._algorithms = algorithms
         self._clock = clock
-        self._keys: Mapping[str, OutsideKey] = {}
+        self._keys = IssuerKeySet()
         self._good_at = float("-inf")
         self._tried_at = float("-inf")
         self._unknown: Recent[str, float] = Recent(MAX_UNKNOWN)
@@ -59,24 +61,44 @@ class IssuerKeys:
         """Was there a good reading in the last 24 hours?"""
         return self._clock() - self._good_at < STALE
 
-    def peek(self, kid: str) -> OutsideKey | None:
+    def peek(self, wanted: WantedKey) -> OutsideKey | None:
         """The key, if it is at hand."""
-        return self._keys.get(kid) if self.usable() else None
+        return self._keys.find(wanted) if self.usable() else None
 
-    async def find(self, kid: str) -> OutsideKey | None:
+    async def find(self, wanted: WantedKey) -> OutsideKey | None:
         """The key, perhaps after one more reading. Waits a second at most; never raises for what the issuer does."""
-        key = self.peek(kid)
-        if key is None and self._may_look_for(kid):
+        key = self.peek(wanted)
+        if key is None and self._may_look_for(wanted.name):
             await asyncio.wait([self._begin()], timeout=PATIENCE)
-            key = self.peek(kid)
+            key = self.peek(wanted)
             if key is None:
-                self._remember_unknown(kid)
+                self._remember_unknown(wanted.name)
         return key
 
+    async def find_newer(self, wanted: WantedKey) -> OutsideKey | None:
+        """After a key that no ``kid`` chose did not fit: the one of another set, if there is one by now. Reads as
+        seldom as ``find`` does for an unknown key."""
+        before = self.version
+        if self._may_look_for(wanted.name):
+            await asyncio.wait([self._begin()], timeout=PATIENCE)
+            if self.version == before:
+                self._remember_unknown(wanted.name)
+        return self.peek(wanted) if self.version != before else None
+
     @property
-    def failing(self) -> str:
-        """Why the last reading failed; empty when it did not."""
-        return self._failing
+    def problem(self) -> str:
+        """Why the tokens of this issuer cannot be verified, or will not be soon; empty when they can."""
+        return self._failing or ("" if self._keys.keys or not self.version else self._without_keys())
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The keys of the last good reading that look usable and are not, one phrase each."""
+        return self._keys.left_out
+
+    @property
+    def kids(self) -> list[str]:
+        """The kids of the usable keys; an empty text for each that has none."""
+        return sorted(key.kid for key in self._keys.keys)
 
     async def read_now(self) -> None:
         """One reading, however long it takes: for who asks once and goes."""
@@ -91,6 +113,11 @@ class IssuerKeys:
         finally:
             if self._reading is not None:
                 self._reading.cancel()
+
+    def _without_keys(self) -> str:
+        named = ", ".join(sorted(self._algorithms))
+        why = f": {'; '.join(self._keys.left_out)}" if self._keys.left_out else ""
+        return f"of its {self._keys.listed} keys none can be used with {named}{why}"
 
     def _may_look_for(self, kid: str) -> bool:
         if self._reading is not None:
@@ -124,11 +151,20 @@ class IssuerKeys:
             self._failing = str(problem)
             return
         version = hashlib.sha256(raw).hexdigest()[:32]
-        if version != self.version or self._failing:
-            _log.info("an issuer's keys are read", issuer=self._issuer, kids=sorted(keys))
+        is_news = version != self.version or bool(self._failing)
         if version != self.version:
             self._unknown.clear()
         self.version, self._keys, self._good_at, self._failing = version, keys, self._clock(), ""
+        if is_news:
+            self._report()
+
+    def _report(self) -> None:
+        if not self._keys.keys:
+            _log.error("no key of an issuer can be used", issuer=self._issuer, problem=self.problem)
+            return
+        _log.info("an issuer's keys are read", issuer=self._issuer, kids=self.kids)
+        for left_out in self.left_out:
+            _log.warning("a key of an issuer cannot be used", issuer=self._issuer, problem=left_out)
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -150,17 +186,25 @@ def from_url(session: aiohttp.ClientSession, url: str) -> Read:
     """Reads the document at ``url``, which its owner has found fit (trusted_issuers.py)."""
 
     async def read() -> bytes:
+        way = url
         try:
-            async with session.get(url, allow_redirects=False) as response:
+            proxy = proxy_for(url)
+            way = f"{url} through the proxy {proxy.url}" if proxy else url
+            through, headers = (proxy.url, proxy.headers) if proxy else (None, None)
+            async with session.get(url, allow_redirects=False, proxy=through, proxy_headers=headers) as response:
                 if response.status != 200:
-                    raise Unreadable(f"it answers {response.status} instead of 200")
+                    raise Unreadable(f"{way}: it answers {response.status} instead of 200")
                 if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                    raise Unreadable("it comes compressed, though that was declined")
+                    raise Unreadable(f"{way}: it comes compressed, though that was declined")
                 return await _bounded(response)
+        except BadProxy as problem:
+            raise Unreadable(f"{way}: {problem}") from None
         except TimeoutError:
-            raise Unreadable(f"it does not answer within {FETCH_SECONDS:g} s") from None
-        except (aiohttp.ClientError, ValueError) as error:
-            raise Unreadable(f"it cannot be reached: {type(error).__name__}") from None
+            raise Unreadable(f"{way}: it does not answer within {FETCH_SECONDS:g} s") from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise Unreadable(f"{way}: the proxy answers {error.status}") from None
+        except (aiohttp.ClientError, ValueError) as error:  # whose text may hold the proxy's password
+            raise Unreadable(f"{way}: it cannot be reached: {type(error).__name__}") from None
 
     return read
 

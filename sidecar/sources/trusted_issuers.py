@@ -5,11 +5,14 @@
     audience = "dashboard"                       # what their aud has to hold
     jwks_url = "https://login.example.com/keys"  # or jwks_file = "keys.json", beside this file
     algorithms = ["RS256"]
-    email_claim = "email"                        # the default
     accounts = ["Acme"]                          # names or ids: whose users may come this way
+    audience_claim = "aud"                       # the default; "client_id" for access tokens of Cognito
+    email_claim = "email"                        # the default
+    email_verified = "claim"                     # the default; "claim-or-text", "vouched" with email_domains
 
-Refuses whatever would make somebody else an issuer: our own name, HS* and none, an issuer that stands for many, plain
-HTTP. ``loopback_http = true`` allows that toward this machine alone, for tests. All problems are told at once.
+Rejects whatever would make somebody else an issuer: our own name, HS* and none, an issuer that stands for many, keys by
+plain HTTP (``loopback_http = true`` allows them from this machine alone, for tests). ``issuer`` is compared with iss
+and never fetched, so it may be any text. All problems are reported at once.
 """
 
 import re
@@ -23,15 +26,22 @@ from urllib.parse import urlsplit
 
 from sidecar.sources.guarded_files import GuardedFileProblem, read_guarded
 from sidecar.tokens.jwk_set import KINDS
-from sidecar.tokens.outside import Trust
+from sidecar.tokens.outside import EmailProof, Trust
 
 MAX_FILE: Final = 256 * 1024
 MAX_ISSUERS: Final = 100
 MAX_ACCOUNTS: Final = 100
 
+MAX_DOMAINS: Final = 100
+
 _MEMBERS: Final = frozenset(
-    {"issuer", "audience", "jwks_url", "jwks_file", "algorithms", "email_claim", "accounts", "loopback_http"}
-)
+    {
+        "issuer", "audience", "jwks_url", "jwks_file", "algorithms", "accounts", "audience_claim", "email_claim",
+        "email_verified", "email_domains", "loopback_http",
+    }
+)  # fmt: skip
+_AUDIENCE_CLAIMS: Final = ("aud", "client_id")
+_DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 _SHARED_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 """Microsoft's names for "whoever has an account with us": issuers that stand for many."""
 
@@ -60,7 +70,7 @@ class TrustedIssuer:
 def read_trusted_issuers(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer, ...]:
     """Every entry of the file. ``own_issuer``: SIDECAR_ISSUER. Raises TrustedIssuersProblem."""
     try:
-        document = tomllib.loads(read_guarded(path, limit=MAX_FILE).decode("utf-8"))
+        document = tomllib.loads(read_guarded(path, limit=MAX_FILE).decode("utf-8-sig"))
     except GuardedFileProblem as problem:
         raise TrustedIssuersProblem(str(problem)) from None
     except UnicodeDecodeError:
@@ -96,20 +106,52 @@ def _entry(entry: dict[str, Any], folder: Path, own_issuer: str) -> TrustedIssue
     loopback = entry.get("loopback_http", False)
     if not isinstance(loopback, bool):
         raise _Wrong("loopback_http: must be true or false")
-    issuer = _issuer(entry, own_issuer, loopback_http=loopback)
+    proof = EmailProof(_one_of(entry, "email_verified", tuple(proof.value for proof in EmailProof)))
     trust = Trust(
-        issuer, _word(entry, "audience"), _algorithms(entry), _word({"email_claim": "email", **entry}, "email_claim")
+        _issuer(entry, own_issuer),
+        _word(entry, "audience"),
+        _algorithms(entry),
+        email_claim=_word({"email_claim": "email", **entry}, "email_claim"),
+        audience_claim=_one_of(entry, "audience_claim", _AUDIENCE_CLAIMS),
+        email_verified=proof,
+        email_domains=_email_domains(entry, proof),
     )
     return TrustedIssuer(trust, _keys(entry, folder, loopback_http=loopback), _accounts(entry))
 
 
-def _issuer(entry: dict[str, Any], own_issuer: str, *, loopback_http: bool) -> str:
+def _one_of(entry: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    """The member, or the first of ``choices`` where it is missing."""
+    value = entry.get(name, choices[0])
+    if value not in choices:
+        raise _Wrong(f"{name}: {value!r} is not possible: choose of {', '.join(choices)}")
+    return str(value)
+
+
+def _email_domains(entry: dict[str, Any], proof: EmailProof) -> frozenset[str]:
+    if proof is not EmailProof.VOUCHED:
+        if "email_domains" in entry:
+            raise _Wrong('email_domains: restricts nothing without email_verified = "vouched": set that, or remove it')
+        return frozenset()
+    if "email_domains" not in entry:
+        raise _Wrong(
+            'email_verified: "vouched" needs email_domains, the domains whose every address at this issuer is its '
+            'owner\'s: email_domains = ["acme.example"]'
+        )
+    domains = [one.lower() for one in _words(entry, "email_domains", MAX_DOMAINS)]
+    for domain in domains:
+        if not _DOMAIN.fullmatch(domain):
+            raise _Wrong(
+                f"email_domains: {domain!r} is not a domain in ASCII, as in acme.example or xn--bcher-kva.example"
+            )
+    return frozenset(domains)
+
+
+def _issuer(entry: dict[str, Any], own_issuer: str) -> str:
     issuer = _word(entry, "issuer")
     if issuer.rstrip("/").lower() == own_issuer.rstrip("/").lower():
         raise _Wrong("issuer: is this sidecar's own (SIDECAR_ISSUER): nobody else may speak for it")
     if re.search(r"[{}<>*$]", issuer) or _is_shared(issuer):
         raise _Wrong("issuer: stands for many issuers: write the exact iss of your own tenant's tokens")
-    _check_url("issuer", issuer, loopback_http=loopback_http)
     return issuer
 
 
@@ -134,22 +176,24 @@ def _keys(entry: dict[str, Any], folder: Path, *, loopback_http: bool) -> str | 
     if "jwks_file" in entry:
         return folder / _word(entry, "jwks_file")
     url = _word(entry, "jwks_url")
-    _check_url("jwks_url", url, loopback_http=loopback_http)
+    _check_url(url, loopback_http=loopback_http)
     return url
 
 
-def _check_url(name: str, url: str, *, loopback_http: bool) -> None:
+def _check_url(url: str, *, loopback_http: bool) -> None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise _Wrong(f"{name}: is not a URL") from None
-    if not host or parts.username is not None or parts.fragment or (name == "issuer" and parts.query):
-        raise _Wrong(f"{name}: must be https://HOST/…, without user, query or fragment")
+        raise _Wrong("jwks_url: is not a URL") from None
+    if not host or parts.username is not None or parts.fragment:
+        raise _Wrong("jwks_url: must be https://HOST/…, without user or fragment")
     if parts.scheme == "https":
         return
     if parts.scheme != "http" or not loopback_http or not _is_loopback(host):
-        raise _Wrong(f"{name}: must begin with https:// (plain HTTP: to this machine alone, with loopback_http = true)")
+        raise _Wrong(
+            "jwks_url: must begin with https:// (plain HTTP: to this machine alone, with loopback_http = true)"
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,18 +1,18 @@
-"""The public keys of an outside issuer, from its JWK Set (RFC 7517). Bytes in, keys by ``kid`` out; fetches nothing.
+"""The public keys of an outside issuer, from its JWK Set (RFC 7517). Bytes in, keys out; fetches nothing.
 
-Keys are PyJWT's to build, ours to choose: only kinds and algorithms on a short list, only with a ``kid`` that stands
-once, never a symmetric or a private one, no RSA key below 2,048 bits. What does not fit is left out, as RFC 7517
-section 5 asks; a document that is not a key set at all is a ``BadKeySet``.
+PyJWT builds keys, this module chooses them: kinds and algorithms of a short list, never a symmetric or a private key,
+no RSA key below 2,048 bits. Keys of other kinds and uses are ignored, as RFC 7517 section 5 asks. A key that looks
+usable and is not is listed in ``left_out``, for the operator. A document that is no key set is a ``BadKeySet``.
 """
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Final
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import InvalidKeyError
 
@@ -29,8 +29,12 @@ KINDS: Final = {
     "ES384": ("EC", "P-384"),
     "ES512": ("EC", "P-521"),
     "EdDSA": ("OKP", "Ed25519"),
+    "Ed25519": ("OKP", "Ed25519"),
 }
 """The algorithms that an outside issuer may sign with: to each its kind of key and its curve."""
+
+_EDWARDS: Final = frozenset({"EdDSA", "Ed25519"})
+"""With an Ed25519 key these are one operation under two names (RFC 9864): the key's ``alg`` may be either."""
 
 MAX_KEYS: Final = 100
 MAX_KID: Final = 256
@@ -39,65 +43,165 @@ _MAX_RSA_TEXT: Final = 1400
 """Characters of a modulus of 8,192 bits, and a few: a larger one is not even decoded."""
 
 _SECRET: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-_ALGORITHMS: Final = get_default_algorithms()
+_DEFAULTS: Final = get_default_algorithms()
+_ALGORITHMS: Final = {name: _DEFAULTS["EdDSA" if name in _EDWARDS else name] for name in KINDS}
 
 
 class BadKeySet(ValueError):
     """The document is not a JWK Set. One phrase, without its content."""
 
 
+class WantedKey(NamedTuple):
+    """The header members of a token that choose its key. ``thumbprint`` (x5t) is a name here, never a certificate."""
+
+    kid: str | None
+    algorithm: str
+    thumbprint: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.kid or self.thumbprint
+
+
 @dataclass(frozen=True, slots=True)
 class OutsideKey:
-    """A public key, and the algorithms that its issuer may use it with."""
+    """A public key, and the algorithms that its issuer may use it with. ``kid`` is empty where the set has none."""
 
+    kid: str
     algorithms: frozenset[str]
     key: Any = field(repr=False)
+    material: bytes = field(repr=False)
+    """The key itself as bytes: two entries with the same material are one key."""
 
     def signed(self, message: bytes, signature: bytes, algorithm: str) -> bool:
         """``algorithm`` is one of ``algorithms``."""
         return bool(_ALGORITHMS[algorithm].verify(message, self.key, signature))
 
 
-def read_key_set(raw: bytes, allowed: frozenset[str]) -> Mapping[str, OutsideKey]:
+@dataclass(frozen=True, slots=True)
+class IssuerKeySet:
+    """The usable keys of one issuer. ``left_out``: one phrase per entry that looks usable and is not.
+
+    ``listed``: how many entries the document has.
+    """
+
+    keys: tuple[OutsideKey, ...] = ()
+    left_out: tuple[str, ...] = ()
+    listed: int = 0
+
+    def find(self, wanted: WantedKey) -> OutsideKey | None:
+        """The key of this ``kid``, or the only one that fits where token or set name none."""
+        if wanted.kid is not None:
+            named = [key for key in self.keys if key.kid == wanted.kid]
+            if named:  # where none fits: any of them, whose algorithms then say that it does not
+                return next((key for key in named if wanted.algorithm in key.algorithms), named[0])
+            candidates = [key for key in self.keys if not key.kid]
+        else:
+            candidates = [key for key in self.keys if key.kid == wanted.thumbprint != ""] or list(self.keys)
+        fitting = {key.material: key for key in candidates if wanted.algorithm in key.algorithms}
+        return next(iter(fitting.values())) if len(fitting) == 1 else None
+
+
+def read_key_set(raw: bytes, allowed: frozenset[str]) -> IssuerKeySet:
     """Every key of the set that can be used with an allowed algorithm. Raises BadKeySet."""
     try:
-        listed = any_object(raw).get("keys")
+        listed = any_object(raw.removeprefix(b"\xef\xbb\xbf")).get("keys")
     except (ValueError, RecursionError):
         raise BadKeySet("it is not a JSON object") from None
     if not isinstance(listed, list):
         raise BadKeySet('it has no list "keys"')
     if len(listed) > MAX_KEYS:
         raise BadKeySet(f"it has {len(listed)} keys, more than {MAX_KEYS}")
-    found = [(_kid(jwk), jwk) for jwk in listed if isinstance(jwk, dict)]
-    times = Counter(kid for kid, _ in found)
-    keys = {kid: _key(jwk, allowed) for kid, jwk in found if kid and times[kid] == 1}
-    return MappingProxyType({kid: key for kid, key in keys.items() if key is not None})
+    outcomes = [_entry(jwk, f"entry {place}", allowed) for place, jwk in enumerate(listed, 1)]
+    left_out = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    public = {material for jwk in listed if (material := _published_secret(jwk))}
+    found = [key for key in outcomes if isinstance(key, OutsideKey) and key.material not in public]
+    keys, contested = _without_contradictions(_merged(found))
+    return IssuerKeySet(tuple(keys), tuple(left_out + contested), len(listed))
 
 
-def _kid(jwk: Mapping[str, object]) -> str:
-    kid = jwk.get("kid")
-    return kid if isinstance(kid, str) and len(kid) <= MAX_KID else ""
-
-
-def _key(jwk: dict[str, Any], allowed: frozenset[str]) -> OutsideKey | None:
-    algorithms = frozenset(name for name in allowed if _fits(jwk, name))
-    if not algorithms or not _is_for_verifying(jwk) or not _SECRET.isdisjoint(jwk):
+def _entry(jwk: object, place: str, allowed: frozenset[str]) -> OutsideKey | str | None:
+    """The key; a phrase for what looks usable and is not; None for what is for something else."""
+    if not isinstance(jwk, dict):
+        return f"{place} is not an object"
+    if not _SECRET.isdisjoint(jwk):
+        return f"{place} holds a secret key: its public half is not used either"
+    if not _is_for_verifying(jwk):
         return None
+    kid = jwk.get("kid", "")
+    if not isinstance(kid, str) or len(kid) > MAX_KID or ("kid" in jwk and not kid):
+        return f"{place} has a kid that is not a text of 1 to {MAX_KID} characters"
+    place = f"{place} (kid {kid!r})" if kid else place
+    algorithms = frozenset(name for name in allowed if _fits(jwk, name))
+    if not algorithms:
+        return None
+    key = _built(jwk, min(algorithms))
+    if key is None:
+        return f"{place} cannot be read"
+    if isinstance(key, RSAPublicKey) and (key.key_size not in _RSA_BITS or key.public_numbers().e >= 2**32):
+        return f"{place} is an RSA key of {key.key_size} bits: {_RSA_BITS[0]} to {_RSA_BITS[-1]} are taken"
+    return OutsideKey(kid, algorithms, key, _material(key))
+
+
+def _built(jwk: Mapping[str, Any], algorithm: str) -> Any:
+    """The public key, or None when PyJWT cannot make one of it."""
     if len(str(jwk.get("n", ""))) > _MAX_RSA_TEXT:
         return None
     try:
-        key: Any = _ALGORITHMS[min(algorithms)].from_jwk(jwk)
+        return _ALGORITHMS[algorithm].from_jwk({name: jwk[name] for name in jwk.keys() - _SECRET})
     except (InvalidKeyError, UnsupportedAlgorithm, ValueError, TypeError, AttributeError, KeyError):
         return None
-    if isinstance(key, RSAPublicKey) and (key.key_size not in _RSA_BITS or key.public_numbers().e >= 2**32):
+
+
+def _material(key: Any) -> bytes:
+    return bytes(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _published_secret(jwk: object) -> bytes | None:
+    """The public half of a private key that stands in the set: everybody can sign with it, under whatever kid."""
+    if not isinstance(jwk, dict) or _SECRET.isdisjoint(jwk):
         return None
-    return OutsideKey(algorithms, key)
+    algorithm = next((name for name in KINDS if _is_of_kind(jwk, name)), None)
+    key = None if algorithm is None else _built(jwk, algorithm)
+    return None if key is None else _material(key)
+
+
+def _merged(found: list[OutsideKey]) -> list[OutsideKey]:
+    """One key per kid and material: an entry that stands twice, or once per algorithm."""
+    merged: dict[tuple[str, bytes], OutsideKey] = {}
+    for key in found:
+        known = merged.setdefault((key.kid, key.material), key)
+        merged[key.kid, key.material] = replace(known, algorithms=known.algorithms | key.algorithms)
+    return list(merged.values())
+
+
+def _without_contradictions(found: list[OutsideKey]) -> tuple[list[OutsideKey], list[str]]:
+    """Without the algorithms for which one kid names several keys; and a phrase for each such kid."""
+    owners: defaultdict[tuple[str, str], set[bytes]] = defaultdict(set)
+    for key in found:
+        for algorithm in key.algorithms if key.kid else ():
+            owners[key.kid, algorithm].add(key.material)
+    contested = {name for name, materials in owners.items() if len(materials) > 1}
+    return list(_uncontested(found, contested)), [
+        f"kid {kid!r} names several keys for {algorithm}" for kid, algorithm in sorted(contested)
+    ]
+
+
+def _uncontested(found: list[OutsideKey], contested: set[tuple[str, str]]) -> Iterator[OutsideKey]:
+    for key in found:
+        algorithms = frozenset(name for name in key.algorithms if (key.kid, name) not in contested)
+        if algorithms:
+            yield replace(key, algorithms=algorithms)
 
 
 def _fits(jwk: Mapping[str, object], algorithm: str) -> bool:
-    kind, curve = KINDS[algorithm]
     named = jwk.get("alg", algorithm)
-    return jwk.get("kty") == kind and named == algorithm and (curve is None or jwk.get("crv") == curve)
+    return _is_of_kind(jwk, algorithm) and (named == algorithm or {named, algorithm} == _EDWARDS)
+
+
+def _is_of_kind(jwk: Mapping[str, object], algorithm: str) -> bool:
+    kind, curve = KINDS[algorithm]
+    return jwk.get("kty") == kind and (curve is None or jwk.get("crv") == curve)
 
 
 def _is_for_verifying(jwk: Mapping[str, object]) -> bool:

@@ -1,15 +1,18 @@
-"""Believe a token of a trusted outside issuer, or say why not (R10). Pure: keys and time are arguments.
+"""Verify a token of a trusted outside issuer, or give the reason why not (R10). Pure: keys and time are arguments.
 
-It may say who its user is over there, and nothing else: ``acct``, ``tv``, ``sid``, roles and scopes in it are not
-looked at. The e-mail counts only where ``email_verified`` is JSON true. Read as strictly as our own tokens, but for
-what OpenID providers differ in: ``typ`` may be missing, ``aud`` may be a list, other claims may be anything.
+The token names its user over there, and nothing else: ``acct``, ``tv``, ``sid``, roles and scopes in it are not looked
+at. The e-mail counts as the issuer's entry says (``EmailProof``). Parsed as strictly as our own tokens, but for what
+OpenID providers differ in: ``typ`` and ``kid`` may be missing, ``aud`` may be a list, dates may have a fraction, other
+claims may be anything. A token with ``events`` reports something (a logout, RFC 8417) and is no bearer token.
 """
 
+import math
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
-from sidecar.tokens.jwk_set import OutsideKey
-from sidecar.tokens.strict import MalformedError, any_object, integer, segments, text
+from sidecar.tokens.jwk_set import OutsideKey, WantedKey
+from sidecar.tokens.strict import MalformedError, any_object, number, segments, text
 from sidecar.vocabulary.decision import Reason
 
 _TYPES: Final = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
@@ -22,14 +25,33 @@ _MAX_SUBJECT: Final = 255  # OpenID Connect Core section 2
 _MAX_ISSUER: Final = 512
 
 
+class EmailProof(StrEnum):
+    """How an issuer's entry says that an e-mail is proven. An explicit false never is."""
+
+    CLAIM = "claim"
+    """``email_verified`` is JSON true."""
+
+    CLAIM_OR_TEXT = "claim-or-text"
+    """Or the text "true" (Apple, Cognito)."""
+
+    VOUCHED = "vouched"
+    """The operator vouches for every e-mail of ``email_domains``: the issuer sends no such claim (Entra, AD FS)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What is believed of one issuer: tokens for this audience, signed with these algorithms. ``issuer`` as in iss."""
+    """What is believed of one issuer: tokens for this audience, signed with these algorithms. ``issuer`` as in iss.
+
+    ``email_domains`` (ASCII, lower case) belong to ``EmailProof.VOUCHED``.
+    """
 
     issuer: str
     audience: str
     algorithms: frozenset[str]
     email_claim: str = "email"
+    audience_claim: str = "aud"
+    email_verified: EmailProof = EmailProof.CLAIM
+    email_domains: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +66,7 @@ class Outsider:
 class Presented:
     """A token taken apart, not believed."""
 
-    kid: str
-    algorithm: str
+    wanted: WantedKey
     signed: bytes = field(repr=False)
     signature: bytes = field(repr=False)
     payload: dict[str, object] = field(repr=False)
@@ -85,23 +106,27 @@ def read(token: str, trust: Trust) -> Presented | Reason:
             raise MalformedError
         if not isinstance(algorithm, str) or algorithm not in trust.algorithms:
             raise MalformedError
-        return Presented(text(header, "kid"), algorithm, signed, signature, any_object(payload))
+        kid = text(header, "kid") if "kid" in header else None
+        thumbprint = header.get("x5t", "")
+        wanted = WantedKey(kid, algorithm, thumbprint if isinstance(thumbprint, str) else "")
+        return Presented(wanted, signed, signature, any_object(payload))
     except (ValueError, RecursionError):
         return Reason.MALFORMED_TOKEN
 
 
 def believe(presented: Presented, key: OutsideKey | None, trust: Trust) -> OutsideClaims | Reason:
-    """All that follows from the bytes and the key alone; ``key`` is what the issuer has under the token's kid."""
+    """All that follows from the bytes and the key alone; ``key`` is what the issuer has for ``presented.wanted``."""
     if key is None:
         return Reason.UNKNOWN_KEY
-    if presented.algorithm not in key.algorithms:
+    algorithm = presented.wanted.algorithm
+    if algorithm not in key.algorithms:
         return Reason.MALFORMED_TOKEN
-    if not key.signed(presented.signed, presented.signature, presented.algorithm):
+    if not key.signed(presented.signed, presented.signature, algorithm):
         return Reason.INVALID_SIGNATURE
     try:
         if text(presented.payload, "iss") != trust.issuer:
             return Reason.WRONG_ISSUER
-        if trust.audience not in _audiences(presented.payload):
+        if trust.audience not in _audiences(presented.payload, trust.audience_claim):
             return Reason.WRONG_AUDIENCE
         return _claims(presented.payload, trust)
     except MalformedError:
@@ -116,8 +141,8 @@ def timely(claims: OutsideClaims, *, now: int, leeway: int) -> Reason | None:
     return Reason.EXPIRED if now >= claims.expires_at + leeway else None
 
 
-def _audiences(payload: dict[str, object]) -> list[str]:
-    named = payload.get("aud")
+def _audiences(payload: dict[str, object], claim: str) -> list[str]:
+    named = payload.get(claim)
     listed = [named] if isinstance(named, str) else named
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise MalformedError
@@ -125,18 +150,39 @@ def _audiences(payload: dict[str, object]) -> list[str]:
 
 
 def _claims(payload: dict[str, object], trust: Trust) -> OutsideClaims:
-    subject = text(payload, "sub")
-    if len(subject) > _MAX_SUBJECT or not subject.isprintable():
+    subject, jti = text(payload, "sub"), payload.get("jti", "")
+    if len(subject) > _MAX_SUBJECT or not subject.isprintable() or "events" in payload:
         raise MalformedError
-    email, jti = payload.get(trust.email_claim), payload.get("jti", "")
-    verified = payload.get("email_verified") is True and isinstance(email, str)
+    issued_at = number(payload, "iat")
     return OutsideClaims(
         issuer=trust.issuer,
         subject=subject,
         audience=trust.audience,
-        issued_at=integer(payload, "iat"),
-        expires_at=integer(payload, "exp"),
-        not_before=integer(payload, "nbf") if "nbf" in payload else None,
+        issued_at=math.floor(issued_at),
+        expires_at=math.floor(number(payload, "exp")),
+        not_before=_not_before(payload, issued_at),
         jti=jti if isinstance(jti, str) else "",
-        email=str(email) if verified else None,
+        email=_proven_email(payload, trust),
     )
+
+
+def _not_before(payload: dict[str, object], issued_at: float) -> int | None:
+    """Fractions count against the bearer (RFC 7519 section 2 allows them): ``exp`` and ``iat`` are rounded down, the
+    latter because it is compared with the last change of epoch; so the instant before which it is too early is kept
+    here, rounded up."""
+    starts = [number(payload, "nbf")] if "nbf" in payload else []
+    if issued_at != math.floor(issued_at):
+        starts.append(issued_at)
+    return math.ceil(max(starts)) if starts else None
+
+
+def _proven_email(payload: dict[str, object], trust: Trust) -> str | None:
+    email, verified = payload.get(trust.email_claim), payload.get("email_verified", ...)
+    if not isinstance(email, str):
+        return None
+    affirmed = verified is True or (verified == "true" and trust.email_verified is not EmailProof.CLAIM)
+    if trust.email_verified is not EmailProof.VOUCHED:
+        return email if affirmed else None
+    # The domain as it is: one that only some normalisation turns into a domain of the list is not vouched for.
+    vouched = email.rpartition("@")[2].lower() in trust.email_domains
+    return email if vouched and (affirmed or verified is ...) else None

@@ -84,3 +84,11 @@ def integer(members: dict[str, object], name: str) -> int:
     if type(value) is not int or not 0 <= value <= _MAX_INTEGER:  # type(): a bool is an int to isinstance
         raise MalformedError
     return value
+
+
+def number(members: dict[str, object], name: str) -> int | float:
+    """As ``integer``, with or without a fraction (a NumericDate of RFC 7519 section 2)."""
+    value = members.get(name)
+    if type(value) is float and 0 <= value <= _MAX_INTEGER:  # which neither NaN nor infinity is
+        return value
+    return integer(members, name)

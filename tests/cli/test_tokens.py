@@ -160,7 +160,7 @@ def test_R10_a_forged_token_of_a_trusted_issuer(cli: Any, typed: Any, issuers: A
     typed(corp_token())
     done = cli("token", "inspect", *issuers, "--json")
     assert (done.status, json.loads(done.out)["reason"]) == (1, "unknown_key")
-    assert f"the keys of {CORP} cannot be read" in done.err
+    assert f"the keys of {CORP} cannot be used" in done.err
 
 
 def test_other_tokens_are_judged_by_our_own_keys_and_a_bad_list_is_status_2(

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
+from structlog.testing import capture_logs
 
 from sidecar.sources import remote_jwks
 from sidecar.sources.remote_jwks import (
@@ -22,6 +23,7 @@ from sidecar.sources.remote_jwks import (
     from_file,
     from_url,
 )
+from sidecar.tokens.jwk_set import WantedKey
 
 
 def document(*kids):
@@ -30,6 +32,10 @@ def document(*kids):
         public = Ed25519PrivateKey.from_private_bytes(bytes([number + 1]) * 32).public_key()
         keys.append({**OKPAlgorithm.to_jwk(public, as_dict=True), "kid": kid})
     return json.dumps({"keys": keys}).encode()
+
+
+def wanted(kid):
+    return WantedKey(kid, "EdDSA")
 
 
 class Issuer:
@@ -55,20 +61,26 @@ def issuer():
 
 
 @pytest.fixture
+def captured_logs():
+    with capture_logs() as lines:
+        yield lines
+
+
+@pytest.fixture
 def keys(issuer, clock):
     return IssuerKeys("https://login.example", issuer.read, frozenset({"EdDSA"}), clock=clock.monotonic)
 
 
 async def test_keys_are_read_once_and_at_hand_ever_after(keys, issuer):
-    assert keys.peek("a") is None
-    assert (await keys.find("a")) is not None
-    assert keys.peek("a") is await keys.find("a")
+    assert keys.peek(wanted("a")) is None
+    assert (await keys.find(wanted("a"))) is not None
+    assert keys.peek(wanted("a")) is await keys.find(wanted("a"))
     assert issuer.readings == 1
 
 
 async def test_many_who_want_a_key_share_one_reading(keys, issuer):
     issuer.hold.clear()
-    many = [asyncio.create_task(keys.find("a")) for _ in range(50)]
+    many = [asyncio.create_task(keys.find(wanted("a"))) for _ in range(50)]
     await asyncio.sleep(0)
     issuer.hold.set()
     assert None not in await asyncio.gather(*many)
@@ -76,78 +88,78 @@ async def test_many_who_want_a_key_share_one_reading(keys, issuer):
 
 
 async def test_R10_random_kids_make_nobody_fetch(keys, issuer, clock):
-    await keys.find("a")
+    await keys.find(wanted("a"))
     for number in range(500):
-        assert await keys.find(f"random-{number}") is None
+        assert await keys.find(wanted(f"random-{number}")) is None
     assert issuer.readings == 1, "a reading was made a moment ago"
     for round_ in range(10):
         clock.advance(COOLDOWN)
         for number in range(50):
-            assert await keys.find(f"random-{round_}-{number}") is None
+            assert await keys.find(wanted(f"random-{round_}-{number}")) is None
     assert issuer.readings == 11, "one in half a minute, whatever is asked"
 
 
 async def test_R10_a_kid_that_was_not_there_is_not_looked_for_again_soon(keys, issuer, clock):
-    await keys.find("a")
+    await keys.find(wanted("a"))
     clock.advance(COOLDOWN)
     for _ in range(3):
-        assert await keys.find("b") is None
+        assert await keys.find(wanted("b")) is None
         clock.advance(COOLDOWN)
     assert issuer.readings == 2
     clock.advance(UNKNOWN_FOR)
-    assert await keys.find("b") is None
+    assert await keys.find(wanted("b")) is None
     assert issuer.readings == 3
 
 
 async def test_a_rotation_over_there_is_noticed_by_its_first_token(keys, issuer, clock):
-    await keys.find("a")
+    await keys.find(wanted("a"))
     first = keys.version
     issuer.content = document("b", "a")
     clock.advance(COOLDOWN)
-    assert (await keys.find("b")) is not None
+    assert (await keys.find(wanted("b"))) is not None
     assert keys.version != first
     issuer.content = document("b")
     clock.advance(COOLDOWN)
-    await keys.find("c")
-    assert keys.peek("a") is None, "what the issuer has withdrawn is not believed any more"
+    await keys.find(wanted("c"))
+    assert keys.peek(wanted("a")) is None, "what the issuer has withdrawn is not believed any more"
 
 
 async def test_what_was_unknown_is_looked_for_again_when_the_set_has_changed(keys, issuer, clock):
-    await keys.find("a")
+    await keys.find(wanted("a"))
     clock.advance(COOLDOWN)
-    assert await keys.find("b") is None
+    assert await keys.find(wanted("b")) is None
     issuer.content = document("a", "c")
     clock.advance(COOLDOWN)
-    await keys.find("c")
+    await keys.find(wanted("c"))
     issuer.content = document("a", "b", "c")
     clock.advance(COOLDOWN)
-    assert (await keys.find("b")) is not None
+    assert (await keys.find(wanted("b"))) is not None
 
 
 @pytest.mark.parametrize("content", [Unreadable("it answers 500 instead of 200"), b"<html>", b'{"keys": {}}'])
 async def test_R10_keys_last_a_day_past_the_last_good_reading_and_not_longer(keys, issuer, clock, content):
-    await keys.find("a")
+    await keys.find(wanted("a"))
     issuer.content = content
     clock.advance(STALE - 1)
-    await keys.find("b")
-    assert keys.peek("a") is not None
+    await keys.find(wanted("b"))
+    assert keys.peek(wanted("a")) is not None
     clock.advance(1)
-    assert keys.peek("a") is None
+    assert keys.peek(wanted("a")) is None
     assert not keys.usable()
-    assert await keys.find("a") is None
+    assert await keys.find(wanted("a")) is None
     issuer.content = document("a")
     clock.advance(COOLDOWN)
     clock.advance(UNKNOWN_FOR)
-    assert (await keys.find("a")) is not None
+    assert (await keys.find(wanted("a"))) is not None
 
 
 async def test_a_question_does_not_wait_for_a_slow_issuer(keys, issuer, monkeypatch):
     monkeypatch.setattr(remote_jwks, "PATIENCE", 0.01)
     issuer.hold.clear()
-    assert await keys.find("a") is None
+    assert await keys.find(wanted("a")) is None
     issuer.hold.set()
     await asyncio.sleep(0.01)
-    assert keys.peek("a") is not None, "the reading went on"
+    assert keys.peek(wanted("a")) is not None, "the reading went on"
 
 
 async def test_watching_reads_at_once_and_again_and_ends_its_reading(keys, issuer, monkeypatch):
@@ -155,7 +167,7 @@ async def test_watching_reads_at_once_and_again_and_ends_its_reading(keys, issue
     watching = asyncio.create_task(keys.watch())
     while issuer.readings < 3:
         await asyncio.sleep(0.005)
-    assert keys.peek("a") is not None
+    assert keys.peek(wanted("a")) is not None
     issuer.hold.clear()
     before = issuer.readings
     while issuer.readings == before:
@@ -168,7 +180,7 @@ async def test_watching_reads_at_once_and_again_and_ends_its_reading(keys, issue
 
 async def test_a_fault_of_ours_in_a_reading_is_no_key_and_no_exception(keys, issuer):
     issuer.content = RuntimeError("a bug")
-    assert await keys.find("a") is None
+    assert await keys.find(wanted("a")) is None
 
 
 async def test_the_memory_of_unknown_kids_is_bounded(issuer, monkeypatch, clock):
@@ -176,7 +188,7 @@ async def test_the_memory_of_unknown_kids_is_bounded(issuer, monkeypatch, clock)
     keys = IssuerKeys("https://login.example", issuer.read, frozenset({"EdDSA"}), clock=clock.monotonic)
     for number in range(50):
         clock.advance(COOLDOWN)
-        await keys.find(f"x-{number}")
+        await keys.find(wanted(f"x-{number}"))
     assert len(keys._unknown) <= 10
 
 
@@ -290,3 +302,117 @@ async def test_a_file_is_read_anew_each_time_and_only_a_safe_one(tmp_path):
         await read()
     with pytest.raises(Unreadable, match="regular file"):
         await from_file(tmp_path)()
+
+
+# Through a proxy ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def forward_proxy(monkeypatch):
+    """A proxy that refuses, and remembers what it was asked."""
+    asked = []
+
+    async def answer(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:hunter2@127.0.0.1:{port}")
+    for name in ("https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    yield asked, port
+    server.close()
+    await server.wait_closed()
+
+
+async def test_R24_keys_come_through_the_proxy_and_its_password_is_in_no_message(forward_proxy):
+    asked, port = forward_proxy
+    url = "https://login.example/keys"
+    with pytest.raises(Unreadable) as caught:
+        await fetched(url)
+    assert str(caught.value) == f"{url} through the proxy http://127.0.0.1:{port}: the proxy answers 407"
+    assert asked[0].startswith(b"CONNECT login.example:443 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic " in asked[0]
+
+
+async def test_a_host_that_NO_PROXY_names_is_asked_directly(forward_proxy, monkeypatch):
+    asked, _ = forward_proxy
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pytest.raises(Unreadable, match="keys: it cannot be reached"):
+        await fetched("https://127.0.0.1:1/keys")
+    assert asked == []
+
+
+async def test_a_proxy_that_cannot_be_used_is_named_as_the_cause(monkeypatch):
+    monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1")
+    with pytest.raises(Unreadable, match="HTTPS_PROXY must be http://HOST:PORT"):
+        await fetched("https://login.example/keys")
+
+
+# What cannot be used is said ------------------------------------------------------------------------------------------
+
+
+def unusable():
+    return json.dumps({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "a"}, {"kty": "RSA", "use": "enc"}]}).encode()
+
+
+async def test_a_set_without_a_usable_key_is_a_problem_and_stays_one_line(keys, issuer, clock, captured_logs):
+    issuer.content = unusable()
+    assert await keys.find(wanted("a")) is None
+    assert keys.problem.startswith("of its 2 keys none can be used with EdDSA: entry 1 holds a secret key")
+    for _ in range(3):
+        clock.advance(COOLDOWN)
+        await keys.read_now()
+    assert [(line["log_level"], line["event"]) for line in captured_logs] == [
+        ("error", "no key of an issuer can be used")
+    ]
+    issuer.content = document("a")
+    await keys.read_now()
+    assert (keys.problem, keys.kids) == ("", ["a"])
+
+
+async def test_a_key_that_cannot_be_used_is_a_warning_and_the_others_serve(keys, issuer, captured_logs):
+    both = json.loads(document("a"))["keys"] + json.loads(unusable())["keys"]
+    issuer.content = json.dumps({"keys": both}).encode()
+    assert await keys.find(wanted("a")) is not None
+    assert keys.problem == ""
+    assert len(keys.left_out) == 1
+    warned = [line for line in captured_logs if line["log_level"] == "warning"]
+    assert [(line["event"], line["problem"]) for line in warned] == [
+        ("a key of an issuer cannot be used", keys.left_out[0])
+    ]
+
+
+async def test_keys_that_cannot_be_had_are_a_problem_while_those_at_hand_still_serve(keys, issuer, clock):
+    await keys.find(wanted("a"))
+    assert keys.problem == ""
+    issuer.content = Unreadable("it answers 500 instead of 200")
+    await keys.read_now()
+    assert keys.problem == "it answers 500 instead of 200"
+    assert keys.peek(wanted("a")) is not None
+
+
+# Without kid ----------------------------------------------------------------------------------------------------------
+
+
+async def test_R10_a_key_without_kid_that_was_exchanged_is_looked_for_as_seldom_as_an_unknown_one(keys, issuer, clock):
+    nameless = WantedKey(None, "EdDSA")
+    first = await keys.find(nameless)
+    assert await keys.find_newer(nameless) is None
+    assert issuer.readings == 1, "a reading was made a moment ago"
+    clock.advance(COOLDOWN)
+    assert await keys.find_newer(nameless) is None
+    for _ in range(5):
+        clock.advance(COOLDOWN)
+        assert await keys.find_newer(nameless) is None
+    assert issuer.readings == 2, "and not again soon"
+    issuer.content = document("x", "b").replace(b'"keys": [{', b'"keys": [7, {')
+    clock.advance(UNKNOWN_FOR)
+    assert await keys.find_newer(nameless) is None, "of two keys none"
+    issuer.content = json.dumps({"keys": json.loads(document("a", "b"))["keys"][1:]}).encode()
+    clock.advance(COOLDOWN)
+    newer = await keys.find_newer(nameless)
+    assert newer.material != first.material

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from sidecar.tokens.jwk_set import KINDS, MAX_KEYS, BadKeySet, read_key_set
+from sidecar.tokens.jwk_set import KINDS, MAX_KEYS, BadKeySet, IssuerKeySet, WantedKey, read_key_set
 from sidecar.tokens.strict import segment
 
 EVERY = frozenset(KINDS)
@@ -33,23 +33,30 @@ def written(*jwks):
     return json.dumps({"keys": list(jwks)}).encode()
 
 
+def kids(keys):
+    return {key.kid for key in keys.keys}
+
+
+def found(keys, kid, algorithm="RS256", thumbprint=""):
+    return keys.find(WantedKey(kid, algorithm, thumbprint))
+
+
 def test_every_kind_of_key_is_read_with_the_algorithms_that_fit_it(rsa_jwk, ec_jwk, ed_jwk):
-    del rsa_jwk["key_ops"]
+    rsa_jwk.pop("key_ops", None)
     keys = read_key_set(written({**rsa_jwk, "kid": "r"}, {**ec_jwk, "kid": "e"}, {**ed_jwk, "kid": "d"}), EVERY)
-    assert keys["r"].algorithms == {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
-    assert keys["e"].algorithms == {"ES256"}
-    assert keys["d"].algorithms == {"EdDSA"}
+    assert found(keys, "r").algorithms == {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+    assert found(keys, "e", "ES256").algorithms == {"ES256"}
+    assert found(keys, "d", "EdDSA").algorithms == {"EdDSA", "Ed25519"}
 
 
 def test_R10_a_key_verifies_only_what_its_issuer_may_use_and_what_it_says_itself(rsa_jwk):
-    assert read_key_set(written({**rsa_jwk, "kid": "r"}), frozenset({"ES256"})) == {}
+    assert read_key_set(written({**rsa_jwk, "kid": "r"}), frozenset({"ES256"})).keys == ()
     keys = read_key_set(written({**rsa_jwk, "kid": "r", "alg": "RS512"}), frozenset({"RS256", "RS512"}))
-    assert keys["r"].algorithms == {"RS512"}
-    assert read_key_set(written({**rsa_jwk, "kid": "r", "alg": "RSA-OAEP"}), EVERY) == {}
+    assert found(keys, "r", "RS512").algorithms == {"RS512"}
+    assert read_key_set(written({**rsa_jwk, "kid": "r", "alg": "RSA-OAEP"}), EVERY).keys == ()
 
 
 LEFT_OUT = {
-    "no kid": {"kid": None},
     "a kid that is a number": {"kid": 1},
     "an empty kid": {"kid": ""},
     "a kid without end": {"kid": "k" * 257},
@@ -72,7 +79,12 @@ LEFT_OUT = {
 @pytest.mark.parametrize("name", LEFT_OUT)
 def test_R10_what_cannot_be_trusted_or_read_is_left_out_and_the_rest_stays(rsa_jwk, ed_jwk, name):
     odd = {key: value for key, value in {**rsa_jwk, "kid": "odd", **LEFT_OUT[name]}.items() if value is not None}
-    assert set(read_key_set(written(odd, {**ed_jwk, "kid": "good"}), EVERY)) == {"good"}
+    keys = read_key_set(written(odd, {**ed_jwk, "kid": "good"}), EVERY)
+    assert kids(keys) == {"good"}
+    assert found(keys, "odd") is None
+    silent = {"for encryption", "for signing alone", "operations of no kind", "of an unknown kind"}
+    assert len(keys.left_out) == (name not in silent), keys.left_out
+    assert not any("AQAB" in said for said in keys.left_out)
 
 
 def test_R10_symmetric_and_weak_keys_and_other_curves_are_left_out():
@@ -82,21 +94,98 @@ def test_R10_symmetric_and_weak_keys_and_other_curves_are_left_out():
     goldilocks = OKPAlgorithm.to_jwk(ed448.Ed448PrivateKey.generate().public_key(), as_dict=True)
     secret = {"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}
     jwks = [{**jwk, "kid": str(n)} for n, jwk in enumerate((weak, other, goldilocks, secret))]
-    assert read_key_set(written(*jwks), EVERY) == {}
+    keys = read_key_set(written(*jwks), EVERY)
+    assert keys.keys == ()
+    assert [said.partition(" ")[2].partition(") ")[2] or said for said in keys.left_out] == [
+        "is an RSA key of 1024 bits: 2048 to 8192 are taken",
+        "entry 4 holds a secret key: its public half is not used either",
+    ]
 
 
 def test_a_point_that_is_not_on_the_curve_is_left_out(ec_jwk):
-    assert read_key_set(written({**ec_jwk, "kid": "e", "y": ec_jwk["x"]}), EVERY) == {}
+    assert read_key_set(written({**ec_jwk, "kid": "e", "y": ec_jwk["x"]}), EVERY).keys == ()
 
 
-def test_two_keys_of_one_kid_are_nobodys(rsa_jwk, ec_jwk, ed_jwk):
-    jwks = [{**rsa_jwk, "kid": "a"}, {**ec_jwk, "kid": "a"}, {**ed_jwk, "kid": "b"}]
-    assert set(read_key_set(written(*jwks), EVERY)) == {"b"}
+def other_rsa():
+    return RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key(), as_dict=True)
+
+
+def test_two_keys_of_one_kid_and_one_algorithm_are_nobodys(rsa_jwk, ec_jwk, ed_jwk):
+    jwks = [{**rsa_jwk, "kid": "a"}, {**other_rsa(), "kid": "a"}, {**ec_jwk, "kid": "a"}, {**ed_jwk, "kid": "b"}]
+    keys = read_key_set(written(*jwks), frozenset({"RS256", "ES256", "EdDSA"}))
+    assert kids(keys) == {"a", "b"}
+    assert found(keys, "a", "RS256").algorithms == {"ES256"}, "which of the two signed cannot be known"
+    assert found(keys, "a", "ES256") is not None, "the one of another kind is no contradiction"
+    assert keys.left_out == ("kid 'a' names several keys for RS256",)
+
+
+def test_one_kid_for_each_algorithm_and_each_use_is_no_contradiction(rsa_jwk):
+    rsa_jwk.pop("key_ops", None)
+    encrypting = {name: value for name, value in other_rsa().items() if name != "key_ops"}
+    jwks = [
+        rsa_jwk | {"kid": "a"},
+        rsa_jwk | {"kid": "a"},
+        rsa_jwk | {"kid": "b", "alg": "RS384"},
+        rsa_jwk | {"kid": "b", "alg": "RS256"},
+        rsa_jwk | {"kid": "c", "use": "sig"},
+        encrypting | {"kid": "c", "use": "enc"},
+        rsa_jwk | {"kid": "d", "alg": "RS256"},
+        encrypting | {"kid": "d", "alg": "PS256"},
+    ]
+    keys = read_key_set(written(*jwks), EVERY)
+    assert keys.left_out == ()
+    assert found(keys, "b").algorithms == {"RS256", "RS384"}
+    for kid in "acd":
+        assert found(keys, kid).material == found(keys, "b").material
+    assert found(keys, "d", "PS256").material != found(keys, "d", "RS256").material
+
+
+def test_R10_without_a_kid_the_one_key_that_fits_is_used_and_of_two_none(rsa_jwk, ec_jwk):
+    other = other_rsa()
+    alone = read_key_set(written(rsa_jwk, ec_jwk), EVERY)
+    assert found(alone, None) is found(alone, "whatever") is not None
+    assert found(alone, None, "ES256").algorithms == {"ES256"}
+    assert found(alone, None, "EdDSA") is None
+    named = read_key_set(written(rsa_jwk | {"kid": "a"}, ec_jwk | {"kid": "b"}), EVERY)
+    assert found(named, None).kid == "a", "a token that names none"
+    assert found(named, "c") is None, "a token that names another one"
+    for two in ((rsa_jwk, other), (rsa_jwk | {"kid": "a"}, other), (rsa_jwk | {"kid": "a"}, other | {"kid": "b"})):
+        assert found(read_key_set(written(*two), EVERY), None) is None
+    assert found(read_key_set(written(rsa_jwk | {"kid": "a"}, other), EVERY), "a").kid == "a"
+    twice = read_key_set(written(rsa_jwk | {"kid": "a"}, rsa_jwk | {"kid": "b"}, rsa_jwk), EVERY)
+    assert found(twice, None) is not None, "the same key under several names is one"
+
+
+def test_the_thumbprint_of_a_token_without_kid_chooses_among_the_kids(rsa_jwk):
+    keys = read_key_set(written(rsa_jwk | {"kid": "old"}, other_rsa() | {"kid": "new"}), EVERY)
+    assert found(keys, None, thumbprint="new").kid == "new", "AD FS while it rolls its certificate over"
+    assert found(keys, None, thumbprint="gone") is None
+    assert found(keys, "old", thumbprint="new").kid == "old"
+
+
+def test_R10_a_key_whose_private_half_stands_in_the_set_verifies_nothing_under_any_name(rsa_jwk, ed_jwk):
+    published = [rsa_jwk | {"kid": "a"}, rsa_jwk | {"kid": "b", "use": "enc", "d": "AQAB"}, ed_jwk | {"kid": "c"}]
+    keys = read_key_set(written(*published), EVERY)
+    assert kids(keys) == {"c"}
+    assert keys.left_out == ("entry 2 holds a secret key: its public half is not used either",)
+
+
+def test_EdDSA_has_two_names_and_the_operator_says_which_a_token_may_bear(ed_jwk):
+    for alg in ("EdDSA", "Ed25519", None):
+        jwk = {name: value for name, value in {**ed_jwk, "kid": "d", "alg": alg}.items() if value}
+        for named in ("EdDSA", "Ed25519"):
+            (key,) = read_key_set(written(jwk), frozenset({named})).keys
+            assert key.algorithms == {named}
+
+
+def test_a_byte_order_mark_before_the_document_is_passed_over(ed_jwk):
+    assert kids(read_key_set(b"\xef\xbb\xbf" + written({**ed_jwk, "kid": "d"}), EVERY)) == {"d"}
 
 
 def test_an_empty_set_is_one(ed_jwk):
-    assert read_key_set(b'{"keys": []}', EVERY) == {}
-    assert read_key_set(b'{"keys": [7, null, "x", []], "more": 1.5}', EVERY) == {}
+    assert read_key_set(b'{"keys": []}', EVERY) == IssuerKeySet()
+    keys = read_key_set(b'{"keys": [7, null, "x", []], "more": 1.5}', EVERY)
+    assert (keys.keys, keys.listed, len(keys.left_out)) == ((), 4, 4)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +219,7 @@ JWK = st.dictionaries(MEMBERS, JSON | st.sampled_from(["RSA", "EC", "OKP", "P-25
 @given(st.lists(JWK | JSON, max_size=4))
 def test_no_document_makes_it_raise_anything_else(jwks):
     keys = read_key_set(json.dumps({"keys": jwks}).encode(), EVERY)
-    assert all(key.algorithms <= EVERY for key in keys.values())
+    assert all(key.algorithms <= EVERY for key in keys.keys)
 
 
 def test_segment_is_canonical():
