@@ -37,5 +37,9 @@ class Budget:
         """A verification that began at ``since`` (by the same timer) has ended."""
         self._left -= self._timer() - since
 
+    def take(self, seconds: float) -> None:
+        """Work whose cost is known beforehand: its wall time would count what the loop did for others meanwhile."""
+        self._left -= seconds
+
     def now(self) -> float:
         return self._timer()

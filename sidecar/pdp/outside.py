@@ -12,13 +12,12 @@ from typing import Final
 from sidecar.pdp.bounded import Bounded
 from sidecar.pdp.budget import Budget
 from sidecar.pdp.identity import Identity
+from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.sources.remote_jwks import IssuerKeys
 from sidecar.store.accounts import Accounts
-from sidecar.store.connection import gathered
 from sidecar.store.links import Held, Linked, Links
 from sidecar.store.outcomes import Position
 from sidecar.store.records import Records
-from sidecar.store.users import Users
 from sidecar.telemetry.logs import logger
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import is_account_id
@@ -32,6 +31,10 @@ GOOD_BYTES: Final = 16 * 1024 * 1024
 BAD_BYTES: Final = 2 * 1024 * 1024
 KNOWN_BYTES: Final = 8 * 1024 * 1024
 NO_SESSION: Final = SessionId("")
+
+LOOK_UP_SECONDS: Final = 0.0004
+ACCOUNT_SECONDS: Final = 0.00001
+"""Of the loop, for a subject that is looked up in the store: in all, and for each account of its issuer."""
 
 _log = logger("issuers")
 
@@ -56,7 +59,7 @@ class OutsideTokens:
         self.parties: Mapping[str, TrustedParty] = {}
         self.trust(parties)
         self._leeway = leeway
-        self._budget = budget or Budget()
+        self.budget = budget or Budget()
         self._good: Bounded[tuple[TrustedParty, str, OutsideClaims]] = Bounded(GOOD_BYTES)
         self._bad: Bounded[tuple[TrustedParty, str, Reason]] = Bounded(BAD_BYTES)
 
@@ -94,7 +97,7 @@ class OutsideTokens:
         return bad[2] if bad is not None and bad[0] is party and bad[1] == party.keys.version else None
 
     async def _authentic(self, token: str, party: TrustedParty) -> OutsideClaims | Reason:
-        if self._budget.is_spent():
+        if self.budget.is_spent():
             return Reason.OVERLOADED
         presented = read(token, party.trust)
         if not isinstance(presented, Presented):
@@ -112,35 +115,36 @@ class OutsideTokens:
         return verdict
 
     def _believe(self, presented: Presented, key: OutsideKey | None, party: TrustedParty) -> OutsideClaims | Reason:
-        began = self._budget.now()
+        began = self.budget.now()
         verdict = believe(presented, key, party.trust)
-        self._budget.charge(began)
+        self.budget.charge(began)
         return verdict
 
 
 class OutsideUsers:
     """Whom an outside token stands for. ``normalise``: the one spelling of an e-mail that its issuer has verified, or
     None, also where that would be another mailbox than the one verified. ``everywhere`` waits until every sidecar has
-    applied a change: a link can take a password and end sessions (R10)."""
+    applied a change: a link can take a password and end sessions (R10). ``unlinked`` remembers who is nobody here.
+    """
 
     def __init__(
         self,
         tokens: OutsideTokens,
         *,
         links: Links,
-        users: Users,
         accounts: Accounts,
         records: Records,
         normalise: Callable[[str], str | None],
         everywhere: Callable[[Position], Awaitable[object]],
+        unlinked: UnlinkedSubjects,
     ) -> None:
         self._tokens = tokens
         self._links = links
-        self._users = users
         self._accounts = accounts
         self._records = records
         self._normalise = normalise
         self._everywhere = everywhere
+        self._unlinked = unlinked
         self._known: Bounded[tuple[TrustedParty, Held]] = Bounded(KNOWN_BYTES)
 
     async def identify(self, outsider: Outsider, *, now: int) -> Identity | Reason:
@@ -149,7 +153,9 @@ class OutsideUsers:
         if isinstance(claims, Reason):
             return claims
         record = await self._record(claims)
-        if record is None or record.status in {Status.INVITED, Status.EXPIRED}:
+        if isinstance(record, Reason):
+            return record
+        if record.status in {Status.INVITED, Status.EXPIRED}:
             return Reason.UNKNOWN_USER
         if record.status is not Status.ACTIVE:
             return Reason.SUSPENDED
@@ -157,65 +163,71 @@ class OutsideUsers:
             return Reason.REVOKED
         return Identity(_as_ours(claims, record), record)
 
-    async def _record(self, claims: OutsideClaims) -> UserRecord | None:
+    async def _record(self, claims: OutsideClaims) -> UserRecord | Reason:
         name = f"{claims.issuer}\0{claims.subject}"
         party = self._tokens.parties.get(claims.issuer)
         known = self._known.get(name)
         if party is None:
-            return None
+            return Reason.UNKNOWN_USER
         if known is not None and known[0] is party:
             record = await self._records.read(known[1].user)
             if record is not None and record.epoch == known[1].epoch:
                 return record
         self._known.drop(name)  # never seen, or its user is gone, or its epoch has risen: perhaps the link has ended
-        held = await self._held(claims, party)
-        if held is None:
-            return None
+        held = await self._look_up(claims, party)
+        if isinstance(held, Reason):
+            return held
         self._known.put(name, (party, held))
         record = await self._records.read(held.user)
         if record is not None and record.epoch < held.epoch:  # a copy from before the link, whose change is on its way
             record = await self._records.read(held.user, fresh=True)
-        return record
+        return record or Reason.UNKNOWN_USER
 
-    async def _held(self, claims: OutsideClaims, party: TrustedParty) -> Held | None:
-        """By (iss, sub); else linked now, by an e-mail that its issuer has verified, in the one account that has it."""
+    async def _look_up(self, claims: OutsideClaims, party: TrustedParty) -> Held | Reason:
+        """In the store, within the budget of tokens never seen: strangers of an issuer may be many (R8)."""
+        email = None if claims.email is None else self._normalise(claims.email)
+        name = f"{claims.issuer}\0{claims.subject}\0{email or ''}"
+        if self._unlinked.knows(name, party):
+            return Reason.UNKNOWN_USER
+        if self._tokens.budget.is_spent():
+            return Reason.OVERLOADED
         accounts = await self._bound(party)
-        found = await self._find(claims, accounts)
-        email = None if found or claims.email is None else self._normalise(claims.email)
-        if email is None:
+        named = [account for account in accounts if account is not None]
+        horizon = self._unlinked.horizon(named, complete=len(named) == len(accounts))
+        self._tokens.budget.take(LOOK_UP_SECONDS + len(named) * ACCOUNT_SECONDS)
+        held = await self._held(claims, email, named)
+        if held is None:
+            self._unlinked.put(name, party, horizon)
+            return Reason.UNKNOWN_USER
+        return held
+
+    async def _held(self, claims: OutsideClaims, email: str | None, accounts: list[AccountId]) -> Held | None:
+        """By (iss, sub); else linked now, by an e-mail that its issuer has verified, in the one account that has it."""
+        sought = await self._links.seek(accounts, issuer=claims.issuer, subject=claims.subject, email=email)
+        found = next((one.held for one in sought if one.held is not None), None)
+        if found is not None or email is None:
             return found
-        active = await gathered(*(self._is_active(account, email) for account in accounts))
-        fitting = [account for account, there in zip(accounts, active, strict=True) if there]
+        # An invited user of the same e-mail elsewhere does not stand in the way of the one who is there.
+        fitting = [one.account for one in sought if one.by_email is not None]
         if len(fitting) != 1:
             if fitting:
                 _log.warning("an outside user fits in several accounts and gets none", issuer=claims.issuer)
             return None
-        outcome = await self._links.link(fitting[0], issuer=claims.issuer, subject=claims.subject, email=email)
+        return await self._linked(claims, email, fitting[0])
+
+    async def _linked(self, claims: OutsideClaims, email: str, account: AccountId) -> Held | None:
+        outcome = await self._links.link(account, issuer=claims.issuer, subject=claims.subject, email=email)
         if not isinstance(outcome, Linked):
             return None
         if outcome.cleared and outcome.position is not None:
             await self._everywhere(outcome.position)
-        return await self._find(claims, fitting)
+        return await self._links.find(account, claims.issuer, claims.subject)
 
-    async def _find(self, claims: OutsideClaims, accounts: Iterable[AccountId]) -> Held | None:
-        held = await gathered(*(self._links.find(account, claims.issuer, claims.subject) for account in accounts))
-        return next((one for one in held if one is not None), None)
-
-    async def _is_active(self, account: AccountId, email: str) -> bool:
-        """An invited user of the same e-mail elsewhere does not stand in the way of the one who is there."""
-        user = await self._users.find(account, email)
-        record = None if user is None else await self._records.read(user)
-        return record is not None and record.status is Status.ACTIVE
-
-    async def _bound(self, party: TrustedParty) -> list[AccountId]:
-        found = await gathered(*(self._account(one) for one in party.accounts))
-        return list(dict.fromkeys(account for account in found if account is not None))
-
-    async def _account(self, named: str) -> AccountId | None:
-        if is_account_id(named):
-            return AccountId(named)
-        account = await self._accounts.find(named)
-        return None if account is None else account.id
+    async def _bound(self, party: TrustedParty) -> list[AccountId | None]:
+        """The accounts of the issuer's entry; None for each name that is no account's."""
+        names = [one for one in party.accounts if not is_account_id(one)]
+        by_name = dict(zip(names, await self._accounts.ids(names), strict=True))
+        return list(dict.fromkeys(by_name[one] if one in by_name else AccountId(one) for one in party.accounts))
 
 
 def _as_ours(claims: OutsideClaims, record: UserRecord) -> Claims:

@@ -30,6 +30,7 @@ from sidecar.pdp.gates import HeldRoles
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.succession import Succession
 from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.pdp.vitals import Vitals
 from sidecar.serve.auditing import exporter
 from sidecar.serve.clock import since_boot
@@ -101,7 +102,8 @@ class Assembly:
         self.live = LiveCopy(ground.store, id=name, lease=settings.lease, clock=since_boot)
         self.live.fleet.tell(keys=keys.keys.version)
         self._pep_copies = PepCopies(ground.store, live=self.live.records.live)
-        self.live.followers.append(self._pep_copies)
+        self._unlinked = UnlinkedSubjects(live=self.live.records.live, clock=since_boot)
+        self.live.followers += [self._pep_copies, self._unlinked]
         ground.metrics.watch_store_lag(self.live.records.lag)
         ground.metrics.watch_record_copies(lambda: self.live.records.copies)
         requests, errors = ground.metrics.store_requests, ground.metrics.store_errors
@@ -144,7 +146,7 @@ class Assembly:
                 self.tokens,
                 records,
                 clock=time.time,
-                outside=ground.trusted.users(store, records, self.live.fleet),
+                outside=ground.trusted.users(store, records, self.live.fleet, self._unlinked),
                 on_regression=self.live.healing.want,
             ),
             people=self.everybody.people,

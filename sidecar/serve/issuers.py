@@ -13,6 +13,7 @@ from sidecar.accounts import emails
 from sidecar.accounts.revocation import everywhere
 from sidecar.pdp.budget import Budget
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
+from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.serve.clock import since_boot
 from sidecar.serve.settings import Settings
 from sidecar.sources.remote_jwks import IssuerKeys, client, from_file, from_url
@@ -22,7 +23,6 @@ from sidecar.store.connection import Store
 from sidecar.store.fleet import Fleet
 from sidecar.store.links import Links
 from sidecar.store.records import Records
-from sidecar.store.users import Users
 from sidecar.telemetry.logs import logger
 
 _log = logger("issuers")
@@ -47,15 +47,15 @@ class TrustedIssuers:
         self.on_change: Callable[[], None] = lambda: None
         self.on_verdict: Callable[[bool], None] = lambda _refused: None
 
-    def users(self, store: Store, records: Records, fleet: Fleet) -> OutsideUsers:
+    def users(self, store: Store, records: Records, fleet: Fleet, unlinked: UnlinkedSubjects) -> OutsideUsers:
         return OutsideUsers(
             self.tokens,
             links=Links(store),
-            users=Users(store),
             accounts=Accounts(store),
             records=records,
             normalise=emails.verified_elsewhere,
             everywhere=partial(everywhere, fleet),
+            unlinked=unlinked,
         )
 
     def reload(self) -> None:

@@ -4,7 +4,7 @@ An account's name is unique in the whole store, but stands in another slot than 
 the account is made, then the claim is settled. A claim whose sidecar died is free again after a minute.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,13 @@ class Accounts:
                 return None
             found = await self._read(AccountId(str(held).split()[0]))
         return found
+
+    async def ids(self, names: Sequence[str]) -> list[AccountId | None]:
+        """The ids of these names, in one round trip; None for a name that no account has."""
+        if not names:
+            return []
+        held = await self._store.command("HMGET", keys.names(), *(keys.folded(name) for name in names))
+        return [AccountId(str(one).split()[0]) if one else None for one in held]
 
     async def all(self) -> list[Account]:
         """By name. One read an account: for operators, not for a request's path."""

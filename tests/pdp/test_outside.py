@@ -16,8 +16,10 @@ from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.sources.remote_jwks import COOLDOWN, STALE, IssuerKeys, Unreadable
 from sidecar.store.errors import StoreUnavailable
+from sidecar.store.feed import Change
 from sidecar.store.links import Links
 from sidecar.tokens.outside import Outsider, Trust
 from sidecar.tokens.verify import Verifier
@@ -93,7 +95,20 @@ def links(store):
 
 
 @pytest.fixture
-def world(town, store, issuer, links, corp, partner, clock, now):
+def unlinked(clock):
+    """Nothing is remembered of strangers, until a test says that the feed is heard: ``unlinked.live = True``."""
+
+    class Remembered(UnlinkedSubjects):
+        live = False
+
+        def __init__(self):
+            super().__init__(live=lambda _account: self.live, clock=clock.monotonic)
+
+    return Remembered()
+
+
+@pytest.fixture
+def world(town, store, issuer, links, corp, partner, clock, now, unlinked):  # noqa: PLR0917 (fixtures)
     """``world(accounts)``: a decision point that trusts Corp for these accounts and Partner for Acme alone."""
 
     def build(accounts=("Acme",)):
@@ -108,8 +123,9 @@ def world(town, store, issuer, links, corp, partner, clock, now):
         tokens = OutsideTokens(parties, leeway=5)
         records = Straight(town.people.users)
         outside = OutsideUsers(
-            tokens, links=links, users=town.people.users, accounts=town.people.accounts, records=records,
+            tokens, links=links, accounts=town.people.accounts, records=records,
             normalise=verified_elsewhere, everywhere=town.fleet.wait_applied,
+            unlinked=unlinked,
         )  # fmt: skip
         own = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900), outsider=tokens.claimed)
         policy = SimpleNamespace(generation=town.generation)
@@ -384,11 +400,77 @@ async def test_R8_a_flood_of_outside_tokens_is_overloaded_and_those_known_are_no
     there = world()
     known, new = corp.token(now), corp.token(now, jti="another")
     assert await reason(there, known) is Reason.ALLOWED
-    there.tokens._budget._left = -1e9
+    there.tokens.budget._left = -1e9
     assert await reason(there, new) is Reason.OVERLOADED
     assert await reason(there, known) is Reason.ALLOWED
-    there.tokens._budget._left = 1.0
+    there.tokens.budget._left = 1.0
     assert await reason(there, new) is Reason.ALLOWED
+
+
+async def test_a_token_without_a_user_is_looked_up_once_until_the_feed_says_otherwise(
+    world, town, corp, now, links, unlinked
+):
+    ada = await town.found()
+    there, unlinked.live = world(), True
+    stranger = corp.token(now, "s-eve", "eve@example.com")
+    for number in range(5):
+        for token in (stranger, corp.token(now, "s-eve", "eve@example.com", jti=str(number))):
+            assert await reason(there, token) is Reason.UNKNOWN_USER
+    assert links.asked == ["seek"]
+    assert await reason(there, corp.token(now, "s-eve", "bob@example.com")) is Reason.UNKNOWN_USER
+    assert await reason(there, corp.token(now, "s-eve", "bob@example.com", email_verified=False)) is Reason.UNKNOWN_USER
+    assert links.asked == ["seek"] * 3, "another e-mail, and none, are other questions"
+
+    eve = await town.join(ada, "eve@example.com", "account-administrator")
+    assert await reason(there, stranger) is Reason.UNKNOWN_USER
+    unlinked.apply(0, Change(1, "user", eve.account, eve.id, 1, 1, ack=False))
+    assert await reason(there, stranger) is Reason.ALLOWED
+
+
+@pytest.mark.parametrize("kind", ["barred", "taken", "several", "gone"])
+async def test_every_way_of_being_nobody_is_looked_up_once(world, town, corp, now, links, unlinked, kind):
+    ada = await town.found()
+    accounts = ["Acme"]
+    if kind == "barred":
+        await links.inner.link(ada.account, issuer=CORP, subject="s-ada", email="ada@example.com")
+        await links.inner.unlink(ada.id)
+    elif kind == "taken":
+        await links.inner.link(ada.account, issuer=CORP, subject="s-other", email="ada@example.com")
+    elif kind == "several":
+        await town.found("Second", "ada@example.com")
+        accounts.append("Second")
+    there, unlinked.live = world(accounts), True
+    token = corp.token(now)
+    if kind == "gone":
+        bob = await town.join(ada, "bob@example.com")
+        token = corp.token(now, "s-bob", "bob@example.com")
+        await reason(there, token)
+        await town.people.users.remove(OPERATOR, bob.id)
+        unlinked.apply(0, Change(1, "removed", bob.account, bob.id, 1, 1, ack=False))
+    links.asked.clear()
+    for _ in range(5):
+        assert await reason(there, token) is Reason.UNKNOWN_USER
+    assert links.asked.count("seek") == 1
+    assert len(links.asked) <= 2, "the one look-up, and one attempt to link"
+
+
+async def test_R8_looking_strangers_up_counts_against_the_budget_of_tokens_never_seen(world, town, corp, now, links):
+    await town.found()
+    there = world()
+    known = corp.token(now)
+    assert await reason(there, known) is Reason.ALLOWED
+    budget = there.tokens.budget
+    stranger = corp.token(now, "s-eve", "eve@example.com")
+    await there.tokens.verify(Outsider(stranger, CORP), now=now)
+    budget.is_spent()
+    budget._left, budget._share = 0.0005, 0.0
+    assert await reason(there, stranger) is Reason.UNKNOWN_USER
+    assert budget._left <= 0.0005 - 0.0004
+    links.asked.clear()
+    budget._left = 0.0
+    assert await reason(there, stranger) is Reason.OVERLOADED
+    assert links.asked == []
+    assert await reason(there, known) is Reason.ALLOWED, "who is known never asks"
 
 
 async def test_a_second_look_asks_neither_the_issuer_nor_for_links(world, town, corp, now, links):
@@ -428,7 +510,7 @@ async def test_a_store_that_is_out_is_never_a_yes(world, town, corp, now, links,
     async def out(*_, **__):
         raise StoreUnavailable("out")
 
-    monkeypatch.setattr(links.inner, "find", out)
+    monkeypatch.setattr(links.inner, "seek", out)
     assert await reason(there, corp.token(now)) is Reason.STORE_UNAVAILABLE
 
 

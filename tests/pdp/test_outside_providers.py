@@ -15,6 +15,7 @@ from sidecar.accounts.emails import verified_elsewhere
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.sources.remote_jwks import IssuerKeys, from_file
 from sidecar.sources.trusted_issuers import read_trusted_issuers
 from sidecar.store.links import Linked, Links
@@ -71,8 +72,9 @@ def world(town, store, issuer, tmp_path, clock):
         tokens = OutsideTokens([TrustedParty(entry.trust, keys, entry.accounts)], leeway=5)
         records = Straight(town.people.users)
         outside = OutsideUsers(
-            tokens, links=Links(store), users=town.people.users, accounts=town.people.accounts, records=records,
+            tokens, links=Links(store), accounts=town.people.accounts, records=records,
             normalise=verified_elsewhere, everywhere=town.fleet.wait_applied,
+            unlinked=UnlinkedSubjects(live=lambda _: False, clock=clock.monotonic),
         )  # fmt: skip
         own = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900), outsider=tokens.claimed)
         policy = SimpleNamespace(generation=town.generation)
