@@ -10,7 +10,7 @@ from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
 from sidecar.policy.generation import Generation
 from sidecar.store.fleet import Fleet, Revocation
-from sidecar.store.links import Links, NotLinked, Unlinked
+from sidecar.store.links import Linked, LinkHeld, Links, LinkTaken, NobodyToLink, NotLinked, Unlinked
 from sidecar.store.outcomes import ActorChanged, Changed, LastAdmin, NoUser, Removed, StillInvited, Unchanged
 from sidecar.store.users import Users
 from sidecar.tokens.ids import account_of
@@ -49,6 +49,18 @@ class Parted:
     record: UserRecord
     subjects: int
     revocation: Revocation
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The user as it is now, linked to an outside subject. ``revocation`` is None when it was so already.
+
+    ``cleared``: its e-mail was not proven until now, so its password and its sessions are gone.
+    """
+
+    record: UserRecord
+    revocation: Revocation | None
+    cleared: bool
 
 
 EditOutcome = Edited | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited
@@ -113,6 +125,19 @@ class Membership:
             if not isinstance(outcome, ActorChanged):
                 return outcome
         return outcome
+
+    async def link(
+        self, account: AccountId, user: str, *, issuer: str, subject: str
+    ) -> Joined | NobodyToLink | LinkTaken | LinkHeld:
+        """An operator's: the outside subject is this active user, whatever e-mail its tokens have (R10)."""
+        if account_of(user) != account:
+            return NobodyToLink()
+        linked = await self._links.link_user(UserId(user), issuer=issuer, subject=subject)
+        if not isinstance(linked, Linked):
+            return linked
+        revocation = None if linked.position is None else await everywhere(self._fleet, linked.position)
+        record = await self._users.record(linked.user)
+        return NobodyToLink() if record is None else Joined(record, revocation, linked.cleared)
 
     async def unlink(
         self, account: AccountId, user: str, *, issuer: str | None = None, may_return: bool = False

@@ -20,7 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "serve": ("sidecar.cli.serve:serve", "Answer gateways, issue tokens, keep users."),
     "init": ("sidecar.cli.init:init", "Write a commented starter policy into a folder."),
     "account": ("sidecar.cli.accounts:account", "Accounts and their seats."),
-    "user": ("sidecar.cli.users:user", "The users of an account."),
+    "user": ("sidecar.cli.user_links:user", "The users of an account."),
     "pep": ("sidecar.cli.peps:pep", "Keys for gateways and services that ask about users."),
     "keys": ("sidecar.cli.keys:keys", "The keys that sign tokens: rotate, list, revoke."),
     "audit": ("sidecar.cli.audit:audit", "Who did what to whom: export, verify."),

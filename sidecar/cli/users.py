@@ -9,14 +9,13 @@ from sidecar.accounts import invitations as inviting
 from sidecar.accounts.emails import normalise
 from sidecar.accounts.password_reset import ResetLink
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole
-from sidecar.accounts.users import Edit, Edited, EditOutcome, Gone, Parted, RemoveOutcome
+from sidecar.accounts.users import Edit, Edited, EditOutcome, Gone, RemoveOutcome
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, wrong
 from sidecar.cli.work import OPERATOR, account_of, policy_of, work
 from sidecar.edge.people import full_json, member_json, user_json, when
 from sidecar.serve.operator import Operator
 from sidecar.store.invitations import AlreadyInvited, AlreadyMember, SeatLimit
-from sidecar.store.links import NotLinked
 from sidecar.store.outcomes import (
     AccountSuspended,
     ActorChanged,
@@ -117,9 +116,9 @@ def set_role(user: str, role: str, account: str | None, as_json: bool, **flags: 
     async def job(operator: Operator, found: Account, uid: UserId) -> EditOutcome:
         return await operator.people.membership.edit(OPERATOR, generation, found.id, uid, Edit(role=role))
 
-    outcome = work(settings, _on_user(account, user, job))
+    outcome = work(settings, on_user(account, user, job))
     if not isinstance(outcome, Edited):
-        raise _refused(outcome, user)
+        raise refused(outcome, user)
     if as_json:
         say_json(user_json(outcome.record))
     else:
@@ -139,9 +138,9 @@ def remove(user: str, account: str | None, as_json: bool, **flags: str | None) -
     async def job(operator: Operator, found: Account, uid: UserId) -> RemoveOutcome:
         return await operator.people.membership.remove(OPERATOR, generation, found.id, uid)
 
-    outcome = work(settings, _on_user(account, user, job))
+    outcome = work(settings, on_user(account, user, job))
     if not isinstance(outcome, Gone):
-        raise _refused(outcome, user)
+        raise refused(outcome, user)
     if as_json:
         say_json({"removed": user_json(outcome.record)})
     else:
@@ -164,7 +163,7 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
         await operator.people.audit.note("user.reset_link", OPERATOR, whom=uid)
         return operator.people.password_reset.link(record)
 
-    outcome = work(settings_from(flags), _on_user(account, user, job))
+    outcome = work(settings_from(flags), on_user(account, user, job))
     match outcome:
         case ResetLink(url, expires_at):
             made = {"link": url, "until": when(expires_at)}
@@ -173,46 +172,13 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
         case UserRecord():
             raise no(f"{outcome.email} is {outcome.status.value} and has no password to reset")
         case None:
-            raise _refused(NoUser(), user)
-
-
-@user.command()
-@click.argument("user")
-@click.option("--from", "issuer", metavar="ISS", help="Only from subjects of this issuer (the tokens' iss).")
-@click.option("--may-return", is_flag=True, help="Let the next token with the verified e-mail link them anew.")
-@account_option
-@settings_options(STORE)
-@json_option
-def unlink(
-    user: str, issuer: str | None, may_return: bool, account: str | None, as_json: bool, **flags: str | None
-) -> None:
-    """Part a user from whom trusted outside issuers call it: every token and session of it is dead.
-
-    The subjects are barred from the user, so that another subject with its e-mail can take their place.
-    """
-
-    async def job(operator: Operator, found: Account, uid: UserId) -> Parted | NotLinked | NoUser:
-        return await operator.people.membership.unlink(found.id, uid, issuer=issuer, may_return=may_return)
-
-    outcome = work(settings_from(flags), _on_user(account, user, job))
-    match outcome:
-        case Parted(record, subjects, revocation):
-            if as_json:
-                say_json({"user": user_json(record), "subjects": subjects, "complete": revocation.complete})
-            else:
-                click.echo(
-                    f"{record.email} is parted from {subjects} outside {'subject' if subjects == 1 else 'subjects'}"
-                )
-        case NotLinked():
-            raise no(f"no outside subject{f' of {issuer}' if issuer else ''} is {user!r}")
-        case NoUser():
-            raise _refused(outcome, user)
+            raise refused(NoUser(), user)
 
 
 T = TypeVar("T")
 
 
-def _on_user(
+def on_user(
     account: str | None, user: str, job: Callable[[Operator, Account, UserId], Awaitable[T]]
 ) -> Callable[[Operator], Awaitable[T]]:
     """``job`` on the user that is meant. An id carries its account; an e-mail needs to be told it."""
@@ -246,10 +212,10 @@ def _not_invited(outcome: Any, invitee: inviting.Invitee) -> Stop:
         case NoAccount() | IdempotencyMismatch():
             return no("the account is gone")
         case _:
-            return _refused(outcome, invitee.email)
+            return refused(outcome, invitee.email)
 
 
-def _refused(
+def refused(
     outcome: NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited, user: str
 ) -> Stop:
     match outcome:

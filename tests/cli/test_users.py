@@ -174,6 +174,54 @@ def test_R10_unlink_parts_a_user_from_its_outside_subject(at_store: Any, real_re
     assert (done.status, done.out) == (0, "ada@acme.example is parted from 1 outside subject\n")
 
 
+ISS = "https://login.example"
+LINK = ("user", "link", "ada@acme.example", "--account", "Acme", "--issuer", ISS, "--subject")
+
+
+@pytest.fixture
+def issuers(tmp_path: Any) -> str:
+    """An issuers file that names ISS."""
+    file = tmp_path / "issuers.toml"
+    file.write_text(
+        f'[[issuer]]\nissuer = "{ISS}"\naudience = "app"\njwks_file = "keys.json"\n'
+        'algorithms = ["RS256"]\naccounts = ["Acme"]\n'
+    )
+    return str(file)
+
+
+def test_R10_link_binds_a_subject_to_a_user_by_the_operators_word(at_store: Any, issuers: str) -> None:
+    done = at_store(*LINK, "s-1", "--trusted-issuers", issuers)
+    assert (done.status, done.err) == (0, "")
+    assert done.out == f"ada@acme.example is s-1 of {ISS}\n"
+    done = at_store(*LINK, "s-1", "--trusted-issuers", issuers, "--json")
+    said = json.loads(done.out)
+    assert (said["user"]["email"], said["password_removed"], said["complete"]) == ("ada@acme.example", False, True)
+    rows = [json.loads(line) for line in at_store("audit", "export").out.splitlines()]
+    (linked,) = [row for row in rows if row.get("what") == "user.linked"]
+    assert (linked["by"], linked["address"]) == ("", "cli")
+
+
+def test_link_refuses_what_would_be_useless_or_somebody_elses(at_store: Any, issuers: str) -> None:
+    at_store(*INVITE)
+    for argv, status, part in (
+        ((*LINK, ""), 2, "--subject must be a text of 1 to 255"),
+        ((*LINK, "s" * 256), 2, "--subject must be"),
+        ((*LINK, "s\n1"), 2, "--subject must be"),
+        (("user", "link", "ada@acme.example", "--issuer", ISS + "/", "--subject", "s"), 2, f"it has {ISS}"),
+        (("user", "link", "bob@acme.example", "--issuer", ISS, "--subject", "s"), 1, "is no active user"),
+        (("user", "link", "who@acme.example", "--issuer", ISS, "--subject", "s"), 1, "no user 'who@acme.example'"),
+    ):
+        done = at_store(*argv, "--trusted-issuers", issuers)
+        assert (done.status, done.out) == (status, ""), done.err
+        assert part in done.err
+    assert at_store(*LINK, "s-1").err.startswith("sidecar: note: SIDECAR_TRUSTED_ISSUERS is not set here")
+    done = at_store(*LINK, "s-2", "--trusted-issuers", issuers)
+    assert (done.status, done.out) == (1, "")
+    assert f"sidecar user unlink ada@acme.example --issuer {ISS}" in done.err
+    assert at_store("user", "unlink", "ada@acme.example", "--issuer", ISS).status == 0
+    assert at_store(*LINK, "s-1", "--trusted-issuers", issuers).status == 0, "and the bar is lifted"
+
+
 async def link(url: str, uid: Any, issuer: str) -> None:
     """As the issuer's first token would."""
     store = await Store.open(url, **PATIENT)

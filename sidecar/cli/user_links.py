@@ -1,0 +1,107 @@
+"""``sidecar user link`` and ``unlink``: which subject of an outside issuer a user is (R10).
+
+The group ``user`` is exported from here, so that the entry point loads these two verbs with the others.
+"""
+
+import click
+
+from sidecar.accounts.users import Joined, Parted
+from sidecar.cli.options import STORE, settings_from, settings_options
+from sidecar.cli.output import complain, json_option, no, say_json, wrong
+from sidecar.cli.users import account_option, on_user, refused, user
+from sidecar.cli.work import work
+from sidecar.edge.people import user_json
+from sidecar.serve.issuers import read_issuers
+from sidecar.serve.operator import Operator
+from sidecar.serve.settings import Settings
+from sidecar.sources.trusted_issuers import TrustedIssuersProblem
+from sidecar.store.links import LinkHeld, LinkTaken, NobodyToLink, NotLinked
+from sidecar.store.outcomes import NoUser
+from sidecar.vocabulary.people import Account, UserId
+
+__all__ = ["user"]
+
+MAX_SUBJECT = 255
+
+
+@user.command()
+@click.argument("user")
+@click.option("--issuer", "--from", "iss", metavar="ISS", required=True, help="The tokens' iss, to the letter.")
+@click.option("--subject", metavar="SUB", required=True, help="The tokens' sub, to the letter.")
+@account_option
+@settings_options((*(name for name in STORE if name != "issuer"), "trusted_issuers"))
+@json_option
+def link(user: str, iss: str, subject: str, account: str | None, as_json: bool, **flags: str | None) -> None:
+    """Link a subject of a trusted outside issuer to an active user, whatever e-mail its tokens have.
+
+    A user whose e-mail was not proven before loses its password and its sessions, and the e-mail counts as proven.
+    """
+    settings = settings_from(flags)
+    if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
+        raise wrong(f"--subject must be a text of 1 to {MAX_SUBJECT} printable characters")
+    _check_issuer(settings, iss)
+
+    async def job(operator: Operator, found: Account, uid: UserId) -> Joined | NobodyToLink | LinkTaken | LinkHeld:
+        return await operator.people.membership.link(found.id, uid, issuer=iss, subject=subject)
+
+    outcome = work(settings, on_user(account, user, job))
+    match outcome:
+        case Joined(record, revocation, cleared):
+            if as_json:
+                complete = revocation is None or revocation.complete
+                say_json({"user": user_json(record), "password_removed": cleared, "complete": complete})
+                return
+            click.echo(f"{record.email} is {subject} of {iss}")
+            if cleared:
+                click.echo("its e-mail was not proven before: its password and its sessions are gone")
+        case NobodyToLink():
+            raise no(f"{user!r} is no active user of this account: sidecar user list names them")
+        case LinkTaken():
+            raise no(f"{user} is another subject of {iss} already: sidecar user unlink {user} --issuer {iss}")
+        case LinkHeld(other):
+            raise no(f"{subject} of {iss} is {other} already: sidecar user unlink {other} --issuer {iss}")
+
+
+@user.command()
+@click.argument("user")
+@click.option("--issuer", "--from", "iss", metavar="ISS", help="Only from subjects of this issuer (the tokens' iss).")
+@click.option("--may-return", is_flag=True, help="Let the next token with the verified e-mail link them anew.")
+@account_option
+@settings_options(name for name in STORE if name != "issuer")
+@json_option
+def unlink(
+    user: str, iss: str | None, may_return: bool, account: str | None, as_json: bool, **flags: str | None
+) -> None:
+    """Part a user from whom trusted outside issuers call it: every token and session of it is dead.
+
+    The subjects are barred from the user, so that another subject with its e-mail can take their place.
+    """
+
+    async def job(operator: Operator, found: Account, uid: UserId) -> Parted | NotLinked | NoUser:
+        return await operator.people.membership.unlink(found.id, uid, issuer=iss, may_return=may_return)
+
+    outcome = work(settings_from(flags), on_user(account, user, job))
+    match outcome:
+        case Parted(record, subjects, revocation):
+            if as_json:
+                say_json({"user": user_json(record), "subjects": subjects, "complete": revocation.complete})
+            else:
+                click.echo(
+                    f"{record.email} is parted from {subjects} outside {'subject' if subjects == 1 else 'subjects'}"
+                )
+        case NotLinked():
+            raise no(f"no outside subject{f' of {iss}' if iss else ''} is {user!r}")
+        case NoUser():
+            raise refused(outcome, user)
+
+
+def _check_issuer(settings: Settings, iss: str) -> None:
+    """A link under a name that no token has would be useless, and nothing would tell."""
+    try:
+        trusted = [entry.trust.issuer for entry in read_issuers(settings)]
+    except TrustedIssuersProblem as problem:
+        raise wrong(str(problem)) from None
+    if settings.trusted_issuers is None:
+        complain("note: SIDECAR_TRUSTED_ISSUERS is not set here: whether ISS is one of them was not looked at")
+    elif iss not in trusted:
+        raise wrong(f"--issuer {iss!r} is not in {settings.trusted_issuers}: it has {', '.join(trusted)}")
