@@ -8,10 +8,12 @@ import click
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, say_json, say_table
 from sidecar.cli.work import work
+from sidecar.serve.issuers import absent, missing_accounts, read_issuers
 from sidecar.serve.operator import Operator, PolicyProblem, generation, operating_warnings
 from sidecar.serve.rehearsal import State, Symptom, rehearse
 from sidecar.serve.settings import Settings, problems
 from sidecar.sources.key_files import KeyFileProblem, load
+from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem
 
 CLOCK_SECONDS = 5.0
 """The default leeway: clocks that differ by more refuse each other's tokens."""
@@ -61,17 +63,27 @@ def _keys(settings: Settings) -> Symptom:
 
 
 def _store(settings: Settings) -> Iterator[Symptom]:
-    async def job(operator: Operator) -> tuple[str, tuple[str, ...], float]:
+    async def job(operator: Operator) -> tuple[str, tuple[str, ...], float, dict[str, tuple[str, ...]]]:
         seconds, microseconds = await operator.store.command("TIME")
         apart = time.time() - (int(seconds) + int(microseconds) / 1e6)
-        return operator.store.where, await operating_warnings(operator), apart
+        missing = await missing_accounts(operator.people.accounts, _issuers(settings))
+        return operator.store.where, await operating_warnings(operator), apart, missing
 
     try:
-        where, warnings, apart = work(settings, job)
+        where, warnings, apart, missing = work(settings, job)
     except click.ClickException as problem:
         yield Symptom("store", State.FAULT, problem.message)
         return
     yield Symptom("store", State.OK, where)
     yield from (Symptom("store", State.WARNING, warning) for warning in warnings)
+    for issuer, names in missing.items():
+        yield from (Symptom("issuers", State.WARNING, f"{issuer}: {absent(name)}") for name in names)
     state = State.OK if abs(apart) < CLOCK_SECONDS else State.FAULT
     yield Symptom("clock", state, f"{apart:+.1f} s against the store's")
+
+
+def _issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:
+    try:
+        return read_issuers(settings)
+    except TrustedIssuersProblem:  # the rehearsal reports it
+        return ()

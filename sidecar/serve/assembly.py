@@ -40,6 +40,7 @@ from sidecar.serve.listeners import check_url
 from sidecar.serve.people import everybody
 from sidecar.serve.settings import Settings
 from sidecar.sources.key_files import LoadedKeys
+from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
 from sidecar.store.freshness import Freshness
 from sidecar.store.generations import Generations
@@ -90,6 +91,7 @@ class Assembly:
         yield self.succession.run()
         yield exporter(ground.store, ground.settings.state_dir, ground.keys.pepper, id=self.live.fleet.id).run()
         yield self.live.run()
+        yield ground.trusted.watch_accounts(Accounts(ground.store))
 
     def _check(self, ground: Ground) -> None:
         settings, keys = ground.settings, ground.keys
@@ -98,6 +100,7 @@ class Assembly:
         )
         ground.trusted.on_change = self.tokens.trust_changed
         ground.trusted.on_verdict = ground.metrics.trusted_issuers_rejected.set
+        ground.metrics.watch_issuers(ground.trusted.health)
         name = f"{gethostname()}-{token_hex(4)}"
         self.live = LiveCopy(ground.store, id=name, lease=settings.lease, clock=since_boot)
         self.live.fleet.tell(keys=keys.keys.version)

@@ -1,13 +1,18 @@
-"""Trusted outside issuers, put together from SIDECAR_TRUSTED_ISSUERS: their keys, their tokens, their users (R10).
+"""Trusted outside issuers, assembled from SIDECAR_TRUSTED_ISSUERS: their keys, their tokens, their users (R10).
 
 The file is read at the start and at SIGHUP. One that is bad then leaves the last good list in force, loudly: in the
 log, and in the metric ``sidecar_trusted_issuers_rejected``. An entry that has not changed keeps its keys and what was
-concluded from them; one that is new, or gone, or says something else, is another party.
+concluded from them; one that is new, or gone, or says something else, is another party. Keys and accounts that cannot
+be used are logged, and reported by ``health`` for the metrics.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from typing import Final
+
+import aiohttp
 
 from sidecar.accounts import emails
 from sidecar.accounts.revocation import everywhere
@@ -19,11 +24,16 @@ from sidecar.serve.settings import Settings
 from sidecar.sources.remote_jwks import IssuerKeys, client, from_file, from_url
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem, read_trusted_issuers
 from sidecar.store.accounts import Accounts
-from sidecar.store.connection import Store
+from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.fleet import Fleet
 from sidecar.store.links import Links
 from sidecar.store.records import Records
 from sidecar.telemetry.logs import logger
+from sidecar.telemetry.metrics import IssuerHealth
+
+ACCOUNTS_SECONDS: Final = 60.0
+MISSING_SECONDS: Final = 5.0
+"""Between two looks whether the accounts that the file names exist: when all did, and when some did not."""
 
 _log = logger("issuers")
 
@@ -42,6 +52,8 @@ class TrustedIssuers:
         self._session = client()
         self._parties = {entry: self._party(entry) for entry in found}
         self._changed = asyncio.Event()
+        self._reloaded = asyncio.Event()
+        self._missing: Mapping[str, tuple[str, ...]] = {}
         self.budget = Budget()
         self.tokens = OutsideTokens(self._parties.values(), leeway=settings.leeway, budget=self.budget)
         self.on_change: Callable[[], None] = lambda: None
@@ -60,6 +72,7 @@ class TrustedIssuers:
 
     def reload(self) -> None:
         """Read the file now. A small one: the event loop can wait for it."""
+        self._reloaded.set()
         try:
             found = self._read()
         except TrustedIssuersProblem as refused:
@@ -75,6 +88,25 @@ class TrustedIssuers:
         self.on_change()
         self._changed.set()
         _log.info("trusted issuers in force", issuers=sorted(self.tokens.parties))
+
+    def health(self) -> Iterator[IssuerHealth]:
+        """Of every issuer in force."""
+        for issuer, party in self.tokens.parties.items():
+            missing = self._missing.get(issuer, ())
+            yield IssuerHealth(issuer, bool(party.keys.problem), len(party.keys.left_out), len(missing))
+
+    async def watch_accounts(self, accounts: Accounts) -> None:
+        """Log each account that the file names and that does not exist, once; until cancelled."""
+        while True:
+            with suppress(StoreUnavailable, StoreRefused):
+                missing = await missing_accounts(accounts, tuple(self._parties))
+                for issuer, names in missing.items():
+                    for name in set(names) - set(self._missing.get(issuer, ())):
+                        _log.warning("a trusted issuer's account does not exist", issuer=issuer, problem=absent(name))
+                self._missing = missing
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._reloaded.wait(), MISSING_SECONDS if self._missing else ACCOUNTS_SECONDS)
+            self._reloaded.clear()
 
     async def watch(self) -> None:
         """Keep the keys of every issuer in force at hand, until cancelled."""
@@ -109,12 +141,36 @@ class TrustedIssuers:
         return read_issuers(self._settings)
 
     def _party(self, entry: TrustedIssuer) -> TrustedParty:
-        read = from_url(self._session, entry.keys) if isinstance(entry.keys, str) else from_file(entry.keys)
-        keys = IssuerKeys(entry.trust.issuer, read, entry.trust.algorithms, clock=since_boot)
-        return TrustedParty(entry.trust, keys, entry.accounts)
+        return TrustedParty(entry.trust, _keys(self._session, entry), entry.accounts)
 
 
 def read_issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:
     """Raises TrustedIssuersProblem."""
     file = settings.trusted_issuers
     return () if file is None else read_trusted_issuers(file, own_issuer=settings.issuer)
+
+
+async def read_keys(entries: Iterable[TrustedIssuer]) -> dict[str, IssuerKeys]:
+    """The keys of each entry's issuer, read once: what could not be had is their ``problem``."""
+    async with client() as session:
+        keys = {entry.trust.issuer: _keys(session, entry) for entry in entries}
+        await asyncio.gather(*(one.read_now() for one in keys.values()))
+        return keys
+
+
+async def missing_accounts(accounts: Accounts, entries: Sequence[TrustedIssuer]) -> dict[str, tuple[str, ...]]:
+    """By issuer, the accounts that its entry names and that do not exist. Raises StoreUnavailable."""
+    named = dict.fromkeys(name for entry in entries for name in entry.accounts)
+    there = {name for name in named if await accounts.find(name) is not None}
+    absent_by_issuer = {entry.trust.issuer: tuple(set(entry.accounts) - there) for entry in entries}
+    return {issuer: tuple(sorted(names)) for issuer, names in absent_by_issuer.items() if names}
+
+
+def absent(account: str) -> str:
+    """The words for it."""
+    return f"there is no account {account!r}: create it, or take it out of the entry's accounts"
+
+
+def _keys(session: aiohttp.ClientSession, entry: TrustedIssuer) -> IssuerKeys:
+    read = from_url(session, entry.keys) if isinstance(entry.keys, str) else from_file(entry.keys)
+    return IssuerKeys(entry.trust.issuer, read, entry.trust.algorithms, clock=since_boot)

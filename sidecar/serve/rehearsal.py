@@ -1,8 +1,10 @@
 """What ``serve`` needs of files and addresses, tried by the code that serve uses, and without serving.
 
-Nothing is made or removed, and a sidecar that runs beside it is not disturbed: an address that is in use is likely its.
+Outside issuers are asked for their keys. Nothing is made or removed, and a sidecar that runs beside it is not
+disturbed: an address that is in use is likely its.
 """
 
+import asyncio
 import errno
 import os
 from collections.abc import Iterator
@@ -11,13 +13,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from sidecar.serve.grpc_listener import library
-from sidecar.serve.issuers import read_issuers
+from sidecar.serve.issuers import read_issuers, read_keys
 from sidecar.serve.listeners import ListenerProblem, bind, check_folder, is_stale, tls_context
 from sidecar.serve.people import MailProblem, outbox_of
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, UnixAddress
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.telemetry.line_file import try_to_open
+from sidecar.telemetry.logs import silent
 
 
 class State(StrEnum):
@@ -60,8 +63,15 @@ def _issuers(settings: Settings) -> Iterator[Symptom]:
     except TrustedIssuersProblem as wrong:
         yield from (Symptom("issuers", State.FAULT, problem) for problem in wrong.problems)
         return
-    if found:
-        yield Symptom("issuers", State.OK, ", ".join(entry.trust.issuer for entry in found))
+    if not found:
+        return
+    with silent():  # the same is said here
+        keys = asyncio.run(read_keys(found))
+    for issuer, one in keys.items():
+        problems = (one.problem,) if one.problem else one.left_out
+        yield from (Symptom("issuers", State.WARNING, f"{issuer}: its keys: {problem}") for problem in problems)
+        if not one.problem:
+            yield Symptom("issuers", State.OK, f"{issuer}: {len(one.kids)} keys")
 
 
 def _mails(settings: Settings) -> Iterator[Symptom]:

@@ -7,9 +7,10 @@ more than the decision it counts.
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from sidecar.vocabulary.decision import Decision, Reason, Verdict
@@ -85,6 +86,42 @@ class RequestCounter(Collector):
         yield requests
 
 
+@dataclass(frozen=True, slots=True)
+class IssuerHealth:
+    """An outside issuer of the operator's file: are its keys a problem, how many of its keys and of the accounts that
+    its entry names cannot be used."""
+
+    issuer: str
+    failing: bool
+    left_out: int
+    missing: int
+
+
+class IssuersCollector(Collector):
+    """The trusted outside issuers. ``health`` is asked at each scrape; the issuers are those of the operator's file."""
+
+    def __init__(self) -> None:
+        self.health: Callable[[], Iterable[IssuerHealth]] = tuple
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        failing = GaugeMetricFamily(
+            "sidecar_issuer_keys_failing",
+            "1 while an outside issuer's keys cannot be read, or none of them can be used",
+            labels=("issuer",),
+        )
+        left_out = GaugeMetricFamily(
+            "sidecar_issuer_keys_left_out", "Keys of an outside issuer that cannot be used", labels=("issuer",)
+        )
+        missing = GaugeMetricFamily(
+            "sidecar_issuer_accounts_missing", "Accounts of its entry that do not exist", labels=("issuer",)
+        )
+        for one in self.health():
+            failing.add_metric((one.issuer,), one.failing)
+            left_out.add_metric((one.issuer,), one.left_out)
+            missing.add_metric((one.issuer,), one.missing)
+        yield from (failing, left_out, missing)
+
+
 class Metrics:
     """All of them, in a registry of their own: two sidecars in one process do not share numbers.
 
@@ -117,6 +154,8 @@ class Metrics:
         self.connections_refused = Counter(
             "sidecar_connections_refused", "Connections closed at once for there were too many", registry=registry
         )
+        self._issuers = IssuersCollector()
+        registry.register(self._issuers)
         self._settle: Callable[[], None] = lambda: None
         Info("sidecar_build", "The program", registry=registry).info({"version": version})
         self._watched(registry)
@@ -157,6 +196,9 @@ class Metrics:
 
     def watch_connections(self, count: Callable[[], int]) -> None:
         self._connections.set_function(count)
+
+    def watch_issuers(self, health: Callable[[], Iterable[IssuerHealth]]) -> None:
+        self._issuers.health = health
 
     def watch_store_lag(self, lag: Callable[[], float]) -> None:
         self.store_lag.set_function(lag)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
+from jwt.algorithms import OKPAlgorithm
 
 from sidecar.serve import rehearsal
 
@@ -137,12 +138,49 @@ def test_the_issuers_file_is_read(look: Look, tmp_path: Path) -> None:
     file = tmp_path / "issuers.toml"
     state, said = look("--trusted-issuers", str(file))["issuers"]
     assert (state, str(file) in said) == ("fault", True)
-    file.write_text(
-        '[[issuer]]\nissuer = "https://login.example.com/"\naudience = "dashboard"\n'
-        'jwks_url = "https://login.example.com/keys"\nalgorithms = ["RS256"]\naccounts = ["Acme"]\n'
+
+
+KEY = OKPAlgorithm.to_jwk(ed25519.Ed25519PrivateKey.generate().public_key(), as_dict=True)
+
+
+def an_issuer(name: str, keys: str, *accounts: str) -> str:
+    named = ", ".join(f'"{account}"' for account in accounts or ("Acme",))
+    return (
+        f'[[issuer]]\nissuer = "https://{name}.example"\naudience = "dashboard"\nloopback_http = true\n{keys}\n'
+        f'algorithms = ["EdDSA"]\naccounts = [{named}]\n'
     )
-    file.chmod(0o644)
-    assert look("--trusted-issuers", str(file))["issuers"] == ("ok", "https://login.example.com/")
+
+
+def test_issuers_whose_keys_or_accounts_cannot_be_used_are_warnings(at_store: Any, tmp_path: Path) -> None:
+    def written(name: str, *keys: Any) -> str:
+        (tmp_path / name).write_text(json.dumps({"keys": keys}))
+        return f'jwks_file = "{name}"'
+
+    weak = {"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "weak"}
+    file = tmp_path / "issuers.toml"
+    file.write_text(
+        an_issuer("good", written("good.json", KEY))
+        + an_issuer("part", written("part.json", KEY, weak))
+        + an_issuer("none", written("none.json", weak))
+        + an_issuer("gone", 'jwks_url = "http://127.0.0.1:1/keys"')
+        + an_issuer("nowhere", written("good.json", KEY), "Acme", "Nowhere", "acc_aaaaaaaaaaaa")
+    )
+    done = at_store("doctor", "--json", "--trusted-issuers", str(file))
+    assert done.err == "", "what is said in the table is not logged as well"
+    issuers = [(one["state"], one["said"]) for one in json.loads(done.out) if one["what"] == "issuers"]
+    wanted = [
+        ("ok", "https://good.example: 1 keys"),
+        ("warning", "https://part.example: its keys: entry 2 (kid 'weak') cannot be read"),
+        ("ok", "https://part.example: 1 keys"),
+        ("warning", "https://none.example: its keys: of its 1 keys none can be used with EdDSA: entry 1 (kid 'weak')"),
+        ("warning", "https://gone.example: its keys: http://127.0.0.1:1/keys: it cannot be reached"),
+        ("ok", "https://nowhere.example: 1 keys"),
+        ("warning", "https://nowhere.example: there is no account 'Nowhere': create it, or take it out"),
+        ("warning", "https://nowhere.example: there is no account 'acc_aaaaaaaaaaaa'"),
+    ]
+    assert len(issuers) == len(wanted)
+    for wanted_state, begins in wanted:
+        assert any(state == wanted_state and said.startswith(begins) for state, said in issuers), begins
 
 
 def test_R24_mail_settings_are_tried_and_no_password_is_shown(look: Look) -> None:

@@ -167,6 +167,111 @@ async def test_R10_SIGHUP_reads_the_issuers_again_and_a_bad_file_changes_nothing
     await until(lambda: status(api, token), 401)
 
 
+async def test_a_stranger_is_looked_up_once_and_let_in_as_soon_as_an_operator_links_it(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], provider: Provider, tmp_path: Path
+) -> None:
+    issuers = tmp_path / "issuers.toml"
+    issuers.write_text(entry(provider))
+    process = start(REDIS_URL=real_redis_url, TRUSTED_ISSUERS=str(issuers))
+    found_account(process)
+    api = http(process)
+    own = await api.sign_in("ada@example.com")
+    token = provider.token(email="stranger@example.com", email_verified=True)
+    await until(lambda: looked_up(api, process, token), 0)  # the feed is followed by now
+    before = await look_ups(api, process)
+    for _ in range(20):
+        assert (await api.check(BILLING, token=token)).body["reason"] == "unknown_user"
+    assert await look_ups(api, process) == before
+
+    argv = ("user", "link", "ada@example.com", "--issuer", provider.url, "--subject", "s-1", "--json")
+    done = await asyncio.to_thread(cli, process.settings, *argv)
+    assert (done.returncode, json.loads(done.stdout)["complete"]) == (0, True), done.stderr
+    assert await status(api, token) == 200, "no sidecar remembers that it was nobody"
+    assert await status(api, own.access) == 200, "the e-mail was proven: nothing was taken"
+
+
+async def looked_up(api: Http, process: Process, token: str) -> int:
+    """How many look-ups a check costs."""
+    before = await look_ups(api, process)
+    await api.check(BILLING, token=token)
+    return await look_ups(api, process) - before
+
+
+async def look_ups(api: Http, process: Process) -> int:
+    return int(
+        float(
+            (await metrics(api, process)).get(
+                'sidecar_store_request_duration_seconds_count{operation="link_seek"}', "0"
+            )
+        )
+    )
+
+
+async def test_R9_R10_whoever_accepted_an_invitation_for_another_is_out_when_its_owner_comes(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], provider: Provider, tmp_path: Path
+) -> None:
+    issuers = tmp_path / "issuers.toml"
+    issuers.write_text(entry(provider))
+    pair = [start(REDIS_URL=real_redis_url, TRUSTED_ISSUERS=str(issuers)) for _ in range(2)]
+    found_account(pair[0])
+    api = http(pair[0])
+    ada = await api.sign_in("ada@example.com")
+    body = {"email": "bob@example.com", "role": "account-administrator"}
+    invited = await api.ask("POST", "/v1/users", token=ada.access, json=body)
+    secret = invited.body["invitation"]["url"].partition("#")[2]
+    accept = {"token": secret, "password": "seven green bottles in a cellar"}
+    stranger = (await api.ask("POST", "/v1/invitations/accept", json=accept)).body
+    old = stranger["access_token"]
+    assert await status(api, old) == 200
+
+    owner = provider.token(email="bob@example.com", email_verified=True)
+    allowed = await api.check(BILLING, token=owner)
+    assert (allowed.status, allowed.headers["X-Auth-Email"]) == (200, "bob@example.com")
+    for process in pair:
+        assert (await api.check(BILLING, token=old, url=process.url)).body["reason"] == "revoked"
+        assert (await api.check(BILLING, token=owner, url=process.url)).status == 200
+    form = {"grant_type": "refresh_token", "refresh_token": stranger["refresh_token"]}
+    assert (await api.ask("POST", "/token", data=form)).body["error"] == "invalid_grant"
+    form = {"grant_type": "password", "username": "bob@example.com", "password": accept["password"]}
+    assert (await api.ask("POST", "/token", data=form)).body["error"] == "invalid_grant"
+
+
+async def test_what_cannot_be_used_of_an_issuer_is_in_the_log_and_in_the_metrics(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], provider: Provider, tmp_path: Path
+) -> None:
+    issuers = tmp_path / "issuers.toml"
+    (tmp_path / "none.json").write_text('{"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB", "use": "sig"}]}')
+    none = entry(provider, issuer="https://none.example", jwks_file="none.json", accounts=["Acme", "Nowhere"])
+    issuers.write_text(entry(provider) + none.replace(f'jwks_url = "{provider.url}/keys"\n', ""))
+    process = start(REDIS_URL=real_redis_url, TRUSTED_ISSUERS=str(issuers))
+    found_account(process)
+    process.popen.send_signal(signal.SIGHUP)  # looks for the accounts now: Acme was made after the start
+    api = http(process)
+
+    async def seen() -> dict[str, str]:
+        found = await metrics(api, process)
+        wanted = ("sidecar_issuer_keys_failing", "sidecar_issuer_accounts_missing")
+        return {name: value for name, value in found.items() if name.startswith(wanted)}
+
+    await until(
+        seen,
+        {
+            f'sidecar_issuer_keys_failing{{issuer="{provider.url}"}}': "0.0",
+            'sidecar_issuer_keys_failing{issuer="https://none.example"}': "1.0",
+            f'sidecar_issuer_accounts_missing{{issuer="{provider.url}"}}': "0.0",
+            'sidecar_issuer_accounts_missing{issuer="https://none.example"}': "1.0",
+        },
+    )
+    logged = process.output()
+    assert "of its 1 keys none can be used with RS256: entry 1 cannot be read" in logged
+    assert logged.count("there is no account 'Nowhere': create it, or take it out of the entry's accounts") == 1
+
+
+async def metrics(api: Http, process: Process) -> dict[str, str]:
+    text = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
+    return dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+
+
 async def status(api: Http, token: str) -> int:
     return (await api.check(BILLING, token=token)).status
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.serve.workers_metrics import Ledger
-from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.metrics import IssuerHealth, Metrics
 from sidecar.vocabulary.decision import Decision, Reason
 
 ONE, TWO, THREE = Path("/0-0.sock"), Path("/1-1.sock"), Path("/0-2.sock")
@@ -20,6 +20,7 @@ def said(checks: int, *, rejected: int = 0, created: float | None = None) -> str
         metrics.logins.labels("allowed").inc()
     metrics.policy_rejected.set(rejected)
     metrics.trusted_issuers_rejected.set(rejected)
+    metrics.watch_issuers(lambda: [IssuerHealth("https://login.example", failing=True, left_out=2, missing=1)])
     metrics.watch_hash_queue(lambda: 3)
     text = metrics.exposition().decode()
     if created is not None:
@@ -50,6 +51,9 @@ def test_counters_add_up_and_states_are_at_their_worst() -> None:
     assert read(text, "sidecar_hash_queue_depth") == 6
     assert read(text, "sidecar_policy_rejected") == 1
     assert read(text, "sidecar_trusted_issuers_rejected") == 1
+    assert read(text, "sidecar_issuer_keys_failing") == 1
+    assert read(text, "sidecar_issuer_keys_left_out") == 2
+    assert read(text, "sidecar_issuer_accounts_missing") == 1
     assert read(text, "sidecar_workers") == 2
     assert read(text, "sidecar_worker_restarts_total") == 0
 
