@@ -77,17 +77,22 @@ class PasswordReset:
         self._public_url = public_url
         self._clock = clock
 
-    def link(self, record: UserRecord) -> ResetLink:
-        """For an active user, good for an hour or until the credential epoch moves on."""
+    def link(self, record: UserRecord, *, shown: bool = False) -> ResetLink:
+        """For an active user, good for an hour or until the credential epoch moves on.
+
+        ``shown``: somebody else than the mailbox's owner sees it, so that using it proves no e-mail (R9).
+        """
         expires_at = int(self._clock()) + RESET_SECONDS
-        return ResetLink(reset_link(self._public_url, self._secret(record.id, record.epoch, expires_at)), expires_at)
+        secret = self._secret(record.id, record.epoch, expires_at, shown=shown)
+        return ResetLink(reset_link(self._public_url, secret), expires_at)
 
     async def reset(self, token: str, password: str, client: Client) -> ResetOutcome:
         """Every session ends and one begins; a weak password leaves the link unspent. Nothing is hashed before the
         secret has proven itself (R17)."""
-        record = await self._proven(token)
-        if record is None:
+        proven = await self._proven(token)
+        if proven is None:
             return ResetGone()
+        record, shown = proven
         weak = await asyncio.to_thread(weaknesses, password, email=record.email)
         normal = normalise_password(password)
         if weak or normal is None:
@@ -98,7 +103,12 @@ class PasswordReset:
         session = self._issuer.new_session(client)
         actor = Actor.bearer(record.id, address=client.address, request_id=client.request_id)
         outcome = await self._users.change_password(
-            record.id, expected_epoch=record.epoch, password_hash=hashed, session=session, actor=actor
+            record.id,
+            expected_epoch=record.epoch,
+            password_hash=hashed,
+            session=session,
+            actor=actor,
+            proves_email=not shown,
         )
         match outcome:
             case PasswordChanged(changed, position):
@@ -107,7 +117,8 @@ class PasswordReset:
             case Stale() | NoUser() | ActorChanged():
                 return ResetGone()
 
-    async def _proven(self, token: str) -> UserRecord | None:
+    async def _proven(self, token: str) -> tuple[UserRecord, bool] | None:
+        """The user whose link it is, and whether the link was shown."""
         secret = read_secret(Kind.RESET, token)
         if secret is None:
             return None
@@ -117,14 +128,18 @@ class PasswordReset:
         record = await self._users.record(secret.user)
         if record is None or record.status is not Status.ACTIVE:
             return None
-        expected = self._secret(record.id, record.epoch, expires_at)
-        return record if hmac.compare_digest(expected.secret, secret.secret) else None
+        for shown in (False, True):
+            expected = self._secret(record.id, record.epoch, expires_at, shown=shown)
+            if hmac.compare_digest(expected.secret, secret.secret):
+                return record, shown
+        return None
 
-    def _secret(self, user: UserId, epoch: int, expires_at: int) -> Secret:
+    def _secret(self, user: UserId, epoch: int, expires_at: int, *, shown: bool) -> Secret:
         account = account_of(user)
         if account is None:
             raise ValueError("a reset needs a well-formed user id")
-        proof = self._pepper.mac(Purpose.RESET, user, str(epoch), str(expires_at))
+        kind = ("shown",) if shown else ()
+        proof = self._pepper.mac(Purpose.RESET, user, str(epoch), str(expires_at), *kind)
         expiry = letters(expires_at.to_bytes(5, "big"), _EXPIRY)
         return Secret(Kind.RESET, account, user[-12:], expiry + letters(proof, _PROOF))
 

@@ -153,7 +153,10 @@ def remove(user: str, account: str | None, as_json: bool, **flags: str | None) -
 @settings_options(STORE)
 @json_option
 def reset_password(user: str, account: str | None, as_json: bool, **flags: str | None) -> None:
-    """Print a link by which a user chooses a new password: good for an hour, once. Using it ends every session."""
+    """Print a link by which a user chooses a new password: good for an hour, once. Using it ends every session.
+
+    The e-mail counts as not proven from then on, until a link that was mailed is opened: others have seen this one.
+    """
 
     async def job(operator: Operator, found: Account, uid: UserId) -> UserRecord | ResetLink | None:
         record = await operator.people.membership.find(found.id, uid)
@@ -161,7 +164,7 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
             return record
         # Whoever has the link takes the user's place: that an operator made one is on record before it is shown.
         await operator.people.audit.note("user.reset_link", OPERATOR, whom=uid)
-        return operator.people.password_reset.link(record)
+        return operator.people.password_reset.link(record, shown=True)
 
     outcome = work(settings_from(flags), on_user(account, user, job))
     match outcome:

@@ -166,9 +166,19 @@ class Users:
                 return NoUser()
 
     async def change_password(
-        self, uid: UserId, *, expected_epoch: int, password_hash: str, session: NewSession | None, actor: Actor
+        self,
+        uid: UserId,
+        *,
+        expected_epoch: int,
+        password_hash: str,
+        session: NewSession | None,
+        actor: Actor,
+        proves_email: bool | None = None,
     ) -> PasswordChanged | Stale | NoUser | ActorChanged:
-        """Raises the epoch, ends all sessions, opens ``session``: one script. NoUser also when not active."""
+        """Raises the epoch, ends all sessions, opens ``session``: one script. NoUser also when not active.
+
+        ``proves_email``: the e-mail is proven from now on, or not any more (R9); None leaves it as it is.
+        """
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(
@@ -180,6 +190,7 @@ class Users:
             epoch=str(expected_epoch),
             pw=password_hash,
             session=session_argument(session),
+            proves=None if proves_email is None else str(int(proves_email)),
         )
         match reply["o"]:
             case "changed":

@@ -295,3 +295,40 @@ async def test_a_weak_password_leaves_the_link_unspent(town, password, weakness)
 async def test_a_link_does_not_show_in_a_repr(town):
     link = town.people.password_reset.link(await town.found())
     assert "rst_" not in repr(link)
+
+
+async def test_R9_a_link_that_somebody_else_saw_takes_the_verification_away_until_a_mailed_one_is_opened(town):
+    ada = await town.found()
+    assert ada.email_verified
+    shown = town.people.password_reset.link(ada, shown=True)
+    grant = await reset(town, secret_of(shown))
+    assert isinstance(grant, Grant)
+    assert not grant.record.email_verified, "whoever saw the link may have chosen the password"
+    await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
+    (letter,) = await mails(town)
+    grant = await reset(town, links_in(letter)[0].partition("#")[2], THIRD)
+    assert isinstance(grant, Grant)
+    assert grant.record.email_verified, "only the mailbox's owner could open this one"
+
+
+async def test_R9_a_mailed_link_proves_the_email_of_a_user_who_accepted_by_one_that_was_shown(town):
+    bob = await town.join(await town.found(), "bob@example.com")
+    assert not bob.email_verified
+    grant = await reset(town, secret_of(town.people.password_reset.link(bob)))
+    assert grant.record.email_verified
+
+
+async def test_R9_nobody_makes_the_mailed_link_from_the_one_that_was_shown(town):
+    ada = await town.found()
+    reset_of = town.people.password_reset
+    assert secret_of(reset_of.link(ada, shown=True)) != secret_of(reset_of.link(ada))
+
+
+async def test_R9_changing_ones_own_password_leaves_the_verification_as_it_was(town):
+    ada = await town.found()
+    bob = await town.join(ada, "bob@example.com")
+    for record in (ada, bob):
+        typed = NewPassword(PASSWORD, OTHER_PASSWORD)
+        changed = await town.people.password_change.change(record.id, typed, town.actor(record), town.client)
+        assert isinstance(changed, Replaced)
+        assert changed.grant.record.email_verified is record.email_verified

@@ -1,4 +1,6 @@
 -- Compare and set on the epoch: of many changes at once one wins. Ends every session and opens the one that answers.
+-- A.proves (R9): '1' after a link that was mailed alone, so the e-mail is its owner's; '0' after one that somebody else
+-- saw, who may be the one that chose the password; without it the e-mail is as proven as it was.
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)
@@ -9,9 +11,11 @@ if not actor_holds() then return outcome('actor_changed') end
 
 local epoch = int(tonumber(now[1]) + 1)
 redis.call('HSET', home, 'pw', A.pw, 'tv', epoch, 'tvt', int(NOW), 'pwtv', epoch, 'changed', int(NOW))
+if A.proves then redis.call('HSET', home, 'ev', A.proves) end
 end_sessions(A.uid)
 if A.session then open_session(A.uid, epoch, A.session) end
 local seq = stamp(home)
-audit('user.password', A.uid, { epoch = now[1] }, { epoch = epoch })
+audit('user.password', A.uid, { epoch = now[1] },
+  { epoch = epoch, email_verified = redis.call('HGET', home, 'ev') == '1' })
 local n = publish('user', A.uid, epoch, seq, true)
 return remember({ o = 'changed', r = record(A.uid), n = n })
