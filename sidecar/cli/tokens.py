@@ -1,26 +1,23 @@
-"""``sidecar token inspect``: what a token on standard input says, and whether the keys of this sidecar believe it, or
-those of the trusted outside issuer that it names."""
+"""``sidecar token inspect``: what a token on standard input holds, and what a check would say of it."""
 
 import asyncio
 import base64
 import json
-import time
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from sidecar.cli.options import settings_from, settings_options
+from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, complain, json_option, no, say_json, say_pairs, wrong
 from sidecar.cli.passwords import read_secret
+from sidecar.edge.people import user_json
 from sidecar.serve.settings import Settings
+from sidecar.serve.token_inspection import Inspection, inspect_token
 from sidecar.sources.key_files import KeyFileProblem, load
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.telemetry.logs import silent
-from sidecar.tokens.claims import Claims
-from sidecar.tokens.outside import OutsideClaims
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.decision import Reason
 
 KINDS = {"rt_": "a refresh token", "inv_": "an invitation", "rst_": "a password reset", "pep_": "a PEP key"}
 TIMES = ("exp", "iat", "nbf")
@@ -32,17 +29,15 @@ def token() -> None:
 
 
 @token.command()
-@settings_options(
-    ["keys_dir", "state_dir", "public_url", "issuer", "audience", "access_ttl", "leeway", "trusted_issuers"]
-)
+@settings_options((*STORE, "access_ttl", "leeway", "trusted_issuers"))
 @json_option
 def inspect(as_json: bool, **flags: str | None) -> int:
-    """Show what the access token on standard input says, and whether the keys here believe it.
+    """Show what the access token on standard input holds, and what a check would say of it.
 
-    The token of a trusted outside issuer is judged by that issuer's keys, which are fetched when they stand at a URL.
+    The token of a trusted outside issuer is judged by that issuer's keys, which are fetched when they stand at a URL;
+    it is linked to nobody. User and session are looked up where there is a store.
 
-    Exit status 0 when they do, 1 when they do not. Whether its user and session still live, only the store knows:
-    ask the sidecar's /check.
+    Exit status 0 for a token that holds, 1 for one that does not.
     """
     settings = settings_from(flags)
     text = read_secret("token").strip()
@@ -50,15 +45,27 @@ def inspect(as_json: bool, **flags: str | None) -> int:
         if text.startswith(prefix):
             raise no(f"this is {kind}: a secret for one use, with nothing to read in it")
     header, claims = _read(text)
-    issuer, reason = _by_outsiders(settings, text) or (None, _believed(settings, text))
+    verdict = _judge(settings, text)
+    if verdict.key_problem:
+        complain(f"the keys of {verdict.issuer} cannot be used: {verdict.key_problem}")
     if as_json:
-        said = {"valid": reason is None, "reason": reason, "trusted_issuer": issuer, "kid": header.get("kid")}
-        say_json({**said, "header": header, "claims": claims})
+        user = None if verdict.user is None else user_json(verdict.user)
+        said = {"valid": verdict.reason is None, "reason": verdict.reason, "trusted_issuer": verdict.issuer}
+        looked_up = {"user": user, "not_looked_up": verdict.not_asked}
+        say_json({**said, **looked_up, "kid": header.get("kid"), "header": header, "claims": claims})
     else:
         shown = {name: _shown(name, value) for name, value in {**header, **claims}.items()}
-        by = {"trusted issuer": issuer} if issuer else {}
-        say_pairs({"verdict": reason or "valid", **by, **shown})
-    return OK if reason is None else NO
+        say_pairs({"verdict": verdict.reason or "valid", **_of_whom(verdict), **shown})
+    return OK if verdict.reason is None else NO
+
+
+def _of_whom(verdict: Inspection) -> dict[str, str]:
+    said = {} if verdict.issuer is None else {"trusted issuer": verdict.issuer}
+    if verdict.user is not None:
+        said["user"] = f"{verdict.user.id} ({verdict.user.email}, {verdict.user.role})"
+    elif verdict.not_asked is not None:
+        said["user"] = f"not looked up: {verdict.not_asked}"
+    return said
 
 
 def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -75,47 +82,17 @@ def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, claims
 
 
-def _by_outsiders(settings: Settings, text: str) -> tuple[str, Reason | None] | None:
-    """The trusted issuer that the token names (None: none), and why its keys do not believe it (None: they do)."""
-
-    async def judge() -> tuple[str, Reason | None] | None:
-        trusted = TrustedIssuers(settings)
-        try:
-            outsider = trusted.tokens.claimed(text)
-            if outsider is None:
-                return None
-            keys = trusted.tokens.parties[outsider.issuer].keys
-            await keys.read_now()
-            if keys.problem:
-                complain(f"the keys of {outsider.issuer} cannot be used: {keys.problem}")
-            verdict = await trusted.tokens.verify(outsider, now=int(time.time()))
-            return outsider.issuer, None if isinstance(verdict, OutsideClaims) else verdict
-        finally:
-            await trusted.close()
-
-    if settings.trusted_issuers is None:
-        return None
-    from sidecar.serve.issuers import TrustedIssuers
-
-    try:
-        with silent():
-            return asyncio.run(judge())
-    except TrustedIssuersProblem as problem:
-        raise wrong(str(problem)) from None
-
-
-def _believed(settings: Settings, text: str) -> Reason | None:
-    """Why the keys here do not believe it; None when they do."""
+def _judge(settings: Settings, text: str) -> Inspection:
     try:
         keys = load(settings.keys_dir).keys
-    except KeyFileProblem as problem:
+        verifier = Verifier(keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)
+        with silent():
+            return asyncio.run(inspect_token(settings, verifier, text))
+    except (KeyFileProblem, TrustedIssuersProblem) as problem:
         raise wrong(str(problem)) from None
-    verifier = Verifier(keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)
-    verdict = verifier.verify(text, now=int(time.time()))
-    return None if isinstance(verdict, Claims) else verdict
 
 
 def _shown(name: str, value: object) -> object:
-    if name in TIMES and isinstance(value, int) and 0 <= value < 2**34:
+    if name in TIMES and isinstance(value, int | float) and 0 <= value < 2**34:
         return f"{value} ({datetime.fromtimestamp(value, UTC).isoformat()})"
     return value if isinstance(value, str) else json.dumps(value)

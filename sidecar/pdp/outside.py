@@ -125,6 +125,7 @@ class OutsideUsers:
     """Whom an outside token stands for. ``normalise``: the one spelling of an e-mail that its issuer has verified, or
     None, also where that would be another mailbox than the one verified. ``everywhere`` waits until every sidecar has
     applied a change: a link can take a password and end sessions (R10). ``unlinked`` remembers who is nobody here.
+    ``linking``: False answers as if the link had been made, and makes none.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class OutsideUsers:
         normalise: Callable[[str], str | None],
         everywhere: Callable[[Position], Awaitable[object]],
         unlinked: UnlinkedSubjects,
+        linking: bool = True,
     ) -> None:
         self._tokens = tokens
         self._links = links
@@ -145,6 +147,7 @@ class OutsideUsers:
         self._normalise = normalise
         self._everywhere = everywhere
         self._unlinked = unlinked
+        self._linking = linking
         self._known: Bounded[tuple[TrustedParty, Held]] = Bounded(KNOWN_BYTES)
 
     async def identify(self, outsider: Outsider, *, now: int) -> Identity | Reason:
@@ -208,12 +211,14 @@ class OutsideUsers:
         if found is not None or email is None:
             return found
         # An invited user of the same e-mail elsewhere does not stand in the way of the one who is there.
-        fitting = [one.account for one in sought if one.by_email is not None]
-        if len(fitting) != 1:
-            if fitting:
-                _log.warning("an outside user fits in several accounts and gets none", issuer=claims.issuer)
+        fitting = [one for one in sought if one.by_email is not None]
+        if len(fitting) > 1:
+            _log.warning("an outside user fits in several accounts and gets none", issuer=claims.issuer)
+        if len(fitting) != 1 or fitting[0].by_email is None or not fitting[0].linkable:
             return None
-        return await self._linked(claims, email, fitting[0])
+        if not self._linking:
+            return Held(fitting[0].by_email, epoch=0)
+        return await self._linked(claims, email, fitting[0].account)
 
     async def _linked(self, claims: OutsideClaims, email: str, account: AccountId) -> Held | None:
         outcome = await self._links.link(account, issuer=claims.issuer, subject=claims.subject, email=email)

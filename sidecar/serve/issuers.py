@@ -59,7 +59,9 @@ class TrustedIssuers:
         self.on_change: Callable[[], None] = lambda: None
         self.on_verdict: Callable[[bool], None] = lambda _refused: None
 
-    def users(self, store: Store, records: Records, fleet: Fleet, unlinked: UnlinkedSubjects) -> OutsideUsers:
+    def users(
+        self, store: Store, records: Records, fleet: Fleet, unlinked: UnlinkedSubjects, *, linking: bool = True
+    ) -> OutsideUsers:
         return OutsideUsers(
             self.tokens,
             links=Links(store),
@@ -68,6 +70,7 @@ class TrustedIssuers:
             normalise=emails.verified_elsewhere,
             everywhere=partial(everywhere, fleet),
             unlinked=unlinked,
+            linking=linking,
         )
 
     def reload(self) -> None:

@@ -28,11 +28,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """One account's answer about a subject: its user, and the active user who has the e-mail asked about."""
+    """One account's answer about a subject: its user; else the active user who has the e-mail asked about.
+
+    ``linkable``: ``link`` would link the subject to that one; it is neither barred nor another subject already.
+    """
 
     account: AccountId
     held: Held | None
     by_email: UserId | None
+    linkable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +104,24 @@ class Links:
         for account in accounts:
             by_partition.setdefault(keys.partition_of(account, self._store.partitions), []).append(account)
         found = await gathered(
-            *(self._seek(partition, there, _link(issuer, subject), email) for partition, there in by_partition.items())
+            *(self._seek(partition, there, issuer, subject, email) for partition, there in by_partition.items())
         )
         return [one for there in found for one in there]
 
-    async def _seek(self, partition: int, accounts: list[AccountId], link: str, email: str | None) -> list[Sought]:
+    async def _seek(
+        self, partition: int, accounts: list[AccountId], issuer: str, subject: str, email: str | None
+    ) -> list[Sought]:
         at = [keys.feed(partition), *(keys.account(account, self._store.partitions) for account in accounts)]
-        wanted = {"link": link} if email is None else {"link": link, "email": email}
+        wanted = {"link": _link(issuer, subject), "family": _digest(issuer)}
+        if email is not None:
+            wanted["email"] = email
         reply = await self._store.run("link_seek", at, wanted)
         return [
             Sought(
                 account,
                 Held(UserId(told["u"]), integer(told["tv"])) if told["u"] else None,
                 UserId(told["e"]) if told["e"] else None,
+                told["may"] == "1",
             )
             for account, told in zip(accounts, reply["found"], strict=True)
         ]

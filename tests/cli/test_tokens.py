@@ -172,3 +172,91 @@ def test_other_tokens_are_judged_by_our_own_keys_and_a_bad_list_is_status_2(
     (tmp_path / "issuers.toml").write_text("[[issuer]]\n")
     typed(token(keys_dir))
     assert cli("token", "inspect", *issuers).status == 2
+
+
+# As a check would say -------------------------------------------------------------------------------------------------
+
+
+def inspected(at_store: Any, typed: Any, issuers: Any, text: str) -> dict[str, Any]:
+    typed(text)
+    done = at_store("token", "inspect", *issuers, "--json")
+    said: dict[str, Any] = json.loads(done.out)
+    assert (done.status, done.err) == (0 if said["valid"] else 1, ""), said
+    assert said["not_looked_up"] is None
+    return said
+
+
+@pytest.fixture
+def keys_of_the_store(cli: Any, tmp_path: Path) -> Path:
+    """Where ``at_store`` keeps its keys."""
+    return tmp_path / ".sidecar" / "keys"
+
+
+@pytest.fixture
+def ada(at_store: Any) -> str:
+    found: str = json.loads(at_store("user", "list", "--json").out)["users"][0]["id"]
+    return found
+
+
+def test_inspect_says_of_a_token_of_ours_what_a_check_would_say(
+    at_store: Any, typed: Any, keys_of_the_store: Path, ada: str
+) -> None:
+    account = AccountId("acc_" + ada[4:16])
+    for changed, reason in (
+        ({}, "unknown_user"),
+        ({"user": UserId(ada), "account": account, "epoch": 1}, "session_ended"),
+    ):
+        assert inspected(at_store, typed, (), token(keys_of_the_store, **changed))["reason"] == reason
+    assert at_store("user", "unlink", ada).status == 1
+    typed(token(keys_of_the_store, user=UserId(ada), account=account, epoch=1))
+    plain = at_store("token", "inspect").out
+    assert plain.splitlines()[0].split() == ["verdict", "session_ended"]
+
+
+@pytest.fixture
+def trusted(issuers: Any) -> tuple[str, ...]:
+    """The issuers file, with the store's own keys."""
+    return ("--trusted-issuers", str(issuers[3]))
+
+
+def test_R10_inspect_says_of_an_outside_token_what_a_check_would_say_and_links_nothing(
+    at_store: Any, typed: Any, trusted: Any, ada: str
+) -> None:
+    proven = {"email": "ada@acme.example", "email_verified": True}
+    for claims, reason in (
+        ({}, "unknown_user"),
+        ({**proven, "email_verified": "true"}, "unknown_user"),
+        ({**proven, "email": "eve@acme.example"}, "unknown_user"),
+        ({**proven, "aud": "other"}, "wrong_audience"),
+        ({**proven, "events": {}}, "malformed_token"),
+        ({**proven, "exp": time.time() - 100.5, "iat": time.time() - 200.5}, "expired"),
+        ({**proven, "iat": time.time() - 0.5}, None),
+        (proven, None),
+    ):
+        said = inspected(at_store, typed, trusted, corp_token(**claims))
+        assert (said["reason"], said["trusted_issuer"]) == (reason, CORP)
+        assert (said["user"] or {}).get("id") == (None if reason else ada)
+    rows = at_store("audit", "export").out
+    assert "user.linked" not in rows, "the first check will"
+
+    link = ("user", "link", ada, "--issuer", CORP, "--subject", "s-1", *trusted)
+    assert at_store(*link).status == 0
+    assert inspected(at_store, typed, trusted, corp_token())["user"]["id"] == ada
+    assert inspected(at_store, typed, trusted, corp_token(sub="s-2", **proven))["reason"] == "unknown_user"
+    later = int(time.time()) + 3
+    assert at_store("user", "unlink", ada).status == 0
+    assert inspected(at_store, typed, trusted, corp_token(iat=later, **proven))["reason"] == "unknown_user", "barred"
+    assert inspected(at_store, typed, trusted, corp_token(sub="s-2", **proven))["reason"] == "revoked"
+    assert inspected(at_store, typed, trusted, corp_token(sub="s-2", iat=later, **proven))["user"]["id"] == ada
+
+
+def test_inspect_without_a_store_says_that_the_user_was_not_looked_up(cli: Any, typed: Any, issuers: Any) -> None:
+    typed(corp_token())
+    said = json.loads(cli("token", "inspect", *issuers, "--json").out)
+    assert (said["valid"], said["user"]) == (True, None)
+    assert said["not_looked_up"] == "no SIDECAR_REDIS_URL is set, and .sidecar has no store"
+    assert not Path(".sidecar").exists(), "and none is made"
+    typed(corp_token())
+    done = cli("token", "inspect", *issuers, "--redis-url", "redis://127.0.0.1:1")
+    assert (done.status, done.err) == (0, "")
+    assert "not looked up: the store does not answer" in done.out

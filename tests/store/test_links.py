@@ -298,11 +298,16 @@ async def test_a_subject_is_sought_in_many_accounts_at_once(town, links):
     sought = await links.seek(accounts, issuer=ISSUER, subject="s-1", email="eve@example.com")
     assert {one.account: one for one in sought} == {
         ada.account: Sought(ada.account, Held(ada.id, ada.epoch), None),
-        eve.account: Sought(eve.account, None, eve.id),
+        eve.account: Sought(eve.account, None, eve.id, linkable=True),
         none: Sought(none, None, None),
     }
     (there, *_) = await links.seek(accounts, issuer=ISSUER, subject="s-2", email=None)
     assert (there.held, there.by_email) == (None, None)
     await links.unlink(ada.id)
     (there, *_) = await links.seek([ada.account], issuer=ISSUER, subject="s-1", email="ada@example.com")
-    assert (there.held, there.by_email) == (None, ada.id)
+    assert (there.held, there.by_email, there.linkable) == (None, ada.id, False), "it is barred"
+    assert await link(links, ada.account, "s-2") == Linked(ada.id)
+    (there, *_) = await links.seek([ada.account], issuer=ISSUER, subject="s-3", email="ada@example.com")
+    assert (there.held, there.by_email, there.linkable) == (None, ada.id, False), "she is another subject"
+    (there, *_) = await links.seek([ada.account], issuer=ISSUER + "/", subject="s-3", email="ada@example.com")
+    assert there.linkable

@@ -17,8 +17,8 @@ if not uid or redis.call('HGET', home, 'st') ~= 'active' or redis.call('HGET', A
   return outcome('no_user')
 end
 -- The folded e-mail may be another mailbox than the one that was written here: its owner is not this user.
-local mailbox = redis.call('HGET', key('u:' .. uid), 'mb')
-if mailbox and string.lower(mailbox) ~= A.email then return outcome('no_user') end
+local mailbox = redis.call('HGET', home, 'mb')
+if mailbox and not A.uid and string.lower(mailbox) ~= A.email then return outcome('no_user') end
 local flat = redis.call('HGETALL', key('links'))
 for i = 1, #flat, 2 do
   if flat[i + 1] == uid and string.sub(flat[i], 1, #A.family) == A.family then return outcome('taken') end

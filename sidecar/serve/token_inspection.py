@@ -1,0 +1,99 @@
+"""The verdict of a check on one token, for the command line: the code of ``serve``, which links nothing here.
+
+The verdict on the bytes needs keys alone. Whether the token's user and session still live, only the store knows: it is
+asked where there is one, and never made.
+"""
+
+import time
+from dataclasses import dataclass
+
+from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.identity import Identity
+from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
+from sidecar.serve.clock import since_boot
+from sidecar.serve.issuers import TrustedIssuers
+from sidecar.serve.operator import Operator, operating
+from sidecar.serve.settings import Settings
+from sidecar.sources.key_files import KeyFileProblem
+from sidecar.store.connection import StoreRefused, StoreUnavailable
+from sidecar.store.live import LiveCopy
+from sidecar.tokens.claims import Claims
+from sidecar.tokens.outside import OutsideClaims, Outsider
+from sidecar.tokens.verify import Verifier
+from sidecar.vocabulary.access import Credential, Proof
+from sidecar.vocabulary.decision import Reason
+from sidecar.vocabulary.people import UserRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """``reason``: why not, None for a token that holds. ``issuer``: the outside one whose it claims to be.
+
+    ``not_asked``: why the store was not asked. ``key_problem``: of the issuer's keys.
+    """
+
+    reason: Reason | None
+    issuer: str | None = None
+    user: UserRecord | None = None
+    not_asked: str | None = None
+    key_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNotAsked:
+    """The store could not be asked."""
+
+    why: str
+
+
+class NoPolicy:
+    """Who somebody is needs none."""
+
+    generation = None
+
+
+async def inspect_token(settings: Settings, verifier: Verifier, token: str) -> Inspection:
+    """Raises TrustedIssuersProblem."""
+    trusted = TrustedIssuers(settings)
+    try:
+        tokens = TokenCache(verifier, outsider=trusted.tokens.claimed)
+        issuer, problem = None, ""
+        claims: Claims | Outsider | OutsideClaims | Reason = tokens.verify(token, now=int(time.time()))
+        if isinstance(claims, Outsider):
+            issuer, keys = claims.issuer, trusted.tokens.parties[claims.issuer].keys
+            await keys.read_now()
+            problem = keys.problem
+            claims = await trusted.tokens.verify(claims, now=int(time.time()))
+        if isinstance(claims, Reason):
+            return Inspection(claims, issuer, key_problem=problem)
+        found = await _by_store(settings, trusted, tokens, token)
+        if isinstance(found, StoreNotAsked):
+            return Inspection(None, issuer, not_asked=found.why, key_problem=problem)
+        if isinstance(found, Reason):
+            return Inspection(found, issuer, key_problem=problem)
+        return Inspection(None, issuer, found.record, key_problem=problem)
+    finally:
+        await trusted.close()
+
+
+async def _by_store(
+    settings: Settings, trusted: TrustedIssuers, tokens: TokenCache, token: str
+) -> Identity | Reason | StoreNotAsked:
+    if settings.redis_url is None and not (settings.state_dir / "store").exists():
+        return StoreNotAsked(f"no SIDECAR_REDIS_URL is set, and {settings.state_dir} has no store")
+    try:
+        async with operating(settings) as operator:
+            found = await _identify(operator, trusted, tokens, token)
+    except (StoreUnavailable, StoreRefused, KeyFileProblem) as problem:
+        return StoreNotAsked(str(problem))
+    return StoreNotAsked("the store does not answer") if found is Reason.STORE_UNAVAILABLE else found
+
+
+async def _identify(operator: Operator, trusted: TrustedIssuers, tokens: TokenCache, token: str) -> Identity | Reason:
+    # Not run: it follows no feed, so that every record is read from the store.
+    records = LiveCopy(operator.store, id="operator", lease=operator.settings.lease, clock=since_boot).records
+    unlinked = UnlinkedSubjects(live=lambda _account: False, clock=since_boot)
+    outside = trusted.users(operator.store, records, operator.people.fleet, unlinked, linking=False)
+    point = DecisionPoint(NoPolicy(), tokens, records, clock=time.time, outside=outside)
+    return await point.identify(Credential(Proof.HEADER, token))
