@@ -49,10 +49,19 @@ def inspect(as_json: bool, **flags: str | None) -> int:
     if verdict.key_problem:
         complain(f"the keys of {verdict.issuer} cannot be used: {verdict.key_problem}")
     if as_json:
-        user = None if verdict.user is None else user_json(verdict.user)
-        said = {"valid": verdict.reason is None, "reason": verdict.reason, "trusted_issuer": verdict.issuer}
-        looked_up = {"user": user, "not_looked_up": verdict.not_asked}
-        say_json({**said, **looked_up, "kid": header.get("kid"), "header": header, "claims": claims})
+        say_json(
+            {
+                "valid": verdict.reason is None,
+                "reason": verdict.reason,
+                "why": verdict.why or None,
+                "trusted_issuer": verdict.issuer,
+                "user": None if verdict.user is None else user_json(verdict.user),
+                "not_looked_up": verdict.not_asked,
+                "kid": header.get("kid"),
+                "header": header,
+                "claims": claims,
+            }
+        )
     else:
         shown = {name: _shown(name, value) for name, value in {**header, **claims}.items()}
         say_pairs({"verdict": verdict.reason or "valid", **_of_whom(verdict), **shown})
@@ -61,6 +70,8 @@ def inspect(as_json: bool, **flags: str | None) -> int:
 
 def _of_whom(verdict: Inspection) -> dict[str, str]:
     said = {} if verdict.issuer is None else {"trusted issuer": verdict.issuer}
+    if verdict.why:
+        said["why"] = verdict.why
     if verdict.user is not None:
         said["user"] = f"{verdict.user.id} ({verdict.user.email}, {verdict.user.role})"
     elif verdict.not_asked is not None:

@@ -18,7 +18,6 @@ from sidecar.store.accounts import Accounts
 from sidecar.store.links import Held, Linked, Links
 from sidecar.store.outcomes import Position
 from sidecar.store.records import Records
-from sidecar.telemetry.logs import logger
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import is_account_id
 from sidecar.tokens.jwk_set import OutsideKey
@@ -32,11 +31,11 @@ BAD_BYTES: Final = 2 * 1024 * 1024
 KNOWN_BYTES: Final = 8 * 1024 * 1024
 NO_SESSION: Final = SessionId("")
 
+NOT_LINKABLE: Final = "the user of its e-mail was parted from this subject, or is another subject already"
+
 LOOK_UP_SECONDS: Final = 0.0004
 ACCOUNT_SECONDS: Final = 0.00001
 """Of the loop, for a subject that is looked up in the store: in all, and for each account of its issuer."""
-
-_log = logger("issuers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +124,11 @@ class OutsideUsers:
     """Whom an outside token stands for. ``normalise``: the one spelling of an e-mail that its issuer has verified, or
     None, also where that would be another mailbox than the one verified. ``everywhere`` waits until every sidecar has
     applied a change: a link can take a password and end sessions (R10). ``unlinked`` remembers who is nobody here.
-    ``linking``: False answers as if the link had been made, and makes none.
+    ``linking``: False answers as if the link had been made, and makes none. ``on_nobody`` is called with the issuer and
+    why one of its subjects is no user here: a phrase for the operator, without subject and e-mail.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts, each from its own place)
         self,
         tokens: OutsideTokens,
         *,
@@ -139,6 +139,7 @@ class OutsideUsers:
         everywhere: Callable[[Position], Awaitable[object]],
         unlinked: UnlinkedSubjects,
         linking: bool = True,
+        on_nobody: Callable[[str, str], None] = lambda _issuer, _why: None,
     ) -> None:
         self._tokens = tokens
         self._links = links
@@ -148,6 +149,7 @@ class OutsideUsers:
         self._everywhere = everywhere
         self._unlinked = unlinked
         self._linking = linking
+        self._on_nobody = on_nobody
         self._known: Bounded[tuple[TrustedParty, Held]] = Bounded(KNOWN_BYTES)
 
     async def identify(self, outsider: Outsider, *, now: int) -> Identity | Reason:
@@ -199,26 +201,29 @@ class OutsideUsers:
         horizon = self._unlinked.horizon(named, complete=len(named) == len(accounts))
         self._tokens.budget.take(LOOK_UP_SECONDS + len(named) * ACCOUNT_SECONDS)
         held = await self._held(claims, email, named)
-        if held is None:
-            self._unlinked.put(name, party, horizon)
-            return Reason.UNKNOWN_USER
-        return held
+        if isinstance(held, Held):
+            return held
+        self._unlinked.put(name, party, horizon)
+        self._on_nobody(claims.issuer, held)
+        return Reason.UNKNOWN_USER
 
-    async def _held(self, claims: OutsideClaims, email: str | None, accounts: list[AccountId]) -> Held | None:
-        """By (iss, sub); else linked now, by an e-mail that its issuer has verified, in the one account that has it."""
+    async def _held(self, claims: OutsideClaims, email: str | None, accounts: list[AccountId]) -> Held | str:
+        """By (iss, sub); else linked now, by an e-mail that is proven, in the one account that has it; or why not."""
         sought = await self._links.seek(accounts, issuer=claims.issuer, subject=claims.subject, email=email)
         found = next((one.held for one in sought if one.held is not None), None)
-        if found is not None or email is None:
+        if found is not None:
             return found
+        if email is None:
+            return claims.unproven or "its e-mail is no address, or is spelled as another mailbox may be"
         # An invited user of the same e-mail elsewhere does not stand in the way of the one who is there.
         fitting = [one for one in sought if one.by_email is not None]
-        if len(fitting) > 1:
-            _log.warning("an outside user fits in several accounts and gets none", issuer=claims.issuer)
-        if len(fitting) != 1 or fitting[0].by_email is None or not fitting[0].linkable:
-            return None
+        if len(fitting) != 1 or fitting[0].by_email is None:
+            return "its e-mail is that of several accounts' users" if fitting else "no active user has its e-mail"
+        if not fitting[0].linkable:
+            return NOT_LINKABLE
         if not self._linking:
             return Held(fitting[0].by_email, epoch=0)
-        return await self._linked(claims, email, fitting[0].account)
+        return await self._linked(claims, email, fitting[0].account) or NOT_LINKABLE
 
     async def _linked(self, claims: OutsideClaims, email: str, account: AccountId) -> Held | None:
         outcome = await self._links.link(account, issuer=claims.issuer, subject=claims.subject, email=email)

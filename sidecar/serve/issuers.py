@@ -30,10 +30,14 @@ from sidecar.store.links import Links
 from sidecar.store.records import Records
 from sidecar.telemetry.logs import logger
 from sidecar.telemetry.metrics import IssuerHealth
+from sidecar.vocabulary.recent import Recent
 
 ACCOUNTS_SECONDS: Final = 60.0
 MISSING_SECONDS: Final = 5.0
 """Between two looks whether the accounts that the file names exist: when all did, and when some did not."""
+
+NOBODY_SECONDS: Final = 60.0
+MAX_LOGGED: Final = 1000
 
 _log = logger("issuers")
 
@@ -53,6 +57,7 @@ class TrustedIssuers:
         self._parties = {entry: self._party(entry) for entry in found}
         self._changed = asyncio.Event()
         self._reloaded = asyncio.Event()
+        self._logged: Recent[tuple[str, str], float] = Recent(MAX_LOGGED)
         self._missing: Mapping[str, tuple[str, ...]] = {}
         self.budget = Budget()
         self.tokens = OutsideTokens(self._parties.values(), leeway=settings.leeway, budget=self.budget)
@@ -60,7 +65,14 @@ class TrustedIssuers:
         self.on_verdict: Callable[[bool], None] = lambda _refused: None
 
     def users(
-        self, store: Store, records: Records, fleet: Fleet, unlinked: UnlinkedSubjects, *, linking: bool = True
+        self,
+        store: Store,
+        records: Records,
+        fleet: Fleet,
+        unlinked: UnlinkedSubjects,
+        *,
+        linking: bool = True,
+        on_nobody: Callable[[str, str], None] | None = None,
     ) -> OutsideUsers:
         return OutsideUsers(
             self.tokens,
@@ -71,7 +83,15 @@ class TrustedIssuers:
             everywhere=partial(everywhere, fleet),
             unlinked=unlinked,
             linking=linking,
+            on_nobody=on_nobody or self._log_nobody,
         )
+
+    def _log_nobody(self, issuer: str, why: str) -> None:
+        """One line a minute for each issuer and cause: strangers may be many."""
+        now = since_boot()
+        if now >= self._logged.get((issuer, why), now):
+            self._logged.put((issuer, why), now + NOBODY_SECONDS)
+            _log.info("a subject of an outside issuer is no user here", issuer=issuer, why=why)
 
     def reload(self) -> None:
         """Read the file now. A small one: the event loop can wait for it."""

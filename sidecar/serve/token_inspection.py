@@ -30,7 +30,8 @@ from sidecar.vocabulary.people import UserRecord
 class Inspection:
     """``reason``: why not, None for a token that holds. ``issuer``: the outside one whose it claims to be.
 
-    ``not_asked``: why the store was not asked. ``key_problem``: of the issuer's keys.
+    ``not_asked``: why the store was not asked. ``key_problem``: of the issuer's keys. ``why``: more than the reason
+    says, of an outside subject that is no user.
     """
 
     reason: Reason | None
@@ -38,6 +39,7 @@ class Inspection:
     user: UserRecord | None = None
     not_asked: str | None = None
     key_problem: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +69,44 @@ async def inspect_token(settings: Settings, verifier: Verifier, token: str) -> I
             claims = await trusted.tokens.verify(claims, now=int(time.time()))
         if isinstance(claims, Reason):
             return Inspection(claims, issuer, key_problem=problem)
-        found = await _by_store(settings, trusted, tokens, token)
+        why: list[str] = []
+        found = await _by_store(settings, trusted, tokens, token, why)
         if isinstance(found, StoreNotAsked):
             return Inspection(None, issuer, not_asked=found.why, key_problem=problem)
         if isinstance(found, Reason):
-            return Inspection(found, issuer, key_problem=problem)
+            return Inspection(found, issuer, key_problem=problem, why="".join(why))
         return Inspection(None, issuer, found.record, key_problem=problem)
     finally:
         await trusted.close()
 
 
 async def _by_store(
-    settings: Settings, trusted: TrustedIssuers, tokens: TokenCache, token: str
+    settings: Settings, trusted: TrustedIssuers, tokens: TokenCache, token: str, why: list[str]
 ) -> Identity | Reason | StoreNotAsked:
+    """``why`` gets the cause where an outside subject is no user."""
     if settings.redis_url is None and not (settings.state_dir / "store").exists():
         return StoreNotAsked(f"no SIDECAR_REDIS_URL is set, and {settings.state_dir} has no store")
     try:
         async with operating(settings) as operator:
-            found = await _identify(operator, trusted, tokens, token)
+            found = await _identify(operator, trusted, tokens, token, why)
     except (StoreUnavailable, StoreRefused, KeyFileProblem) as problem:
         return StoreNotAsked(str(problem))
     return StoreNotAsked("the store does not answer") if found is Reason.STORE_UNAVAILABLE else found
 
 
-async def _identify(operator: Operator, trusted: TrustedIssuers, tokens: TokenCache, token: str) -> Identity | Reason:
+async def _identify(
+    operator: Operator, trusted: TrustedIssuers, tokens: TokenCache, token: str, why: list[str]
+) -> Identity | Reason:
     # Not run: it follows no feed, so that every record is read from the store.
     records = LiveCopy(operator.store, id="operator", lease=operator.settings.lease, clock=since_boot).records
     unlinked = UnlinkedSubjects(live=lambda _account: False, clock=since_boot)
-    outside = trusted.users(operator.store, records, operator.people.fleet, unlinked, linking=False)
+    outside = trusted.users(
+        operator.store,
+        records,
+        operator.people.fleet,
+        unlinked,
+        linking=False,
+        on_nobody=lambda _issuer, cause: why.append(cause),
+    )
     point = DecisionPoint(NoPolicy(), tokens, records, clock=time.time, outside=outside)
     return await point.identify(Credential(Proof.HEADER, token))

@@ -74,7 +74,10 @@ class Presented:
 
 @dataclass(frozen=True, slots=True)
 class OutsideClaims:
-    """What an authentic token says. Unix seconds; ``email`` is None unless its issuer has verified it."""
+    """What an authentic token says. Unix seconds; ``email`` is None unless it is proven as the issuer's entry says.
+
+    ``unproven``: why it is not, for the operator; empty when it is.
+    """
 
     issuer: str
     subject: str
@@ -84,6 +87,7 @@ class OutsideClaims:
     not_before: int | None
     jti: str
     email: str | None = field(repr=False)
+    unproven: str = ""
 
 
 def issuer_named(token: str) -> str | None:
@@ -154,6 +158,7 @@ def _claims(payload: dict[str, object], trust: Trust) -> OutsideClaims:
     if len(subject) > _MAX_SUBJECT or not subject.isprintable() or "events" in payload:
         raise MalformedError
     issued_at = number(payload, "iat")
+    email, unproven = _proven_email(payload, trust)
     return OutsideClaims(
         issuer=trust.issuer,
         subject=subject,
@@ -162,7 +167,8 @@ def _claims(payload: dict[str, object], trust: Trust) -> OutsideClaims:
         expires_at=math.floor(number(payload, "exp")),
         not_before=_not_before(payload, issued_at),
         jti=jti if isinstance(jti, str) else "",
-        email=_proven_email(payload, trust),
+        email=email,
+        unproven=unproven,
     )
 
 
@@ -176,13 +182,19 @@ def _not_before(payload: dict[str, object], issued_at: float) -> int | None:
     return math.ceil(max(starts)) if starts else None
 
 
-def _proven_email(payload: dict[str, object], trust: Trust) -> str | None:
+def _proven_email(payload: dict[str, object], trust: Trust) -> tuple[str | None, str]:
+    """The e-mail, or why there is none."""
     email, verified = payload.get(trust.email_claim), payload.get("email_verified", ...)
     if not isinstance(email, str):
-        return None
+        return None, f"the token has no {trust.email_claim}"
     affirmed = verified is True or (verified == "true" and trust.email_verified is not EmailProof.CLAIM)
-    if trust.email_verified is not EmailProof.VOUCHED:
-        return email if affirmed else None
-    # The domain as it is: one that only some normalisation turns into a domain of the list is not vouched for.
-    vouched = email.rpartition("@")[2].lower() in trust.email_domains
-    return email if vouched and (affirmed or verified is ...) else None
+    if trust.email_verified is EmailProof.VOUCHED:
+        # The domain as it is: one that only some normalisation turns into a domain of the list is not vouched for.
+        if email.rpartition("@")[2].lower() not in trust.email_domains:
+            return None, f"the domain of its {trust.email_claim} is not in email_domains"
+        affirmed = affirmed or verified is ...
+    if affirmed:
+        return email, ""
+    said = "has no email_verified" if verified is ... else "has an email_verified that is not true"
+    as_text = ', but the text "true"' if verified == "true" else ""
+    return None, f'the token {said}{as_text} (the entry says email_verified = "{trust.email_verified}")'

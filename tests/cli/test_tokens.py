@@ -223,18 +223,23 @@ def test_R10_inspect_says_of_an_outside_token_what_a_check_would_say_and_links_n
     at_store: Any, typed: Any, trusted: Any, ada: str
 ) -> None:
     proven = {"email": "ada@acme.example", "email_verified": True}
-    for claims, reason in (
-        ({}, "unknown_user"),
-        ({**proven, "email_verified": "true"}, "unknown_user"),
-        ({**proven, "email": "eve@acme.example"}, "unknown_user"),
-        ({**proven, "aud": "other"}, "wrong_audience"),
-        ({**proven, "events": {}}, "malformed_token"),
-        ({**proven, "exp": time.time() - 100.5, "iat": time.time() - 200.5}, "expired"),
-        ({**proven, "iat": time.time() - 0.5}, None),
-        (proven, None),
+    for claims, reason, why in (
+        ({}, "unknown_user", "the token has no email"),
+        ({"email": "ada@acme.example"}, "unknown_user", "the token has no email_verified (the entry"),
+        ({**proven, "email_verified": False}, "unknown_user", "the token has an email_verified that is not true (the"),
+        ({**proven, "email_verified": "true"}, "unknown_user", 'that is not true, but the text "true" (the entry'),
+        ({**proven, "email": "eve@acme.example"}, "unknown_user", "no active user has its e-mail"),
+        ({**proven, "email": "\uff41da@acme.example"}, "unknown_user", "is no address, or is spelled as another"),
+        ({**proven, "aud": "other"}, "wrong_audience", ""),
+        ({**proven, "events": {}}, "malformed_token", ""),
+        ({**proven, "exp": time.time() - 100.5, "iat": time.time() - 200.5}, "expired", ""),
+        ({**proven, "iat": time.time() - 0.5}, None, ""),
+        (proven, None, ""),
     ):
         said = inspected(at_store, typed, trusted, corp_token(**claims))
         assert (said["reason"], said["trusted_issuer"]) == (reason, CORP)
+        assert why in (said["why"] or "")
+        assert bool(said["why"]) is bool(why)
         assert (said["user"] or {}).get("id") == (None if reason else ada)
     rows = at_store("audit", "export").out
     assert "user.linked" not in rows, "the first check will"
@@ -245,8 +250,9 @@ def test_R10_inspect_says_of_an_outside_token_what_a_check_would_say_and_links_n
     assert inspected(at_store, typed, trusted, corp_token(sub="s-2", **proven))["reason"] == "unknown_user"
     later = int(time.time()) + 3
     assert at_store("user", "unlink", ada).status == 0
-    assert inspected(at_store, typed, trusted, corp_token(iat=later, **proven))["reason"] == "unknown_user", "barred"
-    assert inspected(at_store, typed, trusted, corp_token(sub="s-2", **proven))["reason"] == "revoked"
+    barred = inspected(at_store, typed, trusted, corp_token(iat=later, **proven))
+    assert (barred["reason"], "was parted from this subject" in barred["why"]) == ("unknown_user", True)
+    assert inspected(at_store, typed, trusted, corp_token(sub="s-2", iat=later - 10, **proven))["reason"] == "revoked"
     assert inspected(at_store, typed, trusted, corp_token(sub="s-2", iat=later, **proven))["user"]["id"] == ada
 
 

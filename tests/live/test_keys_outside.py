@@ -182,6 +182,10 @@ async def test_a_stranger_is_looked_up_once_and_let_in_as_soon_as_an_operator_li
     for _ in range(20):
         assert (await api.check(BILLING, token=token)).body["reason"] == "unknown_user"
     assert await look_ups(api, process) == before
+    logged = process.output()
+    assert logged.count("a subject of an outside issuer is no user here") == 1
+    assert "no active user has its e-mail" in logged
+    assert "stranger@" not in logged
 
     argv = ("user", "link", "ada@example.com", "--issuer", provider.url, "--subject", "s-1", "--json")
     done = await asyncio.to_thread(cli, process.settings, *argv)
