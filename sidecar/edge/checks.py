@@ -30,6 +30,7 @@ HEADERS_READ = frozenset(
         b"accept",
         b"authorization",
         b"cookie",
+        b"http2-settings",
         b"origin",
         b"sec-fetch-dest",
         b"sec-fetch-mode",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,12 @@ from sidecar.vocabulary.decision import Reason
 
 OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
 """A back end that honours one of these runs another method than the one judged (R2)."""
+
+UPGRADE: Final = b"upgrade"
+HTTP2_SETTINGS: Final = b"http2-settings"
+WEBSOCKET: Final = b"websocket"
+
+SUSPECT: Final = OVERRIDES | {UPGRADE, HTTP2_SETTINGS}
 
 
 class GatewayCall(msgspec.Struct, frozen=True, gc=False):
@@ -43,22 +50,45 @@ class Family:
     removes: bool = False
 
 
-def overrides_method(headers: RawHeaders) -> bool:
-    return any(name.lower() in OVERRIDES for name, _ in headers)
+def asks_otherwise(headers: RawHeaders) -> bool:
+    """Return True when the back end would take another request than the one judged (R2, R6). Every family asks this."""
+    found = [lowered for name, _ in headers if (lowered := name.lower()) in SUSPECT]
+    return bool(found) and (not OVERRIDES.isdisjoint(found) or upgrades_otherwise(headers))
+
+
+def upgrades_otherwise(headers: RawHeaders) -> bool:
+    """Return True for any upgrade other than one `websocket`, and for HTTP2-Settings, which only h2c sends (R6).
+
+    A gateway copies bytes both ways after a 101: with h2c those bytes are requests that no check ever sees. Only ASCII
+    letters are compared without regard to case: the Kelvin sign is no `k`.
+    """
+    found = False
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == UPGRADE:
+            if found or value.strip(b" \t").lower() != WEBSOCKET:
+                return True
+            found = True
+        elif lowered == HTTP2_SETTINGS:
+            return True
+    return False
 
 
 def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes) -> Route | Reason:
     """One header family; of all others only those that would have the back end run another method."""
     methods: list[bytes] = []
     uris: list[bytes] = []
+    suspect = False
     for name, value in headers:
         lowered = name.lower()
         if lowered == method_header:
             methods.append(value)
         elif lowered == uri_header:
             uris.append(value)
-        elif lowered in OVERRIDES:
-            return Reason.BAD_REQUEST
+        elif lowered in SUSPECT:
+            suspect = True
+    if suspect and asks_otherwise(headers):
+        return Reason.BAD_REQUEST
     if len(methods) != 1 or len(uris) != 1:
         return Reason.BAD_REQUEST
     return from_parts(text(methods[0]), text(uris[0]))

@@ -6,6 +6,7 @@ do is not checked by any of them: a real nginx runs what its template makes of t
 """
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ import pytest
 from sidecar.serve import settings
 from tests.gateways import install
 from tests.gateways.rig.bench import Bench, Lane
-from tests.gateways.rig.judge import assert_identity, identity
+from tests.gateways.rig.hostile_upgrades import HIDDEN, PUBLIC, TWICE, WAYS
+from tests.gateways.rig.judge import assert_clean, assert_identity, identity
 from tests.gateways.rig.outcomes import BILLING, MEDIA
-from tests.gateways.rig.rows import request
+from tests.gateways.rig.rows import request, websocket
+from tests.gateways.rig.trusted_names import TRUSTED
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: pip install kubernetes-validate")
 
@@ -143,10 +146,15 @@ def test_traefiks_middlewares_are_those_that_the_table_proves() -> None:
     asked.pop("maxResponseBodySize")  # not in the CRD of every Traefik 3
     asked["address"] = "http://sidecar.default.svc.cluster.local:9181/check"
     assert middlewares["ask-sidecar"] == {"forwardAuth": asked}
-    assert middlewares["clean"] == proven["middlewares"]["clean"]
-    own, dashboard = route["spec"]["routes"]
-    assert proven["routers"]["sidecar"]["rule"] in own["match"]
-    assert [one["name"] for one in dashboard["middlewares"]] == proven["routers"]["dashboard"]["middlewares"]
+    assert {name: middlewares[name] for name in middlewares if name != "ask-sidecar"} == {
+        name: spec for name, spec in proven["middlewares"].items() if name != "ask-sidecar"
+    }
+    named_as = ("sidecar", "dashboard", "dashboard-websocket")
+    for one, name in zip(route["spec"]["routes"], named_as, strict=True):
+        router = proven["routers"][name]
+        assert name == "dashboard" or router["rule"] in one["match"]
+        assert [middleware["name"] for middleware in one["middlewares"]] == router["middlewares"]
+        assert one["priority"] == router["priority"]
 
 
 def test_istios_filter_is_the_one_that_the_table_proves() -> None:
@@ -177,14 +185,42 @@ TEMPLATE = """
 """
 
 
+UPGRADE = """
+    map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
+"""
+
+
 def annotated(auth_method: str | None) -> Any:
     """``auth-method`` adds X-Original-URI; the two others are always there."""
 
     def edit(text: str) -> str:
         assert ORIGINAL_URI in text
-        return text.replace(ORIGINAL_URI, (ORIGINAL_URI if auth_method else "") + TEMPLATE)
+        text = text.replace(ORIGINAL_URI, (ORIGINAL_URI if auth_method else "") + TEMPLATE)
+        return as_the_template_writes_it(text)
 
     return edit
+
+
+def as_the_template_writes_it(text: str) -> str:
+    """The controller passes on any upgrade, asks about none, and takes the rest from its two ConfigMaps."""
+    settings, clean = (one["data"] for one in documents("ingress-nginx.yaml") if one["kind"] == "ConfigMap")
+    before, maps, after = text.partition("  map $http_upgrade $upgrade {")
+    assert maps
+    after = after.partition("\n")[2].partition("\n")[2]  # the second map is the controller's own
+    text = before + UPGRADE + settings["http-snippet"] + after
+    text, found = re.subn(r"(?m)^ +proxy_set_header Upgrade \$http_upgrade;.*\n", "", text)
+    assert found == 1
+    text = text.replace("proxy_set_header Upgrade $upgrade;", "proxy_set_header Upgrade $http_upgrade;")
+    text = text.replace(
+        "    auth_request /_sidecar_check;", settings["server-snippet"] + "    auth_request /_sidecar_check;"
+    )
+    kept = re.compile(
+        r" +proxy_set_header (Cookie|Host|Upgrade|Connection|X-Forwarded-(For|Host|Proto)|X-Auth-[A-Z][a-z]+) \$"
+    )
+    head, location, rest = text.partition("    location / {\n")
+    lines = [line for line in rest.splitlines(keepends=True) if "proxy_set_header" not in line or kept.match(line)]
+    removed = "".join(f'      proxy_set_header {name} "{value}";\n' for name, value in clean.items())
+    return head + location + removed + "".join(lines)
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +250,36 @@ def test_ingress_nginx_without_auth_method_lets_nobody_in(bench: Bench) -> None:
     lane = bench.start("nginx", edit=annotated(None), ready=403)
     assert ask(bench, lane, MEDIA) == (403, 0)
     assert ask(bench, lane, BILLING, f"X-Original-URI: {MEDIA}") == (403, 0)
+
+
+def test_R6_ingress_nginx_passes_on_no_upgrade_but_to_a_websocket(bench: Bench, ingress: Lane) -> None:
+    token = bench.cast.tokens["marketer"]
+    for name, (lines, _) in {**WAYS, **TWICE}.items():
+        for raw in (request(PUBLIC, *lines), request(MEDIA, *lines, f"Authorization: Bearer {token}")):
+            response, arrivals = ingress.ask(raw + (HIDDEN if name in WAYS else b""), settle=0.05)
+            for arrival in arrivals:
+                assert_clean(arrival)
+            if name in TWICE:  # nginx 1.22 knows the first line alone
+                assert response.status == 101 and len(arrivals) == 1
+            elif name == "an empty one":
+                assert (response.status, [one.values("upgrade") for one in arrivals]) == (200, [[]])
+            else:
+                assert (name, response.status, arrivals) == (name, 403, [])
+    for value in ("websocket", "WebSocket"):
+        raw = websocket(MEDIA, f"Authorization: Bearer {token}").replace(b": websocket", f": {value}".encode())
+        response, arrivals = ingress.ask(raw)
+        assert (response.status, len(arrivals)) == (101, 1)
+
+
+def test_R6_ingress_nginx_removes_the_headers_that_back_ends_trust(bench: Bench, ingress: Lane) -> None:
+    (clean,) = [one["data"] for one in documents("ingress-nginx.yaml") if one["metadata"]["name"] == "sidecar-clean"]
+    assert set(TRUSTED) - {"Proxy"} <= set(clean)  # the controller's template takes out Proxy by itself
+    assert set(clean.values()) == {""}
+    token = bench.cast.tokens["marketer"]
+    for number in range(0, len(TRUSTED), 64):
+        names = [name for name in TRUSTED[number : number + 64] if name != "Proxy"]
+        for spelt in (str, str.lower, str.upper, lambda name: name.replace("-", "_")):
+            raw = request(MEDIA, *(f"{spelt(name)}: evil" for name in names), f"Authorization: Bearer {token}")
+            response, arrivals = ingress.ask(raw)
+            assert (response.status, len(arrivals)) == (200, 1)
+            assert_clean(arrivals[0])

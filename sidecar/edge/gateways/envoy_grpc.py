@@ -20,7 +20,7 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.edge.answers import ENVOY_REMOVES, IDENTITY, Answer
-from sidecar.edge.original import Family, GatewayCall, from_parts, overrides_method
+from sidecar.edge.original import Family, GatewayCall, asks_otherwise, from_parts
 from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.access import Route
 from sidecar.vocabulary.decision import Reason
@@ -41,7 +41,7 @@ _log = logger("edge")
 
 
 def read(call: GatewayCall) -> Route | Reason:
-    if overrides_method(call.headers):
+    if asks_otherwise(call.headers):
         return Reason.BAD_REQUEST
     return from_parts(call.method, call.path)
 

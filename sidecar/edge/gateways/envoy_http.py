@@ -5,7 +5,7 @@ arrives as ``/check/envoy/../livez`` and is an ambiguous path, not another endpo
 here. Envoy leaves the client's own headers in place unless told to remove them, hence ``removes``.
 """
 
-from sidecar.edge.original import Family, GatewayCall, from_parts, overrides_method
+from sidecar.edge.original import Family, GatewayCall, asks_otherwise, from_parts
 from sidecar.vocabulary.access import Route
 from sidecar.vocabulary.decision import Reason
 
@@ -13,7 +13,7 @@ PREFIX = "/check/envoy"
 
 
 def read(call: GatewayCall) -> Route | Reason:
-    if overrides_method(call.headers):
+    if asks_otherwise(call.headers):
         return Reason.BAD_REQUEST
     return from_parts(call.method, call.path.removeprefix(PREFIX))
 

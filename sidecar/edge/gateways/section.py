@@ -1,6 +1,6 @@
 """``/check/sections/{section}[/{action}]``: the operator's configuration names what is asked, the request nothing."""
 
-from sidecar.edge.original import Family, GatewayCall, overrides_method
+from sidecar.edge.original import Family, GatewayCall, asks_otherwise
 from sidecar.vocabulary.access import Target
 from sidecar.vocabulary.decision import Reason
 
@@ -10,7 +10,7 @@ DEFAULT_ACTION = "view"
 
 def read(call: GatewayCall) -> Target | Reason:
     """The path is the check's own, raw and without its query."""
-    if not call.path.startswith(PREFIX) or overrides_method(call.headers):
+    if not call.path.startswith(PREFIX) or asks_otherwise(call.headers):
         return Reason.BAD_REQUEST
     names = call.path.removeprefix(PREFIX).split("/")
     match names:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from sidecar.edge.checks import HEADERS_READ
+from sidecar.edge.original import HTTP2_SETTINGS, UPGRADE
 from sidecar.edge.request_id import FORM
 
 Line = tuple[bytes, bytes]
@@ -20,7 +21,7 @@ Page = tuple[bytes, bytes]
 MAX_HEADERS: Final = 100
 """Fewer than aiohttp takes, so that a head at the limit is judged by one program alone."""
 
-READ: Final = HEADERS_READ - {b"upgrade"}
+READ: Final = HEADERS_READ - {HTTP2_SETTINGS, UPGRADE}
 
 CLOSER_LOOK: Final = frozenset(
     {

@@ -1,7 +1,8 @@
 """The dashboard's stand-in: remembers every byte of a head that reached it, and answers 200.
 
 It reads a request as a strict server does (one of Content-Length and chunked, never both), so that what a gateway
-smuggles past the check shows up here as a request of its own.
+smuggles past the check shows up here as a request of its own. It takes every upgrade, whatever the protocol, so that
+one that a gateway passes on opens a tunnel; what comes out of a tunnel is an arrival as well.
 """
 
 import asyncio
@@ -59,8 +60,9 @@ class Backend:
                 arrival = Arrival(head)
                 self.arrivals.append(arrival)
                 if arrival.values("upgrade"):
-                    await self._upgrade(arrival, reader, writer)
-                    return
+                    if await self._upgrade(arrival, reader, writer):
+                        return
+                    continue
                 await _body(arrival, reader)
                 body = b"" if arrival.method == "HEAD" else b"reached"
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nX-Reached: yes\r\n\r\n" + body)
@@ -70,17 +72,27 @@ class Backend:
         finally:
             writer.close()
 
-    async def _upgrade(self, arrival: Arrival, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Accepts the handshake and echoes whatever follows."""
+    async def _upgrade(self, arrival: Arrival, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Accept whatever is asked for, and echo what follows. False: a WebSocket of a version that there is not."""
+        versions = arrival.values("sec-websocket-version")
+        if versions and versions != ["13"]:
+            writer.write(
+                b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 7\r\n\r\nreached"
+            )
+            await writer.drain()
+            return False
         key = (arrival.values("sec-websocket-key") or [""])[0].encode()
         accept = base64.b64encode(hashlib.sha1(key + MAGIC, usedforsecurity=False).digest())
+        wanted = arrival.values("upgrade")[0].encode("latin-1")
         writer.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: " + wanted + b"\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
         )
         while data := await reader.read(4096):
+            self.arrivals.append(Arrival(data))
             writer.write(data)
             await writer.drain()
+        return True
 
 
 async def _body(arrival: Arrival, reader: asyncio.StreamReader) -> None:

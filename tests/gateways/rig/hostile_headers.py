@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tests.gateways.rig.outcomes import ANONYMOUS, BAD, BILLING, MARKETER, MEDIA, NOT_THEIRS, REFUSED
 from tests.gateways.rig.rows import Outcome, Public, Row, request
+from tests.gateways.rig.trusted_names import ALIASES, OURS, TRUSTED
 
 SIX = ("User", "Email", "Role", "Account", "Section", "Action")
 
@@ -19,6 +20,7 @@ def underscored(name: str, target: str, expect: Outcome, *headers: str) -> Row:
 
 def spoofed() -> Iterator[Row]:
     yield from identity()
+    yield from trusted()
     yield from original_request()
     yield from shortcuts()
     yield from connection()
@@ -38,6 +40,24 @@ def identity() -> Iterator[Row]:
     everything = tuple(f"X-Auth-{word}: evil" for word in SIX)
     yield Row("spoofed on a public path", request("/login", *everything), Public())
     yield Row("spoofed by nobody", request(MEDIA, *everything), ANONYMOUS)
+
+
+def trusted() -> Iterator[Row]:
+    """Identities as other products name them, in every spelling that a back end may read alike."""
+    for number in range(0, len(TRUSTED), 32):
+        names = TRUSTED[number : number + 32]
+        which = f"trusted headers {number // 32}"
+        yield at(which, MEDIA, MARKETER, *(f"{name}: evil" for name in names))
+        yield at(f"{which} in lower case, twice", MEDIA, MARKETER, *(f"{name.lower()}: evil" for name in names * 2))
+        yield at(f"{which} in upper case", MEDIA, MARKETER, *(f"{name.upper()}: evil" for name in names))
+        under = (f"{name.replace('-', '_')}: evil" for name in names)
+        yield underscored(f"{which} with underscores", MEDIA, MARKETER, *under)
+        yield Row(f"spoofed {which} by nobody", request("/login", *(f"{name}: evil" for name in names)), Public())
+    for alias in ALIASES:
+        names = tuple(name.replace("-", alias) for name in (*OURS, "Remote-User", "X-Forwarded-User"))
+        lines = (*(f"{name}: evil" for name in names), f"X-Remote{alias}User: evil")
+        kind = underscored if alias == "_" else at
+        yield kind(f"names with {alias} for a hyphen", MEDIA, MARKETER, *lines)
 
 
 def original_request() -> Iterator[Row]:

@@ -8,14 +8,11 @@ from tests.gateways.rig.backend import Arrival
 from tests.gateways.rig.bench import Bench, Lane
 from tests.gateways.rig.people import Cast
 from tests.gateways.rig.rows import Allow, Deny, Public, Row, permitted
+from tests.gateways.rig.trusted_names import NEVER, OURS, read_by_a_back_end
 from tests.gateways.rig.wire import Response
 
-IDENTITY = ("x-auth-user", "x-auth-email", "x-auth-role", "x-auth-account", "x-auth-section", "x-auth-action")
+IDENTITY = tuple(name.lower() for name in OURS)
 SIDECARS_COOKIES = ("__host-sidecar", "__secure-sidecar-refresh", "sidecar", "sidecar-refresh")
-NEVER = re.compile(
-    r"authorization|x-http-method(-override)?|x-method-override|x-original-.*|x-rewrite-url|x-forwarded-(uri|method|prefix)"
-    r"|x-auth-(reason|generation)"
-)
 PLAIN = re.compile(r"(/[A-Za-z0-9._~%-]+)*/?(\?.*)?")
 WRITES = {"POST": 0, "PUT": 0, "PATCH": 1, "DELETE": 1}
 
@@ -32,6 +29,8 @@ def judge(bench: Bench, lane: Lane, row: Row) -> None:
     told = [reason_of(answer) for answer in lane.relay.answers[answers:]]
     if lane.gateway.program.grpc:
         told = [value for name, value in response.headers if name == "x-auth-reason"]
+    if row.hidden and told[-1:] == ["missing_token"]:
+        told.pop()
     shown = f"{response.status} {told} {response.body[:200]!r} {[one.head for one in arrivals]}"
     match expected:
         case Deny(status, reason):
@@ -61,7 +60,7 @@ def assert_identity(arrival: Arrival, expected: dict[str, str]) -> None:
     """Each of the six stands once with the sidecar's word, or not at all where that is empty; and no alias of any."""
     seen: dict[str, list[str]] = {}
     for name, value in arrival.headers:
-        plain = name.replace("_", "-")
+        plain = read_by_a_back_end(name)
         if plain.startswith("x-auth-"):
             seen.setdefault(plain, []).append(value)
     told = {name: values for name, values in seen.items() if values != [""]}
@@ -69,9 +68,11 @@ def assert_identity(arrival: Arrival, expected: dict[str, str]) -> None:
 
 
 def assert_clean(arrival: Arrival) -> None:
-    """No credential, no header that asks for another request than the judged one, nothing made up (R6)."""
+    """No credential, no header that asks for another request than the judged one, nothing made up, no upgrade but to a
+    WebSocket (R6)."""
+    assert [value.lower() for value in arrival.values("upgrade")] in ([], ["websocket"]), arrival.head
     for name, value in arrival.headers:
-        plain = name.replace("_", "-")
+        plain = read_by_a_back_end(name)
         assert not NEVER.fullmatch(plain), f"{name} reached the back end: {arrival.head!r}"
         assert not (plain.startswith("x-auth-") and "evil" in value), arrival.head
         if name == "cookie":

@@ -54,6 +54,8 @@ class Row:
     but: Mapping[str, Outcome] = field(default_factory=dict)
     settle: float = 0.0
     """Seconds to wait for what else the bytes may have caused: a second request hidden in them."""
+    hidden: bool = False
+    """Another request without a token stands behind it. What the sidecar says of that one does not count."""
 
     def outcome(self, gateway: str) -> Outcome:
         """Envoy is Envoy, however it asks, unless the row knows better."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from tests.gateways.rig.hostile_bytes import wire
 from tests.gateways.rig.hostile_headers import spoofed
 from tests.gateways.rig.hostile_paths import paths
+from tests.gateways.rig.hostile_upgrades import upgrades
 from tests.gateways.rig.outcomes import (
     ANONYMOUS,
     BAD,
@@ -174,5 +175,5 @@ def methods() -> Iterator[Row]:
 
 
 def table() -> list[Row]:
-    groups = (matrix, anonymous, tokens, cookies, cross_site, paths, spoofed, methods, wire)
+    groups = (matrix, anonymous, tokens, cookies, cross_site, paths, spoofed, upgrades, methods, wire)
     return [row for group in groups for row in group()]
