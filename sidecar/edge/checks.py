@@ -12,7 +12,7 @@ from sidecar.edge.gateways import envoy_http, forwarded, nginx, section
 from sidecar.edge.login_page import is_navigation
 from sidecar.edge.original import OVERRIDES, Family, GatewayCall
 from sidecar.edge.parts import Parts
-from sidecar.edge.same_site import same_site
+from sidecar.edge.same_site import same_site, same_site_section
 from sidecar.pdp.check import Open
 from sidecar.telemetry.decision_log import in_quotes
 from sidecar.telemetry.logbook import Told
@@ -130,8 +130,11 @@ def read_question(parts: Parts, call: GatewayCall) -> Question | Reason:
         return given
     if given.proof is not Proof.COOKIE:
         return Question(target, given)
-    method = target.method if isinstance(target, Route) else _method_of(target)
-    return Question(target, given, same_site(call.headers, method=method, origins=parts.surface.origins))
+    origins = parts.surface.origins
+    if isinstance(target, Route):
+        return Question(target, given, same_site(call.headers, method=target.method, origins=origins))
+    reads = target.action == READING_ACTION
+    return Question(target, given, same_site_section(call.headers, reads=reads, origins=origins))
 
 
 def target_of(parts: Parts, call: GatewayCall) -> Target | None:
@@ -181,8 +184,3 @@ def _failed(endpoint: str) -> Decision:
     """A bug of ours must never read as an outage that a gateway lets pass, nor as an allow."""
     _log.exception("a check failed", endpoint=endpoint)
     return Decision(Reason.BAD_REQUEST, "")
-
-
-def _method_of(target: Target) -> str:
-    """No header tells this endpoint the method, so a cookie may read without further proof and nothing else (R5)."""
-    return "GET" if target.action == READING_ACTION else "POST"

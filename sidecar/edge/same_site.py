@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from sidecar.edge.credentials import RawHeaders
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
+OUR_SITES = frozenset({b"same-origin", b"none"})
+"""Sec-Fetch-Site of our own pages, and of a user who types the address or has it as a bookmark."""
 
 
 def origin_of(url: str) -> str:
@@ -42,3 +44,22 @@ def same_site(headers: RawHeaders, *, method: str, origins: frozenset[str]) -> b
     if sites == [b"same-origin"]:
         return True
     return len(sources) == 1 and sources[0].decode("latin-1") in origins
+
+
+def same_site_section(headers: RawHeaders, *, reads: bool, origins: frozenset[str]) -> bool:
+    """As `same_site`, for an endpoint that knows the action (``reads``: it changes nothing) and not the method.
+
+    A POST of another page could stand behind any such check, so what a browser says of a foreign page counts, also for
+    reading. A navigation passes: a link in a mail has to find its reader signed in.
+    """
+    found: dict[bytes, list[bytes]] = {b"origin": [], b"sec-fetch-site": [], b"sec-fetch-mode": []}
+    for name, value in headers:
+        values = found.get(name.lower())
+        if values is not None:
+            values.append(value.strip())
+    sources, sites, modes = found.values()
+    if any(source.decode("latin-1") not in origins for source in sources):
+        return False
+    if any(site not in OUR_SITES for site in sites) and (not reads or sources or modes != [b"navigate"]):
+        return False
+    return same_site(headers, method="GET" if reads else "POST", origins=origins)
