@@ -48,8 +48,12 @@ _SEGMENT = r"/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@|^\"<>{}\[\]` -]+"
 _PLAIN = re.compile(rf"(?:{_SEGMENT})*/?")
 """Nothing to decode and nothing to refuse: nearly every request."""
 
-_ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
-_AMBIGUOUS = re.compile(r"//|/\.{1,2}(?:/|\Z)|[%\\;#?\x00-\x1f\x7f-\x9f]")
+_UNDECODABLE = re.compile(r"%(?:2f|5c|(?![0-9a-f]{2}))", re.IGNORECASE)
+"""An encoded separator, or a ``%`` that begins no escape, which one program takes literally and another refuses."""
+
+_AMBIGUOUS = re.compile(r"//|/\.{1,2}(?=/|\Z)|%(?:[0-9a-f]{2}|u[0-9a-f]{4})|[\\;#?\x00-\x1f\x7f-\x9f]", re.IGNORECASE)
+"""In a path that was decoded once. A ``%`` is a character unless a second decoding would take it for an escape; some
+programs decode ``%u002e``, too."""
 
 
 def split_target(raw_uri: str) -> str | None:
@@ -77,14 +81,35 @@ def path_segments(raw_path: str) -> list[str] | None:
 
 def _decoded(raw_path: str) -> str | None:
     """Percent-decoded once; None for what another program could read otherwise."""
-    if _ENCODED_SEPARATOR.search(raw_path):
+    if _UNDECODABLE.search(raw_path):
         return None
+    path = _decoded_once(raw_path)
+    return None if path is None or _AMBIGUOUS.search(path) else path
+
+
+def _decoded_once(raw_path: str) -> str | None:
     try:
         # Bytes that are not UTF-8 arrive as surrogate escapes (aiohttp): turned back, then refused by the decoder.
-        path = unquote_to_bytes(raw_path.encode("utf-8", "surrogateescape")).decode("utf-8")
+        return unquote_to_bytes(raw_path.encode("utf-8", "surrogateescape")).decode("utf-8")
     except UnicodeError:
         return None
-    return None if _AMBIGUOUS.search(path) else path
+
+
+def ambiguity(raw_path: str) -> str:
+    """Name what makes a path ambiguous, in a closed set of words. Empty when nothing does."""
+    found = _UNDECODABLE.search(raw_path)
+    if found is not None:
+        return f'"{found[0]}"' if len(found[0]) > 1 else '"%" without two hexadecimal digits (write %25)'
+    path = _decoded_once(raw_path)
+    if path is None:
+        return "bytes that are not UTF-8"
+    found = _AMBIGUOUS.search(path)
+    if found is None:
+        return "" if path.startswith("/") else "no slash at its start"
+    what = found[0]
+    if what[0] == "%":
+        return '"%" and hexadecimal digits after decoding'
+    return f'"{what}"' if what.isprintable() else f"the control character U+{ord(what):04X}"
 
 
 # -- the patterns of sections.toml -------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Path forms: what can be read in two ways is refused and never repaired."""
 
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.policy.generation import Generation
-from sidecar.policy.routes import PUBLIC, Route, RouteTable, path_segments, split_target
+from sidecar.policy.routes import PUBLIC, Route, RouteTable, ambiguity, path_segments, split_target
 from sidecar.vocabulary.access import Target
 from sidecar.vocabulary.decision import Reason
 
@@ -45,8 +47,13 @@ AMBIGUOUS = [
     "/admin;/x",
     "/a%3bb",
     "/a%3Bb",
-    "/a%25b",
+    "/a%25ab",
     "/a%252fb",
+    "/a%252e%252e/b",
+    "/a%25%32%66b",
+    "/a%25252f",
+    "/a%25u002e%25u002e/b",
+    "/a%25U002Fb",
     "/a%2541",
     "/pub/..;/admin/x",
     "/pub\\..\\admin",
@@ -117,6 +124,15 @@ def test_R2_a_path_with_two_readings_is_refused(table: RouteTable, path: str) ->
         ("/..a/.b/c..", ["..a", ".b", "c.."]),
         ("/a:b@c,d=e&f", ["a:b@c,d=e&f"]),
         ("/~x/_y/-z/*/**", ["~x", "_y", "-z", "*", "**"]),
+        ("/100%25", ["100%"]),
+        ("/100%25.jpg", ["100%.jpg"]),
+        ("/50%25%20off.png", ["50% off.png"]),
+        ("/a%25zz.txt", ["a%zz.txt"]),
+        ("/a%25b", ["a%b"]),
+        ("/a%254", ["a%4"]),
+        ("/%25%25", ["%%"]),
+        ("/%25u12", ["%u12"]),
+        ("/%25/2f", ["%", "2f"]),
     ],
 )
 def test_a_path_with_one_reading_is_decoded_once(path: str, segments: list[str]) -> None:
@@ -189,11 +205,48 @@ def test_R2_no_text_raises_and_what_resolves_has_one_reading(shipped: Generation
     if segments is not None:
         assert path.startswith("/")
         assert not {"", ".", ".."} & set(segments)
-        assert not any(set(segment) & set("/\\;#?%\x00\n") for segment in segments)
+        assert not any(set(segment) & set("/\\;#?\x00\n") for segment in segments)
+        assert [unquote(segment) for segment in segments] == segments
 
 
 @given(st.lists(st.sampled_from(["a", "..", ".", "", "%2e", "%2f", "%25", "%61", ";", "\\", "é", "\udcff", "b"])))
 def test_R2_decoding_again_would_change_nothing(parts: list[str]) -> None:
     segments = path_segments("/" + "/".join(parts))
     if segments is not None:
-        assert path_segments("/" + "/".join(segments)) == segments
+        assert [unquote(segment) for segment in segments] == segments
+        assert path_segments("/" + "/".join(segment.replace("%", "%25") for segment in segments)) == segments
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/a%2Fb", '"%2F"'),
+        ("/a%5cb", '"%5c"'),
+        ("/100%", '"%" without two hexadecimal digits (write %25)'),
+        ("/a%u002e", '"%" without two hexadecimal digits (write %25)'),
+        ("/a%2541", '"%" and hexadecimal digits after decoding'),
+        ("/a%25u0041", '"%" and hexadecimal digits after decoding'),
+        ("/a%23b", '"#"'),
+        ("/a#b", '"#"'),
+        ("/a%3Bb", '";"'),
+        ("/a%3fb", '"?"'),
+        ("/a\\b", '"\\"'),
+        ("/a//b", '"//"'),
+        ("/a/../b", '"/.."'),
+        ("/a/%2e", '"/."'),
+        ("/a%00b", "the control character U+0000"),
+        ("/a%c2%85b", "the control character U+0085"),
+        ("/a%ff", "bytes that are not UTF-8"),
+        ("admin", "no slash at its start"),
+        ("/a%25b", ""),
+    ],
+)
+def test_what_makes_a_path_ambiguous_is_named(path: str, named: str) -> None:
+    assert ambiguity(path) == named
+
+
+@given(st.one_of(st.text(), st.text(alphabet="/.%;#?\\25fFcCuU0\x00\x85\udcffa")))
+def test_R2_an_ambiguous_path_is_named_in_a_closed_set_of_words(path: str) -> None:
+    named = ambiguity("/" + path)
+    assert bool(named) == (path_segments("/" + path) is None)
+    assert named.isprintable() and len(named) < 60
