@@ -23,16 +23,17 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
 
 
-class Denial(msgspec.Struct, frozen=True):
-    """The body of a 401, 403 or 503 of a gateway endpoint."""
+class Denial(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of a 401, 403 or 503 of a gateway endpoint. ``detail``: what the operator has to mend."""
 
     decision: bool
     reason: str
     message: str
     generation: str
+    detail: str = ""
 
 
-def gateway_answer(decision: Decision, *, unavailable: int) -> Answer:
+def gateway_answer(decision: Decision, *, unavailable: int, detail: str = "") -> Answer:
     """``unavailable``: the status of "cannot know", 403 or 503 (SIDECAR_UNAVAILABLE_STATUS)."""
     reason = decision.reason
     common = (
@@ -46,7 +47,7 @@ def gateway_answer(decision: Decision, *, unavailable: int) -> Answer:
         case Verdict.UNAUTHENTICATED:
             return _denial(HTTPStatus.UNAUTHORIZED, (*common, ("WWW-Authenticate", challenge(reason))), decision)
         case Verdict.DENY:
-            return _denial(HTTPStatus.FORBIDDEN, common, decision)
+            return _denial(HTTPStatus.FORBIDDEN, common, decision, detail)
         case Verdict.UNKNOWN:
             return _denial(unavailable, (*common, ("Retry-After", "1")), decision)
 
@@ -100,6 +101,7 @@ def is_header_safe(value: str) -> bool:
     return value.isascii() and value.isprintable()
 
 
-def _denial(status: int, headers: tuple[tuple[str, str], ...], decision: Decision) -> Answer:
-    body = msgspec.json.encode(Denial(False, decision.reason.value, decision.reason.message, decision.generation))
+def _denial(status: int, headers: tuple[tuple[str, str], ...], decision: Decision, detail: str = "") -> Answer:
+    reason = decision.reason
+    body = msgspec.json.encode(Denial(False, reason.value, reason.message, decision.generation, detail))
     return Answer(status, (*headers, ("Content-Type", "application/json")), body)

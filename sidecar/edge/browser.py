@@ -19,7 +19,7 @@ from sidecar.edge.answers import REALM, Answer
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.edge.cookies import LOOPBACK_REFRESH_COOKIE, REFRESH_COOKIE
 from sidecar.edge.credentials import HOST_COOKIE, RawHeaders, credential
-from sidecar.edge.guard import identify
+from sidecar.edge.guard import explain_cross_site, identify
 from sidecar.edge.parts import Surface
 from sidecar.edge.people import Secret, Text, client_of, count_login
 from sidecar.edge.problems import of_reason, problem_answer
@@ -61,8 +61,10 @@ async def sign_in(call: Call[SignInBody]) -> Reply | Problem:
 
 
 def _refused(call: Call[SignInBody]) -> Problem | None:
-    if _lines(call.headers, b"origin") != [origin_of(call.parts.surface.public_url).encode("latin-1")]:
-        return _of(call, Reason.CROSS_SITE)
+    ours = origin_of(call.parts.surface.public_url)
+    if _lines(call.headers, b"origin") != [ours.encode("latin-1")]:
+        detail = explain_cross_site(call.parts, call.headers) or f"exactly one Origin has to come, and be {ours}"
+        return _of(call, Reason.CROSS_SITE, detail)
     types = _lines(call.headers, b"content-type")
     if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != b"application/json":
         return Problem(Code.BAD_REQUEST, "Content-Type must be application/json")
@@ -176,8 +178,8 @@ def _lines(headers: RawHeaders, wanted: bytes) -> list[bytes]:
     return [value for name, value in headers if name.lower() == wanted]
 
 
-def _of(call: Call[Any], reason: Reason) -> Problem:
-    return of_reason(reason, call.generation.id if call.generation else "")
+def _of(call: Call[Any], reason: Reason, detail: str = "") -> Problem:
+    return of_reason(reason, call.generation.id if call.generation else "", detail)
 
 
 def tell(problem: Problem) -> Answer:

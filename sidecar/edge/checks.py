@@ -8,6 +8,8 @@ from time import perf_counter
 from sidecar.edge.answers import Answer, gateway_answer, redirected, rewritten, with_removals
 from sidecar.edge.cookies import kept_cookies
 from sidecar.edge.credentials import RawHeaders, credential
+from sidecar.edge.denials.causes import EXPLAINED, cause_of
+from sidecar.edge.denials.report import REPORT, log_denial
 from sidecar.edge.gateways import envoy_http, forwarded, nginx, section
 from sidecar.edge.login_page import is_navigation
 from sidecar.edge.original import OVERRIDES, Family, GatewayCall
@@ -16,7 +18,7 @@ from sidecar.edge.same_site import same_site, same_site_section
 from sidecar.pdp.check import Open
 from sidecar.telemetry.decision_log import in_quotes
 from sidecar.telemetry.logbook import Told
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.logs import debugging, logger
 from sidecar.vocabulary.access import Proof, Question, Route, Target
 from sidecar.vocabulary.decision import Decision, Reason, Verdict
 
@@ -101,15 +103,40 @@ async def close(parts: Parts, question: Open) -> Decision:
         return _failed(PREFIX)
 
 
-def conclude(parts: Parts, call: GatewayCall, decision: Decision, request_id: bytes, started: float) -> Answer:
-    """Count it, log it, and put it into the gateway's words. Never raises."""
+def conclude(
+    parts: Parts, call: GatewayCall, decision: Decision, request_id: bytes, started: float, detail: str | None = None
+) -> Answer:
+    """Count it, log it, and put it into the gateway's words. ``detail``: of `explain`, if that was called. Never
+    raises."""
     unavailable = parts.surface.unavailable_status
     ended = perf_counter()
     try:
         parts.logbook.record(told_of(parts, call.family.label, decision), request_id, started, ended)
-        return _in_words_of(call, parts, decision, gateway_answer(decision, unavailable=unavailable))
+        detail = explain(parts, call, decision, request_id) if detail is None else detail
+        answer = gateway_answer(decision, unavailable=unavailable, detail=detail)
+        return _in_words_of(call, parts, decision, answer)
     except Exception:
         return gateway_answer(_failed(call.family.label), unavailable=unavailable)
+
+
+def explain(parts: Parts, call: GatewayCall, decision: Decision, request_id: bytes) -> str:
+    """Log a denial, and return what the operator has to mend, if anything. Never raises."""
+    if decision.allowed or may_be_remembered(decision):
+        return ""
+    try:
+        log_denial(call, decision, request_id)
+        cause = cause_of(parts, call, decision) if decision.reason in EXPLAINED else None
+    except Exception:  # as `judge` failed, most likely, which is in the log
+        return ""
+    if cause is None:
+        return ""
+    REPORT.cause(cause, call.family.label)
+    return cause.detail
+
+
+def may_be_remembered(denial: Decision) -> bool:
+    """False where each denial is logged, or counted for the log."""
+    return denial.reason not in EXPLAINED and not debugging()
 
 
 def follows_from_decision(parts: Parts, call: GatewayCall, decision: Decision) -> bool:

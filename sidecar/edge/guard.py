@@ -5,6 +5,8 @@ from typing import assert_never
 from sidecar.accounts.peps import KeyRefused, OutOfScope, RateExceeded
 from sidecar.edge.call import Caller, Gate, Guard, Key, May
 from sidecar.edge.credentials import RawHeaders, authorization, credential
+from sidecar.edge.denials.causes import cross_site
+from sidecar.edge.denials.report import REPORT
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import of_reason
 from sidecar.edge.same_site import same_site
@@ -27,6 +29,8 @@ async def admit(
     if isinstance(guard, Key):
         return await _admit_key(guard.scope, parts, generation, headers)
     caller = await identify(parts, method, headers)
+    if caller is Reason.CROSS_SITE:
+        return of_reason(caller, generation.id, explain_cross_site(parts, headers))
     if isinstance(caller, Reason):
         return of_reason(caller, generation.id)
     if isinstance(guard, May):
@@ -34,6 +38,15 @@ async def admit(
         if not decision.allowed:
             return of_reason(decision.reason, generation.id)
     return caller
+
+
+def explain_cross_site(parts: Parts, headers: RawHeaders) -> str:
+    """Log what the operator has to mend, and return it: the origin against the public URL. Empty: nothing."""
+    cause = cross_site(headers, parts.surface.origins)
+    if cause is None:
+        return ""
+    REPORT.cause(cause, "API")
+    return cause.detail
 
 
 async def identify(parts: Parts, method: str, headers: RawHeaders) -> Caller | Reason:

@@ -50,6 +50,11 @@ class Family:
     removes: bool = False
 
 
+def method_overrides(headers: RawHeaders) -> set[bytes]:
+    """The names, in lower case, of the headers that ask for another method."""
+    return {lowered for name, _ in headers if (lowered := name.lower()) in OVERRIDES}
+
+
 def asks_otherwise(headers: RawHeaders) -> bool:
     """Return True when the back end would take another request than the one judged (R2, R6). Every family asks this."""
     found = [lowered for name, _ in headers if (lowered := name.lower()) in SUSPECT]

@@ -224,6 +224,11 @@ class RouteTable:
         route = methods.get(method)
         return Reason.UNMATCHED_PATH if route is None else route.target
 
+    def methods_at(self, raw_path: str) -> tuple[str, ...]:
+        """The methods of the entry that decides a path; none when there is no such entry."""
+        segments = path_segments(raw_path)
+        return tuple(() if segments is None else _most_specific(self.root, segments, 0) or ())
+
     def route_of(self, method: str, raw_path: str) -> Route | None:
         """The entry that decides a request; None when there is none or the path is ambiguous."""
         segments = path_segments(raw_path)

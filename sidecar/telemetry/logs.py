@@ -16,10 +16,12 @@ SECRET_WORDS = ("token", "password", "secret", "authorization", "cookie", "peppe
 
 MASK = "•••"
 
+_threshold = {"level": logging.INFO}
+
 
 def configure(level: str, form: str) -> None:
     """``level``: debug, info, warning, error. ``form``: json or text. Once, by the composition root."""
-    number = getattr(logging, level.upper())
+    number = _threshold["level"] = getattr(logging, level.upper())
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form == "json"
@@ -41,6 +43,11 @@ def configure(level: str, form: str) -> None:
     # Libraries that speak through logging (asyncio, aiohttp) say little, and what they say must not hold a request.
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(message)s", force=True)
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+
+
+def debugging() -> bool:
+    """Return True at debug level: for what is dear to gather."""
+    return _threshold["level"] <= logging.DEBUG
 
 
 @contextmanager

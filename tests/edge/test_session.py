@@ -13,6 +13,7 @@ from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC
 LOOPBACK = "http://127.0.0.1:9181"
 JSON = ("Content-Type", "application/json")
 OURS = ("Origin", PUBLIC)
+EVIL = ("Origin", "https://evil.example")
 LOGIN = {"username": "ada@example.com", "password": PASSWORD}
 ACCESS, REFRESH = "__Host-sidecar", "__Secure-sidecar-refresh"
 
@@ -359,3 +360,18 @@ async def test_no_other_method_is_taken(web):
         answer = await web.ask(method, path, headers={"Origin": "https://evil.example"})
         assert answer.status == 405
         assert not any(name.lower().startswith("access-control") for name in answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ([EVIL], f"Origin {EVIL[1]} is not that of SIDECAR_PUBLIC_URL, {PUBLIC}"),
+        ([("Origin", "null")], f"Origin is not that of SIDECAR_PUBLIC_URL, {PUBLIC}"),
+        ([OURS, OURS], "Origin came more than once"),
+        ([("Sec-Fetch-Site", "same-origin")], f"exactly one Origin has to come, and be {PUBLIC}"),
+        ([], "neither Origin nor Sec-Fetch-Site came: have the gateway pass both on"),
+    ],
+)
+async def test_R5_cross_site_says_what_is_compared(web, headers, said):
+    answer = await sign_in(web, headers=[JSON, *headers])
+    assert (answer.status, answer.body["code"], answer.body["detail"]) == (403, "cross_site", said)

@@ -18,12 +18,12 @@ INGRESS = (b"x-sent-from", b"nginx-ingress-controller")
 
 
 def read(call: GatewayCall) -> Route | Reason:
-    if not _ingress_agrees(call.headers):
+    if not ingress_agrees(call.headers):
         return Reason.BAD_REQUEST
     return from_headers(call.headers, method_header=b"x-original-method", uri_header=URI_HEADER)
 
 
-def _ingress_agrees(headers: RawHeaders) -> bool:
+def ingress_agrees(headers: RawHeaders) -> bool:
     """Not ingress-nginx, or its two headers name one request."""
     if not any(name.lower() == INGRESS[0] and value == INGRESS[1] for name, value in headers):
         return True

@@ -7,14 +7,14 @@ depend on. What follows from a decision alone is prepared once. All of it is cou
 from collections.abc import Hashable
 from time import perf_counter
 
-from sidecar.edge.checks import close, conclude, follows_from_decision, judge, told_of
+from sidecar.edge.checks import close, conclude, explain, follows_from_decision, judge, may_be_remembered, told_of
 from sidecar.edge.lanes.answer_memo import AnswerMemo, Remembered
 from sidecar.edge.lanes.head_reader import Page
 from sidecar.edge.lanes.wire import Prepared, Wire, prepare
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.pdp.check import Open
-from sidecar.vocabulary.decision import Decision
+from sidecar.vocabulary.decision import Decision, Reason
 
 
 class Desk:
@@ -54,7 +54,7 @@ class Desk:
         if isinstance(outcome, Open):
             return outcome
         prepared = self._prepare(outcome, call, request_id, started)
-        if key is not None:
+        if key is not None and (outcome.allowed or may_be_remembered(outcome)):
             self.memo.offer(key, self._parts, call, outcome, prepared, page)
         return prepared
 
@@ -64,8 +64,10 @@ class Desk:
 
     def _prepare(self, decision: Decision, call: GatewayCall, request_id: bytes, started: float) -> Prepared:
         """Counted, logged, and in the gateway's words."""
-        if follows_from_decision(self._parts, call, decision):
+        detail = "" if decision.allowed else explain(self._parts, call, decision, request_id)
+        repeats = detail and decision.reason is Reason.CROSS_SITE  # a client's words: too many to keep
+        if not repeats and follows_from_decision(self._parts, call, decision):
             ended = perf_counter()
             self._record(told_of(self._parts, call.family.label, decision), request_id, started, ended)
-            return self._wire.kept(decision)
-        return prepare(conclude(self._parts, call, decision, request_id, started))
+            return self._wire.kept(decision, detail)
+        return prepare(conclude(self._parts, call, decision, request_id, started, detail))

@@ -50,14 +50,14 @@ class Wire:
         self._unavailable = unavailable
         self._kept: Recent[Key, Prepared] = Recent(MAX_KEPT)
 
-    def kept(self, decision: Decision) -> Prepared:
-        """The answer that follows from ``decision`` and nothing else."""
+    def kept(self, decision: Decision, detail: str = "") -> Prepared:
+        """The answer that follows from ``decision`` and ``detail``, one of few, and nothing else."""
         user = decision.user
         who = (user.id, user.role, user.email, user.email_verified) if user else None
-        key = (decision.reason, decision.generation, who, decision.section, decision.action)
+        key = (decision.reason, decision.generation, who, decision.section, decision.action, detail)
         prepared = self._kept.get(key)
         if prepared is None:
-            prepared = prepare(gateway_answer(decision, unavailable=self._unavailable))
+            prepared = prepare(gateway_answer(decision, unavailable=self._unavailable, detail=detail))
             self._kept.put(key, prepared)
         return prepared
 

@@ -20,6 +20,7 @@ CHECK_SCHEMAS: Final[dict[str, Any]] = {
             "reason": {"enum": _REASONS},
             "message": {"type": "string"},
             "generation": {"type": "string"},
+            "detail": {"type": "string", "description": "What the operator of the gateway has to mend."},
         },
     }
 }

@@ -1,0 +1,1 @@
+"""Causes of denials that an operator can mend: named in the answer, counted in the log."""
