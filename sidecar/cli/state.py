@@ -1,5 +1,6 @@
 """The state as a whole: prove it, put it away, bring it back."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -16,12 +17,15 @@ from sidecar.serve.operator import Operator
 from sidecar.store.connection import StoreRefused, StoreUnavailable
 from sidecar.store.startup import SCHEMA
 from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, Rules, Written
+from sidecar.store.upkeep.backup_target import BackupTargetError
 from sidecar.store.upkeep.findings import Finding
 from sidecar.store.upkeep.fsck import Fsck, Report
 from sidecar.store.upkeep.restore import Progress
 
 PROGRESS_SECONDS: Final = 10.0
 """Between two lines of progress where there is no terminal."""
+
+STDOUT = Path("-")
 
 
 @click.command()
@@ -63,24 +67,33 @@ def fsck(repair: bool, as_json: bool, **flags: str | None) -> int:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--account", "accounts", multiple=True, metavar="NAME", help="Only this account; may be repeated.")
 @settings_options(STORE)
 @json_option
 def backup(file: Path, accounts: tuple[str, ...], as_json: bool, **flags: str | None) -> None:
     """Write accounts with their users and audit into FILE, mode 0600, without keys and sessions.
 
-    Keep the key directory as well: no password can be checked without its pepper.
+    FILE is new or replaces a plain file of this user, never a link, a pipe or a device. `-` is standard output; the
+    summary then goes to stderr. Keep the key directory as well: no password can be checked without its pepper.
     """
+    piped = file == STDOUT
 
     async def job(operator: Operator) -> Written:
-        chosen = [(await account_of(operator, name)).id for name in accounts]
-        return await Backup(operator.store).save(file, chosen or None)
+        chosen = [(await account_of(operator, name)).id for name in accounts] or None
+        if not piped:
+            return await Backup(operator.store).save(file, chosen)
+        written = await Backup(operator.store).write(sys.stdout.buffer, chosen)
+        sys.stdout.buffer.flush()
+        return written
 
-    written = _with_file(file, lambda: work(settings_from(flags), job))
-    if as_json:
-        counts = {"accounts": written.accounts, "users": written.users, "invited": written.invited}
-        say_json({"file": str(file), **counts})
+    written = work(settings_from(flags), job) if piped else _with_file(file, lambda: work(settings_from(flags), job))
+    counts = {"accounts": written.accounts, "users": written.users, "invited": written.invited}
+    summary = {"file": str(file), **counts}
+    if piped:
+        click.echo(json.dumps(summary) if as_json else _counts(written), err=True)
+    elif as_json:
+        say_json(summary)
     else:
         click.echo(f"{file}: {_counts(written)}")
 
@@ -149,6 +162,8 @@ def _with_file(file: Path, job: Callable[[], Any]) -> Any:
         return job()
     except BackupRefused as problem:
         raise no(str(problem)) from None
+    except BackupTargetError as problem:
+        raise wrong(str(problem)) from None
     except (StoreUnavailable, StoreRefused):
         raise
     except OSError as error:

@@ -125,6 +125,26 @@ def test_a_backup_that_cannot_be_written_is_one_line(at_store: Any, tmp_path: Pa
     assert "nowhere" in refused.err
 
 
+def test_a_backup_on_standard_output_is_the_backup_alone(at_store: Any, tmp_path: Path) -> None:
+    done = at_store("backup", "-")
+    assert (done.status, done.err) == (0, "1 accounts, 1 users, 0 invited\n")
+    assert not (tmp_path / "-").exists()
+    file = tmp_path / "piped"
+    file.write_text(done.out, encoding="utf-8")
+    assert at_store("restore", str(file)).out == f"{file}: 1 accounts, 1 users restored\n"
+    spoken = at_store("backup", "-", "--json")
+    assert json.loads(spoken.err) == {"file": "-", "accounts": 1, "users": 1, "invited": 0}
+    assert json.loads(spoken.out.splitlines()[0])["backup"]
+
+
+def test_a_backup_on_a_link_is_wrong_usage_and_leaves_the_link(at_store: Any, tmp_path: Path) -> None:
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    refused = at_store("backup", str(tmp_path / "stdout"))
+    assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert "`-` for standard output" in refused.err
+    assert (tmp_path / "stdout").is_symlink()
+
+
 def test_migrate_says_that_there_is_nothing_to_do(at_store: Any) -> None:
     done = at_store("migrate")
     assert done.status == 0

@@ -8,12 +8,10 @@ store knows to be revoked stays so, also where there is no epoch: keys of PEPs, 
 
 import hashlib
 import json
-import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from sidecar.store import keys
 from sidecar.store.codec import integer, items, pairs
@@ -22,6 +20,7 @@ from sidecar.store.startup import SCHEMA
 from sidecar.store.transition import look
 from sidecar.store.upkeep.archive import FORM, Head, Rules, read
 from sidecar.store.upkeep.archive_records import MEMBERS, BackupRefused
+from sidecar.store.upkeep.backup_target import backup_target
 from sidecar.store.upkeep.restore import Progress, Restore, Restored
 from sidecar.vocabulary.people import AccountId
 
@@ -50,26 +49,20 @@ class Backup:
         self._store = store
 
     async def save(self, path: Path, accounts: Iterable[AccountId] | None = None) -> Written:
-        """Into a new file beside ``path``, moved there when it is whole. Each account as of one instant."""
+        """Into a new file beside ``path``, moved there when it is whole. Raises BackupTargetError, OSError."""
+        with backup_target(path) as file:
+            return await self.write(file, accounts)
+
+    async def write(self, file: BinaryIO, accounts: Iterable[AccountId] | None = None) -> Written:
+        """All accounts, or those named; each as of one instant."""
         chosen = [account async for account in self._every()] if accounts is None else list(accounts)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                written = Written(0, 0)
-                hashed = hashlib.sha256()
-                async for line, more in self._lines(chosen):
-                    file.write(line)
-                    hashed.update(line)
-                    written += more
-                file.write(_line({"end": FORM, "accounts": written.accounts, "sha256": hashed.hexdigest()}))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                draft.unlink()
-            raise
+        written = Written(0, 0)
+        hashed = hashlib.sha256()
+        async for line, more in self._lines(chosen):
+            file.write(line)
+            hashed.update(line)
+            written += more
+        file.write(_line({"end": FORM, "accounts": written.accounts, "sha256": hashed.hexdigest()}))
         return written
 
     async def load(
