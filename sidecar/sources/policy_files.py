@@ -1,7 +1,8 @@
 """The policy files, read from disk and handed on as bytes with all that is wrong with them as files (R25).
 
-Each file is opened once and judged through the open descriptor: regular, at most 8 MiB, nobody but its owner (or root)
-able to write it. Links are followed: a ConfigMap is a folder of links. Other files in the folder are not looked at.
+Each file is opened once and judged through the open descriptor: regular, at most 8 MiB, not writable by everybody. A
+group that may write it is a warning, but its owner's own (file_modes.py). The packaged files are as trusted as the code
+beside them. Links are followed: a ConfigMap is a folder of links. Other files in the folder are not looked at.
 """
 
 import hashlib
@@ -13,8 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sidecar.policy.diagnostics import MODEL_FILE, NO_FILE, POLICY_FILES, POLICY_FOLDER, Diagnostic, Findings, Severity
+from sidecar.policy.diagnostics import (
+    MODEL_FILE,
+    NO_FILE,
+    POLICY_FILES,
+    POLICY_FOLDER,
+    Diagnostic,
+    Findings,
+    Severity,
+    path_of,
+)
 from sidecar.policy.diagnostics import DiagnosticCode as Code
+from sidecar.sources.file_modes import Writers, is_open_as_code, writers
 
 MAX_FILE: Final = 8 * 1024 * 1024
 
@@ -152,10 +163,12 @@ def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: Find
         message = "this is not a regular file"
         findings.add(Code.UNREADABLE_FILE, name, (1, 1), message, "put the file itself there, or a link to it")
         return False
-    if status.st_mode & 0o022 and status.st_uid != 0:
-        message = f"others than its owner can write the file (mode {stat.S_IMODE(status.st_mode):04o})"
-        findings.add(Code.FILE_PERMISSIONS, name, (1, 1), message, f"chmod go-w {_shown(path)}")
-        return False
+    opened = _opened(path, status, "file")
+    if opened is not None:
+        severity, message, hint = opened
+        findings.extend((Diagnostic(severity, Code.FILE_PERMISSIONS, path_of(name), 1, 1, message, hint),))
+        if severity is Severity.ERROR:
+            return False
     if status.st_size > MAX_FILE:
         _too_large(name, findings)
         return False
@@ -169,10 +182,27 @@ def _of_folder(policy_dir: Path) -> Iterator[Diagnostic]:
         status = policy_dir.stat()
     except OSError:
         return  # each of the files tells why
-    if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX and status.st_uid != 0:
-        message = f"others than its owner can write the folder (mode {stat.S_IMODE(status.st_mode):04o})"
-        hint = f"chmod go-w {_shown(policy_dir)}"
+    opened = None if status.st_mode & stat.S_ISVTX else _opened(policy_dir, status, "folder")
+    if opened is not None:
+        _, message, hint = opened
         yield Diagnostic(Severity.WARNING, Code.FILE_PERMISSIONS, POLICY_FOLDER, 1, 1, message, hint)
+
+
+def _opened(path: Path, status: os.stat_result, what: str) -> tuple[Severity, str, str] | None:
+    """The finding of what others than its owner may write: severity, message, hint."""
+    may_write = writers(status)
+    if may_write is Writers.OWNER or (_is_packaged(path) and is_open_as_code(status)):
+        return None
+    mode = f"{stat.S_IMODE(status.st_mode):04o}"
+    if may_write is Writers.EVERYBODY:
+        return Severity.ERROR, f"everybody can write the {what} (mode {mode})", f"chmod go-w {_shown(path)}"
+    message = f"the group {status.st_gid} can write the {what} (mode {mode}), not its owner alone"
+    return Severity.WARNING, message, f"chmod g-w {_shown(path)}"
+
+
+def _is_packaged(path: Path) -> bool:
+    folder, model = packaged()
+    return path in {folder, model} or path.parent == folder
 
 
 def _shown(path: Path) -> str:

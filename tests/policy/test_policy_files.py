@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.policy.compiler import compile_policy
 from sidecar.policy.diagnostics import FILES
-from sidecar.sources import policy_files
+from sidecar.sources import file_modes, policy_files
 from sidecar.sources.policy_files import MAX_FILE, FileStamp, packaged, read_policy_files, stamp_of
 
 Write = Callable[[Mapping[str, bytes]], tuple[Path, Path]]
@@ -106,43 +106,104 @@ def pretend(monkeypatch: pytest.MonkeyPatch, field: int, value: int) -> None:
     monkeypatch.setattr(os, "fstat", fstat)
 
 
-@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666, 0o620])
-def test_R25_a_file_that_others_can_write_is_refused(
-    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch, mode: int
+def owned_by(monkeypatch: pytest.MonkeyPatch, uid: int, gid: int) -> None:
+    """Every open file is theirs. Whose group is whose: tests/sources/test_file_modes.py."""
+    pretend(monkeypatch, stat.ST_UID, uid)
+    pretend(monkeypatch, stat.ST_GID, gid)
+
+
+@pytest.mark.parametrize("uid", [0, 61_001])
+@pytest.mark.parametrize("mode", [0o646, 0o666, 0o602])
+def test_R25_a_file_that_everybody_can_write_is_refused_also_roots(
+    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch, mode: int, uid: int
 ) -> None:
     folder, model = write_policy(seed)
     (folder / "policy.csv").chmod(mode)
-    pretend(monkeypatch, stat.ST_UID, 1000)
+    owned_by(monkeypatch, uid, uid)
     files = read_policy_files(folder, model)
-    assert [d.code.value for d in files.diagnostics] == ["file-permissions"]
+    assert [(d.code.value, d.severity.value) for d in files.diagnostics] == [("file-permissions", "error")]
     assert "policy.csv" not in files.files
-    assert f"chmod go-w {folder / 'policy.csv'}" in files.diagnostics[0].hint
+    assert files.diagnostics[0].hint == f"chmod go-w {folder / 'policy.csv'}"
+    assert files.diagnostics[0].file == "policy/policy.csv"
+
+
+@pytest.mark.parametrize("uid", [0, 61_001])
+@pytest.mark.parametrize("mode", [0o664, 0o620])
+def test_R25_a_file_that_a_group_of_others_can_write_is_warned_of(
+    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch, mode: int, uid: int
+) -> None:
+    folder, model = write_policy(seed)
+    (folder / "policy.csv").chmod(mode)
+    owned_by(monkeypatch, uid, 61_002)
+    files = read_policy_files(folder, model)
+    assert [(d.code.value, d.severity.value) for d in files.diagnostics] == [("file-permissions", "warning")]
+    assert files.diagnostics[0].hint == f"chmod g-w {folder / 'policy.csv'}"
+    assert compile_policy(files.files, problems=files.diagnostics).generation is not None
+
+
+def test_R25_all_of_a_policy_made_with_umask_002_is_fine(
+    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ubuntu's and Red Hat's default for ordinary users, each of whom has a group of their own."""
+    folder, model = write_policy(seed)
+    folder.chmod(0o775)
+    for path in (*folder.iterdir(), model):
+        path.chmod(0o664)
+    if os.getuid() == 0:
+        os.chown(folder, 61_001, 61_001)
+    owned_by(monkeypatch, 61_001, 61_001)
+    assert read_policy_files(folder, model).diagnostics == ()
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o775, True), (0o757, True), (0o1777, False), (0o755, False)])
+@pytest.mark.parametrize("uid", [0, 61_001])
 def test_R25_a_folder_that_others_can_write_is_warned_of(
-    seed: Mapping[str, bytes], write_policy: Write, mode: int, warned: bool
+    seed: Mapping[str, bytes], write_policy: Write, mode: int, warned: bool, uid: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, model = write_policy(seed)
     folder.chmod(mode)
-    if os.getuid() == 0:
-        assert read_policy_files(folder, model).diagnostics == (), "root's own"
-        os.chown(folder, 1000, -1)
+    real = Path.stat
+
+    def owned(path: Path, **how: bool) -> os.stat_result:
+        status = real(path, **how)
+        return os.stat_result((*status[: stat.ST_UID], uid, 61_002, *status[stat.ST_GID + 1 :]))
+
+    monkeypatch.setattr(Path, "stat", owned)
     files = read_policy_files(folder, model)
     assert [(d.file, d.code.value, d.severity.value) for d in files.diagnostics] == (
         [("policy", "file-permissions", "warning")] if warned else []
     )
-    assert all(d.hint == f"chmod go-w {folder}" for d in files.diagnostics)
+    assert all(d.hint.endswith(f"-w {folder}") for d in files.diagnostics)
     assert compile_policy(files.files, problems=files.diagnostics).generation is not None
 
 
-def test_R25_unless_root_owns_it(
-    seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def installed(tmp_path: Path, seed: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package with its policy beside the code, all of it with one mode; the package's folder."""
+    package = tmp_path / "site" / "sidecar"
+    (package / "sources").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "templates" / "policy").mkdir(parents=True)
+    for name, content in seed.items():
+        (package / "templates" / ("" if name == "model.conf" else "policy") / name).write_bytes(content)
+    for module in (file_modes, policy_files):
+        monkeypatch.setattr(module, "__file__", str(package / "sources" / "one.py"))
+    return package
+
+
+@pytest.mark.parametrize("opened", [0o002, 0o020, 0o022])
+def test_R25_packaged_files_are_as_trusted_as_the_code_beside_them(
+    installed: Path, opened: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, model = write_policy(seed)
-    (folder / "policy.csv").chmod(0o666)
-    pretend(monkeypatch, stat.ST_UID, 0)
-    assert told(folder, model) == []
+    for path in (installed, *installed.rglob("*")):
+        path.chmod((0o755 if path.is_dir() else 0o644) | opened)
+    monkeypatch.setattr(file_modes, "_is_private", lambda *_: False)
+    assert read_policy_files(*policy_files.packaged()).diagnostics == ()
+
+    (installed / "__init__.py").chmod(0o644)  # the code is closed, and the policy beside it is not
+    found = read_policy_files(*policy_files.packaged()).diagnostics
+    assert len(found) == len(FILES)
+    assert {d.severity.value for d in found} == {"error" if opened & 0o002 else "warning"}
 
 
 def test_R25_each_file_is_opened_once(
