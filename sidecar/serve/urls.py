@@ -4,6 +4,7 @@ from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
 from sidecar.serve.values import BadValueError
+from sidecar.vocabulary.host_lists import one_per_host
 
 
 def base_url(text: str) -> str:
@@ -42,13 +43,16 @@ def url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         how = f"write a URL that starts with {', '.join(f'{scheme}://' for scheme in schemes)}"
         try:
-            parts = urlsplit(text)
+            parts, *others = map(urlsplit, one_per_host(text))
         except ValueError:
             raise BadValueError(f"not a URL: {how}") from None
         if parts.scheme not in schemes or not text.isprintable() or " " in text or "://" not in text:
             raise BadValueError(f"not such a URL: {how}")
-        if not (parts.path.startswith("/") if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]):
-            raise BadValueError("the URL names no host" if parts.scheme != "unix" else "the URL names no absolute path")
+        if parts.scheme == "unix":
+            if not parts.path.startswith("/"):
+                raise BadValueError("the URL names no absolute path")
+        elif not all(each.netloc.rpartition("@")[2] for each in (parts, *others)):
+            raise BadValueError("the URL names no host" if not others else "the URL's list of hosts has an empty place")
         return text
 
     return parse

@@ -5,7 +5,7 @@ Reads never go to a replica. redis-py's retries are off everywhere. Nothing here
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
 from sidecar.store.errors import StoreRefused
+from sidecar.vocabulary.host_lists import one_per_host
 
 CONNECTIONS: Final = 64
 CLUSTER_PARTITIONS: Final = 16
@@ -46,11 +47,12 @@ class Topology(Protocol):
 def topology(url: str, *, patience: float, connections: int = CONNECTIONS) -> Topology:
     """For the store at ``url``; each answer may take ``patience`` seconds. Raises StoreRefused."""
     try:
-        parts = urlsplit(url)
+        listed = [urlsplit(one) for one in one_per_host(url)]
+        parts = listed[0]
         if parts.scheme.endswith("+sentinel"):
-            return _sentinel(parts, patience, connections)
+            return _sentinel(listed, patience, connections)
         if parts.scheme.endswith("+cluster"):
-            return Cluster(_seeds(parts, REDIS_PORT), _connection(parts, patience, database=False), connections)
+            return Cluster(_seeds(listed, REDIS_PORT), _connection(parts, patience, database=False), connections)
         if "://" not in url:
             raise StoreRefused(f"{masked(url)} is not a store's address: write redis://host:6379/0 or unix:///a/socket")
         return Single(_direct(url, patience, connections))
@@ -152,12 +154,13 @@ def masked(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//…@", url)
 
 
-def _sentinel(parts: SplitResult, patience: float, connections: int) -> Single:
+def _sentinel(listed: Sequence[SplitResult], patience: float, connections: int) -> Single:
+    parts = listed[0]
     name, _, _ = parts.path.lstrip("/").partition("/")
     if not name:
         raise ValueError("it names no master, as in redis+sentinel://host:26379/mymaster")
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        _seeds(parts, SENTINEL_PORT),
+        _seeds(listed, SENTINEL_PORT),
         sentinel_kwargs={**_timeouts(patience), "decode_responses": True},
         **_connection(parts, patience, database=True, pool=False),
     )
@@ -200,11 +203,11 @@ def _timeouts(patience: float) -> dict[str, Any]:
     }
 
 
-def _seeds(parts: SplitResult, port: int) -> list[tuple[str, int]]:
-    """Hosts and ports between the commas."""
-    _, _, hosts = parts.netloc.rpartition("@")
+def _seeds(listed: Sequence[SplitResult], port: int) -> list[tuple[str, int]]:
+    """Host and port of each URL."""
     found = []
-    for place in hosts.split(","):
+    for parts in listed:
+        _, _, place = parts.netloc.rpartition("@")
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d{1,5}))?", place)
         if match is None:
             raise ValueError(f"{place!r} is no host and port")

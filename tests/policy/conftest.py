@@ -1,5 +1,6 @@
 """The shipped policy as bytes, and small edits of it."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,13 @@ from sidecar.policy.generation import Generation
 
 ROOT = Path(__file__).resolve().parents[2]
 Edit = Callable[..., dict[str, bytes]]
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verbs read settings from the environment, and what steers the tests (SIDECAR_TEST_…) is none."""
+    for name in [name for name in os.environ if name.startswith("SIDECAR_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")
