@@ -9,6 +9,7 @@ from sidecar.accounts.founding import Founding, FoundOutcome, InvalidName, found
 from sidecar.accounts.hashing import Overloaded
 from sidecar.accounts.invitations import InvalidEmail
 from sidecar.accounts.password_change import WeakPassword
+from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, unreachable, wrong
 from sidecar.cli.passwords import password_option, read_password
@@ -33,6 +34,7 @@ def account() -> None:
 @click.option("--admin-name", default="", metavar="NAME", help="Name of the first Account Administrator.")
 @click.option("--seats", type=click.IntRange(1, MAX_SEATS), default=DEFAULT_SEATS, show_default=True, help="The cap.")
 @password_option
+@new_store_option
 @settings_options(STORE)
 @json_option
 def create(
@@ -41,6 +43,7 @@ def create(
     admin_name: str,
     seats: int,
     password_stdin: bool,
+    new_store: bool,
     as_json: bool,
     **flags: str | None,
 ) -> None:
@@ -50,6 +53,7 @@ def create(
     command line, where every user of the machine could read it.
     """
     settings = settings_from(flags)
+    agreed = consent(settings, new_store=new_store)
     password = read_password(from_stdin=password_stdin)
     founding = Founding(name, admin_email, password, admin_name, seats)
 
@@ -57,7 +61,7 @@ def create(
         everybody = operator.people
         return await found(everybody.accounts, everybody.hashing, founding, actor=OPERATOR, entropy=os.urandom)
 
-    outcome = work(settings, job)
+    outcome = work(settings, job, agreed)
     if not isinstance(outcome, Created):
         raise _not_created(outcome, founding)
     made, admin = outcome.account, outcome.admin

@@ -9,7 +9,7 @@ from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, say_json, say_table
 from sidecar.cli.work import work
 from sidecar.serve.issuers import absent, missing_accounts, read_issuers
-from sidecar.serve.operator import Operator, PolicyProblem, generation, operating_warnings
+from sidecar.serve.operator import NoStoreError, Operator, PolicyProblem, generation, operating_warnings
 from sidecar.serve.rehearsal import State, Symptom, rehearse
 from sidecar.serve.settings import Settings, problems
 from sidecar.sources.key_files import KeyFileProblem, load
@@ -63,6 +63,9 @@ def _keys(settings: Settings) -> Symptom:
 
 
 def _store(settings: Settings) -> Iterator[Symptom]:
+    def none_yet(where: str) -> None:
+        raise NoStoreError(where)
+
     async def job(operator: Operator) -> tuple[str, tuple[str, ...], float, dict[str, tuple[str, ...]]]:
         seconds, microseconds = await operator.store.command("TIME")
         apart = time.time() - (int(seconds) + int(microseconds) / 1e6)
@@ -70,7 +73,10 @@ def _store(settings: Settings) -> Iterator[Symptom]:
         return operator.store.where, await operating_warnings(operator), apart, missing
 
     try:
-        where, warnings, apart, missing = work(settings, job)
+        where, warnings, apart, missing = work(settings, job, none_yet)
+    except NoStoreError as none:
+        yield Symptom("store", State.OK, f"{none.where} will be made at the first start")
+        return
     except click.ClickException as problem:
         yield Symptom("store", State.FAULT, problem.message)
         return

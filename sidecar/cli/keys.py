@@ -8,6 +8,7 @@ from typing import Any, TypeVar, assert_never
 
 import click
 
+from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, unreachable, wrong
 from sidecar.cli.work import work
@@ -81,9 +82,10 @@ def patience(verb: F) -> F:
     show_default=True,
     help="How many seconds the new key is published before it signs, for services that keep the JWK Set.",
 )
+@new_store_option
 @settings_options((*STORE, "lease"))
 @json_option
-def rotate(timeout: float, hold: float, as_json: bool, **flags: str | None) -> None:
+def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags: str | None) -> None:
     """Sign with a new key, once every live sidecar has read it.
 
     The old key goes on being believed, so nobody is signed out; keys that stopped signing more than a day ago are taken
@@ -94,7 +96,7 @@ def rotate(timeout: float, hold: float, as_json: bool, **flags: str | None) -> N
     async def job(operator: Operator) -> Rotated | NotFollowed:
         return await _rotation(operator, timeout, hold).rotate()
 
-    outcome = work(settings, job)
+    outcome = work(settings, job, consent(settings, new_store=new_store))
     match outcome:
         case Rotated(kid, retired, removed, sidecars, behind):
             told: dict[str, Any] = {"signs": kid, "retired": retired, "removed": list(removed), "sidecars": sidecars}

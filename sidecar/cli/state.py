@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from sidecar.accounts.emails import is_normal, is_written
+from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, say_table, wrong
 from sidecar.cli.work import account_of, policy_of, work
@@ -100,21 +101,23 @@ def backup(file: Path, accounts: tuple[str, ...], as_json: bool, **flags: str | 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@new_store_option
 @settings_options(STORE)
 @json_option
-def restore(file: Path, as_json: bool, **flags: str | None) -> int:
+def restore(file: Path, new_store: bool, as_json: bool, **flags: str | None) -> int:
     """Bring back what `backup` wrote. Every epoch is raised: all sign in again, no older token passes.
 
     The whole file is judged by the rules of `fsck` and by the roles of the policy before anything is written.
     Exit status 1 when an account was left out, because another one here has its name.
     """
     settings = settings_from(flags)
+    agreed = consent(settings, new_store=new_store)
     rules = Rules(is_normal=is_normal, is_written=is_written, roles=policy_of(settings).roles)
 
     async def job(operator: Operator) -> Restored:
         return await Backup(operator.store).load(file, rules=rules, progress=_progress())
 
-    restored = _with_file(file, lambda: work(settings, job))
+    restored = _with_file(file, lambda: work(settings, job, agreed))
     if as_json:
         counts = {"accounts": restored.accounts, "users": restored.users}
         say_json({"file": str(file), **counts, "skipped": list(restored.skipped)})

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from sidecar.cli.new_store import refusal
 from sidecar.cli.output import no, unreachable, wrong
 from sidecar.policy.generation import Generation
-from sidecar.serve.operator import Operator, PolicyProblem, generation, operating
+from sidecar.serve.operator import Consent, Operator, PolicyProblem, generation, operating
 from sidecar.serve.settings import DEMO_MARK, Settings
 from sidecar.sources.key_files import KeyFileProblem
 from sidecar.store.connection import StoreRefused, StoreUnavailable
@@ -16,14 +17,13 @@ T = TypeVar("T")
 OPERATOR = Actor.operator()
 
 
-def work(settings: Settings, job: Callable[[Operator], Awaitable[T]]) -> T:
-    """Run ``job`` on the store of these settings."""
-
+def work(settings: Settings, job: Callable[[Operator], Awaitable[T]], consent: Consent | None = None) -> T:
+    """Run ``job`` on the store of these settings. ``consent``: of a verb that may make one (new_store.py)."""
     if (settings.keys_dir / DEMO_MARK).exists():
         raise wrong(f"{settings.keys_dir}: these are a demo's keys: use others")
 
     async def run() -> T:
-        async with operating(settings) as operator:
+        async with operating(settings, consent or refusal(settings)) as operator:
             return await job(operator)
 
     try:

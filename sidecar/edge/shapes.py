@@ -296,4 +296,5 @@ class StatusReport(msgspec.Struct, frozen=True):
     diagnostics: list[dict[str, Any]]
     fleet: list[dict[str, Any]]
     store: str
+    store_address: str
     lag_s: float | None

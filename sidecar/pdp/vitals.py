@@ -16,7 +16,8 @@ Ping = Callable[[], Awaitable[None]]
 class Vitals:
     """``proven``: the store was reached and is ours (R22, R23); until then nothing is read from it and nothing written.
 
-    ``lag`` is seconds since the change feed's last word; ``fleet`` lists the live sidecars.
+    ``lag`` is seconds since the change feed's last word; ``fleet`` lists the live sidecars; ``store_address`` holds no
+    secret.
     """
 
     version: str
@@ -25,6 +26,7 @@ class Vitals:
     lag: Callable[[], float]
     fleet: Callable[[], Awaitable[list[dict[str, Any]]]]
     lease: float
+    store_address: str
     clock: Callable[[], float]
     started_at: float = field(init=False)
     proven: bool = False
@@ -59,6 +61,7 @@ class Vitals:
             "diagnostics": [diagnostic_body(found) for found in policy.diagnostics],
             "fleet": await self._fleet() if answers else [],
             "store": "ok" if answers else "unavailable",
+            "store_address": self.store_address,
             "lag_s": round(self.lag(), 3) if answers else None,
         }
 

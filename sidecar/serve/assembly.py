@@ -39,6 +39,7 @@ from sidecar.serve.keyring import KeyRing
 from sidecar.serve.listeners import check_url
 from sidecar.serve.people import everybody
 from sidecar.serve.settings import Settings
+from sidecar.serve.store_place import store_place
 from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
@@ -163,6 +164,7 @@ class Assembly:
                 lag=records.lag,
                 fleet=self.live.fleet.members,
                 lease=ground.settings.lease,
+                store_address=store_place(ground.settings),
                 clock=time.time,
             ),
             metrics=ground.metrics,

@@ -1,11 +1,12 @@
 """An operator at work: the store, keys and names of ``serve``, without its listeners.
 
 On the embedded store: a running sidecar's is shared; with none running it is started for the work. A demo's
-store is refused (R23), and so is one whose passwords another pepper made.
+store is refused (R23), and so is one whose passwords another pepper made. A store that does not exist is made only with
+the caller's consent: in another folder the same command would work on a second, empty one.
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -18,9 +19,11 @@ from sidecar.policy.generation import Generation
 from sidecar.serve.assembly import issuer
 from sidecar.serve.clock import since_boot
 from sidecar.serve.settings import Settings
-from sidecar.sources.key_files import LoadedKeys, load_or_create
+from sidecar.serve.store_place import has_embedded, store_place
+from sidecar.sources.key_files import PEPPER, LoadedKeys, key_problems, load_or_create
 from sidecar.sources.policy_files import read_policy_files
-from sidecar.store.connection import Store
+from sidecar.sources.private_files import check_private_directory
+from sidecar.store.connection import Store, StoreRefused
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.store.live import LiveCopy
 from sidecar.tokens.opaque import Pepper
@@ -41,18 +44,56 @@ class Operator:
     pepper: Pepper
 
 
+class NoStoreError(Exception):
+    """There is no store where the settings say. ``where``: its place, as an operator reads it."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"there is no store in {where}")
+        self.where = where
+
+
+def _never(where: str) -> None:
+    raise NoStoreError(where)
+
+
+Consent = Callable[[str], None]
+"""Called with the store's place before one is made there. Raises what ends the work."""
+
+
 @asynccontextmanager
-async def operating(settings: Settings) -> AsyncIterator[Operator]:
-    """Raises StoreUnavailable, StoreRefused or KeyFileProblem."""
+async def operating(settings: Settings, consent: Consent = _never) -> AsyncIterator[Operator]:
+    """Raises StoreUnavailable, StoreRefused, KeyFileProblem, and NoStoreError where ``consent`` does not allow one."""
     async with AsyncExitStack() as stack:
-        keys = load_or_create(settings.keys_dir)
+        found = _keys(settings)
+        fresh = settings.redis_url is None and not has_embedded(settings)
+        if fresh:
+            consent(store_place(settings))
         store = await Store.open(await _url(settings, stack), read_timeout=PATIENCE, write_timeout=PATIENCE)
         stack.push_async_callback(store.close)
+        meta = await store.meta()
+        if not meta and not fresh:
+            consent(store.where)
+        if found is None and "pepper" in meta:
+            raise StoreRefused(
+                f"the store at {store.where} holds passwords made with a pepper, and {settings.keys_dir} has none: "
+                "point SIDECAR_KEYS_DIR at the keys that belong to this store"
+            )
+        keys = found or load_or_create(settings.keys_dir)
         # Issuer and audience are the serving sidecars' affair: they are neither set nor compared here.
         await store.check_meta(pepper=keys.pepper.identity)
         hashing = Hashing(keys.pepper)
         stack.callback(hashing.close)
         yield Operator(settings, store, _people(settings, keys, store, hashing), keys.pepper)
+
+
+def _keys(settings: Settings) -> LoadedKeys | None:
+    """None where none were made yet."""
+    with key_problems(settings.keys_dir):
+        if not settings.keys_dir.exists():
+            return None
+        check_private_directory(settings.keys_dir)
+        made = (settings.keys_dir / PEPPER).exists()
+    return load_or_create(settings.keys_dir) if made else None
 
 
 async def operating_warnings(operator: Operator) -> tuple[str, ...]:

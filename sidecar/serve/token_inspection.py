@@ -13,7 +13,7 @@ from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.serve.clock import since_boot
 from sidecar.serve.issuers import TrustedIssuers
-from sidecar.serve.operator import Operator, operating
+from sidecar.serve.operator import NoStoreError, Operator, operating
 from sidecar.serve.settings import Settings
 from sidecar.sources.key_files import KeyFileProblem
 from sidecar.store.connection import StoreRefused, StoreUnavailable
@@ -89,7 +89,7 @@ async def _by_store(
     try:
         async with operating(settings) as operator:
             found = await _identify(operator, trusted, tokens, token, why)
-    except (StoreUnavailable, StoreRefused, KeyFileProblem) as problem:
+    except (StoreUnavailable, StoreRefused, KeyFileProblem, NoStoreError) as problem:
         return StoreNotAsked(str(problem))
     return StoreNotAsked("the store does not answer") if found is Reason.STORE_UNAVAILABLE else found
 

@@ -190,6 +190,10 @@ class Store:
             self, issuer=issuer, audience=audience, demo=demo, pepper=pepper, data_set=self._entropy(16).hex()
         )
 
+    async def meta(self) -> dict[str, str]:
+        """The store's own record as it stands; empty where no sidecar has been. Makes nothing."""
+        return dict(await self.pairs("HGETALL", keys.META))
+
     async def command(self, *words: str | int) -> Any:
         """A plain command on the key that is its second word, for the few reads that are no script."""
         return await self._twice(self._reads, lambda: _ask(self._reads, words))

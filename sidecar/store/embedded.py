@@ -26,6 +26,8 @@ from redis.retry import Retry
 from sidecar.store.errors import StoreRefused, StoreUnavailable
 from sidecar.store.server_binary import ServerBinary, find_server
 
+FOLDER: Final = "store"
+"""In the state directory."""
 START_TIMEOUT: Final = 30.0
 STOP_TIMEOUT: Final = 8.0
 GUEST_PATIENCE: Final = 2.0
@@ -231,7 +233,7 @@ def _lock(path: Path, kind: int) -> int | None:
 
 
 def _private_folder(state_dir: Path) -> Path:
-    folder = state_dir.absolute() / "store"
+    folder = state_dir.absolute() / FOLDER
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)

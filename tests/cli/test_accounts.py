@@ -116,7 +116,7 @@ def test_without_a_store_that_answers_status_3(cli: Any) -> None:
 
 def test_embedded_store_is_started_for_the_work_and_keeps_it(cli: Any, typed: Any, redis_server_binary: str) -> None:
     typed(GOOD)
-    assert cli(*CREATE).status == 0
+    assert cli(*CREATE, "--new-store").status == 0
     rows = json.loads(cli("account", "list", "--json").out)
     assert [row["name"] for row in rows] == ["Beta"]
 

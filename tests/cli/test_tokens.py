@@ -8,6 +8,7 @@ from typing import Any
 
 import jwt
 import pytest
+import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
@@ -266,3 +267,15 @@ def test_inspect_without_a_store_says_that_the_user_was_not_looked_up(cli: Any, 
     done = cli("token", "inspect", *issuers, "--redis-url", "redis://127.0.0.1:1")
     assert (done.status, done.err) == (0, "")
     assert "not looked up: the store does not answer" in done.out
+
+
+def test_inspect_beside_an_empty_redis_makes_nothing_there(
+    cli: Any, typed: Any, issuers: Any, real_redis_url: str, tmp_path: Path
+) -> None:
+    typed(corp_token())
+    done = cli("token", "inspect", *issuers, "--json", "--redis-url", real_redis_url)
+    assert (done.status, done.err) == (0, "")
+    assert "there is no store" in json.loads(done.out)["not_looked_up"]
+    with redis.Redis(unix_socket_path=real_redis_url.removeprefix("unix://")) as client:
+        assert client.keys("*") == []
+    assert not (tmp_path / ".sidecar").exists()
