@@ -1,7 +1,7 @@
 """``sidecar doctor``: is everything as ``serve`` needs it? Beside a running sidecar as well as before the first."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import click
 
@@ -14,6 +14,7 @@ from sidecar.serve.rehearsal import State, Symptom, rehearse
 from sidecar.serve.settings import Settings, problems
 from sidecar.sources.key_files import KeyFileProblem, load
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem
+from sidecar.store.startup import other_names
 
 CLOCK_SECONDS = 5.0
 """The default leeway: clocks that differ by more refuse each other's tokens."""
@@ -66,24 +67,31 @@ def _store(settings: Settings) -> Iterator[Symptom]:
     def none_yet(where: str) -> None:
         raise NoStoreError(where)
 
-    async def job(operator: Operator) -> tuple[str, tuple[str, ...], float, dict[str, tuple[str, ...]]]:
-        seconds, microseconds = await operator.store.command("TIME")
-        apart = time.time() - (int(seconds) + int(microseconds) / 1e6)
-        missing = await missing_accounts(operator.people.accounts, _issuers(settings))
-        return operator.store.where, await operating_warnings(operator), apart, missing
+    async def job(operator: Operator) -> list[Symptom]:
+        return [found async for found in _of_store(operator)]
 
     try:
-        where, warnings, apart, missing = work(settings, job, none_yet)
+        yield from work(settings, job, none_yet)
     except NoStoreError as none:
         yield Symptom("store", State.OK, f"{none.where} will be made at the first start")
-        return
     except click.ClickException as problem:
         yield Symptom("store", State.FAULT, problem.message)
-        return
-    yield Symptom("store", State.OK, where)
-    yield from (Symptom("store", State.WARNING, warning) for warning in warnings)
-    for issuer, names in missing.items():
-        yield from (Symptom("issuers", State.WARNING, f"{issuer}: {absent(name)}") for name in names)
+
+
+async def _of_store(operator: Operator) -> AsyncIterator[Symptom]:
+    store, settings = operator.store, operator.settings
+    names = other_names(store.where, await store.meta(), issuer=settings.issuer, audience=settings.audience)
+    for name in names:
+        yield Symptom("store", State.FAULT, name)
+    if not names:
+        yield Symptom("store", State.OK, store.where)
+    for warning in await operating_warnings(operator):
+        yield Symptom("store", State.WARNING, warning)
+    for issuer, accounts in (await missing_accounts(operator.people.accounts, _issuers(settings))).items():
+        for account in accounts:
+            yield Symptom("issuers", State.WARNING, f"{issuer}: {absent(account)}")
+    seconds, microseconds = await store.command("TIME")
+    apart = time.time() - (int(seconds) + int(microseconds) / 1e6)
     state = State.OK if abs(apart) < CLOCK_SECONDS else State.FAULT
     yield Symptom("clock", state, f"{apart:+.1f} s against the store's")
 

@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "account": ("sidecar.cli.accounts:account", "Accounts and their seats."),
     "user": ("sidecar.cli.user_links:user", "The users of an account."),
     "pep": ("sidecar.cli.peps:pep", "Keys for gateways and services that ask about users."),
+    "issuer": ("sidecar.cli.issuer:issuer", "The issuer of the store's tokens: change."),
     "keys": ("sidecar.cli.keys:keys", "The keys that sign tokens: rotate, list, revoke."),
     "audit": ("sidecar.cli.audit:audit", "Who did what to whom: export, verify."),
     "policy": ("sidecar.cli.policy:policy", "Check, test and question the policy files."),

@@ -25,6 +25,9 @@ from sidecar.telemetry.logs import configure, logger
 STOP_SECONDS = 8.0
 """What finishing requests in flight may take after the drain; with the default drain the exit is within 10 s."""
 
+STORE_SECONDS = 1.0
+"""How long the store is waited for before the start counts as done: one that rejects the settings ends it."""
+
 Started = Callable[[Sidecar], Awaitable[None]]
 Complain = Callable[[StartProblem], None]
 
@@ -84,6 +87,7 @@ async def _serve(
         _settle_memory()
         if started is not None:
             await started(sidecar)
+        await _judged(sidecar)
         notify("READY=1")
         _log.info("serving", **sidecar.addresses())
         signals.begin()
@@ -100,6 +104,13 @@ async def _serve(
         beating.cancel()
     _log.info("stopped")
     return 0
+
+
+async def _judged(sidecar: Sidecar) -> None:
+    """Wait until the store was judged, STORE_SECONDS at most: it may be out. Raises StartProblem where it refuses."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(STORE_SECONDS):
+            await sidecar.proven()
 
 
 def _settle_memory() -> None:

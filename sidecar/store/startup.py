@@ -69,17 +69,27 @@ def _compare(where: str, meta: Mapping[str, str], given: Mapping[str, str | None
     if meta["demo"] != given["demo"]:
         kind = "was made by `sidecar demo`" if meta["demo"] == "1" else "is no demo's"
         raise StoreRefused(f"the store at {where} {kind}: use another one, demo data and real data never mix")
-    for field, setting in (("issuer", "SIDECAR_ISSUER"), ("audience", "SIDECAR_AUDIENCE")):
-        if given[field] is not None and meta[field] != given[field]:
-            raise StoreRefused(
-                f"the store at {where} was made with {field} {meta[field]!r}, this sidecar says {given[field]!r}: "
-                f"set {setting} to the first, or use another store"
-            )
+    others = other_names(where, meta, issuer=given["issuer"], audience=given["audience"])
+    if others:
+        raise StoreRefused(others[0])
     if given["pepper"] is not None and meta["pepper"] != given["pepper"]:
         raise StoreRefused(
             f"the store at {where} holds passwords made with another pepper: "
             "point SIDECAR_KEYS_DIR at the keys that belong to this store"
         )
+
+
+def other_names(where: str, meta: Mapping[str, str], *, issuer: str | None, audience: str | None) -> list[str]:
+    """R22: a sentence for each name that the record has otherwise. None, and a name not set yet, differ in nothing."""
+    ways = {
+        "issuer": f"set SIDECAR_ISSUER to the first, or end all sessions with `sidecar issuer change {issuer}`",
+        "audience": "set SIDECAR_AUDIENCE to the first, or use another store",
+    }
+    return [
+        f"the store at {where} was made with {field} {meta[field]!r}, this sidecar says {given!r}: {ways[field]}"
+        for field, given in (("issuer", issuer), ("audience", audience))
+        if given is not None and meta.get(field, given) != given
+    ]
 
 
 async def _check_server(store: Asked, server: AskedServer) -> tuple[str, ...]:

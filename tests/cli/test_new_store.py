@@ -37,6 +37,7 @@ READING = [
     ("backup", "all.backup"),
     ("backup", "-"),
     ("migrate",),
+    ("issuer", "change", "https://id.example"),
     ("policy", "can", "b@beta.example", "billing", "view"),
 ]
 

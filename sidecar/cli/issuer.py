@@ -1,0 +1,64 @@
+"""``sidecar issuer``: the issuer of a store's tokens, changed when the public URL did (R22)."""
+
+from typing import assert_never
+
+import click
+
+from sidecar.cli.options import STORE, settings_from, settings_options
+from sidecar.cli.output import json_option, no, say_json, say_pairs, wrong
+from sidecar.cli.work import OPERATOR, work
+from sidecar.serve.operator import Operator
+from sidecar.serve.settings import ROWS
+from sidecar.serve.values import BadValueError
+from sidecar.store.upkeep.issuer_change import (
+    ChangedMeanwhile,
+    IssuerChanged,
+    NoIssuer,
+    Outcome,
+    SameIssuer,
+    StillServing,
+    change_issuer,
+)
+
+
+@click.group()
+def issuer() -> None:
+    """The issuer of the store's tokens (their `iss`)."""
+
+
+@issuer.command()
+@click.argument("new", metavar="NEW")
+@settings_options(STORE)
+@json_option
+def change(new: str, as_json: bool, **flags: str | None) -> None:
+    """Change the store's issuer to NEW. Every session ends and every token is dead: all users sign in again.
+
+    Stop all sidecars first, and start them with SIDECAR_ISSUER=NEW, or with the SIDECAR_PUBLIC_URL that NEW comes from.
+    """
+    try:
+        ROWS["issuer"].parse(new)
+    except BadValueError as bad:
+        raise wrong(f"NEW = {new!r}: {bad}") from None
+    settings = settings_from(flags)
+
+    async def job(operator: Operator) -> Outcome:
+        return await change_issuer(operator.store, operator.people.fleet, new, OPERATOR)
+
+    outcome = work(settings, job)
+    match outcome:
+        case IssuerChanged(before, accounts, signed_out):
+            told = {"issuer": new, "before": before, "accounts": accounts, "signed_out": signed_out}
+            say = say_json if as_json else say_pairs
+            say(told)
+            if settings.issuer != new:
+                click.echo(f"start the sidecars with SIDECAR_ISSUER={new}", err=True)
+        case SameIssuer():
+            raise no(f"the store's issuer is {new} already")
+        case NoIssuer():
+            raise no("the store has no issuer yet: the first start of `sidecar serve` sets it, from SIDECAR_ISSUER")
+        case StillServing(sidecars):
+            raise no(f"these sidecars serve on the store: {', '.join(sidecars)}: stop them first")
+        case ChangedMeanwhile(other):
+            raise no(f"the store's issuer became {other!r} meanwhile: look who changes it, and run this again")
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,81 @@
+"""Give a store another issuer (R22): every session ends and every epoch rises, then its own record changes.
+
+In this order, so that an interrupted change has only ended sessions: it is run again. Refuses while sidecars serve,
+which would go on issuing tokens of the old issuer.
+"""
+
+from dataclasses import dataclass
+
+from sidecar.store import keys
+from sidecar.store.accounts import Accounts
+from sidecar.store.audit import Audit
+from sidecar.store.connection import Store
+from sidecar.store.fleet import Fleet
+from sidecar.store.outcomes import Changed, NoAccount
+from sidecar.store.users import Users
+from sidecar.vocabulary.people import Actor, Status
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerChanged:
+    """``signed_out``: users whose sessions ended."""
+
+    before: str
+    accounts: int
+    signed_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class SameIssuer:
+    """The store has this issuer already."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoIssuer:
+    """No sidecar has served on this store: the first start sets its issuer."""
+
+
+@dataclass(frozen=True, slots=True)
+class StillServing:
+    sidecars: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedMeanwhile:
+    """``issuer``: what somebody else set at the same time."""
+
+    issuer: str
+
+
+Outcome = IssuerChanged | SameIssuer | NoIssuer | StillServing | ChangedMeanwhile
+
+
+async def change_issuer(store: Store, fleet: Fleet, issuer: str, actor: Actor) -> Outcome:
+    before = (await store.meta()).get("issuer")
+    if before is None:
+        return NoIssuer()
+    if before == issuer:
+        return SameIssuer()
+    serving = await fleet.members()
+    if serving:
+        return StillServing(tuple(str(member["id"]) for member in serving))
+    accounts, signed_out = await _end_sessions(store, actor)
+    # Before the change: a crash in between leaves a row too many, never a change without one.
+    await Audit(store).note("issuer.changed", actor, before={"issuer": before}, after={"issuer": issuer})
+    reply = await store.run("issuer_change", [keys.META], [before, issuer], write=True)
+    if reply["o"] != "changed":
+        return ChangedMeanwhile(reply["issuer"])
+    return IssuerChanged(before, accounts, signed_out)
+
+
+async def _end_sessions(store: Store, actor: Actor) -> tuple[int, int]:
+    """How many accounts, how many users."""
+    users = Users(store)
+    accounts, signed_out = await Accounts(store).all(), 0
+    for account in accounts:
+        roster = await users.roster(account.id)
+        for member in () if isinstance(roster, NoAccount) else roster.members:
+            if member.record.status is not Status.INVITED:
+                outcome = await users.sign_out_everywhere(member.record.id, actor)
+                signed_out += isinstance(outcome, Changed)
+    return len(accounts), signed_out
