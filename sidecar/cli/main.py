@@ -13,7 +13,7 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.lazy import lazy
-from sidecar.cli.output import FAULT, OK, WRONG, OutputLost, Stop, abandon_output, complain, prepare_streams
+from sidecar.cli.output import FAULT, OK, WRONG, OutputLost, Stop, abandon_output, complain, prepare_streams, wrong
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("sidecar.cli.demo:demo", "Try it: a throw-away sidecar with four users, and curl lines."),
@@ -54,7 +54,9 @@ def run(argv: Sequence[str]) -> int:
     """Run one command line; the exit status."""
     prepare_streams()
     try:
-        result: Any = sidecar.main(list(argv), prog_name="sidecar", standalone_mode=False)
+        result: Any = sidecar.main(
+            [_text(number, arg) for number, arg in enumerate(argv, 1)], prog_name="sidecar", standalone_mode=False
+        )
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -75,6 +77,18 @@ def run(argv: Sequence[str]) -> int:
             raise
         return _failed(error)
     return result if isinstance(result, int) and not isinstance(result, bool) else OK
+
+
+def _text(number: int, arg: str) -> str:
+    """The argument, where its bytes are UTF-8; also where the locale has another encoding."""
+    try:
+        arg.encode()
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(arg).decode()
+        except UnicodeError:
+            raise wrong(f"argument {number}, {arg[:40]!r}, is not UTF-8: write it in UTF-8") from None
+    return arg
 
 
 def _ended(status: int, message: str) -> int:

@@ -75,8 +75,19 @@ def _environment(env: Mapping[str, str]) -> tuple[dict[str, Given], tuple[str, .
             warnings.append(f"{key} is a service link of Kubernetes, not a setting: ignored")
             continue
         name = key.removeprefix(PREFIX).lower()
+        if not _is_utf8(env[key]):
+            raise SettingsError(f"{quoted(key)} ({ENVIRONMENT}): the value is not UTF-8: write it in UTF-8")
         given[name if key == spell_env(name) else key] = Given(key, env[key], ENVIRONMENT)
     return given, tuple(warnings)
+
+
+def _is_utf8(text: str) -> bool:
+    """False for what the system could not decode: lone surrogates, which no log and no answer can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _service_link(key: str, text: str) -> bool:

@@ -230,9 +230,18 @@ def line(text: str) -> str:
     return text
 
 
+NO_NAMES = re.compile(
+    r"[01-]|off|on|no|yes|none|null|nil|false|true|(dis|en)abled?|default|undefined|stdout|stderr|stdin", re.IGNORECASE
+)
+"""Words for a choice, not for a file: taken as a name, they would make a file of that name in the working folder."""
+
+
 def path(text: str) -> Path:
-    if not text or "\0" in text:
+    """A file or a folder. A name that looks like a choice needs its folder: ``./none``."""
+    if not text.strip() or "\0" in text:
         raise BadValueError("must be a path")
+    if NO_NAMES.fullmatch(text.strip(" \t\"'")):
+        raise BadValueError("is a word, not a path: leave it unset or empty for the default, or write ./ before it")
     return Path(text)
 
 
@@ -265,7 +274,14 @@ def decision_log(text: str) -> DecisionLog:
     share = float(rest) if comma else 1.0
     if sink == "off":
         return DecisionLog(enabled=False)
-    return DecisionLog(enabled=True, path=None if sink == "stdout" else Path(sink), allows=share)
+    return DecisionLog(enabled=True, path=None if sink == "stdout" else _log_file(sink), allows=share)
+
+
+def _log_file(text: str) -> Path:
+    try:
+        return path(text)
+    except BadValueError:
+        raise BadValueError("write off, stdout or a file (./none for a file of the name none)") from None
 
 
 def show(value: object, text: str = "") -> str:

@@ -199,3 +199,29 @@ sys.exit(f"loaded: {{heavy}}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("\udcff",),
+        ("account", "show", "Z\udcff"),
+        ("account", "create", "A", "--admin-email", "\udcffa@b.example", "--password-stdin"),
+        ("policy", "check", "--policy-dir", "\udcff"),
+        ("backup", "\udcff"),
+        ("config", "--state-dir=\udcff"),
+        ("token", "inspect", "--config", "\udcff"),
+    ],
+)
+def test_an_argument_that_is_no_utf8_is_wrong_usage(cli: Any, argv: tuple[str, ...], tmp_path: Path) -> None:
+    done = cli(*argv)
+    assert (done.status, done.out) == (2, "")
+    assert one_line(done.err)
+    assert "is not UTF-8" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_argument_in_utf8_is_understood_in_every_locale(cli: Any) -> None:
+    """Where the system decodes ASCII alone, the bytes of other characters come as surrogates."""
+    raw = os.fsencode("Zoë").decode("ascii", "surrogateescape")
+    assert "'Zoë'" in cli(raw).err

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.serve import values as v
 from sidecar.serve.places import mask
-from sidecar.serve.settings import ROWS, Settings, SettingsError, load, problems
+from sidecar.serve.settings import ROWS, Row, Settings, SettingsError, load, problems
 from sidecar.sources.policy_files import packaged
 
 
@@ -424,3 +424,57 @@ def test_where_no_policy_is_the_packaged_one_is_taken_and_named(
 def test_a_lease_that_would_spin_is_refused() -> None:
     with pytest.raises(SettingsError, match="100ms"):
         load({}, {"SIDECAR_LEASE": "0s"})
+
+
+def _files() -> list[str]:
+    """Every setting that names a file or a folder."""
+
+    def parsed(row: Row) -> object:
+        try:
+            return row.parse("./a")
+        except v.BadValueError:
+            return None
+
+    return [name for name, row in ROWS.items() if isinstance(parsed(row), Path | v.DecisionLog)]
+
+
+def test_the_settings_that_name_files_are_known() -> None:
+    names = "tls_cert tls_key tls_client_ca state_dir keys_dir policy_dir model trusted_issuers decision_log"
+    assert set(_files()) >= set(names.split())
+
+
+WORDS = ["none", "None", "false", "FALSE", "0", "no", "true", "1", "stderr", "stdin", "null", "-", "disabled"]
+
+
+@pytest.mark.parametrize("name", _files())
+@pytest.mark.parametrize("word", [*WORDS, '"off"', "'none'", " none ", "\tno"])
+def test_a_word_for_off_is_no_files_name(name: str, word: str) -> None:
+    for flags, env in (({name: word}, {}), ({}, {f"SIDECAR_{name.upper()}": word})):
+        with pytest.raises(SettingsError) as refused:
+            load(flags, env)
+        assert "\n" not in str(refused.value)
+        assert "./" in str(refused.value)
+    if name == "decision_log":
+        assert "off, stdout or a file" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", _files())
+@pytest.mark.parametrize("word", ["./none", "/var/log/off", "./0", "none.log", "offline", "10"])
+def test_a_file_of_such_a_name_is_written_with_its_folder(name: str, word: str) -> None:
+    assert word.removeprefix("./") in str(getattr(load({name: word}, {}), name))
+
+
+@pytest.mark.parametrize("word", ["none", "off", "stdout"])
+def test_a_share_of_allows_makes_no_file_of_a_word_either(word: str) -> None:
+    if word == "stdout":
+        assert load({"decision_log": "stdout,allows=0.5"}, {}).decision_log.path is None
+        return
+    with pytest.raises(SettingsError):
+        load({"decision_log": f"{word},allows=0.5"}, {})
+
+
+@pytest.mark.parametrize("name", ["state_dir", "redis_url", "seat_contact", "issuer", "config", "redis_url_file"])
+def test_a_value_that_is_no_utf8_is_one_line_without_it(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"SIDECAR_{name.upper()}.*not UTF-8") as refused:
+        load({}, {f"SIDECAR_{name.upper()}": "secret\udcff"})
+    assert "secret" not in str(refused.value)
