@@ -73,7 +73,7 @@ def compile_policy(
     if not broken:
         draft = _build(files, vocabulary, book, closures)
     if draft is not None:
-        lint.warn(draft, findings)
+        lint.warn(draft, suite.denied(), findings)
         lint.judge_invariants(draft, findings)
         verdict = judge(draft, suite, findings)
         _prove(draft, proof, findings, progress)

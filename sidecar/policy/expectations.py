@@ -55,6 +55,10 @@ class Suite:
     last_lines: tuple[int, int] = (1, 1)
     whole: tuple[bool, bool] = (True, True)
 
+    def denied(self) -> frozenset[tuple[str, str, str]]:
+        """Role, section and action of each deny that is stated."""
+        return frozenset((test.role, test.section, test.action) for test in self.expectations if not test.allowed)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -4,6 +4,8 @@ Warnings: a deny over an allow, a rule that another one makes superfluous or tha
 they are written here, outside the edited files, so that no edit can change them.
 """
 
+from collections.abc import Collection
+
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
@@ -20,12 +22,14 @@ NEVER_LOST = (("users", "view"), ("users", "manage"), ("policy", "view"), (MEMBE
 # -- warnings ----------------------------------------------------------------------------------------------------------
 
 Key = tuple[str, str, str, Effect]
+Cell = tuple[str, str, str]
+"""Role, section, action."""
 
 
-def warn(generation: Generation, findings: Findings) -> None:
-    """The rules that do not do what they seem to."""
+def warn(generation: Generation, meant: Collection[Cell], findings: Findings) -> None:
+    """The rules that do not do what they seem to. ``meant``: cells whose deny an expectation states."""
     by_key: dict[Key, Rule] = {(r.role, r.section, r.action, r.effect): r for r in generation.rules}
-    _warn_overrides(generation, by_key, findings)
+    _warn_overrides(generation, by_key, meant, findings)
     holders = _holders(generation)
     for rule in generation.rules:
         at = (rule.line, 1)
@@ -77,15 +81,18 @@ def _holders(generation: Generation) -> set[str]:
     }
 
 
-def _warn_overrides(generation: Generation, by_key: dict[Key, Rule], findings: Findings) -> None:
-    """Each deny that takes away what some allow gives, with one example."""
+def _warn_overrides(
+    generation: Generation, by_key: dict[Key, Rule], meant: Collection[Cell], findings: Findings
+) -> None:
+    """Each deny that takes away what some allow gives, with one example. Cells of a role that nobody is given are their
+    heirs' to judge: no expectation is asked for them."""
     if all(rule.effect is Effect.ALLOW for rule in generation.rules):
         return
     examples: dict[int, tuple[str, int]] = {}
     counts: dict[int, int] = {}
     for (role, section, action), ruling in generation.cells.decided():
         line = ruling.line
-        if ruling.allowed or line is None:
+        if ruling.allowed or line is None or (role, section, action) in meant or not generation.roles[role].assignable:
             continue
         given = _allow_of(role, section, action, generation, by_key)
         if given is not None:

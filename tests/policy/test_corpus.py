@@ -3,6 +3,7 @@
 Each is tried through the compiler and through `sidecar policy check`, which must say the same.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -107,3 +108,40 @@ def test_every_code_that_a_file_can_cause_is_in_the_corpus(seed: Mapping[str, by
         DiagnosticCode.LOW_COVERAGE,  # `policy test --threshold` alone: tests/cli/test_policy.py
     }
     assert told == set(DiagnosticCode) - elsewhere
+
+
+def test_a_deny_is_warned_of_until_an_expectation_states_it(seed: Mapping[str, bytes]) -> None:
+    """Each cell by itself; a role that nobody is given has no cell of its own."""
+    files = dict(seed)
+    files["policy.csv"] += b"p, marketer, media-library, *, deny\np, member, account-settings, *, deny\n"
+
+    def warned(*stated: str) -> list[str]:
+        expectations = files["expectations.csv"].decode()
+        for cell in stated:
+            role, section, action = cell.split()
+            expectations, times = re.subn(
+                rf"(?m)^allow(, +{role}, +{section}, +{action})$", r"deny\1", expectations, count=1
+            )
+            assert times == 1
+        found = compile_policy({**files, "expectations.csv": expectations.encode()}).diagnostics
+        told = [d.message for d in found if d.code is DiagnosticCode.DENY_OVERRIDES_ALLOW]
+        assert not any(" member on " in message for message in told), "its heirs have the cells"
+        return [message for message in told if "marketer on media-library" in message]
+
+    actions = ("view", "upload", "manage")
+    cells = [f"marketer media-library {action}" for action in actions]
+    (whole,) = warned()
+    assert whole.endswith("marketer on media-library/view and 2 more")
+    (less,) = warned(cells[0])
+    assert less.endswith(" and 1 more")
+    assert "media-library/view" not in less
+    assert warned(*cells) == []
+
+
+@pytest.mark.parametrize("verb", ["check", "test"])
+def test_strict_passes_a_deny_that_an_expectation_states(
+    verb: str, seed: Mapping[str, bytes], write_policy: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, model = write_policy(files_of(HERE / "suspicious" / "deny-over-a-wide-allow", seed))
+    flags = ["--strict", "--policy-dir", str(folder), "--model", str(model)]
+    assert run(["policy", verb, *flags]) == 0, capsys.readouterr().out
