@@ -60,7 +60,9 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table for people. Who wants to read it by program takes ``--json``."""
     cells = [[plain("" if cell is None else str(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
-        _rich(columns, cells)
+        from sidecar.cli.tables import draw
+
+        draw(columns, cells)
         return
     lines = [[column.upper() for column in columns], *cells]
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
@@ -73,19 +75,6 @@ def say_pairs(pairs: Mapping[str, object]) -> None:
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
         click.echo(f"{name.ljust(width)}  {plain('' if value is None else str(value))}".rstrip())
-
-
-def _rich(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
 
 
 def plain(text: str) -> str:
