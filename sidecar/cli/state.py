@@ -115,7 +115,7 @@ def restore(file: Path, new_store: bool, as_json: bool, **flags: str | None) -> 
     rules = Rules(is_normal=is_normal, is_written=is_written, roles=policy_of(settings).roles)
 
     async def job(operator: Operator) -> Restored:
-        return await Backup(operator.store).load(file, rules=rules, progress=_progress())
+        return await Backup(operator.store, operator.pepper).load(file, rules=rules, progress=_progress())
 
     restored = _with_file(file, lambda: work(settings, job, agreed))
     if as_json:

@@ -1,6 +1,6 @@
 """What good answers look like, for the OpenAPI document. Shapes only; the tests hold every answer against its shape."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -278,23 +278,3 @@ class Checked(msgspec.Struct, frozen=True):
     reason: ReasonName | msgspec.UnsetType = msgspec.UNSET
     rule: str | msgspec.UnsetType | None = msgspec.UNSET
     decisions: list[Decided] | msgspec.UnsetType = msgspec.UNSET
-
-
-class Health(msgspec.Struct, frozen=True):
-    """``failing``: the checks that fail, by name."""
-
-    status: str
-    failing: list[str] | msgspec.UnsetType = msgspec.UNSET
-
-
-class StatusReport(msgspec.Struct, frozen=True):
-    version: str
-    uptime_s: float
-    generation: str | None
-    state: str
-    loaded_at: str | None
-    diagnostics: list[dict[str, Any]]
-    fleet: list[dict[str, Any]]
-    store: str
-    store_address: str
-    lag_s: float | None

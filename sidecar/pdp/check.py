@@ -16,6 +16,7 @@ from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import Public
 from sidecar.store.connection import StoreUnavailable
+from sidecar.store.integrity.partition_state import State, cause_of
 from sidecar.store.records import Records
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.outside import Outsider
@@ -41,6 +42,12 @@ class Open(msgspec.Struct, frozen=True):
     generation: Generation
     target: Target | Reason
     claims: Claims | Outsider
+
+
+class Unavailable(msgspec.Struct, frozen=True):
+    """The store could not say. ``cause``: the state of its partition, as in partition_state.py."""
+
+    cause: str
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -108,6 +115,8 @@ class DecisionPoint:
     async def close(self, question: Open) -> Decision:
         """Ask the store for the record that ``check_now`` did not have."""
         identity = await self._ask(question.claims)
+        if isinstance(identity, Unavailable):
+            return Decision(Reason.STORE_UNAVAILABLE, question.generation.id, cause=identity.cause)
         return _conclude(question.generation, question.target, identity)
 
     def standing(self, question: Question, decision: Decision) -> Standing | None:
@@ -151,7 +160,8 @@ class DecisionPoint:
                 return _hold(claims, record, now)
         elif isinstance(claims, Reason):
             return claims
-        return await self._ask(claims)
+        identity = await self._ask(claims)
+        return Reason.STORE_UNAVAILABLE if isinstance(identity, Unavailable) else identity
 
     def account(self, credential: Credential) -> AccountId | None:
         """The account that an authentic token of ours names, whether or not the token still holds."""
@@ -170,13 +180,13 @@ class DecisionPoint:
             return None
         return record
 
-    async def _ask(self, claims: Claims | Outsider) -> Identity | Reason:
+    async def _ask(self, claims: Claims | Outsider) -> Identity | Reason | Unavailable:
         try:
             if isinstance(claims, Outsider):
                 return await self._ask_outside(claims)
             record = await self._records.read(claims.user, fresh=True)
-        except StoreUnavailable:
-            return Reason.STORE_UNAVAILABLE
+        except StoreUnavailable as problem:
+            return Unavailable(problem.cause or cause_of(State.OUT))
         if record is not None and claims.epoch > record.epoch:
             self._on_regression(claims.user, claims.epoch)
         return _hold(claims, record, int(self._clock()))
@@ -197,7 +207,8 @@ def rule_on(generation: Generation, record: UserRecord, target: Target) -> Decis
 def _conclude(generation: Generation, target: Target | Reason, identity: Identity | Reason) -> Decision:
     """Who first, then where: nobody without a token learns which paths exist."""
     if isinstance(identity, Reason):
-        return Decision(identity, generation.id)
+        older = identity is Reason.STORE_UNAVAILABLE  # than the token: the store went back in time
+        return Decision(identity, generation.id, cause=cause_of(State.REGRESSED) if older else "")
     if isinstance(target, Reason):
         return Decision(target, generation.id, user=identity.record)
     return rule_on(generation, identity.record, target)

@@ -1,33 +1,47 @@
-"""Is the sidecar fit to answer, and what would an operator want to know of it? Reads; changes nothing."""
+"""Health of the sidecar: its checks for probes, and the report of ``/status``. Reads; changes nothing."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sidecar.pdp.activation import Activation
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.store.connection import StoreUnavailable
+from sidecar.store.integrity.partition_state import PartitionStates, State, cause_of, unavailable_share
 
-Ping = Callable[[], Awaitable[None]]
+MAJORITY: Final = 0.5
+"""R49: more than this share of the known users without an answer makes the sidecar not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Result of one health check. ``degraded``: it passes, and ``detail`` says what fails for a minority."""
+
+    ok: bool
+    detail: str = "ok"
+    degraded: bool = False
 
 
 @dataclass(slots=True)
 class Vitals:
     """``proven``: the store was reached and is ours (R22, R23); until then nothing is read from it and nothing written.
 
-    ``lag`` is seconds since the change feed's last word; ``fleet`` lists the live sidecars; ``store_address`` holds no
-    secret.
+    ``lags``: seconds since the last word of each partition's feed; ``known_users``: users seen, by partition;
+    ``fleet`` lists the live sidecars; ``warnings``: what weakens a promise of the store, as sentences;
+    ``store_address`` holds no secret.
     """
 
     version: str
     policy: Activation
-    ping: Ping
-    lag: Callable[[], float]
+    states: PartitionStates
+    lags: Callable[[], Mapping[int, float]]
+    known_users: Callable[[], Mapping[int, int]]
     fleet: Callable[[], Awaitable[list[dict[str, Any]]]]
     lease: float
     store_address: str
     clock: Callable[[], float]
+    warnings: Callable[[], Sequence[str]] = tuple
     started_at: float = field(init=False)
     proven: bool = False
     draining: bool = False
@@ -35,23 +49,24 @@ class Vitals:
     def __post_init__(self) -> None:
         self.started_at = self.clock()
 
-    async def failing(self) -> list[str]:
-        """The checks that fail, by name; empty means ready."""
-        failing = []
-        if self.draining:
-            failing.append("draining")
-        if self.policy.generation is None:
-            failing.append("policy")
-        if not self.proven or not await self._store_answers():
-            failing.append("store")
-        elif self.lag() > self.lease:
-            failing.append("feed")
-        return failing
+    def checks(self) -> dict[str, Check]:
+        """Every check by name, in the order in which they are shown."""
+        return {
+            "store": self._store(),
+            "feed": self._feed(),
+            "policy": Check(True) if self.policy.generation else Check(False, "no policy is in force"),
+            "draining": Check(False, "the sidecar is stopping") if self.draining else Check(True),
+        }
+
+    def failing(self) -> list[str]:
+        """Names of the checks that fail; empty means ready."""
+        return [name for name, check in self.checks().items() if not check.ok]
 
     async def report(self) -> dict[str, Any]:
         """``/status``: one flat object."""
-        policy = self.policy
-        answers = self.proven and await self._store_answers()
+        policy, store = self.policy, self._store()
+        state, reason = self._store_state()
+        lags = self.lags()
         return {
             "version": self.version,
             "uptime_s": round(self.clock() - self.started_at, 3),
@@ -59,24 +74,49 @@ class Vitals:
             "state": policy.state.value,
             "loaded_at": datetime.fromtimestamp(policy.loaded_at, UTC).isoformat() if policy.loaded_at else None,
             "diagnostics": [diagnostic_body(found) for found in policy.diagnostics],
-            "fleet": await self._fleet() if answers else [],
-            "store": "ok" if answers else "unavailable",
+            "fleet": await self._fleet() if store.ok else [],
+            "store": "ok" if store.ok else "unavailable",
             "store_address": self.store_address,
-            "lag_s": round(self.lag(), 3) if answers else None,
+            "store_state": state.value,
+            "store_reason": reason,
+            "warnings": list(self.warnings()),
+            "lag_s": round(max(lags.values()), 3) if store.ok and lags else None,
         }
+
+    def _store(self) -> Check:
+        if not self.proven:
+            return Check(False, "not reached yet")
+        states = self.states.all()
+        bad = {partition: status for partition, status in states.items() if status.state is not State.OK}
+        if not states:
+            return Check(False, "not reached yet")
+        if not bad:
+            return Check(True)
+        detail = "; ".join(f"partition {p:02d} {cause_of(status.state)}: {status.reason}" for p, status in bad.items())
+        users = self.known_users()
+        share = unavailable_share((status.state, users.get(partition, 0)) for partition, status in states.items())
+        return Check(share <= MAJORITY, detail, degraded=share <= MAJORITY)
+
+    def _feed(self) -> Check:
+        lags = self.lags()
+        late = [f"{partition:02d}" for partition, lag in lags.items() if lag > self.lease]
+        if not lags or len(late) > len(lags) * MAJORITY:
+            return Check(False, "the change feed is behind")
+        if late:
+            return Check(True, f"the change feed is behind in partition {', '.join(late)}", degraded=True)
+        return Check(True)
+
+    def _store_state(self) -> tuple[State, str]:
+        """State and reason of the partition that is furthest from ok."""
+        found = [*self.states.all().values()] or [self.states.status(0)]
+        worst = max(found, key=lambda status: list(State).index(status.state))
+        return worst.state, worst.reason
 
     async def _fleet(self) -> list[dict[str, Any]]:
         try:
             return await self.fleet()
         except StoreUnavailable:
             return []
-
-    async def _store_answers(self) -> bool:
-        try:
-            await self.ping()
-        except StoreUnavailable:
-            return False
-        return True
 
 
 def diagnostic_body(found: Diagnostic) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from socket import gethostname
@@ -45,6 +46,8 @@ from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
 from sidecar.store.freshness import Freshness
 from sidecar.store.generations import Generations
+from sidecar.store.integrity.data_set import code_of
+from sidecar.store.integrity.partition_state import State
 from sidecar.store.live import LiveCopy
 from sidecar.store.peps import PepCopies
 from sidecar.store.roles import RoleHolders
@@ -103,7 +106,15 @@ class Assembly:
         ground.trusted.on_verdict = ground.metrics.trusted_issuers_rejected.set
         ground.metrics.watch_issuers(ground.trusted.health)
         name = f"{gethostname()}-{token_hex(4)}"
-        self.live = LiveCopy(ground.store, id=name, lease=settings.lease, clock=since_boot)
+        self.live = LiveCopy(
+            ground.store,
+            id=name,
+            lease=settings.lease,
+            clock=since_boot,
+            leeway=settings.leeway,
+            seal=partial(code_of, keys.pepper),
+        )
+        self._watch_store(ground.metrics)
         self.live.fleet.tell(keys=keys.keys.version)
         self._pep_copies = PepCopies(ground.store, live=self.live.records.live)
         self._unlinked = UnlinkedSubjects(live=self.live.records.live, clock=since_boot)
@@ -113,6 +124,13 @@ class Assembly:
         requests, errors = ground.metrics.store_requests, ground.metrics.store_errors
         ground.store.on_request = lambda script, seconds: requests.labels(script).observe(seconds)
         ground.store.on_failure = lambda script: errors.labels(script).inc()
+
+    def _watch_store(self, metrics: Metrics) -> None:
+        live = self.live
+        live.states.on_regression = lambda _partition: metrics.store_regressions.inc()
+        metrics.store_states.names = [state.value for state in State]
+        metrics.store_states.states = lambda: {p: status.state.value for p, status in live.states.all().items()}
+        metrics.store_states.warnings = live.watch.kinds
 
     def _people(self, ground: Ground, stack: AsyncExitStack) -> None:
         settings, keys = ground.settings, ground.keys
@@ -160,8 +178,10 @@ class Assembly:
             vitals=Vitals(
                 version=__version__,
                 policy=ground.policy,
-                ping=store.ping,
-                lag=records.lag,
+                states=self.live.states,
+                lags=records.lags,
+                known_users=records.known_users,
+                warnings=lambda: self.live.watch.warnings,
                 fleet=self.live.fleet.members,
                 lease=ground.settings.lease,
                 store_address=store_place(ground.settings),

@@ -77,7 +77,7 @@ class GrpcListener:
         return await answer_check(self._parts, call, request_id_of(call.headers))
 
     async def _healthy(self) -> bool:
-        return not await self._parts.vitals.failing()
+        return not self._parts.vitals.failing()
 
     def _make_way(self) -> None:
         """gRPC says little when it cannot bind; our own bind knows what may be in the way."""

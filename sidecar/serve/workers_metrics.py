@@ -24,6 +24,8 @@ LARGEST = frozenset(
         "sidecar_issuer_accounts_missing",
         "sidecar_tls_rejected",
         "sidecar_store_lag_seconds",
+        "sidecar_store_state",
+        "sidecar_store_warnings",
         "sidecar_build_info",
         "sidecar_policy_info",
     }

@@ -6,22 +6,27 @@ a worker that is not ready, never one that is left out.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import aiohttp
 from aiohttp import web
 
 from sidecar.edge.answers import Answer
+from sidecar.edge.dispatch import reply_answer
 from sidecar.edge.host import NOT_OUR_NAME, is_ours
 from sidecar.edge.lanes.server import http_response
-from sidecar.edge.ops import PROMETHEUS
+from sidecar.edge.ops import PROMETHEUS, readiness
 from sidecar.edge.problems import problem_answer
+from sidecar.pdp.vitals import Check
 from sidecar.serve.workers_metrics import Ledger
 
 ASK_SECONDS = 2.0
+MAX_QUERY: Final = 1024
+"""Characters of a probe's query that are read."""
 
 
 class WorkersOps:
@@ -35,7 +40,7 @@ class WorkersOps:
         self._ledger = ledger
         self._hosts = hosts
         self._counting = asyncio.Lock()
-        self._answers: dict[str, Callable[[], Awaitable[Answer]]] = {
+        self._answers: dict[str, Callable[[Mapping[str, str]], Awaitable[Answer]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/status": self._status,
@@ -45,30 +50,37 @@ class WorkersOps:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         if not is_ours(request.headers.get("Host"), self._hosts):
             return http_response(problem_answer(NOT_OUR_NAME))
-        answer = self._answers.get(request.raw_path.partition("?")[0])
+        path, _, query = request.raw_path.partition("?")
+        answer = self._answers.get(path)
         if answer is None or request.method not in ("GET", "HEAD"):
             return http_response(_json(HTTPStatus.NOT_FOUND, {"detail": "/livez /readyz /status /metrics"}))
-        return http_response(await answer())
+        return http_response(await answer(dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True))))
 
     async def _ask(self, path: str) -> list[tuple[int, str]]:
         return await asyncio.gather(*(ask(socket, path) for socket in self._sockets()))
 
-    async def _livez(self) -> Answer:
+    async def _livez(self, _query: Mapping[str, str]) -> Answer:
         alive = [status == HTTPStatus.OK for status, _ in await self._ask("/livez")]
         if all(alive):
             return _json(HTTPStatus.OK, {"status": "ok"})
         return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "failing": _names(alive)})
 
-    async def _readyz(self) -> Answer:
+    async def _readyz(self, query: Mapping[str, str]) -> Answer:
+        """Each check passes when it passes in every worker; a worker without an answer is a check that fails."""
         said = await self._ask("/readyz")
-        if all(status == HTTPStatus.OK for status, _ in said):
-            return _json(HTTPStatus.OK, {"status": "ok"})
-        failing = _names(status != 0 for status, _ in said)
+        checks: dict[str, Check] = {}
         for _, text in said:
-            failing += json.loads(text).get("failing", []) if text else []
-        return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "failing": sorted(set(failing))})
+            report = json.loads(text) if text else {}
+            for name, detail in report.get("checks", {}).items():
+                ok = name not in report.get("failing", ())
+                found = Check(ok, detail, degraded=ok and detail != Check(True).detail)
+                if name not in checks or (checks[name].ok, not checks[name].degraded) > (ok, not found.degraded):
+                    checks[name] = found
+        for name in _names(status != 0 for status, _ in said):
+            checks[name] = Check(False, "it does not answer")
+        return reply_answer(readiness(checks, query))
 
-    async def _status(self) -> Answer:
+    async def _status(self, _query: Mapping[str, str]) -> Answer:
         """The worker that is furthest from well speaks for all."""
         said = [json.loads(text) for status, text in await self._ask("/status") if status == HTTPStatus.OK]
         if not said:
@@ -76,7 +88,7 @@ class WorkersOps:
         speaker = min(said, key=lambda report: (report["store"] == "ok", report["state"] == "current"))
         return _json(HTTPStatus.OK, {**speaker, "workers": len(said)})
 
-    async def _metrics(self) -> Answer:
+    async def _metrics(self, _query: Mapping[str, str]) -> Answer:
         async with self._counting:  # in turn: an answer that was overtaken would take the counters back
             sockets = list(self._sockets())
             said = await asyncio.gather(*(ask(socket, "/metrics") for socket in sockets))

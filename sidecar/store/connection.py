@@ -47,6 +47,8 @@ class Store:
         self.where = where
         self.confirm_replicas = 0
         """Replicas that must have a change before it counts as durable; set by the start-up check."""
+        self.identity: Mapping[str, str] = {}
+        """What this process demands of the store's meta record (R22, R46); set by the start-up check."""
         self.watched_over = reads.watched_over
         """Sentinel or Cluster may promote a replica."""
         self.client = reads.only if isinstance(reads, Single) else None
@@ -179,7 +181,13 @@ class Store:
         return {**_decoded(raw), "durable": int(replicas) >= self.confirm_replicas}
 
     async def check_meta(
-        self, *, issuer: str | None = None, audience: str | None = None, demo: bool = False, pepper: str | None = None
+        self,
+        *,
+        issuer: str | None = None,
+        audience: str | None = None,
+        demo: bool = False,
+        pepper: str | None = None,
+        repair: bool = False,
     ) -> tuple[str, ...]:
         """Create or compare the store's own record (R22, R23) and check how the server is set up. Returns warnings.
 
@@ -187,7 +195,13 @@ class Store:
         Raises StoreRefused: another issuer, audience or pepper, a demo's store, another schema, an eviction policy.
         """
         return await startup.check(
-            self, issuer=issuer, audience=audience, demo=demo, pepper=pepper, data_set=self._entropy(16).hex()
+            self,
+            issuer=issuer,
+            audience=audience,
+            demo=demo,
+            pepper=pepper,
+            data_set=self._entropy(16).hex(),
+            repair=repair,
         )
 
     async def meta(self) -> dict[str, str]:

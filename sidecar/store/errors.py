@@ -10,11 +10,13 @@ class StoreUnavailable(Exception):
     """The store did not answer, or may not answer now: out, slow, read-only, loading, without its replicas, full.
 
     ``refused``: it answered that it may not write, as a master cut off from its replicas does. Its reads are no truth.
+    ``cause``: the state of the partition (partition_state.py), for the decision log; empty when it is only out.
     """
 
-    def __init__(self, message: str, *, refused: bool = False) -> None:
+    def __init__(self, message: str, *, refused: bool = False, cause: str = "") -> None:
         super().__init__(message)
         self.refused = refused
+        self.cause = cause
 
 
 class StoreRefused(Exception):

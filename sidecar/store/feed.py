@@ -1,4 +1,7 @@
-"""The change feed of one partition, followed in order and resumed exactly. A gap, or an older data set, is a flush.
+"""The change feed of one partition, followed in order and resumed exactly. A gap is a flush.
+
+Each new connection has to prove that it leads to the known store (proof.py). An empty, another or an older one is never
+followed, except where a data-set entry with our own code announces it.
 
 ``heard`` is when the read was SENT whose answer has been applied whole: everything acknowledged before that instant is
 known here. The feed itself never decides what may be served; its followers do, by that instant.
@@ -9,7 +12,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from hmac import compare_digest
+from typing import Any, Final, Never, Protocol
 
 from redis import exceptions
 
@@ -17,12 +21,18 @@ from sidecar.store import keys, scripts
 from sidecar.store.calling import called
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
+from sidecar.store.integrity.data_set import DataSetChange, change_of_entry
+from sidecar.store.integrity.partition_state import State
+from sidecar.store.integrity.proof import FeedPosition, Verdict, found_of, judge
 from sidecar.vocabulary.people import AccountId, UserId
 
 BATCH: Final = 1000
 RETRY: Final = 0.05
 AT_ONCE: Final = 0.001
 """Seconds. Redis takes 0 for no end."""
+RETRY_CHANGED: Final = 0.25
+"""Seconds between two looks at a store that is not the known one."""
+DATA_SET: Final = "data_set"
 READ_SLACK: Final = 0.5
 """How much longer than its block a read may take before the connection counts as dead."""
 
@@ -61,35 +71,63 @@ class Follower(Protocol):
 
 
 class Feed:
+    """One partition's feed. ``report`` receives the partition's state when a new connection does not prove to lead to
+    the known store; ``seal`` makes the code of a data-set entry (R46)."""
+
     def __init__(
-        self, store: Store, partition: int, followers: Sequence[Follower], *, lease: float, clock: Callable[[], float]
+        self,
+        store: Store,
+        partition: int,
+        followers: Sequence[Follower],
+        *,
+        lease: float,
+        clock: Callable[[], float],
+        report: Callable[[int, State, str], None] = lambda _partition, _state, _reason: None,
+        seal: Callable[[DataSetChange], str] | None = None,
+        connected: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._partition = partition
         self._followers = followers
         self._clock = clock
+        self._report = report
+        self._seal = seal
+        self._connected = connected
         self._block = max(0.01, min(0.25, lease / 4))
         self._key = keys.feed(partition)
         self._last = ""
         self._n = 0
         self._data_set = ""
         self._replication = ""
+        self._doubted = False
+        self._lost = False
+
+    @property
+    def position(self) -> FeedPosition | None:
+        """What was applied last; None before the first connection."""
+        return FeedPosition(self._data_set, self._n, self._last) if self._last else None
+
+    def doubt(self) -> None:
+        """Connect anew and prove the store before anything more is applied: its answers contradict the feed."""
+        self._doubted = True
 
     async def run(self) -> None:
         """Follow until cancelled. Never raises for a store that is out: it is asked again and again."""
         while True:
             try:
                 async with self._store.listening(self._key, self._block + READ_SLACK) as connection:
+                    self._doubted = False
                     await self._resume(connection)
+                    self._connected()
                     # Until a read is answered no copy may be used: the first waits for nothing to happen.
                     await self._read(connection, AT_ONCE)
-                    while True:
+                    while not self._doubted:
                         await self._read(connection, self._block)
             except StoreUnavailable:
                 await asyncio.sleep(RETRY)
 
-    async def _read(self, connection: Any, block: float) -> None:
-        """One read, applied. ``block``: seconds to wait for an entry when there is none."""
+    async def _read(self, connection: Any, block: float, *, proven: bool = True) -> None:
+        """One read, applied. ``block``: seconds to wait for an entry. ``proven``: it extends the copies' lease."""
         sent, ms = self._clock(), round(block * 1000)
         raw = await called(
             connection.execute_command("XREAD", "COUNT", BATCH, "BLOCK", ms, "STREAMS", self._key, self._last)
@@ -101,11 +139,10 @@ class Feed:
             if change.n != self._n + 1:
                 await self._flush(connection)
                 return
-            for follower in self._followers:
-                follower.apply(self._partition, change)
+            self._apply(change, fields)
             self._last, self._n = entry_id, change.n
             wanted = change.n if change.ack else wanted
-        if len(entries) < BATCH:
+        if len(entries) < BATCH and proven:
             for follower in self._followers:
                 follower.heard(self._partition, sent)
         if wanted:
@@ -113,36 +150,70 @@ class Feed:
                 with suppress(StoreUnavailable):  # unheard, the writer waits for our lease instead
                     await follower.acknowledge(self._partition, wanted)
 
+    def _apply(self, change: Change, fields: Mapping[str, str]) -> None:
+        if change.kind == DATA_SET:
+            self._follow_data_set(fields)
+            return
+        for follower in self._followers:
+            follower.apply(self._partition, change)
+
+    def _follow_data_set(self, fields: Mapping[str, str]) -> None:
+        """Our own restore or issuer change gave the store another data set (R46). An entry with another code is not."""
+        announced = change_of_entry(self._partition, fields)
+        code = self._seal(announced) if announced and self._seal else ""
+        if not announced or announced.before != self._data_set or not compare_digest(code, fields.get("code", "?")):
+            raise StoreUnavailable("the feed names a data set that nothing vouches for")
+        self._data_set = announced.after
+        self._tell_flush(new_data_set=True)
+
     async def _resume(self, connection: Any) -> None:
-        """On a new connection: is this still the data set that I know, with my last entry where I left it?"""
+        """On a new connection: prove that this is the store that was followed, with the last entry where it was."""
         if self._last == "":
             await self._flush(connection)
             return
-        tail = await self._tail(connection, self._last)
+        verdict = await self._judged(connection)
+        if verdict.state is None:  # the entries that follow may say why; they extend no lease
+            await self._read(connection, AT_ONCE, proven=False)
+            verdict = await self._judged(connection)
+        if verdict.state is not State.OK:
+            if not self._lost:
+                self._tell_flush()
+            await self._lose(verdict)
+        self._lost = False
         replication = await _replication(connection)
-        same = (
-            tail["gen"] == self._data_set
-            and replication == self._replication
-            and int(tail["n"]) >= self._n
-            and (tail["mine"] == str(self._n) or (self._last == "0-0" and int(tail["n"]) == self._n))
-        )
-        if not same:
+        if verdict.trimmed:
             await self._flush(connection)
+        elif replication != self._replication:  # another master: it has our entry, and may lack copies' newer facts
+            self._tell_flush()
+        self._replication = replication
+
+    async def _lose(self, verdict: Verdict) -> Never:
+        """Report, wait, and have `run` connect anew: the known store may come back."""
+        self._lost = True
+        self._report(self._partition, verdict.state or State.CHANGED, verdict.reason)
+        await asyncio.sleep(RETRY_CHANGED)
+        raise StoreUnavailable(verdict.reason)
+
+    async def _judged(self, connection: Any) -> Verdict:
+        return judge(self.position, found_of(await self._tail(connection, self._last)), self._store.identity)
 
     async def _flush(self, connection: Any) -> None:
         """Start from the tail, with nothing known. The tail is read first: what changes after it will be heard."""
         tail = await self._tail(connection, "")
-        if not tail["gen"]:
-            raise StoreUnavailable("the store has lost its data set's id")
-        other = self._data_set not in {"", tail["gen"]}
+        verdict = judge(None, found_of(tail), self._store.identity)
+        if verdict.state is not State.OK:
+            await self._lose(verdict)
         self._replication = await _replication(connection)
-        self._last, self._n, self._data_set = tail["id"], int(tail["n"]), tail["gen"]
+        self._last, self._n, self._data_set = tail["id"], int(tail["n"] or 0), tail["gen"]
+        self._tell_flush()
+
+    def _tell_flush(self, *, new_data_set: bool = False) -> None:
         for follower in self._followers:
-            follower.flush(Tail(self._partition, self._n, other))
+            follower.flush(Tail(self._partition, self._n, new_data_set))
 
     async def _tail(self, connection: Any, last: str) -> Mapping[str, Any]:
-        script = scripts.script("feed_tail")
-        raw = await called(connection.execute_command("EVAL", script.text, 1, self._key, last))
+        script, meta = scripts.script("feed_tail"), keys.partition_meta(self._partition)
+        raw = await called(connection.execute_command("EVAL", script.text, 2, self._key, meta, last))
         reply: Mapping[str, Any] = json.loads(raw)
         return reply
 

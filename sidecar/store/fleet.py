@@ -7,7 +7,7 @@ proves nothing (R31): after a new connection, data set or master, that whole tim
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -17,6 +17,8 @@ from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change, Tail
+from sidecar.store.integrity.partition_state import PartitionStates, State
+from sidecar.store.integrity.proof import FeedPosition, Verdict, found_of, judge
 from sidecar.store.outcomes import Position
 
 MARGIN: Final = 0.2
@@ -38,10 +40,18 @@ class Revocation:
 
 
 class Registered(Protocol):
-    """Who may use copies only while registered."""
+    """Holder of copies that may be used only while the partition's registration lasts."""
 
-    def registered(self, at: float) -> None: ...
-    def refused(self) -> None: ...
+    def registered(self, partition: int, at: float) -> None: ...
+    def rejected(self, partition: int) -> None: ...
+
+
+class Watched(Protocol):
+    """The partition's feed: its position is what a registration proves."""
+
+    @property
+    def position(self) -> FeedPosition | None: ...
+    def doubt(self) -> None: ...
 
 
 class Fleet:
@@ -55,10 +65,16 @@ class Fleet:
         id: str,  # noqa: A002 (the word for it)
         lease: float,
         clock: Callable[[], float],
+        states: PartitionStates,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._records = records
+        self._states = states
+        self.feeds: Mapping[int, Watched] = {}
+        """By partition; empty while nothing is followed yet."""
+        self.objection = ""
+        """Why the store is not this sidecar's, by the last look at its meta record; empty: it is (R46)."""
         self.id = id
         self._lease = lease
         self._clock = clock
@@ -67,6 +83,7 @@ class Fleet:
         self._longest = lease
         self._trusted_from = float("inf")
         self._era = 0
+        self._seen: dict[int, int] = {}
 
     def tell(self, **facts: Any) -> None:
         """What the others may know of this sidecar (its policy generation, its key set), said at each registration."""
@@ -79,21 +96,49 @@ class Fleet:
             await self._sleep(self._lease / 2)
 
     async def register(self) -> None:
-        """Once, in every partition. Copies are permitted only by a registration that all of them accepted."""
-        sent = self._clock()
+        """Once, in every partition at the same time: the outage of one is no other's."""
+        await asyncio.gather(*(self._register(partition) for partition in range(self._store.partitions)))
+
+    async def _register(self, partition: int) -> None:
+        """The registration brings back the proof (R46); only a proven one permits copies."""
+        sent, feed = self._clock(), self.feeds.get(partition)
+        known = feed.position if feed else None
         try:
-            for partition in range(self._store.partitions):
-                await self._say(partition, self._lease)
+            reply = await self._say(partition, self._lease, known.entry if known else "")
+            verdict = judge(known, found_of(reply), self._store.identity)
+            if verdict.repair and known:
+                await self._repair(partition, known)
         except StoreUnavailable as problem:
             if problem.refused:
-                self._records.refused()
+                self._records.rejected(partition)
+            self._states.report(partition, State.REFUSING if problem.refused else State.OUT, str(problem))
             return
-        self._records.registered(sent)
+        if self.objection and verdict.state is State.OK:
+            verdict = Verdict(State.CHANGED, self.objection)
+        if verdict.state is State.OK:
+            self._records.registered(partition, sent)
+        elif verdict.state is not None:
+            self._records.rejected(partition)
+        if feed and (verdict.trimmed or verdict.state not in {State.OK, None} or self._is_behind(partition, known)):
+            feed.doubt()
+        if verdict.state is not None:
+            self._states.report(partition, verdict.state, verdict.reason)
+        self._seen[partition] = found_of(reply).n or 0
+
+    def _is_behind(self, partition: int, known: FeedPosition | None) -> bool:
+        """The feed lacks a change that the last registration saw: its connection leads elsewhere."""
+        return known is not None and known.n < self._seen.get(partition, 0)
+
+    async def _repair(self, partition: int, known: FeedPosition) -> None:
+        """Write the counter and the data set's id again, where their keys alone are gone."""
+        key = keys.feed(partition)
+        await self._store.change("SET", f"{key}:gen", known.data_set, "NX")
+        await self._store.change("SET", f"{key}:n", known.n, "NX")
 
     async def leave(self) -> None:
         """At the end: nobody need wait for us."""
         for partition in range(self._store.partitions):
-            await self._say(partition, 0)
+            await self._say(partition, 0, "")
 
     async def wait_applied(self, position: Position) -> Revocation:
         """Wait until the change cannot be unseen anywhere. Bounded: the longest lease + 200 ms.
@@ -149,9 +194,10 @@ class Fleet:
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
-    async def _say(self, partition: int, lease: float) -> None:
+    async def _say(self, partition: int, lease: float, known: str) -> Mapping[str, Any]:
         told = json.dumps(self._told, ensure_ascii=False)
-        await self._store.run("register", [keys.sidecars(partition)], [self.id, str(round(lease * 1000)), told])
+        found = [keys.sidecars(partition), keys.feed(partition), keys.partition_meta(partition)]
+        return await self._store.run("register", found, [self.id, str(round(lease * 1000)), told, known])
 
     async def _status(self, position: Position) -> tuple[int, int]:
         reply = await self._store.run("ack_status", [keys.sidecars(position.partition)], [str(position.n)])

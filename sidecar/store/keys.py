@@ -40,6 +40,11 @@ def sidecars(partition: int) -> str:
     return f"sc:{tag(partition)}:side"
 
 
+def partition_meta(partition: int) -> str:
+    """Copy of ``sc:meta`` in the partition's own slot: proven with each registration (R46)."""
+    return f"sc:{tag(partition)}:meta"
+
+
 def account(acct: AccountId, partitions: int) -> str:
     return f"sc:{tag(partition_of(acct, partitions))}:a:{acct}"
 

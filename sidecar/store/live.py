@@ -12,6 +12,9 @@ from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Feed, Follower
 from sidecar.store.fleet import Fleet
 from sidecar.store.healing import Healing
+from sidecar.store.integrity.data_set import DataSetChange
+from sidecar.store.integrity.partition_state import PartitionStates
+from sidecar.store.integrity.store_watch import StoreWatch
 from sidecar.store.records import Records
 from sidecar.store.users import Users
 
@@ -26,29 +29,45 @@ class LiveCopy:
         id: str,  # noqa: A002 (the word for it)
         lease: float,
         clock: Callable[[], float],
+        leeway: float = 5.0,
+        seal: Callable[[DataSetChange], str] | None = None,
     ) -> None:
         self._store = store
         self._lease = lease
         self._clock = clock
+        self.states = PartitionStates(clock=clock)
         self.healing = Healing(Users(store))
-        self.records = Records(store, lease=lease, clock=clock, on_regression=self.healing.want)
-        self.fleet = Fleet(store, self.records, id=id, lease=lease, clock=clock)
+        self.records = Records(store, lease=lease, clock=clock, states=self.states, on_regression=self.healing.want)
+        self.fleet = Fleet(store, self.records, id=id, lease=lease, clock=clock, states=self.states)
+        self.watch = StoreWatch(store, self.fleet, leeway=leeway)
+        self._seal = seal
         self.followers: list[Follower] = [self.records, self.fleet]
         """Who hears the feed, in this order. To be added to before ``run``."""
 
     async def run(self) -> None:
         """Follow until cancelled, then leave the fleet, so that nobody waits for us."""
-        feeds = [
-            Feed(self._store, partition, self.followers, lease=self._lease, clock=self._clock)
-            for partition in range(self._store.partitions)
-        ]
+        feeds = {partition: self._feed(partition) for partition in range(self._store.partitions)}
+        self.fleet.feeds = feeds
         try:
             async with asyncio.TaskGroup() as group:
-                for feed in feeds:
+                for feed in feeds.values():
                     group.create_task(feed.run())
                 group.create_task(self.fleet.run())
+                group.create_task(self.watch.run())
                 group.create_task(self.healing.run())
         finally:
             self.records.left()  # before anybody learns that we are gone: listeners may answer for a while yet
             with suppress(StoreUnavailable):
                 await self.fleet.leave()
+
+    def _feed(self, partition: int) -> Feed:
+        return Feed(
+            self._store,
+            partition,
+            self.followers,
+            lease=self._lease,
+            clock=self._clock,
+            report=self.states.report,
+            seal=self._seal,
+            connected=self.watch.look_soon,
+        )

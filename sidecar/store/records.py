@@ -4,8 +4,8 @@
 older truth: a record below what was once seen here comes from a store that went back in time.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,8 +14,8 @@ from sidecar.store.codec import integer, record_of
 from sidecar.store.connection import Store, gathered, was_answered
 from sidecar.store.direct.flight import Flight, Floor, Guard, WentBack
 from sidecar.store.direct.together import Together
-from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change, Tail
+from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.transition import look_up
 from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.people import AccountId, UserId, UserRecord
@@ -24,6 +24,10 @@ from sidecar.vocabulary.recent import Recent
 MAX_COPIES: Final = 100_000
 MAX_FLOORS: Final = 200_000
 TRIES: Final = 3
+MAX_AGE: Final = 30.0
+"""Seconds that a copy is used at most (R47): what changed beside the feed, by hand or by a fault, is seen by then."""
+AGE_SPREAD: Final = 10.0
+"""Seconds by which copies of one moment end apart, so that they are not read again all at once."""
 
 
 @dataclass(slots=True)
@@ -37,8 +41,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
+    """``until``: end of its greatest age (R47), whatever the lease allows."""
+
     record: UserRecord
     lease: Lease
+    until: float
 
 
 class Records:
@@ -50,6 +57,7 @@ class Records:
         *,
         lease: float,
         clock: Callable[[], float],
+        states: PartitionStates | None = None,
         on_regression: Callable[[UserId, int, int], None] = lambda _uid, _epoch, _revision: None,
         max_copies: int = MAX_COPIES,
         max_floors: int = MAX_FLOORS,
@@ -58,6 +66,7 @@ class Records:
         self._together = Together(self._fly)
         self._lease_seconds = lease
         self._clock = clock
+        self._states = states or PartitionStates(clock=clock)
         self._on_regression = on_regression
         self._max_floors = max_floors
         self._copies: Recent[UserId, Copy] = Recent(max_copies)
@@ -65,15 +74,17 @@ class Records:
         self._floors: OrderedDict[UserId, Floor] = OrderedDict()
         self._account_floors: OrderedDict[AccountId, int] = OrderedDict()
         self._flights: dict[UserId, list[Flight]] = {}
-        self._registered = float("-inf")
-        self._refused = False
+        self._registered: dict[int, float] = {}
+        self._left = False
+        self._known: Counter[int] = Counter()
 
     def peek(self, uid: UserId) -> UserRecord | None:
         """The copy, if it is live now; None when it is not, or when there is no copy. No await, no lock."""
         copy = self._copies.get(uid)
-        if copy is None or self._clock() >= copy.lease.until:
+        if copy is None:
             return None
-        return copy.record
+        now = self._clock()
+        return copy.record if now < copy.lease.until and now < copy.until else None
 
     async def read(self, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
         """The live copy or a direct read; None when there is no such user. ``fresh`` skips the copy: ask so when a
@@ -82,9 +93,8 @@ class Records:
             return copy
         if (account := account_of(uid)) is None:
             return None
-        if self._refused:
-            raise StoreUnavailable("the store is cut off from its replicas: what it says may not be the truth")
         partition = keys.partition_of(account, self._store.partitions)
+        self._states.require(partition)
         for _ in range(TRIES):
             flight = next(reversed(self._flights.get(uid, ())), None)
             if fresh or flight is None or flight.dirty or not self._live(partition):
@@ -108,8 +118,16 @@ class Records:
 
     def lag(self) -> float:
         """Seconds since the feed's last word, of the partition that is furthest behind."""
-        heard = [lease.heard for lease in self._leases.values()]
-        return self._clock() - min(heard) if heard else float("inf")
+        return max(self.lags().values(), default=float("inf"))
+
+    def lags(self) -> Mapping[int, float]:
+        """Seconds since the last word of each partition's feed."""
+        now = self._clock()
+        return {partition: now - lease.heard for partition, lease in self._leases.items()}
+
+    def known_users(self) -> Mapping[int, int]:
+        """Users seen here, by partition; the longest unseen are forgotten past ``max_floors``."""
+        return self._known
 
     # As a follower of the feed ---------------------------------------------------------------------------------------
 
@@ -127,9 +145,8 @@ class Records:
             self._raise(change.user, Floor(change.seq, change.epoch, removed=change.kind == "removed"))
 
     def heard(self, partition: int, at: float) -> None:
-        lease = self._lease(partition)
-        lease.heard = at
-        self._extend(lease)
+        self._lease(partition).heard = at
+        self._extend(partition)
 
     def flush(self, tail: Tail) -> None:
         lease = self._lease(tail.partition)
@@ -150,33 +167,31 @@ class Records:
 
     # What the registration found -------------------------------------------------------------------------------------
 
-    def registered(self, at: float) -> None:
-        """A registration sent ``at`` this instant was accepted: the store may write, so it is the master."""
-        self._registered = at
-        self._refused = False
-        for lease in self._leases.values():
-            self._extend(lease)
+    def registered(self, partition: int, at: float) -> None:
+        """A registration sent at this instant was accepted and proven: the store is the known one, and may write."""
+        self._registered[partition] = at
+        self._extend(partition)
 
-    def refused(self) -> None:
-        """The store may not write: no copy and no direct read is the truth until it may again."""
-        self._refused = True
-        self._registered = float("-inf")
-        for lease in self._leases.values():
-            self._extend(lease)
+    def rejected(self, partition: int) -> None:
+        """The registration found a store that may not write, or that is not the known one: no copy is used."""
+        self._registered[partition] = float("-inf")
+        self._extend(partition)
 
     def left(self) -> None:
         """No change waits for us any more (R31): no copy is used from now on, however long its lease was."""
-        self._registered = float("-inf")
-        for lease in self._leases.values():
-            self._extend(lease)
+        self._left = True
+        for partition in self._leases:
+            self._extend(partition)
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _lease(self, partition: int) -> Lease:
         return self._leases.setdefault(partition, Lease())
 
-    def _extend(self, lease: Lease) -> None:
-        lease.until = min(lease.heard, self._registered) + self._lease_seconds
+    def _extend(self, partition: int) -> None:
+        lease = self._lease(partition)
+        registered = float("-inf") if self._left else self._registered.get(partition, float("-inf"))
+        lease.until = min(lease.heard, registered) + self._lease_seconds
 
     def _live(self, partition: int) -> bool:
         return self._clock() < self._lease(partition).until
@@ -237,7 +252,11 @@ class Records:
         floor = self._floors.get(record.id)
         if floor is not None and record.revision < floor.revision:
             return  # a later read has seen more; its change is about to be heard
-        self._copies.put(record.id, Copy(record, self._lease(partition)))
+        known = self._copies.get(record.id)
+        if known is not None and known.record == record:
+            record = known.record  # the same object: decisions that were made with it stay valid
+        until = self._clock() + MAX_AGE - hash(record.id) % 1000 / 1000 * AGE_SPREAD
+        self._copies.put(record.id, Copy(record, self._lease(partition), until))
         self._raise(record.id, Floor(record.revision, record.epoch))
 
     def _forgive(self, account: AccountId) -> None:
@@ -246,12 +265,18 @@ class Records:
                 self._floors[uid] = Floor(0, floor.epoch)
 
     def _raise(self, uid: UserId, seen: Floor) -> None:
+        if uid not in self._floors:
+            self._known[self._partition(uid)] += 1
         known = self._floors.pop(uid, seen)
         self._floors[uid] = Floor(
             max(known.revision, seen.revision), max(known.epoch, seen.epoch), known.removed or seen.removed
         )
         if len(self._floors) > self._max_floors:
-            self._floors.popitem(last=False)
+            gone, _ = self._floors.popitem(last=False)
+            self._known[self._partition(gone)] -= 1
+
+    def _partition(self, uid: UserId) -> int:
+        return keys.partition_of(account_of(uid) or AccountId(""), self._store.partitions)
 
     def _soil(self, uid: UserId) -> None:
         for flight in self._flights.get(uid, ()):

@@ -41,6 +41,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, omit_defaults=False):
     action: str
     decision: bool
     reason: str
+    cause: str
     rule: str | None
     generation: str
     duration_us: int
@@ -66,6 +67,7 @@ def middle_of(endpoint: str, decision: Decision) -> bytes:
         action=_writable(decision.action),
         decision=decision.allowed,
         reason=decision.reason.value,
+        cause=decision.cause,
         rule=decision.rule,
         generation=decision.generation,
         duration_us=0,

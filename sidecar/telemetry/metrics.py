@@ -6,7 +6,7 @@ more than the decision it counts.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
@@ -122,6 +122,30 @@ class IssuersCollector(Collector):
         yield from (failing, left_out, missing)
 
 
+class StoreStates(Collector):
+    """State of each partition, 0 or 1 for each of the six, and the warnings about the store. Read when scraped."""
+
+    def __init__(self) -> None:
+        self.states: Callable[[], Mapping[int, str]] = dict
+        self.names: Sequence[str] = ()
+        self.warnings: Callable[[], Mapping[str, int]] = dict
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        states = GaugeMetricFamily(
+            "sidecar_store_state", "1 for the state that a partition of the store is in", labels=("partition", "state")
+        )
+        for partition, current in self.states().items():
+            for name in self.names:
+                states.add_metric((f"{partition:02d}", name), float(name == current))
+        yield states
+        warnings = GaugeMetricFamily(
+            "sidecar_store_warnings", "Findings about how the store is set up", labels=("kind",)
+        )
+        for kind, count in self.warnings().items():
+            warnings.add_metric((kind,), count)
+        yield warnings
+
+
 class Metrics:
     """All of them, in a registry of their own: two sidecars in one process do not share numbers.
 
@@ -140,6 +164,11 @@ class Metrics:
         )
         self.store_errors = Counter(
             "sidecar_store_errors", "Store requests without an answer", ["operation"], registry=registry
+        )
+        self.store_states = StoreStates()
+        registry.register(self.store_states)
+        self.store_regressions = Counter(
+            "sidecar_store_regressions", "Times that a partition came back older than it was", registry=registry
         )
         self.store_lag = Gauge("sidecar_store_lag_seconds", "Time since the change feed's last word", registry=registry)
         self._files(registry)

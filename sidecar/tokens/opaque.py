@@ -33,6 +33,7 @@ class Purpose(StrEnum):
     IDENTITY = "identity"
     LIMITS = "limits"
     AUDIT = "audit"
+    DATA_SET = "data_set"
 
 
 class Pepper:

@@ -128,6 +128,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """The answer to one question. Only ``reason`` decides; the rest tells the PEP about whom and by which rule.
 
     ``rule`` is ``policy/policy.csv:LINE`` or None; ``generation`` the policy that decided, empty when there is none.
+    ``cause``: beside ``store_unavailable``, the state of the store's partition; for the decision log alone.
     """
 
     reason: Reason
@@ -136,6 +137,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     user: UserRecord | None = None
     section: str = ""
     action: str = ""
+    cause: str = ""
 
     @property
     def allowed(self) -> bool:

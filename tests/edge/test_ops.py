@@ -1,37 +1,70 @@
-"""The operator's listener: its metrics say what /readyz says, and come also when the store hangs."""
+"""The operator's listener: readiness as one answer, as JSON, as Kubernetes' text and as a metric."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+import json
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sidecar.edge import ops
+from sidecar.pdp.vitals import Check
 from sidecar.telemetry.metrics import Metrics
 
-
-async def said(failing: Callable[[], Awaitable[list[str]]]) -> str:
-    call: Any = SimpleNamespace(
-        parts=SimpleNamespace(metrics=Metrics("1"), vitals=SimpleNamespace(failing=failing)),
-    )
-    body = (await ops.metrics(call)).body
-    assert isinstance(body, bytes)
-    return body.decode()
+FINE = {"store": Check(True), "policy": Check(True)}
 
 
 @pytest.mark.parametrize(("found", "ready"), [([], 1.0), (["store"], 0.0), (["draining"], 0.0)])
-async def test_ready_is_what_readyz_says(found: list[str], ready: float) -> None:
-    async def failing() -> list[str]:
-        return found
+async def test_the_metric_is_what_readyz_answers(found: list[str], ready: float) -> None:
+    call: Any = SimpleNamespace(
+        parts=SimpleNamespace(metrics=Metrics("1"), vitals=SimpleNamespace(failing=lambda: found))
+    )
+    body = (await ops.metrics(call)).body
+    assert isinstance(body, bytes)
+    assert f"\nsidecar_ready {ready}\n" in body.decode()
 
-    assert f"\nsidecar_ready {ready}\n" in await said(failing)
+
+def test_R49_ready_is_200_and_names_every_check() -> None:
+    reply = ops.readiness(FINE, {})
+    assert (reply.status, reply.body) == (200, {"status": "ok", "checks": {"store": "ok", "policy": "ok"}})
 
 
-async def test_a_store_that_hangs_takes_no_metrics_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hangs() -> list[str]:
-        await asyncio.Event().wait()
-        return []
+def test_R49_a_failing_check_is_503_with_its_name_and_detail() -> None:
+    reply = ops.readiness({**FINE, "store": Check(False, "partition 00 store_out: no answer")}, {})
+    assert reply.status == 503
+    assert reply.body == {
+        "status": "unavailable",
+        "checks": {"store": "partition 00 store_out: no answer", "policy": "ok"},
+        "failing": ["store"],
+    }
+    assert ("Retry-After", "1") in reply.headers
 
-    monkeypatch.setattr(ops, "READY_SECONDS", 0.01)
-    assert "\nsidecar_ready 0.0\n" in await asyncio.wait_for(said(hangs), 20)
+
+def test_R49_a_minority_without_an_answer_is_degraded_and_200() -> None:
+    reply = ops.readiness({**FINE, "store": Check(True, "partition 03 store_out: no answer", degraded=True)}, {})
+    assert (reply.status, reply.body["status"]) == (200, "degraded")
+
+
+def test_R49_verbose_is_kubernetes_text() -> None:
+    checks = {
+        "store": Check(False, "partition 00 store_changed: it is empty"),
+        "feed": Check(True, "behind in partition 01", degraded=True),
+        "policy": Check(True),
+    }
+    reply = ops.readiness(checks, {"verbose": "", "exclude": "policy,moon"})
+    assert isinstance(reply.body, bytes)
+    assert reply.body.decode() == (
+        "[-]store failed: partition 00 store_changed: it is empty\n"
+        "[+]feed degraded: behind in partition 01\n"
+        "[+]policy excluded: ok\n"
+        'warn: some health checks cannot be excluded: no matches for "moon"\n'
+        "readyz check failed\n"
+    )
+    assert ("Content-Type", "text/plain; charset=utf-8") in reply.headers
+
+
+def test_R49_an_excluded_check_does_not_fail_the_probe() -> None:
+    reply = ops.readiness({**FINE, "store": Check(False, "out")}, {"exclude": "store"})
+    assert (reply.status, json.dumps(reply.body)) == (
+        200,
+        '{"status": "ok", "checks": {"store": "out", "policy": "ok"}}',
+    )

@@ -23,7 +23,7 @@ def reader(town, **more):
     """Records with a lease that outlasts the test."""
     made = Records(town.store, lease=1e9, clock=lambda: 0.0, **more)
     made.flush(Tail(0, 0, new_data_set=False))
-    made.registered(0.0)
+    made.registered(0, 0.0)
     made.heard(0, 0.0)
     return made
 

@@ -1,4 +1,4 @@
-"""The feed: in order, resumed exactly, and nothing believed after a gap, another data set or an older one."""
+"""The feed: in order, resumed exactly, and never followed into a store that is not the known one (R46)."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.store import keys
 from sidecar.store.feed import Change, Feed, Tail, change_of, entries_of
+from sidecar.store.integrity.partition_state import State
 from sidecar.vocabulary.people import Actor
 
 OPERATOR = Actor.operator()
@@ -22,6 +23,10 @@ class Recorder:
         self.flushes: list[Tail] = []
         self.acknowledged: list[int] = []
         self.heard_at: list[float] = []
+        self.reports: list[tuple[int, State]] = []
+
+    def report(self, partition, state, reason):
+        self.reports.append((partition, state))
 
     def apply(self, partition, change):
         self.changes.append(change)
@@ -43,10 +48,17 @@ async def eventually(happens, seconds=5.0):
         await asyncio.sleep(0.002)
 
 
+async def silent(recorder, seconds=0.4):
+    """The feed extends no lease for this long. Returns when it has begun to be silent and stayed so."""
+    begun = time.monotonic()
+    await eventually(lambda: time.monotonic() > begun + seconds)
+    assert recorder.heard_at[-1] < begun + 0.1
+
+
 @contextlib.asynccontextmanager
 async def following(store, lease=0.2):
     recorder = Recorder()
-    feed = Feed(store, 0, [recorder], lease=lease, clock=time.monotonic)
+    feed = Feed(store, 0, [recorder], lease=lease, clock=time.monotonic, report=recorder.report)
     task = asyncio.create_task(feed.run())
     try:
         await eventually(lambda: recorder.heard_at or task.done())
@@ -131,7 +143,7 @@ async def test_after_a_cut_it_resumes_without_loss_and_without_a_flush(real_town
         assert len(heard.flushes) == 1
 
 
-async def test_a_data_set_that_lost_its_last_changes_is_a_flush(real_town):
+async def test_R46_a_store_that_lost_its_last_changes_is_not_followed(real_town):
     admin = await real_town.account()
     async with following(real_town.store) as heard:
         for number in range(3):
@@ -145,11 +157,13 @@ async def test_a_data_set_that_lost_its_last_changes_is_a_flush(real_town):
             "redis.call('DECRBY', KEYS[1] .. ':n', 2)",
         )
 
-        await eventually(lambda: len(heard.flushes) == 2)
-        assert heard.flushes[1] == Tail(0, 2, new_data_set=False)
+        await eventually(lambda: heard.reports)
+        assert set(heard.reports) == {(0, State.REGRESSED)}
+        assert len(heard.flushes) == 2
+        await silent(heard)
 
 
-async def test_a_data_set_that_went_back_and_moved_on_again_is_a_flush(real_town):
+async def test_R46_a_store_that_went_back_and_moved_on_is_not_followed(real_town):
     """Three acknowledged entries lost, five new ones written: the data set's id and the count alone would resume."""
     admin = await real_town.account()
     async with following(real_town.store) as heard:
@@ -166,16 +180,24 @@ async def test_a_data_set_that_went_back_and_moved_on_again_is_a_flush(real_town
             "'k', 'user', 'a', 'a', 'u', 'u', 'tv', '1', 's', '1', 'ack', '0') end",
         )
 
-        await eventually(lambda: len(heard.flushes) == 2)
-        assert heard.flushes[1].n == 6
+        await eventually(lambda: heard.reports)
+        assert set(heard.reports) == {(0, State.REGRESSED)}
+        await silent(heard)
 
 
-async def test_another_data_set_is_a_flush_that_says_so(real_town):
+async def test_R46_another_data_set_is_not_followed_and_the_known_one_is_again(real_town):
     await real_town.account()
     async with following(real_town.store) as heard:
-        await cut(real_town, "redis.call('SET', KEYS[1] .. ':gen', 'restored')")
-        await eventually(lambda: len(heard.flushes) == 2)
-        assert heard.flushes[1] == Tail(0, 1, new_data_set=True)
+        known = await real_town.store.command("GET", f"{FEED}:gen")
+        await cut(real_town, "redis.call('SET', KEYS[1] .. ':gen', 'another')")
+        await eventually(lambda: heard.reports)
+        assert set(heard.reports) == {(0, State.CHANGED)}
+        await silent(heard)
+
+        await real_town.store.change("SET", f"{FEED}:gen", known)
+
+        back = time.monotonic()
+        await eventually(lambda: heard.heard_at[-1] > back)
 
 
 async def test_an_entry_trimmed_away_while_we_were_cut_off_is_a_flush(real_town):
@@ -191,15 +213,15 @@ async def test_an_entry_trimmed_away_while_we_were_cut_off_is_a_flush(real_town)
         await eventually(lambda: len(heard.flushes) == 2 or heard.changes[-1].n == 5)
 
 
-async def test_a_store_that_lost_everything_is_not_followed(real_town):
+async def test_R46_a_store_that_lost_everything_is_not_followed(real_town):
     await real_town.account()
     async with following(real_town.store) as heard:
         await real_town.store.change("FLUSHALL")
         await cut(real_town)
-        silent_from = time.monotonic()
-        await eventually(lambda: time.monotonic() > silent_from + 0.3)
-        assert heard.heard_at[-1] < silent_from + 0.1
-        assert len(heard.flushes) == 1
+        await eventually(lambda: heard.reports)
+        assert set(heard.reports) == {(0, State.CHANGED)}
+        await silent(heard)
+        assert len(heard.flushes) == 2, "the copies are dropped once"
 
 
 # Forms ----------------------------------------------------------------------------------------------------------------

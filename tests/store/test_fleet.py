@@ -10,6 +10,7 @@ from sidecar.store import keys
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Tail
 from sidecar.store.fleet import MARGIN, Fleet
+from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.live import LiveCopy
 from sidecar.store.outcomes import Position
 from sidecar.vocabulary.people import Actor
@@ -25,11 +26,11 @@ class Holder:
     def __init__(self):
         self.said = []
 
-    def registered(self, at):
-        self.said.append(at)
+    def registered(self, partition, at):
+        self.said.append((partition, at))
 
-    def refused(self):
-        self.said.append("refused")
+    def rejected(self, partition):
+        self.said.append((partition, "rejected"))
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ def make_fleet(town, clock, holder):
             clock.advance(seconds)
             await asyncio.sleep(0)
 
-        return Fleet(town.store, holder, id=name, lease=lease, clock=clock.monotonic, sleep=sleep)
+        states = PartitionStates(clock=clock.monotonic, later=lambda _delay, _callback: None)
+        return Fleet(town.store, holder, id=name, lease=lease, clock=clock.monotonic, states=states, sleep=sleep)
 
     return make
 
@@ -65,7 +67,7 @@ async def test_a_registration_is_dated_by_when_it_was_sent(make_fleet, holder, c
 
     await fleet.register()
 
-    assert holder.said == [sent]
+    assert holder.said == [(0, sent)]
 
 
 async def test_the_fleet_lists_who_lives_and_what_each_says(make_fleet, town):
@@ -178,7 +180,7 @@ async def test_a_refused_registration_is_told_and_an_unanswered_one_is_not(make_
     problem = StoreUnavailable("timeout")
     await fleet.register()
 
-    assert holder.said == ["refused"]
+    assert holder.said == [(0, "rejected")]
 
 
 async def test_what_belongs_to_no_account_is_announced(make_fleet, town):

@@ -7,6 +7,7 @@ import pytest
 from sidecar.store import keys
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change, Tail
+from sidecar.store.integrity.partition_state import PartitionStates, State
 from sidecar.store.records import Records
 from sidecar.vocabulary.people import Actor, Status
 
@@ -29,7 +30,7 @@ def records(town, clock, regressions):
 
 
 def refresh(records, clock):
-    records.registered(clock.monotonic())
+    records.registered(0, clock.monotonic())
     records.heard(0, clock.monotonic())
 
 
@@ -60,7 +61,7 @@ async def test_both_the_feed_and_the_registration_hold_the_lease(town, records, 
     records.heard(0, clock.monotonic())
     clock.advance(0.2)
     assert records.peek(admin.id) is None  # registered 1.1 s ago
-    records.registered(clock.monotonic())
+    records.registered(0, clock.monotonic())
     assert records.peek(admin.id) == admin
     clock.advance(0.85)
     assert records.peek(admin.id) is None  # heard 1.05 s ago
@@ -283,15 +284,23 @@ async def test_after_a_restore_counts_start_anew_but_epochs_do_not(town, records
         await records.read(admin.id, fresh=True)
 
 
-async def test_a_store_that_may_not_write_is_neither_copied_nor_asked(town, records, clock):
+async def test_R46_a_store_that_is_not_proven_is_neither_copied_nor_asked(town, clock):
+    states = PartitionStates(clock=clock.monotonic, later=lambda _delay, _callback: None)
+    records = Records(town.store, lease=LEASE, clock=clock.monotonic, states=states)
+    refresh(records, clock)
     admin = await town.account()
     await records.read(admin.id)
 
-    records.refused()
+    for state in (State.REFUSING, State.CHANGED, State.REGRESSED, State.RECOVERING):
+        records.rejected(0)
+        states.report(0, state, "its replicas are gone")
 
-    assert records.peek(admin.id) is None
-    with pytest.raises(StoreUnavailable, match="replicas"):
-        await records.read(admin.id)
+        assert records.peek(admin.id) is None
+        with pytest.raises(StoreUnavailable, match="its replicas are gone") as refused:
+            await records.read(admin.id)
+        assert refused.value.cause == f"store_{state}"
+
+    states.report(0, State.OK)
     refresh(records, clock)
     assert records.peek(admin.id) == admin
 

@@ -235,7 +235,7 @@ async def refused(live, admin):
     try:
         await live.records.read(admin.id)
     except StoreUnavailable as problem:
-        return "replicas" in str(problem)
+        return problem.cause == "store_refusing"
     return False
 
 

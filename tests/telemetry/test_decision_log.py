@@ -24,6 +24,7 @@ ALLOWED_FIELDS = {
     "action",
     "decision",
     "reason",
+    "cause",
     "rule",
     "generation",
     "duration_us",

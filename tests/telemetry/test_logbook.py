@@ -84,6 +84,7 @@ def test_a_line_is_the_record_encoded(
         action=decision.action,
         decision=decision.allowed,
         reason=decision.reason.value,
+        cause=decision.cause,
         rule=decision.rule,
         generation=decision.generation,
         duration_us=micros,

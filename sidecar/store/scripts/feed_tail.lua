@@ -1,15 +1,18 @@
 -- standalone
--- Read only. KEYS[1]: feed. ARGV[1]: the entry I know last, or ''. Where the feed stands, and whether that entry is still
--- in it under the number I know: a data set that went back and moved on again has another entry there, or none.
+-- Read only. KEYS: feed, the partition's copy of the meta record (may be left out). ARGV[1]: the entry known last, or ''.
+-- Where the feed ends, and what proves it to be the known one (proof.py): a data set that went back and moved on again
+-- has another entry under the known id, or none.
 local feed = KEYS[1]
-local last = redis.call('XREVRANGE', feed, '+', '-', 'COUNT', 1)
-local answer = { o = 'tail', n = redis.call('GET', feed .. ':n') or '0', gen = redis.call('GET', feed .. ':gen') or '',
-  id = last[1] and last[1][1] or '0-0', mine = '' }
-if ARGV[1] ~= '' then
-  local found = redis.call('XRANGE', feed, ARGV[1], ARGV[1])
-  local fields = found[1] and found[1][2] or {}
+local function count_of(entry)
+  local fields = entry and entry[2] or {}
   for i = 1, #fields, 2 do
-    if fields[i] == 'n' then answer.mine = fields[i + 1] end
+    if fields[i] == 'n' then return fields[i + 1] end
   end
+  return ''
 end
-return cjson.encode(answer)
+local last = redis.call('XREVRANGE', feed, '+', '-', 'COUNT', 1)[1]
+local mine = ARGV[1] ~= '' and redis.call('XRANGE', feed, ARGV[1], ARGV[1])[1] or nil
+return cjson.encode({ o = 'tail', gen = redis.call('GET', feed .. ':gen') or '', n = redis.call('GET', feed .. ':n') or '',
+  id = last and last[1] or '0-0', mine = count_of(mine), last = count_of(last),
+  first = count_of(redis.call('XRANGE', feed, '-', '+', 'COUNT', 1)[1]),
+  meta = KEYS[2] and redis.call('HGETALL', KEYS[2]) or {} })

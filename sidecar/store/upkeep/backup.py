@@ -22,6 +22,7 @@ from sidecar.store.upkeep.archive import FORM, Head, Rules, read
 from sidecar.store.upkeep.archive_records import MEMBERS, BackupRefused
 from sidecar.store.upkeep.backup_target import backup_target
 from sidecar.store.upkeep.restore import Progress, Restore, Restored
+from sidecar.tokens.opaque import Pepper
 from sidecar.vocabulary.people import AccountId
 
 __all__ = ["Backup", "BackupRefused", "Restored", "Rules", "Written"]
@@ -45,8 +46,11 @@ class Written:
 
 
 class Backup:
-    def __init__(self, store: Store) -> None:
+    """``pepper``: vouches for the data set that a restore makes; without it running sidecars do not follow."""
+
+    def __init__(self, store: Store, pepper: Pepper | None = None) -> None:
         self._store = store
+        self._pepper = pepper
 
     async def save(self, path: Path, accounts: Iterable[AccountId] | None = None) -> Written:
         """Into a new file beside ``path``, moved there when it is whole. Raises BackupTargetError, OSError."""
@@ -81,7 +85,7 @@ class Backup:
         missing = (chosen or set()) - {one.account for one in wanted}
         if missing:
             raise BackupRefused(f"{path} does not hold {', '.join(sorted(missing))}")
-        return await Restore(self._store, head, progress).run(wanted)
+        return await Restore(self._store, self._pepper, head, progress).run(wanted)
 
     async def _lines(self, accounts: Iterable[AccountId]) -> AsyncIterator[tuple[bytes, Written]]:
         """Each line, and what it adds to the counts."""

@@ -155,7 +155,7 @@ class Fsck:
         for partition in range(self._store.partitions):
             reply = await self._store.run("feed_tail", [keys.feed(partition)], [""])
             last = await self._store.run("feed_tail", [keys.feed(partition)], [reply["id"]])
-            if reply["id"] != "0-0" and integer(last["mine"] or 0) != integer(reply["n"]):
+            if reply["id"] != "0-0" and integer(last["mine"] or 0) != integer(reply["n"] or 0):
                 what = f"ends at change {last['mine'] or 'none'}, and counts {reply['n']}"
                 report.findings.append(Finding(Fault.FEED_COUNT, keys.feed(partition), what))
 

@@ -11,9 +11,11 @@ from sidecar.store import keys
 from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.codec import integer
 from sidecar.store.connection import Store, gathered
+from sidecar.store.integrity.data_set import replace
 from sidecar.store.transition import transition
 from sidecar.store.upkeep.archive import Head
 from sidecar.store.upkeep.archive_records import Archived, flat
+from sidecar.tokens.opaque import Pepper
 from sidecar.vocabulary.people import AccountId, Actor
 
 ROWS: Final = 200
@@ -35,8 +37,9 @@ class Restored:
 
 
 class Restore:
-    def __init__(self, store: Store, head: Head, progress: Progress) -> None:
+    def __init__(self, store: Store, pepper: Pepper | None, head: Head, progress: Progress) -> None:
         self._store = store
+        self._pepper = pepper
         self._taken = str(head.taken)
         self._progress = progress
 
@@ -51,8 +54,7 @@ class Restore:
                 if count is not None:
                     users[one.account] = count
             self._progress(start + len(batch), len(free))
-        for partition in range(self._store.partitions):
-            await self._store.change("SET", f"{keys.feed(partition)}:gen", self._store.request_id())
+        await replace(self._store, self._pepper)
         skipped = tuple(one.account for one in wanted if one.account not in users)
         return Restored(len(users), sum(users.values()), skipped)
 

@@ -1,0 +1,76 @@
+"""Data sets: each partition's has a random id, which a restore and a change of the issuer replace (R46).
+
+The replacement is announced in the feed by an entry with an HMAC under the pepper. A running sidecar that reads it goes
+on with the new data set; one that finds another data set without it does not.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sidecar.store import keys
+from sidecar.store.connection import Store
+from sidecar.store.errors import StoreRefused
+from sidecar.tokens.opaque import Pepper, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class DataSetChange:
+    """``before``, ``after``: ids of the data set. ``meta_before``, ``meta_after``: digests of the meta record."""
+
+    partition: int
+    before: str
+    after: str
+    meta_before: str
+    meta_after: str
+
+
+def change_of_entry(partition: int, fields: Mapping[str, str]) -> DataSetChange | None:
+    """From a feed entry of kind ``data_set``; None for one without the fields that ours have."""
+    try:
+        return DataSetChange(partition, fields["a"], fields["u"], fields["mb"], fields["ma"])
+    except KeyError:
+        return None
+
+
+def code_of(pepper: Pepper, change: DataSetChange) -> str:
+    """HMAC-SHA256 under the pepper, as hex."""
+    parts = (str(change.partition), change.before, change.after, change.meta_before, change.meta_after)
+    return pepper.mac(Purpose.DATA_SET, *parts).hex()
+
+
+def digest_of(meta: Mapping[str, str]) -> str:
+    """SHA-256 of a meta record's fields and values, 128 bits as hex."""
+    hashed = hashlib.sha256()
+    for field, value in sorted(meta.items()):
+        for part in (field.encode("utf-8"), value.encode("utf-8")):
+            hashed.update(len(part).to_bytes(4, "big") + part)
+    return hashed.hexdigest()[:32]
+
+
+async def replace(store: Store, pepper: Pepper | None, changed: Mapping[str, str] | None = None) -> None:
+    """Give every partition a new data set id, and its meta record the ``changed`` fields, with the entry that says so.
+
+    ``pepper`` None: nothing vouches for it, and a running sidecar stays where it is.
+    Raises StoreUnavailable, and StoreRefused when another process replaced a data set in between.
+    """
+    fields = dict(changed or {})
+    if fields:
+        await store.change("HSET", keys.META, *(word for pair in fields.items() for word in pair))
+    for partition in range(store.partitions):
+        feed, home = keys.feed(partition), keys.partition_meta(partition)
+        before = await store.command("GET", f"{feed}:gen") or ""
+        meta = dict(await store.pairs("HGETALL", home))
+        after = {**meta, **fields}
+        change = DataSetChange(partition, before, store.request_id() * 2, digest_of(meta), digest_of(after))
+        arguments = {
+            "before": change.before,
+            "after": change.after,
+            "meta_before": change.meta_before,
+            "meta_after": change.meta_after,
+            "code": code_of(pepper, change) if pepper else "",
+            "meta": [word for pair in fields.items() for word in pair],
+        }
+        reply = await store.run("data_set", [feed, home], arguments, write=True)
+        if reply["o"] != "replaced":
+            raise StoreRefused(f"the store at {store.where} got another data set meanwhile: try again")

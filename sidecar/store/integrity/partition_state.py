@@ -1,0 +1,147 @@
+"""State of each partition of the store: the one source for probes, metrics, the decision log and the application log.
+
+Reports come from the registration, which proves the store twice a lease (proof.py), and from the start-up check.
+Reads nothing and decides nothing; `Records` and other readers call `require` before a direct read.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from sidecar.store.errors import StoreUnavailable
+from sidecar.telemetry.logs import logger
+
+GATHER_SECONDS: Final = 0.05
+"""Transitions within this time are one log line: an outage reaches all partitions at once."""
+
+_log = logger("store")
+
+
+class State(StrEnum):
+    """``out``: no answer. ``refusing``: an error answer. ``changed``: another data set, or none. ``regressed``: an
+    older copy of the same data set. ``recovering``: proven again, not yet in use."""
+
+    OK = "ok"
+    OUT = "out"
+    REFUSING = "refusing"
+    CHANGED = "changed"
+    REGRESSED = "regressed"
+    RECOVERING = "recovering"
+
+
+_LOST: Final = frozenset({State.CHANGED, State.REGRESSED})
+_UNREADABLE: Final = frozenset({State.REFUSING, State.CHANGED, State.REGRESSED, State.RECOVERING})
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``since``: seconds of the given clock."""
+
+    state: State
+    reason: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What one log line says; equal lines of several partitions are written as one."""
+
+    state: State
+    reason: str
+
+
+class PartitionStates:
+    """States by partition number. ``clock`` is monotonic, in seconds; ``later`` runs a callback after a delay."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        later: Callable[[float, Callable[[], None]], object] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._later = later or (lambda delay, callback: asyncio.get_running_loop().call_later(delay, callback))
+        self._known: dict[int, Status] = {}
+        self._left_ok: dict[int, float] = {}
+        self._lines: dict[_Line, list[tuple[int, float]]] = {}
+        self.on_regression: Callable[[int], None] = lambda _partition: None
+        """Called with the partition when it enters ``regressed``."""
+
+    def report(self, partition: int, state: State, reason: str = "") -> None:
+        """Record what was found. A repeated state changes nothing but the reason."""
+        now, known = self._clock(), self._known.get(partition)
+        if known is not None and known.state is state:
+            if known.reason != reason:
+                self._known[partition] = Status(state, reason, known.since)
+            return
+        self._known[partition] = Status(state, reason, now)
+        self._note(partition, known, state, reason, now)
+        if state is State.REGRESSED:
+            self.on_regression(partition)
+
+    def status(self, partition: int) -> Status:
+        """``out`` before the first report."""
+        return self._known.get(partition, Status(State.OUT, "not reached yet", float("-inf")))
+
+    def all(self) -> Mapping[int, Status]:
+        """Every partition with a report, by number."""
+        return dict(sorted(self._known.items()))
+
+    def require(self, partition: int) -> None:
+        """Raise StoreUnavailable when a direct read of the partition must not be trusted.
+
+        ``out`` passes: the read itself finds out whether the store answers.
+        """
+        known = self._known.get(partition)
+        if known is not None and known.state in _UNREADABLE:
+            raise StoreUnavailable(
+                f"the store's partition {partition:02d} is {known.state}: {known.reason}", cause=cause_of(known.state)
+            )
+
+    def settle(self) -> None:
+        """Write the log lines that wait."""
+        lines, self._lines = self._lines, {}
+        for line, found in lines.items():
+            partitions = [f"{partition:02d}" for partition, _ in found]
+            if line.state is State.OK:
+                seconds = max(seconds for _, seconds in found)
+                _log.warning("store available again", partitions=partitions, seconds=round(seconds, 3))
+            else:
+                _log.error("store unavailable", state=line.state.value, reason=line.reason, partitions=partitions)
+
+    def _note(self, partition: int, known: Status | None, state: State, reason: str, now: float) -> None:
+        """R46's details: one line when a partition leaves ok, one when the cause becomes changed or regressed, one when
+        it is ok again, with the whole duration."""
+        was_ok = known is None or known.state is State.OK
+        if state is State.OK:
+            if (since := self._left_ok.pop(partition, None)) is not None:
+                self._gather(_Line(state, ""), partition, now - since)
+            return
+        if was_ok:
+            self._left_ok[partition] = now
+        if was_ok or state in _LOST:
+            self._gather(_Line(state, reason), partition, 0.0)
+
+    def _gather(self, line: _Line, partition: int, seconds: float) -> None:
+        if not self._lines:
+            self._later(GATHER_SECONDS, self.settle)
+        self._lines.setdefault(line, []).append((partition, seconds))
+
+
+def cause_of(state: State) -> str:
+    """Name of the state beside ``store_unavailable``: in the decision log, in ``/readyz`` and in ``/status``."""
+    return "" if state is State.OK else f"store_{state.value}"
+
+
+def unavailable_share(states: Iterable[tuple[State, int]]) -> float:
+    """Share of known users whose checks would be ``store_unavailable`` (R49), 0 to 1.
+
+    ``states``: each partition's state and its number of known users. Without known users every partition counts alike.
+    """
+    found = list(states)
+    if not any(users for _, users in found):
+        found = [(state, 1) for state, _ in found]
+    total = sum(users for _, users in found)
+    return sum(users for state, users in found if state is not State.OK) / total if total else 1.0

@@ -1,0 +1,122 @@
+"""The proof of R46: whether a partition is the known store, or an empty, another or an older one.
+
+Pure comparison of three values: the feed position that this process has reached, the answer of the store at that
+moment, and the meta record that its settings demand. `Fleet` asks twice a lease, `Feed` after each new connection.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sidecar.store.codec import pairs
+from sidecar.store.integrity.partition_state import State
+
+NO_ENTRY: Final = "0-0"
+"""Id before the first entry of a stream."""
+
+META_FIELDS: Final = ("schema", "demo", "issuer", "audience", "pepper")
+_SETTINGS: Final = {"issuer": "SIDECAR_ISSUER", "audience": "SIDECAR_AUDIENCE", "pepper": "SIDECAR_KEYS_DIR"}
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPosition:
+    """What was applied last: the data set's id, the change's number, and the id of its entry in the stream."""
+
+    data_set: str
+    n: int
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Answer of the store. ``known``: number of the entry asked for, None when the feed lacks it. ``first``, ``last``:
+    numbers of the feed's oldest and newest entries, None when it is empty. ``n``: None when the counter is gone."""
+
+    data_set: str
+    n: int | None
+    known: int | None
+    first: int | None
+    last: int | None
+    meta: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``state`` None: not decided yet, the feed is behind. ``trimmed``: the feed has to start again at its end.
+    ``repair``: the counter or the data set's id is gone and can be written again from what is known."""
+
+    state: State | None
+    reason: str = ""
+    trimmed: bool = False
+    repair: bool = False
+
+
+def found_of(reply: Mapping[str, Any]) -> Found:
+    """From the answer of ``register.lua`` or ``feed_tail.lua``."""
+    return Found(
+        data_set=str(reply["gen"]),
+        n=_number(reply["n"]),
+        known=_number(reply["mine"]),
+        first=_number(reply["first"]),
+        last=_number(reply["last"]),
+        meta={str(field): str(value) for field, value in pairs(reply["meta"])},
+    )
+
+
+def judge(known: FeedPosition | None, found: Found, meta: Mapping[str, str]) -> Verdict:
+    """Compare. ``meta``: the fields that this process demands; ``known`` None: nothing was applied yet."""
+    if problem := _meta_problem(found, meta):
+        return Verdict(State.CHANGED, problem)
+    if known is None:
+        return Verdict(State.OK) if found.data_set else Verdict(State.CHANGED, "its data set has no id")
+    proven = found.known == known.n or (known.entry == NO_ENTRY and found.n == known.n)
+    if found.data_set != known.data_set:
+        return _other_data_set(known, found, proven=proven)
+    if found.n is None and found.last == known.n and proven:
+        return Verdict(State.OK, repair=True)
+    if (found.n or 0) < known.n:
+        return Verdict(State.REGRESSED, f"its feed is at change {found.n or 0}, change {known.n} was seen")
+    if proven or known.entry == NO_ENTRY:
+        return Verdict(State.OK)
+    if _is_trimmed(known, found):
+        return Verdict(State.OK, trimmed=True)
+    return Verdict(State.REGRESSED, f"its feed has no change {known.n} any more, or another one under that number")
+
+
+def _other_data_set(known: FeedPosition, found: Found, *, proven: bool) -> Verdict:
+    if not found.data_set and proven:
+        return Verdict(State.OK, repair=True)
+    if proven and found.n is not None and found.n > known.n:
+        return Verdict(None, "another data set, and the feed may say why")
+    if not found.data_set and not found.n:
+        return Verdict(State.CHANGED, "it is empty: its data set is gone")
+    return Verdict(State.CHANGED, "it holds another data set than the one in use")
+
+
+def _is_trimmed(known: FeedPosition, found: Found) -> bool:
+    """The feed lost its oldest entries, ours among them, and nothing else."""
+    if found.first is None:
+        return found.n == known.n
+    return found.first > known.n
+
+
+def _meta_problem(found: Found, meta: Mapping[str, str]) -> str:
+    if not meta:
+        return ""
+    if not found.meta:
+        if not found.data_set and not found.n:
+            return "it is empty: data set and meta record are gone"
+        return "its meta record is gone: run `sidecar fsck --repair`"
+    for field in META_FIELDS:
+        wanted, there = meta.get(field), found.meta.get(field)
+        if wanted is None or wanted == there:
+            continue
+        setting = f": set {_SETTINGS[field]} to match, or use another store" if field in _SETTINGS else ""
+        if field == "pepper":
+            return f"its meta record names another pepper than this sidecar's{setting}"
+        return f"its meta record has {field} {there!r}, this sidecar {wanted!r}{setting}"
+    return ""
+
+
+def _number(text: Any) -> int | None:
+    return None if text in ("", None) else int(float(text))

@@ -1,0 +1,170 @@
+"""How the Redis servers behind the store are set up: eviction, append-only file, replicas, rights, clock.
+
+Read only. What would break a promise is fatal at a start and a warning afterwards; what weakens one is a warning. A
+managed service may hide INFO or CONFIG: what cannot be checked is a warning as well.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from redis import exceptions
+
+from sidecar.store.errors import StoreUnavailable
+
+OLDEST: Final = (6, 2)
+
+
+class Kind(StrEnum):
+    """Label ``kind`` of ``sidecar_store_warnings``."""
+
+    ROLE = "role"
+    VERSION = "version"
+    EVICTION = "eviction"
+    DURABILITY = "durability"
+    REPLICAS = "replicas"
+    RIGHTS = "rights"
+    CLOCK_SKEW = "clock_skew"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``message``: one sentence with value and remedy. ``fatal``: no sidecar starts on such a server."""
+
+    kind: Kind
+    message: str
+    fatal: bool = False
+
+
+class Asked(Protocol):
+    """One server by itself."""
+
+    async def command(self, *words: str | int) -> Any: ...
+
+
+class Servers(Protocol):
+    """The part of a Store that the checks need."""
+
+    where: str
+    confirm_replicas: int
+    watched_over: bool
+
+    async def servers(self) -> Sequence[Asked]: ...
+
+
+async def inspect(store: Servers) -> list[Finding]:
+    """Findings of all servers, each once. Raises StoreUnavailable."""
+    found = {finding: None for server in await store.servers() for finding in await _inspect(store, server)}
+    return list(found)
+
+
+async def clock_skew(store: Servers, clock: Callable[[], float]) -> float:
+    """Seconds by which this machine's clock is ahead of the store's, of the server that differs most. The answer's way
+    counts as half a round trip. Raises StoreUnavailable."""
+    skews = [0.0]
+    for server in await store.servers():
+        sent = clock()
+        seconds, micros = await server.command("TIME")
+        skews.append((sent + clock()) / 2 - (int(seconds) + int(micros) / 1e6))
+    return max(skews, key=abs)
+
+
+async def _inspect(store: Servers, server: Asked) -> list[Finding]:
+    info = await _info(server)
+    if info is None:
+        hidden = "the store does not permit INFO: eviction, append-only file and replicas are not checked (grant +info)"
+        return [Finding(Kind.RIGHTS, hidden)]
+    found = [*_role(store.where, info), *_eviction(store.where, info)]
+    found += _durability(info, await _config(server, "appendfsync"))
+    return [*found, *await _replicas(store, server, info)]
+
+
+def _role(where: str, info: Mapping[str, str]) -> list[Finding]:
+    found = []
+    if info.get("role", "master") != "master":
+        message = f"the store at {where} is a replica: point SIDECAR_REDIS_URL at the master"
+        found.append(Finding(Kind.ROLE, message, fatal=True))
+    if _version(info) < OLDEST:
+        message = f"the store at {where} is Redis {info['redis_version']}: 6.2 or newer is needed"
+        found.append(Finding(Kind.VERSION, message, fatal=True))
+    return found
+
+
+def _eviction(where: str, info: Mapping[str, str]) -> list[Finding]:
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return []
+    message = (
+        f"the store at {where} evicts data when memory is short (maxmemory-policy {policy}): "
+        "set maxmemory-policy to noeviction"
+    )
+    return [Finding(Kind.EVICTION, message, fatal=True)]
+
+
+def _durability(info: Mapping[str, str], appendfsync: str | None) -> list[Finding]:
+    if info.get("aof_enabled") != "1":
+        message = (
+            "the store has no append-only file: what it acknowledged can be lost when it stops (set appendonly yes)"
+        )
+    elif appendfsync is None:
+        message = "the store does not show its appendfsync: `always` is what keeps every acknowledged change"
+    elif appendfsync != "always":
+        message = f"the store's appendfsync is {appendfsync}: a power cut can lose the last second or two (set always)"
+    else:
+        return []
+    return [Finding(Kind.DURABILITY, message)]
+
+
+async def _replicas(store: Servers, server: Asked, info: Mapping[str, str]) -> list[Finding]:
+    """R31: with replicas about, a fail-over could bring back what was revoked, unless writes need a replica."""
+    replicas = int(info.get("connected_slaves", "0"))
+    if not replicas and not store.watched_over:
+        return []
+    needed = await _config(server, "min-replicas-to-write")
+    if needed is None:
+        message = "the store does not show its min-replicas-to-write: it has to be 1 or more where there are replicas"
+        return [Finding(Kind.REPLICAS, message)]
+    if int(needed) < 1:
+        message = (
+            f"the store at {store.where} has replicas but writes without them: set min-replicas-to-write to 1 or more "
+            "and min-replicas-max-lag to 5 or less, or a fail-over can bring revoked tokens back"
+        )
+        return [Finding(Kind.REPLICAS, message, fatal=True)]
+    store.confirm_replicas = int(needed)
+    return []
+
+
+async def _info(server: Asked) -> Mapping[str, str] | None:
+    """INFO as text pairs; None where there is no such command (fakeredis) or no right to it."""
+    raw = await _permitted(server, "INFO")
+    if raw is None:
+        return None
+    if isinstance(raw, Mapping):
+        return {str(name): str(value) for name, value in raw.items()}
+    lines = (line.partition(":") for line in str(raw).splitlines() if ":" in line)
+    return {name: value.strip() for name, _, value in lines}
+
+
+async def _config(server: Asked, name: str) -> str | None:
+    raw = await _permitted(server, "CONFIG", "GET", name)
+    if isinstance(raw, Mapping):
+        return None if name not in raw else str(raw[name])
+    return str(raw[1]) if raw else None
+
+
+async def _permitted(server: Asked, *words: str) -> Any:
+    """The answer; None where the command is unknown or not permitted."""
+    try:
+        return await server.command(*words)
+    except (exceptions.ResponseError, StoreUnavailable) as error:
+        cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
+        if not isinstance(cause, exceptions.ResponseError) or isinstance(cause, exceptions.ReadOnlyError):
+            raise
+        return None
+
+
+def _version(info: Mapping[str, str]) -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", info.get("redis_version", ""))
+    return (99, 0) if found is None else (int(found[1]), int(found[2]))

@@ -1,0 +1,87 @@
+"""Looks at the store's meta record and servers again: after each new connection, and once a minute (R46).
+
+A meta record that is not this process's any more stops the use of copies, by way of `Fleet.objection`. Everything else
+that was found is a warning: for ``/status``, ``sidecar doctor``, a metric, and one log line when it appears.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sidecar.store import startup
+from sidecar.store.connection import Store
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.fleet import Fleet
+from sidecar.store.integrity.server_checks import Finding, Kind, clock_skew, inspect
+from sidecar.telemetry.logs import logger
+
+LOOK_SECONDS: Final = 60.0
+
+_log = logger("store")
+
+
+class StoreWatch:
+    """``leeway``: seconds of clock skew that tokens allow for (SIDECAR_LEEWAY); ``clock``: Unix seconds."""
+
+    def __init__(self, store: Store, fleet: Fleet, *, leeway: float, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._leeway = leeway
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self.findings: tuple[Finding, ...] = ()
+        self.skew = 0.0
+        """Seconds by which this machine's clock was ahead of the store's."""
+
+    def look_soon(self) -> None:
+        """A connection is new: it may lead to another server."""
+        self._wake.set()
+
+    @property
+    def warnings(self) -> list[str]:
+        return [finding.message for finding in self.findings]
+
+    def kinds(self) -> dict[str, int]:
+        """Number of findings by kind, zeros included: samples of ``sidecar_store_warnings``."""
+        kinds = [finding.kind for finding in self.findings]
+        return {kind.value: kinds.count(kind) for kind in Kind}
+
+    async def run(self) -> None:
+        """Look until cancelled. A store that is out is looked at when it is back."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                await self.look()
+            except StoreUnavailable:
+                continue
+
+    async def look(self) -> None:
+        """Once. Raises StoreUnavailable."""
+        self._fleet.objection = await startup.objection(self._store)
+        found = await inspect(self._store)
+        self.skew = await clock_skew(self._store, self._clock)
+        if abs(self.skew) > self._leeway:
+            found.append(Finding(Kind.CLOCK_SKEW, self._skew_message()))
+        self._note(tuple(found))
+
+    def _skew_message(self) -> str:
+        ahead = "ahead of" if self.skew > 0 else "behind"
+        return (
+            f"this machine's clock is {abs(self.skew):.0f} s {ahead} the store's, more than SIDECAR_LEEWAY "
+            f"({self._leeway:.0f} s): synchronise both with NTP"
+        )
+
+    def _note(self, found: tuple[Finding, ...]) -> None:
+        """Log findings whose kind is new: a number in a message that moves is no new finding."""
+        known = {finding.kind for finding in self.findings}
+        for finding in found:
+            if finding.kind not in known:
+                log = _log.error if finding.fatal or finding.kind is Kind.CLOCK_SKEW else _log.warning
+                log("store setup", kind=finding.kind.value, message=finding.message)
+        self.findings = found

@@ -1,0 +1,120 @@
+"""One state a partition, and exactly one log line for each transition that an operator has to see (R46, R49)."""
+
+import pytest
+
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.integrity import partition_state
+from sidecar.store.integrity.partition_state import PartitionStates, State, Status, unavailable_share
+
+
+class Log:
+    def __init__(self):
+        self.lines = []
+
+    def error(self, event, **fields):
+        self.lines.append((event, fields.get("state"), fields["partitions"], fields.get("reason")))
+
+    def warning(self, event, **fields):
+        self.lines.append((event, None, fields["partitions"], fields["seconds"]))
+
+
+@pytest.fixture
+def log(monkeypatch):
+    found = Log()
+    monkeypatch.setattr(partition_state, "_log", found)
+    return found
+
+
+@pytest.fixture
+def states(clock):
+    return PartitionStates(clock=clock.monotonic, later=lambda _delay, _callback: None)
+
+
+def test_R46_a_start_without_trouble_writes_no_line(states, log):
+    states.report(0, State.OK)
+    states.settle()
+    assert log.lines == []
+
+
+def test_R46_one_line_down_and_one_up_with_the_whole_duration(states, log, clock):
+    states.report(0, State.OK)
+    states.report(0, State.OUT, "no answer")
+    states.report(0, State.OUT, "no answer, again")
+    states.settle()
+    clock.advance(3)
+    states.report(0, State.REFUSING, "NOREPLICAS")
+    clock.advance(4)
+    states.report(0, State.OK)
+    states.settle()
+    assert log.lines == [
+        ("store unavailable", "out", ["00"], "no answer"),
+        ("store available again", None, ["00"], 7.0),
+    ]
+
+
+@pytest.mark.parametrize("lost", [State.CHANGED, State.REGRESSED])
+def test_R46_a_loss_found_during_an_outage_is_one_line_more(states, log, clock, lost):
+    states.report(0, State.OK)
+    states.report(0, State.OUT, "no answer")
+    clock.advance(1)
+    states.report(0, lost, "it is older")
+    states.report(0, State.RECOVERING, "")
+    clock.advance(1)
+    states.report(0, State.OK)
+    states.settle()
+    assert [line[:2] for line in log.lines] == [
+        ("store unavailable", "out"),
+        ("store unavailable", lost),
+        ("store available again", None),
+    ]
+    assert log.lines[-1][3] == 2.0
+
+
+def test_R46_several_partitions_at_once_are_one_line(states, log):
+    for partition in range(16):
+        states.report(partition, State.OK)
+        states.report(partition, State.OUT, "no answer")
+    states.settle()
+    assert log.lines == [("store unavailable", "out", [f"{p:02d}" for p in range(16)], "no answer")]
+
+
+def test_the_lines_of_one_moment_are_gathered_once(clock):
+    delays = []
+    states = PartitionStates(clock=clock.monotonic, later=lambda delay, _callback: delays.append(delay))
+    for partition in range(3):
+        states.report(partition, State.OUT, "no answer")
+    assert delays == [partition_state.GATHER_SECONDS]
+
+
+def test_a_repeated_state_keeps_its_beginning_and_takes_the_newest_reason(states, clock):
+    begun = clock.monotonic()
+    states.report(0, State.OUT, "one")
+    clock.advance(5)
+    states.report(0, State.OUT, "two")
+    assert states.status(0) == Status(State.OUT, "two", begun)
+
+
+def test_a_regression_is_counted_when_it_begins(states):
+    counted = []
+    states.on_regression = counted.append
+    states.report(2, State.REGRESSED, "older")
+    states.report(2, State.REGRESSED, "older still")
+    assert counted == [2]
+
+
+def test_direct_reads_need_a_partition_that_is_not_known_to_be_wrong(states):
+    states.require(0)
+    states.report(0, State.OUT, "no answer")
+    states.require(0)
+    states.report(0, State.CHANGED, "it is empty")
+    with pytest.raises(StoreUnavailable, match="it is empty") as refused:
+        states.require(0)
+    assert refused.value.cause == "store_changed"
+    states.require(1)
+
+
+def test_R49_the_share_is_of_known_users_and_of_partitions_without_any():
+    assert unavailable_share([(State.OK, 60), (State.OUT, 40)]) == 0.4
+    assert unavailable_share([(State.OK, 0), (State.OUT, 40)]) == 1.0
+    assert unavailable_share([(State.OK, 0), (State.OUT, 0)]) == 0.5
+    assert unavailable_share([]) == 1.0
