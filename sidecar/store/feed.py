@@ -137,6 +137,9 @@ class Feed:
         for entry_id, fields in entries:
             change = change_of(fields)
             if change.n != self._n + 1:
+                if not proven:
+                    raise StoreUnavailable("the feed has a gap before the change that may explain its data set")
+                await self._prove(connection)
                 await self._flush(connection)
                 return
             self._apply(change, fields)
@@ -171,6 +174,16 @@ class Feed:
         if self._last == "":
             await self._flush(connection)
             return
+        verdict = await self._prove(connection)
+        replication = await _replication(connection)
+        if verdict.trimmed:
+            await self._flush(connection)
+        elif replication != self._replication:  # another master: it has our entry, and may lack copies' newer facts
+            self._tell_flush()
+        self._replication = replication
+
+    async def _prove(self, connection: Any) -> Verdict:
+        """Returns a verdict of ok; any other store is reported, and StoreUnavailable raised."""
         verdict = await self._judged(connection)
         if verdict.state is None:  # the entries that follow may say why; they extend no lease
             await self._read(connection, AT_ONCE, proven=False)
@@ -180,12 +193,7 @@ class Feed:
                 self._tell_flush()
             await self._lose(verdict)
         self._lost = False
-        replication = await _replication(connection)
-        if verdict.trimmed:
-            await self._flush(connection)
-        elif replication != self._replication:  # another master: it has our entry, and may lack copies' newer facts
-            self._tell_flush()
-        self._replication = replication
+        return verdict
 
     async def _lose(self, verdict: Verdict) -> Never:
         """Report, wait, and have `run` connect anew: the known store may come back."""

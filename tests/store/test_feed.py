@@ -185,6 +185,28 @@ async def test_R46_a_store_that_went_back_and_moved_on_is_not_followed(real_town
         await silent(heard)
 
 
+async def test_R46_a_store_that_went_back_under_an_open_connection_is_not_followed(real_town):
+    """The first change after the loss arrives over the old connection, before any registration asks for the proof."""
+    admin = await real_town.account()
+    async with following(real_town.store) as heard:
+        for number in range(3):
+            await real_town.users.set_name(OPERATOR, admin.id, f"N{number}")
+        await eventually(lambda: len(heard.changes) == 3)
+        script = (
+            "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 2) "
+            "for _, entry in ipairs(last) do redis.call('XDEL', KEYS[1], entry[1]) end "
+            "redis.call('DECRBY', KEYS[1] .. ':n', 2)"
+        )
+        await real_town.store.change("EVAL", script, 1, FEED)
+
+        await real_town.users.set_name(OPERATOR, admin.id, "After the loss")
+
+        await eventually(lambda: heard.reports)
+        assert set(heard.reports) == {(0, State.REGRESSED)}
+        assert [change.n for change in heard.changes] == [2, 3, 4]
+        await silent(heard)
+
+
 async def test_R46_another_data_set_is_not_followed_and_the_known_one_is_again(real_town):
     await real_town.account()
     async with following(real_town.store) as heard:
