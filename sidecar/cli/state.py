@@ -42,7 +42,7 @@ def fsck(repair: bool, as_json: bool, **flags: str | None) -> int:
     async def job(operator: Operator) -> Report:
         return await Fsck(operator.store).run(repair=repair)
 
-    report = work(settings_from(flags), job)
+    report = work(settings_from(flags), job, repair=repair)
     if as_json:
         say_json(
             {

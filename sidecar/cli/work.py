@@ -17,13 +17,20 @@ T = TypeVar("T")
 OPERATOR = Actor.operator()
 
 
-def work(settings: Settings, job: Callable[[Operator], Awaitable[T]], consent: Consent | None = None) -> T:
-    """Run ``job`` on the store of these settings. ``consent``: of a verb that may make one (new_store.py)."""
+def work(
+    settings: Settings,
+    job: Callable[[Operator], Awaitable[T]],
+    consent: Consent | None = None,
+    *,
+    repair: bool = False,
+) -> T:
+    """Run ``job`` on the store of these settings. ``consent``: of a verb that may make one (new_store.py); ``repair``:
+    write a lost meta record again first."""
     if (settings.keys_dir / DEMO_MARK).exists():
         raise wrong(f"{settings.keys_dir}: these are a demo's keys: use others")
 
     async def run() -> T:
-        async with operating(settings, consent or refusal(settings)) as operator:
+        async with operating(settings, consent or refusal(settings), repair=repair) as operator:
             return await job(operator)
 
     try:

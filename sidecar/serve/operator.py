@@ -26,6 +26,7 @@ from sidecar.sources.private_files import check_private_directory
 from sidecar.store.connection import Store, StoreRefused
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.store.live import LiveCopy
+from sidecar.store.startup import holds_data
 from sidecar.tokens.opaque import Pepper
 
 PATIENCE: Final = 10.0
@@ -61,8 +62,11 @@ Consent = Callable[[str], None]
 
 
 @asynccontextmanager
-async def operating(settings: Settings, consent: Consent = _never) -> AsyncIterator[Operator]:
-    """Raises StoreUnavailable, StoreRefused, KeyFileProblem, and NoStoreError where ``consent`` does not allow one."""
+async def operating(
+    settings: Settings, consent: Consent = _never, *, repair: bool = False
+) -> AsyncIterator[Operator]:
+    """``repair``: write a lost meta record again. Raises StoreUnavailable, StoreRefused, KeyFileProblem, and NoStoreError
+    where ``consent`` does not allow one."""
     async with AsyncExitStack() as stack:
         found = _keys(settings)
         fresh = settings.redis_url is None and not has_embedded(settings)
@@ -71,7 +75,7 @@ async def operating(settings: Settings, consent: Consent = _never) -> AsyncItera
         store = await Store.open(await _url(settings, stack), read_timeout=PATIENCE, write_timeout=PATIENCE)
         stack.push_async_callback(store.close)
         meta = await store.meta()
-        if not meta and not fresh:
+        if not meta and not fresh and not await holds_data(store):
             consent(store.where)
         if found is None and "pepper" in meta:
             raise StoreRefused(
@@ -80,7 +84,7 @@ async def operating(settings: Settings, consent: Consent = _never) -> AsyncItera
             )
         keys = found or load_or_create(settings.keys_dir)
         # Issuer and audience are the serving sidecars' affair: they are neither set nor compared here.
-        await store.check_meta(pepper=keys.pepper.identity)
+        await store.check_meta(pepper=keys.pepper.identity, repair=repair)
         hashing = Hashing(keys.pepper)
         stack.callback(hashing.close)
         yield Operator(settings, store, _people(settings, keys, store, hashing), keys.pepper)

@@ -84,10 +84,14 @@ async def objection(store: Asked) -> str:
     return ""
 
 
+async def holds_data(store: Asked) -> bool:
+    """A sidecar has been here: there is a data set, or an account."""
+    return bool(await store.command("EXISTS", f"{keys.feed(0)}:gen", keys.names()))
+
+
 async def _require_meta(store: Asked, *, repair: bool) -> None:
     """A store with data and without its meta record is not made anew."""
-    feed = f"{keys.feed(0)}:gen"
-    if await store.command("EXISTS", keys.META) or not await store.command("EXISTS", feed, keys.names()):
+    if await store.command("EXISTS", keys.META) or not await holds_data(store):
         return
     if await store.command("EXISTS", keys.META):  # another sidecar made the store in between
         return

@@ -8,7 +8,7 @@ from sidecar.store import keys
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change, Tail
 from sidecar.store.integrity.partition_state import PartitionStates, State
-from sidecar.store.records import Records
+from sidecar.store.records import AGE_SPREAD, MAX_AGE, Records
 from sidecar.vocabulary.people import Actor, Status
 
 OPERATOR = Actor.operator()
@@ -358,3 +358,32 @@ async def test_a_lost_suspension_of_the_account_is_not_made_up_for_by_a_users_he
     with pytest.raises(StoreUnavailable, match="back in time"):
         await records.read(admin.id)
     assert regressions == []
+
+
+async def test_R47_a_copy_is_read_anew_after_thirty_seconds_at_most(town, records, clock):
+    """What changed beside the feed, by hand or by a fault, is seen by then."""
+    admin = await town.account()
+    await records.read(admin.id)
+    await town.store.change("HSET", f"{keys.account(admin.account, 1)}:u:{admin.id}", "st", "suspended")
+    for _ in range(int(MAX_AGE - AGE_SPREAD) - 1):
+        clock.advance(1)
+        refresh(records, clock)
+        assert records.peek(admin.id) == admin
+    clock.advance(AGE_SPREAD + 1)
+    refresh(records, clock)
+
+    assert records.peek(admin.id) is None
+    assert (await records.read(admin.id)).status is Status.SUSPENDED
+
+
+async def test_R47_a_copy_that_is_read_anew_and_the_same_is_the_same_object(town, records, clock):
+    """Decisions that were made with it stay valid: nothing has changed."""
+    admin = await town.account()
+    first = await records.read(admin.id)
+    clock.advance(MAX_AGE)
+    refresh(records, clock)
+    assert records.peek(admin.id) is None
+
+    await records.read(admin.id)
+
+    assert records.peek(admin.id) is first
