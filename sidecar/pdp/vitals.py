@@ -94,7 +94,7 @@ class Vitals:
             return Check(True)
         detail = "; ".join(f"partition {p:02d} {cause_of(status.state)}: {status.reason}" for p, status in bad.items())
         users = self.known_users()
-        share = unavailable_share((status.state, users.get(partition, 0)) for partition, status in states.items())
+        share = unavailable_share((status, users.get(partition, 0)) for partition, status in states.items())
         return Check(share <= MAJORITY, detail, degraded=share <= MAJORITY)
 
     def _feed(self) -> Check:

@@ -5,14 +5,13 @@ In reading order: what a check needs, what people need, what follows the store, 
 
 import os
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from socket import gethostname
-from typing import Any
 
 from sidecar import __version__
 from sidecar.accounts import emails
@@ -54,6 +53,7 @@ from sidecar.store.roles import RoleHolders
 from sidecar.store.users import Users
 from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.supervision import Work
 from sidecar.tokens.verify import Verifier
 
 
@@ -82,20 +82,21 @@ class Assembly:
         self._succession(ground)
         self.parts = self._parts(ground)
 
-    def work(self) -> Iterator[Coroutine[Any, Any, None]]:
+    def work(self) -> Iterator[tuple[str, Work]]:
         """What runs beside the listeners from the start."""
-        yield self.keyring.watch()
-        yield self._ground.trusted.watch()
+        yield "key watch", self.keyring.watch
+        yield "issuer watch", self._ground.trusted.watch
         yield from self.everybody.work()
 
-    def work_on_store(self) -> Iterator[Coroutine[Any, Any, None]]:
+    def work_on_store(self) -> Iterator[tuple[str, Work]]:
         """What runs once the store has proven to be ours."""
         ground = self._ground
-        yield ground.policy.watch()
-        yield self.succession.run()
-        yield exporter(ground.store, ground.settings.state_dir, ground.keys.pepper, id=self.live.fleet.id).run()
-        yield self.live.run()
-        yield ground.trusted.watch_accounts(Accounts(ground.store))
+        yield "policy watch", ground.policy.watch
+        yield "policy rollout", self.succession.run
+        audit = exporter(ground.store, ground.settings.state_dir, ground.keys.pepper, id=self.live.fleet.id)
+        yield "audit export", audit.run
+        yield "live copy", self.live.run
+        yield "issuer accounts", partial(ground.trusted.watch_accounts, Accounts(ground.store))
 
     def _check(self, ground: Ground) -> None:
         settings, keys = ground.settings, ground.keys
@@ -127,6 +128,7 @@ class Assembly:
 
     def _watch_store(self, metrics: Metrics) -> None:
         live = self.live
+        live.on_task_failure = lambda name: metrics.task_restarts.labels(name).inc()
         live.states.on_regression = lambda _partition: metrics.store_regressions.inc()
         metrics.store_states.names = [state.value for state in State]
         metrics.store_states.states = lambda: {p: status.state.value for p, status in live.states.all().items()}

@@ -6,10 +6,9 @@ is none: the listeners answer at once, denying, and the sidecar comes to life wh
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 from sidecar import __version__
 from sidecar.edge.dispatch import Dispatcher
@@ -37,6 +36,7 @@ from sidecar.telemetry.line_file import LineFile
 from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.logs import logger
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.supervision import Work, supervised
 
 WRONG = 2
 UNREACHABLE = 3
@@ -78,6 +78,7 @@ class Sidecar:
         self._force_policy = force_policy
         self._place = place
         self._stack = AsyncExitStack()
+        self._metrics: Metrics | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listeners: list[Listener | GrpcListener] = []
@@ -99,9 +100,9 @@ class Sidecar:
             raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found_wrong.problems)) from None
         except StoreUnavailable as problem:
             raise StartProblem(UNREACHABLE, f"sidecar: {problem}") from None
-        self._spawn(self._prove_store(ground))
-        for work in self._assembly.work():
-            self._spawn(work)
+        self._spawn("store proof", lambda: self._prove_store(ground))
+        for name, work in self._assembly.work():
+            self._spawn(name, work)
 
     @property
     def parts(self) -> Parts:
@@ -166,7 +167,7 @@ class Sidecar:
     async def _ground(self) -> Ground:
         """Everything that can be wrong with files and addresses is found here."""
         settings = self._settings
-        metrics = Metrics(__version__, process=not self._place.shared)
+        self._metrics = metrics = Metrics(__version__, process=not self._place.shared)
         policy = await self._policy()
         keys = load_or_create(settings.keys_dir)
         trusted = TrustedIssuers(settings)
@@ -190,7 +191,7 @@ class Sidecar:
             return self._settings.redis_url
         embedded = await EmbeddedServer.acquire(self._settings.state_dir)
         self._stack.push_async_callback(embedded.stop)
-        self._spawn(embedded.watch())
+        self._spawn("embedded store", embedded.watch)
         return embedded.url
 
     def _logbook(self, metrics: Metrics) -> Logbook:
@@ -199,8 +200,8 @@ class Sidecar:
         soon = asyncio.get_running_loop().call_soon
         logbook = Logbook(metrics, log, allows=wanted.allows, soon=soon)
         self._stack.callback(logbook.settle)
-        keeping = asyncio.create_task(logbook.keep())  # to the end: answers are given while the listeners stop
-        keeping.add_done_callback(self._ended)
+        # To the end: answers are given while the listeners stop.
+        keeping = asyncio.create_task(supervised("logbook", logbook.keep, failed=self._count_failure))
         self._stack.callback(keeping.cancel)
         return logbook
 
@@ -260,8 +261,8 @@ class Sidecar:
             except StartProblem as problem:
                 self._failure.set_exception(problem)
                 return
-        for work in self._assembly.work_on_store():
-            self._spawn(work)
+        for name, work in self._assembly.work_on_store():
+            self._spawn(name, work)
 
     async def _check_store(self, ground: Ground) -> None:
         settings, policy = ground.settings, ground.policy
@@ -277,19 +278,12 @@ class Sidecar:
             raise StartProblem(WRONG, *(str(found) for found in policy.diagnostics if found.is_error))
         self.parts.vitals.proven = True
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+    def _spawn(self, name: str, work: Work) -> None:
+        """Beside the listeners. A task that fails is started again: it never takes the process down."""
+        task = asyncio.create_task(supervised(name, work, failed=self._count_failure))
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        """A task beside the listeners that fails takes the process down, loudly."""
-        self._tasks.discard(task)
-        if task.cancelled() or self._failure.done():
-            return
-        error = task.exception()
-        if error is not None:
-            _log.error("a background task failed", exc_info=error)
-            self._failure.set_exception(
-                StartProblem(FAULT, f"sidecar: internal fault: {type(error).__name__}: {error}")
-            )
+    def _count_failure(self, name: str) -> None:
+        if self._metrics is not None:
+            self._metrics.task_restarts.labels(name).inc()

@@ -2,9 +2,8 @@
 
 import os
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from sidecar.accounts.hashing import Hashing
 from sidecar.accounts.limits import MailSource
@@ -20,6 +19,7 @@ from sidecar.store.fleet import Fleet
 from sidecar.store.limits import Buckets
 from sidecar.store.memory import Memory
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.supervision import Work
 from sidecar.tokens.opaque import Pepper
 
 
@@ -35,10 +35,10 @@ class Everybody:
     memory: Memory
     outbox: Outbox | None
 
-    def work(self) -> Iterator[Coroutine[Any, Any, None]]:
-        yield self.memory.watch()
+    def work(self) -> Iterator[tuple[str, Work]]:
+        yield "memory watch", self.memory.watch
         if self.outbox is not None:
-            yield self.outbox.run()
+            yield "outbox", self.outbox.run
 
     async def close(self) -> None:
         if self.outbox is not None:

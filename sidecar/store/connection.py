@@ -21,7 +21,7 @@ from sidecar.store.calling import Answer, called
 from sidecar.store.errors import StoreRefused, StoreUnavailable
 from sidecar.store.topology import Single, Topology, masked, topology
 
-__all__ = ["Store", "StoreRefused", "StoreUnavailable", "gathered", "was_answered"]
+__all__ = ["Store", "StoreRefused", "StoreUnavailable", "decoded", "gathered", "was_answered"]
 
 READ_TIMEOUT: Final = 0.4
 WRITE_TIMEOUT: Final = 2.0
@@ -165,7 +165,7 @@ class Store:
             raw = await client.evalsha(script.sha, len(keys), *keys, *words)
         except exceptions.NoScriptError:  # after a restart, on a fail-over's target: normal
             raw = await client.eval(script.text, len(keys), *keys, *words)
-        return _decoded(raw)
+        return decoded(raw)
 
     async def _evaluate_confirmed(
         self, client: Any, script: scripts.Script, keys: Sequence[str], words: Sequence[str]
@@ -178,7 +178,7 @@ class Store:
         for answer in (raw, replicas):
             if isinstance(answer, Exception):
                 raise answer
-        return {**_decoded(raw), "durable": int(replicas) >= self.confirm_replicas}
+        return {**decoded(raw), "durable": int(replicas) >= self.confirm_replicas}
 
     async def check_meta(
         self,
@@ -225,8 +225,9 @@ class Store:
         raw = await self.command(*words)
         if isinstance(raw, Mapping):
             return list(raw.items())
-        listed = iter(raw)
-        return list(zip(listed, listed, strict=True))
+        if not isinstance(raw, list) or len(raw) % 2:
+            raise StoreUnavailable("what answers is no Redis: it has no hashes", answered=True, refused=True)
+        return list(zip(raw[::2], raw[1::2], strict=True))
 
     async def ping(self) -> None:
         """Returns when the store answers; StoreUnavailable otherwise."""
@@ -266,13 +267,17 @@ def _somewhere_else(problem: StoreUnavailable) -> bool:
 
 def was_answered(problem: Exception) -> bool:
     """It came from a store that answers: of several questions at once, it may be for the sake of one alone."""
-    return not isinstance(problem, StoreUnavailable) or isinstance(problem.__cause__, exceptions.ResponseError)
+    return not isinstance(problem, StoreUnavailable) or problem.answered
 
 
-def _decoded(raw: Any) -> dict[str, Any]:
-    reply = json.loads(raw)
+def decoded(raw: Any) -> dict[str, Any]:
+    """A script's answer. Anything but a JSON object is not from a server that ran the script (R50)."""
+    try:
+        reply = json.loads(raw)
+    except (TypeError, ValueError):
+        reply = None
     if not isinstance(reply, dict):
-        raise TypeError(f"a script answered {type(reply).__name__} instead of an object")
+        raise StoreUnavailable("what answers runs no scripts: it is no Redis, or a proxy", answered=True, refused=True)
     return reply
 
 

@@ -1,20 +1,25 @@
-"""What goes wrong with the store itself: an outage, or a store that must not be used. Everything else is a bug."""
+"""Errors of the store: an outage, or a store that must not be used.
+
+Every error reply is an outage (R50): servers, proxies and managed services have replies of their own, and none of them
+may end a running sidecar. Only exceptions of our own code are bugs."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from redis import exceptions
 
 
 class StoreUnavailable(Exception):
-    """The store did not answer, or may not answer now: out, slow, read-only, loading, without its replicas, full.
+    """The store did not answer, or answered with an error.
 
-    ``refused``: it answered that it may not write, as a master cut off from its replicas does. Its reads are no truth.
-    ``cause``: the state of the partition (partition_state.py), for the decision log; empty when it is only out.
+    ``answered``: an error reply. ``refused``: one after which its reads are no truth either, as a master gives that is
+    cut off from its replicas. ``cause``: the state of the partition (partition_state.py), for the decision log.
     """
 
-    def __init__(self, message: str, *, refused: bool = False, cause: str = "") -> None:
+    def __init__(self, message: str, *, answered: bool = False, refused: bool = False, cause: str = "") -> None:
         super().__init__(message)
+        self.answered = answered
         self.refused = refused
         self.cause = cause
 
@@ -23,40 +28,68 @@ class StoreRefused(Exception):
     """This store must not be used by this sidecar. One sentence: what, where, what now."""
 
 
-_OUTAGES: Final = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.AuthenticationError,
-    exceptions.NoPermissionError,
-    exceptions.ReadOnlyError,
-    exceptions.OutOfMemoryError,
-    exceptions.MasterDownError,
-    exceptions.ClusterError,
-    exceptions.ClusterDownError,
-    exceptions.AskError,  # and MovedError: the slot is somewhere else, or on its way
+_READABLE: Final = re.compile(r"(?:^|-|\s)(OOM|MISCONF)\b")
+"""Error codes of a store that cannot write for want of memory or disk: what it holds is true and may be read."""
+
+_MOVES: Final = (
+    exceptions.AskError,
     exceptions.TryAgainError,
-    TimeoutError,
-    OSError,
+    exceptions.ClusterDownError,
+    exceptions.BusyLoadingError,
 )
-_OUTAGE_CODES: Final = re.compile(
-    r"(?:^|-|\s)(OOM|READONLY|NOREPLICAS|MISCONF|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOAUTH|NOPERM|"
-    r"WRONGPASS|UNBLOCKED|DENIED)\b"
+"""Answers of a server that has the data soon, or another one has it: nothing is wrong with what is read later."""
+
+_NOT_PERMITTED: Final = re.compile(
+    r"NOPERM|no permissions|unknown (?:sub)?command|can't run this command", re.IGNORECASE
 )
+
+_CODES: Final[Mapping[type[Exception], str]] = {
+    exceptions.OutOfMemoryError: "OOM",
+    exceptions.ReadOnlyError: "READONLY",
+    exceptions.NoPermissionError: "NOPERM",
+    exceptions.AuthenticationError: "WRONGPASS",
+    exceptions.BusyLoadingError: "LOADING",
+}
+"""Codes that redis-py cuts off the text."""
+
+_SHOWN: Final = 160
+"""Characters of a reply that an error message holds."""
 
 _CLOSED: Final = "the handler is closed"
 """uvloop's RuntimeError for a send on a connection that the other side has ended in the same turn of the loop."""
 
 
 def outage(error: BaseException) -> StoreUnavailable | None:
-    """What ``error`` means when it means that the store cannot answer now; None for a bug of ours."""
-    if isinstance(error, _OUTAGES):
-        refused = isinstance(error, exceptions.ReadOnlyError)
-        return StoreUnavailable(f"the store does not answer: {type(error).__name__}: {error}", refused=refused)
-    if isinstance(error, exceptions.ResponseError) and (code := _OUTAGE_CODES.search(str(error))):
-        return StoreUnavailable(f"the store refuses: {code[1]}", refused=code[1] in {"NOREPLICAS", "READONLY"})
+    """StoreUnavailable for whatever a server or the way to it can do (R50); None for a bug of ours."""
+    if isinstance(error, exceptions.ResponseError | exceptions.AuthenticationError | exceptions.BusyLoadingError):
+        code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "")
+        reply = str(error)
+        return refusal(reply if code in reply else f"{code} {reply}", moves=isinstance(error, _MOVES))
+    if isinstance(error, exceptions.RedisError | TimeoutError | OSError):
+        return StoreUnavailable(f"the store does not answer: {type(error).__name__}: {_short(str(error))}")
     if isinstance(error, RuntimeError) and _CLOSED in str(error):
         return StoreUnavailable("the store does not answer: it ended the connection")
     return None
+
+
+def refusal(reply: str, *, moves: bool = False) -> StoreUnavailable:
+    """For the text of an error reply."""
+    readable = moves or _READABLE.search(reply) is not None
+    return StoreUnavailable(f"the store refuses: {_short(reply)}", answered=True, refused=not readable)
+
+
+def is_not_permitted(error: Exception) -> bool:
+    """The server has no such command, or does not permit it: what a managed service does with INFO and CONFIG."""
+    reply = error.__cause__ if isinstance(error, StoreUnavailable) else error
+    if isinstance(reply, exceptions.NoPermissionError):
+        return True
+    return isinstance(reply, exceptions.ResponseError) and _NOT_PERMITTED.search(str(reply)) is not None
+
+
+def _short(text: str) -> str:
+    """One line without the arguments that servers repeat: they can hold what no log may hold."""
+    line = text.partition("\n")[0].partition(", with args beginning with")[0].partition(" with args beginning")[0]
+    return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
 
 
 def outage_or_bug(error: Exception) -> Exception:

@@ -8,19 +8,16 @@ known here. The feed itself never decides what may be served; its followers do, 
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Any, Final, Never, Protocol
 
-from redis import exceptions
-
 from sidecar.store import keys, scripts
 from sidecar.store.calling import called
-from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.connection import Store, decoded
+from sidecar.store.errors import StoreUnavailable, is_not_permitted
 from sidecar.store.integrity.data_set import DataSetChange, change_of_entry
 from sidecar.store.integrity.partition_state import State
 from sidecar.store.integrity.proof import FeedPosition, Verdict, found_of, judge
@@ -222,8 +219,7 @@ class Feed:
     async def _tail(self, connection: Any, last: str) -> Mapping[str, Any]:
         script, meta = scripts.script("feed_tail"), keys.partition_meta(self._partition)
         raw = await called(connection.execute_command("EVAL", script.text, 2, self._key, meta, last))
-        reply: Mapping[str, Any] = json.loads(raw)
-        return reply
+        return decoded(raw)
 
 
 async def _replication(connection: Any) -> str:
@@ -231,10 +227,8 @@ async def _replication(connection: Any) -> str:
     far it is behind its master, it cannot say."""
     try:
         raw = await called(connection.execute_command("INFO", "replication"))
-    except exceptions.ResponseError:
-        return ""
     except StoreUnavailable as problem:
-        if isinstance(problem.__cause__, exceptions.NoPermissionError):
+        if is_not_permitted(problem):
             return ""
         raise
     if not isinstance(raw, Mapping):
@@ -245,11 +239,15 @@ async def _replication(connection: Any) -> str:
 
 
 def entries_of(raw: Any) -> list[tuple[str, dict[str, str]]]:
-    """What XREAD of one stream says: nothing, a list (RESP2, fakeredis) or a map of nested lists (RESP3)."""
+    """Entries of one stream, from an answer of XREAD: nothing, a list (RESP2, fakeredis) or a map of nested lists
+    (RESP3). Raises StoreUnavailable for any other answer (R50)."""
     if not raw:
         return []
-    found = next(iter(raw.values()))[0] if isinstance(raw, Mapping) else raw[0][1]
-    return [(entry_id, fields_of(fields)) for entry_id, fields in found]
+    try:
+        found = next(iter(raw.values()))[0] if isinstance(raw, Mapping) else raw[0][1]
+        return [(entry_id, fields_of(fields)) for entry_id, fields in found]
+    except (TypeError, ValueError, IndexError, KeyError):
+        raise StoreUnavailable("what answers is no Redis: it has no streams", answered=True, refused=True) from None
 
 
 def fields_of(raw: Any) -> dict[str, str]:

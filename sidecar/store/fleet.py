@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from sidecar.store import keys
 from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailable, refusal
 from sidecar.store.feed import Change, Tail
 from sidecar.store.integrity.partition_state import PartitionStates, State
 from sidecar.store.integrity.proof import FeedPosition, Verdict, found_of, judge
@@ -108,10 +108,10 @@ class Fleet:
             verdict = judge(known, found_of(reply), self._store.identity)
             if verdict.repair and known:
                 await self._repair(partition, known)
+            if verdict.state is State.OK and reply["refused"]:
+                raise refusal(str(reply["refused"]))
         except StoreUnavailable as problem:
-            if problem.refused:
-                self._records.rejected(partition)
-            self._states.report(partition, State.REFUSING if problem.refused else State.OUT, str(problem))
+            self._note_outage(partition, problem)
             return
         if self.objection and verdict.state is State.OK:
             verdict = Verdict(State.CHANGED, self.objection)
@@ -124,6 +124,14 @@ class Fleet:
         if verdict.state is not None:
             self._states.report(partition, verdict.state, verdict.reason)
         self._seen[partition] = found_of(reply).n or 0
+
+    def _note_outage(self, partition: int, problem: StoreUnavailable) -> None:
+        """Nothing was registered. Without an answer the copies live on until their lease ends."""
+        if problem.answered:
+            self._records.rejected(partition)
+        state = State.REFUSING if problem.answered else State.OUT
+        readable = problem.answered and not problem.refused
+        self._states.report(partition, state, str(problem), readable=readable)
 
     def _is_behind(self, partition: int, known: FeedPosition | None) -> bool:
         """The feed lacks a change that the last registration saw: its connection leads elsewhere."""

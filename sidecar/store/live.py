@@ -17,6 +17,7 @@ from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.integrity.store_watch import StoreWatch
 from sidecar.store.records import Records
 from sidecar.store.users import Users
+from sidecar.telemetry.supervision import Work, supervised
 
 
 class LiveCopy:
@@ -40,6 +41,8 @@ class LiveCopy:
         self.records = Records(store, lease=lease, clock=clock, states=self.states, on_regression=self.healing.want)
         self.fleet = Fleet(store, self.records, id=id, lease=lease, clock=clock, states=self.states)
         self.watch = StoreWatch(store, self.fleet, leeway=leeway)
+        self.on_task_failure: Callable[[str], None] = lambda _name: None
+        """Receives the name of a task that failed and is started again."""
         self._seal = seal
         self.followers: list[Follower] = [self.records, self.fleet]
         """Who hears the feed, in this order. To be added to before ``run``."""
@@ -48,13 +51,12 @@ class LiveCopy:
         """Follow until cancelled, then leave the fleet, so that nobody waits for us."""
         feeds = {partition: self._feed(partition) for partition in range(self._store.partitions)}
         self.fleet.feeds = feeds
+        work: list[tuple[str, Work]] = [("feed", feed.run) for feed in feeds.values()]
+        work += [("registration", self.fleet.run), ("store watch", self.watch.run), ("healing", self.healing.run)]
         try:
             async with asyncio.TaskGroup() as group:
-                for feed in feeds.values():
-                    group.create_task(feed.run())
-                group.create_task(self.fleet.run())
-                group.create_task(self.watch.run())
-                group.create_task(self.healing.run())
+                for name, run in work:
+                    group.create_task(supervised(name, run, failed=self.on_task_failure))
         finally:
             self.records.left()  # before anybody learns that we are gone: listeners may answer for a while yet
             with suppress(StoreUnavailable):

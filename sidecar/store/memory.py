@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from redis import exceptions
-
 from sidecar.store.connection import Store, StoreUnavailable
+from sidecar.store.errors import is_not_permitted
 from sidecar.telemetry.logs import logger
 
 SHORT: Final = 0.8
@@ -51,10 +50,8 @@ class Memory:
     async def _info(self) -> Any:
         try:
             return await self._store.command("INFO", "memory")
-        except exceptions.ResponseError:  # no such command here (fakeredis)
-            return ""
         except StoreUnavailable as problem:
-            if isinstance(problem.__cause__, exceptions.NoPermissionError):
+            if is_not_permitted(problem):
                 return ""
             raise
 

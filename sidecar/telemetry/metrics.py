@@ -185,6 +185,9 @@ class Metrics:
         )
         self._issuers = IssuersCollector()
         registry.register(self._issuers)
+        self.task_restarts = Counter(
+            "sidecar_task_restarts", "Background tasks that failed and were started again", ["task"], registry=registry
+        )
         self._settle: Callable[[], None] = lambda: None
         Info("sidecar_build", "The program", registry=registry).info({"version": version})
         self._watched(registry)

@@ -120,38 +120,49 @@ async def test_R24_an_error_about_an_address_does_not_show_its_password():
     assert "very-secret" not in str(refused.value)
 
 
+E = redis.exceptions
+
+
 @pytest.mark.parametrize(
-    ("error", "refused"),
+    ("error", "answered", "refused"),
     [
-        (redis.exceptions.ConnectionError("x"), False),
-        (redis.exceptions.TimeoutError("x"), False),
-        (redis.exceptions.BusyLoadingError("x"), False),
-        (redis.exceptions.ReadOnlyError("x"), True),
-        (redis.exceptions.OutOfMemoryError("x"), False),
-        (redis.exceptions.AuthenticationError("x"), False),
-        (redis.exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."), True),
-        (redis.exceptions.ResponseError("MISCONF Errors writing to the AOF file"), False),
-        (redis.exceptions.ResponseError("OOM command not allowed when used memory > 'maxmemory'. script: ab"), False),
-        (redis.exceptions.ResponseError("Error running script (call to f_ab): @user_script:9: -READONLY You"), True),
-        (OSError("x"), False),
+        (E.ConnectionError("x"), False, False),
+        (E.TimeoutError("x"), False, False),
+        (OSError("x"), False, False),
+        (E.InvalidResponse("Protocol Error: H"), False, False),
+        (E.BusyLoadingError("x"), True, False),
+        (E.ReadOnlyError("x"), True, True),
+        (E.OutOfMemoryError("OOM command not allowed"), True, False),
+        (E.AuthenticationError("WRONGPASS x"), True, True),
+        (E.NoPermissionError("this user has no permissions"), True, True),
+        (E.ResponseError("NOREPLICAS Not enough good replicas to write."), True, True),
+        (E.ResponseError("MISCONF Errors writing to the AOF file"), True, False),
+        (E.ResponseError("OOM command not allowed when used memory > 'maxmemory'. script: ab"), True, False),
+        (E.ResponseError("Error running script (call to f_ab): @user_script:9: -READONLY You"), True, True),
+        (E.ResponseError("upstream failure"), True, True),
+        (E.ResponseError("max number of clients reached"), True, True),
+        (E.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"), True, True),
+        (E.ResponseError("The user executing the script can't run this command or subcommand"), True, True),
+        (E.ResponseError("wrong number of arguments"), True, True),
+        (E.ResponseError("DB index is out of range"), True, True),
     ],
 )
-def test_an_outage_is_known_by_its_kind_or_code(error, refused):
+def test_R50_whatever_redis_answers_is_an_outage(error, answered, refused):
     problem = outage(error)
     assert isinstance(problem, StoreUnavailable)
-    assert problem.refused is refused
+    assert (problem.answered, problem.refused) == (answered, refused)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        redis.exceptions.ResponseError("wrong number of arguments"),
-        redis.exceptions.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"),
-        ValueError("x"),
-    ],
-)
-def test_a_bug_is_no_outage(error):
-    assert outage(error) is None
+def test_R50_a_message_repeats_no_argument_and_is_one_short_line():
+    reply = "unknown command 'EVALSHA', with args beginning with: 'ab12' '{\"pw\": \"secret-hash\"}'"
+    problem = outage(E.ResponseError(reply))
+    assert str(problem) == "the store refuses: unknown command 'EVALSHA'"
+    assert len(str(outage(E.ResponseError("x" * 5000 + "\nmore")))) < 200
+
+
+def test_only_exceptions_of_our_own_are_bugs():
+    assert outage(ValueError("x")) is None
+    assert outage(KeyError("x")) is None
 
 
 def test_a_send_on_a_connection_that_uvloop_has_closed_is_an_outage():

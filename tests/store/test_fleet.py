@@ -170,7 +170,7 @@ async def test_R31_a_store_that_is_out_leaves_it_incomplete(make_fleet, clock, t
 
 async def test_a_refused_registration_is_told_and_an_unanswered_one_is_not(make_fleet, holder, town, monkeypatch):
     fleet = make_fleet("a")
-    problem = StoreUnavailable("NOREPLICAS", refused=True)
+    problem = StoreUnavailable("NOREPLICAS", answered=True, refused=True)
 
     async def out(*args, **more):
         raise problem

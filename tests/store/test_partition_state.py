@@ -114,7 +114,16 @@ def test_direct_reads_need_a_partition_that_is_not_known_to_be_wrong(states):
 
 
 def test_R49_the_share_is_of_known_users_and_of_partitions_without_any():
-    assert unavailable_share([(State.OK, 60), (State.OUT, 40)]) == 0.4
-    assert unavailable_share([(State.OK, 0), (State.OUT, 40)]) == 1.0
-    assert unavailable_share([(State.OK, 0), (State.OUT, 0)]) == 0.5
+    ok, out = Status(State.OK, "", 0, readable=True), Status(State.OUT, "", 0)
+    full = Status(State.REFUSING, "OOM", 0, readable=True)
+    assert unavailable_share([(ok, 60), (out, 40)]) == 0.4
+    assert unavailable_share([(ok, 0), (out, 40)]) == 1.0
+    assert unavailable_share([(ok, 0), (out, 0)]) == 0.5
+    assert unavailable_share([(full, 10)]) == 0.0
     assert unavailable_share([]) == 1.0
+
+
+def test_a_store_that_is_full_is_read_and_named(states):
+    states.report(0, State.REFUSING, "the store refuses: OOM", readable=True)
+    states.require(0)
+    assert states.status(0).state is State.REFUSING

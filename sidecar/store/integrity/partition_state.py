@@ -32,16 +32,16 @@ class State(StrEnum):
 
 
 _LOST: Final = frozenset({State.CHANGED, State.REGRESSED})
-_UNREADABLE: Final = frozenset({State.REFUSING, State.CHANGED, State.REGRESSED, State.RECOVERING})
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """``since``: seconds of the given clock."""
+    """``since``: seconds of the given clock. ``readable``: direct reads are answered and true, as with a full store."""
 
     state: State
     reason: str
     since: float
+    readable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,14 @@ class PartitionStates:
         self.on_regression: Callable[[int], None] = lambda _partition: None
         """Called with the partition when it enters ``regressed``."""
 
-    def report(self, partition: int, state: State, reason: str = "") -> None:
-        """Record what was found. A repeated state changes nothing but the reason."""
+    def report(self, partition: int, state: State, reason: str = "", *, readable: bool = False) -> None:
+        """Record what was found. A repeated state keeps its beginning."""
         now, known = self._clock(), self._known.get(partition)
+        readable = readable or state is State.OK
         if known is not None and known.state is state:
-            if known.reason != reason:
-                self._known[partition] = Status(state, reason, known.since)
+            self._known[partition] = Status(state, reason, known.since, readable)
             return
-        self._known[partition] = Status(state, reason, now)
+        self._known[partition] = Status(state, reason, now, readable)
         self._note(partition, known, state, reason, now)
         if state is State.REGRESSED:
             self.on_regression(partition)
@@ -95,7 +95,7 @@ class PartitionStates:
         ``out`` passes: the read itself finds out whether the store answers.
         """
         known = self._known.get(partition)
-        if known is not None and known.state in _UNREADABLE:
+        if known is not None and not known.readable and known.state is not State.OUT:
             raise StoreUnavailable(
                 f"the store's partition {partition:02d} is {known.state}: {known.reason}", cause=cause_of(known.state)
             )
@@ -135,13 +135,13 @@ def cause_of(state: State) -> str:
     return "" if state is State.OK else f"store_{state.value}"
 
 
-def unavailable_share(states: Iterable[tuple[State, int]]) -> float:
+def unavailable_share(partitions: Iterable[tuple[Status, int]]) -> float:
     """Share of known users whose checks would be ``store_unavailable`` (R49), 0 to 1.
 
-    ``states``: each partition's state and its number of known users. Without known users every partition counts alike.
+    ``partitions``: each one's status and its number of known users. Without known users every partition counts alike.
     """
-    found = list(states)
+    found = list(partitions)
     if not any(users for _, users in found):
-        found = [(state, 1) for state, _ in found]
+        found = [(status, 1) for status, _ in found]
     total = sum(users for _, users in found)
-    return sum(users for state, users in found if state is not State.OK) / total if total else 1.0
+    return sum(users for status, users in found if not status.readable) / total if total else 1.0

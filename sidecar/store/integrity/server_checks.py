@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from redis import exceptions
 
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailable, is_not_permitted
 
 OLDEST: Final = (6, 2)
 
@@ -66,8 +66,10 @@ async def clock_skew(store: Servers, clock: Callable[[], float]) -> float:
     skews = [0.0]
     for server in await store.servers():
         sent = clock()
-        seconds, micros = await server.command("TIME")
-        skews.append((sent + clock()) / 2 - (int(seconds) + int(micros) / 1e6))
+        found = await server.command("TIME")
+        if not isinstance(found, list | tuple) or len(found) != 2:
+            raise StoreUnavailable("what answers is no Redis: it has no clock", answered=True, refused=True)
+        skews.append((sent + clock()) / 2 - (int(found[0]) + int(found[1]) / 1e6))
     return max(skews, key=abs)
 
 
@@ -159,8 +161,7 @@ async def _permitted(server: Asked, *words: str) -> Any:
     try:
         return await server.command(*words)
     except (exceptions.ResponseError, StoreUnavailable) as error:
-        cause = error.__cause__ if isinstance(error, StoreUnavailable) else error
-        if not isinstance(cause, exceptions.ResponseError) or isinstance(cause, exceptions.ReadOnlyError):
+        if not is_not_permitted(error):
             raise
         return None
 

@@ -1,28 +1,35 @@
 -- standalone
 -- KEYS: sidecars of the partition, its feed, its copy of the meta record. ARGV: id, lease in ms, what the sidecar says of
 -- itself (JSON), the last feed entry it knows or ''. A registration outlives the copies it permits by 200 ms; one that
--- ended an hour ago is forgotten. The answer is the proof of R46: data set, count, the count of the known entry, the
+-- ended an hour ago is forgotten. Writes are neither logged nor replicated where the server permits that: after a restart or
+-- a fail-over every sidecar registers again, and R31 waits for it. A write that is refused leaves the proof. The answer is the proof of R46: data set, count, the count of the known entry, the
 -- feed's oldest and newest entries, the meta record.
 local side, feed, meta = KEYS[1], KEYS[2], KEYS[3]
 local id, lease, told, known = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local function int(number) return string.format('%.0f', number) end
+local refused = ''
+local function write(...)
+  local reply = refused == '' and redis.pcall(...)
+  if type(reply) == 'table' and reply.err then refused = reply.err end
+end
+local function keep(field, value)
+  if redis.call('HGET', side .. field, id) ~= value then write('HSET', side .. field, id, value) end
+end
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', side, '-inf', int(now - 3600000))) do
-  redis.call('ZREM', side, gone)
-  redis.call('HDEL', side .. ':applied', gone)
-  redis.call('HDEL', side .. ':lease', gone)
-  redis.call('HDEL', side .. ':told', gone)
+  write('ZREM', side, gone)
+  for _, field in ipairs({ ':applied', ':lease', ':told' }) do write('HDEL', side .. field, gone) end
 end
 if lease > 0 then
-  redis.call('ZADD', side, int(now + lease + 200), id)
-  redis.call('HSET', side .. ':lease', id, int(lease))
-  redis.call('HSET', side .. ':told', id, told)
+  keep(':lease', int(lease))
+  keep(':told', told)
+  if redis.set_repl then redis.set_repl(redis.REPL_NONE) end
+  write('ZADD', side, int(now + lease + 200), id)
+  if redis.set_repl then redis.set_repl(redis.REPL_ALL) end
 else
-  redis.call('ZREM', side, id)
-  redis.call('HDEL', side .. ':applied', id)
-  redis.call('HDEL', side .. ':lease', id)
-  redis.call('HDEL', side .. ':told', id)
+  write('ZREM', side, id)
+  for _, field in ipairs({ ':applied', ':lease', ':told' }) do write('HDEL', side .. field, id) end
 end
 
 local function count_of(entry)
@@ -33,7 +40,7 @@ local function count_of(entry)
   return ''
 end
 local mine = known ~= '' and redis.call('XRANGE', feed, known, known)[1] or nil
-return cjson.encode({ o = 'registered', gen = redis.call('GET', feed .. ':gen') or '',
+return cjson.encode({ o = 'registered', refused = refused, gen = redis.call('GET', feed .. ':gen') or '',
   n = redis.call('GET', feed .. ':n') or '', mine = count_of(mine),
   first = count_of(redis.call('XRANGE', feed, '-', '+', 'COUNT', 1)[1]),
   last = count_of(redis.call('XREVRANGE', feed, '+', '-', 'COUNT', 1)[1]),

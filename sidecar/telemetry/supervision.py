@@ -1,0 +1,45 @@
+"""Background tasks: one that fails is logged, counted and started again. None of them ends the process."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from time import monotonic
+from typing import Any, Final
+
+from sidecar.telemetry.logs import logger
+
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 30.0
+STEADY_SECONDS: Final = 60.0
+"""A task that ran this long begins with the first pause again."""
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+_log = logger("tasks")
+
+
+async def supervised(
+    name: str,
+    work: Work,
+    *,
+    failed: Callable[[str], None] = lambda _name: None,
+    clock: Callable[[], float] = monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Run ``work()`` until it returns or is cancelled; after an exception run it again, after a growing pause.
+
+    ``failed`` receives the name at each failure, for the metric ``sidecar_task_restarts_total``.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        begun = clock()
+        try:
+            await work()
+        except Exception:
+            if clock() - begun >= STEADY_SECONDS:
+                pause = FIRST_PAUSE
+            _log.exception("background task failed; it is started again", task=name, pause_s=pause)
+            failed(name)
+            await sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+        else:
+            return
