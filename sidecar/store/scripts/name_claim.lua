@@ -1,6 +1,7 @@
 -- standalone
 -- KEYS[1]: names. ARGV: folded name, account id, now in ms. A claim is `id` once the account is there, `id ms` while it
--- is being made; one that was left behind by a sidecar that died is free again after a minute. `was`: whose it was. It
+-- is being made; one that was left behind by a sidecar that died is free again after a minute; so is one of a clock
+-- that ran ahead (R52). `was`: whose it was. It
 -- may have been made all the same, which only its own slot knows.
 local held, was = redis.call('HGET', KEYS[1], ARGV[1]), ''
 local time = redis.call('TIME')
@@ -8,7 +9,7 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 if held then
   local id, since = string.match(held, '^(%S+) (%d+)$')
   if not id then return cjson.encode({ o = 'taken', id = held }) end
-  if id ~= ARGV[2] and now - tonumber(since) < 60000 then return cjson.encode({ o = 'taken', id = id }) end
+  if id ~= ARGV[2] and math.abs(now - tonumber(since)) < 60000 then return cjson.encode({ o = 'taken', id = id }) end
   if id ~= ARGV[2] then was = id end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. string.format('%.0f', now))

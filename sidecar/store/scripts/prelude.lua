@@ -10,6 +10,7 @@ local REMEMBER_MS = 600000
 local IDEMPOTENT_MS = 86400000
 local MAX_IDEMPOTENT = 1000
 local KEPT_MS = 2592000000 -- 30 days: how long an expired invitation stays in sight
+local AHEAD_MS = 1000
 
 local function int(number) return string.format('%.0f', number) end
 
@@ -142,6 +143,11 @@ local function record(uid)
     fields = hash(key('i:' .. uid))
     if not fields.em then return nil end
     fields.th, fields.st, fields.tv = nil, holds and 'invited' or 'expired', '0'
+  end
+  -- R52: an epoch changed by a clock that ran ahead would revoke outside tokens until then. It was changed by now.
+  if fields.tvt and tonumber(fields.tvt) > NOW + AHEAD_MS then
+    fields.tvt = int(NOW)
+    redis.pcall('HSET', key('u:' .. uid), 'tvt', fields.tvt)
   end
   fields.id = uid
   fields.acst = redis.call('HGET', ACCT, 'st')

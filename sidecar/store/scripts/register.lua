@@ -21,6 +21,10 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', side, '-inf', int(now - 360000
   write('ZREM', side, gone)
   for _, field in ipairs({ ':applied', ':lease', ':told' }) do write('HDEL', side .. field, gone) end
 end
+-- R52: a registration that ends later than any lease permits is from a clock that ran ahead. It ends with its lease.
+for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', side, '(' .. int(now + 60000), '+inf')) do
+  write('ZADD', side, int(now + tonumber(redis.call('HGET', side .. ':lease', ahead) or '0') + 200), ahead)
+end
 if lease > 0 then
   keep(':lease', int(lease))
   keep(':told', told)

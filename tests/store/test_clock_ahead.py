@@ -1,0 +1,65 @@
+"""R52: an instant that a clock wrote while it ran ahead locks nobody out, nor keeps anything alive."""
+
+from sidecar.store import keys
+from sidecar.store.audit_export import LEASE_MS, Exporter
+from sidecar.store.limits import Bucket, Buckets, Empty, Rate, Taken
+from sidecar.store.outcomes import Changed
+from sidecar.vocabulary.people import Actor
+
+OPERATOR = Actor.operator()
+HOUR = 3_600_000
+
+
+async def test_R52_a_bucket_that_is_full_again_in_an_hour_is_at_worst_empty_now(store, town):
+    wanted = Bucket("test", "somebody", Rate(3, 60.0))
+    buckets = Buckets(store)
+    await buckets.take(wanted)
+    (key,) = await store.command("KEYS", "*:rl:*")
+    await store.change("SET", key, round(await town.now_ms()) + HOUR)
+
+    empty = await buckets.take(wanted)
+
+    assert isinstance(empty, Empty)
+    assert empty.seconds <= 60
+    await store.change("SET", key, round(await town.now_ms()) + 120_000)
+    assert isinstance(await buckets.take(wanted), Taken)
+
+
+async def test_R52_a_name_claimed_in_the_future_is_free(town):
+    await town.store.change("HSET", keys.names(), "acme", f"acc_aaaaaaaaaaaa {round(await town.now_ms()) + HOUR}")
+    assert (await town.account(name="Acme")).role == "account-administrator"
+
+
+async def test_R52_a_registration_that_ends_in_an_hour_ends_with_its_lease(town):
+    side = keys.sidecars(0)
+    await town.store.change("ZADD", side, round(await town.now_ms()) + HOUR, "dead")
+    await town.store.change("HSET", f"{side}:lease", "dead", 300)
+
+    words = [side, keys.feed(0), keys.partition_meta(0)]
+    await town.store.run("register", words, ["living", "1000", "{}", ""])
+
+    assert float(await town.store.command("ZSCORE", side, "dead")) <= await town.now_ms() + 500
+    assert float(await town.store.command("ZSCORE", side, "living")) > await town.now_ms()
+
+
+async def test_R52_an_epoch_changed_in_the_future_was_changed_by_now(town):
+    """Outside tokens that are issued from now on pass: their `iat` is later."""
+    admin = await town.account()
+    home = f"{keys.account(admin.account, town.store.partitions)}:u:{admin.id}"
+    await town.store.change("HSET", home, "tvt", round(await town.now_ms()) + HOUR)
+
+    found = await town.users.record(admin.id)
+
+    assert found.epoch_changed_at <= await town.now_ms() / 1000
+    later = await town.users.set_name(OPERATOR, admin.id, "Later")
+    assert isinstance(later, Changed)
+    assert later.record.epoch_changed_at == found.epoch_changed_at, "it is settled once"
+
+
+async def test_R52_an_exporter_of_the_future_gives_way_after_one_lease(town):
+    place = f"sc:{keys.tag(0)}:exporter"
+    await town.store.change("SET", place, "dead", "PX", HOUR)
+    waiting = Exporter(town.store, None, id="living", sign=None)
+
+    assert await waiting._lease() is False
+    assert int(await town.store.command("PTTL", place)) <= LEASE_MS
