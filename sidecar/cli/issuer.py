@@ -42,7 +42,7 @@ def change(new: str, as_json: bool, **flags: str | None) -> None:
     settings = settings_from(flags)
 
     async def job(operator: Operator) -> Outcome:
-        return await change_issuer(operator.store, operator.people.fleet, new, OPERATOR)
+        return await change_issuer(operator.store, operator.people.fleet, operator.pepper, new, OPERATOR)
 
     outcome = work(settings, job)
     match outcome:

@@ -62,11 +62,9 @@ Consent = Callable[[str], None]
 
 
 @asynccontextmanager
-async def operating(
-    settings: Settings, consent: Consent = _never, *, repair: bool = False
-) -> AsyncIterator[Operator]:
-    """``repair``: write a lost meta record again. Raises StoreUnavailable, StoreRefused, KeyFileProblem, and NoStoreError
-    where ``consent`` does not allow one."""
+async def operating(settings: Settings, consent: Consent = _never, *, repair: bool = False) -> AsyncIterator[Operator]:
+    """``repair``: write a lost meta record again. Raises StoreUnavailable, StoreRefused, KeyFileProblem, and
+    NoStoreError where ``consent`` does not allow a store."""
     async with AsyncExitStack() as stack:
         found = _keys(settings)
         fresh = settings.redis_url is None and not has_embedded(settings)

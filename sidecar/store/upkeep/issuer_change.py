@@ -11,8 +11,10 @@ from sidecar.store.accounts import Accounts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
 from sidecar.store.fleet import Fleet
+from sidecar.store.integrity.data_set import replace
 from sidecar.store.outcomes import Changed, NoAccount
 from sidecar.store.users import Users
+from sidecar.tokens.opaque import Pepper
 from sidecar.vocabulary.people import Actor, Status
 
 
@@ -50,7 +52,7 @@ class ChangedMeanwhile:
 Outcome = IssuerChanged | SameIssuer | NoIssuer | StillServing | ChangedMeanwhile
 
 
-async def change_issuer(store: Store, fleet: Fleet, issuer: str, actor: Actor) -> Outcome:
+async def change_issuer(store: Store, fleet: Fleet, pepper: Pepper, issuer: str, actor: Actor) -> Outcome:
     before = (await store.meta()).get("issuer")
     if before is None:
         return NoIssuer()
@@ -65,6 +67,7 @@ async def change_issuer(store: Store, fleet: Fleet, issuer: str, actor: Actor) -
     reply = await store.run("issuer_change", [keys.META], [before, issuer], write=True)
     if reply["o"] != "changed":
         return ChangedMeanwhile(reply["issuer"])
+    await replace(store, pepper, {"issuer": issuer})  # the partitions' copies, with an entry that says so (R46)
     return IssuerChanged(before, accounts, signed_out)
 
 
