@@ -4,13 +4,23 @@ Nothing here knows what a body means: a handler names the msgspec type, and anyt
 """
 
 import json
+import re
 from math import isinf
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 MAX_DEPTH = 16
 """Levels of nesting: far above any body of ours, far below what costs a stack."""
+
+MAX_MEMBERS: Final = 1024
+"""Members and elements of a body, those of all levels: a hundred checks have 400."""
+
+MAX_DIGITS: Final = 32
+"""In a row, of a number in a long body: a float has 17 that count, and converting hundreds of them is slow."""
+
+SHORT: Final = 1024
+"""Bytes of a body whose parsing costs too little to be bounded."""
 
 T = TypeVar("T")
 
@@ -19,8 +29,10 @@ class BadBody(ValueError):
     """The body is not what the endpoint takes. The text names the member and the fix and is safe to show."""
 
 
-def strict_json(raw: bytes) -> Any:
+def strict_json(raw: bytes, max_members: int = MAX_MEMBERS) -> Any:
     """Parse one JSON document (RFC 8259, with I-JSON's unique names, RFC 7493). Raises BadBody."""
+    if len(raw) > SHORT:
+        _bound(raw, max_members)
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
     except BadBody:
@@ -34,6 +46,35 @@ def strict_json(raw: bytes) -> Any:
     if b"\\u" in raw or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:  # otherwise there is nothing to be found
         _inspect(value, MAX_DEPTH)
     return value
+
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
+
+
+def _bound(raw: bytes, max_members: int) -> None:
+    """Raise BadBody, before anything is made of it, for what would hold the loop: too many members, too deep a
+    nesting, or numbers without end. Only what is outside of strings counts; one that never ends is a string."""
+    bare = _STRING.sub(b"", raw)
+    nested = bare.count(b"{") + bare.count(b"[")
+    if nested > MAX_DEPTH and _is_deep(bare.translate(None, _NO_BRACKETS)[: 2 * max_members]):
+        raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")
+    if nested + bare.count(b",") > max_members:
+        raise BadBody(f"the body holds more than {max_members} members; send less at once")
+    if _LONG_NUMBER.search(bare):
+        raise BadBody(f"the body holds a number of more than {MAX_DIGITS} digits")
+
+
+def _is_deep(brackets: bytes) -> bool:
+    level = 0
+    for byte in brackets:
+        level += 1 if byte in b"[{" else -1
+        if level > MAX_DEPTH:
+            return True
+    return False
+
+
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 def decode(raw: bytes, kind: type[T]) -> T:

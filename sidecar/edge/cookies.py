@@ -31,4 +31,4 @@ def kept_cookies(headers: RawHeaders) -> str:
 
 
 def _is_plain(pair: bytes) -> bool:
-    return all(0x20 <= byte < 0x7F for byte in pair)
+    return pair.isascii() and pair.decode("ascii").isprintable()

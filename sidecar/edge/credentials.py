@@ -13,6 +13,9 @@ from sidecar.vocabulary.decision import Reason
 HOST_COOKIE: Final = "__Host-sidecar"
 LOOPBACK_COOKIE: Final = "sidecar"
 
+MAX_COOKIES: Final = 512
+"""Pairs in all Cookie lines: browsers keep some 180 for a site. More are a bad request, and none of them is read."""
+
 RawHeaders = Iterable[tuple[bytes, bytes]]
 """Header lines as they came: name and value, in order, repeats included."""
 
@@ -34,9 +37,16 @@ def credential(headers: RawHeaders, cookie: str) -> Credential | Reason:
             header = value
         elif lowered == b"cookie":
             cookies.append(value)
+    if cookies and not may_be_split(cookies):
+        return Reason.BAD_REQUEST
     if header is not None:
         return from_authorization(header)
     return from_cookies(cookies, cookie)
+
+
+def may_be_split(cookies: list[bytes]) -> bool:
+    """Return whether the Cookie lines hold at most MAX_COOKIES pairs."""
+    return sum([line.count(b";") + 1 for line in cookies]) <= MAX_COOKIES
 
 
 def authorization(headers: RawHeaders) -> Credential | Reason:

@@ -41,6 +41,10 @@ AUTHZEN = "/access/v1/"
 SHORT = 160
 """Bytes of an answer that may come again: a decision with its reason."""
 
+MAX_FIELDS = 64
+MAX_ESCAPES = 4096
+"""Of a query: what is parsed, if its row has one."""
+
 BODY_SECONDS = 10.0
 
 _log = logger("edge")
@@ -152,7 +156,7 @@ class Dispatcher:
             parts=parts,
             body=await _body(endpoint, request, max(endpoint.max_body, parts.surface.max_body)),
             names=names,
-            query=dict(parse_qsl(query, keep_blank_values=True)) if query else {},
+            query=_query(query) if query and endpoint.query is not None else {},
             headers=request.raw_headers,
             peer=_peer(request),
             request_id=request_id,
@@ -209,6 +213,16 @@ async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
             raise TooLarge(limit)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _query(query: str) -> dict[str, str]:
+    """The fields of a row that has some. Raises BadBody."""
+    if query.count("%") > MAX_ESCAPES:
+        raise BadBody(f"the query holds more than {MAX_ESCAPES} percent-encoded bytes; send less")
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise BadBody(f"the query holds more than {MAX_FIELDS} fields; send less") from None
 
 
 def _is_short(call: GatewayCall) -> bool:

@@ -12,6 +12,9 @@ from urllib.parse import quote
 from sidecar.edge.credentials import RawHeaders
 
 PARAMETER: Final = "rd"
+MAX_ACCEPT: Final = 1024
+"""Bytes of Accept that are read: a browser that opens a page names HTML first."""
+
 MAX_URI: Final = 2048
 """A longer request is not worth returning to; its redirect could outgrow what a gateway takes for a header."""
 
@@ -42,8 +45,8 @@ def is_navigation(headers: RawHeaders) -> bool:
     accept = b""
     for name, value in headers:
         match name.lower():
-            case b"accept":
-                accept += b"," + value
+            case b"accept" if len(accept) < MAX_ACCEPT:
+                accept += b"," + value[:MAX_ACCEPT]
             case b"sec-fetch-mode" if value.strip() != b"navigate":
                 return False
             case b"sec-fetch-dest" if value.strip() != b"document":
@@ -52,4 +55,5 @@ def is_navigation(headers: RawHeaders) -> bool:
                 return False
             case _:
                 pass
-    return any(kind.partition(b";")[0].strip().lower() == b"text/html" for kind in accept.split(b","))
+    kinds = accept[:MAX_ACCEPT].split(b",")
+    return any(kind.partition(b";")[0].strip().lower() == b"text/html" for kind in kinds)

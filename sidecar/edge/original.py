@@ -21,6 +21,10 @@ WEBSOCKET: Final = b"websocket"
 SUSPECT: Final = OVERRIDES | {UPGRADE, HTTP2_SETTINGS}
 
 
+MAX_PATH: Final = 8192
+"""Characters of a path, without its query. Web servers take no longer request line by default."""
+
+
 class GatewayCall(msgspec.Struct, frozen=True, gc=False):
     """One gateway's question as it came. ``path`` and ``query`` are the question's own, raw; which of it all says what
     the dashboard was asked for is the family's to know."""
@@ -102,7 +106,7 @@ def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes
 def from_parts(method: str, uri: str) -> Route | Reason:
     """A request target in origin form; another form has no path to judge."""
     raw_path = split_target(uri)
-    if raw_path is None or not method:
+    if raw_path is None or not method or len(raw_path) > MAX_PATH:
         return Reason.BAD_REQUEST
     return Route(method, raw_path)
 

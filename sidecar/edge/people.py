@@ -23,6 +23,10 @@ Secret = Annotated[str, msgspec.Meta(max_length=8192)]
 """A password or a token, as typed."""
 
 
+MAX_AGENT: Final = 1024
+"""Bytes of User-Agent that are looked at; a session keeps 200 printable characters of them."""
+
+
 def when(seconds: int | None) -> str | None:
     """A time as RFC 3339 in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
@@ -115,7 +119,7 @@ def grant_json(grant: Grant) -> dict[str, Any]:
 def client_of(call: Call[Any]) -> Client:
     """Who calls, for the session's owner and the audit."""
     agents = [value for name, value in call.headers if name.lower() == b"user-agent"]
-    agent = agents[0].decode("latin-1") if agents else ""
+    agent = agents[0][:MAX_AGENT].decode("latin-1") if agents else ""
     return Client(call.address, "".join(char for char in agent if char.isprintable()), call.request_id)
 
 

@@ -48,6 +48,15 @@ async def test_AZ_2_2_required_members_are_strings(pdp: Pdp, name: str, member: 
     assert answer.body == f"{name}.{member} must be a string"
 
 
+@pytest.mark.parametrize(("name", "member"), [("subject", "type"), ("subject", "id"), ("action", "name"),
+                                              ("resource", "type"), ("resource", "id")])  # fmt: skip
+async def test_R16_a_text_that_is_longer_than_a_path_is_400_and_named(pdp: Pdp, name: str, member: str) -> None:
+    answer = await pdp.ask(EVALUATION, {**MAY, name: {**MAY[name], member: "a" * 8192}})
+    assert answer.status == 200
+    answer = await pdp.ask(EVALUATION, {**MAY, name: {**MAY[name], member: "a" * 8193}})
+    assert (answer.status, answer.body) == (400, f"{name}.{member} must have at most 8192 characters")
+
+
 @pytest.mark.parametrize("name", ["subject", "action", "resource"])
 @pytest.mark.parametrize("value", [None, "user", 1, [], False])
 async def test_AZ_2_2_entities_are_objects(pdp: Pdp, name: str, value: Any) -> None:

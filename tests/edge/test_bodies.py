@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+from time import thread_time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.edge import dispatch
-from sidecar.edge.bodies import BadBody, decode, strict_json
+from sidecar.edge import bodies, dispatch
+from sidecar.edge.bodies import MAX_MEMBERS, BadBody, decode, strict_json
 from sidecar.edge.json_check import CheckBody
 from tests.people import Open
 
@@ -85,3 +87,39 @@ async def test_a_body_that_does_not_come_is_given_up(
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"did not arrive within" in answer
     writer.close()
+
+
+ELEMENTS = [b"0", b"[]", b"{}", b'""', b"1.5", b'{"a":1}', b"null"]
+
+
+@pytest.mark.parametrize("element", ELEMENTS)
+def test_R16_members_are_counted_before_any_is_made(element: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("parsed")
+
+    most = MAX_MEMBERS // 2 - 1
+    assert len(strict_json(b"[" + b",".join([element] * most) + b"]")) == most
+    monkeypatch.setattr(bodies, "_DECODER", SimpleNamespace(decode=never))
+    with pytest.raises(BadBody, match="more than 1024 members"):
+        strict_json(b"[" + b",".join([element] * (MAX_MEMBERS + 1)) + b"]")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"9" * 2000, b"0." + b"9" * 2000, b"1e" + b"9" * 2000, b"[1," + b"9" * 33 + b" " * 1000]
+)
+def test_R16_a_number_without_end_is_not_converted(raw: bytes) -> None:
+    with pytest.raises(BadBody, match="32 digits"):
+        strict_json(raw)
+
+
+def test_R16_what_stands_in_a_string_is_no_member_and_no_level() -> None:
+    password = ',[{\\"' * 3000 + "9" * 1000
+    assert strict_json(b'{"password":"%s"}' % password.encode()) == {"password": password.replace("\\", "")}
+
+
+@pytest.mark.parametrize("raw", [b'"' + b'\\"' * 30_000, b'"' * 60_000, b"\\" * 60_000, b'{"a' * 20_000])
+def test_R16_a_string_without_an_end_costs_no_more_than_one_with(raw: bytes) -> None:
+    started = thread_time()
+    with pytest.raises(BadBody):
+        strict_json(raw)
+    assert thread_time() - started < 0.02

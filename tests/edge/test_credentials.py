@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.edge.credentials import cookie_name, credential
+from sidecar.edge.credentials import MAX_COOKIES, cookie_name, credential
 from sidecar.vocabulary.access import NO_CREDENTIAL, Credential, Proof
 from sidecar.vocabulary.decision import Reason
 
@@ -79,3 +79,12 @@ def test_R4_the_cookie_name_follows_the_public_url() -> None:
 
 def test_a_credential_does_not_show_its_token() -> None:
     assert "abc" not in repr(header("abc"))
+
+
+@pytest.mark.parametrize("beside", [[], [(b"Authorization", b"Bearer abc")]])
+def test_R16_more_cookies_than_a_browser_keeps_are_a_bad_request(beside: list[tuple[bytes, bytes]]) -> None:
+    ours = (b"Cookie", b"__Host-sidecar=abc")
+    most = (b"Cookie", b";".join([b"a=1"] * (MAX_COOKIES - 1)))
+    assert credential([*beside, most, ours], HOST) in (header("abc"), cookie("abc"))
+    for lines in ([most, ours, ours], [(b"Cookie", b";" * MAX_COOKIES)], [(b"Cookie", b"a=1")] * (MAX_COOKIES + 1)):
+        assert credential([*beside, *lines], HOST) is Reason.BAD_REQUEST

@@ -99,6 +99,8 @@ async def test_a_dead_cookie_leads_to_the_page() -> None:
         ([HTML, (b"Authorization", b"Bearer x")], False),
         ([HTML, (b"Upgrade", b"websocket")], False),
         ([HTML, (b"Sec-WebSocket-Key", b"x")], False),
+        ([(b"Accept", b"," * 100 + b"text/html")], True),
+        ([(b"Accept", b"," * 2000), HTML], False),
     ],
 )
 def test_navigation(headers: RawHeaders, expected: bool) -> None:

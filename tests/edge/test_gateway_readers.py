@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.edge.checks import gateway_call
 from sidecar.edge.credentials import RawHeaders
-from sidecar.edge.original import OVERRIDES
+from sidecar.edge.original import MAX_PATH, OVERRIDES
 from sidecar.vocabulary.access import Route, Target
 from sidecar.vocabulary.decision import Reason
 
@@ -143,3 +143,14 @@ def test_plain_nginx_reads_no_original_url() -> None:
 def test_no_path_under_check_is_anything_but_a_gateway_call() -> None:
     for path in ("/check/", "/check/nginx/", "/check/Envoy/x", "/check/../v1/me", "/check//", "/check/sections"):
         assert read(path, [*FORWARDED, *ORIGINAL]) is Reason.BAD_REQUEST
+
+
+def test_R16_a_path_that_no_server_would_take_is_a_bad_request() -> None:
+    longest = "/" + "a" * (MAX_PATH - 1)
+    for path in (longest, f"{longest}?{'q' * 10_000}"):
+        assert read("/check", [FORWARDED[0], (b"X-Forwarded-Uri", path.encode())]) == Route("GET", longest)
+        assert read(f"/check/envoy{path}") == Route("GET", longest)
+    for path in (f"{longest}a", "/" * 30_000, "/" + "%41" * 3000):
+        assert read("/check", [FORWARDED[0], (b"X-Forwarded-Uri", path.encode())]) is Reason.BAD_REQUEST
+        assert read("/check/nginx", [ORIGINAL[0], (b"X-Original-URI", path.encode())]) is Reason.BAD_REQUEST
+        assert read(f"/check/envoy{path}") is Reason.BAD_REQUEST

@@ -1,6 +1,7 @@
 """OAuth parameters: form and JSON, unknown ones ignored, repeated ones refused, nothing raises but InvalidRequest."""
 
 import re
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -66,3 +67,13 @@ def test_any_body_is_judged(media, content):
     except InvalidRequest as error:
         # What RFC 6749 section 5.2 lets stand in error_description.
         assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", str(error))
+
+
+def test_R16_a_form_is_bounded_before_it_is_decoded_and_a_value_afterwards():
+    password = "\U0001f9a6" * 1024
+    sent = read(RawBody(FORM, f"password={quote(password)}&username={quote('é' * 320)}".encode()))
+    assert sent.required("password") == password
+    with pytest.raises(InvalidRequest, match="6144 percent-encoded bytes; send JSON"):
+        read(RawBody(FORM, b"password=" + b"%41" * 6145))
+    with pytest.raises(InvalidRequest, match="token must have at most 16384 characters"):
+        read(RawBody(FORM, b"token=" + b"a" * 16_385)).required("token")

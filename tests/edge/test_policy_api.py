@@ -400,3 +400,13 @@ async def test_R27_a_preview_that_costs_too_much_ends_and_says_so(web, ada, monk
     answer = await preview(web, ada, {"sections.toml": sections, "roles.toml": roles, "policy.csv": rules})
     assert (answer.status, answer.body["code"]) == (413, "too_large"), answer.body
     assert "sidecar policy diff" in answer.body["detail"]
+
+
+async def test_R16_a_query_is_read_where_the_row_has_one_and_sixty_four_fields_of_it(web, ada) -> None:
+    known = "section=billing&action=view"
+    more = "".join(f"&a{number}=1" for number in range(63))
+    for query, detail in ((f"{known}{more}", "64 fields"), (f"{known}&role={'%' * 4097}", "4096 percent")):
+        answer = await web.ask("GET", f"/v1/policy/explain?{query}", token=ada)
+        assert (answer.status, answer.body["code"]) == (400, "bad_request")
+        assert detail in answer.body["detail"]
+        assert (await web.ask("GET", f"/v1/policy?{query}", token=ada)).status == 200, "this row has none"

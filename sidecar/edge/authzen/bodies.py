@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sidecar.edge import bodies
 from sidecar.edge.bodies import BadBody, strict_json
 from sidecar.edge.call import RawBody
 from sidecar.vocabulary.access import Resource, Subject
@@ -20,6 +21,12 @@ MEDIA_TYPE: Final = "application/json"
 MAX_ITEMS: Final = 1000
 MAX_BATCH_BYTES: Final = 512 * 1024
 """A thousand questions, each spelled out, fit."""
+
+MAX_MEMBERS: Final = 32 * MAX_ITEMS
+"""Of a batch: a question has seven, and properties beside them."""
+
+MAX_TEXT: Final = 8192
+"""Characters of a type, an id or a name: an id may be a path."""
 
 SHORT: Final = 1024
 """Bytes of a body that is remembered. Nothing beside the body is: a head may be far longer (R29)."""
@@ -54,7 +61,7 @@ class Batch:
 def members_of(body: RawBody) -> Members:
     """The request's object. Raises BadBody."""
     _refuse_other_than_json(body)
-    return _members_in(body.content)
+    return _members_in(body.content, MAX_MEMBERS)
 
 
 def _refuse_other_than_json(body: RawBody) -> None:
@@ -63,8 +70,8 @@ def _refuse_other_than_json(body: RawBody) -> None:
         raise BadBody(f"Content-Type must be {MEDIA_TYPE}")
 
 
-def _members_in(content: bytes) -> Members:
-    sent = strict_json(content)
+def _members_in(content: bytes, max_members: int = bodies.MAX_MEMBERS) -> Members:
+    sent = strict_json(content, max_members)
     if not isinstance(sent, dict):
         raise BadBody("the body is not a JSON object")
     return sent
@@ -168,4 +175,6 @@ def _text(entity: Members, name: str, member: str) -> str:
     value = entity.get(member)
     if not isinstance(value, str):
         raise BadBody(f"{name}.{member} must be a string" if member in entity else f"{name}.{member} is missing")
+    if len(value) > MAX_TEXT:
+        raise BadBody(f"{name}.{member} must have at most {MAX_TEXT} characters")
     return value

@@ -10,6 +10,11 @@ from sidecar.edge.call import RawBody
 FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
 MAX_PARAMETERS: Final = 64
+MAX_ESCAPES: Final = 6144
+"""Percent signs of a form: a password of 1,024 emoji has 4,096, an e-mail and a name the rest."""
+
+MAX_VALUE: Final = 16 * 1024
+"""Characters of a parameter: of those that are known, a token of another issuer is the longest."""
 
 
 class InvalidRequest(ValueError):
@@ -28,6 +33,8 @@ class Parameters:
             return None
         if not isinstance(value, str):
             raise InvalidRequest(f"{name} must be a string")
+        if len(value) > MAX_VALUE:
+            raise InvalidRequest(f"{name} must have at most {MAX_VALUE} characters")
         return value
 
     def required(self, name: str) -> str:
@@ -48,6 +55,8 @@ def read(body: RawBody) -> Parameters:
 
 
 def _form(content: bytes) -> dict[str, str]:
+    if content.count(b"%") > MAX_ESCAPES:
+        raise InvalidRequest(f"the form holds more than {MAX_ESCAPES} percent-encoded bytes; send JSON")
     try:
         text = content.decode("ascii")
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
