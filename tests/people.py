@@ -79,6 +79,9 @@ class Counting:
         self.no_mail: set[str] = set()
         self.asked: list[tuple[str, str]] = []
 
+    def refused(self, address: str) -> Limited | None:
+        return None
+
     async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
         if self.refuse:
             return self.refuse

@@ -38,6 +38,9 @@ class Limits(Protocol):
     def short(self) -> bool:
         """The store is short of memory: sign-ins wait, checks do not (R16)."""
 
+    def refused(self, address: str) -> Limited | None:
+        """Return the refusal that an address got a moment ago and would get again: nothing of it need be read."""
+
     async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
         """Count a failure in advance. ``subject`` is an e-mail, or a user's id when it is known."""
 
@@ -58,6 +61,9 @@ class Unlimited:
     """No limits: for tests, and for a command line that is nobody's target."""
 
     short = False
+
+    def refused(self, address: str) -> Limited | None:  # noqa: ARG002
+        return None
 
     async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:  # noqa: ARG002
         return Admitted()

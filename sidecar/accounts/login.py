@@ -13,6 +13,7 @@ from typing import Final
 from sidecar.accounts.emails import Email, normalise
 from sidecar.accounts.hashing import Hashing, Lane, Overloaded
 from sidecar.accounts.limits import Admitted, Limited, Limits
+from sidecar.accounts.passwords import MAX_TYPED
 from sidecar.accounts.passwords import normalise as normalise_password
 from sidecar.accounts.sessions import Client, Grant, InvalidGrant, Issuer
 from sidecar.store.accounts import Accounts
@@ -77,26 +78,30 @@ class Login:
         self._pause = pause
 
     async def sign_in(self, claim: SignIn, client: Client) -> LoginOutcome:
-        email = normalise(claim.username)
-        password = normalise_password(claim.password)
-        if password is None:
+        """Lengths first, then the limits, and only then is the text looked at (R16)."""
+        if len(claim.password) > MAX_TYPED:
             return InvalidGrant()  # says nothing about the e-mail: nobody can have such a password
         if self._limits.short:
             return Overloaded(SHORT_RETRY)
+        limited = self._limits.refused(client.address)
+        if limited is not None:
+            return limited
+        email = normalise(claim.username)  # at most 320 characters of it: the buckets are the folded address's
         admitted = await self._limits.reserve(email or claim.username, client.address)
         if isinstance(admitted, Limited):
             return admitted
         failed = True  # whatever ends it without an outcome
         try:
-            outcome = await self._try(claim, email, password, admitted, client)
+            outcome = await self._try(claim, email, admitted, client)
             failed = isinstance(outcome, InvalidGrant) or outcome == AccountRequired(proven=False)
         finally:
             await self._limits.settle(admitted, failed=failed)
         return outcome
 
-    async def _try(
-        self, claim: SignIn, email: Email | None, password: str, admitted: Admitted, client: Client
-    ) -> LoginOutcome:
+    async def _try(self, claim: SignIn, email: Email | None, admitted: Admitted, client: Client) -> LoginOutcome:
+        password = normalise_password(claim.password)
+        if password is None:
+            return InvalidGrant()  # as above: whoever's e-mail it is, nothing is compared
         lane = Lane.SUSPECT if admitted.suspect else Lane.SIGN_IN
         every = await self._candidates(email, claim.account)
         candidates = every[:MAX_CANDIDATES]

@@ -10,7 +10,7 @@ from typing import Final
 
 from sidecar.accounts.hashing import Compared, Hashing, Lane, Overloaded
 from sidecar.accounts.limits import Limited, Limits
-from sidecar.accounts.passwords import Weaknesses, normalise, weaknesses
+from sidecar.accounts.passwords import MAX_TYPED, Weaknesses, normalise, weaknesses
 from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.sessions import Client, Grant, Issuer
 from sidecar.store.fleet import Fleet, Revocation
@@ -94,14 +94,16 @@ class PasswordChange:
 
     async def _prove(self, held: Credentials, old: str, client: Client) -> WrongPassword | Limited | Overloaded | None:
         """Whoever holds a stolen token must not find the password out: failures count as those of a sign-in do."""
-        password = normalise(old)
-        if password is None:
+        if len(old) > MAX_TYPED:
             return _WRONG
         admitted = await self._limits.reserve(held.record.id, client.address)
         if isinstance(admitted, Limited):
             return admitted
         failed = True  # whatever ends it without an outcome
         try:
+            password = normalise(old)
+            if password is None:
+                return _WRONG
             compared = await self._hashing.compare(Lane.PROVEN, held.record.id, password, held.password_hash)
             failed = isinstance(compared, Compared) and not compared.matches
         finally:

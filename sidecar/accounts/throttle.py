@@ -6,6 +6,7 @@ the pepper, so that nobody can choose an address whose failures fall into anothe
 """
 
 import math
+import time
 from asyncio import Semaphore
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -18,6 +19,7 @@ from sidecar.store.connection import StoreUnavailable
 from sidecar.store.limits import Bucket, Buckets, Empty, Rate
 from sidecar.tokens.opaque import Pepper, Purpose
 from sidecar.vocabulary.people import AccountId
+from sidecar.vocabulary.recent import Recent
 
 PAIR: Final = Rate(units=10, seconds=60)
 """Failures of one e-mail from one address."""
@@ -49,6 +51,11 @@ password is not taken for a crowd of failures, and one guesser never holds the w
 
 WAITING: Final = 64
 
+REMEMBERED_SECONDS: Final = 1.0
+"""How long an address that was refused is refused unread: its bucket gets one unit in six times as long."""
+
+MAX_REMEMBERED: Final = 10_000
+
 
 @dataclass(slots=True)
 class _Line:
@@ -67,20 +74,33 @@ class _Reserved:
 
 
 class Throttle:
-    """``address_of`` is what an address counts as (an IPv6 customer holds a whole /64); ``short``: of memory."""
+    """``address_of`` is what an address counts as (an IPv6 customer holds a whole /64); ``short``: of memory;
+    ``clock``: seconds that only grow."""
 
     def __init__(
-        self, buckets: Buckets, pepper: Pepper, *, address_of: Callable[[str], str], short: Callable[[], bool]
+        self,
+        buckets: Buckets,
+        pepper: Pepper,
+        *,
+        address_of: Callable[[str], str],
+        short: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._buckets = buckets
         self._pepper = pepper
         self._address_of = address_of
         self._short = short
+        self._clock = clock
         self._lines: dict[str, _Line] = {}
+        self._refused: Recent[str, tuple[float, Limited]] = Recent(MAX_REMEMBERED)
 
     @property
     def short(self) -> bool:
         return self._short()
+
+    def refused(self, address: str) -> Limited | None:
+        until, refusal = self._refused.get(self._address_of(address), (0.0, None))
+        return refusal if self._clock() < until else None
 
     async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
         place = self._address_of(address)
@@ -121,11 +141,15 @@ class Throttle:
         """A unit of each bucket that may refuse, or of none; then of those that only cast suspicion."""
         taken: list[Bucket] = []
         tries = self._bucket("tries", TRIES, subject, place)
-        for bucket in (pair, self._bucket("address", ADDRESS, place), tries):
+        of_address = self._bucket("address", ADDRESS, place)
+        for bucket in (pair, of_address, tries):
             answer = await self._buckets.take(bucket)
             if isinstance(answer, Empty):
                 await self._give_back(taken)
-                return Limited(max(1, math.ceil(answer.seconds)))
+                refusal = Limited(max(1, math.ceil(answer.seconds)))
+                if bucket is of_address:
+                    self._refused.put(place, (self._clock() + min(answer.seconds, REMEMBERED_SECONDS), refusal))
+                return refusal
             taken.append(bucket)
         taken.remove(tries)  # that one was tried, whatever comes of it
         suspect = False

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sidecar.accounts import login
 from sidecar.accounts.hashing import Hashing, Lane, Overloaded, Parameters
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.login import AccountRequired, ResetRequired
@@ -215,6 +216,30 @@ async def test_R16_a_limit_refuses_before_any_work(town, work):
     work.clear()
     town.limits.refuse = Limited(17)
     assert await town.sign_in("ada@example.com") == Limited(17)
+    assert work == []
+
+
+async def test_R16_the_limit_is_asked_before_the_password_is_looked_at(town, monkeypatch):
+    def never(_: str) -> None:
+        raise AssertionError("looked at")
+
+    await town.found()
+    monkeypatch.setattr(login, "normalise_password", never)
+    town.limits.refuse = Limited(17)
+    assert await town.sign_in("ada@example.com") == Limited(17)
+    monkeypatch.setattr(login, "normalise", never)
+    monkeypatch.setattr(town.limits, "refused", lambda address: Limited(5))
+    assert await town.sign_in("ada@example.com") == Limited(5), "an address that was refused just now"
+
+
+async def test_R16_a_password_that_nobody_can_have_counts_as_a_failure_unless_it_is_too_long(town, work):
+    await town.found()
+    work.clear()
+    stacked = "unquiet-otter" + "\u0344" * 31
+    assert await town.sign_in("ada@example.com", stacked) == InvalidGrant()
+    assert town.limits.failures == ["ada@example.com"]
+    assert await town.sign_in("ada@example.com", "x" * 3073) == InvalidGrant()
+    assert town.limits.failures == ["ada@example.com"]
     assert work == []
 
 

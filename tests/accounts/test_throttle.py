@@ -9,7 +9,19 @@ from sidecar.accounts.hashing import Hashing, Overloaded
 from sidecar.accounts.limits import Admitted, Limited, MailSource
 from sidecar.accounts.login import SHORT_RETRY
 from sidecar.accounts.sessions import Client, Grant, InvalidGrant
-from sidecar.accounts.throttle import ACCOUNT, ADDRESS, ASKED, AT_ONCE, EMAIL, PAIR, RECIPIENT, TRIES, WAITING, Throttle
+from sidecar.accounts.throttle import (
+    ACCOUNT,
+    ADDRESS,
+    ASKED,
+    AT_ONCE,
+    EMAIL,
+    PAIR,
+    RECIPIENT,
+    REMEMBERED_SECONDS,
+    TRIES,
+    WAITING,
+    Throttle,
+)
 from sidecar.edge.address import limiter_address
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.limits import Buckets
@@ -268,3 +280,20 @@ async def test_a_sign_in_that_is_done_is_not_undone_by_a_store_that_goes_out(lim
     monkeypatch.setattr(Buckets, "give_back", out)
     assert isinstance(await limited.sign_in(ADA), Grant)
     assert throttle._lines == {}
+
+
+async def test_R16_an_address_that_was_refused_is_refused_unread_for_a_second(store, clock):
+    throttle = Throttle(Buckets(store), PEPPER, address_of=limiter_address, short=lambda: False, clock=clock.monotonic)
+    assert throttle.refused("2001:db8::1") is None
+    for number in range(ADDRESS.units + 1):
+        outcomes = await fail(throttle, f"{number}@example.com", "2001:db8::1")
+    assert isinstance(outcomes[0], Limited)
+    assert throttle.refused("2001:db8::2") == outcomes[0], "the same customer"
+    assert throttle.refused("2001:db8:1::1") is None
+    clock.advance(REMEMBERED_SECONDS)
+    assert throttle.refused("2001:db8::1") is None, "its bucket is asked again"
+
+
+async def test_R16_a_pair_that_is_refused_leaves_the_address_alone(throttle):
+    assert isinstance((await fail(throttle, ADA, "192.0.2.1", PAIR.units + 1))[-1], Limited)
+    assert throttle.refused("192.0.2.1") is None
