@@ -41,7 +41,9 @@ class GrpcListener:
         if isinstance(self._address, UnixAddress) and self._place.number > 0:
             return
         envoy_grpc = library()
-        self._server = envoy_grpc.GrpcServer(self._respond, self._healthy, shared=self._place.shared)
+        self._server = envoy_grpc.GrpcServer(
+            self._respond, self._healthy, max_head=self._settings.max_head, shared=self._place.shared
+        )
         mask = os.umask(0o117)  # a Unix socket is 0660 from its first instant (R8)
         try:
             self._make_way()

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from time import thread_time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("grpc", reason="the extra [grpc] is not installed")
 pytest.importorskip("envoy.service.auth.v3.external_auth_pb2", reason="the extra [grpc] is not installed")
@@ -17,12 +20,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sidecar.edge.answers import IDENTITY, Answer, gateway_answer
 from sidecar.edge.checks import answer_check
 from sidecar.edge.gateways import envoy_grpc
+from sidecar.edge.lanes.protobuf import SHORT
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.request_id import request_id_of
 from sidecar.vocabulary.access import Route
 from sidecar.vocabulary.decision import Decision, Reason, Verdict
 from tests.stand import parts, token
 
+MAX_HEAD = 32 * 1024
 MEDIA = "/dashboard/media-library/"
 
 
@@ -132,7 +137,7 @@ async def test_an_answer_that_cannot_be_written_is_code_7() -> None:
 @pytest.fixture
 async def channel() -> AsyncIterator[Any]:
     """A real server in this loop. ``healthy`` is what the test wants it to be."""
-    server = envoy_grpc.GrpcServer(respond, _healthy)
+    server = envoy_grpc.GrpcServer(respond, _healthy, max_head=MAX_HEAD)
     port = await server.start("127.0.0.1:0", None)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
         yield opened
@@ -185,3 +190,103 @@ async def test_health_is_watched(channel: Any) -> None:
     finally:
         STATE["healthy"] = True
         watch.cancel()
+
+
+# What a stranger's request may cost before it is understood -----------------------------------------------------------
+
+
+def heavy(headers: int = 0, *, size: int = 0, body: int = 0, raw: bool = True) -> bytes:
+    """A message of so many headers, with a cookie of so many bytes, and so long a body."""
+    asked = request("/dashboard/billing")
+    http = asked.attributes.request.http
+    for number in range(headers):
+        if raw:
+            http.header_map.headers.add(key=f"x{number}", raw_value=b"a")
+        else:
+            http.headers[f"x{number}"] = "a"
+    if size:
+        http.header_map.headers.add(key="cookie", raw_value=b";" * size)
+    http.raw_body = b"b" * body
+    return bytes(asked.SerializeToString())
+
+
+BAD = {
+    "10,000 raw headers": heavy(10_000),
+    "160,000 headers in the map": heavy(160_000, raw=False),
+    "129 headers": heavy(129),
+    "129 headers in the map": heavy(129, raw=False),
+    "129 headers and a body": heavy(129, body=20_000),
+    "a cookie of 20 MB": heavy(1, size=20_000_000),
+    "a cookie over SIDECAR_MAX_HEAD": heavy(1, size=MAX_HEAD),
+    "a path of 20 MB": request("/" + "a" * 20_000_000).SerializeToString(),
+    "a path over SIDECAR_MAX_HEAD": request("/" + "a" * MAX_HEAD).SerializeToString(),
+    "nothing but fields": b"\x08\x01" * 100_000,
+    "fields that are not known": request().SerializeToString() + b"\xf8\x07\x01" * 100_000,
+    "a length beyond the end": b"\x0a\xff\xff\xff\x7f" + b"a" * 10_000,
+    "half a message": heavy(100, size=20_000)[:-10_000],
+    "the request twice": heavy(1, size=5000) * 2,
+    "no protobuf": b"\xff" * 10_000,
+    "no short protobuf": b"\xff" * 100,
+    "a group": b"\x0b" * 10_000,
+    "text that is not UTF-8": request("/x").SerializeToString().replace(b"/x", b"\xff\xff"),
+}
+
+
+@pytest.mark.parametrize("raw", BAD.values(), ids=BAD)
+async def test_R16_a_message_is_bounded_before_it_is_parsed(raw: bytes) -> None:
+    took = []
+    for _ in range(3):
+        started = thread_time()
+        call = envoy_grpc.call_of(envoy_grpc.parsed(raw, MAX_HEAD))
+        took.append(thread_time() - started)
+        assert envoy_grpc.read(call) is Reason.BAD_REQUEST
+    assert min(took) < 0.005, f"{min(took) * 1000:.1f} ms"
+
+
+@pytest.mark.parametrize("raw", [True, False])
+@pytest.mark.parametrize("body", [0, 20_000, 20_000_000])
+async def test_a_body_is_passed_over_however_long_it_is(raw: bool, body: int) -> None:
+    sent = heavy(127, size=20_000, body=body, raw=raw)
+    started = thread_time()
+    call = envoy_grpc.call_of(envoy_grpc.parsed(sent, MAX_HEAD))
+    assert thread_time() - started < 0.02
+    assert envoy_grpc.read(call) == Route("GET", "/dashboard/billing")
+
+
+@given(
+    st.dictionaries(st.text(st.characters(codec="ascii"), max_size=20), st.text(max_size=200), max_size=60),
+    st.lists(st.tuples(st.text(st.characters(codec="ascii"), max_size=20), st.binary(max_size=200)), max_size=60),
+    st.text(st.characters(codec="utf-8"), max_size=50),
+)
+def test_what_is_walked_is_read_as_what_is_parsed(
+    mapped: dict[str, str], lines: list[tuple[str, bytes]], path: str
+) -> None:
+    asked = raw_request(*lines)
+    http = asked.attributes.request.http
+    http.path, http.size, http.body = path, -1, "b" * SHORT
+    http.headers.update(mapped)
+    asked.attributes.source.principal = "somebody"
+    asked.attributes.context_extensions["a"] = "b"
+    walked, whole = (
+        envoy_grpc.call_of(envoy_grpc.parsed(asked.SerializeToString(), 1_000_000)),
+        envoy_grpc.call_of(asked),
+    )
+    assert (walked.method, walked.path, walked.query) == (whole.method, whole.path, whole.query)
+    if lines:
+        assert walked.headers == whole.headers
+    else:  # a map has no order
+        assert sorted(walked.headers) == sorted(whole.headers)
+
+
+@given(st.binary(max_size=300), st.integers(0, 300))
+def test_no_bytes_are_an_error(junk: bytes, at: int) -> None:
+    """To Envoy an error may be a yes (``failure_mode_allow``)."""
+    whole = heavy(3, size=100)
+    for raw in (junk, whole[:at] + junk + whole[at:], junk + b"\0" * SHORT, whole[:at] + junk + b"a" * SHORT):
+        envoy_grpc.call_of(envoy_grpc.parsed(raw, MAX_HEAD))
+
+
+async def test_what_is_too_much_is_a_denial_over_the_wire(channel: Any) -> None:
+    stub: Any = AuthorizationStub(channel)
+    for name in ("10,000 raw headers", "a cookie over SIDECAR_MAX_HEAD"):
+        assert (await stub.Check(CheckRequest.FromString(BAD[name]))).status.code == 7

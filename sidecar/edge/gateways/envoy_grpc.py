@@ -9,17 +9,19 @@ a missing answer lets pass under ``failure_mode_allow``.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import grpc
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse
-from envoy.service.auth.v3.external_auth_pb2_grpc import add_AuthorizationServicer_to_server
 from envoy.type.v3.http_status_pb2 import HttpStatus
+from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.edge.answers import ENVOY_REMOVES, IDENTITY, Answer
+from sidecar.edge.lanes.protobuf import MAX_HEADERS, SHORT, http_request
 from sidecar.edge.original import Family, GatewayCall, asks_otherwise, from_parts
 from sidecar.telemetry.logs import logger
 from sidecar.vocabulary.access import Route
@@ -53,9 +55,25 @@ def uri(call: GatewayCall) -> str | None:
 FAMILY = Family(f"/{SERVICE}/Check", read, uri=uri, rewrites=True, removes=True)
 
 
+def parsed(raw: bytes, max_head: int) -> CheckRequest:
+    """The message that Envoy sent, bounded before it is parsed. What is none is an empty one: it asks for no path, so
+    it is denied, and no error lets it pass."""
+    try:
+        if len(raw) <= SHORT:
+            return CheckRequest.FromString(raw)
+        http, request = http_request(raw, max_head), CheckRequest()
+        if http is not None:
+            request.attributes.request.http.MergeFromString(http)
+    except DecodeError:
+        return CheckRequest()
+    return request
+
+
 def call_of(request: CheckRequest) -> GatewayCall:
     """What Envoy asks. Without ``encode_raw_headers`` it has joined repeats with a comma, which no token survives."""
     http = request.attributes.request.http
+    if len(http.headers) + len(http.header_map.headers) > MAX_HEADERS:
+        return GatewayCall(FAMILY, "", "", "", ())  # a bad request
     path, _, query = http.path.partition("?")
     if http.HasField("header_map"):
         lines = ((one.key, one.raw_value or one.value.encode()) for one in http.header_map.headers)
@@ -155,13 +173,22 @@ class Credentials:
 class GrpcServer:
     """Both services on one address, in the running loop."""
 
-    def __init__(self, respond: Respond, healthy: Healthy, *, shared: bool = False) -> None:
+    def __init__(self, respond: Respond, healthy: Healthy, *, max_head: int, shared: bool = False) -> None:
         """``shared``: other processes accept on the same address, and the kernel spreads connections."""
         options = [("grpc.so_reuseport", int(shared)), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = grpc.aio.server(options=options)
-        add_AuthorizationServicer_to_server(Authorization(respond), self._server)
+        self._serve(Authorization(respond), max_head)
         health_pb2_grpc.add_HealthServicer_to_server(Health(healthy), self._server)
         self._certificate: Any = None
+
+    def _serve(self, service: Authorization, max_head: int) -> None:
+        """As the generated code does, but for the parser."""
+        method = grpc.unary_unary_rpc_method_handler(
+            service.Check,
+            request_deserializer=partial(parsed, max_head=max_head),
+            response_serializer=CheckResponse.SerializeToString,
+        )
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Check": method}),))
 
     async def start(self, address: str, credentials: Credentials | None) -> int:
         """``address`` as gRPC writes it. Returns the port; raises RuntimeError when it cannot be had."""
