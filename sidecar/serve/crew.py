@@ -1,16 +1,17 @@
 """The workers as processes: started one after another, replaced when they end unasked, ended together.
 
 When a worker finds the configuration wrong and none serves, all end: the next one would find the same. One that
-crashes is replaced, after a pause that grows while it goes on crashing. One that hangs is ended, and then has crashed:
-the kernel would go on giving it its share of the connections.
+crashes is replaced, after a pause that grows while it goes on crashing; too many crashes pause all restarts for longer
+(restart_pause.py). One that hangs is ended, and then has crashed: the kernel would go on giving it its share of the
+connections.
 """
 
 import asyncio
 import os
 import signal
 import sys
-from collections import deque
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from pathlib import Path
 from sidecar.serve.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
 from sidecar.serve.lifecycle import STOP_SECONDS
 from sidecar.serve.place import Place, words_of
+from sidecar.serve.restart_pause import CRASH_WINDOW, CRASHES, RestartPause
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import UnixAddress
 from sidecar.serve.worker import HELD, parcel
@@ -31,9 +33,6 @@ START_SECONDS = 30.0
 ASK_SECONDS = 1.0
 HUNG_SECONDS = 5.0
 """Counted in asks that failed, not by the clock: a machine that stood still as a whole then lets one of them fail."""
-CRASHES = 10
-CRASH_WINDOW = 30.0
-"""More crashes than that in that time, and the crew gives up: a service manager then sees it."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 """Between a crash and the next worker in its place: twice as long each time, unless it served for a while."""
@@ -70,15 +69,25 @@ class Worker:
 class Crew:
     """Workers by number."""
 
-    def __init__(self, settings: Settings, folder: Path, inherited: Mapping[str, int], ledger: Ledger) -> None:
-        """``folder`` is theirs and the supervisor's; ``inherited``: see Place; ``ledger`` hears who comes and goes."""
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        inherited: Mapping[str, int],
+        ledger: Ledger,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``folder`` is theirs and the supervisor's; ``inherited``: see Place; ``ledger`` hears who comes and goes;
+        ``clock``: seconds that only grow, for the pause of restarts."""
         self._settings = settings
         self._ledger = ledger
         self._folder = folder
         self._inherited = dict(inherited)
         self._workers: dict[int, Worker] = {}
         self._keepers: list[asyncio.Task[None]] = []
-        self._crashes: deque[float] = deque(maxlen=CRASHES)
+        self._clock = clock
+        self._pause = RestartPause()
         self._births = count()
 
     async def start(self) -> None:
@@ -98,6 +107,14 @@ class Crew:
     def sockets(self) -> list[Path]:
         """Where the workers of today answer, by number."""
         return [self._workers[number].ops.path for number in sorted(self._workers)]
+
+    def running(self) -> list[Path]:
+        """As ``sockets``, of the workers whose process has not ended."""
+        return [worker.ops.path for _, worker in sorted(self._workers.items()) if worker.process.returncode is None]
+
+    def pause_left(self) -> float:
+        """Return the seconds until crashed workers are restarted again, 0 when restarts are not paused."""
+        return self._pause.remaining(self._clock())
 
     def signal(self, number: int) -> None:
         for worker in self._workers.values():
@@ -192,10 +209,15 @@ class Crew:
         if status == WRONG and not await self._anybody_serves():
             raise StartProblem(WRONG, *said)
         _log.error("a worker ended unasked and is replaced", worker=worker.number, status=status, said=" ".join(said))
-        now = asyncio.get_running_loop().time()
-        if len(self._crashes) == CRASHES and now - self._crashes[0] < CRASH_WINDOW:
-            raise StartProblem(FAULT, f"sidecar: workers crashed {CRASHES} times in {CRASH_WINDOW:.0f} s: giving up")
-        self._crashes.append(now)
+        seconds = self._pause.record_crash(self._clock())
+        if seconds is not None:
+            _log.critical(
+                "worker restarts are paused: too many crashes; the lines above say how each worker ended",
+                crashes=CRASHES,
+                window=CRASH_WINDOW,
+                seconds=seconds,
+                running=len(self.running()),
+            )
 
     async def _anybody_serves(self) -> bool:
         """Then a configuration that has become wrong (a certificate half written) is no reason to end those too."""
@@ -208,6 +230,10 @@ class Crew:
         """The worker, and how long to wait before the next one."""
         while True:
             await asyncio.sleep(pause)
+            while (left := self.pause_left()) > 0:  # noqa: ASYNC110 (the clock sets no event)
+                await asyncio.sleep(left)
+            if self._pause.resume(self._clock()):
+                _log.warning("worker restarts are resumed")
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
                 worker = await self._spawn(number)

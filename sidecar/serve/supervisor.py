@@ -88,7 +88,7 @@ class Supervisor:
             crew = self._crew = Crew(self._settings, folder, self._claim_addresses(), ledger)
             await crew.start()
             hosts = host_names(self._settings.public_url, self._settings.allowed_hosts)
-            ops = WorkersOps(crew.sockets, ledger, hosts)
+            ops = WorkersOps(crew, ledger, hosts)
             listener = Listener("ops", self._settings.ops_listen, ops, self._settings)
             await listener.start()
             self.ops_address = listener.bound

@@ -94,11 +94,12 @@ class Ledger:
     def ends(self, socket: Path) -> None:
         self._ended.add(self._said.pop(socket, ""), ended=True)
 
-    def exposition(self, heard: Iterable[tuple[Path, str]]) -> bytes:
+    def exposition(self, heard: Iterable[tuple[Path, str]], *, pause_left: float = 0.0) -> bytes:
         """With what those said who answered just now. An answer of one that has ended since is too late to count."""
         answered = {socket: text for socket, text in heard if text and socket in self._said}
         self._said |= answered
         self._ours.alive.set(len(answered))
+        self._ours.pause_left.set(pause_left)
         total = deepcopy(self._ended)
         for text in self._said.values():
             total.add(text)

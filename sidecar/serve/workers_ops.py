@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 import aiohttp
@@ -24,19 +24,19 @@ from sidecar.edge.problems import problem_answer
 from sidecar.pdp.vitals import Check
 from sidecar.serve.workers_metrics import Ledger
 
+if TYPE_CHECKING:
+    from sidecar.serve.crew import Crew
+
 ASK_SECONDS = 2.0
 MAX_QUERY: Final = 1024
 """Characters of a probe's query that are read."""
 
 
 class WorkersOps:
-    """``aiohttp.web.Server(WorkersOps(crew.sockets, ledger))``."""
+    """``aiohttp.web.Server(WorkersOps(crew, ledger))``."""
 
-    def __init__(
-        self, sockets: Callable[[], Iterable[Path]], ledger: Ledger, hosts: frozenset[str] = frozenset()
-    ) -> None:
-        """``sockets``: of the workers of that moment, by number."""
-        self._sockets = sockets
+    def __init__(self, crew: "Crew", ledger: Ledger, hosts: frozenset[str] = frozenset()) -> None:
+        self._crew = crew
         self._ledger = ledger
         self._hosts = hosts
         self._counting = asyncio.Lock()
@@ -57,10 +57,14 @@ class WorkersOps:
         return http_response(await answer(dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True))))
 
     async def _ask(self, path: str) -> list[tuple[int, str]]:
-        return await asyncio.gather(*(ask(socket, path) for socket in self._sockets()))
+        return await asyncio.gather(*(ask(socket, path) for socket in self._crew.sockets()))
 
     async def _livez(self, _query: Mapping[str, str]) -> Answer:
-        alive = [status == HTTPStatus.OK for status, _ in await self._ask("/livez")]
+        """While restarts are paused, of the workers that run: a new start of all would end those, and the pause."""
+        if self._crew.pause_left() > 0:
+            alive = await asyncio.gather(*(livez(socket) for socket in self._crew.running()))
+        else:
+            alive = [status == HTTPStatus.OK for status, _ in await self._ask("/livez")]
         if all(alive):
             return _json(HTTPStatus.OK, {"status": "ok"})
         return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "failing": _names(alive)})
@@ -78,6 +82,8 @@ class WorkersOps:
                     checks[name] = found
         for name in _names(status != 0 for status, _ in said):
             checks[name] = Check(False, "it does not answer")
+        if any(status == 0 for status, _ in said) and (left := self._crew.pause_left()) > 0:
+            checks["worker_restarts_paused"] = Check(False, f"after repeated crashes, for {left:.0f} s more")
         return reply_answer(readiness(checks, query))
 
     async def _status(self, _query: Mapping[str, str]) -> Answer:
@@ -90,10 +96,10 @@ class WorkersOps:
 
     async def _metrics(self, _query: Mapping[str, str]) -> Answer:
         async with self._counting:  # in turn: an answer that was overtaken would take the counters back
-            sockets = list(self._sockets())
+            sockets = self._crew.sockets()
             said = await asyncio.gather(*(ask(socket, "/metrics") for socket in sockets))
             texts = [text if status == HTTPStatus.OK else "" for status, text in said]
-            body = self._ledger.exposition(zip(sockets, texts, strict=True))
+            body = self._ledger.exposition(zip(sockets, texts, strict=True), pause_left=self._crew.pause_left())
         return Answer(HTTPStatus.OK, (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store")), body)
 
 

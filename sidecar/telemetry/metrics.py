@@ -254,6 +254,11 @@ class WorkersMetrics:
         self.restarts = Counter(
             "sidecar_worker_restarts", "Workers started in place of one that ended unasked", registry=registry
         )
+        self.pause_left = Gauge(
+            "sidecar_worker_restarts_paused_seconds",
+            "Seconds until crashed workers are restarted again; 0 when restarts are not paused",
+            registry=registry,
+        )
 
     def exposition(self) -> bytes:
         """Prometheus text format 0.0.4."""

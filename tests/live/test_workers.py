@@ -72,6 +72,39 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(
     assert "\nsidecar_worker_restarts_total 1.0\n" in text
 
 
+async def test_ten_crashes_pause_the_restarts_and_a_signal_ends_the_pause(
+    start: Start, http: Callable[[Process], Http]
+) -> None:
+    """Whatever crashes workers again and again does not end the sidecar: those that are left serve."""
+    process = start(WORKERS="3", DRAIN="1s", own=True)
+    found_account(process)
+    api = http(process)
+    ada = await api.sign_in("ada@example.com")
+    deadline = asyncio.get_running_loop().time() + 25  # ten crashes are to come within 30 seconds
+    left, *victims = workers_of(process)
+    while "worker restarts are paused" not in process.output():
+        assert asyncio.get_running_loop().time() < deadline, process.output()
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        await eventually(lambda killed=tuple(victims): not any(alive(victim) for victim in killed))
+        victims = [pid for pid in workers_of(process) if pid != left]
+        await asyncio.sleep(0.05)
+    crashed = process.output().count("a worker ended unasked")
+    assert 10 <= crashed <= 12
+    await eventually(lambda: process.http_status("/readyz") == 503)
+    assert "worker_restarts_paused" in (await api.ask("GET", "/readyz", url=process.ops)).body["failing"]
+    assert process.http_status("/livez") == 200
+    text = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
+    paused = re.search(r"^sidecar_worker_restarts_paused_seconds (\S+)$", text, re.MULTILINE)
+    assert paused is not None
+    assert 0 < float(paused[1]) <= 30
+    assert (await api.check(BILLING, token=ada.access)).status == 200
+    asked = asyncio.get_running_loop().time()
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(20) == 0
+    assert asyncio.get_running_loop().time() - asked < 10, "a drain of one second, and nothing of the pause"
+
+
 async def test_workers_drain_together_and_exit_0(start: Start, http: Callable[[Process], Http]) -> None:
     process = start(WORKERS="2", DRAIN="500ms", own=True)
     found_account(process)

@@ -1,6 +1,7 @@
 """The crew, with processes that are none: when a worker is replaced, when it is not, and how all of them end."""
 
 import asyncio
+import json
 import signal
 import sys
 from collections import Counter
@@ -12,12 +13,15 @@ from typing import Any, cast
 import pytest
 
 from sidecar.serve import crew as room
+from sidecar.serve import workers_ops
 from sidecar.serve.bootstrap import StartProblem
-from sidecar.serve.crew import CRASHES, Crew, Worker
+from sidecar.serve.crew import Crew, Worker
 from sidecar.serve.place import words_of
+from sidecar.serve.restart_pause import CRASHES, FIRST_LONG_PAUSE
 from sidecar.serve.settings import load
 from sidecar.serve.values import UnixAddress
 from sidecar.serve.workers_metrics import Ledger
+from sidecar.serve.workers_ops import WorkersOps
 
 
 class Pipe:
@@ -58,7 +62,9 @@ class Ward(Crew):
     """A crew whose workers do not exist."""
 
     def __init__(self, folder: Path, workers: int = 2) -> None:
-        super().__init__(load({"workers": str(workers), "drain": "0s"}, {}), folder, {}, Ledger())
+        self.now = 1000.0
+        settings = load({"workers": str(workers), "drain": "0s"}, {})
+        super().__init__(settings, folder, {}, Ledger(), clock=lambda: self.now)
         self.made: list[Worker] = []
         self.refused: list[OSError] = []
 
@@ -138,17 +144,84 @@ async def test_a_worker_that_ends_unasked_is_replaced_and_answers_on_a_socket_of
     assert ward.made[2].ops != first.ops
 
 
-async def test_pauses_grow_and_at_last_it_is_given_up(ward: Ward, pauses: list[float]) -> None:
-    watching = asyncio.create_task(ward.watch())
+async def crash(ward: Ward, times: int, *, number: int = 0) -> None:
+    for _ in range(times):
+        made = len(ward.made)
+        ward.end(ward._workers[number], 1)
+        await ward.until(made + 1)
+
+
+async def answers(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dict[str, Any], int]:
+    """Status and text of /readyz, and the status of /livez; workers that run answer well."""
+
+    async def ask(socket: Path, path: str, seconds: float = 1.0) -> tuple[int, str]:
+        return (200, "{}") if socket in ward.running() else (0, "")
+
+    monkeypatch.setattr(workers_ops, "ask", ask)
+    ops = WorkersOps(ward, Ledger())
+    ready, alive = await ops._readyz(), await ops._livez()
+    return ready.status, json.loads(ready.body), alive.status
+
+
+async def test_pauses_between_a_crash_and_the_next_worker_grow(ward: Ward, pauses: list[float]) -> None:
     pauses.clear()
-    for made in range(3, 3 + CRASHES):
+    await crash(ward, 8)
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+
+
+async def test_ten_crashes_pause_the_restarts_and_do_not_end_the_sidecar(
+    ward: Ward, pauses: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watching = asyncio.create_task(ward.watch())
+    for seconds in (30, 60, 120, 240, 300, 300):
+        await crash(ward, CRASHES - 1)
+        made = len(ward.made)
+        pauses.clear()
         ward.end(ward._workers[0], 1)
-        await ward.until(made)
+        while len(pauses) < 20:
+            await turn(0.001)
+        assert pauses[1:20] == [seconds] * 19, "waits out the pause, and asks again before it starts a worker"
+        assert len(ward.made) == made
+        status, body, alive = await answers(ward, monkeypatch)
+        assert (status, body["failing"]) == (503, ["worker-0", "worker_restarts_paused"])
+        assert alive == 200, "the other one runs, and a new start would end it"
+        ward.now += seconds
+        await ward.until(made + 1)
+        assert ward.pause_left() == 0
+        assert await answers(ward, monkeypatch) == (200, {"status": "ok"}, 200)
+    assert not watching.done()
+    watching.cancel()
+    said = capsys.readouterr().out
+    assert said.count("worker restarts are paused") == 6
+    assert said.count("worker restarts are resumed") == 6
+
+
+async def test_a_pause_is_of_all_workers_and_those_that_are_left_go_on(ward: Ward) -> None:
+    await crash(ward, CRASHES // 2)
+    await crash(ward, CRASHES // 2 - 1, number=1)
+    made = len(ward.made)
+    ward.end(ward._workers[1], 1)
+    while ward.pause_left() == 0:
+        await turn(0.001)
     ward.end(ward._workers[0], 1)
-    with pytest.raises(StartProblem) as caught:
-        await watching
-    assert caught.value.status == 70
-    assert pauses[:7] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0])
+    await turn(0.05)
+    assert (len(ward.made), ward.running()) == (made, [])
+    ward.now += FIRST_LONG_PAUSE
+    await ward.until(made + 2)
+    assert len(ward.running()) == 2
+
+
+async def test_the_end_does_not_wait_for_a_pause(tmp_path: Path) -> None:
+    ward = Ward(tmp_path)
+    await ward.start()
+    await crash(ward, CRASHES - 1)
+    ward.end(ward._workers[0], 1)
+    while ward.pause_left() == 0:
+        await turn(0.001)
+    made = len(ward.made)
+    async with asyncio.timeout(2):
+        assert await ward.stop(), "the worker that was left drained well"
+    assert len(ward.made) == made
 
 
 async def test_a_wrong_configuration_is_final(ward: Ward) -> None:
