@@ -43,7 +43,8 @@ def strict_json(raw: bytes, max_members: int = MAX_MEMBERS) -> Any:
         raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:  # not JSON, or an integer with too many digits to convert
         raise BadBody("the body is not JSON") from None
-    if b"\\u" in raw or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:  # otherwise there is nothing to be found
+    few = len(raw) > SHORT or raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH  # then the levels are known to be few
+    if b"\\u" in raw or not few:
         _inspect(value, MAX_DEPTH)
     return value
 
@@ -55,7 +56,10 @@ _LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 def _bound(raw: bytes, max_members: int) -> None:
     """Raise BadBody, before anything is made of it, for what would hold the loop: too many members, too deep a
     nesting, or numbers without end. Only what is outside of strings counts; one that never ends is a string."""
-    bare = _STRING.sub(b"", raw)
+    most = 2 * max_members + 2  # a name and a value each
+    bare, strings = _STRING.subn(b"", raw, count=most + 1)
+    if strings > most:
+        raise BadBody(f"the body holds more than {max_members} members; send less at once")
     nested = bare.count(b"{") + bare.count(b"[")
     if nested > MAX_DEPTH and _is_deep(bare.translate(None, _NO_BRACKETS)[: 2 * max_members]):
         raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")

@@ -10,6 +10,10 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final, NoReturn
 
 MAX_TOKEN: Final = 16 * 1024
+MAX_HEADER: Final = 4096
+MAX_SIGNATURE: Final = 2048
+"""Characters of a part: an RSA key of 8,192 bits signs with 1,366, and a header that brings certificates is refused."""
+
 _MAX_INTEGER: Final = 2**53 - 1  # past it JSON parsers disagree (RFC 8259 section 6)
 
 
@@ -24,7 +28,7 @@ def segments(token: str) -> tuple[bytes, bytes, bytes, bytes]:
     raw = token.encode("ascii")
     signed, _, signature = raw.rpartition(b".")
     header, dot, payload = signed.partition(b".")
-    if not dot:
+    if not dot or len(header) > MAX_HEADER or len(signature) > MAX_SIGNATURE:
         raise MalformedError
     return signed, segment(header), segment(payload), segment(signature)
 

@@ -26,8 +26,8 @@ from sidecar.edge.lanes.server import Server
 from sidecar.edge.login_page import login_page
 from sidecar.edge.openapi.document import Tables, document
 from sidecar.store.connection import Store
+from tests import worst
 from tests.conftest import PATIENT
-from tests.edge import worst
 from tests.people import PUBLIC, Town
 
 BUDGET = 0.005

@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+from time import thread_time
 
 import jwt
 import pytest
@@ -16,6 +17,7 @@ from jwt.algorithms import get_default_algorithms
 from sidecar.tokens.jwk_set import KINDS, read_key_set
 from sidecar.tokens.outside import EmailProof, OutsideClaims, Presented, Trust, believe, issuer_named, read, timely
 from sidecar.vocabulary.decision import Reason
+from tests import worst
 
 NOW = 1_800_000_000
 ISSUER = "https://login.example/"
@@ -332,3 +334,25 @@ def test_R24_no_part_of_a_token_shows_in_a_repr():
     shown = repr(read(token, TRUST)) + repr(verdict(token))
     assert "ada@example.com" not in shown
     assert not any(part in shown for part in token.split("."))
+
+
+@pytest.mark.parametrize("token", worst.tokens().values(), ids=worst.tokens())
+def test_R16_the_worst_token_costs_little(token):
+    took = []
+    while len(took) < 5 and (not took or min(took) > 0.003):
+        started = thread_time()
+        issuer_named(token)
+        read(token, TRUST)
+        took.append(thread_time() - started)
+    assert min(took) <= 0.003, f"{min(took) * 1000:.1f} ms"
+
+
+def test_R16_a_part_that_is_too_long_is_not_decoded():
+    header, payload = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in ({}, CLAIMS)
+    )
+    assert issuer_named(f"{header}.{payload}.{'A' * 2048}") == ISSUER
+    assert issuer_named(f"{header}.{payload}.{'A' * 2052}") is None
+    padded = base64.urlsafe_b64encode(json.dumps({"x": "a" * 3100}).encode()).rstrip(b"=").decode()
+    assert len(padded) > 4096
+    assert issuer_named(f"{padded}.{payload}.AAAA") is None

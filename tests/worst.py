@@ -59,6 +59,9 @@ UNITS: Final = {
 def texts(size: int = SIZE) -> dict[str, str]:
     """Return every kind, each as long as fits into `size` bytes of UTF-8, and tokens as long as a token may be."""
     made = {name: _fitting("a" + run, size) for name, run in MARKS.items()}
+    for name, run in MARKS.items():  # as long as each of the limits on strings lets them be
+        for length in (100, 320, 1024, 3072, 8192, 16_000):
+            made[f"{name}, {length} characters"] = "a" + run[: length // 2] + run[-(length // 2) + 1 :]
     runs = {f"{name}, thirty at a time": "a" + _spread(run) for name, run in MARKS.items()}
     made |= {name: _fitting(unit * size, size) for name, unit in {**UNITS, **runs}.items()}
     short = {name: unit for name, unit in {**UNITS, **runs}.items() if not unit.isascii() or "." in unit}
