@@ -5,6 +5,7 @@ account and two in a sidecar; never the proof against pycasbin. The child writes
 people of the caller's account.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from sidecar.vocabulary.people import AccountId
 
 MAX_BODY: Final = 1024 * 1024
 MAX_RULES: Final = 20_000
+MAX_LINES: Final = 4 * MAX_RULES
+"""Of a file: those that hold no rule are counted as well, on the loop."""
 PER_SIDECAR: Final = 2
 ACCOUNT_SLOTS: Final = 4096
 """Files that stand for accounts among several workers; two accounts that share one seldom ask at once."""
@@ -71,6 +74,10 @@ class Previews:
     ) -> Previewed | Busy | TooLarge:
         """``edited``: the files that differ, by bare name; the others are those in force."""
         files = {**current.files, **edited}
+        if any(file.count(b"\n") > MAX_LINES for file in edited.values()):
+            return TooLarge(
+                f"a preview takes files of at most {MAX_LINES:,} lines; `sidecar policy diff` takes any number"
+            )
         if _rules(files["policy.csv"]) > MAX_RULES:
             return TooLarge(f"a preview takes at most {MAX_RULES:,} rules; `sidecar policy diff` takes any number")
         with ExitStack() as place:
@@ -105,6 +112,9 @@ class Previews:
         return True
 
 
+_RULE: Final = re.compile(rb"^[^\S\n]*+[^\s#]", re.MULTILINE)
+
+
 def _rules(policy: bytes) -> int:
     """Lines that can hold a rule; counted without understanding any."""
-    return sum(1 for line in policy.splitlines() if line.strip() and not line.lstrip().startswith(b"#"))
+    return len(_RULE.findall(policy))

@@ -346,6 +346,14 @@ async def test_R27_more_than_20000_rules_are_refused(web, ada) -> None:
     assert "20,000" in answer.body["detail"]
 
 
+async def test_R27_more_lines_than_rules_could_need_are_refused_uncounted(web, ada) -> None:
+    for text in ("\n" * 80_001, "#\n" * 80_001):
+        for name in ("policy.csv", "routes.csv"):
+            answer = await preview(web, ada, {name: text})
+            assert (answer.status, answer.body["code"]) == (413, "too_large")
+            assert "80,000 lines" in answer.body["detail"]
+
+
 async def test_R27_one_at_a_time_for_an_account_and_two_in_a_sidecar(web, ada, town, monkeypatch) -> None:
     """Previews of three accounts, held in their child: the second of one account and the third of all are refused."""
     hold, begun = asyncio.Event(), asyncio.Semaphore(0)

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from time import thread_time
 
 import pytest
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from sidecar.pdp.apart import ChildFailed
 from sidecar.pdp.foresight import MAX_ANSWER, preview
 from sidecar.pdp.letters import PROGRAM_VERSION, Current, Task, letter
 from sidecar.pdp.preview import LIMITS, MEMORY_SHARE, Busy, Previews, TooLarge
+from sidecar.pdp.preview import _rules as rules_in
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
 from sidecar.sources.cgroup import memory_limit
@@ -180,3 +182,20 @@ async def test_R27_an_answer_over_its_bound_is_not_read_to_its_end(
     told = await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {})
     assert isinstance(told, TooLarge)
     assert "1,048,576 bytes" in told.why
+
+
+@pytest.mark.parametrize(
+    ("policy", "rules"),
+    [
+        (b"", 0),
+        (b"p, a, b, c, allow", 1),
+        (b"# p\n  # p\n\n \t\np, a\r\n  p, b\n\r\np", 3),
+        (b"#\np\n" * 40_000, 40_000),
+        (b" " * 1_000_000, 0),
+        (b" \n" * 80_000, 0),
+    ],
+)
+def test_R16_rules_are_counted_quickly(policy: bytes, rules: int) -> None:
+    started = thread_time()
+    assert rules_in(policy) == rules
+    assert thread_time() - started < 0.05
