@@ -37,16 +37,11 @@ def credential(headers: RawHeaders, cookie: str) -> Credential | Reason:
             header = value
         elif lowered == b"cookie":
             cookies.append(value)
-    if cookies and not may_be_split(cookies):
+    if header is None:
+        return from_cookies(cookies, cookie)
+    if cookies and sum([line.count(b";") + 1 for line in cookies]) > MAX_COOKIES:  # the back end may get them
         return Reason.BAD_REQUEST
-    if header is not None:
-        return from_authorization(header)
-    return from_cookies(cookies, cookie)
-
-
-def may_be_split(cookies: list[bytes]) -> bool:
-    """Return whether the Cookie lines hold at most MAX_COOKIES pairs."""
-    return sum([line.count(b";") + 1 for line in cookies]) <= MAX_COOKIES
+    return from_authorization(header)
 
 
 def authorization(headers: RawHeaders) -> Credential | Reason:
@@ -67,11 +62,17 @@ def from_authorization(value: bytes) -> Credential:
 
 
 def from_cookies(lines: list[bytes], name: str) -> Credential | Reason:
-    """The one pair of that name over all Cookie lines; two of them contradict each other: BAD_REQUEST."""
+    """The one pair of that name over all Cookie lines; two of them contradict each other: BAD_REQUEST. So are more
+    than MAX_COOKIES."""
     wanted = name.encode("ascii")
     found: bytes | None = None
+    left = MAX_COOKIES
     for line in lines:
-        for pair in line.split(b";"):
+        pairs = line.split(b";", left)
+        left -= len(pairs)
+        if left < 0:
+            return Reason.BAD_REQUEST
+        for pair in pairs:
             key, equals, value = pair.partition(b"=")
             if equals and key.strip(b" \t") == wanted:
                 if found is not None:
