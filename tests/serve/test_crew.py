@@ -159,7 +159,7 @@ async def answers(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dic
 
     monkeypatch.setattr(workers_ops, "ask", ask)
     ops = WorkersOps(ward, Ledger())
-    ready, alive = await ops._readyz(), await ops._livez()
+    ready, alive = await ops._readyz({}), await ops._livez({})
     return ready.status, json.loads(ready.body), alive.status
 
 
@@ -188,7 +188,7 @@ async def test_ten_crashes_pause_the_restarts_and_do_not_end_the_sidecar(
         ward.now += seconds
         await ward.until(made + 1)
         assert ward.pause_left() == 0
-        assert await answers(ward, monkeypatch) == (200, {"status": "ok"}, 200)
+        assert await answers(ward, monkeypatch) == (200, {"status": "ok", "checks": {}}, 200)
     assert not watching.done()
     watching.cancel()
     said = capsys.readouterr().out
