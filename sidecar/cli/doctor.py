@@ -8,6 +8,7 @@ import click
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, say_json, say_table
 from sidecar.cli.work import work
+from sidecar.serve.file_modes import close_keys_and_state
 from sidecar.serve.issuers import absent, missing_accounts, read_issuers
 from sidecar.serve.operator import NoStoreError, Operator, PolicyProblem, generation, operating_warnings
 from sidecar.serve.rehearsal import State, Symptom, rehearse
@@ -30,7 +31,15 @@ def doctor(as_json: bool, **flags: str | None) -> int:
     the user that `serve` runs as, for it tries what that user may. A running sidecar is not disturbed.
     """
     settings = settings_from(flags)
-    symptoms = [*_settings(settings), *rehearse(settings), _policy(settings), _keys(settings), *_store(settings)]
+    opened = [Symptom("keys", State.WARNING, warning) for warning in close_keys_and_state(settings)]
+    symptoms = [
+        *_settings(settings),
+        *opened,
+        *rehearse(settings),
+        _policy(settings),
+        _keys(settings),
+        *_store(settings),
+    ]
     if as_json:
         say_json([{"what": one.what, "state": one.state, "said": one.said} for one in symptoms])
     else:
@@ -57,7 +66,7 @@ def _keys(settings: Settings) -> Symptom:
     try:
         if not settings.keys_dir.exists():
             return Symptom("keys", State.OK, f"{settings.keys_dir} will be made at the first start")
-        keys = load(settings.keys_dir).keys
+        keys = load(settings.keys_dir, group_read=settings.keys_group_read).keys
     except (KeyFileProblem, OSError) as problem:
         return Symptom("keys", State.FAULT, str(problem))
     return Symptom("keys", State.OK, f"{len(keys.verifying)} in {settings.keys_dir}, {keys.kid} signs")

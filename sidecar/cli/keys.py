@@ -38,7 +38,7 @@ def keys() -> None:
 
 
 @keys.command("list")
-@settings_options(["state_dir", "keys_dir"])
+@settings_options(["state_dir", "keys_dir", "keys_group_read"])
 @json_option
 def list_(as_json: bool, **flags: str | None) -> None:
     """List the keys of the key directory, the oldest first, and what each of them does.
@@ -48,7 +48,7 @@ def list_(as_json: bool, **flags: str | None) -> None:
     """
     settings = settings_from(flags)
     try:
-        found = list_keys(settings.keys_dir)
+        found = list_keys(settings.keys_dir, group_read=settings.keys_group_read)
     except KeyFileProblem as problem:
         raise wrong(str(problem)) from None
     if as_json:

@@ -13,7 +13,10 @@ from sidecar.serve.values import boolean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-STORE = ("redis_url", "state_dir", "keys_dir", "policy_dir", "model", "public_url", "issuer", "audience")
+STORE = (
+    *("redis_url", "state_dir", "keys_dir", "keys_group_read"),
+    *("policy_dir", "model", "public_url", "issuer", "audience"),
+)
 """What a verb needs that works on the store: which one, with which keys, under which names."""
 
 

@@ -95,7 +95,7 @@ def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _judge(settings: Settings, text: str) -> Inspection:
     try:
-        keys = load(settings.keys_dir).keys
+        keys = load(settings.keys_dir, group_read=settings.keys_group_read).keys
         verifier = Verifier(keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)
         with silent():
             return asyncio.run(inspect_token(settings, verifier, text))

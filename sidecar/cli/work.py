@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from sidecar.cli.new_store import refusal
-from sidecar.cli.output import no, unreachable, wrong
+from sidecar.cli.output import complain, no, unreachable, wrong
 from sidecar.policy.generation import Generation
+from sidecar.serve.file_modes import close_keys_and_state
 from sidecar.serve.operator import Consent, Operator, PolicyProblem, generation, operating
 from sidecar.serve.settings import DEMO_MARK, Settings
 from sidecar.sources.key_files import KeyFileProblem
@@ -28,6 +29,8 @@ def work(
     write a lost meta record again first."""
     if (settings.keys_dir / DEMO_MARK).exists():
         raise wrong(f"{settings.keys_dir}: these are a demo's keys: use others")
+    for warning in close_keys_and_state(settings):
+        complain(f"warning: {warning}")
 
     async def run() -> T:
         async with operating(settings, consent or refusal(settings), repair=repair) as operator:

@@ -150,7 +150,7 @@ class Assembly:
             metrics=ground.metrics,
         )
         stack.push_async_callback(self.everybody.close)
-        self.keyring = KeyRing(settings.keys_dir, keys, self._use_keys)
+        self.keyring = KeyRing(settings.keys_dir, keys, self._use_keys, group_read=settings.keys_group_read)
         self.live.followers.append(self.keyring)
 
     def _succession(self, ground: Ground) -> None:

@@ -169,7 +169,7 @@ class Sidecar:
         settings = self._settings
         self._metrics = metrics = Metrics(__version__, process=not self._place.shared)
         policy = await self._policy()
-        keys = load_or_create(settings.keys_dir)
+        keys = load_or_create(settings.keys_dir, group_read=settings.keys_group_read)
         trusted = TrustedIssuers(settings)
         self._stack.push_async_callback(trusted.close)
         store = Store.at(await self._store_url())

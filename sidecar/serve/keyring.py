@@ -23,8 +23,11 @@ _log = logger("serve")
 class KeyRing:
     """``used``: whoever signs and verifies, told of each new set."""
 
-    def __init__(self, directory: Path, keys: LoadedKeys, used: Callable[[LoadedKeys], None]) -> None:
+    def __init__(
+        self, directory: Path, keys: LoadedKeys, used: Callable[[LoadedKeys], None], *, group_read: bool = False
+    ) -> None:
         self.keys = keys
+        self._group_read = group_read
         self._directory = directory
         self._used = used
         self._seen: Fingerprint = fingerprint(directory)
@@ -40,7 +43,7 @@ class KeyRing:
         """Look now. A few small files: the event loop can wait for them."""
         seen = fingerprint(self._directory)
         try:
-            keys = load(self._directory)
+            keys = load(self._directory, group_read=self._group_read)
         except KeyFileProblem as problem:
             _log.error("the keys on disk cannot be used; those in memory stay in force", error=str(problem))
             return

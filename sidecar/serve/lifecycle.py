@@ -17,6 +17,7 @@ import uvloop
 
 from sidecar.serve import descriptors
 from sidecar.serve.bootstrap import Sidecar, StartProblem
+from sidecar.serve.file_modes import close_keys_and_state
 from sidecar.serve.notify import beat, notify
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
@@ -69,7 +70,7 @@ def prepare(settings: Settings) -> None:
     """Before anything else speaks: the log, and what the settings gave cause to say."""
     descriptors.allow_all()
     configure(settings.log_level, _log_format(settings))
-    for warning in (*settings.warnings, *settings.doubts):
+    for warning in (*settings.warnings, *settings.doubts, *close_keys_and_state(settings)):
         _log.warning(warning)
 
 

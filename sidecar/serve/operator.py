@@ -80,7 +80,7 @@ async def operating(settings: Settings, consent: Consent = _never, *, repair: bo
                 f"the store at {store.where} holds passwords made with a pepper, and {settings.keys_dir} has none: "
                 "point SIDECAR_KEYS_DIR at the keys that belong to this store"
             )
-        keys = found or load_or_create(settings.keys_dir)
+        keys = found or load_or_create(settings.keys_dir, group_read=settings.keys_group_read)
         # Issuer and audience are the serving sidecars' affair: they are neither set nor compared here.
         await store.check_meta(pepper=keys.pepper.identity, repair=repair)
         hashing = Hashing(keys.pepper)
@@ -93,9 +93,9 @@ def _keys(settings: Settings) -> LoadedKeys | None:
     with key_problems(settings.keys_dir):
         if not settings.keys_dir.exists():
             return None
-        check_private_directory(settings.keys_dir)
+        check_private_directory(settings.keys_dir, group_read=settings.keys_group_read)
         made = (settings.keys_dir / PEPPER).exists()
-    return load_or_create(settings.keys_dir) if made else None
+    return load_or_create(settings.keys_dir, group_read=settings.keys_group_read) if made else None
 
 
 async def operating_warnings(operator: Operator) -> tuple[str, ...]:

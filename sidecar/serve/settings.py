@@ -124,6 +124,7 @@ class Settings:
         Path,
         Row(v.path, _keys_dir, "Signing keys and the pepper, made at first start."),
     ]
+    keys_group_read: Annotated[bool, Row(v.boolean, "false", "On a read-only mount accept keys that a group may read.")]
     policy_dir: Annotated[
         Path, Row(v.path, _policy_dir, "The policy files; ./policy, or where no policy is the packaged ones.")
     ]

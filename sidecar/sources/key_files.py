@@ -62,24 +62,24 @@ class Key:
     made_at: int
 
 
-def load_or_create(directory: Path, *, entropy: Entropy = os.urandom) -> LoadedKeys:
-    """The keys of ``directory``; what is missing of a whole set is made."""
+def load_or_create(directory: Path, *, entropy: Entropy = os.urandom, group_read: bool = False) -> LoadedKeys:
+    """The keys of ``directory``; what is missing of a whole set is made. ``group_read``: see private_files.py."""
     with key_problems(directory):
         make_private_directory(directory)
-        check_private_directory(directory)
+        check_private_directory(directory, group_read=group_read)
         if not (directory / PEPPER).exists():
             create_private(directory / PEPPER, entropy(PEPPER_BYTES))
         if not _pem_files(directory) or (directory / _FIRST).exists():
             _make_first_key(directory, entropy)
-    return load(directory)
+    return load(directory, group_read=group_read)
 
 
-def load(directory: Path) -> LoadedKeys:
+def load(directory: Path, *, group_read: bool = False) -> LoadedKeys:
     """The keys of ``directory`` as they stand; makes nothing."""
-    keys, signing = read_keys(directory)
+    keys, signing = read_keys(directory, group_read=group_read)
     path = directory / PEPPER
     with key_problems(directory):
-        pepper, _ = read_private(path)
+        pepper, _ = read_private(path, group_read=group_read)
     if len(pepper) != PEPPER_BYTES:
         raise KeyFileProblem(
             f"{path}: has {len(pepper)} bytes instead of {PEPPER_BYTES}: restore it from its backup "
@@ -155,29 +155,29 @@ def _pem(key: Ed25519PrivateKey) -> bytes:
     )
 
 
-def read_keys(directory: Path) -> tuple[list[Key], Key]:
+def read_keys(directory: Path, *, group_read: bool = False) -> tuple[list[Key], Key]:
     """All keys, and the one that signs. Reads again when the directory changed in between (a rotation at work)."""
     with key_problems(directory):
-        check_private_directory(directory)
+        check_private_directory(directory, group_read=group_read)
         for _ in range(_ATTEMPTS):
             before = fingerprint(directory)
             with suppress(_Changed):
-                keys = [_read_key(path) for path in _pem_files(directory)]
+                keys = [_read_key(path, group_read=group_read) for path in _pem_files(directory)]
                 try:
-                    return keys, _signing(directory, keys)
+                    return keys, _signing(directory, keys, group_read=group_read)
                 except KeyFileProblem:
                     if fingerprint(directory) == before:
                         raise
     raise KeyFileProblem(f"{directory}: keeps changing while it is read: wait for whoever writes there")
 
 
-def _signing(directory: Path, keys: list[Key]) -> Key:
+def _signing(directory: Path, keys: list[Key], *, group_read: bool) -> Key:
     path = directory / SIGNING
     kids = {key.kid: key for key in keys}
     if not keys:
         raise KeyFileProblem(f"{directory}: holds no key (*.pem): put one there, or let `sidecar serve` make one")
     try:
-        kid = read_private(path)[0].decode("ascii", "replace").strip()
+        kid = read_private(path, group_read=group_read)[0].decode("ascii", "replace").strip()
     except FileNotFoundError:
         if len(kids) == 1:
             return keys[0]
@@ -189,9 +189,9 @@ def _signing(directory: Path, keys: list[Key]) -> Key:
     return kids[kid]
 
 
-def _read_key(path: Path) -> Key:
+def _read_key(path: Path, *, group_read: bool = False) -> Key:
     try:
-        raw, made_at = read_private(path)
+        raw, made_at = read_private(path, group_read=group_read)
     except FileNotFoundError as error:
         raise _Changed from error
     fix = "put one unencrypted Ed25519 private key (PKCS#8, PEM) there, or take the file away"

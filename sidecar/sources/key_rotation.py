@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.sources.key_files import SIGNING, Entropy, Key, KeyFileProblem, key_problems, line, new_key, read_keys
-from sidecar.sources.private_files import create_private, read_private, replace_private, sync_directory
+from sidecar.sources.private_files import (
+    create_private,
+    on_read_only_mount,
+    read_private,
+    replace_private,
+    sync_directory,
+)
 
 NEXT: Final = "next"
 RETIRED: Final = "retired"
@@ -43,8 +49,12 @@ class KeyFile:
 
 @contextmanager
 def rotating(directory: Path) -> Iterator[None]:
-    """One rotation at a time: raises KeyFileProblem while another is at work on this directory."""
+    """One rotation at a time. Raises KeyFileProblem while another is at work there, and on a read-only mount."""
     with key_problems(directory):
+        if on_read_only_mount(directory):
+            raise KeyFileProblem(
+                f"{directory}: is on a read-only mount: rotate and revoke keys where it can be written"
+            )
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with key_problems(directory):
@@ -57,10 +67,10 @@ def rotating(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def list_keys(directory: Path) -> tuple[KeyFile, ...]:
-    """Every key of ``directory``, the oldest first."""
-    keys, signing = read_keys(directory)
-    coming, retired = _next(directory), _retired(directory)
+def list_keys(directory: Path, *, group_read: bool = False) -> tuple[KeyFile, ...]:
+    """Every key of ``directory``, the oldest first. ``group_read``: see private_files.py."""
+    keys, signing = read_keys(directory, group_read=group_read)
+    coming, retired = _next(directory, group_read=group_read), _retired(directory, group_read=group_read)
 
     def shown(key: Key) -> KeyFile:
         if key.kid == signing.kid:
@@ -132,13 +142,13 @@ def _having(directory: Path, keys: list[Key], kid: str) -> list[Key]:
     return found
 
 
-def _next(directory: Path) -> str | None:
-    return _text(directory, NEXT).strip() or None
+def _next(directory: Path, *, group_read: bool = False) -> str | None:
+    return _text(directory, NEXT, group_read=group_read).strip() or None
 
 
-def _retired(directory: Path) -> dict[str, int]:
+def _retired(directory: Path, *, group_read: bool = False) -> dict[str, int]:
     found = {}
-    for entry in _text(directory, RETIRED).splitlines():
+    for entry in _text(directory, RETIRED, group_read=group_read).splitlines():
         kid, _, second = entry.partition(" ")
         if second.isdecimal():  # a line that is not ours retires nothing: its key stays, and can be revoked by name
             found[kid] = int(second)
@@ -149,9 +159,9 @@ def _keep_retired(directory: Path, retired: Mapping[str, int]) -> None:
     replace_private(directory / RETIRED, "".join(f"{kid} {at}\n" for kid, at in retired.items()).encode("ascii"))
 
 
-def _text(directory: Path, name: str) -> str:
+def _text(directory: Path, name: str, *, group_read: bool) -> str:
     with key_problems(directory):
         try:
-            return read_private(directory / name)[0].decode("ascii", "replace")
+            return read_private(directory / name, group_read=group_read)[0].decode("ascii", "replace")
         except FileNotFoundError:
             return ""

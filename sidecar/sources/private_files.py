@@ -3,23 +3,32 @@
 Refuses what another user could have read, written or swapped: a file is opened without following links and judged
 through the open descriptor. A file appears whole under its name or not at all: written aside, then linked, which fails
 where the name is taken; so two processes, also on two hosts, cannot both be the one that made it.
+
+A mount may open files to a group (Kubernetes' fsGroup does at each mount). ``close_to_group`` removes that access
+before the first read. On a read-only mount it cannot; there ``group_read`` accepts files that the group may read.
 """
 
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 MAX_FILE: Final = 16 * 1024
+GROUP: Final = 0o070
+OTHERS: Final = 0o007
+GROUP_WRITE: Final = 0o020
 
 
 class PrivateFileProblem(Exception):
     """A private file cannot be used: one sentence with the file, what is wrong with it, and how to mend it."""
 
 
-def read_private(path: Path, *, limit: int = MAX_FILE) -> tuple[bytes, int]:
-    """The content of a private file, and when it was written (Unix seconds). FileNotFoundError when it is not there."""
+def read_private(path: Path, *, limit: int = MAX_FILE, group_read: bool = False) -> tuple[bytes, int]:
+    """The content of a private file, and when it was written (Unix seconds). FileNotFoundError when it is not there.
+
+    ``group_read``: on a read-only mount accept a file of this user or of root that its group may read.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -30,7 +39,7 @@ def read_private(path: Path, *, limit: int = MAX_FILE) -> tuple[bytes, int]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise PrivateFileProblem(f"{path}: is not a regular file: put the file itself there")
-        _check_closed(path, status, "600")
+        _check_closed(path, status, "600", fixed=on_read_only_mount(descriptor), group_read=group_read)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             raw = file.read(limit + 1)
     finally:
@@ -61,12 +70,12 @@ def make_private_directory(directory: Path) -> None:
             path.mkdir(mode=0o700, exist_ok=True)
 
 
-def check_private_directory(directory: Path) -> None:
-    """Raise PrivateFileProblem unless ``directory`` is this user's alone."""
+def check_private_directory(directory: Path, *, group_read: bool = False) -> None:
+    """Raise PrivateFileProblem unless ``directory`` is this user's alone. ``group_read``: as ``read_private``."""
     status = directory.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise PrivateFileProblem(f"{directory}: is not a directory: name a directory, or take the file away")
-    _check_closed(directory, status, "700")
+    _check_closed(directory, status, "700", fixed=on_read_only_mount(directory), group_read=group_read)
 
 
 def sync_directory(directory: Path) -> None:
@@ -78,15 +87,75 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _check_closed(path: Path, status: os.stat_result, mode: str) -> None:
-    own = os.geteuid()
+def close_to_group(directory: Path, names: Iterable[str] | None = None, *, bits: int = GROUP) -> Iterator[str]:
+    """Remove the group's access to ``directory`` and to ``names`` in it (default: all). Yields a warning per path.
+
+    Changes what belongs to this user, is closed to others, and is open to the group by one of ``bits``. The checks of
+    this module reject the rest.
+    """
+    try:
+        parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        yield from _close_one(parent, directory, bits)
+        for name in sorted(entry.name for entry in os.scandir(parent)) if names is None else names:
+            yield from _close_child(parent, directory / name, bits)
+    finally:
+        os.close(parent)
+
+
+def _close_child(parent: int, path: Path, bits: int) -> Iterator[str]:
+    try:
+        child = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+    except OSError:
+        return
+    try:
+        yield from _close_one(child, path, bits)
+    finally:
+        os.close(child)
+
+
+def _close_one(descriptor: int, path: Path, bits: int) -> Iterator[str]:
+    status = os.fstat(descriptor)
+    mode = stat.S_IMODE(status.st_mode)
+    ours = status.st_uid == os.geteuid() and (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
+    if not ours or mode & OTHERS or not mode & bits or on_read_only_mount(descriptor):
+        return
+    closed = mode & 0o700
+    try:
+        os.fchmod(descriptor, closed)
+    except OSError as error:
+        yield f"{path}: has mode {mode:04o}, so its group can use it, and chmod fails: {error.strerror}"
+        return
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) & GROUP:
+        yield (
+            f"{path}: has mode {mode:04o}, and this file system keeps no other: mount it with modes 0600 for files and "
+            "0700 for directories, or set SIDECAR_KEYS_DIR and SIDECAR_STATE_DIR to another volume"
+        )
+    else:
+        yield f"{path}: had mode {mode:04o}, so its group could use it (as fsGroup makes files): now {closed:04o}"
+
+
+def on_read_only_mount(place: Path | int) -> bool:
+    """Whether nothing there can be changed from here."""
+    return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+
+
+def _check_closed(path: Path, status: os.stat_result, mode: str, *, fixed: bool, group_read: bool) -> None:
+    """``fixed``: on a read-only mount, where chmod is no remedy."""
+    own, found = os.geteuid(), stat.S_IMODE(status.st_mode)
+    if fixed and group_read and status.st_uid in (own, 0) and not found & (OTHERS | GROUP_WRITE):
+        return
     if status.st_uid != own:
         raise PrivateFileProblem(
             f"{path}: belongs to uid {status.st_uid}, the sidecar runs as {own}: chown {own} {path}"
         )
-    if status.st_mode & 0o077:
-        found = stat.S_IMODE(status.st_mode)
-        raise PrivateFileProblem(f"{path}: has mode {found:04o}, so others can use it: chmod {mode} {path}")
+    if found & (OTHERS | GROUP):
+        remedy = f"chmod {mode} {path}"
+        if fixed and not found & (OTHERS | GROUP_WRITE):
+            remedy += " where it is mounted for writing, or set SIDECAR_KEYS_GROUP_READ=true"
+        raise PrivateFileProblem(f"{path}: has mode {found:04o}, so others can use it: {remedy}")
 
 
 def _write_aside(path: Path, pieces: Iterable[bytes], publish: Callable[[Path, Path], None]) -> None:

@@ -84,10 +84,10 @@ def test_R21_a_killed_first_start_is_completed_by_the_next(directory, monkeypatc
     left = iter(range(steps))
 
     def cut(function):
-        def counted(*arguments):
+        def counted(*arguments, **options):
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            return function(*arguments)
+            return function(*arguments, **options)
 
         return counted
 

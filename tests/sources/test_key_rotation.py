@@ -153,12 +153,12 @@ def test_R21_a_reader_in_the_middle_of_a_switch_reads_again(directory, monkeypat
 
     real, switched = key_files._signing, []
 
-    def signing(where, keys):
+    def signing(where, keys, **options):
         if not switched:
             monkeypatch.setattr(key_files, "_signing", real)
             switched.append(publish_next(where))
             choose_signing(where, switched[0], now=1)
-        return real(where, keys)
+        return real(where, keys, **options)
 
     monkeypatch.setattr(key_files, "_signing", signing)
     assert load(directory).keys.kid == switched[0]

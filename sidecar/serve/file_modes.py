@@ -1,0 +1,19 @@
+"""Modes of keys and state at the start: remove access that a mount gave to a group (R21).
+
+Kubernetes' fsGroup opens each file of a volume to the group, at every mount. So the sidecar closes its own files anew.
+"""
+
+from collections.abc import Iterator
+
+from sidecar.serve.auditing import audit_file
+from sidecar.serve.settings import Settings
+from sidecar.sources import last_good
+from sidecar.sources.private_files import GROUP, GROUP_WRITE, close_to_group
+from sidecar.store.embedded import FOLDER
+
+
+def close_keys_and_state(settings: Settings) -> Iterator[str]:
+    """Yields a warning for each file and directory that was open. State that the group can only read is left so."""
+    state = (last_good.NAME, audit_file(settings.state_dir).name, FOLDER)
+    yield from close_to_group(settings.state_dir, state, bits=GROUP_WRITE)
+    yield from close_to_group(settings.keys_dir, bits=GROUP)
