@@ -38,7 +38,12 @@ def demo(**flags: str | None) -> int:
 
     # Until the sidecar has its own handlers a SIGTERM is a Ctrl-C: what was made is removed in any case.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    state = Path(tempfile.mkdtemp(prefix="sidecar-demo-"))
+    try:
+        state = Path(tempfile.mkdtemp(prefix="sidecar-demo-"))
+    except OSError as error:
+        raise wrong(
+            f"no directory for the demo's state: {error.strerror}: set TMPDIR to one that it may write"
+        ) from None
     try:
         settings = demo_settings(flags, os.environ, state)
         for warning in settings.warnings:

@@ -4,11 +4,8 @@ The supervisor serves no check and reads no token. It owns the embedded store, i
 """
 
 import asyncio
-import shutil
 import signal
-import tempfile
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from sidecar.edge.host import host_names
 from sidecar.serve.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
@@ -16,6 +13,7 @@ from sidecar.serve.crew import Crew
 from sidecar.serve.lifecycle import Signals, prepare, say
 from sidecar.serve.listeners import Listener, ListenerProblem, SocketName, bind, cannot_listen
 from sidecar.serve.notify import beat, notify
+from sidecar.serve.run_folder import RunFolder, RunFolderError
 from sidecar.serve.settings import Settings, problems
 from sidecar.serve.values import UnixAddress
 from sidecar.serve.workers_metrics import Ledger
@@ -80,12 +78,12 @@ class Supervisor:
         found = problems(self._settings)
         if found:
             raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found))
-        folder = Path(tempfile.mkdtemp(prefix="sidecar-"))
-        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         try:
+            folder = RunFolder(self._settings)
+            self._stack.callback(folder.remove)
             await self._own_store()
             ledger = Ledger()
-            crew = self._crew = Crew(self._settings, folder, self._claim_addresses(), ledger)
+            crew = self._crew = Crew(self._settings, folder.path, self._claim_addresses(), ledger)
             await crew.start()
             hosts = host_names(self._settings.public_url, self._settings.allowed_hosts)
             ops = WorkersOps(crew, ledger, hosts)
@@ -93,7 +91,7 @@ class Supervisor:
             await listener.start()
             self.ops_address = listener.bound
             self._stack.push_async_callback(listener.stop)
-        except (StoreRefused, ListenerProblem) as problem:
+        except (StoreRefused, ListenerProblem, RunFolderError) as problem:
             raise StartProblem(WRONG, f"sidecar: {problem}") from None
         except StoreUnavailable as problem:
             raise StartProblem(UNREACHABLE, f"sidecar: {problem}") from None

@@ -265,7 +265,13 @@ def _socket_path(folder: Path) -> Path:
                 return remembered
         except (OSError, ValueError):
             pass
-        private = Path(tempfile.mkdtemp(prefix="sidecar-"))
+        try:
+            private = Path(tempfile.mkdtemp(prefix="sidecar-"))
+        except OSError as error:
+            raise StoreRefused(
+                f"{socket} is too long for a socket's path, and no temporary directory can be written "
+                f"({error.strerror}): set SIDECAR_STATE_DIR to a shorter path"
+            ) from None
         draft = folder / f"socket.{os.getpid()}"
         draft.write_text(str(private / "s"), encoding="utf-8")
         draft.replace(note)
