@@ -1,16 +1,20 @@
 # syntax=docker/dockerfile:1
-# Two stages: the first builds and installs from the lock, the second has the result and no build tools.
+# Two stages: the first builds and installs from the locks, the second has the result and no build tools. Every program
+# that runs here is locked by hash: no step fetches build tools of its own (--no-build-isolation, wheels alone).
 
 FROM python:3.12-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-COPY .ci/runtime.lock .ci/runtime.lock
-RUN python -m venv /opt/sidecar \
- && /opt/sidecar/bin/pip install --require-hashes -r .ci/runtime.lock
+COPY .ci/build.lock .ci/runtime.lock .ci/
+RUN python -m venv /opt/build \
+ && /opt/build/bin/pip install --only-binary :all: --require-hashes -r .ci/build.lock \
+ && python -m venv /opt/sidecar \
+ && /opt/sidecar/bin/pip install --only-binary :all: --require-hashes -r .ci/runtime.lock
 COPY pyproject.toml README.md LICENSE model.conf ./
 COPY policy policy
 COPY sidecar sidecar
-RUN /opt/sidecar/bin/pip install --no-deps . \
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --no-index -w /opt/wheel . \
+ && /opt/sidecar/bin/pip install --no-deps --no-index /opt/wheel/*.whl \
  && /opt/sidecar/bin/python -m compileall -q /opt/sidecar/lib \
  && install -d -m 0700 -o 65532 -g 65532 /var/lib/sidecar
 

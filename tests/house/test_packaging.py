@@ -8,6 +8,7 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,64 @@ def test_lock_holds_every_dependency_within_its_bounds(root: Path, project: dict
 
 def test_the_image_gets_what_was_tested(root: Path, project: dict[str, Any]) -> None:
     everything, runtime = locked(root / ".ci/requirements.lock"), locked(root / ".ci/runtime.lock")
-    assert set(direct(project["dependencies"])) - set(runtime) == set()
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["grpc"]]
+    assert set(direct(wanted)) - set(runtime) == set(), "run .ci/lock"
     assert {name: version for name, version in runtime.items() if everything.get(name) != version} == {}
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "runtime.lock", "gateways.lock"])
+def test_what_builds_the_package_is_locked_and_was_tested(root: Path) -> None:
+    wanted = direct(tomllib.loads((root / "pyproject.toml").read_text())["build-system"]["requires"])
+    everything, build = locked(root / ".ci/requirements.lock"), locked(root / ".ci/build.lock")
+    assert set(wanted) - set(build) == set(), "run .ci/lock"
+    assert {name: version for name, version in build.items() if everything.get(name) != version} == {}
+    needed = {"hatchling"}
+    while more := {name for one in needed for name in requirements_of(one)} - needed:
+        needed |= more
+    assert needed - set(build) == set(), "run .ci/lock"
+
+
+def requirements_of(name: str) -> set[str]:
+    """The names of what this installed distribution requires here."""
+    if find_spec("packaging") is None:
+        pytest.skip("packaging is not installed: it comes with pytest")
+    from packaging.requirements import Requirement
+
+    try:
+        found = [Requirement(line) for line in requires(name) or []]
+    except PackageNotFoundError:
+        pytest.skip(f"{name} is not installed: pip install -r .ci/requirements.lock")
+    return {one.name for one in found if one.marker is None or one.marker.evaluate({"extra": ""})}
+
+
+PIP = re.compile(r"pip\"? (?:install|wheel) (?:[^&|\n]|\\\n)+")
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "action.yml"])
+def test_no_step_fetches_what_is_not_locked_by_hash(root: Path, name: str) -> None:
+    """An installation takes wheels by hash, or what is here; a build takes the tools that are installed.
+
+    A source distribution would fetch its build tools without a hash, so the locks' wheels alone are allowed.
+    """
+    commands = PIP.findall((root / name).read_text())
+    assert len(commands) == 4
+    locks = set()
+    for command in commands:
+        if (lock := re.search(r"-r \S*?([a-z]+\.lock)", command)) is not None:
+            locks.add(lock[1])
+            assert {"--require-hashes", "--only-binary"} <= set(command.split()), command
+        else:
+            assert {"--no-deps", "--no-index"} <= set(command.split()), command
+            assert "--no-build-isolation" in command or ".whl" in command, command
+    assert locks == {"build.lock", "runtime.lock"}
+
+
+def test_the_action_names_other_actions_by_commit(root: Path) -> None:
+    used = re.findall(r"uses: (\S+)", (root / "action.yml").read_text())
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", one)] == []
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "runtime.lock", "build.lock", "gateways.lock"])
 def test_locks_hold_names_versions_and_hashes_alone(root: Path, name: str) -> None:
     for line in (root / ".ci" / name).read_text().splitlines():
         assert re.fullmatch(r"[a-z0-9._-]+==\S+( ; .+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?", line), line
