@@ -1,7 +1,8 @@
 """Where a policy of ``policy diff`` comes from: a folder, or a revision of git. A name that could be both is refused.
 
 A gate compares with a name that it got as an argument. Whoever can add a folder of that name to the repository would
-otherwise choose what is compared. When git cannot say, its own reason is told.
+otherwise choose what is compared; so would whoever can push a tag of that name, which git prefers to the branch. When
+git cannot say, its own reason is told.
 """
 
 import os
@@ -21,6 +22,8 @@ from sidecar.policy.diagnostics import FILES, MODEL_FILE, Diagnostic
 from sidecar.policy.generation import Generation
 
 PATIENCE_S: Final = 30
+_HASH: Final = re.compile(r"[0-9a-fA-F]{40}|[0-9a-fA-F]{64}")
+"""Of a whole object id: git takes it as one, whatever else has that name."""
 
 
 def policy_at(name: str, current: Source) -> Generation:
@@ -45,10 +48,11 @@ def _refuse_both(name: str, place: Path) -> None:
     revision, colon, inside = name.partition(":")
     found = _git(place, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if found.ok:
-        base = re.match(r"[^~^@]+", revision)
-        whole = _git(place, "rev-parse", "--symbolic-full-name", base[0]).text if base else ""
-        exact = whole + revision[base.end() :] if base and whole else f"{revision}^0"
-        raise wrong(f"{name} is a folder and a git revision: write ./{name} or {exact}{colon}{inside}")
+        exact = _exact(place, revision) or [f"{revision}^0"]
+        raise wrong(
+            f"{name} is a folder and a git revision: write ./{name} or "
+            + " or ".join(f"{one}{colon}{inside}" for one in exact)
+        )
     if found.reason and not found.nowhere:
         raise wrong(f"{name} is a folder, and git cannot say whether it is a revision too: write ./{name} ({found})")
 
@@ -91,6 +95,10 @@ def _revision(name: str, current: Source) -> _Revision:
     asked = _git(place, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if not asked.ok:
         raise wrong(f"{name}: neither a directory nor a git revision{_why_none(name, place, asked)}")
+    exact = _exact(place, revision)
+    if len(exact) > 1:
+        written = " or ".join(f"{one}{colon}{folder}" for one in exact)
+        raise wrong(f"{name}: git has several of that name, and takes the first of them: write {written}")
     if colon:
         folder = folder.strip("/")
         if folder and not _git(place, "cat-file", "-e", f"{revision}:{folder}/policy.csv").ok:
@@ -103,6 +111,31 @@ def _revision(name: str, current: Source) -> _Revision:
     names = {file: (f"{revision}:./{file}",) for file in FILES}
     names[MODEL_FILE] = (f"{revision}:./{os.path.relpath(current.model.resolve(), place.resolve())}",)
     return _Revision(name, place, names, current.model)
+
+
+def _exact(place: Path, revision: str) -> list[str]:
+    """The revision with full names: one for each thing in git that its name stands for, the one that git takes first.
+
+    Empty where no ref has the name: HEAD, a hash, an expression without a name.
+    """
+    name = re.split(r"[~^]|@\{", revision, maxsplit=1)[0]
+    suffix = revision[len(name) :]
+    if name.startswith("refs/") and _git(place, "show-ref", "--verify", "--quiet", name).ok:
+        return [revision]  # git takes a full name as it is
+    if name in ("", "HEAD", "@") or _HASH.fullmatch(name):
+        return []
+    candidates = [f"{above}{name}" for above in ("refs/", "refs/tags/", "refs/heads/", "refs/remotes/")]
+    candidates.append(f"refs/remotes/{name}/HEAD")
+    there = _git(place, "for-each-ref", "--format=%(refname)", *candidates).text.splitlines()
+    refs = [one for one in candidates if one in there]
+    return [f"{one}{suffix}" for one in (refs and [*refs, *_abbreviated(place, name)])]
+
+
+def _abbreviated(place: Path, name: str) -> list[str]:
+    """The commits that ``name`` is the beginning of, or that it describes (``v1.2-3-gdeadbee``)."""
+    short = re.search(r"(?:^|-g)([0-9a-fA-F]{4,64})$", name)
+    found = _git(place, "rev-parse", f"--disambiguate={short[1]}").text.split() if short else []
+    return [one for one in found if _git(place, "cat-file", "-t", one).text == "commit"]
 
 
 def _why_none(name: str, place: Path, asked: "_Git") -> str:
@@ -166,7 +199,7 @@ _NOT_INSTALLED: Final = "git is not installed, and only git knows revisions"
 
 def _git(folder: Path, *arguments: str) -> _Git:
     """A name that looks like an option is none."""
-    if arguments[-1].startswith("-") and arguments[-1] != "--is-shallow-repository":
+    if arguments[-1].startswith("-") and not arguments[-1].startswith(("--is-shallow-repository", "--disambiguate=")):
         return _Git(ok=False)
     try:
         done = subprocess.run(  # noqa: S603 - no shell; the last argument cannot be an option
