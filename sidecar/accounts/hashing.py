@@ -32,6 +32,9 @@ _NOBODY: Final = UserId("usr_nobody")
 SUSPECTS: Final = 4
 """Suspect sign-ins that may wait, for each thread: a tenth of a second's work."""
 
+MOST_THREADS: Final = 4
+"""Of a process, on however many cores: a container sees all cores of its node, and each thread takes 19 MiB of it."""
+
 STEP_BACK: Final = 10
 """How much nicer than the loop the hashing threads are: where cores are short, a check goes first."""
 
@@ -83,7 +86,7 @@ class Hashing:
         self._argon2 = argon2.PasswordHasher(
             time_cost=parameters.time_cost, memory_cost=parameters.memory_kib, parallelism=parameters.parallelism
         )
-        self._threads = threads or max(1, (os.cpu_count() or 1) - 1)
+        self._threads = threads or max(1, min(MOST_THREADS, (os.cpu_count() or 1) - 1))
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="argon2", initializer=_step_back)
         self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
         self._places = {

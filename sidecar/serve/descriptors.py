@@ -1,14 +1,23 @@
-"""How many file descriptors this process has, and how many of them strangers may use up: a connection is one."""
+"""Connections that strangers may open: each takes a file descriptor and memory, of which a process has so much."""
 
 import resource
 from contextlib import suppress
 from typing import Final
+
+from sidecar.sources.cgroup import memory_limit
 
 RESERVE: Final = 256
 """For the ops listener, the store, gRPC, policy, keys and logs: what must go on when strangers hold all the others."""
 
 MOST: Final = 10_000
 """Connections, unless an operator wants more."""
+
+CONNECTION_BYTES: Final = 512 * 1024
+"""Memory that one connection can take. Measured 400 KiB at most: a read of 250 KiB that waits, 64 KiB of answers that
+the client does not take, a head of 32 KiB as bytes and as objects. (tests/live/test_memory.py)"""
+
+MEMORY_SHARE: Final = 4
+"""All connections together get this part of the memory that the process may use."""
 
 
 def allow_all() -> None:
@@ -26,7 +35,8 @@ def room() -> int | None:
     return None if limit == resource.RLIM_INFINITY else max(limit - RESERVE, limit // 2)
 
 
-def connections() -> int:
-    """The default of SIDECAR_MAX_CONNECTIONS."""
+def connections(workers: int = 1) -> int:
+    """The default of SIDECAR_MAX_CONNECTIONS: of each of so many workers."""
     free = room()
-    return MOST if free is None else max(1, min(MOST, free))
+    fitting = memory_limit() // MEMORY_SHARE // CONNECTION_BYTES // workers
+    return max(1, min(MOST, fitting, MOST if free is None else free))

@@ -74,8 +74,8 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _max_connections(_: Mapping[str, Any]) -> int:
-    return descriptors.connections()
+def _max_connections(found: Mapping[str, Any]) -> int:
+    return descriptors.connections(found["workers"])
 
 
 _FILE = v.optional(v.path)

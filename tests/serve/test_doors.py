@@ -180,11 +180,24 @@ def test_the_default_leaves_descriptors_for_what_must_go_on(
     monkeypatch: pytest.MonkeyPatch, hard: int, expected: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1000, hard))
+    monkeypatch.setattr(descriptors, "memory_limit", lambda: 64 * 1024**3)
     settings = load({}, {})
     assert settings.max_connections == descriptors.connections() == expected
     shown = {value.name: value.text for value in settings.values}
     assert shown["max_connections"] == str(expected)
     assert not settings.warnings
+
+
+@pytest.mark.parametrize(
+    ("memory", "workers", "expected"), [(64 * 1024, 1, 10_000), (512, 1, 256), (512, 2, 128), (1024, 1, 512), (1, 8, 1)]
+)
+def test_the_default_leaves_memory_for_what_must_go_on(
+    monkeypatch: pytest.MonkeyPatch, memory: int, workers: int, expected: int
+) -> None:
+    """A quarter of what the container may use, at 512 KiB a connection."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1000, 1_048_576))
+    monkeypatch.setattr(descriptors, "memory_limit", lambda: memory * 1024**2)
+    assert load({}, {"SIDECAR_WORKERS": str(workers)}).max_connections == expected
 
 
 def test_more_than_the_descriptors_allow_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

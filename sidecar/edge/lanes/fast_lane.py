@@ -27,8 +27,9 @@ from sidecar.pdp.check import Open
 
 START: Final = b"GET /check"
 HEAD_END: Final = b"\r\n\r\n"
-PIPELINE_BYTES: Final = 256 * 1024
-"""What may wait behind a check that asks the store before we stop reading from the client."""
+PIPELINE_BYTES: Final = 64 * 1024
+"""What may wait behind a check that asks the store, or behind answers that the client does not take, before we stop
+reading from the client. One read brings up to 250 KiB."""
 
 
 class Lanes:
@@ -138,6 +139,8 @@ class FastLane(asyncio.Protocol):
             if self.waiting is not None or self._blocked:
                 break
         self._buffer = buffer
+        if len(buffer) > PIPELINE_BYTES and (self._blocked or self.waiting is not None):
+            self._transport.pause_reading()
         if self._closing and not buffer and self.waiting is None:
             self._transport.close()
 
