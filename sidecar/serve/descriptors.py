@@ -13,8 +13,8 @@ MOST: Final = 10_000
 """Connections, unless an operator wants more."""
 
 CONNECTION_BYTES: Final = 512 * 1024
-"""Memory that one connection can take. Measured 400 KiB at most: a read of 250 KiB that waits, 64 KiB of answers that
-the client does not take, a head of 32 KiB as bytes and as objects. (tests/live/test_memory.py)"""
+"""Memory that one connection can take: 128 KiB of the kernel's, and of ours 290 KiB at most, measured (documents that
+the client does not take; tests/deploy/test_memory.py)."""
 
 MEMORY_SHARE: Final = 4
 """All connections together get this part of the memory that the process may use."""

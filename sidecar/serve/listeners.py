@@ -25,6 +25,9 @@ from sidecar.serve.values import Address, TcpAddress, UnixAddress
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Slow = Callable[[], asyncio.Protocol]
 BACKLOG = 1024
+KERNEL_BUFFER = 32 * 1024
+"""Bytes that the kernel keeps of a connection in each direction (Linux doubles it). By default it grows to 6 MB, which
+counts as the container's memory, and of which one read would bring 250 KB."""
 KEEPALIVE_SECONDS = 75.0
 SHUTDOWN_SECONDS = 5.0
 
@@ -172,6 +175,8 @@ def bind(address: Address, *, shared: bool = False) -> socket.socket:
     family, kind, protocol, _, where = infos[0]
     bound = socket.socket(family, kind, protocol)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # accepted connections have the same
+        bound.setsockopt(socket.SOL_SOCKET, buffer, KERNEL_BUFFER)
     if shared:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:

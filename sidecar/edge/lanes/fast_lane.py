@@ -27,9 +27,9 @@ from sidecar.pdp.check import Open
 
 START: Final = b"GET /check"
 HEAD_END: Final = b"\r\n\r\n"
-PIPELINE_BYTES: Final = 64 * 1024
+PIPELINE_BYTES: Final = 16 * 1024
 """What may wait behind a check that asks the store, or behind answers that the client does not take, before we stop
-reading from the client. One read brings up to 250 KiB."""
+reading from the client. One read brings what the kernel has kept (serve/listeners.py)."""
 
 
 class Lanes:
@@ -123,22 +123,22 @@ class FastLane(asyncio.Protocol):
 
     def _work(self, buffer: bytes) -> None:
         """Answer every complete head in ``buffer``, keep an incomplete one, hand over what is not for us."""
-        while buffer:
-            end = buffer.find(HEAD_END)
+        at, size = 0, len(buffer)  # not cut at each head: of a long pipe that would copy all the rest each time
+        while at < size:
+            end = buffer.find(HEAD_END, at)
             if end < 0:
-                if len(buffer) > self._lanes.max_head or not _may_be_ours(buffer):
-                    self._hand_over(buffer)
+                if size - at > self._lanes.max_head or not _may_be_ours(buffer[at:]):
+                    self._hand_over(buffer[at:])
                     return
                 break
             end += len(HEAD_END)
-            head = buffer[:end]
-            if not self._take(head, perf_counter()):
-                self._hand_over(buffer)
+            if not self._take(buffer[at:end], perf_counter()):
+                self._hand_over(buffer[at:])
                 return
-            buffer = buffer[end:]
+            at = end
             if self.waiting is not None or self._blocked:
                 break
-        self._buffer = buffer
+        self._buffer = buffer = buffer[at:]
         if len(buffer) > PIPELINE_BYTES and (self._blocked or self.waiting is not None):
             self._transport.pause_reading()
         if self._closing and not buffer and self.waiting is None:
