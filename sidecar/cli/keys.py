@@ -45,6 +45,8 @@ def list_(as_json: bool, **flags: str | None) -> None:
 
     "signs": new tokens are signed with it. "next": published by a rotation that has not come to its end. "retired":
     it has stopped signing, its tokens are still believed. "spare": believed, and put there by somebody else.
+    "former": only the public half is left, until 90 days after the key signed last. It renews browser sessions whose
+    access cookie it signed, and verifies nothing else.
     """
     settings = settings_from(flags)
     try:
@@ -89,7 +91,8 @@ def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags:
     """Sign with a new key, once every live sidecar has read it.
 
     The old key goes on being believed, so nobody is signed out; keys that stopped signing more than a day ago are taken
-    away. A rotation that was interrupted is taken up by the next one.
+    away but for their public half ("former" in sidecar keys list). A rotation that was interrupted is taken up by the
+    next one.
     """
     settings = settings_from(flags)
 
@@ -119,8 +122,8 @@ def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags:
 def revoke(kid: str, timeout: float, as_json: bool, **flags: str | None) -> None:
     """Kill a key: every access token signed with it is refused from now on, by every sidecar.
 
-    Users keep their sessions: a client gets its next access token with its refresh token. When KID is the key that
-    signs, a new one takes its place at once.
+    Sessions live on: a client gets its next access token with its refresh token. A browser whose access cookie was
+    signed with KID signs in again. When KID is the key that signs, a new one takes its place at once.
     """
     settings = settings_from(flags)
 

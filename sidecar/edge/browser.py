@@ -4,8 +4,12 @@
 page of another site could have sent. The access cookie is ``SameSite=Lax``: a link in a mail that leads to the
 dashboard has to find its reader signed in, and R5's checks stand before everything that changes something. The refresh
 cookie is ``Strict``: only our own pages ever send it.
+
+``__Host-`` keeps the access cookie this host's own. A page of a sibling domain can set the refresh cookie, also beside
+ours. So a refresh cookie renews only the session that the access cookie names; any cookie of ours may end its session.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, assert_never
 
 import msgspec
@@ -14,25 +18,31 @@ from sidecar.accounts.hashing import Overloaded
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
 from sidecar.accounts.revocation import everywhere
-from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.accounts.sessions import Grant, InvalidGrant, Issuer, refresh
 from sidecar.edge.answers import REALM, Answer
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
-from sidecar.edge.cookies import LOOPBACK_REFRESH_COOKIE, REFRESH_COOKIE
-from sidecar.edge.credentials import HOST_COOKIE, RawHeaders, credential
+from sidecar.edge.cookies import SessionCookies, refresh_name, session_cookies_of
+from sidecar.edge.credentials import HOST_COOKIE, RawHeaders, authorization
 from sidecar.edge.guard import explain_cross_site, identify
-from sidecar.edge.parts import Surface
+from sidecar.edge.parts import Parts, Surface
 from sidecar.edge.people import Secret, Text, client_of, count_login
 from sidecar.edge.problems import of_reason, problem_answer
 from sidecar.edge.refusals import overloaded, rate_limited
 from sidecar.edge.same_site import origin_of, same_site
+from sidecar.store.connection import gathered
+from sidecar.store.outcomes import Position
 from sidecar.store.sessions import Ended, StoreBehind
-from sidecar.vocabulary.access import Credential, Proof
-from sidecar.vocabulary.decision import Reason, Verdict
+from sidecar.tokens.claims import Claims
+from sidecar.vocabulary.access import Proof
+from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.people import Actor, SessionId, UserId
 from sidecar.vocabulary.problems import Code, Problem
 
 SESSION: Final = "/v1/session"
 REFRESH: Final = "/v1/session/refresh"
+
+MAX_PROOFS: Final = 8
+"""Access cookies that a sign-out verifies: a browser has one, and each costs a signature."""
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -90,14 +100,24 @@ def _signed_in(call: Call[SignInBody], outcome: LoginOutcome) -> Reply | Problem
 
 
 async def renew(call: Call[None]) -> Reply | Problem:
-    """``POST /v1/session/refresh``: by the refresh cookie alone. A retry within the grace gets the same pair (R14)."""
-    given = _refresh_cookie(call)
-    if isinstance(given, Reason):
-        return _of(call, given)
-    if given.proof is not Proof.COOKIE:
+    """``POST /v1/session/refresh``: by the refresh cookie of the session that the access cookie names, also an expired
+    one. A page of a sibling domain can set a refresh cookie and never an access cookie, so its own session renews
+    nothing (R5). A retry within the grace gets the same pair (R14)."""
+    given = _cookies(call)
+    if isinstance(given, Problem):
+        return given
+    if not given.refresh or not given.access:
         return _of(call, Reason.MISSING_TOKEN)
+    if len(given.access) > 1:
+        return _of(call, Reason.BAD_REQUEST)
+    claims = call.parts.pdp.session_of(given.access[0])
+    if isinstance(claims, Reason):
+        return _of(call, claims)
     people = call.parts.people
-    outcome = await refresh(people.issuer, people.sessions, given.token, client_of(call))
+    fitting = _fitting_refresh(people.issuer, given.refresh, claims)
+    if fitting is None:
+        return _of(call, Reason.SESSION_ENDED)
+    outcome = await refresh(people.issuer, people.sessions, fitting, client_of(call))
     match outcome:
         case Grant():
             return Reply(204, None, session_cookies(call, outcome))
@@ -112,55 +132,101 @@ async def renew(call: Call[None]) -> Reply | Problem:
 
 
 async def sign_out(call: Call[None]) -> Reply | Problem:
-    """``DELETE /v1/session``: the session is dead everywhere when this answers, and both cookies are gone.
+    """``DELETE /v1/session``: every session that a cookie proves is dead everywhere when this answers, and both
+    cookies are gone.
 
-    Also when there was nothing to end: whoever signs out wants to be out, not to be told that the token had expired.
+    Also when there was nothing to end, and when a cookie stands twice: a page of a sibling domain that sets one more
+    must not keep anybody signed in (R5).
     """
-    given = _refresh_cookie(call)
-    if isinstance(given, Reason):
-        return _of(call, given)
-    people = call.parts.people
-    presented = people.issuer.read(given.token) if given.proof is Proof.COOKIE else None
-    if presented is not None:
-        await _end(call, presented.user, presented.session)
-        return Reply(204, None, _cleared(call.parts.surface))
-    caller = await identify(call.parts, "DELETE", call.headers)
-    if not isinstance(caller, Reason):
-        await _end(call, caller.record.id, caller.claims.session)
-    elif caller.verdict is not Verdict.UNAUTHENTICATED or given.proof is Proof.HEADER:
-        return _of(call, caller)
+    if _lines(call.headers, b"authorization"):
+        return await _sign_out_bearer(call)
+    given = _cookies(call)
+    if isinstance(given, Problem):
+        return given
+    proven = _proven_sessions(call.parts, given)
+    if isinstance(proven, Reason):
+        return _of(call, proven)
+    await _end_sessions(call, proven)
     return Reply(204, None, _cleared(call.parts.surface))
 
 
-async def _end(call: Call[None], user: UserId, session: SessionId) -> None:
-    people = call.parts.people
-    actor = Actor.bearer(user, address=call.address, request_id=call.request_id)
-    ended = await people.sessions.end(user, (session,), actor)
-    if isinstance(ended, Ended):
-        await everywhere(people.fleet, ended.position)
-
-
-def _refresh_cookie(call: Call[None]) -> Credential | Reason:
-    """The refresh cookie as R4 reads any: not beside an Authorization header, never twice, and from our pages (R5)."""
-    given = credential(call.headers, _refresh_name(call.parts.surface))
+async def _sign_out_bearer(call: Call[None]) -> Reply | Problem:
+    """Beside an Authorization header no cookie is read (R4)."""
+    given = authorization(call.headers)
     if isinstance(given, Reason):
-        return given
-    if given.proof is Proof.COOKIE and not same_site(call.headers, method="POST", origins=call.parts.surface.origins):
-        return Reason.CROSS_SITE
-    return given
+        return _of(call, given)
+    if given.proof is Proof.HEADER:
+        caller = await identify(call.parts, "DELETE", call.headers)
+        if isinstance(caller, Reason):
+            return _of(call, caller)
+        await _end_sessions(call, {caller.record.id: {caller.claims.session}})
+    return Reply(204, None, _cleared(call.parts.surface))
+
+
+def _cookies(call: Call[None]) -> SessionCookies | Problem:
+    """All of ours that came, from our own pages (R5). None beside an Authorization header (R4)."""
+    if _lines(call.headers, b"authorization"):
+        given = authorization(call.headers)
+        return _of(call, given) if isinstance(given, Reason) else SessionCookies((), ())
+    found = session_cookies_of(call.headers, call.parts.surface.cookie)
+    if found.any and not same_site(call.headers, method="POST", origins=call.parts.surface.origins):
+        return _of(call, Reason.CROSS_SITE, explain_cross_site(call.parts, call.headers))
+    return found
+
+
+def _fitting_refresh(issuer: Issuer, presented: Sequence[str], claims: Claims) -> str | None:
+    """The newest refresh token of the session that ``claims`` name; None when there is none. An older one of the same
+    session would end it (R14)."""
+    read = ((issuer.read(token), token) for token in presented)
+    fitting = [
+        (refresh.counter, token)
+        for refresh, token in read
+        if refresh is not None and refresh.user == claims.user and refresh.session == claims.session
+    ]
+    return max(fitting)[1] if fitting else None
+
+
+def _proven_sessions(parts: Parts, cookies: SessionCookies) -> Mapping[UserId, set[SessionId]] | Reason:
+    """Sessions named by an authentic cookie, per user. OVERLOADED when an access cookie cannot be verified now."""
+    found: dict[UserId, set[SessionId]] = {}
+    for token in cookies.refresh:
+        refresh = parts.people.issuer.read(token)
+        if refresh is not None:
+            found.setdefault(refresh.user, set()).add(refresh.session)
+    for token in list(dict.fromkeys(cookies.access))[:MAX_PROOFS]:
+        claims = parts.pdp.session_of(token)
+        if claims is Reason.OVERLOADED:
+            return claims
+        if isinstance(claims, Claims):
+            found.setdefault(claims.user, set()).add(claims.session)
+    return found
+
+
+async def _end_sessions(call: Call[Any], proven: Mapping[UserId, set[SessionId]]) -> None:
+    """End them, and return once no sidecar accepts a token of theirs. Raises StoreUnavailable."""
+    people = call.parts.people
+
+    async def end(user: UserId, sessions: set[SessionId]) -> Position | None:
+        actor = Actor.bearer(user, address=call.address, request_id=call.request_id)
+        ended = await people.sessions.end(user, sorted(sessions), actor)
+        return ended.position if isinstance(ended, Ended) else None
+
+    positions = await gathered(*(end(user, sessions) for user, sessions in proven.items()))
+    await gathered(*(everywhere(people.fleet, position) for position in positions if position is not None))
 
 
 def session_cookies(call: Call[Any], grant: Grant) -> Headers:
-    """Both cookies of a fresh pair, each living as long as its token may."""
-    surface = call.parts.surface
+    """Both cookies of a fresh pair. Both live as long as the session may: an access cookie whose token has expired
+    still proves which session its browser has (R5)."""
+    surface, seconds = call.parts.surface, call.parts.people.issuer.refresh_ttl
     return (
-        _cookie(surface, surface.cookie, grant.access_token, grant.expires_in),
-        _cookie(surface, _refresh_name(surface), grant.refresh_token, call.parts.people.issuer.refresh_ttl),
+        _cookie(surface, surface.cookie, grant.access_token, seconds),
+        _cookie(surface, refresh_name(surface.cookie), grant.refresh_token, seconds),
     )
 
 
 def _cleared(surface: Surface) -> Headers:
-    return (_cookie(surface, surface.cookie, "", 0), _cookie(surface, _refresh_name(surface), "", 0))
+    return (_cookie(surface, surface.cookie, "", 0), _cookie(surface, refresh_name(surface.cookie), "", 0))
 
 
 def _cookie(surface: Surface, name: str, value: str, seconds: int) -> tuple[str, str]:
@@ -168,10 +234,6 @@ def _cookie(surface: Surface, name: str, value: str, seconds: int) -> tuple[str,
     path, site = ("/", "Lax") if name == surface.cookie else (SESSION, "Strict")
     secure = "; Secure" if surface.cookie == HOST_COOKIE else ""
     return "Set-Cookie", f"{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly{secure}; SameSite={site}"
-
-
-def _refresh_name(surface: Surface) -> str:
-    return REFRESH_COOKIE if surface.cookie == HOST_COOKIE else LOOPBACK_REFRESH_COOKIE
 
 
 def _lines(headers: RawHeaders, wanted: bytes) -> list[bytes]:

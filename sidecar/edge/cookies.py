@@ -1,13 +1,15 @@
-"""What of a request's cookies the back end may see: all but the sidecar's own (R6).
+"""The sidecar's own cookies of a request, and the others, which alone the back end may see (R6).
 
-For gateways that cannot take one cookie out of a header themselves: they copy the Cookie header of an allow. Removing
-is more liberal than believing (credentials.py): whatever a lax back end could take for our cookie goes, and so does a
-pair that is not printable ASCII, which no header could carry unchanged.
+``kept_cookies`` is for gateways that cannot take one cookie out of a header themselves: they copy the Cookie header of
+an allow. Removing is more liberal than believing (credentials.py): whatever a lax back end could take for our cookie
+goes, and so does a pair that is not printable ASCII, which no header could carry unchanged.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from sidecar.edge.credentials import HOST_COOKIE, LOOPBACK_COOKIE, RawHeaders
+from sidecar.edge.credentials import HOST_COOKIE, LOOPBACK_COOKIE, RawHeaders, cookie_values
 
 REFRESH_COOKIE: Final = "__Secure-sidecar-refresh"
 LOOPBACK_REFRESH_COOKIE: Final = "sidecar-refresh"
@@ -32,3 +34,24 @@ def kept_cookies(headers: RawHeaders) -> str:
 
 def _is_plain(pair: bytes) -> bool:
     return pair.isascii() and pair.decode("ascii").isprintable()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCookies:
+    """Every value of both names, as they came."""
+
+    access: Sequence[str]
+    refresh: Sequence[str]
+
+    @property
+    def any(self) -> bool:
+        return bool(self.access or self.refresh)
+
+
+def refresh_name(access_name: str) -> str:
+    """The refresh cookie that goes with this access cookie."""
+    return REFRESH_COOKIE if access_name == HOST_COOKIE else LOOPBACK_REFRESH_COOKIE
+
+
+def session_cookies_of(headers: RawHeaders, access_name: str) -> SessionCookies:
+    return SessionCookies(cookie_values(headers, access_name), cookie_values(headers, refresh_name(access_name)))

@@ -81,3 +81,18 @@ def from_cookies(lines: list[bytes], name: str) -> Credential | Reason:
     if not found:
         return NO_CREDENTIAL
     return Credential(Proof.COOKIE, found.decode("latin-1"))
+
+
+def cookie_values(headers: RawHeaders, name: str) -> list[str]:
+    """Every non-empty value of that name among the first MAX_COOKIES pairs of all Cookie lines, in order."""
+    wanted = name.encode("ascii")
+    found = []
+    left = MAX_COOKIES
+    for line in (value for header, value in headers if header.lower() == b"cookie"):
+        pairs = line.split(b";", left)[:left]
+        left -= len(pairs)
+        for pair in pairs:
+            key, equals, value = pair.partition(b"=")
+            if equals and key.strip(b" \t") == wanted and value.strip(b" \t"):
+                found.append(value.strip(b" \t").decode("latin-1"))
+    return found

@@ -163,6 +163,11 @@ class DecisionPoint:
         identity = await self._ask(claims)
         return Reason.STORE_UNAVAILABLE if isinstance(identity, Unavailable) else identity
 
+    def session_of(self, token: str) -> Claims | Reason:
+        """The claims of an authentic access token of ours, expired or not: what proves a session to a browser's
+        renewal and sign-out (R5). Says nothing of whether the session lives."""
+        return self._tokens.of_session(token, now=int(self._clock()))
+
     def account(self, credential: Credential) -> AccountId | None:
         """The account that an authentic token of ours names, whether or not the token still holds."""
         claims = self._believe(credential, int(self._clock()))

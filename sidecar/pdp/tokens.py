@@ -1,6 +1,7 @@
 """Verified tokens, remembered: a signature costs a hundred microseconds, the same bytes need it once (R29).
 
-Remembers only what follows from the bytes and the key set, and checks the dates at every hit. Of the bad tokens only
+Remembers only what follows from the bytes and the key set, and checks the dates at every hit: a browser sends its
+access cookie long after the token has expired, and saying so again costs no signature. Of the bad tokens only
 those are kept that no passing of time, no new key and no change in the store can make good. A token that names a
 trusted outside issuer is handed on as an ``Outsider``: other keys and other rules (outside.py).
 """
@@ -68,11 +69,21 @@ class TokenCache:
             if not isinstance(authentic, Claims):
                 return authentic
             claims = authentic
-        untimely = self._verifier.timely(claims, now=now)
-        if untimely is None:
-            return claims
-        self._good.drop(token)
-        return untimely
+        return self._verifier.timely(claims, now=now) or claims
+
+    def of_session(self, token: str, *, now: int) -> Claims | Reason:
+        """The claims of an authentic access token of ours of any age: proof of its session and of nothing else (R5)."""
+        if len(token) > MAX_TOKEN:
+            return Reason.MALFORMED_TOKEN
+        known = self._good.get(token)
+        if known is not None:
+            return known
+        if self._budget.is_spent():
+            return Reason.OVERLOADED
+        began = self._budget.now()
+        verdict = self._verifier.of_session(token, now=now)
+        self._budget.charge(began)
+        return verdict
 
     def _authentic(self, token: str) -> Claims | Outsider | Reason:
         if len(token) > MAX_TOKEN:  # before it costs a place in a cache

@@ -21,7 +21,8 @@ from sidecar.vocabulary.people import Actor
 
 POLL_SECONDS: Final = 0.05
 KEEP_RETIRED: Final = 86_400 + 120
-"""Seconds after which no token of a retired key can be good: the longest access TTL that can be set, and leeway."""
+"""Seconds after which no token of a retired key can be good: the longest access TTL that can be set, and leeway. Its
+public half stays for 90 days, for the renewal of browser sessions alone (R5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,8 @@ class Rotation:
         directory = self._directory
         with rotating(directory):
             retired = load(directory).keys.kid
-            removed = remove_retired(directory, before=int(self._clock()) - KEEP_RETIRED)
+            now = int(self._clock())
+            removed = remove_retired(directory, before=now - KEEP_RETIRED, now=now)
             kid = publish_next(directory)
             fellows = await self._followed()
             if self._hold and not fellows.behind:

@@ -1,8 +1,8 @@
 """The key directory: signing keys, the pepper, and which key signs (R19, R21). Read as values, made at the first start.
 
 ``*.pem``: one Ed25519 private key each, PKCS#8; ours are named ``<kid>.pem``. ``pepper``: 32 bytes. ``signing``: the
-``kid`` that signs; without that file the only key does. What a rotation leaves behind stands in ``next`` and
-``retired`` (key_rotation.py). Other names are ignored.
+``kid`` that signs; without that file the only key does. What a rotation leaves behind stands in ``next``
+(key_rotation.py), ``retired`` and ``<kid>.pub`` (former_keys.py). Other names are ignored.
 
 Safe for any number of first starts at once on one directory: all of them publish the one key that got the name
 ``.first``, and a start that is killed on the way is completed by the next.
@@ -19,6 +19,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.sources.former_keys import RETIRED, SUFFIX, read_former, read_retired
 from sidecar.sources.private_files import (
     PrivateFileProblem,
     check_private_directory,
@@ -80,13 +81,15 @@ def load(directory: Path, *, group_read: bool = False) -> LoadedKeys:
     path = directory / PEPPER
     with key_problems(directory):
         pepper, _ = read_private(path, group_read=group_read)
+        retired = read_retired(directory, group_read=group_read)
+        former = read_former(directory, retired, private=[key.kid for key in keys], group_read=group_read)
     if len(pepper) != PEPPER_BYTES:
         raise KeyFileProblem(
             f"{path}: has {len(pepper)} bytes instead of {PEPPER_BYTES}: restore it from its backup "
             "(no stored password can be checked without it)"
         )
     others = [key.private.public_key() for key in keys if key.kid != signing.kid]
-    return LoadedKeys(KeySet.of(signing.private, others), Pepper(pepper))
+    return LoadedKeys(KeySet.of(signing.private, others, former), Pepper(pepper))
 
 
 def fingerprint(directory: Path) -> Fingerprint:
@@ -114,7 +117,7 @@ def key_problems(directory: Path) -> Iterator[None]:
 
 
 def _counts(name: str) -> bool:
-    return not name.startswith(".") and (name in (PEPPER, SIGNING) or name.endswith(".pem"))
+    return not name.startswith(".") and (name in (PEPPER, SIGNING, RETIRED) or name.endswith((".pem", SUFFIX)))
 
 
 def _pem_files(directory: Path) -> list[Path]:

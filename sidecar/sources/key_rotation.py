@@ -1,19 +1,28 @@
 """What a rotation does to the key directory, step by step (R21). Each step is whole or not done at all.
 
 ``next`` holds the kid of a key that is published and about to sign, so that a rotation that was interrupted is taken up
-again instead of leaving a key behind. ``retired`` holds a line for each key that has stopped signing: kid and Unix
-second. When to take which step is not decided here: only the fleet knows who has read what.
+again instead of leaving a key behind. ``retired`` and ``<kid>.pub``: former_keys.py. When to take which step is not
+decided here: only the fleet knows who has read what.
 """
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from sidecar.sources.former_keys import (
+    KEEP_SECONDS,
+    SUFFIX,
+    drop_public,
+    keep_public,
+    read_former,
+    read_retired,
+    write_retired,
+)
 from sidecar.sources.key_files import SIGNING, Entropy, Key, KeyFileProblem, key_problems, line, new_key, read_keys
 from sidecar.sources.private_files import (
     create_private,
@@ -24,16 +33,17 @@ from sidecar.sources.private_files import (
 )
 
 NEXT: Final = "next"
-RETIRED: Final = "retired"
 
 
 class KeyState(StrEnum):
-    """SPARE: it verifies, and neither signs nor has signed, as far as the directory remembers."""
+    """SPARE: it verifies, and neither signs nor has signed, as far as the directory remembers. FORMER: its private key
+    is gone; its public half renews browser sessions until 90 days after it signed last, and verifies nothing else."""
 
     SIGNS = "signs"
     NEXT = "next"
     RETIRED = "retired"
     SPARE = "spare"
+    FORMER = "former"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,8 @@ def list_keys(directory: Path, *, group_read: bool = False) -> tuple[KeyFile, ..
     """Every key of ``directory``, the oldest first. ``group_read``: see private_files.py."""
     keys, signing = read_keys(directory, group_read=group_read)
     coming, retired = _next(directory, group_read=group_read), _retired(directory, group_read=group_read)
+    with key_problems(directory):
+        former = read_former(directory, retired, private=[key.kid for key in keys], group_read=group_read)
 
     def shown(key: Key) -> KeyFile:
         if key.kid == signing.kid:
@@ -82,7 +94,13 @@ def list_keys(directory: Path, *, group_read: bool = False) -> tuple[KeyFile, ..
         since = retired.get(key.kid) if state is KeyState.RETIRED else None
         return KeyFile(key.kid, key.path, state, key.made_at, since)
 
-    return tuple(sorted(map(shown, keys), key=lambda file: (file.made_at, file.kid)))
+    gone = [_former(directory / f"{kid}{SUFFIX}", kid, retired[kid]) for kid in former]
+    return tuple(sorted([*map(shown, keys), *gone], key=lambda file: (file.made_at, file.kid)))
+
+
+def _former(path: Path, kid: str, retired_at: int) -> KeyFile:
+    with key_problems(path.parent):
+        return KeyFile(kid, path, KeyState.FORMER, read_private(path)[1], retired_at)
 
 
 def publish_next(directory: Path, *, entropy: Entropy = os.urandom) -> str:
@@ -107,32 +125,42 @@ def choose_signing(directory: Path, kid: str, *, now: int) -> None:
     retired = {**_retired(directory), signing.kid: now}
     retired.pop(kid, None)
     with key_problems(directory):
-        _keep_retired(directory, retired)
+        write_retired(directory, retired)
         replace_private(directory / SIGNING, line(kid))
         (directory / NEXT).unlink(missing_ok=True)
 
 
 def remove_key(directory: Path, kid: str) -> None:
-    """Take ``kid`` away: its tokens are dead wherever this directory is read. Never the key that signs."""
+    """Take ``kid`` away, its public half included: its tokens are dead wherever this directory is read, and renew no
+    session. Never the key that signs."""
     keys, signing = read_keys(directory)
-    doomed = _having(directory, keys, kid)
+    retired = _retired(directory)
+    doomed = [key for key in keys if key.kid == kid] if kid in retired else _having(directory, keys, kid)
     if kid == signing.kid:
         raise KeyFileProblem(f"{signing.path}: is the key that signs: rotate to another one first")
     with key_problems(directory):
         for key in doomed:
             key.path.unlink(missing_ok=True)
+        drop_public(directory, kid)
         sync_directory(directory)
-        retired = _retired(directory)
         if retired.pop(kid, None) is not None:
-            _keep_retired(directory, retired)
+            write_retired(directory, retired)
 
 
-def remove_retired(directory: Path, *, before: int) -> tuple[str, ...]:
-    """Take away the keys that stopped signing before that second. Their kids."""
-    gone = [file.kid for file in list_keys(directory) if file.retired_at is not None and file.retired_at < before]
-    for kid in gone:
-        remove_key(directory, kid)
-    return tuple(gone)
+def remove_retired(directory: Path, *, before: int, now: int) -> tuple[str, ...]:
+    """Take away the private keys that stopped signing before that second, and each public half after its 90 days.
+    Returns the kids of the private keys."""
+    found = [file for file in list_keys(directory) if file.retired_at is not None and file.retired_at < before]
+    private = {key.kid: key for key in read_keys(directory)[0]}
+    for file in found:
+        if int(file.retired_at or 0) + KEEP_SECONDS <= now:
+            remove_key(directory, file.kid)
+        elif file.kid in private:
+            with key_problems(directory):
+                keep_public(directory, file.kid, private[file.kid].private)
+                file.path.unlink(missing_ok=True)
+                sync_directory(directory)
+    return tuple(file.kid for file in found if file.kid in private)
 
 
 def _having(directory: Path, keys: list[Key], kid: str) -> list[Key]:
@@ -147,16 +175,8 @@ def _next(directory: Path, *, group_read: bool = False) -> str | None:
 
 
 def _retired(directory: Path, *, group_read: bool = False) -> dict[str, int]:
-    found = {}
-    for entry in _text(directory, RETIRED, group_read=group_read).splitlines():
-        kid, _, second = entry.partition(" ")
-        if second.isdecimal():  # a line that is not ours retires nothing: its key stays, and can be revoked by name
-            found[kid] = int(second)
-    return found
-
-
-def _keep_retired(directory: Path, retired: Mapping[str, int]) -> None:
-    replace_private(directory / RETIRED, "".join(f"{kid} {at}\n" for kid, at in retired.items()).encode("ascii"))
+    with key_problems(directory):
+        return read_retired(directory, group_read=group_read)
 
 
 def _text(directory: Path, name: str, *, group_read: bool) -> str:

@@ -27,9 +27,24 @@ def thumbprint(key: Ed25519PublicKey) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class FormerKey:
+    """The public half of a key that is gone: verifies the access cookie of a session's renewal alone (R5).
+
+    ``until``: Unix seconds, 90 days after the key signed last.
+    """
+
+    public: Ed25519PublicKey = field(repr=False)
+    until: int
+
+
+NO_FORMER: Final[Mapping[str, FormerKey]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class KeySet:
     """One signing key, and every key whose tokens are still believed (the signing key among them).
 
+    ``former``: keys that renew a browser's session and verify nothing else; not in the JWK Set.
     ``version`` names the content: two sidecars with the same version sign and believe the same. Caches carry it.
     """
 
@@ -37,14 +52,26 @@ class KeySet:
     private_key: Ed25519PrivateKey = field(repr=False, hash=False, compare=False)
     verifying: Mapping[str, Ed25519PublicKey] = field(repr=False, hash=False, compare=False)
     version: str
+    former: Mapping[str, FormerKey] = field(default_factory=lambda: NO_FORMER, repr=False, hash=False, compare=False)
 
     @classmethod
-    def of(cls, signing: Ed25519PrivateKey, others: Iterable[Ed25519PublicKey] = ()) -> "KeySet":
+    def of(
+        cls,
+        signing: Ed25519PrivateKey,
+        others: Iterable[Ed25519PublicKey] = (),
+        former: Mapping[str, FormerKey] = NO_FORMER,
+    ) -> "KeySet":
         """A key set that signs with ``signing`` and also believes ``others``."""
         kid = thumbprint(signing.public_key())
         verifying = {thumbprint(key): key for key in (*others, signing.public_key())}
-        version = hashlib.sha256("\n".join([kid, *sorted(verifying)]).encode("ascii")).hexdigest()[:32]
-        return cls(kid, signing, MappingProxyType(verifying), version)
+        only_former = {name: key for name, key in former.items() if name not in verifying}
+        content = [
+            kid,
+            *sorted(verifying),
+            *(f"former {name} {only_former[name].until}" for name in sorted(only_former)),
+        ]
+        version = hashlib.sha256("\n".join(content).encode("ascii")).hexdigest()[:32]
+        return cls(kid, signing, MappingProxyType(verifying), version, MappingProxyType(only_former))
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """RFC 7517: the public keys, the signing one first. Built from public keys alone: nothing private can leak."""

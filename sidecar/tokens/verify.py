@@ -8,6 +8,7 @@ Never raises, whatever the bytes. Reasons come in the documented order; no text 
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,12 +37,13 @@ class Verifier:
     ``version`` names everything that a verdict depends on beside the bytes and the time (R29).
     """
 
-    __slots__ = ("_audience", "_issuer", "_keys", "_leeway", "_lifetime", "version")
+    __slots__ = ("_audience", "_former", "_issuer", "_keys", "_leeway", "_lifetime", "version")
 
     def __init__(self, keys: KeySet, issuer: str, audience: str, access_ttl: int, leeway: int = 5) -> None:
         if not 0 <= leeway <= 60:
             raise ValueError(f"a leeway of {leeway} s is outside 0 to 60 s")
         self._keys = keys.verifying
+        self._former = keys.former
         self._issuer = issuer
         self._audience = audience
         self._leeway = leeway
@@ -58,11 +60,28 @@ class Verifier:
 
     def authentic(self, token: str) -> Claims | Reason:
         """All that follows from the bytes and the keys alone, so that a cache may keep the answer."""
+        return self._authentic(token, self._keys.get)
+
+    def of_session(self, token: str, *, now: int) -> Claims | Reason:
+        """The claims of an authentic access token of any age: the session that it names may be renewed or ended (R5).
+
+        The one use of a former key. Opens nothing by itself.
+        """
+        claims = self._authentic(token, lambda kid: self._keys.get(kid) or self._former_key(kid, now))
+        if isinstance(claims, Claims) and claims.issued_at > now + self._leeway:
+            return Reason.NOT_YET_VALID
+        return claims
+
+    def _former_key(self, kid: str, now: int) -> Ed25519PublicKey | None:
+        former = self._former.get(kid)
+        return None if former is None or now >= former.until else former.public
+
+    def _authentic(self, token: str, find: Callable[[str], Ed25519PublicKey | None]) -> Claims | Reason:
         try:
             parsed = _parse(token)
         except (ValueError, RecursionError):  # UnicodeError, JSONDecodeError and binascii.Error are ValueErrors
             return Reason.MALFORMED_TOKEN
-        key = self._keys.get(parsed.kid)
+        key = find(parsed.kid)
         if key is None:
             return Reason.UNKNOWN_KEY
         if not _signed_by(key, parsed):

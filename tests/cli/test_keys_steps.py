@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.serve.rotation import KEEP_RETIRED, KeyDead, NoSuchKey, NotFollowed, Rotated, Rotation
 from sidecar.sources.key_files import load, load_or_create
-from sidecar.sources.key_rotation import list_keys
+from sidecar.sources.key_rotation import KeyState, list_keys
 from sidecar.store.fleet import Revocation
 from sidecar.store.outcomes import Position
 
@@ -125,7 +125,25 @@ async def test_keys_that_retired_more_than_a_day_ago_are_taken_away(directory: P
     assert (await rotation(fleet).rotate()).removed == ()
     clock.advance(1)
     assert (await rotation(fleet).rotate()).removed == (first,)
-    assert len(list_keys(directory)) == 3
+    assert len(list(directory.glob("*.pem"))) == 3
+    assert [(file.kid, file.state) for file in list_keys(directory) if file.path.suffix == ".pub"] == [
+        (first, KeyState.FORMER)
+    ]
+
+
+async def test_R5_revoking_a_former_key_removes_its_public_half_and_waits_for_the_fleet(
+    directory: Path, rotation: Any, clock: Any
+) -> None:
+    first = load(directory).keys.kid
+    await rotation(Fleet(directory, {})).rotate()
+    clock.advance(KEEP_RETIRED + 1)
+    await rotation(Fleet(directory, {})).rotate()
+    assert first in load(directory).keys.former
+    outcome = await rotation(Fleet(directory, {"a": 0, "b": 1e9})).revoke(first)
+    assert isinstance(outcome, KeyDead)
+    assert (outcome.complete, outcome.behind) == (False, ("b",))
+    assert load(directory).keys.former == {}
+    assert not list(directory.glob("*.pub"))
 
 
 async def test_R21_a_revoked_key_is_gone_before_anybody_is_asked(directory: Path, rotation: Any, audit: Audit) -> None:

@@ -37,6 +37,25 @@ def test_R29_a_good_token_is_verified_once_and_its_dates_every_time() -> None:
     assert cache.verify(text, now=NOW - 100) is Reason.NOT_YET_VALID
 
 
+def test_R29_an_expired_token_that_comes_again_costs_no_signature() -> None:
+    """A browser keeps its access cookie as long as its session, and may poll with it long after the token expired."""
+    verifier = Counting()
+    cache = TokenCache(verifier)
+    text = token("b")
+    assert [cache.verify(text, now=NOW + 5000 + more) for more in range(5)] == [Reason.EXPIRED] * 5
+    assert verifier.calls == 1
+
+
+def test_R5_a_token_of_any_age_proves_its_session_within_the_budget() -> None:
+    cache = TokenCache(Counting(), budget=Budget(share=0.0, burst=1.0, timer=iter(range(99)).__next__))
+    text = token("b")
+    claims = cache.of_session(text, now=NOW + 90 * 86_400)
+    assert isinstance(claims, Claims)
+    assert cache.of_session(text, now=NOW - 6) is Reason.OVERLOADED
+    assert cache.of_session("x" * (16 * 1024 + 1), now=NOW) is Reason.MALFORMED_TOKEN
+    assert Counting().of_session(text, now=NOW - 6) is Reason.NOT_YET_VALID
+
+
 @pytest.mark.parametrize("reason", sorted(FOREVER_BAD))
 def test_R29_only_verdicts_that_follow_from_bytes_and_keys_are_kept(reason: Reason) -> None:
     bad = {

@@ -95,9 +95,10 @@ def test_only_keys_that_stopped_signing_long_ago_are_cleared_away(directory):
     third = publish_next(directory)
     choose_signing(directory, third, now=2000)
     coming = publish_next(directory)
-    assert remove_retired(directory, before=1000) == ()
-    assert remove_retired(directory, before=1001) == (first,)
-    assert set(states(directory)) == {second, third, coming}
+    assert remove_retired(directory, before=1000, now=1001) == ()
+    assert remove_retired(directory, before=1001, now=1001) == (first,)
+    assert set(states(directory)) == {first, second, third, coming}
+    assert states(directory)[first] is KeyState.FORMER
 
 
 def test_a_retired_key_that_signs_again_is_not_cleared_away(directory):
@@ -105,7 +106,7 @@ def test_a_retired_key_that_signs_again_is_not_cleared_away(directory):
     second = publish_next(directory)
     choose_signing(directory, second, now=1000)
     choose_signing(directory, first, now=1500)
-    assert remove_retired(directory, before=10_000) == (second,)
+    assert remove_retired(directory, before=10_000, now=10_000) == (second,)
     assert load(directory).keys.kid == first
 
 
@@ -115,14 +116,14 @@ def test_a_spare_key_of_the_operator_is_never_cleared_away(directory, tmp_path):
     spare.rename(directory / "spare.pem")
     choose_signing(directory, publish_next(directory), now=1)
     assert states(directory)[spare.stem] is KeyState.SPARE
-    remove_retired(directory, before=10_000)
+    remove_retired(directory, before=10_000, now=10_000)
     assert spare.stem in states(directory)
 
 
 def test_a_list_of_retired_keys_that_is_not_ours_retires_nothing(directory):
     choose_signing(directory, publish_next(directory), now=1)
     (directory / "retired").write_text("nonsense\n" + "\n".join(f"{file.kid} -5" for file in list_keys(directory)))
-    assert remove_retired(directory, before=10_000) == ()
+    assert remove_retired(directory, before=10_000, now=10_000) == ()
     assert len(list_keys(directory)) == 2
 
 
@@ -162,3 +163,75 @@ def test_R21_a_reader_in_the_middle_of_a_switch_reads_again(directory, monkeypat
 
     monkeypatch.setattr(key_files, "_signing", signing)
     assert load(directory).keys.kid == switched[0]
+
+
+DAY = 86_400
+
+
+def retire_first(directory, at=1000):
+    """A directory whose first key signed last at ``at``, with its private key file removed. Returns its kid."""
+    first = load(directory).keys.kid
+    choose_signing(directory, publish_next(directory), now=at)
+    assert remove_retired(directory, before=at + 1, now=at + 1) == (first,)
+    return first
+
+
+def test_R5_of_a_retired_key_the_public_half_alone_is_kept_for_90_days(directory):
+    private = directory / f"{load(directory).keys.kid}.pem"
+    public = load(directory).keys.private_key.public_key()
+    first = retire_first(directory)
+    assert not private.exists()
+    keys = load(directory).keys
+    assert first not in keys.verifying
+    assert first not in {entry["kid"] for entry in keys.jwks()["keys"]}
+    assert (keys.former[first].public, keys.former[first].until) == (public, 1000 + 90 * DAY)
+    assert (directory / f"{first}.pub").stat().st_mode & 0o777 == 0o600
+    assert b"PRIVATE" not in (directory / f"{first}.pub").read_bytes()
+
+    assert remove_retired(directory, before=2 * DAY, now=1000 + 90 * DAY - 1) == ()
+    assert first in load(directory).keys.former
+    assert remove_retired(directory, before=89 * DAY, now=1000 + 90 * DAY) == ()
+    assert first not in load(directory).keys.former
+    assert not list(directory.glob("*.pub"))
+
+
+def test_R5_a_private_key_that_stopped_signing_90_days_ago_leaves_nothing_behind(directory):
+    first = load(directory).keys.kid
+    choose_signing(directory, publish_next(directory), now=1000)
+    assert remove_retired(directory, before=91 * DAY, now=92 * DAY) == (first,)
+    assert first not in states(directory)
+    assert not list(directory.glob("*.pub"))
+
+
+def test_R5_revoking_removes_the_public_half_at_once(directory):
+    first = retire_first(directory)
+    before = load(directory).keys.version
+    remove_key(directory, first)
+    assert load(directory).keys.former == {}
+    assert first not in (directory / "retired").read_text()
+    assert load(directory).keys.version != before, "the fleet tells who has not followed by the version"
+
+
+def test_R5_a_public_half_without_its_date_or_of_another_key_verifies_nothing(directory, tmp_path):
+    first = retire_first(directory)
+    (directory / "retired").unlink()
+    assert load(directory).keys.former == {}
+    (directory / "retired").write_text(f"{first} 1000\n")
+    (directory / "retired").chmod(0o600)
+    assert first in load(directory).keys.former
+    load_or_create(tmp_path / "others")
+    other = load(tmp_path / "others").keys
+    choose_signing(tmp_path / "others", publish_next(tmp_path / "others"), now=1)
+    remove_retired(tmp_path / "others", before=2, now=2)
+    (tmp_path / "others" / f"{other.kid}.pub").replace(directory / f"{first}.pub")
+    with pytest.raises(KeyFileProblem, match="is not the public half of"):
+        load(directory)
+
+
+def test_R5_a_sidecar_at_work_notices_that_a_public_half_is_gone(directory):
+    from sidecar.sources.key_files import fingerprint
+
+    first = retire_first(directory)
+    before = fingerprint(directory)
+    (directory / f"{first}.pub").unlink()
+    assert fingerprint(directory) != before

@@ -1,0 +1,78 @@
+"""Public halves of keys that signed in the last 90 days and were taken away since (R5).
+
+``retired`` holds a line per key that stopped signing: kid and Unix second. ``<kid>.pub`` holds the public half of one
+whose private key file is gone. A former key renews a browser's session by an access cookie that it signed, and
+verifies nothing else. A ``.pub`` file without a line in ``retired`` is ignored.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from sidecar.sources.private_files import PrivateFileProblem, create_private, read_private, replace_private
+from sidecar.tokens.keyset import FormerKey, thumbprint
+
+RETIRED: Final = "retired"
+SUFFIX: Final = ".pub"
+KEEP_SECONDS: Final = 90 * 86_400
+"""The absolute life of a session: no access cookie of an older key belongs to one that lives."""
+
+
+def read_retired(directory: Path, *, group_read: bool = False) -> dict[str, int]:
+    """Kid to the Unix second at which the key signed last. ``group_read``: see private_files.py.
+
+    Raises PrivateFileProblem, OSError.
+    """
+    try:
+        text = read_private(directory / RETIRED, group_read=group_read)[0].decode("ascii", "replace")
+    except FileNotFoundError:
+        return {}
+    found = {}
+    for entry in text.splitlines():
+        kid, _, second = entry.partition(" ")
+        if second.isdecimal():  # a line that is not ours retires nothing: its key stays, and can be revoked by name
+            found[kid] = int(second)
+    return found
+
+
+def write_retired(directory: Path, retired: Mapping[str, int]) -> None:
+    replace_private(directory / RETIRED, "".join(f"{kid} {at}\n" for kid, at in retired.items()).encode("ascii"))
+
+
+def read_former(
+    directory: Path, retired: Mapping[str, int], *, private: Iterable[str], group_read: bool = False
+) -> dict[str, FormerKey]:
+    """The former keys by kid. ``private``: kids whose private key is still here. Raises as ``read_retired`` does."""
+    found = {}
+    for kid in set(retired).difference(private):
+        if (public := _public(directory / f"{kid}{SUFFIX}", kid, group_read=group_read)) is not None:
+            found[kid] = FormerKey(public, retired[kid] + KEEP_SECONDS)
+    return found
+
+
+def keep_public(directory: Path, kid: str, private: Ed25519PrivateKey) -> None:
+    """Write the public half, before the private key file is removed."""
+    pem = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    create_private(directory / f"{kid}{SUFFIX}", pem)
+
+
+def drop_public(directory: Path, kid: str) -> None:
+    (directory / f"{kid}{SUFFIX}").unlink(missing_ok=True)
+
+
+def _public(path: Path, kid: str, *, group_read: bool) -> Ed25519PublicKey | None:
+    try:
+        raw, _ = read_private(path, group_read=group_read)
+    except FileNotFoundError:
+        return None
+    try:
+        key = serialization.load_pem_public_key(raw)
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey) or thumbprint(key) != kid:
+        raise PrivateFileProblem(f"{path}: is not the public half of {kid}: take the file away")
+    return key
