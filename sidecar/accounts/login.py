@@ -15,9 +15,11 @@ from sidecar.accounts.hashing import Hashing, Lane, Overloaded
 from sidecar.accounts.limits import Admitted, Limited, Limits
 from sidecar.accounts.passwords import MAX_TYPED
 from sidecar.accounts.passwords import normalise as normalise_password
+from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.sessions import Client, Grant, InvalidGrant, Issuer
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailable
+from sidecar.store.fleet import Fleet
 from sidecar.store.outcomes import NoUser, Stale
 from sidecar.store.sessions import Opened, Sessions
 from sidecar.store.users import Credentials, Users
@@ -67,6 +69,7 @@ class Login:
         hashing: Hashing,
         issuer: Issuer,
         limits: Limits,
+        fleet: Fleet,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._accounts = accounts
@@ -75,6 +78,7 @@ class Login:
         self._hashing = hashing
         self._issuer = issuer
         self._limits = limits
+        self._fleet = fleet
         self._pause = pause
 
     async def sign_in(self, claim: SignIn, client: Client) -> LoginOutcome:
@@ -165,7 +169,9 @@ class Login:
         for _ in range(2):
             opened = await self._sessions.open(found.record.id, expected_epoch=found.record.epoch, session=session)
             match opened:
-                case Opened(record, _):
+                case Opened(record, position, ended):
+                    if ended:
+                        await everywhere(self._fleet, position)
                     return self._issuer.grant(record, session.id)
                 case NoUser():
                     return InvalidGrant()

@@ -79,6 +79,7 @@ def people(  # noqa: PLR0913 (the parts, each from its own place)
             hashing=hashing,
             issuer=issuer,
             limits=limits,
+            fleet=fleet,
             pause=pause,
         ),
         password_change=PasswordChange(users=users, hashing=hashing, issuer=issuer, limits=limits, fleet=fleet),

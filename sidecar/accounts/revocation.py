@@ -12,3 +12,10 @@ async def everywhere(fleet: Fleet, position: Position) -> Revocation:
         return await fleet.wait_applied(position)
     except StoreUnavailable:
         return Revocation(complete=False, sidecars=0, waited_ms=0, revision=position.n)
+
+
+async def already_everywhere(fleet: Fleet, position: Position | None) -> None:
+    """Wait before the answer that something is over already: the change that ended it may still be on its way to other
+    sidecars. No position: nothing ended."""
+    if position is not None and position.n > 0:
+        await everywhere(fleet, position)

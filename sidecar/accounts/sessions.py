@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sidecar.accounts.limits import Limited
+from sidecar.accounts.revocation import everywhere
+from sidecar.store.fleet import Fleet
 from sidecar.store.sessions import (
     NewSession,
     RefreshLimited,
@@ -118,10 +120,11 @@ class Issuer:
 RefreshOutcome = Grant | InvalidGrant | Limited | StoreBehind
 
 
-async def refresh(issuer: Issuer, sessions: Sessions, token: str, client: Client) -> RefreshOutcome:
+async def refresh(issuer: Issuer, sessions: Sessions, fleet: Fleet, token: str, client: Client) -> RefreshOutcome:
     """The refresh grant: the next pair, or the same again within the grace. Garbage never touches a session (R14).
 
-    Limited per session: each refresh costs a write, an event for every sidecar and a signature.
+    Limited per session: each refresh costs a write, an event for every sidecar and a signature. A token used again ends
+    its session; returns once no sidecar accepts that session's tokens.
     """
     presented = issuer.read(token)
     if presented is None:
@@ -137,7 +140,10 @@ async def refresh(issuer: Issuer, sessions: Sessions, token: str, client: Client
     match outcome:
         case Rotated(record, counter, _):
             return issuer.grant(record, presented.session, counter)
-        case SessionGone() | Reused():
+        case SessionGone():
+            return InvalidGrant()
+        case Reused(position):
+            await everywhere(fleet, position)
             return InvalidGrant()
         case RefreshLimited(seconds):
             return Limited(max(1, math.ceil(seconds)))

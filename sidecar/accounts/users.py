@@ -6,7 +6,7 @@ Every change names the role that was judged, so that the store refuses when acto
 
 from dataclasses import dataclass
 
-from sidecar.accounts.revocation import everywhere
+from sidecar.accounts.revocation import already_everywhere, everywhere
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
 from sidecar.policy.generation import Generation
 from sidecar.store.fleet import Fleet, Revocation
@@ -104,7 +104,8 @@ class Membership:
         match changed:
             case Changed(record, position):
                 return Edited(record, await everywhere(self._fleet, position))
-            case Unchanged(record):
+            case Unchanged(record, position):
+                await already_everywhere(self._fleet, position)
                 return Edited(record, None)
             case LastAdmin() | StillInvited() | NoUser() | ActorChanged():
                 return changed

@@ -15,7 +15,7 @@ from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, say_table, wrong
 from sidecar.cli.work import account_of, policy_of, work
 from sidecar.serve.operator import Operator
-from sidecar.store.connection import StoreRefused, StoreUnavailable
+from sidecar.store.connection import StoreRefused, StoreUnavailable, gathered
 from sidecar.store.startup import SCHEMA
 from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, Rules, Written
 from sidecar.store.upkeep.backup_target import BackupTargetError
@@ -115,7 +115,11 @@ def restore(file: Path, new_store: bool, as_json: bool, **flags: str | None) -> 
     rules = Rules(is_normal=is_normal, is_written=is_written, roles=policy_of(settings).roles)
 
     async def job(operator: Operator) -> Restored:
-        return await Backup(operator.store, operator.pepper).load(file, rules=rules, progress=_progress())
+        restored = await Backup(operator.store, operator.pepper).load(file, rules=rules, progress=_progress())
+        fleet = operator.people.fleet
+        # A change of no meaning of its own: whoever has applied it has applied all that came before it.
+        await gathered(*map(fleet.wait_applied, await fleet.announce("restore")))
+        return restored
 
     restored = _with_file(file, lambda: work(settings, job, agreed))
     if as_json:

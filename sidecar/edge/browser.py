@@ -17,7 +17,7 @@ import msgspec
 from sidecar.accounts.hashing import Overloaded
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
-from sidecar.accounts.revocation import everywhere
+from sidecar.accounts.revocation import already_everywhere
 from sidecar.accounts.sessions import Grant, InvalidGrant, Issuer, refresh
 from sidecar.edge.answers import REALM, Answer
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
@@ -30,8 +30,8 @@ from sidecar.edge.problems import of_reason, problem_answer
 from sidecar.edge.refusals import overloaded, rate_limited
 from sidecar.edge.same_site import origin_of, same_site
 from sidecar.store.connection import gathered
-from sidecar.store.outcomes import Position
-from sidecar.store.sessions import Ended, StoreBehind
+from sidecar.store.outcomes import ActorChanged, Position
+from sidecar.store.sessions import StoreBehind
 from sidecar.tokens.claims import Claims
 from sidecar.vocabulary.access import Proof
 from sidecar.vocabulary.decision import Reason
@@ -117,7 +117,7 @@ async def renew(call: Call[None]) -> Reply | Problem:
     fitting = _fitting_refresh(people.issuer, given.refresh, claims)
     if fitting is None:
         return _of(call, Reason.SESSION_ENDED)
-    outcome = await refresh(people.issuer, people.sessions, fitting, client_of(call))
+    outcome = await refresh(people.issuer, people.sessions, people.fleet, fitting, client_of(call))
     match outcome:
         case Grant():
             return Reply(204, None, session_cookies(call, outcome))
@@ -209,10 +209,10 @@ async def _end_sessions(call: Call[Any], proven: Mapping[UserId, set[SessionId]]
     async def end(user: UserId, sessions: set[SessionId]) -> Position | None:
         actor = Actor.bearer(user, address=call.address, request_id=call.request_id)
         ended = await people.sessions.end(user, sorted(sessions), actor)
-        return ended.position if isinstance(ended, Ended) else None
+        return None if isinstance(ended, ActorChanged) else ended.position
 
     positions = await gathered(*(end(user, sessions) for user, sessions in proven.items()))
-    await gathered(*(everywhere(people.fleet, position) for position in positions if position is not None))
+    await gathered(*(already_everywhere(people.fleet, position) for position in positions))
 
 
 def session_cookies(call: Call[Any], grant: Grant) -> Headers:

@@ -14,7 +14,7 @@ from sidecar.accounts.password_change import (
     WeakPassword,
     WrongPassword,
 )
-from sidecar.accounts.revocation import everywhere
+from sidecar.accounts.revocation import already_everywhere, everywhere
 from sidecar.edge import shapes
 from sidecar.edge.browser import session_cookies
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
@@ -118,6 +118,7 @@ async def end_session(call: Call[None]) -> Reply | Problem:
     """``DELETE /v1/me/sessions/{sid}``: its tokens are dead when this answers."""
     ended = await call.parts.people.sessions.end(call.caller.record.id, (SessionId(call.names["sid"]),), call.actor)
     if isinstance(ended, SessionGone):
+        await already_everywhere(call.parts.people.fleet, ended.position)
         return not_found("session")
     return await _ended(call, ended)
 
@@ -127,6 +128,7 @@ async def end_other_sessions(call: Call[None]) -> Reply | Problem:
     caller = call.caller
     ended = await call.parts.people.sessions.end_others(caller.record.id, caller.claims.session, call.actor)
     if isinstance(ended, SessionGone):  # there was no other
+        await already_everywhere(call.parts.people.fleet, ended.position)
         return Reply(204)
     return await _ended(call, ended)
 

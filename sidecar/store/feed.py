@@ -36,7 +36,8 @@ READ_SLACK: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry. ``kind``: user, removed, account, restored, pep, keys, policy. ``seq``: the account's count then."""
+    """One entry. ``kind``: user, removed, account, restored, pep, keys, policy, restore. ``seq``: the account's count
+    then."""
 
     n: int
     kind: str
@@ -146,9 +147,12 @@ class Feed:
             for follower in self._followers:
                 follower.heard(self._partition, sent)
         if wanted:
-            for follower in self._followers:
-                with suppress(StoreUnavailable):  # unheard, the writer waits for our lease instead
-                    await follower.acknowledge(self._partition, wanted)
+            await self._acknowledge(wanted)
+
+    async def _acknowledge(self, n: int) -> None:
+        for follower in self._followers:
+            with suppress(StoreUnavailable):  # unheard, the writer waits for our lease instead
+                await follower.acknowledge(self._partition, n)
 
     def _apply(self, change: Change, fields: Mapping[str, str]) -> None:
         if change.kind == DATA_SET:
@@ -211,6 +215,7 @@ class Feed:
         self._replication = await _replication(connection)
         self._last, self._n, self._data_set = tail["id"], int(tail["n"] or 0), tail["gen"]
         self._tell_flush()
+        await self._acknowledge(self._n)  # no copy is older than the tail: nobody need wait for what came before
 
     def _tell_flush(self, *, new_data_set: bool = False) -> None:
         for follower in self._followers:

@@ -27,9 +27,10 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """It was so already; nothing was written."""
+    """It was so already; nothing was written. ``position``: of the last change that may have made it so."""
 
     record: UserRecord
+    position: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ No secret is stored: a refresh token proves its own origin (R14), the store know
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sidecar.store.codec import integer, items, position_of, record_of, seconds
 from sidecar.store.connection import Store
@@ -47,8 +47,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
+    """``ended``: an older session went for it (R15); whoever answers waits for ``position`` then."""
+
     record: UserRecord
     position: Position
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,12 @@ class Rotated:
 
 @dataclass(frozen=True, slots=True)
 class SessionGone:
-    """No such live session for this user: ended, expired, signed out, suspended, removed."""
+    """No such live session for this user: ended, expired, signed out, suspended, removed.
+
+    ``position``: of the last change that may have ended it, where the caller answers that it is over.
+    """
+
+    position: Position | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,7 @@ class Sessions:
         )
         match reply["o"]:
             case "opened":
-                return Opened(record_of(account, reply["r"]), position_of(reply))
+                return Opened(record_of(account, reply["r"]), position_of(reply), ended=reply["ended"] == "1")
             case "stale":
                 return Stale(integer(reply["tv"]))
             case _:
@@ -165,7 +173,7 @@ class Sessions:
             case "actor_changed":
                 return ActorChanged()
             case _:
-                return SessionGone()
+                return SessionGone(position_of(reply))
 
     async def listing(self, uid: UserId) -> list[Session]:
         """The live ones, newest first."""

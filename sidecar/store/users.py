@@ -251,7 +251,7 @@ def _outcome(account: AccountId, reply: dict[str, Any]) -> UserOutcome:
         case "changed":
             return Changed(record_of(account, reply["r"]), position_of(reply))
         case "unchanged":
-            return Unchanged(record_of(account, reply["r"]))
+            return Unchanged(record_of(account, reply["r"]), position_of(reply))
         case "last_admin":
             return LastAdmin()
         case "still_invited":

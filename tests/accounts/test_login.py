@@ -331,26 +331,26 @@ async def test_a_user_that_is_suspended_during_the_hashing_stays_out(town, monke
 async def test_R14_refresh_rotates_and_a_retry_gets_the_same_successor(town, issuer):
     await town.found()
     first = await town.grant("ada@example.com")
-    second = await refresh(issuer, town.people.sessions, first.refresh_token, town.client)
+    second = await refresh(issuer, town.people.sessions, town.fleet, first.refresh_token, town.client)
     assert isinstance(second, Grant)
     assert second.refresh_token != first.refresh_token
-    retry = await refresh(issuer, town.people.sessions, first.refresh_token, town.client)
+    retry = await refresh(issuer, town.people.sessions, town.fleet, first.refresh_token, town.client)
     assert retry.refresh_token == second.refresh_token
-    third = await refresh(issuer, town.people.sessions, second.refresh_token, town.client)
+    third = await refresh(issuer, town.people.sessions, town.fleet, second.refresh_token, town.client)
     assert isinstance(third, Grant)
 
 
 async def test_R14_an_older_token_ends_the_session_and_garbage_does_not(town, issuer):
     await town.found()
     first = await town.grant("ada@example.com")
-    second = await refresh(issuer, town.people.sessions, first.refresh_token, town.client)
-    third = await refresh(issuer, town.people.sessions, second.refresh_token, town.client)
+    second = await refresh(issuer, town.people.sessions, town.fleet, first.refresh_token, town.client)
+    third = await refresh(issuer, town.people.sessions, town.fleet, second.refresh_token, town.client)
     for garbage in ("", "rt_x", first.refresh_token[:-1], first.access_token, "inv_" + "a" * 60):
-        assert await refresh(issuer, town.people.sessions, garbage, town.client) == InvalidGrant()
-    fourth = await refresh(issuer, town.people.sessions, third.refresh_token, town.client)
+        assert await refresh(issuer, town.people.sessions, town.fleet, garbage, town.client) == InvalidGrant()
+    fourth = await refresh(issuer, town.people.sessions, town.fleet, third.refresh_token, town.client)
     assert isinstance(fourth, Grant)
-    assert await refresh(issuer, town.people.sessions, first.refresh_token, town.client) == InvalidGrant()
-    assert await refresh(issuer, town.people.sessions, fourth.refresh_token, town.client) == InvalidGrant()
+    assert await refresh(issuer, town.people.sessions, town.fleet, first.refresh_token, town.client) == InvalidGrant()
+    assert await refresh(issuer, town.people.sessions, town.fleet, fourth.refresh_token, town.client) == InvalidGrant()
     record = await Users(town.people.users._store).record(first.record.id)
     assert first.session not in record.sessions
     reused = (await town.people.audit.page(record.account)).rows[0]

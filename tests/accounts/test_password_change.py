@@ -44,8 +44,10 @@ async def test_the_answer_is_the_only_session_left(town, issuer):
     assert set(done.grant.record.sessions) == {done.grant.session}
     assert town.fleet.waited
     for old in (here, elsewhere):
-        assert await refresh(issuer, town.people.sessions, old.refresh_token, town.client) == InvalidGrant()
-    assert isinstance(await refresh(issuer, town.people.sessions, done.grant.refresh_token, town.client), Grant)
+        assert await refresh(issuer, town.people.sessions, town.fleet, old.refresh_token, town.client) == InvalidGrant()
+    assert isinstance(
+        await refresh(issuer, town.people.sessions, town.fleet, done.grant.refresh_token, town.client), Grant
+    )
     assert await town.sign_in("ada@example.com", OLD) == InvalidGrant()
     assert isinstance(await town.sign_in("ada@example.com", NEW), Grant)
 
@@ -71,7 +73,7 @@ async def test_a_failed_change_changes_nothing(town, issuer, typed, outcome):
     assert await change(town, grant, typed) == outcome
     assert await town.people.users.credentials_of(grant.record.id) == before
     assert town.fleet.waited == []
-    assert isinstance(await refresh(issuer, town.people.sessions, grant.refresh_token, town.client), Grant)
+    assert isinstance(await refresh(issuer, town.people.sessions, town.fleet, grant.refresh_token, town.client), Grant)
 
 
 async def test_R16_guessing_the_old_password_with_a_stolen_token_is_limited(town):

@@ -174,8 +174,8 @@ async def test_R12_a_reset_raises_the_epoch_and_ends_every_session(town, issuer)
     assert grant.record.epoch == admin.epoch + 1
     assert set(grant.record.sessions) == {grant.session}
     assert town.fleet.waited, "in force everywhere when it answers"
-    assert await refresh(issuer, town.people.sessions, before.refresh_token, town.client) == InvalidGrant()
-    assert isinstance(await refresh(issuer, town.people.sessions, grant.refresh_token, town.client), Grant)
+    assert await refresh(issuer, town.people.sessions, town.fleet, before.refresh_token, town.client) == InvalidGrant()
+    assert isinstance(await refresh(issuer, town.people.sessions, town.fleet, grant.refresh_token, town.client), Grant)
     assert await town.sign_in("ada@example.com", PASSWORD) == InvalidGrant()
     assert isinstance(await town.sign_in("ada@example.com", OTHER_PASSWORD), Grant)
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,21 @@ def test_a_crafted_backup_changes_nothing_and_says_where_it_is_wrong(
         assert said in refused.err
         assert refused.err.count("\n") == 1
         assert dump(real_redis_url) == before
+
+
+def test_R31_a_restore_answers_when_no_sidecar_may_serve_what_was_there_before(
+    at_store: Any, real_redis_url: str, tmp_path: Path
+) -> None:
+    """Beside a sidecar that lives, has a lease of three seconds and applies nothing."""
+    file = tmp_path / "all.backup"
+    assert at_store("backup", str(file)).status == 0
+    with client(real_redis_url) as redis_:
+        seconds, micros = redis_.time()
+        redis_.zadd("sc:{p00}:side", {"late": seconds * 1000 + micros // 1000 + 60_000})
+        redis_.hset("sc:{p00}:side:lease", "late", 3000)
+        began = time.monotonic()
+        assert at_store("restore", str(file)).status == 0
+        assert time.monotonic() - began >= 3.0
 
 
 def test_a_damaged_backup_changes_nothing(at_store: Any, tmp_path: Path) -> None:

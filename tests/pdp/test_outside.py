@@ -208,7 +208,9 @@ async def test_R9_R10_whoever_chose_the_password_of_an_unproven_user_is_out_when
     assert await reason(there, token) is Reason.ALLOWED
     assert owner.record.sessions == {}
     assert owner.record.epoch > stranger.record.epoch
-    renewed = await refresh(town.people.issuer, town.people.sessions, stranger.refresh_token, town.client)
+    renewed = await refresh(
+        town.people.issuer, town.people.sessions, town.people.fleet, stranger.refresh_token, town.client
+    )
     assert isinstance(renewed, InvalidGrant)
     assert isinstance(await town.sign_in("bob@example.com"), InvalidGrant), "nobody has its password any more"
 

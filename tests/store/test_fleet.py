@@ -13,6 +13,7 @@ from sidecar.store.fleet import MARGIN, Fleet
 from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.live import LiveCopy
 from sidecar.store.outcomes import Position
+from sidecar.store.sessions import SessionGone
 from sidecar.vocabulary.people import Actor
 
 OPERATOR = Actor.operator()
@@ -263,6 +264,52 @@ async def test_R15_a_session_that_ended_is_gone_from_every_copy(town):
         ended = await town.sessions.end(admin.id, [actor.session], OPERATOR)
         assert (await one.fleet.wait_applied(ended.position)).complete
         assert actor.session not in (await two.records.read(admin.id)).sessions
+
+
+async def test_R15_the_session_that_a_21st_sign_in_ends_is_gone_from_every_copy(town):
+    admin = await town.account()
+    first = await town.signed_in(admin)
+    for _ in range(19):
+        await town.signed_in(admin)
+    async with living(town.store, 2, lease=5.0) as (one, two):
+        assert first.session in (await two.records.read(admin.id)).sessions
+        opened = await town.sessions.open(admin.id, expected_epoch=admin.epoch, session=town.session())
+        assert opened.ended
+        await one.fleet.wait_applied(opened.position)
+        held = two.records.peek(admin.id)
+        assert held is None or first.session not in held.sessions
+    assert (await town.audit(admin.account))[-2]["k"] == "session.ended"
+
+
+async def test_R14_a_session_that_reuse_ended_is_gone_from_every_copy(town):
+    admin = await town.account()
+    actor = await town.signed_in(admin)
+    for counter in range(2):
+        await town.sessions.rotate(admin.id, actor.session, counter, ttl=1e6)
+    async with living(town.store, 2, lease=5.0) as (one, two):
+        assert actor.session in (await two.records.read(admin.id)).sessions
+        reused = await town.sessions.rotate(admin.id, actor.session, 0, ttl=1e6)
+        await one.fleet.wait_applied(reused.position)
+        held = two.records.peek(admin.id)
+        assert held is None or actor.session not in held.sessions
+
+
+async def test_R31_what_is_over_already_says_which_change_to_wait_for(town):
+    """A sidecar that has started since has nothing older: nobody waits for its lease."""
+    admin = await town.account()
+    actor = await town.signed_in(admin)
+    assert (await town.sessions.end(admin.id, [town.sid()], OPERATOR)).position.n == 0, "nothing has ended yet"
+    ended = await town.sessions.end(admin.id, [actor.session], OPERATOR)
+    await town.signed_in(admin)  # a later change that nobody acknowledges
+    gone = await town.sessions.end(admin.id, [actor.session], OPERATOR)
+    assert (gone, gone.position) == (SessionGone(), ended.position)
+    same = await town.users.set_role(OPERATOR, admin.id, admin.role)
+    assert same.position == ended.position
+    async with living(town.store, 2, lease=30.0) as (one, _):
+        await eventually(lambda: one.fleet._trusted_from < float("inf"))
+        one.fleet._trusted_from = 0.0  # as after 30 s
+        revocation = await asyncio.wait_for(one.fleet.wait_applied(gone.position), 5)
+        assert (revocation.complete, revocation.sidecars) == (True, 2)
 
 
 async def test_a_sidecar_that_ends_leaves_the_fleet(town):

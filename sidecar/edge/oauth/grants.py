@@ -53,7 +53,9 @@ async def _password(call: Call[RawBody], parameters: Parameters) -> LoginOutcome
 
 async def _refresh(call: Call[RawBody], parameters: Parameters) -> RefreshOutcome:
     people = call.parts.people
-    return await refresh(people.issuer, people.sessions, parameters.required("refresh_token"), client_of(call))
+    return await refresh(
+        people.issuer, people.sessions, people.fleet, parameters.required("refresh_token"), client_of(call)
+    )
 
 
 def _token_answer(outcome: LoginOutcome | StoreBehind) -> Reply:

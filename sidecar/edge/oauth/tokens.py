@@ -7,7 +7,7 @@ introspects as active would let it in (RFC 7662 section 4).
 
 from typing import Any, Final, assert_never
 
-from sidecar.accounts.revocation import everywhere
+from sidecar.accounts.revocation import already_everywhere
 from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
 from sidecar.edge.oauth.parameters import InvalidRequest, read
@@ -56,9 +56,9 @@ async def _end(call: Call[RawBody], user: UserId, session: SessionId) -> Reply:
     actor = Actor.bearer(user, address=call.address, request_id=call.request_id)
     outcome = await people.sessions.end(user, (session,), actor)
     match outcome:
-        case Ended():
-            await everywhere(people.fleet, outcome.position)
-        case SessionGone() | ActorChanged():
+        case Ended() | SessionGone():
+            await already_everywhere(people.fleet, outcome.position)
+        case ActorChanged():
             pass
         case _:
             assert_never(outcome)

@@ -9,6 +9,13 @@ end
 for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do
   peps[#peps + 1] = { id, redis.call('HGETALL', key('pep:' .. id)) }
 end
-return answer({ o = account_lives() and 'account' or 'no_account', a = redis.call('HGETALL', ACCT), users = users,
+local flat, account = redis.call('HGETALL', ACCT), {}
+for i = 1, #flat, 2 do
+  if flat[i] ~= 'acked' then -- a place in this store's feed: another store has another feed
+    account[#account + 1] = flat[i]
+    account[#account + 1] = flat[i + 1]
+  end
+end
+return answer({ o = account_lives() and 'account' or 'no_account', a = account, users = users,
   invitations = invitations, peps = peps, links = redis.call('HGETALL', key('links')),
   seal = redis.call('HGETALL', key('log:seal')) })

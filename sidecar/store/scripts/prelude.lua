@@ -210,10 +210,15 @@ local function keep_sessions_until_last(uid)
   if last[2] then redis.call('PEXPIREAT', key('us:' .. uid), int(tonumber(last[2]))) end
 end
 
--- R15: at most MAX_SESSIONS; the one that would end first goes.
+-- R15: at most MAX_SESSIONS; the one that would end first goes. Returns those that went: their event needs an ack.
 local function open_session(uid, epoch, session)
+  local ended = {}
   redis.call('ZREMRANGEBYSCORE', key('us:' .. uid), '-inf', int(NOW))
-  while redis.call('ZCARD', key('us:' .. uid)) >= MAX_SESSIONS do end_session(uid, oldest_session(uid)) end
+  while redis.call('ZCARD', key('us:' .. uid)) >= MAX_SESSIONS do
+    local oldest = oldest_session(uid)
+    end_session(uid, oldest)
+    ended[#ended + 1] = oldest
+  end
   local last = NOW + session.abs
   local ends = math.min(NOW + session.ttl, last)
   redis.call('HSET', key('s:' .. session.id), 'u', uid, 'tv', epoch, 'c', '0', 'ct', int(NOW), 'abs', int(last),
@@ -222,6 +227,7 @@ local function open_session(uid, epoch, session)
   redis.call('PEXPIREAT', key('s:' .. session.id), int(ends))
   redis.call('ZADD', key('us:' .. uid), int(ends), session.id)
   keep_sessions_until_last(uid)
+  return ended
 end
 
 -- Changes ----------------------------------------------------------------------------------------------------------
@@ -236,7 +242,15 @@ local function publish(kind, uid, epoch, seq, ack)
   local n = int(redis.call('INCR', FEED .. ':n'))
   redis.call('XADD', FEED, 'MAXLEN', '~', FEED_LENGTH, '*', 'n', n, 'k', kind, 'a', A.acct, 'u', uid,
     'tv', epoch, 's', seq, 'ack', ack and '1' or '0')
+  if ack then redis.call('HSET', ACCT, 'acked', n) end
   return n
+end
+
+-- Nothing was left to change. `n`: the account's last change with an ack, perhaps not applied everywhere yet. The caller
+-- waits for it before it answers that nothing is left.
+local function already(fields)
+  fields.n = redis.call('HGET', ACCT, 'acked') or '0'
+  return answer(fields)
 end
 
 -- R32: rows are numbered without gaps, by the account's own count; the number is the entry's id. Never a secret.

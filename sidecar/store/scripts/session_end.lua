@@ -2,7 +2,7 @@
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)
-if redis.call('EXISTS', home) == 0 then return outcome('gone') end
+if redis.call('EXISTS', home) == 0 then return already({ o = 'gone' }) end
 if not actor_holds() then return outcome('actor_changed') end
 local ended = {}
 if A.keep then
@@ -12,7 +12,7 @@ else
     if redis.call('ZSCORE', key('us:' .. A.uid), sid) and end_session(A.uid, sid) then ended[#ended + 1] = sid end
   end
 end
-if #ended == 0 then return outcome('gone') end
+if #ended == 0 then return already({ o = 'gone' }) end
 
 local seq = stamp(home)
 audit('session.ended', A.uid, { sessions = ended }, nil)

@@ -9,7 +9,7 @@ local waiting = was.st == 'invited' or was.st == 'expired'
 if waiting and A.status then return outcome('still_invited') end
 
 local role, name, status = A.role or was.role, A.name or was.name, A.status or was.st
-if role == was.role and name == was.name and status == was.st then return answer({ o = 'unchanged', r = was }) end
+if role == was.role and name == was.name and status == was.st then return already({ o = 'unchanged', r = was }) end
 if (role ~= ADMIN or status ~= 'active') and is_last_admin(A.uid) then return outcome('last_admin') end
 
 local home = key((waiting and 'i:' or 'u:') .. A.uid)
