@@ -18,6 +18,7 @@ from redis import exceptions
 
 from sidecar.store import keys, scripts, startup
 from sidecar.store.calling import Answer, called
+from sidecar.store.direct.gate import Gate
 from sidecar.store.errors import StoreRefused, StoreUnavailable
 from sidecar.store.topology import Single, Topology, masked, topology
 
@@ -43,6 +44,8 @@ class Store:
         self.on_request: Callable[[str, float], None] = lambda _name, _seconds: None
         self.on_failure: Callable[[str], None] = lambda _name: None
         """Told of every script: its name, how long it took, and that it was left without an answer."""
+        self.gate = Gate()
+        """What every read below passes, but those that ask one server of itself (``servers``) and the feed."""
         self.partitions = reads.partitions
         self.where = where
         self.confirm_replicas = 0
@@ -129,6 +132,8 @@ class Store:
         self, name: str, keys: Sequence[str], args: Mapping[str, object] | Sequence[str], *, write: bool = False
     ) -> dict[str, Any]:
         """One script, one round trip, its JSON answer. ``args``: one JSON object, or plain words."""
+        if not write:
+            self.gate.admit(name, keys[0] if keys else "")
         began = time.perf_counter()
         try:
             return await self._run(name, keys, args, write=write)
@@ -210,6 +215,7 @@ class Store:
 
     async def command(self, *words: str | int) -> Any:
         """A plain command on the key that is its second word, for the few reads that are no script."""
+        self.gate.admit(str(words[0]), str(words[1]) if len(words) > 1 else "")
         return await self._twice(self._reads, lambda: _ask(self._reads, words))
 
     async def change(self, *words: str | int) -> Any:

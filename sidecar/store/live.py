@@ -37,6 +37,7 @@ class LiveCopy:
         self._lease = lease
         self._clock = clock
         self.states = PartitionStates(clock=clock)
+        store.gate.require = self.states.require
         self.healing = Healing(Users(store))
         self.records = Records(store, lease=lease, clock=clock, states=self.states, on_regression=self.healing.want)
         self.fleet = Fleet(store, self.records, id=id, lease=lease, clock=clock, states=self.states)

@@ -133,6 +133,7 @@ class Records:
 
     def apply(self, partition: int, change: Change) -> None:
         self._lease(partition).position = change.n
+        self._store.gate.follow(partition, change.n)
         if change.kind in {"account", "restored"}:
             _raise_floor(self._account_floors, change.account, change.seq, self._max_floors)
             self._drop_account(change.account)
@@ -157,6 +158,7 @@ class Records:
             self._soil(uid)
         lease.until = lease.heard = float("-inf")
         lease.position = tail.n
+        self._store.gate.follow(tail.partition, tail.n)
         if tail.new_data_set:  # a restore: its counts start elsewhere, but every epoch in it was raised, so those stay
             self._account_floors.clear()
             for uid, floor in self._floors.items():
@@ -207,7 +209,7 @@ class Records:
         """Read for all of them at once, and land every one of them, whatever happens. Only the end of the loop cancels
         this, and then whoever waits as well."""
         try:
-            outcomes = await self._outcomes(partition, flights)
+            outcomes = await self._outcomes(flights)
         except Exception as problem:
             if len(flights) > 1 and was_answered(problem):
                 await gathered(*(self._fly(partition, [flight]) for flight in flights))
@@ -216,16 +218,13 @@ class Records:
         for flight, outcome in zip(flights, outcomes, strict=True):
             self._land(flight, outcome, partition)
 
-    async def _outcomes(self, partition: int, flights: list[Flight]) -> list[UserRecord | Exception | None]:
-        position = self._lease(partition).position
+    async def _outcomes(self, flights: list[Flight]) -> list[UserRecord | Exception | None]:
         guards = [
-            Guard(position, self._account_floors.get(flight.account, 0), self._floors.get(flight.uid))
-            for flight in flights
+            Guard(self._account_floors.get(flight.account, 0), self._floors.get(flight.uid)) for flight in flights
         ]
         reply = await look_up(self._store, [(flight.account, flight.uid) for flight in flights])
-        n = integer(reply["n"])
         return [
-            self._believed(flight, guard, n, found)
+            self._believed(flight, guard, found)
             for flight, guard, found in zip(flights, guards, reply["found"], strict=True)
         ]
 
@@ -238,10 +237,10 @@ class Records:
             self._keep(outcome, partition)
         flight.land(outcome)
 
-    def _believed(self, flight: Flight, guard: Guard, n: int, found: dict[str, Any]) -> UserRecord | Exception | None:
+    def _believed(self, flight: Flight, guard: Guard, found: dict[str, Any]) -> UserRecord | Exception | None:
         try:
             record = record_of(flight.account, found["r"]) if "r" in found else None
-            problem = guard.objection(flight, record, n=n, seq=integer(found["s"]))
+            problem = guard.objection(flight, record, seq=integer(found["s"]))
             if isinstance(problem, WentBack):
                 self._on_regression(flight.uid, problem.floor.epoch, problem.floor.revision)
         except Exception as bug:  # in what is told of this one, and nothing to those who were asked about with it

@@ -63,14 +63,11 @@ class Guard:
     """What was known of a user when its read was sent. That alone binds the answer: a change that is heard while the
     answer is on its way may well be newer than it, without the store having gone back."""
 
-    position: int
     account_floor: int
     floor: Floor | None
 
-    def objection(self, flight: Flight, record: UserRecord | None, *, n: int, seq: int) -> StoreUnavailable | None:
-        """Why this is not believed; ``n`` and ``seq``: the partition's and the account's count beside it."""
-        if n < self.position:
-            return StoreUnavailable("the store that answered is behind the feed")
+    def objection(self, flight: Flight, record: UserRecord | None, *, seq: int) -> StoreUnavailable | None:
+        """Why this is not believed; ``seq``: the account's count beside it."""
         if seq < self.account_floor:  # a change to all of them is lost; no change to one of them makes up for that
             return StoreUnavailable(
                 f"the store went back in time: what it says of {flight.account} is older than what was seen"
