@@ -10,6 +10,7 @@ from sidecar.vocabulary.problems import Code
 
 When = Annotated[str, msgspec.Meta(description="RFC 3339, UTC.", extra_json_schema={"format": "date-time"})]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 ReasonName = Annotated[Reason, msgspec.Meta(description="The closed list of reasons.")]
 
 
@@ -150,6 +151,7 @@ class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
     token_type: str | msgspec.UnsetType = msgspec.UNSET
     iss: str | msgspec.UnsetType = msgspec.UNSET
     sub: str | msgspec.UnsetType = msgspec.UNSET
+    client_id: str | msgspec.UnsetType = msgspec.UNSET
     aud: str | msgspec.UnsetType = msgspec.UNSET
     exp: int | msgspec.UnsetType = msgspec.UNSET
     iat: int | msgspec.UnsetType = msgspec.UNSET
@@ -244,9 +246,6 @@ class Sessions(msgspec.Struct, frozen=True):
 
 
 # -- checks ------------------------------------------------------------------------------------------------------------
-
-
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
 class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,4 +1,7 @@
-"""Sign access tokens (RFC 9068): EdDSA, ``typ: at+jwt``, the claims and nothing else. Knows no clock and no user."""
+"""Sign access tokens (RFC 9068): EdDSA, ``typ: at+jwt``, the claims and nothing else. Knows no clock and no user.
+
+``client_id``, which RFC 9068 section 2.2 requires, is the user's id: no client is registered, each user is its own.
+"""
 
 import jwt
 
@@ -14,6 +17,7 @@ def access_token(keys: KeySet, claims: Claims) -> str:
         "iss": claims.issuer,
         "aud": claims.audience,
         "sub": claims.user,
+        "client_id": claims.user,
         "acct": claims.account,
         "sid": claims.session,
         "jti": claims.jti,

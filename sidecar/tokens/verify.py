@@ -149,7 +149,9 @@ def _claims(payload: dict[str, object]) -> Claims:
     account = account_of(user)
     session = text(payload, "sid")
     jti = text(payload, "jti")
-    if account is None or text(payload, "acct") != account or not is_session_id(session):
+    if account is None or text(payload, "acct") != account or text(payload, "client_id") != user:
+        raise MalformedError
+    if not is_session_id(session):
         raise MalformedError
     if len(jti) > _MAX_JTI or not jti.isascii():
         raise MalformedError

@@ -133,6 +133,7 @@ class Mint:
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": person.id,
+            "client_id": person.id,
             "acct": person.account,
             "sid": person.session,
             "jti": secrets.token_hex(8),

@@ -154,6 +154,7 @@ async def test_a_live_access_token_is_told_as_RFC_7662_has_it(web, town, pep, cl
         "token_type": "Bearer",
         "iss": PUBLIC,
         "sub": ada.id,
+        "client_id": ada.id,
         "aud": "dashboard",
         "exp": claims["exp"],
         "iat": claims["iat"],

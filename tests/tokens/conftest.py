@@ -39,6 +39,7 @@ class Forge:
             "iss": c.issuer,
             "aud": c.audience,
             "sub": c.user,
+            "client_id": c.user,
             "acct": c.account,
             "sid": c.session,
             "jti": c.jti,

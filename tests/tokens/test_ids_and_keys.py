@@ -89,5 +89,12 @@ def test_a_minted_token_is_one_that_a_stock_library_reads(keys, claims, now):
     read = jwt.decode(
         token, key, algorithms=["EdDSA"], audience="dashboard", options={"verify_exp": False, "verify_iat": False}
     )
-    assert set(read) == {"iss", "aud", "sub", "acct", "sid", "jti", "iat", "exp", "tv"}
+    assert set(read) == {"iss", "aud", "sub", "client_id", "acct", "sid", "jti", "iat", "exp", "tv"}
     assert jwt.get_unverified_header(token) == {"alg": "EdDSA", "typ": "at+jwt", "kid": keys.kid}
+
+
+def test_R18_a_minted_token_has_every_claim_that_RFC_9068_requires(keys, claims):
+    said = jwt.decode(access_token(keys, claims), options={"verify_signature": False})
+    required = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
+    assert [name for name in required if name not in said] == []
+    assert said["client_id"] == claims.user

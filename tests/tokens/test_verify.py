@@ -53,7 +53,7 @@ HEADERS = {
 
 CLAIMS = {
     f"{name} {what}": {name: value}
-    for name in ("iss", "aud", "sub", "acct", "sid", "jti")
+    for name in ("iss", "aud", "sub", "client_id", "acct", "sid", "jti")
     for what, value in {
         "missing": ABSENT,
         "null": None,
@@ -81,6 +81,7 @@ CLAIMS = {
 }
 CLAIMS |= {f"{name} missing": {name: ABSENT} for name in ("iat", "exp", "tv")}
 CLAIMS |= {
+    "client_id of another user": {"client_id": "usr_aaaaaaaaaaaa_zzzzzzzzzzzz"},
     "acct of another account": {"acct": "acc_zzzzzzzzzzzz"},
     "sub of another account": {"sub": "usr_zzzzzzzzzzzz_bbbbbbbbbbbb"},
     "sub not an id": {"sub": "ada@example.com"},
@@ -330,7 +331,10 @@ _JSON = st.recursive(
 )
 
 
-@given(name=st.sampled_from(["iss", "aud", "sub", "acct", "sid", "jti", "iat", "exp", "tv", "nbf"]), value=_JSON)
+@given(
+    name=st.sampled_from(["iss", "aud", "sub", "client_id", "acct", "sid", "jti", "iat", "exp", "tv", "nbf"]),
+    value=_JSON,
+)
 def test_any_value_of_any_claim_is_judged(verifier, forge, now, name, value):
     verdict = verifier.verify(forge.with_claims(**{name: value}), now=now)
     if isinstance(verdict, Claims):

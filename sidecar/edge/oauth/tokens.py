@@ -96,6 +96,7 @@ def _active(identity: Identity) -> dict[str, Any]:
         "token_type": "Bearer",
         "iss": claims.issuer,
         "sub": claims.subject or claims.user,
+        "client_id": None if claims.subject else claims.user,
         "aud": claims.audience,
         "exp": claims.expires_at,
         "iat": claims.issued_at,
