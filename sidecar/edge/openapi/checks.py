@@ -3,12 +3,16 @@
 from typing import Any, Final
 
 from sidecar.edge.answers import IDENTITY
+from sidecar.edge.openapi.examples import ANSWERS
 from sidecar.vocabulary.decision import Reason
 
-METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-
 _REASONS: Final = [reason.value for reason in Reason]
-_DENIAL: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Denial"}}}
+_DENIAL: Final = {
+    "application/json": {
+        "schema": {"$ref": "#/components/schemas/Denial"},
+        "examples": {"Denial": {"value": ANSWERS["Denial"]}},
+    }
+}
 
 CHECK_SCHEMAS: Final[dict[str, Any]] = {
     "Denial": {
@@ -55,13 +59,21 @@ _PATHS: Final[dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]]] = {
         ("section", "action"),
     ),
 }
+_EXAMPLES: Final = {
+    "X-Forwarded-Method": "GET",
+    "X-Forwarded-Uri": "/dashboard/billing/",
+    "X-Original-Method": "GET",
+    "X-Original-URI": "/dashboard/billing/",
+    "path": "dashboard/billing/",
+    "section": "billing",
+    "action": "view",
+}
 
 
 def check_paths() -> dict[str, Any]:
-    """One operation a method, all alike: neither the method nor the body of the check itself decides anything."""
+    """One operation per endpoint. Other methods get the same answer: the check's own method decides nothing."""
     return {
-        path: {method: _operation(f"{method}_{name}", about, headers, names) for method in METHODS}
-        for path, (name, about, headers, names) in _PATHS.items()
+        path: {"get": _operation(name, about, headers, names)} for path, (name, about, headers, names) in _PATHS.items()
     }
 
 
@@ -70,12 +82,18 @@ def _operation(name: str, about: str, headers: tuple[str, ...], names: tuple[str
     return {
         "operationId": name,
         "summary": "May this request pass?",
-        "description": f"{about} Exactly 200 is an allow. The body of the question is not read.",
+        "description": f"{about} Exactly 200 is an allow. Every method is answered; a body is not read.",
         "tags": ["checks"],
         "security": [{"accessToken": []}, {"sessionCookie": []}, {}],
         "parameters": [
-            *({"name": one, "in": "path", "required": True, "schema": text} for one in names),
-            *({"name": one, "in": "header", "required": False, "schema": text} for one in headers),
+            *(
+                {"name": one, "in": "path", "required": True, "schema": text, "example": _EXAMPLES[one]}
+                for one in names
+            ),
+            *(
+                {"name": one, "in": "header", "required": False, "schema": text, "example": _EXAMPLES[one]}
+                for one in headers
+            ),
         ],
         "responses": {status: {"$ref": f"#/components/responses/Check{status}"} for status in _ANSWERS},
     }

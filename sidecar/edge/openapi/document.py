@@ -17,6 +17,7 @@ from sidecar.edge.authzen import refusals as authzen_refusals
 from sidecar.edge.call import Call, Endpoint, Gate, Key, May, RawBody, Reply
 from sidecar.edge.oauth import refusals as oauth_refusals
 from sidecar.edge.openapi.checks import CHECK_RESPONSES, CHECK_SCHEMAS, check_paths
+from sidecar.edge.openapi.examples import named
 from sidecar.edge.shapes import OAuthError, ProblemBody
 
 PATH: Final = "/openapi.json"
@@ -166,8 +167,8 @@ def _operation(row: Endpoint, schemas: Mapping[Any, Schema]) -> Schema:
     asked = [schemas[kind] for kind in _asked(row)]
     if asked:
         schema = asked[0] if len(asked) == 1 else {"anyOf": asked}
-        media = (JSON, FORM) if row.form else (JSON,)
-        operation["requestBody"] = {"required": True, "content": {name: {"schema": schema} for name in media}}
+        # A form alone where both are read: generated clients make no sense of two media types for one body.
+        operation["requestBody"] = {"required": True, "content": _content(FORM if row.form else JSON, schema)}
     return {name: value for name, value in operation.items() if value != [] or name == "security"}
 
 
@@ -249,8 +250,14 @@ def _response(row: Endpoint, status: int, schemas: Mapping[Any, Schema]) -> Sche
         return {"$ref": f"#/components/responses/{_words(row)}{status}"}
     response: Schema = {"description": HTTPStatus(status).phrase, "headers": _headers(status)}
     if row.answer is not None:
-        response["content"] = {JSON: {"schema": schemas[row.answer]}}
+        response["content"] = _content(JSON, schemas[row.answer])
     return response
+
+
+def _content(media: str, schema: Schema) -> Schema:
+    """A body of one media type, with its examples."""
+    examples = named(schema)
+    return {media: {"schema": schema, **({"examples": examples} if examples else {})}}
 
 
 def _words(row: Endpoint) -> str:
@@ -262,9 +269,9 @@ def _words(row: Endpoint) -> str:
 
 def _errors(rows: Iterable[Endpoint], schemas: Mapping[Any, Schema]) -> dict[str, Schema]:
     contents: dict[str, Schema] = {
-        "Authzen": {JSON: {"schema": {"type": "string"}}},
-        "Oauth": {JSON: {"schema": schemas[OAuthError]}},
-        "Problem": {PROBLEM: {"schema": schemas[ProblemBody]}},
+        "Authzen": {JSON: {"schema": {"type": "string"}, "example": "subject: type must be a string"}},
+        "Oauth": _content(JSON, schemas[OAuthError]),
+        "Problem": _content(PROBLEM, schemas[ProblemBody]),
     }
     told = {(_words(row), status) for row in rows for status in statuses(row) if status >= 300}
     return {
