@@ -10,7 +10,7 @@ it is renewed beside them. A sidecar that is out, or wants to be left alone for 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -66,10 +66,14 @@ class TokenUnavailable(TokenError):
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """Sign in as this user, whenever there is nothing left to refresh. ``account``: where several know the e-mail."""
+    """Sign in as this user, whenever there is nothing left to refresh. ``account``: where several know the e-mail.
+
+    ``password``: the password, or a function that returns it, also an async one. The function is called on the event
+    loop at each sign-in, so a password that was changed in a file or a vault is used without a restart.
+    """
 
     username: str
-    password: str = field(repr=False)
+    password: str | Callable[[], str | Awaitable[str]] = field(repr=False)
     account: str | None = None
 
 
@@ -209,7 +213,8 @@ class TokenClient:
         if not isinstance(self._grant, Password):
             raise SignInRefused("invalid_grant", "the session has ended; sign in again")
         named = {} if self._grant.account is None else {"account": self._grant.account}
-        form = {"grant_type": "password", "username": self._grant.username, "password": self._grant.password}
+        password = await _secret(self._grant.password)
+        form = {"grant_type": "password", "username": self._grant.username, "password": password}
         return await self._ask({**form, **named})
 
     async def _ask(self, form: Mapping[str, str]) -> _Held:
@@ -253,6 +258,20 @@ class TokenClient:
         if self._session is None:
             self._session = aiohttp.ClientSession()
         return self._session
+
+
+async def _secret(password: str | Callable[[], str | Awaitable[str]]) -> str:
+    """The password as it is now. Raises TokenUnavailable without the function's own words: they may hold a secret."""
+    if isinstance(password, str):
+        return password
+    try:
+        given = password()
+        text = given if isinstance(given, str) else await given
+    except Exception as error:
+        raise TokenUnavailable(f"the password function failed: {type(error).__name__}", LEFT_ALONE) from None
+    if not isinstance(text, str):
+        raise TokenUnavailable(f"the password function returned {type(text).__name__} instead of str", LEFT_ALONE)
+    return text
 
 
 def is_dead(response: aiohttp.ClientResponse) -> bool:

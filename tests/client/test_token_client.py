@@ -343,3 +343,41 @@ async def test_nobody_listening_is_unavailable_and_no_secret_shows():
     await client.close()
     assert "geheim" not in repr(Password("a", "geheim"))
     assert "geheim" not in repr(Refresh("geheim"))
+
+
+async def test_the_password_may_come_from_a_function_at_each_sign_in(sidecar, bob, asked):
+    said = []
+
+    def plain():
+        said.append("plain")
+        return PASSWORD
+
+    async def slow():
+        await asyncio.sleep(0)
+        said.append("slow")
+        return PASSWORD
+
+    for password in (plain, slow):
+        async with TokenClient(sidecar.url, Password(bob.email, password)) as client:
+            assert "Password(" in repr(client._grant)
+            assert PASSWORD not in repr(client._grant)
+            assert (await me(client, sidecar))[0] == 200
+            client._held = client._refresh_token = None  # as after the session's end
+            assert (await me(client, sidecar))[0] == 200
+    assert said == ["plain", "plain", "slow", "slow"]
+
+
+@pytest.mark.parametrize(
+    ("password", "told"),
+    [
+        (lambda: (_ for _ in ()).throw(OSError(PASSWORD)), "the password function failed: OSError"),
+        (lambda: b"bytes", "the password function failed: TypeError"),
+        (lambda: asyncio.sleep(0, 7), "the password function returned int instead of str"),
+    ],
+)
+async def test_a_password_function_that_fails_is_an_outage_and_tells_no_secret(sidecar, bob, password, told):
+    async with TokenClient(sidecar.url, Password(bob.email, password)) as client:
+        with pytest.raises(TokenUnavailable) as failed:
+            await client.token()
+        assert str(failed.value) == told
+        assert PASSWORD not in str(failed.value)

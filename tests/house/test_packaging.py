@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+import zipfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
@@ -165,6 +166,18 @@ def test_the_wheel_holds_what_init_writes(root: Path) -> None:
         MODEL_FILE: f"sidecar/templates/{MODEL_FILE}",
     }
     assert {path.name for path in (root / "policy").iterdir()} == {*POLICY_FILES, README}
+
+
+def test_the_wheel_holds_the_mark_of_its_types(root: Path, tmp_path: Path) -> None:
+    """PEP 561: without ``py.typed`` a type checker takes ``sidecar.client`` for untyped."""
+    assert (root / "sidecar" / "py.typed").read_text() == ""
+    if find_spec("hatchling") is None:
+        pytest.skip("hatchling is not installed: pip install hatchling, or .ci/run, whose lock has it")
+    code = f"import hatchling.build as build; print(build.build_wheel({str(tmp_path)!r}))"
+    built = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    assert {"sidecar/py.typed", "sidecar/client/README.md"} <= set(zipfile.ZipFile(wheel).namelist())
 
 
 @pytest.mark.parametrize("name", [".pre-commit-hooks.yaml", "action.yml"])
