@@ -28,7 +28,8 @@ from multidict import CIMultiDict
 
 TIMEOUT: Final = 3.0
 FORWARDED: Final = (
-    *("Authorization", "Cookie", "Origin", "Sec-Fetch-Site", "Sec-WebSocket-Key", "Sec-WebSocket-Version"),
+    *("Authorization", "Cookie", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode"),
+    *("Sec-WebSocket-Key", "Sec-WebSocket-Version"),
     *("X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override", "X-Request-ID"),
 )
 """What the sidecar judges by, every copy of it: two that contradict each other are its to refuse."""
@@ -113,6 +114,8 @@ class Guard:
 
     async def _ask(self, request: web.Request, section: str, action: str) -> Identity | Denied:
         headers = CIMultiDict((name, value) for name in FORWARDED for value in request.headers.getall(name, ()))
+        if _is_own_origin(request):  # the sidecar knows its public URL alone: judged here, a foreign one there
+            headers.popall("Origin")
         url = f"{self._url}/check/sections/{quote(section, safe='')}/{quote(action, safe='')}"
         if self._session is None:
             raise aiohttp.ClientConnectionError("the application has not started")
@@ -185,9 +188,12 @@ def _is_from_here(request: web.Request) -> bool:
     (R5), whatever action the handler named."""
     if request.method in {"GET", "HEAD"} or "Authorization" in request.headers:
         return True
+    return request.headers.getall("Sec-Fetch-Site", []) == ["same-origin"] or _is_own_origin(request)
+
+
+def _is_own_origin(request: web.Request) -> bool:
+    """The one Origin is this application's own: a browser sends the host of the page and of the request."""
     origins = request.headers.getall("Origin", [])
-    if request.headers.getall("Sec-Fetch-Site", []) == ["same-origin"]:
-        return True
     return len(origins) == 1 and origins[0].partition("://")[2] == request.host
 
 
