@@ -14,7 +14,7 @@ from sidecar.cli.health import ask
 from sidecar.cli.output import Stop, complain, wrong
 from sidecar.serve.operator import Consent
 from sidecar.serve.settings import Settings
-from sidecar.serve.store_place import has_embedded, store_place
+from sidecar.serve.state_files import has_embedded, store_place
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -39,7 +39,7 @@ from sidecar.serve.keyring import KeyRing
 from sidecar.serve.listeners import check_url
 from sidecar.serve.people import everybody
 from sidecar.serve.settings import Settings
-from sidecar.serve.store_place import store_place
+from sidecar.serve.state_files import store_place
 from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store

@@ -17,10 +17,10 @@ import uvloop
 
 from sidecar.serve import descriptors
 from sidecar.serve.bootstrap import Sidecar, StartProblem
-from sidecar.serve.file_modes import close_keys_and_state
 from sidecar.serve.notify import beat, notify
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
+from sidecar.serve.state_files import close_keys_and_state
 from sidecar.telemetry.logs import configure, logger
 
 STOP_SECONDS = 8.0

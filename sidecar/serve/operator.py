@@ -19,7 +19,7 @@ from sidecar.policy.generation import Generation
 from sidecar.serve.assembly import issuer
 from sidecar.serve.clock import since_boot
 from sidecar.serve.settings import Settings
-from sidecar.serve.store_place import has_embedded, store_place
+from sidecar.serve.state_files import has_embedded, store_place
 from sidecar.sources.key_files import PEPPER, LoadedKeys, key_problems, load_or_create
 from sidecar.sources.policy_files import read_policy_files
 from sidecar.sources.private_files import check_private_directory

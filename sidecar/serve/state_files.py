@@ -1,4 +1,4 @@
-"""Modes of keys and state at the start: remove access that a mount gave to a group (R21).
+"""The state and key directories that the settings name: where the store is, and the modes of its files (R21).
 
 Kubernetes' fsGroup opens each file of a volume to the group, at every mount. So the sidecar closes its own files anew.
 """
@@ -6,10 +6,21 @@ Kubernetes' fsGroup opens each file of a volume to the group, at every mount. So
 from collections.abc import Iterator
 
 from sidecar.serve.auditing import audit_file
+from sidecar.serve.places import mask
 from sidecar.serve.settings import Settings
 from sidecar.sources import last_good
 from sidecar.sources.private_files import GROUP, GROUP_WRITE, close_to_group
 from sidecar.store.embedded import FOLDER
+
+
+def has_embedded(settings: Settings) -> bool:
+    """Whether the state directory holds a store."""
+    return (settings.state_dir / FOLDER).is_dir()
+
+
+def store_place(settings: Settings) -> str:
+    """Where the store of these settings is, without its secret."""
+    return str(settings.state_dir.absolute() / FOLDER) if settings.redis_url is None else mask(settings.redis_url)
 
 
 def close_keys_and_state(settings: Settings) -> Iterator[str]:
