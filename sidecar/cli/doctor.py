@@ -16,6 +16,7 @@ from sidecar.serve.state_files import close_keys_and_state
 from sidecar.sources.key_files import KeyFileProblem, load
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem
 from sidecar.store.startup import other_names
+from sidecar.store.upkeep.restore_mark import REMEDY, is_marked
 
 CLOCK_SECONDS = 5.0
 """The default leeway: clocks that differ by more refuse each other's tokens."""
@@ -94,6 +95,8 @@ async def _of_store(operator: Operator) -> AsyncIterator[Symptom]:
         yield Symptom("store", State.FAULT, name)
     if not names:
         yield Symptom("store", State.OK, store.where)
+    if await is_marked(store):
+        yield Symptom("store", State.FAULT, f"a restore was not finished: {REMEDY}")
     for warning in await operating_warnings(operator):
         yield Symptom("store", State.WARNING, warning)
     for issuer, accounts in (await missing_accounts(operator.people.accounts, _issuers(settings))).items():

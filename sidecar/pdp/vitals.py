@@ -14,6 +14,9 @@ MAJORITY: Final = 0.5
 """R49: more than this share of the known users without an answer makes the sidecar not ready."""
 
 
+UNFINISHED: Final = "a restore is under way or was cut short: run `sidecar restore` again"
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """Result of one health check. ``degraded``: it passes, and ``detail`` says what fails for a minority."""
@@ -28,8 +31,8 @@ class Vitals:
     """``proven``: the store was reached and is ours (R22, R23); until then nothing is read from it and nothing written.
 
     ``lags``: seconds since the last word of each partition's feed; ``known_users``: users seen, by partition;
-    ``fleet`` lists the live sidecars; ``warnings``: what weakens a promise of the store, as sentences;
-    ``store_address`` holds no secret.
+    ``fleet`` lists the live sidecars; ``restoring``: a restore is not whole; ``warnings``: what weakens a promise of
+    the store, as sentences; ``store_address`` holds no secret.
     """
 
     version: str
@@ -41,6 +44,7 @@ class Vitals:
     lease: float
     store_address: str
     clock: Callable[[], float]
+    restoring: Callable[[], bool] = lambda: False
     warnings: Callable[[], Sequence[str]] = tuple
     started_at: float = field(init=False)
     proven: bool = False
@@ -91,7 +95,7 @@ class Vitals:
         if not states:
             return Check(False, "not reached yet")
         if not bad:
-            return Check(True)
+            return Check(False, UNFINISHED) if self.restoring() else Check(True)
         detail = "; ".join(f"partition {p:02d} {cause_of(status.state)}: {status.reason}" for p, status in bad.items())
         users = self.known_users()
         share = unavailable_share((status, users.get(partition, 0)) for partition, status in states.items())

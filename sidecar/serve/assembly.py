@@ -183,6 +183,7 @@ class Assembly:
                 states=self.live.states,
                 lags=records.lags,
                 known_users=records.known_users,
+                restoring=lambda: self.live.fleet.restoring,
                 warnings=lambda: self.live.watch.warnings,
                 fleet=self.live.fleet.members,
                 lease=ground.settings.lease,

@@ -18,7 +18,7 @@ from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable, refusal
 from sidecar.store.feed import Change, Tail
 from sidecar.store.integrity.partition_state import PartitionStates, State
-from sidecar.store.integrity.proof import FeedPosition, Verdict, found_of, judge
+from sidecar.store.integrity.proof import RESTORING, FeedPosition, Verdict, found_of, judge
 from sidecar.store.outcomes import Position
 
 MARGIN: Final = 0.2
@@ -79,6 +79,7 @@ class Fleet:
         self._lease = lease
         self._clock = clock
         self._sleep = sleep
+        self._restoring: set[int] = set()
         self._told: dict[str, Any] = {}
         self._longest = lease
         self._trusted_from = float("inf")
@@ -123,7 +124,12 @@ class Fleet:
             feed.doubt()
         if verdict.state is not None:
             self._states.report(partition, verdict.state, verdict.reason)
-        self._seen[partition] = found_of(reply).n or 0
+        found = found_of(reply)
+        self._seen[partition] = found.n or 0
+        if RESTORING in found.meta:
+            self._restoring.add(partition)
+        else:
+            self._restoring.discard(partition)
 
     def _note_outage(self, partition: int, problem: StoreUnavailable) -> None:
         """Nothing was registered. Without an answer the copies live on until their lease ends."""
@@ -142,6 +148,11 @@ class Fleet:
         key = keys.feed(partition)
         await self._store.change("SET", f"{key}:gen", known.data_set, "NX")
         await self._store.change("SET", f"{key}:n", known.n, "NX")
+
+    @property
+    def restoring(self) -> bool:
+        """A restore is under way, or was cut short: the store holds a part of it."""
+        return bool(self._restoring)
 
     async def leave(self) -> None:
         """At the end: nobody need wait for us."""

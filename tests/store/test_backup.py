@@ -11,6 +11,9 @@ import pytest
 from sidecar.store import keys
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.fleet import Fleet
+from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.links import LinkBarred, Linked, Links
 from sidecar.store.live import LiveCopy
 from sidecar.store.outcomes import NoUser
@@ -18,6 +21,7 @@ from sidecar.store.peps import PepCreated, Peps
 from sidecar.store.sessions import SessionGone
 from sidecar.store.upkeep.archive import Rules, read
 from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored
+from sidecar.store.upkeep.findings import Fault
 from sidecar.store.upkeep.fsck import Fsck
 from sidecar.vocabulary.people import Actor, Status
 from sidecar.vocabulary.peps import PepId, Scope
@@ -293,3 +297,45 @@ async def test_a_failed_backup_leaves_no_file(town, lived, tmp_path, monkeypatch
     with pytest.raises(OSError, match="disk"):
         await backup.save(tmp_path / "backup")
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_restore_that_is_cut_short_leaves_a_mark_until_it_is_whole(town, elsewhere, tmp_path, monkeypatch):
+    """`fsck` said "clean" of half a restore, and sidecars served it."""
+    await town.account(name="One", email="a@example.com")
+    await town.account(name="Two", email="b@example.com")
+    await Backup(town.store).save(tmp_path / "backup")
+    run = elsewhere.run
+
+    async def killed(name, *args, **more):
+        if name == "restore_rows":
+            raise StoreUnavailable("as a kill would")
+        return await run(name, *args, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(elsewhere, "run", killed)
+        with pytest.raises(StoreUnavailable):
+            await Backup(elsewhere).load(tmp_path / "backup")
+
+    report = await Fsck(elsewhere).run()
+    assert [finding.fault for finding in report.findings if "restore" in finding.fault] == [Fault.UNFINISHED_RESTORE]
+    fleet = Fleet(
+        elsewhere, Silent(), id="a", lease=1.0, clock=time.monotonic, states=PartitionStates(clock=time.monotonic)
+    )
+    await fleet.register()
+    assert fleet.restoring
+
+    await Backup(elsewhere).load(tmp_path / "backup")
+
+    assert (await Fsck(elsewhere).run()).clean
+    await fleet.register()
+    assert not fleet.restoring
+
+
+class Silent:
+    """Holds no copies."""
+
+    def registered(self, partition, at):
+        pass
+
+    def rejected(self, partition):
+        pass

@@ -14,6 +14,8 @@ from sidecar.store.integrity.partition_state import State
 NO_ENTRY: Final = "0-0"
 """Id before the first entry of a stream."""
 
+RESTORING: Final = "restoring"
+"""Field of a partition's meta record while a restore is not whole."""
 META_FIELDS: Final = ("schema", "demo", "issuer", "audience", "pepper")
 _SETTINGS: Final = {"issuer": "SIDECAR_ISSUER", "audience": "SIDECAR_AUDIENCE", "pepper": "SIDECAR_KEYS_DIR"}
 

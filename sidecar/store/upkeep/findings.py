@@ -32,6 +32,7 @@ class Fault(StrEnum):
     AUDIT_GAP = "audit_gap"
     FEED_COUNT = "feed_count"
     NO_EXPIRY = "no_expiry"
+    UNFINISHED_RESTORE = "unfinished_restore"
     OVER_CAP = "over_cap"
 
 

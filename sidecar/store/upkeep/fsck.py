@@ -14,6 +14,7 @@ from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
 from sidecar.store.transition import look, transition
 from sidecar.store.upkeep.findings import Fault, Finding, Snapshot, findings_of
+from sidecar.store.upkeep.restore_mark import REMEDY, clear_mark, is_marked
 from sidecar.vocabulary.people import AccountId, Actor
 
 SCAN_COUNT: Final = 1000
@@ -63,6 +64,7 @@ class Fsck:
         await self._check_names(report, repair=repair)
         await self._check_hints(seen, emails, report, repair=repair)
         await self._check_feeds(report)
+        await self._check_restore(report, repair=repair)
         report.findings += [Finding(Fault.NO_EXPIRY, key, "never expires") for key in seen.lasting]
         report.findings.sort(key=lambda finding: (finding.where, finding.fault, finding.what))
         return report
@@ -149,6 +151,14 @@ class Fsck:
     async def _settle(self, report: Report, finding: Finding, repair: bool, *words: str) -> None:
         if repair:
             await self._store.change(*words)
+        (report.repaired if repair else report.findings).append(finding)
+
+    async def _check_restore(self, report: Report, *, repair: bool) -> None:
+        if not await is_marked(self._store):
+            return
+        if repair:
+            await clear_mark(self._store)
+        finding = Finding(Fault.UNFINISHED_RESTORE, keys.META, f"a restore was not finished: {REMEDY}")
         (report.repaired if repair else report.findings).append(finding)
 
     async def _check_feeds(self, report: Report) -> None:

@@ -15,6 +15,7 @@ from sidecar.store.integrity.data_set import replace
 from sidecar.store.transition import transition
 from sidecar.store.upkeep.archive import Head
 from sidecar.store.upkeep.archive_records import Archived, flat
+from sidecar.store.upkeep.restore_mark import clear_mark, set_mark
 from sidecar.tokens.opaque import Pepper
 from sidecar.vocabulary.people import AccountId, Actor
 
@@ -44,7 +45,11 @@ class Restore:
         self._progress = progress
 
     async def run(self, wanted: Sequence[Archived]) -> Restored:
-        """All of ``wanted``, except accounts whose name another account has. Ends with a new data set id."""
+        """All of ``wanted``, except accounts whose name another account has. Ends with a new data set id.
+
+        One that is cut short leaves its mark (restore_mark.py).
+        """
+        await set_mark(self._store)
         free = await self._take_names(wanted)
         users: dict[AccountId, int] = {}
         for start in range(0, len(free), BATCH):
@@ -55,6 +60,7 @@ class Restore:
                     users[one.account] = count
             self._progress(start + len(batch), len(free))
         await replace(self._store, self._pepper)
+        await clear_mark(self._store)
         skipped = tuple(one.account for one in wanted if one.account not in users)
         return Restored(len(users), sum(users.values()), skipped)
 
