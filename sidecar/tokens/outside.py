@@ -190,7 +190,8 @@ def _proven_email(payload: dict[str, object], trust: Trust) -> tuple[str | None,
     affirmed = verified is True or (verified == "true" and trust.email_verified is not EmailProof.CLAIM)
     if trust.email_verified is EmailProof.VOUCHED:
         # The domain as it is: one that only some normalisation turns into a domain of the list is not vouched for.
-        if email.rpartition("@")[2].lower() not in trust.email_domains:
+        domain = email.rpartition("@")[2]
+        if not domain.isascii() or domain.lower() not in trust.email_domains:  # U+212A is "k" in lower case
             return None, f"the domain of its {trust.email_claim} is not in email_domains"
         affirmed = affirmed or verified is ...
     if affirmed:

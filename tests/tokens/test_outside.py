@@ -174,6 +174,9 @@ def test_R10_dates_with_a_fraction_are_rounded_against_the_bearer():
 
 
 VOUCHED = {"email_verified": EmailProof.VOUCHED, "email_domains": frozenset({"acme.example"})}
+KELVIN = {"email_verified": EmailProof.VOUCHED, "email_domains": frozenset({"book.example"})}
+"""U+212A is another domain to an issuer, and ``k`` in lower case."""
+
 TEXT = {"email_verified": EmailProof.CLAIM_OR_TEXT}
 
 
@@ -202,6 +205,9 @@ TEXT = {"email_verified": EmailProof.CLAIM_OR_TEXT}
         (VOUCHED, "ada@acme.example@other.example", ..., False),
         (VOUCHED, "acme.example", ..., True),
         (VOUCHED, "ada@\uff41cme.example", ..., False),
+        (KELVIN, "ada@book.example", ..., True),
+        (KELVIN, "ada@BOOK.example", ..., True),
+        (KELVIN, "ada@boo\u212a.example", ..., False),
         (VOUCHED, ["ada@acme.example"], ..., False),
     ],
 )
