@@ -7,7 +7,7 @@
     algorithms = ["RS256"]
     accounts = ["Acme"]                          # names or ids: whose users may come this way
     audience_claim = "aud"                       # the default; "client_id" for access tokens of Cognito
-    email_claim = "email"                        # the default
+    email_claim = "email"                        # the default; another one wants "vouched"
     email_verified = "claim"                     # the default; "claim-or-text", "vouched" with email_domains
 
 Rejects whatever would make somebody else an issuer: our own name, HS* and none, an issuer that stands for many, keys by

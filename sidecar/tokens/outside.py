@@ -194,6 +194,8 @@ def _proven_email(payload: dict[str, object], trust: Trust) -> tuple[str | None,
         if not domain.isascii() or domain.lower() not in trust.email_domains:  # U+212A is "k" in lower case
             return None, f"the domain of its {trust.email_claim} is not in email_domains"
         affirmed = affirmed or verified is ...
+    elif payload.get("email") != email:  # OpenID Connect Core 5.1: email_verified is of that claim alone
+        return None, f"email_verified is of the claim email, which is not its {trust.email_claim}"
     if affirmed:
         return email, ""
     said = "has no email_verified" if verified is ... else "has an email_verified that is not true"

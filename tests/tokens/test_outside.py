@@ -86,9 +86,22 @@ def test_R10_an_email_that_is_no_text_is_none(value):
 
 
 def test_the_claim_that_is_the_email_is_the_operators_choice():
-    trust = Trust(ISSUER, "dashboard", TRUST.algorithms, "upn")
+    vouched = {"email_verified": EmailProof.VOUCHED, "email_domains": frozenset({"example.com"})}
+    trust = Trust(ISSUER, "dashboard", TRUST.algorithms, "upn", **vouched)
     assert verdict(signed(upn="grace@example.com"), trust).email == "grace@example.com"
     assert verdict(signed(), trust).email is None
+
+
+@pytest.mark.parametrize("proof", [EmailProof.CLAIM, EmailProof.CLAIM_OR_TEXT])
+@pytest.mark.parametrize(
+    ("email", "proven"), [("grace@example.com", True), ("mallory@example.com", False), (..., False), (None, False)]
+)
+def test_R10_email_verified_proves_the_email_and_no_other_claim(proof, email, proven):
+    """OpenID Connect Core 5.1. At Keycloak whoever registers chooses the preferred_username."""
+    trust = Trust(ISSUER, "dashboard", TRUST.algorithms, "preferred_username", email_verified=proof)
+    claims = verdict(signed(preferred_username="grace@example.com", email=email), trust)
+    assert claims.email == ("grace@example.com" if proven else None)
+    assert proven or "preferred_username" in claims.unproven
 
 
 @pytest.mark.parametrize("typ", ["JWT", "at+jwt", "AT+JWT", "application/at+jwt", None])
