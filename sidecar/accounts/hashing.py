@@ -56,6 +56,10 @@ class Parameters:
     parallelism: int = 1
 
 
+DEAREST: Final = Parameters(time_cost=16, memory_kib=8 * 19 * 1024, parallelism=8)
+"""What a stored hash may cost. One beyond it, as of a crafted backup, is damaged: strangers choose when it is tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Overloaded:
     """The lane is full. Nothing was hashed."""
@@ -128,6 +132,8 @@ class Hashing:
     def _compare(self, user: UserId, password: str, kept: str) -> Compared:
         started = perf_counter()
         try:
+            if not _is_affordable(kept):
+                return Compared(False, False)
             self._argon2.verify(kept, self._peppered(user, password))
         except (VerificationError, InvalidHashError):  # a damaged hash matches nothing: fails closed
             return Compared(False, False)
@@ -175,6 +181,16 @@ class Hashing:
                     turn.set_result(None)
                     return
         self._busy -= 1
+
+
+def _is_affordable(kept: str) -> bool:
+    """Raises InvalidHashError."""
+    cost = argon2.extract_parameters(kept)
+    return (
+        cost.time_cost <= DEAREST.time_cost
+        and cost.memory_cost <= DEAREST.memory_kib
+        and cost.parallelism <= DEAREST.parallelism
+    )
 
 
 def _step_back() -> None:

@@ -53,6 +53,23 @@ async def test_a_hash_matches_its_own_password_alone(hashing):
     assert await hashing.compare(Lane.SIGN_IN, ADA, "Otter", kept) == Compared(False, False)
 
 
+@pytest.mark.parametrize(
+    "dear",
+    [Parameters(time_cost=1, memory_kib=200 * 1024), Parameters(time_cost=40, memory_kib=8), Parameters(1, 128, 16)],
+    ids=["memory", "time", "lanes"],
+)
+async def test_R16_a_hash_far_dearer_than_ours_matches_nothing_and_is_not_computed(hashing, dear):
+    """As a crafted backup brings one: whoever tries to sign in as its user would choose what that costs."""
+    made = Hashing(PEPPER, parameters=dear, threads=1)
+    kept = await made.hash(Lane.PROVEN, ADA, "otter")
+    made.close()
+    assert await hashing.compare(Lane.SIGN_IN, ADA, "otter", kept) == Compared(False, False)
+    began = time.perf_counter()
+    without_end = "$argon2id$v=19$m=4194304,t=100000,p=1$c29tZXNhbHRzb21lc2FsdA$" + "A" * 43
+    assert await hashing.compare(Lane.SIGN_IN, ADA, "otter", without_end) == Compared(False, False)
+    assert time.perf_counter() - began < 1
+
+
 async def test_R19_a_hash_moved_to_another_user_matches_nothing(hashing):
     kept = await hashing.hash(Lane.PROVEN, ADA, "otter")
     assert (await hashing.compare(Lane.SIGN_IN, BOB, "otter", kept)).matches is False
