@@ -192,9 +192,11 @@ def _is_from_here(request: web.Request) -> bool:
 
 
 def _is_own_origin(request: web.Request) -> bool:
-    """The one Origin is this application's own: a browser sends the host of the page and of the request."""
-    origins = request.headers.getall("Origin", [])
-    return len(origins) == 1 and origins[0].partition("://")[2] == request.host
+    """The one Origin is this application's own: a browser sends the host of the page and of the request. Where it says
+    that the page is foreign all the same, the scheme differs: anybody in between can write a page of plain HTTP."""
+    origins, sites = request.headers.getall("Origin", []), request.headers.getall("Sec-Fetch-Site", [])
+    own = len(origins) == 1 and origins[0].partition("://")[2] == request.host
+    return own and sites in ([], ["same-origin"])
 
 
 def _denied(status: int, reason: str) -> Denied:

@@ -178,6 +178,21 @@ async def test_R5_a_cookie_reads_and_changes_things_only_from_our_own_pages(serv
     assert (await service.post("/invoices", headers=own)).status == 200
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+async def test_R5_the_own_host_in_Origin_is_not_our_own_page_where_the_browser_says_otherwise(
+    service, accountant, site
+):
+    """A page of http://HOST, which anybody in between can write, posts a form to https://HOST."""
+    form = {
+        "Cookie": f"sidecar={accountant.access}",
+        "Origin": f"http://{service.host}:{service.port}",
+        "Sec-Fetch-Site": site,
+        "Sec-Fetch-Mode": "navigate",
+    }
+    answer = await service.post("/invoices", headers=form)
+    assert (answer.status, answer.headers["X-Auth-Reason"]) == (403, "cross_site")
+
+
 async def test_R2_a_method_override_is_refused(service, accountant):
     answer = await service.get("/invoices", headers={**bearer(accountant), "X-HTTP-Method-Override": "DELETE"})
     assert (answer.status, answer.headers["X-Auth-Reason"]) == (403, "bad_request")
