@@ -137,7 +137,8 @@ class Endpoint:
     ``path`` holds ``{names}`` for single segments. ``tell`` puts a problem into the words of the endpoint's standard;
     ``max_body`` is for one that needs more than SIDECAR_MAX_BODY; with ``at_least`` it honours ``X-Sidecar-At-Least``.
     The rest is for the OpenAPI document: ``answer`` is the JSON of the first status, ``asks`` what the body holds where
-    ``body`` does not say it (one of them; ``form``: or a form of it), ``query`` a Struct of the query's names.
+    ``body`` does not say it (one of them; ``form``: or a form of it), ``query`` a Struct of the query's names, ``text``
+    an example of the plain text that the answer can be instead.
     """
 
     method: str
@@ -154,3 +155,4 @@ class Endpoint:
     asks: tuple[type[Any], ...] = ()
     form: bool = False
     query: type[Any] | None = None
+    text: str = ""

@@ -37,6 +37,13 @@ class StatusReport(msgspec.Struct, frozen=True):
     lag_s: float | None
 
 
+class ReadinessQuery(msgspec.Struct, frozen=True):
+    """As Kubernetes' own health endpoints have it. ``exclude``: names of checks, separated by commas."""
+
+    verbose: str | msgspec.UnsetType = msgspec.UNSET
+    exclude: str | msgspec.UnsetType = msgspec.UNSET
+
+
 async def livez(_call: Call[None]) -> Reply:
     """200 while the loop turns: a failing store is no reason to restart the process."""
     return Reply(200, {"status": "ok"})
@@ -90,7 +97,17 @@ async def metrics(call: Call[None]) -> Reply:
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/livez", Gate.OPEN, livez, "The loop turns", answer=Health),
-    Endpoint("GET", "/readyz", Gate.OPEN, readyz, "It can answer checks", statuses=(200, 503), answer=Health),
+    Endpoint(
+        "GET",
+        "/readyz",
+        Gate.OPEN,
+        readyz,
+        "It can answer checks",
+        statuses=(200, 503),
+        answer=Health,
+        query=ReadinessQuery,
+        text="[+]store ok\n[+]feed ok\nreadyz check passed\n",
+    ),
     Endpoint("GET", "/status", Gate.OPEN, status, "Version, generation, fleet, store", answer=StatusReport),
     Endpoint("GET", "/metrics", Gate.OPEN, metrics, "Prometheus metrics"),
 )

@@ -120,7 +120,7 @@ async def test_R46_a_store_that_lost_its_data_allows_nothing(stage: Callable[...
 
         client.flushdb()
         for key, dump in kept.items():
-            client.restore(key, 0, dump)
+            client.restore(key, 0, dump, replace=True)
     back = time.monotonic()
     await eventually(lambda: all_are(scene, (200, "allowed")), 5)
     assert time.monotonic() - back < LEASE + SLACK + 1
@@ -204,7 +204,7 @@ async def test_R46_an_address_that_moves_to_another_store_allows_nothing(
 
         relay.turn_to(here.port)
         await eventually(lambda: all_are(scene, (200, "allowed")), 5)
-        assert scene.ready() == [200, 200]
+        await eventually(lambda: scene.ready() == [200, 200], 5)
 
 
 async def test_R49_readiness_follows_within_a_second(stage: Callable[..., Awaitable[Scene]]) -> None:

@@ -251,6 +251,8 @@ def _response(row: Endpoint, status: int, schemas: Mapping[Any, Schema]) -> Sche
     response: Schema = {"description": HTTPStatus(status).phrase, "headers": _headers(status)}
     if row.answer is not None:
         response["content"] = _content(JSON, schemas[row.answer])
+        if row.text:
+            response["content"]["text/plain"] = {"schema": {"type": "string"}, "example": row.text}
     return response
 
 
