@@ -39,7 +39,7 @@ def work(
     try:
         return asyncio.run(run())
     except StoreUnavailable as problem:
-        raise unreachable(str(problem)) from None
+        raise (wrong if problem.misconfigured else unreachable)(str(problem)) from None
     except (StoreRefused, KeyFileProblem) as problem:
         raise wrong(str(problem)) from None
 

@@ -172,7 +172,8 @@ class Sidecar:
         keys = load_or_create(settings.keys_dir, group_read=settings.keys_group_read)
         trusted = TrustedIssuers(settings)
         self._stack.push_async_callback(trusted.close)
-        store = Store.at(await self._store_url())
+        store = Store.at(await self._store_url(), sentinel_password=settings.redis_sentinel_password)
+        store.lone_master = settings.redis_lone_master
         self._stack.push_async_callback(store.close)
         return Ground(settings, metrics, policy, keys, trusted, store, self._logbook(metrics), self._place.folder)
 
@@ -251,6 +252,9 @@ class Sidecar:
             try:
                 await self._check_store(ground)
             except StoreUnavailable as problem:
+                if problem.misconfigured:
+                    self._failure.set_exception(StartProblem(WRONG, f"sidecar: {ground.store.where}: {problem}"))
+                    return
                 if not told:
                     _log.error("the store is out; everything is denied until it answers", error=str(problem))
                 told = True

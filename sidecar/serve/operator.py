@@ -70,7 +70,13 @@ async def operating(settings: Settings, consent: Consent = _never, *, repair: bo
         fresh = settings.redis_url is None and not has_embedded(settings)
         if fresh:
             consent(store_place(settings))
-        store = await Store.open(await _url(settings, stack), read_timeout=PATIENCE, write_timeout=PATIENCE)
+        store = await Store.open(
+            await _url(settings, stack),
+            read_timeout=PATIENCE,
+            write_timeout=PATIENCE,
+            sentinel_password=settings.redis_sentinel_password,
+        )
+        store.lone_master = settings.redis_lone_master
         stack.push_async_callback(store.close)
         meta = await store.meta()
         if not meta and not fresh and not await holds_data(store):

@@ -17,6 +17,9 @@ COMMAND_LINE = "command line"
 ENVIRONMENT = "environment"
 
 
+_HOSTS = r"(?:(?:\[[0-9A-Fa-f:.]*\]|[^:\[\]@,]+)(?::[0-9]{1,5})?(?:,|$))*"
+
+
 class SettingsError(Exception):
     """The start stops. One line for the one who wrote the setting."""
 
@@ -28,13 +31,17 @@ class Given:
     key: str
     text: str
     place: str
+    file: Path | None = None
+    """The file that a secret's text comes from."""
 
     @property
     def source(self) -> str:
         return f"{self.place}: {self.key}"
 
     def complaint(self, what: str, *, secret: bool) -> SettingsError:
-        return SettingsError(f"{self.key} = {quoted(mask(self.text) if secret else self.text)} ({self.place}): {what}")
+        return SettingsError(
+            f"{self.key} = {quoted(mask(self.text, self.key) if secret else self.text)} ({self.place}): {what}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,7 @@ def _checked(given: dict[str, Given], names: Names) -> dict[str, Given]:
         elif secret in given:
             raise SettingsError(f"{given[secret].key} and {it.key} ({it.place}): one secret in two places: remove one")
         else:
-            result[secret] = Given(it.key, _secret(it), it.place)
+            result[secret] = Given(it.key, _secret(it), it.place, Path(it.text).absolute())
     return result
 
 
@@ -168,10 +175,17 @@ def quoted(text: str) -> str:
     return json.dumps(text if len(text) <= 120 else text[:117] + "…", ensure_ascii=True)
 
 
-def mask(text: str) -> str:
-    """A secret as it may be shown: of a URL its scheme and host, of anything else that it is there."""
-    match = re.fullmatch(r"([a-z+]+://)(?:[^?]*@)?([^?@]*)(\?[^@]*)?", text)
+def mask(text: str, key: str = "") -> str:
+    """A secret as it may be shown: of a URL its scheme and hosts, of anything else that it is there. Of a URL whose
+    parts are in doubt, as with a password that is not percent-encoded, the scheme alone. ``key``: a password's value
+    is no URL, whatever it looks like."""
+    if "password" in key.lower():
+        return "***" if text else ""
+    match = re.fullmatch(r"(\w{2,20}(?:\+\w{2,20})?://)([^/?#]*)([^?#]*)(\?.*)?", text, re.ASCII | re.DOTALL)
     if match is None:
         return "***" if text else ""
-    scheme, host, query = match.groups()
-    return f"{scheme}{'***@' if '@' in text else ''}{host}{'?***' if query else ''}"
+    scheme, authority, path, query = match.groups()
+    _, at, hosts = authority.rpartition("@")
+    if "@" in path or "@" in (query or "") or not re.fullmatch(_HOSTS, hosts) or not text.isprintable():
+        return f"{scheme}***"
+    return f"{scheme}{'***@' if at else ''}{hosts}{path}{'?***' if query else ''}"

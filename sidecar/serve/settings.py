@@ -5,14 +5,15 @@ unfit to serve with together are ``problems``. Rooms below never see ``Settings`
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from sidecar.serve import descriptors
 from sidecar.serve import values as v
 from sidecar.serve.places import Given, Names, SettingsError, gather, mask, spell_env
-from sidecar.serve.urls import base_url, url
+from sidecar.serve.urls import base_url, store_url, url
+from sidecar.sources.policy_default import model, policy_dir
 from sidecar.sources.policy_files import packaged
 
 __all__ = ["ROWS", "Row", "Settings", "SettingsError", "Value", "load", "problems"]
@@ -46,41 +47,13 @@ def _keys_dir(found: Mapping[str, Any]) -> Path:
     return Path(found["state_dir"]) / "keys"
 
 
-HERE = (Path("policy"), Path("model.conf"))
-"""The policy of the working folder."""
-
-
-def _policy_dir(_: Mapping[str, Any]) -> Path:
-    return (HERE if _begun() else packaged())[0]
-
-
-def _model(_: Mapping[str, Any]) -> Path:
-    return (HERE if _begun() else packaged())[1]
-
-
-def _begun() -> bool:
-    """Whether somebody keeps a policy here, whatever state it is in. Half of one, or a link to nothing, is a mistake
-    to be told: another policy in its place would open what nobody here has allowed (R25)."""
-    return any(map(_is_there, HERE))
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    except OSError:  # what may not be looked at may be there
-        return True
-    return True
-
-
 def _max_connections(found: Mapping[str, Any]) -> int:
     return descriptors.connections(found["workers"])
 
 
 _FILE = v.optional(v.path)
 _AWAY = v.optional(v.address)
-_REDIS = v.optional(url("redis", "rediss", "unix", "redis+sentinel", "redis+cluster"))
+_REDIS = v.optional(store_url)
 _SMTP = v.optional(url("smtp", "smtps", "smtp+starttls"))
 
 
@@ -116,6 +89,17 @@ class Settings:
     redis_url: Annotated[
         str | None, Row(_REDIS, "", "The store; empty: an embedded one in the state directory.", secret=True)
     ]
+    redis_sentinel_password: Annotated[
+        str | None, Row(v.optional(v.line), "", "The Sentinels' own password.", secret=True)
+    ]
+    redis_lone_master: Annotated[
+        bool,
+        Row(
+            v.boolean,
+            "false",
+            "Accept a Sentinel's or Cluster's master without replicas; a fail-over can lose revocations.",
+        ),
+    ]
     embedded: Annotated[bool, Row(v.boolean, "false", "Allow the embedded store beyond loopback.")]
     state_dir: Annotated[
         Path, Row(v.path, ".sidecar", "The embedded store, the last good policy, the audit's checkpoints.")
@@ -126,10 +110,10 @@ class Settings:
     ]
     keys_group_read: Annotated[bool, Row(v.boolean, "false", "On a read-only mount accept keys that a group may read.")]
     policy_dir: Annotated[
-        Path, Row(v.path, _policy_dir, "The policy files; ./policy, or where no policy is the packaged ones.")
+        Path, Row(v.path, policy_dir, "The policy files; ./policy, or where no policy is the packaged ones.")
     ]
     model: Annotated[
-        Path, Row(v.path, _model, "The Casbin model; ./model.conf, or where no policy is the packaged one.")
+        Path, Row(v.path, model, "The Casbin model; ./model.conf, or where no policy is the packaged one.")
     ]
     access_ttl: Annotated[int, Row(v.whole_seconds(1, DAY), "15m", "Life of an access token.")]
     refresh_ttl: Annotated[int, Row(v.whole_seconds(1, 90 * DAY), "30d", "Life of a refresh token that is not used.")]
@@ -169,6 +153,8 @@ class Settings:
 
     values: tuple[Value, ...] = ()
     """Every setting as text, secrets masked, with its source: what ``sidecar config`` prints."""
+    secret_files: Mapping[str, Path] = field(default_factory=dict)
+    """By setting: the file that a secret was read from, for what is read again while serving."""
     warnings: tuple[str, ...] = ()
     """What was ignored; each a line."""
     doubts: tuple[str, ...] = ()
@@ -202,7 +188,10 @@ def load(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Settings:
     for name, it in ROWS.items():
         found[name], value = _resolve(name, it, given.get(name), found)
         shown.append(value)
-    settings = Settings(**found, values=tuple(shown), warnings=ignored, doubts=tuple(_doubts(found)))
+    files = {name: it.file for name, it in given.items() if it.file is not None}
+    settings = Settings(
+        **found, values=tuple(shown), secret_files=files, warnings=ignored, doubts=tuple(_doubts(found))
+    )
     lacking = settings.without_policy
     return replace(settings, doubts=(*settings.doubts, lacking)) if lacking else settings
 
@@ -216,7 +205,7 @@ def _resolve(name: str, it: Row, given: Given | None, found: Mapping[str, Any]) 
         value = it.parse(given.text)
     except v.BadValueError as bad:
         raise given.complaint(str(bad), secret=it.secret) from None
-    return value, Value(name, mask(given.text) if it.secret else v.show(value, given.text), given.source)
+    return value, Value(name, mask(given.text, name) if it.secret else v.show(value, given.text), given.source)
 
 
 def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
@@ -282,6 +271,8 @@ def _pairs(settings: Settings) -> Iterator[str]:
         yield "SIDECAR_TLS_CERT and SIDECAR_TLS_KEY belong together: set both or neither"
     if settings.tls_client_ca is not None and settings.tls_cert is None:
         yield "SIDECAR_TLS_CLIENT_CA needs SIDECAR_TLS_CERT and SIDECAR_TLS_KEY"
+    if settings.redis_sentinel_password is not None and "+sentinel://" not in (settings.redis_url or ""):
+        yield "SIDECAR_REDIS_SENTINEL_PASSWORD is for redis+sentinel:// and rediss+sentinel:// alone: remove it"
     if settings.smtp_url is not None and settings.mail_from is None:
         yield "SIDECAR_SMTP_URL needs SIDECAR_MAIL_FROM: mails need a sender"
     taken: dict[str, str] = {}

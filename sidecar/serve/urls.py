@@ -4,6 +4,7 @@ from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
 from sidecar.serve.values import BadValueError
+from sidecar.store.servers.address import AddressError, parse_address
 from sidecar.vocabulary.host_lists import one_per_host
 
 
@@ -56,3 +57,12 @@ def url(*schemes: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def store_url(text: str) -> str:
+    """The store's URL, judged whole (address.py)."""
+    try:
+        parse_address(text)
+    except AddressError as error:
+        raise BadValueError(str(error)) from None
+    return text

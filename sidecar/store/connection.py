@@ -19,8 +19,10 @@ from redis import exceptions
 from sidecar.store import keys, scripts, startup
 from sidecar.store.calling import Answer, called
 from sidecar.store.direct.gate import Gate
-from sidecar.store.errors import StoreRefused, StoreUnavailable
-from sidecar.store.topology import Single, Topology, masked, topology
+from sidecar.store.errors import StoreRefused, StoreUnavailable, is_elsewhere
+from sidecar.store.servers.address import masked
+from sidecar.store.servers.pools import Patience
+from sidecar.store.servers.topology import Borrowed, Single, Topology, topology
 
 __all__ = ["Store", "StoreRefused", "StoreUnavailable", "decoded", "gathered", "was_answered"]
 
@@ -34,10 +36,8 @@ class Store:
 
     def __init__(
         self,
-        reads: Topology,
-        writes: Topology,
+        place: Topology,
         *,
-        listener: Callable[[float], Topology],
         where: str,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -46,20 +46,20 @@ class Store:
         """Told of every script: its name, how long it took, and that it was left without an answer."""
         self.gate = Gate()
         """What every read below passes, but those that ask one server of itself (``servers``) and the feed."""
-        self.partitions = reads.partitions
+        self.partitions = place.partitions
         self.where = where
         self.confirm_replicas = 0
         """Replicas that must have a change before it counts as durable; set by the start-up check."""
         self.identity: Mapping[str, str] = {}
         """What this process demands of the store's meta record (R22, R46); set by the start-up check."""
-        self.watched_over = reads.watched_over
+        self.lone_master = False
+        self.watched_over = place.watched_over
         """Sentinel or Cluster may promote a replica."""
-        self.client = reads.only if isinstance(reads, Single) else None
+        self.client = place.only if isinstance(place, Single | Borrowed) else None
         """The client itself, where there is one server: for whoever looks at keys with their own eyes (tests)."""
-        self._reads = reads
-        self._writes = writes
-        self._listener = listener
+        self.on_move: Callable[[], None] = lambda: None
         self._entropy = entropy
+        self._use(place)
 
     @classmethod
     def at(
@@ -68,19 +68,16 @@ class Store:
         *,
         read_timeout: float = READ_TIMEOUT,
         write_timeout: float = WRITE_TIMEOUT,
+        sentinel_password: str | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> "Store":
         """The store at ``url``, not asked yet: a server that starts while its store is out waits for it to come.
 
         Raises StoreRefused for a URL it cannot use.
         """
-        return cls(
-            topology(url, patience=read_timeout),
-            topology(url, patience=write_timeout),
-            listener=lambda patience: topology(url, patience=patience, connections=2),
-            where=masked(url),
-            entropy=entropy,
-        )
+        patience = Patience(read_timeout, write_timeout)
+        place = topology(url, patience=patience, sentinel_password=sentinel_password)
+        return cls(place, where=masked(url), entropy=entropy)
 
     @classmethod
     async def open(
@@ -89,10 +86,17 @@ class Store:
         *,
         read_timeout: float = READ_TIMEOUT,
         write_timeout: float = WRITE_TIMEOUT,
+        sentinel_password: str | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> "Store":
         """As ``at``, and it answers. Raises StoreUnavailable when nothing does."""
-        store = cls.at(url, read_timeout=read_timeout, write_timeout=write_timeout, entropy=entropy)
+        store = cls.at(
+            url,
+            read_timeout=read_timeout,
+            write_timeout=write_timeout,
+            sentinel_password=sentinel_password,
+            entropy=entropy,
+        )
         try:
             await store.ping()
         except BaseException:
@@ -103,8 +107,7 @@ class Store:
     @classmethod
     def from_client(cls, client: Any, *, entropy: Callable[[int], bytes] = os.urandom) -> "Store":
         """Over a client that somebody else made and closes (tests: fakeredis)."""
-        given = Single(client, owned=False)
-        return cls(given, given, listener=lambda _patience: given, where="given client", entropy=entropy)
+        return cls(Borrowed(client), where="given client", entropy=entropy)
 
     def request_id(self) -> str:
         """Made here, never taken from a request (R13)."""
@@ -117,16 +120,15 @@ class Store:
         After an error that its user has seen, it is left and another one taken, so that who follows something can look
         whether it is still the same server. Not connected yet: the first command does that.
         """
-        found = self._listener(patience)
-        connection = None
+        connection = await called(self._place.listener(key, patience))
         try:
-            connection = (await called(found.client(key))).client()
             yield connection
+        except StoreUnavailable:
+            self.suspect()
+            raise
         finally:
             with suppress(exceptions.RedisError, OSError):
-                if connection is not None:
-                    await connection.aclose()
-                await found.close()
+                await connection.aclose()
 
     async def run(
         self, name: str, keys: Sequence[str], args: Mapping[str, object] | Sequence[str], *, write: bool = False
@@ -147,24 +149,29 @@ class Store:
         self, name: str, keys: Sequence[str], args: Mapping[str, object] | Sequence[str], *, write: bool = False
     ) -> dict[str, Any]:
         words = [json.dumps(args, ensure_ascii=False)] if isinstance(args, Mapping) else list(args)
-        place = self._writes if write else self._reads
-        return await self._twice(place, lambda: self._evaluate(place, scripts.script(name), keys, words, confirm=write))
+        return await self._twice(lambda: self._evaluate(scripts.script(name), keys, words, write=write))
 
-    async def _twice(self, place: Topology, call: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _twice(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         """Once more on a new connection when the old one was dead, or the key's master is another one by now."""
         try:
             return await called(call())
         except StoreUnavailable as problem:
-            if not _somewhere_else(problem):
+            if not is_elsewhere(problem):
+                self.suspect()
                 raise
-        await place.look_again()
-        return await called(call())
+            moved = problem.__cause__
+        try:
+            await called(self._place.look_again(moved if isinstance(moved, exceptions.MovedError) else None))
+            return await called(call())
+        except StoreUnavailable:
+            self.suspect()
+            raise
 
     async def _evaluate(
-        self, place: Topology, script: scripts.Script, keys: Sequence[str], words: Sequence[str], *, confirm: bool
+        self, script: scripts.Script, keys: Sequence[str], words: Sequence[str], *, write: bool
     ) -> dict[str, Any]:
-        client = await place.client(keys[0])
-        if confirm and self.confirm_replicas > 0:
+        client = await self._place.client(keys[0], write=write)
+        if write and self.confirm_replicas > 0:
             return await self._evaluate_confirmed(client, script, keys, words)
         try:
             raw = await client.evalsha(script.sha, len(keys), *keys, *words)
@@ -216,15 +223,15 @@ class Store:
     async def command(self, *words: str | int) -> Any:
         """A plain command on the key that is its second word, for the few reads that are no script."""
         self.gate.admit(str(words[0]), str(words[1]) if len(words) > 1 else "")
-        return await self._twice(self._reads, lambda: _ask(self._reads, words))
+        return await self._twice(lambda: self._ask(words))
 
     async def change(self, *words: str | int) -> Any:
         """A plain command that writes, where no script is needed because doing it twice is doing it once."""
-        return await self._twice(self._writes, lambda: _ask(self._writes, words))
+        return await self._twice(lambda: self._ask(words, write=True))
 
     async def servers(self) -> "list[Server]":
         """Every master, to be asked for what is its own: INFO, CONFIG, SCAN."""
-        return [Server(client) for client in await called(self._reads.masters())]
+        return [Server(client) for client in await called(self._place.masters())]
 
     async def pairs(self, *words: str | int) -> list[tuple[str, str]]:
         """A command that answers with a map: a dict here, a flat list there (RESP2, RESP3, fakeredis)."""
@@ -240,8 +247,22 @@ class Store:
         await self.command("PING")
 
     async def close(self) -> None:
-        for place in (self._reads, self._writes):
-            await place.close()
+        await self._place.close()
+
+    def _use(self, place: Topology) -> None:
+        self._place = place
+        place.on_move = self._note_move
+
+    def _note_move(self) -> None:
+        self.on_move()
+
+    def suspect(self) -> None:
+        """The masters may be others by now, as after READONLY or NOREPLICAS: Sentinel or Cluster is asked soon."""
+        self._place.suspect()
+
+    async def _ask(self, words: Sequence[str | int], *, write: bool = False) -> Any:
+        client = await self._place.client(str(words[1]) if len(words) > 1 else keys.META, write=write)
+        return await client.execute_command(*words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,23 +273,6 @@ class Server:
 
     async def command(self, *words: str | int) -> Any:
         return await called(self.client.execute_command(*words))
-
-
-async def _ask(place: Topology, words: Sequence[str | int]) -> Any:
-    client = await place.client(str(words[1]) if len(words) > 1 else keys.META)
-    return await client.execute_command(*words)
-
-
-def _somewhere_else(problem: StoreUnavailable) -> bool:
-    """A connection that was dead, as after the server's restart, or a key that has moved: the same words, under the
-    same request id, may be sent again. Not after a timeout: its caller has waited long enough."""
-    cause = problem.__cause__
-    if isinstance(cause, exceptions.MovedError):
-        return True
-    if not isinstance(cause, exceptions.ConnectionError):
-        return False
-    refusing = exceptions.BusyLoadingError | exceptions.AuthenticationError | exceptions.MaxConnectionsError
-    return not isinstance(cause, refusing) and not isinstance(cause.__cause__, TimeoutError | exceptions.TimeoutError)
 
 
 def was_answered(problem: Exception) -> bool:

@@ -9,19 +9,31 @@ from typing import Final
 
 from redis import exceptions
 
+from sidecar.store.servers.remedies import remedy_of_reply, remedy_of_silence
+
 
 class StoreUnavailable(Exception):
     """The store did not answer, or answered with an error.
 
     ``answered``: an error reply. ``refused``: one after which its reads are no truth either, as a master gives that is
     cut off from its replicas. ``cause``: the state of the partition (partition_state.py), for the decision log.
+    ``misconfigured``: the settings cannot be right for this server; a start ends, a running sidecar goes on trying.
     """
 
-    def __init__(self, message: str, *, answered: bool = False, refused: bool = False, cause: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        answered: bool = False,
+        refused: bool = False,
+        cause: str = "",
+        misconfigured: bool = False,
+    ) -> None:
         super().__init__(message)
         self.answered = answered
         self.refused = refused
         self.cause = cause
+        self.misconfigured = misconfigured
 
 
 class StoreRefused(Exception):
@@ -49,6 +61,7 @@ _CODES: Final[Mapping[type[Exception], str]] = {
     exceptions.NoPermissionError: "NOPERM",
     exceptions.AuthenticationError: "WRONGPASS",
     exceptions.BusyLoadingError: "LOADING",
+    exceptions.MovedError: "MOVED",
 }
 """Codes that redis-py cuts off the text."""
 
@@ -66,7 +79,7 @@ def outage(error: BaseException) -> StoreUnavailable | None:
         reply = str(error)
         return refusal(reply if code in reply else f"{code} {reply}", moves=isinstance(error, _MOVES))
     if isinstance(error, exceptions.RedisError | TimeoutError | OSError):
-        return StoreUnavailable(f"the store does not answer: {type(error).__name__}: {_short(str(error))}")
+        return _silence(error)
     if isinstance(error, RuntimeError) and _CLOSED in str(error):
         return StoreUnavailable("the store does not answer: it ended the connection")
     return None
@@ -75,7 +88,19 @@ def outage(error: BaseException) -> StoreUnavailable | None:
 def refusal(reply: str, *, moves: bool = False) -> StoreUnavailable:
     """For the text of an error reply."""
     readable = moves or _READABLE.search(reply) is not None
-    return StoreUnavailable(f"the store refuses: {_short(reply)}", answered=True, refused=not readable)
+    known = remedy_of_reply(reply)
+    return StoreUnavailable(
+        f"the store refuses: {_short(reply)}{known.suffix}",
+        answered=True,
+        refused=not readable,
+        misconfigured=known.misconfigured,
+    )
+
+
+def _silence(error: BaseException) -> StoreUnavailable:
+    """No answer, or one that is not Redis' protocol."""
+    known = remedy_of_silence(f"{type(error).__name__} {error}")
+    return StoreUnavailable(f"the store does not answer: {type(error).__name__}: {_short(str(error))}{known.suffix}")
 
 
 def is_not_permitted(error: Exception) -> bool:
@@ -84,6 +109,18 @@ def is_not_permitted(error: Exception) -> bool:
     if isinstance(reply, exceptions.NoPermissionError):
         return True
     return isinstance(reply, exceptions.ResponseError) and _NOT_PERMITTED.search(str(reply)) is not None
+
+
+def is_elsewhere(problem: StoreUnavailable) -> bool:
+    """A connection that was dead, as after the server's restart, or a key that has moved: the same words, under the
+    same request id, may be sent again. Not after a timeout: its caller has waited long enough."""
+    cause = problem.__cause__
+    if isinstance(cause, exceptions.MovedError):
+        return True
+    if not isinstance(cause, exceptions.ConnectionError):
+        return False
+    refusing = exceptions.BusyLoadingError | exceptions.AuthenticationError | exceptions.MaxConnectionsError
+    return not isinstance(cause, refusing) and not isinstance(cause.__cause__, TimeoutError | exceptions.TimeoutError)
 
 
 def _short(text: str) -> str:

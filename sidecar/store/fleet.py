@@ -135,6 +135,7 @@ class Fleet:
         """Nothing was registered. Without an answer the copies live on until their lease ends."""
         if problem.answered:
             self._records.rejected(partition)
+            self._store.suspect()
         state = State.REFUSING if problem.answered else State.OUT
         readable = problem.answered and not problem.refused
         self._states.report(partition, state, str(problem), readable=readable)

@@ -45,6 +45,7 @@ class LiveCopy:
         self.on_task_failure: Callable[[str], None] = lambda _name: None
         """Receives the name of a task that failed and is started again."""
         self._seal = seal
+        self._registering: asyncio.Task[None] | None = None
         self.followers: list[Follower] = [self.records, self.fleet]
         """Who hears the feed, in this order. To be added to before ``run``."""
 
@@ -52,6 +53,7 @@ class LiveCopy:
         """Follow until cancelled, then leave the fleet, so that nobody waits for us."""
         feeds = {partition: self._feed(partition) for partition in range(self._store.partitions)}
         self.fleet.feeds = feeds
+        self._store.on_move = self._follow_move
         work: list[tuple[str, Work]] = [("feed", feed.run) for feed in feeds.values()]
         work += [("registration", self.fleet.run), ("store watch", self.watch.run), ("healing", self.healing.run)]
         try:
@@ -59,9 +61,18 @@ class LiveCopy:
                 for name, run in work:
                     group.create_task(supervised(name, run, failed=self.on_task_failure))
         finally:
+            self._store.on_move = lambda: None
+            if self._registering is not None:
+                self._registering.cancel()
             self.records.left()  # before anybody learns that we are gone: listeners may answer for a while yet
             with suppress(StoreUnavailable):
                 await self.fleet.leave()
+
+    def _follow_move(self) -> None:
+        """A master is another server: feeds leave the old one, and the new one is proven at once."""
+        for feed in self.fleet.feeds.values():
+            feed.doubt()
+        self._registering = asyncio.create_task(self.fleet.register())
 
     def _feed(self, partition: int) -> Feed:
         return Feed(

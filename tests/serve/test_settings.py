@@ -56,7 +56,7 @@ def test_every_setting_shows_value_and_source() -> None:
     assert [value.name for value in settings.values] == list(ROWS)
     assert {value.source for value in settings.values} == {"default"}
     fields = {field.name for field in dataclasses.fields(Settings)}
-    assert fields - set(ROWS) == {"values", "warnings", "doubts"}
+    assert fields - set(ROWS) == {"values", "secret_files", "warnings", "doubts"}
 
 
 def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
@@ -267,9 +267,9 @@ def test_R24_errors_mask_secrets(env: dict[str, str]) -> None:
 
 
 def test_R24_secrets_are_masked_in_values_and_representation() -> None:
-    env = {"SIDECAR_REDIS_URL": "redis://u:hunter2@store:6379/0?x=hunter2", "SIDECAR_SMTP_URL": "smtp://a:hunter2@m"}
+    env = {"SIDECAR_REDIS_URL": "redis://store:6379/0?password=hunter2", "SIDECAR_SMTP_URL": "smtp://a:hunter2@m"}
     settings = load({}, {**env, "SIDECAR_MAIL_FROM": "a@b.example"})
-    assert text(settings, "redis_url") == "redis://***@store:6379/0?***"
+    assert text(settings, "redis_url") == "redis://store:6379/0?***"
     assert text(settings, "smtp_url") == "smtp://***@m"
     assert "hunter2" not in repr(settings)
 

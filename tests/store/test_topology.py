@@ -13,7 +13,8 @@ from sidecar.store.connection import Store
 from sidecar.store.errors import StoreRefused, StoreUnavailable
 from sidecar.store.live import LiveCopy
 from sidecar.store.records import Records
-from sidecar.store.topology import Cluster, Single, masked, topology
+from sidecar.store.servers.pools import Patience
+from sidecar.store.servers.topology import Single, Watched, topology
 from sidecar.store.upkeep.backup import Backup, Restored
 from sidecar.store.upkeep.fsck import Fsck
 from sidecar.vocabulary.people import Actor
@@ -22,45 +23,55 @@ from tests.ports import free_port
 OPERATOR = Actor.operator()
 
 
+PATIENCE = Patience(0.4, 2.0)
+
+
 # Addresses ------------------------------------------------------------------------------------------------------------
 
 
-async def test_every_form_of_address_is_understood():
+async def test_every_kind_of_address_has_its_topology():
     for url, kind, watched_over in (
         ("redis://127.0.0.1:6379/2", Single, False),
         ("rediss://user:pw@store.example", Single, False),
         ("unix:///tmp/s?db=1", Single, False),
-        ("redis+sentinel://a.example,b.example:26380/mymaster/3", Single, True),
-        ("redis+cluster://user:p%40ss@a.example:7000,[::1]:7001", Cluster, True),
-        ("rediss+cluster://a.example", Cluster, True),
+        ("redis+sentinel://a.example,b.example:26380/mymaster/3", Watched, True),
+        ("rediss+sentinel://a.example/mymaster", Watched, True),
+        ("redis+cluster://user:p%40ss@a.example:7000,[::1]:7001", Watched, True),
+        ("rediss+cluster://a.example", Watched, True),
     ):
-        found = topology(url, patience=0.1)
+        found = topology(url, patience=PATIENCE)
         assert isinstance(found, kind), url
         assert found.watched_over is watched_over, url
         await found.close()
 
 
-def test_what_an_address_says_is_taken_over():
-    found = topology("redis+cluster://user:p%40ss@a.example,[::1]:7001", patience=0.1)
-    assert found._seeds == [("a.example", 6379), ("::1", 7001)]
-    assert (found._connection["username"], found._connection["password"]) == ("user", "p@ss")
-    watched = topology("redis+sentinel://:secret@a.example/mymaster/3", patience=0.1)
-    options = watched.only.connection_pool.connection_kwargs
-    assert (options["db"], options["password"], options["username"]) == (3, "secret", None)
-    assert watched.only.connection_pool.service_name == "mymaster"
+async def test_what_an_address_says_is_taken_over():
+    found = topology(
+        "rediss+sentinel://u:p%40ss@a.example/m/3?sentinel_username=w&ssl_cert_reqs=none",
+        patience=PATIENCE,
+        sentinel_password="secret",
+    )
+    options = found._pools.client(("a", 1)).connection_pool.connection_kwargs
+    assert (options["db"], options["password"], options["username"]) == (3, "p@ss", "u")
+    assert (options["ssl_cert_reqs"], options["socket_timeout"]) == ("none", 0.4)
+    assert found._pools.client(("a", 1), write=True).connection_pool.connection_kwargs["socket_timeout"] == 2.0
+    watcher = found._pools.sentinels[0].connection_pool
+    assert (watcher.connection_kwargs["username"], watcher.connection_kwargs["password"]) == ("w", "secret")
+    assert watcher.connection_kwargs["ssl_cert_reqs"] == "none"
+    await found.close()
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["redis+sentinel://a.example", "redis+cluster://", "redis+cluster://a:b:c", "redis+sentinel://a/m/x", "nothing"],
-)
-def test_an_address_that_cannot_be_is_refused(url):
-    with pytest.raises(StoreRefused, match="not a store's address"):
-        topology(url, patience=0.1)
+def test_an_address_that_cannot_be_is_refused():
+    with pytest.raises(StoreRefused, match=r"SIDECAR_REDIS_URL \(redis\+sentinel://…\): it names no master"):
+        topology("redis+sentinel://:secret@a.example", patience=PATIENCE)
 
 
-def test_R24_an_address_is_shown_without_its_password():
-    assert masked("redis://user:secret@host:6379/0") == "redis://…@host:6379/0"
+@pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile"])
+def test_a_certificate_that_is_none_is_named_at_the_start(name, tmp_path):
+    (tmp_path / "empty.pem").write_text("nothing")
+    for file in ("gone.pem", "empty.pem"):
+        with pytest.raises(StoreRefused, match=f"{name}=.*{file}"):
+            topology(f"rediss://:secret@h?{name}={tmp_path / file}", patience=PATIENCE)
 
 
 # Real ones ------------------------------------------------------------------------------------------------------------
@@ -259,11 +270,17 @@ def knows_all(info):
     return "cluster_state:ok" in info and "cluster_slots_ok:16384" in info
 
 
+async def lone(url):
+    """Three masters without a replica: nothing can be promoted."""
+    store = await Store.open(url)
+    store.lone_master = True
+    return store
+
+
 @pytest.mark.slow
-async def test_a_cluster_is_a_store_like_any_other(cluster, town_class, entropy, tmp_path, monkeypatch):
+async def test_a_cluster_is_a_store_like_any_other(cluster, town_class, entropy, tmp_path):
     _servers, ports = cluster
-    monkeypatch.setattr(Cluster, "watched_over", False)  # three masters without a replica: nothing can be promoted
-    store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}")
+    store = await lone(f"redis+cluster://127.0.0.1:{ports[0]}")
     try:
         await store.check_meta()
         assert store.partitions == 16
@@ -303,10 +320,9 @@ def move(servers, ports, key):
 
 
 @pytest.mark.slow
-async def test_a_slot_that_moved_is_followed(cluster, town_class, entropy, monkeypatch):
+async def test_a_slot_that_moved_is_followed(cluster, town_class, entropy):
     servers, ports = cluster
-    monkeypatch.setattr(Cluster, "watched_over", False)
-    store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}")
+    store = await lone(f"redis+cluster://127.0.0.1:{ports[0]}")
     try:
         await store.check_meta()
         for _ in move(servers, ports, keys.names()):
@@ -319,10 +335,9 @@ async def test_a_slot_that_moved_is_followed(cluster, town_class, entropy, monke
 
 
 @pytest.mark.slow
-async def test_records_that_are_read_together_follow_a_slot_that_moves(cluster, town_class, entropy, monkeypatch):
+async def test_records_that_are_read_together_follow_a_slot_that_moves(cluster, town_class, entropy):
     servers, ports = cluster
-    monkeypatch.setattr(Cluster, "watched_over", False)
-    store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}")
+    store = await lone(f"redis+cluster://127.0.0.1:{ports[0]}")
     try:
         await store.check_meta()
         town = town_class(store, entropy)
@@ -343,10 +358,9 @@ async def test_records_that_are_read_together_follow_a_slot_that_moves(cluster, 
 
 
 @pytest.mark.slow
-async def test_a_cluster_that_lost_a_master_is_out_for_its_slots(cluster, monkeypatch):
+async def test_a_cluster_that_lost_a_master_is_out_for_its_slots(cluster):
     servers, ports = cluster
-    monkeypatch.setattr(Cluster, "watched_over", False)
-    store = await Store.open(f"redis+cluster://127.0.0.1:{ports[1]},127.0.0.1:{ports[0]}")
+    store = await lone(f"redis+cluster://127.0.0.1:{ports[1]},127.0.0.1:{ports[0]}")
     try:
         await store.check_meta()
         slot = servers.ask(ports[0], "CLUSTER", "KEYSLOT", keys.META)

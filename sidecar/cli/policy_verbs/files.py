@@ -17,7 +17,8 @@ from sidecar.cli.output import complain, no, plain, say_json, wrong
 from sidecar.policy.compiler import Compiled, Progress, ProofScope, compile_policy
 from sidecar.policy.diagnostics import FILES, POLICY_FOLDER, Diagnostic, Severity, path_of
 from sidecar.policy.generation import Generation
-from sidecar.serve.settings import HERE, Settings
+from sidecar.serve.settings import Settings
+from sidecar.sources.policy_default import HERE
 from sidecar.sources.policy_files import PolicyFiles, packaged, read_policy_files
 
 F = TypeVar("F", bound=Callable[..., Any])

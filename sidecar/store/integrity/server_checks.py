@@ -15,6 +15,8 @@ from redis import exceptions
 from sidecar.store.errors import StoreUnavailable, is_not_permitted
 
 OLDEST: Final = (6, 2)
+SAFE_REPLICAS: Final = 2
+"""Replicas per master: with one, its restart leaves a master that may not write."""
 
 
 class Kind(StrEnum):
@@ -50,6 +52,7 @@ class Servers(Protocol):
     where: str
     confirm_replicas: int
     watched_over: bool
+    lone_master: bool
 
     async def servers(self) -> Sequence[Asked]: ...
 
@@ -78,15 +81,21 @@ async def _inspect(store: Servers, server: Asked) -> list[Finding]:
     if info is None:
         hidden = "the store does not permit INFO: eviction, append-only file and replicas are not checked (grant +info)"
         return [Finding(Kind.RIGHTS, hidden)]
-    found = [*_role(store.where, info), *_eviction(store.where, info)]
+    found = [*_role(store.where, info, watched_over=store.watched_over), *_eviction(store.where, info)]
     found += _durability(info, await _config(server, "appendfsync"))
     return [*found, *await _replicas(store, server, info)]
 
 
-def _role(where: str, info: Mapping[str, str]) -> list[Finding]:
+def _role(where: str, info: Mapping[str, str], *, watched_over: bool) -> list[Finding]:
     found = []
-    if info.get("role", "master") != "master":
+    if info.get("redis_mode") == "sentinel":
+        message = f"the server at {where} is a Sentinel: write redis+sentinel://HOST:26379/MASTER"
+        return [Finding(Kind.ROLE, message, fatal=True)]
+    if info.get("role", "master") != "master" and not watched_over:
         message = f"the store at {where} is a replica: point SIDECAR_REDIS_URL at the master"
+        found.append(Finding(Kind.ROLE, message, fatal=True))
+    if info.get("redis_mode") == "cluster" and not watched_over:
+        message = f"the store at {where} is a Redis Cluster: write redis+cluster://HOST:PORT in SIDECAR_REDIS_URL"
         found.append(Finding(Kind.ROLE, message, fatal=True))
     if _version(info) < OLDEST:
         message = f"the store at {where} is Redis {info['redis_version']}: 6.2 or newer is needed"
@@ -129,13 +138,38 @@ async def _replicas(store: Servers, server: Asked, info: Mapping[str, str]) -> l
         message = "the store does not show its min-replicas-to-write: it has to be 1 or more where there are replicas"
         return [Finding(Kind.REPLICAS, message)]
     if int(needed) < 1:
-        message = (
-            f"the store at {store.where} has replicas but writes without them: set min-replicas-to-write to 1 or more "
-            "and min-replicas-max-lag to 5 or less, or a fail-over can bring revoked tokens back"
-        )
-        return [Finding(Kind.REPLICAS, message, fatal=True)]
+        return [_unconfirmed(store, replicas)]
     store.confirm_replicas = int(needed)
+    if store.watched_over and replicas < SAFE_REPLICAS:
+        message = (
+            f"a master of the store at {store.where} has {replicas or 'no'} replica{'s' if replicas != 1 else ''}: "
+            f"give each master {SAFE_REPLICAS}, or a restart of the one that is left denies everything"
+        )
+        return [Finding(Kind.REPLICAS, message)]
     return []
+
+
+def _unconfirmed(store: Servers, replicas: int) -> Finding:
+    """A master that acknowledges what no replica has."""
+    if not replicas and store.lone_master:
+        message = (
+            f"a master of the store at {store.where} has no replica and writes without one, as "
+            "SIDECAR_REDIS_LONE_MASTER permits: its loss is an outage, and a replica promoted later can bring revoked "
+            "tokens back"
+        )
+        return Finding(Kind.REPLICAS, message)
+    if not replicas:
+        message = (
+            f"a master of the store at {store.where} has no replica: give each master {SAFE_REPLICAS} with "
+            "min-replicas-to-write 1 and min-replicas-max-lag 5, or set SIDECAR_REDIS_LONE_MASTER=true (README: what "
+            "that gives up)"
+        )
+        return Finding(Kind.REPLICAS, message, fatal=True)
+    message = (
+        f"the store at {store.where} has replicas but writes without them: set min-replicas-to-write to 1 or more "
+        "and min-replicas-max-lag to 5 or less, or a fail-over can bring revoked tokens back"
+    )
+    return Finding(Kind.REPLICAS, message, fatal=True)
 
 
 async def _info(server: Asked) -> Mapping[str, str] | None:

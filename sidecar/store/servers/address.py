@@ -1,0 +1,238 @@
+"""Parser of the store's URL (SIDECAR_REDIS_URL). Pure: opens nothing, resolves nothing.
+
+Rejects what redis-py would guess at: a password whose ``/ # ? @`` are not percent-encoded, a database named twice,
+query names that it would ignore or hand on. No message contains a part of the URL that may be a secret (R24).
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+from urllib.parse import unquote
+
+SENTINEL_PORT: Final = 26379
+REDIS_PORT: Final = 6379
+SCHEMES: Final = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+)
+"""Schemes with + have several hosts, separated by commas."""
+_TLS_NAMES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+_NAMES: Final = ("db", "username", "password", "sentinel_username", *_TLS_NAMES)
+_ENCODE: Final = "percent-encode it (%2F for /, %23 for #, %3F for ?, %40 for @, %25 for %)"
+_NOT_ENCODED: Final = f"a user, password, path or query holds / # ? @ or % that is not percent-encoded: {_ENCODE}"
+_BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class AddressError(ValueError):
+    """The URL names no store. One sentence with the remedy, without a part that may be a secret."""
+
+
+class Kind(StrEnum):
+    """Kind of deployment that the URL's scheme names."""
+
+    SINGLE = "single"
+    SENTINEL = "sentinel"
+    CLUSTER = "cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A store's URL in parts. ``places``: hosts and ports; empty for a Unix socket, which is ``path``.
+
+    ``tls``: options of redis-py's ``SSLConnection``; None without TLS.
+    """
+
+    kind: Kind
+    places: tuple[tuple[str, int], ...] = ()
+    path: str = ""
+    master: str = ""
+    database: int | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    sentinel_username: str | None = None
+    tls: Mapping[str, str | bool] | None = None
+
+
+def parse_address(text: str) -> Address:
+    """Raises AddressError."""
+    scheme, found, rest = text.partition("://")
+    if not found or scheme not in SCHEMES or not text.isprintable() or " " in text:
+        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise AddressError(f"not such a URL: write a URL that starts with {known}")
+    authority, tail = _split(rest)
+    path, asked, query = tail.partition("?")
+    if "#" in rest or "@" in tail:
+        raise AddressError(_NOT_ENCODED)
+    userinfo, at, hosts = authority.rpartition("@")
+    options = _options(query) if asked else {}
+    username, password = _credentials(userinfo if at else "", options)
+    kind = Kind(scheme.partition("+")[2] or "single")
+    if scheme == "unix":
+        return _unix(hosts, path, options, username, password)
+    places = tuple(_places(hosts, SENTINEL_PORT if kind is Kind.SENTINEL else REDIS_PORT))
+    if kind is Kind.SINGLE and len(places) > 1:
+        raise AddressError("several hosts: write redis+sentinel:// or redis+cluster://, or one host alone")
+    master, database = _path(kind, path)
+    return Address(
+        kind,
+        places,
+        master=master,
+        database=_database(kind, database, options),
+        username=username,
+        password=password,
+        sentinel_username=_sentinel_username(kind, options),
+        tls=_tls(options, secured=scheme.startswith("rediss")),
+    )
+
+
+def masked(text: str) -> str:
+    """The URL without its secrets (R24). Of a URL that names no store, the scheme alone."""
+    scheme, found, rest = text.partition("://")
+    if not found or scheme not in SCHEMES:
+        return "…"
+    try:
+        parse_address(text)
+    except AddressError:
+        return f"{scheme}://…"
+    authority, tail = _split(rest)
+    _, at, hosts = authority.rpartition("@")
+    path, asked, _ = tail.partition("?")
+    return f"{scheme}://{'…@' if at else ''}{hosts}{path}{'?…' if asked else ''}"
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """User, password and hosts; path and query."""
+    end = min((at for mark in "/?#" if (at := rest.find(mark)) >= 0), default=len(rest))
+    return rest[:end], rest[end:]
+
+
+def _decoded(text: str) -> str:
+    if "@" in text or re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        raise AddressError(_NOT_ENCODED)
+    return unquote(text, errors="replace")
+
+
+def _options(query: str) -> dict[str, str]:
+    """Names and values of the query. A name that is not known is shown only when it is close to a known one."""
+    found: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        name, _, value = part.partition("=")
+        if name not in _NAMES:
+            raise _unknown(name, may_show="=" in part and "password" not in found)
+        if name in found:
+            raise AddressError(f"{name} stands twice in the query: remove one")
+        if not value:
+            raise AddressError(f"{name} has no value in the query: write {name}=VALUE or remove it")
+        if "+" in value and name == "password":
+            raise AddressError("password holds a + in the query: write %2B for +, %20 for a space")
+        found[name] = _decoded(value)
+    return found
+
+
+def _unknown(name: str, *, may_show: bool) -> AddressError:
+    """``may_show``: the name is no end of a password that holds a & or ?."""
+    may_show = may_show and re.fullmatch(r"[a-z_]{2,40}", name) is not None
+    shown = f"{name} is" if may_show else "a name in the query is"
+    if name.lower() in {"ssl", "tls"}:
+        return AddressError(f"{shown} not known: write rediss:// for TLS")
+    near = difflib.get_close_matches(name.lower(), _NAMES, n=1, cutoff=0.7)
+    if near:
+        return AddressError(f"{shown} not known: did you mean {near[0]}?")
+    remedy = f"remove it; known are {', '.join(_NAMES)}"
+    return AddressError(f"{shown} not known: {remedy}" + ("" if may_show else f". Of a password: {_ENCODE}"))
+
+
+def _credentials(userinfo: str, options: Mapping[str, str]) -> tuple[str | None, str | None]:
+    user, _, password = userinfo.partition(":")
+    for name, there in (("username", user), ("password", password)):
+        if there and name in options:
+            raise AddressError(f"{name} stands before the host and in the query: remove one")
+    found = _decoded(user) or options.get("username"), _decoded(password) or options.get("password")
+    if found[0] and not found[1]:
+        raise AddressError("a user without a password: write USER:PASSWORD@HOST, or :PASSWORD@HOST")
+    return found
+
+
+def _unix(hosts: str, path: str, options: Mapping[str, str], username: str | None, password: str | None) -> Address:
+    if hosts:
+        raise AddressError("a Unix socket has no host: write unix:///run/redis.sock")
+    if len(path) < 2:
+        raise AddressError("the URL names no absolute path: write unix:///run/redis.sock")
+    _tls(options, secured=False)
+    _sentinel_username(Kind.SINGLE, options)
+    database = _database(Kind.SINGLE, "", options)
+    return Address(Kind.SINGLE, path=_decoded(path), database=database, username=username, password=password)
+
+
+def _places(hosts: str, port: int) -> Iterator[tuple[str, int]]:
+    if not hosts:
+        raise AddressError("the URL names no host")
+    for place in hosts.split(","):
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+(?:%[\w.]+)?\]|[^:\[\]%]+)(?::([0-9]{1,5}))?", place)
+        if match is None or not 0 < int(match[2] or port) < 65536:
+            raise AddressError("it has no host and port between // and /: write HOST:PORT, and [::1]:PORT for IPv6")
+        yield match[1].strip("[]"), int(match[2] or port)
+
+
+def _path(kind: Kind, path: str) -> tuple[str, str]:
+    """The master's name (Sentinel alone) and the database's text."""
+    parts = path.removeprefix("/").split("/") if path else [""]
+    if kind is Kind.CLUSTER:
+        if parts not in ([""], ["0"]):
+            raise AddressError("a Redis Cluster has database 0 alone: write nothing behind the hosts")
+        return "", ""
+    if kind is Kind.SENTINEL:
+        if not parts[0]:
+            raise AddressError("it names no master: write redis+sentinel://HOST:26379/MASTER")
+        if len(parts) > 2:
+            raise AddressError("the path has too many parts: write /MASTER or /MASTER/DATABASE")
+        return _decoded(parts[0]), parts[1] if len(parts) == 2 else ""
+    if len(parts) > 1:
+        raise AddressError(f"the path is no database number: write /0. If the / is of a password: {_ENCODE}")
+    return "", parts[0]
+
+
+def _database(kind: Kind, path: str, options: Mapping[str, str]) -> int | None:
+    if path and "db" in options:
+        raise AddressError("the database stands in the path and in the query (db): remove one")
+    if kind is Kind.CLUSTER and options.get("db", "0") != "0":
+        raise AddressError("a Redis Cluster has database 0 alone: remove db from the query")
+    text = options.get("db", path)
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,5}", text):
+        where = "the query's db" if "db" in options else "the path"
+        raise AddressError(f"{where} is no database number: write a whole number, as in /0")
+    return int(text)
+
+
+def _sentinel_username(kind: Kind, options: Mapping[str, str]) -> str | None:
+    if "sentinel_username" in options and kind is not Kind.SENTINEL:
+        raise AddressError("sentinel_username is for redis+sentinel:// alone: remove it")
+    return options.get("sentinel_username")
+
+
+def _tls(options: Mapping[str, str], *, secured: bool) -> Mapping[str, str | bool] | None:
+    found: dict[str, str | bool] = {name: options[name] for name in _TLS_NAMES if name in options}
+    if not secured:
+        if found:
+            raise AddressError(f"{next(iter(found))} is for TLS alone: write rediss://, or remove it")
+        return None
+    if found.get("ssl_cert_reqs", "required") not in {"required", "none"}:
+        raise AddressError("ssl_cert_reqs must be required or none")
+    if "ssl_check_hostname" in found:
+        checked = _BOOLEANS.get(str(found["ssl_check_hostname"]).lower())
+        if checked is None:
+            raise AddressError("ssl_check_hostname must be true or false")
+        found["ssl_check_hostname"] = checked
+    if "ssl_keyfile" in found and "ssl_certfile" not in found:
+        raise AddressError("ssl_keyfile needs ssl_certfile beside it")
+    return found

@@ -1,0 +1,87 @@
+"""Requests to Sentinels and Cluster nodes for the masters. Returns slots with places; decides nothing else."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+from redis import exceptions
+
+Place = tuple[str, int]
+Slots = list[tuple[int, int, Place]]
+
+ALL_SLOTS: Final = (0, 16383)
+_UNREACHABLE: Final = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
+
+
+class Clients(Protocol):
+    """The part of Pools that a look needs."""
+
+    sentinels: list[Any]
+
+    @property
+    def places(self) -> list[Place]: ...
+    def client(self, place: Place | None, *, write: bool = ...) -> Any: ...
+
+
+async def ask_cluster(seeds: Iterable[Place], clients: Clients) -> Slots:
+    """Slots of the first node that answers. Nodes heard of before are asked too: a seed may be gone for good."""
+    problem: Exception = exceptions.ClusterDownError("no node of the cluster answers")
+    for place in dict.fromkeys((*clients.places, *seeds)):
+        try:
+            raw = await clients.client(place).execute_command("CLUSTER", "SLOTS")
+            found = sorted(
+                (int(first), int(last), (_host(master[0], place), int(master[1]))) for first, last, master, *_ in raw
+            )
+        except _UNREACHABLE as error:
+            problem = error
+            continue
+        except (TypeError, ValueError, IndexError):
+            raise exceptions.ResponseError("the answer to CLUSTER SLOTS names no masters") from None
+        if found:
+            return found
+    raise problem
+
+
+async def ask_sentinels(name: str, known: Place | None, clients: Clients) -> Slots:
+    """The master that the Sentinels name. During a fail-over they differ for a while: another one than ``known`` that
+    says that it is a master comes first, then the one that most of them name."""
+    answers = await asyncio.gather(*(_master(sentinel, name) for sentinel in clients.sentinels), return_exceptions=True)
+    votes = Counter(answer for answer in answers if isinstance(answer, tuple))
+    for place, _ in votes.most_common():
+        if known not in (None, place) and await _is_master(clients.client(place)):
+            return [(*ALL_SLOTS, place)]
+    if votes:
+        return [(*ALL_SLOTS, votes.most_common(1)[0][0])]
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, _UNREACHABLE):
+            raise answer
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    raise exceptions.ConnectionError(f"the Sentinels know no master of the name {name!r}")
+
+
+async def _master(sentinel: Any, name: str) -> Place | None:
+    """By GET-MASTER-ADDR-BY-NAME: in a fail-over it names the promoted one seconds before SENTINEL MASTERS does."""
+    raw = await sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
+    if raw is None:
+        return None
+    if not isinstance(raw, list | tuple) or len(raw) != 2 or not str(raw[1]).isdecimal():
+        raise exceptions.ResponseError("the answer to SENTINEL names no master")
+    return str(raw[0]), int(raw[1])
+
+
+async def _is_master(client: Any) -> bool:
+    try:
+        raw = await client.execute_command("ROLE")
+    except exceptions.NoPermissionError:
+        return True
+    except (exceptions.RedisError, OSError, TimeoutError):
+        return False
+    return isinstance(raw, list | tuple) and bool(raw) and raw[0] == "master"
+
+
+def _host(told: str, asked: str | Place) -> str:
+    """A node may tell no host of its own: then it is the one that was asked."""
+    return told if told and told != "?" else asked[0]

@@ -1,0 +1,75 @@
+"""Remedies for what a wrong Redis answers, by the text of its error: one clause for the operator.
+
+Pure. A text that no row matches has no remedy; the error's own text then stands alone.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """``misconfigured``: no waiting helps, the settings name another kind of server or database."""
+
+    text: str = ""
+    misconfigured: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """The end of an error message."""
+        return f": {self.text}" if self.text else ""
+
+
+_NO_REDIS: Final = "another program answers there: correct host and port in SIDECAR_REDIS_URL"
+_LOGIN: Final = "correct user and password in SIDECAR_REDIS_URL (or its file)"
+
+_OTHER_HOST: Final = "the certificate is for another host: name that host, or ssl_check_hostname=false"
+_CLIENT_CERTIFICATE: Final = "name a client certificate with ?ssl_certfile= and ssl_keyfile="
+_CLOSED: Final = "if the port wants TLS, write rediss://; if not, see the server's log"
+
+_REPLIES: Final = (
+    (r"DB index is out of range|SELECT index", "choose a database that the server has, as in /0", True),
+    (r"SELECT is not allowed in cluster mode", "it is a Redis Cluster: write redis+cluster://HOST:PORT", True),
+    (r"cluster support disabled", "it is no Redis Cluster: write redis://HOST:PORT/0", True),
+    (r"unknown command .?.?SENTINEL", "it is no Sentinel: write redis://HOST:PORT/0, or the Sentinels' port", True),
+    (r"WRONGPASS|invalid username-password|NOAUTH|Authentication required|AUTH .*called without", _LOGIN, False),
+    (r"NOPERM|no permissions|can't run this command", "grant the rights that README lists for the store's user", False),
+    (r"unknown command .?.?EVAL", "it runs no scripts: use Redis 6.2 or newer, without a proxy", False),
+    (r"unknown command .?.?X", "it has no streams: use Redis 6.2 or newer", False),
+    (r"unknown (?:sub)?command", "use Redis 6.2 or newer, without a proxy that hides commands", False),
+    (r"NOREPLICAS", "bring the master's replicas back (min-replicas-to-write)", False),
+    (r"READONLY", "it is a replica: name the master, or redis+sentinel://", False),
+    (r"OOM", "raise maxmemory", False),
+    (r"MISCONF", "free the disk of the server", False),
+    (r"CLUSTERDOWN", "see `redis-cli --cluster check`", False),
+)
+
+_SILENCES: Final = (
+    (r"CERTIFICATE_VERIFY_FAILED.*(?:mismatch|not valid for|doesn't match)", _OTHER_HOST),
+    (r"CERTIFICATE_VERIFY_FAILED", "name the CA's file with ?ssl_ca_certs=/PATH"),
+    (r"CERTIFICATE_REQUIRED|certificate required|HANDSHAKE_FAILURE", _CLIENT_CERTIFICATE),
+    (
+        r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|\[SSL[:\]]|SSL: ",
+        "the port has no TLS: write redis://, or the TLS port",
+    ),
+    (r"InvalidResponse.*(?:x15|\\x15)", "the port wants TLS: write rediss://"),
+    (r"InvalidResponse|Protocol Error", _NO_REDIS),
+    (r"know no master of the name", "correct the name behind the Sentinels in SIDECAR_REDIS_URL"),
+    (r"Connection refused|Errno 111|No such file|Errno 2\b", "start the server, or correct SIDECAR_REDIS_URL"),
+    (r"Name or service not known|getaddrinfo|nodename nor servname|failure in name", "correct the host's name"),
+    (r"Connection closed by server|Connection reset|reset by peer|IncompleteRead", _CLOSED),
+    (r"Timeout", "see whether host, port and firewall are right"),
+)
+
+
+def remedy_of_reply(text: str) -> Remedy:
+    """For an error reply."""
+    found = next((row for row in _REPLIES if re.search(row[0], text, re.IGNORECASE)), None)
+    return Remedy(found[1], found[2]) if found else Remedy()
+
+
+def remedy_of_silence(text: str) -> Remedy:
+    """For a connection without a Redis' answer. ``text``: the exception's name and words."""
+    found = next((row for row in _SILENCES if re.search(row[0], text, re.IGNORECASE | re.DOTALL)), None)
+    return Remedy(found[1]) if found else Remedy()
