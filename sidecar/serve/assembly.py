@@ -40,6 +40,7 @@ from sidecar.serve.listeners import check_url
 from sidecar.serve.people import everybody
 from sidecar.serve.settings import Settings
 from sidecar.serve.state_files import store_place
+from sidecar.serve.store_url_watch import StoreUrlWatch
 from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
@@ -86,6 +87,7 @@ class Assembly:
         """What runs beside the listeners from the start."""
         yield "key watch", self.keyring.watch
         yield "issuer watch", self._ground.trusted.watch
+        yield "store URL watch", self.store_url.watch
         yield from self.everybody.work()
 
     def work_on_store(self) -> Iterator[tuple[str, Work]]:
@@ -116,6 +118,7 @@ class Assembly:
             seal=partial(code_of, keys.pepper),
         )
         self._watch_store(ground.metrics)
+        self.store_url = StoreUrlWatch(settings, self.live.take_over, ground.metrics.store_url_rejected.set)
         self.live.fleet.tell(keys=keys.keys.version)
         self._pep_copies = PepCopies(ground.store, live=self.live.records.live)
         self._unlinked = UnlinkedSubjects(live=self.live.records.live, clock=since_boot)

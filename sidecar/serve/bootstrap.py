@@ -130,11 +130,12 @@ class Sidecar:
             await asyncio.sleep(0.01)
 
     async def reload(self) -> None:
-        """SIGHUP: certificate, the decision log's file, policy, keys and trusted issuers, now."""
+        """SIGHUP: certificate, the decision log's file, policy, keys, the store's URL and trusted issuers, now."""
         self._on_rotation()
         self._renew_certificate()
         self._assembly.keyring.read()
         self._assembly.trusted.reload()
+        await self._assembly.store_url.read()
         await self.parts.policy.reload()  # the last: its gates ask the store, which may be out
 
     def _renew_certificate(self) -> None:

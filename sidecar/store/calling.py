@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from sidecar.store.errors import outage_or_bug
 
@@ -24,3 +25,13 @@ async def called(call: Awaitable[Answer]) -> Answer:
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
     return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server by itself."""
+
+    client: Any
+
+    async def command(self, *words: str | int) -> Any:
+        return await called(self.client.execute_command(*words))

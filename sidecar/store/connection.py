@@ -11,13 +11,12 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from redis import exceptions
 
 from sidecar.store import keys, scripts, startup
-from sidecar.store.calling import Answer, called
+from sidecar.store.calling import Answer, Server, called
 from sidecar.store.direct.gate import Gate
 from sidecar.store.errors import StoreRefused, StoreUnavailable, is_elsewhere
 from sidecar.store.servers.address import masked
@@ -53,11 +52,13 @@ class Store:
         self.identity: Mapping[str, str] = {}
         """What this process demands of the store's meta record (R22, R46); set by the start-up check."""
         self.lone_master = False
+        """Accept a master that Sentinel or Cluster watches over and that writes without replicas."""
         self.watched_over = place.watched_over
         """Sentinel or Cluster may promote a replica."""
         self.client = place.only if isinstance(place, Single | Borrowed) else None
         """The client itself, where there is one server: for whoever looks at keys with their own eyes (tests)."""
         self.on_move: Callable[[], None] = lambda: None
+        """Called when a master is another server than before."""
         self._entropy = entropy
         self._use(place)
 
@@ -120,7 +121,7 @@ class Store:
         After an error that its user has seen, it is left and another one taken, so that who follows something can look
         whether it is still the same server. Not connected yet: the first command does that.
         """
-        connection = await called(self._place.listener(key, patience))
+        connection = await called(self.place.listener(key, patience))
         try:
             yield connection
         except StoreUnavailable:
@@ -161,7 +162,7 @@ class Store:
                 raise
             moved = problem.__cause__
         try:
-            await called(self._place.look_again(moved if isinstance(moved, exceptions.MovedError) else None))
+            await called(self.place.look_again(moved if isinstance(moved, exceptions.MovedError) else None))
             return await called(call())
         except StoreUnavailable:
             self.suspect()
@@ -170,7 +171,7 @@ class Store:
     async def _evaluate(
         self, script: scripts.Script, keys: Sequence[str], words: Sequence[str], *, write: bool
     ) -> dict[str, Any]:
-        client = await self._place.client(keys[0], write=write)
+        client = await self.place.client(keys[0], write=write)
         if write and self.confirm_replicas > 0:
             return await self._evaluate_confirmed(client, script, keys, words)
         try:
@@ -229,9 +230,9 @@ class Store:
         """A plain command that writes, where no script is needed because doing it twice is doing it once."""
         return await self._twice(lambda: self._ask(words, write=True))
 
-    async def servers(self) -> "list[Server]":
+    async def servers(self) -> list[Server]:
         """Every master, to be asked for what is its own: INFO, CONFIG, SCAN."""
-        return [Server(client) for client in await called(self._place.masters())]
+        return [Server(client) for client in await called(self.place.masters())]
 
     async def pairs(self, *words: str | int) -> list[tuple[str, str]]:
         """A command that answers with a map: a dict here, a flat list there (RESP2, RESP3, fakeredis)."""
@@ -247,10 +248,19 @@ class Store:
         await self.command("PING")
 
     async def close(self) -> None:
-        await self._place.close()
+        await self.place.close()
+
+    def take_over(self, other: "Store") -> Topology:
+        """Use another store's connections from now on: the same data by another URL. Returns the old ones, to be closed
+        when the calls on their way have ended."""
+        before = self.place
+        self.where, self.client, self.confirm_replicas = other.where, other.client, other.confirm_replicas
+        self.watched_over = other.watched_over
+        self._use(other.place)
+        return before
 
     def _use(self, place: Topology) -> None:
-        self._place = place
+        self.place = place
         place.on_move = self._note_move
 
     def _note_move(self) -> None:
@@ -258,21 +268,11 @@ class Store:
 
     def suspect(self) -> None:
         """The masters may be others by now, as after READONLY or NOREPLICAS: Sentinel or Cluster is asked soon."""
-        self._place.suspect()
+        self.place.suspect()
 
     async def _ask(self, words: Sequence[str | int], *, write: bool = False) -> Any:
-        client = await self._place.client(str(words[1]) if len(words) > 1 else keys.META, write=write)
+        client = await self.place.client(str(words[1]) if len(words) > 1 else keys.META, write=write)
         return await client.execute_command(*words)
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One server by itself."""
-
-    client: Any
-
-    async def command(self, *words: str | int) -> Any:
-        return await called(self.client.execute_command(*words))
 
 
 def was_answered(problem: Exception) -> bool:

@@ -14,8 +14,11 @@ from sidecar.store.fleet import Fleet
 from sidecar.store.healing import Healing
 from sidecar.store.integrity.data_set import DataSetChange
 from sidecar.store.integrity.partition_state import PartitionStates
+from sidecar.store.integrity.same_store import require_same_store
 from sidecar.store.integrity.store_watch import StoreWatch
 from sidecar.store.records import Records
+from sidecar.store.servers.pools import DRAIN_SECONDS
+from sidecar.store.servers.topology import Topology
 from sidecar.store.users import Users
 from sidecar.telemetry.supervision import Work, supervised
 
@@ -46,6 +49,7 @@ class LiveCopy:
         """Receives the name of a task that failed and is started again."""
         self._seal = seal
         self._registering: asyncio.Task[None] | None = None
+        self._draining: set[asyncio.Task[None]] = set()
         self.followers: list[Follower] = [self.records, self.fleet]
         """Who hears the feed, in this order. To be added to before ``run``."""
 
@@ -68,6 +72,19 @@ class LiveCopy:
             with suppress(StoreUnavailable):
                 await self.fleet.leave()
 
+    async def take_over(self, other: Store) -> None:
+        """Use ``other``'s connections in place of the store's, once they are proven to lead to the same store.
+
+        Raises StoreUnavailable or StoreRefused; then nothing has changed, and ``other`` is the caller's to close.
+        """
+        feeds = self.fleet.feeds
+        if feeds:  # else nothing is followed yet, and the start's own check is still to come
+            await require_same_store(other, self._store, {n: feed.position for n, feed in feeds.items()})
+        draining = asyncio.create_task(_drain(self._store.take_over(other)))
+        self._draining.add(draining)
+        draining.add_done_callback(self._draining.discard)
+        self._follow_move()
+
     def _follow_move(self) -> None:
         """A master is another server: feeds leave the old one, and the new one is proven at once."""
         for feed in self.fleet.feeds.values():
@@ -85,3 +102,11 @@ class LiveCopy:
             seal=self._seal,
             connected=self.watch.look_soon,
         )
+
+
+async def _drain(left: Topology) -> None:
+    """Close connections once the calls on their way have ended."""
+    try:
+        await asyncio.sleep(DRAIN_SECONDS)
+    finally:
+        await left.close()

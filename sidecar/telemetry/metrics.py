@@ -213,6 +213,9 @@ class Metrics:
         self.tls_rejected = Gauge(
             "sidecar_tls_rejected", "1 while the certificate on disk is refused", registry=registry
         )
+        self.store_url_rejected = Gauge(
+            "sidecar_store_url_rejected", "1 while the store's URL on disk is refused", registry=registry
+        )
 
     def _watched(self, registry: CollectorRegistry) -> None:
         """Read when scraped, so that those who are watched know nothing of metrics."""

@@ -1,0 +1,95 @@
+"""The files of SIDECAR_REDIS_URL_FILE and SIDECAR_REDIS_SENTINEL_PASSWORD_FILE, read again while serving.
+
+They are read every second and at SIGHUP. New connections are made first and proven to lead to the same store; only then
+are the old ones given up. A file that is wrong, or a server that refuses it, leaves the old connections in use: one
+error line for each cause, and the metric ``sidecar_store_url_rejected``. The server is tried again until it agrees.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from sidecar.serve.places import spell_env
+from sidecar.serve.settings import Settings
+from sidecar.serve.urls import store_url
+from sidecar.serve.values import BadValueError
+from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
+from sidecar.telemetry.logs import logger
+
+POLL_SECONDS: Final = 1.0
+URL: Final = "redis_url"
+PASSWORD: Final = "redis_sentinel_password"  # noqa: S105 (the setting's name)
+
+_log = logger("store")
+
+
+class StoreUrlWatch:
+    """``take_over`` proves a store and puts it in use; ``rejected`` receives 1 while the files are, else 0."""
+
+    def __init__(
+        self, settings: Settings, take_over: Callable[[Store], Awaitable[None]], rejected: Callable[[int], None]
+    ) -> None:
+        self._files = {name: settings.secret_files[name] for name in (URL, PASSWORD) if name in settings.secret_files}
+        self._lone_master = settings.redis_lone_master
+        self._used: Mapping[str, str | None] = {
+            URL: settings.redis_url,
+            PASSWORD: settings.redis_sentinel_password,
+        }
+        self._take_over = take_over
+        self._rejected = rejected
+        self._complaint = ""
+        self._reading = asyncio.Lock()
+
+    async def watch(self) -> None:
+        """Read every second, until cancelled."""
+        while self._files:
+            await asyncio.sleep(POLL_SECONDS)
+            await self.read()
+
+    async def read(self) -> None:
+        """Read now, and use what is new. Returns once the old connections are given up."""
+        async with self._reading:
+            try:
+                found = {**self._used, **await asyncio.to_thread(_contents, self._files)}
+                if found != self._used:
+                    await self._use(found)
+            except (BadValueError, StoreRefused, StoreUnavailable) as problem:
+                self._reject(str(problem))
+                return
+            self._complaint = ""
+            self._rejected(0)
+
+    async def _use(self, found: Mapping[str, str | None]) -> None:
+        """Raises BadValueError, StoreRefused or StoreUnavailable; then nothing has changed."""
+        other = Store.at(store_url(found[URL] or ""), sentinel_password=found[PASSWORD])
+        other.lone_master = self._lone_master
+        try:
+            await self._take_over(other)
+        except BaseException:
+            await other.close()
+            raise
+        self._used = found
+        _log.info("another store URL is in use", store=other.where)
+
+    def _reject(self, complaint: str) -> None:
+        self._rejected(1)
+        if complaint != self._complaint:
+            files = [f"{spell_env(name)}_FILE={path}" for name, path in self._files.items()]
+            _log.error("the store's URL cannot be used; the one before stays in use", problem=complaint, files=files)
+        self._complaint = complaint
+
+
+def _contents(files: Mapping[str, Path]) -> dict[str, str]:
+    """Raises BadValueError."""
+    found = {}
+    for name, path in files.items():
+        try:
+            found[name] = path.read_bytes().decode().rstrip("\r\n")
+        except OSError as error:
+            raise BadValueError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise BadValueError(f"{path}: is not UTF-8") from None
+        if not found[name]:
+            raise BadValueError(f"{path}: is empty: write the store's URL, or the Sentinels' password")
+    return found
