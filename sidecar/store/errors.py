@@ -9,7 +9,7 @@ from typing import Final
 
 from redis import exceptions
 
-from sidecar.store.servers.remedies import remedy_of_reply, remedy_of_silence
+from sidecar.store.servers.remedies import NO_REDIS, remedy_of_reply, remedy_of_silence
 
 
 class StoreUnavailable(Exception):
@@ -82,7 +82,17 @@ def outage(error: BaseException) -> StoreUnavailable | None:
         return _silence(error)
     if isinstance(error, RuntimeError) and _CLOSED in str(error):
         return StoreUnavailable("the store does not answer: it ended the connection")
+    if isinstance(error, TypeError | ValueError | AttributeError | LookupError) and _is_of_redis_py(error):
+        return StoreUnavailable(f"what answers is no Redis: {NO_REDIS}", answered=True, refused=True)
     return None
+
+
+def _is_of_redis_py(error: BaseException) -> bool:
+    """Raised in redis-py: it cannot read an answer of another form than it expects, or one that is not UTF-8."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("redis.")
 
 
 def refusal(reply: str, *, moves: bool = False) -> StoreUnavailable:

@@ -88,13 +88,14 @@ async def _inspect(store: Servers, server: Asked) -> list[Finding]:
 
 def _role(where: str, info: Mapping[str, str], *, watched_over: bool) -> list[Finding]:
     found = []
-    if info.get("redis_mode") == "sentinel":
+    mode = info.get("server_mode") or info.get("redis_mode")  # Valkey's name, Redis' name
+    if mode == "sentinel":
         message = f"the server at {where} is a Sentinel: write redis+sentinel://HOST:26379/MASTER"
         return [Finding(Kind.ROLE, message, fatal=True)]
     if info.get("role", "master") != "master" and not watched_over:
         message = f"the store at {where} is a replica: point SIDECAR_REDIS_URL at the master"
         found.append(Finding(Kind.ROLE, message, fatal=True))
-    if info.get("redis_mode") == "cluster" and not watched_over:
+    if mode == "cluster" and not watched_over:
         message = f"the store at {where} is a Redis Cluster: write redis+cluster://HOST:PORT in SIDECAR_REDIS_URL"
         found.append(Finding(Kind.ROLE, message, fatal=True))
     if _version(info) < OLDEST:

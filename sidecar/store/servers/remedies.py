@@ -21,22 +21,22 @@ class Remedy:
         return f": {self.text}" if self.text else ""
 
 
-_NO_REDIS: Final = "another program answers there: correct host and port in SIDECAR_REDIS_URL"
-_LOGIN: Final = "correct user and password in SIDECAR_REDIS_URL (or its file)"
+NO_REDIS: Final = "another program answers there: correct host and port in SIDECAR_REDIS_URL"
+_LOGIN: Final = "correct user and password in SIDECAR_REDIS_URL, or SIDECAR_REDIS_SENTINEL_PASSWORD"
 
 _OTHER_HOST: Final = "the certificate is for another host: name that host, or ssl_check_hostname=false"
 _CLIENT_CERTIFICATE: Final = "name a client certificate with ?ssl_certfile= and ssl_keyfile="
-_CLOSED: Final = "if the port wants TLS, write rediss://; if not, see the server's log"
+_CLOSED: Final = "if it wants TLS, write rediss://, with a client certificate where it wants one"
 
 _REPLIES: Final = (
     (r"DB index is out of range|SELECT index", "choose a database that the server has, as in /0", True),
     (r"SELECT is not allowed in cluster mode", "it is a Redis Cluster: write redis+cluster://HOST:PORT", True),
     (r"cluster support disabled", "it is no Redis Cluster: write redis://HOST:PORT/0", True),
-    (r"unknown command .?.?SENTINEL", "it is no Sentinel: write redis://HOST:PORT/0, or the Sentinels' port", True),
+    (r"unknown command ['`]?SENTINEL", "it is no Sentinel: write redis://HOST:PORT/0, or the Sentinels' port", True),
     (r"WRONGPASS|invalid username-password|NOAUTH|Authentication required|AUTH .*called without", _LOGIN, False),
     (r"NOPERM|no permissions|can't run this command", "grant the rights that README lists for the store's user", False),
-    (r"unknown command .?.?EVAL", "it runs no scripts: use Redis 6.2 or newer, without a proxy", False),
-    (r"unknown command .?.?X", "it has no streams: use Redis 6.2 or newer", False),
+    (r"unknown command ['`]?EVAL", "it runs no scripts: use Redis 6.2 or newer, without a proxy", False),
+    (r"unknown command ['`]?X(?:ADD|READ|REV|RANGE|TRIM|LEN)", "it has no streams: use Redis 6.2 or newer", False),
     (r"unknown (?:sub)?command", "use Redis 6.2 or newer, without a proxy that hides commands", False),
     (r"NOREPLICAS", "bring the master's replicas back (min-replicas-to-write)", False),
     (r"READONLY", "it is a replica: name the master, or redis+sentinel://", False),
@@ -54,12 +54,15 @@ _SILENCES: Final = (
         "the port has no TLS: write redis://, or the TLS port",
     ),
     (r"InvalidResponse.*(?:x15|\\x15)", "the port wants TLS: write rediss://"),
-    (r"InvalidResponse|Protocol Error", _NO_REDIS),
+    (r"InvalidResponse|Protocol Error", NO_REDIS),
     (r"know no master of the name", "correct the name behind the Sentinels in SIDECAR_REDIS_URL"),
-    (r"Connection refused|Errno 111|No such file|Errno 2\b", "start the server, or correct SIDECAR_REDIS_URL"),
+    (
+        r"Connection refused|Connect call failed|Errno 111|No such file|Errno 2\b",
+        "start the server, or correct SIDECAR_REDIS_URL",
+    ),
     (r"Name or service not known|getaddrinfo|nodename nor servname|failure in name", "correct the host's name"),
-    (r"Connection closed by server|Connection reset|reset by peer|IncompleteRead", _CLOSED),
-    (r"Timeout", "see whether host, port and firewall are right"),
+    (r"Connection closed by server|Connection lost|Connection reset|reset by peer|IncompleteRead", _CLOSED),
+    (r"Timeout", "see whether host, port, firewall and TLS (rediss:// or redis://) are right"),
 )
 
 
