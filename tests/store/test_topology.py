@@ -225,6 +225,28 @@ async def test_R31_a_sentinels_master_that_writes_without_replicas_is_refused(wa
 
 
 @pytest.mark.slow
+async def test_R31_fewer_than_two_replicas_are_warned_of_and_a_lone_master_needs_consent(watched):
+    servers, master, replica, url = watched
+    store = await Store.open(url)
+    try:
+        said = [warning for warning in await store.check_meta() if "replica" in warning]
+        assert len(said) == 1
+        assert "has 1 replica: give each master 2" in said[0]
+
+        servers.processes[replica].kill()
+        servers.processes[replica].wait()
+        servers.ask(master, "CONFIG", "SET", "min-replicas-to-write", "0")
+        until(lambda: servers.ask(master, "INFO", "replication")["connected_slaves"] == 0)
+        with pytest.raises(StoreRefused, match="SIDECAR_REDIS_LONE_MASTER=true"):
+            await store.check_meta()
+        store.lone_master = True
+        said = [warning for warning in await store.check_meta() if "SIDECAR_REDIS_LONE_MASTER permits" in warning]
+        assert len(said) == 1
+    finally:
+        await store.close()
+
+
+@pytest.mark.slow
 async def test_a_master_cut_off_from_its_replica_is_not_believed(pair, town_class, entropy):
     servers, master, _ = pair
     store = await Store.open(f"redis://127.0.0.1:{master}/0")
@@ -353,6 +375,36 @@ async def test_records_that_are_read_together_follow_a_slot_that_moves(cluster, 
                     assert found == each
 
         assert await asyncio.gather(*(users.read(each.id) for each in admins * 3)) == admins * 3
+    finally:
+        await store.close()
+
+
+@pytest.mark.slow
+async def test_R50_a_reshard_that_stops_half_way_is_an_outage_of_its_slot(cluster, town_class, entropy):
+    """Some keys there, some here: scripts are answered TRYAGAIN, ASK or with an error of their own."""
+    servers, ports = cluster
+    store = await lone(f"redis+cluster://127.0.0.1:{ports[0]}")
+    try:
+        await store.check_meta()
+        town = town_class(store, entropy)
+        admin = await town.account(name="Moving")
+        key = keys.account(admin.account, 16)
+        slot = servers.ask(ports[0], "CLUSTER", "KEYSLOT", key)
+        source = next(port for port in ports if servers.ask(port, "CLUSTER", "COUNTKEYSINSLOT", slot))
+        target = next(port for port in ports if port != source)
+        ids = {port: servers.ask(port, "CLUSTER", "MYID") for port in ports}
+        servers.ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+        servers.ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+        moving = servers.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1000)
+        for moved in moving[::2]:
+            servers.ask(source, "MIGRATE", "127.0.0.1", target, moved, 0, 5000)
+        with pytest.raises(StoreUnavailable):
+            await town.users.set_name(OPERATOR, admin.id, "Half")
+        for moved in moving[1::2]:
+            servers.ask(source, "MIGRATE", "127.0.0.1", target, moved, 0, 5000)
+        for port in (target, source, *ports):
+            servers.ask(port, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+        assert await town.users.set_name(OPERATOR, admin.id, "Whole")
     finally:
         await store.close()
 

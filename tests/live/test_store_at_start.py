@@ -1,0 +1,59 @@
+"""A store's URL that cannot be right ends a start with status 2; a store that is only out is waited for."""
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from tests.chaos.conftest import redis_server
+from tests.chaos.rig import RedisServer
+from tests.live.conftest import Start
+from tests.live.support import cli, eventually
+from tests.ports import free_port
+
+__all__ = ["redis_server"]
+
+
+def one_line(done: "subprocess.CompletedProcess[str]") -> str:
+    assert "S3cret" not in done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://:S3cret/x@127.0.0.1:1/0", "SIDECAR_REDIS_URL"),
+        ("redis://:S3cret@127.0.0.1:1/0?nope=1", "nope is not known"),
+        ("redis://:S3cret@127.0.0.1:{}/9999", "choose a database"),
+        ("redis+cluster://127.0.0.1:{}", "it is no Redis Cluster"),
+        ("redis+sentinel://127.0.0.1:{}/m", "it is no Sentinel"),
+    ],
+)
+def test_R46_a_url_that_cannot_be_right_ends_a_start_with_status_2(
+    start: Start,
+    redis_server: Callable[..., RedisServer],
+    url: str,
+    said: str,
+) -> None:
+    server = redis_server()
+    if "S3cret" in url:
+        with server.client() as operator:
+            operator.config_set("requirepass", "S3cret")
+    process = start(REDIS_URL=url.format(server.port), wait=False)
+    assert process.popen.wait(20) == 2
+    lines = [line for line in process.output().splitlines() if said in line]
+    assert len(lines) == 1, process.output()
+    assert "S3cret" not in process.output()
+    done = cli(process.settings, "account", "list")
+    assert done.returncode == 2
+    assert said in one_line(done)
+
+
+async def test_R50_a_store_that_is_out_is_waited_for(start: Start) -> None:
+    process = start(REDIS_URL=f"redis://:S3cret@127.0.0.1:{free_port()}/0", wait=False)
+    await eventually(lambda: "start the server, or correct SIDECAR_REDIS_URL" in process.output(), 20)
+    assert process.popen.poll() is None
+    done = cli(process.settings, "account", "list")
+    assert done.returncode == 3
+    assert "start the server" in one_line(done)
