@@ -40,7 +40,6 @@ from sidecar.serve.listeners import check_url
 from sidecar.serve.people import everybody
 from sidecar.serve.settings import Settings
 from sidecar.serve.state_files import store_place
-from sidecar.serve.store_url_watch import StoreUrlWatch
 from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
@@ -51,6 +50,7 @@ from sidecar.store.integrity.partition_state import State
 from sidecar.store.live import LiveCopy
 from sidecar.store.peps import PepCopies
 from sidecar.store.roles import RoleHolders
+from sidecar.store.servers.url_watch import PASSWORD, URL, StoreUrlWatch
 from sidecar.store.users import Users
 from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.metrics import Metrics
@@ -118,7 +118,14 @@ class Assembly:
             seal=partial(code_of, keys.pepper),
         )
         self._watch_store(ground.metrics)
-        self.store_url = StoreUrlWatch(settings, self.live.take_over, ground.metrics.store_url_rejected.set)
+        files = settings.secret_files
+        self.store_url = StoreUrlWatch(
+            {URL: files.get("redis_url"), PASSWORD: files.get("redis_sentinel_password")},
+            {URL: settings.redis_url, PASSWORD: settings.redis_sentinel_password},
+            lone_master=settings.redis_lone_master,
+            take_over=self.live.take_over,
+            rejected=ground.metrics.store_url_rejected.set,
+        )
         self.live.fleet.tell(keys=keys.keys.version)
         self._pep_copies = PepCopies(ground.store, live=self.live.records.live)
         self._unlinked = UnlinkedSubjects(live=self.live.records.live, clock=since_boot)

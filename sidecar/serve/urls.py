@@ -5,7 +5,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from sidecar.serve.values import BadValueError
 from sidecar.store.servers.address import AddressError, parse_address
-from sidecar.vocabulary.host_lists import one_per_host
 
 
 def base_url(text: str) -> str:
@@ -39,21 +38,18 @@ def _port(parts: SplitResult) -> str:
 
 
 def url(*schemes: str) -> Callable[[str], str]:
-    """A URL of one of the schemes. ``unix`` needs a path, every other one a host."""
+    """A URL of one of the schemes, with a host. (The store's: ``store_url``.)"""
 
     def parse(text: str) -> str:
         how = f"write a URL that starts with {', '.join(f'{scheme}://' for scheme in schemes)}"
         try:
-            parts, *others = map(urlsplit, one_per_host(text))
+            parts = urlsplit(text)
         except ValueError:
             raise BadValueError(f"not a URL: {how}") from None
         if parts.scheme not in schemes or not text.isprintable() or " " in text or "://" not in text:
             raise BadValueError(f"not such a URL: {how}")
-        if parts.scheme == "unix":
-            if not parts.path.startswith("/"):
-                raise BadValueError("the URL names no absolute path")
-        elif not all(each.netloc.rpartition("@")[2] for each in (parts, *others)):
-            raise BadValueError("the URL names no host" if not others else "the URL's list of hosts has an empty place")
+        if not parts.netloc.rpartition("@")[2]:
+            raise BadValueError("the URL names no host")
         return text
 
     return parse

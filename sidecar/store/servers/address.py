@@ -1,5 +1,6 @@
 """Parser of the store's URL (SIDECAR_REDIS_URL). Pure: opens nothing, resolves nothing.
 
+Not by `urlsplit`: versions of it reject brackets in lists of hosts.
 Rejects what redis-py would guess at: a password whose ``/ # ? @`` are not percent-encoded, a database named twice,
 query names that it would ignore or hand on. No message contains a part of the URL that may be a secret (R24).
 """
@@ -176,6 +177,8 @@ def _places(hosts: str, port: int) -> Iterator[tuple[str, int]]:
     if not hosts:
         raise AddressError("the URL names no host")
     for place in hosts.split(","):
+        if not place:
+            raise AddressError("the URL's list of hosts has an empty place: write HOST:PORT between the commas")
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+(?:%[\w.]+)?\]|[^:\[\]%]+)(?::([0-9]{1,5}))?", place)
         if match is None or not 0 < int(match[2] or port) < 65536:
             raise AddressError("it has no host and port between // and /: write HOST:PORT, and [::1]:PORT for IPv6")

@@ -1,6 +1,9 @@
 """Which server has a key: the only one, the master that Sentinel names, or the Cluster's master of the key's slot.
 
 Reads never go to a replica. redis-py's retries are off everywhere. Nothing here decides what an error means.
+
+Not redis-py's RedisCluster: Redis 7, a master killed: other partitions' slowest call is 0.03 s here, 0.52 s there, both
+deny 2.5 s. A master frozen: its slowest call is 0.43 s here, 2.8 s there (0.82 s without retries).
 """
 
 import asyncio

@@ -10,32 +10,33 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from sidecar.serve.places import spell_env
-from sidecar.serve.settings import Settings
-from sidecar.serve.urls import store_url
-from sidecar.serve.values import BadValueError
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
+from sidecar.store.servers.address import AddressError
 from sidecar.telemetry.logs import logger
 
 POLL_SECONDS: Final = 1.0
-URL: Final = "redis_url"
-PASSWORD: Final = "redis_sentinel_password"  # noqa: S105 (the setting's name)
+URL: Final = "SIDECAR_REDIS_URL"
+PASSWORD: Final = "SIDECAR_REDIS_SENTINEL_PASSWORD"  # noqa: S105 (the setting's name)
 
 _log = logger("store")
 
 
 class StoreUrlWatch:
-    """``take_over`` proves a store and puts it in use; ``rejected`` receives 1 while the files are, else 0."""
+    """``files`` and ``used``: by setting, the file it is read from and the text in use. ``take_over`` proves a store
+    and puts it in use; ``rejected`` receives 1 while the files are, else 0."""
 
     def __init__(
-        self, settings: Settings, take_over: Callable[[Store], Awaitable[None]], rejected: Callable[[int], None]
+        self,
+        files: Mapping[str, Path | None],
+        used: Mapping[str, str | None],
+        *,
+        lone_master: bool,
+        take_over: Callable[[Store], Awaitable[None]],
+        rejected: Callable[[int], None],
     ) -> None:
-        self._files = {name: settings.secret_files[name] for name in (URL, PASSWORD) if name in settings.secret_files}
-        self._lone_master = settings.redis_lone_master
-        self._used: Mapping[str, str | None] = {
-            URL: settings.redis_url,
-            PASSWORD: settings.redis_sentinel_password,
-        }
+        self._files = {name: path for name, path in files.items() if path is not None}
+        self._used = used
+        self._lone_master = lone_master
         self._take_over = take_over
         self._rejected = rejected
         self._complaint = ""
@@ -54,15 +55,15 @@ class StoreUrlWatch:
                 found = {**self._used, **await asyncio.to_thread(_contents, self._files)}
                 if found != self._used:
                     await self._use(found)
-            except (BadValueError, StoreRefused, StoreUnavailable) as problem:
+            except (AddressError, StoreRefused, StoreUnavailable) as problem:
                 self._reject(str(problem))
                 return
             self._complaint = ""
             self._rejected(0)
 
     async def _use(self, found: Mapping[str, str | None]) -> None:
-        """Raises BadValueError, StoreRefused or StoreUnavailable; then nothing has changed."""
-        other = Store.at(store_url(found[URL] or ""), sentinel_password=found[PASSWORD])
+        """Raises AddressError, StoreRefused or StoreUnavailable; then nothing has changed."""
+        other = Store.at(found[URL] or "", sentinel_password=found[PASSWORD])
         other.lone_master = self._lone_master
         try:
             await self._take_over(other)
@@ -75,21 +76,21 @@ class StoreUrlWatch:
     def _reject(self, complaint: str) -> None:
         self._rejected(1)
         if complaint != self._complaint:
-            files = [f"{spell_env(name)}_FILE={path}" for name, path in self._files.items()]
+            files = [f"{name}_FILE={path}" for name, path in self._files.items()]
             _log.error("the store's URL cannot be used; the one before stays in use", problem=complaint, files=files)
         self._complaint = complaint
 
 
 def _contents(files: Mapping[str, Path]) -> dict[str, str]:
-    """Raises BadValueError."""
+    """Raises AddressError."""
     found = {}
     for name, path in files.items():
         try:
             found[name] = path.read_bytes().decode().rstrip("\r\n")
         except OSError as error:
-            raise BadValueError(f"{path}: cannot be read: {error.strerror}") from None
+            raise AddressError(f"{path}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise BadValueError(f"{path}: is not UTF-8") from None
+            raise AddressError(f"{path}: is not UTF-8") from None
         if not found[name]:
-            raise BadValueError(f"{path}: is empty: write the store's URL, or the Sentinels' password")
+            raise AddressError(f"{path}: is empty: write the store's URL, or the Sentinels' password")
     return found
