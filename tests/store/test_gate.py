@@ -186,10 +186,10 @@ async def test_R20_a_pep_key_is_not_admitted_by_a_store_that_is_known_to_be_cut_
 AROUND = {
     "servers": {"store/integrity/server_checks.py", "store/upkeep/fsck.py", "store/upkeep/backup.py"},
     "listening": {"store/feed.py"},
-    "execute_command": {"store/connection.py", "store/feed.py", "store/topology.py"},
+    "execute_command": {"store/calling.py", "store/connection.py", "store/feed.py", "store/servers/discovery.py"},
     "evalsha": {"store/connection.py"},
     "eval": {"store/connection.py"},
-    "masters": {"store/connection.py", "store/topology.py"},
+    "masters": {"store/connection.py", "store/servers/topology.py"},
     "pipeline": {"store/connection.py"},
     "_reads": {"store/connection.py"},
     "_writes": {"store/connection.py"},

@@ -105,7 +105,9 @@ def test_a_regression_is_counted_when_it_begins(states):
 def test_direct_reads_need_a_partition_that_is_not_known_to_be_wrong(states):
     states.require(0)
     states.report(0, State.OUT, "no answer")
-    states.require(0)
+    with pytest.raises(StoreUnavailable) as out:
+        states.require(0)
+    assert out.value.cause == "store_out"
     states.report(0, State.CHANGED, "it is empty")
     with pytest.raises(StoreUnavailable, match="it is empty") as refused:
         states.require(0)

@@ -92,10 +92,10 @@ class PartitionStates:
     def require(self, partition: int) -> None:
         """Raise StoreUnavailable when a direct read of the partition must not be trusted.
 
-        ``out`` passes: the read itself finds out whether the store answers.
+        So it is after ``out`` as well, until a registration has proven what answers by then: it may be another server.
         """
         known = self._known.get(partition)
-        if known is not None and not known.readable and known.state is not State.OUT:
+        if known is not None and not known.readable:
             raise StoreUnavailable(
                 f"the store's partition {partition:02d} is {known.state}: {known.reason}", cause=cause_of(known.state)
             )
