@@ -23,7 +23,7 @@ from sidecar.store.fleet import Fleet
 from sidecar.store.outcomes import NoUser, Stale
 from sidecar.store.sessions import Opened, Sessions
 from sidecar.store.users import Credentials, Users
-from sidecar.vocabulary.people import AccountId, Status
+from sidecar.vocabulary.people import AccountId
 
 MAX_CANDIDATES: Final = 4
 """Accounts whose password is compared when none is named (R17)."""
@@ -113,7 +113,7 @@ class Login:
         if isinstance(right, Overloaded):
             return right
         if not right:
-            if any(_is_active(one) for one in every[MAX_CANDIDATES:]):
+            if any(one.record.may_sign_in for one in every[MAX_CANDIDATES:]):
                 return AccountRequired(proven=False)
             if claim.account is None:
                 # Without an account, one e-mail may cost up to four comparisons; the wait hides how many it were.
@@ -136,7 +136,7 @@ class Login:
             return []
         found = [await self._users.credentials(place, email) for place in await self._places(email, account)]
         held = [credentials for credentials in found if credentials is not None]
-        return sorted(held, key=lambda one: (not _is_active(one), not one.record.email_verified))
+        return sorted(held, key=lambda one: (not one.record.may_sign_in, not one.record.email_verified))
 
     async def _places(self, email: Email, account: str | None) -> list[AccountId]:
         if account is None:
@@ -160,7 +160,7 @@ class Login:
                 compared = await self._hashing.compare_nobody(lane, password)
             if isinstance(compared, Overloaded):
                 return compared
-            if compared.matches and one.record.status is Status.ACTIVE:
+            if compared.matches and one.record.may_sign_in:
                 right.append((one, compared.outdated))
         return right
 
@@ -191,7 +191,3 @@ class Login:
         if not isinstance(stronger, Overloaded):
             with suppress(StoreUnavailable):
                 await self._users.rehash(grant.record.id, expected_epoch=grant.record.epoch, password_hash=stronger)
-
-
-def _is_active(one: Credentials) -> bool:
-    return one.record.status is Status.ACTIVE

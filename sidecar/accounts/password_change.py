@@ -16,7 +16,7 @@ from sidecar.accounts.sessions import Client, Grant, Issuer
 from sidecar.store.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.users import Credentials, PasswordChanged, Users
-from sidecar.vocabulary.people import Actor, Status, UserId
+from sidecar.vocabulary.people import Actor, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class PasswordChange:
         if typed.confirmation is not None and typed.confirmation != typed.new:
             return Mismatch()
         held = await self._users.credentials_of(user)
-        if held is None or held.record.status is not Status.ACTIVE:
+        if held is None or not held.record.may_sign_in:
             return ActorChanged()
         # Before the old one is looked at: what is wrong with the new one tells nobody anything.
         weak = await asyncio.to_thread(weaknesses, typed.new, email=held.record.email)

@@ -32,7 +32,7 @@ from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.users import PasswordChanged, Users
 from sidecar.tokens.ids import account_of, letters
 from sidecar.tokens.opaque import Kind, Pepper, Purpose, Secret, read_secret
-from sidecar.vocabulary.people import Actor, Status, UserId, UserRecord
+from sidecar.vocabulary.people import Actor, UserId, UserRecord
 
 RESET_SECONDS: Final = 3600
 _EXPIRY: Final = 8  # characters: 40 bits of seconds
@@ -126,7 +126,7 @@ class PasswordReset:
         if expires_at <= self._clock():
             return None
         record = await self._users.record(secret.user)
-        if record is None or record.status is not Status.ACTIVE:
+        if record is None or not record.may_sign_in:
             return None
         for shown in (False, True):
             expected = self._secret(record.id, record.epoch, expires_at, shown=shown)
@@ -202,7 +202,7 @@ class Forgotten:
             user = await self._users.find(place, asked.email)
             record = None if user is None else await self._users.record(user)
             account = await self._accounts.find(place)
-            if record is None or account is None or record.status is not Status.ACTIVE:
+            if record is None or account is None or not record.may_sign_in:
                 continue
             if is_same_mailbox(record.mailbox, asked.mailbox):
                 found.append((account.name, record))

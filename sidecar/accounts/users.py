@@ -11,7 +11,7 @@ from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
 from sidecar.policy.generation import Generation
 from sidecar.store.fleet import Fleet, Revocation
 from sidecar.store.links import Linked, LinkHeld, Links, LinkTaken, NobodyToLink, NotLinked, Unlinked
-from sidecar.store.outcomes import ActorChanged, Changed, LastAdmin, NoUser, Removed, StillInvited, Unchanged
+from sidecar.store.outcomes import ActorChanged, Changed, LastAdmin, NotHeld, NoUser, Removed, StillInvited, Unchanged
 from sidecar.store.users import Users
 from sidecar.tokens.ids import account_of
 from sidecar.vocabulary.people import AccountId, Actor, Status, UserId, UserRecord
@@ -63,6 +63,7 @@ class Joined:
     cleared: bool
 
 
+ReviewedOutcome = Edited | NoUser | NotHeld | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited
 EditOutcome = Edited | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited
 RemoveOutcome = Gone | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours
 
@@ -139,6 +140,40 @@ class Membership:
         revocation = None if linked.position is None else await everywhere(self._fleet, linked.position)
         record = await self._users.record(linked.user)
         return NobodyToLink() if record is None else Joined(record, revocation, linked.cleared)
+
+    async def review(
+        self, actor: Actor, generation: Generation, account: AccountId, user: str, role: str, status: Status
+    ) -> ReviewedOutcome:
+        """End the hold of a user whose acknowledged change was lost (R48), with this role and status. Neither the
+        stored role nor the acknowledged one may be above the actor's."""
+        outcome: ReviewedOutcome = ActorChanged()
+        for _ in range(2):
+            target = await self.find(account, user)
+            if target is None:
+                return NoUser()
+            before = target.review.role_before if target.review else target.role
+            for held in (target.role, before):
+                refused = judge(generation, actor, held=held, wanted=role)
+                if refused is not None:
+                    return refused
+            outcome = await self._review(actor, target, role, status)
+            if not isinstance(outcome, ActorChanged):
+                return outcome
+        return outcome
+
+    async def accept_stored(self, actor: Actor, target: UserRecord, status: Status) -> ReviewedOutcome:
+        """An operator's: the stored role, also one that cannot be given any more."""
+        return await self._review(actor, target, target.role, status)
+
+    async def _review(self, actor: Actor, target: UserRecord, role: str, status: Status) -> ReviewedOutcome:
+        reviewed = await self._users.review(actor, target.id, role=role, status=status, judged_role=target.role)
+        match reviewed:
+            case Changed(record, position):
+                return Edited(record, await everywhere(self._fleet, position))
+            case Unchanged(record):
+                return Edited(record, None)
+            case _:
+                return reviewed
 
     async def unlink(
         self, account: AccountId, user: str, *, issuer: str | None = None, may_return: bool = False

@@ -10,7 +10,7 @@ from sidecar.accounts.peps import make as make_pep
 from sidecar.accounts.peps import revoke as revoke_pep
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, complain, json_option, no, say_json, say_table, wrong
-from sidecar.cli.users import account_option
+from sidecar.cli.user_options import account_option
 from sidecar.cli.work import OPERATOR, account_of, work
 from sidecar.edge.people import when
 from sidecar.serve.operator import Operator

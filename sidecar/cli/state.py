@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from sidecar.accounts.emails import is_normal, is_written
+from sidecar.cli.losses import CHOICES, accept
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, say_table, wrong
@@ -21,6 +22,7 @@ from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, Rules, 
 from sidecar.store.upkeep.backup_target import BackupTargetError
 from sidecar.store.upkeep.findings import Finding
 from sidecar.store.upkeep.fsck import Fsck, Report
+from sidecar.store.upkeep.migration import Migrated
 from sidecar.store.upkeep.restore import Progress
 
 PROGRESS_SECONDS: Final = 10.0
@@ -31,13 +33,23 @@ STDOUT = Path("-")
 
 @click.command()
 @click.option("--repair", is_flag=True, help="Make wrong indexes anew. Records are never touched.")
+@click.option(
+    "--accept-loss",
+    type=click.Choice(list(CHOICES)),
+    help="Open partitions whose lost changes no sidecar knows: hold users with a known lost change, or all users.",
+)
+@click.option("--yes", is_flag=True, help="Accept the loss without asking.")
 @settings_options(STORE)
 @json_option
-def fsck(repair: bool, as_json: bool, **flags: str | None) -> int:
+def fsck(repair: bool, accept_loss: str | None, yes: bool, as_json: bool, **flags: str | None) -> int:
     """Prove the promises (seats, administrators, e-mails, audit numbers) from the data itself.
 
-    Works while sidecars serve. Exit status 1 when something is wrong and was not repaired.
+    Works while sidecars serve. Exit status 1 when something is wrong and was not repaired. With --accept-loss it
+    proves nothing: it says how many users each choice holds, asks, and opens the partitions.
     """
+
+    if accept_loss is not None:
+        return accept(settings_from(flags), accept_loss, sure=yes, as_json=as_json)
 
     async def job(operator: Operator) -> Report:
         return await Fsck(operator.store).run(repair=repair)
@@ -135,13 +147,20 @@ def restore(file: Path, new_store: bool, as_json: bool, **flags: str | None) -> 
 @click.command()
 @settings_options(STORE)
 def migrate(**flags: str | None) -> None:
-    """Bring the store to this version's schema. Every verb refuses a store of another one, naming both."""
+    """Bring the store to this version's schema. Every other verb refuses a store of another one, naming both.
 
-    async def job(operator: Operator) -> str:
-        return operator.store.where
+    Sidecars of the older schema deny from then on and say so. Ended in the middle, it goes on when it is run again.
+    """
 
-    where = work(settings_from(flags), job)
-    click.echo(f"{where}: schema {SCHEMA} is this version's; there is nothing to migrate")
+    async def job(operator: Operator) -> tuple[str, Migrated | None]:
+        return operator.store.where, operator.migrated
+
+    where, migrated = work(settings_from(flags), job, migrating=True)
+    if migrated is None:
+        click.echo(f"{where}: schema {SCHEMA} is this version's; there is nothing to migrate")
+    else:
+        accounts = f"{migrated.accounts} accounts"
+        click.echo(f"{where}: migrated from schema {migrated.before} to {SCHEMA}, {accounts}; restart the sidecars")
 
 
 def _counts(found: Report | Written) -> str:

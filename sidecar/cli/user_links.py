@@ -8,7 +8,8 @@ import click
 from sidecar.accounts.users import Joined, Parted
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import complain, json_option, no, say_json, wrong
-from sidecar.cli.users import account_option, on_user, refused, user
+from sidecar.cli.user_options import account_option, on_user, refused
+from sidecar.cli.users import user
 from sidecar.cli.work import work
 from sidecar.edge.people import user_json
 from sidecar.serve.issuers import read_issuers

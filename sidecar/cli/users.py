@@ -1,39 +1,28 @@
 """``sidecar user``: the users of an account, as an operator manages them (R11 does not bind an operator)."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, assert_never
+from typing import Any
 
 import click
 
 from sidecar.accounts import invitations as inviting
-from sidecar.accounts.emails import normalise
 from sidecar.accounts.password_reset import ResetLink
-from sidecar.accounts.roles import RoleAboveYours, UnknownRole
 from sidecar.accounts.users import Edit, Edited, EditOutcome, Gone, RemoveOutcome
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, wrong
+from sidecar.cli.reviews import review
+from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.work import OPERATOR, account_of, policy_of, work
 from sidecar.edge.people import full_json, member_json, user_json, when
 from sidecar.serve.operator import Operator
 from sidecar.store.invitations import AlreadyInvited, AlreadyMember, SeatLimit
 from sidecar.store.outcomes import (
     AccountSuspended,
-    ActorChanged,
     IdempotencyMismatch,
-    LastAdmin,
     NoAccount,
     NoUser,
-    StillInvited,
 )
 from sidecar.store.users import Roster
 from sidecar.vocabulary.people import Account, Status, UserId, UserRecord
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def account_option(verb: F) -> F:
-    about = "Name or id of the account; not needed when there is only one."
-    return click.option("--account", metavar="ACCOUNT", help=about)(verb)
 
 
 @click.group()
@@ -178,23 +167,7 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
             raise refused(NoUser(), user)
 
 
-T = TypeVar("T")
-
-
-def on_user(
-    account: str | None, user: str, job: Callable[[Operator, Account, UserId], Awaitable[T]]
-) -> Callable[[Operator], Awaitable[T]]:
-    """``job`` on the user that is meant. An id carries its account; an e-mail needs to be told it."""
-
-    async def run(operator: Operator) -> T:
-        found = await account_of(operator, account)
-        email = normalise(user)
-        uid = UserId(user) if email is None else await operator.people.users.find(found.id, email, expired=True)
-        if uid is None:
-            raise no(f"{found.name} has no user {user!r}: sidecar user list names them")
-        return await job(operator, found, uid)
-
-    return run
+user.add_command(review)
 
 
 def _not_invited(outcome: Any, invitee: inviting.Invitee) -> Stop:
@@ -216,24 +189,3 @@ def _not_invited(outcome: Any, invitee: inviting.Invitee) -> Stop:
             return no("the account is gone")
         case _:
             return refused(outcome, invitee.email)
-
-
-def refused(
-    outcome: NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited, user: str
-) -> Stop:
-    match outcome:
-        case UnknownRole(role, roles, nearest):
-            hint = f"did you mean {nearest}?" if nearest else f"roles are {', '.join(roles)}"
-            return wrong(f"there is no role {role!r} to give: {hint}")
-        case LastAdmin():
-            return no(f"{user} is the account's last active Account Administrator: make another one first")
-        case NoUser():
-            return no(f"there is no user {user!r} in this account: sidecar user list names them")
-        case ActorChanged():
-            return no(f"{user} was changed by somebody else meanwhile: look and try again")
-        case RoleAboveYours(role):
-            return no(f"the role {role} may do more than the one who gives it")
-        case StillInvited():
-            return no(f"{user} has not accepted the invitation yet")
-        case _:
-            assert_never(outcome)

@@ -24,16 +24,18 @@ def work(
     consent: Consent | None = None,
     *,
     repair: bool = False,
+    migrating: bool = False,
 ) -> T:
     """Run ``job`` on the store of these settings. ``consent``: of a verb that may make one (new_store.py); ``repair``:
-    write a lost meta record again first."""
+    write a lost meta record again first; ``migrating``: bring the store to this version's schema first."""
     if (settings.keys_dir / DEMO_MARK).exists():
         raise wrong(f"{settings.keys_dir}: these are a demo's keys: use others")
     for warning in close_keys_and_state(settings):
         complain(f"warning: {warning}")
 
     async def run() -> T:
-        async with operating(settings, consent or refusal(settings), repair=repair) as operator:
+        agreed = consent or refusal(settings)
+        async with operating(settings, agreed, repair=repair, migrating=migrating) as operator:
             return await job(operator)
 
     try:

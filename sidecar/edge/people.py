@@ -12,7 +12,7 @@ from sidecar.accounts.sessions import Client, Grant, InvalidGrant
 from sidecar.edge.call import Call
 from sidecar.store.fleet import Revocation
 from sidecar.store.sessions import Session
-from sidecar.vocabulary.people import Member, Seats, SessionId, UserRecord
+from sidecar.vocabulary.people import Member, Review, Seats, SessionId, UserRecord
 
 Text = Annotated[str, msgspec.Meta(max_length=320)]
 """An e-mail, a name, an id, as typed; the rooms say what is wrong with it in their own words."""
@@ -53,6 +53,20 @@ def member_json(member: Member) -> dict[str, Any]:
         "created_at": when(member.created_at),
         "last_login_at": when(member.last_login_at),
         "invite_expires_at": when(member.invite_expires_at),
+        "review": review_json(member.record.review),
+    }
+
+
+def review_json(review: Review | None) -> dict[str, Any] | None:
+    """Why a user is held (R48); null for one that is not."""
+    if review is None:
+        return None
+    return {
+        "role_before": review.role_before,
+        "role_now": review.role_now,
+        "status_before": review.status_before,
+        "status_now": review.status_now,
+        "since": when(review.since),
     }
 
 

@@ -47,8 +47,18 @@ class User(msgspec.Struct, frozen=True):
     account: str
 
 
+class Review(msgspec.Struct, frozen=True):
+    """The store has lost an acknowledged change of the user: ``before`` as acknowledged, ``now`` as stored (R48)."""
+
+    role_before: str
+    role_now: str
+    status_before: str
+    status_now: str
+    since: When
+
+
 class Member(msgspec.Struct, frozen=True):
-    """A user as the list shows it. An invited one has an ``invite_expires_at``."""
+    """A user as the list shows it. An invited one has an ``invite_expires_at``, a held one a ``review``."""
 
     id: str
     email: str
@@ -58,6 +68,7 @@ class Member(msgspec.Struct, frozen=True):
     created_at: When
     last_login_at: When | None
     invite_expires_at: When | None
+    review: Review | None
 
 
 class Seats(msgspec.Struct, frozen=True):

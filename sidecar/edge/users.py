@@ -12,8 +12,9 @@ from sidecar.edge.call import Call, Endpoint, May, Reply
 from sidecar.edge.people import RoleName, Text, member_json, revocation_json, seats_json, told, user_json
 from sidecar.edge.refusals import bad_name, not_found, refusal
 from sidecar.policy.decide import opens
-from sidecar.store.outcomes import LastAdmin, NoAccount, NoUser, StillInvited
-from sidecar.vocabulary.people import Status
+from sidecar.store.fleet import Revocation
+from sidecar.store.outcomes import LastAdmin, NoAccount, NotHeld, NoUser, StillInvited
+from sidecar.vocabulary.people import Status, UserRecord
 from sidecar.vocabulary.problems import Code, Problem
 
 
@@ -23,6 +24,13 @@ class EditBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: RoleName | msgspec.UnsetType = msgspec.UNSET
     name: Text | msgspec.UnsetType = msgspec.UNSET
     status: Literal["active", "suspended"] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds from now on: the lost change once more, or the older state as it is stored."""
+
+    role: RoleName
+    status: Literal["active", "suspended"]
 
 
 async def roles(call: Call[None]) -> Reply:
@@ -58,9 +66,7 @@ async def edit(call: Call[EditBody]) -> Reply | Problem:
     )
     match outcome:
         case Edited(record, revocation):
-            if revocation is None:
-                return Reply(200, {**user_json(record), "revocation": None})
-            return Reply(200, {**user_json(record), "revocation": revocation_json(revocation)}, told(revocation))
+            return _edited(record, revocation)
         case NoUser():
             return not_found("user")
         case LastAdmin():
@@ -85,6 +91,38 @@ async def remove(call: Call[None]) -> Reply | Problem:
             return _last_admin()
         case _:
             return refusal(outcome)
+
+
+async def review(call: Call[ReviewBody]) -> Reply | Problem:
+    """``POST /v1/users/{id}/review``: end the hold of a user whose acknowledged change was lost (R48)."""
+    outcome = await call.parts.people.membership.review(
+        call.actor,
+        call.policy,
+        call.caller.record.account,
+        call.names["id"],
+        call.body.role,
+        Status(call.body.status),
+    )
+    match outcome:
+        case Edited(record, revocation):
+            return _edited(record, revocation)
+        case NoUser():
+            return not_found("user")
+        case NotHeld():
+            return Problem(Code.NOT_HELD, "the user is not held; PATCH changes role and status")
+        case LastAdmin():
+            return _last_admin()
+        case StillInvited():
+            return Problem(Code.ALREADY_INVITED, "an invited user cannot be suspended; DELETE it to end the invitation")
+        case _:
+            return refusal(outcome)
+
+
+def _edited(record: UserRecord, revocation: Revocation | None) -> Reply:
+    """``revocation`` None: it was so already."""
+    if revocation is None:
+        return Reply(200, {**user_json(record), "revocation": None})
+    return Reply(200, {**user_json(record), "revocation": revocation_json(revocation)}, told(revocation))
 
 
 def _edit(body: EditBody) -> Edit | Problem:
@@ -130,6 +168,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         edit,
         "Change a user's role or name, suspend or resume it",
         EditBody,
+        statuses=(200, 400, 403, 404, 409, 422),
+        answer=shapes.EditedUser,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/users/{id}/review",
+        _MANAGE,
+        review,
+        "End the hold of a user whose acknowledged change was lost",
+        ReviewBody,
         statuses=(200, 400, 403, 404, 409, 422),
         answer=shapes.EditedUser,
     ),

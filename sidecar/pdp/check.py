@@ -232,6 +232,8 @@ def _hold(claims: Claims, record: UserRecord | None, now: int) -> Identity | Rea
     if record.status is not Status.ACTIVE:
         # An invited user has no token of ours, so only a removed and re-invited id could come here.
         return Reason.SUSPENDED if record.status is Status.SUSPENDED else Reason.UNKNOWN_USER
+    if record.review is not None:
+        return Reason.NEEDS_REVIEW
     if claims.epoch < record.epoch:
         return Reason.REVOKED
     if claims.epoch > record.epoch:

@@ -98,7 +98,7 @@ def standing_of(record: UserRecord) -> Standing | Reason:
     """Only an active user may do anything. An invited one is not there yet."""
     match record.status:
         case Status.ACTIVE:
-            return Standing(record.role, record)
+            return Standing(record.role, record) if record.review is None else Reason.NEEDS_REVIEW
         case Status.SUSPENDED:
             return Reason.SUSPENDED
         case Status.INVITED | Status.EXPIRED:

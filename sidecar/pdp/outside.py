@@ -164,6 +164,8 @@ class OutsideUsers:
             return Reason.UNKNOWN_USER
         if record.status is not Status.ACTIVE:
             return Reason.SUSPENDED
+        if record.review is not None:
+            return Reason.NEEDS_REVIEW
         if claims.issued_at <= record.epoch_changed_at:
             return Reason.REVOKED
         return Identity(_as_ours(claims, record), record)

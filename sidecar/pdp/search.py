@@ -11,7 +11,7 @@ from sidecar.policy.generation import Generation
 from sidecar.policy.routes import METHODS, Outcome, Public
 from sidecar.vocabulary.access import Resource, Target
 from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import Member, Status
+from sidecar.vocabulary.people import Member
 
 
 def subjects(
@@ -24,7 +24,7 @@ def subjects(
     if kind == ROLE:
         return sorted(roles)
     if kind == USER:
-        active = (member.record for member in members if member.record.status is Status.ACTIVE)
+        active = (member.record for member in members if member.record.may_sign_in)
         return sorted(one.id for one in active if public or one.role in roles)
     return []
 

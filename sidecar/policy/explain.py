@@ -74,15 +74,15 @@ class Explanation:
 def explain_person(generation: Generation, person: UserRecord, section: str, action: str) -> Explanation:
     """As a check would answer this person now: the live status comes before every rule."""
     found = replace(explain(generation, person.role, section, action), person=person)
-    barred = barred_by(person.status)
+    barred = barred_by(person)
     return found if barred is None else replace(found, ruling=barred, flip=(), also=())
 
 
-def barred_by(status: Status) -> Ruling | None:
-    """Why somebody of this status may do nothing at all, whatever the role; None for who may."""
-    match status:
+def barred_by(person: UserRecord) -> Ruling | None:
+    """Why this user may do nothing at all, whatever the role; None for who may."""
+    match person.status:
         case Status.ACTIVE:
-            return None
+            return None if person.review is None else Ruling(Reason.NEEDS_REVIEW)
         case Status.SUSPENDED:
             return Ruling(Reason.SUSPENDED)
         case Status.INVITED | Status.EXPIRED:

@@ -40,6 +40,7 @@ from sidecar.serve.listeners import check_url
 from sidecar.serve.people import everybody
 from sidecar.serve.settings import Settings
 from sidecar.serve.state_files import store_place
+from sidecar.sources.journal_file import JournalFile
 from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
@@ -56,6 +57,9 @@ from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.supervision import Work
 from sidecar.tokens.verify import Verifier
+
+JOURNAL = "journal"
+"""Folder in the state directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class Assembly:
     def work_on_store(self) -> Iterator[tuple[str, Work]]:
         """What runs once the store has proven to be ours."""
         ground = self._ground
+        self.live.close_until_proven()
         yield "policy watch", ground.policy.watch
         yield "policy rollout", self.succession.run
         audit = exporter(ground.store, ground.settings.state_dir, ground.keys.pepper, id=self.live.fleet.id)
@@ -116,6 +121,7 @@ class Assembly:
             clock=since_boot,
             leeway=settings.leeway,
             seal=partial(code_of, keys.pepper),
+            journal=JournalFile(settings.state_dir / JOURNAL),
         )
         self._watch_store(ground.metrics)
         files = settings.secret_files

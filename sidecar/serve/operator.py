@@ -27,6 +27,7 @@ from sidecar.store.connection import Store, StoreRefused
 from sidecar.store.embedded import EmbeddedServer
 from sidecar.store.live import LiveCopy
 from sidecar.store.startup import holds_data
+from sidecar.store.upkeep.migration import Migrated, migrate
 from sidecar.tokens.opaque import Pepper
 
 PATIENCE: Final = 10.0
@@ -43,6 +44,7 @@ class Operator:
     store: Store
     people: People
     pepper: Pepper
+    migrated: Migrated | None = None
 
 
 class NoStoreError(Exception):
@@ -62,9 +64,12 @@ Consent = Callable[[str], None]
 
 
 @asynccontextmanager
-async def operating(settings: Settings, consent: Consent = _never, *, repair: bool = False) -> AsyncIterator[Operator]:
-    """``repair``: write a lost meta record again. Raises StoreUnavailable, StoreRefused, KeyFileProblem, and
-    NoStoreError where ``consent`` does not allow a store."""
+async def operating(
+    settings: Settings, consent: Consent = _never, *, repair: bool = False, migrating: bool = False
+) -> AsyncIterator[Operator]:
+    """``repair``: write a lost meta record again. ``migrating``: bring an older schema to this version's first.
+
+    Raises StoreUnavailable, StoreRefused, KeyFileProblem, and NoStoreError where ``consent`` does not allow a store."""
     async with AsyncExitStack() as stack:
         found = _keys(settings)
         fresh = settings.redis_url is None and not has_embedded(settings)
@@ -88,10 +93,11 @@ async def operating(settings: Settings, consent: Consent = _never, *, repair: bo
             )
         keys = found or load_or_create(settings.keys_dir, group_read=settings.keys_group_read)
         # Issuer and audience are the serving sidecars' affair: they are neither set nor compared here.
+        migrated = await migrate(store, keys.pepper) if migrating else None
         await store.check_meta(pepper=keys.pepper.identity, repair=repair)
         hashing = Hashing(keys.pepper)
         stack.callback(hashing.close)
-        yield Operator(settings, store, _people(settings, keys, store, hashing), keys.pepper)
+        yield Operator(settings, store, _people(settings, keys, store, hashing), keys.pepper, migrated)
 
 
 def _keys(settings: Settings) -> LoadedKeys | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.feed import fields_of
+from sidecar.store.integrity.feed_entries import fields_of
 from sidecar.vocabulary.people import AccountId, Actor
 
 MAX_PAGE: Final = 500

@@ -21,6 +21,8 @@ async def called(call: Awaitable[Answer]) -> Answer:
     try:
         answer = await call
     except Exception as error:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError from error
         raise outage_or_bug(error) from error
     if task and task.cancelling() > before:
         raise asyncio.CancelledError

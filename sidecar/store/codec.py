@@ -3,6 +3,7 @@
 What scripts write is ours, so a missing field is a bug and raises; nothing here guesses a default that would open.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from sidecar.vocabulary.people import (
     AccountId,
     Invitation,
     Member,
+    Review,
     Seats,
     SessionId,
     Status,
@@ -66,7 +68,13 @@ def record_of(account: AccountId, found: Mapping[str, Any]) -> UserRecord:
         sessions={SessionId(sid): seconds(ends) for sid, ends in pairs(found.get("ss"))},
         epoch_changed_at=seconds(found.get("tvt", 0)),
         mailbox=mailbox,
+        review=_review_of(found) if "hold" in found else None,
     )
+
+
+def _review_of(found: Mapping[str, Any]) -> Review:
+    hold = json.loads(found["hold"])
+    return Review(hold["role"], found["role"], hold["status"], found["st"], seconds(hold["t"]))
 
 
 def member_of(account: AccountId, found: Mapping[str, Any]) -> Member:

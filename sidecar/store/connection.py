@@ -226,6 +226,10 @@ class Store:
         self.gate.admit(str(words[0]), str(words[1]) if len(words) > 1 else "")
         return await self._twice(lambda: self._ask(words))
 
+    async def read_anyway(self, *words: str | int) -> Any:
+        """A plain read past the gate: for the recovery of a store that nothing else may read (R48)."""
+        return await self._twice(lambda: self._ask(words))
+
     async def change(self, *words: str | int) -> Any:
         """A plain command that writes, where no script is needed because doing it twice is doing it once."""
         return await self._twice(lambda: self._ask(words, write=True))

@@ -12,16 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import Any, Final, Never, Protocol
+from typing import Any, Final, Never
 
 from sidecar.store import keys, scripts
 from sidecar.store.calling import called
 from sidecar.store.connection import Store, decoded
 from sidecar.store.errors import StoreUnavailable, is_not_permitted
-from sidecar.store.integrity.data_set import DataSetChange, change_of_entry
+from sidecar.store.integrity.data_set import change_of_entry
+from sidecar.store.integrity.feed_entries import DATA_SET, Change, Follower, Tail, change_of, entries_of
 from sidecar.store.integrity.partition_state import State
-from sidecar.store.integrity.proof import FeedPosition, Verdict, found_of, judge
-from sidecar.vocabulary.people import AccountId, UserId
+from sidecar.store.integrity.proof import FeedPosition, Found, Verdict, found_of, judge
+from sidecar.store.integrity.recovered import Recovered, Seal, path
+
+__all__ = ["Change", "Feed", "Follower", "Lineage", "Tail", "change_of", "entries_of"]
 
 BATCH: Final = 1000
 RETRY: Final = 0.05
@@ -29,48 +32,28 @@ AT_ONCE: Final = 0.001
 """Seconds. Redis takes 0 for no end."""
 RETRY_CHANGED: Final = 0.25
 """Seconds between two looks at a store that is not the known one."""
-DATA_SET: Final = "data_set"
+MAX_ANCESTORS: Final = 100
 READ_SLACK: Final = 0.5
 """How much longer than its block a read may take before the connection counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One entry. ``kind``: user, removed, account, restored, pep, keys, policy, restore. ``seq``: the account's count
-    then."""
+class Lineage:
+    """What makes another data set, or a store after a restart, the known one. ``seal``: makes the code of a data-set
+    entry (R46). ``known``: position before a restart, which the store has to prove as if it had been followed since.
+    ``adopted``: called before a recovered store is followed (R48)."""
 
-    n: int
-    kind: str
-    account: AccountId
-    user: UserId
-    epoch: int
-    seq: int
-    ack: bool
+    seal: Seal | None = None
+    known: FeedPosition | None = None
+    adopted: Callable[[int, Recovered], None] = lambda _partition, _recovered: None
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """Where a feed stands when it is followed anew. ``new_data_set``: another one than before (a restore)."""
-
-    partition: int
-    n: int
-    new_data_set: bool
-
-
-class Follower(Protocol):
-    """Who hears the feed. Every call is made in the feed's order; none of them may wait, but ``acknowledge``."""
-
-    def apply(self, partition: int, change: Change, /) -> None: ...
-    def heard(self, partition: int, at: float, /) -> None: ...
-    def flush(self, tail: Tail, /) -> None:
-        """Forget every copy of the partition: what happened meanwhile is not known."""
-
-    async def acknowledge(self, partition: int, n: int, /) -> None: ...
+UNKNOWN: Final = Lineage()
 
 
 class Feed:
     """One partition's feed. ``report`` receives the partition's state when a new connection does not prove to lead to
-    the known store; ``seal`` makes the code of a data-set entry (R46)."""
+    the known store."""
 
     def __init__(
         self,
@@ -81,21 +64,25 @@ class Feed:
         lease: float,
         clock: Callable[[], float],
         report: Callable[[int, State, str], None] = lambda _partition, _state, _reason: None,
-        seal: Callable[[DataSetChange], str] | None = None,
         connected: Callable[[], None] = lambda: None,
+        lineage: Lineage = UNKNOWN,
     ) -> None:
         self._store = store
         self._partition = partition
         self._followers = followers
         self._clock = clock
         self._report = report
-        self._seal = seal
+        self._seal = lineage.seal
         self._connected = connected
         self._block = max(0.01, min(0.25, lease / 4))
         self._key = keys.feed(partition)
-        self._last = ""
-        self._n = 0
-        self._data_set = ""
+        known = lineage.known
+        self._last = known.entry if known else ""
+        self._n = known.n if known else 0
+        self._data_set = known.data_set if known else ""
+        self._ancestors = known.ancestors if known else ()
+        self._adopted = lineage.adopted
+        self._restarted = known is not None
         self._replication = ""
         self._doubted = False
         self._lost = False
@@ -103,7 +90,16 @@ class Feed:
     @property
     def position(self) -> FeedPosition | None:
         """What was applied last; None before the first connection."""
-        return FeedPosition(self._data_set, self._n, self._last) if self._last else None
+        return FeedPosition(self._data_set, self._n, self._last, self._ancestors) if self._last else None
+
+    @property
+    def restarted(self) -> bool:
+        """The position is one of before a restart, and the store has not been compared with it yet."""
+        return self._restarted
+
+    def recoveries(self, found: Found) -> tuple[Recovered, ...]:
+        """Recoveries of the store after a loss that lead from the data set followed here to the one found (R48)."""
+        return path(self._partition, self._data_set, found.data_set, found.recovered, self._seal)
 
     def doubt(self) -> None:
         """Connect anew and prove the store before anything more is applied: its answers contradict the feed."""
@@ -133,8 +129,8 @@ class Feed:
         wanted = 0
         entries = entries_of(raw)
         for entry_id, fields in entries:
-            change = change_of(fields)
-            if change.n != self._n + 1:
+            change = change_of(fields, entry_id)
+            if change.n != self._n + 1 and not self._jumps(change):
                 if not proven:
                     raise StoreUnavailable("the feed has a gap before the change that may explain its data set")
                 await self._prove(connection)
@@ -154,21 +150,32 @@ class Feed:
             with suppress(StoreUnavailable):  # unheard, the writer waits for our lease instead
                 await follower.acknowledge(self._partition, n)
 
+    def _jumps(self, change: Change) -> bool:
+        """A recovery numbers on above the lost entries; what its entry follows upon has been applied."""
+        return change.kind == DATA_SET and change.before == self._n < change.n
+
     def _apply(self, change: Change, fields: Mapping[str, str]) -> None:
         if change.kind == DATA_SET:
-            self._follow_data_set(fields)
+            self._follow_data_set(change, fields)
             return
         for follower in self._followers:
             follower.apply(self._partition, change)
 
-    def _follow_data_set(self, fields: Mapping[str, str]) -> None:
-        """Our own restore or issuer change gave the store another data set (R46). An entry with another code is not."""
+    def _follow_data_set(self, change: Change, fields: Mapping[str, str]) -> None:
+        """Our own restore, recovery or issuer change gave the store another data set (R46). An entry with another code
+        is none."""
         announced = change_of_entry(self._partition, fields)
         code = self._seal(announced) if announced and self._seal else ""
         if not announced or announced.before != self._data_set or not compare_digest(code, fields.get("code", "?")):
             raise StoreUnavailable("the feed names a data set that nothing vouches for")
-        self._data_set = announced.after
-        self._tell_flush(new_data_set=True)
+        self._inherit(announced.after)
+        self._last, self._n = change.entry, change.n
+        self._tell_flush(new_data_set=True, position=self.position, change=change)
+
+    def _inherit(self, data_set: str, *between: str) -> None:
+        older = (one for one in self._ancestors if one != data_set)
+        self._ancestors = (*older, self._data_set, *between)[-MAX_ANCESTORS:]
+        self._data_set = data_set
 
     async def _resume(self, connection: Any) -> None:
         """On a new connection: prove that this is the store that was followed, with the last entry where it was."""
@@ -177,7 +184,7 @@ class Feed:
             return
         verdict = await self._prove(connection)
         replication = await _replication(connection)
-        if verdict.trimmed:
+        if verdict.trimmed or self._restarted:
             await self._flush(connection)
         elif replication != self._replication:  # another master: it has our entry, and may lack copies' newer facts
             self._tell_flush()
@@ -185,16 +192,34 @@ class Feed:
 
     async def _prove(self, connection: Any) -> Verdict:
         """Returns a verdict of ok; any other store is reported, and StoreUnavailable raised."""
-        verdict = await self._judged(connection)
+        found = await self._found(connection)
+        verdict = judge(self.position, found, self._store.identity)
+        if verdict.state is State.REGRESSED:
+            self._restarted = False
+        if self._restarted and not self.recoveries(found) and verdict.state in {State.CHANGED, None}:
+            # A restart takes another store (R46).
+            self._ancestors = ()
+            return Verdict(State.OK, trimmed=True)
         if verdict.state is None:  # the entries that follow may say why; they extend no lease
             await self._read(connection, AT_ONCE, proven=False)
-            verdict = await self._judged(connection)
+            found = await self._found(connection)
+            verdict = judge(self.position, found, self._store.identity)
+        if verdict.state is not State.OK and (recoveries := self.recoveries(found)):
+            self._adopt(recoveries)
+            return Verdict(State.OK, trimmed=True)
         if verdict.state is not State.OK:
             if not self._lost:
                 self._tell_flush()
             await self._lose(verdict)
         self._lost = False
         return verdict
+
+    def _adopt(self, recoveries: Sequence[Recovered]) -> None:
+        """The store was recovered while it was not followed here (R48): go on with its new data set, from its end."""
+        self._adopted(self._partition, recoveries[0])
+        self._inherit(recoveries[-1].after, *(one.before for one in recoveries[1:]))
+        self._tell_flush(new_data_set=True)
+        self._lost = False
 
     async def _lose(self, verdict: Verdict) -> Never:
         """Report, wait, and have `run` connect anew: the known store may come back."""
@@ -203,8 +228,8 @@ class Feed:
         await asyncio.sleep(RETRY_CHANGED)
         raise StoreUnavailable(verdict.reason)
 
-    async def _judged(self, connection: Any) -> Verdict:
-        return judge(self.position, found_of(await self._tail(connection, self._last)), self._store.identity)
+    async def _found(self, connection: Any) -> Found:
+        return found_of(await self._tail(connection, self._last))
 
     async def _flush(self, connection: Any) -> None:
         """Start from the tail, with nothing known. The tail is read first: what changes after it will be heard."""
@@ -214,16 +239,19 @@ class Feed:
             await self._lose(verdict)
         self._replication = await _replication(connection)
         self._last, self._n, self._data_set = tail["id"], int(tail["n"] or 0), tail["gen"]
-        self._tell_flush()
+        self._restarted = False
+        self._tell_flush(position=self.position)
         await self._acknowledge(self._n)  # no copy is older than the tail: nobody need wait for what came before
 
-    def _tell_flush(self, *, new_data_set: bool = False) -> None:
+    def _tell_flush(
+        self, *, new_data_set: bool = False, position: FeedPosition | None = None, change: Change | None = None
+    ) -> None:
         for follower in self._followers:
-            follower.flush(Tail(self._partition, self._n, new_data_set))
+            follower.flush(Tail(self._partition, self._n, new_data_set, position, change))
 
     async def _tail(self, connection: Any, last: str) -> Mapping[str, Any]:
         script, meta = scripts.script("feed_tail"), keys.partition_meta(self._partition)
-        raw = await called(connection.execute_command("EVAL", script.text, 2, self._key, meta, last))
+        raw = await called(connection.execute_command("EVAL", script.text, 2, self._key, meta, last, self._data_set))
         return decoded(raw)
 
 
@@ -241,34 +269,3 @@ async def _replication(connection: Any) -> str:
     if raw.get("role", "master") != "master":
         raise StoreUnavailable("the server is a replica now")
     return str(raw.get("master_replid", ""))
-
-
-def entries_of(raw: Any) -> list[tuple[str, dict[str, str]]]:
-    """Entries of one stream, from an answer of XREAD: nothing, a list (RESP2, fakeredis) or a map of nested lists
-    (RESP3). Raises StoreUnavailable for any other answer (R50)."""
-    if not raw:
-        return []
-    try:
-        found = next(iter(raw.values()))[0] if isinstance(raw, Mapping) else raw[0][1]
-        return [(entry_id, fields_of(fields)) for entry_id, fields in found]
-    except (TypeError, ValueError, IndexError, KeyError):
-        raise StoreUnavailable("what answers is no Redis: it has no streams", answered=True, refused=True) from None
-
-
-def fields_of(raw: Any) -> dict[str, str]:
-    if isinstance(raw, Mapping):
-        return dict(raw)
-    listed = iter(raw)
-    return dict(zip(listed, listed, strict=True))
-
-
-def change_of(fields: Mapping[str, str]) -> Change:
-    return Change(
-        n=int(fields["n"]),
-        kind=fields["k"],
-        account=AccountId(fields["a"]),
-        user=UserId(fields["u"]),
-        epoch=int(fields["tv"]),
-        seq=int(fields["s"]),
-        ack=fields["ack"] == "1",
-    )

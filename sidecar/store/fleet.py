@@ -18,7 +18,8 @@ from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable, refusal
 from sidecar.store.feed import Change, Tail
 from sidecar.store.integrity.partition_state import PartitionStates, State
-from sidecar.store.integrity.proof import RESTORING, FeedPosition, Verdict, found_of, judge
+from sidecar.store.integrity.proof import RESTORING, FeedPosition, Found, Verdict, found_of, judge
+from sidecar.store.integrity.recovered import Recovered
 from sidecar.store.outcomes import Position
 
 MARGIN: Final = 0.2
@@ -51,6 +52,9 @@ class Watched(Protocol):
 
     @property
     def position(self) -> FeedPosition | None: ...
+    @property
+    def restarted(self) -> bool: ...
+    def recoveries(self, found: Found) -> tuple[Recovered, ...]: ...
     def doubt(self) -> None: ...
 
 
@@ -105,8 +109,9 @@ class Fleet:
         sent, feed = self._clock(), self.feeds.get(partition)
         known = feed.position if feed else None
         try:
-            reply = await self._say(partition, self._lease, known.entry if known else "")
-            verdict = judge(known, found_of(reply), self._store.identity)
+            reply = await self._say(partition, self._lease, known)
+            found = found_of(reply)
+            verdict = judge(known, found, self._store.identity)
             if verdict.repair and known:
                 await self._repair(partition, known)
             if verdict.state is State.OK and reply["refused"]:
@@ -114,22 +119,37 @@ class Fleet:
         except StoreUnavailable as problem:
             self._note_outage(partition, problem)
             return
+        if feed and self._is_left_to(feed, verdict, found):
+            self._records.rejected(partition)
+            return
         if self.objection and verdict.state is State.OK:
             verdict = Verdict(State.CHANGED, self.objection)
-        if verdict.state is State.OK:
-            self._records.registered(partition, sent)
-        elif verdict.state is not None:
-            self._records.rejected(partition)
+        self._conclude(partition, sent, verdict)
         if feed and (verdict.trimmed or verdict.state not in {State.OK, None} or self._is_behind(partition, known)):
             feed.doubt()
-        if verdict.state is not None:
-            self._states.report(partition, verdict.state, verdict.reason)
-        found = found_of(reply)
         self._seen[partition] = found.n or 0
         if RESTORING in found.meta:
             self._restoring.add(partition)
         else:
             self._restoring.discard(partition)
+
+    def _conclude(self, partition: int, sent: float, verdict: Verdict) -> None:
+        if verdict.state is State.OK:
+            self._records.registered(partition, sent)
+        elif verdict.state is not None:
+            self._records.rejected(partition)
+        if verdict.state is not None:
+            self._states.report(partition, verdict.state, verdict.reason)
+
+    @staticmethod
+    def _is_left_to(feed: Watched, verdict: Verdict, found: Found) -> bool:
+        """The feed takes another data set: it has just started, or the store was recovered (R48)."""
+        if feed.restarted and verdict.state in {State.CHANGED, None}:
+            return True
+        if verdict.state in {State.CHANGED, State.REGRESSED} and feed.recoveries(found):
+            feed.doubt()
+            return True
+        return False
 
     def _note_outage(self, partition: int, problem: StoreUnavailable) -> None:
         """Nothing was registered. Without an answer the copies live on until their lease ends."""
@@ -158,7 +178,7 @@ class Fleet:
     async def leave(self) -> None:
         """At the end: nobody need wait for us."""
         for partition in range(self._store.partitions):
-            await self._say(partition, 0, "")
+            await self._say(partition, 0, None)
 
     async def wait_applied(self, position: Position) -> Revocation:
         """Wait until the change cannot be unseen anywhere. Bounded: the longest lease + 200 ms.
@@ -214,10 +234,11 @@ class Fleet:
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
-    async def _say(self, partition: int, lease: float, known: str) -> Mapping[str, Any]:
+    async def _say(self, partition: int, lease: float, known: FeedPosition | None) -> Mapping[str, Any]:
         told = json.dumps(self._told, ensure_ascii=False)
         found = [keys.sidecars(partition), keys.feed(partition), keys.partition_meta(partition)]
-        return await self._store.run("register", found, [self.id, str(round(lease * 1000)), told, known])
+        entry, data_set = (known.entry, known.data_set) if known else ("", "")
+        return await self._store.run("register", found, [self.id, str(round(lease * 1000)), told, entry, data_set])
 
     async def _status(self, position: Position) -> tuple[int, int]:
         reply = await self._store.run("ack_status", [keys.sidecars(position.partition)], [str(position.n)])

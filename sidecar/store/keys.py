@@ -45,6 +45,17 @@ def partition_meta(partition: int) -> str:
     return f"sc:{tag(partition)}:meta"
 
 
+def accounts(partition: int) -> str:
+    """Ids of the partition's accounts, deleted ones too."""
+    return f"sc:{tag(partition)}:accounts"
+
+
+def lost(partition: int) -> str:
+    """Lost feed entries that sidecars know (R48); ``:meta`` how far they go, ``:recovered`` signed records of
+    recoveries, ``:leader`` the process that recovers, ``:late`` entries told after a recovery, by user."""
+    return f"sc:{tag(partition)}:lost"
+
+
 def account(acct: AccountId, partitions: int) -> str:
     return f"sc:{tag(partition_of(acct, partitions))}:a:{acct}"
 

@@ -9,11 +9,13 @@ from contextlib import suppress
 
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import Feed, Follower
+from sidecar.store.feed import Feed, Follower, Lineage
 from sidecar.store.fleet import Fleet
 from sidecar.store.healing import Healing
 from sidecar.store.integrity.data_set import DataSetChange
+from sidecar.store.integrity.journal import Journal, JournalFiles
 from sidecar.store.integrity.partition_state import PartitionStates
+from sidecar.store.integrity.recovery import Recovery
 from sidecar.store.integrity.same_store import require_same_store
 from sidecar.store.integrity.store_watch import StoreWatch
 from sidecar.store.records import Records
@@ -24,7 +26,8 @@ from sidecar.telemetry.supervision import Work, supervised
 
 
 class LiveCopy:
-    """``id`` names this process in the fleet; ``clock`` is monotonic; ``lease`` in seconds (SIDECAR_LEASE)."""
+    """``id`` names this process in the fleet; ``clock`` is monotonic; ``lease`` in seconds (SIDECAR_LEASE).
+    ``journal``: where the feed's last entries are kept over a restart."""
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class LiveCopy:
         clock: Callable[[], float],
         leeway: float = 5.0,
         seal: Callable[[DataSetChange], str] | None = None,
+        journal: JournalFiles | None = None,
     ) -> None:
         self._store = store
         self._lease = lease
@@ -50,16 +54,24 @@ class LiveCopy:
         self._seal = seal
         self._registering: asyncio.Task[None] | None = None
         self._draining: set[asyncio.Task[None]] = set()
-        self.followers: list[Follower] = [self.records, self.fleet]
+        self.journal = Journal(store, journal)
+        self.recovery = Recovery(store, self.journal, self.states, id=id, lease=lease, seal=seal)
+        self.followers: list[Follower] = [self.records, self.fleet, self.journal]
         """Who hears the feed, in this order. To be added to before ``run``."""
+
+    def close_until_proven(self) -> None:
+        """From now on a partition is read only after its first proof: an older store is found out first (R48)."""
+        self.states.strict = True
 
     async def run(self) -> None:
         """Follow until cancelled, then leave the fleet, so that nobody waits for us."""
+        await self.journal.load()
         feeds = {partition: self._feed(partition) for partition in range(self._store.partitions)}
         self.fleet.feeds = feeds
         self._store.on_move = self._follow_move
         work: list[tuple[str, Work]] = [("feed", feed.run) for feed in feeds.values()]
         work += [("registration", self.fleet.run), ("store watch", self.watch.run), ("healing", self.healing.run)]
+        work += [("journal", self.journal.run), ("recovery", self.recovery.run)]
         try:
             async with asyncio.TaskGroup() as group:
                 for name, run in work:
@@ -69,6 +81,7 @@ class LiveCopy:
             if self._registering is not None:
                 self._registering.cancel()
             self.records.left()  # before anybody learns that we are gone: listeners may answer for a while yet
+            self.journal.close()
             with suppress(StoreUnavailable):
                 await self.fleet.leave()
 
@@ -99,8 +112,8 @@ class LiveCopy:
             lease=self._lease,
             clock=self._clock,
             report=self.states.report,
-            seal=self._seal,
             connected=self.watch.look_soon,
+            lineage=Lineage(self._seal, self.journal.position(partition), self.recovery.adopted),
         )
 
 

@@ -62,6 +62,11 @@ class StillInvited:
 
 
 @dataclass(frozen=True, slots=True)
+class NotHeld:
+    """The user does not wait for a review."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoAccount:
     """There is no such account."""
 

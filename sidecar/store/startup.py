@@ -12,7 +12,7 @@ from sidecar.store.errors import StoreRefused
 from sidecar.store.integrity import server_checks
 from sidecar.store.integrity.proof import META_FIELDS
 
-SCHEMA: Final = "1"
+SCHEMA: Final = "2"
 
 
 class Asked(server_checks.Servers, Protocol):

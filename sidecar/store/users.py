@@ -11,6 +11,7 @@ from sidecar.store.outcomes import (
     Changed,
     LastAdmin,
     NoAccount,
+    NotHeld,
     NoUser,
     Position,
     Removed,
@@ -228,6 +229,17 @@ class Users:
             self._store, "user_rehash", account, actor, uid=uid, epoch=str(expected_epoch), pw=password_hash
         )
         return bool(reply["o"] == "rehashed")
+
+    async def review(
+        self, actor: Actor, uid: UserId, *, role: str, status: Status, judged_role: str | None = None
+    ) -> UserOutcome | NotHeld:
+        """End the hold of a user with this role and status (R48)."""
+        if (account := account_of(uid)) is None:
+            return NoUser()
+        reply = await transition(
+            self._store, "user_review", account, actor, uid=uid, role=role, status=status, judged=judged_role or ""
+        )
+        return NotHeld() if reply["o"] == "not_held" else _outcome(account, reply)
 
     async def raise_epoch(self, uid: UserId, floor: int, *, seen: int = 0) -> Changed | Unchanged | NoUser:
         """Heal a record that went back in time. Raises by at most 100 at once. ``seen``: the highest

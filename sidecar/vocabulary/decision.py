@@ -34,6 +34,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     UNKNOWN_USER = "unknown_user"
     SUSPENDED = "suspended"
+    NEEDS_REVIEW = "needs_review"
     REVOKED = "revoked"
     SESSION_ENDED = "session_ended"
 
@@ -74,6 +75,7 @@ _VERDICTS: dict[Reason, Verdict] = (
             Reason.EXPIRED,
             Reason.UNKNOWN_USER,
             Reason.SUSPENDED,
+            Reason.NEEDS_REVIEW,
             Reason.REVOKED,
             Reason.SESSION_ENDED,
         ),
@@ -108,6 +110,7 @@ _MESSAGES: dict[Reason, str] = {
     Reason.EXPIRED: "The token has expired: fetch a new one.",
     Reason.UNKNOWN_USER: "The token's user does not exist any more.",
     Reason.SUSPENDED: "The user is suspended.",
+    Reason.NEEDS_REVIEW: "The user waits for a review by an administrator: the store has lost a change.",
     Reason.REVOKED: "The token was revoked: sign in again.",
     Reason.SESSION_ENDED: "The session has ended: sign in again.",
     Reason.NO_RULE: "No rule allows this for your role.",

@@ -39,15 +39,29 @@ def is_mailbox_of(written: str, email: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """A user is held: the store has lost an acknowledged change of it (R48). ``role_before``, ``status_before``: as
+    last acknowledged, the status ``removed`` for one that was removed. ``role_now``, ``status_now``: as stored.
+    ``since``: Unix seconds."""
+
+    role_before: str
+    role_now: str
+    status_before: str
+    status_now: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
 class UserRecord:
     """The live record that every check compares a token with.
 
     ``epoch`` is the credential epoch (``tv``), ``revision`` counts every change of the record, ``sessions`` maps each
     live session to the Unix second at which it ends (R15): a token of another one is dead. An account that is
     suspended makes every record of it ``SUSPENDED``. ``epoch_changed_at`` is the Unix second of the last raise of the
-    epoch or suspension, 0 when there was none: what an outside issuer issued until then is dead (R10). Never changed
-    in place: the mapping may be shared. ``email`` is the folded form that addresses are compared by, ``mailbox`` the
-    form that was written, which alone mail is delivered to. ``email_verified`` says that ``email`` itself is proven.
+    epoch or suspension, 0 when there was none: what an outside issuer issued until then is dead (R10). ``review``: the
+    user is held (R48). Never changed in place: the mapping may be shared. ``email`` is the folded form that addresses
+    are compared by, ``mailbox`` the form that was written, which alone mail is delivered to. ``email_verified`` says
+    that ``email`` itself is proven.
     """
 
     id: UserId
@@ -62,6 +76,12 @@ class UserRecord:
     sessions: Mapping[SessionId, int] = field(default_factory=dict, hash=False)
     epoch_changed_at: int = 0
     mailbox: str = ""
+    review: Review | None = None
+
+    @property
+    def may_sign_in(self) -> bool:
+        """Active, and not held."""
+        return self.status is Status.ACTIVE and self.review is None
 
 
 @dataclass(frozen=True, slots=True)

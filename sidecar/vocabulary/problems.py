@@ -20,6 +20,7 @@ class Code(StrEnum):
     ALREADY_MEMBER = "already_member"
     ALREADY_INVITED = "already_invited"
     NOT_INVITED = "not_invited"
+    NOT_HELD = "not_held"
     LAST_ADMIN = "last_admin"
     ROLE_ABOVE_YOURS = "role_above_yours"
     ACTOR_CHANGED = "actor_changed"
@@ -56,6 +57,7 @@ STATUSES: dict[Code, int] = {
     Code.ALREADY_MEMBER: 409,
     Code.ALREADY_INVITED: 409,
     Code.NOT_INVITED: 409,
+    Code.NOT_HELD: 409,
     Code.LAST_ADMIN: 409,
     Code.ROLE_ABOVE_YOURS: 403,
     Code.ACTOR_CHANGED: 409,

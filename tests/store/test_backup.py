@@ -255,7 +255,7 @@ async def test_R24_a_backup_holds_no_sessions_and_no_remembered_answers(town, li
     await Backup(town.store).save(tmp_path / "backup")
     head, (archived,) = read(tmp_path / "backup")
     assert actor.session not in json.dumps(archived.data)
-    assert (head.schema, head.pepper) == ("1", "")
+    assert (head.schema, head.pepper) == ("2", "")
 
 
 async def test_R20_a_restore_does_not_bring_back_a_key_that_was_revoked_since(town, lived, elsewhere, tmp_path):

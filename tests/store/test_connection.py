@@ -227,7 +227,7 @@ async def test_the_first_start_makes_the_record_and_the_next_agrees(bare_store):
     assert data_set
     assert await bare_store.command("GET", f"{keys.feed(0)}:gen") == data_set
     meta = dict(await bare_store.pairs("HGETALL", keys.META))
-    assert (meta["schema"], meta["P"], meta["issuer"], meta["demo"]) == ("1", "1", "https://id.example", "0")
+    assert (meta["schema"], meta["P"], meta["issuer"], meta["demo"]) == ("2", "1", "https://id.example", "0")
 
 
 @pytest.mark.parametrize("field", ["issuer", "audience"])
@@ -266,8 +266,8 @@ async def test_another_pepper_is_refused(bare_store):
 
 async def test_a_newer_schema_is_refused(bare_store):
     await bare_store.check_meta(**OURS)
-    await bare_store.change("HSET", keys.META, "schema", "2")
-    with pytest.raises(StoreRefused, match="schema 2"):
+    await bare_store.change("HSET", keys.META, "schema", "3")
+    with pytest.raises(StoreRefused, match="schema 3"):
         await bare_store.check_meta(**OURS)
 
 

@@ -94,7 +94,7 @@ class Asked:
     @property
     def barred(self) -> Ruling | None:
         """Why a person may do nothing at all, whatever the role."""
-        return None if self.person is None else barred_by(self.person.status)
+        return None if self.person is None else barred_by(self.person)
 
 
 def asked_about(who: str, account: str | None, settings: Settings) -> Asked:

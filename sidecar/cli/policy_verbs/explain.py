@@ -11,7 +11,6 @@ from sidecar.policy.explain import Do, Edit, Explanation, explain_person
 from sidecar.policy.explain import explain as explain_cell
 from sidecar.policy.explained import as_dict
 from sidecar.policy.rules import FILE, Rule
-from sidecar.vocabulary.people import Status
 
 
 @click.command()
@@ -57,8 +56,9 @@ def _told(found: Explanation, source: Source) -> dict[str, object]:
         return told
     if found.overridden is not None:
         told["overrides"] = _line(found.overridden, source)
-    if found.person is not None and found.person.status is not Status.ACTIVE:
-        told["to allow it"] = f"nothing in policy.csv would: the person is {found.person.status}"
+    if found.person is not None and not found.person.may_sign_in:
+        standing = found.person.status if found.person.review is None else "held: see sidecar user review"
+        told["to allow it"] = f"nothing in policy.csv would: the person is {standing}"
     else:
         told["nearest"] = _line(found.nearest.rule, source) if found.nearest else "none"
         told["to allow it"] = "; ".join(_edit(edit, source) for edit in found.flip) or "nothing in policy.csv would"

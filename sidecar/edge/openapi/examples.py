@@ -42,6 +42,7 @@ BODIES: Final[dict[str, Any]] = {
     "Check": _CELL,
     "Checks": {"checks": [_CELL, {"section": "media-library", "action": "upload"}]},
     "EditBody": {"role": "accountant"},
+    "ReviewBody": {"role": "accountant", "status": "active"},
     "Evaluation": {"subject": _SUBJECT, "action": _ACTION, "resource": _RESOURCE},
     "Evaluations": {"subject": _SUBJECT, "action": _ACTION, "evaluations": [{"resource": _RESOURCE}]},
     "ForgotBody": {"email": EMAIL},
@@ -193,6 +194,7 @@ ANSWERS: Final[dict[str, Any]] = {
                 "created_at": WHEN,
                 "last_login_at": None,
                 "invite_expires_at": None,
+                "review": None,
             }
         ],
         "seats": _SEATS,

@@ -32,6 +32,7 @@ class State(StrEnum):
 
 
 _LOST: Final = frozenset({State.CHANGED, State.REGRESSED})
+_RECOVERED: Final = frozenset({State.REGRESSED, State.RECOVERING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,10 @@ class PartitionStates:
         self._clock = clock
         self._later = later or (lambda delay, callback: asyncio.get_running_loop().call_later(delay, callback))
         self._known: dict[int, Status] = {}
+        self._proven: set[int] = set()
+        self._notes: dict[int, str] = {}
+        self.strict = False
+        """A partition that this process has not proven yet is not read (R48): an older store is found out first."""
         self._left_ok: dict[int, float] = {}
         self._lines: dict[_Line, list[tuple[int, float]]] = {}
         self.on_regression: Callable[[int], None] = lambda _partition: None
@@ -73,6 +78,11 @@ class PartitionStates:
         """Record what was found. A repeated state keeps its beginning."""
         now, known = self._clock(), self._known.get(partition)
         readable = readable or state is State.OK
+        if state is State.OK:
+            self._proven.add(partition)
+            self._notes.pop(partition, None)
+        elif state in _RECOVERED and (note := self._notes.get(partition)):
+            reason = f"{reason}; {note}"
         if known is not None and known.state is state:
             self._known[partition] = Status(state, reason, known.since, readable)
             return
@@ -80,6 +90,10 @@ class PartitionStates:
         self._note(partition, known, state, reason, now)
         if state is State.REGRESSED:
             self.on_regression(partition)
+
+    def note(self, partition: int, note: str) -> None:
+        """What the recovery of the partition waits for: part of the reason until it is ok."""
+        self._notes[partition] = note
 
     def status(self, partition: int) -> Status:
         """``out`` before the first report."""
@@ -95,6 +109,8 @@ class PartitionStates:
         So it is after ``out`` as well, until a registration has proven what answers by then: it may be another server.
         """
         known = self._known.get(partition)
+        if known is None and self.strict and partition not in self._proven:
+            raise StoreUnavailable(f"the store's partition {partition:02d} is not proven yet", cause="store_out")
         if known is not None and not known.readable:
             raise StoreUnavailable(
                 f"the store's partition {partition:02d} is {known.state}: {known.reason}", cause=cause_of(known.state)

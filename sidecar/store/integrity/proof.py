@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sidecar.store.codec import pairs
+from sidecar.store.codec import items, pairs
 from sidecar.store.integrity.partition_state import State
 
 NO_ENTRY: Final = "0-0"
@@ -22,17 +22,20 @@ _SETTINGS: Final = {"issuer": "SIDECAR_ISSUER", "audience": "SIDECAR_AUDIENCE", 
 
 @dataclass(frozen=True, slots=True)
 class FeedPosition:
-    """What was applied last: the data set's id, the change's number, and the id of its entry in the stream."""
+    """What was applied last: the data set's id, the change's number, and the id of its entry in the stream.
+    ``ancestors``: ids of data sets that this one came from, by a restore or a recovery."""
 
     data_set: str
     n: int
     entry: str
+    ancestors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """Answer of the store. ``known``: number of the entry asked for, None when the feed lacks it. ``first``, ``last``:
-    numbers of the feed's oldest and newest entries, None when it is empty. ``n``: None when the counter is gone."""
+    numbers of the feed's oldest and newest entries, None when it is empty. ``n``: None when the counter is gone.
+    ``lost``: lost changes are being recovered. ``recovered``: recoveries that gave the partition another data set."""
 
     data_set: str
     n: int | None
@@ -40,6 +43,8 @@ class Found:
     first: int | None
     last: int | None
     meta: Mapping[str, str]
+    lost: bool = False
+    recovered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,20 @@ def found_of(reply: Mapping[str, Any]) -> Found:
         first=_number(reply["first"]),
         last=_number(reply["last"]),
         meta={str(field): str(value) for field, value in pairs(reply["meta"])},
+        lost=bool(_number(reply.get("lost"))),
+        recovered=tuple(str(each) for each in items(reply.get("recovered"))),
     )
 
 
 def judge(known: FeedPosition | None, found: Found, meta: Mapping[str, str]) -> Verdict:
     """Compare. ``meta``: the fields that this process demands; ``known`` None: nothing was applied yet."""
+    verdict = _judge(known, found, meta)
+    if found.lost and verdict.state is State.OK:
+        return Verdict(State.RECOVERING, "changes that it lost are being recovered", verdict.trimmed, verdict.repair)
+    return verdict
+
+
+def _judge(known: FeedPosition | None, found: Found, meta: Mapping[str, str]) -> Verdict:
     if problem := _meta_problem(found, meta):
         return Verdict(State.CHANGED, problem)
     if known is None:
@@ -88,6 +102,8 @@ def judge(known: FeedPosition | None, found: Found, meta: Mapping[str, str]) -> 
 def _other_data_set(known: FeedPosition, found: Found, *, proven: bool) -> Verdict:
     if not found.data_set and proven:
         return Verdict(State.OK, repair=True)
+    if found.data_set in known.ancestors:
+        return Verdict(State.REGRESSED, f"its data set is one of before change {known.n}, which was seen")
     if proven and found.n is not None and found.n > known.n:
         return Verdict(None, "another data set, and the feed may say why")
     if not found.data_set and not found.n:

@@ -4,6 +4,7 @@ if before then return before end
 if redis.call('EXISTS', ACCT) == 1 then return outcome('exists') end
 
 redis.call('HSET', ACCT, 'id', A.acct, 'name', A.name, 'cap', A.cap, 'st', 'active', 'created', int(NOW))
+index_account()
 redis.call('SADD', key('members'), A.uid)
 redis.call('SADD', key('admins'), A.uid)
 redis.call('HSET', key('em'), A.email, A.uid)
@@ -12,5 +13,5 @@ redis.call('HSET', key('u:' .. A.uid), 'em', A.email, 'mb', A.mailbox, 'name', A
 local seq = stamp(key('u:' .. A.uid))
 audit('account.created', A.acct, nil, { name = A.name, cap = A.cap })
 audit('user.created', A.uid, nil, { email = A.email, name = A.admin_name, role = ADMIN })
-local n = publish('user', A.uid, '1', seq)
+local n = publish('user', A.uid, '1', seq, false, true)
 return remember({ o = 'created', a = hash(ACCT), seats = seats(), r = record(A.uid), n = n })

@@ -2,7 +2,7 @@
 local before = remembered()
 if before then return before end
 local was = record(A.uid)
-if not was or was.st ~= 'invited' or was.acst ~= 'active' then return outcome('gone') end
+if not was or was.st ~= 'invited' or was.acst ~= 'active' or was.hold then return outcome('gone') end
 if redis.call('HGET', key('i:' .. A.uid), 'th') ~= A.digest then return outcome('gone') end
 
 local home = key('u:' .. A.uid)
@@ -19,5 +19,5 @@ if A.session then
 end
 local seq = stamp(home)
 audit('invitation.accepted', A.uid, { status = 'invited' }, { status = 'active', name = name, role = was.role }, A.uid)
-local n = publish('user', A.uid, '1', seq)
+local n = publish('user', A.uid, '1', seq, false, true)
 return remember({ o = 'accepted', r = record(A.uid), n = n })

@@ -13,7 +13,8 @@ end
 if held and string.sub(held, 1, 1) == '-' and not A.uid then return outcome('barred') end -- an operator has parted them
 local uid = A.uid or redis.call('HGET', key('em'), A.email)
 local home = uid and key('u:' .. uid)
-if not uid or redis.call('HGET', home, 'st') ~= 'active' or redis.call('HGET', ACCT, 'st') ~= 'active' then
+local now = uid and redis.call('HMGET', home, 'st', 'hold')
+if not uid or now[1] ~= 'active' or now[2] or redis.call('HGET', ACCT, 'st') ~= 'active' then
   return outcome('no_user')
 end
 -- The folded e-mail may be another mailbox than the one that was written here: its owner is not this user.

@@ -19,7 +19,7 @@ for i = 2, #KEYS do
   local epoch = linked and redis.call('HGET', key('u:' .. linked), 'tv')
   local named = not epoch and A.email and redis.call('HGET', key('em'), A.email)
   local active = named and redis.call('HGET', key('u:' .. named), 'st') == 'active'
-    and redis.call('HGET', ACCT, 'st') == 'active'
+    and redis.call('HEXISTS', key('u:' .. named), 'hold') == 0 and redis.call('HGET', ACCT, 'st') == 'active'
   found[i - 1] = { u = epoch and linked or '', tv = epoch or '0', e = active and named or '',
     may = active and may_link(named, linked) and '1' or '0' }
 end

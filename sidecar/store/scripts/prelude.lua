@@ -76,12 +76,17 @@ end
 local function actor_holds()
   local by = A.by
   if by.uid == '' or by.role == '' then return true end
-  local now = redis.call('HMGET', key('u:' .. by.uid), 'role', 'tv', 'st')
-  if now[1] ~= by.role or now[2] ~= by.tv or now[3] ~= 'active' then return false end
+  local now = redis.call('HMGET', key('u:' .. by.uid), 'role', 'tv', 'st', 'hold')
+  if now[1] ~= by.role or now[2] ~= by.tv or now[3] ~= 'active' or now[4] then return false end
   if redis.call('HGET', ACCT, 'st') ~= 'active' then return false end
   if by.sid == '' then return true end
   local ends = redis.call('ZSCORE', key('us:' .. by.uid), by.sid)
   return ends and tonumber(ends) > NOW
+end
+
+-- The partition's accounts, deleted ones too: what a recovery goes over (R48).
+local function index_account()
+  redis.call('SADD', (string.gsub(FEED, ':feed$', ':accounts')), A.acct)
 end
 
 local function account_lives()
@@ -174,8 +179,10 @@ local function drop_links(uid)
   end
 end
 
+-- R48: a user that waits for a review is none, whatever its record says.
 local function settle_admin(uid, role, status)
-  redis.call((role == ADMIN and status == 'active') and 'SADD' or 'SREM', key('admins'), uid)
+  local counts = role == ADMIN and status == 'active' and redis.call('HEXISTS', key('u:' .. uid), 'hold') == 0
+  redis.call(counts and 'SADD' or 'SREM', key('admins'), uid)
 end
 
 -- Would the account be left without an active administrator if this one were not?
@@ -242,10 +249,28 @@ local function stamp(name)
   return seq
 end
 
-local function publish(kind, uid, epoch, seq, ack)
+-- R48: role and status after the change, for the journals of the sidecars.
+local function made(kind, id)
+  if kind == 'pep' then return '', redis.call('EXISTS', key('pep:' .. id)) == 1 and 'active' or 'revoked' end
+  if kind ~= 'user' then return '', kind == 'removed' and 'removed' or redis.call('HGET', ACCT, 'st') or '' end
+  local now = redis.call('HMGET', key('u:' .. id), 'role', 'st', 'hold')
+  if not now[2] then
+    now = redis.call('HMGET', key('i:' .. id), 'role', 'by', 'hold')
+    now[2] = 'invited'
+  end
+  if now[3] then -- what was acknowledged: should the hold be lost as well, it comes again
+    local hold = cjson.decode(now[3])
+    return hold.role, hold.status
+  end
+  return now[1] or '', now[2]
+end
+
+-- `password`: the change gave the user another one.
+local function publish(kind, uid, epoch, seq, ack, password)
   local n = int(redis.call('INCR', FEED .. ':n'))
+  local role, status = made(kind, uid)
   redis.call('XADD', FEED, 'MAXLEN', '~', FEED_LENGTH, '*', 'n', n, 'k', kind, 'a', A.acct, 'u', uid,
-    'tv', epoch, 's', seq, 'ack', ack and '1' or '0')
+    'tv', epoch, 's', seq, 'ack', ack and '1' or '0', 'r', role, 'st', status, 'pw', password and '1' or '0')
   if ack then redis.call('HSET', ACCT, 'acked', n) end
   return n
 end

@@ -1,9 +1,10 @@
 -- standalone
 -- KEYS: sidecars of the partition, its feed, its copy of the meta record. ARGV: id, lease in ms, what the sidecar says of
--- itself (JSON), the last feed entry it knows or ''. A registration outlives the copies it permits by 200 ms; one that
--- ended an hour ago is forgotten. Writes are neither logged nor replicated where the server permits that: after a restart or
--- a fail-over every sidecar registers again, and R31 waits for it. A write that is refused leaves the proof. The answer is the proof of R46: data set, count, the count of the known entry, the
--- feed's oldest and newest entries, the meta record.
+-- itself (JSON), the last feed entry it knows or '', its data set or ''. A registration outlives the copies it permits by
+-- 200 ms; one that ended an hour ago is forgotten. Writes are neither logged nor replicated where the server permits that:
+-- after a restart or a fail-over every sidecar registers again, and R31 waits for it. A write that is refused leaves the
+-- proof. The answer is the proof of R46: data set, count, the count of the known entry, the feed's oldest and newest
+-- entries, the meta record. `lost`, `recovered`: as in feed_tail.lua.
 local side, feed, meta = KEYS[1], KEYS[2], KEYS[3]
 local id, lease, told, known = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local time = redis.call('TIME')
@@ -44,7 +45,10 @@ local function count_of(entry)
   return ''
 end
 local mine = known ~= '' and redis.call('XRANGE', feed, known, known)[1] or nil
-return cjson.encode({ o = 'registered', refused = refused, gen = redis.call('GET', feed .. ':gen') or '',
+local gen = redis.call('GET', feed .. ':gen') or ''
+local lost = string.gsub(feed, ':feed$', ':lost')
+return cjson.encode({ o = 'registered', refused = refused, gen = gen, lost = redis.call('EXISTS', lost .. ':meta'),
+  recovered = ARGV[5] ~= '' and ARGV[5] ~= gen and redis.call('HVALS', lost .. ':recovered') or {},
   n = redis.call('GET', feed .. ':n') or '', mine = count_of(mine),
   first = count_of(redis.call('XRANGE', feed, '-', '+', 'COUNT', 1)[1]),
   last = count_of(redis.call('XREVRANGE', feed, '+', '-', 'COUNT', 1)[1]),

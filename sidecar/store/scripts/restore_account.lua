@@ -27,6 +27,7 @@ redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('pep
 
 local fresh = redis.call('EXISTS', key('log')) == 0
 put(ACCT, A.data.a)
+index_account()
 redis.call('HSET', ACCT, 'seq', most(here.seq, was.seq), 'born', most(here.born, was.born),
   'rows', (fresh and was.rows or here.rows) or '0')
 local links = redis.call('HGETALL', key('links'))

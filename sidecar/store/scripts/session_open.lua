@@ -2,8 +2,8 @@
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)
-local now = redis.call('HMGET', home, 'tv', 'st')
-if not now[1] or now[2] ~= 'active' or redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('no_user') end
+local now = redis.call('HMGET', home, 'tv', 'st', 'hold')
+if not now[1] or now[2] ~= 'active' or now[3] or redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('no_user') end
 if now[1] ~= A.epoch then return answer({ o = 'stale', tv = now[1] }) end
 
 local ended = open_session(A.uid, now[1], A.session)

@@ -4,10 +4,10 @@ local before = remembered()
 if before then return before end
 local home, place = key('u:' .. A.uid), key('s:' .. A.sid)
 local session = hash(place)
-local now = redis.call('HMGET', home, 'tv', 'st')
+local now = redis.call('HMGET', home, 'tv', 'st', 'hold')
 local ends = redis.call('ZSCORE', key('us:' .. A.uid), A.sid)
 if not session.u or session.u ~= A.uid or not ends or tonumber(ends) <= NOW then return outcome('gone') end
-if not now[1] or now[2] ~= 'active' or redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('gone') end
+if not now[1] or now[2] ~= 'active' or now[3] or redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('gone') end
 if session.tv ~= now[1] then return outcome('gone') end
 
 local given, held = tonumber(A.counter), tonumber(session.c)

@@ -4,8 +4,8 @@
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)
-local now = redis.call('HMGET', home, 'tv', 'st')
-if not now[1] or now[2] ~= 'active' then return outcome('no_user') end
+local now = redis.call('HMGET', home, 'tv', 'st', 'hold')
+if not now[1] or now[2] ~= 'active' or now[3] then return outcome('no_user') end
 if now[1] ~= A.epoch then return answer({ o = 'stale', tv = now[1] }) end
 if not actor_holds() then return outcome('actor_changed') end
 
@@ -17,5 +17,5 @@ if A.session then open_session(A.uid, epoch, A.session) end
 local seq = stamp(home)
 audit('user.password', A.uid, { epoch = now[1] },
   { epoch = epoch, email_verified = redis.call('HGET', home, 'ev') == '1' })
-local n = publish('user', A.uid, epoch, seq, true)
+local n = publish('user', A.uid, epoch, seq, true, true)
 return remember({ o = 'changed', r = record(A.uid), n = n })

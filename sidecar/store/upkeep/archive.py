@@ -24,8 +24,8 @@ from sidecar.store.upkeep.archive_records import (
     members,
     shown,
 )
-from sidecar.store.upkeep.findings import Fault, Snapshot, findings_of
-from sidecar.vocabulary.people import ADMINISTRATOR, AccountId, Status
+from sidecar.store.upkeep.findings import Fault, Snapshot, administers, findings_of
+from sidecar.vocabulary.people import AccountId
 
 FORM: Final = "sidecar-backup/1"
 MAX_LINE: Final = 256 * 1024 * 1024
@@ -155,7 +155,7 @@ def snapshot(one: Archived) -> Snapshot:
             "users": users,
             "invitations": [[uid, fields["em"], "1"] for uid, fields in one.invitations],
             "peps": [[pep, "1"] for pep, _ in one.peps],
-            "admins": [u["id"] for u in users if u["st"] == Status.ACTIVE and u["role"] == ADMINISTRATOR],
+            "admins": [user["id"] for user in users if administers(user)],
             "em": [w for uid, fields in (*one.users, *one.invitations) for w in (fields["em"], uid)],
             "links": flat(one.links),
             "log": [len(rows), f"{rows[0]}-0" if rows else "", f"{rows[-1]}-0" if rows else ""],

@@ -95,6 +95,17 @@ def _is_detail(text: str) -> bool:
         return False
 
 
+def _is_hold(text: str) -> bool:
+    if not _is_detail(text) or not text:
+        return False
+    found = json.loads(text)
+    if not isinstance(found, dict) or found.keys() != {"role", "status", "t"}:
+        return False
+    role, status, since = found["role"], found["status"], str(found["t"])
+    known = {Status.INVITED, Status.ACTIVE, Status.SUSPENDED, "removed"}
+    return isinstance(role, str) and is_role(role) and status in known and is_whole(since, 0, MAX_INSTANT)
+
+
 def _is_scopes(text: str) -> bool:
     words = text.split(" ")
     return words == sorted(set(words)) and set(words) <= set(Scope)
@@ -127,6 +138,7 @@ PASSWORD: Final = Form(
 )
 HASH: Final = Form("a SHA-256 in hexadecimal", lambda text: _HASH.fullmatch(text) is not None)
 DETAIL: Final = Form(f"a JSON object of at most {MAX_DETAIL:,} characters, or empty", _is_detail)
+HOLD: Final = Form("a JSON object with role, status and time of a lost change", _is_hold)
 
 ACCOUNT: Final[Fields] = {
     "id": Form("an account id", is_account_id),
@@ -154,6 +166,7 @@ USER: Final[Fields] = {
     "rv": COUNT,
     "tvt": INSTANT.optional(),
     "seen": INSTANT.optional(),
+    "hold": HOLD.optional(),
 }
 INVITATION: Final[Fields] = {
     "em": EMAIL,
@@ -167,6 +180,7 @@ INVITATION: Final[Fields] = {
     "created": INSTANT,
     "changed": INSTANT,
     "rv": COUNT,
+    "hold": HOLD.optional(),
 }
 PEP: Final[Fields] = {
     "id": Form("the id of a PEP key", lambda text: account_of_pep(text) is not None),

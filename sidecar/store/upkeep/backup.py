@@ -27,6 +27,8 @@ from sidecar.vocabulary.people import AccountId
 
 __all__ = ["Backup", "BackupRefused", "Restored", "Rules", "Written"]
 
+READABLE: Final = ("1", SCHEMA)
+"""Schemas of backups: 2 added the fields of held users."""
 ROWS: Final = 200
 """Audit rows in one line."""
 TAKES: Final = 5
@@ -127,8 +129,8 @@ class Backup:
             yield AccountId(account)
 
     async def _check(self, head: Head) -> None:
-        if head.schema != SCHEMA:
-            raise BackupRefused(f"the backup has schema {head.schema}, this sidecar knows {SCHEMA}")
+        if head.schema not in READABLE:
+            raise BackupRefused(f"the backup has schema {head.schema}, this sidecar knows {', '.join(READABLE)}")
         meta = dict(await self._store.pairs("HGETALL", keys.META))
         if meta.get("pepper", head.pepper) != head.pepper:
             raise BackupRefused(

@@ -13,7 +13,7 @@ DELETED: Final = "deleted"
 
 
 class Fault(StrEnum):
-    """Each is a broken promise, but OVER_CAP: a cap that was lowered, which throws nobody out."""
+    """Each is a broken promise, but OVER_CAP, a cap that was lowered, which throws nobody out, and USERS_HELD."""
 
     MEMBER_WITHOUT_RECORD = "member_without_record"
     RECORD_WITHOUT_MEMBER = "record_without_member"
@@ -34,6 +34,8 @@ class Fault(StrEnum):
     NO_EXPIRY = "no_expiry"
     UNFINISHED_RESTORE = "unfinished_restore"
     OVER_CAP = "over_cap"
+    LOST_CHANGES = "lost_changes"
+    USERS_HELD = "users_held"
 
 
 REPAIRABLE: Final = frozenset(
@@ -65,7 +67,7 @@ class Finding:
 
     @property
     def is_note(self) -> bool:
-        return self.fault is Fault.OVER_CAP
+        return self.fault in {Fault.OVER_CAP, Fault.USERS_HELD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +160,17 @@ def _records(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
             yield Fault.BAD_RECORD, f"{user['id']} lacks a role, an e-mail or a password"
 
 
+def administers(user: Mapping[str, Any]) -> bool:
+    """An active Account Administrator who does not wait for a review (R48)."""
+    return user["st"] == Status.ACTIVE and user["role"] == ADMINISTRATOR and "hold" not in user
+
+
 def _administrators(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
-    truth = {user["id"] for user in snapshot.users if user["st"] == Status.ACTIVE and user["role"] == ADMINISTRATOR}
-    if not truth and not snapshot.deleted:
+    truth = {user["id"] for user in snapshot.users if administers(user)}
+    held = sum("hold" in user for user in snapshot.users)
+    if held:
+        yield Fault.USERS_HELD, f"{held} users wait for a review: `sidecar user review` lists them"
+    if not truth and not snapshot.deleted and not held:
         yield Fault.NO_ADMINISTRATOR, "no active user is an Account Administrator"
     kept = set(items(snapshot.told["admins"]))
     if kept != truth:

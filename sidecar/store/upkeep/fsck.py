@@ -12,6 +12,8 @@ from typing import Final
 from sidecar.store import keys
 from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
+from sidecar.store.integrity.losses import shown
+from sidecar.store.integrity.recovering import read_lost
 from sidecar.store.transition import look, transition
 from sidecar.store.upkeep.findings import Fault, Finding, Snapshot, findings_of
 from sidecar.store.upkeep.restore_mark import REMEDY, clear_mark, is_marked
@@ -65,6 +67,7 @@ class Fsck:
         await self._check_hints(seen, emails, report, repair=repair)
         await self._check_feeds(report)
         await self._check_restore(report, repair=repair)
+        await self._check_losses(report)
         report.findings += [Finding(Fault.NO_EXPIRY, key, "never expires") for key in seen.lasting]
         report.findings.sort(key=lambda finding: (finding.where, finding.fault, finding.what))
         return report
@@ -168,6 +171,14 @@ class Fsck:
             if reply["id"] != "0-0" and integer(last["mine"] or 0) != integer(reply["n"] or 0):
                 what = f"ends at change {last['mine'] or 'none'}, and counts {reply['n']}"
                 report.findings.append(Finding(Fault.FEED_COUNT, keys.feed(partition), what))
+
+    async def _check_losses(self, report: Report) -> None:
+        """R48: a partition is closed while lost changes are not dealt with."""
+        for partition in range(self._store.partitions):
+            if (lost := await read_lost(self._store, partition)) is not None:
+                unknown = f"changes {shown(lost.missing)} are known to no sidecar" if lost.missing else "all are known"
+                what = f"changes up to {lost.top} are lost, {unknown}: see `sidecar fsck --accept-loss`"
+                report.findings.append(Finding(Fault.LOST_CHANGES, keys.feed(partition), what))
 
     async def _scan(self) -> _Seen:
         seen, passing = _Seen(), list[str]()

@@ -1,0 +1,83 @@
+"""``sidecar fsck --accept-loss``: open partitions whose lost changes no sidecar knows (R48)."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import click
+
+from sidecar.cli.output import NO, OK, no, say_json
+from sidecar.cli.work import work
+from sidecar.serve.operator import Operator
+from sidecar.serve.settings import Settings
+from sidecar.store.integrity.data_set import code_of
+from sidecar.store.integrity.losses import shown
+from sidecar.store.integrity.recovering import Lost, Recovering, Touched, read_lost
+
+CHOICES: Final = {"hold-known": False, "hold-all": True}
+"""Whether every user of the partition is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    lost: Lost
+    touched: dict[str, Touched]
+
+
+def accept(settings: Settings, choice: str, *, sure: bool, as_json: bool) -> int:
+    """Print what each choice touches, ask, and do it. Exit status 1 when it was declined or did not succeed."""
+    losses = work(settings, _look)
+    if not losses:
+        if as_json:
+            say_json({"accepted": []})
+        else:
+            click.echo("no partition has lost changes: there is nothing to accept")
+        return OK
+    for one in losses:
+        click.echo(_sentence(one), err=as_json)
+    if not sure and not click.confirm(f"Accept the loss with {choice}?", err=as_json):
+        return NO
+    done = work(settings, partial(_accept, choice=choice))
+    told = [{"partition": f"{p:02d}", "users": touched.users, "held": touched.held} for p, touched in done.items()]
+    if as_json:
+        say_json({"accepted": told})
+    else:
+        for each in told:
+            click.echo(f"partition {each['partition']}: open; {each['users']} users sign in again, {each['held']} held")
+    if len(done) < len(losses):
+        raise no("a partition changed meanwhile and is still closed: run it again")
+    return OK
+
+
+async def _look(operator: Operator) -> list[_Loss]:
+    found = []
+    for partition in range(operator.store.partitions):
+        if (lost := await read_lost(operator.store, partition)) is not None:
+            touched = {
+                name: await Recovering(operator.store, id="operator", dry=True, everyone=everyone).users(lost)
+                for name, everyone in CHOICES.items()
+            }
+            found.append(_Loss(lost, touched))
+    return found
+
+
+async def _accept(operator: Operator, *, choice: str) -> dict[int, Touched]:
+    done = {}
+    for partition in range(operator.store.partitions):
+        if (lost := await read_lost(operator.store, partition)) is None:
+            continue
+        recovering = Recovering(operator.store, id="operator", everyone=CHOICES[choice])
+        touched = await recovering.users(lost)
+        if await recovering.finish(lost, partial(code_of, operator.pepper)):
+            done[partition] = touched
+    return done
+
+
+def _sentence(one: _Loss) -> str:
+    lost, known, everyone = one.lost, one.touched["hold-known"], one.touched["hold-all"]
+    unknown = f"changes {shown(lost.missing)} are known to no sidecar" if lost.missing else "every change is known"
+    return (
+        f"partition {lost.partition:02d}: changes up to {lost.top} are lost, {unknown}. "
+        f"hold-known holds {known.held} of {known.users} users, hold-all {everyone.held}; "
+        f"either way all {known.users} sign in again."
+    )

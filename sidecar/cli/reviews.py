@@ -1,0 +1,109 @@
+"""``sidecar user review``: users that are held, since the store lost an acknowledged change of theirs (R48)."""
+
+from typing import Any
+
+import click
+
+from sidecar.accounts.users import Edited, ReviewedOutcome
+from sidecar.cli.options import STORE, settings_from, settings_options
+from sidecar.cli.output import json_option, say_json, say_table, wrong
+from sidecar.cli.user_options import account_option, on_user, refused
+from sidecar.cli.work import OPERATOR, account_of, policy_of, work
+from sidecar.edge.people import review_json, user_json, when
+from sidecar.serve.operator import Operator
+from sidecar.store.users import Roster
+from sidecar.vocabulary.people import Account, Status, UserId, UserRecord
+
+_Held = list[tuple[Account, UserRecord]]
+
+
+@click.command()
+@click.argument("user", required=False)
+@click.option("--role", metavar="ROLE", help="The role from now on.")
+@click.option("--status", type=click.Choice(["active", "suspended"]), help="The status from now on.")
+@click.option("--all-as-stored", is_flag=True, help="Accept the stored role and status of every held user.")
+@account_option
+@settings_options(STORE)
+@json_option
+def review(
+    user: str | None,
+    role: str | None,
+    status: str | None,
+    all_as_stored: bool,
+    account: str | None,
+    as_json: bool,
+    **flags: str | None,
+) -> None:
+    """List held users, or end the hold of USER with a role and a status.
+
+    A user is held when the store has lost an acknowledged change of it: no check allows it, no sign-in succeeds.
+    Without --account, users of all accounts are listed. `user remove` does a lost removal again.
+    """
+    settings = settings_from(flags)
+    if user is not None and not all_as_stored:
+        if role is None or status is None:
+            raise wrong("say --role ROLE and --status active|suspended: what holds for the user from now on")
+        wanted_role, wanted_status, generation = role, Status(status), policy_of(settings)
+
+        async def one(operator: Operator, found: Account, uid: UserId) -> ReviewedOutcome:
+            return await operator.people.membership.review(
+                OPERATOR, generation, found.id, uid, wanted_role, wanted_status
+            )
+
+        outcome = work(settings, on_user(account, user, one))
+        if not isinstance(outcome, Edited):
+            raise refused(outcome, user)
+        return _say_reviewed([outcome.record], as_json=as_json)
+    if user is not None or role is not None or status is not None:
+        raise wrong("--all-as-stored takes no USER, --role and --status need one")
+    if all_as_stored:
+        return _say_reviewed(work(settings, lambda operator: _accept_all(operator, account)), as_json=as_json)
+    return _say_held(work(settings, lambda operator: _held(operator, account)), as_json=as_json)
+
+
+async def _held(operator: Operator, account: str | None) -> _Held:
+    people = operator.people
+    every = await people.accounts.all() if account is None else [await account_of(operator, account)]
+    found: _Held = []
+    for one in every:
+        roster = await people.users.roster(one.id)
+        members = roster.members if isinstance(roster, Roster) else ()
+        found += [(one, member.record) for member in members if member.record.review is not None]
+    return found
+
+
+async def _accept_all(operator: Operator, account: str | None) -> list[UserRecord]:
+    """As stored, whatever the policy says of the role: nothing is given that was not there."""
+    done = []
+    for _, record in await _held(operator, account):
+        suspended = record.review is not None and record.review.status_now == Status.SUSPENDED
+        status = Status.SUSPENDED if suspended else Status.ACTIVE
+        outcome = await operator.people.membership.accept_stored(OPERATOR, record, status)
+        if not isinstance(outcome, Edited):
+            raise refused(outcome, record.email)
+        done.append(outcome.record)
+    return done
+
+
+def _say_reviewed(records: list[UserRecord], *, as_json: bool) -> None:
+    if as_json:
+        say_json({"reviewed": [user_json(record) for record in records]})
+        return
+    for record in records:
+        click.echo(f"{record.email} is {record.role} and {record.status}")
+    if not records:
+        click.echo("no user is held")
+
+
+def _say_held(held: _Held, *, as_json: bool) -> None:
+    if as_json:
+        say_json({"held": [{**user_json(record), "review": review_json(record.review)} for _, record in held]})
+        return
+    rows: list[tuple[Any, ...]] = []
+    for account, record in held:
+        if (lost := record.review) is not None:
+            before, now = f"{lost.role_before} {lost.status_before}", f"{lost.role_now} {lost.status_now}"
+            rows.append((account.name, record.id, record.email, before, now, when(lost.since)))
+    if rows:
+        say_table(["account", "id", "e-mail", "acknowledged", "stored", "since"], rows)
+    click.echo(f"{len(rows)} users are held" if rows else "no user is held")

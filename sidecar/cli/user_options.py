@@ -1,0 +1,63 @@
+"""Shared by the verbs on users: the account option, the user that is meant, and refusals as messages."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, assert_never
+
+import click
+
+from sidecar.accounts.emails import normalise
+from sidecar.accounts.roles import RoleAboveYours, UnknownRole
+from sidecar.cli.output import Stop, no, wrong
+from sidecar.cli.work import account_of
+from sidecar.serve.operator import Operator
+from sidecar.store.outcomes import ActorChanged, LastAdmin, NotHeld, NoUser, StillInvited
+from sidecar.vocabulary.people import Account, UserId
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def account_option(verb: F) -> F:
+    about = "Name or id of the account; not needed when there is only one."
+    return click.option("--account", metavar="ACCOUNT", help=about)(verb)
+
+
+T = TypeVar("T")
+
+
+def on_user(
+    account: str | None, user: str, job: Callable[[Operator, Account, UserId], Awaitable[T]]
+) -> Callable[[Operator], Awaitable[T]]:
+    """``job`` on the user that is meant. An id carries its account; an e-mail needs to be told it."""
+
+    async def run(operator: Operator) -> T:
+        found = await account_of(operator, account)
+        email = normalise(user)
+        uid = UserId(user) if email is None else await operator.people.users.find(found.id, email, expired=True)
+        if uid is None:
+            raise no(f"{found.name} has no user {user!r}: sidecar user list names them")
+        return await job(operator, found, uid)
+
+    return run
+
+
+def refused(
+    outcome: NoUser | NotHeld | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited, user: str
+) -> Stop:
+    match outcome:
+        case UnknownRole(role, roles, nearest):
+            hint = f"did you mean {nearest}?" if nearest else f"roles are {', '.join(roles)}"
+            return wrong(f"there is no role {role!r} to give: {hint}")
+        case LastAdmin():
+            return no(f"{user} is the account's last active Account Administrator: make another one first")
+        case NoUser():
+            return no(f"there is no user {user!r} in this account: sidecar user list names them")
+        case ActorChanged():
+            return no(f"{user} was changed by somebody else meanwhile: look and try again")
+        case RoleAboveYours(role):
+            return no(f"the role {role} may do more than the one who gives it")
+        case NotHeld():
+            return no(f"{user} is not held: there is nothing to review")
+        case StillInvited():
+            return no(f"{user} has not accepted the invitation yet")
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,92 @@
+"""Entries of the change feed as values, and the interface of those that follow it. No I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.integrity.proof import FeedPosition
+from sidecar.vocabulary.people import AccountId, UserId
+
+DATA_SET: Final = "data_set"
+"""Kind of the entry that announces another data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry. ``kind``: user, removed, account, restored, pep, keys, policy, restore, data_set. ``seq``: the
+    account's count then. ``role``, ``status``, ``password``: what the change made (R48). ``before``: number of the
+    entry before this one, None for ``n - 1``."""
+
+    n: int
+    kind: str
+    account: AccountId
+    user: UserId
+    epoch: int
+    seq: int
+    ack: bool
+    role: str = ""
+    status: str = ""
+    password: bool = False
+    entry: str = ""
+    before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where a feed stands when it is followed anew. ``new_data_set``: another one than before (a restore).
+    ``position``: given when it starts from there; ``change``: the entry that announced the data set."""
+
+    partition: int
+    n: int
+    new_data_set: bool
+    position: FeedPosition | None = field(default=None, compare=False)
+    change: Change | None = field(default=None, compare=False)
+
+
+class Follower(Protocol):
+    """Who hears the feed. Every call is made in the feed's order; none of them may wait, but ``acknowledge``."""
+
+    def apply(self, partition: int, change: Change, /) -> None: ...
+    def heard(self, partition: int, at: float, /) -> None: ...
+    def flush(self, tail: Tail, /) -> None:
+        """Forget every copy of the partition: what happened meanwhile is not known."""
+
+    async def acknowledge(self, partition: int, n: int, /) -> None: ...
+
+
+def entries_of(raw: Any) -> list[tuple[str, dict[str, str]]]:
+    """Entries of one stream, from an answer of XREAD: nothing, a list (RESP2, fakeredis) or a map of nested lists
+    (RESP3). Raises StoreUnavailable for any other answer (R50)."""
+    if not raw:
+        return []
+    try:
+        found = next(iter(raw.values()))[0] if isinstance(raw, Mapping) else raw[0][1]
+        return [(entry_id, fields_of(fields)) for entry_id, fields in found]
+    except (TypeError, ValueError, IndexError, KeyError):
+        raise StoreUnavailable("what answers is no Redis: it has no streams", answered=True, refused=True) from None
+
+
+def fields_of(raw: Any) -> dict[str, str]:
+    if isinstance(raw, Mapping):
+        return dict(raw)
+    listed = iter(raw)
+    return dict(zip(listed, listed, strict=True))
+
+
+def change_of(fields: Mapping[str, str], entry: str = "") -> Change:
+    """``entry``: its id in the stream. Entries of schema 1 have neither role nor status."""
+    return Change(
+        n=int(fields["n"]),
+        kind=fields["k"],
+        account=AccountId(fields["a"]),
+        user=UserId(fields["u"]),
+        epoch=int(fields["tv"]),
+        seq=int(fields["s"]),
+        ack=fields["ack"] == "1",
+        role=fields.get("r", ""),
+        status=fields.get("st", ""),
+        password=fields.get("pw") == "1",
+        entry=entry,
+        before=int(fields["p"]) if "p" in fields else None,
+    )

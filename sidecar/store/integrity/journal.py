@@ -1,0 +1,262 @@
+"""Journal of each partition's last feed entries: the memory of what was acknowledged (R48).
+
+Kept in memory as encoded lines, and in the state directory by sources/journal_file.py. When the store has lost
+entries, the journal names the users whose changes are gone. After a restart the store is compared with its last entry.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import msgspec
+
+from sidecar.store import keys
+from sidecar.store.connection import Store
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.integrity.feed_entries import DATA_SET, Change, Tail, change_of, fields_of
+from sidecar.store.integrity.proof import NO_ENTRY, FeedPosition
+
+MAX_MARKS: Final = 10_000
+"""Entries of one partition, as many as its feed keeps."""
+PAGE: Final = 1000
+TURN_SECONDS: Final = 0.5
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One feed entry. ``before``: number of the entry before it. For a data set change ``account`` and ``user`` are the
+    ids of the data sets before and after."""
+
+    n: int
+    entry: str
+    before: int
+    kind: str
+    account: str
+    user: str
+    epoch: int
+    seq: int
+    role: str
+    status: str
+    password: bool
+
+
+class JournalFiles(Protocol):
+    """As in sources/journal_file.py."""
+
+    stale: set[int]
+
+    @property
+    def owned(self) -> bool: ...
+    def read(self) -> Mapping[int, list[bytes]]: ...
+    def append(self, partition: int, line: bytes) -> None: ...
+    def rewrite(self, partition: int, lines: Sequence[bytes]) -> None: ...
+    def take(self) -> bool: ...
+    def write(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Head(msgspec.Struct, frozen=True):
+    """First line of a file: the position that the lines led to when it was written."""
+
+    data_set: str
+    n: int
+    entry: str
+    ancestors: tuple[str, ...] = ()
+
+
+encode: Final = msgspec.json.Encoder().encode
+decode: Final = msgspec.json.Decoder(Mark).decode
+_head: Final = msgspec.json.Decoder(Head).decode
+
+
+def mark_of(change: Change) -> Mark:
+    before = change.n - 1 if change.before is None else change.before
+    names = (change.kind, change.account, change.user)
+    return Mark(
+        change.n, change.entry, before, *names, change.epoch, change.seq, change.role, change.status, change.password
+    )
+
+
+async def read_feed(store: Store, partition: int, end: str = "+", until: str = "") -> list[Mark]:
+    """Entries of the store's feed up to ``end``, the newest first: at most MAX_MARKS, and none before ``until``.
+
+    Raises StoreUnavailable.
+    """
+    found: list[Mark] = []
+    while len(found) < MAX_MARKS:
+        page = await store.read_anyway("XREVRANGE", keys.feed(partition), end, "-", "COUNT", PAGE)
+        found += [mark_of(change_of(fields_of(fields), entry)) for entry, fields in page]
+        if len(page) < PAGE or any(mark.entry == until for mark in found[-PAGE:]):
+            break
+        end = f"({found[-1].entry}"
+    return found
+
+
+@dataclass(slots=True)
+class _Partition:
+    """``waiting``: entries applied while those up to ``start`` are still to be read; None when none are."""
+
+    position: FeedPosition | None = None
+    lines: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_MARKS))
+    waiting: deque[bytes] | None = None
+    start: str = ""
+
+    def all(self) -> list[bytes]:
+        return [*self.lines, *(self.waiting or ())]
+
+
+class Journal:
+    """A follower of the feeds. ``file`` None: kept in memory alone."""
+
+    def __init__(self, store: Store, file: JournalFiles | None = None) -> None:
+        self._store = store
+        self._file = file
+        self._partitions: dict[int, _Partition] = {}
+        self._started = asyncio.Event()
+
+    async def load(self) -> None:
+        """Read the files, and write them from now on where no other process does. What cannot be used is left out."""
+        if self._file is not None:
+            await asyncio.to_thread(self._file.take)
+            for partition, lines in (await asyncio.to_thread(self._file.read)).items():
+                known = _partition_of(lines)
+                if known is not None:
+                    self._partitions[partition] = known
+                    self._mark_stale(partition)
+
+    def position(self, partition: int) -> FeedPosition | None:
+        """The last entry that is known, for the proof after a restart."""
+        known = self._partitions.get(partition)
+        return known.position if known else None
+
+    def marks(self, partition: int) -> list[Mark]:
+        """All that is known, the oldest first."""
+        known = self._partitions.get(partition)
+        return [decode(line) for line in known.all()] if known else []
+
+    # As a follower of the feed ---------------------------------------------------------------------------------------
+
+    def apply(self, partition: int, change: Change) -> None:
+        known = self._at(partition)
+        line = encode(mark_of(change))
+        (known.lines if known.waiting is None else known.waiting).append(line)
+        before = known.position or FeedPosition("", 0, "")
+        known.position = FeedPosition(before.data_set, change.n, change.entry, before.ancestors)
+        if self._file is not None:
+            self._file.append(partition, line)
+
+    def heard(self, _partition: int, _at: float) -> None:
+        """The records count that."""
+
+    def flush(self, tail: Tail) -> None:
+        if tail.position is None:
+            return
+        known = self._at(tail.partition)
+        if tail.change is not None:
+            self.apply(tail.partition, tail.change)
+        else:
+            known.waiting, known.start = deque(maxlen=MAX_MARKS), tail.position.entry
+            self._started.set()
+        known.position = tail.position
+        self._mark_stale(tail.partition)
+
+    async def acknowledge(self, _partition: int, _n: int) -> None:
+        """The fleet does."""
+
+    # Beside the feed -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Twice a second, and when a feed starts: read what it held before, and write the files. Until cancelled."""
+        while True:
+            self._started.clear()
+            with suppress(StoreUnavailable):
+                await self.read_back()
+            await self.write()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TURN_SECONDS):
+                    await self._started.wait()
+
+    async def read_back(self) -> None:
+        """Entries up to the one that each feed started from. Raises StoreUnavailable."""
+        for partition, known in list(self._partitions.items()):
+            waiting = known.waiting
+            if waiting is None:
+                continue
+            last = decode(known.lines[-1]).entry if known.lines else ""
+            found = await read_feed(self._store, partition, known.start, last)
+            is_there = found[0].entry == known.start if found else known.start == NO_ENTRY
+            if known.waiting is waiting and is_there:  # else: started anew meanwhile, or the store went back
+                _merge(known, found, last)
+                self._mark_stale(partition)
+
+    async def write(self) -> None:
+        """What waits, in a thread."""
+        if (file := self._file) is None:
+            return
+        if not file.owned and await asyncio.to_thread(file.take):  # another process wrote until now, or none did
+            file.stale.update(self._partitions)
+        self._rewrite(file, whole=False)
+        await asyncio.to_thread(file.write)
+
+    def close(self) -> None:
+        """At the end: write what waits, here and now."""
+        if self._file is not None:
+            self._rewrite(self._file, whole=True)
+            self._file.close()
+
+    def _rewrite(self, file: JournalFiles, *, whole: bool) -> None:
+        """``whole`` false: not those for which older entries are still being read."""
+        for partition in file.stale & self._partitions.keys():
+            if file.owned and (whole or self._partitions[partition].waiting is None):
+                file.rewrite(partition, self._content(self._partitions[partition]))
+
+    def _content(self, known: _Partition) -> list[bytes]:
+        at = known.position or FeedPosition("", 0, "")
+        return [encode(Head(at.data_set, at.n, at.entry, at.ancestors)), *known.all()]
+
+    def _mark_stale(self, partition: int) -> None:
+        if self._file is not None:
+            self._file.stale.add(partition)
+
+    def _at(self, partition: int) -> _Partition:
+        return self._partitions.setdefault(partition, _Partition())
+
+
+def _merge(known: _Partition, found: Sequence[Mark], last: str) -> None:
+    """``found``: newest first. Without the last known entry among them, nothing older is known to lead to them."""
+    place = next((place for place, mark in enumerate(found) if mark.entry == last), None)
+    if place is None:
+        known.lines.clear()
+    known.lines.extend(encode(mark) for mark in reversed(found[:place]))
+    known.lines.extend(known.waiting or ())
+    known.waiting = None
+
+
+def _partition_of(lines: Sequence[bytes]) -> _Partition | None:
+    """From a file. Lines that are none, and all before a gap, are left out."""
+    try:
+        head = _head(lines[0])
+    except (msgspec.MsgspecError, IndexError):
+        return None
+    known = _Partition(FeedPosition(head.data_set, head.n, head.entry, head.ancestors))
+    n = -1
+    for line in lines[1:]:
+        try:
+            mark = decode(line)
+        except msgspec.MsgspecError:
+            continue
+        if mark.before != n:
+            known.lines.clear()
+        known.lines.append(line)
+        n = mark.n
+        if n > head.n:
+            known.position = _after(known.position or FeedPosition("", 0, ""), mark)
+    return known
+
+
+def _after(position: FeedPosition, mark: Mark) -> FeedPosition:
+    if mark.kind != DATA_SET:
+        return FeedPosition(position.data_set, mark.n, mark.entry, position.ancestors)
+    return FeedPosition(mark.user, mark.n, mark.entry, (*position.ancestors, mark.account))

@@ -1,0 +1,102 @@
+"""Lost feed entries, judged: which are known, and what they had made of each account, user and PEP key (R48). Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sidecar.store.integrity.journal import Mark
+from sidecar.store.integrity.recovered import Ranges
+
+BEFORE_ANY: Final = 0
+
+
+@dataclass(slots=True)
+class UserLoss:
+    """The last acknowledged role and status of a user, and the entry that made them. ``epochs``: each epoch that was
+    raised to, and whether by a password change."""
+
+    role: str = ""
+    status: str = ""
+    entry: str = ""
+    epochs: list[tuple[int, bool]] = field(default_factory=list)
+
+    def argument(self) -> dict[str, Any]:
+        return {
+            "role": self.role,
+            "status": self.status,
+            "entry": self.entry,
+            "epochs": [[epoch, "1" if password else "0"] for epoch, password in self.epochs],
+        }
+
+
+@dataclass(slots=True)
+class AccountLoss:
+    """``status``: of the account, empty when no lost entry was about it. ``restored``: a restore of it was lost.
+    ``peps``: keys that were revoked."""
+
+    seq: int = 0
+    status: str = ""
+    restored: bool = False
+    users: dict[str, UserLoss] = field(default_factory=dict)
+    peps: set[str] = field(default_factory=set)
+
+
+def split(marks: Sequence[Mark], kept: Mapping[int, str], oldest_kept: int | None) -> tuple[int | None, list[Mark]]:
+    """Number of the last entry that the store has kept, and the marks after it, which it has lost.
+
+    ``kept``: id of each entry in the store's feed, by number; ``oldest_kept``: the lowest of them. None: not known, for
+    no entry is in both.
+    """
+    for place in range(len(marks) - 1, -1, -1):
+        if kept.get(marks[place].n) == marks[place].entry:
+            return marks[place].n, list(marks[place + 1 :])
+    whole = bool(marks) and marks[0].before == BEFORE_ANY and oldest_kept in {None, 1}
+    return (BEFORE_ANY if whole else None), list(marks)
+
+
+def missing(base: int | None, top: int, marks: Iterable[Mark]) -> Ranges:
+    """Numbers between ``base`` and ``top`` whose entries are not among ``marks``; empty: all are known."""
+    reached, gaps = BEFORE_ANY if base is None else base, list[tuple[int, int]]()
+    for mark in sorted(marks, key=lambda mark: mark.n):
+        if mark.n <= reached:
+            continue
+        if mark.before > reached:
+            gaps.append((reached + 1, mark.before))
+        reached = mark.n
+    if top > reached:
+        gaps.append((reached + 1, top))
+    return tuple(gaps)
+
+
+def by_account(marks: Iterable[Mark]) -> dict[str, AccountLoss]:
+    """What the entries had made, the later ones over the earlier."""
+    found: dict[str, AccountLoss] = {}
+    for mark in sorted(marks, key=lambda mark: mark.n):
+        if not mark.account or mark.kind == "data_set":
+            continue
+        account = found.setdefault(mark.account, AccountLoss())
+        account.seq = max(account.seq, mark.seq)
+        match mark.kind:
+            case "account":
+                account.status = mark.status
+            case "restored":
+                account.restored = True
+            case "pep" if mark.status == "revoked":
+                account.peps.add(mark.user)
+            case "user" | "removed":
+                _add(account.users.setdefault(mark.user, UserLoss()), mark)
+            case _:  # policy, keys, PEP keys that were made: nothing that would be allowed again
+                pass
+    return found
+
+
+def _add(user: UserLoss, mark: Mark) -> None:
+    user.role, user.status = mark.role or user.role, mark.status or user.status
+    user.entry = mark.entry
+    if mark.kind == "user" and (not user.epochs or mark.epoch > user.epochs[-1][0]):
+        user.epochs.append((mark.epoch, mark.password))
+
+
+def shown(ranges: Ranges) -> str:
+    """For a message: ``51 to 53, 60``."""
+    return ", ".join(f"{first} to {last}" if first < last else f"{first}" for first, last in ranges)

@@ -1,0 +1,69 @@
+"""Records of recoveries: how a partition came to another data set after it had lost entries (R48).
+
+The record is signed under the pepper. A sidecar whose store went back reads it, follows to the new data set, and finds
+out which of the entries it knows were not known to those who recovered.
+"""
+
+from collections.abc import Callable, Sequence
+from hmac import compare_digest
+from typing import Final
+
+import msgspec
+
+from sidecar.store.integrity.data_set import DataSetChange
+
+Seal = Callable[[DataSetChange], str]
+
+Ranges = tuple[tuple[int, int], ...]
+"""Numbers of entries, first and last of each range."""
+
+MAX_HOPS: Final = 100
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """``base``: number of the last entry that the store had kept. ``top``: number of the last entry known to be lost.
+    ``missing``: lost entries that no sidecar knew. ``code``: HMAC under the pepper."""
+
+    partition: int
+    before: str
+    after: str
+    base: int
+    top: int
+    missing: Ranges = ()
+    code: str = ""
+
+    def signed(self, seal: Seal) -> "Recovered":
+        return msgspec.structs.replace(self, code=seal(self._change()))
+
+    def is_ours(self, seal: Seal) -> bool:
+        return compare_digest(self.code, seal(self._change()))
+
+    def covers(self, n: int) -> bool:
+        """The users of this lost entry were dealt with."""
+        return n <= self.top and not any(first <= n <= last for first, last in self.missing)
+
+    def _change(self) -> DataSetChange:
+        missing = ",".join(f"{first}-{last}" for first, last in self.missing)
+        kept = f"recovered {self.base} {self.top} {missing}"
+        return DataSetChange(self.partition, self.before, self.after, kept, kept)
+
+
+def encode(record: Recovered) -> str:
+    return msgspec.json.encode(record).decode()
+
+
+def path(partition: int, before: str, after: str, records: Sequence[str], seal: Seal | None) -> tuple[Recovered, ...]:
+    """Recoveries that lead from one data set to the other; empty when none do. Unsigned ones do not count."""
+    known: dict[str, Recovered] = {}
+    for text in records if seal else ():
+        try:
+            record = msgspec.json.decode(text, type=Recovered)
+        except msgspec.MsgspecError:
+            continue
+        if seal and record.partition == partition and record.is_ours(seal):
+            known[record.before] = record
+    found: list[Recovered] = []
+    while before != after and before in known and len(found) < MAX_HOPS:
+        found.append(known[before])
+        before = known[before].after
+    return tuple(found) if before == after else ()

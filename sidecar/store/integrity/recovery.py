@@ -1,0 +1,144 @@
+"""The recovery task: tells a store that went back what it has lost, and opens it when all of that is known (R48).
+
+Each sidecar tells its part from its journal. After the largest lease one of them goes over the users (recovering.py);
+the others follow by the signed record that it leaves (recovered.py, feed.py).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from sidecar.store import keys
+from sidecar.store.codec import integer
+from sidecar.store.connection import Store
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.integrity.journal import MAX_MARKS, Journal, Mark, read_feed
+from sidecar.store.integrity.losses import shown, split
+from sidecar.store.integrity.partition_state import PartitionStates, State
+from sidecar.store.integrity.proof import FeedPosition
+from sidecar.store.integrity.recovered import Recovered, Seal
+from sidecar.store.integrity.recovering import Lost, Recovering, line_of, read_lost
+from sidecar.telemetry.logs import logger
+
+TURN_SECONDS: Final = 0.25
+MARKS: Final = 500
+"""Entries in one script call."""
+
+_log = logger("store")
+
+
+class Recovery:
+    """``lease`` in seconds; ``id`` names this process. Without ``seal`` a partition stays closed."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        states: PartitionStates,
+        *,
+        id: str,  # noqa: A002 (the word for it)
+        lease: float,
+        seal: Seal | None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._states = states
+        self._recovering = Recovering(store, id=id)
+        self._lease = lease
+        self._seal = seal
+        self._sleep = sleep
+        self._told: dict[int, tuple[str, FeedPosition]] = {}
+        self._late: list[list[Mark]] = []
+
+    async def run(self) -> None:
+        """Until cancelled. A store that is out is asked again."""
+        while True:
+            await self._sleep(TURN_SECONDS)
+            try:
+                await self.turn()
+            except StoreUnavailable:
+                continue
+
+    async def turn(self) -> None:
+        """Once. Raises StoreUnavailable."""
+        for partition, status in self._states.all().items():
+            if status.state in {State.REGRESSED, State.RECOVERING} and self._seal is not None:
+                await self._recover(partition, status.state, self._seal)
+        while self._late:
+            touched = await self._recovering.late(self._late[0])
+            self._late.pop(0)
+            _log.error("lost changes told after the recovery", users=touched.users, held=touched.held)
+
+    def adopted(self, partition: int, recovered: Recovered) -> None:
+        """The feed follows a recovered store: what only this sidecar knows of the loss is told late."""
+        known = [mark for mark in self._journal.marks(partition) if mark.n > recovered.base]
+        if late := [mark for mark in known if not recovered.covers(mark.n)]:
+            self._late.append(late)
+
+    async def _recover(self, partition: int, state: State, seal: Seal) -> None:
+        here = await self._store.read_anyway("GET", f"{keys.feed(partition)}:gen") or ""
+        if await read_lost(self._store, partition) is None:
+            self._told.pop(partition, None)
+        if state is State.REGRESSED:
+            wait = await self._tell(partition, here)
+        else:  # those who told may be gone: what they left is enough
+            wait = await self._say(partition, FeedPosition(here, 0, ""), here, None, [])
+        lost = await read_lost(self._store, partition) if wait == 0 else None
+        if lost is None:
+            return
+        if gaps := lost.missing:
+            what = f"lost changes {shown(gaps)} are known to no sidecar: start those that were stopped, or "
+            self._states.note(partition, what + "run `sidecar fsck --accept-loss`")
+        elif await self._recovering.leads(partition):
+            await self._go_over(lost, seal)
+
+    async def _go_over(self, lost: Lost, seal: Seal) -> None:
+        touched = await self._recovering.users(lost)
+        if await self._recovering.finish(lost, seal):
+            _log.error(
+                "the store had lost changes and was recovered: every user of the partition signs in again",
+                partition=f"{lost.partition:02d}",
+                changes=len(lost.marks),
+                users=touched.users,
+                held=touched.held,
+            )
+
+    async def _tell(self, partition: int, here: str) -> int | None:
+        """Milliseconds to wait until no lease of before the loss is left; None when there is nothing to tell."""
+        position = self._journal.position(partition)
+        if position is None or here not in {position.data_set, *position.ancestors}:
+            return None
+        base, lost = None, list[Mark]()
+        if self._told.get(partition) != (here, position):
+            stored = await read_feed(self._store, partition)
+            oldest = (stored[-1].n if len(stored) < MAX_MARKS else 0) if stored else None
+            base, lost = split(self._journal.marks(partition), {mark.n: mark.entry for mark in stored}, oldest)
+            if not lost:
+                return None
+        wait: int | None = None
+        for piece in [lost[start : start + MARKS] for start in range(0, len(lost), MARKS)] or [[]]:
+            wait = await self._say(partition, position, here, base, piece)
+            if wait is None:
+                return None
+        self._told[partition] = (here, position)
+        return wait
+
+    async def _say(
+        self, partition: int, position: FeedPosition, here: str, base: int | None, marks: list[Mark]
+    ) -> int | None:
+        reply = await self._store.run(
+            "lost_tell",
+            [keys.lost(partition)],
+            {
+                "data_set": position.data_set,
+                "here": here,
+                "base": "" if base is None else str(base),
+                "top": str(position.n),
+                "lease": str(round(self._lease * 1000)),
+                "after": self._store.request_id() * 2,
+                "marks": [line_of(mark) for mark in marks],
+            },
+            write=True,
+        )
+        return integer(reply["wait"]) if reply["o"] == "told" else None

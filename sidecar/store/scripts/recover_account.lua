@@ -1,0 +1,80 @@
+-- R48: users of one account after the store has lost entries. Every epoch rises above what was acknowledged and every
+-- session ends; whose lost change is known waits for a review. Run twice, an epoch rises once more and that is all.
+-- A.uids: the users to go over. A.users: by id, the lost role, status, epochs and last entry. A.status, A.restored: the lost
+-- status of the account, and whether a restore of it was lost. A.everyone: all wait. A.head: the account's own part as
+-- well. A.live: sidecars serve meanwhile, so each change is an event, and an entry counts once. A.dry: only count. Without
+-- A.live the events are for the journals alone: should the store go back once more, the same users wait again.
+local users, held, seen = A.users, 0, (string.gsub(FEED, ':feed$', ':lost:late'))
+local all = (A.everyone or A.restored) and 'all' or ''
+if A.status ~= '' and A.status ~= redis.call('HGET', ACCT, 'st') then
+  all = ({ suspended = 'suspended', deleted = 'removed' })[A.status] or all
+end
+
+local function revoke(id)
+  if redis.call('DEL', key('pep:' .. id)) == 0 then return end
+  redis.call('SREM', key('peps'), id)
+  redis.call('SADD', key('pepgone'), id)
+  audit('pep.revoked', id, nil, { recovered = true })
+  publish('pep', id, '0', stamp(), true)
+end
+
+if A.head and not A.dry then
+  local count = tonumber(redis.call('HGET', ACCT, 'seq') or '0')
+  redis.call('HSET', ACCT, 'seq', int(math.max(count, tonumber(A.seq))))
+  for _, id in ipairs(A.peps) do revoke(id) end
+  audit('account.recovered', A.acct, nil, { lost = A.lost })
+end
+
+-- The highest epoch that was acknowledged; whether the password changed on the way, and whether anything else did. The
+-- stored epoch may have been healed since (user_raise_epoch.lua), the epoch of the password was not.
+local function acknowledged(now, steps)
+  local highest, password, other = tonumber(now[3] or '0'), false, false
+  local epoch = math.min(highest, tonumber(now[4] or '0'))
+  for _, step in ipairs(steps) do
+    if tonumber(step[1]) > epoch then
+      if step[2] == '1' then password = true else other = true end
+      epoch = tonumber(step[1])
+    end
+  end
+  return math.max(highest, epoch), password, other
+end
+
+local function go_over(uid, lost)
+  local member = redis.call('EXISTS', key('u:' .. uid)) == 1
+  local home = key((member and 'u:' or 'i:') .. uid)
+  local now = redis.call('HMGET', home, 'role', 'st', 'tv', 'pwtv', 'hold')
+  if not now[1] then return end
+  local role, status = now[1], now[2] or 'invited'
+  local epoch, password, other = acknowledged(now, lost and lost.epochs or {})
+  local before = { role = lost and lost.role ~= '' and lost.role or role, status = lost and lost.status ~= '' and lost.status or status }
+  if all == 'suspended' or all == 'removed' then before.status = all end
+  local waits = all ~= '' or (member and other) or before.role ~= role or before.status ~= status
+  if waits then held = held + 1 end
+  if A.dry then return end
+
+  if member then
+    redis.call('HSET', home, 'tv', int(epoch + 1), 'tvt', int(NOW))
+    if now[3] == now[4] and not password then redis.call('HSET', home, 'pwtv', int(epoch + 1)) end
+    end_sessions(uid)
+  end
+  if waits then
+    before.t = now[5] and cjson.decode(now[5]).t or int(NOW)
+    redis.call('HSET', home, 'hold', cjson.encode(before))
+    redis.call('SREM', key('admins'), uid)
+    audit('user.held', uid, { role = before.role, status = before.status }, { role = role, status = status })
+  end
+  local seq = stamp(home)
+  if A.live or waits or password then publish('user', uid, member and int(epoch + 1) or '0', seq, true, password) end
+end
+
+for _, uid in ipairs(A.uids) do
+  local lost = users[uid]
+  if not (A.live and lost and redis.call('HGET', seen, uid) == lost.entry) then
+    go_over(uid, lost)
+    if A.live and lost then
+      redis.call('HSET', seen, uid, lost.entry)
+      redis.call('EXPIRE', seen, 2592000)
+    end
+  end
+end
+return answer({ o = 'recovered', held = held, n = redis.call('GET', FEED .. ':n') or '0' })

@@ -1,0 +1,34 @@
+-- R48: a user whose acknowledged change was lost is reviewed: gets the role and status that were decided, and waits no more.
+-- An invited user stays invited. The account is not left without an administrator, as long as another one waits.
+local before = remembered()
+if before then return before end
+if not actor_holds() then return outcome('actor_changed') end
+local was = record(A.uid)
+if not was then return outcome('no_user') end
+if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') end
+if not was.hold then return outcome('not_held') end
+local waiting = was.st == 'invited' or was.st == 'expired'
+if waiting and A.status == 'suspended' then return outcome('still_invited') end
+
+local function another_waits()
+  for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
+    if uid ~= A.uid and redis.call('HEXISTS', key('u:' .. uid), 'hold') == 1 then return true end
+  end
+  return false
+end
+local administers = not waiting and A.role == ADMIN and A.status == 'active'
+if not administers and redis.call('SCARD', key('admins')) == 0 and not another_waits() then return outcome('last_admin') end
+
+local home = key((waiting and 'i:' or 'u:') .. A.uid)
+redis.call('HDEL', home, 'hold')
+redis.call('HSET', home, 'role', A.role, 'changed', int(NOW))
+if not waiting then
+  redis.call('HSET', home, 'st', A.status)
+  settle_admin(A.uid, A.role, A.status)
+  if A.status == 'suspended' then redis.call('HSET', home, 'tvt', int(NOW)) end
+end
+local seq, lost = stamp(home), cjson.decode(was.hold)
+audit('user.reviewed', A.uid, { role = was.role, status = was.st, role_before = lost.role, status_before = lost.status },
+  { role = A.role, status = waiting and 'invited' or A.status })
+local n = publish('user', A.uid, was.tv, seq, true)
+return remember({ o = 'changed', r = record(A.uid), n = n })

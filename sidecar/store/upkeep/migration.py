@@ -1,0 +1,104 @@
+"""Bring a store of an older schema to this version's. Resumable: what is done is found done, and nothing is done twice.
+
+Schema 2: each partition has a copy of the meta record and an index of its accounts; feed entries name role, status and
+password change; held users have a field of their own (R48). Older records are read as they are. The partitions go
+first, ``sc:meta`` last: until then every sidecar refuses the store, naming both schemas. A running sidecar of the older
+schema finds out with its next registration (R46).
+"""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.store import keys
+from sidecar.store.connection import Store
+from sidecar.store.errors import StoreRefused
+from sidecar.store.integrity.data_set import DataSetChange, code_of, digest_of
+from sidecar.store.startup import SCHEMA
+from sidecar.tokens.opaque import Pepper
+
+OLDEST: Final = "1"
+SCAN_COUNT: Final = 1000
+BATCH: Final = 500
+_ACCOUNT: Final = re.compile(r"sc:\{p(\d\d)\}:a:(acc_[a-z2-7]{12})")
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """``before``: the schema found. ``accounts``: those in the index."""
+
+    before: str
+    accounts: int
+
+
+async def migrate(store: Store, pepper: Pepper) -> Migrated | None:
+    """None when the schema is this version's, or the store is empty. Raises StoreUnavailable and StoreRefused."""
+    meta = dict(await store.pairs("HGETALL", keys.META))
+    if not meta or meta.get("schema") == SCHEMA:
+        return None
+    if meta.get("schema") != OLDEST:
+        raise StoreRefused(
+            f"the store at {store.where} has schema {meta.get('schema')}, this sidecar migrates {OLDEST} to {SCHEMA}: "
+            "use the sidecar version that wrote it"
+        )
+    if meta.get("pepper", pepper.identity) != pepper.identity:
+        raise StoreRefused(
+            f"the store at {store.where} holds passwords made with another pepper: "
+            "point SIDECAR_KEYS_DIR at the keys that belong to this store"
+        )
+    store.partitions = int(meta["P"])
+    wanted = {**meta, "schema": SCHEMA}
+    await _index(store)
+    for partition in range(store.partitions):
+        await _migrate(store, pepper, partition, wanted)
+    accounts = await _index(store)  # those that were made by a sidecar of the older schema meanwhile
+    await store.change("HSET", keys.META, "schema", SCHEMA)
+    return Migrated(OLDEST, accounts)
+
+
+async def _migrate(store: Store, pepper: Pepper, partition: int, wanted: dict[str, str]) -> None:
+    """One script: the partition has its new meta record and data set, and the feed's entry that says so, or has not."""
+    feed, home = keys.feed(partition), keys.partition_meta(partition)
+    meta = dict(await store.pairs("HGETALL", home))
+    if meta.get("schema") == SCHEMA:
+        return
+    before = await store.command("GET", f"{feed}:gen") or ""
+    change = DataSetChange(partition, before, store.request_id() * 2, digest_of(meta), digest_of(wanted))
+    arguments = {
+        "before": change.before,
+        "after": change.after,
+        "meta_before": change.meta_before,
+        "meta_after": change.meta_after,
+        "code": code_of(pepper, change),
+        "meta": [word for pair in wanted.items() for word in pair],
+    }
+    reply = await store.run("data_set", [feed, home], arguments, write=True)
+    if reply["o"] != "replaced":
+        raise StoreRefused(f"the store at {store.where} got another data set meanwhile: run `sidecar migrate` again")
+
+
+async def _index(store: Store) -> int:
+    """Every account into the index of its partition. Returns their number."""
+    found: dict[int, set[str]] = {}
+    async for key in _keys(store):
+        if match := _ACCOUNT.fullmatch(key):
+            found.setdefault(int(match[1]), set()).add(match[2])
+    for partition, accounts in found.items():
+        listed = sorted(accounts)
+        for start in range(0, len(listed), BATCH):
+            await store.change("SADD", keys.accounts(partition), *listed[start : start + BATCH])
+    return sum(map(len, found.values()))
+
+
+async def _keys(store: Store) -> AsyncIterator[str]:
+    for server in await store.servers():
+        cursor = "0"
+        while True:
+            cursor, found = await server.command(
+                "SCAN", cursor, "MATCH", "sc:{p*}:a:acc_????????????", "COUNT", SCAN_COUNT
+            )
+            for key in found:
+                yield str(key)
+            if str(cursor) == "0":
+                break

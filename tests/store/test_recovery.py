@@ -1,0 +1,477 @@
+"""R48: what was acknowledged and lost stays in force. Older states put in the place of the store, under sidecars that
+know what was lost, in part or not at all, and before a restart."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from sidecar.sources.journal_file import JournalFile
+from sidecar.store.connection import StoreUnavailable
+from sidecar.store.integrity.data_set import code_of
+from sidecar.store.integrity.partition_state import State
+from sidecar.store.integrity.recovering import Recovering, read_lost
+from sidecar.store.live import LiveCopy
+from sidecar.store.outcomes import Changed, LastAdmin, NotHeld
+from sidecar.store.peps import Peps
+from sidecar.store.upkeep.fsck import Fsck
+from sidecar.tokens.opaque import Pepper
+from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status, UserId, UserRecord
+from sidecar.vocabulary.peps import PepId, Scope
+from tests.store.older import commands, put_back
+
+LEASE = 0.2
+OPERATOR = Actor.operator()
+SEAL = partial(code_of, Pepper(b"p" * 32))
+
+
+async def eventually(happens, seconds=8.0):
+    deadline = time.monotonic() + seconds
+    while True:
+        found = happens()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"it did not happen in time: {[one.reason for one in Sidecar.made]}"
+        await asyncio.sleep(0.01)
+
+
+@dataclass
+class Sidecar:
+    """A live copy, as a serving process has it. ``folder``: its state directory."""
+
+    store: object
+    folder: Path
+    name: str
+    live: LiveCopy = field(init=False)
+    task: asyncio.Task | None = None
+    made: ClassVar[list] = []
+
+    async def start(self, *, ready=True):
+        journal = JournalFile(self.folder / self.name)
+        self.live = LiveCopy(self.store, id=self.name, lease=LEASE, clock=time.monotonic, seal=SEAL, journal=journal)
+        self.live.close_until_proven()
+        self.task = asyncio.create_task(self.live.run())
+        Sidecar.made.append(self)
+        if ready:
+            await eventually(lambda: self.state is State.OK)
+            await self.live.journal.read_back()
+        return self
+
+    async def stop(self):
+        if self.task:
+            self.task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.task
+        self.task = None
+
+    @property
+    def state(self) -> State:
+        return self.live.states.status(0).state
+
+    @property
+    def reason(self) -> str:
+        return self.live.states.status(0).reason
+
+    async def read(self, uid: UserId) -> UserRecord | str | None:
+        """The record as a check reads it, or why it is not known."""
+        try:
+            return self.live.records.peek(uid) or await self.live.records.read(uid)
+        except StoreUnavailable:
+            return "store_unavailable"
+
+    async def held(self, uid: UserId) -> bool:
+        record = await self.read(uid)
+        return isinstance(record, UserRecord) and record.review is not None
+
+    async def is_back(self) -> bool:
+        return self.state is State.OK and isinstance(await self.live.records.read(self.anybody), UserRecord)
+
+
+@pytest.fixture
+async def sidecar(town, tmp_path) -> AsyncIterator[Callable[..., Sidecar]]:
+    made = []
+
+    async def start(name="a", **how):
+        made.append(Sidecar(town.store, tmp_path, name))
+        return await made[-1].start(**how)
+
+    Sidecar.made.clear()
+    yield start
+    for one in made:
+        await one.stop()
+
+
+@dataclass
+class Scene:
+    """An administrator, and a marketer who is an accountant by an acknowledged change or not."""
+
+    town: object
+    ada: UserRecord
+    bob: UserRecord
+
+    async def lose(self, change, *, after=0):
+        """Make the change, and put the state of before in place, with ``after`` unrelated changes on top."""
+        kept = await commands(self.town.store)
+        await change()
+        await self.settle()
+        await put_back(self.town.store, kept)
+        for number in range(after):
+            await self.town.users.set_name(OPERATOR, self.ada.id, f"Ada {number}")
+
+    async def settle(self):
+        """An acknowledged change was applied by every sidecar."""
+        n = int(await self.town.store.client.get("sc:{p00}:feed:n") or 0)
+        running = [one for one in Sidecar.made if one.task and one.state is State.OK]
+        await eventually(lambda: all(one.live.journal.position(0).n >= n for one in running))
+
+
+@pytest.fixture
+async def scene(town) -> Scene:
+    ada = await town.account(cap=20)
+    bob = await town.member(OPERATOR, ada.account, "bob@example.com", role="accountant")
+    return Scene(town, ada, bob)
+
+
+def changes(scene):
+    town, bob = scene.town, scene.bob
+    return {
+        "role": lambda: town.users.set_role(OPERATOR, bob.id, "marketer"),
+        "suspension": lambda: town.users.set_status(OPERATOR, bob.id, Status.SUSPENDED),
+        "removal": lambda: town.users.remove(OPERATOR, bob.id),
+        "epoch": lambda: town.users.sign_out_everywhere(bob.id, OPERATOR),
+    }
+
+
+BEFORE = {
+    "role": ("marketer", "accountant", "active", "active"),
+    "suspension": ("accountant", "accountant", "suspended", "active"),
+    "removal": ("accountant", "accountant", "removed", "active"),
+    "epoch": ("accountant", "accountant", "active", "active"),
+}
+
+
+@pytest.mark.parametrize("after", [0, 1, 7], ids=["no change after", "one change after", "more changes than lost"])
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+@pytest.mark.parametrize("kind", list(BEFORE))
+async def test_R48_a_user_whose_change_was_lost_is_held(scene, sidecar, kind, restarted, after):
+    one = await sidecar()
+    assert isinstance(await one.read(scene.bob.id), UserRecord)
+    if restarted:
+        kept = await commands(scene.town.store)
+        await changes(scene)[kind]()
+        await scene.settle()
+        await one.stop()
+        await put_back(scene.town.store, kept)
+        for number in range(after):
+            await scene.town.users.set_name(OPERATOR, scene.ada.id, f"Ada {number}")
+        one = await sidecar(ready=False)
+    else:
+        await scene.lose(changes(scene)[kind], after=after)
+
+    allowed_until = time.monotonic() + (0 if restarted else LEASE + 0.5)
+
+    async def back():
+        record = await one.read(scene.bob.id)
+        if time.monotonic() > allowed_until and isinstance(record, UserRecord):
+            assert record.review is not None, "an allow that the acknowledged state would deny"
+        return one.state is State.OK and isinstance(record, UserRecord)
+
+    await eventually(back)
+    review = (await one.read(scene.bob.id)).review
+    found = (review.role_before, review.role_now, review.status_before, review.status_now)
+    assert found == BEFORE[kind]
+    ada = await eventually(lambda: one.read(scene.ada.id))
+    assert ada.review is None
+    assert ada.epoch == scene.ada.epoch + 1
+    assert [finding for finding in (await Fsck(scene.town.store).run()).findings if not finding.is_note] == []
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+async def test_R48_a_lost_password_change_is_a_reset(scene, sidecar, restarted):
+    one = await sidecar()
+    town, bob = scene.town, scene.bob
+    kept = await commands(town.store)
+    await town.users.change_password(bob.id, expected_epoch=1, password_hash="new", session=None, actor=OPERATOR)
+    await scene.settle()
+    if restarted:
+        await one.stop()
+    await put_back(town.store, kept)
+    if restarted:
+        one = await sidecar(ready=False)
+
+    await eventually(lambda: one.state is State.OK and one.live.journal.position(0).ancestors)
+    found = await town.users.credentials_of(bob.id)
+    assert found.reset_required
+    assert found.record.epoch == 3
+    assert found.record.review is None
+    assert not (await town.users.credentials_of(scene.ada.id)).reset_required
+
+
+async def test_R48_every_session_ends_and_no_token_of_before_passes(scene, sidecar):
+    one = await sidecar()
+    await scene.town.signed_in(scene.ada)
+    await scene.lose(changes(scene)["role"])
+    await eventually(lambda: one.held(scene.bob.id))
+    ada = await one.read(scene.ada.id)
+    assert (dict(ada.sessions), ada.epoch) == ({}, 2)
+
+
+async def test_R48_a_key_that_was_revoked_is_revoked_again(scene, sidecar):
+    peps = Peps(scene.town.store)
+    pep = PepId(f"pep_{scene.ada.account[4:]}_{'k' * 12}")
+    await peps.create(OPERATOR, pep, name="k", scopes=frozenset({Scope.EVALUATE}), digest="d", ttl=60, rate=10)
+    one = await sidecar()
+    await scene.lose(lambda: peps.revoke(OPERATOR, pep))
+    await eventually(lambda: one.state is State.REGRESSED)
+    await eventually(lambda: one.state is State.OK)
+    assert await peps.listing(scene.ada.account) == []
+
+
+@pytest.mark.parametrize("status", [Status.SUSPENDED, "deleted"])
+async def test_R48_members_of_an_account_that_was_suspended_or_deleted_are_held(scene, sidecar, status):
+    one = await sidecar()
+    accounts = scene.town.accounts
+    if status == "deleted":
+        await scene.lose(lambda: accounts.delete(scene.ada.account, OPERATOR))
+    else:
+        await scene.lose(lambda: accounts.set_status(scene.ada.account, Status.SUSPENDED, OPERATOR))
+    await eventually(lambda: one.held(scene.bob.id))
+    assert await one.held(scene.ada.id)
+    wanted = "removed" if status == "deleted" else "suspended"
+    assert (await one.read(scene.bob.id)).review.status_before == wanted
+
+
+async def test_R48_what_came_back_to_what_it_was_holds_nobody(scene, sidecar):
+    one = await sidecar()
+
+    async def there_and_back():
+        await scene.town.users.set_role(OPERATOR, scene.bob.id, "marketer")
+        await scene.town.users.set_role(OPERATOR, scene.bob.id, "accountant")
+
+    await scene.lose(there_and_back)
+    await eventually(lambda: one.state is State.REGRESSED)
+    await eventually(lambda: one.state is State.OK)
+    assert (await one.read(scene.bob.id)).review is None
+
+
+async def test_R48_an_invitation_with_a_lost_change_cannot_be_accepted(scene, sidecar):
+    town = scene.town
+    invited = (await town.invite(OPERATOR, scene.ada.account, "eve@example.com", role=ADMINISTRATOR)).member.record
+    one = await sidecar()
+    await scene.lose(lambda: town.users.remove(OPERATOR, invited.id))
+    await eventually(lambda: one.held(invited.id))
+    accept = partial(
+        town.invitations.accept,
+        invited.id,
+        digest="digest-eve@example.com",
+        password_hash="h",
+        name=None,
+        session=None,
+    )
+    assert type(await accept()).__name__ == "InvitationGone"
+    reviewed = await town.users.review(OPERATOR, invited.id, role="marketer", status=Status.ACTIVE)
+    assert isinstance(reviewed, Changed)
+    assert type(await accept()).__name__ == "Accepted"
+
+
+async def test_R48_the_same_older_state_again_after_the_recovery(scene, sidecar):
+    """A server without an append-only file starts with the same dump at each restart."""
+    one = await sidecar()
+    kept = await commands(scene.town.store)
+    for role in ("marketer", "developer"):
+        await scene.town.users.set_role(OPERATOR, scene.bob.id, role)
+        await scene.settle()
+        epoch = (await scene.town.users.record(scene.bob.id)).epoch
+        await put_back(scene.town.store, kept)
+        await eventually(lambda: one.state is State.REGRESSED)
+        await eventually(lambda: one.state is State.OK)
+        assert (await one.read(scene.bob.id)).review.role_before == role
+        assert (await one.read(scene.bob.id)).epoch > epoch
+        if role == "marketer":
+            reviewed = await scene.town.users.review(OPERATOR, scene.bob.id, role="accountant", status=Status.ACTIVE)
+            assert isinstance(reviewed, Changed)
+            await scene.settle()
+
+
+async def test_R48_the_same_older_state_again_before_a_restart(scene, sidecar):
+    one = await sidecar()
+    kept = await commands(scene.town.store)
+    await changes(scene)["removal"]()
+    await scene.settle()
+    await put_back(scene.town.store, kept)
+    await eventually(lambda: one.held(scene.bob.id))
+    await eventually(lambda: one.live.journal.position(0).ancestors)
+    await scene.settle()
+    await one.stop()
+    await put_back(scene.town.store, kept)
+    one = await sidecar(ready=False)
+    await eventually(lambda: one.held(scene.bob.id))
+
+
+async def test_R48_of_two_sidecars_one_knows_more(scene, sidecar):
+    """The other was stopped before the change: its store went back to what it knows."""
+    one, two = await sidecar("a"), await sidecar("b")
+    await two.stop()
+    await scene.lose(changes(scene)["role"])
+    await eventually(lambda: one.state is State.REGRESSED)
+    late = await sidecar("c", ready=False)
+    await eventually(lambda: one.held(scene.bob.id))
+    await eventually(lambda: late.held(scene.bob.id))
+    two = await sidecar("b", ready=False)
+    await eventually(lambda: two.held(scene.bob.id))
+    await eventually(lambda: one.state is two.state is late.state is State.OK)
+
+
+async def test_R48_a_sidecar_that_starts_meanwhile_waits(scene, sidecar, monkeypatch):
+    monkeypatch.setattr(Recovering, "leads", lambda _self, _partition: asyncio.sleep(0, result=False))
+    one = await sidecar("a")
+    await scene.lose(changes(scene)["role"])
+    await eventually(lambda: read_lost(scene.town.store, 0))
+    late = await sidecar("late", ready=False)
+    await eventually(lambda: late.state is State.RECOVERING)
+    assert await late.read(scene.bob.id) == await one.read(scene.bob.id) == "store_unavailable"
+    monkeypatch.undo()
+    await eventually(lambda: late.held(scene.bob.id))
+    await eventually(lambda: one.state is State.OK)
+
+
+async def test_R48_a_recovery_whose_sidecars_are_gone_is_finished_by_one_that_starts(scene, sidecar, monkeypatch):
+    monkeypatch.setattr(Recovering, "leads", lambda _self, _partition: asyncio.sleep(0, result=False))
+    one = await sidecar("a")
+    await scene.lose(changes(scene)["role"])
+    await eventually(lambda: read_lost(scene.town.store, 0))
+    await one.stop()
+    monkeypatch.undo()
+    late = await sidecar("late", ready=False)
+    await eventually(lambda: late.held(scene.bob.id))
+
+
+async def gap(scene, sidecar):
+    """A sidecar that knows the end of what was lost, and not its beginning."""
+    one = await sidecar("a")
+    kept = await commands(scene.town.store)
+    await changes(scene)["role"]()
+    await one.stop()
+    await scene.town.store.client.xtrim("sc:{p00}:feed", maxlen=0, approximate=False)
+    late = await sidecar("late")
+    await scene.town.users.set_name(OPERATOR, scene.ada.id, "Ada L.")
+    await scene.settle()
+    await put_back(scene.town.store, kept)
+    return late
+
+
+async def test_R48_a_partition_stays_closed_while_a_lost_change_is_not_known(scene, sidecar):
+    late = await gap(scene, sidecar)
+    await eventually(lambda: "fsck --accept-loss" in late.reason)
+    await asyncio.sleep(4 * LEASE)
+    assert late.state is State.REGRESSED
+    assert await late.read(scene.bob.id) == "store_unavailable"
+
+
+async def test_R48_a_sidecar_that_was_away_completes_what_is_known(scene, sidecar):
+    late = await gap(scene, sidecar)
+    await eventually(lambda: "fsck --accept-loss" in late.reason)
+    one = Sidecar(scene.town.store, late.folder, "a")
+    await scene.settle()
+    try:
+        await one.start(ready=False)
+        await eventually(lambda: late.state is State.OK)
+    finally:
+        await one.stop()
+
+
+@pytest.mark.parametrize("everyone", [False, True], ids=["hold-known", "hold-all"])
+async def test_R48_an_accepted_loss_opens_the_partition(scene, sidecar, everyone):
+    late = await gap(scene, sidecar)
+    await eventually(lambda: "fsck --accept-loss" in late.reason)
+    lost = await read_lost(scene.town.store, 0)
+    assert lost.missing
+    recovering = Recovering(scene.town.store, id="operator", everyone=everyone)
+    dry = await Recovering(scene.town.store, id="operator", everyone=everyone, dry=True).users(lost)
+    assert await recovering.users(lost) == dry
+    assert (dry.users, dry.held) == (2, 2 if everyone else 0)
+    assert await recovering.finish(lost, SEAL)
+    await eventually(lambda: late.state is State.OK)
+    assert await late.held(scene.bob.id) is everyone
+
+
+async def test_R48_what_is_told_after_an_accepted_loss_holds_later_and_once(scene, sidecar):
+    one = await sidecar("a")
+    late = await sidecar("late")
+    kept = await commands(scene.town.store)
+    await changes(scene)["role"]()
+    await scene.settle()
+    await one.stop()
+    await late.stop()
+    await put_back(scene.town.store, kept)
+    new = await sidecar("new")  # knows nothing of the loss, as after its state directory was lost
+    lost_by_others = one.live.journal.marks(0)
+    assert await scene.town.users.record(scene.bob.id)
+    for name in ("a", "late"):
+        await sidecar(name, ready=False)
+        await eventually(lambda: new.held(scene.bob.id))
+    assert lost_by_others
+
+
+async def test_R48_a_review_either_way_ends_the_hold(scene, sidecar):
+    one = await sidecar()
+    await scene.lose(changes(scene)["role"])
+    await eventually(lambda: one.held(scene.bob.id))
+    done = await scene.town.users.review(OPERATOR, scene.bob.id, role="marketer", status=Status.ACTIVE)
+    assert isinstance(done, Changed)
+    await eventually(lambda: one.live.records.position(scene.ada.account) >= done.position.n)
+    assert ((await one.read(scene.bob.id)).role, (await one.read(scene.bob.id)).review) == ("marketer", None)
+    again = await scene.town.users.review(OPERATOR, scene.bob.id, role="marketer", status=Status.ACTIVE)
+    assert isinstance(again, NotHeld)
+
+
+async def test_R48_a_held_last_administrator_is_let_back_in_by_the_operator(scene, sidecar):
+    one = await sidecar()
+    await scene.town.administrator(OPERATOR, scene.ada.account, "eve@example.com")
+    eve = await scene.town.users.find(scene.ada.account, "eve@example.com")
+
+    async def lose_both():
+        await scene.town.users.set_role(OPERATOR, scene.ada.id, "marketer")
+        await scene.town.users.sign_out_everywhere(eve, OPERATOR)
+
+    await scene.lose(lose_both)
+    await eventually(lambda: one.held(scene.ada.id))
+    assert await one.held(eve)
+    users = scene.town.users
+    assert isinstance(await users.review(OPERATOR, scene.ada.id, role="marketer", status=Status.ACTIVE), Changed)
+    assert isinstance(await users.review(OPERATOR, eve, role="marketer", status=Status.ACTIVE), LastAdmin)
+    assert isinstance(await users.review(OPERATOR, eve, role=ADMINISTRATOR, status=Status.ACTIVE), Changed)
+    assert (await Fsck(scene.town.store).run()).clean
+
+
+async def test_R48_the_known_store_that_comes_back_ends_it_by_itself(scene, sidecar):
+    one = await sidecar()
+    older = await commands(scene.town.store)
+    await changes(scene)["role"]()
+    await scene.settle()
+    newer = await commands(scene.town.store)
+    await put_back(scene.town.store, older)
+    await eventually(lambda: one.state is State.REGRESSED)
+    await put_back(scene.town.store, newer)
+    await eventually(lambda: one.state is State.OK)
+    record = await one.read(scene.bob.id)
+    assert (record.role, record.review, record.epoch) == ("marketer", None, 1)
+
+
+async def test_R48_a_recovery_that_nothing_vouches_for_is_not_followed(scene, sidecar):
+    one = await sidecar()
+    await scene.lose(changes(scene)["role"])
+    forged = partial(code_of, Pepper(b"x" * 32))
+    lost = await eventually(lambda: read_lost(scene.town.store, 0))
+    assert await Recovering(scene.town.store, id="forger").finish(lost, forged)
+    await asyncio.sleep(4 * LEASE)
+    assert one.state is not State.OK
+    assert await one.read(scene.bob.id) == "store_unavailable"
