@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.live.conftest import Start
 from tests.live.support import PASSWORD, Http, Person, Process, eventually, found_account
 
 BILLING = "/dashboard/billing/x"
+RECOVERY = 20.0
+"""Seconds: detection within a lease, the largest lease and 0.2 s for every sidecar to tell, the accounts one by one."""
 NEW_PASSWORD = "six green bottles on a shelf"
 REPLICAS = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "10", "--repl-diskless-sync-delay", "0")
 
@@ -81,20 +84,20 @@ async def test_R31_an_epoch_that_the_new_master_never_had_is_not_forgotten(
     async with traffic(api, [first.url, second.url], lambda _chance: revoked, clients=4) as seen:
         await asyncio.sleep(0.3)
         pair.fail_over()
-        gone_over = time.monotonic()
-        await asyncio.sleep(2.5)
-        # One that has seen nothing of it: the store alone can tell it.
+        await eventually(lambda: recovered(first, second), RECOVERY)
+        back = time.monotonic()
+        # A sidecar that has seen nothing of it: the store alone proves it.
         third = await asyncio.to_thread(start, REDIS_URL=pair.address.url)
         for _ in range(50):
             answer = await api.check(BILLING, token=eve.access, url=third.url)
             assert (answer.status, answer.body["reason"]) == (401, "revoked")
     assert [one for one in seen if not one.right and not one.unavailable] == []
-    assert [one for one in seen if one.sent > gone_over + 2 and not one.right] == [], "healed within two seconds"
+    assert [one for one in seen if one.sent > back + 1 and not one.right] == []
 
-    # Whose sessions the loss took signs in anew; with the password of the older truth alone there is no way in.
+    # The recovery ended every session; the older password of a change that was lost is no way in.
     for process in (first, second, third):
         answer = await api.check(BILLING, token=newer.access, url=process.url)
-        assert (answer.status, answer.body["reason"]) == (401, "session_ended")
+        assert (answer.status, answer.body["reason"]) == (401, "revoked")
     form = {"grant_type": "password", "username": "eve@example.com", "password": PASSWORD}
     refused = await api.ask("POST", "/token", data=form)
     assert (refused.status, refused.body["error"]) == (400, "invalid_grant")
@@ -102,9 +105,9 @@ async def test_R31_an_epoch_that_the_new_master_never_had_is_not_forgotten(
 
 
 async def test_R31_a_token_ahead_of_its_record_is_no_allow_and_revokes_the_older_ones(
-    start: Start, http: Callable[[Process], Http], pair: Pair
+    start: Start, http: Callable[[Process], Http], pair: Pair, tmp_path: Path
 ) -> None:
-    """No sidecar remembers: they were all stopped. The newer token itself is what gives the loss away."""
+    """No sidecar remembers, and no state directory: the newer token alone shows the loss."""
     process = await asyncio.to_thread(start, REDIS_URL=pair.address.url)
     await asyncio.to_thread(found_account, process)
     api = http(process)
@@ -115,7 +118,7 @@ async def test_R31_a_token_ahead_of_its_record_is_no_allow_and_revokes_the_older
     process.stop()
     pair.fail_over()
 
-    after = await asyncio.to_thread(start, REDIS_URL=pair.address.url)
+    after = await asyncio.to_thread(start, REDIS_URL=pair.address.url, STATE_DIR=str(tmp_path / "empty"))
     answer = await api.check(BILLING, token=newer.access, url=after.url)
     assert answer.body["reason"] == "store_unavailable"
 
@@ -137,7 +140,7 @@ async def test_R31_replicas_without_min_replicas_are_no_store(
     assert "min-replicas-to-write" in process.output()
 
 
-async def test_R31_a_lost_demotion_shuts_out_its_user_alone_until_somebody_sees_to_it(
+async def test_R48_a_lost_demotion_holds_its_user_until_an_administrator_reviews_it(
     start: Start, http: Callable[[Process], Http], pair: Pair
 ) -> None:
     first = await asyncio.to_thread(start, REDIS_URL=pair.address.url)
@@ -157,14 +160,26 @@ async def test_R31_a_lost_demotion_shuts_out_its_user_alone_until_somebody_sees_
     demoted = Question("demoted", eve.access, BILLING, 403, "no_rule")
     async with traffic(api, [first.url, second.url], lambda _chance: demoted, clients=4) as seen:
         pair.fail_over()
-        await asyncio.sleep(2)
+        await eventually(lambda: recovered(first, second), RECOVERY)
         for process in (first, second):
             answer = await api.check(BILLING, token=eve.access, url=process.url)
-            assert answer.body["reason"] == "store_unavailable", "the role before it is all that the store knows"
-            assert (await api.check(BILLING, token=ada.access, url=process.url)).status == 200
-        done = await api.ask("PATCH", path, token=ada.access, json={"role": "marketer"})
-        assert done.status == 200
-        seen_to = time.monotonic()
-        await asyncio.sleep(0.5)
-    assert [one for one in seen if not one.right and not one.unavailable] == []
-    assert [one for one in seen if one.sent > seen_to and not one.right] == []
+            assert (answer.status, answer.body["reason"]) == (401, "needs_review")
+        ada = await api.sign_in("ada@example.com")
+        (held,) = [
+            user for user in (await api.ask("GET", "/v1/users", token=ada.access)).body["users"] if user["id"] == eve.id
+        ]
+        assert (held["review"]["role_before"], held["review"]["role_now"]) == ("marketer", "accountant")
+        body = {"role": "marketer", "status": "active"}
+        reviewed = await api.ask("POST", f"{path}/review", token=ada.access, json=body)
+        assert reviewed.status == 200, reviewed
+        eve = await api.sign_in("eve@example.com")
+        for process in (first, second):
+            answer = await api.check(BILLING, token=eve.access, url=process.url)
+            assert (answer.status, answer.body["reason"]) == (403, "no_rule")
+    assert [one for one in seen if one.status == 200] == [], "the older role opens nothing, at no moment"
+
+
+def recovered(*processes: Process) -> bool:
+    """Each sidecar found the loss, and is ready again."""
+    lost = all("regressed" in process.output() for process in processes)
+    return lost and all(process.http_status("/readyz") == 200 for process in processes)
