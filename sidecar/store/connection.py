@@ -33,13 +33,7 @@ CONFIRM_MS: Final = 500
 class Store:
     """A connection to one Redis, its scripts, and how many partitions its accounts are spread over."""
 
-    def __init__(
-        self,
-        place: Topology,
-        *,
-        where: str,
-        entropy: Callable[[int], bytes] = os.urandom,
-    ) -> None:
+    def __init__(self, place: Topology, *, where: str, entropy: Callable[[int], bytes] = os.urandom) -> None:
         self.on_request: Callable[[str, float], None] = lambda _name, _seconds: None
         self.on_failure: Callable[[str], None] = lambda _name: None
         """Told of every script: its name, how long it took, and that it was left without an answer."""
