@@ -37,3 +37,12 @@ class Server:
 
     async def command(self, *words: str | int) -> Any:
         return await called(self.client.execute_command(*words))
+
+
+async def gathered(*calls: Any) -> list[Any]:
+    """All of them at once; the first failure is raised after all have ended, so that none runs on unseen."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return list(results)

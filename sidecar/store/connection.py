@@ -5,7 +5,6 @@ which its answer is remembered, so a call whose connection broke is sent once mo
 that timed out is not repeated: its caller has waited long enough, and is told ``StoreUnavailable``.
 """
 
-import asyncio
 import json
 import os
 import time
@@ -16,7 +15,7 @@ from typing import Any, Final
 from redis import exceptions
 
 from sidecar.store import keys, scripts, startup
-from sidecar.store.calling import Answer, Server, called
+from sidecar.store.calling import Answer, Server, called, gathered
 from sidecar.store.direct.gate import Gate
 from sidecar.store.errors import StoreRefused, StoreUnavailable, is_elsewhere
 from sidecar.store.servers.address import masked
@@ -33,7 +32,13 @@ CONFIRM_MS: Final = 500
 class Store:
     """A connection to one Redis, its scripts, and how many partitions its accounts are spread over."""
 
-    def __init__(self, place: Topology, *, where: str, entropy: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(
+        self,
+        place: Topology,
+        *,
+        where: str,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         self.on_request: Callable[[str, float], None] = lambda _name, _seconds: None
         self.on_failure: Callable[[str], None] = lambda _name: None
         """Told of every script: its name, how long it took, and that it was left without an answer."""
@@ -287,12 +292,3 @@ def decoded(raw: Any) -> dict[str, Any]:
     if not isinstance(reply, dict):
         raise StoreUnavailable("what answers runs no scripts: it is no Redis, or a proxy", answered=True, refused=True)
     return reply
-
-
-async def gathered(*calls: Any) -> list[Any]:
-    """All of them at once; the first failure is raised after all have ended, so that none runs on unseen."""
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return list(results)

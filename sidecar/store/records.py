@@ -94,6 +94,7 @@ class Records:
         if (account := account_of(uid)) is None:
             return None
         partition = keys.partition_of(account, self._store.partitions)
+        self._states.require_proven(partition)
         self._states.require(partition)
         for _ in range(TRIES):
             flight = next(reversed(self._flights.get(uid, ())), None)

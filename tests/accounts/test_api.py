@@ -243,7 +243,7 @@ async def test_the_life_of_a_user(web, town):
     }  # fmt: skip
     row = next(one for one in listed["users"] if one["id"] == user["id"])
     assert set(row) == {
-        "id", "email", "name", "role", "status", "created_at", "last_login_at", "invite_expires_at"
+        "id", "email", "name", "role", "status", "created_at", "last_login_at", "invite_expires_at", "review"
     }  # fmt: skip
     assert row["invite_expires_at"] == invited.body["invitation"]["expires_at"]
 
@@ -399,7 +399,7 @@ async def test_an_expired_user_may_nothing_and_gets_no_mail(web, town, lapsed):
     record = await town.people.users.record(user)
     assert (await town.sign_in("bob@example.com")) == InvalidGrant()
     assert standing_of(record) is Reason.UNKNOWN_USER
-    assert barred_by(record.status) is not None
+    assert barred_by(record) is not None
     await town.people.forgotten.ask("bob@example.com", "192.0.2.1")
     await town.outbox.close()
     assert town.mailed == []

@@ -190,10 +190,10 @@ async def test_a_slot_on_its_way_is_asked_of_one_by_one(town, records, pieces, m
     admin, member = await people(town, 1)
     evaluate = town.store._evaluate
 
-    async def some(place, script, at, words, **how):
+    async def some(script, at, words, **how):
         if script.name == "record" and member.id in words[0]:
             raise redis.exceptions.TryAgainError("TRYAGAIN Multiple keys request during rehashing of slot")
-        return await evaluate(place, script, at, words, **how)
+        return await evaluate(script, at, words, **how)
 
     monkeypatch.setattr(town.store, "_evaluate", some)
     found = await all_at_once(records, [admin, member])

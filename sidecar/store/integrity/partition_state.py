@@ -68,7 +68,7 @@ class PartitionStates:
         self._proven: set[int] = set()
         self._notes: dict[int, str] = {}
         self.strict = False
-        """A partition that this process has not proven yet is not read (R48): an older store is found out first."""
+        """No record of a partition counts that this process has not proven yet: an older store is found out first."""
         self._left_ok: dict[int, float] = {}
         self._lines: dict[_Line, list[tuple[int, float]]] = {}
         self.on_regression: Callable[[int], None] = lambda _partition: None
@@ -109,12 +109,16 @@ class PartitionStates:
         So it is after ``out`` as well, until a registration has proven what answers by then: it may be another server.
         """
         known = self._known.get(partition)
-        if known is None and self.strict and partition not in self._proven:
-            raise StoreUnavailable(f"the store's partition {partition:02d} is not proven yet", cause="store_out")
         if known is not None and not known.readable:
             raise StoreUnavailable(
                 f"the store's partition {partition:02d} is {known.state}: {known.reason}", cause=cause_of(known.state)
             )
+
+    def require_proven(self, partition: int) -> None:
+        """Raise StoreUnavailable when this process has not proven the partition yet, and has to before it decides by
+        what is read there (R48)."""
+        if self.strict and partition not in self._proven:
+            raise StoreUnavailable(f"the store's partition {partition:02d} is not proven yet", cause="store_out")
 
     def settle(self) -> None:
         """Write the log lines that wait."""

@@ -64,7 +64,9 @@ local function go_over(uid, lost)
     audit('user.held', uid, { role = before.role, status = before.status }, { role = role, status = status })
   end
   local seq = stamp(home)
-  if A.live or waits or password then publish('user', uid, member and int(epoch + 1) or '0', seq, true, password) end
+  if A.live or waits or password then
+    publish('user', uid, member and int(epoch + 1) or '0', seq, true, password)
+  end
 end
 
 for _, uid in ipairs(A.uids) do
