@@ -4,6 +4,7 @@ if before then return before end
 if not account_lives() then return outcome('no_account') end
 if not actor_holds() then return outcome('actor_changed') end
 
+local n = publish('account', '', '0', nil, true, { status = 'deleted' })
 local users, emails = redis.call('SMEMBERS', key('members')), redis.call('HKEYS', key('em'))
 for _, uid in ipairs(users) do
   end_sessions(uid)
@@ -14,11 +15,10 @@ for _, uid in ipairs(redis.call('ZRANGE', key('inv'), 0, -1)) do
   if invited(uid) then users[#users + 1] = uid end
 end
 for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do redis.call('DEL', key('pep:' .. id)) end
-redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'), key('links'))
+-- Name and indexes go last: a call that comes again after a failure finds who is left to remove (R51).
 local name = redis.call('HGET', ACCT, 'name')
-redis.call('HDEL', ACCT, 'name')
-redis.call('HSET', ACCT, 'st', 'deleted')
-local seq = stamp()
 audit('account.deleted', A.acct, { name = name, users = #users }, nil)
-local n = publish('account', '', '0', seq, true)
+redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'), key('links'))
+redis.call('HSET', ACCT, 'st', 'deleted')
+redis.call('HDEL', ACCT, 'name')
 return remember({ o = 'deleted', users = users, emails = emails, name = name, n = n })

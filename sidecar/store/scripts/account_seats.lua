@@ -5,9 +5,8 @@ if not account_lives() then return outcome('no_account') end
 if not actor_holds() then return outcome('actor_changed') end
 
 sweep()
+local n = publish('account', '', '0')
 local was = redis.call('HGET', ACCT, 'cap')
 redis.call('HSET', ACCT, 'cap', A.cap)
-local seq = stamp()
 audit('account.seats', A.acct, { cap = was }, { cap = A.cap })
-local n = publish('account', '', '0', seq)
 return remember({ o = 'set', seats = seats(), n = n })

@@ -8,8 +8,8 @@ local was = redis.call('HMGET', seal, 'n', 'hash')
 if (was[1] or '0') ~= ARGV[1] or (was[2] or '') ~= ARGV[2] then
   return cjson.encode({ o = 'moved', n = was[1] or '0', hash = was[2] or '' })
 end
-redis.call('HSET', seal, 'n', ARGV[3], 'hash', ARGV[4])
 redis.call('ZADD', LOG .. ':seams', ARGV[3], ARGV[3] .. ' ' .. ARGV[4])
+redis.call('HSET', seal, 'n', ARGV[3], 'hash', ARGV[4])
 
 local most = tonumber(ARGV[3]) - tonumber(ARGV[5])
 local seam = redis.call('ZREVRANGEBYSCORE', LOG .. ':seams', string.format('%.0f', most), '-inf', 'LIMIT', 0, 1)[1]

@@ -6,8 +6,12 @@ local now = redis.call('GET', feed .. ':gen') or ''
 if now == A.after then return cjson.encode({ o = 'replaced', n = redis.call('GET', feed .. ':n') or '0' }) end
 if now ~= A.before then return cjson.encode({ o = 'other_data_set' }) end
 local n = string.format('%.0f', redis.call('INCR', feed .. ':n'))
-redis.call('XADD', feed, 'MAXLEN', '~', 10000, '*', 'n', n, 'k', 'data_set', 'a', A.before, 'u', A.after, 'tv', '0', 's', '0',
+local added = redis.pcall('XADD', feed, 'MAXLEN', '~', 10000, '*', 'n', n, 'k', 'data_set', 'a', A.before, 'u', A.after, 'tv', '0', 's', '0',
   'ack', '1', 'mb', A.meta_before, 'ma', A.meta_after, 'code', A.code)
+if type(added) == 'table' and added.err then -- the number is taken back: the count has no gaps (R51)
+  redis.pcall('SET', feed .. ':n', string.format('%.0f', tonumber(n) - 1))
+  error(added.err)
+end
 for i = 1, #A.meta, 2 do redis.call('HSET', home, A.meta[i], A.meta[i + 1]) end
 redis.call('SET', feed .. ':gen', A.after)
 return cjson.encode({ o = 'replaced', n = n })

@@ -1,5 +1,6 @@
 -- The indexes of an account, made anew from its users and invitations, which alone are the truth. Touches neither.
 sweep()
+local n = publish('account', '', '0', nil, true)
 redis.call('DEL', key('admins'), key('em'))
 for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
   local fields = redis.call('HMGET', key('u:' .. uid), 'em', 'role', 'st')
@@ -26,7 +27,5 @@ for i = 1, #links, 2 do
   local uid = string.gsub(links[i + 1], '^-', '')
   if redis.call('EXISTS', key('u:' .. uid)) == 0 then redis.call('HDEL', key('links'), links[i]) end
 end
-local seq = stamp()
 audit('store.repaired', A.acct, nil, { indexes = 'admins, e-mails, links' })
-local n = publish('account', '', '0', seq, true)
 return answer({ o = 'repaired', n = n })

@@ -18,19 +18,21 @@ for _, role in ipairs(A.roles) do redis.call('SADD', SEEN .. ':roles', role) end
 local newest = redis.call('ZREVRANGE', SEEN, 0, 0)[1]
 local known = redis.call('ZSCORE', SEEN, A.id)
 local done = { o = 'current', newest = newest or '' }
-if newest ~= A.id then
-  done.o = known and 'back' or 'new'
-  if not known or not A.start then
-    redis.call('ZADD', SEEN, int(redis.call('INCR', SEEN .. ':n')), A.id)
-    redis.call('ZREMRANGEBYRANK', SEEN, 0, -KEEP - 1)
-  end
-end
+if newest ~= A.id then done.o = known and 'back' or 'new' end
 if done.o ~= 'current' or A.forced then
   local number = int(redis.call('INCR', LOG .. ':rows'))
   local kind = A.forced and 'policy.forced' or (done.o == 'back' and 'policy.reverted' or 'policy.activated')
-  redis.call('XADD', LOG, number .. '-0', 'k', kind, 'by', '', 'u', '',
+  local added = redis.pcall('XADD', LOG, number .. '-0', 'k', kind, 'by', '', 'u', '',
     'before', cjson.encode({ generation = newest or '' }), 'after', cjson.encode({ generation = A.id }),
     'addr', A.sidecar, 'req', '', 't', now)
+  if type(added) == 'table' and added.err then -- the number is taken back: rows have no gaps (R32)
+    redis.pcall('SET', LOG .. ':rows', int(tonumber(number) - 1))
+    error(added.err)
+  end
+end
+if newest ~= A.id and (not known or not A.start) then -- after its row: what is known is not written down again
+  redis.call('ZADD', SEEN, int(redis.call('INCR', SEEN .. ':n')), A.id)
+  redis.call('ZREMRANGEBYRANK', SEEN, 0, -KEEP - 1)
 end
 local answer = cjson.encode(done)
 redis.call('SET', rid, answer, 'PX', 600000)

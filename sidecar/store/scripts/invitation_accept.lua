@@ -7,17 +7,16 @@ if redis.call('HGET', key('i:' .. A.uid), 'th') ~= A.digest then return outcome(
 
 local home = key('u:' .. A.uid)
 local name = A.name or was.name
+local n, seq = publish('user', A.uid, '1', nil, false, { role = was.role, status = 'active', password = true })
+redis.call('HSET', home, 'em', was.em, 'mb', was.mb or was.em, 'name', name, 'role', was.role, 'st', 'active', 'tv', '1', 'pwtv', '1',
+  'pw', A.pw, 'ev', A.mailed == '1' and was.ev or '0', 'created', was.created, 'changed', int(NOW), 'rv', seq)
+redis.call('SADD', key('members'), A.uid)
+settle_admin(A.uid, was.role, 'active')
 redis.call('ZREM', key('inv'), A.uid)
 redis.call('DEL', key('i:' .. A.uid))
-redis.call('SADD', key('members'), A.uid)
-redis.call('HSET', home, 'em', was.em, 'mb', was.mb or was.em, 'name', name, 'role', was.role, 'st', 'active', 'tv', '1', 'pwtv', '1',
-  'pw', A.pw, 'ev', A.mailed == '1' and was.ev or '0', 'created', was.created, 'changed', int(NOW))
-settle_admin(A.uid, was.role, 'active')
 if A.session then
   open_session(A.uid, '1', A.session)
   redis.call('HSET', home, 'seen', int(NOW))
 end
-local seq = stamp(home)
 audit('invitation.accepted', A.uid, { status = 'invited' }, { status = 'active', name = name, role = was.role }, A.uid)
-local n = publish('user', A.uid, '1', seq, false, true)
 return remember({ o = 'accepted', r = record(A.uid), n = n })

@@ -17,15 +17,14 @@ if was.st == 'expired' then
   if used_seats() >= tonumber(redis.call('HGET', ACCT, 'cap')) then
     return answer({ o = 'seat_limit', seats = seats() })
   end
-  redis.call('HSET', key('em'), was.em, A.uid)
 end
 
 local ends, home = int(NOW + A.ttl), key('i:' .. A.uid)
+local n = publish('user', A.uid, '0', home)
+redis.call('HSET', key('em'), was.em, A.uid)
 redis.call('HSET', home, 'th', A.digest, 'ev', A.mailed, 'by', A.by.uid, 'exp', ends, 'changed', int(NOW))
 keep_invitation(A.uid, NOW + A.ttl)
-local seq = stamp(home)
 audit('invitation.resent', A.uid, { status = was.st, expires = was.exp }, { status = 'invited', expires = ends })
-local n = publish('user', A.uid, '0', seq)
 local done = { o = 'invited', r = record(A.uid), n = n }
 remember_idempotent(done)
 return remember(done)

@@ -20,17 +20,16 @@ if used_seats() >= tonumber(redis.call('HGET', ACCT, 'cap')) then
 end
 
 if owner then -- an expired invitation of the same e-mail is replaced
+  publish('removed', owner, '0')
   drop_invitation(owner)
-  publish('removed', owner, '0', stamp())
 end
 local ends, home = int(NOW + A.ttl), key('i:' .. A.uid)
+local n, seq = publish('user', A.uid, '0', nil, false, { role = A.role, status = 'invited' })
 redis.call('HSET', key('em'), A.email, A.uid)
 redis.call('HSET', home, 'em', A.email, 'mb', A.mailbox, 'name', A.name, 'role', A.role, 'th', A.digest, 'ev', A.mailed,
-  'by', A.by.uid, 'exp', ends, 'created', int(NOW), 'changed', int(NOW))
+  'by', A.by.uid, 'exp', ends, 'created', int(NOW), 'changed', int(NOW), 'rv', seq)
 keep_invitation(A.uid, NOW + A.ttl)
-local seq = stamp(home)
 audit('user.invited', A.uid, owner and { replaced = owner } or nil, { email = A.email, name = A.name, role = A.role, expires = ends })
-local n = publish('user', A.uid, '0', seq)
 local done = { o = 'invited', r = record(A.uid), n = n }
 remember_idempotent(done)
 return remember(done)

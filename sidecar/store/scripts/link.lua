@@ -27,15 +27,14 @@ end
 
 local was = redis.call('HMGET', home, 'tv', 'ev')
 local epoch, proven, ended = was[1], was[2] == '1', {}
+if not proven then epoch = int(tonumber(epoch) + 1) end
+local n = publish('user', uid, epoch, home, not proven or A.uid ~= nil)
 if not proven then
-  epoch = int(tonumber(epoch) + 1)
   redis.call('HSET', home, 'tv', epoch, 'pwtv', epoch, 'pw', '', 'ev', '1', 'changed', int(NOW))
   ended = end_sessions(uid)
 end
 redis.call('HSET', key('links'), A.link, uid)
-local seq = stamp(home)
 audit('user.linked', uid, { epoch = was[1], email_verified = proven },
   { issuer = A.issuer, subject = A.subject, epoch = epoch, email_verified = true, password_taken = not proven,
     sessions_ended = #ended })
-local n = publish('user', uid, epoch, seq, not proven or A.uid ~= nil)
 return remember({ o = 'linked', u = uid, n = n, cleared = proven and '0' or '1' })

@@ -10,10 +10,9 @@ end
 if #held >= A.most then return outcome('too_many') end
 
 local home = key('pep:' .. A.pep)
+local n, seq = publish('pep', A.pep, '0', nil, false, { status = 'active' })
 redis.call('SADD', key('peps'), A.pep)
 redis.call('HSET', home, 'id', A.pep, 'name', A.name, 'scopes', A.scopes, 'th', A.digest, 'rate', A.rate,
-  'created', int(NOW), 'exp', int(NOW + A.ttl))
-local seq = stamp(home)
+  'created', int(NOW), 'exp', int(NOW + A.ttl), 'rv', seq)
 audit('pep.created', A.pep, nil, { name = A.name, scopes = A.scopes, rate = A.rate, expires = int(NOW + A.ttl) })
-local n = publish('pep', A.pep, '0', seq)
 return remember({ o = 'created', p = pep(A.pep), n = n })

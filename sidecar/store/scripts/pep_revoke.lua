@@ -5,10 +5,9 @@ if not actor_holds() then return outcome('actor_changed') end
 local was = pep(A.pep)
 if not was then return outcome('no_pep') end
 
+local n = publish('pep', A.pep, '0', nil, true, { status = 'revoked' })
+redis.call('SADD', key('pepgone'), A.pep) -- for a restore: a key has no epoch that could be raised
 redis.call('SREM', key('peps'), A.pep)
 redis.call('DEL', key('pep:' .. A.pep))
-redis.call('SADD', key('pepgone'), A.pep) -- for a restore: a key has no epoch that could be raised
-local seq = stamp()
 audit('pep.revoked', A.pep, { name = was.name, scopes = was.scopes }, nil)
-local n = publish('pep', A.pep, '0', seq, true)
 return remember({ o = 'revoked', p = was, n = n })

@@ -221,6 +221,10 @@ local function keep_sessions_until_last(uid)
   if last[2] then redis.call('PEXPIREAT', key('us:' .. uid), int(tonumber(last[2]))) end
 end
 
+local function live_sessions(uid)
+  return #redis.call('ZRANGEBYSCORE', key('us:' .. uid), '(' .. int(NOW), '+inf')
+end
+
 -- R15: at most MAX_SESSIONS; the one that would end first goes. Returns those that went: their event needs an ack.
 local function open_session(uid, epoch, session)
   local ended = {}
@@ -242,14 +246,16 @@ local function open_session(uid, epoch, session)
 end
 
 -- Changes ----------------------------------------------------------------------------------------------------------
--- The account's next change: stamps the record it touches, so that an older one can be told from it.
-local function stamp(name)
-  local seq = int(redis.call('HINCRBY', ACCT, 'seq', 1))
-  if name then redis.call('HSET', name, 'rv', seq) end
-  return seq
+-- Add a numbered entry to a stream. When that fails the number is taken back: the count has no gaps.
+local function add_numbered(entry, take_back)
+  local reply = redis.pcall(unpack(entry))
+  if type(reply) == 'table' and reply.err then
+    redis.pcall(unpack(take_back))
+    error(reply.err)
+  end
 end
 
--- R48: role and status after the change, for the journals of the sidecars.
+-- R48: role and status as they are now, for the journals of the sidecars.
 local function made(kind, id)
   if kind == 'pep' then return '', redis.call('EXISTS', key('pep:' .. id)) == 1 and 'active' or 'revoked' end
   if kind ~= 'user' then return '', kind == 'removed' and 'removed' or redis.call('HGET', ACCT, 'st') or '' end
@@ -265,14 +271,37 @@ local function made(kind, id)
   return now[1] or '', now[2]
 end
 
--- `password`: the change gave the user another one.
-local function publish(kind, uid, epoch, seq, ack, password)
-  local n = int(redis.call('INCR', FEED .. ':n'))
+-- The account's next change without an event: where no sidecar has copies.
+local function stamp(name)
+  redis.call('HSET', name, 'rv', int(redis.call('HINCRBY', ACCT, 'seq', 1)))
+end
+
+local function send(kind, uid, epoch, seq, ack, after)
   local role, status = made(kind, uid)
-  redis.call('XADD', FEED, 'MAXLEN', '~', FEED_LENGTH, '*', 'n', n, 'k', kind, 'a', A.acct, 'u', uid,
-    'tv', epoch, 's', seq, 'ack', ack and '1' or '0', 'r', role, 'st', status, 'pw', password and '1' or '0')
-  if ack then redis.call('HSET', ACCT, 'acked', n) end
-  return n
+  if after then role, status = after.role or role, after.status or status end
+  local n = redis.call('INCR', FEED .. ':n')
+  add_numbered({ 'XADD', FEED, 'MAXLEN', '~', FEED_LENGTH, '*', 'n', int(n), 'k', kind, 'a', A.acct, 'u', uid,
+    'tv', epoch, 's', seq, 'ack', ack and '1' or '0', 'r', role, 'st', status,
+    'pw', after and after.password and '1' or '0' }, { 'SET', FEED .. ':n', int(n - 1) })
+  if ack then redis.call('HSET', ACCT, 'acked', int(n)) end
+  return int(n)
+end
+
+-- The account's next change: sends its event and stamps the record `name`, so that an older one can be told from it.
+-- R51: called before the first write of the change. A script that fails later leaves the event, and no copy outlives it.
+-- What was there is written once more before: a missing right or a key of another type fails without an event.
+-- Returns the event's number and the change's, for records that are new. `after`: role and status that the change makes,
+-- where they differ from those of now, and whether the password changes (R48).
+local function publish(kind, uid, epoch, name, ack, after)
+  local before = redis.call('HGET', ACCT, 'seq')
+  if before then redis.call('HSET', ACCT, 'seq', before) end
+  local stamped = name and redis.call('HGET', name, 'rv')
+  if stamped then redis.call('HSET', name, 'rv', stamped) end
+  local seq = int(tonumber(before or '0') + 1)
+  local n = send(kind, uid, epoch, seq, ack, after)
+  redis.call('HSET', ACCT, 'seq', seq)
+  if name then redis.call('HSET', name, 'rv', seq) end
+  return n, seq
 end
 
 -- Nothing was left to change. `n`: the account's last change with an ack, perhaps not applied everywhere yet. The caller
@@ -286,9 +315,9 @@ end
 -- `source` in the place of an address: nobody's request did it.
 local function audit(what, whom, before, after, by, source)
   local number = int(redis.call('HINCRBY', ACCT, 'rows', 1))
-  redis.call('XADD', key('log'), number .. '-0', 'k', what, 'by', by or A.by.uid, 'u', whom,
+  add_numbered({ 'XADD', key('log'), number .. '-0', 'k', what, 'by', by or A.by.uid, 'u', whom,
     'before', before and cjson.encode(before) or '', 'after', after and cjson.encode(after) or '',
-    'addr', source or A.by.addr, 'req', source and '' or A.by.req, 't', int(NOW))
+    'addr', source or A.by.addr, 'req', source and '' or A.by.req, 't', int(NOW) }, { 'HINCRBY', ACCT, 'rows', -1 })
   redis.call('SADD', FEED .. ':open', key('log')) -- until an exporter has it
 end
 

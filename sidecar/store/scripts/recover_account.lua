@@ -11,11 +11,12 @@ if A.status ~= '' and A.status ~= redis.call('HGET', ACCT, 'st') then
 end
 
 local function revoke(id)
-  if redis.call('DEL', key('pep:' .. id)) == 0 then return end
+  if redis.call('EXISTS', key('pep:' .. id)) == 0 then return end
+  publish('pep', id, '0', nil, true, { status = 'revoked' })
+  redis.call('DEL', key('pep:' .. id))
   redis.call('SREM', key('peps'), id)
   redis.call('SADD', key('pepgone'), id)
   audit('pep.revoked', id, nil, { recovered = true })
-  publish('pep', id, '0', stamp(), true)
 end
 
 if A.head and not A.dry then
@@ -52,6 +53,13 @@ local function go_over(uid, lost)
   if waits then held = held + 1 end
   if A.dry then return end
 
+  if A.live or waits or password then
+    before.password = password
+    publish('user', uid, member and int(epoch + 1) or '0', home, true, before)
+    before.password = nil
+  else
+    stamp(home)
+  end
   if member then
     redis.call('HSET', home, 'tv', int(epoch + 1), 'tvt', int(NOW))
     if now[3] == now[4] and not password then redis.call('HSET', home, 'pwtv', int(epoch + 1)) end
@@ -62,10 +70,6 @@ local function go_over(uid, lost)
     redis.call('HSET', home, 'hold', cjson.encode(before))
     redis.call('SREM', key('admins'), uid)
     audit('user.held', uid, { role = before.role, status = before.status }, { role = role, status = status })
-  end
-  local seq = stamp(home)
-  if A.live or waits or password then
-    publish('user', uid, member and int(epoch + 1) or '0', seq, true, password)
   end
 end
 

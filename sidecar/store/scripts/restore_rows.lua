@@ -1,8 +1,11 @@
--- The audit's rows of an account whose log is not here, in order, and at the end the row that says so.
+-- The audit's rows of an account whose log is not here, in order, and at the end the row that says so. Those that an
+-- earlier call has added are passed over (R51).
+local newest = redis.call('XREVRANGE', key('log'), '+', '-', 'COUNT', 1)[1]
+newest = newest and tonumber(string.match(newest[1], '^%d+')) or 0
 for _, row in ipairs(A.rows) do
   local add = { key('log'), row[1] }
   for _, word in ipairs(row[2]) do add[#add + 1] = word end
-  redis.call('XADD', unpack(add))
+  if tonumber(string.match(row[1], '^%d+')) > newest then redis.call('XADD', unpack(add)) end
 end
 if #A.rows > 0 then redis.call('SADD', FEED .. ':open', key('log')) end
 if A.done then

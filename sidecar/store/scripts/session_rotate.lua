@@ -14,10 +14,9 @@ local given, held = tonumber(A.counter), tonumber(session.c)
 if given > held then return outcome('behind') end
 local retry = given == held - 1 and NOW - tonumber(session.ct) <= A.grace
 if given < held and not retry then
+  local n = publish('user', A.uid, now[1], home, true)
   end_session(A.uid, A.sid)
-  local seq = stamp(home)
   audit('session.reused', A.uid, { session = A.sid }, nil, A.uid)
-  local n = publish('user', A.uid, now[1], seq, true)
   return remember({ o = 'reused', n = n })
 end
 
@@ -31,11 +30,10 @@ if retry then
   return answer({ o = 'rotated', r = record(A.uid), c = session.c, n = redis.call('GET', FEED .. ':n') or '0' })
 end
 
+local n = publish('user', A.uid, now[1], home)
 local until_ms = int(math.min(NOW + A.ttl, tonumber(session.abs)))
 redis.call('HSET', place, 'c', int(held + 1), 'ct', int(NOW), 'addr', A.by.addr)
 redis.call('PEXPIREAT', place, until_ms)
 redis.call('ZADD', key('us:' .. A.uid), until_ms, A.sid)
 keep_sessions_until_last(A.uid)
-local seq = stamp(home)
-local n = publish('user', A.uid, now[1], seq)
 return remember({ o = 'rotated', r = record(A.uid), c = int(held + 1), n = n })

@@ -13,17 +13,21 @@ if role == was.role and name == was.name and status == was.st then return alread
 if (role ~= ADMIN or status ~= 'active') and is_last_admin(A.uid) then return outcome('last_admin') end
 
 local home = key((waiting and 'i:' or 'u:') .. A.uid)
-redis.call('HSET', home, 'role', role, 'name', name, 'changed', int(NOW))
+local administers = role == ADMIN and status == 'active'
+local n = publish('user', A.uid, was.tv, home, role ~= was.role or status ~= was.st, 
+  not was.hold and { role = role, status = status } or nil)
+local set = { 'role', role, 'name', name, 'changed', int(NOW) }
 if not waiting then
-  redis.call('HSET', home, 'st', status)
-  settle_admin(A.uid, role, status)
+  set[#set + 1], set[#set + 2] = 'st', status
   if status == 'suspended' and was.st ~= 'suspended' then
     end_sessions(A.uid)
-    redis.call('HSET', home, 'tvt', int(NOW)) -- outside tokens have no session that could end: what was issued is dead
+    set[#set + 1], set[#set + 2] = 'tvt', int(NOW) -- outside tokens have no session that could end: what was issued is dead
   end
+  if not administers then settle_admin(A.uid, role, status) end
 end
-local seq = stamp(home)
+redis.call('HSET', home, unpack(set))
+-- R51: the index never counts an administrator that the records do not have, wherever the script fails.
+if administers and not waiting then settle_admin(A.uid, role, status) end
 audit('user.changed', A.uid, { role = was.role, name = was.name, status = was.st },
   { role = role, name = name, status = status })
-local n = publish('user', A.uid, was.tv, seq, role ~= was.role or status ~= was.st)
 return remember({ o = 'changed', r = record(A.uid), n = n })

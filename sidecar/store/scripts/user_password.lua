@@ -10,12 +10,11 @@ if now[1] ~= A.epoch then return answer({ o = 'stale', tv = now[1] }) end
 if not actor_holds() then return outcome('actor_changed') end
 
 local epoch = int(tonumber(now[1]) + 1)
+local n = publish('user', A.uid, epoch, home, true, { password = true })
 redis.call('HSET', home, 'pw', A.pw, 'tv', epoch, 'tvt', int(NOW), 'pwtv', epoch, 'changed', int(NOW))
 if A.proves then redis.call('HSET', home, 'ev', A.proves) end
 end_sessions(A.uid)
 if A.session then open_session(A.uid, epoch, A.session) end
-local seq = stamp(home)
 audit('user.password', A.uid, { epoch = now[1] },
   { epoch = epoch, email_verified = redis.call('HGET', home, 'ev') == '1' })
-local n = publish('user', A.uid, epoch, seq, true, true)
 return remember({ o = 'changed', r = record(A.uid), n = n })

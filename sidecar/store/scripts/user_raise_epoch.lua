@@ -9,9 +9,8 @@ if not now then return outcome('no_user') end
 local epoch = math.min(tonumber(A.floor), tonumber(now) + 100)
 if epoch <= tonumber(now) then return answer({ o = 'unchanged', r = record(A.uid) }) end
 
+local n = publish('user', A.uid, int(epoch), home, true)
 redis.call('HSET', home, 'tv', int(epoch), 'tvt', int(NOW))
 end_sessions(A.uid)
-local seq = stamp(home)
 audit('user.epoch_raised', A.uid, { epoch = now }, { epoch = int(epoch) })
-local n = publish('user', A.uid, int(epoch), seq, true)
 return remember({ o = 'changed', r = record(A.uid), n = n })

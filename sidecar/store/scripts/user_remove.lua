@@ -7,6 +7,9 @@ if not was then return outcome('no_user') end
 if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') end
 if is_last_admin(A.uid) then return outcome('last_admin') end
 
+-- R51: a tombstone stays. Without the right to remove there must be none.
+redis.call('DEL', key('none'))
+local n = publish('removed', A.uid, was.tv, nil, true)
 local waiting = was.st == 'invited' or was.st == 'expired'
 if waiting then
   drop_invitation(A.uid)
@@ -18,8 +21,6 @@ else
   redis.call('DEL', key('u:' .. A.uid), key('us:' .. A.uid))
   drop_links(A.uid)
 end
-local seq = stamp()
 audit(waiting and 'invitation.revoked' or 'user.removed', A.uid,
   { email = was.em, name = was.name, role = was.role, status = was.st }, nil)
-local n = publish('removed', A.uid, was.tv, seq, true)
 return remember({ o = 'removed', r = was, n = n })

@@ -20,15 +20,15 @@ local administers = not waiting and A.role == ADMIN and A.status == 'active'
 if not administers and redis.call('SCARD', key('admins')) == 0 and not another_waits() then return outcome('last_admin') end
 
 local home = key((waiting and 'i:' or 'u:') .. A.uid)
-redis.call('HDEL', home, 'hold')
+local n = publish('user', A.uid, was.tv, home, true, { role = A.role, status = waiting and 'invited' or A.status })
 redis.call('HSET', home, 'role', A.role, 'changed', int(NOW))
 if not waiting then
   redis.call('HSET', home, 'st', A.status)
   settle_admin(A.uid, A.role, A.status)
   if A.status == 'suspended' then redis.call('HSET', home, 'tvt', int(NOW)) end
 end
-local seq, lost = stamp(home), cjson.decode(was.hold)
+redis.call('HDEL', home, 'hold') -- the last of the record: a review that fails half-way is done again (R51)
+local lost = cjson.decode(was.hold)
 audit('user.reviewed', A.uid, { role = was.role, status = was.st, role_before = lost.role, status_before = lost.status },
   { role = A.role, status = waiting and 'invited' or A.status })
-local n = publish('user', A.uid, was.tv, seq, true)
 return remember({ o = 'changed', r = record(A.uid), n = n })

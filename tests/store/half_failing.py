@@ -1,0 +1,314 @@
+"""Scripts whose calls fail by number or by command, and the changes that exercise each of them."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from sidecar.store import connection, keys
+from sidecar.store.accounts import claim_name, settle_name
+from sidecar.store.audit import Audit
+from sidecar.store.generations import Generations
+from sidecar.store.limits import Bucket, Buckets, Rate
+from sidecar.store.links import Links
+from sidecar.store.peps import Peps
+from sidecar.store.scripts import Script, script
+from sidecar.store.transition import look, transition
+from sidecar.store.upkeep.archive_records import flat
+from sidecar.tokens.ids import new_account_id
+from sidecar.vocabulary.people import AccountId, Actor, Status, UserRecord
+from sidecar.vocabulary.peps import Scope
+from tests.store.test_peps import created, pep_id
+
+OPERATOR = Actor.operator()
+ISSUER = "https://login.example"
+
+_FAILING = """
+local _before_failure, _command = %d, nil
+local function _fails(command)
+  _before_failure = _before_failure - 1
+  if _before_failure == 0 then
+    _command = command
+    redis.call('SET', 'test:reached', '1')
+  end
+  return _before_failure == 0 or (%s and command == _command)
+end
+local function _call(...)
+  if _fails(...) then error('ERR this call of the test fails') end
+  return redis.call(...)
+end
+local function _pcall(...)
+  if _fails(...) then return { err = 'ERR this call of the test fails' } end
+  return redis.pcall(...)
+end
+"""
+
+
+def failing_text(text: str, call: int, *, for_good: bool) -> str:
+    """The script with its ``call``-th call failing; ``for_good``: and every later call of the same command, as after a
+    right was taken away."""
+    wrapped = re.sub(r"\bredis\.(p?call)\(", r"_\1(", text)
+    return _FAILING % (call, "true" if for_good else "false") + wrapped
+
+
+@contextmanager
+def failing(monkeypatch: pytest.MonkeyPatch, name: str, call: int, *, for_good: bool) -> Iterator[None]:
+    def found(asked: str) -> Script:
+        whole = script(asked)
+        if asked != name:
+            return whole
+        text = failing_text(whole.text, call, for_good=for_good)
+        return Script(name, text, "0" * 40)  # unknown to the server: sent as a text
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection.scripts, "script", found)
+        yield
+
+
+@dataclass(frozen=True)
+class Change:
+    """``act`` may be called again after it failed. ``account``: whose records it changes; '' for none."""
+
+    account: str
+    act: Callable[[], Awaitable[object]]
+
+
+class Scenarios:
+    """One method for each script that writes, of the script's name. It prepares, and returns the change."""
+
+    def __init__(self, town, number: int) -> None:
+        self.town = town
+        self.number = number
+        self.store = town.store
+
+    async def _admin(self) -> UserRecord:
+        self.number += 1
+        return await self.town.account(name=f"Acme {self.number}", email=f"ada{self.number}@example.com")
+
+    async def _member(self, role: str = "marketer") -> tuple[Actor, UserRecord]:
+        admin = await self._admin()
+        actor = await self.town.signed_in(admin)
+        member = await self.town.member(actor, admin.account, f"bob{self.number}@example.com", role=role)
+        return actor, member
+
+    async def _invited(self, **more: object) -> tuple[Actor, UserRecord]:
+        admin = await self._admin()
+        actor = await self.town.signed_in(admin)
+        invited = await self.town.invite(actor, admin.account, f"eve{self.number}@example.com", digest="d", **more)
+        return actor, invited.member.record
+
+    async def account_create(self) -> Change:
+        account = new_account_id(self.town.entropy(17))
+        uid = self.town.uid(account)
+        arguments = {"name": "N", "cap": "5", "uid": uid, "email": "n@example.com", "mailbox": "n@example.com"}
+        return Change(
+            account,
+            lambda: transition(
+                self.store, "account_create", account, OPERATOR, **arguments, admin_name="Ada", pw="hash"
+            ),
+        )
+
+    async def account_delete(self) -> Change:
+        _, member = await self._member()
+        return Change(member.account, lambda: self.town.accounts.delete(member.account, OPERATOR))
+
+    async def account_seats(self) -> Change:
+        admin = await self._admin()
+        return Change(admin.account, lambda: self.town.accounts.set_seats(admin.account, 9, OPERATOR))
+
+    async def account_status(self) -> Change:
+        admin = await self._admin()
+        return Change(admin.account, lambda: self.town.accounts.set_status(admin.account, Status.SUSPENDED, OPERATOR))
+
+    async def fsck_repair(self) -> Change:
+        _, member = await self._member()
+        return Change(member.account, lambda: transition(self.store, "fsck_repair", member.account, OPERATOR))
+
+    async def invite(self) -> Change:
+        """Replaces an expired invitation: two events."""
+        actor, invited = await self._invited(ttl=0.001)
+        await self.town.pass_by(5)
+        email = invited.email
+        return Change(invited.account, lambda: self.town.invite(actor, invited.account, email, digest="d2"))
+
+    async def invitation_accept(self) -> Change:
+        _, invited = await self._invited()
+        words = {"digest": "d", "password_hash": "h", "name": "Eve"}
+        session = self.town.session()
+        return Change(
+            invited.account, lambda: self.town.invitations.accept(invited.id, session=session, **words, mailed=True)
+        )
+
+    async def invitation_resend(self) -> Change:
+        actor, invited = await self._invited(ttl=0.001)
+        await self.town.pass_by(5)
+        return Change(invited.account, lambda: self.town.invitations.resend(actor, invited.id, digest="d3", ttl=60.0))
+
+    async def link(self) -> Change:
+        """Of an e-mail that is not proven: password and sessions go."""
+        _, member = await self._member()
+        found = {"issuer": ISSUER, "subject": "s-1", "email": member.email}
+        return Change(member.account, lambda: Links(self.store).link(member.account, **found))
+
+    async def unlink(self) -> Change:
+        change = await self.link()
+        linked = await change.act()
+        return Change(change.account, lambda: Links(self.store).unlink(linked.user))
+
+    async def pep_create(self) -> Change:
+        admin = await self._admin()
+        words = {"name": "gateway", "scopes": frozenset({Scope.EVALUATE}), "digest": "d" * 64, "ttl": 60.0, "rate": 7}
+        return Change(admin.account, lambda: Peps(self.store).create(OPERATOR, pep_id(admin.account), **words))
+
+    async def pep_revoke(self) -> Change:
+        admin = await self._admin()
+        await created(Peps(self.store), admin.account)
+        return Change(admin.account, lambda: Peps(self.store).revoke(OPERATOR, pep_id(admin.account)))
+
+    async def restore_account(self) -> Change:
+        _, member = await self._member()
+        await created(Peps(self.store), member.account)
+        await Links(self.store).link(member.account, issuer=ISSUER, subject="s", email=member.email)
+        reply = await look(self.store, "backup_account", member.account)
+        put_away = {name: reply[name] or [] for name in ("a", "users", "invitations", "peps", "links", "seal")}
+        await self.town.users.sign_out_everywhere(member.id, OPERATOR)
+        return Change(
+            member.account,
+            lambda: transition(self.store, "restore_account", member.account, OPERATOR, data=put_away),
+        )
+
+    async def session_open(self) -> Change:
+        _, member = await self._member()
+        session = self.town.session()
+        return Change(
+            member.account,
+            lambda: self.town.sessions.open(member.id, expected_epoch=member.epoch, session=session),
+        )
+
+    async def session_end(self) -> Change:
+        _, member = await self._member()
+        actor = await self.town.signed_in(member)
+        return Change(member.account, lambda: self.town.sessions.end(member.id, [actor.session], OPERATOR))
+
+    async def session_rotate(self) -> Change:
+        _, member = await self._member()
+        actor = await self.town.signed_in(member)
+        return Change(member.account, lambda: self.town.sessions.rotate(member.id, actor.session, 0, ttl=3600.0))
+
+    async def user_change(self) -> Change:
+        """An administrator is suspended: role, status, index and sessions."""
+        actor, member = await self._member("account-administrator")
+        await self.town.signed_in(member)
+        return Change(member.account, lambda: self.town.users.set_status(actor, member.id, Status.SUSPENDED))
+
+    async def user_password(self) -> Change:
+        _, member = await self._member()
+        await self.town.signed_in(member)
+        session = self.town.session()
+        return Change(
+            member.account,
+            lambda: self.town.users.change_password(
+                member.id,
+                actor=Actor.bearer(member.id),
+                expected_epoch=member.epoch,
+                password_hash="new",
+                session=session,
+            ),
+        )
+
+    async def user_raise_epoch(self) -> Change:
+        _, member = await self._member()
+        await self.town.signed_in(member)
+        return Change(member.account, lambda: self.town.users.raise_epoch(member.id, member.epoch + 3))
+
+    async def user_rehash(self) -> Change:
+        _, member = await self._member()
+        return Change(
+            member.account,
+            lambda: self.town.users.rehash(member.id, expected_epoch=member.epoch, password_hash="stronger"),
+        )
+
+    async def user_remove(self) -> Change:
+        actor, member = await self._member()
+        await self.town.signed_in(member)
+        return Change(member.account, lambda: self.town.users.remove(actor, member.id))
+
+    async def user_sign_out(self) -> Change:
+        _, member = await self._member()
+        await self.town.signed_in(member)
+        return Change(member.account, lambda: self.town.users.sign_out_everywhere(member.id, OPERATOR))
+
+    # Of no account: no record that a sidecar has a copy of ---------------------------------------------------------
+
+    async def announce(self) -> Change:
+        return Change("", lambda: self.store.run("announce", [keys.feed(0)], ["keys"], write=True))
+
+    async def audit_note(self) -> Change:
+        return Change("", lambda: Audit(self.store).note("keys.rotated", OPERATOR))
+
+    async def audit_seal(self) -> Change:
+        admin = await self._admin()
+        log = f"{keys.account(admin.account, self.store.partitions)}:log"
+        words = ["0", "", "1", "f" * 64, "0"]
+        at = [log, f"{keys.feed(0)}:open"]
+        return Change("", lambda: self.store.run("audit_seal", at, words, write=True))
+
+    async def data_set(self) -> Change:
+        feed = keys.feed(0)
+        before = await self.store.command("GET", f"{feed}:gen")
+        self.number += 1
+        words = {"before": before, "after": f"set-{self.number}", "meta_before": "", "meta_after": "", "code": ""}
+        at, meta = [feed, keys.partition_meta(0)], ["audience", f"other-{self.number}"]
+        return Change("meta", lambda: self.store.run("data_set", at, {**words, "meta": meta}, write=True))
+
+    async def generation_record(self) -> Change:
+        self.number += 1
+        name = f"generation-{self.number}"
+        return Change("", lambda: Generations(self.store).record(name, ["marketer"], sidecar="one"))
+
+    async def hints_add(self) -> Change:
+        key = keys.email_hint("a@example.com", 1)
+        return Change("", lambda: self.store.run("hints_add", [key], ["acc_a acc_b"], write=True))
+
+    async def issuer_change(self) -> Change:
+        issuer = (await self.store.meta())["issuer"]
+        self.number += 1
+        words = [issuer, f"https://id{self.number}.example"]
+        return Change("", lambda: self.store.run("issuer_change", [keys.META], words, write=True))
+
+    async def limit_take(self) -> Change:
+        self.number += 1
+        bucket = Bucket("test", f"somebody-{self.number}", Rate(3, 60.0))
+        return Change("", lambda: Buckets(self.store).take(bucket))
+
+    async def limit_give_back(self) -> Change:
+        self.number += 1
+        bucket = Bucket("test", f"somebody-{self.number}", Rate(3, 60.0))
+        await Buckets(self.store).take(bucket)
+        return Change("", lambda: Buckets(self.store).give_back(bucket))
+
+    async def meta(self) -> Change:
+        return Change("", lambda: self.store.run("meta", ["sc:other"], {"schema": "1"}, write=True))
+
+    async def name_claim(self) -> Change:
+        self.number += 1
+        name = f"name {self.number}"
+        return Change("", lambda: claim_name(self.store, name, AccountId("acc_a")))
+
+    async def name_settle(self) -> Change:
+        self.number += 1
+        name = f"name {self.number}"
+        await claim_name(self.store, name, AccountId("acc_a"))
+        return Change("", lambda: settle_name(self.store, name, AccountId("acc_a"), "keep"))
+
+    async def register(self) -> Change:
+        at = [keys.sidecars(0), keys.feed(0), keys.partition_meta(0)]
+        return Change("", lambda: self.store.run("register", at, ["one", "1000", "{}", ""]))
+
+    async def restore_rows(self) -> Change:
+        admin = await self._admin()
+        rows = [[f"{100 + number}-0", flat({"k": "x", "t": "1"})] for number in range(2)]
+        words = {"rows": rows, "taken": 1, "done": True}
+        return Change("", lambda: transition(self.store, "restore_rows", admin.account, OPERATOR, **words))
