@@ -1,7 +1,8 @@
 """``sidecar doctor``: is everything as ``serve`` needs it? Beside a running sidecar as well as before the first."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import click
 
@@ -15,6 +16,8 @@ from sidecar.serve.settings import Settings, problems
 from sidecar.serve.state_files import close_keys_and_state
 from sidecar.sources.key_files import KeyFileProblem, load
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem
+from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
+from sidecar.store.integrity import rights
 from sidecar.store.startup import other_names
 from sidecar.store.upkeep.restore_mark import REMEDY, is_marked
 
@@ -28,8 +31,8 @@ CLOCK_SECONDS = 5.0
 def doctor(as_json: bool, **flags: str | None) -> int:
     """Look at everything that `serve` needs. Exit status 1 for a fault.
 
-    Settings, certificates, issuers, mails, the decision log, the addresses, policy, keys, store and clock. Run it as
-    the user that `serve` runs as, for it tries what that user may. A running sidecar is not disturbed.
+    Settings, certificates, issuers, mails, the decision log, the addresses, policy, keys, rights, store and clock. Run
+    it as the user that `serve` runs as, for it tries what that user may. A running sidecar is not disturbed.
     """
     settings = settings_from(flags)
     opened = [Symptom("keys", State.WARNING, warning) for warning in close_keys_and_state(settings)]
@@ -39,6 +42,7 @@ def doctor(as_json: bool, **flags: str | None) -> int:
         *rehearse(settings),
         _policy(settings),
         _keys(settings),
+        *_rights(settings),
         *_store(settings),
     ]
     if as_json:
@@ -71,6 +75,36 @@ def _keys(settings: Settings) -> Symptom:
     except (KeyFileProblem, OSError) as problem:
         return Symptom("keys", State.FAULT, str(problem))
     return Symptom("keys", State.OK, f"{len(keys.verifying)} in {settings.keys_dir}, {keys.kid} signs")
+
+
+def _rights(settings: Settings) -> Iterator[Symptom]:
+    """The embedded store permits everything."""
+    if settings.redis_url is None:
+        return
+    try:
+        missing = asyncio.run(_missing_rights(settings.redis_url))
+    except (StoreUnavailable, StoreRefused):  # the store's own line reports it
+        return
+    if "keys" in missing.needed:
+        yield Symptom("rights", State.FAULT, f"the store's user may not use keys sc:*: grant {rights.KEYS}")
+    elif missing.needed:
+        yield Symptom("rights", State.FAULT, _to_grant(missing.needed))
+    else:
+        yield Symptom("rights", State.OK, "every command of the sidecar is permitted")
+    if missing.other:
+        yield Symptom("rights", State.WARNING, _to_grant(missing.other))
+
+
+async def _missing_rights(url: str) -> rights.MissingRights:
+    store = await Store.open(url)
+    try:
+        return await rights.missing_rights(store)
+    finally:
+        await store.close()
+
+
+def _to_grant(commands: Sequence[str]) -> str:
+    return f"the store's user may not run {', '.join(commands)}: grant {' '.join(f'+{name}' for name in commands)}"
 
 
 def _store(settings: Settings) -> Iterator[Symptom]:

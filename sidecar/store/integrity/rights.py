@@ -1,0 +1,138 @@
+"""The commands that a sidecar's Redis user must be permitted, and a trial of each.
+
+The trial changes nothing: its key holds a text and ends by itself, and each command fails on it or has nothing to do.
+A server looks at the rights first, so any other answer than a refusal says that the command is permitted. It needs no
+right of its own, as ACL DRYRUN would.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from redis import exceptions
+
+from sidecar.store import keys
+from sidecar.store.errors import StoreUnavailable, is_not_permitted
+
+KEYS: Final = "~sc:*"
+_NEEDED: Final = """
+eval evalsha ping xread time get set del exists incr pexpire pexpireat pttl hexists hget hset hsetnx hmget hgetall hdel
+hincrby hkeys hvals hscan sadd srem scard sismember smembers sscan zadd zrem zscore zcard zrange zrangebyscore zrevrange
+zrevrangebyscore zremrangebyscore zremrangebyrank xadd xlen xrange xrevrange xtrim
+"""
+NEEDED: Final = tuple(_NEEDED.split())
+"""What `serve` and the scripts call. README's line is compared with it."""
+CHECKS: Final = ("info", "config|get")
+"""Without them eviction, append-only file and replicas are not checked."""
+FSCK: Final = "scan"
+REPLICAS: Final = ("wait", "role")
+"""Where there are replicas, and with Sentinel. On a Cluster `cluster|slots` too, without which nothing connects."""
+
+TRIAL_MS: Final = 60_000
+_TRIAL: Final = f"sc:{keys.tag(0)}:rights"
+_FORMS: Final = {
+    "eval": "return 1",
+    "evalsha": "0" * 40,
+    "ping": "",
+    "time": "",
+    "role": "",
+    "info": "server",
+    "config|get": "appendfsync",
+    "scan": "0 COUNT 1",
+    "wait": "0 1",
+    "xread": "COUNT 1 STREAMS KEY 0",
+    "pexpire": f"KEY {TRIAL_MS}",
+    "pexpireat": "KEY 32503680000000",
+    "hset": "KEY f v",
+    "hsetnx": "KEY f v",
+    "hexists": "KEY f",
+    "hget": "KEY f",
+    "hmget": "KEY f",
+    "hdel": "KEY f",
+    "hincrby": "KEY f 1",
+    "hscan": "KEY 0",
+    "sscan": "KEY 0",
+    "sadd": "KEY m",
+    "srem": "KEY m",
+    "sismember": "KEY m",
+    "zadd": "KEY 1 m",
+    "zrem": "KEY m",
+    "zscore": "KEY m",
+    "zrange": "KEY 0 0",
+    "zrevrange": "KEY 0 0",
+    "zrangebyscore": "KEY 0 0",
+    "zrevrangebyscore": "KEY 0 0",
+    "zremrangebyscore": "KEY 0 0",
+    "zremrangebyrank": "KEY 0 0",
+    "xadd": "KEY * f v",
+    "xrange": "KEY - + COUNT 1",
+    "xrevrange": "KEY + - COUNT 1",
+    "xtrim": "KEY MAXLEN 1",
+}
+"""Arguments of the trial; KEY alone where a command is not named."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingRights:
+    """Commands that are not permitted, in the order of the ACL line. ``needed``: checks or changes fail without them;
+    ``other``: a check of the server, fsck, or the confirmation by replicas does."""
+
+    needed: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+
+
+class Asked(Protocol):
+    """One server by itself."""
+
+    async def command(self, *words: str | int) -> Any: ...
+
+
+class Servers(Protocol):
+    """The part of a Store that the trial needs."""
+
+    async def servers(self) -> Sequence[Asked]: ...
+
+
+async def missing_rights(store: Servers) -> MissingRights:
+    """Raises StoreUnavailable for a store that does not answer."""
+    refused: dict[str, None] = {}
+    for server in await store.servers():
+        refused.update(dict.fromkeys(await _refused(server)))
+    return MissingRights(
+        tuple(name for name in ("keys", *NEEDED) if name in refused),
+        tuple(name for name in (*CHECKS, FSCK, *REPLICAS) if name in refused),
+    )
+
+
+async def _refused(server: Asked) -> list[str]:
+    """Commands that this server refuses; ``keys`` alone where the user may not touch keys of this name."""
+    first = await _refusal(server, "SET", _TRIAL, "x", "PX", TRIAL_MS)
+    if first is not None and "key" in first.lower():
+        return ["keys"]
+    refused = ["set"] if first is not None else []
+    # Without its key the trial of a writing command would write: those commands are not tried then.
+    tried = NEEDED if first is None else ("eval", "evalsha", "ping", "time", "get", "exists", "xread")
+    plain = [name for name in (*tried, *CHECKS, FSCK, *REPLICAS) if name not in {"set", "del"}]
+    refused += [name for name in plain if await _refusal(server, *_words(name)) is not None]
+    if await _refusal(server, "DEL", _TRIAL) is not None:
+        refused.append("del")
+    return refused
+
+
+def _words(name: str) -> list[str | int]:
+    words: list[str | int] = [*name.upper().split("|")]
+    if name in {"eval", "evalsha"}:
+        return [*words, _FORMS[name], 0]
+    return [*words, *(_TRIAL if word == "KEY" else word for word in _FORMS.get(name, "KEY").split())]
+
+
+async def _refusal(server: Asked, *words: str | int) -> str | None:
+    """The text of a refusal for want of rights; None for every other answer."""
+    try:
+        await server.command(*words)
+    except (exceptions.ResponseError, StoreUnavailable) as error:
+        if is_not_permitted(error):
+            return str(error)
+        if isinstance(error, StoreUnavailable) and not error.answered:
+            raise
+    return None

@@ -1,0 +1,112 @@
+"""Every verb that works on the store runs with the least rights of README; doctor names those that are missing."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+import redis
+
+from sidecar.cli import main
+from tests.store.test_rights import LINE
+
+_NO_STORE = """
+demo serve init health config version token-inspect keys-list
+policy-check policy-test policy-matrix policy-diff policy-fmt policy-watch policy-status policy-replay
+"""
+ISS = "https://login.example"
+NO_STORE = frozenset(_NO_STORE.split())
+"""Verbs that ask files or a running sidecar; `serve` has tests of its own beside this one."""
+
+
+@pytest.fixture
+def admin(_real_server: str) -> Iterator["redis.Redis"]:
+    with redis.Redis(unix_socket_path=_real_server.removeprefix("unix://"), decode_responses=True) as client:
+        client.flushall()
+        client.execute_command("ACL", "SETUSER", "sidecar", "reset", "on", ">s3cret", "~sc:*", "resetchannels", *LINE)
+        client.execute_command("ACL", "LOG", "RESET")
+        yield client
+        client.execute_command("ACL", "DELUSER", "sidecar")
+
+
+@pytest.fixture
+def real_redis_url(admin: "redis.Redis", _real_server: str) -> str:
+    return _real_server.replace("unix://", "unix://sidecar:s3cret@")
+
+
+def verbs() -> set[str]:
+    (root,) = [value for value in vars(main).values() if isinstance(value, click.Group)]
+    found = set()
+    context = click.Context(root)
+    for noun in root.list_commands(context):
+        command = root.get_command(context, noun)
+        below = command.list_commands(click.Context(command)) if isinstance(command, click.Group) else [""]
+        found |= {f"{noun}-{verb}".strip("-") for verb in below}
+    return found - NO_STORE
+
+
+def refused(admin: "redis.Redis") -> list[str]:
+    """What the server refused the user, but what redis-py says of itself on a new connection."""
+    return [str(one["object"]) for one in admin.acl_log() if "client" not in str(one["object"]).lower()]
+
+
+def test_every_verb_runs_with_the_least_rights(
+    at_store: Callable[..., object],
+    admin: "redis.Redis",
+    tmp_path: Path,
+) -> None:
+    done = set()
+
+    def runs(*words: str, status: int = 0) -> str:
+        outcome = at_store(*words)
+        assert outcome.status == status, f"{words}: {outcome.out}{outcome.err}"
+        done.add("-".join(words[:2]) if "-".join(words[:2]) in verbs() else words[0])
+        return outcome.out
+
+    runs("account", "list")
+    runs("account", "show", "Acme")
+    runs("account", "set-seats", "Acme", "7")
+    runs("account", "suspend", "Acme")
+    runs("account", "resume", "Acme")
+    runs("user", "invite", "bob@acme.example", "--role", "marketer", "--account", "Acme")
+    runs("user", "list", "--account", "Acme")
+    runs("user", "set-role", "bob@acme.example", "developer", "--account", "Acme")
+    runs("user", "remove", "bob@acme.example", "--account", "Acme")
+    runs("user", "reset-password", "ada@acme.example", "--account", "Acme")
+    runs("pep", "create", "nginx", "--account", "Acme")
+    runs("pep", "list", "--account", "Acme")
+    runs("pep", "revoke", re.findall(r"pep_\w+", runs("pep", "list", "--account", "Acme"))[0], "--account", "Acme")
+    runs("policy", "can", "ada@acme.example", "users", "manage", "--account", "Acme")
+    runs("policy", "explain", "ada@acme.example", "users", "manage", "--account", "Acme")
+    runs("user", "link", "ada@acme.example", "--issuer", ISS, "--subject", "s-1", "--account", "Acme")
+    runs("user", "unlink", "ada@acme.example", "--issuer", ISS, "--account", "Acme")
+    rotated = json.loads(runs("keys", "rotate", "--json"))
+    runs("keys", "revoke", rotated["retired"], "--json")
+    runs("audit", "export", "--account", "Acme")
+    runs("audit", "verify")
+    runs("fsck")
+    runs("fsck", "--repair")
+    runs("backup", str(tmp_path / "acme.backup"))
+    runs("restore", str(tmp_path / "acme.backup"))
+    runs("migrate")
+    runs("doctor")
+    runs("account", "delete", "Acme", "--yes")
+    for home in ("sc:meta", "sc:{p00}:meta"):
+        admin.hset(home, "issuer", "https://old.example")
+    runs("issuer", "change", "https://new.example")
+    assert refused(admin) == []
+    assert verbs() - done == {"account-create"}, "which the fixture ran"
+
+
+@pytest.mark.parametrize("right", ["xadd", "hset", "evalsha", "wait"])
+def test_doctor_names_a_right_that_is_missing(
+    at_store: Callable[..., object], admin: "redis.Redis", right: str
+) -> None:
+    admin.execute_command("ACL", "SETUSER", "sidecar", f"-{right}")
+    outcome = at_store("doctor", "--json")
+    said = [one for one in json.loads(outcome.out) if one["what"] == "rights"]
+    assert any(right in one["said"] and f"+{right}" in one["said"] for one in said), outcome.out
+    assert outcome.status == (0 if right == "wait" else 1)
+    assert any(one["state"] == ("warning" if right == "wait" else "fault") for one in said)
