@@ -240,6 +240,32 @@ class Scenarios:
         await self.town.signed_in(member)
         return Change(member.account, lambda: self.town.users.sign_out_everywhere(member.id, OPERATOR))
 
+    async def user_review(self) -> Change:
+        """An administrator whose demotion was lost."""
+        actor, member = await self._member("account-administrator")
+        home = keys.account(member.account, self.store.partitions)
+        await self.store.change(
+            "HSET", f"{home}:u:{member.id}", "hold", '{"role":"marketer","status":"active","t":"1"}'
+        )
+        await self.store.change("SREM", f"{home}:admins", member.id)
+        return Change(
+            member.account,
+            lambda: self.town.users.review(actor, member.id, role="marketer", status=Status.ACTIVE),
+        )
+
+    async def recover_account(self) -> Change:
+        """A lost demotion and a lost revocation, told while sidecars serve."""
+        _, member = await self._member("account-administrator")
+        await created(Peps(self.store), member.account)
+        await self.town.signed_in(member)
+        lost = {"role": "marketer", "status": "active", "epochs": [], "entry": "1-0"}
+        words = {"uids": [member.id], "users": {member.id: lost}, "seq": "9", "peps": [pep_id(member.account)]}
+        more = {"status": "", "lost": 1, "head": True, "live": True}
+        return Change(
+            member.account,
+            lambda: transition(self.store, "recover_account", member.account, OPERATOR, **words, **more),
+        )
+
     # Of no account: no record that a sidecar has a copy of ---------------------------------------------------------
 
     async def announce(self) -> Change:
@@ -288,6 +314,24 @@ class Scenarios:
         bucket = Bucket("test", f"somebody-{self.number}", Rate(3, 60.0))
         await Buckets(self.store).take(bucket)
         return Change("", lambda: Buckets(self.store).give_back(bucket))
+
+    async def lost_tell(self) -> Change:
+        feed = keys.feed(0)
+        here = await self.store.command("GET", f"{feed}:gen")
+        words = {"data_set": here, "here": here, "base": "1", "top": "9", "lease": "1000", "after": "next"}
+        told = {**words, "marks": [["9", "{}"]]}
+        return Change("", lambda: self.store.run("lost_tell", [keys.lost(0)], told, write=True))
+
+    async def recover_finish(self) -> Change:
+        feed, lost = keys.feed(0), keys.lost(0)
+        self.number += 1
+        before = await self.store.command("GET", f"{feed}:gen")
+        top = str(int(await self.store.command("GET", f"{feed}:n") or 0) + 3)
+        await self.store.change("HSET", lost, top, "{}")
+        await self.store.change("HSET", f"{lost}:meta", "top", top)
+        words = {"before": before, "after": f"set-{self.number}", "top": top, "marks": 1, "digest": "", "code": ""}
+        finish = {**words, "records": [[before, "{}"]]}
+        return Change("meta", lambda: self.store.run("recover_finish", [feed, lost], finish, write=True))
 
     async def meta(self) -> Change:
         return Change("", lambda: self.store.run("meta", ["sc:other"], {"schema": "1"}, write=True))

@@ -79,7 +79,7 @@ for _, uid in ipairs(A.uids) do
     go_over(uid, lost)
     if A.live and lost then
       redis.call('HSET', seen, uid, lost.entry)
-      redis.call('EXPIRE', seen, 2592000)
+      redis.call('PEXPIRE', seen, 2592000000)
     end
   end
 end

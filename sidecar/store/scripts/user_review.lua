@@ -24,10 +24,10 @@ local n = publish('user', A.uid, was.tv, home, true, { role = A.role, status = w
 redis.call('HSET', home, 'role', A.role, 'changed', int(NOW))
 if not waiting then
   redis.call('HSET', home, 'st', A.status)
-  settle_admin(A.uid, A.role, A.status)
   if A.status == 'suspended' then redis.call('HSET', home, 'tvt', int(NOW)) end
 end
-redis.call('HDEL', home, 'hold') -- the last of the record: a review that fails half-way is done again (R51)
+redis.call('HDEL', home, 'hold') -- after role and status: a review that fails before is done again (R51)
+if not waiting then settle_admin(A.uid, A.role, A.status) end
 local lost = cjson.decode(was.hold)
 audit('user.reviewed', A.uid, { role = was.role, status = was.st, role_before = lost.role, status_before = lost.status },
   { role = A.role, status = waiting and 'invited' or A.status })
