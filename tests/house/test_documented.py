@@ -87,7 +87,7 @@ def test_every_diagnostic(documents: str) -> None:
 
 def test_every_security_rule_has_a_test(root: Path) -> None:
     rules = re.findall(r"^\| R(\d+) \|", (root / "SECURITY.md").read_text(), re.MULTILINE)
-    assert rules == [str(number) for number in range(1, 34)]
+    assert rules == [str(number) for number in (*range(1, 34), *range(46, 53))]
     tests = "\n".join(path.read_text() for path in (root / "tests").rglob("test_*.py"))
     assert [number for number in rules if f"def test_R{number}_" not in tests] == []
 
