@@ -73,7 +73,9 @@ async def numbers(store, stream: str) -> list[int]:
     return [int(row[0].partition("-")[0]) for row in await store.command("XRANGE", stream, "-", "+")]
 
 
-@pytest.mark.parametrize("for_good", [False, True], ids=["once", "the command for good"])
+@pytest.mark.parametrize(
+    "for_good", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "the command for good"]
+)
 @pytest.mark.parametrize("name", writing())
 async def test_R51_a_script_that_fails_at_any_call_leaves_no_copy_that_is_older_than_the_records(
     town, store, monkeypatch, name, for_good
