@@ -86,7 +86,9 @@ class Forger:
         yield "no tv", self.token(tv=...), "malformed_token"
         yield "a year long", self.token(exp=now + 365 * 86400), "malformed_token"
         yield "acct of another", self.token(acct="acc_aaaaaaaaaaaa"), "malformed_token"
-        yield "no such user", self.token(sub=self.claims["sub"][:-12] + "a" * 12), "unknown_user"
+        nobody = self.claims["sub"][:-12] + "a" * 12
+        yield "no such user", self.token(sub=nobody, client_id=nobody), "unknown_user"
+        yield "client_id of another", self.token(client_id=nobody), "malformed_token"
         yield "epoch too low", self.token(tv=self.claims["tv"] - 1), "revoked"
         yield "no such session", self.token(sid="ses_" + "a" * 26), "session_ended"
         yield "not a token", "nonsense", "malformed_token"

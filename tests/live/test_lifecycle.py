@@ -101,8 +101,8 @@ async def test_a_store_that_is_out_denies_everything_and_comes_back_by_itself(
     assert process.http_status("/readyz") == 503
     assert process.http_status("/livez") == 200
     metrics = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
-    assert 'sidecar_store_errors_total{operation="record"}' in metrics
-    assert 'sidecar_store_request_duration_seconds_count{operation="record"}' in metrics
+    assert 'sidecar_store_errors_total{operation="register"}' in metrics
+    assert 'sidecar_store_request_duration_seconds_count{operation="register"}' in metrics
     assert "\nsidecar_ready 0.0\n" in metrics
     assert "\nsidecar_record_copies " in metrics
     assert "\nprocess_open_fds " in metrics or sys.platform != "linux"
