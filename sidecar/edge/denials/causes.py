@@ -104,7 +104,10 @@ def _bad_request(call: GatewayCall) -> Cause | None:
         return _headers(call, label, names)
     if call.family is section.FAMILY:
         return Cause(Kind.WRONG_ENDPOINT, "write /check/sections/SECTION or /check/sections/SECTION/ACTION")
-    if label in (envoy_http.PREFIX, "/envoy.service.auth.v3.Authorization/Check"):
+    if label == "/envoy.service.auth.v3.Authorization/Check":
+        text = "Envoy's call has no method, no path that begins with /, or more headers than SIDECAR_MAX_HEAD permits"
+        return Cause(Kind.UNUSABLE_HEADER, text)
+    if label == envoy_http.PREFIX:
         return Cause(Kind.UNUSABLE_HEADER, "Envoy's call names no method, or no path that begins with /")
     fitting = _fitting(names, but="")
     return Cause(Kind.WRONG_ENDPOINT, f"no gateway asks at this path: {fitting or f'ask {ENDPOINTS}'}")

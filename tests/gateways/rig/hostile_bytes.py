@@ -65,6 +65,7 @@ def headers() -> Iterator[Row]:
         caddy=Deny(431),
         haproxy=malformed(403),
         envoy=MARKETER,
+        **{"envoy-grpc": Deny(403, "bad_request")},  # over SIDECAR_MAX_HEAD
     )
     many = "\r\n".join(f"X-{number}: 1" for number in range(200))
     many_but: dict[str, Outcome] = {"nginx": malformed(500), "traefik": malformed(400), "caddy": malformed(400)}
