@@ -31,7 +31,7 @@ OPERATOR = Actor.operator()
 SEAL = partial(code_of, Pepper(b"p" * 32))
 
 
-async def eventually(happens, seconds=8.0):
+async def eventually(happens, seconds=30.0):
     deadline = time.monotonic() + seconds
     while True:
         found = happens()
