@@ -27,6 +27,7 @@ from sidecar.accounts.outbox import MailOutcome, Outbox
 from sidecar.accounts.parts import People, people
 from sidecar.accounts.peps import PepKeys
 from sidecar.accounts.sessions import Client, Grant, Issuer
+from sidecar.domain.users import AccountId, Actor, UserRecord
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS
@@ -47,7 +48,6 @@ from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.people import AccountId, Actor, UserRecord
 from tests.stand import at_once
 
 PASSWORD = "unquiet-otter-marble-41"

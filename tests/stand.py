@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.domain.users import AccountId, SessionId, Status, UserId, UserRecord
 from sidecar.edge.parts import Parts, Surface
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.tokens import TokenCache
@@ -20,7 +21,6 @@ from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.mint import access_token
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.people import AccountId, SessionId, Status, UserId, UserRecord
 
 NOW = 1_764_000_000
 KEYS = KeySet.of(Ed25519PrivateKey.from_private_bytes(b"k" * 32))

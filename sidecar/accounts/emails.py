@@ -14,7 +14,7 @@ from typing import Final, NewType
 
 import email_validator
 
-from sidecar.vocabulary import text
+from sidecar.domain import text
 
 Email = NewType("Email", str)
 """An address in its one spelling. The domain is ASCII, so that no look-alike passes for another."""

@@ -10,9 +10,9 @@ from sidecar.accounts.names import clean
 from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.passwords import normalise, weaknesses
 from sidecar.accounts.sessions import Entropy
+from sidecar.domain.users import DEFAULT_SEATS, Actor
 from sidecar.store.accounts import AccountExists, Accounts, Created
 from sidecar.tokens.ids import ENTROPY_BYTES, new_account_id, new_user_id
-from sidecar.vocabulary.people import DEFAULT_SEATS, Actor
 
 
 @dataclass(frozen=True, slots=True)

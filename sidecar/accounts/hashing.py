@@ -22,8 +22,8 @@ from typing import Final, TypeVar
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from sidecar.domain.users import UserId
 from sidecar.tokens.opaque import Pepper, Purpose
-from sidecar.vocabulary.people import UserId
 
 T = TypeVar("T")
 

@@ -22,6 +22,7 @@ from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.passwords import normalise, weaknesses
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
 from sidecar.accounts.sessions import Client, Entropy, Grant, Issuer
+from sidecar.domain.users import AccountId, Actor, Invitation, Member, Status, UserId, UserRecord
 from sidecar.policy.generation import Generation
 from sidecar.store import invitations as store
 from sidecar.store.accounts import Accounts
@@ -30,7 +31,6 @@ from sidecar.store.outcomes import AccountSuspended, ActorChanged, IdempotencyMi
 from sidecar.store.users import Users
 from sidecar.tokens.ids import ENTROPY_BYTES, account_of, new_user_id
 from sidecar.tokens.opaque import SECRET_ENTROPY_BYTES, Kind, Pepper, Secret, digest, new_secret
-from sidecar.vocabulary.people import AccountId, Actor, Invitation, Member, Status, UserId, UserRecord
 
 
 @dataclass(frozen=True, slots=True)

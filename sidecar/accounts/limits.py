@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from sidecar.accounts.emails import Email
-from sidecar.vocabulary.people import AccountId
+from sidecar.domain.users import AccountId
 
 
 class MailSource(StrEnum):

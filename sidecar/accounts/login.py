@@ -17,13 +17,13 @@ from sidecar.accounts.passwords import MAX_TYPED
 from sidecar.accounts.passwords import normalise as normalise_password
 from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.sessions import Client, Grant, InvalidGrant, Issuer
+from sidecar.domain.users import AccountId
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.fleet import Fleet
 from sidecar.store.outcomes import NoUser, Stale
 from sidecar.store.sessions import Opened, Sessions
 from sidecar.store.users import Credentials, Users
-from sidecar.vocabulary.people import AccountId
 
 MAX_CANDIDATES: Final = 4
 """Accounts whose password is compared when none is named (R17)."""

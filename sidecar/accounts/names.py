@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Final
 
-from sidecar.vocabulary import text
+from sidecar.domain import text
 
 MAX_NAME: Final = 100
 

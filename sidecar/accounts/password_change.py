@@ -13,10 +13,10 @@ from sidecar.accounts.limits import Limited, Limits
 from sidecar.accounts.passwords import MAX_TYPED, Weaknesses, normalise, weaknesses
 from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.sessions import Client, Grant, Issuer
+from sidecar.domain.users import Actor, UserId
 from sidecar.store.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.users import Credentials, PasswordChanged, Users
-from sidecar.vocabulary.people import Actor, UserId
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from sidecar.accounts.passwords import normalise as normalise_password
 from sidecar.accounts.passwords import weaknesses
 from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.sessions import Client, Clock, Grant, Issuer
+from sidecar.domain.users import Actor, UserId, UserRecord
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.fleet import Fleet
@@ -32,7 +33,6 @@ from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.users import PasswordChanged, Users
 from sidecar.tokens.ids import account_of, letters
 from sidecar.tokens.opaque import Kind, Pepper, Purpose, Secret, read_secret
-from sidecar.vocabulary.people import Actor, UserId, UserRecord
 
 RESET_SECONDS: Final = 3600
 _EXPIRY: Final = 8  # characters: 40 bits of seconds

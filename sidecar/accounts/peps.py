@@ -13,14 +13,14 @@ from typing import Final
 from sidecar.accounts.names import clean
 from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.sessions import Entropy
+from sidecar.domain.caching import Recent
+from sidecar.domain.decision import Reason
+from sidecar.domain.peps import Pep, PepId, Scope
+from sidecar.domain.users import AccountId, Actor
 from sidecar.store.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.store.peps import NoPep, PepCopies, PepCreated, PepExists, PepRevoked, Peps, TooManyPeps
 from sidecar.tokens.opaque import Kind, Pepper, digest, has_mark, new_pep_secret, read_secret, with_mark
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import AccountId, Actor
-from sidecar.vocabulary.peps import Pep, PepId, Scope
-from sidecar.vocabulary.recent import Recent
 
 UNPROVEN_A_SECOND: Final = 200
 """Look-ups per process for all never-seen keys without a mark together, and for each one with a mark; as many at once.

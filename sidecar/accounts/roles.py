@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
+from sidecar.domain import text
+from sidecar.domain.users import Actor
 from sidecar.policy.decide import covers
 from sidecar.policy.generation import Generation
 from sidecar.policy.sections import Role
-from sidecar.vocabulary import text
-from sidecar.vocabulary.people import Actor
 
 MAX_ROLE: Final = 320
 """Characters of a role's id or title, as typed: a longer one resembles none."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.revocation import everywhere
+from sidecar.domain.users import SessionId, UserRecord
 from sidecar.store.fleet import Fleet
 from sidecar.store.sessions import (
     NewSession,
@@ -24,7 +25,6 @@ from sidecar.tokens.ids import ENTROPY_BYTES, letters, new_session_id
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.mint import access_token
 from sidecar.tokens.opaque import Pepper, Refresh, read_refresh, refresh_token
-from sidecar.vocabulary.people import SessionId, UserRecord
 
 Entropy = Callable[[int], bytes]
 Clock = Callable[[], float]

@@ -15,11 +15,11 @@ from typing import Final
 
 from sidecar.accounts.emails import Email
 from sidecar.accounts.limits import Admitted, Limited, MailSource
+from sidecar.domain.caching import Recent
+from sidecar.domain.users import AccountId
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.limits import Bucket, Buckets, Empty, Rate
 from sidecar.tokens.opaque import Pepper, Purpose
-from sidecar.vocabulary.people import AccountId
-from sidecar.vocabulary.recent import Recent
 
 PAIR: Final = Rate(units=10, seconds=60)
 """Failures of one e-mail from one address."""

@@ -14,11 +14,11 @@ from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, unreachable, wrong
 from sidecar.cli.passwords import password_option, read_password
 from sidecar.cli.work import OPERATOR, account_of, work
+from sidecar.domain.users import DEFAULT_SEATS, Account, Status
 from sidecar.edge.people import full_json, user_json, when
 from sidecar.serve.operator import Operator
 from sidecar.store.accounts import AccountExists, Created, Deleted, SeatsSet, StatusSet
 from sidecar.store.outcomes import ActorChanged, NoAccount
-from sidecar.vocabulary.people import DEFAULT_SEATS, Account, Status
 
 MAX_SEATS = 1_000_000
 

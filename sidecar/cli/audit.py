@@ -8,13 +8,13 @@ import click
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, wrong
 from sidecar.cli.work import account_of, work
+from sidecar.domain.users import AccountId
 from sidecar.serve.auditing import audit_file
 from sidecar.serve.operator import Operator
 from sidecar.store.audit import SYSTEM
 from sidecar.store.audit_export import AuditGap, exported
 from sidecar.store.upkeep.audit_check import Finding, Report, check
 from sidecar.tokens.checkpoints import CheckpointKey
-from sidecar.vocabulary.people import AccountId
 
 
 @click.group()

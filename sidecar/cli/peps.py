@@ -12,12 +12,12 @@ from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, complain, json_option, no, say_json, say_table, wrong
 from sidecar.cli.user_options import account_option
 from sidecar.cli.work import OPERATOR, account_of, work
+from sidecar.domain.peps import DEFAULT_RATE, Pep, Scope
 from sidecar.edge.people import when
 from sidecar.serve.operator import Operator
 from sidecar.serve.values import BadValueError, whole_seconds
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.store.peps import MAX_KEYS, NoPep, PepExists, Peps, TooManyPeps
-from sidecar.vocabulary.peps import DEFAULT_RATE, Pep, Scope
 
 DAY = 86400
 MAX_RATE = 1_000_000

@@ -9,10 +9,10 @@ from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import json_option, say_json, say_table, wrong
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.work import OPERATOR, account_of, policy_of, work
+from sidecar.domain.users import Account, Status, UserId, UserRecord
 from sidecar.edge.people import review_json, user_json, when
 from sidecar.serve.operator import Operator
 from sidecar.store.users import Roster
-from sidecar.vocabulary.people import Account, Status, UserId, UserRecord
 
 _Held = list[tuple[Account, UserRecord]]
 

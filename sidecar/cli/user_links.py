@@ -11,6 +11,7 @@ from sidecar.cli.output import complain, json_option, no, say_json, wrong
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.users import user
 from sidecar.cli.work import work
+from sidecar.domain.users import Account, UserId
 from sidecar.edge.people import user_json
 from sidecar.serve.issuers import read_issuers
 from sidecar.serve.operator import Operator
@@ -18,7 +19,6 @@ from sidecar.serve.settings import Settings
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.links import LinkHeld, LinkTaken, NobodyToLink, NotLinked
 from sidecar.store.outcomes import NoUser
-from sidecar.vocabulary.people import Account, UserId
 
 __all__ = ["user"]
 

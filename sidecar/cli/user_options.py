@@ -9,9 +9,9 @@ from sidecar.accounts.emails import normalise
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole
 from sidecar.cli.output import Stop, no, wrong
 from sidecar.cli.work import account_of
+from sidecar.domain.users import Account, UserId
 from sidecar.serve.operator import Operator
 from sidecar.store.outcomes import ActorChanged, LastAdmin, NotHeld, NoUser, StillInvited
-from sidecar.vocabulary.people import Account, UserId
 
 F = TypeVar("F", bound=Callable[..., Any])
 

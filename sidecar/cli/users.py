@@ -12,6 +12,7 @@ from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_t
 from sidecar.cli.reviews import review
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.work import OPERATOR, account_of, policy_of, work
+from sidecar.domain.users import Account, Status, UserId, UserRecord
 from sidecar.edge.people import full_json, member_json, user_json, when
 from sidecar.serve.operator import Operator
 from sidecar.store.invitations import AlreadyInvited, AlreadyMember, SeatLimit
@@ -22,7 +23,6 @@ from sidecar.store.outcomes import (
     NoUser,
 )
 from sidecar.store.users import Roster
-from sidecar.vocabulary.people import Account, Status, UserId, UserRecord
 
 
 @click.group()

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from sidecar.vocabulary.decision import Decision, Reason, Verdict
+from sidecar.domain.decision import Decision, Reason, Verdict
 
 REALM = "sidecar"
 IDENTITY = ("X-Auth-User", "X-Auth-Email", "X-Auth-Role", "X-Auth-Account", "X-Auth-Section", "X-Auth-Action")

@@ -7,16 +7,16 @@
 import re
 from typing import Final
 
+from sidecar.domain.decision import Reason
+from sidecar.domain.peps import Pep
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import AccountId
 from sidecar.edge.call import Caller, Guard, Key
 from sidecar.edge.credentials import RawHeaders, credential
 from sidecar.edge.guard import admit
 from sidecar.edge.parts import Parts
 from sidecar.policy.generation import Generation
 from sidecar.store.freshness import Reach
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import AccountId
-from sidecar.vocabulary.peps import Pep
-from sidecar.vocabulary.problems import Code, Problem
 
 AT_LEAST: Final = b"x-sidecar-at-least"
 REVISION: Final = "X-Sidecar-Revision"

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from sidecar.domain.problems import Code, Problem
 from sidecar.edge.call import Call, Endpoint, May, Reply
 from sidecar.edge.shapes import Count, When
 from sidecar.store.audit import MAX_PAGE, AuditRow
-from sidecar.vocabulary.problems import Code, Problem
 
 DEFAULT_PAGE: Final = 50
 

@@ -19,6 +19,10 @@ from sidecar.accounts.limits import Limited
 from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
 from sidecar.accounts.revocation import already_everywhere
 from sidecar.accounts.sessions import Grant, InvalidGrant, Issuer, refresh
+from sidecar.domain.access import Proof
+from sidecar.domain.decision import Reason
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import Actor, SessionId, UserId
 from sidecar.edge.answers import REALM, Answer
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.edge.cookies import SessionCookies, refresh_name, session_cookies_of
@@ -33,10 +37,6 @@ from sidecar.store.connection import gathered
 from sidecar.store.outcomes import ActorChanged, Position
 from sidecar.store.sessions import StoreBehind
 from sidecar.tokens.claims import Claims
-from sidecar.vocabulary.access import Proof
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import Actor, SessionId, UserId
-from sidecar.vocabulary.problems import Code, Problem
 
 SESSION: Final = "/v1/session"
 REFRESH: Final = "/v1/session/refresh"

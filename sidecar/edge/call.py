@@ -7,6 +7,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from sidecar.domain.access import Proof
+from sidecar.domain.peps import Pep, Scope
+from sidecar.domain.problems import Problem
+from sidecar.domain.users import Actor, UserRecord
 from sidecar.edge.address import client_address
 from sidecar.edge.answers import Answer
 from sidecar.edge.credentials import RawHeaders
@@ -14,10 +18,6 @@ from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
 from sidecar.policy.generation import Generation
 from sidecar.tokens.claims import Claims
-from sidecar.vocabulary.access import Proof
-from sidecar.vocabulary.people import Actor, UserRecord
-from sidecar.vocabulary.peps import Pep, Scope
-from sidecar.vocabulary.problems import Problem
 
 B = TypeVar("B")
 

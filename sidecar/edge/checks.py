@@ -5,6 +5,8 @@ Whatever goes wrong in here is a denial: a gateway that is told 5xx may be confi
 
 from time import perf_counter
 
+from sidecar.domain.access import Proof, Question, Route, Target
+from sidecar.domain.decision import Decision, Reason, Verdict
 from sidecar.edge.answers import Answer, gateway_answer, redirected, rewritten, with_removals
 from sidecar.edge.cookies import kept_cookies
 from sidecar.edge.credentials import RawHeaders, credential
@@ -19,8 +21,6 @@ from sidecar.pdp.check import Open
 from sidecar.telemetry.decision_log import in_quotes
 from sidecar.telemetry.logbook import Told
 from sidecar.telemetry.logs import debugging, logger
-from sidecar.vocabulary.access import Proof, Question, Route, Target
-from sidecar.vocabulary.decision import Decision, Reason, Verdict
 
 PREFIX = "/check"
 EXACT: dict[str, Family] = {forwarded.PATH: forwarded.FAMILY, nginx.PATH: nginx.FAMILY}

@@ -7,8 +7,8 @@ real name and keeps the last of two, ``headers.get`` the first of two.
 from collections.abc import Iterable
 from typing import Final
 
-from sidecar.vocabulary.access import NO_CREDENTIAL, Credential, Proof
-from sidecar.vocabulary.decision import Reason
+from sidecar.domain.access import NO_CREDENTIAL, Credential, Proof
+from sidecar.domain.decision import Reason
 
 HOST_COOKIE: Final = "__Host-sidecar"
 LOOPBACK_COOKIE: Final = "sidecar"

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import ClientPayloadError, web
 from aiohttp.web import RequestPayloadError
 
+from sidecar.domain.problems import Code, Problem
 from sidecar.edge.answers import Answer
 from sidecar.edge.at_least import admit_at_least
 from sidecar.edge.bodies import BadBody, decode
@@ -34,7 +35,6 @@ from sidecar.edge.table import Row, Table
 from sidecar.pdp.check import Open
 from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.logs import logger
-from sidecar.vocabulary.problems import Code, Problem
 
 AUTHZEN = "/access/v1/"
 

@@ -3,6 +3,10 @@
 from typing import assert_never
 
 from sidecar.accounts.peps import KeyRefused, OutOfScope, RateExceeded
+from sidecar.domain.access import Proof, Target
+from sidecar.domain.decision import Reason
+from sidecar.domain.peps import Pep, Scope
+from sidecar.domain.problems import Code, Problem
 from sidecar.edge.call import Caller, Gate, Guard, Key, May
 from sidecar.edge.credentials import RawHeaders, authorization, credential
 from sidecar.edge.denials.causes import cross_site
@@ -12,10 +16,6 @@ from sidecar.edge.problems import of_reason
 from sidecar.edge.same_site import same_site
 from sidecar.pdp.check import rule_on
 from sidecar.policy.generation import Generation
-from sidecar.vocabulary.access import Proof, Target
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.peps import Pep, Scope
-from sidecar.vocabulary.problems import Code, Problem
 
 
 async def admit(

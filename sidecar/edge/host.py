@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from sidecar.vocabulary.problems import Code, Problem
+from sidecar.domain.problems import Code, Problem
 
 NOT_OUR_NAME: Final = Problem(
     Code.BAD_REQUEST,

@@ -10,6 +10,8 @@ from sidecar.accounts.invitations import InvalidEmail, Invitee, Sent
 from sidecar.accounts.names import clean
 from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.sessions import Grant
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import Seats, Status
 from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, May, Reply
 from sidecar.edge.people import RoleName, Secret, Text, client_of, full_json, grant_json, user_json, when
@@ -23,8 +25,6 @@ from sidecar.store.invitations import (
     SeatLimit,
 )
 from sidecar.store.outcomes import NoAccount, NoUser
-from sidecar.vocabulary.people import Seats, Status
-from sidecar.vocabulary.problems import Code, Problem
 
 MAX_IDEMPOTENCY_KEY = 255
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import msgspec
 
+from sidecar.domain.access import Target
+from sidecar.domain.decision import Decision
+from sidecar.domain.problems import Code, Problem
 from sidecar.edge.call import Call, Reply
 from sidecar.edge.checks import record_check
 from sidecar.pdp.check import rule_on
 from sidecar.policy.generation import Generation
-from sidecar.vocabulary.access import Target
-from sidecar.vocabulary.decision import Decision
-from sidecar.vocabulary.problems import Code, Problem
 
 ENDPOINT = "/v1/check"
 MAX_CHECKS = 100

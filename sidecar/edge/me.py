@@ -15,6 +15,9 @@ from sidecar.accounts.password_change import (
     WrongPassword,
 )
 from sidecar.accounts.revocation import already_everywhere, everywhere
+from sidecar.domain.access import Proof
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import SessionId
 from sidecar.edge import shapes
 from sidecar.edge.browser import session_cookies
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
@@ -23,9 +26,6 @@ from sidecar.edge.refusals import actor_changed, not_found, overloaded, rate_lim
 from sidecar.policy.decide import decide
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
-from sidecar.vocabulary.access import Proof
-from sidecar.vocabulary.people import SessionId
-from sidecar.vocabulary.problems import Code, Problem
 
 
 class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
+from sidecar.domain.problems import Problem
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.pdp.vitals import Check
-from sidecar.vocabulary.problems import Problem
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"

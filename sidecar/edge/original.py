@@ -6,10 +6,10 @@ from typing import Final
 
 import msgspec
 
+from sidecar.domain.access import Route, Target
+from sidecar.domain.decision import Reason
 from sidecar.edge.credentials import RawHeaders
 from sidecar.policy.routes import split_target
-from sidecar.vocabulary.access import Route, Target
-from sidecar.vocabulary.decision import Reason
 
 OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
 """A back end that honours one of these runs another method than the one judged (R2)."""

@@ -9,10 +9,10 @@ from sidecar.accounts.hashing import Overloaded
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired
 from sidecar.accounts.sessions import Client, Grant, InvalidGrant
+from sidecar.domain.users import Member, Review, Seats, SessionId, UserRecord
 from sidecar.edge.call import Call
 from sidecar.store.fleet import Revocation
 from sidecar.store.sessions import Session
-from sidecar.vocabulary.people import Member, Review, Seats, SessionId, UserRecord
 
 Text = Annotated[str, msgspec.Meta(max_length=320)]
 """An e-mail, a name, an id, as typed; the rooms say what is wrong with it in their own words."""

@@ -12,6 +12,8 @@ import msgspec
 
 from sidecar.accounts.emails import normalise
 from sidecar.accounts.roles import unknown
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.edge.call import Call, Endpoint, May, Reply
 from sidecar.edge.people import when
 from sidecar.edge.policy_shapes import (
@@ -32,8 +34,6 @@ from sidecar.policy.explain import explain, explain_person
 from sidecar.policy.explained import as_dict
 from sidecar.store.outcomes import NoAccount
 from sidecar.tokens.ids import account_of
-from sidecar.vocabulary.people import Status, UserId, UserRecord
-from sidecar.vocabulary.problems import Code, Problem
 
 CELLS_AT_ONCE: Final = 500
 """Cells that are encoded before other requests are looked at: half a millisecond."""

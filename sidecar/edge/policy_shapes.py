@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from sidecar.domain.users import Status
 from sidecar.edge.shapes import Count, ReasonName, When
 from sidecar.pdp.activation import State
 from sidecar.policy.diagnostics import Severity
-from sidecar.vocabulary.people import Status
 
 Line = Annotated[str, msgspec.Meta(description="policy/policy.csv:LINE")]
 Effect = Literal["allow", "deny"]

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
+from sidecar.domain.decision import Reason, Verdict
+from sidecar.domain.problems import Code, Problem
 from sidecar.edge.answers import REALM, Answer, challenge
-from sidecar.vocabulary.decision import Reason, Verdict
-from sidecar.vocabulary.problems import Code, Problem
 
 TITLES: dict[int, str] = {
     400: "Bad request",

@@ -4,8 +4,8 @@ from typing import assert_never
 
 from sidecar.accounts.passwords import Weaknesses
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole
+from sidecar.domain.problems import Code, Problem
 from sidecar.store.outcomes import AccountSuspended, ActorChanged, IdempotencyMismatch
-from sidecar.vocabulary.problems import Code, Problem
 
 Refusal = UnknownRole | RoleAboveYours | ActorChanged | AccountSuspended | IdempotencyMismatch
 

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import Status
-from sidecar.vocabulary.problems import Code
+from sidecar.domain.decision import Reason
+from sidecar.domain.problems import Code
+from sidecar.domain.users import Status
 
 When = Annotated[str, msgspec.Meta(description="RFC 3339, UTC.", extra_json_schema={"format": "date-time"})]
 Count = Annotated[int, msgspec.Meta(ge=0)]

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from sidecar.domain.problems import Code, Problem
 from sidecar.edge.call import Endpoint
-from sidecar.vocabulary.problems import Code, Problem
 
 Row = tuple[Endpoint, dict[str, str]]
 

@@ -7,6 +7,8 @@ import msgspec
 from sidecar.accounts.names import clean
 from sidecar.accounts.roles import may_assign
 from sidecar.accounts.users import Edit, Edited, Gone
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import Status, UserRecord
 from sidecar.edge import invitations, shapes
 from sidecar.edge.call import Call, Endpoint, May, Reply
 from sidecar.edge.people import RoleName, Text, member_json, revocation_json, seats_json, told, user_json
@@ -14,8 +16,6 @@ from sidecar.edge.refusals import bad_name, not_found, refusal
 from sidecar.policy.decide import opens
 from sidecar.store.fleet import Revocation
 from sidecar.store.outcomes import LastAdmin, NoAccount, NotHeld, NoUser, StillInvited
-from sidecar.vocabulary.people import Status, UserRecord
-from sidecar.vocabulary.problems import Code, Problem
 
 
 class EditBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

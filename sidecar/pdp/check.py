@@ -9,6 +9,9 @@ from typing import Final, Protocol
 
 import msgspec
 
+from sidecar.domain.access import Credential, Proof, Question, Route, Target
+from sidecar.domain.decision import Decision, Reason
+from sidecar.domain.users import AccountId, Status, UserId, UserRecord
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.outside import OutsideUsers
 from sidecar.pdp.tokens import TokenCache
@@ -20,9 +23,6 @@ from sidecar.store.integrity.partition_state import State, cause_of
 from sidecar.store.records import Records
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.outside import Outsider
-from sidecar.vocabulary.access import Credential, Proof, Question, Route, Target
-from sidecar.vocabulary.decision import Decision, Reason
-from sidecar.vocabulary.people import AccountId, Status, UserId, UserRecord
 
 SHOWN: Final = 128
 """Characters of a name that no policy has, in a decision: logs and answers remember thousands of them (R29)."""

@@ -9,6 +9,10 @@ from typing import Final
 
 import msgspec
 
+from sidecar.domain.access import Resource, Subject, Target
+from sidecar.domain.caching import Recent
+from sidecar.domain.decision import Decision, Reason
+from sidecar.domain.users import AccountId, Status, UserId, UserRecord
 from sidecar.pdp.check import SHOWN
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
@@ -16,10 +20,6 @@ from sidecar.policy.routes import Outcome, Public
 from sidecar.store.records import Records
 from sidecar.store.users import Users
 from sidecar.tokens.ids import account_of
-from sidecar.vocabulary.access import Resource, Subject, Target
-from sidecar.vocabulary.decision import Decision, Reason
-from sidecar.vocabulary.people import AccountId, Status, UserId, UserRecord
-from sidecar.vocabulary.recent import Recent
 
 USER: Final = "user"
 ROLE: Final = "role"

@@ -2,8 +2,8 @@
 
 import msgspec
 
+from sidecar.domain.users import UserRecord
 from sidecar.tokens.claims import Claims
-from sidecar.vocabulary.people import UserRecord
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):

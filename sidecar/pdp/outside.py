@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.domain.decision import Reason
+from sidecar.domain.users import AccountId, SessionId, Status, UserRecord
 from sidecar.pdp.bounded import Bounded
 from sidecar.pdp.budget import Budget
 from sidecar.pdp.identity import Identity
@@ -22,8 +24,6 @@ from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import is_account_id
 from sidecar.tokens.jwk_set import OutsideKey
 from sidecar.tokens.outside import OutsideClaims, Outsider, Presented, Trust, believe, issuer_named, read, timely
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import AccountId, SessionId, Status, UserRecord
 
 FOREVER_BAD: Final = frozenset({Reason.MALFORMED_TOKEN, Reason.INVALID_SIGNATURE, Reason.WRONG_AUDIENCE})
 GOOD_BYTES: Final = 16 * 1024 * 1024

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from sidecar.domain.users import AccountId
 from sidecar.pdp import slots
 from sidecar.pdp.apart import ChildFailed, Failure, run
 from sidecar.pdp.foresight import MAX_ANSWER, People
 from sidecar.pdp.letters import Current, Limits, Task
 from sidecar.policy.generation import Generation
 from sidecar.sources.cgroup import memory_limit
-from sidecar.vocabulary.people import AccountId
 
 MAX_BODY: Final = 1024 * 1024
 MAX_RULES: Final = 20_000

@@ -6,12 +6,12 @@ the two against each other over the whole space. Lists nothing that would be den
 
 from collections.abc import Iterable
 
+from sidecar.domain.access import Resource, Target
+from sidecar.domain.decision import Reason
+from sidecar.domain.users import Member
 from sidecar.pdp.evaluation import ROLE, ROUTE, SECTION, USER, Standing
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import METHODS, Outcome, Public
-from sidecar.vocabulary.access import Resource, Target
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import Member
 
 
 def subjects(

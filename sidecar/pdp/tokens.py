@@ -8,12 +8,12 @@ trusted outside issuer is handed on as an ``Outsider``: other keys and other rul
 
 from collections.abc import Callable
 
+from sidecar.domain.decision import Reason
 from sidecar.pdp.bounded import Bounded
 from sidecar.pdp.budget import Budget
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.outside import Outsider
 from sidecar.tokens.verify import MAX_TOKEN, Verifier
-from sidecar.vocabulary.decision import Reason
 
 FOREVER_BAD = frozenset({Reason.MALFORMED_TOKEN, Reason.INVALID_SIGNATURE, Reason.WRONG_ISSUER, Reason.WRONG_AUDIENCE})
 GOOD_BYTES = 32 * 1024 * 1024

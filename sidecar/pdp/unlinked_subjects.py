@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.domain.users import AccountId
 from sidecar.pdp.bounded import Bounded
 from sidecar.store.feed import Change, Tail
-from sidecar.vocabulary.people import AccountId
 
 MAX_AGE: Final = 30.0
 MAX_BYTES: Final = 8 * 1024 * 1024

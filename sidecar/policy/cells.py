@@ -10,10 +10,10 @@ from typing import Final
 
 import msgspec
 
+from sidecar.domain.decision import Reason
 from sidecar.policy.diagnostics import path_of
 from sidecar.policy.rules import ANY, FILE, Effect, Rule
 from sidecar.policy.sections import Role, Section
-from sidecar.vocabulary.decision import Reason
 
 Cell = tuple[str, str, str]
 """Role, section, action."""

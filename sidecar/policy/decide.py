@@ -1,8 +1,8 @@
 """Decide. Reads only its arguments; knows neither tokens nor Redis nor the clock."""
 
+from sidecar.domain.decision import Reason
 from sidecar.policy.cells import NO_RULE, Ruling
 from sidecar.policy.generation import Generation
-from sidecar.vocabulary.decision import Reason
 
 _UNKNOWN_SECTION = Ruling(Reason.UNKNOWN_SECTION)
 _UNKNOWN_ACTION = Ruling(Reason.UNKNOWN_ACTION)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from sidecar.vocabulary.text import fold_case
+from sidecar.domain.text import fold_case
 
 MAX_NEAR: Final = 320
 """Characters of a name that may have been meant for another. A longer one resembles none."""

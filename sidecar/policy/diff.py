@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from sidecar.domain.access import Target
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import METHODS, Node, Public, Route, RouteTable, Segments
-from sidecar.vocabulary.access import Target
 
 ALLOW, DENY = "allow", "deny"
 UNMATCHED = "unmatched"

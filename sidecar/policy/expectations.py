@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sidecar.domain.decision import Reason
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean
@@ -19,7 +20,6 @@ from sidecar.policy.route_entries import owner
 from sidecar.policy.routes import METHODS, Route, outcome_text
 from sidecar.policy.sections import Vocabulary
 from sidecar.policy.text import Record, read_lines, records
-from sidecar.vocabulary.decision import Reason
 
 EXPECTATIONS = "expectations.csv"
 ROUTES = "routes.csv"

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
+from sidecar.domain.users import UserRecord
 from sidecar.policy.explain import Explanation
 from sidecar.policy.rules import Rule
-from sidecar.vocabulary.people import UserRecord
 
 SHOWN_CELLS: Final = 20
 """Cells of ``also`` that are listed; all of them are counted."""

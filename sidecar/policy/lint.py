@@ -6,12 +6,12 @@ they are written here, outside the edited files, so that no edit can change them
 
 from collections.abc import Collection
 
+from sidecar.domain.users import ADMINISTRATOR
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
 from sidecar.policy.generation import Generation
 from sidecar.policy.rules import ANY, FILE, Effect, Rule
-from sidecar.vocabulary.people import ADMINISTRATOR
 
 MEMBER = "member"
 MEMBER_SECTION = "account-settings"

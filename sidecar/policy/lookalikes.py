@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Final
 
-from sidecar.vocabulary.text import Form, normalise
+from sidecar.domain.text import Form, normalise
 
 MAX_NAME: Final = 1024
 """Characters of a name that is looked at: an id has at most 64."""

@@ -7,12 +7,12 @@ another script, a column that belongs elsewhere.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from sidecar.domain.text import fold_case
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean, near
 from sidecar.policy.lookalikes import as_ascii, described
 from sidecar.policy.sections import Vocabulary
 from sidecar.policy.text import NAME, Record
-from sidecar.vocabulary.text import fold_case
 
 ANY = "*"
 """Every section, or every action of a section."""

@@ -12,8 +12,8 @@ from enum import Enum
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from sidecar.vocabulary.access import Target
-from sidecar.vocabulary.decision import Reason
+from sidecar.domain.access import Target
+from sidecar.domain.decision import Reason
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 """What a route may name. HEAD is authorised as GET and stands only beside it."""

@@ -6,6 +6,7 @@ Nothing outside it exists: a rule, a route or an expectation that names somethin
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sidecar.domain.text import fold_case
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
 from sidecar.policy.lookalikes import described
@@ -13,7 +14,6 @@ from sidecar.policy.route_entries import Entry, judge_entries, read_public, read
 from sidecar.policy.routes import Route
 from sidecar.policy.text import NAME, NAME_FORM
 from sidecar.policy.toml_file import Table, read_toml
-from sidecar.vocabulary.text import fold_case
 
 
 @dataclass(frozen=True, slots=True)

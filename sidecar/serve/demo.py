@@ -14,11 +14,11 @@ from pathlib import Path
 from sidecar.accounts.founding import Founding, found
 from sidecar.accounts.invitations import Invitee, Sent
 from sidecar.accounts.sessions import Client, Grant
+from sidecar.domain.users import ADMINISTRATOR, Actor
 from sidecar.policy.generation import Generation
 from sidecar.serve.bootstrap import Sidecar
 from sidecar.serve.settings import DEMO_MARK, ROWS, Settings, load
 from sidecar.store.accounts import Created
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor
 
 ACCOUNT = "Demo"
 FIRST_PORT = 9181

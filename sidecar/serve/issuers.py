@@ -16,6 +16,7 @@ import aiohttp
 
 from sidecar.accounts import emails
 from sidecar.accounts.revocation import everywhere
+from sidecar.domain.caching import Recent
 from sidecar.pdp.budget import Budget
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
@@ -30,7 +31,6 @@ from sidecar.store.links import Links
 from sidecar.store.records import Records
 from sidecar.telemetry.logs import logger
 from sidecar.telemetry.metrics import IssuerHealth
-from sidecar.vocabulary.recent import Recent
 
 ACCOUNTS_SECONDS: Final = 60.0
 MISSING_SECONDS: Final = 5.0

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.accounts.revocation import everywhere
+from sidecar.domain.users import Actor
 from sidecar.serve.keyring import CHANGED
 from sidecar.sources.key_files import load
 from sidecar.sources.key_rotation import choose_signing, list_keys, publish_next, remove_key, remove_retired, rotating
 from sidecar.store.audit import Audit
 from sidecar.store.fleet import Fleet
-from sidecar.vocabulary.people import Actor
 
 POLL_SECONDS: Final = 0.05
 KEEP_RETIRED: Final = 86_400 + 120

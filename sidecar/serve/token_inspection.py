@@ -7,6 +7,9 @@ asked where there is one, and never made.
 import time
 from dataclasses import dataclass
 
+from sidecar.domain.access import Credential, Proof
+from sidecar.domain.decision import Reason
+from sidecar.domain.users import UserRecord
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.tokens import TokenCache
@@ -21,9 +24,6 @@ from sidecar.store.live import LiveCopy
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.outside import OutsideClaims, Outsider
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.access import Credential, Proof
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import UserRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from typing import Final
 
 import aiohttp
 
+from sidecar.domain.caching import Recent
 from sidecar.sources.forward_proxy import BadProxy, proxy_for
 from sidecar.sources.guarded_files import GuardedFileProblem, read_guarded
 from sidecar.telemetry.logs import logger
 from sidecar.tokens.jwk_set import BadKeySet, IssuerKeySet, OutsideKey, WantedKey, read_key_set
-from sidecar.vocabulary.recent import Recent
 
 REFRESH: Final = 300.0
 COOLDOWN: Final = 30.0

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sidecar.domain.users import Account, AccountId, Actor, Seats, Status, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import account_of_reply, items, position_of, record_of, seats_of
 from sidecar.store.connection import Store, gathered
@@ -15,7 +16,6 @@ from sidecar.store.hints import hint, unhint
 from sidecar.store.outcomes import ActorChanged, NoAccount, Position
 from sidecar.store.transition import look, transition
 from sidecar.tokens.ids import is_account_id
-from sidecar.vocabulary.people import Account, AccountId, Actor, Seats, Status, UserId, UserRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sidecar.domain.users import AccountId, Actor
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.integrity.feed_entries import fields_of
-from sidecar.vocabulary.people import AccountId, Actor
 
 MAX_PAGE: Final = 500
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sidecar.domain.users import AccountId
 from sidecar.store.audit import AuditRow
-from sidecar.vocabulary.people import AccountId
 
 FORM: Final = "sidecar-audit/1"
 REWRITTEN: Final = 1000

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.audit import SYSTEM, AuditRow, log_of, row_of
 from sidecar.store.audit_chain import Head, Sign, chained, checkpoint, genesis
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
-from sidecar.vocabulary.people import AccountId
 
 KEEP: Final = 10_000
 BATCH: Final = 500

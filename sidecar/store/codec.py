@@ -7,8 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sidecar.store.outcomes import Position
-from sidecar.vocabulary.people import (
+from sidecar.domain.users import (
     Account,
     AccountId,
     Invitation,
@@ -21,6 +20,7 @@ from sidecar.vocabulary.people import (
     UserRecord,
     is_mailbox_of,
 )
+from sidecar.store.outcomes import Position
 
 
 def integer(value: Any) -> int:

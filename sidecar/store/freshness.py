@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Final
 
+from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.records import Records
-from sidecar.vocabulary.people import AccountId
 
 PATIENCE: Final = 0.4
 """Seconds. An entry is heard within milliseconds; who has not heard it by then is cut off from the feed."""

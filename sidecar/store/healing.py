@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from sidecar.domain.users import UserId
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
 from sidecar.telemetry.logs import logger
-from sidecar.vocabulary.people import UserId
 
 MAX_WAITING: Final = 10_000
 RETRY: Final = 0.25

@@ -4,10 +4,10 @@ It lives in the e-mail's slot, not in the account's, so no script can keep both:
 script and taken back after a removal. A stale hint is harmless, the account says no.
 """
 
+from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.transition import look
-from sidecar.vocabulary.people import AccountId
 
 
 async def hint(store: Store, email: str, account: AccountId) -> None:

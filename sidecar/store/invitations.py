@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sidecar.domain.users import AccountId, Actor, Invitation, Member, Seats, UserId, UserRecord
 from sidecar.store.codec import member_of, position_of, record_of, seats_of, seconds
 from sidecar.store.connection import Store
 from sidecar.store.hints import hint, unhint
@@ -18,7 +19,6 @@ from sidecar.store.outcomes import (
 from sidecar.store.sessions import NewSession, session_argument
 from sidecar.store.transition import look, milliseconds, transition
 from sidecar.tokens.ids import account_of
-from sidecar.vocabulary.people import AccountId, Actor, Invitation, Member, Seats, UserId, UserRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import hashlib
 from binascii import crc_hqx
 from typing import Final
 
-from sidecar.vocabulary import text
-from sidecar.vocabulary.people import AccountId
+from sidecar.domain import text
+from sidecar.domain.users import AccountId
 
 META: Final = "sc:meta"
 MAX_NAME: Final = 400

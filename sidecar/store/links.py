@@ -9,13 +9,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sidecar.domain.users import AccountId, Actor, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import integer, position_of, record_of
 from sidecar.store.connection import Store, gathered
 from sidecar.store.outcomes import NoUser, Position
 from sidecar.store.transition import look, transition
 from sidecar.tokens.ids import account_of
-from sidecar.vocabulary.people import AccountId, Actor, UserId, UserRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sidecar.vocabulary.people import UserRecord
+from sidecar.domain.users import UserRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sidecar.domain.caching import Recent
+from sidecar.domain.peps import Pep, PepId, Scope, account_of_pep
+from sidecar.domain.users import AccountId, Actor, Status
 from sidecar.store.codec import integer, items, position_of, seconds
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change, Tail
 from sidecar.store.outcomes import ActorChanged, NoAccount, Position
 from sidecar.store.transition import look, milliseconds, transition
-from sidecar.vocabulary.people import AccountId, Actor, Status
-from sidecar.vocabulary.peps import Pep, PepId, Scope, account_of_pep
-from sidecar.vocabulary.recent import Recent
 
 MAX_KEYS: Final = 100
 """Keys of one account, expired ones included."""

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sidecar.domain.caching import Recent
+from sidecar.domain.users import AccountId, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import integer, record_of
 from sidecar.store.connection import Store, gathered, was_answered
@@ -18,8 +20,6 @@ from sidecar.store.feed import Change, Tail
 from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.transition import look_up
 from sidecar.tokens.ids import account_of
-from sidecar.vocabulary.people import AccountId, UserId, UserRecord
-from sidecar.vocabulary.recent import Recent
 
 MAX_COPIES: Final = 100_000
 MAX_FLOORS: Final = 200_000

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Final
 
+from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
-from sidecar.vocabulary.people import AccountId
 
 ACCOUNTS: Final = 50
 """Accounts named in one call."""

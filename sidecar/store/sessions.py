@@ -6,13 +6,13 @@ No secret is stored: a refresh token proves its own origin (R14), the store know
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sidecar.domain.users import Actor, SessionId, UserId, UserRecord
 from sidecar.store.codec import integer, items, position_of, record_of, seconds
 from sidecar.store.connection import Store
 from sidecar.store.limits import Rate
 from sidecar.store.outcomes import ActorChanged, NoUser, Position, Stale
 from sidecar.store.transition import look, milliseconds, transition
 from sidecar.tokens.ids import account_of
-from sidecar.vocabulary.people import Actor, SessionId, UserId, UserRecord
 
 MAX_SESSIONS = 20
 ABSOLUTE_TTL = 90 * 86400

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sidecar.domain.users import AccountId, Actor, UserId
 from sidecar.store import keys
 from sidecar.store.codec import integer
 from sidecar.store.connection import Store
-from sidecar.vocabulary.people import AccountId, Actor, UserId
 
 
 async def look(store: Store, script: str, account: AccountId, /, **args: object) -> dict[str, Any]:

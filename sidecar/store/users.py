@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sidecar.domain.users import AccountId, Actor, Member, Seats, Status, UserId, UserRecord
 from sidecar.store.codec import integer, items, member_of, position_of, record_of, seats_of
 from sidecar.store.connection import Store
 from sidecar.store.hints import hinted, unhint
@@ -22,7 +23,6 @@ from sidecar.store.outcomes import (
 from sidecar.store.sessions import NewSession, session_argument
 from sidecar.store.transition import look, look_up, transition
 from sidecar.tokens.ids import account_of
-from sidecar.vocabulary.people import AccountId, Actor, Member, Seats, Status, UserId, UserRecord
 
 
 @dataclass(frozen=True, slots=True)

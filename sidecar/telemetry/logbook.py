@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
+from sidecar.domain.caching import Recent
+from sidecar.domain.decision import Decision
 from sidecar.telemetry.decision_log import DecisionLog, middle_of
 from sidecar.telemetry.metrics import Metrics, Tally
-from sidecar.vocabulary.decision import Decision
-from sidecar.vocabulary.recent import Recent
 
 BATCH: Final = 128
 """Checks, or what one read from a client held of them, if that was more. A hundred take some 100 µs, for which the

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sidecar.vocabulary.people import AccountId, SessionId, UserId
+from sidecar.domain.users import AccountId, SessionId, UserId
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import base64
 import re
 from typing import Final
 
-from sidecar.vocabulary.people import AccountId, SessionId, UserId
+from sidecar.domain.users import AccountId, SessionId, UserId
 
 ENTROPY_BYTES: Final = 17
 """What every ``new_…`` wants: enough for the longest id (26 characters of 5 bits)."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from sidecar.domain.users import AccountId, SessionId, UserId
 from sidecar.tokens.ids import account_of, letters
-from sidecar.vocabulary.people import AccountId, SessionId, UserId
 
 PEPPER_BYTES: Final = 32
 SECRET_ENTROPY_BYTES: Final = 20

@@ -15,13 +15,13 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from sidecar.domain.decision import Reason
+from sidecar.domain.users import SessionId, UserId
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import account_of, is_session_id
 from sidecar.tokens.keyset import ALGORITHM, KeySet
 from sidecar.tokens.mint import TYPE
 from sidecar.tokens.strict import MAX_TOKEN, MalformedError, integer, segments, text, whole_object
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import SessionId, UserId
 
 __all__ = ["MAX_TOKEN", "Verifier"]
 

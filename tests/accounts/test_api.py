@@ -8,12 +8,12 @@ import pytest
 from sidecar.accounts.hashing import Hashing, Overloaded
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.sessions import InvalidGrant
+from sidecar.domain.decision import Reason
+from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.pdp.evaluation import standing_of
 from sidecar.policy.explain import barred_by
 from sidecar.store import sessions
 from sidecar.store.limits import Rate
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
 from tests.people import PUBLIC
 
 PASSWORD = "unquiet-otter-marble-41"

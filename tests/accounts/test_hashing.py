@@ -10,8 +10,8 @@ import argon2
 import pytest
 
 from sidecar.accounts.hashing import STEP_BACK, SUSPECTS, Compared, Hashing, Lane, Overloaded, Parameters
+from sidecar.domain.users import UserId
 from sidecar.tokens.opaque import Pepper
-from sidecar.vocabulary.people import UserId
 
 ADA, BOB = UserId("usr_aaaaaaaaaaaa_bbbbbbbbbbbb"), UserId("usr_aaaaaaaaaaaa_cccccccccccc")
 PEPPER = Pepper(bytes(range(32)))

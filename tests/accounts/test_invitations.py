@@ -11,6 +11,7 @@ from sidecar.accounts.invitations import InvalidEmail, Invitee, Sent
 from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole
 from sidecar.accounts.sessions import Grant
+from sidecar.domain.users import Actor, Status
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.invitations import (
     AlreadyInvited,
@@ -22,7 +23,6 @@ from sidecar.store.invitations import (
 )
 from sidecar.store.outcomes import ActorChanged, IdempotencyMismatch, NoUser
 from sidecar.tokens.opaque import Kind, new_secret
-from sidecar.vocabulary.people import Actor, Status
 
 GOOD = "velvet-anchor-pigeon-77"
 

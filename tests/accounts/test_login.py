@@ -7,11 +7,11 @@ from sidecar.accounts.hashing import Hashing, Lane, Overloaded, Parameters
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.login import AccountRequired, ResetRequired
 from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.domain.users import Actor, Status
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.people import Actor, Status
 
 PASSWORD = "unquiet-otter-marble-41"
 WRONG = "velvet-anchor-pigeon-77"

@@ -16,9 +16,9 @@ from sidecar.accounts.password_change import (
 )
 from sidecar.accounts.passwords import Weakness
 from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.domain.users import Actor, Status
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.outcomes import ActorChanged
-from sidecar.vocabulary.people import Actor, Status
 
 OLD = "unquiet-otter-marble-41"
 NEW = "velvet-anchor-pigeon-77"

@@ -9,9 +9,9 @@ from sidecar.accounts.password_change import NewPassword, Replaced, WeakPassword
 from sidecar.accounts.password_reset import RESET_SECONDS, ResetGone
 from sidecar.accounts.passwords import Weakness
 from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.domain.users import Actor, Status
 from sidecar.store.connection import StoreUnavailable
 from sidecar.tokens.ids import letters
-from sidecar.vocabulary.people import Actor, Status
 from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC
 
 THIRD = "granite-lemon-violin-63"

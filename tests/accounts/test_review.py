@@ -9,14 +9,14 @@ from sidecar.accounts.login import InvalidGrant
 from sidecar.accounts.password_reset import ResetGone
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole
 from sidecar.accounts.users import Edited
+from sidecar.domain.decision import Reason
+from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.pdp.evaluation import Resource, standing_of
 from sidecar.pdp.search import subjects
 from sidecar.policy.explain import explain_person
 from sidecar.store import keys
 from sidecar.store.links import Links
 from sidecar.store.outcomes import NotHeld
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
 
 OPERATOR = Actor.operator()
 

@@ -10,9 +10,9 @@ from sidecar.accounts.password_change import WeakPassword
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole, may_assign
 from sidecar.accounts.sessions import InvalidGrant, refresh
 from sidecar.accounts.users import Edit, Edited, Gone
+from sidecar.domain.users import ADMINISTRATOR, Actor, Status, UserRecord
 from sidecar.store.accounts import AccountExists
 from sidecar.store.outcomes import ActorChanged, LastAdmin, NoUser, StillInvited
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status, UserRecord
 
 
 async def edit(town, admin, user, change, actor=None):

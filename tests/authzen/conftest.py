@@ -20,6 +20,8 @@ from sidecar.accounts.limits import Unlimited
 from sidecar.accounts.parts import People, people
 from sidecar.accounts.peps import NewPep, PepKeys, PepMade, make
 from sidecar.accounts.sessions import Client, Issuer
+from sidecar.domain.peps import Pep, Scope
+from sidecar.domain.users import AccountId, Actor, Status, UserRecord
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS
 from sidecar.edge.parts import Parts, Surface
@@ -43,8 +45,6 @@ from sidecar.tokens.ids import new_account_id, new_user_id
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.people import AccountId, Actor, Status, UserRecord
-from sidecar.vocabulary.peps import Pep, Scope
 from tests.conftest import PATIENT
 from tests.stand import at_once
 

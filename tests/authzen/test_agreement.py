@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from sidecar.domain.access import Resource
+from sidecar.domain.decision import Reason
 from sidecar.pdp.evaluation import Standing, evaluate, standing_of
 from sidecar.pdp.search import actions, named_paths, resources, subjects
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import METHODS
-from sidecar.vocabulary.access import Resource
-from sidecar.vocabulary.decision import Reason
 from tests.authzen.conftest import Pdp, Town, entity, question
 
 STRAY = [

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.vocabulary.people import Status
+from sidecar.domain.users import Status
 from tests.authzen.conftest import OPERATOR, Pdp, Town, question
 
 MAY = question(("role", "marketer"), "view", ("section", "media-library"))

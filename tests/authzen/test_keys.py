@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from sidecar.accounts.peps import UNPROVEN_A_SECOND, revoke
+from sidecar.domain.peps import Scope
+from sidecar.domain.users import Status
 from sidecar.edge.endpoints import API, CHECKS
 from sidecar.store.errors import StoreUnavailable
 from sidecar.tokens.opaque import Kind, new_secret
-from sidecar.vocabulary.people import Status
-from sidecar.vocabulary.peps import Scope
 from tests.authzen.conftest import OPERATOR, AlwaysThere, Pdp, Town
 from tests.authzen.test_transport import CALLS, each_call
 

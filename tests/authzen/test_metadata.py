@@ -3,7 +3,7 @@
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from sidecar.vocabulary.peps import Scope
+from sidecar.domain.peps import Scope
 from tests.authzen.conftest import URL, Pdp
 from tests.authzen.test_transport import CALLS
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.vocabulary.people import Status
+from sidecar.domain.users import Status
 from tests.authzen.conftest import OPERATOR, Asked, Pdp, Town, entity
 
 SECTIONS_OF_ADMIN = {

@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from sidecar.domain.users import Actor, UserId
 from sidecar.store.connection import Store
 from sidecar.store.feed import Change, Tail
 from sidecar.store.live import LiveCopy
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
-from sidecar.vocabulary.people import Actor, UserId
 from tests.bench.targets import ROOT, World
 
 LEASE = 1.0

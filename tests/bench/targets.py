@@ -15,10 +15,10 @@ from pathlib import Path
 import aiohttp  # noqa: F401 - the afternoon handler's; said here, before a child fails
 
 from sidecar.accounts.peps import NewPep, PepMade, make
+from sidecar.domain.peps import Scope
+from sidecar.domain.users import AccountId, Actor
 from sidecar.store.connection import Store
 from sidecar.store.peps import Peps
-from sidecar.vocabulary.people import AccountId, Actor
-from sidecar.vocabulary.peps import Scope
 from tests.bench import people, policies
 from tests.bench.processes import STORE_CORE, Server, listens
 from tests.bench.wire import answer, gateway_check

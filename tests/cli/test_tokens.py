@@ -12,10 +12,10 @@ import redis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
+from sidecar.domain.users import AccountId, SessionId, UserId
 from sidecar.sources.key_files import load_or_create
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.mint import access_token
-from sidecar.vocabulary.people import AccountId, SessionId, UserId
 
 ISSUER = "http://127.0.0.1:9181"
 

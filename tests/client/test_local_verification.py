@@ -77,7 +77,7 @@ def test_the_client_needs_aiohttp_and_nothing_of_the_server():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "sidecar.client.token_client" in done.stdout
-    assert "'sidecar.vocabulary" not in done.stdout
+    assert "'sidecar.domain" not in done.stdout
 
 
 def test_the_pages_first_code_is_an_account_of_the_client(monkeypatch, tmp_path):

@@ -10,6 +10,8 @@ import pytest
 from aiohttp.test_utils import RawTestServer, TestClient
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.domain.decision import Decision
+from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.edge.checks import conclude, gateway_call, judge
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
@@ -23,8 +25,6 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.decision import Decision
-from sidecar.vocabulary.people import Status, UserId, UserRecord
 from tests.stand import ISSUER, KEYS, NOW, SESSION, USERS, parts, token, user
 
 BOB = user("b", "accountant").id

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from sidecar.domain.decision import Decision, Reason, Verdict
+from sidecar.domain.users import AccountId, Status, UserId, UserRecord
 from sidecar.edge.answers import gateway_answer, identity_headers
-from sidecar.vocabulary.decision import Decision, Reason, Verdict
-from sidecar.vocabulary.people import AccountId, Status, UserId, UserRecord
 
 USER = UserRecord(
     UserId("usr_aaaaaaaaaaaa_bbbbbbbbbbbb"),

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import RawTestServer, TestClient
 
+from sidecar.domain.users import Status
 from sidecar.edge.at_least import AT_LEAST
 from sidecar.edge.checks import HEADERS_READ
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.freshness import Reach
-from sidecar.vocabulary.people import Status
 from tests import stand
 
 WHO = "b"

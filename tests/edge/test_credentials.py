@@ -2,9 +2,9 @@
 
 import pytest
 
+from sidecar.domain.access import NO_CREDENTIAL, Credential, Proof
+from sidecar.domain.decision import Reason
 from sidecar.edge.credentials import MAX_COOKIES, cookie_name, credential
-from sidecar.vocabulary.access import NO_CREDENTIAL, Credential, Proof
-from sidecar.vocabulary.decision import Reason
 
 HOST = "__Host-sidecar"
 

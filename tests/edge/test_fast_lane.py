@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sidecar.domain.users import UserId, UserRecord
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
 from sidecar.edge.lanes.fast_lane import PIPELINE_BYTES, Lanes
@@ -24,7 +25,6 @@ from sidecar.edge.lanes.server import Server
 from sidecar.edge.parts import Parts
 from sidecar.serve.listeners import Listener
 from sidecar.serve.values import TcpAddress
-from sidecar.vocabulary.people import UserId, UserRecord
 from tests.stand import NOW, Memory, parts, token
 
 MAX_HEAD = 32 * 1024

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sidecar.domain.decision import Decision, Reason
 from sidecar.edge.answers import ENVOY_REMOVES, IDENTITY, Answer
 from sidecar.edge.checks import (
     HEADERS_READ,
@@ -14,7 +15,6 @@ from sidecar.edge.checks import (
 )
 from sidecar.edge.credentials import RawHeaders
 from sidecar.edge.parts import Parts
-from sidecar.vocabulary.decision import Decision, Reason
 from tests.stand import parts, token
 
 MEDIA = "/dashboard/media-library/"

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.access import NO_CREDENTIAL
 from sidecar.edge.cookies import kept_cookies
 from sidecar.edge.credentials import HOST_COOKIE, LOOPBACK_COOKIE, from_cookies
-from sidecar.vocabulary.access import NO_CREDENTIAL
 
 OURS = ("__Host-sidecar", "__Secure-sidecar-refresh", "sidecar", "sidecar-refresh")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.domain.users import UserId, UserRecord
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
 from sidecar.edge.lanes.fast_lane import Lanes
@@ -17,7 +18,6 @@ from sidecar.edge.parts import Parts
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.tokens import TokenCache
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.people import UserId, UserRecord
 from tests.golden import every, load, named, raw_of
 from tests.stand import ACCOUNT, ISSUER, KEYS, NOW, USERS, parts, token
 

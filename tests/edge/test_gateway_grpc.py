@@ -17,14 +17,14 @@ from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from envoy.service.auth.v3.external_auth_pb2_grpc import AuthorizationStub
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from sidecar.domain.access import Route
+from sidecar.domain.decision import Decision, Reason, Verdict
 from sidecar.edge.answers import IDENTITY, Answer, gateway_answer
 from sidecar.edge.checks import answer_check
 from sidecar.edge.gateways import envoy_grpc
 from sidecar.edge.lanes.protobuf import SHORT
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.request_id import request_id_of
-from sidecar.vocabulary.access import Route
-from sidecar.vocabulary.decision import Decision, Reason, Verdict
 from tests.stand import parts, token
 
 MAX_HEAD = 32 * 1024

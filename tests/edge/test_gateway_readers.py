@@ -2,11 +2,11 @@
 
 import pytest
 
+from sidecar.domain.access import Route, Target
+from sidecar.domain.decision import Reason
 from sidecar.edge.checks import gateway_call
 from sidecar.edge.credentials import RawHeaders
 from sidecar.edge.original import MAX_PATH, OVERRIDES
-from sidecar.vocabulary.access import Route, Target
-from sidecar.vocabulary.decision import Reason
 
 
 def read(path: str, headers: RawHeaders = (), *, method: str = "GET") -> Route | Target | Reason:

@@ -6,9 +6,9 @@ from asyncio import to_thread
 import pytest
 
 from sidecar.accounts.peps import NewPep, PepMade, make
+from sidecar.domain.peps import Scope
+from sidecar.domain.users import Actor
 from sidecar.store.peps import Peps
-from sidecar.vocabulary.people import Actor
-from sidecar.vocabulary.peps import Scope
 from tests.people import PASSWORD, PEPPER
 
 pytest.importorskip("authlib", reason="Authlib is not installed: pip install -e .[test]")

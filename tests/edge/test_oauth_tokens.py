@@ -7,10 +7,10 @@ import pytest
 
 from sidecar.accounts.peps import NewPep, PepMade, make
 from sidecar.accounts.sessions import Grant
+from sidecar.domain.peps import Scope
+from sidecar.domain.users import Actor, Status
 from sidecar.store.peps import Peps
 from sidecar.tokens.opaque import Kind, new_pep_secret, new_secret
-from sidecar.vocabulary.people import Actor, Status
-from sidecar.vocabulary.peps import Scope
 from tests.people import PEPPER, PUBLIC
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

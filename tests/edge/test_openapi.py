@@ -10,13 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from sidecar.domain.decision import Reason
+from sidecar.domain.problems import Code
 from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
 from sidecar.edge.checks import EXACT
 from sidecar.edge.endpoints import API, CHECKS, OPS
 from sidecar.edge.openapi.document import Tables, document, statuses
 from sidecar.edge.openapi.examples import EXAMPLES
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.problems import Code
 from tests.edge.fuzz.run import Run, faults, fuzz, prepare, serve
 
 ROWS = (*CHECKS, *API)

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import DummyCookieJar
 from aiohttp.test_utils import RawTestServer, TestClient
 
+from sidecar.domain.users import Actor
 from sidecar.edge import policy, policy_shapes
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
@@ -26,7 +27,6 @@ from sidecar.pdp.tokens import TokenCache
 from sidecar.telemetry.logbook import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.people import Actor
 from tests.people import PUBLIC, Straight, Web
 from tests.stand import at_once
 

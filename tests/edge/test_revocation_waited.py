@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import pytest
 
+from sidecar.domain.users import UserId
 from sidecar.store import keys, scripts
-from sidecar.vocabulary.people import UserId
 from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC
 
 LOGIN = {"username": "bob@example.com", "password": PASSWORD}

@@ -4,10 +4,10 @@ cookie (``__Host-``). What it sets renews nothing, and keeps nobody signed in.""
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.domain.decision import Reason
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import FormerKey, KeySet
 from sidecar.tokens.mint import access_token
-from sidecar.vocabulary.decision import Reason
 from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC
 
 ACCESS, REFRESH = "__Host-sidecar", "__Secure-sidecar-refresh"

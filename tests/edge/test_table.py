@@ -2,9 +2,9 @@
 
 import pytest
 
+from sidecar.domain.problems import Code, Problem
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.edge.table import Table
-from sidecar.vocabulary.problems import Code, Problem
 
 
 async def handler(_call: Call[None]) -> Reply:

@@ -1,4 +1,4 @@
-"""One door for foreign text: what is quadratic in a stranger's text is called in sidecar/vocabulary/text.py alone."""
+"""One door for foreign text: what is quadratic in a stranger's text is called in sidecar/domain/text.py alone."""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOOR = ROOT / "sidecar" / "vocabulary" / "text.py"
+DOOR = ROOT / "sidecar" / "domain" / "text.py"
 FORBIDDEN = frozenset({"normalize", "is_normalized", "casefold"})
 """By whatever name of the module or the text: as an attribute, an import, or a word that is looked up."""
 
@@ -36,7 +36,7 @@ def test_R16_foreign_text_is_transformed_behind_its_bounds_alone() -> None:
     others = [module for module in modules if module != DOOR]
     found = [(str(module.relative_to(ROOT)), *use) for module in others for use in calls(module.read_text())]
     strange = [f"{path}:{line} {name}" for path, name, line in found if (path, name) not in OPERATORS]
-    assert not strange, f"call sidecar.vocabulary.text instead: {', '.join(strange)}"
+    assert not strange, f"call sidecar.domain.text instead: {', '.join(strange)}"
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_the_rule_sees_every_way_around_it(source: str) -> None:
 
 
 def test_the_rule_sees_nothing_else() -> None:
-    assert not list(calls("from sidecar.vocabulary import text\nname = text.normalise(name, text.Form.NFC, 100)"))
+    assert not list(calls("from sidecar.domain import text\nname = text.normalise(name, text.Form.NFC, 100)"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.vocabulary.decision import Decision, Reason, Verdict
+from sidecar.domain.decision import Decision, Reason, Verdict
 from tests.live.conftest import Start, http, start
 from tests.live.support import Http, Process, eventually
 

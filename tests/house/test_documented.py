@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import PROCESS_COLLECTOR
 
 from sidecar.cli.main import VERBS
+from sidecar.domain.decision import Reason
+from sidecar.domain.problems import Code
 from sidecar.policy.diagnostics import DiagnosticCode
 from sidecar.serve.places import spell_env
 from sidecar.serve.settings import ROWS
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.problems import Code
 
 
 @pytest.fixture(scope="module")

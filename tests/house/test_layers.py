@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PURE = ("policy", "tokens", "vocabulary")
+PURE = ("policy", "tokens", "domain")
 
 REFUSING = """
 import importlib, pkgutil, sys

@@ -8,7 +8,7 @@ Where it may not, ``user link`` binds the subject. A token that is no bearer tok
 from dataclasses import dataclass, field
 from typing import Any
 
-from sidecar.vocabulary.decision import Reason
+from sidecar.domain.decision import Reason
 
 Json = dict[str, Any]
 TENANT = "11111111-2222-3333-4444-555555555555"

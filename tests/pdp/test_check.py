@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from sidecar.domain.access import NO_CREDENTIAL, Credential, Proof, Question, Route, Target
+from sidecar.domain.decision import Decision, Reason
+from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.tokens import TokenCache
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.access import NO_CREDENTIAL, Credential, Proof, Question, Route, Target
-from sidecar.vocabulary.decision import Decision, Reason
-from sidecar.vocabulary.people import Status, UserId, UserRecord
 from tests.stand import ISSUER, KEYS, NOW, SESSION, USERS, Memory, parts, token, user
 
 BILLING = Route("GET", "/dashboard/billing")

@@ -12,6 +12,9 @@ from jwt.algorithms import OKPAlgorithm
 
 from sidecar.accounts.emails import verified_elsewhere
 from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
+from sidecar.domain.access import Credential, Proof, Question, Route
+from sidecar.domain.decision import Reason
+from sidecar.domain.users import Actor, Status
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
@@ -23,9 +26,6 @@ from sidecar.store.feed import Change
 from sidecar.store.links import Links
 from sidecar.tokens.outside import Outsider, Trust
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.access import Credential, Proof, Question, Route
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import Actor, Status
 from tests.people import Straight, generation, hashing, issuer, town
 
 __all__ = ["generation", "hashing", "issuer", "town"]

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
 from sidecar.accounts.emails import verified_elsewhere
+from sidecar.domain.access import Credential, Proof, Question, Route
+from sidecar.domain.decision import Reason
 from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.pdp.tokens import TokenCache
@@ -20,8 +22,6 @@ from sidecar.sources.remote_jwks import IssuerKeys, from_file
 from sidecar.sources.trusted_issuers import read_trusted_issuers
 from sidecar.store.links import Linked, Links
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.access import Credential, Proof, Question, Route
-from sidecar.vocabulary.decision import Reason
 from tests.pdp.providers import PROVIDERS, Sent
 from tests.people import Straight, generation, hashing, issuer, town
 

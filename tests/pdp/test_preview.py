@@ -11,6 +11,7 @@ from time import thread_time
 import pytest
 from msgspec.structs import replace
 
+from sidecar.domain.users import AccountId
 from sidecar.pdp import apart
 from sidecar.pdp.apart import ChildFailed
 from sidecar.pdp.foresight import MAX_ANSWER, preview
@@ -21,7 +22,6 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
 from sidecar.sources.cgroup import memory_limit
 from sidecar.sources.policy_files import packaged, read_policy_files
-from sidecar.vocabulary.people import AccountId
 
 ROOT = Path(__file__).resolve().parents[2]
 

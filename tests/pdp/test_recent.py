@@ -1,6 +1,6 @@
 """Places for what was seen lately: bounded, and the oldest leaves first."""
 
-from sidecar.vocabulary.recent import Recent
+from sidecar.domain.caching import Recent
 
 
 def test_the_oldest_entry_leaves_first_however_often_it_was_used() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.domain.users import AccountId
 from sidecar.pdp import preview as previewing
 from sidecar.pdp import slots
 from sidecar.pdp.preview import Busy, Previewed, Previews
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
-from sidecar.vocabulary.people import AccountId
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -3,12 +3,12 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.domain.decision import Reason
 from sidecar.pdp.budget import Budget
 from sidecar.pdp.tokens import FOREVER_BAD, TokenCache
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.decision import Reason
 from tests.stand import ISSUER, KEYS, NOW, token
 
 

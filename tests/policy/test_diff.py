@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.domain.access import Target
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diff import CellChange, RouteChange, diff
 from sidecar.policy.expectations import outcome_text
@@ -14,7 +15,6 @@ from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import PUBLIC, Route, RouteTable, Segments, contains, read_pattern
 from sidecar.policy.rules import Effect, Rule
 from sidecar.policy.sections import Role, Section
-from sidecar.vocabulary.access import Target
 
 Edited = Callable[..., dict[str, bytes]]
 

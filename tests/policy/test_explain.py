@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.domain.decision import Reason
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import Findings
@@ -16,7 +17,6 @@ from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Effect, Inheritance, Rule, read_closures
 from sidecar.policy.sections import Role, Section
-from sidecar.vocabulary.decision import Reason
 
 Edited = Callable[..., dict[str, bytes]]
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.domain.decision import Reason
 from sidecar.policy import oracle
 from sidecar.policy.cells import NUMBERS, Cells, Ruling
 from sidecar.policy.compiler import ProofScope, compile_policy
@@ -22,7 +23,6 @@ from sidecar.policy.model import MODEL
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import ANY, MAX_DEPTH, Effect, Inheritance, Rule, read_closures
 from sidecar.policy.sections import Role, Section
-from sidecar.vocabulary.decision import Reason
 
 ROLES = [f"r{index}" for index in range(5)]
 SECTIONS = {"one": ("view", "manage"), "two": ("view",), "r0": ("view", "purge")}

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.access import Target
+from sidecar.domain.decision import Reason
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import PUBLIC, Route, RouteTable, ambiguity, path_segments, split_target
-from sidecar.vocabulary.access import Target
-from sidecar.vocabulary.decision import Reason
 
 ADMIN = Target("users", "view")
 

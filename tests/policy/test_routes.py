@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.access import Target
+from sidecar.domain.decision import Reason
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
 from sidecar.policy.route_entries import Entry, judge_entries
 from sidecar.policy.routes import METHODS, PUBLIC, Route, RouteTable, contains, read_pattern
-from sidecar.vocabulary.access import Target
-from sidecar.vocabulary.decision import Reason
 
 
 def route(path: str, target: str = "a/view", methods: tuple[str, ...] = ("GET",), line: int = 1) -> Route:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import pytest
 
+from sidecar.domain.access import Target
+from sidecar.domain.decision import Reason
 from sidecar.policy.compiler import compile_policy
 from sidecar.policy.decide import covers, decide, opens
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import PUBLIC
-from sidecar.vocabulary.access import Target
-from sidecar.vocabulary.decision import Reason
 
 SECTIONS = {
     "users": ("view", "manage"),

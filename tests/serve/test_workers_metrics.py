@@ -4,9 +4,9 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sidecar.domain.decision import Decision, Reason
 from sidecar.serve.workers_metrics import Ledger
 from sidecar.telemetry.metrics import IssuerHealth, Metrics
-from sidecar.vocabulary.decision import Decision, Reason
 
 ONE, TWO, THREE = Path("/0-0.sock"), Path("/1-1.sock"), Path("/0-2.sock")
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sidecar.domain.users import ADMINISTRATOR, AccountId, Actor, SessionId, UserId, UserRecord
 from sidecar.store.accounts import Accounts, Created
 from sidecar.store.connection import Store
 from sidecar.store.invitations import Accepted, Invitations, Invited
 from sidecar.store.sessions import NewSession, Opened, Sessions
 from sidecar.store.users import Users
 from sidecar.tokens.ids import new_account_id, new_session_id, new_user_id
-from sidecar.vocabulary.people import ADMINISTRATOR, AccountId, Actor, SessionId, UserId, UserRecord
 from tests.conftest import PATIENT
 
 WEEK = 7 * 86400.0

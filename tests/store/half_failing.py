@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from sidecar.domain.peps import Scope
+from sidecar.domain.users import AccountId, Actor, Status, UserRecord
 from sidecar.store import connection, keys
 from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.audit import Audit
@@ -18,8 +20,6 @@ from sidecar.store.scripts import Script, script
 from sidecar.store.transition import look, transition
 from sidecar.store.upkeep.archive_records import flat
 from sidecar.tokens.ids import new_account_id
-from sidecar.vocabulary.people import AccountId, Actor, Status, UserRecord
-from sidecar.vocabulary.peps import Scope
 from tests.store.test_peps import created, pep_id
 
 OPERATOR = Actor.operator()

@@ -2,12 +2,12 @@
 
 import asyncio
 
+from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.accounts import AccountExists, Created, Deleted, SeatsSet, StatusSet
 from sidecar.store.invitations import SeatLimit
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.tokens.ids import new_account_id
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
 
 OPERATOR = Actor.operator()
 

@@ -18,6 +18,8 @@ import fakeredis
 import pytest
 
 from sidecar.accounts.emails import is_normal, is_written
+from sidecar.domain.peps import PepId, Scope
+from sidecar.domain.users import Actor, Status
 from sidecar.store import keys, scripts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
@@ -28,8 +30,6 @@ from sidecar.store.upkeep import archive, archive_forms, archive_records
 from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, Rules
 from sidecar.store.upkeep.fsck import Fsck
 from sidecar.store.users import Users
-from sidecar.vocabulary.people import Actor, Status
-from sidecar.vocabulary.peps import PepId, Scope
 
 OPERATOR = Actor.operator()
 MUTATIONS = int(os.environ.get("SIDECAR_TEST_FUZZ", "250"))

@@ -8,12 +8,12 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.audit import SYSTEM, Audit, AuditRow
 from sidecar.store.audit_chain import Head, chained, checkpoint, genesis, verify
 from sidecar.store.audit_export import AuditFile, AuditGap, Exporter, anchor, exported, sealed_head
 from sidecar.store.outcomes import Changed
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
 
 OPERATOR = Actor.operator()
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

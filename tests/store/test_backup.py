@@ -8,6 +8,8 @@ import time
 import fakeredis
 import pytest
 
+from sidecar.domain.peps import PepId, Scope
+from sidecar.domain.users import Actor, Status
 from sidecar.store import keys
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
@@ -23,8 +25,6 @@ from sidecar.store.upkeep.archive import Rules, read
 from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored
 from sidecar.store.upkeep.findings import Fault
 from sidecar.store.upkeep.fsck import Fsck
-from sidecar.vocabulary.people import Actor, Status
-from sidecar.vocabulary.peps import PepId, Scope
 
 OPERATOR = Actor.operator()
 

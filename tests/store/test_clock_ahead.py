@@ -1,10 +1,10 @@
 """R52: an instant that a clock wrote while it ran ahead locks nobody out, nor keeps anything alive."""
 
+from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.audit_export import LEASE_MS, Exporter
 from sidecar.store.limits import Bucket, Buckets, Empty, Rate, Taken
 from sidecar.store.outcomes import Changed
-from sidecar.vocabulary.people import Actor
 
 OPERATOR = Actor.operator()
 HOUR = 3_600_000

@@ -8,12 +8,12 @@ import pytest
 import redis.exceptions
 import uvloop
 
+from sidecar.domain.users import ADMINISTRATOR, Actor
 from sidecar.store import keys, scripts
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreRefused, StoreUnavailable, outage
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor
 from tests.conftest import PATIENT
 
 OPERATOR = Actor.operator()

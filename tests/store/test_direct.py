@@ -8,13 +8,13 @@ import time
 import pytest
 import redis
 
+from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.connection import READ_TIMEOUT
 from sidecar.store.direct.together import MOST, Together
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change, Tail
 from sidecar.store.records import Records
-from sidecar.vocabulary.people import Actor
 
 OPERATOR = Actor.operator()
 

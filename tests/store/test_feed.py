@@ -6,10 +6,10 @@ import time
 
 import pytest
 
+from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.feed import Change, Feed, Tail, change_of, entries_of
 from sidecar.store.integrity.partition_state import State
-from sidecar.vocabulary.people import Actor
 
 OPERATOR = Actor.operator()
 FEED = keys.feed(0)

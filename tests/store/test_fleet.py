@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Tail
@@ -14,7 +15,6 @@ from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.live import LiveCopy
 from sidecar.store.outcomes import Position
 from sidecar.store.sessions import SessionGone
-from sidecar.vocabulary.people import Actor
 
 OPERATOR = Actor.operator()
 LEASE = 1.0

@@ -2,11 +2,11 @@
 
 import pytest
 
+from sidecar.domain.users import Actor
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change
 from sidecar.store.freshness import PATIENCE, Freshness, Reach
 from sidecar.store.records import Records
-from sidecar.vocabulary.people import Actor
 
 OPERATOR = Actor.operator()
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.upkeep.findings import REPAIRABLE, Fault
 from sidecar.store.upkeep.fsck import Fsck
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
 
 OPERATOR = Actor.operator()
 

@@ -8,6 +8,8 @@ import pytest
 
 import sidecar
 from sidecar.accounts.peps import NewPep, PepKeys, PepMade, make
+from sidecar.domain.peps import PepId, Scope
+from sidecar.domain.users import Actor, UserId
 from sidecar.store import scripts
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
@@ -28,8 +30,6 @@ from sidecar.store.sessions import Sessions
 from sidecar.store.transition import transition
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper
-from sidecar.vocabulary.people import Actor, UserId
-from sidecar.vocabulary.peps import PepId, Scope
 
 OPERATOR = Actor.operator()
 PEPPER = Pepper(bytes(range(32)))

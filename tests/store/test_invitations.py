@@ -2,6 +2,7 @@
 
 import asyncio
 
+from sidecar.domain.users import Actor, Status
 from sidecar.store import keys
 from sidecar.store.invitations import (
     Accepted,
@@ -16,7 +17,6 @@ from sidecar.store.invitations import (
 from sidecar.store.outcomes import AccountSuspended, IdempotencyMismatch, NoAccount, NoUser, Removed, StillInvited
 from sidecar.store.roles import RoleHolders
 from sidecar.tokens.ids import new_account_id
-from sidecar.vocabulary.people import Actor, Status
 
 OPERATOR = Actor.operator()
 

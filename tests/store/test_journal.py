@@ -138,7 +138,7 @@ async def test_R48_what_the_feed_held_before_is_read_back(town, make):
 
 
 def town_operator():
-    from sidecar.vocabulary.people import Actor
+    from sidecar.domain.users import Actor
 
     return Actor.operator()
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from sidecar.domain.users import Status
 from sidecar.store.links import (
     Held,
     LinkBarred,
@@ -18,7 +19,6 @@ from sidecar.store.links import (
 )
 from sidecar.store.outcomes import NoUser, Stale
 from sidecar.store.upkeep.fsck import Fsck
-from sidecar.vocabulary.people import Status
 
 ISSUER = "https://login.example"
 

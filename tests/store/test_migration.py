@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.domain.users import Status
 from sidecar.store import keys
 from sidecar.store.connection import Store, StoreRefused
 from sidecar.store.integrity.partition_state import State
@@ -17,7 +18,6 @@ from sidecar.store.startup import SCHEMA
 from sidecar.store.upkeep.fsck import Fsck
 from sidecar.store.upkeep.migration import migrate
 from sidecar.tokens.opaque import Pepper
-from sidecar.vocabulary.people import Status
 from tests.store.older import put_back
 
 KEPT = Path(__file__).parents[1] / "upgrade" / "schema_1.jsonl"

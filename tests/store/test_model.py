@@ -23,11 +23,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.links import Links
 from sidecar.store.upkeep.fsck import Fsck
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
 from tests.conftest import PATIENT
 
 OPERATOR = Actor.operator()

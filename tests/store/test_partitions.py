@@ -7,12 +7,12 @@ import time
 
 import pytest
 
+from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.audit_export import Exporter
 from sidecar.store.live import LiveCopy
 from sidecar.store.upkeep.backup import Backup, Restored
 from sidecar.store.upkeep.fsck import Fsck
-from sidecar.vocabulary.people import Actor
 
 OPERATOR = Actor.operator()
 

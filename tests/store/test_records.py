@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
+from sidecar.domain.users import Actor, Status
 from sidecar.store import keys
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change, Tail
 from sidecar.store.integrity.partition_state import PartitionStates, State
 from sidecar.store.records import AGE_SPREAD, MAX_AGE, Records
-from sidecar.vocabulary.people import Actor, Status
 
 OPERATOR = Actor.operator()
 LEASE = 1.0

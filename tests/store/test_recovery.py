@@ -12,6 +12,8 @@ from typing import ClassVar
 
 import pytest
 
+from sidecar.domain.peps import PepId, Scope
+from sidecar.domain.users import ADMINISTRATOR, Actor, Status, UserId, UserRecord
 from sidecar.sources.journal_file import JournalFile
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.integrity.data_set import code_of
@@ -22,8 +24,6 @@ from sidecar.store.outcomes import Changed, LastAdmin, NotHeld
 from sidecar.store.peps import Peps
 from sidecar.store.upkeep.fsck import Fsck
 from sidecar.tokens.opaque import Pepper
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status, UserId, UserRecord
-from sidecar.vocabulary.peps import PepId, Scope
 from tests.store.older import commands, put_back
 
 LEASE = 0.2

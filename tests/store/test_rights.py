@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
@@ -14,7 +15,6 @@ from sidecar.store.outcomes import Changed, Unchanged
 from sidecar.store.scripts import names, script
 from sidecar.store.transition import look
 from sidecar.store.upkeep.fsck import Fsck
-from sidecar.vocabulary.people import Actor
 from tests.conftest import PATIENT
 from tests.store.half_failing import Scenarios
 from tests.store.test_half_failed import writing

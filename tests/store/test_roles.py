@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from sidecar.domain.users import Actor
 from sidecar.store import keys, roles
 from sidecar.store.generations import Generations, Recorded, Standing
 from sidecar.store.roles import RoleHolders
-from sidecar.vocabulary.people import Actor
 
 
 async def test_nobody_asked_for_costs_no_question(town) -> None:

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
+from sidecar.domain.users import Actor, Status
 from sidecar.store import keys, sessions
 from sidecar.store.limits import Rate
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.sessions import Ended, Opened, RefreshLimited, Reused, Rotated, SessionGone, StoreBehind
 from sidecar.tokens.ids import account_of
-from sidecar.vocabulary.people import Actor, Status
 
 OPERATOR = Actor.operator()
 MONTH = 30 * 86400.0

@@ -8,6 +8,7 @@ import time
 import pytest
 import redis
 
+from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreRefused, StoreUnavailable
@@ -17,7 +18,6 @@ from sidecar.store.servers.pools import Patience
 from sidecar.store.servers.topology import Single, Watched, topology
 from sidecar.store.upkeep.backup import Backup, Restored
 from sidecar.store.upkeep.fsck import Fsck
-from sidecar.vocabulary.people import Actor
 from tests.ports import free_port
 
 OPERATOR = Actor.operator()

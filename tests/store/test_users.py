@@ -5,11 +5,11 @@ import dataclasses
 
 import pytest
 
+from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store.outcomes import ActorChanged, Changed, LastAdmin, NoUser, Removed, Stale, StillInvited, Unchanged
 from sidecar.store.sessions import Opened
 from sidecar.store.users import PasswordChanged
 from sidecar.tokens.ids import new_account_id, new_user_id
-from sidecar.vocabulary.people import ADMINISTRATOR, Actor, Status
 
 OPERATOR = Actor.operator()
 

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from sidecar.domain.decision import Decision, Reason
 from sidecar.telemetry import logbook as module
 from sidecar.telemetry.decision_log import DecisionRecord, in_quotes
 from sidecar.telemetry.logbook import BATCH, Logbook
 from sidecar.telemetry.metrics import Metrics
-from sidecar.vocabulary.decision import Decision, Reason
 from tests.stand import at_once, user
 
 ALLOW = Decision(Reason.ALLOWED, "g", "policy/policy.csv:12", user("b", "accountant"), "billing", "view")

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from sidecar.domain.decision import Decision, Reason
 from sidecar.telemetry.metrics import Metrics
-from sidecar.vocabulary.decision import Decision, Reason
 
 
 def test_checks_are_counted_by_decision_and_reason_with_their_duration() -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.domain.users import AccountId, SessionId, UserId
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
-from sidecar.vocabulary.people import AccountId, SessionId, UserId
 
 NOW = 1_800_000_000
 

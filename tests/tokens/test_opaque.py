@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.users import AccountId, SessionId, UserId
 from sidecar.tokens.opaque import (
     Kind,
     Pepper,
@@ -20,7 +21,6 @@ from sidecar.tokens.opaque import (
     refresh_token,
     with_mark,
 )
-from sidecar.vocabulary.people import AccountId, SessionId, UserId
 
 USER = UserId("usr_aaaaaaaaaaaa_bbbbbbbbbbbb")
 SESSION = SessionId("ses_cccccccccccccccccccccccccc")

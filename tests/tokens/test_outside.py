@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jwt.algorithms import get_default_algorithms
 
+from sidecar.domain.decision import Reason
 from sidecar.tokens.jwk_set import KINDS, read_key_set
 from sidecar.tokens.outside import EmailProof, OutsideClaims, Presented, Trust, believe, issuer_named, read, timely
-from sidecar.vocabulary.decision import Reason
 from tests import worst
 
 NOW = 1_800_000_000

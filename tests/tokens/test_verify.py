@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.decision import Reason
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.mint import access_token
 from sidecar.tokens.verify import MAX_TOKEN, Verifier
-from sidecar.vocabulary.decision import Reason
 
 OTHER = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
 ABSENT = ...

@@ -3,9 +3,9 @@
 from sidecar.accounts.emails import normalise
 from sidecar.cli.output import no
 from sidecar.cli.work import account_of, work
+from sidecar.domain.users import UserId, UserRecord
 from sidecar.serve.operator import Operator
 from sidecar.serve.settings import Settings
-from sidecar.vocabulary.people import UserId, UserRecord
 
 
 def record_of(settings: Settings, user: str, account: str | None) -> UserRecord:

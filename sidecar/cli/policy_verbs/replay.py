@@ -13,9 +13,9 @@ import click
 
 from sidecar.cli.output import NO, OK, complain, json_option, say_json, say_table, wrong
 from sidecar.cli.policy_verbs.files import draft_of, files_options, source_from
+from sidecar.domain.decision import Reason
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
-from sidecar.vocabulary.decision import Reason
 
 OF_THE_POLICY = {Reason.ALLOWED, Reason.NO_RULE, Reason.EXPLICIT_DENY, Reason.UNKNOWN_SECTION, Reason.UNKNOWN_ACTION}
 """Answers that the table gave. The others (tokens, paths, outages) say nothing of the rules."""

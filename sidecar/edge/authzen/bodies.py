@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
+from sidecar.domain.access import Resource, Subject
 from sidecar.edge import bodies
 from sidecar.edge.bodies import BadBody, strict_json
 from sidecar.edge.call import RawBody
-from sidecar.vocabulary.access import Resource, Subject
 
 MEDIA_TYPE: Final = "application/json"
 MAX_ITEMS: Final = 1000

@@ -9,6 +9,9 @@ from typing import Final
 
 import msgspec
 
+from sidecar.domain.access import Subject
+from sidecar.domain.decision import Decision, Reason
+from sidecar.domain.peps import Scope
 from sidecar.edge.authzen import refusals, shapes
 from sidecar.edge.authzen.bodies import (
     MAX_BATCH_BYTES,
@@ -24,9 +27,6 @@ from sidecar.edge.bodies import BadBody
 from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
 from sidecar.edge.checks import record_check
 from sidecar.pdp.evaluation import Standing, evaluate
-from sidecar.vocabulary.access import Subject
-from sidecar.vocabulary.decision import Decision, Reason
-from sidecar.vocabulary.peps import Scope
 
 EVALUATION: Final = "/access/v1/evaluation"
 EVALUATIONS: Final = "/access/v1/evaluations"

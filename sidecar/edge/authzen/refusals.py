@@ -4,9 +4,9 @@ from typing import Final
 
 import msgspec
 
+from sidecar.domain.problems import Problem
 from sidecar.edge.answers import Answer
 from sidecar.edge.problems import told_by_header
-from sidecar.vocabulary.problems import Problem
 
 _HEADERS: Final = (("Cache-Control", "no-store"), ("Content-Type", "application/json"))
 

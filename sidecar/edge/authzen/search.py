@@ -4,6 +4,9 @@ from typing import Any, Final
 
 import msgspec
 
+from sidecar.domain.decision import Reason
+from sidecar.domain.peps import Scope
+from sidecar.domain.users import Member
 from sidecar.edge.authzen import refusals, shapes
 from sidecar.edge.authzen.bodies import (
     action_of,
@@ -20,9 +23,6 @@ from sidecar.pdp import search
 from sidecar.pdp.evaluation import USER
 from sidecar.store.outcomes import NoAccount
 from sidecar.store.users import Roster
-from sidecar.vocabulary.decision import Reason
-from sidecar.vocabulary.people import Member
-from sidecar.vocabulary.peps import Scope
 
 
 class Found(msgspec.Struct, frozen=True):

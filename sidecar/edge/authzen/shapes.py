@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from sidecar.domain.decision import Reason
 from sidecar.edge.authzen.bodies import MAX_ITEMS, Semantic
-from sidecar.vocabulary.decision import Reason
 
 Free = Annotated[
     dict[str, Any] | msgspec.UnsetType | None, msgspec.Meta(description="Any object; never decides anything.")

@@ -12,13 +12,13 @@ from typing import Final
 
 import msgspec
 
+from sidecar.domain.access import Route
+from sidecar.domain.decision import Decision, Reason
 from sidecar.edge.credentials import RawHeaders
 from sidecar.edge.gateways import envoy_http, forwarded, nginx, section
 from sidecar.edge.original import GatewayCall, method_overrides, only, upgrades_otherwise
 from sidecar.edge.parts import Parts
 from sidecar.policy.routes import ambiguity
-from sidecar.vocabulary.access import Route
-from sidecar.vocabulary.decision import Decision, Reason
 
 
 class Kind(StrEnum):

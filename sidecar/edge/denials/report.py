@@ -4,11 +4,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
+from sidecar.domain.access import Route
+from sidecar.domain.decision import Decision
 from sidecar.edge.denials.causes import Cause, Kind
 from sidecar.edge.original import GatewayCall
 from sidecar.telemetry.logs import debugging, logger
-from sidecar.vocabulary.access import Route
-from sidecar.vocabulary.decision import Decision
 
 SECONDS: Final = 60.0
 MAX_SHOWN: Final = 512

@@ -20,12 +20,12 @@ from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from sidecar.domain.access import Route
+from sidecar.domain.decision import Reason
 from sidecar.edge.answers import ENVOY_REMOVES, IDENTITY, Answer
 from sidecar.edge.lanes.protobuf import MAX_HEADERS, SHORT, http_request
 from sidecar.edge.original import Family, GatewayCall, asks_otherwise, from_parts
 from sidecar.telemetry.logs import logger
-from sidecar.vocabulary.access import Route
-from sidecar.vocabulary.decision import Reason
 
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
 OK, PERMISSION_DENIED, UNAUTHENTICATED = 0, 7, 16

@@ -5,9 +5,9 @@ arrives as ``/check/envoy/../livez`` and is an ambiguous path, not another endpo
 here. Envoy leaves the client's own headers in place unless told to remove them, hence ``removes``.
 """
 
+from sidecar.domain.access import Route
+from sidecar.domain.decision import Reason
 from sidecar.edge.original import Family, GatewayCall, asks_otherwise, from_parts
-from sidecar.vocabulary.access import Route
-from sidecar.vocabulary.decision import Reason
 
 PREFIX = "/check/envoy"
 

@@ -3,9 +3,9 @@
 Reads that family alone. A fallback to X-Original-* would be the client's to write: these gateways pass it through.
 """
 
+from sidecar.domain.access import Route
+from sidecar.domain.decision import Reason
 from sidecar.edge.original import Family, GatewayCall, from_headers, only
-from sidecar.vocabulary.access import Route
-from sidecar.vocabulary.decision import Reason
 
 PATH = "/check"
 METHOD_HEADER = b"x-forwarded-method"

@@ -7,10 +7,10 @@ Kubernetes' ingress-nginx sets X-Original-URI only when its ``auth-method`` anno
 own would come through. It always says who it is (X-Sent-From) and X-Original-URL, so the two have to agree.
 """
 
+from sidecar.domain.access import Route
+from sidecar.domain.decision import Reason
 from sidecar.edge.credentials import RawHeaders
 from sidecar.edge.original import Family, GatewayCall, from_headers
-from sidecar.vocabulary.access import Route
-from sidecar.vocabulary.decision import Reason
 
 PATH = "/check/nginx"
 URI_HEADER = b"x-original-uri"

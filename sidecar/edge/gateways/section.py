@@ -1,8 +1,8 @@
 """``/check/sections/{section}[/{action}]``: the operator's configuration names what is asked, the request nothing."""
 
+from sidecar.domain.access import Target
+from sidecar.domain.decision import Reason
 from sidecar.edge.original import Family, GatewayCall, asks_otherwise
-from sidecar.vocabulary.access import Target
-from sidecar.vocabulary.decision import Reason
 
 PREFIX = "/check/sections/"
 DEFAULT_ACTION = "view"

@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from sidecar.domain.access import Question, Target
+from sidecar.domain.decision import Decision
 from sidecar.edge.checks import read_question, target_of, told_of
 from sidecar.edge.lanes.head_reader import Page
 from sidecar.edge.lanes.shelf import Shelf
@@ -19,8 +21,6 @@ from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.pdp.check import Standing
 from sidecar.telemetry.logbook import Told
-from sidecar.vocabulary.access import Question, Target
-from sidecar.vocabulary.decision import Decision
 
 MAX_ANSWERS: Final = 16_384
 """One to two kilobytes each, most of it the token and the browser's headers."""

@@ -7,6 +7,7 @@ depend on. What follows from a decision alone is prepared once. All of it is cou
 from collections.abc import Hashable
 from time import perf_counter
 
+from sidecar.domain.decision import Decision, Reason
 from sidecar.edge.checks import close, conclude, explain, follows_from_decision, judge, may_be_remembered, told_of
 from sidecar.edge.lanes.answer_memo import AnswerMemo, Remembered
 from sidecar.edge.lanes.head_reader import Page
@@ -14,7 +15,6 @@ from sidecar.edge.lanes.wire import Prepared, Wire, prepare
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.pdp.check import Open
-from sidecar.vocabulary.decision import Decision, Reason
 
 
 class Desk:

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from sidecar.domain.problems import Code, Problem
 from sidecar.edge.answers import Answer
 from sidecar.edge.lanes.head_limit import HeadLimit
 from sidecar.edge.problems import problem_answer
 from sidecar.telemetry.logs import logger
-from sidecar.vocabulary.problems import Code, Problem
 
 _log = logger("edge")
 

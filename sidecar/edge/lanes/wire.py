@@ -10,9 +10,9 @@ from time import time
 
 import msgspec
 
+from sidecar.domain.caching import Recent
+from sidecar.domain.decision import Decision
 from sidecar.edge.answers import Answer, gateway_answer
-from sidecar.vocabulary.decision import Decision
-from sidecar.vocabulary.recent import Recent
 
 MAX_KEPT = 20_000
 

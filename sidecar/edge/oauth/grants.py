@@ -9,6 +9,7 @@ from sidecar.accounts.hashing import Overloaded
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
 from sidecar.accounts.sessions import Grant, InvalidGrant, RefreshOutcome, refresh
+from sidecar.domain.problems import Code, Problem
 from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, RawBody, Reply
 from sidecar.edge.oauth.parameters import InvalidRequest, Parameters, read
@@ -16,7 +17,6 @@ from sidecar.edge.oauth.refusals import NO_STORE, error, tell
 from sidecar.edge.oauth.tokens import INTROSPECT, REVOCATION, REVOKE
 from sidecar.edge.people import client_of, count_login, grant_json
 from sidecar.store.sessions import StoreBehind
-from sidecar.vocabulary.problems import Code, Problem
 
 TOKEN: Final = "/token"  # noqa: S105 (a path)
 JWKS: Final = "/.well-known/jwks.json"

@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
+from sidecar.domain.problems import Problem
 from sidecar.edge.answers import Answer
 from sidecar.edge.call import Reply
 from sidecar.edge.problems import told_by_header
-from sidecar.vocabulary.problems import Problem
 
 NO_STORE: Final = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 

@@ -8,6 +8,10 @@ introspects as active would let it in (RFC 7662 section 4).
 from typing import Any, Final, assert_never
 
 from sidecar.accounts.revocation import already_everywhere
+from sidecar.domain.access import Credential, Proof
+from sidecar.domain.decision import Reason, Verdict
+from sidecar.domain.peps import Scope
+from sidecar.domain.users import Actor, SessionId, UserId
 from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
 from sidecar.edge.oauth.parameters import InvalidRequest, read
@@ -16,10 +20,6 @@ from sidecar.pdp.identity import Identity
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
 from sidecar.tokens.opaque import Kind, read_secret
-from sidecar.vocabulary.access import Credential, Proof
-from sidecar.vocabulary.decision import Reason, Verdict
-from sidecar.vocabulary.people import Actor, SessionId, UserId
-from sidecar.vocabulary.peps import Scope
 
 REVOKE: Final = "/revoke"
 INTROSPECT: Final = "/introspect"

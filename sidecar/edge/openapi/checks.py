@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
+from sidecar.domain.decision import Reason
 from sidecar.edge.answers import IDENTITY
 from sidecar.edge.openapi.examples import ANSWERS
-from sidecar.vocabulary.decision import Reason
 
 _REASONS: Final = [reason.value for reason in Reason]
 _DENIAL: Final = {

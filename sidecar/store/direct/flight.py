@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from sidecar.domain.users import AccountId, UserId, UserRecord
 from sidecar.store.errors import StoreUnavailable
-from sidecar.vocabulary.people import AccountId, UserId, UserRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from sidecar.domain.users import AccountId, UserId
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.integrity.proof import FeedPosition
-from sidecar.vocabulary.people import AccountId, UserId
 
 DATA_SET: Final = "data_set"
 """Kind of the entry that announces another data set."""

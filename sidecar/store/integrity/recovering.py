@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sidecar.domain.users import AccountId, Actor
 from sidecar.store import keys
 from sidecar.store.codec import integer
 from sidecar.store.connection import Store
@@ -19,7 +20,6 @@ from sidecar.store.integrity.journal import Mark, decode
 from sidecar.store.integrity.losses import AccountLoss, by_account, missing
 from sidecar.store.integrity.recovered import Ranges, Recovered, Seal, encode
 from sidecar.store.transition import transition
-from sidecar.vocabulary.people import AccountId, Actor
 
 USERS: Final = 200
 """Users in one script call."""

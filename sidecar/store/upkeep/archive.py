@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.upkeep.archive_records import (
     Archived,
@@ -25,7 +26,6 @@ from sidecar.store.upkeep.archive_records import (
     shown,
 )
 from sidecar.store.upkeep.findings import Fault, Snapshot, administers, findings_of
-from sidecar.vocabulary.people import AccountId
 
 FORM: Final = "sidecar-backup/1"
 MAX_LINE: Final = 256 * 1024 * 1024

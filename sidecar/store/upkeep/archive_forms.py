@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.domain.peps import Scope, account_of_pep
+from sidecar.domain.users import Status
 from sidecar.store import keys
 from sidecar.tokens.ids import account_of, is_account_id
-from sidecar.vocabulary.people import Status
-from sidecar.vocabulary.peps import Scope, account_of_pep
 
 MAX_COUNT: Final = 10**15 - 1
 """Below 2**53, with room to count on: Lua's numbers and JSON's are exact up to there."""

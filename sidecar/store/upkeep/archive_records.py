@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from sidecar.domain.peps import account_of_pep
+from sidecar.domain.users import AccountId
 from sidecar.store.upkeep import archive_forms as forms
 from sidecar.store.upkeep.archive_forms import Fields, Form
 from sidecar.tokens.ids import account_of, is_account_id
-from sidecar.vocabulary.people import AccountId
-from sidecar.vocabulary.peps import account_of_pep
 
 MAX_ROWS: Final = 1000
 """Audit rows of one line; a backup writes 200."""

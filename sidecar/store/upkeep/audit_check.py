@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.domain.users import AccountId
 from sidecar.store.audit import SYSTEM
 from sidecar.store.audit_chain import Head, Verification, chained, verify
 from sidecar.store.audit_export import BATCH, AuditGap, anchor, rows_after, sealed_head
 from sidecar.store.connection import Store
 from sidecar.tokens.checkpoints import CheckpointKey
-from sidecar.vocabulary.people import AccountId
 
 
 @dataclass(frozen=True, slots=True)

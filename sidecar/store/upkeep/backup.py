@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.codec import integer, items, pairs
 from sidecar.store.connection import Store
@@ -23,7 +24,6 @@ from sidecar.store.upkeep.archive_records import MEMBERS, BackupRefused
 from sidecar.store.upkeep.backup_target import backup_target
 from sidecar.store.upkeep.restore import Progress, Restore, Restored
 from sidecar.tokens.opaque import Pepper
-from sidecar.vocabulary.people import AccountId
 
 __all__ = ["Backup", "BackupRefused", "Restored", "Rules", "Written"]
 

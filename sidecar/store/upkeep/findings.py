@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from sidecar.domain.users import ADMINISTRATOR, AccountId, Status
 from sidecar.store.codec import integer, items, pairs
-from sidecar.vocabulary.people import ADMINISTRATOR, AccountId, Status
 
 DELETED: Final = "deleted"
 

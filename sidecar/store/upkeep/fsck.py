@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from sidecar.domain.users import AccountId, Actor
 from sidecar.store import keys
 from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
@@ -17,7 +18,6 @@ from sidecar.store.integrity.recovering import read_lost
 from sidecar.store.transition import look, transition
 from sidecar.store.upkeep.findings import Fault, Finding, Snapshot, findings_of
 from sidecar.store.upkeep.restore_mark import REMEDY, clear_mark, is_marked
-from sidecar.vocabulary.people import AccountId, Actor
 
 SCAN_COUNT: Final = 1000
 TTL_BATCH: Final = 500

@@ -6,6 +6,7 @@ which would go on issuing tokens of the old issuer.
 
 from dataclasses import dataclass
 
+from sidecar.domain.users import Actor, Status
 from sidecar.store import keys
 from sidecar.store.accounts import Accounts
 from sidecar.store.audit import Audit
@@ -15,7 +16,6 @@ from sidecar.store.integrity.data_set import replace
 from sidecar.store.outcomes import Changed, NoAccount
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper
-from sidecar.vocabulary.people import Actor, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.domain.users import AccountId, Actor
 from sidecar.store import keys
 from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.codec import integer
@@ -17,7 +18,6 @@ from sidecar.store.upkeep.archive import Head
 from sidecar.store.upkeep.archive_records import Archived, flat
 from sidecar.store.upkeep.restore_mark import clear_mark, set_mark
 from sidecar.tokens.opaque import Pepper
-from sidecar.vocabulary.people import AccountId, Actor
 
 ROWS: Final = 200
 """Audit rows in one script call."""

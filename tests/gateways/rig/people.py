@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.accounts.founding import Founding, found
 from sidecar.accounts.hashing import Hashing
+from sidecar.domain.users import AccountId, Actor, SessionId, UserId
 from sidecar.sources.key_files import load_or_create
 from sidecar.store.accounts import Accounts, Created
 from sidecar.store.connection import Store
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.mint import access_token
-from sidecar.vocabulary.people import AccountId, Actor, SessionId, UserId
 from tests.conftest import PATIENT
 
 ROOT = Path(__file__).resolve().parents[3]

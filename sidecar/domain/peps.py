@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NewType
 
-from sidecar.vocabulary.people import AccountId
+from sidecar.domain.users import AccountId
 
 PepId = NewType("PepId", str)
 """``pep_``, the account's 12 characters, ``_`` and 12 of its own: the first half of the key, and no secret."""

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from sidecar.vocabulary.people import UserRecord
+from sidecar.domain.users import UserRecord
 
 
 class Verdict(StrEnum):

@@ -6,7 +6,7 @@ from time import thread_time
 
 import pytest
 
-from sidecar.vocabulary.text import MAX_MARKS, Form, fold, fold_case, is_bounded, normalise
+from sidecar.domain.text import MAX_MARKS, Form, fold, fold_case, is_bounded, normalise
 
 LONG = 4096
 ORDERINGS = {
