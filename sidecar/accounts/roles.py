@@ -7,8 +7,8 @@ from typing import Final
 from sidecar.domain import text
 from sidecar.domain.users import Actor
 from sidecar.policy.decide import covers
+from sidecar.policy.declarations import Role
 from sidecar.policy.generation import Generation
-from sidecar.policy.sections import Role
 
 MAX_ROLE: Final = 320
 """Characters of a role's id or title, as typed: a longer one resembles none."""

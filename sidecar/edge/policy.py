@@ -28,7 +28,7 @@ from sidecar.edge.policy_shapes import (
 )
 from sidecar.edge.refusals import not_found, refusal
 from sidecar.pdp.preview import MAX_BODY, Busy, Previewed, TooLarge
-from sidecar.policy.cells import Cell, Ruling
+from sidecar.policy.decision_table import Cell, Ruling
 from sidecar.policy.diagnostics import FILES
 from sidecar.policy.explain import explain, explain_person
 from sidecar.policy.explained import as_dict

@@ -10,11 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
+from sidecar.policy.declarations import read_vocabulary
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Findings, path_of
 from sidecar.policy.diff import CellChange, RouteChange, diff
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
 from sidecar.policy.generation import Generation
-from sidecar.policy.sections import read_vocabulary
 
 People = Mapping[str, Sequence[Mapping[str, str]]]
 """By role: those of the caller's account who hold it, as the answer shows them."""

@@ -8,10 +8,10 @@ import msgspec
 from msgspec.structs import replace
 
 from sidecar import __version__
+from sidecar.policy.declarations import DECLARED_IN, read_vocabulary
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Findings, Severity
 from sidecar.policy.generation import DIALECT, Generation, Packed, pack, unpack
 from sidecar.policy.routes import RouteTable
-from sidecar.policy.sections import DECLARED_IN, read_vocabulary
 
 PROGRAM_VERSION: Final = f"{__version__} {DIALECT.decode()}"
 """Told to the child, which is whatever lies on the disk now: a table is read as the program that wrote it means it."""

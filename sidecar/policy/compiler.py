@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sidecar.policy import lint
+from sidecar.policy.declarations import Vocabulary, read_vocabulary
 from sidecar.policy.diagnostics import FILES, JUDGEMENTS, MODEL_FILE, NO_FILE, Diagnostic, Findings
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.expectations import Suite, Verdict, judge, read_suite
@@ -17,7 +18,6 @@ from sidecar.policy.generation import Generation, build
 from sidecar.policy.model import check_model
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import RuleBook, read_closures, read_rules
-from sidecar.policy.sections import Vocabulary, read_vocabulary
 
 
 class ProofScope(StrEnum):

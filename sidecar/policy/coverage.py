@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sidecar.policy.cells import Cell, Row, cells_of, columns_of, inherited, own_rows
+from sidecar.policy.decision_table import Cell, Row, cells_of, columns_of, inherited, own_rows
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
 from sidecar.policy.expectations import EXPECTATIONS, Suite
 from sidecar.policy.generation import Generation

@@ -1,7 +1,7 @@
 """Decide. Reads only its arguments; knows neither tokens nor Redis nor the clock."""
 
 from sidecar.domain.decision import Reason
-from sidecar.policy.cells import NO_RULE, Ruling
+from sidecar.policy.decision_table import NO_RULE, Ruling
 from sidecar.policy.generation import Generation
 
 _UNKNOWN_SECTION = Ruling(Reason.UNKNOWN_SECTION)

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import msgspec
 
 from sidecar.domain.decision import Reason
+from sidecar.policy.csv_reader import Record, read_lines, records
 from sidecar.policy.decide import decide
+from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean
 from sidecar.policy.generation import Generation
-from sidecar.policy.names import Names, quoted
-from sidecar.policy.route_entries import owner
+from sidecar.policy.name_checks import Names, quoted
+from sidecar.policy.route_loader import owner
 from sidecar.policy.routes import METHODS, Route, outcome_text
-from sidecar.policy.sections import Vocabulary
-from sidecar.policy.text import Record, read_lines, records
 
 EXPECTATIONS = "expectations.csv"
 ROUTES = "routes.csv"

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import Status, UserRecord
-from sidecar.policy.cells import Cell, Ruling, cells_of
 from sidecar.policy.decide import decide
+from sidecar.policy.decision_table import Cell, Ruling, cells_of
 from sidecar.policy.diagnostics import meant
 from sidecar.policy.generation import Generation
 from sidecar.policy.rules import ANY, Effect, Inheritance, Rule, parents_of, ways_up

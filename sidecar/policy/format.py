@@ -7,8 +7,8 @@ A line that cannot be read is never guessed at: the caller refuses a file with f
 from collections.abc import Iterable
 from itertools import groupby
 
+from sidecar.policy.csv_reader import read_lines, records
 from sidecar.policy.diagnostics import DiagnosticCode, Findings
-from sidecar.policy.text import read_lines, records
 
 
 def format_csv(data: bytes, file: str, findings: Findings) -> bytes | None:

@@ -11,10 +11,10 @@ from types import MappingProxyType
 
 import msgspec
 
-from sidecar.policy.cells import Cells, Closures, filled, unpacked
+from sidecar.policy.decision_table import Cells, Closures, filled, unpacked
+from sidecar.policy.declarations import Role, Section
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Inheritance, Rule
-from sidecar.policy.sections import Role, Section
 
 DIALECT = b"sidecar-policy/1"
 """Raised when the same bytes would mean something else (R25)."""

@@ -7,9 +7,9 @@ model that the table is built for, and the proof runs on the text below.
 import re
 from typing import NamedTuple
 
+from sidecar.policy.csv_reader import read_lines, without_invisible
 from sidecar.policy.diagnostics import MODEL_FILE, Findings, did_you_mean
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.text import read_lines, without_invisible
 
 MODEL = """\
 [request_definition]

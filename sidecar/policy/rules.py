@@ -9,11 +9,11 @@ from enum import StrEnum
 
 import msgspec
 
+from sidecar.policy.csv_reader import Record, read_lines, records
+from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, path_of
-from sidecar.policy.names import ANY, Names, quoted
-from sidecar.policy.sections import Vocabulary
-from sidecar.policy.text import Record, read_lines, records
+from sidecar.policy.name_checks import ANY, Names, quoted
 
 __all__ = [
     "ANY",

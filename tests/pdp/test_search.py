@@ -10,10 +10,10 @@ from sidecar.domain.decision import Reason
 from sidecar.domain.users import AccountId, Member, Status, UserId, UserRecord
 from sidecar.pdp.evaluation import Standing, evaluate, standing_of
 from sidecar.pdp.search import actions, named_paths, resources, subjects
+from sidecar.policy.declarations import Role, Section
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import PUBLIC, Public, Route, RouteTable, read_pattern
 from sidecar.policy.rules import Effect, Rule
-from sidecar.policy.sections import Role, Section
 
 ROLES = ("member", "a", "b", "c")
 SECTIONS = {"s": ("x", "y"), "t": ("x", "z")}

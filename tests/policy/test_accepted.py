@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from sidecar.policy.compiler import ProofScope, compile_policy
+from sidecar.policy.csv_reader import read_lines, records
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean, near
 from sidecar.policy.generation import Generation
 from sidecar.policy.model import MODEL, check_model
-from sidecar.policy.text import read_lines, records
-from sidecar.policy.toml_file import read_toml
+from sidecar.policy.toml_reader import read_toml
 
 Edit = Callable[..., dict[str, bytes]]
 

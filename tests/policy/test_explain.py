@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from sidecar.domain.decision import Reason
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
+from sidecar.policy.declarations import Role, Section
 from sidecar.policy.diagnostics import Findings
 from sidecar.policy.explain import Do, Edit, explain
 from sidecar.policy.explained import as_dict
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Effect, Inheritance, Rule, read_closures
-from sidecar.policy.sections import Role, Section
 
 Edited = Callable[..., dict[str, bytes]]
 

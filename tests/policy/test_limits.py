@@ -87,12 +87,12 @@ def test_too_many_rules_are_refused(seed: Mapping[str, bytes], monkeypatch: pyte
 
 
 def test_too_many_cells_are_refused(seed: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.policy.sections.MAX_CELLS", 5)
+    monkeypatch.setattr("sidecar.policy.declarations.MAX_CELLS", 5)
     assert only_code(compile_policy(seed)) == {Code.POLICY_TOO_LARGE}
 
 
 def test_too_many_routes_are_refused(seed: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.policy.route_entries.MAX_ROUTES", 5)
+    monkeypatch.setattr("sidecar.policy.route_loader.MAX_ROUTES", 5)
     assert only_code(compile_policy(seed)) == {Code.POLICY_TOO_LARGE}
 
 

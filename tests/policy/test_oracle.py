@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from sidecar.domain.decision import Reason
 from sidecar.policy import oracle
-from sidecar.policy.cells import NUMBERS, Cells, Ruling
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
+from sidecar.policy.decision_table import NUMBERS, Cells, Ruling
+from sidecar.policy.declarations import Role, Section
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.model import MODEL
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import ANY, MAX_DEPTH, Effect, Inheritance, Rule, read_closures
-from sidecar.policy.sections import Role, Section
 
 ROLES = [f"r{index}" for index in range(5)]
 SECTIONS = {"one": ("view", "manage"), "two": ("view",), "r0": ("view", "purge")}

@@ -11,7 +11,7 @@ from sidecar.domain.access import Target
 from sidecar.domain.decision import Reason
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
-from sidecar.policy.route_entries import Entry, judge_entries
+from sidecar.policy.route_loader import Entry, judge_entries
 from sidecar.policy.routes import METHODS, PUBLIC, Route, RouteTable, contains, read_pattern
 
 

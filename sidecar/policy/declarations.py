@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sidecar.domain.text import fold_case
+from sidecar.policy.confusables import described
+from sidecar.policy.csv_reader import NAME, NAME_FORM
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings
-from sidecar.policy.lookalikes import described
-from sidecar.policy.route_entries import Entry, judge_entries, read_public, read_routes
+from sidecar.policy.route_loader import Entry, judge_entries, read_public, read_routes
 from sidecar.policy.routes import Route
-from sidecar.policy.text import NAME, NAME_FORM
-from sidecar.policy.toml_file import Table, read_toml
+from sidecar.policy.toml_reader import Table, read_toml
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from sidecar.policy.confusables import false_sign
+from sidecar.policy.csv_reader import read_lines, without_invisible
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean
-from sidecar.policy.lookalikes import false_sign
-from sidecar.policy.text import read_lines, without_invisible
 
 Path = tuple[str | int, ...]
 _WHERE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")

@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from sidecar.domain.decision import Reason
+from sidecar.policy.declarations import Role, Section
 from sidecar.policy.diagnostics import path_of
 from sidecar.policy.rules import ANY, FILE, Effect, Rule
-from sidecar.policy.sections import Role, Section
 
 Cell = tuple[str, str, str]
 """Role, section, action."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sidecar.domain.access import Target
+from sidecar.policy.csv_reader import NAME
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean, near
 from sidecar.policy.routes import METHODS, PUBLIC, Public, Route, Segments, contains, outcome_text, read_pattern
-from sidecar.policy.text import NAME
-from sidecar.policy.toml_file import Table
+from sidecar.policy.toml_reader import Table
 
 _FILE = "sections.toml"
 MAX_ROUTES = 50_000

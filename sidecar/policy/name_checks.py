@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sidecar.domain.text import fold_case
+from sidecar.policy.confusables import as_ascii, described
+from sidecar.policy.csv_reader import NAME, Record
+from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean, near
-from sidecar.policy.lookalikes import as_ascii, described
-from sidecar.policy.sections import Vocabulary
-from sidecar.policy.text import NAME, Record
 
 ANY = "*"
 """Every section, or every action of a section."""
