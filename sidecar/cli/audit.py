@@ -14,7 +14,7 @@ from sidecar.serve.operator import Operator
 from sidecar.store.audit import SYSTEM
 from sidecar.store.audit_export import AuditGap, exported
 from sidecar.store.upkeep.audit_check import Finding, Report, check
-from sidecar.tokens.checkpoints import CheckpointKey
+from sidecar.tokens.audit_signing import CheckpointKey
 
 
 @click.group()

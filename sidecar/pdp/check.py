@@ -22,7 +22,7 @@ from sidecar.store.connection import StoreUnavailable
 from sidecar.store.integrity.partition_state import State, cause_of
 from sidecar.store.records import Records
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.outside import Outsider
+from sidecar.tokens.external_tokens import Outsider
 
 SHOWN: Final = 128
 """Characters of a name that no policy has, in a decision: logs and answers remember thousands of them (R29)."""

@@ -21,9 +21,18 @@ from sidecar.store.links import Held, Linked, Links
 from sidecar.store.outcomes import Position
 from sidecar.store.records import Records
 from sidecar.tokens.claims import Claims
+from sidecar.tokens.external_tokens import (
+    OutsideClaims,
+    Outsider,
+    Presented,
+    Trust,
+    believe,
+    issuer_named,
+    read,
+    timely,
+)
 from sidecar.tokens.ids import is_account_id
 from sidecar.tokens.jwk_set import OutsideKey
-from sidecar.tokens.outside import OutsideClaims, Outsider, Presented, Trust, believe, issuer_named, read, timely
 
 FOREVER_BAD: Final = frozenset({Reason.MALFORMED_TOKEN, Reason.INVALID_SIGNATURE, Reason.WRONG_AUDIENCE})
 GOOD_BYTES: Final = 16 * 1024 * 1024

@@ -12,7 +12,7 @@ from sidecar.domain.decision import Reason
 from sidecar.pdp.bounded import Bounded
 from sidecar.pdp.budget import Budget
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.outside import Outsider
+from sidecar.tokens.external_tokens import Outsider
 from sidecar.tokens.verify import MAX_TOKEN, Verifier
 
 FOREVER_BAD = frozenset({Reason.MALFORMED_TOKEN, Reason.INVALID_SIGNATURE, Reason.WRONG_ISSUER, Reason.WRONG_AUDIENCE})

@@ -5,7 +5,7 @@ from pathlib import Path
 from sidecar.store.audit_export import AuditFile, Exporter
 from sidecar.store.connection import Store
 from sidecar.telemetry.logs import logger
-from sidecar.tokens.checkpoints import CheckpointKey
+from sidecar.tokens.audit_signing import CheckpointKey
 from sidecar.tokens.opaque import Pepper
 
 FILE = "audit.jsonl"

@@ -22,7 +22,7 @@ from sidecar.sources.key_files import KeyFileProblem
 from sidecar.store.connection import StoreRefused, StoreUnavailable
 from sidecar.store.live import LiveCopy
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.outside import OutsideClaims, Outsider
+from sidecar.tokens.external_tokens import OutsideClaims, Outsider
 from sidecar.tokens.verify import Verifier
 
 

@@ -25,8 +25,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidecar.sources.guarded_files import GuardedFileProblem, read_guarded
+from sidecar.tokens.external_tokens import EmailProof, Trust
 from sidecar.tokens.jwk_set import KINDS
-from sidecar.tokens.outside import EmailProof, Trust
 
 MAX_FILE: Final = 256 * 1024
 MAX_ISSUERS: Final = 100

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import get_default_algorithms
 from jwt.exceptions import InvalidKeyError
 
-from sidecar.tokens.strict import any_object
+from sidecar.tokens.strict_json import any_object
 
 KINDS: Final = {
     "RS256": ("RSA", None),

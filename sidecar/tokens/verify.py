@@ -21,7 +21,7 @@ from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import account_of, is_session_id
 from sidecar.tokens.keyset import ALGORITHM, KeySet
 from sidecar.tokens.mint import TYPE
-from sidecar.tokens.strict import MAX_TOKEN, MalformedError, integer, segments, text, whole_object
+from sidecar.tokens.strict_json import MAX_TOKEN, MalformedError, integer, segments, text, whole_object
 
 __all__ = ["MAX_TOKEN", "Verifier"]
 

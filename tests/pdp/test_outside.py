@@ -24,7 +24,7 @@ from sidecar.sources.remote_jwks import COOLDOWN, STALE, IssuerKeys, Unreadable
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.feed import Change
 from sidecar.store.links import Links
-from sidecar.tokens.outside import Outsider, Trust
+from sidecar.tokens.external_tokens import Outsider, Trust
 from sidecar.tokens.verify import Verifier
 from tests.people import Straight, generation, hashing, issuer, town
 

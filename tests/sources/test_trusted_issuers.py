@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem, read_trusted_issuers
-from sidecar.tokens.outside import EmailProof, Trust
+from sidecar.tokens.external_tokens import EmailProof, Trust
 
 OWN = "https://sidecar.example"
 GOOD = {

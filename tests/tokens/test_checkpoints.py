@@ -1,6 +1,6 @@
 """The key that signs the audit: the same wherever the pepper is the same, and good for its own bytes alone."""
 
-from sidecar.tokens.checkpoints import CheckpointKey
+from sidecar.tokens.audit_signing import CheckpointKey
 from sidecar.tokens.opaque import Pepper
 
 

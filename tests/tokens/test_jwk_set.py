@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from sidecar.tokens.jwk_set import KINDS, MAX_KEYS, BadKeySet, IssuerKeySet, WantedKey, read_key_set
-from sidecar.tokens.strict import segment
+from sidecar.tokens.strict_json import segment
 
 EVERY = frozenset(KINDS)
 

@@ -15,8 +15,17 @@ from hypothesis import strategies as st
 from jwt.algorithms import get_default_algorithms
 
 from sidecar.domain.decision import Reason
+from sidecar.tokens.external_tokens import (
+    EmailProof,
+    OutsideClaims,
+    Presented,
+    Trust,
+    believe,
+    issuer_named,
+    read,
+    timely,
+)
 from sidecar.tokens.jwk_set import KINDS, read_key_set
-from sidecar.tokens.outside import EmailProof, OutsideClaims, Presented, Trust, believe, issuer_named, read, timely
 from tests import worst
 
 NOW = 1_800_000_000

@@ -18,7 +18,7 @@ from sidecar.store.audit import SYSTEM
 from sidecar.store.audit_chain import Head, Verification, chained, verify
 from sidecar.store.audit_export import BATCH, AuditGap, anchor, rows_after, sealed_head
 from sidecar.store.connection import Store
-from sidecar.tokens.checkpoints import CheckpointKey
+from sidecar.tokens.audit_signing import CheckpointKey
 
 
 @dataclass(frozen=True, slots=True)

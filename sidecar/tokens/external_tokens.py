@@ -13,7 +13,7 @@ from typing import Final
 
 from sidecar.domain.decision import Reason
 from sidecar.tokens.jwk_set import OutsideKey, WantedKey
-from sidecar.tokens.strict import MalformedError, any_object, number, segments, text
+from sidecar.tokens.strict_json import MalformedError, any_object, number, segments, text
 
 _TYPES: Final = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 """Not ``logout+jwt``, ``secevent+jwt`` and kin: signed with the same keys, and no proof of a user's presence."""
