@@ -43,7 +43,7 @@ from sidecar.store.connection import Store
 from sidecar.store.fleet import Revocation
 from sidecar.store.outcomes import Position
 from sidecar.store.peps import PepCopies
-from sidecar.telemetry.logbook import Logbook
+from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.opaque import Pepper

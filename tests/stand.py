@@ -15,7 +15,7 @@ from sidecar.pdp.tokens import TokenCache
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.store.connection import StoreUnavailable
-from sidecar.telemetry.logbook import Logbook
+from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet

@@ -16,7 +16,7 @@ from typing import Final
 from sidecar.accounts.limits import MailSource
 from sidecar.accounts.mail import Letter, NotSent
 from sidecar.store.connection import StoreUnavailable
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 MAX_WAITING: Final = 1000
 """Errands per queue."""

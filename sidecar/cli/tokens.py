@@ -16,7 +16,7 @@ from sidecar.serve.settings import Settings
 from sidecar.serve.token_inspection import Inspection, inspect_token
 from sidecar.sources.key_files import KeyFileProblem, load
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
-from sidecar.telemetry.logs import silent
+from sidecar.telemetry.app_log import silent
 from sidecar.tokens.verify import Verifier
 
 KINDS = {"rt_": "a refresh token", "inv_": "an invitation", "rst_": "a password reset", "pep_": "a PEP key"}

@@ -18,9 +18,9 @@ from sidecar.edge.original import OVERRIDES, Family, GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.same_site import same_site, same_site_section
 from sidecar.pdp.check import Open
+from sidecar.telemetry.app_log import debugging, logger
+from sidecar.telemetry.check_recorder import Told
 from sidecar.telemetry.decision_log import in_quotes
-from sidecar.telemetry.logbook import Told
-from sidecar.telemetry.logs import debugging, logger
 
 PREFIX = "/check"
 EXACT: dict[str, Family] = {forwarded.PATH: forwarded.FAMILY, nginx.PATH: nginx.FAMILY}

@@ -34,7 +34,7 @@ from sidecar.edge.request_id import repeated_request_id, request_id_of
 from sidecar.edge.table import Row, Table
 from sidecar.pdp.check import Open
 from sidecar.store.connection import StoreUnavailable
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 AUTHZEN = "/access/v1/"
 

@@ -12,7 +12,7 @@ from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.vitals import Vitals
 from sidecar.store.freshness import Freshness
-from sidecar.telemetry.logbook import Logbook
+from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.metrics import Metrics
 
 

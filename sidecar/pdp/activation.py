@@ -21,7 +21,7 @@ from sidecar.sources import last_good
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
 from sidecar.sources.private_files import PrivateFileProblem
 from sidecar.store.connection import StoreUnavailable
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 POLL_SECONDS = 0.25
 SETTLE_SECONDS = 0.1

@@ -27,7 +27,7 @@ from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
 from sidecar.policy.generation import Generation
 from sidecar.sources.policy_files import PolicyFiles
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 LARGE: Final = 64 * 1024
 """Bytes of all files from which a child is worth its start (a quarter of a second of another core)."""

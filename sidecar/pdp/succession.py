@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from sidecar.pdp.activation import Activation, State
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.generations import Generations, Standing
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.metrics import Metrics
 
 COMPARE_SECONDS = 10.0

@@ -53,9 +53,9 @@ from sidecar.store.peps import PepCopies
 from sidecar.store.roles import RoleHolders
 from sidecar.store.servers.url_watch import PASSWORD, URL, StoreUrlWatch
 from sidecar.store.users import Users
-from sidecar.telemetry.logbook import Logbook
+from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.supervision import Work
+from sidecar.telemetry.task_supervision import Work
 from sidecar.tokens.verify import Verifier
 
 JOURNAL = "journal"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sidecar.store.audit_export import AuditFile, Exporter
 from sidecar.store.connection import Store
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 from sidecar.tokens.audit_signing import CheckpointKey
 from sidecar.tokens.opaque import Pepper
 

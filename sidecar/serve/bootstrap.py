@@ -31,12 +31,12 @@ from sidecar.sources.private_files import PrivateFileProblem
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.embedded import EmbeddedServer
+from sidecar.telemetry.app_log import logger
+from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.decision_log import DecisionLog
-from sidecar.telemetry.line_file import LineFile
-from sidecar.telemetry.logbook import Logbook
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.log_file import LineFile
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.supervision import Work, supervised
+from sidecar.telemetry.task_supervision import Work, supervised
 
 WRONG = 2
 UNREACHABLE = 3

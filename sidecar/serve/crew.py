@@ -27,7 +27,7 @@ from sidecar.serve.values import UnixAddress
 from sidecar.serve.worker import HELD, parcel
 from sidecar.serve.workers_metrics import Ledger
 from sidecar.serve.workers_ops import ask, livez
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 START_SECONDS = 30.0
 ASK_SECONDS = 1.0

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 Make = Callable[[], asyncio.BaseProtocol]
 

@@ -29,7 +29,7 @@ from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.fleet import Fleet
 from sidecar.store.links import Links
 from sidecar.store.records import Records
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.metrics import IssuerHealth
 
 ACCOUNTS_SECONDS: Final = 60.0

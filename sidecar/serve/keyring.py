@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sidecar.sources.key_files import Fingerprint, KeyFileProblem, LoadedKeys, fingerprint, load
 from sidecar.store.feed import Change, Tail
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 POLL_SECONDS = 1.0
 CHANGED = "keys"

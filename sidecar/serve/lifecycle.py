@@ -21,7 +21,7 @@ from sidecar.serve.notify import beat, notify
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.serve.state_files import close_keys_and_state
-from sidecar.telemetry.logs import configure, logger
+from sidecar.telemetry.app_log import configure, logger
 
 STOP_SECONDS = 8.0
 """What finishing requests in flight may take after the drain; with the default drain the exit is within 10 s."""

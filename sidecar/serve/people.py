@@ -19,7 +19,7 @@ from sidecar.store.fleet import Fleet
 from sidecar.store.limits import Buckets
 from sidecar.store.memory import Memory
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.supervision import Work
+from sidecar.telemetry.task_supervision import Work
 from sidecar.tokens.opaque import Pepper
 
 

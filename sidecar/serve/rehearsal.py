@@ -19,8 +19,8 @@ from sidecar.serve.people import MailProblem, outbox_of
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, UnixAddress
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
-from sidecar.telemetry.line_file import try_to_open
-from sidecar.telemetry.logs import silent
+from sidecar.telemetry.app_log import silent
+from sidecar.telemetry.log_file import try_to_open
 
 
 class State(StrEnum):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.sources.private_files import PrivateFileProblem, make_private_directory, read_private, replace_private
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 MAX_LINES: Final = 30_000
 MAX_BYTES: Final = 32 * 1024 * 1024

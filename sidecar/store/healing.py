@@ -14,7 +14,7 @@ from sidecar.domain.users import UserId
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 MAX_WAITING: Final = 10_000
 RETRY: Final = 0.25

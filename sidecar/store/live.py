@@ -22,7 +22,7 @@ from sidecar.store.records import Records
 from sidecar.store.servers.pools import DRAIN_SECONDS
 from sidecar.store.servers.topology import Topology
 from sidecar.store.users import Users
-from sidecar.telemetry.supervision import Work, supervised
+from sidecar.telemetry.task_supervision import Work, supervised
 
 
 class LiveCopy:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sidecar.store.connection import Store, StoreUnavailable
 from sidecar.store.errors import is_not_permitted
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 SHORT: Final = 0.8
 ENOUGH: Final = 0.75

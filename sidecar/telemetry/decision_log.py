@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import msgspec
 
 from sidecar.domain.decision import Decision
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 QUEUE_BYTES = 32 * 1024 * 1024
 """Of lines, 350 bytes each unless a request id is long. At twenty thousand checks a second, four seconds of a stuck

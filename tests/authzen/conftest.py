@@ -39,7 +39,7 @@ from sidecar.store.invitations import Accepted, Invited
 from sidecar.store.live import LiveCopy
 from sidecar.store.peps import PepCopies, Peps
 from sidecar.store.sessions import Opened
-from sidecar.telemetry.logbook import Logbook
+from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.ids import new_account_id, new_user_id
 from sidecar.tokens.keyset import KeySet

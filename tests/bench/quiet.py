@@ -4,7 +4,7 @@ There is no setting for it, on purpose: an authorization that nobody can look in
 """
 
 from sidecar.__main__ import main
-from sidecar.telemetry.logbook import Logbook
+from sidecar.telemetry.check_recorder import Logbook
 
 
 def nothing(*_: object) -> None:

@@ -23,7 +23,7 @@ from sidecar.serve import descriptors
 from sidecar.serve.listeners import KERNEL_BUFFER, bind
 from sidecar.serve.settings import ROWS, Settings, load
 from sidecar.serve.values import TcpAddress
-from sidecar.telemetry import decision_log, logbook
+from sidecar.telemetry import check_recorder, decision_log
 from tests.deploy.image import ROOT
 from tests.live.conftest import Start, start
 from tests.live.support import Process
@@ -60,7 +60,7 @@ def parts(settings: Settings, *, connections: int, in_memory: int = 0) -> dict[s
         if settings.trusted_issuers is not None
         else 0,
         "answers": (answer_memo.MAX_BYTES + answer_memo.MAX_FRAME_BYTES) * workers,
-        "kinds": (wire.MAX_KEPT + logbook.MAX_KEPT) * REMEMBERED * workers,
+        "kinds": (wire.MAX_KEPT + check_recorder.MAX_KEPT) * REMEMBERED * workers,
         "decision log": log * workers,
         "folders in memory": in_memory,
     }

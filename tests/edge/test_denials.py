@@ -10,7 +10,7 @@ from sidecar.edge.checks import HEADERS_READ, answer_check, gateway_call
 from sidecar.edge.denials import report
 from sidecar.edge.denials.causes import Cause, Kind
 from sidecar.edge.denials.report import Report
-from sidecar.telemetry import logs
+from sidecar.telemetry import app_log
 from tests.stand import ISSUER, parts, token
 
 Line = tuple[bytes, bytes]
@@ -161,7 +161,7 @@ async def test_a_denial_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_at_debug_level_every_denied_request_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """With method and path, and without the query, which may hold a secret."""
-    monkeypatch.setitem(logs._threshold, "level", 10)
+    monkeypatch.setitem(app_log._threshold, "level", 10)
     billing = (METHOD, (b"X-Forwarded-Uri", b"/dashboard/billing/7?secret=x"), BEARER)
     odd = (METHOD, (b"X-Forwarded-Uri", b"/\xff\n" + b"a" * 900))
     with capture_logs() as lines:

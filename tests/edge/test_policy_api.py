@@ -24,7 +24,7 @@ from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.letters import Limits
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.tokens import TokenCache
-from sidecar.telemetry.logbook import Logbook
+from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
 from tests.people import PUBLIC, Straight, Web

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from sidecar.telemetry import decision_log
 from sidecar.telemetry.decision_log import DecisionLog, DecisionRecord
-from sidecar.telemetry.line_file import LineFile
+from sidecar.telemetry.log_file import LineFile
 
 ALLOWED_FIELDS = {
     "time",

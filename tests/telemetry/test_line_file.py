@@ -8,8 +8,8 @@ from select import PIPE_BUF
 
 import pytest
 
-from sidecar.telemetry import line_file
-from sidecar.telemetry.line_file import LineFile, pieces, try_to_open
+from sidecar.telemetry import log_file
+from sidecar.telemetry.log_file import LineFile, pieces, try_to_open
 
 LINE = b'{"number":%06d,"filler":"' + b"x" * 300 + b'"}\n'
 TURN = b"".join(LINE % number for number in range(256))
@@ -26,7 +26,7 @@ class Pipe:
         os.set_blocking(self._end, True)
         self._thread = threading.Thread(target=self._run)
         write = os.write
-        monkeypatch.setattr(line_file.os, "write", lambda to, data: self.written.append(len(data)) or write(to, data))
+        monkeypatch.setattr(log_file.os, "write", lambda to, data: self.written.append(len(data)) or write(to, data))
 
     def start(self) -> None:
         """Once there is a writer: without one, the end comes at once."""
@@ -58,7 +58,7 @@ def test_on_a_pipe_every_write_is_whole_lines_that_the_kernel_does_not_mix(
 def test_to_a_file_a_turn_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     write = os.write
-    monkeypatch.setattr(line_file.os, "write", lambda to, data: sizes.append(len(data)) or write(to, data))
+    monkeypatch.setattr(log_file.os, "write", lambda to, data: sizes.append(len(data)) or write(to, data))
     file = LineFile(tmp_path / "file")
     file.write(TURN)
     file.close()
@@ -97,7 +97,7 @@ def test_half_a_line_on_a_full_disk_takes_no_other_with_it(tmp_path: Path, monke
         return taken
 
     file = LineFile(tmp_path / "file")
-    monkeypatch.setattr(line_file.os, "write", until_full)
+    monkeypatch.setattr(log_file.os, "write", until_full)
     assert file.write(b"one two\nthree four\n") == 10
     assert file.write(b"five\n") == 0
     room[0] = 100

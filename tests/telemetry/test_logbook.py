@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from sidecar.domain.decision import Decision, Reason
-from sidecar.telemetry import logbook as module
+from sidecar.telemetry import check_recorder as module
+from sidecar.telemetry.check_recorder import BATCH, Logbook
 from sidecar.telemetry.decision_log import DecisionRecord, in_quotes
-from sidecar.telemetry.logbook import BATCH, Logbook
 from sidecar.telemetry.metrics import Metrics
 from tests.stand import at_once, user
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidecar.telemetry.supervision import FIRST_PAUSE, LONGEST_PAUSE, STEADY_SECONDS, supervised
+from sidecar.telemetry.task_supervision import FIRST_PAUSE, LONGEST_PAUSE, STEADY_SECONDS, supervised
 
 
 class Timeline:

@@ -8,7 +8,7 @@ from sidecar.domain.access import Route
 from sidecar.domain.decision import Decision
 from sidecar.edge.denials.causes import Cause, Kind
 from sidecar.edge.original import GatewayCall
-from sidecar.telemetry.logs import debugging, logger
+from sidecar.telemetry.app_log import debugging, logger
 
 SECONDS: Final = 60.0
 MAX_SHOWN: Final = 512

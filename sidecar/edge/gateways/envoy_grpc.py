@@ -25,7 +25,7 @@ from sidecar.domain.decision import Reason
 from sidecar.edge.answers import ENVOY_REMOVES, IDENTITY, Answer
 from sidecar.edge.lanes.protobuf import MAX_HEADERS, SHORT, http_request
 from sidecar.edge.original import Family, GatewayCall, asks_otherwise, from_parts
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
 OK, PERMISSION_DENIED, UNAUTHENTICATED = 0, 7, 16

@@ -20,7 +20,7 @@ from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.pdp.check import Standing
-from sidecar.telemetry.logbook import Told
+from sidecar.telemetry.check_recorder import Told
 
 MAX_ANSWERS: Final = 16_384
 """One to two kilobytes each, most of it the token and the browser's headers."""

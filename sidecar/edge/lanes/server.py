@@ -15,7 +15,7 @@ from sidecar.domain.problems import Code, Problem
 from sidecar.edge.answers import Answer
 from sidecar.edge.lanes.head_limit import HeadLimit
 from sidecar.edge.problems import problem_answer
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 _log = logger("edge")
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from sidecar.store.errors import StoreUnavailable
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 GATHER_SECONDS: Final = 0.05
 """Transitions within this time are one log line: an outage reaches all partitions at once."""

@@ -18,7 +18,7 @@ from sidecar.store.integrity.partition_state import PartitionStates, State
 from sidecar.store.integrity.proof import FeedPosition
 from sidecar.store.integrity.recovered import Recovered, Seal
 from sidecar.store.integrity.recovering import Lost, Recovering, line_of, read_lost
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 TURN_SECONDS: Final = 0.25
 MARKS: Final = 500

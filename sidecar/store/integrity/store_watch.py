@@ -14,7 +14,7 @@ from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.fleet import Fleet
 from sidecar.store.integrity.server_checks import Finding, Kind, clock_skew, inspect
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 LOOK_SECONDS: Final = 60.0
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
 from sidecar.store.servers.address import AddressError
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 POLL_SECONDS: Final = 1.0
 URL: Final = "SIDECAR_REDIS_URL"

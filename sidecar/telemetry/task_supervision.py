@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any, Final
 
-from sidecar.telemetry.logs import logger
+from sidecar.telemetry.app_log import logger
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 30.0
