@@ -17,7 +17,7 @@ from sidecar.pdp.gates import Gate
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
-from sidecar.sources import last_good
+from sidecar.sources import last_known_good
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
 from sidecar.sources.private_files import PrivateFileProblem
 from sidecar.store.connection import StoreUnavailable
@@ -245,7 +245,7 @@ class Activation:
         if self._state_dir is None:
             return
         try:
-            await asyncio.to_thread(last_good.keep, self._state_dir, files)
+            await asyncio.to_thread(last_known_good.keep, self._state_dir, files)
         except OSError as error:
             _log.error("the last good policy could not be kept", error=error.strerror)
 
@@ -253,7 +253,7 @@ class Activation:
         if self._state_dir is None:
             return None
         try:
-            files = await asyncio.to_thread(last_good.kept, self._state_dir)
+            files = await asyncio.to_thread(last_known_good.kept, self._state_dir)
         except (OSError, PrivateFileProblem) as problem:
             _log.error("the last good policy that is kept cannot be used", error=str(problem))
             return None

@@ -24,7 +24,7 @@ from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem
 from sidecar.serve.people import MailProblem
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings, problems
-from sidecar.sources import last_good
+from sidecar.sources import last_known_good
 from sidecar.sources.key_files import KeyFileProblem, load_or_create
 from sidecar.sources.policy_files import read_policy_files
 from sidecar.sources.private_files import PrivateFileProblem
@@ -58,12 +58,12 @@ class StartProblem(Exception):
 def _tell_of_another(settings: Settings) -> None:
     """A folder of policy files that is gone, or a start in another place, must not pass for the policy of before."""
     with suppress(OSError, PrivateFileProblem):  # the activation tells of a copy that it cannot use
-        kept = last_good.kept(settings.state_dir)
+        kept = last_known_good.kept(settings.state_dir)
         if kept is not None and kept != read_policy_files(settings.policy_dir, settings.model).files:
             _log.error(
                 "another policy was in force before: start where it lies, or set SIDECAR_POLICY_DIR and SIDECAR_MODEL",
                 served=str(settings.policy_dir),
-                kept=str(settings.state_dir / last_good.NAME),
+                kept=str(settings.state_dir / last_known_good.NAME),
             )
 
 

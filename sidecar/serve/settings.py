@@ -13,8 +13,8 @@ from sidecar.serve import descriptors
 from sidecar.serve import values as v
 from sidecar.serve.places import Given, Names, SettingsError, gather, mask, spell_env
 from sidecar.serve.urls import base_url, store_url, url
-from sidecar.sources.policy_default import model, policy_dir
 from sidecar.sources.policy_files import packaged
+from sidecar.sources.policy_location import model, policy_dir
 
 __all__ = ["ROWS", "Row", "Settings", "SettingsError", "Value", "load", "problems"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sidecar.serve.auditing import audit_file
 from sidecar.serve.places import mask
 from sidecar.serve.settings import Settings
-from sidecar.sources import last_good
+from sidecar.sources import last_known_good
 from sidecar.sources.private_files import GROUP, GROUP_WRITE, close_to_group
 from sidecar.store.embedded import FOLDER
 
@@ -25,6 +25,6 @@ def store_place(settings: Settings) -> str:
 
 def close_keys_and_state(settings: Settings) -> Iterator[str]:
     """Yields a warning for each file and directory that was open. State that the group can only read is left so."""
-    state = (last_good.NAME, audit_file(settings.state_dir).name, FOLDER)
+    state = (last_known_good.NAME, audit_file(settings.state_dir).name, FOLDER)
     yield from close_to_group(settings.state_dir, state, bits=GROUP_WRITE)
     yield from close_to_group(settings.keys_dir, bits=GROUP)

@@ -16,7 +16,7 @@ import aiohttp
 
 from sidecar.domain.caching import Recent
 from sidecar.sources.forward_proxy import BadProxy, proxy_for
-from sidecar.sources.guarded_files import GuardedFileProblem, read_guarded
+from sidecar.sources.owner_writable_files import GuardedFileProblem, read_guarded
 from sidecar.telemetry.app_log import logger
 from sidecar.tokens.jwk_set import BadKeySet, IssuerKeySet, OutsideKey, WantedKey, read_key_set
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sidecar.sources.guarded_files import GuardedFileProblem, read_guarded
+from sidecar.sources.owner_writable_files import GuardedFileProblem, read_guarded
 from sidecar.tokens.external_tokens import EmailProof, Trust
 from sidecar.tokens.jwk_set import KINDS
 

@@ -16,7 +16,7 @@ from sidecar.pdp.letters import Task
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Severity
 from sidecar.policy.generation import Generation, content_hash
-from sidecar.sources import last_good
+from sidecar.sources import last_known_good
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
 from sidecar.store.connection import StoreUnavailable
 
@@ -119,7 +119,7 @@ async def test_R25_the_kept_copy_is_private_and_a_spoilt_one_is_none(
 ) -> None:
     errors: list[str] = []
     monkeypatch.setattr("sidecar.pdp.activation._log", SimpleNamespace(error=lambda event, **_: errors.append(event)))
-    kept = files.state / last_good.NAME
+    kept = files.state / last_known_good.NAME
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     files.break_()
     for spoil in (b"", b"not json\n", b'[["policy.csv", 5]]\nabc', b'{"a": 1}\n', kept.read_bytes()[:-40]):
@@ -137,13 +137,13 @@ async def test_R25_the_kept_copy_is_private_and_a_spoilt_one_is_none(
 async def test_nothing_is_kept_before_the_gates_have_spoken(make: Make, files: Files) -> None:
     activation = make()
     await activation.start()
-    assert not (files.state / last_good.NAME).exists()
+    assert not (files.state / last_known_good.NAME).exists()
     files.comment("an edit that comes before the store does")
     before = activation.generation
     await activation.reload()
     assert activation.generation is before, "edits are judged once the gates can be asked"
     assert await activation.confirm()
-    assert (files.state / last_good.NAME).exists()
+    assert (files.state / last_known_good.NAME).exists()
 
 
 async def test_R26_a_start_that_the_gates_refuse_serves_the_last_good(
@@ -159,7 +159,7 @@ async def test_R26_a_start_that_the_gates_refuse_serves_the_last_good(
     assert serving.generation is not None
     assert again.generation.id == serving.generation.id
     assert (again.state, REFUSAL in again.diagnostics) == (State.REJECTED, True)
-    assert last_good.kept(files.state) == dict(serving.generation.files)
+    assert last_known_good.kept(files.state) == dict(serving.generation.files)
 
 
 async def test_R26_a_start_that_the_gates_refuse_with_nothing_kept_ends(make: Make, files: Files) -> None:
@@ -169,7 +169,7 @@ async def test_R26_a_start_that_the_gates_refuse_with_nothing_kept_ends(make: Ma
     await activation.start()
     assert not await activation.confirm()
     assert REFUSAL in activation.diagnostics
-    assert last_good.kept(files.state) is None
+    assert last_known_good.kept(files.state) is None
 
 
 async def test_R26_a_kept_copy_that_the_gates_refuse_too_is_not_served(
@@ -196,7 +196,7 @@ async def test_R26_a_forced_start_takes_what_compiles_and_is_not_kept(make: Make
     assert forced.generation is not None
     assert "administrator-locked-out" in [found.code for found in forced.diagnostics]
     assert await forced.confirm(force=True)
-    assert last_good.kept(files.state) is None, "only what passed every gate is a last good one"
+    assert last_known_good.kept(files.state) is None, "only what passed every gate is a last good one"
 
 
 async def test_R26_nothing_forces_what_does_not_compile(make: Make, files: Files) -> None:
@@ -224,7 +224,7 @@ async def test_R26_force_overrules_the_gates_of_a_start(make: Make, files: Files
     assert activation.generation is not None
     assert (activation.generation.id, activation.forced) == (refused, True)
     assert REFUSAL in activation.diagnostics
-    assert last_good.kept(files.state) is None
+    assert last_known_good.kept(files.state) is None
 
 
 # -- edits -------------------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ async def test_a_good_edit_is_in_force_and_kept(serving: Activation, files: File
     await serving.reload()
     assert serving.generation is not None
     assert (serving.generation.id, serving.state, serving.loaded_at) == (wanted, State.CURRENT, clock.time())
-    assert last_good.kept(files.state) == dict(serving.generation.files)
+    assert last_known_good.kept(files.state) == dict(serving.generation.files)
 
 
 async def test_a_bad_edit_changes_nothing_but_the_state(serving: Activation, files: Files, clock) -> None:
@@ -272,7 +272,7 @@ async def test_R26_an_edit_that_a_gate_refuses_keeps_the_last_good(serving: Acti
     serving.add_gate(refusing(files.comment("drops a role")))
     await serving.reload()
     assert (serving.generation, serving.state, serving.diagnostics) == (before, State.REJECTED, (REFUSAL,))
-    kept = last_good.kept(files.state)
+    kept = last_known_good.kept(files.state)
     assert before is not None
     assert kept == dict(before.files)
 
@@ -398,7 +398,7 @@ async def test_a_state_directory_that_cannot_be_written_does_not_stop_an_edit(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(last_good, "keep", full)
+    monkeypatch.setattr(last_known_good, "keep", full)
     wanted = files.comment("good")
     await serving.reload()
     assert serving.generation is not None

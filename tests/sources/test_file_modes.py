@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.sources import file_modes
 from sidecar.sources.file_modes import Writers, writers
-from sidecar.sources.guarded_files import GuardedFileProblem, read_guarded
+from sidecar.sources.owner_writable_files import GuardedFileProblem, read_guarded
 
 USERS = [
     ("root", 0, 0),

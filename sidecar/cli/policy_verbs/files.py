@@ -18,8 +18,8 @@ from sidecar.policy.compiler import Compiled, Progress, ProofScope, compile_poli
 from sidecar.policy.diagnostics import FILES, POLICY_FOLDER, Diagnostic, Severity, path_of
 from sidecar.policy.generation import Generation
 from sidecar.serve.settings import Settings
-from sidecar.sources.policy_default import HERE
 from sidecar.sources.policy_files import PolicyFiles, packaged, read_policy_files
+from sidecar.sources.policy_location import HERE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
