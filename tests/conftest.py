@@ -19,9 +19,9 @@ import pytest
 import redis
 
 from sidecar.store.connection import Store
-from sidecar.store.embedded import _LAUNCH
+from sidecar.store.embedded.embedded import _LAUNCH
+from sidecar.store.embedded.server_binary import find_server
 from sidecar.store.errors import StoreRefused
-from sidecar.store.server_binary import find_server
 
 ISSUER = "http://127.0.0.1:9181"
 AUDIENCE = "dashboard"

@@ -40,7 +40,7 @@ from sidecar.policy.generation import Generation
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.store.accounts import Created
 from sidecar.store.connection import Store
-from sidecar.store.fleet import Revocation
+from sidecar.store.live.fleet import Revocation
 from sidecar.store.outcomes import Position
 from sidecar.store.peps import PepCopies
 from sidecar.telemetry.check_recorder import Logbook

@@ -1,4 +1,4 @@
-"""What the limits of signing in and of mails look like from here; the counting is the store's (store/limits.py)."""
+"""Limits of sign-in and of mails, as values. The counting is in store/rate_limiter.py."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -20,7 +20,7 @@ from sidecar.accounts.sessions import Client, Grant, InvalidGrant, Issuer
 from sidecar.domain.users import AccountId
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailable
-from sidecar.store.fleet import Fleet
+from sidecar.store.live.fleet import Fleet
 from sidecar.store.outcomes import NoUser, Stale
 from sidecar.store.sessions import Opened, Sessions
 from sidecar.store.users import Credentials, Users

@@ -17,9 +17,9 @@ from sidecar.accounts.users import Membership
 from sidecar.store.accounts import Accounts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
-from sidecar.store.fleet import Fleet
+from sidecar.store.federated_identities import Links
 from sidecar.store.invitations import Invitations
-from sidecar.store.links import Links
+from sidecar.store.live.fleet import Fleet
 from sidecar.store.sessions import Sessions
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper

@@ -14,7 +14,7 @@ from sidecar.accounts.passwords import MAX_TYPED, Weaknesses, normalise, weaknes
 from sidecar.accounts.revocation import everywhere
 from sidecar.accounts.sessions import Client, Grant, Issuer
 from sidecar.domain.users import Actor, UserId
-from sidecar.store.fleet import Fleet, Revocation
+from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.users import Credentials, PasswordChanged, Users
 

@@ -28,7 +28,7 @@ from sidecar.accounts.sessions import Client, Clock, Grant, Issuer
 from sidecar.domain.users import Actor, UserId, UserRecord
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailable
-from sidecar.store.fleet import Fleet
+from sidecar.store.live.fleet import Fleet
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.users import PasswordChanged, Users
 from sidecar.tokens.ids import account_of, letters

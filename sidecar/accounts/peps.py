@@ -17,7 +17,7 @@ from sidecar.domain.caching import Recent
 from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Pep, PepId, Scope
 from sidecar.domain.users import AccountId, Actor
-from sidecar.store.fleet import Fleet, Revocation
+from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.store.peps import NoPep, PepCopies, PepCreated, PepExists, PepRevoked, Peps, TooManyPeps
 from sidecar.tokens.opaque import Kind, Pepper, digest, has_mark, new_pep_secret, read_secret, with_mark

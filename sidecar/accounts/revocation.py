@@ -2,7 +2,7 @@
 we wait makes the answer ``complete: false``, never a failure of what has been carried out."""
 
 from sidecar.store.connection import StoreUnavailable
-from sidecar.store.fleet import Fleet, Revocation
+from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import Position
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from sidecar.accounts.limits import Limited
 from sidecar.accounts.revocation import everywhere
 from sidecar.domain.users import SessionId, UserRecord
-from sidecar.store.fleet import Fleet
+from sidecar.store.live.fleet import Fleet
 from sidecar.store.sessions import (
     NewSession,
     RefreshLimited,

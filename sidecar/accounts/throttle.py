@@ -18,7 +18,7 @@ from sidecar.accounts.limits import Admitted, Limited, MailSource
 from sidecar.domain.caching import Recent
 from sidecar.domain.users import AccountId
 from sidecar.store.connection import StoreUnavailable
-from sidecar.store.limits import Bucket, Buckets, Empty, Rate
+from sidecar.store.rate_limiter import Bucket, Buckets, Empty, Rate
 from sidecar.tokens.opaque import Pepper, Purpose
 
 PAIR: Final = Rate(units=10, seconds=60)

@@ -10,8 +10,8 @@ from sidecar.accounts.revocation import already_everywhere, everywhere
 from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
 from sidecar.domain.users import AccountId, Actor, Status, UserId, UserRecord
 from sidecar.policy.generation import Generation
-from sidecar.store.fleet import Fleet, Revocation
-from sidecar.store.links import Linked, LinkHeld, Links, LinkTaken, NobodyToLink, NotLinked, Unlinked
+from sidecar.store.federated_identities import Linked, LinkHeld, Links, LinkTaken, NobodyToLink, NotLinked, Unlinked
+from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, Changed, LastAdmin, NotHeld, NoUser, Removed, StillInvited, Unchanged
 from sidecar.store.users import Users
 from sidecar.tokens.ids import account_of

@@ -13,7 +13,7 @@ from sidecar.serve.auditing import audit_file
 from sidecar.serve.operator import Operator
 from sidecar.store.audit import SYSTEM
 from sidecar.store.audit_export import AuditGap, exported
-from sidecar.store.upkeep.audit_check import Finding, Report, check
+from sidecar.store.maintenance.audit_verify import Finding, Report, check
 from sidecar.tokens.audit_signing import CheckpointKey
 
 

@@ -17,9 +17,9 @@ from sidecar.serve.state_files import close_keys_and_state
 from sidecar.sources.key_files import KeyFileProblem, load
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
-from sidecar.store.integrity import rights
-from sidecar.store.startup import other_names
-from sidecar.store.upkeep.restore_mark import REMEDY, is_marked
+from sidecar.store.integrity import acl_permissions
+from sidecar.store.maintenance.restore_mark import REMEDY, is_marked
+from sidecar.store.maintenance.startup_checks import other_names
 
 CLOCK_SECONDS = 5.0
 """The default leeway: clocks that differ by more refuse each other's tokens."""
@@ -86,7 +86,7 @@ def _rights(settings: Settings) -> Iterator[Symptom]:
     except (StoreUnavailable, StoreRefused):  # the store's own line reports it
         return
     if "keys" in missing.needed:
-        yield Symptom("rights", State.FAULT, f"the store's user may not use keys sc:*: grant {rights.KEYS}")
+        yield Symptom("rights", State.FAULT, f"the store's user may not use keys sc:*: grant {acl_permissions.KEYS}")
     elif missing.needed:
         yield Symptom("rights", State.FAULT, _to_grant(missing.needed))
     else:
@@ -95,10 +95,10 @@ def _rights(settings: Settings) -> Iterator[Symptom]:
         yield Symptom("rights", State.WARNING, _to_grant(missing.other))
 
 
-async def _missing_rights(url: str) -> rights.MissingRights:
+async def _missing_rights(url: str) -> acl_permissions.MissingRights:
     store = await Store.open(url)
     try:
-        return await rights.missing_rights(store)
+        return await acl_permissions.missing_rights(store)
     finally:
         await store.close()
 

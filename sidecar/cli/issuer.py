@@ -10,7 +10,7 @@ from sidecar.cli.work import OPERATOR, work
 from sidecar.serve.operator import Operator
 from sidecar.serve.settings import ROWS
 from sidecar.serve.values import BadValueError
-from sidecar.store.upkeep.issuer_change import (
+from sidecar.store.maintenance.issuer_change import (
     ChangedMeanwhile,
     IssuerChanged,
     NoIssuer,

@@ -17,13 +17,13 @@ from sidecar.cli.output import NO, OK, json_option, no, say_json, say_table, wro
 from sidecar.cli.work import account_of, policy_of, work
 from sidecar.serve.operator import Operator
 from sidecar.store.connection import StoreRefused, StoreUnavailable, gathered
-from sidecar.store.startup import SCHEMA
-from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, Rules, Written
-from sidecar.store.upkeep.backup_target import BackupTargetError
-from sidecar.store.upkeep.findings import Finding
-from sidecar.store.upkeep.fsck import Fsck, Report
-from sidecar.store.upkeep.migration import Migrated
-from sidecar.store.upkeep.restore import Progress
+from sidecar.store.maintenance.backup import Backup, BackupRefused, Restored, Rules, Written
+from sidecar.store.maintenance.backup_target import BackupTargetError
+from sidecar.store.maintenance.consistency_checks import Finding
+from sidecar.store.maintenance.fsck import Fsck, Report
+from sidecar.store.maintenance.migrate import Migrated
+from sidecar.store.maintenance.restore import Progress
+from sidecar.store.maintenance.startup_checks import SCHEMA
 
 PROGRESS_SECONDS: Final = 10.0
 """Between two lines of progress where there is no terminal."""

@@ -17,7 +17,7 @@ from sidecar.serve.issuers import read_issuers
 from sidecar.serve.operator import Operator
 from sidecar.serve.settings import Settings
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
-from sidecar.store.links import LinkHeld, LinkTaken, NobodyToLink, NotLinked
+from sidecar.store.federated_identities import LinkHeld, LinkTaken, NobodyToLink, NotLinked
 from sidecar.store.outcomes import NoUser
 
 __all__ = ["user"]

@@ -16,7 +16,7 @@ from sidecar.edge.credentials import RawHeaders, credential
 from sidecar.edge.guard import admit
 from sidecar.edge.parts import Parts
 from sidecar.policy.generation import Generation
-from sidecar.store.freshness import Reach
+from sidecar.store.live.revision_status import Reach
 
 AT_LEAST: Final = b"x-sidecar-at-least"
 REVISION: Final = "X-Sidecar-Revision"

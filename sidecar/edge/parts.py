@@ -11,7 +11,7 @@ from sidecar.pdp.check import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.vitals import Vitals
-from sidecar.store.freshness import Freshness
+from sidecar.store.live.revision_status import Freshness
 from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.metrics import Metrics
 

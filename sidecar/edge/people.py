@@ -11,7 +11,7 @@ from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired
 from sidecar.accounts.sessions import Client, Grant, InvalidGrant
 from sidecar.domain.users import Member, Review, Seats, SessionId, UserRecord
 from sidecar.edge.call import Call
-from sidecar.store.fleet import Revocation
+from sidecar.store.live.fleet import Revocation
 from sidecar.store.sessions import Session
 
 Text = Annotated[str, msgspec.Meta(max_length=320)]

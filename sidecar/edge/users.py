@@ -14,7 +14,7 @@ from sidecar.edge.call import Call, Endpoint, May, Reply
 from sidecar.edge.people import RoleName, Text, member_json, revocation_json, seats_json, told, user_json
 from sidecar.edge.refusals import bad_name, not_found, refusal
 from sidecar.policy.decide import opens
-from sidecar.store.fleet import Revocation
+from sidecar.store.live.fleet import Revocation
 from sidecar.store.outcomes import LastAdmin, NoAccount, NotHeld, NoUser, StillInvited
 
 

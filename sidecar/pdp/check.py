@@ -20,7 +20,7 @@ from sidecar.policy.generation import Generation
 from sidecar.policy.routes import Public
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.integrity.partition_state import State, cause_of
-from sidecar.store.records import Records
+from sidecar.store.live.record_cache import Records
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.external_tokens import Outsider
 

@@ -17,7 +17,7 @@ from sidecar.pdp.check import SHOWN
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import Outcome, Public
-from sidecar.store.records import Records
+from sidecar.store.live.record_cache import Records
 from sidecar.store.users import Users
 from sidecar.tokens.ids import account_of
 

@@ -13,8 +13,8 @@ from typing import Protocol
 from sidecar.pdp.foresight import role_in_use
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
-from sidecar.store.generations import Generations
-from sidecar.store.roles import RoleHolders
+from sidecar.store.policy_history import Generations
+from sidecar.store.role_holders import RoleHolders
 
 Gate = Callable[[Generation], Awaitable[tuple[Diagnostic, ...]]]
 """What speaks against putting a generation in force; empty: nothing. Raises StoreUnavailable when it cannot tell."""

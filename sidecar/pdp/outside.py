@@ -17,9 +17,9 @@ from sidecar.pdp.identity import Identity
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.sources.remote_jwks import IssuerKeys
 from sidecar.store.accounts import Accounts
-from sidecar.store.links import Held, Linked, Links
+from sidecar.store.federated_identities import Held, Linked, Links
+from sidecar.store.live.record_cache import Records
 from sidecar.store.outcomes import Position
-from sidecar.store.records import Records
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.external_tokens import (
     OutsideClaims,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from sidecar.pdp.activation import Activation, State
 from sidecar.store.connection import StoreUnavailable
-from sidecar.store.generations import Generations, Standing
+from sidecar.store.policy_history import Generations, Standing
 from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.metrics import Metrics
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from sidecar.domain.users import AccountId
 from sidecar.pdp.bounded import Bounded
-from sidecar.store.feed import Change, Tail
+from sidecar.store.live.change_feed import Change, Tail
 
 MAX_AGE: Final = 30.0
 MAX_BYTES: Final = 8 * 1024 * 1024

@@ -44,14 +44,14 @@ from sidecar.sources.journal_file import JournalFile
 from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
-from sidecar.store.freshness import Freshness
-from sidecar.store.generations import Generations
 from sidecar.store.integrity.data_set import code_of
 from sidecar.store.integrity.partition_state import State
-from sidecar.store.live import LiveCopy
+from sidecar.store.live.replica import LiveCopy
+from sidecar.store.live.revision_status import Freshness
 from sidecar.store.peps import PepCopies
-from sidecar.store.roles import RoleHolders
-from sidecar.store.servers.url_watch import PASSWORD, URL, StoreUrlWatch
+from sidecar.store.policy_history import Generations
+from sidecar.store.role_holders import RoleHolders
+from sidecar.store.servers.url_file_watch import PASSWORD, URL, StoreUrlWatch
 from sidecar.store.users import Users
 from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.metrics import Metrics

@@ -30,7 +30,7 @@ from sidecar.sources.policy_files import read_policy_files
 from sidecar.sources.private_files import PrivateFileProblem
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
-from sidecar.store.embedded import EmbeddedServer
+from sidecar.store.embedded.embedded import EmbeddedServer
 from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.decision_log import DecisionLog

@@ -26,9 +26,9 @@ from sidecar.sources.remote_jwks import IssuerKeys, client, from_file, from_url
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem, read_trusted_issuers
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
-from sidecar.store.fleet import Fleet
-from sidecar.store.links import Links
-from sidecar.store.records import Records
+from sidecar.store.federated_identities import Links
+from sidecar.store.live.fleet import Fleet
+from sidecar.store.live.record_cache import Records
 from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.metrics import IssuerHealth
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sidecar.sources.key_files import Fingerprint, KeyFileProblem, LoadedKeys, fingerprint, load
-from sidecar.store.feed import Change, Tail
+from sidecar.store.live.change_feed import Change, Tail
 from sidecar.telemetry.app_log import logger
 
 POLL_SECONDS = 1.0

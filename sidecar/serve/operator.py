@@ -24,10 +24,10 @@ from sidecar.sources.key_files import PEPPER, LoadedKeys, key_problems, load_or_
 from sidecar.sources.policy_files import read_policy_files
 from sidecar.sources.private_files import check_private_directory
 from sidecar.store.connection import Store, StoreRefused
-from sidecar.store.embedded import EmbeddedServer
-from sidecar.store.live import LiveCopy
-from sidecar.store.startup import holds_data
-from sidecar.store.upkeep.migration import Migrated, migrate
+from sidecar.store.embedded.embedded import EmbeddedServer
+from sidecar.store.live.replica import LiveCopy
+from sidecar.store.maintenance.migrate import Migrated, migrate
+from sidecar.store.maintenance.startup_checks import holds_data
 from sidecar.tokens.opaque import Pepper
 
 PATIENCE: Final = 10.0

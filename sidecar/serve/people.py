@@ -15,9 +15,9 @@ from sidecar.accounts.throttle import Throttle
 from sidecar.edge.address import limiter_address
 from sidecar.serve.settings import Settings
 from sidecar.store.connection import Store
-from sidecar.store.fleet import Fleet
-from sidecar.store.limits import Buckets
-from sidecar.store.memory import Memory
+from sidecar.store.live.fleet import Fleet
+from sidecar.store.live.memory_pressure import Memory
+from sidecar.store.rate_limiter import Buckets
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.task_supervision import Work
 from sidecar.tokens.opaque import Pepper

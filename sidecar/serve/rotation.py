@@ -17,7 +17,7 @@ from sidecar.serve.keyring import CHANGED
 from sidecar.sources.key_files import load
 from sidecar.sources.key_rotation import choose_signing, list_keys, publish_next, remove_key, remove_retired, rotating
 from sidecar.store.audit import Audit
-from sidecar.store.fleet import Fleet
+from sidecar.store.live.fleet import Fleet
 
 POLL_SECONDS: Final = 0.05
 KEEP_RETIRED: Final = 86_400 + 120

@@ -10,7 +10,7 @@ from sidecar.serve.places import mask
 from sidecar.serve.settings import Settings
 from sidecar.sources import last_known_good
 from sidecar.sources.private_files import GROUP, GROUP_WRITE, close_to_group
-from sidecar.store.embedded import FOLDER
+from sidecar.store.embedded.embedded import FOLDER
 
 
 def has_embedded(settings: Settings) -> bool:

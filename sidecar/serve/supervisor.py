@@ -19,7 +19,7 @@ from sidecar.serve.values import UnixAddress
 from sidecar.serve.workers_metrics import Ledger
 from sidecar.serve.workers_ops import WorkersOps
 from sidecar.store.connection import StoreRefused, StoreUnavailable
-from sidecar.store.embedded import EmbeddedServer
+from sidecar.store.embedded.embedded import EmbeddedServer
 from sidecar.telemetry.app_log import logger
 
 _log = logger("serve")

@@ -20,7 +20,7 @@ from sidecar.serve.operator import NoStoreError, Operator, operating
 from sidecar.serve.settings import Settings
 from sidecar.sources.key_files import KeyFileProblem
 from sidecar.store.connection import StoreRefused, StoreUnavailable
-from sidecar.store.live import LiveCopy
+from sidecar.store.live.replica import LiveCopy
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.external_tokens import OutsideClaims, Outsider
 from sidecar.tokens.verify import Verifier

@@ -12,9 +12,9 @@ from sidecar.domain.users import Account, AccountId, Actor, Seats, Status, UserI
 from sidecar.store import keys
 from sidecar.store.codec import account_of_reply, items, position_of, record_of, seats_of
 from sidecar.store.connection import Store, gathered
-from sidecar.store.hints import hint, unhint
+from sidecar.store.email_index import hint, unhint
 from sidecar.store.outcomes import ActorChanged, NoAccount, Position
-from sidecar.store.transition import look, transition
+from sidecar.store.scripting import look, transition
 from sidecar.tokens.ids import is_account_id
 
 

@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from redis import exceptions
 
-from sidecar.store import keys, scripts, startup
+from sidecar.store import keys, scripts
 from sidecar.store.calling import Answer, Server, called, gathered
-from sidecar.store.direct.gate import Gate
 from sidecar.store.errors import StoreRefused, StoreUnavailable, is_elsewhere
+from sidecar.store.live.direct_reads import Gate
+from sidecar.store.maintenance import startup_checks
 from sidecar.store.servers.address import masked
-from sidecar.store.servers.pools import Patience
+from sidecar.store.servers.connection_pools import Patience
 from sidecar.store.servers.topology import Borrowed, Single, Topology, topology
 
 __all__ = ["Store", "StoreRefused", "StoreUnavailable", "decoded", "gathered", "was_answered"]
@@ -206,7 +207,7 @@ class Store:
         What is None is neither set nor compared: a command line that does not serve need not know the issuer.
         Raises StoreRefused: another issuer, audience or pepper, a demo's store, another schema, an eviction policy.
         """
-        return await startup.check(
+        return await startup_checks.check(
             self,
             issuer=issuer,
             audience=audience,

@@ -7,7 +7,7 @@ from typing import Any
 from sidecar.domain.users import AccountId, Actor, Invitation, Member, Seats, UserId, UserRecord
 from sidecar.store.codec import member_of, position_of, record_of, seats_of, seconds
 from sidecar.store.connection import Store
-from sidecar.store.hints import hint, unhint
+from sidecar.store.email_index import hint, unhint
 from sidecar.store.outcomes import (
     AccountSuspended,
     ActorChanged,
@@ -16,8 +16,8 @@ from sidecar.store.outcomes import (
     NoUser,
     Position,
 )
+from sidecar.store.scripting import look, milliseconds, transition
 from sidecar.store.sessions import NewSession, session_argument
-from sidecar.store.transition import look, milliseconds, transition
 from sidecar.tokens.ids import account_of
 
 

@@ -15,9 +15,9 @@ from sidecar.domain.users import AccountId, Actor, Status
 from sidecar.store.codec import integer, items, position_of, seconds
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import Change, Tail
+from sidecar.store.live.change_feed import Change, Tail
 from sidecar.store.outcomes import ActorChanged, NoAccount, Position
-from sidecar.store.transition import look, milliseconds, transition
+from sidecar.store.scripting import look, milliseconds, transition
 
 MAX_KEYS: Final = 100
 """Keys of one account, expired ones included."""

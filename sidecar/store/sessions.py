@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from sidecar.domain.users import Actor, SessionId, UserId, UserRecord
 from sidecar.store.codec import integer, items, position_of, record_of, seconds
 from sidecar.store.connection import Store
-from sidecar.store.limits import Rate
 from sidecar.store.outcomes import ActorChanged, NoUser, Position, Stale
-from sidecar.store.transition import look, milliseconds, transition
+from sidecar.store.rate_limiter import Rate
+from sidecar.store.scripting import look, milliseconds, transition
 from sidecar.tokens.ids import account_of
 
 MAX_SESSIONS = 20

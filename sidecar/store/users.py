@@ -6,7 +6,7 @@ from typing import Any
 from sidecar.domain.users import AccountId, Actor, Member, Seats, Status, UserId, UserRecord
 from sidecar.store.codec import integer, items, member_of, position_of, record_of, seats_of
 from sidecar.store.connection import Store
-from sidecar.store.hints import hinted, unhint
+from sidecar.store.email_index import hinted, unhint
 from sidecar.store.outcomes import (
     ActorChanged,
     Changed,
@@ -20,8 +20,8 @@ from sidecar.store.outcomes import (
     StillInvited,
     Unchanged,
 )
+from sidecar.store.scripting import look, look_up, transition
 from sidecar.store.sessions import NewSession, session_argument
-from sidecar.store.transition import look, look_up, transition
 from sidecar.tokens.ids import account_of
 
 

@@ -13,7 +13,7 @@ from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.pdp.evaluation import standing_of
 from sidecar.policy.explain import barred_by
 from sidecar.store import sessions
-from sidecar.store.limits import Rate
+from sidecar.store.rate_limiter import Rate
 from tests.people import PUBLIC
 
 PASSWORD = "unquiet-otter-marble-41"

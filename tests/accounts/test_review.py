@@ -15,7 +15,7 @@ from sidecar.pdp.evaluation import Resource, standing_of
 from sidecar.pdp.search import subjects
 from sidecar.policy.explain import explain_person
 from sidecar.store import keys
-from sidecar.store.links import Links
+from sidecar.store.federated_identities import Links
 from sidecar.store.outcomes import NotHeld
 
 OPERATOR = Actor.operator()

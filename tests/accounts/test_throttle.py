@@ -24,7 +24,7 @@ from sidecar.accounts.throttle import (
 )
 from sidecar.edge.address import limiter_address
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.limits import Buckets
+from sidecar.store.rate_limiter import Buckets
 from tests.people import OTHER_PASSWORD, PASSWORD, PEPPER
 
 ADA, EVE = "ada@example.com", "eve@example.com"

@@ -33,10 +33,10 @@ from sidecar.policy.generation import Generation
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.store.accounts import Created
 from sidecar.store.connection import Store
-from sidecar.store.fleet import Revocation
-from sidecar.store.freshness import Freshness
 from sidecar.store.invitations import Accepted, Invited
-from sidecar.store.live import LiveCopy
+from sidecar.store.live.fleet import Revocation
+from sidecar.store.live.replica import LiveCopy
+from sidecar.store.live.revision_status import Freshness
 from sidecar.store.peps import PepCopies, Peps
 from sidecar.store.sessions import Opened
 from sidecar.telemetry.check_recorder import Logbook

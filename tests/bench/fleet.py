@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from sidecar.domain.users import Actor, UserId
 from sidecar.store.connection import Store
-from sidecar.store.feed import Change, Tail
-from sidecar.store.live import LiveCopy
+from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.live.replica import LiveCopy
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
 from tests.bench.targets import ROOT, World

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from sidecar.store.connection import Store
-from sidecar.store.upkeep.fsck import Fsck
+from sidecar.store.maintenance.fsck import Fsck
 from tests.chaos.acknowledged import ADMIN, Duel, Fleet, Life
 from tests.chaos.rig import RedisServer
 from tests.live.conftest import Start

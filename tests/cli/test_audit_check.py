@@ -7,7 +7,7 @@ import pytest
 from sidecar.domain.users import Actor
 from sidecar.store.audit import SYSTEM, Audit, log_of
 from sidecar.store.audit_export import AuditFile, Exporter
-from sidecar.store.upkeep.audit_check import check
+from sidecar.store.maintenance.audit_verify import check
 from sidecar.tokens.audit_signing import CheckpointKey
 from tests.people import PEPPER, generation, hashing, issuer, town
 

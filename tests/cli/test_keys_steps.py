@@ -9,7 +9,7 @@ import pytest
 from sidecar.serve.rotation import KEEP_RETIRED, KeyDead, NoSuchKey, NotFollowed, Rotated, Rotation
 from sidecar.sources.key_files import load, load_or_create
 from sidecar.sources.key_rotation import KeyState, list_keys
-from sidecar.store.fleet import Revocation
+from sidecar.store.live.fleet import Revocation
 from sidecar.store.outcomes import Position
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sidecar.store.connection import Store
-from sidecar.store.links import Linked, Links
+from sidecar.store.federated_identities import Linked, Links
 from sidecar.tokens.ids import account_of
 from tests.conftest import PATIENT
 

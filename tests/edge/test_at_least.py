@@ -14,7 +14,7 @@ from sidecar.edge.checks import HEADERS_READ
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.freshness import Reach
+from sidecar.store.live.revision_status import Reach
 from tests import stand
 
 WHO = "b"

@@ -12,7 +12,7 @@ from sidecar.pdp.activation import State
 from sidecar.pdp.gates import HeldRoles
 from sidecar.pdp.succession import BEHIND_SECONDS, Succession
 from sidecar.store.connection import StoreUnavailable
-from sidecar.store.generations import Generations
+from sidecar.store.policy_history import Generations
 from sidecar.telemetry.metrics import Metrics
 
 

@@ -22,8 +22,8 @@ from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.sources.remote_jwks import COOLDOWN, STALE, IssuerKeys, Unreadable
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import Change
-from sidecar.store.links import Links
+from sidecar.store.federated_identities import Links
+from sidecar.store.live.change_feed import Change
 from sidecar.tokens.external_tokens import Outsider, Trust
 from sidecar.tokens.verify import Verifier
 from tests.people import Straight, generation, hashing, issuer, town

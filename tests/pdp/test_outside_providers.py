@@ -20,7 +20,7 @@ from sidecar.pdp.tokens import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.sources.remote_jwks import IssuerKeys, from_file
 from sidecar.sources.trusted_issuers import read_trusted_issuers
-from sidecar.store.links import Linked, Links
+from sidecar.store.federated_identities import Linked, Links
 from sidecar.tokens.verify import Verifier
 from tests.pdp.providers import PROVIDERS, Sent
 from tests.people import Straight, generation, hashing, issuer, town

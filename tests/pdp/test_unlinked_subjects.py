@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.pdp import unlinked_subjects
 from sidecar.pdp.unlinked_subjects import MAX_AGE, UnlinkedSubjects
-from sidecar.store.feed import Change, Tail
+from sidecar.store.live.change_feed import Change, Tail
 
 ACME, EVIL, OTHER = "acc_aaaaaaaaaaaa", "acc_eeeeeeeeeeee", "acc_oooooooooooo"
 PARTY = object()

@@ -12,13 +12,13 @@ from sidecar.domain.users import AccountId, Actor, Status, UserRecord
 from sidecar.store import connection, keys
 from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.audit import Audit
-from sidecar.store.generations import Generations
-from sidecar.store.limits import Bucket, Buckets, Rate
-from sidecar.store.links import Links
+from sidecar.store.federated_identities import Links
+from sidecar.store.maintenance.archive_records import flat
 from sidecar.store.peps import Peps
+from sidecar.store.policy_history import Generations
+from sidecar.store.rate_limiter import Bucket, Buckets, Rate
+from sidecar.store.scripting import look, transition
 from sidecar.store.scripts import Script, script
-from sidecar.store.transition import look, transition
-from sidecar.store.upkeep.archive_records import flat
 from sidecar.tokens.ids import new_account_id
 from tests.store.test_peps import created, pep_id
 

@@ -23,12 +23,12 @@ from sidecar.domain.users import Actor, Status
 from sidecar.store import keys, scripts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
-from sidecar.store.links import Links
+from sidecar.store.federated_identities import Links
+from sidecar.store.maintenance import archive, archive_forms, archive_records
+from sidecar.store.maintenance.backup import Backup, BackupRefused, Restored, Rules
+from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.peps import PepCreated, Peps
-from sidecar.store.transition import look
-from sidecar.store.upkeep import archive, archive_forms, archive_records
-from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored, Rules
-from sidecar.store.upkeep.fsck import Fsck
+from sidecar.store.scripting import look
 from sidecar.store.users import Users
 
 OPERATOR = Actor.operator()
@@ -583,6 +583,6 @@ async def test_what_a_reply_says_besides_does_not_go_into_a_backup(town, tmp_pat
     async def wordy(*args, **rest):
         return {**await look(*args, **rest), "n": "7"}
 
-    monkeypatch.setattr("sidecar.store.upkeep.backup.look", wordy)
+    monkeypatch.setattr("sidecar.store.maintenance.backup.look", wordy)
     await Backup(town.store).save(tmp_path / "backup")
     assert len(archive.read(tmp_path / "backup")[1]) == 1

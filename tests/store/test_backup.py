@@ -14,17 +14,17 @@ from sidecar.store import keys
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.fleet import Fleet
+from sidecar.store.federated_identities import LinkBarred, Linked, Links
 from sidecar.store.integrity.partition_state import PartitionStates
-from sidecar.store.links import LinkBarred, Linked, Links
-from sidecar.store.live import LiveCopy
+from sidecar.store.live.fleet import Fleet
+from sidecar.store.live.replica import LiveCopy
+from sidecar.store.maintenance.archive import Rules, read
+from sidecar.store.maintenance.backup import Backup, BackupRefused, Restored
+from sidecar.store.maintenance.consistency_checks import Fault
+from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import NoUser
 from sidecar.store.peps import PepCreated, Peps
 from sidecar.store.sessions import SessionGone
-from sidecar.store.upkeep.archive import Rules, read
-from sidecar.store.upkeep.backup import Backup, BackupRefused, Restored
-from sidecar.store.upkeep.findings import Fault
-from sidecar.store.upkeep.fsck import Fsck
 
 OPERATOR = Actor.operator()
 
@@ -90,7 +90,7 @@ async def test_another_redis_takes_all_of_it(town, lived, elsewhere, tmp_path):
 
 
 async def test_its_audit_comes_along_and_goes_on(town, lived, elsewhere, tmp_path, monkeypatch):
-    monkeypatch.setattr("sidecar.store.upkeep.backup.ROWS", 3)
+    monkeypatch.setattr("sidecar.store.maintenance.backup.ROWS", 3)
     before = (await Audit(town.store).page(lived.account, limit=500)).rows
     await Backup(town.store).save(tmp_path / "backup")
     await Backup(elsewhere).load(tmp_path / "backup")

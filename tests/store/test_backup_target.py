@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.store.upkeep.backup import Backup
-from sidecar.store.upkeep.backup_target import BackupTargetError, check_target
+from sidecar.store.maintenance.backup import Backup
+from sidecar.store.maintenance.backup_target import BackupTargetError, check_target
 
 PLACES = ["link to a file", "link to nothing", "link to standard output", "pipe", "socket", "folder"]
 

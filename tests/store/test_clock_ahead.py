@@ -3,8 +3,8 @@
 from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.audit_export import LEASE_MS, Exporter
-from sidecar.store.limits import Bucket, Buckets, Empty, Rate, Taken
 from sidecar.store.outcomes import Changed
+from sidecar.store.rate_limiter import Bucket, Buckets, Empty, Rate, Taken
 
 OPERATOR = Actor.operator()
 HOUR = 3_600_000

@@ -15,10 +15,10 @@ import pytest
 
 from sidecar.domain.users import Actor, UserId
 from sidecar.store.connection import Store
-from sidecar.store.embedded import EmbeddedServer
+from sidecar.store.embedded.embedded import EmbeddedServer
+from sidecar.store.embedded.server_binary import examine
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.server_binary import examine
-from sidecar.store.upkeep.fsck import Fsck
+from sidecar.store.maintenance.fsck import Fsck
 
 OPERATOR = Actor.operator()
 ROUNDS = int(os.environ.get("SIDECAR_TEST_CRASHES", "6"))

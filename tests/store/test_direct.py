@@ -11,10 +11,10 @@ import redis
 from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.connection import READ_TIMEOUT
-from sidecar.store.direct.together import MOST, Together
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import Change, Tail
-from sidecar.store.records import Records
+from sidecar.store.live.batching import MOST, Together
+from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.live.record_cache import Records
 
 OPERATOR = Actor.operator()
 

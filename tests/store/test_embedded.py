@@ -15,16 +15,15 @@ from pathlib import Path
 import pytest
 import redis
 
-from sidecar.store import embedded
-from sidecar.store.embedded import EmbeddedServer
+from sidecar.store.embedded.embedded import EmbeddedServer, embedded
+from sidecar.store.embedded.server_binary import ServerBinary, examine, find_server
 from sidecar.store.errors import StoreRefused, StoreUnavailable
-from sidecar.store.server_binary import ServerBinary, examine, find_server
 
 PROGRAM = """
 import asyncio, json, os, sys
 from pathlib import Path
-from sidecar.store.embedded import EmbeddedServer
-from sidecar.store.server_binary import examine
+from sidecar.store.embedded.embedded import EmbeddedServer
+from sidecar.store.embedded.server_binary import examine
 
 async def main():
     binary = examine(Path(os.environ["BINARY"]))
@@ -316,7 +315,7 @@ def test_no_server_at_all_is_refused_with_the_fix(tmp_path, monkeypatch):
     old.write_text("#!/bin/sh\necho 'Redis server v=5.0.3 sha=0'\n")
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("sidecar.store.server_binary.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("sidecar.store.embedded.server_binary.importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(StoreRefused, match=r"version 5\.0\.3, 6\.2 is needed.*SIDECAR_REDIS_URL") as refused:
         find_server()

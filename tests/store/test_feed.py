@@ -8,8 +8,8 @@ import pytest
 
 from sidecar.domain.users import Actor
 from sidecar.store import keys
-from sidecar.store.feed import Change, Feed, Tail, change_of, entries_of
 from sidecar.store.integrity.partition_state import State
+from sidecar.store.live.change_feed import Change, Feed, Tail, change_of, entries_of
 
 OPERATOR = Actor.operator()
 FEED = keys.feed(0)
@@ -110,7 +110,7 @@ async def test_a_missing_number_is_a_flush(town):
 
 
 async def test_many_changes_at_once_are_all_heard(town, monkeypatch):
-    monkeypatch.setattr("sidecar.store.feed.BATCH", 10)
+    monkeypatch.setattr("sidecar.store.live.change_feed.BATCH", 10)
     admin = await town.account()
     async with following(town.store) as heard:
         await asyncio.gather(*(town.users.set_name(OPERATOR, admin.id, f"N{number}") for number in range(64)))

@@ -9,10 +9,10 @@ import pytest
 from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import Tail
-from sidecar.store.fleet import MARGIN, Fleet
 from sidecar.store.integrity.partition_state import PartitionStates
-from sidecar.store.live import LiveCopy
+from sidecar.store.live.change_feed import Tail
+from sidecar.store.live.fleet import MARGIN, Fleet
+from sidecar.store.live.replica import LiveCopy
 from sidecar.store.outcomes import Position
 from sidecar.store.sessions import SessionGone
 

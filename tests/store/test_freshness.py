@@ -4,9 +4,9 @@ import pytest
 
 from sidecar.domain.users import Actor
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import Change
-from sidecar.store.freshness import PATIENCE, Freshness, Reach
-from sidecar.store.records import Records
+from sidecar.store.live.change_feed import Change
+from sidecar.store.live.record_cache import Records
+from sidecar.store.live.revision_status import PATIENCE, Freshness, Reach
 
 OPERATOR = Actor.operator()
 

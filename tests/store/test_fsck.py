@@ -6,8 +6,8 @@ import pytest
 
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
-from sidecar.store.upkeep.findings import REPAIRABLE, Fault
-from sidecar.store.upkeep.fsck import Fsck
+from sidecar.store.maintenance.consistency_checks import REPAIRABLE, Fault
+from sidecar.store.maintenance.fsck import Fsck
 
 OPERATOR = Actor.operator()
 

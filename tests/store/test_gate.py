@@ -13,21 +13,21 @@ from sidecar.domain.users import Actor, UserId
 from sidecar.store import scripts
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
-from sidecar.store.direct.gate import UNGATED_SCRIPTS
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import Change, Tail
-from sidecar.store.freshness import Freshness
-from sidecar.store.generations import Generations
+from sidecar.store.federated_identities import Links
 from sidecar.store.integrity.partition_state import PartitionStates, State
 from sidecar.store.invitations import Invitations
 from sidecar.store.keys import META, feed, partition_meta
-from sidecar.store.links import Links
-from sidecar.store.live import LiveCopy
+from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.live.direct_reads import UNGATED_SCRIPTS
+from sidecar.store.live.record_cache import Records
+from sidecar.store.live.replica import LiveCopy
+from sidecar.store.live.revision_status import Freshness
 from sidecar.store.peps import PepCopies, Peps
-from sidecar.store.records import Records
-from sidecar.store.roles import RoleHolders
+from sidecar.store.policy_history import Generations
+from sidecar.store.role_holders import RoleHolders
+from sidecar.store.scripting import transition
 from sidecar.store.sessions import Sessions
-from sidecar.store.transition import transition
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper
 
@@ -186,14 +186,19 @@ async def test_R20_a_pep_key_is_not_admitted_by_a_store_that_is_known_to_be_cut_
 AROUND = {
     "servers": {
         "store/integrity/server_checks.py",
-        "store/upkeep/fsck.py",
-        "store/upkeep/backup.py",
-        "store/upkeep/migration.py",
-        "store/integrity/rights.py",
+        "store/maintenance/fsck.py",
+        "store/maintenance/backup.py",
+        "store/maintenance/migrate.py",
+        "store/integrity/acl_permissions.py",
     },
     "read_anyway": {f"store/integrity/{name}.py" for name in ("journal", "recovery", "recovering")},
-    "listening": {"store/feed.py"},
-    "execute_command": {"store/calling.py", "store/connection.py", "store/feed.py", "store/servers/discovery.py"},
+    "listening": {"store/live/change_feed.py"},
+    "execute_command": {
+        "store/calling.py",
+        "store/connection.py",
+        "store/live/change_feed.py",
+        "store/servers/discovery.py",
+    },
     "evalsha": {"store/connection.py"},
     "eval": {"store/connection.py"},
     "masters": {"store/connection.py", "store/servers/topology.py"},

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.store import keys
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import entries_of
+from sidecar.store.live.change_feed import entries_of
 from sidecar.store.scripts import names, script
 from tests.store.half_failing import Scenarios, failing
 

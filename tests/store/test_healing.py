@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.healing import MAX_WAITING, Healing
+from sidecar.store.live.epoch_repair import MAX_WAITING, Healing
 
 
 @contextlib.asynccontextmanager

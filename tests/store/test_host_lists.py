@@ -7,7 +7,7 @@ from sidecar.serve.settings import SettingsError, load
 from sidecar.store.errors import StoreRefused
 from sidecar.store.servers import address
 from sidecar.store.servers.address import parse_address
-from sidecar.store.servers.pools import Patience
+from sidecar.store.servers.connection_pools import Patience
 from sidecar.store.servers.topology import topology
 
 PATIENCE = Patience(0.1, 0.1)

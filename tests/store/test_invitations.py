@@ -15,7 +15,7 @@ from sidecar.store.invitations import (
     SeatLimit,
 )
 from sidecar.store.outcomes import AccountSuspended, IdempotencyMismatch, NoAccount, NoUser, Removed, StillInvited
-from sidecar.store.roles import RoleHolders
+from sidecar.store.role_holders import RoleHolders
 from sidecar.tokens.ids import new_account_id
 
 OPERATOR = Actor.operator()

@@ -6,8 +6,8 @@ import pytest
 
 from sidecar.store import keys
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.limits import Bucket, Buckets, Empty, Rate, Taken
-from sidecar.store.memory import Memory, _share
+from sidecar.store.live.memory_pressure import Memory, _share
+from sidecar.store.rate_limiter import Bucket, Buckets, Empty, Rate, Taken
 
 
 def bucket(units=3, seconds=60.0, subject="a", kind="pair"):

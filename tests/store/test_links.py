@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sidecar.domain.users import Status
-from sidecar.store.links import (
+from sidecar.store.federated_identities import (
     Held,
     LinkBarred,
     Linked,
@@ -17,8 +17,8 @@ from sidecar.store.links import (
     Sought,
     Unlinked,
 )
+from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import NoUser, Stale
-from sidecar.store.upkeep.fsck import Fsck
 
 ISSUER = "https://login.example"
 

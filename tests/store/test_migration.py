@@ -14,9 +14,9 @@ from sidecar.store import keys
 from sidecar.store.connection import Store, StoreRefused
 from sidecar.store.integrity.partition_state import State
 from sidecar.store.integrity.proof import FeedPosition, found_of, judge
-from sidecar.store.startup import SCHEMA
-from sidecar.store.upkeep.fsck import Fsck
-from sidecar.store.upkeep.migration import migrate
+from sidecar.store.maintenance.fsck import Fsck
+from sidecar.store.maintenance.migrate import migrate
+from sidecar.store.maintenance.startup_checks import SCHEMA
 from sidecar.tokens.opaque import Pepper
 from tests.store.older import put_back
 
@@ -27,7 +27,7 @@ SETTINGS = {"issuer": "https://id.example", "audience": "dashboard", "pepper": P
 CHILD = """
 import asyncio, os, signal, sys
 from sidecar.store.connection import Store
-from sidecar.store.upkeep.migration import migrate
+from sidecar.store.maintenance.migrate import migrate
 from sidecar.tokens.opaque import Pepper
 
 async def main(url, writes):

@@ -26,8 +26,8 @@ from hypothesis.stateful import (
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.links import Links
-from sidecar.store.upkeep.fsck import Fsck
+from sidecar.store.federated_identities import Links
+from sidecar.store.maintenance.fsck import Fsck
 from tests.conftest import PATIENT
 
 OPERATOR = Actor.operator()

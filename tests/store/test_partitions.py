@@ -10,9 +10,9 @@ import pytest
 from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.audit_export import Exporter
-from sidecar.store.live import LiveCopy
-from sidecar.store.upkeep.backup import Backup, Restored
-from sidecar.store.upkeep.fsck import Fsck
+from sidecar.store.live.replica import LiveCopy
+from sidecar.store.maintenance.backup import Backup, Restored
+from sidecar.store.maintenance.fsck import Fsck
 
 OPERATOR = Actor.operator()
 

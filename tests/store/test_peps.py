@@ -5,7 +5,7 @@ import pytest
 from sidecar.domain.peps import Pep, PepId, Scope, account_of_pep
 from sidecar.domain.users import AccountId, Actor, Status, UserId
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import Change, Tail
+from sidecar.store.live.change_feed import Change, Tail
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.store.peps import MAX_KEYS, NoPep, PepCopies, PepCreated, PepExists, PepRevoked, Peps, TooManyPeps
 

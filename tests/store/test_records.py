@@ -7,9 +7,9 @@ import pytest
 from sidecar.domain.users import Actor, Status
 from sidecar.store import keys
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import Change, Tail
 from sidecar.store.integrity.partition_state import PartitionStates, State
-from sidecar.store.records import AGE_SPREAD, MAX_AGE, Records
+from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.live.record_cache import AGE_SPREAD, MAX_AGE, Records
 
 OPERATOR = Actor.operator()
 LEASE = 1.0

@@ -19,10 +19,10 @@ from sidecar.store.connection import StoreUnavailable
 from sidecar.store.integrity.data_set import code_of
 from sidecar.store.integrity.partition_state import State
 from sidecar.store.integrity.recovering import Recovering, read_lost
-from sidecar.store.live import LiveCopy
+from sidecar.store.live.replica import LiveCopy
+from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import Changed, LastAdmin, NotHeld
 from sidecar.store.peps import Peps
-from sidecar.store.upkeep.fsck import Fsck
 from sidecar.tokens.opaque import Pepper
 from tests.store.older import commands, put_back
 

@@ -10,11 +10,11 @@ from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.integrity.rights import CHECKS, FSCK, NEEDED, REPLICAS, MissingRights, missing_rights
+from sidecar.store.integrity.acl_permissions import CHECKS, FSCK, NEEDED, REPLICAS, MissingRights, missing_rights
+from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import Changed, Unchanged
+from sidecar.store.scripting import look
 from sidecar.store.scripts import names, script
-from sidecar.store.transition import look
-from sidecar.store.upkeep.fsck import Fsck
 from tests.conftest import PATIENT
 from tests.store.half_failing import Scenarios
 from tests.store.test_half_failed import writing

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from sidecar.domain.users import Actor
-from sidecar.store import keys, roles
-from sidecar.store.generations import Generations, Recorded, Standing
-from sidecar.store.roles import RoleHolders
+from sidecar.store import keys, role_holders
+from sidecar.store.policy_history import Generations, Recorded, Standing
+from sidecar.store.role_holders import RoleHolders
 
 
 async def test_nobody_asked_for_costs_no_question(town) -> None:
@@ -37,8 +37,8 @@ async def test_who_left_or_was_never_more_than_an_expired_invitation_holds_nothi
 
 
 async def test_a_large_account_is_looked_at_in_pieces(town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roles, "USERS", 3)
-    monkeypatch.setattr(roles, "ACCOUNTS", 2)
+    monkeypatch.setattr(role_holders, "USERS", 3)
+    monkeypatch.setattr(role_holders, "ACCOUNTS", 2)
     for name in ("Acme", "Bolt", "Coil"):
         admin = await town.account(name, cap=40, email=f"ada@{name}.example")
         actor = await town.signed_in(admin)

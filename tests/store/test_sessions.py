@@ -6,8 +6,8 @@ import pytest
 
 from sidecar.domain.users import Actor, Status
 from sidecar.store import keys, sessions
-from sidecar.store.limits import Rate
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
+from sidecar.store.rate_limiter import Rate
 from sidecar.store.sessions import Ended, Opened, RefreshLimited, Reused, Rotated, SessionGone, StoreBehind
 from sidecar.tokens.ids import account_of
 

@@ -12,12 +12,12 @@ from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreRefused, StoreUnavailable
-from sidecar.store.live import LiveCopy
-from sidecar.store.records import Records
-from sidecar.store.servers.pools import Patience
+from sidecar.store.live.record_cache import Records
+from sidecar.store.live.replica import LiveCopy
+from sidecar.store.maintenance.backup import Backup, Restored
+from sidecar.store.maintenance.fsck import Fsck
+from sidecar.store.servers.connection_pools import Patience
 from sidecar.store.servers.topology import Single, Watched, topology
-from sidecar.store.upkeep.backup import Backup, Restored
-from sidecar.store.upkeep.fsck import Fsck
 from tests.ports import free_port
 
 OPERATOR = Actor.operator()

@@ -19,7 +19,7 @@ from sidecar.store.integrity.feed_entries import fields_of
 from sidecar.store.integrity.journal import Mark, decode
 from sidecar.store.integrity.losses import AccountLoss, by_account, missing
 from sidecar.store.integrity.recovered import Ranges, Recovered, Seal, encode
-from sidecar.store.transition import transition
+from sidecar.store.scripting import transition
 
 USERS: Final = 200
 """Users in one script call."""

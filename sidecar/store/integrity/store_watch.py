@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.store import startup
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.fleet import Fleet
 from sidecar.store.integrity.server_checks import Finding, Kind, clock_skew, inspect
+from sidecar.store.live.fleet import Fleet
+from sidecar.store.maintenance import startup_checks
 from sidecar.telemetry.app_log import logger
 
 LOOK_SECONDS: Final = 60.0
@@ -63,7 +63,7 @@ class StoreWatch:
 
     async def look(self) -> None:
         """Once. Raises StoreUnavailable."""
-        self._fleet.objection = await startup.objection(self._store)
+        self._fleet.objection = await startup_checks.objection(self._store)
         found = await inspect(self._store)
         self.skew = await clock_skew(self._store, self._clock)
         if abs(self.skew) > self._leeway:

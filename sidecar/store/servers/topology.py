@@ -16,8 +16,8 @@ from redis.crc import key_slot
 
 from sidecar.store.errors import StoreRefused
 from sidecar.store.servers.address import AddressError, Kind, masked, parse_address
+from sidecar.store.servers.connection_pools import Patience, Pools, require_certificates
 from sidecar.store.servers.discovery import Place, Slots, ask_cluster, ask_sentinels
-from sidecar.store.servers.pools import Patience, Pools, require_certificates
 
 CLUSTER_PARTITIONS: Final = 16
 LOOK_SECONDS: Final = 0.1

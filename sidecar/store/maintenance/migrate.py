@@ -15,7 +15,7 @@ from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreRefused
 from sidecar.store.integrity.data_set import DataSetChange, code_of, digest_of
-from sidecar.store.startup import SCHEMA
+from sidecar.store.maintenance.startup_checks import SCHEMA
 from sidecar.tokens.opaque import Pepper
 
 OLDEST: Final = "1"

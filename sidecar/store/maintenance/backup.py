@@ -17,12 +17,12 @@ from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.codec import integer, items, pairs
 from sidecar.store.connection import Store
-from sidecar.store.startup import SCHEMA
-from sidecar.store.transition import look
-from sidecar.store.upkeep.archive import FORM, Head, Rules, read
-from sidecar.store.upkeep.archive_records import MEMBERS, BackupRefused
-from sidecar.store.upkeep.backup_target import backup_target
-from sidecar.store.upkeep.restore import Progress, Restore, Restored
+from sidecar.store.maintenance.archive import FORM, Head, Rules, read
+from sidecar.store.maintenance.archive_records import MEMBERS, BackupRefused
+from sidecar.store.maintenance.backup_target import backup_target
+from sidecar.store.maintenance.restore import Progress, Restore, Restored
+from sidecar.store.maintenance.startup_checks import SCHEMA
+from sidecar.store.scripting import look
 from sidecar.tokens.opaque import Pepper
 
 __all__ = ["Backup", "BackupRefused", "Restored", "Rules", "Written"]

@@ -11,8 +11,8 @@ from sidecar.store import keys
 from sidecar.store.accounts import Accounts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
-from sidecar.store.fleet import Fleet
 from sidecar.store.integrity.data_set import replace
+from sidecar.store.live.fleet import Fleet
 from sidecar.store.outcomes import Changed, NoAccount
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper

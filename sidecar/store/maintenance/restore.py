@@ -13,10 +13,10 @@ from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.codec import integer
 from sidecar.store.connection import Store, gathered
 from sidecar.store.integrity.data_set import replace
-from sidecar.store.transition import transition
-from sidecar.store.upkeep.archive import Head
-from sidecar.store.upkeep.archive_records import Archived, flat
-from sidecar.store.upkeep.restore_mark import clear_mark, set_mark
+from sidecar.store.maintenance.archive import Head
+from sidecar.store.maintenance.archive_records import Archived, flat
+from sidecar.store.maintenance.restore_mark import clear_mark, set_mark
+from sidecar.store.scripting import transition
 from sidecar.tokens.opaque import Pepper
 
 ROWS: Final = 200

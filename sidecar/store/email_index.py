@@ -7,7 +7,7 @@ script and taken back after a removal. A stale hint is harmless, the account say
 from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.transition import look
+from sidecar.store.scripting import look
 
 
 async def hint(store: Store, email: str, account: AccountId) -> None:

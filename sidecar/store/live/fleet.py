@@ -16,10 +16,10 @@ from sidecar.store import keys
 from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable, refusal
-from sidecar.store.feed import Change, Tail
 from sidecar.store.integrity.partition_state import PartitionStates, State
 from sidecar.store.integrity.proof import RESTORING, FeedPosition, Found, Verdict, found_of, judge
 from sidecar.store.integrity.recovered import Recovered
+from sidecar.store.live.change_feed import Change, Tail
 from sidecar.store.outcomes import Position
 
 MARGIN: Final = 0.2

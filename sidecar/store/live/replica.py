@@ -9,17 +9,17 @@ from contextlib import suppress
 
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailable
-from sidecar.store.feed import Feed, Follower, Lineage
-from sidecar.store.fleet import Fleet
-from sidecar.store.healing import Healing
 from sidecar.store.integrity.data_set import DataSetChange
 from sidecar.store.integrity.journal import Journal, JournalFiles
 from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.integrity.recovery import Recovery
 from sidecar.store.integrity.same_store import require_same_store
 from sidecar.store.integrity.store_watch import StoreWatch
-from sidecar.store.records import Records
-from sidecar.store.servers.pools import DRAIN_SECONDS
+from sidecar.store.live.change_feed import Feed, Follower, Lineage
+from sidecar.store.live.epoch_repair import Healing
+from sidecar.store.live.fleet import Fleet
+from sidecar.store.live.record_cache import Records
+from sidecar.store.servers.connection_pools import DRAIN_SECONDS
 from sidecar.store.servers.topology import Topology
 from sidecar.store.users import Users
 from sidecar.telemetry.task_supervision import Work, supervised

@@ -14,7 +14,7 @@ from sidecar.store import keys
 from sidecar.store.codec import integer, position_of, record_of
 from sidecar.store.connection import Store, gathered
 from sidecar.store.outcomes import NoUser, Position
-from sidecar.store.transition import look, transition
+from sidecar.store.scripting import look, transition
 from sidecar.tokens.ids import account_of
 
 

@@ -14,11 +14,11 @@ from sidecar.domain.users import AccountId, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import integer, record_of
 from sidecar.store.connection import Store, gathered, was_answered
-from sidecar.store.direct.flight import Flight, Floor, Guard, WentBack
-from sidecar.store.direct.together import Together
-from sidecar.store.feed import Change, Tail
 from sidecar.store.integrity.partition_state import PartitionStates
-from sidecar.store.transition import look_up
+from sidecar.store.live.batching import Together
+from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.live.singleflight import Flight, Floor, Guard, WentBack
+from sidecar.store.scripting import look_up
 from sidecar.tokens.ids import account_of
 
 MAX_COPIES: Final = 100_000

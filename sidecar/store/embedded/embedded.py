@@ -23,8 +23,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from sidecar.store.embedded.server_binary import ServerBinary, find_server
 from sidecar.store.errors import StoreRefused, StoreUnavailable
-from sidecar.store.server_binary import ServerBinary, find_server
 
 FOLDER: Final = "store"
 """In the state directory."""

@@ -10,8 +10,8 @@ from typing import Any, Final, NoReturn
 
 from sidecar.domain.peps import account_of_pep
 from sidecar.domain.users import AccountId
-from sidecar.store.upkeep import archive_forms as forms
-from sidecar.store.upkeep.archive_forms import Fields, Form
+from sidecar.store.maintenance import archive_forms as forms
+from sidecar.store.maintenance.archive_forms import Fields, Form
 from sidecar.tokens.ids import account_of, is_account_id
 
 MAX_ROWS: Final = 1000

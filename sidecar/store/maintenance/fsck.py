@@ -15,9 +15,9 @@ from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
 from sidecar.store.integrity.losses import shown
 from sidecar.store.integrity.recovering import read_lost
-from sidecar.store.transition import look, transition
-from sidecar.store.upkeep.findings import Fault, Finding, Snapshot, findings_of
-from sidecar.store.upkeep.restore_mark import REMEDY, clear_mark, is_marked
+from sidecar.store.maintenance.consistency_checks import Fault, Finding, Snapshot, findings_of
+from sidecar.store.maintenance.restore_mark import REMEDY, clear_mark, is_marked
+from sidecar.store.scripting import look, transition
 
 SCAN_COUNT: Final = 1000
 TTL_BATCH: Final = 500

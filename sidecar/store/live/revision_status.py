@@ -12,7 +12,7 @@ from typing import Final
 from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.records import Records
+from sidecar.store.live.record_cache import Records
 
 PATIENCE: Final = 0.4
 """Seconds. An entry is heard within milliseconds; who has not heard it by then is cut off from the feed."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from sidecar.domain.users import AccountId
 from sidecar.store import keys
-from sidecar.store.upkeep.archive_records import (
+from sidecar.store.maintenance.archive_records import (
     Archived,
     AuditRow,
     BackupRefused,
@@ -25,7 +25,7 @@ from sidecar.store.upkeep.archive_records import (
     members,
     shown,
 )
-from sidecar.store.upkeep.findings import Fault, Snapshot, administers, findings_of
+from sidecar.store.maintenance.consistency_checks import Fault, Snapshot, administers, findings_of
 
 FORM: Final = "sidecar-backup/1"
 MAX_LINE: Final = 256 * 1024 * 1024

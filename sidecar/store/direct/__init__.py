@@ -1,1 +1,0 @@
-"""Direct reads of live records: asked together, and held to what was seen before."""

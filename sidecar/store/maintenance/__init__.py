@@ -1,0 +1,1 @@
+"""Offline work on the data: checks, backup, restore, schema migration."""
