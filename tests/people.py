@@ -33,8 +33,8 @@ from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS
 from sidecar.edge.parts import Parts, Surface
 from sidecar.pdp.activation import State
-from sidecar.pdp.check import DecisionPoint
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.decision_point import DecisionPoint
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import compile_policy
 from sidecar.policy.generation import Generation
 from sidecar.sources.policy_files import packaged, read_policy_files

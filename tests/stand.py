@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.domain.users import AccountId, SessionId, Status, UserId, UserRecord
 from sidecar.edge.parts import Parts, Surface
-from sidecar.pdp.check import DecisionPoint
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.decision_point import DecisionPoint
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.store.connection import StoreUnavailable

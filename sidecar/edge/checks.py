@@ -17,7 +17,7 @@ from sidecar.edge.login_page import is_navigation
 from sidecar.edge.original import OVERRIDES, Family, GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.same_site import same_site, same_site_section
-from sidecar.pdp.check import Open
+from sidecar.pdp.decision_point import Open
 from sidecar.telemetry.app_log import debugging, logger
 from sidecar.telemetry.check_recorder import Told
 from sidecar.telemetry.decision_log import in_quotes

@@ -32,7 +32,7 @@ from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
 from sidecar.edge.request_id import repeated_request_id, request_id_of
 from sidecar.edge.table import Row, Table
-from sidecar.pdp.check import Open
+from sidecar.pdp.decision_point import Open
 from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.app_log import logger
 

@@ -14,7 +14,7 @@ from sidecar.edge.denials.report import REPORT
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import of_reason
 from sidecar.edge.same_site import same_site
-from sidecar.pdp.check import rule_on
+from sidecar.pdp.decision_point import rule_on
 from sidecar.policy.generation import Generation
 
 

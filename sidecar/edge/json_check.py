@@ -13,7 +13,7 @@ from sidecar.domain.decision import Decision
 from sidecar.domain.problems import Code, Problem
 from sidecar.edge.call import Call, Reply
 from sidecar.edge.checks import record_check
-from sidecar.pdp.check import rule_on
+from sidecar.pdp.decision_point import rule_on
 from sidecar.policy.generation import Generation
 
 ENDPOINT = "/v1/check"

@@ -7,7 +7,7 @@ import msgspec
 
 from sidecar.domain.problems import Problem
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
-from sidecar.pdp.vitals import Check
+from sidecar.pdp.health import Check
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"

@@ -7,10 +7,10 @@ from sidecar.accounts.peps import PepKeys
 from sidecar.edge.address import Network
 from sidecar.edge.login_page import LoginPage
 from sidecar.pdp.activation import Activation
-from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
+from sidecar.pdp.health import Vitals
 from sidecar.pdp.preview import Previews
-from sidecar.pdp.vitals import Vitals
 from sidecar.store.live.revision_status import Freshness
 from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.metrics import Metrics

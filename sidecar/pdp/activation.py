@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.pdp import apart
-from sidecar.pdp.apart import Judged
-from sidecar.pdp.gates import Gate
+from sidecar.pdp.activation_checks import Gate
+from sidecar.pdp.compile import process
+from sidecar.pdp.compile.process import Judged
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
@@ -194,7 +194,7 @@ class Activation:
         """With the word of the gates. Raises StoreUnavailable; what is compiled by then is not compiled again."""
         try:
             if self._compiled is None or self._compiled[0] != files.fingerprint:
-                self._compiled = files.fingerprint, await apart.judge(files, self.generation)
+                self._compiled = files.fingerprint, await process.judge(files, self.generation)
             judged = self._compiled[1]
             refusals = () if judged.generation is None else await self._refusals(judged.generation)
         except StoreUnavailable:
@@ -202,7 +202,7 @@ class Activation:
         except Exception as fault:  # a mistake of ours is no reason to stop answering by the last good policy
             _log.exception("an edit of the policy could not be judged")
             message = f"it could not be judged ({type(fault).__name__}); the sidecar's log has more"
-            return Judged(None, (apart.not_judged(message),))
+            return Judged(None, (process.not_judged(message),))
         return Judged(None, tuple(sorted((*judged.diagnostics, *refusals)))) if refusals else judged
 
     def _wait(self, problem: StoreUnavailable) -> None:

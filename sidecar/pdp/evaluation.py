@@ -13,7 +13,7 @@ from sidecar.domain.access import Resource, Subject, Target
 from sidecar.domain.caching import Recent
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import AccountId, Status, UserId, UserRecord
-from sidecar.pdp.check import SHOWN
+from sidecar.pdp.decision_point import SHOWN
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import Outcome, Public

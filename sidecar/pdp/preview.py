@@ -14,10 +14,10 @@ from typing import Final
 from zlib import crc32
 
 from sidecar.domain.users import AccountId
-from sidecar.pdp import slots
-from sidecar.pdp.apart import ChildFailed, Failure, run
-from sidecar.pdp.foresight import MAX_ANSWER, People
-from sidecar.pdp.letters import Current, Limits, Task
+from sidecar.pdp.compile import file_semaphore
+from sidecar.pdp.compile.process import ChildFailed, Failure, run
+from sidecar.pdp.compile.protocol import Current, Limits, Task
+from sidecar.pdp.compile.report import MAX_ANSWER, People
 from sidecar.policy.generation import Generation
 from sidecar.sources.cgroup import memory_limit
 
@@ -103,7 +103,7 @@ class Previews:
         if self._shared is not None:
             own = f"preview-of-{crc32(account.encode()) % ACCOUNT_SLOTS:03x}"
             for names in ((own,), [f"preview-{number}" for number in range(PER_SIDECAR)]):
-                slot = slots.take(self._shared, names)
+                slot = file_semaphore.take(self._shared, names)
                 if slot is None:
                     return False
                 place.enter_context(slot)

@@ -24,14 +24,14 @@ from sidecar.edge.login_page import login_page
 from sidecar.edge.parts import Parts, Surface
 from sidecar.edge.same_site import origin_of
 from sidecar.pdp.activation import Activation
-from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.activation_checks import HeldRoles
+from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
-from sidecar.pdp.gates import HeldRoles
+from sidecar.pdp.health import Vitals
 from sidecar.pdp.preview import Previews
-from sidecar.pdp.succession import Succession
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.rollout import Succession
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
-from sidecar.pdp.vitals import Vitals
 from sidecar.serve.auditing import exporter
 from sidecar.serve.clock import since_boot
 from sidecar.serve.issuers import TrustedIssuers

@@ -149,7 +149,7 @@ class Crew:
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=tuple(self._inherited.values()),
                 env=environment,
-                process_group=0,  # a Ctrl-C of the terminal is the supervisor's to act on; why no session: pdp/apart.py
+                process_group=0,  # a Ctrl-C is for the supervisor; no session: pdp/compile/process.py
             )
         worker = Worker(number, ops, process, asyncio.get_running_loop().time())
         self._workers[number] = worker

@@ -17,9 +17,9 @@ import aiohttp
 from sidecar.accounts import emails
 from sidecar.accounts.revocation import everywhere
 from sidecar.domain.caching import Recent
-from sidecar.pdp.budget import Budget
-from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
+from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
+from sidecar.pdp.verification_budget import Budget
 from sidecar.serve.clock import since_boot
 from sidecar.serve.settings import Settings
 from sidecar.sources.remote_jwks import IssuerKeys, client, from_file, from_url

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sidecar.domain.access import Credential, Proof
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import UserRecord
-from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.identity import Identity
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.serve.clock import since_boot
 from sidecar.serve.issuers import TrustedIssuers

@@ -21,7 +21,7 @@ from sidecar.edge.host import NOT_OUR_NAME, is_ours
 from sidecar.edge.lanes.server import http_response
 from sidecar.edge.ops import PROMETHEUS, readiness
 from sidecar.edge.problems import problem_answer
-from sidecar.pdp.vitals import Check
+from sidecar.pdp.health import Check
 from sidecar.serve.workers_metrics import Ledger
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from sidecar.domain.users import AccountId, Actor, Status, UserRecord
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS
 from sidecar.edge.parts import Parts, Surface
-from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import compile_policy
 from sidecar.policy.generation import Generation
 from sidecar.sources.policy_files import packaged, read_policy_files

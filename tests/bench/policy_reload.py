@@ -20,7 +20,7 @@ from typing import NamedTuple
 import aiohttp
 import click
 
-from sidecar.pdp.letters import generation_of
+from sidecar.pdp.compile.protocol import generation_of
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import pack
 from tests.live.policy_support import Policy, launch

@@ -18,7 +18,7 @@ import pytest
 
 from sidecar.accounts import hashing
 from sidecar.edge.lanes import answer_memo, wire
-from sidecar.pdp import outside, tokens
+from sidecar.pdp import federation, token_cache
 from sidecar.serve import descriptors
 from sidecar.serve.listeners import KERNEL_BUFFER, bind
 from sidecar.serve.settings import ROWS, Settings, load
@@ -55,8 +55,8 @@ def parts(settings: Settings, *, connections: int, in_memory: int = 0) -> dict[s
         "embedded store": EMBEDDED if settings.redis_url is None else 0,
         "connections": connections * workers * descriptors.CONNECTION_BYTES,
         "hashing": pool * workers,
-        "verified tokens": (tokens.GOOD_BYTES + tokens.BAD_BYTES) * workers,
-        "outside tokens": (outside.GOOD_BYTES + outside.BAD_BYTES + outside.KNOWN_BYTES) * workers
+        "verified tokens": (token_cache.GOOD_BYTES + token_cache.BAD_BYTES) * workers,
+        "outside tokens": (federation.GOOD_BYTES + federation.BAD_BYTES + federation.KNOWN_BYTES) * workers
         if settings.trusted_issuers is not None
         else 0,
         "answers": (answer_memo.MAX_BYTES + answer_memo.MAX_FRAME_BYTES) * workers,

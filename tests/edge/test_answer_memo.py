@@ -19,8 +19,8 @@ from sidecar.edge.lanes import answer_memo
 from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
-from sidecar.pdp.check import DecisionPoint
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.decision_point import DecisionPoint
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.tokens.keyset import KeySet

@@ -15,8 +15,8 @@ from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.lanes.server import Server
 from sidecar.edge.login_page import login_page
 from sidecar.edge.parts import Parts
-from sidecar.pdp.check import DecisionPoint
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.decision_point import DecisionPoint
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.tokens.verify import Verifier
 from tests.golden import every, load, named, raw_of
 from tests.stand import ACCOUNT, ISSUER, KEYS, NOW, USERS, parts, token

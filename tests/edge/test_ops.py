@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.edge import ops
-from sidecar.pdp.vitals import Check
+from sidecar.pdp.health import Check
 from sidecar.telemetry.metrics import Metrics
 
 FINE = {"store": Check(True), "policy": Check(True)}

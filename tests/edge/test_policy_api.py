@@ -20,10 +20,10 @@ from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.parts import Parts, Surface
 from sidecar.pdp import preview as previewing
 from sidecar.pdp.activation import State
-from sidecar.pdp.check import DecisionPoint
-from sidecar.pdp.letters import Limits
+from sidecar.pdp.compile.protocol import Limits
+from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.preview import Previews
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.telemetry.check_recorder import Logbook
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sidecar.pdp import apart
 from sidecar.pdp.activation import Activation, State
-from sidecar.pdp.letters import Task
+from sidecar.pdp.compile import process
+from sidecar.pdp.compile.protocol import Task
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Severity
 from sidecar.policy.generation import Generation, content_hash
@@ -299,14 +299,14 @@ async def test_what_waits_for_the_store_is_compiled_once_and_comes_into_force_by
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also files that were refused before, and that a SIGHUP asks about again."""
-    asked, compiled, judge = "refuse", 0, apart.judge
+    asked, compiled, judge = "refuse", 0, process.judge
 
     async def gate(_: Generation) -> tuple[Diagnostic, ...]:
         if asked == "out":
             raise StoreUnavailable("out")
         return (REFUSAL,) if asked == "refuse" else ()
 
-    async def counted(*given: object) -> apart.Judged:
+    async def counted(*given: object) -> process.Judged:
         nonlocal compiled
         compiled += 1
         return await judge(*given)
@@ -315,7 +315,7 @@ async def test_what_waits_for_the_store_is_compiled_once_and_comes_into_force_by
     wanted = files.comment("good")
     await serving.reload()
     assert serving.state is State.REJECTED
-    monkeypatch.setattr(apart, "judge", counted)
+    monkeypatch.setattr(process, "judge", counted)
     asked = "out"
     watching = asyncio.create_task(serving.watch())
     await serving.reload()
@@ -420,7 +420,7 @@ async def test_every_judgement_is_told(serving: Activation, files: Files) -> Non
 
 @pytest.fixture
 def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "LARGE", 0)
+    monkeypatch.setattr(process, "LARGE", 0)
 
 
 @pytest.mark.usefixtures("all_large")
@@ -441,10 +441,10 @@ async def test_a_child_that_fails_refuses_the_edit_and_is_not_tried_again_here(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dead(_: Task) -> bytes:
-        raise apart.ChildFailed("it died", apart.Failure.FAULT)
+        raise process.ChildFailed("it died", process.Failure.FAULT)
 
     before = serving.generation
-    monkeypatch.setattr(apart, "run", dead)
+    monkeypatch.setattr(process, "run", dead)
     wanted = files.comment("good")
     await serving.reload()
     assert (serving.generation, serving.state) == (before, State.REJECTED)
@@ -460,11 +460,11 @@ async def test_a_child_that_fails_refuses_the_edit_and_is_not_tried_again_here(
 async def test_a_mistake_of_ours_refuses_the_edit_and_ends_nothing(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: object) -> apart.Judged:
+    async def broken(*_: object) -> process.Judged:
         raise KeyError("policy.csv")
 
     before = serving.generation
-    monkeypatch.setattr(apart, "judge", broken)
+    monkeypatch.setattr(process, "judge", broken)
     wanted = files.comment("good")
     await serving.reload()
     assert (serving.generation, serving.state) == (before, State.REJECTED)

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from sidecar.pdp.activation import State
-from sidecar.pdp.gates import HeldRoles
-from sidecar.pdp.succession import BEHIND_SECONDS, Succession
+from sidecar.pdp.activation_checks import HeldRoles
+from sidecar.pdp.rollout import BEHIND_SECONDS, Succession
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.policy_history import Generations
 from sidecar.telemetry.metrics import Metrics
@@ -194,7 +194,7 @@ async def test_what_the_store_could_not_hear_is_recorded_when_it_is_back(
     desk.policy.generation = generation("g1")
     desk.fleet.out = True
     desk.succession.heard(desk.policy)
-    monkeypatch.setattr("sidecar.pdp.succession.RETRY_SECONDS", 0)
+    monkeypatch.setattr("sidecar.pdp.rollout.RETRY_SECONDS", 0)
     running = asyncio.create_task(desk.succession.run())
     while desk.fleet.registered < 2:
         await asyncio.sleep(0)

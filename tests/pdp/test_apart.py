@@ -16,9 +16,19 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from sidecar.pdp import apart
-from sidecar.pdp.apart import ChildFailed, Failure
-from sidecar.pdp.letters import Current, Ending, Finding, Judgement, Limits, Task, generation_of, letter, opened
+from sidecar.pdp.compile import process
+from sidecar.pdp.compile.process import ChildFailed, Failure
+from sidecar.pdp.compile.protocol import (
+    Current,
+    Ending,
+    Finding,
+    Judgement,
+    Limits,
+    Task,
+    generation_of,
+    letter,
+    opened,
+)
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation, content_hash, pack
 from sidecar.sources.policy_files import packaged, read_policy_files
@@ -28,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "LARGE", 0)
+    monkeypatch.setattr(process, "LARGE", 0)
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +90,14 @@ def test_R25_a_table_of_other_bytes_is_not_unpacked(shipped: dict[str, bytes]) -
 
 @pytest.mark.usefixtures("all_large")
 async def test_a_table_beside_an_error_is_none(shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    said = Judgement((Finding.of(apart.not_judged("no")),), pack(compiled_from(shipped)))
+    said = Judgement((Finding.of(process.not_judged("no")),), pack(compiled_from(shipped)))
 
     async def lies(_: Task) -> bytes:
         return msgspec.msgpack.encode(said)
 
-    monkeypatch.setattr(apart, "run", lies)
-    judged = await apart.judge(read_policy_files(*packaged()))
-    assert (judged.generation, judged.diagnostics) == (None, (apart.not_judged("no"),))
+    monkeypatch.setattr(process, "run", lies)
+    judged = await process.judge(read_policy_files(*packaged()))
+    assert (judged.generation, judged.diagnostics) == (None, (process.not_judged("no"),))
 
 
 def test_the_interpreter_is_as_before_when_the_work_is_done() -> None:
@@ -98,7 +108,7 @@ def test_the_interpreter_is_as_before_when_the_work_is_done() -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        apart._gently(fail)
+        process._gently(fail)
     assert (sys.getswitchinterval(), gc.isenabled()) == (usual, True)
 
 
@@ -114,21 +124,21 @@ def test_a_letter_holds_the_task(current: dict[str, bytes] | None, shipped: dict
 
 async def test_the_child_answers_what_the_compiler_says(shipped: dict[str, bytes]) -> None:
     files = {**shipped, "policy.csv": shipped["policy.csv"] + b"p, marketer, billing, view, allow\n"}
-    answer = await apart.run(Task(files))
+    answer = await process.run(Task(files))
     judgement = msgspec.msgpack.decode(answer, type=Judgement)
     assert judgement.packed is None
     assert tuple(one.diagnostic() for one in judgement.findings) == compile_policy(files).diagnostics
 
 
 async def test_the_child_hands_over_the_table_that_it_proved(shipped: dict[str, bytes]) -> None:
-    judgement = msgspec.msgpack.decode(await apart.run(Task(shipped)), type=Judgement)
+    judgement = msgspec.msgpack.decode(await process.run(Task(shipped)), type=Judgement)
     assert judgement == Judgement((), pack(compiled_from(shipped)))
 
 
 def test_R27_the_child_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIDECAR_REDIS_URL", "redis://:secret@store")
     monkeypatch.setenv("ANY_TOKEN", "secret")
-    environment = apart._environment()
+    environment = process._environment()
     assert "secret" not in json.dumps(environment)
     assert not [name for name in environment if name.startswith("SIDECAR_")]
 
@@ -149,15 +159,15 @@ def test_a_child_stands_back_as_far_as_its_system_lets_it(
     asked = os.getpriority
     monkeypatch.setattr(os, "getpriority", lambda which, pid: asked(which, pid) if pid else ours)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        apart._stand_back(child.pid, limits)
+        process._stand_back(child.pid, limits)
         assert os.getpriority(os.PRIO_PROCESS, child.pid) == nice
-    apart._stand_back(child.pid, limits)  # over: nothing to be done
+    process._stand_back(child.pid, limits)  # over: nothing to be done
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a scheduler for what nobody waits for")
 def test_a_child_has_at_first_what_nobody_else_wants() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        apart._stand_back(child.pid, Limits(spare=True))
+        process._stand_back(child.pid, Limits(spare=True))
         assert os.sched_getscheduler(child.pid) in (os.SCHED_IDLE, os.SCHED_OTHER)
         assert os.sched_getscheduler(child.pid) == os.SCHED_IDLE or os.getpriority(os.PRIO_PROCESS, child.pid) == 19
 
@@ -167,8 +177,8 @@ async def test_R27_a_child_that_is_not_waited_for_is_ended(
 ) -> None:
     noted = tmp_path / "pid"
     program = f"import os, time; open({str(noted)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(60)"
-    monkeypatch.setattr(apart, "PROGRAM", ("-c", program))
-    waiting = asyncio.create_task(apart.run(Task(shipped)))
+    monkeypatch.setattr(process, "PROGRAM", ("-c", program))
+    waiting = asyncio.create_task(process.run(Task(shipped)))
     await _eventually(lambda: noted.exists() and noted.read_text().endswith("."))
     pid = int(noted.read_text()[:-1])
     waiting.cancel()
@@ -180,9 +190,9 @@ async def test_R27_a_child_that_is_not_waited_for_is_ended(
 async def test_a_child_that_is_given_up_before_it_began_is_ended_too(
     shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    child = apart._Child()
+    child = process._Child()
     child.end()
-    monkeypatch.setattr(apart, "PROGRAM", ("-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(process, "PROGRAM", ("-c", "import time; time.sleep(60)"))
     assert await asyncio.to_thread(child.answer, Task(shipped)) == (-9, b"", b"")
 
 
@@ -199,9 +209,9 @@ async def test_a_child_that_is_given_up_before_it_began_is_ended_too(
 async def test_a_child_that_dies_says_whose_fault_it_is(
     program: str, says: str, failure: Failure, shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apart, "PROGRAM", ("-c", program))
+    monkeypatch.setattr(process, "PROGRAM", ("-c", program))
     with pytest.raises(ChildFailed, match=says) as failed:
-        await apart.run(Task(shipped))
+        await process.run(Task(shipped))
     assert failed.value.failure is failure
 
 
@@ -215,20 +225,20 @@ async def test_a_child_that_dies_while_it_is_written_to_says_so_too(
         time.sleep(0.5)  # it is over by now
         yield b"x" * 8000
 
-    monkeypatch.setattr(apart, "PROGRAM", ("-c", "raise SystemExit(3)"))
-    monkeypatch.setattr(apart, "letter", slowly)
+    monkeypatch.setattr(process, "PROGRAM", ("-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(process, "letter", slowly)
     with pytest.raises(ChildFailed, match="it ended with status 3"):
-        await apart.run(Task(shipped))
+        await process.run(Task(shipped))
 
 
 async def test_the_last_words_of_a_child_are_in_the_log(
     shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[tuple[str, dict[str, object]]] = []
-    monkeypatch.setattr(apart, "_log", SimpleNamespace(error=lambda event, **more: logged.append((event, more))))
-    monkeypatch.setattr(apart, "PROGRAM", ("-c", "import sys; print('once'); raise KeyError('a' * 1000)"))
+    monkeypatch.setattr(process, "_log", SimpleNamespace(error=lambda event, **more: logged.append((event, more))))
+    monkeypatch.setattr(process, "PROGRAM", ("-c", "import sys; print('once'); raise KeyError('a' * 1000)"))
     with pytest.raises(ChildFailed):
-        await apart.run(Task(shipped))
+        await process.run(Task(shipped))
     [(event, more)] = logged
     assert event == "the process that judges policies failed"
     assert (more["status"], str(more["said"])[:12], len(str(more["said"]))) == (1, "KeyError: 'a", 300)
@@ -238,9 +248,9 @@ async def test_a_child_of_another_version_is_not_believed(
     shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The package was upgraded on disk under a sidecar that runs."""
-    monkeypatch.setattr(apart, "PROGRAM_VERSION", "0.0.0 sidecar-policy/0")
+    monkeypatch.setattr(process, "PROGRAM_VERSION", "0.0.0 sidecar-policy/0")
     with pytest.raises(ChildFailed, match="restart the sidecar"):
-        await apart.run(Task(shipped))
+        await process.run(Task(shipped))
 
 
 async def test_no_code_of_the_working_folder_runs_in_the_child(
@@ -249,14 +259,14 @@ async def test_no_code_of_the_working_folder_runs_in_the_child(
     (tmp_path / "resource.py").write_text("raise SystemExit(9)\n")
     (tmp_path / "msgspec.py").write_text("raise SystemExit(9)\n")
     monkeypatch.chdir(tmp_path)
-    assert await apart.run(Task(shipped))
+    assert await process.run(Task(shipped))
 
 
 async def test_R27_memory_is_limited(shipped: dict[str, bytes]) -> None:
     limits = Limits(memory_bytes=64 * 1024**2)
     large = {**shipped, "policy.csv": shipped["policy.csv"] + b"#" * 40 * 1024**2}
     with pytest.raises(ChildFailed, match="time or memory") as failed:
-        await apart.run(Task(large, current=Current.of(compiled_from(shipped)), limits=limits))
+        await process.run(Task(large, current=Current.of(compiled_from(shipped)), limits=limits))
     assert failed.value.failure is Failure.OUT_OF_LIMITS
 
 
@@ -265,12 +275,12 @@ async def test_a_child_that_cannot_be_started_is_an_outcome(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(ChildFailed, match="could not be started"):
-        await apart.run(Task(shipped))
+        await process.run(Task(shipped))
 
 
 async def test_R27_time_is_limited(shipped: dict[str, bytes]) -> None:
     with pytest.raises(ChildFailed, match=r"0\.01 seconds"):
-        await apart.run(Task(shipped, current=Current.of(compiled_from(shipped)), limits=Limits(seconds=0.01)))
+        await process.run(Task(shipped, current=Current.of(compiled_from(shipped)), limits=Limits(seconds=0.01)))
 
 
 async def _eventually(holds: Callable[[], bool]) -> None:

@@ -8,8 +8,8 @@ import pytest
 from sidecar.domain.access import NO_CREDENTIAL, Credential, Proof, Question, Route, Target
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import Status, UserId, UserRecord
-from sidecar.pdp.check import DecisionPoint
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.decision_point import DecisionPoint
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.tokens.verify import Verifier
 from tests.stand import ISSUER, KEYS, NOW, SESSION, USERS, Memory, parts, token, user
 

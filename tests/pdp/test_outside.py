@@ -15,10 +15,10 @@ from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
 from sidecar.domain.access import Credential, Proof, Question, Route
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import Actor, Status
-from sidecar.pdp.check import DecisionPoint
+from sidecar.pdp.decision_point import DecisionPoint
+from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.pdp.identity import Identity
-from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.sources.remote_jwks import COOLDOWN, STALE, IssuerKeys, Unreadable
 from sidecar.store.errors import StoreUnavailable

@@ -14,9 +14,9 @@ from jwt.algorithms import OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 from sidecar.accounts.emails import verified_elsewhere
 from sidecar.domain.access import Credential, Proof, Question, Route
 from sidecar.domain.decision import Reason
-from sidecar.pdp.check import DecisionPoint
-from sidecar.pdp.outside import OutsideTokens, OutsideUsers, TrustedParty
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.decision_point import DecisionPoint
+from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.sources.remote_jwks import IssuerKeys, from_file
 from sidecar.sources.trusted_issuers import read_trusted_issuers

@@ -12,10 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from sidecar.domain.users import AccountId
-from sidecar.pdp import apart
-from sidecar.pdp.apart import ChildFailed
-from sidecar.pdp.foresight import MAX_ANSWER, preview
-from sidecar.pdp.letters import PROGRAM_VERSION, Current, Task, letter
+from sidecar.pdp.compile import process
+from sidecar.pdp.compile.process import ChildFailed
+from sidecar.pdp.compile.protocol import PROGRAM_VERSION, Current, Task, letter
+from sidecar.pdp.compile.report import MAX_ANSWER, preview
 from sidecar.pdp.preview import LIMITS, MEMORY_SHARE, Busy, Previews, TooLarge
 from sidecar.pdp.preview import _rules as rules_in
 from sidecar.policy.compiler import ProofScope, compile_policy
@@ -42,7 +42,7 @@ def test_R27_a_preview_never_runs_the_proof(shipped: dict[str, bytes], tmp_path:
     task = tmp_path / "task"
     task.write_bytes(b"".join(letter(Task(shipped, current=Current.of(compiled_from(shipped))))))
     program = (
-        "import sys, sidecar.pdp.apart_child as child; child.main();"
+        "import sys, sidecar.pdp.compile.main as child; child.main();"
         "sys.exit(len({'casbin', 'redis', 'aiohttp'} & set(sys.modules)))"
     )
     with task.open("rb") as given:
@@ -90,10 +90,10 @@ async def test_a_machine_without_a_process_to_spare_is_busy(
 async def test_a_fault_of_ours_is_not_told_as_the_cost_of_an_edit(
     shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apart, "PROGRAM", ("-c", "raise KeyError"))
+    monkeypatch.setattr(process, "PROGRAM", ("-c", "raise KeyError"))
     with pytest.raises(ChildFailed):
         await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {})
-    monkeypatch.setattr(apart, "PROGRAM", ("-c", "import os, signal; os.kill(os.getpid(), signal.SIGXCPU)"))
+    monkeypatch.setattr(process, "PROGRAM", ("-c", "import os, signal; os.kill(os.getpid(), signal.SIGXCPU)"))
     told = await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {})
     assert isinstance(told, TooLarge)
     assert "time or memory" in told.why
@@ -170,7 +170,7 @@ async def test_R27_the_largest_preview_fits_the_share_of_a_small_container(shipp
     """384 MiB is what the shipped manifests give; an eighth of it is 48."""
     limits = replace(LIMITS, memory_bytes=384 * 1024**2 // MEMORY_SHARE, cpu_seconds=120, seconds=120.0)
     task = Task(wide(shipped, 90, 40, 24), current=Current.of(compiled_from(shipped)), people={}, limits=limits)
-    assert json.loads(await apart.run(task))["valid"] is True
+    assert json.loads(await process.run(task))["valid"] is True
     assert LIMITS.memory_bytes <= memory_limit() // MEMORY_SHARE
     assert LIMITS.cells == 100_000
 
@@ -178,7 +178,7 @@ async def test_R27_the_largest_preview_fits_the_share_of_a_small_container(shipp
 async def test_R27_an_answer_over_its_bound_is_not_read_to_its_end(
     shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apart, "PROGRAM", ("-c", "import sys\nwhile True: sys.stdout.write('x' * 65536)"))
+    monkeypatch.setattr(process, "PROGRAM", ("-c", "import sys\nwhile True: sys.stdout.write('x' * 65536)"))
     told = await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {})
     assert isinstance(told, TooLarge)
     assert "1,048,576 bytes" in told.why

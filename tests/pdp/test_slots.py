@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.domain.users import AccountId
 from sidecar.pdp import preview as previewing
-from sidecar.pdp import slots
+from sidecar.pdp.compile import file_semaphore
 from sidecar.pdp.preview import Busy, Previewed, Previews
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
@@ -18,12 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_slot_is_held_until_it_is_closed(tmp_path: Path) -> None:
-    first, second = slots.take(tmp_path, ["a", "b"]), slots.take(tmp_path, ["a", "b"])
+    first, second = file_semaphore.take(tmp_path, ["a", "b"]), file_semaphore.take(tmp_path, ["a", "b"])
     assert first is not None
     assert second is not None
-    assert slots.take(tmp_path, ["a", "b"]) is None
+    assert file_semaphore.take(tmp_path, ["a", "b"]) is None
     first.close()
-    again = slots.take(tmp_path, ["a", "b"])
+    again = file_semaphore.take(tmp_path, ["a", "b"])
     assert again is not None
     for held in (second, again):
         held.close()
@@ -44,7 +44,7 @@ def test_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
     holder.stdout.readline()
     holder.kill()
     holder.communicate()
-    held = slots.take(tmp_path, ["a"])
+    held = file_semaphore.take(tmp_path, ["a"])
     assert held is not None
     held.close()
 

@@ -4,8 +4,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.domain.decision import Reason
-from sidecar.pdp.budget import Budget
-from sidecar.pdp.tokens import FOREVER_BAD, TokenCache
+from sidecar.pdp.token_cache import FOREVER_BAD, TokenCache
+from sidecar.pdp.verification_budget import Budget
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.verify import Verifier

@@ -19,7 +19,7 @@ from sidecar.edge.lanes.shelf import Shelf
 from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
-from sidecar.pdp.check import Standing
+from sidecar.pdp.decision_point import Standing
 from sidecar.telemetry.check_recorder import Told
 
 MAX_ANSWERS: Final = 16_384

@@ -14,7 +14,7 @@ from sidecar.edge.lanes.head_reader import Page
 from sidecar.edge.lanes.wire import Prepared, Wire, prepare
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
-from sidecar.pdp.check import Open
+from sidecar.pdp.decision_point import Open
 
 
 class Desk:

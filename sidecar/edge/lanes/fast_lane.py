@@ -23,7 +23,7 @@ from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
 from sidecar.edge.request_id import accepted, new_request_id
-from sidecar.pdp.check import Open
+from sidecar.pdp.decision_point import Open
 
 START: Final = b"GET /check"
 HEAD_END: Final = b"\r\n\r\n"

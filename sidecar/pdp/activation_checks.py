@@ -10,7 +10,7 @@ Administrator, and the compiler's invariants let none of those lose `users/manag
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from sidecar.pdp.foresight import role_in_use
+from sidecar.pdp.compile.report import role_in_use
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
 from sidecar.store.policy_history import Generations

@@ -12,9 +12,9 @@ import msgspec
 from sidecar.domain.access import Credential, Proof, Question, Route, Target
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import AccountId, Status, UserId, UserRecord
+from sidecar.pdp.federation import OutsideUsers
 from sidecar.pdp.identity import Identity
-from sidecar.pdp.outside import OutsideUsers
-from sidecar.pdp.tokens import TokenCache
+from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import Public

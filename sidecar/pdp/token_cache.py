@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from sidecar.domain.decision import Reason
 from sidecar.pdp.bounded import Bounded
-from sidecar.pdp.budget import Budget
+from sidecar.pdp.verification_budget import Budget
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.external_tokens import Outsider
 from sidecar.tokens.verify import MAX_TOKEN, Verifier

@@ -22,7 +22,16 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from sidecar.pdp.letters import PROGRAM_VERSION, Ending, Finding, Judgement, Limits, Task, generation_of, letter
+from sidecar.pdp.compile.protocol import (
+    PROGRAM_VERSION,
+    Ending,
+    Finding,
+    Judgement,
+    Limits,
+    Task,
+    generation_of,
+    letter,
+)
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
 from sidecar.policy.generation import Generation
@@ -40,7 +49,7 @@ LONGEST_COMPLAINT: Final = 300
 PATIENCE: Final = 5.0
 """Seconds for a child that has only what others leave it. 20,000 rules take one and a half where a core is free."""
 
-PROGRAM: Final = ("-s", "-P", "-m", "sidecar.pdp.apart_child")
+PROGRAM: Final = ("-s", "-P", "-m", "sidecar.pdp.compile.main")
 """-P: no module is taken from the working folder, which is where a policy may lie."""
 
 OUT_OF_LIMITS: Final = (Ending.OUT_OF_MEMORY, -signal.SIGXCPU, -signal.SIGKILL)

@@ -12,9 +12,9 @@ from typing import Final
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import AccountId, SessionId, Status, UserRecord
 from sidecar.pdp.bounded import Bounded
-from sidecar.pdp.budget import Budget
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
+from sidecar.pdp.verification_budget import Budget
 from sidecar.sources.remote_jwks import IssuerKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.federated_identities import Held, Linked, Links

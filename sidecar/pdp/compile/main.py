@@ -13,8 +13,17 @@ from pathlib import Path
 
 import msgspec
 
-from sidecar.pdp.foresight import TooManyCellsError, preview
-from sidecar.pdp.letters import PROGRAM_VERSION, Ending, Finding, Judgement, Limits, Task, generation_of, opened
+from sidecar.pdp.compile.protocol import (
+    PROGRAM_VERSION,
+    Ending,
+    Finding,
+    Judgement,
+    Limits,
+    Task,
+    generation_of,
+    opened,
+)
+from sidecar.pdp.compile.report import TooManyCellsError, preview
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import pack
 
