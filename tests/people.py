@@ -16,22 +16,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from multidict import CIMultiDict
 from yarl import URL
 
-from sidecar.accounts.emails import Email
-from sidecar.accounts.founding import Founding, found
-from sidecar.accounts.hashing import Hashing, Parameters
-from sidecar.accounts.invitations import Invitee, Sent
-from sidecar.accounts.limits import Admitted, Limited, MailSource
-from sidecar.accounts.login import LoginOutcome, SignIn
-from sidecar.accounts.mail import Letter
-from sidecar.accounts.outbox import MailOutcome, Outbox
-from sidecar.accounts.parts import People, people
-from sidecar.accounts.peps import PepKeys
-from sidecar.accounts.sessions import Client, Grant, Issuer
 from sidecar.domain.users import AccountId, Actor, UserRecord
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS
 from sidecar.edge.parts import Parts, Surface
+from sidecar.identity.account_creation import Founding, found
+from sidecar.identity.emails import Email
+from sidecar.identity.hash_limits import Admitted, Limited, MailSource
+from sidecar.identity.hashing import Hashing, Parameters
+from sidecar.identity.invitations import Invitee, Sent
+from sidecar.identity.login import LoginOutcome, SignIn
+from sidecar.identity.mail import Letter
+from sidecar.identity.outbox import MailOutcome, Outbox
+from sidecar.identity.pep_keys import PepKeys
+from sidecar.identity.services import People, people
+from sidecar.identity.sessions import Client, Grant, Issuer
 from sidecar.pdp.activation import State
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache

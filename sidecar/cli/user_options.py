@@ -5,11 +5,11 @@ from typing import Any, TypeVar, assert_never
 
 import click
 
-from sidecar.accounts.emails import normalise
-from sidecar.accounts.roles import RoleAboveYours, UnknownRole
 from sidecar.cli.output import Stop, no, wrong
 from sidecar.cli.work import account_of
 from sidecar.domain.users import Account, UserId
+from sidecar.identity.emails import normalise
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
 from sidecar.serve.operator import Operator
 from sidecar.store.outcomes import ActorChanged, LastAdmin, NotHeld, NoUser, StillInvited
 

@@ -14,11 +14,6 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from sidecar.accounts.hashing import Overloaded
-from sidecar.accounts.limits import Limited
-from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
-from sidecar.accounts.revocation import already_everywhere
-from sidecar.accounts.sessions import Grant, InvalidGrant, Issuer, refresh
 from sidecar.domain.access import Proof
 from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code, Problem
@@ -33,6 +28,11 @@ from sidecar.edge.people import Secret, Text, client_of, count_login
 from sidecar.edge.problems import of_reason, problem_answer
 from sidecar.edge.refusals import overloaded, rate_limited
 from sidecar.edge.same_site import origin_of, same_site
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
+from sidecar.identity.revocation_wait import already_everywhere
+from sidecar.identity.sessions import Grant, InvalidGrant, Issuer, refresh
 from sidecar.store.connection import gathered
 from sidecar.store.outcomes import ActorChanged, Position
 from sidecar.store.sessions import StoreBehind

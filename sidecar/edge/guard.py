@@ -2,7 +2,6 @@
 
 from typing import assert_never
 
-from sidecar.accounts.peps import KeyRefused, OutOfScope, RateExceeded
 from sidecar.domain.access import Proof, Target
 from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Pep, Scope
@@ -14,6 +13,7 @@ from sidecar.edge.denials.report import REPORT
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import of_reason
 from sidecar.edge.same_site import same_site
+from sidecar.identity.pep_keys import KeyRefused, OutOfScope, RateExceeded
 from sidecar.pdp.decision_point import rule_on
 from sidecar.policy.generation import Generation
 

@@ -5,17 +5,17 @@ from typing import Any, assert_never
 
 import msgspec
 
-from sidecar.accounts.hashing import Overloaded
-from sidecar.accounts.invitations import InvalidEmail, Invitee, Sent
-from sidecar.accounts.names import clean
-from sidecar.accounts.password_change import WeakPassword
-from sidecar.accounts.sessions import Grant
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Seats, Status
 from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, May, Reply
 from sidecar.edge.people import RoleName, Secret, Text, client_of, full_json, grant_json, user_json, when
 from sidecar.edge.refusals import bad_name, not_found, overloaded, refusal, weak_password
+from sidecar.identity.display_names import clean
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.invitations import InvalidEmail, Invitee, Sent
+from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.sessions import Grant
 from sidecar.store.invitations import (
     AlreadyInvited,
     AlreadyMember,

@@ -4,17 +4,6 @@ from typing import assert_never
 
 import msgspec
 
-from sidecar.accounts.hashing import Overloaded
-from sidecar.accounts.limits import Limited
-from sidecar.accounts.password_change import (
-    Mismatch,
-    NewPassword,
-    Replaced,
-    SamePassword,
-    WeakPassword,
-    WrongPassword,
-)
-from sidecar.accounts.revocation import already_everywhere, everywhere
 from sidecar.domain.access import Proof
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import SessionId
@@ -23,6 +12,10 @@ from sidecar.edge.browser import session_cookies
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.edge.people import Secret, client_of, revocation_json, seats_json, session_json, told, user_json
 from sidecar.edge.refusals import actor_changed, not_found, overloaded, rate_limited, weak_password
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WeakPassword, WrongPassword
+from sidecar.identity.revocation_wait import already_everywhere, everywhere
 from sidecar.policy.decide import decide
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from sidecar.accounts.parts import People
-from sidecar.accounts.peps import PepKeys
 from sidecar.edge.address import Network
 from sidecar.edge.login_page import LoginPage
+from sidecar.identity.pep_keys import PepKeys
+from sidecar.identity.services import People
 from sidecar.pdp.activation import Activation
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects

@@ -4,15 +4,15 @@ from typing import assert_never
 
 import msgspec
 
-from sidecar.accounts.hashing import Overloaded
-from sidecar.accounts.password_change import WeakPassword
-from sidecar.accounts.password_reset import ResetGone
-from sidecar.accounts.sessions import Grant
 from sidecar.domain.problems import Code, Problem
 from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.edge.people import Secret, Text, client_of, grant_json
 from sidecar.edge.refusals import overloaded, weak_password
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.password_reset import ResetGone
+from sidecar.identity.sessions import Grant
 
 
 class ForgotBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from sidecar.accounts.hashing import Overloaded
-from sidecar.accounts.limits import Limited
-from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired
-from sidecar.accounts.sessions import Client, Grant, InvalidGrant
 from sidecar.domain.users import Member, Review, Seats, SessionId, UserRecord
 from sidecar.edge.call import Call
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired
+from sidecar.identity.sessions import Client, Grant, InvalidGrant
 from sidecar.store.live.fleet import Revocation
 from sidecar.store.sessions import Session
 

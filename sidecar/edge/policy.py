@@ -10,8 +10,6 @@ from typing import Annotated, Final
 
 import msgspec
 
-from sidecar.accounts.emails import normalise
-from sidecar.accounts.roles import unknown
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.edge.call import Call, Endpoint, May, Reply
@@ -27,6 +25,8 @@ from sidecar.edge.policy_shapes import (
     Preview,
 )
 from sidecar.edge.refusals import not_found, refusal
+from sidecar.identity.emails import normalise
+from sidecar.identity.role_assignment import unknown
 from sidecar.pdp.preview import MAX_BODY, Busy, Previewed, TooLarge
 from sidecar.policy.decision_table import Cell, Ruling
 from sidecar.policy.diagnostics import FILES

@@ -2,9 +2,9 @@
 
 from typing import assert_never
 
-from sidecar.accounts.passwords import Weaknesses
-from sidecar.accounts.roles import RoleAboveYours, UnknownRole
 from sidecar.domain.problems import Code, Problem
+from sidecar.identity.passwords import Weaknesses
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
 from sidecar.store.outcomes import AccountSuspended, ActorChanged, IdempotencyMismatch
 
 Refusal = UnknownRole | RoleAboveYours | ActorChanged | AccountSuspended | IdempotencyMismatch

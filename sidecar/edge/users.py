@@ -4,15 +4,15 @@ from typing import Literal
 
 import msgspec
 
-from sidecar.accounts.names import clean
-from sidecar.accounts.roles import may_assign
-from sidecar.accounts.users import Edit, Edited, Gone
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserRecord
 from sidecar.edge import invitations, shapes
 from sidecar.edge.call import Call, Endpoint, May, Reply
 from sidecar.edge.people import RoleName, Text, member_json, revocation_json, seats_json, told, user_json
 from sidecar.edge.refusals import bad_name, not_found, refusal
+from sidecar.identity.display_names import clean
+from sidecar.identity.role_assignment import may_assign
+from sidecar.identity.users import Edit, Edited, Gone
 from sidecar.policy.decide import opens
 from sidecar.store.live.fleet import Revocation
 from sidecar.store.outcomes import LastAdmin, NoAccount, NotHeld, NoUser, StillInvited

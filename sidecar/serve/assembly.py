@@ -14,15 +14,15 @@ from secrets import token_hex
 from socket import gethostname
 
 from sidecar import __version__
-from sidecar.accounts import emails
-from sidecar.accounts.hashing import Hashing
-from sidecar.accounts.peps import PepKeys
-from sidecar.accounts.sessions import Issuer
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.host import host_names
 from sidecar.edge.login_page import login_page
 from sidecar.edge.parts import Parts, Surface
 from sidecar.edge.same_site import origin_of
+from sidecar.identity import emails
+from sidecar.identity.hashing import Hashing
+from sidecar.identity.pep_keys import PepKeys
+from sidecar.identity.sessions import Issuer
 from sidecar.pdp.activation import Activation
 from sidecar.pdp.activation_checks import HeldRoles
 from sidecar.pdp.decision_point import DecisionPoint

@@ -14,9 +14,9 @@ from typing import Final
 
 import aiohttp
 
-from sidecar.accounts import emails
-from sidecar.accounts.revocation import everywhere
 from sidecar.domain.caching import Recent
+from sidecar.identity import emails
+from sidecar.identity.revocation_wait import everywhere
 from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.pdp.verification_budget import Budget

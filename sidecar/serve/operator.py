@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.accounts.hashing import Hashing
-from sidecar.accounts.limits import Unlimited
-from sidecar.accounts.parts import People, people
+from sidecar.identity.hash_limits import Unlimited
+from sidecar.identity.hashing import Hashing
+from sidecar.identity.services import People, people
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
 from sidecar.serve.assembly import issuer

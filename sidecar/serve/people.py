@@ -5,14 +5,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sidecar.accounts.hashing import Hashing
-from sidecar.accounts.limits import MailSource
-from sidecar.accounts.mail import Smtp, mail_server
-from sidecar.accounts.outbox import Count, MailOutcome, Outbox, uncounted
-from sidecar.accounts.parts import People, people
-from sidecar.accounts.sessions import Issuer
-from sidecar.accounts.throttle import Throttle
 from sidecar.edge.address import limiter_address
+from sidecar.identity.hash_limits import MailSource
+from sidecar.identity.hashing import Hashing
+from sidecar.identity.login_rate_limits import Throttle
+from sidecar.identity.mail import Smtp, mail_server
+from sidecar.identity.outbox import Count, MailOutcome, Outbox, uncounted
+from sidecar.identity.services import People, people
+from sidecar.identity.sessions import Issuer
 from sidecar.serve.settings import Settings
 from sidecar.store.connection import Store
 from sidecar.store.live.fleet import Fleet

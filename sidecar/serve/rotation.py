@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.accounts.revocation import everywhere
 from sidecar.domain.users import Actor
+from sidecar.identity.revocation_wait import everywhere
 from sidecar.serve.keyring import CHANGED
 from sidecar.sources.key_files import load
 from sidecar.sources.key_rotation import choose_signing, list_keys, publish_next, remove_key, remove_retired, rotating

@@ -13,7 +13,7 @@ from sidecar.domain.users import AccountId
 
 META: Final = "sc:meta"
 MAX_NAME: Final = 400
-"""Characters of an account's name as typed: those of accounts/names.py, before they are composed."""
+"""Characters of an account's name as typed: those of identity/display_names.py, before they are composed."""
 
 LIMIT_BUCKETS: Final = 1 << 20
 """R16: limiter keys fall into fixed buckets, so that nobody can fill the store with them."""

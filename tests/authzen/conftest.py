@@ -14,17 +14,17 @@ import redis
 from aiohttp.test_utils import RawTestServer, TestClient
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sidecar.accounts import emails
-from sidecar.accounts.hashing import Hashing, Parameters
-from sidecar.accounts.limits import Unlimited
-from sidecar.accounts.parts import People, people
-from sidecar.accounts.peps import NewPep, PepKeys, PepMade, make
-from sidecar.accounts.sessions import Client, Issuer
 from sidecar.domain.peps import Pep, Scope
 from sidecar.domain.users import AccountId, Actor, Status, UserRecord
 from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import API, CHECKS
 from sidecar.edge.parts import Parts, Surface
+from sidecar.identity import emails
+from sidecar.identity.hash_limits import Unlimited
+from sidecar.identity.hashing import Hashing, Parameters
+from sidecar.identity.pep_keys import NewPep, PepKeys, PepMade, make
+from sidecar.identity.services import People, people
+from sidecar.identity.sessions import Client, Issuer
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.token_cache import TokenCache

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import aiohttp  # noqa: F401 - the afternoon handler's; said here, before a child fails
 
-from sidecar.accounts.peps import NewPep, PepMade, make
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import AccountId, Actor
+from sidecar.identity.pep_keys import NewPep, PepMade, make
 from sidecar.store.connection import Store
 from sidecar.store.peps import Peps
 from tests.bench import people, policies

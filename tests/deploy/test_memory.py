@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.accounts import hashing
 from sidecar.edge.lanes import answer_memo, wire
+from sidecar.identity import hashing
 from sidecar.pdp import federation, token_cache
 from sidecar.serve import descriptors
 from sidecar.serve.listeners import KERNEL_BUFFER, bind

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from sidecar.accounts.invitations import Sent
-from sidecar.accounts.sessions import Grant
 from sidecar.domain.users import Actor, Status, UserRecord
 from sidecar.edge.call import Endpoint
 from sidecar.edge.endpoints import API, CHECKS
+from sidecar.identity.invitations import Sent
+from sidecar.identity.sessions import Grant
 from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC, Town, Web
 
 JSON = {"Content-Type": "application/json"}

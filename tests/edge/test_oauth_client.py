@@ -5,9 +5,9 @@ from asyncio import to_thread
 
 import pytest
 
-from sidecar.accounts.peps import NewPep, PepMade, make
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Actor
+from sidecar.identity.pep_keys import NewPep, PepMade, make
 from sidecar.store.peps import Peps
 from tests.people import PASSWORD, PEPPER
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from sidecar.accounts.peps import NewPep, PepMade, make
-from sidecar.accounts.sessions import Grant
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Actor, Status
+from sidecar.identity.pep_keys import NewPep, PepMade, make
+from sidecar.identity.sessions import Grant
 from sidecar.store.peps import Peps
 from sidecar.tokens.opaque import Kind, new_pep_secret, new_secret
 from tests.people import PEPPER, PUBLIC

@@ -5,8 +5,8 @@ from http.cookies import SimpleCookie
 
 import pytest
 
-from sidecar.accounts.hashing import Hashing, Overloaded
-from sidecar.accounts.limits import Limited
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Hashing, Overloaded
 from sidecar.store.connection import StoreUnavailable
 from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC
 

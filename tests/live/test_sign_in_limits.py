@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.accounts.throttle import PAIR
+from sidecar.identity.login_rate_limits import PAIR
 from tests.live.conftest import Start
 from tests.live.support import PASSWORD, Http, Process, found_account
 from tests.live.test_lifecycle import RedisServer

@@ -10,11 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from sidecar.accounts.emails import verified_elsewhere
-from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
 from sidecar.domain.access import Credential, Proof, Question, Route
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import Actor, Status
+from sidecar.identity.emails import verified_elsewhere
+from sidecar.identity.sessions import Grant, InvalidGrant, refresh
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.pdp.identity import Identity

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
-from sidecar.accounts.emails import verified_elsewhere
 from sidecar.domain.access import Credential, Proof, Question, Route
 from sidecar.domain.decision import Reason
+from sidecar.identity.emails import verified_elsewhere
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.pdp.token_cache import TokenCache

@@ -17,9 +17,9 @@ from importlib.resources import files
 import fakeredis
 import pytest
 
-from sidecar.accounts.emails import is_normal, is_written
 from sidecar.domain.peps import PepId, Scope
 from sidecar.domain.users import Actor, Status
+from sidecar.identity.emails import is_normal, is_written
 from sidecar.store import keys, scripts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store

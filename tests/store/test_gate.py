@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import sidecar
-from sidecar.accounts.peps import NewPep, PepKeys, PepMade, make
 from sidecar.domain.peps import PepId, Scope
 from sidecar.domain.users import Actor, UserId
+from sidecar.identity.pep_keys import NewPep, PepKeys, PepMade, make
 from sidecar.store import scripts
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
@@ -220,7 +220,7 @@ def bypasses(root):
             if (
                 isinstance(node, ast.Attribute)
                 and node.attr == "client"
-                and name.startswith(("pdp/", "accounts/", "edge/"))
+                and name.startswith(("pdp/", "identity/", "edge/"))
             ):
                 found.append(f"{name}:{node.lineno} .client")
     return found

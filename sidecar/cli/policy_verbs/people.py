@@ -1,9 +1,9 @@
 """Questions about a person: which role an e-mail or id holds. The only part of `policy` that asks the store."""
 
-from sidecar.accounts.emails import normalise
 from sidecar.cli.output import no
 from sidecar.cli.work import account_of, work
 from sidecar.domain.users import UserId, UserRecord
+from sidecar.identity.emails import normalise
 from sidecar.serve.operator import Operator
 from sidecar.serve.settings import Settings
 

@@ -5,10 +5,6 @@ Errors have RFC 6749's own shape here, not the API's problems. No answer of a to
 
 from typing import Final, assert_never
 
-from sidecar.accounts.hashing import Overloaded
-from sidecar.accounts.limits import Limited
-from sidecar.accounts.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
-from sidecar.accounts.sessions import Grant, InvalidGrant, RefreshOutcome, refresh
 from sidecar.domain.problems import Code, Problem
 from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, RawBody, Reply
@@ -16,6 +12,10 @@ from sidecar.edge.oauth.parameters import InvalidRequest, Parameters, read
 from sidecar.edge.oauth.refusals import NO_STORE, error, tell
 from sidecar.edge.oauth.tokens import INTROSPECT, REVOCATION, REVOKE
 from sidecar.edge.people import client_of, count_login, grant_json
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
+from sidecar.identity.sessions import Grant, InvalidGrant, RefreshOutcome, refresh
 from sidecar.store.sessions import StoreBehind
 
 TOKEN: Final = "/token"  # noqa: S105 (a path)

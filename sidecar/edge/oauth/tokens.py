@@ -7,7 +7,6 @@ introspects as active would let it in (RFC 7662 section 4).
 
 from typing import Any, Final, assert_never
 
-from sidecar.accounts.revocation import already_everywhere
 from sidecar.domain.access import Credential, Proof
 from sidecar.domain.decision import Reason, Verdict
 from sidecar.domain.peps import Scope
@@ -16,6 +15,7 @@ from sidecar.edge import shapes
 from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
 from sidecar.edge.oauth.parameters import InvalidRequest, read
 from sidecar.edge.oauth.refusals import NO_STORE, error, tell
+from sidecar.identity.revocation_wait import already_everywhere
 from sidecar.pdp.identity import Identity
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone

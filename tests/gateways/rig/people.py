@@ -17,9 +17,9 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sidecar.accounts.founding import Founding, found
-from sidecar.accounts.hashing import Hashing
 from sidecar.domain.users import AccountId, Actor, SessionId, UserId
+from sidecar.identity.account_creation import Founding, found
+from sidecar.identity.hashing import Hashing
 from sidecar.sources.key_files import load_or_create
 from sidecar.store.accounts import Accounts, Created
 from sidecar.store.connection import Store

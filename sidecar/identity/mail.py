@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from sidecar.accounts.emails import normalise, parse
+from sidecar.identity.emails import normalise, parse
 
 TIMEOUT: Final = 10.0
 

@@ -5,15 +5,15 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sidecar.accounts.hashing import Hashing
-from sidecar.accounts.invitations import Inviting
-from sidecar.accounts.limits import Limits
-from sidecar.accounts.login import Login
-from sidecar.accounts.outbox import Outbox
-from sidecar.accounts.password_change import PasswordChange
-from sidecar.accounts.password_reset import Forgotten, PasswordReset
-from sidecar.accounts.sessions import Clock, Entropy, Issuer
-from sidecar.accounts.users import Membership
+from sidecar.identity.hash_limits import Limits
+from sidecar.identity.hashing import Hashing
+from sidecar.identity.invitations import Inviting
+from sidecar.identity.login import Login
+from sidecar.identity.outbox import Outbox
+from sidecar.identity.password_change import PasswordChange
+from sidecar.identity.password_reset import Forgotten, PasswordReset
+from sidecar.identity.sessions import Clock, Entropy, Issuer
+from sidecar.identity.users import Membership
 from sidecar.store.accounts import Accounts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store

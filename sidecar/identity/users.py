@@ -6,9 +6,9 @@ Every change names the role that was judged, so that the store refuses when acto
 
 from dataclasses import dataclass
 
-from sidecar.accounts.revocation import already_everywhere, everywhere
-from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
 from sidecar.domain.users import AccountId, Actor, Status, UserId, UserRecord
+from sidecar.identity.revocation_wait import already_everywhere, everywhere
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, judge
 from sidecar.policy.generation import Generation
 from sidecar.store.federated_identities import Linked, LinkHeld, Links, LinkTaken, NobodyToLink, NotLinked, Unlinked
 from sidecar.store.live.fleet import Fleet, Revocation

@@ -8,12 +8,12 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.accounts.hashing import Compared, Hashing, Lane, Overloaded
-from sidecar.accounts.limits import Limited, Limits
-from sidecar.accounts.passwords import MAX_TYPED, Weaknesses, normalise, weaknesses
-from sidecar.accounts.revocation import everywhere
-from sidecar.accounts.sessions import Client, Grant, Issuer
 from sidecar.domain.users import Actor, UserId
+from sidecar.identity.hash_limits import Limited, Limits
+from sidecar.identity.hashing import Compared, Hashing, Lane, Overloaded
+from sidecar.identity.passwords import MAX_TYPED, Weaknesses, normalise, weaknesses
+from sidecar.identity.revocation_wait import everywhere
+from sidecar.identity.sessions import Client, Grant, Issuer
 from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.users import Credentials, PasswordChanged, Users

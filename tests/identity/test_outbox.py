@@ -7,9 +7,9 @@ from contextlib import suppress
 import pytest
 import structlog.testing
 
-from sidecar.accounts.limits import MailSource
-from sidecar.accounts.mail import Letter, NotSent
-from sidecar.accounts.outbox import LOG_SECONDS, MAX_WAITING, PAUSES, SENDERS, MailOutcome, Outbox
+from sidecar.identity.hash_limits import MailSource
+from sidecar.identity.mail import Letter, NotSent
+from sidecar.identity.outbox import LOG_SECONDS, MAX_WAITING, PAUSES, SENDERS, MailOutcome, Outbox
 from sidecar.store.connection import StoreUnavailable
 
 USER, STRANGER = MailSource.USER, MailSource.STRANGER

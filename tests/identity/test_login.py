@@ -2,12 +2,12 @@
 
 import pytest
 
-from sidecar.accounts import login
-from sidecar.accounts.hashing import Hashing, Lane, Overloaded, Parameters
-from sidecar.accounts.limits import Limited
-from sidecar.accounts.login import AccountRequired, ResetRequired
-from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
 from sidecar.domain.users import Actor, Status
+from sidecar.identity import login
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Hashing, Lane, Overloaded, Parameters
+from sidecar.identity.login import AccountRequired, ResetRequired
+from sidecar.identity.sessions import Grant, InvalidGrant, refresh
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper

@@ -3,14 +3,14 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from sidecar.accounts.emails import parse
-from sidecar.accounts.hashing import Hashing, Lane, Overloaded
-from sidecar.accounts.invitations import InvalidEmail
-from sidecar.accounts.names import clean
-from sidecar.accounts.password_change import WeakPassword
-from sidecar.accounts.passwords import normalise, weaknesses
-from sidecar.accounts.sessions import Entropy
 from sidecar.domain.users import DEFAULT_SEATS, Actor
+from sidecar.identity.display_names import clean
+from sidecar.identity.emails import parse
+from sidecar.identity.hashing import Hashing, Lane, Overloaded
+from sidecar.identity.invitations import InvalidEmail
+from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.passwords import normalise, weaknesses
+from sidecar.identity.sessions import Entropy
 from sidecar.store.accounts import AccountExists, Accounts, Created
 from sidecar.tokens.ids import ENTROPY_BYTES, new_account_id, new_user_id
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from sidecar.accounts.emails import Email
 from sidecar.domain.users import AccountId
+from sidecar.identity.emails import Email
 
 
 class MailSource(StrEnum):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.accounts.emails import is_normal, is_same_mailbox, normalise, parse, verified_elsewhere
+from sidecar.identity.emails import is_normal, is_same_mailbox, normalise, parse, verified_elsewhere
 from tests import worst
 
 SAME = [

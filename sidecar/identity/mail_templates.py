@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sidecar.accounts.mail import Letter
+from sidecar.identity.mail import Letter
 
 
 def invitation_letter(recipient: str, account: str, link: str, expires_at: int) -> Letter:

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from sidecar.accounts.hashing import Hashing, Overloaded
-from sidecar.accounts.password_change import NewPassword, Replaced, WeakPassword
-from sidecar.accounts.password_reset import RESET_SECONDS, ResetGone
-from sidecar.accounts.passwords import Weakness
-from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
 from sidecar.domain.users import Actor, Status
+from sidecar.identity.hashing import Hashing, Overloaded
+from sidecar.identity.password_change import NewPassword, Replaced, WeakPassword
+from sidecar.identity.password_reset import RESET_SECONDS, ResetGone
+from sidecar.identity.passwords import Weakness
+from sidecar.identity.sessions import Grant, InvalidGrant, refresh
 from sidecar.store.connection import StoreUnavailable
 from sidecar.tokens.ids import letters
 from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC

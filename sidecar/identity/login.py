@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.accounts.emails import Email, normalise
-from sidecar.accounts.hashing import Hashing, Lane, Overloaded
-from sidecar.accounts.limits import Admitted, Limited, Limits
-from sidecar.accounts.passwords import MAX_TYPED
-from sidecar.accounts.passwords import normalise as normalise_password
-from sidecar.accounts.revocation import everywhere
-from sidecar.accounts.sessions import Client, Grant, InvalidGrant, Issuer
 from sidecar.domain.users import AccountId
+from sidecar.identity.emails import Email, normalise
+from sidecar.identity.hash_limits import Admitted, Limited, Limits
+from sidecar.identity.hashing import Hashing, Lane, Overloaded
+from sidecar.identity.passwords import MAX_TYPED
+from sidecar.identity.passwords import normalise as normalise_password
+from sidecar.identity.revocation_wait import everywhere
+from sidecar.identity.sessions import Client, Grant, InvalidGrant, Issuer
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.live.fleet import Fleet

@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.accounts.emails import Email
-from sidecar.accounts.limits import Admitted, Limited, MailSource
 from sidecar.domain.caching import Recent
 from sidecar.domain.users import AccountId
+from sidecar.identity.emails import Email
+from sidecar.identity.hash_limits import Admitted, Limited, MailSource
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.rate_limiter import Bucket, Buckets, Empty, Rate
 from sidecar.tokens.opaque import Pepper, Purpose

@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from sidecar.accounts.hashing import Hashing, Overloaded
-from sidecar.accounts.limits import Admitted, Limited, MailSource
-from sidecar.accounts.login import SHORT_RETRY
-from sidecar.accounts.sessions import Client, Grant, InvalidGrant
-from sidecar.accounts.throttle import (
+from sidecar.edge.address import limiter_address
+from sidecar.identity.hash_limits import Admitted, Limited, MailSource
+from sidecar.identity.hashing import Hashing, Overloaded
+from sidecar.identity.login import SHORT_RETRY
+from sidecar.identity.login_rate_limits import (
     ACCOUNT,
     ADDRESS,
     ASKED,
@@ -22,7 +22,7 @@ from sidecar.accounts.throttle import (
     WAITING,
     Throttle,
 )
-from sidecar.edge.address import limiter_address
+from sidecar.identity.sessions import Client, Grant, InvalidGrant
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.rate_limiter import Buckets
 from tests.people import OTHER_PASSWORD, PASSWORD, PEPPER

@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from sidecar.accounts import outbox
-from sidecar.accounts.hashing import Hashing
-from sidecar.accounts.invitations import InvalidEmail, Invitee, Sent
-from sidecar.accounts.password_change import WeakPassword
-from sidecar.accounts.roles import RoleAboveYours, UnknownRole
-from sidecar.accounts.sessions import Grant
 from sidecar.domain.users import Actor, Status
+from sidecar.identity import outbox
+from sidecar.identity.hashing import Hashing
+from sidecar.identity.invitations import InvalidEmail, Invitee, Sent
+from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
+from sidecar.identity.sessions import Grant
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.invitations import (
     AlreadyInvited,

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.accounts.names import clean
-from sidecar.accounts.revocation import everywhere
-from sidecar.accounts.sessions import Entropy
 from sidecar.domain.caching import Recent
 from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Pep, PepId, Scope
 from sidecar.domain.users import AccountId, Actor
+from sidecar.identity.display_names import clean
+from sidecar.identity.revocation_wait import everywhere
+from sidecar.identity.sessions import Entropy
 from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.store.peps import NoPep, PepCopies, PepCreated, PepExists, PepRevoked, Peps, TooManyPeps

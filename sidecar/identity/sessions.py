@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sidecar.accounts.limits import Limited
-from sidecar.accounts.revocation import everywhere
 from sidecar.domain.users import SessionId, UserRecord
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.revocation_wait import everywhere
 from sidecar.store.live.fleet import Fleet
 from sidecar.store.sessions import (
     NewSession,

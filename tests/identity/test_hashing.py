@@ -9,8 +9,8 @@ import time
 import argon2
 import pytest
 
-from sidecar.accounts.hashing import STEP_BACK, SUSPECTS, Compared, Hashing, Lane, Overloaded, Parameters
 from sidecar.domain.users import UserId
+from sidecar.identity.hashing import STEP_BACK, SUSPECTS, Compared, Hashing, Lane, Overloaded, Parameters
 from sidecar.tokens.opaque import Pepper
 
 ADA, BOB = UserId("usr_aaaaaaaaaaaa_bbbbbbbbbbbb"), UserId("usr_aaaaaaaaaaaa_cccccccccccc")

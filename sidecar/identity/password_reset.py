@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from sidecar.accounts.emails import Address, is_same_mailbox, parse
-from sidecar.accounts.hashing import Hashing, Lane, Overloaded
-from sidecar.accounts.letters import reset_letter
-from sidecar.accounts.limits import Limits, MailSource
-from sidecar.accounts.links import reset_link
-from sidecar.accounts.mail import Letter
-from sidecar.accounts.outbox import MailOutcome, Outbox
-from sidecar.accounts.password_change import WeakPassword
-from sidecar.accounts.passwords import normalise as normalise_password
-from sidecar.accounts.passwords import weaknesses
-from sidecar.accounts.revocation import everywhere
-from sidecar.accounts.sessions import Client, Clock, Grant, Issuer
 from sidecar.domain.users import Actor, UserId, UserRecord
+from sidecar.identity.emails import Address, is_same_mailbox, parse
+from sidecar.identity.hash_limits import Limits, MailSource
+from sidecar.identity.hashing import Hashing, Lane, Overloaded
+from sidecar.identity.mail import Letter
+from sidecar.identity.mail_templates import reset_letter
+from sidecar.identity.outbox import MailOutcome, Outbox
+from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.passwords import normalise as normalise_password
+from sidecar.identity.passwords import weaknesses
+from sidecar.identity.revocation_wait import everywhere
+from sidecar.identity.secret_links import reset_link
+from sidecar.identity.sessions import Client, Clock, Grant, Issuer
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.live.fleet import Fleet

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.accounts.emails import normalise as normalise_email
-from sidecar.accounts.names import clean
-from sidecar.accounts.passwords import Weakness, normalise, weaknesses
+from sidecar.identity.display_names import clean
+from sidecar.identity.emails import normalise as normalise_email
+from sidecar.identity.passwords import Weakness, normalise, weaknesses
 
 EMAIL = "ada.lovelace@example.com"
 

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from sidecar.accounts.emails import parse
-from sidecar.accounts.login import InvalidGrant
-from sidecar.accounts.password_reset import ResetGone
-from sidecar.accounts.roles import RoleAboveYours, UnknownRole
-from sidecar.accounts.users import Edited
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
+from sidecar.identity.emails import parse
+from sidecar.identity.login import InvalidGrant
+from sidecar.identity.password_reset import ResetGone
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
+from sidecar.identity.users import Edited
 from sidecar.pdp.evaluation import Resource, standing_of
 from sidecar.pdp.search import subjects
 from sidecar.policy.explain import explain_person

