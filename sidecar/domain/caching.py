@@ -1,24 +1,91 @@
-"""What was seen lately: a dictionary with so many places, from which the oldest entry leaves first.
+"""FIFO caches, bounded by entries or by bytes. Entries leave by age and not by use, so a hit costs one look-up.
 
-For caches, which may forget anything. A plain dictionary would do, but looks for its first entry past the places of all
-that have left: with a full cache of tokens that took up to 12 µs for each new one.
+OrderedDict and not dict: a full dict scans the slots of all removed entries to find its first one, which took up to
+12 µs per new entry of a full token cache.
 """
 
 from collections import OrderedDict
-from typing import TypeVar
+from collections.abc import Hashable
+from typing import Final, Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 
+ENTRY_OVERHEAD: Final = 1000
+"""Bytes of an entry beside its key, an upper estimate for verified claims."""
 
-class Recent(OrderedDict[K, V]):
-    """At most ``places`` entries. Entries leave by age and not by use, so that a hit costs one look-up."""
 
-    def __init__(self, places: int) -> None:
+class FifoCache(OrderedDict[K, V]):
+    """At most ``max_entries`` entries. Use ``set`` and not item assignment to add one."""
+
+    def __init__(self, max_entries: int) -> None:
         super().__init__()
-        self._places = places
+        self._max_entries = max_entries
 
-    def put(self, key: K, value: V) -> None:
+    def set(self, key: K, value: V) -> None:
         self[key] = value
-        if len(self) > self._places:
+        if len(self) > self._max_entries:
             self.popitem(last=False)
+
+
+class SizedFifoCache(Generic[K, V]):
+    """At most ``max_bytes`` of keys and values, and at most ``max_entries`` entries.
+
+    ``get(key)``: the value or None. Bound once, because the path of a check calls it.
+    """
+
+    def __init__(self, max_bytes: int, max_entries: int | None = None) -> None:
+        self._max_bytes = max_bytes
+        self._max_entries = max_entries
+        self._bytes = 0
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._sizes: dict[K, int] = {}
+        self.get = self._values.get
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def set(self, key: K, value: V, size: int) -> None:
+        """Add an entry of ``size`` bytes, then drop the oldest ones beyond the bounds, even this one if too large."""
+        self.drop(key)  # or the two dicts would hold two equal key objects
+        self._values[key], self._sizes[key] = value, size
+        self._bytes += size
+        while self._bytes > self._max_bytes or (self._max_entries is not None and len(self) > self._max_entries):
+            oldest, _ = self._values.popitem(last=False)
+            self._bytes -= self._sizes.pop(oldest)
+
+    def drop(self, key: K) -> None:
+        """Remove the entry, if there is one."""
+        if key in self._values:
+            del self._values[key]
+            self._bytes -= self._sizes.pop(key)
+
+    def clear(self) -> None:
+        self._values.clear()
+        self._sizes.clear()
+        self._bytes = 0
+
+
+class SeenBefore:
+    """Admission filter of a cache: a key is worth an entry when it comes for the second time.
+
+    Remembers hashes of the last ``max_entries`` to twice as many keys. A collision admits a key one request early.
+    """
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._recent: set[int] = set()
+        self._older: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._older)
+
+    def __call__(self, key: Hashable) -> bool:
+        """Return True if the key was seen lately; remember it otherwise."""
+        mark = hash(key)
+        if mark in self._recent or mark in self._older:
+            return True
+        if len(self._recent) >= self._max_entries:
+            self._recent, self._older = set(), self._recent
+        self._recent.add(mark)
+        return False

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.headers import RawHeaders
 
 UNIX: Final = "unix"
 """Whoever is at the other end of a Unix socket: its folder decides who that can be."""

@@ -12,8 +12,9 @@ from sidecar.domain.peps import Pep
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import AccountId
 from sidecar.edge.call import Caller, Guard, Key
-from sidecar.edge.credentials import RawHeaders, credential
+from sidecar.edge.credentials import credential
 from sidecar.edge.guard import admit
+from sidecar.edge.headers import RawHeaders
 from sidecar.edge.parts import Parts
 from sidecar.policy.generation import Generation
 from sidecar.store.live.revision_status import Reach

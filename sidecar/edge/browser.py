@@ -21,8 +21,9 @@ from sidecar.domain.users import Actor, SessionId, UserId
 from sidecar.edge.answers import REALM, Answer
 from sidecar.edge.call import Call, Endpoint, Gate, Reply
 from sidecar.edge.cookies import SessionCookies, refresh_name, session_cookies_of
-from sidecar.edge.credentials import HOST_COOKIE, RawHeaders, authorization
+from sidecar.edge.credentials import HOST_COOKIE, authorization
 from sidecar.edge.guard import explain_cross_site, identify
+from sidecar.edge.headers import RawHeaders
 from sidecar.edge.parts import Parts, Surface
 from sidecar.edge.people import Secret, Text, client_of, count_login
 from sidecar.edge.problems import of_reason, problem_answer

@@ -13,7 +13,7 @@ from sidecar.domain.problems import Problem
 from sidecar.domain.users import Actor, UserRecord
 from sidecar.edge.address import client_address
 from sidecar.edge.answers import Answer
-from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.headers import RawHeaders
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import problem_answer
 from sidecar.policy.generation import Generation

@@ -9,10 +9,11 @@ from sidecar.domain.access import Proof, Question, Route, Target
 from sidecar.domain.decision import Decision, Reason, Verdict
 from sidecar.edge.answers import Answer, gateway_answer, redirected, rewritten, with_removals
 from sidecar.edge.cookies import kept_cookies
-from sidecar.edge.credentials import RawHeaders, credential
-from sidecar.edge.denials.causes import EXPLAINED, cause_of
-from sidecar.edge.denials.report import REPORT, log_denial
+from sidecar.edge.credentials import credential
+from sidecar.edge.denial_log import REPORT
+from sidecar.edge.denials.causes import EXPLAINED, cause_of, log_denial
 from sidecar.edge.gateways import envoy_http, forwarded, nginx, section
+from sidecar.edge.headers import RawHeaders
 from sidecar.edge.login_page import is_navigation
 from sidecar.edge.original import OVERRIDES, Family, GatewayCall
 from sidecar.edge.parts import Parts

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.edge.credentials import HOST_COOKIE, LOOPBACK_COOKIE, RawHeaders, cookie_values
+from sidecar.edge.credentials import HOST_COOKIE, LOOPBACK_COOKIE, cookie_values
+from sidecar.edge.headers import RawHeaders
 
 REFRESH_COOKIE: Final = "__Secure-sidecar-refresh"
 LOOPBACK_REFRESH_COOKIE: Final = "sidecar-refresh"

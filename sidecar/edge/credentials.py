@@ -4,20 +4,17 @@ Reads raw header lines, because parsed ones lie: aiohttp's ``request.cookies`` t
 real name and keeps the last of two, ``headers.get`` the first of two.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from sidecar.domain.access import NO_CREDENTIAL, Credential, Proof
 from sidecar.domain.decision import Reason
+from sidecar.edge.headers import RawHeaders
 
 HOST_COOKIE: Final = "__Host-sidecar"
 LOOPBACK_COOKIE: Final = "sidecar"
 
 MAX_COOKIES: Final = 512
 """Pairs in all Cookie lines: browsers keep some 180 for a site. More are a bad request, and none of them is read."""
-
-RawHeaders = Iterable[tuple[bytes, bytes]]
-"""Header lines as they came: name and value, in order, repeats included."""
 
 
 def cookie_name(public_url: str) -> str:

@@ -7,9 +7,10 @@ from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Pep, Scope
 from sidecar.domain.problems import Code, Problem
 from sidecar.edge.call import Caller, Gate, Guard, Key, May
-from sidecar.edge.credentials import RawHeaders, authorization, credential
-from sidecar.edge.denials.causes import cross_site
-from sidecar.edge.denials.report import REPORT
+from sidecar.edge.credentials import authorization, credential
+from sidecar.edge.denial_causes import cross_site
+from sidecar.edge.denial_log import REPORT
+from sidecar.edge.headers import RawHeaders
 from sidecar.edge.parts import Parts
 from sidecar.edge.problems import of_reason
 from sidecar.edge.same_site import same_site

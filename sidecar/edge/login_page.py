@@ -5,39 +5,12 @@ sent to an HTML page cannot tell that from an answer. The original request goes 
 the page need not trust a Host header to lead back, and cannot be made to lead elsewhere.
 """
 
-from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
 
-from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.headers import RawHeaders
 
-PARAMETER: Final = "rd"
 MAX_ACCEPT: Final = 1024
 """Bytes of Accept that are read: a browser that opens a page names HTML first."""
-
-MAX_URI: Final = 2048
-"""A longer request is not worth returning to; its redirect could outgrow what a gateway takes for a header."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoginPage:
-    """The configured URL, taken apart once."""
-
-    url: str
-    head: str
-    fragment: str
-
-    def location(self, uri: str | None) -> str:
-        """``uri``: the original request target, or None when it is not known."""
-        if uri is None or len(uri) > MAX_URI:
-            return self.url
-        return f"{self.head}{quote(uri, safe='', encoding='utf-8', errors='surrogateescape')}{self.fragment}"
-
-
-def login_page(url: str) -> LoginPage:
-    before, mark, after = url.partition("#")
-    joint = "&" if "?" in before else "?"
-    return LoginPage(url, f"{before}{joint}{PARAMETER}=", mark + after)
 
 
 def is_navigation(headers: RawHeaders) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 
 from sidecar.domain.access import Route, Target
 from sidecar.domain.decision import Reason
-from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.headers import RawHeaders, decode_header
 from sidecar.policy.routes import split_target
 
 OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
@@ -100,7 +100,7 @@ def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes
         return Reason.BAD_REQUEST
     if len(methods) != 1 or len(uris) != 1:
         return Reason.BAD_REQUEST
-    return from_parts(text(methods[0]), text(uris[0]))
+    return from_parts(decode_header(methods[0]), decode_header(uris[0]))
 
 
 def from_parts(method: str, uri: str) -> Route | Reason:
@@ -109,14 +109,3 @@ def from_parts(method: str, uri: str) -> Route | Reason:
     if raw_path is None or not method or len(raw_path) > MAX_PATH:
         return Reason.BAD_REQUEST
     return Route(method, raw_path)
-
-
-def only(headers: RawHeaders, wanted: bytes) -> str | None:
-    """The value of a header that stands exactly once."""
-    found = [value for name, value in headers if name.lower() == wanted]
-    return text(found[0]) if len(found) == 1 else None
-
-
-def text(value: bytes) -> str:
-    """Bytes that are no UTF-8 stay visible as surrogates, which no path and no method may hold."""
-    return value.decode("utf-8", "surrogateescape")

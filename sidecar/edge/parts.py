@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from sidecar.edge.address import Network
-from sidecar.edge.login_page import LoginPage
+from sidecar.edge.login_url import LoginPage
 from sidecar.identity.pep_keys import PepKeys
 from sidecar.identity.services import People
 from sidecar.pdp.activation import Activation

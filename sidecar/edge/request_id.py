@@ -4,7 +4,7 @@ import re
 from itertools import count
 from secrets import token_hex
 
-from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.headers import RawHeaders
 
 FORM = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 REPEATED = re.compile(rb"[ -~]{1,1024}")

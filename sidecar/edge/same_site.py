@@ -6,7 +6,7 @@ unless it only reads.
 
 from urllib.parse import urlsplit
 
-from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.headers import RawHeaders
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 OUR_SITES = frozenset({b"same-origin", b"none"})

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.domain.caching import Recent
+from sidecar.domain.caching import FifoCache
 from sidecar.domain.users import AccountId
 from sidecar.identity.emails import Email
 from sidecar.identity.hash_limits import Admitted, Limited, MailSource
@@ -92,7 +92,7 @@ class Throttle:
         self._short = short
         self._clock = clock
         self._lines: dict[str, _Line] = {}
-        self._refused: Recent[str, tuple[float, Limited]] = Recent(MAX_REMEMBERED)
+        self._refused: FifoCache[str, tuple[float, Limited]] = FifoCache(MAX_REMEMBERED)
 
     @property
     def short(self) -> bool:
@@ -148,7 +148,7 @@ class Throttle:
                 await self._give_back(taken)
                 refusal = Limited(max(1, math.ceil(answer.seconds)))
                 if bucket is of_address:
-                    self._refused.put(place, (self._clock() + min(answer.seconds, REMEMBERED_SECONDS), refusal))
+                    self._refused.set(place, (self._clock() + min(answer.seconds, REMEMBERED_SECONDS), refusal))
                 return refusal
             taken.append(bucket)
         taken.remove(tries)  # that one was tried, whatever comes of it

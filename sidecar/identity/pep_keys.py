@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.domain.caching import Recent
+from sidecar.domain.caching import FifoCache
 from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Pep, PepId, Scope
 from sidecar.domain.users import AccountId, Actor
@@ -86,9 +86,9 @@ class PepKeys:
         self._pepper = pepper
         self._clock = clock
         self._monotonic = monotonic
-        self._proven: Recent[str, Presented] = Recent(PROVEN)
-        self._meters: Recent[PepId, Meter] = Recent(PROVEN)
-        self._marked: Recent[str, Meter] = Recent(PROVEN)
+        self._proven: FifoCache[str, Presented] = FifoCache(PROVEN)
+        self._meters: FifoCache[PepId, Meter] = FifoCache(PROVEN)
+        self._marked: FifoCache[str, Meter] = FifoCache(PROVEN)
         self._unproven = Meter()
 
     async def admit(self, key: str, scope: Scope) -> Pep | KeyRefused | OutOfScope | RateExceeded:
@@ -145,7 +145,7 @@ class PepKeys:
         if presented.marked:
             held = self._marked.get(key)
             meter = Meter() if held is None else held
-            self._marked.put(key, meter)
+            self._marked.set(key, meter)
         now = self._monotonic()
         if meter.wait(UNPROVEN_A_SECOND, now) > 0:
             return False
@@ -160,13 +160,13 @@ class PepKeys:
         return Presented(pep, digest(self._pepper, secret), has_mark(self._pepper, secret))
 
     def _remember(self, key: str, presented: Presented) -> None:
-        self._proven.put(key, presented)
+        self._proven.set(key, presented)
 
     def _meter(self, pep: PepId) -> Meter:
         meter = self._meters.get(pep)
         if meter is None:
             meter = Meter()
-            self._meters.put(pep, meter)
+            self._meters.set(pep, meter)
         return meter
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from sidecar.domain.access import Resource, Subject, Target
-from sidecar.domain.caching import Recent
+from sidecar.domain.caching import FifoCache
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import AccountId, Status, UserId, UserRecord
 from sidecar.pdp.decision_point import SHOWN
@@ -55,7 +55,7 @@ class Subjects:
         self._records = records
         self._normalise = normalise
         self._is_mailbox = is_mailbox
-        self._homes: Recent[tuple[AccountId, str], tuple[UserId, str]] = Recent(MAX_HOMES)
+        self._homes: FifoCache[tuple[AccountId, str], tuple[UserId, str]] = FifoCache(MAX_HOMES)
 
     async def find(self, generation: Generation, account: AccountId, subject: Subject) -> Standing | Reason:
         """Who it is, or why it is nobody. Raises StoreUnavailable when nobody can tell."""
@@ -90,7 +90,7 @@ class Subjects:
             return None
         if not self._is_mailbox(typed, record.mailbox):
             return None
-        self._homes.put((account, typed), (user, email))
+        self._homes.set((account, typed), (user, email))
         return record
 
 

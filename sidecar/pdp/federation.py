@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.domain.caching import ENTRY_OVERHEAD, SizedFifoCache
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import AccountId, SessionId, Status, UserRecord
-from sidecar.pdp.bounded import Bounded
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.pdp.verification_budget import Budget
@@ -68,8 +68,8 @@ class OutsideTokens:
         self.trust(parties)
         self._leeway = leeway
         self.budget = budget or Budget()
-        self._good: Bounded[tuple[TrustedParty, str, OutsideClaims]] = Bounded(GOOD_BYTES)
-        self._bad: Bounded[tuple[TrustedParty, str, Reason]] = Bounded(BAD_BYTES)
+        self._good: SizedFifoCache[str, tuple[TrustedParty, str, OutsideClaims]] = SizedFifoCache(GOOD_BYTES)
+        self._bad: SizedFifoCache[str, tuple[TrustedParty, str, Reason]] = SizedFifoCache(BAD_BYTES)
 
     def trust(self, parties: Iterable[TrustedParty]) -> None:
         """These and no others, from now on. What was concluded from another ``TrustedParty`` holds no more."""
@@ -117,9 +117,9 @@ class OutsideTokens:
             verdict = verdict if newer is None else self._believe(presented, newer, party)
         version = party.keys.version
         if isinstance(verdict, OutsideClaims):
-            self._good.put(token, (party, version, verdict))
+            self._good.set(token, (party, version, verdict), len(token) + ENTRY_OVERHEAD)
         elif verdict in FOREVER_BAD:
-            self._bad.put(token, (party, version, verdict))
+            self._bad.set(token, (party, version, verdict), len(token) + ENTRY_OVERHEAD)
         return verdict
 
     def _believe(self, presented: Presented, key: OutsideKey | None, party: TrustedParty) -> OutsideClaims | Reason:
@@ -159,7 +159,7 @@ class OutsideUsers:
         self._unlinked = unlinked
         self._linking = linking
         self._on_nobody = on_nobody
-        self._known: Bounded[tuple[TrustedParty, Held]] = Bounded(KNOWN_BYTES)
+        self._known: SizedFifoCache[str, tuple[TrustedParty, Held]] = SizedFifoCache(KNOWN_BYTES)
 
     async def identify(self, outsider: Outsider, *, now: int) -> Identity | Reason:
         """Raises StoreUnavailable."""
@@ -193,7 +193,7 @@ class OutsideUsers:
         held = await self._look_up(claims, party)
         if isinstance(held, Reason):
             return held
-        self._known.put(name, (party, held))
+        self._known.set(name, (party, held), len(name) + ENTRY_OVERHEAD)
         record = await self._records.read(held.user)
         if record is not None and record.epoch < held.epoch:  # a copy from before the link, whose change is on its way
             record = await self._records.read(held.user, fresh=True)

@@ -8,8 +8,8 @@ trusted outside issuer is handed on as an ``Outsider``: other keys and other rul
 
 from collections.abc import Callable
 
+from sidecar.domain.caching import ENTRY_OVERHEAD, SizedFifoCache
 from sidecar.domain.decision import Reason
-from sidecar.pdp.bounded import Bounded
 from sidecar.pdp.verification_budget import Budget
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.external_tokens import Outsider
@@ -38,8 +38,8 @@ class TokenCache:
         self._budget = budget or Budget()
         self._outsider = outsider
         self._verifier = verifier
-        self._good: Bounded[Claims] = Bounded(good_bytes)
-        self._bad: Bounded[Reason] = Bounded(bad_bytes)
+        self._good: SizedFifoCache[str, Claims] = SizedFifoCache(good_bytes)
+        self._bad: SizedFifoCache[str, Reason] = SizedFifoCache(bad_bytes)
 
     def replace(self, verifier: Verifier) -> None:
         """Other keys or another issuer: nothing that was concluded from the old ones holds any more."""
@@ -96,9 +96,9 @@ class TokenCache:
             return outsider
         verdict = self._within_budget(token)
         if isinstance(verdict, Claims):
-            self._good.put(token, verdict)
+            self._good.set(token, verdict, len(token) + ENTRY_OVERHEAD)
         elif verdict in FOREVER_BAD:
-            self._bad.put(token, verdict)
+            self._bad.set(token, verdict, len(token) + ENTRY_OVERHEAD)
         return verdict
 
     def _within_budget(self, token: str) -> Claims | Reason:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.domain.caching import ENTRY_OVERHEAD, SizedFifoCache
 from sidecar.domain.users import AccountId
-from sidecar.pdp.bounded import Bounded
 from sidecar.store.live.change_feed import Change, Tail
 
 MAX_AGE: Final = 30.0
@@ -41,7 +41,7 @@ class UnlinkedSubjects:
     def __init__(self, *, live: Callable[[AccountId], bool], clock: Callable[[], float]) -> None:
         self._live = live
         self._clock = clock
-        self._entries: Bounded[_Entry] = Bounded(MAX_BYTES)
+        self._entries: SizedFifoCache[str, _Entry] = SizedFifoCache(MAX_BYTES)
         self._changes: dict[AccountId, int] = {}
         self._elsewhere = 0
         self._all = 0
@@ -58,7 +58,7 @@ class UnlinkedSubjects:
 
     def put(self, name: str, party: object, horizon: Horizon) -> None:
         """The look-up that began at ``horizon`` has found no user. ``party``: as ``knows`` will be asked."""
-        self._entries.put(name, _Entry(party, horizon, self._clock() + MAX_AGE))
+        self._entries.set(name, _Entry(party, horizon, self._clock() + MAX_AGE), len(name) + ENTRY_OVERHEAD)
 
     def knows(self, name: str, party: object) -> bool:
         """Was this name looked up for the very same ``party``, and can nothing have changed since?"""

@@ -16,7 +16,7 @@ from socket import gethostname
 from sidecar import __version__
 from sidecar.edge.credentials import cookie_name
 from sidecar.edge.host import host_names
-from sidecar.edge.login_page import login_page
+from sidecar.edge.login_url import login_page
 from sidecar.edge.parts import Parts, Surface
 from sidecar.edge.same_site import origin_of
 from sidecar.identity import emails

@@ -14,7 +14,7 @@ from typing import Final
 
 import aiohttp
 
-from sidecar.domain.caching import Recent
+from sidecar.domain.caching import FifoCache
 from sidecar.identity import emails
 from sidecar.identity.revocation_wait import everywhere
 from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
@@ -57,7 +57,7 @@ class TrustedIssuers:
         self._parties = {entry: self._party(entry) for entry in found}
         self._changed = asyncio.Event()
         self._reloaded = asyncio.Event()
-        self._logged: Recent[tuple[str, str], float] = Recent(MAX_LOGGED)
+        self._logged: FifoCache[tuple[str, str], float] = FifoCache(MAX_LOGGED)
         self._missing: Mapping[str, tuple[str, ...]] = {}
         self.budget = Budget()
         self.tokens = OutsideTokens(self._parties.values(), leeway=settings.leeway, budget=self.budget)
@@ -90,7 +90,7 @@ class TrustedIssuers:
         """One line a minute for each issuer and cause: strangers may be many."""
         now = since_boot()
         if now >= self._logged.get((issuer, why), now):
-            self._logged.put((issuer, why), now + NOBODY_SECONDS)
+            self._logged.set((issuer, why), now + NOBODY_SECONDS)
             _log.info("a subject of an outside issuer is no user here", issuer=issuer, why=why)
 
     def reload(self) -> None:

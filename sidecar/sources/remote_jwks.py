@@ -14,7 +14,7 @@ from typing import Final
 
 import aiohttp
 
-from sidecar.domain.caching import Recent
+from sidecar.domain.caching import FifoCache
 from sidecar.sources.forward_proxy import BadProxy, proxy_for
 from sidecar.sources.owner_writable_files import GuardedFileProblem, read_guarded
 from sidecar.telemetry.app_log import logger
@@ -53,7 +53,7 @@ class IssuerKeys:
         self._keys = IssuerKeySet()
         self._good_at = float("-inf")
         self._tried_at = float("-inf")
-        self._unknown: Recent[str, float] = Recent(MAX_UNKNOWN)
+        self._unknown: FifoCache[str, float] = FifoCache(MAX_UNKNOWN)
         self._reading: asyncio.Task[None] | None = None
         self._failing = ""
 
@@ -126,7 +126,7 @@ class IssuerKeys:
         return now - self._tried_at >= COOLDOWN and now >= self._unknown.get(kid, now)
 
     def _remember_unknown(self, kid: str) -> None:
-        self._unknown.put(kid, self._clock() + UNKNOWN_FOR)
+        self._unknown.set(kid, self._clock() + UNKNOWN_FOR)
 
     def _begin(self) -> "asyncio.Task[None]":
         """One reading at a time, shared by all who wait; it goes on when they have gone away."""

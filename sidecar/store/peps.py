@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sidecar.domain.caching import Recent
+from sidecar.domain.caching import FifoCache
 from sidecar.domain.peps import Pep, PepId, Scope, account_of_pep
 from sidecar.domain.users import AccountId, Actor, Status
 from sidecar.store.codec import integer, items, position_of, seconds
@@ -123,7 +123,7 @@ class PepCopies:
     def __init__(self, store: Store, *, live: Callable[[AccountId], bool]) -> None:
         self._store = store
         self._live = live
-        self._copies: Recent[PepId, Pep] = Recent(MAX_COPIES)
+        self._copies: FifoCache[PepId, Pep] = FifoCache(MAX_COPIES)
         self._floors: OrderedDict[PepId | AccountId, int] = OrderedDict()
         """The last change seen of a key, or of all of an account's: nothing older is believed."""
         self._changes = 0
@@ -182,7 +182,7 @@ class PepCopies:
             self._floors.popitem(last=False)
 
     def _keep(self, pep: Pep) -> None:
-        self._copies.put(pep.id, pep)
+        self._copies.set(pep.id, pep)
 
 
 def _account(pep: PepId) -> AccountId:

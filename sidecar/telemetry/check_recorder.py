@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sidecar.domain.caching import Recent
+from sidecar.domain.caching import FifoCache
 from sidecar.domain.decision import Decision
 from sidecar.telemetry.decision_log import DecisionLog, middle_of
 from sidecar.telemetry.metrics import Metrics, Tally
@@ -61,7 +61,7 @@ class Logbook:
         self._allows = allows
         self._credit = 0.0
         self._soon = soon
-        self._kept: Recent[tuple[str | None, ...], Told] = Recent(MAX_KEPT)
+        self._kept: FifoCache[tuple[str | None, ...], Told] = FifoCache(MAX_KEPT)
         self._entries: list[Any] = []  # by fours, as `record` takes them: a tuple for each would cost as much again
         metrics.before_scrape(self.settle)
 
@@ -84,7 +84,7 @@ class Logbook:
             line = b"" if self._log is None else middle_of(endpoint, decision)
             told = Told(self._checks.tally(endpoint, decision, label), line, decision.allowed)
             if decision.section == label:  # else the request has made it up, and can make up more
-                self._kept.put(key, told)
+                self._kept.set(key, told)
         return told
 
     def record(self, told: Told, request_id: bytes, started: float, ended: float) -> None:

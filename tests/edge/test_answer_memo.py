@@ -253,7 +253,7 @@ async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
         lane.data_received(head)
         assert memo.get(head) is not None
         assert len(memo.answers) <= 10
-    assert len(memo.answers._once) + len(memo.answers._once_before) <= 20
+    assert len(memo.seen_before) <= 20
     lane.connection_lost(None)
 
 
@@ -268,14 +268,14 @@ async def test_R29_all_that_is_remembered_has_so_many_bytes(world: World, monkey
         head = HEAD[:-2] + b"Cookie: a=%d%b\r\n\r\n" % (number, b"x" * 3000)
         for _ in range(2):
             lane.data_received(head)
-        assert sum(len(key) + len(kept.prepared.head) for key, kept in memo.answers._kept.items()) <= 100_000  # type: ignore[arg-type]
-        assert sum(2 * len(frame) for frame in memo.frames._kept) <= 100_000  # type: ignore[arg-type]
+        assert sum(len(key) + len(kept.prepared.head) for key, kept in memo.answers._values.items()) <= 100_000  # type: ignore[arg-type]
+        assert sum(2 * len(frame) for frame in memo.frames._values) <= 100_000  # type: ignore[arg-type]
     assert 10 < len(memo.answers) < 20
     assert 5 < len(memo.frames) < 15
     assert memo.get(head) is not None, "the newest is kept"
     for shelf in (memo.answers, memo.frames):
         assert shelf._bytes == sum(shelf._sizes.values()) <= 100_000
-        assert shelf._sizes.keys() == shelf._kept.keys()
+        assert shelf._sizes.keys() == shelf._values.keys()
     lane.connection_lost(None)
 
 
@@ -290,7 +290,7 @@ async def test_R29_what_is_kept_anew_is_kept_once(world: World) -> None:
     memo = world.lanes.desk.memo
     for shelf in (memo.answers, memo.frames):
         assert len(shelf) >= 1
-        assert {id(key) for key in shelf._sizes} == {id(key) for key in shelf._kept}
+        assert {id(key) for key in shelf._sizes} == {id(key) for key in shelf._values}
 
 
 async def test_R29_a_frame_of_many_short_lines_is_counted_as_what_it_takes(world: World) -> None:
@@ -299,7 +299,7 @@ async def test_R29_a_frame_of_many_short_lines_is_counted_as_what_it_takes(world
     for _ in range(2):
         ask(world, head)
     memo = world.lanes.desk.memo
-    (frame,) = memo.frames._kept.values()
+    (frame,) = memo.frames._values.values()
     taken = sum(sys.getsizeof(line) + sum(map(sys.getsizeof, line)) for line in frame.call.headers)
     assert memo.frames._bytes >= taken > 8000
 
@@ -426,7 +426,7 @@ async def test_R29_a_frame_has_so_many_answers(
         for section in sections:
             ask(world, at(f"/dashboard/{section}/{turn}"))
     assert len(decided) == 2
-    (frame,) = world.lanes.desk.memo.frames._kept.values()
+    (frame,) = world.lanes.desk.memo.frames._values.values()
     assert len(frame.answers) == 3
 
 
@@ -435,7 +435,7 @@ async def test_answers_that_no_longer_stand_leave_their_frame(world: World) -> N
         ask(world, at(f"/dashboard/{section}/1"))
     demote(world)
     ask(world, at("/dashboard/billing/2"))
-    (frame,) = world.lanes.desk.memo.frames._kept.values()
+    (frame,) = world.lanes.desk.memo.frames._values.values()
     assert len(frame.answers) == 1
 
 

@@ -6,10 +6,10 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from sidecar.edge import denial_log as report
 from sidecar.edge.checks import HEADERS_READ, answer_check, gateway_call
-from sidecar.edge.denials import report
-from sidecar.edge.denials.causes import Cause, Kind
-from sidecar.edge.denials.report import Report
+from sidecar.edge.denial_causes import Cause, Kind
+from sidecar.edge.denial_log import Report
 from sidecar.telemetry import app_log
 from tests.stand import ISSUER, parts, token
 

@@ -13,7 +13,7 @@ from sidecar.edge.checks import (
     gateway_call,
     judge,
 )
-from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.headers import RawHeaders
 from sidecar.edge.parts import Parts
 from tests.stand import parts, token
 

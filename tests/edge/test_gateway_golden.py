@@ -13,7 +13,7 @@ from sidecar.edge.dispatch import Dispatcher
 from sidecar.edge.endpoints import CHECKS
 from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.lanes.server import Server
-from sidecar.edge.login_page import login_page
+from sidecar.edge.login_url import login_page
 from sidecar.edge.parts import Parts
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache

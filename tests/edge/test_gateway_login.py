@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from sidecar.edge.answers import Answer
 from sidecar.edge.checks import answer_check, gateway_call
-from sidecar.edge.credentials import RawHeaders
-from sidecar.edge.login_page import MAX_URI, is_navigation, login_page
+from sidecar.edge.headers import RawHeaders
+from sidecar.edge.login_page import is_navigation
+from sidecar.edge.login_url import MAX_URI, login_page
 from sidecar.edge.parts import Parts
 from tests.stand import parts, token
 

@@ -5,7 +5,7 @@ import pytest
 from sidecar.domain.access import Route, Target
 from sidecar.domain.decision import Reason
 from sidecar.edge.checks import gateway_call
-from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.headers import RawHeaders
 from sidecar.edge.original import MAX_PATH, OVERRIDES
 
 

@@ -23,7 +23,7 @@ import sidecar.edge
 from sidecar.edge.endpoints import API, CHECKS
 from sidecar.edge.lanes.fast_lane import Lanes
 from sidecar.edge.lanes.server import Server
-from sidecar.edge.login_page import login_page
+from sidecar.edge.login_url import login_page
 from sidecar.edge.openapi.document import Tables, document
 from sidecar.store.connection import Store
 from tests import worst

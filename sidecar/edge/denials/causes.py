@@ -4,45 +4,18 @@ Pure functions of a denied call; an allowed one never comes here. A detail names
 repeats nothing of the request but an origin that is well formed, and one of a closed set of characters.
 """
 
-import re
-from collections import Counter
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Final
-
-import msgspec
 
 from sidecar.domain.access import Route
 from sidecar.domain.decision import Decision, Reason
-from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.denial_causes import Cause, Kind, cross_site
 from sidecar.edge.gateways import envoy_http, forwarded, nginx, section
-from sidecar.edge.original import GatewayCall, method_overrides, only, upgrades_otherwise
+from sidecar.edge.headers import count_headers, single_header
+from sidecar.edge.original import GatewayCall, method_overrides, upgrades_otherwise
 from sidecar.edge.parts import Parts
 from sidecar.policy.routes import ambiguity
-
-
-class Kind(StrEnum):
-    """Kinds of causes. Their number is closed, so each may be counted and logged by itself."""
-
-    MISSING_HEADER = "missing_header"
-    DOUBLED_HEADER = "doubled_header"
-    UNUSABLE_HEADER = "unusable_header"
-    WRONG_ENDPOINT = "wrong_endpoint"
-    METHOD_OVERRIDE = "method_override"
-    UPGRADE = "upgrade"
-    AMBIGUOUS_PATH = "ambiguous_path"
-    NO_ROUTE = "no_route"
-    NO_METHOD = "no_method"
-    NO_ORIGIN = "no_origin"
-    FOREIGN_ORIGIN = "foreign_origin"
-
-
-class Cause(msgspec.Struct, frozen=True):
-    """One cause, with what is wrong and how to mend it."""
-
-    kind: Kind
-    detail: str
-
+from sidecar.telemetry.app_log import debugging, logger
 
 EXPLAINED: Final = frozenset({Reason.BAD_REQUEST, Reason.AMBIGUOUS_PATH, Reason.UNMATCHED_PATH, Reason.CROSS_SITE})
 
@@ -54,7 +27,10 @@ FAMILIES: Final = {
 
 ENDPOINTS: Final = "/check, /check/nginx, /check/envoy/… or /check/sections/SECTION[/ACTION]"
 ANNOTATION: Final = "nginx.ingress.kubernetes.io/auth-method: GET"
-ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,100}")
+MAX_SHOWN: Final = 512
+"""Characters of a path in the log."""
+
+_log = logger("edge")
 
 Names = Mapping[bytes, int]
 
@@ -73,26 +49,10 @@ def cause_of(parts: Parts, call: GatewayCall, decision: Decision) -> Cause | Non
             return None
 
 
-def cross_site(headers: RawHeaders, origins: frozenset[str]) -> Cause | None:
-    """Compare Origin with SIDECAR_PUBLIC_URL: a gateway that drops it, or a URL of another scheme, host or port."""
-    names = _names(headers)
-    if b"origin" not in names:
-        if b"sec-fetch-site" in names:
-            return None
-        return Cause(Kind.NO_ORIGIN, "neither Origin nor Sec-Fetch-Site came: have the gateway pass both on")
-    if names[b"origin"] > 1:
-        return Cause(Kind.DOUBLED_HEADER, "Origin came more than once")
-    origin = only(headers, b"origin")
-    if origin in origins:
-        return None
-    shown = f" {origin}" if origin is not None and ORIGIN.fullmatch(origin) else ""
-    return Cause(Kind.FOREIGN_ORIGIN, f"Origin{shown} is not that of SIDECAR_PUBLIC_URL, {', '.join(sorted(origins))}")
-
-
 def _bad_request(call: GatewayCall) -> Cause | None:
     if not isinstance(call.family.read(call), Reason):
         return None  # two tokens, or two cookies of ours
-    names = _names(call.headers)
+    names = count_headers(call.headers)
     overrides = sorted(method_overrides(call.headers))
     if overrides:
         text = f"{overrides[0].decode()} would have the back end run another method than the judged one: leave it out"
@@ -123,7 +83,7 @@ def _headers(call: GatewayCall, endpoint: str, names: Names) -> Cause | None:
     for name in wanted:
         if names[name.lower().encode()] > 1:
             return Cause(Kind.DOUBLED_HEADER, f"{name} came more than once: have the gateway replace a client's")
-    method, uri = (only(call.headers, name.lower().encode()) or "" for name in wanted)
+    method, uri = (single_header(call.headers, name.lower().encode()) or "" for name in wanted)
     if not method:
         return Cause(Kind.UNUSABLE_HEADER, f"{wanted[0]} is empty")
     if not uri.startswith("/"):
@@ -165,5 +125,22 @@ def _path(parts: Parts, asked: Route) -> Cause | None:
     return Cause(Kind.NO_METHOD, f"the routes in sections.toml with this path have only {', '.join(methods)}")
 
 
-def _names(headers: RawHeaders) -> Names:
-    return Counter(name.lower() for name, _ in headers)
+def log_denial(call: GatewayCall, decision: Decision, request_id: bytes) -> None:
+    """At debug level: method and path of a denied request. Its query, headers and user stay out of the log."""
+    if not debugging():
+        return
+    asked = call.family.read(call)
+    method, path = (asked.method, asked.raw_path) if isinstance(asked, Route) else (call.method, call.path)
+    _log.debug(
+        "request denied",
+        reason=decision.reason.value,
+        method=_shown(method),
+        path=_shown(path),
+        endpoint=call.family.label,
+        request_id=request_id.decode("ascii", "replace"),
+    )
+
+
+def _shown(text: str) -> str:
+    """Printable ASCII: a line end must not begin a line of its own."""
+    return text[:MAX_SHOWN].encode("unicode_escape").decode("ascii")

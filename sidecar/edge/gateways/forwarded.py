@@ -5,7 +5,8 @@ Reads that family alone. A fallback to X-Original-* would be the client's to wri
 
 from sidecar.domain.access import Route
 from sidecar.domain.decision import Reason
-from sidecar.edge.original import Family, GatewayCall, from_headers, only
+from sidecar.edge.headers import single_header
+from sidecar.edge.original import Family, GatewayCall, from_headers
 
 PATH = "/check"
 METHOD_HEADER = b"x-forwarded-method"
@@ -17,7 +18,7 @@ def read(call: GatewayCall) -> Route | Reason:
 
 
 def uri(call: GatewayCall) -> str | None:
-    return only(call.headers, URI_HEADER)
+    return single_header(call.headers, URI_HEADER)
 
 
 FAMILY = Family(PATH, read, uri=uri, page=URI_HEADER, rewrites=True)

@@ -9,7 +9,7 @@ own would come through. It always says who it is (X-Sent-From) and X-Original-UR
 
 from sidecar.domain.access import Route
 from sidecar.domain.decision import Reason
-from sidecar.edge.credentials import RawHeaders
+from sidecar.edge.headers import RawHeaders
 from sidecar.edge.original import Family, GatewayCall, from_headers
 
 PATH = "/check/nginx"

@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 
 from sidecar.domain.access import Question, Target
+from sidecar.domain.caching import SeenBefore, SizedFifoCache
 from sidecar.domain.decision import Decision
 from sidecar.edge.checks import read_question, target_of, told_of
 from sidecar.edge.lanes.head_reader import Page
-from sidecar.edge.lanes.shelf import Shelf
 from sidecar.edge.lanes.wire import Prepared
 from sidecar.edge.original import GatewayCall
 from sidecar.edge.parts import Parts
@@ -74,8 +74,10 @@ class AnswerMemo:
     """
 
     def __init__(self) -> None:
-        self.answers: Shelf[Remembered] = Shelf(MAX_ANSWERS, MAX_BYTES)
-        self.frames: Shelf[Frame] = Shelf(MAX_FRAMES, MAX_FRAME_BYTES)
+        self.answers: SizedFifoCache[Hashable, Remembered] = SizedFifoCache(MAX_BYTES, MAX_ANSWERS)
+        self.frames: SizedFifoCache[Hashable, Frame] = SizedFifoCache(MAX_FRAME_BYTES, MAX_FRAMES)
+        self.seen_before = SeenBefore(MAX_ANSWERS)
+        self.frame_seen_before = SeenBefore(MAX_FRAMES)
         self.get = self.answers.get
 
     def elsewhere(self, parts: Parts, page: Page) -> Remembered | None:
@@ -90,7 +92,7 @@ class AnswerMemo:
     def note(self, key: Hashable, answer: Remembered) -> None:
         """``answer`` was found elsewhere and given to this call. The second time it is remembered for the call itself,
         which is polled."""
-        if self.answers.came_before(key):
+        if self.seen_before(key):
             self._keep_answer(key, answer)
 
     def offer(
@@ -105,8 +107,8 @@ class AnswerMemo:
         """Remember the answer just made, if it is about somebody and its call, or its frame, has come before."""
         if decision.user is None:
             return
-        again = self.answers.came_before(key)
-        if page is not None and not (decision.section and self.frames.came_before(page[0])):
+        again = self.seen_before(key)
+        if page is not None and not (decision.section and self.frame_seen_before(page[0])):
             page = None
         question = read_question(parts, call) if again or page is not None else None
         standing = parts.pdp.standing(question, decision) if isinstance(question, Question) else None
@@ -119,7 +121,7 @@ class AnswerMemo:
             self._keep_frame(page, call, target, answer)
 
     def _keep_answer(self, key: Hashable, answer: Remembered) -> None:
-        self.answers.keep(key, answer, _size(key) + _weight(answer))
+        self.answers.set(key, answer, _size(key) + _weight(answer))
 
     def _keep_frame(self, page: Page, call: GatewayCall, target: Target, answer: Remembered) -> None:
         """If the page is where the call's family reads it."""
@@ -135,7 +137,7 @@ class AnswerMemo:
                 return
             answers = {**others, **answers}
         size = _size(frame) + _size(headers) + sum(map(_weight, answers.values()))
-        self.frames.keep(frame, Frame(call, holes[0], answers), size)
+        self.frames.set(frame, Frame(call, holes[0], answers), size)
 
 
 def _weight(answer: Remembered) -> int:

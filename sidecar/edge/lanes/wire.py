@@ -10,7 +10,7 @@ from time import time
 
 import msgspec
 
-from sidecar.domain.caching import Recent
+from sidecar.domain.caching import FifoCache
 from sidecar.domain.decision import Decision
 from sidecar.edge.answers import Answer, gateway_answer
 
@@ -48,7 +48,7 @@ class Wire:
 
     def __init__(self, *, unavailable: int) -> None:
         self._unavailable = unavailable
-        self._kept: Recent[Key, Prepared] = Recent(MAX_KEPT)
+        self._kept: FifoCache[Key, Prepared] = FifoCache(MAX_KEPT)
 
     def kept(self, decision: Decision, detail: str = "") -> Prepared:
         """The answer that follows from ``decision`` and ``detail``, one of few, and nothing else."""
@@ -58,7 +58,7 @@ class Wire:
         prepared = self._kept.get(key)
         if prepared is None:
             prepared = prepare(gateway_answer(decision, unavailable=self._unavailable, detail=detail))
-            self._kept.put(key, prepared)
+            self._kept.set(key, prepared)
         return prepared
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sidecar.domain.caching import Recent
+from sidecar.domain.caching import FifoCache
 from sidecar.domain.users import AccountId, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import integer, record_of
@@ -69,7 +69,7 @@ class Records:
         self._states = states or PartitionStates(clock=clock)
         self._on_regression = on_regression
         self._max_floors = max_floors
-        self._copies: Recent[UserId, Copy] = Recent(max_copies)
+        self._copies: FifoCache[UserId, Copy] = FifoCache(max_copies)
         self._leases: dict[int, Lease] = {}
         self._floors: OrderedDict[UserId, Floor] = OrderedDict()
         self._account_floors: OrderedDict[AccountId, int] = OrderedDict()
@@ -256,7 +256,7 @@ class Records:
         if known is not None and known.record == record:
             record = known.record  # the same object: decisions that were made with it stay valid
         until = self._clock() + MAX_AGE - hash(record.id) % 1000 / 1000 * AGE_SPREAD
-        self._copies.put(record.id, Copy(record, self._lease(partition), until))
+        self._copies.set(record.id, Copy(record, self._lease(partition), until))
         self._raise(record.id, Floor(record.revision, record.epoch))
 
     def _forgive(self, account: AccountId) -> None:
