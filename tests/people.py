@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from multidict import CIMultiDict
 from yarl import URL
 
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.users import AccountId, Actor, UserRecord
-from sidecar.edge.credentials import cookie_name
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import API, CHECKS
-from sidecar.edge.parts import Parts, Surface
+from sidecar.http.context import Parts, Surface
+from sidecar.http.credentials import cookie_name
 from sidecar.identity.account_creation import Founding, found
 from sidecar.identity.emails import Email
 from sidecar.identity.hash_limits import Admitted, Limited, MailSource

@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.domain.users import AccountId, SessionId, Status, UserId, UserRecord
-from sidecar.edge.parts import Parts, Surface
+from sidecar.http.context import Parts, Surface
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import ProofScope, compile_policy

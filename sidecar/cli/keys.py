@@ -8,11 +8,11 @@ from typing import Any, TypeVar, assert_never
 
 import click
 
+from sidecar.api.serializers import when
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, unreachable, wrong
 from sidecar.cli.work import work
-from sidecar.edge.people import when
 from sidecar.serve.operator import Operator
 from sidecar.serve.rotation import KeyDead, NoSuchKey, NotFollowed, Rotated, Rotation
 from sidecar.sources.key_files import KeyFileProblem

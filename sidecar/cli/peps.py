@@ -5,12 +5,12 @@ from typing import Any, assert_never
 
 import click
 
+from sidecar.api.serializers import when
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, complain, json_option, no, say_json, say_table, wrong
 from sidecar.cli.user_options import account_option
 from sidecar.cli.work import OPERATOR, account_of, work
 from sidecar.domain.peps import DEFAULT_RATE, Pep, Scope
-from sidecar.edge.people import when
 from sidecar.identity.pep_keys import InvalidPepName, MakeOutcome, NewPep, PepDead, PepMade
 from sidecar.identity.pep_keys import make as make_pep
 from sidecar.identity.pep_keys import revoke as revoke_pep

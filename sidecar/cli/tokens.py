@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from sidecar.api.serializers import user_json
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, complain, json_option, no, say_json, say_pairs, wrong
 from sidecar.cli.passwords import read_secret
-from sidecar.edge.people import user_json
 from sidecar.serve.settings import Settings
 from sidecar.serve.token_inspection import Inspection, inspect_token
 from sidecar.sources.key_files import KeyFileProblem, load

@@ -5,13 +5,13 @@ The group ``user`` is exported from here, so that the entry point loads these tw
 
 import click
 
+from sidecar.api.serializers import user_json
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import complain, json_option, no, say_json, wrong
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.users import user
 from sidecar.cli.work import work
 from sidecar.domain.users import Account, UserId
-from sidecar.edge.people import user_json
 from sidecar.identity.users import Joined, Parted
 from sidecar.serve.issuers import read_issuers
 from sidecar.serve.operator import Operator

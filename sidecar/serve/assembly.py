@@ -14,11 +14,11 @@ from secrets import token_hex
 from socket import gethostname
 
 from sidecar import __version__
-from sidecar.edge.credentials import cookie_name
-from sidecar.edge.host import host_names
-from sidecar.edge.login_url import login_page
-from sidecar.edge.parts import Parts, Surface
-from sidecar.edge.same_site import origin_of
+from sidecar.http.allowed_hosts import host_names
+from sidecar.http.context import Parts, Surface
+from sidecar.http.credentials import cookie_name
+from sidecar.http.csrf import origin_of
+from sidecar.http.login_page import login_page
 from sidecar.identity import emails
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.pep_keys import PepKeys

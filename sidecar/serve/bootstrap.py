@@ -11,10 +11,10 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from sidecar import __version__
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import API, CHECKS, OPS
-from sidecar.edge.lanes.fast_lane import Lanes
-from sidecar.edge.parts import Parts
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import API, CHECKS, OPS
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.http.context import Parts
 from sidecar.pdp.activation import Activation
 from sidecar.serve.assembly import Assembly, Ground
 from sidecar.serve.doors import shares

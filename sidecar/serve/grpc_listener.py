@@ -9,17 +9,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sidecar.edge.checks import answer_check
-from sidecar.edge.parts import Parts
-from sidecar.edge.request_id import request_id_of
+from sidecar.gateways.ext_authz import answer_check
+from sidecar.http.context import Parts
+from sidecar.http.request_id import request_id_of
 from sidecar.serve.listeners import SHUTDOWN_SECONDS, ListenerProblem, SocketName, bind, cannot_listen
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings
 from sidecar.serve.values import Address, TcpAddress, UnixAddress
 
 if TYPE_CHECKING:
-    from sidecar.edge.answers import Answer
-    from sidecar.edge.original import GatewayCall
+    from sidecar.gateways.adapter import GatewayCall
+    from sidecar.http.response import Answer
 
 
 class GrpcListener:
@@ -66,7 +66,7 @@ class GrpcListener:
     def renew(self, _tls: object) -> None:
         """As ``Listener.renew``; the files that made that context are read again, for gRPC takes bytes."""
         if self._server is not None:
-            self._server.renew(self._credentials(import_module("sidecar.edge.gateways.envoy_grpc").Credentials))
+            self._server.renew(self._credentials(import_module("sidecar.gateways.envoy_grpc").Credentials))
 
     async def stop(self) -> None:
         """Stop accepting, let checks in flight finish, close."""
@@ -102,7 +102,7 @@ class GrpcListener:
 def library() -> Any:
     """Loaded only here. Raises ListenerProblem when it is not installed."""
     try:
-        return import_module("sidecar.edge.gateways.envoy_grpc")
+        return import_module("sidecar.gateways.envoy_grpc")
     except ImportError as error:
         raise ListenerProblem(
             f"grpc listener: {error.name} is not installed: pip install 'policy-sidecar[grpc]', or do without "

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sidecar.edge.lanes.fast_lane import Lanes
-from sidecar.edge.lanes.server import Server
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.http.server.connection import Server
 from sidecar.serve.doors import Door, Refused, TlsServer
 from sidecar.serve.place import ALONE, Place
 from sidecar.serve.settings import Settings

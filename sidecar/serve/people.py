@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sidecar.edge.address import limiter_address
+from sidecar.http.client_ip import limiter_address
 from sidecar.identity.hash_limits import MailSource
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.login_rate_limits import Throttle

@@ -7,7 +7,7 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
-from sidecar.edge.host import host_names
+from sidecar.http.allowed_hosts import host_names
 from sidecar.serve.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
 from sidecar.serve.crew import Crew
 from sidecar.serve.lifecycle import Signals, prepare, say

@@ -15,12 +15,12 @@ from urllib.parse import parse_qsl
 import aiohttp
 from aiohttp import web
 
-from sidecar.edge.answers import Answer
-from sidecar.edge.dispatch import reply_answer
-from sidecar.edge.host import NOT_OUR_NAME, is_ours
-from sidecar.edge.lanes.server import http_response
-from sidecar.edge.ops import PROMETHEUS, readiness
-from sidecar.edge.problems import problem_answer
+from sidecar.api.dispatcher import reply_answer
+from sidecar.api.health import PROMETHEUS, readiness
+from sidecar.http.allowed_hosts import NOT_OUR_NAME, is_ours
+from sidecar.http.problems import problem_answer
+from sidecar.http.response import Answer
+from sidecar.http.server.connection import http_response
 from sidecar.pdp.health import Check
 from sidecar.serve.workers_metrics import Ledger
 

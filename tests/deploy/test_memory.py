@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.edge.lanes import answer_memo, wire
+from sidecar.gateways.fast_path import response_cache
+from sidecar.http.server import prepared_response
 from sidecar.identity import hashing
 from sidecar.pdp import federation, token_cache
 from sidecar.serve import descriptors
@@ -59,8 +60,8 @@ def parts(settings: Settings, *, connections: int, in_memory: int = 0) -> dict[s
         "outside tokens": (federation.GOOD_BYTES + federation.BAD_BYTES + federation.KNOWN_BYTES) * workers
         if settings.trusted_issuers is not None
         else 0,
-        "answers": (answer_memo.MAX_BYTES + answer_memo.MAX_FRAME_BYTES) * workers,
-        "kinds": (wire.MAX_KEPT + check_recorder.MAX_KEPT) * REMEMBERED * workers,
+        "answers": (response_cache.MAX_BYTES + response_cache.MAX_FRAME_BYTES) * workers,
+        "kinds": (prepared_response.MAX_KEPT + check_recorder.MAX_KEPT) * REMEMBERED * workers,
         "decision log": log * workers,
         "folders in memory": in_memory,
     }

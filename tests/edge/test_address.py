@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from sidecar.edge import address as address_module
-from sidecar.edge.address import MAX_PROXIES, client_address, limiter_address
+from sidecar.http import client_ip as address_module
+from sidecar.http.client_ip import MAX_PROXIES, client_address, limiter_address
 
 TRUSTED = (ip_network("10.0.0.0/8"),)
 

@@ -10,15 +10,15 @@ import pytest
 from aiohttp.test_utils import RawTestServer, TestClient
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
 from sidecar.domain.decision import Decision
 from sidecar.domain.users import Status, UserId, UserRecord
-from sidecar.edge.checks import conclude, gateway_call, judge
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.lanes import answer_memo
-from sidecar.edge.lanes.fast_lane import Lanes
-from sidecar.edge.original import GatewayCall
-from sidecar.edge.parts import Parts
+from sidecar.gateways.adapter import GatewayCall
+from sidecar.gateways.ext_authz import conclude, gateway_call, judge
+from sidecar.gateways.fast_path import response_cache
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.http.context import Parts
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import ProofScope, compile_policy
@@ -242,8 +242,8 @@ async def test_calls_with_and_without_a_request_id_take_turns_on_a_connection(
 async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_memo, "MAX_ANSWERS", 10)
-    world.lanes.desk.memo = memo = answer_memo.AnswerMemo()
+    monkeypatch.setattr(response_cache, "MAX_ANSWERS", 10)
+    world.lanes.desk.memo = memo = response_cache.AnswerMemo()
     lane: Any = world.lanes()
     lane.connection_made(Wire())
     for number in range(50):
@@ -259,9 +259,9 @@ async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
 
 async def test_R29_all_that_is_remembered_has_so_many_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cookies are the client's to choose, and stand in the key and in the answer: he alone could fill every place."""
-    monkeypatch.setattr(answer_memo, "MAX_BYTES", 100_000)
-    monkeypatch.setattr(answer_memo, "MAX_FRAME_BYTES", 100_000)
-    world.lanes.desk.memo = memo = answer_memo.AnswerMemo()
+    monkeypatch.setattr(response_cache, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(response_cache, "MAX_FRAME_BYTES", 100_000)
+    world.lanes.desk.memo = memo = response_cache.AnswerMemo()
     lane: Any = world.lanes()
     lane.connection_made(Wire())
     for number in range(60):
@@ -419,7 +419,7 @@ async def test_R29_a_frame_has_so_many_answers(
     world: World, decided: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that it has, it keeps: who goes round one section more does not have all of them decided anew."""
-    monkeypatch.setattr(answer_memo, "MAX_TARGETS", 3)
+    monkeypatch.setattr(response_cache, "MAX_TARGETS", 3)
     sections = ["billing", "users", "analytics", "developer", "audit"]
     for turn in range(4):
         decided.clear()

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.domain.decision import Decision, Reason, Verdict
 from sidecar.domain.users import AccountId, Status, UserId, UserRecord
-from sidecar.edge.answers import gateway_answer, identity_headers
+from sidecar.http.response import gateway_answer, identity_headers
 
 USER = UserRecord(
     UserId("usr_aaaaaaaaaaaa_bbbbbbbbbbbb"),

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import RawTestServer, TestClient
 
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.users import Status
-from sidecar.edge.at_least import AT_LEAST
-from sidecar.edge.checks import HEADERS_READ
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import API, CHECKS
+from sidecar.gateways.ext_authz import HEADERS_READ
+from sidecar.http.min_revision import AT_LEAST
 from sidecar.store.errors import StoreUnavailable
 from sidecar.store.live.revision_status import Reach
 from tests import stand

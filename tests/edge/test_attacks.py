@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.users import Actor, Status, UserRecord
-from sidecar.edge.call import Endpoint
-from sidecar.edge.endpoints import API, CHECKS
+from sidecar.http.request import Endpoint
 from sidecar.identity.invitations import Sent
 from sidecar.identity.sessions import Grant
 from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC, Town, Web

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.edge import bodies, dispatch
-from sidecar.edge.bodies import MAX_MEMBERS, BadBody, decode, strict_json
-from sidecar.edge.json_check import CheckBody
+from sidecar.api import dispatcher
+from sidecar.api.check_api import CheckBody
+from sidecar.http import json_body
+from sidecar.http.json_body import MAX_MEMBERS, BadBody, decode, strict_json
 from tests.people import Open
 
 
@@ -78,8 +79,8 @@ def test_an_over_long_string_is_refused_without_being_repeated() -> None:
 async def test_a_body_that_does_not_come_is_given_up(
     open_web: Open, monkeypatch: pytest.MonkeyPatch, came: bytes
 ) -> None:
-    assert dispatch.BODY_SECONDS == 10
-    monkeypatch.setattr(dispatch, "BODY_SECONDS", 0.1)
+    assert dispatcher.BODY_SECONDS == 10
+    monkeypatch.setattr(dispatcher, "BODY_SECONDS", 0.1)
     web = await open_web()
     reader, writer = await asyncio.open_connection("127.0.0.1", web.client.port)
     writer.write(b"POST /token HTTP/1.1\r\nHost: sidecar.example\r\nContent-Length: 10\r\n\r\n" + came)
@@ -99,7 +100,7 @@ def test_R16_members_are_counted_before_any_is_made(element: bytes, monkeypatch:
 
     most = MAX_MEMBERS // 2 - 1
     assert len(strict_json(b"[" + b",".join([element] * most) + b"]")) == most
-    monkeypatch.setattr(bodies, "_DECODER", SimpleNamespace(decode=never))
+    monkeypatch.setattr(json_body, "_DECODER", SimpleNamespace(decode=never))
     with pytest.raises(BadBody, match="more than 1024 members"):
         strict_json(b"[" + b",".join([element] * (MAX_MEMBERS + 1)) + b"]")
 

@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.domain.access import NO_CREDENTIAL, Credential, Proof
 from sidecar.domain.decision import Reason
-from sidecar.edge.credentials import MAX_COOKIES, cookie_name, credential
+from sidecar.http.credentials import MAX_COOKIES, cookie_name, credential
 
 HOST = "__Host-sidecar"
 

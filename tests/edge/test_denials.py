@@ -6,10 +6,10 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from sidecar.edge import denial_log as report
-from sidecar.edge.checks import HEADERS_READ, answer_check, gateway_call
-from sidecar.edge.denial_causes import Cause, Kind
-from sidecar.edge.denial_log import Report
+from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, gateway_call
+from sidecar.http import denial_log as report
+from sidecar.http.denial_causes import Cause, Kind
+from sidecar.http.denial_log import Report
 from sidecar.telemetry import app_log
 from tests.stand import ISSUER, parts, token
 
@@ -150,7 +150,7 @@ def test_one_line_a_minute_per_kind_with_a_count() -> None:
 
 
 async def test_a_denial_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.edge.checks.REPORT", Report())
+    monkeypatch.setattr("sidecar.gateways.ext_authz.REPORT", Report())
     with capture_logs() as lines:
         for _ in range(3):
             await body_of("/check", (O_METHOD, O_URI))

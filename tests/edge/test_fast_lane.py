@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
 from sidecar.domain.users import UserId, UserRecord
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.lanes.fast_lane import PIPELINE_BYTES, Lanes
-from sidecar.edge.lanes.head_reader import unnumbered
-from sidecar.edge.lanes.server import Server
-from sidecar.edge.parts import Parts
+from sidecar.gateways.fast_path.protocol import PIPELINE_BYTES, Lanes
+from sidecar.gateways.fast_path.request_head import unnumbered
+from sidecar.http.context import Parts
+from sidecar.http.server.connection import Server
 from sidecar.serve.listeners import Listener
 from sidecar.serve.values import TcpAddress
 from tests.stand import NOW, Memory, parts, token
@@ -264,7 +264,9 @@ async def test_the_plain_calls_are_answered_by_the_fast_lane(
     lanes: tuple[Lane, Lane], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise the comparison would compare aiohttp with itself."""
-    monkeypatch.setattr("sidecar.edge.lanes.fast_lane.FastLane._hand_over", lambda lane, _: lane._transport.close())
+    monkeypatch.setattr(
+        "sidecar.gateways.fast_path.protocol.FastLane._hand_over", lambda lane, _: lane._transport.close()
+    )
     for name, sent in PLAIN.items():
         answers = normalised(await lanes[0].talk(sent))
         assert len(answers) == 1, name
@@ -370,7 +372,7 @@ async def test_a_new_page_in_a_known_call_is_not_parsed(
 ) -> None:
     """Otherwise the comparison above would compare aiohttp with llhttp."""
     parsed: list[bytes] = []
-    monkeypatch.setattr("sidecar.edge.lanes.fast_lane.FastLane._parse", lambda _, head: parsed.append(head))
+    monkeypatch.setattr("sidecar.gateways.fast_path.protocol.FastLane._parse", lambda _, head: parsed.append(head))
     for frame in ("allow", "deny", "cookie", "nginx", "request id"):
         answers = normalised(await warm_lanes[0].talk(elsewhere(PLAIN[frame], b"/dashboard/billing/7")[0]))
         assert [status for status, _, _ in answers] == [
@@ -416,9 +418,12 @@ async def test_R33_a_connection_that_went_to_aiohttp_stays_there(
     lanes: tuple[Lane, Lane], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[bytes] = []
-    original: Callable[[Any, bytes], Any] = __import__("sidecar.edge.lanes.fast_lane", fromlist=["x"]).FastLane._parse
+    original: Callable[[Any, bytes], Any] = __import__(
+        "sidecar.gateways.fast_path.protocol", fromlist=["x"]
+    ).FastLane._parse
     monkeypatch.setattr(
-        "sidecar.edge.lanes.fast_lane.FastLane._parse", lambda lane, head: parsed.append(head) or original(lane, head)
+        "sidecar.gateways.fast_path.protocol.FastLane._parse",
+        lambda lane, head: parsed.append(head) or original(lane, head),
     )
     answers = normalised(await lanes[0].talk(PLAIN["allow"], OTHER["post"], PLAIN["allow"], PLAIN["deny"], pause=0.02))
     assert [status.split()[1] for status, _, _ in answers] == [b"200", b"200", b"200", b"403", b"404"]

@@ -3,8 +3,7 @@
 import pytest
 
 from sidecar.domain.decision import Decision, Reason
-from sidecar.edge.answers import ENVOY_REMOVES, IDENTITY, Answer
-from sidecar.edge.checks import (
+from sidecar.gateways.ext_authz import (
     HEADERS_READ,
     answer_check,
     conclude,
@@ -13,8 +12,9 @@ from sidecar.edge.checks import (
     gateway_call,
     judge,
 )
-from sidecar.edge.headers import RawHeaders
-from sidecar.edge.parts import Parts
+from sidecar.http.context import Parts
+from sidecar.http.headers import RawHeaders
+from sidecar.http.response import ENVOY_REMOVES, IDENTITY, Answer
 from tests.stand import parts, token
 
 MEDIA = "/dashboard/media-library/"

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.domain.access import NO_CREDENTIAL
-from sidecar.edge.cookies import kept_cookies
-from sidecar.edge.credentials import HOST_COOKIE, LOOPBACK_COOKIE, from_cookies
+from sidecar.gateways.cookie_filter import kept_cookies
+from sidecar.http.credentials import HOST_COOKIE, LOOPBACK_COOKIE, from_cookies
 
 OURS = ("__Host-sidecar", "__Secure-sidecar-refresh", "sidecar", "sidecar-refresh")
 

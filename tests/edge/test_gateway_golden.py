@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
 from sidecar.domain.users import UserId, UserRecord
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.lanes.fast_lane import Lanes
-from sidecar.edge.lanes.server import Server
-from sidecar.edge.login_url import login_page
-from sidecar.edge.parts import Parts
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.http.context import Parts
+from sidecar.http.login_page import login_page
+from sidecar.http.server.connection import Server
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.tokens.verify import Verifier

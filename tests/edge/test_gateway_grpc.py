@@ -19,12 +19,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.domain.access import Route
 from sidecar.domain.decision import Decision, Reason, Verdict
-from sidecar.edge.answers import IDENTITY, Answer, gateway_answer
-from sidecar.edge.checks import answer_check
-from sidecar.edge.gateways import envoy_grpc
-from sidecar.edge.lanes.protobuf import SHORT
-from sidecar.edge.original import GatewayCall
-from sidecar.edge.request_id import request_id_of
+from sidecar.gateways import envoy_grpc
+from sidecar.gateways.adapter import GatewayCall
+from sidecar.gateways.ext_authz import answer_check
+from sidecar.gateways.protobuf import SHORT
+from sidecar.http.request_id import request_id_of
+from sidecar.http.response import IDENTITY, Answer, gateway_answer
 from tests.stand import parts, token
 
 MAX_HEAD = 32 * 1024

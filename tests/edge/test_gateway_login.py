@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.edge.answers import Answer
-from sidecar.edge.checks import answer_check, gateway_call
-from sidecar.edge.headers import RawHeaders
-from sidecar.edge.login_page import is_navigation
-from sidecar.edge.login_url import MAX_URI, login_page
-from sidecar.edge.parts import Parts
+from sidecar.gateways.ext_authz import answer_check, gateway_call
+from sidecar.gateways.login_redirect import is_navigation
+from sidecar.http.context import Parts
+from sidecar.http.headers import RawHeaders
+from sidecar.http.login_page import MAX_URI, login_page
+from sidecar.http.response import Answer
 from tests.stand import parts, token
 
 HTML = (b"Accept", b"text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")

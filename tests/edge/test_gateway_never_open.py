@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.lanes.fast_lane import Lanes
-from sidecar.edge.lanes.server import Server
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.http.server.connection import Server
 from tests.stand import parts, token
 
 MAX_HEAD = 32 * 1024

@@ -4,9 +4,9 @@ import pytest
 
 from sidecar.domain.access import Route, Target
 from sidecar.domain.decision import Reason
-from sidecar.edge.checks import gateway_call
-from sidecar.edge.headers import RawHeaders
-from sidecar.edge.original import MAX_PATH, OVERRIDES
+from sidecar.gateways.adapter import MAX_PATH, OVERRIDES
+from sidecar.gateways.ext_authz import gateway_call
+from sidecar.http.headers import RawHeaders
 
 
 def read(path: str, headers: RawHeaders = (), *, method: str = "GET") -> Route | Target | Reason:

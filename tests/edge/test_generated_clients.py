@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.edge.endpoints import API, CHECKS, OPS
-from sidecar.edge.openapi.document import Tables, document
+from sidecar.api.endpoints import API, CHECKS, OPS
+from sidecar.api.openapi.document import Tables, document
 from tests.gateways import install
 from tests.live.support import PASSWORD, Process, begin, cli, found_account
 from tests.ports import free_port

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.lanes.fast_lane import Lanes
-from sidecar.edge.lanes.head_limit import HeadTooLongError
-from sidecar.edge.lanes.server import Server
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.http.server.connection import Server
+from sidecar.http.server.header_limit import HeadTooLongError
 from tests.stand import parts, token
 
 MAX_HEAD = 32 * 1024

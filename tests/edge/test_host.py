@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.edge.host import host_names, is_ours
+from sidecar.http.allowed_hosts import host_names, is_ours
 
 NAMES = host_names("https://dash.example.com:8443/base", ["metrics.corp.example.com"])
 

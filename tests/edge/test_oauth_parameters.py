@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.edge.call import RawBody
-from sidecar.edge.oauth.parameters import FORM, JSON, InvalidRequest, read
+from sidecar.api.oauth.parameters import FORM, JSON, InvalidRequest, read
+from sidecar.http.request import RawBody
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from sidecar.api.endpoints import API, CHECKS, OPS
+from sidecar.api.openapi.document import Tables, document, statuses
+from sidecar.api.openapi.examples import EXAMPLES
 from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code
-from sidecar.edge.call import Call, Endpoint, Gate, Key, RawBody, Reply
-from sidecar.edge.checks import EXACT
-from sidecar.edge.endpoints import API, CHECKS, OPS
-from sidecar.edge.openapi.document import Tables, document, statuses
-from sidecar.edge.openapi.examples import EXAMPLES
+from sidecar.gateways.ext_authz import EXACT
+from sidecar.http.request import Call, Endpoint, Gate, Key, RawBody, Reply
 from tests.edge.fuzz.run import Run, faults, fuzz, prepare, serve
 
 ROWS = (*CHECKS, *API)
@@ -164,7 +164,7 @@ def bodies(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_body_has_an_example(spec: dict[str, Any]) -> None:
-    """Whoever adds a body or an answer shows one: edge/openapi/examples.py."""
+    """Whoever adds a body or an answer shows one: api/openapi/examples.py."""
     assert [where for where, media in bodies(spec) if not media.get("examples") and "example" not in media] == []
     for where, media in bodies(spec):
         if "anyOf" in media["schema"]:

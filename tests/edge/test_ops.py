@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.edge import ops
+from sidecar.api import health
 from sidecar.pdp.health import Check
 from sidecar.telemetry.metrics import Metrics
 
@@ -18,18 +18,18 @@ async def test_the_metric_is_what_readyz_answers(found: list[str], ready: float)
     call: Any = SimpleNamespace(
         parts=SimpleNamespace(metrics=Metrics("1"), vitals=SimpleNamespace(failing=lambda: found))
     )
-    body = (await ops.metrics(call)).body
+    body = (await health.metrics(call)).body
     assert isinstance(body, bytes)
     assert f"\nsidecar_ready {ready}\n" in body.decode()
 
 
 def test_R49_ready_is_200_and_names_every_check() -> None:
-    reply = ops.readiness(FINE, {})
+    reply = health.readiness(FINE, {})
     assert (reply.status, reply.body) == (200, {"status": "ok", "checks": {"store": "ok", "policy": "ok"}})
 
 
 def test_R49_a_failing_check_is_503_with_its_name_and_detail() -> None:
-    reply = ops.readiness({**FINE, "store": Check(False, "partition 00 store_out: no answer")}, {})
+    reply = health.readiness({**FINE, "store": Check(False, "partition 00 store_out: no answer")}, {})
     assert reply.status == 503
     assert reply.body == {
         "status": "unavailable",
@@ -40,7 +40,7 @@ def test_R49_a_failing_check_is_503_with_its_name_and_detail() -> None:
 
 
 def test_R49_a_minority_without_an_answer_is_degraded_and_200() -> None:
-    reply = ops.readiness({**FINE, "store": Check(True, "partition 03 store_out: no answer", degraded=True)}, {})
+    reply = health.readiness({**FINE, "store": Check(True, "partition 03 store_out: no answer", degraded=True)}, {})
     assert (reply.status, reply.body["status"]) == (200, "degraded")
 
 
@@ -50,7 +50,7 @@ def test_R49_verbose_is_kubernetes_text() -> None:
         "feed": Check(True, "behind in partition 01", degraded=True),
         "policy": Check(True),
     }
-    reply = ops.readiness(checks, {"verbose": "", "exclude": "policy,moon"})
+    reply = health.readiness(checks, {"verbose": "", "exclude": "policy,moon"})
     assert isinstance(reply.body, bytes)
     assert reply.body.decode() == (
         "[-]store failed: partition 00 store_changed: it is empty\n"
@@ -63,7 +63,7 @@ def test_R49_verbose_is_kubernetes_text() -> None:
 
 
 def test_R49_an_excluded_check_does_not_fail_the_probe() -> None:
-    reply = ops.readiness({**FINE, "store": Check(False, "out")}, {"exclude": "store"})
+    reply = health.readiness({**FINE, "store": Check(False, "out")}, {"exclude": "store"})
     assert (reply.status, json.dumps(reply.body)) == (
         200,
         '{"status": "ok", "checks": {"store": "out", "policy": "ok"}}',

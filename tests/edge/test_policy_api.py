@@ -13,11 +13,12 @@ import pytest
 from aiohttp import DummyCookieJar
 from aiohttp.test_utils import RawTestServer, TestClient
 
+from sidecar.api import policy
+from sidecar.api.dispatcher import Dispatcher
 from sidecar.domain.users import Actor
-from sidecar.edge import policy, policy_shapes
-from sidecar.edge.credentials import cookie_name
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.parts import Parts, Surface
+from sidecar.http import policy_schemas
+from sidecar.http.context import Parts, Surface
+from sidecar.http.credentials import cookie_name
 from sidecar.pdp import preview as previewing
 from sidecar.pdp.activation import State
 from sidecar.pdp.compile.protocol import Limits
@@ -94,7 +95,7 @@ async def test_the_policy_in_force(web, ada, town) -> None:
     assert roles["member"]["assignable"] is False
     assert roles["marketer"]["inherits"] == ["member"]
     assert {"id": "billing", "title": "Billing", "actions": ["view", "change-plan"]} in answer.body["sections"]
-    msgspec.convert(answer.body, policy_shapes.InForce)
+    msgspec.convert(answer.body, policy_schemas.InForce)
 
 
 async def test_the_matrix_has_every_cell_with_its_rule(web, ada, town) -> None:
@@ -106,7 +107,7 @@ async def test_the_matrix_has_every_cell_with_its_rule(web, ada, town) -> None:
     for cell, ruling in town.generation.cells.items():
         shown = cells[cell]
         assert (shown["decision"], shown["reason"], shown["rule"]) == (ruling.allowed, ruling.reason, ruling.rule)
-    msgspec.convert(answer.body, policy_shapes.Matrix)
+    msgspec.convert(answer.body, policy_schemas.Matrix)
 
 
 async def test_a_large_matrix_is_the_same_in_pieces(web, ada, monkeypatch) -> None:
@@ -149,7 +150,7 @@ async def test_a_role_is_explained(web, ada) -> None:
     assert answer.body["flip"] == [{"do": "write", "line": "p, marketer, billing, view, allow", "rule": None}]
     assert answer.body["roles"] == ["account-administrator", "accountant"]
     assert answer.body["user"] is None
-    msgspec.convert(answer.body, policy_shapes.Explained)
+    msgspec.convert(answer.body, policy_schemas.Explained)
 
 
 async def test_oneself_is_explained_when_nobody_is_named(web, ada) -> None:
@@ -157,7 +158,7 @@ async def test_oneself_is_explained_when_nobody_is_named(web, ada) -> None:
     assert answer.body["decision"] is True
     assert answer.body["user"]["email"] == ADMIN
     assert answer.body["rule"].startswith("policy/policy.csv:")
-    msgspec.convert(answer.body, policy_shapes.Explained)
+    msgspec.convert(answer.body, policy_schemas.Explained)
 
 
 @pytest.mark.parametrize("named", ["id", "email"])
@@ -186,7 +187,7 @@ async def test_who_may_not_act_is_denied_for_that(web, ada, town) -> None:
     assert (answer.body["decision"], answer.body["reason"]) == (False, "unknown_user")
     answer = await explain(web, ada, section="billing", action="view", user="new@example.com")
     assert answer.body["also"] == {"count": 0, "cells": []}, "of what would be flipped, and nothing is"
-    msgspec.convert(answer.body, policy_shapes.Explained)
+    msgspec.convert(answer.body, policy_schemas.Explained)
 
 
 async def test_R27_another_accounts_user_is_nobody(web, ada, town) -> None:
@@ -222,7 +223,7 @@ async def test_an_unknown_section_is_a_reasoned_deny(web, ada) -> None:
     assert answer.body["hint"] == 'did you mean "billing"?'
     answer = await explain(web, ada, section="billing", action="vew")
     assert (answer.body["reason"], answer.body["hint"]) == ("unknown_action", 'did you mean "view"?')
-    msgspec.convert(answer.body, policy_shapes.Explained)
+    msgspec.convert(answer.body, policy_schemas.Explained)
 
 
 # -- what if -----------------------------------------------------------------------------------------------------------
@@ -239,7 +240,7 @@ async def test_no_edit_changes_nothing(web, ada) -> None:
     assert (answer.body["diagnostics"], answer.body["changes"], answer.body["routes"]) == ([], [], [])
     assert answer.body["expectations"]["passed"] > 100
     assert answer.body["expectations"]["failed"] == []
-    msgspec.convert(answer.body, policy_shapes.Preview)
+    msgspec.convert(answer.body, policy_schemas.Preview)
 
 
 async def test_R27_a_change_names_the_people_of_the_callers_account_alone(web, ada, town) -> None:
@@ -260,7 +261,7 @@ async def test_R27_a_change_names_the_people_of_the_callers_account_alone(web, a
         }
     ]
     assert "bolt" not in answer.raw.decode()
-    msgspec.convert(answer.body, policy_shapes.Preview)
+    msgspec.convert(answer.body, policy_schemas.Preview)
 
 
 async def test_a_failed_expectation_leaves_it_valid(web, ada, town) -> None:

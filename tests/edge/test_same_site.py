@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.edge.same_site import origin_of, same_site, same_site_section
+from sidecar.http.csrf import origin_of, same_site, same_site_section
 
 ORIGINS = frozenset({"https://dash.example"})
 

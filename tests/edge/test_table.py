@@ -3,8 +3,8 @@
 import pytest
 
 from sidecar.domain.problems import Code, Problem
-from sidecar.edge.call import Call, Endpoint, Gate, Reply
-from sidecar.edge.table import Table
+from sidecar.http.request import Call, Endpoint, Gate, Reply
+from sidecar.http.router import Table
 
 
 async def handler(_call: Call[None]) -> Reply:

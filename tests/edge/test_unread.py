@@ -7,10 +7,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.lanes.fast_lane import Lanes
-from sidecar.edge.lanes.server import Server
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.http.server.connection import Server
 from tests.stand import parts
 
 ASKED = b"GET /check HTTP/1.1\r\nHost: s\r\n\r\n"

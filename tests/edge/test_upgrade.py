@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidecar.edge.checks import answer_check, gateway_call
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.lanes.fast_lane import Lanes
-from sidecar.edge.lanes.server import Server
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
+from sidecar.gateways.ext_authz import answer_check, gateway_call
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.http.server.connection import Server
 from tests.stand import parts, token
 
 Line = tuple[bytes, bytes]
@@ -120,7 +120,7 @@ async def test_R6_an_upgrade_is_one_websocket_over_grpc(way: str, path: bytes) -
     pytest.importorskip("grpc", reason="the extra [grpc] is not installed")
     from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 
-    from sidecar.edge.gateways import envoy_grpc
+    from sidecar.gateways import envoy_grpc
 
     stand = parts()
 
@@ -147,7 +147,7 @@ async def test_R6_an_upgrade_is_one_websocket_over_grpc(way: str, path: bytes) -
 
 def test_R6_an_upgrade_is_no_plain_head() -> None:
     """The fast lane has to hand such a head over: it leaves out what it does not read."""
-    from sidecar.edge.lanes.head_reader import HeadReader
+    from sidecar.gateways.fast_path.request_head import HeadReader
 
     plain = b"GET /check HTTP/1.1\r\nHost: x\r\n\r\n"
     reader = HeadReader()

@@ -18,13 +18,13 @@ from time import thread_time
 from typing import Any
 
 import pytest
-
 import sidecar.edge
-from sidecar.edge.endpoints import API, CHECKS
-from sidecar.edge.lanes.fast_lane import Lanes
-from sidecar.edge.lanes.server import Server
-from sidecar.edge.login_url import login_page
-from sidecar.edge.openapi.document import Tables, document
+
+from sidecar.api.endpoints import API, CHECKS
+from sidecar.api.openapi.document import Tables, document
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.http.login_page import login_page
+from sidecar.http.server.connection import Server
 from sidecar.store.connection import Store
 from tests import worst
 from tests.conftest import PATIENT

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from sidecar.edge.address import limiter_address
+from sidecar.http.client_ip import limiter_address
 from sidecar.identity.hash_limits import Admitted, Limited, MailSource
 from sidecar.identity.hashing import Hashing, Overloaded
 from sidecar.identity.login import SHORT_RETRY

@@ -195,7 +195,7 @@ def _bury(pipes: dict[int, int]) -> None:
 def _become(request: dict[str, Any], files: "list[int] | array.array[int]", others: list[int]) -> None:
     """``python -m sidecar WORDS``, to its end."""
     from sidecar.cli.main import run
-    from sidecar.edge import request_id
+    from sidecar.http import request_id
 
     request_id._process = secrets.token_hex(6).encode()  # of each process its own, made when the module is loaded
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import CHECKS
-from sidecar.edge.lanes.fast_lane import Lanes
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
+from sidecar.gateways.fast_path.protocol import Lanes
 from sidecar.serve import descriptors
 from sidecar.serve.doors import Door, shares
 from sidecar.serve.listeners import Listener

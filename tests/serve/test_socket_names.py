@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from sidecar.edge.dispatch import Dispatcher
-from sidecar.edge.endpoints import CHECKS
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
 from sidecar.serve.grpc_listener import GrpcListener
 from sidecar.serve.listeners import Listener, ListenerProblem
 from sidecar.serve.values import UnixAddress

@@ -1,0 +1,165 @@
+"""AuthZEN 1.0, Access Evaluation and Evaluations, and the metadata. Translates; the PDP decides.
+
+A denial is 200 with ``decision: false`` and the reason; the items of a batch carry ``decision`` alone. What cannot be
+known is 503, never a denial that a PEP would take for the policy's word.
+"""
+
+from time import perf_counter
+from typing import Final
+
+import msgspec
+
+from sidecar.api.authzen import problems, schemas
+from sidecar.api.authzen.requests import (
+    MAX_BATCH_BYTES,
+    Batch,
+    Evaluation,
+    Semantic,
+    batch_of,
+    evaluation_in,
+    evaluation_of,
+    members_of,
+)
+from sidecar.domain.access import Subject
+from sidecar.domain.decision import Decision, Reason
+from sidecar.domain.peps import Scope
+from sidecar.gateways.ext_authz import record_check
+from sidecar.http.json_body import BadBody
+from sidecar.http.request import Call, Endpoint, Gate, Key, RawBody, Reply
+from sidecar.pdp.evaluation import Standing, evaluate
+
+EVALUATION: Final = "/access/v1/evaluation"
+EVALUATIONS: Final = "/access/v1/evaluations"
+SEARCH: Final = "/access/v1/search/"
+METADATA: Final = "/.well-known/authzen-configuration"
+
+_CACHED: Final = (("Cache-Control", "public, max-age=3600"),)
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """A yes, or an item of a batch: nothing beside it that a PEP would have to understand."""
+
+    decision: bool
+
+
+class DeniedBecause(msgspec.Struct, frozen=True):
+    reason: str
+
+
+class Denied(msgspec.Struct, frozen=True):
+    """A no, with its reason."""
+
+    decision: bool
+    context: DeniedBecause
+
+
+async def evaluation(call: Call[RawBody]) -> Reply:
+    """``POST /access/v1/evaluation``."""
+    return await _single(call, evaluation_in(call.body), EVALUATION)
+
+
+async def evaluations(call: Call[RawBody]) -> Reply:
+    """``POST /access/v1/evaluations``: all of it from one generation, and each subject from one record."""
+    sent = members_of(call.body)
+    batch = batch_of(sent)
+    if batch is None:
+        return await _single(call, evaluation_of(sent), EVALUATIONS)
+    call.parts.pep_keys.charge(call.pep, len(batch.evaluations) - 1)
+    return Reply(200, {"evaluations": [Allowed(decided) for decided in await _run(call, batch)]})
+
+
+async def _single(call: Call[RawBody], asked: Evaluation, endpoint: str) -> Reply:
+    started = perf_counter()
+    standing = await call.parts.subjects.find(call.policy, call.pep.account, asked.subject)
+    decision = evaluate(call.policy, standing, asked.action, asked.resource)
+    record_check(call.parts, endpoint, decision, call.request_id, started)
+    if decision.allowed:
+        return Reply(200, Allowed(True))
+    return Reply(200, Denied(False, DeniedBecause(decision.reason.value)))
+
+
+async def _run(call: Call[RawBody], batch: Batch) -> list[bool]:
+    """The answers, in order; shorter than the batch when its semantic ended it."""
+    stop = {Semantic.DENY_ON_FIRST_DENY: False, Semantic.PERMIT_ON_FIRST_PERMIT: True}.get(batch.semantic)
+    known: dict[Subject, Standing | Reason] = {}
+    answers: list[bool] = []
+    for asked in batch.evaluations:
+        started = perf_counter()
+        decision = await _decide(call, asked, known)
+        record_check(call.parts, EVALUATIONS, decision, call.request_id, started)
+        answers.append(decision.allowed)
+        if decision.allowed is stop:
+            break
+    return answers
+
+
+async def _decide(
+    call: Call[RawBody], asked: Evaluation | BadBody, known: dict[Subject, Standing | Reason]
+) -> Decision:
+    if isinstance(asked, BadBody):
+        return Decision(Reason.BAD_REQUEST, call.policy.id)
+    standing = known.get(asked.subject)
+    if standing is None:
+        standing = known[asked.subject] = await call.parts.subjects.find(call.policy, call.pep.account, asked.subject)
+    return evaluate(call.policy, standing, asked.action, asked.resource)
+
+
+async def metadata(call: Call[None]) -> Reply:
+    """``GET /.well-known/authzen-configuration``. What is not there is not supported."""
+    surface = call.parts.surface
+    base = (surface.pdp_url or surface.public_url).rstrip("/")
+    return Reply(
+        200,
+        {
+            "policy_decision_point": base,
+            "access_evaluation_endpoint": base + EVALUATION,
+            "access_evaluations_endpoint": base + EVALUATIONS,
+            "search_subject_endpoint": f"{base}{SEARCH}subject",
+            "search_resource_endpoint": f"{base}{SEARCH}resource",
+            "search_action_endpoint": f"{base}{SEARCH}action",
+        },
+        _CACHED,
+    )
+
+
+STATUSES: Final = (200, 400, 401, 403, 413, 429, 503)
+_EVALUATE: Final = Key(Scope.EVALUATE)
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST",
+        EVALUATION,
+        _EVALUATE,
+        evaluation,
+        "AuthZEN: may this subject do this with that?",
+        RawBody,
+        statuses=STATUSES,
+        tell=problems.tell,
+        at_least=True,
+        answer=schemas.Decision,
+        asks=(schemas.Evaluation,),
+    ),
+    Endpoint(
+        "POST",
+        EVALUATIONS,
+        _EVALUATE,
+        evaluations,
+        "AuthZEN: 1 to 1,000 questions at once",
+        RawBody,
+        statuses=STATUSES,
+        tell=problems.tell,
+        at_least=True,
+        max_body=MAX_BATCH_BYTES,
+        answer=schemas.Decisions,
+        asks=(schemas.Evaluations, schemas.Evaluation),
+    ),
+    Endpoint(
+        "GET",
+        METADATA,
+        Gate.OPEN,
+        metadata,
+        "AuthZEN: what this policy decision point can do",
+        answer=schemas.Metadata,
+    ),
+)

@@ -1,0 +1,180 @@
+"""AuthZEN 1.0 requests: strict JSON to subject, action and resource.
+
+Refuses what is missing or of another type, by name; ignores every member it does not know. ``properties`` and
+``context`` must be objects and are then forgotten: what a PEP claims of somebody never decides (R20).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from sidecar.domain.access import Resource, Subject
+from sidecar.http import json_body
+from sidecar.http.json_body import BadBody, strict_json
+from sidecar.http.request import RawBody
+
+MEDIA_TYPE: Final = "application/json"
+MAX_ITEMS: Final = 1000
+MAX_BATCH_BYTES: Final = 512 * 1024
+"""A thousand questions, each spelled out, fit."""
+
+MAX_MEMBERS: Final = 32 * MAX_ITEMS
+"""Of a batch: a question has seven, and properties beside them."""
+
+MAX_TEXT: Final = 8192
+"""Characters of a type, an id or a name: an id may be a path."""
+
+SHORT: Final = 1024
+"""Bytes of a body that is remembered. Nothing beside the body is: a head may be far longer (R29)."""
+
+Members = Mapping[str, Any]
+
+
+class Semantic(StrEnum):
+    """When a batch ends before its last question."""
+
+    EXECUTE_ALL = "execute_all"
+    DENY_ON_FIRST_DENY = "deny_on_first_deny"
+    PERMIT_ON_FIRST_PERMIT = "permit_on_first_permit"
+
+
+class Evaluation(msgspec.Struct, frozen=True, gc=False):
+    """One question."""
+
+    subject: Subject
+    action: str
+    resource: Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``evaluations``, their defaults filled in. A question that cannot be read is a ``BadBody``: it fails alone."""
+
+    evaluations: tuple[Evaluation | BadBody, ...]
+    semantic: Semantic
+
+
+def members_of(body: RawBody) -> Members:
+    """The request's object. Raises BadBody."""
+    _refuse_other_than_json(body)
+    return _members_in(body.content, MAX_MEMBERS)
+
+
+def _refuse_other_than_json(body: RawBody) -> None:
+    sent = body.content_type
+    if sent != MEDIA_TYPE and sent.partition(";")[0].strip().lower() != MEDIA_TYPE:
+        raise BadBody(f"Content-Type must be {MEDIA_TYPE}")
+
+
+def _members_in(content: bytes, max_members: int = json_body.MAX_MEMBERS) -> Members:
+    sent = strict_json(content, max_members)
+    if not isinstance(sent, dict):
+        raise BadBody("the body is not a JSON object")
+    return sent
+
+
+def evaluation_in(body: RawBody) -> Evaluation:
+    """The question of a body that holds one. What the same bytes ask follows from them alone, so short ones are read
+    once (a tenth of what an evaluation costs). Raises BadBody that names the member."""
+    _refuse_other_than_json(body)
+    if len(body.content) <= SHORT:
+        return _evaluation_in(body.content)
+    return evaluation_of(_members_in(body.content))
+
+
+@lru_cache(maxsize=4096)
+def _evaluation_in(content: bytes) -> Evaluation:
+    return evaluation_of(_members_in(content))
+
+
+def evaluation_of(sent: Members) -> Evaluation:
+    """Raises BadBody that names the member."""
+    optional_object(sent, "context")
+    return Evaluation(subject_of(sent), action_of(sent), resource_of(sent))
+
+
+def batch_of(sent: Members) -> Batch | None:
+    """None: there are no ``evaluations``, so it is a single question. Raises BadBody for what concerns all of it."""
+    semantic = _semantic(sent)
+    listed = sent.get("evaluations")
+    if listed is None or listed == []:
+        return None
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise BadBody("evaluations must be an array of objects")
+    if len(listed) > MAX_ITEMS:
+        raise BadBody(f"evaluations may hold {MAX_ITEMS} questions; send the others in a further request")
+    return Batch(tuple(_items(sent, listed)), semantic)
+
+
+def _items(sent: Members, listed: list[Members]) -> Iterator[Evaluation | BadBody]:
+    """A member of an item replaces the default whole; a default that nobody uses is not looked at."""
+    defaults = {name: sent[name] for name in ("subject", "action", "resource", "context") if name in sent}
+    for item in listed:
+        try:
+            yield evaluation_of({**defaults, **item})
+        except BadBody as error:
+            yield error
+
+
+def _semantic(sent: Members) -> Semantic:
+    options = optional_object(sent, "options")
+    wanted = options.get("evaluations_semantic", Semantic.EXECUTE_ALL)
+    try:
+        return Semantic(wanted)
+    except ValueError:
+        raise BadBody(f"options.evaluations_semantic must be one of {', '.join(Semantic)}") from None
+
+
+def subject_of(sent: Members) -> Subject:
+    kind, identifier = _entity(sent, "subject")
+    return Subject(kind, identifier)
+
+
+def resource_of(sent: Members) -> Resource:
+    kind, identifier = _entity(sent, "resource")
+    return Resource(kind, identifier)
+
+
+def action_of(sent: Members) -> str:
+    return _text(_object(sent, "action"), "action", "name")
+
+
+def kind_of(sent: Members, name: str) -> str:
+    """Of a search: the type alone counts, an id is ignored whatever it is."""
+    return _text(_object(sent, name), name, "type")
+
+
+def optional_object(sent: Members, name: str, of: str = "") -> Members:
+    """An object; absent or null is an empty one."""
+    value = sent.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadBody(f"{of}{name} must be an object")
+    return value
+
+
+def _entity(sent: Members, name: str) -> tuple[str, str]:
+    entity = _object(sent, name)
+    return _text(entity, name, "type"), _text(entity, name, "id")
+
+
+def _object(sent: Members, name: str) -> Members:
+    entity = sent.get(name)
+    if not isinstance(entity, dict):
+        raise BadBody(f"{name} must be an object" if name in sent else f"{name} is missing")
+    optional_object(entity, "properties", f"{name}.")
+    return entity
+
+
+def _text(entity: Members, name: str, member: str) -> str:
+    value = entity.get(member)
+    if not isinstance(value, str):
+        raise BadBody(f"{name}.{member} must be a string" if member in entity else f"{name}.{member} is missing")
+    if len(value) > MAX_TEXT:
+        raise BadBody(f"{name}.{member} must have at most {MAX_TEXT} characters")
+    return value

@@ -1,0 +1,159 @@
+"""AuthZEN's requests and answers, for the OpenAPI document. ``bodies`` reads requests, member by member."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from sidecar.api.authzen.requests import MAX_ITEMS, Semantic
+from sidecar.domain.decision import Reason
+
+Free = Annotated[
+    dict[str, Any] | msgspec.UnsetType | None, msgspec.Meta(description="Any object; never decides anything.")
+]
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """``user`` (an id or an e-mail) or ``role``."""
+
+    type: str
+    id: str
+    properties: Free = msgspec.UNSET
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """``section``, or ``route``: a path, whose action is an HTTP method."""
+
+    type: str
+    id: str
+    properties: Free = msgspec.UNSET
+
+
+class Action(msgspec.Struct, frozen=True):
+    """An action of the section, or an HTTP method."""
+
+    name: str
+    properties: Free = msgspec.UNSET
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What is searched: the type alone; an ``id`` is ignored."""
+
+    type: str
+    properties: Free = msgspec.UNSET
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """May this subject do this with that?"""
+
+    subject: Subject
+    action: Action
+    resource: Resource
+    context: Free = msgspec.UNSET
+
+
+class Options(msgspec.Struct, frozen=True):
+    evaluations_semantic: Semantic = Semantic.EXECUTE_ALL
+
+
+class Evaluations(msgspec.Struct, frozen=True):
+    """Members beside ``evaluations`` are defaults; one of an item replaces its default whole."""
+
+    evaluations: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
+    subject: Any = msgspec.UNSET
+    action: Any = msgspec.UNSET
+    resource: Any = msgspec.UNSET
+    context: Any = msgspec.UNSET
+    options: Options | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class PageWanted(msgspec.Struct, frozen=True):
+    """``token``: the last answer's ``next_token``, with the same entities, and the same limit or none."""
+
+    token: str | msgspec.UnsetType | None = msgspec.UNSET
+    limit: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType | None = msgspec.UNSET
+    properties: Free = msgspec.UNSET
+
+
+Wanted = PageWanted | None | msgspec.UnsetType
+
+
+class SubjectSearch(msgspec.Struct, frozen=True):
+    subject: Kind
+    action: Action
+    resource: Resource
+    context: Free = msgspec.UNSET
+    page: Wanted = msgspec.UNSET
+
+
+class ResourceSearch(msgspec.Struct, frozen=True):
+    subject: Subject
+    action: Action
+    resource: Kind
+    context: Free = msgspec.UNSET
+    page: Wanted = msgspec.UNSET
+
+
+class ActionSearch(msgspec.Struct, frozen=True):
+    subject: Subject
+    resource: Resource
+    context: Free = msgspec.UNSET
+    page: Wanted = msgspec.UNSET
+
+
+class Because(msgspec.Struct, frozen=True):
+    reason: Reason
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """A denial has a ``context`` with its reason."""
+
+    decision: bool
+    context: Because | msgspec.UnsetType = msgspec.UNSET
+
+
+class Item(msgspec.Struct, frozen=True):
+    decision: bool
+
+
+class Decisions(msgspec.Struct, frozen=True):
+    """``evaluations`` in the order of the request, to a batch; else one ``decision``."""
+
+    evaluations: list[Item] | msgspec.UnsetType = msgspec.UNSET
+    decision: bool | msgspec.UnsetType = msgspec.UNSET
+    context: Because | msgspec.UnsetType = msgspec.UNSET
+
+
+class Page(msgspec.Struct, frozen=True):
+    """``next_token`` is empty at the end. ``total`` at this instant: pages are no snapshot."""
+
+    next_token: str
+    count: Annotated[int, msgspec.Meta(ge=0)]
+    total: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Entity(msgspec.Struct, frozen=True):
+    type: str
+    id: str
+
+
+class Entities(msgspec.Struct, frozen=True):
+    results: list[Entity]
+    page: Page | msgspec.UnsetType = msgspec.UNSET
+
+
+class NamedAction(msgspec.Struct, frozen=True):
+    name: str
+
+
+class Actions(msgspec.Struct, frozen=True):
+    results: list[NamedAction]
+    page: Page | msgspec.UnsetType = msgspec.UNSET
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    policy_decision_point: str
+    access_evaluation_endpoint: str
+    access_evaluations_endpoint: str
+    search_subject_endpoint: str
+    search_resource_endpoint: str
+    search_action_endpoint: str

@@ -1,0 +1,104 @@
+"""AuthZEN 1.0, the three searches. Translates; ``pdp.search`` finds. Every result would be allowed at this instant."""
+
+from typing import Any, Final
+
+import msgspec
+
+from sidecar.api.authzen import problems, schemas
+from sidecar.api.authzen.evaluation import SEARCH, STATUSES
+from sidecar.api.authzen.pagination import page_of
+from sidecar.api.authzen.requests import action_of, kind_of, members_of, optional_object, resource_of, subject_of
+from sidecar.domain.decision import Reason
+from sidecar.domain.peps import Scope
+from sidecar.domain.users import Member
+from sidecar.http.request import Call, Endpoint, Handler, Key, RawBody, Reply
+from sidecar.pdp import search
+from sidecar.pdp.evaluation import USER
+from sidecar.store.outcomes import NoAccount
+from sidecar.store.users import Roster
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A subject or a resource."""
+
+    type: str
+    id: str
+
+
+class FoundAction(msgspec.Struct, frozen=True):
+    name: str
+
+
+async def subjects(call: Call[RawBody]) -> Reply:
+    """``POST /access/v1/search/subject``: users of the key's account, or roles."""
+    sent = members_of(call.body)
+    kind, action, resource = kind_of(sent, "subject"), action_of(sent), resource_of(sent)
+    page = page_of({**sent, "subject": {**sent["subject"], "id": ""}}, "subject")
+    optional_object(sent, "context")
+    members = await _members(call) if kind == USER else ()
+    ids, shown = page.cut(search.subjects(call.policy, kind, action, resource, members))
+    return _reply([Found(kind, each) for each in ids], shown)
+
+
+async def resources(call: Call[RawBody]) -> Reply:
+    """``POST /access/v1/search/resource``: sections, or the paths that the route table names."""
+    sent = members_of(call.body)
+    subject, action, kind = subject_of(sent), action_of(sent), kind_of(sent, "resource")
+    page = page_of({**sent, "resource": {**sent["resource"], "id": ""}}, "resource")
+    optional_object(sent, "context")
+    standing = await call.parts.subjects.find(call.policy, call.pep.account, subject)
+    found = [] if isinstance(standing, Reason) else search.resources(call.policy, kind, standing, action)
+    ids, shown = page.cut(found)
+    return _reply([Found(kind, each) for each in ids], shown)
+
+
+async def actions(call: Call[RawBody]) -> Reply:
+    """``POST /access/v1/search/action``: actions of a section, or methods of a route."""
+    sent = members_of(call.body)
+    subject, resource = subject_of(sent), resource_of(sent)
+    page = page_of({name: value for name, value in sent.items() if name != "action"}, "action")
+    optional_object(sent, "context")
+    standing = await call.parts.subjects.find(call.policy, call.pep.account, subject)
+    found = [] if isinstance(standing, Reason) else search.actions(call.policy, standing, resource)
+    names, shown = page.cut(found)
+    return _reply([FoundAction(each) for each in names], shown)
+
+
+async def _members(call: Call[RawBody]) -> tuple[Member, ...]:
+    match await call.parts.people.users.roster(call.pep.account):
+        case Roster(members):
+            return members
+        case NoAccount():  # deleted a moment ago
+            return ()
+
+
+def _reply(results: list[Any], page: dict[str, Any] | None) -> Reply:
+    return Reply(200, {"results": results} if page is None else {"page": page, "results": results})
+
+
+_SEARCH: Final = Key(Scope.SEARCH)
+
+
+def _row(what: str, handler: Handler, summary: str, asks: type[Any], answer: type[Any]) -> Endpoint:
+    return Endpoint(
+        "POST",
+        SEARCH + what,
+        _SEARCH,
+        handler,
+        summary,
+        RawBody,
+        statuses=STATUSES,
+        tell=problems.tell,
+        at_least=True,
+        answer=answer,
+        asks=(asks,),
+    )
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    _row("subject", subjects, "AuthZEN: who may do this with that?", schemas.SubjectSearch, schemas.Entities),
+    _row(
+        "resource", resources, "AuthZEN: with what may this subject do this?", schemas.ResourceSearch, schemas.Entities
+    ),
+    _row("action", actions, "AuthZEN: what may this subject do with that?", schemas.ActionSearch, schemas.Actions),
+)

@@ -1,0 +1,82 @@
+"""``POST /v1/check``: the same decision for services, back ends and menus. A denial is 200 with ``decision: false``.
+
+It lives nowhere under ``/check``: to a gateway every 200 is a yes (R1).
+"""
+
+from time import perf_counter
+from typing import Annotated, Any
+
+import msgspec
+
+from sidecar.domain.access import Target
+from sidecar.domain.decision import Decision
+from sidecar.domain.problems import Code, Problem
+from sidecar.gateways.ext_authz import record_check
+from sidecar.http.request import Call, Reply
+from sidecar.pdp.decision_point import rule_on
+from sidecar.policy.generation import Generation
+
+ENDPOINT = "/v1/check"
+MAX_CHECKS = 100
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One section and action."""
+
+    section: Name
+    action: Name
+
+
+class CheckBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Either one section and action, or 1 to 100 of them in ``checks``."""
+
+    section: Name | msgspec.UnsetType = msgspec.UNSET
+    action: Name | msgspec.UnsetType = msgspec.UNSET
+    checks: Annotated[tuple[Asked, ...], msgspec.Meta(min_length=1, max_length=MAX_CHECKS)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """``rule``: ``policy/policy.csv:LINE`` of the rule that decided, or null."""
+
+    decision: bool
+    reason: str
+    rule: str | None
+
+
+async def check(call: Call[CheckBody]) -> Reply | Problem:
+    """All answers are of one generation and one record: those that the guard just read."""
+    started = perf_counter()
+    targets = _targets(call.body)
+    if targets is None:
+        return Problem(Code.BAD_REQUEST, 'give "section" and "action", or "checks" with 1 to 100 of those pairs')
+    generation = call.policy
+    decisions = [rule_on(generation, call.caller.record, target) for target in targets]
+    ended = perf_counter()
+    started = ended - (ended - started) / len(decisions)  # each has its share of the time
+    for decision in decisions:
+        record_check(call.parts, ENDPOINT, decision, call.request_id, started, ended)
+    headers: tuple[tuple[str, str], ...] = (("X-Auth-Generation", generation.id),)
+    if len(decisions) == 1:
+        headers += (("X-Auth-Reason", decisions[0].reason.value),)
+    return Reply(200, _body(call.body, decisions, generation), headers)
+
+
+def _targets(body: CheckBody) -> list[Target] | None:
+    if isinstance(body.checks, tuple):
+        if body.section is not msgspec.UNSET or body.action is not msgspec.UNSET:
+            return None
+        return [Target(asked.section, asked.action) for asked in body.checks]
+    if isinstance(body.section, str) and isinstance(body.action, str):
+        return [Target(body.section, body.action)]
+    return None
+
+
+def _body(asked: CheckBody, decisions: list[Decision], generation: Generation) -> dict[str, Any]:
+    answered = [Answered(decision.allowed, decision.reason.value, decision.rule) for decision in decisions]
+    if isinstance(asked.checks, tuple):
+        return {"decisions": answered, "generation": generation.id}
+    return {**msgspec.structs.asdict(answered[0]), "generation": generation.id}

@@ -1,0 +1,252 @@
+"""From a request to its row of the table and back to bytes. One place knows aiohttp; it decides nothing.
+
+Order: request id, gateway call or table row, guard, body, handler. An exception that is nobody's becomes a denial to a
+gateway and a problem without details to everybody else; its traceback goes to the log.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from functools import lru_cache
+from time import perf_counter
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import ClientPayloadError, web
+from aiohttp.web import RequestPayloadError
+
+from sidecar.domain.problems import Code, Problem
+from sidecar.gateways.adapter import GatewayCall
+from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, gateway_call, is_check
+from sidecar.gateways.fast_path.check_responder import Desk
+from sidecar.gateways.fast_path.request_head import MAX_AGAIN, MAX_LINES
+from sidecar.http.allowed_hosts import NOT_OUR_NAME, is_ours
+from sidecar.http.authorization import admit
+from sidecar.http.context import Parts
+from sidecar.http.json_body import BadBody, decode
+from sidecar.http.min_revision import admit_at_least
+from sidecar.http.problems import problem_answer
+from sidecar.http.request import Call, Endpoint, RawBody, Reply
+from sidecar.http.request_id import repeated_request_id, request_id_of
+from sidecar.http.response import Answer
+from sidecar.http.router import Row, Table
+from sidecar.http.server.connection import http_response
+from sidecar.http.server.prepared_response import Prepared, prepare
+from sidecar.http.server.raw_response import fits, written
+from sidecar.pdp.decision_point import Open
+from sidecar.store.connection import StoreUnavailable
+from sidecar.telemetry.app_log import logger
+
+AUTHZEN = "/access/v1/"
+
+SHORT = 160
+"""Bytes of an answer that may come again: a decision with its reason."""
+
+MAX_FIELDS = 64
+MAX_ESCAPES = 4096
+"""Of a query: what is parsed, if its row has one."""
+
+BODY_SECONDS = 10.0
+
+_log = logger("edge")
+
+
+class TooLarge(Exception):
+    """The body is over the limit; what came is thrown away."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body is over {limit} bytes; send less")
+
+
+class Dispatcher:
+    """The handler of one listener: ``aiohttp.web.Server(dispatcher)``."""
+
+    def __init__(self, parts: Parts, endpoints: Iterable[Endpoint], *, checks: bool, store: bool = True) -> None:
+        """``checks``: the gateway endpoints are served here. ``store``: the rows need the store to be ours."""
+        self._parts = parts
+        self._desk = Desk(parts)
+        self._table = Table(endpoints)
+        self._checks = checks
+        self._store = store
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        if self._checks and is_check(path):
+            return await self._check(request, path, query)
+        if not path.startswith(AUTHZEN):
+            request_id = request_id_of(request.raw_headers)
+            return self._response(request, await self._answer(request, path, query, request_id), request_id)
+        request_id = repeated_request_id(request.raw_headers)
+        answer = await self._answer(request, path, query, request_id)
+        if len(answer.body) <= SHORT and self._stays(request, answer.status):
+            return written(_prepared(answer), request_id)
+        return self._response(request, answer, request_id)
+
+    async def _check(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
+        """A gateway's call, as the fast lane answers it."""
+        started = perf_counter()
+        request_id = request_id_of(request.raw_headers)
+        lines = tuple([(low, value) for name, value in request.raw_headers if (low := name.lower()) in HEADERS_READ])
+        if not self._stays(request):
+            call = gateway_call(request.method, path, query, lines)
+            return self._response(request, await answer_check(self._parts, call, request_id), request_id)
+        key = (request.method, request.raw_path, lines)
+        known = self._desk.again(key)
+        if known is not None:
+            return written(self._desk.repeat(known, request_id, started), request_id)
+        call = gateway_call(request.method, path, query, lines)
+        outcome = self._desk.first(key if _is_short(call) else None, call, request_id, started)
+        if isinstance(outcome, Open):
+            return written(await self._desk.later(outcome, call, request_id, started), request_id)
+        return written(outcome, request_id)
+
+    def _stays(self, request: web.BaseRequest, status: int = 200) -> bool:
+        """Whether the connection stays open and the answer may be bytes already. Not while we drain."""
+        return not self._parts.vitals.draining and fits(request, status)
+
+    def _response(self, request: web.BaseRequest, answer: Answer, request_id: bytes) -> web.StreamResponse:
+        if self._stays(request, answer.status):
+            return written(prepare(answer), request_id)
+        response = http_response(answer)
+        response.headers["X-Request-ID"] = request_id.decode("ascii")
+        if self._parts.vitals.draining:
+            response.force_close()  # and says so, so that a gateway's pool moves on before we are gone
+        return response
+
+    async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: bytes) -> Answer:
+        found = self._table.find(request.method, path)
+        if isinstance(found, Problem):
+            label, answer = "unknown", problem_answer(found)
+        else:
+            label, answer = found[0].path, await self._answer_row(found, request, query, request_id.decode("ascii"))
+        self._parts.metrics.requests.count(label, answer.status)
+        return answer
+
+    async def _answer_row(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> Answer:
+        endpoint = row[0]
+        try:
+            if not is_ours(request.headers.get("Host"), self._parts.surface.hosts):
+                outcome: Reply | Problem = NOT_OUR_NAME
+            elif self._store and not self._parts.vitals.proven:
+                outcome = _STORE_UNAVAILABLE
+            else:
+                outcome = await self._call(row, request, query, request_id)
+            if isinstance(outcome, Reply):
+                return reply_answer(outcome)
+        except BadBody as error:
+            outcome = Problem(Code.BAD_REQUEST, str(error))
+        except StoreUnavailable:
+            outcome = _STORE_UNAVAILABLE
+        except TooLarge as error:
+            remedy = "" if endpoint.max_body else " or raise SIDECAR_MAX_BODY"  # a row's own limit is fixed
+            outcome = Problem(Code.TOO_LARGE, f"{error}{remedy}")
+        except Exception:
+            _log.exception("a request failed", endpoint=endpoint.path, request_id=request_id)
+            outcome = _INTERNAL
+        return endpoint.tell(outcome)
+
+    async def _call(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> Reply | Problem:
+        endpoint, names = row
+        parts = self._parts
+        generation = parts.policy.generation
+        judge = admit_at_least if endpoint.at_least else admit
+        caller = await judge(endpoint.guard, parts, generation, request.method, request.raw_headers)
+        if isinstance(caller, Problem):
+            return caller
+        call = Call(
+            parts=parts,
+            body=await _body(endpoint, request, max(endpoint.max_body, parts.surface.max_body)),
+            names=names,
+            query=_query(query) if query and endpoint.query is not None else {},
+            headers=request.raw_headers,
+            peer=_peer(request),
+            request_id=request_id,
+            generation=generation,
+            known=caller,
+        )
+        return await endpoint.handler(call)
+
+
+def reply_answer(reply: Reply) -> Answer:
+    """JSON unless the handler brings bytes and their type. Nothing of ours may be kept by a cache unless it says so."""
+    headers = list(reply.headers)
+    named = {name for name, _ in headers}
+    if "Cache-Control" not in named:
+        headers.append(("Cache-Control", "no-store"))
+    if reply.body is None or isinstance(reply.body, bytes):
+        return Answer(reply.status, tuple(headers), reply.body or b"")
+    if "Content-Type" not in named:
+        headers.append(("Content-Type", "application/json"))
+    return Answer(reply.status, tuple(headers), msgspec.json.encode(reply.body))
+
+
+async def _body(endpoint: Endpoint, request: web.BaseRequest, limit: int) -> object:
+    if endpoint.body is None:
+        return None
+    content = await _read(request, limit)
+    if endpoint.body is RawBody:
+        return RawBody(request.headers.get("Content-Type", ""), content)
+    return decode(content, endpoint.body)
+
+
+async def _read(request: web.BaseRequest, limit: int) -> bytes:
+    """The body whole. Who sends it drop by drop, or not at all, does not hold the connection for ever."""
+    if request.content_length is not None and request.content_length > limit:
+        raise TooLarge(limit)
+    whole = request.content
+    if whole.is_eof() and whole.total_bytes <= limit and whole.exception() is None:
+        return whole.read_nowait()  # it came together with its head, as most do
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read_within(request, limit)
+    except TimeoutError:
+        raise BadBody(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+    except (ConnectionError, ClientPayloadError, RequestPayloadError):
+        raise BadBody("the body ended early") from None
+
+
+async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _query(query: str) -> dict[str, str]:
+    """The fields of a row that has some. Raises BadBody."""
+    if query.count("%") > MAX_ESCAPES:
+        raise BadBody(f"the query holds more than {MAX_ESCAPES} percent-encoded bytes; send less")
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise BadBody(f"the query holds more than {MAX_FIELDS} fields; send less") from None
+
+
+def _is_short(call: GatewayCall) -> bool:
+    """Worth a place in a memory that has so many of them (R29)."""
+    lines = tuple(call.headers)
+    return len(lines) <= MAX_LINES and len(call.path) + len(call.query) + sum(len(v) for _, v in lines) <= MAX_AGAIN
+
+
+@lru_cache(maxsize=256)
+def _prepared(answer: Answer) -> Prepared:
+    """For AuthZEN, whose answers are few and hold no secret."""
+    return prepare(answer)
+
+
+def _peer(request: web.BaseRequest) -> str | None:
+    transport = request.transport
+    peer = transport.get_extra_info("peername") if transport is not None else None
+    return peer[0] if isinstance(peer, tuple) else None
+
+
+_STORE_UNAVAILABLE = Problem(
+    Code.STORE_UNAVAILABLE,
+    "the store does not answer; nothing was changed that was not confirmed, try again shortly",
+    {"reason": Code.STORE_UNAVAILABLE.value},
+    retry_after=1,
+)
+_INTERNAL = Problem(Code.INTERNAL_ERROR, "the sidecar failed at this request; its log has the request id")

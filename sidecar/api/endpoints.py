@@ -1,0 +1,42 @@
+"""THE table of the API: method, path, guard, handler, body. Routing, guards and the OpenAPI document come from it.
+
+A row without a guard does not type-check; ``Gate.OPEN`` has to be written down. The gateway endpoints (``/check…``)
+are not rows: they answer any method and never 404 (see checks.py).
+"""
+
+from sidecar.api import audit, browser_sessions, check_api, health, me, password_reset, policy, users
+from sidecar.api.authzen import evaluation, search
+from sidecar.api.oauth import revocation_introspection, token_endpoint
+from sidecar.api.openapi import document
+from sidecar.http import schemas
+from sidecar.http.request import Endpoint, Gate
+
+CHECKS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST",
+        check_api.ENDPOINT,
+        Gate.SIGNED_IN,
+        check_api.check,
+        "Decide one or many sections and actions for the caller",
+        check_api.CheckBody,
+        at_least=True,
+        answer=schemas.Checked,
+        asks=(schemas.Check, schemas.Checks),
+    ),
+    *evaluation.ENDPOINTS,
+    *search.ENDPOINTS,
+    *revocation_introspection.INTROSPECTION,
+)
+
+API: tuple[Endpoint, ...] = (
+    *token_endpoint.ENDPOINTS,
+    *browser_sessions.ENDPOINTS,
+    *me.ENDPOINTS,
+    *password_reset.ENDPOINTS,
+    *users.ENDPOINTS,
+    *audit.ENDPOINTS,
+    *policy.ENDPOINTS,
+    document.endpoint(lambda: document.Tables(CHECKS, API, OPS)),
+)
+
+OPS: tuple[Endpoint, ...] = health.ENDPOINTS

@@ -1,0 +1,191 @@
+"""Invitations: a seat held for somebody, its link, and becoming that user. Translates; judging is accounts'."""
+
+from hashlib import sha256
+from typing import Any, assert_never
+
+import msgspec
+
+from sidecar.api.serializers import RoleName, Secret, Text, client_of, full_json, grant_json, user_json, when
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import Seats, Status
+from sidecar.http import schemas
+from sidecar.http.outcome_problems import bad_name, not_found, overloaded, refusal, weak_password
+from sidecar.http.request import Call, Endpoint, Gate, May, Reply
+from sidecar.identity.display_names import clean
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.invitations import InvalidEmail, Invitee, Sent
+from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.sessions import Grant
+from sidecar.store.invitations import (
+    AlreadyInvited,
+    AlreadyMember,
+    IdempotencyKey,
+    InvitationGone,
+    NotInvited,
+    SeatLimit,
+)
+from sidecar.store.outcomes import NoAccount, NoUser
+
+MAX_IDEMPOTENCY_KEY = 255
+
+
+class InviteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to invite, and as what."""
+
+    email: Text
+    role: RoleName
+    name: Text = ""
+
+
+class AcceptBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``token``: what stands behind the # of the link."""
+
+    token: Secret
+    password: Secret
+    name: Text | msgspec.UnsetType = msgspec.UNSET
+
+    def __repr__(self) -> str:
+        return "AcceptBody(…)"
+
+
+async def invite(call: Call[InviteBody]) -> Reply | Problem:
+    """``POST /v1/users``."""
+    name = clean(call.body.name)
+    if name is None:
+        return bad_name()
+    key = _idempotency(call, "POST /v1/users")
+    if isinstance(key, Problem):
+        return key
+    invitee = Invitee(call.body.email, name, call.body.role)
+    outcome = await call.parts.people.inviting.invite(call.actor, call.policy, call.caller.record.account, invitee, key)
+    match outcome:
+        case Sent():
+            return Reply(201, _sent(outcome))
+        case InvalidEmail():
+            return Problem(Code.INVALID_EMAIL, "email is not an e-mail address; give one like ada@example.com")
+        case SeatLimit(seats):
+            return _seat_limit(call, seats)
+        case AlreadyMember(user):
+            return Problem(Code.ALREADY_MEMBER, "a user of this account has that e-mail already", {"id": user})
+        case AlreadyInvited(user, expires_at):
+            return Problem(
+                Code.ALREADY_INVITED,
+                f"that e-mail is invited already; for a new link POST /v1/users/{user}/invitation",
+                {"id": user, "expires_at": when(expires_at), "user": {"id": user, "status": Status.INVITED.value}},
+            )
+        case NoAccount():
+            return not_found("account")
+        case _:
+            return refusal(outcome)
+
+
+async def invite_again(call: Call[None]) -> Reply | Problem:
+    """``POST /v1/users/{id}/invitation``: a new link on the same seat, the old one dead; renews an expired one."""
+    user = call.names["id"]
+    key = _idempotency(call, f"POST /v1/users/{user}/invitation")
+    if isinstance(key, Problem):
+        return key
+    outcome = await call.parts.people.inviting.resend(call.actor, call.policy, call.caller.record.account, user, key)
+    match outcome:
+        case Sent():
+            return Reply(200, _sent(outcome))
+        case SeatLimit(seats):
+            return _seat_limit(call, seats)
+        case NotInvited():
+            return Problem(Code.NOT_INVITED, "the user has accepted already; there is nothing to invite to")
+        case NoUser():
+            return not_found("user")
+        case _:
+            return refusal(outcome)
+
+
+async def accept(call: Call[AcceptBody]) -> Reply | Problem:
+    """``POST /v1/invitations/accept``: become the invited user. Sets no cookie (R5)."""
+    name: str | None = None
+    if isinstance(call.body.name, str):
+        name = clean(call.body.name)
+        if name is None:
+            return bad_name()
+    outcome = await call.parts.people.inviting.accept(
+        call.body.token, call.body.password, name or None, client_of(call)
+    )
+    match outcome:
+        case Grant():
+            return Reply(201, grant_json(outcome))
+        case InvitationGone():
+            return Problem(
+                Code.INVITATION_GONE,
+                "this invitation cannot be used (any more); ask whoever invited you for a new link",
+            )
+        case WeakPassword(weaknesses):
+            return weak_password(weaknesses)
+        case Overloaded(retry_after):
+            return overloaded(retry_after)
+        case _:
+            assert_never(outcome)
+
+
+def _sent(sent: Sent) -> dict[str, Any]:
+    return {
+        "user": user_json(sent.member.record),
+        "invitation": {"url": sent.url, "expires_at": when(sent.expires_at), "mailed": sent.mailed},
+    }
+
+
+def _seat_limit(call: Call[Any], seats: Seats) -> Problem:
+    contact = call.parts.surface.seat_contact
+    more = f"ask {contact} for more seats" if contact else "ask your operator for more seats"
+    return Problem(
+        Code.SEAT_LIMIT,
+        f"all {seats.cap} seats are taken; remove a user, end an invitation, or {more}",
+        {"seats": full_json(seats, contact)},
+    )
+
+
+def _idempotency(call: Call[Any], endpoint: str) -> IdempotencyKey | Problem | None:
+    """R13: the key is the actor's own, of one endpoint, and bound to the body that first came with it."""
+    given = [value for name, value in call.headers if name.lower() == b"idempotency-key"]
+    if not given:
+        return None
+    if len(given) > 1 or not 0 < len(given[0]) <= MAX_IDEMPOTENCY_KEY:
+        return Problem(
+            Code.BAD_REQUEST, f"Idempotency-Key must stand once and have 1 to {MAX_IDEMPOTENCY_KEY} characters"
+        )
+    owner = f"{call.caller.record.id}\n{endpoint}\n".encode()
+    body = b"" if call.body is None else msgspec.json.encode(call.body)
+    return IdempotencyKey(sha256(owner + given[0]).hexdigest(), sha256(body).hexdigest())
+
+
+_MANAGE = May("users", "manage")
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST",
+        "/v1/users",
+        _MANAGE,
+        invite,
+        "Invite somebody",
+        InviteBody,
+        statuses=(201, 400, 403, 404, 409, 422),
+        answer=schemas.Invited,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/users/{id}/invitation",
+        _MANAGE,
+        invite_again,
+        "A new link for an invited user, or for one whose invitation expired",
+        statuses=(200, 400, 403, 404, 409, 422),
+        answer=schemas.Invited,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/invitations/accept",
+        Gate.OPEN,
+        accept,
+        "Accept an invitation",
+        AcceptBody,
+        statuses=(201, 400, 410, 422, 503),
+        answer=schemas.Grant,
+    ),
+)

@@ -1,0 +1,189 @@
+"""What every signed-in user may do for itself: see who it is and what it may, change its password, end its sessions."""
+
+from typing import assert_never
+
+import msgspec
+
+from sidecar.api.browser_sessions import session_cookies
+from sidecar.api.serializers import Secret, client_of, revocation_json, seats_json, session_json, told, user_json
+from sidecar.domain.access import Proof
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import SessionId
+from sidecar.http import schemas
+from sidecar.http.outcome_problems import actor_changed, not_found, overloaded, rate_limited, weak_password
+from sidecar.http.request import Call, Endpoint, Gate, Reply
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WeakPassword, WrongPassword
+from sidecar.identity.revocation_wait import already_everywhere, everywhere
+from sidecar.policy.decide import decide
+from sidecar.store.outcomes import ActorChanged
+from sidecar.store.sessions import Ended, SessionGone
+
+
+class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``confirm_password``: where the new one is typed twice."""
+
+    old_password: Secret
+    new_password: Secret
+    confirm_password: Secret | msgspec.UnsetType = msgspec.UNSET
+
+    def __repr__(self) -> str:
+        return "PasswordBody(…)"
+
+
+async def me(call: Call[None]) -> Reply:
+    """``GET /v1/me``."""
+    return Reply(200, user_json(call.caller.record))
+
+
+async def permissions(call: Call[None]) -> Reply:
+    """``GET /v1/me/permissions``: every section and action with its decision, for menus."""
+    role = call.caller.record.role
+    cells = []
+    for section in call.policy.sections.values():
+        for action in section.actions:
+            ruling = decide(call.policy, role, section.id, action)
+            cells.append(
+                {
+                    "section": section.id,
+                    "action": action,
+                    "decision": ruling.allowed,
+                    "reason": ruling.reason.value,
+                }
+            )
+    return Reply(200, {"role": role, "generation": call.policy.id, "permissions": cells})
+
+
+async def change_password(call: Call[PasswordBody]) -> Reply | Problem:
+    """``POST /v1/me/password``."""
+    confirmation = call.body.confirm_password
+    typed = NewPassword(
+        old=call.body.old_password,
+        new=call.body.new_password,
+        confirmation=confirmation if isinstance(confirmation, str) else None,
+    )
+    outcome = await call.parts.people.password_change.change(call.caller.record.id, typed, call.actor, client_of(call))
+    match outcome:
+        case Replaced():
+            return _replaced(call, outcome)
+        case WrongPassword():
+            return Problem(Code.WRONG_PASSWORD, "the old password is not right; nothing was changed")
+        case WeakPassword(weaknesses):
+            return weak_password(weaknesses)
+        case SamePassword():
+            return Problem(Code.SAME_PASSWORD, "the new password is the old one; choose another")
+        case Mismatch():
+            return Problem(Code.PASSWORD_MISMATCH, "new_password and confirm_password differ; type the same twice")
+        case ActorChanged():
+            return actor_changed()
+        case Limited(retry_after):
+            return rate_limited(retry_after)
+        case Overloaded(retry_after):
+            return overloaded(retry_after)
+        case _:
+            assert_never(outcome)
+
+
+def _replaced(call: Call[PasswordBody], done: Replaced) -> Reply:
+    """The tokens that replace all others go the way the old one came: a browser's into its cookies (R5)."""
+    revocation = done.revocation
+    message = "The password is changed. Every older token is dead"
+    message += "." if revocation.complete else " as soon as every sidecar has heard of it."
+    body = {
+        "message": message,
+        "expires_in": done.grant.expires_in,
+        "revocation": revocation_json(revocation),
+    }
+    if call.caller.proof is Proof.COOKIE:
+        return Reply(200, body, (*session_cookies(call, done.grant), *told(revocation)))
+    tokens = {"access_token": done.grant.access_token, "refresh_token": done.grant.refresh_token}
+    return Reply(200, {**body, **tokens, "token_type": "Bearer"}, told(revocation))
+
+
+async def sessions(call: Call[None]) -> Reply:
+    """``GET /v1/me/sessions``: the live ones, the newest first."""
+    live = await call.parts.people.sessions.listing(call.caller.record.id)
+    return Reply(200, {"sessions": [session_json(one, call.caller.claims.session) for one in live]})
+
+
+async def end_session(call: Call[None]) -> Reply | Problem:
+    """``DELETE /v1/me/sessions/{sid}``: its tokens are dead when this answers."""
+    ended = await call.parts.people.sessions.end(call.caller.record.id, (SessionId(call.names["sid"]),), call.actor)
+    if isinstance(ended, SessionGone):
+        await already_everywhere(call.parts.people.fleet, ended.position)
+        return not_found("session")
+    return await _ended(call, ended)
+
+
+async def end_other_sessions(call: Call[None]) -> Reply | Problem:
+    """``DELETE /v1/me/sessions``: all but the one that asks."""
+    caller = call.caller
+    ended = await call.parts.people.sessions.end_others(caller.record.id, caller.claims.session, call.actor)
+    if isinstance(ended, SessionGone):  # there was no other
+        await already_everywhere(call.parts.people.fleet, ended.position)
+        return Reply(204)
+    return await _ended(call, ended)
+
+
+async def _ended(call: Call[None], ended: Ended | ActorChanged) -> Reply | Problem:
+    match ended:
+        case Ended(_, _, position):
+            return Reply(204, None, told(await everywhere(call.parts.people.fleet, position)))
+        case ActorChanged():
+            return actor_changed()
+        case _:
+            assert_never(ended)
+
+
+async def account(call: Call[None]) -> Reply | Problem:
+    """``GET /v1/account``: name, id, seats."""
+    found = await call.parts.people.accounts.find(call.caller.record.account)
+    if found is None:
+        return not_found("account")
+    seats = seats_json(found.seats, call.parts.surface.seat_contact)
+    return Reply(200, {"id": found.id, "name": found.name, "seats": seats})
+
+
+_SIGNED_IN = Gate.SIGNED_IN
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/v1/me", _SIGNED_IN, me, "Who am I?", answer=schemas.User),
+    Endpoint(
+        "GET",
+        "/v1/me/permissions",
+        _SIGNED_IN,
+        permissions,
+        "What may I? Every section and action",
+        answer=schemas.Permissions,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/me/password",
+        _SIGNED_IN,
+        change_password,
+        "Change my password; every older token dies",
+        PasswordBody,
+        statuses=(200, 403, 409, 422, 429, 503),
+        answer=schemas.PasswordChanged,
+    ),
+    Endpoint("GET", "/v1/me/sessions", _SIGNED_IN, sessions, "My live sessions", answer=schemas.Sessions),
+    Endpoint(
+        "DELETE",
+        "/v1/me/sessions",
+        _SIGNED_IN,
+        end_other_sessions,
+        "End all my other sessions",
+        statuses=(204, 409),
+    ),
+    Endpoint("DELETE", "/v1/me/sessions/{sid}", _SIGNED_IN, end_session, "End one session", statuses=(204, 404, 409)),
+    Endpoint(
+        "GET",
+        "/v1/account",
+        _SIGNED_IN,
+        account,
+        "My account and its seats",
+        statuses=(200, 404),
+        answer=schemas.Account,
+    ),
+)

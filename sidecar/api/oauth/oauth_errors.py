@@ -1,0 +1,42 @@
+"""Errors in OAuth's words: RFC 6749 section 5.2, and for a PEP's key the challenge of RFC 6750 section 3.
+
+A description holds only what section 5.2 lets it hold (printable ASCII without quote and backslash).
+"""
+
+from typing import Final
+
+import msgspec
+
+from sidecar.domain.problems import Problem
+from sidecar.http.problems import told_by_header
+from sidecar.http.request import Reply
+from sidecar.http.response import Answer
+
+NO_STORE: Final = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
+
+_ERRORS: Final = {
+    401: "invalid_token",
+    403: "insufficient_scope",
+    429: "rate_limited",
+    500: "server_error",
+    503: "temporarily_unavailable",
+}
+_WRITTEN: Final = str.maketrans({"…": "...", '"': "'", "\\": "/"})
+
+
+def error(code: str, description: str, status: int = 400, retry_after: int | None = None) -> Reply:
+    """An error of the token, revocation and introspection endpoints."""
+    wait = () if retry_after is None else (("Retry-After", str(retry_after)),)
+    return Reply(status, _body(code, description), NO_STORE + wait)
+
+
+def tell(problem: Problem) -> Answer:
+    """A problem that the guard, the body or the store made, on these endpoints."""
+    headers = (*NO_STORE, ("Content-Type", "application/json"), *told_by_header(problem))
+    body = _body(_ERRORS.get(problem.status, "invalid_request"), problem.detail)
+    return Answer(problem.status, headers, msgspec.json.encode(body))
+
+
+def _body(code: str, description: str) -> dict[str, str]:
+    written = description.translate(_WRITTEN)
+    return {"error": code, "error_description": "".join(char if " " <= char <= "~" else "?" for char in written)}

@@ -1,0 +1,78 @@
+"""The parameters of an OAuth request (RFC 6749 section 3.2): form or JSON, unknown ignored, repeated refused."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from sidecar.http.json_body import BadBody, strict_json
+from sidecar.http.request import RawBody
+
+FORM: Final = "application/x-www-form-urlencoded"
+JSON: Final = "application/json"
+MAX_PARAMETERS: Final = 64
+MAX_ESCAPES: Final = 6144
+"""Percent signs of a form: a password of 1,024 emoji has 4,096, an e-mail and a name the rest."""
+
+MAX_VALUE: Final = 16 * 1024
+"""Characters of a parameter: of those that are known, a token of another issuer is the longest."""
+
+
+class InvalidRequest(ValueError):
+    """The request is not one. The text is ASCII, safe to show, and says what to send."""
+
+
+class Parameters:
+    """What was sent. An empty value counts as absent (RFC 6749 section 3.1)."""
+
+    def __init__(self, sent: Mapping[str, Any]) -> None:
+        self._sent = sent
+
+    def optional(self, name: str) -> str | None:
+        value = self._sent.get(name)
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str):
+            raise InvalidRequest(f"{name} must be a string")
+        if len(value) > MAX_VALUE:
+            raise InvalidRequest(f"{name} must have at most {MAX_VALUE} characters")
+        return value
+
+    def required(self, name: str) -> str:
+        value = self.optional(name)
+        if value is None:
+            raise InvalidRequest(f"{name} is missing")
+        return value
+
+
+def read(body: RawBody) -> Parameters:
+    """Raises InvalidRequest."""
+    media = body.content_type.partition(";")[0].strip().lower()
+    if media == FORM:
+        return Parameters(_form(body.content))
+    if media == JSON:
+        return Parameters(_json(body.content))
+    raise InvalidRequest(f"Content-Type must be {FORM} or {JSON}")
+
+
+def _form(content: bytes) -> dict[str, str]:
+    if content.count(b"%") > MAX_ESCAPES:
+        raise InvalidRequest(f"the form holds more than {MAX_ESCAPES} percent-encoded bytes; send JSON")
+    try:
+        text = content.decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
+    except ValueError:  # not ASCII, percent-encoded bytes that are not UTF-8, or too many
+        raise InvalidRequest("the body is not a form in UTF-8") from None
+    sent = dict(pairs)
+    if len(sent) != len(pairs):
+        raise InvalidRequest("a parameter stands twice")
+    return sent
+
+
+def _json(content: bytes) -> dict[str, Any]:
+    try:
+        sent = strict_json(content)
+    except BadBody as error:
+        raise InvalidRequest(str(error)) from None
+    if not isinstance(sent, dict):
+        raise InvalidRequest("the body is not a JSON object")
+    return sent

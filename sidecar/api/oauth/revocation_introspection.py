@@ -1,0 +1,141 @@
+"""Ending and looking into tokens: RFC 7009 revocation and RFC 7662 introspection. Only translates.
+
+Both say as little as their RFCs allow: revoking what is unknown is a success, and whatever is not a live access token
+of the asking PEP's own account is ``{"active": false}``. A refresh token is never active: a service that takes whatever
+introspects as active would let it in (RFC 7662 section 4).
+"""
+
+from typing import Any, Final, assert_never
+
+from sidecar.api.oauth.oauth_errors import NO_STORE, error, tell
+from sidecar.api.oauth.parameters import InvalidRequest, read
+from sidecar.domain.access import Credential, Proof
+from sidecar.domain.decision import Reason, Verdict
+from sidecar.domain.peps import Scope
+from sidecar.domain.users import Actor, SessionId, UserId
+from sidecar.http import schemas
+from sidecar.http.request import Call, Endpoint, Gate, Key, RawBody, Reply
+from sidecar.identity.revocation_wait import already_everywhere
+from sidecar.pdp.identity import Identity
+from sidecar.store.outcomes import ActorChanged
+from sidecar.store.sessions import Ended, SessionGone
+from sidecar.tokens.opaque import Kind, read_secret
+
+REVOKE: Final = "/revoke"
+INTROSPECT: Final = "/introspect"
+
+_INACTIVE: Final = {"active": False}
+
+
+async def revoke(call: Call[RawBody]) -> Reply:
+    """``POST /revoke``: a refresh or an access token takes its session along, and with it every token of the session.
+
+    ``token_type_hint`` is not needed: a token shows what it is.
+    """
+    try:
+        token = read(call.body).required("token")
+    except InvalidRequest as problem:
+        return error("invalid_request", str(problem))
+    if any(read_secret(kind, token) for kind in Kind):
+        return error(
+            "unsupported_token_type", "this is an invitation, a reset link or a PEP key: it is not revoked here"
+        )
+    refresh = call.parts.people.issuer.read(token)
+    if refresh is not None:
+        return await _end(call, refresh.user, refresh.session)
+    identity = await call.parts.pdp.identify(Credential(Proof.HEADER, token))
+    if isinstance(identity, Reason):
+        return _unknown() if identity.verdict is Verdict.UNKNOWN else _gone()
+    if not identity.claims.session:
+        return error("unsupported_token_type", "this token is another issuer's: only that one can revoke it")
+    return await _end(call, identity.record.id, identity.claims.session)
+
+
+async def _end(call: Call[RawBody], user: UserId, session: SessionId) -> Reply:
+    people = call.parts.people
+    actor = Actor.bearer(user, address=call.address, request_id=call.request_id)
+    outcome = await people.sessions.end(user, (session,), actor)
+    match outcome:
+        case Ended() | SessionGone():
+            await already_everywhere(people.fleet, outcome.position)
+        case ActorChanged():
+            pass
+        case _:
+            assert_never(outcome)
+    return _gone()
+
+
+def _gone() -> Reply:
+    return Reply(200, None, NO_STORE)
+
+
+def _unknown() -> Reply:
+    """RFC 7009 section 2.2.1: the client must take it that the token is still good."""
+    return error("temporarily_unavailable", "nothing can be said of the token now; try again shortly", 503, 1)
+
+
+async def introspect(call: Call[RawBody]) -> Reply:
+    """``POST /introspect``: for PEPs with the scope, on the tokens of their own account's users."""
+    try:
+        token = read(call.body).required("token")
+    except InvalidRequest as problem:
+        return error("invalid_request", str(problem))
+    identity = await call.parts.pdp.identify(Credential(Proof.HEADER, token))
+    if isinstance(identity, Reason):
+        return _unknown() if identity.verdict is Verdict.UNKNOWN else Reply(200, _INACTIVE, NO_STORE)
+    if identity.record.account != call.pep.account:
+        return Reply(200, _INACTIVE, NO_STORE)
+    return Reply(200, _active(identity), NO_STORE)
+
+
+def _active(identity: Identity) -> dict[str, Any]:
+    """``iss`` and ``sub`` are the token's; ``acct``, ``user`` and ``sid`` say whom it is taken for here."""
+    claims, record = identity.claims, identity.record
+    known = {
+        "active": True,
+        "token_type": "Bearer",
+        "iss": claims.issuer,
+        "sub": claims.subject or claims.user,
+        "client_id": None if claims.subject else claims.user,
+        "aud": claims.audience,
+        "exp": claims.expires_at,
+        "iat": claims.issued_at,
+        "nbf": claims.not_before,
+        "jti": claims.jti or None,
+        "username": record.email if record.email_verified else None,
+        "acct": record.account,
+        "user": record.id,
+        "sid": claims.session or None,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+REVOCATION: Final[tuple[Endpoint, ...]] = (
+    Endpoint(
+        "POST",
+        REVOKE,
+        Gate.OPEN,
+        revoke,
+        "End the session of a token",
+        RawBody,
+        statuses=(200, 400, 413, 503),
+        tell=tell,
+        asks=(schemas.TokenQuery,),
+        form=True,
+    ),
+)
+INTROSPECTION: Final[tuple[Endpoint, ...]] = (
+    Endpoint(
+        "POST",
+        INTROSPECT,
+        Key(Scope.INTROSPECT),
+        introspect,
+        "What a token is worth, for a PEP",
+        RawBody,
+        statuses=(200, 400, 401, 403, 413, 429, 503),
+        tell=tell,
+        answer=schemas.Introspection,
+        asks=(schemas.TokenQuery,),
+        form=True,
+    ),
+)

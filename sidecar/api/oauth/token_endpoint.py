@@ -1,0 +1,145 @@
+"""OAuth 2: tokens, the keys and the metadata (RFC 6749, 7517, 8414). Only translates. (Their end: tokens.py)
+
+Errors have RFC 6749's own shape here, not the API's problems. No answer of a token endpoint may be kept by a cache.
+"""
+
+from typing import Final, assert_never
+
+from sidecar.api.oauth.oauth_errors import NO_STORE, error, tell
+from sidecar.api.oauth.parameters import InvalidRequest, Parameters, read
+from sidecar.api.oauth.revocation_introspection import INTROSPECT, REVOCATION, REVOKE
+from sidecar.api.serializers import client_of, count_login, grant_json
+from sidecar.domain.problems import Code, Problem
+from sidecar.http import schemas
+from sidecar.http.request import Call, Endpoint, Gate, RawBody, Reply
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
+from sidecar.identity.sessions import Grant, InvalidGrant, RefreshOutcome, refresh
+from sidecar.store.sessions import StoreBehind
+
+TOKEN: Final = "/token"  # noqa: S105 (a path)
+JWKS: Final = "/.well-known/jwks.json"
+METADATA: Final = "/.well-known/oauth-authorization-server"
+
+_KEYS_LIVE: Final = (("Cache-Control", "public, max-age=60"),)
+
+
+async def token(call: Call[RawBody]) -> Reply:
+    """``POST /token``: the password and the refresh grant."""
+    try:
+        parameters = read(call.body)
+        match parameters.required("grant_type"):
+            case "password":
+                return _token_answer(await _password(call, parameters))
+            case "refresh_token":
+                return _token_answer(await _refresh(call, parameters))
+            case _:
+                return error("unsupported_grant_type", "grant_type must be password or refresh_token")
+    except InvalidRequest as problem:
+        return error("invalid_request", str(problem))
+
+
+async def _password(call: Call[RawBody], parameters: Parameters) -> LoginOutcome:
+    claim = SignIn(
+        username=parameters.required("username"),
+        password=parameters.required("password"),
+        account=parameters.optional("account"),
+    )
+    outcome = await call.parts.people.login.sign_in(claim, client_of(call))
+    count_login(call, outcome)
+    return outcome
+
+
+async def _refresh(call: Call[RawBody], parameters: Parameters) -> RefreshOutcome:
+    people = call.parts.people
+    return await refresh(
+        people.issuer, people.sessions, people.fleet, parameters.required("refresh_token"), client_of(call)
+    )
+
+
+def _token_answer(outcome: LoginOutcome | StoreBehind) -> Reply:
+    match outcome:
+        case Grant():
+            return Reply(200, grant_json(outcome), NO_STORE)
+        case InvalidGrant():
+            return error("invalid_grant", "the e-mail, the password or the token is not right, or not any more")
+        case AccountRequired():
+            return error("invalid_request", "account_required: several accounts fit; name one in account")
+        case ResetRequired():
+            return error("invalid_grant", "password_reset_required: ask for a link to set a new password")
+        case Limited(retry_after):
+            return error("rate_limited", "too many tries; try again later", 429, retry_after)
+        case Overloaded(retry_after):
+            return error("temporarily_unavailable", "too many sign-ins at once; try again shortly", 503, retry_after)
+        case StoreBehind():
+            return error("temporarily_unavailable", "the store is behind; try again shortly", 503, 1)
+        case _:
+            assert_never(outcome)
+
+
+async def jwks(call: Call[None]) -> Reply:
+    """``GET /.well-known/jwks.json``: the public keys, those that are about to sign included."""
+    return Reply(200, call.parts.people.issuer.keys.jwks(), _KEYS_LIVE)
+
+
+async def metadata(call: Call[None]) -> Reply:
+    """``GET /.well-known/oauth-authorization-server`` (RFC 8414). What is not there is not supported."""
+    surface = call.parts.surface
+    base = surface.public_url.rstrip("/")
+    return Reply(
+        200,
+        {
+            "issuer": call.parts.people.issuer.issuer,
+            "token_endpoint": base + TOKEN,
+            "token_endpoint_auth_methods_supported": ["none"],
+            "revocation_endpoint": base + REVOKE,
+            "revocation_endpoint_auth_methods_supported": ["none"],
+            "introspection_endpoint": (surface.pdp_url or base).rstrip("/") + INTROSPECT,
+            "introspection_endpoint_auth_methods_supported": ["Bearer"],
+            "jwks_uri": base + JWKS,
+            "grant_types_supported": ["password", "refresh_token"],
+            # There is no authorization endpoint. The member is required and may not be empty: the word for none at all.
+            "response_types_supported": ["none"],
+        },
+        _KEYS_LIVE,
+    )
+
+
+async def metadata_of(call: Call[None]) -> Reply | Problem:
+    """The same where RFC 8414 section 3.1 looks for it when the issuer has a path (of one segment)."""
+    _, _, path = call.parts.people.issuer.issuer.partition("://")[2].partition("/")
+    if path.rstrip("/") != call.names["issuer"]:
+        return Problem(Code.NOT_FOUND, "there is no authorization server of that name here")
+    return await metadata(call)
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST",
+        TOKEN,
+        Gate.OPEN,
+        token,
+        "Sign in, or refresh a token",
+        RawBody,
+        statuses=(200, 400, 413, 429, 503),
+        tell=tell,
+        answer=schemas.Grant,
+        asks=(schemas.PasswordGrant, schemas.RefreshGrant),
+        form=True,
+    ),
+    *REVOCATION,
+    Endpoint("GET", JWKS, Gate.OPEN, jwks, "The public keys of access tokens", answer=schemas.KeySetShown),
+    Endpoint(
+        "GET", METADATA, Gate.OPEN, metadata, "What this authorization server can do", answer=schemas.ServerMetadata
+    ),
+    Endpoint(
+        "GET",
+        METADATA + "/{issuer}",
+        Gate.OPEN,
+        metadata_of,
+        "What this authorization server can do, for an issuer with a path",
+        statuses=(200, 404),
+        answer=schemas.ServerMetadata,
+    ),
+)

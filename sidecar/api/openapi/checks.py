@@ -1,0 +1,126 @@
+"""The gateway endpoints in the OpenAPI document. They are no rows: any method is answered, and 200 means allow (R1)."""
+
+from typing import Any, Final
+
+from sidecar.api.openapi.examples import ANSWERS
+from sidecar.domain.decision import Reason
+from sidecar.http.response import IDENTITY
+
+_REASONS: Final = [reason.value for reason in Reason]
+_DENIAL: Final = {
+    "application/json": {
+        "schema": {"$ref": "#/components/schemas/Denial"},
+        "examples": {"Denial": {"value": ANSWERS["Denial"]}},
+    }
+}
+
+CHECK_SCHEMAS: Final[dict[str, Any]] = {
+    "Denial": {
+        "type": "object",
+        "description": "Why a gateway's question was not answered with an allow.",
+        "required": ["decision", "reason", "message", "generation"],
+        "properties": {
+            "decision": {"const": False},
+            "reason": {"enum": _REASONS},
+            "message": {"type": "string"},
+            "generation": {"type": "string"},
+            "detail": {"type": "string", "description": "What the operator of the gateway has to mend."},
+        },
+    }
+}
+
+_FORWARDED: Final = (
+    "Traefik ForwardAuth, Caddy forward_auth, HAProxy: X-Forwarded-Method and X-Forwarded-Uri are asked about."
+)
+_PATHS: Final[dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]]] = {
+    "/check": ("check_forwarded", _FORWARDED, ("X-Forwarded-Method", "X-Forwarded-Uri"), ()),
+    "/check/nginx": (
+        "check_nginx",
+        "nginx auth_request: X-Original-Method and X-Original-URI are asked about.",
+        ("X-Original-Method", "X-Original-URI"),
+        (),
+    ),
+    "/check/envoy/{path}": (
+        "check_envoy",
+        "Envoy ext_authz over HTTP: the request line behind the prefix is asked about; {path} may hold slashes.",
+        (),
+        ("path",),
+    ),
+    "/check/sections/{section}": (
+        "check_section",
+        "Any gateway whose configuration names the section; the action is view.",
+        (),
+        ("section",),
+    ),
+    "/check/sections/{section}/{action}": (
+        "check_section_action",
+        "Any gateway whose configuration names section and action.",
+        (),
+        ("section", "action"),
+    ),
+}
+_EXAMPLES: Final = {
+    "X-Forwarded-Method": "GET",
+    "X-Forwarded-Uri": "/dashboard/billing/",
+    "X-Original-Method": "GET",
+    "X-Original-URI": "/dashboard/billing/",
+    "path": "dashboard/billing/",
+    "section": "billing",
+    "action": "view",
+}
+
+
+def check_paths() -> dict[str, Any]:
+    """One operation per endpoint. Other methods get the same answer: the check's own method decides nothing."""
+    return {
+        path: {"get": _operation(name, about, headers, names)} for path, (name, about, headers, names) in _PATHS.items()
+    }
+
+
+def _operation(name: str, about: str, headers: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "operationId": name,
+        "summary": "May this request pass?",
+        "description": f"{about} Exactly 200 is an allow. Every method is answered; a body is not read.",
+        "tags": ["checks"],
+        "security": [{"accessToken": []}, {"sessionCookie": []}, {}],
+        "parameters": [
+            *(
+                {"name": one, "in": "path", "required": True, "schema": text, "example": _EXAMPLES[one]}
+                for one in names
+            ),
+            *(
+                {"name": one, "in": "header", "required": False, "schema": text, "example": _EXAMPLES[one]}
+                for one in headers
+            ),
+        ],
+        "responses": {status: {"$ref": f"#/components/responses/Check{status}"} for status in _ANSWERS},
+    }
+
+
+def _headers(*more: str) -> dict[str, Any]:
+    always = {
+        "X-Auth-Reason": {"schema": {"enum": _REASONS}},
+        "X-Auth-Generation": {"schema": {"type": "string"}},
+        "X-Request-ID": {"$ref": "#/components/headers/RequestId"},
+        "Cache-Control": {"schema": {"const": "no-store"}},
+    }
+    return {**always, **{name: {"schema": {"type": "string"}} for name in more}}
+
+
+_ANSWERS: Final[dict[str, dict[str, Any]]] = {
+    "200": {"description": "Allow.", "headers": _headers(*IDENTITY)},
+    "302": {
+        "description": "Only with SIDECAR_LOGIN_URL, to a browser that navigates without a session.",
+        "headers": _headers("Location"),
+    },
+    "401": {"description": "Who are you?", "headers": _headers("WWW-Authenticate"), "content": _DENIAL},
+    "403": {"description": "Deny; also what cannot be known.", "headers": _headers(), "content": _DENIAL},
+    "503": {
+        "description": "What cannot be known, with SIDECAR_UNAVAILABLE_STATUS=503.",
+        "headers": _headers("Retry-After"),
+        "content": _DENIAL,
+    },
+}
+CHECK_RESPONSES: Final = {f"Check{status}": answer for status, answer in _ANSWERS.items()}

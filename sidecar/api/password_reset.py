@@ -1,0 +1,77 @@
+"""A forgotten password: ask for a link by mail, choose a new one with it. Translates; accounts does."""
+
+from typing import assert_never
+
+import msgspec
+
+from sidecar.api.serializers import Secret, Text, client_of, grant_json
+from sidecar.domain.problems import Code, Problem
+from sidecar.http import schemas
+from sidecar.http.outcome_problems import overloaded, weak_password
+from sidecar.http.request import Call, Endpoint, Gate, Reply
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.password_reset import ResetGone
+from sidecar.identity.sessions import Grant
+
+
+class ForgotBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whoever's it is."""
+
+    email: Text
+
+
+class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``token``: what stands behind the # of the link."""
+
+    token: Secret
+    password: Secret
+
+    def __repr__(self) -> str:
+        return "ResetBody(…)"
+
+
+async def forgot(call: Call[ForgotBody]) -> Reply:
+    """``POST /v1/password/forgot``: the same answer at once, whether anybody has that e-mail or not (R12)."""
+    await call.parts.people.forgotten.ask(call.body.email, call.address)
+    return Reply(202, {"message": "If somebody has that e-mail, a link is on its way to it."})
+
+
+async def reset(call: Call[ResetBody]) -> Reply | Problem:
+    """``POST /v1/password/reset``: as accepting an invitation. Sets no cookie (R5)."""
+    outcome = await call.parts.people.password_reset.reset(call.body.token, call.body.password, client_of(call))
+    match outcome:
+        case Grant():
+            return Reply(201, grant_json(outcome))
+        case ResetGone():
+            return Problem(Code.INVITATION_GONE, "this link cannot be used (any more); ask for a new one")
+        case WeakPassword(weaknesses):
+            return weak_password(weaknesses)
+        case Overloaded(retry_after):
+            return overloaded(retry_after)
+        case _:
+            assert_never(outcome)
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "POST",
+        "/v1/password/forgot",
+        Gate.OPEN,
+        forgot,
+        "Ask for a link to choose a new password",
+        ForgotBody,
+        statuses=(202, 400, 413),
+        answer=schemas.Message,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/password/reset",
+        Gate.OPEN,
+        reset,
+        "Choose a new password by a link",
+        ResetBody,
+        statuses=(201, 400, 410, 413, 422, 503),
+        answer=schemas.Grant,
+    ),
+)

@@ -1,0 +1,185 @@
+"""The policy over HTTP: what is in force, who may do what and why, and what an edit would change. Translates only.
+
+Everything here is for the people of an account. What an operator needs besides (findings about the files on disk, the
+fleet, paths) stands on the ops listener and the command line alone (R27).
+"""
+
+import asyncio
+from itertools import islice
+from typing import Annotated, Final
+
+import msgspec
+
+from sidecar.api.serializers import when
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import Status, UserId, UserRecord
+from sidecar.http.outcome_problems import not_found, refusal
+from sidecar.http.policy_schemas import (
+    CellShown,
+    Explained,
+    InForce,
+    Matrix,
+    Person,
+    PolicyRole,
+    PolicySection,
+    Preview,
+)
+from sidecar.http.request import Call, Endpoint, May, Reply
+from sidecar.identity.emails import normalise
+from sidecar.identity.role_assignment import unknown
+from sidecar.pdp.preview import MAX_BODY, Busy, Previewed, TooLarge
+from sidecar.policy.decision_table import Cell, Ruling
+from sidecar.policy.diagnostics import FILES
+from sidecar.policy.explain import explain, explain_person
+from sidecar.policy.explained import as_dict
+from sidecar.store.outcomes import NoAccount
+from sidecar.tokens.ids import account_of
+
+CELLS_AT_ONCE: Final = 500
+"""Cells that are encoded before other requests are looked at: half a millisecond."""
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
+
+
+# -- what is in force --------------------------------------------------------------------------------------------------
+
+
+async def policy(call: Call[None]) -> Reply:
+    """``GET /v1/policy``. Of one instant, which is later than the guard's: nothing here decides."""
+    activation = call.parts.policy
+    generation = activation.generation or call.policy
+    roles = [
+        PolicyRole(role.id, role.title, role.description, role.assignable, list(generation.closures[role.id][1:]))
+        for role in generation.roles.values()
+    ]
+    sections = [PolicySection(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
+    loaded_at = when(int(activation.loaded_at)) or ""
+    return Reply(200, InForce(generation.id, loaded_at, activation.state, roles, sections))
+
+
+async def matrix(call: Call[None]) -> Reply:
+    """``GET /v1/policy/matrix``: every cell. A large one is encoded in pieces, and checks pass between them."""
+    cells = iter(call.policy.cells.items())
+    pieces = []
+    while piece := [_shown(cell, ruling) for cell, ruling in islice(cells, CELLS_AT_ONCE)]:
+        pieces.append(msgspec.json.encode(piece)[1:-1])
+        await asyncio.sleep(0)
+    body = b'{"generation":"%s","cells":[%s]}' % (call.policy.id.encode(), b",".join(pieces))
+    return Reply(200, body, _JSON)
+
+
+_JSON: Final = (("Content-Type", "application/json"),)
+
+
+def _shown(cell: Cell, ruling: Ruling) -> CellShown:
+    return CellShown(*cell, ruling.allowed, ruling.reason, ruling.rule)
+
+
+# -- why ---------------------------------------------------------------------------------------------------------------
+
+
+class Why(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``user``: an id or an e-mail of my account. Neither it nor ``role``: about myself."""
+
+    section: Name
+    action: Name
+    user: Name | None = None
+    role: Name | None = None
+
+
+async def why(call: Call[None]) -> Reply | Problem:
+    """``GET /v1/policy/explain``. Whoever may not act at all is denied for that, whatever the role may."""
+    try:
+        asked = msgspec.convert(dict(call.query), Why)
+    except msgspec.ValidationError as error:
+        return Problem(Code.BAD_REQUEST, f"give section, action, and user or role: {error}")
+    if asked.user is not None and asked.role is not None:
+        return Problem(Code.BAD_REQUEST, "give user or role, not both")
+    if asked.role is not None:
+        if asked.role not in call.policy.roles:
+            return refusal(unknown(call.policy, asked.role))
+        return Reply(200, as_dict(explain(call.policy, asked.role, asked.section, asked.action)))
+    record = call.caller.record if asked.user is None else await _user(call, asked.user)
+    if record is None:
+        return not_found("user")
+    return Reply(200, as_dict(explain_person(call.policy, record, asked.section, asked.action)))
+
+
+async def _user(call: Call[None], named: str) -> UserRecord | None:
+    """A user of the caller's own account; everybody else's are nobody."""
+    account, users = call.caller.record.account, call.parts.people.users
+    uid: UserId | None = None
+    if account_of(named) == account:
+        uid = UserId(named)
+    elif (email := normalise(named)) is not None:
+        uid = await users.find(account, email)
+    return None if uid is None else await users.record(uid)
+
+
+def _person(record: UserRecord) -> Person:
+    return Person(record.id, record.email, record.name, record.status)
+
+
+# -- what if -----------------------------------------------------------------------------------------------------------
+
+
+class PreviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whole files by bare name (``policy.csv``); those that are left out are the ones in force."""
+
+    files: dict[Annotated[str, msgspec.Meta(max_length=64)], str]
+
+
+async def preview(call: Call[PreviewBody]) -> Reply | Problem:
+    """``POST /v1/policy/preview``: what these files would change, for whom. Nothing is changed by asking."""
+    strange = next((name for name in call.body.files if name not in FILES), None)
+    if strange is not None:
+        return Problem(Code.BAD_REQUEST, f"a policy has no such file; it has {', '.join(FILES)}")
+    edited = {name: text.encode() for name, text in call.body.files.items()}
+    if sum(map(len, edited.values())) > MAX_BODY:
+        return Problem(Code.TOO_LARGE, f"the files are over {MAX_BODY} bytes; `sidecar policy diff` has no limits")
+    account = call.caller.record.account
+    roster = await call.parts.people.users.roster(account)
+    if isinstance(roster, NoAccount):
+        return not_found("account")
+    people: dict[str, list[dict[str, str]]] = {}
+    for member in roster.members:
+        if member.record.status is Status.EXPIRED:
+            continue
+        people.setdefault(member.record.role, []).append(msgspec.to_builtins(_person(member.record)))
+    outcome = await call.parts.previews.preview(account, call.policy, edited, people)
+    match outcome:
+        case Previewed(body):
+            return Reply(200, body, _JSON)
+        case TooLarge(reason):
+            return Problem(Code.TOO_LARGE, reason)
+        case Busy():
+            return Problem(Code.RATE_LIMITED, "another preview is under way; ask again when it is over", retry_after=1)
+
+
+_VIEW: Final = May("policy", "view")
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/v1/policy", _VIEW, policy, "The policy in force", answer=InForce),
+    Endpoint("GET", "/v1/policy/matrix", _VIEW, matrix, "Who may do what, by which rule", answer=Matrix),
+    Endpoint(
+        "GET",
+        "/v1/policy/explain",
+        _VIEW,
+        why,
+        "Why an answer is what it is, and what would change it",
+        statuses=(200, 400, 404, 422),
+        answer=Explained,
+        query=Why,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/policy/preview",
+        May("policy", "preview"),
+        preview,
+        "What an edit would change, and for whom",
+        PreviewBody,
+        statuses=(200, 400, 413, 429),
+        max_body=MAX_BODY,
+        answer=Preview,
+    ),
+)

@@ -1,0 +1,152 @@
+"""People on the wire: users, seats, invitations, sessions and grants as JSON. Shapes only, decides nothing."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from sidecar.domain.users import Member, Review, Seats, SessionId, UserRecord
+from sidecar.http.request import Call
+from sidecar.identity.hash_limits import Limited
+from sidecar.identity.hashing import Overloaded
+from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired
+from sidecar.identity.sessions import Client, Grant, InvalidGrant
+from sidecar.store.live.fleet import Revocation
+from sidecar.store.sessions import Session
+
+Text = Annotated[str, msgspec.Meta(max_length=320)]
+"""An e-mail, a name, an id, as typed; the rooms say what is wrong with it in their own words."""
+
+RoleName = Annotated[str, msgspec.Meta(max_length=128)]
+
+Secret = Annotated[str, msgspec.Meta(max_length=8192)]
+"""A password or a token, as typed."""
+
+
+MAX_AGENT: Final = 1024
+"""Bytes of User-Agent that are looked at; a session keeps 200 printable characters of them."""
+
+
+def when(seconds: int | None) -> str | None:
+    """A time as RFC 3339 in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def user_json(record: UserRecord) -> dict[str, Any]:
+    """As ``GET /v1/me`` and ``/token`` show it."""
+    return {
+        "id": record.id,
+        "email": record.email,
+        "name": record.name,
+        "role": record.role,
+        "status": record.status.value,
+        "account": record.account,
+    }
+
+
+def member_json(member: Member) -> dict[str, Any]:
+    """As the list of users shows it."""
+    shown = user_json(member.record)
+    del shown["account"]
+    return {
+        **shown,
+        "created_at": when(member.created_at),
+        "last_login_at": when(member.last_login_at),
+        "invite_expires_at": when(member.invite_expires_at),
+        "review": review_json(member.record.review),
+    }
+
+
+def review_json(review: Review | None) -> dict[str, Any] | None:
+    """Why a user is held (R48); null for one that is not."""
+    if review is None:
+        return None
+    return {
+        "role_before": review.role_before,
+        "role_now": review.role_now,
+        "status_before": review.status_before,
+        "status_now": review.status_now,
+        "since": when(review.since),
+    }
+
+
+def seats_json(seats: Seats, contact: str) -> dict[str, Any]:
+    """``contact``: whom to reach for more (SIDECAR_SEAT_CONTACT), null when nobody is named."""
+    return {
+        "cap": seats.cap,
+        "used": seats.used,
+        "members": seats.members,
+        "invited": len(seats.invitations),
+        "available": seats.available,
+        "contact": contact or None,
+    }
+
+
+def full_json(seats: Seats, contact: str) -> dict[str, Any]:
+    """The seats of an account that is full, with the invitations that could be ended to free one."""
+    pending = [{"id": one.user, "email": one.email, "expires_at": when(one.expires_at)} for one in seats.invitations]
+    return {**seats_json(seats, contact), "invitations": pending}
+
+
+def revocation_json(revocation: Revocation) -> dict[str, Any]:
+    """How far a change has got when its answer goes out (R31)."""
+    return {
+        "complete": revocation.complete,
+        "sidecars": revocation.sidecars,
+        "waited_ms": revocation.waited_ms,
+    }
+
+
+def told(revocation: Revocation) -> tuple[tuple[str, str], ...]:
+    """In headers, for an answer with or without a body: the change's revision (R30), and whether it is everywhere."""
+    return (
+        ("X-Sidecar-Revision", str(revocation.revision)),
+        ("X-Sidecar-Revocation", "complete" if revocation.complete else "incomplete"),
+    )
+
+
+def session_json(session: Session, current: SessionId) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "current": session.id == current,
+        "created_at": when(session.created_at),
+        "refreshed_at": when(session.refreshed_at),
+        "expires_at": when(session.expires_at),
+        "address": session.address,
+        "agent": session.agent,
+    }
+
+
+def grant_json(grant: Grant) -> dict[str, Any]:
+    """A token answer (RFC 6749 section 5.1) with the user it is for."""
+    return {
+        "access_token": grant.access_token,
+        "token_type": "Bearer",
+        "expires_in": grant.expires_in,
+        "refresh_token": grant.refresh_token,
+        "scope": "",
+        "account": grant.record.account,
+        "user": user_json(grant.record),
+    }
+
+
+def client_of(call: Call[Any]) -> Client:
+    """Who calls, for the session's owner and the audit."""
+    agents = [value for name, value in call.headers if name.lower() == b"user-agent"]
+    agent = agents[0][:MAX_AGENT].decode("latin-1") if agents else ""
+    return Client(call.address, "".join(char for char in agent if char.isprintable()), call.request_id)
+
+
+_LABELS: Final[dict[type[Any], str]] = {
+    Grant: "granted",
+    InvalidGrant: "invalid_grant",
+    AccountRequired: "account_required",
+    ResetRequired: "password_reset_required",
+    Limited: "rate_limited",
+    Overloaded: "overloaded",
+}
+
+
+def count_login(call: Call[Any], outcome: LoginOutcome) -> None:
+    """For the metric, whichever door it came through."""
+    call.parts.metrics.logins.labels(_LABELS[type(outcome)]).inc()

@@ -1,0 +1,194 @@
+"""Users and roles for those whom the policy lets manage them. Translates; judging is accounts'."""
+
+from typing import Literal
+
+import msgspec
+
+from sidecar.api import invitations
+from sidecar.api.serializers import RoleName, Text, member_json, revocation_json, seats_json, told, user_json
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import Status, UserRecord
+from sidecar.http import schemas
+from sidecar.http.outcome_problems import bad_name, not_found, refusal
+from sidecar.http.request import Call, Endpoint, May, Reply
+from sidecar.identity.display_names import clean
+from sidecar.identity.role_assignment import may_assign
+from sidecar.identity.users import Edit, Edited, Gone
+from sidecar.policy.decide import opens
+from sidecar.store.live.fleet import Revocation
+from sidecar.store.outcomes import LastAdmin, NoAccount, NotHeld, NoUser, StillInvited
+
+
+class EditBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """At least one of them. ``status`` suspends and resumes."""
+
+    role: RoleName | msgspec.UnsetType = msgspec.UNSET
+    name: Text | msgspec.UnsetType = msgspec.UNSET
+    status: Literal["active", "suspended"] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds from now on: the lost change once more, or the older state as it is stored."""
+
+    role: RoleName
+    status: Literal["active", "suspended"]
+
+
+async def roles(call: Call[None]) -> Reply:
+    """``GET /v1/roles``: those that the caller may assign (R11)."""
+    shown = [
+        {"id": role.id, "title": role.title, "description": role.description, "opens": opens(call.policy, role.id)}
+        for role in may_assign(call.policy, call.caller.record.role)
+    ]
+    return Reply(200, {"roles": shown})
+
+
+async def users(call: Call[None]) -> Reply | Problem:
+    """``GET /v1/users``: everybody and the seats, of one instant."""
+    roster = await call.parts.people.users.roster(call.caller.record.account)
+    if isinstance(roster, NoAccount):
+        return not_found("account")
+    return Reply(
+        200,
+        {
+            "users": [member_json(member) for member in roster.members],
+            "seats": seats_json(roster.seats, call.parts.surface.seat_contact),
+        },
+    )
+
+
+async def edit(call: Call[EditBody]) -> Reply | Problem:
+    """``PATCH /v1/users/{id}``: in force at the next decision, everywhere, when this answers."""
+    change = _edit(call.body)
+    if isinstance(change, Problem):
+        return change
+    outcome = await call.parts.people.membership.edit(
+        call.actor, call.policy, call.caller.record.account, call.names["id"], change
+    )
+    match outcome:
+        case Edited(record, revocation):
+            return _edited(record, revocation)
+        case NoUser():
+            return not_found("user")
+        case LastAdmin():
+            return _last_admin()
+        case StillInvited():
+            return Problem(Code.ALREADY_INVITED, "an invited user cannot be suspended; DELETE it to end the invitation")
+        case _:
+            return refusal(outcome)
+
+
+async def remove(call: Call[None]) -> Reply | Problem:
+    """``DELETE /v1/users/{id}``: the seat is free, every token dead, an invitation too."""
+    outcome = await call.parts.people.membership.remove(
+        call.actor, call.policy, call.caller.record.account, call.names["id"]
+    )
+    match outcome:
+        case Gone(_, revocation):
+            return Reply(204, None, told(revocation))
+        case NoUser():
+            return not_found("user")
+        case LastAdmin():
+            return _last_admin()
+        case _:
+            return refusal(outcome)
+
+
+async def review(call: Call[ReviewBody]) -> Reply | Problem:
+    """``POST /v1/users/{id}/review``: end the hold of a user whose acknowledged change was lost (R48)."""
+    outcome = await call.parts.people.membership.review(
+        call.actor,
+        call.policy,
+        call.caller.record.account,
+        call.names["id"],
+        call.body.role,
+        Status(call.body.status),
+    )
+    match outcome:
+        case Edited(record, revocation):
+            return _edited(record, revocation)
+        case NoUser():
+            return not_found("user")
+        case NotHeld():
+            return Problem(Code.NOT_HELD, "the user is not held; PATCH changes role and status")
+        case LastAdmin():
+            return _last_admin()
+        case StillInvited():
+            return Problem(Code.ALREADY_INVITED, "an invited user cannot be suspended; DELETE it to end the invitation")
+        case _:
+            return refusal(outcome)
+
+
+def _edited(record: UserRecord, revocation: Revocation | None) -> Reply:
+    """``revocation`` None: it was so already."""
+    if revocation is None:
+        return Reply(200, {**user_json(record), "revocation": None})
+    return Reply(200, {**user_json(record), "revocation": revocation_json(revocation)}, told(revocation))
+
+
+def _edit(body: EditBody) -> Edit | Problem:
+    name: str | None = None
+    if isinstance(body.name, str):
+        name = clean(body.name)
+        if name is None:
+            return bad_name()
+    change = Edit(
+        role=body.role if isinstance(body.role, str) else None,
+        name=name,
+        status=Status(body.status) if isinstance(body.status, str) else None,
+    )
+    if change == Edit():
+        return Problem(Code.BAD_REQUEST, "give at least one of role, name and status")
+    return change
+
+
+def _last_admin() -> Problem:
+    return Problem(
+        Code.LAST_ADMIN, "the account would be left without an active Account Administrator; appoint another one first"
+    )
+
+
+_VIEW = May("users", "view")
+_MANAGE = May("users", "manage")
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/v1/roles", _VIEW, roles, "The roles that I may assign", answer=schemas.Roles),
+    Endpoint(
+        "GET",
+        "/v1/users",
+        _VIEW,
+        users,
+        "Everybody of my account, and its seats",
+        statuses=(200, 404),
+        answer=schemas.Roster,
+    ),
+    Endpoint(
+        "PATCH",
+        "/v1/users/{id}",
+        _MANAGE,
+        edit,
+        "Change a user's role or name, suspend or resume it",
+        EditBody,
+        statuses=(200, 400, 403, 404, 409, 422),
+        answer=schemas.EditedUser,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/users/{id}/review",
+        _MANAGE,
+        review,
+        "End the hold of a user whose acknowledged change was lost",
+        ReviewBody,
+        statuses=(200, 400, 403, 404, 409, 422),
+        answer=schemas.EditedUser,
+    ),
+    Endpoint(
+        "DELETE",
+        "/v1/users/{id}",
+        _MANAGE,
+        remove,
+        "Remove a user, or end an invitation",
+        statuses=(204, 403, 404, 409),
+    ),
+    *invitations.ENDPOINTS,
+)

@@ -1,1 +1,0 @@
-"""HTTP and gRPC. Translates between the wire and the rooms; decides nothing."""

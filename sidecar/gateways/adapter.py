@@ -1,0 +1,111 @@
+"""The dashboard's request as a gateway describes it: method and path. Missing, empty or doubled is a bad request."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from sidecar.domain.access import Route, Target
+from sidecar.domain.decision import Reason
+from sidecar.http.headers import RawHeaders, decode_header
+from sidecar.policy.routes import split_target
+
+OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
+"""A back end that honours one of these runs another method than the one judged (R2)."""
+
+UPGRADE: Final = b"upgrade"
+HTTP2_SETTINGS: Final = b"http2-settings"
+WEBSOCKET: Final = b"websocket"
+
+SUSPECT: Final = OVERRIDES | {UPGRADE, HTTP2_SETTINGS}
+
+
+MAX_PATH: Final = 8192
+"""Characters of a path, without its query. Web servers take no longer request line by default."""
+
+
+class GatewayCall(msgspec.Struct, frozen=True, gc=False):
+    """One gateway's question as it came. ``path`` and ``query`` are the question's own, raw; which of it all says what
+    the dashboard was asked for is the family's to know."""
+
+    family: "Family"
+    method: str
+    path: str
+    query: str
+    headers: RawHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Gateways that ask in one way. ``read`` is the one place where the original request is taken from.
+
+    ``uri``: the original request target with its query, for gateways that pass a redirect on to the browser.
+    ``page``: the header that says which page is asked for, in lower case, where nothing else in the call does.
+    ``rewrites``: the gateway takes the back end's Cookie header from the answer.
+    ``removes``: the gateway has to be told which of the client's headers to drop (Envoy).
+    """
+
+    label: str
+    read: Callable[[GatewayCall], Route | Target | Reason]
+    uri: Callable[[GatewayCall], str | None] | None = None
+    page: bytes | None = None
+    rewrites: bool = False
+    removes: bool = False
+
+
+def method_overrides(headers: RawHeaders) -> set[bytes]:
+    """The names, in lower case, of the headers that ask for another method."""
+    return {lowered for name, _ in headers if (lowered := name.lower()) in OVERRIDES}
+
+
+def asks_otherwise(headers: RawHeaders) -> bool:
+    """Return True when the back end would take another request than the one judged (R2, R6). Every family asks this."""
+    found = [lowered for name, _ in headers if (lowered := name.lower()) in SUSPECT]
+    return bool(found) and (not OVERRIDES.isdisjoint(found) or upgrades_otherwise(headers))
+
+
+def upgrades_otherwise(headers: RawHeaders) -> bool:
+    """Return True for any upgrade other than one `websocket`, and for HTTP2-Settings, which only h2c sends (R6).
+
+    A gateway copies bytes both ways after a 101: with h2c those bytes are requests that no check ever sees. Only ASCII
+    letters are compared without regard to case: the Kelvin sign is no `k`.
+    """
+    found = False
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == UPGRADE:
+            if found or value.strip(b" \t").lower() != WEBSOCKET:
+                return True
+            found = True
+        elif lowered == HTTP2_SETTINGS:
+            return True
+    return False
+
+
+def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes) -> Route | Reason:
+    """One header family; of all others only those that would have the back end run another method."""
+    methods: list[bytes] = []
+    uris: list[bytes] = []
+    suspect = False
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == method_header:
+            methods.append(value)
+        elif lowered == uri_header:
+            uris.append(value)
+        elif lowered in SUSPECT:
+            suspect = True
+    if suspect and asks_otherwise(headers):
+        return Reason.BAD_REQUEST
+    if len(methods) != 1 or len(uris) != 1:
+        return Reason.BAD_REQUEST
+    return from_parts(decode_header(methods[0]), decode_header(uris[0]))
+
+
+def from_parts(method: str, uri: str) -> Route | Reason:
+    """A request target in origin form; another form has no path to judge."""
+    raw_path = split_target(uri)
+    if raw_path is None or not method or len(raw_path) > MAX_PATH:
+        return Reason.BAD_REQUEST
+    return Route(method, raw_path)

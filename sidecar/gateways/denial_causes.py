@@ -1,0 +1,146 @@
+"""Causes of `bad_request`, `ambiguous_path`, `unmatched_path` and `cross_site`, in words for whoever runs the gateway.
+
+Pure functions of a denied call; an allowed one never comes here. A detail names headers, endpoints and settings. It
+repeats nothing of the request but an origin that is well formed, and one of a closed set of characters.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from sidecar.domain.access import Route
+from sidecar.domain.decision import Decision, Reason
+from sidecar.gateways import envoy_http, forwarded, nginx, section
+from sidecar.gateways.adapter import GatewayCall, method_overrides, upgrades_otherwise
+from sidecar.http.context import Parts
+from sidecar.http.denial_causes import Cause, Kind, cross_site
+from sidecar.http.headers import count_headers, single_header
+from sidecar.policy.routes import ambiguity
+from sidecar.telemetry.app_log import debugging, logger
+
+EXPLAINED: Final = frozenset({Reason.BAD_REQUEST, Reason.AMBIGUOUS_PATH, Reason.UNMATCHED_PATH, Reason.CROSS_SITE})
+
+FAMILIES: Final = {
+    forwarded.PATH: ("X-Forwarded-Method", "X-Forwarded-Uri"),
+    nginx.PATH: ("X-Original-Method", "X-Original-URI"),
+}
+"""The headers that an endpoint reads, method and path: each has to come once."""
+
+ENDPOINTS: Final = "/check, /check/nginx, /check/envoy/… or /check/sections/SECTION[/ACTION]"
+ANNOTATION: Final = "nginx.ingress.kubernetes.io/auth-method: GET"
+MAX_SHOWN: Final = 512
+"""Characters of a path in the log."""
+
+_log = logger("edge")
+
+Names = Mapping[bytes, int]
+
+
+def cause_of(parts: Parts, call: GatewayCall, decision: Decision) -> Cause | None:
+    """Return the cause of a denied check; None when the client alone can have caused it."""
+    match decision.reason:
+        case Reason.BAD_REQUEST:
+            return _bad_request(call)
+        case Reason.AMBIGUOUS_PATH | Reason.UNMATCHED_PATH:
+            asked = call.family.read(call)
+            return _path(parts, asked) if isinstance(asked, Route) else None
+        case Reason.CROSS_SITE:
+            return cross_site(call.headers, parts.surface.origins)
+        case _:
+            return None
+
+
+def _bad_request(call: GatewayCall) -> Cause | None:
+    if not isinstance(call.family.read(call), Reason):
+        return None  # two tokens, or two cookies of ours
+    names = count_headers(call.headers)
+    overrides = sorted(method_overrides(call.headers))
+    if overrides:
+        text = f"{overrides[0].decode()} would have the back end run another method than the judged one: leave it out"
+        return Cause(Kind.METHOD_OVERRIDE, text)
+    if upgrades_otherwise(call.headers):
+        return Cause(Kind.UPGRADE, 'an Upgrade has to be "websocket", once, and without HTTP2-Settings')
+    label = call.family.label
+    if label in FAMILIES:
+        return _headers(call, label, names)
+    if call.family is section.FAMILY:
+        return Cause(Kind.WRONG_ENDPOINT, "write /check/sections/SECTION or /check/sections/SECTION/ACTION")
+    if label == "/envoy.service.auth.v3.Authorization/Check":
+        text = "Envoy's call has no method, no path that begins with /, or more headers than SIDECAR_MAX_HEAD permits"
+        return Cause(Kind.UNUSABLE_HEADER, text)
+    if label == envoy_http.PREFIX:
+        return Cause(Kind.UNUSABLE_HEADER, "Envoy's call names no method, or no path that begins with /")
+    fitting = _fitting(names, but="")
+    return Cause(Kind.WRONG_ENDPOINT, f"no gateway asks at this path: {fitting or f'ask {ENDPOINTS}'}")
+
+
+def _headers(call: GatewayCall, endpoint: str, names: Names) -> Cause | None:
+    """Judge the two headers of the endpoint: missing, doubled, unusable. None: the client did something else."""
+    wanted = FAMILIES[endpoint]
+    missing = [name for name in wanted if name.lower().encode() not in names]
+    if missing:
+        hint = _fitting(names, but=endpoint) or _hint(endpoint, names)
+        return Cause(Kind.MISSING_HEADER, f"{' and '.join(missing)} did not come{hint and f': {hint}'}")
+    for name in wanted:
+        if names[name.lower().encode()] > 1:
+            return Cause(Kind.DOUBLED_HEADER, f"{name} came more than once: have the gateway replace a client's")
+    method, uri = (single_header(call.headers, name.lower().encode()) or "" for name in wanted)
+    if not method:
+        return Cause(Kind.UNUSABLE_HEADER, f"{wanted[0]} is empty")
+    if not uri.startswith("/"):
+        return Cause(Kind.UNUSABLE_HEADER, f"{wanted[1]} has to begin with /: the path alone, without scheme and host")
+    if endpoint == nginx.PATH and not nginx.ingress_agrees(call.headers):
+        return Cause(Kind.UNUSABLE_HEADER, f"X-Original-URI and X-Original-URL differ: set {ANNOTATION}")
+    return None
+
+
+def _fitting(names: Names, *, but: str) -> str:
+    """The endpoint that reads the headers that came."""
+    for endpoint, wanted in FAMILIES.items():
+        if endpoint != but and all(name.lower().encode() in names for name in wanted):
+            return f"{' and '.join(wanted)} came, for which {endpoint} is the endpoint"
+    return ""
+
+
+def _hint(endpoint: str, names: Names) -> str:
+    if nginx.INGRESS[0] in names:
+        return f"ingress-nginx sends it with the annotation {ANNOTATION}"
+    if b"x-original-url" in names:
+        instead = "" if endpoint == nginx.PATH else "ask /check/nginx and "
+        return f"X-Original-URL is not read, {instead}send X-Original-URI with the path alone ($request_uri)"
+    if b"x-original-uri" in names and endpoint != nginx.PATH:
+        return "X-Original-URI came, for which /check/nginx is the endpoint; it wants X-Original-Method, too"
+    if b"x-forwarded-uri" in names and endpoint != forwarded.PATH:
+        return "X-Forwarded-Uri came, for which /check is the endpoint; it wants X-Forwarded-Method, too"
+    return ""
+
+
+def _path(parts: Parts, asked: Route) -> Cause | None:
+    named = ambiguity(asked.raw_path)
+    if named:
+        return Cause(Kind.AMBIGUOUS_PATH, f"the path holds {named}, which programs read in more than one way")
+    generation = parts.policy.generation
+    methods = () if generation is None else generation.routes.methods_at(asked.raw_path)
+    if not methods:
+        return Cause(Kind.NO_ROUTE, "no route in sections.toml has this path")
+    return Cause(Kind.NO_METHOD, f"the routes in sections.toml with this path have only {', '.join(methods)}")
+
+
+def log_denial(call: GatewayCall, decision: Decision, request_id: bytes) -> None:
+    """At debug level: method and path of a denied request. Its query, headers and user stay out of the log."""
+    if not debugging():
+        return
+    asked = call.family.read(call)
+    method, path = (asked.method, asked.raw_path) if isinstance(asked, Route) else (call.method, call.path)
+    _log.debug(
+        "request denied",
+        reason=decision.reason.value,
+        method=_shown(method),
+        path=_shown(path),
+        endpoint=call.family.label,
+        request_id=request_id.decode("ascii", "replace"),
+    )
+
+
+def _shown(text: str) -> str:
+    """Printable ASCII: a line end must not begin a line of its own."""
+    return text[:MAX_SHOWN].encode("unicode_escape").decode("ascii")

@@ -1,0 +1,244 @@
+"""The fast lane: a plain ``GET /check…`` is parsed by llhttp and answered at once; everything else goes to aiohttp.
+
+It owns no HTTP of its own. A head that is not a complete, well-formed, bodiless HTTP/1.1 one with nothing unusual in it
+is handed over with every byte that came since the last answer, as it came, and the connection stays with aiohttp (R33).
+So whatever this lane does not understand is answered as if it were not there. One decision function serves both lanes.
+A head that was found plain before, but for its request id and the page it names, is known by its bytes and not parsed
+again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from time import perf_counter
+from typing import Any, Final
+
+import httptools
+
+from sidecar.gateways.adapter import GatewayCall
+from sidecar.gateways.ext_authz import gateway_call, is_check
+from sidecar.gateways.fast_path.check_responder import Desk
+from sidecar.gateways.fast_path.request_head import HeadReader, Page, PlainHead, may_come_again, unnumbered, unplaced
+from sidecar.gateways.fast_path.response_cache import Remembered
+from sidecar.http.context import Parts
+from sidecar.http.request_id import accepted, new_request_id
+from sidecar.http.server.prepared_response import Prepared
+from sidecar.pdp.decision_point import Open
+
+START: Final = b"GET /check"
+HEAD_END: Final = b"\r\n\r\n"
+PIPELINE_BYTES: Final = 16 * 1024
+"""What may wait behind a check that asks the store, or behind answers that the client does not take, before we stop
+reading from the client. One read brings what the kernel has kept (serve/listeners.py)."""
+
+
+class Lanes:
+    """The connections of one listener that are in the fast lane, and what they share."""
+
+    def __init__(self, parts: Parts, slow: Callable[[], asyncio.Protocol], *, max_head: int, idle: float) -> None:
+        self.parts = parts
+        self.slow = slow
+        self.max_head = max_head
+        self.idle = idle
+        self.heads = HeadReader()
+        self.desk = Desk(parts)
+        self.open: set[FastLane] = set()
+
+    def __call__(self) -> "FastLane":
+        return FastLane(self)
+
+    def drain(self) -> None:
+        """From now on no head is short enough for this lane: aiohttp has the next one of every connection, says with
+        its answer that it was the last, and closes."""
+        self.max_head = 0
+
+    def close(self) -> None:
+        """At shutdown: idle connections close now, the others after the answer that they wait for."""
+        for lane in tuple(self.open):
+            lane.close()
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for the answers that are waited for, so long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while waiting := [task for lane in self.open if (task := lane.waiting) and not task.done()]:
+                    await asyncio.wait(waiting)
+
+
+class FastLane(asyncio.Protocol):
+    """One connection, until something on it is not plain."""
+
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._desk = lanes.desk
+        self._buffer = b""
+        self.waiting: asyncio.Task[None] | None = None
+        self._blocked = False
+        self._closing = False
+        self._complete = False
+        self._numbered = False
+        self._parser = httptools.HttpRequestParser(self)
+
+    # As asyncio's protocol -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+        self._timer = self._loop.call_later(self._lanes.idle, self._close_if_idle)
+        self._lanes.open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._leave()
+        if self.waiting is not None:
+            self.waiting.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer + data if self._buffer else data
+        if self.waiting is None and not self._blocked:
+            self._work(buffer)
+            return
+        self._buffer = buffer
+        if len(buffer) > PIPELINE_BYTES:
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self._go_on()
+
+    # As the parser's listener ----------------------------------------------------------------------------------------
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+    # The lane --------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        self._closing = True
+        if self.waiting is None:
+            self._transport.close()
+
+    def _work(self, buffer: bytes) -> None:
+        """Answer every complete head in ``buffer``, keep an incomplete one, hand over what is not for us."""
+        at, size = 0, len(buffer)  # not cut at each head: of a long pipe that would copy all the rest each time
+        while at < size:
+            end = buffer.find(HEAD_END, at)
+            if end < 0:
+                if size - at > self._lanes.max_head or not _may_be_ours(buffer[at:]):
+                    self._hand_over(buffer[at:])
+                    return
+                break
+            end += len(HEAD_END)
+            if not self._take(buffer[at:end], perf_counter()):
+                self._hand_over(buffer[at:])
+                return
+            at = end
+            if self.waiting is not None or self._blocked:
+                break
+        self._buffer = buffer = buffer[at:]
+        if len(buffer) > PIPELINE_BYTES and (self._blocked or self.waiting is not None):
+            self._transport.pause_reading()
+        if self._closing and not buffer and self.waiting is None:
+            self._transport.close()
+
+    def _take(self, head: bytes, started: float) -> bool:
+        """Answer a head. False: it is not for us."""
+        if len(head) > self._lanes.max_head:
+            return False
+        key, page, given, known = self._look_up(head)
+        if known is not None:
+            request_id = new_request_id() if given is None else given
+            self._write(self._desk.repeat(known, request_id, started), request_id)
+            return True
+        plain = self._parse(head)
+        if plain is None:
+            return False
+        if may_come_again(plain, key, given):
+            self._answer(plain, key, page, started)
+        else:
+            self._answer(plain, None, None, started)
+        return True
+
+    def _look_up(self, head: bytes) -> tuple[bytes, Page | None, bytes | None, Remembered | None]:
+        """What a head is known by, whole and without its page; its request id; and its answer, if it came before with
+        another request id or another page. Most gateways send a request id with each call or with none: after a call
+        without one, the next is looked up before it is searched for one."""
+        desk, whole = self._desk, not self._numbered
+        known = desk.again(head) if whole else None
+        if known is not None:
+            return head, None, None, known
+        key, given = unnumbered(head)
+        self._numbered = given is not None
+        known = None if whole and given is None else desk.again(key)
+        if known is not None:
+            return key, None, given, known
+        page = unplaced(key)
+        return key, page, given, None if page is None else desk.elsewhere(key, page)
+
+    def _parse(self, head: bytes) -> PlainHead | None:
+        """A plain check; None: aiohttp should have it."""
+        if not head.startswith(START):
+            return None
+        self._complete = False
+        try:
+            self._parser.feed_data(head)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return None
+        plain = self._lanes.heads.read(head) if self._complete else None
+        return plain if plain is not None and is_check(plain.target.partition("?")[0]) else None
+
+    def _answer(self, head: PlainHead, key: bytes | None, page: Page | None, started: float) -> None:
+        request_id = accepted(head.request_ids[0]) if head.request_ids else new_request_id()
+        path, _, query = head.target.partition("?")
+        call = gateway_call("GET", path, query, head.headers)
+        outcome = self._desk.first(key, call, request_id, started, page)
+        if isinstance(outcome, Open):
+            self.waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))
+        else:
+            self._write(outcome, request_id)
+
+    async def _answer_later(self, question: Open, call: GatewayCall, request_id: bytes, started: float) -> None:
+        self._write(await self._desk.later(question, call, request_id, started), request_id)
+        self.waiting = None
+        self._go_on()
+
+    def _write(self, prepared: Prepared, request_id: bytes) -> None:
+        self._transport.write(prepared.complete(request_id))
+        self._heard = self._loop.time()
+
+    def _go_on(self) -> None:
+        if self.waiting is None and not self._blocked and not self._transport.is_closing():
+            self._transport.resume_reading()
+            buffer, self._buffer = self._buffer, b""
+            self._work(buffer)
+
+    def _hand_over(self, buffer: bytes) -> None:
+        """aiohttp takes the connection for good, from the first byte that we have not answered."""
+        self._leave()
+        self._buffer = b""
+        slow = self._lanes.slow()
+        self._transport.set_protocol(slow)
+        slow.connection_made(self._transport)
+        slow.data_received(buffer)
+
+    def _leave(self) -> None:
+        self._timer.cancel()
+        self._lanes.open.discard(self)
+
+    def _close_if_idle(self) -> None:
+        """As long as aiohttp waits between two requests, and as long for a head that never ends, or for a client that
+        takes no answer: that one would not let a polite close come to its end."""
+        left = self._heard + self._lanes.idle - self._loop.time()
+        if left <= 0 and self._transport.get_write_buffer_size():
+            self._transport.abort()
+        elif left <= 0 and self.waiting is None:
+            self._transport.close()
+        else:
+            self._timer = self._loop.call_later(max(left, 1.0), self._close_if_idle)
+
+
+def _may_be_ours(buffer: bytes) -> bool:
+    return buffer.startswith(START) or START.startswith(buffer)

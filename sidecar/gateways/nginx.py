@@ -1,0 +1,39 @@
+"""nginx auth_request: ``/check/nginx`` with X-Original-Method and X-Original-URI, which its configuration sets.
+
+Reads that family alone. nginx forwards every client header, so a client's X-Forwarded-Uri stands beside ours. It turns
+every answer but 2xx, 401 and 403 into a 500, so it is never sent a redirect: its configuration makes one of a 401.
+
+Kubernetes' ingress-nginx sets X-Original-URI only when its ``auth-method`` annotation is there; without it, a client's
+own would come through. It always says who it is (X-Sent-From) and X-Original-URL, so the two have to agree.
+"""
+
+from sidecar.domain.access import Route
+from sidecar.domain.decision import Reason
+from sidecar.gateways.adapter import Family, GatewayCall, from_headers
+from sidecar.http.headers import RawHeaders
+
+PATH = "/check/nginx"
+URI_HEADER = b"x-original-uri"
+INGRESS = (b"x-sent-from", b"nginx-ingress-controller")
+
+
+def read(call: GatewayCall) -> Route | Reason:
+    if not ingress_agrees(call.headers):
+        return Reason.BAD_REQUEST
+    return from_headers(call.headers, method_header=b"x-original-method", uri_header=URI_HEADER)
+
+
+def ingress_agrees(headers: RawHeaders) -> bool:
+    """Not ingress-nginx, or its two headers name one request."""
+    if not any(name.lower() == INGRESS[0] and value == INGRESS[1] for name, value in headers):
+        return True
+    urls = [value for name, value in headers if name.lower() == b"x-original-url"]
+    uris = [value for name, value in headers if name.lower() == URI_HEADER]
+    if len(urls) != 1 or len(uris) != 1:
+        return False
+    _, _, after_scheme = urls[0].partition(b"://")
+    host, slash, rest = after_scheme.partition(b"/")
+    return bool(host) and slash + rest == uris[0]
+
+
+FAMILY = Family(PATH, read, page=URI_HEADER)

@@ -1,0 +1,25 @@
+"""``/check/sections/{section}[/{action}]``: the operator's configuration names what is asked, the request nothing."""
+
+from sidecar.domain.access import Target
+from sidecar.domain.decision import Reason
+from sidecar.gateways.adapter import Family, GatewayCall, asks_otherwise
+
+PREFIX = "/check/sections/"
+DEFAULT_ACTION = "view"
+
+
+def read(call: GatewayCall) -> Target | Reason:
+    """The path is the check's own, raw and without its query."""
+    if not call.path.startswith(PREFIX) or asks_otherwise(call.headers):
+        return Reason.BAD_REQUEST
+    names = call.path.removeprefix(PREFIX).split("/")
+    match names:
+        case [section] if section:
+            return Target(section, DEFAULT_ACTION)
+        case [section, action] if section and action:
+            return Target(section, action)
+        case _:
+            return Reason.BAD_REQUEST
+
+
+FAMILY = Family("/check/sections", read)

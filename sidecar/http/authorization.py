@@ -1,0 +1,97 @@
+"""Who may call an endpoint: the sidecar obeys its own policy. Every denial leaves here as a problem with its reason."""
+
+from typing import assert_never
+
+from sidecar.domain.access import Proof, Target
+from sidecar.domain.decision import Reason
+from sidecar.domain.peps import Pep, Scope
+from sidecar.domain.problems import Code, Problem
+from sidecar.http.context import Parts
+from sidecar.http.credentials import authorization, credential
+from sidecar.http.csrf import same_site
+from sidecar.http.denial_causes import cross_site
+from sidecar.http.denial_log import REPORT
+from sidecar.http.headers import RawHeaders
+from sidecar.http.problems import of_reason
+from sidecar.http.request import Caller, Gate, Guard, Key, May
+from sidecar.identity.pep_keys import KeyRefused, OutOfScope, RateExceeded
+from sidecar.pdp.decision_point import rule_on
+from sidecar.policy.generation import Generation
+
+
+async def admit(
+    guard: Guard, parts: Parts, generation: Generation | None, method: str, headers: RawHeaders
+) -> Caller | Pep | Problem | None:
+    """The caller, the problem that keeps it out, or None for an open endpoint."""
+    if guard is Gate.OPEN:
+        return None
+    if generation is None:
+        return of_reason(Reason.POLICY_UNAVAILABLE, "")
+    if isinstance(guard, Key):
+        return await _admit_key(guard.scope, parts, generation, headers)
+    caller = await identify(parts, method, headers)
+    if caller is Reason.CROSS_SITE:
+        return of_reason(caller, generation.id, explain_cross_site(parts, headers))
+    if isinstance(caller, Reason):
+        return of_reason(caller, generation.id)
+    if isinstance(guard, May):
+        decision = rule_on(generation, caller.record, Target(guard.section, guard.action))
+        if not decision.allowed:
+            return of_reason(decision.reason, generation.id)
+    return caller
+
+
+def explain_cross_site(parts: Parts, headers: RawHeaders) -> str:
+    """Log what the operator has to mend, and return it: the origin against the public URL. Empty: nothing."""
+    cause = cross_site(headers, parts.surface.origins)
+    if cause is None:
+        return ""
+    REPORT.cause(cause, "API")
+    return cause.detail
+
+
+async def identify(parts: Parts, method: str, headers: RawHeaders) -> Caller | Reason:
+    """The live user behind the request's credential; a cookie's request must come from the dashboard itself (R5)."""
+    given = credential(headers, parts.surface.cookie)
+    if isinstance(given, Reason):
+        return given
+    if given.proof is Proof.COOKIE and not same_site(headers, method=method, origins=parts.surface.origins):
+        return Reason.CROSS_SITE
+    identity = await parts.pdp.identify(given)
+    if isinstance(identity, Reason):
+        return identity
+    return Caller(identity.record, identity.claims, given.proof)
+
+
+async def _admit_key(scope: Scope, parts: Parts, generation: Generation, headers: RawHeaders) -> Pep | Problem:
+    """A PEP's key stands in the Authorization header and nowhere else: a cookie is a browser's, so it is not read."""
+    given = authorization(headers)
+    if isinstance(given, Reason):
+        return Problem(Code.BAD_REQUEST, "there are two Authorization headers; send one", {"reason": given.value})
+    if given.proof is Proof.NONE:
+        return of_reason(Reason.MISSING_TOKEN, generation.id, _KEY_WANTED)
+    outcome = await parts.pep_keys.admit(given.token, scope)
+    match outcome:
+        case Pep():
+            return outcome
+        case KeyRefused(reason):
+            return of_reason(reason, generation.id, _KEY_REFUSED.get(reason, _KEY_WANTED))
+        case OutOfScope(needed):
+            return Problem(
+                Code.FORBIDDEN, f"this key may not {needed}: make one with sidecar pep create --scope {needed}"
+            )
+        case RateExceeded(retry_after):
+            return Problem(
+                Code.RATE_LIMITED, f"this key has used up its rate; go on in {retry_after} s", retry_after=retry_after
+            )
+        case _:
+            assert_never(outcome)
+
+
+_KEY_WANTED = "send a PEP key, Authorization: Bearer pep_…, as sidecar pep create printed it"
+_KEY_REFUSED = {
+    Reason.REVOKED: "this key is unknown, or was revoked: make one with sidecar pep create",
+    Reason.EXPIRED: "this key has expired: make one with sidecar pep create",
+    Reason.SUSPENDED: "the account of this key is suspended",
+    Reason.OVERLOADED: "too many unknown keys at once: try again shortly",
+}

@@ -1,0 +1,52 @@
+"""Everything a handler may use, built once by the composition root. Values and rooms, never Settings."""
+
+from dataclasses import dataclass, field
+
+from sidecar.http.client_ip import Network
+from sidecar.http.login_page import LoginPage
+from sidecar.identity.pep_keys import PepKeys
+from sidecar.identity.services import People
+from sidecar.pdp.activation import Activation
+from sidecar.pdp.decision_point import DecisionPoint
+from sidecar.pdp.evaluation import Subjects
+from sidecar.pdp.health import Vitals
+from sidecar.pdp.preview import Previews
+from sidecar.store.live.revision_status import Freshness
+from sidecar.telemetry.check_recorder import Logbook
+from sidecar.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """How the sidecar looks from outside: what links, cookies and errors are made of.
+
+    ``pdp_url``: where PEPs reach the endpoints for checks when that is not ``public_url`` (SIDECAR_CHECK_LISTEN).
+    """
+
+    public_url: str
+    origins: frozenset[str]
+    cookie: str
+    unavailable_status: int
+    trusted_proxies: tuple[Network, ...]
+    max_body: int
+    seat_contact: str
+    hosts: frozenset[str] = frozenset()
+    login_page: LoginPage | None = None
+    pdp_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One instance a worker."""
+
+    surface: Surface
+    policy: Activation
+    pdp: DecisionPoint
+    people: People
+    pep_keys: PepKeys
+    subjects: Subjects
+    freshness: Freshness
+    vitals: Vitals
+    metrics: Metrics
+    logbook: Logbook
+    previews: Previews = field(default_factory=Previews)

@@ -1,0 +1,35 @@
+"""Denials in the application log: a warning a minute per kind of cause, with a count."""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from sidecar.http.denial_causes import Cause, Kind
+from sidecar.telemetry.app_log import logger
+
+SECONDS: Final = 60.0
+
+_log = logger("edge")
+
+
+class Report:
+    """One per process. ``clock``: seconds that only rise."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._logged: dict[Kind, float] = {}
+        self._since: dict[Kind, int] = {}
+
+    def cause(self, cause: Cause, endpoint: str) -> None:
+        """Log the first of its kind at once, later ones together, at most one line a minute."""
+        kind, now = cause.kind, self._clock()
+        count = self._since.get(kind, 0) + 1
+        last = self._logged.get(kind)
+        if last is not None and now - last < SECONDS:
+            self._since[kind] = count
+            return
+        self._since[kind], self._logged[kind] = 0, now
+        _log.warning("requests denied", kind=kind.value, count=count, endpoint=endpoint, detail=cause.detail)
+
+
+REPORT: Final = Report()

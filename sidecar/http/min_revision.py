@@ -1,0 +1,77 @@
+"""``X-Sidecar-At-Least`` (R30): an answer no older than a change that its caller knows of, or none.
+
+``X-Sidecar-Revision`` tells it: every change carries it in its answer. Honoured by the rows that say so, ``POST
+/v1/check`` and AuthZEN, and read nowhere else: a gateway would pass on what its own client sent.
+"""
+
+import re
+from typing import Final
+
+from sidecar.domain.decision import Reason
+from sidecar.domain.peps import Pep
+from sidecar.domain.problems import Code, Problem
+from sidecar.domain.users import AccountId
+from sidecar.http.authorization import admit
+from sidecar.http.context import Parts
+from sidecar.http.credentials import credential
+from sidecar.http.headers import RawHeaders
+from sidecar.http.request import Caller, Guard, Key
+from sidecar.policy.generation import Generation
+from sidecar.store.live.revision_status import Reach
+
+AT_LEAST: Final = b"x-sidecar-at-least"
+REVISION: Final = "X-Sidecar-Revision"
+
+_NUMBER: Final = re.compile(rb"[0-9]{1,15}")
+
+
+async def admit_at_least(
+    guard: Guard, parts: Parts, generation: Generation | None, method: str, headers: RawHeaders
+) -> Caller | Pep | Problem | None:
+    """As ``admit``, and what it admits, or refuses, is judged by records no older than the revision asked for."""
+    caller = await admit(guard, parts, generation, method, headers)
+    wanted = _revision(headers)
+    if wanted is None:
+        return caller
+    if isinstance(wanted, Problem):
+        return caller if isinstance(caller, Problem) else wanted
+    account = _account(caller, guard, parts, headers)
+    if account is None or parts.freshness.has(account, wanted):
+        return caller
+    match await parts.freshness.reach(account, wanted):
+        case Reach.BEYOND:
+            return Problem(Code.BAD_REQUEST, f"X-Sidecar-At-Least: there is no revision {wanted} yet")
+        case Reach.LATE:
+            return Problem(
+                Code.STORE_UNAVAILABLE,
+                f"this sidecar has not heard of revision {wanted} yet: try again shortly",
+                {"reason": Code.STORE_UNAVAILABLE.value},
+                retry_after=1,
+            )
+        case Reach.REACHED:  # the caller was judged by what held before
+            return await admit(guard, parts, generation, method, headers)
+
+
+def _revision(headers: RawHeaders) -> int | Problem | None:
+    found = [value for name, value in headers if name.lower() == AT_LEAST]
+    if not found:
+        return None
+    if len(found) > 1 or _NUMBER.fullmatch(found[0]) is None:
+        return Problem(Code.BAD_REQUEST, "X-Sidecar-At-Least is one revision, as X-Sidecar-Revision gave it")
+    return int(found[0])
+
+
+def _account(
+    caller: Caller | Pep | Problem | None, guard: Guard, parts: Parts, headers: RawHeaders
+) -> AccountId | None:
+    """Whose revisions are meant. A user who is refused, perhaps by an older truth, has its account in its token."""
+    match caller:
+        case Caller():
+            return caller.record.account
+        case Pep():
+            return caller.account
+        case _ if isinstance(guard, Key):
+            return None  # a key that is not known here was looked up in the store itself
+        case _:
+            given = credential(headers, parts.surface.cookie)
+            return None if isinstance(given, Reason) else parts.pdp.account(given)

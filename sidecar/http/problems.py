@@ -1,0 +1,86 @@
+"""Problems on the wire: ``application/problem+json`` (RFC 9457), one shape for every error of the API."""
+
+from typing import Any
+
+import msgspec
+
+from sidecar.domain.decision import Reason, Verdict
+from sidecar.domain.problems import Code, Problem
+from sidecar.http.response import REALM, Answer, challenge
+
+TITLES: dict[int, str] = {
+    400: "Bad request",
+    401: "Who are you?",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    410: "Gone",
+    413: "Too large",
+    422: "Cannot be used",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Not available",
+}
+
+
+def of_reason(reason: Reason, generation: str, detail: str = "") -> Problem:
+    """A denial as the API tells it: the same words as a gateway gets, under a stable code. ``detail``: better ones."""
+    detail = detail or reason.message
+    extra = {"decision": False, "reason": reason.value, "message": reason.message, "generation": generation}
+    match reason.verdict:
+        case Verdict.UNAUTHENTICATED:
+            return Problem(Code.UNAUTHENTICATED, detail, extra)
+        case Verdict.UNKNOWN:
+            return Problem(_UNKNOWN[reason], detail, extra, retry_after=1)
+        case Verdict.DENY | Verdict.ALLOW:
+            code = _DENIALS.get(reason, Code.FORBIDDEN)  # fails closed: an unlisted reason is still a 403
+            return Problem(code, detail, extra)
+
+
+_UNKNOWN = {
+    Reason.STORE_UNAVAILABLE: Code.STORE_UNAVAILABLE,
+    Reason.POLICY_UNAVAILABLE: Code.POLICY_UNAVAILABLE,
+    Reason.OVERLOADED: Code.OVERLOADED,
+}
+_DENIALS = {Reason.CROSS_SITE: Code.CROSS_SITE}
+
+
+OUT_OF_SCOPE = f'Bearer realm="{REALM}", error="insufficient_scope"'
+
+
+def told_by_header(problem: Problem) -> list[tuple[str, str]]:
+    """What endpoints for PEPs say beside the body: why, how to be let in (RFC 6750 section 3), when to come again."""
+    headers = []
+    if "reason" in problem.extra:
+        headers.append(("X-Auth-Reason", problem.extra["reason"]))
+    if problem.status == 401:
+        headers.append(("WWW-Authenticate", challenge(Reason(problem.extra["reason"]))))
+    if problem.status == 403:
+        headers.append(("WWW-Authenticate", OUT_OF_SCOPE))
+    if problem.retry_after is not None:
+        headers.append(("Retry-After", str(problem.retry_after)))
+    return headers
+
+
+def problem_answer(problem: Problem) -> Answer:
+    """As bytes. A denial has the gateway's reason headers, a 401 its challenge, a refusal for now its Retry-After."""
+    headers = [("Cache-Control", "no-store"), ("Content-Type", "application/problem+json")]
+    if "generation" in problem.extra:
+        reason = Reason(problem.extra["reason"])
+        headers += [("X-Auth-Reason", reason.value), ("X-Auth-Generation", problem.extra["generation"])]
+        if problem.status == 401:
+            headers.append(("WWW-Authenticate", challenge(reason)))
+    if "allow" in problem.extra:
+        headers.append(("Allow", problem.extra["allow"]))
+    if problem.retry_after is not None:
+        headers.append(("Retry-After", str(problem.retry_after)))
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": TITLES[problem.status],
+        "status": problem.status,
+        "code": problem.code.value,
+        "detail": problem.detail,
+        **problem.extra,
+    }
+    return Answer(problem.status, tuple(headers), msgspec.json.encode(body))
