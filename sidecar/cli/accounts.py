@@ -16,7 +16,7 @@ from sidecar.identity.account_creation import Founding, FoundOutcome, InvalidNam
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.invitations import InvalidEmail
 from sidecar.identity.password_change import WeakPassword
-from sidecar.serve.operator import Operator
+from sidecar.server.admin_context import Operator
 from sidecar.store.accounts import AccountExists, Created, Deleted, SeatsSet, StatusSet
 from sidecar.store.outcomes import ActorChanged, NoAccount
 

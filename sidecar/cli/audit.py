@@ -9,8 +9,8 @@ from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, wrong
 from sidecar.cli.work import account_of, work
 from sidecar.domain.users import AccountId
-from sidecar.serve.auditing import audit_file
-from sidecar.serve.operator import Operator
+from sidecar.server.admin_context import Operator
+from sidecar.server.audit_exporter import audit_file
 from sidecar.store.audit import SYSTEM
 from sidecar.store.audit_export import AuditGap, exported
 from sidecar.store.maintenance.audit_verify import Finding, Report, check

@@ -4,7 +4,7 @@ import click
 
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import OK, WRONG, complain, json_option, say_json, say_table
-from sidecar.serve.settings import ROWS, problems
+from sidecar.config.settings import ROWS, problems
 
 
 @click.command()

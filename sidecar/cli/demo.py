@@ -10,7 +10,7 @@ import click
 
 from sidecar.cli.options import settings_options
 from sidecar.cli.output import complain, say_table, wrong
-from sidecar.serve.settings import SettingsError
+from sidecar.config.settings import SettingsError
 
 
 @click.command()
@@ -21,9 +21,9 @@ def demo(**flags: str | None) -> int:
     It listens on 127.0.0.1 alone, on port 9181 or the next free one; passwords are random; its state is temporary and
     removed at the end. Nothing of a real sidecar is read or changed.
     """
-    from sidecar.serve.bootstrap import Sidecar
-    from sidecar.serve.demo import DemoProblem, Person, curl_lines, demo_settings, furnish
-    from sidecar.serve.lifecycle import run
+    from sidecar.server.bootstrap import Sidecar
+    from sidecar.server.demo import DemoProblem, Person, curl_lines, demo_settings, furnish
+    from sidecar.server.lifecycle import run
 
     def say(url: str, people: list[Person]) -> None:
         click.echo(f"sidecar demo at {url}\n")

@@ -9,11 +9,11 @@ import click
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, say_json, say_table
 from sidecar.cli.work import work
-from sidecar.serve.issuers import absent, missing_accounts, read_issuers
-from sidecar.serve.operator import NoStoreError, Operator, PolicyProblem, generation, operating_warnings
-from sidecar.serve.rehearsal import State, Symptom, rehearse
-from sidecar.serve.settings import Settings, problems
-from sidecar.serve.state_files import close_keys_and_state
+from sidecar.config.settings import Settings, problems
+from sidecar.server.admin_context import NoStoreError, Operator, PolicyProblem, generation, operating_warnings
+from sidecar.server.issuer_registry import absent, missing_accounts, read_issuers
+from sidecar.server.preflight import State, Symptom, rehearse
+from sidecar.server.state_files import close_keys_and_state
 from sidecar.sources.key_files import KeyFileProblem, load
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem
 from sidecar.store.connection import Store, StoreRefused, StoreUnavailable

@@ -9,7 +9,7 @@ import click
 
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import OK, json_option, no, say_json, unreachable
-from sidecar.serve.values import Address, TcpAddress
+from sidecar.config.parsers import Address, TcpAddress
 
 TIMEOUT = 3.0
 

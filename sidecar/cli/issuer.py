@@ -7,9 +7,9 @@ import click
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import json_option, no, say_json, say_pairs, wrong
 from sidecar.cli.work import OPERATOR, work
-from sidecar.serve.operator import Operator
-from sidecar.serve.settings import ROWS
-from sidecar.serve.values import BadValueError
+from sidecar.config.parsers import BadValueError
+from sidecar.config.settings import ROWS
+from sidecar.server.admin_context import Operator
 from sidecar.store.maintenance.issuer_change import (
     ChangedMeanwhile,
     IssuerChanged,

@@ -8,8 +8,8 @@ import click
 
 from sidecar.cli.output import NO, OK, no, say_json
 from sidecar.cli.work import work
-from sidecar.serve.operator import Operator
-from sidecar.serve.settings import Settings
+from sidecar.config.settings import Settings
+from sidecar.server.admin_context import Operator
 from sidecar.store.integrity.data_set import code_of
 from sidecar.store.integrity.losses import shown
 from sidecar.store.integrity.recovering import Lost, Recovering, Touched, read_lost

@@ -12,9 +12,9 @@ import click
 
 from sidecar.cli.health import ask
 from sidecar.cli.output import Stop, complain, wrong
-from sidecar.serve.operator import Consent
-from sidecar.serve.settings import Settings
-from sidecar.serve.state_files import has_embedded, store_place
+from sidecar.config.settings import Settings
+from sidecar.server.admin_context import Consent
+from sidecar.server.state_files import has_embedded, store_place
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import click
 
 from sidecar.cli.output import complain, wrong
-from sidecar.serve.places import spell_env, spell_flag
-from sidecar.serve.settings import ROWS, Row, Settings, SettingsError, load
-from sidecar.serve.values import boolean
+from sidecar.config.parsers import boolean
+from sidecar.config.settings import ROWS, Row, Settings, SettingsError, load
+from sidecar.config.sources import spell_env, spell_flag
 
 F = TypeVar("F", bound=Callable[..., Any])
 

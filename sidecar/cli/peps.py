@@ -10,12 +10,12 @@ from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, complain, json_option, no, say_json, say_table, wrong
 from sidecar.cli.user_options import account_option
 from sidecar.cli.work import OPERATOR, account_of, work
+from sidecar.config.parsers import BadValueError, whole_seconds
 from sidecar.domain.peps import DEFAULT_RATE, Pep, Scope
 from sidecar.identity.pep_keys import InvalidPepName, MakeOutcome, NewPep, PepDead, PepMade
 from sidecar.identity.pep_keys import make as make_pep
 from sidecar.identity.pep_keys import revoke as revoke_pep
-from sidecar.serve.operator import Operator
-from sidecar.serve.values import BadValueError, whole_seconds
+from sidecar.server.admin_context import Operator
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.store.peps import MAX_KEYS, NoPep, PepExists, Peps, TooManyPeps
 

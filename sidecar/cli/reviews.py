@@ -11,7 +11,7 @@ from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.work import OPERATOR, account_of, policy_of, work
 from sidecar.domain.users import Account, Status, UserId, UserRecord
 from sidecar.identity.users import Edited, ReviewedOutcome
-from sidecar.serve.operator import Operator
+from sidecar.server.admin_context import Operator
 from sidecar.store.users import Roster
 
 _Held = list[tuple[Account, UserRecord]]

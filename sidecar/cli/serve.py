@@ -4,8 +4,8 @@ import click
 
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import wrong
-from sidecar.serve.early import early_signals
-from sidecar.serve.settings import Settings
+from sidecar.config.settings import Settings
+from sidecar.server.early_signals import early_signals
 
 
 @click.command()
@@ -30,9 +30,9 @@ def _serve(settings: Settings, *, force_policy: bool) -> int:
     if settings.workers > 1:
         if force_policy:  # a worker that is replaced later would force whatever the files say by then
             raise wrong("--force-policy is for one start of one worker: add --workers 1")
-        from sidecar.serve.supervisor import run_workers
+        from sidecar.server.workers.supervisor import run_workers
 
         return run_workers(settings)
-    from sidecar.serve.lifecycle import run
+    from sidecar.server.lifecycle import run
 
     return run(settings, force_policy=force_policy)

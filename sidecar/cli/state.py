@@ -15,7 +15,7 @@ from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, say_table, wrong
 from sidecar.cli.work import account_of, policy_of, work
 from sidecar.identity.emails import is_normal, is_written
-from sidecar.serve.operator import Operator
+from sidecar.server.admin_context import Operator
 from sidecar.store.connection import StoreRefused, StoreUnavailable, gathered
 from sidecar.store.maintenance.backup import Backup, BackupRefused, Restored, Rules, Written
 from sidecar.store.maintenance.backup_target import BackupTargetError

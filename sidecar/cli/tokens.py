@@ -12,8 +12,8 @@ from sidecar.api.serializers import user_json
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, complain, json_option, no, say_json, say_pairs, wrong
 from sidecar.cli.passwords import read_secret
-from sidecar.serve.settings import Settings
-from sidecar.serve.token_inspection import Inspection, inspect_token
+from sidecar.config.settings import Settings
+from sidecar.server.token_inspection import Inspection, inspect_token
 from sidecar.sources.key_files import KeyFileProblem, load
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.telemetry.app_log import silent

@@ -11,11 +11,11 @@ from sidecar.cli.output import complain, json_option, no, say_json, wrong
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.users import user
 from sidecar.cli.work import work
+from sidecar.config.settings import Settings
 from sidecar.domain.users import Account, UserId
 from sidecar.identity.users import Joined, Parted
-from sidecar.serve.issuers import read_issuers
-from sidecar.serve.operator import Operator
-from sidecar.serve.settings import Settings
+from sidecar.server.admin_context import Operator
+from sidecar.server.issuer_registry import read_issuers
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.store.federated_identities import LinkHeld, LinkTaken, NobodyToLink, NotLinked
 from sidecar.store.outcomes import NoUser

@@ -10,7 +10,7 @@ from sidecar.cli.work import account_of
 from sidecar.domain.users import Account, UserId
 from sidecar.identity.emails import normalise
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
-from sidecar.serve.operator import Operator
+from sidecar.server.admin_context import Operator
 from sidecar.store.outcomes import ActorChanged, LastAdmin, NotHeld, NoUser, StillInvited
 
 F = TypeVar("F", bound=Callable[..., Any])

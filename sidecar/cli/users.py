@@ -14,7 +14,7 @@ from sidecar.domain.users import Account, Status, UserId, UserRecord
 from sidecar.identity import invitations as inviting
 from sidecar.identity.password_reset import ResetLink
 from sidecar.identity.users import Edit, Edited, EditOutcome, Gone, RemoveOutcome
-from sidecar.serve.operator import Operator
+from sidecar.server.admin_context import Operator
 from sidecar.store.invitations import AlreadyInvited, AlreadyMember, SeatLimit
 from sidecar.store.outcomes import (
     AccountSuspended,

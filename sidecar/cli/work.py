@@ -6,11 +6,11 @@ from typing import TypeVar
 
 from sidecar.cli.new_store import refusal
 from sidecar.cli.output import complain, no, unreachable, wrong
+from sidecar.config.settings import DEMO_MARK, Settings
 from sidecar.domain.users import Account, Actor
 from sidecar.policy.generation import Generation
-from sidecar.serve.operator import Consent, Operator, PolicyProblem, generation, operating
-from sidecar.serve.settings import DEMO_MARK, Settings
-from sidecar.serve.state_files import close_keys_and_state
+from sidecar.server.admin_context import Consent, Operator, PolicyProblem, generation, operating
+from sidecar.server.state_files import close_keys_and_state
 from sidecar.sources.key_files import KeyFileProblem
 from sidecar.store.connection import StoreRefused, StoreUnavailable
 

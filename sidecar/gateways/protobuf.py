@@ -11,7 +11,7 @@ SHORT: Final = 8192
 """Bytes that are parsed as they come: every SIDECAR_MAX_HEAD lets in as many."""
 
 MAX_HEADERS: Final = 128
-"""As many as aiohttp takes (serve/listeners.py)."""
+"""As many as aiohttp takes (server/listeners.py)."""
 
 _PATH: Final = (1, 4, 2)
 """CheckRequest.attributes, AttributeContext.request, Request.http."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.serve.settings import ROWS
+from sidecar.config.settings import ROWS
 
 
 def test_every_setting_its_value_and_source(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.serve.demo import DemoProblem, demo_settings, free_port
-from sidecar.serve.settings import problems
+from sidecar.config.settings import problems
+from sidecar.server.demo import DemoProblem, demo_settings, free_port
 
 PASSWORDS = re.compile(r"\b[a-z2-9]{5}(?:-[a-z2-9]{5}){3}\b")
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 from jwt.algorithms import OKPAlgorithm
 
-from sidecar.serve import rehearsal
+from sidecar.server import preflight
 
 Look = Callable[..., dict[str, tuple[str, str]]]
 
@@ -99,7 +99,7 @@ def test_an_address_that_is_not_ours_is_a_fault(look: Look, monkeypatch: pytest.
     def privileged(_address: object) -> socket.socket:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(rehearsal, "bind", privileged)
+    monkeypatch.setattr(preflight, "bind", privileged)
     said = look("--listen", "127.0.0.1:80")["public listener"]
     assert said == ("fault", "cannot listen on 127.0.0.1:80: Permission denied")
 
@@ -129,7 +129,7 @@ def test_grpc_needs_its_library(look: Look, monkeypatch: pytest.MonkeyPatch) -> 
     def missing(_name: str) -> object:
         raise ImportError("no", name="grpc")
 
-    monkeypatch.setattr("sidecar.serve.grpc_listener.import_module", missing)
+    monkeypatch.setattr("sidecar.server.grpc_listener.import_module", missing)
     state, said = look("--grpc-listen", "127.0.0.1:0")["grpc listener"]
     assert (state, "policy-sidecar[grpc]" in said) == ("fault", True)
 

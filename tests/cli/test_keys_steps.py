@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.serve.rotation import KEEP_RETIRED, KeyDead, NoSuchKey, NotFollowed, Rotated, Rotation
+from sidecar.server.key_rotation import KEEP_RETIRED, KeyDead, NoSuchKey, NotFollowed, Rotated, Rotation
 from sidecar.sources.key_files import load, load_or_create
 from sidecar.sources.key_rotation import KeyState, list_keys
 from sidecar.store.live.fleet import Revocation

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
+from sidecar.config import fd_limits
+from sidecar.config.parsers import TcpAddress
+from sidecar.config.settings import ROWS, Settings, load
 from sidecar.gateways.fast_path import response_cache
 from sidecar.http.server import prepared_response
 from sidecar.identity import hashing
 from sidecar.pdp import federation, token_cache
-from sidecar.serve import descriptors
-from sidecar.serve.listeners import KERNEL_BUFFER, bind
-from sidecar.serve.settings import ROWS, Settings, load
-from sidecar.serve.values import TcpAddress
+from sidecar.server.listeners import KERNEL_BUFFER, bind
 from sidecar.telemetry import check_recorder, decision_log
 from tests.deploy.image import ROOT
 from tests.live.conftest import Start, start
@@ -54,7 +54,7 @@ def parts(settings: Settings, *, connections: int, in_memory: int = 0) -> dict[s
         "program": PROGRAM * (workers + (workers > 1)),
         "gRPC": GRPC * workers if settings.grpc_listen is not None else 0,
         "embedded store": EMBEDDED if settings.redis_url is None else 0,
-        "connections": connections * workers * descriptors.CONNECTION_BYTES,
+        "connections": connections * workers * fd_limits.CONNECTION_BYTES,
         "hashing": pool * workers,
         "verified tokens": (token_cache.GOOD_BYTES + token_cache.BAD_BYTES) * workers,
         "outside tokens": (federation.GOOD_BYTES + federation.BAD_BYTES + federation.KNOWN_BYTES) * workers
@@ -87,7 +87,7 @@ def test_what_strangers_can_take_fits_the_shipped_pods(
     spec: dict[str, Any], container: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = quantity(container["resources"]["limits"]["memory"])
-    monkeypatch.setattr(descriptors, "memory_limit", lambda: limit)
+    monkeypatch.setattr(fd_limits, "memory_limit", lambda: limit)
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1024, 1_048_576))
     env = {one["name"]: one.get("value", "redis://redis") for one in container["env"]}
     settings = load({}, env)
@@ -106,10 +106,10 @@ def test_what_strangers_can_take_fits_the_shipped_pods(
 def test_connections_take_their_share_and_no_more_whatever_the_container_has(
     monkeypatch: pytest.MonkeyPatch, memory: int, workers: int
 ) -> None:
-    monkeypatch.setattr(descriptors, "memory_limit", lambda: memory * MIB)
+    monkeypatch.setattr(fd_limits, "memory_limit", lambda: memory * MIB)
     settings = load({}, {"SIDECAR_WORKERS": str(workers)})
-    taken = settings.max_connections * workers * descriptors.CONNECTION_BYTES
-    assert taken <= memory * MIB // descriptors.MEMORY_SHARE
+    taken = settings.max_connections * workers * fd_limits.CONNECTION_BYTES
+    assert taken <= memory * MIB // fd_limits.MEMORY_SHARE
 
 
 def test_the_documents_say_how_it_is_computed() -> None:
@@ -121,7 +121,7 @@ def test_the_documents_say_how_it_is_computed() -> None:
             assert name in rows
             shown = f"{size / MIB:.0f} MiB" if size >= MIB else f"{size // 1024} KiB"
             assert size == 0 or f"**{shown}**" in rows[name], (name, shown)
-    assert f"1/{descriptors.MEMORY_SHARE}" in text
+    assert f"1/{fd_limits.MEMORY_SHARE}" in text
 
 
 # -- the figures -------------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_a_connection_takes_no_more_than_is_counted_for_it(start: Start, attack:
     with held(process, ATTACKS[attack]):
         each = (resident(process) - before) / CONNECTIONS
     sys.stdout.write(f"{attack}: {each / 1024:.0f} KiB per connection, {before / MIB:.0f} MiB before\n")
-    assert each + KERNEL < descriptors.CONNECTION_BYTES
+    assert each + KERNEL < fd_limits.CONNECTION_BYTES
 
 
 def test_the_kernel_keeps_no_more_of_a_connection_than_is_counted() -> None:

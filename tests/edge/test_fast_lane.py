@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
+from sidecar.config.parsers import TcpAddress
 from sidecar.domain.users import UserId, UserRecord
 from sidecar.gateways.fast_path.protocol import PIPELINE_BYTES, Lanes
 from sidecar.gateways.fast_path.request_head import unnumbered
 from sidecar.http.context import Parts
 from sidecar.http.server.connection import Server
-from sidecar.serve.listeners import Listener
-from sidecar.serve.values import TcpAddress
+from sidecar.server.listeners import Listener
 from tests.stand import NOW, Memory, parts, token
 
 MAX_HEAD = 32 * 1024

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.serve import settings
+from sidecar.config import settings
 from tests.gateways import install
 from tests.gateways.rig.bench import Bench, Lane
 from tests.gateways.rig.hostile_upgrades import HIDDEN, PUBLIC, TWICE, WAYS

@@ -14,7 +14,7 @@ FORBIDDEN = frozenset({"normalize", "is_normalized", "casefold"})
 CODECS = frozenset({"idna", "punycode"})
 """Python's own are quadratic, too; e-mail domains are the idna package's, behind a length."""
 
-OPERATORS = frozenset({("sidecar/serve/urls.py", "idna")})
+OPERATORS = frozenset({("sidecar/config/urls.py", "idna")})
 """What is no stranger's: the host name of a setting."""
 
 

@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import PROCESS_COLLECTOR
 
 from sidecar.cli.main import VERBS
+from sidecar.config.settings import ROWS
+from sidecar.config.sources import spell_env
 from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code
 from sidecar.policy.diagnostics import DiagnosticCode
-from sidecar.serve.places import spell_env
-from sidecar.serve.settings import ROWS
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from sidecar.cli.main import VERBS, sidecar
-from sidecar.serve.settings import load, problems
+from sidecar.config.settings import load, problems
 
 Block = tuple[str, str]
 

@@ -179,7 +179,7 @@ def _load() -> None:
 
     for where, _ in VERBS.values():
         import_module(where.partition(":")[0])
-    for name in ("sidecar.serve.lifecycle", "sidecar.serve.operator"):
+    for name in ("sidecar.server.lifecycle", "sidecar.server.admin_context"):
         import_module(name)
 
 

@@ -171,7 +171,7 @@ async def test_sighup_during_the_start_is_no_harm(start: Start, real_redis_url: 
 BEFORE_THE_LOOP = """
 import os, signal, sys
 from sidecar.cli.main import run
-from sidecar.serve import lifecycle
+from sidecar.server import lifecycle
 
 def told(settings, **_):
     os.kill(os.getpid(), signal.SIGHUP)

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.slow
 
 def workers_of(process: Process) -> list[int]:
     children = Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children").read_text().split()
-    return [int(pid) for pid in children if b"sidecar.serve.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [
+        int(pid) for pid in children if b"sidecar.server.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
 
 
 async def checks_counted(api: Http, process: Process) -> int:

@@ -3,7 +3,7 @@
 import sys
 import time
 
-from sidecar.serve.clock import since_boot
+from sidecar.server.clock import since_boot
 
 
 def test_it_is_the_clock_that_counts_sleep() -> None:

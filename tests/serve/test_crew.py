@@ -12,16 +12,16 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.serve import crew as room
-from sidecar.serve import workers_ops
-from sidecar.serve.bootstrap import StartProblem
-from sidecar.serve.crew import Crew, Worker
-from sidecar.serve.place import words_of
-from sidecar.serve.restart_pause import CRASHES, FIRST_LONG_PAUSE
-from sidecar.serve.settings import load
-from sidecar.serve.values import UnixAddress
-from sidecar.serve.workers_metrics import Ledger
-from sidecar.serve.workers_ops import WorkersOps
+from sidecar.config.parsers import UnixAddress
+from sidecar.config.settings import load
+from sidecar.server.bootstrap import StartProblem
+from sidecar.server.workers import supervisor_ops
+from sidecar.server.workers import worker_pool as room
+from sidecar.server.workers.metrics_aggregation import Ledger
+from sidecar.server.workers.restart_pause import CRASHES, FIRST_LONG_PAUSE
+from sidecar.server.workers.supervisor_ops import WorkersOps
+from sidecar.server.workers.worker_context import words_of
+from sidecar.server.workers.worker_pool import Crew, Worker
 
 
 class Pipe:
@@ -157,7 +157,7 @@ async def answers(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dic
     async def ask(socket: Path, path: str, seconds: float = 1.0) -> tuple[int, str]:
         return (200, "{}") if socket in ward.running() else (0, "")
 
-    monkeypatch.setattr(workers_ops, "ask", ask)
+    monkeypatch.setattr(supervisor_ops, "ask", ask)
     ops = WorkersOps(ward, Ledger())
     ready, alive = await ops._readyz({}), await ops._livez({})
     return ready.status, json.loads(ready.body), alive.status

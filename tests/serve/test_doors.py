@@ -14,12 +14,12 @@ import uvloop
 
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
+from sidecar.config import fd_limits
+from sidecar.config.parsers import TcpAddress
+from sidecar.config.settings import load
 from sidecar.gateways.fast_path.protocol import Lanes
-from sidecar.serve import descriptors
-from sidecar.serve.doors import Door, shares
-from sidecar.serve.listeners import Listener
-from sidecar.serve.settings import load
-from sidecar.serve.values import TcpAddress
+from sidecar.server.connection_limits import Door, shares
+from sidecar.server.listeners import Listener
 from tests.serve.certificates import make_pair, trusting
 from tests.stand import parts
 
@@ -180,9 +180,9 @@ def test_the_default_leaves_descriptors_for_what_must_go_on(
     monkeypatch: pytest.MonkeyPatch, hard: int, expected: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1000, hard))
-    monkeypatch.setattr(descriptors, "memory_limit", lambda: 64 * 1024**3)
+    monkeypatch.setattr(fd_limits, "memory_limit", lambda: 64 * 1024**3)
     settings = load({}, {})
-    assert settings.max_connections == descriptors.connections() == expected
+    assert settings.max_connections == fd_limits.connections() == expected
     shown = {value.name: value.text for value in settings.values}
     assert shown["max_connections"] == str(expected)
     assert not settings.warnings
@@ -196,7 +196,7 @@ def test_the_default_leaves_memory_for_what_must_go_on(
 ) -> None:
     """A quarter of what the container may use, at 512 KiB a connection."""
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1000, 1_048_576))
-    monkeypatch.setattr(descriptors, "memory_limit", lambda: memory * 1024**2)
+    monkeypatch.setattr(fd_limits, "memory_limit", lambda: memory * 1024**2)
     assert load({}, {"SIDECAR_WORKERS": str(workers)}).max_connections == expected
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.serve.listeners import bind, cannot_listen
-from sidecar.serve.values import TcpAddress, UnixAddress
+from sidecar.config.parsers import TcpAddress, UnixAddress
+from sidecar.server.listeners import bind, cannot_listen
 
 HERE = TcpAddress("127.0.0.1", 9181)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.serve.notify import beat, notify
+from sidecar.server.sd_notify import beat, notify
 
 
 @pytest.fixture

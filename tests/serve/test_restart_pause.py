@@ -2,7 +2,13 @@
 
 import pytest
 
-from sidecar.serve.restart_pause import CRASH_WINDOW, CRASHES, FIRST_LONG_PAUSE, LONGEST_LONG_PAUSE, RestartPause
+from sidecar.server.workers.restart_pause import (
+    CRASH_WINDOW,
+    CRASHES,
+    FIRST_LONG_PAUSE,
+    LONGEST_LONG_PAUSE,
+    RestartPause,
+)
 
 
 def crash(pause: RestartPause, *times: float) -> list[float | None]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.serve import settings
-from sidecar.serve.run_folder import PREFIX, RunFolder, RunFolderError
+from sidecar.config import settings
+from sidecar.server.runtime_directory import PREFIX, RunFolder, RunFolderError
 
 real = tempfile.mkdtemp
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.serve import values as v
-from sidecar.serve.places import mask
-from sidecar.serve.settings import ROWS, Row, Settings, SettingsError, load, problems
+from sidecar.config import parsers as v
+from sidecar.config.settings import ROWS, Row, Settings, SettingsError, load, problems
+from sidecar.config.sources import mask
 from sidecar.sources.policy_files import packaged
 
 

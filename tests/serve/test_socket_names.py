@@ -11,9 +11,9 @@ import uvloop
 
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
-from sidecar.serve.grpc_listener import GrpcListener
-from sidecar.serve.listeners import Listener, ListenerProblem
-from sidecar.serve.values import UnixAddress
+from sidecar.config.parsers import UnixAddress
+from sidecar.server.grpc_listener import GrpcListener
+from sidecar.server.listeners import Listener, ListenerProblem
 from tests.stand import parts
 
 SETTINGS: Any = SimpleNamespace(max_head=32768, tls_cert=None, tls_key=None, tls_client_ca=None)
@@ -51,7 +51,7 @@ async def hand_over(path: Path) -> None:
 
 
 def test_one_that_ends_slowly_leaves_its_successor_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.serve.listeners.SHUTDOWN_SECONDS", 1.0)
+    monkeypatch.setattr("sidecar.server.listeners.SHUTDOWN_SECONDS", 1.0)
     uvloop.run(hand_over(tmp_path / "s"))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.domain.decision import Decision, Reason
-from sidecar.serve.workers_metrics import Ledger
+from sidecar.server.workers.metrics_aggregation import Ledger
 from sidecar.telemetry.metrics import IssuerHealth, Metrics
 
 ONE, TWO, THREE = Path("/0-0.sock"), Path("/1-1.sock"), Path("/0-2.sock")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidecar.serve.places import SettingsError
-from sidecar.serve.settings import load, problems
+from sidecar.config.settings import load, problems
+from sidecar.config.sources import SettingsError
 from sidecar.store.servers.address import SCHEMES, Address, AddressError, Kind, masked, parse_address
 
 TAIL = {"": "", "sentinel": "/mymaster", "cluster": ""}

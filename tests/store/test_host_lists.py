@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidecar.serve import urls
-from sidecar.serve.settings import SettingsError, load
+from sidecar.config import urls
+from sidecar.config.settings import SettingsError, load
 from sidecar.store.errors import StoreRefused
 from sidecar.store.servers import address
 from sidecar.store.servers.address import parse_address

@@ -9,13 +9,13 @@ import click
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, say_json, say_table, wrong
 from sidecar.cli.policy_verbs.files import Source, draft_of, files_options, source_from, source_of
+from sidecar.config.settings import Settings
 from sidecar.domain.users import UserRecord
 from sidecar.policy.decide import decide
 from sidecar.policy.decision_table import Ruling
 from sidecar.policy.diagnostics import meant
 from sidecar.policy.explain import barred_by
 from sidecar.policy.generation import Generation
-from sidecar.serve.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,10 +14,10 @@ import click
 
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import complain, no, plain, say_json, wrong
+from sidecar.config.settings import Settings
 from sidecar.policy.compiler import Compiled, Progress, ProofScope, compile_policy
 from sidecar.policy.diagnostics import FILES, POLICY_FOLDER, Diagnostic, Severity, path_of
 from sidecar.policy.generation import Generation
-from sidecar.serve.settings import Settings
 from sidecar.sources.policy_files import PolicyFiles, packaged, read_policy_files
 from sidecar.sources.policy_location import HERE
 

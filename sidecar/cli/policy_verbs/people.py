@@ -2,10 +2,10 @@
 
 from sidecar.cli.output import no
 from sidecar.cli.work import account_of, work
+from sidecar.config.settings import Settings
 from sidecar.domain.users import UserId, UserRecord
 from sidecar.identity.emails import normalise
-from sidecar.serve.operator import Operator
-from sidecar.serve.settings import Settings
+from sidecar.server.admin_context import Operator
 
 
 def record_of(settings: Settings, user: str, account: str | None) -> UserRecord:

@@ -12,8 +12,8 @@ from sidecar.cli.health import ask
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, Stop, json_option, plain, say_json, say_table, unreachable, wrong
 from sidecar.cli.policy_verbs.files import source_of
+from sidecar.config.settings import Settings
 from sidecar.policy.generation import content_hash
-from sidecar.serve.settings import Settings
 
 INTERVAL = 0.25
 

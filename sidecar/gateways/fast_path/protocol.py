@@ -29,7 +29,7 @@ START: Final = b"GET /check"
 HEAD_END: Final = b"\r\n\r\n"
 PIPELINE_BYTES: Final = 16 * 1024
 """What may wait behind a check that asks the store, or behind answers that the client does not take, before we stop
-reading from the client. One read brings what the kernel has kept (serve/listeners.py)."""
+reading from the client. One read brings what the kernel has kept (server/listeners.py)."""
 
 
 class Lanes:

@@ -58,8 +58,8 @@ class Cast:
 
 RUN = """
 import os, sys
-from sidecar.serve.lifecycle import run
-from sidecar.serve.settings import load
+from sidecar.server.lifecycle import run
+from sidecar.config.settings import load
 sys.exit(run(load({}, os.environ)))
 """
 

@@ -7,17 +7,17 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
+from sidecar.config.parsers import UnixAddress
+from sidecar.config.settings import Settings, problems
 from sidecar.http.allowed_hosts import host_names
-from sidecar.serve.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
-from sidecar.serve.crew import Crew
-from sidecar.serve.lifecycle import Signals, prepare, say
-from sidecar.serve.listeners import Listener, ListenerProblem, SocketName, bind, cannot_listen
-from sidecar.serve.notify import beat, notify
-from sidecar.serve.run_folder import RunFolder, RunFolderError
-from sidecar.serve.settings import Settings, problems
-from sidecar.serve.values import UnixAddress
-from sidecar.serve.workers_metrics import Ledger
-from sidecar.serve.workers_ops import WorkersOps
+from sidecar.server.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
+from sidecar.server.lifecycle import Signals, prepare, say
+from sidecar.server.listeners import Listener, ListenerProblem, SocketName, bind, cannot_listen
+from sidecar.server.runtime_directory import RunFolder, RunFolderError
+from sidecar.server.sd_notify import beat, notify
+from sidecar.server.workers.metrics_aggregation import Ledger
+from sidecar.server.workers.supervisor_ops import WorkersOps
+from sidecar.server.workers.worker_pool import Crew
 from sidecar.store.connection import StoreRefused, StoreUnavailable
 from sidecar.store.embedded.embedded import EmbeddedServer
 from sidecar.telemetry.app_log import logger

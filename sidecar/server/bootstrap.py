@@ -13,17 +13,17 @@ from pathlib import Path
 from sidecar import __version__
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import API, CHECKS, OPS
+from sidecar.config.settings import Settings, problems
 from sidecar.gateways.fast_path.protocol import Lanes
 from sidecar.http.context import Parts
 from sidecar.pdp.activation import Activation
-from sidecar.serve.assembly import Assembly, Ground
-from sidecar.serve.doors import shares
-from sidecar.serve.grpc_listener import GrpcListener
-from sidecar.serve.issuers import TrustedIssuers
-from sidecar.serve.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow, tls_context
-from sidecar.serve.people import MailProblem
-from sidecar.serve.place import ALONE, Place
-from sidecar.serve.settings import Settings, problems
+from sidecar.server.connection_limits import shares
+from sidecar.server.container import Assembly, Ground
+from sidecar.server.grpc_listener import GrpcListener
+from sidecar.server.identity_runtime import MailProblem
+from sidecar.server.issuer_registry import TrustedIssuers
+from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow, tls_context
+from sidecar.server.workers.worker_context import ALONE, Place
 from sidecar.sources import last_known_good
 from sidecar.sources.key_files import KeyFileProblem, load_or_create
 from sidecar.sources.policy_files import read_policy_files

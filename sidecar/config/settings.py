@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from sidecar.serve import descriptors
-from sidecar.serve import values as v
-from sidecar.serve.places import Given, Names, SettingsError, gather, mask, spell_env
-from sidecar.serve.urls import base_url, store_url, url
+from sidecar.config import fd_limits
+from sidecar.config import parsers as v
+from sidecar.config.sources import Given, Names, SettingsError, gather, mask, spell_env
+from sidecar.config.urls import base_url, store_url, url
 from sidecar.sources.policy_files import packaged
 from sidecar.sources.policy_location import model, policy_dir
 
@@ -48,7 +48,7 @@ def _keys_dir(found: Mapping[str, Any]) -> Path:
 
 
 def _max_connections(found: Mapping[str, Any]) -> int:
-    return descriptors.connections(found["workers"])
+    return fd_limits.connections(found["workers"])
 
 
 _FILE = v.optional(v.path)
@@ -211,7 +211,7 @@ def _resolve(name: str, it: Row, given: Given | None, found: Mapping[str, Any]) 
 def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
     if found["listen"].wildcard and found["public_url"] == _public_url(found):
         yield f"SIDECAR_PUBLIC_URL is {found['public_url']}: links with that address open nowhere, set it"
-    room = descriptors.room()
+    room = fd_limits.room()
     if room is not None and found["max_connections"] > room:
         yield (
             f"SIDECAR_MAX_CONNECTIONS is {found['max_connections']}, but of the descriptors that this process may have "

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sidecar.serve.settings import Settings
+from sidecar.config.settings import Settings
 from sidecar.sources.private_files import make_private_directory
 
 PREFIX: Final = "workers-"

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sidecar.config.settings import DEMO_MARK, ROWS, Settings, load
 from sidecar.domain.users import ADMINISTRATOR, Actor
 from sidecar.identity.account_creation import Founding, found
 from sidecar.identity.invitations import Invitee, Sent
 from sidecar.identity.sessions import Client, Grant
 from sidecar.policy.generation import Generation
-from sidecar.serve.bootstrap import Sidecar
-from sidecar.serve.settings import DEMO_MARK, ROWS, Settings, load
+from sidecar.server.bootstrap import Sidecar
 from sidecar.store.accounts import Created
 
 ACCOUNT = "Demo"

@@ -5,9 +5,9 @@ Kubernetes' fsGroup opens each file of a volume to the group, at every mount. So
 
 from collections.abc import Iterator
 
-from sidecar.serve.auditing import audit_file
-from sidecar.serve.places import mask
-from sidecar.serve.settings import Settings
+from sidecar.config.settings import Settings
+from sidecar.config.sources import mask
+from sidecar.server.audit_exporter import audit_file
 from sidecar.sources import last_known_good
 from sidecar.sources.private_files import GROUP, GROUP_WRITE, close_to_group
 from sidecar.store.embedded.embedded import FOLDER

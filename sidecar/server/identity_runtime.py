@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sidecar.config.settings import Settings
 from sidecar.http.client_ip import limiter_address
 from sidecar.identity.hash_limits import MailSource
 from sidecar.identity.hashing import Hashing
@@ -13,7 +14,6 @@ from sidecar.identity.mail import Smtp, mail_server
 from sidecar.identity.outbox import Count, MailOutcome, Outbox, uncounted
 from sidecar.identity.services import People, people
 from sidecar.identity.sessions import Issuer
-from sidecar.serve.settings import Settings
 from sidecar.store.connection import Store
 from sidecar.store.live.fleet import Fleet
 from sidecar.store.live.memory_pressure import Memory

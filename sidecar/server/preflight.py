@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.serve.grpc_listener import library
-from sidecar.serve.issuers import read_issuers, read_keys
-from sidecar.serve.listeners import ListenerProblem, bind, check_folder, is_stale, tls_context
-from sidecar.serve.people import MailProblem, outbox_of
-from sidecar.serve.settings import Settings
-from sidecar.serve.values import Address, UnixAddress
+from sidecar.config.parsers import Address, UnixAddress
+from sidecar.config.settings import Settings
+from sidecar.server.grpc_listener import library
+from sidecar.server.identity_runtime import MailProblem, outbox_of
+from sidecar.server.issuer_registry import read_issuers, read_keys
+from sidecar.server.listeners import ListenerProblem, bind, check_folder, is_stale, tls_context
 from sidecar.sources.trusted_issuers import TrustedIssuersProblem
 from sidecar.telemetry.app_log import silent
 from sidecar.telemetry.log_file import try_to_open

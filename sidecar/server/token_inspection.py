@@ -7,6 +7,7 @@ asked where there is one, and never made.
 import time
 from dataclasses import dataclass
 
+from sidecar.config.settings import Settings
 from sidecar.domain.access import Credential, Proof
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import UserRecord
@@ -14,10 +15,9 @@ from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
-from sidecar.serve.clock import since_boot
-from sidecar.serve.issuers import TrustedIssuers
-from sidecar.serve.operator import NoStoreError, Operator, operating
-from sidecar.serve.settings import Settings
+from sidecar.server.admin_context import NoStoreError, Operator, operating
+from sidecar.server.clock import since_boot
+from sidecar.server.issuer_registry import TrustedIssuers
 from sidecar.sources.key_files import KeyFileProblem
 from sidecar.store.connection import StoreRefused, StoreUnavailable
 from sidecar.store.live.replica import LiveCopy

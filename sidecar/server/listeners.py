@@ -15,12 +15,12 @@ from pathlib import Path
 
 from aiohttp import web
 
+from sidecar.config.parsers import Address, TcpAddress, UnixAddress
+from sidecar.config.settings import Settings
 from sidecar.gateways.fast_path.protocol import Lanes
 from sidecar.http.server.connection import Server
-from sidecar.serve.doors import Door, Refused, TlsServer
-from sidecar.serve.place import ALONE, Place
-from sidecar.serve.settings import Settings
-from sidecar.serve.values import Address, TcpAddress, UnixAddress
+from sidecar.server.connection_limits import Door, Refused, TlsServer
+from sidecar.server.workers.worker_context import ALONE, Place
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Slow = Callable[[], asyncio.Protocol]

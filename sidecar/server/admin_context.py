@@ -11,15 +11,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from sidecar.config.settings import Settings
 from sidecar.identity.hash_limits import Unlimited
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.services import People, people
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
-from sidecar.serve.assembly import issuer
-from sidecar.serve.clock import since_boot
-from sidecar.serve.settings import Settings
-from sidecar.serve.state_files import has_embedded, store_place
+from sidecar.server.clock import since_boot
+from sidecar.server.container import issuer
+from sidecar.server.state_files import has_embedded, store_place
 from sidecar.sources.key_files import PEPPER, LoadedKeys, key_problems, load_or_create
 from sidecar.sources.policy_files import read_policy_files
 from sidecar.sources.private_files import check_private_directory

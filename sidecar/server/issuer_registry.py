@@ -14,14 +14,14 @@ from typing import Final
 
 import aiohttp
 
+from sidecar.config.settings import Settings
 from sidecar.domain.caching import FifoCache
 from sidecar.identity import emails
 from sidecar.identity.revocation_wait import everywhere
 from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.pdp.verification_budget import Budget
-from sidecar.serve.clock import since_boot
-from sidecar.serve.settings import Settings
+from sidecar.server.clock import since_boot
 from sidecar.sources.remote_jwks import IssuerKeys, client, from_file, from_url
 from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem, read_trusted_issuers
 from sidecar.store.accounts import Accounts

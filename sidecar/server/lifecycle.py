@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 import uvloop
 
-from sidecar.serve import descriptors
-from sidecar.serve.bootstrap import Sidecar, StartProblem
-from sidecar.serve.notify import beat, notify
-from sidecar.serve.place import ALONE, Place
-from sidecar.serve.settings import Settings
-from sidecar.serve.state_files import close_keys_and_state
+from sidecar.config import fd_limits
+from sidecar.config.settings import Settings
+from sidecar.server.bootstrap import Sidecar, StartProblem
+from sidecar.server.sd_notify import beat, notify
+from sidecar.server.state_files import close_keys_and_state
+from sidecar.server.workers.worker_context import ALONE, Place
 from sidecar.telemetry.app_log import configure, logger
 
 STOP_SECONDS = 8.0
@@ -68,7 +68,7 @@ def say(problem: StartProblem) -> None:
 
 def prepare(settings: Settings) -> None:
     """Before anything else speaks: the log, and what the settings gave cause to say."""
-    descriptors.allow_all()
+    fd_limits.allow_all()
     configure(settings.log_level, _log_format(settings))
     for warning in (*settings.warnings, *settings.doubts, *close_keys_and_state(settings)):
         _log.warning(warning)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sidecar.domain.users import Actor
 from sidecar.identity.revocation_wait import everywhere
-from sidecar.serve.keyring import CHANGED
+from sidecar.server.key_watcher import CHANGED
 from sidecar.sources.key_files import load
 from sidecar.sources.key_rotation import choose_signing, list_keys, publish_next, remove_key, remove_retired, rotating
 from sidecar.store.audit import Audit

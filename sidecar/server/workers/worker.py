@@ -1,4 +1,4 @@
-"""One worker: ``python -m sidecar.serve.worker``. What it needs comes through standard input, from its supervisor.
+"""Worker: one of the processes that serve the same ports under one supervisor (server/workers/supervisor.py).
 
 Standard input stays open as long as the worker shall live; when it closes, the worker drains and ends, so that no
 worker outlives a supervisor that was killed.
@@ -10,11 +10,11 @@ import signal
 import struct
 import sys
 
-from sidecar.serve.bootstrap import FAULT, StartProblem
-from sidecar.serve.lifecycle import run, say
-from sidecar.serve.place import Place, words_of
-from sidecar.serve.settings import Settings
-from sidecar.serve.values import UnixAddress
+from sidecar.config.parsers import UnixAddress
+from sidecar.config.settings import Settings
+from sidecar.server.bootstrap import FAULT, StartProblem
+from sidecar.server.lifecycle import run, say
+from sidecar.server.workers.worker_context import Place, words_of
 
 LENGTH = struct.Struct("!I")
 HELD = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)

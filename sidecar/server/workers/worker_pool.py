@@ -18,15 +18,15 @@ from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 
-from sidecar.serve.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
-from sidecar.serve.lifecycle import STOP_SECONDS
-from sidecar.serve.place import Place, words_of
-from sidecar.serve.restart_pause import CRASH_WINDOW, CRASHES, RestartPause
-from sidecar.serve.settings import Settings
-from sidecar.serve.values import UnixAddress
-from sidecar.serve.worker import HELD, parcel
-from sidecar.serve.workers_metrics import Ledger
-from sidecar.serve.workers_ops import ask, livez
+from sidecar.config.parsers import UnixAddress
+from sidecar.config.settings import Settings
+from sidecar.server.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
+from sidecar.server.lifecycle import STOP_SECONDS
+from sidecar.server.workers.metrics_aggregation import Ledger
+from sidecar.server.workers.restart_pause import CRASH_WINDOW, CRASHES, RestartPause
+from sidecar.server.workers.supervisor_ops import ask, livez
+from sidecar.server.workers.worker import HELD, parcel
+from sidecar.server.workers.worker_context import Place, words_of
 from sidecar.telemetry.app_log import logger
 
 START_SECONDS = 30.0
@@ -145,7 +145,7 @@ class Crew:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         with _held():
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "sidecar.serve.worker"),  # -P: nothing of the working folder's
+                *(sys.executable, "-P", "-m", "sidecar.server.workers.worker"),  # -P: nothing of the working folder's
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=tuple(self._inherited.values()),
                 env=environment,

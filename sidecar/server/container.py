@@ -14,6 +14,7 @@ from secrets import token_hex
 from socket import gethostname
 
 from sidecar import __version__
+from sidecar.config.settings import Settings
 from sidecar.http.allowed_hosts import host_names
 from sidecar.http.context import Parts, Surface
 from sidecar.http.credentials import cookie_name
@@ -32,14 +33,13 @@ from sidecar.pdp.preview import Previews
 from sidecar.pdp.rollout import Succession
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
-from sidecar.serve.auditing import exporter
-from sidecar.serve.clock import since_boot
-from sidecar.serve.issuers import TrustedIssuers
-from sidecar.serve.keyring import KeyRing
-from sidecar.serve.listeners import check_url
-from sidecar.serve.people import everybody
-from sidecar.serve.settings import Settings
-from sidecar.serve.state_files import store_place
+from sidecar.server.audit_exporter import exporter
+from sidecar.server.clock import since_boot
+from sidecar.server.identity_runtime import everybody
+from sidecar.server.issuer_registry import TrustedIssuers
+from sidecar.server.key_watcher import KeyRing
+from sidecar.server.listeners import check_url
+from sidecar.server.state_files import store_place
 from sidecar.sources.journal_file import JournalFile
 from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts

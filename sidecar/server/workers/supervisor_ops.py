@@ -22,10 +22,10 @@ from sidecar.http.problems import problem_answer
 from sidecar.http.response import Answer
 from sidecar.http.server.connection import http_response
 from sidecar.pdp.health import Check
-from sidecar.serve.workers_metrics import Ledger
+from sidecar.server.workers.metrics_aggregation import Ledger
 
 if TYPE_CHECKING:
-    from sidecar.serve.crew import Crew
+    from sidecar.server.workers.worker_pool import Crew
 
 ASK_SECONDS = 2.0
 MAX_QUERY: Final = 1024

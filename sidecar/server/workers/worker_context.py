@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar.serve.values import Address, UnixAddress
+from sidecar.config.parsers import Address, UnixAddress
 
 
 @dataclass(frozen=True, slots=True)

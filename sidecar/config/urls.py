@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
-from sidecar.serve.values import BadValueError
+from sidecar.config.parsers import BadValueError
 from sidecar.store.servers.address import AddressError, parse_address
 
 

@@ -9,13 +9,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sidecar.config.parsers import Address, TcpAddress, UnixAddress
+from sidecar.config.settings import Settings
 from sidecar.gateways.ext_authz import answer_check
 from sidecar.http.context import Parts
 from sidecar.http.request_id import request_id_of
-from sidecar.serve.listeners import SHUTDOWN_SECONDS, ListenerProblem, SocketName, bind, cannot_listen
-from sidecar.serve.place import ALONE, Place
-from sidecar.serve.settings import Settings
-from sidecar.serve.values import Address, TcpAddress, UnixAddress
+from sidecar.server.listeners import SHUTDOWN_SECONDS, ListenerProblem, SocketName, bind, cannot_listen
+from sidecar.server.workers.worker_context import ALONE, Place
 
 if TYPE_CHECKING:
     from sidecar.gateways.adapter import GatewayCall
