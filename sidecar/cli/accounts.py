@@ -9,8 +9,8 @@ from sidecar.api.serializers import full_json, user_json, when
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, unreachable, wrong
-from sidecar.cli.passwords import password_option, read_password
-from sidecar.cli.work import OPERATOR, account_of, work
+from sidecar.cli.secret_input import password_option, read_password
+from sidecar.cli.store_session import OPERATOR, account_of, work
 from sidecar.domain.users import DEFAULT_SEATS, Account, Status
 from sidecar.identity.account_creation import Founding, FoundOutcome, InvalidName, found
 from sidecar.identity.hashing import Overloaded

@@ -7,7 +7,7 @@ import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, wrong
-from sidecar.cli.work import account_of, work
+from sidecar.cli.store_session import account_of, work
 from sidecar.domain.users import AccountId
 from sidecar.server.admin_context import Operator
 from sidecar.server.audit_exporter import audit_file

@@ -8,7 +8,7 @@ import click
 
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, say_json, say_table
-from sidecar.cli.work import work
+from sidecar.cli.store_session import work
 from sidecar.config.settings import Settings, problems
 from sidecar.server.admin_context import NoStoreError, Operator, PolicyProblem, generation, operating_warnings
 from sidecar.server.issuer_registry import absent, missing_accounts, read_issuers

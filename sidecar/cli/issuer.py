@@ -6,7 +6,7 @@ import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import json_option, no, say_json, say_pairs, wrong
-from sidecar.cli.work import OPERATOR, work
+from sidecar.cli.store_session import OPERATOR, work
 from sidecar.config.parsers import BadValueError
 from sidecar.config.settings import ROWS
 from sidecar.server.admin_context import Operator

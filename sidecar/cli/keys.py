@@ -12,7 +12,7 @@ from sidecar.api.serializers import when
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, unreachable, wrong
-from sidecar.cli.work import work
+from sidecar.cli.store_session import work
 from sidecar.server.admin_context import Operator
 from sidecar.server.key_rotation import KeyDead, NoSuchKey, NotFollowed, Rotated, Rotation
 from sidecar.sources.key_files import KeyFileProblem

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from sidecar.cli.output import NO, OK, no, say_json
-from sidecar.cli.work import work
+from sidecar.cli.store_session import work
 from sidecar.config.settings import Settings
 from sidecar.server.admin_context import Operator
 from sidecar.store.integrity.data_set import code_of

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sidecar import __version__
-from sidecar.cli.lazy import lazy
+from sidecar.cli.lazy_group import lazy
 from sidecar.cli.output import FAULT, OK, WRONG, OutputLost, Stop, abandon_output, complain, prepare_streams, wrong
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -27,10 +27,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "audit": ("sidecar.cli.audit:audit", "Who did what to whom: export, verify."),
     "policy": ("sidecar.cli.policy:policy", "Check, test and question the policy files."),
     "token": ("sidecar.cli.tokens:token", "Look into a token."),
-    "fsck": ("sidecar.cli.state:fsck", "Prove the promises from the data itself."),
-    "backup": ("sidecar.cli.state:backup", "Put accounts away in a file."),
-    "restore": ("sidecar.cli.state:restore", "Bring back what backup wrote."),
-    "migrate": ("sidecar.cli.state:migrate", "Bring the store to this version's schema."),
+    "fsck": ("sidecar.cli.maintenance:fsck", "Prove the promises from the data itself."),
+    "backup": ("sidecar.cli.maintenance:backup", "Put accounts away in a file."),
+    "restore": ("sidecar.cli.maintenance:restore", "Bring back what backup wrote."),
+    "migrate": ("sidecar.cli.maintenance:migrate", "Bring the store to this version's schema."),
     "doctor": ("sidecar.cli.doctor:doctor", "Look at everything that serve needs."),
     "health": ("sidecar.cli.health:health", "Ask the running sidecar whether it is ready."),
     "config": ("sidecar.cli.config:config", "Every setting, its value and where it comes from."),

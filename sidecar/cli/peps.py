@@ -8,8 +8,8 @@ import click
 from sidecar.api.serializers import when
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, complain, json_option, no, say_json, say_table, wrong
+from sidecar.cli.store_session import OPERATOR, account_of, work
 from sidecar.cli.user_options import account_option
-from sidecar.cli.work import OPERATOR, account_of, work
 from sidecar.config.parsers import BadValueError, whole_seconds
 from sidecar.domain.peps import DEFAULT_RATE, Pep, Scope
 from sidecar.identity.pep_keys import InvalidPepName, MakeOutcome, NewPep, PepDead, PepMade

@@ -7,8 +7,8 @@ import click
 from sidecar.api.serializers import review_json, user_json, when
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import json_option, say_json, say_table, wrong
+from sidecar.cli.store_session import OPERATOR, account_of, policy_of, work
 from sidecar.cli.user_options import account_option, on_user, refused
-from sidecar.cli.work import OPERATOR, account_of, policy_of, work
 from sidecar.domain.users import Account, Status, UserId, UserRecord
 from sidecar.identity.users import Edited, ReviewedOutcome
 from sidecar.server.admin_context import Operator

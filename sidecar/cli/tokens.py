@@ -11,7 +11,7 @@ import click
 from sidecar.api.serializers import user_json
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, complain, json_option, no, say_json, say_pairs, wrong
-from sidecar.cli.passwords import read_secret
+from sidecar.cli.secret_input import read_secret
 from sidecar.config.settings import Settings
 from sidecar.server.token_inspection import Inspection, inspect_token
 from sidecar.sources.key_files import KeyFileProblem, load

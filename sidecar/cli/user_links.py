@@ -8,9 +8,9 @@ import click
 from sidecar.api.serializers import user_json
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import complain, json_option, no, say_json, wrong
+from sidecar.cli.store_session import work
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.users import user
-from sidecar.cli.work import work
 from sidecar.config.settings import Settings
 from sidecar.domain.users import Account, UserId
 from sidecar.identity.users import Joined, Parted

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, assert_never
 import click
 
 from sidecar.cli.output import Stop, no, wrong
-from sidecar.cli.work import account_of
+from sidecar.cli.store_session import account_of
 from sidecar.domain.users import Account, UserId
 from sidecar.identity.emails import normalise
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole

@@ -8,8 +8,8 @@ from sidecar.api.serializers import full_json, member_json, user_json, when
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, wrong
 from sidecar.cli.reviews import review
+from sidecar.cli.store_session import OPERATOR, account_of, policy_of, work
 from sidecar.cli.user_options import account_option, on_user, refused
-from sidecar.cli.work import OPERATOR, account_of, policy_of, work
 from sidecar.domain.users import Account, Status, UserId, UserRecord
 from sidecar.identity import invitations as inviting
 from sidecar.identity.password_reset import ResetLink

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from sidecar.cli import main
-from sidecar.cli.lazy import LazyGroup
+from sidecar.cli.lazy_group import LazyGroup
 from sidecar.cli.output import Stop, no, plain, unreachable, wrong
 
 ROOT = Path(__file__).resolve().parents[2]

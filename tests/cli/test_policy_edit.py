@@ -15,8 +15,8 @@ import pytest
 
 from sidecar.cli.init import init
 from sidecar.cli.output import Stop
-from sidecar.cli.policy_verbs.edit import follow
-from sidecar.cli.policy_verbs.files import Source
+from sidecar.cli.policy.fmt_watch import follow
+from sidecar.cli.policy.policy_source import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 Cli = Callable[..., Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.cli.policy_verbs import status as policy_status
+from sidecar.cli.policy import status as policy_status
 from sidecar.policy.generation import content_hash
 from sidecar.sources.policy_files import packaged, read_policy_files
 

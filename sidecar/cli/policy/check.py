@@ -3,7 +3,7 @@
 import click
 
 from sidecar.cli.output import NO, OK
-from sidecar.cli.policy_verbs.files import FORMATS, compiled, files_options, say_diagnostics, source_from
+from sidecar.cli.policy.policy_source import FORMATS, compiled, files_options, say_diagnostics, source_from
 from sidecar.policy.compiler import ProofScope
 
 

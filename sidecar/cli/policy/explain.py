@@ -4,8 +4,8 @@ import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, plain, say_json, say_pairs
-from sidecar.cli.policy_verbs.ask import account_option, asked_about, known_cell
-from sidecar.cli.policy_verbs.files import Source, draft_of, source_of
+from sidecar.cli.policy.policy_source import Source, draft_of, source_of
+from sidecar.cli.policy.query import account_option, asked_about, known_cell
 from sidecar.policy.diagnostics import path_of
 from sidecar.policy.explain import Do, Edit, Explanation, explain_person
 from sidecar.policy.explain import explain as explain_cell

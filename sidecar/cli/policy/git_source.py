@@ -16,7 +16,7 @@ from typing import Final
 import click
 
 from sidecar.cli.output import no, plain, wrong
-from sidecar.cli.policy_verbs.files import Source, draft_of
+from sidecar.cli.policy.policy_source import Source, draft_of
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import FILES, MODEL_FILE, Diagnostic
 from sidecar.policy.generation import Generation

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from sidecar.cli.output import NO, OK, plain, wrong
-from sidecar.cli.policy_verbs.diff import say_difference
-from sidecar.cli.policy_verbs.files import Source, compiled, files_options, say_diagnostics, source_from
+from sidecar.cli.policy.diff import say_difference
+from sidecar.cli.policy.policy_source import Source, compiled, files_options, say_diagnostics, source_from
 from sidecar.policy.compiler import ProofScope
 from sidecar.policy.diagnostics import POLICY_FILES, Findings
 from sidecar.policy.diff import diff

@@ -13,7 +13,7 @@ from sidecar.cli.losses import CHOICES, accept
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, no, say_json, say_table, wrong
-from sidecar.cli.work import account_of, policy_of, work
+from sidecar.cli.store_session import account_of, policy_of, work
 from sidecar.identity.emails import is_normal, is_written
 from sidecar.server.admin_context import Operator
 from sidecar.store.connection import StoreRefused, StoreUnavailable, gathered

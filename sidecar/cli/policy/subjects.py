@@ -1,7 +1,7 @@
 """Questions about a person: which role an e-mail or id holds. The only part of `policy` that asks the store."""
 
 from sidecar.cli.output import no
-from sidecar.cli.work import account_of, work
+from sidecar.cli.store_session import account_of, work
 from sidecar.config.settings import Settings
 from sidecar.domain.users import UserId, UserRecord
 from sidecar.identity.emails import normalise

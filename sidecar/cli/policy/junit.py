@@ -5,7 +5,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from sidecar.cli.output import plain
-from sidecar.cli.policy_verbs.files import Source
+from sidecar.cli.policy.policy_source import Source
 from sidecar.policy.compiler import Compiled
 from sidecar.policy.diagnostics import Diagnostic, path_of
 from sidecar.policy.diagnostics import DiagnosticCode as Code

@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 import click
 
 from sidecar.cli.output import NO, OK, Stop, complain, json_option, say_json, say_table, wrong
-from sidecar.cli.policy_verbs.files import draft_of, files_options, source_from
-from sidecar.cli.policy_verbs.revisions import policy_at
+from sidecar.cli.policy.git_source import policy_at
+from sidecar.cli.policy.policy_source import draft_of, files_options, source_from
 from sidecar.policy.diagnostics import meant
 from sidecar.policy.diff import CellChange, Difference, RouteChange
 from sidecar.policy.diff import diff as difference_of

@@ -11,7 +11,7 @@ import click
 from sidecar.cli.health import ask
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import NO, OK, Stop, json_option, plain, say_json, say_table, unreachable, wrong
-from sidecar.cli.policy_verbs.files import source_of
+from sidecar.cli.policy.policy_source import source_of
 from sidecar.config.settings import Settings
 from sidecar.policy.generation import content_hash
 

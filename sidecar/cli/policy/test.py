@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from sidecar.cli.output import NO, OK, complain, say_json, say_table, wrong
-from sidecar.cli.policy_verbs.files import (
+from sidecar.cli.policy.junit import NOT_JUDGED, junit
+from sidecar.cli.policy.policy_source import (
     FORMATS,
     Source,
     as_dict,
@@ -14,7 +15,6 @@ from sidecar.cli.policy_verbs.files import (
     say_diagnostics,
     source_from,
 )
-from sidecar.cli.policy_verbs.junit import NOT_JUDGED, junit
 from sidecar.policy.compiler import Compiled, ProofScope
 from sidecar.policy.coverage import Coverage, RuleCoverage, measure, shortfalls
 

@@ -8,7 +8,7 @@ import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, say_json, say_table, wrong
-from sidecar.cli.policy_verbs.files import Source, draft_of, files_options, source_from, source_of
+from sidecar.cli.policy.policy_source import Source, draft_of, files_options, source_from, source_of
 from sidecar.config.settings import Settings
 from sidecar.domain.users import UserRecord
 from sidecar.policy.decide import decide
@@ -103,7 +103,7 @@ def asked_about(who: str, account: str | None, settings: Settings) -> Asked:
         if account is not None:
             raise wrong(f'"{who}" is not an e-mail: --account goes with one')
         return Asked(who)
-    from sidecar.cli.policy_verbs.people import record_of
+    from sidecar.cli.policy.subjects import record_of
 
     record = record_of(settings, who, account)
     return Asked(record.role, record)

@@ -12,7 +12,7 @@ from typing import TextIO
 import click
 
 from sidecar.cli.output import NO, OK, complain, json_option, say_json, say_table, wrong
-from sidecar.cli.policy_verbs.files import draft_of, files_options, source_from
+from sidecar.cli.policy.policy_source import draft_of, files_options, source_from
 from sidecar.domain.decision import Reason
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation

@@ -1,1 +1,0 @@
-"""``sidecar policy …``: one verb a file, loaded when it is called."""
