@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent / "edge" / "golden"
+FOLDER = Path(__file__).resolve().parent / "checks" / "golden"
 DIVIDER = "\n==== answer ====\n"
 DROPPED = ("date", "server", "x-request-id", "x-forwarded-server", "x-envoy-expected-rq-timeout-ms", "connection")
 

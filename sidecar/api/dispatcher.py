@@ -47,7 +47,7 @@ MAX_ESCAPES = 4096
 
 BODY_SECONDS = 10.0
 
-_log = logger("edge")
+_log = logger("api")
 
 
 class TooLarge(Exception):

@@ -30,7 +30,7 @@ ANNOTATION: Final = "nginx.ingress.kubernetes.io/auth-method: GET"
 MAX_SHOWN: Final = 512
 """Characters of a path in the log."""
 
-_log = logger("edge")
+_log = logger("gateways")
 
 Names = Mapping[bytes, int]
 

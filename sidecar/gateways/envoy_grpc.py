@@ -39,7 +39,7 @@ HEALTH_SECONDS: Final = 1.0
 Respond = Callable[[GatewayCall], Awaitable[Answer]]
 Healthy = Callable[[], Awaitable[bool]]
 
-_log = logger("edge")
+_log = logger("gateways")
 
 
 def read(call: GatewayCall) -> Route | Reason:

@@ -53,7 +53,7 @@ HEADERS_READ = frozenset(
 )
 """Lower-cased. A call without any other header is answered the same: a lane may leave the others out."""
 
-_log = logger("edge")
+_log = logger("gateways")
 
 
 def is_check(path: str) -> bool:

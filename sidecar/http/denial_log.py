@@ -9,7 +9,7 @@ from sidecar.telemetry.app_log import logger
 
 SECONDS: Final = 60.0
 
-_log = logger("edge")
+_log = logger("http")
 
 
 class Report:

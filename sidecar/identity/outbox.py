@@ -34,7 +34,7 @@ LOG_SECONDS: Final = 60.0
 Errand = Callable[[], Awaitable[Sequence[Letter]]]
 """Looks up whom to write to, and writes. Called again if the store did not answer."""
 
-_log = logger("accounts")
+_log = logger("identity")
 
 
 class MailOutcome(StrEnum):

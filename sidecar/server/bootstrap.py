@@ -43,7 +43,7 @@ UNREACHABLE = 3
 FAULT = 70
 RETRY_SECONDS = 0.25
 
-_log = logger("serve")
+_log = logger("server")
 
 
 class StartProblem(Exception):

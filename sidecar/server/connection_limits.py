@@ -20,7 +20,7 @@ AT_ONCE: Final = 64
 """Connections accepted before others get their turn."""
 NO_DESCRIPTOR_SECONDS: Final = 1.0
 
-_log = logger("serve")
+_log = logger("server")
 
 
 class Door:

@@ -17,7 +17,7 @@ POLL_SECONDS = 1.0
 CHANGED = "keys"
 """The kind of change in the feed that says so."""
 
-_log = logger("serve")
+_log = logger("server")
 
 
 class KeyRing:

@@ -32,7 +32,7 @@ STORE_SECONDS = 1.0
 Started = Callable[[Sidecar], Awaitable[None]]
 Complain = Callable[[StartProblem], None]
 
-_log = logger("serve")
+_log = logger("server")
 
 
 def run(

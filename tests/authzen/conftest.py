@@ -46,7 +46,7 @@ from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
 from tests.conftest import PATIENT
-from tests.stand import at_once
+from tests.pdp_fixture import at_once
 
 URL = "https://sidecar.example"
 OPERATOR = Actor.operator()

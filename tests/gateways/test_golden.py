@@ -1,4 +1,4 @@
-"""The checks that the gateways send are the ones that are kept in tests/edge/golden, where they are replayed.
+"""The checks that the gateways send are the ones that are kept in tests/checks/golden, where they are replayed.
 
 ``SIDECAR_GATEWAYS_RECORD=1`` writes them anew: after a change of a configuration, or for a new gateway's version.
 """

@@ -14,7 +14,7 @@ import pytest
 
 from tests.gateways.rig.bench import Bench, has_grpc
 from tests.gateways.rig.people import SidecarProcess
-from tests.serve.certificates import make_pair
+from tests.server.certificates import make_pair
 
 if not has_grpc():
     pytest.skip("grpcio and xds-protos are not here: pip install 'policy-sidecar[grpc]'", allow_module_level=True)

@@ -29,8 +29,8 @@ class Asked:
     ("words", "chosen", "wanted"),
     [
         (["tests"], None, False),
-        (["tests/edge", "tests/store/test_crash.py"], None, False),
-        (["tests/edge", "tests/gateways"], None, True),
+        (["tests/api", "tests/store/test_crash.py"], None, False),
+        (["tests/api", "tests/gateways"], None, True),
         (["tests/gateways/test_table.py::test_R1[a/b::c]"], None, True),
         (["tests"], True, True),
         (["tests/gateways"], False, False),

@@ -1,5 +1,5 @@
 """People over a store, with cheap hashes, a fleet that has always heard of everything, and the shipped policy."""
 
-from tests.people import generation, hashing, issuer, open_web, town
+from tests.fixtures import generation, hashing, issuer, open_web, town
 
 __all__ = ["generation", "hashing", "issuer", "open_web", "town"]

@@ -14,7 +14,7 @@ from sidecar.pdp.evaluation import standing_of
 from sidecar.policy.explain import barred_by
 from sidecar.store import sessions
 from sidecar.store.rate_limiter import Rate
-from tests.people import PUBLIC
+from tests.fixtures import PUBLIC
 
 PASSWORD = "unquiet-otter-marble-41"
 NEW = "velvet-anchor-pigeon-77"

@@ -3,9 +3,9 @@
 import ssl
 
 import pytest
-from tests.accounts.post_office import certificate, post_office
 
 from sidecar.identity.mail import Letter, MailServer, NotSent, Smtp, Tls, mail_server
+from tests.identity.smtp_server import certificate, post_office
 
 LINK = "https://sidecar.example/console/reset#rst_aaaaaaaaaaaa_bbbbbbbbbbbb_cccccccccccccccccccccccccccccccc"
 LETTER = Letter("bob@example.com", "Choose a new password", f"Open this:\n\n{LINK}\n")

@@ -12,7 +12,7 @@ from sidecar.identity.passwords import Weakness
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
 from sidecar.store.connection import StoreUnavailable
 from sidecar.tokens.ids import letters
-from tests.people import OTHER_PASSWORD, PASSWORD, PUBLIC
+from tests.fixtures import OTHER_PASSWORD, PASSWORD, PUBLIC
 
 THIRD = "granite-lemon-violin-63"
 

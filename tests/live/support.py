@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import aiohttp
 
-from tests.live.nursery import AVAILABLE, Child, nursery
+from tests.live.forkserver import AVAILABLE, Child, nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "five green bottles on a wall"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.live.conftest import Start
 from tests.live.support import Process, eventually
-from tests.serve.certificates import make_pair, trusting
+from tests.server.certificates import make_pair, trusting
 
 pytestmark = pytest.mark.slow
 

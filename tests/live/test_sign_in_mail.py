@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.accounts.post_office import PostOffice, post_office
+from tests.identity.smtp_server import PostOffice, post_office
 from tests.live.conftest import Start
 from tests.live.support import PASSWORD, Http, Process, cli, eventually, found_account
 

@@ -9,7 +9,7 @@ from sidecar.pdp.verification_budget import Budget
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.verify import Verifier
-from tests.stand import ISSUER, KEYS, NOW, token
+from tests.pdp_fixture import ISSUER, KEYS, NOW, token
 
 
 class Counting(Verifier):

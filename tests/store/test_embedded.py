@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from sidecar.store.embedded.embedded import EmbeddedServer, embedded
+from sidecar.store.embedded import embedded
+from sidecar.store.embedded.embedded import EmbeddedServer
 from sidecar.store.embedded.server_binary import ServerBinary, examine, find_server
 from sidecar.store.errors import StoreRefused, StoreUnavailable
 

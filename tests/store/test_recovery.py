@@ -24,7 +24,7 @@ from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import Changed, LastAdmin, NotHeld
 from sidecar.store.peps import Peps
 from sidecar.tokens.opaque import Pepper
-from tests.store.older import commands, put_back
+from tests.store.older_state import commands, put_back
 
 LEASE = 0.2
 OPERATOR = Actor.operator()

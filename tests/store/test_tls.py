@@ -10,7 +10,7 @@ import redis
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreRefused, StoreUnavailable
 from tests.ports import free_port
-from tests.serve.certificates import make_pair
+from tests.server.certificates import make_pair
 from tests.store.test_topology import BUS, DATA, until
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from sidecar.http.response import Answer
 from sidecar.http.server.header_limit import HeadLimit
 from sidecar.telemetry.app_log import logger
 
-_log = logger("edge")
+_log = logger("http")
 
 _MALFORMED = Problem(Code.BAD_REQUEST, "the request is not well-formed HTTP, or its head is over SIDECAR_MAX_HEAD")
 _FAULT = Problem(Code.INTERNAL_ERROR, "the sidecar failed at this request")

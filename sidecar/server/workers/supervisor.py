@@ -22,7 +22,7 @@ from sidecar.store.connection import StoreRefused, StoreUnavailable
 from sidecar.store.embedded.embedded import EmbeddedServer
 from sidecar.telemetry.app_log import logger
 
-_log = logger("serve")
+_log = logger("server")
 
 
 def run_workers(settings: Settings) -> int:

@@ -42,7 +42,7 @@ END_SECONDS = STOP_SECONDS + 1
 SUPERVISORS_OWN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 """Only the supervisor speaks with systemd."""
 
-_log = logger("serve")
+_log = logger("server")
 
 
 @dataclass(eq=False, slots=True)

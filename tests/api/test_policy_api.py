@@ -1,0 +1,421 @@
+"""``/v1/policy…``: what is in force, who may do what and why, what an edit would change. The policy guards itself."""
+
+import asyncio
+import io
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import fields
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from aiohttp import DummyCookieJar
+from aiohttp.test_utils import RawTestServer, TestClient
+
+from sidecar.api import policy
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.domain.users import Actor
+from sidecar.http import policy_schemas
+from sidecar.http.context import Parts, Surface
+from sidecar.http.credentials import cookie_name
+from sidecar.pdp import preview as previewing
+from sidecar.pdp.activation import State
+from sidecar.pdp.compile.protocol import Limits
+from sidecar.pdp.decision_point import DecisionPoint
+from sidecar.pdp.preview import Previews
+from sidecar.pdp.token_cache import TokenCache
+from sidecar.telemetry.check_recorder import Logbook
+from sidecar.telemetry.metrics import Metrics
+from sidecar.tokens.verify import Verifier
+from tests.fixtures import PUBLIC, Straight, Web
+from tests.pdp_fixture import at_once
+
+ADMIN = "ada@example.com"
+
+
+@pytest.fixture
+async def web(town, issuer, clock) -> AsyncIterator[Web]:
+    """The policy's endpoints past the real guard, over the shipped policy."""
+    in_force = SimpleNamespace(generation=town.generation, state=State.CURRENT, loaded_at=1_764_000_000.5)
+    tokens = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900))
+    given = {
+        "surface": Surface(
+            public_url=PUBLIC,
+            origins=frozenset({PUBLIC}),
+            cookie=cookie_name(PUBLIC),
+            unavailable_status=403,
+            trusted_proxies=(),
+            max_body=65536,
+            seat_contact="",
+        ),
+        "policy": in_force,
+        "pdp": DecisionPoint(in_force, tokens, Straight(town.people.users), clock=clock.time),
+        "people": town.people,
+        "vitals": SimpleNamespace(proven=True, draining=False),
+        "metrics": (metrics := Metrics("0")),
+        "logbook": Logbook(metrics, soon=at_once),
+        "previews": Previews(),
+    }
+    parts = Parts(**{part.name: given.get(part.name) for part in fields(Parts)})
+    server = RawTestServer(Dispatcher(parts, policy.ENDPOINTS, checks=False))
+    client = TestClient(server, cookie_jar=DummyCookieJar())
+    await client.start_server()
+    web = Web(client, town)
+    web.parts = parts
+    yield web
+    await client.close()
+
+
+@pytest.fixture
+async def ada(web, town) -> str:
+    """The token of an Account Administrator."""
+    web.admin = await town.found()
+    return await web.token(ADMIN)
+
+
+def edited(town, name: str, old: str, new: str) -> dict[str, str]:
+    """The file with a line of these fields, however aligned, written anew."""
+    text, count = re.subn(re.sub(r",\s*", r",\\s*", old), new, town.generation.files[name].decode())
+    assert count == 1
+    return {name: text}
+
+
+# -- what is in force --------------------------------------------------------------------------------------------------
+
+
+async def test_the_policy_in_force(web, ada, town) -> None:
+    answer = await web.ask("GET", "/v1/policy", token=ada)
+    assert answer.status == 200
+    assert set(answer.body) == {"generation", "loaded_at", "state", "roles", "sections"}
+    assert answer.body["generation"] == town.generation.id
+    assert answer.body["state"] == "current"
+    assert answer.body["loaded_at"] == "2025-11-24T16:00:00+00:00"
+    roles = {role["id"]: role for role in answer.body["roles"]}
+    assert roles["member"]["assignable"] is False
+    assert roles["marketer"]["inherits"] == ["member"]
+    assert {"id": "billing", "title": "Billing", "actions": ["view", "change-plan"]} in answer.body["sections"]
+    msgspec.convert(answer.body, policy_schemas.InForce)
+
+
+async def test_the_matrix_has_every_cell_with_its_rule(web, ada, town) -> None:
+    answer = await web.ask("GET", "/v1/policy/matrix", token=ada)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    cells = {(c["role"], c["section"], c["action"]): c for c in answer.body["cells"]}
+    assert len(cells) == len(answer.body["cells"]) == len(town.generation.cells)
+    for cell, ruling in town.generation.cells.items():
+        shown = cells[cell]
+        assert (shown["decision"], shown["reason"], shown["rule"]) == (ruling.allowed, ruling.reason, ruling.rule)
+    msgspec.convert(answer.body, policy_schemas.Matrix)
+
+
+async def test_a_large_matrix_is_the_same_in_pieces(web, ada, monkeypatch) -> None:
+    whole = await web.ask("GET", "/v1/policy/matrix", token=ada)
+    monkeypatch.setattr(policy, "CELLS_AT_ONCE", 7)
+    pieces = await web.ask("GET", "/v1/policy/matrix", token=ada)
+    assert pieces.body == whole.body
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/policy"),
+        ("GET", "/v1/policy/matrix"),
+        ("GET", "/v1/policy/explain?section=billing&action=view"),
+        ("POST", "/v1/policy/preview"),
+    ],
+)
+async def test_the_sidecar_guards_its_policy_with_its_policy(web, ada, town, method, path) -> None:
+    await town.join(web.admin, "mark@example.com", "marketer")
+    denied = await web.ask(method, path, token=await web.token("mark@example.com"))
+    assert (denied.status, denied.body["reason"]) == (403, "no_rule")
+    nobody = await web.ask(method, path)
+    assert nobody.status == 401
+
+
+# -- why ---------------------------------------------------------------------------------------------------------------
+
+
+async def explain(web, token, **query: str):
+    words = "&".join(f"{name}={value}" for name, value in query.items())
+    return await web.ask("GET", f"/v1/policy/explain?{words}", token=token)
+
+
+async def test_a_role_is_explained(web, ada) -> None:
+    answer = await explain(web, ada, section="billing", action="view", role="marketer")
+    assert answer.status == 200
+    assert answer.body["decision"] is False
+    assert answer.body["reason"] == "no_rule"
+    assert answer.body["flip"] == [{"do": "write", "line": "p, marketer, billing, view, allow", "rule": None}]
+    assert answer.body["roles"] == ["account-administrator", "accountant"]
+    assert answer.body["user"] is None
+    msgspec.convert(answer.body, policy_schemas.Explained)
+
+
+async def test_oneself_is_explained_when_nobody_is_named(web, ada) -> None:
+    answer = await explain(web, ada, section="billing", action="view")
+    assert answer.body["decision"] is True
+    assert answer.body["user"]["email"] == ADMIN
+    assert answer.body["rule"].startswith("policy/policy.csv:")
+    msgspec.convert(answer.body, policy_schemas.Explained)
+
+
+@pytest.mark.parametrize("named", ["id", "email"])
+async def test_a_user_is_explained_by_id_and_by_email(web, ada, town, named) -> None:
+    mark = await town.join(web.admin, "mark@example.com", "marketer")
+    answer = await explain(
+        web, ada, section="media-library", action="view", user=mark.id if named == "id" else "Mark@Example.COM"
+    )
+    assert answer.body["decision"] is True
+    assert answer.body["role"] == "marketer"
+    assert answer.body["user"] == {
+        "id": mark.id,
+        "email": "mark@example.com",
+        "name": mark.name,
+        "status": "active",
+    }
+
+
+async def test_who_may_not_act_is_denied_for_that(web, ada, town) -> None:
+    mark = await town.join(web.admin, "mark@example.com", "marketer")
+    await town.people.users.set_status(Actor.operator(), mark.id, "suspended")
+    answer = await explain(web, ada, section="media-library", action="view", user=mark.id)
+    assert (answer.body["decision"], answer.body["reason"], answer.body["flip"]) == (False, "suspended", [])
+    await town.invite(web.admin, "new@example.com", "marketer")
+    answer = await explain(web, ada, section="media-library", action="view", user="new@example.com")
+    assert (answer.body["decision"], answer.body["reason"]) == (False, "unknown_user")
+    answer = await explain(web, ada, section="billing", action="view", user="new@example.com")
+    assert answer.body["also"] == {"count": 0, "cells": []}, "of what would be flipped, and nothing is"
+    msgspec.convert(answer.body, policy_schemas.Explained)
+
+
+async def test_R27_another_accounts_user_is_nobody(web, ada, town) -> None:
+    other = await town.found("Bolt", "bob@bolt.example")
+    for named in (other.id, "bob@bolt.example", "nobody@example.com", "no address", "usr_x"):
+        answer = await explain(web, ada, section="billing", action="view", user=named.replace(" ", "%20"))
+        assert (answer.status, answer.body["code"]) == (404, "not_found"), named
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"section": "billing"},
+        {"action": "view"},
+        {"section": "b", "action": "v", "user": "u", "role": "r"},
+        {"section": "billing", "action": "view", "colour": "red"},
+        {"section": "", "action": "view"},
+    ],
+)
+async def test_what_cannot_be_explained_is_a_bad_request(web, ada, query) -> None:
+    answer = await explain(web, ada, **query)
+    assert (answer.status, answer.body["code"]) == (400, "bad_request")
+
+
+async def test_an_unknown_role_is_named_with_the_nearest(web, ada) -> None:
+    answer = await explain(web, ada, section="billing", action="view", role="marketeer")
+    assert (answer.status, answer.body["code"], answer.body["nearest"]) == (422, "unknown_role", "marketer")
+
+
+async def test_an_unknown_section_is_a_reasoned_deny(web, ada) -> None:
+    answer = await explain(web, ada, section="biling", action="view", role="marketer")
+    assert (answer.body["decision"], answer.body["reason"]) == (False, "unknown_section")
+    assert answer.body["hint"] == 'did you mean "billing"?'
+    answer = await explain(web, ada, section="billing", action="vew")
+    assert (answer.body["reason"], answer.body["hint"]) == ("unknown_action", 'did you mean "view"?')
+    msgspec.convert(answer.body, policy_schemas.Explained)
+
+
+# -- what if -----------------------------------------------------------------------------------------------------------
+
+
+async def preview(web, token, files: dict[str, str]):
+    return await web.ask("POST", "/v1/policy/preview", {"files": files}, token=token)
+
+
+async def test_no_edit_changes_nothing(web, ada) -> None:
+    answer = await preview(web, ada, {})
+    assert answer.status == 200
+    assert answer.body["valid"] is True
+    assert (answer.body["diagnostics"], answer.body["changes"], answer.body["routes"]) == ([], [], [])
+    assert answer.body["expectations"]["passed"] > 100
+    assert answer.body["expectations"]["failed"] == []
+    msgspec.convert(answer.body, policy_schemas.Preview)
+
+
+async def test_R27_a_change_names_the_people_of_the_callers_account_alone(web, ada, town) -> None:
+    mark = await town.join(web.admin, "mark@example.com", "marketer")
+    other = await town.found("Bolt", "bob@bolt.example")
+    await town.join(other, "max@bolt.example", "marketer")
+    text = town.generation.files["policy.csv"].decode() + "p, marketer, billing, view, allow\n"
+    answer = await preview(web, ada, {"policy.csv": text})
+    person = {"id": mark.id, "email": "mark@example.com", "name": mark.name, "status": "active"}
+    assert answer.body["changes"] == [
+        {
+            "role": "marketer",
+            "section": "billing",
+            "action": "view",
+            "from": "deny",
+            "to": "allow",
+            "users": [person],
+        }
+    ]
+    assert "bolt" not in answer.raw.decode()
+    msgspec.convert(answer.body, policy_schemas.Preview)
+
+
+async def test_a_failed_expectation_leaves_it_valid(web, ada, town) -> None:
+    line = "marketer, billing, view"
+    answer = await preview(web, ada, edited(town, "expectations.csv", f"deny, {line}", f"allow, {line}"))
+    assert answer.status == 200, answer.body
+    assert answer.body["valid"] is True
+    [failed] = answer.body["expectations"]["failed"]
+    assert (failed["role"], failed["expected"], failed["got"]) == ("marketer", "allow", "deny")
+    assert failed["rule"].startswith("policy/expectations.csv:")
+    assert [d["code"] for d in answer.body["diagnostics"]] == ["failed-expectation"]
+
+
+async def test_a_typo_is_told_with_its_place(web, ada, town) -> None:
+    answer = await preview(web, ada, {"policy.csv": "p, marketeer, media-library, *, allow\n"})
+    assert answer.body["valid"] is False
+    first = answer.body["diagnostics"][0]
+    assert set(first) == {"severity", "code", "file", "line", "column", "message", "hint"}
+    assert (first["code"], first["file"], first["line"], first["column"]) == ("unknown-role", "policy/policy.csv", 1, 4)
+    assert answer.body["changes"] == []
+
+
+async def test_R26_an_invariant_makes_it_invalid_and_is_shown_with_its_changes(web, ada, town) -> None:
+    text = town.generation.files["policy.csv"].decode() + "p, account-administrator, users, manage, deny\n"
+    answer = await preview(web, ada, {"policy.csv": text})
+    assert answer.body["valid"] is False
+    assert "administrator-locked-out" in [d["code"] for d in answer.body["diagnostics"]]
+    assert ("account-administrator", "users", "manage", "deny") in [
+        (c["role"], c["section"], c["action"], c["to"]) for c in answer.body["changes"]
+    ]
+
+
+async def test_R26_a_role_that_people_of_the_account_hold_may_not_disappear(web, ada, town) -> None:
+    await town.join(web.admin, "mark@example.com", "marketer")
+    roles = town.generation.files["roles.toml"].decode().split("[roles.marketer]")
+    rest = roles[1].partition("[roles.member]")
+    files = {"roles.toml": roles[0] + "".join(rest[1:])}
+    for name in ("policy.csv", "expectations.csv"):
+        lines = town.generation.files[name].decode().splitlines(keepends=True)
+        files[name] = "".join(line for line in lines if "marketer" not in line or line.startswith("#"))
+    answer = await preview(web, ada, files)
+    assert answer.body["valid"] is False, answer.body["diagnostics"]
+    [found] = answer.body["diagnostics"]
+    assert found["code"] == "role-in-use"
+    assert '"marketer"' in found["message"]
+
+
+async def test_R3_a_newly_public_route_is_listed_as_opening(web, ada, town) -> None:
+    text = town.generation.files["sections.toml"].decode()
+    text += '\n[[public]]\npath = "/dashboard/billing/plans"\nmethods = ["GET"]\n'
+    answer = await preview(web, ada, {"sections.toml": text})
+    assert answer.body["routes"][0] == {
+        "method": "GET",
+        "path": "/dashboard/billing/plans",
+        "from": "billing/view",
+        "to": "public",
+        "opens": True,
+    }
+    assert answer.body["valid"] is True, "its routes have no test yet: that is no error of the files"
+
+
+async def test_a_file_that_no_policy_has_is_refused(web, ada) -> None:
+    for name in ("../policy.csv", "notes.txt", "policy/policy.csv"):
+        answer = await preview(web, ada, {name: ""})
+        assert (answer.status, answer.body["code"]) == (400, "bad_request")
+
+
+async def test_R27_a_body_over_one_mebibyte_is_refused_and_under_it_is_not(web, ada) -> None:
+    comment = "# " + "x" * 70 + "\n"
+    rules = "p, account-administrator, *, *, allow\np, member, account-settings, *, allow\n"
+    under = await preview(web, ada, {"policy.csv": rules + comment * 5000})
+    assert under.status == 200, under.body
+    body = json.dumps({"files": {"policy.csv": rules + comment * 20000}}).encode()
+    over = await web.ask("POST", "/v1/policy/preview", token=ada, raw=io.BytesIO(body))
+    assert (over.status, over.body["code"]) == (413, "too_large")
+    assert over.body["detail"] == "the body is over 1048576 bytes; send less", "no setting raises it"
+
+
+async def test_R27_more_than_20000_rules_are_refused(web, ada) -> None:
+    rules = "".join(f"p, r{n}, s, a, allow\n" for n in range(20_001))
+    answer = await preview(web, ada, {"policy.csv": rules})
+    assert (answer.status, answer.body["code"]) == (413, "too_large")
+    assert "20,000" in answer.body["detail"]
+
+
+async def test_R27_more_lines_than_rules_could_need_are_refused_uncounted(web, ada) -> None:
+    for text in ("\n" * 80_001, "#\n" * 80_001):
+        for name in ("policy.csv", "routes.csv"):
+            answer = await preview(web, ada, {name: text})
+            assert (answer.status, answer.body["code"]) == (413, "too_large")
+            assert "80,000 lines" in answer.body["detail"]
+
+
+async def test_R27_one_at_a_time_for_an_account_and_two_in_a_sidecar(web, ada, town, monkeypatch) -> None:
+    """Previews of three accounts, held in their child: the second of one account and the third of all are refused."""
+    hold, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def child(_task) -> bytes:
+        begun.release()
+        await hold.wait()
+        return b"{}"
+
+    monkeypatch.setattr(previewing, "run", child)
+    tokens = [ada]
+    for name in ("Bolt", "Coil"):
+        await town.found(name, f"bob@{name}.example")
+        tokens.append(await web.token(f"bob@{name}.example"))
+    first, second = (asyncio.create_task(preview(web, token, {})) for token in tokens[:2])
+    await begun.acquire()
+    await begun.acquire()
+    for token in (tokens[0], tokens[2]):
+        refused = await preview(web, token, {})
+        assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (429, "rate_limited", "1")
+    hold.set()
+    assert [answer.status for answer in await asyncio.gather(first, second)] == [200, 200]
+    assert (await preview(web, tokens[2], {})).status == 200, "those that are over count no more"
+
+
+async def test_R27_more_than_100000_cells_are_refused_before_a_table_is_made(web, ada) -> None:
+    """1.15 million cells fit into a body of 66 KB."""
+    actions = json.dumps([f"a{n}" for n in range(24)])
+    sections = "".join(f'[sections.s{n}]\ntitle = "S {n}"\nactions = {actions}\n' for n in range(120))
+    roles = "".join(f'[roles.r{n}]\ntitle = "R {n}"\n' for n in range(400))
+    rules = "".join(f"p, r{n}, *, *, allow\n" for n in range(400))
+    answer = await preview(web, ada, {"sections.toml": sections, "roles.toml": roles, "policy.csv": rules})
+    assert (answer.status, answer.body["code"]) == (413, "too_large"), answer.body
+    assert "100,000 cells" in answer.body["detail"]
+    assert "sidecar policy diff" in answer.body["detail"]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(cpu_seconds=1, memory_bytes=0, seconds=20.0),
+        Limits(memory_bytes=120 * 1024**2, cpu_seconds=20, seconds=20.0),
+        Limits(cpu_seconds=20, seconds=0.5),
+    ],
+    ids=["cpu", "memory", "time"],
+)
+async def test_R27_a_preview_that_costs_too_much_ends_and_says_so(web, ada, monkeypatch, limits) -> None:
+    monkeypatch.setattr(previewing, "LIMITS", limits)
+    sections = "".join(f'[sections.s{n}]\ntitle = "S {n}"\nactions = ["view"]\n' for n in range(5000))
+    roles = "".join(f'[roles.r{n}]\ntitle = "R {n}"\n' for n in range(500))
+    rules = "".join(f"p, r{n}, *, *, allow\n" for n in range(500))
+    answer = await preview(web, ada, {"sections.toml": sections, "roles.toml": roles, "policy.csv": rules})
+    assert (answer.status, answer.body["code"]) == (413, "too_large"), answer.body
+    assert "sidecar policy diff" in answer.body["detail"]
+
+
+async def test_R16_a_query_is_read_where_the_row_has_one_and_sixty_four_fields_of_it(web, ada) -> None:
+    known = "section=billing&action=view"
+    more = "".join(f"&a{number}=1" for number in range(63))
+    for query, detail in ((f"{known}{more}", "64 fields"), (f"{known}&role={'%' * 4097}", "4096 percent")):
+        answer = await web.ask("GET", f"/v1/policy/explain?{query}", token=ada)
+        assert (answer.status, answer.body["code"]) == (400, "bad_request")
+        assert detail in answer.body["detail"]
+        assert (await web.ask("GET", f"/v1/policy?{query}", token=ada)).status == 200, "this row has none"

@@ -1,0 +1,91 @@
+"""Checks as real gateways sent them, replayed through both lanes: the answer is the one that the gateway got."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
+from sidecar.domain.users import UserId, UserRecord
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.http.context import Parts
+from sidecar.http.login_page import login_page
+from sidecar.http.server.connection import Server
+from sidecar.pdp.decision_point import DecisionPoint
+from sidecar.pdp.token_cache import TokenCache
+from sidecar.tokens.verify import Verifier
+from tests.golden import every, load, named, raw_of
+from tests.pdp_fixture import ACCOUNT, ISSUER, KEYS, NOW, USERS, parts, token
+
+MAX_HEAD = 32 * 1024
+TOKENS = {"marketer": token("c"), "accountant": token("b"), "garbage": "not-a-token"}
+IDS = {uid: "id" for uid in USERS} | {ACCOUNT: "account"}
+GOLDEN = list(every())
+
+
+class Unverified:
+    """The stand's people, none of whom has proven an e-mail."""
+
+    def peek(self, uid: UserId) -> UserRecord | None:
+        record = USERS.get(uid)
+        return None if record is None else replace(record, email_verified=False)
+
+    async def read(self, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
+        return self.peek(uid)
+
+
+def stand() -> Parts:
+    shared = parts()
+    tokens = TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900))
+    surface = replace(
+        shared.surface,
+        cookie="__Host-sidecar",
+        origins=frozenset({"https://dash.example"}),
+        login_page=login_page("https://dash.example/login"),
+    )
+    pdp = DecisionPoint(shared.policy, tokens, Unverified(), clock=lambda: float(NOW))  # type: ignore[arg-type]
+    return replace(shared, surface=surface, pdp=pdp)
+
+
+@pytest.fixture
+async def ports() -> AsyncIterator[tuple[int, int]]:
+    """The fast lane, and aiohttp alone."""
+    shared, running = stand(), asyncio.get_running_loop()
+    dispatcher = Dispatcher(shared, CHECKS, checks=True)
+    slow = Server(dispatcher, access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD)
+    lanes = Lanes(shared, slow, max_head=MAX_HEAD, idle=75)
+    servers = [await running.create_server(handler, "127.0.0.1", 0) for handler in (lanes, slow)]
+    yield tuple(server.sockets[0].getsockname()[1] for server in servers)  # type: ignore[misc]
+    for server in servers:
+        server.close()
+    await slow.shutdown(1)
+
+
+async def ask(port: int, raw: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(raw)
+        async with asyncio.timeout(5):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            body = b"" if raw.startswith(b"HEAD ") or length is None else await reader.readexactly(int(length[1]))
+    finally:
+        writer.close()
+    return head + body
+
+
+def test_there_are_some_of_every_gateway() -> None:
+    assert {path.parent.name for path in GOLDEN} == {"nginx", "traefik", "caddy", "envoy", "haproxy"}
+    assert len(GOLDEN) > 100
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}-{path.stem}")
+async def test_golden(ports: tuple[int, int], path: Path) -> None:
+    golden = load(path)
+    for port in ports:
+        for _ in range(3):  # the fast lane remembers what comes again
+            assert named(await ask(port, raw_of(golden.check, TOKENS)), TOKENS, IDS) == golden.answer

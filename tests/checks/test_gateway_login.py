@@ -1,0 +1,136 @@
+"""Where a browser is led when it has to sign in, and who is never led anywhere."""
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.gateways.ext_authz import answer_check, gateway_call
+from sidecar.gateways.login_redirect import is_navigation
+from sidecar.http.context import Parts
+from sidecar.http.headers import RawHeaders
+from sidecar.http.login_page import MAX_URI, login_page
+from sidecar.http.response import Answer
+from tests.pdp_fixture import parts, token
+
+HTML = (b"Accept", b"text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")
+PAGE = login_page("https://dash.example/login")
+
+
+def stand(**changed: Any) -> Parts:
+    shared = parts()
+    return replace(shared, surface=replace(shared.surface, **{"login_page": PAGE, **changed}))
+
+
+def forwarded(method: str = "GET", uri: str = "/dashboard/billing?year=2026") -> tuple[tuple[bytes, bytes], ...]:
+    return ((b"X-Forwarded-Method", method.encode()), (b"X-Forwarded-Uri", uri.encode()))
+
+
+async def ask(
+    *headers: tuple[bytes, bytes], path: str = "/check", method: str = "GET", on: Parts | None = None
+) -> Answer:
+    path, _, query = path.partition("?")
+    return await answer_check(on or stand(), gateway_call(method, path, query, headers), "r")
+
+
+async def test_a_page_that_is_opened_leads_to_the_sign_in_page() -> None:
+    answer = await ask(*forwarded(), HTML)
+    headers = dict(answer.headers)
+    assert answer.status == 302
+    assert headers["Location"] == "https://dash.example/login?rd=%2Fdashboard%2Fbilling%3Fyear%3D2026"
+    assert headers["X-Auth-Reason"] == "missing_token"
+    assert headers["Cache-Control"] == "no-store"
+    assert "WWW-Authenticate" not in headers
+
+
+async def test_envoy_is_told_with_the_path_of_the_request_line() -> None:
+    answer = await ask(HTML, path="/check/envoy/dashboard/billing?year=2026")
+    assert answer.status == 302
+    assert dict(answer.headers)["Location"].endswith("?rd=%2Fdashboard%2Fbilling%3Fyear%3D2026")
+
+
+async def test_nginx_is_never_sent_a_redirect_for_it_would_make_it_a_500() -> None:
+    original = ((b"X-Original-Method", b"GET"), (b"X-Original-URI", b"/dashboard/billing"))
+    assert (await ask(*original, HTML, path="/check/nginx")).status == 401
+
+
+async def test_an_endpoint_that_any_gateway_may_use_sends_none() -> None:
+    assert (await ask(HTML, path="/check/sections/billing")).status == 401
+
+
+async def test_without_a_sign_in_page_it_is_a_401() -> None:
+    assert (await ask(*forwarded(), HTML, on=stand(login_page=None))).status == 401
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD", "get", "OPTIONS"])
+async def test_only_a_get_is_led(method: str) -> None:
+    assert (await ask(*forwarded(method), HTML)).status == 401
+    assert (await ask(HTML, path="/check/envoy/dashboard/billing", method=method)).status == 401
+
+
+async def test_only_who_is_not_known_is_led() -> None:
+    cookie = (b"Cookie", f"sidecar={token('c')}".encode())
+    assert (await ask(*forwarded(), HTML, cookie)).status == 403
+    assert (await ask(*forwarded(uri="/dashboard/../x"), HTML)).status == 403
+    assert (await ask(*forwarded(uri="/login"), HTML)).status == 200
+
+
+async def test_a_dead_cookie_leads_to_the_page() -> None:
+    assert (await ask(*forwarded(), HTML, (b"Cookie", b"sidecar=dead"))).status == 302
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([HTML], True),
+        ([(b"accept", b"TEXT/HTML")], True),
+        ([(b"Accept", b"application/json"), HTML], True),
+        ([HTML, (b"Sec-Fetch-Mode", b"navigate"), (b"Sec-Fetch-Dest", b"document")], True),
+        ([], False),
+        ([(b"Accept", b"*/*")], False),
+        ([(b"Accept", b"application/json")], False),
+        ([(b"Accept", b"text/htmlx, xtext/html")], False),
+        ([HTML, (b"Sec-Fetch-Mode", b"cors")], False),
+        ([HTML, (b"Sec-Fetch-Mode", b"navigate"), (b"Sec-Fetch-Mode", b"cors")], False),
+        ([HTML, (b"Sec-Fetch-Dest", b"iframe")], False),
+        ([HTML, (b"X-Requested-With", b"XMLHttpRequest")], False),
+        ([HTML, (b"Authorization", b"Bearer x")], False),
+        ([HTML, (b"Upgrade", b"websocket")], False),
+        ([HTML, (b"Sec-WebSocket-Key", b"x")], False),
+        ([(b"Accept", b"," * 100 + b"text/html")], True),
+        ([(b"Accept", b"," * 2000), HTML], False),
+    ],
+)
+def test_navigation(headers: RawHeaders, expected: bool) -> None:
+    assert is_navigation(headers) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://dash.example/login", "https://dash.example/login?rd=%2Fa"),
+        ("https://dash.example/login?theme=dark", "https://dash.example/login?theme=dark&rd=%2Fa"),
+        ("https://dash.example/#/login", "https://dash.example/?rd=%2Fa#/login"),
+    ],
+)
+def test_the_way_back_is_put_where_the_page_can_read_it(url: str, expected: str) -> None:
+    assert login_page(url).location("/a") == expected
+
+
+def test_a_request_that_is_too_long_is_not_returned_to() -> None:
+    assert PAGE.location("/" + "a" * MAX_URI) == PAGE.url
+    assert PAGE.location(None) == PAGE.url
+
+
+@given(st.text(max_size=60))
+def test_the_way_back_is_one_parameter_and_leads_to_no_other_host(tail: str) -> None:
+    uri = "/dashboard?" + tail
+    location = PAGE.location(uri)
+    parts = urlsplit(location)
+    assert (parts.scheme, parts.netloc, parts.path, parts.fragment) == ("https", "dash.example", "/login", "")
+    assert location.isascii()
+    assert location.isprintable()
+    assert parse_qs(parts.query, encoding="utf-8", errors="surrogateescape") == {"rd": [uri]}

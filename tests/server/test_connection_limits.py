@@ -1,0 +1,208 @@
+"""Above SIDECAR_MAX_CONNECTIONS nobody is let in, and whoever is gone takes no place; with TLS and without."""
+
+import asyncio
+import resource
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvloop
+
+from sidecar.api.dispatcher import Dispatcher
+from sidecar.api.endpoints import CHECKS
+from sidecar.config import fd_limits
+from sidecar.config.parsers import TcpAddress
+from sidecar.config.settings import load
+from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.server.connection_limits import Door, shares
+from sidecar.server.listeners import Listener
+from tests.pdp_fixture import parts
+from tests.server.certificates import make_pair, trusting
+
+LIMIT = 3
+Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Place:
+    """A listener with a door, and who knocks."""
+
+    def __init__(self, listener: Listener, door: Door, refused: list[int], context: ssl.SSLContext | None) -> None:
+        self.listener = listener
+        self.door = door
+        self.refused = refused
+        self.context = context
+        self.host, _, self.port = listener.bound.partition(":")
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def connect(self, *, tls: bool = True) -> Connected:
+        context = self.context if tls else None
+        reader, writer = await asyncio.open_connection(self.host, int(self.port), ssl=context)
+        self.writers.append(writer)
+        return reader, writer
+
+    async def enter(self, path: str = "/check") -> Connected:
+        """A connection that has been answered."""
+        reader, writer = await self.connect()
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: s\r\n\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 ")
+        return reader, writer
+
+    async def turned_away(self) -> None:
+        try:
+            reader, writer = await self.connect()
+            writer.write(b"GET /check HTTP/1.1\r\nHost: s\r\n\r\n")
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+        except (ConnectionError, ssl.SSLError):
+            pass
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+Run = Callable[[Callable[[Place], Awaitable[None]]], None]
+
+
+@pytest.fixture(params=["plain", "tls"])
+def at_a_door(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """Runs with a listener on uvloop, as it is served, for it is the loop that accepts."""
+    pair = make_pair(tmp_path) if request.param == "tls" else (None, None)
+
+    async def opened(body: Callable[[Place], Awaitable[None]]) -> None:
+        async with standing(*pair) as place:
+            await body(place)
+
+    return lambda body: uvloop.run(opened(body))
+
+
+@asynccontextmanager
+async def standing(chain: Path | None, key: Path | None) -> AsyncIterator[Place]:
+    settings: Any = SimpleNamespace(max_head=32768, tls_cert=chain, tls_key=key, tls_client_ca=None)
+    shared, refused = parts(), [0]
+
+    def count() -> None:
+        refused[0] += 1
+
+    door = Door(LIMIT, count)
+    listener = Listener(
+        "public",
+        TcpAddress("127.0.0.1", 0),
+        Dispatcher(shared, CHECKS, checks=True),
+        settings,
+        lambda slow: Lanes(shared, slow, max_head=32768, idle=75),
+        door=door,
+    )
+    await listener.start()
+    made = Place(listener, door, refused, trusting() if chain else None)
+    try:
+        yield made
+    finally:
+        for writer in made.writers:
+            writer.close()
+        await listener.stop()
+
+
+def test_one_too_many_is_closed_at_once_and_a_place_that_is_free_again_is_given(at_a_door: Run) -> None:
+    at_a_door(one_too_many)
+
+
+async def one_too_many(place: Place) -> None:
+    await place.enter()
+    await place.enter("/nowhere")  # in the other lane
+    _, leaving = await place.enter()
+    assert place.door.open() == LIMIT
+    for _ in range(5):
+        await place.turned_away()
+    assert place.refused == [5]
+    assert place.door.open() == LIMIT
+    leaving.close()
+    await until(lambda: place.door.open() < LIMIT)
+    await place.enter()
+    assert place.refused == [5]
+
+
+def test_who_sends_nothing_takes_a_place_until_he_goes(at_a_door: Run) -> None:
+    """With TLS, that is one who does not shake hands: no protocol of ours has heard of him."""
+    at_a_door(silent)
+
+
+async def silent(place: Place) -> None:
+    waiting = [await place.connect(tls=False) for _ in range(LIMIT)]
+    await until(lambda: place.door.open() == LIMIT)
+    await place.turned_away()
+    waiting[0][1].close()
+    await until(lambda: place.door.open() == LIMIT - 1)
+    if place.context is not None:
+        waiting[1][1].write(b"this is no handshake\r\n\r\n")
+        await until(lambda: place.door.open() == LIMIT - 2)
+    await place.enter()
+
+
+def test_a_stop_ends_who_has_not_shaken_hands(at_a_door: Run) -> None:
+    at_a_door(stopped)
+
+
+async def stopped(place: Place) -> None:
+    reader, _ = await place.connect(tls=False)
+    await until(lambda: place.door.open() == 1)
+    await place.listener.stop()
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [(1, (1, 1)), (2, (1, 1)), (5, (2, 3)), (10_000, (5_000, 5_000))],
+)
+def test_each_of_two_listeners_has_its_share(limit: int, expected: tuple[int, int]) -> None:
+    refused: list[None] = []
+    for door, share in zip(shares(limit, 2, lambda: refused.append(None)), expected, strict=True):
+        door.watch(lambda share=share: share - 1)
+        assert door.admits()
+        door.watch(lambda share=share: share)
+        assert not door.admits()
+        assert door.open() == share
+    assert len(refused) == 2
+    (alone,) = shares(limit, 1, lambda: None)
+    alone.watch(lambda: limit - 1)
+    assert alone.admits()
+
+
+@pytest.mark.parametrize(
+    ("hard", "expected"), [(1_048_576, 10_000), (10_000, 9_744), (1024, 768), (300, 150), (resource.RLIM_INFINITY, 744)]
+)
+def test_the_default_leaves_descriptors_for_what_must_go_on(
+    monkeypatch: pytest.MonkeyPatch, hard: int, expected: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1000, hard))
+    monkeypatch.setattr(fd_limits, "memory_limit", lambda: 64 * 1024**3)
+    settings = load({}, {})
+    assert settings.max_connections == fd_limits.connections() == expected
+    shown = {value.name: value.text for value in settings.values}
+    assert shown["max_connections"] == str(expected)
+    assert not settings.warnings
+
+
+@pytest.mark.parametrize(
+    ("memory", "workers", "expected"), [(64 * 1024, 1, 10_000), (512, 1, 256), (512, 2, 128), (1024, 1, 512), (1, 8, 1)]
+)
+def test_the_default_leaves_memory_for_what_must_go_on(
+    monkeypatch: pytest.MonkeyPatch, memory: int, workers: int, expected: int
+) -> None:
+    """A quarter of what the container may use, at 512 KiB a connection."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1000, 1_048_576))
+    monkeypatch.setattr(fd_limits, "memory_limit", lambda: memory * 1024**2)
+    assert load({}, {"SIDECAR_WORKERS": str(workers)}).max_connections == expected
+
+
+def test_more_than_the_descriptors_allow_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1000, 4096))
+    assert not load({}, {"SIDECAR_MAX_CONNECTIONS": "3840"}).doubts
+    (doubt,) = load({}, {"SIDECAR_MAX_CONNECTIONS": "3841"}).doubts
+    assert "SIDECAR_MAX_CONNECTIONS is 3841" in doubt
+    assert "3840" in doubt

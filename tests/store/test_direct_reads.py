@@ -1,0 +1,259 @@
+"""One gate for every read of the store: closed while its partition is known to be cut off, and held to the feed."""
+
+import ast
+import time
+from pathlib import Path
+
+import pytest
+
+import sidecar
+from sidecar.domain.peps import PepId, Scope
+from sidecar.domain.users import Actor, UserId
+from sidecar.identity.pep_keys import NewPep, PepKeys, PepMade, make
+from sidecar.store import scripts
+from sidecar.store.accounts import Accounts
+from sidecar.store.connection import Store
+from sidecar.store.errors import StoreUnavailable
+from sidecar.store.federated_identities import Links
+from sidecar.store.integrity.partition_state import PartitionStates, State
+from sidecar.store.invitations import Invitations
+from sidecar.store.keys import META, feed, partition_meta
+from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.live.direct_reads import UNGATED_SCRIPTS
+from sidecar.store.live.record_cache import Records
+from sidecar.store.live.replica import LiveCopy
+from sidecar.store.live.revision_status import Freshness
+from sidecar.store.peps import PepCopies, Peps
+from sidecar.store.policy_history import Generations
+from sidecar.store.role_holders import RoleHolders
+from sidecar.store.scripting import transition
+from sidecar.store.sessions import Sessions
+from sidecar.store.users import Users
+from sidecar.tokens.opaque import Pepper
+
+OPERATOR = Actor.operator()
+PEPPER = Pepper(bytes(range(32)))
+ROOT = Path(sidecar.__file__).parent
+
+
+class Untouched:
+    """A client that must not be asked."""
+
+    def __getattr__(self, name):
+        raise AssertionError(f"the store was asked: {name}")
+
+
+def refuse(_partition):
+    raise StoreUnavailable("the partition is known to be cut off")
+
+
+def shut(store):
+    store.gate.require = refuse
+
+
+def reopen(store):
+    store.gate.require = lambda _partition: None
+
+
+@pytest.fixture
+def closed():
+    store = Store.from_client(Untouched())
+    shut(store)
+    return store
+
+
+KEY = feed(0)
+
+
+@pytest.mark.parametrize("name", sorted(set(scripts.names()) - UNGATED_SCRIPTS))
+async def test_no_script_reads_past_a_closed_gate(closed, name):
+    with pytest.raises(StoreUnavailable, match="cut off"):
+        await closed.run(name, [KEY, KEY], {})
+
+
+@pytest.mark.parametrize("words", [("GET", KEY), ("SMEMBERS", KEY), ("HGETALL", KEY), ("XRANGE", KEY, "-", "+")])
+async def test_no_command_reads_past_a_closed_gate(closed, words):
+    for ask in (closed.command, closed.pairs):
+        with pytest.raises(StoreUnavailable, match="cut off"):
+            await ask(*words)
+
+
+async def test_what_opens_the_gate_again_passes_it(closed):
+    for name in UNGATED_SCRIPTS:
+        with pytest.raises(AssertionError, match="the store was asked"):
+            await closed.run(name, [KEY], ["a"])
+    for ask in (closed.ping, lambda: closed.pairs("HGETALL", META), lambda: closed.pairs("HGETALL", partition_meta(0))):
+        with pytest.raises(AssertionError, match="the store was asked"):
+            await ask()
+
+
+async def test_R49_a_partition_is_closed_for_itself_alone():
+    store = Store.from_client(Untouched())
+    states = PartitionStates(clock=time.monotonic)
+    store.gate.require = states.require
+    states.report(3, State.REGRESSED, "older")
+    with pytest.raises(StoreUnavailable, match="partition 03 is regressed"):
+        await store.run("roster", [feed(3)], {})
+    with pytest.raises(AssertionError, match="the store was asked"):
+        await store.run("roster", [feed(4)], {})
+
+
+@pytest.mark.parametrize(("actor", "passes"), [(OPERATOR, True), (Actor.bearer(UserId("usr_a")), False)])
+async def test_what_people_change_passes_the_gate_and_healing_goes_around(closed, actor, passes):
+    raised, said = (AssertionError, "the store was asked") if passes else (StoreUnavailable, "cut off")
+    with pytest.raises(raised, match=said):
+        await transition(closed, "user_raise_epoch", "acc_a", actor)
+
+
+READS = {
+    "record": lambda store, who: Users(store).record(who.id),
+    "live record": lambda store, who: Records(store, lease=1, clock=time.monotonic).read(who.id),
+    "roster": lambda store, who: Users(store).roster(who.account),
+    "user by e-mail": lambda store, who: Users(store).find(who.account, who.email),
+    "accounts of an e-mail": lambda store, who: Users(store).accounts_of(who.email),
+    "credentials": lambda store, who: Users(store).credentials(who.account, who.email),
+    "credentials by id": lambda store, who: Users(store).credentials_of(who.id),
+    "sessions": lambda store, who: Sessions(store).listing(who.id),
+    "account": lambda store, who: Accounts(store).find(who.account),
+    "account by name": lambda store, who: Accounts(store).find("Acme"),
+    "accounts": lambda store, who: Accounts(store).all(),
+    "invitation": lambda store, who: Invitations(store).peek(who.id, digest="d"),
+    "outside subject": lambda store, who: Links(store).find(who.account, "https://issuer.example", "s"),
+    "PEP key": lambda store, who: PepCopies(store, live=lambda _: False).read(
+        PepId(f"pep_{who.account[4:]}_{'a' * 12}")
+    ),
+    "PEP keys": lambda store, who: Peps(store).listing(who.account),
+    "held roles": lambda store, who: RoleHolders(store).holding({"marketer"}),
+    "roles of the past": lambda store, who: Generations(store).roles(),
+    "revision": lambda store, who: Freshness(
+        store, Records(store, lease=1, clock=time.monotonic), clock=time.monotonic
+    ).reach(who.account, 7),
+}
+PER_ACCOUNT = sorted(set(READS) - {"accounts of an e-mail", "held roles", "roles of the past", "revision"})
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_every_noun_reads_through_the_gate(town, read):
+    admin = await town.account()
+    await READS[read](town.store, admin)
+    shut(town.store)
+    with pytest.raises(StoreUnavailable, match="cut off"):
+        await READS[read](town.store, admin)
+    reopen(town.store)
+    await READS[read](town.store, admin)
+
+
+@pytest.mark.parametrize("read", PER_ACCOUNT)
+async def test_no_noun_takes_an_answer_from_a_store_that_is_behind_the_feed(town, read):
+    """The store lost its last changes: what it says of an account is older than what was applied here."""
+    admin = await town.account()
+    records = Records(town.store, lease=1, clock=time.monotonic)
+    records.apply(0, Change(40, "user", admin.account, admin.id, 1, 1, ack=False))
+    with pytest.raises(StoreUnavailable, match="behind the feed"):
+        await READS[read](town.store, admin)
+    records.flush(Tail(0, 0, new_data_set=True))  # the feed has found out, and starts anew
+    await READS[read](town.store, admin)
+
+
+async def test_R20_a_pep_key_is_not_admitted_by_a_store_that_is_known_to_be_cut_off(town, monkeypatch, clock, entropy):
+    """As the registration finds it: a master without its replicas refuses to write and goes on reading."""
+    admin = await town.account()
+    wanted = NewPep("reports", frozenset({Scope.EVALUATE}), 3600.0, 100)
+    made = await make(Peps(town.store), PEPPER, admin.account, wanted, actor=OPERATOR, entropy=entropy)
+    assert isinstance(made, PepMade)
+    live = LiveCopy(town.store, id="a", lease=1, clock=clock.monotonic)
+    copies = PepCopies(town.store, live=live.records.live)
+    keys = PepKeys(copies, PEPPER, clock=time.time, monotonic=clock.monotonic)
+    await live.fleet.register()
+    assert (await keys.admit(made.key, Scope.EVALUATE)).id == made.pep.id
+
+    async def without_replicas(*_arguments):
+        raise StoreUnavailable("the store refuses: NOREPLICAS", answered=True, refused=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(live.fleet, "_say", without_replicas)
+        await live.fleet.register()
+    with pytest.raises(StoreUnavailable, match="refusing"):
+        await keys.admit(made.key, Scope.EVALUATE)
+    with pytest.raises(StoreUnavailable, match="refusing"):
+        await town.users.roster(admin.account)
+    await live.fleet.register()
+    assert (await keys.admit(made.key, Scope.EVALUATE)).id == made.pep.id
+
+
+# By the text of the program: who could read past the gate ------------------------------------------------------------
+
+AROUND = {
+    "servers": {
+        "store/integrity/server_checks.py",
+        "store/maintenance/fsck.py",
+        "store/maintenance/backup.py",
+        "store/maintenance/migrate.py",
+        "store/integrity/acl_permissions.py",
+    },
+    "read_anyway": {f"store/integrity/{name}.py" for name in ("journal", "recovery", "recovering")},
+    "listening": {"store/live/change_feed.py"},
+    "execute_command": {
+        "store/calling.py",
+        "store/connection.py",
+        "store/live/change_feed.py",
+        "store/servers/discovery.py",
+    },
+    "evalsha": {"store/connection.py"},
+    "eval": {"store/connection.py"},
+    "masters": {"store/connection.py", "store/servers/topology.py"},
+    "pipeline": {"store/connection.py"},
+    "_reads": {"store/connection.py"},
+    "_writes": {"store/connection.py"},
+}
+"""Attributes by which a server can be reached, and the modules that may use each: the store itself, the feed, which has
+a guard of its own, an operator's checks of one server, and the recovery of a partition that is closed (R48)."""
+
+
+def bypasses(root):
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and name not in AROUND.get(node.attr, {name}):
+                found.append(f"{name}:{node.lineno} .{node.attr}")
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr == "client"
+                and name.startswith(("pdp/", "identity/", "http/", "gateways/", "api/"))
+            ):
+                found.append(f"{name}:{node.lineno} .client")
+    return found
+
+
+def test_nobody_reads_past_the_gate():
+    assert bypasses(ROOT) == []
+
+
+def test_a_read_past_the_gate_is_found(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "users.py").write_text(
+        "async def read(store):\n"
+        "    found = await store._reads.client('k')\n"
+        "    for server in await store.servers():\n"
+        "        await server.client.execute_command('HGETALL', 'k')\n"
+    )
+    assert len(bypasses(tmp_path)) == 3
+
+
+def test_every_store_command_asks_the_gate():
+    """The methods of Store that read are those that ask it; a new one must, too."""
+    (store,) = [
+        node
+        for node in ast.parse((ROOT / "store" / "connection.py").read_text()).body
+        if isinstance(node, ast.ClassDef) and node.name == "Store"
+    ]
+    sends = {"_reads", "_writes"}
+    admitted = {"run", "command"}
+    inside = {"__init__", "_run", "change", "servers", "close"}  # behind ``run``; writes; one server; nothing sent
+    inside |= {"read_anyway"}  # R48: what a closed partition has lost; of its answers no decision is made
+    for method in store.body:
+        if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
+            attributes = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
+            if attributes & sends or method.name in admitted:
+                assert method.name in inside or "admit" in attributes, method.name

@@ -1,0 +1,166 @@
+"""Schema 1 to 2: on a kept data set, killed at each write, and under running sidecars of the older schema."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar.domain.users import Status
+from sidecar.store import keys
+from sidecar.store.connection import Store, StoreRefused
+from sidecar.store.integrity.partition_state import State
+from sidecar.store.integrity.proof import FeedPosition, found_of, judge
+from sidecar.store.maintenance.fsck import Fsck
+from sidecar.store.maintenance.migrate import migrate
+from sidecar.store.maintenance.startup_checks import SCHEMA
+from sidecar.tokens.opaque import Pepper
+from tests.store.older_state import put_back
+
+KEPT = Path(__file__).parents[1] / "upgrade" / "schema_1.jsonl"
+PEPPER = Pepper(b"p" * 32)
+SETTINGS = {"issuer": "https://id.example", "audience": "dashboard", "pepper": PEPPER.identity}
+
+CHILD = """
+import asyncio, os, signal, sys
+from sidecar.store.connection import Store
+from sidecar.store.maintenance.migrate import migrate
+from sidecar.tokens.opaque import Pepper
+
+async def main(url, writes):
+    store, made = await Store.open(url, read_timeout=5, write_timeout=5), 0
+    def counted(call):
+        async def one(*args, **more):
+            nonlocal made
+            if made == writes:
+                os.kill(os.getpid(), signal.SIGKILL)
+            made += 1
+            return await call(*args, **more)
+        return one
+    store.run, store.change = counted(store.run), counted(store.change)
+    await migrate(store, Pepper(b"p" * 32))
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+"""
+
+
+def kept() -> list[list[str]]:
+    return [json.loads(line) for line in KEPT.read_text().splitlines()]
+
+
+async def is_whole(town) -> None:
+    """Migrated, sound, and with everybody in it as before."""
+    store = town.store
+    assert await migrate(store, PEPPER) is None
+    await store.check_meta(**SETTINGS)
+    report = await Fsck(store).run()
+    assert (report.findings, report.accounts, report.users, report.invited) == ([], 2, 4, 2)
+    assert set(await store.command("SMEMBERS", keys.accounts(0))) == {
+        account.id for account in await town.accounts.all()
+    }
+    for account in await town.accounts.all():
+        bob = await town.users.record(await town.users.find(account.id, f"bob@{account.name.lower()}.example"))
+        assert (bob.role, bob.epoch, bob.review) == ("developer", 2, None)
+    globex = await town.accounts.find("Globex")
+    assert globex.status is Status.SUSPENDED
+
+
+@pytest.fixture
+async def older(town):
+    await put_back(town.store, kept())
+    return town
+
+
+async def test_a_store_of_schema_1_is_refused_until_it_is_migrated(older):
+    with pytest.raises(StoreRefused, match="schema 1, this sidecar knows 2: run `sidecar migrate`"):
+        await older.store.check_meta(**SETTINGS)
+    done = await migrate(older.store, PEPPER)
+    assert (done.before, done.accounts) == ("1", 2)
+    await is_whole(older)
+
+
+async def test_another_pepper_is_refused_before_anything_is_written(older):
+    await older.store.change("HSET", keys.META, "pepper", "another")
+    with pytest.raises(StoreRefused, match="another pepper"):
+        await migrate(older.store, PEPPER)
+    assert await older.store.command("HGET", keys.META, "schema") == "1"
+    assert not await older.store.command("EXISTS", keys.accounts(0))
+
+
+async def test_R46_a_running_sidecar_of_schema_1_closes_and_names_the_schema(older):
+    """Of this code with the older demand: its next registration finds the partition's record changed."""
+    feed, meta = keys.feed(0), dict(await older.store.pairs("HGETALL", keys.META))
+    await older.store.change("HSET", keys.partition_meta(0), *(word for pair in meta.items() for word in pair))
+    tail = await older.store.run("feed_tail", [feed, keys.partition_meta(0)], ["", ""])
+    known = FeedPosition(tail["gen"], int(tail["n"]), tail["id"])
+    demanded = {"schema": "1", "issuer": meta["issuer"], "audience": meta["audience"]}
+    there = await older.store.run("feed_tail", [feed, keys.partition_meta(0)], [known.entry, known.data_set])
+    assert judge(known, found_of(there), demanded).state is State.OK
+    await migrate(older.store, PEPPER)
+    found = await older.store.run("feed_tail", [feed, keys.partition_meta(0)], [known.entry, known.data_set])
+    verdict = judge(known, found_of(found), demanded)
+    assert (verdict.state, verdict.reason) == (
+        State.CHANGED,
+        f"its meta record has schema '{SCHEMA}', this sidecar '1'",
+    )
+
+
+async def test_an_account_made_during_the_migration_is_in_the_index(older, monkeypatch):
+    """Made by a sidecar of the older schema, which does not write the index."""
+    run = older.store.run
+
+    async def meanwhile(name, at, args, **more):
+        reply = await run(name, at, args, **more)
+        if name == "data_set":
+            monkeypatch.setattr(older.store, "run", run)
+            admin = await older.account("Third", email="third@example.com")
+            await older.store.change("SREM", keys.accounts(0), admin.account)
+        return reply
+
+    monkeypatch.setattr(older.store, "run", meanwhile)
+    assert (await migrate(older.store, PEPPER)).accounts == 3
+    assert await older.store.command("SCARD", keys.accounts(0)) == 3
+
+
+async def test_a_migration_killed_at_each_of_its_writes_goes_on(real_town, real_redis_url):
+    ends = []
+    for writes in range(10):
+        await put_back(real_town.store, kept())
+        child = subprocess.run(
+            [sys.executable, "-c", CHILD, real_redis_url, str(writes)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        )
+        ends.append(child.returncode)
+        if child.returncode == 0:
+            break
+        assert child.returncode == -signal.SIGKILL, child.stderr
+        if await real_town.store.command("HGET", keys.META, "schema") == "1":
+            with pytest.raises(StoreRefused, match="sidecar migrate"):
+                await real_town.store.check_meta(**SETTINGS)
+            await migrate(real_town.store, PEPPER)
+        await is_whole(real_town)
+    assert ends[-1] == 0
+    assert len(ends) >= 4, "the index, the partition, the index again, the meta record"
+
+
+async def test_many_partitions_are_migrated_one_by_one(real_town, real_redis_url):
+    client = real_town.store.client
+    await client.hset(keys.META, mapping={"schema": "1", "P": "4", "issuer": "https://id.example", "audience": "d"})
+    for partition in range(4):
+        await client.delete(keys.partition_meta(partition))
+        await client.hset(f"sc:{keys.tag(partition)}:a:acc_{'a' * 11}{'bcde'[partition]}", "id", "x")
+    store = await Store.open(real_redis_url, read_timeout=5, write_timeout=5)
+    try:
+        assert (await migrate(store, PEPPER)).accounts == 4
+        for partition in range(4):
+            assert await client.hget(keys.partition_meta(partition), "schema") == SCHEMA
+            assert await client.scard(keys.accounts(partition)) == 1
+    finally:
+        await store.close()

@@ -1,0 +1,216 @@
+"""From an answered check to its line and its numbers: the same for one and for many, and nothing lost in between."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import perf_counter, time
+from typing import Any
+
+import msgspec
+import pytest
+
+from sidecar.domain.decision import Decision, Reason
+from sidecar.telemetry import check_recorder as module
+from sidecar.telemetry.check_recorder import BATCH, Logbook
+from sidecar.telemetry.decision_log import DecisionRecord, in_quotes
+from sidecar.telemetry.metrics import Metrics
+from tests.pdp_fixture import at_once, user
+
+ALLOW = Decision(Reason.ALLOWED, "g", "policy/policy.csv:12", user("b", "accountant"), "billing", "view")
+DENY = Decision(Reason.MISSING_TOKEN, "g")
+
+
+class Log:
+    """In place of a `DecisionLog`: what it was given."""
+
+    def __init__(self) -> None:
+        self.blocks: list[bytes] = []
+        self.announced = 0
+
+    def write(self, block: bytes, lines: int) -> None:
+        self.blocks.append(block)
+        self.announced += lines
+
+    def lines(self) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in b"".join(self.blocks).splitlines()]
+        assert len(found) == self.announced
+        return found
+
+
+def book(log: Log | None, metrics: Metrics | None = None, **options: Any) -> Logbook:
+    return Logbook(metrics or Metrics("1"), log, **{"soon": at_once, **options})  # type: ignore[arg-type]
+
+
+def enter(logbook: Logbook, decision: Decision, request_id: bytes = b"r", seconds: float = 0.000012) -> None:
+    ended = perf_counter()
+    logbook.record(logbook.told("/check", decision, decision.section), request_id, ended - seconds, ended)
+
+
+def test_a_line_says_who_what_where_and_why() -> None:
+    log = Log()
+    logbook = book(log)
+    enter(logbook, ALLOW, b"r-1")
+    enter(logbook, DENY, b"r-2", seconds=1.5)
+    logbook.settle()
+    allow, deny = log.lines()
+    assert abs(datetime.fromisoformat(allow["time"]).timestamp() - time()) < 5
+    assert (allow["user"], allow["section"], allow["action"]) == (ALLOW.user.id, "billing", "view")  # type: ignore[union-attr]
+    assert (allow["decision"], allow["reason"], allow["rule"]) == (True, "allowed", "policy/policy.csv:12")
+    assert (allow["request_id"], allow["duration_us"]) == ("r-1", 12)
+    assert (deny["user"], deny["decision"], deny["reason"], deny["rule"]) == ("", False, "missing_token", None)
+    assert (deny["request_id"], deny["duration_us"]) == ("r-2", 1_500_000)
+    assert set(allow) == set(DecisionRecord.__struct_fields__)
+
+
+@pytest.mark.parametrize("micros", [0, 1, 999, 1000, 123_456_789])
+@pytest.mark.parametrize("request_id", ["r-1", 'with "quotes" and \\', "ü\u2028", "", "tab\there"])
+@pytest.mark.parametrize("decision", [ALLOW, DENY])
+def test_a_line_is_the_record_encoded(
+    decision: Decision, request_id: str, micros: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    when, asked = 1_764_000_000.25, decision.user
+    monkeypatch.setattr(module, "time", lambda: when)
+    monkeypatch.setattr(module, "perf_counter", lambda: 5_000.0)
+    record = DecisionRecord(
+        time=datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds"),
+        kind="decision",
+        request_id=request_id,
+        endpoint="/check",
+        account=asked.account if asked else "",
+        user=asked.id if asked else "",
+        role=asked.role if asked else "",
+        section=decision.section,
+        action=decision.action,
+        decision=decision.allowed,
+        reason=decision.reason.value,
+        cause=decision.cause,
+        rule=decision.rule,
+        generation=decision.generation,
+        duration_us=micros,
+    )
+    log = Log()
+    logbook = book(log)
+    for _ in range(2):  # composed, and remembered
+        told = logbook.told("/check", decision, decision.section)
+        logbook.record(told, in_quotes(request_id), 5_000.0 - micros / 1e6, 5_000.0)
+    logbook.settle()
+    assert b"".join(log.blocks) == (msgspec.json.encode(record) + b"\n") * 2
+
+
+def test_each_line_has_its_own_time_to_the_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "time", lambda: 1_764_000_010.0)
+    monkeypatch.setattr(module, "perf_counter", lambda: 10.0)
+    log = Log()
+    logbook = book(log)
+    told = logbook.told("/check", DENY, "")
+    moments = [at / 4096 for at in range(4096)]  # four a millisecond, and no rounding
+    for at in moments:
+        logbook.record(told, b"r", at, at)
+        if at == 0.5:
+            logbook.settle()
+    logbook.settle()
+    wanted = [datetime.fromtimestamp(1_764_000_000 + int(at * 1000) / 1000, UTC) for at in moments]
+    assert [line["time"] for line in log.lines()] == [each.isoformat(timespec="milliseconds") for each in wanted]
+
+
+def test_allows_are_sampled_and_denials_are_all_kept() -> None:
+    log, metrics = Log(), Metrics("1")
+    logbook = book(log, metrics, allows=0.25)
+    for _ in range(100):
+        enter(logbook, ALLOW)
+        enter(logbook, DENY)
+    logbook.settle()
+    kept = [line["decision"] for line in log.lines()]
+    assert (kept.count(True), kept.count(False)) == (25, 100)
+    assert metrics.checks.tally("/check", ALLOW, "billing") == metrics.checks.tally("/check", DENY, "") == [100]
+
+
+def test_none_of_the_allows_may_be_wanted() -> None:
+    log = Log()
+    logbook = book(log, allows=0.0)
+    for decision in (ALLOW, DENY, ALLOW):
+        enter(logbook, decision)
+    logbook.settle()
+    assert [line["decision"] for line in log.lines()] == [False]
+    enter(logbook, ALLOW)
+    logbook.settle()
+    assert len(log.blocks) == 1, "the writer is not woken for nothing"
+
+
+def test_what_is_remembered_of_a_user_goes_with_its_role() -> None:
+    log = Log()
+    logbook = book(log)
+    for role in ("accountant", "marketer"):
+        enter(logbook, Decision(Reason.ALLOWED, "g", None, user("b", role), "billing", "view"))
+    logbook.settle()
+    assert [line["role"] for line in log.lines()] == ["accountant", "marketer"]
+
+
+def test_a_section_that_is_not_of_the_policy_stands_in_the_line_and_in_no_label() -> None:
+    log, metrics = Log(), Metrics("1")
+    logbook = book(log, metrics)
+    strange = Decision(Reason.UNKNOWN_SECTION, "g", section="of-the-request")
+    logbook.record(logbook.told("/check", strange, ""), b"r", 0.0, 0.0)
+    logbook.settle()
+    assert log.lines()[0]["section"] == "of-the-request"
+    assert "of-the-request" not in metrics.exposition().decode()
+
+
+def test_names_that_a_request_makes_up_are_not_remembered() -> None:
+    logbook = book(Log())
+    for number in range(3):
+        logbook.told("/check", Decision(Reason.UNKNOWN_SECTION, "g", section=f"section-{number}"), "")
+    assert not logbook._kept
+    assert logbook.told("/check", ALLOW, "billing") is logbook.told("/check", ALLOW, "billing")
+    assert logbook.told("/check", DENY, "") is logbook.told("/check", DENY, "")
+
+
+def test_text_that_is_none_is_logged_as_far_as_it_is() -> None:
+    log = Log()
+    logbook = book(log)
+    enter(logbook, Decision(Reason.NO_RULE, "g", section="half \ud800 a pair"))
+    enter(logbook, DENY)
+    logbook.settle()
+    assert [line["section"] for line in log.lines()] == ["half ? a pair", ""]
+
+
+def test_a_full_batch_is_settled_soon_and_not_on_the_checks_own_time() -> None:
+    soon: list[Callable[[], None]] = []
+    log = Log()
+    logbook = book(log, soon=soon.append)
+    for _ in range(BATCH + 3):  # more come before the loop gets to it
+        enter(logbook, DENY)
+    assert len(soon) == 1
+    assert not log.blocks
+    soon[0]()
+    assert len(log.lines()) == BATCH + 3
+    for _ in range(BATCH):
+        enter(logbook, DENY)
+    assert len(soon) == 2
+
+
+def test_a_scrape_counts_what_waits() -> None:
+    metrics = Metrics("1")
+    logbook = book(None, metrics)
+    for _ in range(3):
+        enter(logbook, ALLOW)
+        assert logbook.told("/check", ALLOW, "billing").line == b"", "the log is off"
+    text = metrics.exposition().decode()
+    assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 3.0' in text
+    assert "sidecar_check_duration_seconds_count 3.0" in text
+    assert "sidecar_check_duration_seconds_count 3.0" in metrics.exposition().decode(), "and counts it once"
+
+
+async def test_a_check_that_no_other_follows_is_settled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.001)
+    log = Log()
+    logbook = book(log)
+    keeping = asyncio.create_task(logbook.keep())
+    async with asyncio.timeout(10):
+        for count in (1, 2):
+            enter(logbook, DENY)
+            while len(log.blocks) < count:
+                await asyncio.sleep(0.001)
+    keeping.cancel()
+    assert len(log.lines()) == 2
