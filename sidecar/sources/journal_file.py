@@ -29,6 +29,7 @@ class JournalFile:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._guard = threading.Lock()
+        self._writing = threading.Lock()
         self._appended: dict[int, list[bytes]] = {}
         self._replaced: dict[int, list[bytes]] = {}
         self._lines: dict[int, int] = {}
@@ -77,9 +78,16 @@ class JournalFile:
             return False
 
     def write(self) -> None:
-        """What was noted since the last call. A full or broken disk is logged once, and tried again."""
+        """Write what was noted since the last call. A full or broken disk is logged once, and tried again.
+
+        One call at a time: a cancelled task leaves its thread running, and ``close`` waits here until it has ended.
+        """
         if not self.owned:
             return
+        with self._writing:
+            self._write()
+
+    def _write(self) -> None:
         with self._guard:
             replaced, appended = self._replaced, self._appended
             self._replaced, self._appended = {}, {}

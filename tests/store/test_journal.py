@@ -1,6 +1,9 @@
 """R48: the journal of the feed, in memory and in the state directory: bounded, torn lines, one writer, a full disk."""
 
+import asyncio
+import contextlib
 import stat
+import threading
 
 import pytest
 
@@ -55,6 +58,31 @@ async def test_R48_what_was_applied_is_there_after_a_restart(make, tmp_path):
     assert again.marks(0) == journal.marks(0) == [mark(n) for n in range(1, 6)]
     for path in (tmp_path / "journal").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_R48_a_stop_waits_for_the_write_under_way(make, monkeypatch):
+    """A cancelled task leaves its thread running: what it has taken must be on disk before the next process reads."""
+    journal = await filled(make())
+    journal.apply(0, change(6))
+    append, entered, released = JournalFile._append, threading.Event(), threading.Event()
+
+    def slow(self, partition, lines):
+        entered.set()
+        released.wait(5)
+        append(self, partition, lines)
+
+    monkeypatch.setattr(JournalFile, "_append", slow)
+    writing = asyncio.create_task(journal.write())
+    await asyncio.to_thread(entered.wait, 5)
+    writing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await writing
+    closing = asyncio.create_task(asyncio.to_thread(journal.close))
+    await asyncio.wait([closing], timeout=0.1)
+    assert not closing.done()
+    released.set()
+    await closing
+    assert (await loaded(make)).position(0).n == 6
 
 
 async def test_R48_a_torn_last_line_costs_that_line_alone(make, tmp_path):

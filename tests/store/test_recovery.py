@@ -130,7 +130,8 @@ class Scene:
         """An acknowledged change was applied by every sidecar."""
         n = int(await self.town.store.client.get("sc:{p00}:feed:n") or 0)
         running = [one for one in Sidecar.made if one.task and one.state is State.OK]
-        await eventually(lambda: all(one.live.journal.position(0).n >= n for one in running))
+        positions = [one.live.journal.position for one in running]
+        await eventually(lambda: all((at := position(0)) is not None and at.n >= n for position in positions))
 
 
 @pytest.fixture
@@ -359,6 +360,7 @@ async def gap(scene, sidecar):
     one = await sidecar("a")
     kept = await commands(scene.town.store)
     await changes(scene)["role"]()
+    await scene.settle()
     await one.stop()
     await scene.town.store.client.xtrim("sc:{p00}:feed", maxlen=0, approximate=False)
     late = await sidecar("late")
