@@ -10,6 +10,8 @@ from sidecar.store.live.change_feed import entries_of
 from sidecar.store.scripts import names, script
 from tests.store.half_failing import Scenarios, failing
 
+pytestmark = pytest.mark.slow
+
 COUNTERS = frozenset({"seq", "rows", "born", "acked", "swept"})
 """Fields of an account's own hash that count, and say nothing of anybody."""
 

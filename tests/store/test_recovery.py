@@ -26,6 +26,8 @@ from sidecar.store.peps import Peps
 from sidecar.tokens.opaque import Pepper
 from tests.store.older_state import commands, put_back
 
+pytestmark = pytest.mark.slow
+
 LEASE = 0.2
 OPERATOR = Actor.operator()
 SEAL = partial(code_of, Pepper(b"p" * 32))
