@@ -1,3 +1,3 @@
-"""A policy-as-code authorization sidecar: gateways ask, a Casbin policy answers, revoked tokens are dead at once."""
+"""Policy-as-code authorization sidecar: gateways send checks, a Casbin policy decides, revoked tokens fail at once."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""``python -m sidecar`` and the command ``sidecar``."""
+"""Entry point of ``python -m sidecar`` and of the command ``sidecar``."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""The words that every room shares. Imports nothing of ours and nothing that does I/O."""
+"""Shared types of all packages. Imports no other package of the project and no module that does I/O."""

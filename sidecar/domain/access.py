@@ -1,8 +1,8 @@
-"""What is asked: subject, resource, action and the proof that came along (AuthZEN 1.0, section 5).
+"""Values of a check: subject, resource, action and credential (AuthZEN 1.0, section 5).
 
-Values only. A question says what a PEP wants to know; it never says who is right. They are msgspec Structs because
-several are made for every check, and one costs a twentieth of a frozen dataclass (measured: 0.07 against 1.3 µs).
-``gc=False``: none of them can be part of a circle, so no collection need go through those that caches keep.
+The types are msgspec Structs because each check creates several, and a Struct is about 20 times cheaper to create than
+a frozen dataclass (measured: 0.07 µs against 1.3 µs). ``gc=False``: these values cannot form reference cycles, so the
+garbage collector skips the cached ones.
 """
 
 from enum import StrEnum
@@ -11,7 +11,7 @@ import msgspec
 
 
 class Proof(StrEnum):
-    """Where the token stood. A cookie is sent by browsers unasked, so R5 asks more of it."""
+    """Source of the token. Browsers attach cookies to any request, so R5 has an extra requirement for ``COOKIE``."""
 
     NONE = "none"
     HEADER = "header"
@@ -19,7 +19,7 @@ class Proof(StrEnum):
 
 
 class Credential(msgspec.Struct, frozen=True, gc=False):
-    """A token as received, not yet believed. ``token`` is empty when ``proof`` is NONE."""
+    """Token as received, not yet verified. ``token`` is empty if ``proof`` is NONE."""
 
     proof: Proof
     token: str
@@ -32,21 +32,21 @@ NO_CREDENTIAL = Credential(Proof.NONE, "")
 
 
 class Route(msgspec.Struct, frozen=True, gc=False):
-    """A request of the dashboard: its method and its raw path, still percent-encoded, without the query."""
+    """Dashboard request: its method and its raw path, percent-encoded and without the query."""
 
     method: str
     raw_path: str
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
-    """A section and an action, named by whoever configured the gateway or wrote the service."""
+    """Section and action, named in the gateway's configuration or in the calling service."""
 
     section: str
     action: str
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
-    """One check. ``same_site`` is what the gateway could tell of R5: only a cookie's request needs it."""
+    """Input of one check. ``same_site`` is the gateway's result of the R5 test; only cookie requests need it."""
 
     target: Route | Target
     credential: Credential
@@ -54,14 +54,17 @@ class Question(msgspec.Struct, frozen=True, gc=False):
 
 
 class Subject(msgspec.Struct, frozen=True, gc=False):
-    """Whom a PEP asks about: ``user`` (an id or an e-mail) or ``role``. Another kind is nobody."""
+    """Subject of a PEP's request: ``kind`` is ``user`` (id or e-mail) or ``role``. Other kinds match no user."""
 
     kind: str
     id: str
 
 
 class Resource(msgspec.Struct, frozen=True, gc=False):
-    """What a PEP asks about: ``section``, or ``route`` (a path, whose action is an HTTP method). Another is nothing."""
+    """Resource of a PEP's request: ``kind`` is ``section`` or ``route`` (a path; the action is an HTTP method).
+
+    Other kinds match nothing.
+    """
 
     kind: str
     id: str

@@ -1,7 +1,7 @@
-"""FIFO caches, bounded by entries or by bytes. Entries leave by age and not by use, so a hit costs one look-up.
+"""FIFO caches, bounded by entries or by bytes. Eviction is by age and not by use, so a hit costs one look-up.
 
-OrderedDict and not dict: a full dict scans the slots of all removed entries to find its first one, which took up to
-12 µs per new entry of a full token cache.
+OrderedDict instead of dict: to find its first entry, a full dict scans the slots of all removed entries. That took up
+to 12 µs per new entry of a full token cache.
 """
 
 from collections import OrderedDict
@@ -12,11 +12,11 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 ENTRY_OVERHEAD: Final = 1000
-"""Bytes of an entry beside its key, an upper estimate for verified claims."""
+"""Bytes per entry in addition to its key: an upper estimate for verified claims."""
 
 
 class FifoCache(OrderedDict[K, V]):
-    """At most ``max_entries`` entries. Use ``set`` and not item assignment to add one."""
+    """OrderedDict of at most ``max_entries`` entries. Add entries with ``set``, not with item assignment."""
 
     def __init__(self, max_entries: int) -> None:
         super().__init__()
@@ -29,9 +29,9 @@ class FifoCache(OrderedDict[K, V]):
 
 
 class SizedFifoCache(Generic[K, V]):
-    """At most ``max_bytes`` of keys and values, and at most ``max_entries`` entries.
+    """Cache of at most ``max_bytes`` of keys and values, and of at most ``max_entries`` entries.
 
-    ``get(key)``: the value or None. Bound once, because the path of a check calls it.
+    ``get(key)`` returns the value or None. It is bound once because it is on the hot path of a check.
     """
 
     def __init__(self, max_bytes: int, max_entries: int | None = None) -> None:
@@ -46,8 +46,11 @@ class SizedFifoCache(Generic[K, V]):
         return len(self._values)
 
     def set(self, key: K, value: V, size: int) -> None:
-        """Add an entry of ``size`` bytes, then drop the oldest ones beyond the bounds, even this one if too large."""
-        self.drop(key)  # or the two dicts would hold two equal key objects
+        """Add an entry of ``size`` bytes, then evict the oldest entries beyond the bounds.
+
+        The new entry itself is evicted if it is too large.
+        """
+        self.drop(key)  # otherwise the two dicts would hold two equal key objects
         self._values[key], self._sizes[key] = value, size
         self._bytes += size
         while self._bytes > self._max_bytes or (self._max_entries is not None and len(self) > self._max_entries):
@@ -55,7 +58,7 @@ class SizedFifoCache(Generic[K, V]):
             self._bytes -= self._sizes.pop(oldest)
 
     def drop(self, key: K) -> None:
-        """Remove the entry, if there is one."""
+        """Remove the entry of ``key``, if present."""
         if key in self._values:
             del self._values[key]
             self._bytes -= self._sizes.pop(key)
@@ -67,9 +70,10 @@ class SizedFifoCache(Generic[K, V]):
 
 
 class SeenBefore:
-    """Admission filter of a cache: a key is worth an entry when it comes for the second time.
+    """Admission filter of a cache: admits a key on its second occurrence.
 
-    Remembers hashes of the last ``max_entries`` to twice as many keys. A collision admits a key one request early.
+    Holds hashes of the last ``max_entries`` to 2 × ``max_entries`` keys. A hash collision admits a key one request
+    early.
     """
 
     def __init__(self, max_entries: int) -> None:
@@ -81,7 +85,7 @@ class SeenBefore:
         return len(self._recent) + len(self._older)
 
     def __call__(self, key: Hashable) -> bool:
-        """Return True if the key was seen lately; remember it otherwise."""
+        """Return True if the key was seen recently; otherwise store its hash and return False."""
         mark = hash(key)
         if mark in self._recent or mark in self._older:
             return True

@@ -1,4 +1,4 @@
-"""What is answered: a decision, always with its reason (README, "Reasons"). The list of reasons is closed."""
+"""Decisions and their reasons (README, "Reasons"). The list of reasons is closed."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from sidecar.domain.users import UserRecord
 
 
 class Verdict(StrEnum):
-    """The four kinds of answer a PEP can get. Each reason belongs to exactly one."""
+    """Kind of decision that a PEP receives. Each reason belongs to exactly one verdict."""
 
     ALLOW = "allow"
     UNAUTHENTICATED = "unauthenticated"
@@ -17,9 +17,9 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. The members of one verdict stand in the order in which they are decided."""
+    """Reason of a decision. Within a verdict, the members are in the order of evaluation."""
 
-    __hash__ = str.__hash__  # an enum's own is a Python function, and every check looks something up by its reason
+    __hash__ = str.__hash__  # Enum.__hash__ is a Python function, and each check does dict look-ups by reason
 
     ALLOWED = "allowed"
     PUBLIC = "public"
@@ -57,7 +57,7 @@ class Reason(StrEnum):
 
     @property
     def message(self) -> str:
-        """One sentence for the person who sees the denial; never holds a value from the request."""
+        """Message for the user behind the denied request: one sentence, without any value from the request."""
         return _MESSAGES[self]
 
 
@@ -128,10 +128,11 @@ _MESSAGES: dict[Reason, str] = {
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """The answer to one question. Only ``reason`` decides; the rest tells the PEP about whom and by which rule.
+    """Result of one check. Only ``reason`` decides; the other fields inform the PEP.
 
-    ``rule`` is ``policy/policy.csv:LINE`` or None; ``generation`` the policy that decided, empty when there is none.
-    ``cause``: beside ``store_unavailable``, the state of the store's partition; for the decision log alone.
+    ``rule`` is ``policy/policy.csv:LINE`` or None. ``generation`` is the id of the deciding policy, or empty if there
+    is none. ``cause`` is the state of the store's partition, set with ``store_unavailable`` and written only to the
+    decision log.
     """
 
     reason: Reason

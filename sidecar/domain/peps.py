@@ -1,4 +1,4 @@
-"""The keys of PEPs: services and gateways that ask about an account's users without being one (R20)."""
+"""PEP keys: credentials of services and gateways that send requests about an account's users (R20)."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,17 +8,20 @@ from typing import Final, NewType
 from sidecar.domain.users import AccountId
 
 PepId = NewType("PepId", str)
-"""``pep_``, the account's 12 characters, ``_`` and 12 of its own: the first half of the key, and no secret."""
+"""``pep_``, the account's 12 characters, ``_`` and 12 own characters. First half of the key; not secret."""
 
 DEFAULT_RATE: Final = 100_000
-"""Decisions a second that a key may ask of each sidecar process, unless the operator says otherwise. More than a
-process gives one by one: it bounds batches, and an operator lowers it for who is not trusted to be moderate."""
+"""Default limit of a key: decisions per second per sidecar process.
+
+Higher than the rate of single checks that a process reaches, so it bounds batches only. Operators lower it for clients
+that may send too much.
+"""
 
 _ID: Final = re.compile(r"pep_([a-z2-7]{12})_[a-z2-7]{12}")
 
 
 class Scope(StrEnum):
-    """What a key may be used for. A key has at least one."""
+    """Permission of a key. A key has at least one scope."""
 
     EVALUATE = "evaluate"
     SEARCH = "search"
@@ -27,9 +30,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pep:
-    """A key as the store holds it. Times are Unix seconds. ``suspended``: its account is, so nobody may use it now.
+    """Key record in the store. Times are Unix seconds.
 
-    ``digest`` proves a presented key and betrays none (R19). ``rate``: decisions a second, for each sidecar process.
+    ``suspended``: the key's account is suspended, and the key is unusable. ``digest`` verifies a presented key and does
+    not reveal it (R19). ``rate``: decisions per second per sidecar process.
     """
 
     id: PepId
@@ -44,6 +48,6 @@ class Pep:
 
 
 def account_of_pep(pep: str) -> AccountId | None:
-    """The account that a key's id names, or None when ``pep`` is not the id of a key."""
+    """Return the account named in a key's id, or None if ``pep`` is not a key's id."""
     match = _ID.fullmatch(pep)
     return None if match is None else AccountId("acc_" + match[1])

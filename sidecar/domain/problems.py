@@ -1,4 +1,4 @@
-"""What goes wrong in the API, by its stable code (RFC 9457). One row a problem: status, title, and what to do."""
+"""API problems by stable code (RFC 9457): one HTTP status per code."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Code(StrEnum):
-    """The closed list. README names each; clients may switch on it."""
+    """Closed list of problem codes. README names each code; clients may switch on it."""
 
     BAD_REQUEST = "bad_request"
     UNAUTHENTICATED = "unauthenticated"
@@ -83,9 +83,10 @@ STATUSES: dict[Code, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An answer that is not the one hoped for. ``detail`` names the thing, the value and the fix, never a secret.
+    """Error response of the API. ``detail`` names the object, the value and the remedy, never a secret.
 
-    ``extra`` are further members of the body (RFC 9457 section 3.2), ``retry_after`` seconds for the header.
+    ``extra`` holds further members of the body (RFC 9457 section 3.2). ``retry_after`` is the header's value in
+    seconds.
     """
 
     code: Code

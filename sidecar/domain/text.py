@@ -1,8 +1,8 @@
-"""Bounded normalisation and case folding of foreign text. No other module calls `normalize` or `casefold`.
+"""Bounded normalisation and case folding of external text. No other module calls `normalize` or `casefold`.
 
-Canonical ordering is quadratic in a run of combining marks, and holds the interpreter lock: 31,000 marks take 3 s.
-So the length is compared first, then the runs; only text within both bounds is transformed. Text out of bounds is
-None: it is nobody's name, address or password, and the caller rejects it as such.
+Canonical ordering is quadratic in the length of a run of combining marks, and holds the GIL: 31,000 marks take 3 s.
+Therefore the length is checked first, then the runs; only text within both bounds is transformed. Functions return None
+for text out of bounds: it is no valid name, address or password, and callers reject it.
 """
 
 import unicodedata
@@ -10,13 +10,13 @@ from enum import StrEnum
 from typing import Final
 
 MAX_MARKS: Final = 30
-"""Combining marks in a row: the Stream-Safe Text Format's bound (UAX #15, section 13). No language writes as many."""
+"""Combining marks in a row: the Stream-Safe Text Format's bound (UAX #15, section 13). No language needs more."""
 
 _LIGATURES: Final = {"\ufdfa": 18, "\ufdfb": 8}
-"""The characters that decompose into more than 7, counted at that length. The test looks for others."""
+"""Characters that decompose into more than 7 characters, with that count. A test searches Unicode for others."""
 
 _HIDDEN_MARKS: Final = frozenset("\u0f73\u0f75\u0f81\uff9e\uff9f")
-"""Characters of combining class 0 that decompose into marks alone. The test compares them with the whole database."""
+"""Characters of combining class 0 that decompose into marks alone. A test compares them with all of Unicode."""
 
 
 class Form(StrEnum):
@@ -30,7 +30,7 @@ class Form(StrEnum):
 def is_bounded(text: str, max_length: int) -> bool:
     """Return whether `text` has at most `max_length` characters and no run of more than MAX_MARKS marks.
 
-    Costs nothing for text that is too long, and some 30 ns per character that is not ASCII.
+    Constant time for text that is too long; about 30 ns per non-ASCII character otherwise.
     """
     if len(text) > max_length:
         return False
@@ -42,17 +42,17 @@ def is_bounded(text: str, max_length: int) -> bool:
 
 
 def normalise(text: str, form: Form, max_length: int) -> str | None:
-    """Return `text` in `form`, or None when it is out of bounds, or the result is."""
+    """Return `text` in `form`, or None if `text` or the result is out of bounds."""
     return _transformed(text, form, max_length) if is_bounded(text, max_length) else None
 
 
 def fold_case(text: str, max_length: int) -> str | None:
-    """Return `text` case-folded and otherwise as written, or None when it is out of bounds."""
+    """Return `text` case-folded without normalisation, or None if it is out of bounds."""
     return text.casefold() if is_bounded(text, max_length) else None
 
 
 def fold(text: str, max_length: int) -> str | None:
-    """Return the form by which two texts are compared: NFKC, case-folded, NFKC again. None when out of bounds."""
+    """Return the comparison form of `text` (NFKC, case-folded, NFKC), or None if it is out of bounds."""
     once = normalise(text, Form.NFKC, max_length)
     return None if once is None else _transformed(once.casefold(), Form.NFKC, max_length)
 

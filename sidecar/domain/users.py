@@ -1,4 +1,4 @@
-"""Accounts and their users, as every room sees them. Live truth; a token repeats none of it but the ids."""
+"""Accounts and their users. Records hold the current state; tokens carry only the ids."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,20 +9,23 @@ AccountId = NewType("AccountId", str)
 """``acc_`` and 12 characters of ``[a-z2-7]``."""
 
 UserId = NewType("UserId", str)
-"""``usr_``, the account's 12 characters, ``_`` and 12 of its own. An invited user has its id already."""
+"""``usr_``, the account's 12 characters, ``_`` and 12 own characters. An invited user already has its id."""
 
 SessionId = NewType("SessionId", str)
 """``ses_`` and 26 characters of ``[a-z2-7]``."""
 
 ADMINISTRATOR = "account-administrator"
-"""The one role the product itself knows: an account is never without an active user who has it."""
+"""Only role that the product itself requires: each account always has an active user with it."""
 
 DEFAULT_SEATS = 5
-"""Users an account may have, unless an operator raises its cap."""
+"""Default seat cap of an account. Operators can raise it."""
 
 
 class Status(StrEnum):
-    """Where a user stands. Every one of them holds a seat, but an expired invitation, which is in sight for 30 days."""
+    """State of a user or account. Each user holds a seat, except with status EXPIRED.
+
+    An expired invitation is listed for 30 days.
+    """
 
     INVITED = "invited"
     EXPIRED = "expired"
@@ -31,18 +34,20 @@ class Status(StrEnum):
 
 
 def is_mailbox_of(written: str, email: str) -> bool:
-    """Report whether the folded ``email`` names the mailbox ``written``: only the case of ASCII letters may differ.
+    """Return whether the folded ``email`` names the mailbox ``written``: only the case of ASCII letters may differ.
 
-    ``link.lua`` compares the same way.
+    ``link.lua`` compares in the same way.
     """
     return written.encode("utf-8", "surrogatepass").lower() == email.encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A user is held: the store has lost an acknowledged change of it (R48). ``role_before``, ``status_before``: as
-    last acknowledged, the status ``removed`` for one that was removed. ``role_now``, ``status_now``: as stored.
-    ``since``: Unix seconds."""
+    """Hold on a user because the store has lost an acknowledged change of the record (R48).
+
+    ``role_before`` and ``status_before`` are the values last acknowledged; the status is ``removed`` for a removed
+    user. ``role_now`` and ``status_now`` are the stored values. ``since``: Unix seconds.
+    """
 
     role_before: str
     role_now: str
@@ -53,15 +58,17 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """The live record that every check compares a token with.
+    """Current record of a user. Each check compares the token with it. Immutable, because the mapping may be shared.
 
-    ``epoch`` is the credential epoch (``tv``), ``revision`` counts every change of the record, ``sessions`` maps each
-    live session to the Unix second at which it ends (R15): a token of another one is dead. An account that is
-    suspended makes every record of it ``SUSPENDED``. ``epoch_changed_at`` is the Unix second of the last raise of the
-    epoch or suspension, 0 when there was none: what an outside issuer issued until then is dead (R10). ``review``: the
-    user is held (R48). Never changed in place: the mapping may be shared. ``email`` is the folded form that addresses
-    are compared by, ``mailbox`` the form that was written, which alone mail is delivered to. ``email_verified`` says
-    that ``email`` itself is proven.
+    ``epoch`` is the credential epoch (``tv``). ``revision`` counts all changes of the record. ``sessions`` maps each
+    live session to its end in Unix seconds (R15); tokens of other sessions are invalid. ``status`` is ``SUSPENDED`` in
+    all records of a suspended account.
+
+    ``epoch_changed_at`` is the Unix second of the last epoch raise or suspension, or 0. Tokens that an external issuer
+    issued up to then are invalid (R10). ``review`` is set while the user is held (R48).
+
+    ``email`` is the folded form, for comparison. ``mailbox`` is the form as entered, and the only address for mail
+    delivery. ``email_verified``: the user has proven control of ``email`` itself.
     """
 
     id: UserId
@@ -80,16 +87,17 @@ class UserRecord:
 
     @property
     def may_sign_in(self) -> bool:
-        """Active, and not held."""
+        """Return whether the user is active and not held."""
         return self.status is Status.ACTIVE and self.review is None
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes a change, as judged a moment ago (R11). Scripts compare it with the truth: ``actor_changed``.
+    """Author of a change, with role, epoch and session as verified before the change (R11).
 
-    An operator on the command line is ``Actor.operator()``: no user id, nothing to compare.
-    ``address`` and ``request_id`` go to the audit row.
+    Scripts compare these fields with the current record; a mismatch is ``actor_changed``. ``Actor.operator()`` is an
+    operator on the command line: it has no user id, and scripts compare nothing. ``address`` and ``request_id`` are
+    written to the audit row.
     """
 
     user: UserId | None
@@ -105,13 +113,13 @@ class Actor:
 
     @classmethod
     def bearer(cls, user: UserId, *, address: str = "", request_id: str = "") -> "Actor":
-        """A user who proved itself by a secret of its own (a refresh or reset token): named, nothing to compare."""
+        """Return an actor for a user authenticated by a refresh or reset token. Scripts compare nothing."""
         return cls(user=user, role="", epoch=0, session=None, address=address, request_id=request_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """A pending invitation as people may see it: the seat's expiry, never the secret. ``expires_at``: Unix seconds."""
+    """Pending invitation for display, without its secret. ``expires_at``: end of the seat's hold, Unix seconds."""
 
     user: UserId
     email: str
@@ -120,7 +128,7 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """An account's seats at one instant. ``used`` = members (active, suspended) + unexpired invitations."""
+    """Seats of an account at one instant. ``used`` = members (active, suspended) + unexpired invitations."""
 
     cap: int
     members: int
@@ -137,7 +145,7 @@ class Seats:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A tenant. ``created_at``: Unix seconds."""
+    """Tenant. ``created_at``: Unix seconds."""
 
     id: AccountId
     name: str
@@ -148,7 +156,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user as the list shows it. Times are Unix seconds; None where there is none."""
+    """User as shown in lists. Times are Unix seconds, or None if absent."""
 
     record: UserRecord
     created_at: int
