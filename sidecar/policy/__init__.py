@@ -1,1 +1,1 @@
-"""Bytes → Generation → Ruling. Pure: reads only its arguments; knows neither files nor tokens nor the clock."""
+"""Policy compiler and decisions: bytes → Generation → Ruling. Pure functions: no files, tokens or clock."""

@@ -1,8 +1,8 @@
-"""All files → a generation, or everything that is wrong with them. One compiler for server, CLI and console.
+"""Compiler of the policy: all files → a generation, or all findings. Shared by server, CLI and console.
 
-Every problem is found at once: a file that cannot be read is one finding, the others are still judged. The policy's
-own tests and the invariants of R26 are part of it: what fails them is never a generation to be put in force, though
-it can be looked at (`draft`).
+All findings are reported at once: an unreadable file is one finding, and the other files are still checked. The
+policy's own tests and the invariants of R26 are part of compilation. A policy that fails them is never activated, but
+its `draft` can be inspected.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ from sidecar.policy.rules import RuleBook, read_closures, read_rules
 
 
 class ProofScope(StrEnum):
-    """How much of the table is asked again of pycasbin (R28). A preview proves nothing: it is never put in force."""
+    """Share of the table that is verified with pycasbin (R28). ``NONE`` is for previews, which are never activated."""
 
     FULL = "full"
     START = "start"
@@ -30,13 +30,15 @@ class ProofScope(StrEnum):
 
 
 Progress = Callable[[int, int], None]
-"""Called with the cells proved and the cells to prove."""
+"""Callback with two counts: cells proved, and cells to prove."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """``generation`` is None iff there is an error. ``draft`` is there as soon as the rules mean something: also when
-    the tests or invariants fail, for explain, diff and preview; it is never put in force. ``verdict`` is of the draft.
+    """Result of a compilation. ``generation`` is None if and only if there is an error.
+
+    ``draft`` is set once the rules are valid, even if tests or invariants fail. Explain, diff and preview use it; it is
+    never activated. ``verdict`` holds the test results of the draft.
     """
 
     generation: Generation | None
@@ -47,7 +49,7 @@ class Compiled:
 
     @property
     def valid(self) -> bool:
-        """Whether it compiles, leaving aside what its own tests say (`POST /v1/policy/preview`)."""
+        """Return whether the policy compiles, without regard to its own tests (`POST /v1/policy/preview`)."""
         return all(d.code in JUDGEMENTS for d in self.diagnostics if d.is_error)
 
 
@@ -58,7 +60,11 @@ def compile_policy(
     problems: Iterable[Diagnostic] = (),
     progress: Progress | None = None,
 ) -> Compiled:
-    """``files`` by bare name; ``problems`` are what their reader has to say, among them why a file is missing."""
+    """Compile the policy files.
+
+    ``files`` maps bare names to bytes. ``problems`` are findings of the file reader, such as the reason why a file is
+    missing.
+    """
     findings = Findings()
     findings.extend(problems)
     _report_missing(files, findings)
@@ -100,7 +106,7 @@ def _build(
 def _prove(draft: Generation, scope: ProofScope, findings: Findings, progress: Progress | None) -> None:
     if scope is ProofScope.NONE:
         return
-    from sidecar.policy import oracle  # noqa: PLC0415 - 50 ms of pycasbin, for those alone who want the proof
+    from sidecar.policy import oracle  # noqa: PLC0415 - importing pycasbin takes 50 ms, and only the proof needs it
 
     sampled, hurried = scope is not ProofScope.FULL, scope is ProofScope.EDIT
     oracle.prove(draft, findings, sampled=sampled, hurried=hurried, progress=progress)

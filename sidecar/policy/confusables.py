@@ -1,7 +1,7 @@
-"""Characters that pass for others. A policy that reads right and means something else is the hardest mistake to find.
+"""Confusable characters (UTS #39): characters that look like others. Such mistakes are invisible in a review.
 
-Letters are compared as a reader sees them (`as_ascii`); the signs that give a line its form are refused wherever they
-stand outside a comment (`false_sign`).
+Letters are compared by appearance (`as_ascii`). Look-alikes of CSV and TOML punctuation are rejected outside comments
+(`false_sign`).
 """
 
 import re
@@ -11,13 +11,13 @@ from typing import Final
 from sidecar.domain.text import Form, normalise
 
 MAX_NAME: Final = 1024
-"""Characters of a name that is looked at: an id has at most 64."""
+"""Maximum length in characters of a name to compare. Ids have at most 64."""
 
 _LOOKALIKES = str.maketrans(
     "аеорсухіјѕһԁԛԝкмтвнгАВЕКМНОРСТХαβεικνορτυχɑɡıℓ∗⁎✱٭",
     "aeopcyxijshdqwkmtbhrabekmhopctxabeiknoptuxagil****",
 )
-"""Cyrillic, Greek and IPA letters and other stars, and what they are taken for."""
+"""Cyrillic, Greek and IPA letters and asterisk variants, mapped to the ASCII characters they resemble."""
 
 _SIGNS = {
     **dict.fromkeys("，、،﹐﹑､‚", ("a comma", "write ,")),
@@ -28,7 +28,7 @@ _SIGN = re.compile(f"[{''.join(_SIGNS)}]")
 
 
 def as_ascii(name: str) -> str:
-    """What a reader sees: look-alikes of other scripts as the letters they resemble, marks and widths taken off."""
+    """Return the name as it appears to a reader: confusables as ASCII, without combining marks and width variants."""
     if name.isascii():
         return name
     latin = name.translate(_LOOKALIKES)
@@ -39,12 +39,12 @@ def as_ascii(name: str) -> str:
 
 
 def described(character: str) -> str:
-    """``U+0430 (CYRILLIC SMALL LETTER A)``."""
+    """Return code point and name of a character: ``U+0430 (CYRILLIC SMALL LETTER A)``."""
     return f"U+{ord(character):04X} ({unicodedata.name(character, 'no name')})"
 
 
 def false_sign(text: str) -> tuple[int, str, str] | None:
-    """The first sign that only looks like a comma, ``#`` or ``"``: where it is, what is wrong, what to write."""
+    """Return index, message and hint of the first look-alike of a comma, ``#`` or ``"``; None if there is none."""
     found = None if text.isascii() else _SIGN.search(text)
     if found is None:
         return None

@@ -1,5 +1,4 @@
-"""Which rules decide anything, and which cells somebody has an expectation of. Over the assignable roles: only they
-are held by people."""
+"""Coverage of the assignable roles: rules that change a decision, and cells with an expectation."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,8 +13,11 @@ from sidecar.policy.rules import FILE, Effect, Inheritance, Rule, parents_of, wa
 
 @dataclass(frozen=True, slots=True)
 class RuleCoverage:
-    """``fired``: cells that name this rule; for a ``g`` line, those that name a rule which is inherited over it.
-    ``decisive``: cells whose answer would be another without it."""
+    """Coverage of one rule or ``g`` line, in cells.
+
+    ``fired``: cells decided by this rule; for a ``g`` line, cells decided by a rule inherited over it. ``decisive``:
+    cells that would change without it.
+    """
 
     rule: Rule | Inheritance
     fired: int
@@ -24,7 +26,7 @@ class RuleCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """``cells`` are those of the assignable roles, each with whether a line of expectations.csv names it."""
+    """Coverage of all rules and cells. ``cells``: the cells of the assignable roles, each with its expected flag."""
 
     rules: tuple[RuleCoverage, ...]
     cells: tuple[tuple[Cell, bool], ...]
@@ -39,7 +41,7 @@ class Coverage:
 
 
 def shortfalls(coverage: Coverage, wanted: float) -> list[Diagnostic]:
-    """What is covered less than ``wanted`` percent, each at the file that has to become better."""
+    """Return a diagnostic per measure below ``wanted`` percent, located at the file to improve."""
     measured = (("rules", coverage.rule_percent, FILE), ("cells", coverage.cell_percent, EXPECTATIONS))
     code = DiagnosticCode.LOW_COVERAGE
     return [
@@ -61,7 +63,7 @@ def _percent(part: int, whole: int) -> float:
 
 
 def measure(generation: Generation, suite: Suite) -> Coverage:
-    """Counts; linear in rules × cells that they speak of."""
+    """Measure the coverage. Time is linear in rules × cells per rule."""
     fired: dict[str, int] = {}
     for (role, _, _), ruling in generation.cells.decided():
         if ruling.rule is not None and generation.roles[role].assignable:
@@ -78,7 +80,7 @@ def measure(generation: Generation, suite: Suite) -> Coverage:
 
 
 def _decisive(generation: Generation) -> Iterator[Rule]:
-    """For each cell the one rule without which its answer would be another, if there is one."""
+    """Yield, for each cell, the only rule that decides it: without this rule, the decision would change."""
     own: dict[str, list[Rule]] = {}
     for rule in generation.rules:
         own.setdefault(rule.role, []).append(rule)
@@ -98,11 +100,11 @@ def _decisive(generation: Generation) -> Iterator[Rule]:
                 yield allows[0]
 
 
-# -- what is inherited -------------------------------------------------------------------------------------------------
+# -- inheritance -------------------------------------------------------------------------------------------------------
 
 
 def _links(generation: Generation) -> Iterator[RuleCoverage]:
-    """The ``g`` lines: cells that were reached over one, and cells that change without it."""
+    """Yield the coverage of the ``g`` lines: cells decided over a line, and cells that change without it."""
     parents = parents_of(generation.inheritance)
     fired: Counter[Inheritance] = Counter(_travelled(generation, parents))
     decisive: Counter[Inheritance] = Counter()
@@ -115,7 +117,7 @@ def _links(generation: Generation) -> Iterator[RuleCoverage]:
 
 
 def _travelled(generation: Generation, parents: Mapping[str, list[Inheritance]]) -> Iterator[Inheritance]:
-    """Each link once for each cell whose rule is inherited over it; over the shortest way, as `explain` tells it."""
+    """Yield each link once per cell decided by a rule inherited over it, by the shortest path as in `explain`."""
     holder = {rule.id: rule.role for rule in generation.rules}
     ways = {role.id: ways_up(role.id, parents) for role in generation.roles.values() if role.assignable}
     for (role, _, _), ruling in generation.cells.decided():
@@ -131,12 +133,12 @@ def _travelled(generation: Generation, parents: Mapping[str, list[Inheritance]])
 def _changes(
     role: str, closure: tuple[str, ...], parents: Mapping[str, list[Inheritance]], own: Mapping[str, Row]
 ) -> dict[Inheritance, int]:
-    """For each link above a role, how many cells of the role are answered otherwise without it."""
+    """Return, for each link above a role, the number of the role's cells that change without it."""
     whole = inherited(closure, own)
     changes = {}
     for link in (link for ancestor in closure for link in parents.get(ancestor, ())):
         left = ways_up(role, parents, without=link)
-        if len(left) + 1 < len(closure):  # else another way leads to all of it
+        if len(left) + 1 < len(closure):  # otherwise another path reaches all of them
             row = inherited((role, *left), own)
             changes[link] = sum((number > 0) is not (row.get(column, 0) > 0) for column, number in whole.items())
     return changes

@@ -1,8 +1,8 @@
-"""Bytes → lines → fields. The rim where a policy file is still only text.
+"""Reader of the policy's text files: bytes → lines → fields.
 
-Refuses what a reader cannot see or what another program would read otherwise: byte order marks, other encodings,
-CR-only line ends, control and invisible characters, a file without its last line end. Fields are RFC 4180, but no
-field holds a line end, and a comment has a line of its own.
+Rejects text that is invisible to people or that other programs read differently: byte order marks, other encodings,
+CR-only line ends, control and invisible characters, a missing last line end. Fields follow RFC 4180, with two
+restrictions: a field contains no line end, and a comment has its own line.
 """
 
 import re
@@ -16,39 +16,39 @@ from sidecar.policy.diagnostics import DiagnosticCode as Code
 
 
 class Line(NamedTuple):
-    """A line without its end. Invisible characters are still in it; `visible` takes them out."""
+    """Line without its line end. Invisible characters are still in it; `visible` removes them."""
 
     number: int
     text: str
 
 
 class Record(NamedTuple):
-    """The fields of one line, and the line, to find a column again when something is wrong."""
+    """Fields of one line. ``text`` is the whole line, to locate the column of a finding."""
 
     line: int
     fields: tuple[str, ...]
     text: str
 
     def at(self, index: int) -> tuple[int, int]:
-        """Line and column at which a field begins; the line's end for a field that is not there."""
+        """Return line and column at which a field begins, or the line's end if the field does not exist."""
         starts = [start for start, _ in _spans(self.text)]
         return (self.line, starts[index] + 1 if index < len(starts) else len(self.text) + 1)
 
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-"""The id of a role, a section or an action."""
+"""Id of a role, a section or an action."""
 NAME_FORM = "1 to 64 of a-z, 0-9, - and _, a letter or digit first"
 
 _OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _ASCII_CONTROLS = bytes(byte for byte in range(128) if _CONTROL.match(chr(byte)))
-"""Searched for in a whole file at once: five times as fast as the pattern, and others wait while it is done."""
+"""ASCII control characters. Searching a file for them is five times as fast as the regex; other work waits for it."""
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")
-"""Letters and marks that show nothing, whatever their category says."""
+"""Letters and marks without a visible glyph, regardless of their Unicode category."""
 
 
 def read_lines(data: bytes, file: str, findings: Findings, *, must_end: bool = True) -> list[Line]:
-    """The lines that can be judged. A line that cannot be read is reported and left out."""
+    """Return the readable lines. An unreadable line is reported and left out."""
     text = _decode(data, file, findings)
     if text is None:
         return []
@@ -69,7 +69,7 @@ def read_lines(data: bytes, file: str, findings: Findings, *, must_end: bool = T
 
 
 def _has_conflict(text: str, lines: list[Line], file: str, findings: Findings) -> bool:
-    """Both sides of a merge in one file: what else could be said of it would be about neither."""
+    """Report merge markers, and return whether there are any. Other findings would be meaningless for such a file."""
     if not any(marker in text for marker in ("<<<<<<<", "=======", ">>>>>>>")):
         return False
     markers = [line for line in lines if _CONFLICT.fullmatch(line.text)]
@@ -155,20 +155,20 @@ def _suspicious(character: str, *, comment: bool) -> Code | None:
 
 
 def visible(text: str) -> str:
-    """The text without what cannot be seen, so that a name is not reported twice."""
+    """Return the text without invisible characters, so that a name is not reported twice."""
     if text.isascii():
         return _CONTROL.sub("", text)
     return "".join(c for c in text if _suspicious(c, comment=False) is None).strip(" ")
 
 
 def records(lines: list[Line], file: str, findings: Findings) -> Iterator[Record]:
-    """The lines that hold something, split. Comments and blank lines are left out."""
+    """Yield the fields of each line. Comments and blank lines are skipped."""
     for line in lines:
         number, text = line
         stripped = text.strip(" ")
         if not stripped or stripped.startswith("#"):
             continue
-        if (sign := false_sign(text)) is not None:  # whatever else would be said of the line follows from it
+        if (sign := false_sign(text)) is not None:  # further findings on this line would be consequences of this one
             findings.add(Code.LOOKALIKE_CHARACTER, file, (number, sign[0] + 1), *sign[1:])
             continue
         if '"' not in text and "#" not in text and "\t" not in text:
@@ -213,7 +213,7 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 def _comment_start(text: str) -> int | None:
-    """Where a ``#`` outside quotes begins a field or follows a space: what its author took for a comment."""
+    """Return the index of a ``#`` that looks like a comment: outside quotes, at a field's start or after a space."""
     quoted = False
     for index, character in enumerate(text):
         if character == '"':
@@ -224,7 +224,7 @@ def _comment_start(text: str) -> int | None:
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    """Begin and end of each field, without the spaces around it. A comma inside quotes belongs to the field."""
+    """Return start and end of each field, without the spaces around it. A comma inside quotes is part of the field."""
     spans, start, quoted = [], 0, False
     for index, character in enumerate(text + ","):
         if character == '"':
@@ -238,7 +238,7 @@ def _spans(text: str) -> list[tuple[int, int]]:
 
 
 def _without_trailing_comma(record: Record, file: str, findings: Findings) -> Record:
-    """Reports commas at a line's end, or else the first empty field: a forgotten name."""
+    """Report commas at a line's end, or otherwise the first empty field. Return the record without those commas."""
     fields = list(record.fields)
     if record.text.rstrip(" ").endswith(","):
         while fields and not fields[-1]:
@@ -254,7 +254,7 @@ def _without_trailing_comma(record: Record, file: str, findings: Findings) -> Re
 
 
 def without_invisible(text: str) -> str:
-    """The line without what cannot be seen; blanks stay, so that the columns before it hold."""
+    """Return the line without invisible characters. Blank characters stay, to preserve columns."""
     if text.isascii() and not _CONTROL.search(text):
         return text
     return "".join(c for c in text if _suspicious(c, comment=True) is None)

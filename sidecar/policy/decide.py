@@ -1,4 +1,4 @@
-"""Decide. Reads only its arguments; knows neither tokens nor Redis nor the clock."""
+"""Decision by role, section and action. Pure functions of their arguments: no tokens, Redis or clock."""
 
 from sidecar.domain.decision import Reason
 from sidecar.policy.decision_table import NO_RULE, Ruling
@@ -9,7 +9,7 @@ _UNKNOWN_ACTION = Ruling(Reason.UNKNOWN_ACTION)
 
 
 def decide(generation: Generation, role: str, section: str, action: str) -> Ruling:
-    """What the policy says. Names that are not declared are a reasoned deny; a role that is gone has no rule."""
+    """Return the policy's ruling. Undeclared names are denied with their own reason; a removed role has no rule."""
     ruling = generation.cells.find(role, section, action)
     if ruling is not None:
         return ruling
@@ -22,13 +22,13 @@ def decide(generation: Generation, role: str, section: str, action: str) -> Ruli
 
 
 def opens(generation: Generation, role: str) -> list[str]:
-    """The sections in which a role may do anything at all, in the order of sections.toml."""
+    """Return the sections with at least one allowed action for the role, in the order of sections.toml."""
     open_sections = {section for section, _ in generation.allowed.get(role, ())}
     return [section for section in generation.sections if section in open_sections]
 
 
 def covers(generation: Generation, actor_role: str, other_role: str) -> bool:
-    """Whether nobody with ``actor_role`` could hand out more than they have (R11). Unknown roles cover nothing."""
+    """Return whether ``actor_role`` has all permissions of ``other_role`` (R11). Unknown roles return False."""
     if actor_role not in generation.allowed or other_role not in generation.allowed:
         return False
     return generation.allowed[other_role] <= generation.allowed[actor_role]

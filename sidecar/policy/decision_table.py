@@ -1,7 +1,8 @@
-"""The table: role × section × action → the line that decides. One number a cell, row after row.
+"""Decision table: role × section × action → deciding line. One number per cell, in rows.
 
-A deny beats an allow; of several rules the first in the file is the one that is named. The numbers are all that a
-decision needs, so a table goes from process to process as it is, and one that is no longer in force is freed at once.
+A deny overrides an allow. Of several rules with the same effect, the first in the file is the deciding one. Decisions
+need only the numbers. Therefore a table is passed between processes without conversion, and an old one is freed at
+once.
 """
 
 from array import array
@@ -19,14 +20,14 @@ Cell = tuple[str, str, str]
 """Role, section, action."""
 
 Closures = Mapping[str, tuple[str, ...]]
-"""For each role itself and what it inherits, nearest first."""
+"""For each role, the role itself and its inherited roles, nearest first."""
 
 NUMBERS: Final = "i"
-"""Of the line that decides a cell: as it is where it allows, negative where it denies, 0 where no rule speaks."""
+"""Array typecode. A cell is the deciding line number: positive for allow, negative for deny, 0 for no rule."""
 
 
 class Ruling(msgspec.Struct, frozen=True, gc=False):
-    """What the policy says of one cell. ``rule`` is ``policy/policy.csv:LINE`` of the line that decided, or None."""
+    """Decision of one cell. ``rule`` is ``policy/policy.csv:LINE`` of the deciding line, or None."""
 
     reason: Reason
     rule: str | None = None
@@ -37,7 +38,7 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def line(self) -> int | None:
-        """The line of policy.csv that decided."""
+        """Number of the deciding line of policy.csv, or None."""
         return None if self.rule is None else int(self.rule.rpartition(":")[2])
 
 
@@ -45,7 +46,7 @@ NO_RULE: Final = Ruling(Reason.NO_RULE)
 
 
 class Cells(Mapping[Cell, Ruling]):
-    """Every role × section × action with its ruling."""
+    """Mapping of each role × section × action to its ruling."""
 
     __slots__ = ("_columns", "_numbers", "_rows", "_rulings")
 
@@ -56,7 +57,7 @@ class Cells(Mapping[Cell, Ruling]):
         self._rulings = {0: NO_RULE}
 
     def find(self, role: str, section: str, action: str) -> Ruling | None:
-        """The ruling; None for a cell that is not declared."""
+        """Return the ruling, or None for an undeclared cell."""
         row = self._rows.get(role)
         column = self._columns.get((section, action))
         if row is None or column is None:
@@ -65,13 +66,13 @@ class Cells(Mapping[Cell, Ruling]):
         return self._rulings.get(number) or self._ruling(number)
 
     def open_to(self, role: str) -> Iterator[tuple[str, str]]:
-        """Section and action of the cells that are allowed to a declared role, in the order of sections.toml."""
+        """Return section and action of the cells allowed for a declared role, in the order of sections.toml."""
         row = self._rows[role]
         numbers = self._numbers[row : row + len(self._columns)]
         return (column for column, number in zip(self._columns, numbers, strict=True) if number > 0)
 
     def decided(self) -> Iterator[tuple[Cell, Ruling]]:
-        """The cells that some rule speaks of."""
+        """Yield the cells with at least one matching rule."""
         for role, row in self._rows.items():
             numbers = self._numbers[row : row + len(self._columns)]
             for (section, action), number in zip(self._columns, numbers, strict=True):
@@ -84,7 +85,7 @@ class Cells(Mapping[Cell, Ruling]):
 
     @property
     def packed(self) -> bytes:
-        """For another process of this machine: see `unpacked`."""
+        """Bytes for another process on the same machine. `unpacked` reads them."""
         return self._numbers.tobytes()
 
     def __getitem__(self, cell: Cell) -> Ruling:
@@ -101,13 +102,13 @@ class Cells(Mapping[Cell, Ruling]):
 
 
 def columns_of(sections: Mapping[str, Section]) -> dict[tuple[str, str], int]:
-    """Section and action → where its cell stands in a row."""
+    """Map section and action to the index of their cell in a row."""
     pairs = ((section.id, action) for section in sections.values() for action in section.actions)
     return {pair: column for column, pair in enumerate(pairs)}
 
 
 def cells_of(rule: Rule, sections: Mapping[str, Section]) -> Iterator[tuple[str, str]]:
-    """The section and action pairs that a rule speaks of."""
+    """Yield the section and action pairs that a rule covers."""
     named = sections.values() if rule.section == ANY else (sections[rule.section],)
     for section in named:
         if rule.action == ANY:
@@ -117,16 +118,16 @@ def cells_of(rule: Rule, sections: Mapping[str, Section]) -> Iterator[tuple[str,
             yield (section.id, rule.action)
 
 
-# -- filling it --------------------------------------------------------------------------------------------------------
+# -- construction ------------------------------------------------------------------------------------------------------
 
 Row = dict[int, int]
-"""Column → the number that stands there."""
+"""Column → number of the cell."""
 
 
 def filled(
     roles: Mapping[str, Role], sections: Mapping[str, Section], rules: tuple[Rule, ...], closures: Closures
 ) -> Cells:
-    """The table of these rules."""
+    """Build the table of these rules."""
     columns = columns_of(sections)
     own = own_rows(rules, sections, columns)
     numbers = array(NUMBERS, bytes(array(NUMBERS).itemsize * len(roles) * len(columns)))
@@ -137,7 +138,7 @@ def filled(
 
 
 def unpacked(packed: bytes, roles: Mapping[str, Role], sections: Mapping[str, Section]) -> Cells:
-    """What `Cells.packed` gave, with the same declarations. Raises ValueError when they are others."""
+    """Read `Cells.packed` with the same declarations. Raises ValueError if the declarations differ."""
     numbers = array(NUMBERS, packed)
     cells = Cells(roles, sections, numbers)
     if len(numbers) != len(roles) * len(columns_of(sections)):
@@ -148,7 +149,7 @@ def unpacked(packed: bytes, roles: Mapping[str, Role], sections: Mapping[str, Se
 def own_rows(
     rules: tuple[Rule, ...], sections: Mapping[str, Section], columns: Mapping[tuple[str, str], int]
 ) -> dict[str, Row]:
-    """For each role what the rules say that are written for that very role."""
+    """Return, for each role, the numbers from rules that name the role itself."""
     own: dict[str, Row] = {}
     for rule in rules:
         row = own.setdefault(rule.role, {})
@@ -161,7 +162,7 @@ def own_rows(
 
 
 def inherited(closure: Iterable[str], own: Mapping[str, Row]) -> Row:
-    """What the rules of a role and of all that it inherits say."""
+    """Return the numbers from the rules of a role and of all its inherited roles."""
     merged: Row = {}
     for role in closure:
         for column, number in own.get(role, {}).items():

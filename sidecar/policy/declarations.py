@@ -1,6 +1,6 @@
-"""roles.toml and sections.toml → the vocabulary that every rule, route and test is checked against.
+"""Reader of roles.toml and sections.toml: declared names, against which rules, routes and tests are checked.
 
-Nothing outside it exists: a rule, a route or an expectation that names something undeclared is an error.
+A rule, route or expectation with an undeclared name is an error.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from sidecar.policy.toml_reader import Table, read_toml
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What people hold. ``title`` and ``description`` are what the console shows; `member` is not assignable."""
+    """Role that users hold. The console shows ``title`` and ``description``. `member` is not assignable."""
 
     id: str
     title: str
@@ -28,7 +28,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the dashboard and what may be done there."""
+    """Part of the dashboard, with its actions."""
 
     id: str
     title: str
@@ -37,17 +37,19 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """The declared names. ``roles`` or ``sections`` is None when its file could not be read: then nothing is judged
-    by it, so that one missing bracket is one finding and not a hundred."""
+    """Declared names. ``roles`` or ``sections`` is None if its file is unreadable.
+
+    Names are then not checked against that file, so that one missing bracket does not cause a hundred findings.
+    """
 
     roles: Mapping[str, Role] | None
     sections: Mapping[str, Section] | None
     routes: tuple[Route, ...] = ()
     actions: frozenset[str] = frozenset()
     unreadable: frozenset[str] = frozenset()
-    """The sections whose actions could not be read: no action of theirs is judged."""
+    """Sections with unreadable actions. Their actions are not checked."""
     pairs: frozenset[tuple[str, str]] = frozenset()
-    """Section and action, where both names are as they should be: most lines name one of these, and need no judging."""
+    """Valid pairs of section and action. Most lines name one of these, and need no further check."""
 
 
 DECLARED_IN = ("roles.toml", "sections.toml")
@@ -56,7 +58,7 @@ _SAME_SHAPE = str.maketrans({"-": None, "_": None, "0": "o", "1": "l", "i": "l"}
 
 
 def read_vocabulary(files: Mapping[str, bytes], findings: Findings) -> Vocabulary:
-    """Both TOML files. A missing one has been reported already."""
+    """Read both TOML files. A missing file is already reported."""
     roles = _read_roles(files["roles.toml"], findings) if "roles.toml" in files else None
     if "sections.toml" not in files:
         return Vocabulary(roles, None)
@@ -103,7 +105,7 @@ def _read_roles(data: bytes, findings: Findings) -> dict[str, Role] | None:
 
 
 def _has_tables(root: Table, wanted: str, *known: str) -> bool:
-    """Whether anything is declared. A file that declares nothing is one finding, and no rule is judged by it."""
+    """Return whether the file has the ``wanted`` tables. If not, that is one finding, and rules are not checked."""
     root.known(*known)
     declared = root.values.get(wanted)
     if declared is not None and not isinstance(declared, dict):
@@ -118,7 +120,7 @@ def _has_tables(root: Table, wanted: str, *known: str) -> bool:
 
 
 def _judge_name(name: str, table: Table, what: str) -> None:
-    """A wrong name stays declared all the same: it is one finding, and not one more at each use."""
+    """Report an invalid id. The name stays declared, so that its uses are not reported as well."""
     if NAME.fullmatch(name):
         return
     odd = next((c for c in name if not NAME.fullmatch(c) and c not in "-_"), None)
@@ -129,7 +131,7 @@ def _judge_name(name: str, table: Table, what: str) -> None:
 
 
 def _shown(table: Table, key: str, default: str, *, required: bool = True) -> str:
-    """A text that people read: one line, not empty, nothing that cannot be seen."""
+    """Return a text for display: one line, not empty, without invisible characters."""
     text = table.text(key, required=required)
     if text is None:
         return default
@@ -159,7 +161,7 @@ def _read_section(name: str, table: Table) -> Section:
 
 
 def _refuse_confusable(titles: Mapping[str, str], what: str, root: Table) -> None:
-    """Two ids that a reader takes for one: they differ in ``-`` and ``_`` or in 0/o, 1/l/i alone. Or two titles."""
+    """Report ids that differ only in ``-`` and ``_``, 0/o or 1/l/i, and titles that differ only in case."""
     shapes: dict[str, str] = {}
     shown: dict[str, str] = {}
     document = root.document

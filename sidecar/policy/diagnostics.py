@@ -1,7 +1,7 @@
-"""What is wrong with a policy: the closed list of codes, and the one form in which every finding is told.
+"""Diagnostics: the closed list of codes, and the common form of all findings.
 
-Readers add to a `Findings` and go on: all problems are found at once, nobody raises. The list is bounded, so that a
-hostile file costs time in proportion to its size and never memory without end.
+Readers add to `Findings` and continue: all problems are reported in one run, and no reader raises. The list is bounded,
+so that memory stays bounded and time is linear in the size of a hostile file.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from typing import Final
 from sidecar.domain.text import fold_case
 
 MAX_NEAR: Final = 320
-"""Characters of a name that may have been meant for another. A longer one resembles none."""
+"""Maximum length in characters of a name in a did-you-mean search. Longer names have no match."""
 
 POLICY_FILES = ("policy.csv", "roles.toml", "sections.toml", "expectations.csv", "routes.csv")
 MODEL_FILE = "model.conf"
@@ -23,16 +23,16 @@ POLICY_FOLDER = "policy"
 
 
 class Severity(StrEnum):
-    """An error keeps a policy from being activated; a warning does not, unless somebody asks for it (`--strict`)."""
+    """Severity of a finding. An error prevents activation; a warning does so only with `--strict`."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class DiagnosticCode(StrEnum):
-    """The closed list. policy/README.md says of each what it means and how to mend it."""
+    """Closed list of codes. policy/README.md explains meaning and remedy of each."""
 
-    # the file itself
+    # files
     MISSING_FILE = "missing-file"
     EMPTY_FILE = "empty-file"
     TRUNCATED_FILE = "truncated-file"
@@ -40,7 +40,7 @@ class DiagnosticCode(StrEnum):
     FILE_TOO_LARGE = "file-too-large"
     FILE_PERMISSIONS = "file-permissions"
     MERGE_CONFLICT = "merge-conflict"
-    # its characters
+    # characters
     BYTE_ORDER_MARK = "byte-order-mark"
     NOT_UTF_8 = "not-utf-8"
     CR_LINE_END = "cr-line-end"
@@ -87,7 +87,7 @@ class DiagnosticCode(StrEnum):
     AMBIGUOUS_ROUTE = "ambiguous-route"
     PUBLIC_EVERYTHING = "public-everything"
     PUBLIC_OVER_SECTION = "public-over-section"
-    # the tests of the policy
+    # the policy's tests
     DUPLICATE_EXPECTATION = "duplicate-expectation"
     CONTRADICTING_EXPECTATION = "contradicting-expectation"
     FAILED_EXPECTATION = "failed-expectation"
@@ -96,7 +96,7 @@ class DiagnosticCode(StrEnum):
     FAILED_ROUTE = "failed-route"
     UNTESTED_ROUTE = "untested-route"
     LOW_COVERAGE = "low-coverage"
-    # what no edit may take away (R26)
+    # invariants that no edit may break (R26)
     ADMINISTRATOR_MISSING = "administrator-missing"
     ADMINISTRATOR_LOCKED_OUT = "administrator-locked-out"
     MEMBER_TOO_WIDE = "member-too-wide"
@@ -138,20 +138,20 @@ JUDGEMENTS = frozenset(
         DiagnosticCode.UNTESTED_ROUTE,
     }
 )
-"""What a policy that compiles may still fail: its own tests. Nothing is activated then, but it can be looked at."""
+"""Failures of the policy's own tests. They prevent activation, but the policy compiles and can be inspected."""
 
 NO_FILE = "`sidecar init NEW-FOLDER` writes a commented one to copy from"
 
 LONGEST = 800
-"""Characters of a message: a line of a megabyte is not quoted whole."""
+"""Maximum length of a message in characters. Longer ones are cut, because a line can have a megabyte."""
 
 AT_MOST = 500
-"""Findings of one code in one file. The last one says how many more there are."""
+"""Maximum findings per code and file. The last finding states the number of further ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding: where, what, what now. ``line`` and ``column`` count from 1, columns in characters."""
+    """One finding: position, message and remedy. ``line`` and ``column`` count from 1; columns are characters."""
 
     severity: Severity
     code: DiagnosticCode
@@ -171,7 +171,7 @@ class Diagnostic:
 
     @property
     def position(self) -> tuple[str, int, int]:
-        """The order in which findings are told; those of one place keep the order in which they were found."""
+        """Sort key of findings. Findings at the same position keep their order."""
         return (self.file, self.line, self.column)
 
     @property
@@ -179,31 +179,31 @@ class Diagnostic:
         return self.severity is Severity.ERROR
 
     def as_error(self) -> "Diagnostic":
-        """The same finding for who wants warnings to be errors (`--strict`)."""
+        """Return the same finding with severity error (`--strict`)."""
         return replace(self, severity=Severity.ERROR)
 
 
 def path_of(name: str) -> str:
-    """The name by which a file of the policy goes in every answer: ``policy/policy.csv``, ``model.conf``."""
+    """Return the displayed path of a policy file: ``policy/policy.csv``, ``model.conf``."""
     return name if name == MODEL_FILE else f"{POLICY_FOLDER}/{name}"
 
 
 class Findings:
-    """What is wrong so far. Bounded: at most `AT_MOST` of a code in a file, the rest is counted."""
+    """Collected findings. Holds at most `AT_MOST` per code and file, and counts the rest."""
 
     def __init__(self) -> None:
         self._found: list[Diagnostic] = []
         self._seen: Counter[tuple[str, DiagnosticCode]] = Counter()
 
     def add(self, code: DiagnosticCode, file: str, at: tuple[int, int], message: str, hint: str) -> None:
-        """``file`` is the bare name, ``at`` line and column."""
+        """Add a finding. ``file`` is the bare name, ``at`` line and column."""
         self._seen[file, code] += 1
         if self._seen[file, code] <= AT_MOST:
             message = message if len(message) <= LONGEST else message[: LONGEST - 1] + "…"
             self._found.append(Diagnostic(code.severity, code, path_of(file), *at, message, hint))
 
     def wants(self, code: DiagnosticCode, file: str) -> bool:
-        """False once nothing would be added any more: spares the price of a hint."""
+        """Return False once `add` only counts. Callers then skip the computation of a hint."""
         return self._seen[file, code] < AT_MOST
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
@@ -228,19 +228,19 @@ class Findings:
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """``did you mean "marketer"?``, or nothing when no candidate is near."""
+    """Return ``did you mean "marketer"?``, or an empty text if no candidate is close."""
     nearest = near(name, candidates)
     return f'did you mean "{nearest}"?' if nearest else ""
 
 
 def meant(name: str, candidates: Iterable[str]) -> str:
-    """`did_you_mean`, else the names that there are."""
+    """Return `did_you_mean`, or otherwise the known names."""
     known = list(candidates)
     return did_you_mean(name, known) or f"known: {', '.join(known[:20])}"
 
 
 def near(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that was most likely meant. Case, spaces and underscores count for nothing."""
+    """Return the closest candidate, or None. Ignores case, spaces and underscores."""
     folded = fold_case(name, MAX_NEAR)
     if folded is None:
         return None

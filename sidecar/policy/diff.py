@@ -1,20 +1,19 @@
-"""What changes between two generations: every cell, every route, every role that can be assigned or not any more. Exact
-and exhaustive, what opens first.
+"""Complete difference of two generations: cells, routes, and assignable roles. Changes that open access come first.
 
-Cells are finite and compared as sets. Routes are patterns over endless paths, and still compared exactly, by regions.
-The region of a pattern ``a`` of the old table and ``b`` of the new one is the set of paths that ``a`` decides there and
-``b`` here; within a region every request of one method resolves alike, so one witness path tells all. Where to find it:
+Cells are finite and compared as sets. Routes are patterns over infinitely many paths, and are compared exactly, by
+regions. The region of a pair (``a``, ``b``) is the set of paths that ``a`` decides in the old table and ``b`` in the
+new one. Within a region, all requests of one method have the same result, so one witness path is sufficient.
 
-    Take any path ``w`` of the region, and replace each segment that neither pattern names by one that no pattern of
-    either table names; call it ``g``. A pattern that matches ``g`` has ``*`` or ``**`` at those segments, so it matches
-    ``w`` too; and ``a`` and ``b`` still match ``g``. Since patterns of one table never cross (R2), the narrowest one
-    that matches ``w`` is the narrowest that matches ``g``: ``g`` lies in the region of ``w``.
+Witness: take any path ``w`` of the region. Replace each segment that neither pattern names by a segment that no pattern
+of either table names. Call the result ``g``. A pattern that matches ``g`` has ``*`` or ``**`` at the replaced segments,
+so it matches ``w`` too; and ``a`` and ``b`` still match ``g``. Patterns of one table never cross (R2), so the narrowest
+match of ``w`` is also the narrowest match of ``g``. Therefore ``g`` is in the region of ``w``.
 
-    Such a ``g`` is told by its region and its length. Longer than every pattern by one segment is long enough: what is
-    beyond is matched by the same ``**`` and nothing else, so it may be cut off.
+Length: ``g`` is determined by its region and its length. One segment more than the longest pattern is sufficient,
+because further segments match the same ``**`` and nothing else.
 
-So the finite set of all ``g``, one a pair of overlapping patterns (or one pattern and nothing) and a length, meets
-every region there is; a pair whose ``g`` are all decided by somebody else has no region of its own.
+Result: the set of all ``g`` is finite, with one per length and pair of overlapping patterns, or pattern and None. It
+meets each region. If other patterns decide all ``g`` of a pair, the pair has no region.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +31,7 @@ PUBLIC = "public"
 
 @dataclass(frozen=True, slots=True)
 class CellChange:
-    """``before`` and ``after``: ``allow`` or ``deny``. A cell that is not declared on one side is a deny there."""
+    """Changed cell. ``before`` and ``after``: ``allow`` or ``deny``. A cell undeclared on one side is a deny there."""
 
     role: str
     section: str
@@ -45,17 +44,17 @@ class CellChange:
         return self.after == ALLOW
 
     def as_dict(self) -> dict[str, str]:
-        """As `policy diff --json` and the preview show it."""
+        """Return the JSON object of `policy diff --json` and of the preview."""
         where = {"role": self.role, "section": self.section, "action": self.action}
         return {**where, "from": self.before, "to": self.after}
 
 
 @dataclass(frozen=True, slots=True)
 class RouteChange:
-    """Requests that lead elsewhere: ``before`` and ``after`` are ``public``, ``unmatched`` or ``SECTION/ACTION``.
+    """Changed result of requests. ``before`` and ``after``: ``public``, ``unmatched`` or ``SECTION/ACTION``.
 
-    ``path`` is the pattern of the paths concerned, but for those that a narrower pattern of either table decides.
-    ``opens``: somebody gets through who did not. Counts as deny→allow (R3).
+    ``path`` is the pattern of the affected paths, except paths that a narrower pattern of either table decides.
+    ``opens``: the change allows requests that were denied, which counts as deny→allow (R3).
     """
 
     method: str
@@ -65,15 +64,18 @@ class RouteChange:
     opens: bool
 
     def as_dict(self) -> dict[str, str | bool]:
-        """As `policy diff --json --routes` and the preview show it."""
+        """Return the JSON object of `policy diff --json --routes` and of the preview."""
         where = {"method": self.method, "path": self.path}
         return {**where, "from": self.before, "to": self.after, "opens": self.opens}
 
 
 @dataclass(frozen=True, slots=True)
 class RoleChange:
-    """A role that people can be given from now on, or cannot any more. It opens nothing by itself: somebody who may
-    manage users has to hand it out, and never more than they have (R11)."""
+    """Role that becomes assignable, or is no longer assignable.
+
+    The change alone opens no access: a user manager must assign the role, and may not assign more permissions than they
+    have (R11).
+    """
 
     role: str
     assignable: bool
@@ -87,7 +89,7 @@ class RoleChange:
         return _ASSIGNABLE[self.assignable]
 
     def as_dict(self) -> dict[str, str]:
-        """As `policy diff --json --roles` shows it."""
+        """Return the JSON object of `policy diff --json --roles`."""
         return {"role": self.role, "from": self.before, "to": self.after}
 
 
@@ -96,8 +98,10 @@ _ASSIGNABLE = {True: "assignable", False: "not assignable"}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What opens stands first; then by role, section and action, and by path and method. ``roles``: declared on both
-    sides, and assignable on one."""
+    """All changes. Those that open access come first, then by role, section and action, or by path and method.
+
+    ``roles``: roles declared on both sides and assignable on one.
+    """
 
     cells: tuple[CellChange, ...]
     routes: tuple[RouteChange, ...]
@@ -109,7 +113,7 @@ class Difference:
 
 
 def diff(old: Generation, new: Generation) -> Difference:
-    """Every change. Equal generations differ in nothing."""
+    """Return all changes from ``old`` to ``new``. Equal generations have none."""
     cells = sorted(_cells(old, new), key=lambda c: (not c.opens, c.role, c.section, c.action))
     routes = sorted(_routes(old, new), key=lambda r: (not r.opens, r.path, r.method))
     roles = (
@@ -133,12 +137,12 @@ def _cells(old: Generation, new: Generation) -> Iterator[CellChange]:
 # -- routes ------------------------------------------------------------------------------------------------------------
 
 STRANGER = "~~~"
-"""Begins the segment of witnesses that no pattern names; lengthened until none does."""
+"""Start of the witness segment that no pattern names. Lengthened until this is true."""
 
 
 def _routes(old: Generation, new: Generation) -> Iterator[RouteChange]:
     for segments, before, after in _regions(old.routes, new.routes):
-        for method in (before.keys() | after.keys()) - {"HEAD"}:  # HEAD is GET's, in both
+        for method in (before.keys() | after.keys()) - {"HEAD"}:  # HEAD follows GET in both
             was, now = _name(before.get(method)), _name(after.get(method))
             if was != now:
                 opens = not _who(new, after.get(method)) <= _who(old, before.get(method))
@@ -156,11 +160,11 @@ def _name(target: Target | Public | None) -> str:
 
 
 _ANYBODY = ""
-"""Whoever has no role: no role is called so."""
+"""Caller without a role. No role has this name."""
 
 
 def _who(generation: Generation, target: Target | Public | None) -> frozenset[str]:
-    """Who gets through: roles, and `_ANYBODY` for those who did not sign in."""
+    """Return the allowed roles, with `_ANYBODY` if sign-in is not required."""
     match target:
         case None:
             return frozenset()
@@ -171,14 +175,14 @@ def _who(generation: Generation, target: Target | Public | None) -> frozenset[st
 
 
 Methods = Mapping[str, Target | Public]
-"""What each method of a pattern leads to."""
+"""Method → target, for one pattern."""
 
 Pair = tuple[Segments | None, Segments | None]
-"""The deciding pattern of the old and of the new table; None where nothing matches."""
+"""Deciding pattern of the old and of the new table; None for no match."""
 
 
 def _regions(old: RouteTable, new: RouteTable) -> Iterator[tuple[Segments, Methods, Methods]]:
-    """The regions in which some method leads elsewhere: their pattern, and what the methods lead to, old and new."""
+    """Yield the regions with a changed target: pattern, old targets and new targets by method."""
     before, after = _patterns(old), _patterns(new)
     stranger = STRANGER
     named = {segment for pattern in (*before, *after) for segment in pattern}
@@ -208,7 +212,7 @@ def _methods(patterns: Mapping[Segments, Methods], pattern: Segments | None) -> 
 
 
 def _pairs(before: Iterable[Segments], after: Iterable[Segments], new: RouteTable) -> Iterator[Pair]:
-    """All pairs of patterns that have a path in common, and each pattern beside nothing."""
+    """Yield all pairs of patterns with a path in common, and each pattern with None."""
     for pattern in before:
         yield pattern, None
         for other in _overlapping(new.root, pattern):
@@ -218,7 +222,7 @@ def _pairs(before: Iterable[Segments], after: Iterable[Segments], new: RouteTabl
 
 
 def _overlapping(root: Node, pattern: Segments) -> Iterator[Segments]:
-    """The patterns of a table that have a path in common with ``pattern``."""
+    """Yield the patterns of a table that have a path in common with ``pattern``."""
     level = [root]
     for segment in pattern:
         if segment == "**":
@@ -255,7 +259,7 @@ def _ending(methods: Mapping[str, Route] | None) -> Iterator[Segments]:
 
 
 def _intersection(one: Segments | None, other: Segments | None) -> Segments:
-    """The pattern of the paths that both match; they have some in common."""
+    """Return the pattern of the paths that match both patterns, which must overlap."""
     if one is None or other is None:
         return one or other or ()
     open_ended = one[-1:] == other[-1:] == ("**",)
@@ -265,7 +269,7 @@ def _intersection(one: Segments | None, other: Segments | None) -> Segments:
 
 
 def _witnesses(pattern: Segments, stranger: str, longest: int) -> Iterator[str]:
-    """The paths ``g`` of the module's proof, one a length."""
+    """Yield the paths ``g`` of the module's proof, one per length."""
     head = pattern[:-1] if pattern[-1:] == ("**",) else pattern
     path = "".join(f"/{stranger if segment == '*' else segment}" for segment in head)
     lengths = longest - len(head) if head != pattern else 0
@@ -274,7 +278,7 @@ def _witnesses(pattern: Segments, stranger: str, longest: int) -> Iterator[str]:
 
 
 def _decided_by(table: RouteTable, path: str) -> Segments | None:
-    """The pattern that decides a path. It decides alone and names some method, so one of them leads to it."""
+    """Return the pattern that decides a path, or None. It decides alone and has at least one method."""
     for method in METHODS:
         route = table.route_of(method, path)
         if route is not None:

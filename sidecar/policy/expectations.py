@@ -1,7 +1,7 @@
-"""expectations.csv and routes.csv: the policy's own tests, read and judged. A gate, not a report (R3).
+"""Tests of the policy in expectations.csv and routes.csv: reader and runner. A failure prevents activation (R3).
 
-Complete or failed: a cell of an assignable role without a line, or a route that no line leads to, fails like a wrong
-answer does. A test that names something undeclared is an error and never an answer.
+The tests must be complete: an untested cell of an assignable role, or an untested route, fails like a wrong result. A
+test with an undeclared name is an error, not a result.
 """
 
 import re
@@ -28,7 +28,7 @@ _ROUTE_FORM = "public|SECTION/ACTION|unmatched, METHOD, path"
 
 
 class Expectation(msgspec.Struct, frozen=True, gc=False):
-    """One line of expectations.csv."""
+    """Line of expectations.csv."""
 
     line: int
     allowed: bool
@@ -38,7 +38,7 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
 
 
 class RouteTest(msgspec.Struct, frozen=True, gc=False):
-    """One line of routes.csv. ``expected`` is ``public``, ``unmatched`` or ``SECTION/ACTION``."""
+    """Line of routes.csv. ``expected`` is ``public``, ``unmatched`` or ``SECTION/ACTION``."""
 
     line: int
     expected: str
@@ -48,7 +48,7 @@ class RouteTest(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """All tests that could be read. A file with a broken line is not asked for completeness: its gaps are unknown."""
+    """All readable tests. A file with an invalid line is not checked for completeness, because its gaps are unknown."""
 
     expectations: tuple[Expectation, ...] = ()
     routes: tuple[RouteTest, ...] = ()
@@ -56,13 +56,13 @@ class Suite:
     whole: tuple[bool, bool] = (True, True)
 
     def denied(self) -> frozenset[tuple[str, str, str]]:
-        """Role, section and action of each deny that is stated."""
+        """Return role, section and action of each expected deny."""
         return frozenset((test.role, test.section, test.action) for test in self.expectations if not test.allowed)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the tests say of a generation. Passed and failed lines; the findings tell the rest."""
+    """Test results of a generation: passed and failed lines, and gaps. Messages are in the findings."""
 
     passed: int = 0
     failed: tuple[tuple[Expectation | RouteTest, str], ...] = ()
@@ -78,7 +78,7 @@ class Verdict:
 
 
 def read_suite(expectations: bytes | None, routes: bytes | None, vocabulary: Vocabulary, findings: Findings) -> Suite:
-    """Both files; None for one that is missing and has been reported."""
+    """Read both files. None is a missing file, which is already reported."""
     cells, last_cell = _read(expectations, EXPECTATIONS, findings)
     requests, last_request = _read(routes, ROUTES, findings)
     return Suite(
@@ -182,7 +182,7 @@ def _is_request(record: Record, names: Names) -> bool:
 
 
 def _is_other_method(record: Record, names: Names) -> bool:
-    """Whatever may be asked can be shown to lead nowhere; elsewhere lead only the methods that a route can name."""
+    """Return whether a method outside METHODS is valid. Only a test of ``unmatched`` may use one."""
     expected, method, _ = record.fields
     if names.disguised(method, record.at(1), "a method", METHODS):
         return False
@@ -196,11 +196,11 @@ def _is_other_method(record: Record, names: Names) -> bool:
     return False
 
 
-# -- judging -----------------------------------------------------------------------------------------------------------
+# -- running -----------------------------------------------------------------------------------------------------------
 
 
 def judge(generation: Generation, suite: Suite, findings: Findings) -> Verdict:
-    """Runs every test. What fails stands at its own line, what is missing at the end of the file."""
+    """Run all tests. A failure is reported at the test's line, a missing test at the end of the file."""
     failed = [*_failed_expectations(generation, suite, findings), *_failed_routes(generation, suite, findings)]
     missing = list(_missing_cells(generation, suite)) if suite.whole[0] else []
     for role, section, action in missing:

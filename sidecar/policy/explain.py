@@ -1,8 +1,7 @@
-"""Why a cell is answered as it is, and what would change it. One object for API, CLI and console.
+"""Explanation of one cell's decision, and of the edits that would change it. One object for API, CLI and console.
 
-The decision comes from the table that decides; rules and links are looked up to show how it came about. What it
-advises is exact: the edits of ``flip`` turn this cell, none of them is superfluous, and ``also`` names every other
-cell that they would turn with it.
+The decision comes from the decision table. Rules and links are looked up to show its derivation. The advice is exact:
+``flip`` is a minimal set of edits that changes this cell, and ``also`` lists all other cells that change with it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,7 @@ from sidecar.policy.rules import ANY, Effect, Inheritance, Rule, parents_of, way
 
 
 class Do(StrEnum):
-    """What to do with a line of policy.csv."""
+    """Kind of edit to a line of policy.csv."""
 
     WRITE = "write"
     REMOVE = "remove"
@@ -28,7 +27,10 @@ class Do(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """``line`` is the text to write, or the one to remove; ``rule`` the line that it stands in, None for a new one."""
+    """Edit of policy.csv. ``line`` is the text to write or to remove.
+
+    ``rule`` is the line to replace or remove, None for a new line.
+    """
 
     do: Do
     line: str
@@ -37,8 +39,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """An allow that speaks of the section and still does not reach. ``differs``: in role, action or both; empty for
-    one that would reach if no deny overrode it."""
+    """Allow rule for the section that does not allow the cell.
+
+    ``differs``: ``role``, ``action`` or both; empty if the rule matches the cell and a deny overrides it.
+    """
 
     rule: Rule
     differs: tuple[str, ...]
@@ -46,13 +50,14 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``path``: the ``g`` lines from the role to the role of ``rule``, in order; empty when the rule is its own.
+    """Explanation of a cell. Fields after ``ruling`` are empty where they do not apply.
 
-    ``overridden`` is the allow that a deny takes away. ``nearest``, ``flip`` and ``also`` are of a deny alone, and
-    empty when no line of policy.csv could turn it (an undeclared name). ``roles``: the assignable ones that may.
+    ``rule`` is the deciding rule. ``path``: the ``g`` lines from the role to the role of ``rule``, in order; empty if
+    that is the same role. ``overridden`` is the allow that a deny overrides. ``nearest``, ``flip`` and ``also`` are set
+    only for a deny that edits of policy.csv can change. ``roles``: the assignable roles that are allowed.
 
-    ``person``: whom it is about, if not a role as such. Who may not act at all is denied for that (``ruling``), with
-    nothing to flip; ``rule`` and ``path`` still tell what the role is given. ``hint``: of an undeclared name.
+    ``person``: the user, if the explanation is for a user. For a user without access, ``ruling`` is that denial and
+    ``flip`` is empty; ``rule`` and ``path`` still explain the role. ``hint``: suggestion for an undeclared name.
     """
 
     generation: str
@@ -72,14 +77,14 @@ class Explanation:
 
 
 def explain_person(generation: Generation, person: UserRecord, section: str, action: str) -> Explanation:
-    """As a check would answer this person now: the live status comes before every rule."""
+    """Explain the decision of a check by this user. The live status takes precedence over all rules."""
     found = replace(explain(generation, person.role, section, action), person=person)
     barred = barred_by(person)
     return found if barred is None else replace(found, ruling=barred, flip=(), also=())
 
 
 def barred_by(person: UserRecord) -> Ruling | None:
-    """Why this user may do nothing at all, whatever the role; None for who may."""
+    """Return the denial of a user without access due to status or review, or None for other users."""
     match person.status:
         case Status.ACTIVE:
             return None if person.review is None else Ruling(Reason.NEEDS_REVIEW)
@@ -90,7 +95,7 @@ def barred_by(person: UserRecord) -> Ruling | None:
 
 
 def explain(generation: Generation, role: str, section: str, action: str) -> Explanation:
-    """Names that are not declared are explained as what they are: a reasoned deny that no rule can turn."""
+    """Explain the decision for a role. An undeclared name is a deny with its own reason that no rule can change."""
     ruling = decide(generation, role, section, action)
     able = tuple(
         one.id
@@ -119,7 +124,7 @@ def explain(generation: Generation, role: str, section: str, action: str) -> Exp
 
 
 def _hint(generation: Generation, section: str, action: str) -> str:
-    """What an undeclared section or action was probably meant to be; empty when both are declared."""
+    """Return a suggestion for an undeclared section or action; empty if both are declared."""
     if section not in generation.sections:
         return meant(section, generation.sections)
     actions = generation.sections[section].actions
@@ -137,7 +142,7 @@ def _is_declared(generation: Generation, role: str, section: str, action: str) -
 
 
 def _links(generation: Generation, role: str, ancestor: str) -> tuple[Inheritance, ...]:
-    """The shortest way up from ``role`` to ``ancestor``; of several, the one that stands first in the file."""
+    """Return the shortest path of links from ``role`` to ``ancestor``; of several, the first in the file."""
     came_by = ways_up(role, parents_of(generation.inheritance))
     way: list[Inheritance] = []
     while ancestor != role:
@@ -146,13 +151,13 @@ def _links(generation: Generation, role: str, ancestor: str) -> tuple[Inheritanc
     return tuple(reversed(way))
 
 
-# -- what comes near ---------------------------------------------------------------------------------------------------
+# -- nearest rule ------------------------------------------------------------------------------------------------------
 
 
 def _nearest(generation: Generation, role: str, section: str, action: str) -> Near | None:
-    """Of the allows that speak of the section: first one of this role for another action, then another role's.
+    """Return the nearest allow for the section: first for this role and another action, then for another role.
 
-    A narrow rule is nearer than one with ``*``; of equals the first in the file.
+    A narrow rule is nearer than one with ``*``. Of equal rules, the first in the file is nearest.
     """
     closure = generation.closures[role]
 
@@ -176,11 +181,14 @@ def _differences(rule: Rule, closure: Iterable[str], action: str) -> tuple[str, 
     return role if rule.action in (action, ANY) else (*role, "action")
 
 
-# -- what would flip it ------------------------------------------------------------------------------------------------
+# -- edits that change the decision ------------------------------------------------------------------------------------
 
 
 def _flip(role: str, section: str, action: str, allows: list[Rule], denies: list[Rule]) -> tuple[Edit, ...]:
-    """Every deny has to go, and an allow has to be there: one edit, unless several denies reach the cell."""
+    """Return the edits that allow the cell: remove all matching denies, and have one matching allow.
+
+    The result is one edit, unless several denies match the cell.
+    """
     if allows or not denies:
         edits = [Edit(Do.REMOVE, deny.text, deny.id) for deny in denies]
         return tuple(edits) if allows else (Edit(Do.WRITE, _allow(role, section, action)),)
@@ -198,9 +206,9 @@ def _allow(role: str, section: str, action: str) -> str:
 
 
 def _also(generation: Generation, cell: Cell, flip: tuple[Edit, ...], denies: list[Rule]) -> Iterator[Cell]:
-    """The other cells that the edits open: of roles that inherit, and of all that a removed deny spoke of.
+    """Yield the other cells that the edits allow: of inheriting roles, and of all targets of a removed deny.
 
-    An allow more and a deny less only ever open, so nothing else can change.
+    More allows and fewer denies only open access, so no cell changes to deny.
     """
     role, section, action = cell
     gone = {deny.line for deny in denies}

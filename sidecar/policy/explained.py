@@ -1,4 +1,4 @@
-"""An explanation as it is told: one object for API, CLI and console."""
+"""JSON form of an explanation, for API, CLI and console."""
 
 from collections.abc import Callable
 from typing import Final
@@ -8,7 +8,7 @@ from sidecar.policy.explain import Explanation
 from sidecar.policy.rules import Rule
 
 SHOWN_CELLS: Final = 20
-"""Cells of ``also`` that are listed; all of them are counted."""
+"""Maximum number of cells of ``also`` in the list. The count covers all of them."""
 
 
 def _as_it_is(path: str) -> str:
@@ -16,7 +16,7 @@ def _as_it_is(path: str) -> str:
 
 
 def as_dict(found: Explanation, name_of: Callable[[str], str] = _as_it_is) -> dict[str, object]:
-    """``name_of`` turns ``policy/policy.csv:12`` into what a reader can open."""
+    """Return the JSON object. ``name_of`` converts ``policy/policy.csv:12`` to a path for the reader."""
 
     def told(rule: Rule | None) -> dict[str, object] | None:
         return None if rule is None else {"rule": name_of(rule.id), "text": rule.text}

@@ -1,7 +1,7 @@
-"""`policy fmt`: the one way in which the CSV files are written. Keeps comments, order and meaning; nothing else.
+"""Canonical format of the CSV files (`policy fmt`). Preserves comments, order and meaning.
 
-Fields are aligned, one blank line parts groups, quotes stand only where they must. Formatting twice changes nothing.
-A line that cannot be read is never guessed at: the caller refuses a file with findings first.
+Fields are aligned, one blank line separates groups, and quotes are used only where necessary. Formatting is idempotent.
+A file with unreadable lines is reported, not formatted.
 """
 
 from collections.abc import Iterable
@@ -12,9 +12,9 @@ from sidecar.policy.diagnostics import DiagnosticCode, Findings
 
 
 def format_csv(data: bytes, file: str, findings: Findings) -> bytes | None:
-    """The file as it should be; None when it cannot be read, with the reason among the findings.
+    """Return the formatted file, or None if it is unreadable; ``findings`` then has the reasons.
 
-    A last line without an end is mended and is no reason.
+    A missing last line end is added, and is no finding.
     """
     read = Findings()
     lines = read_lines(data, file, read)
@@ -33,7 +33,7 @@ Widths = dict[tuple[str, int, int], int]
 
 
 def _kind(fields: tuple[str, ...]) -> tuple[str, int]:
-    """Lines of one kind share their columns: `p` and `g` of policy.csv each have their own."""
+    """Return the kind of a line. Lines of one kind share their columns: `p` and `g` of policy.csv are two kinds."""
     return (fields[0] if fields[0] in ("p", "g") else "", len(fields))
 
 
@@ -53,7 +53,7 @@ def _written(fields: tuple[str, ...], widths: Widths) -> str:
 
 
 def _quoted(field: str) -> str:
-    """As RFC 4180 wants it, and only then."""
+    """Quote the field as in RFC 4180, but only if necessary."""
     comment = field.startswith("#") or " #" in field
     if field and not comment and "," not in field and '"' not in field and field == field.strip():
         return field

@@ -1,6 +1,6 @@
-"""One policy in force: an immutable table over role × section × action, its routes, and the hash of its bytes.
+"""One compiled policy: an immutable table over role × section × action, its routes, and the hash of its bytes.
 
-Built once by the compiler, never changed; readers take it once and everything that follows is of this generation.
+The compiler builds it once. A reader takes one reference, and all its further look-ups are in that generation.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Inheritance, Rule
 
 DIALECT = b"sidecar-policy/1"
-"""Raised when the same bytes would mean something else (R25)."""
+"""Version of the policy language. Raise it if the meaning of the same bytes changes (R25)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Generation:
-    """``closures`` lists for each role itself and what it inherits, nearest first; ``allowed`` its open cells.
+    """Compiled policy. ``closures``: per role, the role itself and its inherited roles, nearest first.
 
-    ``packed_rules`` is for `rules`: deciding needs none of them, and twenty thousand values take long to make and to
-    free.
+    ``allowed``: the allowed cells per role. ``packed_rules`` is the source of `rules`. Decisions need no rules, and
+    20,000 objects are slow to create and to free.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Generation:
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
-        """In the order of the file; unpacked when somebody asks."""
+        """Rules in the order of the file, unpacked at first use."""
         return msgspec.msgpack.decode(self.packed_rules, type=tuple[Rule, ...])
 
     @cached_property
@@ -48,7 +48,7 @@ class Generation:
         return _Allowed(self.cells, self.roles)
 
     def lean(self) -> "Generation":
-        """The same, without what was unpacked of it on the way."""
+        """Return a copy without the values cached during compilation."""
         return replace(self)
 
     def __repr__(self) -> str:
@@ -56,7 +56,7 @@ class Generation:
 
 
 class _Allowed(Mapping[str, frozenset[tuple[str, str]]]):
-    """The open cells of each role, listed when they are asked for."""
+    """Mapping of each role to its allowed cells, listed at first use."""
 
     def __init__(self, cells: Cells, roles: Mapping[str, Role]) -> None:
         self._cells = cells
@@ -77,7 +77,7 @@ class _Allowed(Mapping[str, frozenset[tuple[str, str]]]):
 
 
 def content_hash(files: Mapping[str, bytes]) -> str:
-    """128 bits of SHA-256 over dialect version and (name, length, bytes) of every file (R25)."""
+    """Return 128 bits of SHA-256 over the language version and (name, length, bytes) of each file (R25)."""
     digest = hashlib.sha256(DIALECT)
     for name in sorted(files):
         encoded = name.encode()
@@ -94,7 +94,7 @@ def build(
     inheritance: tuple[Inheritance, ...],
     closures: Closures,
 ) -> Generation:
-    """What the compiler has read, as one value."""
+    """Build a generation from the compiler's results."""
     return Generation(
         id=content_hash(files),
         roles=MappingProxyType(dict(roles)),
@@ -108,11 +108,11 @@ def build(
     )
 
 
-# -- from process to process -------------------------------------------------------------------------------------------
+# -- transfer between processes ----------------------------------------------------------------------------------------
 
 
 class Packed(msgspec.Struct, frozen=True):
-    """What a generation is beside its files and what they declare: nothing of it takes long to unpack."""
+    """Generation without its files and their declarations. All fields are fast to unpack."""
 
     id: str
     rules: bytes
@@ -122,7 +122,7 @@ class Packed(msgspec.Struct, frozen=True):
 
 
 def pack(generation: Generation) -> Packed:
-    """For another process that has its files: see `unpack`."""
+    """Pack a generation for a process that has its files. `unpack` is the inverse."""
     return Packed(
         generation.id,
         generation.packed_rules,
@@ -139,9 +139,9 @@ def unpack(
     sections: Mapping[str, Section],
     routes: RouteTable,
 ) -> Generation:
-    """The generation of these files, in which the compiler of another process has found no error.
+    """Return the generation of these files, which the compiler of another process has accepted.
 
-    Raises ValueError when it was packed of other bytes (R25) or with other declarations.
+    Raises ValueError if it was packed from other bytes (R25) or with other declarations.
     """
     if packed.id != content_hash(files):
         raise ValueError(f"generation {packed.id} is none of these files")

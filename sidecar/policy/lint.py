@@ -1,7 +1,7 @@
-"""What compiles and is still suspicious, and what no edit may take away.
+"""Warnings about valid but suspicious policies, and the invariants of R26.
 
-Warnings: a deny over an allow, a rule that another one makes superfluous or that can never matter. Invariants (R26):
-they are written here, outside the edited files, so that no edit can change them.
+Warnings: a deny that overrides an allow, a redundant rule, a rule without effect. The invariants are constants of this
+module, outside the edited files, so that no edit can change them.
 """
 
 from collections.abc import Collection
@@ -16,18 +16,18 @@ from sidecar.policy.rules import ANY, FILE, Effect, Rule
 MEMBER = "member"
 MEMBER_SECTION = "account-settings"
 NEVER_LOST = (("users", "view"), ("users", "manage"), ("policy", "view"), (MEMBER_SECTION, ANY))
-"""What an Account Administrator must be able to do: without it nobody could mend anything."""
+"""Permissions that an Account Administrator must have. Without them, no user could correct a mistake."""
 
 
 # -- warnings ----------------------------------------------------------------------------------------------------------
 
 Key = tuple[str, str, str, Effect]
 Cell = tuple[str, str, str]
-"""Role, section, action."""
+"""Role, section and action."""
 
 
 def warn(generation: Generation, meant: Collection[Cell], findings: Findings) -> None:
-    """The rules that do not do what they seem to. ``meant``: cells whose deny an expectation states."""
+    """Report rules that do not have their apparent effect. ``meant``: cells with an expected deny."""
     by_key: dict[Key, Rule] = {(r.role, r.section, r.action, r.effect): r for r in generation.rules}
     _warn_overrides(generation, by_key, meant, findings)
     holders = _holders(generation)
@@ -59,7 +59,7 @@ def _line_of_role(generation: Generation, role: str) -> tuple[int, int]:
 
 
 def _wider(rule: Rule, effect: Effect, generation: Generation, by_key: dict[Key, Rule]) -> Rule | None:
-    """A rule of this effect that speaks of all that ``rule`` speaks of, for the same role or one it inherits."""
+    """Return another rule of this effect that covers all targets of ``rule``, for its role or an inherited one."""
     around = _targets_around(rule)
     for role in generation.closures[rule.role]:
         for section, action in around:
@@ -70,12 +70,12 @@ def _wider(rule: Rule, effect: Effect, generation: Generation, by_key: dict[Key,
 
 
 def _targets_around(rule: Rule) -> tuple[tuple[str, str], ...]:
-    """Itself first; a wildcard may stand here twice."""
+    """Return the rule's own target first, then the wider ones. Duplicates are possible for wildcards."""
     return ((rule.section, rule.action), (rule.section, ANY), (ANY, rule.action), (ANY, ANY))
 
 
 def _holders(generation: Generation) -> set[str]:
-    """The roles whose rules can reach anybody."""
+    """Return the assignable roles and all roles that they inherit."""
     return {
         reached for role in generation.roles.values() if role.assignable for reached in generation.closures[role.id]
     }
@@ -84,8 +84,10 @@ def _holders(generation: Generation) -> set[str]:
 def _warn_overrides(
     generation: Generation, by_key: dict[Key, Rule], meant: Collection[Cell], findings: Findings
 ) -> None:
-    """Each deny that takes away what some allow gives, with one example. Cells of a role that nobody is given are their
-    heirs' to judge: no expectation is asked for them."""
+    """Report each deny that overrides an allow, with one example.
+
+    Only cells of assignable roles count, because expectations cover only these. Roles that inherit are checked too.
+    """
     if all(rule.effect is Effect.ALLOW for rule in generation.rules):
         return
     examples: dict[int, tuple[str, int]] = {}
@@ -118,7 +120,7 @@ def _allow_of(role: str, section: str, action: str, generation: Generation, by_k
 
 
 def judge_invariants(generation: Generation, findings: Findings) -> None:
-    """R26: the administrator can always mend the policy, and `member` never opens more than one's own settings."""
+    """Check R26: the administrator can always repair the policy, and `member` opens only its own settings."""
     administrator = generation.roles.get(ADMINISTRATOR)
     if administrator is None:
         message = f'there is no role "{ADMINISTRATOR}": nobody could manage users'

@@ -1,7 +1,7 @@
-"""model.conf: exactly one model is accepted, and everything else is refused with the reason.
+"""Check of model.conf: accepts exactly one model, and rejects others with the reason.
 
-Spacing and comments are free. The file is never handed to pycasbin: what it says is compared word by word with the
-model that the table is built for, and the proof runs on the text below.
+Spacing and comments are free. The file is never passed to pycasbin: its tokens are compared with those of the model for
+which the table is built. The proof runs on the text below.
 """
 
 import re
@@ -89,7 +89,7 @@ class _Definition(NamedTuple):
 
 
 def check_model(data: bytes, findings: Findings) -> None:
-    """Reports all in which the file differs from the model."""
+    """Report all differences between the file and the model."""
     lines = read_lines(data, MODEL_FILE, findings, must_end=False)
     if not lines:
         return
@@ -144,7 +144,7 @@ def _short(text: str) -> str:
 
 
 class _Reader:
-    """Sections and definitions, line by line; a line that ends in a backslash goes on."""
+    """Line parser for sections and definitions. A backslash at a line's end continues the line."""
 
     def __init__(self, findings: Findings) -> None:
         self.definitions: list[_Definition] = []
@@ -191,7 +191,7 @@ class _Reader:
     def _define(self, text: str) -> None:
         if self._section is None:
             self._report(Code.MODEL_SYNTAX, "a definition stands before the first [section]", _FORM)
-        elif self._section:  # what stands in an unknown section has been refused with it
+        elif self._section:  # an unknown section is one finding; its lines are skipped
             key, _, value = text.partition("=")
             self.definitions.append(_Definition(self._section, key.strip(), value.strip(), self._at))
 
@@ -200,7 +200,7 @@ class _Reader:
 
 
 def _uncommented(text: str) -> str:
-    """Without a comment: ``;`` or ``#`` at the line's start, or a ``#`` outside quotes further on."""
+    """Remove a comment: ``;`` or ``#`` at the line's start, or a ``#`` outside quotes further on."""
     if text.lstrip().startswith(("#", ";")):
         return ""
     comment = _BEFORE_COMMENT.match(text)

@@ -1,7 +1,7 @@
-"""The fields of a CSV line against the declared names. What does not exist is an error, never an answer.
+"""Checks of CSV fields against the declared names. An undeclared name is an error, never a decision.
 
-A name is compared whole and exactly. What was most likely meant is named: another case, a neighbour in the alphabet of
-another script, a column that belongs elsewhere.
+Names are compared whole and exactly. Hints suggest the probable intention: other letter case, a look-alike of another
+script, swapped columns.
 """
 
 from collections.abc import Collection, Iterable
@@ -15,19 +15,22 @@ from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import Findings, did_you_mean, near
 
 ANY = "*"
-"""Every section, or every action of a section."""
+"""Wildcard for all sections, or for all actions of a section."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Judges the fields of one file. A field that is empty has been reported already and is not judged again."""
+    """Checker for the fields of one file. An empty field is already reported and is skipped."""
 
     vocabulary: Vocabulary
     file: str
     findings: Findings
 
     def form(self, record: Record, form: str, count: int) -> bool:
-        """The right number of fields. Too many: reported at the first of them; too few: at the line's begin."""
+        """Return whether the number of fields is right.
+
+        Excess fields are reported at the first of them, missing ones at the line's start.
+        """
         if len(record.fields) == count:
             return True
         at = record.at(count) if len(record.fields) > count else record.at(0)
@@ -61,7 +64,7 @@ class Names:
         return False
 
     def target(self, record: Record, index: int, *, wildcards: bool) -> bool:
-        """Section and action, in two fields from ``index`` on."""
+        """Return whether section and action, in two fields from ``index``, are valid. Report if not."""
         section, action = record.fields[index : index + 2]
         if (section, action) in self.vocabulary.pairs:
             return True
@@ -84,7 +87,7 @@ class Names:
         return False
 
     def _wildcard(self, record: Record, index: int, *, allowed: bool) -> bool:
-        """No ``*`` where it would be taken for a name."""
+        """Return whether the field has no misplaced ``*``. Report it otherwise."""
         name = record.fields[index]
         if not allowed:
             return self.no_star(name, record.at(index))
@@ -94,14 +97,14 @@ class Names:
         return False
 
     def no_star(self, name: str, at: tuple[int, int]) -> bool:
-        """For a test: it asks about one thing, and says what comes of it."""
+        """Return whether a name in a test has no ``*``. A test names one section and one action."""
         if "*" not in as_ascii(name):
             return True
         self._star(name, at, ": * is not a name", "a test names one section and one action")
         return False
 
     def _star(self, name: str, at: tuple[int, int], why: str, hint: str) -> None:
-        """Reports a ``*`` where none may be, or a sign that is taken for one."""
+        """Report a misplaced ``*``, or a look-alike of it."""
         if "*" in name:
             self.findings.add(Code.MISPLACED_WILDCARD, self.file, at, f"{quoted(name)}{why}", hint)
         else:
@@ -110,7 +113,7 @@ class Names:
             self.findings.add(Code.LOOKALIKE_CHARACTER, self.file, at, message, hint)
 
     def disguised(self, name: str, at: tuple[int, int], what: str, known: Collection[str]) -> bool:
-        """Reports a name that is one of ``known`` to the eye alone: nobody finds that by reading it once more."""
+        """Report a name that only looks like one of ``known``; such a mistake is invisible. Return True if so."""
         strange = next((character for character in name if not character.isascii()), None)
         nearest = None if strange is None else near(as_ascii(name), known)
         if strange is None or nearest is None:
@@ -120,15 +123,15 @@ class Names:
         return True
 
     def unknown(self, code: Code, name: str, at: tuple[int, int], what: str, known: Collection[str]) -> None:
-        """Reports a name that is not among ``known``, with what was most likely meant."""
+        """Report a name that is not in ``known``, with the closest known name."""
         if not name:
             return
         if not self.findings.wants(code, self.file):
-            self.findings.add(code, self.file, at, "", "")  # only counted
+            self.findings.add(code, self.file, at, "", "")  # counted only
             return
         nearest = near(as_ascii(name), known)
         if nearest is not None and not NAME.fullmatch(nearest):
-            return  # the declaration itself is wrong, and has been reported
+            return  # the declaration is invalid, and already reported
         if self.disguised(name, at, what, known):
             return
         message = f"{quoted(name)} is not {what}"
@@ -137,7 +140,7 @@ class Names:
         self.findings.add(code, self.file, at, message, did_you_mean(name, known) or self._elsewhere(code, name, known))
 
     def _elsewhere(self, code: Code, name: str, known: Iterable[str]) -> str:
-        """Swapped columns, or what there is to choose from."""
+        """Return a hint for swapped columns, or otherwise the known names."""
         for other, what, names in (
             (Code.UNKNOWN_SECTION, "a section", self.vocabulary.sections or ()),
             (Code.UNKNOWN_ROLE, "a role", self.vocabulary.roles or ()),
@@ -150,5 +153,5 @@ class Names:
 
 
 def quoted(text: str) -> str:
-    """A name as it is shown: in quotes, and not without end."""
+    """Return the name in quotes, cut to 80 characters."""
     return f'"{text}"' if len(text) <= 80 else f'"{text[:77]}…"'

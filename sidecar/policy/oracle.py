@@ -1,8 +1,8 @@
-"""The proof: every cell of a compiled table, asked again of pycasbin. The only import of casbin.
+"""Proof of a compiled table: decides its cells again with pycasbin. The only import of casbin.
 
-pycasbin is the reference semantics and never the parser: it gets the canonical model and, for each role, that role's
-closure of rules (R28), through an adapter in memory. Roles are prefixed there, and nowhere else, so that no role can
-be taken for a section or a user. It is refused beside the distribution `casbin`, which overwrites its files.
+pycasbin is the reference semantics, not the parser. It receives the canonical model and, per role, that role's closure
+of rules (R28), through an in-memory adapter. Roles have a prefix there, so that no role can be confused with a section
+or a user. The proof fails if the distribution `casbin` is installed too, because it overwrites pycasbin's files.
 """
 
 import importlib.metadata
@@ -19,26 +19,34 @@ from sidecar.policy.generation import Generation
 from sidecar.policy.model import MODEL
 from sidecar.policy.rules import ANY, FILE, Rule
 
-_pycasbin: Any = casbin  # it has no types
+_pycasbin: Any = casbin  # untyped
 
 ASKING = 10
-"""What a question costs beside the rules that it goes through, in rules."""
+"""Fixed cost of one pycasbin call, in units of evaluated rules."""
 MAX_AT_START = 1_000_000
-"""Rule × cell: what a start proves in full; above it a seeded sample of cells (R28)."""
+"""Limit of the full proof at start, in rule × cell. Above it, a seeded sample of cells is proved (R28)."""
 MAX_WHOLE_FOR_EDIT = 150_000
-"""Rule × cell that an edit asks with the whole closure of rules, under a second; above it as above `MAX_WHOLE`, or,
-where that many cells alone take as long, a sample."""
+"""Limit for an edit's proof with the whole closure of rules, in rule × cell: less than one second.
+
+Above it, the narrow proof of `MAX_WHOLE` applies. If the calls alone exceed the limit, a sample is proved.
+"""
 MAX_WHOLE = 3_000_000
-"""Rule × cell: what a full proof asks with the whole closure of rules, some fifteen seconds. Above it every cell is
-asked with the rules of the closure that name its section or every section, and a sample with the whole closure."""
+"""Limit of a full proof with the whole closure of rules, in rule × cell: about 15 seconds.
+
+Above it, the narrow proof: each cell with only those rules of the closure that name its section or all sections, plus a
+sample with the whole closure.
+"""
 SAMPLE = 100_000
-"""Rule × cell of a sample: half a second."""
+"""Size of a sample in rule × cell: half a second."""
 SAMPLE_FOR_EDIT = 40_000
-"""The same for an edit, which is to be in force within two seconds. Each has a sample of its own: edits add up."""
+"""Size of an edit's sample, in rule × cell. An edit must be active within two seconds.
+
+Each generation has its own sample, so successive edits cover more of the table.
+"""
 
 
 Progress = Callable[[int, int], None]
-"""Called with cells proved and cells to prove."""
+"""Callback with two counts: cells proved, and cells to prove."""
 
 
 def prove(
@@ -49,17 +57,17 @@ def prove(
     hurried: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Reports each cell on which table and pycasbin differ. None is known; one would be a bug of ours or theirs.
+    """Report each cell with different decisions of table and pycasbin: a bug in either. None is known.
 
-    All cells, or, when ``sampled`` and the work is above `MAX_AT_START`, a sample of them (`SAMPLE`). ``hurried``:
-    somebody waits for an edit; what is asked in full is asked with fewer rules sooner.
+    Proves all cells. If ``sampled`` and the work exceeds `MAX_AT_START`, proves only a sample (`SAMPLE`). ``hurried``:
+    the limits of an edit apply, with fewer rules per cell and smaller samples.
     """
     twin = beside_casbin()
     if twin:
         hint = "pip uninstall casbin, then pip install --force-reinstall pycasbin"
         findings.add(Code.CASBIN_INSTALLATION, FILE, (1, 1), twin, hint)
         return
-    _pycasbin.util.log.disabled_logging()  # process-wide; they would write what is asked
+    _pycasbin.util.log.disabled_logging()  # process-wide; pycasbin would log each request
     work = _work(generation)
     too_much = sampled and work > MAX_AT_START
     narrow = not too_much and work > (MAX_WHOLE_FOR_EDIT if hurried else MAX_WHOLE)
@@ -91,7 +99,7 @@ def _compare(generation: Generation, witness: "_Witness", section: str, action: 
 
 
 def beside_casbin() -> str | None:
-    """What is wrong with the installation, in a sentence, or None."""
+    """Return the installation error as a sentence, or None."""
     try:
         version = importlib.metadata.version("casbin")
     except importlib.metadata.PackageNotFoundError:
@@ -100,7 +108,7 @@ def beside_casbin() -> str | None:
 
 
 def _work(generation: Generation) -> int:
-    """Rule × cell of the whole proof, and what each question costs by itself."""
+    """Return the work of the whole proof: rule × cell, plus the fixed cost per call."""
     per_role = dict.fromkeys(generation.roles, 0)
     for rule in generation.rules:
         per_role[rule.role] += 1
@@ -110,7 +118,7 @@ def _work(generation: Generation) -> int:
 
 
 def _cells(generation: Generation, role: str, share: float) -> Iterator[tuple[str, str]]:
-    """All cells of a role, or a sample that the generation's own hash chooses: the same policy, the same sample."""
+    """Yield all cells of a role, or a sample. The generation's hash is the seed, so a policy has one sample."""
     limit = int(share * 2**32)
     for section in generation.sections.values():
         for action in section.actions:
@@ -126,7 +134,7 @@ _PREFIX = "role:"
 
 
 class _Witness:
-    """pycasbin, knowing one role and its closure of rules."""
+    """pycasbin enforcer for one role and its closure of rules."""
 
     def __init__(self, generation: Generation, role: str, rules: dict[str, list[Rule]]) -> None:
         self.role = role
@@ -146,13 +154,13 @@ class _Witness:
         return allowed
 
     def narrow(self, section: str) -> None:
-        """From now on only the rules that name this section, or every one."""
+        """Restrict the following calls to rules that name this section or all sections."""
         named = [line for line in self._lines if line[1] in (section, ANY)]
         self._enforcer.model["p"]["p"].policy[:] = named
 
 
 class _Adapter(casbin.persist.Adapter):
-    """Hands the rules over as they are; nothing is written to text and parsed again."""
+    """Adapter that passes the rules to pycasbin without conversion to text."""
 
     def __init__(self, rules: Iterable[list[str]], links: Iterable[list[str]]) -> None:
         self._rules = list(rules)

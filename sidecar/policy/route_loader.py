@@ -1,7 +1,7 @@
-"""The routes of sections.toml: read, and refused where two of them could claim one request (R2).
+"""Reader of the routes in sections.toml. Rejects two routes that match the same request (R2).
 
-A path has one owner: what is declared twice, or by two patterns of which neither is narrower, is an error and never
-a matter of order. What is public is named; a public pattern that would open everything is refused (R3).
+A path has one owner. Duplicate declarations, and overlapping patterns of which neither is narrower, are errors, so
+order has no meaning. Public paths are listed by name; a public pattern that matches all paths is rejected (R3).
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,27 +20,27 @@ MAX_ROUTES = 50_000
 
 
 class Entry(NamedTuple):
-    """A route and the place of its path."""
+    """Route and the position of its path."""
 
     route: Route
     at: tuple[int, int]
 
 
 def read_routes(section: str, actions: tuple[str, ...], table: Table) -> Iterator[Entry]:
-    """The routes of one section."""
+    """Yield the routes of one section."""
     for entry in table.tables("routes"):
         entry.known("path", "methods", "action")
         action = entry.text("action")
         if action is not None and actions and action not in actions:
             nearest = near(action, actions)
-            if nearest is None or NAME.fullmatch(nearest):  # a name that is wrong where it is declared is one finding
+            if nearest is None or NAME.fullmatch(nearest):  # an invalid declaration is reported only once
                 hint = did_you_mean(action, actions) or f"its actions: {', '.join(actions)}"
                 entry.report(Code.UNKNOWN_ACTION, "action", f'"{action}" is not an action of "{section}"', hint)
         yield from _read_route(entry, Target(section, action or ""))
 
 
 def read_public(root: Table) -> Iterator[Entry]:
-    """What needs no sign-in."""
+    """Yield the routes that need no sign-in."""
     for entry in root.tables("public"):
         entry.known("path", "methods")
         yield from _read_route(entry, PUBLIC)
@@ -81,7 +81,7 @@ def _read_methods(table: Table) -> tuple[str, ...]:
 
 
 def judge_entries(entries: list[Entry], findings: Findings) -> None:
-    """One request, one route: no path and method twice, no two patterns that cross."""
+    """Report duplicate pairs of path and method, and patterns that overlap without containment."""
     if len(entries) > MAX_ROUTES:
         findings.add(Code.POLICY_TOO_LARGE, _FILE, (1, 1), f"more than {MAX_ROUTES:,} routes", "split the policy")
         return
@@ -111,7 +111,7 @@ def judge_entries(entries: list[Entry], findings: Findings) -> None:
 
 
 def _judge_pair(earlier: Entry, later: Entry, reaching: dict[Segments, list[Route]], findings: Findings) -> None:
-    """Two patterns with a path in common. ``later`` stands further down."""
+    """Check two overlapping patterns. ``later`` is further down in the file."""
     if contains(earlier.route.segments, later.route.segments):
         wide, narrow = earlier.route, later.route
     elif contains(later.route.segments, earlier.route.segments):
@@ -126,18 +126,18 @@ def _judge_pair(earlier: Entry, later: Entry, reaching: dict[Segments, list[Rout
 
 
 def _opens_everything(route: Route) -> bool:
-    """A public pattern without a single literal segment: refused where it stands."""
+    """Return whether a public pattern has no literal segment. `_read_route` rejects it."""
     return route.target is PUBLIC and route.segments[-1:] == ("**",) and set(route.segments) <= {"*", "**"}
 
 
 def owner(route: Route) -> str:
-    """``billing/view`` or ``public``."""
+    """Return ``billing/view`` or ``public``."""
     return outcome_text(route.target)
 
 
 @dataclass(slots=True)
 class _Patterns:
-    """Patterns by their segments, to find the few that share paths with a given one without trying all pairs."""
+    """Trie of patterns by segment. Finds the patterns that overlap with a given one without testing all pairs."""
 
     children: dict[str, "_Patterns"] = field(default_factory=dict)
     ends: Segments | None = None

@@ -1,8 +1,8 @@
-"""Method + raw path → section and action, or public, or the reason why not. Security, not polish (R2).
+"""Resolution of requests: method + raw path → section and action, public, or a denial reason (R2). Security-critical.
 
-A path that can be read in more than one way is refused, never repaired: what the back end will make of it is
-unknowable. The most specific matching pattern decides alone; patterns of which neither contains the other are never
-compiled, so there is always exactly one. On the hot path: no cache, nothing but one walk down a tree.
+A path with more than one reading is rejected, never repaired, because the back end's reading is unknown. The most
+specific matching pattern decides alone. Overlapping patterns without containment are not compiled, so that pattern is
+unique. On the hot path: no cache, and one walk down a tree.
 """
 
 import re
@@ -16,11 +16,11 @@ from sidecar.domain.access import Target
 from sidecar.domain.decision import Reason
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
-"""What a route may name. HEAD is authorised as GET and stands only beside it."""
+"""Methods that a route can list. HEAD is authorised as GET and is valid only together with it."""
 
 
 class Public(Enum):
-    """Needs no sign-in. Its one member is `PUBLIC`."""
+    """Target without sign-in. Its one member is `PUBLIC`."""
 
     PUBLIC = "public"
 
@@ -32,7 +32,7 @@ Segments = tuple[str, ...]
 
 
 def outcome_text(outcome: Outcome) -> str:
-    """``public``, ``SECTION/ACTION`` or ``unmatched``; an ambiguous path is let through by nothing either."""
+    """Return ``public``, ``SECTION/ACTION`` or ``unmatched``. Ambiguous paths are ``unmatched``: both are denied."""
     match outcome:
         case Target(section, action):
             return f"{section}/{action}"
@@ -42,29 +42,31 @@ def outcome_text(outcome: Outcome) -> str:
             return "unmatched"
 
 
-# -- the paths of requests ---------------------------------------------------------------------------------------------
+# -- request paths -----------------------------------------------------------------------------------------------------
 
 _SEGMENT = r"/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()*+,=:@|^\"<>{}\[\]` -]+"
 _PLAIN = re.compile(rf"(?:{_SEGMENT})*/?")
-"""Nothing to decode and nothing to refuse: nearly every request."""
+"""Path without escapes and without ambiguous parts: nearly all requests."""
 
 _UNDECODABLE = re.compile(r"%(?:2f|5c|(?![0-9a-f]{2}))", re.IGNORECASE)
-"""An encoded separator, or a ``%`` that begins no escape, which one program takes literally and another refuses."""
+"""Encoded separator, or a ``%`` that begins no escape: a literal in some programs, an error in others."""
 
 _AMBIGUOUS = re.compile(r"//|/\.{1,2}(?=/|\Z)|%(?:[0-9a-f]{2}|u[0-9a-f]{4})|[\\;#?\x00-\x1f\x7f-\x9f]", re.IGNORECASE)
-"""In a path that was decoded once. A ``%`` is a character unless a second decoding would take it for an escape; some
-programs decode ``%u002e``, too."""
+"""Ambiguous part of a path that was decoded once.
+
+A ``%`` is a literal unless a second decoding would treat it as an escape. Some programs decode ``%u002e``, too.
+"""
 
 
 def split_target(raw_uri: str) -> str | None:
-    """The path of a request target: all before the first ``?``. None when it is not in origin form (``/…``)."""
+    """Return the path of a request target, up to the first ``?``. None if it is not in origin form (``/…``)."""
     if not raw_uri.startswith("/"):
         return None
     return raw_uri.partition("?")[0]
 
 
 def path_segments(raw_path: str) -> list[str] | None:
-    """The decoded segments, one trailing slash left out; None when the path is ambiguous."""
+    """Return the decoded segments without one trailing slash, or None if the path is ambiguous."""
     path = raw_path
     if not _PLAIN.fullmatch(path):
         decoded = _decoded(raw_path)
@@ -80,7 +82,7 @@ def path_segments(raw_path: str) -> list[str] | None:
 
 
 def _decoded(raw_path: str) -> str | None:
-    """Percent-decoded once; None for what another program could read otherwise."""
+    """Return the path percent-decoded once, or None if other programs could read it differently."""
     if _UNDECODABLE.search(raw_path):
         return None
     path = _decoded_once(raw_path)
@@ -89,14 +91,14 @@ def _decoded(raw_path: str) -> str | None:
 
 def _decoded_once(raw_path: str) -> str | None:
     try:
-        # Bytes that are not UTF-8 arrive as surrogate escapes (aiohttp): turned back, then refused by the decoder.
+        # aiohttp passes invalid UTF-8 as surrogate escapes. Encode them back, so that the decoder rejects them.
         return unquote_to_bytes(raw_path.encode("utf-8", "surrogateescape")).decode("utf-8")
     except UnicodeError:
         return None
 
 
 def ambiguity(raw_path: str) -> str:
-    """Name what makes a path ambiguous, in a closed set of words. Empty when nothing does."""
+    """Return a description of the ambiguous part, from a closed set of phrases; empty if the path is unambiguous."""
     found = _UNDECODABLE.search(raw_path)
     if found is not None:
         return f'"{found[0]}"' if len(found[0]) > 1 else '"%" without two hexadecimal digits (write %25)'
@@ -112,13 +114,13 @@ def ambiguity(raw_path: str) -> str:
     return f'"{what}"' if what.isprintable() else f"the control character U+{ord(what):04X}"
 
 
-# -- the patterns of sections.toml -------------------------------------------------------------------------------------
+# -- patterns of sections.toml -----------------------------------------------------------------------------------------
 
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()+,=:@-]+")
 
 
 def read_pattern(path: str) -> Segments | str:
-    """The segments of a pattern, or what is wrong with it: ``what: what to do``."""
+    """Return the segments of a pattern, or an error text of the form ``problem: remedy``."""
     if not path.startswith("/"):
         return "a path begins with /: like /dashboard/billing"
     if path == "/":
@@ -147,7 +149,7 @@ def _segment_problem(segment: str, *, last: bool) -> str | None:
 
 
 def contains(wide: Segments, narrow: Segments) -> bool:
-    """Every path of ``narrow`` is one of ``wide``."""
+    """Return whether each path of ``narrow`` is also a path of ``wide``."""
     if wide and wide[-1] == "**":
         head = wide[:-1]
         body = narrow[:-1] if narrow and narrow[-1] == "**" else narrow
@@ -161,12 +163,12 @@ def _covers(wide: str, narrow: str) -> bool:
     return wide in ("*", narrow)
 
 
-# -- the table ---------------------------------------------------------------------------------------------------------
+# -- route table -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One entry of sections.toml. ``line`` is where its path stands there."""
+    """Entry of sections.toml. ``line`` is the line of its path."""
 
     path: str
     segments: Segments
@@ -177,7 +179,7 @@ class Route:
 
 @dataclass(slots=True)
 class Node:
-    """A place in the tree of patterns. ``here`` ends at it, ``rest`` is a ``**`` under it."""
+    """Node in the tree of patterns. ``here``: routes that end at the node; ``rest``: routes with ``**`` below it."""
 
     literals: dict[str, "Node"] = field(default_factory=dict)
     star: "Node | None" = None
@@ -186,7 +188,7 @@ class Node:
 
 
 class RouteTable:
-    """The routes of one generation, compiled once. Never changed afterwards."""
+    """Routes of one generation, compiled once and immutable afterwards."""
 
     __slots__ = ("root", "routes")
 
@@ -214,7 +216,10 @@ class RouteTable:
             node.here = methods
 
     def resolve(self, method: str, raw_path: str) -> Outcome:
-        """What a request is for. ``raw_path`` is still percent-encoded and has no query; the method is exact."""
+        """Return the target of a request, or the denial reason.
+
+        ``raw_path`` is percent-encoded and has no query. The method is case-sensitive.
+        """
         segments = path_segments(raw_path)
         if segments is None:
             return Reason.AMBIGUOUS_PATH
@@ -225,19 +230,22 @@ class RouteTable:
         return Reason.UNMATCHED_PATH if route is None else route.target
 
     def methods_at(self, raw_path: str) -> tuple[str, ...]:
-        """The methods of the entry that decides a path; none when there is no such entry."""
+        """Return the methods of the deciding pattern; empty if no pattern matches."""
         segments = path_segments(raw_path)
         return tuple(() if segments is None else _most_specific(self.root, segments, 0) or ())
 
     def route_of(self, method: str, raw_path: str) -> Route | None:
-        """The entry that decides a request; None when there is none or the path is ambiguous."""
+        """Return the deciding route; None if there is none or the path is ambiguous."""
         segments = path_segments(raw_path)
         methods = None if segments is None else _most_specific(self.root, segments, 0)
         return None if methods is None else methods.get(method)
 
 
 def _most_specific(node: Node, segments: list[str], index: int) -> Mapping[str, Route] | None:
-    """The methods of the narrowest pattern: a literal before ``*`` before ``**``, decided at the first difference."""
+    """Return the methods of the narrowest pattern.
+
+    At the first difference between two patterns, a literal is narrower than ``*``, and ``*`` than ``**``.
+    """
     rest = None
     for position in range(index, len(segments)):
         if node.rest is not None:

@@ -1,6 +1,6 @@
-"""policy.csv → rules, each with its line. What it names must be declared; nothing is skipped and nothing is guessed.
+"""Reader of policy.csv: rules and role inheritance, each with its line. Names must be declared; no line is skipped.
 
-Also the order of roles: who inherits whom, refused where it runs in a circle or deeper than pycasbin follows.
+Also computes the inheritance closures. Cycles, and chains deeper than pycasbin follows, are rejected.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ __all__ = [
 
 FILE = "policy.csv"
 MAX_DEPTH = 9
-"""Links of ``g`` that pycasbin follows; beyond them it says no without a word."""
+"""Maximum chain of ``g`` links that pycasbin follows. Beyond it, pycasbin denies without an error."""
 MAX_RULES = 200_000
 
 
@@ -41,7 +41,7 @@ class Effect(StrEnum):
 
 
 class Rule(msgspec.Struct, frozen=True, gc=False):
-    """One ``p`` line. ``section`` and ``action`` may be `ANY`."""
+    """Rule of one ``p`` line. ``section`` and ``action`` may be `ANY`."""
 
     line: int
     role: str
@@ -59,7 +59,7 @@ class Rule(msgspec.Struct, frozen=True, gc=False):
 
 
 class Inheritance(msgspec.Struct, frozen=True, gc=False):
-    """One ``g`` line: ``role`` may what ``inherits`` may, and more."""
+    """Link of one ``g`` line: ``role`` inherits the allow and deny rules of ``inherits``."""
 
     line: int
     role: str
@@ -76,14 +76,14 @@ class Inheritance(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class RuleBook:
-    """All lines of policy.csv that could be read."""
+    """All readable lines of policy.csv."""
 
     rules: tuple[Rule, ...] = ()
     inheritance: tuple[Inheritance, ...] = ()
 
 
 def read_rules(data: bytes, vocabulary: Vocabulary, findings: Findings) -> RuleBook:
-    """The rules and inheritances; what is wrong with the others is among the findings."""
+    """Return rules and inheritance. Errors in other lines are added to ``findings``."""
     rules: list[Rule] = []
     inheritance: list[Inheritance] = []
     first_lines: dict[tuple[str, ...], int] = {}
@@ -149,13 +149,16 @@ def _read_link(record: Record, names: Names) -> Inheritance | None:
     return Inheritance(record.line, role, inherits)
 
 
-# -- who inherits whom -------------------------------------------------------------------------------------------------
+# -- inheritance -------------------------------------------------------------------------------------------------------
 
 
 def read_closures(
     roles: Iterable[str], inheritance: Iterable[Inheritance], findings: Findings
 ) -> Mapping[str, tuple[str, ...]]:
-    """For each role itself and all that it inherits, nearest first. Circles and too long chains are findings."""
+    """Return, for each role, the role itself and its inherited roles, nearest first.
+
+    Cycles and chains longer than MAX_DEPTH are reported.
+    """
     parents: dict[str, list[Inheritance]] = {role: [] for role in roles}
     for link in inheritance:
         parents.setdefault(link.role, []).append(link)
@@ -177,7 +180,7 @@ def read_closures(
 
 
 def parents_of(links: Iterable[Inheritance]) -> dict[str, list[Inheritance]]:
-    """By role: its own ``g`` lines, in the order of the file."""
+    """Return the ``g`` lines of each role, in the order of the file."""
     parents: dict[str, list[Inheritance]] = {}
     for link in links:
         parents.setdefault(link.role, []).append(link)
@@ -187,8 +190,10 @@ def parents_of(links: Iterable[Inheritance]) -> dict[str, list[Inheritance]]:
 def ways_up(
     role: str, parents: Mapping[str, Sequence[Inheritance]], without: Inheritance | None = None
 ) -> dict[str, Inheritance]:
-    """All that a role inherits, nearest first, each with the last link of the shortest way to it; of several ways the
-    one that stands first in the file. ``without``: a link that is left out."""
+    """Return all inherited roles, nearest first, each with the last link of the shortest path to it.
+
+    Of several shortest paths, the first in the file is used. ``without``: a link to ignore.
+    """
     came_by: dict[str, Inheritance] = {}
     queue = [role]
     for current in queue:
@@ -200,7 +205,7 @@ def ways_up(
 
 
 def _depths(parents: Mapping[str, list[Inheritance]]) -> tuple[dict[str, int], list[Inheritance]]:
-    """The longest chain above each role, and the lines that close a circle. Without recursion: chains may be long."""
+    """Return the longest chain above each role, and the links that close a cycle. Not recursive: chains may be long."""
     depth: dict[str, int] = {}
     circular: list[Inheritance] = []
     for start in parents:

@@ -1,7 +1,7 @@
-"""A TOML file whose every key knows its line.
+"""TOML reader with the line and column of each key.
 
-`tomllib` is the parser and decides what is TOML; it keeps no positions, so a scanner walks the same text again and
-notes where each table and key stands. Getters report what is missing or of the wrong type and go on.
+`tomllib` parses the text but reports no positions. Therefore a scanner reads the same text again and records the
+position of each table and key. Getters report a missing key or a wrong type, and continue.
 """
 
 import re
@@ -26,14 +26,14 @@ _FORM = 'write [table], key = "text" or key = ["a", "b"], and close what is open
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What was parsed, and where each key stands. `positions` maps a path of keys and indexes to line and column."""
+    """Parsed file. `positions` maps a path of keys and indexes to line and column."""
 
     file: str
     positions: Mapping[Path, tuple[int, int]]
     findings: Findings
 
     def at(self, path: Path) -> tuple[int, int]:
-        """The place of the key, or of the nearest thing around it."""
+        """Return the position of the key, or of the nearest element around it."""
         while path and path not in self.positions:
             path = path[:-1]
         return self.positions.get(path, (1, 1))
@@ -41,14 +41,14 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the document: what a reader asks for its keys."""
+    """Table of the document, with typed getters for its keys."""
 
     document: Document
     path: Path
     values: Mapping[str, object]
 
     def report(self, code: Code, key: str | None, message: str, hint: str) -> None:
-        """At the line of the key, or of the table when the finding is about the whole of it."""
+        """Report a finding at the line of the key, or at the table if ``key`` is None."""
         path = self.path if key is None else (*self.path, key)
         self.document.findings.add(code, self.document.file, self.document.at(path), message, hint)
 
@@ -57,7 +57,7 @@ class Table:
         return ".".join(str(part) for part in self.path if isinstance(part, str)) or "the file"
 
     def known(self, *keys: str) -> None:
-        """Reports every key that is none of these: a misspelt key must not be a silent default."""
+        """Report each key that is not in ``keys``, so that a misspelt key is not a silent default."""
         for key in self.values:
             if key not in keys:
                 hint = did_you_mean(key, keys) or f"known here: {', '.join(keys)}"
@@ -93,7 +93,7 @@ class Table:
         return None
 
     def tables(self, key: str) -> Iterator["Table"]:
-        """The tables of a list: ``[[key]]`` or ``key = [{…}]``."""
+        """Yield the tables of a list: ``[[key]]`` or ``key = [{…}]``."""
         value = self.get(key, required=False)
         if isinstance(value, list) and all(isinstance(item, dict) for item in value):
             for index, item in enumerate(value):
@@ -102,7 +102,7 @@ class Table:
             self._wrong(key, "a list of tables", f"write [[{'.'.join((*map(str, self.path), key))}]]")
 
     def named(self, key: str) -> Iterator[tuple[str, "Table"]]:
-        """The tables of a table: ``[key.name]``."""
+        """Yield the tables of a table: ``[key.name]``."""
         value = self.get(key)
         if not isinstance(value, dict):
             if value is not None:
@@ -120,7 +120,7 @@ class Table:
 
 
 def read_toml(data: bytes, file: str, findings: Findings) -> Table | None:
-    """The root table, or None when the text is not TOML; the reason is among the findings then."""
+    """Return the root table, or None if the text is not TOML; ``findings`` then has the reason."""
     before = len(data.split(b"\n"))
     lines = read_lines(data, file, findings)
     if len(lines) < before - data.endswith(b"\n") or not lines:
@@ -171,7 +171,7 @@ _OTHER = re.compile(r"[^,\]}\n#]*")
 
 
 class _Scanner:
-    """Walks text that `tomllib` has accepted (or accepted up to the end of it) and notes where the keys stand."""
+    """Scanner that records the positions of keys. `tomllib` has accepted the text, or the text is cut at its error."""
 
     def __init__(self, text: str) -> None:
         self.repeated: list[tuple[str, tuple[int, int]]] = []
@@ -196,7 +196,7 @@ class _Scanner:
     def _skip(self, pattern: re.Pattern[str]) -> str:
         match = pattern.match(self._text, self._index)
         if match is None or (not match[0] and pattern not in (_BLANK, _SPACE, _OTHER)):
-            self._index = len(self._text)  # only in text that was cut at an error: nothing further to find
+            self._index = len(self._text)  # only in text that was cut at an error: no further keys
             return ""
         self._index = match.end()
         return match[0]
@@ -235,7 +235,7 @@ class _Scanner:
         return (*path, self._items[path] - 1) if path in self._items else path
 
     def _keys(self) -> list[str]:
-        """A dotted key, and the space after it."""
+        """Return the parts of a dotted key, and skip the space after it."""
         keys = []
         while True:
             self._skip(_SPACE)
@@ -253,7 +253,7 @@ class _Scanner:
             path = (*path, key)
             self._positions.setdefault(path, at)
         self._define(path, at)
-        self._index += 1  # the equals sign
+        self._index += 1  # equals sign
         self._skip(_SPACE)
         self._value(path)
 
