@@ -51,7 +51,7 @@ def shortfalls(coverage: Coverage, wanted: float) -> list[Diagnostic]:
             path_of(file),
             1,
             1,
-            f"{percent:.1f} % of the {what} are covered, {wanted:g} % are wanted",
+            f"{percent:.1f} % of the {what} are covered, {wanted:g} % are required",
         )
         for what, percent, file in measured
         if percent < wanted

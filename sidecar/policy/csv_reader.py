@@ -74,8 +74,8 @@ def _has_conflict(text: str, lines: list[Line], file: str, findings: Findings) -
         return False
     markers = [line for line in lines if _CONFLICT.fullmatch(line.text)]
     for line in [line for line in markers if line.text.startswith("<")] or markers[:1]:
-        message = f'"{line.text[:40].strip()}": a merge has left both sides in the file'
-        findings.add(Code.MERGE_CONFLICT, file, (line.number, 1), message, "resolve the conflict")
+        message = f'"{line.text[:40].strip()}": unresolved merge conflict'
+        findings.add(Code.MERGE_CONFLICT, file, (line.number, 1), message, "keep the intended side")
     return bool(markers)
 
 
@@ -136,7 +136,7 @@ def _judged(lines: list[Line], file: str, findings: Findings) -> Iterator[Line]:
             what = _suspicious(character, comment=comment)
             if what is not None:
                 name = unicodedata.name(character, "a control character")
-                message = f"U+{ord(character):04X} ({name}) cannot be seen"
+                message = f"U+{ord(character):04X} ({name}) is invisible"
                 findings.add(what, file, (line.number, column), message, "delete it")
         yield line
 
@@ -185,14 +185,14 @@ def records(lines: list[Line], file: str, findings: Findings) -> Iterator[Record
 def _split(line: Line, file: str, findings: Findings) -> Record | None:
     number, text = line
     if "\t" in text:
-        message = "a tab: other readers would take it for a part of a name"
+        message = "a tab: other programs would read it as part of a name"
         findings.add(Code.TAB, file, (number, text.index("\t") + 1), message, "write commas and spaces")
         text = text.replace("\t", " ")
         if "," not in text or text.strip(" ").startswith("#"):
             return None
     comment = _comment_start(text)
     if comment is not None:
-        message = 'a comment has a line of its own: "#" here would become part of the field'
+        message = 'a comment needs its own line: "#" here would become part of the field'
         findings.add(Code.INLINE_COMMENT, file, (number, comment + 1), message, "move it to the line above")
         text = text[:comment].rstrip(" ")
     fields = []
@@ -249,7 +249,7 @@ def _without_trailing_comma(record: Record, file: str, findings: Findings) -> Re
         findings.add(Code.TRAILING_COMMA, file, (line, comma), "the line ends in a comma", "delete it")
     if fields and "" in fields:
         at = record.at(fields.index(""))
-        findings.add(Code.EMPTY_FIELD, file, at, "the field is empty", "name what is meant")
+        findings.add(Code.EMPTY_FIELD, file, at, "the field is empty", "write the intended value")
     return record
 
 

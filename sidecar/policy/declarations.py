@@ -124,9 +124,9 @@ def _judge_name(name: str, table: Table, what: str) -> None:
     if NAME.fullmatch(name):
         return
     odd = next((c for c in name if not NAME.fullmatch(c) and c not in "-_"), None)
-    message = f'"{name}" cannot be the id of a {what}'
+    message = f'"{name}" is not a valid {what} id'
     if odd is not None and not odd.isascii():
-        message += f": it holds {described(odd)}"
+        message += f": it contains {described(odd)}"
     table.report(Code.INVALID_NAME, None, message, f"an id is {NAME_FORM}")
 
 
@@ -136,8 +136,8 @@ def _shown(table: Table, key: str, default: str, *, required: bool = True) -> st
     if text is None:
         return default
     if not text.strip() or not text.isprintable() or len(text) > 500:
-        message = f'"{key}" must be one line of 1 to 500 characters that can be seen'
-        table.report(Code.INVALID_TEXT, key, message, f'write {key} = "…" as people shall read it')
+        message = f'"{key}" must be one line of 1 to 500 visible characters'
+        table.report(Code.INVALID_TEXT, key, message, f'write {key} = "…"')
     return text
 
 
@@ -149,11 +149,11 @@ def _read_section(name: str, table: Table) -> Section:
     for action in listed or ():
         if action in actions:
             table.report(
-                Code.DUPLICATE_ACTION, "actions", f'"{action}" stands twice in the actions of "{name}"', "name it once"
+                Code.DUPLICATE_ACTION, "actions", f'duplicate action "{action}" in "{name}"', "delete one of them"
             )
         elif not NAME.fullmatch(action):
             hint = f"an action is {NAME_FORM}"
-            table.report(Code.INVALID_NAME, "actions", f'"{action}" cannot be an action', hint)
+            table.report(Code.INVALID_NAME, "actions", f'"{action}" is not a valid action', hint)
         actions[action] = None
     if listed is not None and not listed:
         table.report(Code.MISSING_KEY, "actions", f'"{name}" has no action', 'name at least one, like ["view"]')
@@ -173,6 +173,6 @@ def _refuse_confusable(titles: Mapping[str, str], what: str, root: Table) -> Non
             document.findings.add(Code.CONFUSABLE_NAME, document.file, at, message, "rename one")
         first = shown.setdefault(fold_case(title, len(title)) or title, name)
         if first != name:
-            message = f'"{name}" has the title of "{first}": nobody could tell them apart'
+            message = f'"{name}" has the same title as "{first}"'
             at = document.at((f"{what}s", name, "title"))
-            document.findings.add(Code.CONFUSABLE_NAME, document.file, at, message, "give it a title of its own")
+            document.findings.add(Code.CONFUSABLE_NAME, document.file, at, message, "change one of the titles")

@@ -96,7 +96,7 @@ def _read(data: bytes | None, file: str, findings: Findings) -> tuple[list[Recor
     found = list(records(lines, file, findings))
     if not found and not findings.errors_in(file):
         form = _EXPECTATION_FORM if file == EXPECTATIONS else _ROUTE_FORM
-        findings.add(Code.EMPTY_FILE, file, (1, 1), "the file holds no test", f"a test is: {form}")
+        findings.add(Code.EMPTY_FILE, file, (1, 1), "the file contains no tests", f"a test is: {form}")
     return found, lines[-1].number if lines else 1
 
 
@@ -123,10 +123,10 @@ def _is_first(
     if line == record.line:
         return True
     if expected == record.fields[0]:
-        findings.add(Code.DUPLICATE_EXPECTATION, file, record.at(0), f"line {line} says the same", "delete one of them")
+        findings.add(Code.DUPLICATE_EXPECTATION, file, record.at(0), f"duplicate of line {line}", "delete one of them")
     else:
-        message = f'line {line} expects "{expected}" of the same'
-        findings.add(Code.CONTRADICTING_EXPECTATION, file, record.at(0), message, "keep the one that is meant")
+        message = f'contradicts line {line}, which expects "{expected}"'
+        findings.add(Code.CONTRADICTING_EXPECTATION, file, record.at(0), message, "keep the intended one")
     return False
 
 
@@ -154,7 +154,7 @@ def _is_expected_target(record: Record, names: Names) -> bool:
     if expected and not slash:
         if not names.disguised(expected, (line, column), "a target", ("public", "unmatched")):
             hint = did_you_mean(expected, ("public", "unmatched")) or "write public, unmatched or SECTION/ACTION"
-            names.findings.add(Code.INVALID_TARGET, ROUTES, (line, column), f"{quoted(expected)} is no target", hint)
+            names.findings.add(Code.INVALID_TARGET, ROUTES, (line, column), f"{quoted(expected)} is not a target", hint)
         return False
     action_at = (line, column + len(section) + 1)
     if not names.no_star(section, (line, column)) or not names.no_star(action, action_at):
@@ -204,16 +204,14 @@ def judge(generation: Generation, suite: Suite, findings: Findings) -> Verdict:
     failed = [*_failed_expectations(generation, suite, findings), *_failed_routes(generation, suite, findings)]
     missing = list(_missing_cells(generation, suite)) if suite.whole[0] else []
     for role, section, action in missing:
-        message = f"no line says what {role} may on {section}/{action}"
+        message = f"no expectation for {role} on {section}/{action}"
         effect = "allow" if decide(generation, role, section, action).allowed else "deny"
-        hint = f"{effect}, {role}, {section}, {action} is what it does now"
+        hint = f"currently: {effect}, {role}, {section}, {action}"
         findings.add(Code.MISSING_EXPECTATION, EXPECTATIONS, (suite.last_lines[0], 1), message, hint)
     untested = list(_untested_routes(generation, suite)) if suite.whole[1] else []
     for route in untested:
-        message = (
-            f"no line leads to the route {', '.join(route.methods)} {route.path} of sections.toml, line {route.line}"
-        )
-        hint = f"like {owner(route)}, {route.methods[0]}, {_example(route.path)}"
+        message = f"no test for the route {', '.join(route.methods)} {route.path} of sections.toml, line {route.line}"
+        hint = f"example: {owner(route)}, {route.methods[0]}, {_example(route.path)}"
         findings.add(Code.UNTESTED_ROUTE, ROUTES, (suite.last_lines[1], 1), message, hint)
     passed = len(suite.expectations) + len(suite.routes) - len(failed)
     return Verdict(passed, tuple(failed), tuple(missing), tuple(untested))
@@ -232,7 +230,7 @@ def _failed_expectations(
         message = f"{what}: expected {wanted}, got {got} ({ruling.reason}{by})"
         rule = f"add p, {expectation.role}, {expectation.section}, {expectation.action}, {wanted} to policy.csv"
         if ruling.line:
-            rule = f"mend line {ruling.line} of policy.csv"
+            rule = f"fix line {ruling.line} of policy.csv"
         findings.add(
             Code.FAILED_EXPECTATION, EXPECTATIONS, (expectation.line, 1), message, f"{rule}, or write {got} here"
         )
@@ -249,7 +247,7 @@ def _failed_routes(
             continue
         note = " (the path is ambiguous)" if outcome is Reason.AMBIGUOUS_PATH else ""
         message = f"{test.method} {test.path}: expected {test.expected}, got {got}{note}"
-        findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message, f"mend the routes, or write {got} here")
+        findings.add(Code.FAILED_ROUTE, ROUTES, (test.line, 1), message, f"fix the routes, or write {got} here")
         yield test, got
 
 

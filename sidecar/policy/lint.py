@@ -36,18 +36,18 @@ def warn(generation: Generation, meant: Collection[Cell], findings: Findings) ->
         wider = _wider(rule, rule.effect, generation, by_key)
         denying = _wider(rule, Effect.DENY, generation, by_key) if rule.effect is Effect.ALLOW else None
         if rule.role not in holders:
-            message = f'nobody can hold "{rule.role}", and no assignable role inherits it'
+            message = f'"{rule.role}" is not assignable, and no assignable role inherits it'
             findings.add(Code.UNREACHABLE_RULE, FILE, at, message, "make the role assignable, or delete the rule")
         elif denying is not None:
-            message = f'the deny of line {denying.line} ("{denying.text}") covers all that this line allows'
+            message = f'no effect: the deny of line {denying.line} ("{denying.text}") covers this allow'
             findings.add(Code.UNREACHABLE_RULE, FILE, at, message, "delete one of them")
         elif wider is not None:
-            message = f'line {wider.line} ("{wider.text}") says this already'
+            message = f'redundant: line {wider.line} ("{wider.text}") covers this line'
             findings.add(Code.SHADOWED_RULE, FILE, at, message, "delete the narrower line")
     used = {rule.role for rule in generation.rules}
     for role in generation.roles.values():
         if role.assignable and not used.intersection(generation.closures[role.id]):
-            message = f'"{role.id}" has no rule and inherits none: who holds it may do nothing'
+            message = f'"{role.id}" has no rules and inherits none: its users are denied everything'
             findings.add(Code.UNUSED_ROLE, "roles.toml", _line_of_role(generation, role.id), message, "give it a rule")
 
 
@@ -103,7 +103,8 @@ def _warn_overrides(
     for line, (cell, allow) in examples.items():
         more = f" and {counts[line] - 1} more" if counts[line] > 1 else ""
         message = f"this deny overrides the allow of line {allow}: {cell}{more}"
-        findings.add(Code.DENY_OVERRIDES_ALLOW, FILE, (line, 1), message, "delete one of them, unless it is meant")
+        hint = "delete one of them, or expect the deny in expectations.csv"
+        findings.add(Code.DENY_OVERRIDES_ALLOW, FILE, (line, 1), message, hint)
 
 
 def _allow_of(role: str, section: str, action: str, generation: Generation, by_key: dict[Key, Rule]) -> Rule | None:
@@ -123,7 +124,7 @@ def judge_invariants(generation: Generation, findings: Findings) -> None:
     """Check R26: the administrator can always repair the policy, and `member` opens only its own settings."""
     administrator = generation.roles.get(ADMINISTRATOR)
     if administrator is None:
-        message = f'there is no role "{ADMINISTRATOR}": nobody could manage users'
+        message = f'the role "{ADMINISTRATOR}" is missing: users could not be managed'
         findings.add(Code.ADMINISTRATOR_MISSING, "roles.toml", (1, 1), message, f"add [roles.{ADMINISTRATOR}]")
     else:
         if not administrator.assignable:
@@ -136,8 +137,8 @@ def judge_invariants(generation: Generation, findings: Findings) -> None:
         if section != MEMBER_SECTION:
             ruling = decide(generation, MEMBER, section, action)
             line = ruling.line or 1
-            message = f'"{MEMBER}" is every signed-in user, for {MEMBER_SECTION} alone: this allows {section}/{action}'
-            findings.add(Code.MEMBER_TOO_WIDE, FILE, (line, 1), message, "give it to a role that people are assigned")
+            message = f'"{MEMBER}" is every signed-in user, for {MEMBER_SECTION} only: this allows {section}/{action}'
+            findings.add(Code.MEMBER_TOO_WIDE, FILE, (line, 1), message, "move the rule to an assignable role")
 
 
 def _judge_administrator(generation: Generation, section: str, action: str, findings: Findings) -> None:
@@ -151,7 +152,7 @@ def _judge_administrator(generation: Generation, section: str, action: str, find
         ruling = decide(generation, ADMINISTRATOR, section, wanted)
         if not ruling.allowed:
             line = ruling.line or 1
-            because = "this deny takes it" if ruling.rule else "no rule gives it"
+            because = "this rule denies it" if ruling.rule else "no rule allows it"
             message = f'"{ADMINISTRATOR}" must be allowed {section}/{wanted}: {because}'
             hint = "delete the deny" if ruling.rule else f"add: p, {ADMINISTRATOR}, {section}, {wanted}, allow"
             findings.add(Code.ADMINISTRATOR_LOCKED_OUT, FILE, (line, 1), message, hint)

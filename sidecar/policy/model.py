@@ -54,24 +54,24 @@ _PARTS = {
             "e",
             "some(where (p.eft == allow)) && !some(where (p.eft == deny))",
             Code.MODEL_EFFECT,
-            "something must allow and nothing may deny: other effects allow where nothing matches, or ignore a deny",
+            "a request needs an allow and no deny: other effects allow where no rule matches, or ignore a deny",
         ),
         _Part(
             "matchers",
             "m",
             'g(r.sub, p.sub) && (p.obj == "*" || r.obj == p.obj) && (p.act == "*" || r.act == p.act)',
             Code.MODEL_MATCHER,
-            "names are compared whole; * stands for every section or every action",
+            "names are compared whole; * matches every section or every action",
         ),
     )
 }
 
 _FUNCTIONS = {
-    "eval": "it runs text of the policy as a program: one cell can allow everything",
+    "eval": "it executes policy text as code: one cell can allow everything",
     "regexMatch": "it matches prefixes, and one pattern can stall every check",
     "globMatch": "its meaning differs between versions of pycasbin",
-    "ipMatch": "it raises on what is not an address",
-    "timeMatch": "it reads the local clock: the same question would have two answers",
+    "ipMatch": "it raises on values that are not IP addresses",
+    "timeMatch": "it reads the local clock: the same request could get different decisions",
 }
 _ANY_FUNCTION = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 _BEFORE_COMMENT = re.compile(r"""((?:"[^"]*"|'[^']*'|[^"'#])*)#""")
@@ -103,7 +103,7 @@ def check_model(data: bytes, findings: Findings) -> None:
         if definition.key != part.key:
             _report_key(part, definition, findings)
         elif definition.section in seen:
-            message = f'"{part.key}" stands on line {seen[definition.section]} already: the last one would win'
+            message = f'"{part.key}" is already defined on line {seen[definition.section]}: the last one would win'
             findings.add(Code.MODEL_KEY, MODEL_FILE, definition.at, message, "keep one")
         else:
             _compare(part, definition, findings)
@@ -118,9 +118,9 @@ def check_model(data: bytes, findings: Findings) -> None:
 def _report_key(part: _Part, definition: _Definition, findings: Findings) -> None:
     key = definition.key
     if key == part.key.upper():
-        message = f'"{key}" would be lost: keys are lower case'
+        message = f'"{key}" would be ignored: keys are lower case'
     elif key.startswith(part.key) and key[1:].isdigit():
-        message = f'"{key}": one definition of each kind, without a number'
+        message = f'"{key}": only one definition of each kind is allowed, without a number'
     else:
         message = f'"{key}" is not a key of [{part.section}]'
     findings.add(Code.MODEL_KEY, MODEL_FILE, definition.at, message, f"write {part.key} = {part.value}")
@@ -184,13 +184,13 @@ class _Reader:
             self._section = ""
             self._report(Code.MODEL_SECTION, f"[{_short(name)}] is not a section of the model", hint)
         elif name in self.sections:
-            self._report(Code.MODEL_SECTION, f"[{name}] stands on line {self.sections[name][0]} already", "keep one")
+            self._report(Code.MODEL_SECTION, f"[{name}] is already on line {self.sections[name][0]}", "keep one")
         else:
             self.sections[name] = self._at
 
     def _define(self, text: str) -> None:
         if self._section is None:
-            self._report(Code.MODEL_SYNTAX, "a definition stands before the first [section]", _FORM)
+            self._report(Code.MODEL_SYNTAX, "the definition is before the first [section]", _FORM)
         elif self._section:  # an unknown section is one finding; its lines are skipped
             key, _, value = text.partition("=")
             self.definitions.append(_Definition(self._section, key.strip(), value.strip(), self._at))

@@ -56,8 +56,8 @@ class Names:
             hint = "give the rule to a role that the others inherit"
             self._star(name, record.at(index), " is not a role: a line names one role", hint)
         elif "@" in name or name.startswith("usr_"):
-            hint = "people are given their role by `sidecar user set-role`"
-            message = f"{quoted(name)} is a person, not a role"
+            hint = "assign roles to users with `sidecar user set-role`"
+            message = f"{quoted(name)} is a user, not a role"
             self.findings.add(Code.UNKNOWN_ROLE, self.file, record.at(index), message, hint)
         else:
             self.unknown(Code.UNKNOWN_ROLE, name, record.at(index), "a role", roles)
@@ -93,7 +93,7 @@ class Names:
             return self.no_star(name, record.at(index))
         if name == ANY or "*" not in as_ascii(name):
             return True
-        self._star(name, record.at(index), ": * stands alone in its field", "write * for all, or one name")
+        self._star(name, record.at(index), ": * must be the whole field", "write * for all, or one name")
         return False
 
     def no_star(self, name: str, at: tuple[int, int]) -> bool:
@@ -118,7 +118,7 @@ class Names:
         nearest = None if strange is None else near(as_ascii(name), known)
         if strange is None or nearest is None:
             return False
-        message = f"{quoted(name)} is not {what}: {described(strange)} only looks like a letter of it"
+        message = f"{quoted(name)} is not {what}: {described(strange)} only looks like the right letter"
         self.findings.add(Code.LOOKALIKE_CHARACTER, self.file, at, message, f'did you mean "{nearest}"?')
         return True
 

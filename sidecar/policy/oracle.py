@@ -94,8 +94,8 @@ def _compare(generation: Generation, witness: "_Witness", section: str, action: 
     role = witness.role
     if witness.allows(section, action) is not ((section, action) in generation.allowed[role]):
         ruling = generation.cells[role, section, action]
-        message = f"{role} {section}/{action} is {ruling.reason} in the table and otherwise in pycasbin"
-        findings.add(Code.CASBIN_DISAGREES, FILE, (ruling.line or 1, 1), message, "report this: it is not your mistake")
+        message = f"{role} {section}/{action} is {ruling.reason} in the table, and pycasbin differs"
+        findings.add(Code.CASBIN_DISAGREES, FILE, (ruling.line or 1, 1), message, "please report this bug")
 
 
 def beside_casbin() -> str | None:

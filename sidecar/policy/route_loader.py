@@ -58,8 +58,8 @@ def _read_route(table: Table, target: Target | Public) -> Iterator[Entry]:
     at = table.document.at((*table.path, "path"))
     route = Route(path, segments, methods, target, at[0])
     if _opens_everything(route):
-        message = f'a public "{path}" would open everything that no section has claimed'
-        table.report(Code.PUBLIC_EVERYTHING, "path", message, "name the paths that need no sign-in")
+        message = f'a public "{path}" would open all paths outside the sections'
+        table.report(Code.PUBLIC_EVERYTHING, "path", message, "list the public paths one by one")
     yield Entry(route, at)
 
 
@@ -74,9 +74,9 @@ def _read_methods(table: Table) -> tuple[str, ...]:
     if not listed:
         table.report(Code.MISSING_KEY, "methods", "no method is named", 'name at least one, like ["GET"]')
     if len(set(listed)) < len(listed):
-        table.report(Code.INVALID_METHOD, "methods", "a method stands twice", "name it once")
+        table.report(Code.INVALID_METHOD, "methods", "duplicate method", "list it once")
     if "HEAD" in listed and "GET" not in listed:
-        table.report(Code.INVALID_METHOD, "methods", "HEAD is authorised as GET", "name GET")
+        table.report(Code.INVALID_METHOD, "methods", "HEAD is authorised as GET", "add GET")
     return tuple(dict.fromkeys(method for method in listed if method in METHODS))
 
 
@@ -94,7 +94,7 @@ def judge_entries(entries: list[Entry], findings: Findings) -> None:
         for method in route.methods:
             first = taken.setdefault((route.segments, method), route)
             if first is not route:
-                message = f"{method} {route.path} belongs to {owner(first)} already, by line {first.line}"
+                message = f"{method} {route.path} already belongs to {owner(first)}, by line {first.line}"
                 findings.add(Code.DUPLICATE_ROUTE, _FILE, entry.at, message, "a request has one route")
         if route.segments not in patterns:
             patterns[route.segments] = entry
@@ -104,10 +104,8 @@ def judge_entries(entries: list[Entry], findings: Findings) -> None:
     for segments, inner in reaching.items():
         wide, narrow = patterns[segments], inner[0]
         more = f" and {len(inner) - 1} more" if len(inner) > 1 else ""
-        message = (
-            f"the public {wide.route.path} reaches around {narrow.path} of {owner(narrow)}, line {narrow.line}{more}"
-        )
-        findings.add(Code.PUBLIC_OVER_SECTION, _FILE, wide.at, message, "name the public paths one by one")
+        message = f"the public {wide.route.path} contains {narrow.path} of {owner(narrow)}, line {narrow.line}{more}"
+        findings.add(Code.PUBLIC_OVER_SECTION, _FILE, wide.at, message, "list the public paths one by one")
 
 
 def _judge_pair(earlier: Entry, later: Entry, reaching: dict[Segments, list[Route]], findings: Findings) -> None:
@@ -119,7 +117,7 @@ def _judge_pair(earlier: Entry, later: Entry, reaching: dict[Segments, list[Rout
     else:
         first = earlier.route
         message = f"{later.route.path} and {first.path} of line {first.line} share paths, and neither is more specific"
-        findings.add(Code.AMBIGUOUS_ROUTE, _FILE, later.at, message, "write one of them out")
+        findings.add(Code.AMBIGUOUS_ROUTE, _FILE, later.at, message, "make one of them more specific")
         return
     if wide.target is PUBLIC and narrow.target is not PUBLIC and not _opens_everything(wide):
         reaching.setdefault(wide.segments, []).append(narrow)

@@ -135,17 +135,17 @@ def read_pattern(path: str) -> Segments | str:
 
 def _segment_problem(segment: str, *, last: bool) -> str | None:
     if segment in ("*", "**"):
-        return "** stands only at the end: write * for one segment" if segment == "**" and not last else None
+        return "** is allowed only at the end: write * for one segment" if segment == "**" and not last else None
     if not segment:
         return "a pattern has no slash at its end: delete it" if last else "a segment is empty: write one slash"
     if segment in (".", ".."):
-        return f'no request with the segment "{segment}" is ever let through: write the path without it'
+        return f'requests with the segment "{segment}" are always denied: write the path without it'
     if segment[0] in ":{<":
-        return f'"{segment}" would be taken literally: write * for one segment of any name'
+        return f'"{segment}" would be matched literally: write * for one segment of any name'
     if "*" in segment:
-        return "* stands for a whole segment, ** for all the rest: nothing else may be in that segment"
+        return "* matches a whole segment, ** all the rest: write nothing else in that segment"
     unfit = next((character for character in segment if not _LITERAL.fullmatch(character)), None)
-    return None if unfit is None else f'"{unfit}" cannot stand in a path pattern: write the decoded path, in ASCII'
+    return None if unfit is None else f'"{unfit}" is not allowed in a path pattern: write the decoded path, in ASCII'
 
 
 def contains(wide: Segments, narrow: Segments) -> bool:

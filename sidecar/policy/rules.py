@@ -93,7 +93,7 @@ def read_rules(data: bytes, vocabulary: Vocabulary, findings: Findings) -> RuleB
             continue
         first = first_lines.setdefault(record.fields, record.line)
         if first != record.line:
-            message = f"this line says what line {first} says"
+            message = f"duplicate of line {first}"
             findings.add(Code.DUPLICATE_RULE, FILE, record.at(0), message, "delete one of them")
         elif record.fields[0] == "p":
             if (rule := _read_rule(record, names)) is not None:
@@ -101,7 +101,7 @@ def read_rules(data: bytes, vocabulary: Vocabulary, findings: Findings) -> RuleB
         elif (link := _read_link(record, names)) is not None:
             inheritance.append(link)
     if not rules and not findings.errors_in(FILE):
-        message = "the file holds no rule: everybody would be denied everything"
+        message = "the file contains no rules: every user would be denied"
         findings.add(Code.EMPTY_FILE, FILE, (1, 1), message, f"a rule is: {_FORMS['p'][0]}")
     if len(rules) > MAX_RULES:
         findings.add(Code.POLICY_TOO_LARGE, FILE, (1, 1), f"more than {MAX_RULES:,} rules", "use * or inheritance")
@@ -115,9 +115,9 @@ def _has_form(record: Record, names: Names) -> bool:
     kind = record.fields[0]
     if kind in _FORMS:
         return names.form(record, *_FORMS[kind])
-    if not kind or names.disguised(kind, record.at(0), "a kind of line", tuple(_FORMS)):
+    if not kind or names.disguised(kind, record.at(0), "a line type", tuple(_FORMS)):
         return False
-    message = f"{quoted(kind)} is not a kind of line: other readers would skip it without a word"
+    message = f"{quoted(kind)} is not a line type: other programs would skip it silently"
     names.findings.add(Code.UNKNOWN_RULE_TYPE, FILE, record.at(0), message, _kind_meant(record, names))
     return False
 
@@ -168,7 +168,7 @@ def read_closures(
         message = f'"{link.role}" inherits "{link.inherits}", which inherits "{link.role}" in turn'
         if link.role == link.inherits:
             message = f'"{link.role}" inherits itself'
-        findings.add(Code.ROLE_CYCLE, FILE, (link.line, 1), message, "delete one of the lines of the circle")
+        findings.add(Code.ROLE_CYCLE, FILE, (link.line, 1), message, "delete one of the lines of the cycle")
     if circular:
         return {}
     for links in parents.values():

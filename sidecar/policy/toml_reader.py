@@ -73,7 +73,7 @@ class Table:
         value = self.get(key, required=required)
         if value is None or isinstance(value, str):
             return value
-        self._wrong(key, "text in quotes", f'write {key} = "…"')
+        self._wrong(key, "a string", f'write {key} = "…"')
         return None
 
     def flag(self, key: str, *, default: bool) -> bool:
@@ -89,7 +89,7 @@ class Table:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return value
         if value is not None:
-            self._wrong(key, "a list of texts", f'write {key} = ["…", "…"]')
+            self._wrong(key, "a list of strings", f'write {key} = ["…", "…"]')
         return None
 
     def tables(self, key: str) -> Iterator["Table"]:
@@ -154,7 +154,7 @@ def _report_syntax(message: str, text: str, file: str, findings: Findings) -> No
     scanner = _Scanner(text[: starts[at[0] - 1] + at[1] - 1])
     scanner.positions()
     name, at = scanner.repeated[-1] if scanner.repeated else ("this", at)
-    findings.add(Code.DUPLICATE_KEY, file, at, f'"{name}" stands here a second time', "keep one")
+    findings.add(Code.DUPLICATE_KEY, file, at, f'duplicate key "{name}"', "keep one")
 
 
 def _line_starts(text: str) -> list[int]:

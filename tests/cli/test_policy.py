@@ -149,7 +149,7 @@ def test_sarif_says_what_each_rule_means(cli: Cli, folder: Path) -> None:
     [run] = json.loads(cli("policy", "check", "--format", "sarif").out)["runs"]
     [rule] = run["tool"]["driver"]["rules"]
     assert rule["shortDescription"] == {"text": "Shadowed rule"}
-    assert rule["help"]["text"] == "A wider rule, or one that the role inherits, says it already."
+    assert rule["help"]["text"] == "The rule is redundant: a wider or an inherited rule covers it."
 
 
 def test_sarif_names_a_file_by_a_reference_that_the_repository_can_follow(cli: Cli, folder: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_rule_that_never_decides_is_shown_and_counts_against_the_threshold(cli
     assert cli("policy", "test", "--threshold", "88").status == 0
     below = cli("policy", "test", "--threshold", "95")
     assert below.status == 1
-    assert below.err == "sidecar: 88.2 % of the rules are covered, 95 % are wanted\n"
+    assert below.err == "sidecar: 88.2 % of the rules are covered, 95 % are required\n"
     assert cli("policy", "test", "--threshold", "101").status == 2
 
 

@@ -249,7 +249,7 @@ def test_the_action_takes_strict_threshold_and_base(action: Callable[..., subpro
     assert action(strict="yes").returncode == 2
     low = action(threshold="99")
     assert low.returncode == 1
-    assert "99 % are wanted" in low.stderr
+    assert "99 % are required" in low.stderr
     opening = action(base="HEAD~1")
     assert opening.returncode == 1
     assert "1 of these open something" in opening.stderr
