@@ -1,1 +1,1 @@
-"""Signatures and secrets as values. Pure: the time and the entropy are arguments, no key is read from a disk here."""
+"""Tokens, keys and secrets as pure values: time and entropy are arguments, and no key is read from disk."""

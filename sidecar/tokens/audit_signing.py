@@ -1,7 +1,8 @@
-"""The key that signs the audit's checkpoints (R32): derived from the pepper, so every sidecar of a deployment has it.
+"""Signing key of the audit checkpoints (R32), derived from the pepper.
 
-Not one of the token keys: those rotate and are revoked, and what they signed would then be proof of nothing. It signs
-nothing else, and its public half may be given to whoever verifies the audit elsewhere.
+Every sidecar of a deployment derives the same key. It is separate from the token keys: those rotate and are revoked,
+and their old signatures would then prove nothing. The key signs checkpoints only. Its public half may be given to
+external verifiers of the audit.
 """
 
 from cryptography.exceptions import InvalidSignature
@@ -12,7 +13,7 @@ from sidecar.tokens.opaque import Pepper, Purpose
 
 
 class CheckpointKey:
-    """``kid`` is the RFC 7638 thumbprint of ``public``, a JWK's ``x``."""
+    """Ed25519 key of the audit checkpoints. ``kid`` is the RFC 7638 thumbprint of ``public``, a JWK's ``x``."""
 
     __slots__ = ("_key", "_public", "kid", "public")
 
@@ -23,11 +24,11 @@ class CheckpointKey:
         self.public = public_part(self._public)
 
     def sign(self, content: bytes) -> tuple[str, bytes]:
-        """The kid and the signature."""
+        """Return the kid and the Ed25519 signature of ``content``."""
         return self.kid, self._key.sign(content)
 
     def holds(self, kid: str, content: bytes, signature: bytes) -> bool:
-        """Is it a signature by this key, over exactly these bytes?"""
+        """Return True if ``signature`` is this key's signature over exactly ``content``."""
         if kid != self.kid:
             return False
         try:

@@ -1,4 +1,4 @@
-"""What an access token says. Ids and times alone: no role and no permission, both come from the live record."""
+"""Claims of an access token: ids and times. Role and permissions are absent: both come from the live record."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from sidecar.domain.users import AccountId, SessionId, UserId
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims of one access token, already of exact type. Times are Unix seconds, ``epoch`` is ``tv``.
+    """Validated claims of one access token. Times are Unix seconds, ``epoch`` is ``tv``.
 
-    A token of a trusted outside issuer has a ``subject``, its user's name over there, and no session (``""``);
-    user, account and epoch are then those of the live record that it was matched with (R10).
+    A token of an external issuer has a ``subject`` (the user's id at that issuer) and an empty ``session``. Its user,
+    account and epoch are those of the matching live record (R10).
     """
 
     issuer: str

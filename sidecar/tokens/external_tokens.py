@@ -1,9 +1,11 @@
-"""Verify a token of a trusted outside issuer, or give the reason why not (R10). Pure: keys and time are arguments.
+"""Verification of tokens from external issuers (R10). Pure: keys and time are arguments.
 
-The token names its user over there, and nothing else: ``acct``, ``tv``, ``sid``, roles and scopes in it are not looked
-at. The e-mail counts as the issuer's entry says (``EmailProof``). Parsed as strictly as our own tokens, but for what
-OpenID providers differ in: ``typ`` and ``kid`` may be missing, ``aud`` may be a list, dates may have a fraction, other
-claims may be anything. A token with ``events`` reports something (a logout, RFC 8417) and is no bearer token.
+The token only identifies its user at the issuer. ``acct``, ``tv``, ``sid``, roles and scopes in it are ignored. The
+issuer's entry defines when an e-mail is verified (``EmailProof``).
+
+Parsing is as strict as for the sidecar's own tokens, except where OpenID providers differ. ``typ`` and ``kid`` may be
+missing, ``aud`` may be a list, dates may have a fraction, and other claims may have any value. A token with ``events``
+is a security event (for example a logout, RFC 8417) and is rejected as a bearer token.
 """
 
 import math
@@ -16,23 +18,30 @@ from sidecar.tokens.jwk_set import OutsideKey, WantedKey
 from sidecar.tokens.strict_json import MalformedError, any_object, number, segments, text
 
 _TYPES: Final = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
-"""Not ``logout+jwt``, ``secevent+jwt`` and kin: signed with the same keys, and no proof of a user's presence."""
+"""Accepted values of ``typ``.
+
+``logout+jwt``, ``secevent+jwt`` and similar types are excluded. The same keys sign them, but they do not prove a user's
+presence.
+"""
 
 _REFUSED: Final = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"})
-"""Header members that bring a key along, or change how the rest is read. ``x5t`` only names a certificate: ignored."""
+"""Rejected header members: they supply a key or change how the rest is parsed.
+
+``x5t`` is accepted, because it only names a certificate.
+"""
 
 _MAX_SUBJECT: Final = 255  # OpenID Connect Core section 2
 _MAX_ISSUER: Final = 512
 
 
 class EmailProof(StrEnum):
-    """How an issuer's entry says that an e-mail is proven. An explicit false never is."""
+    """Rule of an issuer's entry for a verified e-mail. An explicit false always means unverified."""
 
     CLAIM = "claim"
     """``email_verified`` is JSON true."""
 
     CLAIM_OR_TEXT = "claim-or-text"
-    """Or the text "true" (Apple, Cognito)."""
+    """``email_verified`` is JSON true or the string "true" (Apple, Cognito)."""
 
     VOUCHED = "vouched"
     """The operator vouches for every e-mail of ``email_domains``: the issuer sends no such claim (Entra, AD FS)."""
@@ -40,9 +49,9 @@ class EmailProof(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What is believed of one issuer: tokens for this audience, signed with these algorithms. ``issuer`` as in iss.
+    """Accepted audience, algorithms and e-mail rule of one issuer. ``issuer`` is compared with ``iss``.
 
-    ``email_domains`` (ASCII, lower case) belong to ``EmailProof.VOUCHED``.
+    ``email_domains`` (ASCII, lower case) apply to ``EmailProof.VOUCHED``.
     """
 
     issuer: str
@@ -56,7 +65,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Outsider:
-    """A token that names a trusted issuer as its own; nothing of it is believed yet."""
+    """Unverified token whose ``iss`` names a trusted issuer."""
 
     token: str = field(repr=False)
     issuer: str
@@ -64,7 +73,7 @@ class Outsider:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A token taken apart, not believed."""
+    """Parsed, unverified token."""
 
     wanted: WantedKey
     signed: bytes = field(repr=False)
@@ -74,9 +83,10 @@ class Presented:
 
 @dataclass(frozen=True, slots=True)
 class OutsideClaims:
-    """What an authentic token says. Unix seconds; ``email`` is None unless it is proven as the issuer's entry says.
+    """Claims of a token with a valid signature. Times are Unix seconds.
 
-    ``unproven``: why it is not, for the operator; empty when it is.
+    ``email`` is None unless it is verified by the rule of the issuer's entry. ``unproven`` is then the reason, for the
+    operator; otherwise it is empty.
     """
 
     issuer: str
@@ -91,7 +101,7 @@ class OutsideClaims:
 
 
 def issuer_named(token: str) -> str | None:
-    """Whose token it claims to be; None when that cannot be read."""
+    """Return the unverified ``iss`` of ``token``, or None if it cannot be read."""
     try:
         _, _, payload, _ = segments(token)
         issuer = any_object(payload).get("iss")
@@ -101,7 +111,7 @@ def issuer_named(token: str) -> str | None:
 
 
 def read(token: str, trust: Trust) -> Presented | Reason:
-    """The token taken apart, by the issuer's own rules."""
+    """Parse ``token`` by the rules of its issuer. Return the unverified token or the Reason of the rejection."""
     try:
         signed, header_bytes, payload, signature = segments(token)
         header = any_object(header_bytes)
@@ -119,7 +129,10 @@ def read(token: str, trust: Trust) -> Presented | Reason:
 
 
 def believe(presented: Presented, key: OutsideKey | None, trust: Trust) -> OutsideClaims | Reason:
-    """All that follows from the bytes and the key alone; ``key`` is what the issuer has for ``presented.wanted``."""
+    """Verify signature, issuer, audience and claims. Return the claims or the Reason of the rejection.
+
+    ``key`` is the issuer's key for ``presented.wanted``, or None. The result does not depend on the time.
+    """
     if key is None:
         return Reason.UNKNOWN_KEY
     algorithm = presented.wanted.algorithm
@@ -138,7 +151,7 @@ def believe(presented: Presented, key: OutsideKey | None, trust: Trust) -> Outsi
 
 
 def timely(claims: OutsideClaims, *, now: int, leeway: int) -> Reason | None:
-    """Why these authentic claims are not good at ``now``, or None."""
+    """Return the Reason why authentic claims are invalid at ``now`` (Unix seconds), or None. ``leeway`` is seconds."""
     horizon = now + leeway
     if claims.issued_at > horizon or (claims.not_before is not None and claims.not_before > horizon):
         return Reason.NOT_YET_VALID
@@ -173,9 +186,12 @@ def _claims(payload: dict[str, object], trust: Trust) -> OutsideClaims:
 
 
 def _not_before(payload: dict[str, object], issued_at: float) -> int | None:
-    """Fractions count against the bearer (RFC 7519 section 2 allows them): ``exp`` and ``iat`` are rounded down, the
-    latter because it is compared with the last change of epoch; so the instant before which it is too early is kept
-    here, rounded up."""
+    """Return the first second at which the token is valid, or None.
+
+    Fractions (RFC 7519 section 2) count against the bearer. ``exp`` and ``iat`` are rounded down, ``iat`` because it is
+    compared with the last change of epoch. The later of ``nbf`` and a fractional ``iat`` is therefore returned, rounded
+    up.
+    """
     starts = [number(payload, "nbf")] if "nbf" in payload else []
     if issued_at != math.floor(issued_at):
         starts.append(issued_at)
@@ -183,18 +199,18 @@ def _not_before(payload: dict[str, object], issued_at: float) -> int | None:
 
 
 def _proven_email(payload: dict[str, object], trust: Trust) -> tuple[str | None, str]:
-    """The e-mail, or why there is none."""
+    """Return the verified e-mail and an empty string, or None and the reason."""
     email, verified = payload.get(trust.email_claim), payload.get("email_verified", ...)
     if not isinstance(email, str):
         return None, f"the token has no {trust.email_claim}"
     affirmed = verified is True or (verified == "true" and trust.email_verified is not EmailProof.CLAIM)
     if trust.email_verified is EmailProof.VOUCHED:
-        # The domain as it is: one that only some normalisation turns into a domain of the list is not vouched for.
+        # Compare without normalisation: a domain that matches only after normalisation is not vouched for.
         domain = email.rpartition("@")[2]
         if not domain.isascii() or domain.lower() not in trust.email_domains:  # U+212A is "k" in lower case
             return None, f"the domain of its {trust.email_claim} is not in email_domains"
         affirmed = affirmed or verified is ...
-    elif payload.get("email") != email:  # OpenID Connect Core 5.1: email_verified is of that claim alone
+    elif payload.get("email") != email:  # OpenID Connect Core 5.1: email_verified describes only `email`
         return None, f"email_verified is of the claim email, which is not its {trust.email_claim}"
     if affirmed:
         return email, ""

@@ -1,8 +1,8 @@
-"""The public keys of an outside issuer, from its JWK Set (RFC 7517). Bytes in, keys out; fetches nothing.
+"""Public keys of an external issuer, parsed from its JWK Set (RFC 7517). Performs no I/O.
 
-PyJWT builds keys, this module chooses them: kinds and algorithms of a short list, never a symmetric or a private key,
-no RSA key below 2,048 bits. Keys of other kinds and uses are ignored, as RFC 7517 section 5 asks. A key that looks
-usable and is not is listed in ``left_out``, for the operator. A document that is no key set is a ``BadKeySet``.
+PyJWT builds the keys, this module selects them. Only the listed kinds and algorithms are accepted: no symmetric key, no
+private key, no RSA key below 2,048 bits. Keys of other kinds and uses are ignored (RFC 7517 section 5). A key that
+looks usable but is invalid is reported in ``left_out``, for the operator.
 """
 
 from collections import defaultdict
@@ -31,16 +31,16 @@ KINDS: Final = {
     "EdDSA": ("OKP", "Ed25519"),
     "Ed25519": ("OKP", "Ed25519"),
 }
-"""The algorithms that an outside issuer may sign with: to each its kind of key and its curve."""
+"""Accepted signature algorithms of external issuers, with their kind of key and curve."""
 
 _EDWARDS: Final = frozenset({"EdDSA", "Ed25519"})
-"""With an Ed25519 key these are one operation under two names (RFC 9864): the key's ``alg`` may be either."""
+"""Two names of one operation for an Ed25519 key (RFC 9864). The key's ``alg`` may be either."""
 
 MAX_KEYS: Final = 100
 MAX_KID: Final = 256
 _RSA_BITS: Final = range(2048, 8192 + 1)
 _MAX_RSA_TEXT: Final = 1400
-"""Characters of a modulus of 8,192 bits, and a few: a larger one is not even decoded."""
+"""Characters of a modulus of 8,192 bits, plus a margin. A longer modulus is rejected before decoding."""
 
 _SECRET: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _DEFAULTS: Final = get_default_algorithms()
@@ -48,11 +48,11 @@ _ALGORITHMS: Final = {name: _DEFAULTS["EdDSA" if name in _EDWARDS else name] for
 
 
 class BadKeySet(ValueError):
-    """The document is not a JWK Set. One phrase, without its content."""
+    """Raised for a document that is not a JWK Set. The message is one phrase, without the document's content."""
 
 
 class WantedKey(NamedTuple):
-    """The header members of a token that choose its key. ``thumbprint`` (x5t) is a name here, never a certificate."""
+    """Header members of a token that select its key. ``thumbprint`` (x5t) is a name here, never a certificate."""
 
     kid: str | None
     algorithm: str
@@ -60,29 +60,31 @@ class WantedKey(NamedTuple):
 
     @property
     def name(self) -> str:
+        """Return the kid, or the thumbprint if there is no kid."""
         return self.kid or self.thumbprint
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideKey:
-    """A public key, and the algorithms that its issuer may use it with. ``kid`` is empty where the set has none."""
+    """Public key and the algorithms that its issuer may use. ``kid`` is empty if the set has none."""
 
     kid: str
     algorithms: frozenset[str]
     key: Any = field(repr=False)
     material: bytes = field(repr=False)
-    """The key itself as bytes: two entries with the same material are one key."""
+    """Encoded key (DER). Two entries with the same material are one key."""
 
     def signed(self, message: bytes, signature: bytes, algorithm: str) -> bool:
-        """``algorithm`` is one of ``algorithms``."""
+        """Return True if ``signature`` is valid. ``algorithm`` must be in ``algorithms``."""
         return bool(_ALGORITHMS[algorithm].verify(message, self.key, signature))
 
 
 @dataclass(frozen=True, slots=True)
 class IssuerKeySet:
-    """The usable keys of one issuer. ``left_out``: one phrase per entry that looks usable and is not.
+    """Usable keys of one issuer.
 
-    ``listed``: how many entries the document has.
+    ``left_out`` has one phrase per entry that looks usable but is invalid. ``listed`` is the number of entries in the
+    document.
     """
 
     keys: tuple[OutsideKey, ...] = ()
@@ -90,10 +92,13 @@ class IssuerKeySet:
     listed: int = 0
 
     def find(self, wanted: WantedKey) -> OutsideKey | None:
-        """The key of this ``kid``, or the only one that fits where token or set name none."""
+        """Return the key of this ``kid``, or None.
+
+        If the token or the set has no ``kid``, return the only key that fits.
+        """
         if wanted.kid is not None:
             named = [key for key in self.keys if key.kid == wanted.kid]
-            if named:  # where none fits: any of them, whose algorithms then say that it does not
+            if named:  # if none fits, return any: the caller rejects its algorithms
                 return next((key for key in named if wanted.algorithm in key.algorithms), named[0])
             candidates = [key for key in self.keys if not key.kid]
         else:
@@ -103,7 +108,7 @@ class IssuerKeySet:
 
 
 def read_key_set(raw: bytes, allowed: frozenset[str]) -> IssuerKeySet:
-    """Every key of the set that can be used with an allowed algorithm. Raises BadKeySet."""
+    """Return all keys of the JWK Set that an allowed algorithm can use. Raises BadKeySet."""
     try:
         listed = any_object(raw.removeprefix(b"\xef\xbb\xbf")).get("keys")
     except (ValueError, RecursionError):
@@ -121,7 +126,7 @@ def read_key_set(raw: bytes, allowed: frozenset[str]) -> IssuerKeySet:
 
 
 def _entry(jwk: object, place: str, allowed: frozenset[str]) -> OutsideKey | str | None:
-    """The key; a phrase for what looks usable and is not; None for what is for something else."""
+    """Return the key, a phrase if it looks usable but is invalid, or None if it has another use."""
     if not isinstance(jwk, dict):
         return f"{place} is not an object"
     if not _SECRET.isdisjoint(jwk):
@@ -144,7 +149,7 @@ def _entry(jwk: object, place: str, allowed: frozenset[str]) -> OutsideKey | str
 
 
 def _built(jwk: Mapping[str, Any], algorithm: str) -> Any:
-    """The public key, or None when PyJWT cannot make one of it."""
+    """Return the public key, or None if it is too long or PyJWT rejects it."""
     if len(str(jwk.get("n", ""))) > _MAX_RSA_TEXT:
         return None
     try:
@@ -158,7 +163,10 @@ def _material(key: Any) -> bytes:
 
 
 def _published_secret(jwk: object) -> bytes | None:
-    """The public half of a private key that stands in the set: everybody can sign with it, under whatever kid."""
+    """Return the public half of a private key in the set, or None.
+
+    Every reader of the set can sign with such a key, so it is invalid under every kid.
+    """
     if not isinstance(jwk, dict) or _SECRET.isdisjoint(jwk):
         return None
     algorithm = next((name for name in KINDS if _is_of_kind(jwk, name)), None)
@@ -167,7 +175,7 @@ def _published_secret(jwk: object) -> bytes | None:
 
 
 def _merged(found: list[OutsideKey]) -> list[OutsideKey]:
-    """One key per kid and material: an entry that stands twice, or once per algorithm."""
+    """Return one key per kid and material. An entry may occur twice, or once per algorithm."""
     merged: dict[tuple[str, bytes], OutsideKey] = {}
     for key in found:
         known = merged.setdefault((key.kid, key.material), key)
@@ -176,7 +184,7 @@ def _merged(found: list[OutsideKey]) -> list[OutsideKey]:
 
 
 def _without_contradictions(found: list[OutsideKey]) -> tuple[list[OutsideKey], list[str]]:
-    """Without the algorithms for which one kid names several keys; and a phrase for each such kid."""
+    """Remove algorithms for which one kid names several keys. Return the keys and one phrase per removal."""
     owners: defaultdict[tuple[str, str], set[bytes]] = defaultdict(set)
     for key in found:
         for algorithm in key.algorithms if key.kid else ():

@@ -1,6 +1,6 @@
-"""The signing key and the keys that verify, as one immutable value. Reads no file: sources/key_files.py does.
+"""Signing key and verification keys as one immutable value. sources/key_files.py reads the files.
 
-A key's id is its RFC 7638 thumbprint, so that a key cannot stand under two names and nobody chooses a ``kid``.
+The id of a key is its RFC 7638 thumbprint: a key has exactly one ``kid``, and no ``kid`` can be chosen.
 """
 
 import base64
@@ -16,21 +16,21 @@ ALGORITHM: Final = "EdDSA"
 
 
 def public_part(key: Ed25519PublicKey) -> str:
-    """The JWK member ``x`` (RFC 8037)."""
+    """Return the JWK member ``x`` (RFC 8037)."""
     return base64.urlsafe_b64encode(key.public_bytes_raw()).rstrip(b"=").decode("ascii")
 
 
 def thumbprint(key: Ed25519PublicKey) -> str:
-    """The RFC 7638 thumbprint: SHA-256 over the required members, in this order, without a space."""
+    """Return the RFC 7638 thumbprint: SHA-256 over the required members, in this order, without spaces."""
     canonical = f'{{"crv":"Ed25519","kty":"OKP","x":"{public_part(key)}"}}'
     return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode("ascii")).digest()).rstrip(b"=").decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
 class FormerKey:
-    """The public half of a key that is gone: verifies the access cookie of a session's renewal alone (R5).
+    """Public half of a removed key. It verifies the access cookie of a session renewal and nothing else (R5).
 
-    ``until``: Unix seconds, 90 days after the key signed last.
+    ``until``: Unix seconds, 90 days after the last signature of the key.
     """
 
     public: Ed25519PublicKey = field(repr=False)
@@ -42,10 +42,10 @@ NO_FORMER: Final[Mapping[str, FormerKey]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """One signing key, and every key whose tokens are still believed (the signing key among them).
+    """Signing key and all verification keys, the signing key included.
 
-    ``former``: keys that renew a browser's session and verify nothing else; not in the JWK Set.
-    ``version`` names the content: two sidecars with the same version sign and believe the same. Caches carry it.
+    ``former``: keys that renew browser sessions and verify nothing else; they are absent from the JWK Set. ``version``
+    identifies the content: two sidecars with the same version sign and verify alike. Cache entries carry it.
     """
 
     kid: str
@@ -61,7 +61,7 @@ class KeySet:
         others: Iterable[Ed25519PublicKey] = (),
         former: Mapping[str, FormerKey] = NO_FORMER,
     ) -> "KeySet":
-        """A key set that signs with ``signing`` and also believes ``others``."""
+        """Return a key set that signs with ``signing`` and also verifies with ``others``."""
         kid = thumbprint(signing.public_key())
         verifying = {thumbprint(key): key for key in (*others, signing.public_key())}
         only_former = {name: key for name, key in former.items() if name not in verifying}
@@ -74,7 +74,7 @@ class KeySet:
         return cls(kid, signing, MappingProxyType(verifying), version, MappingProxyType(only_former))
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """RFC 7517: the public keys, the signing one first. Built from public keys alone: nothing private can leak."""
+        """Return the JWK Set (RFC 7517), signing key first. Built from public keys only: nothing private can leak."""
         kids = sorted(self.verifying, key=lambda kid: (kid != self.kid, kid))
         return {"keys": [_jwk(kid, self.verifying[kid]) for kid in kids]}
 

@@ -1,6 +1,6 @@
-"""Sign access tokens (RFC 9068): EdDSA, ``typ: at+jwt``, the claims and nothing else. Knows no clock and no user.
+"""Signing of access tokens (RFC 9068): EdDSA, ``typ: at+jwt``, and no claims beyond ``Claims``.
 
-``client_id``, which RFC 9068 section 2.2 requires, is the user's id: no client is registered, each user is its own.
+``client_id``, required by RFC 9068 section 2.2, is the user's id, because no clients are registered.
 """
 
 import jwt
@@ -12,7 +12,7 @@ TYPE = "at+jwt"
 
 
 def access_token(keys: KeySet, claims: Claims) -> str:
-    """The token. What it says is exactly ``claims``; whether that is right is the caller's."""
+    """Return a signed JWT with exactly ``claims``. The caller is responsible for their validity."""
     payload: dict[str, str | int] = {
         "iss": claims.issuer,
         "aud": claims.audience,

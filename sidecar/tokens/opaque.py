@@ -1,9 +1,13 @@
-"""Secrets that are not JWTs: refresh tokens, invitations, password resets, PEP keys. Their form, and what proves them.
+"""Opaque secrets: refresh tokens, invitations, password resets and PEP keys. Their format and verification.
 
-A **refresh token** carries user, session and counter and an HMAC over them under the pepper, so nothing secret is
-stored, a retry gets the same successor without keeping it, and an older token is provably one of ours (R14); garbage
-is only garbage. **Invitation, reset and PEP secrets** are random, of distinct kinds, and the store keeps a keyed digest
-(R19): who reads Redis can neither use nor replace them. Pure: entropy is an argument. No secret shows in a repr.
+A **refresh token** contains user, session, counter and an HMAC over them, keyed by the pepper. No secret is stored, a
+retry receives the same successor without storing it, and an older token is provably genuine (R14). A forged token has
+no effect.
+
+**Invitation, reset and PEP secrets** are random and of distinct kinds. The store has a keyed digest only (R19), so a
+reader of Redis can neither use nor replace them.
+
+The functions are pure: entropy is an argument. No secret appears in a repr.
 """
 
 import base64
@@ -19,11 +23,14 @@ from sidecar.tokens.ids import account_of, letters
 
 PEPPER_BYTES: Final = 32
 SECRET_ENTROPY_BYTES: Final = 20
-"""160 bits: an even number of base32 characters, and no search is possible."""
+"""Bytes of one secret: 160 bits, an even number of base32 characters, too many to search."""
 
 
 class Purpose(StrEnum):
-    """What a key derived from the pepper is for. One key a purpose: no MAC of one kind passes as another."""
+    """Use of a key derived from the pepper.
+
+    Each purpose has its own key, so MACs of different kinds cannot be swapped.
+    """
 
     PASSWORD = "password"  # noqa: S105 (a name, not a secret)
     REFRESH = "refresh"
@@ -37,7 +44,7 @@ class Purpose(StrEnum):
 
 
 class Pepper:
-    """The 32 secret bytes of a deployment. Only keys derived from it are ever used."""
+    """Root secret of a deployment, 32 bytes. Only keys derived from it are used."""
 
     __slots__ = ("_keys", "identity")
 
@@ -49,10 +56,10 @@ class Pepper:
             for purpose in Purpose
         }
         self.identity = self._keys[Purpose.IDENTITY].hex()[:32]
-        """Names the pepper without betraying it: kept beside what was made with it, so that a wrong one is noticed."""
+        """Public name of the pepper. Data made with the pepper carries it, so a wrong pepper is detected."""
 
     def mac(self, purpose: Purpose, *parts: str | bytes) -> bytes:
-        """HMAC-SHA256 over ``parts``, each with its length, so that no two lists of parts are the same bytes."""
+        """Return the HMAC-SHA256 over ``parts``, each with its length: different lists are different bytes."""
         mac = hmac.new(self._keys[purpose], digestmod=hashlib.sha256)
         for part in parts:
             raw = part.encode("utf-8") if isinstance(part, str) else part
@@ -66,7 +73,7 @@ class Pepper:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """What a refresh token says: the ``counter``-th of its session."""
+    """Content of a refresh token: the ``counter``-th of its session."""
 
     user: UserId
     session: SessionId
@@ -77,12 +84,15 @@ _REFRESH: Final = re.compile(r"rt_([a-z2-7]{12})_([a-z2-7]{12})_([a-z2-7]{26})_(
 
 
 def refresh_token(pepper: Pepper, refresh: Refresh) -> str:
-    """The one token of this session and counter: the same arguments give the same text (that is R14's grace)."""
+    """Return the refresh token of this session and counter. Equal arguments give equal text (R14's grace)."""
     return f"rt_{refresh.user[4:]}_{refresh.session[4:]}_{refresh.counter}_{_proof(pepper, refresh)}"
 
 
 def read_refresh(pepper: Pepper, token: str) -> Refresh | None:
-    """What a refresh token says, or None when we did not make it. Only a proven one may end a session (R14)."""
+    """Return the content of a refresh token, or None if this deployment did not issue it.
+
+    Only a verified token may end a session (R14).
+    """
     match = _REFRESH.fullmatch(token)
     if match is None:
         return None
@@ -97,7 +107,7 @@ def _proof(pepper: Pepper, refresh: Refresh) -> str:
 
 
 class Kind(StrEnum):
-    """The kinds of random secrets. Each starts with its kind, so that none is ever taken for another."""
+    """Kinds of random secrets. Each secret starts with its kind, so kinds cannot be confused."""
 
     INVITATION = "inv"
     RESET = "rst"
@@ -106,9 +116,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A random secret, taken apart. ``account`` and ``owner`` are claims until the digest has been compared.
+    """Parsed random secret. ``account`` and ``owner`` are unverified until the digest has been compared.
 
-    ``owner`` is 12 characters: of the user's id for invitations and resets, of the PEP's own for a PEP key.
+    ``owner`` is 12 characters: of the user's id for invitations and resets, of the PEP's id for a PEP key.
     """
 
     kind: Kind
@@ -118,12 +128,12 @@ class Secret:
 
     @property
     def user(self) -> UserId:
-        """Whom an invitation or a reset is for."""
+        """Return the user id of an invitation or a reset."""
         return UserId(f"usr_{self.account[4:]}_{self.owner}")
 
     @property
     def text(self) -> str:
-        """The word that its holder gets, once."""
+        """Return the text that is given to the holder once."""
         return f"{self.kind.value}_{self.account[4:]}_{self.owner}_{self.secret}"
 
 
@@ -132,7 +142,10 @@ _SECRET: Final = re.compile(r"(inv|rst|pep)_([a-z2-7]{12})_([a-z2-7]{12})_([a-z2
 
 
 def new_secret(kind: Kind, user: UserId, entropy: bytes) -> Secret:
-    """A fresh invitation or reset secret for ``user``."""
+    """Return a new invitation or reset secret for ``user``.
+
+    ``entropy`` is 20 bytes. Raises ValueError if ``user`` is not a user id.
+    """
     account = account_of(user)
     if account is None:
         raise ValueError("a secret needs a well-formed user id")
@@ -140,20 +153,20 @@ def new_secret(kind: Kind, user: UserId, entropy: bytes) -> Secret:
 
 
 def new_pep_secret(account: AccountId, entropy: bytes) -> Secret:
-    """A fresh PEP key of ``account``; the first bytes of ``entropy`` name it, the rest are its secret."""
+    """Return a new PEP key of ``account``. 8 bytes of ``entropy`` form its id, the rest its secret."""
     return Secret(Kind.PEP, account, letters(entropy[:8], 12), letters(entropy[8:], 32))
 
 
 def with_mark(pepper: Pepper, secret: Secret) -> Secret:
-    """The same secret with its last characters replaced by a MAC over the rest: 120 bits of chance remain.
+    """Return the secret with its last characters replaced by a MAC over the rest: 120 random bits remain.
 
-    A mark shows without the store that this deployment made the secret. It does not show that the secret is in force.
+    A mark proves without the store that this deployment made the secret. It does not prove that the secret is in force.
     """
     return replace(secret, secret=secret.secret[:-_MARK] + _mark(pepper, secret))
 
 
 def has_mark(pepper: Pepper, secret: Secret) -> bool:
-    """Report whether ``secret`` ends in its mark. A made-up one does once in 2**40 tries."""
+    """Return True if ``secret`` ends in its mark. A forged secret passes once in 2**40 tries."""
     return hmac.compare_digest(secret.secret[-_MARK:], _mark(pepper, secret))
 
 
@@ -163,7 +176,7 @@ def _mark(pepper: Pepper, secret: Secret) -> str:
 
 
 def read_secret(kind: Kind, text: str) -> Secret | None:
-    """``text`` taken apart, or None when it is not a secret of this kind. Believed only after its digest."""
+    """Return ``text`` parsed, or None if it is not a secret of this kind. Unverified until its digest is compared."""
     match = _SECRET.fullmatch(text)
     if match is None or match[1] != kind.value:
         return None
@@ -171,5 +184,5 @@ def read_secret(kind: Kind, text: str) -> Secret | None:
 
 
 def digest(pepper: Pepper, secret: Secret) -> str:
-    """What the store keeps of a secret: 64 hex digits, bound to kind, account and owner (R19)."""
+    """Return the stored form of a secret: 64 hex digits, bound to kind, account and owner (R19)."""
     return pepper.mac(Purpose(secret.kind.value), secret.account, secret.owner, secret.secret).hex()

@@ -1,8 +1,8 @@
-"""Reading what was signed, strictly: base64url that is canonical, JSON in which every member stands once.
+"""Strict parsing of signed data: canonical base64url, and JSON without duplicate members.
 
-Refuses what two readers could read differently: padding, stray characters, the other alphabet, bits that are not zero,
-duplicate members, ``NaN``, and numbers where the type is not exactly an integer. A refusal is a ``MalformedError``; the
-decoders' own errors are ValueErrors too, but for RecursionError, which the callers catch beside it.
+Input that two parsers could read differently is rejected: padding, stray characters, the other alphabet, non-zero
+trailing bits, duplicate members, ``NaN``, and numbers of another type than integer. A rejection is a
+``MalformedError``. Errors of the decoders are ValueErrors too, except RecursionError, which callers catch separately.
 """
 
 import json
@@ -12,17 +12,20 @@ from typing import Final, NoReturn
 MAX_TOKEN: Final = 16 * 1024
 MAX_HEADER: Final = 4096
 MAX_SIGNATURE: Final = 2048
-"""Characters of a part: an RSA key of 8,192 bits signs with 1,366, and a header that brings certificates is refused."""
+"""Characters of a part.
 
-_MAX_INTEGER: Final = 2**53 - 1  # past it JSON parsers disagree (RFC 8259 section 6)
+An RSA key of 8,192 bits signs with 1,366. A header with certificates is rejected.
+"""
+
+_MAX_INTEGER: Final = 2**53 - 1  # JSON parsers disagree above it (RFC 8259 section 6)
 
 
 class MalformedError(ValueError):
-    """Not to be read in one way only. Says nothing of the bytes: no text of a token leaves the room."""
+    """Raised for ambiguous input. It has no message, because token text must not leave this package."""
 
 
 def segments(token: str) -> tuple[bytes, bytes, bytes, bytes]:
-    """What was signed, and its header, payload and signature, decoded."""
+    """Return the signed bytes, and the decoded header, payload and signature. Raises ValueError."""
     if len(token) > MAX_TOKEN:
         raise MalformedError
     raw = token.encode("ascii")
@@ -34,8 +37,11 @@ def segments(token: str) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 def segment(text: bytes) -> bytes:
-    """Base64url as RFC 7515 writes it. Writing it again and comparing refuses, in one stroke, padding, stray
-    characters (a further dot too), the other alphabet and trailing bits that are not zero."""
+    """Decode base64url as defined by RFC 7515. Raises ValueError.
+
+    Encoding the result and comparing rejects padding, stray characters (a second dot too), the other alphabet and
+    non-zero trailing bits.
+    """
     decoded = urlsafe_b64decode(text + b"==")
     if not text or urlsafe_b64encode(decoded).rstrip(b"=") != text:
         raise MalformedError
@@ -58,12 +64,12 @@ _ANY: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=
 
 
 def whole_object(raw: bytes) -> dict[str, object]:
-    """A JSON object without a fraction: ``1.7e9`` is refused wherever it stands, and so are ``NaN`` and kin."""
+    """Return a JSON object. Fractions such as ``1.7e9``, ``NaN`` and infinity are rejected in every member."""
     return _object(_WHOLE, raw)
 
 
 def any_object(raw: bytes) -> dict[str, object]:
-    """A JSON object in which others may have put fractions; a member that must be an integer is asked for as one."""
+    """Return a JSON object that may contain fractions. Read integer members with ``integer``."""
     return _object(_ANY, raw)
 
 
@@ -75,7 +81,7 @@ def _object(decoder: json.JSONDecoder, raw: bytes) -> dict[str, object]:
 
 
 def text(members: dict[str, object], name: str) -> str:
-    """A member that is there, a string, and not empty."""
+    """Return a required, non-empty string member."""
     value = members.get(name)
     if type(value) is not str or not value:
         raise MalformedError
@@ -83,7 +89,7 @@ def text(members: dict[str, object], name: str) -> str:
 
 
 def integer(members: dict[str, object], name: str) -> int:
-    """A member that is there and a whole number from 0 on."""
+    """Return a required member that is an integer from 0 to 2**53 - 1."""
     value = members.get(name)
     if type(value) is not int or not 0 <= value <= _MAX_INTEGER:  # type(): a bool is an int to isinstance
         raise MalformedError
@@ -91,8 +97,8 @@ def integer(members: dict[str, object], name: str) -> int:
 
 
 def number(members: dict[str, object], name: str) -> int | float:
-    """As ``integer``, with or without a fraction (a NumericDate of RFC 7519 section 2)."""
+    """Return a required number like ``integer``, but allow a fraction (NumericDate, RFC 7519 section 2)."""
     value = members.get(name)
-    if type(value) is float and 0 <= value <= _MAX_INTEGER:  # which neither NaN nor infinity is
+    if type(value) is float and 0 <= value <= _MAX_INTEGER:  # excludes NaN and infinity
         return value
     return integer(members, name)

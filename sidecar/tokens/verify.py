@@ -1,9 +1,10 @@
-"""Believe an access token, or say why not (R18). Pure: the time is an argument, no store is asked.
+"""Verification of access tokens (R18). Pure: the time is an argument, the store is not used.
 
-Signature and claims are checked here by hand, because PyJWT accepts duplicate members, ``exp`` as a string, ``1e9`` as
-a time and any ``typ``, and spends 30 µs on it; the signature itself is cryptography's. Refuses whatever it would have
-to interpret: one algorithm, one type, three canonical base64url segments, JSON in which every member stands once.
-Never raises, whatever the bytes. Reasons come in the documented order; no text of a token leaves this module.
+Signature and claims are checked here, because PyJWT accepts duplicate members, ``exp`` as a string, ``1e9`` as a time
+and any ``typ``, and takes 30 µs. The cryptography package verifies the signature itself. One algorithm, one type, three
+canonical base64url segments and JSON without duplicate members are accepted; ambiguous input is rejected.
+
+Verification never raises. Reasons are returned in the documented order. Token text does not leave this module.
 """
 
 import hashlib
@@ -28,13 +29,16 @@ __all__ = ["MAX_TOKEN", "Verifier"]
 _MAX_JTI: Final = 128
 
 _KEY_CARRYING: Final = frozenset({"crit", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "b64", "zip", "enc"})
-"""Header members that bring a key along or change how the rest is read. Others are ignored (RFC 7515 section 4)."""
+"""Rejected header members: they supply a key or change how the rest is parsed.
+
+Other members are ignored (RFC 7515 section 4).
+"""
 
 
 class Verifier:
-    """Believes the tokens of one issuer for one audience. Immutable: a new key set is a new Verifier.
+    """Verifier of the tokens of one issuer for one audience. Immutable: a new key set needs a new Verifier.
 
-    ``version`` names everything that a verdict depends on beside the bytes and the time (R29).
+    ``version`` identifies every input of a result except the token and the time (R29).
     """
 
     __slots__ = ("_audience", "_former", "_issuer", "_keys", "_leeway", "_lifetime", "version")
@@ -52,20 +56,20 @@ class Verifier:
         self.version = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     def verify(self, token: str, *, now: int) -> Claims | Reason:
-        """The claims, or the first reason not to believe them."""
+        """Verify an access token at ``now`` (Unix seconds). Return the claims, or the first Reason to reject it."""
         claims = self.authentic(token)
         if isinstance(claims, Reason):
             return claims
         return self.timely(claims, now=now) or claims
 
     def authentic(self, token: str) -> Claims | Reason:
-        """All that follows from the bytes and the keys alone, so that a cache may keep the answer."""
+        """Verify everything except the times. Return the claims or a Reason; a cache may hold the result."""
         return self._authentic(token, self._keys.get)
 
     def of_session(self, token: str, *, now: int) -> Claims | Reason:
-        """The claims of an authentic access token of any age: the session that it names may be renewed or ended (R5).
+        """Return the claims of an authentic access token of any age, to renew or end its session (R5).
 
-        The one use of a former key. Opens nothing by itself.
+        This is the only use of former keys. The result alone grants no access.
         """
         claims = self._authentic(token, lambda kid: self._keys.get(kid) or self._former_key(kid, now))
         if isinstance(claims, Claims) and claims.issued_at > now + self._leeway:
@@ -93,10 +97,10 @@ class Verifier:
         return parsed.claims
 
     def timely(self, claims: Claims, *, now: int) -> Reason | None:
-        """Why these authentic claims are not good at ``now``, or None. To be asked at each hit of a cache (R29).
+        """Return the Reason why authentic claims are invalid at ``now`` (Unix seconds), or None.
 
-        A lifetime longer than this sidecar grants stands last, for it says least: a token that is too old as well is
-        called expired, which tells an operator who shortened the lifetime what is going on.
+        Caches call it at each hit (R29). A lifetime longer than this sidecar grants is checked last. A token that is
+        also too old is therefore reported as expired, which is clearer to an operator who shortened the lifetime.
         """
         horizon = now + self._leeway
         if claims.issued_at > horizon or (claims.not_before is not None and claims.not_before > horizon):
@@ -108,11 +112,11 @@ class Verifier:
         return None
 
     def bounds(self, claims: Claims) -> tuple[int, int]:
-        """From when to when, the end excluded, ``timely`` has nothing against claims that are timely now."""
+        """Return the start and the excluded end (Unix seconds) of the time in which timely claims remain timely."""
         return max(claims.issued_at, claims.not_before or 0) - self._leeway, claims.expires_at + self._leeway
 
     def is_current(self, claims: Claims, *, now: int) -> bool:
-        """Are these authentic claims good at ``now``? For a cache that need not say why not."""
+        """Return True if authentic claims are valid at ``now``, for caches that need no Reason."""
         return self.timely(claims, now=now) is None
 
 
