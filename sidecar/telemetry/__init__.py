@@ -1,1 +1,1 @@
-"""Metrics, logs and the decision log: what an operator sees of the sidecar, and never a secret."""
+"""Metrics, application log and decision log of the sidecar. None of them contains a secret."""

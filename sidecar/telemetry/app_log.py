@@ -1,6 +1,6 @@
-"""The application log: JSON lines on stderr, plain text on a terminal. Events and named fields, never a request.
+"""Application log: JSON lines on stderr, plain text on a terminal. Entries have an event and named fields.
 
-A secret cannot be logged by habit: fields whose names sound like one are masked, and nothing logs headers or bodies.
+Fields with secret-like names are masked. Requests, headers and bodies are never logged.
 """
 
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 SECRET_WORDS = ("token", "password", "secret", "authorization", "cookie", "pepper", "key", "link", "url")
-"""Parts of field names. ``url`` is here because store URLs hold passwords and invitation links hold secrets."""
+"""Parts of masked field names. ``url`` is listed because store URLs and invitation links contain secrets."""
 
 MASK = "•••"
 
@@ -20,7 +20,10 @@ _threshold = {"level": logging.INFO}
 
 
 def configure(level: str, form: str) -> None:
-    """``level``: debug, info, warning, error. ``form``: json or text. Once, by the composition root."""
+    """Configure logging.
+
+    ``level``: debug, info, warning, error. ``form``: json or text. The composition root calls it once.
+    """
     number = _threshold["level"] = getattr(logging, level.upper())
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -40,19 +43,19 @@ def configure(level: str, form: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # Libraries that speak through logging (asyncio, aiohttp) say little, and what they say must not hold a request.
+    # Limit libraries that use logging (asyncio, aiohttp) to errors: their messages may contain a request.
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format="%(message)s", force=True)
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
 
 
 def debugging() -> bool:
-    """Return True at debug level: for what is dear to gather."""
+    """Return True at debug level, to skip values that are expensive to compute."""
     return _threshold["level"] <= logging.DEBUG
 
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Nothing below critical is logged meanwhile: for a verb whose output is the answer."""
+    """Suppress log entries below critical inside the block, for verbs that print their result."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
@@ -62,13 +65,13 @@ def silent() -> Iterator[None]:
 
 
 def logger(room: str) -> structlog.typing.FilteringBoundLogger:
-    """A proxy that is bound at the first word, so that a module may ask for it before ``configure`` was called."""
+    """Return a lazy logger. It binds at the first entry, so modules may create it before ``configure`` runs."""
     lazy: structlog.typing.FilteringBoundLogger = structlog.get_logger(kind="app", room=room)
     return lazy
 
 
 def mask(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Belt and braces: whatever a caller names like a secret is not written."""
+    """Mask all fields with secret-like names, as a second line of defence."""
     for name in event:
         if any(word in name.lower() for word in SECRET_WORDS):
             event[name] = MASK

@@ -1,9 +1,9 @@
-"""What was answered, until it is counted and logged.
+"""Buffers check results for metrics and the decision log.
 
-What is said of a decision that comes again is known, so on a check's path stands one append. The rest is done for many
-at once, on the loop, behind the answers: what one line takes is a third of that when code and data are still warm from
-the line before, and a thread that encoded the lines made the loop colder than that saved it (measured: 3.4 µs a check,
-one by one and with such a thread; 1.2 µs like this). The thread of the `DecisionLog` only writes.
+The log text of a repeated decision is cached, so the request path does one list append. Counting and encoding happen in
+batches on the event loop, after the responses. In a batch, a line takes a third of the time, because code and data are
+still in the CPU cache. Encoding in a thread evicted that cache and cost more than it saved. Measured per check: 3.4 µs
+one by one or with such a thread, 1.2 µs in batches. The thread of the `DecisionLog` only writes.
 """
 
 import asyncio
@@ -22,20 +22,25 @@ from sidecar.telemetry.decision_log import DecisionLog, middle_of
 from sidecar.telemetry.metrics import Metrics, Tally
 
 BATCH: Final = 128
-"""Checks, or what one read from a client held of them, if that was more. A hundred take some 100 µs, for which the
-loop's other calls wait."""
+"""Checks per batch, or more if one read from a client contained more.
+
+A hundred checks take about 100 µs, during which other callbacks of the loop wait.
+"""
 
 SETTLE_SECONDS: Final = 0.1
-"""How long a check that few others follow waits for its line."""
+"""Longest wait of a check for its log line at low load."""
 
 MAX_KEPT: Final = 20_000
-"""Kinds of decisions that are remembered, of some 500 bytes each. Of names that the policy does not know none is."""
+"""Maximum number of cached kinds of decisions, of about 500 bytes each.
+
+Decisions with names that the policy does not define are not cached.
+"""
 
 _ENDS: Final = tuple(b"%d}\n" % micros for micros in range(1000))
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
-    """How decisions of one kind are counted and logged. ``line``: what `middle_of` says; empty when the log is off."""
+    """Counter and log text of one kind of decision. ``line`` is empty when the decision log is off."""
 
     tally: Tally
     line: bytes
@@ -43,9 +48,9 @@ class Told(msgspec.Struct, frozen=True, gc=False):
 
 
 class Logbook:
-    """One a worker; for the loop alone. ``soon``: the loop's `call_soon`. ``log`` None: the decision log is off.
+    """Recorder of one worker, for use on the event loop only. ``soon``: the loop's `call_soon`.
 
-    ``allows``: the share of allows that is logged; every denial always is.
+    ``log`` None: the decision log is off. ``allows``: the share of allows that is logged. Every denial is logged.
     """
 
     def __init__(
@@ -62,12 +67,15 @@ class Logbook:
         self._credit = 0.0
         self._soon = soon
         self._kept: FifoCache[tuple[str | None, ...], Told] = FifoCache(MAX_KEPT)
-        self._entries: list[Any] = []  # by fours, as `record` takes them: a tuple for each would cost as much again
+        self._entries: list[Any] = []  # flat, four values per check: a tuple per check would double the cost
         metrics.before_scrape(self.settle)
 
     def told(self, endpoint: str, decision: Decision, label: str) -> Told:
-        """What is counted and logged of ``decision``. ``label``: its section, if it is of the policy in force, else
-        empty: a request must not mint labels of a metric."""
+        """Return the counter and log text of ``decision``.
+
+        ``label``: its section if the policy in force defines it, else empty, because requests must not create metric
+        labels.
+        """
         user = decision.user
         key = (
             endpoint,
@@ -83,26 +91,28 @@ class Logbook:
         if told is None:
             line = b"" if self._log is None else middle_of(endpoint, decision)
             told = Told(self._checks.tally(endpoint, decision, label), line, decision.allowed)
-            if decision.section == label:  # else the request has made it up, and can make up more
+            if decision.section == label:  # else the name comes from the request: unbounded
                 self._kept.set(key, told)
         return told
 
     def record(self, told: Told, request_id: bytes, started: float, ended: float) -> None:
-        """A check answered. ``started`` and ``ended`` are of `perf_counter`; ``request_id`` is as it stands between the
-        quotes of JSON. Never raises."""
+        """Record a completed check. Never raises.
+
+        ``started`` and ``ended`` are `perf_counter` seconds. ``request_id`` is escaped for JSON, without quotes.
+        """
         entries = self._entries
         entries += (told, request_id, started, ended)
         if len(entries) == 4 * BATCH:
             self._soon(self.settle)
 
     async def keep(self) -> None:
-        """Settles what does not fill a batch."""
+        """Flush incomplete batches until cancelled."""
         while True:
             await asyncio.sleep(SETTLE_SECONDS)
             self.settle()
 
     def settle(self) -> None:
-        """Count and log what was recorded."""
+        """Count and log the recorded checks."""
         entries = self._entries
         if not entries:
             return
@@ -120,7 +130,7 @@ class Logbook:
             self._log.write(_lines(answers), len(kinds))
 
     def _chosen(self) -> bool:
-        """Is this allow one of the share that is logged?"""
+        """Return True if this allow belongs to the logged share."""
         self._credit += self._allows
         if self._credit < 1:
             return False
@@ -129,7 +139,7 @@ class Logbook:
 
 
 def _lines(answers: Iterable[tuple[Told, bytes, float, float]]) -> bytes:
-    """Each: how it is logged, request id, when (of `perf_counter`), how long (seconds)."""
+    """Return log lines. Each item: log text, request id, end (`perf_counter` seconds), duration (seconds)."""
     pieces: list[bytes] = []
     epoch = time() - perf_counter()
     begin, until = b"", -inf

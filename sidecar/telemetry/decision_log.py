@@ -1,7 +1,7 @@
-"""The decision log: what a line may hold, and the thread that writes lines.
+"""Decision log: the record type of a line, and the thread that writes lines.
 
-The record type *is* the allow-list: what has no field here cannot be logged. Lines come as blocks from a `Logbook` and
-wait in a bounded queue. When the disk does not keep up the newest are dropped and counted; nobody waits for a disk.
+The record type is the allow-list: a value without a field cannot be logged. Lines arrive in blocks and wait in a
+bounded queue. If the disk is too slow, the newest lines are dropped and counted. Checks never wait for the disk.
 """
 
 import threading
@@ -16,19 +16,23 @@ from sidecar.domain.decision import Decision
 from sidecar.telemetry.app_log import logger
 
 QUEUE_BYTES = 32 * 1024 * 1024
-"""Of lines, 350 bytes each unless a request id is long. At twenty thousand checks a second, four seconds of a stuck
-disk."""
+"""Maximum size of queued lines. A line has 350 bytes unless its request id is long.
+
+At 20,000 checks per second this covers four seconds of a blocked disk.
+"""
 
 TURN_BYTES: Final = 256 * 1024
 REST_SECONDS: Final = 0.02
-"""Between two turns: each time that the thread wakes it takes the interpreter from the loop, for some twenty lines'
-worth of time."""
+"""Pause between two turns.
+
+Each wake-up of the thread takes the interpreter from the loop for the time of about twenty lines.
+"""
 
 _log = logger("telemetry")
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, omit_defaults=False):
-    """One line. ``duration_us`` is the time from question to decision; ``rule`` is ``policy/policy.csv:LINE``."""
+    """Log line. ``duration_us`` is the time from request to decision. ``rule`` is ``policy/policy.csv:LINE``."""
 
     time: str
     kind: str
@@ -52,8 +56,10 @@ _TAIL: Final = b"0}"
 
 
 def middle_of(endpoint: str, decision: Decision) -> bytes:
-    """Of a decision's line, what stands from behind the request id to the duration. Cut out of a whole record, so that
-    no line can say what a record has no field for."""
+    """Return the part of a decision's line between the request id and the duration.
+
+    It is cut out of a whole encoded record, so a line contains only fields of the record.
+    """
     user = decision.user
     record = DecisionRecord(
         time="",
@@ -76,26 +82,29 @@ def middle_of(endpoint: str, decision: Decision) -> bytes:
 
 
 def _writable(text: str) -> str:
-    """Half a surrogate pair is no text and cannot be encoded; the line says ``?`` for it."""
+    """Replace lone surrogates by ``?``, because they cannot be encoded."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def in_quotes(text: str) -> bytes:
-    """As it stands between the quotes of a line. A request id of ours needs no escape; one that AuthZEN has repeated
-    may."""
+    """Return ``text`` escaped for JSON, without quotes.
+
+    Generated request ids need no escape. Request ids echoed by AuthZEN may.
+    """
     return msgspec.json.encode(text)[1:-1]
 
 
 class Sink(Protocol):
-    """What takes the lines: see `LineFile`."""
+    """Destination of log lines, see `LineFile`."""
 
     def write(self, lines: bytes, /) -> int: ...
 
 
 class DecisionLog:
-    """A bounded queue of blocks and its writer. ``dropped`` hears how many lines were lost, in either thread.
+    """Bounded queue of blocks and its writer thread.
 
-    ``reopen`` is called by the writer between two turns, so that no line is lost or torn by it.
+    ``dropped`` receives the number of lost lines, from either thread. The writer calls ``reopen`` between two turns, so
+    that no line is lost or torn.
     """
 
     def __init__(
@@ -110,7 +119,7 @@ class DecisionLog:
         self._reopen = reopen
         self._rotated = threading.Event()
         self._blocks: deque[bytes] = deque()
-        self._given = 0  # bytes; each of the two is counted up by one thread
+        self._given = 0  # bytes; each of the two counters has one writing thread
         self._done = 0
         self._wake = threading.Event()
         self._stop = False
@@ -118,7 +127,7 @@ class DecisionLog:
         self._thread.start()
 
     def write(self, block: bytes, lines: int) -> None:
-        """Whole lines, and how many there are. Never blocks, never raises."""
+        """Queue whole lines; ``lines`` is their number. Never blocks, never raises."""
         if self._waiting() + len(block) > QUEUE_BYTES:
             self._dropped(lines)
             return
@@ -127,12 +136,12 @@ class DecisionLog:
         self._wake.set()
 
     def rotate(self) -> None:
-        """The file may have been renamed (SIGHUP): the writer opens it anew, soon. Never blocks, never raises."""
+        """Request reopening of the file after a rename (SIGHUP). Never blocks, never raises."""
         self._rotated.set()
         self._wake.set()
 
     def close(self) -> None:
-        """Write what waits, then stop. Waits five seconds for it, at most."""
+        """Write the queued lines, then stop. Waits at most five seconds."""
         self._stop = True
         self._wake.set()
         self._thread.join(timeout=5)
@@ -145,12 +154,12 @@ class DecisionLog:
         self._flush()
 
     def _flush(self) -> None:
-        """What waits, turn by turn. Rests in between, but not at the end, nor when the queue is half full."""
+        """Write the queue in turns. Pause between turns, except when closing or when the queue is half full."""
         self._follow()
         while self._blocks:
             lines = self._turn()
             taken = self._written(lines)
-            if taken < len(lines):  # a full disk, a closed pipe: the answers go on
+            if taken < len(lines):  # full disk or closed pipe: checks continue
                 self._dropped(lines.count(b"\n", taken))
             self._done += len(lines)
             self._follow()
@@ -168,7 +177,7 @@ class DecisionLog:
         return b"".join(blocks)
 
     def _written(self, lines: bytes) -> int:
-        """How many bytes were taken. Whatever goes wrong with these, the thread lives on for the next."""
+        """Write ``lines`` and return the number of bytes written. Log any exception, so that the thread continues."""
         try:
             return self._sink.write(lines)
         except Exception:

@@ -1,7 +1,7 @@
-"""Where the decision log's lines go: standard output, or a file that others rename and workers share.
+"""Output of the decision log: standard output, or a file that is rotated externally and shared by workers.
 
-Written by descriptor, and never in the middle of a line: what is one ``write`` to a file that is appended to, or is at
-most PIPE_BUF long on a pipe, is not mixed with what another worker writes.
+Lines are written by descriptor and never interleaved. One ``write`` to a file in append mode, or of at most PIPE_BUF
+bytes to a pipe, is not mixed with the output of another worker.
 """
 
 import os
@@ -14,26 +14,26 @@ from select import PIPE_BUF
 from typing import Final
 
 MODE: Final = 0o640
-"""Who asked for what is nobody's business but the operator's, and his group's that ships logs."""
+"""Mode of the log file: users' requests are readable only by the owner and the group that ships logs."""
 
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK
-"""NONBLOCK for the opening alone: without it, a pipe that nobody reads would hold us until somebody does."""
+"""Flags for opening. NONBLOCK is for the opening only: a pipe without a reader would block it."""
 
 
 class LineFile:
-    """For one thread. ``path`` None: standard output, which is neither opened nor closed here."""
+    """Line writer for one thread. ``path`` None: standard output, which is neither opened nor closed here."""
 
     def __init__(self, path: Path | None) -> None:
-        """Raises OSError."""
+        """Open the file. Raises OSError."""
         self._path = path
         self._torn = False
         self._take(sys.stdout.fileno() if path is None else _open(path))
 
     def write(self, lines: bytes) -> int:
-        """How many bytes were taken; fewer when the disk is full or nobody reads any more."""
+        """Write ``lines`` and return the number of bytes written: fewer if the disk is full or a pipe has no reader."""
         taken = 0
         with suppress(OSError):
-            if self._torn:  # a full disk has taken half a line: the next one shall not continue it
+            if self._torn:  # a full disk cut a line: do not continue it with the next
                 os.write(self._descriptor, b"\n")
                 self._torn = False
             for piece in pieces(lines, self._most):
@@ -44,8 +44,10 @@ class LineFile:
         return taken
 
     def reopen(self) -> None:
-        """After the file was renamed: what is written from now on goes to a new one. Raises OSError, and then goes on
-        with what is open."""
+        """Open the path again after a rename and write to the new file.
+
+        Raises OSError; writing then continues to the open file.
+        """
         if self._path is None:
             return
         before, after = self._descriptor, _open(self._path)
@@ -64,7 +66,7 @@ class LineFile:
 
 
 def pieces(lines: bytes, most: int) -> Iterator[bytes]:
-    """Whole lines, as many as fit into ``most`` bytes. One that is longer by itself comes alone."""
+    """Yield whole lines, as many as fit into ``most`` bytes. A longer line is yielded alone."""
     start = 0
     while start < len(lines):
         end = lines.rfind(b"\n", start, start + most) + 1 or lines.find(b"\n", start) + 1 or len(lines)
@@ -73,8 +75,10 @@ def pieces(lines: bytes, most: int) -> Iterator[bytes]:
 
 
 def try_to_open(path: Path) -> None:
-    """Raises the OSError that a `LineFile` would. Makes no file, and opens none that is not a regular one: whoever
-    reads a pipe would take our leaving for the end."""
+    """Raise the OSError that opening the log would raise. Creates no file.
+
+    Only regular files are opened: the reader of a pipe would take the close for the end.
+    """
     try:
         if stat.S_ISREG(path.stat().st_mode):
             os.close(os.open(path, _FLAGS))

@@ -1,7 +1,7 @@
-"""What Prometheus reads: names ``sidecar_*``, base units, labels from closed sets only.
+"""Prometheus metrics: names ``sidecar_*``, base units, labels from closed sets only.
 
-The checks are counted in plain integers and become samples when somebody scrapes: a prometheus-client ``inc()`` costs
-more than the decision it counts.
+Checks are counted in plain integers and become samples at a scrape, because a prometheus-client ``inc()`` costs more
+than the decision.
 """
 
 from bisect import bisect_right
@@ -16,17 +16,17 @@ from prometheus_client.registry import Collector
 from sidecar.domain.decision import Decision, Reason, Verdict
 
 CHECK_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
-"""Seconds. A warm check takes tens of microseconds, one that asks the store a fraction of a millisecond."""
+"""Seconds. A cached check takes tens of microseconds, a check that reads the store a fraction of a millisecond."""
 
 CheckLabels = tuple[str, str, Reason]
-"""Endpoint, section, reason. The section is of the policy or empty, so that no request can mint labels."""
+"""Endpoint, section, reason. The section is defined by the policy or empty, so requests cannot create labels."""
 
 Tally = list[int]
-"""One number, counted up in place."""
+"""Counter of one number, incremented in place."""
 
 
 class CheckCounter(Collector):
-    """Checks by outcome, and how long they took. Not for threads: the loop alone counts."""
+    """Checks by outcome, and their durations. Not thread-safe: only the event loop counts."""
 
     def __init__(self) -> None:
         self._tallies: defaultdict[CheckLabels, Tally] = defaultdict(lambda: [0])
@@ -34,11 +34,11 @@ class CheckCounter(Collector):
         self._seconds = 0.0
 
     def tally(self, endpoint: str, decision: Decision, section: str) -> Tally:
-        """Where checks of this kind are counted. ``section``: of the policy in force, or empty."""
+        """Return the counter of this kind of check. ``section``: defined by the policy in force, or empty."""
         return self._tallies[endpoint, section, decision.reason]
 
     def count(self, tallies: Iterable[Tally], seconds: Sequence[float]) -> None:
-        """Many at once: one tally and one duration for each check."""
+        """Count many checks: one counter and one duration (seconds) per check."""
         for tally in tallies:
             tally[0] += 1
         self._seconds += sum(seconds)
@@ -70,13 +70,13 @@ class CheckCounter(Collector):
 
 
 class RequestCounter(Collector):
-    """Requests to the API, by the row of its table and the status. Not for threads either."""
+    """API requests by endpoint and status. Not thread-safe."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, int], int] = defaultdict(int)
 
     def count(self, endpoint: str, status: int) -> None:
-        """``endpoint``: a row's path as the table has it, or one word for all that has no row."""
+        """Count a request. ``endpoint``: the path of its row in the router, or one word for all unknown paths."""
         self._counts[endpoint, status] += 1
 
     def collect(self) -> Iterator[CounterMetricFamily]:
@@ -88,8 +88,11 @@ class RequestCounter(Collector):
 
 @dataclass(frozen=True, slots=True)
 class IssuerHealth:
-    """An outside issuer of the operator's file: are its keys a problem, how many of its keys and of the accounts that
-    its entry names cannot be used."""
+    """State of an external issuer of the operator's file.
+
+    ``failing``: its keys are unusable. ``left_out``: number of its unusable keys. ``missing``: number of its entry's
+    accounts that do not exist.
+    """
 
     issuer: str
     failing: bool
@@ -98,7 +101,7 @@ class IssuerHealth:
 
 
 class IssuersCollector(Collector):
-    """The trusted outside issuers. ``health`` is asked at each scrape; the issuers are those of the operator's file."""
+    """External issuers of the operator's file. ``health`` is called at each scrape."""
 
     def __init__(self) -> None:
         self.health: Callable[[], Iterable[IssuerHealth]] = tuple
@@ -123,7 +126,7 @@ class IssuersCollector(Collector):
 
 
 class StoreStates(Collector):
-    """State of each partition, 0 or 1 for each of the six, and the warnings about the store. Read when scraped."""
+    """State of each partition as six series of 0 or 1, and the store warnings. Read at each scrape."""
 
     def __init__(self) -> None:
         self.states: Callable[[], Mapping[int, str]] = dict
@@ -147,10 +150,10 @@ class StoreStates(Collector):
 
 
 class Metrics:
-    """All of them, in a registry of their own: two sidecars in one process do not share numbers.
+    """All metrics in their own registry: two sidecars in one process do not share numbers.
 
-    ``process``: with the process's own (``process_*``). Not for one of several workers, whose numbers are added up: the
-    sum of starting times or of limits says nothing.
+    ``process``: add ``process_*``. Not for one of several workers, because their numbers are added up: a sum of start
+    times or of limits has no meaning.
     """
 
     def __init__(self, version: str, *, process: bool = False) -> None:
@@ -193,7 +196,7 @@ class Metrics:
         self._watched(registry)
 
     def _files(self, registry: CollectorRegistry) -> None:
-        """What is read from files, and read again while it serves."""
+        """Register the metrics of files that are reloaded while serving."""
         self.policy = Info("sidecar_policy", "The generation in force", registry=registry)
         self.policy_rejected = Gauge(
             "sidecar_policy_rejected", "1 while the files on disk are refused", registry=registry
@@ -218,7 +221,7 @@ class Metrics:
         )
 
     def _watched(self, registry: CollectorRegistry) -> None:
-        """Read when scraped, so that those who are watched know nothing of metrics."""
+        """Register metrics that are read at each scrape, so that the measured code does not depend on metrics."""
         self._hash_queue = Gauge("sidecar_hash_queue_depth", "Passwords waiting to be hashed", registry=registry)
         self._record_copies = Gauge("sidecar_record_copies", "Live records held in memory", registry=registry)
         self._connections = Gauge("sidecar_connections", "Connections of gateways and others", registry=registry)
@@ -239,17 +242,17 @@ class Metrics:
         self.store_lag.set_function(lag)
 
     def before_scrape(self, settle: Callable[[], None]) -> None:
-        """``settle`` counts what was answered and is not counted yet."""
+        """Call ``settle`` before each scrape, to count checks that are recorded but not counted yet."""
         self._settle = settle
 
     def exposition(self) -> bytes:
-        """Prometheus text format 0.0.4."""
+        """Return the metrics in Prometheus text format 0.0.4."""
         self._settle()
         return generate_latest(self._registry)
 
 
 class WorkersMetrics:
-    """What a supervisor knows of its workers, beside what they say themselves."""
+    """Metrics of the supervisor about its workers, beside the workers' own metrics."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -264,5 +267,5 @@ class WorkersMetrics:
         )
 
     def exposition(self) -> bytes:
-        """Prometheus text format 0.0.4."""
+        """Return the metrics in Prometheus text format 0.0.4."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Background tasks: one that fails is logged, counted and started again. None of them ends the process."""
+"""Background tasks: a failed task is logged, counted and restarted. A task never ends the process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -10,7 +10,7 @@ from sidecar.telemetry.app_log import logger
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 30.0
 STEADY_SECONDS: Final = 60.0
-"""A task that ran this long begins with the first pause again."""
+"""Run time after which a failed task restarts with the first pause."""
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -25,7 +25,7 @@ async def supervised(
     clock: Callable[[], float] = monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Run ``work()`` until it returns or is cancelled; after an exception run it again, after a growing pause.
+    """Run ``work()`` until it returns or is cancelled. After an exception, run it again after a growing pause.
 
     ``failed`` receives the name at each failure, for the metric ``sidecar_task_restarts_total``.
     """
