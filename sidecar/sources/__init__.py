@@ -1,1 +1,1 @@
-"""What is read from outside (policy files, key files, foreign key sets), handed on as values."""
+"""Readers of external files (policy files, key files, foreign key sets) that return values."""

@@ -1,7 +1,7 @@
-"""The memory that this process may use: the limit of its control group, or of the machine.
+"""Memory limit of this process: the limit of its control group, or the memory of the machine.
 
-A child that takes more ends the whole container (Kubernetes kills all processes of a group at once), so a child gets a
-share of this limit.
+A child process that exceeds it ends the whole container, because Kubernetes kills all processes of a group at once. A
+child therefore receives a share of this limit.
 """
 
 import os
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 UNLIMITED = 1 << 60
-"""What version 1 writes for "no limit" lies above."""
+"""Upper bound of a real limit. cgroup version 1 writes a larger value for "no limit"."""
 
 
 def memory_limit(root: Path = Path("/")) -> int:
-    """Bytes: the least limit of this process's group and the groups above it, at most the machine's memory."""
+    """Return bytes: the lowest limit of this process's group and its parents, at most the machine's memory."""
     limits = [limit for limit in _limits(root) if limit < UNLIMITED]
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits])
 
@@ -24,14 +24,14 @@ def _limits(root: Path) -> Iterator[int]:
         for at in (path, *path.parents):
             try:
                 text = (root / mount / str(at).lstrip("/") / name).read_text(encoding="ascii").strip()
-            except (OSError, ValueError):  # no such group under this mount: its parents may be there
+            except (OSError, ValueError):  # the group is not under this mount: its parents may be
                 continue
             if text.isdecimal():
                 yield int(text)
 
 
 def _groups(root: Path) -> Iterator[tuple[str, str, str]]:
-    """Where limits stand: mount, file and this process's group, of versions 2 and 1."""
+    """Yield mount, limit file and group of this process, for cgroup versions 2 and 1."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Write access to a file that others may read: its owner alone, its group, or everybody (R25).
+"""Write access to a file: its owner only, its group, or all users (R25).
 
-A user-private group counts as its owner: with umask 002, the default of Ubuntu and Red Hat for ordinary users, that
-group may write every new file. Decides nothing: callers choose between a warning and an error.
+A user-private group counts as its owner. With umask 002, the default of Ubuntu and Red Hat for ordinary users, that
+group may write every new file. Callers choose between a warning and an error.
 """
 
 import grp
@@ -15,17 +15,22 @@ from pathlib import Path
 from typing import Final
 
 REMEMBERED_SECONDS: Final = 60
-"""A directory service may take its time to list all users, and a reading has seven files."""
+"""Cache time of a group's members.
+
+A directory service may be slow to list all users, and one reading of the policy checks seven files.
+"""
 
 
 class Writers(Enum):
+    """Users with write access to a file."""
+
     OWNER = auto()
     GROUP = auto()
     EVERYBODY = auto()
 
 
 def writers(status: os.stat_result) -> Writers:
-    """The largest circle that may write what has this status."""
+    """Return the largest set of users that may write a file with this status."""
     if status.st_mode & stat.S_IWOTH:
         return Writers.EVERYBODY
     if not status.st_mode & stat.S_IWGRP:
@@ -35,7 +40,10 @@ def writers(status: os.stat_result) -> Writers:
 
 
 def is_open_as_code(status: os.stat_result) -> bool:
-    """Whether whoever may write this may write this package's code as well: then its mode protects nothing."""
+    """Return True if the file is at most as writable as this package's code.
+
+    Its mode then adds no protection: its writers can also change the code.
+    """
     folder = Path(__file__).resolve().parent.parent
     code = (folder if stat.S_ISDIR(status.st_mode) else folder / "__init__.py").stat()
     same = (status.st_uid, status.st_gid) == (code.st_uid, code.st_gid)
@@ -44,9 +52,9 @@ def is_open_as_code(status: os.stat_result) -> bool:
 
 @lru_cache(maxsize=64)
 def _is_private(uid: int, gid: int, _minute: int) -> bool:
-    """Whether the group is the user's own: its primary one, of the user's name or number, without another member.
+    """Return True if the group is the user's own: primary, with the user's name or number, without another member.
 
-    The name or number is asked for as well: a directory service need not list the members of `domain users`.
+    The name or number is also required, because a directory service need not list the members of `domain users`.
     """
     owner = _user(uid)
     group = _group(gid)

@@ -1,8 +1,8 @@
-"""Public halves of keys that signed in the last 90 days and were taken away since (R5).
+"""Public halves of keys that signed in the last 90 days and were removed since (R5).
 
-``retired`` holds a line per key that stopped signing: kid and Unix second. ``<kid>.pub`` holds the public half of one
-whose private key file is gone. A former key renews a browser's session by an access cookie that it signed, and
-verifies nothing else. A ``.pub`` file without a line in ``retired`` is ignored.
+``retired`` has one line per key that stopped signing: kid and Unix second. ``<kid>.pub`` has the public half of a key
+after its private key file was removed. A former key verifies an access cookie that it signed, to renew the browser's
+session, and nothing else. A ``.pub`` file without a line in ``retired`` is ignored.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,11 +19,11 @@ from sidecar.tokens.keyset import FormerKey, thumbprint
 RETIRED: Final = "retired"
 SUFFIX: Final = ".pub"
 KEEP_SECONDS: Final = 90 * 86_400
-"""The absolute life of a session: no access cookie of an older key belongs to one that lives."""
+"""Maximum life of a session. An access cookie of an older key belongs to an ended session."""
 
 
 def read_retired(directory: Path, *, group_read: bool = False) -> dict[str, int]:
-    """Kid to the Unix second at which the key signed last. ``group_read``: see private_files.py.
+    """Return, per kid, the Unix second at which the key stopped signing. ``group_read``: see private_files.py.
 
     Raises PrivateFileProblem, OSError.
     """
@@ -34,19 +34,23 @@ def read_retired(directory: Path, *, group_read: bool = False) -> dict[str, int]
     found = {}
     for entry in text.splitlines():
         kid, _, second = entry.partition(" ")
-        if second.isdecimal():  # a line that is not ours retires nothing: its key stays, and can be revoked by name
+        if second.isdecimal():  # ignore malformed lines: the key remains and can be revoked by its kid
             found[kid] = int(second)
     return found
 
 
 def write_retired(directory: Path, retired: Mapping[str, int]) -> None:
+    """Replace the file ``retired``. Raises OSError."""
     replace_private(directory / RETIRED, "".join(f"{kid} {at}\n" for kid, at in retired.items()).encode("ascii"))
 
 
 def read_former(
     directory: Path, retired: Mapping[str, int], *, private: Iterable[str], group_read: bool = False
 ) -> dict[str, FormerKey]:
-    """The former keys by kid. ``private``: kids whose private key is still here. Raises as ``read_retired`` does."""
+    """Return the former keys by kid. ``private``: kids with a private key file.
+
+    Raises PrivateFileProblem, OSError.
+    """
     found = {}
     for kid in set(retired).difference(private):
         if (public := _public(directory / f"{kid}{SUFFIX}", kid, group_read=group_read)) is not None:
@@ -55,12 +59,13 @@ def read_former(
 
 
 def keep_public(directory: Path, kid: str, private: Ed25519PrivateKey) -> None:
-    """Write the public half, before the private key file is removed."""
+    """Write the public half of a key before its private key file is removed."""
     pem = private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     create_private(directory / f"{kid}{SUFFIX}", pem)
 
 
 def drop_public(directory: Path, kid: str) -> None:
+    """Remove the public half of a key, if present."""
     (directory / f"{kid}{SUFFIX}").unlink(missing_ok=True)
 
 

@@ -1,7 +1,7 @@
-"""The forward proxy of the environment: HTTPS_PROXY and NO_PROXY, as other programs read them (lower case wins).
+"""Forward proxy of the environment: HTTPS_PROXY and NO_PROXY, read as other programs do (lower case wins).
 
-aiohttp's ``trust_env`` is not used: it would send a password of ``~/.netrc`` to the host. Plain HTTP has no proxy: it
-is allowed toward this machine alone.
+aiohttp's ``trust_env`` is not used, because it would send a password of ``~/.netrc`` to the host. Plain HTTP uses no
+proxy: it is allowed to loopback only.
 """
 
 from base64 import b64encode
@@ -13,19 +13,19 @@ from urllib.request import getproxies_environment
 
 
 class BadProxy(ValueError):
-    """HTTPS_PROXY cannot be used. One phrase, without its user and password."""
+    """Raised for an invalid HTTPS_PROXY. The message is one phrase, without user and password."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """``url`` has no user and no password: it may be shown. ``headers`` are for the proxy alone."""
+    """Proxy address. ``url`` has no user and no password, so it may be shown. ``headers`` are for the proxy only."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy for this URL; None when it is asked directly. Raises BadProxy."""
+    """Return the proxy for this URL, or None for a direct connection. Raises BadProxy."""
     target = urlsplit(url)
     proxies = getproxies_environment()
     named = proxies.get("https", "")
@@ -37,13 +37,16 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def _is_direct(host: str, port: int, listed: str) -> bool:
-    """NO_PROXY: ``*``, or names, each with its subdomains, addresses and networks; a port narrows an entry."""
+    """Return True if NO_PROXY matches the host and port.
+
+    Entries: ``*``, or names (with their subdomains), addresses and networks. A port narrows an entry.
+    """
     return any(_names(entry.strip().lower(), host, port) for entry in listed.split(","))
 
 
 def _names(entry: str, host: str, port: int) -> bool:
     before, _, after = entry.rpartition(":")
-    if before and after.isdecimal() and (":" not in before or before.endswith("]")):  # else: an address of IPv6
+    if before and after.isdecimal() and (":" not in before or before.endswith("]")):  # else: an IPv6 address
         if int(after) != port:
             return False
         entry = before

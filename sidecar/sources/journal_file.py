@@ -1,7 +1,8 @@
-"""Files of the journal in the state directory: one per partition, a head and a line for each feed entry (R48).
+"""Journal files in the state directory: one per partition, a header and one line per feed entry (R48).
 
-One process writes, the holder of the folder's lock; all read at their start. Files are 0600, appended to, and replaced
-when they have grown to three times their bound. A torn last line is dropped. Runs in a thread, never on the loop.
+The process that holds the folder's lock writes, and every process reads at its start. Files have mode 0600, are
+appended to, and are replaced when they reach three times their bound. A torn last line is dropped. File access runs in
+a thread, never on the event loop.
 """
 
 import fcntl
@@ -23,8 +24,10 @@ _log = logger("store")
 
 
 class JournalFile:
-    """``append`` and ``rewrite`` note what to write; ``write`` does it. ``stale``: partitions whose file has to be
-    rewritten whole, which the journal does at its next turn."""
+    """Journal writer. ``append`` and ``rewrite`` queue lines, ``write`` writes them.
+
+    ``stale``: partitions that need a complete rewrite. The journal rewrites them at its next turn.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -39,11 +42,11 @@ class JournalFile:
 
     @property
     def owned(self) -> bool:
-        """This process is the one that writes."""
+        """Return True if this process holds the lock and writes."""
         return self._lock >= 0
 
     def read(self) -> Mapping[int, list[bytes]]:
-        """Lines by partition, without a torn last one. A file that cannot be used is logged and left out."""
+        """Return lines by partition, without a torn last line. An unusable file is logged and skipped."""
         found: dict[int, list[bytes]] = {}
         for path in sorted(self._folder.glob("*.jsonl")):
             match = _NAME.fullmatch(path.name)
@@ -58,19 +61,20 @@ class JournalFile:
         return found
 
     def append(self, partition: int, line: bytes) -> None:
+        """Queue a line, if this process writes."""
         if self.owned:
             with self._guard:
                 self._appended.setdefault(partition, []).append(line)
 
     def rewrite(self, partition: int, lines: Sequence[bytes]) -> None:
-        """The file's whole content from now on."""
+        """Queue the complete new content of a partition's file."""
         self.stale.discard(partition)
         with self._guard:
             self._appended.pop(partition, None)
             self._replaced[partition] = list(lines)
 
     def take(self) -> bool:
-        """Become the process that writes. False: another one is, or the folder cannot be used."""
+        """Acquire the lock. Return False if another process holds it or the folder is unusable."""
         try:
             return self._take()
         except (OSError, PrivateFileProblem) as problem:
@@ -78,10 +82,7 @@ class JournalFile:
             return False
 
     def write(self) -> None:
-        """Write what was noted since the last call. A full or broken disk is logged once, and tried again.
-
-        One call at a time: a cancelled task leaves its thread running, and ``close`` waits here until it has ended.
-        """
+        """Write the queued lines. A full or broken disk is logged once, and the write is retried."""
         if not self.owned:
             return
         with self._writing:
@@ -103,6 +104,7 @@ class JournalFile:
             self._complain(problem)
 
     def close(self) -> None:
+        """Write the queued lines and release the lock."""
         self.write()
         if self.owned:
             os.close(self._lock)

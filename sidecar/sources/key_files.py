@@ -1,11 +1,11 @@
-"""The key directory: signing keys, the pepper, and which key signs (R19, R21). Read as values, made at the first start.
+"""Key directory: signing keys, the pepper, and the kid that signs (R19, R21). Created at the first start.
 
-``*.pem``: one Ed25519 private key each, PKCS#8; ours are named ``<kid>.pem``. ``pepper``: 32 bytes. ``signing``: the
-``kid`` that signs; without that file the only key does. What a rotation leaves behind stands in ``next``
-(key_rotation.py), ``retired`` and ``<kid>.pub`` (former_keys.py). Other names are ignored.
+``*.pem``: one Ed25519 private key each, PKCS#8. Generated keys are named ``<kid>.pem``. ``pepper``: 32 bytes.
+``signing``: the ``kid`` that signs; without that file the only key signs. A rotation writes ``next`` (key_rotation.py),
+``retired`` and ``<kid>.pub`` (former_keys.py). Other names are ignored.
 
-Safe for any number of first starts at once on one directory: all of them publish the one key that got the name
-``.first``, and a start that is killed on the way is completed by the next.
+Any number of first starts may run on one directory at once. All of them publish the key in the file ``.first``. The
+next start completes an interrupted one.
 """
 
 import os
@@ -40,7 +40,7 @@ Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
 class KeyFileProblem(Exception):
-    """The keys cannot be used: one sentence with the file, what is wrong with it, and how to mend it."""
+    """Raised for unusable keys. The message is one sentence with file, problem and remedy."""
 
 
 class _Changed(Exception):
@@ -49,13 +49,15 @@ class _Changed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadedKeys:
+    """Key set and pepper of a directory."""
+
     keys: KeySet
     pepper: Pepper
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key file. ``made_at``: when it was written, Unix seconds."""
+    """Key file. ``made_at``: time of the last write, Unix seconds."""
 
     kid: str
     path: Path
@@ -64,7 +66,10 @@ class Key:
 
 
 def load_or_create(directory: Path, *, entropy: Entropy = os.urandom, group_read: bool = False) -> LoadedKeys:
-    """The keys of ``directory``; what is missing of a whole set is made. ``group_read``: see private_files.py."""
+    """Return the keys of ``directory``; create missing ones. ``group_read``: see private_files.py.
+
+    Raises KeyFileProblem.
+    """
     with key_problems(directory):
         make_private_directory(directory)
         check_private_directory(directory, group_read=group_read)
@@ -76,7 +81,7 @@ def load_or_create(directory: Path, *, entropy: Entropy = os.urandom, group_read
 
 
 def load(directory: Path, *, group_read: bool = False) -> LoadedKeys:
-    """The keys of ``directory`` as they stand; makes nothing."""
+    """Return the keys of ``directory``; create nothing. Raises KeyFileProblem."""
     keys, signing = read_keys(directory, group_read=group_read)
     path = directory / PEPPER
     with key_problems(directory):
@@ -93,7 +98,10 @@ def load(directory: Path, *, group_read: bool = False) -> LoadedKeys:
 
 
 def fingerprint(directory: Path) -> Fingerprint:
-    """Changes whenever a file that counts does, its mode included. Cheap, for polling; empty when it is unreadable."""
+    """Return a value that changes with every relevant file, its mode included. Cheap to poll.
+
+    Empty if the directory is unreadable.
+    """
     found = []
     with suppress(OSError):
         for entry in os.scandir(directory):
@@ -106,7 +114,7 @@ def fingerprint(directory: Path) -> Fingerprint:
 
 @contextmanager
 def key_problems(directory: Path) -> Iterator[None]:
-    """Whatever a file operation inside can meet becomes a KeyFileProblem."""
+    """Convert errors of file operations inside the block to KeyFileProblem."""
     try:
         yield
     except PrivateFileProblem as problem:
@@ -126,19 +134,19 @@ def _pem_files(directory: Path) -> list[Path]:
 
 
 def line(kid: str) -> bytes:
-    """What the file ``signing`` holds."""
+    """Return the content of the file ``signing`` for this kid."""
     return kid.encode("ascii") + b"\n"
 
 
 def _make_first_key(directory: Path, entropy: Entropy) -> None:
-    """Whoever gets the name ``.first`` brings the key; every start that finds it publishes it, with the same result.
+    """Create and publish the first key. Concurrent starts publish the same key, the one in ``.first``.
 
-    ``signing`` is written last. Once it stands, whatever is in ``.first`` came too late and is thrown away.
+    ``signing`` is written last. Once it exists, a ``.first`` that was created later is discarded.
     """
     first = directory / _FIRST
     if not _pem_files(directory):
         create_private(first, new_key(entropy)[1])
-    with suppress(_Changed):  # gone already: another start has finished the work
+    with suppress(_Changed):  # already removed: another start has finished
         key = _read_key(first)
         if not (directory / SIGNING).exists():
             create_private(directory / f"{key.kid}.pem", _pem(key.private))
@@ -147,7 +155,7 @@ def _make_first_key(directory: Path, entropy: Entropy) -> None:
 
 
 def new_key(entropy: Entropy) -> tuple[str, bytes]:
-    """A fresh key: its kid, and what its file holds."""
+    """Return the kid and the file content of a new key."""
     key = Ed25519PrivateKey.from_private_bytes(entropy(32))
     return thumbprint(key.public_key()), _pem(key)
 
@@ -159,7 +167,10 @@ def _pem(key: Ed25519PrivateKey) -> bytes:
 
 
 def read_keys(directory: Path, *, group_read: bool = False) -> tuple[list[Key], Key]:
-    """All keys, and the one that signs. Reads again when the directory changed in between (a rotation at work)."""
+    """Return all keys and the signing key. Raises KeyFileProblem.
+
+    Reads again if the directory changed meanwhile (a concurrent rotation).
+    """
     with key_problems(directory):
         check_private_directory(directory, group_read=group_read)
         for _ in range(_ATTEMPTS):

@@ -1,8 +1,8 @@
-"""What a rotation does to the key directory, step by step (R21). Each step is whole or not done at all.
+"""Steps of a key rotation in the key directory (R21). Each step is complete or has no effect.
 
-``next`` holds the kid of a key that is published and about to sign, so that a rotation that was interrupted is taken up
-again instead of leaving a key behind. ``retired`` and ``<kid>.pub``: former_keys.py. When to take which step is not
-decided here: only the fleet knows who has read what.
+``next`` has the kid of a key that is published and will sign. It lets an interrupted rotation resume instead of leaving
+an unused key. ``retired`` and ``<kid>.pub``: former_keys.py. Callers choose the time of each step, because only the
+fleet knows which replicas have read the keys.
 """
 
 import fcntl
@@ -36,8 +36,11 @@ NEXT: Final = "next"
 
 
 class KeyState(StrEnum):
-    """SPARE: it verifies, and neither signs nor has signed, as far as the directory remembers. FORMER: its private key
-    is gone; its public half renews browser sessions until 90 days after it signed last, and verifies nothing else."""
+    """State of a key.
+
+    SPARE: the key verifies, does not sign, and the directory has no record that it signed. FORMER: the private key was
+    removed. Its public half renews browser sessions until 90 days after its last signature, and verifies nothing else.
+    """
 
     SIGNS = "signs"
     NEXT = "next"
@@ -48,7 +51,7 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """One key as ``keys list`` shows it. Unix seconds; ``retired_at`` when it is known."""
+    """Key as shown by ``keys list``. Times are Unix seconds; ``retired_at`` is None if unknown."""
 
     kid: str
     path: Path
@@ -59,7 +62,10 @@ class KeyFile:
 
 @contextmanager
 def rotating(directory: Path) -> Iterator[None]:
-    """One rotation at a time. Raises KeyFileProblem while another is at work there, and on a read-only mount."""
+    """Lock the directory for one rotation.
+
+    Raises KeyFileProblem while another rotation holds the lock, and on a read-only mount.
+    """
     with key_problems(directory):
         if on_read_only_mount(directory):
             raise KeyFileProblem(
@@ -78,7 +84,7 @@ def rotating(directory: Path) -> Iterator[None]:
 
 
 def list_keys(directory: Path, *, group_read: bool = False) -> tuple[KeyFile, ...]:
-    """Every key of ``directory``, the oldest first. ``group_read``: see private_files.py."""
+    """Return every key of ``directory``, oldest first. ``group_read``: see private_files.py."""
     keys, signing = read_keys(directory, group_read=group_read)
     coming, retired = _next(directory, group_read=group_read), _retired(directory, group_read=group_read)
     with key_problems(directory):
@@ -104,13 +110,16 @@ def _former(path: Path, kid: str, retired_at: int) -> KeyFile:
 
 
 def publish_next(directory: Path, *, entropy: Entropy = os.urandom) -> str:
-    """Publish a key that verifies and does not sign yet; an interrupted rotation's, if there is one. Its kid."""
+    """Publish a key that verifies and does not sign yet, and return its kid.
+
+    An interrupted rotation's key is reused.
+    """
     keys, signing = read_keys(directory)
     begun = _next(directory)
     if begun != signing.kid and any(key.kid == begun for key in keys):
         return str(begun)
     with key_problems(directory):
-        # With a second key beside it the only key is no longer the evident one.
+        # Name the signing key explicitly before a second key exists.
         create_private(directory / SIGNING, line(signing.kid))
         kid, pem = new_key(entropy)
         replace_private(directory / NEXT, line(kid))
@@ -119,7 +128,7 @@ def publish_next(directory: Path, *, entropy: Entropy = os.urandom) -> str:
 
 
 def choose_signing(directory: Path, kid: str, *, now: int) -> None:
-    """Sign with ``kid`` from now on; the key that signed so far is retired."""
+    """Sign with ``kid`` from now on and retire the previous signing key. ``now``: Unix seconds."""
     keys, signing = read_keys(directory)
     _having(directory, keys, kid)
     retired = {**_retired(directory), signing.kid: now}
@@ -131,8 +140,10 @@ def choose_signing(directory: Path, kid: str, *, now: int) -> None:
 
 
 def remove_key(directory: Path, kid: str) -> None:
-    """Take ``kid`` away, its public half included: its tokens are dead wherever this directory is read, and renew no
-    session. Never the key that signs."""
+    """Remove ``kid`` and its public half. Raises KeyFileProblem for the signing key.
+
+    The key's tokens become invalid wherever this directory is read, and renew no session.
+    """
     keys, signing = read_keys(directory)
     retired = _retired(directory)
     doomed = [key for key in keys if key.kid == kid] if kid in retired else _having(directory, keys, kid)
@@ -148,8 +159,10 @@ def remove_key(directory: Path, kid: str) -> None:
 
 
 def remove_retired(directory: Path, *, before: int, now: int) -> tuple[str, ...]:
-    """Take away the private keys that stopped signing before that second, and each public half after its 90 days.
-    Returns the kids of the private keys."""
+    """Remove private keys that stopped signing before ``before``, and public halves after their 90 days.
+
+    Return the kids of the private keys. ``before`` and ``now`` are Unix seconds.
+    """
     found = [file for file in list_keys(directory) if file.retired_at is not None and file.retired_at < before]
     private = {key.kid: key for key in read_keys(directory)[0]}
     for file in found:

@@ -1,7 +1,7 @@
-"""The last good policy, kept in the state directory: the very bytes that were in force, for a start with a bad file.
+"""Last valid policy, stored in the state directory as exact bytes, for a start with an invalid file.
 
-One private file (0600), replaced whole: a line of JSON with names and lengths, then the bytes as they are. What is read
-back is compiled again like any other policy, never trusted as compiled (R25).
+One private file (0600), replaced as a whole: a line of JSON with names and lengths, then the bytes. The stored policy
+is compiled again like any other policy and is never trusted as compiled (R25).
 """
 
 import json
@@ -15,7 +15,7 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 def keep(state_dir: Path, files: Mapping[str, bytes]) -> None:
-    """Replace the kept copy. Raises OSError when the state directory cannot be written."""
+    """Replace the stored copy. Raises OSError if the state directory is not writable."""
     make_private_directory(state_dir)
     names = sorted(files)
     header = json.dumps([[name, len(files[name])] for name in names]).encode("ascii")
@@ -23,7 +23,7 @@ def keep(state_dir: Path, files: Mapping[str, bytes]) -> None:
 
 
 def kept(state_dir: Path) -> dict[str, bytes] | None:
-    """The kept copy, or None when there is none. Raises OSError or PrivateFileProblem for one that cannot be used."""
+    """Return the stored copy, or None if there is none. Raises OSError or PrivateFileProblem for an unusable copy."""
     path = state_dir / NAME
     try:
         raw, _ = read_private(path, limit=MAX_BYTES)

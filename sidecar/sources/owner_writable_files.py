@@ -1,8 +1,8 @@
-"""Files that anybody may read and only their owner may write: whom to trust stands in them.
+"""Files with trust settings: any user may read them, only their owner may write them.
 
-A group that may write the file is an error as well, but its owner's own (file_modes.py): the file decides whose tokens
-pass, and there is no place for a warning. Opened once, without waiting for a pipe's other end, and judged through the
-open descriptor. Links are followed: a ConfigMap is a folder of links.
+Write access of a group other than the owner's own (file_modes.py) is an error and not a warning, because the file
+decides which tokens are accepted. The file is opened once, without blocking on a pipe, and checked through the open
+descriptor. Links are followed, because a ConfigMap is a folder of links.
 """
 
 import os
@@ -13,11 +13,11 @@ from sidecar.sources.file_modes import Writers, writers
 
 
 class GuardedFileProblem(Exception):
-    """The file cannot be used: one sentence with the file, what is wrong with it, and how to mend it."""
+    """Raised for an unusable file. The message is one sentence with file, problem and remedy."""
 
 
 def read_guarded(path: Path, *, limit: int) -> bytes:
-    """The content. Raises GuardedFileProblem."""
+    """Return the content, at most ``limit`` bytes. Raises GuardedFileProblem."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:

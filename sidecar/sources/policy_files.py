@@ -1,8 +1,9 @@
-"""The policy files, read from disk and handed on as bytes with all that is wrong with them as files (R25).
+"""Policy files, read from disk as bytes, with diagnostics for all their problems as files (R25).
 
-Each file is opened once and judged through the open descriptor: regular, at most 8 MiB, not writable by everybody. A
-group that may write it is a warning, but its owner's own (file_modes.py). The packaged files are as trusted as the code
-beside them. Links are followed: a ConfigMap is a folder of links. Other files in the folder are not looked at.
+Each file is opened once and checked through the open descriptor: regular, at most 8 MiB, not writable by all users.
+Write access of a group is a warning, except for the owner's own group (file_modes.py). The packaged files are trusted
+like the code beside them. Links are followed, because a ConfigMap is a folder of links. Other files in the folder are
+ignored.
 """
 
 import hashlib
@@ -30,12 +31,17 @@ from sidecar.sources.file_modes import Writers, is_open_as_code, writers
 MAX_FILE: Final = 8 * 1024 * 1024
 
 UNSETTLED_SECONDS: Final = 1.0
-"""A file this young may change again within one tick of the file system's clock (some milliseconds), and have the same
-stamp: it proves nothing."""
+"""Minimum age of a file before its stamp is reliable.
+
+A younger file may change again within one tick of the file system's clock (some milliseconds) and have the same stamp.
+"""
 
 
 class FileStamp(NamedTuple):
-    """What a file is without its bytes. Times in ns; ``changed`` is the kernel's own, which nobody can set back."""
+    """Metadata that identifies a file's content.
+
+    Times in ns. The kernel sets ``changed``, and no user can set it back.
+    """
 
     name: str
     device: int
@@ -46,16 +52,18 @@ class FileStamp(NamedTuple):
 
 
 Stamp = tuple[FileStamp, ...]
-"""Of each file that is there."""
+"""Stamps of the existing files."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyFiles:
-    """One reading. ``files`` by bare name, without those that ``diagnostics`` refuse.
+    """Result of one reading. ``files`` by bare name, without those rejected in ``diagnostics``.
 
-    ``fingerprint`` changes when any byte or any refusal does: two equal ones in a row mean that nobody is writing.
-    ``stamp`` is what the files were when they were opened; ``settled`` those of it that no later write can have. (A
-    write through a mapped page can, and whatever a file system of the network makes of times: see ``whole`` below.)
+    ``fingerprint`` changes with any byte and any rejection: two equal ones in a row mean that no write is in progress.
+    ``stamp`` describes the files when they were opened. ``settled`` are the stamps that no later write can have.
+
+    Exceptions to ``settled``: a write through a mapped page, and network file systems with unreliable times. See
+    ``whole`` below.
     """
 
     files: Mapping[str, bytes]
@@ -65,18 +73,17 @@ class PolicyFiles:
     settled: frozenset[FileStamp]
 
     def still_holds(self, stamp: Stamp) -> bool:
-        """Whether the files whose stamp this is (`stamp_of`) are what was read."""
+        """Return True if the files with this stamp (`stamp_of`) are the files that were read."""
         return stamp == self.stamp and self.settled.issuperset(stamp)
 
 
 def read_policy_files(
     policy_dir: Path, model: Path, before: PolicyFiles | None = None, *, whole: bool = False
 ) -> PolicyFiles:
-    """Every file of a policy that can be read; why not, for the others.
+    """Read all readable files of a policy, with diagnostics for the others.
 
-    ``before``: an earlier reading, whose bytes are taken for those of a file that has not changed since (unless
-    ``whole``: then every byte is read), and whose fingerprint is this one's if it found the same: megabytes that are
-    read and hashed keep the checks waiting.
+    ``before``: an earlier reading. The bytes of unchanged files are taken from it, unless ``whole`` is set. If nothing
+    differs, its fingerprint is reused too. Reading and hashing megabytes would delay checks.
     """
     findings = Findings()
     files: dict[str, bytes] = {}
@@ -97,18 +104,24 @@ def read_policy_files(
 
 
 def stamp_of(policy_dir: Path, model: Path) -> Stamp:
-    """What the files are now, without reading them: cheap enough to ask often. See `PolicyFiles.still_holds`."""
+    """Return the stamps of the files without reading them. Cheap enough for frequent polling.
+
+    Compare with `PolicyFiles.still_holds`.
+    """
     stamps = []
     for name, path in _paths(policy_dir, model):
         try:
             stamps.append(_stamp(name, path.stat()))
         except OSError:
-            continue  # as a reading would find it: not there
+            continue  # missing, as in a reading
     return tuple(stamps)
 
 
 def packaged() -> tuple[Path, Path]:
-    """The policy folder and the model that ship with the package: in a wheel, or the repository's own in a checkout."""
+    """Return the policy folder and the model of the package.
+
+    They are the templates in a wheel, and the repository's own files in a checkout.
+    """
     package = Path(__file__).resolve().parent.parent
     templates = package / "templates"
     root = templates if (templates / MODEL_FILE).is_file() else package.parent
@@ -129,7 +142,7 @@ class _Read(NamedTuple):
 
 def _read(name: str, path: Path, findings: Findings, before: PolicyFiles | None) -> _Read | None:
     try:
-        # Not blocking: a FIFO in the place of a file must not hold the reader.
+        # O_NONBLOCK: a FIFO in the place of a file must not block the reader.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
         findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", NO_FILE)
@@ -176,12 +189,15 @@ def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: Find
 
 
 def _of_folder(policy_dir: Path) -> Iterator[Diagnostic]:
-    """Who can write the folder can put another file in a file's place. Only a warning: what the files say may be right,
-    and a volume's mode is not always the operator's to choose. In a sticky folder nobody replaces another's file."""
+    """Yield a warning if users other than the owner may write the folder and so replace its files.
+
+    It is only a warning, because the files may be valid and the operator cannot always choose a volume's mode. In a
+    sticky folder, users cannot replace files of others.
+    """
     try:
         status = policy_dir.stat()
     except OSError:
-        return  # each of the files tells why
+        return  # reported for each file
     opened = None if status.st_mode & stat.S_ISVTX else _opened(policy_dir, status, "folder")
     if opened is not None:
         _, message, hint = opened
@@ -189,7 +205,7 @@ def _of_folder(policy_dir: Path) -> Iterator[Diagnostic]:
 
 
 def _opened(path: Path, status: os.stat_result, what: str) -> tuple[Severity, str, str] | None:
-    """The finding of what others than its owner may write: severity, message, hint."""
+    """Return severity, message and hint if users other than the owner may write ``path``, else None."""
     may_write = writers(status)
     if may_write is Writers.OWNER or (_is_packaged(path) and is_open_as_code(status)):
         return None
@@ -206,7 +222,10 @@ def _is_packaged(path: Path) -> bool:
 
 
 def _shown(path: Path) -> str:
-    """A path may hold bytes that are no text, and a finding goes into logs and answers."""
+    """Return a printable path.
+
+    Paths may contain bytes that are not text, and diagnostics appear in logs and responses.
+    """
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -226,7 +245,10 @@ def _stamp(name: str, status: os.stat_result) -> FileStamp:
 
 
 def _is_settled(stamp: FileStamp) -> bool:
-    """By the kernel's own time alone: a file's ``written`` may lie in the future (an archive's)."""
+    """Return True if the kernel's time of the last change is old enough.
+
+    ``written`` is not used, because it may be in the future (from an archive).
+    """
     return time.time() - stamp.changed / 1e9 > UNSETTLED_SECONDS
 
 

@@ -1,11 +1,11 @@
-"""Files that are this user's alone: read without being fooled, made whole or not at all (R21).
+"""Files that only this user may use: read safely, written atomically (R21).
 
-Refuses what another user could have read, written or swapped: a file is opened without following links and judged
-through the open descriptor. A file appears whole under its name or not at all: written aside, then linked, which fails
-where the name is taken; so two processes, also on two hosts, cannot both be the one that made it.
+A file that another user could have read, written or replaced is rejected. It is opened without following links and
+checked through the open descriptor. A new file is written under a temporary name and then linked. Linking fails if the
+name exists, so only one of two processes, also on two hosts, can create the file.
 
 A mount may open files to a group (Kubernetes' fsGroup does at each mount). ``close_to_group`` removes that access
-before the first read. On a read-only mount it cannot; there ``group_read`` accepts files that the group may read.
+before the first read. A read-only mount prevents this. There, ``group_read`` accepts files that the group may read.
 """
 
 import os
@@ -21,13 +21,14 @@ GROUP_WRITE: Final = 0o020
 
 
 class PrivateFileProblem(Exception):
-    """A private file cannot be used: one sentence with the file, what is wrong with it, and how to mend it."""
+    """Raised for an unusable private file. The message is one sentence with file, problem and remedy."""
 
 
 def read_private(path: Path, *, limit: int = MAX_FILE, group_read: bool = False) -> tuple[bytes, int]:
-    """The content of a private file, and when it was written (Unix seconds). FileNotFoundError when it is not there.
+    """Return the content of a private file and its time of the last write (Unix seconds).
 
-    ``group_read``: on a read-only mount accept a file of this user or of root that its group may read.
+    Raises FileNotFoundError, OSError and PrivateFileProblem. ``group_read``: on a read-only mount, accept a file of
+    this user or of root that its group may read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -50,7 +51,7 @@ def read_private(path: Path, *, limit: int = MAX_FILE, group_read: bool = False)
 
 
 def create_private(path: Path, content: bytes) -> bool:
-    """Make ``path``, mode 0600, whole and durable; False when the name is taken already."""
+    """Create ``path`` with mode 0600, complete and durable. Return False if the name exists."""
     try:
         _write_aside(path, (content,), os.link)
     except FileExistsError:
@@ -59,19 +60,19 @@ def create_private(path: Path, content: bytes) -> bool:
 
 
 def replace_private(path: Path, *pieces: bytes) -> None:
-    """Give ``path`` this content at once: a reader sees the old or the new, never a part."""
+    """Replace the content of ``path`` atomically: a reader sees the old or the new content."""
     _write_aside(path, pieces, os.replace)
 
 
 def make_private_directory(directory: Path) -> None:
-    """Make what is missing of the path, closed to others from the start."""
+    """Create the missing part of the path with mode 0700."""
     for path in reversed([directory, *directory.parents]):
         if not path.exists():
             path.mkdir(mode=0o700, exist_ok=True)
 
 
 def check_private_directory(directory: Path, *, group_read: bool = False) -> None:
-    """Raise PrivateFileProblem unless ``directory`` is this user's alone. ``group_read``: as ``read_private``."""
+    """Raise PrivateFileProblem unless only this user may use ``directory``. ``group_read``: as ``read_private``."""
     status = directory.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise PrivateFileProblem(f"{directory}: is not a directory: name a directory, or take the file away")
@@ -79,7 +80,7 @@ def check_private_directory(directory: Path, *, group_read: bool = False) -> Non
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in ``directory`` durable: what signed a token must be there after a power cut."""
+    """Make the names in ``directory`` durable: a key that signed a token must survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -88,10 +89,10 @@ def sync_directory(directory: Path) -> None:
 
 
 def close_to_group(directory: Path, names: Iterable[str] | None = None, *, bits: int = GROUP) -> Iterator[str]:
-    """Remove the group's access to ``directory`` and to ``names`` in it (default: all). Yields a warning per path.
+    """Remove the group's access to ``directory`` and to ``names`` in it (default: all). Yield a warning per path.
 
-    Changes what belongs to this user, is closed to others, and is open to the group by one of ``bits``. The checks of
-    this module reject the rest.
+    A path is changed if it belongs to this user, is closed to others, and is open to the group by one of ``bits``. The
+    checks of this module reject the rest.
     """
     try:
         parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -138,12 +139,15 @@ def _close_one(descriptor: int, path: Path, bits: int) -> Iterator[str]:
 
 
 def on_read_only_mount(place: Path | int) -> bool:
-    """Whether nothing there can be changed from here."""
+    """Return True if ``place`` is on a read-only mount."""
     return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
 def _check_closed(path: Path, status: os.stat_result, mode: str, *, fixed: bool, group_read: bool) -> None:
-    """``fixed``: on a read-only mount, where chmod is no remedy."""
+    """Raise PrivateFileProblem if other users may use ``path``.
+
+    ``fixed``: on a read-only mount, where chmod is no remedy.
+    """
     own, found = os.geteuid(), stat.S_IMODE(status.st_mode)
     if fixed and group_read and status.st_uid in (own, 0) and not found & (OTHERS | GROUP_WRITE):
         return

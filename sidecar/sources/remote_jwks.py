@@ -1,9 +1,9 @@
-"""The keys of outside issuers, kept at hand: fetched now and then, never because a stranger asked often (R10).
+"""Key cache of external issuers. It is refreshed periodically; requests can trigger few extra fetches (R10).
 
-A set is read every few minutes, and once more for a ``kid`` that it does not have: at most every half minute, and not
-again for a ``kid`` that was looked for lately. Past 24 hours without a good reading no key of the issuer is used any
-more. Fetching is bounded in time and size, follows no redirect, and sends no cookie and no credential to the issuer. It
-goes through the proxy of HTTPS_PROXY, where NO_PROXY does not name the host.
+A set is read every five minutes, and once more for an unknown ``kid``: at most every 30 seconds, and not again for a
+``kid`` that was looked up in the last five minutes. After 24 hours without a successful reading, no key of the issuer
+is used. Fetching is limited in time and size, follows no redirect, and sends no cookie and no credential to the issuer.
+It uses the proxy of HTTPS_PROXY, unless NO_PROXY names the host.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ COOLDOWN: Final = 30.0
 UNKNOWN_FOR: Final = 300.0
 STALE: Final = 24 * 3600.0
 PATIENCE: Final = 1.0
-"""Seconds that a question waits for a reading that is under way."""
+"""Seconds that a lookup waits for a reading in progress."""
 
 MAX_BYTES: Final = 256 * 1024
 MAX_UNKNOWN: Final = 1000
@@ -35,14 +35,14 @@ _log = logger("issuers")
 
 
 class Unreadable(Exception):
-    """The document could not be had. One phrase, without its content."""
+    """Raised if the document cannot be fetched. The message is one phrase, without its content."""
 
 
 Read = Callable[[], Awaitable[bytes]]
 
 
 class IssuerKeys:
-    """The keys of one issuer. ``clock`` is monotonic; ``version`` changes with the document (R29)."""
+    """Cached keys of one issuer. ``clock`` is monotonic; ``version`` changes with the document (R29)."""
 
     def __init__(self, issuer: str, read: Read, algorithms: frozenset[str], *, clock: Callable[[], float]) -> None:
         self.version = ""
@@ -58,15 +58,15 @@ class IssuerKeys:
         self._failing = ""
 
     def usable(self) -> bool:
-        """Was there a good reading in the last 24 hours?"""
+        """Return True if a reading succeeded in the last 24 hours."""
         return self._clock() - self._good_at < STALE
 
     def peek(self, wanted: WantedKey) -> OutsideKey | None:
-        """The key, if it is at hand."""
+        """Return the key if it is cached, else None."""
         return self._keys.find(wanted) if self.usable() else None
 
     async def find(self, wanted: WantedKey) -> OutsideKey | None:
-        """The key, perhaps after one more reading. Waits a second at most; never raises for what the issuer does."""
+        """Return the key, after another reading if needed. Waits at most one second. Never raises for issuer errors."""
         key = self.peek(wanted)
         if key is None and self._may_look_for(wanted.name):
             await asyncio.wait([self._begin()], timeout=PATIENCE)
@@ -76,8 +76,11 @@ class IssuerKeys:
         return key
 
     async def find_newer(self, wanted: WantedKey) -> OutsideKey | None:
-        """After a key that no ``kid`` chose did not fit: the one of another set, if there is one by now. Reads as
-        seldom as ``find`` does for an unknown key."""
+        """Return the key of a newer set, or None.
+
+        For a key that was chosen without a ``kid`` and does not verify the token. The limits of ``find`` for an unknown
+        key apply.
+        """
         before = self.version
         if self._may_look_for(wanted.name):
             await asyncio.wait([self._begin()], timeout=PATIENCE)
@@ -87,25 +90,25 @@ class IssuerKeys:
 
     @property
     def problem(self) -> str:
-        """Why the tokens of this issuer cannot be verified, or will not be soon; empty when they can."""
+        """Return why this issuer's tokens cannot be verified, now or soon. Empty if they can."""
         return self._failing or ("" if self._keys.keys or not self.version else self._without_keys())
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The keys of the last good reading that look usable and are not, one phrase each."""
+        """Return one phrase per key of the last good reading that looks usable but is invalid."""
         return self._keys.left_out
 
     @property
     def kids(self) -> list[str]:
-        """The kids of the usable keys; an empty text for each that has none."""
+        """Return the kids of the usable keys, and an empty string for each key without a kid."""
         return sorted(key.kid for key in self._keys.keys)
 
     async def read_now(self) -> None:
-        """One reading, however long it takes: for who asks once and goes."""
+        """Read once and wait for the result without a limit, for commands that run once."""
         await asyncio.wait([self._begin()])
 
     async def watch(self) -> None:
-        """Read now, and every few minutes; sooner after a failure. Until cancelled."""
+        """Read now and every few minutes, sooner after a failure. Runs until cancelled."""
         try:
             while True:
                 await asyncio.wait([self._begin()])
@@ -129,7 +132,7 @@ class IssuerKeys:
         self._unknown.set(kid, self._clock() + UNKNOWN_FOR)
 
     def _begin(self) -> "asyncio.Task[None]":
-        """One reading at a time, shared by all who wait; it goes on when they have gone away."""
+        """Start a reading or join the one in progress. It continues when its waiters are cancelled."""
         if self._reading is None:
             self._tried_at = self._clock()
             self._reading = asyncio.create_task(self._take())
@@ -171,7 +174,7 @@ class IssuerKeys:
 
 
 def client() -> aiohttp.ClientSession:
-    """For ``from_url``. To be closed by who made it."""
+    """Return an HTTP session for ``from_url``. The caller closes it."""
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS),
         connector=aiohttp.TCPConnector(limit=8, force_close=True),
@@ -183,7 +186,7 @@ def client() -> aiohttp.ClientSession:
 
 
 def from_url(session: aiohttp.ClientSession, url: str) -> Read:
-    """Reads the document at ``url``, which its owner has found fit (trusted_issuers.py)."""
+    """Return a function that reads the document at ``url``, which trusted_issuers.py has validated."""
 
     async def read() -> bytes:
         way = url
@@ -203,7 +206,7 @@ def from_url(session: aiohttp.ClientSession, url: str) -> Read:
             raise Unreadable(f"{way}: it does not answer within {FETCH_SECONDS:g} s") from None
         except aiohttp.ClientHttpProxyError as error:
             raise Unreadable(f"{way}: the proxy answers {error.status}") from None
-        except (aiohttp.ClientError, ValueError) as error:  # whose text may hold the proxy's password
+        except (aiohttp.ClientError, ValueError) as error:  # its text may contain the proxy's password
             raise Unreadable(f"{way}: it cannot be reached: {type(error).__name__}") from None
 
     return read
@@ -219,7 +222,7 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 
 
 def from_file(path: Path) -> Read:
-    """Reads the document in a file, anew each time."""
+    """Return a function that reads the document from a file, anew each time."""
 
     async def read() -> bytes:
         try:

@@ -1,18 +1,18 @@
-"""SIDECAR_TRUSTED_ISSUERS: the TOML file that names outside OpenID providers, and what is believed of each (R10).
+"""Parser of SIDECAR_TRUSTED_ISSUERS, the TOML file of external OpenID providers and their trust rules (R10).
 
     [[issuer]]
-    issuer = "https://login.example.com/"        # exactly as in the tokens' iss
-    audience = "dashboard"                       # what their aud has to hold
+    issuer = "https://login.example.com/"        # exactly the iss of the tokens
+    audience = "dashboard"                       # required in their aud
     jwks_url = "https://login.example.com/keys"  # or jwks_file = "keys.json", beside this file
     algorithms = ["RS256"]
-    accounts = ["Acme"]                          # names or ids: whose users may come this way
+    accounts = ["Acme"]                          # names or ids of accounts with users of this issuer
     audience_claim = "aud"                       # the default; "client_id" for access tokens of Cognito
-    email_claim = "email"                        # the default; another one wants "vouched"
+    email_claim = "email"                        # the default; another claim requires "vouched"
     email_verified = "claim"                     # the default; "claim-or-text", "vouched" with email_domains
 
-Rejects whatever would make somebody else an issuer: our own name, HS* and none, an issuer that stands for many, keys by
-plain HTTP (``loopback_http = true`` allows them from this machine alone, for tests). ``issuer`` is compared with iss
-and never fetched, so it may be any text. All problems are reported at once.
+Entries that would let another party act as the issuer are rejected: the sidecar's own name, HS* and none, an issuer of
+many tenants, keys by plain HTTP (``loopback_http = true`` allows loopback only, for tests). ``issuer`` is compared with
+iss and never fetched, so it may be any text. All problems are reported at once.
 """
 
 import re
@@ -43,11 +43,11 @@ _MEMBERS: Final = frozenset(
 _AUDIENCE_CLAIMS: Final = ("aud", "client_id")
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 _SHARED_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
-"""Microsoft's names for "whoever has an account with us": issuers that stand for many."""
+"""Microsoft's names for all accounts of a kind: issuers of many tenants."""
 
 
 class TrustedIssuersProblem(Exception):
-    """The file cannot be used. ``problems``: one line each, with the file, the entry, what is wrong and the fix."""
+    """Raised for an unusable file. ``problems``: one line each, with file, entry, problem and remedy."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__(problems[0])
@@ -55,12 +55,12 @@ class TrustedIssuersProblem(Exception):
 
 
 class _Wrong(ValueError):
-    """What is wrong with one member of an entry."""
+    """Raised for an invalid member of an entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedIssuer:
-    """One entry. Its keys are at ``keys``, a URL or a file. ``accounts`` as written: names or ids."""
+    """Entry of the file. ``keys`` is a URL or a file. ``accounts`` are names or ids, as written."""
 
     trust: Trust
     keys: str | Path
@@ -68,7 +68,7 @@ class TrustedIssuer:
 
 
 def read_trusted_issuers(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer, ...]:
-    """Every entry of the file. ``own_issuer``: SIDECAR_ISSUER. Raises TrustedIssuersProblem."""
+    """Return every entry of the file. ``own_issuer``: SIDECAR_ISSUER. Raises TrustedIssuersProblem."""
     try:
         document = tomllib.loads(read_guarded(path, limit=MAX_FILE).decode("utf-8-sig"))
     except GuardedFileProblem as problem:
@@ -120,7 +120,7 @@ def _entry(entry: dict[str, Any], folder: Path, own_issuer: str) -> TrustedIssue
 
 
 def _one_of(entry: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
-    """The member, or the first of ``choices`` where it is missing."""
+    """Return the member, or the first of ``choices`` if it is missing."""
     value = entry.get(name, choices[0])
     if value not in choices:
         raise _Wrong(f"{name}: {value!r} is not possible: choose of {', '.join(choices)}")
