@@ -1,1 +1,1 @@
-"""Settings: the table, where values come from, and their parsers."""
+"""Settings: the table, the sources of values, and their parsers."""

@@ -1,4 +1,4 @@
-"""Connections that strangers may open: each takes a file descriptor and memory, of which a process has so much."""
+"""Limits of open connections. Each takes a file descriptor and memory, and a process has a limited number of both."""
 
 import resource
 from contextlib import suppress
@@ -7,36 +7,41 @@ from typing import Final
 from sidecar.sources.cgroup import memory_limit
 
 RESERVE: Final = 256
-"""For the ops listener, the store, gRPC, policy, keys and logs: what must go on when strangers hold all the others."""
+"""File descriptors for the ops listener, the store, gRPC, policy, keys and logs.
+
+They must work while clients hold all other descriptors.
+"""
 
 MOST: Final = 10_000
-"""Connections, unless an operator wants more."""
+"""Default maximum of connections, unless the operator sets more."""
 
 CONNECTION_BYTES: Final = 512 * 1024
-"""Memory that one connection can take: 128 KiB of the kernel's, and of ours 290 KiB at most, measured (documents that
-the client does not take; tests/deploy/test_memory.py)."""
+"""Maximum memory of one connection: 128 KiB in the kernel and at most 290 KiB in the process.
+
+Measured with documents that the client does not read (tests/deploy/test_memory.py).
+"""
 
 MEMORY_SHARE: Final = 4
-"""All connections together get this part of the memory that the process may use."""
+"""Divisor of the process's memory limit: the part for all connections together."""
 
 
 def allow_all() -> None:
-    """As many descriptors as the system lets us have: the usual soft limit is a thousand."""
+    """Raise the soft limit of file descriptors to the hard limit: the usual soft limit is 1,000."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with suppress(ValueError, OSError):  # a hard limit without a bound cannot be had everywhere
+        with suppress(ValueError, OSError):  # not every system accepts an infinite limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def room() -> int | None:
-    """How many connections leave the reserve untouched; None: any number."""
+    """Return the number of connections that leaves the reserve untouched, or None for any number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = soft if hard == resource.RLIM_INFINITY else hard
     return None if limit == resource.RLIM_INFINITY else max(limit - RESERVE, limit // 2)
 
 
 def connections(workers: int = 1) -> int:
-    """The default of SIDECAR_MAX_CONNECTIONS: of each of so many workers."""
+    """Return the default of SIDECAR_MAX_CONNECTIONS, per worker."""
     free = room()
     fitting = memory_limit() // MEMORY_SHARE // CONNECTION_BYTES // workers
     return max(1, min(MOST, fitting, MOST if free is None else free))

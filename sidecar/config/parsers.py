@@ -1,7 +1,7 @@
-"""What a setting's text means: addresses, durations, sizes, networks. (URLs: urls.py.)
+"""Parsers for setting values: addresses, durations, sizes, networks. (URLs: urls.py.)
 
-Each parser takes the text and gives the value, or raises ``BadValueError`` with what is wrong and how to write it.
-The message never repeats the text: whoever reports it knows whether the value may be shown.
+Each parser returns the value of a text, or raises ``BadValueError`` with problem and remedy. The message never repeats
+the text, because only the caller knows if the value is a secret.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from typing import TypeVar
 
 
 class BadValueError(ValueError):
-    """The text is not a value of this setting. The message ends with how to write one."""
+    """Raised for a text that is not a value of this setting. The message ends with the remedy."""
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network | str
@@ -24,7 +24,7 @@ E = TypeVar("E", bound=StrEnum)
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """``host`` is an IP address as Python writes it, or ``localhost``."""
+    """TCP address. ``host`` is an IP address as Python writes it, or ``localhost``."""
 
     host: str
     port: int
@@ -43,7 +43,7 @@ class TcpAddress:
 
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
-    """A Unix socket: as near as loopback, and guarded by the folder's mode."""
+    """Unix socket. It counts as loopback, and the folder's mode protects it."""
 
     path: Path
 
@@ -66,7 +66,7 @@ LogLevel = StrEnum("LogLevel", ["DEBUG", "INFO", "WARNING", "ERROR"])
 
 
 class LogFormat(StrEnum):
-    """AUTO is text on a terminal and JSON elsewhere."""
+    """Format of the application log. AUTO is text on a terminal and JSON elsewhere."""
 
     AUTO = "auto"
     JSON = "json"
@@ -75,9 +75,9 @@ class LogFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DecisionLog:
-    """Where decisions are logged: a file, standard output (``path`` is None), or nowhere.
+    """Output of the decision log: a file, standard output (``path`` is None), or none.
 
-    ``allows`` is the share of allows that is kept, 0 to 1; every other decision is always kept.
+    ``allows`` is the share of allows that is logged, 0 to 1. Every other decision is logged.
     """
 
     enabled: bool
@@ -123,7 +123,7 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def duration(low: float, high: float) -> Callable[[str], float]:
-    """Seconds, from ``1s``, ``500ms``, ``15m``, ``1h30m``, ``30d``."""
+    """Return a parser of durations in seconds, from ``1s``, ``500ms``, ``15m``, ``1h30m``, ``30d``."""
 
     def parse(text: str) -> float:
         parts = re.findall(r"([0-9]+)(ms|s|m|h|d)", text)
@@ -162,7 +162,7 @@ _SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KiB": 1024, "MiB": 1024**2}
 
 
 def size(low: int, high: int) -> Callable[[str], int]:
-    """Bytes, from ``65536``, ``64KiB`` or ``1MiB``."""
+    """Return a parser of bytes, from ``65536``, ``64KiB`` or ``1MiB``."""
 
     def parse(text: str) -> int:
         match = re.fullmatch(r"([0-9]{1,12}) ?(B|KB|MB|KiB|MiB)?", text)
@@ -233,11 +233,11 @@ def line(text: str) -> str:
 NO_NAMES = re.compile(
     r"[01-]|off|on|no|yes|none|null|nil|false|true|(dis|en)abled?|default|undefined|stdout|stderr|stdin", re.IGNORECASE
 )
-"""Words for a choice, not for a file: taken as a name, they would make a file of that name in the working folder."""
+"""Words for a choice. As a path, they would create a file of that name in the working folder."""
 
 
 def path(text: str) -> Path:
-    """A file or a folder. A name that looks like a choice needs its folder: ``./none``."""
+    """Parse a path of a file or folder. A name that looks like a choice needs its folder: ``./none``."""
     if not text.strip() or "\0" in text:
         raise BadValueError("must be a path")
     if NO_NAMES.fullmatch(text.strip(" \t\"'")):
@@ -246,17 +246,17 @@ def path(text: str) -> Path:
 
 
 def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
-    """The empty text is "none"."""
+    """Return a parser that returns None for the empty text."""
     return lambda text: parse(text) if text else None
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Words separated by commas."""
+    """Parse words separated by commas."""
     return tuple(word(part.strip()) for part in text.split(",") if part.strip())
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """Addresses, networks and ``unix`` (whoever connects by a Unix socket), separated by commas."""
+    """Parse addresses, networks and ``unix`` (every client of a Unix socket), separated by commas."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
         return tuple(part if part == "unix" else ipaddress.ip_network(part) for part in parts)
@@ -285,7 +285,7 @@ def _log_file(text: str) -> Path:
 
 
 def show(value: object, text: str = "") -> str:
-    """A value as ``sidecar config`` prints it: as it was written, but for what parsing made clearer."""
+    """Return a value as ``sidecar config`` prints it: the original text, or the parsed value if it is clearer."""
     match value:
         case None:
             return ""

@@ -1,7 +1,7 @@
-"""The table of settings, and the one way to fill it: flag > environment > file > default.
+"""Table of settings, and their resolution: flag > environment > file > default.
 
-Every value knows where it came from. A bad one is a ``SettingsError`` (places.py); settings that are each right but
-unfit to serve with together are ``problems``. Rooms below never see ``Settings``: they take values.
+Every value has its source. An invalid value raises ``SettingsError`` (sources.py). Settings that are valid alone but
+unsafe together are ``problems``. Lower packages receive values, never ``Settings``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,12 +20,12 @@ __all__ = ["ROWS", "Row", "Settings", "SettingsError", "Value", "load", "problem
 
 DAY = 86400
 DEMO_MARK = "demo"
-"""A file of this name in the key directory says that its keys are a demo's."""
+"""Name of the file in the key directory that marks its keys as demo keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the table says of one setting. ``default`` is text as a user would write it, or made from the rows above."""
+    """Specification of one setting. ``default`` is text as a user writes it, or a function of the rows above."""
 
     parse: Callable[[str], Any]
     default: str | Callable[[Mapping[str, Any]], Any]
@@ -59,7 +59,7 @@ _SMTP = v.optional(url("smtp", "smtps", "smtp+starttls"))
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One setting as it is in force. ``text`` may be shown: a secret is masked in it."""
+    """Resolved setting. ``text`` may be shown: a secret is masked in it."""
 
     name: str
     text: str
@@ -68,7 +68,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Settings:
-    """THE table. A field is a setting: ``lease`` is ``SIDECAR_LEASE``, ``--lease``, and ``lease`` in the file."""
+    """THE table. Each field is a setting: ``lease`` is ``SIDECAR_LEASE``, ``--lease``, and ``lease`` in the file."""
 
     listen: Annotated[v.Address, Row(v.address, "127.0.0.1:9181", "Public listener: checks, tokens, API, console.")]
     ops_listen: Annotated[v.Address, Row(v.address, "127.0.0.1:9182", "Ops listener: /livez /readyz /metrics /status.")]
@@ -152,23 +152,26 @@ class Settings:
     ]
 
     values: tuple[Value, ...] = ()
-    """Every setting as text, secrets masked, with its source: what ``sidecar config`` prints."""
+    """Every setting as text, secrets masked, with its source: the output of ``sidecar config``."""
     secret_files: Mapping[str, Path] = field(default_factory=dict)
-    """By setting: the file that a secret was read from, for what is read again while serving."""
+    """Source files of secrets by setting, for values that are read again while serving."""
     warnings: tuple[str, ...] = ()
-    """What was ignored; each a line."""
+    """Notices about ignored input, one line each."""
     doubts: tuple[str, ...] = ()
-    """What looks wrong to serve with; each a line for the log of who serves, and for `doctor`."""
+    """Likely mistakes, one line each, for the log of `serve` and for `doctor`."""
 
     @property
     def without_policy(self) -> str:
-        """What who serves or works on the policy has to hear when nobody named one and none is here. Else empty."""
+        """Return a notice if the packaged policy is used because none is named and none is here.
+
+        Else empty.
+        """
         taken = packaged()[0]
         named = any(value.name == "policy_dir" and value.source != "default" for value in self.values)
         return "" if named or self.policy_dir != taken else f"no ./policy here: the packaged policy, {taken}"
 
     def __repr__(self) -> str:
-        """Without the secrets: a representation ends up in logs."""
+        """Return the settings with masked secrets, because representations are logged."""
         return f"Settings({', '.join(f'{value.name}={value.text!r}' for value in self.values)})"
 
 
@@ -181,7 +184,10 @@ NAMES = Names(frozenset(ROWS), frozenset(name for name, it in ROWS.items() if it
 
 
 def load(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Settings:
-    """The settings in force. ``flags`` by setting name (and ``config``); None where a flag was not given."""
+    """Return the settings in force. Raises SettingsError.
+
+    ``flags`` by setting name (and ``config``); None for a flag that was not given.
+    """
     given, ignored = gather(flags, env, NAMES)
     found: dict[str, Any] = {}
     shown: list[Value] = []
@@ -226,7 +232,7 @@ def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def problems(settings: Settings) -> list[str]:
-    """What makes these settings unfit to serve with, each with its remedy (R23). Empty: start."""
+    """Return the reasons not to serve with these settings, each with its remedy (R23). Empty: start."""
     return [*_exposure(settings), *_pairs(settings), *_shared(settings), *_demo_keys(settings)]
 
 
@@ -259,7 +265,7 @@ def _exposure(settings: Settings) -> Iterator[str]:
 
 
 def _shared(settings: Settings) -> Iterator[str]:
-    """The system would choose another port for each worker, and none of them is the one that is told."""
+    """Yield a problem for port 0 with several workers: the system would choose another port for each."""
     for name in ("listen", "check_listen", "grpc_listen"):
         at = getattr(settings, name)
         if settings.workers > 1 and getattr(at, "port", None) == 0:

@@ -1,7 +1,7 @@
-"""Where settings stand: the command line, the environment, a file. Texts only; what they mean is not decided here.
+"""Sources of settings: the command line, the environment, a file. They return texts; parsers.py interprets them.
 
-Keys are checked against the table's names, secrets are read from their ``…_file`` variants (R24), and whatever is
-wrong is one ``SettingsError`` of one line that names key, value and place. A value that may be a secret is masked.
+Keys are checked against the table's names, and secrets are read from their ``…_file`` variants (R24). Each error is one
+``SettingsError`` of one line with key, value and source. A value that may be a secret is masked.
 """
 
 import difflib
@@ -21,18 +21,18 @@ _HOSTS = r"(?:(?:\[[0-9A-Fa-f:.]*\]|[^:\[\]@,]+)(?::[0-9]{1,5})?(?:,|$))*"
 
 
 class SettingsError(Exception):
-    """The start stops. One line for the one who wrote the setting."""
+    """Raised for an invalid setting; the start stops. The message is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A text as somebody wrote it. ``key`` is the name in the place's own spelling."""
+    """Text of a setting as written. ``key`` is the name in the spelling of its source."""
 
     key: str
     text: str
     place: str
     file: Path | None = None
-    """The file that a secret's text comes from."""
+    """File from which a secret's text was read."""
 
     @property
     def source(self) -> str:
@@ -46,7 +46,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of the table: all of them, and those that are secrets."""
+    """Setting names of the table: all of them, and the secret ones."""
 
     all: frozenset[str]
     secrets: frozenset[str]
@@ -55,7 +55,10 @@ class Names:
 def gather(
     flags: Mapping[str, str | None], env: Mapping[str, str], names: Names
 ) -> tuple[dict[str, Given], tuple[str, ...]]:
-    """What was given, by setting name, the higher place before the lower; and what was ignored, as warnings."""
+    """Return the texts by setting name, with the precedence of sources applied, and warnings about ignored input.
+
+    Raises SettingsError.
+    """
     from_flags = _checked(
         {name: Given(spell_flag(name), text, COMMAND_LINE) for name, text in flags.items() if text is not None}, names
     )
@@ -89,7 +92,7 @@ def _environment(env: Mapping[str, str]) -> tuple[dict[str, Given], tuple[str, .
 
 
 def _is_utf8(text: str) -> bool:
-    """False for what the system could not decode: lone surrogates, which no log and no answer can hold."""
+    """Return False for undecodable input: lone surrogates cannot be written to logs or responses."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -98,7 +101,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _service_link(key: str, text: str) -> bool:
-    """What Kubernetes sets in each pod for a service whose name begins with ``sidecar``: told apart by its form."""
+    """Return True for a variable that Kubernetes sets in each pod for a service named ``sidecar…``."""
     if re.fullmatch(r"SIDECAR_(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?", key, re.ASCII) and "://" in text:
         return True
     kin = r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)"
@@ -115,7 +118,7 @@ def _file(config: Given) -> dict[str, Given]:
         raise config.complaint("the file is not UTF-8", secret=False) from None
     except tomllib.TOMLDecodeError as error:
         raise config.complaint(f"the file is not TOML: {error}", secret=False) from None
-    # `config` in a file would name another file: it is not a setting there.
+    # `config` is not a setting in a file: it would name another file.
     stray = {"config": "config (in a file)"}
     return {stray.get(key, key): Given(key, _as_text(key, value, place), place) for key, value in document.items()}
 
@@ -136,7 +139,7 @@ def _as_text(key: str, value: object, place: str) -> str:
 
 
 def _checked(given: dict[str, Given], names: Names) -> dict[str, Given]:
-    """One place's settings: every name known, each ``…_file`` of a secret replaced by what its file holds."""
+    """Check the names of one source, and replace each ``…_file`` of a secret by the content of its file."""
     result: dict[str, Given] = {}
     for name, it in given.items():
         secret = name.removesuffix("_file")
@@ -171,14 +174,16 @@ def _unknown(name: str, it: Given, names: Names) -> SettingsError:
 
 
 def quoted(text: str) -> str:
-    """One line, whatever is in it; about 120 characters at most."""
+    """Return any text as one quoted line of at most about 120 characters."""
     return json.dumps(text if len(text) <= 120 else text[:117] + "…", ensure_ascii=True)
 
 
 def mask(text: str, key: str = "") -> str:
-    """A secret as it may be shown: of a URL its scheme and hosts, of anything else that it is there. Of a URL whose
-    parts are in doubt, as with a password that is not percent-encoded, the scheme alone. ``key``: a password's value
-    is no URL, whatever it looks like."""
+    """Return a secret in displayable form: scheme and hosts of a URL, ``***`` for any other text.
+
+    If the parts of a URL are ambiguous, as with a password that is not percent-encoded, only the scheme is shown.
+    ``key``: a password's value is never treated as a URL.
+    """
     if "password" in key.lower():
         return "***" if text else ""
     match = re.fullmatch(r"(\w{2,20}(?:\+\w{2,20})?://)([^/?#]*)([^?#]*)(\?.*)?", text, re.ASCII | re.DOTALL)

@@ -1,4 +1,7 @@
-"""Settings that are URLs. As in values.py: the text's value, or ``BadValueError`` with how to write it."""
+"""Parsers for settings that are URLs.
+
+As in parsers.py, they return the value or raise ``BadValueError`` with a remedy.
+"""
 
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
@@ -8,7 +11,7 @@ from sidecar.store.servers.address import AddressError, parse_address
 
 
 def base_url(text: str) -> str:
-    """``http(s)://host[:port]``, without the last slash: what links, cookies and Origin checks start from."""
+    """Parse ``http(s)://host[:port]``, without the last slash: the base of links, cookies and Origin checks."""
     found = url("http", "https")(text)
     parts = urlsplit(found)
     if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc or "?" in text:
@@ -17,7 +20,7 @@ def base_url(text: str) -> str:
 
 
 def _host(name: str) -> str:
-    """As a browser writes it in Origin: lower case, IDNA, brackets around IPv6."""
+    """Return the host as a browser writes it in Origin: lower case, IDNA, brackets around IPv6."""
     if ":" in name:
         return f"[{name}]"
     if name.isascii():
@@ -29,7 +32,7 @@ def _host(name: str) -> str:
 
 
 def _port(parts: SplitResult) -> str:
-    """Left out where the scheme says it already, as browsers do."""
+    """Return the port, or an empty text for the default port of the scheme, as browsers do."""
     try:
         port = parts.port
     except ValueError:
@@ -38,7 +41,7 @@ def _port(parts: SplitResult) -> str:
 
 
 def url(*schemes: str) -> Callable[[str], str]:
-    """A URL of one of the schemes, with a host. (The store's: ``store_url``.)"""
+    """Return a parser of URLs with one of the schemes and a host. (The store's: ``store_url``.)"""
 
     def parse(text: str) -> str:
         how = f"write a URL that starts with {', '.join(f'{scheme}://' for scheme in schemes)}"
@@ -56,7 +59,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def store_url(text: str) -> str:
-    """The store's URL, judged whole (address.py)."""
+    """Parse the store's URL, fully validated (address.py)."""
     try:
         parse_address(text)
     except AddressError as error:
