@@ -1,6 +1,6 @@
-"""For services: a token that is always good (``TokenClient``), and a door that asks the sidecar (``guard``).
+"""Client for services: an auto-refreshing token client (``TokenClient``), and authorization middleware (``guard``).
 
-asyncio and aiohttp, and nothing else of this package: what a service imports is as small as what it needs.
+It imports asyncio and aiohttp, and no other package of the sidecar, so a service has few dependencies.
 """
 
 from sidecar.client.middleware import GUARD, IDENTITY, Denied, Guard, Identity, guard, public, requires

@@ -1,4 +1,4 @@
-"""A door in front of an aiohttp application: each handler says what it needs, the sidecar says who may.
+"""Authorization middleware for aiohttp: each handler declares its permission, and the sidecar decides.
 
     app = web.Application()
     guard(app, "http://127.0.0.1:9181")
@@ -11,8 +11,8 @@
     @public
     async def health(request: web.Request) -> web.Response: ...
 
-The request's own token or cookie is judged, by ``/check/sections/…``. Fails closed: no answer, an answer that is not
-the sidecar's, a handler that says nothing: all of them are denials. 401 and 403 keep the sidecar's reason.
+The request's own token or cookie is checked by ``/check/sections/…``. The middleware fails closed: no response, a
+response of another server and a handler without a declaration are denials. 401 and 403 have the sidecar's reason.
 """
 
 import functools
@@ -32,7 +32,7 @@ FORWARDED: Final = (
     *("Sec-WebSocket-Key", "Sec-WebSocket-Version"),
     *("X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override", "X-Request-ID"),
 )
-"""What the sidecar judges by, every copy of it: two that contradict each other are its to refuse."""
+"""Headers that the sidecar checks. All copies are forwarded: the sidecar rejects contradicting copies."""
 
 KEPT: Final = ("WWW-Authenticate", "X-Auth-Reason", "X-Auth-Generation", "Retry-After", "X-Request-ID")
 UNAVAILABLE: Final = "sidecar_unavailable"
@@ -47,7 +47,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is asking, as the sidecar knows it at this moment. ``email`` is empty unless its owner proved it."""
+    """User of a request, as the sidecar reports it at the time of the check.
+
+    ``email`` is empty unless it is verified.
+    """
 
     user: str
     email: str
@@ -59,7 +62,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """No. ``status`` is 401, 403 or 503; ``headers`` and ``body`` are for the client."""
+    """Denied request. ``status`` is 401, 403 or 503; ``headers`` and ``body`` are for the client."""
 
     status: int
     reason: str
@@ -77,7 +80,10 @@ _PUBLIC: Final = _Needs("", "")
 
 
 def requires(section: str, action: str = "view") -> Callable[[H], H]:
-    """The handler (or a ``web.View``, or one of its methods) runs for whoever may do this."""
+    """Require this permission for a handler (or a ``web.View``, or one of its methods).
+
+    Raises ValueError if section or action is empty.
+    """
     if not section or not action:
         raise ValueError("name a section and an action")
 
@@ -89,13 +95,13 @@ def requires(section: str, action: str = "view") -> Callable[[H], H]:
 
 
 def public(handler: H) -> H:
-    """The handler runs for everybody, and nobody is asked who it is."""
+    """Mark a handler as public: it runs without a check."""
     setattr(handler, _NEEDS, _PUBLIC)
     return handler
 
 
 class Guard:
-    """Asks the sidecar at ``url`` (its public or its check listener)."""
+    """Client of the sidecar's checks. ``url``: its public or check listener. ``timeout``: seconds per check."""
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
         self._url = url.rstrip("/")
@@ -103,18 +109,21 @@ class Guard:
         self._session: aiohttp.ClientSession | None = None
 
     async def decide(self, request: web.Request, section: str, action: str = "view") -> Identity | Denied:
-        """May whoever sent ``request`` do this? For handlers that find out on the way what they need."""
+        """Check this permission for the user of ``request``. Never raises for errors of the sidecar.
+
+        For handlers that determine the permission while they run. Return a 503 denial if the sidecar is unavailable.
+        """
         try:
             return await self._ask(request, section, action)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.error("the sidecar does not answer: %s", type(error).__name__)
-        except ValueError:  # headers that no client can repeat as they came
+        except ValueError:  # headers that cannot be forwarded unchanged
             return _denied(403, "bad_request")
         return _denied(503, UNAVAILABLE)
 
     async def _ask(self, request: web.Request, section: str, action: str) -> Identity | Denied:
         headers = CIMultiDict((name, value) for name in FORWARDED for value in request.headers.getall(name, ()))
-        if _is_own_origin(request):  # the sidecar knows its public URL alone: judged here, a foreign one there
+        if _is_own_origin(request):  # the sidecar only knows its public URL and would reject this one
             headers.popall("Origin")
         url = f"{self._url}/check/sections/{quote(section, safe='')}/{quote(action, safe='')}"
         if self._session is None:
@@ -124,7 +133,7 @@ class Guard:
             reason = told.get("X-Auth-Reason", "")
             if answer.status == 200:
                 who = Identity(*(told.get(f"X-Auth-{name}", "") for name in _FIELDS))
-                # Whatever else answers 200 to everything is no sidecar, and its yes is none.
+                # Reject the 200 of another server, which may send it for every request.
                 if reason == "allowed" and who.user and (who.section, who.action) == (section, action):
                     return who
                 return _denied(503, UNAVAILABLE)
@@ -134,7 +143,7 @@ class Guard:
             return Denied(answer.status, reason, kept, await answer.read())
 
     async def running(self, _app: web.Application) -> AsyncIterator[None]:
-        """For ``app.cleanup_ctx``: a client without a cookie jar, so that no request speaks for another."""
+        """Open the HTTP client, for ``app.cleanup_ctx``. It has no cookie jar: requests must not share cookies."""
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as self._session:
             yield
         self._session = None
@@ -147,12 +156,15 @@ IDENTITY: Final = web.RequestKey("sidecar_identity", Identity)
 
 
 def guard(app: web.Application, url: str, *, timeout: float = TIMEOUT) -> Guard:
-    """Put the sidecar at ``url`` before every handler of ``app`` and of its sub-applications."""
+    """Authorize each request to ``app`` and its sub-applications by the sidecar at ``url``. Return the guard.
+
+    ``timeout``: seconds per check.
+    """
     asked = Guard(url, timeout=timeout)
 
     @web.middleware
     async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.match_info.http_exception is not None:  # no such path or method: there is nothing to guard
+        if request.match_info.http_exception is not None:  # unknown path or method: no handler
             return await handler(request)
         needs = _needs_of(request)
         if needs is None:
@@ -184,16 +196,22 @@ def _needs_of(request: web.Request) -> _Needs | None:
 
 
 def _is_from_here(request: web.Request) -> bool:
-    """The sidecar is told no method, so a cookie may read there. What changes something has to come from our own pages
-    (R5), whatever action the handler named."""
+    """Return True if a request only reads, has a token, or comes from the application's own pages (R5).
+
+    The sidecar does not receive the method and accepts a cookie as for a read. A request that changes state by a cookie
+    must therefore come from this origin, for every action.
+    """
     if request.method in {"GET", "HEAD"} or "Authorization" in request.headers:
         return True
     return request.headers.getall("Sec-Fetch-Site", []) == ["same-origin"] or _is_own_origin(request)
 
 
 def _is_own_origin(request: web.Request) -> bool:
-    """The one Origin is this application's own: a browser sends the host of the page and of the request. Where it says
-    that the page is foreign all the same, the scheme differs: anybody in between can write a page of plain HTTP."""
+    """Return True if the only Origin is this application's own.
+
+    Browsers send the host of the page and of the request. If Sec-Fetch-Site is not same-origin although the hosts
+    match, the scheme differs. Such a page is rejected, because plain HTTP can be modified on the network.
+    """
     origins, sites = request.headers.getall("Origin", []), request.headers.getall("Sec-Fetch-Site", [])
     own = len(origins) == 1 and origins[0].partition("://")[2] == request.host
     return own and sites in ([], ["same-origin"])

@@ -1,11 +1,10 @@
-"""A token that is always good: fetched once, renewed ahead of its end, fetched anew when it was revoked.
+"""Auto-refreshing access token: fetched once, renewed before it expires, fetched again after it was revoked.
 
     async with TokenClient("http://127.0.0.1:9181", Password("robot@acme.example", secret)) as client:
         async with client.request("GET", "https://dashboard.example/dashboard/analytics/") as response:
             ...
 
-However many callers want a token at once, one of them asks and all get the answer. While a token is good nobody waits:
-it is renewed beside them. A sidecar that is out, or wants to be left alone for a while (``Retry-After``), is.
+Concurrent callers share one request. A valid token is renewed in the background. After a failure, requests pause.
 """
 
 import asyncio
@@ -20,11 +19,11 @@ import aiohttp
 
 TIMEOUT: Final = 10.0
 AHEAD: Final = 0.25
-"""The share of a token's life that is left when it is renewed; at most ``AHEAD_SECONDS``."""
+"""Remaining share of a token's life at its renewal; at most ``AHEAD_SECONDS``."""
 
 AHEAD_SECONDS: Final = 60.0
 MARGIN: Final = 0.1
-"""The share of a token's life that is not used, for the way it has to go; at most ``MARGIN_SECONDS``."""
+"""Share of a token's life that is not used, to allow for latency; at most ``MARGIN_SECONDS``."""
 
 MARGIN_SECONDS: Final = 5.0
 LEFT_ALONE: Final = 1.0
@@ -34,15 +33,15 @@ DEAD: Final = frozenset({"revoked", "session_ended", "expired", "unknown_key", "
 
 
 class TokenError(Exception):
-    """There is no token to be had. The text never holds a password or a token."""
+    """Raised if no token is available. The message never contains a password or a token."""
 
     def again(self) -> "TokenError":
-        """The same for another caller: one that is raised again and again would keep every frame it went through."""
+        """Return a copy for another caller: an exception that is raised repeatedly keeps every frame alive."""
         return TokenError(str(self))
 
 
 class SignInRefused(TokenError):
-    """The sidecar said no: ``error`` as in RFC 6749, ``description`` in its words."""
+    """Raised if the sidecar rejects the sign-in: ``error`` as in RFC 6749, ``description`` from the sidecar."""
 
     def __init__(self, error: str, description: str) -> None:
         super().__init__(f"{error}: {description}")
@@ -54,7 +53,7 @@ class SignInRefused(TokenError):
 
 
 class TokenUnavailable(TokenError):
-    """The sidecar did not answer, or not now. Worth another try after ``retry_after`` seconds."""
+    """Raised if the sidecar does not respond or asks to wait. Retry after ``retry_after`` seconds."""
 
     def __init__(self, what: str, retry_after: float) -> None:
         super().__init__(what)
@@ -66,7 +65,7 @@ class TokenUnavailable(TokenError):
 
 @dataclass(frozen=True, slots=True)
 class Password:
-    """Sign in as this user, whenever there is nothing left to refresh. ``account``: where several know the e-mail.
+    """Sign-in as a user, used without a refresh token. ``account``: needed if several accounts have the e-mail.
 
     ``password``: the password, or a function that returns it, also an async one. The function is called on the event
     loop at each sign-in, so a password that was changed in a file or a vault is used without a restart.
@@ -79,7 +78,7 @@ class Password:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """Go on with a session that somebody else opened. It ends for good when it is revoked."""
+    """Continuation of a session that was opened elsewhere. It ends permanently when the session is revoked."""
 
     refresh_token: str = field(repr=False)
 
@@ -92,7 +91,7 @@ class _Held:
 
 
 class TokenClient:
-    """``url`` is the sidecar's. A ``session`` that is handed in stays open; ``clock`` is monotonic."""
+    """Token client of the sidecar at ``url``. A given ``session`` is not closed; ``clock`` is monotonic (seconds)."""
 
     def __init__(
         self,
@@ -114,11 +113,11 @@ class TokenClient:
 
     @property
     def refresh_token(self) -> str | None:
-        """The one that is good now, for whoever keeps it; each use makes a new one."""
+        """Return the current refresh token, for callers that store it; each use makes a new one."""
         return self._refresh_token
 
     async def token(self) -> str:
-        """A good access token. Raises SignInRefused or TokenUnavailable."""
+        """Return a valid access token. Raises SignInRefused or TokenUnavailable."""
         held, now = self._held, self._clock()
         if held is None or now >= held.good_until:
             return (await self._join(now)).access_token
@@ -127,7 +126,7 @@ class TokenClient:
         return held.access_token
 
     def forget(self, token: str) -> None:
-        """``token`` was refused. Another one, fetched meanwhile, stays."""
+        """Discard a rejected ``token``. A newer token is not affected."""
         if self._held is not None and self._held.access_token == token:
             self._held = None
 
@@ -135,8 +134,10 @@ class TokenClient:
     async def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """As aiohttp's, with the token. Refused as dead, it is fetched anew and the request sent once more; so a body
-        must be one that can be sent twice (bytes, text, ``json=``), or the first answer stands."""
+        """Send a request with the token. Raises TokenError and aiohttp's errors.
+
+        If the token is rejected, get a new one and repeat the request once, if its body is bytes, text or ``json=``.
+        """
         session = self._open()
         token = await self.token()
         sent = {**(headers or {}), "Authorization": f"Bearer {token}"}
@@ -150,7 +151,7 @@ class TokenClient:
             yield response
 
     async def close(self) -> None:
-        """End the session that this client opened, if it still can; a sidecar that is out holds nobody up."""
+        """Revoke the session that this client opened, if possible. Waits at most two seconds for the sidecar."""
         if self._flight is not None:
             self._flight.cancel()
             with suppress(asyncio.CancelledError, TokenError):
@@ -170,14 +171,14 @@ class TokenClient:
     ) -> None:
         await self.close()
 
-    # One flight, whoever waits for it ---------------------------------------------------------------------------------
+    # One shared request for all callers -------------------------------------------------------------------------------
 
     async def _join(self, now: float) -> _Held:
         if self._flight is None or self._flight.done():
             failure = self._left_alone_for(now)
             if failure is not None:
                 raise failure.again()
-        return await asyncio.shield(self._take_off())  # whoever stops waiting does not stop it for the others
+        return await asyncio.shield(self._take_off())  # a cancelled caller must not cancel it for others
 
     def _take_off(self) -> "asyncio.Task[_Held]":
         if self._flight is None or self._flight.done():
@@ -186,7 +187,7 @@ class TokenClient:
         return self._flight
 
     def _left_alone_for(self, now: float) -> TokenError | None:
-        """The last failure, while it is too early to ask again."""
+        """Return the last failure while its pause lasts, else None."""
         if self._failure is None or now >= self._failure[0]:
             return None
         return self._failure[1]
@@ -225,7 +226,7 @@ class TokenClient:
             except (aiohttp.ClientConnectionError, TimeoutError):
                 if form["grant_type"] != "refresh_token":
                     raise
-                # The answer may have been lost: the same token again gets the same successor, for a while.
+                # The response may be lost: within the grace period, the same token gets the same successor.
                 status, headers, body = await self._post("/token", form, TIMEOUT)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             what = f"no answer from the sidecar's /token: {type(error).__name__}"
@@ -236,7 +237,7 @@ class TokenClient:
         self, path: str, form: Mapping[str, str], seconds: float
     ) -> tuple[int, Mapping[str, str], dict[str, Any]]:
         timeout = aiohttp.ClientTimeout(total=seconds)
-        # No redirect: a password goes to whom it was meant for.
+        # No redirect: a password must not reach another host.
         async with self._open().post(self._url + path, data=form, allow_redirects=False, timeout=timeout) as response:
             is_json = response.content_type == "application/json"
             body = await response.json() if is_json else {}
@@ -261,7 +262,7 @@ class TokenClient:
 
 
 async def _secret(password: str | Callable[[], str | Awaitable[str]]) -> str:
-    """The password as it is now. Raises TokenUnavailable without the function's own words: they may hold a secret."""
+    """Return the current password. TokenUnavailable omits the function's message, which may contain a secret."""
     if isinstance(password, str):
         return password
     try:
@@ -275,7 +276,7 @@ async def _secret(password: str | Callable[[], str | Awaitable[str]]) -> str:
 
 
 def is_dead(response: aiohttp.ClientResponse) -> bool:
-    """Was the token refused in a way that a new one may mend? (A sidecar's reason, or RFC 6750's ``invalid_token``.)"""
+    """Return True if a new token may help: by the sidecar's reason, or RFC 6750's ``invalid_token``."""
     if response.status != 401:
         return False
     reason = response.headers.get("X-Auth-Reason")
@@ -294,6 +295,6 @@ def _retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _look_at(flight: "asyncio.Task[_Held]") -> None:
-    """A renewal beside the callers may fail with nobody waiting: the next one who needs it is told."""
+    """Retrieve the exception of a background renewal without waiters. The next caller receives it."""
     if not flight.cancelled():
         flight.exception()
