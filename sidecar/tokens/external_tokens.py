@@ -211,9 +211,9 @@ def _proven_email(payload: dict[str, object], trust: Trust) -> tuple[str | None,
             return None, f"the domain of its {trust.email_claim} is not in email_domains"
         affirmed = affirmed or verified is ...
     elif payload.get("email") != email:  # OpenID Connect Core 5.1: email_verified describes only `email`
-        return None, f"email_verified is of the claim email, which is not its {trust.email_claim}"
+        return None, f"email_verified applies to the claim email, not to {trust.email_claim}"
     if affirmed:
         return email, ""
     said = "has no email_verified" if verified is ... else "has an email_verified that is not true"
     as_text = ', but the text "true"' if verified == "true" else ""
-    return None, f'the token {said}{as_text} (the entry says email_verified = "{trust.email_verified}")'
+    return None, f'the token {said}{as_text} (the entry requires email_verified = "{trust.email_verified}")'

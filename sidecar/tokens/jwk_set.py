@@ -130,7 +130,7 @@ def _entry(jwk: object, place: str, allowed: frozenset[str]) -> OutsideKey | str
     if not isinstance(jwk, dict):
         return f"{place} is not an object"
     if not _SECRET.isdisjoint(jwk):
-        return f"{place} holds a secret key: its public half is not used either"
+        return f"{place} contains a private key: its public half is not used either"
     if not _is_for_verifying(jwk):
         return None
     kid = jwk.get("kid", "")
@@ -144,7 +144,7 @@ def _entry(jwk: object, place: str, allowed: frozenset[str]) -> OutsideKey | str
     if key is None:
         return f"{place} cannot be read"
     if isinstance(key, RSAPublicKey) and (key.key_size not in _RSA_BITS or key.public_numbers().e >= 2**32):
-        return f"{place} is an RSA key of {key.key_size} bits: {_RSA_BITS[0]} to {_RSA_BITS[-1]} are taken"
+        return f"{place} is an RSA key of {key.key_size} bits: {_RSA_BITS[0]} to {_RSA_BITS[-1]} are accepted"
     return OutsideKey(kid, algorithms, key, _material(key))
 
 

@@ -97,8 +97,8 @@ def test_R10_symmetric_and_weak_keys_and_other_curves_are_left_out():
     keys = read_key_set(written(*jwks), EVERY)
     assert keys.keys == ()
     assert [said.partition(" ")[2].partition(") ")[2] or said for said in keys.left_out] == [
-        "is an RSA key of 1024 bits: 2048 to 8192 are taken",
-        "entry 4 holds a secret key: its public half is not used either",
+        "is an RSA key of 1024 bits: 2048 to 8192 are accepted",
+        "entry 4 contains a private key: its public half is not used either",
     ]
 
 
@@ -167,7 +167,7 @@ def test_R10_a_key_whose_private_half_stands_in_the_set_verifies_nothing_under_a
     published = [rsa_jwk | {"kid": "a"}, rsa_jwk | {"kid": "b", "use": "enc", "d": "AQAB"}, ed_jwk | {"kid": "c"}]
     keys = read_key_set(written(*published), EVERY)
     assert kids(keys) == {"c"}
-    assert keys.left_out == ("entry 2 holds a secret key: its public half is not used either",)
+    assert keys.left_out == ("entry 2 contains a private key: its public half is not used either",)
 
 
 def test_EdDSA_has_two_names_and_the_operator_says_which_a_token_may_bear(ed_jwk):
