@@ -181,7 +181,7 @@ class DecisionLog:
         try:
             return self._sink.write(lines)
         except Exception:
-            _log.exception("lines of the decision log could not be written")
+            _log.exception("decision log write failed")
             return 0
 
     def _follow(self) -> None:
@@ -191,4 +191,4 @@ class DecisionLog:
         try:
             self._reopen()
         except OSError as error:
-            _log.error("the decision log cannot be opened anew; what is open is written on", error=str(error))
+            _log.error("decision log reopen failed, writing to the open file", error=str(error))

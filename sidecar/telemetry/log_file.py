@@ -91,7 +91,7 @@ def try_to_open(path: Path) -> None:
         if not folder.is_dir():
             raise
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(13, f"the folder {folder} is not ours to write into") from None
+            raise PermissionError(13, f"no write permission for the folder {folder}") from None
 
 
 def _open(path: Path) -> int:

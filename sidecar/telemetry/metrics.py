@@ -52,13 +52,13 @@ class CheckCounter(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         checks = CounterMetricFamily(
-            "sidecar_checks", "Checks answered", labels=("endpoint", "section", "decision", "reason")
+            "sidecar_checks", "Completed checks", labels=("endpoint", "section", "decision", "reason")
         )
         for (endpoint, section, reason), (count,) in self._tallies.items():
             decision = "allow" if reason.verdict is Verdict.ALLOW else "deny"
             checks.add_metric((endpoint, section, decision, reason.value), count)
         yield checks
-        duration = HistogramMetricFamily("sidecar_check_duration_seconds", "Time from question to decision")
+        duration = HistogramMetricFamily("sidecar_check_duration_seconds", "Time from request to decision")
         duration.add_metric((), list(self._cumulative()), self._seconds)
         yield duration
 
@@ -109,14 +109,14 @@ class IssuersCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         failing = GaugeMetricFamily(
             "sidecar_issuer_keys_failing",
-            "1 while an outside issuer's keys cannot be read, or none of them can be used",
+            "1 while the keys of an external issuer are unreadable, or none is usable",
             labels=("issuer",),
         )
         left_out = GaugeMetricFamily(
-            "sidecar_issuer_keys_left_out", "Keys of an outside issuer that cannot be used", labels=("issuer",)
+            "sidecar_issuer_keys_left_out", "Unusable keys of an external issuer", labels=("issuer",)
         )
         missing = GaugeMetricFamily(
-            "sidecar_issuer_accounts_missing", "Accounts of its entry that do not exist", labels=("issuer",)
+            "sidecar_issuer_accounts_missing", "Accounts of an issuer's entry that do not exist", labels=("issuer",)
         )
         for one in self.health():
             failing.add_metric((one.issuer,), one.failing)
@@ -135,14 +135,14 @@ class StoreStates(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         states = GaugeMetricFamily(
-            "sidecar_store_state", "1 for the state that a partition of the store is in", labels=("partition", "state")
+            "sidecar_store_state", "1 for the current state of a store partition", labels=("partition", "state")
         )
         for partition, current in self.states().items():
             for name in self.names:
                 states.add_metric((f"{partition:02d}", name), float(name == current))
         yield states
         warnings = GaugeMetricFamily(
-            "sidecar_store_warnings", "Findings about how the store is set up", labels=("kind",)
+            "sidecar_store_warnings", "Warnings about the store's configuration", labels=("kind",)
         )
         for kind, count in self.warnings().items():
             warnings.add_metric((kind,), count)
@@ -163,68 +163,72 @@ class Metrics:
         self.checks = CheckCounter()
         registry.register(self.checks)
         self.store_requests = Histogram(
-            "sidecar_store_request_duration_seconds", "Round trips to the store", ["operation"], registry=registry
+            "sidecar_store_request_duration_seconds", "Duration of store requests", ["operation"], registry=registry
         )
         self.store_errors = Counter(
-            "sidecar_store_errors", "Store requests without an answer", ["operation"], registry=registry
+            "sidecar_store_errors", "Store requests without a response", ["operation"], registry=registry
         )
         self.store_states = StoreStates()
         registry.register(self.store_states)
         self.store_regressions = Counter(
-            "sidecar_store_regressions", "Times that a partition came back older than it was", registry=registry
+            "sidecar_store_regressions", "Times a store partition returned with older data", registry=registry
         )
-        self.store_lag = Gauge("sidecar_store_lag_seconds", "Time since the change feed's last word", registry=registry)
+        self.store_lag = Gauge(
+            "sidecar_store_lag_seconds", "Time since the last message of the change feed", registry=registry
+        )
         self._files(registry)
         self.logins = Counter("sidecar_logins", "Sign-ins by outcome", ["outcome"], registry=registry)
         self.mails = Counter("sidecar_mails", "Mails by source and outcome", ["source", "outcome"], registry=registry)
         self.requests = RequestCounter()
         registry.register(self.requests)
         self.decision_log_dropped = Counter(
-            "sidecar_decision_log_dropped", "Decision records lost because the log did not keep up", registry=registry
+            "sidecar_decision_log_dropped", "Decision records dropped because the log was too slow", registry=registry
         )
-        self.ready = Gauge("sidecar_ready", "1 when /readyz says yes", registry=registry)
+        self.ready = Gauge("sidecar_ready", "1 when /readyz returns 200", registry=registry)
         self.connections_refused = Counter(
-            "sidecar_connections_refused", "Connections closed at once for there were too many", registry=registry
+            "sidecar_connections_refused", "Connections closed at the connection limit", registry=registry
         )
         self._issuers = IssuersCollector()
         registry.register(self._issuers)
         self.task_restarts = Counter(
-            "sidecar_task_restarts", "Background tasks that failed and were started again", ["task"], registry=registry
+            "sidecar_task_restarts", "Background tasks restarted after a failure", ["task"], registry=registry
         )
         self._settle: Callable[[], None] = lambda: None
-        Info("sidecar_build", "The program", registry=registry).info({"version": version})
+        Info("sidecar_build", "Version of the program", registry=registry).info({"version": version})
         self._watched(registry)
 
     def _files(self, registry: CollectorRegistry) -> None:
         """Register the metrics of files that are reloaded while serving."""
         self.policy = Info("sidecar_policy", "The generation in force", registry=registry)
         self.policy_rejected = Gauge(
-            "sidecar_policy_rejected", "1 while the files on disk are refused", registry=registry
+            "sidecar_policy_rejected", "1 while the policy files on disk are rejected", registry=registry
         )
         self.policy_reloaded = Gauge(
-            "sidecar_policy_last_reload_timestamp_seconds", "When the generation came into force", registry=registry
+            "sidecar_policy_last_reload_timestamp_seconds", "Activation time of the generation", registry=registry
         )
         self.policy_reverted = Counter(
-            "sidecar_policy_reverted", "Times that an earlier generation came back into force", registry=registry
+            "sidecar_policy_reverted", "Activations of an earlier generation", registry=registry
         )
         self.policy_behind = Gauge(
-            "sidecar_policy_behind_seconds", "How long another live sidecar has served a newer one", registry=registry
+            "sidecar_policy_behind_seconds",
+            "Time that another live sidecar has served a newer generation",
+            registry=registry,
         )
         self.trusted_issuers_rejected = Gauge(
-            "sidecar_trusted_issuers_rejected", "1 while the issuers file on disk is refused", registry=registry
+            "sidecar_trusted_issuers_rejected", "1 while the issuers file on disk is rejected", registry=registry
         )
         self.tls_rejected = Gauge(
-            "sidecar_tls_rejected", "1 while the certificate on disk is refused", registry=registry
+            "sidecar_tls_rejected", "1 while the certificate on disk is rejected", registry=registry
         )
         self.store_url_rejected = Gauge(
-            "sidecar_store_url_rejected", "1 while the store's URL on disk is refused", registry=registry
+            "sidecar_store_url_rejected", "1 while the store's URL on disk is rejected", registry=registry
         )
 
     def _watched(self, registry: CollectorRegistry) -> None:
         """Register metrics that are read at each scrape, so that the measured code does not depend on metrics."""
         self._hash_queue = Gauge("sidecar_hash_queue_depth", "Passwords waiting to be hashed", registry=registry)
-        self._record_copies = Gauge("sidecar_record_copies", "Live records held in memory", registry=registry)
-        self._connections = Gauge("sidecar_connections", "Connections of gateways and others", registry=registry)
+        self._record_copies = Gauge("sidecar_record_copies", "Live records cached in memory", registry=registry)
+        self._connections = Gauge("sidecar_connections", "Open connections", registry=registry)
 
     def watch_hash_queue(self, depth: Callable[[], int]) -> None:
         self._hash_queue.set_function(depth)
@@ -256,9 +260,9 @@ class WorkersMetrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self.alive = Gauge("sidecar_workers", "Workers that answer", registry=registry)
+        self.alive = Gauge("sidecar_workers", "Workers that respond", registry=registry)
         self.restarts = Counter(
-            "sidecar_worker_restarts", "Workers started in place of one that ended unasked", registry=registry
+            "sidecar_worker_restarts", "Workers started after an unexpected exit", registry=registry
         )
         self.pause_left = Gauge(
             "sidecar_worker_restarts_paused_seconds",

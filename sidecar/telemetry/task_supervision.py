@@ -37,7 +37,7 @@ async def supervised(
         except Exception:
             if clock() - begun >= STEADY_SECONDS:
                 pause = FIRST_PAUSE
-            _log.exception("background task failed; it is started again", task=name, pause_s=pause)
+            _log.exception("background task failed, restarting", task=name, pause_s=pause)
             failed(name)
             await sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
