@@ -79,5 +79,5 @@ def _public(path: Path, kid: str, *, group_read: bool) -> Ed25519PublicKey | Non
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey) or thumbprint(key) != kid:
-        raise PrivateFileProblem(f"{path}: is not the public half of {kid}: take the file away")
+        raise PrivateFileProblem(f"{path}: is not the public half of {kid}: remove the file")
     return key

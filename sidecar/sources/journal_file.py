@@ -55,7 +55,7 @@ class JournalFile:
             try:
                 raw, _ = read_private(path, limit=MAX_BYTES)
             except (OSError, PrivateFileProblem) as problem:
-                _log.error("the journal cannot be read; the store is compared with nothing", problem=str(problem))
+                _log.error("journal unreadable, store not compared", problem=str(problem))
                 continue
             found[int(match[1])] = raw.split(b"\n")[:-1]
         return found
@@ -112,7 +112,7 @@ class JournalFile:
 
     def _complain(self, problem: Exception) -> None:
         if str(problem) != self._problem:
-            _log.error("the journal cannot be written; it is kept in memory", problem=str(problem))
+            _log.error("journal write failed, entries kept in memory", problem=str(problem))
         self._problem = str(problem)
 
     def _take(self) -> bool:

@@ -182,14 +182,14 @@ def read_keys(directory: Path, *, group_read: bool = False) -> tuple[list[Key], 
                 except KeyFileProblem:
                     if fingerprint(directory) == before:
                         raise
-    raise KeyFileProblem(f"{directory}: keeps changing while it is read: wait for whoever writes there")
+    raise KeyFileProblem(f"{directory}: changes repeatedly while it is read: retry when the other process has finished")
 
 
 def _signing(directory: Path, keys: list[Key], *, group_read: bool) -> Key:
     path = directory / SIGNING
     kids = {key.kid: key for key in keys}
     if not keys:
-        raise KeyFileProblem(f"{directory}: holds no key (*.pem): put one there, or let `sidecar serve` make one")
+        raise KeyFileProblem(f"{directory}: contains no key (*.pem): add one, or let `sidecar serve` create one")
     try:
         kid = read_private(path, group_read=group_read)[0].decode("ascii", "replace").strip()
     except FileNotFoundError:
@@ -199,7 +199,7 @@ def _signing(directory: Path, keys: list[Key], *, group_read: bool) -> Key:
             f"{path}: is missing, and there are {len(kids)} keys: write the kid of one into it: {', '.join(kids)}"
         ) from None
     if kid not in kids:
-        raise KeyFileProblem(f"{path}: names a key that is not here: write one of these into it: {', '.join(kids)}")
+        raise KeyFileProblem(f"{path}: names an unknown key: write one of these kids into it: {', '.join(kids)}")
     return kids[kid]
 
 
@@ -208,9 +208,9 @@ def _read_key(path: Path, *, group_read: bool = False) -> Key:
         raw, made_at = read_private(path, group_read=group_read)
     except FileNotFoundError as error:
         raise _Changed from error
-    fix = "put one unencrypted Ed25519 private key (PKCS#8, PEM) there, or take the file away"
+    fix = "put one unencrypted Ed25519 private key (PKCS#8, PEM) there, or remove the file"
     if raw.count(b"-----BEGIN ") != 1:
-        raise KeyFileProblem(f"{path}: does not hold exactly one key: {fix}")
+        raise KeyFileProblem(f"{path}: does not contain exactly one key: {fix}")
     try:
         key = serialization.load_pem_private_key(raw, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted

@@ -68,16 +68,16 @@ def rotating(directory: Path) -> Iterator[None]:
     """
     with key_problems(directory):
         if on_read_only_mount(directory):
-            raise KeyFileProblem(
-                f"{directory}: is on a read-only mount: rotate and revoke keys where it can be written"
-            )
+            raise KeyFileProblem(f"{directory}: is on a read-only mount: rotate and revoke keys on a writable mount")
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with key_problems(directory):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise KeyFileProblem(f"{directory}: another rotation is at work there: wait for it") from None
+                raise KeyFileProblem(
+                    f"{directory}: another rotation is in progress: retry when it has finished"
+                ) from None
         yield
     finally:
         os.close(descriptor)
@@ -148,7 +148,7 @@ def remove_key(directory: Path, kid: str) -> None:
     retired = _retired(directory)
     doomed = [key for key in keys if key.kid == kid] if kid in retired else _having(directory, keys, kid)
     if kid == signing.kid:
-        raise KeyFileProblem(f"{signing.path}: is the key that signs: rotate to another one first")
+        raise KeyFileProblem(f"{signing.path}: is the signing key: rotate to another key first")
     with key_problems(directory):
         for key in doomed:
             key.path.unlink(missing_ok=True)
@@ -179,7 +179,7 @@ def remove_retired(directory: Path, *, before: int, now: int) -> tuple[str, ...]
 def _having(directory: Path, keys: list[Key], kid: str) -> list[Key]:
     found = [key for key in keys if key.kid == kid]
     if not found:
-        raise KeyFileProblem(f"{directory}: has no key {kid}: `sidecar keys list` names those that it has")
+        raise KeyFileProblem(f"{directory}: has no key {kid}: `sidecar keys list` lists its keys")
     return found
 
 

@@ -35,5 +35,5 @@ def kept(state_dir: Path) -> dict[str, bytes] | None:
         for name, length in json.loads(header):
             files[str(name)], content = content[:length], content[length:]
     except (ValueError, TypeError):
-        raise PrivateFileProblem(f"{path}: is no kept policy: take it away") from None
+        raise PrivateFileProblem(f"{path}: is not a stored policy: remove the file") from None
     return files

@@ -28,7 +28,9 @@ def read_guarded(path: Path, *, limit: int) -> bytes:
             raise GuardedFileProblem(f"{path}: is not a regular file: put the file itself there, or a link to it")
         if writers(status) is not Writers.OWNER:
             mode = stat.S_IMODE(status.st_mode)
-            raise GuardedFileProblem(f"{path}: others than its owner can write it (mode {mode:04o}): chmod go-w {path}")
+            raise GuardedFileProblem(
+                f"{path}: users other than its owner can write it (mode {mode:04o}): chmod go-w {path}"
+            )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(limit + 1)
     except OSError as error:

@@ -173,7 +173,7 @@ def _read(name: str, path: Path, findings: Findings, before: PolicyFiles | None)
 
 def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: Findings) -> bool:
     if not stat.S_ISREG(status.st_mode):
-        message = "this is not a regular file"
+        message = "not a regular file"
         findings.add(Code.UNREADABLE_FILE, name, (1, 1), message, "put the file itself there, or a link to it")
         return False
     opened = _opened(path, status, "file")
@@ -211,8 +211,8 @@ def _opened(path: Path, status: os.stat_result, what: str) -> tuple[Severity, st
         return None
     mode = f"{stat.S_IMODE(status.st_mode):04o}"
     if may_write is Writers.EVERYBODY:
-        return Severity.ERROR, f"everybody can write the {what} (mode {mode})", f"chmod go-w {_shown(path)}"
-    message = f"the group {status.st_gid} can write the {what} (mode {mode}), not its owner alone"
+        return Severity.ERROR, f"all users can write the {what} (mode {mode})", f"chmod go-w {_shown(path)}"
+    message = f"the group {status.st_gid} can write the {what} (mode {mode}), not only its owner"
     return Severity.WARNING, message, f"chmod g-w {_shown(path)}"
 
 

@@ -75,7 +75,7 @@ def check_private_directory(directory: Path, *, group_read: bool = False) -> Non
     """Raise PrivateFileProblem unless only this user may use ``directory``. ``group_read``: as ``read_private``."""
     status = directory.stat()
     if not stat.S_ISDIR(status.st_mode):
-        raise PrivateFileProblem(f"{directory}: is not a directory: name a directory, or take the file away")
+        raise PrivateFileProblem(f"{directory}: is not a directory: name a directory, or remove the file")
     _check_closed(directory, status, "700", fixed=on_read_only_mount(directory), group_read=group_read)
 
 

@@ -120,7 +120,7 @@ class IssuerKeys:
     def _without_keys(self) -> str:
         named = ", ".join(sorted(self._algorithms))
         why = f": {'; '.join(self._keys.left_out)}" if self._keys.left_out else ""
-        return f"of its {self._keys.listed} keys none can be used with {named}{why}"
+        return f"none of its {self._keys.listed} keys can be used with {named}{why}"
 
     def _may_look_for(self, kid: str) -> bool:
         if self._reading is not None:
@@ -142,7 +142,7 @@ class IssuerKeys:
     def _ended(self, reading: "asyncio.Task[None]") -> None:
         self._reading = None
         if not reading.cancelled() and (error := reading.exception()) is not None:
-            _log.error("reading an issuer's keys failed", issuer=self._issuer, exc_info=error)
+            _log.error("issuer key refresh failed", issuer=self._issuer, exc_info=error)
 
     async def _take(self) -> None:
         try:
@@ -150,7 +150,7 @@ class IssuerKeys:
             keys = read_key_set(raw, self._algorithms)
         except (Unreadable, BadKeySet) as problem:
             if str(problem) != self._failing:
-                _log.error("an issuer's keys cannot be read", issuer=self._issuer, problem=str(problem))
+                _log.error("issuer keys unreadable", issuer=self._issuer, problem=str(problem))
             self._failing = str(problem)
             return
         version = hashlib.sha256(raw).hexdigest()[:32]
@@ -163,11 +163,11 @@ class IssuerKeys:
 
     def _report(self) -> None:
         if not self._keys.keys:
-            _log.error("no key of an issuer can be used", issuer=self._issuer, problem=self.problem)
+            _log.error("no usable issuer key", issuer=self._issuer, problem=self.problem)
             return
-        _log.info("an issuer's keys are read", issuer=self._issuer, kids=self.kids)
+        _log.info("issuer keys loaded", issuer=self._issuer, kids=self.kids)
         for left_out in self.left_out:
-            _log.warning("a key of an issuer cannot be used", issuer=self._issuer, problem=left_out)
+            _log.warning("issuer key unusable", issuer=self._issuer, problem=left_out)
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -196,18 +196,18 @@ def from_url(session: aiohttp.ClientSession, url: str) -> Read:
             through, headers = (proxy.url, proxy.headers) if proxy else (None, None)
             async with session.get(url, allow_redirects=False, proxy=through, proxy_headers=headers) as response:
                 if response.status != 200:
-                    raise Unreadable(f"{way}: it answers {response.status} instead of 200")
+                    raise Unreadable(f"{way}: status {response.status} instead of 200")
                 if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                    raise Unreadable(f"{way}: it comes compressed, though that was declined")
+                    raise Unreadable(f"{way}: the response is compressed although compression was declined")
                 return await _bounded(response)
         except BadProxy as problem:
             raise Unreadable(f"{way}: {problem}") from None
         except TimeoutError:
-            raise Unreadable(f"{way}: it does not answer within {FETCH_SECONDS:g} s") from None
+            raise Unreadable(f"{way}: no response within {FETCH_SECONDS:g} s") from None
         except aiohttp.ClientHttpProxyError as error:
-            raise Unreadable(f"{way}: the proxy answers {error.status}") from None
+            raise Unreadable(f"{way}: the proxy returned status {error.status}") from None
         except (aiohttp.ClientError, ValueError) as error:  # its text may contain the proxy's password
-            raise Unreadable(f"{way}: it cannot be reached: {type(error).__name__}") from None
+            raise Unreadable(f"{way}: connection failed: {type(error).__name__}") from None
 
     return read
 
@@ -217,7 +217,7 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > MAX_BYTES:
-            raise Unreadable(f"it is larger than {MAX_BYTES} bytes")
+            raise Unreadable(f"the document is larger than {MAX_BYTES} bytes")
     return bytes(content)
 
 

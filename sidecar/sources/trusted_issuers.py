@@ -83,14 +83,15 @@ def read_trusted_issuers(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer,
         or not isinstance(entries, list)
         or not all(isinstance(one, dict) for one in entries)
     ):
-        raise TrustedIssuersProblem(f"{path}: must hold [[issuer]] tables and nothing else")
+        raise TrustedIssuersProblem(f"{path}: must contain [[issuer]] tables and nothing else")
     if not 0 < len(entries) <= MAX_ISSUERS:
-        raise TrustedIssuersProblem(f"{path}: holds {len(entries)} issuers: 1 to {MAX_ISSUERS} are possible")
+        raise TrustedIssuersProblem(f"{path}: has {len(entries)} issuers: allowed are 1 to {MAX_ISSUERS}")
     found, problems = [], []
     for number, entry in enumerate(entries, 1):
         place = f"{path}: issuer {number}"
         problems += [
-            f"{place}: {name}: no such member: {', '.join(sorted(_MEMBERS))}" for name in set(entry) - _MEMBERS
+            f"{place}: {name}: unknown member: choose from {', '.join(sorted(_MEMBERS))}"
+            for name in set(entry) - _MEMBERS
         ]
         try:
             found.append(_entry(entry, path.parent, own_issuer))
@@ -123,14 +124,14 @@ def _one_of(entry: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
     """Return the member, or the first of ``choices`` if it is missing."""
     value = entry.get(name, choices[0])
     if value not in choices:
-        raise _Wrong(f"{name}: {value!r} is not possible: choose of {', '.join(choices)}")
+        raise _Wrong(f"{name}: {value!r} is invalid: choose from {', '.join(choices)}")
     return str(value)
 
 
 def _email_domains(entry: dict[str, Any], proof: EmailProof) -> frozenset[str]:
     if proof is not EmailProof.VOUCHED:
         if "email_domains" in entry:
-            raise _Wrong('email_domains: restricts nothing without email_verified = "vouched": set that, or remove it')
+            raise _Wrong('email_domains: has no effect without email_verified = "vouched": set that, or remove it')
         return frozenset()
     if "email_domains" not in entry:
         raise _Wrong(
@@ -149,9 +150,9 @@ def _email_domains(entry: dict[str, Any], proof: EmailProof) -> frozenset[str]:
 def _issuer(entry: dict[str, Any], own_issuer: str) -> str:
     issuer = _word(entry, "issuer")
     if issuer.rstrip("/").lower() == own_issuer.rstrip("/").lower():
-        raise _Wrong("issuer: is this sidecar's own (SIDECAR_ISSUER): nobody else may speak for it")
+        raise _Wrong("issuer: is this sidecar's own (SIDECAR_ISSUER): name another provider")
     if re.search(r"[{}<>*$]", issuer) or _is_shared(issuer):
-        raise _Wrong("issuer: stands for many issuers: write the exact iss of your own tenant's tokens")
+        raise _Wrong("issuer: matches many issuers: write the exact iss of your own tenant's tokens")
     return issuer
 
 
@@ -165,8 +166,8 @@ def _algorithms(entry: dict[str, Any]) -> frozenset[str]:
     for name in named:
         if name not in KINDS:
             secret = name.upper().startswith("HS") or name.lower() == "none"
-            why = "proves nothing about who signed" if secret else "is not one that can be allowed"
-            raise _Wrong(f"algorithms: {name} {why}: choose of {', '.join(KINDS)}")
+            why = "does not identify the signer" if secret else "is not supported"
+            raise _Wrong(f"algorithms: {name} {why}: choose from {', '.join(KINDS)}")
     return frozenset(named)
 
 
@@ -230,5 +231,5 @@ def _twice(path: Path, found: list[TrustedIssuer]) -> Iterator[str]:
     seen: set[str] = set()
     for entry in found:
         if entry.trust.issuer in seen:
-            yield f"{path}: {entry.trust.issuer}: stands twice: one entry an issuer"
+            yield f"{path}: {entry.trust.issuer}: occurs twice: write one entry per issuer"
         seen.add(entry.trust.issuer)

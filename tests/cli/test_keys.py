@@ -112,7 +112,7 @@ def test_R21_a_second_rotation_at_the_same_time_is_refused(cli: Any, at_store: A
         for verb in (["rotate"], ["revoke", next(iter(before))]):
             done = at_store("keys", *verb)
             assert done.status == 2
-            assert "another rotation is at work there" in done.err
+            assert "another rotation is in progress" in done.err
     assert listed(cli) == before
 
 

@@ -161,7 +161,7 @@ async def test_R10_SIGHUP_reads_the_issuers_again_and_a_bad_file_changes_nothing
     issuers.write_text(entry(provider, algorithms=["HS256"]))
     await reload(refused=1)
     assert await status(api, token) == 200, "the last good list is in force"
-    assert "HS256 proves nothing about who signed" in process.output()
+    assert "HS256 does not identify the signer" in process.output()
     issuers.write_text(entry(provider, accounts=["Nowhere"]))
     await reload(refused=0)
     await until(lambda: status(api, token), 401)
@@ -267,7 +267,7 @@ async def test_what_cannot_be_used_of_an_issuer_is_in_the_log_and_in_the_metrics
         },
     )
     logged = process.output()
-    assert "of its 1 keys none can be used with RS256: entry 1 cannot be read" in logged
+    assert "none of its 1 keys can be used with RS256: entry 1 cannot be read" in logged
     assert logged.count("there is no account 'Nowhere': create it, or take it out of the entry's accounts") == 1
 
 
@@ -301,5 +301,5 @@ async def test_R10_a_file_that_would_let_strangers_in_is_no_start(
     assert process.popen.wait(20) == 2
     lines = process.output().splitlines()
     assert len(lines) == 2, lines
-    assert "issuer 1: algorithms: HS256 proves nothing about who signed" in lines[0]
+    assert "issuer 1: algorithms: HS256 does not identify the signer" in lines[0]
     assert "issuer 2: issuer: is this sidecar's own" in lines[1]

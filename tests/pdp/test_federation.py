@@ -48,7 +48,7 @@ class Provider:
     async def read(self):
         self.readings += 1
         if self.out:
-            raise Unreadable("it answers 500 instead of 200")
+            raise Unreadable("status 500 instead of 200")
         public = OKPAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         return json.dumps({"keys": [{**public, "kid": self.kid}]}).encode()
 

@@ -143,10 +143,10 @@ BAD_KEYS = {
     "a symbolic link": (_link, "is a symbolic link"),
     "a fifo": (_fifo, "is not a regular file"),
     "a directory": (lambda path: path.mkdir(mode=0o700), "is not a regular file"),
-    "empty": (lambda path: put(path, b""), "does not hold exactly one key"),
-    "two keys": (lambda path: put(path, pem() + pem()), "does not hold exactly one key"),
+    "empty": (lambda path: put(path, b""), "does not contain exactly one key"),
+    "two keys": (lambda path: put(path, pem() + pem()), "does not contain exactly one key"),
     "cut off": (lambda path: put(path, pem()[:60]), "is not a readable private key"),
-    "not text": (lambda path: put(path, b"\xff\x00"), "does not hold exactly one key"),
+    "not text": (lambda path: put(path, b"\xff\x00"), "does not contain exactly one key"),
     "encrypted": (_encrypted, "is not a readable private key"),
     "of another kind": (_rsa_like, "is not an Ed25519 key"),
     "huge": (lambda path: put(path, b"x" * 20_000), "is larger than"),
@@ -201,7 +201,7 @@ def test_load_makes_nothing(directory):
 def test_signing_that_names_no_key_here_is_no_start(directory):
     load_or_create(directory)
     put(directory / "signing", b"nope\n")
-    with pytest.raises(KeyFileProblem, match="names a key that is not here: write one of these"):
+    with pytest.raises(KeyFileProblem, match="names an unknown key: write one of these kids"):
         load(directory)
 
 

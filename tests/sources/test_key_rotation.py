@@ -43,7 +43,7 @@ def test_R21_rotation_publishes_first_signs_later_and_removes_last(directory):
     assert states(directory) == {old: KeyState.RETIRED, new: KeyState.SIGNS}
     assert [file.retired_at for file in list_keys(directory) if file.kid == old] == [1000]
 
-    with pytest.raises(KeyFileProblem, match="is the key that signs: rotate"):
+    with pytest.raises(KeyFileProblem, match="is the signing key: rotate"):
         remove_key(directory, new)
     remove_key(directory, old)
     assert set(load(directory).keys.verifying) == {new}
@@ -128,7 +128,11 @@ def test_a_list_of_retired_keys_that_is_not_ours_retires_nothing(directory):
 
 
 def test_one_rotation_at_a_time(directory):
-    with rotating(directory), pytest.raises(KeyFileProblem, match="another rotation is at work"), rotating(directory):
+    with (
+        rotating(directory),
+        pytest.raises(KeyFileProblem, match="another rotation is in progress"),
+        rotating(directory),
+    ):
         pass
     with rotating(directory):
         pass

@@ -179,6 +179,9 @@ def test_R21_no_rotation_begins_on_a_read_only_mount(keys: Path, monkeypatch: py
     real = os.statvfs(keys)
     fields = [os.ST_RDONLY if name == "f_flag" else getattr(real, name) for name in os.statvfs_result.__match_args__]
     monkeypatch.setattr(private_files.os, "statvfs", lambda _: os.statvfs_result(fields))
-    with pytest.raises(KeyFileProblem, match="is on a read-only mount: rotate and revoke keys where"), rotating(keys):
+    with (
+        pytest.raises(KeyFileProblem, match="is on a read-only mount: rotate and revoke keys on a writable mount"),
+        rotating(keys),
+    ):
         pass
     assert len(list_keys(keys)) == 1

@@ -144,7 +144,7 @@ async def test_R48_a_disk_that_takes_nothing_is_logged_once_and_tried_again(make
         for n in (6, 7):
             journal.apply(0, change(n))
             await journal.write()
-    assert capsys.readouterr().out.count("journal cannot be written") == 1
+    assert capsys.readouterr().out.count("journal write failed") == 1
     await journal.write()
     await journal.write()
     assert (await loaded(make)).position(0).n == 7
