@@ -116,7 +116,7 @@ class Guard:
         try:
             return await self._ask(request, section, action)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            _log.error("the sidecar does not answer: %s", type(error).__name__)
+            _log.error("sidecar unavailable: %s", type(error).__name__)
         except ValueError:  # headers that cannot be forwarded unchanged
             return _denied(403, "bad_request")
         return _denied(503, UNAVAILABLE)
@@ -168,7 +168,7 @@ def guard(app: web.Application, url: str, *, timeout: float = TIMEOUT) -> Guard:
             return await handler(request)
         needs = _needs_of(request)
         if needs is None:
-            _log.error("a handler says neither what it requires nor that it is public: %r", request.match_info.handler)
+            _log.error("handler denied: it has neither @requires nor @public: %r", request.match_info.handler)
             return _response(_denied(403, UNGUARDED))
         if needs is _PUBLIC:
             return await handler(request)

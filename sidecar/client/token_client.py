@@ -229,7 +229,7 @@ class TokenClient:
                 # The response may be lost: within the grace period, the same token gets the same successor.
                 status, headers, body = await self._post("/token", form, TIMEOUT)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            what = f"no answer from the sidecar's /token: {type(error).__name__}"
+            what = f"no response from the sidecar's /token: {type(error).__name__}"
             raise TokenUnavailable(what, LEFT_ALONE) from None
         return self._read(status, headers, body, asked_at)
 
@@ -248,7 +248,7 @@ class TokenClient:
             raise SignInRefused(body["error"], str(body.get("error_description", "")))
         access, seconds, refresh = (body.get(name) for name in ("access_token", "expires_in", "refresh_token"))
         if status != 200 or not isinstance(access, str) or not isinstance(seconds, int) or seconds <= 0:
-            raise TokenUnavailable(f"the sidecar's /token answered {status}", _retry_after(headers))
+            raise TokenUnavailable(f"the sidecar's /token returned status {status}", _retry_after(headers))
         if isinstance(refresh, str):
             self._refresh_token = refresh
         ends = asked_at + seconds
