@@ -190,7 +190,7 @@ def boolean(text: str) -> bool:
         case "false" | "no" | "off" | "0":
             return False
         case _:
-            raise BadValueError("not a yes or no: write true or false")
+            raise BadValueError("not a boolean: write true or false")
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:

@@ -72,20 +72,18 @@ class Settings:
 
     listen: Annotated[v.Address, Row(v.address, "127.0.0.1:9181", "Public listener: checks, tokens, API, console.")]
     ops_listen: Annotated[v.Address, Row(v.address, "127.0.0.1:9182", "Ops listener: /livez /readyz /metrics /status.")]
-    check_listen: Annotated[v.Address | None, Row(_AWAY, "", "Checks alone; the public listener drops them.")]
+    check_listen: Annotated[v.Address | None, Row(_AWAY, "", "Checks only; the public listener then has none.")]
     grpc_listen: Annotated[v.Address | None, Row(_AWAY, "", "Envoy's gRPC ext_authz.")]
     tls_cert: Annotated[Path | None, Row(_FILE, "", "PEM certificate chain of the public, check and gRPC listeners.")]
     tls_key: Annotated[Path | None, Row(_FILE, "", "PEM private key of the certificate.")]
-    tls_client_ca: Annotated[Path | None, Row(_FILE, "", "PEM certificates; clients must show one signed by them.")]
+    tls_client_ca: Annotated[Path | None, Row(_FILE, "", "PEM CA certificates; clients must present one they signed.")]
     plaintext: Annotated[bool, Row(v.boolean, "false", "Serve without TLS beyond loopback.")]
-    public_url: Annotated[
-        str, Row(base_url, _public_url, "Where people reach the public listener: links, cookies, Origin.")
-    ]
+    public_url: Annotated[str, Row(base_url, _public_url, "Base URL of the public listener: links, cookies, Origin.")]
     issuer: Annotated[
         str,
-        Row(url("http", "https"), _issuer, "The tokens' iss; kept in the store for good."),
+        Row(url("http", "https"), _issuer, "The tokens' iss; stored permanently."),
     ]
-    audience: Annotated[str, Row(v.word, "dashboard", "The tokens' aud; kept in the store for good.")]
+    audience: Annotated[str, Row(v.word, "dashboard", "The tokens' aud; stored permanently.")]
     redis_url: Annotated[
         str | None, Row(_REDIS, "", "The store; empty: an embedded one in the state directory.", secret=True)
     ]
@@ -106,36 +104,28 @@ class Settings:
     ]
     keys_dir: Annotated[
         Path,
-        Row(v.path, _keys_dir, "Signing keys and the pepper, made at first start."),
+        Row(v.path, _keys_dir, "Signing keys and the pepper, created at the first start."),
     ]
     keys_group_read: Annotated[bool, Row(v.boolean, "false", "On a read-only mount accept keys that a group may read.")]
-    policy_dir: Annotated[
-        Path, Row(v.path, policy_dir, "The policy files; ./policy, or where no policy is the packaged ones.")
-    ]
-    model: Annotated[
-        Path, Row(v.path, model, "The Casbin model; ./model.conf, or where no policy is the packaged one.")
-    ]
+    policy_dir: Annotated[Path, Row(v.path, policy_dir, "The policy files: ./policy, or the packaged ones without it.")]
+    model: Annotated[Path, Row(v.path, model, "The Casbin model: ./model.conf, or the packaged one.")]
     access_ttl: Annotated[int, Row(v.whole_seconds(1, DAY), "15m", "Life of an access token.")]
-    refresh_ttl: Annotated[int, Row(v.whole_seconds(1, 90 * DAY), "30d", "Life of a refresh token that is not used.")]
-    invite_ttl: Annotated[
-        int, Row(v.whole_seconds(1, 90 * DAY), "7d", "Life of an invitation, and of the seat that it holds.")
-    ]
-    leeway: Annotated[int, Row(v.whole_seconds(0, 60), "5s", "How far clocks may differ in a token's exp and nbf.")]
-    lease: Annotated[float, Row(v.duration(0.1, 30), "1s", "Longest use of a live record after the store's last word.")]
-    workers: Annotated[int, Row(v.integer(1, 64), "1", "Processes that serve.")]
-    drain: Annotated[float, Row(v.duration(0, 300), "2s", "How long the listeners keep accepting after SIGTERM.")]
-    seat_contact: Annotated[str, Row(v.line, "", "Whom to reach for more seats.")]
+    refresh_ttl: Annotated[int, Row(v.whole_seconds(1, 90 * DAY), "30d", "Life of an unused refresh token.")]
+    invite_ttl: Annotated[int, Row(v.whole_seconds(1, 90 * DAY), "7d", "Life of an invitation and of its seat.")]
+    leeway: Annotated[int, Row(v.whole_seconds(0, 60), "5s", "Allowed clock difference for a token's exp and nbf.")]
+    lease: Annotated[float, Row(v.duration(0.1, 30), "1s", "Maximum age of a cached record without a store message.")]
+    workers: Annotated[int, Row(v.integer(1, 64), "1", "Number of worker processes.")]
+    drain: Annotated[float, Row(v.duration(0, 300), "2s", "Time that listeners accept connections after SIGTERM.")]
+    seat_contact: Annotated[str, Row(v.line, "", "Contact for more seats.")]
     trusted_proxies: Annotated[tuple[v.Network, ...], Row(v.networks, "", "Proxies whose X-Forwarded-For is read.")]
     allowed_hosts: Annotated[
-        tuple[str, ...], Row(v.words, "", "More names that API, console and ops answer to, separated by commas.")
+        tuple[str, ...], Row(v.words, "", "Additional host names of API, console and ops, comma-separated.")
     ]
-    trusted_issuers: Annotated[Path | None, Row(_FILE, "", "TOML file of outside issuers.")]
-    unavailable_status: Annotated[
-        int, Row(v.status, "403", "A gateway's answer when nothing can be known: 403 or 503.")
-    ]
-    login_url: Annotated[str | None, Row(v.optional(url("http", "https")), "", "Where browsers are sent to sign in.")]
+    trusted_issuers: Annotated[Path | None, Row(_FILE, "", "TOML file of external issuers.")]
+    unavailable_status: Annotated[int, Row(v.status, "403", "Status of undetermined checks: 403 or 503.")]
+    login_url: Annotated[str | None, Row(v.optional(url("http", "https")), "", "Sign-in page for browsers.")]
     console: Annotated[bool, Row(v.boolean, "true", "Serve the console.")]
-    fast_lane: Annotated[bool, Row(v.boolean, "true", "Answer plain checks without aiohttp.")]
+    fast_lane: Annotated[bool, Row(v.boolean, "true", "Process simple checks without aiohttp.")]
     smtp_url: Annotated[str | None, Row(_SMTP, "", "Mail server for links.", secret=True)]
     mail_from: Annotated[str | None, Row(v.optional(v.line), "", "Sender of mails.")]
     log_level: Annotated[v.LogLevel, Row(v.one_of(v.LogLevel), "info", "debug, info, warning, error.")]
@@ -148,7 +138,7 @@ class Settings:
     max_body: Annotated[int, Row(v.size(1024, 16 * 1024**2), "64KiB", "Largest request body.")]
     max_head: Annotated[int, Row(v.size(8192, 1024**2), "32KiB", "Largest request head.")]
     max_connections: Annotated[
-        int, Row(v.integer(1, 10_000_000), _max_connections, "Most connections at once, of each worker.")
+        int, Row(v.integer(1, 10_000_000), _max_connections, "Maximum open connections per worker.")
     ]
 
     values: tuple[Value, ...] = ()
@@ -168,7 +158,7 @@ class Settings:
         """
         taken = packaged()[0]
         named = any(value.name == "policy_dir" and value.source != "default" for value in self.values)
-        return "" if named or self.policy_dir != taken else f"no ./policy here: the packaged policy, {taken}"
+        return "" if named or self.policy_dir != taken else f"no ./policy: using the packaged policy, {taken}"
 
     def __repr__(self) -> str:
         """Return the settings with masked secrets, because representations are logged."""
@@ -216,18 +206,18 @@ def _resolve(name: str, it: Row, given: Given | None, found: Mapping[str, Any]) 
 
 def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
     if found["listen"].wildcard and found["public_url"] == _public_url(found):
-        yield f"SIDECAR_PUBLIC_URL is {found['public_url']}: links with that address open nowhere, set it"
+        yield f"SIDECAR_PUBLIC_URL is {found['public_url']}: links with that address do not work: set it"
     room = fd_limits.room()
     if room is not None and found["max_connections"] > room:
         yield (
-            f"SIDECAR_MAX_CONNECTIONS is {found['max_connections']}, but of the descriptors that this process may have "
-            f"{room} are for connections: beyond that, strangers could take what the store and the ops listener need"
+            f"SIDECAR_MAX_CONNECTIONS is {found['max_connections']}, but file descriptors allow {room}: "
+            "more connections can exhaust those of the store and the ops listener: lower it or raise `ulimit -Hn`"
         )
     behind = found["public_url"] != _public_url(found) and found["tls_cert"] is None
     if behind and not found["trusted_proxies"]:
         yield (
-            "SIDECAR_TRUSTED_PROXIES is empty: all who come through a gateway count as one address, and a hundred "
-            "wrong passwords from anybody stop the sign-in of all: name the gateway's network"
+            "SIDECAR_TRUSTED_PROXIES is empty: all clients of a gateway count as one address, and 100 wrong "
+            "passwords from one client block sign-in for all: name the gateway's network"
         )
 
 
@@ -240,10 +230,10 @@ def _demo_keys(settings: Settings) -> Iterator[str]:
     try:
         marked = (settings.keys_dir / DEMO_MARK).exists()
     except OSError as error:
-        yield f"SIDECAR_KEYS_DIR={settings.keys_dir}: cannot be looked into: {error.strerror}"
+        yield f"SIDECAR_KEYS_DIR={settings.keys_dir}: cannot be read: {error.strerror}"
         return
     if marked:
-        yield f"SIDECAR_KEYS_DIR={settings.keys_dir}: these are a demo's keys: use others"
+        yield f"SIDECAR_KEYS_DIR={settings.keys_dir}: contains demo keys: use others"
 
 
 def _exposure(settings: Settings) -> Iterator[str]:
@@ -269,12 +259,12 @@ def _shared(settings: Settings) -> Iterator[str]:
     for name in ("listen", "check_listen", "grpc_listen"):
         at = getattr(settings, name)
         if settings.workers > 1 and getattr(at, "port", None) == 0:
-            yield f"{spell_env(name)}={at}: {settings.workers} workers share a port: name one, or set SIDECAR_WORKERS=1"
+            yield f"{spell_env(name)}={at}: {settings.workers} workers need a fixed port: set one, or SIDECAR_WORKERS=1"
 
 
 def _pairs(settings: Settings) -> Iterator[str]:
     if (settings.tls_cert is None) != (settings.tls_key is None):
-        yield "SIDECAR_TLS_CERT and SIDECAR_TLS_KEY belong together: set both or neither"
+        yield "SIDECAR_TLS_CERT and SIDECAR_TLS_KEY: set both or neither"
     if settings.tls_client_ca is not None and settings.tls_cert is None:
         yield "SIDECAR_TLS_CLIENT_CA needs SIDECAR_TLS_CERT and SIDECAR_TLS_KEY"
     if settings.redis_sentinel_password is not None and "+sentinel://" not in (settings.redis_url or ""):
@@ -287,5 +277,5 @@ def _pairs(settings: Settings) -> Iterator[str]:
         if at is None or getattr(at, "port", None) == 0:
             continue
         if str(at) in taken:
-            yield f"{spell_env(name)}={at}: {taken[str(at)]} has that address already"
+            yield f"{spell_env(name)}={at}: the address is already used by {taken[str(at)]}"
         taken[str(at)] = spell_env(name)

@@ -170,7 +170,7 @@ def _unknown(name: str, it: Given, names: Names) -> SettingsError:
     near = difflib.get_close_matches(wanted, sorted(known), n=1, cutoff=0.6)
     hint = f"did you mean {spell(near[0])}?" if near else "`sidecar config` lists them"
     risky = re.search(r"pass|secret|token|key|url|auth|pepper|cred", name.lower()) or "@" in it.text
-    return it.complaint(f"no such setting: {hint}", secret=bool(risky))
+    return it.complaint(f"unknown setting: {hint}", secret=bool(risky))
 
 
 def quoted(text: str) -> str:

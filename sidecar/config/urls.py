@@ -28,7 +28,7 @@ def _host(name: str) -> str:
     try:
         return name.encode("idna").decode("ascii")
     except UnicodeError:
-        raise BadValueError("the host is no name that DNS could have: write https://login.example.com") from None
+        raise BadValueError("the host is not a valid DNS name: write https://login.example.com") from None
 
 
 def _port(parts: SplitResult) -> str:
@@ -50,9 +50,9 @@ def url(*schemes: str) -> Callable[[str], str]:
         except ValueError:
             raise BadValueError(f"not a URL: {how}") from None
         if parts.scheme not in schemes or not text.isprintable() or " " in text or "://" not in text:
-            raise BadValueError(f"not such a URL: {how}")
+            raise BadValueError(f"invalid URL: {how}")
         if not parts.netloc.rpartition("@")[2]:
-            raise BadValueError("the URL names no host")
+            raise BadValueError("the URL has no host")
         return text
 
     return parse

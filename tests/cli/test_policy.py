@@ -44,7 +44,7 @@ def test_check_without_a_policy_here_takes_the_packaged_one_and_says_so(cli: Cli
     for form in ([], ["--json"]):
         result = cli("policy", "check", *form)
         assert (result.status, result.out) == (0, "[]\n" if form else "")
-        assert result.err == f"sidecar: no ./policy here: the packaged policy, {ROOT / 'policy'}\n"
+        assert result.err == f"sidecar: no ./policy: using the packaged policy, {ROOT / 'policy'}\n"
 
 
 def test_R25_half_a_policy_is_never_completed_by_the_packaged_one(cli: Cli, folder: Path) -> None:

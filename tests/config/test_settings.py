@@ -94,7 +94,7 @@ def test_derived_defaults_follow_what_they_are_made_of() -> None:
     [
         ({"SIDECAR_LESE": "2s"}, ["SIDECAR_LESE", '"2s"', "environment", "SIDECAR_LEASE"]),
         ({"SIDECAR_lease": "2s"}, ["SIDECAR_lease", "SIDECAR_LEASE"]),
-        ({"SIDECAR_PORT": "9181"}, ["SIDECAR_PORT", '"9181"', "no such setting"]),
+        ({"SIDECAR_PORT": "9181"}, ["SIDECAR_PORT", '"9181"', "unknown setting"]),
         ({"SIDECAR_LEASE": "2"}, ["SIDECAR_LEASE", '"2"', "environment", "1s"]),
         ({"SIDECAR_LEASE": "-1s"}, ["SIDECAR_LEASE", "duration"]),
         ({"SIDECAR_LEASE": "40s"}, ["SIDECAR_LEASE", "from 100ms to 30s"]),
@@ -147,7 +147,7 @@ def test_bad_settings_name_key_value_place_and_remedy(env: dict[str, str], parts
         (b"lease = 2\n", ["lease", '"2"', "500ms"]),
         (b"lease = 2.5\n", ["lease", "float"]),
         (b"[serve]\nlease = '1s'\n", ["serve", "table"]),
-        (b"config = 'other.toml'\n", ["config", "no such setting"]),
+        (b"config = 'other.toml'\n", ["config", "unknown setting"]),
         (b"lease = \n", ["not TOML", "line 1"]),
         (b"\xff\xfe", ["UTF-8"]),
     ],
@@ -230,7 +230,7 @@ def test_R24_secret_from_a_file(tmp_path: Path) -> None:
     file.write_text(f'redis_url_file = "{secret}"\n')
     assert load({"config": str(file)}, {}).redis_url == settings.redis_url
     # Only secrets have such a variant: another setting's name with _FILE is a mistake.
-    assert "no such setting" in refused(env={"SIDECAR_AUDIENCE_FILE": str(secret)})
+    assert "unknown setting" in refused(env={"SIDECAR_AUDIENCE_FILE": str(secret)})
 
 
 def test_R24_secret_in_two_places_at_once_is_refused(tmp_path: Path) -> None:
@@ -309,13 +309,13 @@ def test_R23_loopback_and_unix_sockets_need_no_consent(at: str) -> None:
 @pytest.mark.parametrize(
     ("env", "part"),
     [
-        ({"SIDECAR_TLS_CERT": "c"}, "belong together"),
+        ({"SIDECAR_TLS_CERT": "c"}, "set both or neither"),
         ({"SIDECAR_TLS_CLIENT_CA": "c"}, "SIDECAR_TLS_CLIENT_CA needs"),
         ({"SIDECAR_SMTP_URL": "smtp://m"}, "SIDECAR_MAIL_FROM"),
-        ({"SIDECAR_OPS_LISTEN": "127.0.0.1:9181"}, "has that address already"),
-        ({"SIDECAR_LISTEN": "127.0.0.1:0", "SIDECAR_WORKERS": "2"}, "SIDECAR_LISTEN=127.0.0.1:0: 2 workers share"),
+        ({"SIDECAR_OPS_LISTEN": "127.0.0.1:9181"}, "the address is already used by"),
+        ({"SIDECAR_LISTEN": "127.0.0.1:0", "SIDECAR_WORKERS": "2"}, "SIDECAR_LISTEN=127.0.0.1:0: 2 workers need"),
         ({"SIDECAR_CHECK_LISTEN": "[::1]:0", "SIDECAR_WORKERS": "3"}, "SIDECAR_CHECK_LISTEN=[::1]:0: 3 workers"),
-        ({"SIDECAR_GRPC_LISTEN": "127.0.0.1:0", "SIDECAR_WORKERS": "2"}, "name one, or set SIDECAR_WORKERS=1"),
+        ({"SIDECAR_GRPC_LISTEN": "127.0.0.1:0", "SIDECAR_WORKERS": "2"}, "set one, or SIDECAR_WORKERS=1"),
     ],
 )
 def test_settings_that_do_not_fit_together(env: dict[str, str], part: str) -> None:
@@ -416,7 +416,7 @@ def test_where_no_policy_is_the_packaged_one_is_taken_and_named(
     monkeypatch.chdir(tmp_path)
     settings = load({}, {})
     assert (settings.policy_dir, settings.model) == packaged()
-    assert settings.without_policy == f"no ./policy here: the packaged policy, {packaged()[0]}"
+    assert settings.without_policy == f"no ./policy: using the packaged policy, {packaged()[0]}"
     assert load({"policy_dir": "elsewhere"}, {}).without_policy == ""
     assert load({"policy_dir": str(packaged()[0])}, {}).without_policy == "", "somebody named it"
 

@@ -218,7 +218,7 @@ async def test_R25_a_start_never_takes_the_packaged_policy_for_one_that_is_not_t
     process = start(own=True, folder=place)
     told = [json.loads(line) for line in process.output().splitlines() if line.startswith("{")]
     assert [line["message"] for line in told if "packaged policy" in line["message"]] == [
-        f"no ./policy here: the packaged policy, {ROOT / 'policy'}"
+        f"no ./policy: using the packaged policy, {ROOT / 'policy'}"
     ]
     [alarm] = [line for line in told if "another policy was in force" in line["message"]]
     assert (alarm["level"], alarm["served"]) == ("error", str(ROOT / "policy"))
