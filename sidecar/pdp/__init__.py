@@ -1,1 +1,1 @@
-"""The policy decision point: puts policy, token and live record together into one decision."""
+"""Policy decision point: combines policy, token and live record into one decision."""

@@ -1,8 +1,8 @@
-"""The policy in force: compile aside, judge, swap one reference, keep the last good one (house rule 7).
+"""Policy activation: compile off the loop, run the gates, swap one reference, save the last good policy (house rule 7).
 
-Whoever reads ``generation`` reads it once and answers all of a question from it. A file that does not compile, or that
-a gate refuses, changes nothing but ``state`` and ``diagnostics``. What is in force has passed every gate, but for a
-start with ``force`` and for the first moments of any start: gates ask the store, and it may not be there yet.
+Callers read ``generation`` once per check. Files that do not compile, or that a gate rejects, change only ``state`` and
+``diagnostics``. The active generation has passed every gate, with two exceptions: a start with ``force``, and the first
+moments of a start. Gates read the store, which may still be unreachable then.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ from sidecar.telemetry.app_log import logger
 
 POLL_SECONDS = 0.25
 SETTLE_SECONDS = 0.1
-"""Between the two equal reads that come before a compile: an edit is judged half a second after its last byte."""
+"""Interval of the two equal reads before a compile. An edit is compiled half a second after its last byte."""
 
 WHOLE_SECONDS = 30.0
-"""How often every byte is read, whatever the times of the files say."""
+"""Interval of full reads, which ignore the files' times."""
 
 AGAIN_SECONDS = 5.0
-"""After a look at the files that failed by a mistake of ours."""
+"""Delay after a poll that failed because of a bug."""
 
 _log = logger("policy")
 
 
 class State(StrEnum):
-    """Do the files on disk say what is in force?"""
+    """State of the files on disk: active or rejected."""
 
     CURRENT = "current"
     REJECTED = "rejected"
@@ -45,7 +45,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How serving starts. ``forced``: the files were taken although they fail their own tests or the invariants."""
+    """Result of a start. ``forced``: the files are active although they fail their own tests or the invariants."""
 
     generation: Generation | None
     diagnostics: tuple[Diagnostic, ...]
@@ -53,7 +53,7 @@ class Start:
 
 
 class Activation:
-    """Holds the generation in force. ``clock`` gives Unix seconds; ``state_dir`` keeps the last good files."""
+    """Owner of the active generation. ``clock`` returns Unix seconds. ``state_dir`` stores the last good files."""
 
     def __init__(self, policy_dir: Path, model: Path, *, state_dir: Path | None, clock: Callable[[], float]) -> None:
         self._policy_dir = policy_dir
@@ -76,19 +76,19 @@ class Activation:
         self.loaded_at = 0.0
 
     def add_gate(self, gate: Gate) -> None:
-        """Asked before every swap from now on, and by ``confirm``."""
+        """Add a gate. Gates run before each swap and in ``confirm``."""
         self._gates.append(gate)
 
     def on_change(self, listener: "Callable[[Activation], None]") -> None:
-        """Called after each judgement, good or bad."""
+        """Add a listener. It is called after each compile result, accepted or rejected."""
         self._listeners.append(listener)
 
     # -- the start -----------------------------------------------------------------------------------------------------
 
     async def start(self, *, force: bool = False) -> Start:
-        """The first generation: of the files, else the kept last good one (``state`` is then REJECTED), else none.
+        """Activate the first generation: of the files, else the last good one (``state`` is then REJECTED), else none.
 
-        ``force`` takes files that compile but fail their own tests or the invariants; only ever here, never later.
+        ``force`` accepts files that compile but fail their own tests or the invariants. Later edits cannot be forced.
         """
         files = await self._read()
         self._judged = files.fingerprint
@@ -107,10 +107,10 @@ class Activation:
         return Start(self.generation, compiled.diagnostics)
 
     async def confirm(self, *, force: bool = False) -> bool:
-        """The gates' word on what a start has taken, now that the store can be asked. Edits are judged from here on.
+        """Run the gates on the first generation, once the store is reachable. Edits are compiled from then on.
 
-        What they refuse gives way to the last good one; False: there is none that they let pass. ``force`` takes their
-        refusal as said and not meant.
+        A rejected generation is replaced by the last good one. Returns False if no generation passes the gates.
+        ``force`` turns rejections into diagnostics.
         """
         assert self.generation is not None  # noqa: S101 - a start without a generation is over
         refusals = await self._refusals(self.generation)
@@ -137,25 +137,25 @@ class Activation:
     # -- edits ---------------------------------------------------------------------------------------------------------
 
     async def reload(self) -> None:
-        """Read and judge the files now (SIGHUP). In force or rejected when it returns, unless they wait for the store;
-        at a start the watch does it."""
+        """Read and compile the files now (SIGHUP). They are active or rejected on return, unless a gate waits for the
+        store. A no-op before ``confirm`` has succeeded."""
         if self._confirmed:
             await self._judge(await self._read(whole=True))
 
     async def watch(self) -> None:
-        """Follow the files until cancelled: polls, because editors rename, ConfigMaps swap links, NFS tells nobody."""
+        """Poll the files until cancelled. Editors rename, ConfigMaps swap links and NFS sends no events."""
         seen: str | None = None
         pause = POLL_SECONDS
         while True:
             await asyncio.sleep(pause)
             try:
                 seen, pause = await self._look(seen)
-            except Exception:  # as for a judgement: nobody loses the last good policy by it
+            except Exception:  # a bug must not end the last good policy
                 _log.exception("the policy files could not be looked at")
                 pause = AGAIN_SECONDS
 
     async def _look(self, seen: str | None) -> tuple[str | None, float]:
-        """``seen``: the fingerprint of the look before. The fingerprint now, and how long until the next look."""
+        """Poll once. ``seen``: previous fingerprint. Returns the current one and the seconds until the next poll."""
         stamp = await asyncio.to_thread(stamp_of, self._policy_dir, self._model)
         whole = asyncio.get_running_loop().time() > self._whole_read_at + WHOLE_SECONDS
         if seen == self._judged and self._seen is not None and self._seen.still_holds(stamp) and not whole:
@@ -173,7 +173,7 @@ class Activation:
         return self._seen
 
     async def _judge(self, files: PolicyFiles) -> None:
-        """In force or rejected; or waiting for the store: then the watch comes back to these files."""
+        """Activate or reject ``files``. If the store is unavailable, ``watch`` retries them."""
         async with self._judging:
             try:
                 judged = await self._verdict(files)
@@ -182,7 +182,7 @@ class Activation:
                 return
             self._compiled, self._waits = None, False
             if (await self._read()).fingerprint != files.fingerprint:
-                return  # written again meanwhile (R25): what was compiled is not what lies there
+                return  # the files changed during the compile (R25)
             self._judged = files.fingerprint
             if judged.generation is None:
                 self._reject(judged.diagnostics)
@@ -191,7 +191,7 @@ class Activation:
                 await self._swap(judged.generation, judged.diagnostics)
 
     async def _verdict(self, files: PolicyFiles) -> Judged:
-        """With the word of the gates. Raises StoreUnavailable; what is compiled by then is not compiled again."""
+        """Compile ``files`` and run the gates. Raises StoreUnavailable. A retry reuses the compile result."""
         try:
             if self._compiled is None or self._compiled[0] != files.fingerprint:
                 self._compiled = files.fingerprint, await process.judge(files, self.generation)
@@ -199,14 +199,15 @@ class Activation:
             refusals = () if judged.generation is None else await self._refusals(judged.generation)
         except StoreUnavailable:
             raise
-        except Exception as fault:  # a mistake of ours is no reason to stop answering by the last good policy
+        except Exception as fault:  # a bug must not end the last good policy
             _log.exception("an edit of the policy could not be judged")
             message = f"it could not be judged ({type(fault).__name__}); the sidecar's log has more"
             return Judged(None, (process.not_judged(message),))
         return Judged(None, tuple(sorted((*judged.diagnostics, *refusals)))) if refusals else judged
 
     def _wait(self, problem: StoreUnavailable) -> None:
-        """A gate could not ask: the watch comes back to these files, also to those of a SIGHUP that it had judged."""
+        """Make ``watch`` retry the files, because a gate could not read the store. Includes unchanged files of a
+        SIGHUP."""
         if not self._waits:
             _log.warning("an edit of the policy waits for the store", error=str(problem))
         self._judged, self._waits = None, True
@@ -222,7 +223,7 @@ class Activation:
             found += await gate(generation)
         return found
 
-    # -- what is in force ----------------------------------------------------------------------------------------------
+    # -- the active generation -----------------------------------------------------------------------------------------
 
     def _take(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
         if self.generation is None or generation.id != self.generation.id:
@@ -241,7 +242,7 @@ class Activation:
             listener(self)
 
     async def _keep(self, files: Mapping[str, bytes]) -> None:
-        """For a start with a bad file. A state directory that is full or read-only is no reason to stop serving."""
+        """Store the last good files for a start with a bad file. A full or read-only state directory is only logged."""
         if self._state_dir is None:
             return
         try:

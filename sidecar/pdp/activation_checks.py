@@ -1,10 +1,10 @@
-"""What only the running sidecar can hold against a policy: the people there are (R26).
+"""Activation checks that need the store: reject a policy that removes a role in use (R26).
 
-Asked before every swap, and once after a start, as soon as the store answers. It says why in the words of the compiler,
-so that an operator reads one list.
+Checks run before each swap, and once after a start, as soon as the store is reachable. They return compiler
+diagnostics, so that an operator reads one list.
 
-That no account is locked out needs no question to the store: its scripts leave no account without an active Account
-Administrator, and the compiler's invariants let none of those lose `users/manage`, in whatever account.
+Account lockout needs no check here. Store scripts leave every account an active Account Administrator, and the
+compiler's invariants guarantee that role `users/manage` in every account.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ from sidecar.store.policy_history import Generations
 from sidecar.store.role_holders import RoleHolders
 
 Gate = Callable[[Generation], Awaitable[tuple[Diagnostic, ...]]]
-"""What speaks against putting a generation in force; empty: nothing. Raises StoreUnavailable when it cannot tell."""
+"""Activation check. Returns the diagnostics that reject a generation; empty: accepted. Raises StoreUnavailable."""
 
 
 class InForce(Protocol):
@@ -26,9 +26,9 @@ class InForce(Protocol):
 
 
 class HeldRoles:
-    """No role disappears that somebody holds or is invited to.
+    """Check that rejects the removal of a role that a user or an invitation holds.
 
-    Only roles that some generation in force had can be held, so mostly no user has to be looked at.
+    Only roles of an earlier active generation can be held, so most activations read no user.
     """
 
     def __init__(self, policy: InForce, generations: Generations, holders: RoleHolders) -> None:

@@ -1,7 +1,7 @@
-"""The whole check on one page: policy, token and live record become one decision.
+"""Decision point: combines policy, token and live record into one decision.
 
-Order (README, "Reasons"): malformed or ambiguous request, public route, token, unmatched path, policy. One
-generation and one record answer all of it. What cannot be known is never an allow.
+Order of evaluation (README, "Reasons"): malformed or ambiguous request, public route, token, unmatched path, policy.
+Each check uses one generation and one record. An undetermined result is always a denial.
 """
 
 from collections.abc import Callable
@@ -25,19 +25,20 @@ from sidecar.tokens.claims import Claims
 from sidecar.tokens.external_tokens import Outsider
 
 SHOWN: Final = 128
-"""Characters of a name that no policy has, in a decision: logs and answers remember thousands of them (R29)."""
+"""Maximum characters of a section or action name in a decision. A check can name unknown ones, and logs and caches
+hold thousands of decisions (R29)."""
 
 
 class PolicyInForce(Protocol):
-    """Where the generation in force is read, once per question. None: there is none, and nothing is allowed."""
+    """Source of the active generation, read once per check. None: no policy is active, and every check is denied."""
 
     @property
     def generation(self) -> Generation | None: ...
 
 
 class Open(msgspec.Struct, frozen=True):
-    """A question that only the store can close: its token is authentic, its user's live record is not at hand; or the
-    token is an outside issuer's, whose keys may have to be asked for as well (R10)."""
+    """Check that needs I/O. Either the token is authentic and the user's record is not cached, or an external issuer
+    signed the token (R10). An external token can also require the issuer's keys."""
 
     generation: Generation
     target: Target | Reason
@@ -45,15 +46,15 @@ class Open(msgspec.Struct, frozen=True):
 
 
 class Unavailable(msgspec.Struct, frozen=True):
-    """The store could not say. ``cause``: the state of its partition, as in partition_state.py."""
+    """Failed store read. ``cause``: the state of the partition, as in partition_state.py."""
 
     cause: str
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
-    """A decision about somebody, with all that it followed from beside the question: while each of those is the very
-    same object and the time is within its bounds (Unix seconds), the same question has the same answer. ``generation``
-    is the id that the generation in force holds, not the generation: what is remembered must not keep an old one."""
+    """Inputs of a decision. The decision is reusable for an equal check while every input is the identical object and
+    the time is in ``[since, until)`` (Unix seconds). ``generation`` is the generation's id object, because a cached
+    reference to the generation itself would hold an old one in memory."""
 
     decision: Decision
     generation: str
@@ -64,8 +65,9 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
 
 
 class DecisionPoint:
-    """The PDP. ``clock`` gives Unix seconds. ``outside``: the users of trusted outside issuers, if there are any.
-    ``on_regression`` hears of a user whose token is of a later epoch than the store's: the store went back in time."""
+    """PDP. ``clock`` returns Unix seconds. ``outside``: resolver for tokens of trusted external issuers, if any.
+    ``on_regression`` is called with the user and the token's epoch when that epoch is later than the store's. The
+    store has then lost writes."""
 
     def __init__(
         self,
@@ -85,12 +87,12 @@ class DecisionPoint:
         self._on_regression = on_regression
 
     async def check(self, question: Question) -> Decision:
-        """One question of a gateway. Never raises for what a client or the store can do."""
+        """Return the decision for one check. Invalid input and store failures are denials, never exceptions."""
         outcome = self.check_now(question)
         return outcome if isinstance(outcome, Decision) else await self.close(outcome)
 
     def check_now(self, question: Question) -> Decision | Open:
-        """As ``check``, without waiting: decided from the live copy, or left open for the store."""
+        """Decide without I/O, from the cached record. Return ``Open`` if the check needs I/O."""
         generation = self._policy.generation
         if generation is None:
             return Decision(Reason.POLICY_UNAVAILABLE, "")
@@ -113,16 +115,16 @@ class DecisionPoint:
         return Open(generation, target, claims)
 
     async def close(self, question: Open) -> Decision:
-        """Ask the store for the record that ``check_now`` did not have."""
+        """Load the identity that ``check_now`` lacked, and return the decision."""
         identity = await self._ask(question.claims)
         if isinstance(identity, Unavailable):
             return Decision(Reason.STORE_UNAVAILABLE, question.generation.id, cause=identity.cause)
         return _conclude(question.generation, question.target, identity)
 
     def standing(self, question: Question, decision: Decision) -> Standing | None:
-        """For who is asked the same again and again: ``decision``, just made of ``question``, to be held to ``stands``.
+        """Return the inputs of ``decision``, just made for ``question``. Validate them later with ``stands``.
 
-        None when it is about nobody: what is wrong with a token is not worth remembering here.
+        Returns None if the decision has no user, or if an input has changed. Token errors are not worth caching here.
         """
         generation, record = self._policy.generation, decision.user
         if generation is None or record is None or generation.id != decision.generation:
@@ -135,12 +137,12 @@ class DecisionPoint:
         return Standing(decision, generation.id, self._tokens.version, record, since, min(until, ends_at))
 
     def target_of(self, asked: Route | Target) -> Target | Public | Reason:
-        """What the generation in force makes of it."""
+        """Resolve a route or target with the active generation."""
         generation = self._policy.generation
         return Reason.POLICY_UNAVAILABLE if generation is None else _resolve(generation, asked)
 
     def stands(self, standing: Standing) -> bool:
-        """Nothing that the decision followed from has changed: ``check_now`` would decide the same."""
+        """Return True if every input of the decision is unchanged, so that ``check_now`` would decide the same."""
         generation = self._policy.generation
         return (
             generation is not None
@@ -151,7 +153,10 @@ class DecisionPoint:
         )
 
     async def identify(self, credential: Credential) -> Identity | Reason:
-        """Whose token is it, and does it still hold?"""
+        """Verify a credential. Return its identity or the reason for the rejection.
+
+        A cached record avoids the store read. A store failure returns ``STORE_UNAVAILABLE``.
+        """
         now = int(self._clock())
         claims = self._believe(credential, now)
         if isinstance(claims, Claims):
@@ -164,12 +169,12 @@ class DecisionPoint:
         return Reason.STORE_UNAVAILABLE if isinstance(identity, Unavailable) else identity
 
     def session_of(self, token: str) -> Claims | Reason:
-        """The claims of an authentic access token of ours, expired or not: what proves a session to a browser's
-        renewal and sign-out (R5). Says nothing of whether the session lives."""
+        """Return the claims of an authentic local access token, expired or not. They identify the session in a
+        browser's renewal and sign-out (R5). The session itself may have ended."""
         return self._tokens.of_session(token, now=int(self._clock()))
 
     def account(self, credential: Credential) -> AccountId | None:
-        """The account that an authentic token of ours names, whether or not the token still holds."""
+        """Return the account in an authentic, unexpired local token, even if the token is revoked; else None."""
         claims = self._believe(credential, int(self._clock()))
         return claims.account if isinstance(claims, Claims) else None
 
@@ -179,7 +184,8 @@ class DecisionPoint:
         return self._tokens.verify(credential.token, now=now)
 
     def _peek(self, claims: Claims) -> UserRecord | None:
-        """The live copy, unless the token is newer: then it is most likely a sign-in whose change is on its way."""
+        """Return the cached record unless the token is newer. The change event of a new sign-in has most likely not
+        arrived yet."""
         record = self._records.peek(claims.user)
         if record is None or claims.epoch > record.epoch or claims.session not in record.sessions:
             return None
@@ -197,22 +203,22 @@ class DecisionPoint:
         return _hold(claims, record, int(self._clock()))
 
     async def _ask_outside(self, outsider: Outsider) -> Identity | Reason:
-        if self._outside is None:  # nobody outside is trusted
+        if self._outside is None:  # no external issuer is trusted
             return Reason.WRONG_ISSUER
         return await self._outside.identify(outsider, now=int(self._clock()))
 
 
 def rule_on(generation: Generation, record: UserRecord, target: Target) -> Decision:
-    """The policy's word on a live user: the role is the record's, at this instant."""
+    """Evaluate the policy for a live user, with the role in ``record``."""
     ruling = decide(generation, record.role, target.section, target.action)
     section, action = target.section[:SHOWN], target.action[:SHOWN]
     return Decision(ruling.reason, generation.id, ruling.rule, record, section, action)
 
 
 def _conclude(generation: Generation, target: Target | Reason, identity: Identity | Reason) -> Decision:
-    """Who first, then where: nobody without a token learns which paths exist."""
+    """Return the decision. Identity precedes target, so that callers without a token cannot probe for paths."""
     if isinstance(identity, Reason):
-        older = identity is Reason.STORE_UNAVAILABLE  # than the token: the store went back in time
+        older = identity is Reason.STORE_UNAVAILABLE  # the store's epoch is older than the token's: writes were lost
         return Decision(identity, generation.id, cause=cause_of(State.REGRESSED) if older else "")
     if isinstance(target, Reason):
         return Decision(target, generation.id, user=identity.record)
@@ -226,18 +232,18 @@ def _resolve(generation: Generation, target: Route | Target) -> Target | Public 
 
 
 def _hold(claims: Claims, record: UserRecord | None, now: int) -> Identity | Reason:
-    """Does an authentic token agree with the live record? In the documented order of reasons."""
+    """Match an authentic token against the live record, in the documented order of reasons."""
     if record is None:
         return Reason.UNKNOWN_USER
     if record.status is not Status.ACTIVE:
-        # An invited user has no token of ours, so only a removed and re-invited id could come here.
+        # An invited user has no local token. Only a removed and re-invited id can reach this line.
         return Reason.SUSPENDED if record.status is Status.SUSPENDED else Reason.UNKNOWN_USER
     if record.review is not None:
         return Reason.NEEDS_REVIEW
     if claims.epoch < record.epoch:
         return Reason.REVOKED
     if claims.epoch > record.epoch:
-        # We signed a higher epoch than the store now has: the store went back in time. Never an allow.
+        # A higher epoch was signed than the store now has: the store lost writes. Always a denial.
         return Reason.STORE_UNAVAILABLE
     ends_at = record.sessions.get(claims.session)
     if ends_at is None or ends_at <= now:

@@ -1,7 +1,7 @@
-"""AuthZEN's question: may this subject do this with that? Asked by a PEP about one account, without the user's token.
+"""AuthZEN access evaluation: may this subject take this action on this resource?
 
-Who first, then where: a question about nobody is answered before anything is said of the resource, public routes
-included. Reads live records and the policy; what the PEP claims of subject, resource or action decides nothing.
+A PEP asks about one account, without the user's token. An unknown subject is denied before the resource is resolved,
+public routes included. Only live records and the policy decide. Properties that the PEP sends are ignored.
 """
 
 from collections.abc import Callable
@@ -30,17 +30,17 @@ MAX_HOMES: Final = 100_000
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
-    """A subject that exists and may act: its role, and whose record says so (None for a role asked about as such)."""
+    """Resolved subject that may act: its role, and its user record (None if the subject is a role)."""
 
     role: str
     record: UserRecord | None = None
 
 
 class Subjects:
-    """The users of an account and the roles of the policy. ``normalise``: one spelling for each e-mail, or None.
+    """Resolver for subjects: users of an account and roles of the policy.
 
-    ``is_mailbox(typed, mailbox)``: whether a typed e-mail names the mailbox of a user. Another mailbox's owner, whose
-    e-mail only folds to the same spelling, is unknown here.
+    ``normalise`` returns the canonical form of an e-mail, or None. ``is_mailbox(typed, mailbox)`` returns True if a
+    typed e-mail names that mailbox. A user with another mailbox of the same canonical form is unknown here.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Subjects:
         self._homes: FifoCache[tuple[AccountId, str], tuple[UserId, str]] = FifoCache(MAX_HOMES)
 
     async def find(self, generation: Generation, account: AccountId, subject: Subject) -> Standing | Reason:
-        """Who it is, or why it is nobody. Raises StoreUnavailable when nobody can tell."""
+        """Return the resolved subject, or the reason for a denial. Raises StoreUnavailable."""
         if subject.kind == USER:
             record = await self._user(account, subject.id)
             return Reason.UNKNOWN_USER if record is None else standing_of(record)
@@ -69,13 +69,14 @@ class Subjects:
     async def _user(self, account: AccountId, named: str) -> UserRecord | None:
         named_account = account_of(named)
         if named_account is not None:
-            if named_account != account:  # another account's users are nobody here (R20)
+            if named_account != account:  # users of another account are unknown here (R20)
                 return None
             return await self._records.read(UserId(named))
         return await self._by_email(account, named) if "@" in named else None
 
     async def _by_email(self, account: AccountId, typed: str) -> UserRecord | None:
-        """Where an e-mail was found last is a hint. The live record is the proof: an account has an e-mail once."""
+        """Find a user by e-mail. The cached match is a hint; the live record is the proof, because an e-mail is unique
+        in its account."""
         home = self._homes.get((account, typed))
         if home is not None:
             record = self._records.peek(home[0])
@@ -95,7 +96,7 @@ class Subjects:
 
 
 def standing_of(record: UserRecord) -> Standing | Reason:
-    """Only an active user may do anything. An invited one is not there yet."""
+    """Resolve a record. Only an active user may act; an invited user is unknown."""
     match record.status:
         case Status.ACTIVE:
             return Standing(record.role, record) if record.review is None else Reason.NEEDS_REVIEW
@@ -106,7 +107,7 @@ def standing_of(record: UserRecord) -> Standing | Reason:
 
 
 def evaluate(generation: Generation, standing: Standing | Reason, action: str, resource: Resource) -> Decision:
-    """The answer to one question. Pure: who the subject is has been found out before."""
+    """Return the decision for a resolved subject. Pure function."""
     if isinstance(standing, Reason):
         return Decision(standing, generation.id)
     target = _resolve(generation, action, resource)

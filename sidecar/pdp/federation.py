@@ -1,8 +1,8 @@
-"""Tokens of trusted outside issuers, and whose users here they stand for (R10).
+"""Tokens of trusted external issuers, and the local users linked to their subjects (R10).
 
-The issuer's word is taken for who somebody is over there, once for the e-mail, and for nothing else: role, status and
-what was revoked are the live record's. A token that was issued at or before the user's last change of epoch is revoked,
-as one of ours would be. An e-mail that fits in several of the issuer's accounts opens none of them.
+The issuer is trusted for the subject, and once for the e-mail. Role, status and revocation come from the live record.
+A token issued at or before the user's last epoch change is revoked, like a local token. An e-mail that matches users in
+several of the issuer's accounts links to none of them.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -44,12 +44,12 @@ NOT_LINKABLE: Final = "the user of its e-mail was parted from this subject, or i
 
 LOOK_UP_SECONDS: Final = 0.0004
 ACCOUNT_SECONDS: Final = 0.00001
-"""Of the loop, for a subject that is looked up in the store: in all, and for each account of its issuer."""
+"""Loop seconds charged for a store look-up of a subject: a fixed part, and a part per account of its issuer."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedParty:
-    """An issuer, its keys, and the accounts whose users may come with its tokens (names or ids)."""
+    """External issuer, its keys, and the accounts (names or ids) with users that may use its tokens."""
 
     trust: Trust
     keys: IssuerKeys
@@ -57,10 +57,10 @@ class TrustedParty:
 
 
 class OutsideTokens:
-    """What outside tokens are worth as such. Remembered as R29 has it: by bytes, key set and what the operator believes
-    of the issuer (the very same ``TrustedParty``), good and bad apart.
+    """Verifier of external tokens. Two caches, for valid and invalid tokens, are keyed by bytes (R29). An entry is
+    valid only for the same key set and the identical ``TrustedParty``.
 
-    ``budget``: what never-seen tokens may cost (R8), shared with those of our own.
+    ``budget`` limits the cost of never-seen tokens (R8). Local tokens share it.
     """
 
     def __init__(self, parties: Iterable[TrustedParty], *, leeway: int, budget: Budget | None = None) -> None:
@@ -72,11 +72,11 @@ class OutsideTokens:
         self._bad: SizedFifoCache[str, tuple[TrustedParty, str, Reason]] = SizedFifoCache(BAD_BYTES)
 
     def trust(self, parties: Iterable[TrustedParty]) -> None:
-        """These and no others, from now on. What was concluded from another ``TrustedParty`` holds no more."""
+        """Replace the trusted issuers. Cached results of another ``TrustedParty`` become invalid."""
         self.parties = {party.trust.issuer: party for party in parties}
 
     def claimed(self, token: str) -> Outsider | None:
-        """Does the token name one of the issuers? Their keys alone are then asked about it."""
+        """Return the token as ``Outsider`` if it names a trusted issuer; that issuer's keys alone can verify it."""
         known = self._good.get(token)
         if known is not None and known[0].trust.issuer in self.parties:
             return Outsider(token, known[0].trust.issuer)
@@ -84,9 +84,9 @@ class OutsideTokens:
         return None if issuer is None or issuer not in self.parties else Outsider(token, issuer)
 
     async def verify(self, outsider: Outsider, *, now: int) -> OutsideClaims | Reason:
-        """Its claims, or the first reason not to believe them."""
+        """Verify a token at ``now`` (Unix seconds). Return its claims or the first reason for the rejection."""
         party = self.parties.get(outsider.issuer)
-        if party is None:  # trusted no more, since the token was taken up
+        if party is None:  # the issuer was removed after ``claimed``
             return Reason.WRONG_ISSUER
         known = self._known(outsider.token, party)
         claims = await self._authentic(outsider.token, party) if known is None else known
@@ -95,7 +95,7 @@ class OutsideTokens:
         return timely(claims, now=now, leeway=self._leeway) or claims
 
     def _known(self, token: str, party: TrustedParty) -> OutsideClaims | Reason | None:
-        """What was concluded from the same bytes and the key set that is still in force."""
+        """Return the cached result for the same bytes, issuer and active key set."""
         if not party.keys.usable():
             return None
         good = self._good.get(token)
@@ -113,7 +113,7 @@ class OutsideTokens:
         key = await party.keys.find(presented.wanted)
         verdict = self._believe(presented, key, party)
         if verdict is Reason.INVALID_SIGNATURE and key is not None and key.kid != presented.wanted.kid:
-            newer = await party.keys.find_newer(presented.wanted)  # no kid says that the issuer signs with another one
+            newer = await party.keys.find_newer(presented.wanted)  # without a kid, a key change is not visible
             verdict = verdict if newer is None else self._believe(presented, newer, party)
         version = party.keys.version
         if isinstance(verdict, OutsideClaims):
@@ -130,11 +130,13 @@ class OutsideTokens:
 
 
 class OutsideUsers:
-    """Whom an outside token stands for. ``normalise``: the one spelling of an e-mail that its issuer has verified, or
-    None, also where that would be another mailbox than the one verified. ``everywhere`` waits until every sidecar has
-    applied a change: a link can take a password and end sessions (R10). ``unlinked`` remembers who is nobody here.
-    ``linking``: False answers as if the link had been made, and makes none. ``on_nobody`` is called with the issuer and
-    why one of its subjects is no user here: a phrase for the operator, without subject and e-mail.
+    """Resolver from external tokens to local users.
+
+    ``normalise`` returns the canonical form of a verified e-mail. It returns None if that form is another mailbox.
+    ``everywhere`` waits until every sidecar has applied a change, because a link can remove a password and end sessions
+    (R10). ``unlinked`` caches subjects without a local user. ``linking``: False returns the result of a link without
+    making it. ``on_nobody`` is called with the issuer and a phrase if a subject has no local user. The phrase is for
+    the operator and contains neither subject nor e-mail.
     """
 
     def __init__(  # noqa: PLR0913 (the parts, each from its own place)
@@ -162,7 +164,7 @@ class OutsideUsers:
         self._known: SizedFifoCache[str, tuple[TrustedParty, Held]] = SizedFifoCache(KNOWN_BYTES)
 
     async def identify(self, outsider: Outsider, *, now: int) -> Identity | Reason:
-        """Raises StoreUnavailable."""
+        """Return the local identity of an external token, or the reason for the rejection. Raises StoreUnavailable."""
         claims = await self._tokens.verify(outsider, now=now)
         if isinstance(claims, Reason):
             return claims
@@ -189,18 +191,18 @@ class OutsideUsers:
             record = await self._records.read(known[1].user)
             if record is not None and record.epoch == known[1].epoch:
                 return record
-        self._known.drop(name)  # never seen, or its user is gone, or its epoch has risen: perhaps the link has ended
+        self._known.drop(name)  # new subject, removed user or raised epoch: the link may have ended
         held = await self._look_up(claims, party)
         if isinstance(held, Reason):
             return held
         self._known.set(name, (party, held), len(name) + ENTRY_OVERHEAD)
         record = await self._records.read(held.user)
-        if record is not None and record.epoch < held.epoch:  # a copy from before the link, whose change is on its way
+        if record is not None and record.epoch < held.epoch:  # cached before the link; its event has not arrived yet
             record = await self._records.read(held.user, fresh=True)
         return record or Reason.UNKNOWN_USER
 
     async def _look_up(self, claims: OutsideClaims, party: TrustedParty) -> Held | Reason:
-        """In the store, within the budget of tokens never seen: strangers of an issuer may be many (R8)."""
+        """Find or create the link in the store. The budget applies, because an issuer can have many strangers (R8)."""
         email = None if claims.email is None else self._normalise(claims.email)
         name = f"{claims.issuer}\0{claims.subject}\0{email or ''}"
         if self._unlinked.knows(name, party):
@@ -219,14 +221,17 @@ class OutsideUsers:
         return Reason.UNKNOWN_USER
 
     async def _held(self, claims: OutsideClaims, email: str | None, accounts: list[AccountId]) -> Held | str:
-        """By (iss, sub); else linked now, by an e-mail that is proven, in the one account that has it; or why not."""
+        """Find the link of (iss, sub). If there is none, link by a verified e-mail found in exactly one account.
+
+        Returns the phrase for ``on_nobody`` if neither succeeds.
+        """
         sought = await self._links.seek(accounts, issuer=claims.issuer, subject=claims.subject, email=email)
         found = next((one.held for one in sought if one.held is not None), None)
         if found is not None:
             return found
         if email is None:
             return claims.unproven or "its e-mail is no address, or is spelled as another mailbox may be"
-        # An invited user of the same e-mail elsewhere does not stand in the way of the one who is there.
+        # An invited user with the same e-mail in another account does not block the active user.
         fitting = [one for one in sought if one.by_email is not None]
         if len(fitting) != 1 or fitting[0].by_email is None:
             return "its e-mail is that of several accounts' users" if fitting else "no active user has its e-mail"
@@ -245,14 +250,15 @@ class OutsideUsers:
         return await self._links.find(account, claims.issuer, claims.subject)
 
     async def _bound(self, party: TrustedParty) -> list[AccountId | None]:
-        """The accounts of the issuer's entry; None for each name that is no account's."""
+        """Return the accounts in the issuer's entry, with None per unknown name."""
         names = [one for one in party.accounts if not is_account_id(one)]
         by_name = dict(zip(names, await self._accounts.ids(names), strict=True))
         return list(dict.fromkeys(by_name[one] if one in by_name else AccountId(one) for one in party.accounts))
 
 
 def _as_ours(claims: OutsideClaims, record: UserRecord) -> Claims:
-    """What the rest of the house reads. No session: what ends such a token is its user's epoch, or its own end."""
+    """Convert external claims to local claims. The session is empty: such a token ends by its user's epoch or its
+    expiry."""
     return Claims(
         issuer=claims.issuer,
         audience=claims.audience,

@@ -1,4 +1,4 @@
-"""Health of the sidecar: its checks for probes, and the report of ``/status``. Reads; changes nothing."""
+"""Health checks for probes, and the report of ``/status``. Read-only."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from sidecar.store.connection import StoreUnavailable
 from sidecar.store.integrity.partition_state import PartitionStates, State, cause_of, unavailable_share
 
 MAJORITY: Final = 0.5
-"""R49: more than this share of the known users without an answer makes the sidecar not ready."""
+"""Share of known users without decisions above which the sidecar is not ready (R49)."""
 
 
 UNFINISHED: Final = "a restore is under way or was cut short: run `sidecar restore` again"
@@ -19,7 +19,7 @@ UNFINISHED: Final = "a restore is under way or was cut short: run `sidecar resto
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Result of one health check. ``degraded``: it passes, and ``detail`` says what fails for a minority."""
+    """Result of one health check. ``degraded``: it passes, and ``detail`` describes a failure for a minority."""
 
     ok: bool
     detail: str = "ok"
@@ -28,11 +28,12 @@ class Check:
 
 @dataclass(slots=True)
 class Vitals:
-    """``proven``: the store was reached and is ours (R22, R23); until then nothing is read from it and nothing written.
+    """Inputs of the health checks.
 
-    ``lags``: seconds since the last word of each partition's feed; ``known_users``: users seen, by partition;
-    ``fleet`` lists the live sidecars; ``restoring``: a restore is not whole; ``warnings``: what weakens a promise of
-    the store, as sentences; ``store_address`` holds no secret.
+    ``proven``: the store was reached and its identity matches (R22, R23). Before that, it is neither read nor written.
+    ``lags``: seconds since the last message of each partition's feed. ``known_users``: users seen, by partition.
+    ``fleet`` lists the live sidecars. ``restoring``: a restore is incomplete. ``warnings``: conditions that weaken a
+    guarantee of the store, as sentences. ``store_address`` contains no secret.
     """
 
     version: str
@@ -54,7 +55,7 @@ class Vitals:
         self.started_at = self.clock()
 
     def checks(self) -> dict[str, Check]:
-        """Every check by name, in the order in which they are shown."""
+        """Return all checks by name, in display order."""
         return {
             "store": self._store(),
             "feed": self._feed(),
@@ -63,11 +64,11 @@ class Vitals:
         }
 
     def failing(self) -> list[str]:
-        """Names of the checks that fail; empty means ready."""
+        """Return the names of the failed checks; empty means ready."""
         return [name for name, check in self.checks().items() if not check.ok]
 
     async def report(self) -> dict[str, Any]:
-        """``/status``: one flat object."""
+        """Return the body of ``/status``: one flat object."""
         policy, store = self.policy, self._store()
         state, reason = self._store_state()
         lags = self.lags()
@@ -111,7 +112,7 @@ class Vitals:
         return Check(True)
 
     def _store_state(self) -> tuple[State, str]:
-        """State and reason of the partition that is furthest from ok."""
+        """Return state and reason of the partition with the worst state."""
         found = [*self.states.all().values()] or [self.states.status(0)]
         worst = max(found, key=lambda status: list(State).index(status.state))
         return worst.state, worst.reason
@@ -124,7 +125,7 @@ class Vitals:
 
 
 def diagnostic_body(found: Diagnostic) -> dict[str, Any]:
-    """A diagnostic as JSON, in the API, the CLI and ``/status`` alike."""
+    """Return a diagnostic as JSON members, equal in the API, the CLI and ``/status``."""
     return {
         "severity": found.severity.value,
         "code": found.code.value,

@@ -1,4 +1,4 @@
-"""Who stands behind a token that holds. The value alone."""
+"""Identity of a valid token, as a value."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from sidecar.tokens.claims import Claims
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
-    """What the token claims and the live record that bears it out."""
+    """Claims of a token, and the live record that confirms them."""
 
     claims: Claims
     record: UserRecord

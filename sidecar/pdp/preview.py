@@ -1,8 +1,8 @@
-"""What an edit would change, for whom, before anybody makes it (R27). Nothing here is ever put in force.
+"""Policy preview: effects of an edit on decisions and users, without activation (R27).
 
-Costs are bounded: rules, cells and the answer; a child process with limits of time and memory, one at a time for an
-account and two in a sidecar; never the proof against pycasbin. The child writes the whole answer; it knows only the
-people of the caller's account.
+Limits: number of rules and cells, size of the response, time and memory of the child process, one preview per account
+and two per sidecar. The proof against pycasbin is skipped. The child encodes the whole response and receives only the
+users of the caller's account.
 """
 
 import re
@@ -24,14 +24,14 @@ from sidecar.sources.cgroup import memory_limit
 MAX_BODY: Final = 1024 * 1024
 MAX_RULES: Final = 20_000
 MAX_LINES: Final = 4 * MAX_RULES
-"""Of a file: those that hold no rule are counted as well, on the loop."""
+"""Maximum lines per file. Counting the rules scans all lines on the loop, also those without a rule."""
 PER_SIDECAR: Final = 2
 ACCOUNT_SLOTS: Final = 4096
-"""Files that stand for accounts among several workers; two accounts that share one seldom ask at once."""
+"""Number of lock files for accounts, shared by the workers. Accounts that share a file rarely preview at once."""
 MAX_CELLS: Final = 100_000
-"""Roles × actions of an edited policy."""
+"""Maximum roles × actions of an edited policy."""
 MEMORY_SHARE: Final = 8
-"""A child gets this part of the memory that the process may use: both at once a quarter, and two loaded programs."""
+"""Divisor of the process's memory limit, per child. Two children use a quarter, plus two loaded programs."""
 MOST_MEMORY: Final = 1024**3
 LIMITS: Final = Limits(
     cpu_seconds=15,
@@ -45,25 +45,25 @@ LIMITS: Final = Limits(
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """``body``: the answer of `POST /v1/policy/preview`, as JSON."""
+    """Finished preview. ``body``: response of `POST /v1/policy/preview`, as JSON."""
 
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """This account has a preview under way, or the sidecar has its two, or the machine has no process to spare."""
+    """Preview rejected: one runs for this account, two run in the sidecar, or no process could be started."""
 
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """More than a preview may cost. ``why``: a sentence."""
+    """Preview rejected: it exceeds a limit. ``why``: a sentence."""
 
     why: str
 
 
 class Previews:
-    """The previews under way. ``shared``: the folder of a supervisor whose workers count together."""
+    """Running previews. ``shared``: directory of the supervisor, for slots shared by its workers."""
 
     def __init__(self, shared: Path | None = None) -> None:
         self._shared = shared
@@ -72,7 +72,10 @@ class Previews:
     async def preview(
         self, account: AccountId, current: Generation, edited: Mapping[str, bytes], people: People
     ) -> Previewed | Busy | TooLarge:
-        """``edited``: the files that differ, by bare name; the others are those in force."""
+        """Preview an edit. ``edited``: changed files by bare name; the others come from ``current``.
+
+        Raises ChildFailed if the child failed because of a bug.
+        """
         files = {**current.files, **edited}
         if any(file.count(b"\n") > MAX_LINES for file in edited.values()):
             return TooLarge(
@@ -97,7 +100,7 @@ class Previews:
                         raise
 
     def _take(self, account: AccountId, place: ExitStack) -> bool:
-        """One place for the account and one of the sidecar's, until ``place`` is closed."""
+        """Reserve a slot of the account and one of the sidecar until ``place`` is closed. False: none is free."""
         if account in self._under_way or len(self._under_way) >= PER_SIDECAR:
             return False
         if self._shared is not None:
@@ -116,5 +119,5 @@ _RULE: Final = re.compile(rb"^[^\S\n]*+[^\s#]", re.MULTILINE)
 
 
 def _rules(policy: bytes) -> int:
-    """Lines that can hold a rule; counted without understanding any."""
+    """Count the lines that can hold a rule, without parsing."""
     return len(_RULE.findall(policy))

@@ -1,8 +1,8 @@
-"""Which policy follows which, in this sidecar and in the fleet (R25): told, recorded, and said aloud when it is odd.
+"""Policy rollout: records activations in the store, publishes them, and alerts on rollback or version skew (R25).
 
-Every judgement goes to log, metrics and fleet at once. Every generation that comes into force is recorded in the
-store, where an earlier one that comes back is audited; here it is an alarm. So is serving an older one than another
-live sidecar for more than five minutes: its files were not delivered, or are refused.
+Each compile result goes to log, metrics and fleet at once. Each activated generation is recorded in the store. The
+return of an earlier generation is audited there, and logged as an error here. Serving an older generation than another
+live sidecar for more than five minutes is an error too: the files were not delivered, or were rejected.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _log = logger("policy")
 
 
 class Fleet(Protocol):
-    """What is needed of it."""
+    """Subset of the fleet's interface."""
 
     id: str
 
@@ -34,7 +34,7 @@ class Fleet(Protocol):
 
 
 class Succession:
-    """Listens to the activation; ``run`` does what needs the store. ``clock`` is monotonic."""
+    """Listener of the activation. ``run`` does the store I/O. ``clock`` is monotonic."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class Succession:
         self._alarmed = False
 
     def heard(self, policy: Activation) -> None:
-        """A judgement: on_change of the activation. Nothing here waits."""
+        """Log and publish a compile result (``on_change`` of the activation). Does no I/O."""
         if policy.generation is None:
-            return  # the start ends, and says why
+            return  # the start fails and reports the reason
         rejected = policy.state is State.REJECTED
         self._metrics.policy_rejected.set(int(rejected))
         self._metrics.policy.info({"generation": policy.generation.id})
@@ -80,13 +80,13 @@ class Succession:
         self._changed.set()
 
     async def run(self) -> None:
-        """Until cancelled. A store that is out is asked again: nothing is left unrecorded."""
+        """Record and compare until cancelled. Retry until the store is available, so that activations are recorded."""
         while True:
             pause = COMPARE_SECONDS
             try:
                 if self._changed.is_set():
                     self._changed.clear()
-                    await self._fleet.register()  # the others need not wait for half a lease to hear of it
+                    await self._fleet.register()  # publish now; the periodic registration can be half a lease away
                     await self.record()
                 await self.compare()
             except StoreUnavailable:
@@ -96,7 +96,7 @@ class Succession:
             await self._wait(self._changed, pause)
 
     async def record(self) -> None:
-        """What is in force now, unless it was recorded already."""
+        """Record the active generation unless it is already recorded. Raises StoreUnavailable."""
         generation = self._policy.generation
         if generation is None or generation.id == self._recorded:
             return
@@ -115,7 +115,7 @@ class Succession:
             )
 
     async def compare(self) -> None:
-        """With the newest generation that any live sidecar serves."""
+        """Compare with the newest generation of the live sidecars. Raises StoreUnavailable."""
         own = self._recorded
         served = {str(member["generation"]) for member in await self._fleet.members() if member.get("generation")}
         order = await self._generations.order(served | ({own} if own else set()))

@@ -1,7 +1,7 @@
-"""AuthZEN's three searches: which subjects, resources or actions would be allowed?
+"""AuthZEN's three searches: allowed subjects, resources or actions.
 
-Computed from the open cells of the policy, not by trying: ``evaluation`` looks cells up one by one, and the tests hold
-the two against each other over the whole space. Lists nothing that would be denied: no suspended and no invited user.
+Results are computed from the allowed cells of the policy. ``evaluation`` looks cells up one by one, and the tests
+compare both over the whole space. Denied entries are omitted, including suspended and invited users.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from sidecar.policy.routes import METHODS, Outcome, Public
 def subjects(
     generation: Generation, kind: str, action: str, resource: Resource, members: Iterable[Member]
 ) -> list[str]:
-    """Ids of the users among ``members``, or of the roles, sorted. Another kind of subject: nobody."""
+    """Return the sorted ids of allowed users among ``members``, or of allowed roles. Other kinds: empty."""
     target = _target(generation, action, resource)
     public = isinstance(target, Public)
     roles = frozenset(generation.roles) if public else _roles_with(generation, target)
@@ -30,7 +30,7 @@ def subjects(
 
 
 def resources(generation: Generation, kind: str, standing: Standing, action: str) -> list[str]:
-    """Sections, or the paths that the route table names, sorted. Another kind of resource: none."""
+    """Return the sorted allowed sections, or paths that the route table names. Other kinds: empty."""
     if kind == SECTION:
         return sorted(section for section, name in open_cells(generation, standing.role) if name == action)
     if kind == ROUTE:
@@ -39,7 +39,7 @@ def resources(generation: Generation, kind: str, standing: Standing, action: str
 
 
 def actions(generation: Generation, standing: Standing, resource: Resource) -> list[str]:
-    """Actions of the section, or methods of the route, sorted."""
+    """Return the sorted allowed actions of the section, or methods of the route. Other kinds: empty."""
     if resource.kind == SECTION:
         return sorted(name for section, name in open_cells(generation, standing.role) if section == resource.id)
     if resource.kind == ROUTE:
@@ -48,8 +48,8 @@ def actions(generation: Generation, standing: Standing, resource: Resource) -> l
 
 
 def named_paths(generation: Generation) -> list[str]:
-    """The paths that one can point at: each pattern without ``*``, and the root of each ``…/**``. There is no end to
-    the others, so a search does not list them; evaluation answers for any."""
+    """Return the listable paths: each pattern without ``*``, and the root of each ``…/**``. Other paths are infinite in
+    number, so a search omits them; evaluation decides any path."""
     paths = set()
     for route in generation.routes.routes:
         segments = route.segments[:-1] if route.segments[-1:] == ("**",) else route.segments
@@ -59,7 +59,7 @@ def named_paths(generation: Generation) -> list[str]:
 
 
 def open_cells(generation: Generation, role: str) -> frozenset[tuple[str, str]]:
-    """Section and action pairs; none for a role that is gone."""
+    """Return the allowed (section, action) pairs; empty for a removed role."""
     return generation.allowed.get(role, frozenset())
 
 
@@ -74,7 +74,7 @@ def _target(generation: Generation, action: str, resource: Resource) -> Outcome:
 
 
 def _roles_with(generation: Generation, target: Outcome) -> frozenset[str]:
-    """The roles for which the target is open, ``member`` and inherited rights included."""
+    """Return the roles allowed for the target, including rights of ``member`` and inherited rights."""
     if not isinstance(target, Target):
         return frozenset()
     cell = (target.section, target.action)

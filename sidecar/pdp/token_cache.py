@@ -1,9 +1,9 @@
-"""Verified tokens, remembered: a signature costs a hundred microseconds, the same bytes need it once (R29).
+"""Cache of verified tokens: a signature costs 100 µs, and the same bytes are verified once (R29).
 
-Remembers only what follows from the bytes and the key set, and checks the dates at every hit: a browser sends its
-access cookie long after the token has expired, and saying so again costs no signature. Of the bad tokens only
-those are kept that no passing of time, no new key and no change in the store can make good. A token that names a
-trusted outside issuer is handed on as an ``Outsider``: other keys and other rules (outside.py).
+Entries depend only on the bytes and the key set. Dates are checked at each hit. A browser sends its access cookie long
+after expiry, and a cached expired token costs no signature. An invalid token is cached only if neither time, nor a new
+key, nor a change in the store can make it valid. A token of a trusted external issuer is returned as ``Outsider``,
+because other keys and rules apply (federation.py).
 """
 
 from collections.abc import Callable
@@ -21,9 +21,10 @@ BAD_BYTES = 2 * 1024 * 1024
 
 
 class TokenCache:
-    """A Verifier behind two bounded caches keyed by the token's full bytes, good and bad apart.
+    """Verifier with two bounded caches, for valid and invalid tokens, keyed by the token's full bytes.
 
-    ``outsider``: does the token name an issuer that is trusted beside us? Asked of tokens never seen before alone.
+    ``outsider`` returns an ``Outsider`` if the token names a trusted external issuer. It is called for never-seen
+    tokens only.
     """
 
     def __init__(
@@ -42,27 +43,30 @@ class TokenCache:
         self._bad: SizedFifoCache[str, Reason] = SizedFifoCache(bad_bytes)
 
     def replace(self, verifier: Verifier) -> None:
-        """Other keys or another issuer: nothing that was concluded from the old ones holds any more."""
+        """Replace keys or issuer. A different version clears both caches."""
         if verifier.version != self._verifier.version:
             self._good.clear()
             self._bad.clear()
         self._verifier = verifier
 
     def trust_changed(self) -> None:
-        """Other outside issuers are trusted: what was found bad may be one of theirs."""
+        """Clear the invalid tokens, because a newly trusted external issuer may have issued one of them."""
         self._bad.clear()
 
     @property
     def version(self) -> str:
-        """Of what is believed: the same object until other keys or another issuer are."""
+        """Version of the trusted keys and issuer: the identical object until they change."""
         return self._verifier.version
 
     def bounds(self, claims: Claims) -> tuple[int, int]:
-        """From when to when (Unix seconds, the end excluded) ``verify`` finds these claims timely."""
+        """Return the period (Unix seconds, end excluded) in which ``verify`` accepts the dates of ``claims``."""
         return self._verifier.bounds(claims)
 
     def verify(self, token: str, *, now: int) -> Claims | Outsider | Reason:
-        """The claims of a token that holds at ``now``, or the first reason why it does not."""
+        """Verify a token at ``now`` (Unix seconds).
+
+        Returns its claims, an ``Outsider``, or the first reason for the rejection.
+        """
         claims = self._good.get(token)
         if claims is None:
             authentic = self._authentic(token)
@@ -72,7 +76,7 @@ class TokenCache:
         return self._verifier.timely(claims, now=now) or claims
 
     def of_session(self, token: str, *, now: int) -> Claims | Reason:
-        """The claims of an authentic access token of ours of any age: proof of its session and of nothing else (R5)."""
+        """Return the claims of an authentic local access token of any age. They prove only its session (R5)."""
         if len(token) > MAX_TOKEN:
             return Reason.MALFORMED_TOKEN
         known = self._good.get(token)
@@ -86,7 +90,7 @@ class TokenCache:
         return verdict
 
     def _authentic(self, token: str) -> Claims | Outsider | Reason:
-        if len(token) > MAX_TOKEN:  # before it costs a place in a cache
+        if len(token) > MAX_TOKEN:  # before it takes a cache entry
             return Reason.MALFORMED_TOKEN
         known = self._bad.get(token)
         if known is not None:

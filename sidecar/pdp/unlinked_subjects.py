@@ -1,7 +1,7 @@
-"""Subjects of outside issuers that have no user here, remembered: a stranger's token costs the store one look-up.
+"""Cache of external subjects without a local user: an unknown subject's token costs the store one look-up.
 
-An entry holds while the feed reports no change of an account that was looked into, while copies of those accounts may
-be used, and for 30 s at most (R47). It only ever denies: forgetting one costs a look-up, never an allow.
+An entry is valid for at most 30 s (R47). It ends earlier if the feed reports a change in a searched account, or if
+cached records of those accounts are no longer usable. An entry only denies: losing one costs a look-up, never an allow.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,13 +15,13 @@ from sidecar.store.live.change_feed import Change, Tail
 MAX_AGE: Final = 30.0
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_ACCOUNTS: Final = 10_000
-"""As many as an issuers file can name; past it all entries are dropped."""
+"""Maximum accounts in an issuers file. Above it, all entries are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Horizon:
-    """The accounts of a look-up, and what had been heard of them before it. ``complete``: every name of the issuer's
-    entry was an account's; one that was not may become one."""
+    """Accounts of a look-up, and their change counters before it. ``complete``: every name in the issuer's entry was an
+    account; a missing account may be created later."""
 
     accounts: tuple[AccountId, ...]
     complete: bool
@@ -36,7 +36,8 @@ class _Entry:
 
 
 class UnlinkedSubjects:
-    """A follower of the feed. ``live``: may copies of this account be used at this instant? ``clock`` is monotonic."""
+    """Follower of the feed. ``live`` returns True while cached records of an account are usable. ``clock`` is
+    monotonic."""
 
     def __init__(self, *, live: Callable[[AccountId], bool], clock: Callable[[], float]) -> None:
         self._live = live
@@ -47,7 +48,7 @@ class UnlinkedSubjects:
         self._all = 0
 
     def horizon(self, accounts: Iterable[AccountId], *, complete: bool) -> Horizon:
-        """To be taken before the look-up: a change that comes meanwhile is one that it may not have seen."""
+        """Return the change counters. Call this before the look-up, because the look-up may miss a change during it."""
         named = tuple(accounts)
         if len(self._changes) > MAX_ACCOUNTS:
             self._changes.clear()
@@ -57,11 +58,11 @@ class UnlinkedSubjects:
         return Horizon(named, complete, self._heard(named, complete))
 
     def put(self, name: str, party: object, horizon: Horizon) -> None:
-        """The look-up that began at ``horizon`` has found no user. ``party``: as ``knows`` will be asked."""
+        """Record that the look-up that began at ``horizon`` found no user. ``knows`` compares ``party`` by identity."""
         self._entries.set(name, _Entry(party, horizon, self._clock() + MAX_AGE), len(name) + ENTRY_OVERHEAD)
 
     def knows(self, name: str, party: object) -> bool:
-        """Was this name looked up for the very same ``party``, and can nothing have changed since?"""
+        """Return True if ``name`` was looked up for the identical ``party`` and no change is possible since."""
         entry = self._entries.get(name)
         if entry is None:
             return False
@@ -80,7 +81,7 @@ class UnlinkedSubjects:
         elsewhere = 0 if complete else self._elsewhere
         return (self._all, elsewhere, *(self._changes.get(account, -1) for account in accounts))
 
-    # As a follower of the feed ---------------------------------------------------------------------------------------
+    # Interface for the feed ------------------------------------------------------------------------------------------
 
     def apply(self, _partition: int, change: Change) -> None:
         if change.kind in {"account", "restored"}:
@@ -91,10 +92,10 @@ class UnlinkedSubjects:
             self._elsewhere += 1
 
     def heard(self, _partition: int, _at: float) -> None:
-        """The records keep the lease; ``live`` asks them."""
+        """No-op: the records hold the lease, and ``live`` reads them."""
 
     def flush(self, _tail: Tail) -> None:
         self._all += 1
 
     async def acknowledge(self, _partition: int, _n: int) -> None:
-        """Not ours to say: the fleet does."""
+        """No-op: the fleet acknowledges changes."""

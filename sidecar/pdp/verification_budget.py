@@ -1,7 +1,7 @@
-"""How much of the loop's time tokens that were never seen may take (R8): a flood of them must not starve those known.
+"""Budget of loop time for never-seen tokens (R8), so that a flood of them cannot starve known tokens.
 
-A bucket of seconds: every verification takes out what it cost, the clock puts some back. Empty means ``overloaded``,
-which is a denial. What is remembered never asks.
+Token bucket in seconds: each verification takes its cost, and the clock refills it. Empty means ``overloaded``, a
+denial. Cached tokens bypass the budget.
 """
 
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from time import perf_counter
 from typing import Final
 
 SHARE: Final = 0.75
-"""Of the loop's time. A never-seen token costs two thirds of its request in verification, so honest load fits."""
+"""Share of loop time. Verification is two thirds of the cost of a never-seen token's request, so honest load fits."""
 
 BURST: Final = 1.0
-"""Seconds of verification at once: about ten thousand tokens after a restart."""
+"""Burst in seconds of verification: about ten thousand tokens after a restart."""
 
 
 class Budget:
-    """Not for threads. ``timer`` is monotonic, in seconds."""
+    """Token bucket of seconds. Not thread-safe. ``timer`` is monotonic, in seconds."""
 
     def __init__(
         self, *, share: float = SHARE, burst: float = BURST, timer: Callable[[], float] = perf_counter
@@ -34,11 +34,11 @@ class Budget:
         return self._left <= 0
 
     def charge(self, since: float) -> None:
-        """A verification that began at ``since`` (by the same timer) has ended."""
+        """Take the time since ``since`` (same timer): the cost of a finished verification."""
         self._left -= self._timer() - since
 
     def take(self, seconds: float) -> None:
-        """Work whose cost is known beforehand: its wall time would count what the loop did for others meanwhile."""
+        """Take a known cost. Measured wall time would include other work of the loop."""
         self._left -= seconds
 
     def now(self) -> float:

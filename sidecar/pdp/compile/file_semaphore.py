@@ -1,6 +1,6 @@
-"""Slots that the workers of one sidecar share: who holds one keeps the others out, and no longer than it lives.
+"""Slots shared by the workers of one sidecar. A slot is exclusive, and is released when its process ends.
 
-A slot is a lock on a file in the folder of their supervisor. Nothing waits here: a slot is free now, or it is not.
+A slot is a lock on a file in the supervisor's directory. Acquiring a slot never waits.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def take(folder: Path, names: Iterable[str]) -> ExitStack | None:
-    """The first of ``names`` that is free, to be closed when it is needed no more; None when all are taken."""
+    """Acquire the first free slot of ``names``. Closing the returned stack releases it. None: all are taken."""
     for name in names:
         descriptor = os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:

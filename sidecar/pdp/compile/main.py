@@ -1,7 +1,7 @@
-"""The child that judges and previews policies: one task on standard input, one answer on standard output.
+"""Child process that compiles and previews policies: one task on standard input, one response on standard output.
 
-Run by apart.py alone, which sees to its priority. It takes its limits before it looks at a rule; whatever goes wrong is
-an exit status, with Python's own words on stderr.
+Only process.py starts it and sets its priority. The child sets its limits before it parses a rule. A failure is an exit
+status, with Python's own message on stderr.
 """
 
 import gc
@@ -31,7 +31,7 @@ from sidecar.policy.generation import pack
 def main() -> None:
     if sys.argv[1:] != [PROGRAM_VERSION]:
         os._exit(Ending.ANOTHER_PROGRAM)
-    gc.disable()  # it is over before there is anything to collect
+    gc.disable()  # the process is too short-lived for collection to pay
     task = opened(sys.stdin.buffer.read())
     _limit(task.limits)
     sys.stdout.buffer.write(_answer(task))
@@ -41,12 +41,12 @@ def _limit(limits: Limits) -> None:
     memory = limits.memory_bytes and limits.memory_bytes + _address_space()
     for kind, most in ((resource.RLIMIT_CPU, limits.cpu_seconds), (resource.RLIMIT_AS, memory)):
         if most:
-            with suppress(ValueError, OSError):  # a stricter limit is there already
+            with suppress(ValueError, OSError):  # a stricter limit is already set
                 resource.setrlimit(kind, (most, most))
 
 
 def _address_space() -> int:
-    """Bytes of address space that the loaded program takes: differs by libc and machine, and is no cost of the task."""
+    """Return the bytes of address space of the loaded program. They depend on libc and machine, not on the task."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     except (OSError, ValueError):  # not Linux
@@ -72,4 +72,4 @@ if __name__ == "__main__":
         os._exit(Ending.OUT_OF_MEMORY)
     except TooManyCellsError:
         os._exit(Ending.TOO_MANY_CELLS)
-    os._exit(0)  # its answer is out: nobody waits for a hundred thousand values to be freed one by one
+    os._exit(0)  # the response is written: skip freeing a hundred thousand values

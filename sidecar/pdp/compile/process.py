@@ -1,10 +1,10 @@
-"""Policy work that may not keep a check waiting: done in a child process, or in a thread that keeps giving way.
+"""Compiles policies off the event loop: small ones in a low-priority thread, large ones in a child process.
 
-A thread shares the interpreter with the checks: compiling 20,000 rules in one raised their p99 from 2 ms to 220. So the
-judging of a large policy (tests, warnings, the proof against pycasbin) and every preview run in a child: spawned, never
-forked from here, at a lower priority, with an environment that holds no secret, and dead when it is not waited for
-any more. What comes back over its pipe are findings and, when there is no error among them, the very table that was
-proved, as one array: building it here again took a thread of the sidecar a fifth of a second for 20,000 rules.
+A thread shares the interpreter with the checks: compiling 20,000 rules in one raised their p99 from 2 ms to 220 ms.
+Therefore a child compiles large policies (tests, warnings, the proof against pycasbin) and builds all previews. It is
+spawned, not forked. It has a lower priority and an environment without secrets, and is killed when no caller waits.
+Its response holds the findings and, without errors, the proven table as one array. Building the table again in a thread
+took 0.2 s for 20,000 rules.
 """
 
 import asyncio
@@ -39,21 +39,21 @@ from sidecar.sources.policy_files import PolicyFiles
 from sidecar.telemetry.app_log import logger
 
 LARGE: Final = 64 * 1024
-"""Bytes of all files from which a child is worth its start (a quarter of a second of another core)."""
+"""Total bytes of the files above which a child is worth its start-up cost (0.25 s of another core)."""
 
 SWITCH_SECONDS: Final = 0.00005
-"""How long the thread keeps the interpreter when a check wants it. Python's default is 5 ms."""
+"""Longest time the thread holds the interpreter while a check waits. Python's default is 5 ms."""
 
 LONGEST_COMPLAINT: Final = 300
 
 PATIENCE: Final = 5.0
-"""Seconds for a child that has only what others leave it. 20,000 rules take one and a half where a core is free."""
+"""Seconds for a child that uses idle CPU time only. 20,000 rules take 1.5 s on a free core."""
 
 PROGRAM: Final = ("-s", "-P", "-m", "sidecar.pdp.compile.main")
-"""-P: no module is taken from the working folder, which is where a policy may lie."""
+"""-P: ignore modules in the working directory, which may contain a policy."""
 
 OUT_OF_LIMITS: Final = (Ending.OUT_OF_MEMORY, -signal.SIGXCPU, -signal.SIGKILL)
-"""How a child ends that wanted more than it may have; SIGKILL is the kernel's too, where memory runs out."""
+"""Exit statuses of a child that exceeded its limits. The kernel also sends SIGKILL when memory runs out."""
 
 _log = logger("policy")
 
@@ -61,7 +61,7 @@ T = TypeVar("T")
 
 
 class Failure(Enum):
-    """Whose fault it is that a child gave no answer: the machine's, the task's or ours."""
+    """Cause of a missing response: the machine, the task, or a bug."""
 
     NOT_STARTED = auto()
     OUT_OF_LIMITS = auto()
@@ -69,7 +69,7 @@ class Failure(Enum):
 
 
 class ChildFailed(Exception):
-    """The child gave no answer. One sentence."""
+    """Failure of a child to return a response. The message is one sentence."""
 
     def __init__(self, message: str, failure: Failure) -> None:
         super().__init__(message)
@@ -78,16 +78,18 @@ class ChildFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """``generation`` is None iff an error is among the diagnostics."""
+    """Compile result. ``generation`` is None iff the diagnostics contain an error."""
 
     generation: Generation | None
     diagnostics: tuple[Diagnostic, ...]
 
 
 async def judge(files: PolicyFiles, current: Generation | None = None) -> Judged:
-    """Compile what was read, with the proof of an edit (R28). A child that fails is a finding, never tried again here:
-    what ended it would end the sidecar. ``current``: the generation in force. Raises ValueError when the child's table
-    is none of these files."""
+    """Compile policy files, with the proof scope of an edit (R28). ``current``: the active generation.
+
+    A failed child becomes a diagnostic. It is not retried in this process, because the same failure would end the
+    sidecar. Raises ValueError if the child's table does not belong to these files.
+    """
     if sum(map(len, files.files.values())) < LARGE:
         return await asyncio.to_thread(_gently, lambda: _judge_here(files))
     problems = tuple(map(Finding.of, files.diagnostics))
@@ -117,7 +119,7 @@ def _judge_here(files: PolicyFiles) -> Judged:
 
 
 def _gently(work: Callable[[], T]) -> T:
-    """In a thread beside a busy loop: the interpreter is handed over soon, no collection stops everybody meanwhile."""
+    """Run ``work`` in a thread beside a busy loop: short switch interval, and no garbage collection pauses."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.disable()
@@ -131,14 +133,14 @@ def _gently(work: Callable[[], T]) -> T:
 # -- the child ---------------------------------------------------------------------------------------------------------
 
 _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
-"""Nothing of ours: the settings may hold the store's password."""
+"""Environment variables of the child. Sidecar settings are excluded, because they may hold the store's password."""
 
 
 async def run(task: Task) -> bytes:
-    """The child's answer. It ends with its answer, at its limits, or when nobody waits for it any more.
+    """Run a task in a child and return its response. Raises ChildFailed.
 
-    At first it has only what no check wants of the processor. A machine that has nothing to spare would never get to
-    an edit in that way, so after `PATIENCE` it begins again with a share of its own.
+    The child ends with its response, at its limits, or when the caller is cancelled. It first uses idle CPU time only.
+    A busy machine may have none, so after `PATIENCE` a new child starts with a regular CPU share.
     """
     limits = task.limits
     deadline = asyncio.get_running_loop().time() + limits.seconds
@@ -184,23 +186,23 @@ def _failed(ended: _Ended, limits: Limits) -> ChildFailed:
 
 
 class _Child:
-    """One child, started and heard out in a thread: uvloop forks on the loop, which stops all checks for as long as the
-    kernel copies the page tables (11 ms for 200 MB); `subprocess` has the kernel copy nothing."""
+    """Child process, started and read in a thread. uvloop forks on the loop, which stops all checks while the kernel
+    copies the page tables (11 ms for 200 MB). `subprocess` avoids the copy."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
 
     def answer(self, task: Task) -> _Ended:
-        """In a thread."""
+        """Start the child, send the task and read the response. Call this in a thread. Raises OSError, ChildFailed."""
         with subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, *PROGRAM, PROGRAM_VERSION],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,  # read at the end: a traceback fits into the pipe
+            stderr=subprocess.PIPE,  # read last: a traceback fits into the pipe's buffer
             env=_environment(),
-            # A Ctrl-C of the terminal is ours to act on. Not a session of its own: Linux shares the processor out among
-            # sessions first (autogroup), and there the child would have as much as all of us.
+            # Own process group: only the sidecar receives the terminal's Ctrl-C. Not an own session: Linux divides CPU
+            # time among sessions first (autogroup), so the child would get as much as the whole sidecar.
             process_group=0,
         ) as process:
             self._process = process
@@ -210,7 +212,7 @@ class _Child:
             assert process.stdin is not None  # noqa: S101 - all three are pipes
             assert process.stdout is not None  # noqa: S101
             assert process.stderr is not None  # noqa: S101
-            with suppress(BrokenPipeError), process.stdin as paper:  # it has ended: its status says how
+            with suppress(BrokenPipeError), process.stdin as paper:  # the child exited; its status is the reason
                 for piece in letter(task):
                     paper.write(piece)
             most = task.limits.answer_bytes
@@ -222,17 +224,17 @@ class _Child:
         return _Ended(process.returncode, answer, complaint)
 
     def end(self) -> None:
-        """On the loop. Kill it, unless it is over; its thread takes it off the kernel's list."""
+        """Kill the child if it still runs. Its thread reaps it. Call this on the loop."""
         self._ended = True
         if self._process is not None:
             self._process.kill()
 
 
 def _stand_back(child: int, limits: Limits) -> None:
-    """From its first moment: what it imports takes a fifth of a second."""
-    with suppress(OSError):  # it may be over already
+    """Lower the child's priority immediately, because its imports take 0.2 s."""
+    with suppress(OSError):  # the child may have exited
         if limits.spare and sys.platform == "linux":
-            with suppress(OSError):  # not every sandbox has that scheduler, or lets it be chosen
+            with suppress(OSError):  # some sandboxes lack or deny this scheduler
                 os.sched_setscheduler(child, os.SCHED_IDLE, os.sched_param(0))
                 return
         ours = os.getpriority(os.PRIO_PROCESS, 0)

@@ -1,4 +1,4 @@
-"""What goes to the child that judges policies, and what comes back: a task, and a judgement."""
+"""Messages between the sidecar and the compile child: a task, and its result."""
 
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
@@ -14,11 +14,12 @@ from sidecar.policy.generation import DIALECT, Generation, Packed, pack, unpack
 from sidecar.policy.routes import RouteTable
 
 PROGRAM_VERSION: Final = f"{__version__} {DIALECT.decode()}"
-"""Told to the child, which is whatever lies on the disk now: a table is read as the program that wrote it means it."""
+"""Sent to the child, which may run a newer installed version. A mismatch is rejected, because the table format may
+differ."""
 
 
 class Ending(IntEnum):
-    """Exit statuses of the child that say why. Python itself ends with 1 or 2, a signal is a negative number."""
+    """Exit statuses of the child with a reason. Python itself exits with 1 or 2; a signal is a negative number."""
 
     OUT_OF_MEMORY = 71
     TOO_MANY_CELLS = 73
@@ -26,11 +27,10 @@ class Ending(IntEnum):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a child may use; 0 is no limit. ``seconds``: until it is ended, whatever it does. ``nice``: how far behind
-    the sidecar it stands when checks want the processor. ``spare``: it has the processor only while nobody else wants
-    it; under ``nice`` alone a check waits until the child's slice is over, which is 3 ms (Linux 6.18).
-    ``memory_bytes``: beyond the loaded program. ``cells``: roles × actions of a preview. ``answer_bytes``: at most so
-    many are read."""
+    """Resource limits of a child; 0 is unlimited. ``seconds``: wall time until the child is killed. ``nice``: niceness
+    added to the sidecar's. ``spare``: use idle CPU time only. With ``nice`` alone, a check waits for the end of the
+    child's time slice, which is 3 ms (Linux 6.18). ``memory_bytes``: in addition to the loaded program. ``cells``:
+    roles × actions of a preview. ``answer_bytes``: maximum length of the response."""
 
     cpu_seconds: int = 0
     memory_bytes: int = 0
@@ -42,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Current(msgspec.Struct, frozen=True):
-    """The generation in force, as it goes to the child."""
+    """Active generation, in the form sent to the child."""
 
     files: dict[str, bytes]
     packed: Packed
@@ -53,7 +53,7 @@ class Current(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """What the child is to do: judge ``files``, or preview them against ``current`` for the ``people`` by role."""
+    """Task of the child: compile ``files``, or preview them against ``current`` for the ``people`` by role."""
 
     files: dict[str, bytes]
     problems: tuple["Finding", ...] = ()
@@ -63,11 +63,11 @@ class Task(msgspec.Struct, frozen=True):
 
 
 Sizes = list[tuple[str, int]]
-"""Of files: name and length, in the order in which they follow."""
+"""Names and lengths of files, in the order of their bytes."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """A task without the bytes of its files, which follow it: its own, then those of its current generation."""
+    """Task without the bytes of its files. They follow it: the task's files, then the current generation's files."""
 
     task: Task
     files: Sizes
@@ -75,8 +75,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def letter(task: Task) -> Iterator[bytes]:
-    """A task on its way to the child. The files go as they are: encoding megabytes keeps the interpreter for
-    milliseconds."""
+    """Encode a task. File bytes are sent raw, because encoding megabytes holds the interpreter for milliseconds."""
     current = task.current.files if task.current else {}
     bare = replace(task, files={}, current=task.current and replace(task.current, files={}))
     envelope = msgspec.msgpack.encode(Envelope(bare, _sizes(task.files), _sizes(current)))
@@ -90,7 +89,7 @@ def _sizes(files: Mapping[str, bytes]) -> Sizes:
 
 
 def opened(raw: bytes) -> Task:
-    """What a letter holds."""
+    """Decode a task."""
     at = 4 + int.from_bytes(raw[:4])
     envelope = msgspec.msgpack.decode(raw[4:at], type=Envelope)
 
@@ -107,7 +106,7 @@ def opened(raw: bytes) -> Task:
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A diagnostic on its way through the pipe."""
+    """Diagnostic, in the form sent through the pipe."""
 
     severity: Severity
     code: DiagnosticCode
@@ -126,16 +125,16 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What the child says of files. ``packed`` is None iff an error is among the findings."""
+    """Compile result of the child. ``packed`` is None iff the findings contain an error."""
 
     findings: tuple[Finding, ...]
     packed: Packed | None
 
 
 def generation_of(packed: Packed, files: Mapping[str, bytes], like: Generation | None = None) -> Generation:
-    """What was packed, of these very files. Names and routes are ``like``'s where its files declare the same.
+    """Unpack a generation of ``files``. Reuse names and routes of ``like`` if its declaration files are equal.
 
-    Raises ValueError when the two do not belong together.
+    Raises ValueError if ``packed`` and ``files`` do not belong together.
     """
     if like is not None and all(files[name] == like.files[name] for name in DECLARED_IN):
         return unpack(packed, files, like.roles, like.sections, like.routes)

@@ -1,6 +1,6 @@
-"""The answer of a preview, written in the child: which answers an edit would change, for whom, and what its tests say.
+"""Preview response, built in the child: changed decisions, affected users, diagnostics and test results of an edit.
 
-Apart from preview.py, which starts the child: what a child imports, everybody waits for.
+Separate from preview.py, which starts the child, to keep the child's import time short.
 """
 
 from collections import Counter
@@ -17,25 +17,25 @@ from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, Route
 from sidecar.policy.generation import Generation
 
 People = Mapping[str, Sequence[Mapping[str, str]]]
-"""By role: those of the caller's account who hold it, as the answer shows them."""
+"""Users of the caller's account by role, in response form."""
 
 
 MAX_ANSWER: Final = 1024 * 1024
-"""Bytes. Its parts share them: the changes get half, diagnostics, routes and failed tests an eighth each."""
+"""Maximum bytes of a response. Changes get half; diagnostics, routes and failed tests get an eighth each."""
 PER_KIND: Final = 50
-"""Diagnostics of one code."""
+"""Maximum diagnostics per code."""
 PER_CHANGE: Final = 100
-"""People that one change names."""
+"""Maximum users listed per change."""
 
 
 class TooManyCellsError(Exception):
-    """The edited roles and sections make more cells than a preview may have."""
+    """Edited roles and sections have more cells than a preview allows."""
 
 
 def preview(current: Generation, files: Mapping[str, bytes], people: People, *, most_cells: int = 0) -> bytes:
-    """The answer, at most `MAX_ANSWER` bytes; what it leaves out is counted under ``omitted``. Changes are shown as
-    soon as the rules mean something, also when the tests or invariants fail. ``most_cells``: 0 is no limit.
+    """Build a response of at most `MAX_ANSWER` bytes. Omitted entries are counted under ``omitted``.
 
+    Changes are listed once the rules compile, even if tests or invariants fail. ``most_cells``: 0 is unlimited.
     Raises TooManyCellsError.
     """
     if most_cells and _cells(files) > most_cells:
@@ -71,7 +71,7 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People, *, 
 
 
 class _Part:
-    """A list of the answer, encoded, up to ``most`` bytes and `PER_KIND` items of a kind; the rest is counted."""
+    """Encoded list of at most ``most`` bytes and `PER_KIND` items per kind; the rest is counted."""
 
     def __init__(self, items: Iterable[Any], most: int, kind: Callable[[Any], object] | None = None) -> None:
         self.kept: list[msgspec.Raw] = []
@@ -84,7 +84,7 @@ class _Part:
                 continue
             encoded = msgspec.json.encode(item)
             most -= len(encoded) + 1
-            if most < 0:  # what follows is omitted too: what is shown has no hole
+            if most < 0:  # omit all later items too, so that the list has no gap
                 full = True
                 self.omitted += 1
                 continue
@@ -94,14 +94,14 @@ class _Part:
 
 
 def _cells(files: Mapping[str, bytes]) -> int:
-    """Roles × actions, before a table of them is made."""
+    """Return roles × actions, without building their table."""
     declared = read_vocabulary(files, Findings())
     actions = sum(len(section.actions) for section in (declared.sections or {}).values())
     return len(declared.roles or ()) * actions
 
 
 def _roles_in_use(compiled: Compiled, people: People) -> list[Diagnostic]:
-    """What would keep it from being activated and only the account's people show: no role disappears under them."""
+    """Return a diagnostic per removed role that users of the account hold. Activation would reject the removal."""
     if compiled.draft is None:
         return []
     return [
@@ -112,7 +112,7 @@ def _roles_in_use(compiled: Compiled, people: People) -> list[Diagnostic]:
 
 
 def role_in_use(role: str, holders: int) -> Diagnostic:
-    """The finding about a role that the files do not declare and somebody holds (R26)."""
+    """Return the diagnostic for an undeclared role with holders (R26)."""
     code = DiagnosticCode.ROLE_IN_USE
     who = "1 user holds" if holders == 1 else f"{holders} users hold"
     message = f'{who} or is invited to "{role}", which is not declared any more'
@@ -121,7 +121,7 @@ def role_in_use(role: str, holders: int) -> Diagnostic:
 
 
 def _failed(test: Expectation | RouteTest, got: str) -> dict[str, Any]:
-    """A test that says otherwise: where it stands, what it expects, what it gets."""
+    """Return a failed test as JSON members: location, expected result, actual result."""
     match test:
         case Expectation(line, allowed, role, section, action):
             return {
