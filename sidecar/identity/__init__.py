@@ -1,1 +1,1 @@
-"""People: signing in, inviting, passwords, sessions. Rules and work around the store's transitions."""
+"""Sign-in, invitations, passwords and sessions: rules and work around the store's transitions."""

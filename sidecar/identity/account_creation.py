@@ -1,4 +1,4 @@
-"""Make an account with its first Account Administrator, whose e-mail the operator vouches for (R9)."""
+"""Creation of an account with its first Account Administrator. The operator vouches for the e-mail (R9)."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from sidecar.tokens.ids import ENTROPY_BYTES, new_account_id, new_user_id
 
 @dataclass(frozen=True, slots=True)
 class Founding:
-    """What the operator asks for."""
+    """Operator's input for a new account."""
 
     name: str
     admin_email: str
@@ -28,7 +28,7 @@ class Founding:
 
 @dataclass(frozen=True, slots=True)
 class InvalidName:
-    """Empty, over-long or with characters that no list can show; also when it looks like an account's id."""
+    """Invalid account or administrator name: empty, too long, with unprintable characters, or shaped like an id."""
 
 
 FoundOutcome = Created | AccountExists | InvalidName | InvalidEmail | WeakPassword | Overloaded
@@ -37,7 +37,10 @@ FoundOutcome = Created | AccountExists | InvalidName | InvalidEmail | WeakPasswo
 async def found(
     accounts: Accounts, hashing: Hashing, founding: Founding, *, actor: Actor, entropy: Entropy
 ) -> FoundOutcome:
-    """The account, its administrator active at once."""
+    """Create the account with an active administrator. Returns the store's outcome or the rejection.
+
+    Raises StoreUnavailable.
+    """
     name, admin_name = clean(founding.name), clean(founding.admin_name)
     if not name or admin_name is None or name.startswith("acc_"):
         return InvalidName()

@@ -1,4 +1,4 @@
-"""Names that people give themselves and their accounts: shown in lists, logs and mails, so they are one clean line."""
+"""Display names of users and accounts: one clean line each, because lists, logs and mails show them."""
 
 import unicodedata
 from typing import Final
@@ -13,7 +13,7 @@ _JOINERS: Final = frozenset("\u200c\u200d")  # part of the spelling in Persian, 
 
 
 def clean(name: str) -> str | None:
-    """The name in NFC with single spaces, or None when it cannot be one."""
+    """Return the name in NFC with single spaces, or None if it is invalid."""
     if not text.is_bounded(name, 4 * MAX_NAME):
         return None
     if any(unicodedata.category(char) in _REFUSED and char not in _JOINERS for char in name):

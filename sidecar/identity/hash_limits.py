@@ -1,4 +1,4 @@
-"""Limits of sign-in and of mails, as values. The counting is in store/rate_limiter.py."""
+"""Interface and values of the limits for sign-in and mail. store/rate_limiter.py does the counting."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +9,7 @@ from sidecar.identity.emails import Email
 
 
 class MailSource(StrEnum):
-    """Origin of a mail. Each has buckets and a queue of its own, so that strangers exhaust only their own (R16)."""
+    """Origin of a mail. Each source has its own buckets and queue, so that strangers exhaust only their own (R16)."""
 
     STRANGER = "stranger"
     USER = "user"
@@ -17,8 +17,8 @@ class MailSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Go on. ``suspect``: a bucket of the e-mail or of everybody is empty, so only a small share of the pool is left.
-    ``receipt`` is for ``settle``."""
+    """Admitted attempt. ``suspect``: the e-mail's or the global bucket is empty, so the attempt gets only a small share
+    of the hashing pool. ``receipt`` is for ``settle``."""
 
     suspect: bool = False
     receipt: object = None
@@ -26,39 +26,42 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """Too many failures of this e-mail from this address, or of this address. Nothing was tried."""
+    """Attempt rejected without work: too many failures of this e-mail from this address, or of this address.
+
+    ``retry_after``: seconds.
+    """
 
     retry_after: int
 
 
 class Limits(Protocol):
-    """Reserved before the work, so that a hundred tries at once are not all the first one."""
+    """Rate limits for sign-in and mail. Units are reserved before the work, so that concurrent attempts all count."""
 
     @property
     def short(self) -> bool:
-        """The store is short of memory: sign-ins wait, checks do not (R16)."""
+        """Return True while the store is low on memory. Sign-ins are then rejected; checks continue (R16)."""
 
     def refused(self, address: str) -> Limited | None:
-        """Return the refusal that an address got a moment ago and would get again: nothing of it need be read."""
+        """Return the recent rejection of an address if it still applies. The request then need not be read."""
 
     async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
-        """Count a failure in advance. ``subject`` is an e-mail, or a user's id when it is known."""
+        """Count a failure in advance. ``subject``: an e-mail, or a user id if known. Raises StoreUnavailable."""
 
     async def settle(self, admitted: Admitted, *, failed: bool) -> None:
-        """Once after each ``reserve`` that admitted: it was a failure, or was none and is not counted."""
+        """Settle a reservation, once per admitted ``reserve``. Without a failure, the units are returned."""
 
     async def may_ask(self, address: str) -> bool:
-        """R12: one more mail asked for from there by somebody who has not signed in. False: and nobody is told."""
+        """Count a mail requested from an address without sign-in (R12). False: the mail is dropped silently."""
 
     async def may_mail(self, recipient: Email, source: MailSource) -> bool:
-        """One more mail to that person. Ask before ``may_mail_for``: a refusal must cost the account nothing."""
+        """Count a mail to a recipient. Call this before ``may_mail_for``, so a rejection costs the account nothing."""
 
     async def may_mail_for(self, account: AccountId, source: MailSource) -> bool:
-        """One more mail on behalf of that account."""
+        """Count a mail on behalf of an account."""
 
 
 class Unlimited:
-    """No limits: for tests, and for a command line that is nobody's target."""
+    """No limits, for tests and the command line."""
 
     short = False
 
@@ -69,7 +72,7 @@ class Unlimited:
         return Admitted()
 
     async def settle(self, admitted: Admitted, *, failed: bool) -> None:
-        """There is nothing to take back."""
+        """No-op."""
 
     async def may_ask(self, address: str) -> bool:  # noqa: ARG002
         return True

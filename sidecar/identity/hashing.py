@@ -1,9 +1,8 @@
-"""Password hashes: argon2id over a peppered password, in a bounded pool of threads. The one import of argon2.
+"""Password hashes: argon2id over a peppered password, in a bounded thread pool. Only this module imports argon2.
 
-Nothing here runs on the event loop, and no more threads hash than there are cores to spare, so that sign-ins neither
-hold up a check nor fill the memory (19 MiB each). Who waits stands in one of three lanes: a crowd of sign-ins takes no
-place from people who change their password or accept an invitation, and suspect sign-ins take none from the others
-(R16, R17). Full is an outcome, ``Overloaded``, never a longer queue.
+Hashing runs off the event loop, on at most as many threads as there are spare cores. Sign-ins therefore neither delay
+checks nor exhaust memory (19 MiB per thread). Jobs wait in three lanes (R16, R17). Sign-ins cannot displace password
+changes and accepted invitations, and suspect sign-ins cannot displace other ones. A full lane returns ``Overloaded``.
 """
 
 import asyncio
@@ -30,17 +29,17 @@ T = TypeVar("T")
 _NOBODY: Final = UserId("usr_nobody")
 
 SUSPECTS: Final = 4
-"""Suspect sign-ins that may wait, for each thread: a tenth of a second's work."""
+"""Maximum waiting suspect sign-ins per thread: 0.1 s of work."""
 
 MOST_THREADS: Final = 4
-"""Of a process, on however many cores: a container sees all cores of its node, and each thread takes 19 MiB of it."""
+"""Maximum threads per process. A container sees all cores of its node, and each thread takes 19 MiB."""
 
 STEP_BACK: Final = 10
-"""How much nicer than the loop the hashing threads are: where cores are short, a check goes first."""
+"""Niceness of the hashing threads, so that checks run first when cores are scarce."""
 
 
 class Lane(Enum):
-    """Who waits for a hash, the most deserving first: one with a proof of its own, a sign-in, a suspect sign-in."""
+    """Queue of a hashing job, by priority: caller with a proof, sign-in, suspect sign-in."""
 
     PROVEN = "proven"
     SIGN_IN = "sign_in"
@@ -49,7 +48,7 @@ class Lane(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """argon2id's cost. OWASP's least for 2024: 19 MiB, two passes, one lane: about 20 ms."""
+    """Cost of argon2id. The default is OWASP's minimum of 2024: 19 MiB, two passes, one lane (about 20 ms)."""
 
     time_cost: int = 2
     memory_kib: int = 19 * 1024
@@ -57,26 +56,28 @@ class Parameters:
 
 
 DEAREST: Final = Parameters(time_cost=16, memory_kib=8 * 19 * 1024, parallelism=8)
-"""What a stored hash may cost. One beyond it, as of a crafted backup, is damaged: strangers choose when it is tried."""
+"""Maximum cost of a stored hash. A costlier one, for example of a crafted backup, counts as damaged, because strangers
+choose when it is verified."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overloaded:
-    """The lane is full. Nothing was hashed."""
+    """Rejected job: the lane is full. Nothing was hashed. ``retry_after``: seconds."""
 
     retry_after: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """``matches``, and whether the hash was made with weaker parameters than today's."""
+    """Result of a comparison. ``outdated``: the hash has other parameters than the current ones."""
 
     matches: bool
     outdated: bool
 
 
 class Hashing:
-    """One a worker process. ``places`` bounds who may be waiting or at work in each lane, for each thread."""
+    """Hashing pool, one per worker process. ``places``: maximum waiting jobs per thread, for each of the first two
+    lanes."""
 
     def __init__(
         self,
@@ -102,31 +103,31 @@ class Hashing:
         self._busy = 0
         self._dummy: str | None = None
         self.seconds = 0.02
-        """How long a comparison takes, smoothed. For those who must make two paths take equally long."""
+        """Smoothed duration of a comparison. Callers use it to make two code paths take equal time."""
 
     @property
     def queue_depth(self) -> int:
-        """Who waits for a thread (metric ``sidecar_hash_queue_depth``)."""
+        """Number of waiting jobs (metric ``sidecar_hash_queue_depth``)."""
         return sum(len(lane) for lane in self._waiting.values())
 
     async def hash(self, lane: Lane, user: UserId, password: str) -> str | Overloaded:
-        """The text to keep of ``user``'s normalised password."""
+        """Hash ``user``'s normalised password. Returns the text to store."""
         return await self._run(lane, lambda: self._argon2.hash(self._peppered(user, password)))
 
     async def compare(self, lane: Lane, user: UserId, password: str, kept: str) -> Compared | Overloaded:
-        """Is ``password`` (normalised) the one that ``kept`` was made of?"""
+        """Compare a normalised password with the stored hash ``kept``. A damaged hash never matches."""
         return await self._run(lane, lambda: self._compare(user, password, kept))
 
     async def compare_nobody(self, lane: Lane, password: str) -> Compared | Overloaded:
-        """The same work for a user that does not exist, under today's parameters. Never matches."""
+        """Do the same work for an unknown user, with the current parameters. Never matches."""
         return await self._run(lane, lambda: self._compare(_NOBODY, password, self._nobodys()))
 
     def close(self) -> None:
-        """Let go of the threads; who is at work finishes."""
+        """Shut the pool down without waiting. Running jobs finish."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _peppered(self, user: UserId, password: str) -> bytes:
-        # The user's id holds its account's, and stands in the MAC: a hash moved to another user matches nothing (R19).
+        # The MAC covers the user id, which contains the account id. A hash moved to another user never matches (R19).
         return self._pepper.mac(Purpose.PASSWORD, user, password)
 
     def _compare(self, user: UserId, password: str, kept: str) -> Compared:
@@ -135,7 +136,7 @@ class Hashing:
             if not _is_affordable(kept):
                 return Compared(False, False)
             self._argon2.verify(kept, self._peppered(user, password))
-        except (VerificationError, InvalidHashError):  # a damaged hash matches nothing: fails closed
+        except (VerificationError, InvalidHashError):  # a damaged hash never matches: fail closed
             return Compared(False, False)
         finally:
             self.seconds += (perf_counter() - started - self.seconds) / 8
@@ -155,7 +156,7 @@ class Hashing:
         else:
             await self._wait(lane, loop.create_future())
         work = loop.run_in_executor(self._pool, job)
-        work.add_done_callback(lambda _: self._pass_on())  # also when the caller has gone: the thread is busy till then
+        work.add_done_callback(lambda _: self._pass_on())  # also for a cancelled caller: the thread is busy until then
         return await asyncio.shield(work)
 
     async def _wait(self, lane: Lane, turn: asyncio.Future[None]) -> None:
@@ -164,19 +165,19 @@ class Hashing:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self._pass_on()  # the turn had come already: somebody else takes it
+                self._pass_on()  # already granted: pass it to the next job
             raise
         finally:
             with suppress(ValueError):
                 self._waiting[lane].remove(turn)
 
     def _pass_on(self) -> None:
-        """Give the free thread to the next: proven and sign-in by turns, so that neither starves; then the suspects."""
+        """Give the free thread to the next job. The first two lanes alternate, so that neither starves."""
         first, second = (Lane.PROVEN, Lane.SIGN_IN) if self._turn is Lane.SIGN_IN else (Lane.SIGN_IN, Lane.PROVEN)
         for lane in (first, second, Lane.SUSPECT):
             while self._waiting[lane]:
                 turn = self._waiting[lane].popleft()
-                if not turn.done():  # its caller may have gone a moment ago
+                if not turn.done():  # its caller may have been cancelled
                     self._turn = lane
                     turn.set_result(None)
                     return
@@ -184,7 +185,7 @@ class Hashing:
 
 
 def _is_affordable(kept: str) -> bool:
-    """Raises InvalidHashError."""
+    """Return True if the cost of a stored hash is at most ``DEAREST``. Raises InvalidHashError."""
     cost = argon2.extract_parameters(kept)
     return (
         cost.time_cost <= DEAREST.time_cost
@@ -194,7 +195,7 @@ def _is_affordable(kept: str) -> bool:
 
 
 def _step_back() -> None:
-    """In each thread of the pool, as it begins. On Linux alone a thread has a niceness of its own."""
+    """Set the niceness of a pool thread at its start. Only Linux has a niceness per thread."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), STEP_BACK)

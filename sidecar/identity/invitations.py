@@ -1,9 +1,8 @@
-"""Invite, invite again, accept. The secret is made here, goes into one link, and only its keyed digest is kept (R19).
+"""Invitations: create, resend, accept. The secret is generated here. The store has only its keyed digest (R19).
 
-A link is bound to one user, which is bound to one e-mail: whoever accepts becomes that user and no other. Accepting
-asks for the secret before it hashes anything (R17), and a weak password leaves the link unspent. Where mails can be
-sent, there are two links of one secret: one that is shown to whoever invites, and one that only the mail holds and that
-proves the e-mail with it (R9).
+A link is bound to one user, and a user to one e-mail. Accepting a link activates exactly that user. The secret is
+verified before hashing (R17), and a weak password leaves the link unused. With mail configured, a secret has two links.
+The inviter gets one; the other is only in the mail and also proves the e-mail (R9).
 """
 
 import asyncio
@@ -35,7 +34,7 @@ from sidecar.tokens.opaque import SECRET_ENTROPY_BYTES, Kind, Pepper, Secret, di
 
 @dataclass(frozen=True, slots=True)
 class Invitee:
-    """Who is to be invited, as typed."""
+    """User to invite, as typed."""
 
     email: str
     name: str
@@ -44,9 +43,10 @@ class Invitee:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The user that holds a seat now, and its link. ``mailed``: a mail with a link of its own is queued.
+    """Invited user with a seat, and the link. ``mailed``: a mail with its own link is queued. ``expires_at``: Unix
+    seconds.
 
-    ``url`` and ``mailed`` are None for a replay: neither the secret nor the first answer is kept (R13)."""
+    ``url`` and ``mailed`` are None for a replay, because neither secret nor first response is stored (R13)."""
 
     member: Member
     url: str | None = field(repr=False)
@@ -56,7 +56,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class InvalidEmail:
-    """What was typed is not an e-mail address."""
+    """Input that is not an e-mail address."""
 
 
 InviteOutcome = (
@@ -87,7 +87,8 @@ AcceptOutcome = Grant | WeakPassword | Overloaded | store.InvitationGone
 
 
 class Inviting:
-    """``public_url`` is SIDECAR_PUBLIC_URL, ``ttl`` the seconds that a link lives; no ``outbox``, no mails."""
+    """Service for invitations. ``public_url``: SIDECAR_PUBLIC_URL. ``ttl``: lifetime of a link in seconds. ``outbox``:
+    None disables mail."""
 
     def __init__(  # noqa: PLR0913 (the parts, each from its own place)
         self,
@@ -124,7 +125,7 @@ class Inviting:
         invitee: Invitee,
         idempotency: store.IdempotencyKey | None = None,
     ) -> InviteOutcome:
-        """Hold a seat for ``invitee`` and make its link."""
+        """Reserve a seat for ``invitee`` and create the link. Raises StoreUnavailable."""
         address = parse(invitee.email)
         if address is None:
             return InvalidEmail()
@@ -155,13 +156,16 @@ class Inviting:
         user: str,
         idempotency: store.IdempotencyKey | None = None,
     ) -> ResendOutcome:
-        """A new link on the same seat; the old one is dead. An expired invitation takes a seat again."""
+        """Create a new link for the same seat; the old link becomes invalid. An expired invitation takes a seat again.
+
+        Raises StoreUnavailable.
+        """
         target = await self._users.record(UserId(user)) if account_of(user) == account else None
         if target is None:
             return NoUser()
         if target.status not in {Status.INVITED, Status.EXPIRED}:
             return store.NotInvited()
-        # Nothing kept the policy from dropping the role of an expired invitation (R26): it is handed out anew.
+        # The policy may have dropped the role of an expired invitation (R26), so the role is assigned anew.
         wanted = target.role if target.status is Status.EXPIRED else None
         refused = judge(generation, actor, held=target.role, wanted=wanted)
         if refused is not None:
@@ -179,7 +183,7 @@ class Inviting:
         return await self._sent(outcome, secret) if isinstance(outcome, store.Invited) else outcome
 
     async def accept(self, token: str, password: str, name: str | None, client: Client) -> AcceptOutcome:
-        """Become the invited user, and be signed in."""
+        """Activate the invited user with a password and sign them in. Raises StoreUnavailable."""
         read = read_invitation(token, self._pepper)
         if read is None:
             return store.InvitationGone()
@@ -211,12 +215,12 @@ class Inviting:
         return Sent(invited.member, invitation_link(self._public_url, secret), invited.expires_at, mailed)
 
     async def _mail(self, invited: store.Invited, secret: Secret) -> bool:
-        """Queue the mail. False: nothing is queued, and whoever invites hands the link over."""
+        """Queue the mail. False: nothing is queued, and the inviter delivers the link."""
         if self._outbox is None:
             return False
         try:
             refused = await self._refused(invited.member.record)
-        except StoreUnavailable:  # the invitation stands already
+        except StoreUnavailable:  # the invitation is already stored
             refused = MailOutcome.STORE_UNAVAILABLE
         if refused is not None:
             self._outbox.reject(MailSource.USER, refused)
@@ -224,7 +228,7 @@ class Inviting:
         return self._outbox.post(partial(self._letters, invited.member, secret, invited.expires_at), MailSource.USER)
 
     async def _refused(self, record: UserRecord) -> MailOutcome | None:
-        """Ask the limits, the recipient's before the account's."""
+        """Check the limits, the recipient's before the account's."""
         if not await self._limits.may_mail(Email(record.email), MailSource.USER):
             return MailOutcome.RECIPIENT_LIMIT
         if not await self._limits.may_mail_for(record.account, MailSource.USER):

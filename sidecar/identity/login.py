@@ -1,7 +1,8 @@
-"""Sign in with e-mail and password. One answer and one amount of work for everything that is wrong.
+"""Sign-in with e-mail and password. All failures have the same response and cost the same work.
 
-Unknown e-mail, wrong password, an invited, suspended or removed user: the same ``InvalidGrant`` after the same hashing.
-Refuses to say more before the password is right; then it may ask for the account or for a reset.
+Unknown e-mail, wrong password, and invited, suspended or removed user return ``InvalidGrant`` after the same hashing.
+A request for a reset needs the correct password. So does a request for the account, unless more accounts exist than are
+compared.
 """
 
 import asyncio
@@ -26,15 +27,15 @@ from sidecar.store.sessions import Opened, Sessions
 from sidecar.store.users import Credentials, Users
 
 MAX_CANDIDATES: Final = 4
-"""Accounts whose password is compared when none is named (R17)."""
+"""Maximum accounts compared if the sign-in names none (R17)."""
 
 SHORT_RETRY: Final = 30
-"""Seconds that whoever signs in waits while the store is short of memory."""
+"""Retry delay in seconds while the store is low on memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """What somebody claims. ``account`` is a name or an id, or None."""
+    """Credentials as typed. ``account``: a name, an id or None."""
 
     username: str
     password: str = field(repr=False)
@@ -43,22 +44,22 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True)
 class AccountRequired:
-    """An account has to be named: the password is right in several, or (not ``proven``) in none of those compared,
-    while there are more."""
+    """Sign-in that must name an account. ``proven``: the password matches in several accounts. Otherwise it matches in
+    none of those compared, and more exist."""
 
     proven: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ResetRequired:
-    """The password is right, but the store may have gone back to an older one: set a new one."""
+    """Correct password that must be reset, because the store may have lost a later one."""
 
 
 LoginOutcome = Grant | InvalidGrant | AccountRequired | ResetRequired | Limited | Overloaded
 
 
 class Login:
-    """The password grant."""
+    """Service for the password grant."""
 
     def __init__(
         self,
@@ -82,19 +83,22 @@ class Login:
         self._pause = pause
 
     async def sign_in(self, claim: SignIn, client: Client) -> LoginOutcome:
-        """Lengths first, then the limits, and only then is the text looked at (R16)."""
+        """Sign a user in. Lengths are checked first, then the limits, then the credentials (R16).
+
+        Raises StoreUnavailable.
+        """
         if len(claim.password) > MAX_TYPED:
-            return InvalidGrant()  # says nothing about the e-mail: nobody can have such a password
+            return InvalidGrant()  # independent of the e-mail: no password is that long
         if self._limits.short:
             return Overloaded(SHORT_RETRY)
         limited = self._limits.refused(client.address)
         if limited is not None:
             return limited
-        email = normalise(claim.username)  # at most 320 characters of it: the buckets are the folded address's
+        email = normalise(claim.username)  # at most 320 characters: buckets are per folded address
         admitted = await self._limits.reserve(email or claim.username, client.address)
         if isinstance(admitted, Limited):
             return admitted
-        failed = True  # whatever ends it without an outcome
+        failed = True  # also if it ends without an outcome
         try:
             outcome = await self._try(claim, email, admitted, client)
             failed = isinstance(outcome, InvalidGrant) or outcome == AccountRequired(proven=False)
@@ -105,7 +109,7 @@ class Login:
     async def _try(self, claim: SignIn, email: Email | None, admitted: Admitted, client: Client) -> LoginOutcome:
         password = normalise_password(claim.password)
         if password is None:
-            return InvalidGrant()  # as above: whoever's e-mail it is, nothing is compared
+            return InvalidGrant()  # as above: no e-mail has such a password
         lane = Lane.SUSPECT if admitted.suspect else Lane.SIGN_IN
         every = await self._candidates(email, claim.account)
         candidates = every[:MAX_CANDIDATES]
@@ -116,7 +120,7 @@ class Login:
             if any(one.record.may_sign_in for one in every[MAX_CANDIDATES:]):
                 return AccountRequired(proven=False)
             if claim.account is None:
-                # Without an account, one e-mail may cost up to four comparisons; the wait hides how many it were.
+                # Without an account, an e-mail costs up to four comparisons. The pause hides their number.
                 await self._pause(self._hashing.seconds * (MAX_CANDIDATES - max(1, len(candidates))))
             return InvalidGrant()
         if len(right) > 1:
@@ -130,8 +134,8 @@ class Login:
         return opened
 
     async def _candidates(self, email: Email | None, account: str | None) -> list[Credentials]:
-        """Whose password it could be. Active users first, of these the ones whose e-mail is proven: anybody can be
-        invited to many accounts by an e-mail that is not theirs, and takes no place of its owner by that."""
+        """Return the users with this e-mail: active before inactive, then proven before unproven e-mail. Invitations
+        under a foreign e-mail therefore cannot displace its owner."""
         if email is None:
             return []
         found = [await self._users.credentials(place, email) for place in await self._places(email, account)]
@@ -147,8 +151,8 @@ class Login:
     async def _right(
         self, candidates: list[Credentials], password: str, lane: Lane
     ) -> list[tuple[Credentials, bool]] | Overloaded:
-        """Those whose password it is and who may sign in, each with "made with weaker parameters". Compares at least
-        once, and never stops early: how long it takes says nothing."""
+        """Return the matching users that may sign in, each with its ``outdated`` flag. Compares at least once and never
+        stops early, so that the duration reveals nothing."""
         right: list[tuple[Credentials, bool]] = []
         if not candidates:
             nobody = await self._hashing.compare_nobody(lane, password)
@@ -156,7 +160,7 @@ class Login:
         for one in candidates:
             if one.password_hash:
                 compared = await self._hashing.compare(lane, one.record.id, password, one.password_hash)
-            else:  # invited: there is no password yet
+            else:  # invited, without a password
                 compared = await self._hashing.compare_nobody(lane, password)
             if isinstance(compared, Overloaded):
                 return compared
@@ -176,17 +180,17 @@ class Login:
                 case NoUser():
                     return InvalidGrant()
                 case Stale():
-                    # The epoch rose while we hashed. The same hash under it (a sign-out everywhere) is still right.
+                    # The epoch rose during hashing. An unchanged hash (sign-out everywhere) is still valid.
                     again = await self._users.credentials_of(found.record.id)
                     if again is None or again.password_hash != found.password_hash:
                         return InvalidGrant()
-                    if again.reset_required:  # it rose because the store had gone back: the hash may be an older one
+                    if again.reset_required:  # the store lost writes: the hash may be an older one
                         return ResetRequired()
                     found = again
         return InvalidGrant()
 
     async def _rehash(self, grant: Grant, password: str, lane: Lane) -> None:
-        """Today's parameters for a password that was just proven. Not worth failing a sign-in for."""
+        """Rehash a proven password with the current parameters. A failure does not fail the sign-in."""
         stronger = await self._hashing.hash(lane, grant.record.id, password)
         if not isinstance(stronger, Overloaded):
             with suppress(StoreUnavailable):

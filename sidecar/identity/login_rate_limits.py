@@ -1,8 +1,8 @@
-"""The limits of signing in (R16) and of mails (R12): which buckets there are, and what an empty one means.
+"""Buckets of the limits for sign-in (R16) and mail (R12), and the effect of an empty one.
 
-Only what is of one address refuses. A bucket that strangers can empty, an e-mail's or everybody's, refuses nobody: it
-sends who comes next to the small share of the hashing pool, or anybody could lock anybody out. Subjects are MAC'd under
-the pepper, so that nobody can choose an address whose failures fall into another one's bucket.
+Only buckets of one address reject. An empty bucket of an e-mail, or the empty global one, moves later attempts to the
+small share of the hashing pool. Rejecting would let strangers lock users out, because strangers can empty those
+buckets. Subjects are MACs under the pepper, so that an attacker cannot choose an address with a colliding bucket.
 """
 
 import math
@@ -25,41 +25,41 @@ PAIR: Final = Rate(units=10, seconds=60)
 """Failures of one e-mail from one address."""
 
 ADDRESS: Final = Rate(units=100, seconds=6)
-"""Failures from one address: an office behind one address mistypes more often than a person."""
+"""Failures from one address. An office behind one address mistypes more often than a person."""
 
 TRIES: Final = Rate(units=200, seconds=2)
-"""Sign-ins of one e-mail from one address, the successful ones too: each costs a hash, a session and an event."""
+"""Sign-ins of one e-mail from one address, including successful ones: each costs a hash, a session and an event."""
 
 EMAIL: Final = Rate(units=30, seconds=60)
-"""Failures of one e-mail from everywhere. Refuses nobody."""
+"""Failures of one e-mail from all addresses. Never rejects."""
 
 EVERYBODY: Final = Rate(units=600, seconds=0.2)
-"""Failures of everybody from everywhere. Refuses nobody."""
+"""Failures of all e-mails from all addresses. Never rejects."""
 
 ASKED: Final = Rate(units=10, seconds=60)
-"""Mails that strangers ask for from one address."""
+"""Mails requested without sign-in from one address."""
 
 RECIPIENT: Final = Rate(units=5, seconds=600)
-"""Mails to one person; per source."""
+"""Mails to one recipient, per source."""
 
 ACCOUNT: Final = Rate(units=30, seconds=120)
-"""Mails on behalf of one account; per source."""
+"""Mails on behalf of one account, per source."""
 
 AT_ONCE: Final = 2
-"""Tries of one e-mail from one address that are at work at the same time; the others wait. So a crowd with the right
-password is not taken for a crowd of failures, and one guesser never holds the whole pool."""
+"""Concurrent attempts of one e-mail from one address; further ones wait. A crowd with the correct password then does
+not count as failures, and one guesser cannot occupy the whole pool."""
 
 WAITING: Final = 64
 
 REMEMBERED_SECONDS: Final = 1.0
-"""How long an address that was refused is refused unread: its bucket gets one unit in six times as long."""
+"""Time in which a rejected address is rejected unread. Its bucket regains one unit in six times as long."""
 
 MAX_REMEMBERED: Final = 10_000
 
 
 @dataclass(slots=True)
 class _Line:
-    """Who stands in line for one e-mail from one address."""
+    """Queue of attempts for one e-mail from one address."""
 
     turn: Semaphore = field(default_factory=lambda: Semaphore(AT_ONCE))
     length: int = 0
@@ -67,15 +67,15 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Reserved:
-    """What one try holds until it is settled."""
+    """Units that one attempt holds until it is settled."""
 
     line: str
     buckets: tuple[Bucket, ...]
 
 
 class Throttle:
-    """``address_of`` is what an address counts as (an IPv6 customer holds a whole /64); ``short``: of memory;
-    ``clock``: seconds that only grow."""
+    """Limits that count in the store. ``address_of`` maps an address to its bucket subject (an IPv6 customer holds a
+    whole /64). ``short`` returns True while the store is low on memory. ``clock`` is monotonic, in seconds."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Throttle:
             raise TypeError("not a receipt of ours")
         self._leave(held.line)
         if not failed:
-            with suppress(StoreUnavailable):  # the sign-in is done; what is not given back comes back with time
+            with suppress(StoreUnavailable):  # the sign-in is done; units not returned refill with time
                 await self._give_back(held.buckets)
 
     async def may_ask(self, address: str) -> bool:
@@ -138,7 +138,7 @@ class Throttle:
         return not self._short() and not isinstance(await self._buckets.take(bucket), Empty)
 
     async def _reserve(self, pair: Bucket, subject: str, place: str) -> Admitted | Limited:
-        """A unit of each bucket that may refuse, or of none; then of those that only cast suspicion."""
+        """Take a unit of every rejecting bucket, or of none. Then take one of each bucket that marks as suspect."""
         taken: list[Bucket] = []
         tries = self._bucket("tries", TRIES, subject, place)
         of_address = self._bucket("address", ADDRESS, place)
@@ -151,7 +151,7 @@ class Throttle:
                     self._refused.set(place, (self._clock() + min(answer.seconds, REMEMBERED_SECONDS), refusal))
                 return refusal
             taken.append(bucket)
-        taken.remove(tries)  # that one was tried, whatever comes of it
+        taken.remove(tries)  # successful attempts count too
         suspect = False
         for bucket in (self._bucket("email", EMAIL, subject), self._bucket("everybody", EVERYBODY)):
             if isinstance(await self._buckets.take(bucket), Empty):

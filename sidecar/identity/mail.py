@@ -1,7 +1,7 @@
-"""Mails and the server that takes them. The one import of aiosmtplib.
+"""Mail messages and their delivery by SMTP. Only this module imports aiosmtplib.
 
-``smtp://`` is plain and sends no password beyond loopback; ``smtps://`` is TLS from the first byte; ``smtp+starttls://``
-insists on STARTTLS. Certificates are verified. Nothing that is raised here names a recipient, a link or a password.
+``smtp://`` is plain and sends no password beyond loopback. ``smtps://`` uses TLS from the first byte.
+``smtp+starttls://`` requires STARTTLS. Certificates are verified. Exceptions contain no recipient, link or password.
 """
 
 import ssl
@@ -23,7 +23,7 @@ TIMEOUT: Final = 10.0
 
 
 class Tls(Enum):
-    """How the connection is protected: not at all, by STARTTLS or not at all used, or from its first byte."""
+    """Protection of the connection: none, mandatory STARTTLS, or TLS from the first byte."""
 
     NONE = "smtp"
     STARTTLS = "smtp+starttls"
@@ -36,7 +36,7 @@ class Tls(Enum):
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """SIDECAR_SMTP_URL, taken apart."""
+    """Parsed SIDECAR_SMTP_URL."""
 
     host: str
     port: int
@@ -47,7 +47,7 @@ class MailServer:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One mail to one person. ``text`` holds a link that is nobody else's business."""
+    """Mail to one recipient. ``text`` contains a confidential link."""
 
     recipient: str
     subject: str
@@ -55,7 +55,7 @@ class Letter:
 
 
 class NotSent(Exception):
-    """The server did not take it. ``for_good``: it said so; else it, or the way to it, may be better later."""
+    """Failed delivery. ``for_good``: the failure is permanent; otherwise a retry may succeed."""
 
     def __init__(self, what: str, *, for_good: bool) -> None:
         super().__init__(what)
@@ -63,7 +63,7 @@ class NotSent(Exception):
 
 
 def mail_server(url: str) -> MailServer:
-    """Raises ValueError: what is wrong and how to write it, without the password."""
+    """Parse SIDECAR_SMTP_URL. Raises ValueError with problem and remedy, without the password."""
     parts = urlsplit(url)
     tls = Tls(parts.scheme)
     try:
@@ -84,10 +84,11 @@ def mail_server(url: str) -> MailServer:
 
 
 class Smtp:
-    """``sender`` is SIDECAR_MAIL_FROM: ``no-reply@example.com`` or ``Dashboard <no-reply@example.com>``."""
+    """SMTP client. ``sender``: SIDECAR_MAIL_FROM, as ``no-reply@example.com`` or
+    ``Dashboard <no-reply@example.com>``."""
 
     def __init__(self, server: MailServer, *, sender: str, trust: ssl.SSLContext | None = None) -> None:
-        """Raises ValueError for a sender that is no address."""
+        """Raise ValueError if ``sender`` is not an ASCII address."""
         name, address = parseaddr(sender)
         if not sender.isprintable() or not address.isascii() or normalise(address) is None:
             raise ValueError("the sender is no address in ASCII: write no-reply@example.com")
@@ -96,7 +97,7 @@ class Smtp:
         self._trust = trust
 
     async def send(self, letter: Letter) -> None:
-        """Returns when the server has taken it. Raises NotSent."""
+        """Send a mail. Returns when the server has accepted it. Raises NotSent."""
         server = self._server
         try:
             await aiosmtplib.send(
@@ -107,7 +108,7 @@ class Smtp:
                 port=server.port,
                 username=server.username,
                 password=server.password,
-                # Otherwise the library looks its own name up, and the loop waits for the name server.
+                # By default the library resolves the local host name, and the loop waits for DNS.
                 local_hostname=self._from.domain,
                 use_tls=server.tls is Tls.IMPLICIT,
                 start_tls=server.tls is Tls.STARTTLS,
@@ -119,11 +120,11 @@ class Smtp:
             raise _refused(error, max(codes, default=500)) from None
         except aiosmtplib.SMTPResponseException as error:
             raise _refused(error, error.code) from None
-        except aiosmtplib.SMTPNotSupported as error:  # an address that this server cannot carry, or no STARTTLS
+        except aiosmtplib.SMTPNotSupported as error:  # the server does not support the address or STARTTLS
             raise NotSent(type(error).__name__, for_good=True) from None
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise NotSent(type(error).__name__, for_good=False) from None
-        except ValueError as error:  # what the library or a header refuses to carry
+        except ValueError as error:  # rejected by the library or by a header
             raise NotSent(type(error).__name__, for_good=True) from None
 
     def _message(self, letter: Letter) -> EmailMessage:
@@ -133,13 +134,13 @@ class Smtp:
         message["Subject"] = letter.subject
         message["Date"] = format_datetime(localtime())
         message["Message-ID"] = make_msgid(domain=self._from.domain)
-        message["Auto-Submitted"] = "auto-generated"  # no holiday answers, please (RFC 3834)
+        message["Auto-Submitted"] = "auto-generated"  # suppress automatic replies (RFC 3834)
         message.set_content(letter.text)
         return message
 
 
 def _one(recipient: str) -> Address:
-    """Exactly one person, whatever was handed in. Raises ValueError."""
+    """Return exactly one recipient. Raises ValueError if ``recipient`` is not one deliverable address."""
     address = parse(recipient)
     if address is None or recipient not in {address.mailbox, address.email}:
         raise ValueError("not an address in a spelling that mail can be delivered to")

@@ -1,4 +1,4 @@
-"""What the mails say. Plain text, no word of whoever asked for them beyond the account's name."""
+"""Texts of the mails. Plain text, without input of the requester except the account's name."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ The link is for you alone and works once. If you did not expect it, do nothing.
 
 
 def reset_letter(recipient: str, links: Sequence[tuple[str, str]], expires_at: int) -> Letter:
-    """``links``: account and link. One mail, in however many accounts the e-mail is."""
+    """Build one mail for all accounts of a mailbox. ``links``: pairs of account name and link."""
     listed = "\n\n".join(f"{account}:\n{link}" for account, link in links)
     text = f"""Somebody, probably you, asked for a new password.
 

@@ -1,9 +1,8 @@
-"""Mails on their way out. A request only leaves an errand here, which is written and sent when the request is over.
+"""Outgoing mail queue. A request only queues a job. The mail is written and sent after the request.
 
-So it takes as long for an e-mail that is known as for one that is not (R12), and no mail server ever holds a request
-up. What waits is bounded and in memory: a crash loses it, and whoever waits for the mail asks again. Mails that
-strangers ask for and mails that signed-in users ask for have separate queues and senders: neither displaces the other
-(R16).
+Requests therefore take equally long for known and unknown e-mails (R12), and never wait for a mail server. Queues are
+bounded and in memory: a crash loses them, and users request the mail again. Mails requested by strangers and by
+signed-in users have separate queues and senders, so that neither displaces the other (R16).
 """
 
 import asyncio
@@ -19,26 +18,26 @@ from sidecar.store.connection import StoreUnavailable
 from sidecar.telemetry.app_log import logger
 
 MAX_WAITING: Final = 1000
-"""Errands per queue."""
+"""Maximum jobs per queue."""
 
 SENDERS: Final = 2
-"""Tasks per queue."""
+"""Sender tasks per queue."""
 
 PAUSES: Final = (1.0, 5.0, 15.0)
-"""Seconds before another try, each; then it is given up."""
+"""Seconds before each retry. After the last one, the mail has failed."""
 
 CLOSING: Final = 2.0
 LOG_SECONDS: Final = 60.0
-"""At most one line per source and outcome in that time."""
+"""Period with at most one log line per source and outcome."""
 
 Errand = Callable[[], Awaitable[Sequence[Letter]]]
-"""Looks up whom to write to, and writes. Called again if the store did not answer."""
+"""Mail job: looks up the recipients and returns their mails. Called again if the store is unavailable."""
 
 _log = logger("identity")
 
 
 class MailOutcome(StrEnum):
-    """Label of ``sidecar_mails_total``: queued or not queued, and why not; sent or failed."""
+    """Label of ``sidecar_mails_total``: queued, sent, failed, or the reason for not queueing."""
 
     QUEUED = "queued"
     SENT = "sent"
@@ -58,7 +57,7 @@ def uncounted(_source: MailSource, _outcome: MailOutcome) -> None:
 
 
 class Outbox:
-    """``send`` hands one letter to the mail server, or raises NotSent. ``count`` is for the metric."""
+    """Mail queues. ``send`` delivers one mail or raises NotSent. ``count`` increments the metric."""
 
     def __init__(
         self,
@@ -78,7 +77,7 @@ class Outbox:
         self._logged: dict[tuple[MailSource, MailOutcome], float] = {}
 
     def post(self, errand: Errand, source: MailSource) -> bool:
-        """Queue ``errand`` without waiting. False: the queue of ``source`` is full, and the errand is dropped."""
+        """Queue ``errand`` without waiting. Returns False and drops it if the queue of ``source`` is full."""
         try:
             self._waiting[source].put_nowait(errand)
         except asyncio.QueueFull:
@@ -88,7 +87,7 @@ class Outbox:
         return True
 
     def reject(self, source: MailSource, outcome: MailOutcome) -> None:
-        """Count a mail that is not sent, and log it once a minute: a flood of requests must not flood the log."""
+        """Count a mail that is not queued. Log it at most once per minute, so that requests cannot flood the log."""
         self._count(source, outcome)
         now = self._monotonic()
         if now - self._logged.get((source, outcome), float("-inf")) >= LOG_SECONDS:
@@ -96,14 +95,17 @@ class Outbox:
             _log.warning("mail not queued: see sidecar_mails_total", source=source.value, reason=outcome.value)
 
     async def run(self) -> None:
-        """Until cancelled. No mail and no server brings it down."""
+        """Send queued mails until cancelled. Failed mails and mail servers are logged."""
         async with asyncio.TaskGroup() as senders:
             for source in self._waiting:
                 for _ in range(SENDERS):
                     senders.create_task(self._work(source))
 
     async def close(self) -> None:
-        """After ``run`` was cancelled: what still waits gets one quick chance, signed-in users' mails first."""
+        """Try each queued mail once, mails of signed-in users first. Call this after ``run`` was cancelled.
+
+        Stops after ``CLOSING`` seconds.
+        """
         self._pause = _never
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING):

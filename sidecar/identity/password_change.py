@@ -1,7 +1,7 @@
-"""Change one's own password: the old one proves it is you, the answer is the only session that is left.
+"""Change of one's own password. The old password is the proof, and the returned session is the only one left.
 
-One script raises the epoch, ends every session and opens the new one; then it waits until no sidecar can take an older
-token. A change that fails changes nothing.
+One script raises the epoch, ends every session and opens the new one. The change then waits until no sidecar accepts an
+older token. A failed change modifies nothing.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from sidecar.store.users import Credentials, PasswordChanged, Users
 
 @dataclass(frozen=True, slots=True)
 class NewPassword:
-    """What was typed. ``confirmation`` is None where nobody was asked to type it twice."""
+    """Passwords as typed. ``confirmation`` is None if the client requests no second input."""
 
     old: str = field(repr=False)
     new: str = field(repr=False)
@@ -30,7 +30,7 @@ class NewPassword:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """Done: the tokens that replace all others, and whether every live sidecar has dropped those."""
+    """Successful change: the new tokens, and the extent of the old tokens' revocation in the live sidecars."""
 
     grant: Grant
     revocation: Revocation
@@ -38,24 +38,24 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class WrongPassword:
-    """The old password is not the right one."""
+    """Old password is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeakPassword:
-    """The new password will not do; every reason at once."""
+    """Rejected new password, with all reasons."""
 
     weaknesses: Weaknesses
 
 
 @dataclass(frozen=True, slots=True)
 class SamePassword:
-    """The new password is the old one."""
+    """New password equals the old one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """The new password was not typed the same twice."""
+    """New password and confirmation differ."""
 
 
 ChangeOutcome = Replaced | WrongPassword | WeakPassword | SamePassword | Mismatch | ActorChanged | Limited | Overloaded
@@ -64,7 +64,7 @@ _WRONG: Final = WrongPassword()
 
 
 class PasswordChange:
-    """``POST /v1/me/password``."""
+    """Service for ``POST /v1/me/password``."""
 
     def __init__(self, *, users: Users, hashing: Hashing, issuer: Issuer, limits: Limits, fleet: Fleet) -> None:
         self._users = users
@@ -74,13 +74,16 @@ class PasswordChange:
         self._fleet = fleet
 
     async def change(self, user: UserId, typed: NewPassword, actor: Actor, client: Client) -> ChangeOutcome:
-        """``user`` is the actor itself; ``actor`` is compared with the truth inside the script (R11)."""
+        """Change the actor's own password. The script compares ``actor`` with the record of ``user`` (R11).
+
+        Raises StoreUnavailable.
+        """
         if typed.confirmation is not None and typed.confirmation != typed.new:
             return Mismatch()
         held = await self._users.credentials_of(user)
         if held is None or not held.record.may_sign_in:
             return ActorChanged()
-        # Before the old one is looked at: what is wrong with the new one tells nobody anything.
+        # Check the new password first: its weaknesses reveal nothing about the old one.
         weak = await asyncio.to_thread(weaknesses, typed.new, email=held.record.email)
         new = normalise(typed.new)
         if weak or new is None:
@@ -93,13 +96,13 @@ class PasswordChange:
         return await self._replace(held, new, actor, client)
 
     async def _prove(self, held: Credentials, old: str, client: Client) -> WrongPassword | Limited | Overloaded | None:
-        """Whoever holds a stolen token must not find the password out: failures count as those of a sign-in do."""
+        """Verify the old password. Failures count as sign-in failures, so that a stolen token allows no guessing."""
         if len(old) > MAX_TYPED:
             return _WRONG
         admitted = await self._limits.reserve(held.record.id, client.address)
         if isinstance(admitted, Limited):
             return admitted
-        failed = True  # whatever ends it without an outcome
+        failed = True  # also if it ends without an outcome
         try:
             password = normalise(old)
             if password is None:

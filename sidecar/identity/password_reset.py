@@ -1,8 +1,8 @@
-"""A forgotten password: a link to whoever reads the mail, and the new password in exchange for it (R12).
+"""Password reset: a mailed link, exchanged for a new password (R12).
 
-The link's secret is a MAC over user, credential epoch and expiry, and stands nowhere: it works once and dies at any
-password change because both raise the epoch, and asking for one writes nothing that a crowd could fill the store with.
-Refuses to tell anybody whether an e-mail is known.
+The link's secret is a MAC over user, credential epoch and expiry, and is not stored. A reset and any password change
+raise the epoch, so a link works once and becomes invalid with a password change. A request for a link writes nothing,
+so a crowd cannot fill the store. Responses never reveal whether an e-mail is known.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ _PROOF: Final = 24  # characters: 120 bits of MAC
 
 @dataclass(frozen=True, slots=True)
 class ResetLink:
-    """Whoever opens it may choose the password."""
+    """Reset link. Its holder can set the password. ``expires_at``: Unix seconds."""
 
     url: str = field(repr=False)
     expires_at: int
@@ -49,14 +49,14 @@ class ResetLink:
 
 @dataclass(frozen=True, slots=True)
 class ResetGone:
-    """Unknown, expired, used, or overtaken by another password: nobody is told which."""
+    """Invalid link: unknown, expired, used or outdated by a password change. The response is the same for all."""
 
 
 ResetOutcome = Grant | WeakPassword | Overloaded | ResetGone
 
 
 class PasswordReset:
-    """Makes links and redeems them. ``clock``: Unix seconds."""
+    """Service that creates and redeems reset links. ``clock`` returns Unix seconds."""
 
     def __init__(
         self,
@@ -78,17 +78,19 @@ class PasswordReset:
         self._clock = clock
 
     def link(self, record: UserRecord, *, shown: bool = False) -> ResetLink:
-        """For an active user, good for an hour or until the credential epoch moves on.
+        """Create a link for an active user, valid for an hour or until the credential epoch rises.
 
-        ``shown``: somebody else than the mailbox's owner sees it, so that using it proves no e-mail (R9).
+        ``shown``: a person other than the mailbox's owner sees the link, so that using it proves no e-mail (R9).
         """
         expires_at = int(self._clock()) + RESET_SECONDS
         secret = self._secret(record.id, record.epoch, expires_at, shown=shown)
         return ResetLink(reset_link(self._public_url, secret), expires_at)
 
     async def reset(self, token: str, password: str, client: Client) -> ResetOutcome:
-        """Every session ends and one begins; a weak password leaves the link unspent. Nothing is hashed before the
-        secret has proven itself (R17)."""
+        """Set a new password, end every session and open one. A weak password leaves the link unused.
+
+        The secret is verified before hashing (R17). Raises StoreUnavailable.
+        """
         proven = await self._proven(token)
         if proven is None:
             return ResetGone()
@@ -118,7 +120,7 @@ class PasswordReset:
                 return ResetGone()
 
     async def _proven(self, token: str) -> tuple[UserRecord, bool] | None:
-        """The user whose link it is, and whether the link was shown."""
+        """Return the user of a valid link, and True if the link was shown. None: the link is invalid."""
         secret = read_secret(Kind.RESET, token)
         if secret is None:
             return None
@@ -145,7 +147,8 @@ class PasswordReset:
 
 
 class Forgotten:
-    """``POST /v1/password/forgot``. Without an outbox nothing is sent: operators make links (user reset-password)."""
+    """Service for ``POST /v1/password/forgot``. Without an outbox no mail is sent, and operators create links with
+    `sidecar user reset-password`."""
 
     def __init__(
         self, *, users: Users, accounts: Accounts, reset: PasswordReset, outbox: Outbox | None, limits: Limits
@@ -157,9 +160,9 @@ class Forgotten:
         self._limits = limits
 
     async def ask(self, typed: str, address: str) -> None:
-        """Queue the lookup. Neither the answer nor its time depends on ``typed``, which is not even parsed here.
+        """Queue the lookup. Neither the response nor its time depends on ``typed``, which is not parsed here.
 
-        The address's limit is asked first: a stranger cannot fill the queue of all.
+        The address's limit is checked first, so that one stranger cannot fill the shared queue.
         """
         if self._outbox is None:
             return
@@ -193,9 +196,9 @@ class Forgotten:
         ]
 
     async def _records(self, asked: Address) -> list[tuple[str, UserRecord]]:
-        """Account names and records, wherever the mailbox that was asked for is an active user's.
+        """Return account names and records of the active users with the requested mailbox.
 
-        The folded form only finds candidates: a user whose mailbox is another one gets no mail.
+        The folded form only finds candidates: a user with another mailbox gets no mail.
         """
         found: list[tuple[str, UserRecord]] = []
         for place in await self._users.accounts_of(asked.email):

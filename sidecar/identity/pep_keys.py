@@ -1,8 +1,8 @@
-"""PEP keys (R20): made and revoked by operators, presented by gateways and services.
+"""PEP keys (R20): created and revoked by operators, presented by gateways and services.
 
-A key proves itself by the digest that the store keeps. Refuses to say anything about a key before that; and to ask the
-store about more never-seen keys than the budget allows. A key that bears this deployment's mark has a budget of its
-own: made-up keys, which bear none, share one and starve no key that was made here.
+A key is proven by its digest in the store. Responses reveal nothing about a key before that. Look-ups of never-seen
+keys are limited by a budget. A key with this deployment's mark has its own budget. Invented keys have no mark and share
+one budget, so they cannot starve a key created here.
 """
 
 import hmac
@@ -23,8 +23,8 @@ from sidecar.store.peps import NoPep, PepCopies, PepCreated, PepExists, PepRevok
 from sidecar.tokens.opaque import Kind, Pepper, digest, has_mark, new_pep_secret, read_secret, with_mark
 
 UNPROVEN_A_SECOND: Final = 200
-"""Look-ups per process for all never-seen keys without a mark together, and for each one with a mark; as many at once.
-Keys that were proven before do not count."""
+"""Look-ups per second and process, also the burst. All never-seen keys without a mark share one budget; each key with a
+mark has its own. Keys proven earlier do not count."""
 
 PROVEN: Final = 10_000
 CLOCK_ERROR: Final = 1e-6
@@ -33,33 +33,33 @@ ENTROPY: Final = 28
 
 @dataclass(frozen=True, slots=True)
 class KeyRefused:
-    """No key, not one, not one any more; or, with OVERLOADED, nobody could look."""
+    """Rejected key: malformed, unknown, revoked, expired or suspended; with OVERLOADED, not looked up."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfScope:
-    """The key is good, but not for this."""
+    """Valid key without the required scope."""
 
     needed: Scope
 
 
 @dataclass(frozen=True, slots=True)
 class RateExceeded:
-    """The key asks for more decisions a second than it may."""
+    """Key exceeded its decisions per second. ``retry_after``: seconds."""
 
     retry_after: int
 
 
 @dataclass(slots=True)
 class Meter:
-    """So many a second, and as many at once (GCRA). What is spent beyond is paid before the next."""
+    """Rate meter (GCRA). The burst is one second of the rate. Excess units delay the next one."""
 
     due: float = float("-inf")
 
     def wait(self, rate: float, now: float) -> float:
-        """Seconds until one more may be spent; 0 when it may be now."""
+        """Return the seconds until one more unit is available; 0: now."""
         wait = self.due + 1 / rate - 1.0 - now
         return wait if wait > CLOCK_ERROR else 0.0
 
@@ -69,7 +69,7 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A key as it came: whose it claims to be, and what must stand in the store for that. ``marked``: made here."""
+    """Key as presented: its claimed id, and the digest that the store must contain. ``marked``: created here."""
 
     pep: PepId
     digest: str = field(repr=False)
@@ -77,7 +77,7 @@ class Presented:
 
 
 class PepKeys:
-    """Whose key is it, and may it be used for this, now? ``clock``: Unix seconds, ``monotonic``: for rates."""
+    """Verifier of PEP keys, their scopes and rates. ``clock`` returns Unix seconds; ``monotonic`` is for rates."""
 
     def __init__(
         self, copies: PepCopies, pepper: Pepper, *, clock: Callable[[], float], monotonic: Callable[[], float]
@@ -92,7 +92,7 @@ class PepKeys:
         self._unproven = Meter()
 
     async def admit(self, key: str, scope: Scope) -> Pep | KeyRefused | OutOfScope | RateExceeded:
-        """``key`` as it stood behind ``Bearer``. Raises StoreUnavailable when nobody can tell."""
+        """Verify ``key`` (the text after ``Bearer``) for ``scope``; charge one decision. Raises StoreUnavailable."""
         presented = self._proven.get(key)
         pep = None if presented is None else self._copies.peek(presented.pep)
         if presented is None or pep is None:
@@ -100,12 +100,12 @@ class PepKeys:
             if isinstance(read, KeyRefused):
                 return read
             pep = read
-        elif pep.digest != presented.digest:  # the same id with another key: never made by us
+        elif pep.digest != presented.digest:  # the same id with another key: not created here
             return KeyRefused(Reason.REVOKED)
         return self._judge(pep, scope)
 
     def charge(self, pep: Pep, decisions: int) -> None:
-        """``decisions`` more than the one that was admitted: a batch. Paid for before the key's next question."""
+        """Charge the decisions of a batch beyond the admitted one. They delay the key's next request."""
         self._meter(pep.id).spend(decisions, pep.rate, self._monotonic())
 
     def _judge(self, pep: Pep, scope: Scope) -> Pep | KeyRefused | OutOfScope | RateExceeded:
@@ -123,7 +123,7 @@ class PepKeys:
         return pep
 
     async def _look_up(self, key: str, presented: Presented | None) -> Pep | KeyRefused:
-        """The store's word on a key of which there is no live copy, or which was never seen."""
+        """Verify a key in the store if it is new or has no cached record."""
         seen = presented is not None
         presented = presented or self._read(key)
         if presented is None:
@@ -140,7 +140,7 @@ class PepKeys:
         return pep
 
     def _may_look_up(self, key: str, presented: Presented) -> bool:
-        """Spend one look-up of the key's own budget if it bears a mark, else of the budget that all others share."""
+        """Spend one look-up of the key's own budget if it has a mark, else of the shared budget."""
         meter = self._unproven
         if presented.marked:
             held = self._marked.get(key)
@@ -170,12 +170,12 @@ class PepKeys:
         return meter
 
 
-# -- made and revoked --------------------------------------------------------------------------------------------------
+# -- creation and revocation -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class NewPep:
-    """What an operator asks for. ``ttl`` in seconds, ``rate`` in decisions a second for each sidecar process."""
+    """Operator's input for a new key. ``ttl``: seconds. ``rate``: decisions per second and sidecar process."""
 
     name: str
     scopes: frozenset[Scope]
@@ -185,7 +185,7 @@ class NewPep:
 
 @dataclass(frozen=True, slots=True)
 class PepMade:
-    """``key`` is shown once; nobody, the store included, has it afterwards."""
+    """Created key. ``key`` is shown once and stored nowhere."""
 
     pep: Pep
     key: str = field(repr=False)
@@ -193,7 +193,7 @@ class PepMade:
 
 @dataclass(frozen=True, slots=True)
 class InvalidPepName:
-    """Empty, over-long, with characters that no list can show, or like a key's id."""
+    """Invalid key name: empty, too long, with unprintable characters, or shaped like a key's id."""
 
 
 MakeOutcome = PepMade | InvalidPepName | PepExists | TooManyPeps | NoAccount | ActorChanged
@@ -201,7 +201,7 @@ MakeOutcome = PepMade | InvalidPepName | PepExists | TooManyPeps | NoAccount | A
 
 @dataclass(frozen=True, slots=True)
 class PepDead:
-    """Revoked; ``revocation`` says whether no sidecar can take it any more."""
+    """Revoked key. ``revocation``: extent of the revocation in the live sidecars."""
 
     pep: Pep
     revocation: Revocation
@@ -210,7 +210,7 @@ class PepDead:
 async def make(
     peps: Peps, pepper: Pepper, account: AccountId, wanted: NewPep, *, actor: Actor, entropy: Entropy
 ) -> MakeOutcome:
-    """A new key of ``account``."""
+    """Create a key of ``account``. Raises StoreUnavailable."""
     name = clean(wanted.name)
     if not name or name.startswith("pep_"):
         return InvalidPepName()
@@ -232,7 +232,7 @@ async def make(
 async def revoke(
     peps: Peps, fleet: Fleet, account: AccountId, named: str, *, actor: Actor
 ) -> PepDead | NoPep | ActorChanged:
-    """``named``: a key's name or its id, of this account alone. Returns once no sidecar takes it any more."""
+    """Revoke a key of ``account``, named by name or id. Returns once no sidecar accepts it. Raises StoreUnavailable."""
     held = await peps.listing(account)
     wanted = next((pep for pep in held if named in (pep.id, pep.name)), None)
     if wanted is None:

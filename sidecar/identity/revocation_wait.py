@@ -1,5 +1,5 @@
-"""Wait until a change cannot be unseen anywhere (R31). The change itself is done: a store that stops answering while
-we wait makes the answer ``complete: false``, never a failure of what has been carried out."""
+"""Wait for a change to take effect in every sidecar (R31). The change itself is already stored. A store failure during
+the wait returns ``complete: false`` instead of an error."""
 
 from sidecar.store.connection import StoreUnavailable
 from sidecar.store.live.fleet import Fleet, Revocation
@@ -7,7 +7,7 @@ from sidecar.store.outcomes import Position
 
 
 async def everywhere(fleet: Fleet, position: Position) -> Revocation:
-    """Returns once every live sidecar has applied the change or may not serve an older copy any more."""
+    """Return once every live sidecar has applied the change or can no longer use an older copy."""
     try:
         return await fleet.wait_applied(position)
     except StoreUnavailable:
@@ -15,7 +15,7 @@ async def everywhere(fleet: Fleet, position: Position) -> Revocation:
 
 
 async def already_everywhere(fleet: Fleet, position: Position | None) -> None:
-    """Wait before the answer that something is over already: the change that ended it may still be on its way to other
-    sidecars. No position: nothing ended."""
+    """Wait for an earlier change before reporting that its effect already exists, because other sidecars may not have
+    applied it yet. Without a position, there was no change."""
     if position is not None and position.n > 0:
         await everywhere(fleet, position)

@@ -1,4 +1,4 @@
-"""Which roles somebody may hand out (R11): ``users/manage`` is not root. The policy in force decides, per call."""
+"""Roles that a user may assign (R11): ``users/manage`` does not include all roles. The active policy decides."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,12 +11,12 @@ from sidecar.policy.declarations import Role
 from sidecar.policy.generation import Generation
 
 MAX_ROLE: Final = 320
-"""Characters of a role's id or title, as typed: a longer one resembles none."""
+"""Maximum characters of a typed role id or title. A longer one gets no suggestion."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownRole:
-    """No such role that could be given to a user. ``nearest`` is what was probably meant."""
+    """Role that does not exist or is not assignable. ``nearest``: suggestion."""
 
     role: str
     roles: tuple[str, ...]
@@ -25,7 +25,7 @@ class UnknownRole:
 
 @dataclass(frozen=True, slots=True)
 class RoleAboveYours:
-    """The role may do something that the actor may not."""
+    """Role with a permission that the actor lacks."""
 
     role: str
 
@@ -33,9 +33,9 @@ class RoleAboveYours:
 def judge(
     generation: Generation, actor: Actor, *, held: str | None, wanted: str | None
 ) -> UnknownRole | RoleAboveYours | None:
-    """May ``actor`` touch a user whose role is ``held`` and leave it with ``wanted``? None: yes.
+    """Return None if ``actor`` may change a user from role ``held`` to role ``wanted``, else the reason.
 
-    An operator (no user id) may hand out any role that can be given.
+    An operator (no user id) may assign any assignable role.
     """
     if wanted is not None and not is_assignable(generation, wanted):
         return unknown(generation, wanted)
@@ -48,7 +48,7 @@ def judge(
 
 
 def may_assign(generation: Generation, role: str) -> list[Role]:
-    """The roles that a user of ``role`` may hand out, in the order of the file."""
+    """Return the roles that a user of ``role`` may assign, in file order."""
     return [
         one
         for one in generation.roles.values()

@@ -1,5 +1,5 @@
-"""Links that carry a secret. Built from SIDECAR_PUBLIC_URL alone, never from a request's Host; the secret stands in the
-fragment, which no browser sends, no proxy logs and no Referer repeats (R12)."""
+"""Links with a secret. They are built from SIDECAR_PUBLIC_URL only, never from a request's Host. The secret is in the
+fragment, which browsers do not send, proxies do not log and Referer does not repeat (R12)."""
 
 import hmac
 from typing import Final
@@ -15,20 +15,20 @@ _PROOF: Final = 26  # characters: 130 bits of MAC
 
 
 def invitation_link(public_url: str, secret: Secret) -> str:
-    """The link that is shown to whoever invites, to be handed over."""
+    """Return the link shown to the inviter for delivery."""
     return f"{public_url.rstrip('/')}{INVITATION_PATH}#{secret.text}"
 
 
 def mailed_invitation_link(public_url: str, secret: Secret, pepper: Pepper) -> str:
-    """The link that goes into the mail and nowhere else: it also proves that it was mailed (R9).
+    """Return the link for the mail only. It also proves that it was mailed (R9).
 
-    Nobody makes it from the one that was shown: that takes the pepper.
+    Deriving it from the shown link requires the pepper.
     """
     return f"{invitation_link(public_url, secret)}_{_mailed(secret, pepper)}"
 
 
 def read_invitation(token: str, pepper: Pepper) -> tuple[Secret, bool] | None:
-    """The secret behind the # of either link, and whether it came out of the mail. None: of neither."""
+    """Return the secret after the # of either link, and True if the link was mailed. None: invalid."""
     secret = read_secret(Kind.INVITATION, token)
     if secret is not None:
         return secret, False

@@ -1,4 +1,4 @@
-"""Everything that has to do with people, put together: what the edge and the command line are handed."""
+"""Construction of the identity services for the API and the command line."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ from sidecar.tokens.opaque import Pepper
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """One a worker. The rooms' own things, and the store's nouns for what needs no judgement."""
+    """Identity services, one set per worker, and the store objects for operations without a policy decision."""
 
     accounts: Accounts
     audit: Audit
@@ -59,7 +59,7 @@ def people(  # noqa: PLR0913 (the parts, each from its own place)
     clock: Clock = time.time,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> People:
-    """Wire them. Nothing here reads a setting or opens a connection."""
+    """Construct the services, without reading a setting or opening a connection."""
     accounts, users, sessions = Accounts(store), Users(store), Sessions(store)
     reset = PasswordReset(
         users=users, hashing=hashing, issuer=issuer, fleet=fleet, pepper=pepper, public_url=public_url, clock=clock

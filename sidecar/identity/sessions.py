@@ -1,6 +1,6 @@
-"""Sessions and their tokens: an access token that lives minutes, a refresh token that proves itself (R14).
+"""Sessions and their tokens: a short-lived access token, and a refresh token verified by its MAC (R14).
 
-The one place that knows how long tokens live and which key signs them. Knows no password and no HTTP.
+Only this module sets the token lifetimes and selects the signing key. It is independent of passwords and HTTP.
 """
 
 import math
@@ -32,7 +32,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who is at the other end, as the session's owner and the audit see it."""
+    """Client of a request, as shown to the session's owner and in the audit."""
 
     address: str = ""
     agent: str = ""
@@ -41,7 +41,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A pair of tokens for a live session, and whose it is. ``expires_in``: seconds of the access token."""
+    """Pair of tokens for a live session, and its user. ``expires_in``: lifetime of the access token in seconds."""
 
     record: UserRecord
     session: SessionId
@@ -52,11 +52,13 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class InvalidGrant:
-    """No. Deliberately without a reason: wrong e-mail, wrong password, not active, garbage, used, ended, expired."""
+    """Rejected grant, deliberately without a reason: wrong e-mail or password, inactive user, or a malformed, used,
+    ended or expired token."""
 
 
 class Issuer:
-    """Makes sessions and signs for them. ``issuer`` and ``audience`` as in the store's record (R22)."""
+    """Issuer of sessions and tokens. ``issuer`` and ``audience`` equal those in the store's record (R22). Lifetimes are
+    in seconds."""
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class Issuer:
         entropy: Entropy,
     ) -> None:
         self.keys = keys
-        """The keys in force. Replaced whole when the key directory changes."""
+        """Active keys, replaced as a whole when the key directory changes."""
         self.issuer = issuer
         self._pepper = pepper
         self._audience = audience
@@ -81,7 +83,7 @@ class Issuer:
         self._entropy = entropy
 
     def new_session(self, client: Client) -> NewSession:
-        """A session to be opened by the same script that decides whether it may be."""
+        """Build a session. The script that opens it also decides whether it may be opened."""
         return NewSession(
             new_session_id(self._entropy(ENTROPY_BYTES)),
             ttl=self.refresh_ttl,
@@ -91,7 +93,7 @@ class Issuer:
         )
 
     def grant(self, record: UserRecord, session: SessionId, counter: int = 0) -> Grant:
-        """The tokens of ``record``'s live session; their epoch is the record's, as the script answered it."""
+        """Sign the tokens of ``record``'s live session. Their epoch is the record's, as returned by the script."""
         now = int(self._clock())
         claims = Claims(
             issuer=self.issuer,
@@ -113,7 +115,7 @@ class Issuer:
         )
 
     def read(self, token: str) -> Refresh | None:
-        """What a refresh token of ours says; None for anything else."""
+        """Return the content of an authentic refresh token, else None."""
         return read_refresh(self._pepper, token)
 
 
@@ -121,10 +123,12 @@ RefreshOutcome = Grant | InvalidGrant | Limited | StoreBehind
 
 
 async def refresh(issuer: Issuer, sessions: Sessions, fleet: Fleet, token: str, client: Client) -> RefreshOutcome:
-    """The refresh grant: the next pair, or the same again within the grace. Garbage never touches a session (R14).
+    """Exchange a refresh token for the next pair of tokens. A retry within the grace period gets the same refresh
+    token. An inauthentic token never touches a session (R14).
 
-    Limited per session: each refresh costs a write, an event for every sidecar and a signature. A token used again ends
-    its session; returns once no sidecar accepts that session's tokens.
+    Refreshes are limited per session, because each costs a write, an event for every sidecar and a signature. A reused
+    token ends its session. The function then returns once no sidecar accepts the session's tokens. Raises
+    StoreUnavailable.
     """
     presented = issuer.read(token)
     if presented is None:

@@ -1,7 +1,7 @@
-"""Users of an account, as those who manage them do: change, suspend, remove. Judged by the policy, done by the store.
+"""User administration of accounts: change, suspend, remove. The policy decides, and the store executes.
 
-Every change names the role that was judged, so that the store refuses when actor or target are no longer what they were
-(R11); then the target is judged afresh, once. Answers only when no sidecar can decide by the older truth.
+Each change carries the role that the policy evaluated. The store rejects the change if actor or target have changed
+since (R11). The target is then evaluated again, once. Functions return once no sidecar decides by the older record.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from sidecar.tokens.ids import account_of
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What to change; None leaves it as it is."""
+    """Fields to change; None leaves a field unchanged."""
 
     role: str | None = None
     name: str | None = None
@@ -28,7 +28,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The user as it is now. ``revocation`` is None when it was so already: nothing was changed."""
+    """User after the change. ``revocation`` is None if nothing changed."""
 
     record: UserRecord
     revocation: Revocation | None
@@ -36,7 +36,7 @@ class Edited:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The user as it was last: the seat is free, every token dead."""
+    """Removed user, as last stored. The seat is free, and every token is invalid."""
 
     record: UserRecord
     revocation: Revocation
@@ -44,7 +44,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Parted:
-    """The user as it is now, parted from so many outside subjects: every token of it is dead."""
+    """User after unlinking. ``subjects``: number of unlinked external subjects. Every token of the user is invalid."""
 
     record: UserRecord
     subjects: int
@@ -53,9 +53,9 @@ class Parted:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The user as it is now, linked to an outside subject. ``revocation`` is None when it was so already.
+    """User after linking to an external subject. ``revocation`` is None if the link existed already.
 
-    ``cleared``: its e-mail was not proven until now, so its password and its sessions are gone.
+    ``cleared``: the e-mail was unproven until now, so password and sessions were removed.
     """
 
     record: UserRecord
@@ -69,7 +69,7 @@ RemoveOutcome = Gone | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAbo
 
 
 class Membership:
-    """Who belongs to an account, and as what."""
+    """User administration of accounts. All methods raise StoreUnavailable."""
 
     def __init__(self, *, users: Users, links: Links, fleet: Fleet) -> None:
         self._users = users
@@ -77,7 +77,7 @@ class Membership:
         self._fleet = fleet
 
     async def find(self, account: AccountId, user: str) -> UserRecord | None:
-        """The user, if it is one of ``account``: an id of another account is nobody's."""
+        """Return the user if they belong to ``account``, else None."""
         if account_of(user) != account:
             return None
         return await self._users.record(UserId(user))
@@ -85,6 +85,7 @@ class Membership:
     async def edit(
         self, actor: Actor, generation: Generation, account: AccountId, user: str, edit: Edit
     ) -> EditOutcome:
+        """Change role, name or status of a user of ``account``. Returns the changed user or the rejection."""
         outcome: EditOutcome = ActorChanged()
         for _ in range(2):
             target = await self.find(account, user)
@@ -112,6 +113,7 @@ class Membership:
                 return changed
 
     async def remove(self, actor: Actor, generation: Generation, account: AccountId, user: str) -> RemoveOutcome:
+        """Remove a user of ``account``. Returns the removed user or the rejection."""
         outcome: RemoveOutcome = ActorChanged()
         for _ in range(2):
             target = await self.find(account, user)
@@ -131,7 +133,7 @@ class Membership:
     async def link(
         self, account: AccountId, user: str, *, issuer: str, subject: str
     ) -> Joined | NobodyToLink | LinkTaken | LinkHeld:
-        """An operator's: the outside subject is this active user, whatever e-mail its tokens have (R10)."""
+        """Link an external subject to an active user, regardless of its tokens' e-mail (R10). For operators only."""
         if account_of(user) != account:
             return NobodyToLink()
         linked = await self._links.link_user(UserId(user), issuer=issuer, subject=subject)
@@ -144,8 +146,10 @@ class Membership:
     async def review(
         self, actor: Actor, generation: Generation, account: AccountId, user: str, role: str, status: Status
     ) -> ReviewedOutcome:
-        """End the hold of a user whose acknowledged change was lost (R48), with this role and status. Neither the
-        stored role nor the acknowledged one may be above the actor's."""
+        """End the hold of a user after the loss of an acknowledged change (R48), with this role and status.
+
+        The actor's role must cover both the stored role and the acknowledged one.
+        """
         outcome: ReviewedOutcome = ActorChanged()
         for _ in range(2):
             target = await self.find(account, user)
@@ -162,7 +166,7 @@ class Membership:
         return outcome
 
     async def accept_stored(self, actor: Actor, target: UserRecord, status: Status) -> ReviewedOutcome:
-        """An operator's: the stored role, also one that cannot be given any more."""
+        """End the hold with the stored role, even if it is no longer assignable. For operators only."""
         return await self._review(actor, target, target.role, status)
 
     async def _review(self, actor: Actor, target: UserRecord, role: str, status: Status) -> ReviewedOutcome:
@@ -178,8 +182,10 @@ class Membership:
     async def unlink(
         self, account: AccountId, user: str, *, issuer: str | None = None, may_return: bool = False
     ) -> Parted | NotLinked | NoUser:
-        """An operator's: part the user from whom outside issuers, or one of them, call it (R10). ``may_return``: their
-        next token with its verified e-mail may link them anew."""
+        """Unlink a user from all external subjects, or from those of ``issuer`` (R10). For operators only.
+
+        ``may_return``: the subject's next token with the verified e-mail may link it again.
+        """
         if account_of(user) != account:
             return NoUser()
         parted = await self._links.unlink(UserId(user), issuer=issuer, may_return=may_return)
@@ -189,6 +195,6 @@ class Membership:
 
 
 def _held(generation: Generation, target: UserRecord) -> str | None:
-    """The role that the actor has to cover. An expired invitation may hold one that the policy dropped since: none."""
+    """Return the role that the actor must cover. None: the policy dropped the role of an expired invitation."""
     dropped = target.status is Status.EXPIRED and target.role not in generation.roles
     return None if dropped else target.role
