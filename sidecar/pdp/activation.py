@@ -151,7 +151,7 @@ class Activation:
             try:
                 seen, pause = await self._look(seen)
             except Exception:  # a bug must not end the last good policy
-                _log.exception("the policy files could not be looked at")
+                _log.exception("policy files could not be read")
                 pause = AGAIN_SECONDS
 
     async def _look(self, seen: str | None) -> tuple[str | None, float]:
@@ -200,8 +200,8 @@ class Activation:
         except StoreUnavailable:
             raise
         except Exception as fault:  # a bug must not end the last good policy
-            _log.exception("an edit of the policy could not be judged")
-            message = f"it could not be judged ({type(fault).__name__}); the sidecar's log has more"
+            _log.exception("policy edit could not be compiled")
+            message = f"the policy could not be compiled ({type(fault).__name__}); see the sidecar's log"
             return Judged(None, (process.not_judged(message),))
         return Judged(None, tuple(sorted((*judged.diagnostics, *refusals)))) if refusals else judged
 
@@ -209,7 +209,7 @@ class Activation:
         """Make ``watch`` retry the files, because a gate could not read the store. Includes unchanged files of a
         SIGHUP."""
         if not self._waits:
-            _log.warning("an edit of the policy waits for the store", error=str(problem))
+            _log.warning("policy edit waits for the store", error=str(problem))
         self._judged, self._waits = None, True
 
     async def _swap(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
@@ -248,7 +248,7 @@ class Activation:
         try:
             await asyncio.to_thread(last_known_good.keep, self._state_dir, files)
         except OSError as error:
-            _log.error("the last good policy could not be kept", error=error.strerror)
+            _log.error("the last good policy could not be stored", error=error.strerror)
 
     async def _last_good(self) -> Generation | None:
         if self._state_dir is None:
@@ -256,14 +256,14 @@ class Activation:
         try:
             files = await asyncio.to_thread(last_known_good.kept, self._state_dir)
         except (OSError, PrivateFileProblem) as problem:
-            _log.error("the last good policy that is kept cannot be used", error=str(problem))
+            _log.error("the stored last good policy is unusable", error=str(problem))
             return None
         if files is None:
             return None
         compiled = await asyncio.to_thread(compile_policy, files, proof=ProofScope.START)
         if compiled.generation is None:
             first = next(found for found in compiled.diagnostics if found.is_error)
-            _log.error("the last good policy that is kept does not compile any more", error=str(first))
+            _log.error("the stored last good policy no longer compiles", error=str(first))
         return compiled.generation
 
 

@@ -40,7 +40,7 @@ BAD_BYTES: Final = 2 * 1024 * 1024
 KNOWN_BYTES: Final = 8 * 1024 * 1024
 NO_SESSION: Final = SessionId("")
 
-NOT_LINKABLE: Final = "the user of its e-mail was parted from this subject, or is another subject already"
+NOT_LINKABLE: Final = "the user with its e-mail was unlinked from this subject, or is linked to another one"
 
 LOOK_UP_SECONDS: Final = 0.0004
 ACCOUNT_SECONDS: Final = 0.00001
@@ -230,11 +230,11 @@ class OutsideUsers:
         if found is not None:
             return found
         if email is None:
-            return claims.unproven or "its e-mail is no address, or is spelled as another mailbox may be"
+            return claims.unproven or "its e-mail is not an address, or its spelling may be another mailbox"
         # An invited user with the same e-mail in another account does not block the active user.
         fitting = [one for one in sought if one.by_email is not None]
         if len(fitting) != 1 or fitting[0].by_email is None:
-            return "its e-mail is that of several accounts' users" if fitting else "no active user has its e-mail"
+            return "users of several accounts have its e-mail" if fitting else "no active user has its e-mail"
         if not fitting[0].linkable:
             return NOT_LINKABLE
         if not self._linking:

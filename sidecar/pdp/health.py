@@ -14,7 +14,7 @@ MAJORITY: Final = 0.5
 """Share of known users without decisions above which the sidecar is not ready (R49)."""
 
 
-UNFINISHED: Final = "a restore is under way or was cut short: run `sidecar restore` again"
+UNFINISHED: Final = "a restore is running or was interrupted: run `sidecar restore` again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Vitals:
         return {
             "store": self._store(),
             "feed": self._feed(),
-            "policy": Check(True) if self.policy.generation else Check(False, "no policy is in force"),
+            "policy": Check(True) if self.policy.generation else Check(False, "no policy is active"),
             "draining": Check(False, "the sidecar is stopping") if self.draining else Check(True),
         }
 

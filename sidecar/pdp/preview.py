@@ -95,7 +95,7 @@ class Previews:
                     case Failure.NOT_STARTED:
                         return Busy()
                     case Failure.OUT_OF_LIMITS:
-                        return TooLarge(f"this cannot be previewed: {failed}; `sidecar policy diff` has no limits")
+                        return TooLarge(f"the preview failed: {failed}; `sidecar policy diff` has no limits")
                     case Failure.FAULT:
                         raise
 

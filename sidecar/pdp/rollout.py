@@ -69,13 +69,11 @@ class Succession:
         for found in policy.diagnostics:
             _log.warning("policy", diagnostic=str(found), generation=in_force)
         if rejected:
-            _log.error("the policy files are refused; the last good generation stays in force", generation=in_force)
+            _log.error("policy files rejected; the last good generation stays active", generation=in_force)
         elif policy.forced:
-            _log.error(
-                "the policy was forced: it fails its own tests or the invariants", generation=policy.generation.id
-            )
+            _log.error("policy forced: it fails its own tests or the invariants", generation=policy.generation.id)
         else:
-            _log.info("policy in force", generation=policy.generation.id)
+            _log.info("policy activated", generation=policy.generation.id)
         self._fleet.tell(generation=policy.generation.id, state=policy.state.value)
         self._changed.set()
 
@@ -111,7 +109,7 @@ class Succession:
         if recorded.standing is Standing.BACK:
             self._metrics.policy_reverted.inc()
             _log.error(
-                "an earlier generation of the policy is back in force", generation=generation.id, newest=recorded.newest
+                "policy rollback: an earlier generation is active", generation=generation.id, newest=recorded.newest
             )
 
     async def compare(self) -> None:
@@ -131,7 +129,7 @@ class Succession:
         self._metrics.policy_behind.set(behind)
         if behind > BEHIND_SECONDS and not self._alarmed:
             self._alarmed = True
-            _log.error("this sidecar serves an older policy than the fleet", generation=own, newest=newest)
+            _log.error("policy skew: this sidecar serves an older policy than the fleet", generation=own, newest=newest)
 
 
 async def _wait(changed: asyncio.Event, seconds: float) -> None:

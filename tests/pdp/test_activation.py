@@ -125,10 +125,10 @@ async def test_R25_the_kept_copy_is_private_and_a_spoilt_one_is_none(
     for spoil in (b"", b"not json\n", b'[["policy.csv", 5]]\nabc', b'{"a": 1}\n', kept.read_bytes()[:-40]):
         kept.write_bytes(spoil)
         assert (await make().start()).generation is None
-        assert errors.pop().startswith("the last good policy that is kept ")
+        assert errors.pop().startswith("the stored last good policy ")
     kept.chmod(0o640)
     assert (await make().start()).generation is None
-    assert errors.pop() == "the last good policy that is kept cannot be used"
+    assert errors.pop() == "the stored last good policy is unusable"
     kept.unlink()
     assert not errors
     assert (await make().start()).generation is None

@@ -199,7 +199,7 @@ async def test_a_child_that_is_given_up_before_it_began_is_ended_too(
 @pytest.mark.parametrize(
     ("program", "says", "failure"),
     [
-        ("raise SystemExit(3)", "it ended with status 3", Failure.FAULT),
+        ("raise SystemExit(3)", "exit status 3", Failure.FAULT),
         ("import signal; signal.raise_signal(signal.SIGXCPU)", "time or memory", Failure.OUT_OF_LIMITS),
         ("import signal; signal.raise_signal(signal.SIGKILL)", "time or memory", Failure.OUT_OF_LIMITS),
         (f"raise SystemExit({Ending.OUT_OF_MEMORY})", "time or memory", Failure.OUT_OF_LIMITS),
@@ -227,7 +227,7 @@ async def test_a_child_that_dies_while_it_is_written_to_says_so_too(
 
     monkeypatch.setattr(process, "PROGRAM", ("-c", "raise SystemExit(3)"))
     monkeypatch.setattr(process, "letter", slowly)
-    with pytest.raises(ChildFailed, match="it ended with status 3"):
+    with pytest.raises(ChildFailed, match="exit status 3"):
         await process.run(Task(shipped))
 
 
@@ -240,8 +240,8 @@ async def test_the_last_words_of_a_child_are_in_the_log(
     with pytest.raises(ChildFailed):
         await process.run(Task(shipped))
     [(event, more)] = logged
-    assert event == "the process that judges policies failed"
-    assert (more["status"], str(more["said"])[:12], len(str(more["said"]))) == (1, "KeyError: 'a", 300)
+    assert event == "compile process failed"
+    assert (more["status"], str(more["stderr"])[:12], len(str(more["stderr"]))) == (1, "KeyError: 'a", 300)
 
 
 async def test_a_child_of_another_version_is_not_believed(

@@ -96,7 +96,7 @@ async def judge(files: PolicyFiles, current: Generation | None = None) -> Judged
     try:
         answer = await run(Task(dict(files.files), problems))
     except ChildFailed as failure:
-        return Judged(None, (not_judged(f"the process that judges large policies gave no answer: {failure}"),))
+        return Judged(None, (not_judged(f"the compile process failed: {failure}"),))
     return await asyncio.to_thread(_gently, lambda: _opened(answer, files.files, current))
 
 
@@ -110,7 +110,9 @@ def _opened(answer: bytes, files: Mapping[str, bytes], current: Generation | Non
 
 def not_judged(message: str) -> Diagnostic:
     code = DiagnosticCode.POLICY_TOO_LARGE
-    return Diagnostic(code.severity, code, path_of("policy.csv"), 1, 1, message, "look at memory, then send SIGHUP")
+    return Diagnostic(
+        code.severity, code, path_of("policy.csv"), 1, 1, message, "check the available memory, then send SIGHUP"
+    )
 
 
 def _judge_here(files: PolicyFiles) -> Judged:
@@ -151,7 +153,7 @@ async def run(task: Task) -> bytes:
         async with asyncio.timeout_at(deadline):
             return await _once(task)
     except TimeoutError:
-        raise ChildFailed(f"it took more than {limits.seconds:g} seconds", Failure.OUT_OF_LIMITS) from None
+        raise ChildFailed(f"it took longer than {limits.seconds:g} seconds", Failure.OUT_OF_LIMITS) from None
 
 
 async def _once(task: Task) -> bytes:
@@ -175,14 +177,14 @@ class _Ended(NamedTuple):
 
 def _failed(ended: _Ended, limits: Limits) -> ChildFailed:
     if ended.status in OUT_OF_LIMITS:
-        return ChildFailed("it ran out of its time or memory", Failure.OUT_OF_LIMITS)
+        return ChildFailed("time or memory limit exceeded", Failure.OUT_OF_LIMITS)
     if ended.status == Ending.TOO_MANY_CELLS:
-        return ChildFailed(f"roles × actions make more than {limits.cells:,} cells", Failure.OUT_OF_LIMITS)
+        return ChildFailed(f"roles × actions exceed {limits.cells:,} cells", Failure.OUT_OF_LIMITS)
     if ended.status == Ending.ANOTHER_PROGRAM:
-        return ChildFailed("the program on the disk is not the one that runs: restart the sidecar", Failure.FAULT)
+        return ChildFailed("the installed version differs from the running one: restart the sidecar", Failure.FAULT)
     lines = ended.complaint.decode(errors="replace").splitlines() or [""]
-    _log.error("the process that judges policies failed", status=ended.status, said=lines[-1][:LONGEST_COMPLAINT])
-    return ChildFailed(f"it ended with status {ended.status}; the sidecar's log has more", Failure.FAULT)
+    _log.error("compile process failed", status=ended.status, stderr=lines[-1][:LONGEST_COMPLAINT])
+    return ChildFailed(f"exit status {ended.status}; see the sidecar's log", Failure.FAULT)
 
 
 class _Child:
@@ -219,7 +221,7 @@ class _Child:
             answer = process.stdout.read(most + 1 if most else -1)
             if most and len(answer) > most:
                 process.kill()
-                raise ChildFailed(f"its answer is over {most:,} bytes", Failure.OUT_OF_LIMITS)
+                raise ChildFailed(f"its response exceeds {most:,} bytes", Failure.OUT_OF_LIMITS)
             complaint = process.stderr.read()
         return _Ended(process.returncode, answer, complaint)
 

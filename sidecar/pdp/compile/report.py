@@ -115,8 +115,8 @@ def role_in_use(role: str, holders: int) -> Diagnostic:
     """Return the diagnostic for an undeclared role with holders (R26)."""
     code = DiagnosticCode.ROLE_IN_USE
     who = "1 user holds" if holders == 1 else f"{holders} users hold"
-    message = f'{who} or is invited to "{role}", which is not declared any more'
-    hint = f"give them another role first, or keep [roles.{role}]"
+    message = f'{who} or is invited to "{role}", which is no longer declared'
+    hint = f"assign another role first, or keep [roles.{role}]"
     return Diagnostic(code.severity, code, path_of("roles.toml"), 1, 1, message, hint)
 
 
