@@ -119,7 +119,7 @@ class Throttle:
     async def settle(self, admitted: Admitted, *, failed: bool) -> None:
         held = admitted.receipt
         if not isinstance(held, _Reserved):
-            raise TypeError("not a receipt of ours")
+            raise TypeError("unknown receipt")
         self._leave(held.line)
         if not failed:
             with suppress(StoreUnavailable):  # the sign-in is done; units not returned refill with time

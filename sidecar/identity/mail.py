@@ -71,14 +71,14 @@ def mail_server(url: str) -> MailServer:
     except ValueError:
         raise ValueError("the port is not a number from 1 to 65535") from None
     if not parts.hostname or parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError("write scheme, user and password if it wants them, host and port: smtps://user@host:465")
+        raise ValueError("write scheme, optional user and password, host and port: smtps://user:password@host:465")
     username = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
     if (username is None) != (password is None):
         raise ValueError("user and password belong together: write both or neither")
     if password is not None and tls is Tls.NONE and not _is_near(parts.hostname):
         raise ValueError(
-            "a password does not go over plain smtp:// beyond loopback: write smtps:// or smtp+starttls://"
+            "a password over plain smtp:// is allowed on loopback only: write smtps:// or smtp+starttls://"
         )
     return MailServer(parts.hostname, port, tls, username, password)
 
@@ -91,7 +91,7 @@ class Smtp:
         """Raise ValueError if ``sender`` is not an ASCII address."""
         name, address = parseaddr(sender)
         if not sender.isprintable() or not address.isascii() or normalise(address) is None:
-            raise ValueError("the sender is no address in ASCII: write no-reply@example.com")
+            raise ValueError("the sender is not an ASCII address: write no-reply@example.com")
         self._from = Address(name, addr_spec=address)
         self._server = server
         self._trust = trust
@@ -143,7 +143,7 @@ def _one(recipient: str) -> Address:
     """Return exactly one recipient. Raises ValueError if ``recipient`` is not one deliverable address."""
     address = parse(recipient)
     if address is None or recipient not in {address.mailbox, address.email}:
-        raise ValueError("not an address in a spelling that mail can be delivered to")
+        raise ValueError("not a deliverable address")
     local, _, domain = recipient.rpartition("@")
     return Address(username=local, domain=domain)
 

@@ -9,11 +9,11 @@ from sidecar.identity.mail import Letter
 def invitation_letter(recipient: str, account: str, link: str, expires_at: int) -> Letter:
     text = f"""You are invited to {account}.
 
-To accept, open this link and choose a password, until {_when(expires_at)}:
+To accept, open this link and choose a password before {_when(expires_at)}:
 
 {link}
 
-The link is for you alone and works once. If you did not expect it, do nothing.
+The link is for you only and works once. If you did not expect this invitation, ignore this mail.
 """
     return Letter(recipient, f"Your invitation to {account}", text)
 
@@ -21,14 +21,14 @@ The link is for you alone and works once. If you did not expect it, do nothing.
 def reset_letter(recipient: str, links: Sequence[tuple[str, str]], expires_at: int) -> Letter:
     """Build one mail for all accounts of a mailbox. ``links``: pairs of account name and link."""
     listed = "\n\n".join(f"{account}:\n{link}" for account, link in links)
-    text = f"""Somebody, probably you, asked for a new password.
+    text = f"""A new password was requested for this e-mail address.
 
-To choose one, open the link, until {_when(expires_at)}:
+To choose a new password, open the link before {_when(expires_at)}:
 
 {listed}
 
-A link works once, and a new password signs you out everywhere. If it was not you, do nothing: your password is
-unchanged.
+A link works once. A new password signs you out everywhere. If you did not request this, ignore this mail: your password
+is unchanged.
 """
     return Letter(recipient, "Choose a new password", text)
 

@@ -131,10 +131,10 @@ class Outbox:
                 self._count(source, MailOutcome.SENT)
         except (NotSent, StoreUnavailable) as failed:
             self._count(source, MailOutcome.FAILED)
-            _log.error("a mail could not be sent", error=str(failed) or type(failed).__name__)
+            _log.error("mail not sent", error=str(failed) or type(failed).__name__)
         except Exception:
             self._count(source, MailOutcome.FAILED)
-            _log.exception("a mail could not be written or sent")
+            _log.exception("mail job failed")
 
     async def _written(self, errand: Errand) -> Sequence[Letter]:
         for pause in PAUSES:
@@ -151,7 +151,7 @@ class Outbox:
             except NotSent as failed:
                 if failed.for_good:
                     raise
-                _log.warning("the mail server did not take a mail; it is tried again", error=str(failed), seconds=pause)
+                _log.warning("mail delivery failed; retrying", error=str(failed), seconds=pause)
                 await self._pause(pause)
         return await self._send(letter)
 
