@@ -81,7 +81,7 @@ def test_the_client_needs_aiohttp_and_nothing_of_the_server():
 
 
 def test_the_pages_first_code_is_an_account_of_the_client(monkeypatch, tmp_path):
-    (code,) = [block for block in CODE if "TokenClient(" in block]
+    (code,) = [block for block in CODE if "robot.password" in block]
     page = {}
     exec(compile(code, str(PAGE), "exec"), page)  # noqa: S102 (our own page)
     monkeypatch.chdir(tmp_path)

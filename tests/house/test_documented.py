@@ -1,4 +1,7 @@
-"""What the program knows, its documents name: settings, verbs, reasons, problem codes, diagnostics, metrics."""
+"""Documents name all that the program has: settings, verbs, reasons, problem codes, diagnostics, metrics.
+
+Each kind of name has one document, and a failure names that document. Names that do not exist are found in all of them.
+"""
 
 import importlib
 import re
@@ -14,16 +17,21 @@ from sidecar.config.sources import spell_env
 from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code
 from sidecar.policy.diagnostics import DiagnosticCode
+from tests.house.tables import TABLES, Table, metrics
+
+SETTINGS = [spell_env(name) for name in ROWS]
+SECRET_FILES = [f"{spell_env(name)}_FILE" for name, row in ROWS.items() if row.secret]
+METRICS = {name.strip("`") for name, *_ in metrics()}
 
 
 @pytest.fixture(scope="module")
-def documents(root: Path) -> str:
-    files = [root / name for name in ("README.md", "sidecar/README.md", "policy/README.md")]
-    return "\n".join(file.read_text() for file in files if file.exists())
+def documents(root: Path, tracked: list[Path]) -> dict[str, str]:
+    """Text of every document by its path."""
+    return {str(path.relative_to(root)): path.read_text() for path in tracked if path.suffix == ".md"}
 
 
 def verbs() -> list[str]:
-    """Every command line that there is: ``account create``."""
+    """Every command line that exists: ``account create``."""
     found = []
     for name, (where, _) in VERBS.items():
         module, _, attribute = where.partition(":")
@@ -35,30 +43,29 @@ def verbs() -> list[str]:
     return found
 
 
-def missing(names: list[str], text: str) -> list[str]:
-    return [name for name in names if f"`{name}`" not in text]
+@pytest.mark.parametrize(
+    ("document", "names"),
+    [
+        ("sidecar/config/README.md", [*SETTINGS, *SECRET_FILES]),
+        ("sidecar/cli/README.md", [f"sidecar {verb}" for verb in verbs()]),
+        ("sidecar/gateways/README.md", [reason.value for reason in Reason]),
+        ("sidecar/api/README.md", [code.value for code in Code]),
+        ("sidecar/server/README.md", sorted(METRICS)),
+        ("policy/README.md", [code.value for code in DiagnosticCode]),
+    ],
+)
+def test_a_document_names_all_of_its_kind(documents: dict[str, str], document: str, names: list[str]) -> None:
+    assert [f"{document}: {name}" for name in names if f"`{name}`" not in documents[document]] == []
 
 
-def test_every_setting(documents: str) -> None:
-    assert missing([spell_env(name) for name in ROWS], documents) == []
-    assert missing([f"{spell_env(name)}_FILE" for name, row in ROWS.items() if row.secret], documents) == []
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_table_is_as_generated(table: Table) -> None:
+    assert table.path.read_text() == table.updated(), f"{table.document}: run python -m tests.house.tables --write"
 
 
-def test_defaults_are_those_of_the_table(documents: str) -> None:
-    rows = dict(re.findall(r"^\| `(SIDECAR_[A-Z_]+)` \| (.*?) \|", documents, re.MULTILINE))
-    stated = {name: row.default for name, row in ROWS.items() if isinstance(row.default, str) and row.default}
-    wrong = {
-        name: rows.get(spell_env(name))
-        for name, default in stated.items()
-        if rows.get(spell_env(name)) != f"`{default}`"
-    }
-    assert wrong == {}
-
-
-def test_no_setting_that_is_not_there(root: Path, tracked: list[Path]) -> None:
-    """In documents, images and compositions: a name that the sidecar would refuse."""
-    known = {spell_env(name) for name in ROWS} | {"SIDECAR_CONFIG"}
-    known |= {f"{spell_env(name)}_FILE" for name, row in ROWS.items() if row.secret}
+def test_no_setting_that_does_not_exist(root: Path, tracked: list[Path]) -> None:
+    """In documents, images and compositions."""
+    known = {*SETTINGS, *SECRET_FILES, "SIDECAR_CONFIG"}
     found = []
     for path in tracked:
         if path.suffix in {".md", ".yml", ".yaml", ".conf", ".toml"} or path.name == "Dockerfile":
@@ -68,21 +75,34 @@ def test_no_setting_that_is_not_there(root: Path, tracked: list[Path]) -> None:
     assert found == []
 
 
-def test_every_verb(documents: str) -> None:
-    spelled = [verb for verb in verbs() if f"sidecar {verb}" not in documents]
-    assert spelled == []
+def test_no_metric_that_does_not_exist(documents: dict[str, str]) -> None:
+    found = []
+    for document, text in documents.items():
+        found += [f"{document}: {name}" for name in re.findall(r"`(sidecar_[a-z_]+)`", text) if name not in METRICS]
+    assert found == []
 
 
-def test_every_reason(documents: str) -> None:
-    assert missing([reason.value for reason in Reason], documents) == []
+def test_no_verb_that_does_not_exist(documents: dict[str, str]) -> None:
+    known = verbs()
+    groups = {verb.partition(" ")[0] for verb in known if " " in verb}
+    found = []
+    for document, text in documents.items():
+        for first, second in re.findall(r"`sidecar ([a-z]+)(?: ([a-z-]+))?", text):
+            if not {first, f"{first} {second}"} & {*known, *(f"{group} " for group in groups)}:
+                found.append(f"{document}: sidecar {first} {second}")
+    assert found == []
 
 
-def test_every_problem_code(documents: str) -> None:
-    assert missing([code.value for code in Code], documents) == []
+def test_every_metric_of_the_process_is_in_the_table() -> None:
+    names = [f"{it.name}_total" if it.type == "counter" else it.name for it in PROCESS_COLLECTOR.collect()]
+    assert set(names) <= METRICS
 
 
-def test_every_diagnostic(documents: str) -> None:
-    assert missing([code.value for code in DiagnosticCode], documents) == []
+def test_every_metric_in_the_source_is_in_the_table(root: Path) -> None:
+    names = set(re.findall(r'"(sidecar_[a-z_]+)"', (root / "sidecar/telemetry/metrics.py").read_text()))
+    assert names
+    # Prometheus' own suffixes, which the library adds.
+    assert [name for name in sorted(names) if not {name, f"{name}_total", f"{name}_info"} & METRICS] == []
 
 
 def test_every_security_rule_has_a_test(root: Path) -> None:
@@ -90,17 +110,3 @@ def test_every_security_rule_has_a_test(root: Path) -> None:
     assert rules == [str(number) for number in (*range(1, 34), *range(46, 53))]
     tests = "\n".join(path.read_text() for path in (root / "tests").rglob("test_*.py"))
     assert [number for number in rules if f"def test_R{number}_" not in tests] == []
-
-
-def test_every_metric(root: Path, documents: str) -> None:
-    source = (root / "sidecar/telemetry/metrics.py").read_text()
-    names = sorted(set(re.findall(r'"(sidecar_[a-z_]+)"', source)))
-    documented = set(re.findall(r"`(sidecar_[a-z_]+)`", documents))
-    assert names
-    # Prometheus' own suffixes, which the library adds.
-    assert [name for name in names if not {name, f"{name}_total", f"{name}_info"} & documented] == []
-
-
-def test_every_metric_of_the_process(documents: str) -> None:
-    names = [f"{it.name}_total" if it.type == "counter" else it.name for it in PROCESS_COLLECTOR.collect()]
-    assert missing(names, documents) == []

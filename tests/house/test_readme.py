@@ -1,6 +1,7 @@
-"""README's blocks are taken at their word: commands exist with these options, settings files load, JSON is JSON.
+"""Code blocks of every document work: commands exist with these options, settings files load, JSON is JSON, links lead
+to files, and excerpts are in the file that they name.
 
-The two first blocks, quick start and tests, are run as they stand by ``.ci/run``, each in a fresh clone.
+``.ci/run`` runs README's first two blocks, quick start and tests, each in a fresh clone.
 """
 
 import importlib
@@ -29,15 +30,20 @@ def readme(root: Path) -> str:
     return (root / "README.md").read_text()
 
 
-def commands(root: Path) -> Iterator[tuple[str, str]]:
+@pytest.fixture(scope="module")
+def documents(tracked: list[Path]) -> list[Path]:
+    return [path for path in tracked if path.suffix == ".md"]
+
+
+def commands(documents: list[Path]) -> Iterator[tuple[str, str]]:
     """Every line of a shell block that calls the program, continued lines joined."""
-    for path in [*root.glob("*.md"), *root.glob("policy/*.md"), *root.glob("sidecar/*.md")]:
+    for path in documents:
         for language, content in blocks(path.read_text()):
             if language in {"sh", "console", "bash"}:
                 for line in content.replace("\\\n", " ").splitlines():
                     match = re.search(r"(?:^|[|;&$]\s*|bin/)sidecar( [^|;&#<>]*)", line)
                     if match:
-                        yield f"{path.name}: {line.strip()}", match[1]
+                        yield f"{path}: {line.strip()}", match[1]
 
 
 def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
@@ -58,8 +64,12 @@ def test_the_first_two_blocks_are_start_and_tests(readme: str) -> None:
     assert readme.index("## Quick start") < readme.index(start) < readme.index("## Tests") < readme.index(tests)
 
 
-def test_commands_exist_with_these_options(root: Path) -> None:
-    lines = list(commands(root))
+def test_readme_has_at_most_150_lines(readme: str) -> None:
+    assert len(readme.splitlines()) <= 150, "move a section beside the code that it explains"
+
+
+def test_commands_exist_with_these_options(documents: list[Path]) -> None:
+    lines = list(commands(documents))
     assert len(lines) >= 10
     for line, call in lines:
         words = [word for word in shlex.split(call) if word != "..."]
@@ -74,9 +84,10 @@ def test_commands_exist_with_these_options(root: Path) -> None:
             pytest.fail(f"{line}: {error.format_message()}")
 
 
-def test_settings_files_load(readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_files_load(documents: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = [content for language, content in blocks(readme) if language == "toml" and "routes" not in content]
+    every = [block for path in documents for block in blocks(path.read_text())]
+    found = [content for language, content in every if language == "toml" and "routes" not in content]
     assert found
     secret = tmp_path / "secret"
     secret.write_text("redis://redis:6379/0")
@@ -86,16 +97,36 @@ def test_settings_files_load(readme: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert problems(load({"config": str(file)}, {})) == []
 
 
-def test_json_is_json(root: Path) -> None:
-    for path in [*root.glob("*.md"), *root.glob("policy/*.md")]:
+def test_json_is_json(documents: list[Path]) -> None:
+    for path in documents:
         for language, content in blocks(path.read_text()):
             if language == "json":
                 json.loads(content)
 
 
-def test_links_lead_somewhere(root: Path, tracked: list[Path]) -> None:
+def test_links_lead_somewhere(root: Path, documents: list[Path]) -> None:
     dead = []
-    for path in (path for path in tracked if path.suffix == ".md"):
-        targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
-        dead += [f"{path.relative_to(root)}: {target}" for target in targets if not (path.parent / target).exists()]
+    for path in documents:
+        for target, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", path.read_text()):
+            file = path.parent / target if target else path
+            if not file.exists() or (heading and heading not in headings(file.read_text())):
+                dead.append(f"{path.relative_to(root)}: {target}#{heading}")
     assert dead == []
+
+
+def headings(text: str) -> set[str]:
+    """Return the anchors that GitHub gives to headings."""
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_excerpts_are_in_their_files(root: Path, documents: list[Path]) -> None:
+    """Each line of a block below ``<!-- from FILE -->`` is a line of the file, whatever its indentation."""
+    found, wrong, flags = 0, [], re.MULTILINE | re.DOTALL
+    for path in documents:
+        for name, content in re.findall(r"^<!-- from (\S+) -->\n```\w+\n(.*?)^```$", path.read_text(), flags):
+            lines = {line.strip() for line in (root / name).read_text().splitlines()}
+            wrong += [f"{path.relative_to(root)}: {line}" for line in content.splitlines() if line.strip() not in lines]
+            found += 1
+    assert found
+    assert wrong == []

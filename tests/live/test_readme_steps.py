@@ -1,4 +1,4 @@
-"""README's "For real" as it stands: a server, an account, a sign-in, a check, and a password that ends the token."""
+"""Run sidecar/server/README.md, "For real": a server, an account, a sign-in, a check, and a token that is revoked."""
 
 import os
 import re
@@ -14,7 +14,7 @@ ACTIVATE = ". .venv/bin/activate"
 
 def steps() -> list[str]:
     """The shell blocks of the chapter."""
-    chapter = (ROOT / "README.md").read_text().partition("## For real\n")[2].partition("\n## ")[0]
+    chapter = (ROOT / "sidecar/server/README.md").read_text().partition("## For real\n")[2].partition("\n## ")[0]
     return re.findall(r"^```sh\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL)
 
 

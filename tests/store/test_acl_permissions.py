@@ -1,4 +1,4 @@
-"""Least rights: the ACL line of README is what the sidecar calls, no more and no less, and each is tried by doctor."""
+"""Least rights: the ACL line of sidecar/server/README.md is exactly the sidecar's commands; doctor tries each."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ ELSEWHERE = {"CLUSTER", "SENTINEL"}
 
 
 def test_the_line_in_the_readme_is_the_one_in_the_program():
-    (line,) = re.findall(r"^ *ACL SETUSER sidecar .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    (line,) = re.findall(r"^ *ACL SETUSER sidecar .*$", (ROOT / "sidecar/server/README.md").read_text(), re.MULTILINE)
     assert tuple(line.split()[4:]) == (">PASSWORD", "~sc:*", "resetchannels", *LINE)
 
 
