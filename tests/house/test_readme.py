@@ -114,6 +114,16 @@ def test_links_lead_somewhere(root: Path, documents: list[Path]) -> None:
     assert dead == []
 
 
+def test_files_of_the_map_exist(root: Path) -> None:
+    """In sidecar/README.md and the decisions; relative to ``sidecar/`` or to the root."""
+    missing = []
+    for path in [root / "sidecar/README.md", *(root / "sidecar/decisions").glob("*.md")]:
+        names = re.findall(r"(?<![\w/])(?:\w+/)+[a-z_]+\.(?:py|lua)\b", path.read_text())
+        found = [name for name in names if (root / "sidecar" / name).exists() or (root / name).exists()]
+        missing += [f"{path.relative_to(root)}: {name}" for name in names if name not in found]
+    assert missing == []
+
+
 def headings(text: str) -> set[str]:
     """Return the anchors that GitHub gives to headings."""
     found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
