@@ -1,1 +1,1 @@
-"""The store: Redis, and nothing but Redis. One noun a file, one Lua script a transition, every outcome a value."""
+"""Redis store. One module per noun, one Lua script per transition, every outcome a value."""

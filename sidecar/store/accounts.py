@@ -1,7 +1,7 @@
-"""Accounts: made, found, listed, their cap and their suspension.
+"""Accounts: create, find, list, set the seat cap, suspend, delete.
 
-An account's name is unique in the whole store, but stands in another slot than the account: it is claimed first, then
-the account is made, then the claim is settled. A claim whose sidecar died is free again after a minute.
+An account's name is unique in the whole store, but its key is in another slot than the account. So the name is claimed
+first, then the account is created, then the claim is settled. An unsettled claim expires after one minute.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,8 @@ from sidecar.tokens.ids import is_account_id
 
 @dataclass(frozen=True, slots=True)
 class Created:
+    """New account, its first administrator, and the position of the change."""
+
     account: Account
     admin: UserRecord
     position: Position
@@ -27,14 +29,14 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class AccountExists:
-    """Another account has this name (compared after NFKC and case folding)."""
+    """Conflict: ``account`` has this name (compared after NFKC and case folding) or this id already."""
 
     account: AccountId
 
 
 @dataclass(frozen=True, slots=True)
 class SeatsSet:
-    """The cap is set; everybody stays, also above it."""
+    """Result of a cap change. Existing users keep their seats, also above the cap."""
 
     seats: Seats
     position: Position
@@ -42,19 +44,23 @@ class SeatsSet:
 
 @dataclass(frozen=True, slots=True)
 class StatusSet:
+    """Result of a status change."""
+
     account: Account
     position: Position
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """The account and all of its users are gone."""
+    """Result of a deletion. ``users``: ids of the removed members and invited users."""
 
     users: tuple[UserId, ...]
     position: Position
 
 
 class Accounts:
+    """Account operations. Every method raises StoreUnavailable in an outage."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
@@ -71,9 +77,10 @@ class Accounts:
         actor: Actor,
         mailbox: str | None = None,
     ) -> Created | AccountExists:
-        """The account with its first Account Administrator, whose e-mail the operator vouches for (R9).
+        """Create the account with its first Account Administrator. The operator vouches for the e-mail (R9).
 
-        ``mailbox``: the form of ``email`` that was written."""
+        ``email``: normalised. ``mailbox``: the e-mail as typed; default ``email``. ``cap``: number of seats.
+        """
         other = await claim_name(self._store, name, account)
         if other is not None:
             return AccountExists(other)
@@ -97,6 +104,7 @@ class Accounts:
         return Created(account_of_reply(reply), record_of(account, reply["r"]), position_of(reply))
 
     async def find(self, name_or_id: str) -> Account | None:
+        """Return the account with this id, else the one with this name."""
         account = AccountId(name_or_id)
         if not is_account_id(name_or_id) or (found := await self._read(account)) is None:
             held = await self._store.command("HGET", keys.names(), keys.folded(name_or_id))
@@ -106,14 +114,14 @@ class Accounts:
         return found
 
     async def ids(self, names: Sequence[str]) -> list[AccountId | None]:
-        """The ids of these names, in one round trip; None for a name that no account has."""
+        """Return the account ids for ``names``, in one round trip. None for an unknown name."""
         if not names:
             return []
         held = await self._store.command("HMGET", keys.names(), *(keys.folded(name) for name in names))
         return [AccountId(str(one).split()[0]) if one else None for one in held]
 
     async def all(self) -> list[Account]:
-        """By name. One read an account: for operators, not for a request's path."""
+        """Return all accounts, sorted by name. One read per account: for operators, not for request handling."""
         held = await self._store.pairs("HGETALL", keys.names())
         accounts: list[Account] = []
         ids = [AccountId(value.split()[0]) for _, value in held]
@@ -123,23 +131,26 @@ class Accounts:
         return sorted(accounts, key=lambda account: keys.folded(account.name))
 
     async def seats(self, account: AccountId) -> Seats | NoAccount:
+        """Return the cap and the seats in use."""
         found = await self._read(account)
         return NoAccount() if found is None else found.seats
 
     async def set_seats(self, account: AccountId, cap: int, actor: Actor) -> SeatsSet | NoAccount | ActorChanged:
+        """Set the number of seats. A cap below the seats in use is valid."""
         reply = await transition(self._store, "account_seats", account, actor, cap=str(cap))
         return _refused(reply) or SeatsSet(seats_of(reply["seats"]), position_of(reply))
 
     async def set_status(
         self, account: AccountId, status: Status, actor: Actor
     ) -> StatusSet | NoAccount | ActorChanged:
-        """ACTIVE or SUSPENDED. A suspended account makes every record of it SUSPENDED."""
+        """Set ACTIVE or SUSPENDED. Users of a suspended account are SUSPENDED. Raises ValueError for another status."""
         if status not in {Status.ACTIVE, Status.SUSPENDED}:
             raise ValueError("an account is active or suspended")
         reply = await transition(self._store, "account_status", account, actor, status=status)
         return _refused(reply) or StatusSet(account_of_reply(reply), position_of(reply))
 
     async def delete(self, account: AccountId, actor: Actor) -> Deleted | NoAccount | ActorChanged:
+        """Delete the account and its users, free its name, and remove its e-mails from the index."""
         reply = await transition(self._store, "account_delete", account, actor)
         if (refused := _refused(reply)) is not None:
             return refused
@@ -153,19 +164,19 @@ class Accounts:
 
 
 async def claim_name(store: Store, name: str, account: AccountId) -> AccountId | None:
-    """Claim it for ``account``, to be settled; or the other one whose it is."""
+    """Claim ``name`` for ``account``; the caller must settle the claim. Returns the other account that has the name."""
     claim = await store.run("name_claim", [keys.names()], [keys.folded(name), account], write=True)
     if claim["o"] == "taken":
         return None if claim["id"] == account else AccountId(claim["id"])
     other = AccountId(claim["was"])
     if not other or await _account(store, other) is None:
         return None
-    await settle_name(store, name, account, "give", other)  # its maker died before settling the claim
+    await settle_name(store, name, account, "give", other)  # it was created, and its claim was never settled
     return other
 
 
 async def settle_name(store: Store, name: str, account: AccountId, *how: str) -> None:
-    """``keep``, ``free``, or ``give`` and the id of whose it is."""
+    """Settle the claim of ``account``. ``how``: ``keep``, ``free``, or ``give`` and the id of the owner."""
     await store.run("name_settle", [keys.names()], [keys.folded(name), account, *how], write=True)
 
 

@@ -1,6 +1,6 @@
-"""From what scripts answer to what rooms see. Servers differ in JSON (an empty table, 1 or 1.0): here alone.
+"""Conversion of script replies to domain values. Handles JSON that differs by server: an empty table, 1 or 1.0.
 
-What scripts write is ours, so a missing field is a bug and raises; nothing here guesses a default that would open.
+The scripts are part of this package, so a missing field is a bug and raises. No default grants access.
 """
 
 import json
@@ -24,7 +24,7 @@ from sidecar.store.outcomes import Position
 
 
 def integer(value: Any) -> int:
-    """An int from an int, 1.0, ``"1"`` or ``"1764000000000.0"``: below 2**53 nothing is lost."""
+    """Return the int of an int, 1.0, ``"1"`` or ``"1764000000000.0"``. Exact below 2**53."""
     if isinstance(value, str) and value.isdecimal():
         return int(value)
     return int(float(value))
@@ -39,7 +39,7 @@ def optional_seconds(milliseconds: Any) -> int | None:
 
 
 def items(value: Any) -> list[Any]:
-    """A list, however an empty one was written."""
+    """Return the list. Servers encode an empty list in different forms."""
     return value if isinstance(value, list) else []
 
 

@@ -1,7 +1,8 @@
-"""Errors of the store: an outage, or a store that must not be used.
+"""Errors of the store: an outage, or a store that this sidecar must not use.
 
 Every error reply is an outage (R50): servers, proxies and managed services have replies of their own, and none of them
-may end a running sidecar. Only exceptions of our own code are bugs."""
+may end a running sidecar. Only exceptions of this code base are bugs.
+"""
 
 import re
 from collections.abc import Mapping
@@ -13,11 +14,11 @@ from sidecar.store.servers.remedies import NO_REDIS, remedy_of_reply, remedy_of_
 
 
 class StoreUnavailable(Exception):
-    """The store did not answer, or answered with an error.
+    """The store did not respond, or responded with an error.
 
-    ``answered``: an error reply. ``refused``: one after which its reads are no truth either, as a master gives that is
-    cut off from its replicas. ``cause``: the state of the partition (partition_state.py), for the decision log.
-    ``misconfigured``: the settings cannot be right for this server; a start ends, a running sidecar goes on trying.
+    ``answered``: an error reply. ``refused``: an error reply after which reads are invalid too, for example of a master
+    cut off from its replicas. ``cause``: state of the partition (partition_state.py), for the decision log.
+    ``misconfigured``: the settings are wrong for this server. A start then fails; a running sidecar retries.
     """
 
     def __init__(
@@ -37,11 +38,11 @@ class StoreUnavailable(Exception):
 
 
 class StoreRefused(Exception):
-    """This store must not be used by this sidecar. One sentence: what, where, what now."""
+    """Store that this sidecar must not use. The message is one sentence: problem, store, remedy."""
 
 
 _READABLE: Final = re.compile(r"(?:^|-|\s)(OOM|MISCONF)\b")
-"""Error codes of a store that cannot write for want of memory or disk: what it holds is true and may be read."""
+"""Error codes of a store that cannot write for lack of memory or disk. Its data is valid and may be read."""
 
 _MOVES: Final = (
     exceptions.AskError,
@@ -49,7 +50,7 @@ _MOVES: Final = (
     exceptions.ClusterDownError,
     exceptions.BusyLoadingError,
 )
-"""Answers of a server that has the data soon, or another one has it: nothing is wrong with what is read later."""
+"""Error replies of a server that is still loading, or does not have the key's slot. Later reads are valid."""
 
 _NOT_PERMITTED: Final = re.compile(
     r"NOPERM|no permissions|unknown (?:sub)?command|can't run this command", re.IGNORECASE
@@ -63,17 +64,17 @@ _CODES: Final[Mapping[type[Exception], str]] = {
     exceptions.BusyLoadingError: "LOADING",
     exceptions.MovedError: "MOVED",
 }
-"""Codes that redis-py cuts off the text."""
+"""Error codes that redis-py removes from the text."""
 
 _SHOWN: Final = 160
-"""Characters of a reply that an error message holds."""
+"""Maximum characters of a reply in an error message."""
 
 _CLOSED: Final = "the handler is closed"
-"""uvloop's RuntimeError for a send on a connection that the other side has ended in the same turn of the loop."""
+"""uvloop's RuntimeError for a send on a connection that the peer closed in the same event-loop iteration."""
 
 
 def outage(error: BaseException) -> StoreUnavailable | None:
-    """StoreUnavailable for whatever a server or the way to it can do (R50); None for a bug of ours."""
+    """Return StoreUnavailable for an error of a server or of the network (R50); None for a bug in this code base."""
     if isinstance(error, exceptions.ResponseError | exceptions.AuthenticationError | exceptions.BusyLoadingError):
         code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "")
         reply = str(error)
@@ -88,7 +89,7 @@ def outage(error: BaseException) -> StoreUnavailable | None:
 
 
 def _is_of_redis_py(error: BaseException) -> bool:
-    """Raised in redis-py: it cannot read an answer of another form than it expects, or one that is not UTF-8."""
+    """Report whether redis-py raised ``error``: the reply has an unexpected form, or is not UTF-8."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -96,7 +97,7 @@ def _is_of_redis_py(error: BaseException) -> bool:
 
 
 def refusal(reply: str, *, moves: bool = False) -> StoreUnavailable:
-    """For the text of an error reply."""
+    """Return StoreUnavailable for the text of an error reply."""
     readable = moves or _READABLE.search(reply) is not None
     known = remedy_of_reply(reply)
     return StoreUnavailable(
@@ -108,13 +109,13 @@ def refusal(reply: str, *, moves: bool = False) -> StoreUnavailable:
 
 
 def _silence(error: BaseException) -> StoreUnavailable:
-    """No answer, or one that is not Redis' protocol."""
+    """Return StoreUnavailable for a missing reply, or one that is not in the Redis protocol."""
     known = remedy_of_silence(f"{type(error).__name__} {error}")
     return StoreUnavailable(f"the store does not answer: {type(error).__name__}: {_short(str(error))}{known.suffix}")
 
 
 def is_not_permitted(error: Exception) -> bool:
-    """The server has no such command, or does not permit it: what a managed service does with INFO and CONFIG."""
+    """Report whether the server lacks the command or denies it, as managed services do for INFO and CONFIG."""
     reply = error.__cause__ if isinstance(error, StoreUnavailable) else error
     if isinstance(reply, exceptions.NoPermissionError):
         return True
@@ -122,8 +123,11 @@ def is_not_permitted(error: Exception) -> bool:
 
 
 def is_elsewhere(problem: StoreUnavailable) -> bool:
-    """A connection that was dead, as after the server's restart, or a key that has moved: the same words, under the
-    same request id, may be sent again. Not after a timeout: its caller has waited long enough."""
+    """Report whether the same call, under the same request id, may be sent again.
+
+    True for a closed connection, as after a restart of the server, and for a key that has moved. False after a timeout:
+    its caller has waited long enough.
+    """
     cause = problem.__cause__
     if isinstance(cause, exceptions.MovedError):
         return True
@@ -134,7 +138,7 @@ def is_elsewhere(problem: StoreUnavailable) -> bool:
 
 
 def _short(text: str) -> str:
-    """One line without the arguments that servers repeat: they can hold what no log may hold."""
+    """Return the first line without the arguments that servers repeat: they may contain data that no log may contain."""
     line = text.partition("\n")[0].partition(", with args beginning with")[0].partition(" with args beginning")[0]
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
 

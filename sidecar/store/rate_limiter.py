@@ -1,7 +1,7 @@
-"""Buckets of units that come back with time (GCRA), by Redis' clock. What they limit is for accounts to say.
+"""Rate limit buckets (GCRA) by Redis' clock. The limits themselves are defined in ``identity``.
 
-Buckets are fixed in number, so nobody can fill the store with them; which one a subject falls into is for those who
-know the subject's keyed digest (R16). When the store is out, that is StoreUnavailable, never "no limit".
+The number of buckets is fixed, so that no client can fill the store with them. The bucket of a subject follows from
+its keyed digest (R16). An outage raises StoreUnavailable; it never means "no limit".
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sidecar.store.connection import Store
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A bucket holds ``units``; one comes back every ``seconds``."""
+    """Bucket size in ``units``. One unit is restored every ``seconds``."""
 
     units: int
     seconds: float
@@ -25,7 +25,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """``subject``: a keyed digest, so that nobody chooses the bucket that another one's failures fall into."""
+    """Bucket of a subject. ``subject``: a keyed digest, so that no client can choose to share another's bucket."""
 
     kind: str
     subject: str
@@ -34,27 +34,31 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One unit is yours, until it is given back."""
+    """One unit is reserved, until it is given back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """None is left; ``seconds`` until one is."""
+    """No unit is left. ``seconds``: time until the next one."""
 
     seconds: float
 
 
 class Buckets:
+    """Bucket operations. Every method raises StoreUnavailable in an outage."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def take(self, bucket: Bucket) -> Taken | Empty:
+        """Reserve one unit."""
         words = [bucket.rate.milliseconds, str(bucket.rate.units)]
-        # Not confirmed by replicas: a fail-over that forgets a few failures harms nobody.
+        # Not confirmed by replicas: a fail-over that loses a few failures is harmless.
         reply = await self._store.run("limit_take", [self._key(bucket)], words)
         return Taken() if reply["o"] == "taken" else Empty(integer(reply["wait"]) / 1000)
 
     async def give_back(self, bucket: Bucket) -> None:
+        """Restore one unit that was reserved and not used."""
         await self._store.run("limit_give_back", [self._key(bucket)], [bucket.rate.milliseconds])
 
     def _key(self, bucket: Bucket) -> str:

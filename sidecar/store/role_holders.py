@@ -1,7 +1,7 @@
-"""Which roles somebody holds, over all accounts: asked before a policy is put in force that lacks one (R26).
+"""Roles in use, over all accounts: read before the activation of a policy that lacks one of them (R26).
 
-Nothing counts roles while people come and go; the users are looked at when it matters, in calls so small that nobody
-waits for them. Who may ask for it often asks first which roles can be missed at all (generations.py): mostly none.
+No counter follows the changes of users. The users are read on demand, in calls so small that they delay no other call.
+Frequent callers first read the roles that can be missing at all (policy_history.py): usually none.
 """
 
 import json
@@ -15,21 +15,23 @@ from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
 
 ACCOUNTS: Final = 50
-"""Accounts named in one call."""
+"""Accounts per call."""
 
 USERS: Final = 250
-"""Users looked at in one call: about a millisecond of the server's time. A million take seven seconds."""
+"""Users read per call: about 1 ms of server time. One million users take 7 s."""
 
 
 class RoleHolders:
+    """Counter of the users that hold a role."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def holding(self, roles: Collection[str]) -> Mapping[str, int]:
-        """How many users and unexpired invitations hold each of ``roles``; those that nobody holds are left out.
+        """Return the number of users and unexpired invitations per role. Roles without holders are omitted.
 
-        Exact for whoever was there before it was asked and still is when it answers. SSCAN may show a member twice
-        while its account grows: a count can be too high, never 0 for a role that is held.
+        Exact for users that exist during the whole call. SSCAN may return a member twice while its account grows:
+        a count may be too high, but is never 0 for a role in use. Raises StoreUnavailable.
         """
         held: Counter[str] = Counter()
         if roles:
@@ -48,11 +50,11 @@ class RoleHolders:
         return held
 
     async def _batches(self) -> AsyncIterator[Sequence[str]]:
-        """The accounts' keys, a partition at a time: one call's keys share a slot."""
+        """Yield account keys, one partition per batch: the keys of one call share a slot."""
         waiting: dict[int, list[str]] = {}
         seen: set[AccountId] = set()
         async for account in self._accounts():
-            if account in seen:  # HSCAN may show one twice
+            if account in seen:  # HSCAN may return an account twice
                 continue
             seen.add(account)
             partition = keys.partition_of(account, self._store.partitions)

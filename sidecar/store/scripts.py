@@ -1,4 +1,4 @@
-"""The Lua scripts, read once from ``scripts/``: the prelude, then the transition's own file, as one text."""
+"""Lua scripts, read once from ``scripts/``. A script is the prelude and its own file, as one text."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class Script:
+    """Script text with the SHA-1 that EVALSHA takes."""
+
     name: str
     text: str
     sha: str
@@ -15,7 +17,7 @@ class Script:
 
 @cache
 def script(name: str) -> Script:
-    """Raises FileNotFoundError for a name that has no file: a bug, not an outcome."""
+    """Return the script with this name. Raises FileNotFoundError for an unknown name: a bug, not an outcome."""
     folder = files("sidecar.store").joinpath("scripts")
     body = folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
     prelude = "" if body.startswith("-- standalone") else folder.joinpath("prelude.lua").read_text(encoding="utf-8")
@@ -24,6 +26,7 @@ def script(name: str) -> Script:
 
 
 def names() -> list[str]:
+    """Return the sorted names of all scripts."""
     folder = files("sidecar.store").joinpath("scripts")
     return sorted(
         entry.name.removesuffix(".lua")

@@ -1,6 +1,6 @@
-"""Sessions: opened at sign-in, rotated at each refresh, ended. At most 20 a user, the oldest ends (R15).
+"""Sessions: opened at sign-in, rotated at each refresh, ended. At most 20 per user; the earliest to expire ends (R15).
 
-No secret is stored: a refresh token proves its own origin (R14), the store knows only the counter.
+The store holds no secret: a refresh token proves its own origin (R14), and the store holds only its counter.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ MAX_SESSIONS = 20
 ABSOLUTE_TTL = 90 * 86400
 GRACE = 10
 REFRESHES = Rate(units=120, seconds=5)
-"""Refreshes of one session, retries included. A client needs one per access token; many tabs at once need one each."""
+"""Refresh rate per session, retries included. A client needs one per access token; concurrent tabs need one each."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session about to be opened; times in seconds. ``address`` and ``agent`` are for its owner's list."""
+    """Session to open. Times in seconds. ``address`` and ``agent`` are shown in the user's session list."""
 
     id: SessionId
     ttl: float
@@ -35,7 +35,7 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """As its owner sees it. Unix seconds."""
+    """Session as shown to its user. Times in Unix seconds."""
 
     id: SessionId
     created_at: int
@@ -47,7 +47,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """``ended``: an older session went for it (R15); whoever answers waits for ``position`` then."""
+    """Result of a sign-in. ``ended``: an older session was ended (R15), and the caller must wait for ``position``."""
 
     record: UserRecord
     position: Position
@@ -56,7 +56,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """The next refresh token is the one of ``counter``. The same again when a retry came within the grace."""
+    """Result of a refresh. ``counter``: of the next refresh token; the same for a retry within the grace period."""
 
     record: UserRecord
     counter: int
@@ -65,9 +65,9 @@ class Rotated:
 
 @dataclass(frozen=True, slots=True)
 class SessionGone:
-    """No such live session for this user: ended, expired, signed out, suspended, removed.
+    """The user has no such live session: it is ended or expired, or the user is signed out, suspended or removed.
 
-    ``position``: of the last change that may have ended it, where the caller answers that it is over.
+    ``position``: of the last change that may have ended it. The caller waits for it before it reports the end.
     """
 
     position: Position | None = field(default=None, compare=False)
@@ -75,36 +75,40 @@ class SessionGone:
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """An older token of the session came back: the session has been ended (R14)."""
+    """Reuse of an older refresh token. The session has been ended (R14)."""
 
     position: Position
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshLimited:
-    """The session has been refreshed too often. Nothing was changed; ``seconds`` until one more may be."""
+    """Refresh rate exceeded; nothing was changed. ``seconds``: time until the next refresh is permitted."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class StoreBehind:
-    """An authentic token is ahead of the store: the data set went back in time. Never a success."""
+    """Authentic token with a counter above the stored one: the store lost writes. Always a failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
+    """Result of ending sessions. ``sessions``: the ended ones."""
+
     record: UserRecord
     sessions: tuple[SessionId, ...]
     position: Position
 
 
 class Sessions:
+    """Session operations. Every method raises StoreUnavailable in an outage."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def open(self, uid: UserId, *, expected_epoch: int, session: NewSession) -> Opened | Stale | NoUser:
-        """After a correct password. NoUser also when suspended or invited; Stale when the password has changed."""
+        """Open a session after a correct password. Returns Stale when the epoch has changed, NoUser when not active."""
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(
@@ -127,7 +131,10 @@ class Sessions:
     async def rotate(
         self, uid: UserId, sid: SessionId, counter: int, *, ttl: float, address: str = "", request_id: str = ""
     ) -> Rotated | SessionGone | Reused | RefreshLimited | StoreBehind:
-        """Redeem the refresh token of ``counter`` (its origin proven before). Epoch and status compared inside."""
+        """Redeem the refresh token of ``counter``. The script compares epoch and status.
+
+        The caller has verified the token's origin. ``ttl``: seconds until the session expires without a refresh.
+        """
         if (account := account_of(uid)) is None:
             return SessionGone()
         reply = await transition(
@@ -156,10 +163,11 @@ class Sessions:
                 return SessionGone()
 
     async def end(self, uid: UserId, sids: Sequence[SessionId], actor: Actor) -> Ended | SessionGone | ActorChanged:
-        """End these sessions. SessionGone when none of them lives."""
+        """End these sessions. Returns SessionGone when none of them is live."""
         return await self._end(uid, actor, sids=list(sids)) if sids else SessionGone()
 
     async def end_others(self, uid: UserId, keep: SessionId, actor: Actor) -> Ended | SessionGone | ActorChanged:
+        """End all sessions of the user except ``keep``."""
         return await self._end(uid, actor, keep=keep)
 
     async def _end(self, uid: UserId, actor: Actor, **which: object) -> Ended | SessionGone | ActorChanged:
@@ -176,7 +184,7 @@ class Sessions:
                 return SessionGone(position_of(reply))
 
     async def listing(self, uid: UserId) -> list[Session]:
-        """The live ones, newest first."""
+        """Return the live sessions, newest first."""
         if (account := account_of(uid)) is None:
             return []
         reply = await look(self._store, "sessions", account, uid=uid)
@@ -188,7 +196,7 @@ class Sessions:
 
 
 def session_argument(session: NewSession | None) -> dict[str, object] | None:
-    """As ``open_session`` in the prelude reads it."""
+    """Return the session as ``open_session`` in prelude.lua reads it."""
     if session is None:
         return None
     return {

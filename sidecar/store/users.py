@@ -1,4 +1,4 @@
-"""Users: read, listed, changed, removed, their passwords and their credential epoch."""
+"""Users: read, list, change, remove; their passwords and credential epoch."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +27,11 @@ from sidecar.tokens.ids import account_of
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a sign-in compares. ``reset_required``: the epoch was healed after a data loss, so the stored hash may be
-    of an older password: after a correct password say ``password_reset_required``."""
+    """Record and password hash for a sign-in.
+
+    ``reset_required``: the epoch was repaired after a data loss, so the hash may be of an older password. A correct
+    password then results in ``password_reset_required``.
+    """
 
     record: UserRecord
     password_hash: str
@@ -40,7 +43,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Everybody of an account and its seats, of one instant."""
+    """Members, invited users and seats of an account, read atomically."""
 
     members: tuple[Member, ...]
     seats: Seats
@@ -48,6 +51,8 @@ class Roster:
 
 @dataclass(frozen=True, slots=True)
 class PasswordChanged:
+    """Result of a password change. ``record``: with the new epoch."""
+
     record: UserRecord
     position: Position
 
@@ -56,17 +61,20 @@ UserOutcome = Changed | Unchanged | LastAdmin | StillInvited | NoUser | ActorCha
 
 
 class Users:
+    """User operations. Every method raises StoreUnavailable in an outage. A malformed id is an unknown user."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def record(self, uid: UserId) -> UserRecord | None:
-        """The live record, from the master, in one round trip (an invited user's too). Malformed ids are nobody's."""
+        """Return the live record of a member or invited user, from the master, in one round trip."""
         if (account := account_of(uid)) is None:
             return None
         (found,) = (await look_up(self._store, [(account, uid)]))["found"]
         return record_of(account, found["r"]) if "r" in found else None
 
     async def listing(self, account: AccountId) -> list[Member]:
+        """Return the members and invited users, oldest first; empty for an unknown account."""
         match await self.roster(account):
             case NoAccount():
                 return []
@@ -74,6 +82,7 @@ class Users:
                 return list(members)
 
     async def roster(self, account: AccountId) -> Roster | NoAccount:
+        """Return the members and invited users, oldest first, and the seats."""
         reply = await look(self._store, "roster", account)
         if reply["o"] == "no_account":
             return NoAccount()
@@ -81,18 +90,20 @@ class Users:
         return Roster(tuple(member_of(account, found) for found in oldest_first), seats_of(reply["seats"]))
 
     async def find(self, account: AccountId, email: str, *, expired: bool = False) -> UserId | None:
-        """By normalised e-mail; members and live invitations, with ``expired`` also those that have expired."""
+        """Return the member or invited user with this normalised e-mail. ``expired``: include expired invitations."""
         reply = await look(self._store, "find", account, email=email, expired=expired)
         return UserId(reply["u"]) if reply["o"] == "found" else None
 
     async def accounts_of(self, email: str) -> list[AccountId]:
-        """Where the e-mail may be found: a hint, always a superset of the truth."""
+        """Return the accounts that may have the normalised e-mail: a superset of those that have it."""
         return await hinted(self._store, email)
 
     async def credentials(self, account: AccountId, email: str) -> Credentials | None:
+        """Return the credentials of the user with this normalised e-mail."""
         return await self._credentials(account, uid="", email=email)
 
     async def credentials_of(self, uid: UserId) -> Credentials | None:
+        """Return the credentials of the user with this id."""
         account = account_of(uid)
         return None if account is None else await self._credentials(account, uid=uid, email="")
 
@@ -114,10 +125,11 @@ class Users:
         status: Status | None = None,
         judged_role: str | None = None,
     ) -> UserOutcome:
-        """All of it or nothing. ``judged_role``: the target's role when R11 was judged; another one is ActorChanged.
+        """Change role, name and status of a user, all or nothing.
 
-        ``status`` is ACTIVE or SUSPENDED, and StillInvited on an invited user, expired or not; role and name work there
-        too.
+        ``judged_role``: the target's role when R11 was checked; ActorChanged when the stored role differs.
+        ``status``: ACTIVE or SUSPENDED. For an invited user, expired or not, it results in StillInvited; role and name
+        can be changed. Raises ValueError for another status.
         """
         if status in {Status.INVITED, Status.EXPIRED}:
             raise ValueError("nobody is made invited or expired: a user is active or suspended")
@@ -150,7 +162,7 @@ class Users:
     async def remove(
         self, actor: Actor, uid: UserId, *, judged_role: str | None = None
     ) -> Removed | LastAdmin | NoUser | ActorChanged:
-        """A member or an invited user: the seat and the e-mail are free, the invitation dead."""
+        """Remove a member or an invited user. Frees the seat and the e-mail, and invalidates the invitation."""
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(self._store, "user_remove", account, actor, uid=uid, judged=judged_role or "")
@@ -176,9 +188,10 @@ class Users:
         actor: Actor,
         proves_email: bool | None = None,
     ) -> PasswordChanged | Stale | NoUser | ActorChanged:
-        """Raises the epoch, ends all sessions, opens ``session``: one script. NoUser also when not active.
+        """Set the password hash, raise the epoch, end all sessions and open ``session``, in one script.
 
-        ``proves_email``: the e-mail is proven from now on, or not any more (R9); None leaves it as it is.
+        Returns Stale when the epoch is not ``expected_epoch``, NoUser also when the user is not active.
+        ``proves_email``: set the e-mail to verified (True) or unverified (False) (R9); None leaves it unchanged.
         """
         if (account := account_of(uid)) is None:
             return NoUser()
@@ -206,7 +219,7 @@ class Users:
     async def sign_out_everywhere(
         self, uid: UserId, actor: Actor, *, session: NewSession | None = None
     ) -> Changed | NoUser | ActorChanged:
-        """Raises the epoch and ends all sessions; ``session`` is opened after, for the one who asked."""
+        """Raise the epoch and end all sessions, then open ``session`` for the caller."""
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(
@@ -221,7 +234,7 @@ class Users:
                 return NoUser()
 
     async def rehash(self, uid: UserId, *, expected_epoch: int, password_hash: str) -> bool:
-        """The same password under stronger parameters: no new epoch, no event. False: the epoch has moved on."""
+        """Store a hash with stronger parameters: no new epoch, no event. Returns False when the epoch has changed."""
         if (account := account_of(uid)) is None:
             return False
         actor = Actor.bearer(uid)
@@ -233,7 +246,7 @@ class Users:
     async def review(
         self, actor: Actor, uid: UserId, *, role: str, status: Status, judged_role: str | None = None
     ) -> UserOutcome | NotHeld:
-        """End the hold of a user with this role and status (R48)."""
+        """End the review hold of a user and set this role and status (R48)."""
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(
@@ -242,8 +255,10 @@ class Users:
         return NotHeld() if reply["o"] == "not_held" else _outcome(account, reply)
 
     async def raise_epoch(self, uid: UserId, floor: int, *, seen: int = 0) -> Changed | Unchanged | NoUser:
-        """Heal a record that went back in time. Raises by at most 100 at once. ``seen``: the highest
-        revision that was seen of it; the account's next change gets a higher one."""
+        """Repair a record of a store that lost writes: raise the epoch to ``floor``, by at most 100 per call.
+
+        ``seen``: highest revision seen of the user. The account's next change gets a higher revision.
+        """
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(
