@@ -1,6 +1,6 @@
-"""The audit, read and noted: who did what to whom, before and after, from where. Every script writes its own row.
+"""Audit log: actor, action, target, state before and after, and source of each change. Scripts write their own rows.
 
-Rows are numbered without gaps (R32); a row's number is its id in the stream. Never a secret: scripts see to that.
+Rows are numbered without gaps (R32); a row's number is its id in the stream. The scripts write no secrets.
 """
 
 import json
@@ -16,12 +16,12 @@ from sidecar.store.integrity.feed_entries import fields_of
 MAX_PAGE: Final = 500
 
 SYSTEM: Final = AccountId("")
-"""The log of what belongs to no account: policy, keys, the store itself."""
+"""Log of events outside all accounts: policy, keys, the store itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """``at``: Unix milliseconds. ``by``: a user, or empty for an operator. ``whom``: a user, a key or an account."""
+    """Audit row. ``at``: Unix milliseconds. ``by``: a user, empty for an operator. ``whom``: a user, key or account."""
 
     number: int
     at: int
@@ -36,18 +36,20 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
-    """Newest first. ``next``: what to ask for as ``after`` to go on; None at the end of what is kept."""
+    """Rows, newest first. ``next``: value of ``after`` for the next page; None at the end of the kept rows."""
 
     rows: tuple[AuditRow, ...]
     next: int | None
 
 
 class Audit:
+    """Audit operations. Every method raises StoreUnavailable in an outage."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def page(self, account: AccountId, *, after: int | None = None, limit: int = 50) -> AuditPage:
-        """Rows older than the one numbered ``after``; without it, the newest."""
+        """Return rows older than number ``after``; without it, the newest. At most MAX_PAGE rows."""
         wanted = max(1, min(limit, MAX_PAGE))
         newest = "+" if after is None else f"({after}-0"
         log = log_of(account, self._store.partitions)
@@ -64,7 +66,7 @@ class Audit:
         before: Mapping[str, Any] | None = None,
         after: Mapping[str, Any] | None = None,
     ) -> int:
-        """A row for what no script of an account does: keys rotated, a backup taken. Answers its number."""
+        """Write a row for an event outside the accounts' scripts: keys rotated, a backup taken. Returns its number."""
         row = {
             "what": what,
             "by": actor.user or "",
@@ -80,10 +82,12 @@ class Audit:
 
 
 def log_of(account: AccountId, partitions: int) -> str:
+    """Return the key of the account's log, or of the SYSTEM log."""
     return keys.system_log() if account == SYSTEM else f"{keys.account(account, partitions)}:log"
 
 
 def row_of(entry_id: str, raw: Any) -> AuditRow:
+    """Return the row of a stream entry."""
     fields = fields_of(raw)
     return AuditRow(
         number=int(entry_id.partition("-")[0]),

@@ -1,8 +1,8 @@
-"""The audit outside of the store: rows chained by SHA-256, heads signed, and both verified. Pure; knows no Redis.
+"""Exported audit: rows chained by SHA-256, signed checkpoints, and the verification of both. Pure; without Redis.
 
-A line is a row or a checkpoint, JSON. A row carries its log's previous hash and its own, so that none can be changed,
-dropped or put in between unseen; a checkpoint signs the heads of all logs, so that none can be cut off unseen. Signing
-and verifying signatures is the caller's: keys live elsewhere.
+A line is a row or a checkpoint, in JSON. A row carries the previous hash of its log and its own hash, which reveals
+changed, dropped and inserted rows. A checkpoint signs the heads of all logs, which reveals rows cut off at the end.
+Callers sign and verify signatures, because they have the keys.
 """
 
 import base64
@@ -17,18 +17,18 @@ from sidecar.store.audit import AuditRow
 
 FORM: Final = "sidecar-audit/1"
 REWRITTEN: Final = 1000
-"""Rows that an exporter may write twice when it dies in between: more than one of its batches."""
+"""Rows that an exporter may write twice after a crash: more than one of its batches."""
 
 Sign = Callable[[bytes], tuple[str, bytes]]
-"""The bytes' signature, and the id of the key that made it."""
+"""Function from bytes to the signing key's id and the signature."""
 
 VerifySignature = Callable[[str, bytes, bytes], bool]
-"""Key id, bytes, signature: is it good?"""
+"""Function from key id, bytes and signature to True for a valid signature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a log's chain goes: the last row's number and hash."""
+    """End of a log's chain: number and hash of its last row."""
 
     number: int
     hash: str
@@ -36,7 +36,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Where the chain does not hold. ``line`` counts from 1."""
+    """Break in a chain. ``line`` counts from 1."""
 
     line: int
     log: AccountId
@@ -46,7 +46,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Verification:
-    """``heads``: where each log's chain ends; to be compared with what the store has sealed."""
+    """Result of a verification. ``heads``: end of each log's chain, for comparison with the store's seals."""
 
     rows: int = 0
     checkpoints: int = 0
@@ -60,12 +60,12 @@ class Verification:
 
 
 def genesis(log: AccountId) -> Head:
-    """Before the first row."""
+    """Return the head before the first row."""
     return Head(0, _digest(FORM, log))
 
 
 def chained(log: AccountId, head: Head, row: AuditRow) -> tuple[bytes, Head]:
-    """The row's line, and the head after it."""
+    """Return the row's line, and the head after it."""
     body = {
         "log": log,
         "number": row.number,
@@ -83,7 +83,7 @@ def chained(log: AccountId, head: Head, row: AuditRow) -> tuple[bytes, Head]:
 
 
 def checkpoint(heads: Mapping[AccountId, Head], *, at: int, sign: Sign) -> bytes:
-    """A signed line: these are the heads, as of ``at`` (Unix milliseconds)."""
+    """Return a signed line with the heads as of ``at`` (Unix milliseconds)."""
     body = {"checkpoint": FORM, "at": at, "heads": {log: [head.number, head.hash] for log, head in heads.items()}}
     key, signature = sign(_canonical(body).encode("utf-8"))
     return _line({**body, "kid": key, "signature": base64.b64encode(signature).decode("ascii")})
@@ -92,9 +92,9 @@ def checkpoint(heads: Mapping[AccountId, Head], *, at: int, sign: Sign) -> bytes
 def verify(
     lines: Iterable[bytes], *, signature_holds: VerifySignature, anchors: Mapping[AccountId, Head] | None = None
 ) -> Verification:
-    """Follow every chain through ``lines``. A log begins at its genesis or at its anchor (what was before it, dropped).
+    """Verify every chain in ``lines``. A log begins at its genesis, or at its anchor when earlier rows were trimmed.
 
-    The same row twice is no fault: an exporter that died between writing and sealing wrote it again.
+    A repeated row is valid: an exporter that crashed between writing and sealing writes it again.
     """
     found = Verification(heads=dict(anchors or {}))
     for place, line in enumerate(lines, 1):
@@ -123,7 +123,7 @@ def _check_row(found: Verification, place: int, entry: dict[str, Any]) -> None:
     if hashed != claimed:
         found.faults.append(Fault(place, log, number, "was changed: its hash is another"))
     elif found.recent.get(log, {}).get(number) == claimed:
-        return  # written again
+        return  # repeated row
     elif number <= head.number:
         found.faults.append(Fault(place, log, number, f"stands after row {head.number}"))
     elif number != head.number + 1:

@@ -1,7 +1,7 @@
-"""Export the audit as it grows: written elsewhere first, durably, then sealed in the store, only then trimmed (R32).
+"""Continuous export of the audit: rows are written durably, then sealed in the store, and only then trimmed (R32).
 
-One exporter at a time holds a lease; a second one that wakes up all the same cannot seal what the first has sealed.
-A crash between writing and sealing writes the same rows again, with the same hashes.
+One exporter at a time holds a lease. A second one that runs regardless cannot seal rows that the first has sealed.
+After a crash between writing and sealing, the same rows are written again, with the same hashes.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ INTERVAL: Final = 5.0
 
 
 class AuditGap(Exception):
-    """A row is missing in the store: somebody took it away. Nothing of that log is exported beyond it."""
+    """Missing row in the store, removed by other means than the sidecar. The export of that log stops before it."""
 
 
 class Sink(Protocol):
-    """Where lines go. Returns only once they are kept."""
+    """Destination of lines. ``write`` returns once they are durable."""
 
     async def write(self, lines: bytes) -> None: ...
 
 
 class AuditFile:
-    """A file that only its owner reads. Opened anew for each batch, so that it can be rotated away at any time.
+    """File that only its owner may read. Opened for each batch, so that it can be rotated at any time.
 
-    A batch stands there whole or not at all: what a crash or a full disk has cut off was never sealed, and is taken
-    away before more is written. Several sidecars on one state directory write one after the other.
+    A batch is written whole or not at all. A line cut off by a crash or a full disk was never sealed; it is removed
+    before the next write. A lock serializes the sidecars of one state directory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +69,7 @@ class AuditFile:
 
 
 def _end_of_lines(descriptor: int) -> int:
-    """Where the last whole line ends."""
+    """Return the offset of the end of the last complete line."""
     end = os.fstat(descriptor).st_size
     while end > 0:
         start = max(0, end - 65536)
@@ -81,7 +81,7 @@ def _end_of_lines(descriptor: int) -> int:
 
 
 def _sync(directory: Path) -> None:
-    """The file's name is to be there after a power cut, as what it holds is."""
+    """Sync the directory, so that the file's name survives a power failure as its contents do."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -90,7 +90,7 @@ def _sync(directory: Path) -> None:
 
 
 class Exporter:
-    """``sign`` signs checkpoints; ``keep`` is SIDECAR_AUDIT_KEEP, ``id`` names this process."""
+    """Exporter of all logs. ``sign`` signs checkpoints. ``keep``: rows (SIDECAR_AUDIT_KEEP). ``id``: of this process."""
 
     def __init__(
         self,
@@ -112,8 +112,10 @@ class Exporter:
         self._clock = clock
 
     async def run(self, interval: float = INTERVAL) -> None:
-        """Until cancelled. A store or a disk that is out loses nothing: rows wait in the store, untrimmed, and
-        ``on_problem`` is told."""
+        """Export every ``interval`` seconds until cancelled. ``on_problem`` receives errors of store and disk.
+
+        An outage loses nothing: rows wait in the store, untrimmed.
+        """
         while True:
             try:
                 await self.export()
@@ -122,7 +124,7 @@ class Exporter:
             await asyncio.sleep(interval)
 
     async def export(self) -> int:
-        """Everything that is not sealed yet, if the lease is ours. Answers how many rows were written."""
+        """Export all unsealed rows, if this process has the lease. Returns the number of rows written."""
         if not await self._lease():
             return 0
         written, heads = 0, dict[AccountId, Head]()
@@ -136,7 +138,7 @@ class Exporter:
         return written
 
     async def _export_log(self, account: AccountId) -> tuple[int, Head]:
-        """Batch by batch: write, then seal."""
+        """Write and seal each batch. Returns the number of rows written, and the sealed head."""
         log = log_of(account, self._store.partitions)
         head, written = await sealed_head(self._store, account), 0
         while True:
@@ -149,7 +151,7 @@ class Exporter:
                 lines.append(line)
             await self._sink.write(b"".join(lines))
             if not await self._seal(account, log, start, head):
-                return written, start  # another exporter was here: the rows are its own
+                return written, start  # another exporter has sealed these rows
             written += len(rows)
 
     async def _seal(self, account: AccountId, log: str, start: Head, head: Head) -> bool:
@@ -171,7 +173,7 @@ class Exporter:
         return [SYSTEM, *sorted(found)]
 
     async def _lease(self) -> bool:
-        """Ours, or nobody's and now ours."""
+        """Take or renew the lease. Returns False while another exporter has it."""
         place = f"sc:{keys.tag(0)}:exporter"
         if await self._store.change("SET", place, self._id, "NX", "PX", LEASE_MS):
             return True
@@ -184,19 +186,19 @@ class Exporter:
 
 
 async def sealed_head(store: Store, account: AccountId) -> Head:
-    """How far the log has been exported."""
+    """Return the head of the exported rows."""
     found = dict(await store.pairs("HGETALL", f"{log_of(account, store.partitions)}:seal"))
     return Head(int(found["n"]), found["hash"]) if "n" in found else genesis(account)
 
 
 async def anchor(store: Store, account: AccountId) -> Head:
-    """What the first row that is still kept follows on: the last one that was dropped, or the beginning."""
+    """Return the head before the oldest kept row: the last trimmed row, or the genesis."""
     found = dict(await store.pairs("HGETALL", f"{log_of(account, store.partitions)}:seal"))
     return Head(int(found["anchor_n"]), found["anchor"]) if "anchor_n" in found else genesis(account)
 
 
 async def rows_after(store: Store, account: AccountId, number: int, count: int) -> list[AuditRow]:
-    """The oldest rows that follow ``number``. Raises AuditGap: rows are numbered without gaps."""
+    """Return the oldest rows after ``number``, at most ``count``. Raises AuditGap for a gap in the numbers."""
     log = log_of(account, store.partitions)
     found = await store.command("XRANGE", log, f"{number + 1}-0", "+", "COUNT", count)
     rows = [row_of(entry_id, fields) for entry_id, fields in found]
@@ -207,7 +209,7 @@ async def rows_after(store: Store, account: AccountId, number: int, count: int) 
 
 
 async def exported(store: Store, account: AccountId) -> AsyncIterator[bytes]:
-    """Everything that is kept of a log, as chained lines: what ``audit export`` prints."""
+    """Yield all kept rows of a log as chained lines, for ``audit export``. Raises AuditGap."""
     head = await anchor(store, account)
     while rows := await rows_after(store, account, head.number, BATCH):
         for row in rows:

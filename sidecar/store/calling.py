@@ -1,4 +1,4 @@
-"""One call to redis-py, made safe: outages become ours, and a cancellation is never lost."""
+"""Wrapper of redis-py calls: converts outages to StoreUnavailable and preserves cancellation."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -11,10 +11,10 @@ Answer = TypeVar("Answer")
 
 
 async def called(call: Awaitable[Answer]) -> Answer:
-    """The answer, or StoreUnavailable, or the bug as it is.
+    """Return the reply. Raises StoreUnavailable in an outage, and a bug unchanged.
 
-    redis-py sends through ``asyncio.wait_for``, which before Python 3.12 loses a cancellation that meets the end of the
-    send: the task would go on for ever. So whoever was cancelled meanwhile is told so after all.
+    redis-py sends through ``asyncio.wait_for``, which before Python 3.12 loses a cancellation at the end of the send:
+    the task would never end. So a task that was cancelled during the call raises CancelledError.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
@@ -31,7 +31,7 @@ async def called(call: Awaitable[Answer]) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server by itself."""
+    """Client of one server. ``command`` raises StoreUnavailable."""
 
     client: Any
 
@@ -40,7 +40,7 @@ class Server:
 
 
 async def gathered(*calls: Any) -> list[Any]:
-    """All of them at once; the first failure is raised after all have ended, so that none runs on unseen."""
+    """Return the results of concurrent calls. Raises the first failure after all have ended, so that none runs on."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

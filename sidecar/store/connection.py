@@ -1,8 +1,8 @@
-"""The one way to Redis: run a script, know what failed. Repeats nothing that it cannot repeat safely.
+"""Connection to the store: runs scripts and commands. Repeats only calls that are safe to repeat.
 
 redis-py's own retries are off: they executed writes twice. Instead every writing script carries a request id under
-which its answer is remembered, so a call whose connection broke is sent once more, and is not executed twice. A call
-that timed out is not repeated: its caller has waited long enough, and is told ``StoreUnavailable``.
+which the server keeps its reply. After a broken connection the call is sent once more, and still executes once. A call
+that timed out is not repeated, because its caller has waited long enough: it raises StoreUnavailable.
 """
 
 import json
@@ -31,7 +31,7 @@ CONFIRM_MS: Final = 500
 
 
 class Store:
-    """A connection to one Redis, its scripts, and how many partitions its accounts are spread over."""
+    """Connection to one store, and the number of partitions that its accounts are spread over."""
 
     def __init__(
         self,
@@ -42,23 +42,23 @@ class Store:
     ) -> None:
         self.on_request: Callable[[str, float], None] = lambda _name, _seconds: None
         self.on_failure: Callable[[str], None] = lambda _name: None
-        """Told of every script: its name, how long it took, and that it was left without an answer."""
+        """``on_request`` receives each script's name and its seconds, ``on_failure`` the name of a failed script."""
         self.gate = Gate()
-        """What every read below passes, but those that ask one server of itself (``servers``) and the feed."""
+        """Gate of every read below, except reads of a server's own state (``servers``) and of the feed."""
         self.partitions = place.partitions
         self.where = where
         self.confirm_replicas = 0
-        """Replicas that must have a change before it counts as durable; set by the start-up check."""
+        """Replicas that must confirm a change before it counts as durable; set by the start-up check."""
         self.identity: Mapping[str, str] = {}
-        """What this process demands of the store's meta record (R22, R46); set by the start-up check."""
+        """Required fields of the store's meta record (R22, R46); set by the start-up check."""
         self.lone_master = False
-        """Accept a master that Sentinel or Cluster watches over and that writes without replicas."""
+        """Accept a master under Sentinel or Cluster that writes without replicas."""
         self.watched_over = place.watched_over
-        """Sentinel or Cluster may promote a replica."""
+        """True when Sentinel or Cluster may promote a replica."""
         self.client = place.only if isinstance(place, Single | Borrowed) else None
-        """The client itself, where there is one server: for whoever looks at keys with their own eyes (tests)."""
+        """Client of a single server, for direct access to keys in tests; None for Sentinel and Cluster."""
         self.on_move: Callable[[], None] = lambda: None
-        """Called when a master is another server than before."""
+        """Called when a master has moved to another server."""
         self._entropy = entropy
         self._use(place)
 
@@ -72,9 +72,9 @@ class Store:
         sentinel_password: str | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> "Store":
-        """The store at ``url``, not asked yet: a server that starts while its store is out waits for it to come.
+        """Return the store at ``url`` without connecting: a sidecar may start during an outage of its store.
 
-        Raises StoreRefused for a URL it cannot use.
+        Timeouts are seconds. Raises StoreRefused for a URL that cannot be used.
         """
         patience = Patience(read_timeout, write_timeout)
         place = topology(url, patience=patience, sentinel_password=sentinel_password)
@@ -90,7 +90,7 @@ class Store:
         sentinel_password: str | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> "Store":
-        """As ``at``, and it answers. Raises StoreUnavailable when nothing does."""
+        """Return the store at ``url`` after a PING. Raises StoreRefused as ``at`` does, and StoreUnavailable."""
         store = cls.at(
             url,
             read_timeout=read_timeout,
@@ -107,19 +107,19 @@ class Store:
 
     @classmethod
     def from_client(cls, client: Any, *, entropy: Callable[[int], bytes] = os.urandom) -> "Store":
-        """Over a client that somebody else made and closes (tests: fakeredis)."""
+        """Return a store over an existing client, which its creator closes (tests: fakeredis)."""
         return cls(Borrowed(client), where="given client", entropy=entropy)
 
     def request_id(self) -> str:
-        """Made here, never taken from a request (R13)."""
+        """Return a random id, never one taken from a request (R13)."""
         return self._entropy(12).hex()
 
     @asynccontextmanager
     async def listening(self, key: str, patience: float) -> AsyncIterator[Any]:
-        """A client of ONE connection, to the master of ``key``, for reads whose answers may take ``patience`` seconds.
+        """Yield a client of ONE connection to the master of ``key``, for reads that may take ``patience`` seconds.
 
-        After an error that its user has seen, it is left and another one taken, so that who follows something can look
-        whether it is still the same server. Not connected yet: the first command does that.
+        The first command connects. The connection does not outlive an error, so that the feed verifies the server
+        behind each new one.
         """
         connection = await called(self.place.listener(key, patience))
         try:
@@ -134,7 +134,7 @@ class Store:
     async def run(
         self, name: str, keys: Sequence[str], args: Mapping[str, object] | Sequence[str], *, write: bool = False
     ) -> dict[str, Any]:
-        """One script, one round trip, its JSON answer. ``args``: one JSON object, or plain words."""
+        """Run a script in one round trip. ``args``: a JSON object, or strings. Raises StoreUnavailable."""
         if not write:
             self.gate.admit(name, keys[0] if keys else "")
         began = time.perf_counter()
@@ -153,7 +153,7 @@ class Store:
         return await self._twice(lambda: self._evaluate(scripts.script(name), keys, words, write=write))
 
     async def _twice(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Once more on a new connection when the old one was dead, or the key's master is another one by now."""
+        """Call, and repeat once on a new connection when the old one was closed or the key has another master."""
         try:
             return await called(call())
         except StoreUnavailable as problem:
@@ -176,14 +176,14 @@ class Store:
             return await self._evaluate_confirmed(client, script, keys, words)
         try:
             raw = await client.evalsha(script.sha, len(keys), *keys, *words)
-        except exceptions.NoScriptError:  # after a restart, on a fail-over's target: normal
+        except exceptions.NoScriptError:  # expected after a restart and on a promoted replica
             raw = await client.eval(script.text, len(keys), *keys, *words)
         return decoded(raw)
 
     async def _evaluate_confirmed(
         self, client: Any, script: scripts.Script, keys: Sequence[str], words: Sequence[str]
     ) -> dict[str, Any]:
-        """The script and WAIT on one connection: WAIT counts the replicas that have what this connection wrote."""
+        """Run the script and WAIT on one connection: WAIT counts the replicas that have this connection's writes."""
         async with client.pipeline(transaction=False) as both:
             both.eval(script.text, len(keys), *keys, *words)
             both.execute_command("WAIT", self.confirm_replicas, CONFIRM_MS)
@@ -202,10 +202,10 @@ class Store:
         pepper: str | None = None,
         repair: bool = False,
     ) -> tuple[str, ...]:
-        """Create or compare the store's own record (R22, R23) and check how the server is set up. Returns warnings.
+        """Create or compare the store's meta record (R22, R23) and check the server's settings. Returns warnings.
 
-        What is None is neither set nor compared: a command line that does not serve need not know the issuer.
-        Raises StoreRefused: another issuer, audience or pepper, a demo's store, another schema, an eviction policy.
+        None is neither set nor compared: a command that does not serve need not know the issuer. Raises StoreRefused
+        for another issuer, audience, pepper or schema, for a demo's store, and for an eviction policy.
         """
         return await startup_checks.check(
             self,
@@ -218,28 +218,28 @@ class Store:
         )
 
     async def meta(self) -> dict[str, str]:
-        """The store's own record as it stands; empty where no sidecar has been. Makes nothing."""
+        """Return the store's meta record; empty when no sidecar has used the store. Creates nothing."""
         return dict(await self.pairs("HGETALL", keys.META))
 
     async def command(self, *words: str | int) -> Any:
-        """A plain command on the key that is its second word, for the few reads that are no script."""
+        """Run a plain read command; its second word is the key. Raises StoreUnavailable."""
         self.gate.admit(str(words[0]), str(words[1]) if len(words) > 1 else "")
         return await self._twice(lambda: self._ask(words))
 
     async def read_anyway(self, *words: str | int) -> Any:
-        """A plain read past the gate: for the recovery of a store that nothing else may read (R48)."""
+        """Run a plain read command past the gate, for the recovery of a store that is closed to other reads (R48)."""
         return await self._twice(lambda: self._ask(words))
 
     async def change(self, *words: str | int) -> Any:
-        """A plain command that writes, where no script is needed because doing it twice is doing it once."""
+        """Run a plain write command. It must be idempotent, because it may be sent twice."""
         return await self._twice(lambda: self._ask(words, write=True))
 
     async def servers(self) -> list[Server]:
-        """Every master, to be asked for what is its own: INFO, CONFIG, SCAN."""
+        """Return every master, for commands about the server itself: INFO, CONFIG, SCAN."""
         return [Server(client) for client in await called(self.place.masters())]
 
     async def pairs(self, *words: str | int) -> list[tuple[str, str]]:
-        """A command that answers with a map: a dict here, a flat list there (RESP2, RESP3, fakeredis)."""
+        """Return the pairs of a map reply, which is a dict or a flat list (RESP2, RESP3, fakeredis)."""
         raw = await self.command(*words)
         if isinstance(raw, Mapping):
             return list(raw.items())
@@ -248,15 +248,17 @@ class Store:
         return list(zip(raw[::2], raw[1::2], strict=True))
 
     async def ping(self) -> None:
-        """Returns when the store answers; StoreUnavailable otherwise."""
+        """Return when the store responds. Raises StoreUnavailable."""
         await self.command("PING")
 
     async def close(self) -> None:
         await self.place.close()
 
     def take_over(self, other: "Store") -> Topology:
-        """Use another store's connections from now on: the same data by another URL. Returns the old ones, to be closed
-        when the calls on their way have ended."""
+        """Use the connections of ``other``: the same data by another URL.
+
+        Returns the old connections, which the caller closes after the calls in flight have ended.
+        """
         before = self.place
         self.where, self.client, self.confirm_replicas = other.where, other.client, other.confirm_replicas
         self.watched_over = other.watched_over
@@ -271,7 +273,7 @@ class Store:
         self.on_move()
 
     def suspect(self) -> None:
-        """The masters may be others by now, as after READONLY or NOREPLICAS: Sentinel or Cluster is asked soon."""
+        """Schedule a request to Sentinel or Cluster: a master may have moved, as after READONLY or NOREPLICAS."""
         self.place.suspect()
 
     async def _ask(self, words: Sequence[str | int], *, write: bool = False) -> Any:
@@ -280,12 +282,12 @@ class Store:
 
 
 def was_answered(problem: Exception) -> bool:
-    """It came from a store that answers: of several questions at once, it may be for the sake of one alone."""
+    """Report whether the store responded. Of several batched reads, a single one may have caused the problem."""
     return not isinstance(problem, StoreUnavailable) or problem.answered
 
 
 def decoded(raw: Any) -> dict[str, Any]:
-    """A script's answer. Anything but a JSON object is not from a server that ran the script (R50)."""
+    """Return a script's reply. Raises StoreUnavailable unless it is a JSON object: the script did not run (R50)."""
     try:
         reply = json.loads(raw)
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""Where an e-mail may be found: an index for sign-in without an account. A hint, always a superset of the truth.
+"""Index from e-mails to accounts, for a sign-in without an account. A hint: always a superset of the truth.
 
-It lives in the e-mail's slot, not in the account's, so no script can keep both: it is written before the account's own
-script and taken back after a removal. A stale hint is harmless, the account says no.
+An entry is in the e-mail's slot, not in the account's, so no script can write both. The entry is added before the
+account's own script runs, and removed after a removal. A stale hint is harmless, because the account's script decides.
 """
 
 from sidecar.domain.users import AccountId
@@ -11,11 +11,12 @@ from sidecar.store.scripting import look
 
 
 async def hint(store: Store, email: str, account: AccountId) -> None:
+    """Add the account to the entry of the normalised e-mail."""
     await store.change("SADD", keys.email_hint(email, store.partitions), account)
 
 
 async def unhint(store: Store, email: str, account: AccountId) -> None:
-    """After a removal. Looked at before and after: the e-mail may be invited again this very moment."""
+    """Remove the account from the entry. Reads before and after: a concurrent invitation may add the e-mail again."""
     if await _holds(store, email, account):
         return
     await store.change("SREM", keys.email_hint(email, store.partitions), account)
@@ -28,6 +29,7 @@ async def _holds(store: Store, email: str, account: AccountId) -> bool:
 
 
 async def hinted(store: Store, email: str) -> list[AccountId]:
+    """Return the accounts in the entry of the normalised e-mail, sorted."""
     return sorted(
         AccountId(account) for account in await store.command("SMEMBERS", keys.email_hint(email, store.partitions))
     )

@@ -138,7 +138,7 @@ def is_elsewhere(problem: StoreUnavailable) -> bool:
 
 
 def _short(text: str) -> str:
-    """Return the first line without the arguments that servers repeat: they may contain data that no log may contain."""
+    """Return the first line without the arguments that servers repeat: they may be secret."""
     line = text.partition("\n")[0].partition(", with args beginning with")[0].partition(" with args beginning")[0]
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
 

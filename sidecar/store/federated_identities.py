@@ -1,8 +1,8 @@
-"""Links between subjects of outside issuers and users of an account (R10). Made once; never by a later e-mail claim.
+"""Links between subjects of external issuers and users of an account (R10). Later e-mail claims do not change a link.
 
-A link is kept in the account of its user, under digests of issuer and subject. It ends with its user, or when an
-operator parts the two: the subject is then barred from that user. A link to a user whose e-mail was not proven raises
-the epoch, ends the sessions and removes the password, in the same script.
+A link is stored in its user's account, under digests of issuer and subject. It ends with its user, or when an operator
+unlinks the two; the subject is then forbidden to link again by e-mail. A link to a user with an unverified e-mail
+raises the epoch, ends the sessions and removes the password, in the same script.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from sidecar.tokens.ids import account_of
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The subject is this user, at this epoch of it. While that is the same the link is too: ending it raises it."""
+    """Linked user, at ``epoch``. Ending the link raises the epoch, so the link holds while the epoch is the same."""
 
     user: UserId
     epoch: int
@@ -28,9 +28,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """One account's answer about a subject: its user; else the active user who has the e-mail asked about.
+    """Search result of one account: the linked user, else the active user with the e-mail.
 
-    ``linkable``: ``link`` would link the subject to that one; it is neither barred nor another subject already.
+    ``linkable``: ``link`` would link the subject to the user found by e-mail.
     """
 
     account: AccountId
@@ -41,9 +41,9 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """The subject is this user. ``position``: of the change that linked them just now, None when they were before.
+    """Linked subject and user. ``position``: of the change that linked them; None for an existing link.
 
-    ``cleared``: the e-mail was not proven until now, so password and sessions of the user are gone.
+    ``cleared``: the e-mail was unverified until now, so the user's password and sessions were removed.
     """
 
     user: UserId
@@ -53,29 +53,29 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class LinkHeld:
-    """The subject is another user already."""
+    """The subject is linked to another user."""
 
     user: UserId
 
 
 @dataclass(frozen=True, slots=True)
 class NobodyToLink:
-    """The account has no active user with this e-mail."""
+    """No active user of the account has this e-mail."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkTaken:
-    """The user is another subject of the same issuer already: the e-mail has gone to somebody else over there."""
+    """The user is linked to another subject of the same issuer: the issuer has reassigned the e-mail."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkBarred:
-    """An operator has parted this subject from its user, and it may not come back by an e-mail."""
+    """An operator has unlinked this subject; it is forbidden to link again by e-mail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unlinked:
-    """Of so many subjects. The record as it is now: its epoch has risen, its sessions have ended."""
+    """Result of unlinking. ``record``: with the raised epoch, without sessions. ``subjects``: number unlinked."""
 
     record: UserRecord
     subjects: int
@@ -84,22 +84,24 @@ class Unlinked:
 
 @dataclass(frozen=True, slots=True)
 class NotLinked:
-    """No outside subject (of that issuer) is this user."""
+    """The user is linked to no external subject (of that issuer)."""
 
 
 class Links:
+    """Link operations. Every method raises StoreUnavailable in an outage."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def find(self, account: AccountId, issuer: str, subject: str) -> Held | None:
-        """The user that the subject was linked to; None also when that one is gone, or was parted from it."""
+        """Return the user linked to the subject. None also after the user was removed or unlinked."""
         reply = await look(self._store, "link_find", account, link=_link(issuer, subject))
         return Held(UserId(reply["u"]), integer(reply["tv"])) if reply["o"] == "linked" else None
 
     async def seek(
         self, accounts: Sequence[AccountId], *, issuer: str, subject: str, email: str | None
     ) -> list[Sought]:
-        """The subject, and the normalised ``email``, in all of these accounts: one round trip per partition."""
+        """Search ``accounts`` for the subject and the normalised ``email``, in one round trip per partition."""
         by_partition: dict[int, list[AccountId]] = {}
         for account in accounts:
             by_partition.setdefault(keys.partition_of(account, self._store.partitions), []).append(account)
@@ -129,7 +131,7 @@ class Links:
     async def link(
         self, account: AccountId, *, issuer: str, subject: str, email: str
     ) -> Linked | NobodyToLink | LinkTaken | LinkBarred:
-        """By normalised e-mail, which the issuer has verified. Of many at once, for one user, one wins."""
+        """Link by normalised e-mail, which the issuer has verified. Of concurrent links to one user, one succeeds."""
         actor = Actor(user=None, role="", epoch=0, session=None, address="outside issuer")
         outcome = await self._link(account, actor, issuer, subject, email=email)
         if isinstance(outcome, LinkHeld):
@@ -139,7 +141,7 @@ class Links:
     async def link_user(
         self, uid: UserId, *, issuer: str, subject: str
     ) -> Linked | NobodyToLink | LinkTaken | LinkHeld:
-        """As an operator: the subject is this active user, whatever its e-mail. Lifts what barred the subject."""
+        """Link the subject to this active user by order of an operator, with any e-mail, even if forbidden before."""
         if (account := account_of(uid)) is None:
             return NobodyToLink()
         outcome = await self._link(account, Actor.operator(), issuer, subject, uid=uid)
@@ -177,8 +179,10 @@ class Links:
     async def unlink(
         self, uid: UserId, *, issuer: str | None = None, may_return: bool = False
     ) -> Unlinked | NotLinked | NoUser:
-        """As an operator: part the user from its subjects, of one issuer or of all. They are barred from it, unless
-        they ``may_return``, which also lifts what barred them before."""
+        """Unlink the user from its subjects, of one issuer or of all, by order of an operator.
+
+        The subjects are forbidden to link again by e-mail. ``may_return`` permits it, also to earlier ones.
+        """
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(

@@ -1,4 +1,4 @@
-"""Invitations: a seat held for somebody who has yet to choose a password. Only a keyed digest of the secret is kept."""
+"""Invitations: seats held for users without a password yet. The store holds only a keyed digest of the secret."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from sidecar.tokens.ids import account_of
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """R13: ``key`` = SHA-256 hex of (actor uid, endpoint, key), ``body`` = SHA-256 hex of the body."""
+    """Idempotency (R13). ``key``: SHA-256 hex of (actor uid, endpoint, key). ``body``: SHA-256 hex of the body."""
 
     key: str
     body: str
@@ -31,7 +31,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """``replayed``: the same Idempotency-Key was answered before; the secret of that answer is not known (R13)."""
+    """Pending invitation. ``replayed``: the outcome of an earlier call with the same Idempotency-Key (R13)."""
 
     member: Member
     expires_at: int
@@ -41,34 +41,42 @@ class Invited:
 
 @dataclass(frozen=True, slots=True)
 class SeatLimit:
+    """No free seat."""
+
     seats: Seats
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyMember:
+    """A member of the account has the e-mail."""
+
     user: UserId
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyInvited:
+    """A pending invitation has the e-mail. ``expires_at``: Unix seconds."""
+
     user: UserId
     expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class NotInvited:
-    """The user is a member: there is nothing to accept."""
+    """The user is a member, without a pending invitation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
+    """New member."""
+
     record: UserRecord
     position: Position
 
 
 @dataclass(frozen=True, slots=True)
 class InvitationGone:
-    """Unknown, expired, revoked, used, or another secret: nobody is told which."""
+    """Unknown, expired, revoked or used invitation, or wrong secret. The response does not distinguish them."""
 
 
 InviteOutcome = (
@@ -84,6 +92,8 @@ InviteOutcome = (
 
 
 class Invitations:
+    """Invitation operations. Every method raises StoreUnavailable in an outage."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
@@ -102,8 +112,10 @@ class Invitations:
         mailed: bool = False,
         idempotency: IdempotencyKey | None = None,
     ) -> InviteOutcome:
-        """Hold a seat. ``mailed``: a link goes to the e-mail that is shown to nobody else (R9). ``mailbox``: the form
-        of ``email`` that was written."""
+        """Invite the normalised ``email`` and hold a seat for it. Raises ValueError when ``uid`` is of another account.
+
+        ``ttl``: seconds. ``mailbox``: the e-mail as typed. ``mailed``: only the mail contains the link (R9).
+        """
         if account_of(uid) != account:
             raise ValueError("the invited user's id does not name the account")
         await hint(self._store, email, account)
@@ -124,7 +136,7 @@ class Invitations:
         )
         outcome = _invite_outcome(account, reply)
         if isinstance(outcome, Invited):
-            await hint(self._store, email, account)  # once more: a removal of the same e-mail may have taken it back
+            await hint(self._store, email, account)  # again: a concurrent removal may have removed it
         if isinstance(outcome, SeatLimit | AccountSuspended | NoAccount | ActorChanged | IdempotencyMismatch):
             await unhint(self._store, email, account)
         return outcome
@@ -140,9 +152,10 @@ class Invitations:
         judged_role: str | None = None,
         idempotency: IdempotencyKey | None = None,
     ) -> Invited | SeatLimit | NotInvited | NoUser | ActorChanged | AccountSuspended | IdempotencyMismatch:
-        """A new secret and a new expiry for the same seat, also when the account is full; the old link is dead.
+        """Set a new secret and expiry for the same seat, also when the account is full. Invalidates the old link.
 
-        An expired invitation needs a seat again: SeatLimit."""
+        An expired invitation holds no seat and needs a free one: else the outcome is SeatLimit. ``ttl``: seconds.
+        """
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(
@@ -174,7 +187,7 @@ class Invitations:
                 return NoUser()
 
     async def peek(self, uid: UserId, digest: str) -> Invitation | InvitationGone:
-        """Is this secret good? Asked before hashing (R17); spends nothing."""
+        """Verify the secret, before a password is hashed (R17). Does not consume it."""
         if (account := account_of(uid)) is None:
             return InvitationGone()
         reply = await look(self._store, "invitation_peek", account, uid=uid, digest=digest)
@@ -192,9 +205,9 @@ class Invitations:
         session: NewSession | None,
         mailed: bool = False,
     ) -> Accepted | InvitationGone:
-        """The invited user becomes active on the seat it holds already, and is signed in with ``session``.
+        """Activate the invited user on its seat, and open ``session``.
 
-        ``mailed``: it came by the link that only the mail held, which proves the e-mail (R9).
+        ``mailed``: the secret is of the link that only the mail contained, which verifies the e-mail (R9).
         """
         if (account := account_of(uid)) is None:
             return InvitationGone()

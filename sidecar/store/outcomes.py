@@ -1,4 +1,4 @@
-"""What a transition can answer, where more than one noun answers it. Values only; outages are exceptions."""
+"""Outcomes of transitions that several nouns share. Values only; outages are exceptions."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from sidecar.domain.users import UserRecord
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a change stands in its partition's feed; handed to ``Fleet.wait_applied`` and compared by R30.
+    """Position of a change in its partition's feed, for ``Fleet.wait_applied`` and R30.
 
-    ``durable`` is false when replicas were asked to confirm the write and did not: it may be lost in a fail-over.
+    ``durable``: False when too few replicas confirmed the write, so that a fail-over may lose it.
     """
 
     partition: int
@@ -19,7 +19,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """It is done: the record as it is now, and where the change stands in the feed."""
+    """Applied change: the record after it, and its position."""
 
     record: UserRecord
     position: Position
@@ -27,7 +27,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """It was so already; nothing was written. ``position``: of the last change that may have made it so."""
+    """No change was needed; nothing was written. ``position``: of the last change that may have led to the record."""
 
     record: UserRecord
     position: Position | None = None
@@ -35,7 +35,7 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The user is gone, its seat free. ``record``: as it was last."""
+    """Removed user; its seat is free. ``record``: before the removal."""
 
     record: UserRecord
     position: Position
@@ -43,46 +43,46 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class ActorChanged:
-    """The actor, or the role of the one it wanted to change, is no longer what it was when it was judged (R11)."""
+    """The actor, or the role of the target, has changed since the change was authorized (R11)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastAdmin:
-    """The account would be left without an active Account Administrator."""
+    """The change would leave the account without an active Account Administrator."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoUser:
-    """There is no such user (any more)."""
+    """Unknown or removed user."""
 
 
 @dataclass(frozen=True, slots=True)
 class StillInvited:
-    """An invited user is neither active nor suspended until it accepts."""
+    """Status change of an invited user: an invitation is neither active nor suspended."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotHeld:
-    """The user does not wait for a review."""
+    """The user is not held for a review."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoAccount:
-    """There is no such account."""
+    """Unknown or deleted account."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSuspended:
-    """The account is suspended: nobody is added to it."""
+    """Suspended account, to which no user can be added."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyMismatch:
-    """The same Idempotency-Key came with another body (R13)."""
+    """Reuse of an Idempotency-Key with another body (R13)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The credential epoch is not the expected one any more: somebody else changed the password meanwhile."""
+    """Credential epoch other than the expected one: a concurrent change, such as a new password, has raised it."""
 
     epoch: int

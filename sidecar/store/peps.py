@@ -1,7 +1,7 @@
-"""The keys of PEPs (R20): made, listed, revoked, and read by every question that comes with one.
+"""Keys of PEPs (R20): create, list, revoke, and read for each request that presents a key.
 
-``PepCopies`` keeps live copies as ``Records`` does for users: exact while the feed's lease lasts, the store's own word
-past it. A key revoked is a change in the feed like any other, and is dead in every sidecar once it is acknowledged.
+``PepCopies`` caches keys as ``Records`` caches users: copies are exact while the feed's lease lasts, and the store is
+read after it. A revocation is a change in the feed: once it is acknowledged, every sidecar rejects the key.
 """
 
 from collections import OrderedDict
@@ -20,20 +20,22 @@ from sidecar.store.outcomes import ActorChanged, NoAccount, Position
 from sidecar.store.scripting import look, milliseconds, transition
 
 MAX_KEYS: Final = 100
-"""Keys of one account, expired ones included."""
+"""Keys per account, expired ones included."""
 
 MAX_COPIES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class PepCreated:
+    """New key."""
+
     pep: Pep
     position: Position
 
 
 @dataclass(frozen=True, slots=True)
 class PepExists:
-    """The account has a key of this name, perhaps an expired one."""
+    """The account has a key with this name, possibly an expired one."""
 
     pep: PepId
 
@@ -45,7 +47,7 @@ class TooManyPeps:
 
 @dataclass(frozen=True, slots=True)
 class PepRevoked:
-    """``pep``: as it was last."""
+    """Revoked key. ``pep``: before the revocation."""
 
     pep: Pep
     position: Position
@@ -53,11 +55,11 @@ class PepRevoked:
 
 @dataclass(frozen=True, slots=True)
 class NoPep:
-    """There is no such key (any more)."""
+    """Unknown or revoked key."""
 
 
 class Peps:
-    """The keys, one round trip a call."""
+    """Key operations, one round trip each. Every method raises StoreUnavailable in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -73,6 +75,7 @@ class Peps:
         ttl: float,
         rate: int,
     ) -> PepCreated | PepExists | TooManyPeps | NoAccount | ActorChanged:
+        """Create a key. ``ttl``: seconds. ``digest`` verifies the secret, which is not stored."""
         account = _account(pep)
         reply = await transition(
             self._store,
@@ -100,6 +103,7 @@ class Peps:
                 return NoAccount()
 
     async def revoke(self, actor: Actor, pep: PepId) -> PepRevoked | NoPep | ActorChanged:
+        """Revoke a key."""
         account = _account(pep)
         reply = await transition(self._store, "pep_revoke", account, actor, pep=pep)
         match reply["o"]:
@@ -111,30 +115,30 @@ class Peps:
                 return NoPep()
 
     async def listing(self, account: AccountId) -> list[Pep]:
-        """All of the account's keys, the oldest first; none when there is no such account."""
+        """Return all keys of the account, oldest first; empty for an unknown account."""
         reply = await look(self._store, "peps", account)
         found = (_pep_of(account, each) for each in items(reply.get("all")))
         return sorted(found, key=lambda pep: (pep.created_at, pep.name))
 
 
 class PepCopies:
-    """What every question with a key reads. ``live`` says whether copies of an account may be used at this instant."""
+    """Cache of keys for requests. ``live`` reports whether copies of an account are valid now."""
 
     def __init__(self, store: Store, *, live: Callable[[AccountId], bool]) -> None:
         self._store = store
         self._live = live
         self._copies: FifoCache[PepId, Pep] = FifoCache(MAX_COPIES)
         self._floors: OrderedDict[PepId | AccountId, int] = OrderedDict()
-        """The last change seen of a key, or of all of an account's: nothing older is believed."""
+        """Last change seen of a key, or of all keys of an account. Older records are rejected."""
         self._changes = 0
 
     def peek(self, pep: PepId) -> Pep | None:
-        """The copy, if it is live now. No await."""
+        """Return the copy if it is valid now. Never awaits."""
         copy = self._copies.get(pep)
         return copy if copy is not None and self._live(copy.account) else None
 
     async def read(self, pep: PepId) -> Pep | None:
-        """The store's own word; None when there is no such key. Raises StoreUnavailable."""
+        """Return the key as stored; None for an unknown key. Raises StoreUnavailable."""
         account = _account(pep)
         before, floor, account_floor = self._changes, self._floors.get(pep, 0), self._floors.get(account, 0)
         reply = await look(self._store, "pep", account, pep=pep)
@@ -148,9 +152,10 @@ class PepCopies:
             self._keep(found)
         return found
 
-    # As a follower of the feed ---------------------------------------------------------------------------------------
+    # Follower of the feed --------------------------------------------------------------------------------------------
 
     def apply(self, _partition: int, change: Change) -> None:
+        """Drop the copies that the change affects."""
         if change.kind == "pep":
             self._changes += 1
             self._copies.pop(PepId(change.user), None)
@@ -158,23 +163,24 @@ class PepCopies:
         elif change.kind in {"account", "restored"}:
             self._changes += 1
             self._raise(change.account, change.seq)
-            if change.kind == "restored":  # which may bring keys back that were revoked since
+            if change.kind == "restored":  # a restore may bring back revoked keys
                 for held in [key for key in self._floors if account_of_pep(key) == change.account]:
                     del self._floors[held]
             for pep in [pep for pep, copy in self._copies.items() if copy.account == change.account]:
                 del self._copies[pep]
 
     def heard(self, _partition: int, _at: float) -> None:
-        """The records keep the lease; ``live`` asks them."""
+        """No-op: ``Records`` renews the lease, and ``live`` reads it."""
 
     def flush(self, tail: Tail) -> None:
+        """Drop all copies."""
         self._changes += 1
         self._copies.clear()
         if tail.new_data_set:
             self._floors.clear()
 
     async def acknowledge(self, _partition: int, _n: int) -> None:
-        """Not ours to say: the fleet does."""
+        """No-op: ``Fleet`` acknowledges changes."""
 
     def _raise(self, whose: PepId | AccountId, seq: int) -> None:
         self._floors[whose] = max(seq, self._floors.pop(whose, 0))

@@ -1,7 +1,7 @@
-"""The policy generations that were in force, in order, and the roles that they knew (R25).
+"""Activated policy generations, in order, and the roles that they define (R25).
 
-Kept in the first partition, for they belong to no account. Putting a generation in force is audited when it is new,
-when it is an earlier one come back, and when it was forced.
+Stored in the first partition, because they belong to no account. An activation is audited when the generation is new,
+when it is an earlier one, and when it was forced.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,7 +13,7 @@ from sidecar.store.connection import Store
 
 
 class Standing(StrEnum):
-    """How a generation stands to those before it."""
+    """Order of a generation relative to the earlier ones."""
 
     NEW = "new"
     CURRENT = "current"
@@ -22,20 +22,22 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """``newest``: the newest generation until then; None at the very first."""
+    """Recorded activation. ``newest``: newest generation before it; None at the first one."""
 
     standing: Standing
     newest: str | None
 
 
 class Generations:
+    """History operations. Every method raises StoreUnavailable in an outage."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def record(
         self, generation: str, roles: Collection[str], *, sidecar: str, start: bool = False, forced: bool = False
     ) -> Recorded:
-        """It is in force in this sidecar now. ``start``: since its start, not by an edit of its files."""
+        """Record that this sidecar has activated ``generation``. ``start``: at its start, not by an edit."""
         arguments = {
             "id": generation,
             "roles": sorted(roles),
@@ -48,11 +50,11 @@ class Generations:
         return Recorded(Standing(reply["o"]), reply["newest"] or None)
 
     async def roles(self) -> frozenset[str]:
-        """Every role of every generation that was ever in force: nobody holds another."""
+        """Return all roles of all recorded generations. Users hold no other roles."""
         return frozenset(map(str, await self._store.command("SMEMBERS", f"{_key()}:roles")))
 
     async def order(self, generations: Collection[str]) -> Mapping[str, int]:
-        """Where each stands: a larger number is newer. Those that were never recorded are left out."""
+        """Return the order number per generation; a larger one is newer. Unrecorded generations are omitted."""
         found = {}
         for generation in set(generations):
             score = await self._store.command("ZSCORE", _key(), generation)

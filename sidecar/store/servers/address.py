@@ -1,8 +1,8 @@
 """Parser of the store's URL (SIDECAR_REDIS_URL). Pure: opens nothing, resolves nothing.
 
-Not by `urlsplit`: versions of it reject brackets in lists of hosts.
-Rejects what redis-py would guess at: a password whose ``/ # ? @`` are not percent-encoded, a database named twice,
-query names that it would ignore or hand on. No message contains a part of the URL that may be a secret (R24).
+Does not use `urlsplit`, because some versions reject brackets in lists of hosts. Rejects input that redis-py would
+guess at: a password whose ``/ # ? @`` are not percent-encoded, a database named twice, query names that it would ignore
+or pass on. No message contains a part of the URL that may be a secret (R24).
 """
 
 import difflib
@@ -24,7 +24,7 @@ SCHEMES: Final = (
     "redis+cluster",
     "rediss+cluster",
 )
-"""Schemes with + have several hosts, separated by commas."""
+"""Supported schemes. Those with + have several hosts, separated by commas."""
 _TLS_NAMES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 _NAMES: Final = ("db", "username", "password", "sentinel_username", *_TLS_NAMES)
 _ENCODE: Final = "percent-encode it (%2F for /, %23 for #, %3F for ?, %40 for @, %25 for %)"
@@ -33,7 +33,7 @@ _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": 
 
 
 class AddressError(ValueError):
-    """The URL names no store. One sentence with the remedy, without a part that may be a secret."""
+    """Invalid URL. The message is one sentence with the remedy, without a part that may be a secret."""
 
 
 class Kind(StrEnum):
@@ -46,7 +46,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A store's URL in parts. ``places``: hosts and ports; empty for a Unix socket, which is ``path``.
+    """Parts of a store's URL. ``places``: hosts and ports; empty for a Unix socket, which is ``path``.
 
     ``tls``: options of redis-py's ``SSLConnection``; None without TLS.
     """
@@ -63,7 +63,7 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Raises AddressError."""
+    """Parse the URL. Raises AddressError."""
     scheme, found, rest = text.partition("://")
     if not found or scheme not in SCHEMES or not text.isprintable() or " " in text:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
@@ -95,7 +95,7 @@ def parse_address(text: str) -> Address:
 
 
 def masked(text: str) -> str:
-    """The URL without its secrets (R24). Of a URL that names no store, the scheme alone."""
+    """Return the URL without its secrets (R24); of an invalid URL, the scheme alone."""
     scheme, found, rest = text.partition("://")
     if not found or scheme not in SCHEMES:
         return "…"
@@ -110,7 +110,7 @@ def masked(text: str) -> str:
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """User, password and hosts; path and query."""
+    """Return the part with user, password and hosts, and the part with path and query."""
     end = min((at for mark in "/?#" if (at := rest.find(mark)) >= 0), default=len(rest))
     return rest[:end], rest[end:]
 
@@ -122,7 +122,7 @@ def _decoded(text: str) -> str:
 
 
 def _options(query: str) -> dict[str, str]:
-    """Names and values of the query. A name that is not known is shown only when it is close to a known one."""
+    """Return names and values of the query. Errors show an unknown name only when it is close to a known one."""
     found: dict[str, str] = {}
     for part in filter(None, query.split("&")):
         name, _, value = part.partition("=")
@@ -139,7 +139,7 @@ def _options(query: str) -> dict[str, str]:
 
 
 def _unknown(name: str, *, may_show: bool) -> AddressError:
-    """``may_show``: the name is no end of a password that holds a & or ?."""
+    """Return the error for an unknown name. ``may_show``: the name is not the end of a password with & or ?."""
     may_show = may_show and re.fullmatch(r"[a-z_]{2,40}", name) is not None
     shown = f"{name} is" if may_show else "a name in the query is"
     if name.lower() in {"ssl", "tls"}:
@@ -186,7 +186,7 @@ def _places(hosts: str, port: int) -> Iterator[tuple[str, int]]:
 
 
 def _path(kind: Kind, path: str) -> tuple[str, str]:
-    """The master's name (Sentinel alone) and the database's text."""
+    """Return the master's name (only for Sentinel) and the database's text."""
     parts = path.removeprefix("/").split("/") if path else [""]
     if kind is Kind.CLUSTER:
         if parts not in ([""], ["0"]):

@@ -1,4 +1,4 @@
-"""Connections to the servers of a store, by server. redis-py's own retries are off: they executed writes twice."""
+"""Connection pools by server. redis-py's own retries are off: they executed writes twice."""
 
 import asyncio
 import ssl
@@ -18,19 +18,19 @@ from sidecar.store.servers.discovery import Place
 
 CONNECTIONS: Final = 64
 DRAIN_SECONDS: Final = 3.0
-"""How long calls on their way may still use connections that are given up. Longer than a write may take."""
+"""Seconds during which calls in flight may use released connections. Longer than a write may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds that an answer may take."""
+    """Timeouts of replies, in seconds."""
 
     read: float
     write: float
 
 
 class Pools:
-    """Connections by server, apart for reads and writes."""
+    """Connection pools by server, separate for reads and writes."""
 
     def __init__(
         self, address: Address, patience: Patience, sentinel_password: str | None = None, connections: int = CONNECTIONS
@@ -46,11 +46,11 @@ class Pools:
 
     @property
     def places(self) -> list[Place]:
-        """Servers with a connection by now."""
+        """Return the servers with a pool."""
         return list(dict.fromkeys(place for place, _ in self._clients if place))
 
     def client(self, place: Place | None, *, write: bool = False) -> Any:
-        """``place`` None: the Unix socket of the address."""
+        """Return the client of a server. ``place`` None: the Unix socket of the address."""
         if (place, write) not in self._clients:
             patience = self._patience.write if write else self._patience.read
             pool = _pool(place, self._options | _timeouts(patience), connections=self._connections)
@@ -58,13 +58,14 @@ class Pools:
         return self._clients[place, write]
 
     def listener(self, place: Place | None, patience: float) -> Any:
+        """Return a new client of one connection. ``patience``: timeout in seconds."""
         pool = _pool(place, self._options | _timeouts(patience), connections=2)
         client = Redis(connection_pool=pool, single_connection_client=True)
         client.auto_close_connection_pool = True
         return client
 
     async def leave(self, place: Place) -> None:
-        """Give up a server's connections once the calls on their way have ended."""
+        """Release a server's connections, and close them after DRAIN_SECONDS."""
         left = [self._clients.pop(known) for known in list(self._clients) if known[0] == place]
         try:
             await asyncio.sleep(DRAIN_SECONDS)
@@ -88,7 +89,7 @@ def _pool(place: Place | None, options: Mapping[str, Any], *, connections: int) 
 
 
 def _options(address: Address) -> dict[str, Any]:
-    """What every connection to a server is made with."""
+    """Return the options of every connection to a server."""
     options: dict[str, Any] = {"decode_responses": True, "protocol": 2, "db": address.database or 0}
     options |= _secured(address)
     if address.path:
@@ -103,7 +104,7 @@ def _secured(address: Address) -> dict[str, Any]:
 
 
 def require_certificates(address: Address) -> None:
-    """Raises AddressError when a file of the query is no PEM that can be used."""
+    """Verify the PEM files of the query. Raises AddressError for a file that cannot be used."""
     tls = address.tls or {}
     context = ssl.create_default_context()
     for name in ("ssl_ca_certs", "ssl_keyfile", "ssl_certfile"):
@@ -121,7 +122,7 @@ def require_certificates(address: Address) -> None:
 
 
 def _timeouts(patience: float) -> dict[str, Any]:
-    """And no retries: they executed writes twice."""
+    """Return the timeouts, without retries, because they executed writes twice."""
     return {
         "socket_timeout": patience,
         "socket_connect_timeout": patience,

@@ -1,4 +1,4 @@
-"""Requests to Sentinels and Cluster nodes for the masters. Returns slots with places; decides nothing else."""
+"""Discovery of the masters through Sentinels and Cluster nodes. Returns slots with places; decides nothing else."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ _UNREACHABLE: Final = (exceptions.ConnectionError, exceptions.TimeoutError, OSEr
 
 
 class Clients(Protocol):
-    """The part of Pools that a look needs."""
+    """Part of Pools that discovery needs."""
 
     sentinels: list[Any]
 
@@ -25,7 +25,7 @@ class Clients(Protocol):
 
 
 async def ask_cluster(seeds: Iterable[Place], clients: Clients) -> Slots:
-    """Slots of the first node that answers. Nodes heard of before are asked too: a seed may be gone for good."""
+    """Return the slots of the first node that responds: known nodes first, then seeds, which may no longer exist."""
     problem: Exception = exceptions.ClusterDownError("no node of the cluster answers")
     for place in dict.fromkeys((*clients.places, *seeds)):
         try:
@@ -44,8 +44,11 @@ async def ask_cluster(seeds: Iterable[Place], clients: Clients) -> Slots:
 
 
 async def ask_sentinels(name: str, known: Place | None, clients: Clients) -> Slots:
-    """The master that the Sentinels name. During a fail-over they differ for a while: another one than ``known`` that
-    says that it is a master comes first, then the one that most of them name."""
+    """Return the master that the Sentinels name.
+
+    During a fail-over they may differ. A server other than ``known`` that reports the role of a master has priority,
+    then the one that most Sentinels name.
+    """
     answers = await asyncio.gather(*(_master(sentinel, name) for sentinel in clients.sentinels), return_exceptions=True)
     votes = Counter(answer for answer in answers if isinstance(answer, tuple))
     for place, _ in votes.most_common():
@@ -63,7 +66,7 @@ async def ask_sentinels(name: str, known: Place | None, clients: Clients) -> Slo
 
 
 async def _master(sentinel: Any, name: str) -> Place | None:
-    """By GET-MASTER-ADDR-BY-NAME: in a fail-over it names the promoted one seconds before SENTINEL MASTERS does."""
+    """Read GET-MASTER-ADDR-BY-NAME: it names a promoted replica seconds before SENTINEL MASTERS does."""
     raw = await sentinel.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
     if raw is None:
         return None
@@ -83,5 +86,5 @@ async def _is_master(client: Any) -> bool:
 
 
 def _host(told: str, asked: str | Place) -> str:
-    """A node may tell no host of its own: then it is the one that was asked."""
+    """Return the host that the node names; if it names none, the host of the request."""
     return told if told and told != "?" else asked[0]

@@ -1,6 +1,6 @@
-"""Remedies for what a wrong Redis answers, by the text of its error: one clause for the operator.
+"""Remedies for errors of a misconfigured store, by error text: one clause for the operator.
 
-Pure. A text that no row matches has no remedy; the error's own text then stands alone.
+Pure. A text without a matching row has no remedy.
 """
 
 import re
@@ -10,14 +10,14 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """``misconfigured``: no waiting helps, the settings name another kind of server or database."""
+    """Remedy clause. ``misconfigured``: no retry helps, because the settings name another kind of server or database."""
 
     text: str = ""
     misconfigured: bool = False
 
     @property
     def suffix(self) -> str:
-        """The end of an error message."""
+        """Return the end of an error message; empty without a remedy."""
         return f": {self.text}" if self.text else ""
 
 
@@ -67,12 +67,12 @@ _SILENCES: Final = (
 
 
 def remedy_of_reply(text: str) -> Remedy:
-    """For an error reply."""
+    """Return the remedy for an error reply."""
     found = next((row for row in _REPLIES if re.search(row[0], text, re.IGNORECASE)), None)
     return Remedy(found[1], found[2]) if found else Remedy()
 
 
 def remedy_of_silence(text: str) -> Remedy:
-    """For a connection without a Redis' answer. ``text``: the exception's name and words."""
+    """Return the remedy for a connection without a Redis reply. ``text``: name and message of the exception."""
     found = next((row for row in _SILENCES if re.search(row[0], text, re.IGNORECASE | re.DOTALL)), None)
     return Remedy(found[1]) if found else Remedy()

@@ -1,9 +1,10 @@
-"""Which server has a key: the only one, the master that Sentinel names, or the Cluster's master of the key's slot.
+"""Server of a key: the only one, the master that Sentinel names, or the Cluster's master of the key's slot.
 
-Reads never go to a replica. redis-py's retries are off everywhere. Nothing here decides what an error means.
+Reads never go to a replica. redis-py's retries are off everywhere. Callers classify errors.
 
-Not redis-py's RedisCluster: Redis 7, a master killed: other partitions' slowest call is 0.03 s here, 0.52 s there, both
-deny 2.5 s. A master frozen: its slowest call is 0.43 s here, 2.8 s there (0.82 s without retries).
+redis-py's RedisCluster is slower. Measured with Redis 7, a master killed: the slowest call of other partitions takes
+0.03 s here and 0.52 s there; both deny for 2.5 s. A master frozen: its slowest call takes 0.43 s here and 2.8 s there
+(0.82 s without retries).
 """
 
 import asyncio
@@ -21,37 +22,37 @@ from sidecar.store.servers.discovery import Place, Slots, ask_cluster, ask_senti
 
 CLUSTER_PARTITIONS: Final = 16
 LOOK_SECONDS: Final = 0.1
-"""Least time between two looks at who has what."""
+"""Minimum seconds between two discoveries."""
 Look = Callable[[Place | None], Awaitable[Slots]]
 
 
 class Topology(Protocol):
-    """Clients of the masters. ``watched_over``: a replica may be promoted. ``partitions``: of a new store."""
+    """Clients of the masters. ``watched_over``: a replica may be promoted. ``partitions``: number for a new store."""
 
     watched_over: bool
     partitions: int
     on_move: Callable[[], None]
 
     async def client(self, key: str, *, write: bool = False) -> Any:
-        """Whose connections go to the master of ``key``."""
+        """Return a client of the master of ``key``."""
 
     async def listener(self, key: str, patience: float) -> Any:
-        """A client of one connection to the master of ``key``, for its user to close."""
+        """Return a client of one connection to the master of ``key``. The caller closes it."""
 
     async def masters(self) -> list[Any]:
-        """One client for each server that has keys of its own."""
+        """Return one client per master."""
 
     async def look_again(self, moved: exceptions.MovedError | None = None) -> None:
-        """Ask now who has what. ``moved``: a server's own word for one slot."""
+        """Discover the masters now. ``moved``: apply a server's redirection of one slot instead, and discover soon."""
 
     def suspect(self) -> None:
-        """An answer says that a master may be another one by now: ask soon, and use what is known until then."""
+        """Schedule a discovery after a reply that suggests another master. Until then the known masters are used."""
 
     async def close(self) -> None: ...
 
 
 def topology(url: str, *, patience: Patience, sentinel_password: str | None = None) -> Topology:
-    """For the store at ``url``. Raises StoreRefused."""
+    """Return the topology of the store at ``url``. Raises StoreRefused for a URL that cannot be used."""
     try:
         address = parse_address(url)
         require_certificates(address)
@@ -66,7 +67,7 @@ def topology(url: str, *, patience: Patience, sentinel_password: str | None = No
 
 
 class Single:
-    """One server, at its address."""
+    """Single server at its address."""
 
     watched_over = False
     partitions = 1
@@ -87,17 +88,17 @@ class Single:
         return [self.only]
 
     async def look_again(self, moved: exceptions.MovedError | None = None) -> None:
-        """A single server is where it was."""
+        """No-op: a single server does not move."""
 
     def suspect(self) -> None:
-        """There is no other one."""
+        """No-op: there is no other server."""
 
     async def close(self) -> None:
         await self._pools.close()
 
 
 class Borrowed:
-    """A client that another part made and closes."""
+    """Existing client, which its creator closes."""
 
     watched_over = False
     partitions = 1
@@ -116,19 +117,19 @@ class Borrowed:
         return [self.only]
 
     async def look_again(self, moved: exceptions.MovedError | None = None) -> None:
-        """There is one client."""
+        """No-op: there is one client."""
 
     def suspect(self) -> None:
-        """There is one client."""
+        """No-op: there is one client."""
 
     async def close(self) -> None:
-        """Not ours to close."""
+        """No-op: the creator closes the client."""
 
 
 class Watched:
-    """Masters that a Sentinel or a Cluster names. Our keys lie in few slots, and no command spans two of them.
+    """Masters that Sentinels or a Cluster name. The sidecar uses few slots, and no command spans two of them.
 
-    While it looks again, calls go on to the masters that are known: one partition's trouble is no other's.
+    During a discovery, calls use the known masters, so that a failed master affects no other partition.
     """
 
     watched_over = True
@@ -185,11 +186,13 @@ class Watched:
 
     async def _look_soon(self) -> None:
         await asyncio.sleep(max(0.0, self._looked + LOOK_SECONDS - _now()))
-        with suppress(exceptions.RedisError, OSError, TimeoutError):  # whoever calls meets it, and suspects again
+        with suppress(
+            exceptions.RedisError, OSError, TimeoutError
+        ):  # the next call fails and schedules another discovery
             await self._look()
 
     async def _look(self) -> Slots:
-        """One look at a time; who waited for another's takes its answer."""
+        """Discover the masters, one discovery at a time. Concurrent callers share its result."""
         wanted = _now()
         async with self._looking:
             if self._slots and (self._looked >= wanted or _now() < self._looked + LOOK_SECONDS):

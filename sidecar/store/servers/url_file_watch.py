@@ -1,8 +1,8 @@
-"""The files of SIDECAR_REDIS_URL_FILE and SIDECAR_REDIS_SENTINEL_PASSWORD_FILE, read again while serving.
+"""Watcher of the files of SIDECAR_REDIS_URL_FILE and SIDECAR_REDIS_SENTINEL_PASSWORD_FILE while serving.
 
-They are read every second and at SIGHUP. New connections are made first and proven to lead to the same store; only then
-are the old ones given up. A file that is wrong, or a server that refuses it, leaves the old connections in use: one
-error line for each cause, and the metric ``sidecar_store_url_rejected``. The server is tried again until it agrees.
+They are read every second and at SIGHUP. New connections must prove to lead to the same store before the old ones are
+closed. An invalid file, or a server that rejects the connections, leaves the old ones in use. Each cause is logged once
+as an error, and sets the metric ``sidecar_store_url_rejected``. A rejected URL is tried again until it succeeds.
 """
 
 import asyncio
@@ -22,8 +22,11 @@ _log = logger("store")
 
 
 class StoreUrlWatch:
-    """``files`` and ``used``: by setting, the file it is read from and the text in use. ``take_over`` proves a store
-    and puts it in use; ``rejected`` receives 1 while the files are, else 0."""
+    """Watcher of the store's URL.
+
+    ``files``, ``used``: by setting, its file and the text in use. ``take_over`` verifies a store and puts it in use.
+    ``rejected`` receives 1 while the files are rejected, else 0.
+    """
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class StoreUrlWatch:
             await self.read()
 
     async def read(self) -> None:
-        """Read now, and use what is new. Returns once the old connections are given up."""
+        """Read the files now, and use new contents. Returns after the old connections are released."""
         async with self._reading:
             try:
                 found = {**self._used, **await asyncio.to_thread(_contents, self._files)}
@@ -62,7 +65,7 @@ class StoreUrlWatch:
             self._rejected(0)
 
     async def _use(self, found: Mapping[str, str | None]) -> None:
-        """Raises AddressError, StoreRefused or StoreUnavailable; then nothing has changed."""
+        """Take over the store. After AddressError, StoreRefused or StoreUnavailable nothing has changed."""
         other = Store.at(found[URL] or "", sentinel_password=found[PASSWORD])
         other.lone_master = self._lone_master
         try:
@@ -82,7 +85,7 @@ class StoreUrlWatch:
 
 
 def _contents(files: Mapping[str, Path]) -> dict[str, str]:
-    """Raises AddressError."""
+    """Return the text per setting. Raises AddressError."""
     found = {}
     for name, path in files.items():
         try:
