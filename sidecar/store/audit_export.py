@@ -90,7 +90,7 @@ def _sync(directory: Path) -> None:
 
 
 class Exporter:
-    """Exporter of all logs. ``sign`` signs checkpoints. ``keep``: rows (SIDECAR_AUDIT_KEEP). ``id``: of this process."""
+    """Exporter of all logs. ``sign`` signs checkpoints. ``keep``: SIDECAR_AUDIT_KEEP (rows). ``id``: this process."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
--- The account and its first administrator. The operator vouches for the e-mail, so it is verified (R9).
+-- Create the account and its first administrator. The operator vouches for the e-mail, so it is verified (R9).
 local before = remembered()
 if before then return before end
 if redis.call('HGET', ACCT, 'st') then return outcome('exists') end

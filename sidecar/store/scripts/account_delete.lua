@@ -1,4 +1,4 @@
--- Everybody goes. A husk stays: the id is never used again, its changes keep counting, its audit can be exported.
+-- Delete all users. The account's hash stays: its id is never reused, its changes count on, its audit can be exported.
 local before = remembered()
 if before then return before end
 if not account_lives() then return outcome('no_account') end
@@ -15,7 +15,7 @@ for _, uid in ipairs(redis.call('ZRANGE', key('inv'), 0, -1)) do
   if invited(uid) then users[#users + 1] = uid end
 end
 for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do redis.call('DEL', key('pep:' .. id)) end
--- Name and indexes go last: a call that comes again after a failure finds who is left to remove (R51).
+-- Remove name and indexes last: a call repeated after a failure then finds the users left to remove (R51).
 local name = redis.call('HGET', ACCT, 'name')
 audit('account.deleted', A.acct, { name = name, users = #users }, nil)
 redis.call('DEL', key('members'), key('admins'), key('em'), key('inv'), key('peps'), key('links'))

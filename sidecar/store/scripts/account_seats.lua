@@ -1,4 +1,4 @@
--- Raise or lower the cap. Below use is allowed: everybody stays, nobody is added.
+-- Raise or lower the cap. A cap below the seats in use is valid: users keep their seats, and no user can be added.
 local before = remembered()
 if before then return before end
 if not account_lives() then return outcome('no_account') end

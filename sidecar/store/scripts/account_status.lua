@@ -1,4 +1,4 @@
--- Suspend or resume the account: one event for all of its records.
+-- Suspend or resume the account, with one event for all of its records.
 local before = remembered()
 if before then return before end
 if not account_lives() then return outcome('no_account') end

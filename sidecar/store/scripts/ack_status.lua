@@ -1,6 +1,6 @@
 -- standalone
--- Read only. KEYS[1]: sidecars of the partition. ARGV[1]: the change. How many live, how many of them have yet to apply
--- it, and the longest lease that was registered lately, live or not.
+-- Read only. KEYS[1]: sidecars of the partition. ARGV[1]: number of the change. Returns the number of live sidecars,
+-- the number of those that have not applied the change, and the longest recently registered lease, live or not.
 local side, n = KEYS[1], tonumber(ARGV[1])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

@@ -1,6 +1,6 @@
 -- standalone
--- KEYS[1]: feed. ARGV[1]: kind. Something that belongs to no account has changed (keys, policy): tell every sidecar.
--- An entry that is refused takes its number back: the count has no gaps (R51).
+-- Announce a change outside all accounts (keys, policy) to every sidecar. KEYS[1]: feed. ARGV[1]: kind.
+-- A rejected entry restores the counter, so that the numbers have no gaps (R51).
 local n = string.format('%.0f', redis.call('INCR', KEYS[1] .. ':n'))
 local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', 10000, '*', 'n', n, 'k', ARGV[1], 'a', '', 'u', '', 'tv', '0', 's', '0',
   'ack', '1', 'r', '', 'st', '', 'pw', '0')

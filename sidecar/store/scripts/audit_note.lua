@@ -1,5 +1,5 @@
 -- standalone
--- KEYS[1]: the log of what belongs to no account. ARGV[1]: the row, JSON.
+-- Write an audit row. KEYS[1]: log of events outside all accounts. ARGV[1]: the row, JSON.
 local LOG, A = KEYS[1], cjson.decode(ARGV[1])
 local before = redis.call('GET', LOG .. ':rid:' .. A.rid)
 if before then return before end
@@ -8,7 +8,7 @@ local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber
 local number = string.format('%.0f', redis.call('INCR', LOG .. ':rows'))
 local added = redis.pcall('XADD', LOG, number .. '-0', 'k', A.what, 'by', A.by, 'u', A.whom, 'before', A.before, 'after', A.after,
   'addr', A.addr, 'req', A.req, 't', now)
-if type(added) == 'table' and added.err then -- the number is taken back: rows have no gaps (R32)
+if type(added) == 'table' and added.err then -- restore the counter: rows have no gaps (R32)
   redis.pcall('SET', LOG .. ':rows', string.format('%.0f', tonumber(number) - 1))
   error(added.err)
 end

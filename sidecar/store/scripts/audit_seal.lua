@@ -1,7 +1,7 @@
 -- standalone
--- KEYS: a log, the partition's list of logs with rows not exported yet. ARGV: number and hash sealed so far ('0', '' at
--- first), number and hash now, rows to keep. What an exporter has written elsewhere, durably, is sealed: only that may
--- ever be trimmed, and only at a seam whose hash is kept, so that what remains can still be verified (R32).
+-- Seal rows that an exporter has written durably, and trim sealed rows (R32). Rows are trimmed only at a seam, whose
+-- hash is kept, so that the remaining rows can be verified. KEYS: a log, the partition's set of logs with unexported
+-- rows. ARGV: number and hash sealed so far ('0', '' at first), number and hash to seal, rows to keep.
 local LOG, OPEN = KEYS[1], KEYS[2]
 local seal = LOG .. ':seal'
 local was = redis.call('HMGET', seal, 'n', 'hash')

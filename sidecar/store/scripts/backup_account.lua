@@ -1,4 +1,4 @@
--- Read only: one account as it is put away. Sessions are not: a restore ends all of them.
+-- Read only: one account for a backup, without sessions, because a restore ends all of them.
 local users, invitations, peps = {}, {}, {}
 for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
   users[#users + 1] = { uid, redis.call('HGETALL', key('u:' .. uid)) }
@@ -11,7 +11,7 @@ for _, id in ipairs(redis.call('SMEMBERS', key('peps'))) do
 end
 local flat, account = redis.call('HGETALL', ACCT), {}
 for i = 1, #flat, 2 do
-  if flat[i] ~= 'acked' then -- a place in this store's feed: another store has another feed
+  if flat[i] ~= 'acked' then -- a position in this store's feed, meaningless in another store
     account[#account + 1] = flat[i]
     account[#account + 1] = flat[i + 1]
   end

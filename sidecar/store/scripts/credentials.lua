@@ -1,4 +1,5 @@
--- Read only: what a sign-in compares, by uid or by e-mail. The hash leaves the store here and nowhere else.
+-- Read only: the credentials of a user, by uid or by e-mail. Only this script and a backup return the
+-- password hash.
 local uid = A.uid
 if uid == '' then uid = redis.call('HGET', key('em'), A.email) end
 if not uid then return outcome('no_user') end

@@ -1,8 +1,8 @@
 -- standalone
--- Read only. KEYS: feed, the partition's copy of the meta record (may be left out). ARGV: the entry known last or '', its
--- data set or ''. Where the feed ends, and what proves it to be the known one (proof.py): a data set that went back and
--- moved on again has another entry under the known id, or none. `lost`: lost changes are being recovered; `recovered`:
--- the recoveries that led to another data set (R48).
+-- Read only: end of the feed, and the proof that it is the known feed (proof.py). A data set that was reverted and then
+-- continued has another entry under the known id, or none. KEYS: feed, the partition's copy of the meta record (may be
+-- omitted). ARGV: last known entry or '', its data set or ''. `lost`: 1 while lost changes are being recovered.
+-- `recovered`: recoveries that led to another data set (R48).
 local feed = KEYS[1]
 local function count_of(entry)
   local fields = entry and entry[2] or {}

@@ -1,5 +1,5 @@
 -- standalone
--- Read only. KEYS[1]: sidecars of the partition. The live ones, what each said of itself and how far it is.
+-- Read only. KEYS[1]: sidecars of the partition. Returns the live ones, with reported state and last applied change.
 local side = KEYS[1]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

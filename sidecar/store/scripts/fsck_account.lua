@@ -1,4 +1,4 @@
--- Read only: everything of one account that the proof compares, of one instant. No hash of a password leaves.
+-- Read only: the data of one account that fsck compares, read atomically. Password hashes are omitted.
 local function absent(name) return redis.call('EXISTS', name) == 0 end
 
 local users = {}

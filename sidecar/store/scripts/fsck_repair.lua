@@ -1,4 +1,4 @@
--- The indexes of an account, made anew from its users and invitations, which alone are the truth. Touches neither.
+-- Rebuild the indexes of an account from its users and invitations, which are authoritative and not changed.
 sweep()
 local n = publish('account', '', '0', nil, true)
 redis.call('DEL', key('admins'), key('em'))
@@ -11,7 +11,7 @@ for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
     redis.call('SREM', key('members'), uid)
   end
 end
-for _, uid in ipairs(redis.call('ZREVRANGE', key('inv'), 0, -1)) do -- those that hold a seat first
+for _, uid in ipairs(redis.call('ZREVRANGE', key('inv'), 0, -1)) do -- invitations that hold a seat first
   local email = redis.call('HGET', key('i:' .. uid), 'em')
   if email then
     redis.call('HSETNX', key('em'), email, uid)

@@ -1,7 +1,7 @@
 -- standalone
--- KEYS: the generations (zset: id -> order), the log of what belongs to no account. ARGV[1]: arguments, JSON.
--- A generation came into force somewhere: is it the newest, a new one, or an earlier one come back (R25)? The last two
--- are audited. A restart on an earlier one does not make it the newest: others may be serving that.
+-- Record the activation of a generation in a sidecar (R25): the newest, a new one, or an earlier one. The last two are
+-- audited. A restart with an earlier generation does not make it the newest, because others may serve a newer one.
+-- KEYS: generations (zset: id -> order), log of events outside all accounts. ARGV[1]: arguments, JSON.
 local SEEN, LOG = KEYS[1], KEYS[2]
 local A = cjson.decode(ARGV[1])
 local KEEP = 10000
@@ -25,12 +25,12 @@ if done.o ~= 'current' or A.forced then
   local added = redis.pcall('XADD', LOG, number .. '-0', 'k', kind, 'by', '', 'u', '',
     'before', cjson.encode({ generation = newest or '' }), 'after', cjson.encode({ generation = A.id }),
     'addr', A.sidecar, 'req', '', 't', now)
-  if type(added) == 'table' and added.err then -- the number is taken back: rows have no gaps (R32)
+  if type(added) == 'table' and added.err then -- restore the counter: rows have no gaps (R32)
     redis.pcall('SET', LOG .. ':rows', int(tonumber(number) - 1))
     error(added.err)
   end
 end
-if newest ~= A.id and (not known or not A.start) then -- after its row: what is known is not written down again
+if newest ~= A.id and (not known or not A.start) then -- after its row, because a known generation gets no second row
   redis.call('ZADD', SEEN, int(redis.call('INCR', SEEN .. ':n')), A.id)
   redis.call('ZREMRANGEBYRANK', SEEN, 0, -KEEP - 1)
 end

@@ -1,5 +1,5 @@
 -- standalone
--- KEYS: e-mail hints of one partition. ARGV: for each the accounts to add, with spaces between.
+-- Add accounts to e-mail index entries. KEYS: entries of one partition. ARGV: accounts per entry, separated by spaces.
 for place, hint in ipairs(KEYS) do
   for account in string.gmatch(ARGV[place], '%S+') do redis.call('SADD', hint, account) end
 end

@@ -1,4 +1,4 @@
--- The seat is held already, so no cap is looked at: accepting never needs a new one.
+-- Activate an invited user. The cap is not checked, because the invitation holds the seat already.
 local before = remembered()
 if before then return before end
 local was = record(A.uid)

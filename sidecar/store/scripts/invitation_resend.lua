@@ -1,5 +1,5 @@
--- A new secret and a new expiry on the same seat, also when the account is full. The old link is dead. An expired
--- invitation takes a seat again, if there is one.
+-- Set a new secret and expiry for the same seat, also when the account is full. Invalidates the old link. An expired
+-- invitation needs a free seat.
 local before = remembered()
 if before then return before end
 if not actor_holds() then return outcome('actor_changed') end
@@ -13,7 +13,7 @@ if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') 
 if redis.call('HGET', ACCT, 'st') ~= 'active' then return outcome('account_suspended') end
 if was.st == 'expired' then
   local owner = redis.call('HGET', key('em'), was.em)
-  if owner and owner ~= A.uid then return outcome('no_user') end -- the e-mail has gone to somebody else
+  if owner and owner ~= A.uid then return outcome('no_user') end -- another user has the e-mail now
   if used_seats() >= tonumber(redis.call('HGET', ACCT, 'cap')) then
     return answer({ o = 'seat_limit', seats = seats() })
   end

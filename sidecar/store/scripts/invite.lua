@@ -1,4 +1,4 @@
--- Hold a seat. Cap and e-mail are decided here and nowhere else; an expired invitation holds neither.
+-- Invite a user and hold a seat. Only this script decides on cap and e-mail. An expired invitation holds neither.
 local before = remembered()
 if before then return before end
 if not account_lives() then return outcome('no_account') end
@@ -19,7 +19,7 @@ if used_seats() >= tonumber(redis.call('HGET', ACCT, 'cap')) then
   return answer({ o = 'seat_limit', seats = seats() })
 end
 
-if owner then -- an expired invitation of the same e-mail is replaced
+if owner then -- replace an expired invitation of the same e-mail
   publish('removed', owner, '0')
   drop_invitation(owner)
 end

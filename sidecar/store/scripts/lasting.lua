@@ -1,5 +1,5 @@
 -- standalone
--- Read only. KEYS: keys of one partition that should end by themselves. Those that do not.
+-- Read only. KEYS: keys of one partition that should have an expiry. Returns those without one.
 local lasting = {}
 for _, name in ipairs(KEYS) do
   if redis.call('PTTL', name) == -1 then lasting[#lasting + 1] = name end

@@ -1,6 +1,5 @@
 -- standalone
--- KEYS[1]: a bucket. ARGV: milliseconds that one unit takes to come back. What was reserved and not used comes back at
--- once; a bucket that is full has no key.
+-- Restore a reserved unit that was not used. KEYS[1]: a bucket; a full one has no key. ARGV: milliseconds per unit.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local full = tonumber(redis.call('GET', KEYS[1]) or '0') - tonumber(ARGV[1])

@@ -1,23 +1,23 @@
--- R10: a subject of an outside issuer becomes this account's user, once: by an e-mail that the issuer has verified, or by
--- A.uid, an operator's word. One subject of an issuer for a user: an e-mail that goes to somebody else over there does not
--- hand its old owner's place to them.
--- The e-mail of a user may never have been proven here: an accepted invitation's link may have been another's. Whoever
--- chose the password then is not the one who comes now, so password and sessions go, and the e-mail counts as proven (R9).
--- `tvt` stays: what the issuer has issued so far holds, the token that links among it.
+-- R10: link a subject of an external issuer to a user of this account, once: by an e-mail that the issuer has verified,
+-- or by A.uid, which an operator names. A user has at most one subject per issuer, so that a reassigned e-mail does not
+-- give access to its previous owner's account.
+-- The e-mail of a user may be unverified here, because another person may have used the invitation's link and chosen
+-- the password. Then password and sessions are removed, and the e-mail counts as verified (R9).
+-- `tvt` is unchanged: tokens issued so far stay valid, among them the token that links.
 local before = remembered()
 if before then return before end
 local held = redis.call('HGET', key('links'), A.link)
 if held and redis.call('EXISTS', key('u:' .. held)) == 1 then
   return answer({ o = (A.uid and A.uid ~= held) and 'held' or 'linked', u = held })
 end
-if held and string.sub(held, 1, 1) == '-' and not A.uid then return outcome('barred') end -- an operator has parted them
+if held and string.sub(held, 1, 1) == '-' and not A.uid then return outcome('barred') end -- by an operator
 local uid = A.uid or redis.call('HGET', key('em'), A.email)
 local home = uid and key('u:' .. uid)
 local now = uid and redis.call('HMGET', home, 'st', 'hold')
 if not uid or now[1] ~= 'active' or now[2] or redis.call('HGET', ACCT, 'st') ~= 'active' then
   return outcome('no_user')
 end
--- The folded e-mail may be another mailbox than the one that was written here: its owner is not this user.
+-- The folded e-mail may be another mailbox than the typed one, whose owner is not this user.
 local mailbox = redis.call('HGET', home, 'mb')
 if mailbox and not A.uid and string.lower(mailbox) ~= A.email then return outcome('no_user') end
 local flat = redis.call('HGETALL', key('links'))

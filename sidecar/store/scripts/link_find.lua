@@ -1,4 +1,4 @@
--- Read only: the user that a subject of an outside issuer was linked to, and its epoch: a link that ends raises it.
+-- Read only: the user linked to a subject of an external issuer, and its epoch, which the end of a link raises.
 local uid = redis.call('HGET', key('links'), A.link)
 local epoch = uid and redis.call('HGET', key('u:' .. uid), 'tv')
 if epoch then return answer({ o = 'linked', u = uid, tv = epoch }) end

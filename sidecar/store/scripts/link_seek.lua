@@ -1,13 +1,13 @@
--- Read only, for many accounts at once: the user that the subject was linked to, with its epoch (a link that ends raises
--- it); else the active user who has the e-mail, and whether link.lua would link the two. KEYS from the second on: the
--- accounts, in the order of the answer.
+-- Read only, for several accounts: the user linked to the subject, with its epoch, which the end of a link raises; else
+-- the active user with the e-mail, and whether link.lua would link the two. KEYS from the second on: the accounts, in
+-- the order of the reply.
 local function may_link(uid, linked)
-  if linked and string.sub(linked, 1, 1) == '-' then return false end -- barred
+  if linked and string.sub(linked, 1, 1) == '-' then return false end -- forbidden
   local mailbox = redis.call('HGET', key('u:' .. uid), 'mb')
   if mailbox and string.lower(mailbox) ~= A.email then return false end
   local flat = redis.call('HGETALL', key('links'))
   for i = 1, #flat, 2 do
-    if flat[i + 1] == uid and string.sub(flat[i], 1, #A.family) == A.family then return false end -- taken
+    if flat[i + 1] == uid and string.sub(flat[i], 1, #A.family) == A.family then return false end -- other subject
   end
   return true
 end

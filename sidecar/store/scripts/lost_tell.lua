@@ -1,8 +1,8 @@
 -- standalone
--- R48: lost feed entries that a sidecar knows, written beside the store's own. KEYS: lost. ARGV[1]: JSON with data_set (the
--- sidecar's), here (the data set that the store had when it was compared), base (number of the last kept entry, '' when
--- not known), top, lease in ms, marks (pairs of field and entry). The answer: base, top, the id that the next data set will
--- have, and the milliseconds to wait until no lease of before the loss is left.
+-- R48: write the lost feed entries that a sidecar has kept. KEYS: lost. ARGV[1]: JSON with data_set (the sidecar's),
+-- here (the store's data set at the comparison), base (number of the last entry in the store, '' if unknown), top
+-- (highest number), lease in ms, marks (pairs of field and entry), after (id of the next data set).
+-- Returns the milliseconds until every lease from before the loss has ended.
 local lost, A = KEYS[1], cjson.decode(ARGV[1])
 local meta, feed = lost .. ':meta', string.gsub(lost, ':lost$', ':feed')
 local side = string.gsub(lost, ':lost$', ':side')

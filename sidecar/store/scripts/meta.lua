@@ -1,5 +1,5 @@
 -- standalone
--- KEYS[1]: the store's own record. ARGV[1]: what this sidecar says of itself, JSON. What was not known yet is kept.
+-- Add missing fields to the meta record and return it. KEYS[1]: meta record. ARGV[1]: fields of this sidecar, JSON.
 local given = cjson.decode(ARGV[1])
 for field, value in pairs(given) do redis.call('HSETNX', KEYS[1], field, value) end
 local flat, fields = redis.call('HGETALL', KEYS[1]), {}

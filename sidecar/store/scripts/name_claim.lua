@@ -1,8 +1,7 @@
 -- standalone
--- KEYS[1]: names. ARGV: folded name, account id, now in ms. A claim is `id` once the account is there, `id ms` while it
--- is being made; one that was left behind by a sidecar that died is free again after a minute; so is one of a clock
--- that ran ahead (R52). `was`: whose it was. It
--- may have been made all the same, which only its own slot knows.
+-- Claim an account name. KEYS[1]: names. ARGV: folded name, account id. A claim is `id` once the account exists, and
+-- `id ms` while it is being created. An unsettled claim expires after one minute, as does one of a clock that ran ahead
+-- (R52). `was`: account of the expired claim. It may exist regardless, which only a read in its own slot shows.
 local held, was = redis.call('HGET', KEYS[1], ARGV[1]), ''
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

@@ -1,6 +1,6 @@
 -- standalone
--- KEYS[1]: names. ARGV: folded name, account id, 'keep', 'free', or 'give' and the id of the one whose it is. Only the one
--- who holds the claim settles it.
+-- Settle a claim, if this account holds it. KEYS[1]: names. ARGV: folded name, account id, and 'keep', 'free', or
+-- 'give' with the id of the owner.
 local held = redis.call('HGET', KEYS[1], ARGV[1])
 local mine = held and (held == ARGV[2] or string.match(held, '^%S+') == ARGV[2])
 if mine and ARGV[3] == 'keep' then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end

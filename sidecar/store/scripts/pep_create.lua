@@ -1,4 +1,4 @@
--- A key for a PEP of this account. What is kept proves the key and is not the key.
+-- Create a PEP key. The store holds a digest that verifies the secret, not the secret.
 local before = remembered()
 if before then return before end
 if not account_lives() then return outcome('no_account') end

@@ -1,6 +1,6 @@
--- What every transition of an account shares. KEYS: the partition's feed, the account. ARGV[1]: the arguments, JSON.
--- Nothing here is global: a global made once breaks every later script of the server.
--- Times are milliseconds of Redis' own clock, so that every sidecar counts seats and expiries alike.
+-- Functions of all account scripts. KEYS: the partition's feed, the account. ARGV[1]: the arguments, JSON.
+-- All names are local, because a global breaks every later script of the server.
+-- Times are milliseconds of Redis' own clock, so that all sidecars count seats and expiries alike.
 local FEED, ACCT = KEYS[1], KEYS[2]
 local A = cjson.decode(ARGV[1])
 local ADMIN = 'account-administrator'
@@ -9,7 +9,7 @@ local FEED_LENGTH = 10000
 local REMEMBER_MS = 600000
 local IDEMPOTENT_MS = 86400000
 local MAX_IDEMPOTENT = 1000
-local KEPT_MS = 2592000000 -- 30 days: how long an expired invitation stays in sight
+local KEPT_MS = 2592000000 -- 30 days for which an expired invitation is listed
 local AHEAD_MS = 1000
 
 local function int(number) return string.format('%.0f', number) end
@@ -28,14 +28,14 @@ local function hash(name)
   return fields
 end
 
--- Every answer says where the feed stands: direct/gate.py does not take one from a store that is behind it.
+-- Every reply carries the feed's count: live/direct_reads.py rejects replies of a store behind the applied changes.
 local function answer(fields)
   fields.feed = redis.call('GET', FEED .. ':n') or '0'
   return cjson.encode(fields)
 end
 local function outcome(code) return answer({ o = code }) end
 
--- A write whose answer was lost comes again under the same request id: it gets the same answer, and writes nothing.
+-- A write repeated under its request id, because the reply was lost, gets the same reply and writes nothing.
 local function remembered()
   return A.rid and redis.call('GET', key('rid:' .. A.rid))
 end
@@ -46,7 +46,7 @@ local function remember(fields)
   return text
 end
 
--- R13: an Idempotency-Key's answer, or the refusal of another body under it; nil when there is neither.
+-- R13: return the stored reply of an Idempotency-Key, or the rejection of another body; nil for an unused key.
 local function replayed()
   local held = A.idem and redis.call('HMGET', key('idem:' .. A.idem.key), 'body', 'answer')
   if not held or not held[1] then return nil end
@@ -54,7 +54,7 @@ local function replayed()
   return held[2]
 end
 
--- For a day, and of the newest MAX_IDEMPOTENT of an account: nobody fills the store with them.
+-- Keep the reply for one day, and the newest MAX_IDEMPOTENT per account, so that no client can fill the store.
 local function remember_idempotent(fields)
   if not A.idem then return end
   local kept = key('idems')
@@ -71,8 +71,8 @@ local function remember_idempotent(fields)
   end
 end
 
--- R11: is the actor still what it was judged as? An operator (no uid) has nothing to compare, nor has a user who proved
--- itself by a secret of its own (no role).
+-- R11: report whether the actor is unchanged since authorization. An operator (no uid) and a user authenticated by a
+-- secret such as a refresh token (no role) are not compared.
 local function actor_holds()
   local by = A.by
   if by.uid == '' or by.role == '' then return true end
@@ -84,7 +84,7 @@ local function actor_holds()
   return ends and tonumber(ends) > NOW
 end
 
--- The partition's accounts, deleted ones too: what a recovery goes over (R48).
+-- Index of the partition's accounts, deleted ones included, for a recovery (R48).
 local function index_account()
   redis.call('SADD', (string.gsub(FEED, ':feed$', ':accounts')), A.acct)
 end
@@ -100,13 +100,13 @@ local function invited(uid)
   return ends and tonumber(ends) > NOW
 end
 
--- It holds no seat, and its link is dead; it can be renewed, replaced or removed.
+-- Report an expired invitation: it holds no seat and its link is invalid. It can be renewed, replaced or removed.
 local function expired(uid)
   local ends = redis.call('ZSCORE', key('inv'), uid)
   return ends and tonumber(ends) <= NOW and tonumber(ends) > NOW - KEPT_MS
 end
 
--- The invitation's own hash goes by itself, a minute after it is out of sight.
+-- The invitation's hash expires one minute after it is no longer listed.
 local function keep_invitation(uid, ends)
   redis.call('ZADD', key('inv'), int(ends), uid)
   redis.call('PEXPIREAT', key('i:' .. uid), int(ends + KEPT_MS + 60000))
@@ -116,7 +116,7 @@ local function drop_invitation(uid)
   local email = redis.call('HGET', key('i:' .. uid), 'em')
   if email then
     if redis.call('HGET', key('em'), email) == uid then redis.call('HDEL', key('em'), email) end
-  else -- the invitation's own hash has expired before the seat was looked at
+  else -- the invitation's hash has expired already
     local flat = redis.call('HGETALL', key('em'))
     for i = 1, #flat, 2 do
       if flat[i + 1] == uid then redis.call('HDEL', key('em'), flat[i]) end
@@ -139,8 +139,8 @@ local function seats()
 end
 
 -- Records ----------------------------------------------------------------------------------------------------------
--- As record_of() in codec.py reads it; nil when there is nobody. Sessions and hashes are flat lists: an empty table
--- has no single form in JSON.
+-- Return the record in the form of record_of() in codec.py; nil for an unknown user. Sessions are a flat list, because
+-- an empty table has no single form in JSON.
 local function record(uid)
   local fields = hash(key('u:' .. uid))
   if fields.st then
@@ -153,7 +153,7 @@ local function record(uid)
     if not fields.em then return nil end
     fields.th, fields.st, fields.tv = nil, holds and 'invited' or 'expired', '0'
   end
-  -- R52: an epoch changed by a clock that ran ahead would revoke outside tokens until then. It was changed by now.
+  -- R52: a change time from a clock that ran ahead would revoke external tokens until then. Set it to now.
   if fields.tvt and tonumber(fields.tvt) > NOW + AHEAD_MS then
     fields.tvt = int(NOW)
     redis.pcall('HSET', key('u:' .. uid), 'tvt', fields.tvt)
@@ -163,7 +163,7 @@ local function record(uid)
   return fields
 end
 
--- A PEP's key; nil when there is none.
+-- Return a PEP key; nil for an unknown one.
 local function pep(id)
   local fields = hash(key('pep:' .. id))
   if not fields.id then return nil end
@@ -171,7 +171,7 @@ local function pep(id)
   return fields
 end
 
--- A user that goes takes along whom outside issuers call it, and whom they may not call it any more (R10).
+-- Remove the links of a removed user to external subjects, forbidden ones included (R10).
 local function drop_links(uid)
   local flat = redis.call('HGETALL', key('links'))
   for i = 1, #flat, 2 do
@@ -179,13 +179,13 @@ local function drop_links(uid)
   end
 end
 
--- R48: a user that waits for a review is none, whatever its record says.
+-- R48: a user held for a review does not count as administrator.
 local function settle_admin(uid, role, status)
   local counts = role == ADMIN and status == 'active' and redis.call('HEXISTS', key('u:' .. uid), 'hold') == 0
   redis.call(counts and 'SADD' or 'SREM', key('admins'), uid)
 end
 
--- Would the account be left without an active administrator if this one were not?
+-- Report whether the user is the only active administrator of the account.
 local function is_last_admin(uid)
   return redis.call('SISMEMBER', key('admins'), uid) == 1 and redis.call('SCARD', key('admins')) <= 1
 end
@@ -225,7 +225,7 @@ local function live_sessions(uid)
   return #redis.call('ZRANGEBYSCORE', key('us:' .. uid), '(' .. int(NOW), '+inf')
 end
 
--- R15: at most MAX_SESSIONS; the one that would end first goes. Returns those that went: their event needs an ack.
+-- R15: at most MAX_SESSIONS; ends the session that expires first. Returns ended sessions, whose event needs an ack.
 local function open_session(uid, epoch, session)
   local ended = {}
   redis.call('ZREMRANGEBYSCORE', key('us:' .. uid), '-inf', int(NOW))
@@ -246,7 +246,7 @@ local function open_session(uid, epoch, session)
 end
 
 -- Changes ----------------------------------------------------------------------------------------------------------
--- Add a numbered entry to a stream. When that fails the number is taken back: the count has no gaps.
+-- Add a numbered entry to a stream. A failure restores the counter, so that the numbers have no gaps.
 local function add_numbered(entry, take_back)
   local reply = redis.pcall(unpack(entry))
   if type(reply) == 'table' and reply.err then
@@ -255,7 +255,7 @@ local function add_numbered(entry, take_back)
   end
 end
 
--- R48: role and status as they are now, for the journals of the sidecars.
+-- R48: return the current role and status, for the journals of the sidecars.
 local function made(kind, id)
   if kind == 'pep' then return '', redis.call('EXISTS', key('pep:' .. id)) == 1 and 'active' or 'revoked' end
   if kind ~= 'user' then return '', kind == 'removed' and 'removed' or redis.call('HGET', ACCT, 'st') or '' end
@@ -264,14 +264,14 @@ local function made(kind, id)
     now = redis.call('HMGET', key('i:' .. id), 'role', 'by', 'hold')
     now[2] = 'invited'
   end
-  if now[3] then -- what was acknowledged: should the hold be lost as well, it comes again
+  if now[3] then -- the acknowledged values, so that a lost hold is set again
     local hold = cjson.decode(now[3])
     return hold.role, hold.status
   end
   return now[1] or '', now[2]
 end
 
--- The account's next change without an event: where no sidecar has copies.
+-- Count a change of the account without an event. Only while no sidecar has copies.
 local function stamp(name)
   redis.call('HSET', name, 'rv', int(redis.call('HINCRBY', ACCT, 'seq', 1)))
 end
@@ -287,11 +287,11 @@ local function send(kind, uid, epoch, seq, ack, after)
   return int(n)
 end
 
--- The account's next change: sends its event and stamps the record `name`, so that an older one can be told from it.
--- R51: called before the first write of the change. A script that fails later leaves the event, and no copy outlives it.
--- What was there is written once more before: a missing right or a key of another type fails without an event.
--- Returns the event's number and the change's, for records that are new. `after`: role and status that the change makes,
--- where they differ from those of now, and whether the password changes (R48).
+-- Publish the account's next change: send its event and stamp the record `name` with its number.
+-- R51: called before the first write of the change, so that a script that fails later leaves an event, and copies are
+-- dropped. Current values are rewritten first: a missing permission or a key of another type fails without an event.
+-- Returns the numbers of the event and of the change, for new records. `after`: role and status after the change, where
+-- they differ from the current ones, and whether the password changes (R48).
 local function publish(kind, uid, epoch, name, ack, after)
   local before = redis.call('HGET', ACCT, 'seq')
   if before then redis.call('HSET', ACCT, 'seq', before) end
@@ -304,25 +304,25 @@ local function publish(kind, uid, epoch, name, ack, after)
   return n, seq
 end
 
--- Nothing was left to change. `n`: the account's last change with an ack, perhaps not applied everywhere yet. The caller
--- waits for it before it answers that nothing is left.
+-- Reply that no change was needed. `n`: the account's last change with an ack, possibly not applied everywhere yet. The
+-- caller waits for it before it responds.
 local function already(fields)
   fields.n = redis.call('HGET', ACCT, 'acked') or '0'
   return answer(fields)
 end
 
--- R32: rows are numbered without gaps, by the account's own count; the number is the entry's id. Never a secret.
--- `source` in the place of an address: nobody's request did it.
+-- R32: write an audit row. Rows are numbered without gaps, by the account's counter; the number is the entry's id. A
+-- row contains no secret. `source` replaces the address of a change that no request made.
 local function audit(what, whom, before, after, by, source)
   local number = int(redis.call('HINCRBY', ACCT, 'rows', 1))
   add_numbered({ 'XADD', key('log'), number .. '-0', 'k', what, 'by', by or A.by.uid, 'u', whom,
     'before', before and cjson.encode(before) or '', 'after', after and cjson.encode(after) or '',
     'addr', source or A.by.addr, 'req', source and '' or A.by.req, 't', int(NOW) }, { 'HINCRBY', ACCT, 'rows', -1 })
-  redis.call('SADD', FEED .. ':open', key('log')) -- until an exporter has it
+  redis.call('SADD', FEED .. ':open', key('log')) -- until an exporter has sealed it
 end
 
--- Expired invitations, before a change that they bear on: each is written down once, and goes out of sight after KEPT_MS.
--- Expiry is no change of its own, so its row stands where it is noticed first and names the instant.
+-- Process expired invitations before a change that depends on them: audit each once, and drop it after KEPT_MS. Expiry
+-- is not a change itself, so its row is written at the next change and contains the time of expiry.
 local function sweep()
   local swept = math.min(tonumber(redis.call('HGET', ACCT, 'swept') or '0'), NOW)
   local found = redis.call('ZRANGEBYSCORE', key('inv'), '(' .. int(swept), int(NOW), 'WITHSCORES')

@@ -1,4 +1,4 @@
--- Read only: the live records of A.uids, and where the account of each stands, of one instant.
+-- Read only: the live records of A.uids, each with the number of its account's last change, read atomically.
 -- KEYS from the second on: their accounts, in the same order.
 local found = {}
 for i, uid in ipairs(A.uids) do

@@ -1,9 +1,10 @@
--- R48: users of one account after the store has lost entries. Every epoch rises above what was acknowledged and every
--- session ends; whose lost change is known waits for a review. Run twice, an epoch rises once more and that is all.
--- A.uids: the users to go over. A.users: by id, the lost role, status, epochs and last entry. A.status, A.restored: the lost
--- status of the account, and whether a restore of it was lost. A.everyone: all wait. A.head: the account's own part as
--- well. A.live: sidecars serve meanwhile, so each change is an event, and an entry counts once. A.dry: only count. Without
--- A.live the events are for the journals alone: should the store go back once more, the same users wait again.
+-- R48: recover users of one account after the store has lost entries. Every epoch rises above the acknowledged ones,
+-- and every session ends. A user with a known lost change is held for a review. A second run only raises the epochs
+-- again.
+-- A.uids: users to process. A.users: by id, the lost role, status, epochs and last entry. A.status: lost status of the
+-- account. A.restored: a restore of it was lost. A.everyone: hold all users. A.head: also process the account itself.
+-- A.live: sidecars are serving, so each change is an event, and an entry counts once. A.dry: only count.
+-- Without A.live, events are only for the journals, so that a further loss holds the same users again.
 local users, held, seen = A.users, 0, (string.gsub(FEED, ':feed$', ':lost:late'))
 local all = (A.everyone or A.restored) and 'all' or ''
 if A.status ~= '' and A.status ~= redis.call('HGET', ACCT, 'st') then
@@ -26,8 +27,8 @@ if A.head and not A.dry then
   audit('account.recovered', A.acct, nil, { lost = A.lost })
 end
 
--- The highest epoch that was acknowledged; whether the password changed on the way, and whether anything else did. The
--- stored epoch may have been healed since (user_raise_epoch.lua), the epoch of the password was not.
+-- Return the highest acknowledged epoch, whether a password change raised it, and whether another change did. The
+-- stored epoch may have been repaired since (user_raise_epoch.lua); the epoch of the password was not.
 local function acknowledged(now, steps)
   local highest, password, other = tonumber(now[3] or '0'), false, false
   local epoch = math.min(highest, tonumber(now[4] or '0'))

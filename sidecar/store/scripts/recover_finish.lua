@@ -1,6 +1,6 @@
 -- standalone
--- R48: the partition's users are dealt with. Gives it another data set, numbers on above the lost entries, and leaves the
--- signed records by which the sidecars that still know the old one follow. KEYS: feed, lost. ARGV[1]: JSON.
+-- R48: finish a recovery after all users were processed. Sets another data set, continues the numbers above the lost
+-- entries, and writes signed records, by which sidecars of the old data set follow. KEYS: feed, lost. ARGV[1]: JSON.
 local feed, lost, A = KEYS[1], KEYS[2], cjson.decode(ARGV[1])
 local gen = redis.call('GET', feed .. ':gen') or ''
 if gen == A.after then return cjson.encode({ o = 'finished' }) end
@@ -15,7 +15,7 @@ redis.call('SET', feed .. ':n', n)
 local added = redis.pcall('XADD', feed, 'MAXLEN', '~', 10000, '*', 'n', n, 'k', 'data_set', 'a', A.before, 'u', A.after,
   'tv', '0', 's', '0', 'ack', '1', 'mb', A.digest, 'ma', A.digest, 'code', A.code, 'p', last)
 if type(added) == 'table' and added.err then
-  redis.pcall('SET', feed .. ':n', last) -- an entry that is refused takes its number back (R51)
+  redis.pcall('SET', feed .. ':n', last) -- a rejected entry restores the counter (R51)
   error(added.err)
 end
 for _, pair in ipairs(A.records) do redis.call('HSET', lost .. ':recovered', pair[1], pair[2]) end

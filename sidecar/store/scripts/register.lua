@@ -1,10 +1,11 @@
 -- standalone
--- KEYS: sidecars of the partition, its feed, its copy of the meta record. ARGV: id, lease in ms, what the sidecar says of
--- itself (JSON), the last feed entry it knows or '', its data set or ''. A registration outlives the copies it permits by
--- 200 ms; one that ended an hour ago is forgotten. Writes are neither logged nor replicated where the server permits that:
--- after a restart or a fail-over every sidecar registers again, and R31 waits for it. A write that is refused leaves the
--- proof. The answer is the proof of R46: data set, count, the count of the known entry, the feed's oldest and newest
--- entries, the meta record. `lost`, `recovered`: as in feed_tail.lua.
+-- Register a sidecar. KEYS: sidecars of the partition, its feed, its copy of the meta record. ARGV: id, lease in ms (0:
+-- unregister), reported state (JSON), last known feed entry or '', its data set or ''.
+-- A registration outlives its copies by 200 ms, and is deleted one hour after its end. Where the server permits it,
+-- registrations are neither logged nor replicated: after a restart or fail-over every sidecar registers again, and R31
+-- waits for it. A rejected write does not affect the proof.
+-- Returns the proof of R46: data set, count, the number of the known entry, those of the feed's oldest and newest
+-- entries, and the meta record. `lost`, `recovered`: as in feed_tail.lua.
 local side, feed, meta = KEYS[1], KEYS[2], KEYS[3]
 local id, lease, told, known = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local time = redis.call('TIME')
@@ -22,7 +23,7 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', side, '-inf', int(now - 360000
   write('ZREM', side, gone)
   for _, field in ipairs({ ':applied', ':lease', ':told' }) do write('HDEL', side .. field, gone) end
 end
--- R52: a registration that ends later than any lease permits is from a clock that ran ahead. It ends with its lease.
+-- R52: a registration that ends later than a lease permits is from a clock that ran ahead. Set its end by its lease.
 for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', side, '(' .. int(now + 60000), '+inf')) do
   write('ZADD', side, int(now + tonumber(redis.call('HGET', side .. ':lease', ahead) or '0') + 200), ahead)
 end

@@ -1,6 +1,6 @@
--- One account as it was put away, in the place of what is here. Every epoch rises above the one put away and above the
--- one here, and no session is brought back: no older token lives again. Nor does a key of a PEP that was revoked here,
--- nor an outside subject that was barred here. The counts go on from where either had them.
+-- Replace one account by its backup. Every epoch rises above both the backup's and the stored one, and no session is
+-- restored, so that older tokens stay invalid. PEP keys revoked in this store and external subjects forbidden in it are
+-- not restored. Counters continue from the higher of both values.
 local before = remembered()
 if before then return before end
 local function fields(flat)
@@ -8,7 +8,7 @@ local function fields(flat)
   for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
   return found
 end
--- R51: written over what is here, never removed before: a restore that fails half-way forgets no count and no epoch.
+-- R51: overwrite before removing, so that a restore that fails half-way loses no counter and no epoch.
 local function put(name, wanted)
   for field, value in pairs(wanted) do redis.call('HSET', name, field, value) end
   for _, field in ipairs(redis.call('HKEYS', name)) do
@@ -20,7 +20,7 @@ local function most(one, other) return int(math.max(tonumber(one or '0'), tonumb
 local here, was = hash(ACCT), fields(A.data.a)
 local epochs = {}
 for _, pair in ipairs(A.data.users) do epochs[pair[1]] = redis.call('HGET', key('u:' .. pair[1]), 'tv') or '0' end
--- Two events: the copies of the account are gone, and who was removed since may be back.
+-- Two events: copies of the account are invalid, and users removed since the backup may exist again.
 local seq = int(tonumber(most(here.seq, was.seq)) + 1)
 send('account', '', '0', seq, false, { status = was.st })
 local n = send('restored', '', '0', seq, true, { status = was.st })

@@ -1,5 +1,5 @@
--- The audit's rows of an account whose log is not here, in order, and at the end the row that says so. Those that an
--- earlier call has added are passed over (R51).
+-- Add audit rows of an account whose log is missing, in order, and at the end a row for the restore. Rows added by an
+-- earlier call are skipped (R51).
 local newest = redis.call('XREVRANGE', key('log'), '+', '-', 'COUNT', 1)[1]
 newest = newest and tonumber(string.match(newest[1], '^%d+')) or 0
 for _, row in ipairs(A.rows) do

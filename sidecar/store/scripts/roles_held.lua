@@ -1,7 +1,7 @@
 -- standalone
--- Read only. KEYS: accounts of one partition. ARGV: roles (JSON list), users to look at, cursor in the first account.
--- How many users and unexpired invitations hold each of the roles. Looks at no more than it was told, then says where
--- to go on: the account's place among KEYS and the cursor in it (0: at its beginning). A large account is no long call.
+-- Read only: number of users and unexpired invitations per role. KEYS: accounts of one partition. ARGV: roles (JSON
+-- list), users to read, cursor in the first account. After that many users it returns the position for the next call:
+-- the account's index in KEYS and the cursor in it (0: at its beginning). So a large account does not make a call long.
 local wanted, budget, cursor = {}, tonumber(ARGV[2]), ARGV[3]
 for _, role in ipairs(cjson.decode(ARGV[1])) do wanted[role] = 0 end
 local time = redis.call('TIME')
@@ -28,7 +28,7 @@ for place, account in ipairs(KEYS) do
       look(account .. ':i:' .. uid)
     end
   end
-  repeat -- a page at least: every call comes further
+  repeat -- at least one page, so that every call advances
     local page = redis.call('SSCAN', account .. ':members', cursor, 'COUNT', 500)
     cursor = page[1]
     for _, uid in ipairs(page[2]) do look(account .. ':u:' .. uid) end

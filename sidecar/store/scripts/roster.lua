@@ -1,4 +1,4 @@
--- Read only: everybody of the account, and its seats, of one instant.
+-- Read only: all users of the account, and its seats, read atomically.
 if not account_lives() then return outcome('no_account') end
 local all = {}
 for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do all[#all + 1] = record(uid) end

@@ -1,4 +1,4 @@
--- End the sessions named, or all but the one kept. An event with ack: it reaches every sidecar as an epoch does (R15).
+-- End the named sessions, or all but A.keep. The event has an ack: it reaches every sidecar as an epoch does (R15).
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)

@@ -1,4 +1,4 @@
--- After a correct password: the epoch it was compared under must still be the live one.
+-- Open a session after a correct password, if the epoch of that comparison is still the stored one.
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)

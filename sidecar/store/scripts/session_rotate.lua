@@ -1,5 +1,6 @@
--- R14: the token of counter c becomes that of c+1. The same again within the grace while the successor is unused; an
--- older one ends the session; one that is ahead of the store means that the store went back in time. Limited per session.
+-- R14: replace the token of counter c by that of c+1. Within the grace period a retry gets the same successor, while
+-- that is unused. An older token ends the session. A token ahead of the store means that the store lost writes. Limited
+-- per session.
 local before = remembered()
 if before then return before end
 local home, place = key('u:' .. A.uid), key('s:' .. A.sid)
@@ -20,8 +21,8 @@ if given < held and not retry then
   return remember({ o = 'reused', n = n })
 end
 
--- A session's own bucket (GCRA, as in limit_take.lua). Retries count too; reuse was dealt with before, it never waits.
--- R52: an instant further ahead than a full bucket is of a clock that ran ahead.
+-- Bucket of the session (GCRA, as in limit_take.lua). Retries count; reuse is handled above and never waits.
+-- R52: a time later than an empty bucket needs to fill is from a clock that ran ahead.
 local most = A.interval * A.burst
 local due = math.max(math.min(tonumber(session.due or '0'), NOW + most), NOW) + A.interval
 if due > NOW + most then return answer({ o = 'limited', wait = int(due - NOW - most) }) end

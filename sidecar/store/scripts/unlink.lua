@@ -1,5 +1,6 @@
--- R10: an operator parts a user from whom outside issuers call it. A subject that was parted is barred from the user, or
--- its next token would link it anew; `may_return` lets it, and whoever was barred before. The epoch rises: every token dies.
+-- R10: unlink a user from external subjects, by order of an operator. An unlinked subject is forbidden to link again,
+-- because its next token would do so. `may_return` permits it, also to subjects forbidden before. The epoch rises,
+-- which revokes all tokens.
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)

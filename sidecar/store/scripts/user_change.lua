@@ -1,4 +1,4 @@
--- Role, name and status of a member; role and name of an invited user, expired or not. All of it or nothing.
+-- Change role, name and status of a member, or role and name of an invited user, expired or not. All or nothing.
 local before = remembered()
 if before then return before end
 if not actor_holds() then return outcome('actor_changed') end
@@ -21,12 +21,12 @@ if not waiting then
   set[#set + 1], set[#set + 2] = 'st', status
   if status == 'suspended' and was.st ~= 'suspended' then
     end_sessions(A.uid)
-    set[#set + 1], set[#set + 2] = 'tvt', int(NOW) -- outside tokens have no session that could end: what was issued is dead
+    set[#set + 1], set[#set + 2] = 'tvt', int(NOW) -- revokes external tokens, which have no session to end
   end
   if not administers then settle_admin(A.uid, role, status) end
 end
 redis.call('HSET', home, unpack(set))
--- R51: the index never counts an administrator that the records do not have, wherever the script fails.
+-- R51: after the record, so that a failed script never leaves an administrator only in the index.
 if administers and not waiting then settle_admin(A.uid, role, status) end
 audit('user.changed', A.uid, { role = was.role, name = was.name, status = was.st },
   { role = role, name = name, status = status })

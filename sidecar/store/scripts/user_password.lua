@@ -1,6 +1,6 @@
--- Compare and set on the epoch: of many changes at once one wins. Ends every session and opens the one that answers.
--- A.proves (R9): '1' after a link that was mailed alone, so the e-mail is its owner's; '0' after one that somebody else
--- saw, who may be the one that chose the password; without it the e-mail is as proven as it was.
+-- Compare and set on the epoch: one of several concurrent changes succeeds. Ends every session and opens A.session.
+-- A.proves (R9): '1' after a link that only the mail contained, which verifies the e-mail; '0' after a link that
+-- another person saw, who may have chosen the password. Without it the verification is unchanged.
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)

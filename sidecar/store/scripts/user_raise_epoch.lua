@@ -1,4 +1,4 @@
--- Heal a record that went back in time: an authentic token is ahead of it. pwtv stays, so that a sign-in can tell.
+-- Repair a record after lost writes: an authentic token is ahead of it. pwtv stays, so that a sign-in detects it.
 local before = remembered()
 if before then return before end
 local count = redis.call('HGET', ACCT, 'seq')

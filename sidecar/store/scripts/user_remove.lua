@@ -1,4 +1,4 @@
--- A member or an invited user goes: seat, e-mail, sessions, invitation. The event is a tombstone.
+-- Remove a member or an invited user, with seat, e-mail, sessions and invitation. The event is a tombstone.
 local before = remembered()
 if before then return before end
 if not actor_holds() then return outcome('actor_changed') end
@@ -7,7 +7,7 @@ if not was then return outcome('no_user') end
 if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') end
 if is_last_admin(A.uid) then return outcome('last_admin') end
 
--- R51: a tombstone stays. Without the right to remove there must be none.
+-- R51: a tombstone is permanent. DEL first, so that a missing permission fails before it is published.
 redis.call('DEL', key('none'))
 local n = publish('removed', A.uid, was.tv, nil, true)
 local waiting = was.st == 'invited' or was.st == 'expired'

@@ -1,5 +1,5 @@
--- R48: a user whose acknowledged change was lost is reviewed: gets the role and status that were decided, and waits no more.
--- An invited user stays invited. The account is not left without an administrator, as long as another one waits.
+-- R48: end the review hold of a user whose acknowledged change was lost, and set the decided role and status. An
+-- invited user stays invited. Fails if the account would have no administrator and no other held member.
 local before = remembered()
 if before then return before end
 if not actor_holds() then return outcome('actor_changed') end
@@ -26,7 +26,7 @@ if not waiting then
   redis.call('HSET', home, 'st', A.status)
   if A.status == 'suspended' then redis.call('HSET', home, 'tvt', int(NOW)) end
 end
-redis.call('HDEL', home, 'hold') -- after role and status: a review that fails before is done again (R51)
+redis.call('HDEL', home, 'hold') -- after role and status, so that a failed review can be repeated (R51)
 if not waiting then settle_admin(A.uid, A.role, A.status) end
 local lost = cjson.decode(was.hold)
 audit('user.reviewed', A.uid, { role = was.role, status = was.st, role_before = lost.role, status_before = lost.status },

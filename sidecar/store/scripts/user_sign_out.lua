@@ -1,4 +1,4 @@
--- Everywhere: the epoch rises, every session ends. The gap that marks a healed epoch (tv > pwtv) stays a gap.
+-- Raise the epoch and end every session. The gap that marks a repaired epoch (tv > pwtv) is preserved.
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)

@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """Remedy clause. ``misconfigured``: no retry helps, because the settings name another kind of server or database."""
+    """Remedy clause. ``misconfigured``: no retry helps; the settings name another kind of server or database."""
 
     text: str = ""
     misconfigured: bool = False
