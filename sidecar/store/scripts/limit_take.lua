@@ -1,6 +1,6 @@
 -- standalone
 -- Take one unit. KEYS[1]: a bucket. ARGV: milliseconds per unit, units per bucket.
--- GCRA: the bucket is one number, the time at which it will be full. Denied units are not counted, so that waiting helps.
+-- GCRA: the bucket is one number, the time at which it will be full. Denied units are not counted: waiting helps.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 -- R52: a time later than an empty bucket needs to fill is from a clock that ran ahead.
