@@ -145,7 +145,7 @@ class Accounts:
     ) -> StatusSet | NoAccount | ActorChanged:
         """Set ACTIVE or SUSPENDED. Users of a suspended account are SUSPENDED. Raises ValueError for another status."""
         if status not in {Status.ACTIVE, Status.SUSPENDED}:
-            raise ValueError("an account is active or suspended")
+            raise ValueError(f"status {status} cannot be set: use active or suspended")
         reply = await transition(self._store, "account_status", account, actor, status=status)
         return _refused(reply) or StatusSet(account_of_reply(reply), position_of(reply))
 

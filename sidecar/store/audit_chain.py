@@ -121,11 +121,11 @@ def _check_row(found: Verification, place: int, entry: dict[str, Any]) -> None:
     head = found.heads.get(log, genesis(log))
     hashed = _digest(previous, _canonical(entry))
     if hashed != claimed:
-        found.faults.append(Fault(place, log, number, "was changed: its hash is another"))
+        found.faults.append(Fault(place, log, number, "was changed: its hash differs"))
     elif found.recent.get(log, {}).get(number) == claimed:
         return  # repeated row
     elif number <= head.number:
-        found.faults.append(Fault(place, log, number, f"stands after row {head.number}"))
+        found.faults.append(Fault(place, log, number, f"is out of order: it follows row {head.number}"))
     elif number != head.number + 1:
         found.faults.append(Fault(place, log, number, f"rows {head.number + 1} to {number - 1} are missing"))
     elif previous != head.hash:
@@ -145,15 +145,15 @@ def _check_checkpoint(found: Verification, place: int, entry: dict[str, Any], si
     except (ValueError, TypeError):
         raw = b""
     if not signature_holds(str(key), _canonical(entry).encode("utf-8"), raw):
-        found.faults.append(Fault(place, AccountId(""), 0, f"the signature by key {key} does not hold"))
+        found.faults.append(Fault(place, AccountId(""), 0, f"the signature by key {key} is invalid"))
         return
     found.checkpoints += 1
     for log, (number, hashed) in entry["heads"].items():
         head = found.heads.get(AccountId(log))
         if head is None or head.number < number:
-            found.faults.append(Fault(place, AccountId(log), number, "rows up to here were signed and are missing"))
+            found.faults.append(Fault(place, AccountId(log), number, "signed rows up to here are missing"))
         elif head.number == number and head.hash != hashed:
-            found.faults.append(Fault(place, AccountId(log), number, "another row was signed here"))
+            found.faults.append(Fault(place, AccountId(log), number, "differs from the signed row"))
 
 
 def _canonical(body: Mapping[str, Any]) -> str:

@@ -204,7 +204,9 @@ async def rows_after(store: Store, account: AccountId, number: int, count: int) 
     rows = [row_of(entry_id, fields) for entry_id, fields in found]
     for place, row in enumerate(rows, number + 1):
         if row.number != place:
-            raise AuditGap(f"the audit of {account or 'the store'} has no row {place}: somebody took it away")
+            raise AuditGap(
+                f"the audit of {account or 'the store'} has no row {place}: it was removed by another program"
+            )
     return rows
 
 

@@ -244,7 +244,7 @@ class Store:
         if isinstance(raw, Mapping):
             return list(raw.items())
         if not isinstance(raw, list) or len(raw) % 2:
-            raise StoreUnavailable("what answers is no Redis: it has no hashes", answered=True, refused=True)
+            raise StoreUnavailable("the server is not Redis: it has no hashes", answered=True, refused=True)
         return list(zip(raw[::2], raw[1::2], strict=True))
 
     async def ping(self) -> None:
@@ -293,5 +293,5 @@ def decoded(raw: Any) -> dict[str, Any]:
     except (TypeError, ValueError):
         reply = None
     if not isinstance(reply, dict):
-        raise StoreUnavailable("what answers runs no scripts: it is no Redis, or a proxy", answered=True, refused=True)
+        raise StoreUnavailable("the server runs no scripts: it is a proxy, or not Redis", answered=True, refused=True)
     return reply

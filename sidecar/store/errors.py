@@ -82,9 +82,9 @@ def outage(error: BaseException) -> StoreUnavailable | None:
     if isinstance(error, exceptions.RedisError | TimeoutError | OSError):
         return _silence(error)
     if isinstance(error, RuntimeError) and _CLOSED in str(error):
-        return StoreUnavailable("the store does not answer: it ended the connection")
+        return StoreUnavailable("the store does not answer: it closed the connection")
     if isinstance(error, TypeError | ValueError | AttributeError | LookupError) and _is_of_redis_py(error):
-        return StoreUnavailable(f"what answers is no Redis: {NO_REDIS}", answered=True, refused=True)
+        return StoreUnavailable(f"the server is not Redis: {NO_REDIS}", answered=True, refused=True)
     return None
 
 
@@ -101,7 +101,7 @@ def refusal(reply: str, *, moves: bool = False) -> StoreUnavailable:
     readable = moves or _READABLE.search(reply) is not None
     known = remedy_of_reply(reply)
     return StoreUnavailable(
-        f"the store refuses: {_short(reply)}{known.suffix}",
+        f"the store returned an error: {_short(reply)}{known.suffix}",
         answered=True,
         refused=not readable,
         misconfigured=known.misconfigured,

@@ -135,7 +135,7 @@ class Links:
         actor = Actor(user=None, role="", epoch=0, session=None, address="outside issuer")
         outcome = await self._link(account, actor, issuer, subject, email=email)
         if isinstance(outcome, LinkHeld):
-            raise TypeError("link.lua reports another user only to an operator, who names one")
+            raise TypeError("link.lua returned 'held', which requires A.uid")
         return outcome
 
     async def link_user(
@@ -146,7 +146,7 @@ class Links:
             return NobodyToLink()
         outcome = await self._link(account, Actor.operator(), issuer, subject, uid=uid)
         if isinstance(outcome, LinkBarred):
-            raise TypeError("link.lua bars nobody whom an operator links")
+            raise TypeError("link.lua returned 'barred', which excludes A.uid")
         return outcome
 
     async def _link(

@@ -144,7 +144,7 @@ class PepCopies:
         reply = await look(self._store, "pep", account, pep=pep)
         older = reply["o"] == "pep" and integer(reply["p"]["rv"]) < floor
         if older or integer(reply["s"]) < account_floor:
-            raise StoreUnavailable(f"the store went back in time: what it says of {pep} is older than what was seen")
+            raise StoreUnavailable(f"the store regressed: its data of {pep} is older than data seen before")
         if reply["o"] != "pep":
             return None
         found = _pep_of(account, reply["p"])

@@ -132,7 +132,7 @@ class Users:
         can be changed. Raises ValueError for another status.
         """
         if status in {Status.INVITED, Status.EXPIRED}:
-            raise ValueError("nobody is made invited or expired: a user is active or suspended")
+            raise ValueError(f"status {status} cannot be set: use active or suspended")
         if (account := account_of(uid)) is None:
             return NoUser()
         reply = await transition(

@@ -62,7 +62,7 @@ def test_R32_verify_says_what_does_not_hold_and_ends_with_1(at_store: Any) -> No
     done = at_store("audit", "verify")
     assert done.status == 1
     assert done.out.splitlines()[0].startswith(".sidecar/audit.jsonl:2: acc_")
-    assert done.out.splitlines()[0].endswith(": row 2: was changed: its hash is another")
+    assert done.out.splitlines()[0].endswith(": row 2: was changed: its hash differs")
     told = json.loads(at_store("audit", "verify", "--json", str(EXPORTED)).out)
     assert (told["holds"], told["findings"][0]["number"]) == (False, 2)
 

@@ -89,13 +89,13 @@ async def test_R32_before_the_first_export_the_stores_numbers_are_proof_enough(c
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda lines: [lines[0].replace(b"Acme", b"Evil"), *lines[1:]], "was changed: its hash is another"),
+        (lambda lines: [lines[0].replace(b"Acme", b"Evil"), *lines[1:]], "was changed: its hash differs"),
         (lambda lines: [*lines[:2], *lines[3:]], "rows 3 to 3 are missing"),
         (lambda lines: lines[1:], "rows 1 to 1 are missing"),
         (lambda lines: lines[:-2], "rows 5 to 5 were exported: not in these files"),
         (lambda lines: [], "rows 1 to 5 were exported: not in these files"),
         (lambda lines: [lines[0], lines[0][:20] + b"\n", *lines[1:]], "is not JSON"),
-        (lambda lines: [*lines[:-1], lines[-1].replace(b'"at":', b'"at":1')], "does not hold"),
+        (lambda lines: [*lines[:-1], lines[-1].replace(b'"at":', b'"at":1')], "is invalid"),
         (lambda lines: [*lines[:2], lines[1], lines[0], *lines[2:]], ""),
     ],
 )
@@ -186,5 +186,5 @@ async def test_another_deployments_key_does_not_sign_ours(export, checked, store
 
     await export()
     report = await check(store, (place,), CheckpointKey(Pepper(b"x" * 32)), [account])
-    assert any("does not hold" in what for what in whats(report))
+    assert any("is invalid" in what for what in whats(report))
     assert SYSTEM == ""

@@ -26,8 +26,8 @@ def one_line(done: "subprocess.CompletedProcess[str]") -> str:
         ("redis://:S3cret/x@127.0.0.1:1/0", "SIDECAR_REDIS_URL"),
         ("redis://:S3cret@127.0.0.1:1/0?nope=1", "nope is not known"),
         ("redis://:S3cret@127.0.0.1:{}/9999", "choose a database"),
-        ("redis+cluster://127.0.0.1:{}", "it is no Redis Cluster"),
-        ("redis+sentinel://127.0.0.1:{}/m", "it is no Sentinel"),
+        ("redis+cluster://127.0.0.1:{}", "it is not a Redis Cluster"),
+        ("redis+sentinel://127.0.0.1:{}/m", "it is not a Sentinel"),
     ],
 )
 def test_R46_a_url_that_cannot_be_right_ends_a_start_with_status_2(

@@ -134,7 +134,7 @@ async def test_R51_a_right_that_is_taken_away_leaves_the_record_or_an_event(boun
     before, told = await bound.users.record(bob.id), len(await bound.feed())
     await user.change(f"-{right}")
 
-    with pytest.raises(StoreUnavailable, match="refuses"):
+    with pytest.raises(StoreUnavailable, match="returned an error"):
         await bound.users.change(Actor.operator(), bob.id, role="marketer", status="suspended")
 
     await user.change(f"+{right}")

@@ -301,16 +301,16 @@ TAMPERED = {
     "a row dropped": (lambda log: [*log[:2], *log[3:]], "rows 3 to 3 are missing"),
     "the first rows dropped": (lambda log: log[2:], "rows 1 to 2 are missing"),
     "rows swapped": (lambda log: [log[0], log[2], log[1], *log[3:]], "are missing"),
-    "the end cut off before a checkpoint": (lambda log: [*log[:4], log[6]], "were signed and are missing"),
-    "a checkpoint forged": (lambda log: [*log[:6], changed(log[6], at=6)], "does not hold"),
-    "another key named": (lambda log: [*log[:6], changed(log[6], kid="k2")], "does not hold"),
-    "a signature of no form": (lambda log: [*log[:6], changed(log[6], signature="%%")], "does not hold"),
+    "the end cut off before a checkpoint": (lambda log: [*log[:4], log[6]], "signed rows up to here are missing"),
+    "a checkpoint forged": (lambda log: [*log[:6], changed(log[6], at=6)], "is invalid"),
+    "another key named": (lambda log: [*log[:6], changed(log[6], kid="k2")], "is invalid"),
+    "a signature of no form": (lambda log: [*log[:6], changed(log[6], signature="%%")], "is invalid"),
     "a line that is none": (lambda log: [*log[:3], b"{", *log[3:]], "not JSON"),
     "a list": (lambda log: [*log[:3], b"[]", *log[3:]], "not an object"),
     "something else": (lambda log: [*log[:3], b'{"log":"acc_a"}', *log[3:]], "not a row"),
     "an older row put in again, changed": (
         lambda log: [*log[:4], chained("acc_a", genesis("acc_a"), row(1, by="usr_x"))[0], *log[4:]],
-        "stands after row 4",
+        "is out of order: it follows row 4",
     ),
 }
 
@@ -329,7 +329,7 @@ def test_R32_a_log_written_anew_from_some_row_on_is_found_by_its_checkpoint():
         line, head = chained("acc_a", head, row(number, by="usr_x" if number > 3 else ""))
         forged.append(line)
     found = verify([*forged, a_log()[6]], signature_holds=holds)
-    assert [fault.what for fault in found.faults] == ["another row was signed here"]
+    assert [fault.what for fault in found.faults] == ["differs from the signed row"]
 
 
 def test_logs_are_chained_each_by_itself():

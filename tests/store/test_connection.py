@@ -110,7 +110,7 @@ async def test_nobody_listening_is_unavailable(tmp_path):
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1", "redis:/nothing", "127.0.0.1:6379", ""])
 async def test_an_address_of_no_store_is_refused(url):
-    with pytest.raises(StoreRefused, match=r"SIDECAR_REDIS_URL .*not such a URL"):
+    with pytest.raises(StoreRefused, match=r"SIDECAR_REDIS_URL .*not a store URL"):
         await Store.open(url)
 
 
@@ -157,7 +157,8 @@ def test_R50_a_message_repeats_no_argument_and_is_one_short_line():
     reply = "unknown command 'EVALSHA', with args beginning with: 'ab12' '{\"pw\": \"secret-hash\"}'"
     problem = outage(E.ResponseError(reply))
     assert str(problem) == (
-        "the store refuses: unknown command 'EVALSHA': it runs no scripts: use Redis 6.2 or newer, without a proxy"
+        "the store returned an error: unknown command 'EVALSHA': "
+        "it runs no scripts: use Redis 6.2 or newer, without a proxy"
     )
     assert len(str(outage(E.ResponseError("x" * 5000 + "\nmore")))) < 200
 

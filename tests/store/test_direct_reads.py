@@ -168,7 +168,7 @@ async def test_R20_a_pep_key_is_not_admitted_by_a_store_that_is_known_to_be_cut_
     assert (await keys.admit(made.key, Scope.EVALUATE)).id == made.pep.id
 
     async def without_replicas(*_arguments):
-        raise StoreUnavailable("the store refuses: NOREPLICAS", answered=True, refused=True)
+        raise StoreUnavailable("the store returned an error: NOREPLICAS", answered=True, refused=True)
 
     with monkeypatch.context() as patch:
         patch.setattr(live.fleet, "_say", without_replicas)

@@ -273,7 +273,7 @@ async def test_an_orphan_that_does_not_end_stops_the_start(tmp_path, binary, mon
     owner, first._owner = first._owner, None
     os.close(owner)
 
-    with pytest.raises(StoreUnavailable, match="end it by hand"):
+    with pytest.raises(StoreUnavailable, match="stop it by hand"):
         await EmbeddedServer.acquire(tmp_path, binary=binary, patience=0.2)
 
     await first.stop()
@@ -318,7 +318,9 @@ def test_no_server_at_all_is_refused_with_the_fix(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sidecar.store.embedded.server_binary.importlib.util.find_spec", lambda name: None)
 
-    with pytest.raises(StoreRefused, match=r"version 5\.0\.3, 6\.2 is needed.*SIDECAR_REDIS_URL") as refused:
+    with pytest.raises(
+        StoreRefused, match=r"version 5\.0\.3, but 6\.2 or newer is required.*SIDECAR_REDIS_URL"
+    ) as refused:
         find_server()
 
     assert "\n" not in str(refused.value)
@@ -326,4 +328,4 @@ def test_no_server_at_all_is_refused_with_the_fix(tmp_path, monkeypatch):
 
 def test_a_program_that_is_no_server_is_passed_over(tmp_path):
     assert "does not run" in str(examine(tmp_path / "nothing"))
-    assert "does not tell its version" in str(examine(Path("/bin/true")))
+    assert "does not print its version" in str(examine(Path("/bin/true")))

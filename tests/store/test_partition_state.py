@@ -126,6 +126,6 @@ def test_R49_the_share_is_of_known_users_and_of_partitions_without_any():
 
 
 def test_a_store_that_is_full_is_read_and_named(states):
-    states.report(0, State.REFUSING, "the store refuses: OOM", readable=True)
+    states.report(0, State.REFUSING, "the store returned an error: OOM", readable=True)
     states.require(0)
     assert states.status(0).state is State.REFUSING

@@ -66,20 +66,20 @@ async def says(url, *parts, misconfigured=None, **options):
         ("redis", b"-ERR unknown command `INFO`\r\n", b"", "use Redis 6.2 or newer"),
         ("redis", b"-upstream failure\r\n", b"", "upstream failure"),
         ("redis", b"-ERR unknown command 'EVALSHA'\r\n", b"", "6.2 or newer"),
-        ("redis", b"+OK\r\n", b"", "no Redis"),
-        ("redis", b":7\r\n", b"", "no Redis"),
-        ("redis", b"*0\r\n", b"", "no Redis"),
-        ("redis", b"$-1\r\n", b"", "no Redis"),
-        ("redis", b"*1\r\n$1\r\nx\r\n", b"", "no Redis"),
-        ("redis", b"$2\r\n\xff\xfe\r\n", b"", "no Redis"),
+        ("redis", b"+OK\r\n", b"", "not Redis"),
+        ("redis", b":7\r\n", b"", "not Redis"),
+        ("redis", b"*0\r\n", b"", "not Redis"),
+        ("redis", b"$-1\r\n", b"", "not Redis"),
+        ("redis", b"*1\r\n$1\r\nx\r\n", b"", "not Redis"),
+        ("redis", b"$2\r\n\xff\xfe\r\n", b"", "not Redis"),
         ("redis", b"-NOAUTH Authentication required.\r\n", b"", "correct user and password"),
         ("redis", b"-LOADING Redis is loading\r\n", b"", "LOADING"),
         ("rediss", b"-ERR Protocol error\r\n", b"", "the port has no TLS"),
         ("redis+cluster", b"+OK\r\n", b"", "names no masters"),
         ("redis+cluster", b"-ERR This instance has cluster support disabled\r\n", b"", "redis://HOST:PORT/0"),
         ("redis+sentinel", b"+OK\r\n", b"", "names no master"),
-        ("redis+sentinel", b"-ERR unknown command `SENTINEL`, with args\r\n", b"", "it is no Sentinel"),
-        ("redis+sentinel", b"*-1\r\n", b"", "correct the name behind the Sentinels"),
+        ("redis+sentinel", b"-ERR unknown command `SENTINEL`, with args\r\n", b"", "it is not a Sentinel"),
+        ("redis+sentinel", b"*-1\r\n", b"", "correct the master's name"),
         ("redis+sentinel", b"-NOAUTH Authentication required.\r\n", b"", "user and password"),
     ],
 )
@@ -104,8 +104,8 @@ async def test_a_server_that_is_set_up_otherwise_is_one_line_with_the_remedy(ser
     port, cluster = free_port(), free_port(BUS)
     servers.start(port, "--save", "", "--databases", "4", "--appendonly", "yes")
     await says(f"redis://127.0.0.1:{port}/4", "choose a database", misconfigured=True)
-    await says(f"redis+cluster://127.0.0.1:{port}", "it is no Redis Cluster", misconfigured=True)
-    await says(f"redis+sentinel://127.0.0.1:{port}/m", "it is no Sentinel", misconfigured=True)
+    await says(f"redis+cluster://127.0.0.1:{port}", "it is not a Redis Cluster", misconfigured=True)
+    await says(f"redis+sentinel://127.0.0.1:{port}/m", "it is not a Sentinel", misconfigured=True)
     await says(f"rediss://127.0.0.1:{port}", "TLS (rediss:// or redis://)", misconfigured=False)
     await says(f"redis://:S3cret@127.0.0.1:{port}", "correct user and password", misconfigured=False)
     servers.ask(port, "ACL", "SETUSER", "side", "on", ">S3cret", "~sc:*", "+ping", "+info", "+config")
@@ -123,4 +123,4 @@ async def test_a_sentinel_asked_as_a_store_is_one_line_with_the_remedy(servers, 
     (tmp_path / "sentinel.conf").write_text("")
     servers.start(port, str(tmp_path / "sentinel.conf"), "--sentinel")
     await says(f"redis://127.0.0.1:{port}", "is a Sentinel", "redis+sentinel://", misconfigured=True)
-    await says(f"redis+sentinel://127.0.0.1:{port}/other", "correct the name", misconfigured=False)
+    await says(f"redis+sentinel://127.0.0.1:{port}/other", "correct the master's name", misconfigured=False)

@@ -144,7 +144,7 @@ class EmbeddedServer:
         while (running := _lock(self.folder / "running", fcntl.LOCK_EX)) is None:
             await asyncio.to_thread(_dismiss, self._socket)  # its owner was killed; acknowledged writes are in the file
             if time.monotonic() > deadline:
-                raise StoreUnavailable(f"an earlier server of {self.folder} does not end: end it by hand")
+                raise StoreUnavailable(f"an earlier server of {self.folder} does not exit: stop it by hand")
             await asyncio.sleep(POLL)
         try:
             self.binary = self.binary or find_server()
@@ -158,7 +158,7 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 await _end(self._process)
                 self._process = None
-                raise StoreUnavailable(f"the embedded store of {self.folder} does not come up in time")
+                raise StoreUnavailable(f"the embedded store of {self.folder} does not start in time")
             await asyncio.sleep(POLL)
 
     async def _wait_for_guests(self) -> int | None:
@@ -286,4 +286,4 @@ def _last_line(log: Path) -> str:
     except OSError as error:
         return str(error)
     said = [line.strip() for line in lines if line.strip()]
-    return f"{said[-1] if said else 'it said nothing'} (more in {log})"
+    return f"{said[-1] if said else 'no output'} (more in {log})"

