@@ -1,1 +1,1 @@
-"""Replica of the live records: change feed, record cache, direct reads and the fleet that waits for them."""
+"""Replica of the live records: change feed, record cache, direct reads, and the fleet's wait for changes."""

@@ -1,21 +1,21 @@
-"""Questions of many askers that go to the store in one script."""
+"""Batches of store lookups: lookups issued in one event-loop iteration share one script call per partition."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
 MOST: Final = 64
-"""Questions in one script: Redis does nothing else meanwhile, about 15 µs for each. What more there is takes a
-connection of its own, and waits for no answer."""
+"""Lookups per script call. Redis runs nothing else meanwhile, about 15 µs per lookup. Further lookups form another
+batch on another connection, without waiting for the first."""
 
 Question = TypeVar("Question")
 
 
 class Together(Generic[Question]):
-    """Questions that are asked in one turn of the loop are handed on in one piece, those of a partition to each.
+    """Batcher of the lookups of one event-loop iteration, per partition.
 
-    A round trip costs the client several times what its answer does. Nobody waits for an answer that is not its own
-    piece's, so a store that hangs delays each question by its own timeout and not by those of others.
+    A round trip costs the client several times as much as its reply. Each caller waits for its own batch only, so a
+    hung store delays each lookup by one timeout.
     """
 
     def __init__(self, ask: Callable[[int, list[Question]], Coroutine[Any, Any, None]]) -> None:
@@ -29,7 +29,7 @@ class Together(Generic[Question]):
             gathering.append(question)
             return
         self._gathering[partition] = piece = [question]
-        # Once more around: requests that have just arrived get here by way of tasks of their own.
+        # Defer one iteration, so that lookups from newly created tasks join the batch.
         asyncio.get_running_loop().call_soon(self._hand_on, partition, piece)
 
     def _hand_on(self, partition: int, piece: list[Question]) -> None:

@@ -1,10 +1,10 @@
-"""The change feed of one partition, followed in order and resumed exactly. A gap is a flush.
+"""Change feed of one partition: applied in order and resumed at the exact entry. A gap drops all copies.
 
-Each new connection has to prove that it leads to the known store (proof.py). An empty, another or an older one is never
-followed, except where a data-set entry with our own code announces it.
+Each new connection must prove that it leads to the known store (proof.py). An empty, another or an older store is
+rejected, unless a data-set entry with our own code announces it.
 
-``heard`` is when the read was SENT whose answer has been applied whole: everything acknowledged before that instant is
-known here. The feed itself never decides what may be served; its followers do, by that instant.
+``heard`` is the time at which the last fully applied read was SENT: every change acknowledged before it is applied
+here. The feed makes no serving decisions. Its followers make them from that time.
 """
 
 import asyncio
@@ -29,19 +29,20 @@ __all__ = ["Change", "Feed", "Follower", "Lineage", "Tail", "change_of", "entrie
 BATCH: Final = 1000
 RETRY: Final = 0.05
 AT_ONCE: Final = 0.001
-"""Seconds. Redis takes 0 for no end."""
+"""Seconds. Redis reads 0 as no timeout."""
 RETRY_CHANGED: Final = 0.25
-"""Seconds between two looks at a store that is not the known one."""
+"""Seconds between connection attempts while the store is not the known one."""
 MAX_ANCESTORS: Final = 100
 READ_SLACK: Final = 0.5
-"""How much longer than its block a read may take before the connection counts as dead."""
+"""Seconds by which a read may exceed its block time before the connection counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What makes another data set, or a store after a restart, the known one. ``seal``: makes the code of a data-set
-    entry (R46). ``known``: position before a restart, which the store has to prove as if it had been followed since.
-    ``adopted``: called before a recovered store is followed (R48)."""
+    """Evidence that links another data set, or the store after a restart, to the known one.
+
+    ``seal``: computes the code of a data-set entry (R46). ``known``: position before a restart, which the store must
+    prove like the position of a followed feed. ``adopted``: called before a recovered store is followed (R48)."""
 
     seal: Seal | None = None
     known: FeedPosition | None = None
@@ -52,8 +53,7 @@ UNKNOWN: Final = Lineage()
 
 
 class Feed:
-    """One partition's feed. ``report`` receives the partition's state when a new connection does not prove to lead to
-    the known store."""
+    """Feed of one partition. ``report`` receives the partition's state when a new connection fails the proof."""
 
     def __init__(
         self,
@@ -89,31 +89,31 @@ class Feed:
 
     @property
     def position(self) -> FeedPosition | None:
-        """What was applied last; None before the first connection."""
+        """Return the position of the last applied change; None before the first connection."""
         return FeedPosition(self._data_set, self._n, self._last, self._ancestors) if self._last else None
 
     @property
     def restarted(self) -> bool:
-        """The position is one of before a restart, and the store has not been compared with it yet."""
+        """Return True while the position dates from before a restart and is not yet compared with the store."""
         return self._restarted
 
     def recoveries(self, found: Found) -> tuple[Recovered, ...]:
-        """Recoveries of the store after a loss that lead from the data set followed here to the one found (R48)."""
+        """Return the recoveries that lead from the data set followed here to the one found (R48)."""
         return path(self._partition, self._data_set, found.data_set, found.recovered, self._seal)
 
     def doubt(self) -> None:
-        """Connect anew and prove the store before anything more is applied: its answers contradict the feed."""
+        """Reconnect and prove the store before applying further changes, because its replies contradict the feed."""
         self._doubted = True
 
     async def run(self) -> None:
-        """Follow until cancelled. Never raises for a store that is out: it is asked again and again."""
+        """Follow the feed until cancelled. Retries while the store is unavailable."""
         while True:
             try:
                 async with self._store.listening(self._key, self._block + READ_SLACK) as connection:
                     self._doubted = False
                     await self._resume(connection)
                     self._connected()
-                    # Until a read is answered no copy may be used: the first waits for nothing to happen.
+                    # Copies are unusable until a read completes, so the first read does not wait for entries.
                     await self._read(connection, AT_ONCE)
                     while not self._doubted:
                         await self._read(connection, self._block)
@@ -121,7 +121,7 @@ class Feed:
                 await asyncio.sleep(RETRY)
 
     async def _read(self, connection: Any, block: float, *, proven: bool = True) -> None:
-        """One read, applied. ``block``: seconds to wait for an entry. ``proven``: it extends the copies' lease."""
+        """Read once and apply. ``block``: seconds to wait for an entry. ``proven``: the read renews the lease."""
         sent, ms = self._clock(), round(block * 1000)
         raw = await called(
             connection.execute_command("XREAD", "COUNT", BATCH, "BLOCK", ms, "STREAMS", self._key, self._last)
@@ -147,11 +147,11 @@ class Feed:
 
     async def _acknowledge(self, n: int) -> None:
         for follower in self._followers:
-            with suppress(StoreUnavailable):  # unheard, the writer waits for our lease instead
+            with suppress(StoreUnavailable):  # the writer then waits for our lease instead
                 await follower.acknowledge(self._partition, n)
 
     def _jumps(self, change: Change) -> bool:
-        """A recovery numbers on above the lost entries; what its entry follows upon has been applied."""
+        """Return whether the entry is a recovery that follows the last applied change and skips the lost numbers."""
         return change.kind == DATA_SET and change.before == self._n < change.n
 
     def _apply(self, change: Change, fields: Mapping[str, str]) -> None:
@@ -162,8 +162,9 @@ class Feed:
             follower.apply(self._partition, change)
 
     def _follow_data_set(self, change: Change, fields: Mapping[str, str]) -> None:
-        """Our own restore, recovery or issuer change gave the store another data set (R46). An entry with another code
-        is none."""
+        """Follow our own restore, recovery or issuer change to its data set (R46).
+
+        Raises StoreUnavailable for an entry with an invalid code."""
         announced = change_of_entry(self._partition, fields)
         code = self._seal(announced) if announced and self._seal else ""
         if not announced or announced.before != self._data_set or not compare_digest(code, fields.get("code", "?")):
@@ -178,7 +179,7 @@ class Feed:
         self._data_set = data_set
 
     async def _resume(self, connection: Any) -> None:
-        """On a new connection: prove that this is the store that was followed, with the last entry where it was."""
+        """Prove on a new connection that the store is the followed one and has the last entry in its place."""
         if self._last == "":
             await self._flush(connection)
             return
@@ -186,21 +187,21 @@ class Feed:
         replication = await _replication(connection)
         if verdict.trimmed or self._restarted:
             await self._flush(connection)
-        elif replication != self._replication:  # another master: it has our entry, and may lack copies' newer facts
+        elif replication != self._replication:  # the new master has our entry but may lack newer facts
             self._tell_flush()
         self._replication = replication
 
     async def _prove(self, connection: Any) -> Verdict:
-        """Returns a verdict of ok; any other store is reported, and StoreUnavailable raised."""
+        """Return a verdict of ok. Any other verdict is reported and raised as StoreUnavailable."""
         found = await self._found(connection)
         verdict = judge(self.position, found, self._store.identity)
         if verdict.state is State.REGRESSED:
             self._restarted = False
         if self._restarted and not self.recoveries(found) and verdict.state in {State.CHANGED, None}:
-            # A restart takes another store (R46).
+            # After a restart, another store is accepted (R46).
             self._ancestors = ()
             return Verdict(State.OK, trimmed=True)
-        if verdict.state is None:  # the entries that follow may say why; they extend no lease
+        if verdict.state is None:  # later entries may announce it; they renew no lease
             await self._read(connection, AT_ONCE, proven=False)
             found = await self._found(connection)
             verdict = judge(self.position, found, self._store.identity)
@@ -215,14 +216,14 @@ class Feed:
         return verdict
 
     def _adopt(self, recoveries: Sequence[Recovered]) -> None:
-        """The store was recovered while it was not followed here (R48): go on with its new data set, from its end."""
+        """Continue at the end of the new data set: the store was recovered while it was not followed here (R48)."""
         self._adopted(self._partition, recoveries[0])
         self._inherit(recoveries[-1].after, *(one.before for one in recoveries[1:]))
         self._tell_flush(new_data_set=True)
         self._lost = False
 
     async def _lose(self, verdict: Verdict) -> Never:
-        """Report, wait, and have `run` connect anew: the known store may come back."""
+        """Report, wait, then raise so that `run` reconnects: the known store may return."""
         self._lost = True
         self._report(self._partition, verdict.state or State.CHANGED, verdict.reason)
         await asyncio.sleep(RETRY_CHANGED)
@@ -232,7 +233,7 @@ class Feed:
         return found_of(await self._tail(connection, self._last))
 
     async def _flush(self, connection: Any) -> None:
-        """Start from the tail, with nothing known. The tail is read first: what changes after it will be heard."""
+        """Restart from the tail without copies. The tail is read first, so that later changes are received."""
         tail = await self._tail(connection, "")
         verdict = judge(None, found_of(tail), self._store.identity)
         if verdict.state is not State.OK:
@@ -241,7 +242,7 @@ class Feed:
         self._last, self._n, self._data_set = tail["id"], int(tail["n"] or 0), tail["gen"]
         self._restarted = False
         self._tell_flush(position=self.position)
-        await self._acknowledge(self._n)  # no copy is older than the tail: nobody need wait for what came before
+        await self._acknowledge(self._n)  # no copy predates the tail: earlier changes need no wait
 
     def _tell_flush(
         self, *, new_data_set: bool = False, position: FeedPosition | None = None, change: Change | None = None
@@ -256,8 +257,9 @@ class Feed:
 
 
 async def _replication(connection: Any) -> str:
-    """The replication id, which changes with the master; empty where there is no INFO. A replica is not followed: how
-    far it is behind its master, it cannot say."""
+    """Return the replication id, which changes with the master; empty without INFO.
+
+    Raises StoreUnavailable for a replica, because its lag behind the master is unknown."""
     try:
         raw = await called(connection.execute_command("INFO", "replication"))
     except StoreUnavailable as problem:

@@ -1,12 +1,12 @@
-"""The gate that every direct read of the store passes.
+"""Gate that every direct read of the store passes.
 
-Closed for a partition whose state says that its answers are not the truth: it refuses to write, or is another or an
-older store (R46, R49). Open, it holds each answer about an account to the feed: a store that counts fewer changes of a
-partition than were applied here when the question was sent went back in time.
+The gate is closed for a partition with untrustworthy replies: it rejects writes, or is another or an older store (R46,
+R49). While open, the gate compares each reply about an account with the feed. A store has lost changes if it counts
+fewer changes of a partition than were applied here when the request was sent.
 
-``Store`` asks it before each read, so a new one cannot go around it; ``transition`` asks it for what people change.
-Operators' changes pass, as healing has to. Exempt is what says nothing of people: the registration that proves the
-store, the meta record and its copies, the fleet's members, and limits.
+``Store`` calls the gate before each read, so a new read cannot bypass it. ``transition`` calls it for changes by users.
+Changes by operators pass, as epoch repair requires. Reads without user data are exempt: the registration that proves
+the store, the meta record and its copies, the fleet's members, and limits.
 """
 
 import re
@@ -22,32 +22,32 @@ _TAG: Final = re.compile(r"\{p(\d{2,})\}")
 
 
 def _open(_partition: int) -> None:
-    """For a process that follows no feed: nothing is known there that an answer could contradict."""
+    """Admit every read: a process that follows no feed has nothing to compare replies with."""
 
 
 class Gate:
-    """One per Store. ``require`` raises StoreUnavailable for a partition that must not be read: PartitionStates'."""
+    """Gate of one Store. ``require`` raises StoreUnavailable for an unreadable partition (PartitionStates.require)."""
 
     def __init__(self) -> None:
         self.require: Callable[[int], None] = _open
         self._applied: dict[int, int] = {}
 
     def admit(self, name: str, key: str) -> None:
-        """``name``: a script's or a command's; ``key``: its first. Raises StoreUnavailable while the gate is closed."""
+        """Raise StoreUnavailable while the gate is closed. ``name``: script or command; ``key``: its first key."""
         if name in UNGATED_SCRIPTS or name in UNGATED_COMMANDS or key.endswith(_META):
             return
         if (tagged := _TAG.search(key)) is not None:
             self.require(int(tagged[1]))
 
     def applied(self, partition: int) -> int:
-        """The last change of the partition that was applied here; to be asked before a read is sent."""
+        """Return the number of the partition's last change applied here. Call it before a read is sent."""
         return self._applied.get(partition, 0)
 
     def follow(self, partition: int, n: int) -> None:
-        """The feed has applied change ``n``, or starts anew from it."""
+        """Record that the feed has applied change ``n``, or restarts from it."""
         self._applied[partition] = n
 
     def judge(self, n: int, applied: int) -> None:
-        """``n``: the feed's count beside an answer. Raises StoreUnavailable when it is below ``applied``."""
+        """Raise StoreUnavailable when ``n``, the feed's count in a reply, is below ``applied``."""
         if n < applied:
             raise StoreUnavailable("the store that answered is behind the feed")

@@ -1,9 +1,9 @@
-"""Epochs raised again after the store went back in time, so that what was revoked stays revoked, and
-counts with them, so that the next change of the user is newer than all that was seen, and is believed.
+"""Repair of user epochs after the store loses acknowledged changes.
 
-Whoever sees a record behind what was already seen, or behind a token that we signed, says so here; it never waits. The
-answer to that question is ``store_unavailable`` either way: healing is for those that come later, and for sidecars that
-never saw the newer epoch. A loss that nobody remembers is not healed; ``sidecar restore`` raises every epoch.
+Raises the epoch again, so that revoked tokens stay revoked, and the revision, so that later changes are accepted.
+Readers request a repair for a record that is older than one seen before, or than a token that we signed. A request
+never waits, and the current check is ``store_unavailable`` in any case. The repair serves later checks, and sidecars
+that never saw the newer epoch. A loss unknown to all sidecars is not repaired; ``sidecar restore`` raises every epoch.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _log = logger("store")
 
 
 class Healing:
-    """Every raise that was made is an error in the log: a change that had been acknowledged was lost."""
+    """Queue of repairs. Each repair is logged as an error, because an acknowledged change was lost."""
 
     def __init__(self, users: Users, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._users = users
@@ -32,14 +32,16 @@ class Healing:
         self._wake = asyncio.Event()
 
     def want(self, uid: UserId, epoch: int, revision: int = 0) -> None:
-        """The user was seen at ``epoch`` and ``revision``: it must not stay below. Bounded: who asks again is heard."""
+        """Request that the user's epoch and revision reach at least these values.
+
+        With MAX_WAITING users queued, a request for another user is dropped; a later read repeats it."""
         if uid in self._waiting or len(self._waiting) < MAX_WAITING:
             known = self._waiting.get(uid, (0, 0))
             self._waiting[uid] = (max(epoch, known[0]), max(revision, known[1]))
             self._wake.set()
 
     async def run(self) -> None:
-        """Raise what is wanted, until cancelled. Never raises for a store that is out: it is asked again."""
+        """Repair the queued users until cancelled. Retries while the store is unavailable."""
         while True:
             await self._wake.wait()
             self._wake.clear()

@@ -1,8 +1,8 @@
-"""Which sidecars live, what they serve, and which change each of them has applied.
+"""Fleet: the live sidecars, the facts that they publish, and the last change that each has applied.
 
-A sidecar may use its copies only while it is registered, and a registration outlives the copies. So a change that every
-registered sidecar has applied is unseen nowhere; and so is any change once the longest lease has run out since. Absence
-proves nothing (R31): after a new connection, data set or master, that whole time is waited.
+A sidecar may use its copies only while it is registered, and a registration outlives the copies. A change is therefore
+in effect everywhere once every registered sidecar has applied it, or once the longest lease has passed since. Absence
+proves nothing (R31): after a new connection, data set or master, a change waits for the whole longest lease.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ LONGEST_POLL: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """R31: ``complete`` when every live sidecar has applied the change or its lease has run out; never from absence.
+    """Result of a wait (R31). ``complete``: every live sidecar has applied the change, or its lease has run out.
 
-    ``revision`` names the change: what its caller may ask to be seen, anywhere (R30).
+    Absence is never proof. ``revision`` names the change: callers may require it of any sidecar (R30).
     """
 
     complete: bool
@@ -41,14 +41,14 @@ class Revocation:
 
 
 class Registered(Protocol):
-    """Holder of copies that may be used only while the partition's registration lasts."""
+    """Holder of copies that are usable only while the partition's registration lasts."""
 
     def registered(self, partition: int, at: float) -> None: ...
     def rejected(self, partition: int) -> None: ...
 
 
 class Watched(Protocol):
-    """The partition's feed: its position is what a registration proves."""
+    """Feed of a partition. A registration proves its position."""
 
     @property
     def position(self) -> FeedPosition | None: ...
@@ -59,7 +59,7 @@ class Watched(Protocol):
 
 
 class Fleet:
-    """This sidecar's part in the fleet, and its view of it. ``clock`` is monotonic; ``id`` is this process's own."""
+    """Registration of this sidecar, and its view of the fleet. ``clock`` is monotonic; ``id`` names this process."""
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class Fleet:
         self._records = records
         self._states = states
         self.feeds: Mapping[int, Watched] = {}
-        """By partition; empty while nothing is followed yet."""
+        """Feeds by partition; empty before the first one is followed."""
         self.objection = ""
-        """Why the store is not this sidecar's, by the last look at its meta record; empty: it is (R46)."""
+        """Reason to reject the store by its last read meta record; empty if it belongs to this sidecar (R46)."""
         self.id = id
         self._lease = lease
         self._clock = clock
@@ -91,21 +91,21 @@ class Fleet:
         self._seen: dict[int, int] = {}
 
     def tell(self, **facts: Any) -> None:
-        """What the others may know of this sidecar (its policy generation, its key set), said at each registration."""
+        """Set facts for other sidecars (policy generation, key set). Each registration publishes them."""
         self._told.update(facts)
 
     async def run(self) -> None:
-        """Register, twice a lease, until cancelled. Never raises for a store that is out."""
+        """Register twice per lease until cancelled. Never raises StoreUnavailable."""
         while True:
             await self.register()
             await self._sleep(self._lease / 2)
 
     async def register(self) -> None:
-        """Once, in every partition at the same time: the outage of one is no other's."""
+        """Register once in all partitions concurrently, so that an outage affects its own partition only."""
         await asyncio.gather(*(self._register(partition) for partition in range(self._store.partitions)))
 
     async def _register(self, partition: int) -> None:
-        """The registration brings back the proof (R46); only a proven one permits copies."""
+        """Register in one partition. The reply holds the proof (R46); only a proven registration permits copies."""
         sent, feed = self._clock(), self.feeds.get(partition)
         known = feed.position if feed else None
         try:
@@ -143,7 +143,7 @@ class Fleet:
 
     @staticmethod
     def _is_left_to(feed: Watched, verdict: Verdict, found: Found) -> bool:
-        """The feed takes another data set: it has just started, or the store was recovered (R48)."""
+        """Return whether the feed accepts another data set: it has just started, or the store was recovered (R48)."""
         if feed.restarted and verdict.state in {State.CHANGED, None}:
             return True
         if verdict.state in {State.CHANGED, State.REGRESSED} and feed.recoveries(found):
@@ -152,7 +152,7 @@ class Fleet:
         return False
 
     def _note_outage(self, partition: int, problem: StoreUnavailable) -> None:
-        """Nothing was registered. Without an answer the copies live on until their lease ends."""
+        """Record a failed registration. Without a reply, copies stay usable until their lease ends."""
         if problem.answered:
             self._records.rejected(partition)
             self._store.suspect()
@@ -161,35 +161,35 @@ class Fleet:
         self._states.report(partition, state, str(problem), readable=readable)
 
     def _is_behind(self, partition: int, known: FeedPosition | None) -> bool:
-        """The feed lacks a change that the last registration saw: its connection leads elsewhere."""
+        """Return whether the feed lacks a change seen by the last registration: its connection leads elsewhere."""
         return known is not None and known.n < self._seen.get(partition, 0)
 
     async def _repair(self, partition: int, known: FeedPosition) -> None:
-        """Write the counter and the data set's id again, where their keys alone are gone."""
+        """Rewrite the counter and the data set id where only their keys are gone."""
         key = keys.feed(partition)
         await self._store.change("SET", f"{key}:gen", known.data_set, "NX")
         await self._store.change("SET", f"{key}:n", known.n, "NX")
 
     @property
     def restoring(self) -> bool:
-        """A restore is under way, or was cut short: the store holds a part of it."""
+        """Return whether a restore is in progress or was interrupted: the store holds a part of it."""
         return bool(self._restoring)
 
     async def leave(self) -> None:
-        """At the end: nobody need wait for us."""
+        """Leave the fleet, so that no change waits for this process."""
         for partition in range(self._store.partitions):
             await self._say(partition, 0, None)
 
     async def wait_applied(self, position: Position) -> Revocation:
-        """Wait until the change cannot be unseen anywhere. Bounded: the longest lease + 200 ms.
+        """Wait until the change is in effect everywhere: at most the longest lease + 200 ms.
 
-        A store that stops answering meanwhile leaves it unknown: ``complete`` is false, the change is done.
+        If the store becomes unavailable, ``complete`` is false; the change itself is done.
         """
         began, era, pause = self._clock(), self._era, FIRST_POLL
         live, done = 0, False
         while not done:
             missing = -1
-            with suppress(StoreUnavailable):  # asked again, until the longest lease has run out anyway
+            with suppress(StoreUnavailable):  # retried until the longest lease has passed
                 live, missing = await self._status(position)
             now = self._clock()
             ran_out = now >= began + self._longest + MARGIN
@@ -203,7 +203,7 @@ class Fleet:
         return Revocation(complete, live, _ms(self._clock() - began), position.n)
 
     async def announce(self, kind: str) -> Sequence[Position]:
-        """Tell every sidecar of what belongs to no account: ``keys``, ``policy``. One position a partition."""
+        """Announce a change that belongs to no account: ``keys``, ``policy``. Returns one position per partition."""
         positions = []
         for partition in range(self._store.partitions):
             reply = await self._store.run("announce", [keys.feed(partition)], [kind], write=True)
@@ -211,28 +211,28 @@ class Fleet:
         return positions
 
     async def members(self) -> list[dict[str, Any]]:
-        """The live sidecars: id, what each says of itself, the last change it has acknowledged."""
+        """Return the live sidecars: id, published facts, number of the last acknowledged change."""
         reply = await self._store.run("fleet", [keys.sidecars(0)], [])
         found = ({"id": id_, **json.loads(told), "applied": integer(n)} for id_, told, n in items(reply["all"]))
         return sorted(found, key=lambda member: str(member["id"]))
 
-    # As a follower of the feed ---------------------------------------------------------------------------------------
+    # Follower of the feed --------------------------------------------------------------------------------------------
 
     def apply(self, partition: int, change: Change) -> None:
-        """The records do."""
+        """No-op: the record cache applies changes."""
 
     def heard(self, partition: int, at: float) -> None:
-        """The records count that."""
+        """No-op: the record cache counts heartbeats."""
 
     def flush(self, _tail: Tail) -> None:
-        """The store is another than we knew: who is not registered there may still hold copies from before."""
+        """Restart the wait for the longest lease: sidecars not registered in this store may hold older copies."""
         self._era += 1
         self._trusted_from = self._clock() + self._longest + MARGIN
 
     async def acknowledge(self, partition: int, n: int) -> None:
         await self._store.change("HSET", f"{keys.sidecars(partition)}:applied", self.id, n)
 
-    # Inside ----------------------------------------------------------------------------------------------------------
+    # Internals -------------------------------------------------------------------------------------------------------
 
     async def _say(self, partition: int, lease: float, known: FeedPosition | None) -> Mapping[str, Any]:
         told = json.dumps(self._told, ensure_ascii=False)

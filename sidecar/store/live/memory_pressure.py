@@ -1,6 +1,6 @@
-"""How full the store is. At four fifths somebody has to be told, and what can wait has to wait (R16).
+"""Memory use of the store. At 80 % it is logged, and deferrable work waits (R16).
 
-Only a store with ``maxmemory`` knows what full means; one without, or one that does not tell, is never short.
+Only a store with ``maxmemory`` has a limit. Without it, or without INFO, memory is never low.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from sidecar.telemetry.app_log import logger
 
 SHORT: Final = 0.8
 ENOUGH: Final = 0.75
-"""Below this it is over: not at the same mark, or it would begin and end all the time."""
+"""Share below which memory suffices again; lower than SHORT, so that the state does not flap."""
 
 LOOK_SECONDS: Final = 5.0
 
@@ -22,23 +22,23 @@ _log = logger("store")
 
 
 class Memory:
-    """``short`` is what others read; ``watch`` keeps it true."""
+    """Memory state of the store. ``watch`` updates ``short``."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.short = False
         self.share = 0.0
-        """Used, of what there is; 0 when it cannot be known."""
+        """Used share of the memory, 0 to 1; 0 when unknown."""
 
     async def watch(self) -> None:
-        """Until cancelled. While the store is out nothing is known, and what was known stands."""
+        """Poll until cancelled. While the store is unavailable, the last state stays."""
         while True:
             with suppress(StoreUnavailable):
                 await self.look()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Raises StoreUnavailable."""
+        """Read the memory use once. Raises StoreUnavailable."""
         self.share = _share(await self._info())
         if self.share >= SHORT and not self.short:
             self.short = True

@@ -1,7 +1,7 @@
-"""The live records: a local copy that is exact while its lease lasts, and the store itself past it.
+"""Cache of live user records: exact while its lease lasts; after that, reads go to the store.
 
-``peek`` never waits and never guesses: None means ask ``read``. ``read`` raises StoreUnavailable rather than answer an
-older truth: a record below what was once seen here comes from a store that went back in time.
+``peek`` never waits; None means that ``read`` is needed. ``read`` raises StoreUnavailable instead of returning old
+data: a record below its high-water mark comes from a store that lost changes.
 """
 
 from collections import Counter, OrderedDict
@@ -25,14 +25,14 @@ MAX_COPIES: Final = 100_000
 MAX_FLOORS: Final = 200_000
 TRIES: Final = 3
 MAX_AGE: Final = 30.0
-"""Seconds that a copy is used at most (R47): what changed beside the feed, by hand or by a fault, is seen by then."""
+"""Maximum age of a copy in seconds (R47): bounds the effect of changes outside the feed, by hand or by a fault."""
 AGE_SPREAD: Final = 10.0
-"""Seconds by which copies of one moment end apart, so that they are not read again all at once."""
+"""Seconds over which copies of one moment expire, so that they are not read again all at once."""
 
 
 @dataclass(slots=True)
 class Lease:
-    """Until when the copies of one partition may be used. Mutable, and shared by all of them: one write moves all."""
+    """Lease of one partition's copies. Mutable and shared by all of them: one write renews all."""
 
     until: float = float("-inf")
     heard: float = float("-inf")
@@ -41,7 +41,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """``until``: end of its greatest age (R47), whatever the lease allows."""
+    """Cached record. ``until``: end of its maximum age (R47), independent of the lease."""
 
     record: UserRecord
     lease: Lease
@@ -49,7 +49,7 @@ class Copy:
 
 
 class Records:
-    """The records' only reader for checks. Follows the feeds; ``clock`` is monotonic."""
+    """Record reader of all checks. Follows the feeds; ``clock`` is monotonic."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Records:
         self._known: Counter[int] = Counter()
 
     def peek(self, uid: UserId) -> UserRecord | None:
-        """The copy, if it is live now; None when it is not, or when there is no copy. No await, no lock."""
+        """Return the copy; None when it has expired or does not exist. No await, no lock."""
         copy = self._copies.get(uid)
         if copy is None:
             return None
@@ -87,8 +87,9 @@ class Records:
         return copy.record if now < copy.lease.until and now < copy.until else None
 
     async def read(self, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
-        """The live copy or a direct read; None when there is no such user. ``fresh`` skips the copy: ask so when a
-        token's epoch is above the copy's or its session is not in it (a sign-in a moment ago)."""
+        """Return the live copy or a direct read; None for an unknown user. Raises StoreUnavailable.
+
+        ``fresh`` skips the copy: for a token with a higher epoch or an unknown session (a recent sign-in)."""
         if not fresh and (copy := self.peek(uid)) is not None:
             return copy
         if (account := account_of(uid)) is None:
@@ -110,27 +111,27 @@ class Records:
         return len(self._copies)
 
     def position(self, account: AccountId) -> int:
-        """The last change applied here of the account's partition (R30)."""
+        """Return the number of the last change applied here in the account's partition (R30)."""
         return self._lease(keys.partition_of(account, self._store.partitions)).position
 
     def live(self, account: AccountId) -> bool:
-        """May a copy of what belongs to this account be used at this instant? For other copies than ours (PEP keys)."""
+        """Return whether copies of the account's data are usable now; for other caches (PEP keys)."""
         return self._live(keys.partition_of(account, self._store.partitions))
 
     def lag(self) -> float:
-        """Seconds since the feed's last word, of the partition that is furthest behind."""
+        """Return the seconds since the last heartbeat of the partition that is furthest behind."""
         return max(self.lags().values(), default=float("inf"))
 
     def lags(self) -> Mapping[int, float]:
-        """Seconds since the last word of each partition's feed."""
+        """Return the seconds since the last heartbeat of each partition's feed."""
         now = self._clock()
         return {partition: now - lease.heard for partition, lease in self._leases.items()}
 
     def known_users(self) -> Mapping[int, int]:
-        """Users seen here, by partition; the longest unseen are forgotten past ``max_floors``."""
+        """Return the number of users seen here by partition; above ``max_floors`` the least recent are dropped."""
         return self._known
 
-    # As a follower of the feed ---------------------------------------------------------------------------------------
+    # Follower of the feed --------------------------------------------------------------------------------------------
 
     def apply(self, partition: int, change: Change) -> None:
         self._lease(partition).position = change.n
@@ -138,7 +139,7 @@ class Records:
         if change.kind in {"account", "restored"}:
             _raise_floor(self._account_floors, change.account, change.seq, self._max_floors)
             self._drop_account(change.account)
-            if change.kind == "restored":  # who was removed since the backup may be back, with a higher epoch
+            if change.kind == "restored":  # a removed user may exist again, with a higher epoch
                 self._forgive(change.account)
             return
         if change.user:
@@ -160,33 +161,33 @@ class Records:
         lease.until = lease.heard = float("-inf")
         lease.position = tail.n
         self._store.gate.follow(tail.partition, tail.n)
-        if tail.new_data_set:  # a restore: its counts start elsewhere, but every epoch in it was raised, so those stay
+        if tail.new_data_set:  # a restore resets the counts but raises every epoch, so epoch marks stay
             self._account_floors.clear()
             for uid, floor in self._floors.items():
                 self._floors[uid] = Floor(0, floor.epoch)
 
     async def acknowledge(self, partition: int, n: int) -> None:
-        """Not ours to say: the fleet does."""
+        """No-op: the fleet acknowledges changes."""
 
-    # What the registration found -------------------------------------------------------------------------------------
+    # Registration results --------------------------------------------------------------------------------------------
 
     def registered(self, partition: int, at: float) -> None:
-        """A registration sent at this instant was accepted and proven: the store is the known one, and may write."""
+        """Renew the lease: a registration sent at ``at`` proved that the store is the known one and accepts writes."""
         self._registered[partition] = at
         self._extend(partition)
 
     def rejected(self, partition: int) -> None:
-        """The registration found a store that may not write, or that is not the known one: no copy is used."""
+        """Stop the use of copies: the store rejects writes or is not the known one."""
         self._registered[partition] = float("-inf")
         self._extend(partition)
 
     def left(self) -> None:
-        """No change waits for us any more (R31): no copy is used from now on, however long its lease was."""
+        """Stop the use of all copies: after leaving the fleet, no change waits for this process (R31)."""
         self._left = True
         for partition in self._leases:
             self._extend(partition)
 
-    # Inside ----------------------------------------------------------------------------------------------------------
+    # Internals -------------------------------------------------------------------------------------------------------
 
     def _lease(self, partition: int) -> Lease:
         return self._leases.setdefault(partition, Lease())
@@ -200,15 +201,16 @@ class Records:
         return self._clock() < self._lease(partition).until
 
     def _take_off(self, uid: UserId, account: AccountId, partition: int) -> Flight:
-        """A read of its own, not sent yet: whatever it says was true after it was asked for."""
+        """Queue a new read. It is sent after this call, so its result is at least as recent."""
         flight = Flight(uid, account)
         self._flights.setdefault(uid, []).append(flight)
         self._together.add(partition, flight)
         return flight
 
     async def _fly(self, partition: int, flights: list[Flight]) -> None:
-        """Read for all of them at once, and land every one of them, whatever happens. Only the end of the loop cancels
-        this, and then whoever waits as well."""
+        """Read all records in one batch and resolve every in-flight read, also after an error.
+
+        Only the end of the event loop cancels this task, and then its callers as well."""
         try:
             outcomes = await self._outcomes(flights)
         except Exception as problem:
@@ -244,17 +246,17 @@ class Records:
             problem = guard.objection(flight, record, seq=integer(found["s"]))
             if isinstance(problem, WentBack):
                 self._on_regression(flight.uid, problem.floor.epoch, problem.floor.revision)
-        except Exception as bug:  # in what is told of this one, and nothing to those who were asked about with it
+        except Exception as bug:  # a malformed reply for one user must not fail the rest of the batch
             return bug
         return problem or record
 
     def _keep(self, record: UserRecord, partition: int) -> None:
         floor = self._floors.get(record.id)
         if floor is not None and record.revision < floor.revision:
-            return  # a later read has seen more; its change is about to be heard
+            return  # a later read returned more; its change is about to arrive
         known = self._copies.get(record.id)
         if known is not None and known.record == record:
-            record = known.record  # the same object: decisions that were made with it stay valid
+            record = known.record  # keep the object: cached decisions made with it stay valid
         until = self._clock() + MAX_AGE - hash(record.id) % 1000 / 1000 * AGE_SPREAD
         self._copies.set(record.id, Copy(record, self._lease(partition), until))
         self._raise(record.id, Floor(record.revision, record.epoch))

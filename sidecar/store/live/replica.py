@@ -1,6 +1,6 @@
-"""The live side of the store, put together: feeds, records, fleet and healing of one process.
+"""Live side of the store in one process: feeds, record cache, fleet and epoch repair.
 
-A sidecar that is starting follows nothing yet: ``records`` then read directly, and the fleet does not count it.
+Before ``run`` no feed is followed: ``records`` reads directly, and the fleet does not count this process.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from sidecar.telemetry.task_supervision import Work, supervised
 
 
 class LiveCopy:
-    """``id`` names this process in the fleet; ``clock`` is monotonic; ``lease`` in seconds (SIDECAR_LEASE).
-    ``journal``: where the feed's last entries are kept over a restart."""
+    """Replica in one process. ``id`` names the process in the fleet; ``clock`` is monotonic; ``lease`` in seconds
+    (SIDECAR_LEASE). ``journal``: files of the feed's last entries, which survive a restart."""
 
     def __init__(
         self,
@@ -50,21 +50,21 @@ class LiveCopy:
         self.fleet = Fleet(store, self.records, id=id, lease=lease, clock=clock, states=self.states)
         self.watch = StoreWatch(store, self.fleet, leeway=leeway)
         self.on_task_failure: Callable[[str], None] = lambda _name: None
-        """Receives the name of a task that failed and is started again."""
+        """Callback for the name of a failed task, which is restarted."""
         self._seal = seal
         self._registering: asyncio.Task[None] | None = None
         self._draining: set[asyncio.Task[None]] = set()
         self.journal = Journal(store, journal)
         self.recovery = Recovery(store, self.journal, self.states, id=id, lease=lease, seal=seal)
         self.followers: list[Follower] = [self.records, self.fleet, self.journal]
-        """Who hears the feed, in this order. To be added to before ``run``."""
+        """Followers of the feed, in call order. Add to the list before ``run``."""
 
     def close_until_proven(self) -> None:
-        """From now on a partition is read only after its first proof: an older store is found out first (R48)."""
+        """Reject reads of a partition until its first proof, so that an older store is detected first (R48)."""
         self.states.strict = True
 
     async def run(self) -> None:
-        """Follow until cancelled, then leave the fleet, so that nobody waits for us."""
+        """Follow the feeds until cancelled, then leave the fleet, so that no change waits for this process."""
         await self.journal.load()
         feeds = {partition: self._feed(partition) for partition in range(self._store.partitions)}
         self.fleet.feeds = feeds
@@ -80,18 +80,18 @@ class LiveCopy:
             self._store.on_move = lambda: None
             if self._registering is not None:
                 self._registering.cancel()
-            self.records.left()  # before anybody learns that we are gone: listeners may answer for a while yet
+            self.records.left()  # before leaving the fleet, because listeners may serve a while longer
             self.journal.close()
             with suppress(StoreUnavailable):
                 await self.fleet.leave()
 
     async def take_over(self, other: Store) -> None:
-        """Use ``other``'s connections in place of the store's, once they are proven to lead to the same store.
+        """Switch to the connections of ``other`` after proving that they lead to the same store.
 
-        Raises StoreUnavailable or StoreRefused; then nothing has changed, and ``other`` is the caller's to close.
+        Raises StoreUnavailable or StoreRefused. Then nothing has changed, and the caller closes ``other``.
         """
         feeds = self.fleet.feeds
-        if feeds:  # else nothing is followed yet, and the start's own check is still to come
+        if feeds:  # without feeds, the start-up check is still to come
             await require_same_store(other, self._store, {n: feed.position for n, feed in feeds.items()})
         draining = asyncio.create_task(_drain(self._store.take_over(other)))
         self._draining.add(draining)
@@ -99,7 +99,7 @@ class LiveCopy:
         self._follow_move()
 
     def _follow_move(self) -> None:
-        """A master is another server: feeds leave the old one, and the new one is proven at once."""
+        """Reconnect the feeds and register at once: a new master is another server and must be proven."""
         for feed in self.fleet.feeds.values():
             feed.doubt()
         self._registering = asyncio.create_task(self.fleet.register())
@@ -118,7 +118,7 @@ class LiveCopy:
 
 
 async def _drain(left: Topology) -> None:
-    """Close connections once the calls on their way have ended."""
+    """Close connections after the calls in progress have ended."""
     try:
         await asyncio.sleep(DRAIN_SECONDS)
     finally:

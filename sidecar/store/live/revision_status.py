@@ -1,7 +1,7 @@
-"""Has this process applied the change that a caller knows of? (R30)
+"""Revision status: applied here, not applied yet, or unknown to the feed (R30).
 
-A revision is a number of an account's feed. Once it is applied here, no copy is older than it, and a direct read that
-is older is refused by the records themselves. So to reach a revision is all that an answer needs to be no older.
+A revision is a number of an account's feed. Once it is applied here, no copy is older, and the record cache rejects
+older direct reads. Reaching the revision is therefore sufficient for a response that is no older.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ from sidecar.store.connection import Store
 from sidecar.store.live.record_cache import Records
 
 PATIENCE: Final = 0.4
-"""Seconds. An entry is heard within milliseconds; who has not heard it by then is cut off from the feed."""
+"""Seconds. Entries arrive within milliseconds; after this time, the process counts as cut off from the feed."""
 
 FIRST_POLL: Final = 0.0005
 LONGEST_POLL: Final = 0.01
 
 
 class Reach(Enum):
-    """How far this process has got."""
+    """Status of a revision in this process."""
 
     REACHED = "reached"
     BEYOND = "beyond"
-    """The feed has no such revision yet: whoever names it has it from somewhere else."""
+    """Revision above the feed's count: the caller has the number from another source."""
 
     LATE = "late"
-    """The store has it, this process does not: it must not answer."""
+    """Revision in the store but not applied here: this process must not respond."""
 
 
 class Freshness:
@@ -49,11 +49,11 @@ class Freshness:
         self._patience = patience
 
     def has(self, account: AccountId, revision: int) -> bool:
-        """Without waiting: is the revision applied here?"""
+        """Return whether the revision is applied here, without waiting."""
         return self._records.position(account) >= revision
 
     async def reach(self, account: AccountId, revision: int) -> Reach:
-        """Wait until it is, if the feed has it. Raises StoreUnavailable when nobody can tell."""
+        """Wait until the revision is applied, if the feed has it. Raises StoreUnavailable for an unreadable count."""
         if self.has(account, revision):
             return Reach.REACHED
         counter = f"{keys.feed(keys.partition_of(account, self._store.partitions))}:n"

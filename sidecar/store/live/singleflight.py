@@ -1,4 +1,4 @@
-"""One direct read: who waits for it, and what its answer is held to."""
+"""Direct reads in progress: shared by their callers, and compared with high-water marks."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -9,21 +9,23 @@ from sidecar.store.errors import StoreUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What was once seen of a user: nothing older is believed. ``removed``: it does not come back."""
+    """High-water mark of a user: older data is rejected. ``removed``: the user does not return."""
 
     revision: int
     epoch: int
     removed: bool = False
 
     def is_above(self, record: UserRecord | None, seq: int) -> bool:
-        """``seq``: the account's count. Who is missing there was removed, or the account is from before it came."""
+        """Return whether the reply is older than the mark. ``seq``: the account's count.
+
+        A missing user was removed, or the account's data is older than the user."""
         if record is None:
             return not self.removed and seq < self.revision
         return self.removed or record.epoch < self.epoch or record.revision < self.revision
 
 
 class WentBack(StoreUnavailable):
-    """The store tells something older of a user than what was seen: its ``floor``."""
+    """Raised when the store's data of a user is older than ``floor``, the data seen before."""
 
     def __init__(self, uid: UserId, floor: Floor) -> None:
         super().__init__(f"the store went back in time: what it says of {uid} is older than what was seen")
@@ -32,9 +34,9 @@ class WentBack(StoreUnavailable):
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A direct read under way. ``dirty``: something happened to the user meanwhile, so the answer is not kept.
+    """Direct read in progress. ``dirty``: the user changed meanwhile, so the result is not cached.
 
-    Shared by whoever waits for it, and not ended by one of them who goes away; the store's timeout bounds it.
+    All callers share the read. A caller that leaves does not end it; the store's timeout bounds it.
     """
 
     uid: UserId
@@ -43,14 +45,14 @@ class Flight:
     _waiting: "list[asyncio.Future[UserRecord | None]]" = field(default_factory=list)
 
     def landing(self) -> "asyncio.Future[UserRecord | None]":
-        """For one who waits: the record, None when there is no such user, or StoreUnavailable."""
+        """Return a future for one caller: the record, None for an unknown user, or StoreUnavailable."""
         waiting: asyncio.Future[UserRecord | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         return waiting
 
     def land(self, outcome: UserRecord | Exception | None) -> None:
         for waiting in self._waiting:
-            if waiting.done():  # gone away
+            if waiting.done():  # the caller was cancelled
                 continue
             if isinstance(outcome, Exception):
                 waiting.set_exception(outcome)
@@ -60,15 +62,15 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What was known of a user when its read was sent. That alone binds the answer: a change that is heard while the
-    answer is on its way may well be newer than it, without the store having gone back."""
+    """Marks of a user when its read was sent. The result is compared with these alone: a change that arrives during
+    the read may be newer than the result without a loss in the store."""
 
     account_floor: int
     floor: Floor | None
 
     def objection(self, flight: Flight, record: UserRecord | None, *, seq: int) -> StoreUnavailable | None:
-        """Why this is not believed; ``seq``: the account's count beside it."""
-        if seq < self.account_floor:  # a change to all of them is lost; no change to one of them makes up for that
+        """Return the reason to reject the result, or None. ``seq``: the account's count in the reply."""
+        if seq < self.account_floor:  # a lost change to the whole account; a change to one user cannot replace it
             return StoreUnavailable(
                 f"the store went back in time: what it says of {flight.account} is older than what was seen"
             )
