@@ -1,1 +1,1 @@
-"""Is the store the known one? Proofs, states of partitions, data sets, and how the servers are set up (R46 to R52)."""
+"""Integrity of the store: proofs, partition states, data sets and the setup of the servers (R46 to R52)."""

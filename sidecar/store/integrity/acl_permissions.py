@@ -1,8 +1,8 @@
-"""The commands that a sidecar's Redis user must be permitted, and a trial of each.
+"""Commands that a sidecar's Redis user must be permitted, and a trial of each.
 
-The trial changes nothing: its key holds a text and ends by itself, and each command fails on it or has nothing to do.
-A server looks at the rights first, so any other answer than a refusal says that the command is permitted. It needs no
-right of its own, as ACL DRYRUN would.
+The trial changes nothing: its key holds a string and expires, and each command fails on it or has no effect. A server
+checks permissions first, so any reply except a permission error shows that the command is permitted. The trial needs no
+permission of its own, unlike ACL DRYRUN.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ hincrby hkeys hvals hscan sadd srem scard sismember smembers sscan zadd zrem zsc
 zrevrangebyscore zremrangebyscore zremrangebyrank xadd xlen xrange xrevrange xtrim
 """
 NEEDED: Final = tuple(_NEEDED.split())
-"""What `serve` and the scripts call. README's line is compared with it."""
+"""Commands called by `serve` and the scripts. A test compares README's line with them."""
 CHECKS: Final = ("info", "config|get")
-"""Without them eviction, append-only file and replicas are not checked."""
+"""Commands that the checks of eviction, append-only file and replicas need."""
 FSCK: Final = "scan"
 REPLICAS: Final = ("wait", "role")
-"""Where there are replicas, and with Sentinel. On a Cluster `cluster|slots` too, without which nothing connects."""
+"""Commands needed with replicas and with Sentinel. A Cluster also needs `cluster|slots` to connect."""
 
 TRIAL_MS: Final = 60_000
 _TRIAL: Final = f"sc:{keys.tag(0)}:rights"
@@ -69,32 +69,34 @@ _FORMS: Final = {
     "xrevrange": "KEY + - COUNT 1",
     "xtrim": "KEY MAXLEN 1",
 }
-"""Arguments of the trial; KEY alone where a command is not named."""
+"""Arguments of the trial; KEY alone for a command without an entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissingRights:
-    """Commands that are not permitted, in the order of the ACL line. ``needed``: checks or changes fail without them;
-    ``other``: a check of the server, fsck, or the confirmation by replicas does."""
+    """Commands that are not permitted, in the order of the ACL line.
+
+    ``needed``: required for checks or changes. ``other``: required for server checks, fsck or confirmation by replicas.
+    """
 
     needed: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
 
 
 class Asked(Protocol):
-    """One server by itself."""
+    """Client of one server."""
 
     async def command(self, *words: str | int) -> Any: ...
 
 
 class Servers(Protocol):
-    """The part of a Store that the trial needs."""
+    """Part of a Store that the trial needs."""
 
     async def servers(self) -> Sequence[Asked]: ...
 
 
 async def missing_rights(store: Servers) -> MissingRights:
-    """Raises StoreUnavailable for a store that does not answer."""
+    """Return the commands that a server denies. Raises StoreUnavailable for a store that does not respond."""
     refused: dict[str, None] = {}
     for server in await store.servers():
         refused.update(dict.fromkeys(await _refused(server)))
@@ -105,12 +107,12 @@ async def missing_rights(store: Servers) -> MissingRights:
 
 
 async def _refused(server: Asked) -> list[str]:
-    """Commands that this server refuses; ``keys`` alone where the user may not touch keys of this name."""
+    """Return the commands that this server denies; ``keys`` alone when it denies keys of this name."""
     first = await _refusal(server, "SET", _TRIAL, "x", "PX", TRIAL_MS)
     if first is not None and "key" in first.lower():
         return ["keys"]
     refused = ["set"] if first is not None else []
-    # Without its key the trial of a writing command would write: those commands are not tried then.
+    # Without the trial key, a write command would write: try only the commands that do not.
     tried = NEEDED if first is None else ("eval", "evalsha", "ping", "time", "get", "exists", "xread")
     plain = [name for name in (*tried, *CHECKS, FSCK, *REPLICAS) if name not in {"set", "del"}]
     refused += [name for name in plain if await _refusal(server, *_words(name)) is not None]
@@ -127,7 +129,7 @@ def _words(name: str) -> list[str | int]:
 
 
 async def _refusal(server: Asked, *words: str | int) -> str | None:
-    """The text of a refusal for want of rights; None for every other answer."""
+    """Return the text of a permission error; None for every other reply."""
     try:
         await server.command(*words)
     except (exceptions.ResponseError, StoreUnavailable) as error:

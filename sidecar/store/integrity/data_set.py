@@ -1,7 +1,7 @@
-"""Data sets: each partition's has a random id, which a restore and a change of the issuer replace (R46).
+"""Data sets: each partition's data set has a random id, which a restore and a change of the issuer replace (R46).
 
-The replacement is announced in the feed by an entry with an HMAC under the pepper. A running sidecar that reads it goes
-on with the new data set; one that finds another data set without it does not.
+A feed entry with an HMAC under the pepper announces the replacement. A running sidecar that reads the entry continues
+with the new data set. Without the entry it rejects another data set.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from sidecar.tokens.opaque import Pepper, Purpose
 
 @dataclass(frozen=True, slots=True)
 class DataSetChange:
-    """``before``, ``after``: ids of the data set. ``meta_before``, ``meta_after``: digests of the meta record."""
+    """Replacement of a data set. ``before``, ``after``: ids. ``meta_before``, ``meta_after``: meta record digests."""
 
     partition: int
     before: str
@@ -26,7 +26,7 @@ class DataSetChange:
 
 
 def change_of_entry(partition: int, fields: Mapping[str, str]) -> DataSetChange | None:
-    """From a feed entry of kind ``data_set``; None for one without the fields that ours have."""
+    """Return the change announced by a feed entry of kind ``data_set``; None when a field is missing."""
     try:
         return DataSetChange(partition, fields["a"], fields["u"], fields["mb"], fields["ma"])
     except KeyError:
@@ -34,13 +34,13 @@ def change_of_entry(partition: int, fields: Mapping[str, str]) -> DataSetChange 
 
 
 def code_of(pepper: Pepper, change: DataSetChange) -> str:
-    """HMAC-SHA256 under the pepper, as hex."""
+    """Return the HMAC-SHA256 of the change under the pepper, as hex."""
     parts = (str(change.partition), change.before, change.after, change.meta_before, change.meta_after)
     return pepper.mac(Purpose.DATA_SET, *parts).hex()
 
 
 def digest_of(meta: Mapping[str, str]) -> str:
-    """SHA-256 of a meta record's fields and values, 128 bits as hex."""
+    """Return the SHA-256 of a meta record's fields and values: 128 bits as hex."""
     hashed = hashlib.sha256()
     for field, value in sorted(meta.items()):
         for part in (field.encode("utf-8"), value.encode("utf-8")):
@@ -49,9 +49,9 @@ def digest_of(meta: Mapping[str, str]) -> str:
 
 
 async def replace(store: Store, pepper: Pepper | None, changed: Mapping[str, str] | None = None) -> None:
-    """Give every partition a new data set id, and its meta record the ``changed`` fields, with the entry that says so.
+    """Give every partition a new data set id and its meta record the ``changed`` fields; announce both in the feed.
 
-    ``pepper`` None: nothing vouches for it, and a running sidecar stays where it is.
+    ``pepper`` None: the entry has no code, and running sidecars do not follow.
     Raises StoreUnavailable, and StoreRefused when another process replaced a data set in between.
     """
     fields = dict(changed or {})

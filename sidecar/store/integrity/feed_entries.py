@@ -1,4 +1,4 @@
-"""Entries of the change feed as values, and the interface of those that follow it. No I/O."""
+"""Entries of the change feed as values, and the interface of its followers. No I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ DATA_SET: Final = "data_set"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry. ``kind``: user, removed, account, restored, pep, keys, policy, restore, data_set. ``seq``: the
-    account's count then. ``role``, ``status``, ``password``: what the change made (R48). ``before``: number of the
-    entry before this one, None for ``n - 1``."""
+    """Feed entry. ``kind``: user, removed, account, restored, pep, keys, policy, restore, data_set. ``seq``: the
+    account's count at the change. ``role``, ``status``, ``password``: results of the change (R48). ``before``: number
+    of the previous entry, None for ``n - 1``."""
 
     n: int
     kind: str
@@ -34,8 +34,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Where a feed stands when it is followed anew. ``new_data_set``: another one than before (a restore).
-    ``position``: given when it starts from there; ``change``: the entry that announced the data set."""
+    """Position at which a feed restarts. ``new_data_set``: differs from the previous one (a restore).
+    ``position``: set when the feed starts from it; ``change``: the entry that announced the data set."""
 
     partition: int
     n: int
@@ -45,19 +45,19 @@ class Tail:
 
 
 class Follower(Protocol):
-    """Who hears the feed. Every call is made in the feed's order; none of them may wait, but ``acknowledge``."""
+    """Follower of a feed. Calls are made in the feed's order. Only ``acknowledge`` may wait."""
 
     def apply(self, partition: int, change: Change, /) -> None: ...
     def heard(self, partition: int, at: float, /) -> None: ...
     def flush(self, tail: Tail, /) -> None:
-        """Forget every copy of the partition: what happened meanwhile is not known."""
+        """Drop every copy of the partition, because changes in between are unknown."""
 
     async def acknowledge(self, partition: int, n: int, /) -> None: ...
 
 
 def entries_of(raw: Any) -> list[tuple[str, dict[str, str]]]:
-    """Entries of one stream, from an answer of XREAD: nothing, a list (RESP2, fakeredis) or a map of nested lists
-    (RESP3). Raises StoreUnavailable for any other answer (R50)."""
+    """Return the entries of one stream from an XREAD reply: nothing, a list (RESP2, fakeredis) or a map of nested lists
+    (RESP3). Raises StoreUnavailable for any other reply (R50)."""
     if not raw:
         return []
     try:
@@ -75,7 +75,7 @@ def fields_of(raw: Any) -> dict[str, str]:
 
 
 def change_of(fields: Mapping[str, str], entry: str = "") -> Change:
-    """``entry``: its id in the stream. Entries of schema 1 have neither role nor status."""
+    """Return the entry as a `Change`. ``entry``: its id in the stream. Schema 1 entries have no role or status."""
     return Change(
         n=int(fields["n"]),
         kind=fields["k"],

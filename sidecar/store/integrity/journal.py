@@ -1,7 +1,7 @@
-"""Journal of each partition's last feed entries: the memory of what was acknowledged (R48).
+"""Journal of each partition's last feed entries: the evidence of acknowledged changes (R48).
 
-Kept in memory as encoded lines, and in the state directory by sources/journal_file.py. When the store has lost
-entries, the journal names the users whose changes are gone. After a restart the store is compared with its last entry.
+Entries are stored in memory as encoded lines, and in the state directory by sources/journal_file.py. When the store
+has lost entries, the journal identifies the affected users. After a restart the store is compared with the last entry.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from sidecar.store.integrity.feed_entries import DATA_SET, Change, Tail, change_
 from sidecar.store.integrity.proof import NO_ENTRY, FeedPosition
 
 MAX_MARKS: Final = 10_000
-"""Entries of one partition, as many as its feed keeps."""
+"""Maximum entries per partition, equal to the feed's bound."""
 PAGE: Final = 1000
 TURN_SECONDS: Final = 0.5
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One feed entry. ``before``: number of the entry before it. For a data set change ``account`` and ``user`` are the
+    """Feed entry. ``before``: number of the previous entry. For a data set change, ``account`` and ``user`` are the
     ids of the data sets before and after."""
 
     n: int
@@ -43,7 +43,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class JournalFiles(Protocol):
-    """As in sources/journal_file.py."""
+    """Interface of sources/journal_file.py."""
 
     stale: set[int]
 
@@ -58,7 +58,7 @@ class JournalFiles(Protocol):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """First line of a file: the position that the lines led to when it was written."""
+    """First line of a file: position after its last entry when the file was written."""
 
     data_set: str
     n: int
@@ -80,7 +80,7 @@ def mark_of(change: Change) -> Mark:
 
 
 async def read_feed(store: Store, partition: int, end: str = "+", until: str = "") -> list[Mark]:
-    """Entries of the store's feed up to ``end``, the newest first: at most MAX_MARKS, and none before ``until``.
+    """Return the feed's entries from ``end`` down to the page that holds ``until``, newest first, at most MAX_MARKS.
 
     Raises StoreUnavailable.
     """
@@ -96,7 +96,7 @@ async def read_feed(store: Store, partition: int, end: str = "+", until: str = "
 
 @dataclass(slots=True)
 class _Partition:
-    """``waiting``: entries applied while those up to ``start`` are still to be read; None when none are."""
+    """Journal of one partition. ``waiting``: entries applied before those up to ``start`` are read; None otherwise."""
 
     position: FeedPosition | None = None
     lines: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_MARKS))
@@ -108,7 +108,7 @@ class _Partition:
 
 
 class Journal:
-    """A follower of the feeds. ``file`` None: kept in memory alone."""
+    """Follower of the feeds. ``file`` None: stored in memory only."""
 
     def __init__(self, store: Store, file: JournalFiles | None = None) -> None:
         self._store = store
@@ -117,7 +117,7 @@ class Journal:
         self._started = asyncio.Event()
 
     async def load(self) -> None:
-        """Read the files, and write them from now on where no other process does. What cannot be used is left out."""
+        """Read the files, and write them from now on unless another process does. Unusable content is skipped."""
         if self._file is not None:
             await asyncio.to_thread(self._file.take)
             for partition, lines in (await asyncio.to_thread(self._file.read)).items():
@@ -127,16 +127,16 @@ class Journal:
                     self._mark_stale(partition)
 
     def position(self, partition: int) -> FeedPosition | None:
-        """The last entry that is known, for the proof after a restart."""
+        """Return the last known position, for the proof after a restart."""
         known = self._partitions.get(partition)
         return known.position if known else None
 
     def marks(self, partition: int) -> list[Mark]:
-        """All that is known, the oldest first."""
+        """Return all known entries, oldest first."""
         known = self._partitions.get(partition)
         return [decode(line) for line in known.all()] if known else []
 
-    # As a follower of the feed ---------------------------------------------------------------------------------------
+    # Follower of the feed --------------------------------------------------------------------------------------------
 
     def apply(self, partition: int, change: Change) -> None:
         known = self._at(partition)
@@ -148,7 +148,7 @@ class Journal:
             self._file.append(partition, line)
 
     def heard(self, _partition: int, _at: float) -> None:
-        """The records count that."""
+        """No-op: the record cache counts heartbeats."""
 
     def flush(self, tail: Tail) -> None:
         if tail.position is None:
@@ -163,12 +163,12 @@ class Journal:
         self._mark_stale(tail.partition)
 
     async def acknowledge(self, _partition: int, _n: int) -> None:
-        """The fleet does."""
+        """No-op: the fleet acknowledges changes."""
 
-    # Beside the feed -------------------------------------------------------------------------------------------------
+    # Files -----------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Twice a second, and when a feed starts: read what it held before, and write the files. Until cancelled."""
+        """Read older entries and write the files, twice per second and when a feed starts, until cancelled."""
         while True:
             self._started.clear()
             with suppress(StoreUnavailable):
@@ -179,7 +179,7 @@ class Journal:
                     await self._started.wait()
 
     async def read_back(self) -> None:
-        """Entries up to the one that each feed started from. Raises StoreUnavailable."""
+        """Read the entries up to the start of each feed. Raises StoreUnavailable."""
         for partition, known in list(self._partitions.items()):
             waiting = known.waiting
             if waiting is None:
@@ -187,27 +187,27 @@ class Journal:
             last = decode(known.lines[-1]).entry if known.lines else ""
             found = await read_feed(self._store, partition, known.start, last)
             is_there = found[0].entry == known.start if found else known.start == NO_ENTRY
-            if known.waiting is waiting and is_there:  # else: started anew meanwhile, or the store went back
+            if known.waiting is waiting and is_there:  # otherwise the feed restarted, or the store lost entries
                 _merge(known, found, last)
                 self._mark_stale(partition)
 
     async def write(self) -> None:
-        """What waits, in a thread."""
+        """Write pending lines in a thread."""
         if (file := self._file) is None:
             return
-        if not file.owned and await asyncio.to_thread(file.take):  # another process wrote until now, or none did
+        if not file.owned and await asyncio.to_thread(file.take):  # another process, or none, wrote the files before
             file.stale.update(self._partitions)
         self._rewrite(file, whole=False)
         await asyncio.to_thread(file.write)
 
     def close(self) -> None:
-        """At the end: write what waits, here and now."""
+        """Write pending lines without a thread, then close the files."""
         if self._file is not None:
             self._rewrite(self._file, whole=True)
             self._file.close()
 
     def _rewrite(self, file: JournalFiles, *, whole: bool) -> None:
-        """``whole`` false: not those for which older entries are still being read."""
+        """Rewrite stale files. ``whole`` false: skip partitions with older entries still to be read."""
         for partition in file.stale & self._partitions.keys():
             if file.owned and (whole or self._partitions[partition].waiting is None):
                 file.rewrite(partition, self._content(self._partitions[partition]))
@@ -225,7 +225,7 @@ class Journal:
 
 
 def _merge(known: _Partition, found: Sequence[Mark], last: str) -> None:
-    """``found``: newest first. Without the last known entry among them, nothing older is known to lead to them."""
+    """Insert ``found``, newest first. If it lacks the last known entry, older lines are unconnected and dropped."""
     place = next((place for place, mark in enumerate(found) if mark.entry == last), None)
     if place is None:
         known.lines.clear()
@@ -235,7 +235,7 @@ def _merge(known: _Partition, found: Sequence[Mark], last: str) -> None:
 
 
 def _partition_of(lines: Sequence[bytes]) -> _Partition | None:
-    """From a file. Lines that are none, and all before a gap, are left out."""
+    """Return the journal read from a file, without invalid lines and all lines before a gap; None without a head."""
     try:
         head = _head(lines[0])
     except (msgspec.MsgspecError, IndexError):

@@ -1,4 +1,4 @@
-"""Lost feed entries, judged: which are known, and what they had made of each account, user and PEP key (R48). Pure."""
+"""Analysis of lost feed entries: the known ones, and their effect on accounts, users and PEP keys (R48). Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ BEFORE_ANY: Final = 0
 
 @dataclass(slots=True)
 class UserLoss:
-    """The last acknowledged role and status of a user, and the entry that made them. ``epochs``: each epoch that was
-    raised to, and whether by a password change."""
+    """Last acknowledged role and status of a user, and the entry that set them. ``epochs``: each epoch reached, and
+    whether a password change raised it."""
 
     role: str = ""
     status: str = ""
@@ -31,8 +31,8 @@ class UserLoss:
 
 @dataclass(slots=True)
 class AccountLoss:
-    """``status``: of the account, empty when no lost entry was about it. ``restored``: a restore of it was lost.
-    ``peps``: keys that were revoked."""
+    """Lost changes of an account. ``status``: its last one, empty when no lost entry changed it. ``restored``: a
+    restore was lost. ``peps``: revoked keys."""
 
     seq: int = 0
     status: str = ""
@@ -42,10 +42,10 @@ class AccountLoss:
 
 
 def split(marks: Sequence[Mark], kept: Mapping[int, str], oldest_kept: int | None) -> tuple[int | None, list[Mark]]:
-    """Number of the last entry that the store has kept, and the marks after it, which it has lost.
+    """Return the number of the last entry that the store kept, and the marks after it, which it lost.
 
-    ``kept``: id of each entry in the store's feed, by number; ``oldest_kept``: the lowest of them. None: not known, for
-    no entry is in both.
+    ``kept``: id of each entry in the store's feed, by number; ``oldest_kept``: the lowest number. The result is None
+    when no entry is in both.
     """
     for place in range(len(marks) - 1, -1, -1):
         if kept.get(marks[place].n) == marks[place].entry:
@@ -55,7 +55,7 @@ def split(marks: Sequence[Mark], kept: Mapping[int, str], oldest_kept: int | Non
 
 
 def missing(base: int | None, top: int, marks: Iterable[Mark]) -> Ranges:
-    """Numbers between ``base`` and ``top`` whose entries are not among ``marks``; empty: all are known."""
+    """Return the numbers from ``base`` to ``top`` without an entry in ``marks``; empty when all are known."""
     reached, gaps = BEFORE_ANY if base is None else base, list[tuple[int, int]]()
     for mark in sorted(marks, key=lambda mark: mark.n):
         if mark.n <= reached:
@@ -69,7 +69,7 @@ def missing(base: int | None, top: int, marks: Iterable[Mark]) -> Ranges:
 
 
 def by_account(marks: Iterable[Mark]) -> dict[str, AccountLoss]:
-    """What the entries had made, the later ones over the earlier."""
+    """Return the lost state by account. Later entries override earlier ones."""
     found: dict[str, AccountLoss] = {}
     for mark in sorted(marks, key=lambda mark: mark.n):
         if not mark.account or mark.kind == "data_set":
@@ -85,7 +85,7 @@ def by_account(marks: Iterable[Mark]) -> dict[str, AccountLoss]:
                 account.peps.add(mark.user)
             case "user" | "removed":
                 _add(account.users.setdefault(mark.user, UserLoss()), mark)
-            case _:  # policy, keys, PEP keys that were made: nothing that would be allowed again
+            case _:  # policy, keys, created PEP keys: losing them permits nothing
                 pass
     return found
 
@@ -98,5 +98,5 @@ def _add(user: UserLoss, mark: Mark) -> None:
 
 
 def shown(ranges: Ranges) -> str:
-    """For a message: ``51 to 53, 60``."""
+    """Format ranges for a message: ``51 to 53, 60``."""
     return ", ".join(f"{first} to {last}" if first < last else f"{first}" for first, last in ranges)

@@ -1,7 +1,7 @@
-"""State of each partition of the store: the one source for probes, metrics, the decision log and the application log.
+"""State of each partition of the store: single source for probes, metrics, the decision log and the application log.
 
-Reports come from the registration, which proves the store twice a lease (proof.py), and from the start-up check.
-Reads nothing and decides nothing; `Records` and other readers call `require` before a direct read.
+Reports come from the registration, which proves the store twice per lease (proof.py), and from the start-up check.
+This module does no I/O and makes no decisions; `Records` and other readers call `require` before a direct read.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ from sidecar.store.errors import StoreUnavailable
 from sidecar.telemetry.app_log import logger
 
 GATHER_SECONDS: Final = 0.05
-"""Transitions within this time are one log line: an outage reaches all partitions at once."""
+"""Seconds in which transitions share one log line, because an outage reaches all partitions at once."""
 
 _log = logger("store")
 
 
 class State(StrEnum):
-    """``out``: no answer. ``refusing``: an error answer. ``changed``: another data set, or none. ``regressed``: an
-    older copy of the same data set. ``recovering``: proven again, not yet in use."""
+    """State of a partition. ``out``: no reply. ``refusing``: an error reply. ``changed``: another data set, or none.
+    ``regressed``: an older copy of the same data set. ``recovering``: proven again, not yet in use."""
 
     OK = "ok"
     OUT = "out"
@@ -37,7 +37,8 @@ _RECOVERED: Final = frozenset({State.REGRESSED, State.RECOVERING})
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """``since``: seconds of the given clock. ``readable``: direct reads are answered and true, as with a full store."""
+    """State with its reason. ``since``: seconds of the given clock. ``readable``: direct reads work and are true, as
+    with a full store."""
 
     state: State
     reason: str
@@ -47,7 +48,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """What one log line says; equal lines of several partitions are written as one."""
+    """Content of one log line. Equal lines of several partitions are written once."""
 
     state: State
     reason: str
@@ -68,14 +69,14 @@ class PartitionStates:
         self._proven: set[int] = set()
         self._notes: dict[int, str] = {}
         self.strict = False
-        """No record of a partition counts that this process has not proven yet: an older store is found out first."""
+        """Requirement of a proof before any record of a partition counts, so that an older store is detected first."""
         self._left_ok: dict[int, float] = {}
         self._lines: dict[_Line, list[tuple[int, float]]] = {}
         self.on_regression: Callable[[int], None] = lambda _partition: None
-        """Called with the partition when it enters ``regressed``."""
+        """Callback for a partition that enters ``regressed``."""
 
     def report(self, partition: int, state: State, reason: str = "", *, readable: bool = False) -> None:
-        """Record what was found. A repeated state keeps its beginning."""
+        """Record the state. A repeated state keeps its start time."""
         now, known = self._clock(), self._known.get(partition)
         readable = readable or state is State.OK
         if state is State.OK:
@@ -92,21 +93,21 @@ class PartitionStates:
             self.on_regression(partition)
 
     def note(self, partition: int, note: str) -> None:
-        """What the recovery of the partition waits for: part of the reason until it is ok."""
+        """Set the cause that blocks the partition's recovery; part of the reason until the state is ok."""
         self._notes[partition] = note
 
     def status(self, partition: int) -> Status:
-        """``out`` before the first report."""
+        """Return the partition's status; ``out`` before the first report."""
         return self._known.get(partition, Status(State.OUT, "not reached yet", float("-inf")))
 
     def all(self) -> Mapping[int, Status]:
-        """Every partition with a report, by number."""
+        """Return the status of every partition with a report, by number."""
         return dict(sorted(self._known.items()))
 
     def require(self, partition: int) -> None:
         """Raise StoreUnavailable when a direct read of the partition must not be trusted.
 
-        So it is after ``out`` as well, until a registration has proven what answers by then: it may be another server.
+        After ``out`` the partition stays untrusted until a registration has proven the server, perhaps another one.
         """
         known = self._known.get(partition)
         if known is not None and not known.readable:
@@ -115,13 +116,12 @@ class PartitionStates:
             )
 
     def require_proven(self, partition: int) -> None:
-        """Raise StoreUnavailable when this process has not proven the partition yet, and has to before it decides by
-        what is read there (R48)."""
+        """Raise StoreUnavailable when ``strict`` is set and this process has not proven the partition yet (R48)."""
         if self.strict and partition not in self._proven:
             raise StoreUnavailable(f"the store's partition {partition:02d} is not proven yet", cause="store_out")
 
     def settle(self) -> None:
-        """Write the log lines that wait."""
+        """Write the pending log lines."""
         lines, self._lines = self._lines, {}
         for line, found in lines.items():
             partitions = [f"{partition:02d}" for partition, _ in found]
@@ -132,8 +132,8 @@ class PartitionStates:
                 _log.error("store unavailable", state=line.state.value, reason=line.reason, partitions=partitions)
 
     def _note(self, partition: int, known: Status | None, state: State, reason: str, now: float) -> None:
-        """R46's details: one line when a partition leaves ok, one when the cause becomes changed or regressed, one when
-        it is ok again, with the whole duration."""
+        """Queue log lines (R46): one when a partition leaves ok, one when the state becomes changed or regressed, one
+        when it is ok again, with the total duration."""
         was_ok = known is None or known.state is State.OK
         if state is State.OK:
             if (since := self._left_ok.pop(partition, None)) is not None:
@@ -151,14 +151,14 @@ class PartitionStates:
 
 
 def cause_of(state: State) -> str:
-    """Name of the state beside ``store_unavailable``: in the decision log, in ``/readyz`` and in ``/status``."""
+    """Return the name of the state for use beside ``store_unavailable``: decision log, ``/readyz``, ``/status``."""
     return "" if state is State.OK else f"store_{state.value}"
 
 
 def unavailable_share(partitions: Iterable[tuple[Status, int]]) -> float:
-    """Share of known users whose checks would be ``store_unavailable`` (R49), 0 to 1.
+    """Return the share, 0 to 1, of known users with checks that would be ``store_unavailable`` (R49).
 
-    ``partitions``: each one's status and its number of known users. Without known users every partition counts alike.
+    ``partitions``: status and number of known users of each. Without known users, every partition has equal weight.
     """
     found = list(partitions)
     if not any(users for _, users in found):

@@ -1,7 +1,7 @@
-"""The proof of R46: whether a partition is the known store, or an empty, another or an older one.
+"""Proof of R46: distinguishes the known store from an empty, another or an older one, by partition.
 
-Pure comparison of three values: the feed position that this process has reached, the answer of the store at that
-moment, and the meta record that its settings demand. `Fleet` asks twice a lease, `Feed` after each new connection.
+Pure comparison of three values: the feed position that this process has reached, the store's reply at that moment, and
+the meta record that the settings require. `Fleet` requests the proof twice per lease, `Feed` after each new connection.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ NO_ENTRY: Final = "0-0"
 """Id before the first entry of a stream."""
 
 RESTORING: Final = "restoring"
-"""Field of a partition's meta record while a restore is not whole."""
+"""Field of a partition's meta record while a restore is incomplete."""
 META_FIELDS: Final = ("schema", "demo", "issuer", "audience", "pepper")
 _SETTINGS: Final = {"issuer": "SIDECAR_ISSUER", "audience": "SIDECAR_AUDIENCE", "pepper": "SIDECAR_KEYS_DIR"}
 
 
 @dataclass(frozen=True, slots=True)
 class FeedPosition:
-    """What was applied last: the data set's id, the change's number, and the id of its entry in the stream.
-    ``ancestors``: ids of data sets that this one came from, by a restore or a recovery."""
+    """Last applied change: data set id, change number, and id of its entry in the stream.
+    ``ancestors``: ids of the data sets before this one, replaced by a restore or a recovery."""
 
     data_set: str
     n: int
@@ -33,7 +33,7 @@ class FeedPosition:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Answer of the store. ``known``: number of the entry asked for, None when the feed lacks it. ``first``, ``last``:
+    """Reply of the store. ``known``: number of the requested entry, None when the feed lacks it. ``first``, ``last``:
     numbers of the feed's oldest and newest entries, None when it is empty. ``n``: None when the counter is gone.
     ``lost``: lost changes are being recovered. ``recovered``: recoveries that gave the partition another data set."""
 
@@ -49,8 +49,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``state`` None: not decided yet, the feed is behind. ``trimmed``: the feed has to start again at its end.
-    ``repair``: the counter or the data set's id is gone and can be written again from what is known."""
+    """Result of the proof. ``state`` None: undecided, the feed is behind. ``trimmed``: the feed must restart at its
+    end. ``repair``: the counter or the data set id is gone and can be rewritten from the known position."""
 
     state: State | None
     reason: str = ""
@@ -59,7 +59,7 @@ class Verdict:
 
 
 def found_of(reply: Mapping[str, Any]) -> Found:
-    """From the answer of ``register.lua`` or ``feed_tail.lua``."""
+    """Return the reply of ``register.lua`` or ``feed_tail.lua`` as a value."""
     return Found(
         data_set=str(reply["gen"]),
         n=_number(reply["n"]),
@@ -73,7 +73,7 @@ def found_of(reply: Mapping[str, Any]) -> Found:
 
 
 def judge(known: FeedPosition | None, found: Found, meta: Mapping[str, str]) -> Verdict:
-    """Compare. ``meta``: the fields that this process demands; ``known`` None: nothing was applied yet."""
+    """Compare the store with the known one. ``meta``: required fields; ``known`` None: no change was applied yet."""
     verdict = _judge(known, found, meta)
     if found.lost and verdict.state is State.OK:
         return Verdict(State.RECOVERING, "changes that it lost are being recovered", verdict.trimmed, verdict.repair)
@@ -112,7 +112,7 @@ def _other_data_set(known: FeedPosition, found: Found, *, proven: bool) -> Verdi
 
 
 def _is_trimmed(known: FeedPosition, found: Found) -> bool:
-    """The feed lost its oldest entries, ours among them, and nothing else."""
+    """Return whether the feed lost only its oldest entries, the known one among them."""
     if found.first is None:
         return found.n == known.n
     return found.first > known.n

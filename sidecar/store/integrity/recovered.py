@@ -1,7 +1,7 @@
-"""Records of recoveries: how a partition came to another data set after it had lost entries (R48).
+"""Records of recoveries: each links a data set with lost entries to the data set that replaced it (R48).
 
-The record is signed under the pepper. A sidecar whose store went back reads it, follows to the new data set, and finds
-out which of the entries it knows were not known to those who recovered.
+The record is signed under the pepper. A sidecar of the affected store reads it and follows to the new data set. The
+sidecar then finds its known entries that were unknown to the recovery.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ from sidecar.store.integrity.data_set import DataSetChange
 Seal = Callable[[DataSetChange], str]
 
 Ranges = tuple[tuple[int, int], ...]
-"""Numbers of entries, first and last of each range."""
+"""Ranges of entry numbers: first and last of each."""
 
 MAX_HOPS: Final = 100
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """``base``: number of the last entry that the store had kept. ``top``: number of the last entry known to be lost.
-    ``missing``: lost entries that no sidecar knew. ``code``: HMAC under the pepper."""
+    """Record of a recovery. ``base``: number of the last entry that the store kept. ``top``: number of the last entry
+    known to be lost. ``missing``: lost entries unknown to every sidecar. ``code``: HMAC under the pepper."""
 
     partition: int
     before: str
@@ -39,7 +39,7 @@ class Recovered(msgspec.Struct, frozen=True):
         return compare_digest(self.code, seal(self._change()))
 
     def covers(self, n: int) -> bool:
-        """The users of this lost entry were dealt with."""
+        """Return whether the recovery included the users of this lost entry."""
         return n <= self.top and not any(first <= n <= last for first, last in self.missing)
 
     def _change(self) -> DataSetChange:
@@ -53,7 +53,7 @@ def encode(record: Recovered) -> str:
 
 
 def path(partition: int, before: str, after: str, records: Sequence[str], seal: Seal | None) -> tuple[Recovered, ...]:
-    """Recoveries that lead from one data set to the other; empty when none do. Unsigned ones do not count."""
+    """Return the recoveries that lead from one data set to the other; empty when none do. Ignores unsigned records."""
     known: dict[str, Recovered] = {}
     for text in records if seal else ():
         try:

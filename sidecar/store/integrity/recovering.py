@@ -1,7 +1,7 @@
-"""Recover one partition whose store has lost entries: hold users, raise epochs, give it another data set (R48).
+"""Recovery of a partition that has lost entries: hold users, raise epochs, set another data set (R48).
 
-Called by the recovery task of a sidecar, and by ``sidecar fsck --accept-loss``. Every step can be repeated: a process
-that ends in the middle leaves the partition closed, and the next one begins anew.
+Called by the recovery task of a sidecar, and by ``sidecar fsck --accept-loss``. Every step is repeatable: an
+interruption leaves the partition closed, and the next process starts again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ from sidecar.store.integrity.recovered import Ranges, Recovered, Seal, encode
 from sidecar.store.scripting import transition
 
 USERS: Final = 200
-"""Users in one script call."""
+"""Users per script call."""
 LEADER_MS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What sidecars told of a partition. ``base``: number of the last entry that was kept; None: no sidecar knows."""
+    """Sidecars' reports on a partition. ``base``: number of the last kept entry, None when no sidecar knows it."""
 
     partition: int
     marks: tuple[Mark, ...]
@@ -39,13 +39,13 @@ class Lost:
 
     @property
     def missing(self) -> Ranges:
-        """Lost entries that no sidecar knows."""
+        """Return the lost entries that no sidecar knows."""
         return missing(self.base, self.top, self.marks)
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """``users``: all whose epoch rises. ``held``: those that wait for a review."""
+    """Numbers of users. ``users``: with a raised epoch. ``held``: waiting for a review."""
 
     users: int = 0
     held: int = 0
@@ -55,12 +55,12 @@ class Touched:
 
 
 async def read_pairs(store: Store, *words: str | int) -> list[tuple[str, str]]:
-    """A map, read past the gate (Store.read_anyway)."""
+    """Return a map, read past the gate (Store.read_anyway)."""
     return list(fields_of(await store.read_anyway(*words)).items())
 
 
 async def read_lost(store: Store, partition: int) -> Lost | None:
-    """None when nothing was told. Raises StoreUnavailable."""
+    """Return the reports on a partition; None without any. Raises StoreUnavailable."""
     key = keys.lost(partition)
     meta = dict(await read_pairs(store, "HGETALL", f"{key}:meta"))
     if not meta:
@@ -72,7 +72,7 @@ async def read_lost(store: Store, partition: int) -> Lost | None:
 
 
 class Recovering:
-    """``id`` names this process; ``dry`` only counts; ``everyone``: all users wait for a review."""
+    """Steps of a recovery. ``id`` names this process; ``dry`` only counts; ``everyone`` holds all users for review."""
 
     def __init__(self, store: Store, *, id: str, dry: bool = False, everyone: bool = False) -> None:  # noqa: A002
         self._store = store
@@ -81,7 +81,7 @@ class Recovering:
         self._everyone = everyone
 
     async def leads(self, partition: int) -> bool:
-        """Take or keep the lease: one process at a time goes over the users."""
+        """Take or renew the leader lease: one process at a time updates the users. Returns whether it has the lease."""
         key = f"{keys.lost(partition)}:leader"
         if await self._store.change("SET", key, self._id, "NX", "PX", LEADER_MS):
             return True
@@ -91,7 +91,7 @@ class Recovering:
         return True
 
     async def users(self, lost: Lost) -> Touched:
-        """Go over every account of the partition. Raises StoreUnavailable."""
+        """Update the users of every account of the partition. Raises StoreUnavailable."""
         losses, touched = by_account(lost.marks), Touched()
         for account in sorted({*await self._accounts(lost.partition), *losses}):
             touched += await self._account(AccountId(account), losses.get(account, AccountLoss()))
@@ -100,7 +100,7 @@ class Recovering:
         return touched
 
     async def late(self, marks: Sequence[Mark]) -> Touched:
-        """Lost entries that a sidecar tells after the recovery: their users alone, while the partition serves."""
+        """Update the users of lost entries reported after the recovery, while the partition serves."""
         touched = Touched()
         for account, loss in by_account(marks).items():
             whole = loss.restored or loss.status in {"suspended", "deleted"}
@@ -109,7 +109,7 @@ class Recovering:
         return touched
 
     async def finish(self, lost: Lost, seal: Seal) -> bool:
-        """Give the partition its new data set. False: more was told meanwhile, or another process was faster."""
+        """Set the new data set. Returns False when more was reported meanwhile or another process was faster."""
         feed, home = keys.feed(lost.partition), keys.partition_meta(lost.partition)
         before = await self._store.read_anyway("GET", f"{feed}:gen") or ""
         digest = digest_of(dict(await read_pairs(self._store, "HGETALL", home)))
@@ -180,5 +180,5 @@ class Recovering:
 
 
 def line_of(mark: Mark) -> list[str]:
-    """Field and value in the hash of lost entries: two entries of one number can both be lost."""
+    """Return field and value for the hash of lost entries. Two lost entries can have the same number."""
     return [f"{mark.n} {mark.entry}", msgspec.json.encode(mark).decode()]

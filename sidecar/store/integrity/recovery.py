@@ -1,7 +1,7 @@
-"""The recovery task: tells a store that went back what it has lost, and opens it when all of that is known (R48).
+"""Recovery task: reports lost entries to the store that lost them, and reopens it when all are known (R48).
 
-Each sidecar tells its part from its journal. After the largest lease one of them goes over the users (recovering.py);
-the others follow by the signed record that it leaves (recovered.py, feed.py).
+Each sidecar reports entries from its journal. After the longest lease, one sidecar updates the users (recovering.py).
+The others follow by the signed record that it writes (recovered.py, change_feed.py).
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from sidecar.telemetry.app_log import logger
 
 TURN_SECONDS: Final = 0.25
 MARKS: Final = 500
-"""Entries in one script call."""
+"""Entries per script call."""
 
 _log = logger("store")
 
 
 class Recovery:
-    """``lease`` in seconds; ``id`` names this process. Without ``seal`` a partition stays closed."""
+    """Recovery task. ``lease`` in seconds; ``id`` names this process. Without ``seal`` a partition stays closed."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Recovery:
         self._late: list[list[Mark]] = []
 
     async def run(self) -> None:
-        """Until cancelled. A store that is out is asked again."""
+        """Take turns until cancelled. Retries while the store is unavailable."""
         while True:
             await self._sleep(TURN_SECONDS)
             try:
@@ -61,7 +61,7 @@ class Recovery:
                 continue
 
     async def turn(self) -> None:
-        """Once. Raises StoreUnavailable."""
+        """Take one turn. Raises StoreUnavailable."""
         for partition, status in self._states.all().items():
             if status.state in {State.REGRESSED, State.RECOVERING} and self._seal is not None:
                 await self._recover(partition, status.state, self._seal)
@@ -71,7 +71,7 @@ class Recovery:
             _log.error("lost changes told after the recovery", users=touched.users, held=touched.held)
 
     def adopted(self, partition: int, recovered: Recovered) -> None:
-        """The feed follows a recovered store: what only this sidecar knows of the loss is told late."""
+        """Queue the lost entries that only this sidecar knows, because the feed follows an already recovered store."""
         known = [mark for mark in self._journal.marks(partition) if mark.n > recovered.base]
         if late := [mark for mark in known if not recovered.covers(mark.n)]:
             self._late.append(late)
@@ -82,7 +82,7 @@ class Recovery:
             self._told.pop(partition, None)
         if state is State.REGRESSED:
             wait = await self._tell(partition, here)
-        else:  # those who told may be gone: what they left is enough
+        else:  # the reporting sidecars may be gone: their reports suffice
             wait = await self._say(partition, FeedPosition(here, 0, ""), here, None, [])
         lost = await read_lost(self._store, partition) if wait == 0 else None
         if lost is None:
@@ -105,7 +105,7 @@ class Recovery:
             )
 
     async def _tell(self, partition: int, here: str) -> int | None:
-        """Milliseconds to wait until no lease of before the loss is left; None when there is nothing to tell."""
+        """Report lost entries. Returns the milliseconds until leases from before the loss end; None without a loss."""
         position = self._journal.position(partition)
         if position is None or here not in {position.data_set, *position.ancestors}:
             return None

@@ -1,7 +1,7 @@
-"""How the Redis servers behind the store are set up: eviction, append-only file, replicas, rights, clock.
+"""Setup of the Redis servers behind the store: eviction, append-only file, replicas, permissions, clock.
 
-Read only. What would break a promise is fatal at a start and a warning afterwards; what weakens one is a warning. A
-managed service may hide INFO or CONFIG: what cannot be checked is a warning as well.
+Read only. A setup that breaks a guarantee is fatal at start and a warning afterwards; one that weakens a guarantee is a
+warning. A managed service may hide INFO or CONFIG: an unchecked setting is a warning as well.
 """
 
 import re
@@ -16,7 +16,7 @@ from sidecar.store.errors import StoreUnavailable, is_not_permitted
 
 OLDEST: Final = (6, 2)
 SAFE_REPLICAS: Final = 2
-"""Replicas per master: with one, its restart leaves a master that may not write."""
+"""Replicas per master. With a single one, its restart leaves a master that may not write."""
 
 
 class Kind(StrEnum):
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``message``: one sentence with value and remedy. ``fatal``: no sidecar starts on such a server."""
+    """Finding on a server. ``message``: one sentence with value and remedy. ``fatal``: no sidecar starts on it."""
 
     kind: Kind
     message: str
@@ -41,13 +41,13 @@ class Finding:
 
 
 class Asked(Protocol):
-    """One server by itself."""
+    """Client of one server."""
 
     async def command(self, *words: str | int) -> Any: ...
 
 
 class Servers(Protocol):
-    """The part of a Store that the checks need."""
+    """Part of a Store that the checks need."""
 
     where: str
     confirm_replicas: int
@@ -58,14 +58,15 @@ class Servers(Protocol):
 
 
 async def inspect(store: Servers) -> list[Finding]:
-    """Findings of all servers, each once. Raises StoreUnavailable."""
+    """Return the findings of all servers without duplicates. Raises StoreUnavailable."""
     found = {finding: None for server in await store.servers() for finding in await _inspect(store, server)}
     return list(found)
 
 
 async def clock_skew(store: Servers, clock: Callable[[], float]) -> float:
-    """Seconds by which this machine's clock is ahead of the store's, of the server that differs most. The answer's way
-    counts as half a round trip. Raises StoreUnavailable."""
+    """Return the seconds by which this machine's clock is ahead of the server that differs most.
+
+    The server's time counts for the middle of the round trip. Raises StoreUnavailable."""
     skews = [0.0]
     for server in await store.servers():
         sent = clock()
@@ -130,7 +131,7 @@ def _durability(info: Mapping[str, str], appendfsync: str | None) -> list[Findin
 
 
 async def _replicas(store: Servers, server: Asked, info: Mapping[str, str]) -> list[Finding]:
-    """R31: with replicas about, a fail-over could bring back what was revoked, unless writes need a replica."""
+    """Return findings on replicas (R31): a fail-over can undo a revocation unless writes need a replica."""
     replicas = int(info.get("connected_slaves", "0"))
     if not replicas and not store.watched_over:
         return []
@@ -151,7 +152,7 @@ async def _replicas(store: Servers, server: Asked, info: Mapping[str, str]) -> l
 
 
 def _unconfirmed(store: Servers, replicas: int) -> Finding:
-    """A master that acknowledges what no replica has."""
+    """Return the finding on a master that acknowledges writes without a replica."""
     if not replicas and store.lone_master:
         message = (
             f"a master of the store at {store.where} has no replica and writes without one, as "
@@ -174,7 +175,7 @@ def _unconfirmed(store: Servers, replicas: int) -> Finding:
 
 
 async def _info(server: Asked) -> Mapping[str, str] | None:
-    """INFO as text pairs; None where there is no such command (fakeredis) or no right to it."""
+    """Return INFO as text pairs; None where the command is missing (fakeredis) or not permitted."""
     raw = await _permitted(server, "INFO")
     if raw is None:
         return None
@@ -192,7 +193,7 @@ async def _config(server: Asked, name: str) -> str | None:
 
 
 async def _permitted(server: Asked, *words: str) -> Any:
-    """The answer; None where the command is unknown or not permitted."""
+    """Return the reply; None where the command is unknown or not permitted."""
     try:
         return await server.command(*words)
     except (exceptions.ResponseError, StoreUnavailable) as error:

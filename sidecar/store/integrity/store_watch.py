@@ -1,7 +1,7 @@
-"""Looks at the store's meta record and servers again: after each new connection, and once a minute (R46).
+"""Watch on the store's meta record and servers: inspected after each new connection and once per minute (R46).
 
-A meta record that is not this process's any more stops the use of copies, by way of `Fleet.objection`. Everything else
-that was found is a warning: for ``/status``, ``sidecar doctor``, a metric, and one log line when it appears.
+A meta record that no longer matches this process stops the use of copies through `Fleet.objection`. Every other finding
+is a warning: for ``/status``, ``sidecar doctor``, a metric, and one log line when it appears.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _log = logger("store")
 
 
 class StoreWatch:
-    """``leeway``: seconds of clock skew that tokens allow for (SIDECAR_LEEWAY); ``clock``: Unix seconds."""
+    """Watch on a store. ``leeway``: seconds of clock skew that tokens allow (SIDECAR_LEEWAY). ``clock``: Unix time."""
 
     def __init__(self, store: Store, fleet: Fleet, *, leeway: float, clock: Callable[[], float] = time.time) -> None:
         self._store = store
@@ -32,10 +32,10 @@ class StoreWatch:
         self._wake = asyncio.Event()
         self.findings: tuple[Finding, ...] = ()
         self.skew = 0.0
-        """Seconds by which this machine's clock was ahead of the store's."""
+        """Seconds by which this machine's clock was ahead of the store's at the last inspection."""
 
     def look_soon(self) -> None:
-        """A connection is new: it may lead to another server."""
+        """Inspect the store soon, because a new connection may lead to another server."""
         self._wake.set()
 
     @property
@@ -43,12 +43,12 @@ class StoreWatch:
         return [finding.message for finding in self.findings]
 
     def kinds(self) -> dict[str, int]:
-        """Number of findings by kind, zeros included: samples of ``sidecar_store_warnings``."""
+        """Return the number of findings by kind, zeros included: samples of ``sidecar_store_warnings``."""
         kinds = [finding.kind for finding in self.findings]
         return {kind.value: kinds.count(kind) for kind in Kind}
 
     async def run(self) -> None:
-        """Look until cancelled. A store that is out is looked at when it is back."""
+        """Inspect the store until cancelled. An unavailable store is inspected at the next turn."""
         while True:
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
@@ -62,7 +62,7 @@ class StoreWatch:
                 continue
 
     async def look(self) -> None:
-        """Once. Raises StoreUnavailable."""
+        """Inspect the store once. Raises StoreUnavailable."""
         self._fleet.objection = await startup_checks.objection(self._store)
         found = await inspect(self._store)
         self.skew = await clock_skew(self._store, self._clock)
@@ -78,7 +78,7 @@ class StoreWatch:
         )
 
     def _note(self, found: tuple[Finding, ...]) -> None:
-        """Log findings whose kind is new: a number in a message that moves is no new finding."""
+        """Log findings of a new kind. A changed number in a message is not a new finding."""
         known = {finding.kind for finding in self.findings}
         for finding in found:
             if finding.kind not in known:
