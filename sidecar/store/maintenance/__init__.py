@@ -1,1 +1,1 @@
-"""Offline work on the data: checks, backup, restore, schema migration."""
+"""Maintenance of the data: consistency checks, backup, restore, issuer change, schema migration."""

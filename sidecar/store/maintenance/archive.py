@@ -1,6 +1,6 @@
-"""Read a backup: whole, strictly decoded, and judged by the rules of `fsck` before anything is written.
+"""Reader of backups: decodes the whole file strictly and validates it by the rules of `fsck` before any write.
 
-The closing hash shows that a file was cut or damaged; it is no secret, so what the file holds is not trusted for it.
+The closing hash detects a truncated or damaged file. It is not secret, so it does not make the content trustworthy.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from sidecar.store.maintenance.consistency_checks import Fault, Snapshot, admini
 
 FORM: Final = "sidecar-backup/1"
 MAX_LINE: Final = 256 * 1024 * 1024
-"""Bytes of one line: an account of half a million users."""
+"""Maximum bytes of one line: an account of half a million users."""
 _MAX_TAKEN: Final = 253_402_300_799_999
 _MAX_PEPPER: Final = 512
 
@@ -39,7 +39,7 @@ DECLARE: Final = "declare the role in roles.toml, or name the policy that has it
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """``taken``: Unix milliseconds. ``pepper``: the identity of the pepper that made the digests, perhaps empty."""
+    """Head of a backup. ``taken``: Unix milliseconds. ``pepper``: identity of the digests' pepper, may be empty."""
 
     schema: str
     taken: int
@@ -48,9 +48,9 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the caller knows beyond the store. ``roles``: those that the policy declares; None leaves them unjudged.
+    """Validation rules from outside the store. ``roles``: declared by the policy; None skips their validation.
 
-    ``is_written(mailbox, email)``: whether ``mailbox`` is a written form of ``email``: mail is delivered to it."""
+    ``is_written(mailbox, email)``: True if ``mailbox``, the delivery address, is a written form of ``email``."""
 
     is_normal: Callable[[str], bool] = lambda _email: True
     is_written: Callable[[str, str], bool] = lambda _mailbox, _email: True
@@ -58,7 +58,7 @@ class Rules:
 
 
 def read(path: Path, rules: Rules | None = None) -> tuple[Head, list[Archived]]:
-    """The file, whole and sound. Raises BackupRefused, OSError."""
+    """Read and validate the whole file. Raises BackupRefused, OSError."""
     lines = _whole(path)
     head = _head(Place(str(path), 1), lines[0])
     archived = _accounts(path, lines[1:-1])
@@ -71,7 +71,7 @@ def read(path: Path, rules: Rules | None = None) -> tuple[Head, list[Archived]]:
 
 
 def _whole(path: Path) -> list[bytes]:
-    """The lines, if the last one vouches for those before it."""
+    """Return the lines. Raises BackupRefused unless the last line has the hash of the lines before it."""
     lines: list[bytes] = []
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE + 1):
@@ -125,11 +125,11 @@ def _accounts(path: Path, lines: list[bytes]) -> list[Archived]:
     return list(archived.values())
 
 
-# Judged ---------------------------------------------------------------------------------------------------------------
+# Validation ----------------------------------------------------------------------------------------------------------
 
 
 def judge(archived: Iterable[Archived], rules: Rules, taken: int) -> None:
-    """Raise BackupRefused for the first account that would not be sound in a store. ``taken``: Unix milliseconds."""
+    """Raise BackupRefused for the first account that would be faulty in a store. ``taken``: Unix milliseconds."""
     names: dict[str, AccountId] = {}
     for one in archived:
         for problem, remedy in (*_beyond(one, rules, taken), *_audit(one)):
@@ -145,7 +145,7 @@ def judge(archived: Iterable[Archived], rules: Rules, taken: int) -> None:
 
 
 def snapshot(one: Archived) -> Snapshot:
-    """The account as `fsck` will find it after a restore: indexes are made from the records, sessions are not kept."""
+    """Return the account as `fsck` finds it after a restore: indexes are built from records, sessions are dropped."""
     rows = [row.number for row in one.rows]
     users = [{**fields, "id": uid, "pw": "1", "sessions": []} for uid, fields in one.users]
     return Snapshot(
@@ -164,11 +164,13 @@ def snapshot(one: Archived) -> Snapshot:
 
 
 Problem = tuple[str, str]
-"""A sentence, and its remedy."""
+"""Sentence and its remedy."""
 
 
 def _beyond(one: Archived, rules: Rules, taken: int) -> Iterator[Problem]:
-    """The rules that `fsck` cannot know. An invitation that had expired holds no role: a policy may have dropped it."""
+    """Yield violations of rules unknown to `fsck`.
+
+    The role of an expired invitation is not validated, because a policy may have dropped it."""
     seq = int(one.fields["seq"])
     expired = {uid for uid, fields in one.invitations if int(fields["exp"]) <= taken}
     for uid, fields in (*one.users, *one.invitations):
@@ -182,14 +184,14 @@ def _beyond(one: Archived, rules: Rules, taken: int) -> Iterator[Problem]:
 
 
 def _mailboxes(one: Archived, rules: Rules) -> Iterator[Problem]:
-    """Mail goes to a user's own mailbox: a written form of the e-mail that the user is compared by."""
+    """Yield users with a mailbox, the delivery address, that is not a written form of their e-mail, the identifier."""
     for uid, fields in (*one.users, *one.invitations):
         if not rules.is_written(fields.get("mb", fields["em"]), fields["em"]):
             yield f"{uid}: mb is {shown(fields['mb'])}, not a written form of {shown(fields['em'])}", AT_THE_SOURCE
 
 
 def _audit(one: Archived) -> Iterator[Problem]:
-    """Rows without gaps (R32), and a seal that lies within them: beyond it, later rows would never be exported."""
+    """Yield gaps between rows, and a seal outside the rows (R32): later rows would never be exported."""
     numbers = [row.number for row in one.rows]
     for before, after in pairwise(numbers):
         if after != before + 1:

@@ -1,6 +1,6 @@
-"""The fields of archived records: which exist, which form each has. A table per kind of record; pure.
+"""Fields of archived records and the form of each: one table per kind of record. Pure.
 
-A script that writes a field adds it here; `tests/store/test_archive.py` compares the two.
+Add each field that a script writes; `tests/store/test_archive.py` compares the two.
 """
 
 import json
@@ -16,14 +16,14 @@ from sidecar.store import keys
 from sidecar.tokens.ids import account_of, is_account_id
 
 MAX_COUNT: Final = 10**15 - 1
-"""Below 2**53, with room to count on: Lua's numbers and JSON's are exact up to there."""
+"""Maximum count. Numbers of Lua and JSON are exact up to 2**53; the rest is room for further counting."""
 MAX_INSTANT: Final = 253_402_300_799_999
-"""The end of the year 9999, in Unix milliseconds."""
+"""End of the year 9999, in Unix milliseconds."""
 MAX_TEXT: Final = 512
 MAX_NAME: Final = 100
 MAX_EMAIL: Final = 320
 MAX_DETAIL: Final = 256 * 1024
-"""Characters of an audit row's ``before`` or ``after``."""
+"""Maximum characters of an audit row's ``before`` or ``after``."""
 
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,14}")
 _EMAIL: Final = re.compile(r"[^\x00-\x20\x7f@]+@[a-z0-9.-]+")
@@ -38,7 +38,7 @@ _NO_LINE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """``says``: what the value has to be, for a message. ``secret``: the value never stands in a message."""
+    """Form of a value. ``says``: description for messages. ``secret``: messages never show the value."""
 
     says: str
     holds: Callable[[str], bool]
@@ -53,14 +53,14 @@ Fields = Mapping[str, Form]
 
 
 def is_line(text: str, most: int) -> bool:
-    """One clean line of at most ``most`` characters."""
+    """Return whether the text is one clean line of at most ``most`` characters."""
     if text.isascii():
         return len(text) <= most and text.isprintable()
     return len(text) <= most and all(char in _JOINERS or unicodedata.category(char) not in _NO_LINE for char in text)
 
 
 def is_whole(text: str, least: int = 0, most: int = MAX_COUNT) -> bool:
-    """A whole number in the one spelling that scripts write: ASCII digits, no sign, no leading zero."""
+    """Return whether the text is a whole number as scripts write it: ASCII digits, no sign, no leading zero."""
     return _WHOLE.fullmatch(text) is not None and least <= int(text) <= most
 
 
@@ -73,12 +73,12 @@ def is_role(text: str) -> bool:
 
 
 def is_link(text: str) -> bool:
-    """Digests of issuer and subject."""
+    """Return whether the text consists of the digests of issuer and subject."""
     return _LINK.fullmatch(text) is not None
 
 
 def is_bounded(text: str, most: int) -> bool:
-    """Text that JSON, Lua and UTF-8 can all carry."""
+    """Return whether the text has at most ``most`` characters, all valid in JSON, Lua and UTF-8."""
     if text.isascii():
         return len(text) <= most
     return len(text) <= most and not any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,6 +1,6 @@
-"""Archived JSON lines as typed records, decoded strictly: what is unknown, missing, doubled or malformed is an error.
+"""Archived JSON lines as typed records. Unknown, missing, duplicate and malformed parts are errors.
 
-Every error has the line, the record, the value and the remedy. Secrets never stand in a message.
+Every error has the line, the record, the value and the remedy. Messages never show secrets.
 """
 
 import json
@@ -15,24 +15,24 @@ from sidecar.store.maintenance.archive_forms import Fields, Form
 from sidecar.tokens.ids import account_of, is_account_id
 
 MAX_ROWS: Final = 1000
-"""Audit rows of one line; a backup writes 200."""
+"""Maximum audit rows per line; a backup writes 200."""
 MAX_PEPS: Final = 100
 MEMBERS: Final = ("a", "users", "invitations", "peps", "links", "seal")
-"""Of an account's data: each a list."""
+"""Members of an account's data, each a list."""
 SHOWN: Final = 60
 ANOTHER: Final = "restore another backup, or make this one anew with `sidecar backup`"
 
 Pair = tuple[str, Mapping[str, str]]
-"""An id and its record's fields."""
+"""Id and fields of a record."""
 
 
 class BackupRefused(Exception):
-    """The file cannot be restored here. One sentence: problem, value, remedy. Nothing was changed."""
+    """Raised for a file that cannot be restored here; nothing was changed. One sentence: problem, value, remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``file``: a path; ``line`` counts from 1."""
+    """Position in a backup. ``file``: a path; ``line`` counts from 1."""
 
     file: str
     line: int
@@ -49,7 +49,7 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """An account of a backup. ``links``: digests of issuer and subject -> user id, with ``-`` before a barred one."""
+    """Account of a backup. ``links``: digests of issuer and subject -> user id, with ``-`` before a denied user."""
 
     account: AccountId
     place: Place
@@ -71,7 +71,7 @@ class Archived:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The argument of ``restore_account.lua``."""
+        """Return the argument of ``restore_account.lua``."""
         return {
             "a": flat(self.fields),
             "users": [[uid, flat(fields)] for uid, fields in self.users],
@@ -90,7 +90,7 @@ def flat(fields: Mapping[str, str]) -> list[str]:
 
 
 def json_object(place: Place, line: bytes) -> dict[str, Any]:
-    """The line's object. Doubled members, NaN and what is no UTF-8 are errors."""
+    """Return the line's object. Duplicate members, NaN and invalid UTF-8 are errors."""
     try:
         value = json.loads(line.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -101,7 +101,7 @@ def json_object(place: Place, line: bytes) -> dict[str, Any]:
 
 
 def members(place: Place, value: Any, wanted: Mapping[str, type], owner: str) -> dict[str, Any]:
-    """An object with exactly these members, each exactly of its type."""
+    """Return an object with exactly these members, each of exactly its type."""
     if not isinstance(value, dict):
         place.refuse(f"{owner} is {_kind(value)}, not an object")
     for name in value:
@@ -110,7 +110,7 @@ def members(place: Place, value: Any, wanted: Mapping[str, type], owner: str) ->
     for name, kind in wanted.items():
         if name not in value:
             place.refuse(f"{owner} has no member {name!r}")
-        if kind is list and value[name] == {}:  # Lua's empty table has no single form in JSON
+        if kind is list and value[name] == {}:  # Lua may encode an empty list as an object
             value[name] = []
         if type(value[name]) is not kind:
             place.refuse(f"{owner}: {name} is {_kind(value[name])}, not {_KINDS[kind]}")
@@ -144,7 +144,7 @@ def _kind(value: Any) -> str:
 
 
 def shown(text: str) -> str:
-    """A value for a message: one line, bounded."""
+    """Format a value for a message: one line of bounded length."""
     return ascii(text if len(text) <= SHOWN else text[:SHOWN] + "…")
 
 
@@ -152,7 +152,7 @@ def shown(text: str) -> str:
 
 
 def account_line(place: Place, entry: dict[str, Any]) -> Archived:
-    """``{"account", "data"}``."""
+    """Return the account of a line ``{"account", "data"}``."""
     account = account_id(place, entry)
     data = members(place, entry["data"], dict.fromkeys(MEMBERS, list), account)
     fields = record(place, data["a"], forms.ACCOUNT, account)
@@ -180,7 +180,7 @@ def account_id(place: Place, entry: dict[str, Any]) -> AccountId:
 
 
 def audit_rows(place: Place, account: AccountId, entries: list[Any]) -> Iterator[AuditRow]:
-    """The rows of a line ``{"account", "rows"}``."""
+    """Yield the rows of a line ``{"account", "rows"}``."""
     if len(entries) > MAX_ROWS:
         place.refuse(f"{account}: {len(entries)} audit rows in one line, at most {MAX_ROWS} can be")
     for entry in entries:
@@ -193,7 +193,7 @@ def audit_rows(place: Place, account: AccountId, entries: list[Any]) -> Iterator
 
 
 def record(place: Place, value: Any, wanted: Fields, owner: str) -> dict[str, str]:
-    """A hash, written as a flat list of names and values."""
+    """Return a hash from its flat list of names and values."""
     value = [] if value == {} else value
     if not isinstance(value, list):
         place.refuse(f"{owner} is {_kind(value)}, not a list")
@@ -249,7 +249,7 @@ def _links(place: Place, value: list[Any], account: AccountId) -> dict[str, str]
 
 
 def _distinct(archived: Archived) -> None:
-    """No id, no name of a key and no issuer's subject twice."""
+    """Reject duplicate ids, key names and subjects of one issuer, and too many PEP keys."""
     place, account = archived.place, archived.account
     ids = [uid for uid, _ in (*archived.users, *archived.invitations)]
     linked = [f"{link[:64]} {user}" for link, user in archived.links.items() if not user.startswith("-")]

@@ -1,8 +1,7 @@
-"""Verify the audit: the exported files against themselves, and what the store keeps against the files (R32).
+"""Verification of the audit: the exported files by themselves, and the store's rows against the files (R32).
 
-A file proves itself by its chain and its signed checkpoints; that its end was not cut off, the store proves, which
-remembers how far each log was exported and with which hash; and that no row was changed in the store, the rows that it
-still keeps, which must lead to that hash.
+The chain and the signed checkpoints prove a file. The store has the last exported number and hash of each log, which
+prove that no end was cut off. The store's remaining rows must lead to that hash, so no row was changed there.
 """
 
 import heapq
@@ -23,7 +22,7 @@ from sidecar.tokens.audit_signing import CheckpointKey
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that should not be. ``place``: ``FILE:LINE``, or the store."""
+    """Fault in a log. ``place``: ``FILE:LINE``, or the store."""
 
     place: str
     log: AccountId
@@ -33,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``logs``: how many there are, ``rows`` and ``checkpoints`` in the files, ``kept`` rows in the store."""
+    """Result with numbers: ``logs``, ``rows`` and ``checkpoints`` in the files, ``kept`` rows in the store."""
 
     logs: int
     rows: int
@@ -43,8 +42,10 @@ class Report:
 
 
 async def check(store: Store, files: Iterable[Path], key: CheckpointKey, accounts: Iterable[AccountId]) -> Report:
-    """``accounts``: the logs to look at in the store, beside those in the files. Raises StoreUnavailable, OSError."""
-    # The store first: an exporter at work can then only be ahead of what was read there.
+    """Verify files and store. ``accounts``: logs to read in the store, besides the logs in the files.
+
+    Raises StoreUnavailable, OSError."""
+    # Read the store first: a running exporter can then only be ahead of it.
     sealed = {log: await sealed_head(store, log) for log in [SYSTEM, *accounts]}
     exported, findings = _files(list(files), key, sealed)
     for log in exported.heads:
@@ -66,7 +67,7 @@ async def check(store: Store, files: Iterable[Path], key: CheckpointKey, account
     return Report(len(sealed), exported.rows, exported.checkpoints, kept, tuple(findings))
 
 
-# The files -----------------------------------------------------------------------------------------------------------
+# Files ---------------------------------------------------------------------------------------------------------------
 
 
 def _files(files: list[Path], key: CheckpointKey, sealed: dict[AccountId, Head]) -> tuple[Verification, list[Finding]]:
@@ -82,7 +83,7 @@ def _files(files: list[Path], key: CheckpointKey, sealed: dict[AccountId, Head])
 
 
 def _watched(lines: Iterable[bytes], sealed: dict[AccountId, Head], seen: dict[AccountId, str]) -> Iterator[bytes]:
-    """The lines as they are; what the files have at each log's sealed row is remembered in ``seen``."""
+    """Yield the lines unchanged, and store the files' hash of each log's sealed row in ``seen``."""
     wanted = {(log, head.number) for log, head in sealed.items() if head.number > 0}
     for line in lines:
         entry = _entry(line)
@@ -93,10 +94,10 @@ def _watched(lines: Iterable[bytes], sealed: dict[AccountId, Head], seen: dict[A
 
 
 class Origins:
-    """The lines of several files in the order in which they were exported, and where each came from.
+    """Lines of several files in the order of their export, and the origin of each.
 
-    Sidecars take turns at exporting, each into a file of its own; what lies between two checkpoints was exported at
-    once, and the checkpoint says when.
+    Sidecars take turns at exporting, each into a file of its own. The rows before a checkpoint were exported together,
+    at the checkpoint's time.
     """
 
     def __init__(self, files: list[Path]) -> None:
@@ -115,7 +116,7 @@ class Origins:
         return f"{self._files[self._file[line - 1]]}:{self._line[line - 1]}"
 
     def _turns(self, number: int, path: Path) -> Iterator[tuple[float, int, int, list[bytes]]]:
-        """When it was checkpointed, whose file, first line, lines."""
+        """Yield checkpoint time, file number, number of the first line, lines."""
         lines: list[bytes] = []
         first, latest = 1, -math.inf
         with path.open("rb") as file:
@@ -127,12 +128,12 @@ class Origins:
                     latest = max(latest, at) if isinstance(at, int) else latest
                     yield latest, number, first, lines
                     first, lines = first + len(lines), []
-        if lines:  # not signed yet, or the file was rotated away before: it follows on what stands before it here
+        if lines:  # not signed yet, or the file was rotated before: they follow the lines above
             yield latest + 0.5, number, first, lines
 
 
 def _entry(line: bytes) -> dict[str, object]:
-    """What the line says, and nothing when it cannot be read: that is for ``verify`` to tell."""
+    """Return the line's object; empty for a malformed line, which ``verify`` reports."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -140,13 +141,13 @@ def _entry(line: bytes) -> dict[str, object]:
     return entry if isinstance(entry, dict) else {}
 
 
-# The store -----------------------------------------------------------------------------------------------------------
+# Store ---------------------------------------------------------------------------------------------------------------
 
 
 async def _kept(store: Store, log: AccountId, sealed: Head) -> tuple[int, list[Finding]]:
-    """How many rows the store keeps, and what is wrong with those up to the sealed one."""
+    """Return the number of rows in the store, and the faults up to the sealed row."""
     head, count = await anchor(store, log), 0
-    proven = head.number > sealed.number or head == sealed  # beyond: exported and trimmed while we looked
+    proven = head.number > sealed.number or head == sealed  # beyond: exported and trimmed meanwhile
     try:
         while rows := await rows_after(store, log, head.number, BATCH):
             for row in rows:

@@ -1,9 +1,9 @@
-"""Put accounts away in a file that another Redis can take, and bring them back.
+"""Backup of accounts to a file, and their restore into this or another Redis.
 
-The file is JSON lines: a head, each account followed by its audit, an end that counts and hashes what came before. It
-holds digests and password hashes, so it is written 0600, and neither keys nor sessions. A restore raises every epoch
-and gives the store a new data set id: no token that was dead, and none that was alive, passes afterwards. What this
-store knows to be revoked stays so, also where there is no epoch: keys of PEPs, subjects barred from their user.
+The file is JSON lines: a head, each account followed by its audit, and an end with count and hash. The file holds
+digests and password hashes, so its mode is 0600. It holds neither keys nor sessions. A restore raises every epoch and
+sets a new data set id, so no earlier token passes, revoked or not. Revocations without an epoch stay if this store has
+them: revoked PEP keys, and subjects denied for their user.
 """
 
 import hashlib
@@ -28,16 +28,16 @@ from sidecar.tokens.opaque import Pepper
 __all__ = ["Backup", "BackupRefused", "Restored", "Rules", "Written"]
 
 READABLE: Final = ("1", SCHEMA)
-"""Schemas of backups: 2 added the fields of held users."""
+"""Readable schemas of backups. Schema 2 added the fields of held users."""
 ROWS: Final = 200
-"""Audit rows in one line."""
+"""Audit rows per line."""
 TAKES: Final = 5
-"""How often an account is taken anew when its audit was exported and trimmed meanwhile."""
+"""Maximum reads of an account with an audit that is exported and trimmed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """``users``: members. ``invited``: users who have not accepted yet."""
+    """Numbers in a backup. ``users``: members. ``invited``: invitations that have not expired."""
 
     accounts: int
     users: int
@@ -48,19 +48,19 @@ class Written:
 
 
 class Backup:
-    """``pepper``: vouches for the data set that a restore makes; without it running sidecars do not follow."""
+    """Backups of one store. ``pepper`` signs the data set of a restore; without it, running sidecars do not follow."""
 
     def __init__(self, store: Store, pepper: Pepper | None = None) -> None:
         self._store = store
         self._pepper = pepper
 
     async def save(self, path: Path, accounts: Iterable[AccountId] | None = None) -> Written:
-        """Into a new file beside ``path``, moved there when it is whole. Raises BackupTargetError, OSError."""
+        """Write a new file beside ``path`` and move it there when complete. Raises BackupTargetError, OSError."""
         with backup_target(path) as file:
             return await self.write(file, accounts)
 
     async def write(self, file: BinaryIO, accounts: Iterable[AccountId] | None = None) -> Written:
-        """All accounts, or those named; each as of one instant."""
+        """Write all accounts or the given ones, each as of one instant."""
         chosen = [account async for account in self._every()] if accounts is None else list(accounts)
         written = Written(0, 0)
         hashed = hashlib.sha256()
@@ -79,7 +79,7 @@ class Backup:
         rules: Rules | None = None,
         progress: Progress = lambda _done, _all: None,
     ) -> Restored:
-        """Bring back all accounts of the file, or those named. Raises BackupRefused before anything is changed."""
+        """Restore all accounts of the file or the given ones. Raises BackupRefused before any change."""
         chosen = None if accounts is None else set(accounts)
         head, archived = read(path, rules)
         await self._check(head)
@@ -90,7 +90,7 @@ class Backup:
         return await Restore(self._store, self._pepper, head, progress).run(wanted)
 
     async def _lines(self, accounts: Iterable[AccountId]) -> AsyncIterator[tuple[bytes, Written]]:
-        """Each line, and what it adds to the counts."""
+        """Yield each line, and the numbers that it adds."""
         meta = dict(await self._store.pairs("HGETALL", keys.META))
         seconds, micros = await (await self._store.servers())[0].command("TIME")
         taken = integer(seconds) * 1000 + integer(micros) // 1000
@@ -105,10 +105,10 @@ class Backup:
                 yield _line({"account": account, "rows": rows[start : start + ROWS]}), Written(0, 0)
 
     async def _take(self, account: AccountId) -> tuple[dict[str, Any], list[list[Any]]]:
-        """The account and its audit; both anew when rows were exported and trimmed between the two reads."""
+        """Return the account and its audit. Reads both again when rows were exported and trimmed between the reads."""
         for take in range(1, TAKES + 1):
             reply = await look(self._store, "backup_account", account)
-            data = {name: reply[name] for name in ("o", *MEMBERS)}  # a reply may say more than an account
+            data = {name: reply[name] for name in ("o", *MEMBERS)}  # the reply may have other members
             rows, after = list[list[Any]](), "-"
             while more := await self._rows(account, after):
                 rows += more

@@ -1,7 +1,7 @@
-"""The file that a backup is written to: new, or in the place of a plain file of this user.
+"""Target file of a backup: new, or in the place of a regular file of this user.
 
-Rejects everything else under that name: a link, a pipe, a device, a file of another user. A rename would put a file in
-its place, and as root that breaks the machine (`/dev/stdout`) or leaves the backup where nothing looks for it.
+Rejects everything else under that name: a link, a pipe, a device, a file of another user. A rename would replace it. As
+root, that breaks the machine (`/dev/stdout`) or leaves the backup in an unexpected place.
 """
 
 import os
@@ -23,12 +23,12 @@ _KINDS: Final = (
 
 
 class BackupTargetError(Exception):
-    """A backup cannot be written under this name: the name, what is there, the remedy."""
+    """Raised for a name that a backup must not replace. Message: the name, the existing file, the remedy."""
 
 
 @contextmanager
 def backup_target(path: Path) -> Iterator[BinaryIO]:
-    """A file, mode 0600, that gets the name when the block ends well. Raises BackupTargetError, OSError."""
+    """Yield a file, mode 0600, that gets the name when the block succeeds. Raises BackupTargetError, OSError."""
     check_target(path)
     draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -37,15 +37,15 @@ def backup_target(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        check_target(path)  # again: a backup takes its time
+        check_target(path)  # again, because a backup takes time
         draft.replace(path)
     finally:
-        with suppress(OSError):  # after the rename it is not there
+        with suppress(OSError):  # absent after the rename
             draft.unlink()
 
 
 def check_target(path: Path) -> None:
-    """Raises BackupTargetError unless the name is free or a plain file of this user has it."""
+    """Raise BackupTargetError unless the name is free or belongs to a regular file of this user."""
     try:
         status = path.lstat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What can be wrong with the data: the closed list, and the proof of one account. Pure: a snapshot in, findings out."""
+"""Faults of the data as a closed list, and the check of one account. Pure: snapshot in, findings out."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ DELETED: Final = "deleted"
 
 
 class Fault(StrEnum):
-    """Each is a broken promise, but OVER_CAP, a cap that was lowered, which throws nobody out, and USERS_HELD."""
+    """Kinds of faults, each a broken guarantee. USERS_HELD and OVER_CAP are notes: a lowered cap removes no user."""
 
     MEMBER_WITHOUT_RECORD = "member_without_record"
     RECORD_WITHOUT_MEMBER = "record_without_member"
@@ -50,12 +50,12 @@ REPAIRABLE: Final = frozenset(
         Fault.NAME_INDEX,
     }
 )
-"""Indexes, which can be made anew from the records. A record is never touched."""
+"""Faults of indexes, which can be rebuilt from the records. Records are never changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``where``: an account, or a key. ``what``: a sentence for the operator."""
+    """Fault found. ``where``: an account or a key. ``what``: a sentence for the operator."""
 
     fault: Fault
     where: str
@@ -72,7 +72,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One account, of one instant, as ``fsck_account.lua`` tells it."""
+    """Account at one instant, as returned by ``fsck_account.lua``."""
 
     account: AccountId
     told: Mapping[str, Any]
@@ -88,17 +88,17 @@ class Snapshot:
 
     @property
     def users(self) -> list[Mapping[str, Any]]:
-        """Members with a record."""
+        """Return the members with a record."""
         return [user for user in items(self.told["users"]) if "st" in user]
 
     @property
     def invited(self) -> int:
-        """Invitations that have not expired: each holds a seat."""
+        """Return the number of invitations that have not expired: each holds a seat."""
         return sum(live == "1" for _, _, live in items(self.told["invitations"]))
 
     @property
     def emails(self) -> Iterator[tuple[str, str]]:
-        """E-mail and uid of everybody who holds one: members, and invitations that have not expired."""
+        """Yield e-mail and user id of members and of invitations that have not expired."""
         for user in self.users:
             yield user["em"], user["id"]
         for uid, email, live in items(self.told["invitations"]):
@@ -107,7 +107,7 @@ class Snapshot:
 
     @property
     def hinted(self) -> Iterator[str]:
-        """E-mails by which somebody may be found: expired invitations too, until they are out of sight."""
+        """Yield the e-mails that need a hint: also of expired invitations, until these are cleared."""
         for email, _ in self.emails:
             yield email
         for _, email, live in items(self.told["invitations"]):
@@ -116,7 +116,7 @@ class Snapshot:
 
 
 def findings_of(snapshot: Snapshot) -> Iterator[Finding]:
-    """Everything that is wrong with the account, in itself."""
+    """Yield all faults within the account."""
     for fault, what in (
         *_members(snapshot),
         *_records(snapshot),
@@ -161,7 +161,7 @@ def _records(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
 
 
 def administers(user: Mapping[str, Any]) -> bool:
-    """An active Account Administrator who does not wait for a review (R48)."""
+    """Return whether the user is an active Account Administrator without a pending review (R48)."""
     return user["st"] == Status.ACTIVE and user["role"] == ADMINISTRATOR and "hold" not in user
 
 

@@ -1,7 +1,7 @@
-"""Prove the promises from the data itself, while it is in use. Repairs indexes alone, never a record.
+"""Consistency check of the data while it is in use. Repairs indexes only, never a record.
 
-Each account is looked at as one instant. What lies in several slots (names, e-mail hints, stray keys) is looked at
-twice before it is called wrong: a change may have been under way.
+Each account is read at one instant. Data in several slots (names, e-mail hints, stray keys) is read twice before a
+fault is reported, because a change may be in progress.
 """
 
 import re
@@ -28,7 +28,7 @@ _MUST_EXPIRE: Final = re.compile(r"s:|rid:|idem:")
 
 @dataclass(slots=True)
 class Report:
-    """``repaired``: what was wrong and is not any more. ``users``: members; ``invited``: those yet to accept."""
+    """Result of a run. ``repaired``: fixed faults. ``users``: members; ``invited``: open invitations."""
 
     accounts: int = 0
     users: int = 0
@@ -38,13 +38,13 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Notes are no faults."""
+        """Return whether no fault is left. Notes are not faults."""
         return all(finding.is_note for finding in self.findings)
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What one pass over all keys found."""
+    """Result of one pass over all keys."""
 
     accounts: set[AccountId] = field(default_factory=set)
     records: dict[AccountId, set[str]] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Fsck:
         self._store = store
 
     async def run(self, *, repair: bool = False) -> Report:
-        """Everything. With ``repair``, indexes are made anew where they are wrong; what remains is reported."""
+        """Check all data. With ``repair``, faulty indexes are rebuilt; remaining faults are reported."""
         report = Report()
         seen = await self._scan()
         emails: dict[str, set[AccountId]] = {}
@@ -130,11 +130,11 @@ class Fsck:
     async def _check_hints(
         self, seen: _Seen, emails: dict[str, set[AccountId]], report: Report, *, repair: bool
     ) -> None:
-        """A superset of the truth: a missing hint is a fault, a stale one is only trimmed."""
+        """Check the e-mail hints, which may be a superset: a missing hint is a fault, a stale one is only removed."""
         for hint, accounts in emails.items():
             for account in sorted(accounts - set(await self._hinted(hint))):
                 if hint not in await self._hints_of(account) or account in await self._hinted(hint):
-                    continue  # it has gone meanwhile, or come back
+                    continue  # the e-mail was removed meanwhile, or the hint was added
                 finding = Finding(Fault.EMAIL_HINT, account, "an e-mail of it is not found without naming the account")
                 await self._settle(report, finding, repair, "SADD", hint, account)
         if not repair:
@@ -173,7 +173,7 @@ class Fsck:
                 report.findings.append(Finding(Fault.FEED_COUNT, keys.feed(partition), what))
 
     async def _check_losses(self, report: Report) -> None:
-        """R48: a partition is closed while lost changes are not dealt with."""
+        """Report lost changes (R48): their partition is closed until it is recovered."""
         for partition in range(self._store.partitions):
             if (lost := await read_lost(self._store, partition)) is not None:
                 unknown = f"changes {shown(lost.missing)} are known to no sidecar" if lost.missing else "all are known"
@@ -199,8 +199,9 @@ class Fsck:
         return seen
 
     async def _lasting(self, passing: Iterable[str]) -> list[str]:
-        """Of keys that should end by themselves, those that do not. Asked in batches of one partition: there may be as
-        many as there were changes in the last minutes."""
+        """Return the keys without the required expiry.
+
+        Reads batches of one partition: the number of keys may equal the changes of the last minutes."""
         partitions: dict[str, list[str]] = {}
         for key in passing:
             partitions.setdefault(key.partition("}")[0], []).append(key)

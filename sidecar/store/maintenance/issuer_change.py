@@ -1,7 +1,7 @@
-"""Give a store another issuer (R22): every session ends and every epoch rises, then its own record changes.
+"""Change of a store's issuer (R22): ends every session, raises every epoch, then changes the store's own record.
 
-In this order, so that an interrupted change has only ended sessions: it is run again. Refuses while sidecars serve,
-which would go on issuing tokens of the old issuer.
+In this order, an interrupted change has only ended sessions and can be run again. The change is rejected while sidecars
+serve, because they would continue to issue tokens of the old issuer.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from sidecar.tokens.opaque import Pepper
 
 @dataclass(frozen=True, slots=True)
 class IssuerChanged:
-    """``signed_out``: users whose sessions ended."""
+    """Outcome of a change. ``signed_out``: number of users signed out."""
 
     before: str
     accounts: int
@@ -29,12 +29,12 @@ class IssuerChanged:
 
 @dataclass(frozen=True, slots=True)
 class SameIssuer:
-    """The store has this issuer already."""
+    """Outcome: the store already has this issuer."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoIssuer:
-    """No sidecar has served on this store: the first start sets its issuer."""
+    """Outcome: no sidecar has served on this store; the first start sets the issuer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class StillServing:
 
 @dataclass(frozen=True, slots=True)
 class ChangedMeanwhile:
-    """``issuer``: what somebody else set at the same time."""
+    """Outcome: another process set ``issuer`` at the same time."""
 
     issuer: str
 
@@ -62,17 +62,17 @@ async def change_issuer(store: Store, fleet: Fleet, pepper: Pepper, issuer: str,
     if serving:
         return StillServing(tuple(str(member["id"]) for member in serving))
     accounts, signed_out = await _end_sessions(store, actor)
-    # Before the change: a crash in between leaves a row too many, never a change without one.
+    # Before the change: a crash in between leaves an extra row, never a change without a row.
     await Audit(store).note("issuer.changed", actor, before={"issuer": before}, after={"issuer": issuer})
     reply = await store.run("issuer_change", [keys.META], [before, issuer], write=True)
     if reply["o"] != "changed":
         return ChangedMeanwhile(reply["issuer"])
-    await replace(store, pepper, {"issuer": issuer})  # the partitions' copies, with an entry that says so (R46)
+    await replace(store, pepper, {"issuer": issuer})  # the partitions' copies, announced in the feed (R46)
     return IssuerChanged(before, accounts, signed_out)
 
 
 async def _end_sessions(store: Store, actor: Actor) -> tuple[int, int]:
-    """How many accounts, how many users."""
+    """End all sessions. Returns the numbers of accounts and of users signed out."""
     users = Users(store)
     accounts, signed_out = await Accounts(store).all(), 0
     for account in accounts:

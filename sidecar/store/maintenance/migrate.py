@@ -1,9 +1,9 @@
-"""Bring a store of an older schema to this version's. Resumable: what is done is found done, and nothing is done twice.
+"""Migration of a store from an older schema. Resumable: completed steps are detected and not repeated.
 
-Schema 2: each partition has a copy of the meta record and an index of its accounts; feed entries name role, status and
-password change; held users have a field of their own (R48). Older records are read as they are. The partitions go
-first, ``sc:meta`` last: until then every sidecar refuses the store, naming both schemas. A running sidecar of the older
-schema finds out with its next registration (R46).
+Schema 2: each partition has a copy of the meta record and an index of its accounts. Feed entries hold role, status and
+password change; held users have a field of their own (R48). Older records need no migration. Partitions are migrated
+first, ``sc:meta`` last. Until then every sidecar rejects the store and names both schemas. A running sidecar of the
+older schema detects the migration at its next registration (R46).
 """
 
 import re
@@ -26,14 +26,16 @@ _ACCOUNT: Final = re.compile(r"sc:\{p(\d\d)\}:a:(acc_[a-z2-7]{12})")
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """``before``: the schema found. ``accounts``: those in the index."""
+    """Result of a migration. ``before``: the schema found. ``accounts``: number of indexed accounts."""
 
     before: str
     accounts: int
 
 
 async def migrate(store: Store, pepper: Pepper) -> Migrated | None:
-    """None when the schema is this version's, or the store is empty. Raises StoreUnavailable and StoreRefused."""
+    """Migrate the store. Returns None when its schema is current or it is empty.
+
+    Raises StoreUnavailable and StoreRefused."""
     meta = dict(await store.pairs("HGETALL", keys.META))
     if not meta or meta.get("schema") == SCHEMA:
         return None
@@ -52,13 +54,13 @@ async def migrate(store: Store, pepper: Pepper) -> Migrated | None:
     await _index(store)
     for partition in range(store.partitions):
         await _migrate(store, pepper, partition, wanted)
-    accounts = await _index(store)  # those that were made by a sidecar of the older schema meanwhile
+    accounts = await _index(store)  # again: a sidecar of the older schema may have created accounts meanwhile
     await store.change("HSET", keys.META, "schema", SCHEMA)
     return Migrated(OLDEST, accounts)
 
 
 async def _migrate(store: Store, pepper: Pepper, partition: int, wanted: dict[str, str]) -> None:
-    """One script: the partition has its new meta record and data set, and the feed's entry that says so, or has not."""
+    """Set the partition's meta record, data set and feed entry in one script: all or nothing."""
     feed, home = keys.feed(partition), keys.partition_meta(partition)
     meta = dict(await store.pairs("HGETALL", home))
     if meta.get("schema") == SCHEMA:
@@ -79,7 +81,7 @@ async def _migrate(store: Store, pepper: Pepper, partition: int, wanted: dict[st
 
 
 async def _index(store: Store) -> int:
-    """Every account into the index of its partition. Returns their number."""
+    """Add every account to the index of its partition. Returns the number of accounts."""
     found: dict[int, set[str]] = {}
     async for key in _keys(store):
         if match := _ACCOUNT.fullmatch(key):

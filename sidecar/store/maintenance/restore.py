@@ -1,6 +1,6 @@
-"""Write the accounts of a backup into the store, in the place of what is there. The backup has been judged before.
+"""Restore of a validated backup: writes its accounts over those in the store.
 
-Names are read once for all accounts. E-mail hints are written a batch at a time, before the accounts they lead to.
+Names are read once for all accounts. E-mail hints are written per batch, before the accounts to which they lead.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,17 +20,17 @@ from sidecar.store.scripting import transition
 from sidecar.tokens.opaque import Pepper
 
 ROWS: Final = 200
-"""Audit rows in one script call."""
+"""Audit rows per script call."""
 BATCH: Final = 16
-"""Accounts that are restored at once."""
+"""Accounts restored concurrently."""
 
 Progress = Callable[[int, int], None]
-"""Receives the number of accounts that are done, and of all."""
+"""Callback for the numbers of completed and of all accounts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """``skipped``: accounts whose name another account has here, and which were left out."""
+    """Result of a restore. ``skipped``: accounts left out because another account here has their name."""
 
     accounts: int
     users: int
@@ -45,9 +45,9 @@ class Restore:
         self._progress = progress
 
     async def run(self, wanted: Sequence[Archived]) -> Restored:
-        """All of ``wanted``, except accounts whose name another account has. Ends with a new data set id.
+        """Restore ``wanted`` except accounts with a name that another account has, then set a new data set id.
 
-        One that is cut short leaves its mark (restore_mark.py).
+        An interrupted restore leaves its mark (restore_mark.py).
         """
         await set_mark(self._store)
         free = await self._take_names(wanted)
@@ -65,11 +65,15 @@ class Restore:
         return Restored(len(users), sum(users.values()), skipped)
 
     async def _take_names(self, wanted: Sequence[Archived]) -> list[Archived]:
-        """The accounts whose name is theirs or free, also by another of them that had it; older names are given up."""
+        """Return the accounts with a name that is free or their own, and release their older names.
+
+        A name is also free if another of the accounts releases it."""
         claims = {folded: value.split() for folded, value in await self._store.pairs("HGETALL", keys.names())}
         held = {folded: AccountId(claim[0]) for folded, claim in claims.items()}
         names = {one.account: keys.folded(one.name) for one in wanted}
-        settled = {folded: held[folded] for folded, claim in claims.items() if len(claim) == 1}  # others: `_restore`
+        settled = {
+            folded: held[folded] for folded, claim in claims.items() if len(claim) == 1
+        }  # `_restore` settles the others
         while taken := [one for one, name in names.items() if settled.get(name, one) not in names]:
             for account in taken:
                 del names[account]
@@ -79,7 +83,7 @@ class Restore:
         return [one for one in wanted if one.account in names]
 
     async def _hint(self, batch: Sequence[Archived]) -> None:
-        """One script call for each partition that the e-mails fall into."""
+        """Write e-mail hints in one series of script calls per partition of the e-mails."""
         hints: dict[str, dict[str, str]] = {}
         for one in batch:
             for email in one.emails:
@@ -93,7 +97,7 @@ class Restore:
                 await self._store.run("hints_add", some, [held[name] for name in some], write=True)
 
     async def _restore(self, one: Archived) -> int | None:
-        """The users of the account; None when its name has become another's meanwhile."""
+        """Restore one account. Returns its number of users; None when another account has taken its name."""
         if await claim_name(self._store, one.name, one.account) is not None:
             return None
         operator = Actor.operator()

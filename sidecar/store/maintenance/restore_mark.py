@@ -1,7 +1,7 @@
-"""The mark of a restore that has begun: a field of each partition's meta record, gone when the restore is whole.
+"""Mark of a restore in progress: a field of each partition's meta record, removed when the restore is complete.
 
-A restore that was killed leaves half of the accounts of one backup beside what was there. Until it is run again,
-`fsck`, `doctor` and ``/readyz`` name it.
+A killed restore leaves a part of the backup beside the previous accounts. `fsck`, `doctor` and ``/readyz`` report it
+until the restore is run again.
 """
 
 from typing import Final
@@ -14,19 +14,19 @@ REMEDY: Final = "run `sidecar restore` again, or keep what is there with `sideca
 
 
 async def set_mark(store: Store) -> None:
-    """Before the first write. Raises StoreUnavailable."""
+    """Set the mark before the first write. Raises StoreUnavailable."""
     for partition in range(store.partitions):
         await store.change("HSET", keys.partition_meta(partition), RESTORING, "1")
 
 
 async def clear_mark(store: Store) -> None:
-    """After the last write. Raises StoreUnavailable."""
+    """Clear the mark after the last write. Raises StoreUnavailable."""
     for partition in range(store.partitions):
         await store.change("HDEL", keys.partition_meta(partition), RESTORING)
 
 
 async def is_marked(store: Store) -> bool:
-    """A restore is under way, or one was cut short. Raises StoreUnavailable."""
+    """Return whether a restore is in progress or was interrupted. Raises StoreUnavailable."""
     for partition in range(store.partitions):
         if await store.command("HEXISTS", keys.partition_meta(partition), RESTORING):
             return True

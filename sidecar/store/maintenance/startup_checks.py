@@ -1,7 +1,7 @@
-"""Is this store ours, and of this schema? Asked at the start, and again while it is in use (R22, R23, R46).
+"""Check of a store's identity and schema, at the start and while the store is in use (R22, R23, R46).
 
-The meta record, ``sc:meta``, is made once; a copy of it is in each partition. A store that holds data and has lost its
-meta record is refused: nothing proves whose data it is.
+The meta record, ``sc:meta``, is created once; each partition has a copy. A store with data but without its meta record
+is rejected, because nothing proves the origin of the data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ SCHEMA: Final = "2"
 
 
 class Asked(server_checks.Servers, Protocol):
-    """The part of a Store that the check needs."""
+    """Part of a Store that the check needs."""
 
     partitions: int
     identity: Mapping[str, str]
@@ -39,9 +39,9 @@ async def check(
     data_set: str,
     repair: bool = False,
 ) -> tuple[str, ...]:
-    """Create or compare the store's own record, then look at how the server is set up. Returns warnings.
+    """Inspect the setup of the servers, then create or compare the meta record. Returns warnings.
 
-    ``repair``: a meta record that is gone is written again from a partition's copy. Raises StoreRefused, one sentence.
+    ``repair`` rewrites a missing meta record from a partition's copy. Raises StoreRefused with one sentence.
     """
     findings = await server_checks.inspect(store)
     for finding in findings:
@@ -70,7 +70,7 @@ async def check(
 
 
 async def objection(store: Asked) -> str:
-    """Why the meta record of a store in use is not this process's any more; empty when it is. Writes nothing.
+    """Return why the meta record of a store in use no longer matches this process; empty if it does. Writes nothing.
 
     Raises StoreUnavailable.
     """
@@ -85,15 +85,15 @@ async def objection(store: Asked) -> str:
 
 
 async def holds_data(store: Asked) -> bool:
-    """A sidecar has been here: there is a data set, or an account."""
+    """Return whether a sidecar has used the store: it has a data set or an account."""
     return bool(await store.command("EXISTS", f"{keys.feed(0)}:gen", keys.names()))
 
 
 async def _require_meta(store: Asked, *, repair: bool) -> None:
-    """A store with data and without its meta record is not made anew."""
+    """Reject a store with data but without its meta record, unless ``repair`` can rewrite it."""
     if await store.command("EXISTS", keys.META) or not await holds_data(store):
         return
-    if await store.command("EXISTS", keys.META):  # another sidecar made the store in between
+    if await store.command("EXISTS", keys.META):  # another sidecar created the store in between
         return
     copy = await store.pairs("HGETALL", keys.partition_meta(0))
     if repair and copy:
@@ -104,7 +104,7 @@ async def _require_meta(store: Asked, *, repair: bool) -> None:
 
 
 def compare(where: str, meta: Mapping[str, str], given: Mapping[str, str | None]) -> None:
-    """Raises StoreRefused where ``meta`` is not what ``given`` demands; a field that is not given is not compared."""
+    """Raise StoreRefused where ``meta`` differs from ``given``. A field that is not given is not compared."""
     schema = meta.get("schema", "")
     if schema != SCHEMA:
         raise StoreRefused(
@@ -125,7 +125,7 @@ def compare(where: str, meta: Mapping[str, str], given: Mapping[str, str | None]
 
 
 def other_names(where: str, meta: Mapping[str, str], *, issuer: str | None, audience: str | None) -> list[str]:
-    """R22: a sentence for each name that the record has otherwise. None, and a name not set yet, differ in nothing."""
+    """Return one sentence per name that differs from the record (R22). None and names not set yet match."""
     ways = {
         "issuer": f"set SIDECAR_ISSUER to the first, or end all sessions with `sidecar issuer change {issuer}`",
         "audience": "set SIDECAR_AUDIENCE to the first, or use another store",
