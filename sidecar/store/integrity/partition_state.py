@@ -132,8 +132,9 @@ class PartitionStates:
                 _log.error("store unavailable", state=line.state.value, reason=line.reason, partitions=partitions)
 
     def _note(self, partition: int, known: Status | None, state: State, reason: str, now: float) -> None:
-        """Queue log lines (R46): one when a partition leaves ok, one when the state becomes changed or regressed, one
-        when it is ok again, with the total duration."""
+        """Queue a log line (R46) when a partition leaves ok, becomes changed or regressed, or is ok again.
+
+        The last one has the total duration."""
         was_ok = known is None or known.state is State.OK
         if state is State.OK:
             if (since := self._left_ok.pop(partition, None)) is not None:

@@ -1,7 +1,7 @@
 """Proof of R46: distinguishes the known store from an empty, another or an older one, by partition.
 
-Pure comparison of three values: the feed position that this process has reached, the store's reply at that moment, and
-the meta record that the settings require. `Fleet` requests the proof twice per lease, `Feed` after each new connection.
+Pure comparison of the feed position reached by this process, the store's reply at that moment, and the meta record
+that the settings require. `Fleet` requests the proof twice per lease, `Feed` after each new connection.
 """
 
 from collections.abc import Mapping

@@ -62,8 +62,8 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Marks of a user when its read was sent. The result is compared with these alone: a change that arrives during
-    the read may be newer than the result without a loss in the store."""
+    """Marks of a user when its read was sent. Only these marks bind the result: a change that arrives during the read
+    may be newer, without a loss in the store."""
 
     account_floor: int
     floor: Floor | None
