@@ -132,7 +132,7 @@ class Feed:
             change = change_of(fields, entry_id)
             if change.n != self._n + 1 and not self._jumps(change):
                 if not proven:
-                    raise StoreUnavailable("the feed has a gap before the change that may explain its data set")
+                    raise StoreUnavailable("the feed has a gap before the change that may announce its data set")
                 await self._prove(connection)
                 await self._flush(connection)
                 return
@@ -168,7 +168,7 @@ class Feed:
         announced = change_of_entry(self._partition, fields)
         code = self._seal(announced) if announced and self._seal else ""
         if not announced or announced.before != self._data_set or not compare_digest(code, fields.get("code", "?")):
-            raise StoreUnavailable("the feed names a data set that nothing vouches for")
+            raise StoreUnavailable("the feed announces a data set without a valid code")
         self._inherit(announced.after)
         self._last, self._n = change.entry, change.n
         self._tell_flush(new_data_set=True, position=self.position, change=change)

@@ -50,4 +50,4 @@ class Gate:
     def judge(self, n: int, applied: int) -> None:
         """Raise StoreUnavailable when ``n``, the feed's count in a reply, is below ``applied``."""
         if n < applied:
-            raise StoreUnavailable("the store that answered is behind the feed")
+            raise StoreUnavailable("the store is behind the feed")

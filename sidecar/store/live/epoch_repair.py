@@ -55,7 +55,7 @@ class Healing:
                 self._waiting.pop(uid)
                 if isinstance(healed, Changed):
                     _log.error(
-                        "the store went back in time: what it has lost of this user stays revoked",
+                        "user epoch repaired after the store regressed",
                         user=uid,
                         epoch=healed.record.epoch,
                     )

@@ -42,10 +42,10 @@ class Memory:
         self.share = _share(await self._info())
         if self.share >= SHORT and not self.short:
             self.short = True
-            _log.error("the store is short of memory: no sign-ins and no mails until it has more", used=self.share)
+            _log.error("store memory low: sign-ins and mails are paused", used=self.share)
         elif self.share < ENOUGH and self.short:
             self.short = False
-            _log.warning("the store has memory again", used=self.share)
+            _log.warning("store memory sufficient again", used=self.share)
 
     async def _info(self) -> Any:
         try:

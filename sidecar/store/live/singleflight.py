@@ -28,7 +28,7 @@ class WentBack(StoreUnavailable):
     """Raised when the store's data of a user is older than ``floor``, the data seen before."""
 
     def __init__(self, uid: UserId, floor: Floor) -> None:
-        super().__init__(f"the store went back in time: what it says of {uid} is older than what was seen")
+        super().__init__(f"the store regressed: its data of {uid} is older than data seen before")
         self.floor = floor
 
 
@@ -71,9 +71,7 @@ class Guard:
     def objection(self, flight: Flight, record: UserRecord | None, *, seq: int) -> StoreUnavailable | None:
         """Return the reason to reject the result, or None. ``seq``: the account's count in the reply."""
         if seq < self.account_floor:  # a lost change to the whole account; a change to one user cannot replace it
-            return StoreUnavailable(
-                f"the store went back in time: what it says of {flight.account} is older than what was seen"
-            )
+            return StoreUnavailable(f"the store regressed: its data of {flight.account} is older than data seen before")
         if self.floor is not None and self.floor.is_above(record, seq):
             return WentBack(flight.uid, self.floor)
         return None
