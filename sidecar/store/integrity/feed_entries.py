@@ -64,7 +64,7 @@ def entries_of(raw: Any) -> list[tuple[str, dict[str, str]]]:
         found = next(iter(raw.values()))[0] if isinstance(raw, Mapping) else raw[0][1]
         return [(entry_id, fields_of(fields)) for entry_id, fields in found]
     except (TypeError, ValueError, IndexError, KeyError):
-        raise StoreUnavailable("what answers is no Redis: it has no streams", answered=True, refused=True) from None
+        raise StoreUnavailable("the server is not Redis: it has no streams", answered=True, refused=True) from None
 
 
 def fields_of(raw: Any) -> dict[str, str]:

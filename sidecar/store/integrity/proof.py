@@ -76,7 +76,7 @@ def judge(known: FeedPosition | None, found: Found, meta: Mapping[str, str]) -> 
     """Compare the store with the known one. ``meta``: required fields; ``known`` None: no change was applied yet."""
     verdict = _judge(known, found, meta)
     if found.lost and verdict.state is State.OK:
-        return Verdict(State.RECOVERING, "changes that it lost are being recovered", verdict.trimmed, verdict.repair)
+        return Verdict(State.RECOVERING, "lost changes are being recovered", verdict.trimmed, verdict.repair)
     return verdict
 
 
@@ -103,9 +103,9 @@ def _other_data_set(known: FeedPosition, found: Found, *, proven: bool) -> Verdi
     if not found.data_set and proven:
         return Verdict(State.OK, repair=True)
     if found.data_set in known.ancestors:
-        return Verdict(State.REGRESSED, f"its data set is one of before change {known.n}, which was seen")
+        return Verdict(State.REGRESSED, f"its data set dates from before change {known.n}, which was seen")
     if proven and found.n is not None and found.n > known.n:
-        return Verdict(None, "another data set, and the feed may say why")
+        return Verdict(None, "it holds another data set, not announced in the feed yet")
     if not found.data_set and not found.n:
         return Verdict(State.CHANGED, "it is empty: its data set is gone")
     return Verdict(State.CHANGED, "it holds another data set than the one in use")

@@ -68,7 +68,7 @@ class Recovery:
         while self._late:
             touched = await self._recovering.late(self._late[0])
             self._late.pop(0)
-            _log.error("lost changes told after the recovery", users=touched.users, held=touched.held)
+            _log.error("lost changes reported after the recovery", users=touched.users, held=touched.held)
 
     def adopted(self, partition: int, recovered: Recovered) -> None:
         """Queue the lost entries that only this sidecar knows, because the feed follows an already recovered store."""
@@ -97,7 +97,7 @@ class Recovery:
         touched = await self._recovering.users(lost)
         if await self._recovering.finish(lost, seal):
             _log.error(
-                "the store had lost changes and was recovered: every user of the partition signs in again",
+                "store recovered after lost changes: every user of the partition must sign in again",
                 partition=f"{lost.partition:02d}",
                 changes=len(lost.marks),
                 users=touched.users,

@@ -72,7 +72,7 @@ async def clock_skew(store: Servers, clock: Callable[[], float]) -> float:
         sent = clock()
         found = await server.command("TIME")
         if not isinstance(found, list | tuple) or len(found) != 2:
-            raise StoreUnavailable("what answers is no Redis: it has no clock", answered=True, refused=True)
+            raise StoreUnavailable("the server is not Redis: it has no clock", answered=True, refused=True)
         skews.append((sent + clock()) / 2 - (int(found[0]) + int(found[1]) / 1e6))
     return max(skews, key=abs)
 
@@ -119,10 +119,10 @@ def _eviction(where: str, info: Mapping[str, str]) -> list[Finding]:
 def _durability(info: Mapping[str, str], appendfsync: str | None) -> list[Finding]:
     if info.get("aof_enabled") != "1":
         message = (
-            "the store has no append-only file: what it acknowledged can be lost when it stops (set appendonly yes)"
+            "the store has no append-only file: acknowledged changes can be lost when it stops (set appendonly yes)"
         )
     elif appendfsync is None:
-        message = "the store does not show its appendfsync: `always` is what keeps every acknowledged change"
+        message = "the store does not show its appendfsync: only `always` preserves every acknowledged change"
     elif appendfsync != "always":
         message = f"the store's appendfsync is {appendfsync}: a power cut can lose the last second or two (set always)"
     else:
@@ -163,8 +163,8 @@ def _unconfirmed(store: Servers, replicas: int) -> Finding:
     if not replicas:
         message = (
             f"a master of the store at {store.where} has no replica: give each master {SAFE_REPLICAS} with "
-            "min-replicas-to-write 1 and min-replicas-max-lag 5, or set SIDECAR_REDIS_LONE_MASTER=true (README: what "
-            "that gives up)"
+            "min-replicas-to-write 1 and min-replicas-max-lag 5, or set SIDECAR_REDIS_LONE_MASTER=true (README: the "
+            "risk)"
         )
         return Finding(Kind.REPLICAS, message, fatal=True)
     message = (
