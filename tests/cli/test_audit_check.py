@@ -92,8 +92,8 @@ async def test_R32_before_the_first_export_the_stores_numbers_are_proof_enough(c
         (lambda lines: [lines[0].replace(b"Acme", b"Evil"), *lines[1:]], "was changed: its hash differs"),
         (lambda lines: [*lines[:2], *lines[3:]], "rows 3 to 3 are missing"),
         (lambda lines: lines[1:], "rows 1 to 1 are missing"),
-        (lambda lines: lines[:-2], "rows 5 to 5 were exported: not in these files"),
-        (lambda lines: [], "rows 1 to 5 were exported: not in these files"),
+        (lambda lines: lines[:-2], "rows 5 to 5 were exported and are missing from these files"),
+        (lambda lines: [], "rows 1 to 5 were exported and are missing from these files"),
         (lambda lines: [lines[0], lines[0][:20] + b"\n", *lines[1:]], "is not JSON"),
         (lambda lines: [*lines[:-1], lines[-1].replace(b'"at":', b'"at":1')], "is invalid"),
         (lambda lines: [*lines[:2], lines[1], lines[0], *lines[2:]], ""),
@@ -113,7 +113,7 @@ async def test_R32_a_file_cut_off_behind_its_checkpoint_is_found_out_by_the_stor
     await export()
     place.write_bytes(first)
     (finding,) = (await checked()).findings
-    assert (finding.place, finding.what) == ("store", "rows 6 to 6 were exported: not in these files")
+    assert (finding.place, finding.what) == ("store", "rows 6 to 6 were exported and are missing from these files")
 
 
 async def test_R32_a_forged_end_is_another_than_the_store_sealed(town, export, checked, place, store, account):
@@ -150,7 +150,7 @@ async def test_R32_a_row_changed_in_the_store_after_its_export_is_found_out(expo
     assert whats(await checked()) == ["a row was changed after it was exported"]
 
 
-@pytest.mark.parametrize(("gone", "what"), [("3-0", "has no row 3"), ("5-0", "rows 5 to 5 were taken away")])
+@pytest.mark.parametrize(("gone", "what"), [("3-0", "has no row 3"), ("5-0", "rows 5 to 5 were removed")])
 async def test_R32_a_row_taken_out_of_the_store_is_found_out(export, checked, store, account, gone, what):
     await export()
     await store.change("XDEL", log_of(account, store.partitions), gone)

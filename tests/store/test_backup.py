@@ -237,7 +237,7 @@ async def test_a_file_that_was_cut_short_or_changed_is_refused_whole(town, lived
     await Backup(town.store).save(file)
     file.write_bytes(harm(file.read_bytes()))
 
-    with pytest.raises(BackupRefused, match="no whole backup"):
+    with pytest.raises(BackupRefused, match="not a complete backup"):
         await Backup(elsewhere).load(file)
     assert await at(town, elsewhere).accounts.all() == []
 

@@ -75,7 +75,7 @@ async def older(town):
 
 
 async def test_a_store_of_schema_1_is_refused_until_it_is_migrated(older):
-    with pytest.raises(StoreRefused, match="schema 1, this sidecar knows 2: run `sidecar migrate`"):
+    with pytest.raises(StoreRefused, match="schema 1, this sidecar needs 2: run `sidecar migrate`"):
         await older.store.check_meta(**SETTINGS)
     done = await migrate(older.store, PEPPER)
     assert (done.before, done.accounts) == ("1", 2)

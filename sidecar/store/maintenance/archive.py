@@ -33,7 +33,7 @@ MAX_LINE: Final = 256 * 1024 * 1024
 _MAX_TAKEN: Final = 253_402_300_799_999
 _MAX_PEPPER: Final = 512
 
-AT_THE_SOURCE: Final = "run `sidecar fsck` on the store it came from, then make the backup anew"
+AT_THE_SOURCE: Final = "run `sidecar fsck` on the source store, then make a new backup"
 DECLARE: Final = "declare the role in roles.toml, or name the policy that has it with --policy-dir"
 
 
@@ -87,7 +87,7 @@ def _whole(path: Path) -> list[bytes]:
     except (BackupRefused, KeyError, IndexError):
         whole = False
     if not whole or not lines[-1].endswith(b"\n"):
-        raise BackupRefused(f"{path} is no whole backup: it was cut short or changed")
+        raise BackupRefused(f"{path} is not a complete backup: it was truncated or changed")
     return lines
 
 
@@ -111,7 +111,7 @@ def _accounts(path: Path, lines: list[bytes]) -> list[Archived]:
         if "rows" in entry:
             members(place, entry, {"account": str, "rows": list}, "the line")
             if latest is None or account_id(place, entry) != latest.account:
-                place.refuse(f"audit rows of {shown(entry['account'])} do not follow on that account")
+                place.refuse(f"audit rows of {shown(entry['account'])} do not follow that account")
             rows += audit_rows(place, latest.account, entry["rows"])
             continue
         if latest is not None:
@@ -119,7 +119,7 @@ def _accounts(path: Path, lines: list[bytes]) -> list[Archived]:
         members(place, entry, {"account": str, "data": dict}, "the line")
         latest, rows = account_line(place, entry), []
         if latest.account in archived:
-            place.refuse(f"the account {latest.account} stands there twice")
+            place.refuse(f"the account {latest.account} occurs twice")
     if latest is not None:
         archived[latest.account] = replace(latest, rows=tuple(rows))
     return list(archived.values())
@@ -180,7 +180,7 @@ def _beyond(one: Archived, rules: Rules, taken: int) -> Iterator[Problem]:
             yield f"{uid} has the role {shown(fields['role'])}, which the policy does not declare", DECLARE
     for owner, fields in (*one.invitations, *one.peps):
         if int(fields["rv"]) > seq:
-            yield f"{owner} is of change {fields['rv']}, the account of {seq}", AT_THE_SOURCE
+            yield f"{owner} has change {fields['rv']}, above the account's {seq}", AT_THE_SOURCE
 
 
 def _mailboxes(one: Archived, rules: Rules) -> Iterator[Problem]:
@@ -195,7 +195,7 @@ def _audit(one: Archived) -> Iterator[Problem]:
     numbers = [row.number for row in one.rows]
     for before, after in pairwise(numbers):
         if after != before + 1:
-            yield f"{one.account}: audit row {after} follows on {before} ({Fault.AUDIT_GAP.value})", AT_THE_SOURCE
+            yield f"{one.account}: audit row {after} follows row {before} ({Fault.AUDIT_GAP.value})", AT_THE_SOURCE
             return
     last = numbers[-1] if numbers else 0
     if last < int(one.fields["rows"]):

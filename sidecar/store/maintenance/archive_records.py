@@ -20,7 +20,7 @@ MAX_PEPS: Final = 100
 MEMBERS: Final = ("a", "users", "invitations", "peps", "links", "seal")
 """Members of an account's data, each a list."""
 SHOWN: Final = 60
-ANOTHER: Final = "restore another backup, or make this one anew with `sidecar backup`"
+ANOTHER: Final = "restore another backup, or make a new one with `sidecar backup`"
 
 Pair = tuple[str, Mapping[str, str]]
 """Id and fields of a record."""
@@ -94,7 +94,7 @@ def json_object(place: Place, line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        place.refuse(f"the line is no JSON that a backup holds ({str(error)[:SHOWN]})")
+        place.refuse(f"the line is not valid JSON of a backup ({str(error)[:SHOWN]})")
     if not isinstance(value, dict):
         place.refuse(f"the line is {_kind(value)}, not an object")
     return value
@@ -120,19 +120,19 @@ def members(place: Place, value: Any, wanted: Mapping[str, type], owner: str) ->
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("a member stands there twice")
+        raise ValueError("a member occurs twice")
     return value
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 _KINDS: Final[dict[type, str]] = {
-    str: "a text",
+    str: "a string",
     int: "a whole number",
-    float: "a fraction",
-    bool: "a truth value",
+    float: "a fractional number",
+    bool: "a boolean",
     list: "a list",
     dict: "an object",
     type(None): "null",
@@ -157,7 +157,7 @@ def account_line(place: Place, entry: dict[str, Any]) -> Archived:
     data = members(place, entry["data"], dict.fromkeys(MEMBERS, list), account)
     fields = record(place, data["a"], forms.ACCOUNT, account)
     if fields["id"] != account:
-        place.refuse(f"{account}: its record is of {fields['id']}")
+        place.refuse(f"{account}: its record has the id {fields['id']}")
     archived = Archived(
         account,
         place,
@@ -175,14 +175,14 @@ def account_line(place: Place, entry: dict[str, Any]) -> Archived:
 def account_id(place: Place, entry: dict[str, Any]) -> AccountId:
     named = entry.get("account")
     if not isinstance(named, str) or not is_account_id(named):
-        place.refuse(f"the line names an account that cannot be: {shown(str(named))}")
+        place.refuse(f"the line has an invalid account id: {shown(str(named))}")
     return AccountId(named)
 
 
 def audit_rows(place: Place, account: AccountId, entries: list[Any]) -> Iterator[AuditRow]:
     """Yield the rows of a line ``{"account", "rows"}``."""
     if len(entries) > MAX_ROWS:
-        place.refuse(f"{account}: {len(entries)} audit rows in one line, at most {MAX_ROWS} can be")
+        place.refuse(f"{account}: {len(entries)} audit rows in one line, more than {MAX_ROWS}")
     for entry in entries:
         if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
             place.refuse(f"{account}: an audit row is {_kind(entry)}, not an id and its fields")
@@ -204,7 +204,7 @@ def record(place: Place, value: Any, wanted: Fields, owner: str) -> dict[str, st
         if not isinstance(name, str) or name not in wanted:
             place.refuse(f"{owner} has the unknown field {shown(str(name))}")
         if name in found:
-            place.refuse(f"{owner}: the field {name} stands there twice")
+            place.refuse(f"{owner}: the field {name} occurs twice")
         found[name] = _value(place, given, wanted[name], f"{owner}: {name}")
     for name, form in wanted.items():
         if form.required and name not in found:
@@ -214,7 +214,7 @@ def record(place: Place, value: Any, wanted: Fields, owner: str) -> dict[str, st
 
 def _value(place: Place, given: Any, form: Form, owner: str) -> str:
     if not isinstance(given, str):
-        place.refuse(f"{owner} is {_kind(given)}, not a text")
+        place.refuse(f"{owner} is {_kind(given)}, not a string")
     if not form.holds(given):
         value = "" if form.secret else f"{shown(given)}, "
         place.refuse(f"{owner} is {value}not {form.says}")
@@ -228,22 +228,22 @@ def _pairs(
         if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
             place.refuse(f"{account}: a {noun} is {_kind(entry)}, not an id and its fields")
         if home(entry[0]) != account:
-            place.refuse(f"{account} has a {noun} {shown(entry[0])}: an id of another account, or none")
+            place.refuse(f"{account} has a {noun} {shown(entry[0])}: invalid, or an id of another account")
         yield entry[0], record(place, entry[1], wanted, f"{noun} {entry[0]}")
 
 
 def _links(place: Place, value: list[Any], account: AccountId) -> dict[str, str]:
     owner = f"{account}: a link"
     if len(value) % 2 or not all(isinstance(word, str) for word in value):
-        place.refuse(f"{owner} is no pair of texts")
+        place.refuse(f"{owner} is not a pair of strings")
     found: dict[str, str] = {}
     for link, user in zip(value[::2], value[1::2], strict=True):
         if not forms.is_link(link):
             place.refuse(f"{owner} has the key {shown(link)}, not digests of issuer and subject")
         if account_of(user.removeprefix("-")) != account:
-            place.refuse(f"{owner} leads to {shown(user)}: an id of another account, or none")
+            place.refuse(f"{owner} leads to {shown(user)}: invalid, or an id of another account")
         if link in found:
-            place.refuse(f"{owner} of one subject stands there twice: {link[:8]}…")
+            place.refuse(f"{owner} of one subject occurs twice: {link[:8]}…")
         found[link] = user
     return found
 
@@ -260,12 +260,12 @@ def _distinct(archived: Archived) -> None:
         ("a subject of one issuer for one user", linked),
     ):
         if (twice := _doubled(values)) is not None:
-            place.refuse(f"{account}: {noun} {shown(twice)} stands there twice")
+            place.refuse(f"{account}: {noun} {shown(twice)} occurs twice")
     for pep, fields in archived.peps:
         if fields["id"] != pep:
-            place.refuse(f"PEP key {pep}: its record is of {fields['id']}")
+            place.refuse(f"PEP key {pep}: its record has the id {fields['id']}")
     if len(archived.peps) > MAX_PEPS:
-        place.refuse(f"{account} has {len(archived.peps)} PEP keys, at most {MAX_PEPS} can be")
+        place.refuse(f"{account} has {len(archived.peps)} PEP keys, more than {MAX_PEPS}")
 
 
 def _doubled(values: list[str]) -> str | None:

@@ -58,7 +58,10 @@ async def check(store: Store, files: Iterable[Path], key: CheckpointKey, account
             last = 0 if there is None else there.number
             findings.append(
                 Finding(
-                    "store", log, head.number, f"rows {last + 1} to {head.number} were exported: not in these files"
+                    "store",
+                    log,
+                    head.number,
+                    f"rows {last + 1} to {head.number} were exported and are missing from these files",
                 )
             )
         count, found = await _kept(store, log, head)
@@ -160,6 +163,6 @@ async def _kept(store: Store, log: AccountId, sealed: Head) -> tuple[int, list[F
     except AuditGap as gap:
         return count, [Finding("store", log, head.number + 1, str(gap))]
     if not proven:
-        what = f"rows {head.number + 1} to {sealed.number} were taken away"
+        what = f"rows {head.number + 1} to {sealed.number} were removed"
         return count, [Finding("store", log, head.number + 1, what)]
     return count, []

@@ -86,7 +86,7 @@ class Backup:
         wanted = [one for one in archived if chosen is None or one.account in chosen]
         missing = (chosen or set()) - {one.account for one in wanted}
         if missing:
-            raise BackupRefused(f"{path} does not hold {', '.join(sorted(missing))}")
+            raise BackupRefused(f"{path} does not contain {', '.join(sorted(missing))}")
         return await Restore(self._store, self._pepper, head, progress).run(wanted)
 
     async def _lines(self, accounts: Iterable[AccountId]) -> AsyncIterator[tuple[bytes, Written]]:
@@ -130,7 +130,7 @@ class Backup:
 
     async def _check(self, head: Head) -> None:
         if head.schema not in READABLE:
-            raise BackupRefused(f"the backup has schema {head.schema}, this sidecar knows {', '.join(READABLE)}")
+            raise BackupRefused(f"the backup has schema {head.schema}, this sidecar reads {', '.join(READABLE)}")
         meta = dict(await self._store.pairs("HGETALL", keys.META))
         if meta.get("pepper", head.pepper) != head.pepper:
             raise BackupRefused(

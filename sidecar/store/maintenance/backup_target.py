@@ -18,7 +18,7 @@ _KINDS: Final = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
     (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISDIR, "a directory"),
 )
 
 
@@ -52,11 +52,11 @@ def check_target(path: Path) -> None:
         return
     if stat.S_ISLNK(status.st_mode):
         raise BackupTargetError(
-            f"{path}: is a symbolic link, to {path.readlink()}, and a backup would take its place: {PIPE}"
+            f"{path}: is a symbolic link, to {path.readlink()}, and a backup would replace it: {PIPE}"
         )
     if not stat.S_ISREG(status.st_mode):
-        kind = next((name for fits, name in _KINDS if fits(status.st_mode)), "no plain file")
-        raise BackupTargetError(f"{path}: is {kind}, and a backup would take its place: {PIPE}")
+        kind = next((name for fits, name in _KINDS if fits(status.st_mode)), "not a regular file")
+        raise BackupTargetError(f"{path}: is {kind}, and a backup would replace it: {PIPE}")
     if status.st_uid != os.geteuid():
         raise BackupTargetError(
             f"{path}: belongs to uid {status.st_uid}, this is uid {os.geteuid()}: name a file of your own"

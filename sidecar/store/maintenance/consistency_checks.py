@@ -139,7 +139,10 @@ def _members(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
     known = {user["id"] for user in snapshot.users}
     for _, held in pairs(snapshot.told["links"]):
         if (uid := held.removeprefix("-")) not in known:
-            yield Fault.LINK_WITHOUT_USER, f"an outside subject is {uid}, or is barred from it, who is nobody"
+            yield (
+                Fault.LINK_WITHOUT_USER,
+                f"an external subject is linked to {uid} or denied for it, but no such user exists",
+            )
     used = len(snapshot.users) + snapshot.invited
     cap = integer(snapshot.fields.get("cap", 0))
     if not snapshot.deleted and used > cap:
@@ -151,9 +154,9 @@ def _records(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
     for user in snapshot.users:
         epoch, password_epoch = integer(user.get("tv", 0)), integer(user.get("pwtv", 0))
         if not 1 <= password_epoch <= epoch:
-            yield Fault.BAD_RECORD, f"{user['id']} has epoch {epoch}, and its password is of {password_epoch}"
+            yield Fault.BAD_RECORD, f"{user['id']} has epoch {epoch} and password epoch {password_epoch}"
         if integer(user.get("rv", 0)) > seq:
-            yield Fault.BAD_RECORD, f"{user['id']} is of change {user.get('rv')}, the account of {seq}"
+            yield Fault.BAD_RECORD, f"{user['id']} has change {user.get('rv')}, above the account's {seq}"
         if user["st"] not in {Status.ACTIVE, Status.SUSPENDED}:
             yield Fault.BAD_RECORD, f"{user['id']} has the status {user['st']!r}"
         if not user.get("role") or not user.get("em") or "pw" not in user:
@@ -175,7 +178,7 @@ def _administrators(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
     kept = set(items(snapshot.told["admins"]))
     if kept != truth:
         differ = ", ".join(sorted(kept ^ truth))
-        yield Fault.ADMINISTRATORS_DIFFER, f"the index of administrators is wrong about {differ}"
+        yield Fault.ADMINISTRATORS_DIFFER, f"the index of administrators differs for {differ}"
 
 
 def _emails(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
@@ -193,7 +196,7 @@ def _emails(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
     for email, uid in index.items():
         expired = email not in truth and uid in waiting  # and not cleared yet
         if truth.get(email) != uid and not expired and email not in twice:
-            yield Fault.EMAIL_INDEX, f"the index says that {uid} has an e-mail that it has not"
+            yield Fault.EMAIL_INDEX, f"the index has an e-mail for {uid} that its record lacks"
 
 
 def _invitations(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
@@ -214,7 +217,10 @@ def _sessions(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
             yield Fault.BAD_RECORD, f"{user['id']} is {user['st']} and has live sessions"
         for sid, owner, epoch in sessions:
             if owner != user["id"] or epoch != user["tv"]:
-                yield Fault.SESSION_WITHOUT_RECORD, f"{sid} of {user['id']} is another's, of another epoch or missing"
+                yield (
+                    Fault.SESSION_WITHOUT_RECORD,
+                    f"{sid} of {user['id']} has another user, has another epoch or is missing",
+                )
 
 
 def _audit(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:

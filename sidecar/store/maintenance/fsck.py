@@ -113,7 +113,9 @@ class Fsck:
         for name, held in claimed.items():
             fields = dict(await self._store.pairs("HGETALL", keys.account(AccountId(held[0]), self._store.partitions)))
             if len(held) == 1 and keys.folded(fields.get("name", "")) != name:
-                finding = Finding(Fault.NAME_INDEX, held[0], f"the name {name!r} is kept for an account without it")
+                finding = Finding(
+                    Fault.NAME_INDEX, held[0], f"the index has the name {name!r} for an account without it"
+                )
                 await self._settle(report, finding, repair, "HDEL", keys.names(), name)
         async for account, name in self._named():
             held = claimed.get(keys.folded(name), [])
@@ -135,7 +137,11 @@ class Fsck:
             for account in sorted(accounts - set(await self._hinted(hint))):
                 if hint not in await self._hints_of(account) or account in await self._hinted(hint):
                     continue  # the e-mail was removed meanwhile, or the hint was added
-                finding = Finding(Fault.EMAIL_HINT, account, "an e-mail of it is not found without naming the account")
+                finding = Finding(
+                    Fault.EMAIL_HINT,
+                    account,
+                    "an e-mail of the account has no hint: sign-in without the account misses it",
+                )
                 await self._settle(report, finding, repair, "SADD", hint, account)
         if not repair:
             return

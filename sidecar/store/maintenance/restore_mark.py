@@ -10,7 +10,7 @@ from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.integrity.proof import RESTORING
 
-REMEDY: Final = "run `sidecar restore` again, or keep what is there with `sidecar fsck --repair`"
+REMEDY: Final = "run `sidecar restore` again, or accept the present data with `sidecar fsck --repair`"
 
 
 async def set_mark(store: Store) -> None:

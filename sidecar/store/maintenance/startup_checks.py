@@ -108,11 +108,11 @@ def compare(where: str, meta: Mapping[str, str], given: Mapping[str, str | None]
     schema = meta.get("schema", "")
     if schema != SCHEMA:
         raise StoreRefused(
-            f"the store at {where} has schema {schema}, this sidecar knows {SCHEMA}: "
+            f"the store at {where} has schema {schema}, this sidecar needs {SCHEMA}: "
             "run `sidecar migrate`, or the sidecar version that wrote it"
         )
     if (demo := given.get("demo")) is not None and meta.get("demo") != demo:
-        kind = "was made by `sidecar demo`" if meta.get("demo") == "1" else "is no demo's"
+        kind = "was made by `sidecar demo`" if meta.get("demo") == "1" else "is not a demo store"
         raise StoreRefused(f"the store at {where} {kind}: use another one, demo data and real data never mix")
     others = other_names(where, meta, issuer=given.get("issuer"), audience=given.get("audience"))
     if others:
@@ -127,11 +127,11 @@ def compare(where: str, meta: Mapping[str, str], given: Mapping[str, str | None]
 def other_names(where: str, meta: Mapping[str, str], *, issuer: str | None, audience: str | None) -> list[str]:
     """Return one sentence per name that differs from the record (R22). None and names not set yet match."""
     ways = {
-        "issuer": f"set SIDECAR_ISSUER to the first, or end all sessions with `sidecar issuer change {issuer}`",
-        "audience": "set SIDECAR_AUDIENCE to the first, or use another store",
+        "issuer": f"set SIDECAR_ISSUER to the store's, or end all sessions with `sidecar issuer change {issuer}`",
+        "audience": "set SIDECAR_AUDIENCE to the store's, or use another store",
     }
     return [
-        f"the store at {where} was made with {field} {meta[field]!r}, this sidecar says {given!r}: {ways[field]}"
+        f"the store at {where} was made with {field} {meta[field]!r}, this sidecar has {given!r}: {ways[field]}"
         for field, given in (("issuer", issuer), ("audience", audience))
         if given is not None and meta.get(field, given) != given
     ]
