@@ -3,8 +3,6 @@
 The ceilings are the highest rates found in the docstrings of h11, python-tuf, starlette, argon2-cffi, svcs and uvicorn.
 """
 
-# ruff: noqa: T201 - a program
-
 import ast
 import io
 import re
