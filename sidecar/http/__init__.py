@@ -1,1 +1,1 @@
-"""HTTP without endpoints: requests, responses, problems, credentials, and who may call (authorization.py)."""
+"""HTTP without endpoints: requests, responses, problems, credentials and authorization."""

@@ -1,9 +1,9 @@
-"""Which names the API, the console and ops answer to (R8): a page of somebody else's must not reach them by DNS.
+"""Allowed Host names of the API, the console and the ops listener (R8).
 
-An attacker can point a name of his own at any address (DNS rebinding), and a browser then takes us for his site. So we
-answer to our public name, to addresses, and to names that nobody can register: those without a dot and those under a
-reserved or private suffix. More are the operator's to list. The gateway endpoints do not ask: a gateway sends the
-client's Host.
+With DNS rebinding, an attacker points a name at any address, and a browser treats the sidecar as the attacker's site.
+Accepted hosts: the public name, addresses, and names that cannot be registered (without a dot, or under a reserved or
+private suffix). SIDECAR_ALLOWED_HOSTS adds more.
+Gateway endpoints skip this check, because a gateway sends the client's Host.
 """
 
 from collections.abc import Iterable
@@ -23,16 +23,16 @@ PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".svc", ".test",
 
 
 MAX_HOST: Final = 300
-"""A name has 253 characters at most (RFC 1035), and a port behind it."""
+"""Characters of a Host header. A name has at most 253 (RFC 1035); a port follows."""
 
 
 def host_names(public_url: str, more: Iterable[str]) -> frozenset[str]:
-    """The names to answer to beside those that are always ours."""
+    """Return the configured host names in lower case: that of ``public_url``, and ``more``."""
     return frozenset(name.lower() for name in (urlsplit(public_url).hostname or "", *more) if name)
 
 
 def is_ours(host: str | None, names: frozenset[str]) -> bool:
-    """``host``: the Host header as it came, or None. Without one there is no page to protect from."""
+    """Return True for an allowed or absent Host header. ``host`` is unparsed; without it, no page needs protection."""
     if host is None:
         return True
     return _judged(host, names) if len(host) <= MAX_HOST else False
@@ -47,7 +47,7 @@ def _judged(host: str, names: frozenset[str]) -> bool:
 
 
 def _name(host: str) -> str:
-    """Without port and brackets."""
+    """Return the host without port and brackets, in lower case."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].rstrip(".").lower()

@@ -1,4 +1,4 @@
-"""Who may call an endpoint: the sidecar obeys its own policy. Every denial leaves here as a problem with its reason."""
+"""Authorization of API calls by the sidecar's own policy. Each denial is a problem with its reason."""
 
 from typing import assert_never
 
@@ -22,7 +22,7 @@ from sidecar.policy.generation import Generation
 async def admit(
     guard: Guard, parts: Parts, generation: Generation | None, method: str, headers: RawHeaders
 ) -> Caller | Pep | Problem | None:
-    """The caller, the problem that keeps it out, or None for an open endpoint."""
+    """Check ``guard``. Return the caller, the problem that denies the call, or None for an open endpoint."""
     if guard is Gate.OPEN:
         return None
     if generation is None:
@@ -42,7 +42,10 @@ async def admit(
 
 
 def explain_cross_site(parts: Parts, headers: RawHeaders) -> str:
-    """Log what the operator has to mend, and return it: the origin against the public URL. Empty: nothing."""
+    """Log and return the operator's remedy for a cross-site denial:
+
+    Origin against the public URL. Empty if there is none.
+    """
     cause = cross_site(headers, parts.surface.origins)
     if cause is None:
         return ""
@@ -51,7 +54,10 @@ def explain_cross_site(parts: Parts, headers: RawHeaders) -> str:
 
 
 async def identify(parts: Parts, method: str, headers: RawHeaders) -> Caller | Reason:
-    """The live user behind the request's credential; a cookie's request must come from the dashboard itself (R5)."""
+    """Return the live user of the request's credential, or the reason for its denial.
+
+    A request that a cookie authenticates must come from the dashboard itself (R5).
+    """
     given = credential(headers, parts.surface.cookie)
     if isinstance(given, Reason):
         return given
@@ -64,7 +70,7 @@ async def identify(parts: Parts, method: str, headers: RawHeaders) -> Caller | R
 
 
 async def _admit_key(scope: Scope, parts: Parts, generation: Generation, headers: RawHeaders) -> Pep | Problem:
-    """A PEP's key stands in the Authorization header and nowhere else: a cookie is a browser's, so it is not read."""
+    """Check a PEP key. Only the Authorization header is read, because a cookie belongs to a browser."""
     given = authorization(headers)
     if isinstance(given, Reason):
         return Problem(Code.BAD_REQUEST, "there are two Authorization headers; send one", {"reason": given.value})

@@ -1,6 +1,6 @@
-"""The client's address (R7): the peer, or what a trusted proxy in front of us says it saw. Never a header by itself.
+"""Client address (R7): the peer, or the address that a trusted proxy reports. A header alone never decides.
 
-X-Forwarded-For is read from its right end, one entry at a time, and no further than the entry that counts.
+X-Forwarded-For is read from its right end, one entry at a time, up to the entry that counts.
 """
 
 import re
@@ -11,20 +11,20 @@ from typing import Final
 from sidecar.http.headers import RawHeaders
 
 UNIX: Final = "unix"
-"""Whoever is at the other end of a Unix socket: its folder decides who that can be."""
+"""Peer of a Unix socket. The permissions of the socket's directory decide which processes can connect."""
 
 MAX_PROXIES: Final = 32
-"""Entries of trusted proxies that are read before the peer's own address counts. No chain is as long."""
+"""Entries of trusted proxies that are read before the peer's address counts. Real proxy chains are shorter."""
 
 MAX_ENTRY: Final = 80
-"""Characters of an entry: an IPv6 address, brackets and a port take 53."""
+"""Characters of an entry. An IPv6 address with brackets and a port takes 53."""
 
 Network = IPv4Network | IPv6Network | str
 """A network, or ``UNIX``."""
 
 
 def client_address(peer: str | None, headers: RawHeaders, trusted: tuple[Network, ...]) -> str:
-    """``peer`` is None on a Unix socket. The rightmost entry that no trusted proxy could have written counts."""
+    """Return the rightmost address that is not a trusted proxy's, else the peer. ``peer`` is None on a Unix socket."""
     peer = UNIX if peer is None else _unmapped(peer)
     if not _is_trusted(peer, trusted):
         return peer
@@ -38,8 +38,11 @@ def client_address(peer: str | None, headers: RawHeaders, trusted: tuple[Network
 
 
 def forwarded_address(entry: str) -> IPv4Address | IPv6Address | None:
-    """The address of one entry, also where a proxy adds the port, as Azure's and Amazon's do: ``192.0.2.1:4711``,
-    ``[2001:db8::1]:4711``. Without its zone, which is the client's own to name. None: there is no address in it."""
+    """Return the address of one entry, or None if it contains none.
+
+    Azure and Amazon append the port: ``192.0.2.1:4711``, ``[2001:db8::1]:4711``. The IPv6 zone is dropped, because the
+    client chooses it.
+    """
     with_port = _WITH_PORT.fullmatch(entry)
     text = entry if with_port is None else with_port[1] or with_port[2]
     try:
@@ -55,7 +58,7 @@ _WITH_PORT: Final = re.compile(r"(?:\[([^\[\]]*)\]|([0-9.]+)(?=:))(?::[0-9]{1,5}
 
 
 def limiter_address(address: str) -> str:
-    """What limits count by: an IPv6 customer holds a whole /64, so that is one address."""
+    """Return the key for rate limits: the /64 network of an IPv6 address, because one customer holds a whole /64."""
     try:
         parsed = ip_address(_unmapped(address))
     except ValueError:
@@ -67,7 +70,7 @@ def limiter_address(address: str) -> str:
 
 
 def _from_the_right(headers: RawHeaders) -> Iterator[str]:
-    """Yield the entries of all X-Forwarded-For lines, the last one first; an entry that is too long as nothing."""
+    """Yield the entries of all X-Forwarded-For lines from right to left. An entry that is too long is empty."""
     lines = [value for name, value in headers if name.lower() == b"x-forwarded-for"]
     for line in reversed(lines):
         end = len(line)
@@ -79,7 +82,7 @@ def _from_the_right(headers: RawHeaders) -> Iterator[str]:
 
 
 def _unmapped(text: str) -> str:
-    """An IPv4 address as such, also where a listener for both families shows it as ``::ffff:…``."""
+    """Return an IPv4-mapped address (``::ffff:…``, as a dual-stack listener shows it) in IPv4 form."""
     try:
         parsed = ip_address(text)
     except ValueError:

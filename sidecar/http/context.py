@@ -1,4 +1,4 @@
-"""Everything a handler may use, built once by the composition root. Values and rooms, never Settings."""
+"""Dependencies of the handlers, built once by the composition root. Contains values and services, never Settings."""
 
 from dataclasses import dataclass, field
 
@@ -18,9 +18,9 @@ from sidecar.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """How the sidecar looks from outside: what links, cookies and errors are made of.
+    """Public configuration of the sidecar, from which links, cookies and errors are made.
 
-    ``pdp_url``: where PEPs reach the endpoints for checks when that is not ``public_url`` (SIDECAR_CHECK_LISTEN).
+    ``pdp_url``: base URL of the check endpoints for PEPs if it differs from ``public_url`` (SIDECAR_CHECK_LISTEN).
     """
 
     public_url: str
@@ -37,7 +37,7 @@ class Surface:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """One instance a worker."""
+    """Dependencies of the handlers. One instance per worker."""
 
     surface: Surface
     policy: Activation

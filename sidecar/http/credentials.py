@@ -1,7 +1,7 @@
-"""The token of a request: the Authorization header when there is one, else the one cookie (R4). Believes nothing.
+"""Credential of a request: the Authorization header if there is one, else the session cookie (R4). Nothing is verified.
 
-Reads raw header lines, because parsed ones lie: aiohttp's ``request.cookies`` turns ``U+00A0__Host-sidecar`` into the
-real name and keeps the last of two, ``headers.get`` the first of two.
+Reads raw header lines, because aiohttp's parsed ones are lossy: ``request.cookies`` turns ``U+00A0__Host-sidecar`` into
+the real name and keeps the last of two, and ``headers.get`` returns the first of two.
 """
 
 from typing import Final
@@ -14,16 +14,16 @@ HOST_COOKIE: Final = "__Host-sidecar"
 LOOPBACK_COOKIE: Final = "sidecar"
 
 MAX_COOKIES: Final = 512
-"""Pairs in all Cookie lines: browsers keep some 180 for a site. More are a bad request, and none of them is read."""
+"""Pairs in all Cookie lines; browsers keep about 180 per site. More are a bad request, and none is read."""
 
 
 def cookie_name(public_url: str) -> str:
-    """The one cookie name accepted, by the scheme of the public URL and never by the connection (R4)."""
+    """Return the accepted cookie name. The scheme of the public URL decides, never the connection (R4)."""
     return HOST_COOKIE if public_url.startswith("https://") else LOOPBACK_COOKIE
 
 
 def credential(headers: RawHeaders, cookie: str) -> Credential | Reason:
-    """The credential, or BAD_REQUEST when a header or cookie that decides stands twice."""
+    """Return the credential, or BAD_REQUEST if the Authorization header or the session cookie is repeated."""
     header: bytes | None = None
     cookies: list[bytes] = []
     for name, value in headers:
@@ -36,13 +36,13 @@ def credential(headers: RawHeaders, cookie: str) -> Credential | Reason:
             cookies.append(value)
     if header is None:
         return from_cookies(cookies, cookie)
-    if cookies and sum([line.count(b";") + 1 for line in cookies]) > MAX_COOKIES:  # the back end may get them
+    if cookies and sum([line.count(b";") + 1 for line in cookies]) > MAX_COOKIES:  # the back end may receive them
         return Reason.BAD_REQUEST
     return from_authorization(header)
 
 
 def authorization(headers: RawHeaders) -> Credential | Reason:
-    """The credential of the Authorization header alone; BAD_REQUEST when there are two."""
+    """Return the credential of the Authorization header alone, or BAD_REQUEST if the header is repeated."""
     lines = [value for name, value in headers if name.lower() == b"authorization"]
     if len(lines) > 1:
         return Reason.BAD_REQUEST
@@ -50,7 +50,7 @@ def authorization(headers: RawHeaders) -> Credential | Reason:
 
 
 def from_authorization(value: bytes) -> Credential:
-    """A Bearer token (RFC 6750 section 2.1); another scheme is as no token, and the cookie is not read instead."""
+    """Return a Bearer token (RFC 6750 section 2.1). Another scheme counts as no token; the cookie is not a fallback."""
     scheme, _, token = value.strip(b" \t").partition(b" ")
     token = token.strip(b" ")
     if scheme.lower() != b"bearer" or not token:
@@ -59,8 +59,10 @@ def from_authorization(value: bytes) -> Credential:
 
 
 def from_cookies(lines: list[bytes], name: str) -> Credential | Reason:
-    """The one pair of that name over all Cookie lines; two of them contradict each other: BAD_REQUEST. So are more
-    than MAX_COOKIES."""
+    """Return the credential in the cookie ``name``, searched in all Cookie lines.
+
+    Return BAD_REQUEST if the cookie is repeated, or if there are more than MAX_COOKIES pairs.
+    """
     wanted = name.encode("ascii")
     found: bytes | None = None
     left = MAX_COOKIES
@@ -81,7 +83,7 @@ def from_cookies(lines: list[bytes], name: str) -> Credential | Reason:
 
 
 def cookie_values(headers: RawHeaders, name: str) -> list[str]:
-    """Every non-empty value of that name among the first MAX_COOKIES pairs of all Cookie lines, in order."""
+    """Return the non-empty values of the cookie ``name`` among the first MAX_COOKIES pairs, in order."""
     wanted = name.encode("ascii")
     found = []
     left = MAX_COOKIES

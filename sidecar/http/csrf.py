@@ -1,7 +1,7 @@
-"""May a browser have been tricked into sending this? (R5). Reads two headers that no page can forge.
+"""Protection against cross-site request forgery (R5), by two headers that no page can forge.
 
-A cookie travels with any request to its site, so what a cookie authenticates must come from the dashboard itself
-unless it only reads.
+A browser sends a cookie with any request to its site. Therefore a request that a cookie authenticates must come from
+the dashboard itself, unless it only reads.
 """
 
 from urllib.parse import urlsplit
@@ -10,21 +10,21 @@ from sidecar.http.headers import RawHeaders
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 OUR_SITES = frozenset({b"same-origin", b"none"})
-"""Sec-Fetch-Site of our own pages, and of a user who types the address or has it as a bookmark."""
+"""Sec-Fetch-Site values of the sidecar's own pages, and of an address that the user typed or bookmarked."""
 
 
 def origin_of(url: str) -> str:
-    """``scheme://host[:port]`` of an operator's URL, as a browser writes it in Origin."""
+    """Return ``scheme://host[:port]`` of a configured URL, as a browser writes it in Origin."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def same_site(headers: RawHeaders, *, method: str, origins: frozenset[str]) -> bool:
-    """True when the request only reads, or says itself that it comes from a page of ours.
+    """Return True if the request only reads, or its headers prove that it comes from one of the sidecar's own pages.
 
-    A repeated header proves nothing, so it counts as absent: fails closed. An upgrade (WebSocket) is never a mere
-    read: its handshake is a GET that any page may start. Traefik takes Upgrade out of the check (measured), so the
-    handshake's other headers tell as well.
+    A repeated header counts as absent, so the check fails closed.
+    An upgrade (WebSocket) is not a mere read: its handshake is a GET that any page may start. Traefik removes Upgrade
+    from the check (measured), so the other headers of the handshake count as well.
     """
     sites: list[bytes] = []
     sources: list[bytes] = []
@@ -47,10 +47,10 @@ def same_site(headers: RawHeaders, *, method: str, origins: frozenset[str]) -> b
 
 
 def same_site_section(headers: RawHeaders, *, reads: bool, origins: frozenset[str]) -> bool:
-    """As `same_site`, for an endpoint that knows the action (``reads``: it changes nothing) and not the method.
+    """Return the result of `same_site` for an endpoint that knows the action and not the method.
 
-    A POST of another page could stand behind any such check, so what a browser says of a foreign page counts, also for
-    reading. A navigation passes: a link in a mail has to find its reader signed in.
+    ``reads``: the action changes nothing. The check may be for a POST from another site's page, so Origin and
+    Sec-Fetch-Site count even for reads. A navigation passes, because a link in a mail must find its reader signed in.
     """
     found: dict[bytes, list[bytes]] = {b"origin": [], b"sec-fetch-site": [], b"sec-fetch-mode": []}
     for name, value in headers:

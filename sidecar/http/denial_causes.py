@@ -1,6 +1,6 @@
-"""Causes of denials that an operator can mend, as values, and the cause of `cross_site`.
+"""Causes of denials that an operator can fix, and the cause of `cross_site`.
 
-A detail names headers, endpoints and settings. It repeats nothing of the request but an origin that is well formed.
+A detail names headers, endpoints and settings. Its only content from the request is a well-formed origin.
 """
 
 import re
@@ -15,7 +15,7 @@ ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,100}")
 
 
 class Kind(StrEnum):
-    """Kinds of causes. Their number is closed, so each may be counted and logged by itself."""
+    """Closed list of causes, so each can be counted and logged separately."""
 
     MISSING_HEADER = "missing_header"
     DOUBLED_HEADER = "doubled_header"
@@ -31,14 +31,14 @@ class Kind(StrEnum):
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """One cause, with what is wrong and how to mend it."""
+    """One cause: the problem and its remedy."""
 
     kind: Kind
     detail: str
 
 
 def cross_site(headers: RawHeaders, origins: frozenset[str]) -> Cause | None:
-    """Compare Origin with SIDECAR_PUBLIC_URL: a gateway that drops it, or a URL of another scheme, host or port."""
+    """Return the cause of a cross-site denial: the gateway drops Origin, or it differs from SIDECAR_PUBLIC_URL."""
     names = count_headers(headers)
     if b"origin" not in names:
         if b"sec-fetch-site" in names:

@@ -1,4 +1,4 @@
-"""Denials in the application log: a warning a minute per kind of cause, with a count."""
+"""Denials in the application log: one warning per minute and kind of cause, with a count."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -13,7 +13,7 @@ _log = logger("http")
 
 
 class Report:
-    """One per process. ``clock``: seconds that only rise."""
+    """Rate-limited log of denials. One per process. ``clock`` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -21,7 +21,7 @@ class Report:
         self._since: dict[Kind, int] = {}
 
     def cause(self, cause: Cause, endpoint: str) -> None:
-        """Log the first of its kind at once, later ones together, at most one line a minute."""
+        """Log the first cause of its kind at once, and later ones together, at most one line per minute."""
         kind, now = cause.kind, self._clock()
         count = self._since.get(kind, 0) + 1
         last = self._logged.get(kind)

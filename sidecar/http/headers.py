@@ -1,10 +1,10 @@
-"""Header lines of a request as they came. Look-ups that find nothing in a repeated header."""
+"""Raw header lines of a request. Lookups return nothing for a repeated header."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
-"""Header lines as they came: name and value, in order, repeats included."""
+"""Unparsed header lines: name and value, in order, repeats included."""
 
 
 def single_header(headers: RawHeaders, wanted: bytes) -> str | None:

@@ -1,6 +1,6 @@
-"""Strict JSON bodies. Refuses what two parsers could read differently (duplicate members, NaN, lone surrogates).
+"""Strict JSON bodies. Rejects input that two parsers could read differently: duplicate members, NaN, lone surrogates.
 
-Nothing here knows what a body means: a handler names the msgspec type, and anything else is a ``BadBody``.
+A handler names the msgspec type of its body; a body of another form raises ``BadBody``.
 """
 
 import json
@@ -11,26 +11,26 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 MAX_DEPTH = 16
-"""Levels of nesting: far above any body of ours, far below what costs a stack."""
+"""Levels of nesting: far above any valid body, and far below the recursion limit."""
 
 MAX_MEMBERS: Final = 1024
-"""Members and elements of a body, those of all levels: a hundred checks have 400."""
+"""Members and elements of a body, all levels together. A hundred checks have 400."""
 
 MAX_DIGITS: Final = 32
-"""In a row, of a number in a long body: a float has 17 that count, and converting hundreds of them is slow."""
+"""Consecutive digits of a number in a long body. A float has 17 significant ones, and converting hundreds is slow."""
 
 SHORT: Final = 1024
-"""Bytes of a body whose parsing costs too little to be bounded."""
+"""Bytes of a body that is cheap to parse without limits."""
 
 T = TypeVar("T")
 
 
 class BadBody(ValueError):
-    """The body is not what the endpoint takes. The text names the member and the fix and is safe to show."""
+    """The body does not fit the endpoint. The message names the member and the remedy, and is safe to show."""
 
 
 def strict_json(raw: bytes, max_members: int = MAX_MEMBERS) -> Any:
-    """Parse one JSON document (RFC 8259, with I-JSON's unique names, RFC 7493). Raises BadBody."""
+    """Parse one JSON document (RFC 8259, with unique names per I-JSON, RFC 7493). Raises BadBody."""
     if len(raw) > SHORT:
         _bound(raw, max_members)
     try:
@@ -43,7 +43,7 @@ def strict_json(raw: bytes, max_members: int = MAX_MEMBERS) -> Any:
         raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:  # not JSON, or an integer with too many digits to convert
         raise BadBody("the body is not JSON") from None
-    few = len(raw) > SHORT or raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH  # then the levels are known to be few
+    few = len(raw) > SHORT or raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH  # then nesting is known to be shallow
     if b"\\u" in raw or not few:
         _inspect(value, MAX_DEPTH)
     return value
@@ -54,8 +54,11 @@ _LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 
 
 def _bound(raw: bytes, max_members: int) -> None:
-    """Raise BadBody, before anything is made of it, for what would hold the loop: too many members, too deep a
-    nesting, or numbers without end. Only what is outside of strings counts; one that never ends is a string."""
+    """Check a long body before parsing, because parsing it could block the event loop.
+
+    Raises BadBody for too many members, too deep nesting or too long numbers. Content of strings is ignored; an
+    unterminated string extends to the end.
+    """
     most = 2 * max_members + 2  # a name and a value each
     bare, strings = _STRING.subn(b"", raw, count=most + 1)
     if strings > most:
@@ -87,7 +90,7 @@ def decode(raw: bytes, kind: type[T]) -> T:
 
 
 def convert(value: object, kind: type[T]) -> T:
-    """A parsed JSON value as ``kind``. Raises BadBody that names the member (``$.email``), never its value."""
+    """Convert a parsed JSON value to ``kind``. Raises BadBody that names the member (``$.email``), never its value."""
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -116,7 +119,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_co
 
 
 def _inspect(value: Any, levels: int) -> None:
-    """Refuse what no encoder writes again, half a surrogate pair, and nesting below ``levels``."""
+    """Raise BadBody for half a surrogate pair, which cannot be encoded again, and for nesting below ``levels``."""
     if isinstance(value, str):
         try:
             value.encode("utf-8")

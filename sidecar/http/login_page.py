@@ -6,19 +6,19 @@ from urllib.parse import quote
 
 PARAMETER: Final = "rd"
 MAX_URI: Final = 2048
-"""A longer request is not worth returning to; its redirect could outgrow what a gateway takes for a header."""
+"""Characters of a URI that is sent along. A longer redirect could exceed a gateway's header limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoginPage:
-    """The configured URL, taken apart once."""
+    """Login URL, split once."""
 
     url: str
     head: str
     fragment: str
 
     def location(self, uri: str | None) -> str:
-        """``uri``: the original request target, or None when it is not known."""
+        """Return the URL of the redirect. ``uri`` is the original request target, or None if it is unknown."""
         if uri is None or len(uri) > MAX_URI:
             return self.url
         return f"{self.head}{quote(uri, safe='', encoding='utf-8', errors='surrogateescape')}{self.fragment}"

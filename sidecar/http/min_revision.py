@@ -1,7 +1,7 @@
-"""``X-Sidecar-At-Least`` (R30): an answer no older than a change that its caller knows of, or none.
+"""``X-Sidecar-At-Least`` (R30): respond from data no older than a given change, or with a problem.
 
-``X-Sidecar-Revision`` tells it: every change carries it in its answer. Honoured by the rows that say so, ``POST
-/v1/check`` and AuthZEN, and read nowhere else: a gateway would pass on what its own client sent.
+Each response to a change carries its revision in ``X-Sidecar-Revision``. Only rows with ``at_least`` (``POST
+/v1/check`` and AuthZEN) read the header, because a gateway would pass on its client's value.
 """
 
 import re
@@ -28,7 +28,7 @@ _NUMBER: Final = re.compile(rb"[0-9]{1,15}")
 async def admit_at_least(
     guard: Guard, parts: Parts, generation: Generation | None, method: str, headers: RawHeaders
 ) -> Caller | Pep | Problem | None:
-    """As ``admit``, and what it admits, or refuses, is judged by records no older than the revision asked for."""
+    """Check ``guard`` as ``admit`` does, by records no older than the requested revision."""
     caller = await admit(guard, parts, generation, method, headers)
     wanted = _revision(headers)
     if wanted is None:
@@ -48,7 +48,7 @@ async def admit_at_least(
                 {"reason": Code.STORE_UNAVAILABLE.value},
                 retry_after=1,
             )
-        case Reach.REACHED:  # the caller was judged by what held before
+        case Reach.REACHED:  # the first check may have used older data
             return await admit(guard, parts, generation, method, headers)
 
 
@@ -64,14 +64,17 @@ def _revision(headers: RawHeaders) -> int | Problem | None:
 def _account(
     caller: Caller | Pep | Problem | None, guard: Guard, parts: Parts, headers: RawHeaders
 ) -> AccountId | None:
-    """Whose revisions are meant. A user who is refused, perhaps by an older truth, has its account in its token."""
+    """Return the account to which the revision belongs.
+
+    For a denied user, possibly by stale data, read it from the token.
+    """
     match caller:
         case Caller():
             return caller.record.account
         case Pep():
             return caller.account
         case _ if isinstance(guard, Key):
-            return None  # a key that is not known here was looked up in the store itself
+            return None  # an unknown key has already been looked up in the store
         case _:
             given = credential(headers, parts.surface.cookie)
             return None if isinstance(given, Reason) else parts.pdp.account(given)

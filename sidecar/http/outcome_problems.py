@@ -1,4 +1,4 @@
-"""Refusals that several calls about users share, as problems: what is wrong, and what to do about it."""
+"""Problems for the outcomes that several user operations share: the cause and the remedy."""
 
 from typing import assert_never
 
@@ -11,7 +11,7 @@ Refusal = UnknownRole | RoleAboveYours | ActorChanged | AccountSuspended | Idemp
 
 
 def refusal(outcome: Refusal) -> Problem:
-    """The refusals that several calls share."""
+    """Return the problem of a shared outcome."""
     match outcome:
         case UnknownRole(role, known, nearest):
             hint = f' (did you mean "{nearest}"?)' if nearest else ""

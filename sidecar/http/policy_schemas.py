@@ -1,4 +1,4 @@
-"""What the policy's endpoints answer: shapes for the OpenAPI document and for the tests."""
+"""Response schemas of the policy endpoints, for the OpenAPI document and the tests."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ Effect = Literal["allow", "deny"]
 
 
 class PolicyRole(msgspec.Struct, frozen=True):
-    """``inherits``: the roles whose cells it has besides its own, nearest first."""
+    """A role. ``inherits``: inherited roles, nearest first."""
 
     id: str
     title: str
@@ -30,7 +30,11 @@ class PolicySection(msgspec.Struct, frozen=True):
 
 
 class InForce(msgspec.Struct, frozen=True):
-    """``state``: do the files on disk say what is in force? ``rejected``: they are refused, the last good serve on."""
+    """The active policy.
+
+    ``state`` compares it with the files on disk; ``rejected``: they are invalid, and the last valid generation stays
+    active.
+    """
 
     generation: str
     loaded_at: When
@@ -40,7 +44,7 @@ class InForce(msgspec.Struct, frozen=True):
 
 
 class CellShown(msgspec.Struct, frozen=True):
-    """``rule``: the line that decided, null where none did."""
+    """One cell of the matrix. ``rule``: the deciding line, or null if there is none."""
 
     role: str
     section: str
@@ -61,7 +65,7 @@ class LineShown(msgspec.Struct, frozen=True):
 
 
 class NearShown(msgspec.Struct, frozen=True):
-    """An allow that does not reach: it ``differs`` in this, or in nothing when a deny overrides it."""
+    """The nearest allow rule that does not apply. ``differs``: in role or action; empty if a deny overrides it."""
 
     rule: Line
     text: str
@@ -69,7 +73,7 @@ class NearShown(msgspec.Struct, frozen=True):
 
 
 class EditShown(msgspec.Struct, frozen=True):
-    """What to do with a line of policy.csv: write ``line``, remove it, or write it in place of ``rule``."""
+    """One edit of policy.csv: write ``line``, remove it, or write it in place of ``rule``."""
 
     do: Literal["write", "remove", "replace"]
     line: str
@@ -83,7 +87,7 @@ class CellName(msgspec.Struct, frozen=True):
 
 
 class Also(msgspec.Struct, frozen=True):
-    """The other cells that ``flip`` would open: how many, and the first of them."""
+    """Other cells that ``flip`` would open: their count, and the first of them."""
 
     count: Count
     cells: list[CellName]
@@ -97,9 +101,12 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """``path``: the ``g`` lines that led to the rule. ``nearest`` and ``flip``: of a deny; ``roles``: who may.
-    ``hint``: of a section or action that is not declared, what was probably meant. Whoever may not act is denied for
-    that; ``rule`` and ``path`` then tell what the role is given."""
+    """Explanation of a decision.
+
+    ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``flip``: of a denial. ``roles``: the allowed roles.
+    ``hint``: the closest declared name, for a section or action that is not declared.
+    A user who is denied by status gets that reason; ``rule`` and ``path`` then describe the role's permission.
+    """
 
     role: str
     section: str
@@ -120,7 +127,7 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 class DiagnosticShown(msgspec.Struct, frozen=True):
-    """Contract section 7."""
+    """One finding (contract section 7)."""
 
     severity: Severity
     code: str
@@ -132,7 +139,7 @@ class DiagnosticShown(msgspec.Struct, frozen=True):
 
 
 class ChangeShown(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
-    """A cell, and the people of my account whom the change touches."""
+    """A changed cell, and the users of the caller's account that it affects."""
 
     role: str
     section: str
@@ -143,7 +150,7 @@ class ChangeShown(msgspec.Struct, frozen=True, rename={"before": "from", "after"
 
 
 class RouteShown(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
-    """Requests that lead elsewhere: ``public``, ``unmatched`` or ``SECTION/ACTION``. ``opens``: more people get in."""
+    """A changed route: ``public``, ``unmatched`` or ``SECTION/ACTION``. ``opens``: it admits more users."""
 
     method: str
     path: str
@@ -158,8 +165,10 @@ class Expectations(msgspec.Struct, frozen=True):
 
 
 class Omitted(msgspec.Struct, frozen=True):
-    """How many of each the answer leaves out, so that it stays under a mebibyte. ``diagnostics``: of the 500 of a
-    code and file that are kept. ``users``: of the changes shown."""
+    """Counts of omitted entries, so that the response stays under 1 MiB.
+
+    ``diagnostics``: of the 500 that are kept per code and file. ``users``: of the shown changes.
+    """
 
     diagnostics: Count
     changes: Count
@@ -169,7 +178,11 @@ class Omitted(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """``valid``: it compiles and breaks no invariant. A failed expectation leaves it true; activated it is not."""
+    """Result of a preview.
+
+    ``valid``: it compiles and violates no invariant. A failed expectation keeps ``valid`` true, but prevents
+    activation.
+    """
 
     valid: bool
     diagnostics: list[DiagnosticShown]

@@ -1,4 +1,4 @@
-"""Problems on the wire: ``application/problem+json`` (RFC 9457), one shape for every error of the API."""
+"""Problem responses: ``application/problem+json`` (RFC 9457), one schema for all errors of the API."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ TITLES: dict[int, str] = {
 
 
 def of_reason(reason: Reason, generation: str, detail: str = "") -> Problem:
-    """A denial as the API tells it: the same words as a gateway gets, under a stable code. ``detail``: better ones."""
+    """Return a denial as a problem with the gateways' reason and message. ``detail`` replaces the message as detail."""
     detail = detail or reason.message
     extra = {"decision": False, "reason": reason.value, "message": reason.message, "generation": generation}
     match reason.verdict:
@@ -34,7 +34,7 @@ def of_reason(reason: Reason, generation: str, detail: str = "") -> Problem:
         case Verdict.UNKNOWN:
             return Problem(_UNKNOWN[reason], detail, extra, retry_after=1)
         case Verdict.DENY | Verdict.ALLOW:
-            code = _DENIALS.get(reason, Code.FORBIDDEN)  # fails closed: an unlisted reason is still a 403
+            code = _DENIALS.get(reason, Code.FORBIDDEN)  # fails closed: an unlisted reason is a 403
             return Problem(code, detail, extra)
 
 
@@ -50,7 +50,7 @@ OUT_OF_SCOPE = f'Bearer realm="{REALM}", error="insufficient_scope"'
 
 
 def told_by_header(problem: Problem) -> list[tuple[str, str]]:
-    """What endpoints for PEPs say beside the body: why, how to be let in (RFC 6750 section 3), when to come again."""
+    """Return the headers of the PEP endpoints: reason, challenge (RFC 6750 section 3) and Retry-After."""
     headers = []
     if "reason" in problem.extra:
         headers.append(("X-Auth-Reason", problem.extra["reason"]))
@@ -64,7 +64,10 @@ def told_by_header(problem: Problem) -> list[tuple[str, str]]:
 
 
 def problem_answer(problem: Problem) -> Answer:
-    """As bytes. A denial has the gateway's reason headers, a 401 its challenge, a refusal for now its Retry-After."""
+    """Encode a problem.
+
+    A denial gets the gateways' reason headers, a 401 its challenge, a temporary error Retry-After.
+    """
     headers = [("Cache-Control", "no-store"), ("Content-Type", "application/problem+json")]
     if "generation" in problem.extra:
         reason = Reason(problem.extra["reason"])

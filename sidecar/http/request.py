@@ -1,4 +1,4 @@
-"""What a handler is given and what it gives back. A handler sees no HTTP library; it translates, rooms decide."""
+"""Request and response types of the handlers. Handlers are independent of the HTTP library."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ B = TypeVar("B")
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
-    """Who calls, as judged a moment ago: the live record, and the token that bore it out."""
+    """Authenticated user of a request: the live record and the verified token."""
 
     record: UserRecord
     claims: Claims
@@ -31,8 +31,10 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
 
 
 class Call(msgspec.Struct, Generic[B], frozen=True):
-    """One request to the API, past its guard. ``peer`` is who holds the other end of the connection, None on a Unix
-    socket."""
+    """One authorized request to the API.
+
+    ``peer`` is the address of the connection's other end, None on a Unix socket.
+    """
 
     parts: Parts
     body: B
@@ -46,12 +48,12 @@ class Call(msgspec.Struct, Generic[B], frozen=True):
 
     @property
     def address(self) -> str:
-        """The client's (R7), for limits and audit rows."""
+        """Client address (R7), for rate limits and audit rows."""
         return client_address(self.peer, self.headers, self.parts.surface.trusted_proxies)
 
     @property
     def caller(self) -> Caller:
-        """Of an endpoint for users. Another one has none, and asking is a mistake in our own code."""
+        """The calling user. Raises LookupError on endpoints without users, which is a programming error."""
         match self.known:
             case Caller() as caller:
                 return caller
@@ -60,7 +62,7 @@ class Call(msgspec.Struct, Generic[B], frozen=True):
 
     @property
     def pep(self) -> Pep:
-        """Of an endpoint for PEPs: the key that it came with, as judged a moment ago (R20)."""
+        """The calling PEP, with its verified key (R20). Raises LookupError on endpoints that PEPs do not call."""
         match self.known:
             case Pep() as pep:
                 return pep
@@ -69,14 +71,14 @@ class Call(msgspec.Struct, Generic[B], frozen=True):
 
     @property
     def policy(self) -> Generation:
-        """The generation that the guard judged by; handlers of guarded endpoints use the same one."""
+        """Generation that the authorization used. Handlers use the same one. Raises LookupError if there is none."""
         if self.generation is None:
             raise LookupError("no policy is in force")
         return self.generation
 
     @property
     def actor(self) -> Actor:
-        """The caller as the store's scripts compare it with the truth (R11)."""
+        """The caller in the form that the store's scripts compare with the stored user (R11)."""
         caller = self.caller
         return Actor(
             user=caller.record.id,
@@ -89,7 +91,10 @@ class Call(msgspec.Struct, Generic[B], frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A good answer: what msgspec can encode as JSON, or bytes with their own Content-Type, or nothing (204)."""
+    """Successful response.
+
+    ``body``: a value that msgspec encodes as JSON, bytes with their Content-Type, or None (204).
+    """
 
     status: int
     body: object = None
@@ -97,7 +102,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Gate(Enum):
-    """Guards that need no words of their own."""
+    """Requirements without parameters."""
 
     OPEN = "open"
     SIGNED_IN = "signed-in"
@@ -105,7 +110,7 @@ class Gate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class May:
-    """Guard: signed in, and the policy allows this action of this section. The sidecar obeys its own policy."""
+    """Requires a signed-in user with permission for ``action`` in ``section``."""
 
     section: str
     action: str
@@ -113,7 +118,7 @@ class May:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Guard: a PEP's key with this scope. A user's token is none, and a key opens no other guard (R20)."""
+    """Requires a PEP key with ``scope``. User tokens are rejected here, and PEP keys everywhere else (R20)."""
 
     scope: Scope
 
@@ -124,7 +129,7 @@ Handler = Callable[[Call[Any]], Awaitable[Reply | Problem]]
 
 
 class RawBody(msgspec.Struct, frozen=True, gc=False):
-    """The body of an endpoint that reads it itself (OAuth: form or JSON)."""
+    """Unparsed body of an endpoint that reads several media types (OAuth: form or JSON)."""
 
     content_type: str
     content: bytes
@@ -132,13 +137,14 @@ class RawBody(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One row of the table. ``body``: a Struct, ``RawBody``, or None for an endpoint that takes no body.
+    """One row of the endpoint table.
 
-    ``path`` holds ``{names}`` for single segments. ``tell`` puts a problem into the words of the endpoint's standard;
-    ``max_body`` is for one that needs more than SIDECAR_MAX_BODY; with ``at_least`` it honours ``X-Sidecar-At-Least``.
-    The rest is for the OpenAPI document: ``answer`` is the JSON of the first status, ``asks`` what the body holds where
-    ``body`` does not say it (one of them; ``form``: or a form of it), ``query`` a Struct of the query's names, ``text``
-    an example of the plain text that the answer can be instead.
+    ``path`` contains ``{names}`` for single segments. ``body``: a Struct, ``RawBody``, or None for no body.
+    ``tell`` renders a problem in the endpoint's standard. ``max_body`` overrides SIDECAR_MAX_BODY. ``at_least``: the
+    endpoint reads ``X-Sidecar-At-Least``.
+    The rest is for the OpenAPI document. ``answer``: JSON of the first status. ``asks``: alternatives of the body where
+    ``body`` does not define it. ``form``: a form is accepted, too. ``query``: a Struct of the query parameters.
+    ``text``: example of a plain-text alternative.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""The request id: a well-formed one is echoed, anything else replaced, because it goes to logs and headers."""
+"""Request id: a well-formed one is echoed, any other is replaced, because it goes to logs and headers."""
 
 import re
 from itertools import count
@@ -14,23 +14,26 @@ _numbers = count(1)
 
 
 def request_id_of(headers: RawHeaders) -> bytes:
-    """The first X-Request-ID when it is well formed, else one of ours."""
+    """Return the first X-Request-ID if it is well formed, else a new one."""
     return _first(headers, FORM)
 
 
 def repeated_request_id(headers: RawHeaders) -> bytes:
-    """As above, for AuthZEN: an identifier there is an arbitrary string, and every one MUST come back. So any that is
-    printable ASCII does, up to 1,024 characters; the rest cannot be put into a header or a log safely."""
+    """Return the first X-Request-ID if it is printable ASCII of at most 1,024 characters, else a new one.
+
+    For AuthZEN, in which an identifier is an arbitrary string and MUST be returned. Other values cannot be put into a
+    header or a log safely.
+    """
     return _first(headers, REPEATED)
 
 
 def accepted(given: bytes, form: re.Pattern[bytes] = FORM) -> bytes:
-    """What a client sent, when it may go to a log; else one of ours."""
+    """Return the client's request id if it is safe to log, else a new one."""
     return given if form.fullmatch(given) else new_request_id()
 
 
 def new_request_id() -> bytes:
-    """Unique, not secret: 48 random bits of this process and a running number. A tenth of what token_hex costs."""
+    """Return a unique id, which is not secret: 48 random bits per process and a counter. Costs a tenth of token_hex."""
     return b"%b-%x" % (_process, next(_numbers))
 
 

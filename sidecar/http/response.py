@@ -1,7 +1,7 @@
-"""A decision as a gateway reads it: exactly 200, 401, 403 or "cannot know" (R1).
+"""Gateway responses: exactly 200, 401, 403 or the status for "undetermined" (R1).
 
-A gateway takes 2xx for a yes, whatever the body says, so only an allow may be 200; and a deny carries no identity
-header at all, because Traefik and Caddy copy a denial's headers to the client (measured).
+A gateway treats 2xx as an allow regardless of the body, so only an allow may be 200. A denial has no identity header,
+because Traefik and Caddy copy a denial's headers to the client (measured).
 """
 
 from http import HTTPStatus
@@ -16,7 +16,7 @@ ENVOY_REMOVES = "x-envoy-auth-headers-to-remove"
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """Status, headers and body, ready to be written by either lane."""
+    """Status, headers and body, ready to be written."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -24,7 +24,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Denial(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body of a 401, 403 or 503 of a gateway endpoint. ``detail``: what the operator has to mend."""
+    """Body of a 401, 403 or 503 from a gateway endpoint. ``detail``: the operator's remedy."""
 
     decision: bool
     reason: str
@@ -34,7 +34,10 @@ class Denial(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def gateway_answer(decision: Decision, *, unavailable: int, detail: str = "") -> Answer:
-    """``unavailable``: the status of "cannot know", 403 or 503 (SIDECAR_UNAVAILABLE_STATUS)."""
+    """Return the response to a decision.
+
+    ``unavailable``: status of "undetermined", 403 or 503 (SIDECAR_UNAVAILABLE_STATUS).
+    """
     reason = decision.reason
     common = (
         ("Cache-Control", "no-store"),
@@ -53,15 +56,18 @@ def gateway_answer(decision: Decision, *, unavailable: int, detail: str = "") ->
 
 
 def rewritten(answer: Answer, cookie: str) -> Answer:
-    """An allow that also says which cookies the back end gets. A gateway that copies an absent header removes it."""
+    """Add the back end's Cookie header to an allow. If it is absent, a gateway that copies it removes the client's."""
     if not cookie:
         return answer
     return Answer(answer.status, (*answer.headers, ("Cookie", cookie)), answer.body)
 
 
 def with_removals(answer: Answer, cookie: str) -> Answer:
-    """An allow that names what Envoy has to take from the request: an empty header of ours still reaches the back end,
-    an absent one leaves the client's in place (measured)."""
+    """Add the list of request headers that Envoy must remove from an allowed request.
+
+    An empty header from the sidecar would still reach the back end, and an absent one would leave the client's
+    (measured).
+    """
     names = [name.lower() for name, value in answer.headers if name in IDENTITY and not value]
     if not cookie:
         names.append("cookie")
@@ -71,13 +77,13 @@ def with_removals(answer: Answer, cookie: str) -> Answer:
 
 
 def redirected(answer: Answer, location: str) -> Answer:
-    """A 401 for a browser that is opening a page: to where its user can sign in."""
+    """Turn a 401 for a browser navigation into a redirect to the login page."""
     headers = tuple(header for header in answer.headers if header[0] != "WWW-Authenticate")
     return Answer(HTTPStatus.FOUND, (*headers, ("Location", location)), answer.body)
 
 
 def identity_headers(decision: Decision) -> tuple[tuple[str, str], ...]:
-    """All six, always, empty when unknown: an absent one would leave the client's own in place (Envoy, measured)."""
+    """Return all six identity headers, empty if unknown. An absent one would leave the client's (Envoy, measured)."""
     user = decision.user
     return (
         ("X-Auth-User", user.id if user else ""),
@@ -90,14 +96,14 @@ def identity_headers(decision: Decision) -> tuple[tuple[str, str], ...]:
 
 
 def challenge(reason: Reason) -> str:
-    """RFC 6750 section 3: no ``error`` when the request carried no token at all."""
+    """Return the challenge of RFC 6750 section 3, without ``error`` if the request had no token."""
     if reason is Reason.MISSING_TOKEN:
         return f'Bearer realm="{REALM}"'
     return f'Bearer realm="{REALM}", error="invalid_token", error_description="{reason.message}"'
 
 
 def is_header_safe(value: str) -> bool:
-    """Printable ASCII only: what no proxy re-encodes and no back end can read as a second header (R9)."""
+    """Return True for printable ASCII, which no proxy re-encodes and no back end splits into a second header (R9)."""
     return value.isascii() and value.isprintable()
 
 

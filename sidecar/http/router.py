@@ -1,4 +1,4 @@
-"""Finds the row of a method and a path. Exact paths first, then ``{name}`` segments; never a prefix, never a regex."""
+"""Router: exact paths first, then ``{name}`` segments. No prefixes and no regular expressions."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ Row = tuple[Endpoint, dict[str, str]]
 
 
 class Table:
-    """Built once. Two rows of one method and path are a mistake of ours and refuse to start."""
+    """Endpoint table. Raises ValueError for two rows with the same method and path."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._exact: dict[str, dict[str, Endpoint]] = {}
@@ -21,7 +21,10 @@ class Table:
             methods[endpoint.method] = endpoint
 
     def find(self, method: str, path: str) -> Row | Problem:
-        """HEAD is served by GET's row; the problem is a 404, or a 405 that names what the path does take."""
+        """Return the row of a method and path; GET's row serves HEAD.
+
+        Else return a 404, or a 405 with the allowed methods.
+        """
         methods, names = self._at(path)
         if methods is None:
             return Problem(Code.NOT_FOUND, "there is nothing at this path; GET /openapi.json lists what there is")

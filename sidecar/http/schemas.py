@@ -1,4 +1,4 @@
-"""What good answers look like, for the OpenAPI document. Shapes only; the tests hold every answer against its shape."""
+"""Response schemas for the OpenAPI document. The tests validate each response against its schema."""
 
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ ReasonName = Annotated[Reason, msgspec.Meta(description="The closed list of reas
 
 
 class ProblemBody(msgspec.Struct, frozen=True):
-    """RFC 9457. Further members tell more of the problem ``code`` names."""
+    """Problem (RFC 9457). ``code`` determines the further members."""
 
     type: str
     title: str
@@ -25,7 +25,7 @@ class ProblemBody(msgspec.Struct, frozen=True):
 
 
 class OAuthError(msgspec.Struct, frozen=True):
-    """RFC 6749 section 5.2."""
+    """OAuth error (RFC 6749 section 5.2)."""
 
     error: str
     error_description: str
@@ -35,7 +35,7 @@ class Message(msgspec.Struct, frozen=True):
     message: str
 
 
-# -- people ------------------------------------------------------------------------------------------------------------
+# -- users -------------------------------------------------------------------------------------------------------------
 
 
 class User(msgspec.Struct, frozen=True):
@@ -48,7 +48,10 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Review(msgspec.Struct, frozen=True):
-    """The store has lost an acknowledged change of the user: ``before`` as acknowledged, ``now`` as stored (R48)."""
+    """Lost change: the store lost an acknowledged change of the user.
+
+    ``before``: as acknowledged, ``now``: as stored (R48).
+    """
 
     role_before: str
     role_now: str
@@ -58,7 +61,7 @@ class Review(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A user as the list shows it. An invited one has an ``invite_expires_at``, a held one a ``review``."""
+    """User in the list. ``invite_expires_at`` is set for an invited user, ``review`` for a held one."""
 
     id: str
     email: str
@@ -72,7 +75,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Seats(msgspec.Struct, frozen=True):
-    """``contact``: whom to reach for more."""
+    """Seats of an account. ``contact``: address for ordering more."""
 
     cap: Count
     used: Count
@@ -94,7 +97,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Role(msgspec.Struct, frozen=True):
-    """``opens``: the sections in which it may do anything at all."""
+    """A role. ``opens``: the sections in which it has at least one allowed action."""
 
     id: str
     title: str
@@ -107,7 +110,10 @@ class Roles(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """``mailed``: a mail is queued; if not, hand the link over. ``url`` and ``mailed`` are null in a replay."""
+    """Link of an invitation.
+
+    ``mailed``: a mail is queued; if false, hand the link over. Null in a replay, as is ``url``.
+    """
 
     url: str | None
     expires_at: When
@@ -123,7 +129,7 @@ class Invited(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """RFC 6749 section 5.1, and whose it is."""
+    """Token response (RFC 6749 section 5.1), with the user."""
 
     access_token: str
     token_type: Literal["Bearer"]
@@ -135,7 +141,7 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class PasswordGrant(msgspec.Struct, frozen=True):
-    """``username`` is the e-mail; ``account``, a name or an id: where several accounts know it."""
+    """Password grant. ``username``: the e-mail. ``account``: name or id, if several accounts have that e-mail."""
 
     grant_type: Literal["password"]
     username: str
@@ -149,14 +155,14 @@ class RefreshGrant(msgspec.Struct, frozen=True):
 
 
 class TokenQuery(msgspec.Struct, frozen=True):
-    """``token_type_hint`` is not needed: a token shows what it is."""
+    """Token to revoke or introspect. ``token_type_hint`` is ignored, because the token's format shows its type."""
 
     token: str
     token_type_hint: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """RFC 7662. Nothing but ``active: false`` of whatever is not a live access token of the key's own account."""
+    """Introspection (RFC 7662). Only ``active: false`` unless the token is a live access token of the key's account."""
 
     active: bool
     token_type: str | msgspec.UnsetType = msgspec.UNSET
@@ -175,7 +181,7 @@ class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class KeyShown(msgspec.Struct, frozen=True):
-    """RFC 8037: an Ed25519 public key."""
+    """Ed25519 public key (RFC 8037)."""
 
     kty: Literal["OKP"]
     crv: Literal["Ed25519"]
@@ -190,7 +196,7 @@ class KeySetShown(msgspec.Struct, frozen=True):
 
 
 class ServerMetadata(msgspec.Struct, frozen=True):
-    """RFC 8414."""
+    """Authorization server metadata (RFC 8414)."""
 
     issuer: str
     token_endpoint: str
@@ -201,7 +207,7 @@ class ServerMetadata(msgspec.Struct, frozen=True):
     response_types_supported: list[str]
 
 
-# -- oneself -----------------------------------------------------------------------------------------------------------
+# -- the caller --------------------------------------------------------------------------------------------------------
 
 
 class Permission(msgspec.Struct, frozen=True):
@@ -218,7 +224,7 @@ class Permissions(msgspec.Struct, frozen=True):
 
 
 class Revocation(msgspec.Struct, frozen=True):
-    """``complete``: no sidecar takes an older token any more."""
+    """Progress of a revocation. ``complete``: all sidecars reject the older tokens."""
 
     complete: bool
     sidecars: Count
@@ -226,13 +232,13 @@ class Revocation(msgspec.Struct, frozen=True):
 
 
 class EditedUser(User, frozen=True):
-    """``revocation`` is null when nothing was changed."""
+    """User after an edit. ``revocation`` is null if nothing changed."""
 
     revocation: Revocation | None
 
 
 class PasswordChanged(msgspec.Struct, frozen=True):
-    """The tokens that replace all others; a browser's stand in its cookies instead."""
+    """Tokens that replace all others. A browser receives them in cookies instead."""
 
     message: str
     expires_in: Count
@@ -267,13 +273,13 @@ class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Checks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """1 to 100 of them."""
+    """1 to 100 checks."""
 
     checks: Annotated[list[Check], msgspec.Meta(min_length=1, max_length=100)]
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """``rule``: ``policy/policy.csv:LINE`` of the rule that decided, or null."""
+    """One decision. ``rule``: ``policy/policy.csv:LINE`` of the deciding rule, or null."""
 
     decision: bool
     reason: ReasonName
@@ -281,7 +287,10 @@ class Decided(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """To one pair: ``decision``, ``reason`` and ``rule``; to ``checks``: ``decisions`` in the same order."""
+    """Response to a check.
+
+    One pair: ``decision``, ``reason``, ``rule``. ``checks``: ``decisions`` in the same order.
+    """
 
     generation: str
     decision: bool | msgspec.UnsetType = msgspec.UNSET

@@ -1,1 +1,1 @@
-"""aiohttp as a server: its own error texts removed, limits on heads, responses that are bytes already."""
+"""aiohttp as a server: neutral error texts, limits on request heads, pre-serialized responses."""

@@ -1,9 +1,9 @@
-"""aiohttp's server with its own words taken away.
+"""aiohttp server subclass whose error responses and logs never echo request bytes.
 
-aiohttp answers a head it cannot parse with the offending line, and logs it as well: a token in a damaged Authorization
-header would be repeated to whoever reads either (measured with 3.14). Ours say what is wrong and nothing of what came.
-It also closes at once, while the rest of such a head is still arriving: the kernel then resets the connection, the
-answer is lost, and a gateway that is told to fail open lets the request pass (Envoy). So ours stays to the end.
+aiohttp returns and logs the offending line of a head that it cannot parse. A token in a damaged Authorization header
+would leak (measured with 3.14).
+aiohttp also closes at once, while the rest of such a head is still arriving. The kernel then resets the connection and
+the response is lost. A fail-open gateway (Envoy) would let the request pass. Therefore this server closes with a delay.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _FAULT = Problem(Code.INTERNAL_ERROR, "the sidecar failed at this request")
 
 
 def http_response(answer: Answer) -> web.Response:
-    """An answer for aiohttp to write. Strangers need not know which library does."""
+    """Convert a response to aiohttp's. The Server header hides the library."""
     response = web.Response(status=answer.status, body=answer.body or None)
     for name, value in answer.headers:
         response.headers.add(name, value)
@@ -33,11 +33,11 @@ def http_response(answer: Answer) -> web.Response:
 
 
 LINGER_SECONDS: Final = 1.0
-"""How long the rest of what could not be read is taken and thrown away before the connection closes."""
+"""Seconds during which the rest of an unreadable request is discarded before the connection closes."""
 
 
 class _Lingering:
-    """A transport that says goodbye before it hangs up: no more is written, what still comes is read for a moment."""
+    """Transport with a lingering close: stop writing, and discard input for LINGER_SECONDS before closing."""
 
     def __init__(self, transport: Any, protocol: "Connection") -> None:
         self._transport = transport
@@ -52,14 +52,14 @@ class _Lingering:
             self._transport.close()
             return
         self._closing = True
-        self._protocol.close()  # what comes from here on is not parsed
+        self._protocol.close()  # further input is not parsed
         if self._transport.can_write_eof():
             self._transport.write_eof()
         asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.close)
 
 
 class Connection(web.RequestHandler):
-    """One connection in aiohttp's hands."""
+    """One connection that aiohttp serves."""
 
     __slots__ = ("_unread",)
 
@@ -86,8 +86,10 @@ class Connection(web.RequestHandler):
         self._stop_expecting()
 
     def _expect_reader(self) -> None:
-        """A client that does not take its answers is hung up on, as in the fast lane. aiohttp would wait for it without
-        end, and so would a polite close."""
+        """Abort the connection after the keep-alive timeout if the client does not read its responses.
+
+        The fast path does the same. aiohttp would wait forever, and so would an orderly close.
+        """
         transport: Any = self.transport
         if transport is not None and self._unread is None:
             self._unread = self._loop.call_later(self.keepalive_timeout, transport.abort)
@@ -106,7 +108,7 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         _log.info("a request could not be read", error=type(exc).__name__, status=status)
         if exc is not None:
-            exc.__traceback__ = None  # it holds the bytes that were refused, and is held by them until a collection
+            exc.__traceback__ = None  # it references the rejected bytes, and a cycle would keep it until a collection
         response = http_response(problem_answer(_MALFORMED if status < 500 else _FAULT))
         response.force_close()
         if status < 500 and self.transport is not None:
@@ -115,11 +117,11 @@ class Connection(web.RequestHandler):
 
 
 class Server(web.Server):
-    """``web.Server`` that makes our connections."""
+    """``web.Server`` that creates `Connection` objects."""
 
     @property
     def open(self) -> int:
-        """How many there are; ``connections`` would copy them."""
+        """Number of open connections, without copying ``connections``."""
         return len(self._connections)
 
     def __call__(self) -> web.RequestHandler:

@@ -1,9 +1,9 @@
-"""SIDECAR_MAX_HEAD for a head as a whole. aiohttp holds each line of it to that, and takes 128 lines: 4 MB of anybody.
+"""SIDECAR_MAX_HEAD for a request head as a whole. aiohttp applies it per line and accepts 128 lines, 4 MB per client.
 
-Bytes are counted as they come in, and only those of a head that has not ended: never a body's, nor those of another
-request in the pipe. What comes in one read with the end of another head or body is not counted, for where one ends only
-the parser knows; so a head may be longer by one read before it is given up. It is measured again when it is whole.
-What a body may have behind it (trailers) is held to the same: aiohttp keeps that, too.
+Bytes are counted as they arrive, and only those of an incomplete head: never a body's, nor a pipelined request's.
+A read that also contains the end of another head or body is not counted, because only the parser knows the boundary. So
+a head may exceed the limit by one read before its rejection. A complete head is measured again.
+Trailers after a body have the same limit, because aiohttp buffers them as well.
 """
 
 from typing import Any, Final
@@ -12,17 +12,17 @@ from aiohttp import EMPTY_PAYLOAD
 from aiohttp.http import HttpProcessingError
 
 FRAME: Final = len("  HTTP/1.1\r\n\r\n")
-"""Of a head, what is neither method, target nor header lines."""
+"""Bytes of a head besides method, target and header lines."""
 
 
 class HeadTooLongError(HttpProcessingError):
-    """aiohttp answers it as it answers a head that it cannot read."""
+    """The head exceeds the limit. aiohttp responds as to an unreadable head."""
 
     code = 400
 
 
 class HeadLimit:
-    """aiohttp's parser of one connection, which gives up on a head that is longer than ``limit``."""
+    """Wrapper of aiohttp's parser of one connection. Rejects a head that is longer than ``limit``."""
 
     def __init__(self, parser: Any, limit: int) -> None:
         self._parser = parser
@@ -34,18 +34,18 @@ class HeadLimit:
         self._refused = False
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._parser, name)  # its methods; kept, for one of them is called with each request
+        value = getattr(self._parser, name)  # methods of the parser, cached because one is called per request
         setattr(self, name, value)
         return value
 
     def feed_data(self, data: bytes) -> Any:
-        """As the parser's. Raises HeadTooLongError once; whatever comes after that is thrown away."""
+        """Parse ``data``. Raises HeadTooLongError once; later input is discarded."""
         if self._refused:
             return (), False, b""
         body, in_body, had = self._body, not self._body.is_eof(), self._body.total_bytes
         result = self._feed(data)
         if heads := result[0]:
-            if self._before + self._counted + len(data) > self._limit:  # else none of them can be too long
+            if self._before + self._counted + len(data) > self._limit:  # else no head can be too long
                 self._measure(heads)
             self._body = heads[-1][1]
             self._begin(data)
@@ -58,21 +58,24 @@ class HeadLimit:
         return result
 
     def _begin(self, data: bytes) -> None:
-        """From here on another head may come. Without ``data`` the parser went on with what it had kept (it takes so
-        many requests at a time), and may have more of it."""
+        """Start counting the next head.
+
+        Without ``data``, the parser continued with buffered input (it limits requests per call), and may have more of
+        it.
+        """
         self._counted = 0
         if data:
             self._before = len(data)
 
     def _measure(self, heads: Any) -> None:
         for head, _ in heads:
-            # As it is usually written: a space behind each colon.
+            # Assumes the usual form: a space after each colon.
             lines = sum([len(name) + len(value) + 4 for name, value in head.raw_headers])
             if len(head.method) + len(head.path) + FRAME + lines > self._limit:
                 self._refuse(in_body=False)
 
     def _refuse(self, *, in_body: bool) -> None:
         self._refused = True
-        if in_body:  # whoever reads it can be told only by the end of the connection
+        if in_body:  # only the end of the connection can signal the error to the body's reader
             self._parser.protocol.force_close()
         raise HeadTooLongError

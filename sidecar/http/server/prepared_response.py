@@ -1,7 +1,6 @@
-"""Answers as bytes, for both lanes: the same status, headers and body that aiohttp would write.
+"""Serialized responses: the same status, headers and body that aiohttp would write.
 
-What follows from a decision alone is prepared once and kept; from one request to the next only the request id and the
-date change.
+A response that depends on the decision alone is serialized once and cached. Only request id and date change.
 """
 
 from email.utils import formatdate
@@ -20,7 +19,7 @@ Key = tuple[object, ...]
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
-    """A response without request id and date: up to the one, up to the other, the rest."""
+    """A serialized response without request id and date: the bytes before, between and after them."""
 
     head: bytes
     middle: bytes
@@ -35,7 +34,7 @@ _written = b""
 
 
 def _date() -> bytes:
-    """The value of the Date header, formatted once a second (RFC 9110 section 6.6.1)."""
+    """Return the value of the Date header, formatted once per second (RFC 9110 section 6.6.1)."""
     global _second, _written
     now = int(time())
     if now != _second:
@@ -44,14 +43,14 @@ def _date() -> bytes:
 
 
 class Wire:
-    """HTTP/1.1 responses on connections that stay open. ``unavailable`` as in ``gateway_answer``."""
+    """Encoder of HTTP/1.1 responses for persistent connections. ``unavailable``: see ``gateway_answer``."""
 
     def __init__(self, *, unavailable: int) -> None:
         self._unavailable = unavailable
         self._kept: FifoCache[Key, Prepared] = FifoCache(MAX_KEPT)
 
     def kept(self, decision: Decision, detail: str = "") -> Prepared:
-        """The answer that follows from ``decision`` and ``detail``, one of few, and nothing else."""
+        """Return the cached response, which depends on ``decision`` and ``detail`` alone. Both have few values."""
         user = decision.user
         who = (user.id, user.role, user.email, user.email_verified) if user else None
         key = (decision.reason, decision.generation, who, decision.section, decision.action, detail)
@@ -63,7 +62,10 @@ class Wire:
 
 
 def prepare(answer: Answer) -> Prepared:
-    """An answer in which something of the request may show. ValueError when that would make a header of its own."""
+    """Serialize a response that may contain request data.
+
+    Raises ValueError if a value would start a new header line.
+    """
     values = "".join([value for _, value in answer.headers])
     if "\r" in values or "\n" in values or "\0" in values:
         raise ValueError("a header's value holds a line end")
