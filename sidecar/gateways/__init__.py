@@ -1,1 +1,1 @@
-"""One file a gateway family: headers to a question, a decision to an answer. None knows another."""
+"""Gateway adapters, one file per gateway family: headers to a question, a decision to a response."""

@@ -1,4 +1,4 @@
-"""The dashboard's request as a gateway describes it: method and path. Missing, empty or doubled is a bad request."""
+"""Original request as a gateway describes it: method and path. A missing, empty or repeated value is a bad request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from sidecar.http.headers import RawHeaders, decode_header
 from sidecar.policy.routes import split_target
 
 OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
-"""A back end that honours one of these runs another method than the one judged (R2)."""
+"""Headers that override the method: a back end that honours one runs another method than the decided one (R2)."""
 
 UPGRADE: Final = b"upgrade"
 HTTP2_SETTINGS: Final = b"http2-settings"
@@ -22,12 +22,14 @@ SUSPECT: Final = OVERRIDES | {UPGRADE, HTTP2_SETTINGS}
 
 
 MAX_PATH: Final = 8192
-"""Characters of a path, without its query. Web servers take no longer request line by default."""
+"""Characters of a path without its query. Web servers accept no longer request line by default."""
 
 
 class GatewayCall(msgspec.Struct, frozen=True, gc=False):
-    """One gateway's question as it came. ``path`` and ``query`` are the question's own, raw; which of it all says what
-    the dashboard was asked for is the family's to know."""
+    """A gateway's check request, as received.
+
+    ``path`` and ``query`` are the check request's own, undecoded. Only the adapter interprets them and the headers.
+    """
 
     family: "Family"
     method: str
@@ -38,12 +40,12 @@ class GatewayCall(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Gateways that ask in one way. ``read`` is the one place where the original request is taken from.
+    """Adapter of the gateways that share one protocol. ``read`` is the only source of the original request.
 
-    ``uri``: the original request target with its query, for gateways that pass a redirect on to the browser.
-    ``page``: the header that says which page is asked for, in lower case, where nothing else in the call does.
-    ``rewrites``: the gateway takes the back end's Cookie header from the answer.
-    ``removes``: the gateway has to be told which of the client's headers to drop (Envoy).
+    ``uri``: returns the original request target with its query, for gateways that pass a redirect on to the browser.
+    ``page``: lower-case name of the header with the original URI, if no other part of the check contains it.
+    ``rewrites``: the gateway takes the back end's Cookie header from the response.
+    ``removes``: the response must list the client headers to remove (Envoy).
     """
 
     label: str
@@ -55,12 +57,15 @@ class Family:
 
 
 def method_overrides(headers: RawHeaders) -> set[bytes]:
-    """The names, in lower case, of the headers that ask for another method."""
+    """Return the lower-case names of the headers that override the method."""
     return {lowered for name, _ in headers if (lowered := name.lower()) in OVERRIDES}
 
 
 def asks_otherwise(headers: RawHeaders) -> bool:
-    """Return True when the back end would take another request than the one judged (R2, R6). Every family asks this."""
+    """Return True if the back end would process another request than the decided one (R2, R6).
+
+    All adapters call this.
+    """
     found = [lowered for name, _ in headers if (lowered := name.lower()) in SUSPECT]
     return bool(found) and (not OVERRIDES.isdisjoint(found) or upgrades_otherwise(headers))
 
@@ -68,7 +73,7 @@ def asks_otherwise(headers: RawHeaders) -> bool:
 def upgrades_otherwise(headers: RawHeaders) -> bool:
     """Return True for any upgrade other than one `websocket`, and for HTTP2-Settings, which only h2c sends (R6).
 
-    A gateway copies bytes both ways after a 101: with h2c those bytes are requests that no check ever sees. Only ASCII
+    A gateway copies bytes both ways after a 101: with h2c those bytes are requests that bypass the check. Only ASCII
     letters are compared without regard to case: the Kelvin sign is no `k`.
     """
     found = False
@@ -84,7 +89,10 @@ def upgrades_otherwise(headers: RawHeaders) -> bool:
 
 
 def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes) -> Route | Reason:
-    """One header family; of all others only those that would have the back end run another method."""
+    """Return the route in two headers.
+
+    Other headers are ignored, except those that change the request for the back end.
+    """
     methods: list[bytes] = []
     uris: list[bytes] = []
     suspect = False
@@ -104,7 +112,7 @@ def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes
 
 
 def from_parts(method: str, uri: str) -> Route | Reason:
-    """A request target in origin form; another form has no path to judge."""
+    """Return the route of a request target in origin form. Other forms have no path."""
     raw_path = split_target(uri)
     if raw_path is None or not method or len(raw_path) > MAX_PATH:
         return Reason.BAD_REQUEST

@@ -1,8 +1,8 @@
-"""The sidecar's own cookies of a request, and the others, which alone the back end may see (R6).
+"""Cookie filter: separates the sidecar's own cookies from those that the back end may receive (R6).
 
-``kept_cookies`` is for gateways that cannot take one cookie out of a header themselves: they copy the Cookie header of
-an allow. Removing is more liberal than believing (credentials.py): whatever a lax back end could take for our cookie
-goes, and so does a pair that is not printable ASCII, which no header could carry unchanged.
+``kept_cookies`` is for gateways that copy the Cookie header of an allow, because they cannot remove single cookies.
+Removal is broader than acceptance (credentials.py): it covers each name that a lax back end could read as the sidecar's
+cookie. Pairs that are not printable ASCII are removed, too, because no header carries them unchanged.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _OURS: Final = frozenset(
 
 
 def kept_cookies(headers: RawHeaders) -> str:
-    """The value of the back end's Cookie header; empty when it should have none."""
+    """Return the back end's Cookie header; empty if it should have none."""
     kept: list[str] = []
     for name, value in headers:
         if name.lower() != b"cookie":
@@ -39,7 +39,7 @@ def _is_plain(pair: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SessionCookies:
-    """Every value of both names, as they came."""
+    """All values of both cookies, as received."""
 
     access: Sequence[str]
     refresh: Sequence[str]
@@ -50,7 +50,7 @@ class SessionCookies:
 
 
 def refresh_name(access_name: str) -> str:
-    """The refresh cookie that goes with this access cookie."""
+    """Return the name of the refresh cookie that belongs to an access cookie."""
     return REFRESH_COOKIE if access_name == HOST_COOKIE else LOOPBACK_REFRESH_COOKIE
 
 

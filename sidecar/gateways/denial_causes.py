@@ -1,7 +1,7 @@
-"""Causes of `bad_request`, `ambiguous_path`, `unmatched_path` and `cross_site`, in words for whoever runs the gateway.
+"""Causes of `bad_request`, `ambiguous_path`, `unmatched_path` and `cross_site`, for the operator of the gateway.
 
-Pure functions of a denied call; an allowed one never comes here. A detail names headers, endpoints and settings. It
-repeats nothing of the request but an origin that is well formed, and one of a closed set of characters.
+Pure functions of a denied check. A detail names headers, endpoints and settings. Its only content from the request is a
+well-formed origin, or one of a closed set of characters.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ FAMILIES: Final = {
     forwarded.PATH: ("X-Forwarded-Method", "X-Forwarded-Uri"),
     nginx.PATH: ("X-Original-Method", "X-Original-URI"),
 }
-"""The headers that an endpoint reads, method and path: each has to come once."""
+"""Method and path headers per endpoint. Each must occur exactly once."""
 
 ENDPOINTS: Final = "/check, /check/nginx, /check/envoy/… or /check/sections/SECTION[/ACTION]"
 ANNOTATION: Final = "nginx.ingress.kubernetes.io/auth-method: GET"
@@ -36,7 +36,7 @@ Names = Mapping[bytes, int]
 
 
 def cause_of(parts: Parts, call: GatewayCall, decision: Decision) -> Cause | None:
-    """Return the cause of a denied check; None when the client alone can have caused it."""
+    """Return the cause of a denied check, or None if the client alone can have caused it."""
     match decision.reason:
         case Reason.BAD_REQUEST:
             return _bad_request(call)
@@ -51,7 +51,7 @@ def cause_of(parts: Parts, call: GatewayCall, decision: Decision) -> Cause | Non
 
 def _bad_request(call: GatewayCall) -> Cause | None:
     if not isinstance(call.family.read(call), Reason):
-        return None  # two tokens, or two cookies of ours
+        return None  # two tokens, or two session cookies
     names = count_headers(call.headers)
     overrides = sorted(method_overrides(call.headers))
     if overrides:
@@ -74,7 +74,10 @@ def _bad_request(call: GatewayCall) -> Cause | None:
 
 
 def _headers(call: GatewayCall, endpoint: str, names: Names) -> Cause | None:
-    """Judge the two headers of the endpoint: missing, doubled, unusable. None: the client did something else."""
+    """Return the fault of the endpoint's two headers: missing, repeated or unusable.
+
+    None: the client caused the denial.
+    """
     wanted = FAMILIES[endpoint]
     missing = [name for name in wanted if name.lower().encode() not in names]
     if missing:
@@ -94,7 +97,7 @@ def _headers(call: GatewayCall, endpoint: str, names: Names) -> Cause | None:
 
 
 def _fitting(names: Names, *, but: str) -> str:
-    """The endpoint that reads the headers that came."""
+    """Return a hint to the endpoint that reads the headers in ``names``."""
     for endpoint, wanted in FAMILIES.items():
         if endpoint != but and all(name.lower().encode() in names for name in wanted):
             return f"{' and '.join(wanted)} came, for which {endpoint} is the endpoint"
@@ -126,7 +129,7 @@ def _path(parts: Parts, asked: Route) -> Cause | None:
 
 
 def log_denial(call: GatewayCall, decision: Decision, request_id: bytes) -> None:
-    """At debug level: method and path of a denied request. Its query, headers and user stay out of the log."""
+    """Log method and path of a denied request at debug level. Its query, headers and user are not logged."""
     if not debugging():
         return
     asked = call.family.read(call)
@@ -142,5 +145,5 @@ def log_denial(call: GatewayCall, decision: Decision, request_id: bytes) -> None
 
 
 def _shown(text: str) -> str:
-    """Printable ASCII: a line end must not begin a line of its own."""
+    """Return printable ASCII, so that a line end cannot start a new log line."""
     return text[:MAX_SHOWN].encode("unicode_escape").decode("ascii")

@@ -1,9 +1,10 @@
-"""Envoy ext_authz over gRPC: ``envoy.service.auth.v3.Authorization/Check``, and ``grpc.health.v1`` beside it.
+"""Envoy ext_authz over gRPC: ``envoy.service.auth.v3.Authorization/Check``, and ``grpc.health.v1``.
 
-The one import of grpc, and only when SIDECAR_GRPC_LISTEN is set (extra ``[grpc]``). ``http.path`` holds the query as
-well. To Envoy ``status.code`` alone decides: an empty response allows, and so does code 0 beside a ``denied_response``
-(measured). So a denial is written as 7 or 16, every exception ends as 7, and no check is ever aborted: a gRPC error or
-a missing answer lets pass under ``failure_mode_allow``.
+The only module that imports grpc, loaded if SIDECAR_GRPC_LISTEN is set (extra ``[grpc]``). ``http.path`` includes the
+query.
+For Envoy, ``status.code`` alone decides. An empty response allows, and so does code 0 beside a ``denied_response``
+(measured). Therefore a denial is code 7 or 16, and each exception becomes 7.
+A check is never aborted, because ``failure_mode_allow`` lets requests pass on a gRPC error or a missing response.
 """
 
 import asyncio
@@ -30,10 +31,12 @@ from sidecar.telemetry.app_log import logger
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
 OK, PERMISSION_DENIED, UNAUTHENTICATED = 0, 7, 16
 UPSTREAM: Final = frozenset({*IDENTITY, "Cookie"})
-"""Of an allow, what goes to the back end."""
+"""Headers of an allow that go to the back end."""
 MAX_MESSAGE: Final = 64 * 1024 * 1024
-"""Far above what a gateway sends, also with_request_body: a message refused is an error, and errors are what fails
-open."""
+"""Bytes of a message: far above a gateway's, even using with_request_body.
+
+A rejected message is an error, on which Envoy may fail open.
+"""
 HEALTH_SECONDS: Final = 1.0
 
 Respond = Callable[[GatewayCall], Awaitable[Answer]]
@@ -56,8 +59,10 @@ FAMILY = Family(f"/{SERVICE}/Check", read, uri=uri, rewrites=True, removes=True)
 
 
 def parsed(raw: bytes, max_head: int) -> CheckRequest:
-    """The message that Envoy sent, bounded before it is parsed. What is none is an empty one: it asks for no path, so
-    it is denied, and no error lets it pass."""
+    """Parse Envoy's message, after a size check.
+
+    An invalid message becomes an empty one. It has no path, so it is denied, whereas an error could let it pass.
+    """
     try:
         if len(raw) <= SHORT:
             return CheckRequest.FromString(raw)
@@ -70,10 +75,13 @@ def parsed(raw: bytes, max_head: int) -> CheckRequest:
 
 
 def call_of(request: CheckRequest) -> GatewayCall:
-    """What Envoy asks. Without ``encode_raw_headers`` it has joined repeats with a comma, which no token survives."""
+    """Convert Envoy's message to a check request.
+
+    Without ``encode_raw_headers``, Envoy joins repeated headers with a comma, which makes any token invalid.
+    """
     http = request.attributes.request.http
     if len(http.headers) + len(http.header_map.headers) > MAX_HEADERS:
-        return GatewayCall(FAMILY, "", "", "", ())  # a bad request
+        return GatewayCall(FAMILY, "", "", "", ())  # denied as a bad request
     path, _, query = http.path.partition("?")
     if http.HasField("header_map"):
         lines = ((one.key, one.raw_value or one.value.encode()) for one in http.header_map.headers)
@@ -84,12 +92,12 @@ def call_of(request: CheckRequest) -> GatewayCall:
 
 
 def response_of(answer: Answer) -> CheckResponse:
-    """The answer in Envoy's words."""
+    """Convert a response to Envoy's message."""
     return _allowed(answer) if answer.status == 200 else _denied(answer)
 
 
 def _allowed(answer: Answer) -> CheckResponse:
-    """An empty header is taken out by name: Envoy would skip it and leave the client's own in place."""
+    """Return an allow. Empty headers are listed for removal, because Envoy would skip them and leave the client's."""
     removed: list[str] = []
     for name, value in answer.headers:
         if name == ENVOY_REMOVES:
@@ -119,7 +127,7 @@ def _header(name: str, value: str) -> HeaderValueOption:
 
 
 class Authorization:
-    """The service. ``respond`` decides; this class only makes sure that whatever happens is a denial."""
+    """Authorization service. ``respond`` decides; any exception becomes a denial."""
 
     def __init__(self, respond: Respond) -> None:
         self._respond = respond
@@ -132,8 +140,8 @@ class Authorization:
             return CheckResponse(status=Status(code=PERMISSION_DENIED))
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc, unused-ignore] # what it grows, answers UNIMPLEMENTED
-    """``grpc.health.v1``: serving while checks can be answered, not serving from the start of a drain."""
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc, unused-ignore] # further methods return UNIMPLEMENTED
+    """Health service (``grpc.health.v1``): NOT_SERVING during a drain or while checks cannot be decided."""
 
     def __init__(self, healthy: Healthy) -> None:
         self._healthy = healthy
@@ -160,7 +168,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc, unused-ignor
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """PEM bytes. With ``client_ca`` Envoy has to show a certificate signed by it."""
+    """TLS credentials as PEM bytes. With ``client_ca``, Envoy must present a certificate signed by it."""
 
     key: bytes
     chain: bytes
@@ -171,10 +179,13 @@ class Credentials:
 
 
 class GrpcServer:
-    """Both services on one address, in the running loop."""
+    """gRPC server for both services on one address, in the running event loop."""
 
     def __init__(self, respond: Respond, healthy: Healthy, *, max_head: int, shared: bool = False) -> None:
-        """``shared``: other processes accept on the same address, and the kernel spreads connections."""
+        """Create the server.
+
+        ``shared``: other processes listen on the same address, and the kernel distributes connections.
+        """
         options = [("grpc.so_reuseport", int(shared)), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = grpc.aio.server(options=options)
         self._serve(Authorization(respond), max_head)
@@ -182,7 +193,7 @@ class GrpcServer:
         self._certificate: Any = None
 
     def _serve(self, service: Authorization, max_head: int) -> None:
-        """As the generated code does, but for the parser."""
+        """Register the service as the generated code does, but with a bounded parser."""
         method = grpc.unary_unary_rpc_method_handler(
             service.Check,
             request_deserializer=partial(parsed, max_head=max_head),
@@ -191,14 +202,14 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Check": method}),))
 
     async def start(self, address: str, credentials: Credentials | None) -> int:
-        """``address`` as gRPC writes it. Returns the port; raises RuntimeError when it cannot be had."""
+        """Bind ``address`` (in gRPC's format) and start. Return the port. Raises RuntimeError if binding fails."""
         if credentials is None:
             port = self._server.add_insecure_port(address)
         else:
             self._certificate = credentials.configuration()
             secure = grpc.dynamic_ssl_server_credentials(
                 self._certificate,
-                lambda: self._certificate,  # asked at each handshake, from a thread of gRPC's
+                lambda: self._certificate,  # called per handshake, from a gRPC thread
                 require_client_authentication=credentials.client_ca is not None,
             )
             port = self._server.add_secure_port(address, secure)
@@ -206,9 +217,9 @@ class GrpcServer:
         return int(port)
 
     def renew(self, credentials: Credentials) -> None:
-        """The next handshake has these; of a pair that does not fit, gRPC keeps the one before."""
+        """Use these credentials from the next handshake. gRPC keeps the previous pair if these do not match."""
         self._certificate = credentials.configuration()
 
     async def stop(self, grace: float) -> None:
-        """Stop accepting, let checks in flight finish within ``grace`` seconds."""
+        """Stop accepting, and let active checks finish within ``grace`` seconds."""
         await self._server.stop(grace)

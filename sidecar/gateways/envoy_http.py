@@ -1,8 +1,8 @@
 """Envoy ext_authz over HTTP: ``/check/envoy/…`` with ``path_prefix: /check/envoy``. The request line is the original's.
 
-Whatever follows the prefix was written by the client, and is a path of the dashboard and nothing else: ``/../livez``
-arrives as ``/check/envoy/../livez`` and is an ambiguous path, not another endpoint. No header names a method or a path
-here. Envoy leaves the client's own headers in place unless told to remove them, hence ``removes``.
+The client wrote everything after the prefix. It is a path of the dashboard, never another endpoint: ``/../livez``
+arrives as ``/check/envoy/../livez`` and is an ambiguous path. Headers with a method or a path are ignored.
+Envoy keeps the client's headers unless the response lists them for removal, hence ``removes``.
 """
 
 from sidecar.domain.access import Route

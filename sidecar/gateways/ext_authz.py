@@ -1,6 +1,6 @@
-"""The gateway endpoints: a path names the adapter, the adapter reads, the PDP decides, one place answers.
+"""Gateway check handler: the path selects the adapter, the adapter reads the request, the PDP decides.
 
-Whatever goes wrong in here is a denial: a gateway that is told 5xx may be configured to let the request pass.
+Any error here is a denial, because a gateway may be configured to let the request pass on a 5xx.
 """
 
 from time import perf_counter
@@ -26,7 +26,7 @@ from sidecar.telemetry.decision_log import in_quotes
 PREFIX = "/check"
 EXACT: dict[str, Family] = {forwarded.PATH: forwarded.FAMILY, nginx.PATH: nginx.FAMILY}
 NOBODY = Family("/check/…", lambda _call: Reason.BAD_REQUEST)
-"""A path under ``/check`` that no gateway of ours asks at: a denial, for a gateway may be configured to it."""
+"""Adapter for other paths under ``/check``: always denies, because a gateway may be configured to such a path."""
 READING_ACTION = "view"
 HEADERS_READ = frozenset(
     {
@@ -51,18 +51,21 @@ HEADERS_READ = frozenset(
         *OVERRIDES,
     }
 )
-"""Lower-cased. A call without any other header is answered the same: a lane may leave the others out."""
+"""Lower-case names of the headers that affect the response. Both request paths may omit all others."""
 
 _log = logger("gateways")
 
 
 def is_check(path: str) -> bool:
-    """``path``: the check's own, without its query. Everything at or below ``/check`` is answered as a gateway call."""
+    """Return True for a check endpoint.
+
+    ``path``: without query. Everything at or below ``/check`` is a gateway check.
+    """
     return path == PREFIX or path.startswith("/check/")
 
 
 def family_of(path: str) -> Family:
-    """Which gateways ask at this path. Their number is closed, so its label may stand in metrics and logs."""
+    """Return the adapter for a path. There is a closed list of them, so the label is safe in metrics and logs."""
     exact = EXACT.get(path)
     if exact is not None:
         return exact
@@ -72,12 +75,12 @@ def family_of(path: str) -> Family:
 
 
 def gateway_call(method: str, path: str, query: str, headers: RawHeaders) -> GatewayCall:
-    """The call as it came to the sidecar. The family alone knows which of it tells of the original request."""
+    """Return the check request as received. Only its adapter interprets it."""
     return GatewayCall(family_of(path), method, path, query, headers)
 
 
 async def answer_check(parts: Parts, call: GatewayCall, request_id: bytes) -> Answer:
-    """One gateway call, from headers to answer. Never raises."""
+    """Process one check, from headers to response. Never raises."""
     started = perf_counter()
     outcome = judge(parts, call)
     decision = outcome if isinstance(outcome, Decision) else await close(parts, outcome)
@@ -85,7 +88,7 @@ async def answer_check(parts: Parts, call: GatewayCall, request_id: bytes) -> An
 
 
 def judge(parts: Parts, call: GatewayCall) -> Decision | Open:
-    """Decide without waiting, or say what the store has to be asked. Never raises."""
+    """Decide without I/O, or return the pending check that needs the store. Never raises."""
     try:
         question = read_question(parts, call)
         if isinstance(question, Reason):
@@ -97,7 +100,7 @@ def judge(parts: Parts, call: GatewayCall) -> Decision | Open:
 
 
 async def close(parts: Parts, question: Open) -> Decision:
-    """The decision that needed the store. Never raises."""
+    """Decide a check that needs the store. Never raises."""
     try:
         return await parts.pdp.close(question)
     except Exception:
@@ -107,8 +110,10 @@ async def close(parts: Parts, question: Open) -> Decision:
 def conclude(
     parts: Parts, call: GatewayCall, decision: Decision, request_id: bytes, started: float, detail: str | None = None
 ) -> Answer:
-    """Count it, log it, and put it into the gateway's words. ``detail``: of `explain`, if that was called. Never
-    raises."""
+    """Count and log a decision, and return its response for the gateway. Never raises.
+
+    ``detail``: result of `explain`, if already called.
+    """
     unavailable = parts.surface.unavailable_status
     ended = perf_counter()
     try:
@@ -121,13 +126,13 @@ def conclude(
 
 
 def explain(parts: Parts, call: GatewayCall, decision: Decision, request_id: bytes) -> str:
-    """Log a denial, and return what the operator has to mend, if anything. Never raises."""
+    """Log a denial, and return the operator's remedy, or "". Never raises."""
     if decision.allowed or may_be_remembered(decision):
         return ""
     try:
         log_denial(call, decision, request_id)
         cause = cause_of(parts, call, decision) if decision.reason in EXPLAINED else None
-    except Exception:  # as `judge` failed, most likely, which is in the log
+    except Exception:  # most likely the exception that `judge` has logged
         return ""
     if cause is None:
         return ""
@@ -136,12 +141,12 @@ def explain(parts: Parts, call: GatewayCall, decision: Decision, request_id: byt
 
 
 def may_be_remembered(denial: Decision) -> bool:
-    """False where each denial is logged, or counted for the log."""
+    """Return True if a denial may be cached: it is neither logged nor counted individually."""
     return denial.reason not in EXPLAINED and not debugging()
 
 
 def follows_from_decision(parts: Parts, call: GatewayCall, decision: Decision) -> bool:
-    """Nothing of the call shows in the answer: ``gateway_answer`` of the decision is all of it."""
+    """Return True if the response is ``gateway_answer`` of the decision, independent of the request."""
     family = call.family
     if decision.allowed:
         return not family.rewrites or (not family.removes and not kept_cookies(call.headers))
@@ -149,7 +154,7 @@ def follows_from_decision(parts: Parts, call: GatewayCall, decision: Decision) -
 
 
 def read_question(parts: Parts, call: GatewayCall) -> Question | Reason:
-    """What the gateway asks, or why it cannot be understood."""
+    """Return the question of a check request, or the reason for rejecting it."""
     target = call.family.read(call)
     if isinstance(target, Reason):
         return target
@@ -166,17 +171,20 @@ def read_question(parts: Parts, call: GatewayCall) -> Question | Reason:
 
 
 def target_of(parts: Parts, call: GatewayCall) -> Target | None:
-    """The section and action that a call asks for, if it names them or a page that has them. Never raises."""
+    """Return the section and action of a check request, also if its path maps to them.
+
+    None if unknown. Never raises.
+    """
     try:
         asked = call.family.read(call)
         target = None if isinstance(asked, Reason) else parts.pdp.target_of(asked)
     except Exception:
-        return None  # `judge` fails alike, and says so
+        return None  # `judge` raises and logs the same exception
     return target if isinstance(target, Target) else None
 
 
 def told_of(parts: Parts, endpoint: str, decision: Decision) -> Told:
-    """How ``decision`` is counted and logged. A section that is not of the policy is no label of a metric."""
+    """Return the log entry for ``decision``. Undeclared sections do not become metric labels."""
     generation = parts.policy.generation
     known = generation is not None and decision.section in generation.sections
     return parts.logbook.told(endpoint, decision, decision.section if known else "")
@@ -185,13 +193,13 @@ def told_of(parts: Parts, endpoint: str, decision: Decision) -> Told:
 def record_check(
     parts: Parts, endpoint: str, decision: Decision, request_id: str, started: float, ended: float | None = None
 ) -> None:
-    """Count and log what was answered in another form. ``request_id``: any text. ``ended`` None: just now."""
+    """Count and log a check with another response format. ``request_id``: any text. ``ended``: None means now."""
     ended = perf_counter() if ended is None else ended
     parts.logbook.record(told_of(parts, endpoint, decision), in_quotes(request_id), started, ended)
 
 
 def _in_words_of(call: GatewayCall, parts: Parts, decision: Decision, answer: Answer) -> Answer:
-    """What some gateways can do beside letting pass and denying."""
+    """Adapt a response to the gateway: Cookie header, header removal, login redirect."""
     family = call.family
     if decision.allowed:
         if not family.rewrites:
@@ -209,6 +217,6 @@ def _in_words_of(call: GatewayCall, parts: Parts, decision: Decision, answer: An
 
 
 def _failed(endpoint: str) -> Decision:
-    """A bug of ours must never read as an outage that a gateway lets pass, nor as an allow."""
+    """Log the current exception, and return a denial. A bug must never look like an outage or an allow."""
     _log.exception("a check failed", endpoint=endpoint)
     return Decision(Reason.BAD_REQUEST, "")

@@ -1,6 +1,7 @@
 """Traefik ForwardAuth, Caddy forward_auth, HAProxy Lua: ``/check`` with X-Forwarded-Method and X-Forwarded-Uri.
 
-Reads that family alone. A fallback to X-Original-* would be the client's to write: these gateways pass it through.
+Reads these headers alone. A fallback to X-Original-* would be under the client's control, because these gateways pass
+it through.
 """
 
 from sidecar.domain.access import Route

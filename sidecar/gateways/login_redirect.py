@@ -1,8 +1,9 @@
-"""Where a browser goes to sign in (SIDECAR_LOGIN_URL), and when a 401 is answered with the way there.
+"""Login redirect (SIDECAR_LOGIN_URL): the conditions under which a 401 becomes a redirect.
 
-Only for somebody who is looking at a page: a GET navigation for HTML. A script, a form, a frame or a WebSocket that is
-sent to an HTML page cannot tell that from an answer. The original request goes along as a path without a host, so that
-the page need not trust a Host header to lead back, and cannot be made to lead elsewhere.
+Only a GET navigation for HTML is redirected. A script, form, frame or WebSocket cannot distinguish a login page from a
+response.
+The original request is a parameter of the redirect: a path without host. So the login page needs no Host header to
+return, and cannot be made to redirect elsewhere.
 """
 
 from typing import Final
@@ -10,11 +11,11 @@ from typing import Final
 from sidecar.http.headers import RawHeaders
 
 MAX_ACCEPT: Final = 1024
-"""Bytes of Accept that are read: a browser that opens a page names HTML first."""
+"""Bytes of Accept that are read. A browser lists HTML first for a navigation."""
 
 
 def is_navigation(headers: RawHeaders) -> bool:
-    """Somebody opens a page. A header that contradicts it, or stands twice, makes it something else."""
+    """Return True for a browser navigation. False if a header contradicts that or is repeated."""
     accept = b""
     for name, value in headers:
         match name.lower():

@@ -1,10 +1,10 @@
-"""nginx auth_request: ``/check/nginx`` with X-Original-Method and X-Original-URI, which its configuration sets.
+"""nginx auth_request: ``/check/nginx`` with X-Original-Method and X-Original-URI, which nginx's configuration sets.
 
-Reads that family alone. nginx forwards every client header, so a client's X-Forwarded-Uri stands beside ours. It turns
-every answer but 2xx, 401 and 403 into a 500, so it is never sent a redirect: its configuration makes one of a 401.
+Reads these headers alone. nginx forwards all client headers, so a client's X-Forwarded-Uri may be present. nginx turns
+each response other than 2xx, 401 and 403 into a 500. Therefore a redirect is configured in nginx, for a 401.
 
-Kubernetes' ingress-nginx sets X-Original-URI only when its ``auth-method`` annotation is there; without it, a client's
-own would come through. It always says who it is (X-Sent-From) and X-Original-URL, so the two have to agree.
+Kubernetes' ingress-nginx sets X-Original-URI only with the ``auth-method`` annotation; otherwise a client's value would
+be read. It always sets X-Sent-From and X-Original-URL, so X-Original-URI must agree with X-Original-URL.
 """
 
 from sidecar.domain.access import Route
@@ -24,7 +24,7 @@ def read(call: GatewayCall) -> Route | Reason:
 
 
 def ingress_agrees(headers: RawHeaders) -> bool:
-    """Not ingress-nginx, or its two headers name one request."""
+    """Return True unless ingress-nginx sent the check, and its two URL headers differ."""
     if not any(name.lower() == INGRESS[0] and value == INGRESS[1] for name, value in headers):
         return True
     urls = [value for name, value in headers if name.lower() == b"x-original-url"]

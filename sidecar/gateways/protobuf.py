@@ -1,23 +1,23 @@
-"""Envoy's CheckRequest before it is parsed: the request that it is about, without its body, or nothing.
+"""Bounded reader of Envoy's serialized CheckRequest: extracts the HTTP request without its body.
 
-Parsing holds the interpreter lock, and a map costs 2 µs per entry: 2 MB of headers take 0.4 s. So a message that is
-longer than a usual one is walked by its lengths first, and what has too many headers, or too long ones, is no message.
+Parsing holds the interpreter lock, and a map costs 2 µs per entry: 2 MB of headers take 0.4 s. Therefore the field
+lengths of a long message are checked first. A message with too many or too long headers is invalid.
 """
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 SHORT: Final = 8192
-"""Bytes that are parsed as they come: every SIDECAR_MAX_HEAD lets in as many."""
+"""Bytes that are parsed without a check. SIDECAR_MAX_HEAD is never smaller."""
 
 MAX_HEADERS: Final = 128
-"""As many as aiohttp takes (server/listeners.py)."""
+"""Headers per message, as aiohttp's limit (server/listeners.py)."""
 
 _PATH: Final = (1, 4, 2)
 """CheckRequest.attributes, AttributeContext.request, Request.http."""
 
 _MAX_FIELDS: Final = 64
-"""Of a message on that path, those that are no headers: envoy.service.auth.v3 has at most 13."""
+"""Fields per message on that path besides headers. envoy.service.auth.v3 has at most 13."""
 
 _BODIES: Final = frozenset({11, 12})
 _HEADERS, _HEADER_MAP = 3, 13
@@ -25,7 +25,7 @@ _LENGTH_DELIMITED: Final = 2
 
 
 class _Field(NamedTuple):
-    """A field of a message: where it begins, and where its content does and ends."""
+    """A field of a message, with the offsets of its key and of its content."""
 
     number: int
     wire_type: int
@@ -37,7 +37,8 @@ class _Field(NamedTuple):
 def http_request(raw: bytes, max_head: int) -> bytes | None:
     """Return AttributeContext.HttpRequest of a serialized CheckRequest, without its bodies.
 
-    None: it has more than MAX_HEADERS headers, more than `max_head` bytes beside its bodies, or is malformed.
+    Return None if it has more than MAX_HEADERS headers, has more than `max_head` bytes besides its bodies, or is
+    malformed.
     """
     try:
         start, end = 0, len(raw)
@@ -71,7 +72,10 @@ def _head(raw: bytes, start: int, end: int, max_head: int) -> bytes | None:
 
 
 def _fields(raw: bytes, start: int, end: int, most: int) -> Iterator[_Field]:
-    """Yield the fields of a message, `most` of them. Raises IndexError or ValueError for what is no message."""
+    """Yield the fields of a message.
+
+    Raises IndexError or ValueError for a malformed one, or for more than `most` fields.
+    """
     at = start
     for _ in range(most + 1):
         if at == end:
@@ -98,7 +102,7 @@ def _fields(raw: bytes, start: int, end: int, most: int) -> Iterator[_Field]:
 
 
 def _varint(raw: bytes, at: int, end: int) -> tuple[int, int]:
-    """Return the number at `at`, and where it ends."""
+    """Return the number at `at`, and its end."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= end:

@@ -1,4 +1,4 @@
-"""``/check/sections/{section}[/{action}]``: the operator's configuration names what is asked, the request nothing."""
+"""``/check/sections/{section}[/{action}]``: the gateway's configuration names section and action."""
 
 from sidecar.domain.access import Target
 from sidecar.domain.decision import Reason
@@ -9,7 +9,7 @@ DEFAULT_ACTION = "view"
 
 
 def read(call: GatewayCall) -> Target | Reason:
-    """The path is the check's own, raw and without its query."""
+    """Return the target in the path, which is the check's own, undecoded and without query."""
     if not call.path.startswith(PREFIX) or asks_otherwise(call.headers):
         return Reason.BAD_REQUEST
     names = call.path.removeprefix(PREFIX).split("/")

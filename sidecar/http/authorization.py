@@ -42,10 +42,7 @@ async def admit(
 
 
 def explain_cross_site(parts: Parts, headers: RawHeaders) -> str:
-    """Log and return the operator's remedy for a cross-site denial:
-
-    Origin against the public URL. Empty if there is none.
-    """
+    """Log the cause of a cross-site denial, Origin against the public URL, and return its remedy (or "")."""
     cause = cross_site(headers, parts.surface.origins)
     if cause is None:
         return ""

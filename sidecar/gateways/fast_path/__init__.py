@@ -1,1 +1,1 @@
-"""A plain GET of a check without aiohttp: request head, response cache, and the protocol that reads sockets."""
+"""Fast path for plain GET checks without aiohttp: request head, response cache, protocol."""

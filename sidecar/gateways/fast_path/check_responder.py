@@ -1,7 +1,7 @@
-"""From a gateway's call to the bytes of its answer: what both lanes share. One decision function serves both.
+"""Check responder, shared by the fast path and aiohttp: check request to response bytes.
 
-A call that comes again is answered from the memo, under a key that its lane chooses: everything that an answer can
-depend on. What follows from a decision alone is prepared once. All of it is counted and logged alike.
+Repeated checks are served from the response cache. The caller chooses the key, which must contain everything that the
+response can depend on. Cached and new responses are counted and logged alike.
 """
 
 from collections.abc import Hashable
@@ -26,7 +26,7 @@ from sidecar.pdp.decision_point import Open
 
 
 class Desk:
-    """One a listener. ``started`` is `perf_counter` at the call's arrival. Nothing here raises."""
+    """Responder to checks. One per listener. ``started``: `perf_counter` at arrival. No method raises."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -35,13 +35,15 @@ class Desk:
         self.memo = AnswerMemo()
 
     def again(self, key: Hashable) -> Remembered | None:
-        """The answer to a call that has come before, if everything that it followed from still stands."""
+        """Return the cached response to an identical request, if its basis is current."""
         known = self.memo.get(key)
         return known if known is not None and self._parts.pdp.stands(known.standing) else None
 
     def elsewhere(self, key: Hashable, page: Page) -> Remembered | None:
-        """The answer to a call that has come before for another page, if that still stands and is this page's as
-        well."""
+        """Return the cached response to a request that differs only in its URI, if its basis is current.
+
+        The URI must map to the same section and action.
+        """
         known = self.memo.elsewhere(self._parts, page)
         if known is None or not self._parts.pdp.stands(known.standing):
             return None
@@ -49,15 +51,17 @@ class Desk:
         return known
 
     def repeat(self, known: Remembered, request_id: bytes, started: float) -> Prepared:
-        """What was found above, counted and logged."""
+        """Count and log a cached response, and return it."""
         self._record(known.told, request_id, started, perf_counter())
         return known.prepared
 
     def first(
         self, key: Hashable, call: GatewayCall, request_id: bytes, started: float, page: Page | None = None
     ) -> Prepared | Open:
-        """The answer decided anew, and remembered under ``key`` and ``page`` (None: not); or what the store has to be
-        asked."""
+        """Decide and cache the response under ``key`` and ``page``; None disables caching.
+
+        Return pending checks as they are.
+        """
         outcome = judge(self._parts, call)
         if isinstance(outcome, Open):
             return outcome
@@ -67,13 +71,13 @@ class Desk:
         return prepared
 
     async def later(self, question: Open, call: GatewayCall, request_id: bytes, started: float) -> Prepared:
-        """The answer that needed the store."""
+        """Decide a check that needs the store, and return its response."""
         return self._prepare(await close(self._parts, question), call, request_id, started)
 
     def _prepare(self, decision: Decision, call: GatewayCall, request_id: bytes, started: float) -> Prepared:
-        """Counted, logged, and in the gateway's words."""
+        """Count and log a decision, and return its response for the gateway."""
         detail = "" if decision.allowed else explain(self._parts, call, decision, request_id)
-        repeats = detail and decision.reason is Reason.CROSS_SITE  # a client's words: too many to keep
+        repeats = detail and decision.reason is Reason.CROSS_SITE  # the client's origin: too many values
         if not repeats and follows_from_decision(self._parts, call, decision):
             ended = perf_counter()
             self._record(told_of(self._parts, call.family.label, decision), request_id, started, ended)

@@ -1,10 +1,9 @@
-"""The fast lane: a plain ``GET /check…`` is parsed by llhttp and answered at once; everything else goes to aiohttp.
+"""Fast path: llhttp parses a plain ``GET /check…``, which is decided at once. aiohttp serves all other requests.
 
-It owns no HTTP of its own. A head that is not a complete, well-formed, bodiless HTTP/1.1 one with nothing unusual in it
-is handed over with every byte that came since the last answer, as it came, and the connection stays with aiohttp (R33).
-So whatever this lane does not understand is answered as if it were not there. One decision function serves both lanes.
-A head that was found plain before, but for its request id and the page it names, is known by its bytes and not parsed
-again.
+Plain is a complete, well-formed HTTP/1.1 head without body and without unusual headers. For any other, aiohttp receives
+all bytes since the last response unchanged, and keeps the connection (R33). So each request that this module does not
+understand has the same result as without the fast path.
+A repeated plain head is matched by its bytes, without request id and URI, and is not parsed again.
 """
 
 import asyncio
@@ -28,12 +27,14 @@ from sidecar.pdp.decision_point import Open
 START: Final = b"GET /check"
 HEAD_END: Final = b"\r\n\r\n"
 PIPELINE_BYTES: Final = 16 * 1024
-"""What may wait behind a check that asks the store, or behind answers that the client does not take, before we stop
-reading from the client. One read brings what the kernel has kept (server/listeners.py)."""
+"""Bytes of pipelined requests, while a check waits for the store or the client does not read its responses.
+
+Reading pauses above that. One read delivers the kernel's whole buffer (server/listeners.py).
+"""
 
 
 class Lanes:
-    """The connections of one listener that are in the fast lane, and what they share."""
+    """Fast-path connections of one listener, and their shared state."""
 
     def __init__(self, parts: Parts, slow: Callable[[], asyncio.Protocol], *, max_head: int, idle: float) -> None:
         self.parts = parts
@@ -48,17 +49,16 @@ class Lanes:
         return FastLane(self)
 
     def drain(self) -> None:
-        """From now on no head is short enough for this lane: aiohttp has the next one of every connection, says with
-        its answer that it was the last, and closes."""
+        """Send all further requests to aiohttp, which announces with its next response that the connection closes."""
         self.max_head = 0
 
     def close(self) -> None:
-        """At shutdown: idle connections close now, the others after the answer that they wait for."""
+        """Close idle connections now, and the others after their pending response."""
         for lane in tuple(self.open):
             lane.close()
 
     async def finish(self, seconds: float) -> None:
-        """Wait for the answers that are waited for, so long at most."""
+        """Wait for pending responses, at most ``seconds``."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while waiting := [task for lane in self.open if (task := lane.waiting) and not task.done()]:
@@ -66,7 +66,7 @@ class Lanes:
 
 
 class FastLane(asyncio.Protocol):
-    """One connection, until something on it is not plain."""
+    """One connection on the fast path, until aiohttp takes it over."""
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
@@ -79,7 +79,7 @@ class FastLane(asyncio.Protocol):
         self._numbered = False
         self._parser = httptools.HttpRequestParser(self)
 
-    # As asyncio's protocol -------------------------------------------------------------------------------------------
+    # asyncio protocol -------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
@@ -109,12 +109,12 @@ class FastLane(asyncio.Protocol):
         self._blocked = False
         self._go_on()
 
-    # As the parser's listener ----------------------------------------------------------------------------------------
+    # Parser callbacks -------------------------------------------------------------------------------------------------
 
     def on_message_complete(self) -> None:
         self._complete = True
 
-    # The lane --------------------------------------------------------------------------------------------------------
+    # Requests ---------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         self._closing = True
@@ -122,8 +122,11 @@ class FastLane(asyncio.Protocol):
             self._transport.close()
 
     def _work(self, buffer: bytes) -> None:
-        """Answer every complete head in ``buffer``, keep an incomplete one, hand over what is not for us."""
-        at, size = 0, len(buffer)  # not cut at each head: of a long pipe that would copy all the rest each time
+        """Respond to each complete head in ``buffer``.
+
+        Buffer an incomplete one; hand over to aiohttp at an unsuitable one.
+        """
+        at, size = 0, len(buffer)  # no slice per head: that would copy the rest of a long pipeline each time
         while at < size:
             end = buffer.find(HEAD_END, at)
             if end < 0:
@@ -145,7 +148,7 @@ class FastLane(asyncio.Protocol):
             self._transport.close()
 
     def _take(self, head: bytes, started: float) -> bool:
-        """Answer a head. False: it is not for us."""
+        """Respond to one head. Return False if aiohttp must serve it."""
         if len(head) > self._lanes.max_head:
             return False
         key, page, given, known = self._look_up(head)
@@ -163,9 +166,11 @@ class FastLane(asyncio.Protocol):
         return True
 
     def _look_up(self, head: bytes) -> tuple[bytes, Page | None, bytes | None, Remembered | None]:
-        """What a head is known by, whole and without its page; its request id; and its answer, if it came before with
-        another request id or another page. Most gateways send a request id with each call or with none: after a call
-        without one, the next is looked up before it is searched for one."""
+        """Return two keys of a head (whole, and without its URI), its request id, and its cached response.
+
+        Most gateways send a request id with each check or with none. After a check without one, the next head is looked
+        up before the search for a request id.
+        """
         desk, whole = self._desk, not self._numbered
         known = desk.again(head) if whole else None
         if known is not None:
@@ -179,7 +184,7 @@ class FastLane(asyncio.Protocol):
         return key, page, given, None if page is None else desk.elsewhere(key, page)
 
     def _parse(self, head: bytes) -> PlainHead | None:
-        """A plain check; None: aiohttp should have it."""
+        """Parse a plain check. Return None if aiohttp must serve it."""
         if not head.startswith(START):
             return None
         self._complete = False
@@ -216,7 +221,7 @@ class FastLane(asyncio.Protocol):
             self._work(buffer)
 
     def _hand_over(self, buffer: bytes) -> None:
-        """aiohttp takes the connection for good, from the first byte that we have not answered."""
+        """Hand the connection over to aiohttp for good, from the first byte without a response."""
         self._leave()
         self._buffer = b""
         slow = self._lanes.slow()
@@ -229,8 +234,11 @@ class FastLane(asyncio.Protocol):
         self._lanes.open.discard(self)
 
     def _close_if_idle(self) -> None:
-        """As long as aiohttp waits between two requests, and as long for a head that never ends, or for a client that
-        takes no answer: that one would not let a polite close come to its end."""
+        """Close the connection after ``idle`` seconds without a response, as aiohttp does between two requests.
+
+        That also applies to an incomplete head, and to a client that does not read: its connection is aborted, because
+        an orderly close would never complete.
+        """
         left = self._heard + self._lanes.idle - self._loop.time()
         if left <= 0 and self._transport.get_write_buffer_size():
             self._transport.abort()

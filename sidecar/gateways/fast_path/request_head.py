@@ -1,8 +1,8 @@
-"""The request line and headers of a head that llhttp has accepted; None when anything in it is unusual.
+"""Request head: request line and headers of a head that llhttp accepted, or None if it is unusual.
 
-Split here and not by the parser's callbacks, which cost several times as much (measured); of an accepted head every
-line is a name, a colon and a value with white space around. Most lines of most requests are the same, and decide
-nothing: those are remembered whole, so that they cost one look-up.
+Splitting here is several times cheaper than the parser's callbacks (measured). In an accepted head, each line is a
+name, a colon and a value with optional white space around it. Most lines recur and do not affect the decision, so a set
+of them makes each cost one lookup.
 """
 
 import re
@@ -16,10 +16,10 @@ from sidecar.http.request_id import FORM
 
 Line = tuple[bytes, bytes]
 Page = tuple[bytes, bytes]
-"""A frame, which is a head without the line that names the page, and the page: see `unplaced`."""
+"""A head without its URI line, and the URI: see `unplaced`."""
 
 MAX_HEADERS: Final = 100
-"""Fewer than aiohttp takes, so that a head at the limit is judged by one program alone."""
+"""Fewer than aiohttp's limit, so that a head at that limit is decided by one program alone."""
 
 READ: Final = HEADERS_READ - {HTTP2_SETTINGS, UPGRADE}
 
@@ -30,8 +30,11 @@ CLOSER_LOOK: Final = frozenset(
         *(b"expect", b"http2-settings", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
     }
 )
-"""What changes how a request is framed, or may stand only once for aiohttp. A plain call has some of the first row,
-once each. Of the headers that are neither these nor read by a check nothing depends."""
+"""Headers that change the framing of a request, or that aiohttp accepts only once.
+
+A plain check has some of the first row, once each. Headers that are neither listed here nor read by a check have no
+effect.
+"""
 
 GET: Final = b"GET "
 VERSION: Final = b" HTTP/1.1"
@@ -39,11 +42,11 @@ FOLDS: Final = b" \t"
 
 MAX_KNOWN: Final = 4096
 MAX_KNOWN_LINE: Final = 256
-"""At most a megabyte of lines; when they are that many, all are forgotten."""
+"""At most 1 MB of lines. All are dropped when the limit is reached."""
 
 
 class PlainHead(msgspec.Struct, frozen=True, gc=False):
-    """``headers``: those that a check reads, their names in lower case. ``request_ids``: as many as came."""
+    """A plain request. ``headers``: those that a check reads, in lower case. ``request_ids``: all that were sent."""
 
     target: str
     headers: tuple[Line, ...]
@@ -51,7 +54,7 @@ class PlainHead(msgspec.Struct, frozen=True, gc=False):
 
 
 NUMBER_LINES: Final = (b"\r\nX-Request-Id: ", b"\r\nx-request-id: ", b"\r\nX-Request-ID: ")
-"""As gateways write it; a line in other letters stays where it is."""
+"""Spellings that gateways use. Other spellings remain in the key."""
 
 FORWARDED_LINES: Final = (b"\r\nX-Forwarded-Uri: ", b"\r\nx-forwarded-uri: ")
 ORIGINAL_LINES: Final = (b"\r\nX-Original-URI: ", b"\r\nx-original-uri: ")
@@ -63,8 +66,10 @@ MAX_LINES: Final = 64
 
 
 def unnumbered(head: bytes) -> tuple[bytes, bytes | None]:
-    """A head without its request id, which alone is new in a call that comes again, and the id. Whole, and None, when
-    there is none that could be echoed."""
+    """Return a head without its request id, which differs in each repeated check, and the id.
+
+    Without a well-formed request id, return the whole head and None.
+    """
     for line in NUMBER_LINES:
         at = head.find(line)
         if at >= 0:
@@ -75,8 +80,10 @@ def unnumbered(head: bytes) -> tuple[bytes, bytes | None]:
 
 
 def unplaced(key: bytes) -> Page | None:
-    """A short head without the line that names the page, and what that line says. None when there is no such line, or
-    there is more in it than visible ASCII, on which parsers differ."""
+    """Return a short head without its URI line, and the URI.
+
+    Return None if there is no such line, or if the URI contains other than visible ASCII, on which parsers differ.
+    """
     if len(key) > MAX_AGAIN:
         return None
     for line in ORIGINAL_LINES if key.startswith(NGINX) else FORWARDED_LINES:
@@ -90,20 +97,22 @@ def unplaced(key: bytes) -> Page | None:
 
 
 def may_come_again(head: PlainHead, key: bytes, given: bytes | None) -> bool:
-    """Whether every head that gives this key under `unnumbered` is as plain as ``head``: it differs from it in one
-    well-formed line at most, which is the only one of its name."""
+    """Return True if all heads with this key under `unnumbered` are as plain as ``head``.
+
+    They differ in at most one well-formed line, which is the only one of its name.
+    """
     alone = head.request_ids == (() if given is None else (given,))
     return alone and len(key) <= MAX_AGAIN and key.count(b"\r\n") <= MAX_LINES
 
 
 class HeadReader:
-    """One a listener. What it remembers of a line follows from the line alone."""
+    """Reader of plain heads. One per listener. Its memory of a line depends on the line alone."""
 
     def __init__(self) -> None:
         self._idle: set[bytes] = set()
 
     def read(self, head: bytes) -> PlainHead | None:
-        """None: aiohttp should have it."""
+        """Read a plain request. Return None if aiohttp must serve it."""
         lines = head.split(b"\r\n")
         target = _target(lines)
         if target is None:
@@ -132,7 +141,10 @@ class HeadReader:
         return PlainHead(target, tuple(found), tuple(request_ids))
 
     def _remember(self, line: bytes) -> bool:
-        """A line that decides nothing; False for a continuation, which aiohttp joins to the line before or refuses."""
+        """Remember a line without effect.
+
+        Return False for a continuation, which aiohttp joins to the previous line or rejects.
+        """
         if line[0] in FOLDS:
             return False
         if len(line) <= MAX_KNOWN_LINE:
@@ -143,19 +155,20 @@ class HeadReader:
 
 
 def _target(lines: list[bytes]) -> str | None:
-    """Of a GET in HTTP/1.1 with not too many headers."""
+    """Return the target of an HTTP/1.1 GET with at most MAX_HEADERS headers, else None."""
     request = lines[0]
     if not request.endswith(VERSION) or not request.isascii():
         return None
-    if len(lines) > MAX_HEADERS + 3:  # the request line, and the two pieces behind the last header
+    if len(lines) > MAX_HEADERS + 3:  # the request line, and two empty strings after the last header
         return None
     target = request[len(GET) : -len(VERSION)].decode("ascii")
-    # llhttp takes several spaces before the version, and a bare line feed for the end of a request line without one.
+    # llhttp accepts several spaces before the version, and a bare line feed as the end of a request line without
+    # version.
     return target if target.isprintable() and " " not in target else None
 
 
 def _is_usual(name: bytes, value: bytes) -> bool:
-    """A header that a plain call may have, once."""
+    """Return True for a header that a plain check may have, once."""
     match name:
         case b"host" | b"user-agent" | b"content-type":
             return True

@@ -1,9 +1,10 @@
-"""Answers to calls that come again: the same gateway, user and page, as a dashboard that polls asks them; or the same
-gateway and user, and another page of a section where he has been.
+"""Response cache for repeated checks.
 
-An answer is remembered together with everything it followed from, and used only while each of that is the very same
-object: generation, live record, key set, and the token's and session's time. So it is never older than what would be
-decided anew; it is only cheaper. A call has to come twice before it takes a place.
+Hits: (1) an identical request, such as a polling dashboard's; (2) a request that differs only in its URI and maps to a
+section and action already decided for this user.
+An entry contains the inputs of its decision: generation, live record, key set, and the times of token and session. It
+is valid only while each input is the identical object. So a hit equals a new decision. A request is cached at its
+second occurrence.
 """
 
 from collections.abc import Hashable, Mapping
@@ -23,44 +24,48 @@ from sidecar.pdp.decision_point import Standing
 from sidecar.telemetry.check_recorder import Told
 
 MAX_ANSWERS: Final = 16_384
-"""One to two kilobytes each, most of it the token and the browser's headers."""
+"""Entries of 1 to 2 kB each, mostly the token and the browser's headers."""
 
 MAX_BYTES: Final = 36 * 1024 * 1024
-"""Of calls and answers together (R29): one user, with cookies as long as a lane offers them, would fill four times as
-much."""
+"""Bytes of requests and responses together (R29).
+
+One user with cookies of maximum length could fill four times that.
+"""
 
 MAX_FRAMES: Final = 8_192
 MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
 MAX_TARGETS: Final = 32
-"""Sections and actions remembered of one frame."""
+"""Cached sections and actions per request template."""
 
 OVERHEAD: Final = 64
-"""Bytes of a value beside its content, about."""
+"""Approximate bytes of a value besides its content."""
 
 
 class Remembered(msgspec.Struct, frozen=True, gc=False):
-    """An answer as bytes, what it stands on, and how it is counted and logged."""
+    """Cached response: its bytes, the basis of its decision, and its log entry."""
 
     standing: Standing
     prepared: Prepared
     told: Told
 
     def beside(self, other: "Remembered") -> bool:
-        """Both follow from the same generation, keys and record."""
+        """Return True if both depend on the same generation, key set and record."""
         mine, its = self.standing, other.standing
         return mine.generation is its.generation and mine.tokens is its.tokens and mine.record is its.record
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """A call whose page may be another. All but the header at ``hole`` is the same in every call of a frame, so what is
-    answered depends on the section and action of the page alone, and stands under them."""
+    """Cached request that ignores its URI.
+
+    ``hole``: position of the URI header. Responses are keyed by section and action.
+    """
 
     call: GatewayCall
     hole: int
     answers: Mapping[Target, Remembered]
 
     def at(self, uri: bytes) -> GatewayCall:
-        """The call that it would be with this page."""
+        """Return the check request with this URI."""
         call, hole = self.call, self.hole
         headers = list(call.headers)
         headers[hole] = (headers[hole][0], uri)
@@ -68,9 +73,9 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 class AnswerMemo:
-    """One a listener. What it finds has to be asked whether it still stands.
+    """Response cache. One per listener. Callers must validate a hit with `DecisionPoint.stands` before use.
 
-    ``key``: all that an answer can depend on. ``page``: the same, in two parts, for calls that may be split so.
+    ``key``: everything that a response can depend on. ``page``: the same, split into template and URI, if possible.
     """
 
     def __init__(self) -> None:
@@ -81,7 +86,7 @@ class AnswerMemo:
         self.get = self.answers.get
 
     def elsewhere(self, parts: Parts, page: Page) -> Remembered | None:
-        """What is remembered of this frame for the section and action of the page."""
+        """Return the response that is cached for this template and the section and action of the URI."""
         frame, uri = page
         known = self.frames.get(frame)
         if known is None:
@@ -90,8 +95,7 @@ class AnswerMemo:
         return None if target is None else known.answers.get(target)
 
     def note(self, key: Hashable, answer: Remembered) -> None:
-        """``answer`` was found elsewhere and given to this call. The second time it is remembered for the call itself,
-        which is polled."""
+        """Record a hit by template. The second one for the same key is cached under that key, because it is polled."""
         if self.seen_before(key):
             self._keep_answer(key, answer)
 
@@ -104,7 +108,7 @@ class AnswerMemo:
         prepared: Prepared,
         page: Page | None = None,
     ) -> None:
-        """Remember the answer just made, if it is about somebody and its call, or its frame, has come before."""
+        """Cache a response about a user, if its key or its template has occurred before."""
         if decision.user is None:
             return
         again = self.seen_before(key)
@@ -124,7 +128,7 @@ class AnswerMemo:
         self.answers.set(key, answer, _size(key) + _weight(answer))
 
     def _keep_frame(self, page: Page, call: GatewayCall, target: Target, answer: Remembered) -> None:
-        """If the page is where the call's family reads it."""
+        """Cache a response under its template, if the URI is exactly in the header that the adapter reads."""
         frame, uri = page
         headers = tuple(call.headers)
         holes = [at for at, line in enumerate(headers) if line == (call.family.page, uri)]
@@ -146,7 +150,7 @@ def _weight(answer: Remembered) -> int:
 
 
 def _size(value: object) -> int:
-    """Bytes of a key or an answer: text, bytes, or a tuple of such."""
+    """Return the approximate size of a key or a response, in bytes: text, bytes, or a tuple of such."""
     if isinstance(value, tuple):
         return OVERHEAD + sum(map(_size, value))
     return OVERHEAD + (len(value) if isinstance(value, str | bytes) else 0)
