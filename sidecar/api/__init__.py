@@ -1,1 +1,1 @@
-"""The API: the endpoint table, its handlers, and the dispatcher of all requests that aiohttp reads."""
+"""API: the endpoint table, its handlers, and the dispatcher of all requests that aiohttp reads."""

@@ -1,4 +1,4 @@
-"""The audit of an account over HTTP: who did what to whom, before and after, from where. Never a secret."""
+"""Audit of an account over HTTP: actor, action, target, state before and after, address. Contains no secret."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -17,15 +17,17 @@ Page = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """``after``: go on behind this row, toward older ones; what ``next`` said."""
+    """Page of the audit. ``after``: continue with the rows older than this one, from ``next`` of the last response."""
 
     after: Cursor | None = None
     limit: Page = DEFAULT_PAGE
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """``by``: a user's id, null for an operator. ``whom``: a user's, a key's, an account's. Before and after: what
-    ``what`` changes, as it was and as it is."""
+    """One change. ``by``: id of the user, null for an operator. ``whom``: id of a user, key or account.
+
+    ``before`` and ``after``: the members that ``what`` changes.
+    """
 
     number: Count
     at: When
@@ -39,14 +41,14 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Entries(msgspec.Struct, frozen=True):
-    """Newest first. ``next`` is null where what is kept ends; what is older stands in the exported audit."""
+    """Changes, newest first. ``next`` is null after the oldest stored row; older ones are in the exported audit."""
 
     entries: list[Entry]
     next: Count | None
 
 
 async def audit(call: Call[None]) -> Reply | Problem:
-    """``GET /v1/audit``: the changes of my account, newest first."""
+    """Return the changes of the caller's account, newest first (``GET /v1/audit``)."""
     try:
         asked = msgspec.convert(dict(call.query), Asked, strict=False)
     except msgspec.ValidationError as error:

@@ -1,12 +1,12 @@
-"""Sessions of browsers: the two tokens live in cookies that no script can read, and stand in no body (R4, R5).
+"""Browser sessions: both tokens are in HttpOnly cookies, never in a body (R4, R5).
 
-``POST /v1/session`` signs in, ``POST /v1/session/refresh`` renews, ``DELETE /v1/session`` signs out. Refuses whatever a
-page of another site could have sent. The access cookie is ``SameSite=Lax``: a link in a mail that leads to the
-dashboard has to find its reader signed in, and R5's checks stand before everything that changes something. The refresh
-cookie is ``Strict``: only our own pages ever send it.
+``POST /v1/session`` signs in, ``POST /v1/session/refresh`` renews, ``DELETE /v1/session`` signs out. Requests that
+another site's page could have sent are rejected.
+The access cookie is ``SameSite=Lax``, because a link in a mail to the dashboard must find its reader signed in. R5's
+checks protect all changes. The refresh cookie is ``Strict``: only the sidecar's own pages send it.
 
-``__Host-`` keeps the access cookie this host's own. A page of a sibling domain can set the refresh cookie, also beside
-ours. So a refresh cookie renews only the session that the access cookie names; any cookie of ours may end its session.
+``__Host-`` binds the access cookie to this host. A page of a sibling domain can set an additional refresh cookie.
+Therefore a refresh cookie renews only the session in the access cookie. Either cookie may end its session.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,13 +43,13 @@ SESSION: Final = "/v1/session"
 REFRESH: Final = "/v1/session/refresh"
 
 MAX_PROOFS: Final = 8
-"""Access cookies that a sign-out verifies: a browser has one, and each costs a signature."""
+"""Access cookies that a sign-out verifies. A browser has one, and each costs a signature verification."""
 
 Headers = tuple[tuple[str, str], ...]
 
 
 class SignInBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``username`` is the e-mail. ``account``, a name or an id: where several accounts know it."""
+    """Credentials. ``username``: the e-mail. ``account``: name or id, if several accounts have that e-mail."""
 
     username: Text
     password: Secret
@@ -60,7 +60,10 @@ class SignInBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def sign_in(call: Call[SignInBody]) -> Reply | Problem:
-    """``POST /v1/session``: JSON, from a page of ours: another site's must not sign its visitor in as itself."""
+    """Sign a browser in (``POST /v1/session``): JSON, with the sidecar's own Origin.
+
+    Otherwise another site could sign its visitor in to a foreign account.
+    """
     refused = _refused(call)
     if refused is not None:
         return refused
@@ -101,9 +104,11 @@ def _signed_in(call: Call[SignInBody], outcome: LoginOutcome) -> Reply | Problem
 
 
 async def renew(call: Call[None]) -> Reply | Problem:
-    """``POST /v1/session/refresh``: by the refresh cookie of the session that the access cookie names, also an expired
-    one. A page of a sibling domain can set a refresh cookie and never an access cookie, so its own session renews
-    nothing (R5). A retry within the grace gets the same pair (R14)."""
+    """Renew the session that the access cookie names, even an expired one, by its refresh cookie.
+
+    ``POST /v1/session/refresh``. A page of a sibling domain can set a refresh cookie, but no access cookie, so its own
+    session renews nothing (R5). A retry within the grace period gets the same pair (R14).
+    """
     given = _cookies(call)
     if isinstance(given, Problem):
         return given
@@ -133,11 +138,10 @@ async def renew(call: Call[None]) -> Reply | Problem:
 
 
 async def sign_out(call: Call[None]) -> Reply | Problem:
-    """``DELETE /v1/session``: every session that a cookie proves is dead everywhere when this answers, and both
-    cookies are gone.
+    """End each session that a cookie proves, and clear both cookies (``DELETE /v1/session``).
 
-    Also when there was nothing to end, and when a cookie stands twice: a page of a sibling domain that sets one more
-    must not keep anybody signed in (R5).
+    All sidecars reject its tokens when the response is sent. It succeeds without a session and with repeated cookies: a
+    page of a sibling domain that sets another cookie must not prevent the sign-out (R5).
     """
     if _lines(call.headers, b"authorization"):
         return await _sign_out_bearer(call)
@@ -152,7 +156,7 @@ async def sign_out(call: Call[None]) -> Reply | Problem:
 
 
 async def _sign_out_bearer(call: Call[None]) -> Reply | Problem:
-    """Beside an Authorization header no cookie is read (R4)."""
+    """End the session of the Authorization header. Cookies beside it are ignored (R4)."""
     given = authorization(call.headers)
     if isinstance(given, Reason):
         return _of(call, given)
@@ -165,7 +169,10 @@ async def _sign_out_bearer(call: Call[None]) -> Reply | Problem:
 
 
 def _cookies(call: Call[None]) -> SessionCookies | Problem:
-    """All of ours that came, from our own pages (R5). None beside an Authorization header (R4)."""
+    """Return the session cookies, if the sidecar's own page sent them (R5).
+
+    None beside an Authorization header (R4).
+    """
     if _lines(call.headers, b"authorization"):
         given = authorization(call.headers)
         return _of(call, given) if isinstance(given, Reason) else SessionCookies((), ())
@@ -176,8 +183,10 @@ def _cookies(call: Call[None]) -> SessionCookies | Problem:
 
 
 def _fitting_refresh(issuer: Issuer, presented: Sequence[str], claims: Claims) -> str | None:
-    """The newest refresh token of the session that ``claims`` name; None when there is none. An older one of the same
-    session would end it (R14)."""
+    """Return the newest refresh token of the session in ``claims``, or None.
+
+    An older one would end the session (R14).
+    """
     read = ((issuer.read(token), token) for token in presented)
     fitting = [
         (refresh.counter, token)
@@ -188,7 +197,7 @@ def _fitting_refresh(issuer: Issuer, presented: Sequence[str], claims: Claims) -
 
 
 def _proven_sessions(parts: Parts, cookies: SessionCookies) -> Mapping[UserId, set[SessionId]] | Reason:
-    """Sessions named by an authentic cookie, per user. OVERLOADED when an access cookie cannot be verified now."""
+    """Return the sessions in authentic cookies, per user, or OVERLOADED if an access cookie cannot be verified now."""
     found: dict[UserId, set[SessionId]] = {}
     for token in cookies.refresh:
         refresh = parts.people.issuer.read(token)
@@ -204,7 +213,7 @@ def _proven_sessions(parts: Parts, cookies: SessionCookies) -> Mapping[UserId, s
 
 
 async def _end_sessions(call: Call[Any], proven: Mapping[UserId, set[SessionId]]) -> None:
-    """End them, and return once no sidecar accepts a token of theirs. Raises StoreUnavailable."""
+    """End the sessions. Return when all sidecars reject their tokens. Raises StoreUnavailable."""
     people = call.parts.people
 
     async def end(user: UserId, sessions: set[SessionId]) -> Position | None:
@@ -217,8 +226,10 @@ async def _end_sessions(call: Call[Any], proven: Mapping[UserId, set[SessionId]]
 
 
 def session_cookies(call: Call[Any], grant: Grant) -> Headers:
-    """Both cookies of a fresh pair. Both live as long as the session may: an access cookie whose token has expired
-    still proves which session its browser has (R5)."""
+    """Return both cookies of a new pair, with the lifetime of the session.
+
+    An access cookie with an expired token still proves the browser's session (R5).
+    """
     surface, seconds = call.parts.surface, call.parts.people.issuer.refresh_ttl
     return (
         _cookie(surface, surface.cookie, grant.access_token, seconds),
@@ -231,7 +242,7 @@ def _cleared(surface: Surface) -> Headers:
 
 
 def _cookie(surface: Surface, name: str, value: str, seconds: int) -> tuple[str, str]:
-    """No Domain: only the host that set it gets it back. Secure wherever the public URL is https (R4)."""
+    """Return a Set-Cookie header. No Domain: only this host receives it. Secure if the public URL is https (R4)."""
     path, site = ("/", "Lax") if name == surface.cookie else (SESSION, "Strict")
     secure = "; Secure" if surface.cookie == HOST_COOKIE else ""
     return "Set-Cookie", f"{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly{secure}; SameSite={site}"
@@ -246,7 +257,7 @@ def _of(call: Call[Any], reason: Reason, detail: str = "") -> Problem:
 
 
 def tell(problem: Problem) -> Answer:
-    """RFC 9110 section 11.6.1: every 401 has a challenge, a refused password too."""
+    """Render a problem. Each 401 gets a challenge, also for a wrong password (RFC 9110 section 11.6.1)."""
     answer = problem_answer(problem)
     if answer.status != 401 or any(name == "WWW-Authenticate" for name, _ in answer.headers):
         return answer

@@ -1,6 +1,6 @@
 """``POST /v1/check``: the same decision for services, back ends and menus. A denial is 200 with ``decision: false``.
 
-It lives nowhere under ``/check``: to a gateway every 200 is a yes (R1).
+Its path is not under ``/check``, because a gateway treats any 200 as an allow (R1).
 """
 
 from time import perf_counter
@@ -30,7 +30,7 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CheckBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Either one section and action, or 1 to 100 of them in ``checks``."""
+    """One section and action, or 1 to 100 of them in ``checks``."""
 
     section: Name | msgspec.UnsetType = msgspec.UNSET
     action: Name | msgspec.UnsetType = msgspec.UNSET
@@ -40,7 +40,7 @@ class CheckBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """``rule``: ``policy/policy.csv:LINE`` of the rule that decided, or null."""
+    """One decision. ``rule``: ``policy/policy.csv:LINE`` of the deciding rule, or null."""
 
     decision: bool
     reason: str
@@ -48,7 +48,10 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 async def check(call: Call[CheckBody]) -> Reply | Problem:
-    """All answers are of one generation and one record: those that the guard just read."""
+    """Decide one or several sections and actions, all with one generation and one record.
+
+    Both are those of the request's own authorization.
+    """
     started = perf_counter()
     targets = _targets(call.body)
     if targets is None:
@@ -56,7 +59,7 @@ async def check(call: Call[CheckBody]) -> Reply | Problem:
     generation = call.policy
     decisions = [rule_on(generation, call.caller.record, target) for target in targets]
     ended = perf_counter()
-    started = ended - (ended - started) / len(decisions)  # each has its share of the time
+    started = ended - (ended - started) / len(decisions)  # each decision gets an equal share of the time
     for decision in decisions:
         record_check(call.parts, ENDPOINT, decision, call.request_id, started, ended)
     headers: tuple[tuple[str, str], ...] = (("X-Auth-Generation", generation.id),)

@@ -1,7 +1,7 @@
-"""From a request to its row of the table and back to bytes. One place knows aiohttp; it decides nothing.
+"""Dispatcher from a request to its endpoint and back to bytes. The only module with aiohttp requests; decides nothing.
 
-Order: request id, gateway call or table row, guard, body, handler. An exception that is nobody's becomes a denial to a
-gateway and a problem without details to everybody else; its traceback goes to the log.
+Order: request id, gateway check or endpoint, authorization, body, handler. An unexpected exception becomes a denial to
+a gateway, and a problem without details to other clients. Its traceback is logged.
 """
 
 import asyncio
@@ -39,11 +39,11 @@ from sidecar.telemetry.app_log import logger
 AUTHZEN = "/access/v1/"
 
 SHORT = 160
-"""Bytes of an answer that may come again: a decision with its reason."""
+"""Bytes of a response that may recur: a decision with its reason."""
 
 MAX_FIELDS = 64
 MAX_ESCAPES = 4096
-"""Of a query: what is parsed, if its row has one."""
+"""Limits of a query, which is parsed only if its endpoint has one."""
 
 BODY_SECONDS = 10.0
 
@@ -51,17 +51,20 @@ _log = logger("api")
 
 
 class TooLarge(Exception):
-    """The body is over the limit; what came is thrown away."""
+    """The body exceeds the limit. Received bytes are discarded."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the body is over {limit} bytes; send less")
 
 
 class Dispatcher:
-    """The handler of one listener: ``aiohttp.web.Server(dispatcher)``."""
+    """Request handler of one listener: ``aiohttp.web.Server(dispatcher)``."""
 
     def __init__(self, parts: Parts, endpoints: Iterable[Endpoint], *, checks: bool, store: bool = True) -> None:
-        """``checks``: the gateway endpoints are served here. ``store``: the rows need the store to be ours."""
+        """Create the handler.
+
+        ``checks``: serve the gateway endpoints. ``store``: the endpoints need a verified store.
+        """
         self._parts = parts
         self._desk = Desk(parts)
         self._table = Table(endpoints)
@@ -82,7 +85,7 @@ class Dispatcher:
         return self._response(request, answer, request_id)
 
     async def _check(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
-        """A gateway's call, as the fast lane answers it."""
+        """Respond to a gateway check as the fast path does."""
         started = perf_counter()
         request_id = request_id_of(request.raw_headers)
         lines = tuple([(low, value) for name, value in request.raw_headers if (low := name.lower()) in HEADERS_READ])
@@ -100,7 +103,7 @@ class Dispatcher:
         return written(outcome, request_id)
 
     def _stays(self, request: web.BaseRequest, status: int = 200) -> bool:
-        """Whether the connection stays open and the answer may be bytes already. Not while we drain."""
+        """Return True if the connection stays open and the response may be pre-serialized. False during a drain."""
         return not self._parts.vitals.draining and fits(request, status)
 
     def _response(self, request: web.BaseRequest, answer: Answer, request_id: bytes) -> web.StreamResponse:
@@ -109,7 +112,7 @@ class Dispatcher:
         response = http_response(answer)
         response.headers["X-Request-ID"] = request_id.decode("ascii")
         if self._parts.vitals.draining:
-            response.force_close()  # and says so, so that a gateway's pool moves on before we are gone
+            response.force_close()  # announced in the response, so that a gateway's pool switches before the exit
         return response
 
     async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: bytes) -> Answer:
@@ -137,7 +140,7 @@ class Dispatcher:
         except StoreUnavailable:
             outcome = _STORE_UNAVAILABLE
         except TooLarge as error:
-            remedy = "" if endpoint.max_body else " or raise SIDECAR_MAX_BODY"  # a row's own limit is fixed
+            remedy = "" if endpoint.max_body else " or raise SIDECAR_MAX_BODY"  # an endpoint's own limit is fixed
             outcome = Problem(Code.TOO_LARGE, f"{error}{remedy}")
         except Exception:
             _log.exception("a request failed", endpoint=endpoint.path, request_id=request_id)
@@ -167,7 +170,7 @@ class Dispatcher:
 
 
 def reply_answer(reply: Reply) -> Answer:
-    """JSON unless the handler brings bytes and their type. Nothing of ours may be kept by a cache unless it says so."""
+    """Encode a response: JSON, unless the handler returns bytes with their type. Not cacheable by default."""
     headers = list(reply.headers)
     named = {name for name, _ in headers}
     if "Cache-Control" not in named:
@@ -189,12 +192,12 @@ async def _body(endpoint: Endpoint, request: web.BaseRequest, limit: int) -> obj
 
 
 async def _read(request: web.BaseRequest, limit: int) -> bytes:
-    """The body whole. Who sends it drop by drop, or not at all, does not hold the connection for ever."""
+    """Read the whole body. The time limit stops a client that sends slowly or not at all."""
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(limit)
     whole = request.content
     if whole.is_eof() and whole.total_bytes <= limit and whole.exception() is None:
-        return whole.read_nowait()  # it came together with its head, as most do
+        return whole.read_nowait()  # most bodies arrive together with their head
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await _read_within(request, limit)
@@ -216,7 +219,7 @@ async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
 
 
 def _query(query: str) -> dict[str, str]:
-    """The fields of a row that has some. Raises BadBody."""
+    """Parse the query of an endpoint that has one. Raises BadBody."""
     if query.count("%") > MAX_ESCAPES:
         raise BadBody(f"the query holds more than {MAX_ESCAPES} percent-encoded bytes; send less")
     try:
@@ -226,14 +229,14 @@ def _query(query: str) -> dict[str, str]:
 
 
 def _is_short(call: GatewayCall) -> bool:
-    """Worth a place in a memory that has so many of them (R29)."""
+    """Return True for a request that is short enough for the response cache (R29)."""
     lines = tuple(call.headers)
     return len(lines) <= MAX_LINES and len(call.path) + len(call.query) + sum(len(v) for _, v in lines) <= MAX_AGAIN
 
 
 @lru_cache(maxsize=256)
 def _prepared(answer: Answer) -> Prepared:
-    """For AuthZEN, whose answers are few and hold no secret."""
+    """Cache serialized responses of AuthZEN. There are few different ones, without secrets."""
     return prepare(answer)
 
 

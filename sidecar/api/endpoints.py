@@ -1,7 +1,7 @@
-"""THE table of the API: method, path, guard, handler, body. Routing, guards and the OpenAPI document come from it.
+"""Endpoint table of the API: method, path, requirement, handler, body. Routing and the OpenAPI document derive from it.
 
-A row without a guard does not type-check; ``Gate.OPEN`` has to be written down. The gateway endpoints (``/check…``)
-are not rows: they answer any method and never 404 (see checks.py).
+A row without a requirement fails type checking; ``Gate.OPEN`` must be explicit. The gateway endpoints (``/check…``) are
+not rows: they accept any method and never return 404 (see openapi/checks.py).
 """
 
 from sidecar.api import audit, browser_sessions, check_api, health, me, password_reset, policy, users

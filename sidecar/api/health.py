@@ -1,4 +1,4 @@
-"""The operator's listener: is it alive, may it be asked, what is it doing. Read-only; no gateway can reach it."""
+"""Ops listener: liveness, readiness, status and metrics. Read-only, and unreachable for gateways."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ PLAIN = "text/plain; charset=utf-8"
 
 
 class Health(msgspec.Struct, frozen=True):
-    """``checks``: each check's detail, ``ok`` when it passes. ``failing``: those that fail, by name."""
+    """Health. ``checks``: the detail of each check, ``ok`` if it passes. ``failing``: names of the failed ones."""
 
     status: str
     checks: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
@@ -38,27 +38,27 @@ class StatusReport(msgspec.Struct, frozen=True):
 
 
 class ReadinessQuery(msgspec.Struct, frozen=True):
-    """As Kubernetes' own health endpoints have it. ``exclude``: names of checks, separated by commas."""
+    """Query of Kubernetes' health endpoints. ``exclude``: names of checks, separated by commas."""
 
     verbose: str | msgspec.UnsetType = msgspec.UNSET
     exclude: str | msgspec.UnsetType = msgspec.UNSET
 
 
 async def livez(_call: Call[None]) -> Reply:
-    """200 while the loop turns: a failing store is no reason to restart the process."""
+    """Return 200 while the event loop runs. A failing store is no reason to restart the process."""
     return Reply(200, {"status": "ok"})
 
 
 async def readyz(call: Call[None]) -> Reply | Problem:
-    """200 only when most known users' checks would be answered; 503 names what fails.
+    """Return 200 if checks of most known users can be decided, else 503 with the failing checks.
 
-    ``?verbose``: text in Kubernetes' form. ``?exclude=NAME[,NAME]``: without those checks. Others are ignored.
+    ``?verbose``: text in Kubernetes' format. ``?exclude=NAME[,NAME]``: skip these checks. Other parameters are ignored.
     """
     return readiness(call.parts.vitals.checks(), call.query)
 
 
 def readiness(checks: Mapping[str, Check], query: Mapping[str, str]) -> Reply:
-    """Of one sidecar, or of the workers of one as a whole."""
+    """Return the readiness of one sidecar, or of all its workers together."""
     excluded = {name for name in query.get("exclude", "").split(",") if name}
     failing = [name for name, check in checks.items() if not check.ok and name not in excluded]
     headers = (("Retry-After", "1"),) if failing else ()
@@ -84,13 +84,13 @@ def _verbose(checks: Mapping[str, Check], excluded: Collection[str]) -> Iterator
 
 
 async def status(call: Call[None]) -> Reply:
-    """One flat object: README, "Watching it"."""
+    """Return one flat object. README, "Watching it", lists its members."""
     report: dict[str, Any] = await call.parts.vitals.report()
     return Reply(200, report)
 
 
 async def metrics(call: Call[None]) -> Reply:
-    """Prometheus text."""
+    """Return the metrics in Prometheus' text format."""
     call.parts.metrics.ready.set(not call.parts.vitals.failing())
     return Reply(200, call.parts.metrics.exposition(), (("Content-Type", PROMETHEUS),))
 

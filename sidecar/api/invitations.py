@@ -1,4 +1,4 @@
-"""Invitations: a seat held for somebody, its link, and becoming that user. Translates; judging is accounts'."""
+"""Invitations over HTTP: create, resend, accept. An invitation reserves a seat. `identity` decides."""
 
 from hashlib import sha256
 from typing import Any, assert_never
@@ -30,7 +30,7 @@ MAX_IDEMPOTENCY_KEY = 255
 
 
 class InviteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whom to invite, and as what."""
+    """The user to invite, and their role."""
 
     email: Text
     role: RoleName
@@ -38,7 +38,7 @@ class InviteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AcceptBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``token``: what stands behind the # of the link."""
+    """Acceptance of an invitation. ``token``: the fragment of the link, after the #."""
 
     token: Secret
     password: Secret
@@ -49,7 +49,7 @@ class AcceptBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def invite(call: Call[InviteBody]) -> Reply | Problem:
-    """``POST /v1/users``."""
+    """Invite a user (``POST /v1/users``)."""
     name = clean(call.body.name)
     if name is None:
         return bad_name()
@@ -80,7 +80,10 @@ async def invite(call: Call[InviteBody]) -> Reply | Problem:
 
 
 async def invite_again(call: Call[None]) -> Reply | Problem:
-    """``POST /v1/users/{id}/invitation``: a new link on the same seat, the old one dead; renews an expired one."""
+    """Create a new link for the same seat (``POST /v1/users/{id}/invitation``).
+
+    The old link becomes invalid. Renews an expired invitation.
+    """
     user = call.names["id"]
     key = _idempotency(call, f"POST /v1/users/{user}/invitation")
     if isinstance(key, Problem):
@@ -100,7 +103,7 @@ async def invite_again(call: Call[None]) -> Reply | Problem:
 
 
 async def accept(call: Call[AcceptBody]) -> Reply | Problem:
-    """``POST /v1/invitations/accept``: become the invited user. Sets no cookie (R5)."""
+    """Accept an invitation (``POST /v1/invitations/accept``). Sets no cookie (R5)."""
     name: str | None = None
     if isinstance(call.body.name, str):
         name = clean(call.body.name)
@@ -143,7 +146,7 @@ def _seat_limit(call: Call[Any], seats: Seats) -> Problem:
 
 
 def _idempotency(call: Call[Any], endpoint: str) -> IdempotencyKey | Problem | None:
-    """R13: the key is the actor's own, of one endpoint, and bound to the body that first came with it."""
+    """Return the idempotency key (R13). It is bound to the actor, the endpoint and the first body sent with it."""
     given = [value for name, value in call.headers if name.lower() == b"idempotency-key"]
     if not given:
         return None

@@ -1,4 +1,4 @@
-"""What every signed-in user may do for itself: see who it is and what it may, change its password, end its sessions."""
+"""Self-service of signed-in users: profile, permissions, password, sessions, account."""
 
 from typing import assert_never
 
@@ -22,7 +22,7 @@ from sidecar.store.sessions import Ended, SessionGone
 
 
 class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``confirm_password``: where the new one is typed twice."""
+    """Change of a password. ``confirm_password``: for forms in which the new one is typed twice."""
 
     old_password: Secret
     new_password: Secret
@@ -33,12 +33,12 @@ class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def me(call: Call[None]) -> Reply:
-    """``GET /v1/me``."""
+    """Return the caller's user (``GET /v1/me``)."""
     return Reply(200, user_json(call.caller.record))
 
 
 async def permissions(call: Call[None]) -> Reply:
-    """``GET /v1/me/permissions``: every section and action with its decision, for menus."""
+    """Return each section and action with its decision, for menus (``GET /v1/me/permissions``)."""
     role = call.caller.record.role
     cells = []
     for section in call.policy.sections.values():
@@ -56,7 +56,7 @@ async def permissions(call: Call[None]) -> Reply:
 
 
 async def change_password(call: Call[PasswordBody]) -> Reply | Problem:
-    """``POST /v1/me/password``."""
+    """Change the caller's password (``POST /v1/me/password``)."""
     confirmation = call.body.confirm_password
     typed = NewPassword(
         old=call.body.old_password,
@@ -86,7 +86,7 @@ async def change_password(call: Call[PasswordBody]) -> Reply | Problem:
 
 
 def _replaced(call: Call[PasswordBody], done: Replaced) -> Reply:
-    """The tokens that replace all others go the way the old one came: a browser's into its cookies (R5)."""
+    """Return the new tokens, which replace all others, as the old one was sent: a browser's in cookies (R5)."""
     revocation = done.revocation
     message = "The password is changed. Every older token is dead"
     message += "." if revocation.complete else " as soon as every sidecar has heard of it."
@@ -102,13 +102,13 @@ def _replaced(call: Call[PasswordBody], done: Replaced) -> Reply:
 
 
 async def sessions(call: Call[None]) -> Reply:
-    """``GET /v1/me/sessions``: the live ones, the newest first."""
+    """Return the live sessions, newest first (``GET /v1/me/sessions``)."""
     live = await call.parts.people.sessions.listing(call.caller.record.id)
     return Reply(200, {"sessions": [session_json(one, call.caller.claims.session) for one in live]})
 
 
 async def end_session(call: Call[None]) -> Reply | Problem:
-    """``DELETE /v1/me/sessions/{sid}``: its tokens are dead when this answers."""
+    """End a session (``DELETE /v1/me/sessions/{sid}``). Its tokens are rejected when the response is sent."""
     ended = await call.parts.people.sessions.end(call.caller.record.id, (SessionId(call.names["sid"]),), call.actor)
     if isinstance(ended, SessionGone):
         await already_everywhere(call.parts.people.fleet, ended.position)
@@ -117,10 +117,10 @@ async def end_session(call: Call[None]) -> Reply | Problem:
 
 
 async def end_other_sessions(call: Call[None]) -> Reply | Problem:
-    """``DELETE /v1/me/sessions``: all but the one that asks."""
+    """End all sessions except the caller's (``DELETE /v1/me/sessions``)."""
     caller = call.caller
     ended = await call.parts.people.sessions.end_others(caller.record.id, caller.claims.session, call.actor)
-    if isinstance(ended, SessionGone):  # there was no other
+    if isinstance(ended, SessionGone):  # there was no other session
         await already_everywhere(call.parts.people.fleet, ended.position)
         return Reply(204)
     return await _ended(call, ended)
@@ -137,7 +137,7 @@ async def _ended(call: Call[None], ended: Ended | ActorChanged) -> Reply | Probl
 
 
 async def account(call: Call[None]) -> Reply | Problem:
-    """``GET /v1/account``: name, id, seats."""
+    """Return the caller's account: name, id, seats (``GET /v1/account``)."""
     found = await call.parts.people.accounts.find(call.caller.record.account)
     if found is None:
         return not_found("account")

@@ -1,4 +1,4 @@
-"""A forgotten password: ask for a link by mail, choose a new one with it. Translates; accounts does."""
+"""Password reset over HTTP: request a link by mail, and set a new password with it. `identity` decides."""
 
 from typing import assert_never
 
@@ -16,13 +16,13 @@ from sidecar.identity.sessions import Grant
 
 
 class ForgotBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whoever's it is."""
+    """The e-mail of the user, in any account."""
 
     email: Text
 
 
 class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``token``: what stands behind the # of the link."""
+    """New password. ``token``: the fragment of the link, after the #."""
 
     token: Secret
     password: Secret
@@ -32,13 +32,13 @@ class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def forgot(call: Call[ForgotBody]) -> Reply:
-    """``POST /v1/password/forgot``: the same answer at once, whether anybody has that e-mail or not (R12)."""
+    """Request a reset link (``POST /v1/password/forgot``). The response is the same for an unknown e-mail (R12)."""
     await call.parts.people.forgotten.ask(call.body.email, call.address)
     return Reply(202, {"message": "If somebody has that e-mail, a link is on its way to it."})
 
 
 async def reset(call: Call[ResetBody]) -> Reply | Problem:
-    """``POST /v1/password/reset``: as accepting an invitation. Sets no cookie (R5)."""
+    """Set a new password with a link, and return tokens (``POST /v1/password/reset``). Sets no cookie (R5)."""
     outcome = await call.parts.people.password_reset.reset(call.body.token, call.body.password, client_of(call))
     match outcome:
         case Grant():

@@ -1,7 +1,7 @@
-"""The policy over HTTP: what is in force, who may do what and why, and what an edit would change. Translates only.
+"""Policy over HTTP: the active policy, explanations of decisions, and previews of edits.
 
-Everything here is for the people of an account. What an operator needs besides (findings about the files on disk, the
-fleet, paths) stands on the ops listener and the command line alone (R27).
+These endpoints are for the users of an account. Only the ops listener and the command line show data for operators:
+findings about the files on disk, the fleet, paths (R27).
 """
 
 import asyncio
@@ -36,16 +36,20 @@ from sidecar.store.outcomes import NoAccount
 from sidecar.tokens.ids import account_of
 
 CELLS_AT_ONCE: Final = 500
-"""Cells that are encoded before other requests are looked at: half a millisecond."""
+"""Cells that are encoded before other requests are served: 0.5 ms."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
 
 
-# -- what is in force --------------------------------------------------------------------------------------------------
+# -- the active policy
+# --------------------------------------------------------------------------------------------------
 
 
 async def policy(call: Call[None]) -> Reply:
-    """``GET /v1/policy``. Of one instant, which is later than the guard's: nothing here decides."""
+    """Return the active policy (``GET /v1/policy``), as of now.
+
+    It may be newer than the one that authorized the request.
+    """
     activation = call.parts.policy
     generation = activation.generation or call.policy
     roles = [
@@ -58,7 +62,10 @@ async def policy(call: Call[None]) -> Reply:
 
 
 async def matrix(call: Call[None]) -> Reply:
-    """``GET /v1/policy/matrix``: every cell. A large one is encoded in pieces, and checks pass between them."""
+    """Return all cells (``GET /v1/policy/matrix``).
+
+    A large matrix is encoded in chunks, between which checks are served.
+    """
     cells = iter(call.policy.cells.items())
     pieces = []
     while piece := [_shown(cell, ruling) for cell, ruling in islice(cells, CELLS_AT_ONCE)]:
@@ -75,11 +82,15 @@ def _shown(cell: Cell, ruling: Ruling) -> CellShown:
     return CellShown(*cell, ruling.allowed, ruling.reason, ruling.rule)
 
 
-# -- why ---------------------------------------------------------------------------------------------------------------
+# -- explanations
+# -------------------------------------------------------------------------------------------------------
 
 
 class Why(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``user``: an id or an e-mail of my account. Neither it nor ``role``: about myself."""
+    """Query of an explanation.
+
+    ``user``: id or e-mail in the caller's account. Without ``user`` and ``role``: the caller.
+    """
 
     section: Name
     action: Name
@@ -88,7 +99,7 @@ class Why(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def why(call: Call[None]) -> Reply | Problem:
-    """``GET /v1/policy/explain``. Whoever may not act at all is denied for that, whatever the role may."""
+    """Explain a decision (``GET /v1/policy/explain``). The status of a user overrides the permissions of the role."""
     try:
         asked = msgspec.convert(dict(call.query), Why)
     except msgspec.ValidationError as error:
@@ -106,7 +117,7 @@ async def why(call: Call[None]) -> Reply | Problem:
 
 
 async def _user(call: Call[None], named: str) -> UserRecord | None:
-    """A user of the caller's own account; everybody else's are nobody."""
+    """Return a user of the caller's own account by id or e-mail, or None."""
     account, users = call.caller.record.account, call.parts.people.users
     uid: UserId | None = None
     if account_of(named) == account:
@@ -120,17 +131,21 @@ def _person(record: UserRecord) -> Person:
     return Person(record.id, record.email, record.name, record.status)
 
 
-# -- what if -----------------------------------------------------------------------------------------------------------
+# -- previews
+# -----------------------------------------------------------------------------------------------------------
 
 
 class PreviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whole files by bare name (``policy.csv``); those that are left out are the ones in force."""
+    """Whole files by bare name (``policy.csv``). The active version replaces omitted ones."""
 
     files: dict[Annotated[str, msgspec.Meta(max_length=64)], str]
 
 
 async def preview(call: Call[PreviewBody]) -> Reply | Problem:
-    """``POST /v1/policy/preview``: what these files would change, for whom. Nothing is changed by asking."""
+    """Return the changes that edited files would cause, and the affected users (``POST /v1/policy/preview``).
+
+    The active policy stays unchanged.
+    """
     strange = next((name for name in call.body.files if name not in FILES), None)
     if strange is not None:
         return Problem(Code.BAD_REQUEST, f"a policy has no such file; it has {', '.join(FILES)}")

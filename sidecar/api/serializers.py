@@ -1,4 +1,4 @@
-"""People on the wire: users, seats, invitations, sessions and grants as JSON. Shapes only, decides nothing."""
+"""JSON of users, seats, invitations, sessions and grants."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -15,25 +15,25 @@ from sidecar.store.live.fleet import Revocation
 from sidecar.store.sessions import Session
 
 Text = Annotated[str, msgspec.Meta(max_length=320)]
-"""An e-mail, a name, an id, as typed; the rooms say what is wrong with it in their own words."""
+"""An e-mail, name or id as typed. `identity` validates it."""
 
 RoleName = Annotated[str, msgspec.Meta(max_length=128)]
 
 Secret = Annotated[str, msgspec.Meta(max_length=8192)]
-"""A password or a token, as typed."""
+"""A password or a token as typed."""
 
 
 MAX_AGENT: Final = 1024
-"""Bytes of User-Agent that are looked at; a session keeps 200 printable characters of them."""
+"""Bytes of User-Agent that are read. A session stores 200 printable characters of them."""
 
 
 def when(seconds: int | None) -> str | None:
-    """A time as RFC 3339 in UTC."""
+    """Return a time in RFC 3339, UTC. ``seconds``: Unix time."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def user_json(record: UserRecord) -> dict[str, Any]:
-    """As ``GET /v1/me`` and ``/token`` show it."""
+    """Return a user as ``GET /v1/me`` and ``/token`` show it."""
     return {
         "id": record.id,
         "email": record.email,
@@ -45,7 +45,7 @@ def user_json(record: UserRecord) -> dict[str, Any]:
 
 
 def member_json(member: Member) -> dict[str, Any]:
-    """As the list of users shows it."""
+    """Return a user as the list of users shows it."""
     shown = user_json(member.record)
     del shown["account"]
     return {
@@ -58,7 +58,7 @@ def member_json(member: Member) -> dict[str, Any]:
 
 
 def review_json(review: Review | None) -> dict[str, Any] | None:
-    """Why a user is held (R48); null for one that is not."""
+    """Return the lost change for which a user is held (R48), or None."""
     if review is None:
         return None
     return {
@@ -71,7 +71,7 @@ def review_json(review: Review | None) -> dict[str, Any] | None:
 
 
 def seats_json(seats: Seats, contact: str) -> dict[str, Any]:
-    """``contact``: whom to reach for more (SIDECAR_SEAT_CONTACT), null when nobody is named."""
+    """Return the seats. ``contact``: address for ordering more (SIDECAR_SEAT_CONTACT); null if empty."""
     return {
         "cap": seats.cap,
         "used": seats.used,
@@ -83,13 +83,13 @@ def seats_json(seats: Seats, contact: str) -> dict[str, Any]:
 
 
 def full_json(seats: Seats, contact: str) -> dict[str, Any]:
-    """The seats of an account that is full, with the invitations that could be ended to free one."""
+    """Return the seats of a full account, with the invitations that could be ended to free one."""
     pending = [{"id": one.user, "email": one.email, "expires_at": when(one.expires_at)} for one in seats.invitations]
     return {**seats_json(seats, contact), "invitations": pending}
 
 
 def revocation_json(revocation: Revocation) -> dict[str, Any]:
-    """How far a change has got when its answer goes out (R31)."""
+    """Return the progress of a change at the time of its response (R31)."""
     return {
         "complete": revocation.complete,
         "sidecars": revocation.sidecars,
@@ -98,7 +98,7 @@ def revocation_json(revocation: Revocation) -> dict[str, Any]:
 
 
 def told(revocation: Revocation) -> tuple[tuple[str, str], ...]:
-    """In headers, for an answer with or without a body: the change's revision (R30), and whether it is everywhere."""
+    """Return headers with the revision of a change (R30), and whether all sidecars have applied it."""
     return (
         ("X-Sidecar-Revision", str(revocation.revision)),
         ("X-Sidecar-Revocation", "complete" if revocation.complete else "incomplete"),
@@ -118,7 +118,7 @@ def session_json(session: Session, current: SessionId) -> dict[str, Any]:
 
 
 def grant_json(grant: Grant) -> dict[str, Any]:
-    """A token answer (RFC 6749 section 5.1) with the user it is for."""
+    """Return a token response (RFC 6749 section 5.1) with its user."""
     return {
         "access_token": grant.access_token,
         "token_type": "Bearer",
@@ -131,7 +131,7 @@ def grant_json(grant: Grant) -> dict[str, Any]:
 
 
 def client_of(call: Call[Any]) -> Client:
-    """Who calls, for the session's owner and the audit."""
+    """Return the client of a request, for the session list and the audit."""
     agents = [value for name, value in call.headers if name.lower() == b"user-agent"]
     agent = agents[0][:MAX_AGENT].decode("latin-1") if agents else ""
     return Client(call.address, "".join(char for char in agent if char.isprintable()), call.request_id)
@@ -148,5 +148,5 @@ _LABELS: Final[dict[type[Any], str]] = {
 
 
 def count_login(call: Call[Any], outcome: LoginOutcome) -> None:
-    """For the metric, whichever door it came through."""
+    """Count a login by its outcome, for all endpoints that sign in."""
     call.parts.metrics.logins.labels(_LABELS[type(outcome)]).inc()

@@ -1,4 +1,4 @@
-"""Users and roles for those whom the policy lets manage them. Translates; judging is accounts'."""
+"""Users and roles over HTTP, for callers who may manage them. `identity` decides."""
 
 from typing import Literal
 
@@ -20,7 +20,7 @@ from sidecar.store.outcomes import LastAdmin, NoAccount, NotHeld, NoUser, StillI
 
 
 class EditBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """At least one of them. ``status`` suspends and resumes."""
+    """Change of a user, with at least one member. ``status`` suspends or resumes."""
 
     role: RoleName | msgspec.UnsetType = msgspec.UNSET
     name: Text | msgspec.UnsetType = msgspec.UNSET
@@ -28,14 +28,14 @@ class EditBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What holds from now on: the lost change once more, or the older state as it is stored."""
+    """Final state of a held user: the lost change again, or the older state as stored."""
 
     role: RoleName
     status: Literal["active", "suspended"]
 
 
 async def roles(call: Call[None]) -> Reply:
-    """``GET /v1/roles``: those that the caller may assign (R11)."""
+    """Return the roles that the caller may assign (``GET /v1/roles``, R11)."""
     shown = [
         {"id": role.id, "title": role.title, "description": role.description, "opens": opens(call.policy, role.id)}
         for role in may_assign(call.policy, call.caller.record.role)
@@ -44,7 +44,7 @@ async def roles(call: Call[None]) -> Reply:
 
 
 async def users(call: Call[None]) -> Reply | Problem:
-    """``GET /v1/users``: everybody and the seats, of one instant."""
+    """Return all users and the seats, as of one instant (``GET /v1/users``)."""
     roster = await call.parts.people.users.roster(call.caller.record.account)
     if isinstance(roster, NoAccount):
         return not_found("account")
@@ -58,7 +58,10 @@ async def users(call: Call[None]) -> Reply | Problem:
 
 
 async def edit(call: Call[EditBody]) -> Reply | Problem:
-    """``PATCH /v1/users/{id}``: in force at the next decision, everywhere, when this answers."""
+    """Change a user (``PATCH /v1/users/{id}``).
+
+    All sidecars apply it from the next decision when the response is sent.
+    """
     change = _edit(call.body)
     if isinstance(change, Problem):
         return change
@@ -79,7 +82,7 @@ async def edit(call: Call[EditBody]) -> Reply | Problem:
 
 
 async def remove(call: Call[None]) -> Reply | Problem:
-    """``DELETE /v1/users/{id}``: the seat is free, every token dead, an invitation too."""
+    """Remove a user or an invitation (``DELETE /v1/users/{id}``). The seat is free, and all tokens are revoked."""
     outcome = await call.parts.people.membership.remove(
         call.actor, call.policy, call.caller.record.account, call.names["id"]
     )
@@ -95,7 +98,7 @@ async def remove(call: Call[None]) -> Reply | Problem:
 
 
 async def review(call: Call[ReviewBody]) -> Reply | Problem:
-    """``POST /v1/users/{id}/review``: end the hold of a user whose acknowledged change was lost (R48)."""
+    """End the hold of a user whose acknowledged change was lost (``POST /v1/users/{id}/review``, R48)."""
     outcome = await call.parts.people.membership.review(
         call.actor,
         call.policy,
@@ -120,7 +123,7 @@ async def review(call: Call[ReviewBody]) -> Reply | Problem:
 
 
 def _edited(record: UserRecord, revocation: Revocation | None) -> Reply:
-    """``revocation`` None: it was so already."""
+    """Return the edited user. ``revocation`` is None if nothing changed."""
     if revocation is None:
         return Reply(200, {**user_json(record), "revocation": None})
     return Reply(200, {**user_json(record), "revocation": revocation_json(revocation)}, told(revocation))

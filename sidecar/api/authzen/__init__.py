@@ -1,1 +1,1 @@
-"""AuthZEN 1.0: what a PEP asks with a key of its own. Translates; ``pdp.evaluation`` and ``pdp.search`` answer."""
+"""AuthZEN 1.0 API for PEPs with their own key. ``pdp.evaluation`` and ``pdp.search`` decide."""

@@ -1,7 +1,7 @@
-"""AuthZEN 1.0, Access Evaluation and Evaluations, and the metadata. Translates; the PDP decides.
+"""AuthZEN 1.0 Access Evaluation, Access Evaluations and metadata.
 
-A denial is 200 with ``decision: false`` and the reason; the items of a batch carry ``decision`` alone. What cannot be
-known is 503, never a denial that a PEP would take for the policy's word.
+A denial is 200 with ``decision: false`` and the reason; items of a batch have ``decision`` alone. An undetermined
+decision is 503, because a PEP would take a denial for the policy's decision.
 """
 
 from time import perf_counter
@@ -37,7 +37,7 @@ _CACHED: Final = (("Cache-Control", "public, max-age=3600"),)
 
 
 class Allowed(msgspec.Struct, frozen=True):
-    """A yes, or an item of a batch: nothing beside it that a PEP would have to understand."""
+    """An allow, or an item of a batch. Contains no further members, which a PEP would have to support."""
 
     decision: bool
 
@@ -47,19 +47,19 @@ class DeniedBecause(msgspec.Struct, frozen=True):
 
 
 class Denied(msgspec.Struct, frozen=True):
-    """A no, with its reason."""
+    """A denial with its reason."""
 
     decision: bool
     context: DeniedBecause
 
 
 async def evaluation(call: Call[RawBody]) -> Reply:
-    """``POST /access/v1/evaluation``."""
+    """Decide one question (``POST /access/v1/evaluation``)."""
     return await _single(call, evaluation_in(call.body), EVALUATION)
 
 
 async def evaluations(call: Call[RawBody]) -> Reply:
-    """``POST /access/v1/evaluations``: all of it from one generation, and each subject from one record."""
+    """Decide a batch (``POST /access/v1/evaluations``), with one generation, and one record per subject."""
     sent = members_of(call.body)
     batch = batch_of(sent)
     if batch is None:
@@ -79,7 +79,7 @@ async def _single(call: Call[RawBody], asked: Evaluation, endpoint: str) -> Repl
 
 
 async def _run(call: Call[RawBody], batch: Batch) -> list[bool]:
-    """The answers, in order; shorter than the batch when its semantic ended it."""
+    """Return the decisions in order, fewer than the batch if its semantic stops early."""
     stop = {Semantic.DENY_ON_FIRST_DENY: False, Semantic.PERMIT_ON_FIRST_PERMIT: True}.get(batch.semantic)
     known: dict[Subject, Standing | Reason] = {}
     answers: list[bool] = []
@@ -105,7 +105,7 @@ async def _decide(
 
 
 async def metadata(call: Call[None]) -> Reply:
-    """``GET /.well-known/authzen-configuration``. What is not there is not supported."""
+    """Return the metadata (``GET /.well-known/authzen-configuration``). Absent members are unsupported."""
     surface = call.parts.surface
     base = (surface.pdp_url or surface.public_url).rstrip("/")
     return Reply(

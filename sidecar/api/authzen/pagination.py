@@ -1,7 +1,7 @@
-"""Pages of an AuthZEN search. A token is opaque, bound to the request that it continues, and nothing is kept for it.
+"""Pagination of AuthZEN searches. A token is opaque, bound to its request, and has no state in the sidecar.
 
-It says after which result to go on, so results that come or go between two pages neither repeat nor hide others. It
-proves nothing and need not: another token only turns another page of the caller's own answer.
+A token contains the last result. So results that appear or disappear between two pages neither repeat nor hide others.
+It needs no signature: a forged token only selects another page of the caller's own results.
 """
 
 import base64
@@ -16,13 +16,13 @@ from sidecar.api.authzen.requests import Members, optional_object
 from sidecar.http.json_body import BadBody
 
 MAX_RESULTS: Final = 1000
-"""In one answer. Who asks for more, or for no number, gets this many and a token."""
+"""Results per response. A higher limit, or none, returns this many and a token."""
 
 _BOUND: Final = ("subject", "action", "resource")
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a token says: the last result shown, the limit asked for at first, and of which request it is."""
+    """Content of a token: the last result shown, the first request's limit, and the digest of the request."""
 
     after: str
     limit: int
@@ -31,7 +31,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which results to show. ``asked``: the request has a page, so the answer has one too."""
+    """The page to return. ``asked``: the request has a page, so the response has one, too."""
 
     after: str
     limit: int
@@ -39,7 +39,7 @@ class Page:
     asked: bool
 
     def cut(self, results: list[str]) -> tuple[list[str], dict[str, Any] | None]:
-        """The results of this page out of all, which are sorted; and the answer's ``page``, None when there is none."""
+        """Return this page's part of the sorted results, and the response's ``page`` (None for no page)."""
         left = [one for one in results if one > self.after]
         shown = left[: self.limit]
         last = len(shown) == len(left)
@@ -50,7 +50,10 @@ class Page:
 
 
 def page_of(sent: Members, endpoint: str) -> Page:
-    """Raises BadBody: a limit that is none, a token of another request or none of ours, another limit than at first."""
+    """Return the requested page.
+
+    Raises BadBody for an invalid limit, a changed limit, an invalid token, and another request's token.
+    """
     wanted = optional_object(sent, "page")
     optional_object(wanted, "properties", "page.")
     asked = sent.get("page") is not None

@@ -1,4 +1,4 @@
-"""Errors in AuthZEN's words: the status, and "an error message string" as the whole body. Denials are no errors."""
+"""AuthZEN errors: the status, and "an error message string" as the whole body. Denials are not errors."""
 
 from typing import Final
 
@@ -12,5 +12,5 @@ _HEADERS: Final = (("Cache-Control", "no-store"), ("Content-Type", "application/
 
 
 def tell(problem: Problem) -> Answer:
-    """The message is a JSON string, so that a PEP that parses every answer as JSON never breaks on one."""
+    """Render a problem as a JSON string, so that a PEP can parse every response as JSON."""
     return Answer(problem.status, (*_HEADERS, *told_by_header(problem)), msgspec.json.encode(problem.detail))

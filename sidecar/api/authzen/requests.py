@@ -1,7 +1,7 @@
 """AuthZEN 1.0 requests: strict JSON to subject, action and resource.
 
-Refuses what is missing or of another type, by name; ignores every member it does not know. ``properties`` and
-``context`` must be objects and are then forgotten: what a PEP claims of somebody never decides (R20).
+Missing members and members of another type are rejected by name; unknown ones are ignored. ``properties`` and
+``context`` must be objects, and are discarded, because claims of a PEP never affect a decision (R20).
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,22 +20,22 @@ from sidecar.http.request import RawBody
 MEDIA_TYPE: Final = "application/json"
 MAX_ITEMS: Final = 1000
 MAX_BATCH_BYTES: Final = 512 * 1024
-"""A thousand questions, each spelled out, fit."""
+"""Bytes of a batch. A thousand complete questions fit."""
 
 MAX_MEMBERS: Final = 32 * MAX_ITEMS
-"""Of a batch: a question has seven, and properties beside them."""
+"""Members of a batch. A question has seven, plus its properties."""
 
 MAX_TEXT: Final = 8192
-"""Characters of a type, an id or a name: an id may be a path."""
+"""Characters of a type, an id or a name. An id may be a path."""
 
 SHORT: Final = 1024
-"""Bytes of a body that is remembered. Nothing beside the body is: a head may be far longer (R29)."""
+"""Bytes of a cached body. The cache contains nothing else, because a head may be far longer (R29)."""
 
 Members = Mapping[str, Any]
 
 
 class Semantic(StrEnum):
-    """When a batch ends before its last question."""
+    """Condition under which a batch stops before its last question."""
 
     EXECUTE_ALL = "execute_all"
     DENY_ON_FIRST_DENY = "deny_on_first_deny"
@@ -52,14 +52,14 @@ class Evaluation(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``evaluations``, their defaults filled in. A question that cannot be read is a ``BadBody``: it fails alone."""
+    """A batch. ``evaluations`` include their defaults. An invalid question is a ``BadBody``, and fails alone."""
 
     evaluations: tuple[Evaluation | BadBody, ...]
     semantic: Semantic
 
 
 def members_of(body: RawBody) -> Members:
-    """The request's object. Raises BadBody."""
+    """Parse the request's object. Raises BadBody."""
     _refuse_other_than_json(body)
     return _members_in(body.content, MAX_MEMBERS)
 
@@ -78,8 +78,10 @@ def _members_in(content: bytes, max_members: int = json_body.MAX_MEMBERS) -> Mem
 
 
 def evaluation_in(body: RawBody) -> Evaluation:
-    """The question of a body that holds one. What the same bytes ask follows from them alone, so short ones are read
-    once (a tenth of what an evaluation costs). Raises BadBody that names the member."""
+    """Parse a body with one question. Raises BadBody that names the member.
+
+    Short bodies are parsed once, because the question depends on the bytes alone. That saves a tenth of an evaluation.
+    """
     _refuse_other_than_json(body)
     if len(body.content) <= SHORT:
         return _evaluation_in(body.content)
@@ -92,13 +94,13 @@ def _evaluation_in(content: bytes) -> Evaluation:
 
 
 def evaluation_of(sent: Members) -> Evaluation:
-    """Raises BadBody that names the member."""
+    """Return the question of an object. Raises BadBody that names the member."""
     optional_object(sent, "context")
     return Evaluation(subject_of(sent), action_of(sent), resource_of(sent))
 
 
 def batch_of(sent: Members) -> Batch | None:
-    """None: there are no ``evaluations``, so it is a single question. Raises BadBody for what concerns all of it."""
+    """Return the batch, or None if there are no ``evaluations``. Raises BadBody for errors outside the items."""
     semantic = _semantic(sent)
     listed = sent.get("evaluations")
     if listed is None or listed == []:
@@ -111,7 +113,7 @@ def batch_of(sent: Members) -> Batch | None:
 
 
 def _items(sent: Members, listed: list[Members]) -> Iterator[Evaluation | BadBody]:
-    """A member of an item replaces the default whole; a default that nobody uses is not looked at."""
+    """Yield the questions. A member of an item replaces the whole default. Unused defaults are not validated."""
     defaults = {name: sent[name] for name in ("subject", "action", "resource", "context") if name in sent}
     for item in listed:
         try:
@@ -144,12 +146,12 @@ def action_of(sent: Members) -> str:
 
 
 def kind_of(sent: Members, name: str) -> str:
-    """Of a search: the type alone counts, an id is ignored whatever it is."""
+    """Return the type that a search is for. An id is ignored."""
     return _text(_object(sent, name), name, "type")
 
 
 def optional_object(sent: Members, name: str, of: str = "") -> Members:
-    """An object; absent or null is an empty one."""
+    """Return an object. Absent and null mean an empty one."""
     value = sent.get(name)
     if value is None:
         return {}

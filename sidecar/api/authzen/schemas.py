@@ -1,4 +1,4 @@
-"""AuthZEN's requests and answers, for the OpenAPI document. ``bodies`` reads requests, member by member."""
+"""AuthZEN's requests and responses, for the OpenAPI document. ``requests`` parses requests."""
 
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ Free = Annotated[
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """``user`` (an id or an e-mail) or ``role``."""
+    """A ``user`` (by id or e-mail) or a ``role``."""
 
     type: str
     id: str
@@ -21,7 +21,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """``section``, or ``route``: a path, whose action is an HTTP method."""
+    """A ``section``, or a ``route``: a path, for which the action is an HTTP method."""
 
     type: str
     id: str
@@ -36,14 +36,14 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """What is searched: the type alone; an ``id`` is ignored."""
+    """The type to search for. An ``id`` is ignored."""
 
     type: str
     properties: Free = msgspec.UNSET
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """May this subject do this with that?"""
+    """A question: may the subject perform the action on the resource?"""
 
     subject: Subject
     action: Action
@@ -56,7 +56,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Evaluations(msgspec.Struct, frozen=True):
-    """Members beside ``evaluations`` are defaults; one of an item replaces its default whole."""
+    """A batch. Members beside ``evaluations`` are defaults; a member of an item replaces the whole default."""
 
     evaluations: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
     subject: Any = msgspec.UNSET
@@ -67,7 +67,10 @@ class Evaluations(msgspec.Struct, frozen=True):
 
 
 class PageWanted(msgspec.Struct, frozen=True):
-    """``token``: the last answer's ``next_token``, with the same entities, and the same limit or none."""
+    """The page to return.
+
+    ``token``: ``next_token`` of the last response, with the same entities, and the same limit or none.
+    """
 
     token: str | msgspec.UnsetType | None = msgspec.UNSET
     limit: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType | None = msgspec.UNSET
@@ -105,7 +108,7 @@ class Because(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """A denial has a ``context`` with its reason."""
+    """A decision. A denial has a ``context`` with its reason."""
 
     decision: bool
     context: Because | msgspec.UnsetType = msgspec.UNSET
@@ -116,7 +119,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Decisions(msgspec.Struct, frozen=True):
-    """``evaluations`` in the order of the request, to a batch; else one ``decision``."""
+    """Response to a batch: ``evaluations`` in the order of the request. Response to one question: ``decision``."""
 
     evaluations: list[Item] | msgspec.UnsetType = msgspec.UNSET
     decision: bool | msgspec.UnsetType = msgspec.UNSET
@@ -124,7 +127,7 @@ class Decisions(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """``next_token`` is empty at the end. ``total`` at this instant: pages are no snapshot."""
+    """A page. ``next_token`` is empty at the end. ``total``: as of now, because pages are no snapshot."""
 
     next_token: str
     count: Annotated[int, msgspec.Meta(ge=0)]

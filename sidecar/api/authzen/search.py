@@ -1,4 +1,4 @@
-"""AuthZEN 1.0, the three searches. Translates; ``pdp.search`` finds. Every result would be allowed at this instant."""
+"""AuthZEN 1.0 searches for subjects, resources and actions. Each result would be allowed at that instant."""
 
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ class FoundAction(msgspec.Struct, frozen=True):
 
 
 async def subjects(call: Call[RawBody]) -> Reply:
-    """``POST /access/v1/search/subject``: users of the key's account, or roles."""
+    """Search users of the key's account, or roles (``POST /access/v1/search/subject``)."""
     sent = members_of(call.body)
     kind, action, resource = kind_of(sent, "subject"), action_of(sent), resource_of(sent)
     page = page_of({**sent, "subject": {**sent["subject"], "id": ""}}, "subject")
@@ -41,7 +41,7 @@ async def subjects(call: Call[RawBody]) -> Reply:
 
 
 async def resources(call: Call[RawBody]) -> Reply:
-    """``POST /access/v1/search/resource``: sections, or the paths that the route table names."""
+    """Search sections, or paths of the route table (``POST /access/v1/search/resource``)."""
     sent = members_of(call.body)
     subject, action, kind = subject_of(sent), action_of(sent), kind_of(sent, "resource")
     page = page_of({**sent, "resource": {**sent["resource"], "id": ""}}, "resource")
@@ -53,7 +53,7 @@ async def resources(call: Call[RawBody]) -> Reply:
 
 
 async def actions(call: Call[RawBody]) -> Reply:
-    """``POST /access/v1/search/action``: actions of a section, or methods of a route."""
+    """Search actions of a section, or methods of a route (``POST /access/v1/search/action``)."""
     sent = members_of(call.body)
     subject, resource = subject_of(sent), resource_of(sent)
     page = page_of({name: value for name, value in sent.items() if name != "action"}, "action")

@@ -1,1 +1,1 @@
-"""OAuth 2: grants, their end, introspection, keys and metadata (RFC 6749, 7009, 7517, 7662, 8414)."""
+"""OAuth 2: grants, revocation, introspection, keys and metadata (RFC 6749, 7009, 7517, 7662, 8414)."""

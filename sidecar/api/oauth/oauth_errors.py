@@ -1,6 +1,6 @@
-"""Errors in OAuth's words: RFC 6749 section 5.2, and for a PEP's key the challenge of RFC 6750 section 3.
+"""OAuth errors (RFC 6749 section 5.2), and the challenge of RFC 6750 section 3 for a PEP key.
 
-A description holds only what section 5.2 lets it hold (printable ASCII without quote and backslash).
+A description contains only the characters that section 5.2 allows: printable ASCII without quote and backslash.
 """
 
 from typing import Final
@@ -25,13 +25,13 @@ _WRITTEN: Final = str.maketrans({"…": "...", '"': "'", "\\": "/"})
 
 
 def error(code: str, description: str, status: int = 400, retry_after: int | None = None) -> Reply:
-    """An error of the token, revocation and introspection endpoints."""
+    """Return an error of the token, revocation and introspection endpoints. ``retry_after`` is in seconds."""
     wait = () if retry_after is None else (("Retry-After", str(retry_after)),)
     return Reply(status, _body(code, description), NO_STORE + wait)
 
 
 def tell(problem: Problem) -> Answer:
-    """A problem that the guard, the body or the store made, on these endpoints."""
+    """Render a problem of authorization, body or store as an OAuth error."""
     headers = (*NO_STORE, ("Content-Type", "application/json"), *told_by_header(problem))
     body = _body(_ERRORS.get(problem.status, "invalid_request"), problem.detail)
     return Answer(problem.status, headers, msgspec.json.encode(body))

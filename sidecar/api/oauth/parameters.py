@@ -1,4 +1,7 @@
-"""The parameters of an OAuth request (RFC 6749 section 3.2): form or JSON, unknown ignored, repeated refused."""
+"""Parameters of an OAuth request (RFC 6749 section 3.2): form or JSON.
+
+Unknown ones are ignored, repeated ones rejected.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,18 +14,18 @@ FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
 MAX_PARAMETERS: Final = 64
 MAX_ESCAPES: Final = 6144
-"""Percent signs of a form: a password of 1,024 emoji has 4,096, an e-mail and a name the rest."""
+"""Percent signs of a form. A password of 1,024 emoji has 4,096; the rest is for an e-mail and a name."""
 
 MAX_VALUE: Final = 16 * 1024
-"""Characters of a parameter: of those that are known, a token of another issuer is the longest."""
+"""Characters of a parameter. A token of an external issuer is the longest."""
 
 
 class InvalidRequest(ValueError):
-    """The request is not one. The text is ASCII, safe to show, and says what to send."""
+    """The request is malformed. The message is ASCII, safe to show, and names the remedy."""
 
 
 class Parameters:
-    """What was sent. An empty value counts as absent (RFC 6749 section 3.1)."""
+    """Parameters of a request. An empty value counts as absent (RFC 6749 section 3.1)."""
 
     def __init__(self, sent: Mapping[str, Any]) -> None:
         self._sent = sent
@@ -45,7 +48,7 @@ class Parameters:
 
 
 def read(body: RawBody) -> Parameters:
-    """Raises InvalidRequest."""
+    """Parse a body by its Content-Type. Raises InvalidRequest."""
     media = body.content_type.partition(";")[0].strip().lower()
     if media == FORM:
         return Parameters(_form(body.content))

@@ -1,8 +1,8 @@
-"""Ending and looking into tokens: RFC 7009 revocation and RFC 7662 introspection. Only translates.
+"""Token revocation (RFC 7009) and introspection (RFC 7662).
 
-Both say as little as their RFCs allow: revoking what is unknown is a success, and whatever is not a live access token
-of the asking PEP's own account is ``{"active": false}``. A refresh token is never active: a service that takes whatever
-introspects as active would let it in (RFC 7662 section 4).
+Both disclose as little as their RFCs allow. Revoking an unknown token succeeds. Introspection returns ``{"active":
+false}`` unless the token is a live access token of the PEP's own account. A refresh token is never active, because a
+service that accepts all active tokens would accept it (RFC 7662 section 4).
 """
 
 from typing import Any, Final, assert_never
@@ -28,9 +28,9 @@ _INACTIVE: Final = {"active": False}
 
 
 async def revoke(call: Call[RawBody]) -> Reply:
-    """``POST /revoke``: a refresh or an access token takes its session along, and with it every token of the session.
+    """End the session of a refresh or access token, and thereby revoke all its tokens (``POST /revoke``).
 
-    ``token_type_hint`` is not needed: a token shows what it is.
+    ``token_type_hint`` is ignored, because the token's format shows its type.
     """
     try:
         token = read(call.body).required("token")
@@ -70,12 +70,15 @@ def _gone() -> Reply:
 
 
 def _unknown() -> Reply:
-    """RFC 7009 section 2.2.1: the client must take it that the token is still good."""
+    """Return 503 for a token that cannot be checked.
+
+    The client must assume that it is valid (RFC 7009 section 2.2.1).
+    """
     return error("temporarily_unavailable", "nothing can be said of the token now; try again shortly", 503, 1)
 
 
 async def introspect(call: Call[RawBody]) -> Reply:
-    """``POST /introspect``: for PEPs with the scope, on the tokens of their own account's users."""
+    """Return the state of a token of the PEP's own account (``POST /introspect``)."""
     try:
         token = read(call.body).required("token")
     except InvalidRequest as problem:
@@ -89,7 +92,10 @@ async def introspect(call: Call[RawBody]) -> Reply:
 
 
 def _active(identity: Identity) -> dict[str, Any]:
-    """``iss`` and ``sub`` are the token's; ``acct``, ``user`` and ``sid`` say whom it is taken for here."""
+    """Return an active token.
+
+    ``iss`` and ``sub`` are the token's; ``acct``, ``user`` and ``sid`` are the sidecar's own.
+    """
     claims, record = identity.claims, identity.record
     known = {
         "active": True,

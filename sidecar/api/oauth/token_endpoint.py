@@ -1,6 +1,6 @@
-"""OAuth 2: tokens, the keys and the metadata (RFC 6749, 7517, 8414). Only translates. (Their end: tokens.py)
+"""Token endpoint, public keys and metadata (RFC 6749, 7517, 8414).
 
-Errors have RFC 6749's own shape here, not the API's problems. No answer of a token endpoint may be kept by a cache.
+Errors have the format of RFC 6749, not the API's problems. Responses of the token endpoint are not cacheable.
 """
 
 from typing import Final, assert_never
@@ -26,7 +26,7 @@ _KEYS_LIVE: Final = (("Cache-Control", "public, max-age=60"),)
 
 
 async def token(call: Call[RawBody]) -> Reply:
-    """``POST /token``: the password and the refresh grant."""
+    """Issue tokens by the password or the refresh grant (``POST /token``)."""
     try:
         parameters = read(call.body)
         match parameters.required("grant_type"):
@@ -79,12 +79,15 @@ def _token_answer(outcome: LoginOutcome | StoreBehind) -> Reply:
 
 
 async def jwks(call: Call[None]) -> Reply:
-    """``GET /.well-known/jwks.json``: the public keys, those that are about to sign included."""
+    """Return the public keys, including pending ones (``GET /.well-known/jwks.json``)."""
     return Reply(200, call.parts.people.issuer.keys.jwks(), _KEYS_LIVE)
 
 
 async def metadata(call: Call[None]) -> Reply:
-    """``GET /.well-known/oauth-authorization-server`` (RFC 8414). What is not there is not supported."""
+    """Return the metadata (``GET /.well-known/oauth-authorization-server``, RFC 8414).
+
+    Absent members are unsupported.
+    """
     surface = call.parts.surface
     base = surface.public_url.rstrip("/")
     return Reply(
@@ -99,7 +102,7 @@ async def metadata(call: Call[None]) -> Reply:
             "introspection_endpoint_auth_methods_supported": ["Bearer"],
             "jwks_uri": base + JWKS,
             "grant_types_supported": ["password", "refresh_token"],
-            # There is no authorization endpoint. The member is required and may not be empty: the word for none at all.
+            # There is no authorization endpoint. The member is required and must not be empty; "none" means no type.
             "response_types_supported": ["none"],
         },
         _KEYS_LIVE,
@@ -107,7 +110,7 @@ async def metadata(call: Call[None]) -> Reply:
 
 
 async def metadata_of(call: Call[None]) -> Reply | Problem:
-    """The same where RFC 8414 section 3.1 looks for it when the issuer has a path (of one segment)."""
+    """Return the metadata at the path of RFC 8414 section 3.1 for an issuer with a path (of one segment)."""
     _, _, path = call.parts.people.issuer.issuer.partition("://")[2].partition("/")
     if path.rstrip("/") != call.names["issuer"]:
         return Problem(Code.NOT_FOUND, "there is no authorization server of that name here")

@@ -1,4 +1,7 @@
-"""The gateway endpoints in the OpenAPI document. They are no rows: any method is answered, and 200 means allow (R1)."""
+"""Gateway endpoints in the OpenAPI document.
+
+They are not table rows: any method is accepted, and 200 means allow (R1).
+"""
 
 from typing import Any, Final
 
@@ -71,7 +74,10 @@ _EXAMPLES: Final = {
 
 
 def check_paths() -> dict[str, Any]:
-    """One operation per endpoint. Other methods get the same answer: the check's own method decides nothing."""
+    """Return one operation per endpoint.
+
+    Other methods get the same response, because the check's own method is ignored.
+    """
     return {
         path: {"get": _operation(name, about, headers, names)} for path, (name, about, headers, names) in _PATHS.items()
     }

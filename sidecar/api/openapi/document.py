@@ -1,7 +1,7 @@
-"""The OpenAPI 3.1 document, from the tables that serve the API: rows, guards, bodies, statuses, the words of errors.
+"""OpenAPI 3.1 document, derived from the tables that serve the API: paths, requirements, bodies, statuses, errors.
 
-Nothing is described twice: what a row does not say is derived from its guard and its body. The gateway endpoints, which
-are no rows, are described by hand beside this file.
+Members that a row leaves out are derived from its requirement and its body. Only the gateway endpoints, which are no
+rows, are written by hand, in checks.py.
 """
 
 import re
@@ -65,7 +65,7 @@ _HEADERS: Final[Schema] = {
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """All rows, by the listener that serves them."""
+    """All endpoint rows, per listener."""
 
     checks: tuple[Endpoint, ...]
     api: tuple[Endpoint, ...]
@@ -73,11 +73,11 @@ class Tables:
 
 
 def endpoint(tables: Callable[[], Tables]) -> Endpoint:
-    """The row that serves the document. ``tables`` is asked late: this row is in one of them."""
+    """Return the row that serves the document. ``tables`` is a function, because they contain this row."""
     kept: dict[tuple[str, str], bytes] = {}
 
     async def serve(call: Call[None]) -> Reply:
-        """The document that describes all of this."""
+        """Return this document."""
         urls = (call.parts.surface.public_url, call.parts.surface.pdp_url)
         if urls not in kept:
             kept[urls] = msgspec.json.encode(document(tables(), *urls))
@@ -87,7 +87,7 @@ def endpoint(tables: Callable[[], Tables]) -> Endpoint:
 
 
 def document(tables: Tables, url: str, checks_url: str = "") -> Schema:
-    """The whole document. ``url``: where the public listener is reached; ``checks_url``: where checks are, if apart."""
+    """Return the document. ``url``: the public listener's; ``checks_url``: that of a separate listener for checks."""
     rows = (*tables.checks, *tables.api, *tables.ops)
     schemas, components = _schemas(rows)
     apart = [{"url": checks_url, "description": "The listener for checks."}] if checks_url else []
@@ -127,10 +127,10 @@ _OPS_SERVER: Final[Schema] = {
 
 
 def statuses(row: Endpoint) -> list[int]:
-    """What the row says, and what follows from its guard, its body and its need of the store."""
+    """Return the statuses of a row, including those of its requirement, its body and the store."""
     found = {*row.statuses, 503}
     if row.guard is not Gate.OPEN:
-        found |= {400, 401, 403}  # two Authorization headers, nobody, somebody who may not
+        found |= {400, 401, 403}  # two Authorization headers, unauthenticated, denied
     if isinstance(row.guard, Key):
         found.add(429)
     if row.body is not None:
@@ -139,7 +139,7 @@ def statuses(row: Endpoint) -> list[int]:
 
 
 def _schemas(rows: Iterable[Endpoint]) -> tuple[dict[Any, Schema], dict[str, Schema]]:
-    """Each type with the schema that stands for it, and the components that those refer to."""
+    """Return the schema of each type, and the components that these schemas refer to."""
     types = [ProblemBody, OAuthError]
     for row in rows:
         types += [kind for kind in (row.answer, *_asked(row)) if kind is not None]
@@ -167,13 +167,13 @@ def _operation(row: Endpoint, schemas: Mapping[Any, Schema]) -> Schema:
     asked = [schemas[kind] for kind in _asked(row)]
     if asked:
         schema = asked[0] if len(asked) == 1 else {"anyOf": asked}
-        # A form alone where both are read: generated clients make no sense of two media types for one body.
+        # A form alone, if both are accepted: client generators cannot handle two media types for one body.
         operation["requestBody"] = {"required": True, "content": _content(FORM if row.form else JSON, schema)}
     return {name: value for name, value in operation.items() if value != [] or name == "security"}
 
 
 def _described(row: Endpoint) -> str:
-    """The handler's own words, without the first line's path, and who may call it."""
+    """Return the handler's docstring, followed by the row's requirement."""
     text = " ".join((row.handler.__doc__ or row.summary).split())
     if isinstance(row.guard, May):
         text += f" Needs {row.guard.section}/{row.guard.action}."
@@ -245,7 +245,7 @@ def _parameters(row: Endpoint) -> list[Schema]:
 
 
 def _response(row: Endpoint, status: int, schemas: Mapping[Any, Schema]) -> Schema:
-    """A good answer is the row's own; an error is shared by all rows of its standard."""
+    """Return a response. A success is the row's own; all rows of a standard share their errors."""
     if status >= 300:
         return {"$ref": f"#/components/responses/{_words(row)}{status}"}
     response: Schema = {"description": HTTPStatus(status).phrase, "headers": _headers(status)}
@@ -257,13 +257,13 @@ def _response(row: Endpoint, status: int, schemas: Mapping[Any, Schema]) -> Sche
 
 
 def _content(media: str, schema: Schema) -> Schema:
-    """A body of one media type, with its examples."""
+    """Return a body of one media type, with its examples."""
     examples = named(schema)
     return {media: {"schema": schema, **({"examples": examples} if examples else {})}}
 
 
 def _words(row: Endpoint) -> str:
-    """In which standard's words the row tells of errors."""
+    """Return the standard that defines the row's errors."""
     if row.tell is authzen_refusals.tell:
         return "Authzen"
     return "Oauth" if row.tell is oauth_refusals.tell else "Problem"

@@ -1,6 +1,6 @@
-"""Examples of bodies and answers for the OpenAPI document, by the name of their schema.
+"""Examples of bodies and responses for the OpenAPI document, by the name of their schema.
 
-Tests hold each against its schema, and demand one for every schema that is a whole body or answer.
+Tests validate each against its schema, and require one for each schema of a whole body or response.
 """
 
 from typing import Any, Final
@@ -243,7 +243,7 @@ EXAMPLES: Final[dict[str, Any]] = {**BODIES, **ANSWERS}
 
 
 def named(schema: dict[str, Any]) -> dict[str, Any]:
-    """A media type's ``examples`` for a schema that is a reference, or some of them; empty when there are none."""
+    """Return the ``examples`` of a media type for a reference, or for several; empty if there are none."""
     refs = [one.get("$ref", "") for one in schema.get("anyOf", [schema])]
     names = [ref.rpartition("/")[2] for ref in refs]
     return {name: {"value": EXAMPLES[name]} for name in names if name in EXAMPLES}

@@ -166,7 +166,7 @@ class FastLane(asyncio.Protocol):
         return True
 
     def _look_up(self, head: bytes) -> tuple[bytes, Page | None, bytes | None, Remembered | None]:
-        """Return two keys of a head (whole, and without its URI), its request id, and its cached response.
+        """Return the key of a head (without request id), its template and URI, its request id, and its cached response.
 
         Most gateways send a request id with each check or with none. After a check without one, the next head is looked
         up before the search for a request id.
