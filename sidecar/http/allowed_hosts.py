@@ -16,7 +16,7 @@ from sidecar.domain.problems import Code, Problem
 
 NOT_OUR_NAME: Final = Problem(
     Code.BAD_REQUEST,
-    "this is not a name of the sidecar; use SIDECAR_PUBLIC_URL, or list the name in SIDECAR_ALLOWED_HOSTS",
+    "this Host is not allowed; use the host of SIDECAR_PUBLIC_URL, or add it to SIDECAR_ALLOWED_HOSTS",
 )
 
 PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".svc", ".test", ".example", ".home.arpa")

@@ -81,11 +81,13 @@ async def _admit_key(scope: Scope, parts: Parts, generation: Generation, headers
             return of_reason(reason, generation.id, _KEY_REFUSED.get(reason, _KEY_WANTED))
         case OutOfScope(needed):
             return Problem(
-                Code.FORBIDDEN, f"this key may not {needed}: make one with sidecar pep create --scope {needed}"
+                Code.FORBIDDEN, f"the key lacks the scope {needed}: create one with sidecar pep create --scope {needed}"
             )
         case RateExceeded(retry_after):
             return Problem(
-                Code.RATE_LIMITED, f"this key has used up its rate; go on in {retry_after} s", retry_after=retry_after
+                Code.RATE_LIMITED,
+                f"the rate limit of this key is exceeded; try again in {retry_after} s",
+                retry_after=retry_after,
             )
         case _:
             assert_never(outcome)
@@ -93,8 +95,8 @@ async def _admit_key(scope: Scope, parts: Parts, generation: Generation, headers
 
 _KEY_WANTED = "send a PEP key, Authorization: Bearer pep_…, as sidecar pep create printed it"
 _KEY_REFUSED = {
-    Reason.REVOKED: "this key is unknown, or was revoked: make one with sidecar pep create",
-    Reason.EXPIRED: "this key has expired: make one with sidecar pep create",
+    Reason.REVOKED: "this key is unknown or revoked: create one with sidecar pep create",
+    Reason.EXPIRED: "this key has expired: create one with sidecar pep create",
     Reason.SUSPENDED: "the account of this key is suspended",
     Reason.OVERLOADED: "too many unknown keys at once: try again shortly",
 }

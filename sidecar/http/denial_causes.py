@@ -43,11 +43,11 @@ def cross_site(headers: RawHeaders, origins: frozenset[str]) -> Cause | None:
     if b"origin" not in names:
         if b"sec-fetch-site" in names:
             return None
-        return Cause(Kind.NO_ORIGIN, "neither Origin nor Sec-Fetch-Site came: have the gateway pass both on")
+        return Cause(Kind.NO_ORIGIN, "Origin and Sec-Fetch-Site are missing: configure the gateway to pass both on")
     if names[b"origin"] > 1:
-        return Cause(Kind.DOUBLED_HEADER, "Origin came more than once")
+        return Cause(Kind.DOUBLED_HEADER, "Origin is repeated")
     origin = single_header(headers, b"origin")
     if origin in origins:
         return None
     shown = f" {origin}" if origin is not None and ORIGIN.fullmatch(origin) else ""
-    return Cause(Kind.FOREIGN_ORIGIN, f"Origin{shown} is not that of SIDECAR_PUBLIC_URL, {', '.join(sorted(origins))}")
+    return Cause(Kind.FOREIGN_ORIGIN, f"Origin{shown} does not match SIDECAR_PUBLIC_URL, {', '.join(sorted(origins))}")

@@ -62,14 +62,14 @@ def _bound(raw: bytes, max_members: int) -> None:
     most = 2 * max_members + 2  # a name and a value each
     bare, strings = _STRING.subn(b"", raw, count=most + 1)
     if strings > most:
-        raise BadBody(f"the body holds more than {max_members} members; send less at once")
+        raise BadBody(f"the body contains more than {max_members} members; send less at once")
     nested = bare.count(b"{") + bare.count(b"[")
     if nested > MAX_DEPTH and _is_deep(bare.translate(None, _NO_BRACKETS)[: 2 * max_members]):
         raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")
     if nested + bare.count(b",") > max_members:
-        raise BadBody(f"the body holds more than {max_members} members; send less at once")
+        raise BadBody(f"the body contains more than {max_members} members; send less at once")
     if _LONG_NUMBER.search(bare):
-        raise BadBody(f"the body holds a number of more than {MAX_DIGITS} digits")
+        raise BadBody(f"the body contains a number of more than {MAX_DIGITS} digits")
 
 
 def _is_deep(brackets: bytes) -> bool:
@@ -100,18 +100,18 @@ def convert(value: object, kind: type[T]) -> T:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise BadBody("a member of the body stands twice")
+        raise BadBody("the body repeats a member")
     return members
 
 
 def _refuse_constant(_name: str) -> Any:
-    raise BadBody("the body holds a number that JSON does not have (NaN or Infinity)")
+    raise BadBody("the body contains NaN or Infinity, which are not JSON")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if isinf(number):
-        raise BadBody("the body holds a number that no program can hold (over 1.8e308)")
+        raise BadBody("the body contains a number above 1.8e308")
     return number
 
 
@@ -124,7 +124,7 @@ def _inspect(value: Any, levels: int) -> None:
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise BadBody("the body holds half of a surrogate pair") from None
+            raise BadBody("the body contains half of a surrogate pair") from None
     elif isinstance(value, dict | list):
         if levels == 0:
             raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")

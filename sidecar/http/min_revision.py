@@ -40,11 +40,11 @@ async def admit_at_least(
         return caller
     match await parts.freshness.reach(account, wanted):
         case Reach.BEYOND:
-            return Problem(Code.BAD_REQUEST, f"X-Sidecar-At-Least: there is no revision {wanted} yet")
+            return Problem(Code.BAD_REQUEST, f"X-Sidecar-At-Least: revision {wanted} does not exist yet")
         case Reach.LATE:
             return Problem(
                 Code.STORE_UNAVAILABLE,
-                f"this sidecar has not heard of revision {wanted} yet: try again shortly",
+                f"this sidecar has not applied revision {wanted} yet; try again shortly",
                 {"reason": Code.STORE_UNAVAILABLE.value},
                 retry_after=1,
             )
@@ -57,7 +57,7 @@ def _revision(headers: RawHeaders) -> int | Problem | None:
     if not found:
         return None
     if len(found) > 1 or _NUMBER.fullmatch(found[0]) is None:
-        return Problem(Code.BAD_REQUEST, "X-Sidecar-At-Least is one revision, as X-Sidecar-Revision gave it")
+        return Problem(Code.BAD_REQUEST, "X-Sidecar-At-Least must be one revision from an X-Sidecar-Revision header")
     return int(found[0])
 
 

@@ -17,29 +17,31 @@ def refusal(outcome: Refusal) -> Problem:
             hint = f' (did you mean "{nearest}"?)' if nearest else ""
             return Problem(
                 Code.UNKNOWN_ROLE,
-                f'"{role}" is not a role that a user can have{hint}; give one of {", ".join(known)}',
+                f'"{role}" is not an assignable role{hint}; use one of {", ".join(known)}',
                 {"roles": list(known), "nearest": nearest},
             )
         case RoleAboveYours(role):
-            return Problem(Code.ROLE_ABOVE_YOURS, f'"{role}" may do more than your own role; ask somebody who has it')
+            return Problem(
+                Code.ROLE_ABOVE_YOURS, f'"{role}" has permissions that your own role lacks; ask a user with that role'
+            )
         case ActorChanged():
             return actor_changed()
         case AccountSuspended():
-            return Problem(Code.ACCOUNT_SUSPENDED, "the account is suspended; nobody can be added to it")
+            return Problem(Code.ACCOUNT_SUSPENDED, "the account is suspended; users cannot be added")
         case IdempotencyMismatch():
-            return Problem(Code.IDEMPOTENCY_MISMATCH, "this Idempotency-Key came with another body; use a new key")
+            return Problem(Code.IDEMPOTENCY_MISMATCH, "this Idempotency-Key was used with another body; use a new key")
         case _:
             assert_never(outcome)
 
 
 def actor_changed() -> Problem:
     return Problem(
-        Code.ACTOR_CHANGED, "you or the user have changed while this was decided; nothing was done, look and try again"
+        Code.ACTOR_CHANGED, "conflict: your account or the user changed during the request; reload and try again"
     )
 
 
 def not_found(what: str) -> Problem:
-    return Problem(Code.NOT_FOUND, f"there is no such {what} in your account")
+    return Problem(Code.NOT_FOUND, f"{what} not found")
 
 
 def bad_name() -> Problem:
@@ -51,10 +53,10 @@ def overloaded(retry_after: int) -> Problem:
 
 
 def rate_limited(retry_after: int) -> Problem:
-    return Problem(Code.RATE_LIMITED, f"too many tries; try again in {retry_after} s", retry_after=retry_after)
+    return Problem(Code.RATE_LIMITED, f"too many attempts; try again in {retry_after} s", retry_after=retry_after)
 
 
 def weak_password(weaknesses: Weaknesses) -> Problem:
     advice = "; ".join(one.advice for one in weaknesses)
     each = [{"code": one.value, "advice": one.advice} for one in weaknesses]
-    return Problem(Code.WEAK_PASSWORD, f"this password will not do: {advice}", {"weaknesses": each})
+    return Problem(Code.WEAK_PASSWORD, f"password rejected: {advice}", {"weaknesses": each})

@@ -10,14 +10,14 @@ from sidecar.http.response import REALM, Answer, challenge
 
 TITLES: dict[int, str] = {
     400: "Bad request",
-    401: "Who are you?",
+    401: "Authentication required",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
     410: "Gone",
     413: "Too large",
-    422: "Cannot be used",
+    422: "Unprocessable content",
     429: "Too many requests",
     500: "Internal error",
     503: "Not available",

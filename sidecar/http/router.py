@@ -27,11 +27,13 @@ class Table:
         """
         methods, names = self._at(path)
         if methods is None:
-            return Problem(Code.NOT_FOUND, "there is nothing at this path; GET /openapi.json lists what there is")
+            return Problem(Code.NOT_FOUND, "path not found; GET /openapi.json lists all paths")
         endpoint = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if endpoint is None:
             allowed = ", ".join(sorted(methods))
-            return Problem(Code.METHOD_NOT_ALLOWED, f"this path takes {allowed}", {"allow": allowed})
+            return Problem(
+                Code.METHOD_NOT_ALLOWED, f"method not allowed; this path accepts {allowed}", {"allow": allowed}
+            )
         return endpoint, names
 
     def _at(self, path: str) -> tuple[dict[str, Endpoint] | None, dict[str, str]]:

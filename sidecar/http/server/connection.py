@@ -20,7 +20,7 @@ from sidecar.telemetry.app_log import logger
 _log = logger("http")
 
 _MALFORMED = Problem(Code.BAD_REQUEST, "the request is not well-formed HTTP, or its head is over SIDECAR_MAX_HEAD")
-_FAULT = Problem(Code.INTERNAL_ERROR, "the sidecar failed at this request")
+_FAULT = Problem(Code.INTERNAL_ERROR, "internal error; the sidecar's log has details")
 
 
 def http_response(answer: Answer) -> web.Response:
@@ -106,7 +106,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
-        _log.info("a request could not be read", error=type(exc).__name__, status=status)
+        _log.info("unreadable request", error=type(exc).__name__, status=status)
         if exc is not None:
             exc.__traceback__ = None  # it references the rejected bytes, and a cycle would keep it until a collection
         response = http_response(problem_answer(_MALFORMED if status < 500 else _FAULT))

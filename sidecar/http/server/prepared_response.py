@@ -68,7 +68,7 @@ def prepare(answer: Answer) -> Prepared:
     """
     values = "".join([value for _, value in answer.headers])
     if "\r" in values or "\n" in values or "\0" in values:
-        raise ValueError("a header's value holds a line end")
+        raise ValueError("a header value contains a line end")
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in answer.headers]
     head = "\r\n".join([*lines, "X-Request-ID: "]).encode("utf-8")

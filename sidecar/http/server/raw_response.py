@@ -35,7 +35,7 @@ class Written(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> None:
         transport = request.transport
         if transport is None:
-            raise ConnectionResetError("the client has gone")
+            raise ConnectionResetError("the client disconnected")
         transport.write(self._content)
         await request.writer.drain()
 
