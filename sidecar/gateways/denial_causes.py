@@ -55,22 +55,22 @@ def _bad_request(call: GatewayCall) -> Cause | None:
     names = count_headers(call.headers)
     overrides = sorted(method_overrides(call.headers))
     if overrides:
-        text = f"{overrides[0].decode()} would have the back end run another method than the judged one: leave it out"
+        text = f"{overrides[0].decode()} overrides the method for the back end: remove the header"
         return Cause(Kind.METHOD_OVERRIDE, text)
     if upgrades_otherwise(call.headers):
-        return Cause(Kind.UPGRADE, 'an Upgrade has to be "websocket", once, and without HTTP2-Settings')
+        return Cause(Kind.UPGRADE, 'Upgrade must be "websocket", once, and without HTTP2-Settings')
     label = call.family.label
     if label in FAMILIES:
         return _headers(call, label, names)
     if call.family is section.FAMILY:
-        return Cause(Kind.WRONG_ENDPOINT, "write /check/sections/SECTION or /check/sections/SECTION/ACTION")
+        return Cause(Kind.WRONG_ENDPOINT, "use /check/sections/SECTION or /check/sections/SECTION/ACTION")
     if label == "/envoy.service.auth.v3.Authorization/Check":
-        text = "Envoy's call has no method, no path that begins with /, or more headers than SIDECAR_MAX_HEAD permits"
+        text = "Envoy's request has no method, no path that begins with /, or more headers than SIDECAR_MAX_HEAD allows"
         return Cause(Kind.UNUSABLE_HEADER, text)
     if label == envoy_http.PREFIX:
-        return Cause(Kind.UNUSABLE_HEADER, "Envoy's call names no method, or no path that begins with /")
+        return Cause(Kind.UNUSABLE_HEADER, "Envoy's request has no method, or no path that begins with /")
     fitting = _fitting(names, but="")
-    return Cause(Kind.WRONG_ENDPOINT, f"no gateway asks at this path: {fitting or f'ask {ENDPOINTS}'}")
+    return Cause(Kind.WRONG_ENDPOINT, f"this path is not a check endpoint: {fitting or f'use {ENDPOINTS}'}")
 
 
 def _headers(call: GatewayCall, endpoint: str, names: Names) -> Cause | None:
@@ -82,15 +82,15 @@ def _headers(call: GatewayCall, endpoint: str, names: Names) -> Cause | None:
     missing = [name for name in wanted if name.lower().encode() not in names]
     if missing:
         hint = _fitting(names, but=endpoint) or _hint(endpoint, names)
-        return Cause(Kind.MISSING_HEADER, f"{' and '.join(missing)} did not come{hint and f': {hint}'}")
+        return Cause(Kind.MISSING_HEADER, f"missing {' and '.join(missing)}{hint and f': {hint}'}")
     for name in wanted:
         if names[name.lower().encode()] > 1:
-            return Cause(Kind.DOUBLED_HEADER, f"{name} came more than once: have the gateway replace a client's")
+            return Cause(Kind.DOUBLED_HEADER, f"{name} is repeated: configure the gateway to replace the client's")
     method, uri = (single_header(call.headers, name.lower().encode()) or "" for name in wanted)
     if not method:
         return Cause(Kind.UNUSABLE_HEADER, f"{wanted[0]} is empty")
     if not uri.startswith("/"):
-        return Cause(Kind.UNUSABLE_HEADER, f"{wanted[1]} has to begin with /: the path alone, without scheme and host")
+        return Cause(Kind.UNUSABLE_HEADER, f"{wanted[1]} must begin with /: the path alone, without scheme and host")
     if endpoint == nginx.PATH and not nginx.ingress_agrees(call.headers):
         return Cause(Kind.UNUSABLE_HEADER, f"X-Original-URI and X-Original-URL differ: set {ANNOTATION}")
     return None
@@ -100,7 +100,7 @@ def _fitting(names: Names, *, but: str) -> str:
     """Return a hint to the endpoint that reads the headers in ``names``."""
     for endpoint, wanted in FAMILIES.items():
         if endpoint != but and all(name.lower().encode() in names for name in wanted):
-            return f"{' and '.join(wanted)} came, for which {endpoint} is the endpoint"
+            return f"received {' and '.join(wanted)}, which {endpoint} reads"
     return ""
 
 
@@ -108,19 +108,19 @@ def _hint(endpoint: str, names: Names) -> str:
     if nginx.INGRESS[0] in names:
         return f"ingress-nginx sends it with the annotation {ANNOTATION}"
     if b"x-original-url" in names:
-        instead = "" if endpoint == nginx.PATH else "ask /check/nginx and "
+        instead = "" if endpoint == nginx.PATH else "use /check/nginx and "
         return f"X-Original-URL is not read, {instead}send X-Original-URI with the path alone ($request_uri)"
     if b"x-original-uri" in names and endpoint != nginx.PATH:
-        return "X-Original-URI came, for which /check/nginx is the endpoint; it wants X-Original-Method, too"
+        return "received X-Original-URI, which /check/nginx reads together with X-Original-Method"
     if b"x-forwarded-uri" in names and endpoint != forwarded.PATH:
-        return "X-Forwarded-Uri came, for which /check is the endpoint; it wants X-Forwarded-Method, too"
+        return "received X-Forwarded-Uri, which /check reads together with X-Forwarded-Method"
     return ""
 
 
 def _path(parts: Parts, asked: Route) -> Cause | None:
     named = ambiguity(asked.raw_path)
     if named:
-        return Cause(Kind.AMBIGUOUS_PATH, f"the path holds {named}, which programs read in more than one way")
+        return Cause(Kind.AMBIGUOUS_PATH, f"the path contains {named}, which programs interpret differently")
     generation = parts.policy.generation
     methods = () if generation is None else generation.routes.methods_at(asked.raw_path)
     if not methods:

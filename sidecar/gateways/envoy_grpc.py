@@ -136,7 +136,7 @@ class Authorization:
         try:
             return response_of(await self._respond(call_of(request)))
         except Exception:
-            _log.exception("a check failed", endpoint=FAMILY.label)
+            _log.exception("check failed", endpoint=FAMILY.label)
             return CheckResponse(status=Status(code=PERMISSION_DENIED))
 
 

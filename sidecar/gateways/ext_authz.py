@@ -218,5 +218,5 @@ def _in_words_of(call: GatewayCall, parts: Parts, decision: Decision, answer: An
 
 def _failed(endpoint: str) -> Decision:
     """Log the current exception, and return a denial. A bug must never look like an outage or an allow."""
-    _log.exception("a check failed", endpoint=endpoint)
+    _log.exception("check failed", endpoint=endpoint)
     return Decision(Reason.BAD_REQUEST, "")

@@ -367,11 +367,11 @@ async def test_no_other_method_is_taken(web):
 @pytest.mark.parametrize(
     ("headers", "said"),
     [
-        ([EVIL], f"Origin {EVIL[1]} is not that of SIDECAR_PUBLIC_URL, {PUBLIC}"),
-        ([("Origin", "null")], f"Origin is not that of SIDECAR_PUBLIC_URL, {PUBLIC}"),
-        ([OURS, OURS], "Origin came more than once"),
-        ([("Sec-Fetch-Site", "same-origin")], f"exactly one Origin has to come, and be {PUBLIC}"),
-        ([], "neither Origin nor Sec-Fetch-Site came: have the gateway pass both on"),
+        ([EVIL], f"Origin {EVIL[1]} does not match SIDECAR_PUBLIC_URL, {PUBLIC}"),
+        ([("Origin", "null")], f"Origin does not match SIDECAR_PUBLIC_URL, {PUBLIC}"),
+        ([OURS, OURS], "Origin is repeated"),
+        ([("Sec-Fetch-Site", "same-origin")], f"send exactly one Origin, {PUBLIC}"),
+        ([], "Origin and Sec-Fetch-Site are missing: configure the gateway to pass both on"),
     ],
 )
 async def test_R5_cross_site_says_what_is_compared(web, headers, said):

@@ -24,15 +24,15 @@ INGRESS = (b"X-Sent-From", b"nginx-ingress-controller")
 EVIL = b"https://evil.example"
 
 CASES: dict[str, tuple[str, tuple[Line, ...], str, tuple[str, ...]]] = {
-    "nothing": ("/check", (), "bad_request", ("X-Forwarded-Method and X-Forwarded-Uri did not come",)),
-    "no URI": ("/check", (METHOD,), "bad_request", ("X-Forwarded-Uri did not come",)),
-    "no method": ("/check/nginx", (O_URI,), "bad_request", ("X-Original-Method did not come",)),
+    "nothing": ("/check", (), "bad_request", ("missing X-Forwarded-Method and X-Forwarded-Uri",)),
+    "no URI": ("/check", (METHOD,), "bad_request", ("missing X-Forwarded-Uri",)),
+    "no method": ("/check/nginx", (O_URI,), "bad_request", ("missing X-Original-Method",)),
     "nginx at Traefik's endpoint": ("/check", (O_METHOD, O_URI), "bad_request", ("X-Forwarded-Uri", "/check/nginx")),
     "Traefik at nginx'": (
         "/check/nginx",
         (METHOD, URI),
         "bad_request",
-        ("X-Original-URI", "for which /check "),
+        ("X-Original-URI", ", which /check reads"),
     ),
     "half of nginx at Traefik's": ("/check", (O_URI,), "bad_request", ("/check/nginx", "X-Original-Method")),
     "Authelia's recipe": ("/check/nginx", (O_METHOD, O_URL), "bad_request", ("X-Original-URI", "$request_uri")),
@@ -46,8 +46,8 @@ CASES: dict[str, tuple[str, tuple[Line, ...], str, tuple[str, ...]]] = {
     ),
     "a whole URL": ("/check/nginx", (O_METHOD, (b"X-Original-URI", O_URL[1])), "bad_request", ("begin with /",)),
     "an empty method": ("/check", ((b"X-Forwarded-Method", b""), URI), "bad_request", ("Method is empty",)),
-    "two URIs": ("/check", (METHOD, URI, URI), "bad_request", ("X-Forwarded-Uri came more than once",)),
-    "no such endpoint": ("/check/traefik", (METHOD, URI), "bad_request", ("/check is the endpoint",)),
+    "two URIs": ("/check", (METHOD, URI, URI), "bad_request", ("X-Forwarded-Uri is repeated",)),
+    "no such endpoint": ("/check/traefik", (METHOD, URI), "bad_request", (", which /check reads",)),
     "no such endpoint, nothing sent": ("/check/traefik", (), "bad_request", ("/check/nginx", "/check/sections/")),
     "Envoy without a path": ("/check/envoy", (), "bad_request", ("/check/envoy/…",)),
     "a section too many": ("/check/sections/a/b/c", (), "bad_request", ("SECTION/ACTION",)),
@@ -118,7 +118,7 @@ async def test_what_the_client_did_has_no_detail(name: str) -> None:
 )
 async def test_an_origin_that_is_none_is_not_repeated(origin: bytes) -> None:
     body = await body_of("/check/sections/media-library", ((b"Origin", origin), COOKIE))
-    assert body["detail"] == f"Origin is not that of SIDECAR_PUBLIC_URL, {ISSUER}"
+    assert body["detail"] == f"Origin does not match SIDECAR_PUBLIC_URL, {ISSUER}"
 
 
 async def test_no_detail_repeats_the_path_or_a_token() -> None:
