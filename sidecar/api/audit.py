@@ -52,7 +52,7 @@ async def audit(call: Call[None]) -> Reply | Problem:
     try:
         asked = msgspec.convert(dict(call.query), Asked, strict=False)
     except msgspec.ValidationError as error:
-        return Problem(Code.BAD_REQUEST, f"after and limit are whole numbers, limit from 1 to {MAX_PAGE}: {error}")
+        return Problem(Code.BAD_REQUEST, f"after and limit must be integers, limit from 1 to {MAX_PAGE}: {error}")
     page = await call.parts.people.audit.page(call.caller.record.account, after=asked.after, limit=asked.limit)
     return Reply(200, Entries([_entry(row) for row in page.rows], page.next))
 
@@ -77,7 +77,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/v1/audit",
         May("audit", "view"),
         audit,
-        "Who did what to whom, newest first",
+        "Changes of my account, newest first",
         statuses=(200, 400),
         answer=Entries,
         query=Asked,

@@ -77,7 +77,7 @@ async def sign_in(call: Call[SignInBody]) -> Reply | Problem:
 def _refused(call: Call[SignInBody]) -> Problem | None:
     ours = origin_of(call.parts.surface.public_url)
     if _lines(call.headers, b"origin") != [ours.encode("latin-1")]:
-        detail = explain_cross_site(call.parts, call.headers) or f"exactly one Origin has to come, and be {ours}"
+        detail = explain_cross_site(call.parts, call.headers) or f"send exactly one Origin, {ours}"
         return _of(call, Reason.CROSS_SITE, detail)
     types = _lines(call.headers, b"content-type")
     if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != b"application/json":
@@ -90,11 +90,11 @@ def _signed_in(call: Call[SignInBody], outcome: LoginOutcome) -> Reply | Problem
         case Grant():
             return Reply(204, None, session_cookies(call, outcome))
         case InvalidGrant():
-            return Problem(Code.INVALID_CREDENTIALS, "the e-mail or the password is not right, or not any more")
+            return Problem(Code.INVALID_CREDENTIALS, "the e-mail or the password is wrong or no longer valid")
         case AccountRequired():
-            return Problem(Code.ACCOUNT_REQUIRED, "several accounts fit; name one in account")
+            return Problem(Code.ACCOUNT_REQUIRED, "several accounts have this e-mail; name one in account")
         case ResetRequired():
-            return Problem(Code.PASSWORD_RESET_REQUIRED, "ask for a link to set a new password")
+            return Problem(Code.PASSWORD_RESET_REQUIRED, "request a link to set a new password")
         case Limited(retry_after):
             return rate_limited(retry_after)
         case Overloaded(retry_after):

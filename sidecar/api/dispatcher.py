@@ -143,7 +143,7 @@ class Dispatcher:
             remedy = "" if endpoint.max_body else " or raise SIDECAR_MAX_BODY"  # an endpoint's own limit is fixed
             outcome = Problem(Code.TOO_LARGE, f"{error}{remedy}")
         except Exception:
-            _log.exception("a request failed", endpoint=endpoint.path, request_id=request_id)
+            _log.exception("request failed", endpoint=endpoint.path, request_id=request_id)
             outcome = _INTERNAL
         return endpoint.tell(outcome)
 
@@ -221,11 +221,11 @@ async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
 def _query(query: str) -> dict[str, str]:
     """Parse the query of an endpoint that has one. Raises BadBody."""
     if query.count("%") > MAX_ESCAPES:
-        raise BadBody(f"the query holds more than {MAX_ESCAPES} percent-encoded bytes; send less")
+        raise BadBody(f"the query contains more than {MAX_ESCAPES} percent-encoded bytes; send less")
     try:
         return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
-        raise BadBody(f"the query holds more than {MAX_FIELDS} fields; send less") from None
+        raise BadBody(f"the query contains more than {MAX_FIELDS} fields; send less") from None
 
 
 def _is_short(call: GatewayCall) -> bool:
@@ -248,8 +248,8 @@ def _peer(request: web.BaseRequest) -> str | None:
 
 _STORE_UNAVAILABLE = Problem(
     Code.STORE_UNAVAILABLE,
-    "the store does not answer; nothing was changed that was not confirmed, try again shortly",
+    "the store does not answer: a change in this request is unconfirmed; try again shortly",
     {"reason": Code.STORE_UNAVAILABLE.value},
     retry_after=1,
 )
-_INTERNAL = Problem(Code.INTERNAL_ERROR, "the sidecar failed at this request; its log has the request id")
+_INTERNAL = Problem(Code.INTERNAL_ERROR, "internal error; the sidecar's log has details under the request id")

@@ -96,13 +96,13 @@ async def metrics(call: Call[None]) -> Reply:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/livez", Gate.OPEN, livez, "The loop turns", answer=Health),
+    Endpoint("GET", "/livez", Gate.OPEN, livez, "Liveness: the event loop runs", answer=Health),
     Endpoint(
         "GET",
         "/readyz",
         Gate.OPEN,
         readyz,
-        "It can answer checks",
+        "Readiness: checks can be decided",
         statuses=(200, 503),
         answer=Health,
         query=ReadinessQuery,

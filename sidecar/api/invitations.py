@@ -95,7 +95,7 @@ async def invite_again(call: Call[None]) -> Reply | Problem:
         case SeatLimit(seats):
             return _seat_limit(call, seats)
         case NotInvited():
-            return Problem(Code.NOT_INVITED, "the user has accepted already; there is nothing to invite to")
+            return Problem(Code.NOT_INVITED, "the user has accepted the invitation already")
         case NoUser():
             return not_found("user")
         case _:
@@ -118,7 +118,7 @@ async def accept(call: Call[AcceptBody]) -> Reply | Problem:
         case InvitationGone():
             return Problem(
                 Code.INVITATION_GONE,
-                "this invitation cannot be used (any more); ask whoever invited you for a new link",
+                "this invitation is invalid or has expired; request a new link",
             )
         case WeakPassword(weaknesses):
             return weak_password(weaknesses)
@@ -152,7 +152,7 @@ def _idempotency(call: Call[Any], endpoint: str) -> IdempotencyKey | Problem | N
         return None
     if len(given) > 1 or not 0 < len(given[0]) <= MAX_IDEMPOTENCY_KEY:
         return Problem(
-            Code.BAD_REQUEST, f"Idempotency-Key must stand once and have 1 to {MAX_IDEMPOTENCY_KEY} characters"
+            Code.BAD_REQUEST, f"Idempotency-Key must occur once and have 1 to {MAX_IDEMPOTENCY_KEY} characters"
         )
     owner = f"{call.caller.record.id}\n{endpoint}\n".encode()
     body = b"" if call.body is None else msgspec.json.encode(call.body)
@@ -167,7 +167,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/v1/users",
         _MANAGE,
         invite,
-        "Invite somebody",
+        "Invite a user",
         InviteBody,
         statuses=(201, 400, 403, 404, 409, 422),
         answer=schemas.Invited,

@@ -68,7 +68,7 @@ async def change_password(call: Call[PasswordBody]) -> Reply | Problem:
         case Replaced():
             return _replaced(call, outcome)
         case WrongPassword():
-            return Problem(Code.WRONG_PASSWORD, "the old password is not right; nothing was changed")
+            return Problem(Code.WRONG_PASSWORD, "the old password is wrong; nothing was changed")
         case WeakPassword(weaknesses):
             return weak_password(weaknesses)
         case SamePassword():
@@ -88,8 +88,8 @@ async def change_password(call: Call[PasswordBody]) -> Reply | Problem:
 def _replaced(call: Call[PasswordBody], done: Replaced) -> Reply:
     """Return the new tokens, which replace all others, as the old one was sent: a browser's in cookies (R5)."""
     revocation = done.revocation
-    message = "The password is changed. Every older token is dead"
-    message += "." if revocation.complete else " as soon as every sidecar has heard of it."
+    message = "Password changed. All older tokens are revoked"
+    message += "." if revocation.complete else " as soon as all sidecars have applied the change."
     body = {
         "message": message,
         "expires_in": done.grant.expires_in,
@@ -148,13 +148,13 @@ async def account(call: Call[None]) -> Reply | Problem:
 _SIGNED_IN = Gate.SIGNED_IN
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/v1/me", _SIGNED_IN, me, "Who am I?", answer=schemas.User),
+    Endpoint("GET", "/v1/me", _SIGNED_IN, me, "My user", answer=schemas.User),
     Endpoint(
         "GET",
         "/v1/me/permissions",
         _SIGNED_IN,
         permissions,
-        "What may I? Every section and action",
+        "My permissions: each section and action",
         answer=schemas.Permissions,
     ),
     Endpoint(
@@ -162,7 +162,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/v1/me/password",
         _SIGNED_IN,
         change_password,
-        "Change my password; every older token dies",
+        "Change my password; revokes all older tokens",
         PasswordBody,
         statuses=(200, 403, 409, 422, 429, 503),
         answer=schemas.PasswordChanged,

@@ -34,7 +34,7 @@ class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def forgot(call: Call[ForgotBody]) -> Reply:
     """Request a reset link (``POST /v1/password/forgot``). The response is the same for an unknown e-mail (R12)."""
     await call.parts.people.forgotten.ask(call.body.email, call.address)
-    return Reply(202, {"message": "If somebody has that e-mail, a link is on its way to it."})
+    return Reply(202, {"message": "If a user has this e-mail, a link will be sent to it."})
 
 
 async def reset(call: Call[ResetBody]) -> Reply | Problem:
@@ -44,7 +44,7 @@ async def reset(call: Call[ResetBody]) -> Reply | Problem:
         case Grant():
             return Reply(201, grant_json(outcome))
         case ResetGone():
-            return Problem(Code.INVITATION_GONE, "this link cannot be used (any more); ask for a new one")
+            return Problem(Code.INVITATION_GONE, "this link is invalid or has expired; request a new one")
         case WeakPassword(weaknesses):
             return weak_password(weaknesses)
         case Overloaded(retry_after):

@@ -148,7 +148,7 @@ async def preview(call: Call[PreviewBody]) -> Reply | Problem:
     """
     strange = next((name for name in call.body.files if name not in FILES), None)
     if strange is not None:
-        return Problem(Code.BAD_REQUEST, f"a policy has no such file; it has {', '.join(FILES)}")
+        return Problem(Code.BAD_REQUEST, f"unknown policy file; expected {', '.join(FILES)}")
     edited = {name: text.encode() for name, text in call.body.files.items()}
     if sum(map(len, edited.values())) > MAX_BODY:
         return Problem(Code.TOO_LARGE, f"the files are over {MAX_BODY} bytes; `sidecar policy diff` has no limits")
@@ -168,20 +168,22 @@ async def preview(call: Call[PreviewBody]) -> Reply | Problem:
         case TooLarge(reason):
             return Problem(Code.TOO_LARGE, reason)
         case Busy():
-            return Problem(Code.RATE_LIMITED, "another preview is under way; ask again when it is over", retry_after=1)
+            return Problem(
+                Code.RATE_LIMITED, "another preview is running; try again when it has finished", retry_after=1
+            )
 
 
 _VIEW: Final = May("policy", "view")
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/policy", _VIEW, policy, "The policy in force", answer=InForce),
-    Endpoint("GET", "/v1/policy/matrix", _VIEW, matrix, "Who may do what, by which rule", answer=Matrix),
+    Endpoint("GET", "/v1/policy/matrix", _VIEW, matrix, "All decisions of the policy, with their rules", answer=Matrix),
     Endpoint(
         "GET",
         "/v1/policy/explain",
         _VIEW,
         why,
-        "Why an answer is what it is, and what would change it",
+        "Explain a decision, and list the edits that would change it",
         statuses=(200, 400, 404, 422),
         answer=Explained,
         query=Why,
@@ -191,7 +193,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/v1/policy/preview",
         May("policy", "preview"),
         preview,
-        "What an edit would change, and for whom",
+        "Preview the changes of an edit, and the affected users",
         PreviewBody,
         statuses=(200, 400, 413, 429),
         max_body=MAX_BODY,

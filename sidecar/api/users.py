@@ -161,7 +161,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/v1/users",
         _VIEW,
         users,
-        "Everybody of my account, and its seats",
+        "All users of my account, and its seats",
         statuses=(200, 404),
         answer=schemas.Roster,
     ),

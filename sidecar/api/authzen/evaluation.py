@@ -132,7 +132,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         EVALUATION,
         _EVALUATE,
         evaluation,
-        "AuthZEN: may this subject do this with that?",
+        "AuthZEN: decide one question",
         RawBody,
         statuses=STATUSES,
         tell=problems.tell,
@@ -159,7 +159,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         METADATA,
         Gate.OPEN,
         metadata,
-        "AuthZEN: what this policy decision point can do",
+        "AuthZEN: metadata of this policy decision point",
         answer=schemas.Metadata,
     ),
 )

@@ -94,4 +94,4 @@ def _mark(token: object) -> Mark:
     try:
         return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=Mark)
     except (ValueError, msgspec.MsgspecError):
-        raise BadBody("page.token is not one of ours; start again without it") from None
+        raise BadBody("page.token is invalid; start again without it") from None

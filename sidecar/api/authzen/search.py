@@ -96,9 +96,7 @@ def _row(what: str, handler: Handler, summary: str, asks: type[Any], answer: typ
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    _row("subject", subjects, "AuthZEN: who may do this with that?", schemas.SubjectSearch, schemas.Entities),
-    _row(
-        "resource", resources, "AuthZEN: with what may this subject do this?", schemas.ResourceSearch, schemas.Entities
-    ),
-    _row("action", actions, "AuthZEN: what may this subject do with that?", schemas.ActionSearch, schemas.Actions),
+    _row("subject", subjects, "AuthZEN: search subjects", schemas.SubjectSearch, schemas.Entities),
+    _row("resource", resources, "AuthZEN: search resources", schemas.ResourceSearch, schemas.Entities),
+    _row("action", actions, "AuthZEN: search actions", schemas.ActionSearch, schemas.Actions),
 )

@@ -59,7 +59,7 @@ def read(body: RawBody) -> Parameters:
 
 def _form(content: bytes) -> dict[str, str]:
     if content.count(b"%") > MAX_ESCAPES:
-        raise InvalidRequest(f"the form holds more than {MAX_ESCAPES} percent-encoded bytes; send JSON")
+        raise InvalidRequest(f"the form contains more than {MAX_ESCAPES} percent-encoded bytes; send JSON")
     try:
         text = content.decode("ascii")
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
@@ -67,7 +67,7 @@ def _form(content: bytes) -> dict[str, str]:
         raise InvalidRequest("the body is not a form in UTF-8") from None
     sent = dict(pairs)
     if len(sent) != len(pairs):
-        raise InvalidRequest("a parameter stands twice")
+        raise InvalidRequest("a parameter is repeated")
     return sent
 
 

@@ -37,9 +37,7 @@ async def revoke(call: Call[RawBody]) -> Reply:
     except InvalidRequest as problem:
         return error("invalid_request", str(problem))
     if any(read_secret(kind, token) for kind in Kind):
-        return error(
-            "unsupported_token_type", "this is an invitation, a reset link or a PEP key: it is not revoked here"
-        )
+        return error("unsupported_token_type", "invitations, reset links and PEP keys cannot be revoked here")
     refresh = call.parts.people.issuer.read(token)
     if refresh is not None:
         return await _end(call, refresh.user, refresh.session)
@@ -47,7 +45,7 @@ async def revoke(call: Call[RawBody]) -> Reply:
     if isinstance(identity, Reason):
         return _unknown() if identity.verdict is Verdict.UNKNOWN else _gone()
     if not identity.claims.session:
-        return error("unsupported_token_type", "this token is another issuer's: only that one can revoke it")
+        return error("unsupported_token_type", "the token is from another issuer; only that issuer can revoke it")
     return await _end(call, identity.record.id, identity.claims.session)
 
 
@@ -74,7 +72,7 @@ def _unknown() -> Reply:
 
     The client must assume that it is valid (RFC 7009 section 2.2.1).
     """
-    return error("temporarily_unavailable", "nothing can be said of the token now; try again shortly", 503, 1)
+    return error("temporarily_unavailable", "the token cannot be checked now; try again shortly", 503, 1)
 
 
 async def introspect(call: Call[RawBody]) -> Reply:
@@ -94,7 +92,7 @@ async def introspect(call: Call[RawBody]) -> Reply:
 def _active(identity: Identity) -> dict[str, Any]:
     """Return an active token.
 
-    ``iss`` and ``sub`` are the token's; ``acct``, ``user`` and ``sid`` are the sidecar's own.
+    ``iss`` and ``sub`` are the token's; others are this sidecar's.
     """
     claims, record = identity.claims, identity.record
     known = {
@@ -136,7 +134,7 @@ INTROSPECTION: Final[tuple[Endpoint, ...]] = (
         INTROSPECT,
         Key(Scope.INTROSPECT),
         introspect,
-        "What a token is worth, for a PEP",
+        "Introspect a token, for a PEP",
         RawBody,
         statuses=(200, 400, 401, 403, 413, 429, 503),
         tell=tell,

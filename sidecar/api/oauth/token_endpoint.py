@@ -63,13 +63,13 @@ def _token_answer(outcome: LoginOutcome | StoreBehind) -> Reply:
         case Grant():
             return Reply(200, grant_json(outcome), NO_STORE)
         case InvalidGrant():
-            return error("invalid_grant", "the e-mail, the password or the token is not right, or not any more")
+            return error("invalid_grant", "the e-mail, the password or the token is wrong or no longer valid")
         case AccountRequired():
-            return error("invalid_request", "account_required: several accounts fit; name one in account")
+            return error("invalid_request", "account_required: several accounts have this e-mail; name one in account")
         case ResetRequired():
-            return error("invalid_grant", "password_reset_required: ask for a link to set a new password")
+            return error("invalid_grant", "password_reset_required: request a link to set a new password")
         case Limited(retry_after):
-            return error("rate_limited", "too many tries; try again later", 429, retry_after)
+            return error("rate_limited", "too many attempts; try again later", 429, retry_after)
         case Overloaded(retry_after):
             return error("temporarily_unavailable", "too many sign-ins at once; try again shortly", 503, retry_after)
         case StoreBehind():
@@ -113,7 +113,7 @@ async def metadata_of(call: Call[None]) -> Reply | Problem:
     """Return the metadata at the path of RFC 8414 section 3.1 for an issuer with a path (of one segment)."""
     _, _, path = call.parts.people.issuer.issuer.partition("://")[2].partition("/")
     if path.rstrip("/") != call.names["issuer"]:
-        return Problem(Code.NOT_FOUND, "there is no authorization server of that name here")
+        return Problem(Code.NOT_FOUND, "authorization server not found")
     return await metadata(call)
 
 
@@ -134,14 +134,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *REVOCATION,
     Endpoint("GET", JWKS, Gate.OPEN, jwks, "The public keys of access tokens", answer=schemas.KeySetShown),
     Endpoint(
-        "GET", METADATA, Gate.OPEN, metadata, "What this authorization server can do", answer=schemas.ServerMetadata
+        "GET", METADATA, Gate.OPEN, metadata, "Metadata of the authorization server", answer=schemas.ServerMetadata
     ),
     Endpoint(
         "GET",
         METADATA + "/{issuer}",
         Gate.OPEN,
         metadata_of,
-        "What this authorization server can do, for an issuer with a path",
+        "Metadata of the authorization server, for an issuer with a path",
         statuses=(200, 404),
         answer=schemas.ServerMetadata,
     ),

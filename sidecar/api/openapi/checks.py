@@ -20,32 +20,32 @@ _DENIAL: Final = {
 CHECK_SCHEMAS: Final[dict[str, Any]] = {
     "Denial": {
         "type": "object",
-        "description": "Why a gateway's question was not answered with an allow.",
+        "description": "Denial of a gateway check.",
         "required": ["decision", "reason", "message", "generation"],
         "properties": {
             "decision": {"const": False},
             "reason": {"enum": _REASONS},
             "message": {"type": "string"},
             "generation": {"type": "string"},
-            "detail": {"type": "string", "description": "What the operator of the gateway has to mend."},
+            "detail": {"type": "string", "description": "Remedy for the operator of the gateway."},
         },
     }
 }
 
 _FORWARDED: Final = (
-    "Traefik ForwardAuth, Caddy forward_auth, HAProxy: X-Forwarded-Method and X-Forwarded-Uri are asked about."
+    "Traefik ForwardAuth, Caddy forward_auth, HAProxy: checks the request in X-Forwarded-Method and X-Forwarded-Uri."
 )
 _PATHS: Final[dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]]] = {
     "/check": ("check_forwarded", _FORWARDED, ("X-Forwarded-Method", "X-Forwarded-Uri"), ()),
     "/check/nginx": (
         "check_nginx",
-        "nginx auth_request: X-Original-Method and X-Original-URI are asked about.",
+        "nginx auth_request: checks the request in X-Original-Method and X-Original-URI.",
         ("X-Original-Method", "X-Original-URI"),
         (),
     ),
     "/check/envoy/{path}": (
         "check_envoy",
-        "Envoy ext_authz over HTTP: the request line behind the prefix is asked about; {path} may hold slashes.",
+        "Envoy ext_authz over HTTP: checks the request line after the prefix; {path} may contain slashes.",
         (),
         ("path",),
     ),
@@ -87,8 +87,8 @@ def _operation(name: str, about: str, headers: tuple[str, ...], names: tuple[str
     text = {"type": "string"}
     return {
         "operationId": name,
-        "summary": "May this request pass?",
-        "description": f"{about} Exactly 200 is an allow. Every method is answered; a body is not read.",
+        "summary": "Check a request",
+        "description": f"{about} Exactly 200 is an allow. All methods are accepted; the body is not read.",
         "tags": ["checks"],
         "security": [{"accessToken": []}, {"sessionCookie": []}, {}],
         "parameters": [
@@ -121,10 +121,10 @@ _ANSWERS: Final[dict[str, dict[str, Any]]] = {
         "description": "Only with SIDECAR_LOGIN_URL, to a browser that navigates without a session.",
         "headers": _headers("Location"),
     },
-    "401": {"description": "Who are you?", "headers": _headers("WWW-Authenticate"), "content": _DENIAL},
-    "403": {"description": "Deny; also what cannot be known.", "headers": _headers(), "content": _DENIAL},
+    "401": {"description": "Unauthenticated.", "headers": _headers("WWW-Authenticate"), "content": _DENIAL},
+    "403": {"description": "Deny, or undetermined.", "headers": _headers(), "content": _DENIAL},
     "503": {
-        "description": "What cannot be known, with SIDECAR_UNAVAILABLE_STATUS=503.",
+        "description": "Undetermined, with SIDECAR_UNAVAILABLE_STATUS=503.",
         "headers": _headers("Retry-After"),
         "content": _DENIAL,
     },

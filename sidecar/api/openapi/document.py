@@ -27,12 +27,12 @@ PROBLEM: Final = "application/problem+json"
 REF: Final = "#/components/schemas/{name}"
 
 ABOUT: Final = """\
-A policy-as-code authorization sidecar. Gateways ask `/check…` before every request; services ask `POST /v1/check` with
-the user's token, or AuthZEN's `/access/v1/…` with a key of their own; people sign in at `/token` and manage themselves
+A policy-as-code authorization sidecar. Gateways call `/check…` before each request. Services call `POST /v1/check` with
+the user's token, or AuthZEN's `/access/v1/…` with their own key. Users sign in at `/token`, and manage their profile
 and their account under `/v1`.
 
-Errors are `application/problem+json` with a stable `code`, but on OAuth's endpoints (RFC 6749 section 5.2) and on
-AuthZEN's (a message string). Every answer carries `X-Request-ID`, the one that came when it was well formed."""
+Errors are `application/problem+json` with a stable `code`, except on OAuth's endpoints (RFC 6749 section 5.2) and on
+AuthZEN's (a message string). Each response has `X-Request-ID`, echoed from the request if it is well formed."""
 
 Schema = dict[str, Any]
 
@@ -223,7 +223,7 @@ def _security(row: Endpoint) -> list[Schema]:
 _REVISION: Final[Schema] = {
     "type": "integer",
     "minimum": 0,
-    "description": "An X-Sidecar-Revision: the answer is no older than that change, or 503.",
+    "description": "An X-Sidecar-Revision: the response is no older than that change, or 503.",
 }
 
 

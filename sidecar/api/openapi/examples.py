@@ -157,9 +157,12 @@ ANSWERS: Final[dict[str, Any]] = {
         "search_resource_endpoint": f"{URL}/access/v1/search/resource",
         "search_action_endpoint": f"{URL}/access/v1/search/action",
     },
-    "OAuthError": {"error": "invalid_grant", "error_description": "the e-mail, the password or the token is not right"},
+    "OAuthError": {
+        "error": "invalid_grant",
+        "error_description": "the e-mail, the password or the token is wrong or no longer valid",
+    },
     "PasswordChanged": {
-        "message": "The password is changed. Every older token is dead.",
+        "message": "Password changed. All older tokens are revoked.",
         "expires_in": 900,
         "revocation": _REVOCATION,
         "access_token": ACCESS,
