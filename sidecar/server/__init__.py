@@ -1,1 +1,1 @@
-"""The composition root: settings, parts, listeners, signals. The only room that builds others."""
+"""Composition root: settings, parts, listeners, signals. The only package that builds the others."""

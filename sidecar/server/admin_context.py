@@ -1,8 +1,8 @@
-"""An operator at work: the store, keys and names of ``serve``, without its listeners.
+"""Store, keys and services of ``serve`` for an operator's command, without the listeners.
 
-On the embedded store: a running sidecar's is shared; with none running it is started for the work. A demo's
-store is refused (R23), and so is one whose passwords another pepper made. A store that does not exist is made only with
-the caller's consent: in another folder the same command would work on a second, empty one.
+Uses the embedded store of a running sidecar, or starts that store for the command. Rejects the store of a demo (R23)
+and a store with another pepper. A missing store is made only with the caller's consent: in
+another working directory the same command would use a second, empty store.
 """
 
 import os
@@ -31,11 +31,12 @@ from sidecar.store.maintenance.startup_checks import holds_data
 from sidecar.tokens.opaque import Pepper
 
 PATIENCE: Final = 10.0
-"""Seconds an operator's command waits for the store: a person at a slow link has more time than a gateway's check."""
+"""Timeout of an operator's store requests, in seconds. Longer than a check's, because an operator on a slow link can
+wait."""
 
 
 class PolicyProblem(Exception):
-    """The policy files give no generation. One sentence."""
+    """The policy files do not compile. One sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Operator:
 
 
 class NoStoreError(Exception):
-    """There is no store where the settings say. ``where``: its place, as an operator reads it."""
+    """No store exists at the configured place. ``where``: that place, for the operator."""
 
     def __init__(self, where: str) -> None:
         super().__init__(f"there is no store in {where}")
@@ -60,16 +61,19 @@ def _never(where: str) -> None:
 
 
 Consent = Callable[[str], None]
-"""Called with the store's place before one is made there. Raises what ends the work."""
+"""Called with the store's place before a store is made there. Raises an exception to prevent it."""
 
 
 @asynccontextmanager
 async def operating(
     settings: Settings, consent: Consent = _never, *, repair: bool = False, migrating: bool = False
 ) -> AsyncIterator[Operator]:
-    """``repair``: write a lost meta record again. ``migrating``: bring an older schema to this version's first.
+    """Open the store and build the operator's services.
 
-    Raises StoreUnavailable, StoreRefused, KeyFileProblem, and NoStoreError where ``consent`` does not allow a store."""
+    ``repair``: rewrite a lost meta record. ``migrating``: first migrate an older schema to this version's.
+
+    Raises StoreUnavailable, StoreRefused, KeyFileProblem, and NoStoreError when ``consent`` does not allow a new store.
+    """
     async with AsyncExitStack() as stack:
         found = _keys(settings)
         fresh = settings.redis_url is None and not has_embedded(settings)
@@ -92,7 +96,7 @@ async def operating(
                 "point SIDECAR_KEYS_DIR at the keys that belong to this store"
             )
         keys = found or load_or_create(settings.keys_dir, group_read=settings.keys_group_read)
-        # Issuer and audience are the serving sidecars' affair: they are neither set nor compared here.
+        # Issuer and audience are neither set nor compared here: the serving sidecars do that.
         migrated = await migrate(store, keys.pepper) if migrating else None
         await store.check_meta(pepper=keys.pepper.identity, repair=repair)
         hashing = Hashing(keys.pepper)
@@ -101,7 +105,7 @@ async def operating(
 
 
 def _keys(settings: Settings) -> LoadedKeys | None:
-    """None where none were made yet."""
+    """Return None when no keys exist yet."""
     with key_problems(settings.keys_dir):
         if not settings.keys_dir.exists():
             return None
@@ -111,12 +115,12 @@ def _keys(settings: Settings) -> LoadedKeys | None:
 
 
 async def operating_warnings(operator: Operator) -> tuple[str, ...]:
-    """What weakens the store's promises, as ``serve`` would warn of it."""
+    """Return the warnings about the store's configuration, with the text that ``serve`` logs."""
     return await operator.store.check_meta()
 
 
 def generation(settings: Settings) -> Generation:
-    """The policy that the files say, for what R11 and the list of roles need. Raises PolicyProblem."""
+    """Compile the policy files, for R11 and the list of roles. Raises PolicyProblem."""
     files = read_policy_files(settings.policy_dir, settings.model)
     compiled = compile_policy(files.files, proof=ProofScope.START, problems=files.diagnostics)
     if compiled.generation is not None:
@@ -137,7 +141,7 @@ async def _url(settings: Settings, stack: AsyncExitStack) -> str:
 def _people(settings: Settings, keys: LoadedKeys, store: Store, hashing: Hashing) -> People:
     return people(
         store,
-        # Not run: it waits for the fleet and is no part of it.
+        # Not run: an operator waits for the fleet and is no member of it.
         LiveCopy(store, id="operator", lease=settings.lease, clock=since_boot).fleet,
         hashing=hashing,
         issuer=issuer(settings, keys),

@@ -1,4 +1,4 @@
-"""The audit while serving: one sidecar of the fleet exports it, chained and signed, into its state directory (R32)."""
+"""Audit export while serving: one sidecar of the fleet writes the chained, signed rows to its state directory (R32)."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _log = logger("audit")
 
 
 class Complaints:
-    """A problem that lasts is told once, not with every try."""
+    """Logs a lasting export problem once, not at each attempt."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -31,6 +31,6 @@ def audit_file(state_dir: Path) -> Path:
 
 
 def exporter(store: Store, state_dir: Path, pepper: Pepper, *, id: str) -> Exporter:  # noqa: A002 (the word for it)
-    """``id`` names this process in the fleet."""
+    """Return the exporter. ``id`` names this process in the fleet."""
     key = CheckpointKey(pepper)
     return Exporter(store, AuditFile(audit_file(state_dir)), id=id, sign=key.sign, on_problem=Complaints())

@@ -1,7 +1,7 @@
-"""Starts one serving process, in order, and takes it down in reverse. How its parts fit together: assembly.py.
+"""Start and stop of one serving process. Its wiring is in container.py.
 
-A start that cannot succeed is a ``StartProblem``: the lines for the operator and the exit status. A store that is out
-is none: the listeners answer at once, denying, and the sidecar comes to life when the store does.
+A start that cannot succeed raises ``StartProblem`` with the lines for the operator and the exit status. An unreachable
+store does not end the start: the listeners deny every check until the store responds.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ _log = logger("server")
 
 
 class StartProblem(Exception):
-    """The start stops. ``lines`` are for the operator, ``status`` is the exit status."""
+    """The start failed. ``lines``: messages for the operator. ``status``: exit status."""
 
     def __init__(self, status: int, *lines: str) -> None:
         super().__init__(lines[0] if lines else "")
@@ -56,8 +56,8 @@ class StartProblem(Exception):
 
 
 def _tell_of_another(settings: Settings) -> None:
-    """A folder of policy files that is gone, or a start in another place, must not pass for the policy of before."""
-    with suppress(OSError, PrivateFileProblem):  # the activation tells of a copy that it cannot use
+    """Log an error when the last policy differs from the packaged one: the directory may be missing or another."""
+    with suppress(OSError, PrivateFileProblem):  # the activation reports an unusable copy
         kept = last_known_good.kept(settings.state_dir)
         if kept is not None and kept != read_policy_files(settings.policy_dir, settings.model).files:
             _log.error(
@@ -68,7 +68,7 @@ def _tell_of_another(settings: Settings) -> None:
 
 
 class Sidecar:
-    """One serving process: its parts, its listeners, the tasks beside them."""
+    """One serving process: its parts, its listeners and its background tasks."""
 
     def __init__(
         self, settings: Settings, *, demo: bool = False, place: Place = ALONE, force_policy: bool = False
@@ -86,7 +86,7 @@ class Sidecar:
         self._on_rotation: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
-        """Everything up to accepting requests. Raises StartProblem; ``stop`` cleans up in either case."""
+        """Start, and accept requests. Raises StartProblem. The caller must call ``stop`` in either case."""
         found = problems(self._settings)
         if found:
             raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found))
@@ -106,40 +106,40 @@ class Sidecar:
 
     @property
     def parts(self) -> Parts:
-        """Of a sidecar that has started."""
+        """Return the parts of a started sidecar."""
         return self._assembly.parts
 
     async def stop(self) -> None:
-        """Take down in reverse; whatever fails on the way does not keep the rest up."""
+        """Stop everything in reverse order. A failing step does not prevent the rest."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
         if not self._failure.cancel() and not self._failure.cancelled():
-            self._failure.exception()  # who was told to end meanwhile does not ask for it: asyncio would complain
+            self._failure.exception()  # retrieve it, or asyncio logs an exception that was never retrieved
 
     async def failed(self) -> None:
-        """Waits until serving on is impossible, then raises StartProblem."""
+        """Wait until serving on is impossible, then raise StartProblem."""
         await asyncio.shield(self._failure)
 
     async def proven(self) -> None:
-        """Waits until the store was reached and found to be ours. For those that build on it (the demo)."""
+        """Wait until the store was reached and verified, for callers that write to it (the demo)."""
         while not self.parts.vitals.proven:
             if self._failure.done():
                 self._failure.result()
             await asyncio.sleep(0.01)
 
     async def reload(self) -> None:
-        """SIGHUP: certificate, the decision log's file, policy, keys, the store's URL and trusted issuers, now."""
+        """Re-read certificate, decision log file, policy, keys, store URL and trusted issuers now (SIGHUP)."""
         self._on_rotation()
         self._renew_certificate()
         self._assembly.keyring.read()
         self._assembly.trusted.reload()
         await self._assembly.store_url.read()
-        await self.parts.policy.reload()  # the last: its gates ask the store, which may be out
+        await self.parts.policy.reload()  # last: its checks query the store, which may be unavailable
 
     def _renew_certificate(self) -> None:
-        """A pair that is no good leaves the one in force: it never gets as far as a listener."""
+        """Load the certificate and key again. An invalid pair leaves the current one in force."""
         try:
             tls = tls_context(self._settings)
             if tls is not None:
@@ -152,8 +152,8 @@ class Sidecar:
             self.parts.metrics.tls_rejected.set(0)
 
     def drain(self) -> float:
-        """Not ready any more, though still answering, once a connection: for so many seconds. None for one that never
-        was ready."""
+        """Report not ready, and close each connection after its next response. Return the drain time in seconds, 0 if
+        never ready."""
         seconds = self._settings.drain if self.parts.vitals.proven else 0.0
         _log.info("draining", seconds=seconds)
         self.parts.vitals.draining = True
@@ -162,11 +162,11 @@ class Sidecar:
         return seconds
 
     def addresses(self) -> dict[str, str]:
-        """Where each listener accepts."""
+        """Return the bound address of each listener, by name."""
         return {listener.name: listener.bound for listener in self._listeners}
 
     async def _ground(self) -> Ground:
-        """Everything that can be wrong with files and addresses is found here."""
+        """Create the dependencies. Every problem with files and with the store's URL is found here."""
         settings = self._settings
         self._metrics = metrics = Metrics(__version__, process=not self._place.shared)
         policy = await self._policy()
@@ -202,7 +202,7 @@ class Sidecar:
         soon = asyncio.get_running_loop().call_soon
         logbook = Logbook(metrics, log, allows=wanted.allows, soon=soon)
         self._stack.callback(logbook.settle)
-        # To the end: answers are given while the listeners stop.
+        # Runs to the end: responses are still sent while the listeners stop.
         keeping = asyncio.create_task(supervised("logbook", logbook.keep, failed=self._count_failure))
         self._stack.callback(keeping.cancel)
         return logbook
@@ -247,7 +247,7 @@ class Sidecar:
         return lanes
 
     async def _prove_store(self, ground: Ground) -> None:
-        """Until the store was asked whose it is, nothing is read from it (R22, R23)."""
+        """Check the identity of the store, retrying until it responds. Nothing else is read before (R22, R23)."""
         told = False
         while not self.parts.vitals.proven:
             try:
@@ -284,7 +284,7 @@ class Sidecar:
         self.parts.vitals.proven = True
 
     def _spawn(self, name: str, work: Work) -> None:
-        """Beside the listeners. A task that fails is started again: it never takes the process down."""
+        """Run a background task. A failed task is restarted and never ends the process."""
         task = asyncio.create_task(supervised(name, work, failed=self._count_failure))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

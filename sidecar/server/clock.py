@@ -1,4 +1,4 @@
-"""The clock of whatever may be used for so long and no longer: leases, rates, limits."""
+"""Clock for expiring values: leases, rates, limits."""
 
 import sys
 import time
@@ -7,6 +7,6 @@ from typing import Final
 
 _CLOCK: Final = time.CLOCK_BOOTTIME if sys.platform == "linux" else time.CLOCK_MONOTONIC
 
-# time.monotonic stands still while the host sleeps, and a copy of a live record would be good for as long after that.
+# time.monotonic stops while the host sleeps, which would extend the lease of a cached record by the time asleep.
 since_boot: Final = partial(time.clock_gettime, _CLOCK)
-"""Seconds since some start; goes on while the host sleeps."""
+"""Return seconds since an arbitrary start. Continues while the host sleeps."""

@@ -1,8 +1,8 @@
-"""Who is let in: connections up to a listener's share of SIDECAR_MAX_CONNECTIONS.
+"""Connection limits per listener, from SIDECAR_MAX_CONNECTIONS, and the TLS server that applies them.
 
-One above it is accepted and closed at once: left in the backlog it would hang, and its descriptor is wanted elsewhere.
-The ops listener has no door. Connections with TLS are accepted here and not by asyncio, which tells nobody of one whose
-handshake is stuck or has failed; and each takes the context that is in force when it comes.
+A connection above the limit is accepted and closed at once: in the backlog it would hang. The ops listener has no
+limit. Connections with TLS are accepted here and not by asyncio, for two reasons: asyncio does not report a stuck or
+failed handshake, and each new connection must use the context now in force.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ Make = Callable[[], asyncio.BaseProtocol]
 
 HANDSHAKE_SECONDS: Final = 10.0
 AT_ONCE: Final = 64
-"""Connections accepted before others get their turn."""
+"""Connections accepted per iteration of the event loop."""
 NO_DESCRIPTOR_SECONDS: Final = 1.0
 
 _log = logger("server")
 
 
 class Door:
-    """One a listener. ``refused`` is told of each connection that is not let in."""
+    """Connection limit of one listener. ``refused`` is called for each rejected connection."""
 
     def __init__(self, limit: int, refused: Callable[[], None]) -> None:
         self._limit = limit
@@ -32,14 +32,14 @@ class Door:
         self._count: Callable[[], int] = lambda: 0
 
     def watch(self, count: Callable[[], int]) -> None:
-        """``count``: how many connections the listener has open."""
+        """Set ``count``, which returns the number of open connections of the listener."""
         self._count = count
 
     def open(self) -> int:
         return self._count()
 
     def admits(self) -> bool:
-        """Whether one more is let in; otherwise it is counted."""
+        """Return True when one more connection is allowed. Otherwise count a rejection."""
         if self.open() < self._limit:
             return True
         self._refused()
@@ -47,21 +47,23 @@ class Door:
 
 
 def shares(limit: int, listeners: int, refused: Callable[[], None]) -> list[Door]:
-    """A door for each of so many listeners: whoever fills the public one keeps no gateway off the other. The last has
-    what cannot be divided; one connection each has at least."""
+    """Split the limit evenly, so that a full public listener leaves connections to the gateways' listener.
+
+    The last listener gets the remainder. Each gets at least 1.
+    """
     share, rest = divmod(limit, listeners)
     return [Door(max(share, 1), refused) for _ in range(listeners - 1)] + [Door(max(share + rest, 1), refused)]
 
 
 class Refused(asyncio.Protocol):
-    """A connection that is not let in."""
+    """Protocol of a rejected connection: aborts it."""
 
-    def connection_made(self, transport: Any) -> None:  # uvloop's are of no class of asyncio's
+    def connection_made(self, transport: Any) -> None:  # uvloop's transports do not derive from asyncio's classes
         transport.abort()
 
 
 class TlsServer:
-    """Accepts on a bound socket. ``context`` may be replaced at any time: the next connection takes it."""
+    """TLS server on a bound socket. ``context`` may be replaced at any time, and applies to later connections."""
 
     def __init__(self, bound: socket.socket, make: Make, context: ssl.SSLContext, admits: Callable[[], bool]) -> None:
         self.context = context
@@ -73,13 +75,13 @@ class TlsServer:
         self._later: asyncio.TimerHandle | None = None
 
     def start(self, backlog: int) -> None:
-        """Raises OSError."""
+        """Listen and accept. Raises OSError."""
         self._socket.setblocking(False)
         self._socket.listen(backlog)
         self._listen()
 
     def close(self) -> None:
-        """Stop accepting; whoever has not shaken hands yet has asked nothing."""
+        """Stop accepting, and cancel unfinished handshakes, which have sent no request."""
         if self._socket.fileno() < 0:
             return
         if self._later is not None:
@@ -91,7 +93,7 @@ class TlsServer:
 
     @property
     def shaking(self) -> int:
-        """Connections that are no listener's yet."""
+        """Return the number of connections in the TLS handshake."""
         return len(self._shaking)
 
     def _listen(self) -> None:
@@ -103,7 +105,7 @@ class TlsServer:
                 connection, _ = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as error:  # no descriptor is left: asked again at once, the loop would do nothing else
+            except OSError as error:  # no descriptor is left: an immediate retry would keep the loop busy
                 _log.error("a connection could not be accepted", error=error.strerror)
                 self._loop.remove_reader(self._socket)
                 self._later = self._loop.call_later(NO_DESCRIPTOR_SECONDS, self._listen)
@@ -123,4 +125,4 @@ class TlsServer:
                 made, connection, ssl=self.context, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
         except OSError:
-            connection.close()  # no TLS, or not ours, or nobody there any more: a stranger's matter
+            connection.close()  # no TLS, an invalid certificate, or a closed connection: the client's fault, not logged

@@ -1,6 +1,6 @@
-"""How the parts of one serving process fit together. Wires; opens no listener, starts no task, asks no store.
+"""Wiring of one serving process. Opens no listener, starts no task, sends no request to the store.
 
-In reading order: what a check needs, what people need, what follows the store, and the bag that the edge is handed.
+Order: checks, users, policy rollout, then the context of the API handlers.
 """
 
 import os
@@ -59,12 +59,12 @@ from sidecar.telemetry.task_supervision import Work
 from sidecar.tokens.verify import Verifier
 
 JOURNAL = "journal"
-"""Folder in the state directory."""
+"""Directory name in the state directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What an assembly stands on: made or opened before, closed after. ``shared``: the folder of all workers."""
+    """Dependencies of an assembly, opened before it and closed after it. ``shared``: directory of all workers."""
 
     settings: Settings
     metrics: Metrics
@@ -77,7 +77,7 @@ class Ground:
 
 
 class Assembly:
-    """Built once a process. ``stack`` closes what was opened on the way."""
+    """Built once per process. ``stack`` closes the opened resources."""
 
     def __init__(self, ground: Ground, stack: AsyncExitStack) -> None:
         self._ground = ground
@@ -88,14 +88,14 @@ class Assembly:
         self.parts = self._parts(ground)
 
     def work(self) -> Iterator[tuple[str, Work]]:
-        """What runs beside the listeners from the start."""
+        """Yield the tasks that run beside the listeners from the start."""
         yield "key watch", self.keyring.watch
         yield "issuer watch", self._ground.trusted.watch
         yield "store URL watch", self.store_url.watch
         yield from self.everybody.work()
 
     def work_on_store(self) -> Iterator[tuple[str, Work]]:
-        """What runs once the store has proven to be ours."""
+        """Yield the tasks that run once the store is verified."""
         ground = self._ground
         self.live.close_until_proven()
         yield "policy watch", ground.policy.watch
@@ -212,7 +212,7 @@ class Assembly:
         )
 
     def _use_keys(self, keys: LoadedKeys) -> None:
-        """Another key set: signs and is believed from now on."""
+        """Sign and verify with another key set from now on."""
         self.issuer.keys = keys.keys
         self.tokens.replace(verifier(self._ground.settings, keys))
         self.live.fleet.tell(keys=keys.keys.version)

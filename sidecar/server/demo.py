@@ -1,7 +1,7 @@
-"""The demo: a sidecar with its own throw-away state, one account, four users of the four roles (R23).
+"""Demo: a sidecar with temporary state, one account and four users, one per role (R23).
 
-On loopback alone, on its own embedded store, under its own issuer, with random passwords, marked in the store, so that
-nothing of it can be taken for the real thing.
+It listens on loopback only, with its own embedded store, issuer and random passwords. The store is marked as a demo's,
+so that production never uses it.
 """
 
 import os
@@ -30,11 +30,11 @@ PEOPLE = {
     "marketer": ("marketer@demo.example", "Mina Marketer"),
 }
 KEPT = ("policy_dir", "model", "log_level", "log_format", "decision_log")
-"""What a demo takes from flags, environment and file. All else is its own."""
+"""Settings that a demo reads from flags, environment and file. All others are fixed."""
 
 
 class DemoProblem(Exception):
-    """The demo cannot be had. One sentence."""
+    """The demo cannot start. One sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Person:
 
 
 def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state: Path) -> Settings:
-    """The demo's settings; what was set wrongly is an error here as anywhere. Raises SettingsError, DemoProblem."""
+    """Return the demo's settings. Raises SettingsError for an invalid setting, and DemoProblem."""
     given = load(flags, env)
     if given.redis_url is not None:
         raise DemoProblem(
@@ -68,7 +68,7 @@ def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state
         "plaintext": "false",
         "embedded": "false",
         "workers": "1",
-        "access_ttl": "12h",  # the printed curl lines shall work all day
+        "access_ttl": "12h",  # the printed curl lines work all day
         "drain": "0s",
     }
     if sources["log_level"] == "default":
@@ -79,7 +79,7 @@ def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state
 
 
 def free_port(first: int) -> int:
-    """The first port from here on that nobody listens on, on loopback."""
+    """Return the first free loopback port from ``first`` on."""
     for port in range(first, min(first + PORTS, 65_536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -92,7 +92,7 @@ def free_port(first: int) -> int:
 
 
 async def furnish(sidecar: Sidecar, keys_dir: Path) -> list[Person]:
-    """Make the account and its users, in the order of ``PEOPLE``. The tokens are those of fresh sessions."""
+    """Create the account and its users, in the order of ``PEOPLE``. The tokens belong to new sessions."""
     await sidecar.proven()
     (keys_dir / DEMO_MARK).touch(mode=0o600)
     generation = sidecar.parts.policy.generation
@@ -103,7 +103,7 @@ async def furnish(sidecar: Sidecar, keys_dir: Path) -> list[Person]:
 
 
 async def _join(sidecar: Sidecar, generation: Generation, person: Person) -> Person:
-    """The first one founds the account, the others are invited and accept."""
+    """Create the account with its administrator; invite the other users and accept for them."""
     everybody = sidecar.parts.people
     name = PEOPLE[person.role][1]
     if person.role == ADMINISTRATOR:
@@ -126,7 +126,7 @@ async def _join(sidecar: Sidecar, generation: Generation, person: Person) -> Per
 
 
 def curl_lines(url: str, people: list[Person]) -> list[tuple[str, str]]:
-    """What each line shows, and the line: allowed, denied, nobody."""
+    """Return (description, command) pairs: an allowed, a denied and an unauthenticated request."""
     accountant = next(person for person in people if person.role == "accountant")
     return [
         ("the Accountant opens billing: 200", _curl(url, "/dashboard/billing/", accountant.token)),
@@ -142,6 +142,6 @@ def _curl(url: str, path: str, token: str) -> str:
 
 
 def _password() -> str:
-    """Twenty letters and digits in four groups: 100 bits, and a person can type it."""
+    """Return twenty letters and digits in four groups: 100 bits, easy to type."""
     letters = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(20))
     return "-".join(letters[at : at + 5] for at in range(0, 20, 5))

@@ -1,4 +1,4 @@
-"""Signals before there is a loop to act on them: a start takes the better part of a second, most of it for imports."""
+"""Signal handling before an event loop runs. A start takes nearly one second, most of it for imports."""
 
 import os
 import signal
@@ -8,9 +8,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def early_signals() -> Iterator[None]:
-    """SIGHUP ends nothing: whatever it asks to be read has still to be read. SIGTERM ends us at once, for nothing has
-    begun; without a handler the kernel keeps it from a container's first process. A loop puts its own handlers in place
-    of these."""
+    """Ignore SIGHUP, because the files are still to be read. Exit at once on SIGTERM, because nothing has started.
+
+    Without a handler, the kernel withholds SIGTERM from a container's first process. The event loop later replaces
+    these handlers.
+    """
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

@@ -1,7 +1,7 @@
-"""The gRPC listener (SIDECAR_GRPC_LISTEN), started only when it is asked for: its libraries cost 40 MB and 150 ms.
+"""The gRPC listener (SIDECAR_GRPC_LISTEN). Its libraries cost 40 MB and 150 ms and are loaded only for it.
 
-gRPC binds by itself. Several workers share a TCP address as they do elsewhere (SO_REUSEPORT); a Unix socket cannot be
-handed to it, so there the first worker serves alone.
+gRPC binds its own sockets. Several workers share a TCP address with SO_REUSEPORT. A bound Unix socket cannot be passed
+to gRPC, so only the first worker serves it.
 """
 
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class GrpcListener:
-    """One address, from bind to drain. As ``Listener`` to whoever starts and stops it."""
+    """One address, from bind to drain. Same interface as ``Listener``."""
 
     name = "grpc"
 
@@ -44,7 +44,7 @@ class GrpcListener:
         self._server = envoy_grpc.GrpcServer(
             self._respond, self._healthy, max_head=self._settings.max_head, shared=self._place.shared
         )
-        mask = os.umask(0o117)  # a Unix socket is 0660 from its first instant (R8)
+        mask = os.umask(0o117)  # create a Unix socket with mode 0660 (R8)
         try:
             self._make_way()
             self._port = await self._server.start(self._spelt(), self._credentials(envoy_grpc.Credentials))
@@ -58,13 +58,13 @@ class GrpcListener:
 
     @property
     def bound(self) -> str:
-        """The address as bound: with port 0, the one that the system chose."""
+        """Return the bound address, with the port that the system chose for port 0."""
         if isinstance(self._address, UnixAddress):
             return str(self._address)
         return str(TcpAddress(self._address.host, self._port))
 
     def renew(self, _tls: object) -> None:
-        """As ``Listener.renew``; the files that made that context are read again, for gRPC takes bytes."""
+        """Replace the certificate, as ``Listener.renew``. The files are read again, because gRPC needs their bytes."""
         if self._server is not None:
             self._server.renew(self._credentials(import_module("sidecar.gateways.envoy_grpc").Credentials))
 
@@ -82,7 +82,7 @@ class GrpcListener:
         return not self._parts.vitals.failing()
 
     def _make_way(self) -> None:
-        """gRPC says little when it cannot bind; our own bind knows what may be in the way."""
+        """Bind and close a socket first: its error is more precise than gRPC's. Remove a stale Unix socket."""
         bind(self._address, shared=self._place.shared).close()
         if isinstance(self._address, UnixAddress):
             self._address.path.unlink()
@@ -100,7 +100,7 @@ class GrpcListener:
 
 
 def library() -> Any:
-    """Loaded only here. Raises ListenerProblem when it is not installed."""
+    """Import the gRPC code. Raises ListenerProblem when its library is not installed."""
     try:
         return import_module("sidecar.gateways.envoy_grpc")
     except ImportError as error:
@@ -111,7 +111,7 @@ def library() -> Any:
 
 
 def _first_name(path: Path) -> Path:
-    """gRPC removes the name that it bound, at its end, whoever has it by then: so it binds one that nobody wants."""
+    """Return a temporary name to bind: gRPC unlinks its bound name at the end, even if another process owns it."""
     return path.with_name(f"{path.name}~")
 
 

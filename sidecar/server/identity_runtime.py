@@ -1,4 +1,4 @@
-"""What has to do with people, built for a server: behind its limits, and with mails where there is a mail server."""
+"""Identity services of a serving process: rate limits, and an outbox when a mail server is set."""
 
 import os
 import time
@@ -24,12 +24,12 @@ from sidecar.tokens.opaque import Pepper
 
 
 class MailProblem(Exception):
-    """No mails can be sent with these settings. One sentence, without the password."""
+    """The mail settings are invalid. One sentence, without the password."""
 
 
 @dataclass(frozen=True, slots=True)
 class Everybody:
-    """``work`` runs beside the listeners until it is cancelled; then ``close``."""
+    """Identity services and their background tasks. Call ``close`` after the tasks of ``work`` are cancelled."""
 
     people: People
     memory: Memory
@@ -55,7 +55,7 @@ def everybody(
     pepper: Pepper,
     metrics: Metrics,
 ) -> Everybody:
-    """Raises MailProblem."""
+    """Build the identity services. Raises MailProblem."""
 
     def count(source: MailSource, outcome: MailOutcome) -> None:
         metrics.mails.labels(source.value, outcome.value).inc()
@@ -79,7 +79,7 @@ def everybody(
 
 
 def outbox_of(settings: Settings, count: Count = uncounted) -> Outbox | None:
-    """None where no mail server is named: links are shown and nothing is sent. Raises MailProblem."""
+    """Return None without a mail server: links are then shown and not sent. Raises MailProblem."""
     if settings.smtp_url is None:
         return None
     try:

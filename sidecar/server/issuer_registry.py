@@ -1,9 +1,9 @@
-"""Trusted outside issuers, assembled from SIDECAR_TRUSTED_ISSUERS: their keys, their tokens, their users (R10).
+"""Trusted outside issuers from SIDECAR_TRUSTED_ISSUERS: their keys, tokens and users (R10).
 
-The file is read at the start and at SIGHUP. One that is bad then leaves the last good list in force, loudly: in the
-log, and in the metric ``sidecar_trusted_issuers_rejected``. An entry that has not changed keeps its keys and what was
-concluded from them; one that is new, or gone, or says something else, is another party. Keys and accounts that cannot
-be used are logged, and reported by ``health`` for the metrics.
+The file is read at the start and at SIGHUP. After an invalid file at SIGHUP the last good list stays in force, with a
+log line and the metric ``sidecar_trusted_issuers_rejected``. An unchanged entry keeps its keys and cached results. A
+changed entry counts as a new issuer. Unusable keys and missing accounts are logged, and ``health`` reports them to the
+metrics.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from sidecar.telemetry.metrics import IssuerHealth
 
 ACCOUNTS_SECONDS: Final = 60.0
 MISSING_SECONDS: Final = 5.0
-"""Between two looks whether the accounts that the file names exist: when all did, and when some did not."""
+"""Intervals of the check for missing accounts: ACCOUNTS_SECONDS when all existed, MISSING_SECONDS otherwise."""
 
 NOBODY_SECONDS: Final = 60.0
 MAX_LOGGED: Final = 1000
@@ -43,14 +43,14 @@ _log = logger("issuers")
 
 
 class TrustedIssuers:
-    """None of them, when the setting is empty. To be made on the event loop; ``close`` ends what it opened.
+    """Trusted issuers in force; empty when the setting is empty. Create it on the event loop, and call ``close``.
 
-    ``budget`` is for every never-seen token, ours among them. ``on_change`` is told of another list in force,
-    ``on_verdict`` whether the file was refused.
+    ``budget`` limits the verification of every uncached token, including the sidecar's own. ``on_change`` is called
+    when another list takes effect. ``on_verdict`` is called with True when a file is rejected.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Raises TrustedIssuersProblem."""
+        """Read the file. Raises TrustedIssuersProblem."""
         self._settings = settings
         found = self._read()
         self._session = client()
@@ -87,14 +87,14 @@ class TrustedIssuers:
         )
 
     def _log_nobody(self, issuer: str, why: str) -> None:
-        """One line a minute for each issuer and cause: strangers may be many."""
+        """Log at most one line per minute for each issuer and cause, because unknown subjects may be many."""
         now = since_boot()
         if now >= self._logged.get((issuer, why), now):
             self._logged.set((issuer, why), now + NOBODY_SECONDS)
             _log.info("a subject of an outside issuer is no user here", issuer=issuer, why=why)
 
     def reload(self) -> None:
-        """Read the file now. A small one: the event loop can wait for it."""
+        """Read the file now. It is small enough to block the event loop."""
         self._reloaded.set()
         try:
             found = self._read()
@@ -113,13 +113,13 @@ class TrustedIssuers:
         _log.info("trusted issuers in force", issuers=sorted(self.tokens.parties))
 
     def health(self) -> Iterator[IssuerHealth]:
-        """Of every issuer in force."""
+        """Yield the health of every issuer in force."""
         for issuer, party in self.tokens.parties.items():
             missing = self._missing.get(issuer, ())
             yield IssuerHealth(issuer, bool(party.keys.problem), len(party.keys.left_out), len(missing))
 
     async def watch_accounts(self, accounts: Accounts) -> None:
-        """Log each account that the file names and that does not exist, once; until cancelled."""
+        """Log each missing account of the file once. Runs until cancelled."""
         while True:
             with suppress(StoreUnavailable, StoreRefused):
                 missing = await missing_accounts(accounts, tuple(self._parties))
@@ -132,7 +132,7 @@ class TrustedIssuers:
             self._reloaded.clear()
 
     async def watch(self) -> None:
-        """Keep the keys of every issuer in force at hand, until cancelled."""
+        """Keep the keys of every issuer in force loaded. Runs until cancelled."""
         watched: dict[TrustedIssuer, asyncio.Task[None]] = {}
         try:
             while True:
@@ -148,7 +148,7 @@ class TrustedIssuers:
             await asyncio.gather(*watched.values(), return_exceptions=True)
 
     async def _next(self, watched: dict[TrustedIssuer, "asyncio.Task[None]"]) -> None:
-        """Until the list changes. Raises what made one of the watches fail: it never ends by itself."""
+        """Wait until the list changes. Raises the exception of a failed watch, because a watch never returns."""
         changed = asyncio.create_task(self._changed.wait())
         try:
             done, _ = await asyncio.wait((changed, *watched.values()), return_when=asyncio.FIRST_COMPLETED)
@@ -168,13 +168,13 @@ class TrustedIssuers:
 
 
 def read_issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:
-    """Raises TrustedIssuersProblem."""
+    """Read the configured issuers. Raises TrustedIssuersProblem."""
     file = settings.trusted_issuers
     return () if file is None else read_trusted_issuers(file, own_issuer=settings.issuer)
 
 
 async def read_keys(entries: Iterable[TrustedIssuer]) -> dict[str, IssuerKeys]:
-    """The keys of each entry's issuer, read once: what could not be had is their ``problem``."""
+    """Read the keys of each entry's issuer once. A failure is in ``problem`` of the keys."""
     async with client() as session:
         keys = {entry.trust.issuer: _keys(session, entry) for entry in entries}
         await asyncio.gather(*(one.read_now() for one in keys.values()))
@@ -182,7 +182,7 @@ async def read_keys(entries: Iterable[TrustedIssuer]) -> dict[str, IssuerKeys]:
 
 
 async def missing_accounts(accounts: Accounts, entries: Sequence[TrustedIssuer]) -> dict[str, tuple[str, ...]]:
-    """By issuer, the accounts that its entry names and that do not exist. Raises StoreUnavailable."""
+    """Return the missing accounts of each issuer's entry, by issuer. Raises StoreUnavailable."""
     named = dict.fromkeys(name for entry in entries for name in entry.accounts)
     there = {name for name in named if await accounts.find(name) is not None}
     absent_by_issuer = {entry.trust.issuer: tuple(set(entry.accounts) - there) for entry in entries}
@@ -190,7 +190,7 @@ async def missing_accounts(accounts: Accounts, entries: Sequence[TrustedIssuer])
 
 
 def absent(account: str) -> str:
-    """The words for it."""
+    """Return the message for a missing account."""
     return f"there is no account {account!r}: create it, or take it out of the entry's accounts"
 
 

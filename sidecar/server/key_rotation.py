@@ -1,8 +1,7 @@
-"""Rotate and revoke signing keys, with the fleet's word for each step (R21).
+"""Rotation and revocation of signing keys, confirmed by the fleet at each step (R21).
 
-A key signs only once every live sidecar has read it: each one tells, with its registration, the version of the key set
-that it really uses. That word is asked for, and not only an acknowledgement, because a sidecar that cannot read the
-directory goes on with the keys that it has.
+A key signs only after every live sidecar has loaded it. Each sidecar registers the version of the key set in use. An
+acknowledgement alone is not enough, because a sidecar that cannot read the directory continues with its old keys.
 """
 
 import asyncio
@@ -21,13 +20,16 @@ from sidecar.store.live.fleet import Fleet
 
 POLL_SECONDS: Final = 0.05
 KEEP_RETIRED: Final = 86_400 + 120
-"""Seconds after which no token of a retired key can be good: the longest access TTL that can be set, and leeway. Its
-public half stays for 90 days, for the renewal of browser sessions alone (R5)."""
+"""Seconds after which every token of a retired key has expired: the longest access TTL, and leeway.
+
+The public half stays for 90 days, only for the renewal of browser sessions (R5).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """``kid`` signs. ``removed``: keys that had retired long ago. ``behind``: sidecars that still sign as before."""
+    """``kid`` signs. ``removed``: keys retired longer than KEEP_RETIRED ago. ``behind``: sidecars that still use the
+    old key."""
 
     kid: str
     retired: str
@@ -38,7 +40,10 @@ class Rotated:
 
 @dataclass(frozen=True, slots=True)
 class NotFollowed:
-    """``kid`` is published and does not sign: these sidecars have not read it. Rotating again goes on from here."""
+    """``kid`` is published and does not sign, because the sidecars in ``behind`` have not loaded it.
+
+    The next rotation continues from this state.
+    """
 
     kid: str
     behind: tuple[str, ...]
@@ -46,7 +51,7 @@ class NotFollowed:
 
 @dataclass(frozen=True, slots=True)
 class KeyDead:
-    """The key is gone. ``complete``: no sidecar believes it any more; else ``behind`` names those that may."""
+    """The key is deleted. ``complete``: no sidecar accepts it. Otherwise ``behind`` names those that may."""
 
     kid: str
     signs: str
@@ -57,22 +62,22 @@ class KeyDead:
 
 @dataclass(frozen=True, slots=True)
 class NoSuchKey:
-    """The directory has no key of this kid."""
+    """The directory has no key with this kid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fellows:
-    """The fleet, and which of it use another key set than the directory's."""
+    """``all``: number of live sidecars. ``behind``: sidecars with another key set than the directory."""
 
     all: int
     behind: tuple[str, ...]
 
 
 class Rotation:
-    """``clock``: Unix seconds. ``patience``: seconds until a sidecar that has not followed counts as not following.
-    ``hold``: seconds that a new key is published before it signs, for services that keep our JWK Set.
+    """Rotates and revokes keys as an operator, and writes both to the audit.
 
-    What is done is done as an operator, and noted in the audit.
+    ``clock``: Unix seconds. ``patience``: seconds that the sidecars have to load a key. ``hold``: seconds between
+    publishing a key and signing with it, for services that cache the JWK Set.
     """
 
     def __init__(
@@ -95,7 +100,10 @@ class Rotation:
         self._sleep = sleep
 
     async def rotate(self) -> Rotated | NotFollowed:
-        """A new key signs. Raises KeyFileProblem, StoreUnavailable."""
+        """Publish a new key, and sign with it once the fleet has loaded it.
+
+        Raises KeyFileProblem, StoreUnavailable.
+        """
         directory = self._directory
         with rotating(directory):
             retired = load(directory).keys.kid
@@ -114,8 +122,11 @@ class Rotation:
         return Rotated(kid, retired, removed, fellows.all, fellows.behind)
 
     async def revoke(self, kid: str) -> KeyDead | NoSuchKey:
-        """The key is dead at once. When it is the one that signs, a new one takes its place, unannounced: nobody may
-        wait for the fleet while a stolen key is believed. Raises KeyFileProblem, StoreUnavailable."""
+        """Delete a key, and wait until the fleet rejects its tokens.
+
+        If it is the signing key, a new one signs at once, without waiting for the fleet: a stolen key must stop working
+        now. Raises KeyFileProblem, StoreUnavailable.
+        """
         directory = self._directory
         with rotating(directory):
             if all(file.kid != kid for file in list_keys(directory)):
@@ -134,7 +145,7 @@ class Rotation:
         await self._audit.note(what, Actor.operator(), whom=kid, before=before, after=after)
 
     async def _followed(self) -> Fellows:
-        """Tell the fleet to look, and wait for it."""
+        """Announce a change of keys, and wait until the fleet has loaded it."""
         await self._fleet.announce(CHANGED)
         return await self._told(load(self._directory).keys.version)
 

@@ -1,8 +1,8 @@
-"""The keys in force while serving: read from the key directory, followed without a restart (R21).
+"""Keys in force while serving, re-read from the key directory without a restart (R21).
 
-The directory is looked at every second, and at once when the feed says that keys have changed: what the feed told is
-read before its acknowledgement goes out. Keys that cannot be read leave those in memory in force, and the fleet sees
-that this sidecar has not followed, because each one tells the version that it really uses.
+The directory is polled every second, and read at once when the change feed announces new keys, before the
+acknowledgement is sent. Unreadable keys leave those in memory in force. The fleet sees this, because each sidecar
+registers the version of its key set in use.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from sidecar.telemetry.app_log import logger
 
 POLL_SECONDS = 1.0
 CHANGED = "keys"
-"""The kind of change in the feed that says so."""
+"""Kind of the feed's change for new keys."""
 
 _log = logger("server")
 
 
 class KeyRing:
-    """``used``: whoever signs and verifies, told of each new set."""
+    """Keys in force. ``used`` is called with each new set."""
 
     def __init__(
         self, directory: Path, keys: LoadedKeys, used: Callable[[LoadedKeys], None], *, group_read: bool = False
@@ -33,14 +33,14 @@ class KeyRing:
         self._seen: Fingerprint = fingerprint(directory)
 
     async def watch(self) -> None:
-        """Look every second, until cancelled."""
+        """Poll every second, until cancelled."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             if fingerprint(self._directory) != self._seen:
                 self.read()
 
     def read(self) -> None:
-        """Look now. A few small files: the event loop can wait for them."""
+        """Read the keys now. The files are few and small enough to block the event loop."""
         seen = fingerprint(self._directory)
         try:
             keys = load(self._directory, group_read=self._group_read)
@@ -54,18 +54,18 @@ class KeyRing:
         self.keys = keys
         self._used(keys)
 
-    # As a follower of the feed ---------------------------------------------------------------------------------------
+    # Listener of the change feed --------------------------------------------------------------------------------------
 
     def apply(self, _partition: int, change: Change) -> None:
         if change.kind == CHANGED:
             self.read()
 
     def heard(self, _partition: int, _at: float) -> None:
-        """Says nothing of keys."""
+        """No-op: a heartbeat carries no keys."""
 
     def flush(self, _tail: Tail) -> None:
-        """An announcement may have been missed."""
+        """Read the keys, because an announcement may have been missed."""
         self.read()
 
     async def acknowledge(self, _partition: int, _n: int) -> None:
-        """Not ours to say: the fleet does."""
+        """No-op: ``Fleet`` acknowledges changes."""

@@ -1,7 +1,7 @@
-"""From start to exit: build, listen, wait for a signal, drain, stop. Exit statuses: README, "Command line".
+"""Process lifecycle: build, listen, wait for a signal, drain, stop. Exit statuses: README, "Command line".
 
-SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy, keys, trusted issuers and certificate,
-and opens the decision log's file anew.
+SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy, keys, trusted issuers and certificate, and
+reopens the decision log's file.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from sidecar.server.workers.worker_context import ALONE, Place
 from sidecar.telemetry.app_log import configure, logger
 
 STOP_SECONDS = 8.0
-"""What finishing requests in flight may take after the drain; with the default drain the exit is within 10 s."""
+"""Time limit for requests in flight after the drain. With the default drain the process exits within 10 s."""
 
 STORE_SECONDS = 1.0
-"""How long the store is waited for before the start counts as done: one that rejects the settings ends it."""
+"""Maximum wait for the store before the start counts as done. A store that rejects the settings ends the start."""
 
 Started = Callable[[Sidecar], Awaitable[None]]
 Complain = Callable[[StartProblem], None]
@@ -45,9 +45,10 @@ def run(
     until: Callable[[], Coroutine[Any, Any, None]] | None = None,
     complain: Complain | None = None,
 ) -> int:
-    """Serve until told to stop. ``started`` is awaited once the listeners accept (the demo prints its table there).
+    """Serve until a signal, or until ``until`` returns. Return the exit status.
 
-    ``until``: what tells it beside signals. ``complain``: who hears why it does not serve, in place of the terminal.
+    ``started`` is awaited once the listeners accept (the demo prints its table there). ``complain`` receives the reason
+    of a failed start; the default prints it on the terminal.
     """
     prepare(settings)
 
@@ -67,7 +68,7 @@ def say(problem: StartProblem) -> None:
 
 
 def prepare(settings: Settings) -> None:
-    """Before anything else speaks: the log, and what the settings gave cause to say."""
+    """Configure the log before all else, and log the warnings of the settings."""
     fd_limits.allow_all()
     configure(settings.log_level, _log_format(settings))
     for warning in (*settings.warnings, *settings.doubts, *close_keys_and_state(settings)):
@@ -108,20 +109,21 @@ async def _serve(
 
 
 async def _judged(sidecar: Sidecar) -> None:
-    """Wait until the store was judged, STORE_SECONDS at most: it may be out. Raises StartProblem where it refuses."""
+    """Wait at most STORE_SECONDS until the store is verified: it may be unavailable. Raises StartProblem on a
+    rejection."""
     with suppress(TimeoutError):
         async with asyncio.timeout(STORE_SECONDS):
             await sidecar.proven()
 
 
 def _settle_memory() -> None:
-    """What a start has made stays until the end: no collection goes through it again, which would take 25 ms each."""
+    """Exclude the objects of the start from garbage collection, which would take 25 ms each time."""
     gc.collect()
     gc.freeze()
 
 
 async def _until_told(*reasons: Coroutine[Any, Any, object]) -> None:
-    """Returns when told; raises what made serving on impossible (a store that must not be used)."""
+    """Wait for the first of ``reasons``. Raises its exception, such as a store that must not be used."""
     waiting = [asyncio.create_task(reason) for reason in reasons]
     done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
@@ -131,16 +133,16 @@ async def _until_told(*reasons: Coroutine[Any, Any, object]) -> None:
 
 
 class Reloads(Protocol):
-    """A sidecar, or a supervisor of several."""
+    """Target of SIGHUP: a sidecar, or the supervisor of several workers."""
 
     async def reload(self) -> None: ...
 
 
 class Signals:
-    """TERM and INT ask for a drain, once more for the exit; HUP for a fresh look at the files."""
+    """Signal handlers. SIGTERM and SIGINT request a drain, a second one exits. SIGHUP re-reads the files."""
 
     def __init__(self, sidecar: Reloads, *, at_once: Callable[[], None] | None = None) -> None:
-        """``at_once``: what is left to do before an exit without a drain."""
+        """``at_once`` is called before an exit without a drain."""
         self._at_once = at_once
         self.stop = asyncio.Event()
         self._sidecar = sidecar
@@ -152,7 +154,7 @@ class Signals:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     def begin(self) -> None:
-        """What came during the start is acted on now: part of it may have been read before it was changed."""
+        """Run the reloads requested during the start: a file may have changed after it was read."""
         self._begun.set()
 
     def remove(self) -> None:
@@ -164,7 +166,7 @@ class Signals:
         if self.stop.is_set():
             if self._at_once is not None:
                 self._at_once()
-            os._exit(1)  # asked twice: whoever asks wants no further waiting
+            os._exit(1)  # second signal: exit without further waiting
         self.stop.set()
 
     def _reload(self) -> None:

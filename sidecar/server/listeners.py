@@ -1,8 +1,8 @@
-"""Sockets and the HTTP servers on them. Each listener has its own rows; no gateway can reach the ops one.
+"""Listening sockets and their HTTP servers. Each listener has its own endpoints; no gateway can reach the ops listener.
 
-aiohttp's limits on a line are raised to SIDECAR_MAX_HEAD, or a long token would get aiohttp's own 400 before any
-handler (measured at 9 KB); all lines together are limited in the lanes. Its access log stays off, it costs twice the
-check.
+aiohttp's line limits are raised to SIDECAR_MAX_HEAD. Otherwise a long token would get aiohttp's own 400 before any
+handler (measured at 9 KB). The fast path and the connection limit all lines together. The access log is off, because it
+costs twice a check.
 """
 
 import asyncio
@@ -26,14 +26,16 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Slow = Callable[[], asyncio.Protocol]
 BACKLOG = 1024
 KERNEL_BUFFER = 32 * 1024
-"""Bytes that the kernel keeps of a connection in each direction (Linux doubles it). By default it grows to 6 MB, which
-counts as the container's memory, and of which one read would bring 250 KB."""
+"""Kernel buffer of a connection in each direction, in bytes. Linux doubles it.
+
+By default it grows to 6 MB, which counts as the container's memory, and one read would return 250 KB.
+"""
 KEEPALIVE_SECONDS = 75.0
 SHUTDOWN_SECONDS = 5.0
 
 
 class ListenerProblem(Exception):
-    """An address cannot be listened on. One sentence: which, why, what now."""
+    """An address cannot be listened on. One sentence: address, reason, remedy."""
 
 
 _REMEDIES = {
@@ -45,7 +47,7 @@ _REMEDIES = {
 
 
 def cannot_listen(name: str, address: Address, error: Exception) -> ListenerProblem:
-    """The sentence for the operator, with what to do where the system's word for it says so."""
+    """Return the error for the operator, with a remedy for the known error numbers."""
     why = (error.strerror if isinstance(error, OSError) else None) or str(error)
     remedy = _REMEDIES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
     return ListenerProblem(f"{name} listener: cannot listen on {address}: {why}{remedy and '; '}{remedy}")
@@ -64,8 +66,8 @@ class Listener:
         place: Place = ALONE,
         door: Door | None = None,
     ) -> None:
-        """``fast`` puts the fast lane in front of aiohttp; ``place`` says with whom the address is shared; without a
-        ``door`` everybody is let in."""
+        """``fast`` puts the fast path in front of aiohttp. ``place`` is the context of the worker. Without a ``door``
+        the connections are unlimited."""
         self.name = name
         self._place = place
         self._address = address
@@ -110,18 +112,18 @@ class Listener:
         return await asyncio.get_running_loop().create_server(admitted, sock=bound, backlog=BACKLOG)
 
     def _open(self) -> int:
-        """Connections, in each lane and before either."""
+        """Return the open connections: fast path, aiohttp and TLS handshakes."""
         fast = len(self._lanes.open) if self._lanes is not None else 0
         return fast + self._slow.open + (self._server.shaking if isinstance(self._server, TlsServer) else 0)
 
     def renew(self, tls: ssl.SSLContext) -> None:
-        """Connections from now on shake hands with this one."""
+        """Use another TLS context for new connections."""
         if isinstance(self._server, TlsServer):
             self._server.context = tls
 
     @property
     def bound(self) -> str:
-        """The address as bound: with port 0, the one that the system chose."""
+        """Return the bound address, with the port that the system chose for port 0."""
         if self._socket is None or isinstance(self._address, UnixAddress):
             return str(self._address)
         host, port, *_ = self._socket.getsockname()
@@ -148,8 +150,11 @@ class Listener:
 
 
 class SocketName:
-    """The name of a Unix socket that was just bound. To be given up while the socket still accepts: afterwards a
-    successor may have taken it, and would be cut off from everybody."""
+    """Path of a Unix socket that was just bound.
+
+    Give it up while the socket still accepts. Afterwards a successor may own the path, and removing it would make the
+    successor unreachable.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -168,14 +173,15 @@ class SocketName:
 
 
 def bind(address: Address, *, shared: bool = False) -> socket.socket:
-    """A listening-ready socket, ``shared`` with other workers. A Unix socket is 0660 from its first instant (R8)."""
+    """Return a bound socket, ``shared`` with other workers by SO_REUSEPORT. A Unix socket has mode 0660 from the start
+    (R8)."""
     if isinstance(address, UnixAddress):
         return _bind_unix(address.path)
     infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, where = infos[0]
     bound = socket.socket(family, kind, protocol)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # accepted connections have the same
+    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # accepted connections inherit both
         bound.setsockopt(socket.SOL_SOCKET, buffer, KERNEL_BUFFER)
     if shared:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -206,13 +212,13 @@ def _bind_unix(path: Path) -> socket.socket:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises OSError when no Unix socket may be in it (R8)."""
-    if folder.stat().st_mode & 0o002:  # also with the sticky bit: before we start, the name is anybody's to take
+    """Raise OSError when the directory is not safe for a Unix socket (R8)."""
+    if folder.stat().st_mode & 0o002:  # also with the sticky bit: before the start, any user could create the name
         raise OSError(0, f"the folder {folder} is writable by everybody; use one of its own, as /run/sidecar")
 
 
 def is_stale(path: Path) -> bool:
-    """Only a socket of our own that nobody answers on is in the way by accident."""
+    """Return True for a socket of this user on which no process listens. Only such a socket may be removed."""
     if not path.is_socket() or path.stat().st_uid != os.geteuid():
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -224,7 +230,7 @@ def is_stale(path: Path) -> bool:
 
 
 def check_url(settings: Settings) -> str:
-    """Where PEPs reach the check listener, when it is apart and its address says so; else empty."""
+    """Return the base URL of a separate check listener; empty when it is not separate or its address is a wildcard."""
     address = settings.check_listen
     if not isinstance(address, TcpAddress) or address.wildcard:
         return ""
@@ -232,7 +238,7 @@ def check_url(settings: Settings) -> str:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer, with client certificates when a CA is given; None without a certificate."""
+    """Return a context for TLS 1.2 or newer, with client certificates when a CA is set. None without a certificate."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

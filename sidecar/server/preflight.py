@@ -1,7 +1,7 @@
-"""What ``serve`` needs of files and addresses, tried by the code that serve uses, and without serving.
+"""Preflight checks for `sidecar doctor`: load files and bind addresses with the code that `serve` uses.
 
-Outside issuers are asked for their keys. Nothing is made or removed, and a sidecar that runs beside it is not
-disturbed: an address that is in use is likely its.
+Fetches the keys of outside issuers. Creates and removes nothing, and does not disturb a running sidecar. An address in
+use probably belongs to that sidecar.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from sidecar.telemetry.log_file import try_to_open
 
 
 class State(StrEnum):
-    """A WARNING does not keep ``serve`` from starting, or may have a good reason."""
+    """Result of a check. A WARNING does not prevent a start, or may be intended."""
 
     OK = "ok"
     WARNING = "warning"
@@ -33,7 +33,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """One thing that was looked at."""
+    """Result of one preflight check."""
 
     what: str
     state: State
@@ -41,7 +41,7 @@ class Symptom:
 
 
 def rehearse(settings: Settings) -> Iterator[Symptom]:
-    """What is not asked for in the settings is not mentioned."""
+    """Run the checks for the features that the settings enable."""
     yield from _tls(settings)
     yield from _issuers(settings)
     yield from _mails(settings)
@@ -65,7 +65,7 @@ def _issuers(settings: Settings) -> Iterator[Symptom]:
         return
     if not found:
         return
-    with silent():  # the same is said here
+    with silent():  # the same problems are reported here
         keys = asyncio.run(read_keys(found))
     for issuer, one in keys.items():
         problems = (one.problem,) if one.problem else one.left_out
@@ -76,7 +76,7 @@ def _issuers(settings: Settings) -> Iterator[Symptom]:
 
 def _mails(settings: Settings) -> Iterator[Symptom]:
     if settings.smtp_url is None or settings.mail_from is None:
-        return  # one without the other: the settings are inconsistent, which is said of them
+        return  # only one of the two is set: the settings check reports it
     try:
         outbox_of(settings)
     except MailProblem as problem:
@@ -128,7 +128,7 @@ def _listener(what: str, address: Address) -> Symptom:
 
 
 def _try_unix(path: Path) -> None:
-    """Raises the OSError that `bind` would. A socket that is bound would be there for clients to find."""
+    """Raise the OSError that `bind` would raise. Does not bind, because clients would find the socket."""
     check_folder(path.parent)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, f"the folder {path.parent} is not ours to write into")

@@ -1,7 +1,8 @@
 """Private directory of a supervisor and its workers, for their sockets and locks. Removed at the end.
 
-In the temporary directory; where none can be written (a container with a read-only root) in the state directory. There
-it survives a kill, so the next supervisor removes it: a lock on the directory says that its supervisor is alive.
+It is created in the temporary directory. If that is not writable (a container with a read-only root), it is created in
+the state directory, where it survives a kill. The next supervisor removes it there: a lock on the directory shows that
+its supervisor is alive.
 """
 
 import errno
@@ -18,16 +19,16 @@ from sidecar.sources.private_files import make_private_directory
 
 PREFIX: Final = "workers-"
 SOCKET_PATH_LIMIT: Final = 100
-"""Bytes. sun_path holds 108 on Linux and 104 on macOS, with the final NUL."""
+"""Bytes. sun_path holds 108 on Linux and 104 on macOS, including the final NUL."""
 LONGEST_NAME: Final = "/00-00000000.sock"
 
 
 class RunFolderError(Exception):
-    """No directory can be written. One sentence with the directories, the reason and the remedy."""
+    """No directory is writable. One sentence with the directories, the reason and the remedy."""
 
 
 class RunFolder:
-    """``path`` is this process's alone until ``remove``. Raises RunFolderError."""
+    """Creates and locks a directory for this process, at ``path``, until ``remove``. Raises RunFolderError."""
 
     def __init__(self, settings: Settings) -> None:
         self._lock: int | None = None
@@ -76,7 +77,7 @@ def _in_state(state_dir: Path) -> Path:
 def _remove_if_left(path: Path) -> None:
     try:
         lock = _locked(path)
-    except OSError:  # its supervisor is alive, or it is not ours
+    except OSError:  # its supervisor is alive, or another user owns it
         return
     shutil.rmtree(path, ignore_errors=True)
     os.close(lock)

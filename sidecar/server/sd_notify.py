@@ -1,4 +1,4 @@
-"""Tell systemd (``Type=notify``) what we are doing: datagrams, and nothing at all elsewhere (sd_notify(3))."""
+"""Status notifications to systemd (``Type=notify``), as datagrams (sd_notify(3)). Without systemd nothing is sent."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """``READY=1``, ``RELOADING=1``, ``STOPPING=1``. Says nothing when no NOTIFY_SOCKET is set; never fails."""
+    """Send ``READY=1``, ``RELOADING=1`` or ``STOPPING=1``. No-op without NOTIFY_SOCKET. Never raises."""
     where = os.environ.get("NOTIFY_SOCKET", "")
     if not where:
         return
@@ -15,12 +15,14 @@ def notify(state: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.sendto(state.encode(), address)
     except OSError:
-        return  # a supervisor that went away must not stop the service
+        return  # a missing supervisor must not stop the service
 
 
 async def beat() -> None:
-    """``WATCHDOG=1`` as long as the loop turns, twice in the time after which systemd takes us for hung
-    (sd_watchdog_enabled(3)). Ends at once where nobody waits for it."""
+    """Send ``WATCHDOG=1`` while the event loop runs, twice per watchdog timeout (sd_watchdog_enabled(3)).
+
+    Return at once when no watchdog is set for this process.
+    """
     microseconds, whose = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     if not microseconds.isdecimal() or int(microseconds) == 0 or whose not in ("", str(os.getpid())):
         return

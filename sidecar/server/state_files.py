@@ -1,6 +1,7 @@
-"""The state and key directories that the settings name: where the store is, and the modes of its files (R21).
+"""State and key directories: place of the store, and file modes (R21).
 
-Kubernetes' fsGroup opens each file of a volume to the group, at every mount. So the sidecar closes its own files anew.
+Kubernetes' fsGroup opens each file of a volume to the group at every mount. The sidecar therefore closes its own files
+again at each start.
 """
 
 from collections.abc import Iterator
@@ -14,17 +15,17 @@ from sidecar.store.embedded.embedded import FOLDER
 
 
 def has_embedded(settings: Settings) -> bool:
-    """Whether the state directory holds a store."""
+    """Return True when the state directory holds a store."""
     return (settings.state_dir / FOLDER).is_dir()
 
 
 def store_place(settings: Settings) -> str:
-    """Where the store of these settings is, without its secret."""
+    """Return the place of the configured store, without its secret."""
     return str(settings.state_dir.absolute() / FOLDER) if settings.redis_url is None else mask(settings.redis_url)
 
 
 def close_keys_and_state(settings: Settings) -> Iterator[str]:
-    """Yields a warning for each file and directory that was open. State that the group can only read is left so."""
+    """Remove group access; yield a warning per changed file and directory. Group-readable state stays readable."""
     state = (last_known_good.NAME, audit_file(settings.state_dir).name, FOLDER)
     yield from close_to_group(settings.state_dir, state, bits=GROUP_WRITE)
     yield from close_to_group(settings.keys_dir, bits=GROUP)

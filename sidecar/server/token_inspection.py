@@ -1,7 +1,6 @@
-"""The verdict of a check on one token, for the command line: the code of ``serve``, which links nothing here.
+"""Verification of one token for the command line, with the code of ``serve``. Links no outside subject.
 
-The verdict on the bytes needs keys alone. Whether the token's user and session still live, only the store knows: it is
-asked where there is one, and never made.
+The token itself needs only the keys. Its user and session are read from an existing store; a store is never made.
 """
 
 import time
@@ -28,10 +27,11 @@ from sidecar.tokens.verify import Verifier
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """``reason``: why not, None for a token that holds. ``issuer``: the outside one whose it claims to be.
+    """Result. ``reason``: cause of a rejection, None for a valid token. ``issuer``: the outside issuer named by the
+    token.
 
-    ``not_asked``: why the store was not asked. ``key_problem``: of the issuer's keys. ``why``: more than the reason
-    says, of an outside subject that is no user.
+    ``not_asked``: cause of a skipped store read. ``key_problem``: problem of the issuer's keys. ``why``: details for an
+    outside subject without a user.
     """
 
     reason: Reason | None
@@ -44,19 +44,19 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class StoreNotAsked:
-    """The store could not be asked."""
+    """The store could not be read."""
 
     why: str
 
 
 class NoPolicy:
-    """Who somebody is needs none."""
+    """Identifying a user needs no policy."""
 
     generation = None
 
 
 async def inspect_token(settings: Settings, verifier: Verifier, token: str) -> Inspection:
-    """Raises TrustedIssuersProblem."""
+    """Verify ``token`` and look up its user. Raises TrustedIssuersProblem."""
     trusted = TrustedIssuers(settings)
     try:
         tokens = TokenCache(verifier, outsider=trusted.tokens.claimed)
@@ -83,7 +83,7 @@ async def inspect_token(settings: Settings, verifier: Verifier, token: str) -> I
 async def _by_store(
     settings: Settings, trusted: TrustedIssuers, tokens: TokenCache, token: str, why: list[str]
 ) -> Identity | Reason | StoreNotAsked:
-    """``why`` gets the cause where an outside subject is no user."""
+    """Return the identity. ``why`` collects the cause when an outside subject has no user."""
     if settings.redis_url is None and not (settings.state_dir / "store").exists():
         return StoreNotAsked(f"no SIDECAR_REDIS_URL is set, and {settings.state_dir} has no store")
     try:
@@ -97,7 +97,7 @@ async def _by_store(
 async def _identify(
     operator: Operator, trusted: TrustedIssuers, tokens: TokenCache, token: str, why: list[str]
 ) -> Identity | Reason:
-    # Not run: it follows no feed, so that every record is read from the store.
+    # Not run: without the feed, every record is read from the store.
     records = LiveCopy(operator.store, id="operator", lease=operator.settings.lease, clock=since_boot).records
     unlinked = UnlinkedSubjects(live=lambda _account: False, clock=since_boot)
     outside = trusted.users(

@@ -1,1 +1,1 @@
-"""Several processes on one port: the supervisor, its worker pool, and what both serve to operators."""
+"""Several processes on one port: supervisor, worker pool and their ops endpoints."""

@@ -1,7 +1,7 @@
-"""The metrics of several workers as one, which never go backwards: Prometheus takes a counter that does for a restart.
+"""Aggregated metrics of several workers. They never decrease, because Prometheus takes a decrease for a restart.
 
-A worker that does not answer just now counts with what it said last. What one had counted that has ended stays in the
-sum; its states do not.
+A worker that does not respond counts with its last values. The counters of an ended worker stay in the sum; its gauges
+do not.
 """
 
 import json
@@ -30,7 +30,7 @@ LARGEST = frozenset(
         "sidecar_policy_info",
     }
 )
-"""Of these the worst worker counts; everything else is added up."""
+"""Gauges aggregated as the maximum over the workers. All others are added."""
 
 COUNTED = ("counter", "histogram", "summary")
 
@@ -38,14 +38,14 @@ Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Sum:
-    """Several expositions as one: counters, histograms and queues added, states at their worst."""
+    """Sum of several expositions: counters, histograms and queues are added, states take the maximum."""
 
     def __init__(self) -> None:
         self._heads: dict[str, list[str]] = {}
         self._totals: dict[str, dict[Sample, float]] = {}
 
     def add(self, exposition: str, *, ended: bool = False) -> None:
-        """``ended``: only what goes on counting without the worker that said it."""
+        """Add an exposition. ``ended``: only its counters, for a worker that has ended."""
         for family in text_string_to_metric_families(exposition):
             name = f"{family.name}_total" if family.type == "counter" else family.name
             if ended and family.type not in COUNTED and not name.endswith("_created"):
@@ -67,7 +67,7 @@ class Sum:
 
 def _both(name: str, one: float, other: float) -> float:
     if name.endswith("_created"):
-        return min(one, other)  # a sum is as old as the oldest part of it
+        return min(one, other)  # a sum is as old as its oldest part
     return max(one, other) if name in LARGEST else one + other
 
 
@@ -78,7 +78,7 @@ def _line(key: Sample, value: float) -> str:
 
 
 class Ledger:
-    """What every worker counted, by the socket that is its own: those of today, and the sum of those before them."""
+    """Metrics of the live workers by private socket, and the sum of the ended ones."""
 
     def __init__(self) -> None:
         self._said: dict[Path, str] = {}
@@ -86,7 +86,7 @@ class Ledger:
         self._ours = WorkersMetrics()
 
     def begins(self, socket: Path, *, anew: bool = False) -> None:
-        """``anew``: in the place of one that ended."""
+        """Add a worker. ``anew``: it replaces an ended one."""
         self._said[socket] = ""
         if anew:
             self._ours.restarts.inc()
@@ -95,7 +95,7 @@ class Ledger:
         self._ended.add(self._said.pop(socket, ""), ended=True)
 
     def exposition(self, heard: Iterable[tuple[Path, str]], *, pause_left: float = 0.0) -> bytes:
-        """With what those said who answered just now. An answer of one that has ended since is too late to count."""
+        """Update with the responses ``heard``, and return the aggregate. Responses of ended workers are ignored."""
         answered = {socket: text for socket, text in heard if text and socket in self._said}
         self._said |= answered
         self._ours.alive.set(len(answered))

@@ -1,8 +1,8 @@
-"""The pause of worker restarts after too many crashes. Pure: the time is an argument, in seconds that only grow.
+"""Pause of worker restarts after too many crashes. Pure: ``now`` is an argument, in monotonic seconds.
 
-Whatever crashes workers faster than they start (a bug that a request triggers, a machine without memory) costs less
-while nothing is restarted, and a sidecar that exits would be gone until somebody starts it. So restarts pause, twice as
-long each time, and are resumed always.
+The pause limits the cost of workers that crash faster than they start (a bug triggered by a request, a machine without
+memory). Exiting instead would require a manual start. Each pause is twice as long as the last, and restarts always
+resume.
 """
 
 from collections import deque
@@ -10,15 +10,15 @@ from typing import Final
 
 CRASHES: Final = 10
 CRASH_WINDOW: Final = 30.0
-"""As many crashes of all workers in so many seconds begin a pause."""
+"""CRASHES crashes of all workers within CRASH_WINDOW seconds begin a pause."""
 
 FIRST_LONG_PAUSE: Final = 30.0
 LONGEST_LONG_PAUSE: Final = 300.0
-"""A pause after which nothing paused for as long is the first one again."""
+"""Limits of a pause, in seconds. After LONGEST_LONG_PAUSE without a pause, the next one is the first again."""
 
 
 class RestartPause:
-    """The recent crashes of all workers, and the pause that they began."""
+    """Recent crashes of all workers, and the current pause."""
 
     def __init__(self) -> None:
         self._crashes: deque[float] = deque(maxlen=CRASHES)
@@ -27,7 +27,7 @@ class RestartPause:
         self._announced = False
 
     def record_crash(self, now: float) -> float | None:
-        """Count a crash; return the seconds of the pause that it begins. Crashes during a pause begin no other."""
+        """Count a crash. Return the seconds of the pause that it begins. Crashes during a pause begin no other."""
         if self.remaining(now) > 0:
             return None
         self._crashes.append(now)
@@ -40,11 +40,11 @@ class RestartPause:
         return seconds
 
     def remaining(self, now: float) -> float:
-        """Return the seconds until restarts are resumed, 0 when they are not paused."""
+        """Return the seconds until restarts resume, 0 when they are not paused."""
         return max(0.0, self._until - now)
 
     def resume(self, now: float) -> bool:
-        """Return True once for each pause that has ended."""
+        """Return True once for each ended pause."""
         ended = self._announced and self.remaining(now) == 0
         if ended:
             self._announced = False

@@ -1,6 +1,6 @@
-"""Several workers as one sidecar: start them, drain them together, answer for all of them. Their processes: crew.py.
+"""Supervisor: starts several workers, drains them together, and serves their ops endpoints. Processes: worker_pool.py.
 
-The supervisor serves no check and reads no token. It owns the embedded store, if there is one, and the ops listener.
+It serves no check and reads no token. It owns the embedded store, if there is one, and the ops listener.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _log = logger("server")
 
 
 def run_workers(settings: Settings) -> int:
-    """Serve with several workers until told to stop; the exit status."""
+    """Serve with several workers until a signal. Return the exit status."""
     prepare(settings)
     return asyncio.run(_supervise(settings))
 
@@ -54,7 +54,7 @@ async def _supervise(settings: Settings) -> int:
 
 
 async def _until_told(signals: Signals, supervisor: "Supervisor") -> None:
-    """Returns at a signal; raises what made serving on impossible."""
+    """Wait for a signal. Raises the cause when serving on is impossible."""
     ours = [asyncio.create_task(signals.stop.wait()), asyncio.create_task(supervisor.watch())]
     done, _ = await asyncio.wait((*ours, *supervisor.tasks()), return_when=asyncio.FIRST_COMPLETED)
     for task in ours:
@@ -64,7 +64,7 @@ async def _until_told(signals: Signals, supervisor: "Supervisor") -> None:
 
 
 class Supervisor:
-    """A crew, and what it needs. ``stop`` drains all, and waits."""
+    """Worker pool and its resources. ``stop`` drains the workers and waits for them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -74,7 +74,10 @@ class Supervisor:
         self.ops_address = str(settings.ops_listen)
 
     async def start(self) -> None:
-        """Everything up to accepting requests. Raises StartProblem; ``stop`` cleans up in either case."""
+        """Start everything up to accepting requests.
+
+        Raises StartProblem. The caller must call ``stop`` in either case.
+        """
         found = problems(self._settings)
         if found:
             raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found))
@@ -97,24 +100,24 @@ class Supervisor:
             raise StartProblem(UNREACHABLE, f"sidecar: {problem}") from None
 
     async def watch(self) -> None:
-        """Of one that has started: waits until serving on is of no use, then raises StartProblem."""
+        """Wait until serving on is impossible, then raise StartProblem."""
         if self._crew is not None:
             await self._crew.watch()
 
     def tasks(self) -> tuple["asyncio.Task[None]", ...]:
-        """What else must not end by itself."""
+        """Return the other tasks that must not end by themselves."""
         return () if self._embedded is None else (self._embedded,)
 
     async def reload(self) -> None:
-        """SIGHUP goes to every worker."""
+        """Send SIGHUP to every worker."""
         self._signal(signal.SIGHUP)
 
     def kill(self) -> None:
-        """Now, without a drain."""
+        """Kill every worker without a drain."""
         self._signal(signal.SIGKILL)
 
     async def stop(self) -> bool:
-        """The workers drain, then all else ends. True when every worker ended well."""
+        """Drain the workers, then stop all else. Return True when every worker exited with status 0."""
         well = self._crew is None or await self._crew.stop()
         if self._embedded is not None:
             self._embedded.cancel()
@@ -128,14 +131,17 @@ class Supervisor:
             self._embedded = asyncio.create_task(embedded.watch())
 
     def _claim_addresses(self) -> dict[str, int]:
-        """A TCP address must be free, for with SO_REUSEPORT a second sidecar would take part unnoticed. A Unix socket
-        is made once, here, and accepted on by all: its descriptor by address."""
+        """Check that each TCP address is free, and bind each Unix socket. Return descriptors by address.
+
+        With SO_REUSEPORT a second sidecar could share a TCP address unnoticed. All workers accept on the same Unix
+        socket.
+        """
         inherited: dict[str, int] = {}
         settings = self._settings
         wanted = {"public": settings.listen, "check": settings.check_listen, "grpc": settings.grpc_listen}
         for name, address in wanted.items():
             if address is None or (name == "grpc" and isinstance(address, UnixAddress)):
-                continue  # gRPC makes its Unix socket itself
+                continue  # gRPC creates its own Unix socket
             try:
                 bound = bind(address)
             except OSError as error:

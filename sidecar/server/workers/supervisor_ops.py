@@ -1,7 +1,7 @@
-"""The ops listener of a supervisor: each answer is made of what every worker says on its private socket.
+"""Ops listener of a supervisor. Each response combines the workers' responses on their private sockets.
 
-Alive when all live, ready when all are ready, metrics added up: workers_metrics.py. One worker that does not answer is
-a worker that is not ready, never one that is left out.
+Alive when all are alive, ready when all are ready, metrics added up (metrics_aggregation.py). A worker that does not
+respond counts as not ready.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ MAX_QUERY: Final = 1024
 
 
 class WorkersOps:
-    """``aiohttp.web.Server(WorkersOps(crew, ledger))``."""
+    """Handler for ``aiohttp.web.Server``: ``Server(WorkersOps(crew, ledger))``."""
 
     def __init__(self, crew: "Crew", ledger: Ledger, hosts: frozenset[str] = frozenset()) -> None:
         self._crew = crew
@@ -60,7 +60,10 @@ class WorkersOps:
         return await asyncio.gather(*(ask(socket, path) for socket in self._crew.sockets()))
 
     async def _livez(self, _query: Mapping[str, str]) -> Answer:
-        """While restarts are paused, of the workers that run: a new start of all would end those, and the pause."""
+        """Return 200 when every worker is alive. While restarts are paused, only running workers count.
+
+        A failed liveness probe would restart the running workers too, and end the pause.
+        """
         if self._crew.pause_left() > 0:
             alive = await asyncio.gather(*(livez(socket) for socket in self._crew.running()))
         else:
@@ -70,7 +73,8 @@ class WorkersOps:
         return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "failing": _names(alive)})
 
     async def _readyz(self, query: Mapping[str, str]) -> Answer:
-        """Each check passes when it passes in every worker; a worker without an answer is a check that fails."""
+        """Return the checks of all workers. A check passes when it passes in every worker; a silent worker is a failed
+        check."""
         said = await self._ask("/readyz")
         checks: dict[str, Check] = {}
         for _, text in said:
@@ -87,7 +91,7 @@ class WorkersOps:
         return reply_answer(readiness(checks, query))
 
     async def _status(self, _query: Mapping[str, str]) -> Answer:
-        """The worker that is furthest from well speaks for all."""
+        """Return the status of the worker in the worst state."""
         said = [json.loads(text) for status, text in await self._ask("/status") if status == HTTPStatus.OK]
         if not said:
             return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable"})
@@ -95,7 +99,7 @@ class WorkersOps:
         return _json(HTTPStatus.OK, {**speaker, "workers": len(said)})
 
     async def _metrics(self, _query: Mapping[str, str]) -> Answer:
-        async with self._counting:  # in turn: an answer that was overtaken would take the counters back
+        async with self._counting:  # one at a time: an overtaken response would decrease the counters
             sockets = self._crew.sockets()
             said = await asyncio.gather(*(ask(socket, "/metrics") for socket in sockets))
             texts = [text if status == HTTPStatus.OK else "" for status, text in said]
@@ -109,7 +113,7 @@ async def livez(socket: Path, seconds: float = ASK_SECONDS) -> bool:
 
 
 async def ask(socket: Path, path: str, seconds: float = ASK_SECONDS) -> tuple[int, str]:
-    """Status and text; status 0 when nobody answers."""
+    """Return status and text of a GET; status 0 without a response."""
     timeout = aiohttp.ClientTimeout(total=seconds)
     try:
         async with (

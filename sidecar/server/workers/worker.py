@@ -1,7 +1,7 @@
 """Worker: one of the processes that serve the same ports under one supervisor (server/workers/supervisor.py).
 
-Standard input stays open as long as the worker shall live; when it closes, the worker drains and ends, so that no
-worker outlives a supervisor that was killed.
+The supervisor keeps the worker's standard input open. When it closes, the worker drains and exits, so no worker
+outlives a killed supervisor.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from sidecar.server.workers.worker_context import Place, words_of
 
 LENGTH = struct.Struct("!I")
 HELD = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
-"""What is blocked when a worker begins, for it would end it."""
+"""Signals blocked until a worker can handle them, because they would end it."""
 
 
 def parcel(settings: Settings, place: Place) -> bytes:
-    """What the supervisor writes. Pickled: both ends are this program, and the pipe is nobody else's."""
+    """Return the supervisor's message to a worker. Pickled: both ends are this program, and the pipe is private."""
     content = pickle.dumps((settings, place))
     return LENGTH.pack(len(content)) + content
 
@@ -34,7 +34,7 @@ def unpack() -> tuple[Settings, Place]:
 
 
 async def dismissed() -> None:
-    """Waits until the supervisor closes the pipe: it wants our end, or has ended itself."""
+    """Wait until the supervisor closes the pipe, on purpose or by its own exit."""
     loop, closed = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), closed.set)
     try:
@@ -44,16 +44,16 @@ async def dismissed() -> None:
 
 
 def main() -> int:
-    for number in HELD:  # until there is somebody to act on them; our end is asked for through the pipe as well
+    for number in HELD:  # ignored until handlers exist; the pipe also requests the exit
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
     try:
         settings, place = unpack()
     except (struct.error, EOFError, pickle.UnpicklingError):
-        return FAULT  # the supervisor ended while it wrote
+        return FAULT  # the supervisor exited while writing
 
     def leave(problem: StartProblem) -> None:
-        """To the supervisor, which says it once for all."""
+        """Write the problem to a file for the supervisor, which prints it once for all workers."""
         try:
             if isinstance(place.ops, UnixAddress):
                 words_of(place.ops).write_text("\n".join(problem.lines))

@@ -1,4 +1,4 @@
-"""Where a serving process stands: alone, or as one of several workers under a supervisor."""
+"""Context of a serving process: single, or one of several workers under a supervisor."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,10 +8,10 @@ from sidecar.config.parsers import Address, UnixAddress
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``number`` is the worker's, from 0. ``ops`` is where it reports to its supervisor instead of to an operator.
+    """``number``: the worker's, from 0. ``ops``: address for the supervisor's requests, in place of the ops listener.
 
-    ``inherited`` maps an address of a Unix socket to the descriptor that all workers accept on; TCP addresses are
-    bound once a worker (SO_REUSEPORT), so that the kernel spreads connections.
+    ``inherited`` maps the address of a Unix socket to the descriptor on which all workers accept. TCP addresses are
+    bound once per worker (SO_REUSEPORT), so that the kernel spreads connections.
     """
 
     number: int = 0
@@ -25,7 +25,7 @@ class Place:
 
     @property
     def folder(self) -> Path | None:
-        """The supervisor's, for what its workers count together; None when there is none."""
+        """Return the supervisor's directory, for limits that its workers share; None without a supervisor."""
         return self.ops.path.parent if isinstance(self.ops, UnixAddress) else None
 
 
@@ -33,5 +33,5 @@ ALONE = Place()
 
 
 def words_of(ops: UnixAddress) -> Path:
-    """Where the worker that reports on this socket leaves why it could not serve."""
+    """Return the path of the file to which a worker writes its startup error."""
     return ops.path.with_suffix(".words")

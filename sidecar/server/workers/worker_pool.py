@@ -1,9 +1,8 @@
-"""The workers as processes: started one after another, replaced when they end unasked, ended together.
+"""Worker processes: started one after another, replaced when they crash, stopped together.
 
-When a worker finds the configuration wrong and none serves, all end: the next one would find the same. One that
-crashes is replaced, after a pause that grows while it goes on crashing; too many crashes pause all restarts for longer
-(restart_pause.py). One that hangs is ended, and then has crashed: the kernel would go on giving it its share of the
-connections.
+If a worker rejects the configuration while none serves, all end, because the next one would reject it too. A crashed
+worker is replaced after a growing pause; too many crashes pause all restarts (restart_pause.py). A hung worker is
+killed and counted as crashed: otherwise the kernel keeps routing connections to it.
 """
 
 import asyncio
@@ -32,22 +31,26 @@ from sidecar.telemetry.app_log import logger
 START_SECONDS = 30.0
 ASK_SECONDS = 1.0
 HUNG_SECONDS = 5.0
-"""Counted in asks that failed, not by the clock: a machine that stood still as a whole then lets one of them fail."""
+"""Time of failed probes after which a worker counts as hung.
+
+Each failed probe counts ASK_SECONDS. A suspended machine therefore fails only one probe.
+"""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
-"""Between a crash and the next worker in its place: twice as long each time, unless it served for a while."""
+"""Pauses between a crash and the next worker, in seconds: doubled each time, and reset after CRASH_WINDOW of service.
+"""
 END_SECONDS = STOP_SECONDS + 1
-"""What a worker may take beyond the drain. It gives up by itself after STOP_SECONDS, and then has to end."""
+"""Time limit of a worker's exit after the drain. The worker itself gives up after STOP_SECONDS."""
 
 SUPERVISORS_OWN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-"""Only the supervisor speaks with systemd."""
+"""Only the supervisor notifies systemd."""
 
 _log = logger("server")
 
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """One process, from its start to its end. ``ops``: the private socket on which it alone answers."""
+    """One process, from start to end. ``ops``: its private socket."""
 
     number: int
     ops: UnixAddress
@@ -55,8 +58,8 @@ class Worker:
     since: float
 
     def end(self) -> None:
-        """Ask for its end. Not by a signal: whoever signals all of us at once has asked already, and a worker that is
-        asked twice by signals does not drain."""
+        """Request a drain by closing the pipe. Not by a signal: a second signal ends a worker without a drain, and a
+        signal to the whole group may have been the first."""
         if self.process.stdin is not None:
             self.process.stdin.close()
 
@@ -78,8 +81,8 @@ class Crew:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``folder`` is theirs and the supervisor's; ``inherited``: see Place; ``ledger`` hears who comes and goes;
-        ``clock``: seconds that only grow, for the pause of restarts."""
+        """``folder``: directory of the supervisor and its workers. ``inherited``: see Place. ``ledger``: updated when
+        workers start and end. ``clock``: monotonic seconds, for the pause of restarts."""
         self._settings = settings
         self._ledger = ledger
         self._folder = folder
@@ -91,7 +94,7 @@ class Crew:
         self._births = count()
 
     async def start(self) -> None:
-        """The first worker alone, for what is wrong with the settings is said once; then the others."""
+        """Start the first worker alone, so that a problem with the settings is reported once; then the others."""
         for number in range(self._settings.workers):
             worker = await self._spawn(number)
             self._ledger.begins(worker.ops.path)
@@ -99,17 +102,17 @@ class Crew:
             self._keepers.append(asyncio.create_task(self._keep(worker)))
 
     async def watch(self) -> None:
-        """Waits until serving on is of no use, then raises StartProblem."""
+        """Wait until serving on is impossible, then raise StartProblem."""
         done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_COMPLETED)
         for keeper in done:
             keeper.result()
 
     def sockets(self) -> list[Path]:
-        """Where the workers of today answer, by number."""
+        """Return the private sockets of the current workers, ordered by number."""
         return [self._workers[number].ops.path for number in sorted(self._workers)]
 
     def running(self) -> list[Path]:
-        """As ``sockets``, of the workers whose process has not ended."""
+        """Return the private sockets of the workers whose process has not ended."""
         return [worker.ops.path for _, worker in sorted(self._workers.items()) if worker.process.returncode is None]
 
     def pause_left(self) -> float:
@@ -121,7 +124,7 @@ class Crew:
             worker.signal(number)
 
     async def stop(self) -> bool:
-        """Every worker drains at the same time; who does not end is ended. True when all ended well."""
+        """Drain all workers at once, then kill the remaining ones. Return True when all exited with status 0."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -145,22 +148,23 @@ class Crew:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         with _held():
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "sidecar.server.workers.worker"),  # -P: nothing of the working folder's
+                # -P: ignore modules in the working directory
+                *(sys.executable, "-P", "-m", "sidecar.server.workers.worker"),
                 stdin=asyncio.subprocess.PIPE,
                 pass_fds=tuple(self._inherited.values()),
                 env=environment,
-                process_group=0,  # a Ctrl-C is for the supervisor; no session: pdp/compile/process.py
+                process_group=0,  # Ctrl-C is for the supervisor; no session: pdp/compile/process.py
             )
         worker = Worker(number, ops, process, asyncio.get_running_loop().time())
         self._workers[number] = worker
         if process.stdin is not None:
             process.stdin.write(parcel(self._settings, place))
-            with suppress(ConnectionError):  # it has ended already; whoever waits for it sees why
+            with suppress(ConnectionError):  # already ended; the code that waits for it reports the cause
                 await process.stdin.drain()
         return worker
 
     async def _until_alive(self, worker: Worker) -> None:
-        """At the start of all, where every end is a reason not to start."""
+        """Wait for the first successful probe. During startup, the exit of any worker ends the start."""
         deadline = worker.since + START_SECONDS
         while not await livez(worker.ops.path):
             for keeper in self._keepers:
@@ -175,7 +179,7 @@ class Crew:
             await asyncio.sleep(0.02)
 
     async def _keep(self, worker: Worker) -> None:
-        """Another worker for one that ends unasked, and so on. Raises StartProblem when that is of no use."""
+        """Replace the worker each time it ends. Raises StartProblem when a replacement would fail too."""
         pause = FIRST_PAUSE
         while True:
             listening = asyncio.create_task(self._listen(worker))
@@ -189,7 +193,7 @@ class Crew:
             worker, pause = await self._another(worker.number, pause)
 
     async def _listen(self, worker: Worker) -> None:
-        """Ends a worker that does not come alive, or that was and answers no more."""
+        """Kill the worker when it does not become alive, or stops responding."""
         silent, patience = 0.0, START_SECONDS
         clock = asyncio.get_running_loop().time
         while silent < patience:
@@ -220,14 +224,15 @@ class Crew:
             )
 
     async def _anybody_serves(self) -> bool:
-        """Then a configuration that has become wrong (a certificate half written) is no reason to end those too."""
+        """Return True when a worker is ready. Such workers go on after the configuration became invalid (a half-written
+        file)."""
         asked = await asyncio.gather(
             *(ask(worker.ops.path, "/readyz", ASK_SECONDS) for worker in self._workers.values())
         )
         return any(status == HTTPStatus.OK for status, _ in asked)
 
     async def _another(self, number: int, pause: float) -> tuple[Worker, float]:
-        """The worker, and how long to wait before the next one."""
+        """Return a new worker, and the pause before the next one."""
         while True:
             await asyncio.sleep(pause)
             while (left := self.pause_left()) > 0:  # noqa: ASYNC110 (the clock sets no event)
@@ -237,7 +242,7 @@ class Crew:
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
                 worker = await self._spawn(number)
-            except OSError as error:  # no process or descriptor is left: that passes
+            except OSError as error:  # no process or descriptor is left, which is temporary
                 _log.error("a worker cannot be started", worker=number, error=error.strerror or str(error))
             else:
                 self._ledger.begins(worker.ops.path, anew=True)
@@ -245,7 +250,7 @@ class Crew:
 
 
 def _last_words(worker: Worker) -> list[str]:
-    """Why it ended, where it knew. A worker leaves that to us, so that it is said once, whoever found it first."""
+    """Return the worker's startup error, if it wrote one. Only the supervisor prints it, so it appears once."""
     try:
         return words_of(worker.ops).read_text().splitlines()
     except OSError:
@@ -254,7 +259,8 @@ def _last_words(worker: Worker) -> list[str]:
 
 @contextmanager
 def _held() -> Iterator[None]:
-    """Who is started in here does not die of a signal before it can answer it: the mask is inherited."""
+    """Block signals around the spawn. The child inherits the mask, so no signal ends it before it installs its
+    handlers."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     try:
         yield
