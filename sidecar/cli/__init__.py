@@ -1,1 +1,1 @@
-"""The command line: one noun a file, loaded only when its verb is called."""
+"""The command line: one module per noun, loaded when its verb is called."""

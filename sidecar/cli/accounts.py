@@ -1,4 +1,4 @@
-"""``sidecar account``: make accounts, look at them, set their seats, suspend and delete them."""
+"""``sidecar account``: create, list, show, suspend and delete accounts, and set their seats."""
 
 import os
 from typing import Any, assert_never
@@ -223,7 +223,7 @@ def delete(account: str, yes: bool, **flags: str | None) -> None:
 
 
 def account_json(one: Account) -> dict[str, Any]:
-    """An account as every verb shows it."""
+    """Return the JSON form of an account, shared by all verbs."""
     return {
         "id": one.id,
         "name": one.name,

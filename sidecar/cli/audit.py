@@ -1,4 +1,4 @@
-"""``sidecar audit``: what was changed by whom, exported and verified (R32)."""
+"""``sidecar audit``: export and verify the audit log (R32)."""
 
 import sys
 from pathlib import Path

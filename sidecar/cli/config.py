@@ -1,4 +1,4 @@
-"""``sidecar config``: every setting, its value and where it comes from, secrets masked."""
+"""``sidecar config``: every setting with its value and source, secrets masked."""
 
 import click
 

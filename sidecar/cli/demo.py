@@ -1,4 +1,4 @@
-"""``sidecar demo``: a throw-away sidecar in the foreground, with four users to try and three curl lines to paste."""
+"""``sidecar demo``: a temporary sidecar in the foreground, with four users and three curl commands to try."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def demo(**flags: str | None) -> int:
         people = await furnish(sidecar, state / "keys")
         say(f"http://{sidecar.addresses()['public']}", people)
 
-    # Until the sidecar has its own handlers a SIGTERM is a Ctrl-C: what was made is removed in any case.
+    # Handle SIGTERM as Ctrl-C until the sidecar installs its handlers, so that the state is always removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         state = Path(tempfile.mkdtemp(prefix="sidecar-demo-"))

@@ -1,4 +1,4 @@
-"""``sidecar doctor``: is everything as ``serve`` needs it? Beside a running sidecar as well as before the first."""
+"""``sidecar doctor``: checks everything that ``serve`` needs, also beside a running sidecar."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ from sidecar.store.maintenance.restore_mark import REMEDY, is_marked
 from sidecar.store.maintenance.startup_checks import other_names
 
 CLOCK_SECONDS = 5.0
-"""The default leeway: clocks that differ by more refuse each other's tokens."""
+"""Default leeway. Sidecars whose clocks differ by more reject each other's tokens."""
 
 
 @click.command()
@@ -78,12 +78,12 @@ def _keys(settings: Settings) -> Symptom:
 
 
 def _rights(settings: Settings) -> Iterator[Symptom]:
-    """The embedded store permits everything."""
+    """Check the permissions of the store's user. The embedded store permits everything."""
     if settings.redis_url is None:
         return
     try:
         missing = asyncio.run(_missing_rights(settings.redis_url))
-    except (StoreUnavailable, StoreRefused):  # the store's own line reports it
+    except (StoreUnavailable, StoreRefused):  # the store's own row reports it
         return
     if "keys" in missing.needed:
         yield Symptom("rights", State.FAULT, f"the store's user may not use keys sc:*: grant {acl_permissions.KEYS}")
@@ -145,5 +145,5 @@ async def _of_store(operator: Operator) -> AsyncIterator[Symptom]:
 def _issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:
     try:
         return read_issuers(settings)
-    except TrustedIssuersProblem:  # the rehearsal reports it
+    except TrustedIssuersProblem:  # the preflight checks report it
         return ()

@@ -1,4 +1,4 @@
-"""``sidecar health``: ask the running sidecar's ops listener whether it is ready. For probes; nothing but stdlib."""
+"""``sidecar health``: readiness of the running sidecar, from its ops listener. For probes; imports only the stdlib."""
 
 import http.client
 import json
@@ -46,7 +46,7 @@ def health(as_json: bool, **flags: str | None) -> int:
 
 
 def ask(address: Address, path: str) -> tuple[int, dict[str, Any]]:
-    """GET from the ops listener: the status and its JSON object (empty when it is none)."""
+    """Send a GET to the ops listener. Return the status and the JSON object, empty for any other body."""
     connection = _connection(address)
     try:
         connection.request("GET", path)
@@ -68,6 +68,6 @@ def _connection(address: Address) -> http.client.HTTPConnection:
     if not isinstance(address, TcpAddress):
         return _Unix(str(address.path), TIMEOUT)
     host = address.host
-    if address.wildcard:  # it listens on every interface: ask on the nearest
+    if address.wildcard:  # listening on all interfaces: use loopback
         host = "::1" if ":" in host else "127.0.0.1"
     return http.client.HTTPConnection(host, address.port, timeout=TIMEOUT)

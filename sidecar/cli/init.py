@@ -1,4 +1,4 @@
-"""``sidecar init``: a commented starter policy in a folder. Never writes over anything, and all of it or nothing."""
+"""``sidecar init``: writes a commented starter policy. Overwrites nothing, and writes all files or none."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from sidecar.policy.diagnostics import MODEL_FILE, POLICY_FILES
 from sidecar.sources.policy_files import packaged
 
 README = "README.md"
-"""The files point at it."""
+"""The policy files refer to it."""
 
 
 @click.command()
@@ -29,7 +29,7 @@ def init(directory: str) -> int:
         if path.exists() or path.is_symlink():
             raise wrong(f"{path}: is there already; name another folder, or take it away")
     _write(target / "policy", sources)
-    for path in sources:  # last: what becomes of our words is no reason for half a policy
+    for path in sources:  # last: a failing stdout must not leave half a policy
         click.echo(plain(str(path)))
     return OK
 
@@ -40,7 +40,7 @@ def _write(folder: Path, sources: Mapping[Path, Path]) -> None:
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True)
-            folder.chmod(0o755)  # whatever the umask: what a group can write is not trusted
+            folder.chmod(0o755)  # despite the umask: group-writable files are not trusted
         for at, source in sources.items():
             content = source.read_bytes()
             with at.open("xb") as file:

@@ -1,4 +1,4 @@
-"""``sidecar issuer``: the issuer of a store's tokens, changed when the public URL did (R22)."""
+"""``sidecar issuer``: changes the issuer of a store's tokens, after a change of the public URL (R22)."""
 
 from typing import assert_never
 

@@ -1,4 +1,4 @@
-"""``sidecar keys``: the keys that sign access tokens, as an operator rotates and revokes them (R21)."""
+"""``sidecar keys``: lists, rotates and revokes the keys that sign access tokens (R21)."""
 
 import asyncio
 import re
@@ -23,7 +23,10 @@ KID_WITH_HYPHEN = re.compile(r"-[A-Za-z0-9_-]{42}")
 
 
 class TakesKid(click.Command):
-    """One kid of 64 starts with a hyphen (RFC 7638: base64url of a digest), which click alone reads as options."""
+    """Command that accepts a kid with a leading hyphen, which click would parse as options.
+
+    A kid is base64url of a digest (RFC 7638), so 1 in 64 starts with a hyphen.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         kids = [arg for arg in args if KID_WITH_HYPHEN.fullmatch(arg)]

@@ -1,4 +1,4 @@
-"""A click group that knows its verbs by name and loads the module of one only when it is wanted."""
+"""Click group with a fixed list of verbs. A verb's module is loaded only when it is called."""
 
 import difflib
 import importlib
@@ -8,7 +8,7 @@ import click
 
 
 class LazyGroup(click.Group):
-    """``verbs``: name → (where it is as ``module:name``, its line in the help)."""
+    """``verbs``: name → (``module:name``, help line)."""
 
     verbs: Mapping[str, tuple[str, str]] = {}
 
@@ -37,5 +37,5 @@ class LazyGroup(click.Group):
 
 
 def lazy(verbs: Mapping[str, tuple[str, str]]) -> type[LazyGroup]:
-    """The class of a group with these verbs: ``@click.group(cls=lazy(VERBS))``."""
+    """Return the group class for these verbs: ``@click.group(cls=lazy(VERBS))``."""
     return type("Verbs", (LazyGroup,), {"verbs": verbs})

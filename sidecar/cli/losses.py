@@ -1,4 +1,4 @@
-"""``sidecar fsck --accept-loss``: open partitions whose lost changes no sidecar knows (R48)."""
+"""``sidecar fsck --accept-loss``: opens partitions with lost changes that no sidecar holds (R48)."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from sidecar.store.integrity.losses import shown
 from sidecar.store.integrity.recovering import Lost, Recovering, Touched, read_lost
 
 CHOICES: Final = {"hold-known": False, "hold-all": True}
-"""Whether every user of the partition is held."""
+"""Choice → True when every user of the partition is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,10 @@ class _Loss:
 
 
 def accept(settings: Settings, choice: str, *, sure: bool, as_json: bool) -> int:
-    """Print what each choice touches, ask, and do it. Exit status 1 when it was declined or did not succeed."""
+    """Print the effect of each choice, ask, and apply it.
+
+    Return 1 when the user declines. Raises a Stop with status 1 when a partition stays closed.
+    """
     losses = work(settings, _look)
     if not losses:
         if as_json:

@@ -1,7 +1,7 @@
-"""The command ``sidecar``: which verbs there are, and how every one of them ends.
+"""The command ``sidecar``: its verbs, and the exit status of each.
 
 A verb's module is loaded when the verb is called, so that ``policy check`` and ``health`` start without a web server.
-Whatever happens ends in an exit status and at most one line on stderr, never in a traceback (``--debug`` shows it).
+Every error ends in an exit status and at most one line on stderr. Only ``--debug`` prints a traceback.
 """
 
 import os
@@ -36,7 +36,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "config": ("sidecar.cli.config:config", "Every setting, its value and where it comes from."),
     "version": ("sidecar.cli.version:version", "The version."),
 }
-"""Name → where it is, and its line in the help."""
+"""Name → (``module:name``, help line)."""
 
 
 @click.group(cls=lazy(VERBS), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -51,7 +51,7 @@ def sidecar() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one command line; the exit status."""
+    """Run one command line. Return the exit status."""
     prepare_streams()
     try:
         result: Any = sidecar.main(
@@ -67,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
         return _ended(WRONG, _usage(error))
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except (BrokenPipeError, SystemExit):  # click exits by itself, and only for this
+    except (BrokenPipeError, SystemExit):  # click itself exits only on a closed pipe
         return _pipe_closed()
     except OutputLost as error:
         abandon_output()
@@ -80,7 +80,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _text(number: int, arg: str) -> str:
-    """The argument, where its bytes are UTF-8; also where the locale has another encoding."""
+    """Return the argument decoded as UTF-8, also in a locale with another encoding."""
     try:
         arg.encode()
     except UnicodeEncodeError:
@@ -97,7 +97,7 @@ def _ended(status: int, message: str) -> int:
 
 
 def _failed(error: Exception) -> int:
-    """A file that may not be looked at is the caller's affair, wherever a verb came across it; the rest is ours."""
+    """Print the error. An unreadable file is the caller's problem (status 2); all else is a fault (status 70)."""
     if isinstance(error, OSError) and error.filename is not None:
         return _ended(WRONG, f"{os.fsdecode(error.filename)}: {error.strerror}")
     return _ended(FAULT, f"internal fault, please report it: {type(error).__name__}: {error} (--debug shows where)")
@@ -110,6 +110,6 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _pipe_closed() -> int:
-    """Whoever read our output has gone, as ``head`` does: no reason to complain. 128 + SIGPIPE."""
+    """Exit without a message when the reader of stdout has gone, as ``head`` does. 128 + SIGPIPE."""
     abandon_output()
     return 141

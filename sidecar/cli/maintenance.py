@@ -1,4 +1,4 @@
-"""The state as a whole: prove it, put it away, bring it back."""
+"""Verbs on the whole store: fsck, backup, restore, migrate."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ from sidecar.store.maintenance.restore import Progress
 from sidecar.store.maintenance.startup_checks import SCHEMA
 
 PROGRESS_SECONDS: Final = 10.0
-"""Between two lines of progress where there is no terminal."""
+"""Interval of progress lines without a terminal."""
 
 STDOUT = Path("-")
 
@@ -129,7 +129,7 @@ def restore(file: Path, new_store: bool, as_json: bool, **flags: str | None) -> 
     async def job(operator: Operator) -> Restored:
         restored = await Backup(operator.store, operator.pepper).load(file, rules=rules, progress=_progress())
         fleet = operator.people.fleet
-        # A change of no meaning of its own: whoever has applied it has applied all that came before it.
+        # Has no meaning of its own: a sidecar that applied it has applied all changes before it.
         await gathered(*map(fleet.wait_applied, await fleet.announce("restore")))
         return restored
 
@@ -164,12 +164,12 @@ def migrate(**flags: str | None) -> None:
 
 
 def _counts(found: Report | Written) -> str:
-    """Users are members; an invited user has a seat and has not accepted yet."""
+    """Return the counts. Users are members; an invited user holds a seat and has not accepted yet."""
     return f"{found.accounts} accounts, {found.users} users, {found.invited} invited"
 
 
 def _progress() -> Progress:
-    """A line on stderr that counts up: on a terminal in place, else one line every ten seconds."""
+    """Return a progress printer for stderr: in place on a terminal, otherwise one line every ten seconds."""
     terminal, last = sys.stderr.isatty(), time.monotonic()
 
     def show(done: int, all_: int) -> None:

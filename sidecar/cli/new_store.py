@@ -1,7 +1,7 @@
-"""Verbs and a store that does not exist: only those that fill one may make it, and never by accident.
+"""Consent to create a missing store. Only verbs that fill a store may create one, and never by accident.
 
-In another folder the default state directory is another one. A verb that reads ends there; one that writes asks for
-`--new-store`. Where the settings name a store, they are consent enough; an embedded one that is made is announced.
+The default state directory depends on the working directory. With a missing store, a reading verb ends and a writing
+verb requires `--new-store`. Settings that name the store are consent enough. Creating an embedded store is announced.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def new_store_option(verb: F) -> F:
 
 
 def refusal(settings: Settings) -> Consent:
-    """For verbs that never make a store."""
+    """Return the consent of verbs that never create a store."""
 
     def refuse(where: str) -> None:
         raise _refused(settings, where, "")
@@ -34,7 +34,7 @@ def refusal(settings: Settings) -> Consent:
 
 
 def consent(settings: Settings, *, new_store: bool) -> Consent:
-    """For verbs that may make a store. Ends them at once where it is clear already that they may not."""
+    """Return the consent of verbs that may create a store. Ends a verb at once when consent is already impossible."""
     named = any(value.name in {"state_dir", "redis_url"} and value.source != "default" for value in settings.values)
 
     def announce(where: str) -> None:
@@ -57,7 +57,7 @@ def _refused(settings: Settings, where: str, besides: str) -> Stop:
 
 
 def _another(settings: Settings) -> str:
-    """A running sidecar and the store that it uses; empty where none answers."""
+    """Return a hint that names a running sidecar and its store; empty without one."""
     with suppress(Stop):
         _, status = ask(settings.ops_listen, "/status")
         if isinstance(at := status.get("store_address"), str):

@@ -1,4 +1,4 @@
-"""Settings as options of a verb: ``--lease`` for ``SIDECAR_LEASE``, with the table's own words."""
+"""Settings as options of a verb: ``--lease`` for ``SIDECAR_LEASE``, with the help text of the settings table."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -17,11 +17,11 @@ STORE = (
     *("redis_url", "state_dir", "keys_dir", "keys_group_read"),
     *("policy_dir", "model", "public_url", "issuer", "audience"),
 )
-"""What a verb needs that works on the store: which one, with which keys, under which names."""
+"""Settings of every verb that works on the store: its place, keys and names."""
 
 
 def settings_options(names: Iterable[str] = ROWS) -> Callable[[F], F]:
-    """Add ``--config`` and the named settings; the verb gets them as keyword arguments, None when not given."""
+    """Add ``--config`` and the named settings. The verb receives them as keyword arguments, None when not given."""
 
     def add(verb: F) -> F:
         for name in reversed(list(names)):
@@ -35,7 +35,7 @@ def settings_options(names: Iterable[str] = ROWS) -> Callable[[F], F]:
 
 def _option(name: str, row: Row) -> Callable[[F], F]:
     default = f" [default: {row.default}]" if isinstance(row.default, str) and row.default else ""
-    # A bare --plaintext says yes; click then needs to know what "no value" stands for.
+    # A bare --plaintext means true; click needs the value for an option without one.
     yes: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if row.parse is boolean else {}
     about = f"{row.about} [{spell_env(name)}]{default}"
     return click.option(spell_flag(name), name, metavar=_metavar(row), help=about, **yes)
@@ -51,7 +51,7 @@ def _file_option(name: str) -> Callable[[F], F]:
 
 
 def settings_from(flags: dict[str, str | None]) -> Settings:
-    """The settings in force for this call. Warnings go to stderr; a bad setting ends the verb with status 2."""
+    """Return the settings in force. Warnings go to stderr; an invalid setting ends the verb with status 2."""
     try:
         settings = load(flags, os.environ)
     except SettingsError as error:

@@ -1,8 +1,8 @@
-"""What a verb says: a table on a terminal, aligned text in a pipe, JSON with ``--json``; and how it ends.
+"""Output of a verb: tables on a terminal, aligned text in a pipe, JSON with ``--json``; and its exit status.
 
-Text from people is never trusted with the terminal: control characters are shown, not sent. The standard streams are
-there for every verb, hold any character, and are known when they fail: a full disk or a closed stream is the condition
-of whoever called us, not a fault of the program.
+Control characters in users' texts are escaped, because a terminal would obey them. Every verb has all standard streams,
+and they accept any character. A full disk or a closed stream is reported as the caller's problem, not as a fault of the
+program.
 """
 
 import io
@@ -21,7 +21,7 @@ OK, NO, WRONG, UNREACHABLE, FAULT = 0, 1, 2, 3, 70
 
 
 class Stop(click.ClickException):
-    """The verb ends here, with one line on stderr."""
+    """Ends the verb with an exit status and one line on stderr."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -29,17 +29,17 @@ class Stop(click.ClickException):
 
 
 def no(message: str) -> Stop:
-    """The answer is no."""
+    """Return the error for a negative answer (status 1)."""
     return Stop(NO, message)
 
 
 def wrong(message: str) -> Stop:
-    """Usage or configuration is wrong."""
+    """Return the error for wrong usage or configuration (status 2)."""
     return Stop(WRONG, message)
 
 
 def unreachable(message: str) -> Stop:
-    """The store or the server does not answer."""
+    """Return the error for an unreachable store or server (status 3)."""
     return Stop(UNREACHABLE, message)
 
 
@@ -48,7 +48,7 @@ def json_option(verb: F) -> F:
 
 
 def complain(message: str) -> None:
-    """One line on stderr, whatever the message holds."""
+    """Print one line on stderr, with control characters escaped."""
     click.echo(f"sidecar: {plain(message)}", err=True)
 
 
@@ -57,7 +57,7 @@ def say_json(value: object) -> None:
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table for people. Who wants to read it by program takes ``--json``."""
+    """Print a table for people. Programs use ``--json``."""
     cells = [[plain("" if cell is None else str(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from sidecar.cli.tables import draw
@@ -71,26 +71,26 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def say_pairs(pairs: Mapping[str, object]) -> None:
-    """One thing, a line for each of its sides."""
+    """Print one object, with one line per field."""
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
         click.echo(f"{name.ljust(width)}  {plain('' if value is None else str(value))}".rstrip())
 
 
 def plain(text: str) -> str:
-    """One line without anything that a terminal would obey."""
+    """Return the text as one line, with unprintable characters escaped."""
     return "".join(ch if ch.isprintable() else ch.encode("unicode_escape").decode() for ch in text)
 
 
-# -- the standard streams ----------------------------------------------------------------------------------------------
+# -- standard streams --------------------------------------------------------------------------------------------------
 
 
 class OutputLost(OSError):
-    """Standard output did not take what was written."""
+    """A write to standard output failed."""
 
 
 class _Output(io.FileIO):
-    """Tells its own failures apart from those of all other files. That nobody reads any more is no failure."""
+    """Standard output with its own error class. A broken pipe is not an error."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -102,10 +102,10 @@ class _Output(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Once, at the start. What somebody has put in the place of the process's own streams stays as it is."""
+    """Open missing standard streams once, at the start. Replaced streams (as in tests) stay."""
     if sys.stdin is None:
         sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY))
-    if sys.stdout is None:  # its number is kept from the next file, and what is written to it fails
+    if sys.stdout is None:  # reserves the number, so that no other file gets it; writes fail
         sys.stdout = _output(os.open(os.devnull, os.O_RDONLY), "utf-8")
     elif (own := sys.__stdout__) is not None and sys.stdout is own:
         sys.stdout = _output(own.fileno(), own.encoding)
@@ -114,7 +114,7 @@ def prepare_streams() -> None:
 
 
 def abandon_output() -> None:
-    """What is still to be written goes nowhere: Python's own last flush must not fail as well."""
+    """Discard buffered output, so that Python's final flush does not fail too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

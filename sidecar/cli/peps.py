@@ -1,4 +1,4 @@
-"""``sidecar pep``: keys for gateways and services that ask about an account's users (AuthZEN, introspection)."""
+"""``sidecar pep``: keys for gateways and services that query an account's users (AuthZEN, introspection)."""
 
 import os
 from typing import Any, assert_never
@@ -25,7 +25,7 @@ SCOPES = [scope.value for scope in Scope]
 
 
 def _ttl(_ctx: click.Context, _param: click.Parameter, text: str) -> int:
-    """A duration, as the settings write it."""
+    """Parse a duration in the form of the settings."""
     try:
         return whole_seconds(1, 3650 * DAY)(text)
     except BadValueError as problem:
@@ -146,7 +146,7 @@ def revoke(pep: str, account: str | None, as_json: bool, **flags: str | None) ->
 
 
 def pep_json(one: Pep) -> dict[str, Any]:
-    """A key as every verb shows it: everything but the key."""
+    """Return the JSON form of a key, shared by all verbs, without its secret."""
     return {
         "id": one.id,
         "name": one.name,

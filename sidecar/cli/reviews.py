@@ -1,4 +1,4 @@
-"""``sidecar user review``: users that are held, since the store lost an acknowledged change of theirs (R48)."""
+"""``sidecar user review``: users held because the store lost an acknowledged change of their record (R48)."""
 
 from typing import Any
 
@@ -73,7 +73,7 @@ async def _held(operator: Operator, account: str | None) -> _Held:
 
 
 async def _accept_all(operator: Operator, account: str | None) -> list[UserRecord]:
-    """As stored, whatever the policy says of the role: nothing is given that was not there."""
+    """Accept the stored role and status, without checks against the policy, because no permission is added."""
     done = []
     for _, record in await _held(operator, account):
         suspended = record.review is not None and record.review.status_now == Status.SUSPENDED

@@ -1,4 +1,4 @@
-"""Secrets come by standard input or are typed unseen; never as an argument, which anybody on the machine can read."""
+"""Input of secrets: standard input, or typed without echo. All users of the machine can read a command line."""
 
 import sys
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def password_option(verb: F) -> F:
 
 
 def read_password(*, from_stdin: bool) -> str:
-    """From standard input when asked to, else typed twice on the terminal."""
+    """Read the password from standard input if requested, otherwise twice from the terminal."""
     if from_stdin:
         return read_secret("password")
     if not sys.stdin.isatty():
@@ -27,7 +27,7 @@ def read_password(*, from_stdin: bool) -> str:
 
 
 def read_secret(what: str) -> str:
-    """All of standard input, without the end of its last line."""
+    """Read all of standard input, without the final newline."""
     raw = sys.stdin.buffer.read(MOST + 1)
     if len(raw) > MOST:
         raise wrong(f"the {what} on standard input is too long")

@@ -1,4 +1,4 @@
-"""``sidecar serve``: the sidecar itself, in the foreground until a signal."""
+"""``sidecar serve``: the sidecar in the foreground, until a signal."""
 
 import click
 
@@ -28,7 +28,7 @@ def serve(force_policy: bool, **flags: str | None) -> int:
 
 def _serve(settings: Settings, *, force_policy: bool) -> int:
     if settings.workers > 1:
-        if force_policy:  # a worker that is replaced later would force whatever the files say by then
+        if force_policy:  # a replacement worker would force the files of that later time
             raise wrong("--force-policy is for one start of one worker: add --workers 1")
         from sidecar.server.workers.supervisor import run_workers
 

@@ -1,4 +1,4 @@
-"""Verbs that work on the store: open it, do the work, and say in one line what stood in the way."""
+"""Execution of verbs on the store: open it, run the job, report an obstacle in one line."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,8 +26,11 @@ def work(
     repair: bool = False,
     migrating: bool = False,
 ) -> T:
-    """Run ``job`` on the store of these settings. ``consent``: of a verb that may make one (new_store.py); ``repair``:
-    write a lost meta record again first; ``migrating``: bring the store to this version's schema first."""
+    """Run ``job`` on the configured store.
+
+    ``consent``: permission to create a store (new_store.py). ``repair``: first rewrite a lost meta record.
+    ``migrating``: first migrate the store to this version's schema.
+    """
     if (settings.keys_dir / DEMO_MARK).exists():
         raise wrong(f"{settings.keys_dir}: these are a demo's keys: use others")
     for warning in close_keys_and_state(settings):
@@ -47,7 +50,7 @@ def work(
 
 
 def policy_of(settings: Settings) -> Generation:
-    """The policy that the files say."""
+    """Compile the policy files."""
     try:
         return generation(settings)
     except PolicyProblem as problem:
@@ -55,7 +58,7 @@ def policy_of(settings: Settings) -> Generation:
 
 
 async def account_of(operator: Operator, named: str | None) -> Account:
-    """The account of this name or id; without one, the only account there is."""
+    """Return the account of this name or id. Without a name, return the only account."""
     if named is not None:
         found = await operator.people.accounts.find(named)
         if found is None:

@@ -1,7 +1,7 @@
-"""Tables on a terminal, whatever its width: an id, an e-mail or a key is never broken, so that it can be copied.
+"""Tables on a terminal of any width. Ids, e-mails and keys are never broken, so that they can be copied.
 
-Cells wrap between words. Columns of free text may break a path, and are left out, which is announced, when even
-that does not fit. Where the others do not fit either, each row becomes a block of lines.
+Cells wrap between words. Free-text columns may break a path, and are omitted with a notice when they do not fit. If the
+other columns do not fit, each row becomes a block of lines.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from rich.text import Text
 
 GAP: Final = 2
 LEAST: Final = 16
-"""The least width of a column of free text."""
+"""Minimum width of a free-text column."""
 FREE: Final = frozenset({"because", "said", "source", "text", "value", "what"})
 
 
@@ -36,7 +36,7 @@ def draw(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
 
 
 def _least(column: str, cells: Sequence[str]) -> int:
-    """The longest word; for a path in free text LEAST is enough."""
+    """Return the length of the longest word. A path in free text counts at most LEAST."""
     words = {word: cell_len(word) for text in (column, *cells) for word in text.split()}
     paths = {word for word in words if "/" in word} if column in FREE else set()
     return max((min(size, LEAST) if word in paths else size for word, size in words.items()), default=0)
@@ -51,7 +51,7 @@ def _natural(column: str, cells: Sequence[str]) -> int:
 
 
 def _grow(widths: dict[int, int], natural: Mapping[int, int], whole: int) -> None:
-    """Give each column its share of what is left. rich's own layout would crop the last ones."""
+    """Distribute the remaining width over the columns. rich's own layout would crop the last ones."""
     left = whole - sum(widths.values()) - GAP * (len(widths) - 1)
     while left > 0 and (short := [at for at in widths if widths[at] < natural[at]]):
         for at in short[:left]:
@@ -69,7 +69,7 @@ def _table(columns: Sequence[str], cells: Sequence[Sequence[str]], widths: Mappi
 
 
 def _blocks(console: Console, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """A line per cell, and an empty one between rows. What the terminal itself wraps is copied whole."""
+    """Print one line per cell, and an empty line between rows. Lines wrapped by the terminal are copied whole."""
     label = max(map(len, columns))
     for number, row in enumerate(cells):
         if number:

@@ -1,4 +1,4 @@
-"""``sidecar token inspect``: what a token on standard input holds, and what a check would say of it."""
+"""``sidecar token inspect``: contents of a token from standard input, and the result of its verification."""
 
 import asyncio
 import base64
@@ -80,7 +80,7 @@ def _of_whom(verdict: Inspection) -> dict[str, str]:
 
 
 def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims as they stand, believed or not. The signature is never shown."""
+    """Decode header and claims without verification. The signature is never shown."""
     parts = text.split(".")
     if len(parts) != 3:
         raise no("this is no JWT: it has not three parts")

@@ -1,6 +1,6 @@
-"""``sidecar user link`` and ``unlink``: which subject of an outside issuer a user is (R10).
+"""``sidecar user link`` and ``unlink``: links between users and subjects of outside issuers (R10).
 
-The group ``user`` is exported from here, so that the entry point loads these two verbs with the others.
+The entry point imports the group ``user`` from here, so that these two verbs are registered too.
 """
 
 import click
@@ -97,7 +97,7 @@ def unlink(
 
 
 def _check_issuer(settings: Settings, iss: str) -> None:
-    """A link under a name that no token has would be useless, and nothing would tell."""
+    """Reject an issuer that no token can have: its link would be useless without any error."""
     try:
         trusted = [entry.trust.issuer for entry in read_issuers(settings)]
     except TrustedIssuersProblem as problem:

@@ -1,4 +1,4 @@
-"""Shared by the verbs on users: the account option, the user that is meant, and refusals as messages."""
+"""Shared parts of the verbs on users: the account option, the lookup of USER, and error messages."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, assert_never
@@ -27,7 +27,7 @@ T = TypeVar("T")
 def on_user(
     account: str | None, user: str, job: Callable[[Operator, Account, UserId], Awaitable[T]]
 ) -> Callable[[Operator], Awaitable[T]]:
-    """``job`` on the user that is meant. An id carries its account; an e-mail needs to be told it."""
+    """Return a job on the selected user. An id implies its account; an e-mail needs one."""
 
     async def run(operator: Operator) -> T:
         found = await account_of(operator, account)

@@ -1,4 +1,4 @@
-"""``sidecar user``: the users of an account, as an operator manages them (R11 does not bind an operator)."""
+"""``sidecar user``: management of an account's users by an operator (R11 does not limit an operator)."""
 
 from typing import Any
 
@@ -151,7 +151,7 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
         record = await operator.people.membership.find(found.id, uid)
         if record is None or record.status is not Status.ACTIVE:
             return record
-        # Whoever has the link takes the user's place: that an operator made one is on record before it is shown.
+        # The link gives access to the account, so its creation is audited before the link is shown.
         await operator.people.audit.note("user.reset_link", OPERATOR, whom=uid)
         return operator.people.password_reset.link(record, shown=True)
 

@@ -1,4 +1,4 @@
-"""``sidecar version``: which program this is, and what it runs on."""
+"""``sidecar version``: versions of the program and of its runtime."""
 
 import platform
 from importlib import metadata

@@ -1,4 +1,4 @@
-"""``sidecar policy``: check, test and question the policy files. Works on the files alone, without store or server.
+"""``sidecar policy``: checks, tests and queries the policy files. Uses the files alone, without store or server.
 
 A verb's module is loaded when the verb is called; none of them loads a web server or Redis.
 """
@@ -25,7 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("sidecar.cli.policy.status:status", "Which policy every live sidecar serves."),
     "replay": ("sidecar.cli.policy.replay:replay", "Answer a decision log again: which answers would differ?"),
 }
-"""Name → where it is, and its line in the help."""
+"""Name → (``module:name``, help line)."""
 
 
 @click.group(cls=lazy(VERBS))

@@ -1,4 +1,4 @@
-"""``sidecar policy check``: everything that is wrong with the files, and nothing when nothing is."""
+"""``sidecar policy check``: lists all problems of the policy files; silent without one."""
 
 import click
 

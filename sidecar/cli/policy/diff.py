@@ -1,4 +1,4 @@
-"""``sidecar policy diff``: every cell and every route that differs between two policies, what opens first."""
+"""``sidecar policy diff``: every cell and route that differs between two policies, those that open first."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -58,7 +58,8 @@ def diff(
     else:
         say_difference(difference)
     changes: list[CellChange | RouteChange] = [*difference.cells, *difference.routes]
-    for accept in accepted if changes else ():  # once merged, the pipeline that still names it has nothing to hold up
+    # after the merge nothing differs: a pipeline with an outdated --accept still passes
+    for accept in accepted if changes else ():
         if not any(_names(accept, change) for change in changes):
             raise _names_nothing(accept, before, after)
     unaccepted = [change for change in changes if change.opens and not any(_names(a, change) for a in accepted)]
@@ -81,7 +82,7 @@ def _say_as_json(difference: Difference, *, only_routes: bool, only_roles: bool)
 
 
 def say_difference(difference: Difference) -> None:
-    """Tables, or one line when there is nothing to show."""
+    """Print tables, or one line without differences."""
     if difference.cells:
         rows = [(c.role, c.section, c.action, c.before, c.after) for c in difference.cells]
         say_table(("role", "section", "action", "from", "to"), rows)
@@ -96,7 +97,7 @@ def say_difference(difference: Difference) -> None:
         click.echo("no cell and no route differs")
 
 
-# -- what may open -----------------------------------------------------------------------------------------------------
+# -- accepted changes --------------------------------------------------------------------------------------------------
 
 
 def _names(accept: str, change: CellChange | RouteChange) -> bool:
@@ -104,11 +105,14 @@ def _names(accept: str, change: CellChange | RouteChange) -> bool:
         case CellChange(role, section, action):
             return fnmatchcase(f"{role}/{section}/{action}", accept)
         case RouteChange(method, path):
-            return f"{method} {path}" == accept  # in a path * is a segment of its own
+            return f"{method} {path}" == accept  # * is a literal segment of a path
 
 
 def _names_nothing(accept: str, before: Generation, after: Generation) -> Stop:
-    """Which name nobody knows, or that nothing of these names differs. What one side declares is known."""
+    """Return the error for an --accept without a match: an unknown name, or no difference.
+
+    A name is known when either policy declares it.
+    """
     parts = accept.split("/")
     if " " in accept or len(parts) > 3:
         return wrong(f'--accept "{accept}" names nothing that differs')

@@ -1,4 +1,4 @@
-"""``sidecar policy explain``: why an answer is what it is, and what would change it."""
+"""``sidecar policy explain``: the reason for a decision, and the changes that would reverse it."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""``sidecar policy fmt`` and ``watch``: the two verbs for who is editing."""
+"""``sidecar policy fmt`` and ``watch``: verbs for editing the policy files."""
 
 import os
 import tempfile
@@ -18,7 +18,7 @@ from sidecar.policy.format import format_csv
 from sidecar.policy.generation import Generation
 
 INTERVAL = 0.3
-"""Seconds between two looks at the files; two equal looks and they are judged."""
+"""Seconds between two reads of the files. They are checked after two equal reads."""
 
 
 @click.command()
@@ -51,7 +51,7 @@ def fmt(only_check: bool, **flags: str | None) -> int:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Whole or not at all, with the mode of the old one; a link stays a link to what is replaced."""
+    """Replace the file atomically, and keep its mode. A symbolic link stays; its target is replaced."""
     path = path.resolve()
     try:
         descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -80,7 +80,7 @@ def watch(**flags: str | None) -> int:
 
 
 def follow(source: Source, sleep: Callable[[float], object]) -> None:
-    """Judges what is there, and again whenever it has changed and is settled. Ends when ``sleep`` raises."""
+    """Check the files now, and after each change that has settled. Ends when ``sleep`` raises."""
     seen: object = None
     judged: object = None
     good: Generation | None = None
@@ -94,7 +94,7 @@ def follow(source: Source, sleep: Callable[[float], object]) -> None:
 
 
 def _judge(source: Source, good: Generation | None) -> Generation | None:
-    """Says what is wrong, and what differs from the last good one; the generation to compare with from now on."""
+    """Print problems, and differences from the last valid generation. Return the generation to compare with next."""
     result = compiled(source, ProofScope.START)
     say_diagnostics(result.diagnostics, "text")
     if result.draft is not None and good is not None:

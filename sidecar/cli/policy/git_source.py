@@ -1,8 +1,7 @@
-"""Where a policy of ``policy diff`` comes from: a folder, or a revision of git. A name that could be both is refused.
+"""Policies for ``policy diff``: a directory or a git revision. A name that could be both is rejected.
 
-A gate compares with a name that it got as an argument. Whoever can add a folder of that name to the repository would
-otherwise choose what is compared; so would whoever can push a tag of that name, which git prefers to the branch. When
-git cannot say, its own reason is told.
+A CI gate passes the name as an argument. Otherwise a contributor could choose the compared policy by adding a directory
+of that name, or by pushing a tag, which git prefers to the branch. When git fails, its own error is printed.
 """
 
 import os
@@ -23,11 +22,11 @@ from sidecar.policy.generation import Generation
 
 PATIENCE_S: Final = 30
 _HASH: Final = re.compile(r"[0-9a-fA-F]{40}|[0-9a-fA-F]{64}")
-"""Of a whole object id: git takes it as one, whatever else has that name."""
+"""Full object id, which git resolves before any ref of the same name."""
 
 
 def policy_at(name: str, current: Source) -> Generation:
-    """A directory of policy files, a directory with ``policy/`` in it, or a revision of git."""
+    """Compile a directory of policy files, a directory that contains ``policy/``, or a git revision."""
     path = Path(name)
     if _is_written_as_folder(name):
         if not path.is_dir():
@@ -44,7 +43,7 @@ def _is_written_as_folder(name: str) -> bool:
 
 
 def _refuse_both(name: str, place: Path) -> None:
-    """Ends the verb when git knows a folder's name too, or cannot say whether it does."""
+    """End the verb when git also knows the directory's name, or cannot decide."""
     revision, colon, inside = name.partition(":")
     found = _git(place, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if found.ok:
@@ -63,13 +62,15 @@ def _of_folder(path: Path, current: Source) -> Generation:
     return draft_of(Source(folder, beside[0] if beside else current.model))
 
 
-# -- a revision --------------------------------------------------------------------------------------------------------
+# -- revisions ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Revision:
-    """``names``: what git calls each file, ``REV:PATH``; ``place``: a directory of the repository. ``model``: the file
-    of now, for a repository that keeps none: there is only one model."""
+    """``names``: candidates ``REV:PATH`` for each file. ``place``: a directory of the repository.
+
+    ``model``: the current file, used when the revision has none, because there is only one model.
+    """
 
     name: str
     place: Path
@@ -89,7 +90,7 @@ class _Revision:
 
 
 def _revision(name: str, current: Source) -> _Revision:
-    """``HEAD~1``: the files of now, there. ``main:policy``: that folder of the repository, there."""
+    """Resolve ``HEAD~1`` (the current files at that revision) or ``main:policy`` (that directory of the repository)."""
     revision, colon, folder = name.partition(":")
     place = current.policy_dir
     asked = _git(place, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
@@ -114,14 +115,14 @@ def _revision(name: str, current: Source) -> _Revision:
 
 
 def _exact(place: Path, revision: str) -> list[str]:
-    """The revision with full names: one for each thing in git that its name stands for, the one that git takes first.
+    """Return the revision with full ref names, one per matching ref, in git's order of preference.
 
-    Empty where no ref has the name: HEAD, a hash, an expression without a name.
+    Empty when no ref has the name: HEAD, a hash, an expression without a name.
     """
     name = re.split(r"[~^]|@\{", revision, maxsplit=1)[0]
     suffix = revision[len(name) :]
     if name.startswith("refs/") and _git(place, "show-ref", "--verify", "--quiet", name).ok:
-        return [revision]  # git takes a full name as it is
+        return [revision]  # git takes a full name literally
     if name in ("", "HEAD", "@") or _HASH.fullmatch(name):
         return []
     candidates = [f"{above}{name}" for above in ("refs/", "refs/tags/", "refs/heads/", "refs/remotes/")]
@@ -132,14 +133,14 @@ def _exact(place: Path, revision: str) -> list[str]:
 
 
 def _abbreviated(place: Path, name: str) -> list[str]:
-    """The commits that ``name`` is the beginning of, or that it describes (``v1.2-3-gdeadbee``)."""
+    """Return the commits that ``name`` abbreviates or describes (``v1.2-3-gdeadbee``)."""
     short = re.search(r"(?:^|-g)([0-9a-fA-F]{4,64})$", name)
     found = _git(place, "rev-parse", f"--disambiguate={short[1]}").text.split() if short else []
     return [one for one in found if _git(place, "cat-file", "-t", one).text == "commit"]
 
 
 def _why_none(name: str, place: Path, asked: "_Git") -> str:
-    """What to write instead, or why git does not know the name."""
+    """Return the remedy, or git's reason for not knowing the name."""
     if Path(name).is_file():
         return f": it is a file; name its folder, {Path(name).parent}"
     ends = re.fullmatch(r"(.*?)\.\.\.?(.*)", name)
@@ -162,7 +163,7 @@ def _compiled(revision: _Revision) -> Generation:
 
 
 def _say_of(revision: _Revision, diagnostic: Diagnostic) -> None:
-    """With the file as git names it: ``main:policy/policy.csv``."""
+    """Print a diagnostic with the file's name in git: ``main:policy/policy.csv``."""
     shown = f"{revision.name}:{diagnostic}"
     if ":" in revision.name:
         file = diagnostic.file.rpartition("/")[2]
@@ -175,7 +176,7 @@ def _say_of(revision: _Revision, diagnostic: Diagnostic) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Git:
-    """What git printed. ``reason``: why it gave up; empty when it only does not know the name."""
+    """Result of a git command. ``reason``: its error; empty when only the name is unknown."""
 
     ok: bool
     out: bytes = b""
@@ -190,7 +191,7 @@ class _Git:
 
     @property
     def nowhere(self) -> bool:
-        """There is no git, or no repository: no name is a revision here."""
+        """Return True without git or without a repository. Then no name is a revision."""
         return self.reason == _NOT_INSTALLED or "not a git repository" in self.reason
 
 
@@ -198,7 +199,7 @@ _NOT_INSTALLED: Final = "git is not installed, and only git knows revisions"
 
 
 def _git(folder: Path, *arguments: str) -> _Git:
-    """A name that looks like an option is none."""
+    """Run git. A last argument that looks like an option is rejected as an unknown name."""
     if arguments[-1].startswith("-") and not arguments[-1].startswith(("--is-shallow-repository", "--disambiguate=")):
         return _Git(ok=False)
     try:
@@ -211,7 +212,7 @@ def _git(folder: Path, *arguments: str) -> _Git:
         )
     except FileNotFoundError:
         return _Git(ok=False, reason=_NOT_INSTALLED)
-    except (OSError, ValueError) as error:  # ValueError: a name with NUL in it
+    except (OSError, ValueError) as error:  # ValueError: a name that contains NUL
         return _Git(ok=False, reason=f"git cannot be asked: {error}")
     except subprocess.TimeoutExpired:
         return _Git(ok=False, reason=f"git did not answer within {PATIENCE_S} s")
@@ -219,7 +220,7 @@ def _git(folder: Path, *arguments: str) -> _Git:
 
 
 def _last_words(stderr: bytes) -> str:
-    """What was fatal, and git's last line where that is another: the command that mends it."""
+    """Return git's first fatal line, and its last line when that differs: it holds the remedy."""
     lines = [line.strip() for line in stderr.decode(errors="replace").splitlines() if line.strip()]
     fatal = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
     said = dict.fromkeys((*fatal[:1], *(line.removeprefix("fatal: ") for line in lines[-1:])))

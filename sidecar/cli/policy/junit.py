@@ -1,4 +1,4 @@
-"""The policy's tests as a JUnit report: what CI systems show beside the tests of the code."""
+"""JUnit report of the policy's tests, for CI systems."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -15,10 +15,11 @@ NOT_JUDGED: Final = "not judged: the policy does not compile"
 
 
 def junit(result: Compiled, diagnostics: Sequence[Diagnostic], source: Source) -> str:
-    """One suite a file; what fails beside the tests (syntax, gaps, invariants, coverage) is in a suite of its own.
+    """Return the report, with one suite per file.
 
-    ``diagnostics``: the findings as the user wants them judged (`--strict`, `--threshold`), files named as the user
-    does. A test that never ran is skipped, and says so.
+    Failures outside the tests (syntax, gaps, invariants, coverage) form a suite of their own. ``diagnostics``: findings
+    after `--strict` and `--threshold`, with files named as the user does. A test that did not run is reported as
+    skipped.
     """
     suite = result.suite
     got = None if result.draft is None else dict(result.verdict.failed)
@@ -37,7 +38,7 @@ def _stands_at_a_test(diagnostic: Diagnostic) -> bool:
 
 
 def _finding(diagnostic: Diagnostic) -> str:
-    """Coverage was measured and is too low, a failure; what else is wrong kept something from being measured."""
+    """Return a test case: a failure for low coverage, otherwise an error, because it prevented a measurement."""
     kind = "failure" if diagnostic.code is Code.LOW_COVERAGE else "error"
     name = _attribute(f"{diagnostic.file}:{diagnostic.line} {diagnostic.code}")
     said = f"<{kind} message={_attribute(diagnostic.message)}>{escape(plain(str(diagnostic)))}</{kind}>"
@@ -57,7 +58,7 @@ Test = Expectation | RouteTest
 
 
 def _case(test: Test, name: str, failed: Mapping[Test, str] | None, source: Source) -> str:
-    """``failed``: what the tests got that got something else; None when none was judged."""
+    """Return a test case. ``failed``: actual results of the failed tests; None when no test ran."""
     file = EXPECTATIONS if isinstance(test, Expectation) else ROUTES
     where = source.name_of(f"{path_of(file)}:{test.line}")
     head = f"    <testcase classname={_attribute(where)} name={_attribute(name)}"

@@ -1,4 +1,4 @@
-"""Which policy files a verb works on, how they are named to the user, and how findings about them are printed."""
+"""Policy files of a verb: their location, their names for the user, and the output of findings."""
 
 import os
 import re
@@ -28,13 +28,13 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def files_options(verb: F) -> F:
-    """``--policy-dir``, ``--model`` and ``--config``; the verb gets them as keyword arguments."""
+    """Add ``--policy-dir``, ``--model`` and ``--config``. The verb receives them as keyword arguments."""
     return settings_options(("policy_dir", "model"))(verb)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the files of one policy are."""
+    """Location of the files of one policy."""
 
     policy_dir: Path
     model: Path
@@ -43,11 +43,11 @@ class Source:
         return read_policy_files(self.policy_dir, self.model)
 
     def shown(self, diagnostic: Diagnostic) -> Diagnostic:
-        """With the file named as the user could open it."""
+        """Return the diagnostic with a path that the user can open."""
         return replace(diagnostic, file=self.name_of(diagnostic.file))
 
     def name_of(self, path: str) -> str:
-        """``policy/policy.csv`` → the path of that file here; a ``:LINE`` after it is kept."""
+        """Return the local path of ``policy/policy.csv``, with a trailing ``:LINE`` kept."""
         file, colon, line = path.partition(":")
         if file == POLICY_FOLDER:
             return f"{self.policy_dir}{colon}{line}"
@@ -58,13 +58,15 @@ class Source:
 
 
 def source_from(flags: dict[str, str | None]) -> Source:
-    """The files that `serve` would read with these flags."""
+    """Return the files that `serve` would read with these flags."""
     return source_of(settings_from(flags))
 
 
 def source_of(settings: Settings) -> Source:
-    """The files of these settings. A folder that somebody named has to be one; what is wrong with ./policy is for the
-    reader of the files to tell, as it is when the server starts."""
+    """Return the files of these settings. A configured directory must exist.
+
+    Problems in the default ./policy are reported by the reader of the files, as at a server start.
+    """
     if settings.without_policy:
         complain(settings.without_policy)
     if settings.policy_dir != HERE[0] and not settings.policy_dir.is_dir():
@@ -80,7 +82,7 @@ def compiled(source: Source, proof: ProofScope) -> Compiled:
 
 
 def draft_of(source: Source) -> Generation:
-    """The table to ask questions of: of a policy that compiles, also when its own tests fail (said on stderr)."""
+    """Return the table for queries. A policy that compiles is used even if its tests fail, with a warning on stderr."""
     result = compiled(source, ProofScope.START)
     if result.generation is None:
         for diagnostic in result.diagnostics:
@@ -94,7 +96,7 @@ def draft_of(source: Source) -> Generation:
 
 
 def say_diagnostics(diagnostics: Iterable[Diagnostic], form: str) -> None:
-    """In one of `FORMATS`. Nothing to say is nothing printed, but for the JSON forms."""
+    """Print the diagnostics in one of `FORMATS`. Without diagnostics only the JSON formats print."""
     if form == "json":
         say_json([as_dict(diagnostic) for diagnostic in diagnostics])
     elif form == "sarif":
@@ -105,7 +107,7 @@ def say_diagnostics(diagnostics: Iterable[Diagnostic], form: str) -> None:
 
 
 def as_dict(diagnostic: Diagnostic) -> dict[str, object]:
-    """One object a finding: file, line, column, severity, code, message, hint."""
+    """Return one object per finding: file, line, column, severity, code, message, hint."""
     return {
         "severity": diagnostic.severity.value,
         "code": diagnostic.code.value,
@@ -118,7 +120,7 @@ def as_dict(diagnostic: Diagnostic) -> dict[str, object]:
 
 
 def _github(diagnostic: Diagnostic) -> str:
-    """A workflow command: GitHub shows it beside the line."""
+    """Return a GitHub workflow command, which GitHub shows beside the line."""
     where = {
         "file": diagnostic.file,
         "line": str(diagnostic.line),
@@ -140,7 +142,7 @@ def _told(diagnostic: Diagnostic) -> str:
 
 
 def _sarif(diagnostics: list[Diagnostic]) -> dict[str, object]:
-    """SARIF 2.1.0, for code scanning."""
+    """Return SARIF 2.1.0, for code scanning."""
     from sidecar import __version__
 
     codes = sorted({diagnostic.code.value for diagnostic in diagnostics})
@@ -167,7 +169,7 @@ def _sarif(diagnostics: list[Diagnostic]) -> dict[str, object]:
 
 
 def _sarif_rules(codes: list[str]) -> list[dict[str, object]]:
-    """With what policy/README.md says of each code: it ships beside the policy. Without the file, the code alone."""
+    """Return the rules with the texts of the packaged policy/README.md. Without that file, the codes alone."""
     try:
         text = (packaged()[0] / "README.md").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -185,18 +187,18 @@ def _sarif_rules(codes: list[str]) -> list[dict[str, object]]:
 
 
 def _uri(file: str) -> str:
-    """A reference as RFC 3986 has it: relative where the file lies below the working folder, so that a repository finds
-    its own."""
+    """Return an RFC 3986 reference, relative for a file below the working directory, so that a repository can resolve
+    it."""
     path = Path(file)
     if path.is_absolute():
-        with suppress(OSError, ValueError):  # a folder that is gone, or another one
+        with suppress(OSError, ValueError):  # the directory is gone, or the file is elsewhere
             path = path.relative_to(Path.cwd())
     quoted = quote(os.fsencode(path))
     return f"file://{quoted}" if path.is_absolute() else quoted
 
 
 def _progress() -> Progress | None:
-    """On a terminal, how far the proof has come. Written only when there is something to wait for."""
+    """Return a printer of the proof's progress on a terminal. It prints only for long proofs."""
     if not sys.stderr.isatty():
         return None
 

@@ -1,4 +1,4 @@
-"""``sidecar policy matrix`` and ``can``: questions to the files, answered as the server would."""
+"""``sidecar policy matrix`` and ``can``: queries of the policy files, with the server's decisions."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -80,25 +80,25 @@ def can(who: str, section: str, action: str, account: str | None, as_json: bool,
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A role, or the role of a person."""
+    """A role, or a user and the user's role."""
 
     role: str
     person: UserRecord | None = None
 
     @property
     def note(self) -> str:
-        """Who the person is; empty for a role."""
+        """Return the user's role and status as a prefix; empty for a role."""
         person = self.person
         return "" if person is None else f"{person.email} is {person.role} ({person.status}): "
 
     @property
     def barred(self) -> Ruling | None:
-        """Why a person may do nothing at all, whatever the role."""
+        """Return the denial that the user's status causes, for any role; None if the role decides."""
         return None if self.person is None else barred_by(self.person)
 
 
 def asked_about(who: str, account: str | None, settings: Settings) -> Asked:
-    """A role as it stands; a person, which an ``@``, ``usr_`` or --account tells, by the store."""
+    """Return a role, or a user read from the store. An ``@``, ``usr_`` or --account marks a user."""
     if "@" not in who and not who.startswith("usr_"):
         if account is not None:
             raise wrong(f'"{who}" is not an e-mail: --account goes with one')
@@ -110,21 +110,21 @@ def asked_about(who: str, account: str | None, settings: Settings) -> Asked:
 
 
 def known_cell(generation: Generation, role: str, section: str, action: str) -> None:
-    """Ends the verb with status 2 when one of the names does not exist."""
+    """End the verb with status 2 when one of the names does not exist."""
     known("role", role, generation.roles)
     known("section", section, generation.sections)
     known(f'action of "{section}"', action, generation.sections[section].actions)
 
 
 def known(what: str, name: str, names: Iterable[str]) -> None:
-    """Ends the verb with status 2 when there is no such name."""
+    """End the verb with status 2 when the name does not exist."""
     candidates = list(names)
     if name not in candidates:
         raise wrong(f'"{name}" is not {"an" if what[0] == "a" else "a"} {what} ({meant(name, candidates)})')
 
 
 def as_dict(source: Source, role: str, section: str, action: str, ruling: Ruling) -> dict[str, object]:
-    """A cell as the API shows it."""
+    """Return a cell in the API's form."""
     return {
         "role": role,
         "section": section,

@@ -1,4 +1,4 @@
-"""``sidecar policy replay``: a decision log against the files of now. Which past answers would be others?"""
+"""``sidecar policy replay``: compares the decisions of a log with the current policy files."""
 
 import io
 import json
@@ -18,10 +18,10 @@ from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 
 OF_THE_POLICY = {Reason.ALLOWED, Reason.NO_RULE, Reason.EXPLICIT_DENY, Reason.UNKNOWN_SECTION, Reason.UNKNOWN_ACTION}
-"""Answers that the table gave. The others (tokens, paths, outages) say nothing of the rules."""
+"""Reasons of the decision table. All others (tokens, paths, outages) do not depend on the rules."""
 
 OF_ROUTES = {Reason.PUBLIC, Reason.UNMATCHED_PATH, Reason.AMBIGUOUS_PATH}
-"""Answers of the routes: path and method gave them, and a decision log holds neither."""
+"""Reasons of the routes. They depend on path and method, and a decision log holds neither."""
 
 REASONS = frozenset(reason.value for reason in Reason)
 
@@ -30,7 +30,7 @@ SHOWN_USERS = 20
 
 @dataclass(slots=True)
 class Changed:
-    """One cell that would be answered otherwise, and how often it was asked."""
+    """A cell with another decision, and the number of its requests."""
 
     role: str
     section: str
@@ -44,8 +44,7 @@ class Changed:
 
 @dataclass(slots=True)
 class Replay:
-    """What was read: answers of the policy, others by their reason, lines that are no decision or no JSON, and the
-    cells that would differ."""
+    """Counts of policy decisions, other decisions by reason, other lines, invalid JSON; and the changed cells."""
 
     judged: int = 0
     others: Counter[str] = field(default_factory=Counter)
@@ -85,13 +84,13 @@ def replay(log: str, as_json: bool, **flags: str | None) -> int:
 
 
 def _others(result: Replay) -> str:
-    """How many decisions the table did not give, and why they were what they were."""
+    """Return the number of decisions outside the table, by reason."""
     reasons = ", ".join(f"{reason} {times}" for reason, times in result.others.most_common())
     return f"{result.others.total()} others ({reasons})" if reasons else "0 others"
 
 
 def _what_instead(log: str, result: Replay) -> str:
-    """What there is in a log of which nothing could be judged."""
+    """Return the contents of a log without any policy decision."""
     found = [_others(result)] if result.others else []
     found += [f"{result.foreign} lines that are no decision"] if result.foreign else []
     found += [f"{result.unreadable} lines that are not JSON"] if result.unreadable else []
@@ -100,7 +99,7 @@ def _what_instead(log: str, result: Replay) -> str:
 
 
 def _warn(log: str, result: Replay, *, as_json: bool) -> None:
-    """On stderr what was not replayed; the reasons alone when stdout has no room for them."""
+    """Print the skipped lines on stderr. With --json, the reasons too, because stdout has no room for them."""
     if as_json and result.others:
         complain(f"not replayed: {_others(result)}")
     if result.others.keys() & OF_ROUTES:
@@ -112,7 +111,7 @@ def _warn(log: str, result: Replay, *, as_json: bool) -> None:
 
 
 def run(lines: Iterable[str], generation: Generation) -> Replay:
-    """Reads once, front to back; keeps a line per cell, not per decision."""
+    """Replay the lines in one pass. Memory grows with the cells, not with the decisions."""
     result = Replay()
     for line in lines:
         if not line.strip():
@@ -130,7 +129,7 @@ def run(lines: Iterable[str], generation: Generation) -> Replay:
 
 
 def _judge(record: dict[str, object], generation: Generation, result: Replay) -> None:
-    """A record of another program may hold anything anywhere: only what is written as ours is judged."""
+    """Replay one record. Records of other programs may have any form; only valid records of the sidecar count."""
     reason, decided = record.get("reason"), record.get("decision")
     role, section, action = (record.get(name) or "" for name in ("role", "section", "action"))
     if not isinstance(reason, str) or reason not in REASONS or not isinstance(decided, bool):
@@ -175,7 +174,7 @@ def _as_dict(change: Changed) -> dict[str, object]:
 
 @contextmanager
 def _opened(log: str) -> Iterator[TextIO]:
-    """Bytes that are no text are replaced: their line is then no decision, and the others are still judged."""
+    """Open the log. Invalid UTF-8 is replaced, so that only its own line counts as no decision."""
     try:
         if log == "-":
             yield _standard_input()

@@ -1,4 +1,4 @@
-"""``sidecar policy status``: which policy every live sidecar serves, as the ops listener of one of them tells it."""
+"""``sidecar policy status``: the policy of every live sidecar, from the ops listener of one of them."""
 
 import re
 import time
@@ -54,7 +54,7 @@ def status(
 
 
 def _id(text: str) -> str:
-    """The beginning of a generation's id. An empty one would agree with every generation, a name with none."""
+    """Validate the prefix of a generation's id. An empty prefix would match every generation, and a name none."""
     if not re.fullmatch("[0-9a-fA-F]{4,32}", text):
         raise wrong(f'--generation "{text}" is none: give 4 to 32 hex digits, as `sidecar policy status` shows them')
     return text.lower()
@@ -66,7 +66,7 @@ def _generation_of_files(settings: Settings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one sidecar knows of all. ``why_not``: empty when they agree."""
+    """Fleet status as one sidecar reports it. ``why_not``: empty when all agree."""
 
     report: Mapping[str, Any]
     why_not: str
@@ -77,7 +77,7 @@ class Found:
 
 
 def _asked(settings: Settings, wanted: str | None) -> Found | Stop:
-    """One look; a Stop says who does not answer."""
+    """Request the status once. Return a Stop when the sidecar or the store does not respond."""
     try:
         code, report = ask(settings.ops_listen, "/status")
     except Stop as stop:
@@ -109,7 +109,7 @@ def until_agreed(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Found | Stop:
-    """Looks again and again, over restarts too; what was found last when the time is up."""
+    """Poll until all agree, also across restarts. At the timeout, return the last result."""
     end = clock() + timeout
     while (isinstance(found, Stop) or not found.agreed) and clock() < end:
         sleep(INTERVAL)

@@ -1,4 +1,4 @@
-"""Questions about a person: which role an e-mail or id holds. The only part of `policy` that asks the store."""
+"""Queries about a user: the role behind an e-mail or id. The only part of `policy` that reads the store."""
 
 from sidecar.cli.output import no
 from sidecar.cli.store_session import account_of, work
@@ -9,7 +9,7 @@ from sidecar.server.admin_context import Operator
 
 
 def record_of(settings: Settings, user: str, account: str | None) -> UserRecord:
-    """The live record of an e-mail (in the account, or the only one there is) or of an id."""
+    """Return the live record of an id, or of an e-mail in the account. ``account`` may be None with one account."""
 
     async def job(operator: Operator) -> UserRecord:
         email = normalise(user)

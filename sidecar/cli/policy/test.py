@@ -1,4 +1,4 @@
-"""``sidecar policy test``: the policy's own tests, and how much of the policy they and the rules cover."""
+"""``sidecar policy test``: runs the policy's tests, and measures the coverage of the policy."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from sidecar.policy.compiler import Compiled, ProofScope
 from sidecar.policy.coverage import Coverage, RuleCoverage, measure, shortfalls
 
 FEW = 50
-"""Up to so many rules all are listed; above it those that never decide, unless all are asked for."""
+"""Maximum number of rules that are all listed. Above it only rules that never decide, unless --verbose is set."""
 
 
 @click.command()
@@ -77,7 +77,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _state(rule: RuleCoverage) -> str:
-    """Fired: some cell names it. Decisive: some answer would be another without it."""
+    """Return the state. Fired: a cell names the rule. Decisive: without the rule a decision would differ."""
     if rule.decisive:
         return "decides"
     return "fires, never decisive" if rule.fired else "never fires"
