@@ -61,7 +61,7 @@ def _tell_of_another(settings: Settings) -> None:
         kept = last_known_good.kept(settings.state_dir)
         if kept is not None and kept != read_policy_files(settings.policy_dir, settings.model).files:
             _log.error(
-                "another policy was in force before: start where it lies, or set SIDECAR_POLICY_DIR and SIDECAR_MODEL",
+                "another policy was in force: start in its directory, or set SIDECAR_POLICY_DIR and SIDECAR_MODEL",
                 served=str(settings.policy_dir),
                 kept=str(settings.state_dir / last_known_good.NAME),
             )
@@ -257,7 +257,7 @@ class Sidecar:
                     self._failure.set_exception(StartProblem(WRONG, f"sidecar: {ground.store.where}: {problem}"))
                     return
                 if not told:
-                    _log.error("the store is out; everything is denied until it answers", error=str(problem))
+                    _log.error("store unavailable; every check is denied until it responds", error=str(problem))
                 told = True
                 await asyncio.sleep(RETRY_SECONDS)
             except StoreRefused as problem:

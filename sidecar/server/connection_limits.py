@@ -106,7 +106,7 @@ class TlsServer:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # no descriptor is left: an immediate retry would keep the loop busy
-                _log.error("a connection could not be accepted", error=error.strerror)
+                _log.error("accepting a connection failed", error=error.strerror)
                 self._loop.remove_reader(self._socket)
                 self._later = self._loop.call_later(NO_DESCRIPTOR_SECONDS, self._listen)
                 return

@@ -50,7 +50,7 @@ def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state
     given = load(flags, env)
     if given.redis_url is not None:
         raise DemoProblem(
-            "the demo never touches a real store: unset SIDECAR_REDIS_URL, or use sidecar serve and account create"
+            "the demo uses only its own store: unset SIDECAR_REDIS_URL, or use sidecar serve and account create"
         )
     own: dict[str, str | None] = {name: "" for name, row in ROWS.items() if row.default == ""}
     port = free_port(FIRST_PORT)
@@ -110,7 +110,7 @@ async def _join(sidecar: Sidecar, generation: Generation, person: Person) -> Per
         founding = Founding(ACCOUNT, person.email, person.password, name)
         made = await found(everybody.accounts, everybody.hashing, founding, actor=Actor.operator(), entropy=os.urandom)
         if not isinstance(made, Created):
-            raise DemoProblem(f"the demo's account could not be made: {made}")
+            raise DemoProblem(f"the demo's account could not be created: {made}")
         return person
     account = (await everybody.accounts.all())[0].id
     sent = await everybody.inviting.invite(
@@ -131,7 +131,7 @@ def curl_lines(url: str, people: list[Person]) -> list[tuple[str, str]]:
     return [
         ("the Accountant opens billing: 200", _curl(url, "/dashboard/billing/", accountant.token)),
         ("the Accountant opens the media library: 403", _curl(url, "/dashboard/media-library/", accountant.token)),
-        ("somebody without a token opens billing: 401", _curl(url, "/dashboard/billing/", "")),
+        ("a request without a token opens billing: 401", _curl(url, "/dashboard/billing/", "")),
     ]
 
 

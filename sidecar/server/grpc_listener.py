@@ -105,7 +105,7 @@ def library() -> Any:
         return import_module("sidecar.gateways.envoy_grpc")
     except ImportError as error:
         raise ListenerProblem(
-            f"grpc listener: {error.name} is not installed: pip install 'policy-sidecar[grpc]', or do without "
+            f"grpc listener: {error.name} is not installed: pip install 'policy-sidecar[grpc]', or unset "
             "SIDECAR_GRPC_LISTEN"
         ) from None
 

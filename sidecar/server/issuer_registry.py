@@ -91,7 +91,7 @@ class TrustedIssuers:
         now = since_boot()
         if now >= self._logged.get((issuer, why), now):
             self._logged.set((issuer, why), now + NOBODY_SECONDS)
-            _log.info("a subject of an outside issuer is no user here", issuer=issuer, why=why)
+            _log.info("no user for a subject of an outside issuer", issuer=issuer, why=why)
 
     def reload(self) -> None:
         """Read the file now. It is small enough to block the event loop."""
@@ -191,7 +191,7 @@ async def missing_accounts(accounts: Accounts, entries: Sequence[TrustedIssuer])
 
 def absent(account: str) -> str:
     """Return the message for a missing account."""
-    return f"there is no account {account!r}: create it, or take it out of the entry's accounts"
+    return f"there is no account {account!r}: create it, or remove it from the entry's accounts"
 
 
 def _keys(session: aiohttp.ClientSession, entry: TrustedIssuer) -> IssuerKeys:

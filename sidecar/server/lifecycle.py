@@ -185,7 +185,7 @@ class Signals:
     def _reloaded(self, task: "asyncio.Task[None]") -> None:
         self._reloads.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            _log.error("the re-read after SIGHUP failed", error=type(task.exception()).__name__)
+            _log.error("reload after SIGHUP failed", error=type(task.exception()).__name__)
 
 
 def _log_format(settings: Settings) -> str:

@@ -39,10 +39,10 @@ class ListenerProblem(Exception):
 
 
 _REMEDIES = {
-    errno.EADDRINUSE: "choose another address or stop what holds it",
-    errno.EADDRNOTAVAIL: "choose an address that this machine has",
-    errno.EACCES: "choose another address, or give the sidecar's user the right to it",
-    errno.ENOENT: "make its folder, for the sidecar's user to write in",
+    errno.EADDRINUSE: "choose another address, or stop the process that uses it",
+    errno.EADDRNOTAVAIL: "choose an address of this machine",
+    errno.EACCES: "choose another address, or give the sidecar's user the permission",
+    errno.ENOENT: "create its directory, writable by the sidecar's user",
 }
 
 
@@ -214,7 +214,7 @@ def _bind_unix(path: Path) -> socket.socket:
 def check_folder(folder: Path) -> None:
     """Raise OSError when the directory is not safe for a Unix socket (R8)."""
     if folder.stat().st_mode & 0o002:  # also with the sticky bit: before the start, any user could create the name
-        raise OSError(0, f"the folder {folder} is writable by everybody; use one of its own, as /run/sidecar")
+        raise OSError(0, f"the directory {folder} is world-writable; use a private one, such as /run/sidecar")
 
 
 def is_stale(path: Path) -> bool:

@@ -122,7 +122,7 @@ def _listener(what: str, address: Address) -> Symptom:
             bind(address).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return Symptom(what, State.WARNING, f"{address} is in use: by a sidecar that runs already?")
+            return Symptom(what, State.WARNING, f"{address} is in use, probably by a running sidecar")
         return Symptom(what, State.FAULT, f"cannot listen on {address}: {error.strerror or error}")
     return Symptom(what, State.OK, str(address))
 
@@ -131,9 +131,9 @@ def _try_unix(path: Path) -> None:
     """Raise the OSError that `bind` would raise. Does not bind, because clients would find the socket."""
     check_folder(path.parent)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, f"the folder {path.parent} is not ours to write into")
+        raise PermissionError(errno.EACCES, f"the directory {path.parent} is not writable")
     if path.is_socket():
         if not is_stale(path):
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     elif path.exists() or path.is_symlink():
-        raise FileExistsError(errno.EEXIST, "what is there is not a socket: remove it, or choose another path")
+        raise FileExistsError(errno.EEXIST, "the path exists and is not a socket: remove it, or choose another path")

@@ -91,7 +91,7 @@ async def _by_store(
             found = await _identify(operator, trusted, tokens, token, why)
     except (StoreUnavailable, StoreRefused, KeyFileProblem, NoStoreError) as problem:
         return StoreNotAsked(str(problem))
-    return StoreNotAsked("the store does not answer") if found is Reason.STORE_UNAVAILABLE else found
+    return StoreNotAsked("the store does not respond") if found is Reason.STORE_UNAVAILABLE else found
 
 
 async def _identify(

@@ -89,7 +89,7 @@ def test_an_address_in_use_is_a_warning_for_a_sidecar_may_be_running(look: Look)
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         for name, flag in (("public", "listen"), ("check", "check-listen"), ("ops", "ops-listen")):
             state, said = look(f"--{flag}", address)[f"{name} listener"]
-            assert (state, said) == ("warning", f"{address} is in use: by a sidecar that runs already?")
+            assert (state, said) == ("warning", f"{address} is in use, probably by a running sidecar")
     assert look("--listen", "127.0.0.1:0")["public listener"][0] == "ok"
 
 
@@ -122,7 +122,7 @@ def test_R8_a_unix_sockets_folder_is_looked_at_and_nothing_is_left_in_it(look: L
     assert look(*where)["public listener"][0] == "fault"
     (folder / "s").unlink()
     folder.chmod(0o1777)
-    assert "writable by everybody" in look(*where)["public listener"][1]
+    assert "world-writable" in look(*where)["public listener"][1]
 
 
 def test_grpc_needs_its_library(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_issuers_whose_keys_or_accounts_cannot_be_used_are_warnings(at_store: An
         ("warning", "https://none.example: its keys: none of its 1 keys can be used with EdDSA: entry 1 (kid 'weak')"),
         ("warning", "https://gone.example: its keys: http://127.0.0.1:1/keys: connection failed"),
         ("ok", "https://nowhere.example: 1 keys"),
-        ("warning", "https://nowhere.example: there is no account 'Nowhere': create it, or take it out"),
+        ("warning", "https://nowhere.example: there is no account 'Nowhere': create it, or remove it"),
         ("warning", "https://nowhere.example: there is no account 'acc_aaaaaaaaaaaa'"),
     ]
     assert len(issuers) == len(wanted)

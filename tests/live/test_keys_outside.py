@@ -183,7 +183,7 @@ async def test_a_stranger_is_looked_up_once_and_let_in_as_soon_as_an_operator_li
         assert (await api.check(BILLING, token=token)).body["reason"] == "unknown_user"
     assert await look_ups(api, process) == before
     logged = process.output()
-    assert logged.count("a subject of an outside issuer is no user here") == 1
+    assert logged.count("no user for a subject of an outside issuer") == 1
     assert "no active user has its e-mail" in logged
     assert "stranger@" not in logged
 
@@ -267,8 +267,8 @@ async def test_what_cannot_be_used_of_an_issuer_is_in_the_log_and_in_the_metrics
         },
     )
     logged = process.output()
-    assert "none of its 1 keys can be used with RS256: entry 1 cannot be read" in logged
-    assert logged.count("there is no account 'Nowhere': create it, or take it out of the entry's accounts") == 1
+    assert "of its 1 keys none can be used with RS256: entry 1 cannot be read" in logged
+    assert logged.count("there is no account 'Nowhere': create it, or remove it from the entry's accounts") == 1
 
 
 async def metrics(api: Http, process: Process) -> dict[str, str]:

@@ -15,9 +15,9 @@ HERE = TcpAddress("127.0.0.1", 9181)
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [
-        (errno.EADDRINUSE, "; choose another address or stop what holds it"),
-        (errno.EADDRNOTAVAIL, "; choose an address that this machine has"),
-        (errno.EACCES, "; choose another address, or give the sidecar's user the right to it"),
+        (errno.EADDRINUSE, "; choose another address, or stop the process that uses it"),
+        (errno.EADDRNOTAVAIL, "; choose an address of this machine"),
+        (errno.EACCES, "; choose another address, or give the sidecar's user the permission"),
         (errno.EMFILE, ""),
     ],
 )
@@ -32,7 +32,7 @@ def test_a_missing_folder_is_to_be_made(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught:
         bind(address)
     said = str(cannot_listen("public", address, caught.value))
-    assert said.endswith(": No such file or directory; make its folder, for the sidecar's user to write in")
+    assert said.endswith(": No such file or directory; create its directory, writable by the sidecar's user")
 
 
 def test_what_has_its_remedy_already_gets_no_second_one(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_what_has_its_remedy_already_gets_no_second_one(tmp_path: Path) -> None:
     address = UnixAddress(tmp_path / "s.sock")
     with pytest.raises(OSError) as caught:
         bind(address)
-    assert str(cannot_listen("public", address, caught.value)).endswith("use one of its own, as /run/sidecar")
+    assert str(cannot_listen("public", address, caught.value)).endswith("use a private one, such as /run/sidecar")
 
 
 def test_another_librarys_words_are_kept() -> None:

@@ -85,7 +85,7 @@ class WorkersOps:
                 if name not in checks or (checks[name].ok, not checks[name].degraded) > (ok, not found.degraded):
                     checks[name] = found
         for name in _names(status != 0 for status, _ in said):
-            checks[name] = Check(False, "it does not answer")
+            checks[name] = Check(False, "no response")
         if any(status == 0 for status, _ in said) and (left := self._crew.pause_left()) > 0:
             checks["worker_restarts_paused"] = Check(False, f"after repeated crashes, for {left:.0f} s more")
         return reply_answer(readiness(checks, query))

@@ -138,7 +138,7 @@ class Crew:
         statuses = await asyncio.gather(*waiting)
         for worker, status in zip(ending, statuses, strict=True):
             if status != 0:
-                _log.error("a worker did not end well", worker=worker.number, status=status)
+                _log.error("worker exited with an error", worker=worker.number, status=status)
         return not any(statuses)
 
     async def _spawn(self, number: int) -> Worker:
@@ -174,7 +174,7 @@ class Crew:
             if status is not None:
                 raise StartProblem(status if status > 0 else FAULT, *_last_words(worker))
             if asyncio.get_running_loop().time() > deadline:
-                late = f"sidecar: worker {worker.number} does not start within {START_SECONDS:.0f} s"
+                late = f"sidecar: worker {worker.number} did not start within {START_SECONDS:.0f} s"
                 raise StartProblem(UNREACHABLE, late)
             await asyncio.sleep(0.02)
 
@@ -203,7 +203,7 @@ class Crew:
             else:
                 silent += ASK_SECONDS
             await asyncio.sleep(max(0.0, asked + ASK_SECONDS - clock()))
-        _log.error("a worker does not answer and is ended", worker=worker.number, seconds=patience)
+        _log.error("hung worker killed", worker=worker.number, seconds=patience)
         worker.signal(signal.SIGKILL)
 
     async def _bury(self, worker: Worker, status: int) -> None:
@@ -212,11 +212,11 @@ class Crew:
         said = _last_words(worker)
         if status == WRONG and not await self._anybody_serves():
             raise StartProblem(WRONG, *said)
-        _log.error("a worker ended unasked and is replaced", worker=worker.number, status=status, said=" ".join(said))
+        _log.error("worker crashed; it is replaced", worker=worker.number, status=status, error=" ".join(said))
         seconds = self._pause.record_crash(self._clock())
         if seconds is not None:
             _log.critical(
-                "worker restarts are paused: too many crashes; the lines above say how each worker ended",
+                "worker restarts paused: too many crashes; the log lines above give each cause",
                 crashes=CRASHES,
                 window=CRASH_WINDOW,
                 seconds=seconds,
@@ -238,12 +238,12 @@ class Crew:
             while (left := self.pause_left()) > 0:  # noqa: ASYNC110 (the clock sets no event)
                 await asyncio.sleep(left)
             if self._pause.resume(self._clock()):
-                _log.warning("worker restarts are resumed")
+                _log.warning("worker restarts resumed")
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
                 worker = await self._spawn(number)
             except OSError as error:  # no process or descriptor is left, which is temporary
-                _log.error("a worker cannot be started", worker=number, error=error.strerror or str(error))
+                _log.error("worker start failed", worker=number, error=error.strerror or str(error))
             else:
                 self._ledger.begins(worker.ops.path, anew=True)
                 return worker, pause
