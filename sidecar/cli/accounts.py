@@ -32,7 +32,9 @@ def account() -> None:
 @click.argument("name")
 @click.option("--admin-email", required=True, metavar="EMAIL", help="E-mail of the first Account Administrator.")
 @click.option("--admin-name", default="", metavar="NAME", help="Name of the first Account Administrator.")
-@click.option("--seats", type=click.IntRange(1, MAX_SEATS), default=DEFAULT_SEATS, show_default=True, help="The cap.")
+@click.option(
+    "--seats", type=click.IntRange(1, MAX_SEATS), default=DEFAULT_SEATS, show_default=True, help="Number of seats."
+)
 @password_option
 @new_store_option
 @settings_options(STORE)
@@ -47,10 +49,10 @@ def create(
     as_json: bool,
     **flags: str | None,
 ) -> None:
-    """Make an account and its first Account Administrator.
+    """Create an account and its first Account Administrator.
 
-    The password is asked for on a terminal, or read from standard input with --password-stdin; it never stands on the
-    command line, where every user of the machine could read it.
+    The password is typed on a terminal, or read from standard input with --password-stdin. It is never an argument,
+    because every user of the machine can read a command line.
     """
     settings = settings_from(flags)
     agreed = consent(settings, new_store=new_store)
@@ -80,7 +82,7 @@ def _not_created(
         case AccountExists(account=other):
             return no(f"there is an account of this name already: {other}")
         case InvalidName():
-            return wrong("the account's or the administrator's name cannot be one: use 1 to 100 printable characters")
+            return wrong("invalid name of the account or the administrator: use 1 to 100 printable characters")
         case InvalidEmail():
             return wrong(f"{founding.admin_email!r} is not an e-mail address")
         case WeakPassword(weaknesses):
@@ -113,7 +115,7 @@ def list_(as_json: bool, **flags: str | None) -> None:
 @settings_options(STORE)
 @json_option
 def show(account: str, as_json: bool, **flags: str | None) -> None:
-    """Show an account: its seats, and who is invited until when."""
+    """Show an account, its seats and its open invitations."""
 
     async def job(operator: Operator) -> Account:
         return await account_of(operator, account)
@@ -131,8 +133,7 @@ def show(account: str, as_json: bool, **flags: str | None) -> None:
             "created": when(found.created_at),
             "seats": f"{seats.used} of {seats.cap} used, {seats.available} free",
             "members": seats.members,
-            "invited": ", ".join(f"{one.email} (until {when(one.expires_at)})" for one in seats.invitations)
-            or "nobody",
+            "invited": ", ".join(f"{one.email} (until {when(one.expires_at)})" for one in seats.invitations) or "none",
         }
     )
 
@@ -143,7 +144,7 @@ def show(account: str, as_json: bool, **flags: str | None) -> None:
 @settings_options(STORE)
 @json_option
 def set_seats(account: str, seats: int, as_json: bool, **flags: str | None) -> None:
-    """Set how many seats an account has. Below its use everybody stays and nobody is added."""
+    """Set the number of seats of an account. Below its current use, members stay and no user can be added."""
 
     async def job(operator: Operator) -> tuple[Account, SeatsSet | NoAccount | ActorChanged]:
         found = await account_of(operator, account)
@@ -166,7 +167,7 @@ def set_seats(account: str, seats: int, as_json: bool, **flags: str | None) -> N
 @click.argument("account")
 @settings_options(STORE)
 def suspend(account: str, **flags: str | None) -> None:
-    """Suspend an account: every user of it is out at the next check, everywhere. Nothing is lost."""
+    """Suspend an account: from the next check on, every sidecar denies its users. No data is lost."""
     _set_status(account, Status.SUSPENDED, flags)
 
 
@@ -174,7 +175,7 @@ def suspend(account: str, **flags: str | None) -> None:
 @click.argument("account")
 @settings_options(STORE)
 def resume(account: str, **flags: str | None) -> None:
-    """Let the users of a suspended account in again."""
+    """Resume a suspended account: its users have access again."""
     _set_status(account, Status.ACTIVE, flags)
 
 
@@ -198,12 +199,12 @@ def _set_status(account: str, status: Status, flags: dict[str, str | None]) -> N
 
 @account.command()
 @click.argument("account")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Delete without confirmation.")
 @settings_options(STORE)
 def delete(account: str, yes: bool, **flags: str | None) -> None:
-    """Delete an account with all its users, sessions and keys of PEPs. Its audit stays in what was exported."""
+    """Delete an account with all its users, sessions and PEP keys. Its exported audit stays."""
     if not yes:
-        click.confirm(f"Delete {account} and everybody in it?", abort=True)
+        click.confirm(f"Delete {account} and all its users?", abort=True)
 
     async def job(operator: Operator) -> Deleted | NoAccount | ActorChanged:
         found = await account_of(operator, account)

@@ -19,18 +19,18 @@ from sidecar.tokens.audit_signing import CheckpointKey
 
 @click.group()
 def audit() -> None:
-    """Who did what to whom: exported, and verified."""
+    """The audit log: export and verify."""
 
 
 @audit.command()
-@click.option("--account", metavar="ACCOUNT", help="Name or id: this account's rows alone.")
-@click.option("--system", is_flag=True, help="Only what belongs to no account: policy, keys, backups.")
+@click.option("--account", metavar="ACCOUNT", help="Name or id: only this account's rows.")
+@click.option("--system", is_flag=True, help="Only rows without an account: policy, keys, backups.")
 @settings_options(STORE)
 def export(account: str | None, system: bool, **flags: str | None) -> None:
-    """Print the rows that the store keeps, the oldest first: a line of JSON each, chained by SHA-256.
+    """Print the rows in the store, the oldest first: one line of JSON each, chained by SHA-256.
 
-    Without an option: those of every account and of the store itself. Older rows stand where the serving sidecar has
-    exported them, STATE_DIR/audit.jsonl.
+    Without an option: the rows of every account and of the store itself. Older rows are in STATE_DIR/audit.jsonl, the
+    export of the serving sidecar.
     """
     if account is not None and system:
         raise wrong("--account and --system: give one of the two")
@@ -61,10 +61,10 @@ async def _logs(operator: Operator, account: str | None, *, system: bool) -> lis
 @settings_options(STORE)
 @json_option
 def verify(files: tuple[Path, ...], as_json: bool, **flags: str | None) -> int:
-    """Check the exported audit, and the store against it: no row is missing, changed or cut off.
+    """Verify the exported audit, and the store against it: no row is missing, changed or cut off.
 
     FILE: every file that a sidecar has exported to, rotated ones too. Without one: STATE_DIR/audit.jsonl. Exit status 1
-    when something does not hold; a line on standard output says what, for each finding.
+    when there are findings, printed one per line on standard output.
     """
     settings = settings_from(flags)
     own = audit_file(settings.state_dir)

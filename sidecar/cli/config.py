@@ -13,8 +13,8 @@ from sidecar.config.settings import ROWS, problems
 def config(as_json: bool, **flags: str | None) -> int:
     """Print every setting, its value and its source, secrets masked.
 
-    Exit status 2 when they contradict each other, so that `serve` refuses them. It looks at nothing but the settings:
-    whether files, addresses and store are as `serve` needs them, `sidecar doctor` says.
+    Exit status 2 when the settings contradict each other, so that `serve` rejects them. Only the settings are checked;
+    `sidecar doctor` checks files, addresses and the store.
     """
     settings = settings_from(flags)
     if as_json:

@@ -16,9 +16,9 @@ from sidecar.config.settings import SettingsError
 @click.command()
 @settings_options(["policy_dir", "model", "log_level", "decision_log", "redis_url"])
 def demo(**flags: str | None) -> int:
-    """Serve a demo until Ctrl-C: one account, a user of each role, curl lines that show allow, deny and nobody.
+    """Serve a demo until Ctrl-C: one account, one user per role, and curl commands for allow, deny and no token.
 
-    It listens on 127.0.0.1 alone, on port 9181 or the next free one; passwords are random; its state is temporary and
+    It listens on 127.0.0.1 only, on port 9181 or the next free one. Passwords are random. Its state is temporary and
     removed at the end. Nothing of a real sidecar is read or changed.
     """
     from sidecar.server.bootstrap import Sidecar
@@ -42,7 +42,7 @@ def demo(**flags: str | None) -> int:
         state = Path(tempfile.mkdtemp(prefix="sidecar-demo-"))
     except OSError as error:
         raise wrong(
-            f"no directory for the demo's state: {error.strerror}: set TMPDIR to one that it may write"
+            f"no directory for the demo's state: {error.strerror}: set TMPDIR to a writable directory"
         ) from None
     try:
         settings = demo_settings(flags, os.environ, state)

@@ -29,10 +29,10 @@ CLOCK_SECONDS = 5.0
 @settings_options()
 @json_option
 def doctor(as_json: bool, **flags: str | None) -> int:
-    """Look at everything that `serve` needs. Exit status 1 for a fault.
+    """Check everything that `serve` needs. Exit status 1 for a fault.
 
-    Settings, certificates, issuers, mails, the decision log, the addresses, policy, keys, rights, store and clock. Run
-    it as the user that `serve` runs as, for it tries what that user may. A running sidecar is not disturbed.
+    Checks settings, certificates, issuers, mails, the decision log, the addresses, policy, keys, rights, store and
+    clock. Run it as the user of `serve`, because it tests that user's permissions. A running sidecar is not disturbed.
     """
     settings = settings_from(flags)
     opened = [Symptom("keys", State.WARNING, warning) for warning in close_keys_and_state(settings)]

@@ -31,7 +31,7 @@ class _Unix(http.client.HTTPConnection):
 @settings_options(["ops_listen"])
 @json_option
 def health(as_json: bool, **flags: str | None) -> int:
-    """Ask the running sidecar whether it is ready: 0 ready, 1 not ready, 3 it does not answer."""
+    """Check the readiness of the running sidecar. Exit status 0 ready, 1 not ready, 3 no response."""
     address = settings_from(flags).ops_listen
     status, answer = ask(address, "/readyz")
     if as_json:
@@ -54,7 +54,7 @@ def ask(address: Address, path: str) -> tuple[int, dict[str, Any]]:
         body = response.read(1 << 20)
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or type(error).__name__
-        raise unreachable(f"no sidecar answers at {address}: {why} (is `sidecar serve` running there?)") from None
+        raise unreachable(f"no sidecar responds at {address}: {why} (is `sidecar serve` running there?)") from None
     finally:
         connection.close()
     try:

@@ -18,8 +18,7 @@ README = "README.md"
 def init(directory: str) -> int:
     """Write a starter policy into DIR: DIR/policy and DIR/model.conf, with comments that explain every file.
 
-    It is the policy that ships with the sidecar, with its README. A file that is there already stops it before anything
-    is written.
+    It is the packaged policy, with its README. If one of the files exists, nothing is written.
     """
     target = Path(directory)
     policy, model = packaged()
@@ -27,7 +26,7 @@ def init(directory: str) -> int:
     sources[target / MODEL_FILE] = model
     for path in sources:
         if path.exists() or path.is_symlink():
-            raise wrong(f"{path}: is there already; name another folder, or take it away")
+            raise wrong(f"{path}: exists already; choose another directory, or remove it")
     _write(target / "policy", sources)
     for path in sources:  # last: a failing stdout must not leave half a policy
         click.echo(plain(str(path)))

@@ -31,9 +31,9 @@ def issuer() -> None:
 @settings_options(STORE)
 @json_option
 def change(new: str, as_json: bool, **flags: str | None) -> None:
-    """Change the store's issuer to NEW. Every session ends and every token is dead: all users sign in again.
+    """Change the store's issuer to NEW. Every session and every token becomes invalid: all users must sign in again.
 
-    Stop all sidecars first, and start them with SIDECAR_ISSUER=NEW, or with the SIDECAR_PUBLIC_URL that NEW comes from.
+    Stop all sidecars first. Afterwards start them with SIDECAR_ISSUER=NEW, or with the SIDECAR_PUBLIC_URL of NEW.
     """
     try:
         ROWS["issuer"].parse(new)
@@ -59,6 +59,6 @@ def change(new: str, as_json: bool, **flags: str | None) -> None:
         case StillServing(sidecars):
             raise no(f"these sidecars serve on the store: {', '.join(sidecars)}: stop them first")
         case ChangedMeanwhile(other):
-            raise no(f"the store's issuer became {other!r} meanwhile: look who changes it, and run this again")
+            raise no(f"the store's issuer was changed to {other!r} meanwhile: check the cause, and run this again")
         case _:
             assert_never(outcome)

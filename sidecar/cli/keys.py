@@ -74,7 +74,7 @@ def _key_json(file: KeyFile) -> dict[str, Any]:
 
 
 def patience(verb: F) -> F:
-    about = "How many seconds the sidecars have for reading the keys."
+    about = "Seconds for the sidecars to load the keys."
     return click.option("--timeout", type=click.FloatRange(0.1, 600), default=30, show_default=True, help=about)(verb)
 
 
@@ -85,17 +85,17 @@ def patience(verb: F) -> F:
     type=click.FloatRange(0, 86_400),
     default=0,
     show_default=True,
-    help="How many seconds the new key is published before it signs, for services that keep the JWK Set.",
+    help="Seconds between publishing the new key and signing with it, for services that cache the JWK Set.",
 )
 @new_store_option
 @settings_options((*STORE, "lease"))
 @json_option
 def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags: str | None) -> None:
-    """Sign with a new key, once every live sidecar has read it.
+    """Sign with a new key, once every live sidecar has loaded it.
 
-    The old key goes on being believed, so nobody is signed out; keys that stopped signing more than a day ago are taken
-    away but for their public half ("former" in sidecar keys list). A rotation that was interrupted is taken up by the
-    next one.
+    Tokens of the old key stay valid, so every session continues. Keys that stopped signing more than a day ago are
+    removed, except for their public half ("former" in sidecar keys list). The next rotation continues an interrupted
+    one.
     """
     settings = settings_from(flags)
 
@@ -108,10 +108,10 @@ def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags:
             told: dict[str, Any] = {"signs": kid, "retired": retired, "removed": list(removed), "sidecars": sidecars}
             _say(told, as_json)
             if behind:
-                raise _not_followed(behind, "these still sign with the old key, which stays good")
+                raise _not_followed(behind, "these still sign with the old key, which stays valid")
         case NotFollowed(kid, behind):
             raise _not_followed(
-                behind, f"{kid} is published and does not sign yet; sidecar keys rotate goes on from here"
+                behind, f"{kid} is published and does not sign yet; sidecar keys rotate continues from here"
             )
         case _:
             assert_never(outcome)
@@ -123,10 +123,10 @@ def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags:
 @settings_options((*STORE, "lease"))
 @json_option
 def revoke(kid: str, timeout: float, as_json: bool, **flags: str | None) -> None:
-    """Kill a key: every access token signed with it is refused from now on, by every sidecar.
+    """Revoke a key: from now on every sidecar rejects the access tokens signed with it.
 
-    Sessions live on: a client gets its next access token with its refresh token. A browser whose access cookie was
-    signed with KID signs in again. When KID is the key that signs, a new one takes its place at once.
+    Sessions continue: a client gets its next access token with its refresh token. A browser with an access cookie
+    signed with KID must sign in again. If KID is the signing key, a new key replaces it at once.
     """
     settings = settings_from(flags)
 
@@ -140,10 +140,10 @@ def revoke(kid: str, timeout: float, as_json: bool, **flags: str | None) -> None
             _say(told, as_json)
             if not outcome.complete:
                 raise _not_followed(
-                    outcome.behind, "the key is gone from the directory, but these may still believe it"
+                    outcome.behind, "the key is removed from the directory, but these may still accept it"
                 )
         case NoSuchKey():
-            raise no(f"there is no key {kid}: sidecar keys list names those that there are")
+            raise no(f"there is no key {kid}: see sidecar keys list")
         case _:
             assert_never(outcome)
 
@@ -169,4 +169,4 @@ def _say(told: dict[str, Any], as_json: bool) -> None:
 
 def _not_followed(behind: tuple[str, ...], what: str) -> Stop:
     named = ", ".join(behind) or "an unknown number of sidecars"
-    return unreachable(f"{what}: {named} (do they use this SIDECAR_KEYS_DIR? their logs say why they cannot read it)")
+    return unreachable(f"{what}: {named} (check that they use this SIDECAR_KEYS_DIR; their logs give the read error)")

@@ -16,24 +16,24 @@ from sidecar.cli.lazy_group import lazy
 from sidecar.cli.output import FAULT, OK, WRONG, OutputLost, Stop, abandon_output, complain, prepare_streams, wrong
 
 VERBS: dict[str, tuple[str, str]] = {
-    "demo": ("sidecar.cli.demo:demo", "Try it: a throw-away sidecar with four users, and curl lines."),
-    "serve": ("sidecar.cli.serve:serve", "Answer gateways, issue tokens, keep users."),
-    "init": ("sidecar.cli.init:init", "Write a commented starter policy into a folder."),
+    "demo": ("sidecar.cli.demo:demo", "Try the sidecar: a temporary one, with four users and curl commands."),
+    "serve": ("sidecar.cli.serve:serve", "Serve checks, tokens and users."),
+    "init": ("sidecar.cli.init:init", "Write a commented starter policy into a directory."),
     "account": ("sidecar.cli.accounts:account", "Accounts and their seats."),
     "user": ("sidecar.cli.user_links:user", "The users of an account."),
-    "pep": ("sidecar.cli.peps:pep", "Keys for gateways and services that ask about users."),
+    "pep": ("sidecar.cli.peps:pep", "Keys for gateways and services that query users."),
     "issuer": ("sidecar.cli.issuer:issuer", "The issuer of the store's tokens: change."),
     "keys": ("sidecar.cli.keys:keys", "The keys that sign tokens: rotate, list, revoke."),
-    "audit": ("sidecar.cli.audit:audit", "Who did what to whom: export, verify."),
-    "policy": ("sidecar.cli.policy:policy", "Check, test and question the policy files."),
-    "token": ("sidecar.cli.tokens:token", "Look into a token."),
-    "fsck": ("sidecar.cli.maintenance:fsck", "Prove the promises from the data itself."),
-    "backup": ("sidecar.cli.maintenance:backup", "Put accounts away in a file."),
-    "restore": ("sidecar.cli.maintenance:restore", "Bring back what backup wrote."),
-    "migrate": ("sidecar.cli.maintenance:migrate", "Bring the store to this version's schema."),
-    "doctor": ("sidecar.cli.doctor:doctor", "Look at everything that serve needs."),
-    "health": ("sidecar.cli.health:health", "Ask the running sidecar whether it is ready."),
-    "config": ("sidecar.cli.config:config", "Every setting, its value and where it comes from."),
+    "audit": ("sidecar.cli.audit:audit", "The audit log: export, verify."),
+    "policy": ("sidecar.cli.policy:policy", "Check, test and query the policy files."),
+    "token": ("sidecar.cli.tokens:token", "Inspect a token."),
+    "fsck": ("sidecar.cli.maintenance:fsck", "Check the invariants of the store."),
+    "backup": ("sidecar.cli.maintenance:backup", "Write accounts into a file."),
+    "restore": ("sidecar.cli.maintenance:restore", "Restore the accounts of a backup."),
+    "migrate": ("sidecar.cli.maintenance:migrate", "Migrate the store to this version's schema."),
+    "doctor": ("sidecar.cli.doctor:doctor", "Check everything that serve needs."),
+    "health": ("sidecar.cli.health:health", "Check the readiness of the running sidecar."),
+    "config": ("sidecar.cli.config:config", "Every setting with its value and source."),
     "version": ("sidecar.cli.version:version", "The version."),
 }
 """Name → (``module:name``, help line)."""
@@ -45,7 +45,7 @@ VERBS: dict[str, tuple[str, str]] = {
 def sidecar() -> None:
     """A policy-as-code authorization sidecar.
 
-    Gateways ask it before every request; a Casbin policy file answers. Exit status: 0 yes, 1 the answer is no,
+    Gateways send it a check before every request; a Casbin policy file decides. Exit status: 0 yes, 1 the answer is no,
     2 wrong usage or configuration, 3 the store or the server cannot be reached.
     """
 

@@ -32,20 +32,20 @@ STDOUT = Path("-")
 
 
 @click.command()
-@click.option("--repair", is_flag=True, help="Make wrong indexes anew. Records are never touched.")
+@click.option("--repair", is_flag=True, help="Rebuild wrong indexes. Records are never changed.")
 @click.option(
     "--accept-loss",
     type=click.Choice(list(CHOICES)),
-    help="Open partitions whose lost changes no sidecar knows: hold users with a known lost change, or all users.",
+    help="Open partitions with unknown lost changes: hold the users with a known lost change, or all users.",
 )
 @click.option("--yes", is_flag=True, help="Accept the loss without asking.")
 @settings_options(STORE)
 @json_option
 def fsck(repair: bool, accept_loss: str | None, yes: bool, as_json: bool, **flags: str | None) -> int:
-    """Prove the promises (seats, administrators, e-mails, audit numbers) from the data itself.
+    """Check the invariants of the store: seats, administrators, e-mails, audit numbers.
 
-    Works while sidecars serve. Exit status 1 when something is wrong and was not repaired. With --accept-loss it
-    proves nothing: it says how many users each choice holds, asks, and opens the partitions.
+    Works while sidecars serve. Exit status 1 when a fault was found and not repaired. With --accept-loss nothing is
+    checked: it prints the number of users that each choice holds, asks, and opens the partitions.
     """
 
     if accept_loss is not None:
@@ -117,10 +117,10 @@ def backup(file: Path, accounts: tuple[str, ...], as_json: bool, **flags: str | 
 @settings_options(STORE)
 @json_option
 def restore(file: Path, new_store: bool, as_json: bool, **flags: str | None) -> int:
-    """Bring back what `backup` wrote. Every epoch is raised: all sign in again, no older token passes.
+    """Restore a file of `backup`. Every epoch is raised: all users must sign in again, and older tokens are invalid.
 
-    The whole file is judged by the rules of `fsck` and by the roles of the policy before anything is written.
-    Exit status 1 when an account was left out, because another one here has its name.
+    The whole file is checked by the rules of `fsck` and by the roles of the policy before anything is written. Exit
+    status 1 when an account was skipped, because another account has its name.
     """
     settings = settings_from(flags)
     agreed = consent(settings, new_store=new_store)
@@ -140,16 +140,17 @@ def restore(file: Path, new_store: bool, as_json: bool, **flags: str | None) -> 
     else:
         click.echo(f"{file}: {restored.accounts} accounts, {restored.users} users restored")
         for account in restored.skipped:
-            click.echo(f"left out: {account}, for another account has its name here", err=True)
+            click.echo(f"skipped: {account}: another account has its name", err=True)
     return NO if restored.skipped else OK
 
 
 @click.command()
 @settings_options(STORE)
 def migrate(**flags: str | None) -> None:
-    """Bring the store to this version's schema. Every other verb refuses a store of another one, naming both.
+    """Migrate the store to this version's schema. Every other verb rejects a store of another schema, and names both.
 
-    Sidecars of the older schema deny from then on and say so. Ended in the middle, it goes on when it is run again.
+    Sidecars of the older schema deny every check from then on, and log it. An interrupted migration continues when it
+    is run again.
     """
 
     async def job(operator: Operator) -> tuple[str, Migrated | None]:

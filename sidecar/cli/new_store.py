@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def new_store_option(verb: F) -> F:
-    about = "Make the store where the settings name none and there is none in this folder."
+    about = "Create the store if the settings name none and this directory has none."
     return click.option("--new-store", is_flag=True, help=about)(verb)
 
 
@@ -39,9 +39,9 @@ def consent(settings: Settings, *, new_store: bool) -> Consent:
 
     def announce(where: str) -> None:
         if not new_store and not named:
-            raise _refused(settings, where, ", or make one here with --new-store")
+            raise _refused(settings, where, ", or create one here with --new-store")
         if settings.redis_url is None:
-            complain(f"there is no store yet: making one in {where}{_another(settings)}")
+            complain(f"there is no store yet: creating one in {where}{_another(settings)}")
 
     if not new_store and not named and not has_embedded(settings):
         announce(store_place(settings))
@@ -50,9 +50,9 @@ def consent(settings: Settings, *, new_store: bool) -> Consent:
 
 def _refused(settings: Settings, where: str, besides: str) -> Stop:
     if settings.redis_url is None:
-        remedy = f"go to the folder of `sidecar serve`, set SIDECAR_STATE_DIR or SIDECAR_REDIS_URL{besides}"
+        remedy = f"run it in the directory of `sidecar serve`, set SIDECAR_STATE_DIR or SIDECAR_REDIS_URL{besides}"
     else:
-        remedy = "set SIDECAR_REDIS_URL to the one of `sidecar serve`, or begin here with `sidecar account create`"
+        remedy = "set SIDECAR_REDIS_URL to the one of `sidecar serve`, or create one with `sidecar account create`"
     return wrong(f"there is no store in {where}{_another(settings)}: {remedy}")
 
 

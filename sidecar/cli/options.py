@@ -46,7 +46,7 @@ def _metavar(row: Row) -> str:
 
 
 def _file_option(name: str) -> Callable[[F], F]:
-    about = f"File that holds it. [{spell_env(name)}_FILE]"
+    about = f"File with the value. [{spell_env(name)}_FILE]"
     return click.option(f"{spell_flag(name)}-file", f"{name}_file", metavar="FILE", help=about)
 
 

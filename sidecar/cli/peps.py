@@ -34,24 +34,28 @@ def _ttl(_ctx: click.Context, _param: click.Parameter, text: str) -> int:
 
 @click.group()
 def pep() -> None:
-    """Keys for gateways and services that ask about users: AuthZEN and introspection. PEP is a name or an id."""
+    """Keys for gateways and services that query users: AuthZEN and introspection. PEP is a name or an id."""
 
 
 @pep.command()
 @click.argument("name")
 @account_option
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), help="What it may ask; repeatable. [default: all]"
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    help="Permitted operations; repeatable. [default: all]",
 )
 @click.option(
-    "--ttl", callback=_ttl, default="365d", show_default=True, metavar="DURATION", help="How long the key lives."
+    "--ttl", callback=_ttl, default="365d", show_default=True, metavar="DURATION", help="Lifetime of the key."
 )
 @click.option(
     "--rate",
     type=click.IntRange(1, MAX_RATE),
     default=DEFAULT_RATE,
     show_default=True,
-    help="Decisions a second that each sidecar process gives it.",
+    help="Decisions per second and sidecar process.",
 )
 @settings_options(STORE)
 @json_option
@@ -64,9 +68,9 @@ def create(
     as_json: bool,
     **flags: str | None,
 ) -> None:
-    """Make a key and print it, once: nobody can show it again.
+    """Create a key and print it. It cannot be shown again.
 
-    Send it as `Authorization: Bearer pep_…`. It asks about users of its own account alone.
+    Send it as `Authorization: Bearer pep_…`. It is valid for users of its own account only.
     """
     wanted = NewPep(name, frozenset(map(Scope, scopes or SCOPES)), ttl, rate)
 
@@ -88,7 +92,7 @@ def create(
 def _not_made(outcome: InvalidPepName | PepExists | TooManyPeps | NoAccount | ActorChanged, wanted: NewPep) -> Stop:
     match outcome:
         case InvalidPepName():
-            return wrong("the name of a key has 1 to 100 printable characters and does not start with pep_")
+            return wrong("invalid key name: use 1 to 100 printable characters, and do not begin with pep_")
         case PepExists(pep=held):
             return no(f"there is a key {wanted.name!r} already: {held}; sidecar pep revoke ends it")
         case TooManyPeps():
@@ -104,7 +108,7 @@ def _not_made(outcome: InvalidPepName | PepExists | TooManyPeps | NoAccount | Ac
 @settings_options(STORE)
 @json_option
 def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
-    """List the keys of an account; never the keys themselves."""
+    """List the keys of an account, without their secrets."""
 
     async def job(operator: Operator) -> list[Pep]:
         return await Peps(operator.store).listing((await account_of(operator, account)).id)
@@ -123,7 +127,7 @@ def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
 @settings_options(STORE)
 @json_option
 def revoke(pep: str, account: str | None, as_json: bool, **flags: str | None) -> None:
-    """End a key. When this returns, no sidecar takes it any more."""
+    """Revoke a key. When this returns, no sidecar accepts it."""
 
     async def job(operator: Operator) -> PepDead | NoPep | ActorChanged:
         found = await account_of(operator, account)
@@ -138,7 +142,7 @@ def revoke(pep: str, account: str | None, as_json: bool, **flags: str | None) ->
             else:
                 click.echo(f"{dead.name} ({dead.id}) is revoked")
             if not revocation.complete:
-                complain("not every sidecar has confirmed it; their copies run out within the lease")
+                complain("not every sidecar has confirmed; cached keys expire within the lease")
         case NoPep() | ActorChanged():
             raise no(f"there is no key {pep!r}: sidecar pep list names them")
         case _:

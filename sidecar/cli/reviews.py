@@ -36,13 +36,13 @@ def review(
 ) -> None:
     """List held users, or end the hold of USER with a role and a status.
 
-    A user is held when the store has lost an acknowledged change of it: no check allows it, no sign-in succeeds.
-    Without --account, users of all accounts are listed. `user remove` does a lost removal again.
+    A user is held when the store has lost an acknowledged change of its record: every check and every sign-in is
+    denied. Without --account, users of all accounts are listed. `user remove` repeats a lost removal.
     """
     settings = settings_from(flags)
     if user is not None and not all_as_stored:
         if role is None or status is None:
-            raise wrong("say --role ROLE and --status active|suspended: what holds for the user from now on")
+            raise wrong("USER needs --role ROLE and --status active|suspended, the values from now on")
         wanted_role, wanted_status, generation = role, Status(status), policy_of(settings)
 
         async def one(operator: Operator, found: Account, uid: UserId) -> ReviewedOutcome:

@@ -13,14 +13,13 @@ from sidecar.server.early_signals import early_signals
 @click.option(
     "--force-policy",
     is_flag=True,
-    help="At this start, take a policy that compiles though its tests, invariants or held roles refuse it. Audited.",
+    help="Accept at this start a policy that compiles but fails its tests, invariants or role checks. Audited.",
 )
 def serve(force_policy: bool, **flags: str | None) -> int:
-    """Answer gateways, issue tokens, keep users, until SIGTERM.
+    """Serve checks, tokens and users until SIGTERM.
 
-    Every setting can be given as an option, as a variable, or in the file of --config; an option beats a variable beats
-    the file. SIGTERM drains and exits, SIGHUP reads policy and keys again and opens the decision
-    log's file anew.
+    Every setting can be given as an option, as a variable, or in the file of --config, in this order of precedence.
+    SIGTERM drains and exits. SIGHUP reloads policy and keys, and reopens the decision log's file.
     """
     with early_signals():
         return _serve(settings_from(flags), force_policy=force_policy)

@@ -67,4 +67,6 @@ async def account_of(operator: Operator, named: str | None) -> Account:
     every = await operator.people.accounts.all()
     if len(every) == 1:
         return every[0]
-    raise wrong("which account? say --account NAME" if every else "there is no account yet: sidecar account create")
+    raise wrong(
+        "there are several accounts: add --account NAME" if every else "there is no account yet: sidecar account create"
+    )

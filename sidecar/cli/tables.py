@@ -32,7 +32,7 @@ def draw(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     console.print(_table(columns, cells, widths))
     left_out = [column for at, column in enumerate(columns) if at not in fits]
     if left_out:
-        console.print(f"(left out, for {console.width} columns are too few: {', '.join(left_out)}; --json has all)")
+        console.print(f"(omitted at width {console.width}: {', '.join(left_out)}; --json prints all)")
 
 
 def _least(column: str, cells: Sequence[str]) -> int:

@@ -25,25 +25,25 @@ TIMES = ("exp", "iat", "nbf")
 
 @click.group()
 def token() -> None:
-    """Look into a token."""
+    """Inspect a token."""
 
 
 @token.command()
 @settings_options((*STORE, "access_ttl", "leeway", "trusted_issuers"))
 @json_option
 def inspect(as_json: bool, **flags: str | None) -> int:
-    """Show what the access token on standard input holds, and what a check would say of it.
+    """Show the contents of the access token on standard input, and the result of its verification.
 
-    The token of a trusted outside issuer is judged by that issuer's keys, which are fetched when they stand at a URL;
-    it is linked to nobody. User and session are looked up where there is a store.
+    The token of a trusted outside issuer is verified with that issuer's keys, fetched if they are at a URL. It is
+    linked to no user. User and session are looked up if there is a store.
 
-    Exit status 0 for a token that holds, 1 for one that does not.
+    Exit status 0 for a valid token, 1 for an invalid one.
     """
     settings = settings_from(flags)
     text = read_secret("token").strip()
     for prefix, kind in KINDS.items():
         if text.startswith(prefix):
-            raise no(f"this is {kind}: a secret for one use, with nothing to read in it")
+            raise no(f"this is {kind}: an opaque secret without readable contents")
     header, claims = _read(text)
     verdict = _judge(settings, text)
     if verdict.key_problem:
@@ -83,13 +83,13 @@ def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Decode header and claims without verification. The signature is never shown."""
     parts = text.split(".")
     if len(parts) != 3:
-        raise no("this is no JWT: it has not three parts")
+        raise no("not a JWT: it does not have three parts")
     try:
         header, claims = (json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts[:2])
     except (ValueError, RecursionError):
-        raise no("this is no JWT: its parts are not JSON in base64url") from None
+        raise no("not a JWT: its parts are not JSON in base64url") from None
     if not isinstance(header, dict) or not isinstance(claims, dict):
-        raise no("this is no JWT: its parts are not JSON objects")
+        raise no("not a JWT: its parts are not JSON objects")
     return header, claims
 
 

@@ -27,15 +27,16 @@ MAX_SUBJECT = 255
 
 @user.command()
 @click.argument("user")
-@click.option("--issuer", "--from", "iss", metavar="ISS", required=True, help="The tokens' iss, to the letter.")
-@click.option("--subject", metavar="SUB", required=True, help="The tokens' sub, to the letter.")
+@click.option("--issuer", "--from", "iss", metavar="ISS", required=True, help="The exact iss of the tokens.")
+@click.option("--subject", metavar="SUB", required=True, help="The exact sub of the tokens.")
 @account_option
 @settings_options((*(name for name in STORE if name != "issuer"), "trusted_issuers"))
 @json_option
 def link(user: str, iss: str, subject: str, account: str | None, as_json: bool, **flags: str | None) -> None:
-    """Link a subject of a trusted outside issuer to an active user, whatever e-mail its tokens have.
+    """Link a subject of a trusted outside issuer to an active user, regardless of the e-mail in its tokens.
 
-    A user whose e-mail was not proven before loses its password and its sessions, and the e-mail counts as proven.
+    If the e-mail of the user was not verified before, the link removes the password and all sessions, and the e-mail
+    counts as verified.
     """
     settings = settings_from(flags)
     if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
@@ -52,30 +53,30 @@ def link(user: str, iss: str, subject: str, account: str | None, as_json: bool, 
                 complete = revocation is None or revocation.complete
                 say_json({"user": user_json(record), "password_removed": cleared, "complete": complete})
                 return
-            click.echo(f"{record.email} is {subject} of {iss}")
+            click.echo(f"{record.email} is linked to {subject} of {iss}")
             if cleared:
-                click.echo("its e-mail was not proven before: its password and its sessions are gone")
+                click.echo("the e-mail was not verified before: the password and all sessions are removed")
         case NobodyToLink():
-            raise no(f"{user!r} is no active user of this account: sidecar user list names them")
+            raise no(f"{user!r} is not an active user of this account: sidecar user list names them")
         case LinkTaken():
-            raise no(f"{user} is another subject of {iss} already: sidecar user unlink {user} --issuer {iss}")
+            raise no(f"{user} is linked to another subject of {iss} already: sidecar user unlink {user} --issuer {iss}")
         case LinkHeld(other):
-            raise no(f"{subject} of {iss} is {other} already: sidecar user unlink {other} --issuer {iss}")
+            raise no(f"{subject} of {iss} is linked to {other} already: sidecar user unlink {other} --issuer {iss}")
 
 
 @user.command()
 @click.argument("user")
 @click.option("--issuer", "--from", "iss", metavar="ISS", help="Only from subjects of this issuer (the tokens' iss).")
-@click.option("--may-return", is_flag=True, help="Let the next token with the verified e-mail link them anew.")
+@click.option("--may-return", is_flag=True, help="Let the next token with the verified e-mail link the subject again.")
 @account_option
 @settings_options(name for name in STORE if name != "issuer")
 @json_option
 def unlink(
     user: str, iss: str | None, may_return: bool, account: str | None, as_json: bool, **flags: str | None
 ) -> None:
-    """Part a user from whom trusted outside issuers call it: every token and session of it is dead.
+    """Unlink a user from its subjects of trusted outside issuers: all its tokens and sessions become invalid.
 
-    The subjects are barred from the user, so that another subject with its e-mail can take their place.
+    The e-mail no longer links these subjects to the user, so that another subject with it can be linked.
     """
 
     async def job(operator: Operator, found: Account, uid: UserId) -> Parted | NotLinked | NoUser:
@@ -88,10 +89,10 @@ def unlink(
                 say_json({"user": user_json(record), "subjects": subjects, "complete": revocation.complete})
             else:
                 click.echo(
-                    f"{record.email} is parted from {subjects} outside {'subject' if subjects == 1 else 'subjects'}"
+                    f"{record.email} is unlinked from {subjects} outside {'subject' if subjects == 1 else 'subjects'}"
                 )
         case NotLinked():
-            raise no(f"no outside subject{f' of {iss}' if iss else ''} is {user!r}")
+            raise no(f"{user!r} is linked to no outside subject{f' of {iss}' if iss else ''}")
         case NoUser():
             raise refused(outcome, user)
 
@@ -103,6 +104,6 @@ def _check_issuer(settings: Settings, iss: str) -> None:
     except TrustedIssuersProblem as problem:
         raise wrong(str(problem)) from None
     if settings.trusted_issuers is None:
-        complain("note: SIDECAR_TRUSTED_ISSUERS is not set here: whether ISS is one of them was not looked at")
+        complain("note: SIDECAR_TRUSTED_ISSUERS is not set here, so ISS was not checked")
     elif iss not in trusted:
         raise wrong(f"--issuer {iss!r} is not in {settings.trusted_issuers}: it has {', '.join(trusted)}")

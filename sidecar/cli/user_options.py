@@ -46,15 +46,15 @@ def refused(
     match outcome:
         case UnknownRole(role, roles, nearest):
             hint = f"did you mean {nearest}?" if nearest else f"roles are {', '.join(roles)}"
-            return wrong(f"there is no role {role!r} to give: {hint}")
+            return wrong(f"there is no assignable role {role!r}: {hint}")
         case LastAdmin():
             return no(f"{user} is the account's last active Account Administrator: make another one first")
         case NoUser():
             return no(f"there is no user {user!r} in this account: sidecar user list names them")
         case ActorChanged():
-            return no(f"{user} was changed by somebody else meanwhile: look and try again")
+            return no(f"conflict: {user} was changed meanwhile; check the user and try again")
         case RoleAboveYours(role):
-            return no(f"the role {role} may do more than the one who gives it")
+            return no(f"the role {role} has permissions that its assigner lacks")
         case NotHeld():
             return no(f"{user} is not held: there is nothing to review")
         case StillInvited():

@@ -70,7 +70,7 @@ def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
 @settings_options((*STORE, "invite_ttl"))
 @json_option
 def invite(email: str, role: str, name: str, account: str | None, as_json: bool, **flags: str | None) -> None:
-    """Invite somebody: prints the link to hand over. The invitation holds a seat until it expires."""
+    """Invite a user, and print the link to hand over. The invitation holds a seat until it expires."""
     settings = settings_from(flags)
     generation = policy_of(settings)
     invitee = inviting.Invitee(email, name, role)
@@ -98,7 +98,7 @@ def invite(email: str, role: str, name: str, account: str | None, as_json: bool,
 @settings_options(STORE)
 @json_option
 def set_role(user: str, role: str, account: str | None, as_json: bool, **flags: str | None) -> None:
-    """Give a user another role; in force at its next request, with the same token."""
+    """Change a user's role. It takes effect at the next request, with the same token."""
     settings = settings_from(flags)
     generation = policy_of(settings)
 
@@ -120,7 +120,7 @@ def set_role(user: str, role: str, account: str | None, as_json: bool, **flags: 
 @settings_options(STORE)
 @json_option
 def remove(user: str, account: str | None, as_json: bool, **flags: str | None) -> None:
-    """Remove a user, or withdraw an invitation: the seat is free, every token and the link are dead."""
+    """Remove a user, or withdraw an invitation: the seat becomes free, every token and the link become invalid."""
     settings = settings_from(flags)
     generation = policy_of(settings)
 
@@ -142,9 +142,9 @@ def remove(user: str, account: str | None, as_json: bool, **flags: str | None) -
 @settings_options(STORE)
 @json_option
 def reset_password(user: str, account: str | None, as_json: bool, **flags: str | None) -> None:
-    """Print a link by which a user chooses a new password: good for an hour, once. Using it ends every session.
+    """Print a link for choosing a new password, valid once and for one hour. Its use ends every session.
 
-    The e-mail counts as not proven from then on, until a link that was mailed is opened: others have seen this one.
+    From then on the e-mail counts as not verified until a mailed link is opened, because others have seen this one.
     """
 
     async def job(operator: Operator, found: Account, uid: UserId) -> UserRecord | ResetLink | None:
@@ -184,7 +184,7 @@ def _not_invited(outcome: Any, invitee: inviting.Invitee) -> Stop:
         case AlreadyInvited(user, expires_at):
             return no(f"{invitee.email} is invited already, until {when(expires_at)}: {user}")
         case AccountSuspended():
-            return no("the account is suspended: nobody is added to it")
+            return no("the account is suspended: no user can be added")
         case NoAccount() | IdempotencyMismatch():
             return no("the account is gone")
         case _:

@@ -59,5 +59,5 @@ def test_warnings_are_said(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_it_does_not_look_at_is_said(cli: Any) -> None:
     told = " ".join(cli("config", "--help").out.split())
-    assert "Exit status 2 when they contradict each other" in told
+    assert "Exit status 2 when the settings contradict each other" in told
     assert "sidecar doctor" in told

@@ -85,7 +85,7 @@ def test_nobody_there_is_status_3(cli: Any) -> None:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     done = cli("health", "--ops-listen", address)
     assert done.status == 3
-    assert f"no sidecar answers at {address}" in done.err
+    assert f"no sidecar responds at {address}" in done.err
 
 
 def test_silence_is_status_3(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_a_kid_that_is_not_there_is_a_no(at_store: Any) -> None:
     rotated(at_store)
     done = at_store("keys", "revoke", "nope")
     assert (done.status, done.out) == (1, "")
-    assert done.err == "sidecar: there is no key nope: sidecar keys list names those that there are\n"
+    assert done.err == "sidecar: there is no key nope: see sidecar keys list\n"
 
 
 def test_list_is_a_table_of_kids_and_never_shows_a_key(cli: Any, at_store: Any) -> None:

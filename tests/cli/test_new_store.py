@@ -104,7 +104,7 @@ def test_what_fills_a_store_announces_it(
     done = cli(*CREATE, *flags)
     assert done.status == 0, done.err
     place = tmp_path / ("mine" if "mine" in flags else ".sidecar") / "store"
-    assert done.err == f"sidecar: there is no store yet: making one in {place}\n"
+    assert done.err == f"sidecar: there is no store yet: creating one in {place}\n"
     typed(GOOD)
     again = cli(*CREATE[:2], "Gamma", *CREATE[3:], *(flags if "mine" in flags else ()))
     assert (again.status, again.err) == (0, ""), "the store is there by now"

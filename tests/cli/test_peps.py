@@ -66,7 +66,7 @@ def test_revoke_tells_the_fleets_word_as_json(at_store: Any) -> None:
     [
         (("create", "nginx"), 1, "there is a key 'nginx' already: pep_"),
         (("create", ""), 2, "1 to 100 printable characters"),
-        (("create", "pep_x"), 2, "does not start with pep_"),
+        (("create", "pep_x"), 2, "do not begin with pep_"),
         (("create", "a\nb"), 2, "printable"),
         (("create", "x", "--account", "nobody"), 1, "there is no account 'nobody'"),
         (("create", "x", "--scope", "everything"), 2, "'everything' is not one of"),

@@ -440,7 +440,7 @@ def test_a_policy_that_fails_its_tests_is_answered_with_a_warning(cli: Cli, fold
     result = cli("policy", "can", "marketer", "billing", "view")
     assert (result.status, result.out) == (0, "yes: allowed by policy/policy.csv:36\n")
     assert "failed-expectation" in result.err
-    assert "would not be put in force" in result.err
+    assert "the server would reject this policy" in result.err
 
 
 def test_a_policy_that_does_not_compile_answers_nothing(cli: Cli, folder: Path) -> None:

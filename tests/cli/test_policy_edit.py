@@ -129,7 +129,7 @@ def test_no_star_stands_for_a_route(cli: Cli, folder: Path, before: Path) -> Non
     append(folder / "sections.toml", '\n[[public]]\npath = "/dashboard/billing/plans"\nmethods = ["GET"]\n')
     for accept in ("*", "GET /dashboard/billing/*", "GET *"):
         assert cli("policy", "diff", "before", "--accept", accept).status == 2, accept
-    assert "No * in an --accept stands" in cli("policy", "diff", "--help").out
+    assert "A * in an --accept matches no" in cli("policy", "diff", "--help").out
 
 
 def test_a_role_that_becomes_assignable_is_shown_and_opens_nothing(cli: Cli, folder: Path, before: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_name_that_is_a_folder_and_a_revision_is_refused(cli: Cli, history: Pa
     shutil.copytree(history / "policy", history / name)
     result = cli("policy", "diff", name)
     assert (result.status, result.out) == (2, "")
-    assert result.err == f"sidecar: {name} is a folder and a git revision: write ./{name} or {exact}\n"
+    assert result.err == f"sidecar: {name} is a directory and a git revision: write ./{name} or {exact}\n"
     assert cli("policy", "diff", "HEAD~1", name).status == 2
     assert cli("policy", "diff", f"./{name}").status == 0
     assert cli("policy", "diff", str(history / name)).status == 0
@@ -300,9 +300,8 @@ def test_a_folder_is_refused_when_git_cannot_say_whether_it_is_a_revision(cli: C
     (history / ".git" / "config").write_text("[broken\n")
     result = cli("policy", "diff", "main~1")
     assert result.status == 2
-    assert (
-        "main~1 is a folder, and git cannot say whether it is a revision too: write ./main~1 (bad config" in result.err
-    )
+    problem = "main~1 is a directory, and git failed to check for a revision of that name: write ./main~1 (bad config"
+    assert problem in result.err
 
 
 @pytest.mark.parametrize(
@@ -310,7 +309,7 @@ def test_a_folder_is_refused_when_git_cannot_say_whether_it_is_a_revision(cli: C
     [
         ("main~1..HEAD", "write: sidecar policy diff main~1 HEAD"),
         ("main~1...", "write: sidecar policy diff main~1 HEAD"),
-        ("policy/policy.csv", "it is a file; name its folder, policy"),
+        ("policy/policy.csv", "it is a file; name its directory, policy"),
     ],
 )
 def test_what_is_no_revision_is_told_with_what_to_write(cli: Cli, history: Path, name: str, said: str) -> None:
@@ -521,14 +520,14 @@ def test_replay_lists_the_answers_that_would_be_others(cli: Cli, folder: Path) -
         f"sidecar: {line}" for line in ("not replayed: 3 others (missing_token 1, revoked 1, public 1)", *warnings)
     ]
     text = cli("policy", "replay", "log.jsonl")
-    assert "5 answers judged, 3 would differ; 3 others (missing_token 1, revoked 1, public 1)" in text.out
+    assert "5 decisions replayed, 3 would differ; 3 others (missing_token 1, revoked 1, public 1)" in text.out
     assert text.err.splitlines() == [f"sidecar: {line}" for line in warnings]
 
 
 def test_replay_of_a_log_that_agrees(cli: Cli, folder: Path) -> None:
     (folder.parent / "log.jsonl").write_text(record("accountant", "billing", "view", decision=True, reason="allowed"))
     result = cli("policy", "replay", "log.jsonl")
-    assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
+    assert (result.status, result.out) == (0, "1 decisions replayed, 0 would differ; 0 others\n")
     assert cli("policy", "replay", "gone.jsonl").status == 2
 
 
@@ -575,14 +574,14 @@ def test_replay_passes_over_what_other_programs_write(cli: Cli, folder: Path) ->
     good = record("accountant", "billing", "view", decision=True, reason="allowed")
     (folder.parent / "log.jsonl").write_text("\n".join((*strange, good)))
     result = cli("policy", "replay", "log.jsonl")
-    assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
+    assert (result.status, result.out) == (0, "1 decisions replayed, 0 would differ; 0 others\n")
     assert result.err == "sidecar: warning: 9 lines of log.jsonl are no decision\n"
 
 
 def test_replay_reads_standard_input_whatever_its_bytes(cli: Cli, folder: Path, typed: Any) -> None:
     typed(b"\xff\xfe\n" + record("accountant", "billing", "view", decision=True, reason="allowed").encode() + b"\n")
     result = cli("policy", "replay", "-")
-    assert (result.status, result.out) == (0, "1 answers judged, 0 would differ; 0 others\n")
+    assert (result.status, result.out) == (0, "1 decisions replayed, 0 would differ; 0 others\n")
     assert result.err == "sidecar: warning: 1 lines of - are not JSON\n"
 
 

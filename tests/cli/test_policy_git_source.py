@@ -63,7 +63,7 @@ def test_a_name_of_several_refs_is_refused_with_their_full_names(
     result = cli("policy", "diff", name + suffix)
     assert (result.status, result.out) == (2, "")
     if suffix != "@{0}":
-        assert result.err.startswith(f"sidecar: {name}{suffix}: git has several of that name, and takes the first of")
+        assert result.err.startswith(f"sidecar: {name}{suffix}: ambiguous in git, which uses the first match")
         assert set(result.err.strip().rpartition(": write ")[2].split(" or ")) == {made + suffix, meant + suffix}
         assert cli("policy", "diff", made + suffix).status == 0
         assert cli("policy", "diff", meant + suffix).status == 1

@@ -86,7 +86,7 @@ def test_all_agree(ask) -> None:
     ("told", "why"),
     [
         (report(member("a", G1), member("b", G2)), "2 generations"),
-        (report(member("a", G1), member("b", G1, "rejected")), "refused"),
+        (report(member("a", G1), member("b", G1, "rejected")), "rejected"),
         (report(member("a", G2)), "2 generations"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_store_that_is_out_is_no_agreement(ask) -> None:
 def test_nobody_answers(cli) -> None:
     done = cli("policy", "status", "--ops-listen", "127.0.0.1:1")
     assert done.status == 3
-    assert "no sidecar answers" in done.err
+    assert "no sidecar responds" in done.err
 
 
 def test_wait_outlasts_a_restart(ask, cli) -> None:

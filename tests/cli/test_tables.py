@@ -85,7 +85,7 @@ def test_an_id_is_never_broken(table, width, monkeypatch):
         assert KID in text
     missing = [column for column in columns if column not in text]
     if missing and rows:
-        assert f"left out, for {width} columns are too few: {', '.join(missing)}" in text.replace("\n", " ")
+        assert f"omitted at width {width}: {', '.join(missing)}" in text.replace("\n", " ")
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -107,5 +107,5 @@ def test_a_column_of_free_text_is_left_out_before_rows_become_blocks(monkeypatch
     monkeypatch.setenv("COLUMNS", "76")
     columns, rows, _ = TABLES["matrix"]
     text = drawn(monkeypatch, columns, rows)
-    assert "left out, for 76 columns are too few: because" in text.replace("\n", " ")
+    assert "omitted at width 76: because" in text.replace("\n", " ")
     assert text.splitlines()[1].split() == ["account-administrator", "performance-center", "change-password", "allow"]

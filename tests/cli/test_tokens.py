@@ -83,10 +83,10 @@ def test_a_token_of_other_keys(cli: Any, typed: Any, keys_dir: Path, tmp_path: P
         ("rt_aaa_bbb", "a refresh token"),
         ("inv_x", "an invitation"),
         ("pep_x", "a PEP key"),
-        ("hello", "no JWT"),
-        ("a.b.c", "no JWT"),
-        ("W10.W10.x", "no JWT"),
-        ("e30.e30\x1b[31m.x", "no JWT"),
+        ("hello", "not a JWT"),
+        ("a.b.c", "not a JWT"),
+        ("W10.W10.x", "not a JWT"),
+        ("e30.e30\x1b[31m.x", "not a JWT"),
     ],
 )
 def test_what_is_no_access_token(cli: Any, typed: Any, keys_dir: Path, text: str, part: str) -> None:

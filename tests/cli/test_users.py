@@ -68,7 +68,7 @@ def test_an_expired_invitation_is_listed_without_a_seat_and_removed_by_its_email
     [
         (("user", "invite", "nobody", "--role", "marketer"), 2, "'nobody' is not an e-mail"),
         (("user", "invite", "x@acme.example", "--role", "acountant"), 2, "did you mean accountant?"),
-        (("user", "invite", "x@acme.example", "--role", "member"), 2, "no role 'member'"),
+        (("user", "invite", "x@acme.example", "--role", "member"), 2, "no assignable role 'member'"),
         (("user", "invite", "x@acme.example"), 2, "--role"),
         (("user", "invite", "ada@acme.example", "--role", "marketer"), 1, "is a member already: usr_"),
         (("user", "invite", "bob@acme.example", "--role", "marketer"), 1, "is invited already, until 2"),
@@ -171,7 +171,7 @@ def test_R10_unlink_parts_a_user_from_its_outside_subject(at_store: Any, real_re
     said = json.loads(done.out)
     assert (said["user"]["id"], said["subjects"], said["complete"]) == (uid, 1, True)
     done = at_store("user", "unlink", uid, "--may-return")
-    assert (done.status, done.out) == (0, "ada@acme.example is parted from 1 outside subject\n")
+    assert (done.status, done.out) == (0, "ada@acme.example is unlinked from 1 outside subject\n")
 
 
 ISS = "https://login.example"
@@ -192,7 +192,7 @@ def issuers(tmp_path: Any) -> str:
 def test_R10_link_binds_a_subject_to_a_user_by_the_operators_word(at_store: Any, issuers: str) -> None:
     done = at_store(*LINK, "s-1", "--trusted-issuers", issuers)
     assert (done.status, done.err) == (0, "")
-    assert done.out == f"ada@acme.example is s-1 of {ISS}\n"
+    assert done.out == f"ada@acme.example is linked to s-1 of {ISS}\n"
     done = at_store(*LINK, "s-1", "--trusted-issuers", issuers, "--json")
     said = json.loads(done.out)
     assert (said["user"]["email"], said["password_removed"], said["complete"]) == ("ada@acme.example", False, True)
@@ -208,7 +208,7 @@ def test_link_refuses_what_would_be_useless_or_somebody_elses(at_store: Any, iss
         ((*LINK, "s" * 256), 2, "--subject must be"),
         ((*LINK, "s\n1"), 2, "--subject must be"),
         (("user", "link", "ada@acme.example", "--issuer", ISS + "/", "--subject", "s"), 2, f"it has {ISS}"),
-        (("user", "link", "bob@acme.example", "--issuer", ISS, "--subject", "s"), 1, "is no active user"),
+        (("user", "link", "bob@acme.example", "--issuer", ISS, "--subject", "s"), 1, "is not an active user"),
         (("user", "link", "who@acme.example", "--issuer", ISS, "--subject", "s"), 1, "no user 'who@acme.example'"),
     ):
         done = at_store(*argv, "--trusted-issuers", issuers)

@@ -252,7 +252,7 @@ def test_the_action_takes_strict_threshold_and_base(action: Callable[..., subpro
     assert "99 % are required" in low.stderr
     opening = action(base="HEAD~1")
     assert opening.returncode == 1
-    assert "1 of these open something" in opening.stderr
+    assert "1 of these changes open access" in opening.stderr
     assert action(base="nowhere").returncode == 2
 
 

@@ -10,28 +10,28 @@ from sidecar.cli.lazy_group import lazy
 VERBS: dict[str, tuple[str, str]] = {
     "check": (
         "sidecar.cli.policy.check:check",
-        "Everything that is wrong with the files; silent when nothing is.",
+        "List all problems of the files; silent without one.",
     ),
     "test": (
         "sidecar.cli.policy.test:test",
-        "Run the expectations and routes, with their coverage.",
+        "Run the expectations and routes, and measure their coverage.",
     ),
-    "matrix": ("sidecar.cli.policy.query:matrix", "Who may do what: every role, section and action."),
-    "can": ("sidecar.cli.policy.query:can", "May a role do this? Exit status 0 yes, 1 no."),
-    "explain": ("sidecar.cli.policy.explain:explain", "Why an answer is what it is, and what would change it."),
-    "diff": ("sidecar.cli.policy.diff:diff", "Every cell and route that differs, what opens first."),
+    "matrix": ("sidecar.cli.policy.query:matrix", "Print the decision for every role, section and action."),
+    "can": ("sidecar.cli.policy.query:can", "Decide for one role, section and action. Exit status 0 yes, 1 no."),
+    "explain": ("sidecar.cli.policy.explain:explain", "Explain a decision, and the changes that would reverse it."),
+    "diff": ("sidecar.cli.policy.diff:diff", "List every cell and route that differs, opening ones first."),
     "fmt": ("sidecar.cli.policy.fmt_watch:fmt", "Align the CSV files."),
     "watch": ("sidecar.cli.policy.fmt_watch:watch", "Check the files after every save."),
-    "status": ("sidecar.cli.policy.status:status", "Which policy every live sidecar serves."),
-    "replay": ("sidecar.cli.policy.replay:replay", "Answer a decision log again: which answers would differ?"),
+    "status": ("sidecar.cli.policy.status:status", "Print the policy of every live sidecar."),
+    "replay": ("sidecar.cli.policy.replay:replay", "Replay a decision log: which decisions would differ?"),
 }
 """Name → (``module:name``, help line)."""
 
 
 @click.group(cls=lazy(VERBS))
 def policy() -> None:
-    """Check, test and question the policy files.
+    """Check, test and query the policy files.
 
     The files are those that `serve` would read: --policy-dir and --model, else SIDECAR_POLICY_DIR and SIDECAR_MODEL,
-    else ./policy and ./model.conf; where neither of these exists, the packaged ones.
+    else ./policy and ./model.conf; if neither of these exists, the packaged ones.
     """

@@ -9,13 +9,13 @@ from sidecar.policy.compiler import ProofScope
 
 @click.command()
 @files_options
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to say it.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Output format.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--strict", is_flag=True, help="Warnings are errors.")
 def check(form: str, as_json: bool, strict: bool, **flags: str | None) -> int:
-    """Say everything that is wrong with the policy files; silent when nothing is.
+    """List all problems of the policy files; silent without one.
 
-    It says what the server would say: syntax, names, routes, expectations, and the proof of every cell against
+    The checks are those of the server: syntax, names, routes, expectations, and the proof of every cell against
     pycasbin. Exit status 0 when the policy would be put in force, 1 when not.
     """
     result = compiled(source_from(flags), ProofScope.FULL)

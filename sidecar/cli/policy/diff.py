@@ -23,7 +23,7 @@ from sidecar.policy.generation import Generation
     "accepted",
     multiple=True,
     metavar="WHAT",
-    help="A change that may open: ROLE/SECTION/ACTION, where * stands for anything, or METHOD PATH as it is listed.",
+    help="A change that may open: ROLE/SECTION/ACTION, with * as a wildcard, or METHOD PATH as listed.",
 )
 @click.option("--routes", "only_routes", is_flag=True, help="With --json: the routes instead of the cells.")
 @click.option("--roles", "only_roles", is_flag=True, help="With --json: the roles instead of the cells.")
@@ -37,15 +37,14 @@ def diff(
     as_json: bool,
     **flags: str | None,
 ) -> int:
-    """List every cell and route whose answer differs from OLD to NEW (default: the files of now).
+    """List every cell and route with another decision in NEW (default: the current files) than in OLD.
 
-    OLD and NEW are directories, or revisions of git: HEAD~1 for the same files there, main:policy for that folder
-    there. A name that is both is refused: write ./main for the folder, refs/heads/main for the branch.
+    OLD and NEW are directories, or revisions of git: HEAD~1 for the same files there, main:policy for that directory
+    there. A name that is both is rejected: write ./main for the directory, refs/heads/main for the branch.
 
-    What opens stands first: a cell from deny to allow, a request that more people can make. Exit status 1 when
-    something opens that no --accept names, 2 when an --accept names nothing of what differs. No * in an --accept stands
-    for a route: there it is part of the path. Roles that become assignable or no longer are, are listed and open
-    nothing.
+    Opening changes come first: a cell from deny to allow, a request allowed for more users. Exit status 1 when an
+    opening change matches no --accept, 2 when an --accept matches no change. A * in an --accept matches no route: there
+    it is part of the path. Roles that become assignable, or stop being assignable, are listed and open nothing.
     """
     if only_routes and only_roles:
         raise wrong("give --routes or --roles, not both")
@@ -64,7 +63,7 @@ def diff(
             raise _names_nothing(accept, before, after)
     unaccepted = [change for change in changes if change.opens and not any(_names(a, change) for a in accepted)]
     if unaccepted:
-        complain(f"{len(unaccepted)} of these open something; --accept names those that are meant")
+        complain(f"{len(unaccepted)} of these changes open access; list the intended ones with --accept")
     return NO if unaccepted else OK
 
 
@@ -89,7 +88,7 @@ def say_difference(difference: Difference) -> None:
     if difference.routes:
         say_table(
             ("method", "path", "from", "to", "for"),
-            [(r.method, r.path, r.before, r.after, "more people" if r.opens else "") for r in difference.routes],
+            [(r.method, r.path, r.before, r.after, "more users" if r.opens else "") for r in difference.routes],
         )
     if difference.roles:
         say_table(("role", "from", "to"), [(r.role, r.before, r.after) for r in difference.roles])

@@ -21,11 +21,11 @@ from sidecar.policy.rules import FILE, Rule
 @settings_options(STORE)
 @json_option
 def explain(who: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
-    """Why ROLE, or the person with this e-mail, may or may not do ACTION in SECTION.
+    """Explain why ROLE, or the user with this e-mail, may or may not do ACTION in SECTION.
 
-    With the rule and the way by `g` that led there; for a deny, the nearest rule, the one change that would allow it,
-    and the roles that may. Exit status 0 allowed, 1 denied. A person who is suspended or only invited is denied for
-    that, as by `can` and by every check; the rule then says what the role is given.
+    Prints the deciding rule and the inheritance path by `g`. For a deny it also prints the nearest rule, the one change
+    that would allow it, and the roles with access. Exit status 0 allowed, 1 denied. A suspended or only invited user is
+    denied for that status, as in `can` and in every check; the rule then shows the role's permission.
     """
     settings = settings_from(flags)
     source = source_of(settings)

@@ -72,7 +72,7 @@ def _replace(path: Path, content: bytes) -> None:
 @click.command()
 @files_options
 def watch(**flags: str | None) -> int:
-    """Check the files after every save, and show what the edit changes. Ends with Ctrl-C."""
+    """Check the files after every save, and print the differences. Ends with Ctrl-C."""
     source = source_from(flags)
     click.echo(f"watching {plain(str(source.policy_dir))} and {plain(str(source.model))}; Ctrl-C ends")
     follow(source, time.sleep)

@@ -49,11 +49,13 @@ def _refuse_both(name: str, place: Path) -> None:
     if found.ok:
         exact = _exact(place, revision) or [f"{revision}^0"]
         raise wrong(
-            f"{name} is a folder and a git revision: write ./{name} or "
+            f"{name} is a directory and a git revision: write ./{name} or "
             + " or ".join(f"{one}{colon}{inside}" for one in exact)
         )
     if found.reason and not found.nowhere:
-        raise wrong(f"{name} is a folder, and git cannot say whether it is a revision too: write ./{name} ({found})")
+        raise wrong(
+            f"{name} is a directory, and git failed to check for a revision of that name: write ./{name} ({found})"
+        )
 
 
 def _of_folder(path: Path, current: Source) -> Generation:
@@ -99,11 +101,11 @@ def _revision(name: str, current: Source) -> _Revision:
     exact = _exact(place, revision)
     if len(exact) > 1:
         written = " or ".join(f"{one}{colon}{folder}" for one in exact)
-        raise wrong(f"{name}: git has several of that name, and takes the first of them: write {written}")
+        raise wrong(f"{name}: ambiguous in git, which uses the first match: write {written}")
     if colon:
         folder = folder.strip("/")
         if folder and not _git(place, "cat-file", "-e", f"{revision}:{folder}/policy.csv").ok:
-            raise wrong(f"{name}: there is no policy.csv in that folder of {revision}")
+            raise wrong(f"{name}: there is no policy.csv in that directory of {revision}")
         inside = f"{folder}/" if folder else ""
         names: dict[str, tuple[str, ...]] = {file: (f"{revision}:{inside}{file}",) for file in FILES}
         above = folder.rpartition("/")[0]
@@ -142,7 +144,7 @@ def _abbreviated(place: Path, name: str) -> list[str]:
 def _why_none(name: str, place: Path, asked: "_Git") -> str:
     """Return the remedy, or git's reason for not knowing the name."""
     if Path(name).is_file():
-        return f": it is a file; name its folder, {Path(name).parent}"
+        return f": it is a file; name its directory, {Path(name).parent}"
     ends = re.fullmatch(r"(.*?)\.\.\.?(.*)", name)
     if ends is not None:
         return f": write: sidecar policy diff {ends[1] or 'HEAD'} {ends[2] or 'HEAD'}"
@@ -195,7 +197,7 @@ class _Git:
         return self.reason == _NOT_INSTALLED or "not a git repository" in self.reason
 
 
-_NOT_INSTALLED: Final = "git is not installed, and only git knows revisions"
+_NOT_INSTALLED: Final = "git is not installed, but needed for revisions"
 
 
 def _git(folder: Path, *arguments: str) -> _Git:
@@ -213,9 +215,9 @@ def _git(folder: Path, *arguments: str) -> _Git:
     except FileNotFoundError:
         return _Git(ok=False, reason=_NOT_INSTALLED)
     except (OSError, ValueError) as error:  # ValueError: a name that contains NUL
-        return _Git(ok=False, reason=f"git cannot be asked: {error}")
+        return _Git(ok=False, reason=f"git failed: {error}")
     except subprocess.TimeoutExpired:
-        return _Git(ok=False, reason=f"git did not answer within {PATIENCE_S} s")
+        return _Git(ok=False, reason=f"git did not finish within {PATIENCE_S} s")
     return _Git(done.returncode == 0, done.stdout, "" if done.returncode == 0 else _last_words(done.stderr))
 
 

@@ -90,7 +90,7 @@ def draft_of(source: Source) -> Generation:
                 click.echo(plain(str(diagnostic)), err=True)
         if result.draft is None:
             raise no("the policy does not compile")
-        click.echo("sidecar: warning: this policy would not be put in force; it is answered as it stands", err=True)
+        click.echo("sidecar: warning: the server would reject this policy; it is used here nevertheless", err=True)
     assert result.draft is not None  # noqa: S101 - a generation is a draft
     return result.draft
 

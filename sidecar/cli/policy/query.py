@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def account_option(verb: F) -> F:
-    return click.option("--account", metavar="ACCOUNT", help="Name or id; for questions about a person.")(verb)
+    return click.option("--account", metavar="ACCOUNT", help="Name or id of the user's account.")(verb)
 
 
 @click.command()
@@ -30,7 +30,7 @@ def account_option(verb: F) -> F:
 @click.option("--section", "sections", multiple=True, metavar="SECTION", help="Only this section; may be repeated.")
 @json_option
 def matrix(roles: tuple[str, ...], sections: tuple[str, ...], as_json: bool, **flags: str | None) -> int:
-    """Print who may do what: every role, section and action, with the rule that decides."""
+    """Print the decision for every role, section and action, with the deciding rule."""
     source = source_from(flags)
     generation = draft_of(source)
     for role in roles:
@@ -58,10 +58,10 @@ def matrix(roles: tuple[str, ...], sections: tuple[str, ...], as_json: bool, **f
 @settings_options(STORE)
 @json_option
 def can(who: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
-    """May ROLE do ACTION in SECTION? Exit status 0 yes, 1 no.
+    """Decide if ROLE may do ACTION in SECTION. Exit status 0 yes, 1 no.
 
-    With an e-mail and --account: may this person, with the role of now? That alone asks the store. A name that does
-    not exist is an error (2) and never an answer.
+    With an e-mail and --account: decide for that user's current role and status. Only this form reads the store. A name
+    that does not exist is an error (2) and never a decision.
     """
     settings = settings_from(flags)
     source = source_of(settings)
@@ -101,7 +101,7 @@ def asked_about(who: str, account: str | None, settings: Settings) -> Asked:
     """Return a role, or a user read from the store. An ``@``, ``usr_`` or --account marks a user."""
     if "@" not in who and not who.startswith("usr_"):
         if account is not None:
-            raise wrong(f'"{who}" is not an e-mail: --account goes with one')
+            raise wrong(f'"{who}" is not an e-mail: use --account only with one')
         return Asked(who)
     from sidecar.cli.policy.subjects import record_of
 

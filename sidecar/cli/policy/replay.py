@@ -58,10 +58,10 @@ class Replay:
 @files_options
 @json_option
 def replay(log: str, as_json: bool, **flags: str | None) -> int:
-    """Answer every decision of LOG again (JSON lines; - is standard input), with the policy files of now.
+    """Replay every decision of LOG (JSON lines; - is standard input) with the current policy files.
 
-    Exit status 1 when an answer would be another, 2 when LOG holds none that a policy gave. The role is the one that
-    the user had when the log was written. Routes are not replayed: the log holds no paths; `policy diff` compares them.
+    Exit status 1 when a decision would differ, 2 when LOG holds no decision of a policy. The role is the logged one.
+    Routes are not replayed, because the log holds no paths; `policy diff` compares them.
     """
     generation = draft_of(source_from(flags))
     with _opened(log) as lines:
@@ -78,7 +78,7 @@ def replay(log: str, as_json: bool, **flags: str | None) -> int:
         if rows:
             say_table(("role", "section", "action", "from", "to", "times", "users", "last"), rows)
         differing = sum(c.times for c in changed)
-        click.echo(f"{result.judged} answers judged, {differing} would differ; {_others(result)}")
+        click.echo(f"{result.judged} decisions replayed, {differing} would differ; {_others(result)}")
     _warn(log, result, as_json=as_json)
     return NO if changed else OK
 

@@ -22,18 +22,16 @@ INTERVAL = 0.25
 @settings_options(["ops_listen", "policy_dir", "model"])
 @click.option("--wait", is_flag=True, help="Return when all live sidecars agree, or at the timeout.")
 @click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds for --wait.")
-@click.option(
-    "--generation", metavar="ID", help="They have to serve this one: its id, or the first 4 digits or more of it."
-)
-@click.option("--files", "by_files", is_flag=True, help="They have to serve what the files of --policy-dir say.")
+@click.option("--generation", metavar="ID", help="Required generation: its id, or at least the first 4 digits.")
+@click.option("--files", "by_files", is_flag=True, help="Require the generation of the files in --policy-dir.")
 @json_option
 def status(
     wait: bool, timeout: float, generation: str | None, by_files: bool, as_json: bool, **flags: str | None
 ) -> int:
-    """Which policy every live sidecar serves. Exit status 0 when all agree and none refuses its files.
+    """Print the policy of every live sidecar. Exit status 0 when all agree and none rejects its files.
 
-    1 when they do not, 3 when no sidecar or no store answers. After an edit --wait alone may find everybody agreeing
-    on the policy of before: --files or --generation say what is waited for.
+    1 when they do not, 3 when no sidecar or no store responds. After an edit, --wait alone may return while all still
+    agree on the previous policy: add --files or --generation.
     """
     settings = settings_from(flags)
     if generation is not None:
@@ -56,7 +54,7 @@ def status(
 def _id(text: str) -> str:
     """Validate the prefix of a generation's id. An empty prefix would match every generation, and a name none."""
     if not re.fullmatch("[0-9a-fA-F]{4,32}", text):
-        raise wrong(f'--generation "{text}" is none: give 4 to 32 hex digits, as `sidecar policy status` shows them')
+        raise wrong(f'invalid --generation "{text}": give 4 to 32 hex digits, as `sidecar policy status` shows them')
     return text.lower()
 
 
@@ -83,16 +81,16 @@ def _asked(settings: Settings, wanted: str | None) -> Found | Stop:
     except Stop as stop:
         return stop
     if code != 200 or "fleet" not in report:
-        return unreachable(f"the sidecar at {settings.ops_listen} does not tell its status ({code})")
+        return unreachable(f"the sidecar at {settings.ops_listen} returned no status ({code})")
     if not report["fleet"]:
-        return unreachable("the store does not answer, so nobody knows the other sidecars")
+        return unreachable("the store does not respond, so the other sidecars are unknown")
     return Found(report, _why_not(report, wanted))
 
 
 def _why_not(report: Mapping[str, Any], wanted: str | None) -> str:
     fleet = report["fleet"]
     if any(member.get("state") != "current" for member in fleet) or report["state"] != "current":
-        return "the policy files are refused; the last good policy stays in force"
+        return "the policy files are rejected; the last good policy stays in force"
     served = {member.get("generation") for member in fleet} | {report["generation"]}
     if len(served) > 1:
         return f"the live sidecars serve {len(served)} generations"

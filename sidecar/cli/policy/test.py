@@ -39,11 +39,11 @@ def test(
     verbose: bool,
     **flags: str | None,
 ) -> int:
-    """Run expectations.csv and routes.csv, and say which rules and cells they cover.
+    """Run expectations.csv and routes.csv, and measure their coverage of rules and cells.
 
     Exit status 1 when a test fails, a cell or route has none, the policy does not compile, or fewer than --threshold
-    percent of the rules decide something or of the cells are expected. Of a policy that does not compile no test is
-    judged, and none passes.
+    percent of the rules decide something or of the cells are expected. If the policy does not compile, no test is run,
+    and none passes.
     """
     source = source_from(flags)
     result = compiled(source, ProofScope.START)
