@@ -37,8 +37,7 @@ Each failed probe counts ASK_SECONDS. A suspended machine therefore fails only o
 """
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
-"""Pauses between a crash and the next worker, in seconds: doubled each time, and reset after CRASH_WINDOW of service.
-"""
+"""Pauses between a crash and the next worker, in seconds: doubled each time, reset after CRASH_WINDOW of service."""
 END_SECONDS = STOP_SECONDS + 1
 """Time limit of a worker's exit after the drain. The worker itself gives up after STOP_SECONDS."""
 
