@@ -21,7 +21,7 @@ import redis
 from sidecar.store.connection import Store
 from sidecar.store.embedded.embedded import _LAUNCH
 from sidecar.store.embedded.server_binary import find_server
-from sidecar.store.errors import StoreRefused
+from sidecar.store.errors import StoreMismatchError
 
 ISSUER = "http://127.0.0.1:9181"
 AUDIENCE = "dashboard"
@@ -73,7 +73,7 @@ def _server_binary() -> str | None:
         return chosen
     try:
         return str(find_server().path)
-    except StoreRefused:
+    except StoreMismatchError:
         return None
 
 

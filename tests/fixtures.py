@@ -19,20 +19,20 @@ from yarl import URL
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.users import AccountId, Actor, UserRecord
-from sidecar.http.context import Parts, Surface
+from sidecar.http.context import AppContext, PublicConfig
 from sidecar.http.credentials import cookie_name
-from sidecar.identity.account_creation import Founding, found
+from sidecar.identity.account_creation import NewAccount, create_account
 from sidecar.identity.emails import Email
-from sidecar.identity.hash_limits import Admitted, Limited, MailSource
-from sidecar.identity.hashing import Hashing, Parameters
+from sidecar.identity.hash_limits import Limited, MailSource, Reservation
+from sidecar.identity.hashing import Hashing, HashParameters
 from sidecar.identity.invitations import Invitee, Sent
 from sidecar.identity.login import LoginOutcome, SignIn
-from sidecar.identity.mail import Letter
+from sidecar.identity.mail import MailMessage
 from sidecar.identity.outbox import MailOutcome, Outbox
 from sidecar.identity.pep_keys import PepKeys
-from sidecar.identity.services import People, people
+from sidecar.identity.services import IdentityServices, build_services
 from sidecar.identity.sessions import Client, Grant, Issuer
-from sidecar.pdp.activation import State
+from sidecar.pdp.activation import ActivationState
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import compile_policy
@@ -43,7 +43,7 @@ from sidecar.store.connection import Store
 from sidecar.store.live.fleet import Revocation
 from sidecar.store.outcomes import Position
 from sidecar.store.peps import PepCopies
-from sidecar.telemetry.check_recorder import Logbook
+from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.opaque import Pepper
@@ -52,7 +52,7 @@ from tests.pdp_fixture import at_once
 
 PASSWORD = "unquiet-otter-marble-41"
 OTHER_PASSWORD = "velvet-anchor-pigeon-77"
-CHEAP = Parameters(time_cost=1, memory_kib=8)
+CHEAP = HashParameters(time_cost=1, memory_kib=8)
 PEPPER = Pepper(bytes(range(32)))
 PUBLIC = "https://sidecar.example"
 
@@ -75,20 +75,20 @@ class Counting:
         self.failures: list[str] = []
         self.refuse: Limited | None = None
         self.suspect = False
-        self.short = False
+        self.memory_low = False
         self.no_mail: set[str] = set()
         self.asked: list[tuple[str, str]] = []
 
     def refused(self, address: str) -> Limited | None:
         return None
 
-    async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
+    async def reserve(self, subject: Email | str, address: str) -> Reservation | Limited:
         if self.refuse:
             return self.refuse
         self.failures.append(subject)
-        return Admitted(self.suspect, subject)
+        return Reservation(self.suspect, subject)
 
-    async def settle(self, admitted: Admitted, *, failed: bool) -> None:
+    async def settle(self, admitted: Reservation, *, failed: bool) -> None:
         if not failed:
             self.failures.remove(admitted.receipt)
 
@@ -108,21 +108,23 @@ class Counting:
 class Town:
     """Everything at hand, and what tests do again and again."""
 
-    people: People
+    people: IdentityServices
     generation: Generation
     entropy: Callable[[int], bytes]
     fleet: HeardOfEverything
     limits: Counting
     hashing: Hashing
     pauses: list[float]
-    mailed: list[Letter]
+    mailed: list[MailMessage]
     outbox: Outbox
     counted: Counter[tuple[str, str]]
     client: Client = field(default_factory=lambda: Client("192.0.2.1", "test", "r-1"))
 
     async def found(self, name: str = "Acme", email: str = "ada@example.com", seats: int = 5) -> UserRecord:
-        founding = Founding(name, email, PASSWORD, "Ada", seats)
-        made = await found(self.people.accounts, self.hashing, founding, actor=Actor.operator(), entropy=self.entropy)
+        founding = NewAccount(name, email, PASSWORD, "Ada", seats)
+        made = await create_account(
+            self.people.accounts, self.hashing, founding, actor=Actor.operator(), entropy=self.entropy
+        )
         assert isinstance(made, Created)
         return made.admin
 
@@ -187,12 +189,12 @@ def town(
     """Whose mails are sent when a test says so: ``await town.outbox.close()``; then they are in ``town.mailed``."""
     fleet, limits = HeardOfEverything(), Counting()
     pauses: list[float] = []
-    mailed: list[Letter] = []
+    mailed: list[MailMessage] = []
 
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
 
-    async def send(letter: Letter) -> None:
+    async def send(letter: MailMessage) -> None:
         mailed.append(letter)
 
     counted: Counter[tuple[str, str]] = Counter()
@@ -202,7 +204,7 @@ def town(
 
     outbox = Outbox(send, count=count)
 
-    together = people(
+    together = build_services(
         store,
         fleet,
         hashing=hashing,
@@ -276,7 +278,7 @@ async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> Asyn
     clients: list[TestClient[Any, Any]] = []
 
     async def open_(public_url: str = PUBLIC, **changed: Any) -> Web:
-        surface = {
+        public_config = {
             "public_url": public_url,
             "origins": frozenset({public_url}),
             "cookie": cookie_name(public_url),
@@ -286,24 +288,26 @@ async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> Asyn
             "seat_contact": "sales@example.com",
             **changed,
         }
-        policy = SimpleNamespace(generation=town.generation, state=State.CURRENT, loaded_at=clock.time())
+        policy = SimpleNamespace(generation=town.generation, state=ActivationState.CURRENT, loaded_at=clock.time())
         verifier = Verifier(issuer.keys, issuer.issuer, "dashboard", 900)
         given = {
-            "surface": Surface(**surface),
+            "public_config": PublicConfig(**public_config),
             "policy": policy,
             "pdp": DecisionPoint(policy, TokenCache(verifier), Straight(town.people.users), clock=clock.time),
             "people": town.people,
             "pep_keys": PepKeys(
                 PepCopies(store, live=lambda _: False), PEPPER, clock=time.time, monotonic=clock.monotonic
             ),
-            "vitals": SimpleNamespace(proven=True, draining=False),
+            "health": SimpleNamespace(proven=True, draining=False),
             "metrics": (metrics := Metrics("0")),
-            "logbook": Logbook(metrics, soon=at_once),
+            "recorder": CheckRecorder(metrics, call_soon=at_once),
         }
         # What these endpoints do not use is not there.
-        needed = [part.name for part in fields(Parts) if part.default is MISSING and part.default_factory is MISSING]
-        parts = Parts(**(dict.fromkeys(needed) | given))
-        server = RawTestServer(Dispatcher(parts, (*CHECKS, *API), checks=True))
+        needed = [
+            part.name for part in fields(AppContext) if part.default is MISSING and part.default_factory is MISSING
+        ]
+        app = AppContext(**(dict.fromkeys(needed) | given))
+        server = RawTestServer(Dispatcher(app, (*CHECKS, *API), checks=True))
         client: TestClient[Any, Any] = TestClient(server, cookie_jar=DummyCookieJar())
         await client.start_server()
         clients.append(client)

@@ -9,13 +9,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.domain.users import AccountId, SessionId, Status, UserId, UserRecord
-from sidecar.http.context import Parts, Surface
+from sidecar.http.context import AppContext, PublicConfig
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
-from sidecar.store.connection import StoreUnavailable
-from sidecar.telemetry.check_recorder import Logbook
+from sidecar.store.connection import StoreUnavailableError
+from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
@@ -63,7 +63,7 @@ class Memory:
     async def read(self, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
         await asyncio.sleep(0)
         if uid == OUT:
-            raise StoreUnavailable("out")
+            raise StoreUnavailableError("out")
         return USERS.get(uid)
 
 
@@ -73,11 +73,11 @@ def token(letter: str, **changed: Any) -> str:
     return access_token(KEYS, Claims(issuer=ISSUER, audience="dashboard", user=uid, account=ACCOUNT, **claims))
 
 
-def parts() -> Parts:
+def app() -> AppContext:
     generation = compile_policy(read_policy_files(*packaged()).files, proof=ProofScope.NONE).generation
     policy = SimpleNamespace(generation=generation)
     tokens = TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900))
-    surface = Surface(
+    public_config = PublicConfig(
         public_url=ISSUER,
         origins=frozenset({ISSUER}),
         cookie="sidecar",
@@ -89,12 +89,12 @@ def parts() -> Parts:
     )
     metrics = Metrics("0")
     needed = {
-        "surface": surface,
+        "public_config": public_config,
         "policy": policy,
         "pdp": DecisionPoint(policy, tokens, Memory(), clock=lambda: float(NOW)),
-        "vitals": SimpleNamespace(proven=True, draining=False),
+        "health": SimpleNamespace(proven=True, draining=False),
         "metrics": metrics,
-        "logbook": Logbook(metrics, soon=at_once),
+        "recorder": CheckRecorder(metrics, call_soon=at_once),
     }
     # What no check uses is not there: a lane that reached for it would fail.
-    return Parts(**{field.name: needed.get(field.name) for field in fields(Parts)})
+    return AppContext(**{field.name: needed.get(field.name) for field in fields(AppContext)})

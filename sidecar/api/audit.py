@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from sidecar.domain.problems import Code, Problem
-from sidecar.http.request import Call, Endpoint, May, Reply
+from sidecar.http.request import Endpoint, Request, RequirePermission, Response
 from sidecar.http.schemas import Count, When
 from sidecar.store.audit import MAX_PAGE, AuditRow
 
@@ -16,14 +16,14 @@ Cursor = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Page = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
 
 
-class Asked(msgspec.Struct, frozen=True):
+class AuditQuery(msgspec.Struct, frozen=True):
     """Page of the audit. ``after``: continue with the rows older than this one, from ``next`` of the last response."""
 
     after: Cursor | None = None
     limit: Page = DEFAULT_PAGE
 
 
-class Entry(msgspec.Struct, frozen=True):
+class AuditEntry(msgspec.Struct, frozen=True):
     """One change. ``by``: id of the user, null for an operator. ``whom``: id of a user, key or account.
 
     ``before`` and ``after``: the members that ``what`` changes.
@@ -40,25 +40,25 @@ class Entry(msgspec.Struct, frozen=True):
     request_id: str
 
 
-class Entries(msgspec.Struct, frozen=True):
+class AuditEntries(msgspec.Struct, frozen=True):
     """Changes, newest first. ``next`` is null after the oldest stored row; older ones are in the exported audit."""
 
-    entries: list[Entry]
+    entries: list[AuditEntry]
     next: Count | None
 
 
-async def audit(call: Call[None]) -> Reply | Problem:
+async def audit(call: Request[None]) -> Response | Problem:
     """Return the changes of the caller's account, newest first (``GET /v1/audit``)."""
     try:
-        asked = msgspec.convert(dict(call.query), Asked, strict=False)
+        asked = msgspec.convert(dict(call.query), AuditQuery, strict=False)
     except msgspec.ValidationError as error:
         return Problem(Code.BAD_REQUEST, f"after and limit must be integers, limit from 1 to {MAX_PAGE}: {error}")
-    page = await call.parts.people.audit.page(call.caller.record.account, after=asked.after, limit=asked.limit)
-    return Reply(200, Entries([_entry(row) for row in page.rows], page.next))
+    page = await call.app.people.audit.page(call.caller.record.account, after=asked.after, limit=asked.limit)
+    return Response(200, AuditEntries([_entry(row) for row in page.rows], page.next))
 
 
-def _entry(row: AuditRow) -> Entry:
-    return Entry(
+def _entry(row: AuditRow) -> AuditEntry:
+    return AuditEntry(
         number=row.number,
         at=datetime.fromtimestamp(row.at / 1000, UTC).isoformat(timespec="milliseconds"),
         what=row.what,
@@ -75,11 +75,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "GET",
         "/v1/audit",
-        May("audit", "view"),
+        RequirePermission("audit", "view"),
         audit,
         "Changes of my account, newest first",
         statuses=(200, 400),
-        answer=Entries,
-        query=Asked,
+        response_schema=AuditEntries,
+        query=AuditQuery,
     ),
 )

@@ -15,26 +15,26 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from sidecar.api.serializers import Secret, Text, client_of, count_login
-from sidecar.domain.access import Proof
+from sidecar.domain.access import CredentialSource
 from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Actor, SessionId, UserId
 from sidecar.gateways.cookie_filter import SessionCookies, refresh_name, session_cookies_of
 from sidecar.http.authorization import explain_cross_site, identify
-from sidecar.http.context import Parts, Surface
+from sidecar.http.context import AppContext, PublicConfig
 from sidecar.http.credentials import HOST_COOKIE, authorization
 from sidecar.http.csrf import origin_of, same_site
 from sidecar.http.headers import RawHeaders
 from sidecar.http.outcome_problems import overloaded, rate_limited
 from sidecar.http.problems import of_reason, problem_answer
-from sidecar.http.request import Call, Endpoint, Gate, Reply
-from sidecar.http.response import REALM, Answer
+from sidecar.http.request import Endpoint, Request, Require, Response
+from sidecar.http.response import REALM, RawResponse
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
 from sidecar.identity.revocation_wait import already_everywhere
 from sidecar.identity.sessions import Grant, InvalidGrant, Issuer, refresh
-from sidecar.store.connection import gathered
+from sidecar.store.connection import gather_all
 from sidecar.store.outcomes import ActorChanged, Position
 from sidecar.store.sessions import StoreBehind
 from sidecar.tokens.claims import Claims
@@ -59,7 +59,7 @@ class SignInBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "SignInBody(…)"
 
 
-async def sign_in(call: Call[SignInBody]) -> Reply | Problem:
+async def sign_in(call: Request[SignInBody]) -> Response | Problem:
     """Sign a browser in (``POST /v1/session``): JSON, with the sidecar's own Origin.
 
     Otherwise another site could sign its visitor in to a foreign account.
@@ -69,15 +69,15 @@ async def sign_in(call: Call[SignInBody]) -> Reply | Problem:
         return refused
     account = call.body.account
     claim = SignIn(call.body.username, call.body.password, account if isinstance(account, str) and account else None)
-    outcome = await call.parts.people.login.sign_in(claim, client_of(call))
+    outcome = await call.app.people.login.sign_in(claim, client_of(call))
     count_login(call, outcome)
     return _signed_in(call, outcome)
 
 
-def _refused(call: Call[SignInBody]) -> Problem | None:
-    ours = origin_of(call.parts.surface.public_url)
+def _refused(call: Request[SignInBody]) -> Problem | None:
+    ours = origin_of(call.app.public_config.public_url)
     if _lines(call.headers, b"origin") != [ours.encode("latin-1")]:
-        detail = explain_cross_site(call.parts, call.headers) or f"send exactly one Origin, {ours}"
+        detail = explain_cross_site(call.app, call.headers) or f"send exactly one Origin, {ours}"
         return _of(call, Reason.CROSS_SITE, detail)
     types = _lines(call.headers, b"content-type")
     if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != b"application/json":
@@ -85,10 +85,10 @@ def _refused(call: Call[SignInBody]) -> Problem | None:
     return None
 
 
-def _signed_in(call: Call[SignInBody], outcome: LoginOutcome) -> Reply | Problem:
+def _signed_in(call: Request[SignInBody], outcome: LoginOutcome) -> Response | Problem:
     match outcome:
         case Grant():
-            return Reply(204, None, session_cookies(call, outcome))
+            return Response(204, None, session_cookies(call, outcome))
         case InvalidGrant():
             return Problem(Code.INVALID_CREDENTIALS, "the e-mail or the password is wrong or no longer valid")
         case AccountRequired():
@@ -103,7 +103,7 @@ def _signed_in(call: Call[SignInBody], outcome: LoginOutcome) -> Reply | Problem
             assert_never(outcome)
 
 
-async def renew(call: Call[None]) -> Reply | Problem:
+async def renew(call: Request[None]) -> Response | Problem:
     """Renew the session that the access cookie names, even an expired one, by its refresh cookie.
 
     ``POST /v1/session/refresh``. A page of a sibling domain can set a refresh cookie, but no access cookie, so its own
@@ -116,17 +116,17 @@ async def renew(call: Call[None]) -> Reply | Problem:
         return _of(call, Reason.MISSING_TOKEN)
     if len(given.access) > 1:
         return _of(call, Reason.BAD_REQUEST)
-    claims = call.parts.pdp.session_of(given.access[0])
+    claims = call.app.pdp.session_of(given.access[0])
     if isinstance(claims, Reason):
         return _of(call, claims)
-    people = call.parts.people
+    people = call.app.people
     fitting = _fitting_refresh(people.issuer, given.refresh, claims)
     if fitting is None:
         return _of(call, Reason.SESSION_ENDED)
     outcome = await refresh(people.issuer, people.sessions, people.fleet, fitting, client_of(call))
     match outcome:
         case Grant():
-            return Reply(204, None, session_cookies(call, outcome))
+            return Response(204, None, session_cookies(call, outcome))
         case InvalidGrant():
             return _of(call, Reason.SESSION_ENDED)
         case Limited(retry_after):
@@ -137,7 +137,7 @@ async def renew(call: Call[None]) -> Reply | Problem:
             assert_never(outcome)
 
 
-async def sign_out(call: Call[None]) -> Reply | Problem:
+async def sign_out(call: Request[None]) -> Response | Problem:
     """End each session that a cookie proves, and clear both cookies (``DELETE /v1/session``).
 
     All sidecars reject its tokens when the response is sent. It succeeds without a session and with repeated cookies: a
@@ -148,27 +148,27 @@ async def sign_out(call: Call[None]) -> Reply | Problem:
     given = _cookies(call)
     if isinstance(given, Problem):
         return given
-    proven = _proven_sessions(call.parts, given)
+    proven = _proven_sessions(call.app, given)
     if isinstance(proven, Reason):
         return _of(call, proven)
     await _end_sessions(call, proven)
-    return Reply(204, None, _cleared(call.parts.surface))
+    return Response(204, None, _cleared(call.app.public_config))
 
 
-async def _sign_out_bearer(call: Call[None]) -> Reply | Problem:
+async def _sign_out_bearer(call: Request[None]) -> Response | Problem:
     """End the session of the Authorization header. Cookies beside it are ignored (R4)."""
     given = authorization(call.headers)
     if isinstance(given, Reason):
         return _of(call, given)
-    if given.proof is Proof.HEADER:
-        caller = await identify(call.parts, "DELETE", call.headers)
+    if given.proof is CredentialSource.HEADER:
+        caller = await identify(call.app, "DELETE", call.headers)
         if isinstance(caller, Reason):
             return _of(call, caller)
         await _end_sessions(call, {caller.record.id: {caller.claims.session}})
-    return Reply(204, None, _cleared(call.parts.surface))
+    return Response(204, None, _cleared(call.app.public_config))
 
 
-def _cookies(call: Call[None]) -> SessionCookies | Problem:
+def _cookies(call: Request[None]) -> SessionCookies | Problem:
     """Return the session cookies, if the sidecar's own page sent them (R5).
 
     None beside an Authorization header (R4).
@@ -176,9 +176,9 @@ def _cookies(call: Call[None]) -> SessionCookies | Problem:
     if _lines(call.headers, b"authorization"):
         given = authorization(call.headers)
         return _of(call, given) if isinstance(given, Reason) else SessionCookies((), ())
-    found = session_cookies_of(call.headers, call.parts.surface.cookie)
-    if found.any and not same_site(call.headers, method="POST", origins=call.parts.surface.origins):
-        return _of(call, Reason.CROSS_SITE, explain_cross_site(call.parts, call.headers))
+    found = session_cookies_of(call.headers, call.app.public_config.cookie)
+    if found.any and not same_site(call.headers, method="POST", origins=call.app.public_config.origins):
+        return _of(call, Reason.CROSS_SITE, explain_cross_site(call.app, call.headers))
     return found
 
 
@@ -196,15 +196,15 @@ def _fitting_refresh(issuer: Issuer, presented: Sequence[str], claims: Claims) -
     return max(fitting)[1] if fitting else None
 
 
-def _proven_sessions(parts: Parts, cookies: SessionCookies) -> Mapping[UserId, set[SessionId]] | Reason:
+def _proven_sessions(app: AppContext, cookies: SessionCookies) -> Mapping[UserId, set[SessionId]] | Reason:
     """Return the sessions in authentic cookies, per user, or OVERLOADED if an access cookie cannot be verified now."""
     found: dict[UserId, set[SessionId]] = {}
     for token in cookies.refresh:
-        refresh = parts.people.issuer.read(token)
+        refresh = app.people.issuer.read(token)
         if refresh is not None:
             found.setdefault(refresh.user, set()).add(refresh.session)
     for token in list(dict.fromkeys(cookies.access))[:MAX_PROOFS]:
-        claims = parts.pdp.session_of(token)
+        claims = app.pdp.session_of(token)
         if claims is Reason.OVERLOADED:
             return claims
         if isinstance(claims, Claims):
@@ -212,39 +212,42 @@ def _proven_sessions(parts: Parts, cookies: SessionCookies) -> Mapping[UserId, s
     return found
 
 
-async def _end_sessions(call: Call[Any], proven: Mapping[UserId, set[SessionId]]) -> None:
+async def _end_sessions(call: Request[Any], proven: Mapping[UserId, set[SessionId]]) -> None:
     """End the sessions. Return when all sidecars reject their tokens. Raises StoreUnavailable."""
-    people = call.parts.people
+    people = call.app.people
 
     async def end(user: UserId, sessions: set[SessionId]) -> Position | None:
         actor = Actor.bearer(user, address=call.address, request_id=call.request_id)
         ended = await people.sessions.end(user, sorted(sessions), actor)
         return None if isinstance(ended, ActorChanged) else ended.position
 
-    positions = await gathered(*(end(user, sessions) for user, sessions in proven.items()))
-    await gathered(*(already_everywhere(people.fleet, position) for position in positions))
+    positions = await gather_all(*(end(user, sessions) for user, sessions in proven.items()))
+    await gather_all(*(already_everywhere(people.fleet, position) for position in positions))
 
 
-def session_cookies(call: Call[Any], grant: Grant) -> Headers:
+def session_cookies(call: Request[Any], grant: Grant) -> Headers:
     """Return both cookies of a new pair, with the lifetime of the session.
 
     An access cookie with an expired token still proves the browser's session (R5).
     """
-    surface, seconds = call.parts.surface, call.parts.people.issuer.refresh_ttl
+    public_config, seconds = call.app.public_config, call.app.people.issuer.refresh_ttl
     return (
-        _cookie(surface, surface.cookie, grant.access_token, seconds),
-        _cookie(surface, refresh_name(surface.cookie), grant.refresh_token, seconds),
+        _cookie(public_config, public_config.cookie, grant.access_token, seconds),
+        _cookie(public_config, refresh_name(public_config.cookie), grant.refresh_token, seconds),
     )
 
 
-def _cleared(surface: Surface) -> Headers:
-    return (_cookie(surface, surface.cookie, "", 0), _cookie(surface, refresh_name(surface.cookie), "", 0))
+def _cleared(public_config: PublicConfig) -> Headers:
+    return (
+        _cookie(public_config, public_config.cookie, "", 0),
+        _cookie(public_config, refresh_name(public_config.cookie), "", 0),
+    )
 
 
-def _cookie(surface: Surface, name: str, value: str, seconds: int) -> tuple[str, str]:
+def _cookie(public_config: PublicConfig, name: str, value: str, seconds: int) -> tuple[str, str]:
     """Return a Set-Cookie header. No Domain: only this host receives it. Secure if the public URL is https (R4)."""
-    path, site = ("/", "Lax") if name == surface.cookie else (SESSION, "Strict")
-    secure = "; Secure" if surface.cookie == HOST_COOKIE else ""
+    path, site = ("/", "Lax") if name == public_config.cookie else (SESSION, "Strict")
+    secure = "; Secure" if public_config.cookie == HOST_COOKIE else ""
     return "Set-Cookie", f"{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly{secure}; SameSite={site}"
 
 
@@ -252,31 +255,45 @@ def _lines(headers: RawHeaders, wanted: bytes) -> list[bytes]:
     return [value for name, value in headers if name.lower() == wanted]
 
 
-def _of(call: Call[Any], reason: Reason, detail: str = "") -> Problem:
+def _of(call: Request[Any], reason: Reason, detail: str = "") -> Problem:
     return of_reason(reason, call.generation.id if call.generation else "", detail)
 
 
-def tell(problem: Problem) -> Answer:
+def render_problem(problem: Problem) -> RawResponse:
     """Render a problem. Each 401 gets a challenge, also for a wrong password (RFC 9110 section 11.6.1)."""
     answer = problem_answer(problem)
     if answer.status != 401 or any(name == "WWW-Authenticate" for name, _ in answer.headers):
         return answer
-    return Answer(answer.status, (*answer.headers, ("WWW-Authenticate", f'Bearer realm="{REALM}"')), answer.body)
+    return RawResponse(answer.status, (*answer.headers, ("WWW-Authenticate", f'Bearer realm="{REALM}"')), answer.body)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST",
         SESSION,
-        Gate.OPEN,
+        Require.OPEN,
         sign_in,
         "Sign a browser in: sets the cookies, shows no token",
         SignInBody,
         statuses=(204, 400, 401, 403, 413, 429, 503),
-        tell=tell,
+        render_problem=render_problem,
     ),
     Endpoint(
-        "POST", REFRESH, Gate.OPEN, renew, "Renew a browser's session", statuses=(204, 401, 403, 429, 503), tell=tell
+        "POST",
+        REFRESH,
+        Require.OPEN,
+        renew,
+        "Renew a browser's session",
+        statuses=(204, 401, 403, 429, 503),
+        render_problem=render_problem,
     ),
-    Endpoint("DELETE", SESSION, Gate.OPEN, sign_out, "Sign a browser out", statuses=(204, 401, 403, 503), tell=tell),
+    Endpoint(
+        "DELETE",
+        SESSION,
+        Require.OPEN,
+        sign_out,
+        "Sign a browser out",
+        statuses=(204, 401, 403, 503),
+        render_problem=render_problem,
+    ),
 )

@@ -12,8 +12,8 @@ from sidecar.domain.access import Target
 from sidecar.domain.decision import Decision
 from sidecar.domain.problems import Code, Problem
 from sidecar.gateways.ext_authz import record_check
-from sidecar.http.request import Call, Reply
-from sidecar.pdp.decision_point import rule_on
+from sidecar.http.request import Request, Response
+from sidecar.pdp.decision_point import evaluate
 from sidecar.policy.generation import Generation
 
 ENDPOINT = "/v1/check"
@@ -22,7 +22,7 @@ MAX_CHECKS = 100
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CheckQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One section and action."""
 
     section: Name
@@ -34,12 +34,12 @@ class CheckBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     section: Name | msgspec.UnsetType = msgspec.UNSET
     action: Name | msgspec.UnsetType = msgspec.UNSET
-    checks: Annotated[tuple[Asked, ...], msgspec.Meta(min_length=1, max_length=MAX_CHECKS)] | msgspec.UnsetType = (
+    checks: Annotated[tuple[CheckQuery, ...], msgspec.Meta(min_length=1, max_length=MAX_CHECKS)] | msgspec.UnsetType = (
         msgspec.UNSET
     )
 
 
-class Answered(msgspec.Struct, frozen=True):
+class CheckResult(msgspec.Struct, frozen=True):
     """One decision. ``rule``: ``policy/policy.csv:LINE`` of the deciding rule, or null."""
 
     decision: bool
@@ -47,7 +47,7 @@ class Answered(msgspec.Struct, frozen=True):
     rule: str | None
 
 
-async def check(call: Call[CheckBody]) -> Reply | Problem:
+async def check(call: Request[CheckBody]) -> Response | Problem:
     """Decide one or several sections and actions, all with one generation and one record.
 
     Both are those of the request's own authorization.
@@ -57,15 +57,15 @@ async def check(call: Call[CheckBody]) -> Reply | Problem:
     if targets is None:
         return Problem(Code.BAD_REQUEST, 'give "section" and "action", or "checks" with 1 to 100 of those pairs')
     generation = call.policy
-    decisions = [rule_on(generation, call.caller.record, target) for target in targets]
+    decisions = [evaluate(generation, call.caller.record, target) for target in targets]
     ended = perf_counter()
     started = ended - (ended - started) / len(decisions)  # each decision gets an equal share of the time
     for decision in decisions:
-        record_check(call.parts, ENDPOINT, decision, call.request_id, started, ended)
+        record_check(call.app, ENDPOINT, decision, call.request_id, started, ended)
     headers: tuple[tuple[str, str], ...] = (("X-Auth-Generation", generation.id),)
     if len(decisions) == 1:
         headers += (("X-Auth-Reason", decisions[0].reason.value),)
-    return Reply(200, _body(call.body, decisions, generation), headers)
+    return Response(200, _body(call.body, decisions, generation), headers)
 
 
 def _targets(body: CheckBody) -> list[Target] | None:
@@ -79,7 +79,7 @@ def _targets(body: CheckBody) -> list[Target] | None:
 
 
 def _body(asked: CheckBody, decisions: list[Decision], generation: Generation) -> dict[str, Any]:
-    answered = [Answered(decision.allowed, decision.reason.value, decision.rule) for decision in decisions]
+    answered = [CheckResult(decision.allowed, decision.reason.value, decision.rule) for decision in decisions]
     if isinstance(asked.checks, tuple):
         return {"decisions": answered, "generation": generation.id}
     return {**msgspec.structs.asdict(answered[0]), "generation": generation.id}

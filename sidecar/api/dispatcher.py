@@ -15,25 +15,25 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.web import RequestPayloadError
 
 from sidecar.domain.problems import Code, Problem
-from sidecar.gateways.adapter import GatewayCall
+from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, gateway_call, is_check
-from sidecar.gateways.fast_path.check_responder import Desk
+from sidecar.gateways.fast_path.check_responder import CheckResponder
 from sidecar.gateways.fast_path.request_head import MAX_AGAIN, MAX_LINES
 from sidecar.http.allowed_hosts import NOT_OUR_NAME, is_ours
 from sidecar.http.authorization import admit
-from sidecar.http.context import Parts
-from sidecar.http.json_body import BadBody, decode
+from sidecar.http.context import AppContext
+from sidecar.http.json_body import InvalidBodyError, decode
 from sidecar.http.min_revision import admit_at_least
 from sidecar.http.problems import problem_answer
-from sidecar.http.request import Call, Endpoint, RawBody, Reply
+from sidecar.http.request import Endpoint, RawBody, Request, Response
 from sidecar.http.request_id import repeated_request_id, request_id_of
-from sidecar.http.response import Answer
-from sidecar.http.router import Row, Table
+from sidecar.http.response import RawResponse
+from sidecar.http.router import Router, Row
 from sidecar.http.server.connection import http_response
-from sidecar.http.server.prepared_response import Prepared, prepare
+from sidecar.http.server.prepared_response import PreparedResponse, prepare
 from sidecar.http.server.raw_response import fits, written
-from sidecar.pdp.decision_point import Open
-from sidecar.store.connection import StoreUnavailable
+from sidecar.pdp.decision_point import PendingDecision
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.telemetry.app_log import logger
 
 AUTHZEN = "/access/v1/"
@@ -50,7 +50,7 @@ BODY_SECONDS = 10.0
 _log = logger("api")
 
 
-class TooLarge(Exception):
+class BodyTooLargeError(Exception):
     """The body exceeds the limit. Received bytes are discarded."""
 
     def __init__(self, limit: int) -> None:
@@ -60,14 +60,14 @@ class TooLarge(Exception):
 class Dispatcher:
     """Request handler of one listener: ``aiohttp.web.Server(dispatcher)``."""
 
-    def __init__(self, parts: Parts, endpoints: Iterable[Endpoint], *, checks: bool, store: bool = True) -> None:
+    def __init__(self, app: AppContext, endpoints: Iterable[Endpoint], *, checks: bool, store: bool = True) -> None:
         """Create the handler.
 
         ``checks``: serve the gateway endpoints. ``store``: the endpoints need a verified store.
         """
-        self._parts = parts
-        self._desk = Desk(parts)
-        self._table = Table(endpoints)
+        self._app = app
+        self._desk = CheckResponder(app)
+        self._table = Router(endpoints)
         self._checks = checks
         self._store = store
 
@@ -91,77 +91,77 @@ class Dispatcher:
         lines = tuple([(low, value) for name, value in request.raw_headers if (low := name.lower()) in HEADERS_READ])
         if not self._stays(request):
             call = gateway_call(request.method, path, query, lines)
-            return self._response(request, await answer_check(self._parts, call, request_id), request_id)
+            return self._response(request, await answer_check(self._app, call, request_id), request_id)
         key = (request.method, request.raw_path, lines)
-        known = self._desk.again(key)
+        known = self._desk.cached(key)
         if known is not None:
-            return written(self._desk.repeat(known, request_id, started), request_id)
+            return written(self._desk.replay(known, request_id, started), request_id)
         call = gateway_call(request.method, path, query, lines)
-        outcome = self._desk.first(key if _is_short(call) else None, call, request_id, started)
-        if isinstance(outcome, Open):
-            return written(await self._desk.later(outcome, call, request_id, started), request_id)
+        outcome = self._desk.decide(key if _is_short(call) else None, call, request_id, started)
+        if isinstance(outcome, PendingDecision):
+            return written(await self._desk.decide_async(outcome, call, request_id, started), request_id)
         return written(outcome, request_id)
 
     def _stays(self, request: web.BaseRequest, status: int = 200) -> bool:
         """Return True if the connection stays open and the response may be pre-serialized. False during a drain."""
-        return not self._parts.vitals.draining and fits(request, status)
+        return not self._app.health.draining and fits(request, status)
 
-    def _response(self, request: web.BaseRequest, answer: Answer, request_id: bytes) -> web.StreamResponse:
+    def _response(self, request: web.BaseRequest, answer: RawResponse, request_id: bytes) -> web.StreamResponse:
         if self._stays(request, answer.status):
             return written(prepare(answer), request_id)
         response = http_response(answer)
         response.headers["X-Request-ID"] = request_id.decode("ascii")
-        if self._parts.vitals.draining:
+        if self._app.health.draining:
             response.force_close()  # announced in the response, so that a gateway's pool switches before the exit
         return response
 
-    async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: bytes) -> Answer:
+    async def _answer(self, request: web.BaseRequest, path: str, query: str, request_id: bytes) -> RawResponse:
         found = self._table.find(request.method, path)
         if isinstance(found, Problem):
             label, answer = "unknown", problem_answer(found)
         else:
             label, answer = found[0].path, await self._answer_row(found, request, query, request_id.decode("ascii"))
-        self._parts.metrics.requests.count(label, answer.status)
+        self._app.metrics.requests.count(label, answer.status)
         return answer
 
-    async def _answer_row(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> Answer:
+    async def _answer_row(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> RawResponse:
         endpoint = row[0]
         try:
-            if not is_ours(request.headers.get("Host"), self._parts.surface.hosts):
-                outcome: Reply | Problem = NOT_OUR_NAME
-            elif self._store and not self._parts.vitals.proven:
+            if not is_ours(request.headers.get("Host"), self._app.public_config.hosts):
+                outcome: Response | Problem = NOT_OUR_NAME
+            elif self._store and not self._app.health.proven:
                 outcome = _STORE_UNAVAILABLE
             else:
                 outcome = await self._call(row, request, query, request_id)
-            if isinstance(outcome, Reply):
+            if isinstance(outcome, Response):
                 return reply_answer(outcome)
-        except BadBody as error:
+        except InvalidBodyError as error:
             outcome = Problem(Code.BAD_REQUEST, str(error))
-        except StoreUnavailable:
+        except StoreUnavailableError:
             outcome = _STORE_UNAVAILABLE
-        except TooLarge as error:
+        except BodyTooLargeError as error:
             remedy = "" if endpoint.max_body else " or raise SIDECAR_MAX_BODY"  # an endpoint's own limit is fixed
             outcome = Problem(Code.TOO_LARGE, f"{error}{remedy}")
         except Exception:
             _log.exception("request failed", endpoint=endpoint.path, request_id=request_id)
             outcome = _INTERNAL
-        return endpoint.tell(outcome)
+        return endpoint.render_problem(outcome)
 
-    async def _call(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> Reply | Problem:
+    async def _call(self, row: Row, request: web.BaseRequest, query: str, request_id: str) -> Response | Problem:
         endpoint, names = row
-        parts = self._parts
-        generation = parts.policy.generation
+        app = self._app
+        generation = app.policy.generation
         judge = admit_at_least if endpoint.at_least else admit
-        caller = await judge(endpoint.guard, parts, generation, request.method, request.raw_headers)
+        caller = await judge(endpoint.guard, app, generation, request.method, request.raw_headers)
         if isinstance(caller, Problem):
             return caller
-        call = Call(
-            parts=parts,
-            body=await _body(endpoint, request, max(endpoint.max_body, parts.surface.max_body)),
+        call = Request(
+            app=app,
+            body=await _body(endpoint, request, max(endpoint.max_body, app.public_config.max_body)),
             names=names,
             query=_query(query) if query and endpoint.query is not None else {},
             headers=request.raw_headers,
-            peer=_peer(request),
+            peer_address=_peer(request),
             request_id=request_id,
             generation=generation,
             known=caller,
@@ -169,17 +169,17 @@ class Dispatcher:
         return await endpoint.handler(call)
 
 
-def reply_answer(reply: Reply) -> Answer:
+def reply_answer(reply: Response) -> RawResponse:
     """Encode a response: JSON, unless the handler returns bytes with their type. Not cacheable by default."""
     headers = list(reply.headers)
     named = {name for name, _ in headers}
     if "Cache-Control" not in named:
         headers.append(("Cache-Control", "no-store"))
     if reply.body is None or isinstance(reply.body, bytes):
-        return Answer(reply.status, tuple(headers), reply.body or b"")
+        return RawResponse(reply.status, tuple(headers), reply.body or b"")
     if "Content-Type" not in named:
         headers.append(("Content-Type", "application/json"))
-    return Answer(reply.status, tuple(headers), msgspec.json.encode(reply.body))
+    return RawResponse(reply.status, tuple(headers), msgspec.json.encode(reply.body))
 
 
 async def _body(endpoint: Endpoint, request: web.BaseRequest, limit: int) -> object:
@@ -194,7 +194,7 @@ async def _body(endpoint: Endpoint, request: web.BaseRequest, limit: int) -> obj
 async def _read(request: web.BaseRequest, limit: int) -> bytes:
     """Read the whole body. The time limit stops a client that sends slowly or not at all."""
     if request.content_length is not None and request.content_length > limit:
-        raise TooLarge(limit)
+        raise BodyTooLargeError(limit)
     whole = request.content
     if whole.is_eof() and whole.total_bytes <= limit and whole.exception() is None:
         return whole.read_nowait()  # most bodies arrive together with their head
@@ -202,9 +202,9 @@ async def _read(request: web.BaseRequest, limit: int) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             return await _read_within(request, limit)
     except TimeoutError:
-        raise BadBody(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+        raise InvalidBodyError(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
     except (ConnectionError, ClientPayloadError, RequestPayloadError):
-        raise BadBody("the body ended early") from None
+        raise InvalidBodyError("the body ended early") from None
 
 
 async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
@@ -213,7 +213,7 @@ async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
     async for chunk in request.content.iter_any():
         size += len(chunk)
         if size > limit:
-            raise TooLarge(limit)
+            raise BodyTooLargeError(limit)
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -221,21 +221,21 @@ async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
 def _query(query: str) -> dict[str, str]:
     """Parse the query of an endpoint that has one. Raises BadBody."""
     if query.count("%") > MAX_ESCAPES:
-        raise BadBody(f"the query contains more than {MAX_ESCAPES} percent-encoded bytes; send less")
+        raise InvalidBodyError(f"the query contains more than {MAX_ESCAPES} percent-encoded bytes; send less")
     try:
         return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
-        raise BadBody(f"the query contains more than {MAX_FIELDS} fields; send less") from None
+        raise InvalidBodyError(f"the query contains more than {MAX_FIELDS} fields; send less") from None
 
 
-def _is_short(call: GatewayCall) -> bool:
+def _is_short(call: GatewayRequest) -> bool:
     """Return True for a request that is short enough for the response cache (R29)."""
     lines = tuple(call.headers)
     return len(lines) <= MAX_LINES and len(call.path) + len(call.query) + sum(len(v) for _, v in lines) <= MAX_AGAIN
 
 
 @lru_cache(maxsize=256)
-def _prepared(answer: Answer) -> Prepared:
+def _prepared(answer: RawResponse) -> PreparedResponse:
     """Cache serialized responses of AuthZEN. There are few different ones, without secrets."""
     return prepare(answer)
 

@@ -1,6 +1,6 @@
 """Endpoint table of the API: method, path, requirement, handler, body. Routing and the OpenAPI document derive from it.
 
-A row without a requirement fails type checking; ``Gate.OPEN`` must be explicit. The gateway endpoints (``/check…``) are
+A row without a requirement fails type checking; ``Require.OPEN`` must be explicit. Gateway endpoints (``/check…``) are
 not rows: they accept any method and never return 404 (see openapi/checks.py).
 """
 
@@ -9,19 +9,19 @@ from sidecar.api.authzen import evaluation, search
 from sidecar.api.oauth import revocation_introspection, token_endpoint
 from sidecar.api.openapi import document
 from sidecar.http import schemas
-from sidecar.http.request import Endpoint, Gate
+from sidecar.http.request import Endpoint, Require
 
 CHECKS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST",
         check_api.ENDPOINT,
-        Gate.SIGNED_IN,
+        Require.SIGNED_IN,
         check_api.check,
         "Decide one or many sections and actions for the caller",
         check_api.CheckBody,
         at_least=True,
-        answer=schemas.Checked,
-        asks=(schemas.Check, schemas.Checks),
+        response_schema=schemas.Checked,
+        request_schemas=(schemas.Check, schemas.Checks),
     ),
     *evaluation.ENDPOINTS,
     *search.ENDPOINTS,
@@ -36,7 +36,7 @@ API: tuple[Endpoint, ...] = (
     *users.ENDPOINTS,
     *audit.ENDPOINTS,
     *policy.ENDPOINTS,
-    document.endpoint(lambda: document.Tables(CHECKS, API, OPS)),
+    document.endpoint(lambda: document.EndpointTables(CHECKS, API, OPS)),
 )
 
 OPS: tuple[Endpoint, ...] = health.ENDPOINTS

@@ -6,19 +6,19 @@ from typing import Any
 import msgspec
 
 from sidecar.domain.problems import Problem
-from sidecar.http.request import Call, Endpoint, Gate, Reply
-from sidecar.pdp.health import Check
+from sidecar.http.request import Endpoint, Request, Require, Response
+from sidecar.pdp.health import HealthCheck
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
 
 
-class Health(msgspec.Struct, frozen=True):
+class ReadinessReport(msgspec.Struct, frozen=True):
     """Health. ``checks``: the detail of each check, ``ok`` if it passes. ``failing``: names of the failed ones."""
 
     status: str
     checks: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
-    failing: list[str] | msgspec.UnsetType = msgspec.UNSET
+    failing_checks: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class StatusReport(msgspec.Struct, frozen=True):
@@ -44,34 +44,34 @@ class ReadinessQuery(msgspec.Struct, frozen=True):
     exclude: str | msgspec.UnsetType = msgspec.UNSET
 
 
-async def livez(_call: Call[None]) -> Reply:
+async def livez(_call: Request[None]) -> Response:
     """Return 200 while the event loop runs. A failing store is no reason to restart the process."""
-    return Reply(200, {"status": "ok"})
+    return Response(200, {"status": "ok"})
 
 
-async def readyz(call: Call[None]) -> Reply | Problem:
+async def readyz(call: Request[None]) -> Response | Problem:
     """Return 200 if checks of most known users can be decided, else 503 with the failing checks.
 
     ``?verbose``: text in Kubernetes' format. ``?exclude=NAME[,NAME]``: skip these checks. Other parameters are ignored.
     """
-    return readiness(call.parts.vitals.checks(), call.query)
+    return readiness(call.app.health.checks(), call.query)
 
 
-def readiness(checks: Mapping[str, Check], query: Mapping[str, str]) -> Reply:
+def readiness(checks: Mapping[str, HealthCheck], query: Mapping[str, str]) -> Response:
     """Return the readiness of one sidecar, or of all its workers together."""
     excluded = {name for name in query.get("exclude", "").split(",") if name}
     failing = [name for name, check in checks.items() if not check.ok and name not in excluded]
     headers = (("Retry-After", "1"),) if failing else ()
     if "verbose" in query:
         text = "\n".join([*_verbose(checks, excluded), f"readyz check {'failed' if failing else 'passed'}", ""])
-        return Reply(503 if failing else 200, text.encode(), (*headers, ("Content-Type", PLAIN)))
+        return Response(503 if failing else 200, text.encode(), (*headers, ("Content-Type", PLAIN)))
     degraded = any(check.degraded for name, check in checks.items() if name not in excluded)
     state = "unavailable" if failing else "degraded" if degraded else "ok"
     body: dict[str, Any] = {"status": state, "checks": {name: check.detail for name, check in checks.items()}}
-    return Reply(503 if failing else 200, {**body, "failing": failing} if failing else body, headers)
+    return Response(503 if failing else 200, {**body, "failing": failing} if failing else body, headers)
 
 
-def _verbose(checks: Mapping[str, Check], excluded: Collection[str]) -> Iterator[str]:
+def _verbose(checks: Mapping[str, HealthCheck], excluded: Collection[str]) -> Iterator[str]:
     for name, check in checks.items():
         if name in excluded:
             yield f"[+]{name} excluded: ok"
@@ -83,31 +83,31 @@ def _verbose(checks: Mapping[str, Check], excluded: Collection[str]) -> Iterator
         yield f'warn: some health checks cannot be excluded: no matches for "{name[:40]}"'
 
 
-async def status(call: Call[None]) -> Reply:
+async def status(call: Request[None]) -> Response:
     """Return one flat object. README, "Watching it", lists its members."""
-    report: dict[str, Any] = await call.parts.vitals.report()
-    return Reply(200, report)
+    report: dict[str, Any] = await call.app.health.report()
+    return Response(200, report)
 
 
-async def metrics(call: Call[None]) -> Reply:
+async def metrics(call: Request[None]) -> Response:
     """Return the metrics in Prometheus' text format."""
-    call.parts.metrics.ready.set(not call.parts.vitals.failing())
-    return Reply(200, call.parts.metrics.exposition(), (("Content-Type", PROMETHEUS),))
+    call.app.metrics.ready.set(not call.app.health.failing_checks())
+    return Response(200, call.app.metrics.exposition(), (("Content-Type", PROMETHEUS),))
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/livez", Gate.OPEN, livez, "Liveness: the event loop runs", answer=Health),
+    Endpoint("GET", "/livez", Require.OPEN, livez, "Liveness: the event loop runs", response_schema=ReadinessReport),
     Endpoint(
         "GET",
         "/readyz",
-        Gate.OPEN,
+        Require.OPEN,
         readyz,
         "Readiness: checks can be decided",
         statuses=(200, 503),
-        answer=Health,
+        response_schema=ReadinessReport,
         query=ReadinessQuery,
         text="[+]store ok\n[+]feed ok\nreadyz check passed\n",
     ),
-    Endpoint("GET", "/status", Gate.OPEN, status, "Version, generation, fleet, store", answer=StatusReport),
-    Endpoint("GET", "/metrics", Gate.OPEN, metrics, "Prometheus metrics"),
+    Endpoint("GET", "/status", Require.OPEN, status, "Version, generation, fleet, store", response_schema=StatusReport),
+    Endpoint("GET", "/metrics", Require.OPEN, metrics, "Prometheus metrics"),
 )

@@ -10,7 +10,7 @@ from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Seats, Status
 from sidecar.http import schemas
 from sidecar.http.outcome_problems import bad_name, not_found, overloaded, refusal, weak_password
-from sidecar.http.request import Call, Endpoint, Gate, May, Reply
+from sidecar.http.request import Endpoint, Request, Require, RequirePermission, Response
 from sidecar.identity.display_names import clean
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.invitations import InvalidEmail, Invitee, Sent
@@ -48,7 +48,7 @@ class AcceptBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "AcceptBody(…)"
 
 
-async def invite(call: Call[InviteBody]) -> Reply | Problem:
+async def invite(call: Request[InviteBody]) -> Response | Problem:
     """Invite a user (``POST /v1/users``)."""
     name = clean(call.body.name)
     if name is None:
@@ -57,10 +57,10 @@ async def invite(call: Call[InviteBody]) -> Reply | Problem:
     if isinstance(key, Problem):
         return key
     invitee = Invitee(call.body.email, name, call.body.role)
-    outcome = await call.parts.people.inviting.invite(call.actor, call.policy, call.caller.record.account, invitee, key)
+    outcome = await call.app.people.inviting.invite(call.actor, call.policy, call.caller.record.account, invitee, key)
     match outcome:
         case Sent():
-            return Reply(201, _sent(outcome))
+            return Response(201, _sent(outcome))
         case InvalidEmail():
             return Problem(Code.INVALID_EMAIL, "email is not an e-mail address; give one like ada@example.com")
         case SeatLimit(seats):
@@ -79,7 +79,7 @@ async def invite(call: Call[InviteBody]) -> Reply | Problem:
             return refusal(outcome)
 
 
-async def invite_again(call: Call[None]) -> Reply | Problem:
+async def invite_again(call: Request[None]) -> Response | Problem:
     """Create a new link for the same seat (``POST /v1/users/{id}/invitation``).
 
     The old link becomes invalid. Renews an expired invitation.
@@ -88,10 +88,10 @@ async def invite_again(call: Call[None]) -> Reply | Problem:
     key = _idempotency(call, f"POST /v1/users/{user}/invitation")
     if isinstance(key, Problem):
         return key
-    outcome = await call.parts.people.inviting.resend(call.actor, call.policy, call.caller.record.account, user, key)
+    outcome = await call.app.people.inviting.resend(call.actor, call.policy, call.caller.record.account, user, key)
     match outcome:
         case Sent():
-            return Reply(200, _sent(outcome))
+            return Response(200, _sent(outcome))
         case SeatLimit(seats):
             return _seat_limit(call, seats)
         case NotInvited():
@@ -102,19 +102,17 @@ async def invite_again(call: Call[None]) -> Reply | Problem:
             return refusal(outcome)
 
 
-async def accept(call: Call[AcceptBody]) -> Reply | Problem:
+async def accept(call: Request[AcceptBody]) -> Response | Problem:
     """Accept an invitation (``POST /v1/invitations/accept``). Sets no cookie (R5)."""
     name: str | None = None
     if isinstance(call.body.name, str):
         name = clean(call.body.name)
         if name is None:
             return bad_name()
-    outcome = await call.parts.people.inviting.accept(
-        call.body.token, call.body.password, name or None, client_of(call)
-    )
+    outcome = await call.app.people.inviting.accept(call.body.token, call.body.password, name or None, client_of(call))
     match outcome:
         case Grant():
-            return Reply(201, grant_json(outcome))
+            return Response(201, grant_json(outcome))
         case InvitationGone():
             return Problem(
                 Code.INVITATION_GONE,
@@ -135,8 +133,8 @@ def _sent(sent: Sent) -> dict[str, Any]:
     }
 
 
-def _seat_limit(call: Call[Any], seats: Seats) -> Problem:
-    contact = call.parts.surface.seat_contact
+def _seat_limit(call: Request[Any], seats: Seats) -> Problem:
+    contact = call.app.public_config.seat_contact
     more = f"ask {contact} for more seats" if contact else "ask your operator for more seats"
     return Problem(
         Code.SEAT_LIMIT,
@@ -145,7 +143,7 @@ def _seat_limit(call: Call[Any], seats: Seats) -> Problem:
     )
 
 
-def _idempotency(call: Call[Any], endpoint: str) -> IdempotencyKey | Problem | None:
+def _idempotency(call: Request[Any], endpoint: str) -> IdempotencyKey | Problem | None:
     """Return the idempotency key (R13). It is bound to the actor, the endpoint and the first body sent with it."""
     given = [value for name, value in call.headers if name.lower() == b"idempotency-key"]
     if not given:
@@ -159,7 +157,7 @@ def _idempotency(call: Call[Any], endpoint: str) -> IdempotencyKey | Problem | N
     return IdempotencyKey(sha256(owner + given[0]).hexdigest(), sha256(body).hexdigest())
 
 
-_MANAGE = May("users", "manage")
+_MANAGE = RequirePermission("users", "manage")
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
@@ -170,7 +168,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Invite a user",
         InviteBody,
         statuses=(201, 400, 403, 404, 409, 422),
-        answer=schemas.Invited,
+        response_schema=schemas.Invited,
     ),
     Endpoint(
         "POST",
@@ -179,16 +177,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         invite_again,
         "A new link for an invited user, or for one whose invitation expired",
         statuses=(200, 400, 403, 404, 409, 422),
-        answer=schemas.Invited,
+        response_schema=schemas.Invited,
     ),
     Endpoint(
         "POST",
         "/v1/invitations/accept",
-        Gate.OPEN,
+        Require.OPEN,
         accept,
         "Accept an invitation",
         AcceptBody,
         statuses=(201, 400, 410, 422, 503),
-        answer=schemas.Grant,
+        response_schema=schemas.Grant,
     ),
 )

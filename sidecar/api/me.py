@@ -5,17 +5,25 @@ from typing import assert_never
 import msgspec
 
 from sidecar.api.browser_sessions import session_cookies
-from sidecar.api.serializers import Secret, client_of, revocation_json, seats_json, session_json, told, user_json
-from sidecar.domain.access import Proof
+from sidecar.api.serializers import (
+    Secret,
+    client_of,
+    revocation_headers,
+    revocation_json,
+    seats_json,
+    session_json,
+    user_json,
+)
+from sidecar.domain.access import CredentialSource
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import SessionId
 from sidecar.http import schemas
 from sidecar.http.outcome_problems import actor_changed, not_found, overloaded, rate_limited, weak_password
-from sidecar.http.request import Call, Endpoint, Gate, Reply
+from sidecar.http.request import Endpoint, Request, Require, Response
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WeakPassword, WrongPassword
-from sidecar.identity.revocation_wait import already_everywhere, everywhere
+from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied
 from sidecar.policy.decide import decide
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
@@ -32,12 +40,12 @@ class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "PasswordBody(…)"
 
 
-async def me(call: Call[None]) -> Reply:
+async def me(call: Request[None]) -> Response:
     """Return the caller's user (``GET /v1/me``)."""
-    return Reply(200, user_json(call.caller.record))
+    return Response(200, user_json(call.caller.record))
 
 
-async def permissions(call: Call[None]) -> Reply:
+async def permissions(call: Request[None]) -> Response:
     """Return each section and action with its decision, for menus (``GET /v1/me/permissions``)."""
     role = call.caller.record.role
     cells = []
@@ -52,10 +60,10 @@ async def permissions(call: Call[None]) -> Reply:
                     "reason": ruling.reason.value,
                 }
             )
-    return Reply(200, {"role": role, "generation": call.policy.id, "permissions": cells})
+    return Response(200, {"role": role, "generation": call.policy.id, "permissions": cells})
 
 
-async def change_password(call: Call[PasswordBody]) -> Reply | Problem:
+async def change_password(call: Request[PasswordBody]) -> Response | Problem:
     """Change the caller's password (``POST /v1/me/password``)."""
     confirmation = call.body.confirm_password
     typed = NewPassword(
@@ -63,7 +71,7 @@ async def change_password(call: Call[PasswordBody]) -> Reply | Problem:
         new=call.body.new_password,
         confirmation=confirmation if isinstance(confirmation, str) else None,
     )
-    outcome = await call.parts.people.password_change.change(call.caller.record.id, typed, call.actor, client_of(call))
+    outcome = await call.app.people.password_change.change(call.caller.record.id, typed, call.actor, client_of(call))
     match outcome:
         case Replaced():
             return _replaced(call, outcome)
@@ -85,7 +93,7 @@ async def change_password(call: Call[PasswordBody]) -> Reply | Problem:
             assert_never(outcome)
 
 
-def _replaced(call: Call[PasswordBody], done: Replaced) -> Reply:
+def _replaced(call: Request[PasswordBody], done: Replaced) -> Response:
     """Return the new tokens, which replace all others, as the old one was sent: a browser's in cookies (R5)."""
     revocation = done.revocation
     message = "Password changed. All older tokens are revoked"
@@ -95,67 +103,67 @@ def _replaced(call: Call[PasswordBody], done: Replaced) -> Reply:
         "expires_in": done.grant.expires_in,
         "revocation": revocation_json(revocation),
     }
-    if call.caller.proof is Proof.COOKIE:
-        return Reply(200, body, (*session_cookies(call, done.grant), *told(revocation)))
+    if call.caller.proof is CredentialSource.COOKIE:
+        return Response(200, body, (*session_cookies(call, done.grant), *revocation_headers(revocation)))
     tokens = {"access_token": done.grant.access_token, "refresh_token": done.grant.refresh_token}
-    return Reply(200, {**body, **tokens, "token_type": "Bearer"}, told(revocation))
+    return Response(200, {**body, **tokens, "token_type": "Bearer"}, revocation_headers(revocation))
 
 
-async def sessions(call: Call[None]) -> Reply:
+async def sessions(call: Request[None]) -> Response:
     """Return the live sessions, newest first (``GET /v1/me/sessions``)."""
-    live = await call.parts.people.sessions.listing(call.caller.record.id)
-    return Reply(200, {"sessions": [session_json(one, call.caller.claims.session) for one in live]})
+    live = await call.app.people.sessions.listing(call.caller.record.id)
+    return Response(200, {"sessions": [session_json(one, call.caller.claims.session) for one in live]})
 
 
-async def end_session(call: Call[None]) -> Reply | Problem:
+async def end_session(call: Request[None]) -> Response | Problem:
     """End a session (``DELETE /v1/me/sessions/{sid}``). Its tokens are rejected when the response is sent."""
-    ended = await call.parts.people.sessions.end(call.caller.record.id, (SessionId(call.names["sid"]),), call.actor)
+    ended = await call.app.people.sessions.end(call.caller.record.id, (SessionId(call.names["sid"]),), call.actor)
     if isinstance(ended, SessionGone):
-        await already_everywhere(call.parts.people.fleet, ended.position)
+        await already_everywhere(call.app.people.fleet, ended.position)
         return not_found("session")
     return await _ended(call, ended)
 
 
-async def end_other_sessions(call: Call[None]) -> Reply | Problem:
+async def end_other_sessions(call: Request[None]) -> Response | Problem:
     """End all sessions except the caller's (``DELETE /v1/me/sessions``)."""
     caller = call.caller
-    ended = await call.parts.people.sessions.end_others(caller.record.id, caller.claims.session, call.actor)
+    ended = await call.app.people.sessions.end_others(caller.record.id, caller.claims.session, call.actor)
     if isinstance(ended, SessionGone):  # there was no other session
-        await already_everywhere(call.parts.people.fleet, ended.position)
-        return Reply(204)
+        await already_everywhere(call.app.people.fleet, ended.position)
+        return Response(204)
     return await _ended(call, ended)
 
 
-async def _ended(call: Call[None], ended: Ended | ActorChanged) -> Reply | Problem:
+async def _ended(call: Request[None], ended: Ended | ActorChanged) -> Response | Problem:
     match ended:
         case Ended(_, _, position):
-            return Reply(204, None, told(await everywhere(call.parts.people.fleet, position)))
+            return Response(204, None, revocation_headers(await wait_until_applied(call.app.people.fleet, position)))
         case ActorChanged():
             return actor_changed()
         case _:
             assert_never(ended)
 
 
-async def account(call: Call[None]) -> Reply | Problem:
+async def account(call: Request[None]) -> Response | Problem:
     """Return the caller's account: name, id, seats (``GET /v1/account``)."""
-    found = await call.parts.people.accounts.find(call.caller.record.account)
+    found = await call.app.people.accounts.find(call.caller.record.account)
     if found is None:
         return not_found("account")
-    seats = seats_json(found.seats, call.parts.surface.seat_contact)
-    return Reply(200, {"id": found.id, "name": found.name, "seats": seats})
+    seats = seats_json(found.seats, call.app.public_config.seat_contact)
+    return Response(200, {"id": found.id, "name": found.name, "seats": seats})
 
 
-_SIGNED_IN = Gate.SIGNED_IN
+_SIGNED_IN = Require.SIGNED_IN
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/v1/me", _SIGNED_IN, me, "My user", answer=schemas.User),
+    Endpoint("GET", "/v1/me", _SIGNED_IN, me, "My user", response_schema=schemas.User),
     Endpoint(
         "GET",
         "/v1/me/permissions",
         _SIGNED_IN,
         permissions,
         "My permissions: each section and action",
-        answer=schemas.Permissions,
+        response_schema=schemas.Permissions,
     ),
     Endpoint(
         "POST",
@@ -165,9 +173,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Change my password; revokes all older tokens",
         PasswordBody,
         statuses=(200, 403, 409, 422, 429, 503),
-        answer=schemas.PasswordChanged,
+        response_schema=schemas.PasswordChanged,
     ),
-    Endpoint("GET", "/v1/me/sessions", _SIGNED_IN, sessions, "My live sessions", answer=schemas.Sessions),
+    Endpoint("GET", "/v1/me/sessions", _SIGNED_IN, sessions, "My live sessions", response_schema=schemas.Sessions),
     Endpoint(
         "DELETE",
         "/v1/me/sessions",
@@ -184,6 +192,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         account,
         "My account and its seats",
         statuses=(200, 404),
-        answer=schemas.Account,
+        response_schema=schemas.Account,
     ),
 )

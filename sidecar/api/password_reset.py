@@ -8,7 +8,7 @@ from sidecar.api.serializers import Secret, Text, client_of, grant_json
 from sidecar.domain.problems import Code, Problem
 from sidecar.http import schemas
 from sidecar.http.outcome_problems import overloaded, weak_password
-from sidecar.http.request import Call, Endpoint, Gate, Reply
+from sidecar.http.request import Endpoint, Request, Require, Response
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.password_change import WeakPassword
 from sidecar.identity.password_reset import ResetGone
@@ -31,18 +31,18 @@ class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "ResetBody(…)"
 
 
-async def forgot(call: Call[ForgotBody]) -> Reply:
+async def forgot(call: Request[ForgotBody]) -> Response:
     """Request a reset link (``POST /v1/password/forgot``). The response is the same for an unknown e-mail (R12)."""
-    await call.parts.people.forgotten.ask(call.body.email, call.address)
-    return Reply(202, {"message": "If a user has this e-mail, a link will be sent to it."})
+    await call.app.people.forgotten.ask(call.body.email, call.address)
+    return Response(202, {"message": "If a user has this e-mail, a link will be sent to it."})
 
 
-async def reset(call: Call[ResetBody]) -> Reply | Problem:
+async def reset(call: Request[ResetBody]) -> Response | Problem:
     """Set a new password with a link, and return tokens (``POST /v1/password/reset``). Sets no cookie (R5)."""
-    outcome = await call.parts.people.password_reset.reset(call.body.token, call.body.password, client_of(call))
+    outcome = await call.app.people.password_reset.reset(call.body.token, call.body.password, client_of(call))
     match outcome:
         case Grant():
-            return Reply(201, grant_json(outcome))
+            return Response(201, grant_json(outcome))
         case ResetGone():
             return Problem(Code.INVITATION_GONE, "this link is invalid or has expired; request a new one")
         case WeakPassword(weaknesses):
@@ -57,21 +57,21 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST",
         "/v1/password/forgot",
-        Gate.OPEN,
+        Require.OPEN,
         forgot,
         "Ask for a link to choose a new password",
         ForgotBody,
         statuses=(202, 400, 413),
-        answer=schemas.Message,
+        response_schema=schemas.Message,
     ),
     Endpoint(
         "POST",
         "/v1/password/reset",
-        Gate.OPEN,
+        Require.OPEN,
         reset,
         "Choose a new password by a link",
         ResetBody,
         statuses=(201, 400, 410, 413, 422, 503),
-        answer=schemas.Grant,
+        response_schema=schemas.Grant,
     ),
 )

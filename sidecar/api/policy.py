@@ -15,19 +15,19 @@ from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.http.outcome_problems import not_found, refusal
 from sidecar.http.policy_schemas import (
+    ActivePolicySummary,
     CellShown,
     Explained,
-    InForce,
     Matrix,
     Person,
     PolicyRole,
     PolicySection,
     Preview,
 )
-from sidecar.http.request import Call, Endpoint, May, Reply
+from sidecar.http.request import Endpoint, Request, RequirePermission, Response
 from sidecar.identity.emails import normalise
 from sidecar.identity.role_assignment import unknown
-from sidecar.pdp.preview import MAX_BODY, Busy, Previewed, TooLarge
+from sidecar.pdp.preview import MAX_BODY, PreviewBusy, PreviewResult, PreviewTooLarge
 from sidecar.policy.decision_table import Cell, Ruling
 from sidecar.policy.diagnostics import FILES
 from sidecar.policy.explain import explain, explain_person
@@ -45,12 +45,12 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
 # --------------------------------------------------------------------------------------------------
 
 
-async def policy(call: Call[None]) -> Reply:
+async def policy(call: Request[None]) -> Response:
     """Return the active policy (``GET /v1/policy``), as of now.
 
     It may be newer than the one that authorized the request.
     """
-    activation = call.parts.policy
+    activation = call.app.policy
     generation = activation.generation or call.policy
     roles = [
         PolicyRole(role.id, role.title, role.description, role.assignable, list(generation.closures[role.id][1:]))
@@ -58,10 +58,10 @@ async def policy(call: Call[None]) -> Reply:
     ]
     sections = [PolicySection(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
     loaded_at = when(int(activation.loaded_at)) or ""
-    return Reply(200, InForce(generation.id, loaded_at, activation.state, roles, sections))
+    return Response(200, ActivePolicySummary(generation.id, loaded_at, activation.state, roles, sections))
 
 
-async def matrix(call: Call[None]) -> Reply:
+async def matrix(call: Request[None]) -> Response:
     """Return all cells (``GET /v1/policy/matrix``).
 
     A large matrix is encoded in chunks, between which checks are served.
@@ -72,7 +72,7 @@ async def matrix(call: Call[None]) -> Reply:
         pieces.append(msgspec.json.encode(piece)[1:-1])
         await asyncio.sleep(0)
     body = b'{"generation":"%s","cells":[%s]}' % (call.policy.id.encode(), b",".join(pieces))
-    return Reply(200, body, _JSON)
+    return Response(200, body, _JSON)
 
 
 _JSON: Final = (("Content-Type", "application/json"),)
@@ -86,7 +86,7 @@ def _shown(cell: Cell, ruling: Ruling) -> CellShown:
 # -------------------------------------------------------------------------------------------------------
 
 
-class Why(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExplainQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Query of an explanation.
 
     ``user``: id or e-mail in the caller's account. Without ``user`` and ``role``: the caller.
@@ -98,10 +98,10 @@ class Why(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Name | None = None
 
 
-async def why(call: Call[None]) -> Reply | Problem:
+async def why(call: Request[None]) -> Response | Problem:
     """Explain a decision (``GET /v1/policy/explain``). The status of a user overrides the permissions of the role."""
     try:
-        asked = msgspec.convert(dict(call.query), Why)
+        asked = msgspec.convert(dict(call.query), ExplainQuery)
     except msgspec.ValidationError as error:
         return Problem(Code.BAD_REQUEST, f"give section, action, and user or role: {error}")
     if asked.user is not None and asked.role is not None:
@@ -109,16 +109,16 @@ async def why(call: Call[None]) -> Reply | Problem:
     if asked.role is not None:
         if asked.role not in call.policy.roles:
             return refusal(unknown(call.policy, asked.role))
-        return Reply(200, as_dict(explain(call.policy, asked.role, asked.section, asked.action)))
+        return Response(200, as_dict(explain(call.policy, asked.role, asked.section, asked.action)))
     record = call.caller.record if asked.user is None else await _user(call, asked.user)
     if record is None:
         return not_found("user")
-    return Reply(200, as_dict(explain_person(call.policy, record, asked.section, asked.action)))
+    return Response(200, as_dict(explain_person(call.policy, record, asked.section, asked.action)))
 
 
-async def _user(call: Call[None], named: str) -> UserRecord | None:
+async def _user(call: Request[None], named: str) -> UserRecord | None:
     """Return a user of the caller's own account by id or e-mail, or None."""
-    account, users = call.caller.record.account, call.parts.people.users
+    account, users = call.caller.record.account, call.app.people.users
     uid: UserId | None = None
     if account_of(named) == account:
         uid = UserId(named)
@@ -141,7 +141,7 @@ class PreviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[Annotated[str, msgspec.Meta(max_length=64)], str]
 
 
-async def preview(call: Call[PreviewBody]) -> Reply | Problem:
+async def preview(call: Request[PreviewBody]) -> Response | Problem:
     """Return the changes that edited files would cause, and the affected users (``POST /v1/policy/preview``).
 
     The active policy stays unchanged.
@@ -153,7 +153,7 @@ async def preview(call: Call[PreviewBody]) -> Reply | Problem:
     if sum(map(len, edited.values())) > MAX_BODY:
         return Problem(Code.TOO_LARGE, f"the files are over {MAX_BODY} bytes; `sidecar policy diff` has no limits")
     account = call.caller.record.account
-    roster = await call.parts.people.users.roster(account)
+    roster = await call.app.people.users.roster(account)
     if isinstance(roster, NoAccount):
         return not_found("account")
     people: dict[str, list[dict[str, str]]] = {}
@@ -161,23 +161,30 @@ async def preview(call: Call[PreviewBody]) -> Reply | Problem:
         if member.record.status is Status.EXPIRED:
             continue
         people.setdefault(member.record.role, []).append(msgspec.to_builtins(_person(member.record)))
-    outcome = await call.parts.previews.preview(account, call.policy, edited, people)
+    outcome = await call.app.previews.preview(account, call.policy, edited, people)
     match outcome:
-        case Previewed(body):
-            return Reply(200, body, _JSON)
-        case TooLarge(reason):
+        case PreviewResult(body):
+            return Response(200, body, _JSON)
+        case PreviewTooLarge(reason):
             return Problem(Code.TOO_LARGE, reason)
-        case Busy():
+        case PreviewBusy():
             return Problem(
                 Code.RATE_LIMITED, "another preview is running; try again when it has finished", retry_after=1
             )
 
 
-_VIEW: Final = May("policy", "view")
+_VIEW: Final = RequirePermission("policy", "view")
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/v1/policy", _VIEW, policy, "The policy in force", answer=InForce),
-    Endpoint("GET", "/v1/policy/matrix", _VIEW, matrix, "All decisions of the policy, with their rules", answer=Matrix),
+    Endpoint("GET", "/v1/policy", _VIEW, policy, "The policy in force", response_schema=ActivePolicySummary),
+    Endpoint(
+        "GET",
+        "/v1/policy/matrix",
+        _VIEW,
+        matrix,
+        "All decisions of the policy, with their rules",
+        response_schema=Matrix,
+    ),
     Endpoint(
         "GET",
         "/v1/policy/explain",
@@ -185,18 +192,18 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         why,
         "Explain a decision, and list the edits that would change it",
         statuses=(200, 400, 404, 422),
-        answer=Explained,
-        query=Why,
+        response_schema=Explained,
+        query=ExplainQuery,
     ),
     Endpoint(
         "POST",
         "/v1/policy/preview",
-        May("policy", "preview"),
+        RequirePermission("policy", "preview"),
         preview,
         "Preview the changes of an edit, and the affected users",
         PreviewBody,
         statuses=(200, 400, 413, 429),
         max_body=MAX_BODY,
-        answer=Preview,
+        response_schema=Preview,
     ),
 )

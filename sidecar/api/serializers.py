@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from sidecar.domain.users import Member, Review, Seats, SessionId, UserRecord
-from sidecar.http.request import Call
+from sidecar.http.request import Request
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired
@@ -97,7 +97,7 @@ def revocation_json(revocation: Revocation) -> dict[str, Any]:
     }
 
 
-def told(revocation: Revocation) -> tuple[tuple[str, str], ...]:
+def revocation_headers(revocation: Revocation) -> tuple[tuple[str, str], ...]:
     """Return headers with the revision of a change (R30), and whether all sidecars have applied it."""
     return (
         ("X-Sidecar-Revision", str(revocation.revision)),
@@ -130,7 +130,7 @@ def grant_json(grant: Grant) -> dict[str, Any]:
     }
 
 
-def client_of(call: Call[Any]) -> Client:
+def client_of(call: Request[Any]) -> Client:
     """Return the client of a request, for the session list and the audit."""
     agents = [value for name, value in call.headers if name.lower() == b"user-agent"]
     agent = agents[0][:MAX_AGENT].decode("latin-1") if agents else ""
@@ -147,6 +147,6 @@ _LABELS: Final[dict[type[Any], str]] = {
 }
 
 
-def count_login(call: Call[Any], outcome: LoginOutcome) -> None:
+def count_login(call: Request[Any], outcome: LoginOutcome) -> None:
     """Count a login by its outcome, for all endpoints that sign in."""
-    call.parts.metrics.logins.labels(_LABELS[type(outcome)]).inc()
+    call.app.metrics.logins.labels(_LABELS[type(outcome)]).inc()

@@ -5,15 +5,23 @@ from typing import Literal
 import msgspec
 
 from sidecar.api import invitations
-from sidecar.api.serializers import RoleName, Text, member_json, revocation_json, seats_json, told, user_json
+from sidecar.api.serializers import (
+    RoleName,
+    Text,
+    member_json,
+    revocation_headers,
+    revocation_json,
+    seats_json,
+    user_json,
+)
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserRecord
 from sidecar.http import schemas
 from sidecar.http.outcome_problems import bad_name, not_found, refusal
-from sidecar.http.request import Call, Endpoint, May, Reply
+from sidecar.http.request import Endpoint, Request, RequirePermission, Response
 from sidecar.identity.display_names import clean
 from sidecar.identity.role_assignment import may_assign
-from sidecar.identity.users import Edit, Edited, Gone
+from sidecar.identity.users import Edited, RemovedUser, UserEdit
 from sidecar.policy.decide import opens
 from sidecar.store.live.fleet import Revocation
 from sidecar.store.outcomes import LastAdmin, NoAccount, NotHeld, NoUser, StillInvited
@@ -34,30 +42,30 @@ class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: Literal["active", "suspended"]
 
 
-async def roles(call: Call[None]) -> Reply:
+async def roles(call: Request[None]) -> Response:
     """Return the roles that the caller may assign (``GET /v1/roles``, R11)."""
     shown = [
         {"id": role.id, "title": role.title, "description": role.description, "opens": opens(call.policy, role.id)}
         for role in may_assign(call.policy, call.caller.record.role)
     ]
-    return Reply(200, {"roles": shown})
+    return Response(200, {"roles": shown})
 
 
-async def users(call: Call[None]) -> Reply | Problem:
+async def users(call: Request[None]) -> Response | Problem:
     """Return all users and the seats, as of one instant (``GET /v1/users``)."""
-    roster = await call.parts.people.users.roster(call.caller.record.account)
+    roster = await call.app.people.users.roster(call.caller.record.account)
     if isinstance(roster, NoAccount):
         return not_found("account")
-    return Reply(
+    return Response(
         200,
         {
             "users": [member_json(member) for member in roster.members],
-            "seats": seats_json(roster.seats, call.parts.surface.seat_contact),
+            "seats": seats_json(roster.seats, call.app.public_config.seat_contact),
         },
     )
 
 
-async def edit(call: Call[EditBody]) -> Reply | Problem:
+async def edit(call: Request[EditBody]) -> Response | Problem:
     """Change a user (``PATCH /v1/users/{id}``).
 
     All sidecars apply it from the next decision when the response is sent.
@@ -65,7 +73,7 @@ async def edit(call: Call[EditBody]) -> Reply | Problem:
     change = _edit(call.body)
     if isinstance(change, Problem):
         return change
-    outcome = await call.parts.people.membership.edit(
+    outcome = await call.app.people.membership.edit(
         call.actor, call.policy, call.caller.record.account, call.names["id"], change
     )
     match outcome:
@@ -81,14 +89,14 @@ async def edit(call: Call[EditBody]) -> Reply | Problem:
             return refusal(outcome)
 
 
-async def remove(call: Call[None]) -> Reply | Problem:
+async def remove(call: Request[None]) -> Response | Problem:
     """Remove a user or an invitation (``DELETE /v1/users/{id}``). The seat is free, and all tokens are revoked."""
-    outcome = await call.parts.people.membership.remove(
+    outcome = await call.app.people.membership.remove(
         call.actor, call.policy, call.caller.record.account, call.names["id"]
     )
     match outcome:
-        case Gone(_, revocation):
-            return Reply(204, None, told(revocation))
+        case RemovedUser(_, revocation):
+            return Response(204, None, revocation_headers(revocation))
         case NoUser():
             return not_found("user")
         case LastAdmin():
@@ -97,9 +105,9 @@ async def remove(call: Call[None]) -> Reply | Problem:
             return refusal(outcome)
 
 
-async def review(call: Call[ReviewBody]) -> Reply | Problem:
+async def review(call: Request[ReviewBody]) -> Response | Problem:
     """End the hold of a user whose acknowledged change was lost (``POST /v1/users/{id}/review``, R48)."""
-    outcome = await call.parts.people.membership.review(
+    outcome = await call.app.people.membership.review(
         call.actor,
         call.policy,
         call.caller.record.account,
@@ -122,25 +130,27 @@ async def review(call: Call[ReviewBody]) -> Reply | Problem:
             return refusal(outcome)
 
 
-def _edited(record: UserRecord, revocation: Revocation | None) -> Reply:
+def _edited(record: UserRecord, revocation: Revocation | None) -> Response:
     """Return the edited user. ``revocation`` is None if nothing changed."""
     if revocation is None:
-        return Reply(200, {**user_json(record), "revocation": None})
-    return Reply(200, {**user_json(record), "revocation": revocation_json(revocation)}, told(revocation))
+        return Response(200, {**user_json(record), "revocation": None})
+    return Response(
+        200, {**user_json(record), "revocation": revocation_json(revocation)}, revocation_headers(revocation)
+    )
 
 
-def _edit(body: EditBody) -> Edit | Problem:
+def _edit(body: EditBody) -> UserEdit | Problem:
     name: str | None = None
     if isinstance(body.name, str):
         name = clean(body.name)
         if name is None:
             return bad_name()
-    change = Edit(
+    change = UserEdit(
         role=body.role if isinstance(body.role, str) else None,
         name=name,
         status=Status(body.status) if isinstance(body.status, str) else None,
     )
-    if change == Edit():
+    if change == UserEdit():
         return Problem(Code.BAD_REQUEST, "give at least one of role, name and status")
     return change
 
@@ -151,11 +161,11 @@ def _last_admin() -> Problem:
     )
 
 
-_VIEW = May("users", "view")
-_MANAGE = May("users", "manage")
+_VIEW = RequirePermission("users", "view")
+_MANAGE = RequirePermission("users", "manage")
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/v1/roles", _VIEW, roles, "The roles that I may assign", answer=schemas.Roles),
+    Endpoint("GET", "/v1/roles", _VIEW, roles, "The roles that I may assign", response_schema=schemas.Roles),
     Endpoint(
         "GET",
         "/v1/users",
@@ -163,7 +173,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         users,
         "All users of my account, and its seats",
         statuses=(200, 404),
-        answer=schemas.Roster,
+        response_schema=schemas.Roster,
     ),
     Endpoint(
         "PATCH",
@@ -173,7 +183,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Change a user's role or name, suspend or resume it",
         EditBody,
         statuses=(200, 400, 403, 404, 409, 422),
-        answer=schemas.EditedUser,
+        response_schema=schemas.EditedUser,
     ),
     Endpoint(
         "POST",
@@ -183,7 +193,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "End the hold of a user whose acknowledged change was lost",
         ReviewBody,
         statuses=(200, 400, 403, 404, 409, 422),
-        answer=schemas.EditedUser,
+        response_schema=schemas.EditedUser,
     ),
     Endpoint(
         "DELETE",

@@ -8,15 +8,24 @@ import click
 from sidecar.api.serializers import full_json, user_json, when
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, unreachable, wrong
+from sidecar.cli.output import (
+    CliError,
+    answer_no,
+    json_option,
+    print_json,
+    print_pairs,
+    print_table,
+    unavailable,
+    usage_error,
+)
 from sidecar.cli.secret_input import password_option, read_password
-from sidecar.cli.store_session import OPERATOR, account_of, work
+from sidecar.cli.store_session import OPERATOR, account_of, run_with_store
 from sidecar.domain.users import DEFAULT_SEATS, Account, Status
-from sidecar.identity.account_creation import Founding, FoundOutcome, InvalidName, found
+from sidecar.identity.account_creation import CreateAccountOutcome, InvalidName, NewAccount, create_account
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.invitations import InvalidEmail
 from sidecar.identity.password_change import WeakPassword
-from sidecar.server.admin_context import Operator
+from sidecar.server.admin_context import AdminContext
 from sidecar.store.accounts import AccountExists, Created, Deleted, SeatsSet, StatusSet
 from sidecar.store.outcomes import ActorChanged, NoAccount
 
@@ -57,38 +66,40 @@ def create(
     settings = settings_from(flags)
     agreed = consent(settings, new_store=new_store)
     password = read_password(from_stdin=password_stdin)
-    founding = Founding(name, admin_email, password, admin_name, seats)
+    new_account = NewAccount(name, admin_email, password, admin_name, seats)
 
-    async def job(operator: Operator) -> FoundOutcome:
+    async def job(operator: AdminContext) -> CreateAccountOutcome:
         everybody = operator.people
-        return await found(everybody.accounts, everybody.hashing, founding, actor=OPERATOR, entropy=os.urandom)
+        return await create_account(
+            everybody.accounts, everybody.hashing, new_account, actor=OPERATOR, entropy=os.urandom
+        )
 
-    outcome = work(settings, job, agreed)
+    outcome = run_with_store(settings, job, agreed)
     if not isinstance(outcome, Created):
-        raise _not_created(outcome, founding)
+        raise _not_created(outcome, new_account)
     made, admin = outcome.account, outcome.admin
     if as_json:
-        say_json({**account_json(made), "admin": user_json(admin)})
+        print_json({**account_json(made), "admin": user_json(admin)})
     else:
-        say_pairs(
+        print_pairs(
             {"account": made.id, "name": made.name, "seats": made.seats.cap, "admin": admin.id, "as": admin.email}
         )
 
 
 def _not_created(
-    outcome: AccountExists | InvalidName | InvalidEmail | WeakPassword | Overloaded, founding: Founding
-) -> Stop:
+    outcome: AccountExists | InvalidName | InvalidEmail | WeakPassword | Overloaded, new_account: NewAccount
+) -> CliError:
     match outcome:
         case AccountExists(account=other):
-            return no(f"there is an account of this name already: {other}")
+            return answer_no(f"there is an account of this name already: {other}")
         case InvalidName():
-            return wrong("invalid name of the account or the administrator: use 1 to 100 printable characters")
+            return usage_error("invalid name of the account or the administrator: use 1 to 100 printable characters")
         case InvalidEmail():
-            return wrong(f"{founding.admin_email!r} is not an e-mail address")
+            return usage_error(f"{new_account.admin_email!r} is not an e-mail address")
         case WeakPassword(weaknesses):
-            return wrong(f"weak password: {'; '.join(weakness.advice for weakness in weaknesses)}")
+            return usage_error(f"weak password: {'; '.join(weakness.advice for weakness in weaknesses)}")
         case Overloaded():
-            return unreachable("this machine is too busy to hash a password: try again")
+            return unavailable("this machine is too busy to hash a password: try again")
         case _:
             assert_never(outcome)
 
@@ -99,15 +110,15 @@ def _not_created(
 def list_(as_json: bool, **flags: str | None) -> None:
     """List the accounts and their seats."""
 
-    async def job(operator: Operator) -> list[Account]:
+    async def job(operator: AdminContext) -> list[Account]:
         return await operator.people.accounts.all()
 
-    every = work(settings_from(flags), job)
+    every = run_with_store(settings_from(flags), job)
     if as_json:
-        say_json([account_json(one) for one in every])
+        print_json([account_json(one) for one in every])
         return
     rows = ((one.id, one.name, one.status.value, f"{one.seats.used}/{one.seats.cap}") for one in every)
-    say_table(["id", "name", "status", "seats"], rows)
+    print_table(["id", "name", "status", "seats"], rows)
 
 
 @account.command()
@@ -117,15 +128,15 @@ def list_(as_json: bool, **flags: str | None) -> None:
 def show(account: str, as_json: bool, **flags: str | None) -> None:
     """Show an account, its seats and its open invitations."""
 
-    async def job(operator: Operator) -> Account:
+    async def job(operator: AdminContext) -> Account:
         return await account_of(operator, account)
 
-    found = work(settings_from(flags), job)
+    found = run_with_store(settings_from(flags), job)
     if as_json:
-        say_json(account_json(found))
+        print_json(account_json(found))
         return
     seats = found.seats
-    say_pairs(
+    print_pairs(
         {
             "id": found.id,
             "name": found.name,
@@ -146,19 +157,19 @@ def show(account: str, as_json: bool, **flags: str | None) -> None:
 def set_seats(account: str, seats: int, as_json: bool, **flags: str | None) -> None:
     """Set the number of seats of an account. Below its current use, members stay and no user can be added."""
 
-    async def job(operator: Operator) -> tuple[Account, SeatsSet | NoAccount | ActorChanged]:
+    async def job(operator: AdminContext) -> tuple[Account, SeatsSet | NoAccount | ActorChanged]:
         found = await account_of(operator, account)
         return found, await operator.people.accounts.set_seats(found.id, seats, OPERATOR)
 
-    found, outcome = work(settings_from(flags), job)
+    found, outcome = run_with_store(settings_from(flags), job)
     match outcome:
         case SeatsSet(seats=now):
             if as_json:
-                say_json({"account": found.id, "seats": full_json(now, "")})
+                print_json({"account": found.id, "seats": full_json(now, "")})
             else:
                 click.echo(f"{now.used} of {now.cap} seats used")
         case NoAccount() | ActorChanged():
-            raise no(f"the account {account!r} is gone")
+            raise answer_no(f"the account {account!r} is gone")
         case _:
             assert_never(outcome)
 
@@ -180,19 +191,19 @@ def resume(account: str, **flags: str | None) -> None:
 
 
 def _set_status(account: str, status: Status, flags: dict[str, str | None]) -> None:
-    async def job(operator: Operator) -> StatusSet | NoAccount | ActorChanged:
+    async def job(operator: AdminContext) -> StatusSet | NoAccount | ActorChanged:
         found = await account_of(operator, account)
         outcome = await operator.people.accounts.set_status(found.id, status, OPERATOR)
         if isinstance(outcome, StatusSet):
             await operator.people.fleet.wait_applied(outcome.position)
         return outcome
 
-    outcome = work(settings_from(flags), job)
+    outcome = run_with_store(settings_from(flags), job)
     match outcome:
         case StatusSet(account=now):
             click.echo(f"{now.name} is {now.status.value}")
         case NoAccount() | ActorChanged():
-            raise no(f"the account {account!r} is gone")
+            raise answer_no(f"the account {account!r} is gone")
         case _:
             assert_never(outcome)
 
@@ -206,19 +217,19 @@ def delete(account: str, yes: bool, **flags: str | None) -> None:
     if not yes:
         click.confirm(f"Delete {account} and all its users?", abort=True)
 
-    async def job(operator: Operator) -> Deleted | NoAccount | ActorChanged:
+    async def job(operator: AdminContext) -> Deleted | NoAccount | ActorChanged:
         found = await account_of(operator, account)
         outcome = await operator.people.accounts.delete(found.id, OPERATOR)
         if isinstance(outcome, Deleted):
             await operator.people.fleet.wait_applied(outcome.position)
         return outcome
 
-    outcome = work(settings_from(flags), job)
+    outcome = run_with_store(settings_from(flags), job)
     match outcome:
         case Deleted(users=gone):
             click.echo(f"{account} is deleted, with {len(gone)} users")
         case NoAccount() | ActorChanged():
-            raise no(f"the account {account!r} is gone already")
+            raise answer_no(f"the account {account!r} is gone already")
         case _:
             assert_never(outcome)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import NO, OK, json_option, no, say_json, wrong
-from sidecar.cli.store_session import account_of, work
+from sidecar.cli.output import NO, OK, answer_no, json_option, print_json, usage_error
+from sidecar.cli.store_session import account_of, run_with_store
 from sidecar.domain.users import AccountId
-from sidecar.server.admin_context import Operator
+from sidecar.server.admin_context import AdminContext
 from sidecar.server.audit_exporter import audit_file
 from sidecar.store.audit import SYSTEM
-from sidecar.store.audit_export import AuditGap, exported
-from sidecar.store.maintenance.audit_verify import Finding, Report, check
+from sidecar.store.audit_export import AuditGapError, exported
+from sidecar.store.maintenance.audit_verify import AuditFinding, AuditReport, check
 from sidecar.tokens.audit_signing import CheckpointKey
 
 
@@ -33,22 +33,22 @@ def export(account: str | None, system: bool, **flags: str | None) -> None:
     export of the serving sidecar.
     """
     if account is not None and system:
-        raise wrong("--account and --system: give one of the two")
+        raise usage_error("--account and --system: give one of the two")
     settings = settings_from(flags)
 
-    async def job(operator: Operator) -> None:
+    async def job(operator: AdminContext) -> None:
         for log in await _logs(operator, account, system=system):
             async for line in exported(operator.store, log):
                 sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
 
     try:
-        work(settings, job)
-    except AuditGap as gap:
-        raise no(str(gap)) from None
+        run_with_store(settings, job)
+    except AuditGapError as gap:
+        raise answer_no(str(gap)) from None
 
 
-async def _logs(operator: Operator, account: str | None, *, system: bool) -> list[AccountId]:
+async def _logs(operator: AdminContext, account: str | None, *, system: bool) -> list[AccountId]:
     if system:
         return [SYSTEM]
     if account is not None:
@@ -70,16 +70,16 @@ def verify(files: tuple[Path, ...], as_json: bool, **flags: str | None) -> int:
     own = audit_file(settings.state_dir)
     given = files or ((own,) if own.exists() else ())
 
-    async def job(operator: Operator) -> Report:
+    async def job(operator: AdminContext) -> AuditReport:
         accounts = [account.id for account in await operator.people.accounts.all()]
         return await check(operator.store, given, CheckpointKey(operator.pepper), accounts)
 
     try:
-        report = work(settings, job)
+        report = run_with_store(settings, job)
     except OSError as error:
-        raise wrong(f"{error.filename}: cannot be read: {error.strerror}") from None
+        raise usage_error(f"{error.filename}: cannot be read: {error.strerror}") from None
     if as_json:
-        say_json(_report_json(report))
+        print_json(_report_json(report))
         return NO if report.findings else OK
     for finding in report.findings:
         click.echo(f"{finding.place}: {finding.log or 'the store'}: row {finding.number}: {finding.what}")
@@ -90,7 +90,7 @@ def verify(files: tuple[Path, ...], as_json: bool, **flags: str | None) -> int:
     return NO if report.findings else OK
 
 
-def _report_json(report: Report) -> dict[str, object]:
+def _report_json(report: AuditReport) -> dict[str, object]:
     return {
         "holds": not report.findings,
         "logs": report.logs,
@@ -101,7 +101,7 @@ def _report_json(report: Report) -> dict[str, object]:
     }
 
 
-def _finding_json(finding: Finding) -> dict[str, object]:
+def _finding_json(finding: AuditFinding) -> dict[str, object]:
     return {
         "place": finding.place,
         "account": finding.log or None,

@@ -3,7 +3,7 @@
 import click
 
 from sidecar.cli.options import settings_from, settings_options
-from sidecar.cli.output import OK, WRONG, complain, json_option, say_json, say_table
+from sidecar.cli.output import OK, WRONG, json_option, print_error, print_json, print_table
 from sidecar.config.settings import ROWS, problems
 
 
@@ -19,10 +19,10 @@ def config(as_json: bool, **flags: str | None) -> int:
     settings = settings_from(flags)
     if as_json:
         rows = ({"name": it.name, "value": it.text, "source": it.source} for it in settings.values)
-        say_json([{**row, "about": ROWS[row["name"]].about} for row in rows])
+        print_json([{**row, "about": ROWS[row["name"]].about} for row in rows])
     else:
-        say_table(["setting", "value", "source"], ((it.name, it.text, it.source) for it in settings.values))
+        print_table(["setting", "value", "source"], ((it.name, it.text, it.source) for it in settings.values))
     found = problems(settings)
     for problem in found:
-        complain(problem)
+        print_error(problem)
     return WRONG if found else OK

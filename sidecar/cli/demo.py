@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sidecar.cli.options import settings_options
-from sidecar.cli.output import complain, say_table, wrong
+from sidecar.cli.output import print_error, print_table, usage_error
 from sidecar.config.settings import SettingsError
 
 
@@ -22,12 +22,12 @@ def demo(**flags: str | None) -> int:
     removed at the end. Nothing of a real sidecar is read or changed.
     """
     from sidecar.server.bootstrap import Sidecar
-    from sidecar.server.demo import DemoProblem, Person, curl_lines, demo_settings, furnish
+    from sidecar.server.demo import DemoError, DemoUser, curl_lines, demo_settings, furnish
     from sidecar.server.lifecycle import run
 
-    def say(url: str, people: list[Person]) -> None:
+    def say(url: str, people: list[DemoUser]) -> None:
         click.echo(f"sidecar demo at {url}\n")
-        say_table(["role", "e-mail", "password"], ((one.role, one.email, one.password) for one in people))
+        print_table(["role", "e-mail", "password"], ((one.role, one.email, one.password) for one in people))
         for about, line in curl_lines(url, people):
             click.echo(f"\n# {about}\n{line}")
         click.echo("\nCtrl-C ends the demo and removes its state.")
@@ -41,15 +41,15 @@ def demo(**flags: str | None) -> int:
     try:
         state = Path(tempfile.mkdtemp(prefix="sidecar-demo-"))
     except OSError as error:
-        raise wrong(
+        raise usage_error(
             f"no directory for the demo's state: {error.strerror}: set TMPDIR to a writable directory"
         ) from None
     try:
         settings = demo_settings(flags, os.environ, state)
         for warning in settings.warnings:
-            complain(f"warning: {warning}")
+            print_error(f"warning: {warning}")
         return run(settings, demo=True, started=started)
-    except (SettingsError, DemoProblem) as problem:
-        raise wrong(str(problem)) from None
+    except (SettingsError, DemoError) as problem:
+        raise usage_error(str(problem)) from None
     finally:
         shutil.rmtree(state, ignore_errors=True)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sidecar.cli.options import settings_from, settings_options
-from sidecar.cli.output import OK, json_option, no, say_json, unreachable
+from sidecar.cli.output import OK, answer_no, json_option, print_json, unavailable
 from sidecar.config.parsers import Address, TcpAddress
 
 TIMEOUT = 3.0
@@ -33,19 +33,19 @@ class _Unix(http.client.HTTPConnection):
 def health(as_json: bool, **flags: str | None) -> int:
     """Check the readiness of the running sidecar. Exit status 0 ready, 1 not ready, 3 no response."""
     address = settings_from(flags).ops_listen
-    status, answer = ask(address, "/readyz")
+    status, answer = fetch(address, "/readyz")
     if as_json:
-        say_json({"ready": status == 200, **answer})
+        print_json({"ready": status == 200, **answer})
     if status == 200:
         if not as_json:
             click.echo("ready")
         return OK
     failing = answer.get("failing")
     named = ", ".join(map(str, failing)) if isinstance(failing, (list, dict)) and failing else f"status {status}"
-    raise no(f"not ready: {named}")
+    raise answer_no(f"not ready: {named}")
 
 
-def ask(address: Address, path: str) -> tuple[int, dict[str, Any]]:
+def fetch(address: Address, path: str) -> tuple[int, dict[str, Any]]:
     """Send a GET to the ops listener. Return the status and the JSON object, empty for any other body."""
     connection = _connection(address)
     try:
@@ -54,7 +54,7 @@ def ask(address: Address, path: str) -> tuple[int, dict[str, Any]]:
         body = response.read(1 << 20)
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or type(error).__name__
-        raise unreachable(f"no sidecar responds at {address}: {why} (is `sidecar serve` running there?)") from None
+        raise unavailable(f"no sidecar responds at {address}: {why} (is `sidecar serve` running there?)") from None
     finally:
         connection.close()
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from sidecar.cli.output import OK, plain, wrong
+from sidecar.cli.output import OK, plain, usage_error
 from sidecar.policy.diagnostics import MODEL_FILE, POLICY_FILES
 from sidecar.sources.policy_files import packaged
 
@@ -26,7 +26,7 @@ def init(directory: str) -> int:
     sources[target / MODEL_FILE] = model
     for path in sources:
         if path.exists() or path.is_symlink():
-            raise wrong(f"{path}: exists already; choose another directory, or remove it")
+            raise usage_error(f"{path}: exists already; choose another directory, or remove it")
     _write(target / "policy", sources)
     for path in sources:  # last: a failing stdout must not leave half a policy
         click.echo(plain(str(path)))
@@ -49,4 +49,4 @@ def _write(folder: Path, sources: Mapping[Path, Path]) -> None:
     except OSError as error:
         for path in written:
             path.unlink(missing_ok=True)
-        raise wrong(f"{error.filename or at}: {error.strerror}") from error
+        raise usage_error(f"{error.filename or at}: {error.strerror}") from error

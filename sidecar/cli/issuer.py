@@ -5,11 +5,11 @@ from typing import assert_never
 import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import json_option, no, say_json, say_pairs, wrong
-from sidecar.cli.store_session import OPERATOR, work
-from sidecar.config.parsers import BadValueError
+from sidecar.cli.output import answer_no, json_option, print_json, print_pairs, usage_error
+from sidecar.cli.store_session import OPERATOR, run_with_store
+from sidecar.config.parsers import InvalidValueError
 from sidecar.config.settings import ROWS
-from sidecar.server.admin_context import Operator
+from sidecar.server.admin_context import AdminContext
 from sidecar.store.maintenance.issuer_change import (
     ChangedMeanwhile,
     IssuerChanged,
@@ -37,28 +37,32 @@ def change(new: str, as_json: bool, **flags: str | None) -> None:
     """
     try:
         ROWS["issuer"].parse(new)
-    except BadValueError as bad:
-        raise wrong(f"NEW = {new!r}: {bad}") from None
+    except InvalidValueError as bad:
+        raise usage_error(f"NEW = {new!r}: {bad}") from None
     settings = settings_from(flags)
 
-    async def job(operator: Operator) -> Outcome:
+    async def job(operator: AdminContext) -> Outcome:
         return await change_issuer(operator.store, operator.people.fleet, operator.pepper, new, OPERATOR)
 
-    outcome = work(settings, job)
+    outcome = run_with_store(settings, job)
     match outcome:
         case IssuerChanged(before, accounts, signed_out):
             told = {"issuer": new, "before": before, "accounts": accounts, "signed_out": signed_out}
-            say = say_json if as_json else say_pairs
+            say = print_json if as_json else print_pairs
             say(told)
             if settings.issuer != new:
                 click.echo(f"start the sidecars with SIDECAR_ISSUER={new}", err=True)
         case SameIssuer():
-            raise no(f"the store's issuer is {new} already")
+            raise answer_no(f"the store's issuer is {new} already")
         case NoIssuer():
-            raise no("the store has no issuer yet: the first start of `sidecar serve` sets it, from SIDECAR_ISSUER")
+            raise answer_no(
+                "the store has no issuer yet: the first start of `sidecar serve` sets it, from SIDECAR_ISSUER"
+            )
         case StillServing(sidecars):
-            raise no(f"these sidecars serve on the store: {', '.join(sidecars)}: stop them first")
+            raise answer_no(f"these sidecars serve on the store: {', '.join(sidecars)}: stop them first")
         case ChangedMeanwhile(other):
-            raise no(f"the store's issuer was changed to {other!r} meanwhile: check the cause, and run this again")
+            raise answer_no(
+                f"the store's issuer was changed to {other!r} meanwhile: check the cause, and run this again"
+            )
         case _:
             assert_never(outcome)

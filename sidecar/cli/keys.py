@@ -11,11 +11,20 @@ import click
 from sidecar.api.serializers import when
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, unreachable, wrong
-from sidecar.cli.store_session import work
-from sidecar.server.admin_context import Operator
-from sidecar.server.key_rotation import KeyDead, NoSuchKey, NotFollowed, Rotated, Rotation
-from sidecar.sources.key_files import KeyFileProblem
+from sidecar.cli.output import (
+    CliError,
+    answer_no,
+    json_option,
+    print_json,
+    print_pairs,
+    print_table,
+    unavailable,
+    usage_error,
+)
+from sidecar.cli.store_session import run_with_store
+from sidecar.server.admin_context import AdminContext
+from sidecar.server.key_rotation import KeyRevoked, KeysRotated, NoSuchKey, NotFollowed, Rotation
+from sidecar.sources.key_files import KeyFileError
 from sidecar.sources.key_rotation import KeyFile, list_keys
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,13 +63,13 @@ def list_(as_json: bool, **flags: str | None) -> None:
     settings = settings_from(flags)
     try:
         found = list_keys(settings.keys_dir, group_read=settings.keys_group_read)
-    except KeyFileProblem as problem:
-        raise wrong(str(problem)) from None
+    except KeyFileError as problem:
+        raise usage_error(str(problem)) from None
     if as_json:
-        say_json({"keys": [_key_json(file) for file in found]})
+        print_json({"keys": [_key_json(file) for file in found]})
         return
     rows = ((file.kid, file.state.value, when(file.made_at), when(file.retired_at), file.path.name) for file in found)
-    say_table(["kid", "state", "made", "retired", "file"], rows)
+    print_table(["kid", "state", "made", "retired", "file"], rows)
 
 
 def _key_json(file: KeyFile) -> dict[str, Any]:
@@ -99,12 +108,12 @@ def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags:
     """
     settings = settings_from(flags)
 
-    async def job(operator: Operator) -> Rotated | NotFollowed:
+    async def job(operator: AdminContext) -> KeysRotated | NotFollowed:
         return await _rotation(operator, timeout, hold).rotate()
 
-    outcome = work(settings, job, consent(settings, new_store=new_store))
+    outcome = run_with_store(settings, job, consent(settings, new_store=new_store))
     match outcome:
-        case Rotated(kid, retired, removed, sidecars, behind):
+        case KeysRotated(kid, retired, removed, sidecars, behind):
             told: dict[str, Any] = {"signs": kid, "retired": retired, "removed": list(removed), "sidecars": sidecars}
             _say(told, as_json)
             if behind:
@@ -130,12 +139,12 @@ def revoke(kid: str, timeout: float, as_json: bool, **flags: str | None) -> None
     """
     settings = settings_from(flags)
 
-    async def job(operator: Operator) -> KeyDead | NoSuchKey:
+    async def job(operator: AdminContext) -> KeyRevoked | NoSuchKey:
         return await _rotation(operator, timeout).revoke(kid)
 
-    outcome = work(settings, job)
+    outcome = run_with_store(settings, job)
     match outcome:
-        case KeyDead():
+        case KeyRevoked():
             told = {"revoked": kid, "signs": outcome.signs, "sidecars": outcome.sidecars, "complete": outcome.complete}
             _say(told, as_json)
             if not outcome.complete:
@@ -143,12 +152,12 @@ def revoke(kid: str, timeout: float, as_json: bool, **flags: str | None) -> None
                     outcome.behind, "the key is removed from the directory, but these may still accept it"
                 )
         case NoSuchKey():
-            raise no(f"there is no key {kid}: see sidecar keys list")
+            raise answer_no(f"there is no key {kid}: see sidecar keys list")
         case _:
             assert_never(outcome)
 
 
-def _rotation(operator: Operator, timeout: float, hold: float = 0) -> Rotation:
+def _rotation(operator: AdminContext, timeout: float, hold: float = 0) -> Rotation:
     return Rotation(
         operator.settings.keys_dir,
         operator.people.fleet,
@@ -162,11 +171,11 @@ def _rotation(operator: Operator, timeout: float, hold: float = 0) -> Rotation:
 
 def _say(told: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        say_json(told)
+        print_json(told)
     else:
-        say_pairs({name: ", ".join(value) if isinstance(value, list) else value for name, value in told.items()})
+        print_pairs({name: ", ".join(value) if isinstance(value, list) else value for name, value in told.items()})
 
 
-def _not_followed(behind: tuple[str, ...], what: str) -> Stop:
+def _not_followed(behind: tuple[str, ...], what: str) -> CliError:
     named = ", ".join(behind) or "an unknown number of sidecars"
-    return unreachable(f"{what}: {named} (check that they use this SIDECAR_KEYS_DIR; their logs give the read error)")
+    return unavailable(f"{what}: {named} (check that they use this SIDECAR_KEYS_DIR; their logs give the read error)")

@@ -13,7 +13,17 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.lazy_group import lazy
-from sidecar.cli.output import FAULT, OK, WRONG, OutputLost, Stop, abandon_output, complain, prepare_streams, wrong
+from sidecar.cli.output import (
+    FAULT,
+    OK,
+    WRONG,
+    CliError,
+    OutputLostError,
+    abandon_output,
+    prepare_streams,
+    print_error,
+    usage_error,
+)
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("sidecar.cli.demo:demo", "Try the sidecar: a temporary one, with four users and curl commands."),
@@ -61,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return WRONG
-    except Stop as stop:
+    except CliError as stop:
         return _ended(stop.status, stop.format_message())
     except click.ClickException as error:
         return _ended(WRONG, _usage(error))
@@ -69,7 +79,7 @@ def run(argv: Sequence[str]) -> int:
         return 130
     except (BrokenPipeError, SystemExit):  # click itself exits only on a closed pipe
         return _pipe_closed()
-    except OutputLost as error:
+    except OutputLostError as error:
         abandon_output()
         return _ended(WRONG, f"standard output: {error.strerror}")
     except Exception as error:
@@ -87,12 +97,12 @@ def _text(number: int, arg: str) -> str:
         try:
             return os.fsencode(arg).decode()
         except UnicodeError:
-            raise wrong(f"argument {number}, {arg[:40]!r}, is not UTF-8: write it in UTF-8") from None
+            raise usage_error(f"argument {number}, {arg[:40]!r}, is not UTF-8: write it in UTF-8") from None
     return arg
 
 
 def _ended(status: int, message: str) -> int:
-    complain(message)
+    print_error(message)
     return status
 
 

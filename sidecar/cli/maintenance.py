@@ -12,15 +12,15 @@ import click
 from sidecar.cli.losses import CHOICES, accept
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import NO, OK, json_option, no, say_json, say_table, wrong
-from sidecar.cli.store_session import account_of, policy_of, work
+from sidecar.cli.output import NO, OK, answer_no, json_option, print_json, print_table, usage_error
+from sidecar.cli.store_session import account_of, policy_of, run_with_store
 from sidecar.identity.emails import is_normal, is_written
-from sidecar.server.admin_context import Operator
-from sidecar.store.connection import StoreRefused, StoreUnavailable, gathered
-from sidecar.store.maintenance.backup import Backup, BackupRefused, Restored, Rules, Written
+from sidecar.server.admin_context import AdminContext
+from sidecar.store.connection import StoreMismatchError, StoreUnavailableError, gather_all
+from sidecar.store.maintenance.backup import ArchiveRules, Backup, BackupSummary, InvalidBackupError, Restored
 from sidecar.store.maintenance.backup_target import BackupTargetError
-from sidecar.store.maintenance.consistency_checks import Finding
-from sidecar.store.maintenance.fsck import Fsck, Report
+from sidecar.store.maintenance.consistency_checks import ConsistencyFinding
+from sidecar.store.maintenance.fsck import Fsck, FsckReport
 from sidecar.store.maintenance.migrate import Migrated
 from sidecar.store.maintenance.restore import Progress
 from sidecar.store.maintenance.startup_checks import SCHEMA
@@ -51,12 +51,12 @@ def fsck(repair: bool, accept_loss: str | None, yes: bool, as_json: bool, **flag
     if accept_loss is not None:
         return accept(settings_from(flags), accept_loss, sure=yes, as_json=as_json)
 
-    async def job(operator: Operator) -> Report:
+    async def job(operator: AdminContext) -> FsckReport:
         return await Fsck(operator.store).run(repair=repair)
 
-    report = work(settings_from(flags), job, repair=repair)
+    report = run_with_store(settings_from(flags), job, repair=repair)
     if as_json:
-        say_json(
+        print_json(
             {
                 "clean": report.clean,
                 "accounts": report.accounts,
@@ -73,7 +73,7 @@ def fsck(repair: bool, accept_loss: str | None, yes: bool, as_json: bool, **flag
             for found in report.findings
         ]
         if rows:
-            say_table(["", "fault", "where", "what"], rows)
+            print_table(["", "fault", "where", "what"], rows)
         word = "clean" if report.clean else "not clean"
         click.echo(f"{word}: {_counts(report)}")
     return OK if report.clean else NO
@@ -92,7 +92,7 @@ def backup(file: Path, accounts: tuple[str, ...], as_json: bool, **flags: str | 
     """
     piped = file == STDOUT
 
-    async def job(operator: Operator) -> Written:
+    async def job(operator: AdminContext) -> BackupSummary:
         chosen = [(await account_of(operator, name)).id for name in accounts] or None
         if not piped:
             return await Backup(operator.store).save(file, chosen)
@@ -100,13 +100,17 @@ def backup(file: Path, accounts: tuple[str, ...], as_json: bool, **flags: str | 
         sys.stdout.buffer.flush()
         return written
 
-    written = work(settings_from(flags), job) if piped else _with_file(file, lambda: work(settings_from(flags), job))
+    written = (
+        run_with_store(settings_from(flags), job)
+        if piped
+        else _with_file(file, lambda: run_with_store(settings_from(flags), job))
+    )
     counts = {"accounts": written.accounts, "users": written.users, "invited": written.invited}
     summary = {"file": str(file), **counts}
     if piped:
         click.echo(json.dumps(summary) if as_json else _counts(written), err=True)
     elif as_json:
-        say_json(summary)
+        print_json(summary)
     else:
         click.echo(f"{file}: {_counts(written)}")
 
@@ -124,19 +128,19 @@ def restore(file: Path, new_store: bool, as_json: bool, **flags: str | None) -> 
     """
     settings = settings_from(flags)
     agreed = consent(settings, new_store=new_store)
-    rules = Rules(is_normal=is_normal, is_written=is_written, roles=policy_of(settings).roles)
+    rules = ArchiveRules(is_normal=is_normal, is_written=is_written, roles=policy_of(settings).roles)
 
-    async def job(operator: Operator) -> Restored:
+    async def job(operator: AdminContext) -> Restored:
         restored = await Backup(operator.store, operator.pepper).load(file, rules=rules, progress=_progress())
         fleet = operator.people.fleet
         # Has no meaning of its own: a sidecar that applied it has applied all changes before it.
-        await gathered(*map(fleet.wait_applied, await fleet.announce("restore")))
+        await gather_all(*map(fleet.wait_applied, await fleet.announce("restore")))
         return restored
 
-    restored = _with_file(file, lambda: work(settings, job, agreed))
+    restored = _with_file(file, lambda: run_with_store(settings, job, agreed))
     if as_json:
         counts = {"accounts": restored.accounts, "users": restored.users}
-        say_json({"file": str(file), **counts, "skipped": list(restored.skipped)})
+        print_json({"file": str(file), **counts, "skipped": list(restored.skipped)})
     else:
         click.echo(f"{file}: {restored.accounts} accounts, {restored.users} users restored")
         for account in restored.skipped:
@@ -153,10 +157,10 @@ def migrate(**flags: str | None) -> None:
     is run again.
     """
 
-    async def job(operator: Operator) -> tuple[str, Migrated | None]:
+    async def job(operator: AdminContext) -> tuple[str, Migrated | None]:
         return operator.store.where, operator.migrated
 
-    where, migrated = work(settings_from(flags), job, migrating=True)
+    where, migrated = run_with_store(settings_from(flags), job, migrating=True)
     if migrated is None:
         click.echo(f"{where}: schema {SCHEMA} is this version's; there is nothing to migrate")
     else:
@@ -164,7 +168,7 @@ def migrate(**flags: str | None) -> None:
         click.echo(f"{where}: migrated from schema {migrated.before} to {SCHEMA}, {accounts}; restart the sidecars")
 
 
-def _counts(found: Report | Written) -> str:
+def _counts(found: FsckReport | BackupSummary) -> str:
     """Return the counts. Users are members; an invited user holds a seat and has not accepted yet."""
     return f"{found.accounts} accounts, {found.users} users, {found.invited} invited"
 
@@ -187,15 +191,15 @@ def _progress() -> Progress:
 def _with_file(file: Path, job: Callable[[], Any]) -> Any:
     try:
         return job()
-    except BackupRefused as problem:
-        raise no(str(problem)) from None
+    except InvalidBackupError as problem:
+        raise answer_no(str(problem)) from None
     except BackupTargetError as problem:
-        raise wrong(str(problem)) from None
-    except (StoreUnavailable, StoreRefused):
+        raise usage_error(str(problem)) from None
+    except (StoreUnavailableError, StoreMismatchError):
         raise
     except OSError as error:
-        raise wrong(f"{file}: {error.strerror or error}") from None
+        raise usage_error(f"{file}: {error.strerror or error}") from None
 
 
-def _finding_json(found: Finding) -> dict[str, Any]:
+def _finding_json(found: ConsistencyFinding) -> dict[str, Any]:
     return {"fault": found.fault.value, "note": found.is_note, "where": found.where, "what": found.what}

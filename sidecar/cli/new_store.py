@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from sidecar.cli.health import ask
-from sidecar.cli.output import Stop, complain, wrong
+from sidecar.cli.health import fetch
+from sidecar.cli.output import CliError, print_error, usage_error
 from sidecar.config.settings import Settings
 from sidecar.server.admin_context import Consent
 from sidecar.server.state_files import has_embedded, store_place
@@ -41,25 +41,25 @@ def consent(settings: Settings, *, new_store: bool) -> Consent:
         if not new_store and not named:
             raise _refused(settings, where, ", or create one here with --new-store")
         if settings.redis_url is None:
-            complain(f"there is no store yet: creating one in {where}{_another(settings)}")
+            print_error(f"there is no store yet: creating one in {where}{_another(settings)}")
 
     if not new_store and not named and not has_embedded(settings):
         announce(store_place(settings))
     return announce
 
 
-def _refused(settings: Settings, where: str, besides: str) -> Stop:
+def _refused(settings: Settings, where: str, besides: str) -> CliError:
     if settings.redis_url is None:
         remedy = f"run it in the directory of `sidecar serve`, set SIDECAR_STATE_DIR or SIDECAR_REDIS_URL{besides}"
     else:
         remedy = "set SIDECAR_REDIS_URL to the one of `sidecar serve`, or create one with `sidecar account create`"
-    return wrong(f"there is no store in {where}{_another(settings)}: {remedy}")
+    return usage_error(f"there is no store in {where}{_another(settings)}: {remedy}")
 
 
 def _another(settings: Settings) -> str:
     """Return a hint that names a running sidecar and its store; empty without one."""
-    with suppress(Stop):
-        _, status = ask(settings.ops_listen, "/status")
+    with suppress(CliError):
+        _, status = fetch(settings.ops_listen, "/status")
         if isinstance(at := status.get("store_address"), str):
             return f" (the sidecar at {settings.ops_listen} uses {at})"
     return ""

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from sidecar.cli.output import complain, wrong
+from sidecar.cli.output import print_error, usage_error
 from sidecar.config.parsers import boolean
 from sidecar.config.settings import ROWS, Row, Settings, SettingsError, load
 from sidecar.config.sources import spell_env, spell_flag
@@ -55,7 +55,7 @@ def settings_from(flags: dict[str, str | None]) -> Settings:
     try:
         settings = load(flags, os.environ)
     except SettingsError as error:
-        raise wrong(str(error)) from None
+        raise usage_error(str(error)) from None
     for warning in settings.warnings:
-        complain(f"warning: {warning}")
+        print_error(f"warning: {warning}")
     return settings

@@ -20,7 +20,7 @@ OK, NO, WRONG, UNREACHABLE, FAULT = 0, 1, 2, 3, 70
 """Exit statuses: README, "Command line", and 70 for a fault of the program itself (sysexits' EX_SOFTWARE)."""
 
 
-class Stop(click.ClickException):
+class CliError(click.ClickException):
     """Ends the verb with an exit status and one line on stderr."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -28,35 +28,35 @@ class Stop(click.ClickException):
         self.status = status
 
 
-def no(message: str) -> Stop:
+def answer_no(message: str) -> CliError:
     """Return the error for a negative answer (status 1)."""
-    return Stop(NO, message)
+    return CliError(NO, message)
 
 
-def wrong(message: str) -> Stop:
+def usage_error(message: str) -> CliError:
     """Return the error for wrong usage or configuration (status 2)."""
-    return Stop(WRONG, message)
+    return CliError(WRONG, message)
 
 
-def unreachable(message: str) -> Stop:
+def unavailable(message: str) -> CliError:
     """Return the error for an unreachable store or server (status 3)."""
-    return Stop(UNREACHABLE, message)
+    return CliError(UNREACHABLE, message)
 
 
 def json_option(verb: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(verb)
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """Print one line on stderr, with control characters escaped."""
     click.echo(f"sidecar: {plain(message)}", err=True)
 
 
-def say_json(value: object) -> None:
+def print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
 
 
-def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table for people. Programs use ``--json``."""
     cells = [[plain("" if cell is None else str(cell)) for cell in row] for row in rows]
     if sys.stdout.isatty():
@@ -70,7 +70,7 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def say_pairs(pairs: Mapping[str, object]) -> None:
+def print_pairs(pairs: Mapping[str, object]) -> None:
     """Print one object, with one line per field."""
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
@@ -85,7 +85,7 @@ def plain(text: str) -> str:
 # -- standard streams --------------------------------------------------------------------------------------------------
 
 
-class OutputLost(OSError):
+class OutputLostError(OSError):
     """A write to standard output failed."""
 
 
@@ -98,7 +98,7 @@ class _Output(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise OutputLost(error.errno, error.strerror) from None
+            raise OutputLostError(error.errno, error.strerror) from None
 
 
 def prepare_streams() -> None:

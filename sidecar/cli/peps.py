@@ -7,15 +7,15 @@ import click
 
 from sidecar.api.serializers import when
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import Stop, complain, json_option, no, say_json, say_table, wrong
-from sidecar.cli.store_session import OPERATOR, account_of, work
+from sidecar.cli.output import CliError, answer_no, json_option, print_error, print_json, print_table, usage_error
+from sidecar.cli.store_session import OPERATOR, account_of, run_with_store
 from sidecar.cli.user_options import account_option
-from sidecar.config.parsers import BadValueError, whole_seconds
+from sidecar.config.parsers import InvalidValueError, whole_seconds
 from sidecar.domain.peps import DEFAULT_RATE, Pep, Scope
-from sidecar.identity.pep_keys import InvalidPepName, MakeOutcome, NewPep, PepDead, PepMade
+from sidecar.identity.pep_keys import InvalidPepName, MakeOutcome, NewPep, PepMade, PepRevokedEverywhere
 from sidecar.identity.pep_keys import make as make_pep
 from sidecar.identity.pep_keys import revoke as revoke_pep
-from sidecar.server.admin_context import Operator
+from sidecar.server.admin_context import AdminContext
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.store.peps import MAX_KEYS, NoPep, PepExists, Peps, TooManyPeps
 
@@ -28,7 +28,7 @@ def _ttl(_ctx: click.Context, _param: click.Parameter, text: str) -> int:
     """Parse a duration in the form of the settings."""
     try:
         return whole_seconds(1, 3650 * DAY)(text)
-    except BadValueError as problem:
+    except InvalidValueError as problem:
         raise click.BadParameter(str(problem)) from None
 
 
@@ -74,31 +74,33 @@ def create(
     """
     wanted = NewPep(name, frozenset(map(Scope, scopes or SCOPES)), ttl, rate)
 
-    async def job(operator: Operator) -> MakeOutcome:
+    async def job(operator: AdminContext) -> MakeOutcome:
         found = await account_of(operator, account)
         return await make_pep(
             Peps(operator.store), operator.pepper, found.id, wanted, actor=OPERATOR, entropy=os.urandom
         )
 
-    outcome = work(settings_from(flags), job)
+    outcome = run_with_store(settings_from(flags), job)
     if not isinstance(outcome, PepMade):
         raise _not_made(outcome, wanted)
     if as_json:
-        say_json({**pep_json(outcome.pep), "key": outcome.key})
+        print_json({**pep_json(outcome.pep), "key": outcome.key})
     else:
         click.echo(outcome.key)
 
 
-def _not_made(outcome: InvalidPepName | PepExists | TooManyPeps | NoAccount | ActorChanged, wanted: NewPep) -> Stop:
+def _not_made(outcome: InvalidPepName | PepExists | TooManyPeps | NoAccount | ActorChanged, wanted: NewPep) -> CliError:
     match outcome:
         case InvalidPepName():
-            return wrong("invalid key name: use 1 to 100 printable characters, and do not begin with pep_")
+            return usage_error("invalid key name: use 1 to 100 printable characters, and do not begin with pep_")
         case PepExists(pep=held):
-            return no(f"there is a key {wanted.name!r} already: {held}; sidecar pep revoke ends it")
+            return answer_no(f"there is a key {wanted.name!r} already: {held}; sidecar pep revoke ends it")
         case TooManyPeps():
-            return no(f"the account has {MAX_KEYS} keys: sidecar pep list shows them, sidecar pep revoke ends one")
+            return answer_no(
+                f"the account has {MAX_KEYS} keys: sidecar pep list shows them, sidecar pep revoke ends one"
+            )
         case NoAccount() | ActorChanged():
-            return no("the account is gone")
+            return answer_no("the account is gone")
         case _:
             assert_never(outcome)
 
@@ -110,15 +112,15 @@ def _not_made(outcome: InvalidPepName | PepExists | TooManyPeps | NoAccount | Ac
 def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
     """List the keys of an account, without their secrets."""
 
-    async def job(operator: Operator) -> list[Pep]:
+    async def job(operator: AdminContext) -> list[Pep]:
         return await Peps(operator.store).listing((await account_of(operator, account)).id)
 
-    held = work(settings_from(flags), job)
+    held = run_with_store(settings_from(flags), job)
     if as_json:
-        say_json([pep_json(one) for one in held])
+        print_json([pep_json(one) for one in held])
         return
     rows = ((one.id, one.name, " ".join(sorted(one.scopes)), one.rate, when(one.expires_at)) for one in held)
-    say_table(["id", "name", "scopes", "rate", "expires"], rows)
+    print_table(["id", "name", "scopes", "rate", "expires"], rows)
 
 
 @pep.command()
@@ -129,22 +131,22 @@ def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
 def revoke(pep: str, account: str | None, as_json: bool, **flags: str | None) -> None:
     """Revoke a key. When this returns, no sidecar accepts it."""
 
-    async def job(operator: Operator) -> PepDead | NoPep | ActorChanged:
+    async def job(operator: AdminContext) -> PepRevokedEverywhere | NoPep | ActorChanged:
         found = await account_of(operator, account)
         return await revoke_pep(Peps(operator.store), operator.people.fleet, found.id, pep, actor=OPERATOR)
 
-    outcome = work(settings_from(flags), job)
+    outcome = run_with_store(settings_from(flags), job)
     match outcome:
-        case PepDead(dead, revocation):
+        case PepRevokedEverywhere(dead, revocation):
             if as_json:
                 done = {"complete": revocation.complete, "sidecars": revocation.sidecars}
-                say_json({"revoked": pep_json(dead), "revocation": {**done, "waited_ms": revocation.waited_ms}})
+                print_json({"revoked": pep_json(dead), "revocation": {**done, "waited_ms": revocation.waited_ms}})
             else:
                 click.echo(f"{dead.name} ({dead.id}) is revoked")
             if not revocation.complete:
-                complain("not every sidecar has confirmed; cached keys expire within the lease")
+                print_error("not every sidecar has confirmed; cached keys expire within the lease")
         case NoPep() | ActorChanged():
-            raise no(f"there is no key {pep!r}: sidecar pep list names them")
+            raise answer_no(f"there is no key {pep!r}: sidecar pep list names them")
         case _:
             assert_never(outcome)
 

@@ -6,12 +6,12 @@ import click
 
 from sidecar.api.serializers import review_json, user_json, when
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import json_option, say_json, say_table, wrong
-from sidecar.cli.store_session import OPERATOR, account_of, policy_of, work
+from sidecar.cli.output import json_option, print_json, print_table, usage_error
+from sidecar.cli.store_session import OPERATOR, account_of, policy_of, run_with_store
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.domain.users import Account, Status, UserId, UserRecord
 from sidecar.identity.users import Edited, ReviewedOutcome
-from sidecar.server.admin_context import Operator
+from sidecar.server.admin_context import AdminContext
 from sidecar.store.users import Roster
 
 _Held = list[tuple[Account, UserRecord]]
@@ -42,26 +42,26 @@ def review(
     settings = settings_from(flags)
     if user is not None and not all_as_stored:
         if role is None or status is None:
-            raise wrong("USER needs --role ROLE and --status active|suspended, the values from now on")
+            raise usage_error("USER needs --role ROLE and --status active|suspended, the values from now on")
         wanted_role, wanted_status, generation = role, Status(status), policy_of(settings)
 
-        async def one(operator: Operator, found: Account, uid: UserId) -> ReviewedOutcome:
+        async def one(operator: AdminContext, found: Account, uid: UserId) -> ReviewedOutcome:
             return await operator.people.membership.review(
                 OPERATOR, generation, found.id, uid, wanted_role, wanted_status
             )
 
-        outcome = work(settings, on_user(account, user, one))
+        outcome = run_with_store(settings, on_user(account, user, one))
         if not isinstance(outcome, Edited):
             raise refused(outcome, user)
         return _say_reviewed([outcome.record], as_json=as_json)
     if user is not None or role is not None or status is not None:
-        raise wrong("--all-as-stored takes no USER, --role and --status need one")
+        raise usage_error("--all-as-stored takes no USER, --role and --status need one")
     if all_as_stored:
-        return _say_reviewed(work(settings, lambda operator: _accept_all(operator, account)), as_json=as_json)
-    return _say_held(work(settings, lambda operator: _held(operator, account)), as_json=as_json)
+        return _say_reviewed(run_with_store(settings, lambda operator: _accept_all(operator, account)), as_json=as_json)
+    return _say_held(run_with_store(settings, lambda operator: _held(operator, account)), as_json=as_json)
 
 
-async def _held(operator: Operator, account: str | None) -> _Held:
+async def _held(operator: AdminContext, account: str | None) -> _Held:
     people = operator.people
     every = await people.accounts.all() if account is None else [await account_of(operator, account)]
     found: _Held = []
@@ -72,7 +72,7 @@ async def _held(operator: Operator, account: str | None) -> _Held:
     return found
 
 
-async def _accept_all(operator: Operator, account: str | None) -> list[UserRecord]:
+async def _accept_all(operator: AdminContext, account: str | None) -> list[UserRecord]:
     """Accept the stored role and status, without checks against the policy, because no permission is added."""
     done = []
     for _, record in await _held(operator, account):
@@ -87,7 +87,7 @@ async def _accept_all(operator: Operator, account: str | None) -> list[UserRecor
 
 def _say_reviewed(records: list[UserRecord], *, as_json: bool) -> None:
     if as_json:
-        say_json({"reviewed": [user_json(record) for record in records]})
+        print_json({"reviewed": [user_json(record) for record in records]})
         return
     for record in records:
         click.echo(f"{record.email} is {record.role} and {record.status}")
@@ -97,7 +97,7 @@ def _say_reviewed(records: list[UserRecord], *, as_json: bool) -> None:
 
 def _say_held(held: _Held, *, as_json: bool) -> None:
     if as_json:
-        say_json({"held": [{**user_json(record), "review": review_json(record.review)} for _, record in held]})
+        print_json({"held": [{**user_json(record), "review": review_json(record.review)} for _, record in held]})
         return
     rows: list[tuple[Any, ...]] = []
     for account, record in held:
@@ -105,5 +105,5 @@ def _say_held(held: _Held, *, as_json: bool) -> None:
             before, now = f"{lost.role_before} {lost.status_before}", f"{lost.role_now} {lost.status_now}"
             rows.append((account.name, record.id, record.email, before, now, when(lost.since)))
     if rows:
-        say_table(["account", "id", "e-mail", "acknowledged", "stored", "since"], rows)
+        print_table(["account", "id", "e-mail", "acknowledged", "stored", "since"], rows)
     click.echo(f"{len(rows)} users are held" if rows else "no user is held")

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from sidecar.cli.output import wrong
+from sidecar.cli.output import usage_error
 
 F = TypeVar("F", bound=Callable[..., Any])
 MOST = 64 * 1024
@@ -21,7 +21,7 @@ def read_password(*, from_stdin: bool) -> str:
     if from_stdin:
         return read_secret("password")
     if not sys.stdin.isatty():
-        raise wrong("no terminal to ask for the password: use --password-stdin")
+        raise usage_error("no terminal to ask for the password: use --password-stdin")
     typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return typed
 
@@ -30,12 +30,12 @@ def read_secret(what: str) -> str:
     """Read all of standard input, without the final newline."""
     raw = sys.stdin.buffer.read(MOST + 1)
     if len(raw) > MOST:
-        raise wrong(f"the {what} on standard input is too long")
+        raise usage_error(f"the {what} on standard input is too long")
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        raise wrong(f"the {what} on standard input is not UTF-8") from None
+        raise usage_error(f"the {what} on standard input is not UTF-8") from None
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
-        raise wrong(f"there is no {what} on standard input")
+        raise usage_error(f"there is no {what} on standard input")
     return text

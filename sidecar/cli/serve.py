@@ -3,7 +3,7 @@
 import click
 
 from sidecar.cli.options import settings_from, settings_options
-from sidecar.cli.output import wrong
+from sidecar.cli.output import usage_error
 from sidecar.config.settings import Settings
 from sidecar.server.early_signals import early_signals
 
@@ -28,7 +28,7 @@ def serve(force_policy: bool, **flags: str | None) -> int:
 def _serve(settings: Settings, *, force_policy: bool) -> int:
     if settings.workers > 1:
         if force_policy:  # a replacement worker would force the files of that later time
-            raise wrong("--force-policy is for one start of one worker: add --workers 1")
+            raise usage_error("--force-policy is for one start of one worker: add --workers 1")
         from sidecar.server.workers.supervisor import run_workers
 
         return run_workers(settings)

@@ -5,22 +5,22 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from sidecar.cli.new_store import refusal
-from sidecar.cli.output import complain, no, unreachable, wrong
+from sidecar.cli.output import answer_no, print_error, unavailable, usage_error
 from sidecar.config.settings import DEMO_MARK, Settings
 from sidecar.domain.users import Account, Actor
 from sidecar.policy.generation import Generation
-from sidecar.server.admin_context import Consent, Operator, PolicyProblem, generation, operating
+from sidecar.server.admin_context import AdminContext, Consent, PolicyFilesError, generation, operating
 from sidecar.server.state_files import close_keys_and_state
-from sidecar.sources.key_files import KeyFileProblem
-from sidecar.store.connection import StoreRefused, StoreUnavailable
+from sidecar.sources.key_files import KeyFileError
+from sidecar.store.connection import StoreMismatchError, StoreUnavailableError
 
 T = TypeVar("T")
 OPERATOR = Actor.operator()
 
 
-def work(
+def run_with_store(
     settings: Settings,
-    job: Callable[[Operator], Awaitable[T]],
+    job: Callable[[AdminContext], Awaitable[T]],
     consent: Consent | None = None,
     *,
     repair: bool = False,
@@ -32,9 +32,9 @@ def work(
     ``migrating``: first migrate the store to this version's schema.
     """
     if (settings.keys_dir / DEMO_MARK).exists():
-        raise wrong(f"{settings.keys_dir}: these are a demo's keys: use others")
+        raise usage_error(f"{settings.keys_dir}: these are a demo's keys: use others")
     for warning in close_keys_and_state(settings):
-        complain(f"warning: {warning}")
+        print_error(f"warning: {warning}")
 
     async def run() -> T:
         agreed = consent or refusal(settings)
@@ -43,30 +43,30 @@ def work(
 
     try:
         return asyncio.run(run())
-    except StoreUnavailable as problem:
-        raise (wrong if problem.misconfigured else unreachable)(str(problem)) from None
-    except (StoreRefused, KeyFileProblem) as problem:
-        raise wrong(str(problem)) from None
+    except StoreUnavailableError as problem:
+        raise (usage_error if problem.misconfigured else unavailable)(str(problem)) from None
+    except (StoreMismatchError, KeyFileError) as problem:
+        raise usage_error(str(problem)) from None
 
 
 def policy_of(settings: Settings) -> Generation:
     """Compile the policy files."""
     try:
         return generation(settings)
-    except PolicyProblem as problem:
-        raise wrong(str(problem)) from None
+    except PolicyFilesError as problem:
+        raise usage_error(str(problem)) from None
 
 
-async def account_of(operator: Operator, named: str | None) -> Account:
+async def account_of(operator: AdminContext, named: str | None) -> Account:
     """Return the account of this name or id. Without a name, return the only account."""
     if named is not None:
         found = await operator.people.accounts.find(named)
         if found is None:
-            raise no(f"there is no account {named!r}: sidecar account list names them")
+            raise answer_no(f"there is no account {named!r}: sidecar account list names them")
         return found
     every = await operator.people.accounts.all()
     if len(every) == 1:
         return every[0]
-    raise wrong(
+    raise usage_error(
         "there are several accounts: add --account NAME" if every else "there is no account yet: sidecar account create"
     )

@@ -10,12 +10,12 @@ import click
 
 from sidecar.api.serializers import user_json
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import NO, OK, complain, json_option, no, say_json, say_pairs, wrong
+from sidecar.cli.output import NO, OK, answer_no, json_option, print_error, print_json, print_pairs, usage_error
 from sidecar.cli.secret_input import read_secret
 from sidecar.config.settings import Settings
 from sidecar.server.token_inspection import Inspection, inspect_token
-from sidecar.sources.key_files import KeyFileProblem, load
-from sidecar.sources.trusted_issuers import TrustedIssuersProblem
+from sidecar.sources.key_files import KeyFileError, load
+from sidecar.sources.trusted_issuers import TrustedIssuersError
 from sidecar.telemetry.app_log import silent
 from sidecar.tokens.verify import Verifier
 
@@ -43,13 +43,13 @@ def inspect(as_json: bool, **flags: str | None) -> int:
     text = read_secret("token").strip()
     for prefix, kind in KINDS.items():
         if text.startswith(prefix):
-            raise no(f"this is {kind}: an opaque secret without readable contents")
+            raise answer_no(f"this is {kind}: an opaque secret without readable contents")
     header, claims = _read(text)
     verdict = _judge(settings, text)
     if verdict.key_problem:
-        complain(f"the keys of {verdict.issuer} cannot be used: {verdict.key_problem}")
+        print_error(f"the keys of {verdict.issuer} cannot be used: {verdict.key_problem}")
     if as_json:
-        say_json(
+        print_json(
             {
                 "valid": verdict.reason is None,
                 "reason": verdict.reason,
@@ -64,7 +64,7 @@ def inspect(as_json: bool, **flags: str | None) -> int:
         )
     else:
         shown = {name: _shown(name, value) for name, value in {**header, **claims}.items()}
-        say_pairs({"verdict": verdict.reason or "valid", **_of_whom(verdict), **shown})
+        print_pairs({"verdict": verdict.reason or "valid", **_of_whom(verdict), **shown})
     return OK if verdict.reason is None else NO
 
 
@@ -83,13 +83,13 @@ def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Decode header and claims without verification. The signature is never shown."""
     parts = text.split(".")
     if len(parts) != 3:
-        raise no("not a JWT: it does not have three parts")
+        raise answer_no("not a JWT: it does not have three parts")
     try:
         header, claims = (json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts[:2])
     except (ValueError, RecursionError):
-        raise no("not a JWT: its parts are not JSON in base64url") from None
+        raise answer_no("not a JWT: its parts are not JSON in base64url") from None
     if not isinstance(header, dict) or not isinstance(claims, dict):
-        raise no("not a JWT: its parts are not JSON objects")
+        raise answer_no("not a JWT: its parts are not JSON objects")
     return header, claims
 
 
@@ -99,8 +99,8 @@ def _judge(settings: Settings, text: str) -> Inspection:
         verifier = Verifier(keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)
         with silent():
             return asyncio.run(inspect_token(settings, verifier, text))
-    except (KeyFileProblem, TrustedIssuersProblem) as problem:
-        raise wrong(str(problem)) from None
+    except (KeyFileError, TrustedIssuersError) as problem:
+        raise usage_error(str(problem)) from None
 
 
 def _shown(name: str, value: object) -> object:

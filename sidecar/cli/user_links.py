@@ -7,17 +7,17 @@ import click
 
 from sidecar.api.serializers import user_json
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import complain, json_option, no, say_json, wrong
-from sidecar.cli.store_session import work
+from sidecar.cli.output import answer_no, json_option, print_error, print_json, usage_error
+from sidecar.cli.store_session import run_with_store
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.cli.users import user
 from sidecar.config.settings import Settings
 from sidecar.domain.users import Account, UserId
-from sidecar.identity.users import Joined, Parted
-from sidecar.server.admin_context import Operator
+from sidecar.identity.users import Joined, UnlinkedUser
+from sidecar.server.admin_context import AdminContext
 from sidecar.server.issuer_registry import read_issuers
-from sidecar.sources.trusted_issuers import TrustedIssuersProblem
-from sidecar.store.federated_identities import LinkHeld, LinkTaken, NobodyToLink, NotLinked
+from sidecar.sources.trusted_issuers import TrustedIssuersError
+from sidecar.store.federated_identities import LinkHeld, LinkTaken, NoMatchingUser, NotLinked
 from sidecar.store.outcomes import NoUser
 
 __all__ = ["user"]
@@ -40,28 +40,34 @@ def link(user: str, iss: str, subject: str, account: str | None, as_json: bool, 
     """
     settings = settings_from(flags)
     if not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
-        raise wrong(f"--subject must be a text of 1 to {MAX_SUBJECT} printable characters")
+        raise usage_error(f"--subject must be a text of 1 to {MAX_SUBJECT} printable characters")
     _check_issuer(settings, iss)
 
-    async def job(operator: Operator, found: Account, uid: UserId) -> Joined | NobodyToLink | LinkTaken | LinkHeld:
+    async def job(
+        operator: AdminContext, found: Account, uid: UserId
+    ) -> Joined | NoMatchingUser | LinkTaken | LinkHeld:
         return await operator.people.membership.link(found.id, uid, issuer=iss, subject=subject)
 
-    outcome = work(settings, on_user(account, user, job))
+    outcome = run_with_store(settings, on_user(account, user, job))
     match outcome:
         case Joined(record, revocation, cleared):
             if as_json:
                 complete = revocation is None or revocation.complete
-                say_json({"user": user_json(record), "password_removed": cleared, "complete": complete})
+                print_json({"user": user_json(record), "password_removed": cleared, "complete": complete})
                 return
             click.echo(f"{record.email} is linked to {subject} of {iss}")
             if cleared:
                 click.echo("the e-mail was not verified before: the password and all sessions are removed")
-        case NobodyToLink():
-            raise no(f"{user!r} is not an active user of this account: sidecar user list names them")
+        case NoMatchingUser():
+            raise answer_no(f"{user!r} is not an active user of this account: sidecar user list names them")
         case LinkTaken():
-            raise no(f"{user} is linked to another subject of {iss} already: sidecar user unlink {user} --issuer {iss}")
+            raise answer_no(
+                f"{user} is linked to another subject of {iss} already: sidecar user unlink {user} --issuer {iss}"
+            )
         case LinkHeld(other):
-            raise no(f"{subject} of {iss} is linked to {other} already: sidecar user unlink {other} --issuer {iss}")
+            raise answer_no(
+                f"{subject} of {iss} is linked to {other} already: sidecar user unlink {other} --issuer {iss}"
+            )
 
 
 @user.command()
@@ -79,20 +85,20 @@ def unlink(
     The e-mail no longer links these subjects to the user, so that another subject with it can be linked.
     """
 
-    async def job(operator: Operator, found: Account, uid: UserId) -> Parted | NotLinked | NoUser:
+    async def job(operator: AdminContext, found: Account, uid: UserId) -> UnlinkedUser | NotLinked | NoUser:
         return await operator.people.membership.unlink(found.id, uid, issuer=iss, may_return=may_return)
 
-    outcome = work(settings_from(flags), on_user(account, user, job))
+    outcome = run_with_store(settings_from(flags), on_user(account, user, job))
     match outcome:
-        case Parted(record, subjects, revocation):
+        case UnlinkedUser(record, subjects, revocation):
             if as_json:
-                say_json({"user": user_json(record), "subjects": subjects, "complete": revocation.complete})
+                print_json({"user": user_json(record), "subjects": subjects, "complete": revocation.complete})
             else:
                 click.echo(
                     f"{record.email} is unlinked from {subjects} outside {'subject' if subjects == 1 else 'subjects'}"
                 )
         case NotLinked():
-            raise no(f"{user!r} is linked to no outside subject{f' of {iss}' if iss else ''}")
+            raise answer_no(f"{user!r} is linked to no outside subject{f' of {iss}' if iss else ''}")
         case NoUser():
             raise refused(outcome, user)
 
@@ -101,9 +107,9 @@ def _check_issuer(settings: Settings, iss: str) -> None:
     """Reject an issuer that no token can have: its link would be useless without any error."""
     try:
         trusted = [entry.trust.issuer for entry in read_issuers(settings)]
-    except TrustedIssuersProblem as problem:
-        raise wrong(str(problem)) from None
+    except TrustedIssuersError as problem:
+        raise usage_error(str(problem)) from None
     if settings.trusted_issuers is None:
-        complain("note: SIDECAR_TRUSTED_ISSUERS is not set here, so ISS was not checked")
+        print_error("note: SIDECAR_TRUSTED_ISSUERS is not set here, so ISS was not checked")
     elif iss not in trusted:
-        raise wrong(f"--issuer {iss!r} is not in {settings.trusted_issuers}: it has {', '.join(trusted)}")
+        raise usage_error(f"--issuer {iss!r} is not in {settings.trusted_issuers}: it has {', '.join(trusted)}")

@@ -5,12 +5,12 @@ from typing import Any, TypeVar, assert_never
 
 import click
 
-from sidecar.cli.output import Stop, no, wrong
+from sidecar.cli.output import CliError, answer_no, usage_error
 from sidecar.cli.store_session import account_of
 from sidecar.domain.users import Account, UserId
 from sidecar.identity.emails import normalise
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
-from sidecar.server.admin_context import Operator
+from sidecar.server.admin_context import AdminContext
 from sidecar.store.outcomes import ActorChanged, LastAdmin, NotHeld, NoUser, StillInvited
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,16 +25,16 @@ T = TypeVar("T")
 
 
 def on_user(
-    account: str | None, user: str, job: Callable[[Operator, Account, UserId], Awaitable[T]]
-) -> Callable[[Operator], Awaitable[T]]:
+    account: str | None, user: str, job: Callable[[AdminContext, Account, UserId], Awaitable[T]]
+) -> Callable[[AdminContext], Awaitable[T]]:
     """Return a job on the selected user. An id implies its account; an e-mail needs one."""
 
-    async def run(operator: Operator) -> T:
+    async def run(operator: AdminContext) -> T:
         found = await account_of(operator, account)
         email = normalise(user)
         uid = UserId(user) if email is None else await operator.people.users.find(found.id, email, expired=True)
         if uid is None:
-            raise no(f"{found.name} has no user {user!r}: sidecar user list names them")
+            raise answer_no(f"{found.name} has no user {user!r}: sidecar user list names them")
         return await job(operator, found, uid)
 
     return run
@@ -42,22 +42,22 @@ def on_user(
 
 def refused(
     outcome: NoUser | NotHeld | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited, user: str
-) -> Stop:
+) -> CliError:
     match outcome:
         case UnknownRole(role, roles, nearest):
             hint = f"did you mean {nearest}?" if nearest else f"roles are {', '.join(roles)}"
-            return wrong(f"there is no assignable role {role!r}: {hint}")
+            return usage_error(f"there is no assignable role {role!r}: {hint}")
         case LastAdmin():
-            return no(f"{user} is the account's last active Account Administrator: make another one first")
+            return answer_no(f"{user} is the account's last active Account Administrator: make another one first")
         case NoUser():
-            return no(f"there is no user {user!r} in this account: sidecar user list names them")
+            return answer_no(f"there is no user {user!r} in this account: sidecar user list names them")
         case ActorChanged():
-            return no(f"conflict: {user} was changed meanwhile; check the user and try again")
+            return answer_no(f"conflict: {user} was changed meanwhile; check the user and try again")
         case RoleAboveYours(role):
-            return no(f"the role {role} has permissions that its assigner lacks")
+            return answer_no(f"the role {role} has permissions that its assigner lacks")
         case NotHeld():
-            return no(f"{user} is not held: there is nothing to review")
+            return answer_no(f"{user} is not held: there is nothing to review")
         case StillInvited():
-            return no(f"{user} has not accepted the invitation yet")
+            return answer_no(f"{user} has not accepted the invitation yet")
         case _:
             assert_never(outcome)

@@ -6,15 +6,15 @@ import click
 
 from sidecar.api.serializers import full_json, member_json, user_json, when
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import Stop, json_option, no, say_json, say_pairs, say_table, wrong
+from sidecar.cli.output import CliError, answer_no, json_option, print_json, print_pairs, print_table, usage_error
 from sidecar.cli.reviews import review
-from sidecar.cli.store_session import OPERATOR, account_of, policy_of, work
+from sidecar.cli.store_session import OPERATOR, account_of, policy_of, run_with_store
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.domain.users import Account, Status, UserId, UserRecord
 from sidecar.identity import invitations as inviting
 from sidecar.identity.password_reset import ResetLink
-from sidecar.identity.users import Edit, Edited, EditOutcome, Gone, RemoveOutcome
-from sidecar.server.admin_context import Operator
+from sidecar.identity.users import Edited, EditOutcome, RemovedUser, RemoveOutcome, UserEdit
+from sidecar.server.admin_context import AdminContext
 from sidecar.store.invitations import AlreadyInvited, AlreadyMember, SeatLimit
 from sidecar.store.outcomes import (
     AccountSuspended,
@@ -37,15 +37,15 @@ def user() -> None:
 def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
     """List an account's users, invited ones too, and its seats."""
 
-    async def job(operator: Operator) -> Roster | NoAccount:
+    async def job(operator: AdminContext) -> Roster | NoAccount:
         return await operator.people.users.roster((await account_of(operator, account)).id)
 
-    roster = work(settings_from(flags), job)
+    roster = run_with_store(settings_from(flags), job)
     if isinstance(roster, NoAccount):
-        raise no(f"the account {account!r} is gone")
+        raise answer_no(f"the account {account!r} is gone")
     if as_json:
         seats = full_json(roster.seats, "")
-        say_json({"users": [member_json(member) for member in roster.members], "seats": seats})
+        print_json({"users": [member_json(member) for member in roster.members], "seats": seats})
         return
     rows = (
         (
@@ -58,7 +58,7 @@ def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
         )
         for one in roster.members
     )
-    say_table(["id", "e-mail", "name", "role", "status", "last sign-in"], rows)
+    print_table(["id", "e-mail", "name", "role", "status", "last sign-in"], rows)
     click.echo(f"{roster.seats.used} of {roster.seats.cap} seats used")
 
 
@@ -75,20 +75,20 @@ def invite(email: str, role: str, name: str, account: str | None, as_json: bool,
     generation = policy_of(settings)
     invitee = inviting.Invitee(email, name, role)
 
-    async def job(operator: Operator) -> inviting.InviteOutcome:
+    async def job(operator: AdminContext) -> inviting.InviteOutcome:
         found = await account_of(operator, account)
         return await operator.people.inviting.invite(OPERATOR, generation, found.id, invitee)
 
-    outcome = work(settings, job)
+    outcome = run_with_store(settings, job)
     if not isinstance(outcome, inviting.Sent):
         raise _not_invited(outcome, invitee)
     expires = when(outcome.expires_at)
     if as_json:
         invitation = {"url": outcome.url, "expires_at": expires, "mailed": outcome.mailed}
-        say_json({"user": member_json(outcome.member), "invitation": invitation})
+        print_json({"user": member_json(outcome.member), "invitation": invitation})
     else:
         record = outcome.member.record
-        say_pairs({"user": record.id, "as": record.email, "role": record.role, "link": outcome.url, "until": expires})
+        print_pairs({"user": record.id, "as": record.email, "role": record.role, "link": outcome.url, "until": expires})
 
 
 @user.command()
@@ -102,14 +102,14 @@ def set_role(user: str, role: str, account: str | None, as_json: bool, **flags: 
     settings = settings_from(flags)
     generation = policy_of(settings)
 
-    async def job(operator: Operator, found: Account, uid: UserId) -> EditOutcome:
-        return await operator.people.membership.edit(OPERATOR, generation, found.id, uid, Edit(role=role))
+    async def job(operator: AdminContext, found: Account, uid: UserId) -> EditOutcome:
+        return await operator.people.membership.edit(OPERATOR, generation, found.id, uid, UserEdit(role=role))
 
-    outcome = work(settings, on_user(account, user, job))
+    outcome = run_with_store(settings, on_user(account, user, job))
     if not isinstance(outcome, Edited):
         raise refused(outcome, user)
     if as_json:
-        say_json(user_json(outcome.record))
+        print_json(user_json(outcome.record))
     else:
         click.echo(f"{outcome.record.email} is {outcome.record.role}")
 
@@ -124,14 +124,14 @@ def remove(user: str, account: str | None, as_json: bool, **flags: str | None) -
     settings = settings_from(flags)
     generation = policy_of(settings)
 
-    async def job(operator: Operator, found: Account, uid: UserId) -> RemoveOutcome:
+    async def job(operator: AdminContext, found: Account, uid: UserId) -> RemoveOutcome:
         return await operator.people.membership.remove(OPERATOR, generation, found.id, uid)
 
-    outcome = work(settings, on_user(account, user, job))
-    if not isinstance(outcome, Gone):
+    outcome = run_with_store(settings, on_user(account, user, job))
+    if not isinstance(outcome, RemovedUser):
         raise refused(outcome, user)
     if as_json:
-        say_json({"removed": user_json(outcome.record)})
+        print_json({"removed": user_json(outcome.record)})
     else:
         click.echo(f"{outcome.record.email} is removed")
 
@@ -147,7 +147,7 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
     From then on the e-mail counts as not verified until a mailed link is opened, because others have seen this one.
     """
 
-    async def job(operator: Operator, found: Account, uid: UserId) -> UserRecord | ResetLink | None:
+    async def job(operator: AdminContext, found: Account, uid: UserId) -> UserRecord | ResetLink | None:
         record = await operator.people.membership.find(found.id, uid)
         if record is None or record.status is not Status.ACTIVE:
             return record
@@ -155,14 +155,14 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
         await operator.people.audit.note("user.reset_link", OPERATOR, whom=uid)
         return operator.people.password_reset.link(record, shown=True)
 
-    outcome = work(settings_from(flags), on_user(account, user, job))
+    outcome = run_with_store(settings_from(flags), on_user(account, user, job))
     match outcome:
         case ResetLink(url, expires_at):
             made = {"link": url, "until": when(expires_at)}
-            say = say_json if as_json else say_pairs
+            say = print_json if as_json else print_pairs
             say(made)
         case UserRecord():
-            raise no(f"{outcome.email} is {outcome.status.value} and has no password to reset")
+            raise answer_no(f"{outcome.email} is {outcome.status.value} and has no password to reset")
         case None:
             raise refused(NoUser(), user)
 
@@ -170,22 +170,22 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
 user.add_command(review)
 
 
-def _not_invited(outcome: Any, invitee: inviting.Invitee) -> Stop:
+def _not_invited(outcome: Any, invitee: inviting.Invitee) -> CliError:
     match outcome:
         case inviting.InvalidEmail():
-            return wrong(f"{invitee.email!r} is not an e-mail address")
+            return usage_error(f"{invitee.email!r} is not an e-mail address")
         case SeatLimit(seats):
             free = f"{seats.members} members, {len(seats.invitations)} invited"
-            return no(
+            return answer_no(
                 f"no seat is free: {seats.used} of {seats.cap} used ({free}): sidecar account set-seats adds some"
             )
         case AlreadyMember(user):
-            return no(f"{invitee.email} is a member already: {user}")
+            return answer_no(f"{invitee.email} is a member already: {user}")
         case AlreadyInvited(user, expires_at):
-            return no(f"{invitee.email} is invited already, until {when(expires_at)}: {user}")
+            return answer_no(f"{invitee.email} is invited already, until {when(expires_at)}: {user}")
         case AccountSuspended():
-            return no("the account is suspended: no user can be added")
+            return answer_no("the account is suspended: no user can be added")
         case NoAccount() | IdempotencyMismatch():
-            return no("the account is gone")
+            return answer_no("the account is gone")
         case _:
             return refused(outcome, invitee.email)

@@ -6,7 +6,7 @@ from importlib import metadata
 import click
 
 from sidecar import __version__
-from sidecar.cli.output import json_option, say_json
+from sidecar.cli.output import json_option, print_json
 
 
 @click.command()
@@ -14,6 +14,8 @@ from sidecar.cli.output import json_option, say_json
 def version(as_json: bool) -> None:
     """Print the version."""
     if as_json:
-        say_json({"version": __version__, "python": platform.python_version(), "casbin": metadata.version("pycasbin")})
+        print_json(
+            {"version": __version__, "python": platform.python_version(), "casbin": metadata.version("pycasbin")}
+        )
     else:
         click.echo(f"policy-sidecar {__version__}")

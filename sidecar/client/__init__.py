@@ -3,21 +3,28 @@
 It imports asyncio and aiohttp, and no other package of the sidecar, so a service has few dependencies.
 """
 
-from sidecar.client.middleware import GUARD, IDENTITY, Denied, Guard, Identity, guard, public, requires
-from sidecar.client.token_client import Password, Refresh, SignInRefused, TokenClient, TokenError, TokenUnavailable
+from sidecar.client.middleware import GUARD, IDENTITY, AuthorizationGuard, Denied, Identity, guard, public, requires
+from sidecar.client.token_client import (
+    Password,
+    RefreshSession,
+    SignInRejectedError,
+    TokenClient,
+    TokenError,
+    TokenUnavailableError,
+)
 
 __all__ = [
     "GUARD",
     "IDENTITY",
+    "AuthorizationGuard",
     "Denied",
-    "Guard",
     "Identity",
     "Password",
-    "Refresh",
-    "SignInRefused",
+    "RefreshSession",
+    "SignInRejectedError",
     "TokenClient",
     "TokenError",
-    "TokenUnavailable",
+    "TokenUnavailableError",
     "guard",
     "public",
     "requires",

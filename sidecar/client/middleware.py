@@ -100,7 +100,7 @@ def public(handler: H) -> H:
     return handler
 
 
-class Guard:
+class AuthorizationGuard:
     """Client of the sidecar's checks. ``url``: its public or check listener. ``timeout``: seconds per check."""
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
@@ -151,19 +151,19 @@ class Guard:
 
 _FIELDS: Final = ("User", "Email", "Role", "Account", "Section", "Action")
 
-GUARD: Final = web.AppKey("sidecar_guard", Guard)
+GUARD: Final = web.AppKey("sidecar_guard", AuthorizationGuard)
 IDENTITY: Final = web.RequestKey("sidecar_identity", Identity)
 
 
-def guard(app: web.Application, url: str, *, timeout: float = TIMEOUT) -> Guard:
+def guard(app: web.Application, url: str, *, timeout: float = TIMEOUT) -> AuthorizationGuard:
     """Authorize each request to ``app`` and its sub-applications by the sidecar at ``url``. Return the guard.
 
     ``timeout``: seconds per check.
     """
-    asked = Guard(url, timeout=timeout)
+    asked = AuthorizationGuard(url, timeout=timeout)
 
     @web.middleware
-    async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.match_info.http_exception is not None:  # unknown path or method: no handler
             return await handler(request)
         needs = _needs_of(request)
@@ -181,7 +181,7 @@ def guard(app: web.Application, url: str, *, timeout: float = TIMEOUT) -> Guard:
         return await handler(request)
 
     app[GUARD] = asked
-    app.middlewares.append(door)
+    app.middlewares.append(middleware)
     app.cleanup_ctx.append(asked.running)
     return asked
 

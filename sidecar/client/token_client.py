@@ -35,12 +35,12 @@ DEAD: Final = frozenset({"revoked", "session_ended", "expired", "unknown_key", "
 class TokenError(Exception):
     """Raised if no token is available. The message never contains a password or a token."""
 
-    def again(self) -> "TokenError":
+    def retryable(self) -> "TokenError":
         """Return a copy for another caller: an exception that is raised repeatedly keeps every frame alive."""
         return TokenError(str(self))
 
 
-class SignInRefused(TokenError):
+class SignInRejectedError(TokenError):
     """Raised if the sidecar rejects the sign-in: ``error`` as in RFC 6749, ``description`` from the sidecar."""
 
     def __init__(self, error: str, description: str) -> None:
@@ -48,19 +48,19 @@ class SignInRefused(TokenError):
         self.error = error
         self.description = description
 
-    def again(self) -> "SignInRefused":
-        return SignInRefused(self.error, self.description)
+    def retryable(self) -> "SignInRejectedError":
+        return SignInRejectedError(self.error, self.description)
 
 
-class TokenUnavailable(TokenError):
+class TokenUnavailableError(TokenError):
     """Raised if the sidecar does not respond or asks to wait. Retry after ``retry_after`` seconds."""
 
     def __init__(self, what: str, retry_after: float) -> None:
         super().__init__(what)
         self.retry_after = retry_after
 
-    def again(self) -> "TokenUnavailable":
-        return TokenUnavailable(str(self), self.retry_after)
+    def retryable(self) -> "TokenUnavailableError":
+        return TokenUnavailableError(str(self), self.retry_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,14 @@ class Password:
 
 
 @dataclass(frozen=True, slots=True)
-class Refresh:
+class RefreshSession:
     """Continuation of a session that was opened elsewhere. It ends permanently when the session is revoked."""
 
     refresh_token: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _CachedToken:
     access_token: str = field(repr=False)
     renew_at: float
     good_until: float
@@ -96,7 +96,7 @@ class TokenClient:
     def __init__(
         self,
         url: str,
-        grant: Password | Refresh,
+        grant: Password | RefreshSession,
         *,
         session: aiohttp.ClientSession | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -106,9 +106,9 @@ class TokenClient:
         self._own = session is None
         self._session = session
         self._clock = clock
-        self._refresh_token = grant.refresh_token if isinstance(grant, Refresh) else None
-        self._held: _Held | None = None
-        self._flight: asyncio.Task[_Held] | None = None
+        self._refresh_token = grant.refresh_token if isinstance(grant, RefreshSession) else None
+        self._cached: _CachedToken | None = None
+        self._refresh_task: asyncio.Task[_CachedToken] | None = None
         self._failure: tuple[float, TokenError] | None = None
 
     @property
@@ -118,17 +118,17 @@ class TokenClient:
 
     async def token(self) -> str:
         """Return a valid access token. Raises SignInRefused or TokenUnavailable."""
-        held, now = self._held, self._clock()
+        held, now = self._cached, self._clock()
         if held is None or now >= held.good_until:
             return (await self._join(now)).access_token
-        if now >= held.renew_at and self._left_alone_for(now) is None:
-            self._take_off()
+        if now >= held.renew_at and self._backoff(now) is None:
+            self._start_refresh()
         return held.access_token
 
-    def forget(self, token: str) -> None:
+    def invalidate(self, token: str) -> None:
         """Discard a rejected ``token``. A newer token is not affected."""
-        if self._held is not None and self._held.access_token == token:
-            self._held = None
+        if self._cached is not None and self._cached.access_token == token:
+            self._cached = None
 
     @asynccontextmanager
     async def request(
@@ -144,7 +144,7 @@ class TokenClient:
         response = await session.request(method, url, headers=sent, **options)
         if is_dead(response) and _can_be_sent_twice(options.get("data")):
             response.release()
-            self.forget(token)
+            self.invalidate(token)
             sent["Authorization"] = f"Bearer {await self.token()}"
             response = await session.request(method, url, headers=sent, **options)
         async with response:
@@ -152,14 +152,14 @@ class TokenClient:
 
     async def close(self) -> None:
         """Revoke the session that this client opened, if possible. Waits at most two seconds for the sidecar."""
-        if self._flight is not None:
-            self._flight.cancel()
+        if self._refresh_task is not None:
+            self._refresh_task.cancel()
             with suppress(asyncio.CancelledError, TokenError):
-                await self._flight
+                await self._refresh_task
         if isinstance(self._grant, Password) and self._refresh_token is not None:
             with suppress(aiohttp.ClientError, TimeoutError):
                 await self._post("/revoke", {"token": self._refresh_token}, seconds=2)
-        self._held = self._refresh_token = None
+        self._cached = self._refresh_token = None
         if self._own and self._session is not None:
             await self._session.close()
 
@@ -173,52 +173,52 @@ class TokenClient:
 
     # One shared request for all callers -------------------------------------------------------------------------------
 
-    async def _join(self, now: float) -> _Held:
-        if self._flight is None or self._flight.done():
-            failure = self._left_alone_for(now)
+    async def _join(self, now: float) -> _CachedToken:
+        if self._refresh_task is None or self._refresh_task.done():
+            failure = self._backoff(now)
             if failure is not None:
-                raise failure.again()
-        return await asyncio.shield(self._take_off())  # a cancelled caller must not cancel it for others
+                raise failure.retryable()
+        return await asyncio.shield(self._start_refresh())  # a cancelled caller must not cancel it for others
 
-    def _take_off(self) -> "asyncio.Task[_Held]":
-        if self._flight is None or self._flight.done():
-            self._flight = asyncio.create_task(self._fetch())
-            self._flight.add_done_callback(_look_at)
-        return self._flight
+    def _start_refresh(self) -> "asyncio.Task[_CachedToken]":
+        if self._refresh_task is None or self._refresh_task.done():
+            self._refresh_task = asyncio.create_task(self._fetch())
+            self._refresh_task.add_done_callback(_look_at)
+        return self._refresh_task
 
-    def _left_alone_for(self, now: float) -> TokenError | None:
+    def _backoff(self, now: float) -> TokenError | None:
         """Return the last failure while its pause lasts, else None."""
         if self._failure is None or now >= self._failure[0]:
             return None
         return self._failure[1]
 
-    async def _fetch(self) -> _Held:
+    async def _fetch(self) -> _CachedToken:
         try:
             held = await self._granted()
         except TokenError as error:
-            pause = error.retry_after if isinstance(error, TokenUnavailable) else REFUSED
+            pause = error.retry_after if isinstance(error, TokenUnavailableError) else REFUSED
             self._failure = (self._clock() + pause, error)
             raise
         self._failure = None
-        self._held = held
+        self._cached = held
         return held
 
-    async def _granted(self) -> _Held:
+    async def _granted(self) -> _CachedToken:
         if self._refresh_token is not None:
             try:
                 return await self._ask({"grant_type": "refresh_token", "refresh_token": self._refresh_token})
-            except SignInRefused:
+            except SignInRejectedError:
                 if not isinstance(self._grant, Password):
                     raise
                 self._refresh_token = None
         if not isinstance(self._grant, Password):
-            raise SignInRefused("invalid_grant", "the session has ended; sign in again")
+            raise SignInRejectedError("invalid_grant", "the session has ended; sign in again")
         named = {} if self._grant.account is None else {"account": self._grant.account}
         password = await _secret(self._grant.password)
         form = {"grant_type": "password", "username": self._grant.username, "password": password}
         return await self._ask({**form, **named})
 
-    async def _ask(self, form: Mapping[str, str]) -> _Held:
+    async def _ask(self, form: Mapping[str, str]) -> _CachedToken:
         asked_at = self._clock()
         try:
             try:
@@ -230,7 +230,7 @@ class TokenClient:
                 status, headers, body = await self._post("/token", form, TIMEOUT)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             what = f"no response from the sidecar's /token: {type(error).__name__}"
-            raise TokenUnavailable(what, LEFT_ALONE) from None
+            raise TokenUnavailableError(what, LEFT_ALONE) from None
         return self._read(status, headers, body, asked_at)
 
     async def _post(
@@ -243,17 +243,17 @@ class TokenClient:
             body = await response.json() if is_json else {}
             return response.status, response.headers, body if isinstance(body, dict) else {}
 
-    def _read(self, status: int, headers: Mapping[str, str], body: dict[str, Any], asked_at: float) -> _Held:
+    def _read(self, status: int, headers: Mapping[str, str], body: dict[str, Any], asked_at: float) -> _CachedToken:
         if status in {400, 401} and isinstance(body.get("error"), str):
-            raise SignInRefused(body["error"], str(body.get("error_description", "")))
+            raise SignInRejectedError(body["error"], str(body.get("error_description", "")))
         access, seconds, refresh = (body.get(name) for name in ("access_token", "expires_in", "refresh_token"))
         if status != 200 or not isinstance(access, str) or not isinstance(seconds, int) or seconds <= 0:
-            raise TokenUnavailable(f"the sidecar's /token returned status {status}", _retry_after(headers))
+            raise TokenUnavailableError(f"the sidecar's /token returned status {status}", _retry_after(headers))
         if isinstance(refresh, str):
             self._refresh_token = refresh
         ends = asked_at + seconds
         ahead, margin = min(seconds * AHEAD, AHEAD_SECONDS), min(seconds * MARGIN, MARGIN_SECONDS)
-        return _Held(access, renew_at=ends - max(ahead, margin), good_until=ends - margin)
+        return _CachedToken(access, renew_at=ends - max(ahead, margin), good_until=ends - margin)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -269,9 +269,9 @@ async def _secret(password: str | Callable[[], str | Awaitable[str]]) -> str:
         given = password()
         text = given if isinstance(given, str) else await given
     except Exception as error:
-        raise TokenUnavailable(f"the password function failed: {type(error).__name__}", LEFT_ALONE) from None
+        raise TokenUnavailableError(f"the password function failed: {type(error).__name__}", LEFT_ALONE) from None
     if not isinstance(text, str):
-        raise TokenUnavailable(f"the password function returned {type(text).__name__} instead of str", LEFT_ALONE)
+        raise TokenUnavailableError(f"the password function returned {type(text).__name__} instead of str", LEFT_ALONE)
     return text
 
 
@@ -294,7 +294,7 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     return min(float(text), 3600.0) if text.isascii() and text.isdigit() else LEFT_ALONE
 
 
-def _look_at(flight: "asyncio.Task[_Held]") -> None:
+def _look_at(flight: "asyncio.Task[_CachedToken]") -> None:
     """Retrieve the exception of a background renewal without waiters. The next caller receives it."""
     if not flight.cancelled():
         flight.exception()

@@ -1,6 +1,6 @@
 """Parsers for setting values: addresses, durations, sizes, networks. (URLs: urls.py.)
 
-Each parser returns the value of a text, or raises ``BadValueError`` with problem and remedy. The message never repeats
+Each parser returns the value of a text, or raises ``InvalidValueError`` with problem and remedy. It never repeats
 the text, because only the caller knows if the value is a secret.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 
-class BadValueError(ValueError):
+class InvalidValueError(ValueError):
     """Raised for a text that is not a value of this setting. The message ends with the remedy."""
 
 
@@ -74,7 +74,7 @@ class LogFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionLog:
+class DecisionLogTarget:
     """Output of the decision log: a file, standard output (``path`` is None), or none.
 
     ``allows`` is the share of allows that is logged, 0 to 1. Every other decision is logged.
@@ -96,26 +96,28 @@ def address(text: str) -> Address:
     if text.startswith("unix:"):
         path = text.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
-            raise BadValueError("a Unix socket needs an absolute path: write unix:/run/sidecar/sidecar.sock")
+            raise InvalidValueError("a Unix socket needs an absolute path: write unix:/run/sidecar/sidecar.sock")
         if len(path.encode()) > 100:
-            raise BadValueError("a Unix socket's path may have 100 bytes at most: choose a shorter folder")
+            raise InvalidValueError("a Unix socket's path may have 100 bytes at most: choose a shorter folder")
         return UnixAddress(Path(path))
     host, colon, port = text.rpartition(":")
     if not colon:
-        raise BadValueError(f"no port: {how}")
+        raise InvalidValueError(f"no port: {how}")
     if not host:
-        raise BadValueError("no host: write 127.0.0.1:PORT for this machine alone, or 0.0.0.0:PORT for every interface")
+        raise InvalidValueError(
+            "no host: write 127.0.0.1:PORT for this machine alone, or 0.0.0.0:PORT for every interface"
+        )
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise BadValueError(f"the port is not a number from 0 to 65535: {how}")
+        raise InvalidValueError(f"the port is not a number from 0 to 65535: {how}")
     if host == "localhost":
         return TcpAddress(host, int(port))
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
         ip = ipaddress.ip_address(bare)
     except ValueError:
-        raise BadValueError(f"the host is not an IP address or localhost: {how}") from None
+        raise InvalidValueError(f"the host is not an IP address or localhost: {how}") from None
     if (ip.version == 6) != (bare != host):
-        raise BadValueError(f"square brackets belong around IPv6 addresses, and only there: {how}")
+        raise InvalidValueError(f"square brackets belong around IPv6 addresses, and only there: {how}")
     return TcpAddress(str(ip), int(port))
 
 
@@ -128,12 +130,12 @@ def duration(low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         parts = re.findall(r"([0-9]+)(ms|s|m|h|d)", text)
         if not parts or "".join(n + unit for n, unit in parts) != text or len(text) > 40:
-            raise BadValueError(
+            raise InvalidValueError(
                 "not a duration: write a number and a unit (ms, s, m, h, d), as in 500ms, 1s, 15m or 30d"
             )
         seconds = sum(int(n) * _UNITS[unit] for n, unit in parts)
         if not low <= seconds <= high:
-            raise BadValueError(f"must be from {show_duration(low)} to {show_duration(high)}")
+            raise InvalidValueError(f"must be from {show_duration(low)} to {show_duration(high)}")
         return seconds
 
     return parse
@@ -145,7 +147,7 @@ def whole_seconds(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         seconds = within(text)
         if seconds != int(seconds):
-            raise BadValueError("must be whole seconds, as in 15m or 90s")
+            raise InvalidValueError("must be whole seconds, as in 15m or 90s")
         return int(seconds)
 
     return parse
@@ -167,10 +169,10 @@ def size(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         match = re.fullmatch(r"([0-9]{1,12}) ?(B|KB|MB|KiB|MiB)?", text)
         if match is None:
-            raise BadValueError("not a size: write bytes or a unit (KiB, MiB), as in 65536, 64KiB or 1MiB")
+            raise InvalidValueError("not a size: write bytes or a unit (KiB, MiB), as in 65536, 64KiB or 1MiB")
         value = int(match[1]) * _SIZES[match[2] or ""]
         if not low <= value <= high:
-            raise BadValueError(f"must be from {show_size(low)} to {show_size(high)}")
+            raise InvalidValueError(f"must be from {show_size(low)} to {show_size(high)}")
         return value
 
     return parse
@@ -190,13 +192,13 @@ def boolean(text: str) -> bool:
         case "false" | "no" | "off" | "0":
             return False
         case _:
-            raise BadValueError("not a boolean: write true or false")
+            raise InvalidValueError("not a boolean: write true or false")
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
-            raise BadValueError(f"must be a whole number from {low} to {high}")
+            raise InvalidValueError(f"must be a whole number from {low} to {high}")
         return int(text)
 
     return parse
@@ -207,26 +209,26 @@ def one_of(kind: type[E]) -> Callable[[str], E]:
         try:
             return kind(text.lower())
         except ValueError:
-            raise BadValueError(f"must be one of {', '.join(kind)}") from None
+            raise InvalidValueError(f"must be one of {', '.join(kind)}") from None
 
     return parse
 
 
 def status(text: str) -> int:
     if text not in {"403", "503"}:
-        raise BadValueError("must be 403 or 503")
+        raise InvalidValueError("must be 403 or 503")
     return int(text)
 
 
 def word(text: str) -> str:
     if not text or len(text) > 512 or not text.isprintable() or " " in text:
-        raise BadValueError("must be a word without spaces, of 512 characters at most")
+        raise InvalidValueError("must be a word without spaces, of 512 characters at most")
     return text
 
 
 def line(text: str) -> str:
     if not text.isprintable() or len(text) > 512:
-        raise BadValueError("must be one line of 512 characters at most")
+        raise InvalidValueError("must be one line of 512 characters at most")
     return text
 
 
@@ -239,9 +241,9 @@ NO_NAMES = re.compile(
 def path(text: str) -> Path:
     """Parse a path of a file or folder. A name that looks like a choice needs its folder: ``./none``."""
     if not text.strip() or "\0" in text:
-        raise BadValueError("must be a path")
+        raise InvalidValueError("must be a path")
     if NO_NAMES.fullmatch(text.strip(" \t\"'")):
-        raise BadValueError("is a word, not a path: leave it unset or empty for the default, or write ./ before it")
+        raise InvalidValueError("is a word, not a path: leave it unset or empty for the default, or write ./ before it")
     return Path(text)
 
 
@@ -262,26 +264,26 @@ def networks(text: str) -> tuple[Network, ...]:
         return tuple(part if part == "unix" else ipaddress.ip_network(part) for part in parts)
     except ValueError:
         how = "write addresses and networks separated by commas, as in 10.0.0.0/8, 192.0.2.7 (no host bits set)"
-        raise BadValueError(f"not a list of networks: {how}") from None
+        raise InvalidValueError(f"not a list of networks: {how}") from None
 
 
-def decision_log(text: str) -> DecisionLog:
+def decision_log(text: str) -> DecisionLogTarget:
     sink, comma, rest = text.partition(",allows=")
     if not sink:
-        raise BadValueError("write off, stdout or a file, and ,allows=0.1 behind it to keep a tenth of the allows")
+        raise InvalidValueError("write off, stdout or a file, and ,allows=0.1 behind it to keep a tenth of the allows")
     if comma and (not re.fullmatch(r"[01]|0?\.[0-9]{1,6}|1\.0", rest) or sink == "off"):
-        raise BadValueError("the share of allows must be from 0 to 1, as in stdout,allows=0.1")
+        raise InvalidValueError("the share of allows must be from 0 to 1, as in stdout,allows=0.1")
     share = float(rest) if comma else 1.0
     if sink == "off":
-        return DecisionLog(enabled=False)
-    return DecisionLog(enabled=True, path=None if sink == "stdout" else _log_file(sink), allows=share)
+        return DecisionLogTarget(enabled=False)
+    return DecisionLogTarget(enabled=True, path=None if sink == "stdout" else _log_file(sink), allows=share)
 
 
 def _log_file(text: str) -> Path:
     try:
         return path(text)
-    except BadValueError:
-        raise BadValueError("write off, stdout or a file (./none for a file of the name none)") from None
+    except InvalidValueError:
+        raise InvalidValueError("write off, stdout or a file (./none for a file of the name none)") from None
 
 
 def show(value: object, text: str = "") -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 from sidecar.config import fd_limits
 from sidecar.config import parsers as v
-from sidecar.config.sources import Given, Names, SettingsError, gather, mask, spell_env
+from sidecar.config.sources import RawValues, SettingNames, SettingsError, gather, mask, spell_env
 from sidecar.config.urls import base_url, store_url, url
 from sidecar.sources.policy_files import packaged
 from sidecar.sources.policy_location import model, policy_dir
@@ -133,7 +133,7 @@ class Settings:
         v.LogFormat, Row(v.one_of(v.LogFormat), "auto", "json, text, or auto: text on a terminal, else json.")
     ]
     decision_log: Annotated[
-        v.DecisionLog, Row(v.decision_log, "stdout", "off, stdout or a file; ,allows=0.1 samples allows.")
+        v.DecisionLogTarget, Row(v.decision_log, "stdout", "off, stdout or a file; ,allows=0.1 samples allows.")
     ]
     max_body: Annotated[int, Row(v.size(1024, 16 * 1024**2), "64KiB", "Largest request body.")]
     max_head: Annotated[int, Row(v.size(8192, 1024**2), "32KiB", "Largest request head.")]
@@ -170,7 +170,7 @@ ROWS: dict[str, Row] = {
     for name, hint in get_type_hints(Settings, include_extras=True).items()
     if hasattr(hint, "__metadata__")
 }
-NAMES = Names(frozenset(ROWS), frozenset(name for name, it in ROWS.items() if it.secret))
+NAMES = SettingNames(frozenset(ROWS), frozenset(name for name, it in ROWS.items() if it.secret))
 
 
 def load(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Settings:
@@ -192,14 +192,14 @@ def load(flags: Mapping[str, str | None], env: Mapping[str, str]) -> Settings:
     return replace(settings, doubts=(*settings.doubts, lacking)) if lacking else settings
 
 
-def _resolve(name: str, it: Row, given: Given | None, found: Mapping[str, Any]) -> tuple[Any, Value]:
+def _resolve(name: str, it: Row, given: RawValues | None, found: Mapping[str, Any]) -> tuple[Any, Value]:
     if given is None:
         value = it.parse(it.default) if isinstance(it.default, str) else it.default(found)
         text = it.default if isinstance(it.default, str) else v.show(value)
         return value, Value(name, text, "default")
     try:
         value = it.parse(given.text)
-    except v.BadValueError as bad:
+    except v.InvalidValueError as bad:
         raise given.complaint(str(bad), secret=it.secret) from None
     return value, Value(name, mask(given.text, name) if it.secret else v.show(value, given.text), given.source)
 

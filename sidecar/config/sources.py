@@ -25,7 +25,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class RawValues:
     """Text of a setting as written. ``key`` is the name in the spelling of its source."""
 
     key: str
@@ -45,7 +45,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class SettingNames:
     """Setting names of the table: all of them, and the secret ones."""
 
     all: frozenset[str]
@@ -53,14 +53,15 @@ class Names:
 
 
 def gather(
-    flags: Mapping[str, str | None], env: Mapping[str, str], names: Names
-) -> tuple[dict[str, Given], tuple[str, ...]]:
+    flags: Mapping[str, str | None], env: Mapping[str, str], names: SettingNames
+) -> tuple[dict[str, RawValues], tuple[str, ...]]:
     """Return the texts by setting name, with the precedence of sources applied, and warnings about ignored input.
 
     Raises SettingsError.
     """
     from_flags = _checked(
-        {name: Given(spell_flag(name), text, COMMAND_LINE) for name, text in flags.items() if text is not None}, names
+        {name: RawValues(spell_flag(name), text, COMMAND_LINE) for name, text in flags.items() if text is not None},
+        names,
     )
     from_env, warnings = _environment(env)
     from_env = _checked(from_env, names)
@@ -78,7 +79,7 @@ def spell_flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _environment(env: Mapping[str, str]) -> tuple[dict[str, Given], tuple[str, ...]]:
+def _environment(env: Mapping[str, str]) -> tuple[dict[str, RawValues], tuple[str, ...]]:
     given, warnings = {}, []
     for key in sorted(key for key in env if key.startswith(PREFIX)):
         if _service_link(key, env[key]):
@@ -87,7 +88,7 @@ def _environment(env: Mapping[str, str]) -> tuple[dict[str, Given], tuple[str, .
         name = key.removeprefix(PREFIX).lower()
         if not _is_utf8(env[key]):
             raise SettingsError(f"{quoted(key)} ({ENVIRONMENT}): the value is not UTF-8: write it in UTF-8")
-        given[name if key == spell_env(name) else key] = Given(key, env[key], ENVIRONMENT)
+        given[name if key == spell_env(name) else key] = RawValues(key, env[key], ENVIRONMENT)
     return given, tuple(warnings)
 
 
@@ -108,7 +109,7 @@ def _service_link(key: str, text: str) -> bool:
     return re.fullmatch(rf"SIDECAR_(\w+_)?({kin})", key, re.ASCII) is not None
 
 
-def _file(config: Given) -> dict[str, Given]:
+def _file(config: RawValues) -> dict[str, RawValues]:
     place = config.text
     try:
         document = tomllib.loads(Path(place).read_bytes().decode())
@@ -120,7 +121,7 @@ def _file(config: Given) -> dict[str, Given]:
         raise config.complaint(f"the file is not TOML: {error}", secret=False) from None
     # `config` is not a setting in a file: it would name another file.
     stray = {"config": "config (in a file)"}
-    return {stray.get(key, key): Given(key, _as_text(key, value, place), place) for key, value in document.items()}
+    return {stray.get(key, key): RawValues(key, _as_text(key, value, place), place) for key, value in document.items()}
 
 
 def _as_text(key: str, value: object, place: str) -> str:
@@ -138,9 +139,9 @@ def _as_text(key: str, value: object, place: str) -> str:
             raise SettingsError(f"{key} ({place}): is {kind}: settings are flat, a text, a whole number, true or false")
 
 
-def _checked(given: dict[str, Given], names: Names) -> dict[str, Given]:
+def _checked(given: dict[str, RawValues], names: SettingNames) -> dict[str, RawValues]:
     """Check the names of one source, and replace each ``…_file`` of a secret by the content of its file."""
-    result: dict[str, Given] = {}
+    result: dict[str, RawValues] = {}
     for name, it in given.items():
         secret = name.removesuffix("_file")
         if name in names.all or name == "config":
@@ -150,11 +151,11 @@ def _checked(given: dict[str, Given], names: Names) -> dict[str, Given]:
         elif secret in given:
             raise SettingsError(f"{given[secret].key} and {it.key} ({it.place}): one secret in two places: remove one")
         else:
-            result[secret] = Given(it.key, _secret(it), it.place, Path(it.text).absolute())
+            result[secret] = RawValues(it.key, _secret(it), it.place, Path(it.text).absolute())
     return result
 
 
-def _secret(it: Given) -> str:
+def _secret(it: RawValues) -> str:
     try:
         return Path(it.text).read_bytes().decode().rstrip("\r\n")
     except OSError as error:
@@ -163,7 +164,7 @@ def _secret(it: Given) -> str:
         raise it.complaint("the secret's file is not UTF-8", secret=False) from None
 
 
-def _unknown(name: str, it: Given, names: Names) -> SettingsError:
+def _unknown(name: str, it: RawValues, names: SettingNames) -> SettingsError:
     spell: Callable[[str], str] = {ENVIRONMENT: spell_env, COMMAND_LINE: spell_flag}.get(it.place, str)
     known = [*names.all, *(f"{secret}_file" for secret in names.secrets), "config"]
     wanted = name.lower().removeprefix(PREFIX.lower()).replace("-", "_")

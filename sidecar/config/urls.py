@@ -1,13 +1,13 @@
 """Parsers for settings that are URLs.
 
-As in parsers.py, they return the value or raise ``BadValueError`` with a remedy.
+As in parsers.py, they return the value or raise ``InvalidValueError`` with a remedy.
 """
 
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
-from sidecar.config.parsers import BadValueError
-from sidecar.store.servers.address import AddressError, parse_address
+from sidecar.config.parsers import InvalidValueError
+from sidecar.store.servers.address import StoreAddressError, parse_address
 
 
 def base_url(text: str) -> str:
@@ -15,7 +15,7 @@ def base_url(text: str) -> str:
     found = url("http", "https")(text)
     parts = urlsplit(found)
     if parts.path not in {"", "/"} or parts.query or parts.fragment or "@" in parts.netloc or "?" in text:
-        raise BadValueError("must be scheme, host and port alone: write https://login.example.com")
+        raise InvalidValueError("must be scheme, host and port alone: write https://login.example.com")
     return f"{parts.scheme}://{_host(parts.hostname or '')}{_port(parts)}"
 
 
@@ -28,7 +28,7 @@ def _host(name: str) -> str:
     try:
         return name.encode("idna").decode("ascii")
     except UnicodeError:
-        raise BadValueError("the host is not a valid DNS name: write https://login.example.com") from None
+        raise InvalidValueError("the host is not a valid DNS name: write https://login.example.com") from None
 
 
 def _port(parts: SplitResult) -> str:
@@ -36,7 +36,9 @@ def _port(parts: SplitResult) -> str:
     try:
         port = parts.port
     except ValueError:
-        raise BadValueError("the port is not a number from 0 to 65535: write https://login.example.com:8443") from None
+        raise InvalidValueError(
+            "the port is not a number from 0 to 65535: write https://login.example.com:8443"
+        ) from None
     return "" if port is None or port == {"http": 80, "https": 443}[parts.scheme] else f":{port}"
 
 
@@ -48,11 +50,11 @@ def url(*schemes: str) -> Callable[[str], str]:
         try:
             parts = urlsplit(text)
         except ValueError:
-            raise BadValueError(f"not a URL: {how}") from None
+            raise InvalidValueError(f"not a URL: {how}") from None
         if parts.scheme not in schemes or not text.isprintable() or " " in text or "://" not in text:
-            raise BadValueError(f"invalid URL: {how}")
+            raise InvalidValueError(f"invalid URL: {how}")
         if not parts.netloc.rpartition("@")[2]:
-            raise BadValueError("the URL has no host")
+            raise InvalidValueError("the URL has no host")
         return text
 
     return parse
@@ -62,6 +64,6 @@ def store_url(text: str) -> str:
     """Parse the store's URL, fully validated (address.py)."""
     try:
         parse_address(text)
-    except AddressError as error:
-        raise BadValueError(str(error)) from None
+    except StoreAddressError as error:
+        raise InvalidValueError(str(error)) from None
     return text

@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Proof(StrEnum):
+class CredentialSource(StrEnum):
     """Source of the token. Browsers attach cookies to any request, so R5 has an extra requirement for ``COOKIE``."""
 
     NONE = "none"
@@ -21,17 +21,17 @@ class Proof(StrEnum):
 class Credential(msgspec.Struct, frozen=True, gc=False):
     """Token as received, not yet verified. ``token`` is empty if ``proof`` is NONE."""
 
-    proof: Proof
+    proof: CredentialSource
     token: str
 
     def __repr__(self) -> str:
         return f"Credential(proof={self.proof.value!r}, token=…)"
 
 
-NO_CREDENTIAL = Credential(Proof.NONE, "")
+NO_CREDENTIAL = Credential(CredentialSource.NONE, "")
 
 
-class Route(msgspec.Struct, frozen=True, gc=False):
+class RequestPath(msgspec.Struct, frozen=True, gc=False):
     """Dashboard request: its method and its raw path, percent-encoded and without the query."""
 
     method: str
@@ -48,7 +48,7 @@ class Target(msgspec.Struct, frozen=True, gc=False):
 class Question(msgspec.Struct, frozen=True, gc=False):
     """Input of one check. ``same_site`` is the gateway's result of the R5 test; only cookie requests need it."""
 
-    target: Route | Target
+    target: RequestPath | Target
     credential: Credential
     same_site: bool = False
 

@@ -19,7 +19,7 @@ _HIDDEN_MARKS: Final = frozenset("\u0f73\u0f75\u0f81\uff9e\uff9f")
 """Characters of combining class 0 that decompose into marks alone. A test compares them with all of Unicode."""
 
 
-class Form(StrEnum):
+class NormalForm(StrEnum):
     """A normalisation form (UAX #15)."""
 
     NFC = "NFC"
@@ -41,7 +41,7 @@ def is_bounded(text: str, max_length: int) -> bool:
     return not _has_long_run(text)
 
 
-def normalise(text: str, form: Form, max_length: int) -> str | None:
+def normalise(text: str, form: NormalForm, max_length: int) -> str | None:
     """Return `text` in `form`, or None if `text` or the result is out of bounds."""
     return _transformed(text, form, max_length) if is_bounded(text, max_length) else None
 
@@ -53,11 +53,11 @@ def fold_case(text: str, max_length: int) -> str | None:
 
 def fold(text: str, max_length: int) -> str | None:
     """Return the comparison form of `text` (NFKC, case-folded, NFKC), or None if it is out of bounds."""
-    once = normalise(text, Form.NFKC, max_length)
-    return None if once is None else _transformed(once.casefold(), Form.NFKC, max_length)
+    once = normalise(text, NormalForm.NFKC, max_length)
+    return None if once is None else _transformed(once.casefold(), NormalForm.NFKC, max_length)
 
 
-def _transformed(text: str, form: Form, max_length: int) -> str | None:
+def _transformed(text: str, form: NormalForm, max_length: int) -> str | None:
     result = unicodedata.normalize(form.value, text)
     return None if len(result) > max_length or _has_long_run(result) else result
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from sidecar.domain.access import Route, Target
+from sidecar.domain.access import RequestPath, Target
 from sidecar.domain.decision import Reason
 from sidecar.http.headers import RawHeaders, decode_header
 from sidecar.policy.routes import split_target
@@ -25,13 +25,13 @@ MAX_PATH: Final = 8192
 """Characters of a path without its query. Web servers accept no longer request line by default."""
 
 
-class GatewayCall(msgspec.Struct, frozen=True, gc=False):
+class GatewayRequest(msgspec.Struct, frozen=True, gc=False):
     """A gateway's check request, as received.
 
     ``path`` and ``query`` are the check request's own, undecoded. Only the adapter interprets them and the headers.
     """
 
-    family: "Family"
+    family: "GatewayAdapter"
     method: str
     path: str
     query: str
@@ -39,7 +39,7 @@ class GatewayCall(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class GatewayAdapter:
     """Adapter of the gateways that share one protocol. ``read`` is the only source of the original request.
 
     ``uri``: returns the original request target with its query, for gateways that pass a redirect on to the browser.
@@ -49,11 +49,11 @@ class Family:
     """
 
     label: str
-    read: Callable[[GatewayCall], Route | Target | Reason]
-    uri: Callable[[GatewayCall], str | None] | None = None
-    page: bytes | None = None
-    rewrites: bool = False
-    removes: bool = False
+    read: Callable[[GatewayRequest], RequestPath | Target | Reason]
+    uri: Callable[[GatewayRequest], str | None] | None = None
+    uri_header: bytes | None = None
+    forwards_cookie: bool = False
+    lists_headers_to_remove: bool = False
 
 
 def method_overrides(headers: RawHeaders) -> set[bytes]:
@@ -88,7 +88,7 @@ def upgrades_otherwise(headers: RawHeaders) -> bool:
     return False
 
 
-def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes) -> Route | Reason:
+def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes) -> RequestPath | Reason:
     """Return the route in two headers.
 
     Other headers are ignored, except those that change the request for the back end.
@@ -111,9 +111,9 @@ def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes
     return from_parts(decode_header(methods[0]), decode_header(uris[0]))
 
 
-def from_parts(method: str, uri: str) -> Route | Reason:
+def from_parts(method: str, uri: str) -> RequestPath | Reason:
     """Return the route of a request target in origin form. Other forms have no path."""
     raw_path = split_target(uri)
     if raw_path is None or not method or len(raw_path) > MAX_PATH:
         return Reason.BAD_REQUEST
-    return Route(method, raw_path)
+    return RequestPath(method, raw_path)

@@ -7,12 +7,12 @@ well-formed origin, or one of a closed set of characters.
 from collections.abc import Mapping
 from typing import Final
 
-from sidecar.domain.access import Route
+from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Decision, Reason
 from sidecar.gateways import envoy_http, forwarded, nginx, section
-from sidecar.gateways.adapter import GatewayCall, method_overrides, upgrades_otherwise
-from sidecar.http.context import Parts
-from sidecar.http.denial_causes import Cause, Kind, cross_site
+from sidecar.gateways.adapter import GatewayRequest, method_overrides, upgrades_otherwise
+from sidecar.http.context import AppContext
+from sidecar.http.denial_causes import Cause, CauseKind, cross_site
 from sidecar.http.headers import count_headers, single_header
 from sidecar.policy.routes import ambiguity
 from sidecar.telemetry.app_log import debugging, logger
@@ -35,45 +35,45 @@ _log = logger("gateways")
 Names = Mapping[bytes, int]
 
 
-def cause_of(parts: Parts, call: GatewayCall, decision: Decision) -> Cause | None:
+def cause_of(app: AppContext, call: GatewayRequest, decision: Decision) -> Cause | None:
     """Return the cause of a denied check, or None if the client alone can have caused it."""
     match decision.reason:
         case Reason.BAD_REQUEST:
             return _bad_request(call)
         case Reason.AMBIGUOUS_PATH | Reason.UNMATCHED_PATH:
             asked = call.family.read(call)
-            return _path(parts, asked) if isinstance(asked, Route) else None
+            return _path(app, asked) if isinstance(asked, RequestPath) else None
         case Reason.CROSS_SITE:
-            return cross_site(call.headers, parts.surface.origins)
+            return cross_site(call.headers, app.public_config.origins)
         case _:
             return None
 
 
-def _bad_request(call: GatewayCall) -> Cause | None:
+def _bad_request(call: GatewayRequest) -> Cause | None:
     if not isinstance(call.family.read(call), Reason):
         return None  # two tokens, or two session cookies
     names = count_headers(call.headers)
     overrides = sorted(method_overrides(call.headers))
     if overrides:
         text = f"{overrides[0].decode()} overrides the method for the back end: remove the header"
-        return Cause(Kind.METHOD_OVERRIDE, text)
+        return Cause(CauseKind.METHOD_OVERRIDE, text)
     if upgrades_otherwise(call.headers):
-        return Cause(Kind.UPGRADE, 'Upgrade must be "websocket", once, and without HTTP2-Settings')
+        return Cause(CauseKind.UPGRADE, 'Upgrade must be "websocket", once, and without HTTP2-Settings')
     label = call.family.label
     if label in FAMILIES:
         return _headers(call, label, names)
     if call.family is section.FAMILY:
-        return Cause(Kind.WRONG_ENDPOINT, "use /check/sections/SECTION or /check/sections/SECTION/ACTION")
+        return Cause(CauseKind.WRONG_ENDPOINT, "use /check/sections/SECTION or /check/sections/SECTION/ACTION")
     if label == "/envoy.service.auth.v3.Authorization/Check":
         text = "Envoy's request has no method, no path that begins with /, or more headers than SIDECAR_MAX_HEAD allows"
-        return Cause(Kind.UNUSABLE_HEADER, text)
+        return Cause(CauseKind.UNUSABLE_HEADER, text)
     if label == envoy_http.PREFIX:
-        return Cause(Kind.UNUSABLE_HEADER, "Envoy's request has no method, or no path that begins with /")
+        return Cause(CauseKind.UNUSABLE_HEADER, "Envoy's request has no method, or no path that begins with /")
     fitting = _fitting(names, but="")
-    return Cause(Kind.WRONG_ENDPOINT, f"this path is not a check endpoint: {fitting or f'use {ENDPOINTS}'}")
+    return Cause(CauseKind.WRONG_ENDPOINT, f"this path is not a check endpoint: {fitting or f'use {ENDPOINTS}'}")
 
 
-def _headers(call: GatewayCall, endpoint: str, names: Names) -> Cause | None:
+def _headers(call: GatewayRequest, endpoint: str, names: Names) -> Cause | None:
     """Return the fault of the endpoint's two headers: missing, repeated or unusable.
 
     None: the client caused the denial.
@@ -82,17 +82,19 @@ def _headers(call: GatewayCall, endpoint: str, names: Names) -> Cause | None:
     missing = [name for name in wanted if name.lower().encode() not in names]
     if missing:
         hint = _fitting(names, but=endpoint) or _hint(endpoint, names)
-        return Cause(Kind.MISSING_HEADER, f"missing {' and '.join(missing)}{hint and f': {hint}'}")
+        return Cause(CauseKind.MISSING_HEADER, f"missing {' and '.join(missing)}{hint and f': {hint}'}")
     for name in wanted:
         if names[name.lower().encode()] > 1:
-            return Cause(Kind.DOUBLED_HEADER, f"{name} is repeated: configure the gateway to replace the client's")
+            return Cause(CauseKind.DOUBLED_HEADER, f"{name} is repeated: configure the gateway to replace the client's")
     method, uri = (single_header(call.headers, name.lower().encode()) or "" for name in wanted)
     if not method:
-        return Cause(Kind.UNUSABLE_HEADER, f"{wanted[0]} is empty")
+        return Cause(CauseKind.UNUSABLE_HEADER, f"{wanted[0]} is empty")
     if not uri.startswith("/"):
-        return Cause(Kind.UNUSABLE_HEADER, f"{wanted[1]} must begin with /: the path alone, without scheme and host")
+        return Cause(
+            CauseKind.UNUSABLE_HEADER, f"{wanted[1]} must begin with /: the path alone, without scheme and host"
+        )
     if endpoint == nginx.PATH and not nginx.ingress_agrees(call.headers):
-        return Cause(Kind.UNUSABLE_HEADER, f"X-Original-URI and X-Original-URL differ: set {ANNOTATION}")
+        return Cause(CauseKind.UNUSABLE_HEADER, f"X-Original-URI and X-Original-URL differ: set {ANNOTATION}")
     return None
 
 
@@ -117,23 +119,23 @@ def _hint(endpoint: str, names: Names) -> str:
     return ""
 
 
-def _path(parts: Parts, asked: Route) -> Cause | None:
+def _path(app: AppContext, asked: RequestPath) -> Cause | None:
     named = ambiguity(asked.raw_path)
     if named:
-        return Cause(Kind.AMBIGUOUS_PATH, f"the path contains {named}, which programs interpret differently")
-    generation = parts.policy.generation
+        return Cause(CauseKind.AMBIGUOUS_PATH, f"the path contains {named}, which programs interpret differently")
+    generation = app.policy.generation
     methods = () if generation is None else generation.routes.methods_at(asked.raw_path)
     if not methods:
-        return Cause(Kind.NO_ROUTE, "no route in sections.toml has this path")
-    return Cause(Kind.NO_METHOD, f"the routes in sections.toml with this path have only {', '.join(methods)}")
+        return Cause(CauseKind.NO_ROUTE, "no route in sections.toml has this path")
+    return Cause(CauseKind.NO_METHOD, f"the routes in sections.toml with this path have only {', '.join(methods)}")
 
 
-def log_denial(call: GatewayCall, decision: Decision, request_id: bytes) -> None:
+def log_denial(call: GatewayRequest, decision: Decision, request_id: bytes) -> None:
     """Log method and path of a denied request at debug level. Its query, headers and user are not logged."""
     if not debugging():
         return
     asked = call.family.read(call)
-    method, path = (asked.method, asked.raw_path) if isinstance(asked, Route) else (call.method, call.path)
+    method, path = (asked.method, asked.raw_path) if isinstance(asked, RequestPath) else (call.method, call.path)
     _log.debug(
         "request denied",
         reason=decision.reason.value,

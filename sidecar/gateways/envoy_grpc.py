@@ -21,11 +21,11 @@ from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from sidecar.domain.access import Route
+from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Reason
-from sidecar.gateways.adapter import Family, GatewayCall, asks_otherwise, from_parts
+from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, asks_otherwise, from_parts
 from sidecar.gateways.protobuf import MAX_HEADERS, SHORT, http_request
-from sidecar.http.response import ENVOY_REMOVES, IDENTITY, Answer
+from sidecar.http.response import ENVOY_REMOVES, IDENTITY, RawResponse
 from sidecar.telemetry.app_log import logger
 
 SERVICE: Final = "envoy.service.auth.v3.Authorization"
@@ -39,23 +39,23 @@ A rejected message is an error, on which Envoy may fail open.
 """
 HEALTH_SECONDS: Final = 1.0
 
-Respond = Callable[[GatewayCall], Awaitable[Answer]]
+Respond = Callable[[GatewayRequest], Awaitable[RawResponse]]
 Healthy = Callable[[], Awaitable[bool]]
 
 _log = logger("gateways")
 
 
-def read(call: GatewayCall) -> Route | Reason:
+def read(call: GatewayRequest) -> RequestPath | Reason:
     if asks_otherwise(call.headers):
         return Reason.BAD_REQUEST
     return from_parts(call.method, call.path)
 
 
-def uri(call: GatewayCall) -> str | None:
+def uri(call: GatewayRequest) -> str | None:
     return f"{call.path}?{call.query}" if call.query else call.path
 
 
-FAMILY = Family(f"/{SERVICE}/Check", read, uri=uri, rewrites=True, removes=True)
+FAMILY = GatewayAdapter(f"/{SERVICE}/Check", read, uri=uri, forwards_cookie=True, lists_headers_to_remove=True)
 
 
 def parsed(raw: bytes, max_head: int) -> CheckRequest:
@@ -74,29 +74,29 @@ def parsed(raw: bytes, max_head: int) -> CheckRequest:
     return request
 
 
-def call_of(request: CheckRequest) -> GatewayCall:
+def call_of(request: CheckRequest) -> GatewayRequest:
     """Convert Envoy's message to a check request.
 
     Without ``encode_raw_headers``, Envoy joins repeated headers with a comma, which makes any token invalid.
     """
     http = request.attributes.request.http
     if len(http.headers) + len(http.header_map.headers) > MAX_HEADERS:
-        return GatewayCall(FAMILY, "", "", "", ())  # denied as a bad request
+        return GatewayRequest(FAMILY, "", "", "", ())  # denied as a bad request
     path, _, query = http.path.partition("?")
     if http.HasField("header_map"):
         lines = ((one.key, one.raw_value or one.value.encode()) for one in http.header_map.headers)
         headers = tuple((key.encode(), value) for key, value in lines)
     else:
         headers = tuple((key.encode(), value.encode()) for key, value in http.headers.items())
-    return GatewayCall(FAMILY, http.method, path, query, headers)
+    return GatewayRequest(FAMILY, http.method, path, query, headers)
 
 
-def response_of(answer: Answer) -> CheckResponse:
+def response_of(answer: RawResponse) -> CheckResponse:
     """Convert a response to Envoy's message."""
     return _allowed(answer) if answer.status == 200 else _denied(answer)
 
 
-def _allowed(answer: Answer) -> CheckResponse:
+def _allowed(answer: RawResponse) -> CheckResponse:
     """Return an allow. Empty headers are listed for removal, because Envoy would skip them and leave the client's."""
     removed: list[str] = []
     for name, value in answer.headers:
@@ -108,7 +108,7 @@ def _allowed(answer: Answer) -> CheckResponse:
     )
 
 
-def _denied(answer: Answer) -> CheckResponse:
+def _denied(answer: RawResponse) -> CheckResponse:
     return CheckResponse(
         status=Status(code=UNAUTHENTICATED if answer.status in (401, 302) else PERMISSION_DENIED),
         denied_response=DeniedHttpResponse(
@@ -140,7 +140,7 @@ class Authorization:
             return CheckResponse(status=Status(code=PERMISSION_DENIED))
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc, unused-ignore] # further methods return UNIMPLEMENTED
+class GrpcHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc, unused-ignore] # further methods return UNIMPLEMENTED
     """Health service (``grpc.health.v1``): NOT_SERVING during a drain or while checks cannot be decided."""
 
     def __init__(self, healthy: Healthy) -> None:
@@ -167,7 +167,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc, unused-ignor
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class GrpcCredentials:
     """TLS credentials as PEM bytes. With ``client_ca``, Envoy must present a certificate signed by it."""
 
     key: bytes
@@ -189,7 +189,7 @@ class GrpcServer:
         options = [("grpc.so_reuseport", int(shared)), ("grpc.max_receive_message_length", MAX_MESSAGE)]
         self._server = grpc.aio.server(options=options)
         self._serve(Authorization(respond), max_head)
-        health_pb2_grpc.add_HealthServicer_to_server(Health(healthy), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(GrpcHealth(healthy), self._server)
         self._certificate: Any = None
 
     def _serve(self, service: Authorization, max_head: int) -> None:
@@ -201,7 +201,7 @@ class GrpcServer:
         )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Check": method}),))
 
-    async def start(self, address: str, credentials: Credentials | None) -> int:
+    async def start(self, address: str, credentials: GrpcCredentials | None) -> int:
         """Bind ``address`` (in gRPC's format) and start. Return the port. Raises RuntimeError if binding fails."""
         if credentials is None:
             port = self._server.add_insecure_port(address)
@@ -216,7 +216,7 @@ class GrpcServer:
         await self._server.start()
         return int(port)
 
-    def renew(self, credentials: Credentials) -> None:
+    def renew(self, credentials: GrpcCredentials) -> None:
         """Use these credentials from the next handshake. gRPC keeps the previous pair if these do not match."""
         self._certificate = credentials.configuration()
 

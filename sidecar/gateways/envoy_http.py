@@ -5,22 +5,22 @@ arrives as ``/check/envoy/../livez`` and is an ambiguous path. Headers with a me
 Envoy keeps the client's headers unless the response lists them for removal, hence ``removes``.
 """
 
-from sidecar.domain.access import Route
+from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Reason
-from sidecar.gateways.adapter import Family, GatewayCall, asks_otherwise, from_parts
+from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, asks_otherwise, from_parts
 
 PREFIX = "/check/envoy"
 
 
-def read(call: GatewayCall) -> Route | Reason:
+def read(call: GatewayRequest) -> RequestPath | Reason:
     if asks_otherwise(call.headers):
         return Reason.BAD_REQUEST
     return from_parts(call.method, call.path.removeprefix(PREFIX))
 
 
-def uri(call: GatewayCall) -> str | None:
+def uri(call: GatewayRequest) -> str | None:
     path = call.path.removeprefix(PREFIX)
     return f"{path}?{call.query}" if call.query else path
 
 
-FAMILY = Family(PREFIX, read, uri=uri, rewrites=True, removes=True)
+FAMILY = GatewayAdapter(PREFIX, read, uri=uri, forwards_cookie=True, lists_headers_to_remove=True)

@@ -4,9 +4,9 @@ Reads these headers alone. A fallback to X-Original-* would be under the client'
 it through.
 """
 
-from sidecar.domain.access import Route
+from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Reason
-from sidecar.gateways.adapter import Family, GatewayCall, from_headers
+from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, from_headers
 from sidecar.http.headers import single_header
 
 PATH = "/check"
@@ -14,12 +14,12 @@ METHOD_HEADER = b"x-forwarded-method"
 URI_HEADER = b"x-forwarded-uri"
 
 
-def read(call: GatewayCall) -> Route | Reason:
+def read(call: GatewayRequest) -> RequestPath | Reason:
     return from_headers(call.headers, method_header=METHOD_HEADER, uri_header=URI_HEADER)
 
 
-def uri(call: GatewayCall) -> str | None:
+def uri(call: GatewayRequest) -> str | None:
     return single_header(call.headers, URI_HEADER)
 
 
-FAMILY = Family(PATH, read, uri=uri, page=URI_HEADER, rewrites=True)
+FAMILY = GatewayAdapter(PATH, read, uri=uri, uri_header=URI_HEADER, forwards_cookie=True)

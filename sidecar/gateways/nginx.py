@@ -7,9 +7,9 @@ Kubernetes' ingress-nginx sets X-Original-URI only with the ``auth-method`` anno
 be read. It always sets X-Sent-From and X-Original-URL, so X-Original-URI must agree with X-Original-URL.
 """
 
-from sidecar.domain.access import Route
+from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Reason
-from sidecar.gateways.adapter import Family, GatewayCall, from_headers
+from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, from_headers
 from sidecar.http.headers import RawHeaders
 
 PATH = "/check/nginx"
@@ -17,7 +17,7 @@ URI_HEADER = b"x-original-uri"
 INGRESS = (b"x-sent-from", b"nginx-ingress-controller")
 
 
-def read(call: GatewayCall) -> Route | Reason:
+def read(call: GatewayRequest) -> RequestPath | Reason:
     if not ingress_agrees(call.headers):
         return Reason.BAD_REQUEST
     return from_headers(call.headers, method_header=b"x-original-method", uri_header=URI_HEADER)
@@ -36,4 +36,4 @@ def ingress_agrees(headers: RawHeaders) -> bool:
     return bool(host) and slash + rest == uris[0]
 
 
-FAMILY = Family(PATH, read, page=URI_HEADER)
+FAMILY = GatewayAdapter(PATH, read, uri_header=URI_HEADER)

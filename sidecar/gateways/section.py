@@ -2,13 +2,13 @@
 
 from sidecar.domain.access import Target
 from sidecar.domain.decision import Reason
-from sidecar.gateways.adapter import Family, GatewayCall, asks_otherwise
+from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, asks_otherwise
 
 PREFIX = "/check/sections/"
 DEFAULT_ACTION = "view"
 
 
-def read(call: GatewayCall) -> Target | Reason:
+def read(call: GatewayRequest) -> Target | Reason:
     """Return the target in the path, which is the check's own, undecoded and without query."""
     if not call.path.startswith(PREFIX) or asks_otherwise(call.headers):
         return Reason.BAD_REQUEST
@@ -22,4 +22,4 @@ def read(call: GatewayCall) -> Target | Reason:
             return Reason.BAD_REQUEST
 
 
-FAMILY = Family("/check/sections", read)
+FAMILY = GatewayAdapter("/check/sections", read)

@@ -2,82 +2,84 @@
 
 from typing import assert_never
 
-from sidecar.domain.access import Proof, Target
+from sidecar.domain.access import CredentialSource, Target
 from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Pep, Scope
 from sidecar.domain.problems import Code, Problem
-from sidecar.http.context import Parts
+from sidecar.http.context import AppContext
 from sidecar.http.credentials import authorization, credential
 from sidecar.http.csrf import same_site
 from sidecar.http.denial_causes import cross_site
-from sidecar.http.denial_log import REPORT
+from sidecar.http.denial_log import DENIAL_LOG
 from sidecar.http.headers import RawHeaders
 from sidecar.http.problems import of_reason
-from sidecar.http.request import Caller, Gate, Guard, Key, May
-from sidecar.identity.pep_keys import KeyRefused, OutOfScope, RateExceeded
-from sidecar.pdp.decision_point import rule_on
+from sidecar.http.request import Caller, Require, Requirement, RequirePermission, RequireScope
+from sidecar.identity.pep_keys import InvalidKey, OutOfScope, RateExceeded
+from sidecar.pdp.decision_point import evaluate
 from sidecar.policy.generation import Generation
 
 
 async def admit(
-    guard: Guard, parts: Parts, generation: Generation | None, method: str, headers: RawHeaders
+    guard: Requirement, app: AppContext, generation: Generation | None, method: str, headers: RawHeaders
 ) -> Caller | Pep | Problem | None:
     """Check ``guard``. Return the caller, the problem that denies the call, or None for an open endpoint."""
-    if guard is Gate.OPEN:
+    if guard is Require.OPEN:
         return None
     if generation is None:
         return of_reason(Reason.POLICY_UNAVAILABLE, "")
-    if isinstance(guard, Key):
-        return await _admit_key(guard.scope, parts, generation, headers)
-    caller = await identify(parts, method, headers)
+    if isinstance(guard, RequireScope):
+        return await _admit_key(guard.scope, app, generation, headers)
+    caller = await identify(app, method, headers)
     if caller is Reason.CROSS_SITE:
-        return of_reason(caller, generation.id, explain_cross_site(parts, headers))
+        return of_reason(caller, generation.id, explain_cross_site(app, headers))
     if isinstance(caller, Reason):
         return of_reason(caller, generation.id)
-    if isinstance(guard, May):
-        decision = rule_on(generation, caller.record, Target(guard.section, guard.action))
+    if isinstance(guard, RequirePermission):
+        decision = evaluate(generation, caller.record, Target(guard.section, guard.action))
         if not decision.allowed:
             return of_reason(decision.reason, generation.id)
     return caller
 
 
-def explain_cross_site(parts: Parts, headers: RawHeaders) -> str:
+def explain_cross_site(app: AppContext, headers: RawHeaders) -> str:
     """Log the cause of a cross-site denial, Origin against the public URL, and return its remedy (or "")."""
-    cause = cross_site(headers, parts.surface.origins)
+    cause = cross_site(headers, app.public_config.origins)
     if cause is None:
         return ""
-    REPORT.cause(cause, "API")
+    DENIAL_LOG.cause(cause, "API")
     return cause.detail
 
 
-async def identify(parts: Parts, method: str, headers: RawHeaders) -> Caller | Reason:
+async def identify(app: AppContext, method: str, headers: RawHeaders) -> Caller | Reason:
     """Return the live user of the request's credential, or the reason for its denial.
 
     A request that a cookie authenticates must come from the dashboard itself (R5).
     """
-    given = credential(headers, parts.surface.cookie)
+    given = credential(headers, app.public_config.cookie)
     if isinstance(given, Reason):
         return given
-    if given.proof is Proof.COOKIE and not same_site(headers, method=method, origins=parts.surface.origins):
+    if given.proof is CredentialSource.COOKIE and not same_site(
+        headers, method=method, origins=app.public_config.origins
+    ):
         return Reason.CROSS_SITE
-    identity = await parts.pdp.identify(given)
+    identity = await app.pdp.identify(given)
     if isinstance(identity, Reason):
         return identity
     return Caller(identity.record, identity.claims, given.proof)
 
 
-async def _admit_key(scope: Scope, parts: Parts, generation: Generation, headers: RawHeaders) -> Pep | Problem:
+async def _admit_key(scope: Scope, app: AppContext, generation: Generation, headers: RawHeaders) -> Pep | Problem:
     """Check a PEP key. Only the Authorization header is read, because a cookie belongs to a browser."""
     given = authorization(headers)
     if isinstance(given, Reason):
         return Problem(Code.BAD_REQUEST, "there are two Authorization headers; send one", {"reason": given.value})
-    if given.proof is Proof.NONE:
+    if given.proof is CredentialSource.NONE:
         return of_reason(Reason.MISSING_TOKEN, generation.id, _KEY_WANTED)
-    outcome = await parts.pep_keys.admit(given.token, scope)
+    outcome = await app.pep_keys.admit(given.token, scope)
     match outcome:
         case Pep():
             return outcome
-        case KeyRefused(reason):
+        case InvalidKey(reason):
             return of_reason(reason, generation.id, _KEY_REFUSED.get(reason, _KEY_WANTED))
         case OutOfScope(needed):
             return Problem(

@@ -5,19 +5,19 @@ from dataclasses import dataclass, field
 from sidecar.http.client_ip import Network
 from sidecar.http.login_page import LoginPage
 from sidecar.identity.pep_keys import PepKeys
-from sidecar.identity.services import People
+from sidecar.identity.services import IdentityServices
 from sidecar.pdp.activation import Activation
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
-from sidecar.pdp.health import Vitals
+from sidecar.pdp.health import Health
 from sidecar.pdp.preview import Previews
-from sidecar.store.live.revision_status import Freshness
-from sidecar.telemetry.check_recorder import Logbook
+from sidecar.store.live.revision_status import RevisionChecker
+from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class PublicConfig:
     """Public configuration of the sidecar, from which links, cookies and errors are made.
 
     ``pdp_url``: base URL of the check endpoints for PEPs if it differs from ``public_url`` (SIDECAR_CHECK_LISTEN).
@@ -36,17 +36,17 @@ class Surface:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class AppContext:
     """Dependencies of the handlers. One instance per worker."""
 
-    surface: Surface
+    public_config: PublicConfig
     policy: Activation
     pdp: DecisionPoint
-    people: People
+    people: IdentityServices
     pep_keys: PepKeys
     subjects: Subjects
-    freshness: Freshness
-    vitals: Vitals
+    revisions: RevisionChecker
+    health: Health
     metrics: Metrics
-    logbook: Logbook
+    recorder: CheckRecorder
     previews: Previews = field(default_factory=Previews)

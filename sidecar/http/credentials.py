@@ -6,7 +6,7 @@ the real name and keeps the last of two, and ``headers.get`` returns the first o
 
 from typing import Final
 
-from sidecar.domain.access import NO_CREDENTIAL, Credential, Proof
+from sidecar.domain.access import NO_CREDENTIAL, Credential, CredentialSource
 from sidecar.domain.decision import Reason
 from sidecar.http.headers import RawHeaders
 
@@ -55,7 +55,7 @@ def from_authorization(value: bytes) -> Credential:
     token = token.strip(b" ")
     if scheme.lower() != b"bearer" or not token:
         return NO_CREDENTIAL
-    return Credential(Proof.HEADER, token.decode("latin-1"))
+    return Credential(CredentialSource.HEADER, token.decode("latin-1"))
 
 
 def from_cookies(lines: list[bytes], name: str) -> Credential | Reason:
@@ -79,7 +79,7 @@ def from_cookies(lines: list[bytes], name: str) -> Credential | Reason:
                 found = value.strip(b" \t")
     if not found:
         return NO_CREDENTIAL
-    return Credential(Proof.COOKIE, found.decode("latin-1"))
+    return Credential(CredentialSource.COOKIE, found.decode("latin-1"))
 
 
 def cookie_values(headers: RawHeaders, name: str) -> list[str]:

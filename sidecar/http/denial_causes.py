@@ -14,7 +14,7 @@ from sidecar.http.headers import RawHeaders, count_headers, single_header
 ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,100}")
 
 
-class Kind(StrEnum):
+class CauseKind(StrEnum):
     """Closed list of causes, so each can be counted and logged separately."""
 
     MISSING_HEADER = "missing_header"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 class Cause(msgspec.Struct, frozen=True):
     """One cause: the problem and its remedy."""
 
-    kind: Kind
+    kind: CauseKind
     detail: str
 
 
@@ -43,11 +43,15 @@ def cross_site(headers: RawHeaders, origins: frozenset[str]) -> Cause | None:
     if b"origin" not in names:
         if b"sec-fetch-site" in names:
             return None
-        return Cause(Kind.NO_ORIGIN, "Origin and Sec-Fetch-Site are missing: configure the gateway to pass both on")
+        return Cause(
+            CauseKind.NO_ORIGIN, "Origin and Sec-Fetch-Site are missing: configure the gateway to pass both on"
+        )
     if names[b"origin"] > 1:
-        return Cause(Kind.DOUBLED_HEADER, "Origin is repeated")
+        return Cause(CauseKind.DOUBLED_HEADER, "Origin is repeated")
     origin = single_header(headers, b"origin")
     if origin in origins:
         return None
     shown = f" {origin}" if origin is not None and ORIGIN.fullmatch(origin) else ""
-    return Cause(Kind.FOREIGN_ORIGIN, f"Origin{shown} does not match SIDECAR_PUBLIC_URL, {', '.join(sorted(origins))}")
+    return Cause(
+        CauseKind.FOREIGN_ORIGIN, f"Origin{shown} does not match SIDECAR_PUBLIC_URL, {', '.join(sorted(origins))}"
+    )

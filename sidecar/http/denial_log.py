@@ -4,7 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from sidecar.http.denial_causes import Cause, Kind
+from sidecar.http.denial_causes import Cause, CauseKind
 from sidecar.telemetry.app_log import logger
 
 SECONDS: Final = 60.0
@@ -12,13 +12,13 @@ SECONDS: Final = 60.0
 _log = logger("http")
 
 
-class Report:
+class DenialLog:
     """Rate-limited log of denials. One per process. ``clock`` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._logged: dict[Kind, float] = {}
-        self._since: dict[Kind, int] = {}
+        self._logged: dict[CauseKind, float] = {}
+        self._since: dict[CauseKind, int] = {}
 
     def cause(self, cause: Cause, endpoint: str) -> None:
         """Log the first cause of its kind at once, and later ones together, at most one line per minute."""
@@ -32,4 +32,4 @@ class Report:
         _log.warning("requests denied", kind=kind.value, count=count, endpoint=endpoint, detail=cause.detail)
 
 
-REPORT: Final = Report()
+DENIAL_LOG: Final = DenialLog()

@@ -1,6 +1,6 @@
 """Strict JSON bodies. Rejects input that two parsers could read differently: duplicate members, NaN, lone surrogates.
 
-A handler names the msgspec type of its body; a body of another form raises ``BadBody``.
+A handler names the msgspec type of its body; a body of another form raises ``InvalidBodyError``.
 """
 
 import json
@@ -25,7 +25,7 @@ SHORT: Final = 1024
 T = TypeVar("T")
 
 
-class BadBody(ValueError):
+class InvalidBodyError(ValueError):
     """The body does not fit the endpoint. The message names the member and the remedy, and is safe to show."""
 
 
@@ -35,14 +35,14 @@ def strict_json(raw: bytes, max_members: int = MAX_MEMBERS) -> Any:
         _bound(raw, max_members)
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
-    except BadBody:
+    except InvalidBodyError:
         raise
     except UnicodeDecodeError:
-        raise BadBody("the body is not UTF-8") from None
+        raise InvalidBodyError("the body is not UTF-8") from None
     except RecursionError:
-        raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels") from None
+        raise InvalidBodyError(f"the body is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:  # not JSON, or an integer with too many digits to convert
-        raise BadBody("the body is not JSON") from None
+        raise InvalidBodyError("the body is not JSON") from None
     few = len(raw) > SHORT or raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH  # then nesting is known to be shallow
     if b"\\u" in raw or not few:
         _inspect(value, MAX_DEPTH)
@@ -62,14 +62,14 @@ def _bound(raw: bytes, max_members: int) -> None:
     most = 2 * max_members + 2  # a name and a value each
     bare, strings = _STRING.subn(b"", raw, count=most + 1)
     if strings > most:
-        raise BadBody(f"the body contains more than {max_members} members; send less at once")
+        raise InvalidBodyError(f"the body contains more than {max_members} members; send less at once")
     nested = bare.count(b"{") + bare.count(b"[")
     if nested > MAX_DEPTH and _is_deep(bare.translate(None, _NO_BRACKETS)[: 2 * max_members]):
-        raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")
+        raise InvalidBodyError(f"the body is nested deeper than {MAX_DEPTH} levels")
     if nested + bare.count(b",") > max_members:
-        raise BadBody(f"the body contains more than {max_members} members; send less at once")
+        raise InvalidBodyError(f"the body contains more than {max_members} members; send less at once")
     if _LONG_NUMBER.search(bare):
-        raise BadBody(f"the body contains a number of more than {MAX_DIGITS} digits")
+        raise InvalidBodyError(f"the body contains a number of more than {MAX_DIGITS} digits")
 
 
 def _is_deep(brackets: bytes) -> bool:
@@ -94,24 +94,24 @@ def convert(value: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise BadBody(str(error)) from None
+        raise InvalidBodyError(str(error)) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise BadBody("the body repeats a member")
+        raise InvalidBodyError("the body repeats a member")
     return members
 
 
 def _refuse_constant(_name: str) -> Any:
-    raise BadBody("the body contains NaN or Infinity, which are not JSON")
+    raise InvalidBodyError("the body contains NaN or Infinity, which are not JSON")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if isinf(number):
-        raise BadBody("the body contains a number above 1.8e308")
+        raise InvalidBodyError("the body contains a number above 1.8e308")
     return number
 
 
@@ -124,10 +124,10 @@ def _inspect(value: Any, levels: int) -> None:
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise BadBody("the body contains half of a surrogate pair") from None
+            raise InvalidBodyError("the body contains half of a surrogate pair") from None
     elif isinstance(value, dict | list):
         if levels == 0:
-            raise BadBody(f"the body is nested deeper than {MAX_DEPTH} levels")
+            raise InvalidBodyError(f"the body is nested deeper than {MAX_DEPTH} levels")
         if isinstance(value, dict):
             for name in value:
                 _inspect(name, levels)

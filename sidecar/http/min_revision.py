@@ -12,12 +12,12 @@ from sidecar.domain.peps import Pep
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import AccountId
 from sidecar.http.authorization import admit
-from sidecar.http.context import Parts
+from sidecar.http.context import AppContext
 from sidecar.http.credentials import credential
 from sidecar.http.headers import RawHeaders
-from sidecar.http.request import Caller, Guard, Key
+from sidecar.http.request import Caller, Requirement, RequireScope
 from sidecar.policy.generation import Generation
-from sidecar.store.live.revision_status import Reach
+from sidecar.store.live.revision_status import RevisionStatus
 
 AT_LEAST: Final = b"x-sidecar-at-least"
 REVISION: Final = "X-Sidecar-Revision"
@@ -26,30 +26,30 @@ _NUMBER: Final = re.compile(rb"[0-9]{1,15}")
 
 
 async def admit_at_least(
-    guard: Guard, parts: Parts, generation: Generation | None, method: str, headers: RawHeaders
+    guard: Requirement, app: AppContext, generation: Generation | None, method: str, headers: RawHeaders
 ) -> Caller | Pep | Problem | None:
     """Check ``guard`` as ``admit`` does, by records no older than the requested revision."""
-    caller = await admit(guard, parts, generation, method, headers)
+    caller = await admit(guard, app, generation, method, headers)
     wanted = _revision(headers)
     if wanted is None:
         return caller
     if isinstance(wanted, Problem):
         return caller if isinstance(caller, Problem) else wanted
-    account = _account(caller, guard, parts, headers)
-    if account is None or parts.freshness.has(account, wanted):
+    account = _account(caller, guard, app, headers)
+    if account is None or app.revisions.has(account, wanted):
         return caller
-    match await parts.freshness.reach(account, wanted):
-        case Reach.BEYOND:
+    match await app.revisions.reach(account, wanted):
+        case RevisionStatus.UNKNOWN:
             return Problem(Code.BAD_REQUEST, f"X-Sidecar-At-Least: revision {wanted} does not exist yet")
-        case Reach.LATE:
+        case RevisionStatus.LATE:
             return Problem(
                 Code.STORE_UNAVAILABLE,
                 f"this sidecar has not applied revision {wanted} yet; try again shortly",
                 {"reason": Code.STORE_UNAVAILABLE.value},
                 retry_after=1,
             )
-        case Reach.REACHED:  # the first check may have used older data
-            return await admit(guard, parts, generation, method, headers)
+        case RevisionStatus.REACHED:  # the first check may have used older data
+            return await admit(guard, app, generation, method, headers)
 
 
 def _revision(headers: RawHeaders) -> int | Problem | None:
@@ -62,7 +62,7 @@ def _revision(headers: RawHeaders) -> int | Problem | None:
 
 
 def _account(
-    caller: Caller | Pep | Problem | None, guard: Guard, parts: Parts, headers: RawHeaders
+    caller: Caller | Pep | Problem | None, guard: Requirement, app: AppContext, headers: RawHeaders
 ) -> AccountId | None:
     """Return the account to which the revision belongs.
 
@@ -73,8 +73,8 @@ def _account(
             return caller.record.account
         case Pep():
             return caller.account
-        case _ if isinstance(guard, Key):
+        case _ if isinstance(guard, RequireScope):
             return None  # an unknown key has already been looked up in the store
         case _:
-            given = credential(headers, parts.surface.cookie)
-            return None if isinstance(given, Reason) else parts.pdp.account(given)
+            given = credential(headers, app.public_config.cookie)
+            return None if isinstance(given, Reason) else app.pdp.account(given)

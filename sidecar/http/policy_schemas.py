@@ -6,7 +6,7 @@ import msgspec
 
 from sidecar.domain.users import Status
 from sidecar.http.schemas import Count, ReasonName, When
-from sidecar.pdp.activation import State
+from sidecar.pdp.activation import ActivationState
 from sidecar.policy.diagnostics import Severity
 
 Line = Annotated[str, msgspec.Meta(description="policy/policy.csv:LINE")]
@@ -29,7 +29,7 @@ class PolicySection(msgspec.Struct, frozen=True):
     actions: list[str]
 
 
-class InForce(msgspec.Struct, frozen=True):
+class ActivePolicySummary(msgspec.Struct, frozen=True):
     """The active policy.
 
     ``state`` compares it with the files on disk; ``rejected``: they are invalid, and the last valid generation stays
@@ -38,7 +38,7 @@ class InForce(msgspec.Struct, frozen=True):
 
     generation: str
     loaded_at: When
-    state: State
+    state: ActivationState
     roles: list[PolicyRole]
     sections: list[PolicySection]
 

@@ -6,7 +6,7 @@ import msgspec
 
 from sidecar.domain.decision import Reason, Verdict
 from sidecar.domain.problems import Code, Problem
-from sidecar.http.response import REALM, Answer, challenge
+from sidecar.http.response import REALM, RawResponse, challenge
 
 TITLES: dict[int, str] = {
     400: "Bad request",
@@ -63,7 +63,7 @@ def told_by_header(problem: Problem) -> list[tuple[str, str]]:
     return headers
 
 
-def problem_answer(problem: Problem) -> Answer:
+def problem_answer(problem: Problem) -> RawResponse:
     """Encode a problem.
 
     A denial gets the gateways' reason headers, a 401 its challenge, a temporary error Retry-After.
@@ -86,4 +86,4 @@ def problem_answer(problem: Problem) -> Answer:
         "detail": problem.detail,
         **problem.extra,
     }
-    return Answer(problem.status, tuple(headers), msgspec.json.encode(body))
+    return RawResponse(problem.status, tuple(headers), msgspec.json.encode(body))

@@ -7,15 +7,15 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from sidecar.domain.access import Proof
+from sidecar.domain.access import CredentialSource
 from sidecar.domain.peps import Pep, Scope
 from sidecar.domain.problems import Problem
 from sidecar.domain.users import Actor, UserRecord
 from sidecar.http.client_ip import client_address
-from sidecar.http.context import Parts
+from sidecar.http.context import AppContext
 from sidecar.http.headers import RawHeaders
 from sidecar.http.problems import problem_answer
-from sidecar.http.response import Answer
+from sidecar.http.response import RawResponse
 from sidecar.policy.generation import Generation
 from sidecar.tokens.claims import Claims
 
@@ -27,21 +27,21 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
 
     record: UserRecord
     claims: Claims
-    proof: Proof
+    proof: CredentialSource
 
 
-class Call(msgspec.Struct, Generic[B], frozen=True):
+class Request(msgspec.Struct, Generic[B], frozen=True):
     """One authorized request to the API.
 
     ``peer`` is the address of the connection's other end, None on a Unix socket.
     """
 
-    parts: Parts
+    app: AppContext
     body: B
     names: Mapping[str, str]
     query: Mapping[str, str]
     headers: RawHeaders
-    peer: str | None
+    peer_address: str | None
     request_id: str
     generation: Generation | None
     known: Caller | Pep | None = None
@@ -49,7 +49,7 @@ class Call(msgspec.Struct, Generic[B], frozen=True):
     @property
     def address(self) -> str:
         """Client address (R7), for rate limits and audit rows."""
-        return client_address(self.peer, self.headers, self.parts.surface.trusted_proxies)
+        return client_address(self.peer_address, self.headers, self.app.public_config.trusted_proxies)
 
     @property
     def caller(self) -> Caller:
@@ -90,7 +90,7 @@ class Call(msgspec.Struct, Generic[B], frozen=True):
         )
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """Successful response.
 
     ``body``: a value that msgspec encodes as JSON, bytes with their Content-Type, or None (204).
@@ -101,7 +101,7 @@ class Reply(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class Gate(Enum):
+class Require(Enum):
     """Requirements without parameters."""
 
     OPEN = "open"
@@ -109,7 +109,7 @@ class Gate(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class May:
+class RequirePermission:
     """Requires a signed-in user with permission for ``action`` in ``section``."""
 
     section: str
@@ -117,15 +117,15 @@ class May:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class RequireScope:
     """Requires a PEP key with ``scope``. User tokens are rejected here, and PEP keys everywhere else (R20)."""
 
     scope: Scope
 
 
-Guard = Gate | May | Key
+Requirement = Require | RequirePermission | RequireScope
 
-Handler = Callable[[Call[Any]], Awaitable[Reply | Problem]]
+Handler = Callable[[Request[Any]], Awaitable[Response | Problem]]
 
 
 class RawBody(msgspec.Struct, frozen=True, gc=False):
@@ -149,16 +149,16 @@ class Endpoint:
 
     method: str
     path: str
-    guard: Guard
+    guard: Requirement
     handler: Handler
     summary: str
     body: type[Any] | None = None
     statuses: tuple[int, ...] = (200,)
-    tell: Callable[[Problem], Answer] = problem_answer
+    render_problem: Callable[[Problem], RawResponse] = problem_answer
     max_body: int = 0
     at_least: bool = False
-    answer: type[Any] | None = None
-    asks: tuple[type[Any], ...] = ()
+    response_schema: type[Any] | None = None
+    request_schemas: tuple[type[Any], ...] = ()
     form: bool = False
     query: type[Any] | None = None
     text: str = ""

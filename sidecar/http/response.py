@@ -15,7 +15,7 @@ IDENTITY = ("X-Auth-User", "X-Auth-Email", "X-Auth-Role", "X-Auth-Account", "X-A
 ENVOY_REMOVES = "x-envoy-auth-headers-to-remove"
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class RawResponse(msgspec.Struct, frozen=True, gc=False):
     """Status, headers and body, ready to be written."""
 
     status: int
@@ -23,7 +23,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
 
 
-class Denial(msgspec.Struct, frozen=True, omit_defaults=True):
+class DenialBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """Body of a 401, 403 or 503 from a gateway endpoint. ``detail``: the operator's remedy."""
 
     decision: bool
@@ -33,7 +33,7 @@ class Denial(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
-def gateway_answer(decision: Decision, *, unavailable: int, detail: str = "") -> Answer:
+def gateway_response(decision: Decision, *, unavailable: int, detail: str = "") -> RawResponse:
     """Return the response to a decision.
 
     ``unavailable``: status of "undetermined", 403 or 503 (SIDECAR_UNAVAILABLE_STATUS).
@@ -46,7 +46,7 @@ def gateway_answer(decision: Decision, *, unavailable: int, detail: str = "") ->
     )
     match reason.verdict:
         case Verdict.ALLOW:
-            return Answer(HTTPStatus.OK, common + identity_headers(decision))
+            return RawResponse(HTTPStatus.OK, common + identity_headers(decision))
         case Verdict.UNAUTHENTICATED:
             return _denial(HTTPStatus.UNAUTHORIZED, (*common, ("WWW-Authenticate", challenge(reason))), decision)
         case Verdict.DENY:
@@ -55,14 +55,14 @@ def gateway_answer(decision: Decision, *, unavailable: int, detail: str = "") ->
             return _denial(unavailable, (*common, ("Retry-After", "1")), decision)
 
 
-def rewritten(answer: Answer, cookie: str) -> Answer:
+def rewritten(answer: RawResponse, cookie: str) -> RawResponse:
     """Add the back end's Cookie header to an allow. If it is absent, a gateway that copies it removes the client's."""
     if not cookie:
         return answer
-    return Answer(answer.status, (*answer.headers, ("Cookie", cookie)), answer.body)
+    return RawResponse(answer.status, (*answer.headers, ("Cookie", cookie)), answer.body)
 
 
-def with_removals(answer: Answer, cookie: str) -> Answer:
+def with_removals(answer: RawResponse, cookie: str) -> RawResponse:
     """Add the list of request headers that Envoy must remove from an allowed request.
 
     An empty header from the sidecar would still reach the back end, and an absent one would leave the client's
@@ -73,13 +73,13 @@ def with_removals(answer: Answer, cookie: str) -> Answer:
         names.append("cookie")
     if not names:
         return answer
-    return Answer(answer.status, (*answer.headers, (ENVOY_REMOVES, ",".join(names))), answer.body)
+    return RawResponse(answer.status, (*answer.headers, (ENVOY_REMOVES, ",".join(names))), answer.body)
 
 
-def redirected(answer: Answer, location: str) -> Answer:
+def redirected(answer: RawResponse, location: str) -> RawResponse:
     """Turn a 401 for a browser navigation into a redirect to the login page."""
     headers = tuple(header for header in answer.headers if header[0] != "WWW-Authenticate")
-    return Answer(HTTPStatus.FOUND, (*headers, ("Location", location)), answer.body)
+    return RawResponse(HTTPStatus.FOUND, (*headers, ("Location", location)), answer.body)
 
 
 def identity_headers(decision: Decision) -> tuple[tuple[str, str], ...]:
@@ -107,7 +107,7 @@ def is_header_safe(value: str) -> bool:
     return value.isascii() and value.isprintable()
 
 
-def _denial(status: int, headers: tuple[tuple[str, str], ...], decision: Decision, detail: str = "") -> Answer:
+def _denial(status: int, headers: tuple[tuple[str, str], ...], decision: Decision, detail: str = "") -> RawResponse:
     reason = decision.reason
-    body = msgspec.json.encode(Denial(False, reason.value, reason.message, decision.generation, detail))
-    return Answer(status, (*headers, ("Content-Type", "application/json")), body)
+    body = msgspec.json.encode(DenialBody(False, reason.value, reason.message, decision.generation, detail))
+    return RawResponse(status, (*headers, ("Content-Type", "application/json")), body)

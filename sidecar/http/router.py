@@ -8,7 +8,7 @@ from sidecar.http.request import Endpoint
 Row = tuple[Endpoint, dict[str, str]]
 
 
-class Table:
+class Router:
     """Endpoint table. Raises ValueError for two rows with the same method and path."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sidecar.domain.users import DEFAULT_SEATS, Actor
 from sidecar.identity.display_names import clean
 from sidecar.identity.emails import parse
-from sidecar.identity.hashing import Hashing, Lane, Overloaded
+from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.invitations import InvalidEmail
 from sidecar.identity.password_change import WeakPassword
 from sidecar.identity.passwords import normalise, weaknesses
@@ -16,7 +16,7 @@ from sidecar.tokens.ids import ENTROPY_BYTES, new_account_id, new_user_id
 
 
 @dataclass(frozen=True, slots=True)
-class Founding:
+class NewAccount:
     """Operator's input for a new account."""
 
     name: str
@@ -31,35 +31,35 @@ class InvalidName:
     """Invalid account or administrator name: empty, too long, with unprintable characters, or shaped like an id."""
 
 
-FoundOutcome = Created | AccountExists | InvalidName | InvalidEmail | WeakPassword | Overloaded
+CreateAccountOutcome = Created | AccountExists | InvalidName | InvalidEmail | WeakPassword | Overloaded
 
 
-async def found(
-    accounts: Accounts, hashing: Hashing, founding: Founding, *, actor: Actor, entropy: Entropy
-) -> FoundOutcome:
+async def create_account(
+    accounts: Accounts, hashing: Hashing, new_account: NewAccount, *, actor: Actor, entropy: Entropy
+) -> CreateAccountOutcome:
     """Create the account with an active administrator. Returns the store's outcome or the rejection.
 
     Raises StoreUnavailable.
     """
-    name, admin_name = clean(founding.name), clean(founding.admin_name)
+    name, admin_name = clean(new_account.name), clean(new_account.admin_name)
     if not name or admin_name is None or name.startswith("acc_"):
         return InvalidName()
-    address = parse(founding.admin_email)
+    address = parse(new_account.admin_email)
     if address is None:
         return InvalidEmail()
-    weak = await asyncio.to_thread(weaknesses, founding.password, email=address.email)
-    password = normalise(founding.password)
+    weak = await asyncio.to_thread(weaknesses, new_account.password, email=address.email)
+    password = normalise(new_account.password)
     if weak or password is None:
         return WeakPassword(weak)
     account = new_account_id(entropy(ENTROPY_BYTES))
     admin = new_user_id(account, entropy(ENTROPY_BYTES))
-    hashed = await hashing.hash(Lane.PROVEN, admin, password)
+    hashed = await hashing.hash(Priority.PROVEN, admin, password)
     if isinstance(hashed, Overloaded):
         return hashed
     return await accounts.create(
         account=account,
         name=name,
-        cap=founding.seats,
+        cap=new_account.seats,
         admin=admin,
         email=address.email,
         mailbox=address.mailbox,

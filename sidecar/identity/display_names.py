@@ -18,7 +18,7 @@ def clean(name: str) -> str | None:
         return None
     if any(unicodedata.category(char) in _REFUSED and char not in _JOINERS for char in name):
         return None
-    composed = text.normalise(name, text.Form.NFC, 4 * MAX_NAME)
+    composed = text.normalise(name, text.NormalForm.NFC, 4 * MAX_NAME)
     if composed is None:
         return None
     name = " ".join(composed.split())

@@ -33,24 +33,24 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES[:] = [
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class EmailAddress:
     """Parsed address. ``email``: canonical form for comparison. ``mailbox``: form for delivery."""
 
     email: Email
     mailbox: str
 
 
-def parse(typed: str) -> Address | None:
+def parse(typed: str) -> EmailAddress | None:
     """Return both forms of ``typed``, or None if it is not an address."""
     email = normalise(typed)
     if email is None:
         return None
-    for form in (text.Form.NFC, text.Form.NFKC):  # NFKC: for a full-width at sign
+    for form in (text.NormalForm.NFC, text.NormalForm.NFKC):  # NFKC: for a full-width at sign
         written = text.normalise(typed.strip(), form, MAX_TYPED)
         mailbox = None if written is None else _spell(written, fold=False)
         if mailbox is not None and normalise(mailbox) == email:
-            return Address(email, mailbox)
-    return Address(email, email)
+            return EmailAddress(email, mailbox)
+    return EmailAddress(email, email)
 
 
 def is_same_mailbox(one: str, other: str) -> bool:
@@ -60,7 +60,7 @@ def is_same_mailbox(one: str, other: str) -> bool:
 
 def is_written(mailbox: str, email: str) -> bool:
     """Return True if ``mailbox`` is a deliverable form of the folded ``email``."""
-    return mailbox == email or parse(mailbox) == Address(Email(email), mailbox)
+    return mailbox == email or parse(mailbox) == EmailAddress(Email(email), mailbox)
 
 
 def is_mailbox(typed: str, mailbox: str) -> bool:
@@ -73,7 +73,7 @@ def normalise(typed: str) -> Email | None:
     """Return the canonical form of ``typed``, without outer spaces, or None if it is not an address."""
     if len(typed) > MAX_TYPED:
         return None
-    compatible = text.normalise(typed.strip(), text.Form.NFKC, MAX_TYPED)
+    compatible = text.normalise(typed.strip(), text.NormalForm.NFKC, MAX_TYPED)
     once = None if compatible is None else _spell(compatible)
     # Folding can lengthen or change an address, so the result must itself be a valid address.
     return None if once is None or _spell(once) != once else Email(once)

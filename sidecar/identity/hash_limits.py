@@ -16,7 +16,7 @@ class MailSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class Reservation:
     """Admitted attempt. ``suspect``: the e-mail's or the global bucket is empty, so the attempt gets only a small share
     of the hashing pool. ``receipt`` is for ``settle``."""
 
@@ -34,20 +34,20 @@ class Limited:
     retry_after: int
 
 
-class Limits(Protocol):
+class LoginLimits(Protocol):
     """Rate limits for sign-in and mail. Units are reserved before the work, so that concurrent attempts all count."""
 
     @property
-    def short(self) -> bool:
+    def memory_low(self) -> bool:
         """Return True while the store is low on memory. Sign-ins are then rejected; checks continue (R16)."""
 
     def refused(self, address: str) -> Limited | None:
         """Return the recent rejection of an address if it still applies. The request then need not be read."""
 
-    async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
+    async def reserve(self, subject: Email | str, address: str) -> Reservation | Limited:
         """Count a failure in advance. ``subject``: an e-mail, or a user id if known. Raises StoreUnavailable."""
 
-    async def settle(self, admitted: Admitted, *, failed: bool) -> None:
+    async def settle(self, admitted: Reservation, *, failed: bool) -> None:
         """Settle a reservation, once per admitted ``reserve``. Without a failure, the units are returned."""
 
     async def may_ask(self, address: str) -> bool:
@@ -63,15 +63,15 @@ class Limits(Protocol):
 class Unlimited:
     """No limits, for tests and the command line."""
 
-    short = False
+    memory_low = False
 
     def refused(self, address: str) -> Limited | None:  # noqa: ARG002
         return None
 
-    async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:  # noqa: ARG002
-        return Admitted()
+    async def reserve(self, subject: Email | str, address: str) -> Reservation | Limited:  # noqa: ARG002
+        return Reservation()
 
-    async def settle(self, admitted: Admitted, *, failed: bool) -> None:
+    async def settle(self, admitted: Reservation, *, failed: bool) -> None:
         """No-op."""
 
     async def may_ask(self, address: str) -> bool:  # noqa: ARG002

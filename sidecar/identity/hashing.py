@@ -38,7 +38,7 @@ STEP_BACK: Final = 10
 """Niceness of the hashing threads, so that checks run first when cores are scarce."""
 
 
-class Lane(Enum):
+class Priority(Enum):
     """Queue of a hashing job, by priority: caller with a proof, sign-in, suspect sign-in."""
 
     PROVEN = "proven"
@@ -47,7 +47,7 @@ class Lane(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
+class HashParameters:
     """Cost of argon2id. The default is OWASP's minimum of 2024: 19 MiB, two passes, one lane (about 20 ms)."""
 
     time_cost: int = 2
@@ -55,7 +55,7 @@ class Parameters:
     parallelism: int = 1
 
 
-DEAREST: Final = Parameters(time_cost=16, memory_kib=8 * 19 * 1024, parallelism=8)
+DEAREST: Final = HashParameters(time_cost=16, memory_kib=8 * 19 * 1024, parallelism=8)
 """Maximum cost of a stored hash. A costlier one, for example of a crafted backup, counts as damaged, because strangers
 choose when it is verified."""
 
@@ -68,7 +68,7 @@ class Overloaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class VerifyResult:
     """Result of a comparison. ``outdated``: the hash has other parameters than the current ones."""
 
     matches: bool
@@ -83,7 +83,7 @@ class Hashing:
         self,
         pepper: Pepper,
         *,
-        parameters: Parameters = Parameters(),
+        parameters: HashParameters = HashParameters(),
         threads: int | None = None,
         places: int = 64,
     ) -> None:
@@ -93,13 +93,13 @@ class Hashing:
         )
         self._threads = threads or max(1, min(MOST_THREADS, (os.cpu_count() or 1) - 1))
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="argon2", initializer=_step_back)
-        self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in Lane}
+        self._waiting: dict[Priority, deque[asyncio.Future[None]]] = {priority: deque() for priority in Priority}
         self._places = {
-            Lane.PROVEN: places * self._threads,
-            Lane.SIGN_IN: places * self._threads,
-            Lane.SUSPECT: SUSPECTS * self._threads,
+            Priority.PROVEN: places * self._threads,
+            Priority.SIGN_IN: places * self._threads,
+            Priority.SUSPECT: SUSPECTS * self._threads,
         }
-        self._turn = Lane.SIGN_IN
+        self._turn = Priority.SIGN_IN
         self._busy = 0
         self._dummy: str | None = None
         self.seconds = 0.02
@@ -108,19 +108,19 @@ class Hashing:
     @property
     def queue_depth(self) -> int:
         """Number of waiting jobs (metric ``sidecar_hash_queue_depth``)."""
-        return sum(len(lane) for lane in self._waiting.values())
+        return sum(len(priority) for priority in self._waiting.values())
 
-    async def hash(self, lane: Lane, user: UserId, password: str) -> str | Overloaded:
+    async def hash(self, priority: Priority, user: UserId, password: str) -> str | Overloaded:
         """Hash ``user``'s normalised password. Returns the text to store."""
-        return await self._run(lane, lambda: self._argon2.hash(self._peppered(user, password)))
+        return await self._run(priority, lambda: self._argon2.hash(self._peppered(user, password)))
 
-    async def compare(self, lane: Lane, user: UserId, password: str, kept: str) -> Compared | Overloaded:
+    async def compare(self, priority: Priority, user: UserId, password: str, kept: str) -> VerifyResult | Overloaded:
         """Compare a normalised password with the stored hash ``kept``. A damaged hash never matches."""
-        return await self._run(lane, lambda: self._compare(user, password, kept))
+        return await self._run(priority, lambda: self._compare(user, password, kept))
 
-    async def compare_nobody(self, lane: Lane, password: str) -> Compared | Overloaded:
+    async def verify_dummy(self, priority: Priority, password: str) -> VerifyResult | Overloaded:
         """Do the same work for an unknown user, with the current parameters. Never matches."""
-        return await self._run(lane, lambda: self._compare(_NOBODY, password, self._nobodys()))
+        return await self._run(priority, lambda: self._compare(_NOBODY, password, self._dummy_hash()))
 
     def close(self) -> None:
         """Shut the pool down without waiting. Running jobs finish."""
@@ -130,37 +130,37 @@ class Hashing:
         # The MAC covers the user id, which contains the account id. A hash moved to another user never matches (R19).
         return self._pepper.mac(Purpose.PASSWORD, user, password)
 
-    def _compare(self, user: UserId, password: str, kept: str) -> Compared:
+    def _compare(self, user: UserId, password: str, kept: str) -> VerifyResult:
         started = perf_counter()
         try:
             if not _is_affordable(kept):
-                return Compared(False, False)
+                return VerifyResult(False, False)
             self._argon2.verify(kept, self._peppered(user, password))
         except (VerificationError, InvalidHashError):  # a damaged hash never matches: fail closed
-            return Compared(False, False)
+            return VerifyResult(False, False)
         finally:
             self.seconds += (perf_counter() - started - self.seconds) / 8
-        return Compared(user != _NOBODY, self._argon2.check_needs_rehash(kept))
+        return VerifyResult(user != _NOBODY, self._argon2.check_needs_rehash(kept))
 
-    def _nobodys(self) -> str:
+    def _dummy_hash(self) -> str:
         if self._dummy is None:
             self._dummy = self._argon2.hash(self._pepper.mac(Purpose.PASSWORD, _NOBODY, os.urandom(16)))
         return self._dummy
 
-    async def _run(self, lane: Lane, job: Callable[[], T]) -> T | Overloaded:
+    async def _run(self, priority: Priority, job: Callable[[], T]) -> T | Overloaded:
         loop = asyncio.get_running_loop()
         if self._busy < self._threads:
             self._busy += 1
-        elif len(self._waiting[lane]) >= self._places[lane]:
+        elif len(self._waiting[priority]) >= self._places[priority]:
             return Overloaded(1 + int(self.seconds * self.queue_depth / self._threads))
         else:
-            await self._wait(lane, loop.create_future())
+            await self._wait(priority, loop.create_future())
         work = loop.run_in_executor(self._pool, job)
         work.add_done_callback(lambda _: self._pass_on())  # also for a cancelled caller: the thread is busy until then
         return await asyncio.shield(work)
 
-    async def _wait(self, lane: Lane, turn: asyncio.Future[None]) -> None:
-        self._waiting[lane].append(turn)
+    async def _wait(self, priority: Priority, turn: asyncio.Future[None]) -> None:
+        self._waiting[priority].append(turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -169,16 +169,20 @@ class Hashing:
             raise
         finally:
             with suppress(ValueError):
-                self._waiting[lane].remove(turn)
+                self._waiting[priority].remove(turn)
 
     def _pass_on(self) -> None:
         """Give the free thread to the next job. The first two lanes alternate, so that neither starves."""
-        first, second = (Lane.PROVEN, Lane.SIGN_IN) if self._turn is Lane.SIGN_IN else (Lane.SIGN_IN, Lane.PROVEN)
-        for lane in (first, second, Lane.SUSPECT):
-            while self._waiting[lane]:
-                turn = self._waiting[lane].popleft()
+        first, second = (
+            (Priority.PROVEN, Priority.SIGN_IN)
+            if self._turn is Priority.SIGN_IN
+            else (Priority.SIGN_IN, Priority.PROVEN)
+        )
+        for priority in (first, second, Priority.SUSPECT):
+            while self._waiting[priority]:
+                turn = self._waiting[priority].popleft()
                 if not turn.done():  # its caller may have been cancelled
-                    self._turn = lane
+                    self._turn = priority
                     turn.set_result(None)
                     return
         self._busy -= 1

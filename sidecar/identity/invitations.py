@@ -12,9 +12,9 @@ from functools import partial
 
 from sidecar.domain.users import AccountId, Actor, Invitation, Member, Status, UserId, UserRecord
 from sidecar.identity.emails import Email, parse
-from sidecar.identity.hash_limits import Limits, MailSource
-from sidecar.identity.hashing import Hashing, Lane, Overloaded
-from sidecar.identity.mail import Letter
+from sidecar.identity.hash_limits import LoginLimits, MailSource
+from sidecar.identity.hashing import Hashing, Overloaded, Priority
+from sidecar.identity.mail import MailMessage
 from sidecar.identity.mail_templates import invitation_letter
 from sidecar.identity.outbox import MailOutcome, Outbox
 from sidecar.identity.password_change import WeakPassword
@@ -25,11 +25,11 @@ from sidecar.identity.sessions import Client, Entropy, Grant, Issuer
 from sidecar.policy.generation import Generation
 from sidecar.store import invitations as store
 from sidecar.store.accounts import Accounts
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.outcomes import AccountSuspended, ActorChanged, IdempotencyMismatch, NoAccount, NoUser
 from sidecar.store.users import Users
 from sidecar.tokens.ids import ENTROPY_BYTES, account_of, new_user_id
-from sidecar.tokens.opaque import SECRET_ENTROPY_BYTES, Kind, Pepper, Secret, digest, new_secret
+from sidecar.tokens.opaque import SECRET_ENTROPY_BYTES, Pepper, Secret, SecretKind, digest, new_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ ResendOutcome = (
 AcceptOutcome = Grant | WeakPassword | Overloaded | store.InvitationGone
 
 
-class Inviting:
+class InvitationService:
     """Service for invitations. ``public_url``: SIDECAR_PUBLIC_URL. ``ttl``: lifetime of a link in seconds. ``outbox``:
     None disables mail."""
 
@@ -103,7 +103,7 @@ class Inviting:
         public_url: str,
         ttl: int,
         outbox: Outbox | None,
-        limits: Limits,
+        limits: LoginLimits,
     ) -> None:
         self._invitations = invitations
         self._accounts = accounts
@@ -196,7 +196,7 @@ class Inviting:
         normal = normalise(password)
         if weak or normal is None:
             return WeakPassword(weak)
-        hashed = await self._hashing.hash(Lane.PROVEN, secret.user, normal)
+        hashed = await self._hashing.hash(Priority.PROVEN, secret.user, normal)
         if isinstance(hashed, Overloaded):
             return hashed
         session = self._issuer.new_session(client)
@@ -206,7 +206,7 @@ class Inviting:
         return self._issuer.grant(outcome.record, session.id) if isinstance(outcome, store.Accepted) else outcome
 
     def _secret(self, user: UserId) -> Secret:
-        return new_secret(Kind.INVITATION, user, self._entropy(SECRET_ENTROPY_BYTES))
+        return new_secret(SecretKind.INVITATION, user, self._entropy(SECRET_ENTROPY_BYTES))
 
     async def _sent(self, invited: store.Invited, secret: Secret) -> Sent:
         if invited.replayed:
@@ -220,7 +220,7 @@ class Inviting:
             return False
         try:
             refused = await self._refused(invited.member.record)
-        except StoreUnavailable:  # the invitation is already stored
+        except StoreUnavailableError:  # the invitation is already stored
             refused = MailOutcome.STORE_UNAVAILABLE
         if refused is not None:
             self._outbox.reject(MailSource.USER, refused)
@@ -235,7 +235,7 @@ class Inviting:
             return MailOutcome.ACCOUNT_LIMIT
         return None
 
-    async def _letters(self, member: Member, secret: Secret, expires_at: int) -> Sequence[Letter]:
+    async def _letters(self, member: Member, secret: Secret, expires_at: int) -> Sequence[MailMessage]:
         record = member.record
         account = await self._accounts.find(record.account)
         if account is None:

@@ -13,14 +13,14 @@ from typing import Final
 
 from sidecar.domain.users import AccountId
 from sidecar.identity.emails import Email, normalise
-from sidecar.identity.hash_limits import Admitted, Limited, Limits
-from sidecar.identity.hashing import Hashing, Lane, Overloaded
+from sidecar.identity.hash_limits import Limited, LoginLimits, Reservation
+from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.passwords import MAX_TYPED
 from sidecar.identity.passwords import normalise as normalise_password
-from sidecar.identity.revocation_wait import everywhere
+from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.sessions import Client, Grant, InvalidGrant, Issuer
 from sidecar.store.accounts import Accounts
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.live.fleet import Fleet
 from sidecar.store.outcomes import NoUser, Stale
 from sidecar.store.sessions import Opened, Sessions
@@ -69,7 +69,7 @@ class Login:
         sessions: Sessions,
         hashing: Hashing,
         issuer: Issuer,
-        limits: Limits,
+        limits: LoginLimits,
         fleet: Fleet,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -89,7 +89,7 @@ class Login:
         """
         if len(claim.password) > MAX_TYPED:
             return InvalidGrant()  # independent of the e-mail: no password is that long
-        if self._limits.short:
+        if self._limits.memory_low:
             return Overloaded(SHORT_RETRY)
         limited = self._limits.refused(client.address)
         if limited is not None:
@@ -106,14 +106,14 @@ class Login:
             await self._limits.settle(admitted, failed=failed)
         return outcome
 
-    async def _try(self, claim: SignIn, email: Email | None, admitted: Admitted, client: Client) -> LoginOutcome:
+    async def _try(self, claim: SignIn, email: Email | None, admitted: Reservation, client: Client) -> LoginOutcome:
         password = normalise_password(claim.password)
         if password is None:
             return InvalidGrant()  # as above: no e-mail has such a password
-        lane = Lane.SUSPECT if admitted.suspect else Lane.SIGN_IN
+        priority = Priority.SUSPECT if admitted.suspect else Priority.SIGN_IN
         every = await self._candidates(email, claim.account)
         candidates = every[:MAX_CANDIDATES]
-        right = await self._right(candidates, password, lane)
+        right = await self._right(candidates, password, priority)
         if isinstance(right, Overloaded):
             return right
         if not right:
@@ -130,7 +130,7 @@ class Login:
             return ResetRequired()
         opened = await self._open(found, client)
         if isinstance(opened, Grant) and outdated:
-            await self._rehash(opened, password, lane)
+            await self._rehash(opened, password, priority)
         return opened
 
     async def _candidates(self, email: Email | None, account: str | None) -> list[Credentials]:
@@ -149,19 +149,19 @@ class Login:
         return [] if named is None else [named.id]
 
     async def _right(
-        self, candidates: list[Credentials], password: str, lane: Lane
+        self, candidates: list[Credentials], password: str, priority: Priority
     ) -> list[tuple[Credentials, bool]] | Overloaded:
         """Return the matching users that may sign in, each with its ``outdated`` flag. Compares at least once and never
         stops early, so that the duration reveals nothing."""
         right: list[tuple[Credentials, bool]] = []
         if not candidates:
-            nobody = await self._hashing.compare_nobody(lane, password)
+            nobody = await self._hashing.verify_dummy(priority, password)
             return nobody if isinstance(nobody, Overloaded) else right
         for one in candidates:
             if one.password_hash:
-                compared = await self._hashing.compare(lane, one.record.id, password, one.password_hash)
+                compared = await self._hashing.compare(priority, one.record.id, password, one.password_hash)
             else:  # invited, without a password
-                compared = await self._hashing.compare_nobody(lane, password)
+                compared = await self._hashing.verify_dummy(priority, password)
             if isinstance(compared, Overloaded):
                 return compared
             if compared.matches and one.record.may_sign_in:
@@ -175,7 +175,7 @@ class Login:
             match opened:
                 case Opened(record, position, ended):
                     if ended:
-                        await everywhere(self._fleet, position)
+                        await wait_until_applied(self._fleet, position)
                     return self._issuer.grant(record, session.id)
                 case NoUser():
                     return InvalidGrant()
@@ -189,9 +189,9 @@ class Login:
                     found = again
         return InvalidGrant()
 
-    async def _rehash(self, grant: Grant, password: str, lane: Lane) -> None:
+    async def _rehash(self, grant: Grant, password: str, priority: Priority) -> None:
         """Rehash a proven password with the current parameters. A failure does not fail the sign-in."""
-        stronger = await self._hashing.hash(lane, grant.record.id, password)
+        stronger = await self._hashing.hash(priority, grant.record.id, password)
         if not isinstance(stronger, Overloaded):
-            with suppress(StoreUnavailable):
+            with suppress(StoreUnavailableError):
                 await self._users.rehash(grant.record.id, expected_epoch=grant.record.epoch, password_hash=stronger)

@@ -16,9 +16,9 @@ from typing import Final
 from sidecar.domain.caching import FifoCache
 from sidecar.domain.users import AccountId
 from sidecar.identity.emails import Email
-from sidecar.identity.hash_limits import Admitted, Limited, MailSource
-from sidecar.store.connection import StoreUnavailable
-from sidecar.store.rate_limiter import Bucket, Buckets, Empty, Rate
+from sidecar.identity.hash_limits import Limited, MailSource, Reservation
+from sidecar.store.connection import StoreUnavailableError
+from sidecar.store.rate_limiter import Bucket, BucketEmpty, Buckets, Rate
 from sidecar.tokens.opaque import Pepper, Purpose
 
 PAIR: Final = Rate(units=10, seconds=60)
@@ -58,7 +58,7 @@ MAX_REMEMBERED: Final = 10_000
 
 
 @dataclass(slots=True)
-class _Line:
+class _Queue:
     """Queue of attempts for one e-mail from one address."""
 
     turn: Semaphore = field(default_factory=lambda: Semaphore(AT_ONCE))
@@ -73,7 +73,7 @@ class _Reserved:
     buckets: tuple[Bucket, ...]
 
 
-class Throttle:
+class LoginRateLimits:
     """Limits that count in the store. ``address_of`` maps an address to its bucket subject (an IPv6 customer holds a
     whole /64). ``short`` returns True while the store is low on memory. ``clock`` is monotonic, in seconds."""
 
@@ -83,29 +83,29 @@ class Throttle:
         pepper: Pepper,
         *,
         address_of: Callable[[str], str],
-        short: Callable[[], bool],
+        memory_low: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._buckets = buckets
         self._pepper = pepper
         self._address_of = address_of
-        self._short = short
+        self._memory_low = memory_low
         self._clock = clock
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, _Queue] = {}
         self._refused: FifoCache[str, tuple[float, Limited]] = FifoCache(MAX_REMEMBERED)
 
     @property
-    def short(self) -> bool:
-        return self._short()
+    def memory_low(self) -> bool:
+        return self._memory_low()
 
     def refused(self, address: str) -> Limited | None:
         until, refusal = self._refused.get(self._address_of(address), (0.0, None))
         return refusal if self._clock() < until else None
 
-    async def reserve(self, subject: Email | str, address: str) -> Admitted | Limited:
+    async def reserve(self, subject: Email | str, address: str) -> Reservation | Limited:
         place = self._address_of(address)
         pair = self._bucket("pair", PAIR, subject, place)
-        if not await self._stand_in_line(pair.subject):
+        if not await self._enqueue(pair.subject):
             return Limited(1)
         try:
             answer = await self._reserve(pair, subject, place)
@@ -116,13 +116,13 @@ class Throttle:
             self._leave(pair.subject)
         return answer
 
-    async def settle(self, admitted: Admitted, *, failed: bool) -> None:
+    async def settle(self, admitted: Reservation, *, failed: bool) -> None:
         held = admitted.receipt
         if not isinstance(held, _Reserved):
             raise TypeError("unknown receipt")
         self._leave(held.line)
         if not failed:
-            with suppress(StoreUnavailable):  # the sign-in is done; units not returned refill with time
+            with suppress(StoreUnavailableError):  # the sign-in is done; units not returned refill with time
                 await self._give_back(held.buckets)
 
     async def may_ask(self, address: str) -> bool:
@@ -135,16 +135,16 @@ class Throttle:
         return await self._may(self._bucket("account", ACCOUNT, source, account))
 
     async def _may(self, bucket: Bucket) -> bool:
-        return not self._short() and not isinstance(await self._buckets.take(bucket), Empty)
+        return not self._memory_low() and not isinstance(await self._buckets.take(bucket), BucketEmpty)
 
-    async def _reserve(self, pair: Bucket, subject: str, place: str) -> Admitted | Limited:
+    async def _reserve(self, pair: Bucket, subject: str, place: str) -> Reservation | Limited:
         """Take a unit of every rejecting bucket, or of none. Then take one of each bucket that marks as suspect."""
         taken: list[Bucket] = []
         tries = self._bucket("tries", TRIES, subject, place)
         of_address = self._bucket("address", ADDRESS, place)
         for bucket in (pair, of_address, tries):
             answer = await self._buckets.take(bucket)
-            if isinstance(answer, Empty):
+            if isinstance(answer, BucketEmpty):
                 await self._give_back(taken)
                 refusal = Limited(max(1, math.ceil(answer.seconds)))
                 if bucket is of_address:
@@ -154,11 +154,11 @@ class Throttle:
         taken.remove(tries)  # successful attempts count too
         suspect = False
         for bucket in (self._bucket("email", EMAIL, subject), self._bucket("everybody", EVERYBODY)):
-            if isinstance(await self._buckets.take(bucket), Empty):
+            if isinstance(await self._buckets.take(bucket), BucketEmpty):
                 suspect = True
             else:
                 taken.append(bucket)
-        return Admitted(suspect, _Reserved(pair.subject, tuple(taken)))
+        return Reservation(suspect, _Reserved(pair.subject, tuple(taken)))
 
     async def _give_back(self, taken: Iterable[Bucket]) -> None:
         for bucket in taken:
@@ -167,24 +167,24 @@ class Throttle:
     def _bucket(self, kind: str, rate: Rate, *subject: str) -> Bucket:
         return Bucket(kind, self._pepper.mac(Purpose.LIMITS, kind, *subject).hex(), rate)
 
-    async def _stand_in_line(self, name: str) -> bool:
-        line = self._lines.setdefault(name, _Line())
+    async def _enqueue(self, name: str) -> bool:
+        line = self._lines.setdefault(name, _Queue())
         if line.length >= AT_ONCE + WAITING:
             return False
         line.length += 1
         try:
             await line.turn.acquire()
         except BaseException:
-            self._step_out(name, line)
+            self._leave_queue(name, line)
             raise
         return True
 
     def _leave(self, name: str) -> None:
         line = self._lines[name]
         line.turn.release()
-        self._step_out(name, line)
+        self._leave_queue(name, line)
 
-    def _step_out(self, name: str, line: _Line) -> None:
+    def _leave_queue(self, name: str, line: _Queue) -> None:
         line.length -= 1
         if line.length == 0:
             del self._lines[name]

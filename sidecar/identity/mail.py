@@ -46,7 +46,7 @@ class MailServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class MailMessage:
     """Mail to one recipient. ``text`` contains a confidential link."""
 
     recipient: str
@@ -54,12 +54,12 @@ class Letter:
     text: str = field(repr=False)
 
 
-class NotSent(Exception):
-    """Failed delivery. ``for_good``: the failure is permanent; otherwise a retry may succeed."""
+class SendError(Exception):
+    """Failed delivery. ``permanent``: the failure is permanent; otherwise a retry may succeed."""
 
-    def __init__(self, what: str, *, for_good: bool) -> None:
+    def __init__(self, what: str, *, permanent: bool) -> None:
         super().__init__(what)
-        self.for_good = for_good
+        self.permanent = permanent
 
 
 def mail_server(url: str) -> MailServer:
@@ -96,14 +96,14 @@ class Smtp:
         self._server = server
         self._trust = trust
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, mail: MailMessage) -> None:
         """Send a mail. Returns when the server has accepted it. Raises NotSent."""
         server = self._server
         try:
             await aiosmtplib.send(
-                self._message(letter),
+                self._message(mail),
                 sender=self._from.addr_spec,
-                recipients=[letter.recipient],
+                recipients=[mail.recipient],
                 hostname=server.host,
                 port=server.port,
                 username=server.username,
@@ -121,21 +121,21 @@ class Smtp:
         except aiosmtplib.SMTPResponseException as error:
             raise _refused(error, error.code) from None
         except aiosmtplib.SMTPNotSupported as error:  # the server does not support the address or STARTTLS
-            raise NotSent(type(error).__name__, for_good=True) from None
+            raise SendError(type(error).__name__, permanent=True) from None
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            raise NotSent(type(error).__name__, for_good=False) from None
+            raise SendError(type(error).__name__, permanent=False) from None
         except ValueError as error:  # rejected by the library or by a header
-            raise NotSent(type(error).__name__, for_good=True) from None
+            raise SendError(type(error).__name__, permanent=True) from None
 
-    def _message(self, letter: Letter) -> EmailMessage:
-        message = EmailMessage(policy=SMTP.clone(utf8=not letter.recipient.isascii()))
+    def _message(self, mail: MailMessage) -> EmailMessage:
+        message = EmailMessage(policy=SMTP.clone(utf8=not mail.recipient.isascii()))
         message["From"] = self._from
-        message["To"] = _one(letter.recipient)
-        message["Subject"] = letter.subject
+        message["To"] = _one(mail.recipient)
+        message["Subject"] = mail.subject
         message["Date"] = format_datetime(localtime())
         message["Message-ID"] = make_msgid(domain=self._from.domain)
         message["Auto-Submitted"] = "auto-generated"  # suppress automatic replies (RFC 3834)
-        message.set_content(letter.text)
+        message.set_content(mail.text)
         return message
 
 
@@ -148,8 +148,8 @@ def _one(recipient: str) -> Address:
     return Address(username=local, domain=domain)
 
 
-def _refused(error: aiosmtplib.SMTPException, code: int) -> NotSent:
-    return NotSent(f"{type(error).__name__} {code}", for_good=code >= 500)
+def _refused(error: aiosmtplib.SMTPException, code: int) -> SendError:
+    return SendError(f"{type(error).__name__} {code}", permanent=code >= 500)
 
 
 def _is_near(host: str) -> bool:

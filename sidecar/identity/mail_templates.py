@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sidecar.identity.mail import Letter
+from sidecar.identity.mail import MailMessage
 
 
-def invitation_letter(recipient: str, account: str, link: str, expires_at: int) -> Letter:
+def invitation_letter(recipient: str, account: str, link: str, expires_at: int) -> MailMessage:
     text = f"""You are invited to {account}.
 
 To accept, open this link and choose a password before {_when(expires_at)}:
@@ -15,10 +15,10 @@ To accept, open this link and choose a password before {_when(expires_at)}:
 
 The link is for you only and works once. If you did not expect this invitation, ignore this mail.
 """
-    return Letter(recipient, f"Your invitation to {account}", text)
+    return MailMessage(recipient, f"Your invitation to {account}", text)
 
 
-def reset_letter(recipient: str, links: Sequence[tuple[str, str]], expires_at: int) -> Letter:
+def reset_letter(recipient: str, links: Sequence[tuple[str, str]], expires_at: int) -> MailMessage:
     """Build one mail for all accounts of a mailbox. ``links``: pairs of account name and link."""
     listed = "\n\n".join(f"{account}:\n{link}" for account, link in links)
     text = f"""A new password was requested for this e-mail address.
@@ -30,7 +30,7 @@ To choose a new password, open the link before {_when(expires_at)}:
 A link works once. A new password signs you out everywhere. If you did not request this, ignore this mail: your password
 is unchanged.
 """
-    return Letter(recipient, "Choose a new password", text)
+    return MailMessage(recipient, "Choose a new password", text)
 
 
 def _when(seconds: int) -> str:

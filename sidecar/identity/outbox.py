@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Final
 
 from sidecar.identity.hash_limits import MailSource
-from sidecar.identity.mail import Letter, NotSent
-from sidecar.store.connection import StoreUnavailable
+from sidecar.identity.mail import MailMessage, SendError
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.telemetry.app_log import logger
 
 MAX_WAITING: Final = 1000
@@ -30,7 +30,7 @@ CLOSING: Final = 2.0
 LOG_SECONDS: Final = 60.0
 """Period with at most one log line per source and outcome."""
 
-Errand = Callable[[], Awaitable[Sequence[Letter]]]
+MailJob = Callable[[], Awaitable[Sequence[MailMessage]]]
 """Mail job: looks up the recipients and returns their mails. Called again if the store is unavailable."""
 
 _log = logger("identity")
@@ -61,7 +61,7 @@ class Outbox:
 
     def __init__(
         self,
-        send: Callable[[Letter], Awaitable[None]],
+        send: Callable[[MailMessage], Awaitable[None]],
         *,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         count: Count = uncounted,
@@ -71,15 +71,15 @@ class Outbox:
         self._pause = pause
         self._count = count
         self._monotonic = monotonic
-        self._waiting: dict[MailSource, asyncio.Queue[Errand]] = {
+        self._waiting: dict[MailSource, asyncio.Queue[MailJob]] = {
             source: asyncio.Queue(MAX_WAITING) for source in (MailSource.USER, MailSource.STRANGER)
         }
         self._logged: dict[tuple[MailSource, MailOutcome], float] = {}
 
-    def post(self, errand: Errand, source: MailSource) -> bool:
-        """Queue ``errand`` without waiting. Returns False and drops it if the queue of ``source`` is full."""
+    def post(self, job: MailJob, source: MailSource) -> bool:
+        """Queue ``job`` without waiting. Returns False and drops it if the queue of ``source`` is full."""
         try:
-            self._waiting[source].put_nowait(errand)
+            self._waiting[source].put_nowait(job)
         except asyncio.QueueFull:
             self.reject(source, MailOutcome.QUEUE_FULL)
             return False
@@ -116,45 +116,45 @@ class Outbox:
     async def _work(self, source: MailSource) -> None:
         waiting = self._waiting[source]
         while True:
-            errand = await waiting.get()
+            job = await waiting.get()
             try:
-                await self._carry_out(errand, source)
+                await self._carry_out(job, source)
             except asyncio.CancelledError:
                 with suppress(asyncio.QueueFull):
-                    waiting.put_nowait(errand)
+                    waiting.put_nowait(job)
                 raise
 
-    async def _carry_out(self, errand: Errand, source: MailSource) -> None:
+    async def _carry_out(self, job: MailJob, source: MailSource) -> None:
         try:
-            for letter in await self._written(errand):
-                await self._deliver(letter)
+            for mail in await self._written(job):
+                await self._deliver(mail)
                 self._count(source, MailOutcome.SENT)
-        except (NotSent, StoreUnavailable) as failed:
+        except (SendError, StoreUnavailableError) as failed:
             self._count(source, MailOutcome.FAILED)
             _log.error("mail not sent", error=str(failed) or type(failed).__name__)
         except Exception:
             self._count(source, MailOutcome.FAILED)
             _log.exception("mail job failed")
 
-    async def _written(self, errand: Errand) -> Sequence[Letter]:
+    async def _written(self, job: MailJob) -> Sequence[MailMessage]:
         for pause in PAUSES:
             try:
-                return await errand()
-            except StoreUnavailable:
+                return await job()
+            except StoreUnavailableError:
                 await self._pause(pause)
-        return await errand()
+        return await job()
 
-    async def _deliver(self, letter: Letter) -> None:
+    async def _deliver(self, mail: MailMessage) -> None:
         for pause in PAUSES:
             try:
-                return await self._send(letter)
-            except NotSent as failed:
-                if failed.for_good:
+                return await self._send(mail)
+            except SendError as failed:
+                if failed.permanent:
                     raise
                 _log.warning("mail delivery failed; retrying", error=str(failed), seconds=pause)
                 await self._pause(pause)
-        return await self._send(letter)
+        return await self._send(mail)
 
 
 async def _never(_seconds: float) -> None:
-    raise NotSent("the sidecar is stopping", for_good=True)
+    raise SendError("the sidecar is stopping", permanent=True)

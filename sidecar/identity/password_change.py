@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.domain.users import Actor, UserId
-from sidecar.identity.hash_limits import Limited, Limits
-from sidecar.identity.hashing import Compared, Hashing, Lane, Overloaded
+from sidecar.identity.hash_limits import Limited, LoginLimits
+from sidecar.identity.hashing import Hashing, Overloaded, Priority, VerifyResult
 from sidecar.identity.passwords import MAX_TYPED, Weaknesses, normalise, weaknesses
-from sidecar.identity.revocation_wait import everywhere
+from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.sessions import Client, Grant, Issuer
 from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
@@ -66,7 +66,7 @@ _WRONG: Final = WrongPassword()
 class PasswordChange:
     """Service for ``POST /v1/me/password``."""
 
-    def __init__(self, *, users: Users, hashing: Hashing, issuer: Issuer, limits: Limits, fleet: Fleet) -> None:
+    def __init__(self, *, users: Users, hashing: Hashing, issuer: Issuer, limits: LoginLimits, fleet: Fleet) -> None:
         self._users = users
         self._hashing = hashing
         self._issuer = issuer
@@ -107,8 +107,8 @@ class PasswordChange:
             password = normalise(old)
             if password is None:
                 return _WRONG
-            compared = await self._hashing.compare(Lane.PROVEN, held.record.id, password, held.password_hash)
-            failed = isinstance(compared, Compared) and not compared.matches
+            compared = await self._hashing.compare(Priority.PROVEN, held.record.id, password, held.password_hash)
+            failed = isinstance(compared, VerifyResult) and not compared.matches
         finally:
             await self._limits.settle(admitted, failed=failed)
         if isinstance(compared, Overloaded):
@@ -116,7 +116,7 @@ class PasswordChange:
         return None if compared.matches else _WRONG
 
     async def _replace(self, held: Credentials, new: str, actor: Actor, client: Client) -> ChangeOutcome:
-        hashed = await self._hashing.hash(Lane.PROVEN, held.record.id, new)
+        hashed = await self._hashing.hash(Priority.PROVEN, held.record.id, new)
         if isinstance(hashed, Overloaded):
             return hashed
         session = self._issuer.new_session(client)
@@ -126,6 +126,6 @@ class PasswordChange:
         match outcome:
             case PasswordChanged(record, position):
                 grant = self._issuer.grant(record, session.id)
-                return Replaced(grant, await everywhere(self._fleet, position))
+                return Replaced(grant, await wait_until_applied(self._fleet, position))
             case Stale() | NoUser() | ActorChanged():
                 return ActorChanged()

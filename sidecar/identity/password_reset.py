@@ -14,25 +14,25 @@ from functools import partial
 from typing import Final
 
 from sidecar.domain.users import Actor, UserId, UserRecord
-from sidecar.identity.emails import Address, is_same_mailbox, parse
-from sidecar.identity.hash_limits import Limits, MailSource
-from sidecar.identity.hashing import Hashing, Lane, Overloaded
-from sidecar.identity.mail import Letter
+from sidecar.identity.emails import EmailAddress, is_same_mailbox, parse
+from sidecar.identity.hash_limits import LoginLimits, MailSource
+from sidecar.identity.hashing import Hashing, Overloaded, Priority
+from sidecar.identity.mail import MailMessage
 from sidecar.identity.mail_templates import reset_letter
 from sidecar.identity.outbox import MailOutcome, Outbox
 from sidecar.identity.password_change import WeakPassword
 from sidecar.identity.passwords import normalise as normalise_password
 from sidecar.identity.passwords import weaknesses
-from sidecar.identity.revocation_wait import everywhere
+from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.secret_links import reset_link
 from sidecar.identity.sessions import Client, Clock, Grant, Issuer
 from sidecar.store.accounts import Accounts
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.live.fleet import Fleet
 from sidecar.store.outcomes import ActorChanged, NoUser, Stale
 from sidecar.store.users import PasswordChanged, Users
 from sidecar.tokens.ids import account_of, letters
-from sidecar.tokens.opaque import Kind, Pepper, Purpose, Secret, read_secret
+from sidecar.tokens.opaque import Pepper, Purpose, Secret, SecretKind, read_secret
 
 RESET_SECONDS: Final = 3600
 _EXPIRY: Final = 8  # characters: 40 bits of seconds
@@ -99,7 +99,7 @@ class PasswordReset:
         normal = normalise_password(password)
         if weak or normal is None:
             return WeakPassword(weak)
-        hashed = await self._hashing.hash(Lane.PROVEN, record.id, normal)
+        hashed = await self._hashing.hash(Priority.PROVEN, record.id, normal)
         if isinstance(hashed, Overloaded):
             return hashed
         session = self._issuer.new_session(client)
@@ -114,14 +114,14 @@ class PasswordReset:
         )
         match outcome:
             case PasswordChanged(changed, position):
-                await everywhere(self._fleet, position)
+                await wait_until_applied(self._fleet, position)
                 return self._issuer.grant(changed, session.id)
             case Stale() | NoUser() | ActorChanged():
                 return ResetGone()
 
     async def _proven(self, token: str) -> tuple[UserRecord, bool] | None:
         """Return the user of a valid link, and True if the link was shown. None: the link is invalid."""
-        secret = read_secret(Kind.RESET, token)
+        secret = read_secret(SecretKind.RESET, token)
         if secret is None:
             return None
         expires_at = int.from_bytes(base64.b32decode(secret.secret[:_EXPIRY].upper()), "big")
@@ -143,15 +143,15 @@ class PasswordReset:
         kind = ("shown",) if shown else ()
         proof = self._pepper.mac(Purpose.RESET, user, str(epoch), str(expires_at), *kind)
         expiry = letters(expires_at.to_bytes(5, "big"), _EXPIRY)
-        return Secret(Kind.RESET, account, user[-12:], expiry + letters(proof, _PROOF))
+        return Secret(SecretKind.RESET, account, user[-12:], expiry + letters(proof, _PROOF))
 
 
-class Forgotten:
+class PasswordResetRequests:
     """Service for ``POST /v1/password/forgot``. Without an outbox no mail is sent, and operators create links with
     `sidecar user reset-password`."""
 
     def __init__(
-        self, *, users: Users, accounts: Accounts, reset: PasswordReset, outbox: Outbox | None, limits: Limits
+        self, *, users: Users, accounts: Accounts, reset: PasswordReset, outbox: Outbox | None, limits: LoginLimits
     ) -> None:
         self._users = users
         self._accounts = accounts
@@ -168,7 +168,7 @@ class Forgotten:
             return
         try:
             admitted = await self._limits.may_ask(address)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             self._outbox.reject(MailSource.STRANGER, MailOutcome.STORE_UNAVAILABLE)
             return
         if admitted:
@@ -176,7 +176,7 @@ class Forgotten:
         else:
             self._outbox.reject(MailSource.STRANGER, MailOutcome.ADDRESS_LIMIT)
 
-    async def _letters(self, outbox: Outbox, typed: str) -> Sequence[Letter]:
+    async def _letters(self, outbox: Outbox, typed: str) -> Sequence[MailMessage]:
         asked = parse(typed)
         records = [] if asked is None else await self._records(asked)
         if asked is None or not records:
@@ -195,7 +195,7 @@ class Forgotten:
             for mailbox, made in links.items()
         ]
 
-    async def _records(self, asked: Address) -> list[tuple[str, UserRecord]]:
+    async def _records(self, asked: EmailAddress) -> list[tuple[str, UserRecord]]:
         """Return account names and records of the active users with the requested mailbox.
 
         The folded form only finds candidates: a user with another mailbox gets no mail.

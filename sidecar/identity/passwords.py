@@ -68,7 +68,7 @@ _ADVICE: Final = {
 
 def normalise(password: str) -> str | None:
     """Return the password as hashed (NFKC: the same on every keyboard), or None if no user can have it."""
-    normal = text.normalise(password, text.Form.NFKC, MAX_TYPED)
+    normal = text.normalise(password, text.NormalForm.NFKC, MAX_TYPED)
     return normal if normal is not None and len(normal) <= MAX_LENGTH and _is_text(normal) else None
 
 

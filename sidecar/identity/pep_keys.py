@@ -15,12 +15,12 @@ from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Pep, PepId, Scope
 from sidecar.domain.users import AccountId, Actor
 from sidecar.identity.display_names import clean
-from sidecar.identity.revocation_wait import everywhere
+from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.sessions import Entropy
 from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.store.peps import NoPep, PepCopies, PepCreated, PepExists, PepRevoked, Peps, TooManyPeps
-from sidecar.tokens.opaque import Kind, Pepper, digest, has_mark, new_pep_secret, read_secret, with_mark
+from sidecar.tokens.opaque import Pepper, SecretKind, digest, has_mark, new_pep_secret, read_secret, with_mark
 
 UNPROVEN_A_SECOND: Final = 200
 """Look-ups per second and process, also the burst. All never-seen keys without a mark share one budget; each key with a
@@ -32,7 +32,7 @@ ENTROPY: Final = 28
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRefused:
+class InvalidKey:
     """Rejected key: malformed, unknown, revoked, expired or suspended; with OVERLOADED, not looked up."""
 
     reason: Reason
@@ -53,7 +53,7 @@ class RateExceeded:
 
 
 @dataclass(slots=True)
-class Meter:
+class RateMeter:
     """Rate meter (GCRA). The burst is one second of the rate. Excess units delay the next one."""
 
     due: float = float("-inf")
@@ -68,7 +68,7 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
+class PresentedKey:
     """Key as presented: its claimed id, and the digest that the store must contain. ``marked``: created here."""
 
     pep: PepId
@@ -86,33 +86,33 @@ class PepKeys:
         self._pepper = pepper
         self._clock = clock
         self._monotonic = monotonic
-        self._proven: FifoCache[str, Presented] = FifoCache(PROVEN)
-        self._meters: FifoCache[PepId, Meter] = FifoCache(PROVEN)
-        self._marked: FifoCache[str, Meter] = FifoCache(PROVEN)
-        self._unproven = Meter()
+        self._proven: FifoCache[str, PresentedKey] = FifoCache(PROVEN)
+        self._meters: FifoCache[PepId, RateMeter] = FifoCache(PROVEN)
+        self._marked: FifoCache[str, RateMeter] = FifoCache(PROVEN)
+        self._unproven = RateMeter()
 
-    async def admit(self, key: str, scope: Scope) -> Pep | KeyRefused | OutOfScope | RateExceeded:
+    async def admit(self, key: str, scope: Scope) -> Pep | InvalidKey | OutOfScope | RateExceeded:
         """Verify ``key`` (the text after ``Bearer``) for ``scope``; charge one decision. Raises StoreUnavailable."""
         presented = self._proven.get(key)
         pep = None if presented is None else self._copies.peek(presented.pep)
         if presented is None or pep is None:
             read = await self._look_up(key, presented)
-            if isinstance(read, KeyRefused):
+            if isinstance(read, InvalidKey):
                 return read
             pep = read
         elif pep.digest != presented.digest:  # the same id with another key: not created here
-            return KeyRefused(Reason.REVOKED)
+            return InvalidKey(Reason.REVOKED)
         return self._judge(pep, scope)
 
     def charge(self, pep: Pep, decisions: int) -> None:
         """Charge the decisions of a batch beyond the admitted one. They delay the key's next request."""
         self._meter(pep.id).spend(decisions, pep.rate, self._monotonic())
 
-    def _judge(self, pep: Pep, scope: Scope) -> Pep | KeyRefused | OutOfScope | RateExceeded:
+    def _judge(self, pep: Pep, scope: Scope) -> Pep | InvalidKey | OutOfScope | RateExceeded:
         if pep.expires_at <= self._clock():
-            return KeyRefused(Reason.EXPIRED)
+            return InvalidKey(Reason.EXPIRED)
         if pep.suspended:
-            return KeyRefused(Reason.SUSPENDED)
+            return InvalidKey(Reason.SUSPENDED)
         if scope not in pep.scopes:
             return OutOfScope(scope)
         now, meter = self._monotonic(), self._meter(pep.id)
@@ -122,29 +122,29 @@ class PepKeys:
         meter.spend(1, pep.rate, now)
         return pep
 
-    async def _look_up(self, key: str, presented: Presented | None) -> Pep | KeyRefused:
+    async def _look_up(self, key: str, presented: PresentedKey | None) -> Pep | InvalidKey:
         """Verify a key in the store if it is new or has no cached record."""
         seen = presented is not None
         presented = presented or self._read(key)
         if presented is None:
-            return KeyRefused(Reason.MALFORMED_TOKEN)
+            return InvalidKey(Reason.MALFORMED_TOKEN)
         pep = self._copies.peek(presented.pep)
         if pep is None:
             if not seen and not self._may_look_up(key, presented):
-                return KeyRefused(Reason.OVERLOADED)
+                return InvalidKey(Reason.OVERLOADED)
             pep = await self._copies.read(presented.pep)
         if pep is None or not hmac.compare_digest(pep.digest, presented.digest):
             self._proven.pop(key, None)
-            return KeyRefused(Reason.REVOKED)
+            return InvalidKey(Reason.REVOKED)
         self._remember(key, presented)
         return pep
 
-    def _may_look_up(self, key: str, presented: Presented) -> bool:
+    def _may_look_up(self, key: str, presented: PresentedKey) -> bool:
         """Spend one look-up of the key's own budget if it has a mark, else of the shared budget."""
         meter = self._unproven
         if presented.marked:
             held = self._marked.get(key)
-            meter = Meter() if held is None else held
+            meter = RateMeter() if held is None else held
             self._marked.set(key, meter)
         now = self._monotonic()
         if meter.wait(UNPROVEN_A_SECOND, now) > 0:
@@ -152,20 +152,20 @@ class PepKeys:
         meter.spend(1, UNPROVEN_A_SECOND, now)
         return True
 
-    def _read(self, key: str) -> Presented | None:
-        secret = read_secret(Kind.PEP, key)
+    def _read(self, key: str) -> PresentedKey | None:
+        secret = read_secret(SecretKind.PEP, key)
         if secret is None:
             return None
         pep = PepId(f"pep_{secret.account[4:]}_{secret.owner}")
-        return Presented(pep, digest(self._pepper, secret), has_mark(self._pepper, secret))
+        return PresentedKey(pep, digest(self._pepper, secret), has_mark(self._pepper, secret))
 
-    def _remember(self, key: str, presented: Presented) -> None:
+    def _remember(self, key: str, presented: PresentedKey) -> None:
         self._proven.set(key, presented)
 
-    def _meter(self, pep: PepId) -> Meter:
+    def _meter(self, pep: PepId) -> RateMeter:
         meter = self._meters.get(pep)
         if meter is None:
-            meter = Meter()
+            meter = RateMeter()
             self._meters.set(pep, meter)
         return meter
 
@@ -200,7 +200,7 @@ MakeOutcome = PepMade | InvalidPepName | PepExists | TooManyPeps | NoAccount | A
 
 
 @dataclass(frozen=True, slots=True)
-class PepDead:
+class PepRevokedEverywhere:
     """Revoked key. ``revocation``: extent of the revocation in the live sidecars."""
 
     pep: Pep
@@ -231,7 +231,7 @@ async def make(
 
 async def revoke(
     peps: Peps, fleet: Fleet, account: AccountId, named: str, *, actor: Actor
-) -> PepDead | NoPep | ActorChanged:
+) -> PepRevokedEverywhere | NoPep | ActorChanged:
     """Revoke a key of ``account``, named by name or id. Returns once no sidecar accepts it. Raises StoreUnavailable."""
     held = await peps.listing(account)
     wanted = next((pep for pep in held if named in (pep.id, pep.name)), None)
@@ -239,5 +239,5 @@ async def revoke(
         return NoPep()
     outcome = await peps.revoke(actor, wanted.id)
     if isinstance(outcome, PepRevoked):
-        return PepDead(outcome.pep, await everywhere(fleet, outcome.position))
+        return PepRevokedEverywhere(outcome.pep, await wait_until_applied(fleet, outcome.position))
     return outcome

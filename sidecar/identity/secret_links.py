@@ -5,7 +5,7 @@ import hmac
 from typing import Final
 
 from sidecar.tokens.ids import letters
-from sidecar.tokens.opaque import Kind, Pepper, Purpose, Secret, read_secret
+from sidecar.tokens.opaque import Pepper, Purpose, Secret, SecretKind, read_secret
 
 INVITATION_PATH = "/console/invitation"
 RESET_PATH = "/console/reset"
@@ -29,11 +29,11 @@ def mailed_invitation_link(public_url: str, secret: Secret, pepper: Pepper) -> s
 
 def read_invitation(token: str, pepper: Pepper) -> tuple[Secret, bool] | None:
     """Return the secret after the # of either link, and True if the link was mailed. None: invalid."""
-    secret = read_secret(Kind.INVITATION, token)
+    secret = read_secret(SecretKind.INVITATION, token)
     if secret is not None:
         return secret, False
     shown, _, proof = token.rpartition("_")
-    secret = read_secret(Kind.INVITATION, shown)
+    secret = read_secret(SecretKind.INVITATION, shown)
     if secret is None or not proof.isascii() or not hmac.compare_digest(proof, _mailed(secret, pepper)):
         return None
     return secret, True

@@ -5,19 +5,19 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sidecar.identity.hash_limits import Limits
+from sidecar.identity.hash_limits import LoginLimits
 from sidecar.identity.hashing import Hashing
-from sidecar.identity.invitations import Inviting
+from sidecar.identity.invitations import InvitationService
 from sidecar.identity.login import Login
 from sidecar.identity.outbox import Outbox
 from sidecar.identity.password_change import PasswordChange
-from sidecar.identity.password_reset import Forgotten, PasswordReset
+from sidecar.identity.password_reset import PasswordReset, PasswordResetRequests
 from sidecar.identity.sessions import Clock, Entropy, Issuer
-from sidecar.identity.users import Membership
+from sidecar.identity.users import UserAdmin
 from sidecar.store.accounts import Accounts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
-from sidecar.store.federated_identities import Links
+from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.invitations import Invitations
 from sidecar.store.live.fleet import Fleet
 from sidecar.store.sessions import Sessions
@@ -26,7 +26,7 @@ from sidecar.tokens.opaque import Pepper
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class IdentityServices:
     """Identity services, one set per worker, and the store objects for operations without a policy decision."""
 
     accounts: Accounts
@@ -39,18 +39,18 @@ class People:
     login: Login
     password_change: PasswordChange
     password_reset: PasswordReset
-    forgotten: Forgotten
-    membership: Membership
-    inviting: Inviting
+    forgotten: PasswordResetRequests
+    membership: UserAdmin
+    inviting: InvitationService
 
 
-def people(  # noqa: PLR0913 (the parts, each from its own place)
+def build_services(  # noqa: PLR0913 (the parts, each from its own place)
     store: Store,
     fleet: Fleet,
     *,
     hashing: Hashing,
     issuer: Issuer,
-    limits: Limits,
+    limits: LoginLimits,
     pepper: Pepper,
     entropy: Entropy,
     public_url: str,
@@ -58,13 +58,13 @@ def people(  # noqa: PLR0913 (the parts, each from its own place)
     outbox: Outbox | None = None,
     clock: Clock = time.time,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> People:
+) -> IdentityServices:
     """Construct the services, without reading a setting or opening a connection."""
     accounts, users, sessions = Accounts(store), Users(store), Sessions(store)
     reset = PasswordReset(
         users=users, hashing=hashing, issuer=issuer, fleet=fleet, pepper=pepper, public_url=public_url, clock=clock
     )
-    return People(
+    return IdentityServices(
         accounts=accounts,
         audit=Audit(store),
         users=users,
@@ -84,9 +84,9 @@ def people(  # noqa: PLR0913 (the parts, each from its own place)
         ),
         password_change=PasswordChange(users=users, hashing=hashing, issuer=issuer, limits=limits, fleet=fleet),
         password_reset=reset,
-        forgotten=Forgotten(users=users, accounts=accounts, reset=reset, outbox=outbox, limits=limits),
-        membership=Membership(users=users, links=Links(store), fleet=fleet),
-        inviting=Inviting(
+        forgotten=PasswordResetRequests(users=users, accounts=accounts, reset=reset, outbox=outbox, limits=limits),
+        membership=UserAdmin(users=users, links=FederatedIdentities(store), fleet=fleet),
+        inviting=InvitationService(
             invitations=Invitations(store),
             accounts=accounts,
             users=users,

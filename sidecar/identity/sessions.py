@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sidecar.domain.users import SessionId, UserRecord
 from sidecar.identity.hash_limits import Limited
-from sidecar.identity.revocation_wait import everywhere
+from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.store.live.fleet import Fleet
 from sidecar.store.sessions import (
     NewSession,
@@ -24,7 +24,7 @@ from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import ENTROPY_BYTES, letters, new_session_id
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.mint import access_token
-from sidecar.tokens.opaque import Pepper, Refresh, read_refresh, refresh_token
+from sidecar.tokens.opaque import Pepper, RefreshToken, read_refresh, refresh_token
 
 Entropy = Callable[[int], bytes]
 Clock = Callable[[], float]
@@ -111,10 +111,10 @@ class Issuer:
             session,
             self._access_ttl,
             access_token(self.keys, claims),
-            refresh_token(self._pepper, Refresh(record.id, session, counter)),
+            refresh_token(self._pepper, RefreshToken(record.id, session, counter)),
         )
 
-    def read(self, token: str) -> Refresh | None:
+    def read(self, token: str) -> RefreshToken | None:
         """Return the content of an authentic refresh token, else None."""
         return read_refresh(self._pepper, token)
 
@@ -147,7 +147,7 @@ async def refresh(issuer: Issuer, sessions: Sessions, fleet: Fleet, token: str, 
         case SessionGone():
             return InvalidGrant()
         case Reused(position):
-            await everywhere(fleet, position)
+            await wait_until_applied(fleet, position)
             return InvalidGrant()
         case RefreshLimited(seconds):
             return Limited(max(1, math.ceil(seconds)))

@@ -7,10 +7,18 @@ since (R11). The target is then evaluated again, once. Functions return once no 
 from dataclasses import dataclass
 
 from sidecar.domain.users import AccountId, Actor, Status, UserId, UserRecord
-from sidecar.identity.revocation_wait import already_everywhere, everywhere
+from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, judge
 from sidecar.policy.generation import Generation
-from sidecar.store.federated_identities import Linked, LinkHeld, Links, LinkTaken, NobodyToLink, NotLinked, Unlinked
+from sidecar.store.federated_identities import (
+    FederatedIdentities,
+    Linked,
+    LinkHeld,
+    LinkTaken,
+    NoMatchingUser,
+    NotLinked,
+    Unlinked,
+)
 from sidecar.store.live.fleet import Fleet, Revocation
 from sidecar.store.outcomes import ActorChanged, Changed, LastAdmin, NotHeld, NoUser, Removed, StillInvited, Unchanged
 from sidecar.store.users import Users
@@ -18,7 +26,7 @@ from sidecar.tokens.ids import account_of
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class UserEdit:
     """Fields to change; None leaves a field unchanged."""
 
     role: str | None = None
@@ -35,7 +43,7 @@ class Edited:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class RemovedUser:
     """Removed user, as last stored. The seat is free, and every token is invalid."""
 
     record: UserRecord
@@ -43,7 +51,7 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Parted:
+class UnlinkedUser:
     """User after unlinking. ``subjects``: number of unlinked external subjects. Every token of the user is invalid."""
 
     record: UserRecord
@@ -65,13 +73,13 @@ class Joined:
 
 ReviewedOutcome = Edited | NoUser | NotHeld | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited
 EditOutcome = Edited | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours | StillInvited
-RemoveOutcome = Gone | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours
+RemoveOutcome = RemovedUser | NoUser | LastAdmin | ActorChanged | UnknownRole | RoleAboveYours
 
 
-class Membership:
+class UserAdmin:
     """User administration of accounts. All methods raise StoreUnavailable."""
 
-    def __init__(self, *, users: Users, links: Links, fleet: Fleet) -> None:
+    def __init__(self, *, users: Users, links: FederatedIdentities, fleet: Fleet) -> None:
         self._users = users
         self._links = links
         self._fleet = fleet
@@ -83,7 +91,7 @@ class Membership:
         return await self._users.record(UserId(user))
 
     async def edit(
-        self, actor: Actor, generation: Generation, account: AccountId, user: str, edit: Edit
+        self, actor: Actor, generation: Generation, account: AccountId, user: str, edit: UserEdit
     ) -> EditOutcome:
         """Change role, name or status of a user of ``account``. Returns the changed user or the rejection."""
         outcome: EditOutcome = ActorChanged()
@@ -99,13 +107,13 @@ class Membership:
                 return outcome
         return outcome
 
-    async def _apply(self, actor: Actor, target: UserRecord, edit: Edit) -> EditOutcome:
+    async def _apply(self, actor: Actor, target: UserRecord, edit: UserEdit) -> EditOutcome:
         changed = await self._users.change(
             actor, target.id, role=edit.role, name=edit.name, status=edit.status, judged_role=target.role
         )
         match changed:
             case Changed(record, position):
-                return Edited(record, await everywhere(self._fleet, position))
+                return Edited(record, await wait_until_applied(self._fleet, position))
             case Unchanged(record, position):
                 await already_everywhere(self._fleet, position)
                 return Edited(record, None)
@@ -124,7 +132,7 @@ class Membership:
                 return refused
             removed = await self._users.remove(actor, target.id, judged_role=target.role)
             if isinstance(removed, Removed):
-                return Gone(removed.record, await everywhere(self._fleet, removed.position))
+                return RemovedUser(removed.record, await wait_until_applied(self._fleet, removed.position))
             outcome = removed
             if not isinstance(outcome, ActorChanged):
                 return outcome
@@ -132,16 +140,16 @@ class Membership:
 
     async def link(
         self, account: AccountId, user: str, *, issuer: str, subject: str
-    ) -> Joined | NobodyToLink | LinkTaken | LinkHeld:
+    ) -> Joined | NoMatchingUser | LinkTaken | LinkHeld:
         """Link an external subject to an active user, regardless of its tokens' e-mail (R10). For operators only."""
         if account_of(user) != account:
-            return NobodyToLink()
+            return NoMatchingUser()
         linked = await self._links.link_user(UserId(user), issuer=issuer, subject=subject)
         if not isinstance(linked, Linked):
             return linked
-        revocation = None if linked.position is None else await everywhere(self._fleet, linked.position)
+        revocation = None if linked.position is None else await wait_until_applied(self._fleet, linked.position)
         record = await self._users.record(linked.user)
-        return NobodyToLink() if record is None else Joined(record, revocation, linked.cleared)
+        return NoMatchingUser() if record is None else Joined(record, revocation, linked.cleared)
 
     async def review(
         self, actor: Actor, generation: Generation, account: AccountId, user: str, role: str, status: Status
@@ -173,7 +181,7 @@ class Membership:
         reviewed = await self._users.review(actor, target.id, role=role, status=status, judged_role=target.role)
         match reviewed:
             case Changed(record, position):
-                return Edited(record, await everywhere(self._fleet, position))
+                return Edited(record, await wait_until_applied(self._fleet, position))
             case Unchanged(record):
                 return Edited(record, None)
             case _:
@@ -181,7 +189,7 @@ class Membership:
 
     async def unlink(
         self, account: AccountId, user: str, *, issuer: str | None = None, may_return: bool = False
-    ) -> Parted | NotLinked | NoUser:
+    ) -> UnlinkedUser | NotLinked | NoUser:
         """Unlink a user from all external subjects, or from those of ``issuer`` (R10). For operators only.
 
         ``may_return``: the subject's next token with the verified e-mail may link it again.
@@ -190,7 +198,7 @@ class Membership:
             return NoUser()
         parted = await self._links.unlink(UserId(user), issuer=issuer, may_return=may_return)
         if isinstance(parted, Unlinked):
-            return Parted(parted.record, parted.subjects, await everywhere(self._fleet, parted.position))
+            return UnlinkedUser(parted.record, parted.subjects, await wait_until_applied(self._fleet, parted.position))
         return parted
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from sidecar.pdp.activation_checks import Gate
 from sidecar.pdp.compile import process
-from sidecar.pdp.compile.process import Judged
+from sidecar.pdp.compile.process import CompileResult
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
 from sidecar.sources import last_known_good
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
-from sidecar.sources.private_files import PrivateFileProblem
-from sidecar.store.connection import StoreUnavailable
+from sidecar.sources.private_files import PrivateFileError
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.telemetry.app_log import logger
 
 POLL_SECONDS = 0.25
@@ -36,7 +36,7 @@ AGAIN_SECONDS = 5.0
 _log = logger("policy")
 
 
-class State(StrEnum):
+class ActivationState(StrEnum):
     """State of the files on disk: active or rejected."""
 
     CURRENT = "current"
@@ -44,7 +44,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class PolicyStart:
     """Result of a start. ``forced``: the files are active although they fail their own tests or the invariants."""
 
     generation: Generation | None
@@ -66,12 +66,12 @@ class Activation:
         self._seen: PolicyFiles | None = None
         self._whole_read_at = 0.0
         self._judged: str | None = None
-        self._compiled: tuple[str, Judged] | None = None
+        self._compiled: tuple[str, CompileResult] | None = None
         self._waits = False
         self._confirmed = False
         self.forced = False
         self.generation: Generation | None = None
-        self.state = State.REJECTED
+        self.state = ActivationState.REJECTED
         self.diagnostics: tuple[Diagnostic, ...] = ()
         self.loaded_at = 0.0
 
@@ -85,7 +85,7 @@ class Activation:
 
     # -- the start -----------------------------------------------------------------------------------------------------
 
-    async def start(self, *, force: bool = False) -> Start:
+    async def start(self, *, force: bool = False) -> PolicyStart:
         """Activate the first generation: of the files, else the last good one (``state`` is then REJECTED), else none.
 
         ``force`` accepts files that compile but fail their own tests or the invariants. Later edits cannot be forced.
@@ -98,13 +98,13 @@ class Activation:
         if self.forced:
             generation = compiled.draft
         if generation is not None:
-            self._take(generation, compiled.diagnostics)
-            return Start(generation, compiled.diagnostics, self.forced)
+            self._activate(generation, compiled.diagnostics)
+            return PolicyStart(generation, compiled.diagnostics, self.forced)
         self._reject(compiled.diagnostics)
         self.generation = await self._last_good()
         self.loaded_at = self._clock() if self.generation else 0.0
-        self._tell()
-        return Start(self.generation, compiled.diagnostics)
+        self._notify()
+        return PolicyStart(self.generation, compiled.diagnostics)
 
     async def confirm(self, *, force: bool = False) -> bool:
         """Run the gates on the first generation, once the store is reachable. Edits are compiled from then on.
@@ -119,7 +119,7 @@ class Activation:
             self.diagnostics = tuple(sorted((*self.diagnostics, *refusals)))
         elif refusals and not await self._fall_back(refusals):
             return False
-        elif self.state is State.CURRENT and not self.forced:
+        elif self.state is ActivationState.CURRENT and not self.forced:
             await self._keep(self.generation.files)
         self._confirmed = True
         return True
@@ -131,7 +131,7 @@ class Activation:
         if not refused:
             self.generation = kept
             self.loaded_at = self._clock()
-        self._tell()
+        self._notify()
         return not refused
 
     # -- edits ---------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class Activation:
         """Read and compile the files now (SIGHUP). They are active or rejected on return, unless a gate waits for the
         store. A no-op before ``confirm`` has succeeded."""
         if self._confirmed:
-            await self._judge(await self._read(whole=True))
+            await self._compile(await self._read(whole=True))
 
     async def watch(self) -> None:
         """Poll the files until cancelled. Editors rename, ConfigMaps swap links and NFS sends no events."""
@@ -149,12 +149,12 @@ class Activation:
         while True:
             await asyncio.sleep(pause)
             try:
-                seen, pause = await self._look(seen)
+                seen, pause = await self._poll(seen)
             except Exception:  # a bug must not end the last good policy
                 _log.exception("policy files could not be read")
                 pause = AGAIN_SECONDS
 
-    async def _look(self, seen: str | None) -> tuple[str | None, float]:
+    async def _poll(self, seen: str | None) -> tuple[str | None, float]:
         """Poll once. ``seen``: previous fingerprint. Returns the current one and the seconds until the next poll."""
         stamp = await asyncio.to_thread(stamp_of, self._policy_dir, self._model)
         whole = asyncio.get_running_loop().time() > self._whole_read_at + WHOLE_SECONDS
@@ -163,7 +163,7 @@ class Activation:
         files = await self._read(whole=whole)
         settled = files.fingerprint == seen
         if settled and seen != self._judged:
-            await self._judge(files)
+            await self._compile(files)
         return files.fingerprint, POLL_SECONDS if settled else SETTLE_SECONDS
 
     async def _read(self, *, whole: bool = False) -> PolicyFiles:
@@ -172,12 +172,12 @@ class Activation:
         self._seen = await asyncio.to_thread(read_policy_files, self._policy_dir, self._model, self._seen, whole=whole)
         return self._seen
 
-    async def _judge(self, files: PolicyFiles) -> None:
+    async def _compile(self, files: PolicyFiles) -> None:
         """Activate or reject ``files``. If the store is unavailable, ``watch`` retries them."""
         async with self._judging:
             try:
                 judged = await self._verdict(files)
-            except StoreUnavailable as problem:
+            except StoreUnavailableError as problem:
                 self._wait(problem)
                 return
             self._compiled, self._waits = None, False
@@ -186,26 +186,26 @@ class Activation:
             self._judged = files.fingerprint
             if judged.generation is None:
                 self._reject(judged.diagnostics)
-                self._tell()
+                self._notify()
             else:
                 await self._swap(judged.generation, judged.diagnostics)
 
-    async def _verdict(self, files: PolicyFiles) -> Judged:
+    async def _verdict(self, files: PolicyFiles) -> CompileResult:
         """Compile ``files`` and run the gates. Raises StoreUnavailable. A retry reuses the compile result."""
         try:
             if self._compiled is None or self._compiled[0] != files.fingerprint:
-                self._compiled = files.fingerprint, await process.judge(files, self.generation)
+                self._compiled = files.fingerprint, await process.compile_files(files, self.generation)
             judged = self._compiled[1]
             refusals = () if judged.generation is None else await self._refusals(judged.generation)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             raise
         except Exception as fault:  # a bug must not end the last good policy
             _log.exception("policy edit could not be compiled")
             message = f"the policy could not be compiled ({type(fault).__name__}); see the sidecar's log"
-            return Judged(None, (process.not_judged(message),))
-        return Judged(None, tuple(sorted((*judged.diagnostics, *refusals)))) if refusals else judged
+            return CompileResult(None, (process.not_compiled(message),))
+        return CompileResult(None, tuple(sorted((*judged.diagnostics, *refusals)))) if refusals else judged
 
-    def _wait(self, problem: StoreUnavailable) -> None:
+    def _wait(self, problem: StoreUnavailableError) -> None:
         """Make ``watch`` retry the files, because a gate could not read the store. Includes unchanged files of a
         SIGHUP."""
         if not self._waits:
@@ -213,7 +213,7 @@ class Activation:
         self._judged, self._waits = None, True
 
     async def _swap(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
-        self._take(generation, diagnostics)
+        self._activate(generation, diagnostics)
         self.forced = False
         await self._keep(generation.files)
 
@@ -225,19 +225,19 @@ class Activation:
 
     # -- the active generation -----------------------------------------------------------------------------------------
 
-    def _take(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
+    def _activate(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
         if self.generation is None or generation.id != self.generation.id:
             self.generation = generation
             self.loaded_at = self._clock()
-        self.state = State.CURRENT
+        self.state = ActivationState.CURRENT
         self.diagnostics = diagnostics
-        self._tell()
+        self._notify()
 
     def _reject(self, diagnostics: tuple[Diagnostic, ...]) -> None:
-        self.state = State.REJECTED
+        self.state = ActivationState.REJECTED
         self.diagnostics = diagnostics
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener(self)
 
@@ -255,7 +255,7 @@ class Activation:
             return None
         try:
             files = await asyncio.to_thread(last_known_good.kept, self._state_dir)
-        except (OSError, PrivateFileProblem) as problem:
+        except (OSError, PrivateFileError) as problem:
             _log.error("the stored last good policy is unusable", error=str(problem))
             return None
         if files is None:

@@ -13,25 +13,25 @@ from typing import Protocol
 from sidecar.pdp.compile.report import role_in_use
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
-from sidecar.store.policy_history import Generations
+from sidecar.store.policy_history import PolicyHistory
 from sidecar.store.role_holders import RoleHolders
 
 Gate = Callable[[Generation], Awaitable[tuple[Diagnostic, ...]]]
 """Activation check. Returns the diagnostics that reject a generation; empty: accepted. Raises StoreUnavailable."""
 
 
-class InForce(Protocol):
+class ActivePolicy(Protocol):
     @property
     def generation(self) -> Generation | None: ...
 
 
-class HeldRoles:
+class RolesInUseCheck:
     """Check that rejects the removal of a role that a user or an invitation holds.
 
     Only roles of an earlier active generation can be held, so most activations read no user.
     """
 
-    def __init__(self, policy: InForce, generations: Generations, holders: RoleHolders) -> None:
+    def __init__(self, policy: ActivePolicy, generations: PolicyHistory, holders: RoleHolders) -> None:
         self._policy = policy
         self._generations = generations
         self._holders = holders

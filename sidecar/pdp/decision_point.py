@@ -9,40 +9,40 @@ from typing import Final, Protocol
 
 import msgspec
 
-from sidecar.domain.access import Credential, Proof, Question, Route, Target
+from sidecar.domain.access import Credential, CredentialSource, Question, RequestPath, Target
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import AccountId, Status, UserId, UserRecord
-from sidecar.pdp.federation import OutsideUsers
+from sidecar.pdp.federation import FederatedUsers
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import Public
-from sidecar.store.connection import StoreUnavailable
-from sidecar.store.integrity.partition_state import State, cause_of
-from sidecar.store.live.record_cache import Records
+from sidecar.store.connection import StoreUnavailableError
+from sidecar.store.integrity.partition_state import PartitionState, cause_of
+from sidecar.store.live.record_cache import RecordCache
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.external_tokens import Outsider
+from sidecar.tokens.external_tokens import ExternalToken
 
 SHOWN: Final = 128
 """Maximum characters of a section or action name in a decision. A check can name unknown ones, and logs and caches
 hold thousands of decisions (R29)."""
 
 
-class PolicyInForce(Protocol):
+class ActivePolicy(Protocol):
     """Source of the active generation, read once per check. None: no policy is active, and every check is denied."""
 
     @property
     def generation(self) -> Generation | None: ...
 
 
-class Open(msgspec.Struct, frozen=True):
+class PendingDecision(msgspec.Struct, frozen=True):
     """Check that needs I/O. Either the token is authentic and the user's record is not cached, or an external issuer
     signed the token (R10). An external token can also require the issuer's keys."""
 
     generation: Generation
     target: Target | Reason
-    claims: Claims | Outsider
+    claims: Claims | ExternalToken
 
 
 class Unavailable(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ class Unavailable(msgspec.Struct, frozen=True):
     cause: str
 
 
-class Standing(msgspec.Struct, frozen=True, gc=False):
+class DecisionBasis(msgspec.Struct, frozen=True, gc=False):
     """Inputs of a decision. The decision is reusable for an equal check while every input is the identical object and
     the time is in ``[since, until)`` (Unix seconds). ``generation`` is the generation's id object, because a cached
     reference to the generation itself would hold an old one in memory."""
@@ -71,12 +71,12 @@ class DecisionPoint:
 
     def __init__(
         self,
-        policy: PolicyInForce,
+        policy: ActivePolicy,
         tokens: TokenCache,
-        records: Records,
+        records: RecordCache,
         *,
         clock: Callable[[], float],
-        outside: OutsideUsers | None = None,
+        outside: FederatedUsers | None = None,
         on_regression: Callable[[UserId, int], None] = lambda _uid, _epoch: None,
     ) -> None:
         self._policy = policy
@@ -91,8 +91,8 @@ class DecisionPoint:
         outcome = self.check_now(question)
         return outcome if isinstance(outcome, Decision) else await self.close(outcome)
 
-    def check_now(self, question: Question) -> Decision | Open:
-        """Decide without I/O, from the cached record. Return ``Open`` if the check needs I/O."""
+    def check_now(self, question: Question) -> Decision | PendingDecision:
+        """Decide without I/O, from the cached record. Return ``PendingDecision`` if the check needs I/O."""
         generation = self._policy.generation
         if generation is None:
             return Decision(Reason.POLICY_UNAVAILABLE, "")
@@ -102,26 +102,26 @@ class DecisionPoint:
         if target is Reason.AMBIGUOUS_PATH or target is Reason.BAD_REQUEST:
             return Decision(target, generation.id)
         credential = question.credential
-        if credential.proof is Proof.COOKIE and not question.same_site:
+        if credential.proof is CredentialSource.COOKIE and not question.same_site:
             return Decision(Reason.CROSS_SITE, generation.id)
         now = int(self._clock())
-        claims = self._believe(credential, now)
+        claims = self._verify_token(credential, now)
         if isinstance(claims, Claims):
-            record = self._peek(claims)
+            record = self._cached_record(claims)
             if record is not None:
-                return _conclude(generation, target, _hold(claims, record, now))
+                return _conclude(generation, target, _match_record(claims, record, now))
         elif isinstance(claims, Reason):
             return Decision(claims, generation.id)
-        return Open(generation, target, claims)
+        return PendingDecision(generation, target, claims)
 
-    async def close(self, question: Open) -> Decision:
+    async def close(self, question: PendingDecision) -> Decision:
         """Load the identity that ``check_now`` lacked, and return the decision."""
-        identity = await self._ask(question.claims)
+        identity = await self._load_identity(question.claims)
         if isinstance(identity, Unavailable):
             return Decision(Reason.STORE_UNAVAILABLE, question.generation.id, cause=identity.cause)
         return _conclude(question.generation, question.target, identity)
 
-    def standing(self, question: Question, decision: Decision) -> Standing | None:
+    def basis_of(self, question: Question, decision: Decision) -> DecisionBasis | None:
         """Return the inputs of ``decision``, just made for ``question``. Validate them later with ``stands``.
 
         Returns None if the decision has no user, or if an input has changed. Token errors are not worth caching here.
@@ -129,19 +129,19 @@ class DecisionPoint:
         generation, record = self._policy.generation, decision.user
         if generation is None or record is None or generation.id != decision.generation:
             return None
-        claims = self._believe(question.credential, int(self._clock()))
+        claims = self._verify_token(question.credential, int(self._clock()))
         if not isinstance(claims, Claims) or self._records.peek(record.id) is not record:
             return None
         since, until = self._tokens.bounds(claims)
         ends_at = record.sessions[claims.session]
-        return Standing(decision, generation.id, self._tokens.version, record, since, min(until, ends_at))
+        return DecisionBasis(decision, generation.id, self._tokens.version, record, since, min(until, ends_at))
 
-    def target_of(self, asked: Route | Target) -> Target | Public | Reason:
+    def target_of(self, asked: RequestPath | Target) -> Target | Public | Reason:
         """Resolve a route or target with the active generation."""
         generation = self._policy.generation
         return Reason.POLICY_UNAVAILABLE if generation is None else _resolve(generation, asked)
 
-    def stands(self, standing: Standing) -> bool:
+    def is_current(self, standing: DecisionBasis) -> bool:
         """Return True if every input of the decision is unchanged, so that ``check_now`` would decide the same."""
         generation = self._policy.generation
         return (
@@ -158,14 +158,14 @@ class DecisionPoint:
         A cached record avoids the store read. A store failure returns ``STORE_UNAVAILABLE``.
         """
         now = int(self._clock())
-        claims = self._believe(credential, now)
+        claims = self._verify_token(credential, now)
         if isinstance(claims, Claims):
-            record = self._peek(claims)
+            record = self._cached_record(claims)
             if record is not None:
-                return _hold(claims, record, now)
+                return _match_record(claims, record, now)
         elif isinstance(claims, Reason):
             return claims
-        identity = await self._ask(claims)
+        identity = await self._load_identity(claims)
         return Reason.STORE_UNAVAILABLE if isinstance(identity, Unavailable) else identity
 
     def session_of(self, token: str) -> Claims | Reason:
@@ -175,15 +175,15 @@ class DecisionPoint:
 
     def account(self, credential: Credential) -> AccountId | None:
         """Return the account in an authentic, unexpired local token, even if the token is revoked; else None."""
-        claims = self._believe(credential, int(self._clock()))
+        claims = self._verify_token(credential, int(self._clock()))
         return claims.account if isinstance(claims, Claims) else None
 
-    def _believe(self, credential: Credential, now: int) -> Claims | Outsider | Reason:
-        if credential.proof is Proof.NONE:
+    def _verify_token(self, credential: Credential, now: int) -> Claims | ExternalToken | Reason:
+        if credential.proof is CredentialSource.NONE:
             return Reason.MISSING_TOKEN
         return self._tokens.verify(credential.token, now=now)
 
-    def _peek(self, claims: Claims) -> UserRecord | None:
+    def _cached_record(self, claims: Claims) -> UserRecord | None:
         """Return the cached record unless the token is newer. The change event of a new sign-in has most likely not
         arrived yet."""
         record = self._records.peek(claims.user)
@@ -191,24 +191,24 @@ class DecisionPoint:
             return None
         return record
 
-    async def _ask(self, claims: Claims | Outsider) -> Identity | Reason | Unavailable:
+    async def _load_identity(self, claims: Claims | ExternalToken) -> Identity | Reason | Unavailable:
         try:
-            if isinstance(claims, Outsider):
+            if isinstance(claims, ExternalToken):
                 return await self._ask_outside(claims)
             record = await self._records.read(claims.user, fresh=True)
-        except StoreUnavailable as problem:
-            return Unavailable(problem.cause or cause_of(State.OUT))
+        except StoreUnavailableError as problem:
+            return Unavailable(problem.cause or cause_of(PartitionState.OUT))
         if record is not None and claims.epoch > record.epoch:
             self._on_regression(claims.user, claims.epoch)
-        return _hold(claims, record, int(self._clock()))
+        return _match_record(claims, record, int(self._clock()))
 
-    async def _ask_outside(self, outsider: Outsider) -> Identity | Reason:
+    async def _ask_outside(self, external: ExternalToken) -> Identity | Reason:
         if self._outside is None:  # no external issuer is trusted
             return Reason.WRONG_ISSUER
-        return await self._outside.identify(outsider, now=int(self._clock()))
+        return await self._outside.identify(external, now=int(self._clock()))
 
 
-def rule_on(generation: Generation, record: UserRecord, target: Target) -> Decision:
+def evaluate(generation: Generation, record: UserRecord, target: Target) -> Decision:
     """Evaluate the policy for a live user, with the role in ``record``."""
     ruling = decide(generation, record.role, target.section, target.action)
     section, action = target.section[:SHOWN], target.action[:SHOWN]
@@ -219,19 +219,19 @@ def _conclude(generation: Generation, target: Target | Reason, identity: Identit
     """Return the decision. Identity precedes target, so that callers without a token cannot probe for paths."""
     if isinstance(identity, Reason):
         older = identity is Reason.STORE_UNAVAILABLE  # the store's epoch is older than the token's: writes were lost
-        return Decision(identity, generation.id, cause=cause_of(State.REGRESSED) if older else "")
+        return Decision(identity, generation.id, cause=cause_of(PartitionState.REGRESSED) if older else "")
     if isinstance(target, Reason):
         return Decision(target, generation.id, user=identity.record)
-    return rule_on(generation, identity.record, target)
+    return evaluate(generation, identity.record, target)
 
 
-def _resolve(generation: Generation, target: Route | Target) -> Target | Public | Reason:
+def _resolve(generation: Generation, target: RequestPath | Target) -> Target | Public | Reason:
     if isinstance(target, Target):
         return target
     return generation.routes.resolve(target.method, target.raw_path)
 
 
-def _hold(claims: Claims, record: UserRecord | None, now: int) -> Identity | Reason:
+def _match_record(claims: Claims, record: UserRecord | None, now: int) -> Identity | Reason:
     """Match an authentic token against the live record, in the documented order of reasons."""
     if record is None:
         return Reason.UNKNOWN_USER

@@ -17,7 +17,7 @@ from sidecar.pdp.decision_point import SHOWN
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import Outcome, Public
-from sidecar.store.live.record_cache import Records
+from sidecar.store.live.record_cache import RecordCache
 from sidecar.store.users import Users
 from sidecar.tokens.ids import account_of
 
@@ -29,7 +29,7 @@ ROUTE: Final = "route"
 MAX_HOMES: Final = 100_000
 
 
-class Standing(msgspec.Struct, frozen=True, gc=False):
+class ResolvedSubject(msgspec.Struct, frozen=True, gc=False):
     """Resolved subject that may act: its role, and its user record (None if the subject is a role)."""
 
     role: str
@@ -46,7 +46,7 @@ class Subjects:
     def __init__(
         self,
         users: Users,
-        records: Records,
+        records: RecordCache,
         *,
         normalise: Callable[[str], str | None],
         is_mailbox: Callable[[str, str], bool],
@@ -57,13 +57,13 @@ class Subjects:
         self._is_mailbox = is_mailbox
         self._homes: FifoCache[tuple[AccountId, str], tuple[UserId, str]] = FifoCache(MAX_HOMES)
 
-    async def find(self, generation: Generation, account: AccountId, subject: Subject) -> Standing | Reason:
+    async def find(self, generation: Generation, account: AccountId, subject: Subject) -> ResolvedSubject | Reason:
         """Return the resolved subject, or the reason for a denial. Raises StoreUnavailable."""
         if subject.kind == USER:
             record = await self._user(account, subject.id)
             return Reason.UNKNOWN_USER if record is None else standing_of(record)
         if subject.kind == ROLE and subject.id in generation.roles:
-            return Standing(subject.id)
+            return ResolvedSubject(subject.id)
         return Reason.UNKNOWN_USER
 
     async def _user(self, account: AccountId, named: str) -> UserRecord | None:
@@ -95,29 +95,29 @@ class Subjects:
         return record
 
 
-def standing_of(record: UserRecord) -> Standing | Reason:
+def standing_of(record: UserRecord) -> ResolvedSubject | Reason:
     """Resolve a record. Only an active user may act; an invited user is unknown."""
     match record.status:
         case Status.ACTIVE:
-            return Standing(record.role, record) if record.review is None else Reason.NEEDS_REVIEW
+            return ResolvedSubject(record.role, record) if record.review is None else Reason.NEEDS_REVIEW
         case Status.SUSPENDED:
             return Reason.SUSPENDED
         case Status.INVITED | Status.EXPIRED:
             return Reason.UNKNOWN_USER
 
 
-def evaluate(generation: Generation, standing: Standing | Reason, action: str, resource: Resource) -> Decision:
+def evaluate(generation: Generation, resolved: ResolvedSubject | Reason, action: str, resource: Resource) -> Decision:
     """Return the decision for a resolved subject. Pure function."""
-    if isinstance(standing, Reason):
-        return Decision(standing, generation.id)
+    if isinstance(resolved, Reason):
+        return Decision(resolved, generation.id)
     target = _resolve(generation, action, resource)
     if isinstance(target, Public):
-        return Decision(Reason.PUBLIC, generation.id, user=standing.record)
+        return Decision(Reason.PUBLIC, generation.id, user=resolved.record)
     if isinstance(target, Reason):
-        return Decision(target, generation.id, user=standing.record)
-    ruling = decide(generation, standing.role, target.section, target.action)
+        return Decision(target, generation.id, user=resolved.record)
+    ruling = decide(generation, resolved.role, target.section, target.action)
     section, named = target.section[:SHOWN], target.action[:SHOWN]
-    return Decision(ruling.reason, generation.id, ruling.rule, standing.record, section, named)
+    return Decision(ruling.reason, generation.id, ruling.rule, resolved.record, section, named)
 
 
 def _resolve(generation: Generation, action: str, resource: Resource) -> Outcome:

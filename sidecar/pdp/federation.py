@@ -14,25 +14,25 @@ from sidecar.domain.decision import Reason
 from sidecar.domain.users import AccountId, SessionId, Status, UserRecord
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
-from sidecar.pdp.verification_budget import Budget
+from sidecar.pdp.verification_budget import VerificationBudget
 from sidecar.sources.remote_jwks import IssuerKeys
 from sidecar.store.accounts import Accounts
-from sidecar.store.federated_identities import Held, Linked, Links
-from sidecar.store.live.record_cache import Records
+from sidecar.store.federated_identities import FederatedIdentities, Linked, LinkedIdentity
+from sidecar.store.live.record_cache import RecordCache
 from sidecar.store.outcomes import Position
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.external_tokens import (
-    OutsideClaims,
-    Outsider,
-    Presented,
-    Trust,
-    believe,
-    issuer_named,
+    ExternalClaims,
+    ExternalToken,
+    IssuerTrust,
+    ParsedToken,
+    check_times,
+    peek_issuer,
     read,
-    timely,
+    verify_external,
 )
 from sidecar.tokens.ids import is_account_id
-from sidecar.tokens.jwk_set import OutsideKey
+from sidecar.tokens.jwk_set import IssuerKey
 
 FOREVER_BAD: Final = frozenset({Reason.MALFORMED_TOKEN, Reason.INVALID_SIGNATURE, Reason.WRONG_AUDIENCE})
 GOOD_BYTES: Final = 16 * 1024 * 1024
@@ -48,53 +48,55 @@ ACCOUNT_SECONDS: Final = 0.00001
 
 
 @dataclass(frozen=True, slots=True)
-class TrustedParty:
+class ExternalIssuer:
     """External issuer, its keys, and the accounts (names or ids) with users that may use its tokens."""
 
-    trust: Trust
+    trust: IssuerTrust
     keys: IssuerKeys
     accounts: tuple[str, ...]
 
 
-class OutsideTokens:
+class ExternalTokenVerifier:
     """Verifier of external tokens. Two caches, for valid and invalid tokens, are keyed by bytes (R29). An entry is
-    valid only for the same key set and the identical ``TrustedParty``.
+    valid only for the same key set and the identical ``ExternalIssuer``.
 
     ``budget`` limits the cost of never-seen tokens (R8). Local tokens share it.
     """
 
-    def __init__(self, parties: Iterable[TrustedParty], *, leeway: int, budget: Budget | None = None) -> None:
-        self.parties: Mapping[str, TrustedParty] = {}
+    def __init__(
+        self, parties: Iterable[ExternalIssuer], *, leeway: int, budget: VerificationBudget | None = None
+    ) -> None:
+        self.parties: Mapping[str, ExternalIssuer] = {}
         self.trust(parties)
         self._leeway = leeway
-        self.budget = budget or Budget()
-        self._good: SizedFifoCache[str, tuple[TrustedParty, str, OutsideClaims]] = SizedFifoCache(GOOD_BYTES)
-        self._bad: SizedFifoCache[str, tuple[TrustedParty, str, Reason]] = SizedFifoCache(BAD_BYTES)
+        self.budget = budget or VerificationBudget()
+        self._good: SizedFifoCache[str, tuple[ExternalIssuer, str, ExternalClaims]] = SizedFifoCache(GOOD_BYTES)
+        self._bad: SizedFifoCache[str, tuple[ExternalIssuer, str, Reason]] = SizedFifoCache(BAD_BYTES)
 
-    def trust(self, parties: Iterable[TrustedParty]) -> None:
-        """Replace the trusted issuers. Cached results of another ``TrustedParty`` become invalid."""
+    def trust(self, parties: Iterable[ExternalIssuer]) -> None:
+        """Replace the trusted issuers. Cached results of another ``ExternalIssuer`` become invalid."""
         self.parties = {party.trust.issuer: party for party in parties}
 
-    def claimed(self, token: str) -> Outsider | None:
-        """Return the token as ``Outsider`` if it names a trusted issuer; that issuer's keys alone can verify it."""
+    def claimed(self, token: str) -> ExternalToken | None:
+        """Return the token as ``ExternalToken`` if it names a trusted issuer; only its keys can verify it."""
         known = self._good.get(token)
         if known is not None and known[0].trust.issuer in self.parties:
-            return Outsider(token, known[0].trust.issuer)
-        issuer = issuer_named(token) if self.parties else None
-        return None if issuer is None or issuer not in self.parties else Outsider(token, issuer)
+            return ExternalToken(token, known[0].trust.issuer)
+        issuer = peek_issuer(token) if self.parties else None
+        return None if issuer is None or issuer not in self.parties else ExternalToken(token, issuer)
 
-    async def verify(self, outsider: Outsider, *, now: int) -> OutsideClaims | Reason:
+    async def verify(self, external: ExternalToken, *, now: int) -> ExternalClaims | Reason:
         """Verify a token at ``now`` (Unix seconds). Return its claims or the first reason for the rejection."""
-        party = self.parties.get(outsider.issuer)
+        party = self.parties.get(external.issuer)
         if party is None:  # the issuer was removed after ``claimed``
             return Reason.WRONG_ISSUER
-        known = self._known(outsider.token, party)
-        claims = await self._authentic(outsider.token, party) if known is None else known
+        known = self._known(external.token, party)
+        claims = await self._authentic(external.token, party) if known is None else known
         if isinstance(claims, Reason):
             return claims
-        return timely(claims, now=now, leeway=self._leeway) or claims
+        return check_times(claims, now=now, leeway=self._leeway) or claims
 
-    def _known(self, token: str, party: TrustedParty) -> OutsideClaims | Reason | None:
+    def _known(self, token: str, party: ExternalIssuer) -> ExternalClaims | Reason | None:
         """Return the cached result for the same bytes, issuer and active key set."""
         if not party.keys.usable():
             return None
@@ -104,32 +106,32 @@ class OutsideTokens:
         bad = self._bad.get(token)
         return bad[2] if bad is not None and bad[0] is party and bad[1] == party.keys.version else None
 
-    async def _authentic(self, token: str, party: TrustedParty) -> OutsideClaims | Reason:
+    async def _authentic(self, token: str, party: ExternalIssuer) -> ExternalClaims | Reason:
         if self.budget.is_spent():
             return Reason.OVERLOADED
         presented = read(token, party.trust)
-        if not isinstance(presented, Presented):
+        if not isinstance(presented, ParsedToken):
             return presented
         key = await party.keys.find(presented.wanted)
-        verdict = self._believe(presented, key, party)
+        verdict = self._verify(presented, key, party)
         if verdict is Reason.INVALID_SIGNATURE and key is not None and key.kid != presented.wanted.kid:
             newer = await party.keys.find_newer(presented.wanted)  # without a kid, a key change is not visible
-            verdict = verdict if newer is None else self._believe(presented, newer, party)
+            verdict = verdict if newer is None else self._verify(presented, newer, party)
         version = party.keys.version
-        if isinstance(verdict, OutsideClaims):
+        if isinstance(verdict, ExternalClaims):
             self._good.set(token, (party, version, verdict), len(token) + ENTRY_OVERHEAD)
         elif verdict in FOREVER_BAD:
             self._bad.set(token, (party, version, verdict), len(token) + ENTRY_OVERHEAD)
         return verdict
 
-    def _believe(self, presented: Presented, key: OutsideKey | None, party: TrustedParty) -> OutsideClaims | Reason:
+    def _verify(self, presented: ParsedToken, key: IssuerKey | None, party: ExternalIssuer) -> ExternalClaims | Reason:
         began = self.budget.now()
-        verdict = believe(presented, key, party.trust)
+        verdict = verify_external(presented, key, party.trust)
         self.budget.charge(began)
         return verdict
 
 
-class OutsideUsers:
+class FederatedUsers:
     """Resolver from external tokens to local users.
 
     ``normalise`` returns the canonical form of a verified e-mail. It returns None if that form is another mailbox.
@@ -141,11 +143,11 @@ class OutsideUsers:
 
     def __init__(  # noqa: PLR0913 (the parts, each from its own place)
         self,
-        tokens: OutsideTokens,
+        tokens: ExternalTokenVerifier,
         *,
-        links: Links,
+        links: FederatedIdentities,
         accounts: Accounts,
-        records: Records,
+        records: RecordCache,
         normalise: Callable[[str], str | None],
         everywhere: Callable[[Position], Awaitable[object]],
         unlinked: UnlinkedSubjects,
@@ -161,11 +163,11 @@ class OutsideUsers:
         self._unlinked = unlinked
         self._linking = linking
         self._on_nobody = on_nobody
-        self._known: SizedFifoCache[str, tuple[TrustedParty, Held]] = SizedFifoCache(KNOWN_BYTES)
+        self._known: SizedFifoCache[str, tuple[ExternalIssuer, LinkedIdentity]] = SizedFifoCache(KNOWN_BYTES)
 
-    async def identify(self, outsider: Outsider, *, now: int) -> Identity | Reason:
+    async def identify(self, external: ExternalToken, *, now: int) -> Identity | Reason:
         """Return the local identity of an external token, or the reason for the rejection. Raises StoreUnavailable."""
-        claims = await self._tokens.verify(outsider, now=now)
+        claims = await self._tokens.verify(external, now=now)
         if isinstance(claims, Reason):
             return claims
         record = await self._record(claims)
@@ -181,7 +183,7 @@ class OutsideUsers:
             return Reason.REVOKED
         return Identity(_as_ours(claims, record), record)
 
-    async def _record(self, claims: OutsideClaims) -> UserRecord | Reason:
+    async def _record(self, claims: ExternalClaims) -> UserRecord | Reason:
         name = f"{claims.issuer}\0{claims.subject}"
         party = self._tokens.parties.get(claims.issuer)
         known = self._known.get(name)
@@ -201,7 +203,7 @@ class OutsideUsers:
             record = await self._records.read(held.user, fresh=True)
         return record or Reason.UNKNOWN_USER
 
-    async def _look_up(self, claims: OutsideClaims, party: TrustedParty) -> Held | Reason:
+    async def _look_up(self, claims: ExternalClaims, party: ExternalIssuer) -> LinkedIdentity | Reason:
         """Find or create the link in the store. The budget applies, because an issuer can have many strangers (R8)."""
         email = None if claims.email is None else self._normalise(claims.email)
         name = f"{claims.issuer}\0{claims.subject}\0{email or ''}"
@@ -214,13 +216,13 @@ class OutsideUsers:
         horizon = self._unlinked.horizon(named, complete=len(named) == len(accounts))
         self._tokens.budget.take(LOOK_UP_SECONDS + len(named) * ACCOUNT_SECONDS)
         held = await self._held(claims, email, named)
-        if isinstance(held, Held):
+        if isinstance(held, LinkedIdentity):
             return held
         self._unlinked.put(name, party, horizon)
         self._on_nobody(claims.issuer, held)
         return Reason.UNKNOWN_USER
 
-    async def _held(self, claims: OutsideClaims, email: str | None, accounts: list[AccountId]) -> Held | str:
+    async def _held(self, claims: ExternalClaims, email: str | None, accounts: list[AccountId]) -> LinkedIdentity | str:
         """Find the link of (iss, sub). If there is none, link by a verified e-mail found in exactly one account.
 
         Returns the phrase for ``on_nobody`` if neither succeeds.
@@ -238,10 +240,10 @@ class OutsideUsers:
         if not fitting[0].linkable:
             return NOT_LINKABLE
         if not self._linking:
-            return Held(fitting[0].by_email, epoch=0)
+            return LinkedIdentity(fitting[0].by_email, epoch=0)
         return await self._linked(claims, email, fitting[0].account) or NOT_LINKABLE
 
-    async def _linked(self, claims: OutsideClaims, email: str, account: AccountId) -> Held | None:
+    async def _linked(self, claims: ExternalClaims, email: str, account: AccountId) -> LinkedIdentity | None:
         outcome = await self._links.link(account, issuer=claims.issuer, subject=claims.subject, email=email)
         if not isinstance(outcome, Linked):
             return None
@@ -249,14 +251,14 @@ class OutsideUsers:
             await self._everywhere(outcome.position)
         return await self._links.find(account, claims.issuer, claims.subject)
 
-    async def _bound(self, party: TrustedParty) -> list[AccountId | None]:
+    async def _bound(self, party: ExternalIssuer) -> list[AccountId | None]:
         """Return the accounts in the issuer's entry, with None per unknown name."""
         names = [one for one in party.accounts if not is_account_id(one)]
         by_name = dict(zip(names, await self._accounts.ids(names), strict=True))
         return list(dict.fromkeys(by_name[one] if one in by_name else AccountId(one) for one in party.accounts))
 
 
-def _as_ours(claims: OutsideClaims, record: UserRecord) -> Claims:
+def _as_ours(claims: ExternalClaims, record: UserRecord) -> Claims:
     """Convert external claims to local claims. The session is empty: such a token ends by its user's epoch or its
     expiry."""
     return Claims(

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from sidecar.pdp.activation import Activation
 from sidecar.policy.diagnostics import Diagnostic
-from sidecar.store.connection import StoreUnavailable
-from sidecar.store.integrity.partition_state import PartitionStates, State, cause_of, unavailable_share
+from sidecar.store.connection import StoreUnavailableError
+from sidecar.store.integrity.partition_state import PartitionState, PartitionStates, cause_of, unavailable_share
 
 MAJORITY: Final = 0.5
 """Share of known users without decisions above which the sidecar is not ready (R49)."""
@@ -18,7 +18,7 @@ UNFINISHED: Final = "a restore is running or was interrupted: run `sidecar resto
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HealthCheck:
     """Result of one health check. ``degraded``: it passes, and ``detail`` describes a failure for a minority."""
 
     ok: bool
@@ -27,7 +27,7 @@ class Check:
 
 
 @dataclass(slots=True)
-class Vitals:
+class Health:
     """Inputs of the health checks.
 
     ``proven``: the store was reached and its identity matches (R22, R23). Before that, it is neither read nor written.
@@ -54,16 +54,16 @@ class Vitals:
     def __post_init__(self) -> None:
         self.started_at = self.clock()
 
-    def checks(self) -> dict[str, Check]:
+    def checks(self) -> dict[str, HealthCheck]:
         """Return all checks by name, in display order."""
         return {
             "store": self._store(),
             "feed": self._feed(),
-            "policy": Check(True) if self.policy.generation else Check(False, "no policy is active"),
-            "draining": Check(False, "the sidecar is stopping") if self.draining else Check(True),
+            "policy": HealthCheck(True) if self.policy.generation else HealthCheck(False, "no policy is active"),
+            "draining": HealthCheck(False, "the sidecar is stopping") if self.draining else HealthCheck(True),
         }
 
-    def failing(self) -> list[str]:
+    def failing_checks(self) -> list[str]:
         """Return the names of the failed checks; empty means ready."""
         return [name for name, check in self.checks().items() if not check.ok]
 
@@ -88,39 +88,39 @@ class Vitals:
             "lag_s": round(max(lags.values()), 3) if store.ok and lags else None,
         }
 
-    def _store(self) -> Check:
+    def _store(self) -> HealthCheck:
         if not self.proven:
-            return Check(False, "not reached yet")
+            return HealthCheck(False, "not reached yet")
         states = self.states.all()
-        bad = {partition: status for partition, status in states.items() if status.state is not State.OK}
+        bad = {partition: status for partition, status in states.items() if status.state is not PartitionState.OK}
         if not states:
-            return Check(False, "not reached yet")
+            return HealthCheck(False, "not reached yet")
         if not bad:
-            return Check(False, UNFINISHED) if self.restoring() else Check(True)
+            return HealthCheck(False, UNFINISHED) if self.restoring() else HealthCheck(True)
         detail = "; ".join(f"partition {p:02d} {cause_of(status.state)}: {status.reason}" for p, status in bad.items())
         users = self.known_users()
         share = unavailable_share((status, users.get(partition, 0)) for partition, status in states.items())
-        return Check(share <= MAJORITY, detail, degraded=share <= MAJORITY)
+        return HealthCheck(share <= MAJORITY, detail, degraded=share <= MAJORITY)
 
-    def _feed(self) -> Check:
+    def _feed(self) -> HealthCheck:
         lags = self.lags()
         late = [f"{partition:02d}" for partition, lag in lags.items() if lag > self.lease]
         if not lags or len(late) > len(lags) * MAJORITY:
-            return Check(False, "the change feed is behind")
+            return HealthCheck(False, "the change feed is behind")
         if late:
-            return Check(True, f"the change feed is behind in partition {', '.join(late)}", degraded=True)
-        return Check(True)
+            return HealthCheck(True, f"the change feed is behind in partition {', '.join(late)}", degraded=True)
+        return HealthCheck(True)
 
-    def _store_state(self) -> tuple[State, str]:
+    def _store_state(self) -> tuple[PartitionState, str]:
         """Return state and reason of the partition with the worst state."""
         found = [*self.states.all().values()] or [self.states.status(0)]
-        worst = max(found, key=lambda status: list(State).index(status.state))
+        worst = max(found, key=lambda status: list(PartitionState).index(status.state))
         return worst.state, worst.reason
 
     async def _fleet(self) -> list[dict[str, Any]]:
         try:
             return await self.fleet()
-        except StoreUnavailable:
+        except StoreUnavailableError:
             return []
 
 

@@ -15,8 +15,8 @@ from zlib import crc32
 
 from sidecar.domain.users import AccountId
 from sidecar.pdp.compile import file_semaphore
-from sidecar.pdp.compile.process import ChildFailed, Failure, run
-from sidecar.pdp.compile.protocol import Current, Limits, Task
+from sidecar.pdp.compile.process import CompileProcessError, Failure, run
+from sidecar.pdp.compile.protocol import CompileTask, CurrentPolicy, ResourceLimits
 from sidecar.pdp.compile.report import MAX_ANSWER, People
 from sidecar.policy.generation import Generation
 from sidecar.sources.cgroup import memory_limit
@@ -33,7 +33,7 @@ MAX_CELLS: Final = 100_000
 MEMORY_SHARE: Final = 8
 """Divisor of the process's memory limit, per child. Two children use a quarter, plus two loaded programs."""
 MOST_MEMORY: Final = 1024**3
-LIMITS: Final = Limits(
+LIMITS: Final = ResourceLimits(
     cpu_seconds=15,
     memory_bytes=min(MOST_MEMORY, memory_limit() // MEMORY_SHARE),
     seconds=30.0,
@@ -44,19 +44,19 @@ LIMITS: Final = Limits(
 
 
 @dataclass(frozen=True, slots=True)
-class Previewed:
+class PreviewResult:
     """Finished preview. ``body``: response of `POST /v1/policy/preview`, as JSON."""
 
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Busy:
+class PreviewBusy:
     """Preview rejected: one runs for this account, two run in the sidecar, or no process could be started."""
 
 
 @dataclass(frozen=True, slots=True)
-class TooLarge:
+class PreviewTooLarge:
     """Preview rejected: it exceeds a limit. ``why``: a sentence."""
 
     why: str
@@ -71,31 +71,33 @@ class Previews:
 
     async def preview(
         self, account: AccountId, current: Generation, edited: Mapping[str, bytes], people: People
-    ) -> Previewed | Busy | TooLarge:
+    ) -> PreviewResult | PreviewBusy | PreviewTooLarge:
         """Preview an edit. ``edited``: changed files by bare name; the others come from ``current``.
 
         Raises ChildFailed if the child failed because of a bug.
         """
         files = {**current.files, **edited}
         if any(file.count(b"\n") > MAX_LINES for file in edited.values()):
-            return TooLarge(
+            return PreviewTooLarge(
                 f"a preview takes files of at most {MAX_LINES:,} lines; `sidecar policy diff` takes any number"
             )
         if _rules(files["policy.csv"]) > MAX_RULES:
-            return TooLarge(f"a preview takes at most {MAX_RULES:,} rules; `sidecar policy diff` takes any number")
+            return PreviewTooLarge(
+                f"a preview takes at most {MAX_RULES:,} rules; `sidecar policy diff` takes any number"
+            )
         with ExitStack() as place:
             if not self._take(account, place):
-                return Busy()
+                return PreviewBusy()
             told = {role: [dict(person) for person in holders] for role, holders in people.items()}
-            task = Task(files, current=Current.of(current), people=told, limits=LIMITS)
+            task = CompileTask(files, current=CurrentPolicy.of(current), people=told, limits=LIMITS)
             try:
-                return Previewed(await run(task))
-            except ChildFailed as failed:
+                return PreviewResult(await run(task))
+            except CompileProcessError as failed:
                 match failed.failure:
                     case Failure.NOT_STARTED:
-                        return Busy()
+                        return PreviewBusy()
                     case Failure.OUT_OF_LIMITS:
-                        return TooLarge(f"the preview failed: {failed}; `sidecar policy diff` has no limits")
+                        return PreviewTooLarge(f"the preview failed: {failed}; `sidecar policy diff` has no limits")
                     case Failure.FAULT:
                         raise
 

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from sidecar.pdp.activation import Activation, State
-from sidecar.store.connection import StoreUnavailable
-from sidecar.store.policy_history import Generations, Standing
+from sidecar.pdp.activation import Activation, ActivationState
+from sidecar.store.connection import StoreUnavailableError
+from sidecar.store.policy_history import GenerationOrder, PolicyHistory
 from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.metrics import Metrics
 
@@ -23,24 +23,24 @@ BEHIND_SECONDS = 300.0
 _log = logger("policy")
 
 
-class Fleet(Protocol):
+class FleetFacts(Protocol):
     """Subset of the fleet's interface."""
 
     id: str
 
-    def tell(self, **facts: Any) -> None: ...
+    def set_facts(self, **facts: Any) -> None: ...
     async def register(self) -> None: ...
     async def members(self) -> list[dict[str, Any]]: ...
 
 
-class Succession:
+class PolicyRollout:
     """Listener of the activation. ``run`` does the store I/O. ``clock`` is monotonic."""
 
     def __init__(
         self,
         policy: Activation,
-        generations: Generations,
-        fleet: Fleet,
+        generations: PolicyHistory,
+        fleet: FleetFacts,
         metrics: Metrics,
         *,
         clock: Callable[[], float],
@@ -57,11 +57,11 @@ class Succession:
         self._behind_since: float | None = None
         self._alarmed = False
 
-    def heard(self, policy: Activation) -> None:
+    def on_activation(self, policy: Activation) -> None:
         """Log and publish a compile result (``on_change`` of the activation). Does no I/O."""
         if policy.generation is None:
             return  # the start fails and reports the reason
-        rejected = policy.state is State.REJECTED
+        rejected = policy.state is ActivationState.REJECTED
         self._metrics.policy_rejected.set(int(rejected))
         self._metrics.policy.info({"generation": policy.generation.id})
         self._metrics.policy_reloaded.set(policy.loaded_at)
@@ -74,7 +74,7 @@ class Succession:
             _log.error("policy forced: it fails its own tests or the invariants", generation=policy.generation.id)
         else:
             _log.info("policy activated", generation=policy.generation.id)
-        self._fleet.tell(generation=policy.generation.id, state=policy.state.value)
+        self._fleet.set_facts(generation=policy.generation.id, state=policy.state.value)
         self._changed.set()
 
     async def run(self) -> None:
@@ -86,8 +86,8 @@ class Succession:
                     self._changed.clear()
                     await self._fleet.register()  # publish now; the periodic registration can be half a lease away
                     await self.record()
-                await self.compare()
-            except StoreUnavailable:
+                await self.check_skew()
+            except StoreUnavailableError:
                 self._changed.set()
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -106,13 +106,13 @@ class Succession:
             forced=self._policy.forced,
         )
         self._recorded = generation.id
-        if recorded.standing is Standing.BACK:
+        if recorded.standing is GenerationOrder.BACK:
             self._metrics.policy_reverted.inc()
             _log.error(
                 "policy rollback: an earlier generation is active", generation=generation.id, newest=recorded.newest
             )
 
-    async def compare(self) -> None:
+    async def check_skew(self) -> None:
         """Compare with the newest generation of the live sidecars. Raises StoreUnavailable."""
         own = self._recorded
         served = {str(member["generation"]) for member in await self._fleet.members() if member.get("generation")}

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from sidecar.domain.access import Resource, Target
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import Member
-from sidecar.pdp.evaluation import ROLE, ROUTE, SECTION, USER, Standing
+from sidecar.pdp.evaluation import ROLE, ROUTE, SECTION, USER, ResolvedSubject
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import METHODS, Outcome, Public
 
@@ -29,21 +29,21 @@ def subjects(
     return []
 
 
-def resources(generation: Generation, kind: str, standing: Standing, action: str) -> list[str]:
+def resources(generation: Generation, kind: str, resolved: ResolvedSubject, action: str) -> list[str]:
     """Return the sorted allowed sections, or paths that the route table names. Other kinds: empty."""
     if kind == SECTION:
-        return sorted(section for section, name in open_cells(generation, standing.role) if name == action)
+        return sorted(section for section, name in open_cells(generation, resolved.role) if name == action)
     if kind == ROUTE:
-        return [path for path in named_paths(generation) if _opens(generation, standing.role, action, path)]
+        return [path for path in named_paths(generation) if _opens(generation, resolved.role, action, path)]
     return []
 
 
-def actions(generation: Generation, standing: Standing, resource: Resource) -> list[str]:
+def actions(generation: Generation, resolved: ResolvedSubject, resource: Resource) -> list[str]:
     """Return the sorted allowed actions of the section, or methods of the route. Other kinds: empty."""
     if resource.kind == SECTION:
-        return sorted(name for section, name in open_cells(generation, standing.role) if section == resource.id)
+        return sorted(name for section, name in open_cells(generation, resolved.role) if section == resource.id)
     if resource.kind == ROUTE:
-        return sorted(method for method in METHODS if _opens(generation, standing.role, method, resource.id))
+        return sorted(method for method in METHODS if _opens(generation, resolved.role, method, resource.id))
     return []
 
 

@@ -2,7 +2,7 @@
 
 Entries depend only on the bytes and the key set. Dates are checked at each hit. A browser sends its access cookie long
 after expiry, and a cached expired token costs no signature. An invalid token is cached only if neither time, nor a new
-key, nor a change in the store can make it valid. A token of a trusted external issuer is returned as ``Outsider``,
+key, nor a change in the store can make it valid. A token of a trusted external issuer is returned as ``ExternalToken``,
 because other keys and rules apply (federation.py).
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from sidecar.domain.caching import ENTRY_OVERHEAD, SizedFifoCache
 from sidecar.domain.decision import Reason
-from sidecar.pdp.verification_budget import Budget
+from sidecar.pdp.verification_budget import VerificationBudget
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.external_tokens import Outsider
+from sidecar.tokens.external_tokens import ExternalToken
 from sidecar.tokens.verify import MAX_TOKEN, Verifier
 
 FOREVER_BAD = frozenset({Reason.MALFORMED_TOKEN, Reason.INVALID_SIGNATURE, Reason.WRONG_ISSUER, Reason.WRONG_AUDIENCE})
@@ -23,7 +23,7 @@ BAD_BYTES = 2 * 1024 * 1024
 class TokenCache:
     """Verifier with two bounded caches, for valid and invalid tokens, keyed by the token's full bytes.
 
-    ``outsider`` returns an ``Outsider`` if the token names a trusted external issuer. It is called for never-seen
+    ``external`` returns an ``ExternalToken`` if the token names a trusted external issuer. It is called for never-seen
     tokens only.
     """
 
@@ -31,13 +31,13 @@ class TokenCache:
         self,
         verifier: Verifier,
         *,
-        outsider: Callable[[str], Outsider | None] = lambda _token: None,
+        external: Callable[[str], ExternalToken | None] = lambda _token: None,
         good_bytes: int = GOOD_BYTES,
         bad_bytes: int = BAD_BYTES,
-        budget: Budget | None = None,
+        budget: VerificationBudget | None = None,
     ) -> None:
-        self._budget = budget or Budget()
-        self._outsider = outsider
+        self._budget = budget or VerificationBudget()
+        self._outsider = external
         self._verifier = verifier
         self._good: SizedFifoCache[str, Claims] = SizedFifoCache(good_bytes)
         self._bad: SizedFifoCache[str, Reason] = SizedFifoCache(bad_bytes)
@@ -62,10 +62,10 @@ class TokenCache:
         """Return the period (Unix seconds, end excluded) in which ``verify`` accepts the dates of ``claims``."""
         return self._verifier.bounds(claims)
 
-    def verify(self, token: str, *, now: int) -> Claims | Outsider | Reason:
+    def verify(self, token: str, *, now: int) -> Claims | ExternalToken | Reason:
         """Verify a token at ``now`` (Unix seconds).
 
-        Returns its claims, an ``Outsider``, or the first reason for the rejection.
+        Returns its claims, an ``ExternalToken``, or the first reason for the rejection.
         """
         claims = self._good.get(token)
         if claims is None:
@@ -89,15 +89,15 @@ class TokenCache:
         self._budget.charge(began)
         return verdict
 
-    def _authentic(self, token: str) -> Claims | Outsider | Reason:
+    def _authentic(self, token: str) -> Claims | ExternalToken | Reason:
         if len(token) > MAX_TOKEN:  # before it takes a cache entry
             return Reason.MALFORMED_TOKEN
         known = self._bad.get(token)
         if known is not None:
             return known
-        outsider = self._outsider(token)
-        if outsider is not None:
-            return outsider
+        external = self._outsider(token)
+        if external is not None:
+            return external
         verdict = self._within_budget(token)
         if isinstance(verdict, Claims):
             self._good.set(token, verdict, len(token) + ENTRY_OVERHEAD)

@@ -10,7 +10,7 @@ from typing import Final
 
 from sidecar.domain.caching import ENTRY_OVERHEAD, SizedFifoCache
 from sidecar.domain.users import AccountId
-from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
 
 MAX_AGE: Final = 30.0
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -25,7 +25,7 @@ class Horizon:
 
     accounts: tuple[AccountId, ...]
     complete: bool
-    heard: tuple[int, ...]
+    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class UnlinkedSubjects:
             self._all += 1
         for account in named:
             self._changes.setdefault(account, 0)
-        return Horizon(named, complete, self._heard(named, complete))
+        return Horizon(named, complete, self._counts(named, complete))
 
     def put(self, name: str, party: object, horizon: Horizon) -> None:
         """Record that the look-up that began at ``horizon`` found no user. ``knows`` compares ``party`` by identity."""
@@ -70,20 +70,20 @@ class UnlinkedSubjects:
         if (
             entry.party is party
             and self._clock() < entry.until
-            and horizon.heard == self._heard(horizon.accounts, horizon.complete)
+            and horizon.counts == self._counts(horizon.accounts, horizon.complete)
             and all(self._live(account) for account in horizon.accounts)
         ):
             return True
         self._entries.drop(name)
         return False
 
-    def _heard(self, accounts: tuple[AccountId, ...], complete: bool) -> tuple[int, ...]:
+    def _counts(self, accounts: tuple[AccountId, ...], complete: bool) -> tuple[int, ...]:
         elsewhere = 0 if complete else self._elsewhere
         return (self._all, elsewhere, *(self._changes.get(account, -1) for account in accounts))
 
     # Interface for the feed ------------------------------------------------------------------------------------------
 
-    def apply(self, _partition: int, change: Change) -> None:
+    def apply(self, _partition: int, change: FeedEntry) -> None:
         if change.kind in {"account", "restored"}:
             self._all += 1
         elif change.account in self._changes:
@@ -91,10 +91,10 @@ class UnlinkedSubjects:
         else:
             self._elsewhere += 1
 
-    def heard(self, _partition: int, _at: float) -> None:
+    def on_heartbeat(self, _partition: int, _at: float) -> None:
         """No-op: the records hold the lease, and ``live`` reads them."""
 
-    def flush(self, _tail: Tail) -> None:
+    def flush(self, _tail: FeedReset) -> None:
         self._all += 1
 
     async def acknowledge(self, _partition: int, _n: int) -> None:

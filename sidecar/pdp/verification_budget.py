@@ -15,7 +15,7 @@ BURST: Final = 1.0
 """Burst in seconds of verification: about ten thousand tokens after a restart."""
 
 
-class Budget:
+class VerificationBudget:
     """Token bucket of seconds. Not thread-safe. ``timer`` is monotonic, in seconds."""
 
     def __init__(

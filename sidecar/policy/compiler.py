@@ -11,9 +11,9 @@ from enum import StrEnum
 
 from sidecar.policy import lint
 from sidecar.policy.declarations import Vocabulary, read_vocabulary
-from sidecar.policy.diagnostics import FILES, JUDGEMENTS, MODEL_FILE, NO_FILE, Diagnostic, Findings
+from sidecar.policy.diagnostics import FILES, JUDGEMENTS, MODEL_FILE, NO_FILE, Diagnostic, DiagnosticSink
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.expectations import Suite, Verdict, judge, read_suite
+from sidecar.policy.expectations import Suite, TestResults, judge, read_suite
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.model import check_model
 from sidecar.policy.routes import RouteTable
@@ -44,7 +44,7 @@ class Compiled:
     generation: Generation | None
     diagnostics: tuple[Diagnostic, ...]
     draft: Generation | None = None
-    verdict: Verdict = field(default_factory=Verdict)
+    verdict: TestResults = field(default_factory=TestResults)
     suite: Suite = field(default_factory=Suite)
 
     @property
@@ -65,7 +65,7 @@ def compile_policy(
     ``files`` maps bare names to bytes. ``problems`` are findings of the file reader, such as the reason why a file is
     missing.
     """
-    findings = Findings()
+    findings = DiagnosticSink()
     findings.extend(problems)
     _report_missing(files, findings)
     if MODEL_FILE in files:
@@ -75,7 +75,7 @@ def compile_policy(
     closures = read_closures(vocabulary.roles or {}, book.inheritance, findings)
     broken = findings.errors_in(MODEL_FILE, "policy.csv", "roles.toml", "sections.toml")
     suite = read_suite(files.get("expectations.csv"), files.get("routes.csv"), vocabulary, findings)
-    draft, verdict = None, Verdict()
+    draft, verdict = None, TestResults()
     if not broken:
         draft = _build(files, vocabulary, book, closures)
     if draft is not None:
@@ -87,7 +87,7 @@ def compile_policy(
     return Compiled(generation, findings.sorted(), draft, verdict, suite)
 
 
-def _report_missing(files: Mapping[str, bytes], findings: Findings) -> None:
+def _report_missing(files: Mapping[str, bytes], findings: DiagnosticSink) -> None:
     for name in FILES:
         if name not in files and not findings.errors_in(name):
             findings.add(Code.MISSING_FILE, name, (1, 1), "the file is missing", NO_FILE)
@@ -103,7 +103,7 @@ def _build(
     return build(known, vocabulary.roles, vocabulary.sections, routes, book.rules, book.inheritance, closures)
 
 
-def _prove(draft: Generation, scope: ProofScope, findings: Findings, progress: Progress | None) -> None:
+def _prove(draft: Generation, scope: ProofScope, findings: DiagnosticSink, progress: Progress | None) -> None:
     if scope is ProofScope.NONE:
         return
     from sidecar.policy import oracle  # noqa: PLC0415 - importing pycasbin takes 50 ms, and only the proof needs it

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Final
 
-from sidecar.domain.text import Form, normalise
+from sidecar.domain.text import NormalForm, normalise
 
 MAX_NAME: Final = 1024
 """Maximum length in characters of a name to compare. Ids have at most 64."""
@@ -32,7 +32,7 @@ def as_ascii(name: str) -> str:
     if name.isascii():
         return name
     latin = name.translate(_LOOKALIKES)
-    decomposed = normalise(latin, Form.NFKD, MAX_NAME)
+    decomposed = normalise(latin, NormalForm.NFKD, MAX_NAME)
     if decomposed is None:
         return latin
     return "".join(character for character in decomposed if not unicodedata.combining(character))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sidecar.policy.decision_table import Cell, Row, cells_of, columns_of, inherited, own_rows
+from sidecar.policy.decision_table import Cell, Row, cells_of, columns_of, direct_rules, inherited
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
 from sidecar.policy.expectations import EXPECTATIONS, Suite
 from sidecar.policy.generation import Generation
@@ -108,7 +108,7 @@ def _links(generation: Generation) -> Iterator[RuleCoverage]:
     parents = parents_of(generation.inheritance)
     fired: Counter[Inheritance] = Counter(_travelled(generation, parents))
     decisive: Counter[Inheritance] = Counter()
-    own = own_rows(generation.rules, generation.sections, columns_of(generation.sections))
+    own = direct_rules(generation.rules, generation.sections, columns_of(generation.sections))
     for role in generation.roles.values():
         if role.assignable:
             decisive.update(_changes(role.id, generation.closures[role.id], parents, own))

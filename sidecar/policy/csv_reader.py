@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sidecar.policy.confusables import false_sign
-from sidecar.policy.diagnostics import NO_FILE, Findings
+from sidecar.policy.diagnostics import NO_FILE, DiagnosticSink
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 
 
-class Line(NamedTuple):
+class CsvLine(NamedTuple):
     """Line without its line end. Invisible characters are still in it; `visible` removes them."""
 
     number: int
     text: str
 
 
-class Record(NamedTuple):
+class CsvRecord(NamedTuple):
     """Fields of one line. ``text`` is the whole line, to locate the column of a finding."""
 
     line: int
@@ -47,12 +47,12 @@ _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")
 """Letters and marks without a visible glyph, regardless of their Unicode category."""
 
 
-def read_lines(data: bytes, file: str, findings: Findings, *, must_end: bool = True) -> list[Line]:
+def read_lines(data: bytes, file: str, findings: DiagnosticSink, *, must_end: bool = True) -> list[CsvLine]:
     """Return the readable lines. An unreadable line is reported and left out."""
     text = _decode(data, file, findings)
     if text is None:
         return []
-    lines = [Line(number, part) for number, part in enumerate(text.split("\n"), start=1)]
+    lines = [CsvLine(number, part) for number, part in enumerate(text.split("\n"), start=1)]
     if _has_conflict(text, lines, file, findings):
         return []
     last = lines[-1]
@@ -68,7 +68,7 @@ def read_lines(data: bytes, file: str, findings: Findings, *, must_end: bool = T
     return lines
 
 
-def _has_conflict(text: str, lines: list[Line], file: str, findings: Findings) -> bool:
+def _has_conflict(text: str, lines: list[CsvLine], file: str, findings: DiagnosticSink) -> bool:
     """Report merge markers, and return whether there are any. Other findings would be meaningless for such a file."""
     if not any(marker in text for marker in ("<<<<<<<", "=======", ">>>>>>>")):
         return False
@@ -82,7 +82,7 @@ def _has_conflict(text: str, lines: list[Line], file: str, findings: Findings) -
 _CONFLICT = re.compile(r"(?:<{7}|={7}|>{7})(?: .*)?\r?")
 
 
-def _decode(data: bytes, file: str, findings: Findings) -> str | None:
+def _decode(data: bytes, file: str, findings: DiagnosticSink) -> str | None:
     if data[:2] in _OTHER_ENCODINGS:
         encoding = _OTHER_ENCODINGS[data[:2]]
         findings.add(Code.NOT_UTF_8, file, (1, 1), f"the file is {encoding}, not UTF-8", "save it as UTF-8")
@@ -105,7 +105,7 @@ def _decode(data: bytes, file: str, findings: Findings) -> str | None:
         return "\n".join(_decoded_lines(data, file, findings))
 
 
-def _decoded_lines(data: bytes, file: str, findings: Findings) -> Iterator[str]:
+def _decoded_lines(data: bytes, file: str, findings: DiagnosticSink) -> Iterator[str]:
     for number, line in enumerate(data.split(b"\n"), start=1):
         try:
             yield line.decode()
@@ -116,17 +116,19 @@ def _decoded_lines(data: bytes, file: str, findings: Findings) -> Iterator[str]:
             yield ""
 
 
-def _without_carriage_returns(lines: list[Line], ended: int, file: str, findings: Findings) -> Iterator[Line]:
+def _without_carriage_returns(
+    lines: list[CsvLine], ended: int, file: str, findings: DiagnosticSink
+) -> Iterator[CsvLine]:
     for number, text in lines:
         line = text if number > ended else text.removesuffix("\r")
         if "\r" in line:
             message = "a line ends in CR alone: other programs would read this and the next line as one"
             findings.add(Code.CR_LINE_END, file, (number, line.index("\r") + 1), message, "end lines in LF or CR LF")
         else:
-            yield Line(number, line)
+            yield CsvLine(number, line)
 
 
-def _judged(lines: list[Line], file: str, findings: Findings) -> Iterator[Line]:
+def _judged(lines: list[CsvLine], file: str, findings: DiagnosticSink) -> Iterator[CsvLine]:
     for line in lines:
         if line.text.isascii() and not _CONTROL.search(line.text):
             yield line
@@ -161,7 +163,7 @@ def visible(text: str) -> str:
     return "".join(c for c in text if _suspicious(c, comment=False) is None).strip(" ")
 
 
-def records(lines: list[Line], file: str, findings: Findings) -> Iterator[Record]:
+def records(lines: list[CsvLine], file: str, findings: DiagnosticSink) -> Iterator[CsvRecord]:
     """Yield the fields of each line. Comments and blank lines are skipped."""
     for line in lines:
         number, text = line
@@ -175,14 +177,14 @@ def records(lines: list[Line], file: str, findings: Findings) -> Iterator[Record
             fields = tuple([field.strip(" ") for field in stripped.split(",")])
             if not text.isascii() or not text.isprintable():
                 fields = tuple(map(visible, fields))
-            record: Record | None = Record(number, fields, text)
+            record: CsvRecord | None = CsvRecord(number, fields, text)
         else:
             record = _split(line, file, findings)
         if record is not None:
             yield record if all(record.fields) else _without_trailing_comma(record, file, findings)
 
 
-def _split(line: Line, file: str, findings: Findings) -> Record | None:
+def _split(line: CsvLine, file: str, findings: DiagnosticSink) -> CsvRecord | None:
     number, text = line
     if "\t" in text:
         message = "a tab: other programs would read it as part of a name"
@@ -206,7 +208,7 @@ def _split(line: Line, file: str, findings: Findings) -> Record | None:
                 return None
             field = field[1:-1].replace('""', '"')
         fields.append(visible(field))
-    return Record(number, tuple(fields), text)
+    return CsvRecord(number, tuple(fields), text)
 
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
@@ -237,7 +239,7 @@ def _spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def _without_trailing_comma(record: Record, file: str, findings: Findings) -> Record:
+def _without_trailing_comma(record: CsvRecord, file: str, findings: DiagnosticSink) -> CsvRecord:
     """Report commas at a line's end, or otherwise the first empty field. Return the record without those commas."""
     fields = list(record.fields)
     if record.text.rstrip(" ").endswith(","):

@@ -45,7 +45,7 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
 NO_RULE: Final = Ruling(Reason.NO_RULE)
 
 
-class Cells(Mapping[Cell, Ruling]):
+class DecisionTable(Mapping[Cell, Ruling]):
     """Mapping of each role × section × action to its ruling."""
 
     __slots__ = ("_columns", "_numbers", "_rows", "_rulings")
@@ -65,7 +65,7 @@ class Cells(Mapping[Cell, Ruling]):
         number = self._numbers[row + column]
         return self._rulings.get(number) or self._ruling(number)
 
-    def open_to(self, role: str) -> Iterator[tuple[str, str]]:
+    def allowed_for(self, role: str) -> Iterator[tuple[str, str]]:
         """Return section and action of the cells allowed for a declared role, in the order of sections.toml."""
         row = self._rows[role]
         numbers = self._numbers[row : row + len(self._columns)]
@@ -124,29 +124,29 @@ Row = dict[int, int]
 """Column → number of the cell."""
 
 
-def filled(
+def build_table(
     roles: Mapping[str, Role], sections: Mapping[str, Section], rules: tuple[Rule, ...], closures: Closures
-) -> Cells:
+) -> DecisionTable:
     """Build the table of these rules."""
     columns = columns_of(sections)
-    own = own_rows(rules, sections, columns)
+    own = direct_rules(rules, sections, columns)
     numbers = array(NUMBERS, bytes(array(NUMBERS).itemsize * len(roles) * len(columns)))
     for index, role in enumerate(roles):
         for column, number in inherited(closures[role], own).items():
             numbers[index * len(columns) + column] = number
-    return Cells(roles, sections, numbers)
+    return DecisionTable(roles, sections, numbers)
 
 
-def unpacked(packed: bytes, roles: Mapping[str, Role], sections: Mapping[str, Section]) -> Cells:
-    """Read `Cells.packed` with the same declarations. Raises ValueError if the declarations differ."""
+def unpacked(packed: bytes, roles: Mapping[str, Role], sections: Mapping[str, Section]) -> DecisionTable:
+    """Read `DecisionTable.packed` with the same declarations. Raises ValueError if the declarations differ."""
     numbers = array(NUMBERS, packed)
-    cells = Cells(roles, sections, numbers)
+    cells = DecisionTable(roles, sections, numbers)
     if len(numbers) != len(roles) * len(columns_of(sections)):
         raise ValueError(f"a table of {len(numbers)} cells is none of {len(roles)} roles and these sections")
     return cells
 
 
-def own_rows(
+def direct_rules(
     rules: tuple[Rule, ...], sections: Mapping[str, Section], columns: Mapping[tuple[str, str], int]
 ) -> dict[str, Row]:
     """Return, for each role, the numbers from rules that name the role itself."""

@@ -10,10 +10,10 @@ from sidecar.domain.text import fold_case
 from sidecar.policy.confusables import described
 from sidecar.policy.csv_reader import NAME, NAME_FORM
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings
-from sidecar.policy.route_loader import Entry, judge_entries, read_public, read_routes
+from sidecar.policy.diagnostics import DiagnosticSink
+from sidecar.policy.route_loader import RouteEntry, judge_entries, read_public, read_routes
 from sidecar.policy.routes import Route
-from sidecar.policy.toml_reader import Table, read_toml
+from sidecar.policy.toml_reader import TomlTable, read_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ MAX_CELLS = 3_000_000
 _SAME_SHAPE = str.maketrans({"-": None, "_": None, "0": "o", "1": "l", "i": "l"})
 
 
-def read_vocabulary(files: Mapping[str, bytes], findings: Findings) -> Vocabulary:
+def read_vocabulary(files: Mapping[str, bytes], findings: DiagnosticSink) -> Vocabulary:
     """Read both TOML files. A missing file is already reported."""
     roles = _read_roles(files["roles.toml"], findings) if "roles.toml" in files else None
     if "sections.toml" not in files:
@@ -66,7 +66,7 @@ def read_vocabulary(files: Mapping[str, bytes], findings: Findings) -> Vocabular
     if root is None or not _has_tables(root, "sections", "sections", "public"):
         return Vocabulary(roles, None)
     sections: dict[str, Section] = {}
-    entries: list[Entry] = []
+    entries: list[RouteEntry] = []
     for name, table in root.named("sections"):
         _judge_name(name, table, "section")
         section = _read_section(name, table)
@@ -89,7 +89,7 @@ def read_vocabulary(files: Mapping[str, bytes], findings: Findings) -> Vocabular
     return Vocabulary(roles, sections, tuple(entry.route for entry in entries), actions, unreadable, pairs)
 
 
-def _read_roles(data: bytes, findings: Findings) -> dict[str, Role] | None:
+def _read_roles(data: bytes, findings: DiagnosticSink) -> dict[str, Role] | None:
     root = read_toml(data, "roles.toml", findings)
     if root is None or not _has_tables(root, "roles", "roles"):
         return None
@@ -104,7 +104,7 @@ def _read_roles(data: bytes, findings: Findings) -> dict[str, Role] | None:
     return roles
 
 
-def _has_tables(root: Table, wanted: str, *known: str) -> bool:
+def _has_tables(root: TomlTable, wanted: str, *known: str) -> bool:
     """Return whether the file has the ``wanted`` tables. If not, that is one finding, and rules are not checked."""
     root.known(*known)
     declared = root.values.get(wanted)
@@ -119,7 +119,7 @@ def _has_tables(root: Table, wanted: str, *known: str) -> bool:
     return declared is not None
 
 
-def _judge_name(name: str, table: Table, what: str) -> None:
+def _judge_name(name: str, table: TomlTable, what: str) -> None:
     """Report an invalid id. The name stays declared, so that its uses are not reported as well."""
     if NAME.fullmatch(name):
         return
@@ -130,7 +130,7 @@ def _judge_name(name: str, table: Table, what: str) -> None:
     table.report(Code.INVALID_NAME, None, message, f"an id is {NAME_FORM}")
 
 
-def _shown(table: Table, key: str, default: str, *, required: bool = True) -> str:
+def _shown(table: TomlTable, key: str, default: str, *, required: bool = True) -> str:
     """Return a text for display: one line, not empty, without invisible characters."""
     text = table.text(key, required=required)
     if text is None:
@@ -141,7 +141,7 @@ def _shown(table: Table, key: str, default: str, *, required: bool = True) -> st
     return text
 
 
-def _read_section(name: str, table: Table) -> Section:
+def _read_section(name: str, table: TomlTable) -> Section:
     table.known("title", "actions", "routes")
     title = _shown(table, "title", name)
     actions: dict[str, None] = {}
@@ -160,7 +160,7 @@ def _read_section(name: str, table: Table) -> Section:
     return Section(name, title, tuple(actions))
 
 
-def _refuse_confusable(titles: Mapping[str, str], what: str, root: Table) -> None:
+def _refuse_confusable(titles: Mapping[str, str], what: str, root: TomlTable) -> None:
     """Report ids that differ only in ``-`` and ``_``, 0/o or 1/l/i, and titles that differ only in case."""
     shapes: dict[str, str] = {}
     shown: dict[str, str] = {}

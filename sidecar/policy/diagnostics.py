@@ -1,6 +1,6 @@
 """Diagnostics: the closed list of codes, and the common form of all findings.
 
-Readers add to `Findings` and continue: all problems are reported in one run, and no reader raises. The list is bounded,
+Readers add to `DiagnosticSink` and continue: one run reports all problems, and no reader raises. The list is bounded,
 so that memory stays bounded and time is linear in the size of a hostile file.
 """
 
@@ -188,7 +188,7 @@ def path_of(name: str) -> str:
     return name if name == MODEL_FILE else f"{POLICY_FOLDER}/{name}"
 
 
-class Findings:
+class DiagnosticSink:
     """Collected findings. Holds at most `AT_MOST` per code and file, and counts the rest."""
 
     def __init__(self) -> None:
@@ -202,7 +202,7 @@ class Findings:
             message = message if len(message) <= LONGEST else message[: LONGEST - 1] + "…"
             self._found.append(Diagnostic(code.severity, code, path_of(file), *at, message, hint))
 
-    def wants(self, code: DiagnosticCode, file: str) -> bool:
+    def accepts(self, code: DiagnosticCode, file: str) -> bool:
         """Return False once `add` only counts. Callers then skip the computation of a hint."""
         return self._seen[file, code] < AT_MOST
 
@@ -229,17 +229,17 @@ class Findings:
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return ``did you mean "marketer"?``, or an empty text if no candidate is close."""
-    nearest = near(name, candidates)
+    nearest = closest(name, candidates)
     return f'did you mean "{nearest}"?' if nearest else ""
 
 
-def meant(name: str, candidates: Iterable[str]) -> str:
+def suggestion(name: str, candidates: Iterable[str]) -> str:
     """Return `did_you_mean`, or otherwise the known names."""
     known = list(candidates)
     return did_you_mean(name, known) or f"known: {', '.join(known[:20])}"
 
 
-def near(name: str, candidates: Iterable[str]) -> str | None:
+def closest(name: str, candidates: Iterable[str]) -> str | None:
     """Return the closest candidate, or None. Ignores case, spaces and underscores."""
     folded = fold_case(name, MAX_NEAR)
     if folded is None:

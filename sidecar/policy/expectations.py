@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import msgspec
 
 from sidecar.domain.decision import Reason
-from sidecar.policy.csv_reader import Record, read_lines, records
+from sidecar.policy.csv_reader import CsvRecord, read_lines, records
 from sidecar.policy.decide import decide
 from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings, did_you_mean
+from sidecar.policy.diagnostics import DiagnosticSink, did_you_mean
 from sidecar.policy.generation import Generation
-from sidecar.policy.name_checks import Names, quoted
+from sidecar.policy.name_checks import NameChecker, quoted
 from sidecar.policy.route_loader import owner
 from sidecar.policy.routes import METHODS, Route, outcome_text
 
@@ -61,7 +61,7 @@ class Suite:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TestResults:
     """Test results of a generation: passed and failed lines, and gaps. Messages are in the findings."""
 
     passed: int = 0
@@ -77,7 +77,9 @@ class Verdict:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def read_suite(expectations: bytes | None, routes: bytes | None, vocabulary: Vocabulary, findings: Findings) -> Suite:
+def read_suite(
+    expectations: bytes | None, routes: bytes | None, vocabulary: Vocabulary, findings: DiagnosticSink
+) -> Suite:
     """Read both files. None is a missing file, which is already reported."""
     cells, last_cell = _read(expectations, EXPECTATIONS, findings)
     requests, last_request = _read(routes, ROUTES, findings)
@@ -89,7 +91,7 @@ def read_suite(expectations: bytes | None, routes: bytes | None, vocabulary: Voc
     )
 
 
-def _read(data: bytes | None, file: str, findings: Findings) -> tuple[list[Record], int]:
+def _read(data: bytes | None, file: str, findings: DiagnosticSink) -> tuple[list[CsvRecord], int]:
     if data is None:
         return [], 1
     lines = read_lines(data, file, findings)
@@ -100,9 +102,11 @@ def _read(data: bytes | None, file: str, findings: Findings) -> tuple[list[Recor
     return found, lines[-1].number if lines else 1
 
 
-def _read_expectations(cells: list[Record], vocabulary: Vocabulary, findings: Findings) -> Iterator[Expectation]:
+def _read_expectations(
+    cells: list[CsvRecord], vocabulary: Vocabulary, findings: DiagnosticSink
+) -> Iterator[Expectation]:
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
-    names = Names(vocabulary, EXPECTATIONS, findings)
+    names = NameChecker(vocabulary, EXPECTATIONS, findings)
     for record in cells:
         if not names.form(record, _EXPECTATION_FORM, 4):
             continue
@@ -113,11 +117,11 @@ def _read_expectations(cells: list[Record], vocabulary: Vocabulary, findings: Fi
 
 
 def _is_first(
-    record: Record,
+    record: CsvRecord,
     subject: tuple[str, ...],
     seen: dict[tuple[str, ...], tuple[int, str]],
     file: str,
-    findings: Findings,
+    findings: DiagnosticSink,
 ) -> bool:
     line, expected = seen.setdefault(subject, (record.line, record.fields[0]))
     if line == record.line:
@@ -133,9 +137,11 @@ def _is_first(
 _METHOD = re.compile(r"[A-Za-z!#$%&'*+.^_`|~0-9-]+")
 
 
-def _read_route_tests(requests: list[Record], vocabulary: Vocabulary, findings: Findings) -> Iterator[RouteTest]:
+def _read_route_tests(
+    requests: list[CsvRecord], vocabulary: Vocabulary, findings: DiagnosticSink
+) -> Iterator[RouteTest]:
     seen: dict[tuple[str, ...], tuple[int, str]] = {}
-    names = Names(vocabulary, ROUTES, findings)
+    names = NameChecker(vocabulary, ROUTES, findings)
     for record in requests:
         if not names.form(record, _ROUTE_FORM, 3):
             continue
@@ -145,14 +151,14 @@ def _read_route_tests(requests: list[Record], vocabulary: Vocabulary, findings: 
             yield RouteTest(record.line, expected, method, path)
 
 
-def _is_expected_target(record: Record, names: Names) -> bool:
+def _is_expected_target(record: CsvRecord, names: NameChecker) -> bool:
     expected, sections = record.fields[0], names.vocabulary.sections
     if expected in ("public", "unmatched"):
         return True
     section, slash, action = expected.partition("/")
     line, column = record.at(0)
     if expected and not slash:
-        if not names.disguised(expected, (line, column), "a target", ("public", "unmatched")):
+        if not names.confusable(expected, (line, column), "a target", ("public", "unmatched")):
             hint = did_you_mean(expected, ("public", "unmatched")) or "write public, unmatched or SECTION/ACTION"
             names.findings.add(Code.INVALID_TARGET, ROUTES, (line, column), f"{quoted(expected)} is not a target", hint)
         return False
@@ -171,7 +177,7 @@ def _is_expected_target(record: Record, names: Names) -> bool:
     return True
 
 
-def _is_request(record: Record, names: Names) -> bool:
+def _is_request(record: CsvRecord, names: NameChecker) -> bool:
     _, method, path = record.fields
     good = bool(method and path) and (method in METHODS or _is_other_method(record, names))
     if path and (not path.startswith("/") or "?" in path):
@@ -181,10 +187,10 @@ def _is_request(record: Record, names: Names) -> bool:
     return good
 
 
-def _is_other_method(record: Record, names: Names) -> bool:
+def _is_other_method(record: CsvRecord, names: NameChecker) -> bool:
     """Return whether a method outside METHODS is valid. Only a test of ``unmatched`` may use one."""
     expected, method, _ = record.fields
-    if names.disguised(method, record.at(1), "a method", METHODS):
+    if names.confusable(method, record.at(1), "a method", METHODS):
         return False
     message, hint = f"{quoted(method)} is not a method", "like GET"
     if _METHOD.fullmatch(method):
@@ -199,7 +205,7 @@ def _is_other_method(record: Record, names: Names) -> bool:
 # -- running -----------------------------------------------------------------------------------------------------------
 
 
-def judge(generation: Generation, suite: Suite, findings: Findings) -> Verdict:
+def judge(generation: Generation, suite: Suite, findings: DiagnosticSink) -> TestResults:
     """Run all tests. A failure is reported at the test's line, a missing test at the end of the file."""
     failed = [*_failed_expectations(generation, suite, findings), *_failed_routes(generation, suite, findings)]
     missing = list(_missing_cells(generation, suite)) if suite.whole[0] else []
@@ -214,11 +220,11 @@ def judge(generation: Generation, suite: Suite, findings: Findings) -> Verdict:
         hint = f"example: {owner(route)}, {route.methods[0]}, {_example(route.path)}"
         findings.add(Code.UNTESTED_ROUTE, ROUTES, (suite.last_lines[1], 1), message, hint)
     passed = len(suite.expectations) + len(suite.routes) - len(failed)
-    return Verdict(passed, tuple(failed), tuple(missing), tuple(untested))
+    return TestResults(passed, tuple(failed), tuple(missing), tuple(untested))
 
 
 def _failed_expectations(
-    generation: Generation, suite: Suite, findings: Findings
+    generation: Generation, suite: Suite, findings: DiagnosticSink
 ) -> Iterator[tuple[Expectation | RouteTest, str]]:
     for expectation in suite.expectations:
         ruling = decide(generation, expectation.role, expectation.section, expectation.action)
@@ -238,7 +244,7 @@ def _failed_expectations(
 
 
 def _failed_routes(
-    generation: Generation, suite: Suite, findings: Findings
+    generation: Generation, suite: Suite, findings: DiagnosticSink
 ) -> Iterator[tuple[Expectation | RouteTest, str]]:
     for test in suite.routes:
         outcome = generation.routes.resolve(test.method, test.path)

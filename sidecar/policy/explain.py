@@ -12,12 +12,12 @@ from sidecar.domain.decision import Reason
 from sidecar.domain.users import Status, UserRecord
 from sidecar.policy.decide import decide
 from sidecar.policy.decision_table import Cell, Ruling, cells_of
-from sidecar.policy.diagnostics import meant
+from sidecar.policy.diagnostics import suggestion
 from sidecar.policy.generation import Generation
 from sidecar.policy.rules import ANY, Effect, Inheritance, Rule, parents_of, ways_up
 
 
-class Do(StrEnum):
+class EditKind(StrEnum):
     """Kind of edit to a line of policy.csv."""
 
     WRITE = "write"
@@ -32,13 +32,13 @@ class Edit:
     ``rule`` is the line to replace or remove, None for a new line.
     """
 
-    do: Do
+    do: EditKind
     line: str
     rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class NearestRule:
     """Allow rule for the section that does not allow the cell.
 
     ``differs``: ``role``, ``action`` or both; empty if the rule matches the cell and a deny overrides it.
@@ -68,7 +68,7 @@ class Explanation:
     rule: Rule | None = None
     path: tuple[Inheritance, ...] = ()
     overridden: Rule | None = None
-    nearest: Near | None = None
+    nearest: NearestRule | None = None
     flip: tuple[Edit, ...] = ()
     also: tuple[Cell, ...] = ()
     roles: tuple[str, ...] = ()
@@ -79,11 +79,11 @@ class Explanation:
 def explain_person(generation: Generation, person: UserRecord, section: str, action: str) -> Explanation:
     """Explain the decision of a check by this user. The live status takes precedence over all rules."""
     found = replace(explain(generation, person.role, section, action), person=person)
-    barred = barred_by(person)
+    barred = status_denial(person)
     return found if barred is None else replace(found, ruling=barred, flip=(), also=())
 
 
-def barred_by(person: UserRecord) -> Ruling | None:
+def status_denial(person: UserRecord) -> Ruling | None:
     """Return the denial of a user without access due to status or review, or None for other users."""
     match person.status:
         case Status.ACTIVE:
@@ -117,7 +117,7 @@ def explain(generation: Generation, role: str, section: str, action: str) -> Exp
     return replace(
         found,
         overridden=allows[0] if allows else None,
-        nearest=Near(allows[0], ()) if allows else _nearest(generation, role, section, action),
+        nearest=NearestRule(allows[0], ()) if allows else _nearest(generation, role, section, action),
         flip=flip,
         also=tuple(_also(generation, (role, section, action), flip, denies)),
     )
@@ -126,9 +126,9 @@ def explain(generation: Generation, role: str, section: str, action: str) -> Exp
 def _hint(generation: Generation, section: str, action: str) -> str:
     """Return a suggestion for an undeclared section or action; empty if both are declared."""
     if section not in generation.sections:
-        return meant(section, generation.sections)
+        return suggestion(section, generation.sections)
     actions = generation.sections[section].actions
-    return "" if action in actions else meant(action, actions)
+    return "" if action in actions else suggestion(action, actions)
 
 
 def _speaks_of(rule: Rule, section: str, action: str) -> bool:
@@ -154,7 +154,7 @@ def _links(generation: Generation, role: str, ancestor: str) -> tuple[Inheritanc
 # -- nearest rule ------------------------------------------------------------------------------------------------------
 
 
-def _nearest(generation: Generation, role: str, section: str, action: str) -> Near | None:
+def _nearest(generation: Generation, role: str, section: str, action: str) -> NearestRule | None:
     """Return the nearest allow for the section: first for this role and another action, then for another role.
 
     A narrow rule is nearer than one with ``*``. Of equal rules, the first in the file is nearest.
@@ -173,7 +173,7 @@ def _nearest(generation: Generation, role: str, section: str, action: str) -> Ne
     if not allows:
         return None
     rule = min(allows, key=distance)
-    return Near(rule, _differences(rule, closure, action))
+    return NearestRule(rule, _differences(rule, closure, action))
 
 
 def _differences(rule: Rule, closure: Iterable[str], action: str) -> tuple[str, ...]:
@@ -190,15 +190,15 @@ def _flip(role: str, section: str, action: str, allows: list[Rule], denies: list
     The result is one edit, unless several denies match the cell.
     """
     if allows or not denies:
-        edits = [Edit(Do.REMOVE, deny.text, deny.id) for deny in denies]
-        return tuple(edits) if allows else (Edit(Do.WRITE, _allow(role, section, action)),)
+        edits = [Edit(EditKind.REMOVE, deny.text, deny.id) for deny in denies]
+        return tuple(edits) if allows else (Edit(EditKind.WRITE, _allow(role, section, action)),)
     exact = next((deny for deny in denies if (deny.role, deny.section, deny.action) == (role, section, action)), None)
     first = (
-        Edit(Do.WRITE, _allow(role, section, action))
+        Edit(EditKind.WRITE, _allow(role, section, action))
         if exact is None
-        else Edit(Do.REPLACE, _allow(role, section, action), exact.id)
+        else Edit(EditKind.REPLACE, _allow(role, section, action), exact.id)
     )
-    return (first, *(Edit(Do.REMOVE, deny.text, deny.id) for deny in denies if deny is not exact))
+    return (first, *(Edit(EditKind.REMOVE, deny.text, deny.id) for deny in denies if deny is not exact))
 
 
 def _allow(role: str, section: str, action: str) -> str:
@@ -212,7 +212,7 @@ def _also(generation: Generation, cell: Cell, flip: tuple[Edit, ...], denies: li
     """
     role, section, action = cell
     gone = {deny.line for deny in denies}
-    added = any(edit.do is not Do.REMOVE for edit in flip)
+    added = any(edit.do is not EditKind.REMOVE for edit in flip)
     touched: dict[tuple[str, str], None] = dict.fromkeys(
         target for deny in denies for target in cells_of(deny, generation.sections)
     )

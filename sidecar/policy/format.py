@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from sidecar.policy.csv_reader import read_lines, records
-from sidecar.policy.diagnostics import DiagnosticCode, Findings
+from sidecar.policy.diagnostics import DiagnosticCode, DiagnosticSink
 
 
-def format_csv(data: bytes, file: str, findings: Findings) -> bytes | None:
+def format_csv(data: bytes, file: str, findings: DiagnosticSink) -> bytes | None:
     """Return the formatted file, or None if it is unreadable; ``findings`` then has the reasons.
 
     A missing last line end is added, and is no finding.
     """
-    read = Findings()
+    read = DiagnosticSink()
     lines = read_lines(data, file, read)
     rows = {record.line: record.fields for record in records(lines, file, read)}
     reasons = [found for found in read.sorted() if found.code is not DiagnosticCode.TRUNCATED_FILE]

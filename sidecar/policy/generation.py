@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from sidecar.policy.decision_table import Cells, Closures, filled, unpacked
+from sidecar.policy.decision_table import Closures, DecisionTable, build_table, unpacked
 from sidecar.policy.declarations import Role, Section
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Inheritance, Rule
@@ -35,7 +35,7 @@ class Generation:
     packed_rules: bytes
     inheritance: tuple[Inheritance, ...]
     closures: Closures
-    cells: Cells
+    cells: DecisionTable
     files: Mapping[str, bytes]
 
     @cached_property
@@ -58,7 +58,7 @@ class Generation:
 class _Allowed(Mapping[str, frozenset[tuple[str, str]]]):
     """Mapping of each role to its allowed cells, listed at first use."""
 
-    def __init__(self, cells: Cells, roles: Mapping[str, Role]) -> None:
+    def __init__(self, cells: DecisionTable, roles: Mapping[str, Role]) -> None:
         self._cells = cells
         self._roles = roles
         self._listed: dict[str, frozenset[tuple[str, str]]] = {}
@@ -66,7 +66,7 @@ class _Allowed(Mapping[str, frozenset[tuple[str, str]]]):
     def __getitem__(self, role: str) -> frozenset[tuple[str, str]]:
         listed = self._listed.get(role)
         if listed is None:
-            listed = self._listed[role] = frozenset(self._cells.open_to(role))
+            listed = self._listed[role] = frozenset(self._cells.allowed_for(role))
         return listed
 
     def __iter__(self) -> Iterator[str]:
@@ -103,7 +103,7 @@ def build(
         packed_rules=msgspec.msgpack.encode(rules),
         inheritance=inheritance,
         closures=MappingProxyType(dict(closures)),
-        cells=filled(roles, sections, rules, closures),
+        cells=build_table(roles, sections, rules, closures),
         files=MappingProxyType(dict(files)),
     )
 
@@ -111,7 +111,7 @@ def build(
 # -- transfer between processes ----------------------------------------------------------------------------------------
 
 
-class Packed(msgspec.Struct, frozen=True):
+class PackedGeneration(msgspec.Struct, frozen=True):
     """Generation without its files and their declarations. All fields are fast to unpack."""
 
     id: str
@@ -121,9 +121,9 @@ class Packed(msgspec.Struct, frozen=True):
     closures: dict[str, tuple[str, ...]]
 
 
-def pack(generation: Generation) -> Packed:
+def pack(generation: Generation) -> PackedGeneration:
     """Pack a generation for a process that has its files. `unpack` is the inverse."""
-    return Packed(
+    return PackedGeneration(
         generation.id,
         generation.packed_rules,
         generation.cells.packed,
@@ -133,7 +133,7 @@ def pack(generation: Generation) -> Packed:
 
 
 def unpack(
-    packed: Packed,
+    packed: PackedGeneration,
     files: Mapping[str, bytes],
     roles: Mapping[str, Role],
     sections: Mapping[str, Section],

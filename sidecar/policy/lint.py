@@ -9,7 +9,7 @@ from collections.abc import Collection
 from sidecar.domain.users import ADMINISTRATOR
 from sidecar.policy.decide import decide
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings
+from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.generation import Generation
 from sidecar.policy.rules import ANY, FILE, Effect, Rule
 
@@ -26,7 +26,7 @@ Cell = tuple[str, str, str]
 """Role, section and action."""
 
 
-def warn(generation: Generation, meant: Collection[Cell], findings: Findings) -> None:
+def warn(generation: Generation, meant: Collection[Cell], findings: DiagnosticSink) -> None:
     """Report rules that do not have their apparent effect. ``meant``: cells with an expected deny."""
     by_key: dict[Key, Rule] = {(r.role, r.section, r.action, r.effect): r for r in generation.rules}
     _warn_overrides(generation, by_key, meant, findings)
@@ -82,7 +82,7 @@ def _holders(generation: Generation) -> set[str]:
 
 
 def _warn_overrides(
-    generation: Generation, by_key: dict[Key, Rule], meant: Collection[Cell], findings: Findings
+    generation: Generation, by_key: dict[Key, Rule], meant: Collection[Cell], findings: DiagnosticSink
 ) -> None:
     """Report each deny that overrides an allow, with one example.
 
@@ -120,7 +120,7 @@ def _allow_of(role: str, section: str, action: str, generation: Generation, by_k
 # -- invariants --------------------------------------------------------------------------------------------------------
 
 
-def judge_invariants(generation: Generation, findings: Findings) -> None:
+def judge_invariants(generation: Generation, findings: DiagnosticSink) -> None:
     """Check R26: the administrator can always repair the policy, and `member` opens only its own settings."""
     administrator = generation.roles.get(ADMINISTRATOR)
     if administrator is None:
@@ -141,7 +141,7 @@ def judge_invariants(generation: Generation, findings: Findings) -> None:
             findings.add(Code.MEMBER_TOO_WIDE, FILE, (line, 1), message, "move the rule to an assignable role")
 
 
-def _judge_administrator(generation: Generation, section: str, action: str, findings: Findings) -> None:
+def _judge_administrator(generation: Generation, section: str, action: str, findings: DiagnosticSink) -> None:
     declared = generation.sections.get(section)
     if declared is None or (action != ANY and action not in declared.actions):
         what = section if declared is None else f"{section}/{action}"

@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from sidecar.policy.csv_reader import read_lines, without_invisible
-from sidecar.policy.diagnostics import MODEL_FILE, Findings, did_you_mean
+from sidecar.policy.diagnostics import MODEL_FILE, DiagnosticSink, did_you_mean
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 
 MODEL = """\
@@ -88,7 +88,7 @@ class _Definition(NamedTuple):
     at: tuple[int, int]
 
 
-def check_model(data: bytes, findings: Findings) -> None:
+def check_model(data: bytes, findings: DiagnosticSink) -> None:
     """Report all differences between the file and the model."""
     lines = read_lines(data, MODEL_FILE, findings, must_end=False)
     if not lines:
@@ -115,7 +115,7 @@ def check_model(data: bytes, findings: Findings) -> None:
             findings.add(Code.MODEL_SECTION, MODEL_FILE, at, what, f"add {part.key} = {part.value}")
 
 
-def _report_key(part: _Part, definition: _Definition, findings: Findings) -> None:
+def _report_key(part: _Part, definition: _Definition, findings: DiagnosticSink) -> None:
     key = definition.key
     if key == part.key.upper():
         message = f'"{key}" would be ignored: keys are lower case'
@@ -126,7 +126,7 @@ def _report_key(part: _Part, definition: _Definition, findings: Findings) -> Non
     findings.add(Code.MODEL_KEY, MODEL_FILE, definition.at, message, f"write {part.key} = {part.value}")
 
 
-def _compare(part: _Part, definition: _Definition, findings: Findings) -> None:
+def _compare(part: _Part, definition: _Definition, findings: DiagnosticSink) -> None:
     if _TOKEN.findall(definition.value) == _TOKEN.findall(part.value):
         return
     hint = f"write {part.key} = {part.value}"
@@ -146,7 +146,7 @@ def _short(text: str) -> str:
 class _Reader:
     """Line parser for sections and definitions. A backslash at a line's end continues the line."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: DiagnosticSink) -> None:
         self.definitions: list[_Definition] = []
         self.sections: dict[str, tuple[int, int]] = {}
         self._findings = findings

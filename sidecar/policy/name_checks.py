@@ -9,24 +9,24 @@ from dataclasses import dataclass
 
 from sidecar.domain.text import fold_case
 from sidecar.policy.confusables import as_ascii, described
-from sidecar.policy.csv_reader import NAME, Record
+from sidecar.policy.csv_reader import NAME, CsvRecord
 from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings, did_you_mean, near
+from sidecar.policy.diagnostics import DiagnosticSink, closest, did_you_mean
 
 ANY = "*"
 """Wildcard for all sections, or for all actions of a section."""
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class NameChecker:
     """Checker for the fields of one file. An empty field is already reported and is skipped."""
 
     vocabulary: Vocabulary
     file: str
-    findings: Findings
+    findings: DiagnosticSink
 
-    def form(self, record: Record, form: str, count: int) -> bool:
+    def form(self, record: CsvRecord, form: str, count: int) -> bool:
         """Return whether the number of fields is right.
 
         Excess fields are reported at the first of them, missing ones at the line's start.
@@ -38,17 +38,17 @@ class Names:
         self.findings.add(Code.FIELD_COUNT, self.file, at, message, f"the form is: {form}")
         return False
 
-    def effect(self, record: Record, index: int) -> bool:
+    def effect(self, record: CsvRecord, index: int) -> bool:
         effect = record.fields[index]
         if effect in ("allow", "deny"):
             return True
-        if effect and not self.disguised(effect, record.at(index), "an effect", ("allow", "deny")):
+        if effect and not self.confusable(effect, record.at(index), "an effect", ("allow", "deny")):
             hint = did_you_mean(effect, ("allow", "deny")) or "write allow or deny"
             message = f"{quoted(effect)} is neither allow nor deny: other readers would ignore the line"
             self.findings.add(Code.INVALID_EFFECT, self.file, record.at(index), message, hint)
         return False
 
-    def role(self, record: Record, index: int) -> bool:
+    def role(self, record: CsvRecord, index: int) -> bool:
         name, roles = record.fields[index], self.vocabulary.roles
         if roles is None or name in roles:
             return bool(name)
@@ -63,7 +63,7 @@ class Names:
             self.unknown(Code.UNKNOWN_ROLE, name, record.at(index), "a role", roles)
         return False
 
-    def target(self, record: Record, index: int, *, wildcards: bool) -> bool:
+    def target(self, record: CsvRecord, index: int, *, wildcards: bool) -> bool:
         """Return whether section and action, in two fields from ``index``, are valid. Report if not."""
         section, action = record.fields[index : index + 2]
         if (section, action) in self.vocabulary.pairs:
@@ -86,7 +86,7 @@ class Names:
         self.unknown(Code.UNKNOWN_ACTION, action, record.at(index + 1), where, actions)
         return False
 
-    def _wildcard(self, record: Record, index: int, *, allowed: bool) -> bool:
+    def _wildcard(self, record: CsvRecord, index: int, *, allowed: bool) -> bool:
         """Return whether the field has no misplaced ``*``. Report it otherwise."""
         name = record.fields[index]
         if not allowed:
@@ -112,10 +112,10 @@ class Names:
             message = f"{quoted(name)}: {described(sign)} only looks like *"
             self.findings.add(Code.LOOKALIKE_CHARACTER, self.file, at, message, hint)
 
-    def disguised(self, name: str, at: tuple[int, int], what: str, known: Collection[str]) -> bool:
+    def confusable(self, name: str, at: tuple[int, int], what: str, known: Collection[str]) -> bool:
         """Report a name that only looks like one of ``known``; such a mistake is invisible. Return True if so."""
         strange = next((character for character in name if not character.isascii()), None)
-        nearest = None if strange is None else near(as_ascii(name), known)
+        nearest = None if strange is None else closest(as_ascii(name), known)
         if strange is None or nearest is None:
             return False
         message = f"{quoted(name)} is not {what}: {described(strange)} only looks like the right letter"
@@ -126,13 +126,13 @@ class Names:
         """Report a name that is not in ``known``, with the closest known name."""
         if not name:
             return
-        if not self.findings.wants(code, self.file):
+        if not self.findings.accepts(code, self.file):
             self.findings.add(code, self.file, at, "", "")  # counted only
             return
-        nearest = near(as_ascii(name), known)
+        nearest = closest(as_ascii(name), known)
         if nearest is not None and not NAME.fullmatch(nearest):
             return  # the declaration is invalid, and already reported
-        if self.disguised(name, at, what, known):
+        if self.confusable(name, at, what, known):
             return
         message = f"{quoted(name)} is not {what}"
         if nearest is not None and name != nearest and fold_case(name, len(nearest)) == nearest:

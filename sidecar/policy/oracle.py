@@ -14,7 +14,7 @@ import casbin
 import casbin.util.log
 
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings
+from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.generation import Generation
 from sidecar.policy.model import MODEL
 from sidecar.policy.rules import ANY, FILE, Rule
@@ -51,7 +51,7 @@ Progress = Callable[[int, int], None]
 
 def prove(
     generation: Generation,
-    findings: Findings,
+    findings: DiagnosticSink,
     *,
     sampled: bool,
     hurried: bool = False,
@@ -90,7 +90,7 @@ def prove(
             progress(index * len(generation.cells) // len(generation.roles), len(generation.cells))
 
 
-def _compare(generation: Generation, witness: "_Witness", section: str, action: str, findings: Findings) -> None:
+def _compare(generation: Generation, witness: "_Witness", section: str, action: str, findings: DiagnosticSink) -> None:
     role = witness.role
     if witness.allows(section, action) is not ((section, action) in generation.allowed[role]):
         ruling = generation.cells[role, section, action]

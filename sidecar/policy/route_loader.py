@@ -11,42 +11,42 @@ from typing import NamedTuple
 from sidecar.domain.access import Target
 from sidecar.policy.csv_reader import NAME
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings, did_you_mean, near
+from sidecar.policy.diagnostics import DiagnosticSink, closest, did_you_mean
 from sidecar.policy.routes import METHODS, PUBLIC, Public, Route, Segments, contains, outcome_text, read_pattern
-from sidecar.policy.toml_reader import Table
+from sidecar.policy.toml_reader import TomlTable
 
 _FILE = "sections.toml"
 MAX_ROUTES = 50_000
 
 
-class Entry(NamedTuple):
+class RouteEntry(NamedTuple):
     """Route and the position of its path."""
 
     route: Route
     at: tuple[int, int]
 
 
-def read_routes(section: str, actions: tuple[str, ...], table: Table) -> Iterator[Entry]:
+def read_routes(section: str, actions: tuple[str, ...], table: TomlTable) -> Iterator[RouteEntry]:
     """Yield the routes of one section."""
     for entry in table.tables("routes"):
         entry.known("path", "methods", "action")
         action = entry.text("action")
         if action is not None and actions and action not in actions:
-            nearest = near(action, actions)
+            nearest = closest(action, actions)
             if nearest is None or NAME.fullmatch(nearest):  # an invalid declaration is reported only once
                 hint = did_you_mean(action, actions) or f"its actions: {', '.join(actions)}"
                 entry.report(Code.UNKNOWN_ACTION, "action", f'"{action}" is not an action of "{section}"', hint)
         yield from _read_route(entry, Target(section, action or ""))
 
 
-def read_public(root: Table) -> Iterator[Entry]:
+def read_public(root: TomlTable) -> Iterator[RouteEntry]:
     """Yield the routes that need no sign-in."""
     for entry in root.tables("public"):
         entry.known("path", "methods")
         yield from _read_route(entry, PUBLIC)
 
 
-def _read_route(table: Table, target: Target | Public) -> Iterator[Entry]:
+def _read_route(table: TomlTable, target: Target | Public) -> Iterator[RouteEntry]:
     path, methods = table.text("path"), _read_methods(table)
     if path is None:
         return
@@ -60,10 +60,10 @@ def _read_route(table: Table, target: Target | Public) -> Iterator[Entry]:
     if _opens_everything(route):
         message = f'a public "{path}" would open all paths outside the sections'
         table.report(Code.PUBLIC_EVERYTHING, "path", message, "list the public paths one by one")
-    yield Entry(route, at)
+    yield RouteEntry(route, at)
 
 
-def _read_methods(table: Table) -> tuple[str, ...]:
+def _read_methods(table: TomlTable) -> tuple[str, ...]:
     listed = table.texts("methods")
     if listed is None:
         return ()
@@ -80,13 +80,13 @@ def _read_methods(table: Table) -> tuple[str, ...]:
     return tuple(dict.fromkeys(method for method in listed if method in METHODS))
 
 
-def judge_entries(entries: list[Entry], findings: Findings) -> None:
+def judge_entries(entries: list[RouteEntry], findings: DiagnosticSink) -> None:
     """Report duplicate pairs of path and method, and patterns that overlap without containment."""
     if len(entries) > MAX_ROUTES:
         findings.add(Code.POLICY_TOO_LARGE, _FILE, (1, 1), f"more than {MAX_ROUTES:,} routes", "split the policy")
         return
     taken: dict[tuple[Segments, str], Route] = {}
-    patterns: dict[Segments, Entry] = {}
+    patterns: dict[Segments, RouteEntry] = {}
     index = _Patterns()
     reaching: dict[Segments, list[Route]] = {}
     for entry in entries:
@@ -108,7 +108,9 @@ def judge_entries(entries: list[Entry], findings: Findings) -> None:
         findings.add(Code.PUBLIC_OVER_SECTION, _FILE, wide.at, message, "list the public paths one by one")
 
 
-def _judge_pair(earlier: Entry, later: Entry, reaching: dict[Segments, list[Route]], findings: Findings) -> None:
+def _judge_pair(
+    earlier: RouteEntry, later: RouteEntry, reaching: dict[Segments, list[Route]], findings: DiagnosticSink
+) -> None:
     """Check two overlapping patterns. ``later`` is further down in the file."""
     if contains(earlier.route.segments, later.route.segments):
         wide, narrow = earlier.route, later.route

@@ -9,11 +9,11 @@ from enum import StrEnum
 
 import msgspec
 
-from sidecar.policy.csv_reader import Record, read_lines, records
+from sidecar.policy.csv_reader import CsvRecord, read_lines, records
 from sidecar.policy.declarations import Vocabulary
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings, path_of
-from sidecar.policy.name_checks import ANY, Names, quoted
+from sidecar.policy.diagnostics import DiagnosticSink, path_of
+from sidecar.policy.name_checks import ANY, NameChecker, quoted
 
 __all__ = [
     "ANY",
@@ -82,12 +82,12 @@ class RuleBook:
     inheritance: tuple[Inheritance, ...] = ()
 
 
-def read_rules(data: bytes, vocabulary: Vocabulary, findings: Findings) -> RuleBook:
+def read_rules(data: bytes, vocabulary: Vocabulary, findings: DiagnosticSink) -> RuleBook:
     """Return rules and inheritance. Errors in other lines are added to ``findings``."""
     rules: list[Rule] = []
     inheritance: list[Inheritance] = []
     first_lines: dict[tuple[str, ...], int] = {}
-    names = Names(vocabulary, FILE, findings)
+    names = NameChecker(vocabulary, FILE, findings)
     for record in records(read_lines(data, FILE, findings), FILE, findings):
         if not _has_form(record, names):
             continue
@@ -111,18 +111,18 @@ def read_rules(data: bytes, vocabulary: Vocabulary, findings: Findings) -> RuleB
 _FORMS = {"p": ("p, role, section, action, allow|deny", 5), "g": ("g, role, inherited-role", 3)}
 
 
-def _has_form(record: Record, names: Names) -> bool:
+def _has_form(record: CsvRecord, names: NameChecker) -> bool:
     kind = record.fields[0]
     if kind in _FORMS:
         return names.form(record, *_FORMS[kind])
-    if not kind or names.disguised(kind, record.at(0), "a line type", tuple(_FORMS)):
+    if not kind or names.confusable(kind, record.at(0), "a line type", tuple(_FORMS)):
         return False
     message = f"{quoted(kind)} is not a line type: other programs would skip it silently"
     names.findings.add(Code.UNKNOWN_RULE_TYPE, FILE, record.at(0), message, _kind_meant(record, names))
     return False
 
 
-def _kind_meant(record: Record, names: Names) -> str:
+def _kind_meant(record: CsvRecord, names: NameChecker) -> str:
     kind = record.fields[0]
     if kind.startswith(("//", "--", ";", "*", "%")):
         return "a comment begins with #"
@@ -133,7 +133,7 @@ def _kind_meant(record: Record, names: Names) -> str:
     return f'did you mean "{kind[0].lower()}"?' if kind[0].lower() in _FORMS else "write p or g"
 
 
-def _read_rule(record: Record, names: Names) -> Rule | None:
+def _read_rule(record: CsvRecord, names: NameChecker) -> Rule | None:
     checks = (names.role(record, 1), names.target(record, 2, wildcards=True), names.effect(record, 4))
     if not all(checks):
         return None
@@ -141,7 +141,7 @@ def _read_rule(record: Record, names: Names) -> Rule | None:
     return Rule(record.line, role, section, action, Effect(effect))
 
 
-def _read_link(record: Record, names: Names) -> Inheritance | None:
+def _read_link(record: CsvRecord, names: NameChecker) -> Inheritance | None:
     checks = (names.role(record, 1), names.role(record, 2))
     if not all(checks):
         return None
@@ -153,7 +153,7 @@ def _read_link(record: Record, names: Names) -> Inheritance | None:
 
 
 def read_closures(
-    roles: Iterable[str], inheritance: Iterable[Inheritance], findings: Findings
+    roles: Iterable[str], inheritance: Iterable[Inheritance], findings: DiagnosticSink
 ) -> Mapping[str, tuple[str, ...]]:
     """Return, for each role, the role itself and its inherited roles, nearest first.
 

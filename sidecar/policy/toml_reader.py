@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sidecar.policy.confusables import false_sign
 from sidecar.policy.csv_reader import read_lines, without_invisible
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings, did_you_mean
+from sidecar.policy.diagnostics import DiagnosticSink, did_you_mean
 
 Path = tuple[str | int, ...]
 _WHERE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -25,12 +25,12 @@ _FORM = 'write [table], key = "text" or key = ["a", "b"], and close what is open
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class TomlDocument:
     """Parsed file. `positions` maps a path of keys and indexes to line and column."""
 
     file: str
     positions: Mapping[Path, tuple[int, int]]
-    findings: Findings
+    findings: DiagnosticSink
 
     def at(self, path: Path) -> tuple[int, int]:
         """Return the position of the key, or of the nearest element around it."""
@@ -40,10 +40,10 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TomlTable:
     """Table of the document, with typed getters for its keys."""
 
-    document: Document
+    document: TomlDocument
     path: Path
     values: Mapping[str, object]
 
@@ -92,16 +92,16 @@ class Table:
             self._wrong(key, "a list of strings", f'write {key} = ["…", "…"]')
         return None
 
-    def tables(self, key: str) -> Iterator["Table"]:
+    def tables(self, key: str) -> Iterator["TomlTable"]:
         """Yield the tables of a list: ``[[key]]`` or ``key = [{…}]``."""
         value = self.get(key, required=False)
         if isinstance(value, list) and all(isinstance(item, dict) for item in value):
             for index, item in enumerate(value):
-                yield Table(self.document, (*self.path, key, index), item)
+                yield TomlTable(self.document, (*self.path, key, index), item)
         elif value is not None:
             self._wrong(key, "a list of tables", f"write [[{'.'.join((*map(str, self.path), key))}]]")
 
-    def named(self, key: str) -> Iterator[tuple[str, "Table"]]:
+    def named(self, key: str) -> Iterator[tuple[str, "TomlTable"]]:
         """Yield the tables of a table: ``[key.name]``."""
         value = self.get(key)
         if not isinstance(value, dict):
@@ -110,16 +110,16 @@ class Table:
             return
         for name, item in value.items():
             if isinstance(item, dict):
-                yield name, Table(self.document, (*self.path, key, name), item)
+                yield name, TomlTable(self.document, (*self.path, key, name), item)
             else:
-                table = Table(self.document, (*self.path, key), value)
+                table = TomlTable(self.document, (*self.path, key), value)
                 table.report(Code.WRONG_TYPE, name, f"{key}.{name} is not a table", f"write [{key}.{name}]")
 
     def _wrong(self, key: str, wanted: str, hint: str) -> None:
         self.report(Code.WRONG_TYPE, key, f"{key} must be {wanted}", hint)
 
 
-def read_toml(data: bytes, file: str, findings: Findings) -> Table | None:
+def read_toml(data: bytes, file: str, findings: DiagnosticSink) -> TomlTable | None:
     """Return the root table, or None if the text is not TOML; ``findings`` then has the reason."""
     before = len(data.split(b"\n"))
     lines = read_lines(data, file, findings)
@@ -135,10 +135,10 @@ def read_toml(data: bytes, file: str, findings: Findings) -> Table | None:
     except ValueError as error:
         _report_syntax(str(error), text, file, findings)
         return None
-    return Table(Document(file, positions, findings), (), values)
+    return TomlTable(TomlDocument(file, positions, findings), (), values)
 
 
-def _report_syntax(message: str, text: str, file: str, findings: Findings) -> None:
+def _report_syntax(message: str, text: str, file: str, findings: DiagnosticSink) -> None:
     where = _WHERE.search(message)
     message = _WHERE.sub("", message)
     last = (text.count("\n"), 1)

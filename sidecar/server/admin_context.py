@@ -14,7 +14,7 @@ from typing import Final
 from sidecar.config.settings import Settings
 from sidecar.identity.hash_limits import Unlimited
 from sidecar.identity.hashing import Hashing
-from sidecar.identity.services import People, people
+from sidecar.identity.services import IdentityServices, build_services
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
 from sidecar.server.clock import since_boot
@@ -23,9 +23,9 @@ from sidecar.server.state_files import has_embedded, store_place
 from sidecar.sources.key_files import PEPPER, LoadedKeys, key_problems, load_or_create
 from sidecar.sources.policy_files import read_policy_files
 from sidecar.sources.private_files import check_private_directory
-from sidecar.store.connection import Store, StoreRefused
+from sidecar.store.connection import Store, StoreMismatchError
 from sidecar.store.embedded.embedded import EmbeddedServer
-from sidecar.store.live.replica import LiveCopy
+from sidecar.store.live.replica import RecordReplica
 from sidecar.store.maintenance.migrate import Migrated, migrate
 from sidecar.store.maintenance.startup_checks import holds_data
 from sidecar.tokens.opaque import Pepper
@@ -35,15 +35,15 @@ PATIENCE: Final = 10.0
 wait."""
 
 
-class PolicyProblem(Exception):
+class PolicyFilesError(Exception):
     """The policy files do not compile. One sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class AdminContext:
     settings: Settings
     store: Store
-    people: People
+    people: IdentityServices
     pepper: Pepper
     migrated: Migrated | None = None
 
@@ -67,7 +67,7 @@ Consent = Callable[[str], None]
 @asynccontextmanager
 async def operating(
     settings: Settings, consent: Consent = _never, *, repair: bool = False, migrating: bool = False
-) -> AsyncIterator[Operator]:
+) -> AsyncIterator[AdminContext]:
     """Open the store and build the operator's services.
 
     ``repair``: rewrite a lost meta record. ``migrating``: first migrate an older schema to this version's.
@@ -91,7 +91,7 @@ async def operating(
         if not meta and not fresh and not await holds_data(store):
             consent(store.where)
         if found is None and "pepper" in meta:
-            raise StoreRefused(
+            raise StoreMismatchError(
                 f"the store at {store.where} holds passwords made with a pepper, and {settings.keys_dir} has none: "
                 "point SIDECAR_KEYS_DIR at the keys that belong to this store"
             )
@@ -101,7 +101,7 @@ async def operating(
         await store.check_meta(pepper=keys.pepper.identity, repair=repair)
         hashing = Hashing(keys.pepper)
         stack.callback(hashing.close)
-        yield Operator(settings, store, _people(settings, keys, store, hashing), keys.pepper, migrated)
+        yield AdminContext(settings, store, _people(settings, keys, store, hashing), keys.pepper, migrated)
 
 
 def _keys(settings: Settings) -> LoadedKeys | None:
@@ -114,7 +114,7 @@ def _keys(settings: Settings) -> LoadedKeys | None:
     return load_or_create(settings.keys_dir, group_read=settings.keys_group_read) if made else None
 
 
-async def operating_warnings(operator: Operator) -> tuple[str, ...]:
+async def operating_warnings(operator: AdminContext) -> tuple[str, ...]:
     """Return the warnings about the store's configuration, with the text that ``serve`` logs."""
     return await operator.store.check_meta()
 
@@ -127,7 +127,7 @@ def generation(settings: Settings) -> Generation:
         return compiled.generation
     first, *more = (found for found in compiled.diagnostics if found.is_error)
     others = f" (and {len(more)} more)" if more else ""
-    raise PolicyProblem(f"the policy does not compile: {first}{others}; see sidecar policy check")
+    raise PolicyFilesError(f"the policy does not compile: {first}{others}; see sidecar policy check")
 
 
 async def _url(settings: Settings, stack: AsyncExitStack) -> str:
@@ -138,11 +138,11 @@ async def _url(settings: Settings, stack: AsyncExitStack) -> str:
     return embedded.url
 
 
-def _people(settings: Settings, keys: LoadedKeys, store: Store, hashing: Hashing) -> People:
-    return people(
+def _people(settings: Settings, keys: LoadedKeys, store: Store, hashing: Hashing) -> IdentityServices:
+    return build_services(
         store,
         # Not run: an operator waits for the fleet and is no member of it.
-        LiveCopy(store, id="operator", lease=settings.lease, clock=since_boot).fleet,
+        RecordReplica(store, id="operator", lease=settings.lease, clock=since_boot).fleet,
         hashing=hashing,
         issuer=issuer(settings, keys),
         limits=Unlimited(),

@@ -13,7 +13,7 @@ FILE = "audit.jsonl"
 _log = logger("audit")
 
 
-class Complaints:
+class ExportAlarm:
     """Logs a lasting export problem once, not at each attempt."""
 
     def __init__(self) -> None:
@@ -33,4 +33,4 @@ def audit_file(state_dir: Path) -> Path:
 def exporter(store: Store, state_dir: Path, pepper: Pepper, *, id: str) -> Exporter:  # noqa: A002 (the word for it)
     """Return the exporter. ``id`` names this process in the fleet."""
     key = CheckpointKey(pepper)
-    return Exporter(store, AuditFile(audit_file(state_dir)), id=id, sign=key.sign, on_problem=Complaints())
+    return Exporter(store, AuditFile(audit_file(state_dir)), id=id, sign=key.sign, on_problem=ExportAlarm())

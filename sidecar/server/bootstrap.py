@@ -1,6 +1,6 @@
 """Start and stop of one serving process. Its wiring is in container.py.
 
-A start that cannot succeed raises ``StartProblem`` with the lines for the operator and the exit status. An unreachable
+A start that cannot succeed raises ``StartError`` with the lines for the operator and the exit status. An unreachable
 store does not end the start: the listeners deny every check until the store responds.
 """
 
@@ -14,27 +14,27 @@ from sidecar import __version__
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import API, CHECKS, OPS
 from sidecar.config.settings import Settings, problems
-from sidecar.gateways.fast_path.protocol import Lanes
-from sidecar.http.context import Parts
+from sidecar.gateways.fast_path.protocol import FastPathListener
+from sidecar.http.context import AppContext
 from sidecar.pdp.activation import Activation
 from sidecar.server.connection_limits import shares
-from sidecar.server.container import Assembly, Ground
+from sidecar.server.container import Container, Dependencies
 from sidecar.server.grpc_listener import GrpcListener
-from sidecar.server.identity_runtime import MailProblem
-from sidecar.server.issuer_registry import TrustedIssuers
-from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerProblem, Slow, tls_context
-from sidecar.server.workers.worker_context import ALONE, Place
+from sidecar.server.identity_runtime import MailSetupError
+from sidecar.server.issuer_registry import IssuerRegistry
+from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerError, Slow, tls_context
+from sidecar.server.workers.worker_context import ALONE, WorkerContext
 from sidecar.sources import last_known_good
-from sidecar.sources.key_files import KeyFileProblem, load_or_create
+from sidecar.sources.key_files import KeyFileError, load_or_create
 from sidecar.sources.policy_files import read_policy_files
-from sidecar.sources.private_files import PrivateFileProblem
-from sidecar.sources.trusted_issuers import TrustedIssuersProblem
-from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
+from sidecar.sources.private_files import PrivateFileError
+from sidecar.sources.trusted_issuers import TrustedIssuersError
+from sidecar.store.connection import Store, StoreMismatchError, StoreUnavailableError
 from sidecar.store.embedded.embedded import EmbeddedServer
 from sidecar.telemetry.app_log import logger
-from sidecar.telemetry.check_recorder import Logbook
+from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.decision_log import DecisionLog
-from sidecar.telemetry.log_file import LineFile
+from sidecar.telemetry.log_file import LogFile
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.task_supervision import Work, supervised
 
@@ -46,7 +46,7 @@ RETRY_SECONDS = 0.25
 _log = logger("server")
 
 
-class StartProblem(Exception):
+class StartError(Exception):
     """The start failed. ``lines``: messages for the operator. ``status``: exit status."""
 
     def __init__(self, status: int, *lines: str) -> None:
@@ -57,7 +57,7 @@ class StartProblem(Exception):
 
 def _tell_of_another(settings: Settings) -> None:
     """Log an error when the last policy differs from the packaged one: the directory may be missing or another."""
-    with suppress(OSError, PrivateFileProblem):  # the activation reports an unusable copy
+    with suppress(OSError, PrivateFileError):  # the activation reports an unusable copy
         kept = last_known_good.kept(settings.state_dir)
         if kept is not None and kept != read_policy_files(settings.policy_dir, settings.model).files:
             _log.error(
@@ -71,7 +71,7 @@ class Sidecar:
     """One serving process: its parts, its listeners and its background tasks."""
 
     def __init__(
-        self, settings: Settings, *, demo: bool = False, place: Place = ALONE, force_policy: bool = False
+        self, settings: Settings, *, demo: bool = False, place: WorkerContext = ALONE, force_policy: bool = False
     ) -> None:
         self._settings = settings
         self._demo = demo
@@ -82,32 +82,32 @@ class Sidecar:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listeners: list[Listener | GrpcListener] = []
-        self._fast: list[Lanes] = []
+        self._fast: list[FastPathListener] = []
         self._on_rotation: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Start, and accept requests. Raises StartProblem. The caller must call ``stop`` in either case."""
         found = problems(self._settings)
         if found:
-            raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found))
+            raise StartError(WRONG, *(f"sidecar: {problem}" for problem in found))
         try:
-            ground = await self._ground()
-            self._assembly = Assembly(ground, self._stack)
+            deps = await self._ground()
+            self._assembly = Container(deps, self._stack)
             await self._listen()
-        except (KeyFileProblem, StoreRefused, ListenerProblem, MailProblem) as problem:
-            raise StartProblem(WRONG, f"sidecar: {problem}") from None
-        except TrustedIssuersProblem as found_wrong:
-            raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found_wrong.problems)) from None
-        except StoreUnavailable as problem:
-            raise StartProblem(UNREACHABLE, f"sidecar: {problem}") from None
-        self._spawn("store proof", lambda: self._prove_store(ground))
+        except (KeyFileError, StoreMismatchError, ListenerError, MailSetupError) as problem:
+            raise StartError(WRONG, f"sidecar: {problem}") from None
+        except TrustedIssuersError as found_wrong:
+            raise StartError(WRONG, *(f"sidecar: {problem}" for problem in found_wrong.problems)) from None
+        except StoreUnavailableError as problem:
+            raise StartError(UNREACHABLE, f"sidecar: {problem}") from None
+        self._spawn("store proof", lambda: self._prove_store(deps))
         for name, work in self._assembly.work():
             self._spawn(name, work)
 
     @property
-    def parts(self) -> Parts:
+    def app(self) -> AppContext:
         """Return the parts of a started sidecar."""
-        return self._assembly.parts
+        return self._assembly.app
 
     async def stop(self) -> None:
         """Stop everything in reverse order. A failing step does not prevent the rest."""
@@ -124,7 +124,7 @@ class Sidecar:
 
     async def proven(self) -> None:
         """Wait until the store was reached and verified, for callers that write to it (the demo)."""
-        while not self.parts.vitals.proven:
+        while not self.app.health.proven:
             if self._failure.done():
                 self._failure.result()
             await asyncio.sleep(0.01)
@@ -136,7 +136,7 @@ class Sidecar:
         self._assembly.keyring.read()
         self._assembly.trusted.reload()
         await self._assembly.store_url.read()
-        await self.parts.policy.reload()  # last: its checks query the store, which may be unavailable
+        await self.app.policy.reload()  # last: its checks query the store, which may be unavailable
 
     def _renew_certificate(self) -> None:
         """Load the certificate and key again. An invalid pair leaves the current one in force."""
@@ -145,18 +145,18 @@ class Sidecar:
             if tls is not None:
                 for listener in self._listeners:
                     listener.renew(tls)
-        except (ListenerProblem, OSError) as problem:
+        except (ListenerError, OSError) as problem:
             _log.error("the certificate on disk cannot be used; the one in memory stays in force", problem=str(problem))
-            self.parts.metrics.tls_rejected.set(1)
+            self.app.metrics.tls_rejected.set(1)
         else:
-            self.parts.metrics.tls_rejected.set(0)
+            self.app.metrics.tls_rejected.set(0)
 
     def drain(self) -> float:
         """Report not ready, and close each connection after its next response. Return the drain time in seconds, 0 if
         never ready."""
-        seconds = self._settings.drain if self.parts.vitals.proven else 0.0
+        seconds = self._settings.drain if self.app.health.proven else 0.0
         _log.info("draining", seconds=seconds)
-        self.parts.vitals.draining = True
+        self.app.health.draining = True
         for lanes in self._fast:
             lanes.drain()
         return seconds
@@ -165,18 +165,18 @@ class Sidecar:
         """Return the bound address of each listener, by name."""
         return {listener.name: listener.bound for listener in self._listeners}
 
-    async def _ground(self) -> Ground:
+    async def _ground(self) -> Dependencies:
         """Create the dependencies. Every problem with files and with the store's URL is found here."""
         settings = self._settings
         self._metrics = metrics = Metrics(__version__, process=not self._place.shared)
         policy = await self._policy()
         keys = load_or_create(settings.keys_dir, group_read=settings.keys_group_read)
-        trusted = TrustedIssuers(settings)
+        trusted = IssuerRegistry(settings)
         self._stack.push_async_callback(trusted.close)
         store = Store.at(await self._store_url(), sentinel_password=settings.redis_sentinel_password)
         store.lone_master = settings.redis_lone_master
         self._stack.push_async_callback(store.close)
-        return Ground(settings, metrics, policy, keys, trusted, store, self._logbook(metrics), self._place.folder)
+        return Dependencies(settings, metrics, policy, keys, trusted, store, self._logbook(metrics), self._place.folder)
 
     async def _policy(self) -> Activation:
         settings = self._settings
@@ -185,7 +185,7 @@ class Sidecar:
         policy = Activation(settings.policy_dir, settings.model, state_dir=settings.state_dir, clock=time.time)
         started = await policy.start(force=self._force_policy)
         if started.generation is None:
-            raise StartProblem(WRONG, *(str(found) for found in started.diagnostics))
+            raise StartError(WRONG, *(str(found) for found in started.diagnostics))
         return policy
 
     async def _store_url(self) -> str:
@@ -196,22 +196,22 @@ class Sidecar:
         self._spawn("embedded store", embedded.watch)
         return embedded.url
 
-    def _logbook(self, metrics: Metrics) -> Logbook:
+    def _logbook(self, metrics: Metrics) -> CheckRecorder:
         wanted = self._settings.decision_log
         log = self._decision_log(wanted.path, metrics.decision_log_dropped.inc) if wanted.enabled else None
         soon = asyncio.get_running_loop().call_soon
-        logbook = Logbook(metrics, log, allows=wanted.allows, soon=soon)
-        self._stack.callback(logbook.settle)
+        recorder = CheckRecorder(metrics, log, allows=wanted.allows, call_soon=soon)
+        self._stack.callback(recorder.flush)
         # Runs to the end: responses are still sent while the listeners stop.
-        keeping = asyncio.create_task(supervised("logbook", logbook.keep, failed=self._count_failure))
+        keeping = asyncio.create_task(supervised("logbook", recorder.keep, failed=self._count_failure))
         self._stack.callback(keeping.cancel)
-        return logbook
+        return recorder
 
     def _decision_log(self, path: Path | None, dropped: Callable[[int], None]) -> DecisionLog:
         try:
-            file = LineFile(path)
+            file = LogFile(path)
         except OSError as error:
-            raise StartProblem(WRONG, f"sidecar: decision log {path}: {error.strerror}") from None
+            raise StartError(WRONG, f"sidecar: decision log {path}: {error.strerror}") from None
         self._stack.callback(file.close)
         log = DecisionLog(file, dropped=dropped, reopen=file.reopen)
         self._stack.callback(log.close)
@@ -219,69 +219,69 @@ class Sidecar:
         return log
 
     async def _listen(self) -> None:
-        settings, parts = self._settings, self.parts
+        settings, app = self._settings, self.app
         apart = settings.check_listen is not None
-        doors = shares(settings.max_connections, 2 if apart else 1, parts.metrics.connections_refused.inc)
-        parts.metrics.watch_connections(lambda: sum([door.open() for door in doors]))
-        public = Dispatcher(parts, API if apart else (*CHECKS, *API), checks=not apart)
+        doors = shares(settings.max_connections, 2 if apart else 1, app.metrics.connections_refused.inc)
+        app.metrics.watch_connections(lambda: sum([limiter.open() for limiter in doors]))
+        public = Dispatcher(app, API if apart else (*CHECKS, *API), checks=not apart)
         fast = self._lanes if settings.fast_lane else None
         wanted: list[Listener | GrpcListener] = []
         wanted.append(
             Listener("public", settings.listen, public, settings, None if apart else fast, self._place, doors[0])
         )
         if settings.check_listen is not None:
-            checks = Dispatcher(parts, CHECKS, checks=True)
+            checks = Dispatcher(app, CHECKS, checks=True)
             wanted.append(Listener("check", settings.check_listen, checks, settings, fast, self._place, doors[1]))
         if settings.grpc_listen is not None:
-            wanted.append(GrpcListener(settings.grpc_listen, parts, settings, self._place))
-        ops = Dispatcher(parts, OPS, checks=False, store=False)
+            wanted.append(GrpcListener(settings.grpc_listen, app, settings, self._place))
+        ops = Dispatcher(app, OPS, checks=False, store=False)
         wanted.append(Listener("ops", self._place.ops or settings.ops_listen, ops, settings))
         for listener in wanted:
             await listener.start()
             self._stack.push_async_callback(listener.stop)
             self._listeners.append(listener)
 
-    def _lanes(self, slow: Slow) -> Lanes:
-        lanes = Lanes(self.parts, slow, max_head=self._settings.max_head, idle=KEEPALIVE_SECONDS)
+    def _lanes(self, slow: Slow) -> FastPathListener:
+        lanes = FastPathListener(self.app, slow, max_head=self._settings.max_head, idle=KEEPALIVE_SECONDS)
         self._fast.append(lanes)
         return lanes
 
-    async def _prove_store(self, ground: Ground) -> None:
+    async def _prove_store(self, deps: Dependencies) -> None:
         """Check the identity of the store, retrying until it responds. Nothing else is read before (R22, R23)."""
         told = False
-        while not self.parts.vitals.proven:
+        while not self.app.health.proven:
             try:
-                await self._check_store(ground)
-            except StoreUnavailable as problem:
+                await self._check_store(deps)
+            except StoreUnavailableError as problem:
                 if problem.misconfigured:
-                    self._failure.set_exception(StartProblem(WRONG, f"sidecar: {ground.store.where}: {problem}"))
+                    self._failure.set_exception(StartError(WRONG, f"sidecar: {deps.store.where}: {problem}"))
                     return
                 if not told:
                     _log.error("store unavailable; every check is denied until it responds", error=str(problem))
                 told = True
                 await asyncio.sleep(RETRY_SECONDS)
-            except StoreRefused as problem:
-                self._failure.set_exception(StartProblem(WRONG, f"sidecar: {problem}"))
+            except StoreMismatchError as problem:
+                self._failure.set_exception(StartError(WRONG, f"sidecar: {problem}"))
                 return
-            except StartProblem as problem:
+            except StartError as problem:
                 self._failure.set_exception(problem)
                 return
         for name, work in self._assembly.work_on_store():
             self._spawn(name, work)
 
-    async def _check_store(self, ground: Ground) -> None:
-        settings, policy = ground.settings, ground.policy
-        warnings = await ground.store.check_meta(
+    async def _check_store(self, deps: Dependencies) -> None:
+        settings, policy = deps.settings, deps.policy
+        warnings = await deps.store.check_meta(
             issuer=settings.issuer,
             audience=settings.audience,
             demo=self._demo,
-            pepper=ground.keys.pepper.identity,
+            pepper=deps.keys.pepper.identity,
         )
         for warning in warnings:
             _log.warning(warning)
         if not await policy.confirm(force=self._force_policy):
-            raise StartProblem(WRONG, *(str(found) for found in policy.diagnostics if found.is_error))
-        self.parts.vitals.proven = True
+            raise StartError(WRONG, *(str(found) for found in policy.diagnostics if found.is_error))
+        self.app.health.proven = True
 
     def _spawn(self, name: str, work: Work) -> None:
         """Run a background task. A failed task is restarted and never ends the process."""

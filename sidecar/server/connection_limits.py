@@ -23,7 +23,7 @@ NO_DESCRIPTOR_SECONDS: Final = 1.0
 _log = logger("server")
 
 
-class Door:
+class ConnectionLimiter:
     """Connection limit of one listener. ``refused`` is called for each rejected connection."""
 
     def __init__(self, limit: int, refused: Callable[[], None]) -> None:
@@ -46,16 +46,18 @@ class Door:
         return False
 
 
-def shares(limit: int, listeners: int, refused: Callable[[], None]) -> list[Door]:
+def shares(limit: int, listeners: int, refused: Callable[[], None]) -> list[ConnectionLimiter]:
     """Split the limit evenly, so that a full public listener leaves connections to the gateways' listener.
 
     The last listener gets the remainder. Each gets at least 1.
     """
     share, rest = divmod(limit, listeners)
-    return [Door(max(share, 1), refused) for _ in range(listeners - 1)] + [Door(max(share + rest, 1), refused)]
+    return [ConnectionLimiter(max(share, 1), refused) for _ in range(listeners - 1)] + [
+        ConnectionLimiter(max(share + rest, 1), refused)
+    ]
 
 
-class Refused(asyncio.Protocol):
+class RejectedConnection(asyncio.Protocol):
     """Protocol of a rejected connection: aborts it."""
 
     def connection_made(self, transport: Any) -> None:  # uvloop's transports do not derive from asyncio's classes

@@ -16,7 +16,7 @@ from socket import gethostname
 from sidecar import __version__
 from sidecar.config.settings import Settings
 from sidecar.http.allowed_hosts import host_names
-from sidecar.http.context import Parts, Surface
+from sidecar.http.context import AppContext, PublicConfig
 from sidecar.http.credentials import cookie_name
 from sidecar.http.csrf import origin_of
 from sidecar.http.login_page import login_page
@@ -25,19 +25,19 @@ from sidecar.identity.hashing import Hashing
 from sidecar.identity.pep_keys import PepKeys
 from sidecar.identity.sessions import Issuer
 from sidecar.pdp.activation import Activation
-from sidecar.pdp.activation_checks import HeldRoles
+from sidecar.pdp.activation_checks import RolesInUseCheck
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
-from sidecar.pdp.health import Vitals
+from sidecar.pdp.health import Health
 from sidecar.pdp.preview import Previews
-from sidecar.pdp.rollout import Succession
+from sidecar.pdp.rollout import PolicyRollout
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.server.audit_exporter import exporter
 from sidecar.server.clock import since_boot
-from sidecar.server.identity_runtime import everybody
-from sidecar.server.issuer_registry import TrustedIssuers
-from sidecar.server.key_watcher import KeyRing
+from sidecar.server.identity_runtime import build_identity
+from sidecar.server.issuer_registry import IssuerRegistry
+from sidecar.server.key_watcher import KeyWatcher
 from sidecar.server.listeners import check_url
 from sidecar.server.state_files import store_place
 from sidecar.sources.journal_file import JournalFile
@@ -45,15 +45,15 @@ from sidecar.sources.key_files import LoadedKeys
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
 from sidecar.store.integrity.data_set import code_of
-from sidecar.store.integrity.partition_state import State
-from sidecar.store.live.replica import LiveCopy
-from sidecar.store.live.revision_status import Freshness
+from sidecar.store.integrity.partition_state import PartitionState
+from sidecar.store.live.replica import RecordReplica
+from sidecar.store.live.revision_status import RevisionChecker
 from sidecar.store.peps import PepCopies
-from sidecar.store.policy_history import Generations
+from sidecar.store.policy_history import PolicyHistory
 from sidecar.store.role_holders import RoleHolders
 from sidecar.store.servers.url_file_watch import PASSWORD, URL, StoreUrlWatch
 from sidecar.store.users import Users
-from sidecar.telemetry.check_recorder import Logbook
+from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.task_supervision import Work
 from sidecar.tokens.verify import Verifier
@@ -63,29 +63,29 @@ JOURNAL = "journal"
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Dependencies:
     """Dependencies of an assembly, opened before it and closed after it. ``shared``: directory of all workers."""
 
     settings: Settings
     metrics: Metrics
     policy: Activation
     keys: LoadedKeys
-    trusted: TrustedIssuers
+    trusted: IssuerRegistry
     store: Store
-    logbook: Logbook
+    recorder: CheckRecorder
     shared: Path | None = None
 
 
-class Assembly:
+class Container:
     """Built once per process. ``stack`` closes the opened resources."""
 
-    def __init__(self, ground: Ground, stack: AsyncExitStack) -> None:
-        self._ground = ground
-        self.trusted = ground.trusted
-        self._check(ground)
-        self._people(ground, stack)
-        self._succession(ground)
-        self.parts = self._parts(ground)
+    def __init__(self, deps: Dependencies, stack: AsyncExitStack) -> None:
+        self._ground = deps
+        self.trusted = deps.trusted
+        self._check(deps)
+        self._people(deps, stack)
+        self._succession(deps)
+        self.app = self._app(deps)
 
     def work(self) -> Iterator[tuple[str, Work]]:
         """Yield the tasks that run beside the listeners from the start."""
@@ -96,26 +96,26 @@ class Assembly:
 
     def work_on_store(self) -> Iterator[tuple[str, Work]]:
         """Yield the tasks that run once the store is verified."""
-        ground = self._ground
+        deps = self._ground
         self.live.close_until_proven()
-        yield "policy watch", ground.policy.watch
-        yield "policy rollout", self.succession.run
-        audit = exporter(ground.store, ground.settings.state_dir, ground.keys.pepper, id=self.live.fleet.id)
+        yield "policy watch", deps.policy.watch
+        yield "policy rollout", self.rollout.run
+        audit = exporter(deps.store, deps.settings.state_dir, deps.keys.pepper, id=self.live.fleet.id)
         yield "audit export", audit.run
         yield "live copy", self.live.run
-        yield "issuer accounts", partial(ground.trusted.watch_accounts, Accounts(ground.store))
+        yield "issuer accounts", partial(deps.trusted.watch_accounts, Accounts(deps.store))
 
-    def _check(self, ground: Ground) -> None:
-        settings, keys = ground.settings, ground.keys
+    def _check(self, deps: Dependencies) -> None:
+        settings, keys = deps.settings, deps.keys
         self.tokens = TokenCache(
-            verifier(settings, keys), outsider=ground.trusted.tokens.claimed, budget=ground.trusted.budget
+            verifier(settings, keys), external=deps.trusted.tokens.claimed, budget=deps.trusted.budget
         )
-        ground.trusted.on_change = self.tokens.trust_changed
-        ground.trusted.on_verdict = ground.metrics.trusted_issuers_rejected.set
-        ground.metrics.watch_issuers(ground.trusted.health)
+        deps.trusted.on_change = self.tokens.trust_changed
+        deps.trusted.on_verdict = deps.metrics.trusted_issuers_rejected.set
+        deps.metrics.watch_issuers(deps.trusted.health)
         name = f"{gethostname()}-{token_hex(4)}"
-        self.live = LiveCopy(
-            ground.store,
+        self.live = RecordReplica(
+            deps.store,
             id=name,
             lease=settings.lease,
             clock=since_boot,
@@ -123,99 +123,99 @@ class Assembly:
             seal=partial(code_of, keys.pepper),
             journal=JournalFile(settings.state_dir / JOURNAL),
         )
-        self._watch_store(ground.metrics)
+        self._watch_store(deps.metrics)
         files = settings.secret_files
         self.store_url = StoreUrlWatch(
             {URL: files.get("redis_url"), PASSWORD: files.get("redis_sentinel_password")},
             {URL: settings.redis_url, PASSWORD: settings.redis_sentinel_password},
             lone_master=settings.redis_lone_master,
             take_over=self.live.take_over,
-            rejected=ground.metrics.store_url_rejected.set,
+            rejected=deps.metrics.store_url_rejected.set,
         )
-        self.live.fleet.tell(keys=keys.keys.version)
-        self._pep_copies = PepCopies(ground.store, live=self.live.records.live)
+        self.live.fleet.set_facts(keys=keys.keys.version)
+        self._pep_copies = PepCopies(deps.store, live=self.live.records.live)
         self._unlinked = UnlinkedSubjects(live=self.live.records.live, clock=since_boot)
         self.live.followers += [self._pep_copies, self._unlinked]
-        ground.metrics.watch_store_lag(self.live.records.lag)
-        ground.metrics.watch_record_copies(lambda: self.live.records.copies)
-        requests, errors = ground.metrics.store_requests, ground.metrics.store_errors
-        ground.store.on_request = lambda script, seconds: requests.labels(script).observe(seconds)
-        ground.store.on_failure = lambda script: errors.labels(script).inc()
+        deps.metrics.watch_store_lag(self.live.records.lag)
+        deps.metrics.watch_record_copies(lambda: self.live.records.copies)
+        requests, errors = deps.metrics.store_requests, deps.metrics.store_errors
+        deps.store.on_request = lambda script, seconds: requests.labels(script).observe(seconds)
+        deps.store.on_failure = lambda script: errors.labels(script).inc()
 
     def _watch_store(self, metrics: Metrics) -> None:
         live = self.live
         live.on_task_failure = lambda name: metrics.task_restarts.labels(name).inc()
         live.states.on_regression = lambda _partition: metrics.store_regressions.inc()
-        metrics.store_states.names = [state.value for state in State]
+        metrics.store_states.names = [state.value for state in PartitionState]
         metrics.store_states.states = lambda: {p: status.state.value for p, status in live.states.all().items()}
         metrics.store_states.warnings = live.watch.kinds
 
-    def _people(self, ground: Ground, stack: AsyncExitStack) -> None:
-        settings, keys = ground.settings, ground.keys
+    def _people(self, deps: Dependencies, stack: AsyncExitStack) -> None:
+        settings, keys = deps.settings, deps.keys
         hashing = Hashing(keys.pepper)
         stack.callback(hashing.close)
-        ground.metrics.watch_hash_queue(lambda: hashing.queue_depth)
+        deps.metrics.watch_hash_queue(lambda: hashing.queue_depth)
         self.issuer = issuer(settings, keys)
-        self.everybody = everybody(
+        self.everybody = build_identity(
             settings,
-            ground.store,
+            deps.store,
             self.live.fleet,
             hashing=hashing,
             issuer=self.issuer,
             pepper=keys.pepper,
-            metrics=ground.metrics,
+            metrics=deps.metrics,
         )
         stack.push_async_callback(self.everybody.close)
-        self.keyring = KeyRing(settings.keys_dir, keys, self._use_keys, group_read=settings.keys_group_read)
+        self.keyring = KeyWatcher(settings.keys_dir, keys, self._use_keys, group_read=settings.keys_group_read)
         self.live.followers.append(self.keyring)
 
-    def _succession(self, ground: Ground) -> None:
-        generations = Generations(ground.store)
-        ground.policy.add_gate(HeldRoles(ground.policy, generations, RoleHolders(ground.store)))
-        self.succession = Succession(ground.policy, generations, self.live.fleet, ground.metrics, clock=since_boot)
-        ground.policy.on_change(self.succession.heard)
-        self.succession.heard(ground.policy)
+    def _succession(self, deps: Dependencies) -> None:
+        generations = PolicyHistory(deps.store)
+        deps.policy.add_gate(RolesInUseCheck(deps.policy, generations, RoleHolders(deps.store)))
+        self.rollout = PolicyRollout(deps.policy, generations, self.live.fleet, deps.metrics, clock=since_boot)
+        deps.policy.on_change(self.rollout.on_activation)
+        self.rollout.on_activation(deps.policy)
 
-    def _parts(self, ground: Ground) -> Parts:
-        store, records = ground.store, self.live.records
-        return Parts(
-            surface=surface(ground.settings),
-            policy=ground.policy,
+    def _app(self, deps: Dependencies) -> AppContext:
+        store, records = deps.store, self.live.records
+        return AppContext(
+            public_config=public_config(deps.settings),
+            policy=deps.policy,
             pdp=DecisionPoint(
-                ground.policy,
+                deps.policy,
                 self.tokens,
                 records,
                 clock=time.time,
-                outside=ground.trusted.users(store, records, self.live.fleet, self._unlinked),
-                on_regression=self.live.healing.want,
+                outside=deps.trusted.users(store, records, self.live.fleet, self._unlinked),
+                on_regression=self.live.epoch_repair.request,
             ),
             people=self.everybody.people,
-            pep_keys=PepKeys(self._pep_copies, ground.keys.pepper, clock=time.time, monotonic=since_boot),
+            pep_keys=PepKeys(self._pep_copies, deps.keys.pepper, clock=time.time, monotonic=since_boot),
             subjects=Subjects(Users(store), records, normalise=emails.normalise, is_mailbox=emails.is_mailbox),
-            freshness=Freshness(store, records, clock=since_boot),
-            vitals=Vitals(
+            revisions=RevisionChecker(store, records, clock=since_boot),
+            health=Health(
                 version=__version__,
-                policy=ground.policy,
+                policy=deps.policy,
                 states=self.live.states,
                 lags=records.lags,
                 known_users=records.known_users,
                 restoring=lambda: self.live.fleet.restoring,
                 warnings=lambda: self.live.watch.warnings,
                 fleet=self.live.fleet.members,
-                lease=ground.settings.lease,
-                store_address=store_place(ground.settings),
+                lease=deps.settings.lease,
+                store_address=store_place(deps.settings),
                 clock=time.time,
             ),
-            metrics=ground.metrics,
-            logbook=ground.logbook,
-            previews=Previews(ground.shared),
+            metrics=deps.metrics,
+            recorder=deps.recorder,
+            previews=Previews(deps.shared),
         )
 
     def _use_keys(self, keys: LoadedKeys) -> None:
         """Sign and verify with another key set from now on."""
         self.issuer.keys = keys.keys
         self.tokens.replace(verifier(self._ground.settings, keys))
-        self.live.fleet.tell(keys=keys.keys.version)
+        self.live.fleet.set_facts(keys=keys.keys.version)
 
 
 def verifier(settings: Settings, keys: LoadedKeys) -> Verifier:
@@ -235,8 +235,8 @@ def issuer(settings: Settings, keys: LoadedKeys) -> Issuer:
     )
 
 
-def surface(settings: Settings) -> Surface:
-    return Surface(
+def public_config(settings: Settings) -> PublicConfig:
+    return PublicConfig(
         public_url=settings.public_url,
         origins=frozenset({origin_of(settings.public_url)}),
         cookie=cookie_name(settings.public_url),

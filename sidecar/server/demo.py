@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sidecar.config.settings import DEMO_MARK, ROWS, Settings, load
 from sidecar.domain.users import ADMINISTRATOR, Actor
-from sidecar.identity.account_creation import Founding, found
+from sidecar.identity.account_creation import NewAccount, create_account
 from sidecar.identity.invitations import Invitee, Sent
 from sidecar.identity.sessions import Client, Grant
 from sidecar.policy.generation import Generation
@@ -33,12 +33,12 @@ KEPT = ("policy_dir", "model", "log_level", "log_format", "decision_log")
 """Settings that a demo reads from flags, environment and file. All others are fixed."""
 
 
-class DemoProblem(Exception):
+class DemoError(Exception):
     """The demo cannot start. One sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class DemoUser:
     role: str
     email: str
     password: str = field(repr=False)
@@ -49,7 +49,7 @@ def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state
     """Return the demo's settings. Raises SettingsError for an invalid setting, and DemoProblem."""
     given = load(flags, env)
     if given.redis_url is not None:
-        raise DemoProblem(
+        raise DemoError(
             "the demo uses only its own store: unset SIDECAR_REDIS_URL, or use sidecar serve and account create"
         )
     own: dict[str, str | None] = {name: "" for name, row in ROWS.items() if row.default == ""}
@@ -88,44 +88,46 @@ def free_port(first: int) -> int:
             except OSError:
                 continue
             return port
-    raise DemoProblem(f"no free port from {first} to {first + PORTS - 1} on 127.0.0.1")
+    raise DemoError(f"no free port from {first} to {first + PORTS - 1} on 127.0.0.1")
 
 
-async def furnish(sidecar: Sidecar, keys_dir: Path) -> list[Person]:
+async def furnish(sidecar: Sidecar, keys_dir: Path) -> list[DemoUser]:
     """Create the account and its users, in the order of ``PEOPLE``. The tokens belong to new sessions."""
     await sidecar.proven()
     (keys_dir / DEMO_MARK).touch(mode=0o600)
-    generation = sidecar.parts.policy.generation
+    generation = sidecar.app.policy.generation
     if generation is None:
-        raise DemoProblem("there is no policy in force")
-    people = [Person(role, email, _password()) for role, (email, _) in PEOPLE.items() if role in generation.roles]
+        raise DemoError("there is no policy in force")
+    people = [DemoUser(role, email, _password()) for role, (email, _) in PEOPLE.items() if role in generation.roles]
     return [await _join(sidecar, generation, person) for person in people]
 
 
-async def _join(sidecar: Sidecar, generation: Generation, person: Person) -> Person:
+async def _join(sidecar: Sidecar, generation: Generation, person: DemoUser) -> DemoUser:
     """Create the account with its administrator; invite the other users and accept for them."""
-    everybody = sidecar.parts.people
+    everybody = sidecar.app.people
     name = PEOPLE[person.role][1]
     if person.role == ADMINISTRATOR:
-        founding = Founding(ACCOUNT, person.email, person.password, name)
-        made = await found(everybody.accounts, everybody.hashing, founding, actor=Actor.operator(), entropy=os.urandom)
+        new_account = NewAccount(ACCOUNT, person.email, person.password, name)
+        made = await create_account(
+            everybody.accounts, everybody.hashing, new_account, actor=Actor.operator(), entropy=os.urandom
+        )
         if not isinstance(made, Created):
-            raise DemoProblem(f"the demo's account could not be created: {made}")
+            raise DemoError(f"the demo's account could not be created: {made}")
         return person
     account = (await everybody.accounts.all())[0].id
     sent = await everybody.inviting.invite(
         Actor.operator(), generation, account, Invitee(person.email, name, person.role)
     )
     if not isinstance(sent, Sent) or sent.url is None:
-        raise DemoProblem(f"{person.email} could not be invited: {sent}")
+        raise DemoError(f"{person.email} could not be invited: {sent}")
     secret = sent.url.partition("#")[2]
     grant = await everybody.inviting.accept(secret, person.password, None, Client("127.0.0.1", "sidecar demo"))
     if not isinstance(grant, Grant):
-        raise DemoProblem(f"{person.email} could not join: {grant}")
-    return Person(person.role, person.email, person.password, grant.access_token)
+        raise DemoError(f"{person.email} could not join: {grant}")
+    return DemoUser(person.role, person.email, person.password, grant.access_token)
 
 
-def curl_lines(url: str, people: list[Person]) -> list[tuple[str, str]]:
+def curl_lines(url: str, people: list[DemoUser]) -> list[tuple[str, str]]:
     """Return (description, command) pairs: an allowed, a denied and an unauthenticated request."""
     accountant = next(person for person in people if person.role == "accountant")
     return [

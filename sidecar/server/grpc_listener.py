@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from sidecar.config.parsers import Address, TcpAddress, UnixAddress
 from sidecar.config.settings import Settings
 from sidecar.gateways.ext_authz import answer_check
-from sidecar.http.context import Parts
+from sidecar.http.context import AppContext
 from sidecar.http.request_id import request_id_of
-from sidecar.server.listeners import SHUTDOWN_SECONDS, ListenerProblem, SocketName, bind, cannot_listen
-from sidecar.server.workers.worker_context import ALONE, Place
+from sidecar.server.listeners import SHUTDOWN_SECONDS, ListenerError, SocketName, bind, cannot_listen
+from sidecar.server.workers.worker_context import ALONE, WorkerContext
 
 if TYPE_CHECKING:
-    from sidecar.gateways.adapter import GatewayCall
-    from sidecar.http.response import Answer
+    from sidecar.gateways.adapter import GatewayRequest
+    from sidecar.http.response import RawResponse
 
 
 class GrpcListener:
@@ -27,9 +27,9 @@ class GrpcListener:
 
     name = "grpc"
 
-    def __init__(self, address: Address, parts: Parts, settings: Settings, place: Place = ALONE) -> None:
+    def __init__(self, address: Address, app: AppContext, settings: Settings, place: WorkerContext = ALONE) -> None:
         self._address = address
-        self._parts = parts
+        self._app = app
         self._settings = settings
         self._place = place
         self._server: Any = None
@@ -75,11 +75,11 @@ class GrpcListener:
         if self._server is not None:
             await self._server.stop(SHUTDOWN_SECONDS)
 
-    async def _respond(self, call: "GatewayCall") -> "Answer":
-        return await answer_check(self._parts, call, request_id_of(call.headers))
+    async def _respond(self, call: "GatewayRequest") -> "RawResponse":
+        return await answer_check(self._app, call, request_id_of(call.headers))
 
     async def _healthy(self) -> bool:
-        return not self._parts.vitals.failing()
+        return not self._app.health.failing_checks()
 
     def _make_way(self) -> None:
         """Bind and close a socket first: its error is more precise than gRPC's. Remove a stale Unix socket."""
@@ -104,7 +104,7 @@ def library() -> Any:
     try:
         return import_module("sidecar.gateways.envoy_grpc")
     except ImportError as error:
-        raise ListenerProblem(
+        raise ListenerError(
             f"grpc listener: {error.name} is not installed: pip install 'policy-sidecar[grpc]', or unset "
             "SIDECAR_GRPC_LISTEN"
         ) from None

@@ -9,30 +9,30 @@ from sidecar.config.settings import Settings
 from sidecar.http.client_ip import limiter_address
 from sidecar.identity.hash_limits import MailSource
 from sidecar.identity.hashing import Hashing
-from sidecar.identity.login_rate_limits import Throttle
+from sidecar.identity.login_rate_limits import LoginRateLimits
 from sidecar.identity.mail import Smtp, mail_server
 from sidecar.identity.outbox import Count, MailOutcome, Outbox, uncounted
-from sidecar.identity.services import People, people
+from sidecar.identity.services import IdentityServices, build_services
 from sidecar.identity.sessions import Issuer
 from sidecar.store.connection import Store
 from sidecar.store.live.fleet import Fleet
-from sidecar.store.live.memory_pressure import Memory
+from sidecar.store.live.memory_pressure import MemoryPressure
 from sidecar.store.rate_limiter import Buckets
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.task_supervision import Work
 from sidecar.tokens.opaque import Pepper
 
 
-class MailProblem(Exception):
+class MailSetupError(Exception):
     """The mail settings are invalid. One sentence, without the password."""
 
 
 @dataclass(frozen=True, slots=True)
-class Everybody:
+class IdentityRuntime:
     """Identity services and their background tasks. Call ``close`` after the tasks of ``work`` are cancelled."""
 
-    people: People
-    memory: Memory
+    people: IdentityServices
+    memory: MemoryPressure
     outbox: Outbox | None
 
     def work(self) -> Iterator[tuple[str, Work]]:
@@ -45,7 +45,7 @@ class Everybody:
             await self.outbox.close()
 
 
-def everybody(
+def build_identity(
     settings: Settings,
     store: Store,
     fleet: Fleet,
@@ -54,20 +54,20 @@ def everybody(
     issuer: Issuer,
     pepper: Pepper,
     metrics: Metrics,
-) -> Everybody:
+) -> IdentityRuntime:
     """Build the identity services. Raises MailProblem."""
 
     def count(source: MailSource, outcome: MailOutcome) -> None:
         metrics.mails.labels(source.value, outcome.value).inc()
 
-    memory, outbox = Memory(store), outbox_of(settings, count)
-    throttle = Throttle(Buckets(store), pepper, address_of=limiter_address, short=lambda: memory.short)
-    together = people(
+    memory, outbox = MemoryPressure(store), outbox_of(settings, count)
+    rate_limits = LoginRateLimits(Buckets(store), pepper, address_of=limiter_address, memory_low=lambda: memory.low)
+    together = build_services(
         store,
         fleet,
         hashing=hashing,
         issuer=issuer,
-        limits=throttle,
+        limits=rate_limits,
         pepper=pepper,
         entropy=os.urandom,
         public_url=settings.public_url,
@@ -75,7 +75,7 @@ def everybody(
         outbox=outbox,
         clock=time.time,
     )
-    return Everybody(together, memory, outbox)
+    return IdentityRuntime(together, memory, outbox)
 
 
 def outbox_of(settings: Settings, count: Count = uncounted) -> Outbox | None:
@@ -85,8 +85,8 @@ def outbox_of(settings: Settings, count: Count = uncounted) -> Outbox | None:
     try:
         server = mail_server(settings.smtp_url)
     except ValueError as error:
-        raise MailProblem(f"SIDECAR_SMTP_URL: {error}") from None
+        raise MailSetupError(f"SIDECAR_SMTP_URL: {error}") from None
     try:
         return Outbox(Smtp(server, sender=settings.mail_from or "").send, count=count)
     except ValueError as error:
-        raise MailProblem(f"SIDECAR_MAIL_FROM: {error}") from None
+        raise MailSetupError(f"SIDECAR_MAIL_FROM: {error}") from None

@@ -17,18 +17,18 @@ import aiohttp
 from sidecar.config.settings import Settings
 from sidecar.domain.caching import FifoCache
 from sidecar.identity import emails
-from sidecar.identity.revocation_wait import everywhere
-from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
+from sidecar.identity.revocation_wait import wait_until_applied
+from sidecar.pdp.federation import ExternalIssuer, ExternalTokenVerifier, FederatedUsers
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
-from sidecar.pdp.verification_budget import Budget
+from sidecar.pdp.verification_budget import VerificationBudget
 from sidecar.server.clock import since_boot
 from sidecar.sources.remote_jwks import IssuerKeys, client, from_file, from_url
-from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem, read_trusted_issuers
+from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersError, read_trusted_issuers
 from sidecar.store.accounts import Accounts
-from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
-from sidecar.store.federated_identities import Links
+from sidecar.store.connection import Store, StoreMismatchError, StoreUnavailableError
+from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.live.fleet import Fleet
-from sidecar.store.live.record_cache import Records
+from sidecar.store.live.record_cache import RecordCache
 from sidecar.telemetry.app_log import logger
 from sidecar.telemetry.metrics import IssuerHealth
 
@@ -42,7 +42,7 @@ MAX_LOGGED: Final = 1000
 _log = logger("issuers")
 
 
-class TrustedIssuers:
+class IssuerRegistry:
     """Trusted issuers in force; empty when the setting is empty. Create it on the event loop, and call ``close``.
 
     ``budget`` limits the verification of every uncached token, including the sidecar's own. ``on_change`` is called
@@ -59,28 +59,28 @@ class TrustedIssuers:
         self._reloaded = asyncio.Event()
         self._logged: FifoCache[tuple[str, str], float] = FifoCache(MAX_LOGGED)
         self._missing: Mapping[str, tuple[str, ...]] = {}
-        self.budget = Budget()
-        self.tokens = OutsideTokens(self._parties.values(), leeway=settings.leeway, budget=self.budget)
+        self.budget = VerificationBudget()
+        self.tokens = ExternalTokenVerifier(self._parties.values(), leeway=settings.leeway, budget=self.budget)
         self.on_change: Callable[[], None] = lambda: None
         self.on_verdict: Callable[[bool], None] = lambda _refused: None
 
     def users(
         self,
         store: Store,
-        records: Records,
+        records: RecordCache,
         fleet: Fleet,
         unlinked: UnlinkedSubjects,
         *,
         linking: bool = True,
         on_nobody: Callable[[str, str], None] | None = None,
-    ) -> OutsideUsers:
-        return OutsideUsers(
+    ) -> FederatedUsers:
+        return FederatedUsers(
             self.tokens,
-            links=Links(store),
+            links=FederatedIdentities(store),
             accounts=Accounts(store),
             records=records,
             normalise=emails.verified_elsewhere,
-            everywhere=partial(everywhere, fleet),
+            everywhere=partial(wait_until_applied, fleet),
             unlinked=unlinked,
             linking=linking,
             on_nobody=on_nobody or self._log_nobody,
@@ -98,7 +98,7 @@ class TrustedIssuers:
         self._reloaded.set()
         try:
             found = self._read()
-        except TrustedIssuersProblem as refused:
+        except TrustedIssuersError as refused:
             for problem in refused.problems:
                 _log.error("the trusted issuers on disk cannot be used; those in memory stay in force", problem=problem)
             self.on_verdict(True)
@@ -121,7 +121,7 @@ class TrustedIssuers:
     async def watch_accounts(self, accounts: Accounts) -> None:
         """Log each missing account of the file once. Runs until cancelled."""
         while True:
-            with suppress(StoreUnavailable, StoreRefused):
+            with suppress(StoreUnavailableError, StoreMismatchError):
                 missing = await missing_accounts(accounts, tuple(self._parties))
                 for issuer, names in missing.items():
                     for name in set(names) - set(self._missing.get(issuer, ())):
@@ -163,8 +163,8 @@ class TrustedIssuers:
     def _read(self) -> tuple[TrustedIssuer, ...]:
         return read_issuers(self._settings)
 
-    def _party(self, entry: TrustedIssuer) -> TrustedParty:
-        return TrustedParty(entry.trust, _keys(self._session, entry), entry.accounts)
+    def _party(self, entry: TrustedIssuer) -> ExternalIssuer:
+        return ExternalIssuer(entry.trust, _keys(self._session, entry), entry.accounts)
 
 
 def read_issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:

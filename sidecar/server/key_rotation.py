@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.domain.users import Actor
-from sidecar.identity.revocation_wait import everywhere
+from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.server.key_watcher import CHANGED
 from sidecar.sources.key_files import load
 from sidecar.sources.key_rotation import choose_signing, list_keys, publish_next, remove_key, remove_retired, rotating
@@ -27,7 +27,7 @@ The public half stays for 90 days, only for the renewal of browser sessions (R5)
 
 
 @dataclass(frozen=True, slots=True)
-class Rotated:
+class KeysRotated:
     """``kid`` signs. ``removed``: keys retired longer than KEEP_RETIRED ago. ``behind``: sidecars that still use the
     old key."""
 
@@ -50,7 +50,7 @@ class NotFollowed:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyDead:
+class KeyRevoked:
     """The key is deleted. ``complete``: no sidecar accepts it. Otherwise ``behind`` names those that may."""
 
     kid: str
@@ -66,7 +66,7 @@ class NoSuchKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Fellows:
+class FleetAcknowledgement:
     """``all``: number of live sidecars. ``behind``: sidecars with another key set than the directory."""
 
     all: int
@@ -99,7 +99,7 @@ class Rotation:
         self._hold = hold
         self._sleep = sleep
 
-    async def rotate(self) -> Rotated | NotFollowed:
+    async def rotate(self) -> KeysRotated | NotFollowed:
         """Publish a new key, and sign with it once the fleet has loaded it.
 
         Raises KeyFileProblem, StoreUnavailable.
@@ -110,18 +110,18 @@ class Rotation:
             now = int(self._clock())
             removed = remove_retired(directory, before=now - KEEP_RETIRED, now=now)
             kid = publish_next(directory)
-            fellows = await self._followed()
-            if self._hold and not fellows.behind:
+            acknowledgement = await self._followed()
+            if self._hold and not acknowledgement.behind:
                 await self._sleep(self._hold)
-                fellows = await self._followed()
-            if fellows.behind:
-                return NotFollowed(kid, fellows.behind)
+                acknowledgement = await self._followed()
+            if acknowledgement.behind:
+                return NotFollowed(kid, acknowledgement.behind)
             choose_signing(directory, kid, now=int(self._clock()))
-            fellows = await self._followed()
+            acknowledgement = await self._followed()
         await self._note("keys.rotated", kid, {"signs": retired}, {"signs": kid, "removed": list(removed)})
-        return Rotated(kid, retired, removed, fellows.all, fellows.behind)
+        return KeysRotated(kid, retired, removed, acknowledgement.all, acknowledgement.behind)
 
-    async def revoke(self, kid: str) -> KeyDead | NoSuchKey:
+    async def revoke(self, kid: str) -> KeyRevoked | NoSuchKey:
         """Delete a key, and wait until the fleet rejects its tokens.
 
         If it is the signing key, a new one signs at once, without waiting for the fleet: a stolen key must stop working
@@ -135,25 +135,27 @@ class Rotation:
                 choose_signing(directory, publish_next(directory), now=int(self._clock()))
             remove_key(directory, kid)
             signs = load(directory).keys.kid
-            acknowledged = [await everywhere(self._fleet, position) for position in await self._fleet.announce(CHANGED)]
-            fellows = await self._told(load(directory).keys.version)
+            acknowledged = [
+                await wait_until_applied(self._fleet, position) for position in await self._fleet.announce(CHANGED)
+            ]
+            acknowledgement = await self._told(load(directory).keys.version)
         await self._note("keys.revoked", kid, None, {"signs": signs})
-        complete = not fellows.behind and all(one.complete for one in acknowledged)
-        return KeyDead(kid, signs, fellows.all, complete, fellows.behind)
+        complete = not acknowledgement.behind and all(one.complete for one in acknowledged)
+        return KeyRevoked(kid, signs, acknowledgement.all, complete, acknowledgement.behind)
 
     async def _note(self, what: str, kid: str, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
         await self._audit.note(what, Actor.operator(), whom=kid, before=before, after=after)
 
-    async def _followed(self) -> Fellows:
+    async def _followed(self) -> FleetAcknowledgement:
         """Announce a change of keys, and wait until the fleet has loaded it."""
         await self._fleet.announce(CHANGED)
         return await self._told(load(self._directory).keys.version)
 
-    async def _told(self, version: str) -> Fellows:
+    async def _told(self, version: str) -> FleetAcknowledgement:
         until = self._clock() + self._patience
         while True:
             members = await self._fleet.members()
             behind = tuple(str(member["id"]) for member in members if member.get("keys") != version)
             if not behind or self._clock() >= until:
-                return Fellows(len(members), behind)
+                return FleetAcknowledgement(len(members), behind)
             await self._sleep(POLL_SECONDS)

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from sidecar.sources.key_files import Fingerprint, KeyFileProblem, LoadedKeys, fingerprint, load
-from sidecar.store.live.change_feed import Change, Tail
+from sidecar.sources.key_files import Fingerprint, KeyFileError, LoadedKeys, fingerprint, load
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
 from sidecar.telemetry.app_log import logger
 
 POLL_SECONDS = 1.0
@@ -20,7 +20,7 @@ CHANGED = "keys"
 _log = logger("server")
 
 
-class KeyRing:
+class KeyWatcher:
     """Keys in force. ``used`` is called with each new set."""
 
     def __init__(
@@ -44,7 +44,7 @@ class KeyRing:
         seen = fingerprint(self._directory)
         try:
             keys = load(self._directory, group_read=self._group_read)
-        except KeyFileProblem as problem:
+        except KeyFileError as problem:
             _log.error("the keys on disk cannot be used; those in memory stay in force", error=str(problem))
             return
         finally:
@@ -56,14 +56,14 @@ class KeyRing:
 
     # Listener of the change feed --------------------------------------------------------------------------------------
 
-    def apply(self, _partition: int, change: Change) -> None:
+    def apply(self, _partition: int, change: FeedEntry) -> None:
         if change.kind == CHANGED:
             self.read()
 
-    def heard(self, _partition: int, _at: float) -> None:
+    def on_heartbeat(self, _partition: int, _at: float) -> None:
         """No-op: a heartbeat carries no keys."""
 
-    def flush(self, _tail: Tail) -> None:
+    def flush(self, _tail: FeedReset) -> None:
         """Read the keys, because an announcement may have been missed."""
         self.read()
 

@@ -17,10 +17,10 @@ import uvloop
 
 from sidecar.config import fd_limits
 from sidecar.config.settings import Settings
-from sidecar.server.bootstrap import Sidecar, StartProblem
+from sidecar.server.bootstrap import Sidecar, StartError
 from sidecar.server.sd_notify import beat, notify
 from sidecar.server.state_files import close_keys_and_state
-from sidecar.server.workers.worker_context import ALONE, Place
+from sidecar.server.workers.worker_context import ALONE, WorkerContext
 from sidecar.telemetry.app_log import configure, logger
 
 STOP_SECONDS = 8.0
@@ -30,7 +30,7 @@ STORE_SECONDS = 1.0
 """Maximum wait for the store before the start counts as done. A store that rejects the settings ends the start."""
 
 Started = Callable[[Sidecar], Awaitable[None]]
-Complain = Callable[[StartProblem], None]
+Complain = Callable[[StartError], None]
 
 _log = logger("server")
 
@@ -39,7 +39,7 @@ def run(
     settings: Settings,
     *,
     demo: bool = False,
-    place: Place = ALONE,
+    place: WorkerContext = ALONE,
     started: Started | None = None,
     force_policy: bool = False,
     until: Callable[[], Coroutine[Any, Any, None]] | None = None,
@@ -62,7 +62,7 @@ async def _never() -> None:
     await asyncio.get_running_loop().create_future()
 
 
-def say(problem: StartProblem) -> None:
+def say(problem: StartError) -> None:
     for line in problem.lines:
         print(line, file=sys.stderr)  # noqa: T201 - the last words belong to the terminal
 
@@ -93,10 +93,10 @@ async def _serve(
         notify("READY=1")
         _log.info("serving", **sidecar.addresses())
         signals.begin()
-        await _until_told(signals.stop.wait(), sidecar.failed(), until())
+        await _wait_for_shutdown(signals.stop.wait(), sidecar.failed(), until())
         notify("STOPPING=1")
         await asyncio.sleep(sidecar.drain())
-    except StartProblem as problem:
+    except StartError as problem:
         complain(problem)
         return problem.status
     finally:
@@ -122,7 +122,7 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
-async def _until_told(*reasons: Coroutine[Any, Any, object]) -> None:
+async def _wait_for_shutdown(*reasons: Coroutine[Any, Any, object]) -> None:
     """Wait for the first of ``reasons``. Raises its exception, such as a store that must not be used."""
     waiting = [asyncio.create_task(reason) for reason in reasons]
     done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

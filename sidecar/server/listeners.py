@@ -17,10 +17,10 @@ from aiohttp import web
 
 from sidecar.config.parsers import Address, TcpAddress, UnixAddress
 from sidecar.config.settings import Settings
-from sidecar.gateways.fast_path.protocol import Lanes
-from sidecar.http.server.connection import Server
-from sidecar.server.connection_limits import Door, Refused, TlsServer
-from sidecar.server.workers.worker_context import ALONE, Place
+from sidecar.gateways.fast_path.protocol import FastPathListener
+from sidecar.http.server.connection import HttpServer
+from sidecar.server.connection_limits import ConnectionLimiter, RejectedConnection, TlsServer
+from sidecar.server.workers.worker_context import ALONE, WorkerContext
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Slow = Callable[[], asyncio.Protocol]
@@ -34,7 +34,7 @@ KEEPALIVE_SECONDS = 75.0
 SHUTDOWN_SECONDS = 5.0
 
 
-class ListenerProblem(Exception):
+class ListenerError(Exception):
     """An address cannot be listened on. One sentence: address, reason, remedy."""
 
 
@@ -46,11 +46,11 @@ _REMEDIES = {
 }
 
 
-def cannot_listen(name: str, address: Address, error: Exception) -> ListenerProblem:
+def cannot_listen(name: str, address: Address, error: Exception) -> ListenerError:
     """Return the error for the operator, with a remedy for the known error numbers."""
     why = (error.strerror if isinstance(error, OSError) else None) or str(error)
     remedy = _REMEDIES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
-    return ListenerProblem(f"{name} listener: cannot listen on {address}: {why}{remedy and '; '}{remedy}")
+    return ListenerError(f"{name} listener: cannot listen on {address}: {why}{remedy and '; '}{remedy}")
 
 
 class Listener:
@@ -62,17 +62,17 @@ class Listener:
         address: Address,
         handler: Handler,
         settings: Settings,
-        fast: Callable[[Slow], Lanes] | None = None,
-        place: Place = ALONE,
-        door: Door | None = None,
+        fast: Callable[[Slow], FastPathListener] | None = None,
+        place: WorkerContext = ALONE,
+        limiter: ConnectionLimiter | None = None,
     ) -> None:
-        """``fast`` puts the fast path in front of aiohttp. ``place`` is the context of the worker. Without a ``door``
+        """``fast`` puts the fast path in front of aiohttp. ``place`` is the context of the worker. Without a ``limiter``
         the connections are unlimited."""
         self.name = name
         self._place = place
         self._address = address
         self._tls = None if name == "ops" else tls_context(settings)
-        self._slow = Server(
+        self._slow = HttpServer(
             handler,
             access_log=None,
             max_line_size=settings.max_head,
@@ -82,7 +82,7 @@ class Listener:
             auto_decompress=False,
         )
         self._lanes = fast(self._slow) if fast is not None else None
-        self._door = door
+        self._door = limiter
         self._name: SocketName | None = None
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | TlsServer | None = None
@@ -98,16 +98,16 @@ class Listener:
             raise cannot_listen(self.name, self._address, error) from None
 
     async def _serve(self, bound: socket.socket) -> asyncio.Server | TlsServer:
-        make, door = self._lanes or self._slow, self._door
-        if door is not None:
-            door.watch(self._open)
+        make, limiter = self._lanes or self._slow, self._door
+        if limiter is not None:
+            limiter.watch(self._open)
         if self._tls is not None:
-            server = TlsServer(bound, make, self._tls, door.admits if door is not None else lambda: True)
+            server = TlsServer(bound, make, self._tls, limiter.admits if limiter is not None else lambda: True)
             server.start(BACKLOG)
             return server
 
         def admitted() -> asyncio.Protocol:
-            return make() if door is None or door.admits() else Refused()
+            return make() if limiter is None or limiter.admits() else RejectedConnection()
 
         return await asyncio.get_running_loop().create_server(admitted, sock=bound, backlog=BACKLOG)
 
@@ -251,5 +251,5 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
             context.load_verify_locations(settings.tls_client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise ListenerProblem(f"TLS: {files}: {error}; must be readable PEM files") from None
+        raise ListenerError(f"TLS: {files}: {error}; must be readable PEM files") from None
     return context

@@ -15,15 +15,15 @@ from pathlib import Path
 from sidecar.config.parsers import Address, UnixAddress
 from sidecar.config.settings import Settings
 from sidecar.server.grpc_listener import library
-from sidecar.server.identity_runtime import MailProblem, outbox_of
+from sidecar.server.identity_runtime import MailSetupError, outbox_of
 from sidecar.server.issuer_registry import read_issuers, read_keys
-from sidecar.server.listeners import ListenerProblem, bind, check_folder, is_stale, tls_context
-from sidecar.sources.trusted_issuers import TrustedIssuersProblem
+from sidecar.server.listeners import ListenerError, bind, check_folder, is_stale, tls_context
+from sidecar.sources.trusted_issuers import TrustedIssuersError
 from sidecar.telemetry.app_log import silent
 from sidecar.telemetry.log_file import try_to_open
 
 
-class State(StrEnum):
+class CheckStatus(StrEnum):
     """Result of a check. A WARNING does not prevent a start, or may be intended."""
 
     OK = "ok"
@@ -32,15 +32,15 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Symptom:
+class CheckFinding:
     """Result of one preflight check."""
 
     what: str
-    state: State
+    state: CheckStatus
     said: str
 
 
-def rehearse(settings: Settings) -> Iterator[Symptom]:
+def rehearse(settings: Settings) -> Iterator[CheckFinding]:
     """Run the checks for the features that the settings enable."""
     yield from _tls(settings)
     yield from _issuers(settings)
@@ -49,19 +49,19 @@ def rehearse(settings: Settings) -> Iterator[Symptom]:
     yield from _listeners(settings)
 
 
-def _tls(settings: Settings) -> Iterator[Symptom]:
+def _tls(settings: Settings) -> Iterator[CheckFinding]:
     try:
         if tls_context(settings) is not None:
-            yield Symptom("tls", State.OK, f"{settings.tls_cert} and its key load")
-    except ListenerProblem as problem:
-        yield Symptom("tls", State.FAULT, str(problem))
+            yield CheckFinding("tls", CheckStatus.OK, f"{settings.tls_cert} and its key load")
+    except ListenerError as problem:
+        yield CheckFinding("tls", CheckStatus.FAULT, str(problem))
 
 
-def _issuers(settings: Settings) -> Iterator[Symptom]:
+def _issuers(settings: Settings) -> Iterator[CheckFinding]:
     try:
         found = read_issuers(settings)
-    except TrustedIssuersProblem as wrong:
-        yield from (Symptom("issuers", State.FAULT, problem) for problem in wrong.problems)
+    except TrustedIssuersError as wrong:
+        yield from (CheckFinding("issuers", CheckStatus.FAULT, problem) for problem in wrong.problems)
         return
     if not found:
         return
@@ -69,35 +69,37 @@ def _issuers(settings: Settings) -> Iterator[Symptom]:
         keys = asyncio.run(read_keys(found))
     for issuer, one in keys.items():
         problems = (one.problem,) if one.problem else one.left_out
-        yield from (Symptom("issuers", State.WARNING, f"{issuer}: its keys: {problem}") for problem in problems)
+        yield from (
+            CheckFinding("issuers", CheckStatus.WARNING, f"{issuer}: its keys: {problem}") for problem in problems
+        )
         if not one.problem:
-            yield Symptom("issuers", State.OK, f"{issuer}: {len(one.kids)} keys")
+            yield CheckFinding("issuers", CheckStatus.OK, f"{issuer}: {len(one.kids)} keys")
 
 
-def _mails(settings: Settings) -> Iterator[Symptom]:
+def _mails(settings: Settings) -> Iterator[CheckFinding]:
     if settings.smtp_url is None or settings.mail_from is None:
         return  # only one of the two is set: the settings check reports it
     try:
         outbox_of(settings)
-    except MailProblem as problem:
-        yield Symptom("mails", State.FAULT, str(problem))
+    except MailSetupError as problem:
+        yield CheckFinding("mails", CheckStatus.FAULT, str(problem))
     else:
-        yield Symptom("mails", State.OK, f"from {settings.mail_from}")
+        yield CheckFinding("mails", CheckStatus.OK, f"from {settings.mail_from}")
 
 
-def _decision_log(settings: Settings) -> Iterator[Symptom]:
+def _decision_log(settings: Settings) -> Iterator[CheckFinding]:
     path = settings.decision_log.path
     if path is None:
         return
     try:
         try_to_open(path)
     except OSError as error:
-        yield Symptom("decision log", State.FAULT, f"{path}: {error.strerror}")
+        yield CheckFinding("decision log", CheckStatus.FAULT, f"{path}: {error.strerror}")
     else:
-        yield Symptom("decision log", State.OK, str(path))
+        yield CheckFinding("decision log", CheckStatus.OK, str(path))
 
 
-def _listeners(settings: Settings) -> Iterator[Symptom]:
+def _listeners(settings: Settings) -> Iterator[CheckFinding]:
     wanted: dict[str, Address | None] = {
         "public": settings.listen,
         "check": settings.check_listen,
@@ -110,11 +112,11 @@ def _listeners(settings: Settings) -> Iterator[Symptom]:
     if settings.grpc_listen is not None:
         try:
             library()
-        except ListenerProblem as problem:
-            yield Symptom("grpc listener", State.FAULT, str(problem))
+        except ListenerError as problem:
+            yield CheckFinding("grpc listener", CheckStatus.FAULT, str(problem))
 
 
-def _listener(what: str, address: Address) -> Symptom:
+def _listener(what: str, address: Address) -> CheckFinding:
     try:
         if isinstance(address, UnixAddress):
             _try_unix(address.path)
@@ -122,9 +124,9 @@ def _listener(what: str, address: Address) -> Symptom:
             bind(address).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return Symptom(what, State.WARNING, f"{address} is in use, probably by a running sidecar")
-        return Symptom(what, State.FAULT, f"cannot listen on {address}: {error.strerror or error}")
-    return Symptom(what, State.OK, str(address))
+            return CheckFinding(what, CheckStatus.WARNING, f"{address} is in use, probably by a running sidecar")
+        return CheckFinding(what, CheckStatus.FAULT, f"cannot listen on {address}: {error.strerror or error}")
+    return CheckFinding(what, CheckStatus.OK, str(address))
 
 
 def _try_unix(path: Path) -> None:

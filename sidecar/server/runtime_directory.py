@@ -23,11 +23,11 @@ SOCKET_PATH_LIMIT: Final = 100
 LONGEST_NAME: Final = "/00-00000000.sock"
 
 
-class RunFolderError(Exception):
+class RuntimeDirectoryError(Exception):
     """No directory is writable. One sentence with the directories, the reason and the remedy."""
 
 
-class RunFolder:
+class RuntimeDirectory:
     """Creates and locks a directory for this process, at ``path``, until ``remove``. Raises RunFolderError."""
 
     def __init__(self, settings: Settings) -> None:
@@ -38,7 +38,7 @@ class RunFolder:
             try:
                 self.path = self._made(lambda: _in_state(settings.state_dir))
             except OSError as second:
-                raise RunFolderError(
+                raise RuntimeDirectoryError(
                     f"SIDECAR_WORKERS={settings.workers}: no directory for the workers' sockets: the temporary one "
                     f"cannot be used ({error.strerror}), nor SIDECAR_STATE_DIR={settings.state_dir} "
                     f"({second.strerror}): mount a writable /tmp, or set TMPDIR or SIDECAR_STATE_DIR"

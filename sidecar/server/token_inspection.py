@@ -7,21 +7,21 @@ import time
 from dataclasses import dataclass
 
 from sidecar.config.settings import Settings
-from sidecar.domain.access import Credential, Proof
+from sidecar.domain.access import Credential, CredentialSource
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import UserRecord
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
-from sidecar.server.admin_context import NoStoreError, Operator, operating
+from sidecar.server.admin_context import AdminContext, NoStoreError, operating
 from sidecar.server.clock import since_boot
-from sidecar.server.issuer_registry import TrustedIssuers
-from sidecar.sources.key_files import KeyFileProblem
-from sidecar.store.connection import StoreRefused, StoreUnavailable
-from sidecar.store.live.replica import LiveCopy
+from sidecar.server.issuer_registry import IssuerRegistry
+from sidecar.sources.key_files import KeyFileError
+from sidecar.store.connection import StoreMismatchError, StoreUnavailableError
+from sidecar.store.live.replica import RecordReplica
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.external_tokens import OutsideClaims, Outsider
+from sidecar.tokens.external_tokens import ExternalClaims, ExternalToken
 from sidecar.tokens.verify import Verifier
 
 
@@ -57,12 +57,12 @@ class NoPolicy:
 
 async def inspect_token(settings: Settings, verifier: Verifier, token: str) -> Inspection:
     """Verify ``token`` and look up its user. Raises TrustedIssuersProblem."""
-    trusted = TrustedIssuers(settings)
+    trusted = IssuerRegistry(settings)
     try:
-        tokens = TokenCache(verifier, outsider=trusted.tokens.claimed)
+        tokens = TokenCache(verifier, external=trusted.tokens.claimed)
         issuer, problem = None, ""
-        claims: Claims | Outsider | OutsideClaims | Reason = tokens.verify(token, now=int(time.time()))
-        if isinstance(claims, Outsider):
+        claims: Claims | ExternalToken | ExternalClaims | Reason = tokens.verify(token, now=int(time.time()))
+        if isinstance(claims, ExternalToken):
             issuer, keys = claims.issuer, trusted.tokens.parties[claims.issuer].keys
             await keys.read_now()
             problem = keys.problem
@@ -81,7 +81,7 @@ async def inspect_token(settings: Settings, verifier: Verifier, token: str) -> I
 
 
 async def _by_store(
-    settings: Settings, trusted: TrustedIssuers, tokens: TokenCache, token: str, why: list[str]
+    settings: Settings, trusted: IssuerRegistry, tokens: TokenCache, token: str, why: list[str]
 ) -> Identity | Reason | StoreNotAsked:
     """Return the identity. ``why`` collects the cause when an outside subject has no user."""
     if settings.redis_url is None and not (settings.state_dir / "store").exists():
@@ -89,16 +89,16 @@ async def _by_store(
     try:
         async with operating(settings) as operator:
             found = await _identify(operator, trusted, tokens, token, why)
-    except (StoreUnavailable, StoreRefused, KeyFileProblem, NoStoreError) as problem:
+    except (StoreUnavailableError, StoreMismatchError, KeyFileError, NoStoreError) as problem:
         return StoreNotAsked(str(problem))
     return StoreNotAsked("the store does not respond") if found is Reason.STORE_UNAVAILABLE else found
 
 
 async def _identify(
-    operator: Operator, trusted: TrustedIssuers, tokens: TokenCache, token: str, why: list[str]
+    operator: AdminContext, trusted: IssuerRegistry, tokens: TokenCache, token: str, why: list[str]
 ) -> Identity | Reason:
     # Not run: without the feed, every record is read from the store.
-    records = LiveCopy(operator.store, id="operator", lease=operator.settings.lease, clock=since_boot).records
+    records = RecordReplica(operator.store, id="operator", lease=operator.settings.lease, clock=since_boot).records
     unlinked = UnlinkedSubjects(live=lambda _account: False, clock=since_boot)
     outside = trusted.users(
         operator.store,
@@ -109,4 +109,4 @@ async def _identify(
         on_nobody=lambda _issuer, cause: why.append(cause),
     )
     point = DecisionPoint(NoPolicy(), tokens, records, clock=time.time, outside=outside)
-    return await point.identify(Credential(Proof.HEADER, token))
+    return await point.identify(Credential(CredentialSource.HEADER, token))

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sidecar.sources.private_files import PrivateFileProblem, create_private, read_private, replace_private
+from sidecar.sources.private_files import PrivateFileError, create_private, read_private, replace_private
 from sidecar.tokens.keyset import FormerKey, thumbprint
 
 RETIRED: Final = "retired"
@@ -79,5 +79,5 @@ def _public(path: Path, kid: str, *, group_read: bool) -> Ed25519PublicKey | Non
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey) or thumbprint(key) != kid:
-        raise PrivateFileProblem(f"{path}: is not the public half of {kid}: remove the file")
+        raise PrivateFileError(f"{path}: is not the public half of {kid}: remove the file")
     return key

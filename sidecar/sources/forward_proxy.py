@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment
 
 
-class BadProxy(ValueError):
+class InvalidProxyError(ValueError):
     """Raised for an invalid HTTPS_PROXY. The message is one phrase, without user and password."""
 
 
@@ -68,9 +68,9 @@ def _proxy(named: str) -> Proxy:
         parts = urlsplit(named if "://" in named else f"http://{named}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise BadProxy("HTTPS_PROXY is not a URL: write http://HOST:PORT") from None
+        raise InvalidProxyError("HTTPS_PROXY is not a URL: write http://HOST:PORT") from None
     if parts.scheme not in {"http", "https"} or not host:
-        raise BadProxy("HTTPS_PROXY must be http://HOST:PORT or https://HOST:PORT")
+        raise InvalidProxyError("HTTPS_PROXY must be http://HOST:PORT or https://HOST:PORT")
     place = f"[{host}]" if ":" in host else host
     headers = {}
     if parts.username is not None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from sidecar.sources.private_files import PrivateFileProblem, make_private_directory, read_private, replace_private
+from sidecar.sources.private_files import PrivateFileError, make_private_directory, read_private, replace_private
 from sidecar.telemetry.app_log import logger
 
 MAX_LINES: Final = 30_000
@@ -54,7 +54,7 @@ class JournalFile:
                 continue
             try:
                 raw, _ = read_private(path, limit=MAX_BYTES)
-            except (OSError, PrivateFileProblem) as problem:
+            except (OSError, PrivateFileError) as problem:
                 _log.error("journal unreadable, store not compared", problem=str(problem))
                 continue
             found[int(match[1])] = raw.split(b"\n")[:-1]
@@ -77,12 +77,15 @@ class JournalFile:
         """Acquire the lock. Return False if another process holds it or the folder is unusable."""
         try:
             return self._take()
-        except (OSError, PrivateFileProblem) as problem:
+        except (OSError, PrivateFileError) as problem:
             self._complain(problem)
             return False
 
     def write(self) -> None:
-        """Write the queued lines. A full or broken disk is logged once, and the write is retried."""
+        """Write the queued lines. A full or broken disk is logged once, and the write is retried.
+
+        One call at a time: a cancelled task leaves its thread running, and ``close`` waits until it has ended.
+        """
         if not self.owned:
             return
         with self._writing:
@@ -99,7 +102,7 @@ class JournalFile:
             for partition, lines in appended.items():
                 self._append(partition, lines)
             self._problem = ""
-        except (OSError, PrivateFileProblem) as problem:
+        except (OSError, PrivateFileError) as problem:
             self.stale.update(replaced.keys() | appended.keys())
             self._complain(problem)
 

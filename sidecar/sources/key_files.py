@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.sources.former_keys import RETIRED, SUFFIX, read_former, read_retired
 from sidecar.sources.private_files import (
-    PrivateFileProblem,
+    PrivateFileError,
     check_private_directory,
     create_private,
     make_private_directory,
@@ -39,11 +39,11 @@ Entropy = Callable[[int], bytes]
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
-class KeyFileProblem(Exception):
+class KeyFileError(Exception):
     """Raised for unusable keys. The message is one sentence with file, problem and remedy."""
 
 
-class _Changed(Exception):
+class _ChangedError(Exception):
     pass
 
 
@@ -56,7 +56,7 @@ class LoadedKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SigningKey:
     """Key file. ``made_at``: time of the last write, Unix seconds."""
 
     kid: str
@@ -89,7 +89,7 @@ def load(directory: Path, *, group_read: bool = False) -> LoadedKeys:
         retired = read_retired(directory, group_read=group_read)
         former = read_former(directory, retired, private=[key.kid for key in keys], group_read=group_read)
     if len(pepper) != PEPPER_BYTES:
-        raise KeyFileProblem(
+        raise KeyFileError(
             f"{path}: has {len(pepper)} bytes instead of {PEPPER_BYTES}: restore it from its backup "
             "(no stored password can be checked without it)"
         )
@@ -117,11 +117,11 @@ def key_problems(directory: Path) -> Iterator[None]:
     """Convert errors of file operations inside the block to KeyFileProblem."""
     try:
         yield
-    except PrivateFileProblem as problem:
-        raise KeyFileProblem(str(problem)) from problem
+    except PrivateFileError as problem:
+        raise KeyFileError(str(problem)) from problem
     except OSError as error:
         path = error.filename or directory
-        raise KeyFileProblem(f"{path}: cannot be used ({error.strerror}): check SIDECAR_KEYS_DIR") from error
+        raise KeyFileError(f"{path}: cannot be used ({error.strerror}): check SIDECAR_KEYS_DIR") from error
 
 
 def _counts(name: str) -> bool:
@@ -146,7 +146,7 @@ def _make_first_key(directory: Path, entropy: Entropy) -> None:
     first = directory / _FIRST
     if not _pem_files(directory):
         create_private(first, new_key(entropy)[1])
-    with suppress(_Changed):  # already removed: another start has finished
+    with suppress(_ChangedError):  # already removed: another start has finished
         key = _read_key(first)
         if not (directory / SIGNING).exists():
             create_private(directory / f"{key.kid}.pem", _pem(key.private))
@@ -166,7 +166,7 @@ def _pem(key: Ed25519PrivateKey) -> bytes:
     )
 
 
-def read_keys(directory: Path, *, group_read: bool = False) -> tuple[list[Key], Key]:
+def read_keys(directory: Path, *, group_read: bool = False) -> tuple[list[SigningKey], SigningKey]:
     """Return all keys and the signing key. Raises KeyFileProblem.
 
     Reads again if the directory changed meanwhile (a concurrent rotation).
@@ -175,46 +175,46 @@ def read_keys(directory: Path, *, group_read: bool = False) -> tuple[list[Key], 
         check_private_directory(directory, group_read=group_read)
         for _ in range(_ATTEMPTS):
             before = fingerprint(directory)
-            with suppress(_Changed):
+            with suppress(_ChangedError):
                 keys = [_read_key(path, group_read=group_read) for path in _pem_files(directory)]
                 try:
                     return keys, _signing(directory, keys, group_read=group_read)
-                except KeyFileProblem:
+                except KeyFileError:
                     if fingerprint(directory) == before:
                         raise
-    raise KeyFileProblem(f"{directory}: changes repeatedly while it is read: retry when the other process has finished")
+    raise KeyFileError(f"{directory}: changes repeatedly while it is read: retry when the other process has finished")
 
 
-def _signing(directory: Path, keys: list[Key], *, group_read: bool) -> Key:
+def _signing(directory: Path, keys: list[SigningKey], *, group_read: bool) -> SigningKey:
     path = directory / SIGNING
     kids = {key.kid: key for key in keys}
     if not keys:
-        raise KeyFileProblem(f"{directory}: contains no key (*.pem): add one, or let `sidecar serve` create one")
+        raise KeyFileError(f"{directory}: contains no key (*.pem): add one, or let `sidecar serve` create one")
     try:
         kid = read_private(path, group_read=group_read)[0].decode("ascii", "replace").strip()
     except FileNotFoundError:
         if len(kids) == 1:
             return keys[0]
-        raise KeyFileProblem(
+        raise KeyFileError(
             f"{path}: is missing, and there are {len(kids)} keys: write the kid of one into it: {', '.join(kids)}"
         ) from None
     if kid not in kids:
-        raise KeyFileProblem(f"{path}: names an unknown key: write one of these kids into it: {', '.join(kids)}")
+        raise KeyFileError(f"{path}: names an unknown key: write one of these kids into it: {', '.join(kids)}")
     return kids[kid]
 
 
-def _read_key(path: Path, *, group_read: bool = False) -> Key:
+def _read_key(path: Path, *, group_read: bool = False) -> SigningKey:
     try:
         raw, made_at = read_private(path, group_read=group_read)
     except FileNotFoundError as error:
-        raise _Changed from error
+        raise _ChangedError from error
     fix = "put one unencrypted Ed25519 private key (PKCS#8, PEM) there, or remove the file"
     if raw.count(b"-----BEGIN ") != 1:
-        raise KeyFileProblem(f"{path}: does not contain exactly one key: {fix}")
+        raise KeyFileError(f"{path}: does not contain exactly one key: {fix}")
     try:
         key = serialization.load_pem_private_key(raw, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
-        raise KeyFileProblem(f"{path}: is not a readable private key: {fix}") from error
+        raise KeyFileError(f"{path}: is not a readable private key: {fix}") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeyFileProblem(f"{path}: is not an Ed25519 key: {fix}")
-    return Key(thumbprint(key.public_key()), path, key, made_at)
+        raise KeyFileError(f"{path}: is not an Ed25519 key: {fix}")
+    return SigningKey(thumbprint(key.public_key()), path, key, made_at)

@@ -23,7 +23,7 @@ from sidecar.sources.former_keys import (
     read_retired,
     write_retired,
 )
-from sidecar.sources.key_files import SIGNING, Entropy, Key, KeyFileProblem, key_problems, line, new_key, read_keys
+from sidecar.sources.key_files import SIGNING, Entropy, KeyFileError, SigningKey, key_problems, line, new_key, read_keys
 from sidecar.sources.private_files import (
     create_private,
     on_read_only_mount,
@@ -68,14 +68,14 @@ def rotating(directory: Path) -> Iterator[None]:
     """
     with key_problems(directory):
         if on_read_only_mount(directory):
-            raise KeyFileProblem(f"{directory}: is on a read-only mount: rotate and revoke keys on a writable mount")
+            raise KeyFileError(f"{directory}: is on a read-only mount: rotate and revoke keys on a writable mount")
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with key_problems(directory):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise KeyFileProblem(
+                raise KeyFileError(
                     f"{directory}: another rotation is in progress: retry when it has finished"
                 ) from None
         yield
@@ -90,7 +90,7 @@ def list_keys(directory: Path, *, group_read: bool = False) -> tuple[KeyFile, ..
     with key_problems(directory):
         former = read_former(directory, retired, private=[key.kid for key in keys], group_read=group_read)
 
-    def shown(key: Key) -> KeyFile:
+    def shown(key: SigningKey) -> KeyFile:
         if key.kid == signing.kid:
             state = KeyState.SIGNS
         elif key.kid == coming:
@@ -148,7 +148,7 @@ def remove_key(directory: Path, kid: str) -> None:
     retired = _retired(directory)
     doomed = [key for key in keys if key.kid == kid] if kid in retired else _having(directory, keys, kid)
     if kid == signing.kid:
-        raise KeyFileProblem(f"{signing.path}: is the signing key: rotate to another key first")
+        raise KeyFileError(f"{signing.path}: is the signing key: rotate to another key first")
     with key_problems(directory):
         for key in doomed:
             key.path.unlink(missing_ok=True)
@@ -176,10 +176,10 @@ def remove_retired(directory: Path, *, before: int, now: int) -> tuple[str, ...]
     return tuple(file.kid for file in found if file.kid in private)
 
 
-def _having(directory: Path, keys: list[Key], kid: str) -> list[Key]:
+def _having(directory: Path, keys: list[SigningKey], kid: str) -> list[SigningKey]:
     found = [key for key in keys if key.kid == kid]
     if not found:
-        raise KeyFileProblem(f"{directory}: has no key {kid}: `sidecar keys list` lists its keys")
+        raise KeyFileError(f"{directory}: has no key {kid}: `sidecar keys list` lists its keys")
     return found
 
 

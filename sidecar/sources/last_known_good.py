@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from sidecar.sources.private_files import PrivateFileProblem, make_private_directory, read_private, replace_private
+from sidecar.sources.private_files import PrivateFileError, make_private_directory, read_private, replace_private
 
 NAME = "last-good-policy"
 MAX_BYTES = 64 * 1024 * 1024
@@ -35,5 +35,5 @@ def kept(state_dir: Path) -> dict[str, bytes] | None:
         for name, length in json.loads(header):
             files[str(name)], content = content[:length], content[length:]
     except (ValueError, TypeError):
-        raise PrivateFileProblem(f"{path}: is not a stored policy: remove the file") from None
+        raise PrivateFileError(f"{path}: is not a stored policy: remove the file") from None
     return files

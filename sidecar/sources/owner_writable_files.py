@@ -12,7 +12,7 @@ from pathlib import Path
 from sidecar.sources.file_modes import Writers, writers
 
 
-class GuardedFileProblem(Exception):
+class OwnerWritableFileError(Exception):
     """Raised for an unusable file. The message is one sentence with file, problem and remedy."""
 
 
@@ -21,22 +21,22 @@ def read_guarded(path: Path, *, limit: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
-        raise GuardedFileProblem(f"{path}: cannot be read: {error.strerror}") from None
+        raise OwnerWritableFileError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise GuardedFileProblem(f"{path}: is not a regular file: put the file itself there, or a link to it")
+            raise OwnerWritableFileError(f"{path}: is not a regular file: put the file itself there, or a link to it")
         if writers(status) is not Writers.OWNER:
             mode = stat.S_IMODE(status.st_mode)
-            raise GuardedFileProblem(
+            raise OwnerWritableFileError(
                 f"{path}: users other than its owner can write it (mode {mode:04o}): chmod go-w {path}"
             )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(limit + 1)
     except OSError as error:
-        raise GuardedFileProblem(f"{path}: cannot be read: {error.strerror}") from None
+        raise OwnerWritableFileError(f"{path}: cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
     if len(content) > limit:
-        raise GuardedFileProblem(f"{path}: is larger than {limit} bytes: put the right file there")
+        raise OwnerWritableFileError(f"{path}: is larger than {limit} bytes: put the right file there")
     return content

@@ -21,7 +21,7 @@ from sidecar.policy.diagnostics import (
     POLICY_FILES,
     POLICY_FOLDER,
     Diagnostic,
-    Findings,
+    DiagnosticSink,
     Severity,
     path_of,
 )
@@ -85,7 +85,7 @@ def read_policy_files(
     ``before``: an earlier reading. The bytes of unchanged files are taken from it, unless ``whole`` is set. If nothing
     differs, its fingerprint is reused too. Reading and hashing megabytes would delay checks.
     """
-    findings = Findings()
+    findings = DiagnosticSink()
     files: dict[str, bytes] = {}
     stamps: list[FileStamp] = []
     settled: set[FileStamp] = set()
@@ -140,7 +140,7 @@ class _Read(NamedTuple):
     settled: bool
 
 
-def _read(name: str, path: Path, findings: Findings, before: PolicyFiles | None) -> _Read | None:
+def _read(name: str, path: Path, findings: DiagnosticSink, before: PolicyFiles | None) -> _Read | None:
     try:
         # O_NONBLOCK: a FIFO in the place of a file must not block the reader.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -171,7 +171,7 @@ def _read(name: str, path: Path, findings: Findings, before: PolicyFiles | None)
     return _Read(content, stamp, settled)
 
 
-def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: Findings) -> bool:
+def _is_acceptable(name: str, path: Path, status: os.stat_result, findings: DiagnosticSink) -> bool:
     if not stat.S_ISREG(status.st_mode):
         message = "not a regular file"
         findings.add(Code.UNREADABLE_FILE, name, (1, 1), message, "put the file itself there, or a link to it")
@@ -229,13 +229,13 @@ def _shown(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _too_large(name: str, findings: Findings) -> None:
+def _too_large(name: str, findings: DiagnosticSink) -> None:
     findings.add(
         Code.FILE_TOO_LARGE, name, (1, 1), f"the file is larger than {MAX_FILE // 2**20} MiB", "use * and inheritance"
     )
 
 
-def _unreadable(name: str, error: OSError, findings: Findings) -> None:
+def _unreadable(name: str, error: OSError, findings: DiagnosticSink) -> None:
     message = f"the file cannot be read: {error.strerror}"
     findings.add(Code.UNREADABLE_FILE, name, (1, 1), message, "put a file there that this user may read")
 

@@ -20,7 +20,7 @@ OTHERS: Final = 0o007
 GROUP_WRITE: Final = 0o020
 
 
-class PrivateFileProblem(Exception):
+class PrivateFileError(Exception):
     """Raised for an unusable private file. The message is one sentence with file, problem and remedy."""
 
 
@@ -34,19 +34,19 @@ def read_private(path: Path, *, limit: int = MAX_FILE, group_read: bool = False)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if path.is_symlink():
-            raise PrivateFileProblem(f"{path}: is a symbolic link: put the file itself there") from error
+            raise PrivateFileError(f"{path}: is a symbolic link: put the file itself there") from error
         raise
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise PrivateFileProblem(f"{path}: is not a regular file: put the file itself there")
+            raise PrivateFileError(f"{path}: is not a regular file: put the file itself there")
         _check_closed(path, status, "600", fixed=on_read_only_mount(descriptor), group_read=group_read)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             raw = file.read(limit + 1)
     finally:
         os.close(descriptor)
     if len(raw) > limit:
-        raise PrivateFileProblem(f"{path}: is larger than {limit} bytes: put the right file there")
+        raise PrivateFileError(f"{path}: is larger than {limit} bytes: put the right file there")
     return raw, int(status.st_mtime)
 
 
@@ -75,7 +75,7 @@ def check_private_directory(directory: Path, *, group_read: bool = False) -> Non
     """Raise PrivateFileProblem unless only this user may use ``directory``. ``group_read``: as ``read_private``."""
     status = directory.stat()
     if not stat.S_ISDIR(status.st_mode):
-        raise PrivateFileProblem(f"{directory}: is not a directory: name a directory, or remove the file")
+        raise PrivateFileError(f"{directory}: is not a directory: name a directory, or remove the file")
     _check_closed(directory, status, "700", fixed=on_read_only_mount(directory), group_read=group_read)
 
 
@@ -152,14 +152,12 @@ def _check_closed(path: Path, status: os.stat_result, mode: str, *, fixed: bool,
     if fixed and group_read and status.st_uid in (own, 0) and not found & (OTHERS | GROUP_WRITE):
         return
     if status.st_uid != own:
-        raise PrivateFileProblem(
-            f"{path}: belongs to uid {status.st_uid}, the sidecar runs as {own}: chown {own} {path}"
-        )
+        raise PrivateFileError(f"{path}: belongs to uid {status.st_uid}, the sidecar runs as {own}: chown {own} {path}")
     if found & (OTHERS | GROUP):
         remedy = f"chmod {mode} {path}"
         if fixed and not found & (OTHERS | GROUP_WRITE):
             remedy += " where it is mounted for writing, or set SIDECAR_KEYS_GROUP_READ=true"
-        raise PrivateFileProblem(f"{path}: has mode {found:04o}, so others can use it: {remedy}")
+        raise PrivateFileError(f"{path}: has mode {found:04o}, so others can use it: {remedy}")
 
 
 def _write_aside(path: Path, pieces: Iterable[bytes], publish: Callable[[Path, Path], None]) -> None:

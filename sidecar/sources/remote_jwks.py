@@ -15,10 +15,10 @@ from typing import Final
 import aiohttp
 
 from sidecar.domain.caching import FifoCache
-from sidecar.sources.forward_proxy import BadProxy, proxy_for
-from sidecar.sources.owner_writable_files import GuardedFileProblem, read_guarded
+from sidecar.sources.forward_proxy import InvalidProxyError, proxy_for
+from sidecar.sources.owner_writable_files import OwnerWritableFileError, read_guarded
 from sidecar.telemetry.app_log import logger
-from sidecar.tokens.jwk_set import BadKeySet, IssuerKeySet, OutsideKey, WantedKey, read_key_set
+from sidecar.tokens.jwk_set import InvalidKeySetError, IssuerKey, IssuerKeySet, WantedKey, read_key_set
 
 REFRESH: Final = 300.0
 COOLDOWN: Final = 30.0
@@ -34,7 +34,7 @@ FETCH_SECONDS: Final = 3.0
 _log = logger("issuers")
 
 
-class Unreadable(Exception):
+class UnreadableKeySetError(Exception):
     """Raised if the document cannot be fetched. The message is one phrase, without its content."""
 
 
@@ -61,11 +61,11 @@ class IssuerKeys:
         """Return True if a reading succeeded in the last 24 hours."""
         return self._clock() - self._good_at < STALE
 
-    def peek(self, wanted: WantedKey) -> OutsideKey | None:
+    def peek(self, wanted: WantedKey) -> IssuerKey | None:
         """Return the key if it is cached, else None."""
         return self._keys.find(wanted) if self.usable() else None
 
-    async def find(self, wanted: WantedKey) -> OutsideKey | None:
+    async def find(self, wanted: WantedKey) -> IssuerKey | None:
         """Return the key, after another reading if needed. Waits at most one second. Never raises for issuer errors."""
         key = self.peek(wanted)
         if key is None and self._may_look_for(wanted.name):
@@ -75,7 +75,7 @@ class IssuerKeys:
                 self._remember_unknown(wanted.name)
         return key
 
-    async def find_newer(self, wanted: WantedKey) -> OutsideKey | None:
+    async def find_newer(self, wanted: WantedKey) -> IssuerKey | None:
         """Return the key of a newer set, or None.
 
         For a key that was chosen without a ``kid`` and does not verify the token. The limits of ``find`` for an unknown
@@ -148,7 +148,7 @@ class IssuerKeys:
         try:
             raw = await self._read()
             keys = read_key_set(raw, self._algorithms)
-        except (Unreadable, BadKeySet) as problem:
+        except (UnreadableKeySetError, InvalidKeySetError) as problem:
             if str(problem) != self._failing:
                 _log.error("issuer keys unreadable", issuer=self._issuer, problem=str(problem))
             self._failing = str(problem)
@@ -196,18 +196,18 @@ def from_url(session: aiohttp.ClientSession, url: str) -> Read:
             through, headers = (proxy.url, proxy.headers) if proxy else (None, None)
             async with session.get(url, allow_redirects=False, proxy=through, proxy_headers=headers) as response:
                 if response.status != 200:
-                    raise Unreadable(f"{way}: status {response.status} instead of 200")
+                    raise UnreadableKeySetError(f"{way}: status {response.status} instead of 200")
                 if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                    raise Unreadable(f"{way}: the response is compressed although compression was declined")
+                    raise UnreadableKeySetError(f"{way}: the response is compressed although compression was declined")
                 return await _bounded(response)
-        except BadProxy as problem:
-            raise Unreadable(f"{way}: {problem}") from None
+        except InvalidProxyError as problem:
+            raise UnreadableKeySetError(f"{way}: {problem}") from None
         except TimeoutError:
-            raise Unreadable(f"{way}: no response within {FETCH_SECONDS:g} s") from None
+            raise UnreadableKeySetError(f"{way}: no response within {FETCH_SECONDS:g} s") from None
         except aiohttp.ClientHttpProxyError as error:
-            raise Unreadable(f"{way}: the proxy returned status {error.status}") from None
+            raise UnreadableKeySetError(f"{way}: the proxy returned status {error.status}") from None
         except (aiohttp.ClientError, ValueError) as error:  # its text may contain the proxy's password
-            raise Unreadable(f"{way}: connection failed: {type(error).__name__}") from None
+            raise UnreadableKeySetError(f"{way}: connection failed: {type(error).__name__}") from None
 
     return read
 
@@ -217,7 +217,7 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > MAX_BYTES:
-            raise Unreadable(f"the document is larger than {MAX_BYTES} bytes")
+            raise UnreadableKeySetError(f"the document is larger than {MAX_BYTES} bytes")
     return bytes(content)
 
 
@@ -227,7 +227,7 @@ def from_file(path: Path) -> Read:
     async def read() -> bytes:
         try:
             return await asyncio.to_thread(read_guarded, path, limit=MAX_BYTES)
-        except GuardedFileProblem as problem:
-            raise Unreadable(str(problem)) from None
+        except OwnerWritableFileError as problem:
+            raise UnreadableKeySetError(str(problem)) from None
 
     return read

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sidecar.sources.owner_writable_files import GuardedFileProblem, read_guarded
-from sidecar.tokens.external_tokens import EmailProof, Trust
+from sidecar.sources.owner_writable_files import OwnerWritableFileError, read_guarded
+from sidecar.tokens.external_tokens import EmailProof, IssuerTrust
 from sidecar.tokens.jwk_set import KINDS
 
 MAX_FILE: Final = 256 * 1024
@@ -46,7 +46,7 @@ _SHARED_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 """Microsoft's names for all accounts of a kind: issuers of many tenants."""
 
 
-class TrustedIssuersProblem(Exception):
+class TrustedIssuersError(Exception):
     """Raised for an unusable file. ``problems``: one line each, with file, entry, problem and remedy."""
 
     def __init__(self, *problems: str) -> None:
@@ -54,7 +54,7 @@ class TrustedIssuersProblem(Exception):
         self.problems = problems
 
 
-class _Wrong(ValueError):
+class _InvalidEntryError(ValueError):
     """Raised for an invalid member of an entry."""
 
 
@@ -62,7 +62,7 @@ class _Wrong(ValueError):
 class TrustedIssuer:
     """Entry of the file. ``keys`` is a URL or a file. ``accounts`` are names or ids, as written."""
 
-    trust: Trust
+    trust: IssuerTrust
     keys: str | Path
     accounts: tuple[str, ...]
 
@@ -71,21 +71,21 @@ def read_trusted_issuers(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer,
     """Return every entry of the file. ``own_issuer``: SIDECAR_ISSUER. Raises TrustedIssuersProblem."""
     try:
         document = tomllib.loads(read_guarded(path, limit=MAX_FILE).decode("utf-8-sig"))
-    except GuardedFileProblem as problem:
-        raise TrustedIssuersProblem(str(problem)) from None
+    except OwnerWritableFileError as problem:
+        raise TrustedIssuersError(str(problem)) from None
     except UnicodeDecodeError:
-        raise TrustedIssuersProblem(f"{path}: is not UTF-8") from None
+        raise TrustedIssuersError(f"{path}: is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise TrustedIssuersProblem(f"{path}: is not TOML: {error}") from None
+        raise TrustedIssuersError(f"{path}: is not TOML: {error}") from None
     entries = document.get("issuer")
     if (
         set(document) != {"issuer"}
         or not isinstance(entries, list)
         or not all(isinstance(one, dict) for one in entries)
     ):
-        raise TrustedIssuersProblem(f"{path}: must contain [[issuer]] tables and nothing else")
+        raise TrustedIssuersError(f"{path}: must contain [[issuer]] tables and nothing else")
     if not 0 < len(entries) <= MAX_ISSUERS:
-        raise TrustedIssuersProblem(f"{path}: has {len(entries)} issuers: allowed are 1 to {MAX_ISSUERS}")
+        raise TrustedIssuersError(f"{path}: has {len(entries)} issuers: allowed are 1 to {MAX_ISSUERS}")
     found, problems = [], []
     for number, entry in enumerate(entries, 1):
         place = f"{path}: issuer {number}"
@@ -95,20 +95,20 @@ def read_trusted_issuers(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer,
         ]
         try:
             found.append(_entry(entry, path.parent, own_issuer))
-        except _Wrong as wrong:
+        except _InvalidEntryError as wrong:
             problems.append(f"{place}: {wrong}")
     problems += _twice(path, found)
     if problems:
-        raise TrustedIssuersProblem(*sorted(problems))
+        raise TrustedIssuersError(*sorted(problems))
     return tuple(found)
 
 
 def _entry(entry: dict[str, Any], folder: Path, own_issuer: str) -> TrustedIssuer:
     loopback = entry.get("loopback_http", False)
     if not isinstance(loopback, bool):
-        raise _Wrong("loopback_http: must be true or false")
+        raise _InvalidEntryError("loopback_http: must be true or false")
     proof = EmailProof(_one_of(entry, "email_verified", tuple(proof.value for proof in EmailProof)))
-    trust = Trust(
+    trust = IssuerTrust(
         _issuer(entry, own_issuer),
         _word(entry, "audience"),
         _algorithms(entry),
@@ -124,24 +124,26 @@ def _one_of(entry: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
     """Return the member, or the first of ``choices`` if it is missing."""
     value = entry.get(name, choices[0])
     if value not in choices:
-        raise _Wrong(f"{name}: {value!r} is invalid: choose from {', '.join(choices)}")
+        raise _InvalidEntryError(f"{name}: {value!r} is invalid: choose from {', '.join(choices)}")
     return str(value)
 
 
 def _email_domains(entry: dict[str, Any], proof: EmailProof) -> frozenset[str]:
     if proof is not EmailProof.VOUCHED:
         if "email_domains" in entry:
-            raise _Wrong('email_domains: has no effect without email_verified = "vouched": set that, or remove it')
+            raise _InvalidEntryError(
+                'email_domains: has no effect without email_verified = "vouched": set that, or remove it'
+            )
         return frozenset()
     if "email_domains" not in entry:
-        raise _Wrong(
+        raise _InvalidEntryError(
             'email_verified: "vouched" needs email_domains, the domains whose every address at this issuer is its '
             'owner\'s: email_domains = ["acme.example"]'
         )
     domains = [one.lower() for one in _words(entry, "email_domains", MAX_DOMAINS)]
     for domain in domains:
         if not _DOMAIN.fullmatch(domain):
-            raise _Wrong(
+            raise _InvalidEntryError(
                 f"email_domains: {domain!r} is not a domain in ASCII, as in acme.example or xn--bcher-kva.example"
             )
     return frozenset(domains)
@@ -150,9 +152,9 @@ def _email_domains(entry: dict[str, Any], proof: EmailProof) -> frozenset[str]:
 def _issuer(entry: dict[str, Any], own_issuer: str) -> str:
     issuer = _word(entry, "issuer")
     if issuer.rstrip("/").lower() == own_issuer.rstrip("/").lower():
-        raise _Wrong("issuer: is this sidecar's own (SIDECAR_ISSUER): name another provider")
+        raise _InvalidEntryError("issuer: is this sidecar's own (SIDECAR_ISSUER): name another provider")
     if re.search(r"[{}<>*$]", issuer) or _is_shared(issuer):
-        raise _Wrong("issuer: matches many issuers: write the exact iss of your own tenant's tokens")
+        raise _InvalidEntryError("issuer: matches many issuers: write the exact iss of your own tenant's tokens")
     return issuer
 
 
@@ -167,13 +169,13 @@ def _algorithms(entry: dict[str, Any]) -> frozenset[str]:
         if name not in KINDS:
             secret = name.upper().startswith("HS") or name.lower() == "none"
             why = "does not identify the signer" if secret else "is not supported"
-            raise _Wrong(f"algorithms: {name} {why}: choose from {', '.join(KINDS)}")
+            raise _InvalidEntryError(f"algorithms: {name} {why}: choose from {', '.join(KINDS)}")
     return frozenset(named)
 
 
 def _keys(entry: dict[str, Any], folder: Path, *, loopback_http: bool) -> str | Path:
     if ("jwks_url" in entry) == ("jwks_file" in entry):
-        raise _Wrong("jwks_url, jwks_file: give one of the two")
+        raise _InvalidEntryError("jwks_url, jwks_file: give one of the two")
     if "jwks_file" in entry:
         return folder / _word(entry, "jwks_file")
     url = _word(entry, "jwks_url")
@@ -186,13 +188,13 @@ def _check_url(url: str, *, loopback_http: bool) -> None:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise _Wrong("jwks_url: is not a URL") from None
+        raise _InvalidEntryError("jwks_url: is not a URL") from None
     if not host or parts.username is not None or parts.fragment:
-        raise _Wrong("jwks_url: must be https://HOST/…, without user or fragment")
+        raise _InvalidEntryError("jwks_url: must be https://HOST/…, without user or fragment")
     if parts.scheme == "https":
         return
     if parts.scheme != "http" or not loopback_http or not _is_loopback(host):
-        raise _Wrong(
+        raise _InvalidEntryError(
             "jwks_url: must begin with https:// (plain HTTP: to this machine alone, with loopback_http = true)"
         )
 
@@ -211,19 +213,19 @@ def _accounts(entry: dict[str, Any]) -> tuple[str, ...]:
 def _words(entry: dict[str, Any], name: str, most: int) -> list[str]:
     listed = entry.get(name)
     if not isinstance(listed, list) or not 0 < len(listed) <= most:
-        raise _Wrong(f"{name}: must be a list of 1 to {most} texts")
+        raise _InvalidEntryError(f"{name}: must be a list of 1 to {most} texts")
     return [_text(name, one) for one in listed]
 
 
 def _word(entry: dict[str, Any], name: str) -> str:
     if name not in entry:
-        raise _Wrong(f"{name}: is missing")
+        raise _InvalidEntryError(f"{name}: is missing")
     return _text(name, entry[name])
 
 
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > 512 or not value.isprintable():
-        raise _Wrong(f"{name}: must be a text of 1 to 512 characters")
+        raise _InvalidEntryError(f"{name}: must be a text of 1 to 512 characters")
     return value
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from sidecar.domain.users import Account, AccountId, Actor, Seats, Status, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import account_of_reply, items, position_of, record_of, seats_of
-from sidecar.store.connection import Store, gathered
-from sidecar.store.email_index import hint, unhint
+from sidecar.store.connection import Store, gather_all
+from sidecar.store.email_index import add_email, remove_email
 from sidecar.store.outcomes import ActorChanged, NoAccount, Position
-from sidecar.store.scripting import look, transition
+from sidecar.store.scripting import run_read, run_write
 from sidecar.tokens.ids import is_account_id
 
 
@@ -84,8 +84,8 @@ class Accounts:
         other = await claim_name(self._store, name, account)
         if other is not None:
             return AccountExists(other)
-        await hint(self._store, email, account)
-        reply = await transition(
+        await add_email(self._store, email, account)
+        reply = await run_write(
             self._store,
             "account_create",
             account,
@@ -126,7 +126,7 @@ class Accounts:
         accounts: list[Account] = []
         ids = [AccountId(value.split()[0]) for _, value in held]
         for start in range(0, len(ids), 32):
-            found = await gathered(*(self._read(account) for account in ids[start : start + 32]))
+            found = await gather_all(*(self._read(account) for account in ids[start : start + 32]))
             accounts += [account for account in found if account is not None]
         return sorted(accounts, key=lambda account: keys.folded(account.name))
 
@@ -137,7 +137,7 @@ class Accounts:
 
     async def set_seats(self, account: AccountId, cap: int, actor: Actor) -> SeatsSet | NoAccount | ActorChanged:
         """Set the number of seats. A cap below the seats in use is valid."""
-        reply = await transition(self._store, "account_seats", account, actor, cap=str(cap))
+        reply = await run_write(self._store, "account_seats", account, actor, cap=str(cap))
         return _refused(reply) or SeatsSet(seats_of(reply["seats"]), position_of(reply))
 
     async def set_status(
@@ -146,17 +146,17 @@ class Accounts:
         """Set ACTIVE or SUSPENDED. Users of a suspended account are SUSPENDED. Raises ValueError for another status."""
         if status not in {Status.ACTIVE, Status.SUSPENDED}:
             raise ValueError(f"status {status} cannot be set: use active or suspended")
-        reply = await transition(self._store, "account_status", account, actor, status=status)
+        reply = await run_write(self._store, "account_status", account, actor, status=status)
         return _refused(reply) or StatusSet(account_of_reply(reply), position_of(reply))
 
     async def delete(self, account: AccountId, actor: Actor) -> Deleted | NoAccount | ActorChanged:
         """Delete the account and its users, free its name, and remove its e-mails from the index."""
-        reply = await transition(self._store, "account_delete", account, actor)
+        reply = await run_write(self._store, "account_delete", account, actor)
         if (refused := _refused(reply)) is not None:
             return refused
         await settle_name(self._store, reply["name"], account, "free")
         for email in items(reply["emails"]):
-            await unhint(self._store, email, account)
+            await remove_email(self._store, email, account)
         return Deleted(tuple(UserId(uid) for uid in items(reply["users"])), position_of(reply))
 
     async def _read(self, account: AccountId) -> Account | None:
@@ -181,7 +181,7 @@ async def settle_name(store: Store, name: str, account: AccountId, *how: str) ->
 
 
 async def _account(store: Store, account: AccountId) -> Account | None:
-    reply = await look(store, "account", account)
+    reply = await run_read(store, "account", account)
     return None if reply["o"] == "no_account" else account_of_reply(reply)
 
 

@@ -27,7 +27,7 @@ VerifySignature = Callable[[str, bytes, bytes], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ChainHead:
     """End of a log's chain: number and hash of its last row."""
 
     number: int
@@ -35,7 +35,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ChainFault:
     """Break in a chain. ``line`` counts from 1."""
 
     line: int
@@ -50,8 +50,8 @@ class Verification:
 
     rows: int = 0
     checkpoints: int = 0
-    faults: list[Fault] = field(default_factory=list)
-    heads: dict[AccountId, Head] = field(default_factory=dict)
+    faults: list[ChainFault] = field(default_factory=list)
+    heads: dict[AccountId, ChainHead] = field(default_factory=dict)
     recent: dict[AccountId, dict[int, str]] = field(default_factory=dict, repr=False)
 
     @property
@@ -59,12 +59,12 @@ class Verification:
         return not self.faults
 
 
-def genesis(log: AccountId) -> Head:
+def genesis(log: AccountId) -> ChainHead:
     """Return the head before the first row."""
-    return Head(0, _digest(FORM, log))
+    return ChainHead(0, _digest(FORM, log))
 
 
-def chained(log: AccountId, head: Head, row: AuditRow) -> tuple[bytes, Head]:
+def chained(log: AccountId, head: ChainHead, row: AuditRow) -> tuple[bytes, ChainHead]:
     """Return the row's line, and the head after it."""
     body = {
         "log": log,
@@ -78,11 +78,11 @@ def chained(log: AccountId, head: Head, row: AuditRow) -> tuple[bytes, Head]:
         "address": row.address,
         "request_id": row.request_id,
     }
-    after = Head(row.number, _digest(head.hash, _canonical(body)))
+    after = ChainHead(row.number, _digest(head.hash, _canonical(body)))
     return _line({**body, "previous": head.hash, "hash": after.hash}), after
 
 
-def checkpoint(heads: Mapping[AccountId, Head], *, at: int, sign: Sign) -> bytes:
+def checkpoint(heads: Mapping[AccountId, ChainHead], *, at: int, sign: Sign) -> bytes:
     """Return a signed line with the heads as of ``at`` (Unix milliseconds)."""
     body = {"checkpoint": FORM, "at": at, "heads": {log: [head.number, head.hash] for log, head in heads.items()}}
     key, signature = sign(_canonical(body).encode("utf-8"))
@@ -90,7 +90,7 @@ def checkpoint(heads: Mapping[AccountId, Head], *, at: int, sign: Sign) -> bytes
 
 
 def verify(
-    lines: Iterable[bytes], *, signature_holds: VerifySignature, anchors: Mapping[AccountId, Head] | None = None
+    lines: Iterable[bytes], *, signature_holds: VerifySignature, anchors: Mapping[AccountId, ChainHead] | None = None
 ) -> Verification:
     """Verify every chain in ``lines``. A log begins at its genesis, or at its anchor when earlier rows were trimmed.
 
@@ -101,10 +101,10 @@ def verify(
         try:
             entry = json.loads(line)
         except ValueError:
-            found.faults.append(Fault(place, AccountId(""), 0, "is not JSON"))
+            found.faults.append(ChainFault(place, AccountId(""), 0, "is not JSON"))
             continue
         if not isinstance(entry, dict):
-            found.faults.append(Fault(place, AccountId(""), 0, "is not an object"))
+            found.faults.append(ChainFault(place, AccountId(""), 0, "is not an object"))
         elif "checkpoint" in entry:
             _check_checkpoint(found, place, entry, signature_holds)
         else:
@@ -116,22 +116,22 @@ def _check_row(found: Verification, place: int, entry: dict[str, Any]) -> None:
     log, number = AccountId(str(entry.get("log", ""))), entry.get("number")
     claimed, previous = entry.pop("hash", None), entry.pop("previous", None)
     if not isinstance(number, int) or not isinstance(claimed, str) or not isinstance(previous, str):
-        found.faults.append(Fault(place, log, 0, "is not a row of the audit"))
+        found.faults.append(ChainFault(place, log, 0, "is not a row of the audit"))
         return
     head = found.heads.get(log, genesis(log))
     hashed = _digest(previous, _canonical(entry))
     if hashed != claimed:
-        found.faults.append(Fault(place, log, number, "was changed: its hash differs"))
+        found.faults.append(ChainFault(place, log, number, "was changed: its hash differs"))
     elif found.recent.get(log, {}).get(number) == claimed:
         return  # repeated row
     elif number <= head.number:
-        found.faults.append(Fault(place, log, number, f"is out of order: it follows row {head.number}"))
+        found.faults.append(ChainFault(place, log, number, f"is out of order: it follows row {head.number}"))
     elif number != head.number + 1:
-        found.faults.append(Fault(place, log, number, f"rows {head.number + 1} to {number - 1} are missing"))
+        found.faults.append(ChainFault(place, log, number, f"rows {head.number + 1} to {number - 1} are missing"))
     elif previous != head.hash:
-        found.faults.append(Fault(place, log, number, "does not follow from the row before it"))
+        found.faults.append(ChainFault(place, log, number, "does not follow from the row before it"))
     found.rows += 1
-    found.heads[log] = Head(number, claimed)
+    found.heads[log] = ChainHead(number, claimed)
     recent = found.recent.setdefault(log, {})
     recent[number] = claimed
     if len(recent) > REWRITTEN:
@@ -145,15 +145,15 @@ def _check_checkpoint(found: Verification, place: int, entry: dict[str, Any], si
     except (ValueError, TypeError):
         raw = b""
     if not signature_holds(str(key), _canonical(entry).encode("utf-8"), raw):
-        found.faults.append(Fault(place, AccountId(""), 0, f"the signature by key {key} is invalid"))
+        found.faults.append(ChainFault(place, AccountId(""), 0, f"the signature by key {key} is invalid"))
         return
     found.checkpoints += 1
     for log, (number, hashed) in entry["heads"].items():
         head = found.heads.get(AccountId(log))
         if head is None or head.number < number:
-            found.faults.append(Fault(place, AccountId(log), number, "signed rows up to here are missing"))
+            found.faults.append(ChainFault(place, AccountId(log), number, "signed rows up to here are missing"))
         elif head.number == number and head.hash != hashed:
-            found.faults.append(Fault(place, AccountId(log), number, "differs from the signed row"))
+            found.faults.append(ChainFault(place, AccountId(log), number, "differs from the signed row"))
 
 
 def _canonical(body: Mapping[str, Any]) -> str:

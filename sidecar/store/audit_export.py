@@ -15,9 +15,9 @@ from typing import Final, Protocol
 from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.audit import SYSTEM, AuditRow, log_of, row_of
-from sidecar.store.audit_chain import Head, Sign, chained, checkpoint, genesis
+from sidecar.store.audit_chain import ChainHead, Sign, chained, checkpoint, genesis
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 
 KEEP: Final = 10_000
 BATCH: Final = 500
@@ -25,11 +25,11 @@ LEASE_MS: Final = 30_000
 INTERVAL: Final = 5.0
 
 
-class AuditGap(Exception):
+class AuditGapError(Exception):
     """Missing row in the store, removed by other means than the sidecar. The export of that log stops before it."""
 
 
-class Sink(Protocol):
+class ExportSink(Protocol):
     """Destination of lines. ``write`` returns once they are durable."""
 
     async def write(self, lines: bytes) -> None: ...
@@ -95,7 +95,7 @@ class Exporter:
     def __init__(
         self,
         store: Store,
-        sink: Sink,
+        sink: ExportSink,
         *,
         id: str,  # noqa: A002 (the word for it)
         sign: Sign,
@@ -119,7 +119,7 @@ class Exporter:
         while True:
             try:
                 await self.export()
-            except (StoreUnavailable, OSError, AuditGap) as problem:
+            except (StoreUnavailableError, OSError, AuditGapError) as problem:
                 self._on_problem(problem)
             await asyncio.sleep(interval)
 
@@ -127,7 +127,7 @@ class Exporter:
         """Export all unsealed rows, if this process has the lease. Returns the number of rows written."""
         if not await self._lease():
             return 0
-        written, heads = 0, dict[AccountId, Head]()
+        written, heads = 0, dict[AccountId, ChainHead]()
         for account in await self._open_logs():
             rows, head = await self._export_log(account)
             written += rows
@@ -137,7 +137,7 @@ class Exporter:
             await self._sink.write(checkpoint(heads, at=int(self._clock() * 1000), sign=self._sign))
         return written
 
-    async def _export_log(self, account: AccountId) -> tuple[int, Head]:
+    async def _export_log(self, account: AccountId) -> tuple[int, ChainHead]:
         """Write and seal each batch. Returns the number of rows written, and the sealed head."""
         log = log_of(account, self._store.partitions)
         head, written = await sealed_head(self._store, account), 0
@@ -154,7 +154,7 @@ class Exporter:
                 return written, start  # another exporter has sealed these rows
             written += len(rows)
 
-    async def _seal(self, account: AccountId, log: str, start: Head, head: Head) -> bool:
+    async def _seal(self, account: AccountId, log: str, start: ChainHead, head: ChainHead) -> bool:
         was = ("0", "") if start.number == 0 else (str(start.number), start.hash)
         partition = 0 if account == SYSTEM else keys.partition_of(account, self._store.partitions)
         reply = await self._store.run(
@@ -185,16 +185,16 @@ class Exporter:
         return True
 
 
-async def sealed_head(store: Store, account: AccountId) -> Head:
+async def sealed_head(store: Store, account: AccountId) -> ChainHead:
     """Return the head of the exported rows."""
     found = dict(await store.pairs("HGETALL", f"{log_of(account, store.partitions)}:seal"))
-    return Head(int(found["n"]), found["hash"]) if "n" in found else genesis(account)
+    return ChainHead(int(found["n"]), found["hash"]) if "n" in found else genesis(account)
 
 
-async def anchor(store: Store, account: AccountId) -> Head:
+async def anchor(store: Store, account: AccountId) -> ChainHead:
     """Return the head before the oldest kept row: the last trimmed row, or the genesis."""
     found = dict(await store.pairs("HGETALL", f"{log_of(account, store.partitions)}:seal"))
-    return Head(int(found["anchor_n"]), found["anchor"]) if "anchor_n" in found else genesis(account)
+    return ChainHead(int(found["anchor_n"]), found["anchor"]) if "anchor_n" in found else genesis(account)
 
 
 async def rows_after(store: Store, account: AccountId, number: int, count: int) -> list[AuditRow]:
@@ -204,7 +204,7 @@ async def rows_after(store: Store, account: AccountId, number: int, count: int) 
     rows = [row_of(entry_id, fields) for entry_id, fields in found]
     for place, row in enumerate(rows, number + 1):
         if row.number != place:
-            raise AuditGap(
+            raise AuditGapError(
                 f"the audit of {account or 'the store'} has no row {place}: it was removed by another program"
             )
     return rows

@@ -10,7 +10,7 @@ from sidecar.store.errors import outage_or_bug
 Answer = TypeVar("Answer")
 
 
-async def called(call: Awaitable[Answer]) -> Answer:
+async def guarded_call(call: Awaitable[Answer]) -> Answer:
     """Return the reply. Raises StoreUnavailable in an outage, and a bug unchanged.
 
     redis-py sends through ``asyncio.wait_for``, which before Python 3.12 loses a cancellation at the end of the send:
@@ -30,16 +30,16 @@ async def called(call: Awaitable[Answer]) -> Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class StoreServer:
     """Client of one server. ``command`` raises StoreUnavailable."""
 
     client: Any
 
     async def command(self, *words: str | int) -> Any:
-        return await called(self.client.execute_command(*words))
+        return await guarded_call(self.client.execute_command(*words))
 
 
-async def gathered(*calls: Any) -> list[Any]:
+async def gather_all(*calls: Any) -> list[Any]:
     """Return the results of concurrent calls. Raises the first failure after all have ended, so that none runs on."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     for result in results:

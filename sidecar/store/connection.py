@@ -15,15 +15,15 @@ from typing import Any, Final
 from redis import exceptions
 
 from sidecar.store import keys, scripts
-from sidecar.store.calling import Answer, Server, called, gathered
-from sidecar.store.errors import StoreRefused, StoreUnavailable, is_elsewhere
-from sidecar.store.live.direct_reads import Gate
+from sidecar.store.calling import Answer, StoreServer, gather_all, guarded_call
+from sidecar.store.errors import StoreMismatchError, StoreUnavailableError, is_elsewhere
+from sidecar.store.live.direct_reads import ReadGate
 from sidecar.store.maintenance import startup_checks
 from sidecar.store.servers.address import masked
 from sidecar.store.servers.connection_pools import Patience
-from sidecar.store.servers.topology import Borrowed, Single, Topology, topology
+from sidecar.store.servers.topology import BorrowedClient, SingleServer, Topology, topology
 
-__all__ = ["Store", "StoreRefused", "StoreUnavailable", "decoded", "gathered", "was_answered"]
+__all__ = ["Store", "StoreMismatchError", "StoreUnavailableError", "decoded", "gather_all", "was_answered"]
 
 READ_TIMEOUT: Final = 0.4
 WRITE_TIMEOUT: Final = 2.0
@@ -43,7 +43,7 @@ class Store:
         self.on_request: Callable[[str, float], None] = lambda _name, _seconds: None
         self.on_failure: Callable[[str], None] = lambda _name: None
         """``on_request`` receives each script's name and its seconds, ``on_failure`` the name of a failed script."""
-        self.gate = Gate()
+        self.gate = ReadGate()
         """Gate of every read below, except reads of a server's own state (``servers``) and of the feed."""
         self.partitions = place.partitions
         self.where = where
@@ -53,9 +53,9 @@ class Store:
         """Required fields of the store's meta record (R22, R46); set by the start-up check."""
         self.lone_master = False
         """Accept a master under Sentinel or Cluster that writes without replicas."""
-        self.watched_over = place.watched_over
+        self.has_failover = place.has_failover
         """True when Sentinel or Cluster may promote a replica."""
-        self.client = place.only if isinstance(place, Single | Borrowed) else None
+        self.client = place.only if isinstance(place, SingleServer | BorrowedClient) else None
         """Client of a single server, for direct access to keys in tests; None for Sentinel and Cluster."""
         self.on_move: Callable[[], None] = lambda: None
         """Called when a master has moved to another server."""
@@ -108,7 +108,7 @@ class Store:
     @classmethod
     def from_client(cls, client: Any, *, entropy: Callable[[int], bytes] = os.urandom) -> "Store":
         """Return a store over an existing client, which its creator closes (tests: fakeredis)."""
-        return cls(Borrowed(client), where="given client", entropy=entropy)
+        return cls(BorrowedClient(client), where="given client", entropy=entropy)
 
     def request_id(self) -> str:
         """Return a random id, never one taken from a request (R13)."""
@@ -121,10 +121,10 @@ class Store:
         The first command connects. The connection does not outlive an error, so that the feed verifies the server
         behind each new one.
         """
-        connection = await called(self.place.listener(key, patience))
+        connection = await guarded_call(self.place.listener(key, patience))
         try:
             yield connection
-        except StoreUnavailable:
+        except StoreUnavailableError:
             self.suspect()
             raise
         finally:
@@ -140,7 +140,7 @@ class Store:
         began = time.perf_counter()
         try:
             return await self._run(name, keys, args, write=write)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             self.on_failure(name)
             raise
         finally:
@@ -155,16 +155,16 @@ class Store:
     async def _twice(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         """Call, and repeat once on a new connection when the old one was closed or the key has another master."""
         try:
-            return await called(call())
-        except StoreUnavailable as problem:
+            return await guarded_call(call())
+        except StoreUnavailableError as problem:
             if not is_elsewhere(problem):
                 self.suspect()
                 raise
             moved = problem.__cause__
         try:
-            await called(self.place.look_again(moved if isinstance(moved, exceptions.MovedError) else None))
-            return await called(call())
-        except StoreUnavailable:
+            await guarded_call(self.place.look_again(moved if isinstance(moved, exceptions.MovedError) else None))
+            return await guarded_call(call())
+        except StoreUnavailableError:
             self.suspect()
             raise
 
@@ -234,9 +234,9 @@ class Store:
         """Run a plain write command. It must be idempotent, because it may be sent twice."""
         return await self._twice(lambda: self._ask(words, write=True))
 
-    async def servers(self) -> list[Server]:
+    async def servers(self) -> list[StoreServer]:
         """Return every master, for commands about the server itself: INFO, CONFIG, SCAN."""
-        return [Server(client) for client in await called(self.place.masters())]
+        return [StoreServer(client) for client in await guarded_call(self.place.masters())]
 
     async def pairs(self, *words: str | int) -> list[tuple[str, str]]:
         """Return the pairs of a map reply, which is a dict or a flat list (RESP2, RESP3, fakeredis)."""
@@ -244,7 +244,7 @@ class Store:
         if isinstance(raw, Mapping):
             return list(raw.items())
         if not isinstance(raw, list) or len(raw) % 2:
-            raise StoreUnavailable("the server is not Redis: it has no hashes", answered=True, refused=True)
+            raise StoreUnavailableError("the server is not Redis: it has no hashes", answered=True, refused=True)
         return list(zip(raw[::2], raw[1::2], strict=True))
 
     async def ping(self) -> None:
@@ -261,7 +261,7 @@ class Store:
         """
         before = self.place
         self.where, self.client, self.confirm_replicas = other.where, other.client, other.confirm_replicas
-        self.watched_over = other.watched_over
+        self.has_failover = other.has_failover
         self._use(other.place)
         return before
 
@@ -283,7 +283,7 @@ class Store:
 
 def was_answered(problem: Exception) -> bool:
     """Report whether the store responded. Of several batched reads, a single one may have caused the problem."""
-    return not isinstance(problem, StoreUnavailable) or problem.answered
+    return not isinstance(problem, StoreUnavailableError) or problem.answered
 
 
 def decoded(raw: Any) -> dict[str, Any]:
@@ -293,5 +293,7 @@ def decoded(raw: Any) -> dict[str, Any]:
     except (TypeError, ValueError):
         reply = None
     if not isinstance(reply, dict):
-        raise StoreUnavailable("the server runs no scripts: it is a proxy, or not Redis", answered=True, refused=True)
+        raise StoreUnavailableError(
+            "the server runs no scripts: it is a proxy, or not Redis", answered=True, refused=True
+        )
     return reply

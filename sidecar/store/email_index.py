@@ -7,28 +7,28 @@ account's own script runs, and removed after a removal. A stale hint is harmless
 from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.scripting import look
+from sidecar.store.scripting import run_read
 
 
-async def hint(store: Store, email: str, account: AccountId) -> None:
+async def add_email(store: Store, email: str, account: AccountId) -> None:
     """Add the account to the entry of the normalised e-mail."""
     await store.change("SADD", keys.email_hint(email, store.partitions), account)
 
 
-async def unhint(store: Store, email: str, account: AccountId) -> None:
+async def remove_email(store: Store, email: str, account: AccountId) -> None:
     """Remove the account from the entry. Reads before and after: a concurrent invitation may add the e-mail again."""
     if await _holds(store, email, account):
         return
     await store.change("SREM", keys.email_hint(email, store.partitions), account)
     if await _holds(store, email, account):
-        await hint(store, email, account)
+        await add_email(store, email, account)
 
 
 async def _holds(store: Store, email: str, account: AccountId) -> bool:
-    return bool((await look(store, "find", account, email=email, expired=True))["o"] == "found")
+    return bool((await run_read(store, "find", account, email=email, expired=True))["o"] == "found")
 
 
-async def hinted(store: Store, email: str) -> list[AccountId]:
+async def lookup_email(store: Store, email: str) -> list[AccountId]:
     """Return the accounts in the entry of the normalised e-mail, sorted."""
     return sorted(
         AccountId(account) for account in await store.command("SMEMBERS", keys.email_hint(email, store.partitions))

@@ -13,7 +13,7 @@ from redis import exceptions
 from sidecar.store.servers.remedies import NO_REDIS, remedy_of_reply, remedy_of_silence
 
 
-class StoreUnavailable(Exception):
+class StoreUnavailableError(Exception):
     """The store did not respond, or responded with an error.
 
     ``answered``: an error reply. ``refused``: an error reply after which reads are invalid too, for example of a master
@@ -37,7 +37,7 @@ class StoreUnavailable(Exception):
         self.misconfigured = misconfigured
 
 
-class StoreRefused(Exception):
+class StoreMismatchError(Exception):
     """Store that this sidecar must not use. The message is one sentence: problem, store, remedy."""
 
 
@@ -73,7 +73,7 @@ _CLOSED: Final = "the handler is closed"
 """uvloop's RuntimeError for a send on a connection that the peer closed in the same event-loop iteration."""
 
 
-def outage(error: BaseException) -> StoreUnavailable | None:
+def outage(error: BaseException) -> StoreUnavailableError | None:
     """Return StoreUnavailable for an error of a server or of the network (R50); None for a bug in this code base."""
     if isinstance(error, exceptions.ResponseError | exceptions.AuthenticationError | exceptions.BusyLoadingError):
         code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "")
@@ -82,9 +82,9 @@ def outage(error: BaseException) -> StoreUnavailable | None:
     if isinstance(error, exceptions.RedisError | TimeoutError | OSError):
         return _silence(error)
     if isinstance(error, RuntimeError) and _CLOSED in str(error):
-        return StoreUnavailable("the store does not answer: it closed the connection")
+        return StoreUnavailableError("the store does not answer: it closed the connection")
     if isinstance(error, TypeError | ValueError | AttributeError | LookupError) and _is_of_redis_py(error):
-        return StoreUnavailable(f"the server is not Redis: {NO_REDIS}", answered=True, refused=True)
+        return StoreUnavailableError(f"the server is not Redis: {NO_REDIS}", answered=True, refused=True)
     return None
 
 
@@ -96,11 +96,11 @@ def _is_of_redis_py(error: BaseException) -> bool:
     return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("redis.")
 
 
-def refusal(reply: str, *, moves: bool = False) -> StoreUnavailable:
+def refusal(reply: str, *, moves: bool = False) -> StoreUnavailableError:
     """Return StoreUnavailable for the text of an error reply."""
     readable = moves or _READABLE.search(reply) is not None
     known = remedy_of_reply(reply)
-    return StoreUnavailable(
+    return StoreUnavailableError(
         f"the store returned an error: {_short(reply)}{known.suffix}",
         answered=True,
         refused=not readable,
@@ -108,21 +108,23 @@ def refusal(reply: str, *, moves: bool = False) -> StoreUnavailable:
     )
 
 
-def _silence(error: BaseException) -> StoreUnavailable:
+def _silence(error: BaseException) -> StoreUnavailableError:
     """Return StoreUnavailable for a missing reply, or one that is not in the Redis protocol."""
     known = remedy_of_silence(f"{type(error).__name__} {error}")
-    return StoreUnavailable(f"the store does not answer: {type(error).__name__}: {_short(str(error))}{known.suffix}")
+    return StoreUnavailableError(
+        f"the store does not answer: {type(error).__name__}: {_short(str(error))}{known.suffix}"
+    )
 
 
 def is_not_permitted(error: Exception) -> bool:
     """Report whether the server lacks the command or denies it, as managed services do for INFO and CONFIG."""
-    reply = error.__cause__ if isinstance(error, StoreUnavailable) else error
+    reply = error.__cause__ if isinstance(error, StoreUnavailableError) else error
     if isinstance(reply, exceptions.NoPermissionError):
         return True
     return isinstance(reply, exceptions.ResponseError) and _NOT_PERMITTED.search(str(reply)) is not None
 
 
-def is_elsewhere(problem: StoreUnavailable) -> bool:
+def is_elsewhere(problem: StoreUnavailableError) -> bool:
     """Report whether the same call, under the same request id, may be sent again.
 
     True for a closed connection, as after a restart of the server, and for a key that has moved. False after a timeout:

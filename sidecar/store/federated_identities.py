@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from sidecar.domain.users import AccountId, Actor, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import integer, position_of, record_of
-from sidecar.store.connection import Store, gathered
+from sidecar.store.connection import Store, gather_all
 from sidecar.store.outcomes import NoUser, Position
-from sidecar.store.scripting import look, transition
+from sidecar.store.scripting import run_read, run_write
 from sidecar.tokens.ids import account_of
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LinkedIdentity:
     """Linked user, at ``epoch``. Ending the link raises the epoch, so the link holds while the epoch is the same."""
 
     user: UserId
@@ -27,14 +27,14 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class LinkQuery:
     """Search result of one account: the linked user, else the active user with the e-mail.
 
     ``linkable``: ``link`` would link the subject to the user found by e-mail.
     """
 
     account: AccountId
-    held: Held | None
+    held: LinkedIdentity | None
     by_email: UserId | None
     linkable: bool = False
 
@@ -59,7 +59,7 @@ class LinkHeld:
 
 
 @dataclass(frozen=True, slots=True)
-class NobodyToLink:
+class NoMatchingUser:
     """No active user of the account has this e-mail."""
 
 
@@ -69,7 +69,7 @@ class LinkTaken:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkBarred:
+class LinkForbidden:
     """An operator has unlinked this subject; it is forbidden to link again by e-mail."""
 
 
@@ -87,41 +87,41 @@ class NotLinked:
     """The user is linked to no external subject (of that issuer)."""
 
 
-class Links:
+class FederatedIdentities:
     """Link operations. Every method raises StoreUnavailable in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def find(self, account: AccountId, issuer: str, subject: str) -> Held | None:
+    async def find(self, account: AccountId, issuer: str, subject: str) -> LinkedIdentity | None:
         """Return the user linked to the subject. None also after the user was removed or unlinked."""
-        reply = await look(self._store, "link_find", account, link=_link(issuer, subject))
-        return Held(UserId(reply["u"]), integer(reply["tv"])) if reply["o"] == "linked" else None
+        reply = await run_read(self._store, "link_find", account, link=_link(issuer, subject))
+        return LinkedIdentity(UserId(reply["u"]), integer(reply["tv"])) if reply["o"] == "linked" else None
 
     async def seek(
         self, accounts: Sequence[AccountId], *, issuer: str, subject: str, email: str | None
-    ) -> list[Sought]:
+    ) -> list[LinkQuery]:
         """Search ``accounts`` for the subject and the normalised ``email``, in one round trip per partition."""
         by_partition: dict[int, list[AccountId]] = {}
         for account in accounts:
             by_partition.setdefault(keys.partition_of(account, self._store.partitions), []).append(account)
-        found = await gathered(
+        found = await gather_all(
             *(self._seek(partition, there, issuer, subject, email) for partition, there in by_partition.items())
         )
         return [one for there in found for one in there]
 
     async def _seek(
         self, partition: int, accounts: list[AccountId], issuer: str, subject: str, email: str | None
-    ) -> list[Sought]:
+    ) -> list[LinkQuery]:
         at = [keys.feed(partition), *(keys.account(account, self._store.partitions) for account in accounts)]
         wanted = {"link": _link(issuer, subject), "family": _digest(issuer)}
         if email is not None:
             wanted["email"] = email
         reply = await self._store.run("link_seek", at, wanted)
         return [
-            Sought(
+            LinkQuery(
                 account,
-                Held(UserId(told["u"]), integer(told["tv"])) if told["u"] else None,
+                LinkedIdentity(UserId(told["u"]), integer(told["tv"])) if told["u"] else None,
                 UserId(told["e"]) if told["e"] else None,
                 told["may"] == "1",
             )
@@ -130,7 +130,7 @@ class Links:
 
     async def link(
         self, account: AccountId, *, issuer: str, subject: str, email: str
-    ) -> Linked | NobodyToLink | LinkTaken | LinkBarred:
+    ) -> Linked | NoMatchingUser | LinkTaken | LinkForbidden:
         """Link by normalised e-mail, which the issuer has verified. Of concurrent links to one user, one succeeds."""
         actor = Actor(user=None, role="", epoch=0, session=None, address="outside issuer")
         outcome = await self._link(account, actor, issuer, subject, email=email)
@@ -140,19 +140,19 @@ class Links:
 
     async def link_user(
         self, uid: UserId, *, issuer: str, subject: str
-    ) -> Linked | NobodyToLink | LinkTaken | LinkHeld:
+    ) -> Linked | NoMatchingUser | LinkTaken | LinkHeld:
         """Link the subject to this active user by order of an operator, with any e-mail, even if forbidden before."""
         if (account := account_of(uid)) is None:
-            return NobodyToLink()
+            return NoMatchingUser()
         outcome = await self._link(account, Actor.operator(), issuer, subject, uid=uid)
-        if isinstance(outcome, LinkBarred):
+        if isinstance(outcome, LinkForbidden):
             raise TypeError("link.lua returned 'barred', which excludes A.uid")
         return outcome
 
     async def _link(
         self, account: AccountId, actor: Actor, issuer: str, subject: str, **whom: str
-    ) -> Linked | NobodyToLink | LinkTaken | LinkBarred | LinkHeld:
-        reply = await transition(
+    ) -> Linked | NoMatchingUser | LinkTaken | LinkForbidden | LinkHeld:
+        reply = await run_write(
             self._store,
             "link",
             account,
@@ -172,9 +172,9 @@ class Links:
             case "taken":
                 return LinkTaken()
             case "barred":
-                return LinkBarred()
+                return LinkForbidden()
             case _:
-                return NobodyToLink()
+                return NoMatchingUser()
 
     async def unlink(
         self, uid: UserId, *, issuer: str | None = None, may_return: bool = False
@@ -185,7 +185,7 @@ class Links:
         """
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await transition(
+        reply = await run_write(
             self._store,
             "unlink",
             account,

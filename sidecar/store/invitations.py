@@ -7,7 +7,7 @@ from typing import Any
 from sidecar.domain.users import AccountId, Actor, Invitation, Member, Seats, UserId, UserRecord
 from sidecar.store.codec import member_of, position_of, record_of, seats_of, seconds
 from sidecar.store.connection import Store
-from sidecar.store.email_index import hint, unhint
+from sidecar.store.email_index import add_email, remove_email
 from sidecar.store.outcomes import (
     AccountSuspended,
     ActorChanged,
@@ -16,7 +16,7 @@ from sidecar.store.outcomes import (
     NoUser,
     Position,
 )
-from sidecar.store.scripting import look, milliseconds, transition
+from sidecar.store.scripting import milliseconds, run_read, run_write
 from sidecar.store.sessions import NewSession, session_argument
 from sidecar.tokens.ids import account_of
 
@@ -118,8 +118,8 @@ class Invitations:
         """
         if account_of(uid) != account:
             raise ValueError("the invited user's id does not name the account")
-        await hint(self._store, email, account)
-        reply = await transition(
+        await add_email(self._store, email, account)
+        reply = await run_write(
             self._store,
             "invite",
             account,
@@ -136,9 +136,9 @@ class Invitations:
         )
         outcome = _invite_outcome(account, reply)
         if isinstance(outcome, Invited):
-            await hint(self._store, email, account)  # again: a concurrent removal may have removed it
+            await add_email(self._store, email, account)  # again: a concurrent removal may have removed it
         if isinstance(outcome, SeatLimit | AccountSuspended | NoAccount | ActorChanged | IdempotencyMismatch):
-            await unhint(self._store, email, account)
+            await remove_email(self._store, email, account)
         return outcome
 
     async def resend(
@@ -158,7 +158,7 @@ class Invitations:
         """
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await transition(
+        reply = await run_write(
             self._store,
             "invitation_resend",
             account,
@@ -190,7 +190,7 @@ class Invitations:
         """Verify the secret, before a password is hashed (R17). Does not consume it."""
         if (account := account_of(uid)) is None:
             return InvitationGone()
-        reply = await look(self._store, "invitation_peek", account, uid=uid, digest=digest)
+        reply = await run_read(self._store, "invitation_peek", account, uid=uid, digest=digest)
         if reply["o"] != "invitation":
             return InvitationGone()
         return Invitation(uid, reply["r"]["em"], seconds(reply["r"]["exp"]))
@@ -212,7 +212,7 @@ class Invitations:
         if (account := account_of(uid)) is None:
             return InvitationGone()
         address, request_id = ("", "") if session is None else (session.address, session.request_id)
-        reply = await transition(
+        reply = await run_write(
             self._store,
             "invitation_accept",
             account,

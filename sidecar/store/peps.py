@@ -14,10 +14,10 @@ from sidecar.domain.peps import Pep, PepId, Scope, account_of_pep
 from sidecar.domain.users import AccountId, Actor, Status
 from sidecar.store.codec import integer, items, position_of, seconds
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
 from sidecar.store.outcomes import ActorChanged, NoAccount, Position
-from sidecar.store.scripting import look, milliseconds, transition
+from sidecar.store.scripting import milliseconds, run_read, run_write
 
 MAX_KEYS: Final = 100
 """Keys per account, expired ones included."""
@@ -77,7 +77,7 @@ class Peps:
     ) -> PepCreated | PepExists | TooManyPeps | NoAccount | ActorChanged:
         """Create a key. ``ttl``: seconds. ``digest`` verifies the secret, which is not stored."""
         account = _account(pep)
-        reply = await transition(
+        reply = await run_write(
             self._store,
             "pep_create",
             account,
@@ -105,7 +105,7 @@ class Peps:
     async def revoke(self, actor: Actor, pep: PepId) -> PepRevoked | NoPep | ActorChanged:
         """Revoke a key."""
         account = _account(pep)
-        reply = await transition(self._store, "pep_revoke", account, actor, pep=pep)
+        reply = await run_write(self._store, "pep_revoke", account, actor, pep=pep)
         match reply["o"]:
             case "revoked":
                 return PepRevoked(_pep_of(account, reply["p"]), position_of(reply))
@@ -116,7 +116,7 @@ class Peps:
 
     async def listing(self, account: AccountId) -> list[Pep]:
         """Return all keys of the account, oldest first; empty for an unknown account."""
-        reply = await look(self._store, "peps", account)
+        reply = await run_read(self._store, "peps", account)
         found = (_pep_of(account, each) for each in items(reply.get("all")))
         return sorted(found, key=lambda pep: (pep.created_at, pep.name))
 
@@ -141,10 +141,10 @@ class PepCopies:
         """Return the key as stored; None for an unknown key. Raises StoreUnavailable."""
         account = _account(pep)
         before, floor, account_floor = self._changes, self._floors.get(pep, 0), self._floors.get(account, 0)
-        reply = await look(self._store, "pep", account, pep=pep)
+        reply = await run_read(self._store, "pep", account, pep=pep)
         older = reply["o"] == "pep" and integer(reply["p"]["rv"]) < floor
         if older or integer(reply["s"]) < account_floor:
-            raise StoreUnavailable(f"the store regressed: its data of {pep} is older than data seen before")
+            raise StoreUnavailableError(f"the store regressed: its data of {pep} is older than data seen before")
         if reply["o"] != "pep":
             return None
         found = _pep_of(account, reply["p"])
@@ -154,7 +154,7 @@ class PepCopies:
 
     # Follower of the feed --------------------------------------------------------------------------------------------
 
-    def apply(self, _partition: int, change: Change) -> None:
+    def apply(self, _partition: int, change: FeedEntry) -> None:
         """Drop the copies that the change affects."""
         if change.kind == "pep":
             self._changes += 1
@@ -169,10 +169,10 @@ class PepCopies:
             for pep in [pep for pep, copy in self._copies.items() if copy.account == change.account]:
                 del self._copies[pep]
 
-    def heard(self, _partition: int, _at: float) -> None:
+    def on_heartbeat(self, _partition: int, _at: float) -> None:
         """No-op: ``Records`` renews the lease, and ``live`` reads it."""
 
-    def flush(self, tail: Tail) -> None:
+    def flush(self, tail: FeedReset) -> None:
         """Drop all copies."""
         self._changes += 1
         self._copies.clear()

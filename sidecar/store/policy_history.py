@@ -12,7 +12,7 @@ from sidecar.store import keys
 from sidecar.store.connection import Store
 
 
-class Standing(StrEnum):
+class GenerationOrder(StrEnum):
     """Order of a generation relative to the earlier ones."""
 
     NEW = "new"
@@ -21,14 +21,14 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedActivation:
     """Recorded activation. ``newest``: newest generation before it; None at the first one."""
 
-    standing: Standing
+    standing: GenerationOrder
     newest: str | None
 
 
-class Generations:
+class PolicyHistory:
     """History operations. Every method raises StoreUnavailable in an outage."""
 
     def __init__(self, store: Store) -> None:
@@ -36,7 +36,7 @@ class Generations:
 
     async def record(
         self, generation: str, roles: Collection[str], *, sidecar: str, start: bool = False, forced: bool = False
-    ) -> Recorded:
+    ) -> RecordedActivation:
         """Record that this sidecar has activated ``generation``. ``start``: at its start, not by an edit."""
         arguments = {
             "id": generation,
@@ -47,7 +47,7 @@ class Generations:
             "rid": self._store.request_id(),
         }
         reply = await self._store.run("generation_record", [_key(), keys.system_log()], arguments, write=True)
-        return Recorded(Standing(reply["o"]), reply["newest"] or None)
+        return RecordedActivation(GenerationOrder(reply["o"]), reply["newest"] or None)
 
     async def roles(self) -> frozenset[str]:
         """Return all roles of all recorded generations. Users hold no other roles."""

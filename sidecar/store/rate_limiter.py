@@ -33,12 +33,12 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class BucketTaken:
     """One unit is reserved, until it is given back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Empty:
+class BucketEmpty:
     """No unit is left. ``seconds``: time until the next one."""
 
     seconds: float
@@ -50,12 +50,12 @@ class Buckets:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def take(self, bucket: Bucket) -> Taken | Empty:
+    async def take(self, bucket: Bucket) -> BucketTaken | BucketEmpty:
         """Reserve one unit."""
         words = [bucket.rate.milliseconds, str(bucket.rate.units)]
         # Not confirmed by replicas: a fail-over that loses a few failures is harmless.
         reply = await self._store.run("limit_take", [self._key(bucket)], words)
-        return Taken() if reply["o"] == "taken" else Empty(integer(reply["wait"]) / 1000)
+        return BucketTaken() if reply["o"] == "taken" else BucketEmpty(integer(reply["wait"]) / 1000)
 
     async def give_back(self, bucket: Bucket) -> None:
         """Restore one unit that was reserved and not used."""

@@ -9,7 +9,7 @@ from sidecar.store.codec import integer
 from sidecar.store.connection import Store
 
 
-async def look(store: Store, script: str, account: AccountId, /, **args: object) -> dict[str, Any]:
+async def run_read(store: Store, script: str, account: AccountId, /, **args: object) -> dict[str, Any]:
     """Run a read-only script. Raises StoreUnavailable in an outage, and for a store behind the changes applied here."""
     applied = store.gate.applied(keys.partition_of(account, store.partitions))
     reply = await store.run(script, _keys(store, account), {"acct": account, **args})
@@ -17,7 +17,7 @@ async def look(store: Store, script: str, account: AccountId, /, **args: object)
     return reply
 
 
-async def look_up(store: Store, whom: Sequence[tuple[AccountId, UserId]]) -> dict[str, Any]:
+async def read_records(store: Store, whom: Sequence[tuple[AccountId, UserId]]) -> dict[str, Any]:
     """Read the live records of users in accounts of ONE partition. Raises StoreUnavailable as ``look`` does.
 
     Returns the reply of ``record.lua``: ``found``, in the order of ``whom``.
@@ -32,7 +32,7 @@ async def look_up(store: Store, whom: Sequence[tuple[AccountId, UserId]]) -> dic
     return reply
 
 
-async def transition(store: Store, script: str, account: AccountId, actor: Actor, /, **args: object) -> dict[str, Any]:
+async def run_write(store: Store, script: str, account: AccountId, actor: Actor, /, **args: object) -> dict[str, Any]:
     """Run a writing script. Arguments that are None are omitted: Lua reads nil. Raises StoreUnavailable."""
     by = {
         "uid": actor.user or "",

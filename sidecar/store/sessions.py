@@ -11,7 +11,7 @@ from sidecar.store.codec import integer, items, position_of, record_of, seconds
 from sidecar.store.connection import Store
 from sidecar.store.outcomes import ActorChanged, NoUser, Position, Stale
 from sidecar.store.rate_limiter import Rate
-from sidecar.store.scripting import look, milliseconds, transition
+from sidecar.store.scripting import milliseconds, run_read, run_write
 from sidecar.tokens.ids import account_of
 
 MAX_SESSIONS = 20
@@ -111,7 +111,7 @@ class Sessions:
         """Open a session after a correct password. Returns Stale when the epoch has changed, NoUser when not active."""
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await transition(
+        reply = await run_write(
             self._store,
             "session_open",
             account,
@@ -137,7 +137,7 @@ class Sessions:
         """
         if (account := account_of(uid)) is None:
             return SessionGone()
-        reply = await transition(
+        reply = await run_write(
             self._store,
             "session_rotate",
             account,
@@ -173,7 +173,7 @@ class Sessions:
     async def _end(self, uid: UserId, actor: Actor, **which: object) -> Ended | SessionGone | ActorChanged:
         if (account := account_of(uid)) is None:
             return SessionGone()
-        reply = await transition(self._store, "session_end", account, actor, uid=uid, **which)
+        reply = await run_write(self._store, "session_end", account, actor, uid=uid, **which)
         match reply["o"]:
             case "ended":
                 ended = tuple(SessionId(sid) for sid in items(reply["sids"]))
@@ -187,7 +187,7 @@ class Sessions:
         """Return the live sessions, newest first."""
         if (account := account_of(uid)) is None:
             return []
-        reply = await look(self._store, "sessions", account, uid=uid)
+        reply = await run_read(self._store, "sessions", account, uid=uid)
         sessions = [
             Session(SessionId(sid), seconds(created), seconds(refreshed), seconds(ends), address, agent)
             for sid, ends, created, refreshed, address, agent in items(reply["all"])

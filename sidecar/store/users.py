@@ -6,7 +6,7 @@ from typing import Any
 from sidecar.domain.users import AccountId, Actor, Member, Seats, Status, UserId, UserRecord
 from sidecar.store.codec import integer, items, member_of, position_of, record_of, seats_of
 from sidecar.store.connection import Store
-from sidecar.store.email_index import hinted, unhint
+from sidecar.store.email_index import lookup_email, remove_email
 from sidecar.store.outcomes import (
     ActorChanged,
     Changed,
@@ -20,7 +20,7 @@ from sidecar.store.outcomes import (
     StillInvited,
     Unchanged,
 )
-from sidecar.store.scripting import look, look_up, transition
+from sidecar.store.scripting import read_records, run_read, run_write
 from sidecar.store.sessions import NewSession, session_argument
 from sidecar.tokens.ids import account_of
 
@@ -70,7 +70,7 @@ class Users:
         """Return the live record of a member or invited user, from the master, in one round trip."""
         if (account := account_of(uid)) is None:
             return None
-        (found,) = (await look_up(self._store, [(account, uid)]))["found"]
+        (found,) = (await read_records(self._store, [(account, uid)]))["found"]
         return record_of(account, found["r"]) if "r" in found else None
 
     async def listing(self, account: AccountId) -> list[Member]:
@@ -83,7 +83,7 @@ class Users:
 
     async def roster(self, account: AccountId) -> Roster | NoAccount:
         """Return the members and invited users, oldest first, and the seats."""
-        reply = await look(self._store, "roster", account)
+        reply = await run_read(self._store, "roster", account)
         if reply["o"] == "no_account":
             return NoAccount()
         oldest_first = sorted(items(reply["all"]), key=lambda found: (integer(found["created"]), found["id"]))
@@ -91,12 +91,12 @@ class Users:
 
     async def find(self, account: AccountId, email: str, *, expired: bool = False) -> UserId | None:
         """Return the member or invited user with this normalised e-mail. ``expired``: include expired invitations."""
-        reply = await look(self._store, "find", account, email=email, expired=expired)
+        reply = await run_read(self._store, "find", account, email=email, expired=expired)
         return UserId(reply["u"]) if reply["o"] == "found" else None
 
     async def accounts_of(self, email: str) -> list[AccountId]:
         """Return the accounts that may have the normalised e-mail: a superset of those that have it."""
-        return await hinted(self._store, email)
+        return await lookup_email(self._store, email)
 
     async def credentials(self, account: AccountId, email: str) -> Credentials | None:
         """Return the credentials of the user with this normalised e-mail."""
@@ -108,7 +108,7 @@ class Users:
         return None if account is None else await self._credentials(account, uid=uid, email="")
 
     async def _credentials(self, account: AccountId, *, uid: str, email: str) -> Credentials | None:
-        reply = await look(self._store, "credentials", account, uid=uid, email=email)
+        reply = await run_read(self._store, "credentials", account, uid=uid, email=email)
         if reply["o"] != "found":
             return None
         found = reply["r"]
@@ -135,7 +135,7 @@ class Users:
             raise ValueError(f"status {status} cannot be set: use active or suspended")
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await transition(
+        reply = await run_write(
             self._store,
             "user_change",
             account,
@@ -165,11 +165,11 @@ class Users:
         """Remove a member or an invited user. Frees the seat and the e-mail, and invalidates the invitation."""
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await transition(self._store, "user_remove", account, actor, uid=uid, judged=judged_role or "")
+        reply = await run_write(self._store, "user_remove", account, actor, uid=uid, judged=judged_role or "")
         match reply["o"]:
             case "removed":
                 gone = record_of(account, reply["r"])
-                await unhint(self._store, gone.email, account)
+                await remove_email(self._store, gone.email, account)
                 return Removed(gone, position_of(reply))
             case "last_admin":
                 return LastAdmin()
@@ -195,7 +195,7 @@ class Users:
         """
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await transition(
+        reply = await run_write(
             self._store,
             "user_password",
             account,
@@ -222,7 +222,7 @@ class Users:
         """Raise the epoch and end all sessions, then open ``session`` for the caller."""
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await transition(
+        reply = await run_write(
             self._store, "user_sign_out", account, actor, uid=uid, session=session_argument(session)
         )
         match reply["o"]:
@@ -238,7 +238,7 @@ class Users:
         if (account := account_of(uid)) is None:
             return False
         actor = Actor.bearer(uid)
-        reply = await transition(
+        reply = await run_write(
             self._store, "user_rehash", account, actor, uid=uid, epoch=str(expected_epoch), pw=password_hash
         )
         return bool(reply["o"] == "rehashed")
@@ -249,7 +249,7 @@ class Users:
         """End the review hold of a user and set this role and status (R48)."""
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await transition(
+        reply = await run_write(
             self._store, "user_review", account, actor, uid=uid, role=role, status=status, judged=judged_role or ""
         )
         return NotHeld() if reply["o"] == "not_held" else _outcome(account, reply)
@@ -261,7 +261,7 @@ class Users:
         """
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await transition(
+        reply = await run_write(
             self._store, "user_raise_epoch", account, Actor.operator(), uid=uid, floor=str(floor), seen=str(seen)
         )
         match reply["o"]:

@@ -39,7 +39,7 @@ Decisions with names that the policy does not define are not cached.
 _ENDS: Final = tuple(b"%d}\n" % micros for micros in range(1000))
 
 
-class Told(msgspec.Struct, frozen=True, gc=False):
+class LogEntryTemplate(msgspec.Struct, frozen=True, gc=False):
     """Counter and log text of one kind of decision. ``line`` is empty when the decision log is off."""
 
     tally: Tally
@@ -47,7 +47,7 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     allowed: bool
 
 
-class Logbook:
+class CheckRecorder:
     """Recorder of one worker, for use on the event loop only. ``soon``: the loop's `call_soon`.
 
     ``log`` None: the decision log is off. ``allows``: the share of allows that is logged. Every denial is logged.
@@ -59,18 +59,18 @@ class Logbook:
         log: DecisionLog | None = None,
         *,
         allows: float = 1.0,
-        soon: Callable[[Callable[[], None]], object],
+        call_soon: Callable[[Callable[[], None]], object],
     ) -> None:
         self._checks = metrics.checks
         self._log = log
         self._allows = allows
         self._credit = 0.0
-        self._soon = soon
-        self._kept: FifoCache[tuple[str | None, ...], Told] = FifoCache(MAX_KEPT)
+        self._soon = call_soon
+        self._kept: FifoCache[tuple[str | None, ...], LogEntryTemplate] = FifoCache(MAX_KEPT)
         self._entries: list[Any] = []  # flat, four values per check: a tuple per check would double the cost
-        metrics.before_scrape(self.settle)
+        metrics.before_scrape(self.flush)
 
-    def told(self, endpoint: str, decision: Decision, label: str) -> Told:
+    def log_entry(self, endpoint: str, decision: Decision, label: str) -> LogEntryTemplate:
         """Return the counter and log text of ``decision``.
 
         ``label``: its section if the policy in force defines it, else empty, because requests must not create metric
@@ -90,12 +90,12 @@ class Logbook:
         told = self._kept.get(key)
         if told is None:
             line = b"" if self._log is None else middle_of(endpoint, decision)
-            told = Told(self._checks.tally(endpoint, decision, label), line, decision.allowed)
+            told = LogEntryTemplate(self._checks.tally(endpoint, decision, label), line, decision.allowed)
             if decision.section == label:  # else the name comes from the request: unbounded
                 self._kept.set(key, told)
         return told
 
-    def record(self, told: Told, request_id: bytes, started: float, ended: float) -> None:
+    def record(self, told: LogEntryTemplate, request_id: bytes, started: float, ended: float) -> None:
         """Record a completed check. Never raises.
 
         ``started`` and ``ended`` are `perf_counter` seconds. ``request_id`` is escaped for JSON, without quotes.
@@ -103,15 +103,15 @@ class Logbook:
         entries = self._entries
         entries += (told, request_id, started, ended)
         if len(entries) == 4 * BATCH:
-            self._soon(self.settle)
+            self._soon(self.flush)
 
     async def keep(self) -> None:
         """Flush incomplete batches until cancelled."""
         while True:
             await asyncio.sleep(SETTLE_SECONDS)
-            self.settle()
+            self.flush()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Count and log the recorded checks."""
         entries = self._entries
         if not entries:
@@ -138,7 +138,7 @@ class Logbook:
         return True
 
 
-def _lines(answers: Iterable[tuple[Told, bytes, float, float]]) -> bytes:
+def _lines(answers: Iterable[tuple[LogEntryTemplate, bytes, float, float]]) -> bytes:
     """Return log lines. Each item: log text, request id, end (`perf_counter` seconds), duration (seconds)."""
     pieces: list[bytes] = []
     epoch = time() - perf_counter()

@@ -94,7 +94,7 @@ def in_quotes(text: str) -> bytes:
     return msgspec.json.encode(text)[1:-1]
 
 
-class Sink(Protocol):
+class LineSink(Protocol):
     """Destination of log lines, see `LineFile`."""
 
     def write(self, lines: bytes, /) -> int: ...
@@ -109,7 +109,7 @@ class DecisionLog:
 
     def __init__(
         self,
-        sink: Sink,
+        sink: LineSink,
         *,
         dropped: Callable[[int], None] = lambda _lines: None,
         reopen: Callable[[], None] = lambda: None,

@@ -20,7 +20,7 @@ _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC | os.O_NO
 """Flags for opening. NONBLOCK is for the opening only: a pipe without a reader would block it."""
 
 
-class LineFile:
+class LogFile:
     """Line writer for one thread. ``path`` None: standard output, which is neither opened nor closed here."""
 
     def __init__(self, path: Path | None) -> None:

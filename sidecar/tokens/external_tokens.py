@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Final
 
 from sidecar.domain.decision import Reason
-from sidecar.tokens.jwk_set import OutsideKey, WantedKey
-from sidecar.tokens.strict_json import MalformedError, any_object, number, segments, text
+from sidecar.tokens.jwk_set import IssuerKey, WantedKey
+from sidecar.tokens.strict_json import MalformedJsonError, any_object, number, segments, text
 
 _TYPES: Final = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 """Accepted values of ``typ``.
@@ -48,7 +48,7 @@ class EmailProof(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class IssuerTrust:
     """Accepted audience, algorithms and e-mail rule of one issuer. ``issuer`` is compared with ``iss``.
 
     ``email_domains`` (ASCII, lower case) apply to ``EmailProof.VOUCHED``.
@@ -64,7 +64,7 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Outsider:
+class ExternalToken:
     """Unverified token whose ``iss`` names a trusted issuer."""
 
     token: str = field(repr=False)
@@ -72,7 +72,7 @@ class Outsider:
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
+class ParsedToken:
     """Parsed, unverified token."""
 
     wanted: WantedKey
@@ -82,7 +82,7 @@ class Presented:
 
 
 @dataclass(frozen=True, slots=True)
-class OutsideClaims:
+class ExternalClaims:
     """Claims of a token with a valid signature. Times are Unix seconds.
 
     ``email`` is None unless it is verified by the rule of the issuer's entry. ``unproven`` is then the reason, for the
@@ -100,7 +100,7 @@ class OutsideClaims:
     unproven: str = ""
 
 
-def issuer_named(token: str) -> str | None:
+def peek_issuer(token: str) -> str | None:
     """Return the unverified ``iss`` of ``token``, or None if it cannot be read."""
     try:
         _, _, payload, _ = segments(token)
@@ -110,25 +110,25 @@ def issuer_named(token: str) -> str | None:
     return issuer if isinstance(issuer, str) and len(issuer) <= _MAX_ISSUER else None
 
 
-def read(token: str, trust: Trust) -> Presented | Reason:
+def read(token: str, trust: IssuerTrust) -> ParsedToken | Reason:
     """Parse ``token`` by the rules of its issuer. Return the unverified token or the Reason of the rejection."""
     try:
         signed, header_bytes, payload, signature = segments(token)
         header = any_object(header_bytes)
         kind, algorithm = header.get("typ", "jwt"), header.get("alg")
         if not isinstance(kind, str) or kind.lower() not in _TYPES or not _REFUSED.isdisjoint(header):
-            raise MalformedError
+            raise MalformedJsonError
         if not isinstance(algorithm, str) or algorithm not in trust.algorithms:
-            raise MalformedError
+            raise MalformedJsonError
         kid = text(header, "kid") if "kid" in header else None
         thumbprint = header.get("x5t", "")
         wanted = WantedKey(kid, algorithm, thumbprint if isinstance(thumbprint, str) else "")
-        return Presented(wanted, signed, signature, any_object(payload))
+        return ParsedToken(wanted, signed, signature, any_object(payload))
     except (ValueError, RecursionError):
         return Reason.MALFORMED_TOKEN
 
 
-def believe(presented: Presented, key: OutsideKey | None, trust: Trust) -> OutsideClaims | Reason:
+def verify_external(presented: ParsedToken, key: IssuerKey | None, trust: IssuerTrust) -> ExternalClaims | Reason:
     """Verify signature, issuer, audience and claims. Return the claims or the Reason of the rejection.
 
     ``key`` is the issuer's key for ``presented.wanted``, or None. The result does not depend on the time.
@@ -146,11 +146,11 @@ def believe(presented: Presented, key: OutsideKey | None, trust: Trust) -> Outsi
         if trust.audience not in _audiences(presented.payload, trust.audience_claim):
             return Reason.WRONG_AUDIENCE
         return _claims(presented.payload, trust)
-    except MalformedError:
+    except MalformedJsonError:
         return Reason.MALFORMED_TOKEN
 
 
-def timely(claims: OutsideClaims, *, now: int, leeway: int) -> Reason | None:
+def check_times(claims: ExternalClaims, *, now: int, leeway: int) -> Reason | None:
     """Return the Reason why authentic claims are invalid at ``now`` (Unix seconds), or None. ``leeway`` is seconds."""
     horizon = now + leeway
     if claims.issued_at > horizon or (claims.not_before is not None and claims.not_before > horizon):
@@ -162,17 +162,17 @@ def _audiences(payload: dict[str, object], claim: str) -> list[str]:
     named = payload.get(claim)
     listed = [named] if isinstance(named, str) else named
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-        raise MalformedError
+        raise MalformedJsonError
     return listed
 
 
-def _claims(payload: dict[str, object], trust: Trust) -> OutsideClaims:
+def _claims(payload: dict[str, object], trust: IssuerTrust) -> ExternalClaims:
     subject, jti = text(payload, "sub"), payload.get("jti", "")
     if len(subject) > _MAX_SUBJECT or not subject.isprintable() or "events" in payload:
-        raise MalformedError
+        raise MalformedJsonError
     issued_at = number(payload, "iat")
     email, unproven = _proven_email(payload, trust)
-    return OutsideClaims(
+    return ExternalClaims(
         issuer=trust.issuer,
         subject=subject,
         audience=trust.audience,
@@ -198,7 +198,7 @@ def _not_before(payload: dict[str, object], issued_at: float) -> int | None:
     return math.ceil(max(starts)) if starts else None
 
 
-def _proven_email(payload: dict[str, object], trust: Trust) -> tuple[str | None, str]:
+def _proven_email(payload: dict[str, object], trust: IssuerTrust) -> tuple[str | None, str]:
     """Return the verified e-mail and an empty string, or None and the reason."""
     email, verified = payload.get(trust.email_claim), payload.get("email_verified", ...)
     if not isinstance(email, str):

@@ -47,7 +47,7 @@ _DEFAULTS: Final = get_default_algorithms()
 _ALGORITHMS: Final = {name: _DEFAULTS["EdDSA" if name in _EDWARDS else name] for name in KINDS}
 
 
-class BadKeySet(ValueError):
+class InvalidKeySetError(ValueError):
     """Raised for a document that is not a JWK Set. The message is one phrase, without the document's content."""
 
 
@@ -65,7 +65,7 @@ class WantedKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class OutsideKey:
+class IssuerKey:
     """Public key and the algorithms that its issuer may use. ``kid`` is empty if the set has none."""
 
     kid: str
@@ -87,11 +87,11 @@ class IssuerKeySet:
     document.
     """
 
-    keys: tuple[OutsideKey, ...] = ()
+    keys: tuple[IssuerKey, ...] = ()
     left_out: tuple[str, ...] = ()
     listed: int = 0
 
-    def find(self, wanted: WantedKey) -> OutsideKey | None:
+    def find(self, wanted: WantedKey) -> IssuerKey | None:
         """Return the key of this ``kid``, or None.
 
         If the token or the set has no ``kid``, return the only key that fits.
@@ -112,20 +112,20 @@ def read_key_set(raw: bytes, allowed: frozenset[str]) -> IssuerKeySet:
     try:
         listed = any_object(raw.removeprefix(b"\xef\xbb\xbf")).get("keys")
     except (ValueError, RecursionError):
-        raise BadKeySet("it is not a JSON object") from None
+        raise InvalidKeySetError("it is not a JSON object") from None
     if not isinstance(listed, list):
-        raise BadKeySet('it has no list "keys"')
+        raise InvalidKeySetError('it has no list "keys"')
     if len(listed) > MAX_KEYS:
-        raise BadKeySet(f"it has {len(listed)} keys, more than {MAX_KEYS}")
+        raise InvalidKeySetError(f"it has {len(listed)} keys, more than {MAX_KEYS}")
     outcomes = [_entry(jwk, f"entry {place}", allowed) for place, jwk in enumerate(listed, 1)]
     left_out = [outcome for outcome in outcomes if isinstance(outcome, str)]
     public = {material for jwk in listed if (material := _published_secret(jwk))}
-    found = [key for key in outcomes if isinstance(key, OutsideKey) and key.material not in public]
+    found = [key for key in outcomes if isinstance(key, IssuerKey) and key.material not in public]
     keys, contested = _without_contradictions(_merged(found))
     return IssuerKeySet(tuple(keys), tuple(left_out + contested), len(listed))
 
 
-def _entry(jwk: object, place: str, allowed: frozenset[str]) -> OutsideKey | str | None:
+def _entry(jwk: object, place: str, allowed: frozenset[str]) -> IssuerKey | str | None:
     """Return the key, a phrase if it looks usable but is invalid, or None if it has another use."""
     if not isinstance(jwk, dict):
         return f"{place} is not an object"
@@ -145,7 +145,7 @@ def _entry(jwk: object, place: str, allowed: frozenset[str]) -> OutsideKey | str
         return f"{place} cannot be read"
     if isinstance(key, RSAPublicKey) and (key.key_size not in _RSA_BITS or key.public_numbers().e >= 2**32):
         return f"{place} is an RSA key of {key.key_size} bits: {_RSA_BITS[0]} to {_RSA_BITS[-1]} are accepted"
-    return OutsideKey(kid, algorithms, key, _material(key))
+    return IssuerKey(kid, algorithms, key, _material(key))
 
 
 def _built(jwk: Mapping[str, Any], algorithm: str) -> Any:
@@ -174,16 +174,16 @@ def _published_secret(jwk: object) -> bytes | None:
     return None if key is None else _material(key)
 
 
-def _merged(found: list[OutsideKey]) -> list[OutsideKey]:
+def _merged(found: list[IssuerKey]) -> list[IssuerKey]:
     """Return one key per kid and material. An entry may occur twice, or once per algorithm."""
-    merged: dict[tuple[str, bytes], OutsideKey] = {}
+    merged: dict[tuple[str, bytes], IssuerKey] = {}
     for key in found:
         known = merged.setdefault((key.kid, key.material), key)
         merged[key.kid, key.material] = replace(known, algorithms=known.algorithms | key.algorithms)
     return list(merged.values())
 
 
-def _without_contradictions(found: list[OutsideKey]) -> tuple[list[OutsideKey], list[str]]:
+def _without_contradictions(found: list[IssuerKey]) -> tuple[list[IssuerKey], list[str]]:
     """Remove algorithms for which one kid names several keys. Return the keys and one phrase per removal."""
     owners: defaultdict[tuple[str, str], set[bytes]] = defaultdict(set)
     for key in found:
@@ -195,7 +195,7 @@ def _without_contradictions(found: list[OutsideKey]) -> tuple[list[OutsideKey], 
     ]
 
 
-def _uncontested(found: list[OutsideKey], contested: set[tuple[str, str]]) -> Iterator[OutsideKey]:
+def _uncontested(found: list[IssuerKey], contested: set[tuple[str, str]]) -> Iterator[IssuerKey]:
     for key in found:
         algorithms = frozenset(name for name in key.algorithms if (key.kid, name) not in contested)
         if algorithms:

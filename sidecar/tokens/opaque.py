@@ -72,7 +72,7 @@ class Pepper:
 
 
 @dataclass(frozen=True, slots=True)
-class Refresh:
+class RefreshToken:
     """Content of a refresh token: the ``counter``-th of its session."""
 
     user: UserId
@@ -83,12 +83,12 @@ class Refresh:
 _REFRESH: Final = re.compile(r"rt_([a-z2-7]{12})_([a-z2-7]{12})_([a-z2-7]{26})_(0|[1-9][0-9]{0,14})_([a-z2-7]{52})")
 
 
-def refresh_token(pepper: Pepper, refresh: Refresh) -> str:
+def refresh_token(pepper: Pepper, refresh: RefreshToken) -> str:
     """Return the refresh token of this session and counter. Equal arguments give equal text (R14's grace)."""
     return f"rt_{refresh.user[4:]}_{refresh.session[4:]}_{refresh.counter}_{_proof(pepper, refresh)}"
 
 
-def read_refresh(pepper: Pepper, token: str) -> Refresh | None:
+def read_refresh(pepper: Pepper, token: str) -> RefreshToken | None:
     """Return the content of a refresh token, or None if this deployment did not issue it.
 
     Only a verified token may end a session (R14).
@@ -97,16 +97,16 @@ def read_refresh(pepper: Pepper, token: str) -> Refresh | None:
     if match is None:
         return None
     account, own, session, counter, proof = match.groups()
-    refresh = Refresh(UserId(f"usr_{account}_{own}"), SessionId(f"ses_{session}"), int(counter))
+    refresh = RefreshToken(UserId(f"usr_{account}_{own}"), SessionId(f"ses_{session}"), int(counter))
     return refresh if hmac.compare_digest(proof, _proof(pepper, refresh)) else None
 
 
-def _proof(pepper: Pepper, refresh: Refresh) -> str:
+def _proof(pepper: Pepper, refresh: RefreshToken) -> str:
     mac = pepper.mac(Purpose.REFRESH, refresh.user, refresh.session, str(refresh.counter))
     return base64.b32encode(mac).decode("ascii").rstrip("=").lower()
 
 
-class Kind(StrEnum):
+class SecretKind(StrEnum):
     """Kinds of random secrets. Each secret starts with its kind, so kinds cannot be confused."""
 
     INVITATION = "inv"
@@ -121,7 +121,7 @@ class Secret:
     ``owner`` is 12 characters: of the user's id for invitations and resets, of the PEP's id for a PEP key.
     """
 
-    kind: Kind
+    kind: SecretKind
     account: AccountId
     owner: str
     secret: str = field(repr=False)
@@ -141,7 +141,7 @@ _MARK: Final = 8  # characters: 40 bits of MAC
 _SECRET: Final = re.compile(r"(inv|rst|pep)_([a-z2-7]{12})_([a-z2-7]{12})_([a-z2-7]{32})")
 
 
-def new_secret(kind: Kind, user: UserId, entropy: bytes) -> Secret:
+def new_secret(kind: SecretKind, user: UserId, entropy: bytes) -> Secret:
     """Return a new invitation or reset secret for ``user``.
 
     ``entropy`` is 20 bytes. Raises ValueError if ``user`` is not a user id.
@@ -154,7 +154,7 @@ def new_secret(kind: Kind, user: UserId, entropy: bytes) -> Secret:
 
 def new_pep_secret(account: AccountId, entropy: bytes) -> Secret:
     """Return a new PEP key of ``account``. 8 bytes of ``entropy`` form its id, the rest its secret."""
-    return Secret(Kind.PEP, account, letters(entropy[:8], 12), letters(entropy[8:], 32))
+    return Secret(SecretKind.PEP, account, letters(entropy[:8], 12), letters(entropy[8:], 32))
 
 
 def with_mark(pepper: Pepper, secret: Secret) -> Secret:
@@ -175,7 +175,7 @@ def _mark(pepper: Pepper, secret: Secret) -> str:
     return letters(pepper.mac(Purpose(secret.kind.value), "mark", secret.account, secret.owner, rest), _MARK)
 
 
-def read_secret(kind: Kind, text: str) -> Secret | None:
+def read_secret(kind: SecretKind, text: str) -> Secret | None:
     """Return ``text`` parsed, or None if it is not a secret of this kind. Unverified until its digest is compared."""
     match = _SECRET.fullmatch(text)
     if match is None or match[1] != kind.value:

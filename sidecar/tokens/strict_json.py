@@ -2,7 +2,7 @@
 
 Input that two parsers could read differently is rejected: padding, stray characters, the other alphabet, non-zero
 trailing bits, duplicate members, ``NaN``, and numbers of another type than integer. A rejection is a
-``MalformedError``. Errors of the decoders are ValueErrors too, except RecursionError, which callers catch separately.
+``MalformedJsonError``. Errors of the decoders are ValueErrors too, except RecursionError, which callers catch too.
 """
 
 import json
@@ -20,19 +20,19 @@ An RSA key of 8,192 bits signs with 1,366. A header with certificates is rejecte
 _MAX_INTEGER: Final = 2**53 - 1  # JSON parsers disagree above it (RFC 8259 section 6)
 
 
-class MalformedError(ValueError):
+class MalformedJsonError(ValueError):
     """Raised for ambiguous input. It has no message, because token text must not leave this package."""
 
 
 def segments(token: str) -> tuple[bytes, bytes, bytes, bytes]:
     """Return the signed bytes, and the decoded header, payload and signature. Raises ValueError."""
     if len(token) > MAX_TOKEN:
-        raise MalformedError
+        raise MalformedJsonError
     raw = token.encode("ascii")
     signed, _, signature = raw.rpartition(b".")
     header, dot, payload = signed.partition(b".")
     if not dot or len(header) > MAX_HEADER or len(signature) > MAX_SIGNATURE:
-        raise MalformedError
+        raise MalformedJsonError
     return signed, segment(header), segment(payload), segment(signature)
 
 
@@ -44,19 +44,19 @@ def segment(text: bytes) -> bytes:
     """
     decoded = urlsafe_b64decode(text + b"==")
     if not text or urlsafe_b64encode(decoded).rstrip(b"=") != text:
-        raise MalformedError
+        raise MalformedJsonError
     return decoded
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise MalformedError
+        raise MalformedJsonError
     return members
 
 
 def _refuse(_: str) -> NoReturn:
-    raise MalformedError
+    raise MalformedJsonError
 
 
 _WHOLE: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_float=_refuse, parse_constant=_refuse)
@@ -76,7 +76,7 @@ def any_object(raw: bytes) -> dict[str, object]:
 def _object(decoder: json.JSONDecoder, raw: bytes) -> dict[str, object]:
     value = decoder.decode(raw.decode("utf-8"))
     if not isinstance(value, dict):
-        raise MalformedError
+        raise MalformedJsonError
     return value
 
 
@@ -84,7 +84,7 @@ def text(members: dict[str, object], name: str) -> str:
     """Return a required, non-empty string member."""
     value = members.get(name)
     if type(value) is not str or not value:
-        raise MalformedError
+        raise MalformedJsonError
     return value
 
 
@@ -92,7 +92,7 @@ def integer(members: dict[str, object], name: str) -> int:
     """Return a required member that is an integer from 0 to 2**53 - 1."""
     value = members.get(name)
     if type(value) is not int or not 0 <= value <= _MAX_INTEGER:  # type(): a bool is an int to isinstance
-        raise MalformedError
+        raise MalformedJsonError
     return value
 
 

@@ -22,7 +22,7 @@ from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import account_of, is_session_id
 from sidecar.tokens.keyset import ALGORITHM, KeySet
 from sidecar.tokens.mint import TYPE
-from sidecar.tokens.strict_json import MAX_TOKEN, MalformedError, integer, segments, text, whole_object
+from sidecar.tokens.strict_json import MAX_TOKEN, MalformedJsonError, integer, segments, text, whole_object
 
 __all__ = ["MAX_TOKEN", "Verifier"]
 
@@ -144,7 +144,7 @@ def _signed_by(key: Ed25519PublicKey, parsed: _Parsed) -> bool:
 
 def _kid(header: dict[str, object]) -> str:
     if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or not _KEY_CARRYING.isdisjoint(header):
-        raise MalformedError
+        raise MalformedJsonError
     return text(header, "kid")
 
 
@@ -154,11 +154,11 @@ def _claims(payload: dict[str, object]) -> Claims:
     session = text(payload, "sid")
     jti = text(payload, "jti")
     if account is None or text(payload, "acct") != account or text(payload, "client_id") != user:
-        raise MalformedError
+        raise MalformedJsonError
     if not is_session_id(session):
-        raise MalformedError
+        raise MalformedJsonError
     if len(jti) > _MAX_JTI or not jti.isascii():
-        raise MalformedError
+        raise MalformedJsonError
     return Claims(
         issuer=text(payload, "iss"),
         audience=text(payload, "aud"),

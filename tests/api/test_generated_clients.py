@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.api.endpoints import API, CHECKS, OPS
-from sidecar.api.openapi.document import Tables, document
+from sidecar.api.openapi.document import EndpointTables, document
 from tests.gateways import install
 from tests.live.support import PASSWORD, Process, begin, cli, found_account
 from tests.ports import free_port
@@ -73,7 +73,7 @@ def tools() -> Path:
 @pytest.fixture
 def described(tmp_path: Path) -> Path:
     path = tmp_path / "openapi.json"
-    path.write_text(json.dumps(document(Tables(CHECKS, API, OPS), "https://sidecar.example")))
+    path.write_text(json.dumps(document(EndpointTables(CHECKS, API, OPS), "https://sidecar.example")))
     return path
 
 

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from sidecar.api import health
-from sidecar.pdp.health import Check
+from sidecar.pdp.health import HealthCheck
 from sidecar.telemetry.metrics import Metrics
 
-FINE = {"store": Check(True), "policy": Check(True)}
+FINE = {"store": HealthCheck(True), "policy": HealthCheck(True)}
 
 
 @pytest.mark.parametrize(("found", "ready"), [([], 1.0), (["store"], 0.0), (["draining"], 0.0)])
 async def test_the_metric_is_what_readyz_answers(found: list[str], ready: float) -> None:
     call: Any = SimpleNamespace(
-        parts=SimpleNamespace(metrics=Metrics("1"), vitals=SimpleNamespace(failing=lambda: found))
+        app=SimpleNamespace(metrics=Metrics("1"), health=SimpleNamespace(failing_checks=lambda: found))
     )
     body = (await health.metrics(call)).body
     assert isinstance(body, bytes)
@@ -29,7 +29,7 @@ def test_R49_ready_is_200_and_names_every_check() -> None:
 
 
 def test_R49_a_failing_check_is_503_with_its_name_and_detail() -> None:
-    reply = health.readiness({**FINE, "store": Check(False, "partition 00 store_out: no answer")}, {})
+    reply = health.readiness({**FINE, "store": HealthCheck(False, "partition 00 store_out: no answer")}, {})
     assert reply.status == 503
     assert reply.body == {
         "status": "unavailable",
@@ -40,15 +40,17 @@ def test_R49_a_failing_check_is_503_with_its_name_and_detail() -> None:
 
 
 def test_R49_a_minority_without_an_answer_is_degraded_and_200() -> None:
-    reply = health.readiness({**FINE, "store": Check(True, "partition 03 store_out: no answer", degraded=True)}, {})
+    reply = health.readiness(
+        {**FINE, "store": HealthCheck(True, "partition 03 store_out: no answer", degraded=True)}, {}
+    )
     assert (reply.status, reply.body["status"]) == (200, "degraded")
 
 
 def test_R49_verbose_is_kubernetes_text() -> None:
     checks = {
-        "store": Check(False, "partition 00 store_changed: it is empty"),
-        "feed": Check(True, "behind in partition 01", degraded=True),
-        "policy": Check(True),
+        "store": HealthCheck(False, "partition 00 store_changed: it is empty"),
+        "feed": HealthCheck(True, "behind in partition 01", degraded=True),
+        "policy": HealthCheck(True),
     }
     reply = health.readiness(checks, {"verbose": "", "exclude": "policy,moon"})
     assert isinstance(reply.body, bytes)
@@ -63,7 +65,7 @@ def test_R49_verbose_is_kubernetes_text() -> None:
 
 
 def test_R49_an_excluded_check_does_not_fail_the_probe() -> None:
-    reply = health.readiness({**FINE, "store": Check(False, "out")}, {"exclude": "store"})
+    reply = health.readiness({**FINE, "store": HealthCheck(False, "out")}, {"exclude": "store"})
     assert (reply.status, json.dumps(reply.body)) == (
         200,
         '{"status": "ok", "checks": {"store": "out", "policy": "ok"}}',

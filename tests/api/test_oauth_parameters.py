@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.api.oauth.parameters import FORM, JSON, InvalidRequest, read
+from sidecar.api.oauth.parameters import FORM, JSON, InvalidRequestError, read
 from sidecar.http.request import RawBody
 
 
@@ -50,13 +50,13 @@ def test_both_forms_say_the_same(media, content):
     ],
 )
 def test_what_could_be_read_two_ways_is_refused(media, content, says):
-    with pytest.raises(InvalidRequest, match=says):
+    with pytest.raises(InvalidRequestError, match=says):
         read(RawBody(media, content))
 
 
 @pytest.mark.parametrize("value", [b"1", b"true", b'["x"]', b'{"x":1}', b"1.5"])
 def test_a_value_that_is_no_string_is_named(value):
-    with pytest.raises(InvalidRequest, match="a must be a string"):
+    with pytest.raises(InvalidRequestError, match="a must be a string"):
         read(RawBody(JSON, b'{"a":' + value + b"}")).optional("a")
 
 
@@ -64,7 +64,7 @@ def test_a_value_that_is_no_string_is_named(value):
 def test_any_body_is_judged(media, content):
     try:
         read(RawBody(media, content)).optional("grant_type")
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         # What RFC 6749 section 5.2 lets stand in error_description.
         assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", str(error))
 
@@ -73,7 +73,7 @@ def test_R16_a_form_is_bounded_before_it_is_decoded_and_a_value_afterwards():
     password = "\U0001f9a6" * 1024
     sent = read(RawBody(FORM, f"password={quote(password)}&username={quote('é' * 320)}".encode()))
     assert sent.required("password") == password
-    with pytest.raises(InvalidRequest, match="6144 percent-encoded bytes; send JSON"):
+    with pytest.raises(InvalidRequestError, match="6144 percent-encoded bytes; send JSON"):
         read(RawBody(FORM, b"password=" + b"%41" * 6145))
-    with pytest.raises(InvalidRequest, match="token must have at most 16384 characters"):
+    with pytest.raises(InvalidRequestError, match="token must have at most 16384 characters"):
         read(RawBody(FORM, b"token=" + b"a" * 16_385)).required("token")

@@ -10,7 +10,7 @@ from sidecar.domain.users import Actor, Status
 from sidecar.identity.pep_keys import NewPep, PepMade, make
 from sidecar.identity.sessions import Grant
 from sidecar.store.peps import Peps
-from sidecar.tokens.opaque import Kind, new_pep_secret, new_secret
+from sidecar.tokens.opaque import SecretKind, new_pep_secret, new_secret
 from tests.fixtures import PEPPER, PUBLIC
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -111,8 +111,8 @@ async def test_the_end_of_a_session_is_audited_under_its_user(web, town, store):
 async def test_other_secrets_are_not_revoked_here(web, town, entropy):
     ada = await town.found()
     for secret in (
-        new_secret(Kind.INVITATION, ada.id, entropy(20)),
-        new_secret(Kind.RESET, ada.id, entropy(20)),
+        new_secret(SecretKind.INVITATION, ada.id, entropy(20)),
+        new_secret(SecretKind.RESET, ada.id, entropy(20)),
         new_pep_secret(ada.account, entropy(28)),
     ):
         answer = await web.ask("POST", "/revoke", raw=f"token={secret.text}".encode(), headers=FORM)
@@ -254,13 +254,13 @@ async def test_descriptions_hold_only_what_RFC_6749_lets_them_hold(web, town):
 
 async def test_a_store_that_is_out_is_503_and_never_a_yes_or_a_no(web, town, pep, monkeypatch):
     """RFC 7009 section 2.2.1: the client must assume that the token still exists."""
-    from sidecar.store.errors import StoreUnavailable
+    from sidecar.store.errors import StoreUnavailableError
 
     ada = await town.found()
     grant, key = await town.grant("ada@example.com"), await pep(ada.account)
 
     async def out(*_, **__):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(type(town.people.users), "record", out)
     for path in ("/revoke", "/introspect"):

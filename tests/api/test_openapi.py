@@ -11,16 +11,16 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from sidecar.api.endpoints import API, CHECKS, OPS
-from sidecar.api.openapi.document import Tables, document, statuses
+from sidecar.api.openapi.document import EndpointTables, document, statuses
 from sidecar.api.openapi.examples import EXAMPLES
 from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code
 from sidecar.gateways.ext_authz import EXACT
-from sidecar.http.request import Call, Endpoint, Gate, Key, RawBody, Reply
+from sidecar.http.request import Endpoint, RawBody, Request, Require, RequireScope, Response
 from tests.api.fuzz.run import Run, faults, fuzz, prepare, serve
 
 ROWS = (*CHECKS, *API)
-TABLES = Tables(CHECKS, API, OPS)
+TABLES = EndpointTables(CHECKS, API, OPS)
 URL = "https://sidecar.example"
 NO_JSON = {"/metrics", "/openapi.json", "/revoke"}
 """Rows whose 200 is text, this document, or empty."""
@@ -69,22 +69,22 @@ def test_operation_ids_are_unique(spec: dict[str, Any]) -> None:
 def test_a_good_answer_has_a_shape(row: Endpoint) -> None:
     """Whoever adds a row says what it answers: ``answer=`` in the row, a Struct in shapes.py."""
     if row.statuses[0] != 204 and row.path not in NO_JSON:
-        assert row.answer is not None
+        assert row.response_schema is not None
     else:
-        assert row.answer is None
+        assert row.response_schema is None
 
 
 @each_row
 def test_a_raw_body_says_what_it_holds(row: Endpoint) -> None:
-    assert row.asks or row.body is not RawBody
+    assert row.request_schemas or row.body is not RawBody
 
 
 @each_row
 def test_guards_are_told_as_security(spec: dict[str, Any], row: Endpoint) -> None:
     security = spec["paths"][row.path][row.method.lower()]["security"]
-    if row.guard is Gate.OPEN:
+    if row.guard is Require.OPEN:
         assert security == []
-    elif isinstance(row.guard, Key):
+    elif isinstance(row.guard, RequireScope):
         assert security == [{"pepKey": []}]
     else:
         assert security == [{"accessToken": []}, {"sessionCookie": []}]
@@ -125,11 +125,11 @@ def test_a_query_is_told_name_by_name() -> None:
         after: str
         limit: int = 100
 
-    async def listing(_call: Call[None]) -> Reply:
-        return Reply(200)
+    async def listing(_call: Request[None]) -> Response:
+        return Response(200)
 
-    row = Endpoint("GET", "/v1/things/{id}", Gate.OPEN, listing, "Things", query=Wanted)
-    told = document(Tables((), (row,), ()), URL)["paths"]["/v1/things/{id}"]["get"]["parameters"]
+    row = Endpoint("GET", "/v1/things/{id}", Require.OPEN, listing, "Things", query=Wanted)
+    told = document(EndpointTables((), (row,), ()), URL)["paths"]["/v1/things/{id}"]["get"]["parameters"]
     assert [(one["name"], one["in"], one["required"]) for one in told] == [
         ("id", "path", True), ("after", "query", True), ("limit", "query", False)
     ]  # fmt: skip

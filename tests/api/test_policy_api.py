@@ -17,15 +17,15 @@ from sidecar.api import policy
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.domain.users import Actor
 from sidecar.http import policy_schemas
-from sidecar.http.context import Parts, Surface
+from sidecar.http.context import AppContext, PublicConfig
 from sidecar.http.credentials import cookie_name
 from sidecar.pdp import preview as previewing
-from sidecar.pdp.activation import State
-from sidecar.pdp.compile.protocol import Limits
+from sidecar.pdp.activation import ActivationState
+from sidecar.pdp.compile.protocol import ResourceLimits
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.token_cache import TokenCache
-from sidecar.telemetry.check_recorder import Logbook
+from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
 from tests.fixtures import PUBLIC, Straight, Web
@@ -37,10 +37,10 @@ ADMIN = "ada@example.com"
 @pytest.fixture
 async def web(town, issuer, clock) -> AsyncIterator[Web]:
     """The policy's endpoints past the real guard, over the shipped policy."""
-    in_force = SimpleNamespace(generation=town.generation, state=State.CURRENT, loaded_at=1_764_000_000.5)
+    in_force = SimpleNamespace(generation=town.generation, state=ActivationState.CURRENT, loaded_at=1_764_000_000.5)
     tokens = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900))
     given = {
-        "surface": Surface(
+        "public_config": PublicConfig(
             public_url=PUBLIC,
             origins=frozenset({PUBLIC}),
             cookie=cookie_name(PUBLIC),
@@ -52,17 +52,17 @@ async def web(town, issuer, clock) -> AsyncIterator[Web]:
         "policy": in_force,
         "pdp": DecisionPoint(in_force, tokens, Straight(town.people.users), clock=clock.time),
         "people": town.people,
-        "vitals": SimpleNamespace(proven=True, draining=False),
+        "health": SimpleNamespace(proven=True, draining=False),
         "metrics": (metrics := Metrics("0")),
-        "logbook": Logbook(metrics, soon=at_once),
+        "recorder": CheckRecorder(metrics, call_soon=at_once),
         "previews": Previews(),
     }
-    parts = Parts(**{part.name: given.get(part.name) for part in fields(Parts)})
-    server = RawTestServer(Dispatcher(parts, policy.ENDPOINTS, checks=False))
+    app = AppContext(**{part.name: given.get(part.name) for part in fields(AppContext)})
+    server = RawTestServer(Dispatcher(app, policy.ENDPOINTS, checks=False))
     client = TestClient(server, cookie_jar=DummyCookieJar())
     await client.start_server()
     web = Web(client, town)
-    web.parts = parts
+    web.app = app
     yield web
     await client.close()
 
@@ -95,7 +95,7 @@ async def test_the_policy_in_force(web, ada, town) -> None:
     assert roles["member"]["assignable"] is False
     assert roles["marketer"]["inherits"] == ["member"]
     assert {"id": "billing", "title": "Billing", "actions": ["view", "change-plan"]} in answer.body["sections"]
-    msgspec.convert(answer.body, policy_schemas.InForce)
+    msgspec.convert(answer.body, policy_schemas.ActivePolicySummary)
 
 
 async def test_the_matrix_has_every_cell_with_its_rule(web, ada, town) -> None:
@@ -395,9 +395,9 @@ async def test_R27_more_than_100000_cells_are_refused_before_a_table_is_made(web
 @pytest.mark.parametrize(
     "limits",
     [
-        Limits(cpu_seconds=1, memory_bytes=0, seconds=20.0),
-        Limits(memory_bytes=120 * 1024**2, cpu_seconds=20, seconds=20.0),
-        Limits(cpu_seconds=20, seconds=0.5),
+        ResourceLimits(cpu_seconds=1, memory_bytes=0, seconds=20.0),
+        ResourceLimits(memory_bytes=120 * 1024**2, cpu_seconds=20, seconds=20.0),
+        ResourceLimits(cpu_seconds=20, seconds=0.5),
     ],
     ids=["cpu", "memory", "time"],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Hashing, Overloaded
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 from tests.fixtures import OTHER_PASSWORD, PASSWORD, PUBLIC
 
 LOOPBACK = "http://127.0.0.1:9181"
@@ -278,7 +278,7 @@ async def test_a_store_that_is_out_keeps_the_cookies(web, town, monkeypatch):
     signed_in = await sign_in(web)
 
     async def out(*_, **__):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(type(town.people.sessions), "end", out)
     monkeypatch.setattr(type(town.people.sessions), "rotate", out)

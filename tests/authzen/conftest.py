@@ -18,12 +18,12 @@ from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.peps import Pep, Scope
 from sidecar.domain.users import AccountId, Actor, Status, UserRecord
-from sidecar.http.context import Parts, Surface
+from sidecar.http.context import AppContext, PublicConfig
 from sidecar.identity import emails
 from sidecar.identity.hash_limits import Unlimited
-from sidecar.identity.hashing import Hashing, Parameters
+from sidecar.identity.hashing import Hashing, HashParameters
 from sidecar.identity.pep_keys import NewPep, PepKeys, PepMade, make
-from sidecar.identity.services import People, people
+from sidecar.identity.services import IdentityServices, build_services
 from sidecar.identity.sessions import Client, Issuer
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
@@ -35,11 +35,11 @@ from sidecar.store.accounts import Created
 from sidecar.store.connection import Store
 from sidecar.store.invitations import Accepted, Invited
 from sidecar.store.live.fleet import Revocation
-from sidecar.store.live.replica import LiveCopy
-from sidecar.store.live.revision_status import Freshness
+from sidecar.store.live.replica import RecordReplica
+from sidecar.store.live.revision_status import RevisionChecker
 from sidecar.store.peps import PepCopies, Peps
 from sidecar.store.sessions import Opened
-from sidecar.telemetry.check_recorder import Logbook
+from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.ids import new_account_id, new_user_id
 from sidecar.tokens.keyset import KeySet
@@ -101,7 +101,7 @@ class Town:
     """Two accounts. ``acme`` has somebody in each role and each state; ``eve`` is the other's."""
 
     store: Store
-    people: People
+    people: IdentityServices
     peps: Peps
     pepper: Pepper
     issuer: Issuer
@@ -190,7 +190,7 @@ class Pdp:
 
     client: TestClient[Any, Any]
     key: str
-    parts: Parts
+    app: AppContext
 
     async def ask(
         self,
@@ -290,8 +290,8 @@ async def town(
         clock=clock.time,
         entropy=entropy,
     )
-    hashing = Hashing(pepper, parameters=Parameters(time_cost=1, memory_kib=8))
-    everybody = people(
+    hashing = Hashing(pepper, parameters=HashParameters(time_cost=1, memory_kib=8))
+    everybody = build_services(
         real_store,
         AlwaysThere(),
         hashing=hashing,
@@ -309,8 +309,8 @@ async def town(
 
 
 @pytest.fixture
-async def parts(town: Town, real_store: Store, clock: Any) -> Parts:
-    surface = Surface(
+async def app(town: Town, real_store: Store, clock: Any) -> AppContext:
+    public_config = PublicConfig(
         public_url=URL,
         origins=frozenset({URL}),
         cookie="__Host-sidecar",
@@ -320,29 +320,29 @@ async def parts(town: Town, real_store: Store, clock: Any) -> Parts:
         seat_contact="",
     )
     policy = SimpleNamespace(generation=town.generation)
-    records = LiveCopy(real_store, id="test", lease=1.0, clock=clock.monotonic).records
+    records = RecordReplica(real_store, id="test", lease=1.0, clock=clock.monotonic).records
     verifier = Verifier(town.issuer.keys, URL, "dashboard", 900)
     copies = PepCopies(real_store, live=records.live)
     metrics = Metrics("0")
-    return Parts(
-        surface=surface,
+    return AppContext(
+        public_config=public_config,
         policy=policy,
         pdp=DecisionPoint(policy, TokenCache(verifier), records, clock=clock.time),
         people=town.people,
         pep_keys=PepKeys(copies, town.pepper, clock=clock.time, monotonic=clock.monotonic),
         subjects=Subjects(town.people.users, records, normalise=emails.normalise, is_mailbox=emails.is_mailbox),
-        freshness=Freshness(real_store, records, clock=clock.monotonic),
-        vitals=SimpleNamespace(proven=True, draining=False),
+        freshness=RevisionChecker(real_store, records, clock=clock.monotonic),
+        health=SimpleNamespace(proven=True, draining=False),
         metrics=metrics,
-        logbook=Logbook(metrics, soon=at_once),
+        recorder=CheckRecorder(metrics, call_soon=at_once),
     )
 
 
 @pytest.fixture
-async def pdp(town: Town, parts: Parts) -> AsyncIterator[Pdp]:
-    dispatcher = Dispatcher(parts, (*CHECKS, *API), checks=True)
+async def pdp(town: Town, app: AppContext) -> AsyncIterator[Pdp]:
+    dispatcher = Dispatcher(app, (*CHECKS, *API), checks=True)
     async with TestClient(RawTestServer(dispatcher)) as client:
-        yield Pdp(client, await town.key(), parts)
+        yield Pdp(client, await town.key(), app)
 
 
 def pep_of(made: PepMade) -> Pep:

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.domain.access import Resource
 from sidecar.domain.decision import Reason
-from sidecar.pdp.evaluation import Standing, evaluate, standing_of
+from sidecar.pdp.evaluation import ResolvedSubject, evaluate, standing_of
 from sidecar.pdp.search import actions, named_paths, resources, subjects
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import METHODS
@@ -42,16 +42,18 @@ async def test_subject_search_is_evaluation_over_the_whole_space(town: Town, gen
             if evaluate(generation, standing_of(member.record), action, resource).allowed
         )
         assert subjects(generation, "user", action, resource, members) == expected, (action, resource)
-        roles = [role for role in generation.roles if evaluate(generation, Standing(role), action, resource).allowed]
+        roles = [
+            role for role in generation.roles if evaluate(generation, ResolvedSubject(role), action, resource).allowed
+        ]
         assert subjects(generation, "role", action, resource, ()) == sorted(roles), (action, resource)
 
 
 def test_resource_search_is_evaluation_over_the_whole_space(generation: Generation) -> None:
     actions_named = {action for section in generation.sections.values() for action in section.actions}
     for role, action in product(generation.roles, (*actions_named, *METHODS, *FOREIGN, "fly")):
-        standing = Standing(role)
+        standing = ResolvedSubject(role)
 
-        def allowed(kind: str, names: Any, action: str = action, standing: Standing = standing) -> list[str]:
+        def allowed(kind: str, names: Any, action: str = action, standing: ResolvedSubject = standing) -> list[str]:
             return sorted(
                 name for name in names if evaluate(generation, standing, action, Resource(kind, name)).allowed
             )
@@ -66,12 +68,12 @@ def test_action_search_is_evaluation_over_the_whole_space(generation: Generation
     everything += [Resource("route", path) for path in (*named_paths(generation), *STRAY)]
     for role, resource in product(generation.roles, everything):
         asked = names if resource.kind == "section" else (*METHODS, *FOREIGN)
-        expected = sorted(name for name in asked if evaluate(generation, Standing(role), name, resource).allowed)
-        assert actions(generation, Standing(role), resource) == expected, (role, resource)
+        expected = sorted(name for name in asked if evaluate(generation, ResolvedSubject(role), name, resource).allowed)
+        assert actions(generation, ResolvedSubject(role), resource) == expected, (role, resource)
 
 
 def test_a_role_that_is_gone_opens_nothing(generation: Generation) -> None:
-    gone = Standing("ghost")
+    gone = ResolvedSubject("ghost")
     assert resources(generation, "section", gone, "view") == []
     assert actions(generation, gone, Resource("section", "billing")) == []
     assert evaluate(generation, gone, "view", Resource("section", "billing")).reason is Reason.NO_RULE

@@ -226,7 +226,7 @@ async def test_R20_request_properties_and_context_never_decide(pdp: Pdp, town: T
 async def test_evaluations_are_counted_and_never_make_a_label_of_what_was_asked(pdp: Pdp) -> None:
     await pdp.evaluate(("role", "marketer"), "view", ("section", "x" * 300))
     await pdp.evaluate(("role", "marketer"), "view", ("section", "media-library"))
-    text = pdp.parts.metrics.exposition().decode()
+    text = pdp.app.metrics.exposition().decode()
     assert 'endpoint="/access/v1/evaluation",reason="unknown_section",section=""' in text
     assert 'section="media-library"' in text
     assert "xxx" not in text

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from tests.authzen.conftest import Pdp, Town, entity, question
 
 EVALUATIONS = "/access/v1/evaluations"
@@ -146,13 +146,13 @@ async def test_a_batch_holds_1_to_1000_questions_each_spelled_out(pdp: Pdp, town
 
 async def test_a_subject_of_a_batch_is_read_once(pdp: Pdp, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    record = pdp.parts.subjects._records.read
+    record = pdp.app.subjects._records.read
 
     async def counted(uid: Any, **more: Any) -> Any:
         read.append(uid)
         return await record(uid, **more)
 
-    monkeypatch.setattr(pdp.parts.subjects._records, "read", counted)
+    monkeypatch.setattr(pdp.app.subjects._records, "read", counted)
     item = question(("user", town.users["mark"]), "view", ("section", "media-library"))
     assert decisions(await pdp.batch([item] * 20)) == [True] * 20
     assert read == [town.users["mark"].id]
@@ -162,9 +162,9 @@ async def test_what_cannot_be_known_is_503_for_the_whole(pdp: Pdp, town: Town, m
     """A false that the store's silence made would be taken for the policy's word."""
 
     async def out(_uid: Any, **_more: Any) -> Any:
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
-    monkeypatch.setattr(pdp.parts.subjects._records, "read", out)
+    monkeypatch.setattr(pdp.app.subjects._records, "read", out)
     unknown = question(("user", town.users["mark"]), "view", ("section", "media-library"))
     answer = await pdp.batch([YES, unknown])
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
@@ -174,6 +174,6 @@ async def test_what_cannot_be_known_is_503_for_the_whole(pdp: Pdp, town: Town, m
 
 async def test_every_item_is_counted(pdp: Pdp) -> None:
     await pdp.batch([YES, YES, NO, BROKEN])
-    text = pdp.parts.metrics.exposition().decode()
+    text = pdp.app.metrics.exposition().decode()
     counted = [line for line in text.splitlines() if "_checks_total{" in line and "/access/v1/evaluations" in line]
     assert sorted(float(line.rpartition(" ")[2]) for line in counted) == [1.0, 1.0, 2.0]

@@ -8,8 +8,8 @@ from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Status
 from sidecar.identity.pep_keys import UNPROVEN_A_SECOND, revoke
-from sidecar.store.errors import StoreUnavailable
-from sidecar.tokens.opaque import Kind, new_secret
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.tokens.opaque import SecretKind, new_secret
 from tests.authzen.conftest import OPERATOR, AlwaysThere, Pdp, Town
 from tests.authzen.test_transport import CALLS, each_call
 
@@ -114,7 +114,7 @@ async def test_R20_a_key_is_all_of_its_word(pdp: Pdp, altered: Any) -> None:
 @pytest.mark.parametrize("word", ["x", "pep_", "PEP_" + "a" * 57, "pep_a_b_c", "pep_" + "a" * 12, "inv"])
 async def test_R20_what_is_no_key_is_401(pdp: Pdp, town: Town, word: str) -> None:
     await refused(pdp, EVALUATION, word, "malformed_token")
-    for kind in (Kind.INVITATION, Kind.RESET):
+    for kind in (SecretKind.INVITATION, SecretKind.RESET):
         secret = new_secret(kind, town.users["ada"].id, b"x" * 20).text
         await refused(pdp, EVALUATION, secret, "malformed_token")
         await refused(pdp, EVALUATION, "pep" + secret[3:], "revoked")
@@ -163,7 +163,7 @@ async def test_R20_a_flood_of_made_up_keys_costs_the_store_a_bounded_number_of_r
     pdp: Pdp, town: Town, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await pdp.ask(EVALUATION, CALLS[EVALUATION])).status == 200
-    keys = pdp.parts.pep_keys
+    keys = pdp.app.pep_keys
     reads = 0
     read = keys._copies.read
 
@@ -173,7 +173,7 @@ async def test_R20_a_flood_of_made_up_keys_costs_the_store_a_bounded_number_of_r
         return await read(pep)
 
     monkeypatch.setattr(keys._copies, "read", counted)
-    made_up = [new_secret(Kind.PEP, town.users["ada"].id, n.to_bytes(20, "big")).text for n in range(300)]
+    made_up = [new_secret(SecretKind.PEP, town.users["ada"].id, n.to_bytes(20, "big")).text for n in range(300)]
     reasons = [getattr(await keys.admit(key, Scope.EVALUATE), "reason", None) for key in made_up]
     assert reads == UNPROVEN_A_SECOND
     assert reasons[-1] == "overloaded"
@@ -188,7 +188,7 @@ async def test_R20_a_key_made_here_that_is_revoked_has_a_bounded_number_of_reads
     pdp: Pdp, town: Town, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await town.made()
-    keys = pdp.parts.pep_keys
+    keys = pdp.app.pep_keys
     reads = 0
 
     async def none(_pep: Any) -> None:
@@ -208,7 +208,7 @@ async def test_R20_made_up_secrets_of_a_key_that_is_known_cost_no_read(
     pdp: Pdp, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await town.made()
-    keys = pdp.parts.pep_keys
+    keys = pdp.app.pep_keys
     known = {made.pep.id: made.pep}
     monkeypatch.setattr(keys._copies, "peek", known.get)
 
@@ -236,7 +236,7 @@ async def test_R20_no_answer_and_no_repr_holds_a_key(pdp: Pdp, town: Town) -> No
     secret = made.key.rpartition("_")[2]
     assert secret not in repr(made)
     assert made.pep.digest not in repr(made)
-    presented = pdp.parts.pep_keys._read(made.key)
+    presented = pdp.app.pep_keys._read(made.key)
     assert presented.digest not in repr(presented)
 
 
@@ -244,7 +244,7 @@ async def test_R20_when_the_store_is_out_a_key_is_neither_good_nor_bad(
     pdp: Pdp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def out(_pep: Any) -> Any:
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
-    monkeypatch.setattr(pdp.parts.pep_keys._copies, "read", out)
+    monkeypatch.setattr(pdp.app.pep_keys._copies, "read", out)
     assert (await pdp.ask(EVALUATION, CALLS[EVALUATION])).status == 503

@@ -20,8 +20,8 @@ async def test_AZ_2_5_metadata_is_a_get_answered_with_200_and_json(pdp: Pdp) -> 
 async def test_AZ_2_5_the_identifier_is_the_url_that_the_well_known_part_was_inserted_into(pdp: Pdp) -> None:
     identifier = (await pdp.ask(METADATA, method="GET", bare=True)).body["policy_decision_point"]
     assert identifier == URL
-    parts = urlsplit(identifier)
-    assert (parts.scheme, parts.query, parts.fragment) == ("https", "", "")
+    app = urlsplit(identifier)
+    assert (app.scheme, app.query, app.fragment) == ("https", "", "")
 
 
 async def test_AZ_2_5_every_endpoint_named_is_there_and_all_of_them_are_named(pdp: Pdp) -> None:
@@ -52,8 +52,8 @@ async def test_AZ_2_7_metadata_may_be_cached_for_a_while(pdp: Pdp) -> None:
 
 
 async def test_AZ_2_5_a_listener_of_its_own_is_its_own_decision_point(pdp: Pdp) -> None:
-    apart = replace(pdp.parts.surface, pdp_url="http://127.0.0.1:9183")
-    object.__setattr__(pdp.parts, "surface", apart)
+    apart = replace(pdp.app.public_config, pdp_url="http://127.0.0.1:9183")
+    object.__setattr__(pdp.app, "surface", apart)
     body = (await pdp.ask(METADATA, method="GET", bare=True)).body
     assert body["policy_decision_point"] == "http://127.0.0.1:9183"
     assert body["access_evaluation_endpoint"] == "http://127.0.0.1:9183/access/v1/evaluation"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.api.authzen import requests
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from tests.authzen.conftest import Pdp, Town, question
 
 CALLS = {
@@ -155,9 +155,9 @@ async def test_AZ_2_6_what_cannot_be_known_is_503_and_says_when_to_ask_again(
     pdp: Pdp, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def out(*_words: object, **_more: object) -> None:
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
-    monkeypatch.setattr(pdp.parts.pep_keys._copies._store, "run", out)
+    monkeypatch.setattr(pdp.app.pep_keys._copies._store, "run", out)
     answer = await pdp.ask(path, CALLS[path])
     assert answer.status == 503
     assert answer.headers["Retry-After"] == "1"
@@ -167,13 +167,13 @@ async def test_AZ_2_6_what_cannot_be_known_is_503_and_says_when_to_ask_again(
 
 @each_call
 async def test_AZ_2_6_without_a_policy_nothing_is_known(pdp: Pdp, path: str) -> None:
-    pdp.parts.policy.generation = None
+    pdp.app.policy.generation = None
     answer = await pdp.ask(path, CALLS[path])
     assert (answer.status, answer.headers["X-Auth-Reason"]) == (503, "policy_unavailable")
 
 
 async def test_AZ_2_6_until_the_store_is_proven_ours_nothing_is_known(pdp: Pdp) -> None:
-    pdp.parts.vitals.proven = False
+    pdp.app.health.proven = False
     answer = await pdp.evaluate(("role", "marketer"), "view", ("section", "media-library"))
     assert answer.status == 503
     assert isinstance(answer.body, str)
@@ -243,7 +243,7 @@ async def test_AZ_2_7_the_limit_holds_for_a_body_without_a_length(pdp: Pdp) -> N
 
 
 async def test_AZ_2_7_the_operators_limit_may_be_larger(pdp: Pdp) -> None:
-    object.__setattr__(pdp.parts, "surface", replace(pdp.parts.surface, max_body=200_000))
+    object.__setattr__(pdp.app, "surface", replace(pdp.app.public_config, max_body=200_000))
     body = json.dumps({**CALLS["/access/v1/evaluation"], "context": {"x": "y" * 100_000}}).encode()
     assert (await pdp.ask("/access/v1/evaluation", raw=body)).status == 200
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from sidecar.domain.users import Actor, UserId
 from sidecar.store.connection import Store
-from sidecar.store.live.change_feed import Change, Tail
-from sidecar.store.live.replica import LiveCopy
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
+from sidecar.store.live.replica import RecordReplica
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
 from tests.bench.targets import ROOT, World
@@ -45,13 +45,13 @@ class Stopwatch:
     def __init__(self) -> None:
         self.heard_at: dict[int, float] = {}
 
-    def apply(self, _partition: int, change: Change) -> None:
+    def apply(self, _partition: int, change: FeedEntry) -> None:
         self.heard_at[change.n] = time.monotonic()
 
     def heard(self, _partition: int, _at: float) -> None:
         pass
 
-    def flush(self, _tail: Tail) -> None:
+    def flush(self, _tail: FeedReset) -> None:
         pass
 
     async def acknowledge(self, _partition: int, _n: int) -> None:
@@ -65,7 +65,7 @@ async def follow(url: str, count: int, name: str) -> None:
     tasks = []
     for number, (store, watch) in enumerate(zip(stores, watches, strict=True)):
         await store.check_meta()
-        live = LiveCopy(store, id=f"{name}-{number}", lease=LEASE, clock=time.monotonic)
+        live = RecordReplica(store, id=f"{name}-{number}", lease=LEASE, clock=time.monotonic)
         live.followers.append(watch)
         tasks.append(asyncio.create_task(live.run()))
     await asyncio.to_thread(sys.stdin.read)
@@ -80,9 +80,11 @@ async def measure(world: World, sidecars: int, *, changes: int) -> Spread:
     children = _children(world.store_url, sidecars)
     store = await Store.open(world.store_url)
     await store.check_meta()
-    fleet = LiveCopy(store, id="writer", lease=LEASE, clock=time.monotonic).fleet
+    fleet = RecordReplica(store, id="writer", lease=LEASE, clock=time.monotonic).fleet
     await _until_there(store, sidecars)
-    fleet.flush(Tail(0, 0, new_data_set=False))  # as its own feed would: silence proves nothing before a lease is over
+    fleet.flush(
+        FeedReset(0, 0, new_data_set=False)
+    )  # as its own feed would: silence proves nothing before a lease is over
     await asyncio.sleep(LEASE + 0.3)
     users, called, answered = Users(store), {}, []
     for number in range(changes):

@@ -4,7 +4,7 @@ There is no setting for it, on purpose: an authorization that nobody can look in
 """
 
 from sidecar.__main__ import main
-from sidecar.telemetry.check_recorder import Logbook
+from sidecar.telemetry.check_recorder import CheckRecorder
 
 
 def nothing(*_: object) -> None:
@@ -12,5 +12,5 @@ def nothing(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    Logbook.record = nothing  # type: ignore[method-assign]
+    CheckRecorder.record = nothing  # type: ignore[method-assign]
     main()

@@ -8,13 +8,13 @@ from structlog.testing import capture_logs
 
 from sidecar.gateways.ext_authz import HEADERS_READ, answer_check, gateway_call
 from sidecar.http import denial_log as report
-from sidecar.http.denial_causes import Cause, Kind
-from sidecar.http.denial_log import Report
+from sidecar.http.denial_causes import Cause, CauseKind
+from sidecar.http.denial_log import DenialLog
 from sidecar.telemetry import app_log
-from tests.pdp_fixture import ISSUER, parts, token
+from tests.pdp_fixture import ISSUER, app, token
 
 Line = tuple[bytes, bytes]
-STAND = parts()
+STAND = app()
 BEARER: Line = (b"Authorization", b"Bearer " + token("c").encode())
 COOKIE: Line = (b"Cookie", b"sidecar=" + token("c").encode())
 METHOD, URI = (b"X-Forwarded-Method", b"GET"), (b"X-Forwarded-Uri", b"/dashboard/media-library")
@@ -130,8 +130,8 @@ async def test_no_detail_repeats_the_path_or_a_token() -> None:
 
 def test_one_line_a_minute_per_kind_with_a_count() -> None:
     now = [1000.0]
-    report = Report(lambda: now[0])
-    missing, route = Cause(Kind.MISSING_HEADER, "x"), Cause(Kind.NO_ROUTE, "y")
+    report = DenialLog(lambda: now[0])
+    missing, route = Cause(CauseKind.MISSING_HEADER, "x"), Cause(CauseKind.NO_ROUTE, "y")
     with capture_logs() as lines:
         for _ in range(5):
             report.cause(missing, "/check")
@@ -150,7 +150,7 @@ def test_one_line_a_minute_per_kind_with_a_count() -> None:
 
 
 async def test_a_denial_is_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.gateways.ext_authz.REPORT", Report())
+    monkeypatch.setattr("sidecar.gateways.ext_authz.DENIAL_LOG", DenialLog())
     with capture_logs() as lines:
         for _ in range(3):
             await body_of("/check", (O_METHOD, O_URI))

@@ -20,12 +20,12 @@ from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
 from sidecar.config.parsers import TcpAddress
 from sidecar.domain.users import UserId, UserRecord
-from sidecar.gateways.fast_path.protocol import PIPELINE_BYTES, Lanes
-from sidecar.gateways.fast_path.request_head import unnumbered
-from sidecar.http.context import Parts
-from sidecar.http.server.connection import Server
+from sidecar.gateways.fast_path.protocol import PIPELINE_BYTES, FastPathListener
+from sidecar.gateways.fast_path.request_head import key_without_request_id
+from sidecar.http.context import AppContext
+from sidecar.http.server.connection import HttpServer
 from sidecar.server.listeners import Listener
-from tests.pdp_fixture import NOW, Memory, parts, token
+from tests.pdp_fixture import NOW, Memory, app, token
 
 MAX_HEAD = 32 * 1024
 LAST = b"GET /last HTTP/1.1\r\nHost: sidecar\r\nConnection: close\r\n\r\n"
@@ -36,7 +36,7 @@ class Lane:
     """A listener; ``talk`` sends bytes and returns everything that comes back."""
 
     port: int
-    parts: Parts
+    app: AppContext
 
     async def talk(self, *pieces: bytes, pause: float = 0.0, patience: float = 10.0) -> bytes:
         """What comes back until the server closes. A last request asks it to, unless the bytes before swallow that."""
@@ -70,16 +70,16 @@ async def _read(reader: asyncio.StreamReader, patience: float) -> bytes:
 @pytest.fixture
 async def lanes() -> AsyncIterator[tuple[Lane, Lane]]:
     """The fast lane, and aiohttp alone."""
-    shared = parts()
+    shared = app()
     loop = asyncio.get_running_loop()
 
-    def slow() -> Server:
-        return Server(
+    def slow() -> HttpServer:
+        return HttpServer(
             Dispatcher(shared, CHECKS, checks=True), access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD
         )
 
     behind, alone = slow(), slow()
-    fast = await loop.create_server(Lanes(shared, behind, max_head=MAX_HEAD, idle=75), "127.0.0.1", 0)
+    fast = await loop.create_server(FastPathListener(shared, behind, max_head=MAX_HEAD, idle=75), "127.0.0.1", 0)
     plain = await loop.create_server(alone, "127.0.0.1", 0)
     yield tuple(Lane(server.sockets[0].getsockname()[1], shared) for server in (fast, plain))  # type: ignore[misc]
     for server in (fast, plain):
@@ -265,7 +265,8 @@ async def test_the_plain_calls_are_answered_by_the_fast_lane(
 ) -> None:
     """Otherwise the comparison would compare aiohttp with itself."""
     monkeypatch.setattr(
-        "sidecar.gateways.fast_path.protocol.FastLane._hand_over", lambda lane, _: lane._transport.close()
+        "sidecar.gateways.fast_path.protocol.FastPathProtocol._switch_to_aiohttp",
+        lambda lane, _: lane._transport.close(),
     )
     for name, sent in PLAIN.items():
         answers = normalised(await lanes[0].talk(sent))
@@ -372,7 +373,9 @@ async def test_a_new_page_in_a_known_call_is_not_parsed(
 ) -> None:
     """Otherwise the comparison above would compare aiohttp with llhttp."""
     parsed: list[bytes] = []
-    monkeypatch.setattr("sidecar.gateways.fast_path.protocol.FastLane._parse", lambda _, head: parsed.append(head))
+    monkeypatch.setattr(
+        "sidecar.gateways.fast_path.protocol.FastPathProtocol._parse", lambda _, head: parsed.append(head)
+    )
     for frame in ("allow", "deny", "cookie", "nginx", "request id"):
         answers = normalised(await warm_lanes[0].talk(elsewhere(PLAIN[frame], b"/dashboard/billing/7")[0]))
         assert [status for status, _, _ in answers] == [
@@ -385,11 +388,11 @@ async def test_a_new_page_in_a_known_call_is_not_parsed(
 def test_only_a_well_formed_request_id_is_taken_out() -> None:
     plain = get(Authorization=bearer("b"))
     for name in ("an id", "another id", "as nginx writes it", "as Envoy writes it", "at the begin"):
-        key, given = unnumbered(NUMBERED[name])
+        key, given = key_without_request_id(NUMBERED[name])
         assert (key, given) == (plain, b"xyz.2" if name == "another id" else b"abc-1")
     for name in ("a tab", "empty", "too long", "nul", "bare cr", "latin-1", "two spaces", "a space behind", "no space"):
-        assert unnumbered(NUMBERED[name]) == (NUMBERED[name], None)
-    assert unnumbered(plain) == (plain, None)
+        assert key_without_request_id(NUMBERED[name]) == (NUMBERED[name], None)
+    assert key_without_request_id(plain) == (plain, None)
 
 
 async def test_pipelined_calls_are_answered_in_order_also_when_one_asks_the_store(lanes: tuple[Lane, Lane]) -> None:
@@ -420,9 +423,9 @@ async def test_R33_a_connection_that_went_to_aiohttp_stays_there(
     parsed: list[bytes] = []
     original: Callable[[Any, bytes], Any] = __import__(
         "sidecar.gateways.fast_path.protocol", fromlist=["x"]
-    ).FastLane._parse
+    ).FastPathProtocol._parse
     monkeypatch.setattr(
-        "sidecar.gateways.fast_path.protocol.FastLane._parse",
+        "sidecar.gateways.fast_path.protocol.FastPathProtocol._parse",
         lambda lane, head: parsed.append(head) or original(lane, head),
     )
     answers = normalised(await lanes[0].talk(PLAIN["allow"], OTHER["post"], PLAIN["allow"], PLAIN["deny"], pause=0.02))
@@ -440,14 +443,14 @@ async def test_a_read_split_anywhere_changes_nothing(lanes: tuple[Lane, Lane]) -
 
 async def test_a_client_that_reads_late_gets_every_answer() -> None:
     """Its answers fill the buffers, so nothing is written and then nothing read any more; both begin again."""
-    shared, calls = parts(), 4000
+    shared, calls = app(), 4000
     loop = asyncio.get_running_loop()
     with socket.socket() as listening, socket.socket() as client:
         for narrow, option in ((listening, socket.SO_SNDBUF), (client, socket.SO_RCVBUF)):
             narrow.setsockopt(socket.SOL_SOCKET, option, 4096)
         listening.bind(("127.0.0.1", 0))
         client.setblocking(False)
-        lanes = Lanes(shared, lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=75)
+        lanes = FastPathListener(shared, lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=75)
         server = await loop.create_server(lanes, sock=listening)
         await loop.sock_connect(client, listening.getsockname())
         sending = asyncio.create_task(loop.sock_sendall(client, PLAIN["allow"] * calls))
@@ -464,7 +467,7 @@ async def test_a_client_that_reads_late_gets_every_answer() -> None:
 
 async def test_a_client_that_never_reads_is_hung_up_on() -> None:
     """Closing politely would wait for it to take its answers."""
-    lane, transport = Lanes(parts(), lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=0.01)(), Mock()
+    lane, transport = FastPathListener(app(), lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=0.01)(), Mock()
     lane.connection_made(transport)
     lane.pause_writing()
     lane.data_received(PLAIN["allow"])
@@ -474,10 +477,10 @@ async def test_a_client_that_never_reads_is_hung_up_on() -> None:
 
 
 async def test_an_idle_or_endless_head_is_ended() -> None:
-    shared = parts()
+    shared = app()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        Lanes(shared, lambda: pytest.fail("slow"), max_head=100, idle=0.05), "127.0.0.1", 0
+        FastPathListener(shared, lambda: pytest.fail("slow"), max_head=100, idle=0.05), "127.0.0.1", 0
     )
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(b"GET /check HT")
@@ -489,9 +492,9 @@ async def test_an_idle_or_endless_head_is_ended() -> None:
 @pytest.mark.parametrize("name", ["allow", "no token", "asks the store", "request id"])
 async def test_while_draining_an_answer_says_that_it_is_the_last_and_is(name: str) -> None:
     """In both lanes, of a connection that was used before as of one with half a head."""
-    shared = parts()
-    slow = Server(Dispatcher(shared, CHECKS, checks=True), access_log=None)
-    fast = Lanes(shared, slow, max_head=MAX_HEAD, idle=75)
+    shared = app()
+    slow = HttpServer(Dispatcher(shared, CHECKS, checks=True), access_log=None)
+    fast = FastPathListener(shared, slow, max_head=MAX_HEAD, idle=75)
     loop = asyncio.get_running_loop()
     servers = [await loop.create_server(lane, "127.0.0.1", 0) for lane in (fast, slow)]
     used = [await asyncio.open_connection(*server.sockets[0].getsockname()) for server in servers]
@@ -504,7 +507,7 @@ async def test_while_draining_an_answer_says_that_it_is_the_last_and_is(name: st
     for _, writer in begun:
         writer.write(PLAIN[name][:20])
     await asyncio.sleep(0.05)
-    shared.vitals.draining = True
+    shared.health.draining = True
     fast.drain()
     after = []
     for rest, connections in ((PLAIN[name], used), (PLAIN[name][20:], begun)):
@@ -532,8 +535,8 @@ async def answer(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_at_shutdown_idle_connections_are_closed(lanes: tuple[Lane, Lane]) -> None:
-    shared = parts()
-    open_lanes = Lanes(shared, lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=75)
+    shared = app()
+    open_lanes = FastPathListener(shared, lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=75)
     server = await asyncio.get_running_loop().create_server(open_lanes, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(PLAIN["allow"])
@@ -556,7 +559,7 @@ async def test_a_listener_is_not_down_before_a_check_that_waits_for_the_store_is
         return await read(memory, uid, fresh=fresh)
 
     monkeypatch.setattr(Memory, "read", late)
-    shared = parts()
+    shared = app()
     settings: Any = SimpleNamespace(max_head=MAX_HEAD, tls_cert=None, tls_key=None)
     handler = Dispatcher(shared, CHECKS, checks=True)
     listener = Listener(
@@ -564,7 +567,7 @@ async def test_a_listener_is_not_down_before_a_check_that_waits_for_the_store_is
         TcpAddress("127.0.0.1", 0),
         handler,
         settings,
-        lambda slow: Lanes(shared, slow, max_head=MAX_HEAD, idle=75),
+        lambda slow: FastPathListener(shared, slow, max_head=MAX_HEAD, idle=75),
     )
     await listener.start()
     reader, writer = await asyncio.open_connection(*listener.bound.split(":"))

@@ -6,16 +6,16 @@ from sidecar.domain.decision import Decision, Reason
 from sidecar.gateways.ext_authz import (
     HEADERS_READ,
     answer_check,
-    conclude,
+    decide_now,
     family_of,
     follows_from_decision,
     gateway_call,
-    judge,
+    respond,
 )
-from sidecar.http.context import Parts
+from sidecar.http.context import AppContext
 from sidecar.http.headers import RawHeaders
-from sidecar.http.response import ENVOY_REMOVES, IDENTITY, Answer
-from tests.pdp_fixture import parts, token
+from sidecar.http.response import ENVOY_REMOVES, IDENTITY, RawResponse
+from tests.pdp_fixture import app, token
 
 MEDIA = "/dashboard/media-library/"
 BEARER = (b"Authorization", f"Bearer {token('c')}".encode())
@@ -25,15 +25,15 @@ COOKIES = (b"Cookie", b"a=1; sidecar=x; b=2")
 
 
 @pytest.fixture(scope="module")
-def stand() -> Parts:
-    return parts()
+def stand() -> AppContext:
+    return app()
 
 
-async def ask(stand: Parts, path: str, *headers: tuple[bytes, bytes]) -> Answer:
+async def ask(stand: AppContext, path: str, *headers: tuple[bytes, bytes]) -> RawResponse:
     return await answer_check(stand, gateway_call("GET", path, "", headers), "r")
 
 
-async def test_R6_an_allow_tells_which_cookies_may_pass(stand: Parts) -> None:
+async def test_R6_an_allow_tells_which_cookies_may_pass(stand: AppContext) -> None:
     answer = await ask(stand, "/check", *FORWARDED, BEARER, COOKIES)
     assert (answer.status, dict(answer.headers)["Cookie"]) == (200, "a=1; b=2")
     answer = await ask(stand, f"/check/envoy{MEDIA}", BEARER, COOKIES)
@@ -41,26 +41,26 @@ async def test_R6_an_allow_tells_which_cookies_may_pass(stand: Parts) -> None:
 
 
 @pytest.mark.parametrize("headers", [(), ((b"Cookie", b"sidecar=x"),)])
-async def test_R6_no_cookie_is_an_absent_header(stand: Parts, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+async def test_R6_no_cookie_is_an_absent_header(stand: AppContext, headers: tuple[tuple[bytes, bytes], ...]) -> None:
     answer = await ask(stand, "/check", *FORWARDED, BEARER, *headers)
     assert answer.status == 200
     assert "Cookie" not in dict(answer.headers)
 
 
-async def test_nginx_rewrites_by_itself_and_its_buffer_is_small(stand: Parts) -> None:
+async def test_nginx_rewrites_by_itself_and_its_buffer_is_small(stand: AppContext) -> None:
     answer = await ask(stand, "/check/nginx", *ORIGINAL, BEARER, COOKIES)
     assert answer.status == 200
     assert "Cookie" not in dict(answer.headers)
 
 
-async def test_a_denial_repeats_no_cookie(stand: Parts) -> None:
+async def test_a_denial_repeats_no_cookie(stand: AppContext) -> None:
     billing = ((b"X-Forwarded-Method", b"GET"), (b"X-Forwarded-Uri", b"/dashboard/billing"))
     answer = await ask(stand, "/check", *billing, BEARER, COOKIES)
     assert answer.status == 403
     assert not {"Cookie", ENVOY_REMOVES} & set(dict(answer.headers))
 
 
-async def test_envoy_is_told_to_remove_every_header_that_is_empty(stand: Parts) -> None:
+async def test_envoy_is_told_to_remove_every_header_that_is_empty(stand: AppContext) -> None:
     answer = await ask(stand, "/check/envoy/login", COOKIES)
     headers = dict(answer.headers)
     assert answer.status == 200
@@ -68,27 +68,27 @@ async def test_envoy_is_told_to_remove_every_header_that_is_empty(stand: Parts) 
     assert headers[ENVOY_REMOVES].split(",") == [name.lower() for name in IDENTITY]
 
 
-async def test_envoy_is_told_to_remove_the_cookie_when_nothing_of_it_may_pass(stand: Parts) -> None:
+async def test_envoy_is_told_to_remove_the_cookie_when_nothing_of_it_may_pass(stand: AppContext) -> None:
     answer = await ask(stand, f"/check/envoy{MEDIA}", BEARER)
     assert dict(answer.headers)[ENVOY_REMOVES] == "cookie"
 
 
-async def test_the_others_are_told_nothing_of_the_kind(stand: Parts) -> None:
+async def test_the_others_are_told_nothing_of_the_kind(stand: AppContext) -> None:
     assert ENVOY_REMOVES not in dict((await ask(stand, "/check", *FORWARDED, BEARER)).headers)
     assert ENVOY_REMOVES not in dict((await ask(stand, "/check/nginx", *ORIGINAL, BEARER)).headers)
 
 
-def test_a_fault_while_answering_is_a_denial(stand: Parts) -> None:
+def test_a_fault_while_answering_is_a_denial(stand: AppContext) -> None:
     call = gateway_call("GET", "/check", "", (*FORWARDED, BEARER))
     broken = Decision(Reason.ALLOWED, "g", section=["no section"])  # type: ignore[arg-type]
-    answer = conclude(stand, call, broken, b"r", 0.0)
+    answer = respond(stand, call, broken, b"r", 0.0)
     assert answer.status == 403
     assert not set(IDENTITY) & set(dict(answer.headers))
 
 
-def test_a_fault_while_reading_is_a_denial(stand: Parts) -> None:
+def test_a_fault_while_reading_is_a_denial(stand: AppContext) -> None:
     call = gateway_call("GET", "/check", "", [(b"X-Forwarded-Uri", None)])  # type: ignore[list-item]
-    decision = judge(stand, call)
+    decision = decide_now(stand, call)
     assert isinstance(decision, Decision)
     assert decision.reason is Reason.BAD_REQUEST
 
@@ -118,12 +118,12 @@ def test_metrics_and_logs_name_the_family_and_never_the_path(path: str, label: s
     ],
 )
 @pytest.mark.parametrize("path", ["/check", "/check/nginx", f"/check/envoy{MEDIA}", "/check/sections/media-library"])
-async def test_a_lane_may_leave_out_what_no_check_reads(stand: Parts, path: str, headers: RawHeaders) -> None:
+async def test_a_lane_may_leave_out_what_no_check_reads(stand: AppContext, path: str, headers: RawHeaders) -> None:
     noise = ((b"Host", b"x"), (b"User-Agent", b"curl"), (b"X-Auth-Role", b"evil"), (b"X-Original-URL", b"/login"))
     with_noise = await ask(stand, path, *noise, *headers)
     assert with_noise == await ask(stand, path, *(line for line in headers if line[0].lower() in HEADERS_READ))
     call = gateway_call("GET", path, "", headers)
-    decision = judge(stand, call)
+    decision = decide_now(stand, call)
     assert isinstance(decision, Decision)
     if follows_from_decision(stand, call, decision):
         bare = await ask(stand, path, *(line for line in headers if line[0].lower() != b"cookie"))

@@ -11,15 +11,15 @@ import pytest
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
 from sidecar.domain.users import UserId, UserRecord
-from sidecar.gateways.fast_path.protocol import Lanes
-from sidecar.http.context import Parts
+from sidecar.gateways.fast_path.protocol import FastPathListener
+from sidecar.http.context import AppContext
 from sidecar.http.login_page import login_page
-from sidecar.http.server.connection import Server
+from sidecar.http.server.connection import HttpServer
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.tokens.verify import Verifier
 from tests.golden import every, load, named, raw_of
-from tests.pdp_fixture import ACCOUNT, ISSUER, KEYS, NOW, USERS, parts, token
+from tests.pdp_fixture import ACCOUNT, ISSUER, KEYS, NOW, USERS, app, token
 
 MAX_HEAD = 32 * 1024
 TOKENS = {"marketer": token("c"), "accountant": token("b"), "garbage": "not-a-token"}
@@ -38,17 +38,17 @@ class Unverified:
         return self.peek(uid)
 
 
-def stand() -> Parts:
-    shared = parts()
+def stand() -> AppContext:
+    shared = app()
     tokens = TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900))
-    surface = replace(
-        shared.surface,
+    public_config = replace(
+        shared.public_config,
         cookie="__Host-sidecar",
         origins=frozenset({"https://dash.example"}),
         login_page=login_page("https://dash.example/login"),
     )
     pdp = DecisionPoint(shared.policy, tokens, Unverified(), clock=lambda: float(NOW))  # type: ignore[arg-type]
-    return replace(shared, surface=surface, pdp=pdp)
+    return replace(shared, public_config=public_config, pdp=pdp)
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ async def ports() -> AsyncIterator[tuple[int, int]]:
     """The fast lane, and aiohttp alone."""
     shared, running = stand(), asyncio.get_running_loop()
     dispatcher = Dispatcher(shared, CHECKS, checks=True)
-    slow = Server(dispatcher, access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD)
-    lanes = Lanes(shared, slow, max_head=MAX_HEAD, idle=75)
+    slow = HttpServer(dispatcher, access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD)
+    lanes = FastPathListener(shared, slow, max_head=MAX_HEAD, idle=75)
     servers = [await running.create_server(handler, "127.0.0.1", 0) for handler in (lanes, slow)]
     yield tuple(server.sockets[0].getsockname()[1] for server in servers)  # type: ignore[misc]
     for server in servers:

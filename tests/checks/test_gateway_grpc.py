@@ -17,15 +17,15 @@ from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from envoy.service.auth.v3.external_auth_pb2_grpc import AuthorizationStub
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from sidecar.domain.access import Route
+from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Decision, Reason, Verdict
 from sidecar.gateways import envoy_grpc
-from sidecar.gateways.adapter import GatewayCall
+from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import answer_check
 from sidecar.gateways.protobuf import SHORT
 from sidecar.http.request_id import request_id_of
-from sidecar.http.response import IDENTITY, Answer, gateway_answer
-from tests.pdp_fixture import parts, token
+from sidecar.http.response import IDENTITY, RawResponse, gateway_response
+from tests.pdp_fixture import app, token
 
 MAX_HEAD = 32 * 1024
 MEDIA = "/dashboard/media-library/"
@@ -51,13 +51,13 @@ def raw_request(*lines: tuple[str, bytes]) -> CheckRequest:
 def test_the_path_holds_the_query() -> None:
     call = envoy_grpc.call_of(request("/dashboard/billing?a=/b?c", "POST"))
     assert (call.method, call.path, call.query) == ("POST", "/dashboard/billing", "a=/b?c")
-    assert envoy_grpc.read(call) == Route("POST", "/dashboard/billing")
+    assert envoy_grpc.read(call) == RequestPath("POST", "/dashboard/billing")
     assert envoy_grpc.uri(call) == "/dashboard/billing?a=/b?c"
 
 
 def test_CVE_2026_32811_an_encoded_question_mark_ends_no_path() -> None:
     call = envoy_grpc.call_of(request("/dashboard/media-library%3f/../billing"))
-    assert envoy_grpc.read(call) == Route("GET", "/dashboard/media-library%3f/../billing")
+    assert envoy_grpc.read(call) == RequestPath("GET", "/dashboard/media-library%3f/../billing")
 
 
 @pytest.mark.parametrize("asked", [CheckRequest(), request(""), request("", ""), request(MEDIA, ""), request("*")])
@@ -70,14 +70,14 @@ def test_raw_headers_keep_their_bytes_and_their_number() -> None:
     assert call.headers == ((b"cookie", b"a=\xff"), (b"cookie", b"b=2"))
 
 
-async def respond(call: GatewayCall) -> Answer:
+async def respond(call: GatewayRequest) -> RawResponse:
     return await answer_check(STAND, call, request_id_of(call.headers))
 
 
-STAND = parts()
+STAND = app()
 
 
-async def check(asked: CheckRequest, by: Callable[[GatewayCall], Awaitable[Answer]] = respond) -> Any:
+async def check(asked: CheckRequest, by: Callable[[GatewayRequest], Awaitable[RawResponse]] = respond) -> Any:
     return await envoy_grpc.Authorization(by).Check(asked, None)
 
 
@@ -107,8 +107,8 @@ async def test_a_public_path_removes_the_whole_identity() -> None:
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason.verdict is not Verdict.ALLOW])
 @pytest.mark.parametrize("unavailable", [403, 503])
 async def test_the_code_says_no_and_the_status_is_never_a_yes(reason: Reason, unavailable: int) -> None:
-    async def deny(_call: GatewayCall) -> Answer:
-        return gateway_answer(Decision(reason, "g"), unavailable=unavailable)
+    async def deny(_call: GatewayRequest) -> RawResponse:
+        return gateway_response(Decision(reason, "g"), unavailable=unavailable)
 
     answer = await check(request(), deny)
     assert answer.status.code == (16 if reason.verdict is Verdict.UNAUTHENTICATED else 7)
@@ -121,15 +121,15 @@ async def test_the_code_says_no_and_the_status_is_never_a_yes(reason: Reason, un
 
 
 async def test_a_fault_is_code_7_and_not_a_grpc_error() -> None:
-    async def broken(_call: GatewayCall) -> Answer:
+    async def broken(_call: GatewayRequest) -> RawResponse:
         raise RuntimeError
 
     assert (await check(request(), broken)).status.code == 7
 
 
 async def test_an_answer_that_cannot_be_written_is_code_7() -> None:
-    async def unwritable(_call: GatewayCall) -> Answer:
-        return Answer(200, (("X-Auth-User", "\udc80"),))
+    async def unwritable(_call: GatewayRequest) -> RawResponse:
+        return RawResponse(200, (("X-Auth-User", "\udc80"),))
 
     assert (await check(request(), unwritable)).status.code == 7
 
@@ -250,7 +250,7 @@ async def test_a_body_is_passed_over_however_long_it_is(raw: bool, body: int) ->
     started = thread_time()
     call = envoy_grpc.call_of(envoy_grpc.parsed(sent, MAX_HEAD))
     assert thread_time() - started < 0.02
-    assert envoy_grpc.read(call) == Route("GET", "/dashboard/billing")
+    assert envoy_grpc.read(call) == RequestPath("GET", "/dashboard/billing")
 
 
 @given(

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from sidecar.gateways.ext_authz import answer_check, gateway_call
 from sidecar.gateways.login_redirect import is_navigation
-from sidecar.http.context import Parts
+from sidecar.http.context import AppContext
 from sidecar.http.headers import RawHeaders
 from sidecar.http.login_page import MAX_URI, login_page
-from sidecar.http.response import Answer
-from tests.pdp_fixture import parts, token
+from sidecar.http.response import RawResponse
+from tests.pdp_fixture import app, token
 
 HTML = (b"Accept", b"text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")
 PAGE = login_page("https://dash.example/login")
 
 
-def stand(**changed: Any) -> Parts:
-    shared = parts()
-    return replace(shared, surface=replace(shared.surface, **{"login_page": PAGE, **changed}))
+def stand(**changed: Any) -> AppContext:
+    shared = app()
+    return replace(shared, public_config=replace(shared.public_config, **{"login_page": PAGE, **changed}))
 
 
 def forwarded(method: str = "GET", uri: str = "/dashboard/billing?year=2026") -> tuple[tuple[bytes, bytes], ...]:
@@ -30,8 +30,8 @@ def forwarded(method: str = "GET", uri: str = "/dashboard/billing?year=2026") ->
 
 
 async def ask(
-    *headers: tuple[bytes, bytes], path: str = "/check", method: str = "GET", on: Parts | None = None
-) -> Answer:
+    *headers: tuple[bytes, bytes], path: str = "/check", method: str = "GET", on: AppContext | None = None
+) -> RawResponse:
     path, _, query = path.partition("?")
     return await answer_check(on or stand(), gateway_call(method, path, query, headers), "r")
 
@@ -129,8 +129,8 @@ def test_a_request_that_is_too_long_is_not_returned_to() -> None:
 def test_the_way_back_is_one_parameter_and_leads_to_no_other_host(tail: str) -> None:
     uri = "/dashboard?" + tail
     location = PAGE.location(uri)
-    parts = urlsplit(location)
-    assert (parts.scheme, parts.netloc, parts.path, parts.fragment) == ("https", "dash.example", "/login", "")
+    app = urlsplit(location)
+    assert (app.scheme, app.netloc, app.path, app.fragment) == ("https", "dash.example", "/login", "")
     assert location.isascii()
     assert location.isprintable()
-    assert parse_qs(parts.query, encoding="utf-8", errors="surrogateescape") == {"rd": [uri]}
+    assert parse_qs(app.query, encoding="utf-8", errors="surrogateescape") == {"rd": [uri]}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
-from sidecar.gateways.fast_path.protocol import Lanes
-from sidecar.http.server.connection import Server
-from tests.pdp_fixture import parts, token
+from sidecar.gateways.fast_path.protocol import FastPathListener
+from sidecar.http.server.connection import HttpServer
+from tests.pdp_fixture import app, token
 
 MAX_HEAD = 32 * 1024
 HOSTILE = [
@@ -82,12 +82,12 @@ HEADERS = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=8)
 @pytest.fixture
 async def ports() -> AsyncIterator[tuple[int, int]]:
     """The fast lane, and aiohttp alone."""
-    shared = parts()
+    shared = app()
     running = asyncio.get_running_loop()
-    slow = Server(
+    slow = HttpServer(
         Dispatcher(shared, CHECKS, checks=True), access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD
     )
-    lanes = Lanes(shared, slow, max_head=MAX_HEAD, idle=75)
+    lanes = FastPathListener(shared, slow, max_head=MAX_HEAD, idle=75)
     servers = [await running.create_server(handler, "127.0.0.1", 0) for handler in (lanes, slow)]
     yield tuple(server.sockets[0].getsockname()[1] for server in servers)  # type: ignore[misc]
     for server in servers:

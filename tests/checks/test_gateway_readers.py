@@ -2,14 +2,14 @@
 
 import pytest
 
-from sidecar.domain.access import Route, Target
+from sidecar.domain.access import RequestPath, Target
 from sidecar.domain.decision import Reason
 from sidecar.gateways.adapter import MAX_PATH, OVERRIDES
 from sidecar.gateways.ext_authz import gateway_call
 from sidecar.http.headers import RawHeaders
 
 
-def read(path: str, headers: RawHeaders = (), *, method: str = "GET") -> Route | Target | Reason:
+def read(path: str, headers: RawHeaders = (), *, method: str = "GET") -> RequestPath | Target | Reason:
     path, _, query = path.partition("?")
     call = gateway_call(method, path, query, headers)
     return call.family.read(call)
@@ -21,8 +21,8 @@ ORIGINAL = [(b"X-Original-Method", b"POST"), (b"X-Original-URI", b"/dashboard/us
 
 def test_each_family_is_read_alone() -> None:
     both = FORWARDED + ORIGINAL
-    assert read("/check", both) == Route("GET", "/dashboard/billing/")
-    assert read("/check/nginx", both) == Route("POST", "/dashboard/users")
+    assert read("/check", both) == RequestPath("GET", "/dashboard/billing/")
+    assert read("/check/nginx", both) == RequestPath("POST", "/dashboard/users")
 
 
 def test_no_fallback_to_another_family() -> None:
@@ -85,17 +85,17 @@ def test_section_paths(path: str, expected: Target | Reason) -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/check/envoy/dashboard/billing", Route("POST", "/dashboard/billing")),
-        ("/check/envoy/dashboard/billing?section=media-library", Route("POST", "/dashboard/billing")),
-        ("/check/envoy//dashboard", Route("POST", "//dashboard")),
-        ("/check/envoy/../livez", Route("POST", "/../livez")),
-        ("/check/envoy/", Route("POST", "/")),
+        ("/check/envoy/dashboard/billing", RequestPath("POST", "/dashboard/billing")),
+        ("/check/envoy/dashboard/billing?section=media-library", RequestPath("POST", "/dashboard/billing")),
+        ("/check/envoy//dashboard", RequestPath("POST", "//dashboard")),
+        ("/check/envoy/../livez", RequestPath("POST", "/../livez")),
+        ("/check/envoy/", RequestPath("POST", "/")),
         ("/check/envoy", Reason.BAD_REQUEST),
         ("/check/envoy*", Reason.BAD_REQUEST),
         ("/check/envoydashboard", Reason.BAD_REQUEST),
     ],
 )
-def test_envoy_asks_with_the_request_line_itself(path: str, expected: Route | Reason) -> None:
+def test_envoy_asks_with_the_request_line_itself(path: str, expected: RequestPath | Reason) -> None:
     headers = [*FORWARDED, *ORIGINAL]
     assert read(path, headers, method="POST") == expected
 
@@ -113,7 +113,7 @@ INGRESS = [
 
 
 def test_ingress_nginx_is_read_when_its_two_headers_agree() -> None:
-    assert read("/check/nginx", INGRESS) == Route("POST", "/dashboard/users")
+    assert read("/check/nginx", INGRESS) == RequestPath("POST", "/dashboard/users")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_ingress_nginx_without_its_auth_method_lets_no_client_name_the_path(
 
 
 def test_plain_nginx_reads_no_original_url() -> None:
-    assert read("/check/nginx", [*ORIGINAL, (b"X-Original-URL", b"https://a/login")]) == Route(
+    assert read("/check/nginx", [*ORIGINAL, (b"X-Original-URL", b"https://a/login")]) == RequestPath(
         "POST", "/dashboard/users"
     )
 
@@ -148,8 +148,8 @@ def test_no_path_under_check_is_anything_but_a_gateway_call() -> None:
 def test_R16_a_path_that_no_server_would_take_is_a_bad_request() -> None:
     longest = "/" + "a" * (MAX_PATH - 1)
     for path in (longest, f"{longest}?{'q' * 10_000}"):
-        assert read("/check", [FORWARDED[0], (b"X-Forwarded-Uri", path.encode())]) == Route("GET", longest)
-        assert read(f"/check/envoy{path}") == Route("GET", longest)
+        assert read("/check", [FORWARDED[0], (b"X-Forwarded-Uri", path.encode())]) == RequestPath("GET", longest)
+        assert read(f"/check/envoy{path}") == RequestPath("GET", longest)
     for path in (f"{longest}a", "/" * 30_000, "/" + "%41" * 3000):
         assert read("/check", [FORWARDED[0], (b"X-Forwarded-Uri", path.encode())]) is Reason.BAD_REQUEST
         assert read("/check/nginx", [ORIGINAL[0], (b"X-Original-URI", path.encode())]) is Reason.BAD_REQUEST

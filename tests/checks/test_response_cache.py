@@ -14,18 +14,18 @@ from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
 from sidecar.domain.decision import Decision
 from sidecar.domain.users import Status, UserId, UserRecord
-from sidecar.gateways.adapter import GatewayCall
-from sidecar.gateways.ext_authz import conclude, gateway_call, judge
+from sidecar.gateways.adapter import GatewayRequest
+from sidecar.gateways.ext_authz import decide_now, gateway_call, respond
 from sidecar.gateways.fast_path import response_cache
-from sidecar.gateways.fast_path.protocol import Lanes
-from sidecar.http.context import Parts
+from sidecar.gateways.fast_path.protocol import FastPathListener
+from sidecar.http.context import AppContext
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.verify import Verifier
-from tests.pdp_fixture import ISSUER, KEYS, NOW, SESSION, USERS, parts, token, user
+from tests.pdp_fixture import ISSUER, KEYS, NOW, SESSION, USERS, app, token, user
 
 BOB = user("b", "accountant").id
 
@@ -39,12 +39,12 @@ class World:
         self.live = True
         self.verifier = Verifier(KEYS, ISSUER, "dashboard", 900)
         self.tokens = TokenCache(self.verifier)
-        shared = parts()
+        shared = app()
         self.policy = SimpleNamespace(generation=shared.policy.generation)
         pdp = DecisionPoint(self.policy, self.tokens, self, clock=lambda: self.now)  # type: ignore[arg-type]
-        given = {name: getattr(shared, name) for name in Parts.__dataclass_fields__}
-        self.parts = Parts(**{**given, "policy": self.policy, "pdp": pdp})
-        self.lanes = Lanes(self.parts, lambda: pytest.fail("slow"), max_head=32768, idle=75)
+        given = {name: getattr(shared, name) for name in AppContext.__dataclass_fields__}
+        self.app = AppContext(**{**given, "policy": self.policy, "pdp": pdp})
+        self.lanes = FastPathListener(self.app, lambda: pytest.fail("slow"), max_head=32768, idle=75)
 
     def peek(self, uid: UserId) -> UserRecord | None:
         return self.users.get(uid) if self.live else None
@@ -94,9 +94,9 @@ def ask(world: World, head: bytes = HEAD) -> bytes:
 
 def anew(world: World) -> tuple[int, bytes]:
     call = gateway_call("GET", "/check", "", HEADERS)
-    outcome = judge(world.parts, call)
+    outcome = decide_now(world.app, call)
     assert isinstance(outcome, Decision)
-    answer = conclude(world.parts, call, outcome, b"r", 0.0)
+    answer = respond(world.app, call, outcome, b"r", 0.0)
     return answer.status, answer.body
 
 
@@ -165,7 +165,7 @@ async def test_whatever_changes_the_answer_is_the_one_decided_anew(
 ) -> None:
     for _ in range(3):
         assert ask(world).startswith(b"HTTP/1.1 200 ")
-    assert len(world.lanes.desk.memo.answers) == 1, "the third time it is remembered"
+    assert len(world.lanes.responder.cache.responses) == 1, "the third time it is remembered"
     change(world)
     answered = ask(world)
     assert answered.startswith(f"HTTP/1.1 {status} ".encode())
@@ -181,7 +181,7 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 async def test_so_is_the_one_behind_aiohttp(world: World, change: Callable[[World], None]) -> None:
     """Its key is another: method, target and what a check reads."""
-    dispatcher = Dispatcher(world.parts, CHECKS, checks=True)
+    dispatcher = Dispatcher(world.app, CHECKS, checks=True)
     async with TestClient(RawTestServer(dispatcher)) as client:
 
         async def asked(method: str = "GET", who: str = "b") -> tuple[int, bytes]:
@@ -192,7 +192,7 @@ async def test_so_is_the_one_behind_aiohttp(world: World, change: Callable[[Worl
 
         for _ in range(3):
             assert (await asked())[0] == 200
-        assert len(dispatcher._desk.memo.answers) == 1, "the third time it is remembered"
+        assert len(dispatcher._desk.cache.responses) == 1, "the third time it is remembered"
         assert (await asked(who="c"))[0] == 403
         change(world)
         assert await asked() == await asked("POST") == anew(world)
@@ -216,7 +216,7 @@ async def test_without_a_live_copy_nothing_remembered_is_used(world: World) -> N
 async def test_a_remembered_answer_is_counted_and_has_its_own_request_id(world: World) -> None:
     ids = [ask(world).partition(b"X-Request-ID: ")[2].partition(b"\r\n")[0] for _ in range(5)]
     assert len(set(ids)) == 5
-    text = world.parts.metrics.exposition().decode()
+    text = world.app.metrics.exposition().decode()
     assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 5.0' in text
 
 
@@ -224,9 +224,9 @@ async def test_calls_with_and_without_a_request_id_take_turns_on_a_connection(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are one call to the memo, and each is answered with its own id."""
-    desk, decided = world.lanes.desk, []
-    first = desk.first
-    monkeypatch.setattr(desk, "first", lambda *given: decided.append(1) or first(*given))
+    responder, decided = world.lanes.responder, []
+    first = responder.decide
+    monkeypatch.setattr(responder, "decide", lambda *given: decided.append(1) or first(*given))
     lane, wire = world.lanes(), Wire()
     lane.connection_made(wire)  # type: ignore[arg-type]
     for turn in range(20):
@@ -242,8 +242,8 @@ async def test_calls_with_and_without_a_request_id_take_turns_on_a_connection(
 async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(response_cache, "MAX_ANSWERS", 10)
-    world.lanes.desk.memo = memo = response_cache.AnswerMemo()
+    monkeypatch.setattr(response_cache, "MAX_RESPONSES", 10)
+    world.lanes.responder.cache = memo = response_cache.ResponseCache()
     lane: Any = world.lanes()
     lane.connection_made(Wire())
     for number in range(50):
@@ -252,7 +252,7 @@ async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
         assert memo.get(head) is None
         lane.data_received(head)
         assert memo.get(head) is not None
-        assert len(memo.answers) <= 10
+        assert len(memo.responses) <= 10
     assert len(memo.seen_before) <= 20
     lane.connection_lost(None)
 
@@ -260,20 +260,20 @@ async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
 async def test_R29_all_that_is_remembered_has_so_many_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cookies are the client's to choose, and stand in the key and in the answer: he alone could fill every place."""
     monkeypatch.setattr(response_cache, "MAX_BYTES", 100_000)
-    monkeypatch.setattr(response_cache, "MAX_FRAME_BYTES", 100_000)
-    world.lanes.desk.memo = memo = response_cache.AnswerMemo()
+    monkeypatch.setattr(response_cache, "MAX_TEMPLATE_BYTES", 100_000)
+    world.lanes.responder.cache = memo = response_cache.ResponseCache()
     lane: Any = world.lanes()
     lane.connection_made(Wire())
     for number in range(60):
         head = HEAD[:-2] + b"Cookie: a=%d%b\r\n\r\n" % (number, b"x" * 3000)
         for _ in range(2):
             lane.data_received(head)
-        assert sum(len(key) + len(kept.prepared.head) for key, kept in memo.answers._values.items()) <= 100_000  # type: ignore[arg-type]
-        assert sum(2 * len(frame) for frame in memo.frames._values) <= 100_000  # type: ignore[arg-type]
-    assert 10 < len(memo.answers) < 20
-    assert 5 < len(memo.frames) < 15
+        assert sum(len(key) + len(kept.prepared.head) for key, kept in memo.responses._values.items()) <= 100_000  # type: ignore[arg-type]
+        assert sum(2 * len(template) for template in memo.templates._values) <= 100_000  # type: ignore[arg-type]
+    assert 10 < len(memo.responses) < 20
+    assert 5 < len(memo.templates) < 15
     assert memo.get(head) is not None, "the newest is kept"
-    for shelf in (memo.answers, memo.frames):
+    for shelf in (memo.responses, memo.templates):
         assert shelf._bytes == sum(shelf._sizes.values()) <= 100_000
         assert shelf._sizes.keys() == shelf._values.keys()
     lane.connection_lost(None)
@@ -287,8 +287,8 @@ async def test_R29_what_is_kept_anew_is_kept_once(world: World) -> None:
     world.users[BOB] = user("b", "accountant", revision=3)
     for _ in range(2):
         ask(world, at("/dashboard/billing/1"))
-    memo = world.lanes.desk.memo
-    for shelf in (memo.answers, memo.frames):
+    memo = world.lanes.responder.cache
+    for shelf in (memo.responses, memo.templates):
         assert len(shelf) >= 1
         assert {id(key) for key in shelf._sizes} == {id(key) for key in shelf._values}
 
@@ -298,10 +298,10 @@ async def test_R29_a_frame_of_many_short_lines_is_counted_as_what_it_takes(world
     head = at("/dashboard/billing/1")[:-2] + b"accept:\r\n" * 57 + b"\r\n"
     for _ in range(2):
         ask(world, head)
-    memo = world.lanes.desk.memo
-    (frame,) = memo.frames._values.values()
-    taken = sum(sys.getsizeof(line) + sum(map(sys.getsizeof, line)) for line in frame.call.headers)
-    assert memo.frames._bytes >= taken > 8000
+    memo = world.lanes.responder.cache
+    (template,) = memo.templates._values.values()
+    taken = sum(sys.getsizeof(line) + sum(map(sys.getsizeof, line)) for line in template.call.headers)
+    assert memo.templates._bytes >= taken > 8000
 
 
 async def test_R29_a_long_call_takes_no_place(world: World) -> None:
@@ -309,7 +309,7 @@ async def test_R29_a_long_call_takes_no_place(world: World) -> None:
     lane.connection_made(Wire())
     for _ in range(4):
         lane.data_received(HEAD.replace(b"/dashboard/billing", b"/dashboard/billing?" + b"x" * 5000))
-    assert len(world.lanes.desk.memo.answers) == len(world.lanes.desk.memo.frames) == 0
+    assert len(world.lanes.responder.cache.responses) == len(world.lanes.responder.cache.templates) == 0
     lane.connection_lost(None)
 
 
@@ -331,13 +331,13 @@ def at(page: str) -> bytes:
 def decided(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths of the calls that were decided anew."""
     asked: list[str] = []
-    first = world.lanes.desk.first
+    first = world.lanes.responder.decide
 
-    def spied(key: Any, call: GatewayCall, *more: Any) -> Any:
+    def spied(key: Any, call: GatewayRequest, *more: Any) -> Any:
         asked.extend(value.decode() for name, value in call.headers if name.endswith(b"-uri"))
         return first(key, call, *more)
 
-    monkeypatch.setattr(world.lanes.desk, "first", spied)
+    monkeypatch.setattr(world.lanes.responder, "decide", spied)
     return asked
 
 
@@ -351,7 +351,7 @@ async def test_a_page_of_a_section_where_the_user_has_been_is_not_decided_anew(
     pages = [f"/dashboard/billing/{number}" for number in range(9)]
     assert statuses(world, *pages) == [200] * 9
     assert decided == pages[:2]
-    text = world.parts.metrics.exposition().decode()
+    text = world.app.metrics.exposition().decode()
     assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 9.0' in text
 
 
@@ -376,7 +376,7 @@ async def test_whatever_changes_a_new_page_is_answered_as_if_decided_anew(
     world: World, change: Callable[[World], None]
 ) -> None:
     assert statuses(world, *(f"/dashboard/billing/{number}" for number in range(3))) == [200] * 3
-    assert len(world.lanes.desk.memo.frames) == 1
+    assert len(world.lanes.responder.cache.templates) == 1
     change(world)
     answered = ask(world, at("/dashboard/billing/3"))
     if change is end_session:
@@ -398,7 +398,7 @@ async def test_a_new_page_goes_to_the_routes_in_force(world: World, decided: lis
 
 
 async def test_a_page_that_is_polled_is_remembered_whole(world: World) -> None:
-    memo = world.lanes.desk.memo
+    memo = world.lanes.responder.cache
     assert statuses(world, *(f"/dashboard/billing/{number}" for number in range(3))) == [200] * 3
     polled = at("/dashboard/billing/7")
     for remembered in (False, True):
@@ -412,7 +412,7 @@ async def test_a_call_whose_page_decides_nothing_has_no_frame(world: World, deci
         head = at(f"/dashboard/users/{number}").replace(b"GET /check ", b"GET /check/sections/billing ")
         assert ask(world, head).startswith(b"HTTP/1.1 200 ")
     assert len(decided) == 3
-    assert len(world.lanes.desk.memo.frames) == 0
+    assert len(world.lanes.responder.cache.templates) == 0
 
 
 async def test_R29_a_frame_has_so_many_answers(
@@ -426,8 +426,8 @@ async def test_R29_a_frame_has_so_many_answers(
         for section in sections:
             ask(world, at(f"/dashboard/{section}/{turn}"))
     assert len(decided) == 2
-    (frame,) = world.lanes.desk.memo.frames._values.values()
-    assert len(frame.answers) == 3
+    (template,) = world.lanes.responder.cache.templates._values.values()
+    assert len(template.responses) == 3
 
 
 async def test_answers_that_no_longer_stand_leave_their_frame(world: World) -> None:
@@ -435,8 +435,8 @@ async def test_answers_that_no_longer_stand_leave_their_frame(world: World) -> N
         ask(world, at(f"/dashboard/{section}/1"))
     demote(world)
     ask(world, at("/dashboard/billing/2"))
-    (frame,) = world.lanes.desk.memo.frames._values.values()
-    assert len(frame.answers) == 1
+    (template,) = world.lanes.responder.cache.templates._values.values()
+    assert len(template.responses) == 1
 
 
 async def test_R29_a_long_page_takes_no_place_in_a_known_frame(world: World) -> None:
@@ -444,7 +444,7 @@ async def test_R29_a_long_page_takes_no_place_in_a_known_frame(world: World) -> 
     long = at("/dashboard/billing?" + "x" * 5000)
     for _ in range(4):
         assert ask(world, long).startswith(b"HTTP/1.1 200 ")
-    assert world.lanes.desk.memo.get(long) is None
+    assert world.lanes.responder.cache.get(long) is None
 
 
 @pytest.mark.parametrize("path", ["/check/nginx", "/check/nginx?x=1"])
@@ -473,7 +473,7 @@ async def test_R2_what_a_family_compares_with_the_page_is_compared_with_the_new_
     head = b"GET /check/nginx HTTP/1.1\r\nHost: sidecar\r\n" + lines + b"\r\n"
     for _ in range(3):
         assert ask(world, head).startswith(b"HTTP/1.1 200 ")
-    assert len(world.lanes.desk.memo.frames) == 1
+    assert len(world.lanes.responder.cache.templates) == 1
     other = head.replace(b"URI: /dashboard/billing/1", b"URI: /dashboard/billing/2")
     for _ in range(3):
         assert b"\r\nX-Auth-Reason: bad_request\r\n" in ask(world, other)

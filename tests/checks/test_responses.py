@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.domain.decision import Decision, Reason, Verdict
 from sidecar.domain.users import AccountId, Status, UserId, UserRecord
-from sidecar.http.response import gateway_answer, identity_headers
+from sidecar.http.response import gateway_response, identity_headers
 
 USER = UserRecord(
     UserId("usr_aaaaaaaaaaaa_bbbbbbbbbbbb"),
@@ -25,7 +25,7 @@ IDENTITY = ("X-Auth-User", "X-Auth-Email", "X-Auth-Role", "X-Auth-Account", "X-A
 @pytest.mark.parametrize("reason", Reason)
 @pytest.mark.parametrize("unavailable", [403, 503])
 def test_R1_only_an_allow_is_200_and_every_other_answer_denies(reason: Reason, unavailable: int) -> None:
-    answer = gateway_answer(Decision(reason, "g" * 32, user=USER), unavailable=unavailable)
+    answer = gateway_response(Decision(reason, "g" * 32, user=USER), unavailable=unavailable)
     expected = {
         Verdict.ALLOW: 200,
         Verdict.UNAUTHENTICATED: 401,
@@ -52,9 +52,9 @@ def test_R1_only_an_allow_is_200_and_every_other_answer_denies(reason: Reason, u
 
 
 def test_the_challenge_names_no_error_when_there_was_no_token() -> None:
-    missing = dict(gateway_answer(Decision(Reason.MISSING_TOKEN, "g"), unavailable=403).headers)
+    missing = dict(gateway_response(Decision(Reason.MISSING_TOKEN, "g"), unavailable=403).headers)
     assert missing["WWW-Authenticate"] == 'Bearer realm="sidecar"'
-    expired = dict(gateway_answer(Decision(Reason.EXPIRED, "g"), unavailable=403).headers)
+    expired = dict(gateway_response(Decision(Reason.EXPIRED, "g"), unavailable=403).headers)
     assert expired["WWW-Authenticate"].startswith('Bearer realm="sidecar", error="invalid_token", error_description="')
 
 

@@ -8,9 +8,9 @@ import pytest
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
 from sidecar.gateways.ext_authz import answer_check, gateway_call
-from sidecar.gateways.fast_path.protocol import Lanes
-from sidecar.http.server.connection import Server
-from tests.pdp_fixture import parts, token
+from sidecar.gateways.fast_path.protocol import FastPathListener
+from sidecar.http.server.connection import HttpServer
+from tests.pdp_fixture import app, token
 
 Line = tuple[bytes, bytes]
 MEDIA = b"/dashboard/media-library/"
@@ -73,12 +73,12 @@ CALLS["sections"] = (b"/check/sections/media-library", [BEARER], b"allowed")
 @pytest.fixture
 async def ports() -> AsyncIterator[tuple[int, int]]:
     """The fast lane, and aiohttp alone."""
-    shared = parts()
+    shared = app()
     loop = asyncio.get_running_loop()
-    slow = Server(Dispatcher(shared, CHECKS, checks=True), access_log=None)
+    slow = HttpServer(Dispatcher(shared, CHECKS, checks=True), access_log=None)
     servers = [
         await loop.create_server(handler, "127.0.0.1", 0)
-        for handler in (Lanes(shared, slow, max_head=32768, idle=75), slow)
+        for handler in (FastPathListener(shared, slow, max_head=32768, idle=75), slow)
     ]
     yield tuple(server.sockets[0].getsockname()[1] for server in servers)  # type: ignore[misc]
     for server in servers:
@@ -122,9 +122,9 @@ async def test_R6_an_upgrade_is_one_websocket_over_grpc(way: str, path: bytes) -
 
     from sidecar.gateways import envoy_grpc
 
-    stand = parts()
+    stand = app()
 
-    async def respond(call: envoy_grpc.GatewayCall) -> envoy_grpc.Answer:
+    async def respond(call: envoy_grpc.GatewayRequest) -> envoy_grpc.RawResponse:
         return await answer_check(stand, call, b"r")
 
     given = [(name.lower().decode(), value) for name, value in (REFUSED | TAKEN)[way]]
@@ -158,7 +158,7 @@ def test_R6_an_upgrade_is_no_plain_head() -> None:
 
 def test_R6_a_call_of_any_family_is_read_after_its_upgrade() -> None:
     """Also at a path where no gateway asks."""
-    stand = parts()
+    stand = app()
     for path in ("/check/elsewhere", "/check/sections/media-library"):
         call = gateway_call("GET", path, "", [*upgrade(b"h2c"), BEARER])
         answer = asyncio.run(answer_check(stand, call, b"r"))

@@ -118,13 +118,13 @@ async def test_R32_a_file_cut_off_behind_its_checkpoint_is_found_out_by_the_stor
 
 async def test_R32_a_forged_end_is_another_than_the_store_sealed(town, export, checked, place, store, account):
     """Somebody with the file, but not the store, writes the last row anew, hash and all."""
-    from sidecar.store.audit_chain import Head, chained
+    from sidecar.store.audit_chain import ChainHead, chained
     from sidecar.store.audit_export import rows_after
 
     await export()
     lines = place.read_bytes().splitlines(keepends=True)[:-1]
     (last,) = await rows_after(store, account, 4, 1)
-    head = Head(4, json.loads(lines[3])["hash"])
+    head = ChainHead(4, json.loads(lines[3])["hash"])
     forged, _ = chained(account, head, type(last)(**{**_fields(last), "by": "usr_innocent"}))
     place.write_bytes(b"".join([*lines[:4], forged]))
     assert whats(await checked()) == ["the store sealed another row with this number"]

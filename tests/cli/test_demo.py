@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from sidecar.config.settings import problems
-from sidecar.server.demo import DemoProblem, demo_settings, free_port
+from sidecar.server.demo import DemoError, demo_settings, free_port
 
 PASSWORDS = re.compile(r"\b[a-z2-9]{5}(?:-[a-z2-9]{5}){3}\b")
 
@@ -195,7 +195,7 @@ def test_the_next_free_port() -> None:
         port = taken.getsockname()[1]
         if port < 65_000:
             assert free_port(port) > port
-    with pytest.raises(DemoProblem, match="no free port"):
+    with pytest.raises(DemoError, match="no free port"):
         free_port(65_536)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.server.key_rotation import KEEP_RETIRED, KeyDead, NoSuchKey, NotFollowed, Rotated, Rotation
+from sidecar.server.key_rotation import KEEP_RETIRED, KeyRevoked, KeysRotated, NoSuchKey, NotFollowed, Rotation
 from sidecar.sources.key_files import load, load_or_create
 from sidecar.sources.key_rotation import KeyState, list_keys
 from sidecar.store.live.fleet import Revocation
@@ -89,7 +89,7 @@ async def test_R21_a_new_key_signs_only_once_every_sidecar_has_read_it(
     old = load(directory).keys.kid
     fleet = Fleet(directory, {"a": 0, "b": 3})
     outcome = await rotation(fleet).rotate()
-    assert outcome == Rotated(load(directory).keys.kid, old, (), 2, ())
+    assert outcome == KeysRotated(load(directory).keys.kid, old, (), 2, ())
     assert [seen.signs == old for seen in fleet.seen] == [True] * 4 + [False] * 4
     assert {seen.keys for seen in fleet.seen} == {2}, "both are believed all the while"
     assert fleet.announced == 2
@@ -107,13 +107,13 @@ async def test_R21_a_sidecar_that_does_not_follow_keeps_the_old_key_signing(
     assert clock.time() - began == pytest.approx(5, abs=0.1)
     assert audit.rows == []
     again = await rotation(Fleet(directory, {"a": 0})).rotate()
-    assert isinstance(again, Rotated)
+    assert isinstance(again, KeysRotated)
     assert again.kid == outcome.kid, "the next rotation goes on from there"
 
 
 async def test_a_key_can_be_held_before_it_signs(directory: Path, rotation: Any, clock: Any) -> None:
     began = clock.time()
-    assert isinstance(await rotation(Fleet(directory, {"a": 0}), hold=60).rotate(), Rotated)
+    assert isinstance(await rotation(Fleet(directory, {"a": 0}), hold=60).rotate(), KeysRotated)
     assert clock.time() - began == 60
 
 
@@ -140,7 +140,7 @@ async def test_R5_revoking_a_former_key_removes_its_public_half_and_waits_for_th
     await rotation(Fleet(directory, {})).rotate()
     assert first in load(directory).keys.former
     outcome = await rotation(Fleet(directory, {"a": 0, "b": 1e9})).revoke(first)
-    assert isinstance(outcome, KeyDead)
+    assert isinstance(outcome, KeyRevoked)
     assert (outcome.complete, outcome.behind) == (False, ("b",))
     assert load(directory).keys.former == {}
     assert not list(directory.glob("*.pub"))
@@ -150,7 +150,7 @@ async def test_R21_a_revoked_key_is_gone_before_anybody_is_asked(directory: Path
     old = load(directory).keys.kid
     fleet = Fleet(directory, {"a": 0, "b": 0})
     outcome = await rotation(fleet).revoke(old)
-    assert outcome == KeyDead(old, load(directory).keys.kid, 2, True, ())
+    assert outcome == KeyRevoked(old, load(directory).keys.kid, 2, True, ())
     assert all(seen.signs != old and seen.keys == 1 for seen in fleet.seen)
     assert audit.rows == [("keys.revoked", old, {"signs": outcome.signs})]
     assert await rotation(fleet).revoke(old) == NoSuchKey()

@@ -13,7 +13,7 @@ import pytest
 
 from sidecar.cli import main
 from sidecar.cli.lazy_group import LazyGroup
-from sidecar.cli.output import Stop, no, plain, unreachable, wrong
+from sidecar.cli.output import CliError, answer_no, plain, unavailable, usage_error
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,9 +81,9 @@ def failing(error: BaseException) -> Callable[..., None]:
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (no("no seat"), 1, "sidecar: no seat\n"),
-        (wrong("bad"), 2, "sidecar: bad\n"),
-        (unreachable("nobody"), 3, "sidecar: nobody\n"),
+        (answer_no("no seat"), 1, "sidecar: no seat\n"),
+        (usage_error("bad"), 2, "sidecar: bad\n"),
+        (unavailable("nobody"), 3, "sidecar: nobody\n"),
         (click.UsageError("bad"), 2, "sidecar: bad (see sidecar version --help)\n"),
         (click.Abort(), 130, ""),
         (KeyboardInterrupt(), 130, None),
@@ -111,7 +111,7 @@ def test_debug_shows_a_fault(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_stop_carries_its_status() -> None:
-    assert Stop(3, "x").status == 3
+    assert CliError(3, "x").status == 3
 
 
 def test_text_from_people_cannot_drive_the_terminal() -> None:

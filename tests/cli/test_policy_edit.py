@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sidecar.cli.init import init
-from sidecar.cli.output import Stop
+from sidecar.cli.output import CliError
 from sidecar.cli.policy.fmt_watch import follow
 from sidecar.cli.policy.policy_source import Source
 
@@ -610,7 +610,7 @@ def test_init_writes_a_policy_that_passes(cli: Cli, tmp_path: Path, capsys: pyte
 def test_init_writes_over_nothing(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy" / "roles.toml").write_text("mine")
-    with pytest.raises(Stop) as stopped:
+    with pytest.raises(CliError) as stopped:
         init.main(["."], standalone_mode=False)
     assert stopped.value.status == 2
     assert "policy/roles.toml" in stopped.value.message

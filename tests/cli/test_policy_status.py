@@ -160,10 +160,16 @@ def test_nobody_answers(cli) -> None:
 
 
 def test_wait_outlasts_a_restart(ask, cli) -> None:
-    looks = iter([policy_status.Found({}, "apart"), policy_status.unreachable("gone"), policy_status.Found({}, "")])
+    looks = iter(
+        [
+            policy_status.FleetPolicyStatus({}, "apart"),
+            policy_status.unavailable("gone"),
+            policy_status.FleetPolicyStatus({}, ""),
+        ]
+    )
     times = iter(range(100))
     found = policy_status.until_agreed(
         lambda: next(looks), next(looks), 60, clock=lambda: float(next(times)), sleep=lambda _: None
     )
-    assert isinstance(found, policy_status.Found)
+    assert isinstance(found, policy_status.FleetPolicyStatus)
     assert found.agreed

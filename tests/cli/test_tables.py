@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sidecar.cli.output import say_table
+from sidecar.cli.output import print_table
 
 KID = "Y3_2uJm9Lq0Zk8QwW4tXo5bN1cR7vA6eP-hD_sFgTjk"
 UID = "usr_01JZX4Q7M2K9T5W8R3B6N0V1C4.7F2D9A1E5B8C3064"
@@ -71,7 +71,7 @@ def drawn(monkeypatch, columns, rows):
     terminal = Terminal()
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", terminal)
-        say_table(columns, rows)
+        print_table(columns, rows)
     return re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
 
 

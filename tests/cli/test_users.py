@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sidecar.store.connection import Store
-from sidecar.store.federated_identities import Linked, Links
+from sidecar.store.federated_identities import FederatedIdentities, Linked
 from sidecar.tokens.ids import account_of
 from tests.conftest import PATIENT
 
@@ -228,7 +228,7 @@ async def link(url: str, uid: Any, issuer: str) -> None:
     try:
         account = account_of(uid)
         assert account is not None
-        done = await Links(store).link(account, issuer=issuer, subject="s-1", email="ada@acme.example")
+        done = await FederatedIdentities(store).link(account, issuer=issuer, subject="s-1", email="ada@acme.example")
         assert done == Linked(uid)
     finally:
         await store.close()

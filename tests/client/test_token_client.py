@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from sidecar.client import Password, Refresh, SignInRefused, TokenClient, TokenUnavailable
+from sidecar.client import Password, RefreshSession, SignInRejectedError, TokenClient, TokenUnavailableError
 from tests.conftest import Clock
 from tests.live.support import PASSWORD
 
@@ -78,7 +78,7 @@ async def test_it_renews_ahead_of_the_end_and_nobody_waits(sidecar, bob, asked):
         assert asked == {"password": 1}
         clock.advance(2)
         assert await client.token() == first, "the old one is good still"
-        await client._flight
+        await client._refresh_task
         second = await client.token()
         assert second != first
         assert asked == {"password": 1, "refresh_token": 1}
@@ -182,12 +182,12 @@ async def test_a_wrong_password_is_said_once_and_not_tried_again_and_again(sidec
     clock = Clock()
     async with TokenClient(sidecar.url, Password(bob.email, "wrong"), clock=clock.monotonic) as client:
         for _ in range(3):
-            with pytest.raises(SignInRefused) as refused:
+            with pytest.raises(SignInRejectedError) as refused:
                 await client.token()
         assert refused.value.error == "invalid_grant"
         assert asked == {"password": 1}
         clock.advance(11)
-        with pytest.raises(SignInRefused):
+        with pytest.raises(SignInRejectedError):
             await client.token()
     assert asked == {"password": 2}
 
@@ -198,7 +198,7 @@ async def test_a_failure_that_is_told_to_many_keeps_none_of_them(asked):
     async with TokenClient("http://127.0.0.1:9", Password("bob@example.com", "x"), clock=clock.monotonic) as client:
         told = []
         for _ in range(50):
-            with pytest.raises(TokenUnavailable) as unavailable:
+            with pytest.raises(TokenUnavailableError) as unavailable:
                 await client.token()
             told.append(unavailable.value)
         assert asked == {"password": 1}
@@ -209,12 +209,12 @@ async def test_a_failure_that_is_told_to_many_keeps_none_of_them(asked):
 
 async def test_with_a_refresh_token_alone_it_goes_on_until_the_session_ends(sidecar, api, bob, asked):
     clock = Clock()
-    async with TokenClient(sidecar.url, Refresh(bob.refresh), clock=clock.monotonic) as client:
+    async with TokenClient(sidecar.url, RefreshSession(bob.refresh), clock=clock.monotonic) as client:
         first = await client.token()
         assert client.refresh_token not in (None, bob.refresh)
         assert (await me(client, sidecar))[0] == 200
         await api.ask("POST", "/revoke", data={"token": client.refresh_token})
-        with pytest.raises(SignInRefused):
+        with pytest.raises(SignInRejectedError):
             await me(client, sidecar)
         assert first
     assert asked == {"refresh_token": 2}
@@ -225,7 +225,7 @@ async def test_at_the_end_its_session_is_ended_and_a_borrowed_one_is_not(sidecar
         token = await client.token()
     gone = await api.ask("GET", "/v1/me", token=token)
     assert (gone.status, gone.body["reason"]) == (401, "session_ended")
-    async with TokenClient(sidecar.url, Refresh(bob.refresh)) as client:
+    async with TokenClient(sidecar.url, RefreshSession(bob.refresh)) as client:
         token = await client.token()
     assert (await api.ask("GET", "/v1/me", token=token)).status == 200
 
@@ -271,11 +271,11 @@ async def test_a_sidecar_that_wants_to_be_left_alone_is(asked):
         TokenClient(str(server.make_url("")), Password("a", "b"), clock=clock.monotonic) as client,
     ):
         for _ in range(3):
-            with pytest.raises(TokenUnavailable) as left:
+            with pytest.raises(TokenUnavailableError) as left:
                 await client.token()
         assert left.value.retry_after == 30
         clock.advance(29)
-        with pytest.raises(TokenUnavailable):
+        with pytest.raises(TokenUnavailableError):
             await client.token()
         clock.advance(2)
         assert await client.token() == "a-1"
@@ -292,12 +292,12 @@ async def test_a_renewal_that_fails_beside_the_callers_disturbs_nobody():
         assert await client.token() == "a-1"
         clock.advance(80)
         assert await client.token() == "a-1"
-        await asyncio.wait([client._flight])
+        await asyncio.wait([client._refresh_task])
         assert await client.token() == "a-1", "it is left alone for a second"
         assert len(script.forms) == 2
         clock.advance(2)
         assert await client.token() == "a-1"
-        await client._flight
+        await client._refresh_task
         assert await client.token() == "a-2"
 
 
@@ -331,18 +331,18 @@ async def test_R14_a_lost_answer_is_asked_for_again_with_the_same_refresh_token(
 async def test_an_answer_that_is_no_grant_is_no_token(answer):
     script = Scripted(answer)
     async with script.server() as server, TokenClient(str(server.make_url("")), Password("a", "geheim")) as client:
-        with pytest.raises(TokenUnavailable) as error:
+        with pytest.raises(TokenUnavailableError) as error:
             await client.token()
     assert "geheim" not in str(error.value)
 
 
 async def test_nobody_listening_is_unavailable_and_no_secret_shows():
     client = TokenClient("http://127.0.0.1:9", Password("a", "geheim"))
-    with pytest.raises(TokenUnavailable):
+    with pytest.raises(TokenUnavailableError):
         await client.token()
     await client.close()
     assert "geheim" not in repr(Password("a", "geheim"))
-    assert "geheim" not in repr(Refresh("geheim"))
+    assert "geheim" not in repr(RefreshSession("geheim"))
 
 
 async def test_the_password_may_come_from_a_function_at_each_sign_in(sidecar, bob, asked):
@@ -362,7 +362,7 @@ async def test_the_password_may_come_from_a_function_at_each_sign_in(sidecar, bo
             assert "Password(" in repr(client._grant)
             assert PASSWORD not in repr(client._grant)
             assert (await me(client, sidecar))[0] == 200
-            client._held = client._refresh_token = None  # as after the session's end
+            client._cached = client._refresh_token = None  # as after the session's end
             assert (await me(client, sidecar))[0] == 200
     assert said == ["plain", "plain", "slow", "slow"]
 
@@ -377,7 +377,7 @@ async def test_the_password_may_come_from_a_function_at_each_sign_in(sidecar, bo
 )
 async def test_a_password_function_that_fails_is_an_outage_and_tells_no_secret(sidecar, bob, password, told):
     async with TokenClient(sidecar.url, Password(bob.email, password)) as client:
-        with pytest.raises(TokenUnavailable) as failed:
+        with pytest.raises(TokenUnavailableError) as failed:
             await client.token()
         assert str(failed.value) == told
         assert PASSWORD not in str(failed.value)

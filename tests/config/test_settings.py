@@ -46,7 +46,7 @@ def test_defaults_are_the_contract() -> None:
     assert (settings.console, settings.fast_lane, settings.plaintext, settings.embedded) == (True, True, False, False)
     assert (settings.max_body, settings.max_head) == (65536, 32768)
     assert settings.trusted_proxies == ()
-    assert settings.decision_log == v.DecisionLog(enabled=True)
+    assert settings.decision_log == v.DecisionLogTarget(enabled=True)
     assert problems(settings) == []
     assert (*settings.warnings, *settings.doubts) == ()
 
@@ -337,7 +337,7 @@ def test_durations(written: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("written", ["", "1", "1 s", "s", "1.5s", "-1s", "1S", "１s", "1s ", "1s\n", "1sec"])
 def test_no_durations(written: str) -> None:
-    with pytest.raises(v.BadValueError):
+    with pytest.raises(v.InvalidValueError):
         v.duration(0, 90 * 86400)(written)
 
 
@@ -432,10 +432,10 @@ def _files() -> list[str]:
     def parsed(row: Row) -> object:
         try:
             return row.parse("./a")
-        except v.BadValueError:
+        except v.InvalidValueError:
             return None
 
-    return [name for name, row in ROWS.items() if isinstance(parsed(row), Path | v.DecisionLog)]
+    return [name for name, row in ROWS.items() if isinstance(parsed(row), Path | v.DecisionLogTarget)]
 
 
 def test_the_settings_that_name_files_are_known() -> None:

@@ -48,7 +48,7 @@ REMEMBERED = 1024
 def parts(settings: Settings, *, connections: int, in_memory: int = 0) -> dict[str, int]:
     """What the bound consists of, in bytes: as the table in sidecar/templates/k8s/README.md."""
     workers = settings.workers
-    pool = hashing.Parameters().memory_kib * 1024 * hashing.MOST_THREADS
+    pool = hashing.HashParameters().memory_kib * 1024 * hashing.MOST_THREADS
     log = decision_log.QUEUE_BYTES if settings.decision_log.enabled else 0
     return {
         "program": PROGRAM * (workers + (workers > 1)),
@@ -60,7 +60,7 @@ def parts(settings: Settings, *, connections: int, in_memory: int = 0) -> dict[s
         "outside tokens": (federation.GOOD_BYTES + federation.BAD_BYTES + federation.KNOWN_BYTES) * workers
         if settings.trusted_issuers is not None
         else 0,
-        "answers": (response_cache.MAX_BYTES + response_cache.MAX_FRAME_BYTES) * workers,
+        "answers": (response_cache.MAX_BYTES + response_cache.MAX_TEMPLATE_BYTES) * workers,
         "kinds": (prepared_response.MAX_KEPT + check_recorder.MAX_KEPT) * REMEMBERED * workers,
         "decision log": log * workers,
         "folders in memory": in_memory,

@@ -6,7 +6,7 @@ from time import thread_time
 
 import pytest
 
-from sidecar.domain.text import MAX_MARKS, Form, fold, fold_case, is_bounded, normalise
+from sidecar.domain.text import MAX_MARKS, NormalForm, fold, fold_case, is_bounded, normalise
 
 LONG = 4096
 ORDERINGS = {
@@ -19,9 +19,9 @@ ORDERINGS = {
 
 
 def test_text_within_its_bounds_is_transformed() -> None:
-    assert normalise("ｓｅｃｒｅｔ", Form.NFKC, 10) == "secret"
-    assert normalise("e\u0301", Form.NFC, 2) == "é"
-    assert normalise("é", Form.NFKD, 2) == "e\u0301"
+    assert normalise("ｓｅｃｒｅｔ", NormalForm.NFKC, 10) == "secret"
+    assert normalise("e\u0301", NormalForm.NFC, 2) == "é"
+    assert normalise("é", NormalForm.NFKD, 2) == "e\u0301"
     assert fold_case("Straße", 10) == "strasse"
     assert fold("Ｓtraße", 10) == "strasse"
     assert fold("", 0) == ""
@@ -31,16 +31,16 @@ def test_the_longest_text_is_taken_and_one_more_is_not() -> None:
     for text in ("a" * 20, "ä" * 20):
         assert is_bounded(text, 20)
         assert not is_bounded(text, 19)
-        assert normalise(text, Form.NFC, 19) is fold(text, 19) is fold_case(text, 19) is None
+        assert normalise(text, NormalForm.NFC, 19) is fold(text, 19) is fold_case(text, 19) is None
 
 
 def test_a_result_is_within_the_same_bounds() -> None:
-    assert normalise("ﬃ", Form.NFKC, 2) is None
-    assert normalise("ﬃ", Form.NFKC, 3) == "ffi"
+    assert normalise("ﬃ", NormalForm.NFKC, 2) is None
+    assert normalise("ﬃ", NormalForm.NFKC, 3) == "ffi"
     assert fold("ßß", 3) is None
     marks = "a" + "\u0344" * MAX_MARKS
     assert is_bounded(marks, LONG)
-    assert normalise(marks, Form.NFKD, LONG) is None, "each of them is two marks"
+    assert normalise(marks, NormalForm.NFKD, LONG) is None, "each of them is two marks"
 
 
 @pytest.mark.parametrize("marks", ORDERINGS.values(), ids=ORDERINGS)
@@ -48,7 +48,7 @@ def test_a_run_of_marks_ends_at_thirty(marks: str) -> None:
     run = (marks * MAX_MARKS)[:MAX_MARKS]
     assert is_bounded(f"a{run}b{run}", LONG)
     assert not is_bounded(f"a{run}{run[0]}", LONG)
-    assert normalise(f"a{run}{run[0]}", Form.NFKC, LONG) is None
+    assert normalise(f"a{run}{run[0]}", NormalForm.NFKC, LONG) is None
 
 
 def test_every_character_that_becomes_a_mark_is_counted_as_one() -> None:
@@ -93,5 +93,5 @@ def test_R16_the_worst_text_costs_little_within_the_bounds_and_nothing_beyond(te
 def _cpu(text: str, size: int) -> float:
     started = thread_time()
     fold(text, size)
-    normalise(text, Form.NFKD, size)
+    normalise(text, NormalForm.NFKD, size)
     return thread_time() - started

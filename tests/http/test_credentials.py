@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.domain.access import NO_CREDENTIAL, Credential, Proof
+from sidecar.domain.access import NO_CREDENTIAL, Credential, CredentialSource
 from sidecar.domain.decision import Reason
 from sidecar.http.credentials import MAX_COOKIES, cookie_name, credential
 
@@ -10,11 +10,11 @@ HOST = "__Host-sidecar"
 
 
 def header(token: str) -> Credential:
-    return Credential(Proof.HEADER, token)
+    return Credential(CredentialSource.HEADER, token)
 
 
 def cookie(token: str) -> Credential:
-    return Credential(Proof.COOKIE, token)
+    return Credential(CredentialSource.COOKIE, token)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_R4_any_authorization_header_decides_and_the_cookie_is_not_read(authoriz
     lines = [(b"Cookie", b"__Host-sidecar=good"), (b"Authorization", authorization)]
     found = credential(lines, HOST)
     assert isinstance(found, Credential)
-    assert found.proof is not Proof.COOKIE
+    assert found.proof is not CredentialSource.COOKIE
 
 
 def test_R4_two_authorization_headers_are_a_bad_request() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
-from sidecar.gateways.fast_path.protocol import Lanes
-from sidecar.http.server.connection import Server
+from sidecar.gateways.fast_path.protocol import FastPathListener
+from sidecar.http.server.connection import HttpServer
 from sidecar.http.server.header_limit import HeadTooLongError
-from tests.pdp_fixture import parts, token
+from tests.pdp_fixture import app, token
 
 MAX_HEAD = 32 * 1024
 LINE = b"X-H: " + b"a" * 8000 + b"\r\n"
@@ -25,8 +25,8 @@ QUESTION = b'{"section": "billing", "action": "view"}'
 
 @pytest.fixture(params=["fast lane", "aiohttp"])
 async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
-    shared = parts()
-    slow = Server(
+    shared = app()
+    slow = HttpServer(
         Dispatcher(shared, CHECKS, checks=True),
         access_log=None,
         max_line_size=MAX_HEAD,
@@ -34,7 +34,7 @@ async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
         max_headers=128,
         auto_decompress=False,
     )
-    lanes = Lanes(shared, slow, max_head=MAX_HEAD, idle=75) if request.param == "fast lane" else slow
+    lanes = FastPathListener(shared, slow, max_head=MAX_HEAD, idle=75) if request.param == "fast lane" else slow
     server = await asyncio.get_running_loop().create_server(lanes, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sidecar.api import dispatcher
 from sidecar.api.check_api import CheckBody
 from sidecar.http import json_body
-from sidecar.http.json_body import MAX_MEMBERS, BadBody, decode, strict_json
+from sidecar.http.json_body import MAX_MEMBERS, InvalidBodyError, decode, strict_json
 from tests.fixtures import Open
 
 
@@ -38,7 +38,7 @@ from tests.fixtures import Open
     ],
 )
 def test_hostile_json_is_a_bad_body(raw: bytes) -> None:
-    with pytest.raises(BadBody):
+    with pytest.raises(InvalidBodyError):
         strict_json(raw)
 
 
@@ -48,7 +48,7 @@ def test_sixteen_levels_are_enough() -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_a_bad_body(raw: bytes) -> None:
-    with contextlib.suppress(BadBody):
+    with contextlib.suppress(InvalidBodyError):
         decode(raw, CheckBody)
 
 
@@ -64,13 +64,13 @@ def test_no_bytes_raise_anything_but_a_bad_body(raw: bytes) -> None:
     ],
 )
 def test_the_error_names_the_member(raw: bytes, member: str) -> None:
-    with pytest.raises(BadBody, match=member.replace("$", r"\$")):
+    with pytest.raises(InvalidBodyError, match=member.replace("$", r"\$")):
         decode(raw, CheckBody)
 
 
 def test_an_over_long_string_is_refused_without_being_repeated() -> None:
     body = msgspec.json.encode({"section": "s" * 200, "action": "view"})
-    with pytest.raises(BadBody) as caught:
+    with pytest.raises(InvalidBodyError) as caught:
         decode(body, CheckBody)
     assert "sss" not in str(caught.value)
 
@@ -101,7 +101,7 @@ def test_R16_members_are_counted_before_any_is_made(element: bytes, monkeypatch:
     most = MAX_MEMBERS // 2 - 1
     assert len(strict_json(b"[" + b",".join([element] * most) + b"]")) == most
     monkeypatch.setattr(json_body, "_DECODER", SimpleNamespace(decode=never))
-    with pytest.raises(BadBody, match="more than 1024 members"):
+    with pytest.raises(InvalidBodyError, match="more than 1024 members"):
         strict_json(b"[" + b",".join([element] * (MAX_MEMBERS + 1)) + b"]")
 
 
@@ -109,7 +109,7 @@ def test_R16_members_are_counted_before_any_is_made(element: bytes, monkeypatch:
     "raw", [b"9" * 2000, b"0." + b"9" * 2000, b"1e" + b"9" * 2000, b"[1," + b"9" * 33 + b" " * 1000]
 )
 def test_R16_a_number_without_end_is_not_converted(raw: bytes) -> None:
-    with pytest.raises(BadBody, match="32 digits"):
+    with pytest.raises(InvalidBodyError, match="32 digits"):
         strict_json(raw)
 
 
@@ -121,6 +121,6 @@ def test_R16_what_stands_in_a_string_is_no_member_and_no_level() -> None:
 @pytest.mark.parametrize("raw", [b'"' + b'\\"' * 30_000, b'"' * 60_000, b"\\" * 60_000, b'{"a' * 20_000])
 def test_R16_a_string_without_an_end_costs_no_more_than_one_with(raw: bytes) -> None:
     started = thread_time()
-    with pytest.raises(BadBody):
+    with pytest.raises(InvalidBodyError):
         strict_json(raw)
     assert thread_time() - started < 0.02

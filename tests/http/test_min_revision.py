@@ -13,8 +13,8 @@ from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.users import Status
 from sidecar.gateways.ext_authz import HEADERS_READ
 from sidecar.http.min_revision import AT_LEAST
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.live.revision_status import Reach
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.live.revision_status import RevisionStatus
 from tests import pdp_fixture
 
 WHO = "b"
@@ -25,7 +25,7 @@ class Fresh:
     """A feed that stands at 5 here; what the store has beyond that, and what a wait for it brings, is told."""
 
     def __init__(self) -> None:
-        self.outcome: Reach | Exception = Reach.REACHED
+        self.outcome: RevisionStatus | Exception = RevisionStatus.REACHED
         self.change: dict[str, Any] = {}
         self.asked: list[int] = []
 
@@ -33,11 +33,11 @@ class Fresh:
         assert account == pdp_fixture.ACCOUNT
         return revision <= 5
 
-    async def reach(self, _account: str, revision: int) -> Reach:
+    async def reach(self, _account: str, revision: int) -> RevisionStatus:
         self.asked.append(revision)
         if isinstance(self.outcome, Exception):
             raise self.outcome
-        if self.outcome is Reach.REACHED:
+        if self.outcome is RevisionStatus.REACHED:
             pdp_fixture.USERS[USER] = replace(pdp_fixture.USERS[USER], **self.change)
         return self.outcome
 
@@ -50,8 +50,8 @@ def fresh() -> Fresh:
 @pytest.fixture
 async def client(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestClient[Any, Any]]:
     monkeypatch.setattr(pdp_fixture, "USERS", dict(pdp_fixture.USERS))
-    parts = replace(pdp_fixture.parts(), freshness=fresh)  # type: ignore[arg-type]
-    async with TestClient(RawTestServer(Dispatcher(parts, (*CHECKS, *API), checks=True))) as made:
+    app = replace(pdp_fixture.app(), revisions=fresh)  # type: ignore[arg-type]
+    async with TestClient(RawTestServer(Dispatcher(app, (*CHECKS, *API), checks=True))) as made:
         yield made
 
 
@@ -91,14 +91,14 @@ async def test_R30_a_refusal_may_be_older_than_the_revision_as_well(client: Any,
 
 
 async def test_R30_a_sidecar_that_has_not_heard_of_it_does_not_answer(client: Any, fresh: Fresh) -> None:
-    for outcome in (Reach.LATE, StoreUnavailable("out")):
+    for outcome in (RevisionStatus.LATE, StoreUnavailableError("out")):
         fresh.outcome = outcome
         status, body = await ask(client, "6")
         assert (status, body["code"], body["reason"]) == (503, "store_unavailable", "store_unavailable")
 
 
 async def test_R30_beyond_the_feeds_tail_is_a_mistake(client: Any, fresh: Fresh) -> None:
-    fresh.outcome = Reach.BEYOND
+    fresh.outcome = RevisionStatus.UNKNOWN
     status, body = await ask(client, "999999999999999")
     assert (status, body["code"]) == (400, "bad_request")
 

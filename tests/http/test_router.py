@@ -3,19 +3,19 @@
 import pytest
 
 from sidecar.domain.problems import Code, Problem
-from sidecar.http.request import Call, Endpoint, Gate, Reply
-from sidecar.http.router import Table
+from sidecar.http.request import Endpoint, Request, Require, Response
+from sidecar.http.router import Router
 
 
-async def handler(_call: Call[None]) -> Reply:
-    return Reply(200)
+async def handler(_call: Request[None]) -> Response:
+    return Response(200)
 
 
 def row(method: str, path: str) -> Endpoint:
-    return Endpoint(method, path, Gate.OPEN, handler, "")
+    return Endpoint(method, path, Require.OPEN, handler, "")
 
 
-TABLE = Table(
+TABLE = Router(
     [row("GET", "/v1/users"), row("POST", "/v1/users"), row("PATCH", "/v1/users/{id}"), row("GET", "/v1/users/me")]
 )
 
@@ -53,4 +53,4 @@ def test_a_wrong_method_names_the_right_ones() -> None:
 
 def test_two_rows_of_one_method_and_path_do_not_start() -> None:
     with pytest.raises(ValueError, match="two endpoints for GET /a"):
-        Table([row("GET", "/a"), row("GET", "/a")])
+        Router([row("GET", "/a"), row("GET", "/a")])

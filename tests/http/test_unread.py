@@ -9,15 +9,15 @@ import pytest
 
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
-from sidecar.gateways.fast_path.protocol import Lanes
-from sidecar.http.server.connection import Server
-from tests.pdp_fixture import parts
+from sidecar.gateways.fast_path.protocol import FastPathListener
+from sidecar.http.server.connection import HttpServer
+from tests.pdp_fixture import app
 
 ASKED = b"GET /check HTTP/1.1\r\nHost: s\r\n\r\n"
 
 
-def server(patience: float) -> Server:
-    return Server(Dispatcher(parts(), CHECKS, checks=True), access_log=None, keepalive_timeout=patience)
+def server(patience: float) -> HttpServer:
+    return HttpServer(Dispatcher(app(), CHECKS, checks=True), access_log=None, keepalive_timeout=patience)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -29,7 +29,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("lane", ["fast lane", "aiohttp"])
 async def test_who_never_reads_is_hung_up_on(lane: str) -> None:
     slow = server(0.5)
-    lanes = Lanes(parts(), slow, max_head=32768, idle=0.5)
+    lanes = FastPathListener(app(), slow, max_head=32768, idle=0.5)
     loop = asyncio.get_running_loop()
     with socket.socket() as listening, socket.socket() as client:
         for narrow, option in ((listening, socket.SO_SNDBUF), (client, socket.SO_RCVBUF)):

@@ -22,10 +22,10 @@ import pytest
 
 import sidecar
 from sidecar.api.endpoints import API, CHECKS
-from sidecar.api.openapi.document import Tables, document
-from sidecar.gateways.fast_path.protocol import Lanes
+from sidecar.api.openapi.document import EndpointTables, document
+from sidecar.gateways.fast_path.protocol import FastPathListener
 from sidecar.http.login_page import login_page
-from sidecar.http.server.connection import Server
+from sidecar.http.server.connection import HttpServer
 from sidecar.store.connection import Store
 from tests import worst
 from tests.conftest import PATIENT
@@ -141,8 +141,8 @@ async def rig(open_web: Any, town: Town) -> AsyncIterator[Rig]:
     page = login_page("https://login.example.com/")
     web = await open_web(trusted_proxies=(ip_network("127.0.0.0/8"),), login_page=page)
     dispatcher = web.client.server._handler
-    slow = Server(dispatcher, access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD)
-    lanes = Lanes(dispatcher._parts, slow, max_head=MAX_HEAD, idle=75)
+    slow = HttpServer(dispatcher, access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD)
+    lanes = FastPathListener(dispatcher._app, slow, max_head=MAX_HEAD, idle=75)
     listening = await asyncio.get_running_loop().create_server(lanes, "127.0.0.1", 0)
     yield Rig(listening.sockets[0].getsockname()[1], town)
     listening.close()
@@ -152,7 +152,7 @@ async def rig(open_web: Any, town: Town) -> AsyncIterator[Rig]:
 # What there is -------------------------------------------------------------------------------------------------------
 
 
-DOCUMENT = document(Tables(CHECKS, API, ()), PUBLIC)
+DOCUMENT = document(EndpointTables(CHECKS, API, ()), PUBLIC)
 OPERATIONS = [
     (method.upper(), path, operation)
     for path, methods in DOCUMENT["paths"].items()

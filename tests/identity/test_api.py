@@ -11,7 +11,7 @@ from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Hashing, Overloaded
 from sidecar.identity.sessions import InvalidGrant
 from sidecar.pdp.evaluation import standing_of
-from sidecar.policy.explain import barred_by
+from sidecar.policy.explain import status_denial
 from sidecar.store import sessions
 from sidecar.store.rate_limiter import Rate
 from tests.fixtures import PUBLIC
@@ -108,7 +108,7 @@ async def test_a_limit_is_429_and_a_full_pool_503_with_retry_after(web, town, mo
     assert (limited.status, limited.headers["Retry-After"]) == (429, "17")
     town.limits.refuse = None
 
-    async def full(self, lane, *arguments):
+    async def full(self, priority, *arguments):
         return Overloaded(3)
 
     monkeypatch.setattr(Hashing, "compare", full)
@@ -399,7 +399,7 @@ async def test_an_expired_user_may_nothing_and_gets_no_mail(web, town, lapsed):
     record = await town.people.users.record(user)
     assert (await town.sign_in("bob@example.com")) == InvalidGrant()
     assert standing_of(record) is Reason.UNKNOWN_USER
-    assert barred_by(record) is not None
+    assert status_denial(record) is not None
     await town.people.forgotten.ask("bob@example.com", "192.0.2.1")
     await town.outbox.close()
     assert town.mailed == []
@@ -534,7 +534,7 @@ async def test_R12_forgot_is_202_whatever_is_asked_for(web, town):
     assert len({answer.raw for answer in answers}) == 1
     assert town.mailed == []
     await town.outbox.close()
-    assert [letter.recipient for letter in town.mailed] == ["ada@example.com"]
+    assert [mail.recipient for mail in town.mailed] == ["ada@example.com"]
     for body in ({}, {"email": 1}, {"email": "a@b.de", "account": "x"}, {"email": "x" * 321}):
         assert (await web.ask("POST", "/v1/password/forgot", body)).status == 400
 

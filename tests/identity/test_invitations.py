@@ -12,7 +12,7 @@ from sidecar.identity.invitations import InvalidEmail, Invitee, Sent
 from sidecar.identity.password_change import WeakPassword
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
 from sidecar.identity.sessions import Grant
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.invitations import (
     AlreadyInvited,
     AlreadyMember,
@@ -22,7 +22,7 @@ from sidecar.store.invitations import (
     SeatLimit,
 )
 from sidecar.store.outcomes import ActorChanged, IdempotencyMismatch, NoUser
-from sidecar.tokens.opaque import Kind, new_secret
+from sidecar.tokens.opaque import SecretKind, new_secret
 
 GOOD = "velvet-anchor-pigeon-77"
 
@@ -107,9 +107,9 @@ async def test_R17_no_link_that_is_not_good_costs_a_hash(town, monkeypatch, entr
         "x" * 8000,
         used,
         token_of(sent)[:-1] + ("a" if token_of(sent)[-1] != "a" else "b"),
-        new_secret(Kind.INVITATION, user, entropy(20)).text,
-        new_secret(Kind.RESET, user, entropy(20)).text,
-        new_secret(Kind.INVITATION, admin.id, entropy(20)).text,
+        new_secret(SecretKind.INVITATION, user, entropy(20)).text,
+        new_secret(SecretKind.RESET, user, entropy(20)).text,
+        new_secret(SecretKind.INVITATION, admin.id, entropy(20)).text,
         token_of(sent).upper(),
         token_of(sent) + "\n",
     ]
@@ -217,17 +217,17 @@ async def test_R13_a_replay_gets_the_same_user_and_no_secret(town):
 
 async def mailed_link(town):
     await town.outbox.close()
-    (letter,) = town.mailed
+    (mail,) = town.mailed
     town.mailed.clear()
-    return letter, next(line for line in letter.text.splitlines() if line.startswith("https://"))
+    return mail, next(line for line in mail.text.splitlines() if line.startswith("https://"))
 
 
 async def test_R9_the_mailed_link_verifies_the_email_and_the_one_that_was_shown_does_not(town):
     admin = await town.found(seats=9)
     for email, by_mail in (("bob@example.com", True), ("eve@example.com", False)):
         sent = await town.invite(admin, email)
-        letter, link = await mailed_link(town)
-        assert (letter.recipient, "Acme" in letter.text) == (email, True)
+        mail, link = await mailed_link(town)
+        assert (mail.recipient, "Acme" in mail.text) == (email, True)
         assert link.startswith(sent.url)
         assert link != sent.url
         token = (link if by_mail else sent.url).partition("#")[2]
@@ -248,14 +248,14 @@ async def test_R9_mail_goes_to_the_form_that_was_written_and_proves_no_other_mai
     """Sign-in compares the folded form. ``email_verified`` is about the folded form, so it needs the same mailbox."""
     admin = await town.found()
     sent = await town.invite(admin, written)
-    letter, link = await mailed_link(town)
-    assert letter.recipient == sent.member.record.mailbox == written.replace("Example", "example")
+    mail, link = await mailed_link(town)
+    assert mail.recipient == sent.member.record.mailbox == written.replace("Example", "example")
     again = await town.people.inviting.resend(town.actor(admin), town.generation, admin.account, sent.member.record.id)
-    assert again.member.record.mailbox == letter.recipient
-    letter, link = await mailed_link(town)
-    assert letter.recipient == again.member.record.mailbox
+    assert again.member.record.mailbox == mail.recipient
+    mail, link = await mailed_link(town)
+    assert mail.recipient == again.member.record.mailbox
     grant = await town.people.inviting.accept(link.partition("#")[2], GOOD, None, town.client)
-    assert grant.record.mailbox == letter.recipient
+    assert grant.record.mailbox == mail.recipient
     assert grant.record.email_verified is (proven is not None)
     assert (await town.grant(written, GOOD)).record.id == grant.record.id
 
@@ -265,7 +265,7 @@ async def test_R9_nobody_makes_the_mailed_link_from_the_one_that_was_shown(town)
     sent = await town.invite(admin, "bob@example.com")
     other = await town.invite(admin, "eve@example.com")
     await town.outbox.close()
-    proofs = [letter.text.partition("#")[2].split()[0].rpartition("_")[2] for letter in town.mailed]
+    proofs = [mail.text.partition("#")[2].split()[0].rpartition("_")[2] for mail in town.mailed]
     shown = sent.url.partition("#")[2]
     for forged in ("_", "_" + "a" * 26, "_" + proofs[1], "_" + proofs[0].upper(), "_ä", "_" + proofs[0] + "a"):
         assert await town.people.inviting.accept(shown + forged, GOOD, None, town.client) == InvitationGone()
@@ -312,7 +312,7 @@ async def test_whoever_invites_learns_whether_a_mail_is_queued(town, monkeypatch
     assert again.mailed is True
 
     async def out(*_):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     with monkeypatch.context() as broken:
         broken.setattr(town.limits, "may_mail", out)

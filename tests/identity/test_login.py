@@ -5,10 +5,10 @@ import pytest
 from sidecar.domain.users import Actor, Status
 from sidecar.identity import login
 from sidecar.identity.hash_limits import Limited
-from sidecar.identity.hashing import Hashing, Lane, Overloaded, Parameters
+from sidecar.identity.hashing import Hashing, HashParameters, Overloaded, Priority
 from sidecar.identity.login import AccountRequired, ResetRequired
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper
 from sidecar.tokens.verify import Verifier
@@ -20,19 +20,19 @@ WRONG = "velvet-anchor-pigeon-77"
 @pytest.fixture
 def work(town, monkeypatch):
     """Every comparison that is made, by lane."""
-    lanes: list[Lane] = []
-    compare, nobody = Hashing.compare, Hashing.compare_nobody
+    lanes: list[Priority] = []
+    compare, nobody = Hashing.compare, Hashing.verify_dummy
 
-    async def counted(self, lane, *arguments):
-        lanes.append(lane)
-        return await compare(self, lane, *arguments)
+    async def counted(self, priority, *arguments):
+        lanes.append(priority)
+        return await compare(self, priority, *arguments)
 
-    async def counted_nobody(self, lane, *arguments):
-        lanes.append(lane)
-        return await nobody(self, lane, *arguments)
+    async def counted_nobody(self, priority, *arguments):
+        lanes.append(priority)
+        return await nobody(self, priority, *arguments)
 
     monkeypatch.setattr(Hashing, "compare", counted)
-    monkeypatch.setattr(Hashing, "compare_nobody", counted_nobody)
+    monkeypatch.setattr(Hashing, "verify_dummy", counted_nobody)
     return lanes
 
 
@@ -61,7 +61,7 @@ async def test_spaces_around_an_email_are_ignored_wherever_it_is_typed(town, typ
     town.mailed.clear()
     await town.people.forgotten.ask(typed, "192.0.2.1")
     await town.outbox.close()
-    assert [letter.recipient for letter in town.mailed] == [ada.mailbox]
+    assert [mail.recipient for mail in town.mailed] == [ada.mailbox]
 
 
 @pytest.mark.parametrize("account", ["Acme", "acme", "ID"])
@@ -94,7 +94,7 @@ async def test_everything_that_is_wrong_gets_the_same_answer_for_the_same_work(t
             town.limits.failures.clear()
             town.pauses.clear()
             assert await town.sign_in(email, password, account) == InvalidGrant(), email
-            assert work == [Lane.SIGN_IN], (email, account)
+            assert work == [Priority.SIGN_IN], (email, account)
             assert len(town.pauses) == (account is None)
             assert len(town.limits.failures) == 1
             work.clear()
@@ -174,7 +174,7 @@ async def test_a_password_right_in_several_accounts_asks_for_one(town):
 
 async def test_a_password_right_in_one_of_several_accounts_needs_no_name(town):
     acme, bolt = await town.found("Acme"), await town.found("Bolt")
-    kept = await town.hashing.hash(Lane.PROVEN, bolt.id, WRONG)
+    kept = await town.hashing.hash(Priority.PROVEN, bolt.id, WRONG)
     await town.people.users.change_password(
         bolt.id, expected_epoch=1, password_hash=kept, session=None, actor=Actor.operator()
     )
@@ -195,10 +195,10 @@ async def test_R17_a_reset_is_asked_of_those_alone_who_know_the_password(town):
 
 async def test_a_stronger_hash_that_cannot_be_kept_fails_no_sign_in(town, monkeypatch):
     await town.found()
-    town.people.login._hashing = Hashing(Pepper(bytes(range(32))), parameters=Parameters(2, 16), threads=1)
+    town.people.login._hashing = Hashing(Pepper(bytes(range(32))), parameters=HashParameters(2, 16), threads=1)
 
     async def out(*_, **__):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(Users, "rehash", out)
     assert isinstance(await town.sign_in("ada@example.com"), Grant)
@@ -248,17 +248,17 @@ async def test_R16_suspect_sign_ins_take_the_small_lane(town, work):
     work.clear()
     town.limits.suspect = True
     await town.grant("ada@example.com")
-    assert work == [Lane.SUSPECT]
+    assert work == [Priority.SUSPECT]
 
 
 async def test_a_full_pool_counts_as_no_failure(town, monkeypatch):
     await town.found()
 
-    async def full(self, lane, *arguments):
+    async def full(self, priority, *arguments):
         return Overloaded(2)
 
     monkeypatch.setattr(Hashing, "compare", full)
-    monkeypatch.setattr(Hashing, "compare_nobody", full)
+    monkeypatch.setattr(Hashing, "verify_dummy", full)
     assert await town.sign_in("ada@example.com") == Overloaded(2)
     assert await town.sign_in("nobody@example.com") == Overloaded(2)
     assert town.limits.failures == []
@@ -266,7 +266,7 @@ async def test_a_full_pool_counts_as_no_failure(town, monkeypatch):
 
 async def test_stronger_parameters_re_hash_at_sign_in(town):
     admin = await town.found()
-    stronger = Hashing(Pepper(bytes(range(32))), parameters=Parameters(2, 16), threads=1)
+    stronger = Hashing(Pepper(bytes(range(32))), parameters=HashParameters(2, 16), threads=1)
     town.people.login._hashing = stronger
     before = await town.people.users.credentials_of(admin.id)
     grant = await town.grant("ada@example.com")
@@ -289,8 +289,8 @@ async def test_an_epoch_that_rises_during_the_hashing_is_looked_at_again(town, m
         ),
     ]
 
-    async def slow(self, lane, *arguments):
-        compared = await compare(self, lane, *arguments)
+    async def slow(self, priority, *arguments):
+        compared = await compare(self, priority, *arguments)
         await meanwhile.pop(0)()
         return compared
 
@@ -304,8 +304,8 @@ async def test_R17_a_reset_is_asked_for_when_the_epoch_was_healed_during_the_has
     admin = await town.found()
     compare = Hashing.compare
 
-    async def slow(self, lane, *arguments):
-        compared = await compare(self, lane, *arguments)
+    async def slow(self, priority, *arguments):
+        compared = await compare(self, priority, *arguments)
         await town.people.users.raise_epoch(admin.id, admin.epoch + 1)
         return compared
 
@@ -319,8 +319,8 @@ async def test_a_user_that_is_suspended_during_the_hashing_stays_out(town, monke
     bob = await town.join(admin, "bob@example.com")
     compare = Hashing.compare
 
-    async def slow(self, lane, *arguments):
-        compared = await compare(self, lane, *arguments)
+    async def slow(self, priority, *arguments):
+        compared = await compare(self, priority, *arguments)
         await town.people.users.set_status(town.actor(admin), bob.id, Status.SUSPENDED)
         return compared
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from sidecar.http.client_ip import limiter_address
-from sidecar.identity.hash_limits import Admitted, Limited, MailSource
+from sidecar.identity.hash_limits import Limited, MailSource, Reservation
 from sidecar.identity.hashing import Hashing, Overloaded
 from sidecar.identity.login import SHORT_RETRY
 from sidecar.identity.login_rate_limits import (
@@ -20,10 +20,10 @@ from sidecar.identity.login_rate_limits import (
     REMEMBERED_SECONDS,
     TRIES,
     WAITING,
-    Throttle,
+    LoginRateLimits,
 )
 from sidecar.identity.sessions import Client, Grant, InvalidGrant
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.rate_limiter import Buckets
 from tests.fixtures import OTHER_PASSWORD, PASSWORD, PEPPER
 
@@ -38,7 +38,7 @@ def short():
 
 @pytest.fixture
 def throttle(store, short):
-    return Throttle(Buckets(store), PEPPER, address_of=limiter_address, short=lambda: bool(short))
+    return LoginRateLimits(Buckets(store), PEPPER, address_of=limiter_address, memory_low=lambda: bool(short))
 
 
 async def fail(throttle, subject, address, times=1):
@@ -46,7 +46,7 @@ async def fail(throttle, subject, address, times=1):
     outcomes = []
     for _ in range(times):
         outcome = await throttle.reserve(subject, address)
-        if isinstance(outcome, Admitted):
+        if isinstance(outcome, Reservation):
             await throttle.settle(outcome, failed=True)
         outcomes.append(outcome)
     return outcomes
@@ -55,13 +55,13 @@ async def fail(throttle, subject, address, times=1):
 async def succeed(throttle, subject, address, times=1):
     for _ in range(times):
         outcome = await throttle.reserve(subject, address)
-        assert isinstance(outcome, Admitted), outcome
+        assert isinstance(outcome, Reservation), outcome
         await throttle.settle(outcome, failed=False)
 
 
 async def test_R16_failures_of_an_email_from_an_address_are_limited(throttle):
     outcomes = await fail(throttle, ADA, "192.0.2.1", PAIR.units + 1)
-    assert all(isinstance(outcome, Admitted) for outcome in outcomes[:-1])
+    assert all(isinstance(outcome, Reservation) for outcome in outcomes[:-1])
     assert isinstance(outcomes[-1], Limited)
     assert 0 < outcomes[-1].retry_after <= PAIR.seconds
 
@@ -70,7 +70,7 @@ async def test_R16_nobody_locks_anybody_out(throttle):
     """Eve empties what she can from her own address: Ada is not refused at hers, she is only behind the others."""
     await fail(throttle, ADA, "192.0.2.66", PAIR.units + 5)
     here = await throttle.reserve(ADA, "192.0.2.1")
-    assert isinstance(here, Admitted)
+    assert isinstance(here, Reservation)
     assert not here.suspect
 
 
@@ -78,20 +78,20 @@ async def test_R16_an_email_tried_from_everywhere_is_suspect_and_not_refused(thr
     for number in range(EMAIL.units):
         await fail(throttle, ADA, f"198.51.100.{number}")
     here = await throttle.reserve(ADA, "192.0.2.1")
-    assert isinstance(here, Admitted)
+    assert isinstance(here, Reservation)
     assert here.suspect
     await throttle.settle(here, failed=False)
     other = await throttle.reserve(EVE, "192.0.2.1")
-    assert isinstance(other, Admitted)
+    assert isinstance(other, Reservation)
     assert not other.suspect
 
 
 async def test_R16_failures_of_an_address_are_limited_whatever_the_email(throttle):
     for number in range(ADDRESS.units):
         (outcome,) = await fail(throttle, f"user{number}@example.com", "192.0.2.66")
-        assert isinstance(outcome, Admitted)
+        assert isinstance(outcome, Reservation)
     assert isinstance(await throttle.reserve("another@example.com", "192.0.2.66"), Limited)
-    assert isinstance(await throttle.reserve("another@example.com", "192.0.2.1"), Admitted)
+    assert isinstance(await throttle.reserve("another@example.com", "192.0.2.1"), Reservation)
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,13 @@ async def test_R16_failures_of_an_address_are_limited_whatever_the_email(throttl
 async def test_R7_an_ipv6_customer_is_one_address(throttle, one, other):
     await fail(throttle, ADA, one, PAIR.units)
     assert isinstance(await throttle.reserve(ADA, other), Limited)
-    assert isinstance(await throttle.reserve(ADA, "2001:db8:1:3::1"), Admitted)
+    assert isinstance(await throttle.reserve(ADA, "2001:db8:1:3::1"), Reservation)
 
 
 async def test_R16_a_success_is_no_failure(throttle):
     await succeed(throttle, ADA, "192.0.2.1", PAIR.units + 5)
     outcomes = await fail(throttle, ADA, "192.0.2.1", PAIR.units)
-    assert all(isinstance(outcome, Admitted) for outcome in outcomes)
+    assert all(isinstance(outcome, Reservation) for outcome in outcomes)
 
 
 async def test_R16_successes_are_limited_too(throttle):
@@ -122,13 +122,13 @@ async def test_R16_successes_are_limited_too(throttle):
         await throttle.settle(refused, failed=False)
     assert isinstance(refused, Limited)
     assert refused.retry_after <= TRIES.seconds
-    assert isinstance(await throttle.reserve(ADA, "192.0.2.2"), Admitted)
+    assert isinstance(await throttle.reserve(ADA, "192.0.2.2"), Reservation)
 
 
 async def test_R16_what_is_refused_takes_nothing_from_the_other_buckets(throttle):
     await fail(throttle, ADA, "192.0.2.66", ADDRESS.units + 50)
     outcomes = [(await fail(throttle, f"user{number}@example.com", "192.0.2.66"))[0] for number in range(80)]
-    assert all(isinstance(outcome, Admitted) for outcome in outcomes)
+    assert all(isinstance(outcome, Reservation) for outcome in outcomes)
 
 
 async def test_R16_it_is_reserved_before_the_work(throttle):
@@ -136,13 +136,13 @@ async def test_R16_it_is_reserved_before_the_work(throttle):
 
     async def guess():
         outcome = await throttle.reserve(ADA, "192.0.2.66")
-        if isinstance(outcome, Admitted):
+        if isinstance(outcome, Reservation):
             await asyncio.sleep(0)
             await throttle.settle(outcome, failed=True)
         return type(outcome)
 
     outcomes = Counter(await asyncio.gather(*(guess() for _ in range(100))))
-    assert outcomes[Admitted] == PAIR.units
+    assert outcomes[Reservation] == PAIR.units
 
 
 async def test_R16_a_crowd_with_the_right_password_is_not_refused(throttle):
@@ -151,7 +151,7 @@ async def test_R16_a_crowd_with_the_right_password_is_not_refused(throttle):
     async def sign_in():
         nonlocal working, most
         outcome = await throttle.reserve(ADA, "192.0.2.1")
-        assert isinstance(outcome, Admitted)
+        assert isinstance(outcome, Reservation)
         working += 1
         most = max(most, working)
         await asyncio.sleep(0.001)
@@ -168,7 +168,7 @@ async def test_R16_the_line_is_not_endless(throttle):
     waiting = [asyncio.create_task(throttle.reserve(ADA, "192.0.2.1")) for _ in range(WAITING)]
     await asyncio.sleep(0)
     assert await throttle.reserve(ADA, "192.0.2.1") == Limited(1)
-    assert isinstance(await throttle.reserve(EVE, "192.0.2.1"), Admitted)
+    assert isinstance(await throttle.reserve(EVE, "192.0.2.1"), Reservation)
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
@@ -179,13 +179,13 @@ async def test_R16_the_line_is_not_endless(throttle):
 
 async def test_R16_a_store_that_is_out_is_no_absence_of_limits_and_leaves_nobody_in_line(throttle, monkeypatch):
     async def out(*_):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(Buckets, "take", out)
     for _ in range(AT_ONCE + 1):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await throttle.reserve(ADA, "192.0.2.1")
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await throttle.may_mail(ADA, MailSource.USER)
     assert throttle._lines == {}
 
@@ -220,16 +220,16 @@ async def test_R16_short_of_memory_mails_go_first(throttle, short):
         assert not await throttle.may_mail(ADA, source)
         assert not await throttle.may_mail_for("acc_x", source)
     assert not await throttle.may_ask("192.0.2.1")
-    assert throttle.short
+    assert throttle.memory_low
 
 
 async def test_R16_short_of_memory_nobody_signs_in_and_who_is_in_stays(town):
     await town.found()
     grant = await town.grant(ADA)
-    town.limits.short = True
+    town.limits.memory_low = True
     assert await town.sign_in(ADA) == Overloaded(SHORT_RETRY)
     assert await town.people.users.record(grant.record.id) is not None
-    town.limits.short = False
+    town.limits.memory_low = False
     assert isinstance(await town.sign_in(ADA), Grant)
 
 
@@ -261,11 +261,11 @@ async def test_R16_a_try_that_ends_without_an_outcome_counts(limited, throttle, 
     await limited.found()
 
     async def out(*_):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(Hashing, "compare", out)
     for _ in range(PAIR.units):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await limited.sign_in(ADA)
     assert isinstance(await limited.sign_in(ADA), Limited)
     assert throttle._lines == {}
@@ -275,7 +275,7 @@ async def test_a_sign_in_that_is_done_is_not_undone_by_a_store_that_goes_out(lim
     await limited.found()
 
     async def out(*_):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(Buckets, "give_back", out)
     assert isinstance(await limited.sign_in(ADA), Grant)
@@ -283,7 +283,9 @@ async def test_a_sign_in_that_is_done_is_not_undone_by_a_store_that_goes_out(lim
 
 
 async def test_R16_an_address_that_was_refused_is_refused_unread_for_a_second(store, clock):
-    throttle = Throttle(Buckets(store), PEPPER, address_of=limiter_address, short=lambda: False, clock=clock.monotonic)
+    throttle = LoginRateLimits(
+        Buckets(store), PEPPER, address_of=limiter_address, memory_low=lambda: False, clock=clock.monotonic
+    )
     assert throttle.refused("2001:db8::1") is None
     for number in range(ADDRESS.units + 1):
         outcomes = await fail(throttle, f"{number}@example.com", "2001:db8::1")

@@ -4,11 +4,11 @@ import ssl
 
 import pytest
 
-from sidecar.identity.mail import Letter, MailServer, NotSent, Smtp, Tls, mail_server
+from sidecar.identity.mail import MailMessage, MailServer, SendError, Smtp, Tls, mail_server
 from tests.identity.smtp_server import certificate, post_office
 
 LINK = "https://sidecar.example/console/reset#rst_aaaaaaaaaaaa_bbbbbbbbbbbb_cccccccccccccccccccccccccccccccc"
-LETTER = Letter("bob@example.com", "Choose a new password", f"Open this:\n\n{LINK}\n")
+LETTER = MailMessage("bob@example.com", "Choose a new password", f"Open this:\n\n{LINK}\n")
 SENDER = "Dashboard <no-reply@acme.example>"
 
 
@@ -80,9 +80,9 @@ async def test_the_password_goes_over_tls_alone(tmp_path, scheme):
         assert office.logins == [("postmaster", "p@ss/w:rd")]
         assert len(office.mails) == 1
         wrong = Smtp(mail_server(url.replace("p%40ss", "guess")), sender=SENDER, trust=client)
-        with pytest.raises(NotSent) as refused:
+        with pytest.raises(SendError) as refused:
             await wrong.send(LETTER)
-    assert refused.value.for_good
+    assert refused.value.permanent
     assert "guess" not in str(refused.value)
 
 
@@ -91,25 +91,25 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path, scheme
     server, _ = certificate(tmp_path)
     tls = {"tls": server} if scheme == "smtps" else {"starttls": server}
     async with post_office(**tls) as office:
-        with pytest.raises(NotSent):
+        with pytest.raises(SendError):
             await Smtp(mail_server(f"{scheme}://127.0.0.1:{office.port}"), sender=SENDER).send(LETTER)
     assert office.mails == []
 
 
 async def test_starttls_is_insisted_on():
     async with post_office() as office:
-        with pytest.raises(NotSent):
+        with pytest.raises(SendError):
             await Smtp(mail_server(f"smtp+starttls://127.0.0.1:{office.port}"), sender=SENDER).send(LETTER)
     assert office.mails == []
 
 
-@pytest.mark.parametrize(("answer", "for_good"), [("451 later", False), ("452 full", False), ("554 spam", True)])
-async def test_a_refusal_says_whether_it_is_for_good_and_repeats_nothing(answer, for_good):
+@pytest.mark.parametrize(("answer", "permanent"), [("451 later", False), ("452 full", False), ("554 spam", True)])
+async def test_a_refusal_says_whether_it_is_for_good_and_repeats_nothing(answer, permanent):
     async with post_office() as office:
         office.answers = [f"{answer} bob@example.com"]
-        with pytest.raises(NotSent) as refused:
+        with pytest.raises(SendError) as refused:
             await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(LETTER)
-    assert refused.value.for_good is for_good
+    assert refused.value.permanent is permanent
     assert answer[:3] in str(refused.value)
     assert "bob" not in str(refused.value)
 
@@ -117,45 +117,45 @@ async def test_a_refusal_says_whether_it_is_for_good_and_repeats_nothing(answer,
 async def test_a_mailbox_that_is_not_there_is_for_good():
     async with post_office() as office:
         smtp = Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER)
-        with pytest.raises(NotSent) as refused:
-            await smtp.send(Letter("unknown@example.com", "s", "t"))
-    assert refused.value.for_good
+        with pytest.raises(SendError) as refused:
+            await smtp.send(MailMessage("unknown@example.com", "s", "t"))
+    assert refused.value.permanent
     assert "unknown" not in str(refused.value)
 
 
 async def test_a_server_that_is_out_may_be_back():
     async with post_office() as office:
         port = office.port
-    with pytest.raises(NotSent) as refused:
+    with pytest.raises(SendError) as refused:
         await Smtp(mail_server(f"smtp://127.0.0.1:{port}"), sender=SENDER).send(LETTER)
-    assert not refused.value.for_good
+    assert not refused.value.permanent
 
 
 async def test_an_address_beyond_ascii_needs_a_server_that_can_carry_it():
-    letter = Letter("jürgen@example.com", "Einladung zu Müller & Söhne", "…")
+    mail = MailMessage("jürgen@example.com", "Einladung zu Müller & Söhne", "…")
     async with post_office() as office:
-        await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(letter)
+        await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(mail)
     assert office.envelopes[0][1] == ["jürgen@example.com"]
-    assert office.mails[0]["Subject"] == letter.subject
+    assert office.mails[0]["Subject"] == mail.subject
     async with post_office(utf8=False) as office:
-        with pytest.raises(NotSent) as refused:
-            await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(letter)
-    assert refused.value.for_good
+        with pytest.raises(SendError) as refused:
+            await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(mail)
+    assert refused.value.permanent
 
 
 @pytest.mark.parametrize(
-    "letter",
+    "mail",
     [
-        Letter("bob@example.com\r\nBcc: eve@example.com", "s", "t"),
-        Letter("bob@example.com", "s\r\nBcc: eve@example.com", "t"),
-        Letter("bob@example.com, eve@example.com", "s", "t"),
+        MailMessage("bob@example.com\r\nBcc: eve@example.com", "s", "t"),
+        MailMessage("bob@example.com", "s\r\nBcc: eve@example.com", "t"),
+        MailMessage("bob@example.com, eve@example.com", "s", "t"),
     ],
 )
-async def test_no_text_becomes_a_header(letter):
+async def test_no_text_becomes_a_header(mail):
     async with post_office() as office:
-        with pytest.raises(NotSent) as refused:
-            await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(letter)
-    assert refused.value.for_good
+        with pytest.raises(SendError) as refused:
+            await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(mail)
+    assert refused.value.permanent
     assert office.mails == []
 
 

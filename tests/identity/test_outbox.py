@@ -8,12 +8,12 @@ import pytest
 import structlog.testing
 
 from sidecar.identity.hash_limits import MailSource
-from sidecar.identity.mail import Letter, NotSent
+from sidecar.identity.mail import MailMessage, SendError
 from sidecar.identity.outbox import LOG_SECONDS, MAX_WAITING, PAUSES, SENDERS, MailOutcome, Outbox
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 
 USER, STRANGER = MailSource.USER, MailSource.STRANGER
-LETTER = Letter("bob@example.com", "s", "the secret link")
+LETTER = MailMessage("bob@example.com", "s", "the secret link")
 
 
 class Server:
@@ -25,12 +25,12 @@ class Server:
         self.tries = 0
         self.pauses = []
 
-    async def send(self, letter):
+    async def send(self, mail):
         self.tries += 1
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
-        self.took.append(letter)
+        self.took.append(mail)
 
     async def pause(self, seconds):
         self.pauses.append(seconds)
@@ -67,7 +67,7 @@ async def until(condition):
 
 
 def later(code="451"):
-    return NotSent(f"SMTPDataError {code}", for_good=False)
+    return SendError(f"SMTPDataError {code}", permanent=False)
 
 
 async def test_a_letter_is_sent(running):
@@ -104,7 +104,7 @@ async def test_what_may_be_taken_later_is_tried_again(running):
 @pytest.mark.parametrize(
     ("answers", "tries"),
     [
-        ([NotSent("SMTPRecipientsRefused 550", for_good=True)], 1),
+        ([SendError("SMTPRecipientsRefused 550", permanent=True)], 1),
         ([later()] * (len(PAUSES) + 1), len(PAUSES) + 1),
         ([RuntimeError("a bug of ours")], 1),
     ],
@@ -127,7 +127,7 @@ async def test_a_store_that_is_out_is_asked_again(running):
     server = Server()
     outbox = server.outbox()
     running(outbox)
-    outages = [StoreUnavailable("out"), StoreUnavailable("out")]
+    outages = [StoreUnavailableError("out"), StoreUnavailableError("out")]
 
     async def look():
         if outages:
@@ -159,13 +159,13 @@ async def test_R16_a_full_queue_of_strangers_takes_no_place_of_users(running):
 async def test_R16_mails_of_strangers_that_hang_hold_no_sender_of_users(running):
     took, block = [], asyncio.Event()
 
-    async def send(letter):
-        if letter.recipient == "slow@example.com":
+    async def send(mail):
+        if mail.recipient == "slow@example.com":
             await block.wait()
-        took.append(letter)
+        took.append(mail)
 
     async def slow():
-        return [Letter("slow@example.com", "s", "t")]
+        return [MailMessage("slow@example.com", "s", "t")]
 
     outbox = Outbox(send)
     running(outbox)
@@ -180,7 +180,7 @@ async def test_R16_mails_of_strangers_that_hang_hold_no_sender_of_users(running)
 async def test_at_the_end_users_mails_go_first():
     server = Server()
     outbox = server.outbox()
-    other = Letter("eve@example.com", "s", "t")
+    other = MailMessage("eve@example.com", "s", "t")
 
     async def ask():
         return [other]
@@ -197,7 +197,7 @@ async def test_each_mail_is_counted_and_rejections_are_logged_once_a_minute(cloc
     def count(source, outcome):
         counted[source, outcome] += 1
 
-    server = Server(NotSent("550", for_good=True))
+    server = Server(SendError("550", permanent=True))
     outbox = Outbox(server.send, pause=server.pause, count=count, monotonic=clock.monotonic)
     with structlog.testing.capture_logs() as logged:
         for _ in range(50):
@@ -236,9 +236,9 @@ async def test_a_letter_that_was_on_its_way_at_the_end_is_not_lost(running):
     took = []
     block = asyncio.Event()
 
-    async def send(letter):
+    async def send(mail):
         await block.wait()
-        took.append(letter)
+        took.append(mail)
 
     outbox = Outbox(send)
     task = asyncio.create_task(outbox.run())

@@ -10,7 +10,7 @@ from sidecar.identity.hashing import Hashing, Overloaded
 from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WeakPassword, WrongPassword
 from sidecar.identity.passwords import Weakness
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.outcomes import ActorChanged
 
 OLD = "unquiet-otter-marble-41"
@@ -112,7 +112,7 @@ async def test_R31_a_store_that_goes_silent_after_the_change_is_not_a_failed_cha
     grant = await town.grant("ada@example.com")
 
     async def silent(position):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(town.fleet, "wait_applied", silent)
     done = await change(town, grant, NewPassword(OLD, NEW))
@@ -124,7 +124,7 @@ async def test_a_full_pool_changes_nothing_and_counts_as_no_failure(town, monkey
     await town.found()
     grant = await town.grant("ada@example.com")
 
-    async def full(self, lane, *arguments):
+    async def full(self, priority, *arguments):
         return Overloaded(3)
 
     monkeypatch.setattr(Hashing, "compare", full)

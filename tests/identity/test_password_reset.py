@@ -10,7 +10,7 @@ from sidecar.identity.password_change import NewPassword, Replaced, WeakPassword
 from sidecar.identity.password_reset import RESET_SECONDS, ResetGone
 from sidecar.identity.passwords import Weakness
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.tokens.ids import letters
 from tests.fixtures import OTHER_PASSWORD, PASSWORD, PUBLIC
 
@@ -31,21 +31,21 @@ async def mails(town):
     return found
 
 
-def links_in(letter):
-    return [line for line in letter.text.splitlines() if line.startswith(PUBLIC)]
+def links_in(mail):
+    return [line for line in mail.text.splitlines() if line.startswith(PUBLIC)]
 
 
 async def test_R12_a_link_is_mailed_and_stands_in_the_fragment(town):
     await town.found()
     await town.people.forgotten.ask("Ada@Example.com", "192.0.2.1")
     assert town.mailed == [], "nothing happens while the request waits"
-    (letter,) = await mails(town)
-    assert letter.recipient == "ada@example.com"
-    (link,) = links_in(letter)
+    (mail,) = await mails(town)
+    assert mail.recipient == "ada@example.com"
+    (link,) = links_in(mail)
     path, _, token = link.partition("#")
     assert path == f"{PUBLIC}/console/reset"
     assert token.startswith("rst_")
-    assert "Acme" in letter.text
+    assert "Acme" in mail.text
     assert isinstance(await reset(town, token), Grant)
 
 
@@ -77,8 +77,8 @@ async def test_R12_suspended_and_removed_users_get_no_mail(town):
 async def test_one_mail_however_many_accounts(town):
     acme, bolt = await town.found("Acme"), await town.found("Bolt")
     await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
-    (letter,) = await mails(town)
-    changed = [await reset(town, link.partition("#")[2]) for link in links_in(letter)]
+    (mail,) = await mails(town)
+    changed = [await reset(town, link.partition("#")[2]) for link in links_in(mail)]
     assert {grant.record.id for grant in changed} == {acme.id, bolt.id}
 
 
@@ -98,8 +98,8 @@ async def test_R12_a_reset_goes_to_the_mailbox_that_was_written_and_to_no_other_
     await town.people.forgotten.ask(asked, "192.0.2.1")
     assert await mails(town) == []
     await town.people.forgotten.ask(written, "192.0.2.1")
-    (letter,) = await mails(town)
-    assert letter.recipient == written
+    (mail,) = await mails(town)
+    assert mail.recipient == written
 
 
 async def test_R12_each_mailbox_of_one_folded_email_gets_the_links_of_its_own_users(town):
@@ -112,9 +112,9 @@ async def test_R12_each_mailbox_of_one_folded_email_gets_the_links_of_its_own_us
         ("strasse@example.com", "Bolt", "Strasse@example.com"),
     ):
         await town.people.forgotten.ask(asked, "192.0.2.1")
-        (letter,) = await mails(town)
-        assert letter.recipient == recipient
-        assert [one in letter.text for one in ("Acme", "Bolt")] == [one == name for one in ("Acme", "Bolt")]
+        (mail,) = await mails(town)
+        assert mail.recipient == recipient
+        assert [one in mail.text for one in ("Acme", "Bolt")] == [one == name for one in ("Acme", "Bolt")]
 
 
 async def test_R12_mails_are_limited_by_asker_recipient_and_account(town):
@@ -145,7 +145,7 @@ async def test_R16_an_address_beyond_its_limit_queues_nothing(town, monkeypatch)
 
 async def test_R16_a_store_that_is_out_queues_nothing_for_strangers(town, monkeypatch):
     async def out(*_):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(town.limits, "may_ask", out)
     await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
@@ -263,8 +263,8 @@ async def test_R17_the_secret_is_checked_before_anything_is_hashed(town, monkeyp
     token = secret_of(town.people.password_reset.link(ada))
     hashed = []
 
-    async def full(self, lane, *arguments):
-        hashed.append(lane)
+    async def full(self, priority, *arguments):
+        hashed.append(priority)
         return Overloaded(3)
 
     monkeypatch.setattr(Hashing, "hash", full)
@@ -305,8 +305,8 @@ async def test_R9_a_link_that_somebody_else_saw_takes_the_verification_away_unti
     assert isinstance(grant, Grant)
     assert not grant.record.email_verified, "whoever saw the link may have chosen the password"
     await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
-    (letter,) = await mails(town)
-    grant = await reset(town, links_in(letter)[0].partition("#")[2], THIRD)
+    (mail,) = await mails(town)
+    grant = await reset(town, links_in(mail)[0].partition("#")[2], THIRD)
     assert isinstance(grant, Grant)
     assert grant.record.email_verified, "only the mailbox's owner could open this one"
 

@@ -15,7 +15,7 @@ from sidecar.pdp.evaluation import Resource, standing_of
 from sidecar.pdp.search import subjects
 from sidecar.policy.explain import explain_person
 from sidecar.store import keys
-from sidecar.store.federated_identities import Links
+from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.outcomes import NotHeld
 
 OPERATOR = Actor.operator()
@@ -104,12 +104,12 @@ async def test_R48_no_script_serves_a_held_user(town, script):
         "password": lambda: people.users.change_password(
             bob.id, expected_epoch=1, password_hash="h", session=None, actor=OPERATOR
         ),
-        "link": lambda: Links(people.users._store).link(
+        "link": lambda: FederatedIdentities(people.users._store).link(
             bob.account, issuer="https://i.example", subject="s", email="bob@example.com"
         ),
         "actor": lambda: people.users.set_name(town.actor(bob), admin.id, "X"),
     }[script]
-    names = {"open": "NoUser", "password": "NoUser", "link": "NobodyToLink", "actor": "ActorChanged"}
+    names = {"open": "NoUser", "password": "NoUser", "link": "NoMatchingUser", "actor": "ActorChanged"}
     assert type(await outcome()).__name__ == names[script]
 
 

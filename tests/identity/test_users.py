@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status, UserRecord
-from sidecar.identity.account_creation import Founding, InvalidName, found
+from sidecar.identity.account_creation import InvalidName, NewAccount, create_account
 from sidecar.identity.invitations import InvalidEmail
 from sidecar.identity.password_change import WeakPassword
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, may_assign
 from sidecar.identity.sessions import InvalidGrant, refresh
-from sidecar.identity.users import Edit, Edited, Gone
+from sidecar.identity.users import Edited, RemovedUser, UserEdit
 from sidecar.store.accounts import AccountExists
 from sidecar.store.outcomes import ActorChanged, LastAdmin, NoUser, StillInvited
 
@@ -29,11 +29,11 @@ async def remove(town, admin, user, actor=None):
 async def test_a_change_answers_only_when_the_fleet_has_heard_of_it(town):
     admin = await town.found()
     bob = await town.join(admin, "bob@example.com")
-    changed = await edit(town, admin, bob.id, Edit(role="marketer", name="Bob"))
+    changed = await edit(town, admin, bob.id, UserEdit(role="marketer", name="Bob"))
     assert isinstance(changed, UserRecord)
     assert (changed.role, changed.name) == ("marketer", "Bob")
     assert len(town.fleet.waited) == 1
-    assert (await edit(town, admin, bob.id, Edit(role="marketer"))).revision == changed.revision
+    assert (await edit(town, admin, bob.id, UserEdit(role="marketer"))).revision == changed.revision
     assert town.fleet.waited == town.fleet.waited[:1] * 2, "what is so already is waited for as well"
 
 
@@ -41,10 +41,10 @@ async def test_a_suspended_user_is_out_and_comes_back(town, issuer):
     admin = await town.found()
     bob = await town.join(admin, "bob@example.com")
     grant = await town.grant("bob@example.com")
-    assert (await edit(town, admin, bob.id, Edit(status=Status.SUSPENDED))).status is Status.SUSPENDED
+    assert (await edit(town, admin, bob.id, UserEdit(status=Status.SUSPENDED))).status is Status.SUSPENDED
     assert await refresh(issuer, town.people.sessions, town.fleet, grant.refresh_token, town.client) == InvalidGrant()
     assert await town.sign_in("bob@example.com") == InvalidGrant()
-    assert (await edit(town, admin, bob.id, Edit(status=Status.ACTIVE))).status is Status.ACTIVE
+    assert (await edit(town, admin, bob.id, UserEdit(status=Status.ACTIVE))).status is Status.ACTIVE
     await town.grant("bob@example.com")
 
 
@@ -52,7 +52,7 @@ async def test_a_removed_user_is_nobody(town, issuer):
     admin = await town.found()
     bob = await town.join(admin, "bob@example.com")
     grant = await town.grant("bob@example.com")
-    assert isinstance(await remove(town, admin, bob.id), Gone)
+    assert isinstance(await remove(town, admin, bob.id), RemovedUser)
     assert await remove(town, admin, bob.id) == NoUser()
     assert await refresh(issuer, town.people.sessions, town.fleet, grant.refresh_token, town.client) == InvalidGrant()
 
@@ -61,9 +61,9 @@ async def test_an_invited_user_can_be_edited_and_removed_but_not_suspended(town)
     admin = await town.found(seats=2)
     sent = await town.invite(admin, "bob@example.com")
     user = sent.member.record.id
-    assert (await edit(town, admin, user, Edit(role="marketer"))).role == "marketer"
-    assert await edit(town, admin, user, Edit(status=Status.SUSPENDED)) == StillInvited()
-    assert isinstance(await remove(town, admin, user), Gone)
+    assert (await edit(town, admin, user, UserEdit(role="marketer"))).role == "marketer"
+    assert await edit(town, admin, user, UserEdit(status=Status.SUSPENDED)) == StillInvited()
+    assert isinstance(await remove(town, admin, user), RemovedUser)
     assert (await town.people.accounts.find(admin.account)).seats.available == 1
 
 
@@ -72,15 +72,15 @@ async def test_users_of_another_account_are_nobody(town, user):
     admin = await town.found()
     other = await town.found("Bolt", "eve@example.com")
     user = other.id if user == "OTHER" else user
-    assert await edit(town, admin, user, Edit(name="X")) == NoUser()
+    assert await edit(town, admin, user, UserEdit(name="X")) == NoUser()
     assert await remove(town, admin, user) == NoUser()
     assert (await town.people.users.record(other.id)).name == "Ada"
 
 
 async def test_the_last_administrator_stays(town):
     admin = await town.found()
-    assert await edit(town, admin, admin.id, Edit(role="developer")) == LastAdmin()
-    assert await edit(town, admin, admin.id, Edit(status=Status.SUSPENDED)) == LastAdmin()
+    assert await edit(town, admin, admin.id, UserEdit(role="developer")) == LastAdmin()
+    assert await edit(town, admin, admin.id, UserEdit(status=Status.SUSPENDED)) == LastAdmin()
     assert await remove(town, admin, admin.id) == LastAdmin()
 
 
@@ -89,15 +89,15 @@ async def test_two_administrators_that_demote_each_other_leave_one(town):
     for _ in range(10):
         bob = await town.join(admin, "bob@example.com", ADMINISTRATOR)
         outcomes = await asyncio.gather(
-            edit(town, admin, bob.id, Edit(role="developer"), actor=town.actor(admin)),
-            edit(town, admin, admin.id, Edit(role="developer"), actor=town.actor(bob)),
+            edit(town, admin, bob.id, UserEdit(role="developer"), actor=town.actor(admin)),
+            edit(town, admin, admin.id, UserEdit(role="developer"), actor=town.actor(bob)),
         )
         assert sum(isinstance(outcome, UserRecord) for outcome in outcomes) == 1
         members = await town.people.users.listing(admin.account)
         left = [member.record for member in members if member.record.role == ADMINISTRATOR]
         assert len(left) == 1
         gone = next(member.record for member in members if member.record.role != ADMINISTRATOR)
-        assert isinstance(await remove(town, left[0], gone.id), Gone)
+        assert isinstance(await remove(town, left[0], gone.id), RemovedUser)
         admin = left[0]
         if admin.email == "bob@example.com":
             return
@@ -111,19 +111,19 @@ async def test_R11_nobody_touches_a_role_above_their_own(town):
     developer = await town.join(admin, "dev@example.com", "developer")
     actor = town.actor(marketer)
     above = [
-        (admin.id, Edit(name="X"), ADMINISTRATOR),
-        (admin.id, Edit(status=Status.SUSPENDED), ADMINISTRATOR),
-        (developer.id, Edit(role="marketer"), "developer"),
-        (peer.id, Edit(role="developer"), "developer"),
-        (peer.id, Edit(role=ADMINISTRATOR), ADMINISTRATOR),
-        (marketer.id, Edit(role=ADMINISTRATOR), ADMINISTRATOR),
-        (marketer.id, Edit(role="accountant"), "accountant"),
+        (admin.id, UserEdit(name="X"), ADMINISTRATOR),
+        (admin.id, UserEdit(status=Status.SUSPENDED), ADMINISTRATOR),
+        (developer.id, UserEdit(role="marketer"), "developer"),
+        (peer.id, UserEdit(role="developer"), "developer"),
+        (peer.id, UserEdit(role=ADMINISTRATOR), ADMINISTRATOR),
+        (marketer.id, UserEdit(role=ADMINISTRATOR), ADMINISTRATOR),
+        (marketer.id, UserEdit(role="accountant"), "accountant"),
     ]
     for user, change, role in above:
         assert await edit(town, admin, user, change, actor) == RoleAboveYours(role)
     assert await remove(town, admin, developer.id, actor) == RoleAboveYours("developer")
-    assert isinstance(await edit(town, admin, peer.id, Edit(name="Max"), actor), UserRecord)
-    assert isinstance(await remove(town, admin, peer.id, actor), Gone)
+    assert isinstance(await edit(town, admin, peer.id, UserEdit(name="Max"), actor), UserRecord)
+    assert isinstance(await remove(town, admin, peer.id, actor), RemovedUser)
 
 
 async def test_R11_what_a_user_may_assign_is_a_part_of_what_it_may(town):
@@ -143,7 +143,7 @@ async def test_R11_an_actor_that_has_changed_does_nothing(town):
         Actor(admin.id, admin.role, admin.epoch + 1, None),
         Actor(bob.id, ADMINISTRATOR, bob.epoch, None),
     ):
-        assert await edit(town, admin, bob.id, Edit(name="X"), actor) == ActorChanged()
+        assert await edit(town, admin, bob.id, UserEdit(name="X"), actor) == ActorChanged()
         assert await remove(town, admin, bob.id, actor) == ActorChanged()
 
 
@@ -169,24 +169,26 @@ async def test_R11_a_target_that_is_promoted_meanwhile_is_judged_again(town, mon
 async def test_an_operator_may_give_any_role_that_exists(town):
     admin = await town.found()
     bob = await town.join(admin, "bob@example.com")
-    assert (await edit(town, admin, bob.id, Edit(role=ADMINISTRATOR), Actor.operator())).role == ADMINISTRATOR
-    assert isinstance(await edit(town, admin, bob.id, Edit(role="member"), Actor.operator()), UnknownRole)
+    assert (await edit(town, admin, bob.id, UserEdit(role=ADMINISTRATOR), Actor.operator())).role == ADMINISTRATOR
+    assert isinstance(await edit(town, admin, bob.id, UserEdit(role="member"), Actor.operator()), UnknownRole)
 
 
 @pytest.mark.parametrize(
     ("founding", "outcome"),
     [
-        (Founding("", "ada@example.com", "unquiet-otter-marble-41"), InvalidName),
-        (Founding("acc_aaaaaaaaaaaa", "ada@example.com", "unquiet-otter-marble-41"), InvalidName),
-        (Founding("Acme\n", "ada@example.com", "unquiet-otter-marble-41"), InvalidName),
-        (Founding("Acme", "ada", "unquiet-otter-marble-41"), InvalidEmail),
-        (Founding("Acme", "ada@example.com", "short"), WeakPassword),
-        (Founding("ACME", "ada@example.com", "unquiet-otter-marble-41"), AccountExists),
+        (NewAccount("", "ada@example.com", "unquiet-otter-marble-41"), InvalidName),
+        (NewAccount("acc_aaaaaaaaaaaa", "ada@example.com", "unquiet-otter-marble-41"), InvalidName),
+        (NewAccount("Acme\n", "ada@example.com", "unquiet-otter-marble-41"), InvalidName),
+        (NewAccount("Acme", "ada", "unquiet-otter-marble-41"), InvalidEmail),
+        (NewAccount("Acme", "ada@example.com", "short"), WeakPassword),
+        (NewAccount("ACME", "ada@example.com", "unquiet-otter-marble-41"), AccountExists),
     ],
 )
 async def test_an_account_that_cannot_be_founded(town, founding, outcome):
     await town.found("Acme", "first@example.com")
-    made = await found(town.people.accounts, town.hashing, founding, actor=Actor.operator(), entropy=town.entropy)
+    made = await create_account(
+        town.people.accounts, town.hashing, founding, actor=Actor.operator(), entropy=town.entropy
+    )
     assert isinstance(made, outcome)
     assert len(await town.people.accounts.all()) == 1
     assert "otter" not in repr(founding)

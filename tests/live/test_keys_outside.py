@@ -267,7 +267,7 @@ async def test_what_cannot_be_used_of_an_issuer_is_in_the_log_and_in_the_metrics
         },
     )
     logged = process.output()
-    assert "of its 1 keys none can be used with RS256: entry 1 cannot be read" in logged
+    assert "none of its 1 keys can be used with RS256: entry 1 cannot be read" in logged
     assert logged.count("there is no account 'Nowhere': create it, or remove it from the entry's accounts") == 1
 
 

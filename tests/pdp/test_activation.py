@@ -10,15 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from sidecar.pdp.activation import Activation, State
+from sidecar.pdp.activation import Activation, ActivationState
 from sidecar.pdp.compile import process
-from sidecar.pdp.compile.protocol import Task
+from sidecar.pdp.compile.protocol import CompileTask
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Severity
 from sidecar.policy.generation import Generation, content_hash
 from sidecar.sources import last_known_good
 from sidecar.sources.policy_files import PolicyFiles, read_policy_files, stamp_of
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSAL = Diagnostic(Severity.ERROR, DiagnosticCode.ROLE_IN_USE, "policy/roles.toml", 1, 1, "held", "")
@@ -83,7 +83,7 @@ async def test_good_files_are_in_force(make: Make, clock) -> None:
     activation = make()
     started = await activation.start()
     assert started.generation is activation.generation is not None
-    assert (activation.state, activation.loaded_at) == (State.CURRENT, clock.time())
+    assert (activation.state, activation.loaded_at) == (ActivationState.CURRENT, clock.time())
 
 
 async def test_bad_files_without_a_kept_copy_are_nothing_to_serve(make: Make, files: Files) -> None:
@@ -109,7 +109,7 @@ async def test_R25_bad_files_fall_back_on_the_kept_copy_compiled_again(
     assert serving.generation is not None
     assert started.generation is not None
     assert started.generation.id == serving.generation.id
-    assert again.state is State.REJECTED
+    assert again.state is ActivationState.REJECTED
     assert "unknown-role" in [found.code for found in again.diagnostics]
     assert compiled[-1] == dict(serving.generation.files), "the copy is compiled like any other policy"
 
@@ -158,7 +158,7 @@ async def test_R26_a_start_that_the_gates_refuse_serves_the_last_good(
     assert await again.confirm()
     assert serving.generation is not None
     assert again.generation.id == serving.generation.id
-    assert (again.state, REFUSAL in again.diagnostics) == (State.REJECTED, True)
+    assert (again.state, REFUSAL in again.diagnostics) == (ActivationState.REJECTED, True)
     assert last_known_good.kept(files.state) == dict(serving.generation.files)
 
 
@@ -212,7 +212,7 @@ async def test_R26_force_is_never_for_an_edit(make: Make, files: Files) -> None:
     before = forced.generation
     files.write(files.good + b"p, account-administrator, users, manage, deny\n")
     await forced.reload()
-    assert (forced.generation, forced.state) == (before, State.REJECTED)
+    assert (forced.generation, forced.state) == (before, ActivationState.REJECTED)
 
 
 async def test_R26_force_overrules_the_gates_of_a_start(make: Make, files: Files) -> None:
@@ -235,7 +235,7 @@ async def test_a_good_edit_is_in_force_and_kept(serving: Activation, files: File
     clock.advance(60)
     await serving.reload()
     assert serving.generation is not None
-    assert (serving.generation.id, serving.state, serving.loaded_at) == (wanted, State.CURRENT, clock.time())
+    assert (serving.generation.id, serving.state, serving.loaded_at) == (wanted, ActivationState.CURRENT, clock.time())
     assert last_known_good.kept(files.state) == dict(serving.generation.files)
 
 
@@ -245,25 +245,25 @@ async def test_a_bad_edit_changes_nothing_but_the_state(serving: Activation, fil
     clock.advance(60)
     await serving.reload()
     assert serving.generation is before
-    assert (serving.state, serving.loaded_at) == (State.REJECTED, loaded_at)
+    assert (serving.state, serving.loaded_at) == (ActivationState.REJECTED, loaded_at)
     assert [found.code for found in serving.diagnostics if found.is_error] == ["unknown-role"]
     files.write(files.good)
     await serving.reload()
     assert serving.generation is before, "the files say again what is in force"
-    assert (serving.state, serving.loaded_at, serving.diagnostics) == (State.CURRENT, loaded_at, ())
+    assert (serving.state, serving.loaded_at, serving.diagnostics) == (ActivationState.CURRENT, loaded_at, ())
 
 
 async def test_a_failed_expectation_and_an_untested_route_refuse_an_edit(serving: Activation, files: Files) -> None:
     before = serving.generation
     files.write(files.good + b"p, marketer, billing, view, allow\n")
     await serving.reload()
-    assert (serving.generation, serving.state) == (before, State.REJECTED)
+    assert (serving.generation, serving.state) == (before, ActivationState.REJECTED)
     assert [found.code for found in serving.diagnostics if found.is_error] == ["failed-expectation"]
     files.write(files.good)
     sections = (files.policy / "sections.toml").read_bytes()
     files.write(sections + b'\n[[public]]\npath = "/dashboard/billing/plans"\nmethods = ["GET"]\n', "sections.toml")
     await serving.reload()
-    assert (serving.generation, serving.state) == (before, State.REJECTED)
+    assert (serving.generation, serving.state) == (before, ActivationState.REJECTED)
     assert "untested-route" in [found.code for found in serving.diagnostics], "R3: routes are under the gate"
 
 
@@ -271,7 +271,7 @@ async def test_R26_an_edit_that_a_gate_refuses_keeps_the_last_good(serving: Acti
     before = serving.generation
     serving.add_gate(refusing(files.comment("drops a role")))
     await serving.reload()
-    assert (serving.generation, serving.state, serving.diagnostics) == (before, State.REJECTED, (REFUSAL,))
+    assert (serving.generation, serving.state, serving.diagnostics) == (before, ActivationState.REJECTED, (REFUSAL,))
     kept = last_known_good.kept(files.state)
     assert before is not None
     assert kept == dict(before.files)
@@ -282,13 +282,13 @@ async def test_an_edit_waits_for_a_store_that_is_out(serving: Activation, files:
 
     async def gate(_: Generation) -> tuple[Diagnostic, ...]:
         if out:
-            raise StoreUnavailable("out")
+            raise StoreUnavailableError("out")
         return ()
 
     serving.add_gate(gate)
     before, wanted = serving.generation, files.comment("good")
     await serving.reload()
-    assert (serving.generation, serving.state) == (before, State.CURRENT)
+    assert (serving.generation, serving.state) == (before, ActivationState.CURRENT)
     out = False
     await serving.reload()
     assert serving.generation is not None
@@ -299,14 +299,14 @@ async def test_what_waits_for_the_store_is_compiled_once_and_comes_into_force_by
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also files that were refused before, and that a SIGHUP asks about again."""
-    asked, compiled, judge = "refuse", 0, process.judge
+    asked, compiled, judge = "refuse", 0, process.compile_files
 
     async def gate(_: Generation) -> tuple[Diagnostic, ...]:
         if asked == "out":
-            raise StoreUnavailable("out")
+            raise StoreUnavailableError("out")
         return (REFUSAL,) if asked == "refuse" else ()
 
-    async def counted(*given: object) -> process.Judged:
+    async def counted(*given: object) -> process.CompileResult:
         nonlocal compiled
         compiled += 1
         return await judge(*given)
@@ -314,16 +314,16 @@ async def test_what_waits_for_the_store_is_compiled_once_and_comes_into_force_by
     serving.add_gate(gate)
     wanted = files.comment("good")
     await serving.reload()
-    assert serving.state is State.REJECTED
-    monkeypatch.setattr(process, "judge", counted)
+    assert serving.state is ActivationState.REJECTED
+    monkeypatch.setattr(process, "compile_files", counted)
     asked = "out"
     watching = asyncio.create_task(serving.watch())
     await serving.reload()
     await asyncio.sleep(1)
-    assert (serving.state, compiled) == (State.REJECTED, 1)
+    assert (serving.state, compiled) == (ActivationState.REJECTED, 1)
     asked = "pass"
     async with asyncio.timeout(10):
-        while serving.state is State.REJECTED:
+        while serving.state is ActivationState.REJECTED:
             await asyncio.sleep(0.01)
     assert serving.generation is not None
     assert (serving.generation.id, compiled) == (wanted, 1)
@@ -406,13 +406,13 @@ async def test_a_state_directory_that_cannot_be_written_does_not_stop_an_edit(
 
 
 async def test_every_judgement_is_told(serving: Activation, files: Files) -> None:
-    told: list[State] = []
+    told: list[ActivationState] = []
     serving.on_change(lambda activation: told.append(activation.state))
     files.break_()
     await serving.reload()
     files.comment("good")
     await serving.reload()
-    assert told == [State.REJECTED, State.CURRENT]
+    assert told == [ActivationState.REJECTED, ActivationState.CURRENT]
 
 
 # -- large policies ----------------------------------------------------------------------------------------------------
@@ -432,7 +432,7 @@ async def test_a_large_policy_is_judged_in_a_child_with_the_same_words(serving: 
     files.break_()
     await serving.reload()
     expected = compile_policy(read_policy_files(files.policy, files.model).files, proof=ProofScope.NONE)
-    assert serving.state is State.REJECTED
+    assert serving.state is ActivationState.REJECTED
     assert serving.diagnostics == expected.diagnostics
 
 
@@ -440,14 +440,14 @@ async def test_a_large_policy_is_judged_in_a_child_with_the_same_words(serving: 
 async def test_a_child_that_fails_refuses_the_edit_and_is_not_tried_again_here(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def dead(_: Task) -> bytes:
-        raise process.ChildFailed("it died", process.Failure.FAULT)
+    async def dead(_: CompileTask) -> bytes:
+        raise process.CompileProcessError("it died", process.Failure.FAULT)
 
     before = serving.generation
     monkeypatch.setattr(process, "run", dead)
     wanted = files.comment("good")
     await serving.reload()
-    assert (serving.generation, serving.state) == (before, State.REJECTED)
+    assert (serving.generation, serving.state) == (before, ActivationState.REJECTED)
     [found] = serving.diagnostics
     assert (found.code, found.is_error) == ("policy-too-large", True)
     assert "it died" in found.message
@@ -460,14 +460,14 @@ async def test_a_child_that_fails_refuses_the_edit_and_is_not_tried_again_here(
 async def test_a_mistake_of_ours_refuses_the_edit_and_ends_nothing(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: object) -> process.Judged:
+    async def broken(*_: object) -> process.CompileResult:
         raise KeyError("policy.csv")
 
     before = serving.generation
-    monkeypatch.setattr(process, "judge", broken)
+    monkeypatch.setattr(process, "compile_files", broken)
     wanted = files.comment("good")
     await serving.reload()
-    assert (serving.generation, serving.state) == (before, State.REJECTED)
+    assert (serving.generation, serving.state) == (before, ActivationState.REJECTED)
     [found] = serving.diagnostics
     assert "KeyError" in found.message
     monkeypatch.undo()

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.pdp.activation import State
-from sidecar.pdp.activation_checks import HeldRoles
-from sidecar.pdp.rollout import BEHIND_SECONDS, Succession
-from sidecar.store.connection import StoreUnavailable
-from sidecar.store.policy_history import Generations
+from sidecar.pdp.activation import ActivationState
+from sidecar.pdp.activation_checks import RolesInUseCheck
+from sidecar.pdp.rollout import BEHIND_SECONDS, PolicyRollout
+from sidecar.store.connection import StoreUnavailableError
+from sidecar.store.policy_history import PolicyHistory
 from sidecar.telemetry.metrics import Metrics
 
 
@@ -45,7 +45,9 @@ class Known:
 
 async def test_R26_no_role_disappears_that_somebody_holds() -> None:
     holders = Holders(marketer=2, developer=1)
-    gate = HeldRoles(SimpleNamespace(generation=generation("g", "admin", "marketer")), Known("developer"), holders)
+    gate = RolesInUseCheck(
+        SimpleNamespace(generation=generation("g", "admin", "marketer")), Known("developer"), holders
+    )
     found = await gate(generation("h", "admin"))
     assert [(one.code, one.file) for one in found] == [("role-in-use", "policy/roles.toml")] * 2
     assert [one.message.split()[0] for one in found] == ["1", "2"]
@@ -55,13 +57,13 @@ async def test_R26_no_role_disappears_that_somebody_holds() -> None:
 
 
 async def test_R26_a_role_that_nobody_holds_may_go() -> None:
-    gate = HeldRoles(SimpleNamespace(generation=generation("g", "admin", "marketer")), Known(), Holders(admin=1))
+    gate = RolesInUseCheck(SimpleNamespace(generation=generation("g", "admin", "marketer")), Known(), Holders(admin=1))
     assert await gate(generation("h", "admin")) == ()
 
 
 async def test_only_roles_that_were_ever_in_force_and_are_lost_are_asked_for() -> None:
     holders = Holders(admin=1)
-    gate = HeldRoles(SimpleNamespace(generation=generation("g", "admin")), Known("admin", "old"), holders)
+    gate = RolesInUseCheck(SimpleNamespace(generation=generation("g", "admin")), Known("admin", "old"), holders)
     await gate(generation("h", "admin", "new"))
     await gate(generation("h", "admin", "new", "old"))
     assert holders.asked == [{"old"}, set()]
@@ -81,7 +83,7 @@ class Fleet:
         self.others: list[dict[str, Any]] = []
         self.out = False
 
-    def tell(self, **facts: Any) -> None:
+    def set_facts(self, **facts: Any) -> None:
         self.told.update(facts)
 
     async def register(self) -> None:
@@ -89,7 +91,7 @@ class Fleet:
 
     async def members(self) -> list[dict[str, Any]]:
         if self.out:
-            raise StoreUnavailable("out")
+            raise StoreUnavailableError("out")
         return [{"id": self.id, **self.told}, *self.others]
 
 
@@ -97,9 +99,11 @@ class Desk:
     """A succession and all around it."""
 
     def __init__(self, store: Any, clock: Any) -> None:
-        self.policy = SimpleNamespace(generation=None, state=State.CURRENT, diagnostics=(), loaded_at=1.0, forced=False)
-        self.fleet, self.metrics, self.generations = Fleet(), Metrics("0"), Generations(store)
-        self.succession = Succession(
+        self.policy = SimpleNamespace(
+            generation=None, state=ActivationState.CURRENT, diagnostics=(), loaded_at=1.0, forced=False
+        )
+        self.fleet, self.metrics, self.generations = Fleet(), Metrics("0"), PolicyHistory(store)
+        self.succession = PolicyRollout(
             self.policy, self.generations, self.fleet, self.metrics, clock=clock.monotonic, wait=self._wait
         )
         self.pauses = asyncio.Queue[float]()
@@ -110,7 +114,7 @@ class Desk:
 
     async def serve(self, name: str, *roles: str) -> None:
         self.policy.generation = generation(name, *roles)
-        self.succession.heard(self.policy)
+        self.succession.on_activation(self.policy)
         await self.succession.record()
 
     def sample(self, name: str) -> float | None:
@@ -127,10 +131,10 @@ async def test_a_judgement_is_told_to_metrics_and_fleet(desk: Desk) -> None:
     assert desk.fleet.told == {"generation": "g1", "state": "current"}
     assert desk.sample("sidecar_policy_rejected") == 0
     assert desk.sample("sidecar_policy_last_reload_timestamp_seconds") == 1.0
-    desk.policy.state = State.REJECTED
+    desk.policy.state = ActivationState.REJECTED
     desk.policy.diagnostics = ("policy/policy.csv:1:1: …",)
     with capture_logs() as said:
-        desk.succession.heard(desk.policy)
+        desk.succession.on_activation(desk.policy)
     assert [(line["log_level"], line["generation"]) for line in said] == [("warning", "g1"), ("error", "g1")]
     assert desk.fleet.told == {"generation": "g1", "state": "rejected"}
     assert desk.sample("sidecar_policy_rejected") == 1
@@ -159,15 +163,15 @@ async def test_R25_a_sidecar_behind_the_fleet_for_five_minutes_alarms_once(desk:
     await desk.generations.record("g2", ["admin"], sidecar="two")
     desk.fleet.others = [{"id": "two", "generation": "g2", "state": "current"}]
     with capture_logs() as logs:
-        await desk.succession.compare()
+        await desk.succession.check_skew()
         clock.advance(BEHIND_SECONDS)
-        await desk.succession.compare()
+        await desk.succession.check_skew()
         assert desk.sample("sidecar_policy_behind_seconds") == BEHIND_SECONDS
         assert not logs
         clock.advance(1)
-        await desk.succession.compare()
+        await desk.succession.check_skew()
         clock.advance(1)
-        await desk.succession.compare()
+        await desk.succession.check_skew()
     assert [(line["log_level"], line["generation"], line["newest"]) for line in logs] == [("error", "g1", "g2")]
 
 
@@ -175,16 +179,16 @@ async def test_R25_who_caught_up_or_whose_newer_ones_left_is_not_behind(desk: De
     await desk.serve("g1")
     await desk.generations.record("g2", ["admin"], sidecar="two")
     desk.fleet.others = [{"id": "two", "generation": "g2"}, {"id": "three"}]
-    await desk.succession.compare()
+    await desk.succession.check_skew()
     clock.advance(10)
-    await desk.succession.compare()
+    await desk.succession.check_skew()
     assert desk.sample("sidecar_policy_behind_seconds") == 10
     desk.fleet.others = []
-    await desk.succession.compare()
+    await desk.succession.check_skew()
     assert desk.sample("sidecar_policy_behind_seconds") == 0, "only live sidecars count: nobody serves a newer one"
     desk.fleet.others = [{"id": "two", "generation": "g2"}]
     await desk.serve("g2")
-    await desk.succession.compare()
+    await desk.succession.check_skew()
     assert desk.sample("sidecar_policy_behind_seconds") == 0
 
 
@@ -193,7 +197,7 @@ async def test_what_the_store_could_not_hear_is_recorded_when_it_is_back(
 ) -> None:
     desk.policy.generation = generation("g1")
     desk.fleet.out = True
-    desk.succession.heard(desk.policy)
+    desk.succession.on_activation(desk.policy)
     monkeypatch.setattr("sidecar.pdp.rollout.RETRY_SECONDS", 0)
     running = asyncio.create_task(desk.succession.run())
     while desk.fleet.registered < 2:

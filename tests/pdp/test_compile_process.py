@@ -17,17 +17,17 @@ import pytest
 from msgspec.structs import replace
 
 from sidecar.pdp.compile import process
-from sidecar.pdp.compile.process import ChildFailed, Failure
+from sidecar.pdp.compile.process import CompileProcessError, Failure
 from sidecar.pdp.compile.protocol import (
-    Current,
-    Ending,
-    Finding,
-    Judgement,
-    Limits,
-    Task,
+    CompileResponse,
+    CompileTask,
+    CurrentPolicy,
+    EncodedDiagnostic,
+    ExitStatus,
+    ResourceLimits,
+    decode_task,
+    encode_task,
     generation_of,
-    letter,
-    opened,
 )
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation, content_hash, pack
@@ -90,14 +90,14 @@ def test_R25_a_table_of_other_bytes_is_not_unpacked(shipped: dict[str, bytes]) -
 
 @pytest.mark.usefixtures("all_large")
 async def test_a_table_beside_an_error_is_none(shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    said = Judgement((Finding.of(process.not_judged("no")),), pack(compiled_from(shipped)))
+    said = CompileResponse((EncodedDiagnostic.of(process.not_compiled("no")),), pack(compiled_from(shipped)))
 
-    async def lies(_: Task) -> bytes:
+    async def lies(_: CompileTask) -> bytes:
         return msgspec.msgpack.encode(said)
 
     monkeypatch.setattr(process, "run", lies)
-    judged = await process.judge(read_policy_files(*packaged()))
-    assert (judged.generation, judged.diagnostics) == (None, (process.not_judged("no"),))
+    judged = await process.compile_files(read_policy_files(*packaged()))
+    assert (judged.generation, judged.diagnostics) == (None, (process.not_compiled("no"),))
 
 
 def test_the_interpreter_is_as_before_when_the_work_is_done() -> None:
@@ -108,7 +108,7 @@ def test_the_interpreter_is_as_before_when_the_work_is_done() -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        process._gently(fail)
+        process._low_priority(fail)
     assert (sys.getswitchinterval(), gc.isenabled()) == (usual, True)
 
 
@@ -117,22 +117,22 @@ def test_the_interpreter_is_as_before_when_the_work_is_done() -> None:
 
 @pytest.mark.parametrize("current", [None, {}, {"a": b"1", "b": b""}])
 def test_a_letter_holds_the_task(current: dict[str, bytes] | None, shipped: dict[str, bytes]) -> None:
-    beside = None if current is None else Current(current, pack(compiled_from(shipped)))
-    task = Task(shipped, (), beside, {"marketer": [{"id": "usr_y"}]}, Limits(spare=True))
-    assert opened(b"".join(letter(task))) == task
+    beside = None if current is None else CurrentPolicy(current, pack(compiled_from(shipped)))
+    task = CompileTask(shipped, (), beside, {"marketer": [{"id": "usr_y"}]}, ResourceLimits(spare=True))
+    assert decode_task(b"".join(encode_task(task))) == task
 
 
 async def test_the_child_answers_what_the_compiler_says(shipped: dict[str, bytes]) -> None:
     files = {**shipped, "policy.csv": shipped["policy.csv"] + b"p, marketer, billing, view, allow\n"}
-    answer = await process.run(Task(files))
-    judgement = msgspec.msgpack.decode(answer, type=Judgement)
+    answer = await process.run(CompileTask(files))
+    judgement = msgspec.msgpack.decode(answer, type=CompileResponse)
     assert judgement.packed is None
     assert tuple(one.diagnostic() for one in judgement.findings) == compile_policy(files).diagnostics
 
 
 async def test_the_child_hands_over_the_table_that_it_proved(shipped: dict[str, bytes]) -> None:
-    judgement = msgspec.msgpack.decode(await process.run(Task(shipped)), type=Judgement)
-    assert judgement == Judgement((), pack(compiled_from(shipped)))
+    judgement = msgspec.msgpack.decode(await process.run(CompileTask(shipped)), type=CompileResponse)
+    assert judgement == CompileResponse((), pack(compiled_from(shipped)))
 
 
 def test_R27_the_child_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +145,15 @@ def test_R27_the_child_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize(
     ("limits", "ours", "nice"),
-    [(Limits(spare=True), 0, 19), (Limits(nice=7), 0, 7), (Limits(nice=7), 5, 12), (Limits(nice=7), 15, 19)],
+    [
+        (ResourceLimits(spare=True), 0, 19),
+        (ResourceLimits(nice=7), 0, 7),
+        (ResourceLimits(nice=7), 5, 12),
+        (ResourceLimits(nice=7), 15, 19),
+    ],
 )
 def test_a_child_stands_back_as_far_as_its_system_lets_it(
-    limits: Limits, ours: int, nice: int, monkeypatch: pytest.MonkeyPatch
+    limits: ResourceLimits, ours: int, nice: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sandbox may know one scheduler only (gVisor), or forbid to choose: no reason to refuse a policy."""
 
@@ -159,15 +164,15 @@ def test_a_child_stands_back_as_far_as_its_system_lets_it(
     asked = os.getpriority
     monkeypatch.setattr(os, "getpriority", lambda which, pid: asked(which, pid) if pid else ours)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        process._stand_back(child.pid, limits)
+        process._lower_priority(child.pid, limits)
         assert os.getpriority(os.PRIO_PROCESS, child.pid) == nice
-    process._stand_back(child.pid, limits)  # over: nothing to be done
+    process._lower_priority(child.pid, limits)  # over: nothing to be done
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a scheduler for what nobody waits for")
 def test_a_child_has_at_first_what_nobody_else_wants() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        process._stand_back(child.pid, Limits(spare=True))
+        process._lower_priority(child.pid, ResourceLimits(spare=True))
         assert os.sched_getscheduler(child.pid) in (os.SCHED_IDLE, os.SCHED_OTHER)
         assert os.sched_getscheduler(child.pid) == os.SCHED_IDLE or os.getpriority(os.PRIO_PROCESS, child.pid) == 19
 
@@ -178,7 +183,7 @@ async def test_R27_a_child_that_is_not_waited_for_is_ended(
     noted = tmp_path / "pid"
     program = f"import os, time; open({str(noted)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(60)"
     monkeypatch.setattr(process, "PROGRAM", ("-c", program))
-    waiting = asyncio.create_task(process.run(Task(shipped)))
+    waiting = asyncio.create_task(process.run(CompileTask(shipped)))
     await _eventually(lambda: noted.exists() and noted.read_text().endswith("."))
     pid = int(noted.read_text()[:-1])
     waiting.cancel()
@@ -193,7 +198,7 @@ async def test_a_child_that_is_given_up_before_it_began_is_ended_too(
     child = process._Child()
     child.end()
     monkeypatch.setattr(process, "PROGRAM", ("-c", "import time; time.sleep(60)"))
-    assert await asyncio.to_thread(child.answer, Task(shipped)) == (-9, b"", b"")
+    assert await asyncio.to_thread(child.answer, CompileTask(shipped)) == (-9, b"", b"")
 
 
 @pytest.mark.parametrize(
@@ -202,16 +207,16 @@ async def test_a_child_that_is_given_up_before_it_began_is_ended_too(
         ("raise SystemExit(3)", "exit status 3", Failure.FAULT),
         ("import signal; signal.raise_signal(signal.SIGXCPU)", "time or memory", Failure.OUT_OF_LIMITS),
         ("import signal; signal.raise_signal(signal.SIGKILL)", "time or memory", Failure.OUT_OF_LIMITS),
-        (f"raise SystemExit({Ending.OUT_OF_MEMORY})", "time or memory", Failure.OUT_OF_LIMITS),
-        (f"raise SystemExit({Ending.ANOTHER_PROGRAM})", "restart the sidecar", Failure.FAULT),
+        (f"raise SystemExit({ExitStatus.OUT_OF_MEMORY})", "time or memory", Failure.OUT_OF_LIMITS),
+        (f"raise SystemExit({ExitStatus.ANOTHER_PROGRAM})", "restart the sidecar", Failure.FAULT),
     ],
 )
 async def test_a_child_that_dies_says_whose_fault_it_is(
     program: str, says: str, failure: Failure, shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "PROGRAM", ("-c", program))
-    with pytest.raises(ChildFailed, match=says) as failed:
-        await process.run(Task(shipped))
+    with pytest.raises(CompileProcessError, match=says) as failed:
+        await process.run(CompileTask(shipped))
     assert failed.value.failure is failure
 
 
@@ -220,15 +225,15 @@ async def test_a_child_that_dies_while_it_is_written_to_says_so_too(
 ) -> None:
     """What is still in our buffer then is written to nobody, when the pipe is closed."""
 
-    def slowly(_: Task) -> Iterator[bytes]:
+    def slowly(_: CompileTask) -> Iterator[bytes]:
         yield b"x" * 1000
         time.sleep(0.5)  # it is over by now
         yield b"x" * 8000
 
     monkeypatch.setattr(process, "PROGRAM", ("-c", "raise SystemExit(3)"))
-    monkeypatch.setattr(process, "letter", slowly)
-    with pytest.raises(ChildFailed, match="exit status 3"):
-        await process.run(Task(shipped))
+    monkeypatch.setattr(process, "encode_task", slowly)
+    with pytest.raises(CompileProcessError, match="exit status 3"):
+        await process.run(CompileTask(shipped))
 
 
 async def test_the_last_words_of_a_child_are_in_the_log(
@@ -237,8 +242,8 @@ async def test_the_last_words_of_a_child_are_in_the_log(
     logged: list[tuple[str, dict[str, object]]] = []
     monkeypatch.setattr(process, "_log", SimpleNamespace(error=lambda event, **more: logged.append((event, more))))
     monkeypatch.setattr(process, "PROGRAM", ("-c", "import sys; print('once'); raise KeyError('a' * 1000)"))
-    with pytest.raises(ChildFailed):
-        await process.run(Task(shipped))
+    with pytest.raises(CompileProcessError):
+        await process.run(CompileTask(shipped))
     [(event, more)] = logged
     assert event == "compile process failed"
     assert (more["status"], str(more["stderr"])[:12], len(str(more["stderr"]))) == (1, "KeyError: 'a", 300)
@@ -249,8 +254,8 @@ async def test_a_child_of_another_version_is_not_believed(
 ) -> None:
     """The package was upgraded on disk under a sidecar that runs."""
     monkeypatch.setattr(process, "PROGRAM_VERSION", "0.0.0 sidecar-policy/0")
-    with pytest.raises(ChildFailed, match="restart the sidecar"):
-        await process.run(Task(shipped))
+    with pytest.raises(CompileProcessError, match="restart the sidecar"):
+        await process.run(CompileTask(shipped))
 
 
 async def test_no_code_of_the_working_folder_runs_in_the_child(
@@ -259,14 +264,14 @@ async def test_no_code_of_the_working_folder_runs_in_the_child(
     (tmp_path / "resource.py").write_text("raise SystemExit(9)\n")
     (tmp_path / "msgspec.py").write_text("raise SystemExit(9)\n")
     monkeypatch.chdir(tmp_path)
-    assert await process.run(Task(shipped))
+    assert await process.run(CompileTask(shipped))
 
 
 async def test_R27_memory_is_limited(shipped: dict[str, bytes]) -> None:
-    limits = Limits(memory_bytes=64 * 1024**2)
+    limits = ResourceLimits(memory_bytes=64 * 1024**2)
     large = {**shipped, "policy.csv": shipped["policy.csv"] + b"#" * 40 * 1024**2}
-    with pytest.raises(ChildFailed, match="time or memory") as failed:
-        await process.run(Task(large, current=Current.of(compiled_from(shipped)), limits=limits))
+    with pytest.raises(CompileProcessError, match="time or memory") as failed:
+        await process.run(CompileTask(large, current=CurrentPolicy.of(compiled_from(shipped)), limits=limits))
     assert failed.value.failure is Failure.OUT_OF_LIMITS
 
 
@@ -274,13 +279,15 @@ async def test_a_child_that_cannot_be_started_is_an_outcome(
     shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(ChildFailed, match="could not be started"):
-        await process.run(Task(shipped))
+    with pytest.raises(CompileProcessError, match="could not be started"):
+        await process.run(CompileTask(shipped))
 
 
 async def test_R27_time_is_limited(shipped: dict[str, bytes]) -> None:
-    with pytest.raises(ChildFailed, match=r"0\.01 seconds"):
-        await process.run(Task(shipped, current=Current.of(compiled_from(shipped)), limits=Limits(seconds=0.01)))
+    with pytest.raises(CompileProcessError, match=r"0\.01 seconds"):
+        await process.run(
+            CompileTask(shipped, current=CurrentPolicy.of(compiled_from(shipped)), limits=ResourceLimits(seconds=0.01))
+        )
 
 
 async def _eventually(holds: Callable[[], bool]) -> None:

@@ -5,27 +5,29 @@ from typing import Any
 
 import pytest
 
-from sidecar.domain.access import NO_CREDENTIAL, Credential, Proof, Question, Route, Target
+from sidecar.domain.access import NO_CREDENTIAL, Credential, CredentialSource, Question, RequestPath, Target
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.tokens.verify import Verifier
-from tests.pdp_fixture import ISSUER, KEYS, NOW, SESSION, USERS, Memory, parts, token, user
+from tests.pdp_fixture import ISSUER, KEYS, NOW, SESSION, USERS, Memory, app, token, user
 
-BILLING = Route("GET", "/dashboard/billing")
-PDP = parts().pdp
+BILLING = RequestPath("GET", "/dashboard/billing")
+PDP = app().pdp
 
 
 def header(text: str) -> Credential:
-    return Credential(Proof.HEADER, text)
+    return Credential(CredentialSource.HEADER, text)
 
 
 def cookie(text: str) -> Credential:
-    return Credential(Proof.COOKIE, text)
+    return Credential(CredentialSource.COOKIE, text)
 
 
-async def ask(target: Route | Target, credential: Credential = NO_CREDENTIAL, *, same_site: bool = False) -> Decision:
+async def ask(
+    target: RequestPath | Target, credential: Credential = NO_CREDENTIAL, *, same_site: bool = False
+) -> Decision:
     return await PDP.check(Question(target, credential, same_site))
 
 
@@ -50,15 +52,15 @@ async def ask(target: Route | Target, credential: Credential = NO_CREDENTIAL, *,
         (Target("billing", "nothing"), header(token("b")), Reason.UNKNOWN_ACTION),
     ],
 )
-async def test_reasons(target: Route | Target, credential: Credential, reason: Reason) -> None:
+async def test_reasons(target: RequestPath | Target, credential: Credential, reason: Reason) -> None:
     assert (await ask(target, credential)).reason is reason
 
 
 async def test_the_order_is_ambiguous_then_token_then_unmatched() -> None:
     """Nobody without a token learns which paths exist; an ambiguous path is not even looked up."""
-    assert (await ask(Route("GET", "/a//b"))).reason is Reason.AMBIGUOUS_PATH
-    assert (await ask(Route("GET", "/elsewhere"))).reason is Reason.MISSING_TOKEN
-    assert (await ask(Route("GET", "/elsewhere"), header(token("b")))).reason is Reason.UNMATCHED_PATH
+    assert (await ask(RequestPath("GET", "/a//b"))).reason is Reason.AMBIGUOUS_PATH
+    assert (await ask(RequestPath("GET", "/elsewhere"))).reason is Reason.MISSING_TOKEN
+    assert (await ask(RequestPath("GET", "/elsewhere"), header(token("b")))).reason is Reason.UNMATCHED_PATH
     assert (await ask(Target("nowhere", "view"))).reason is Reason.MISSING_TOKEN
 
 
@@ -128,7 +130,7 @@ async def test_a_token_newer_than_the_copy_asks_the_store(
 ) -> None:
     records = Behind(user("b", "accountant"), truth)
     pdp = DecisionPoint(
-        parts().policy,
+        app().policy,
         TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900)),
         records,  # type: ignore[arg-type]
         clock=lambda: float(NOW),
@@ -140,7 +142,7 @@ async def test_a_token_newer_than_the_copy_asks_the_store(
 async def test_a_session_that_ran_out_is_ended_also_in_the_copy() -> None:
     records = Behind(user("b", "accountant", sessions={SESSION: NOW}), user("b", "accountant"))
     pdp = DecisionPoint(
-        parts().policy,
+        app().policy,
         TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900)),
         records,  # type: ignore[arg-type]
         clock=lambda: float(NOW),
@@ -152,7 +154,7 @@ async def test_a_session_that_ran_out_is_ended_also_in_the_copy() -> None:
 async def test_only_an_active_user_is_somebody(status: Status) -> None:
     records = Behind(user("b", "accountant", status=status), user("b", "accountant", status=status))
     pdp = DecisionPoint(
-        parts().policy,
+        app().policy,
         TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900)),
         records,  # type: ignore[arg-type]
         clock=lambda: float(NOW),

@@ -10,21 +10,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
-from sidecar.domain.access import Credential, Proof, Question, Route
+from sidecar.domain.access import Credential, CredentialSource, Question, RequestPath
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import Actor, Status
 from sidecar.identity.emails import verified_elsewhere
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
 from sidecar.pdp.decision_point import DecisionPoint
-from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
+from sidecar.pdp.federation import ExternalIssuer, ExternalTokenVerifier, FederatedUsers
 from sidecar.pdp.identity import Identity
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
-from sidecar.sources.remote_jwks import COOLDOWN, STALE, IssuerKeys, Unreadable
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.federated_identities import Links
-from sidecar.store.live.change_feed import Change
-from sidecar.tokens.external_tokens import Outsider, Trust
+from sidecar.sources.remote_jwks import COOLDOWN, STALE, IssuerKeys, UnreadableKeySetError
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.federated_identities import FederatedIdentities
+from sidecar.store.live.change_feed import FeedEntry
+from sidecar.tokens.external_tokens import ExternalToken, IssuerTrust
 from sidecar.tokens.verify import Verifier
 from tests.fixtures import Straight, generation, hashing, issuer, town
 
@@ -48,7 +48,7 @@ class Provider:
     async def read(self):
         self.readings += 1
         if self.out:
-            raise Unreadable("status 500 instead of 200")
+            raise UnreadableKeySetError("status 500 instead of 200")
         public = OKPAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         return json.dumps({"keys": [{**public, "kid": self.kid}]}).encode()
 
@@ -91,7 +91,7 @@ def now():
 
 @pytest.fixture
 def links(store):
-    return Counting(Links(store))
+    return Counting(FederatedIdentities(store))
 
 
 @pytest.fixture
@@ -113,21 +113,21 @@ def world(town, store, issuer, links, corp, partner, clock, now, unlinked):  # n
 
     def build(accounts=("Acme",)):
         parties = [
-            TrustedParty(
-                Trust(provider.name, "dashboard", frozenset({"EdDSA"})),
+            ExternalIssuer(
+                IssuerTrust(provider.name, "dashboard", frozenset({"EdDSA"})),
                 IssuerKeys(provider.name, provider.read, frozenset({"EdDSA"}), clock=clock.monotonic),
                 bound,
             )
             for provider, bound in ((corp, tuple(accounts)), (partner, ("Acme",)))
         ]
-        tokens = OutsideTokens(parties, leeway=5)
+        tokens = ExternalTokenVerifier(parties, leeway=5)
         records = Straight(town.people.users)
-        outside = OutsideUsers(
+        outside = FederatedUsers(
             tokens, links=links, accounts=town.people.accounts, records=records,
             normalise=verified_elsewhere, everywhere=town.fleet.wait_applied,
             unlinked=unlinked,
         )  # fmt: skip
-        own = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900), outsider=tokens.claimed)
+        own = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900), external=tokens.claimed)
         policy = SimpleNamespace(generation=town.generation)
         pdp = DecisionPoint(policy, own, records, clock=lambda: now + clock.monotonic() - 1000, outside=outside)
         return SimpleNamespace(
@@ -138,12 +138,12 @@ def world(town, store, issuer, links, corp, partner, clock, now, unlinked):  # n
 
 
 async def identified(world, token):
-    return await world.pdp.identify(Credential(Proof.HEADER, token))
+    return await world.pdp.identify(Credential(CredentialSource.HEADER, token))
 
 
 async def reason(world, token, path="/dashboard/users"):
     """What a gateway is told."""
-    decision = await world.pdp.check(Question(Route("GET", path), Credential(Proof.HEADER, token)))
+    decision = await world.pdp.check(Question(RequestPath("GET", path), Credential(CredentialSource.HEADER, token)))
     return decision.reason
 
 
@@ -304,9 +304,9 @@ async def test_R10_an_issuer_that_is_trusted_no_more_or_otherwise(world, town, c
     token = corp.token(now)
     assert await reason(there, token) is Reason.ALLOWED
     party = there.parties[CORP]
-    there.tokens.trust([TrustedParty(party.trust, party.keys, ("Evil",))])
+    there.tokens.trust([ExternalIssuer(party.trust, party.keys, ("Evil",))])
     assert await reason(there, token) is Reason.UNKNOWN_USER, "its account is bound no more"
-    there.tokens.trust([TrustedParty(replace(party.trust, audience="other"), party.keys, ("Acme",))])
+    there.tokens.trust([ExternalIssuer(replace(party.trust, audience="other"), party.keys, ("Acme",))])
     assert await reason(there, token) is Reason.WRONG_AUDIENCE
     there.tokens.trust([])
     assert await reason(there, token) is Reason.MALFORMED_TOKEN, "judged as one of ours"
@@ -425,7 +425,7 @@ async def test_a_token_without_a_user_is_looked_up_once_until_the_feed_says_othe
 
     eve = await town.join(ada, "eve@example.com", "account-administrator")
     assert await reason(there, stranger) is Reason.UNKNOWN_USER
-    unlinked.apply(0, Change(1, "user", eve.account, eve.id, 1, 1, ack=False))
+    unlinked.apply(0, FeedEntry(1, "user", eve.account, eve.id, 1, 1, ack=False))
     assert await reason(there, stranger) is Reason.ALLOWED
 
 
@@ -448,7 +448,7 @@ async def test_every_way_of_being_nobody_is_looked_up_once(world, town, corp, no
         token = corp.token(now, "s-bob", "bob@example.com")
         await reason(there, token)
         await town.people.users.remove(OPERATOR, bob.id)
-        unlinked.apply(0, Change(1, "removed", bob.account, bob.id, 1, 1, ack=False))
+        unlinked.apply(0, FeedEntry(1, "removed", bob.account, bob.id, 1, 1, ack=False))
     links.asked.clear()
     for _ in range(5):
         assert await reason(there, token) is Reason.UNKNOWN_USER
@@ -463,7 +463,7 @@ async def test_R8_looking_strangers_up_counts_against_the_budget_of_tokens_never
     assert await reason(there, known) is Reason.ALLOWED
     budget = there.tokens.budget
     stranger = corp.token(now, "s-eve", "eve@example.com")
-    await there.tokens.verify(Outsider(stranger, CORP), now=now)
+    await there.tokens.verify(ExternalToken(stranger, CORP), now=now)
     budget.is_spent()
     budget._left, budget._share = 0.0005, 0.0
     assert await reason(there, stranger) is Reason.UNKNOWN_USER
@@ -510,7 +510,7 @@ async def test_a_store_that_is_out_is_never_a_yes(world, town, corp, now, links,
     there = world()
 
     async def out(*_, **__):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(links.inner, "seek", out)
     assert await reason(there, corp.token(now)) is Reason.STORE_UNAVAILABLE
@@ -519,7 +519,7 @@ async def test_a_store_that_is_out_is_never_a_yes(world, town, corp, now, links,
 async def test_an_outsider_that_nobody_was_told_to_trust_is_refused(town, issuer, corp, now):
     policy = SimpleNamespace(generation=town.generation)
     cache = TokenCache(
-        Verifier(issuer.keys, issuer.issuer, "dashboard", 900), outsider=lambda token: Outsider(token, CORP)
+        Verifier(issuer.keys, issuer.issuer, "dashboard", 900), external=lambda token: ExternalToken(token, CORP)
     )
     pdp = DecisionPoint(policy, cache, Straight(town.people.users), clock=lambda: now)
-    assert await pdp.identify(Credential(Proof.HEADER, corp.token(now))) is Reason.WRONG_ISSUER
+    assert await pdp.identify(Credential(CredentialSource.HEADER, corp.token(now))) is Reason.WRONG_ISSUER

@@ -11,16 +11,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
-from sidecar.domain.access import Credential, Proof, Question, Route
+from sidecar.domain.access import Credential, CredentialSource, Question, RequestPath
 from sidecar.domain.decision import Reason
 from sidecar.identity.emails import verified_elsewhere
 from sidecar.pdp.decision_point import DecisionPoint
-from sidecar.pdp.federation import OutsideTokens, OutsideUsers, TrustedParty
+from sidecar.pdp.federation import ExternalIssuer, ExternalTokenVerifier, FederatedUsers
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.sources.remote_jwks import IssuerKeys, from_file
 from sidecar.sources.trusted_issuers import read_trusted_issuers
-from sidecar.store.federated_identities import Linked, Links
+from sidecar.store.federated_identities import FederatedIdentities, Linked
 from sidecar.tokens.verify import Verifier
 from tests.fixtures import Straight, generation, hashing, issuer, town
 from tests.pdp.providers import PROVIDERS, Sent
@@ -46,13 +46,13 @@ def token(sent, now):
         return value if match is None else now + int(match[1] or 0) + (0.5 if match[2] else 0)
 
     claims = {name: dated(value) for name, value in sent.claims.items() if value is not None}
-    parts = [
+    app = [
         base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
         for part in ({"alg": algorithm_of(sent), **sent.header}, claims)
     ]
     signing = get_default_algorithms()["EdDSA" if key_of(sent) == "OKP" else algorithm_of(sent)]
-    signature = base64.urlsafe_b64encode(signing.sign(b".".join(parts), KEYS[key_of(sent)])).rstrip(b"=")
-    return b".".join([*parts, signature]).decode()
+    signature = base64.urlsafe_b64encode(signing.sign(b".".join(app), KEYS[key_of(sent)])).rstrip(b"=")
+    return b".".join([*app, signature]).decode()
 
 
 @pytest.fixture
@@ -69,14 +69,14 @@ def world(town, store, issuer, tmp_path, clock):
         )
         (entry,) = read_trusted_issuers(tmp_path / "issuers.toml", own_issuer=issuer.issuer)
         keys = IssuerKeys(entry.trust.issuer, from_file(entry.keys), entry.trust.algorithms, clock=clock.monotonic)
-        tokens = OutsideTokens([TrustedParty(entry.trust, keys, entry.accounts)], leeway=5)
+        tokens = ExternalTokenVerifier([ExternalIssuer(entry.trust, keys, entry.accounts)], leeway=5)
         records = Straight(town.people.users)
-        outside = OutsideUsers(
-            tokens, links=Links(store), accounts=town.people.accounts, records=records,
+        outside = FederatedUsers(
+            tokens, links=FederatedIdentities(store), accounts=town.people.accounts, records=records,
             normalise=verified_elsewhere, everywhere=town.fleet.wait_applied,
             unlinked=UnlinkedSubjects(live=lambda _: False, clock=clock.monotonic),
         )  # fmt: skip
-        own = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900), outsider=tokens.claimed)
+        own = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900), external=tokens.claimed)
         policy = SimpleNamespace(generation=town.generation)
         return DecisionPoint(policy, own, records, clock=time.time, outside=outside)
 
@@ -88,14 +88,14 @@ async def test_R10_tokens_as_real_providers_send_them(town, store, world, sent: 
     ada = await town.found("Acme", "ada@acme.example")
     pdp = world(sent)
     text = token(sent, int(time.time()))
-    question = Question(Route("GET", "/dashboard/users"), Credential(Proof.HEADER, text))
+    question = Question(RequestPath("GET", "/dashboard/users"), Credential(CredentialSource.HEADER, text))
     first = (await pdp.check(question)).reason
     if sent.verdict is not None:
         assert first is sent.verdict
         return
     assert first is (Reason.ALLOWED if sent.proven else Reason.UNKNOWN_USER)
     if not sent.proven:  # an operator binds the subject: then the token is as good as any
-        linked = await Links(store).link_user(ada.id, issuer=sent.issuer, subject=sent.claims["sub"])
+        linked = await FederatedIdentities(store).link_user(ada.id, issuer=sent.issuer, subject=sent.claims["sub"])
         assert linked == Linked(ada.id)
         assert (await pdp.check(question)).reason is Reason.ALLOWED
 

@@ -10,7 +10,7 @@ import pytest
 from sidecar.domain.users import AccountId
 from sidecar.pdp import preview as previewing
 from sidecar.pdp.compile import file_semaphore
-from sidecar.pdp.preview import Busy, Previewed, Previews
+from sidecar.pdp.preview import PreviewBusy, PreviewResult, Previews
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import packaged, read_policy_files
 
@@ -69,10 +69,10 @@ async def test_R27_the_workers_of_a_sidecar_count_their_previews_together(
 
     first = ask(0, "acc_one")
     await begun.acquire()
-    assert await ask(1, "acc_one") == Busy(), "one at a time for an account, whichever worker it asks"
+    assert await ask(1, "acc_one") == PreviewBusy(), "one at a time for an account, whichever worker it asks"
     second = ask(1, "acc_two")
     await begun.acquire()
-    assert await ask(2, "acc_three") == Busy(), "two in a sidecar"
+    assert await ask(2, "acc_three") == PreviewBusy(), "two in a sidecar"
     hold.set()
-    assert [await first, await second] == [Previewed(b"{}")] * 2
-    assert await ask(2, "acc_one") == Previewed(b"{}")
+    assert [await first, await second] == [PreviewResult(b"{}")] * 2
+    assert await ask(2, "acc_one") == PreviewResult(b"{}")

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from sidecar.domain.users import AccountId
 from sidecar.pdp.compile import process
-from sidecar.pdp.compile.process import ChildFailed
-from sidecar.pdp.compile.protocol import PROGRAM_VERSION, Current, Task, letter
+from sidecar.pdp.compile.process import CompileProcessError
+from sidecar.pdp.compile.protocol import PROGRAM_VERSION, CompileTask, CurrentPolicy, encode_task
 from sidecar.pdp.compile.report import MAX_ANSWER, preview
-from sidecar.pdp.preview import LIMITS, MEMORY_SHARE, Busy, Previews, TooLarge
+from sidecar.pdp.preview import LIMITS, MEMORY_SHARE, PreviewBusy, Previews, PreviewTooLarge
 from sidecar.pdp.preview import _rules as rules_in
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
@@ -40,7 +40,7 @@ def compiled_from(files: Mapping[str, bytes]) -> Generation:
 def test_R27_a_preview_never_runs_the_proof(shipped: dict[str, bytes], tmp_path: Path) -> None:
     """Neither pycasbin nor the store is even loaded in the child."""
     task = tmp_path / "task"
-    task.write_bytes(b"".join(letter(Task(shipped, current=Current.of(compiled_from(shipped))))))
+    task.write_bytes(b"".join(encode_task(CompileTask(shipped, current=CurrentPolicy.of(compiled_from(shipped))))))
     program = (
         "import sys, sidecar.pdp.compile.main as child; child.main();"
         "sys.exit(len({'casbin', 'redis', 'aiohttp'} & set(sys.modules)))"
@@ -84,18 +84,18 @@ async def test_a_machine_without_a_process_to_spare_is_busy(
     shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    assert await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {}) == Busy()
+    assert await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {}) == PreviewBusy()
 
 
 async def test_a_fault_of_ours_is_not_told_as_the_cost_of_an_edit(
     shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "PROGRAM", ("-c", "raise KeyError"))
-    with pytest.raises(ChildFailed):
+    with pytest.raises(CompileProcessError):
         await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {})
     monkeypatch.setattr(process, "PROGRAM", ("-c", "import os, signal; os.kill(os.getpid(), signal.SIGXCPU)"))
     told = await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {})
-    assert isinstance(told, TooLarge)
+    assert isinstance(told, PreviewTooLarge)
     assert "time or memory" in told.why
 
 
@@ -169,7 +169,9 @@ def test_R27_routes_and_failed_tests_are_bounded(shipped: dict[str, bytes]) -> N
 async def test_R27_the_largest_preview_fits_the_share_of_a_small_container(shipped: dict[str, bytes]) -> None:
     """384 MiB is what the shipped manifests give; an eighth of it is 48."""
     limits = replace(LIMITS, memory_bytes=384 * 1024**2 // MEMORY_SHARE, cpu_seconds=120, seconds=120.0)
-    task = Task(wide(shipped, 90, 40, 24), current=Current.of(compiled_from(shipped)), people={}, limits=limits)
+    task = CompileTask(
+        wide(shipped, 90, 40, 24), current=CurrentPolicy.of(compiled_from(shipped)), people={}, limits=limits
+    )
     assert json.loads(await process.run(task))["valid"] is True
     assert LIMITS.memory_bytes <= memory_limit() // MEMORY_SHARE
     assert LIMITS.cells == 100_000
@@ -180,7 +182,7 @@ async def test_R27_an_answer_over_its_bound_is_not_read_to_its_end(
 ) -> None:
     monkeypatch.setattr(process, "PROGRAM", ("-c", "import sys\nwhile True: sys.stdout.write('x' * 65536)"))
     told = await Previews().preview(AccountId("acc_x"), compiled_from(shipped), {}, {})
-    assert isinstance(told, TooLarge)
+    assert isinstance(told, PreviewTooLarge)
     assert "1,048,576 bytes" in told.why
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sidecar.domain.access import Resource, Target
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import AccountId, Member, Status, UserId, UserRecord
-from sidecar.pdp.evaluation import Standing, evaluate, standing_of
+from sidecar.pdp.evaluation import ResolvedSubject, evaluate, standing_of
 from sidecar.pdp.search import actions, named_paths, resources, subjects
 from sidecar.policy.declarations import Role, Section
 from sidecar.policy.generation import Generation, build
@@ -81,24 +81,24 @@ def test_who_may(generation: Generation) -> None:
             one.record.id for one in MEMBERS if evaluate(generation, standing_of(one.record), action, resource).allowed
         ]
         assert subjects(generation, "user", action, resource, MEMBERS) == sorted(allowed)
-        roles = [role for role in ROLES if evaluate(generation, Standing(role), action, resource).allowed]
+        roles = [role for role in ROLES if evaluate(generation, ResolvedSubject(role), action, resource).allowed]
         assert subjects(generation, "role", action, resource, ()) == sorted(roles)
 
 
 @given(generations(), st.sampled_from((*ROLES, "gone")))
 @settings(max_examples=150, deadline=None)
 def test_with_what_and_what(generation: Generation, role: str) -> None:
-    standing = Standing(role)
+    resolved = ResolvedSubject(role)
     space = questions(generation)
     allowed = {
-        (action, resource) for action, resource in space if evaluate(generation, standing, action, resource).allowed
+        (action, resource) for action, resource in space if evaluate(generation, resolved, action, resource).allowed
     }
     for action in {action for action, _ in space}:
         for kind, names in (("section", SECTIONS), ("route", named_paths(generation))):
-            found = resources(generation, kind, standing, action)
+            found = resources(generation, kind, resolved, action)
             assert found == sorted(name for name in names if (action, Resource(kind, name)) in allowed)
     for resource in {resource for _, resource in space}:
-        found = [name for name in actions(generation, standing, resource) if (name, resource) in {*space}]
+        found = [name for name in actions(generation, resolved, resource) if (name, resource) in {*space}]
         assert found == sorted(name for name, one in allowed if one == resource)
 
 
@@ -108,9 +108,9 @@ def test_another_kind_of_anything_finds_nothing(generation: Generation) -> None:
     nothing = Resource("document", "s")
     assert subjects(generation, "robot", "x", Resource("section", "s"), MEMBERS) == []
     assert subjects(generation, "user", "x", nothing, MEMBERS) == []
-    assert resources(generation, "document", Standing("a"), "x") == []
-    assert actions(generation, Standing("a"), nothing) == []
-    assert evaluate(generation, Standing("a"), "x", nothing).reason is Reason.UNKNOWN_SECTION
+    assert resources(generation, "document", ResolvedSubject("a"), "x") == []
+    assert actions(generation, ResolvedSubject("a"), nothing) == []
+    assert evaluate(generation, ResolvedSubject("a"), "x", nothing).reason is Reason.UNKNOWN_SECTION
 
 
 def test_a_suspended_account_makes_nobody_allowed() -> None:

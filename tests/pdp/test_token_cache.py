@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.domain.decision import Reason
 from sidecar.pdp.token_cache import FOREVER_BAD, TokenCache
-from sidecar.pdp.verification_budget import Budget
+from sidecar.pdp.verification_budget import VerificationBudget
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.keyset import KeySet
 from sidecar.tokens.verify import Verifier
@@ -47,7 +47,7 @@ def test_R29_an_expired_token_that_comes_again_costs_no_signature() -> None:
 
 
 def test_R5_a_token_of_any_age_proves_its_session_within_the_budget() -> None:
-    cache = TokenCache(Counting(), budget=Budget(share=0.0, burst=1.0, timer=iter(range(99)).__next__))
+    cache = TokenCache(Counting(), budget=VerificationBudget(share=0.0, burst=1.0, timer=iter(range(99)).__next__))
     text = token("b")
     claims = cache.of_session(text, now=NOW + 90 * 86_400)
     assert isinstance(claims, Claims)
@@ -112,7 +112,7 @@ def test_R8_a_flood_of_unknown_tokens_is_overloaded_and_known_ones_are_served() 
         now[0] += 0.01  # every look at the clock is ten milliseconds later: verifying is slow here
         return now[0]
 
-    cache = TokenCache(Counting(), budget=Budget(share=0.0, burst=0.1, timer=timer))
+    cache = TokenCache(Counting(), budget=VerificationBudget(share=0.0, burst=0.1, timer=timer))
     known = token("b")
     assert isinstance(cache.verify(known, now=NOW), Claims)
     verdicts = [cache.verify(f"flood.{number}", now=NOW) for number in range(30)]
@@ -124,7 +124,7 @@ def test_R8_a_flood_of_unknown_tokens_is_overloaded_and_known_ones_are_served() 
 
 def test_R8_the_budget_fills_again() -> None:
     now = [0.0]
-    budget = Budget(share=0.5, burst=1.0, timer=lambda: now[0])
+    budget = VerificationBudget(share=0.5, burst=1.0, timer=lambda: now[0])
     began = budget.now()
     now[0] = 2.0
     budget.charge(began)

@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.pdp import unlinked_subjects
 from sidecar.pdp.unlinked_subjects import MAX_AGE, UnlinkedSubjects
-from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
 
 ACME, EVIL, OTHER = "acc_aaaaaaaaaaaa", "acc_eeeeeeeeeeee", "acc_oooooooooooo"
 PARTY = object()
@@ -25,7 +25,7 @@ class World:
         return self.subjects.knows(name, party)
 
     def hear(self, kind="user", account=ACME):
-        self.subjects.apply(0, Change(1, kind, account, "usr_aaaaaaaaaaaa_bbbbbbbbbbbb", 1, 1, False))
+        self.subjects.apply(0, FeedEntry(1, kind, account, "usr_aaaaaaaaaaaa_bbbbbbbbbbbb", 1, 1, False))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_change_during_the_look_up_ends_it_too(world):
 
 def test_what_may_have_been_missed_ends_everything(world):
     world.look_up()
-    world.subjects.flush(Tail(0, 7, new_data_set=False))
+    world.subjects.flush(FeedReset(0, 7, new_data_set=False))
     assert not world.knows()
 
 

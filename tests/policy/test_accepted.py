@@ -7,7 +7,7 @@ import pytest
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.csv_reader import read_lines, records
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings, did_you_mean, near
+from sidecar.policy.diagnostics import DiagnosticSink, closest, did_you_mean
 from sidecar.policy.generation import Generation
 from sidecar.policy.model import MODEL, check_model
 from sidecar.policy.toml_reader import read_toml
@@ -55,7 +55,7 @@ def test_comments_and_blank_lines_anywhere(edited: Edit) -> None:
 
 def test_a_line_is_what_a_newline_ends(seed: Mapping[str, bytes]) -> None:
     """Not what str.splitlines takes for one."""
-    findings = Findings()
+    findings = DiagnosticSink()
     lines = read_lines("a\x0bb\x0cc\x1cd\u2028e\x85f\n".encode(), "policy.csv", findings)
     assert len(lines) == 1
     assert len(findings.sorted()) == 5
@@ -73,14 +73,14 @@ def test_a_line_is_what_a_newline_ends(seed: Mapping[str, bytes]) -> None:
     ],
 )
 def test_fields_as_rfc_4180_has_them(line: str, fields: tuple[str, ...]) -> None:
-    findings = Findings()
+    findings = DiagnosticSink()
     [record] = records(read_lines(line.encode() + b"\n", "policy.csv", findings), "policy.csv", findings)
     assert record.fields == fields
     assert findings.sorted() == ()
 
 
 def test_columns_count_characters_not_bytes() -> None:
-    findings = Findings()
+    findings = DiagnosticSink()
     [record] = records(read_lines("é,  ü, x\n".encode(), "policy.csv", findings), "policy.csv", findings)
     assert [record.at(index) for index in range(4)] == [(1, 1), (1, 5), (1, 8), (1, 9)]
 
@@ -89,7 +89,7 @@ def test_columns_count_characters_not_bytes() -> None:
 
 
 def problems(text: str) -> list[str]:
-    findings = Findings()
+    findings = DiagnosticSink()
     check_model(text.encode(), findings)
     return [f"{found.line}: {found.code}" for found in findings.sorted()]
 
@@ -198,7 +198,7 @@ def test_every_key_knows_its_line() -> None:
         b"c.d = [ # why\n  { e = 1, f = ']' },\n  {\n  e = 2 },\n]\n"
         b"[[t]]\nx = '''\n[not a table]\n'''\n[[t]]\nx = 2\n[t.u]\ny = 2020-01-01 10:00:00\n"
     )
-    root = read_toml(text.replace(b"{\n  e = 2 }", b"{ e = 2 }"), "roles.toml", Findings())
+    root = read_toml(text.replace(b"{\n  e = 2 }", b"{ e = 2 }"), "roles.toml", DiagnosticSink())
     assert root is not None
     at = root.document.at
     assert at(("a",)) == (2, 1)
@@ -230,7 +230,7 @@ def test_every_key_knows_its_line() -> None:
     ],
 )
 def test_what_was_most_likely_meant(name: str, nearest: str | None) -> None:
-    assert near(name, ["marketer", "media-library", "billing"]) == nearest
+    assert closest(name, ["marketer", "media-library", "billing"]) == nearest
     assert did_you_mean(name, ["marketer", "media-library", "billing"]) == (
         f'did you mean "{nearest}"?' if nearest else ""
     )

@@ -11,8 +11,8 @@ from sidecar.domain.decision import Reason
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
 from sidecar.policy.declarations import Role, Section
-from sidecar.policy.diagnostics import Findings
-from sidecar.policy.explain import Do, Edit, explain
+from sidecar.policy.diagnostics import DiagnosticSink
+from sidecar.policy.explain import Edit, EditKind, explain
 from sidecar.policy.explained import as_dict
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import RouteTable
@@ -94,7 +94,7 @@ def test_a_deny_without_an_allow_under_it_is_turned_in_place(edited: Edited) -> 
     files = edited("policy.csv", add="p, marketer, billing, view, deny\n")
     found = explain(draft(files), "marketer", "billing", "view")
     where = f"policy/policy.csv:{line_of(files, 'p, marketer, billing')}"
-    assert found.flip == (Edit(Do.REPLACE, "p, marketer, billing, view, allow", where),)
+    assert found.flip == (Edit(EditKind.REPLACE, "p, marketer, billing, view, allow", where),)
 
 
 @pytest.mark.parametrize(
@@ -152,14 +152,14 @@ def generations(draw: st.DrawFn) -> Generation:
 def made(rules: list[Rule], links: list[Inheritance]) -> Generation:
     roles = {role: Role(role, role, "", role != "d") for role in ROLES}
     sections = {name: Section(name, name, actions) for name, actions in SECTIONS.items()}
-    closures = read_closures(roles, links, Findings())
+    closures = read_closures(roles, links, DiagnosticSink())
     return build({}, roles, sections, RouteTable(), tuple(rules), tuple(links), closures)
 
 
 def after(generation: Generation, edits: tuple[Edit, ...]) -> Generation:
     gone = {edit.rule for edit in edits if edit.rule is not None}
     rules = [rule for rule in generation.rules if rule.id not in gone]
-    for number, edit in enumerate(edit for edit in edits if edit.do is not Do.REMOVE):
+    for number, edit in enumerate(edit for edit in edits if edit.do is not EditKind.REMOVE):
         _, role, section, action, effect = edit.line.split(", ")
         rules.append(Rule(1000 + number, role, section, action, Effect(effect)))
     return made(rules, list(generation.inheritance))

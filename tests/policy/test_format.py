@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.csv_reader import read_lines, records
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings
+from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.format import format_csv
 
 
 def formatted(text: str, name: str = "policy.csv") -> str:
-    findings = Findings()
+    findings = DiagnosticSink()
     written = format_csv(text.encode(), name, findings)
     assert written is not None, findings.sorted()
     return written.decode()
@@ -69,7 +69,7 @@ def test_quotes_stay_only_where_they_must() -> None:
     ],
 )
 def test_a_file_that_cannot_be_read_is_left_alone(text: str, code: Code) -> None:
-    findings = Findings()
+    findings = DiagnosticSink()
     assert format_csv(text.encode(), "policy.csv", findings) is None
     assert [found.code for found in findings.sorted()] == [code]
 
@@ -94,18 +94,18 @@ LINE = st.one_of(
 @given(st.lists(LINE, min_size=1, max_size=12))
 def test_formatting_keeps_fields_comments_and_order_and_twice_is_once(lines: list[str]) -> None:
     data = ("\n".join(lines) + "\n").encode()
-    findings = Findings()
+    findings = DiagnosticSink()
     written = format_csv(data, "policy.csv", findings)
     if written is None:
         assert findings.has_errors
         return
-    assert format_csv(written, "policy.csv", Findings()) == written
+    assert format_csv(written, "policy.csv", DiagnosticSink()) == written
     assert fields_of(written) == fields_of(data)
     assert comments_of(written) == comments_of(data)
 
 
 def fields_of(data: bytes) -> list[tuple[str, ...]]:
-    return [r.fields for r in records(read_lines(data, "policy.csv", Findings()), "policy.csv", Findings())]
+    return [r.fields for r in records(read_lines(data, "policy.csv", DiagnosticSink()), "policy.csv", DiagnosticSink())]
 
 
 def comments_of(data: bytes) -> list[str]:
@@ -120,7 +120,7 @@ def test_formatting_changes_no_cell(seed: Mapping[str, bytes], random, spaces: i
         line if line.startswith("#") else line.replace(",", "," + " " * random.randint(0, spaces)) for line in lines
     ]
     files = {**seed, "policy.csv": ("\n\n".join(ragged) + "\n").encode()}
-    written = format_csv(files["policy.csv"], "policy.csv", Findings())
+    written = format_csv(files["policy.csv"], "policy.csv", DiagnosticSink())
     assert written is not None
     before = compile_policy(files, proof=ProofScope.NONE).generation
     after = compile_policy({**files, "policy.csv": written}, proof=ProofScope.NONE).generation

@@ -15,10 +15,10 @@ from sidecar.domain.decision import Reason
 from sidecar.policy import oracle
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.decide import decide
-from sidecar.policy.decision_table import NUMBERS, Cells, Ruling
+from sidecar.policy.decision_table import NUMBERS, DecisionTable, Ruling
 from sidecar.policy.declarations import Role, Section
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings
+from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.model import MODEL
 from sidecar.policy.routes import RouteTable
@@ -33,7 +33,7 @@ def generation_of(rules: list[tuple[str, str, str, str]], links: list[tuple[str,
     sections = {name: Section(name, name, actions) for name, actions in SECTIONS.items()}
     lines = tuple(Rule(line, r, s, a, Effect(e)) for line, (r, s, a, e) in enumerate(rules, start=1))
     inheritance = tuple(Inheritance(line, role, up) for line, (role, up) in enumerate(links, start=100))
-    closures = read_closures(roles, inheritance, Findings())
+    closures = read_closures(roles, inheritance, DiagnosticSink())
     return build({}, roles, sections, RouteTable(), lines, inheritance, closures)
 
 
@@ -68,7 +68,7 @@ def test_R28_the_table_is_what_one_enforcer_over_all_roles_says(
         enforcer.add_grouping_policy(f"role:{role}", f"role:{up}")
     for (role, section, action), ruling in generation.cells.items():
         assert ruling.allowed is enforcer.enforce(f"role:{role}", section, action)
-    findings = Findings()
+    findings = DiagnosticSink()
     oracle.prove(generation, findings, sampled=False)
     assert findings.sorted() == ()
 
@@ -100,8 +100,8 @@ def test_R28_a_wrong_cell_is_found_and_reported_at_its_rule(shipped: Generation)
     cells = list(shipped.cells)
     numbers[cells.index(("marketer", "billing", "view"))] = 1
     numbers[cells.index(("accountant", "billing", "view"))] *= -1
-    wrong = replace(shipped, cells=Cells(shipped.roles, shipped.sections, numbers))
-    findings = Findings()
+    wrong = replace(shipped, cells=DecisionTable(shipped.roles, shipped.sections, numbers))
+    findings = DiagnosticSink()
     oracle.prove(wrong, findings, sampled=False)
     assert [(found.code, found.line) for found in findings.sorted()] == [
         (Code.CASBIN_DISAGREES, 1),
@@ -128,7 +128,7 @@ def test_R28_each_role_is_proved_with_its_closure_of_rules_alone(
             return (section, action) in shipped.allowed[role.removeprefix("role:")]
 
     monkeypatch.setattr(oracle._pycasbin, "Enforcer", Spy)
-    findings = Findings()
+    findings = DiagnosticSink()
     oracle.prove(shipped, findings, sampled=False)
     assert findings.sorted() == ()
     assert len(seen) == len(shipped.cells)
@@ -152,7 +152,7 @@ def proved(generation: Generation, *, sampled: bool, monkeypatch: pytest.MonkeyP
             return (section, action) in generation.allowed[role.removeprefix("role:")]
 
     monkeypatch.setattr(oracle._pycasbin, "Enforcer", Spy)
-    oracle.prove(generation, Findings(), sampled=sampled)
+    oracle.prove(generation, DiagnosticSink(), sampled=sampled)
     return cells
 
 
@@ -182,7 +182,7 @@ def test_R28_a_very_large_full_proof_asks_every_cell_with_the_rules_that_name_it
     monkeypatch.setattr(oracle._Witness, "allows", counting)
     monkeypatch.setattr(oracle, "MAX_WHOLE", 100)
     monkeypatch.setattr(oracle, "SAMPLE", 100)
-    findings = Findings()
+    findings = DiagnosticSink()
     oracle.prove(shipped, findings, sampled=False)
     assert findings.sorted() == ()
     assert asked.keys() == set(shipped.cells)
@@ -208,24 +208,24 @@ def test_R28_an_edit_that_people_wait_for_asks_every_cell_too(
         return real(witness, section, action)
 
     monkeypatch.setattr(oracle._Witness, "allows", counting)
-    oracle.prove(shipped, Findings(), sampled=True, hurried=True)
+    oracle.prove(shipped, DiagnosticSink(), sampled=True, hurried=True)
     assert asked == dict.fromkeys(shipped.cells, 1), "a small one as ever"
 
     asked.clear()
     monkeypatch.setattr(oracle, "MAX_WHOLE_FOR_EDIT", oracle.ASKING * len(shipped.cells))
     monkeypatch.setattr(oracle, "SAMPLE_FOR_EDIT", 400)
-    oracle.prove(shipped, Findings(), sampled=True, hurried=True)
+    oracle.prove(shipped, DiagnosticSink(), sampled=True, hurried=True)
     assert asked.keys() == set(shipped.cells)
     assert 0 < sum(times == 2 for times in asked.values()) < len(asked), "and a sample with all rules of the role"
 
     asked.clear()
     monkeypatch.setattr(oracle, "MAX_WHOLE_FOR_EDIT", 100)
-    oracle.prove(shipped, Findings(), sampled=True, hurried=True)
+    oracle.prove(shipped, DiagnosticSink(), sampled=True, hurried=True)
     assert 0 < len(asked) < len(shipped.cells), "or the sample alone, where there are too many cells to ask them all"
 
     asked.clear()
     monkeypatch.setattr(oracle, "MAX_AT_START", 100)
-    oracle.prove(shipped, Findings(), sampled=True, hurried=True)
+    oracle.prove(shipped, DiagnosticSink(), sampled=True, hurried=True)
     assert 0 < len(asked) < len(shipped.cells), "above the limit of a start, a sample alone"
 
 

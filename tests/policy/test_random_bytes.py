@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.policy.compiler import ProofScope, compile_policy
-from sidecar.policy.diagnostics import FILES, Findings, path_of
+from sidecar.policy.diagnostics import FILES, DiagnosticSink, path_of
 from sidecar.policy.format import format_csv
 from sidecar.policy.model import check_model
 
@@ -69,7 +69,7 @@ def test_any_set_of_files(files: dict[str, bytes]) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["policy.csv", "expectations.csv", "routes.csv"]), JUNK)
 def test_formatting_junk_gives_findings_or_a_file_that_stays_as_it_is(name: str, junk: bytes) -> None:
-    findings = Findings()
+    findings = DiagnosticSink()
     written = format_csv(junk, name, findings)
     assert (written is None) == findings.has_errors
     if written is not None:
@@ -80,7 +80,7 @@ def test_formatting_junk_gives_findings_or_a_file_that_stays_as_it_is(name: str,
 @settings(max_examples=100, deadline=None)
 @given(JUNK)
 def test_junk_is_never_the_model(junk: bytes) -> None:
-    findings = Findings()
+    findings = DiagnosticSink()
     check_model(junk, findings)
     assert findings.has_errors
 

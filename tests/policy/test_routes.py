@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sidecar.domain.access import Target
 from sidecar.domain.decision import Reason
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import Findings
-from sidecar.policy.route_loader import Entry, judge_entries
+from sidecar.policy.diagnostics import DiagnosticSink
+from sidecar.policy.route_loader import RouteEntry, judge_entries
 from sidecar.policy.routes import METHODS, PUBLIC, Route, RouteTable, contains, read_pattern
 
 
@@ -85,8 +85,8 @@ def test_an_empty_table_matches_nothing() -> None:
 
 
 def findings_of(*routes: Route) -> list[tuple[Code, int]]:
-    findings = Findings()
-    judge_entries([Entry(one, (index, 1)) for index, one in enumerate(routes, start=1)], findings)
+    findings = DiagnosticSink()
+    judge_entries([RouteEntry(one, (index, 1)) for index, one in enumerate(routes, start=1)], findings)
     return [(found.code, found.line) for found in findings.sorted()]
 
 

@@ -17,10 +17,10 @@ from sidecar.api.endpoints import CHECKS
 from sidecar.config import fd_limits
 from sidecar.config.parsers import TcpAddress
 from sidecar.config.settings import load
-from sidecar.gateways.fast_path.protocol import Lanes
-from sidecar.server.connection_limits import Door, shares
+from sidecar.gateways.fast_path.protocol import FastPathListener
+from sidecar.server.connection_limits import ConnectionLimiter, shares
 from sidecar.server.listeners import Listener
-from tests.pdp_fixture import parts
+from tests.pdp_fixture import app
 from tests.server.certificates import make_pair, trusting
 
 LIMIT = 3
@@ -30,9 +30,11 @@ Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Place:
     """A listener with a door, and who knocks."""
 
-    def __init__(self, listener: Listener, door: Door, refused: list[int], context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, listener: Listener, limiter: ConnectionLimiter, refused: list[int], context: ssl.SSLContext | None
+    ) -> None:
         self.listener = listener
-        self.door = door
+        self.limiter = limiter
         self.refused = refused
         self.context = context
         self.host, _, self.port = listener.bound.partition(":")
@@ -84,22 +86,22 @@ def at_a_door(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
 @asynccontextmanager
 async def standing(chain: Path | None, key: Path | None) -> AsyncIterator[Place]:
     settings: Any = SimpleNamespace(max_head=32768, tls_cert=chain, tls_key=key, tls_client_ca=None)
-    shared, refused = parts(), [0]
+    shared, refused = app(), [0]
 
     def count() -> None:
         refused[0] += 1
 
-    door = Door(LIMIT, count)
+    limiter = ConnectionLimiter(LIMIT, count)
     listener = Listener(
         "public",
         TcpAddress("127.0.0.1", 0),
         Dispatcher(shared, CHECKS, checks=True),
         settings,
-        lambda slow: Lanes(shared, slow, max_head=32768, idle=75),
-        door=door,
+        lambda slow: FastPathListener(shared, slow, max_head=32768, idle=75),
+        limiter=limiter,
     )
     await listener.start()
-    made = Place(listener, door, refused, trusting() if chain else None)
+    made = Place(listener, limiter, refused, trusting() if chain else None)
     try:
         yield made
     finally:
@@ -116,13 +118,13 @@ async def one_too_many(place: Place) -> None:
     await place.enter()
     await place.enter("/nowhere")  # in the other lane
     _, leaving = await place.enter()
-    assert place.door.open() == LIMIT
+    assert place.limiter.open() == LIMIT
     for _ in range(5):
         await place.turned_away()
     assert place.refused == [5]
-    assert place.door.open() == LIMIT
+    assert place.limiter.open() == LIMIT
     leaving.close()
-    await until(lambda: place.door.open() < LIMIT)
+    await until(lambda: place.limiter.open() < LIMIT)
     await place.enter()
     assert place.refused == [5]
 
@@ -134,13 +136,13 @@ def test_who_sends_nothing_takes_a_place_until_he_goes(at_a_door: Run) -> None:
 
 async def silent(place: Place) -> None:
     waiting = [await place.connect(tls=False) for _ in range(LIMIT)]
-    await until(lambda: place.door.open() == LIMIT)
+    await until(lambda: place.limiter.open() == LIMIT)
     await place.turned_away()
     waiting[0][1].close()
-    await until(lambda: place.door.open() == LIMIT - 1)
+    await until(lambda: place.limiter.open() == LIMIT - 1)
     if place.context is not None:
         waiting[1][1].write(b"this is no handshake\r\n\r\n")
-        await until(lambda: place.door.open() == LIMIT - 2)
+        await until(lambda: place.limiter.open() == LIMIT - 2)
     await place.enter()
 
 
@@ -150,7 +152,7 @@ def test_a_stop_ends_who_has_not_shaken_hands(at_a_door: Run) -> None:
 
 async def stopped(place: Place) -> None:
     reader, _ = await place.connect(tls=False)
-    await until(lambda: place.door.open() == 1)
+    await until(lambda: place.limiter.open() == 1)
     await place.listener.stop()
     assert await asyncio.wait_for(reader.read(), 10) == b""
 
@@ -161,12 +163,12 @@ async def stopped(place: Place) -> None:
 )
 def test_each_of_two_listeners_has_its_share(limit: int, expected: tuple[int, int]) -> None:
     refused: list[None] = []
-    for door, share in zip(shares(limit, 2, lambda: refused.append(None)), expected, strict=True):
-        door.watch(lambda share=share: share - 1)
-        assert door.admits()
-        door.watch(lambda share=share: share)
-        assert not door.admits()
-        assert door.open() == share
+    for limiter, share in zip(shares(limit, 2, lambda: refused.append(None)), expected, strict=True):
+        limiter.watch(lambda share=share: share - 1)
+        assert limiter.admits()
+        limiter.watch(lambda share=share: share)
+        assert not limiter.admits()
+        assert limiter.open() == share
     assert len(refused) == 2
     (alone,) = shares(limit, 1, lambda: None)
     alone.watch(lambda: limit - 1)

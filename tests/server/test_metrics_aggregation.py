@@ -5,7 +5,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.domain.decision import Decision, Reason
-from sidecar.server.workers.metrics_aggregation import Ledger
+from sidecar.server.workers.metrics_aggregation import MetricsAggregator
 from sidecar.telemetry.metrics import IssuerHealth, Metrics
 
 ONE, TWO, THREE = Path("/0-0.sock"), Path("/1-1.sock"), Path("/0-2.sock")
@@ -36,15 +36,15 @@ def read(exposition: bytes, name: str) -> float:
     return sum(found)
 
 
-def ledger() -> Ledger:
-    made = Ledger()
+def aggregator() -> MetricsAggregator:
+    made = MetricsAggregator()
     made.begins(ONE)
     made.begins(TWO)
     return made
 
 
 def test_counters_add_up_and_states_are_at_their_worst() -> None:
-    text = ledger().exposition([(ONE, said(3, rejected=1)), (TWO, said(4, rejected=1))])
+    text = aggregator().exposition([(ONE, said(3, rejected=1)), (TWO, said(4, rejected=1))])
     assert read(text, "sidecar_checks_total") == 7
     assert read(text, "sidecar_check_duration_seconds_count") == 7
     assert read(text, "sidecar_logins_total") == 7
@@ -59,7 +59,7 @@ def test_counters_add_up_and_states_are_at_their_worst() -> None:
 
 
 def test_who_is_silent_counts_with_what_it_said_last() -> None:
-    book = ledger()
+    book = aggregator()
     book.exposition([(ONE, said(3)), (TWO, said(4))])
     text = book.exposition([(ONE, ""), (TWO, said(5))])
     assert read(text, "sidecar_checks_total") == 8
@@ -67,7 +67,7 @@ def test_who_is_silent_counts_with_what_it_said_last() -> None:
 
 
 def test_what_one_counted_that_has_ended_stays_but_not_its_states() -> None:
-    book = ledger()
+    book = aggregator()
     book.exposition([(ONE, said(3, rejected=1)), (TWO, said(4))])
     book.ends(ONE)
     book.begins(THREE, anew=True)
@@ -81,7 +81,7 @@ def test_what_one_counted_that_has_ended_stays_but_not_its_states() -> None:
 
 
 def test_an_answer_that_was_on_its_way_when_its_worker_ended_is_not_counted_twice() -> None:
-    book = ledger()
+    book = aggregator()
     book.exposition([(ONE, said(3)), (TWO, said(4))])
     book.ends(ONE)
     book.begins(THREE, anew=True)
@@ -90,7 +90,7 @@ def test_an_answer_that_was_on_its_way_when_its_worker_ended_is_not_counted_twic
 
 
 def test_a_sum_is_as_old_as_its_oldest_part() -> None:
-    book = ledger()
+    book = aggregator()
     book.exposition([(ONE, said(1, created=100)), (TWO, said(1, created=200))])
     book.ends(ONE)
     book.begins(THREE, anew=True)
@@ -99,7 +99,7 @@ def test_a_sum_is_as_old_as_its_oldest_part() -> None:
 
 
 def test_every_family_stands_in_one_place() -> None:
-    book = ledger()
+    book = aggregator()
     book.exposition([(ONE, said(3)), (TWO, "")])
     book.ends(ONE)
     types = [line for line in book.exposition([(TWO, said(1))]).decode().splitlines() if line.startswith("# TYPE")]

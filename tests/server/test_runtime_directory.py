@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sidecar.config import settings
-from sidecar.server.runtime_directory import PREFIX, RunFolder, RunFolderError
+from sidecar.server.runtime_directory import PREFIX, RuntimeDirectory, RuntimeDirectoryError
 
 real = tempfile.mkdtemp
 
@@ -41,7 +41,7 @@ def nothing_temporary(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_temporary_directory_is_taken_and_removed(tmp_path: Path) -> None:
-    folder = RunFolder(of(tmp_path / "state"))
+    folder = RuntimeDirectory(of(tmp_path / "state"))
     assert folder.path.parent == Path(tempfile.gettempdir())
     assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
     folder.remove()
@@ -51,7 +51,7 @@ def test_a_temporary_directory_is_taken_and_removed(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("nothing_temporary")
 def test_without_a_temporary_directory_the_state_directory_holds_it(state: Path) -> None:
-    first, second = RunFolder(of(state)), RunFolder(of(state))
+    first, second = RuntimeDirectory(of(state)), RuntimeDirectory(of(state))
     assert first.path.parent == second.path.parent == state
     assert first.path != second.path
     assert {stat.S_IMODE(one.path.stat().st_mode) for one in (first, second)} == {0o700}
@@ -62,11 +62,11 @@ def test_without_a_temporary_directory_the_state_directory_holds_it(state: Path)
 
 @pytest.mark.usefixtures("nothing_temporary")
 def test_what_a_killed_supervisor_left_is_removed_and_a_live_one_is_not(state: Path) -> None:
-    alive = RunFolder(of(state))
+    alive = RuntimeDirectory(of(state))
     (state / f"{PREFIX}left").mkdir()
     (state / f"{PREFIX}left" / "0-0.sock").touch()
     (state / f"{PREFIX}file").touch()
-    later = RunFolder(of(state))
+    later = RuntimeDirectory(of(state))
     assert {path.name for path in state.iterdir()} == {alive.path.name, later.path.name, f"{PREFIX}file"}
     alive.remove()
     later.remove()
@@ -76,8 +76,8 @@ def test_what_a_killed_supervisor_left_is_removed_and_a_live_one_is_not(state: P
 @pytest.mark.parametrize("name", ["deep/" * 20, "file/state"])
 def test_no_directory_at_all_is_one_sentence_with_the_remedy(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunFolderError) as caught:
-        RunFolder(of(tmp_path / name))
+    with pytest.raises(RuntimeDirectoryError) as caught:
+        RuntimeDirectory(of(tmp_path / name))
     message = str(caught.value)
     assert message.startswith("SIDECAR_WORKERS=2: no directory for the workers' sockets: ")
     assert f"SIDECAR_STATE_DIR={tmp_path / name}" in message.replace("//", "/")

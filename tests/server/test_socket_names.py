@@ -13,15 +13,15 @@ from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
 from sidecar.config.parsers import UnixAddress
 from sidecar.server.grpc_listener import GrpcListener
-from sidecar.server.listeners import Listener, ListenerProblem
-from tests.pdp_fixture import parts
+from sidecar.server.listeners import Listener, ListenerError
+from tests.pdp_fixture import app
 
 SETTINGS: Any = SimpleNamespace(max_head=32768, tls_cert=None, tls_key=None, tls_client_ca=None)
 SLOW = b"POST /v1/check HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
 
 
 def http(path: Path) -> Listener:
-    return Listener("public", UnixAddress(path), Dispatcher(parts(), CHECKS, checks=True), SETTINGS)
+    return Listener("public", UnixAddress(path), Dispatcher(app(), CHECKS, checks=True), SETTINGS)
 
 
 async def hand_over(path: Path) -> None:
@@ -37,7 +37,7 @@ async def hand_over(path: Path) -> None:
             try:
                 await new.start()
                 break
-            except ListenerProblem:  # still held by the old one
+            except ListenerError:  # still held by the old one
                 await asyncio.sleep(0.01)
     assert not stopping.done(), "the old one waits for its request"
     writer.close()
@@ -76,7 +76,7 @@ def test_of_grpc_as_well(tmp_path: Path) -> None:
     path = tmp_path / "s"
 
     async def replaced() -> None:
-        old = GrpcListener(UnixAddress(path), parts(), SETTINGS)
+        old = GrpcListener(UnixAddress(path), app(), SETTINGS)
         await old.start()
         assert [found.name for found in tmp_path.iterdir()] == ["s"]
         stop = old._server.stop

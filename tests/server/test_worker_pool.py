@@ -14,14 +14,14 @@ import pytest
 
 from sidecar.config.parsers import UnixAddress
 from sidecar.config.settings import load
-from sidecar.server.bootstrap import StartProblem
+from sidecar.server.bootstrap import StartError
 from sidecar.server.workers import supervisor_ops
 from sidecar.server.workers import worker_pool as room
-from sidecar.server.workers.metrics_aggregation import Ledger
+from sidecar.server.workers.metrics_aggregation import MetricsAggregator
 from sidecar.server.workers.restart_pause import CRASHES, FIRST_LONG_PAUSE
 from sidecar.server.workers.supervisor_ops import WorkersOps
 from sidecar.server.workers.worker_context import words_of
-from sidecar.server.workers.worker_pool import Crew, Worker
+from sidecar.server.workers.worker_pool import Worker, WorkerPool
 
 
 class Pipe:
@@ -58,20 +58,20 @@ class FakeProcess:
         return self.returncode
 
 
-class Ward(Crew):
+class Ward(WorkerPool):
     """A crew whose workers do not exist."""
 
     def __init__(self, folder: Path, workers: int = 2) -> None:
         self.now = 1000.0
         settings = load({"workers": str(workers), "drain": "0s"}, {})
-        super().__init__(settings, folder, {}, Ledger(), clock=lambda: self.now)
+        super().__init__(settings, folder, {}, MetricsAggregator(), clock=lambda: self.now)
         self.made: list[Worker] = []
         self.refused: list[OSError] = []
 
     async def _spawn(self, number: int) -> Worker:
         if self.refused:
             raise self.refused.pop()
-        ops = UnixAddress(self._folder / f"{number}-{next(self._births)}.sock")
+        ops = UnixAddress(self._folder / f"{number}-{next(self._spawn_ids)}.sock")
         process = cast("asyncio.subprocess.Process", FakeProcess())
         worker = self._workers[number] = Worker(number, ops, process, asyncio.get_running_loop().time())
         self.made.append(worker)
@@ -129,10 +129,10 @@ def pauses(monkeypatch: pytest.MonkeyPatch, asked: Asked) -> list[float]:
 
 @pytest.fixture
 async def ward(tmp_path: Path) -> AsyncIterator[Ward]:
-    crew = Ward(tmp_path)
-    await crew.start()
-    yield crew
-    await crew.stop()
+    pool = Ward(tmp_path)
+    await pool.start()
+    yield pool
+    await pool.stop()
 
 
 async def test_a_worker_that_ends_unasked_is_replaced_and_answers_on_a_socket_of_its_own(ward: Ward) -> None:
@@ -157,8 +157,8 @@ async def answers(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dic
     async def ask(socket: Path, path: str, seconds: float = 1.0) -> tuple[int, str]:
         return (200, "{}") if socket in ward.running() else (0, "")
 
-    monkeypatch.setattr(supervisor_ops, "ask", ask)
-    ops = WorkersOps(ward, Ledger())
+    monkeypatch.setattr(supervisor_ops, "fetch", ask)
+    ops = WorkersOps(ward, MetricsAggregator())
     ready, alive = await ops._readyz({}), await ops._livez({})
     return ready.status, json.loads(ready.body), alive.status
 
@@ -228,7 +228,7 @@ async def test_a_wrong_configuration_is_final(ward: Ward) -> None:
     watching = asyncio.create_task(ward.watch())
     words_of(ward.made[1].ops).write_text("sidecar: it is another's store")
     ward.end(ward.made[1], 2)
-    with pytest.raises(StartProblem) as caught:
+    with pytest.raises(StartError) as caught:
         await watching
     assert (caught.value.status, caught.value.lines) == (2, ("sidecar: it is another's store",))
     assert len(ward.made) == 2
@@ -240,7 +240,7 @@ async def test_a_configuration_that_has_become_wrong_does_not_end_those_who_serv
     async def ready(*_: object) -> tuple[int, str]:
         return 200, ""
 
-    monkeypatch.setattr(room, "ask", ready)
+    monkeypatch.setattr(room, "fetch", ready)
     first, second = ward.made
     ward.end(first, 2)
     await ward.until(3)
@@ -255,30 +255,30 @@ async def test_a_worker_that_cannot_be_started_just_now_is_started_later(ward: W
 
 
 async def test_it_ended_well_when_every_worker_did(tmp_path: Path) -> None:
-    crew = Ward(tmp_path)
-    await crew.start()
-    assert await crew.stop()
-    assert [worker.process.returncode for worker in crew.made] == [0, 0]
+    pool = Ward(tmp_path)
+    await pool.start()
+    assert await pool.stop()
+    assert [worker.process.returncode for worker in pool.made] == [0, 0]
 
 
 async def test_a_worker_that_does_not_end_is_ended_and_that_is_not_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "END_SECONDS", 0.05)
-    crew = Ward(tmp_path)
-    await crew.start()
-    cast("FakeProcess", crew.made[1].process).deaf = True
-    assert not await crew.stop()
-    assert crew.made[1].process.returncode == -9
+    pool = Ward(tmp_path)
+    await pool.start()
+    cast("FakeProcess", pool.made[1].process).deaf = True
+    assert not await pool.stop()
+    assert pool.made[1].process.returncode == -9
 
 
 async def test_nobody_is_replaced_while_all_end(tmp_path: Path) -> None:
-    crew = Ward(tmp_path)
-    await crew.start()
-    crew.end(crew.made[0], -9)
-    await crew.stop()
+    pool = Ward(tmp_path)
+    await pool.start()
+    pool.end(pool.made[0], -9)
+    await pool.stop()
     await turn(0.01)
-    assert len(crew.made) == 2
+    assert len(pool.made) == 2
 
 
 async def test_a_worker_that_answers_no_more_is_ended_and_replaced(ward: Ward, asked: Asked) -> None:

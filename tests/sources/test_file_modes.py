@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.sources import file_modes
 from sidecar.sources.file_modes import Writers, writers
-from sidecar.sources.owner_writable_files import GuardedFileProblem, read_guarded
+from sidecar.sources.owner_writable_files import OwnerWritableFileError, read_guarded
 
 USERS = [
     ("root", 0, 0),
@@ -87,5 +87,5 @@ def test_R10_an_issuers_file_is_taken_where_the_group_is_the_owners_own(tmp_path
     if taken:
         assert read_guarded(path, limit=100) == b"content"
     else:
-        with pytest.raises(GuardedFileProblem, match="users other than its owner can write it"):
+        with pytest.raises(OwnerWritableFileError, match="users other than its owner can write it"):
             read_guarded(path, limit=100)

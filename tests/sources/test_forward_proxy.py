@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from sidecar.sources.forward_proxy import BadProxy, proxy_for
+from sidecar.sources.forward_proxy import InvalidProxyError, proxy_for
 
 KEYS = "https://login.example/keys"
 
@@ -46,7 +46,7 @@ def test_R24_user_and_password_of_the_proxy_are_sent_to_it_and_never_shown(monke
     assert "cret" not in repr(proxy)
     for bad in ("socks5://me:s%40cret@proxy.example", "http://me:s%40cret@proxy.example:x", "http://me:s%40cret@"):
         monkeypatch.setenv("HTTPS_PROXY", bad)
-        with pytest.raises(BadProxy, match="HTTPS_PROXY") as caught:
+        with pytest.raises(InvalidProxyError, match="HTTPS_PROXY") as caught:
             proxy_for(KEYS)
         assert "cret" not in str(caught.value)
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.sources import key_files
-from sidecar.sources.key_files import KeyFileProblem, fingerprint, load, load_or_create
+from sidecar.sources.key_files import KeyFileError, fingerprint, load, load_or_create
 from sidecar.sources.key_rotation import choose_signing, publish_next
 from sidecar.tokens.keyset import thumbprint
 
@@ -114,7 +114,7 @@ def test_two_keys_and_no_word_which_one_signs_is_no_start(directory):
     directory.mkdir(parents=True, mode=0o700)
     put(directory / "a.pem", pem(b"a"))
     put(directory / "b.pem", pem(b"b"))
-    with pytest.raises(KeyFileProblem, match=r"signing: is missing, and there are 2 keys: write the kid"):
+    with pytest.raises(KeyFileError, match=r"signing: is missing, and there are 2 keys: write the kid"):
         load_or_create(directory)
 
 
@@ -158,7 +158,7 @@ def test_R21_a_key_file_that_cannot_be_trusted_is_no_start(directory, name):
     make, message = BAD_KEYS[name]
     load_or_create(directory)
     make(directory / "bad.pem")
-    with pytest.raises(KeyFileProblem, match=message) as caught:
+    with pytest.raises(KeyFileError, match=message) as caught:
         load_or_create(directory)
     assert str(caught.value).startswith(str(directory / "bad.pem"))
 
@@ -166,7 +166,7 @@ def test_R21_a_key_file_that_cannot_be_trusted_is_no_start(directory, name):
 def test_R21_a_directory_open_to_others_is_no_start(directory):
     load_or_create(directory)
     directory.chmod(0o750)
-    with pytest.raises(KeyFileProblem, match=r"keys: has mode 0750, so others can use it: chmod 700"):
+    with pytest.raises(KeyFileError, match=r"keys: has mode 0750, so others can use it: chmod 700"):
         load_or_create(directory)
 
 
@@ -174,26 +174,26 @@ def test_R21_a_directory_open_to_others_is_no_start(directory):
 def test_R21_files_of_another_user_are_no_start(directory):
     load_or_create(directory)
     os.chown(directory / "pepper", 12345, -1)
-    with pytest.raises(KeyFileProblem, match=r"pepper: belongs to uid 12345, the sidecar runs as 0: chown"):
+    with pytest.raises(KeyFileError, match=r"pepper: belongs to uid 12345, the sidecar runs as 0: chown"):
         load(directory)
 
 
 def test_R19_a_pepper_of_the_wrong_length_is_no_start(directory):
     load_or_create(directory)
     put(directory / "pepper", b"short")
-    with pytest.raises(KeyFileProblem, match=r"pepper: has 5 bytes instead of 32: restore it"):
+    with pytest.raises(KeyFileError, match=r"pepper: has 5 bytes instead of 32: restore it"):
         load_or_create(directory)
 
 
 @pytest.mark.parametrize("where", ["keys", "state"])
 def test_a_file_in_the_place_of_the_directory_is_one_sentence(tmp_path, where):
     put(tmp_path / where, b"")
-    with pytest.raises(KeyFileProblem, match=str(tmp_path / where)):
+    with pytest.raises(KeyFileError, match=str(tmp_path / where)):
         load_or_create(tmp_path / where if where == "keys" else tmp_path / where / "keys")
 
 
 def test_load_makes_nothing(directory):
-    with pytest.raises(KeyFileProblem, match="No such file"):
+    with pytest.raises(KeyFileError, match="No such file"):
         load(directory)
     assert not directory.exists()
 
@@ -201,7 +201,7 @@ def test_load_makes_nothing(directory):
 def test_signing_that_names_no_key_here_is_no_start(directory):
     load_or_create(directory)
     put(directory / "signing", b"nope\n")
-    with pytest.raises(KeyFileProblem, match="names an unknown key: write one of these kids"):
+    with pytest.raises(KeyFileError, match="names an unknown key: write one of these kids"):
         load(directory)
 
 

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from sidecar.sources import key_rotation
-from sidecar.sources.key_files import KeyFileProblem, load, load_or_create
+from sidecar.sources.key_files import KeyFileError, load, load_or_create
 from sidecar.sources.key_rotation import (
     KeyState,
     choose_signing,
@@ -43,7 +43,7 @@ def test_R21_rotation_publishes_first_signs_later_and_removes_last(directory):
     assert states(directory) == {old: KeyState.RETIRED, new: KeyState.SIGNS}
     assert [file.retired_at for file in list_keys(directory) if file.kid == old] == [1000]
 
-    with pytest.raises(KeyFileProblem, match="is the signing key: rotate"):
+    with pytest.raises(KeyFileError, match="is the signing key: rotate"):
         remove_key(directory, new)
     remove_key(directory, old)
     assert set(load(directory).keys.verifying) == {new}
@@ -130,7 +130,7 @@ def test_a_list_of_retired_keys_that_is_not_ours_retires_nothing(directory):
 def test_one_rotation_at_a_time(directory):
     with (
         rotating(directory),
-        pytest.raises(KeyFileProblem, match="another rotation is in progress"),
+        pytest.raises(KeyFileError, match="another rotation is in progress"),
         rotating(directory),
     ):
         pass
@@ -148,7 +148,7 @@ def test_rotation_of_an_operators_single_key_keeps_it_signing(directory):
 
 @pytest.mark.parametrize("act", [lambda d, kid: choose_signing(d, kid, now=1), remove_key])
 def test_an_unknown_kid_is_named(directory, act):
-    with pytest.raises(KeyFileProblem, match="has no key nope"):
+    with pytest.raises(KeyFileError, match="has no key nope"):
         act(directory, "nope")
 
 
@@ -228,7 +228,7 @@ def test_R5_a_public_half_without_its_date_or_of_another_key_verifies_nothing(di
     choose_signing(tmp_path / "others", publish_next(tmp_path / "others"), now=1)
     remove_retired(tmp_path / "others", before=2, now=2)
     (tmp_path / "others" / f"{other.kid}.pub").replace(directory / f"{first}.pub")
-    with pytest.raises(KeyFileProblem, match="is not the public half of"):
+    with pytest.raises(KeyFileError, match="is not the public half of"):
         load(directory)
 
 

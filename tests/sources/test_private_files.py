@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.sources import private_files
-from sidecar.sources.key_files import KeyFileProblem, load, load_or_create
+from sidecar.sources.key_files import KeyFileError, load, load_or_create
 from sidecar.sources.key_rotation import list_keys, rotating
 from sidecar.sources.private_files import GROUP_WRITE, close_to_group
 
@@ -40,7 +40,7 @@ def test_R21_what_a_mount_opened_to_the_group_is_closed_with_a_warning(keys: Pat
     for path in keys.iterdir():
         path.chmod(files)
     keys.chmod(folder)
-    with pytest.raises(KeyFileProblem, match="so others can use it: chmod"):
+    with pytest.raises(KeyFileError, match="so others can use it: chmod"):
         load(keys)
     warnings = list(close_to_group(keys))
     opened = [keys] * (folder != 0o700) + sorted(keys.iterdir()) * (files != 0o600)
@@ -56,7 +56,7 @@ def test_R21_what_is_open_to_all_is_left_and_no_start(keys: Path, files: int) ->
     (keys / "pepper").chmod(files)
     assert list(close_to_group(keys)) == []
     assert mode(keys / "pepper") == files
-    with pytest.raises(KeyFileProblem, match=rf"pepper: has mode {files:04o}"):
+    with pytest.raises(KeyFileError, match=rf"pepper: has mode {files:04o}"):
         load(keys)
 
 
@@ -66,7 +66,7 @@ def test_R21_what_is_another_users_is_left_and_no_start(keys: Path) -> None:
     os.chown(keys / "pepper", 12345, -1)
     assert list(close_to_group(keys)) == []
     assert mode(keys / "pepper") == 0o660
-    with pytest.raises(KeyFileProblem, match="belongs to uid 12345"):
+    with pytest.raises(KeyFileError, match="belongs to uid 12345"):
         load(keys)
 
 
@@ -86,7 +86,7 @@ def test_R21_a_file_system_that_keeps_no_modes_is_said(keys: Path, monkeypatch: 
     monkeypatch.setattr(private_files.os, "fchmod", lambda *_: None)
     (warning,) = close_to_group(keys)
     assert "pepper: has mode 0660, and this file system keeps no other: mount it with" in warning
-    with pytest.raises(KeyFileProblem, match="pepper: has mode 0660"):
+    with pytest.raises(KeyFileError, match="pepper: has mode 0660"):
         load(keys)
 
 
@@ -169,9 +169,9 @@ def test_R21_on_a_read_only_mount_a_setting_accepts_what_the_group_may_read_and_
 
 def test_R21_where_it_can_be_written_the_setting_changes_nothing(keys: Path) -> None:
     (keys / "pepper").chmod(0o640)
-    with pytest.raises(KeyFileProblem, match="pepper: has mode 0640, so others can use it: chmod 600"):
+    with pytest.raises(KeyFileError, match="pepper: has mode 0640, so others can use it: chmod 600"):
         load(keys, group_read=True)
-    with pytest.raises(KeyFileProblem):
+    with pytest.raises(KeyFileError):
         load_or_create(keys, group_read=True)
 
 
@@ -180,7 +180,7 @@ def test_R21_no_rotation_begins_on_a_read_only_mount(keys: Path, monkeypatch: py
     fields = [os.ST_RDONLY if name == "f_flag" else getattr(real, name) for name in os.statvfs_result.__match_args__]
     monkeypatch.setattr(private_files.os, "statvfs", lambda _: os.statvfs_result(fields))
     with (
-        pytest.raises(KeyFileProblem, match="is on a read-only mount: rotate and revoke keys on a writable mount"),
+        pytest.raises(KeyFileError, match="is on a read-only mount: rotate and revoke keys on a writable mount"),
         rotating(keys),
     ):
         pass

@@ -18,7 +18,7 @@ from sidecar.sources.remote_jwks import (
     STALE,
     UNKNOWN_FOR,
     IssuerKeys,
-    Unreadable,
+    UnreadableKeySetError,
     client,
     from_file,
     from_url,
@@ -136,7 +136,7 @@ async def test_what_was_unknown_is_looked_for_again_when_the_set_has_changed(key
     assert (await keys.find(wanted("b"))) is not None
 
 
-@pytest.mark.parametrize("content", [Unreadable("status 500 instead of 200"), b"<html>", b'{"keys": {}}'])
+@pytest.mark.parametrize("content", [UnreadableKeySetError("status 500 instead of 200"), b"<html>", b'{"keys": {}}'])
 async def test_R10_keys_last_a_day_past_the_last_good_reading_and_not_longer(keys, issuer, clock, content):
     await keys.find(wanted("a"))
     issuer.content = content
@@ -245,7 +245,7 @@ async def test_R10_a_redirect_is_not_followed(serve):
     async def handler(_):
         raise web.HTTPFound(there)
 
-    with pytest.raises(Unreadable, match="status 302 instead of 200"):
+    with pytest.raises(UnreadableKeySetError, match="status 302 instead of 200"):
         await fetched(await serve(handler))
 
 
@@ -257,7 +257,7 @@ async def test_R10_a_document_without_end_is_cut_off(serve):
             await response.write(b" " * 65536)
         return response
 
-    with pytest.raises(Unreadable, match=f"larger than {MAX_BYTES} bytes"):
+    with pytest.raises(UnreadableKeySetError, match=f"larger than {MAX_BYTES} bytes"):
         await fetched(await serve(handler))
 
 
@@ -268,7 +268,7 @@ async def test_R10_a_slow_document_is_given_up(serve, monkeypatch):
         await asyncio.sleep(1)
         return web.Response(body=document("a"))
 
-    with pytest.raises(Unreadable, match=r"within 0\.05 s"):
+    with pytest.raises(UnreadableKeySetError, match=r"within 0\.05 s"):
         await fetched(await serve(handler))
 
 
@@ -276,31 +276,31 @@ async def test_R10_a_bomb_is_not_unpacked(serve):
     async def handler(_):
         return web.Response(body=gzip.compress(b" " * 10**7), headers={"Content-Encoding": "gzip"})
 
-    with pytest.raises(Unreadable, match="compressed"):
+    with pytest.raises(UnreadableKeySetError, match="compressed"):
         await fetched(await serve(handler))
 
 
 async def test_nobody_there_is_a_phrase(serve):
-    with pytest.raises(Unreadable, match="connection failed: "):
+    with pytest.raises(UnreadableKeySetError, match="connection failed: "):
         await fetched("http://127.0.0.1:1/keys")
 
 
 async def test_a_file_is_read_anew_each_time_and_only_a_safe_one(tmp_path):
     path = tmp_path / "keys.json"
     read = from_file(path)
-    with pytest.raises(Unreadable, match="cannot be read"):
+    with pytest.raises(UnreadableKeySetError, match="cannot be read"):
         await read()
     for kid in ("a", "b"):
         path.write_bytes(document(kid))
         assert await read() == document(kid)
     path.chmod(0o666)
-    with pytest.raises(Unreadable, match="users other than its owner can write"):
+    with pytest.raises(UnreadableKeySetError, match="users other than its owner can write"):
         await read()
     path.chmod(0o600)
     path.write_bytes(b" " * (MAX_BYTES + 1))
-    with pytest.raises(Unreadable, match="larger than"):
+    with pytest.raises(UnreadableKeySetError, match="larger than"):
         await read()
-    with pytest.raises(Unreadable, match="regular file"):
+    with pytest.raises(UnreadableKeySetError, match="regular file"):
         await from_file(tmp_path)()
 
 
@@ -331,7 +331,7 @@ async def forward_proxy(monkeypatch):
 async def test_R24_keys_come_through_the_proxy_and_its_password_is_in_no_message(forward_proxy):
     asked, port = forward_proxy
     url = "https://login.example/keys"
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableKeySetError) as caught:
         await fetched(url)
     assert str(caught.value) == f"{url} through the proxy http://127.0.0.1:{port}: the proxy returned status 407"
     assert asked[0].startswith(b"CONNECT login.example:443 HTTP/1.1\r\n")
@@ -341,14 +341,14 @@ async def test_R24_keys_come_through_the_proxy_and_its_password_is_in_no_message
 async def test_a_host_that_NO_PROXY_names_is_asked_directly(forward_proxy, monkeypatch):
     asked, _ = forward_proxy
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with pytest.raises(Unreadable, match="keys: connection failed"):
+    with pytest.raises(UnreadableKeySetError, match="keys: connection failed"):
         await fetched("https://127.0.0.1:1/keys")
     assert asked == []
 
 
 async def test_a_proxy_that_cannot_be_used_is_named_as_the_cause(monkeypatch):
     monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1")
-    with pytest.raises(Unreadable, match="HTTPS_PROXY must be http://HOST:PORT"):
+    with pytest.raises(UnreadableKeySetError, match="HTTPS_PROXY must be http://HOST:PORT"):
         await fetched("https://login.example/keys")
 
 
@@ -385,7 +385,7 @@ async def test_a_key_that_cannot_be_used_is_a_warning_and_the_others_serve(keys,
 async def test_keys_that_cannot_be_had_are_a_problem_while_those_at_hand_still_serve(keys, issuer, clock):
     await keys.find(wanted("a"))
     assert keys.problem == ""
-    issuer.content = Unreadable("status 500 instead of 200")
+    issuer.content = UnreadableKeySetError("status 500 instead of 200")
     await keys.read_now()
     assert keys.problem == "status 500 instead of 200"
     assert keys.peek(wanted("a")) is not None

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersProblem, read_trusted_issuers
-from sidecar.tokens.external_tokens import EmailProof, Trust
+from sidecar.sources.trusted_issuers import TrustedIssuer, TrustedIssuersError, read_trusted_issuers
+from sidecar.tokens.external_tokens import EmailProof, IssuerTrust
 
 OWN = "https://sidecar.example"
 GOOD = {
@@ -37,7 +37,7 @@ def reads(tmp_path):
 def test_an_entry_says_all_that_is_believed(reads, tmp_path):
     assert reads(text()) == (
         TrustedIssuer(
-            Trust("https://login.example/", "dashboard", frozenset({"RS256", "ES256"}), "email"),
+            IssuerTrust("https://login.example/", "dashboard", frozenset({"RS256", "ES256"}), "email"),
             "https://login.example/keys",
             ("Acme", "acc_aaaaaaaaaaaa"),
         ),
@@ -141,7 +141,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_R10_what_would_let_a_stranger_in_is_a_configuration_error(reads, tmp_path, name):
     changed, why = REFUSED[name]
-    with pytest.raises(TrustedIssuersProblem) as caught:
+    with pytest.raises(TrustedIssuersError) as caught:
         reads(text(**changed))
     (problem,) = caught.value.problems
     assert problem.startswith(f"{tmp_path}/issuers.toml: issuer 1: ")
@@ -156,7 +156,7 @@ def test_plain_HTTP_to_this_machine_can_be_allowed_for_tests(reads):
 
 
 def test_all_problems_are_told_at_once(reads):
-    with pytest.raises(TrustedIssuersProblem) as caught:
+    with pytest.raises(TrustedIssuersError) as caught:
         reads(text() + text(algorithms='["none"]', issuer='"https://b.example"') + text(stray="1"))
     assert [problem.split(": ", 1)[1][:20] for problem in caught.value.problems] == [
         "https://login.exampl",
@@ -181,18 +181,18 @@ def test_all_problems_are_told_at_once(reads):
     ],
 )
 def test_a_file_that_is_no_such_file_is_one_line(reads, content, why):
-    with pytest.raises(TrustedIssuersProblem, match=why):
+    with pytest.raises(TrustedIssuersError, match=why):
         reads(content)
 
 
 @pytest.mark.parametrize("mode", [0o646, 0o666])
 def test_R10_a_file_that_others_can_write_is_refused(reads, mode):
-    with pytest.raises(TrustedIssuersProblem, match="users other than its owner can write it"):
+    with pytest.raises(TrustedIssuersError, match="users other than its owner can write it"):
         reads(text(), mode)
 
 
 def test_what_is_not_a_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe", 0o600)
     for path, why in ((tmp_path / "pipe", "not a regular file"), (Path("/nowhere"), "cannot be read: No such file")):
-        with pytest.raises(TrustedIssuersProblem, match=why):
+        with pytest.raises(TrustedIssuersError, match=why):
             read_trusted_issuers(path, own_issuer=OWN)

@@ -12,12 +12,12 @@ from sidecar.domain.users import AccountId, Actor, Status, UserRecord
 from sidecar.store import connection, keys
 from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.audit import Audit
-from sidecar.store.federated_identities import Links
+from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.maintenance.archive_records import flat
 from sidecar.store.peps import Peps
-from sidecar.store.policy_history import Generations
+from sidecar.store.policy_history import PolicyHistory
 from sidecar.store.rate_limiter import Bucket, Buckets, Rate
-from sidecar.store.scripting import look, transition
+from sidecar.store.scripting import run_read, run_write
 from sidecar.store.scripts import Script, script
 from sidecar.tokens.ids import new_account_id
 from tests.store.test_peps import created, pep_id
@@ -105,7 +105,7 @@ class Scenarios:
         arguments = {"name": "N", "cap": "5", "uid": uid, "email": "n@example.com", "mailbox": "n@example.com"}
         return Change(
             account,
-            lambda: transition(
+            lambda: run_write(
                 self.store, "account_create", account, OPERATOR, **arguments, admin_name="Ada", pw="hash"
             ),
         )
@@ -124,7 +124,7 @@ class Scenarios:
 
     async def fsck_repair(self) -> Change:
         _, member = await self._member()
-        return Change(member.account, lambda: transition(self.store, "fsck_repair", member.account, OPERATOR))
+        return Change(member.account, lambda: run_write(self.store, "fsck_repair", member.account, OPERATOR))
 
     async def invite(self) -> Change:
         """Replaces an expired invitation: two events."""
@@ -150,12 +150,12 @@ class Scenarios:
         """Of an e-mail that is not proven: password and sessions go."""
         _, member = await self._member()
         found = {"issuer": ISSUER, "subject": "s-1", "email": member.email}
-        return Change(member.account, lambda: Links(self.store).link(member.account, **found))
+        return Change(member.account, lambda: FederatedIdentities(self.store).link(member.account, **found))
 
     async def unlink(self) -> Change:
         change = await self.link()
         linked = await change.act()
-        return Change(change.account, lambda: Links(self.store).unlink(linked.user))
+        return Change(change.account, lambda: FederatedIdentities(self.store).unlink(linked.user))
 
     async def pep_create(self) -> Change:
         admin = await self._admin()
@@ -170,13 +170,13 @@ class Scenarios:
     async def restore_account(self) -> Change:
         _, member = await self._member()
         await created(Peps(self.store), member.account)
-        await Links(self.store).link(member.account, issuer=ISSUER, subject="s", email=member.email)
-        reply = await look(self.store, "backup_account", member.account)
+        await FederatedIdentities(self.store).link(member.account, issuer=ISSUER, subject="s", email=member.email)
+        reply = await run_read(self.store, "backup_account", member.account)
         put_away = {name: reply[name] or [] for name in ("a", "users", "invitations", "peps", "links", "seal")}
         await self.town.users.sign_out_everywhere(member.id, OPERATOR)
         return Change(
             member.account,
-            lambda: transition(self.store, "restore_account", member.account, OPERATOR, data=put_away),
+            lambda: run_write(self.store, "restore_account", member.account, OPERATOR, data=put_away),
         )
 
     async def session_open(self) -> Change:
@@ -263,7 +263,7 @@ class Scenarios:
         more = {"status": "", "lost": 1, "head": True, "live": True}
         return Change(
             member.account,
-            lambda: transition(self.store, "recover_account", member.account, OPERATOR, **words, **more),
+            lambda: run_write(self.store, "recover_account", member.account, OPERATOR, **words, **more),
         )
 
     # Of no account: no record that a sidecar has a copy of ---------------------------------------------------------
@@ -292,7 +292,7 @@ class Scenarios:
     async def generation_record(self) -> Change:
         self.number += 1
         name = f"generation-{self.number}"
-        return Change("", lambda: Generations(self.store).record(name, ["marketer"], sidecar="one"))
+        return Change("", lambda: PolicyHistory(self.store).record(name, ["marketer"], sidecar="one"))
 
     async def hints_add(self) -> Change:
         key = keys.email_hint("a@example.com", 1)
@@ -355,4 +355,4 @@ class Scenarios:
         admin = await self._admin()
         rows = [[f"{100 + number}-0", flat({"k": "x", "t": "1"})] for number in range(2)]
         words = {"rows": rows, "taken": 1, "done": True}
-        return Change("", lambda: transition(self.store, "restore_rows", admin.account, OPERATOR, **words))
+        return Change("", lambda: run_write(self.store, "restore_rows", admin.account, OPERATOR, **words))

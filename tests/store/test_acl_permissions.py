@@ -9,11 +9,18 @@ import pytest
 from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.integrity.acl_permissions import CHECKS, FSCK, NEEDED, REPLICAS, MissingRights, missing_rights
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.integrity.acl_permissions import (
+    CHECKS,
+    FSCK,
+    NEEDED,
+    REPLICAS,
+    MissingPermissions,
+    missing_permissions,
+)
 from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import Changed, Unchanged
-from sidecar.store.scripting import look
+from sidecar.store.scripting import run_read
 from sidecar.store.scripts import names, script
 from tests.conftest import PATIENT
 from tests.store.half_failing import Scenarios
@@ -92,12 +99,12 @@ async def test_every_script_and_fsck_run_with_the_least_rights(bound, user):
         await change.act()
     admin = await bound.account(name="Last", email="last@example.com")
     for reading in ("account", "roster", "peps", "backup_account", "fsck_account"):
-        await look(bound.store, reading, admin.account)
+        await run_read(bound.store, reading, admin.account)
     await bound.users.credentials_of(admin.id)
     await bound.sessions.listing(admin.id)
     await Fsck(bound.store).run()
     assert await user.refused() == set()
-    assert await missing_rights(bound.store) == MissingRights()
+    assert await missing_permissions(bound.store) == MissingPermissions()
 
 
 @pytest.mark.parametrize("right", [name for name in NEEDED if name != "set"] + [*CHECKS, FSCK, *REPLICAS])
@@ -105,7 +112,7 @@ async def test_a_right_that_is_missing_is_named_and_nothing_is_left_behind(bound
     before = sorted(await real_town.store.client.keys("*"))
     await user.change(f"-{right}")
 
-    missing = await missing_rights(bound.store)
+    missing = await missing_permissions(bound.store)
 
     assert right in (*missing.needed, *missing.other)
     assert len(missing.needed) + len(missing.other) == 1
@@ -116,13 +123,13 @@ async def test_a_right_that_is_missing_is_named_and_nothing_is_left_behind(bound
 async def test_without_set_what_would_write_is_not_tried(bound, user, real_town):
     before = sorted(await real_town.store.client.keys("*"))
     await user.change("-set")
-    assert (await missing_rights(bound.store)).needed == ("set",)
+    assert (await missing_permissions(bound.store)).needed == ("set",)
     assert sorted(await real_town.store.client.keys("*")) == before
 
 
 async def test_a_user_of_other_keys_is_told_which(bound, user):
     await user.reset("resetkeys", "~other:*", *LINE)
-    assert (await missing_rights(bound.store)).needed == ("keys",)
+    assert (await missing_permissions(bound.store)).needed == ("keys",)
 
 
 @pytest.mark.parametrize("right", ["xadd", "incr", "hset", "hget", "zrem", "srem", "set", "hincrby", "time"])
@@ -134,7 +141,7 @@ async def test_R51_a_right_that_is_taken_away_leaves_the_record_or_an_event(boun
     before, told = await bound.users.record(bob.id), len(await bound.feed())
     await user.change(f"-{right}")
 
-    with pytest.raises(StoreUnavailable, match="returned an error"):
+    with pytest.raises(StoreUnavailableError, match="returned an error"):
         await bound.users.change(Actor.operator(), bob.id, role="marketer", status="suspended")
 
     await user.change(f"+{right}")

@@ -4,7 +4,14 @@ import pytest
 
 from sidecar.config.settings import load, problems
 from sidecar.config.sources import SettingsError
-from sidecar.store.servers.address import SCHEMES, Address, AddressError, Kind, masked, parse_address
+from sidecar.store.servers.address import (
+    SCHEMES,
+    DeploymentKind,
+    StoreAddress,
+    StoreAddressError,
+    masked,
+    parse_address,
+)
 
 TAIL = {"": "", "sentinel": "/mymaster", "cluster": ""}
 
@@ -14,7 +21,7 @@ def tail(scheme):
 
 
 def rejected(text):
-    with pytest.raises(AddressError) as caught:
+    with pytest.raises(StoreAddressError) as caught:
         parse_address(text)
     message = str(caught.value)
     assert "\n" not in message
@@ -24,19 +31,28 @@ def rejected(text):
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("redis://h", Address(Kind.SINGLE, (("h", 6379),))),
-        ("redis://h/", Address(Kind.SINGLE, (("h", 6379),))),
-        ("redis://:p%40s%2Fs@h:1/15", Address(Kind.SINGLE, (("h", 1),), database=15, password="p@s/s")),
-        ("redis://u:a:b@h?db=3", Address(Kind.SINGLE, (("h", 6379),), database=3, username="u", password="a:b")),
-        ("redis://[::1]:2", Address(Kind.SINGLE, (("::1", 2),))),
-        ("redis://h?username=u&password=p%2Bq", Address(Kind.SINGLE, (("h", 6379),), username="u", password="p+q")),
-        ("unix:///run/r.sock?db=1", Address(Kind.SINGLE, path="/run/r.sock", database=1)),
-        ("unix://:pw@/run/r.sock", Address(Kind.SINGLE, path="/run/r.sock", password="pw")),
-        ("rediss://h?ssl_check_hostname=no", Address(Kind.SINGLE, (("h", 6379),), tls={"ssl_check_hostname": False})),
+        ("redis://h", StoreAddress(DeploymentKind.SINGLE, (("h", 6379),))),
+        ("redis://h/", StoreAddress(DeploymentKind.SINGLE, (("h", 6379),))),
+        ("redis://:p%40s%2Fs@h:1/15", StoreAddress(DeploymentKind.SINGLE, (("h", 1),), database=15, password="p@s/s")),
+        (
+            "redis://u:a:b@h?db=3",
+            StoreAddress(DeploymentKind.SINGLE, (("h", 6379),), database=3, username="u", password="a:b"),
+        ),
+        ("redis://[::1]:2", StoreAddress(DeploymentKind.SINGLE, (("::1", 2),))),
+        (
+            "redis://h?username=u&password=p%2Bq",
+            StoreAddress(DeploymentKind.SINGLE, (("h", 6379),), username="u", password="p+q"),
+        ),
+        ("unix:///run/r.sock?db=1", StoreAddress(DeploymentKind.SINGLE, path="/run/r.sock", database=1)),
+        ("unix://:pw@/run/r.sock", StoreAddress(DeploymentKind.SINGLE, path="/run/r.sock", password="pw")),
+        (
+            "rediss://h?ssl_check_hostname=no",
+            StoreAddress(DeploymentKind.SINGLE, (("h", 6379),), tls={"ssl_check_hostname": False}),
+        ),
         (
             "rediss+sentinel://:p@a,b:2/m/3?sentinel_username=w&ssl_ca_certs=/c",
-            Address(
-                Kind.SENTINEL,
+            StoreAddress(
+                DeploymentKind.SENTINEL,
                 (("a", 26379), ("b", 2)),
                 master="m",
                 database=3,
@@ -45,7 +61,7 @@ def rejected(text):
                 tls={"ssl_ca_certs": "/c"},
             ),
         ),
-        ("rediss+cluster://a:1,[::2]", Address(Kind.CLUSTER, (("a", 1), ("::2", 6379)), tls={})),
+        ("rediss+cluster://a:1,[::2]", StoreAddress(DeploymentKind.CLUSTER, (("a", 1), ("::2", 6379)), tls={})),
     ],
     ids=str,
 )

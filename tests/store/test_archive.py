@@ -23,17 +23,19 @@ from sidecar.identity.emails import is_normal, is_written
 from sidecar.store import keys, scripts
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
-from sidecar.store.federated_identities import Links
+from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.maintenance import archive, archive_forms, archive_records
-from sidecar.store.maintenance.backup import Backup, BackupRefused, Restored, Rules
+from sidecar.store.maintenance.backup import ArchiveRules, Backup, InvalidBackupError, Restored
 from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.peps import PepCreated, Peps
-from sidecar.store.scripting import look
+from sidecar.store.scripting import run_read
 from sidecar.store.users import Users
 
 OPERATOR = Actor.operator()
 MUTATIONS = int(os.environ.get("SIDECAR_TEST_FUZZ", "250"))
-RULES = Rules(is_normal=is_normal, is_written=is_written, roles={"account-administrator", "developer", "marketer"})
+RULES = ArchiveRules(
+    is_normal=is_normal, is_written=is_written, roles={"account-administrator", "developer", "marketer"}
+)
 
 
 async def lived(town, file):
@@ -51,7 +53,7 @@ async def lived(town, file):
             scopes=frozenset(Scope), ttl=60, rate=1,
         )  # fmt: skip
         assert isinstance(made, PepCreated)
-    links = Links(town.store)
+    links = FederatedIdentities(town.store)
     for subject, email in (("s-1", admin.email), ("s-2", "d@example.com")):
         await links.link(admin.account, issuer="https://login.example", subject=subject, email=email)
     await links.unlink(admin.id)
@@ -352,7 +354,7 @@ async def test_a_crafted_backup_is_rejected_with_line_value_and_remedy(entries, 
     change(entries)
     file = sealed(tmp_path / "crafted", entries)
 
-    with pytest.raises(BackupRefused, match=said) as rejected:
+    with pytest.raises(InvalidBackupError, match=said) as rejected:
         await Backup(there).load(file, rules=RULES)
 
     message = str(rejected.value)
@@ -366,31 +368,31 @@ async def test_a_crafted_backup_is_rejected_with_line_value_and_remedy(entries, 
 async def test_the_line_in_the_message_is_the_line_of_the_fault(entries, there, tmp_path):
     at = next(number for number, entry in enumerate(entries, 1) if entry is account(entries))
     put(members(entries)[0][1], "tv", "x")
-    with pytest.raises(BackupRefused, match=rf"crafted:{at}: user {members(entries)[0][0]}: tv is 'x'"):
+    with pytest.raises(InvalidBackupError, match=rf"crafted:{at}: user {members(entries)[0][0]}: tv is 'x'"):
         await Backup(there).load(sealed(tmp_path / "crafted", entries))
 
 
 async def test_a_count_at_the_end_that_is_another_is_rejected(entries, there, tmp_path):
-    with pytest.raises(BackupRefused, match="counts 7 accounts, the file has 2"):
+    with pytest.raises(InvalidBackupError, match="counts 7 accounts, the file has 2"):
         await Backup(there).load(sealed(tmp_path / "crafted", entries, accounts=7))
 
 
 async def test_a_line_longer_than_any_account_is_not_read(entries, there, tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "MAX_LINE", 10_000)
-    with pytest.raises(BackupRefused, match=r":1: the line has more than 10,000 bytes"):
+    with pytest.raises(InvalidBackupError, match=r":1: the line has more than 10,000 bytes"):
         archive.read(sealed(tmp_path / "crafted", [b"x" * 20_000]))
 
 
 async def test_a_value_in_a_message_is_bounded(entries, there, tmp_path):
     put(members(entries)[0][1], "role", "x" * 100_000)
-    with pytest.raises(BackupRefused) as rejected:
+    with pytest.raises(InvalidBackupError) as rejected:
         await Backup(there).load(sealed(tmp_path / "crafted", entries))
     assert len(str(rejected.value)) < 500 + len(str(tmp_path))
 
 
 async def test_a_secret_that_is_malformed_is_not_shown(entries, there, tmp_path):
     put(members(entries)[0][1], "pw", "a secret with spaces")
-    with pytest.raises(BackupRefused, match="pw is not") as rejected:
+    with pytest.raises(InvalidBackupError, match="pw is not") as rejected:
         await Backup(there).load(sealed(tmp_path / "crafted", entries))
     assert "spaces" not in str(rejected.value)
 
@@ -452,7 +454,7 @@ async def test_no_mutation_of_a_backup_makes_a_store_that_fsck_finds_dirty(entri
             before = await contents(store)
             try:
                 await Backup(store).load(file)
-            except BackupRefused:
+            except InvalidBackupError:
                 outcomes["rejected"] += 1
                 assert await contents(store) == before, f"seed {seed}: a rejected restore wrote"
             else:
@@ -573,7 +575,7 @@ async def test_rows_that_were_exported_and_trimmed_meanwhile_are_taken_anew(town
 
 
 def test_an_exception_of_the_archive_is_one_of_the_backup():
-    assert BackupRefused is archive_records.BackupRefused
+    assert InvalidBackupError is archive_records.InvalidBackupError
 
 
 async def test_what_a_reply_says_besides_does_not_go_into_a_backup(town, tmp_path, monkeypatch):
@@ -581,8 +583,8 @@ async def test_what_a_reply_says_besides_does_not_go_into_a_backup(town, tmp_pat
     await town.account()
 
     async def wordy(*args, **rest):
-        return {**await look(*args, **rest), "n": "7"}
+        return {**await run_read(*args, **rest), "n": "7"}
 
-    monkeypatch.setattr("sidecar.store.maintenance.backup.look", wordy)
+    monkeypatch.setattr("sidecar.store.maintenance.backup.run_read", wordy)
     await Backup(town.store).save(tmp_path / "backup")
     assert len(archive.read(tmp_path / "backup")[1]) == 1

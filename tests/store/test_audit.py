@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.audit import SYSTEM, Audit, AuditRow
-from sidecar.store.audit_chain import Head, chained, checkpoint, genesis, verify
-from sidecar.store.audit_export import AuditFile, AuditGap, Exporter, anchor, exported, sealed_head
+from sidecar.store.audit_chain import ChainHead, chained, checkpoint, genesis, verify
+from sidecar.store.audit_export import AuditFile, AuditGapError, Exporter, anchor, exported, sealed_head
 from sidecar.store.outcomes import Changed
 
 OPERATOR = Actor.operator()
@@ -248,7 +248,7 @@ async def test_R32_a_row_taken_from_the_store_is_noticed(town, log):
     await town.users.set_name(OPERATOR, admin.id, "New")
     await town.store.change("XDEL", f"{keys.account(admin.account, 1)}:log", "2-0")
 
-    with pytest.raises(AuditGap, match="no row 2"):
+    with pytest.raises(AuditGapError, match="no row 2"):
         await exporter(town, log).export()
 
 
@@ -338,7 +338,7 @@ def test_logs_are_chained_each_by_itself():
     assert found.holds
     assert found.heads["acc_a"] != found.heads["acc_b"]
     assert genesis("acc_a") != genesis("acc_b")
-    assert verify([], signature_holds=holds, anchors={"acc_a": Head(3, "x")}).heads == {"acc_a": Head(3, "x")}
+    assert verify([], signature_holds=holds, anchors={"acc_a": ChainHead(3, "x")}).heads == {"acc_a": ChainHead(3, "x")}
 
 
 async def test_a_change_leaves_exactly_one_row_however_often_it_is_asked_again(town, monkeypatch):

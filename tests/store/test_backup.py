@@ -13,14 +13,14 @@ from sidecar.domain.users import Actor, Status
 from sidecar.store import keys
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.federated_identities import LinkBarred, Linked, Links
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.federated_identities import FederatedIdentities, Linked, LinkForbidden
 from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.live.fleet import Fleet
-from sidecar.store.live.replica import LiveCopy
-from sidecar.store.maintenance.archive import Rules, read
-from sidecar.store.maintenance.backup import Backup, BackupRefused, Restored
-from sidecar.store.maintenance.consistency_checks import Fault
+from sidecar.store.live.replica import RecordReplica
+from sidecar.store.maintenance.archive import ArchiveRules, read
+from sidecar.store.maintenance.backup import Backup, InvalidBackupError, Restored
+from sidecar.store.maintenance.consistency_checks import ConsistencyFault
 from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import NoUser
 from sidecar.store.peps import PepCreated, Peps
@@ -133,7 +133,7 @@ async def test_an_expired_invitation_comes_along_and_can_be_renewed(town, lived,
 
 
 async def test_R26_the_role_of_an_expired_invitation_keeps_no_backup_from_a_restore(town, lived, elsewhere, tmp_path):
-    rules = Rules(roles={"account-administrator", "developer", "marketer"})
+    rules = ArchiveRules(roles={"account-administrator", "developer", "marketer"})
     lapsed = (await town.users.roster(lived.account)).members[-1].record
     await town.users.change(OPERATOR, lapsed.id, role="retired")
     await Backup(town.store).save(tmp_path / "backup")
@@ -142,7 +142,7 @@ async def test_R26_the_role_of_an_expired_invitation_keeps_no_backup_from_a_rest
     assert pending.status is Status.INVITED
     await town.users.change(OPERATOR, pending.id, role="retired")
     await Backup(town.store).save(tmp_path / "backup")
-    with pytest.raises(BackupRefused, match="does not declare"):
+    with pytest.raises(InvalidBackupError, match="does not declare"):
         await Backup(elsewhere).load(tmp_path / "backup", rules=rules)
 
 
@@ -166,7 +166,7 @@ async def test_a_restore_in_place_undoes_what_came_after_and_keeps_the_audit(tow
 async def test_running_sidecars_follow_a_restore_also_for_who_was_removed(town, lived, tmp_path):
     member = (await town.users.roster(lived.account)).members[1].record
     await Backup(town.store).save(tmp_path / "backup")
-    live = LiveCopy(town.store, id="one", lease=0.3, clock=time.monotonic)
+    live = RecordReplica(town.store, id="one", lease=0.3, clock=time.monotonic)
     running = asyncio.create_task(live.run())
     try:
         while live.records.lag() > 0.3:
@@ -195,7 +195,7 @@ async def test_one_account_of_many_is_put_away_or_brought_back(town, lived, else
     assert await Backup(elsewhere).load(tmp_path / "all", [second.account]) == Restored(1, 1)
     assert [account.name for account in await at(town, elsewhere).accounts.all()] == ["Second"]
     assert await Backup(elsewhere).load(tmp_path / "one") == Restored(1, 2)
-    with pytest.raises(BackupRefused, match=second.account):
+    with pytest.raises(InvalidBackupError, match=second.account):
         await Backup(elsewhere).load(tmp_path / "one", [second.account])
 
 
@@ -237,7 +237,7 @@ async def test_a_file_that_was_cut_short_or_changed_is_refused_whole(town, lived
     await Backup(town.store).save(file)
     file.write_bytes(harm(file.read_bytes()))
 
-    with pytest.raises(BackupRefused, match="not a complete backup"):
+    with pytest.raises(InvalidBackupError, match="not a complete backup"):
         await Backup(elsewhere).load(file)
     assert await at(town, elsewhere).accounts.all() == []
 
@@ -246,7 +246,7 @@ async def test_a_backup_of_other_keys_is_refused(town, lived, tmp_path, elsewher
     await town.store.change("HSET", keys.META, "pepper", "p1")
     await elsewhere.change("HSET", keys.META, "pepper", "p2")
     await Backup(town.store).save(tmp_path / "backup")
-    with pytest.raises(BackupRefused, match="pepper"):
+    with pytest.raises(InvalidBackupError, match="pepper"):
         await Backup(elsewhere).load(tmp_path / "backup")
 
 
@@ -276,14 +276,14 @@ async def test_R20_a_restore_does_not_bring_back_a_key_that_was_revoked_since(to
 
 
 async def test_R10_a_restore_lets_no_subject_back_that_was_barred_since(town, lived, tmp_path):
-    links = Links(town.store)
+    links = FederatedIdentities(town.store)
     linked = {"issuer": "https://login.example", "email": lived.email}
     assert isinstance(await links.link(lived.account, subject="s-1", **linked), Linked)
     await Backup(town.store).save(tmp_path / "backup")
     await links.unlink(lived.id)
     await Backup(town.store).load(tmp_path / "backup")
     assert await links.find(lived.account, "https://login.example", "s-1") is None
-    assert await links.link(lived.account, subject="s-1", **linked) == LinkBarred()
+    assert await links.link(lived.account, subject="s-1", **linked) == LinkForbidden()
     assert (await Fsck(town.store).run()).clean
 
 
@@ -308,16 +308,18 @@ async def test_a_restore_that_is_cut_short_leaves_a_mark_until_it_is_whole(town,
 
     async def killed(name, *args, **more):
         if name == "restore_rows":
-            raise StoreUnavailable("as a kill would")
+            raise StoreUnavailableError("as a kill would")
         return await run(name, *args, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr(elsewhere, "run", killed)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await Backup(elsewhere).load(tmp_path / "backup")
 
     report = await Fsck(elsewhere).run()
-    assert [finding.fault for finding in report.findings if "restore" in finding.fault] == [Fault.UNFINISHED_RESTORE]
+    assert [finding.fault for finding in report.findings if "restore" in finding.fault] == [
+        ConsistencyFault.UNFINISHED_RESTORE
+    ]
     fleet = Fleet(
         elsewhere, Silent(), id="a", lease=1.0, clock=time.monotonic, states=PartitionStates(clock=time.monotonic)
     )

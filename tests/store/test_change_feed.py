@@ -8,8 +8,8 @@ import pytest
 
 from sidecar.domain.users import Actor
 from sidecar.store import keys
-from sidecar.store.integrity.partition_state import State
-from sidecar.store.live.change_feed import Change, Feed, Tail, change_of, entries_of
+from sidecar.store.integrity.partition_state import PartitionState
+from sidecar.store.live.change_feed import Feed, FeedEntry, FeedReset, change_of, entries_of
 
 OPERATOR = Actor.operator()
 FEED = keys.feed(0)
@@ -19,11 +19,11 @@ class Recorder:
     """A follower that writes down what it hears."""
 
     def __init__(self):
-        self.changes: list[Change] = []
-        self.flushes: list[Tail] = []
+        self.changes: list[FeedEntry] = []
+        self.flushes: list[FeedReset] = []
         self.acknowledged: list[int] = []
         self.heard_at: list[float] = []
-        self.reports: list[tuple[int, State]] = []
+        self.reports: list[tuple[int, PartitionState]] = []
 
     def report(self, partition, state, reason):
         self.reports.append((partition, state))
@@ -31,7 +31,7 @@ class Recorder:
     def apply(self, partition, change):
         self.changes.append(change)
 
-    def heard(self, partition, at):
+    def on_heartbeat(self, partition, at):
         self.heard_at.append(at)
 
     def flush(self, tail):
@@ -72,7 +72,7 @@ async def following(store, lease=0.2):
 async def test_changes_are_heard_in_order_from_the_tail_on(town):
     admin = await town.account()
     async with following(town.store) as heard:
-        assert heard.flushes == [Tail(0, 1, new_data_set=False)]
+        assert heard.flushes == [FeedReset(0, 1, new_data_set=False)]
         await town.users.set_name(OPERATOR, admin.id, "New")
         await town.users.sign_out_everywhere(admin.id, OPERATOR)
         await eventually(lambda: len(heard.changes) == 2)
@@ -104,7 +104,7 @@ async def test_a_missing_number_is_a_flush(town):
         await town.users.set_name(OPERATOR, admin.id, "New")
         await eventually(lambda: len(heard.flushes) == 2)
         assert heard.changes == []
-        assert heard.flushes[1] == Tail(0, 3, new_data_set=False)
+        assert heard.flushes[1] == FeedReset(0, 3, new_data_set=False)
         await town.users.set_name(OPERATOR, admin.id, "Newer")
         await eventually(lambda: [change.n for change in heard.changes] == [4])
 
@@ -158,7 +158,7 @@ async def test_R46_a_store_that_lost_its_last_changes_is_not_followed(real_town)
         )
 
         await eventually(lambda: heard.reports)
-        assert set(heard.reports) == {(0, State.REGRESSED)}
+        assert set(heard.reports) == {(0, PartitionState.REGRESSED)}
         assert len(heard.flushes) == 2
         await silent(heard)
 
@@ -181,7 +181,7 @@ async def test_R46_a_store_that_went_back_and_moved_on_is_not_followed(real_town
         )
 
         await eventually(lambda: heard.reports)
-        assert set(heard.reports) == {(0, State.REGRESSED)}
+        assert set(heard.reports) == {(0, PartitionState.REGRESSED)}
         await silent(heard)
 
 
@@ -202,7 +202,7 @@ async def test_R46_a_store_that_went_back_under_an_open_connection_is_not_follow
         await real_town.users.set_name(OPERATOR, admin.id, "After the loss")
 
         await eventually(lambda: heard.reports)
-        assert set(heard.reports) == {(0, State.REGRESSED)}
+        assert set(heard.reports) == {(0, PartitionState.REGRESSED)}
         assert [change.n for change in heard.changes] == [2, 3, 4]
         await silent(heard)
 
@@ -213,7 +213,7 @@ async def test_R46_another_data_set_is_not_followed_and_the_known_one_is_again(r
         known = await real_town.store.command("GET", f"{FEED}:gen")
         await cut(real_town, "redis.call('SET', KEYS[1] .. ':gen', 'another')")
         await eventually(lambda: heard.reports)
-        assert set(heard.reports) == {(0, State.CHANGED)}
+        assert set(heard.reports) == {(0, PartitionState.CHANGED)}
         await silent(heard)
 
         await real_town.store.change("SET", f"{FEED}:gen", known)
@@ -241,7 +241,7 @@ async def test_R46_a_store_that_lost_everything_is_not_followed(real_town):
         await real_town.store.change("FLUSHALL")
         await cut(real_town)
         await eventually(lambda: heard.reports)
-        assert set(heard.reports) == {(0, State.CHANGED)}
+        assert set(heard.reports) == {(0, PartitionState.CHANGED)}
         await silent(heard)
         assert len(heard.flushes) == 2, "the copies are dropped once"
 
@@ -249,7 +249,7 @@ async def test_R46_a_store_that_lost_everything_is_not_followed(real_town):
 # Forms ----------------------------------------------------------------------------------------------------------------
 
 FIELDS = {"n": "7", "k": "user", "a": "acc_x", "u": "usr_x", "tv": "2", "s": "9", "ack": "1"}
-CHANGE = Change(7, "user", "acc_x", "usr_x", 2, 9, ack=True)
+CHANGE = FeedEntry(7, "user", "acc_x", "usr_x", 2, 9, ack=True)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.audit_export import LEASE_MS, Exporter
 from sidecar.store.outcomes import Changed
-from sidecar.store.rate_limiter import Bucket, Buckets, Empty, Rate, Taken
+from sidecar.store.rate_limiter import Bucket, BucketEmpty, Buckets, BucketTaken, Rate
 
 OPERATOR = Actor.operator()
 HOUR = 3_600_000
@@ -19,10 +19,10 @@ async def test_R52_a_bucket_that_is_full_again_in_an_hour_is_at_worst_empty_now(
 
     empty = await buckets.take(wanted)
 
-    assert isinstance(empty, Empty)
+    assert isinstance(empty, BucketEmpty)
     assert empty.seconds <= 60
     await store.change("SET", key, round(await town.now_ms()) + 100_000)
-    assert isinstance(await buckets.take(wanted), Taken)
+    assert isinstance(await buckets.take(wanted), BucketTaken)
 
 
 async def test_R52_a_name_claimed_in_the_future_is_free(town):

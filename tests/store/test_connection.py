@@ -11,7 +11,7 @@ import uvloop
 from sidecar.domain.users import ADMINISTRATOR, Actor
 from sidecar.store import keys, scripts
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreRefused, StoreUnavailable, outage
+from sidecar.store.errors import StoreMismatchError, StoreUnavailableError, outage
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
 from tests.conftest import PATIENT
@@ -58,7 +58,7 @@ async def test_a_call_that_timed_out_is_not_repeated(town, monkeypatch):
         raise redis.exceptions.TimeoutError("Timeout reading from socket")
 
     monkeypatch.setattr(town.store, "_evaluate", slow)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await town.users.sign_out_everywhere(town.uid("acc_aaaaaaaaaaaa"), OPERATOR)
     assert calls == 1
 
@@ -68,7 +68,7 @@ async def test_redis_py_repeats_nothing_by_itself(real_redis_url):
     store = await Store.open(real_redis_url, read_timeout=0.1, write_timeout=0.1)
     try:
         await store.change("SET", "n", 0)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await store.change("EVAL", "redis.call('INCR', KEYS[1]) local n = 0 while n < 3e7 do n = n + 1 end", 1, "n")
         other = await Store.open(real_redis_url, read_timeout=5)
         assert await other.command("GET", "n") == "1"
@@ -102,20 +102,20 @@ async def test_a_cancelled_call_leaves_a_connection_that_answers_the_next_call_r
 
 
 async def test_nobody_listening_is_unavailable(tmp_path):
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await Store.open(f"unix://{tmp_path}/nothing")
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await Store.open("redis://127.0.0.1:1/0")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1", "redis:/nothing", "127.0.0.1:6379", ""])
 async def test_an_address_of_no_store_is_refused(url):
-    with pytest.raises(StoreRefused, match=r"SIDECAR_REDIS_URL .*not a store URL"):
+    with pytest.raises(StoreMismatchError, match=r"SIDECAR_REDIS_URL .*not a store URL"):
         await Store.open(url)
 
 
 async def test_R24_an_error_about_an_address_does_not_show_its_password():
-    with pytest.raises(StoreRefused) as refused:
+    with pytest.raises(StoreMismatchError) as refused:
         await Store.open("redos://user:very-secret@127.0.0.1:6379")
     assert "very-secret" not in str(refused.value)
 
@@ -149,7 +149,7 @@ E = redis.exceptions
 )
 def test_R50_whatever_redis_answers_is_an_outage(error, answered, refused):
     problem = outage(error)
-    assert isinstance(problem, StoreUnavailable)
+    assert isinstance(problem, StoreUnavailableError)
     assert (problem.answered, problem.refused) == (answered, refused)
 
 
@@ -182,14 +182,14 @@ def test_a_send_on_a_connection_that_uvloop_has_closed_is_an_outage():
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(RuntimeError) as raised:
         runner.run(send())
-    assert isinstance(outage(raised.value), StoreUnavailable)
+    assert isinstance(outage(raised.value), StoreUnavailableError)
 
 
 async def test_a_store_out_of_memory_refuses_and_says_so(real_town):
     admin = await real_town.account()
     await real_town.store.change("CONFIG", "SET", "maxmemory", "1")
     try:
-        with pytest.raises(StoreUnavailable, match=r"OOM|OutOfMemory"):
+        with pytest.raises(StoreUnavailableError, match=r"OOM|OutOfMemory"):
             await real_town.users.set_name(OPERATOR, admin.id, "New")
         assert await real_town.users.record(admin.id) == admin  # checks go on
     finally:
@@ -202,7 +202,7 @@ async def test_a_store_without_its_replicas_refuses_writes(real_town, confirm):
     real_town.store.confirm_replicas = confirm
     await real_town.store.change("CONFIG", "SET", "min-replicas-to-write", "1")
     try:
-        with pytest.raises(StoreUnavailable) as refused:
+        with pytest.raises(StoreUnavailableError) as refused:
             await real_town.users.set_name(OPERATOR, admin.id, "New")
         assert refused.value.refused
     finally:
@@ -235,7 +235,7 @@ async def test_the_first_start_makes_the_record_and_the_next_agrees(bare_store):
 async def test_R22_another_issuer_or_audience_is_refused_with_both_named(bare_store, field):
     await bare_store.check_meta(**OURS)
 
-    with pytest.raises(StoreRefused) as refused:
+    with pytest.raises(StoreMismatchError) as refused:
         await bare_store.check_meta(**{**OURS, field: "https://other.example"})
 
     assert OURS[field] in str(refused.value)
@@ -248,27 +248,27 @@ async def test_R22_who_does_not_know_the_issuer_neither_sets_nor_compares_it(bar
     await bare_store.check_meta()
     await bare_store.check_meta(**OURS)
     await bare_store.check_meta()
-    with pytest.raises(StoreRefused):
+    with pytest.raises(StoreMismatchError):
         await bare_store.check_meta(issuer="https://other.example")
 
 
 @pytest.mark.parametrize("first", [True, False])
 async def test_R23_demo_and_real_stores_never_mix(bare_store, first):
     await bare_store.check_meta(**OURS, demo=first)
-    with pytest.raises(StoreRefused, match="demo"):
+    with pytest.raises(StoreMismatchError, match="demo"):
         await bare_store.check_meta(**OURS, demo=not first)
 
 
 async def test_another_pepper_is_refused(bare_store):
     await bare_store.check_meta(**OURS, pepper="p1")
-    with pytest.raises(StoreRefused, match="pepper"):
+    with pytest.raises(StoreMismatchError, match="pepper"):
         await bare_store.check_meta(**OURS, pepper="p2")
 
 
 async def test_a_newer_schema_is_refused(bare_store):
     await bare_store.check_meta(**OURS)
     await bare_store.change("HSET", keys.META, "schema", "3")
-    with pytest.raises(StoreRefused, match="schema 3"):
+    with pytest.raises(StoreMismatchError, match="schema 3"):
         await bare_store.check_meta(**OURS)
 
 
@@ -297,7 +297,7 @@ async def configured(store, name, value, expect):
 
 async def test_a_store_that_evicts_is_refused(real_town):
     async def expect():
-        with pytest.raises(StoreRefused, match="noeviction"):
+        with pytest.raises(StoreMismatchError, match="noeviction"):
             await real_town.store.check_meta(**OURS)
 
     await configured(real_town.store, "maxmemory-policy", "allkeys-lru", expect)
@@ -331,7 +331,7 @@ async def test_R31_a_store_that_could_bring_back_what_was_revoked_is_refused(
     bare_store, monkeypatch, info, config, says
 ):
     pretend(bare_store, monkeypatch, info, config)
-    with pytest.raises(StoreRefused, match=says):
+    with pytest.raises(StoreMismatchError, match=says):
         await bare_store.check_meta(**OURS)
 
 
@@ -397,7 +397,7 @@ async def test_every_script_leaves_no_global_behind(store):
             await store.run(name, ["{x}:feed", "{x}:a"], ["{}", "1", "{}"])
         except redis.exceptions.ResponseError as error:
             assert "global" not in str(error), name
-        except (StoreUnavailable, json.JSONDecodeError, TypeError):
+        except (StoreUnavailableError, json.JSONDecodeError, TypeError):
             pass
         assert script.sha
     assert await Users(store).record("usr_aaaaaaaaaaaa_bbbbbbbbbbbb") is None

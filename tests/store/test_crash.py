@@ -17,7 +17,7 @@ from sidecar.domain.users import Actor, UserId
 from sidecar.store.connection import Store
 from sidecar.store.embedded.embedded import EmbeddedServer
 from sidecar.store.embedded.server_binary import examine
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.maintenance.fsck import Fsck
 
 OPERATOR = Actor.operator()
@@ -36,7 +36,7 @@ class Known:
 
     async def write(self, town):
         """Change name and epoch in turn until the store is gone."""
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(StoreUnavailableError):
             for number in range(100_000):
                 self.asked_name = f"{self.uid}-{self.epoch}-{number}"
                 self.name = (await town.users.set_name(OPERATOR, self.uid, self.asked_name)).record.name

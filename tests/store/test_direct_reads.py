@@ -13,20 +13,20 @@ from sidecar.identity.pep_keys import NewPep, PepKeys, PepMade, make
 from sidecar.store import scripts
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.federated_identities import Links
-from sidecar.store.integrity.partition_state import PartitionStates, State
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.federated_identities import FederatedIdentities
+from sidecar.store.integrity.partition_state import PartitionState, PartitionStates
 from sidecar.store.invitations import Invitations
 from sidecar.store.keys import META, feed, partition_meta
-from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
 from sidecar.store.live.direct_reads import UNGATED_SCRIPTS
-from sidecar.store.live.record_cache import Records
-from sidecar.store.live.replica import LiveCopy
-from sidecar.store.live.revision_status import Freshness
+from sidecar.store.live.record_cache import RecordCache
+from sidecar.store.live.replica import RecordReplica
+from sidecar.store.live.revision_status import RevisionChecker
 from sidecar.store.peps import PepCopies, Peps
-from sidecar.store.policy_history import Generations
+from sidecar.store.policy_history import PolicyHistory
 from sidecar.store.role_holders import RoleHolders
-from sidecar.store.scripting import transition
+from sidecar.store.scripting import run_write
 from sidecar.store.sessions import Sessions
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper
@@ -44,7 +44,7 @@ class Untouched:
 
 
 def refuse(_partition):
-    raise StoreUnavailable("the partition is known to be cut off")
+    raise StoreUnavailableError("the partition is known to be cut off")
 
 
 def shut(store):
@@ -67,14 +67,14 @@ KEY = feed(0)
 
 @pytest.mark.parametrize("name", sorted(set(scripts.names()) - UNGATED_SCRIPTS))
 async def test_no_script_reads_past_a_closed_gate(closed, name):
-    with pytest.raises(StoreUnavailable, match="cut off"):
+    with pytest.raises(StoreUnavailableError, match="cut off"):
         await closed.run(name, [KEY, KEY], {})
 
 
 @pytest.mark.parametrize("words", [("GET", KEY), ("SMEMBERS", KEY), ("HGETALL", KEY), ("XRANGE", KEY, "-", "+")])
 async def test_no_command_reads_past_a_closed_gate(closed, words):
     for ask in (closed.command, closed.pairs):
-        with pytest.raises(StoreUnavailable, match="cut off"):
+        with pytest.raises(StoreUnavailableError, match="cut off"):
             await ask(*words)
 
 
@@ -91,8 +91,8 @@ async def test_R49_a_partition_is_closed_for_itself_alone():
     store = Store.from_client(Untouched())
     states = PartitionStates(clock=time.monotonic)
     store.gate.require = states.require
-    states.report(3, State.REGRESSED, "older")
-    with pytest.raises(StoreUnavailable, match="partition 03 is regressed"):
+    states.report(3, PartitionState.REGRESSED, "older")
+    with pytest.raises(StoreUnavailableError, match="partition 03 is regressed"):
         await store.run("roster", [feed(3)], {})
     with pytest.raises(AssertionError, match="the store was asked"):
         await store.run("roster", [feed(4)], {})
@@ -100,14 +100,14 @@ async def test_R49_a_partition_is_closed_for_itself_alone():
 
 @pytest.mark.parametrize(("actor", "passes"), [(OPERATOR, True), (Actor.bearer(UserId("usr_a")), False)])
 async def test_what_people_change_passes_the_gate_and_healing_goes_around(closed, actor, passes):
-    raised, said = (AssertionError, "the store was asked") if passes else (StoreUnavailable, "cut off")
+    raised, said = (AssertionError, "the store was asked") if passes else (StoreUnavailableError, "cut off")
     with pytest.raises(raised, match=said):
-        await transition(closed, "user_raise_epoch", "acc_a", actor)
+        await run_write(closed, "user_raise_epoch", "acc_a", actor)
 
 
 READS = {
     "record": lambda store, who: Users(store).record(who.id),
-    "live record": lambda store, who: Records(store, lease=1, clock=time.monotonic).read(who.id),
+    "live record": lambda store, who: RecordCache(store, lease=1, clock=time.monotonic).read(who.id),
     "roster": lambda store, who: Users(store).roster(who.account),
     "user by e-mail": lambda store, who: Users(store).find(who.account, who.email),
     "accounts of an e-mail": lambda store, who: Users(store).accounts_of(who.email),
@@ -118,15 +118,15 @@ READS = {
     "account by name": lambda store, who: Accounts(store).find("Acme"),
     "accounts": lambda store, who: Accounts(store).all(),
     "invitation": lambda store, who: Invitations(store).peek(who.id, digest="d"),
-    "outside subject": lambda store, who: Links(store).find(who.account, "https://issuer.example", "s"),
+    "outside subject": lambda store, who: FederatedIdentities(store).find(who.account, "https://issuer.example", "s"),
     "PEP key": lambda store, who: PepCopies(store, live=lambda _: False).read(
         PepId(f"pep_{who.account[4:]}_{'a' * 12}")
     ),
     "PEP keys": lambda store, who: Peps(store).listing(who.account),
     "held roles": lambda store, who: RoleHolders(store).holding({"marketer"}),
-    "roles of the past": lambda store, who: Generations(store).roles(),
-    "revision": lambda store, who: Freshness(
-        store, Records(store, lease=1, clock=time.monotonic), clock=time.monotonic
+    "roles of the past": lambda store, who: PolicyHistory(store).roles(),
+    "revision": lambda store, who: RevisionChecker(
+        store, RecordCache(store, lease=1, clock=time.monotonic), clock=time.monotonic
     ).reach(who.account, 7),
 }
 PER_ACCOUNT = sorted(set(READS) - {"accounts of an e-mail", "held roles", "roles of the past", "revision"})
@@ -137,7 +137,7 @@ async def test_every_noun_reads_through_the_gate(town, read):
     admin = await town.account()
     await READS[read](town.store, admin)
     shut(town.store)
-    with pytest.raises(StoreUnavailable, match="cut off"):
+    with pytest.raises(StoreUnavailableError, match="cut off"):
         await READS[read](town.store, admin)
     reopen(town.store)
     await READS[read](town.store, admin)
@@ -147,11 +147,11 @@ async def test_every_noun_reads_through_the_gate(town, read):
 async def test_no_noun_takes_an_answer_from_a_store_that_is_behind_the_feed(town, read):
     """The store lost its last changes: what it says of an account is older than what was applied here."""
     admin = await town.account()
-    records = Records(town.store, lease=1, clock=time.monotonic)
-    records.apply(0, Change(40, "user", admin.account, admin.id, 1, 1, ack=False))
-    with pytest.raises(StoreUnavailable, match="behind the feed"):
+    records = RecordCache(town.store, lease=1, clock=time.monotonic)
+    records.apply(0, FeedEntry(40, "user", admin.account, admin.id, 1, 1, ack=False))
+    with pytest.raises(StoreUnavailableError, match="behind the feed"):
         await READS[read](town.store, admin)
-    records.flush(Tail(0, 0, new_data_set=True))  # the feed has found out, and starts anew
+    records.flush(FeedReset(0, 0, new_data_set=True))  # the feed has found out, and starts anew
     await READS[read](town.store, admin)
 
 
@@ -161,21 +161,21 @@ async def test_R20_a_pep_key_is_not_admitted_by_a_store_that_is_known_to_be_cut_
     wanted = NewPep("reports", frozenset({Scope.EVALUATE}), 3600.0, 100)
     made = await make(Peps(town.store), PEPPER, admin.account, wanted, actor=OPERATOR, entropy=entropy)
     assert isinstance(made, PepMade)
-    live = LiveCopy(town.store, id="a", lease=1, clock=clock.monotonic)
+    live = RecordReplica(town.store, id="a", lease=1, clock=clock.monotonic)
     copies = PepCopies(town.store, live=live.records.live)
     keys = PepKeys(copies, PEPPER, clock=time.time, monotonic=clock.monotonic)
     await live.fleet.register()
     assert (await keys.admit(made.key, Scope.EVALUATE)).id == made.pep.id
 
     async def without_replicas(*_arguments):
-        raise StoreUnavailable("the store returned an error: NOREPLICAS", answered=True, refused=True)
+        raise StoreUnavailableError("the store returned an error: NOREPLICAS", answered=True, refused=True)
 
     with monkeypatch.context() as patch:
         patch.setattr(live.fleet, "_say", without_replicas)
         await live.fleet.register()
-    with pytest.raises(StoreUnavailable, match="refusing"):
+    with pytest.raises(StoreUnavailableError, match="refusing"):
         await keys.admit(made.key, Scope.EVALUATE)
-    with pytest.raises(StoreUnavailable, match="refusing"):
+    with pytest.raises(StoreUnavailableError, match="refusing"):
         await town.users.roster(admin.account)
     await live.fleet.register()
     assert (await keys.admit(made.key, Scope.EVALUATE)).id == made.pep.id

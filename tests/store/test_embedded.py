@@ -18,7 +18,7 @@ import redis
 from sidecar.store.embedded import embedded
 from sidecar.store.embedded.embedded import EmbeddedServer
 from sidecar.store.embedded.server_binary import ServerBinary, examine, find_server
-from sidecar.store.errors import StoreRefused, StoreUnavailable
+from sidecar.store.errors import StoreMismatchError, StoreUnavailableError
 
 PROGRAM = """
 import asyncio, json, os, sys
@@ -273,7 +273,7 @@ async def test_an_orphan_that_does_not_end_stops_the_start(tmp_path, binary, mon
     owner, first._owner = first._owner, None
     os.close(owner)
 
-    with pytest.raises(StoreUnavailable, match="stop it by hand"):
+    with pytest.raises(StoreUnavailableError, match="stop it by hand"):
         await EmbeddedServer.acquire(tmp_path, binary=binary, patience=0.2)
 
     await first.stop()
@@ -298,14 +298,14 @@ async def test_a_broken_data_file_stops_the_start_with_what_the_server_said(tmp_
     for file in server.folder.glob("**/*.aof*"):
         file.write_bytes(b"*3\r\n$9\r\nnot a data file\r\n" * 3)
 
-    with pytest.raises(StoreUnavailable, match=r"does not start: .*log"):
+    with pytest.raises(StoreUnavailableError, match=r"does not start: .*log"):
         await EmbeddedServer.acquire(tmp_path, binary=binary)
 
 
 async def test_a_folder_that_cannot_be_is_refused_in_one_line(tmp_path, binary):
     (tmp_path / "state").write_text("a file")
 
-    with pytest.raises(StoreRefused, match="SIDECAR_STATE_DIR") as refused:
+    with pytest.raises(StoreMismatchError, match="SIDECAR_STATE_DIR") as refused:
         await EmbeddedServer.acquire(tmp_path / "state", binary=binary)
 
     assert "\n" not in str(refused.value)
@@ -319,7 +319,7 @@ def test_no_server_at_all_is_refused_with_the_fix(tmp_path, monkeypatch):
     monkeypatch.setattr("sidecar.store.embedded.server_binary.importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(
-        StoreRefused, match=r"version 5\.0\.3, but 6\.2 or newer is required.*SIDECAR_REDIS_URL"
+        StoreMismatchError, match=r"version 5\.0\.3, but 6\.2 or newer is required.*SIDECAR_REDIS_URL"
     ) as refused:
         find_server()
 

@@ -5,13 +5,13 @@ import contextlib
 
 import pytest
 
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.live.epoch_repair import MAX_WAITING, Healing
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.live.epoch_repair import MAX_WAITING, EpochRepair
 
 
 @contextlib.asynccontextmanager
-async def running(healing):
-    task = asyncio.create_task(healing.run())
+async def running(epoch_repair):
+    task = asyncio.create_task(epoch_repair.run())
     yield
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -29,31 +29,31 @@ async def until(condition):
 async def test_an_epoch_that_was_lost_is_raised_again_and_sessions_of_the_older_one_end(town):
     admin = await town.account()
     await town.signed_in(admin)
-    healing = Healing(town.users)
+    epoch_repair = EpochRepair(town.users)
 
     async def healed():
         record = await town.users.record(admin.id)
         return record.epoch == 4 and not record.sessions
 
-    async with running(healing):
-        healing.want(admin.id, 4)
+    async with running(epoch_repair):
+        epoch_repair.request(admin.id, 4)
         await until(healed)
 
 
 async def test_the_highest_epoch_wins_and_what_holds_already_is_left_alone(town):
     admin = await town.account()
-    healing = Healing(town.users)
+    epoch_repair = EpochRepair(town.users)
 
     async def healed():
         return (await town.users.record(admin.id)).epoch == 3
 
     for epoch in (2, 3, 1, 0):
-        healing.want(admin.id, epoch)
-    async with running(healing):
+        epoch_repair.request(admin.id, epoch)
+    async with running(epoch_repair):
         await until(healed)
         told = await town.feed()
-        healing.want(admin.id, 3)
-        healing.want("usr_aaaaaaaaaaaa_bbbbbbbbbbbb", 3)
+        epoch_repair.request(admin.id, 3)
+        epoch_repair.request("usr_aaaaaaaaaaaa_bbbbbbbbbbbb", 3)
         await asyncio.sleep(0)
     assert await town.feed() == told
 
@@ -65,7 +65,7 @@ async def test_an_outage_is_waited_out(town, monkeypatch):
     async def flaky(uid, epoch, *, seen):
         if fails:
             fails.pop()
-            raise StoreUnavailable("out")
+            raise StoreUnavailableError("out")
         return await raise_epoch(uid, epoch, seen=seen)
 
     async def pause(seconds):
@@ -75,16 +75,16 @@ async def test_an_outage_is_waited_out(town, monkeypatch):
         return (await town.users.record(admin.id)).epoch == 2
 
     monkeypatch.setattr(town.users, "raise_epoch", flaky)
-    healing = Healing(town.users, sleep=pause)
-    async with running(healing):
-        healing.want(admin.id, 2)
+    epoch_repair = EpochRepair(town.users, sleep=pause)
+    async with running(epoch_repair):
+        epoch_repair.request(admin.id, 2)
         await until(healed)
     assert len(pauses) == 2
 
 
 @pytest.mark.parametrize("count", [MAX_WAITING + 5])
 async def test_what_waits_is_bounded(town, count):
-    healing = Healing(town.users)
+    epoch_repair = EpochRepair(town.users)
     for number in range(count):
-        healing.want(f"usr_{number}", 2)
-    assert len(healing._waiting) == MAX_WAITING
+        epoch_repair.request(f"usr_{number}", 2)
+    assert len(epoch_repair._waiting) == MAX_WAITING

@@ -6,15 +6,15 @@ import pytest
 
 from sidecar.domain.users import Status
 from sidecar.store.federated_identities import (
-    Held,
-    LinkBarred,
+    FederatedIdentities,
     Linked,
+    LinkedIdentity,
+    LinkForbidden,
     LinkHeld,
-    Links,
+    LinkQuery,
     LinkTaken,
-    NobodyToLink,
+    NoMatchingUser,
     NotLinked,
-    Sought,
     Unlinked,
 )
 from sidecar.store.maintenance.fsck import Fsck
@@ -25,7 +25,7 @@ ISSUER = "https://login.example"
 
 @pytest.fixture
 def links(store):
-    return Links(store)
+    return FederatedIdentities(store)
 
 
 async def link(links, account, subject="s-1", email="ada@example.com", issuer=ISSUER):
@@ -36,7 +36,7 @@ async def test_R10_a_subject_is_linked_once_and_found_ever_after(town, links):
     ada = await town.account()
     assert await links.find(ada.account, ISSUER, "s-1") is None
     assert await link(links, ada.account) == Linked(ada.id)
-    assert await links.find(ada.account, ISSUER, "s-1") == Held(ada.id, ada.epoch)
+    assert await links.find(ada.account, ISSUER, "s-1") == LinkedIdentity(ada.id, ada.epoch)
     row = (await town.audit(ada.account))[-1]
     assert (row["k"], row["u"], row["by"]) == ("user.linked", ada.id, "")
     assert '"subject":"s-1"' in row["after"]
@@ -71,7 +71,7 @@ async def test_R10_only_active_users_are_linked(town, links):
     bob = await town.member(actor, ada.account, "bob@example.com")
     await town.users.change(actor, bob.id, status=Status.SUSPENDED)
     for email in ("invited@example.com", "bob@example.com", "nobody@example.com"):
-        assert await link(links, ada.account, email=email) == NobodyToLink()
+        assert await link(links, ada.account, email=email) == NoMatchingUser()
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_R10_the_verified_owner_of_another_mailbox_that_folds_alike_is_not
     )
     assert accepted.record.mailbox == mailbox
     outcome = await link(links, ada.account, email=email)
-    assert outcome == (Linked(accepted.record.id) if linked else NobodyToLink())
+    assert outcome == (Linked(accepted.record.id) if linked else NoMatchingUser())
 
 
 async def test_a_removed_user_takes_its_links_along(town, links, store):
@@ -103,10 +103,10 @@ async def test_a_removed_user_takes_its_links_along(town, links, store):
     await link(links, ada.account, "s-ada")
     await town.users.remove(actor, bob.id)
     assert await links.find(ada.account, ISSUER, "s-bob") is None
-    assert await link(links, ada.account, "s-bob", "bob@example.com") == NobodyToLink()
+    assert await link(links, ada.account, "s-bob", "bob@example.com") == NoMatchingUser()
     again = await town.member(actor, ada.account, "bob@example.com")
     assert await link(links, ada.account, "s-bob", "bob@example.com") == Linked(again.id)
-    assert await links.find(ada.account, ISSUER, "s-ada") == Held(ada.id, ada.epoch)
+    assert await links.find(ada.account, ISSUER, "s-ada") == LinkedIdentity(ada.id, ada.epoch)
 
 
 async def test_of_many_subjects_at_once_one_gets_the_user(town, links):
@@ -148,9 +148,9 @@ async def test_R10_a_subject_that_was_parted_does_not_come_back_and_another_may(
     assert (parted.subjects, parted.record.epoch, parted.record.sessions) == (1, ada.epoch + 1, {})
     assert parted.record.epoch_changed_at > 0
     assert await links.find(ada.account, ISSUER, "s-1") is None
-    assert await link(links, ada.account, "s-1") == LinkBarred()
+    assert await link(links, ada.account, "s-1") == LinkForbidden()
     assert await link(links, ada.account, "s-2") == Linked(ada.id)
-    assert await links.find(ada.account, ISSUER, "s-2") == Held(ada.id, ada.epoch + 1)
+    assert await links.find(ada.account, ISSUER, "s-2") == LinkedIdentity(ada.id, ada.epoch + 1)
     row = next(row for row in await town.audit(ada.account) if row["k"] == "user.unlinked")
     assert (row["u"], row["by"], row["addr"]) == (ada.id, "", "cli")
     assert '"subjects":1' in row["before"]
@@ -272,7 +272,7 @@ async def test_an_operator_links_a_subject_whatever_its_email_and_lifts_the_bar(
     assert await links.link_user(bob.id, issuer=ISSUER, subject="s-1") == LinkHeld(ada.id)
     assert await links.link_user(ada.id, issuer=ISSUER, subject="s-2") == LinkTaken()
     await links.unlink(ada.id)
-    assert await link(links, ada.account) == LinkBarred()
+    assert await link(links, ada.account) == LinkForbidden()
     assert await links.link_user(bob.id, issuer=ISSUER, subject="s-1") == Linked(bob.id)
     assert (await links.find(ada.account, ISSUER, "s-1")).user == bob.id
     row = (await town.audit(ada.account))[-1]
@@ -286,7 +286,7 @@ async def test_an_operator_links_active_users_alone(town, links):
     bob = await town.member(actor, ada.account, "bob@example.com")
     await town.users.change(actor, bob.id, status=Status.SUSPENDED)
     for uid in (invited.id, bob.id, ada.id[:-1] + "z", "nobody"):
-        assert await links.link_user(uid, issuer=ISSUER, subject="s-1") == NobodyToLink()
+        assert await links.link_user(uid, issuer=ISSUER, subject="s-1") == NoMatchingUser()
 
 
 async def test_a_subject_is_sought_in_many_accounts_at_once(town, links):
@@ -297,9 +297,9 @@ async def test_a_subject_is_sought_in_many_accounts_at_once(town, links):
     accounts = [ada.account, eve.account, none]
     sought = await links.seek(accounts, issuer=ISSUER, subject="s-1", email="eve@example.com")
     assert {one.account: one for one in sought} == {
-        ada.account: Sought(ada.account, Held(ada.id, ada.epoch), None),
-        eve.account: Sought(eve.account, None, eve.id, linkable=True),
-        none: Sought(none, None, None),
+        ada.account: LinkQuery(ada.account, LinkedIdentity(ada.id, ada.epoch), None),
+        eve.account: LinkQuery(eve.account, None, eve.id, linkable=True),
+        none: LinkQuery(none, None, None),
     }
     (there, *_) = await links.seek(accounts, issuer=ISSUER, subject="s-2", email=None)
     assert (there.held, there.by_email) == (None, None)

@@ -8,11 +8,11 @@ import pytest
 
 from sidecar.domain.users import Actor
 from sidecar.store import keys
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.integrity.partition_state import PartitionStates
-from sidecar.store.live.change_feed import Tail
+from sidecar.store.live.change_feed import FeedReset
 from sidecar.store.live.fleet import MARGIN, Fleet
-from sidecar.store.live.replica import LiveCopy
+from sidecar.store.live.replica import RecordReplica
 from sidecar.store.outcomes import Position
 from sidecar.store.sessions import SessionGone
 
@@ -57,7 +57,7 @@ def make_fleet(town, clock, holder):
 async def trusted(fleet, clock):
     """Registered, following, and long enough on its connection to believe in absence."""
     await fleet.register()
-    fleet.flush(Tail(0, 0, new_data_set=False))
+    fleet.flush(FeedReset(0, 0, new_data_set=False))
     clock.advance(LEASE + MARGIN)
     return fleet
 
@@ -73,7 +73,7 @@ async def test_a_registration_is_dated_by_when_it_was_sent(make_fleet, holder, c
 
 async def test_the_fleet_lists_who_lives_and_what_each_says(make_fleet, town):
     one, two = make_fleet("a"), make_fleet("b", lease=0.5)
-    one.tell(generation="g1", keys="k1")
+    one.set_facts(generation="g1", keys="k1")
     await one.register()
     await two.register()
     await two.acknowledge(0, 7)
@@ -135,7 +135,7 @@ async def test_R31_completeness_is_never_concluded_from_absence(make_fleet, cloc
     await fleet.acknowledge(0, 5)
     clock.advance(0.001)
     assert (await fleet.wait_applied(Position(0, 5))).waited_ms == 0
-    fleet.flush(Tail(0, 5, new_data_set=False))  # a new connection, data set or master
+    fleet.flush(FeedReset(0, 5, new_data_set=False))  # a new connection, data set or master
     assert (await fleet.wait_applied(Position(0, 5))).waited_ms >= (LEASE + MARGIN) * 1000 - 1
 
 
@@ -144,7 +144,7 @@ async def test_R31_a_store_that_changes_while_we_wait_leaves_it_incomplete(make_
     await two.register()
     waiting = asyncio.create_task(one.wait_applied(Position(0, 5)))
     await asyncio.sleep(0.001)
-    one.flush(Tail(0, 4, new_data_set=False))
+    one.flush(FeedReset(0, 4, new_data_set=False))
 
     assert not (await waiting).complete
 
@@ -160,7 +160,7 @@ async def test_R31_a_store_that_is_out_leaves_it_incomplete(make_fleet, clock, t
     fleet = await trusted(make_fleet("a"), clock)
 
     async def out(*args, **more):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(town.store, "run", out)
     done = await fleet.wait_applied(Position(0, 5))
@@ -171,14 +171,14 @@ async def test_R31_a_store_that_is_out_leaves_it_incomplete(make_fleet, clock, t
 
 async def test_a_refused_registration_is_told_and_an_unanswered_one_is_not(make_fleet, holder, town, monkeypatch):
     fleet = make_fleet("a")
-    problem = StoreUnavailable("NOREPLICAS", answered=True, refused=True)
+    problem = StoreUnavailableError("NOREPLICAS", answered=True, refused=True)
 
     async def out(*args, **more):
         raise problem
 
     monkeypatch.setattr(town.store, "run", out)
     await fleet.register()
-    problem = StoreUnavailable("timeout")
+    problem = StoreUnavailableError("timeout")
     await fleet.register()
 
     assert holder.said == [(0, "rejected")]
@@ -212,7 +212,7 @@ async def eventually(happens, seconds=5.0):
 
 @contextlib.asynccontextmanager
 async def living(store, count, lease=0.3):
-    copies = [LiveCopy(store, id=f"s{number}", lease=lease, clock=time.monotonic) for number in range(count)]
+    copies = [RecordReplica(store, id=f"s{number}", lease=lease, clock=time.monotonic) for number in range(count)]
     tasks = [asyncio.create_task(copy.run()) for copy in copies]
     try:
         await eventually(lambda: all(copy.records.lag() < lease for copy in copies))
@@ -331,7 +331,7 @@ async def test_without_a_word_from_the_store_no_copy_is_used_past_the_lease(hurr
                 break
             assert asked_at < last_word + 0.3
             await asyncio.sleep(0.002)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await one.records.read(admin.id)
         await eventually(lambda: one.records.lag() < 0.3)
         assert (await one.records.read(admin.id)).epoch == 1

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
-from sidecar.store.maintenance.consistency_checks import REPAIRABLE, Fault
+from sidecar.store.maintenance.consistency_checks import REPAIRABLE, ConsistencyFault
 from sidecar.store.maintenance.fsck import Fsck
 
 OPERATOR = Actor.operator()
@@ -65,27 +65,27 @@ async def test_a_lowered_cap_is_a_note_and_no_fault(town, busy):
     admin, _ = busy
     await town.accounts.set_seats(admin.account, 1, OPERATOR)
     report = await Fsck(town.store).run()
-    assert [finding.fault for finding in report.findings] == [Fault.OVER_CAP]
+    assert [finding.fault for finding in report.findings] == [ConsistencyFault.OVER_CAP]
     assert report.clean
 
 
 BROKEN = {
-    Fault.MEMBER_WITHOUT_RECORD: ["SADD {home}:members usr_aaaaaaaaaaaa_bbbbbbbbbbbb"],
-    Fault.RECORD_WITHOUT_MEMBER: ["HSET {home}:u:usr_aaaaaaaaaaaa_bbbbbbbbbbbb st active"],
-    Fault.BAD_RECORD: ["HSET {home}:u:{member} tv 0"],
-    Fault.NO_ADMINISTRATOR: ["HSET {home}:u:{admin} role marketer", "SREM {home}:admins {admin}"],
-    Fault.ADMINISTRATORS_DIFFER: ["SADD {home}:admins {member}"],
-    Fault.EMAIL_TWICE: ["HSET {home}:u:{member} em ada@example.com", "HDEL {home}:em b@example.com"],
-    Fault.EMAIL_INDEX: ["HDEL {home}:em b@example.com"],
-    Fault.EMAIL_HINT: ["DEL {hint}"],
-    Fault.INVITATION_WITHOUT_RECORD: ["ZADD {home}:inv 9999999999999 usr_aaaaaaaaaaaa_bbbbbbbbbbbb"],
-    Fault.SESSION_WITHOUT_RECORD: ["ZADD {home}:us:{admin} 9999999999999 ses_x"],
-    Fault.PEP_WITHOUT_RECORD: ["SADD {home}:peps pep_x"],
-    Fault.NAME_INDEX: ["HDEL {names} acme"],
-    Fault.AUDIT_GAP: ["XDEL {home}:log 3-0"],
-    Fault.FEED_COUNT: ["INCR {feed}:n"],
-    Fault.LINK_WITHOUT_USER: ["HSET {home}:links a:b -usr_aaaaaaaaaaaa_bbbbbbbbbbbb"],
-    Fault.NO_EXPIRY: ["HSET {home}:s:ses_y u x"],
+    ConsistencyFault.MEMBER_WITHOUT_RECORD: ["SADD {home}:members usr_aaaaaaaaaaaa_bbbbbbbbbbbb"],
+    ConsistencyFault.RECORD_WITHOUT_MEMBER: ["HSET {home}:u:usr_aaaaaaaaaaaa_bbbbbbbbbbbb st active"],
+    ConsistencyFault.BAD_RECORD: ["HSET {home}:u:{member} tv 0"],
+    ConsistencyFault.NO_ADMINISTRATOR: ["HSET {home}:u:{admin} role marketer", "SREM {home}:admins {admin}"],
+    ConsistencyFault.ADMINISTRATORS_DIFFER: ["SADD {home}:admins {member}"],
+    ConsistencyFault.EMAIL_TWICE: ["HSET {home}:u:{member} em ada@example.com", "HDEL {home}:em b@example.com"],
+    ConsistencyFault.EMAIL_INDEX: ["HDEL {home}:em b@example.com"],
+    ConsistencyFault.EMAIL_HINT: ["DEL {hint}"],
+    ConsistencyFault.INVITATION_WITHOUT_RECORD: ["ZADD {home}:inv 9999999999999 usr_aaaaaaaaaaaa_bbbbbbbbbbbb"],
+    ConsistencyFault.SESSION_WITHOUT_RECORD: ["ZADD {home}:us:{admin} 9999999999999 ses_x"],
+    ConsistencyFault.PEP_WITHOUT_RECORD: ["SADD {home}:peps pep_x"],
+    ConsistencyFault.NAME_INDEX: ["HDEL {names} acme"],
+    ConsistencyFault.AUDIT_GAP: ["XDEL {home}:log 3-0"],
+    ConsistencyFault.FEED_COUNT: ["INCR {feed}:n"],
+    ConsistencyFault.LINK_WITHOUT_USER: ["HSET {home}:links a:b -usr_aaaaaaaaaaaa_bbbbbbbbbbbb"],
+    ConsistencyFault.NO_EXPIRY: ["HSET {home}:s:ses_y u x"],
 }
 
 
@@ -154,7 +154,9 @@ async def test_it_asks_of_many_keys_at_once_whether_they_end(town, monkeypatch):
     asked = []
     monkeypatch.setattr(town.store, "on_request", lambda name, _seconds: asked.append(name))
     report = await Fsck(town.store).run()
-    assert [(finding.fault, finding.where) for finding in report.findings] == [(Fault.NO_EXPIRY, f"{home}:rid:700")]
+    assert [(finding.fault, finding.where) for finding in report.findings] == [
+        (ConsistencyFault.NO_EXPIRY, f"{home}:rid:700")
+    ]
     assert asked.count("lasting") <= 4
 
 

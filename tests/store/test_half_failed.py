@@ -5,7 +5,7 @@ import re
 import pytest
 
 from sidecar.store import keys
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.live.change_feed import entries_of
 from sidecar.store.scripts import names, script
 from tests.store.half_failing import Scenarios, failing
@@ -104,7 +104,7 @@ async def _fails(store, change, where: str) -> bool:
     """Whether the script came as far as its failing call. A script that goes on after it says so in its answer."""
     try:
         reply = await change.act()
-    except StoreUnavailable:
+    except StoreUnavailableError:
         return True
     if not await store.command("EXISTS", "test:reached"):
         return False

@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.config import urls
 from sidecar.config.settings import SettingsError, load
-from sidecar.store.errors import StoreRefused
+from sidecar.store.errors import StoreMismatchError
 from sidecar.store.servers import address
 from sidecar.store.servers.address import parse_address
 from sidecar.store.servers.connection_pools import Patience
@@ -43,5 +43,5 @@ def test_a_list_with_an_empty_place_is_no_such_url(url):
     with pytest.raises(SettingsError, match="list of hosts has an empty place") as refused:
         load({"redis_url": url}, {})
     assert "pw" not in str(refused.value)
-    with pytest.raises(StoreRefused, match="list of hosts has an empty place"):
+    with pytest.raises(StoreMismatchError, match="list of hosts has an empty place"):
         topology(url, patience=PATIENCE)

@@ -9,8 +9,8 @@ import pytest
 
 from sidecar.sources.journal_file import MAX_LINES, JournalFile
 from sidecar.store.integrity import journal as journal_module
-from sidecar.store.integrity.feed_entries import Change, Tail
-from sidecar.store.integrity.journal import Journal, Mark, mark_of
+from sidecar.store.integrity.feed_entries import FeedEntry, FeedReset
+from sidecar.store.integrity.journal import Journal, JournalEntry, journal_entry
 from sidecar.store.integrity.losses import by_account, missing, split
 from sidecar.store.integrity.proof import FeedPosition
 
@@ -19,11 +19,11 @@ START = FeedPosition("set-1", 0, "0-0")
 
 def change(n, **more):
     told = {"kind": "user", "account": "acc_a", "user": "usr_a", "epoch": 1, "seq": n, "ack": True, **more}
-    return Change(n=n, entry=f"{n}-0", **told)
+    return FeedEntry(n=n, entry=f"{n}-0", **told)
 
 
-def mark(n, **more) -> Mark:
-    return mark_of(change(n, **more))
+def mark(n, **more) -> JournalEntry:
+    return journal_entry(change(n, **more))
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def make(tmp_path, store):
 
 
 async def filled(journal, numbers=range(1, 6)):
-    journal.flush(Tail(0, 0, new_data_set=False, position=START))
+    journal.flush(FeedReset(0, 0, new_data_set=False, position=START))
     await journal.read_back()
     await journal.write()
     for n in numbers:
@@ -126,7 +126,7 @@ async def test_R48_one_process_writes_and_the_next_takes_over(make):
 
 async def test_R48_the_file_is_bounded(make, tmp_path, monkeypatch):
     monkeypatch.setattr("sidecar.sources.journal_file.MAX_LINES", 20)
-    monkeypatch.setattr(journal_module, "MAX_MARKS", 10)
+    monkeypatch.setattr(journal_module, "MAX_ENTRIES", 10)
     assert MAX_LINES == 30_000
     journal = await filled(make(), range(1, 3))
     for n in range(3, 100):
@@ -157,7 +157,7 @@ async def test_R48_what_the_feed_held_before_is_read_back(town, make):
         await town.users.set_name(town_operator(), admin.id, f"Ada {number}")
     tail = await town.store.run("feed_tail", ["sc:{p00}:feed"], [""])
     journal = make()
-    journal.flush(Tail(0, 6, new_data_set=False, position=FeedPosition("s", 6, tail["id"])))
+    journal.flush(FeedReset(0, 6, new_data_set=False, position=FeedPosition("s", 6, tail["id"])))
     journal.apply(0, change(7))
     await journal.read_back()
     assert [one.n for one in journal.marks(0)] == list(range(1, 8))
@@ -198,7 +198,7 @@ def test_R48_what_no_sidecar_knows_is_named(base, top, numbers, gaps):
 
 
 def test_R48_numbers_that_a_recovery_left_out_are_no_gap():
-    assert missing(3, 9, [mark(4), Mark(9, "9-0", 4, "data_set", "a", "b", 0, 0, "", "", False)]) == ()
+    assert missing(3, 9, [mark(4), JournalEntry(9, "9-0", 4, "data_set", "a", "b", 0, 0, "", "", False)]) == ()
 
 
 def test_R48_the_last_of_several_lost_changes_counts():

@@ -11,9 +11,9 @@ import pytest
 
 from sidecar.domain.users import Status
 from sidecar.store import keys
-from sidecar.store.connection import Store, StoreRefused
-from sidecar.store.integrity.partition_state import State
-from sidecar.store.integrity.proof import FeedPosition, found_of, judge
+from sidecar.store.connection import Store, StoreMismatchError
+from sidecar.store.integrity.partition_state import PartitionState
+from sidecar.store.integrity.proof import FeedPosition, judge, proof_of
 from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.maintenance.migrate import migrate
 from sidecar.store.maintenance.startup_checks import SCHEMA
@@ -75,7 +75,7 @@ async def older(town):
 
 
 async def test_a_store_of_schema_1_is_refused_until_it_is_migrated(older):
-    with pytest.raises(StoreRefused, match="schema 1, this sidecar needs 2: run `sidecar migrate`"):
+    with pytest.raises(StoreMismatchError, match="schema 1, this sidecar needs 2: run `sidecar migrate`"):
         await older.store.check_meta(**SETTINGS)
     done = await migrate(older.store, PEPPER)
     assert (done.before, done.accounts) == ("1", 2)
@@ -84,7 +84,7 @@ async def test_a_store_of_schema_1_is_refused_until_it_is_migrated(older):
 
 async def test_another_pepper_is_refused_before_anything_is_written(older):
     await older.store.change("HSET", keys.META, "pepper", "another")
-    with pytest.raises(StoreRefused, match="another pepper"):
+    with pytest.raises(StoreMismatchError, match="another pepper"):
         await migrate(older.store, PEPPER)
     assert await older.store.command("HGET", keys.META, "schema") == "1"
     assert not await older.store.command("EXISTS", keys.accounts(0))
@@ -98,12 +98,12 @@ async def test_R46_a_running_sidecar_of_schema_1_closes_and_names_the_schema(old
     known = FeedPosition(tail["gen"], int(tail["n"]), tail["id"])
     demanded = {"schema": "1", "issuer": meta["issuer"], "audience": meta["audience"]}
     there = await older.store.run("feed_tail", [feed, keys.partition_meta(0)], [known.entry, known.data_set])
-    assert judge(known, found_of(there), demanded).state is State.OK
+    assert judge(known, proof_of(there), demanded).state is PartitionState.OK
     await migrate(older.store, PEPPER)
     found = await older.store.run("feed_tail", [feed, keys.partition_meta(0)], [known.entry, known.data_set])
-    verdict = judge(known, found_of(found), demanded)
+    verdict = judge(known, proof_of(found), demanded)
     assert (verdict.state, verdict.reason) == (
-        State.CHANGED,
+        PartitionState.CHANGED,
         f"its meta record has schema '{SCHEMA}', this sidecar '1'",
     )
 
@@ -142,7 +142,7 @@ async def test_a_migration_killed_at_each_of_its_writes_goes_on(real_town, real_
             break
         assert child.returncode == -signal.SIGKILL, child.stderr
         if await real_town.store.command("HGET", keys.META, "schema") == "1":
-            with pytest.raises(StoreRefused, match="sidecar migrate"):
+            with pytest.raises(StoreMismatchError, match="sidecar migrate"):
                 await real_town.store.check_meta(**SETTINGS)
             await migrate(real_town.store, PEPPER)
         await is_whole(real_town)

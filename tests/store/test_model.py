@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.federated_identities import Links
+from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.maintenance.fsck import Fsck
 from tests.conftest import PATIENT
 
@@ -142,10 +142,10 @@ class Model:
 
     def link(self, subject, email):
         if subject in self.links:
-            return "LinkBarred" if self.links[subject][1] else "Linked"
+            return "LinkForbidden" if self.links[subject][1] else "Linked"
         uid = next((i for i, p in self.people.items() if p.email == email and p.status == "active"), None)
         if uid is None:
-            return "NobodyToLink"
+            return "NoMatchingUser"
         if (uid, False) in self.links.values():
             return "LinkTaken"
         return self.linked(subject, uid)
@@ -156,7 +156,7 @@ class Model:
             return "Linked" if held == uid else "LinkHeld"
         person = self.people.get(uid)
         if person is None or person.status != "active":
-            return "NobodyToLink"
+            return "NoMatchingUser"
         if (uid, False) in self.links.values():
             return "LinkTaken"
         return self.linked(subject, uid)
@@ -242,7 +242,7 @@ class Model:
 
 
 async def ask(town, account, name, args, ttl=3600):
-    users, invitations, sessions, links = town.users, town.invitations, town.sessions, Links(town.store)
+    users, invitations, sessions, links = town.users, town.invitations, town.sessions, FederatedIdentities(town.store)
     calls = {
         "invite": lambda actor, uid, email, role, secret: invitations.invite(
             actor, account=account, uid=uid, email=email, name="", role=role, digest=secret, ttl=ttl
@@ -387,7 +387,7 @@ class Ledger(RuleBasedStateMachine):
 
     async def observed(self):
         roster = await self.town.users.roster(self.account)
-        links = Links(self.town.store)
+        links = FederatedIdentities(self.town.store)
         linked = {subject: await links.find(self.account, ISSUER, subject) for subject in SUBJECTS}
         people = {
             found.record.id: (

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.integrity import partition_state
-from sidecar.store.integrity.partition_state import PartitionStates, State, Status, unavailable_share
+from sidecar.store.integrity.partition_state import PartitionState, PartitionStates, PartitionStatus, unavailable_share
 
 
 class Log:
@@ -31,20 +31,20 @@ def states(clock):
 
 
 def test_R46_a_start_without_trouble_writes_no_line(states, log):
-    states.report(0, State.OK)
+    states.report(0, PartitionState.OK)
     states.settle()
     assert log.lines == []
 
 
 def test_R46_one_line_down_and_one_up_with_the_whole_duration(states, log, clock):
-    states.report(0, State.OK)
-    states.report(0, State.OUT, "no answer")
-    states.report(0, State.OUT, "no answer, again")
+    states.report(0, PartitionState.OK)
+    states.report(0, PartitionState.OUT, "no answer")
+    states.report(0, PartitionState.OUT, "no answer, again")
     states.settle()
     clock.advance(3)
-    states.report(0, State.REFUSING, "NOREPLICAS")
+    states.report(0, PartitionState.REFUSING, "NOREPLICAS")
     clock.advance(4)
-    states.report(0, State.OK)
+    states.report(0, PartitionState.OK)
     states.settle()
     assert log.lines == [
         ("store unavailable", "out", ["00"], "no answer"),
@@ -52,15 +52,15 @@ def test_R46_one_line_down_and_one_up_with_the_whole_duration(states, log, clock
     ]
 
 
-@pytest.mark.parametrize("lost", [State.CHANGED, State.REGRESSED])
+@pytest.mark.parametrize("lost", [PartitionState.CHANGED, PartitionState.REGRESSED])
 def test_R46_a_loss_found_during_an_outage_is_one_line_more(states, log, clock, lost):
-    states.report(0, State.OK)
-    states.report(0, State.OUT, "no answer")
+    states.report(0, PartitionState.OK)
+    states.report(0, PartitionState.OUT, "no answer")
     clock.advance(1)
     states.report(0, lost, "it is older")
-    states.report(0, State.RECOVERING, "")
+    states.report(0, PartitionState.RECOVERING, "")
     clock.advance(1)
-    states.report(0, State.OK)
+    states.report(0, PartitionState.OK)
     states.settle()
     assert [line[:2] for line in log.lines] == [
         ("store unavailable", "out"),
@@ -72,8 +72,8 @@ def test_R46_a_loss_found_during_an_outage_is_one_line_more(states, log, clock, 
 
 def test_R46_several_partitions_at_once_are_one_line(states, log):
     for partition in range(16):
-        states.report(partition, State.OK)
-        states.report(partition, State.OUT, "no answer")
+        states.report(partition, PartitionState.OK)
+        states.report(partition, PartitionState.OUT, "no answer")
     states.settle()
     assert log.lines == [("store unavailable", "out", [f"{p:02d}" for p in range(16)], "no answer")]
 
@@ -82,42 +82,42 @@ def test_the_lines_of_one_moment_are_gathered_once(clock):
     delays = []
     states = PartitionStates(clock=clock.monotonic, later=lambda delay, _callback: delays.append(delay))
     for partition in range(3):
-        states.report(partition, State.OUT, "no answer")
+        states.report(partition, PartitionState.OUT, "no answer")
     assert delays == [partition_state.GATHER_SECONDS]
 
 
 def test_a_repeated_state_keeps_its_beginning_and_takes_the_newest_reason(states, clock):
     begun = clock.monotonic()
-    states.report(0, State.OUT, "one")
+    states.report(0, PartitionState.OUT, "one")
     clock.advance(5)
-    states.report(0, State.OUT, "two")
-    assert states.status(0) == Status(State.OUT, "two", begun)
+    states.report(0, PartitionState.OUT, "two")
+    assert states.status(0) == PartitionStatus(PartitionState.OUT, "two", begun)
 
 
 def test_a_regression_is_counted_when_it_begins(states):
     counted = []
     states.on_regression = counted.append
-    states.report(2, State.REGRESSED, "older")
-    states.report(2, State.REGRESSED, "older still")
+    states.report(2, PartitionState.REGRESSED, "older")
+    states.report(2, PartitionState.REGRESSED, "older still")
     assert counted == [2]
 
 
 def test_direct_reads_need_a_partition_that_is_not_known_to_be_wrong(states):
     states.require(0)
-    states.report(0, State.OUT, "no answer")
-    with pytest.raises(StoreUnavailable) as out:
+    states.report(0, PartitionState.OUT, "no answer")
+    with pytest.raises(StoreUnavailableError) as out:
         states.require(0)
     assert out.value.cause == "store_out"
-    states.report(0, State.CHANGED, "it is empty")
-    with pytest.raises(StoreUnavailable, match="it is empty") as refused:
+    states.report(0, PartitionState.CHANGED, "it is empty")
+    with pytest.raises(StoreUnavailableError, match="it is empty") as refused:
         states.require(0)
     assert refused.value.cause == "store_changed"
     states.require(1)
 
 
 def test_R49_the_share_is_of_known_users_and_of_partitions_without_any():
-    ok, out = Status(State.OK, "", 0, readable=True), Status(State.OUT, "", 0)
-    full = Status(State.REFUSING, "OOM", 0, readable=True)
+    ok, out = PartitionStatus(PartitionState.OK, "", 0, readable=True), PartitionStatus(PartitionState.OUT, "", 0)
+    full = PartitionStatus(PartitionState.REFUSING, "OOM", 0, readable=True)
     assert unavailable_share([(ok, 60), (out, 40)]) == 0.4
     assert unavailable_share([(ok, 0), (out, 40)]) == 1.0
     assert unavailable_share([(ok, 0), (out, 0)]) == 0.5
@@ -126,6 +126,6 @@ def test_R49_the_share_is_of_known_users_and_of_partitions_without_any():
 
 
 def test_a_store_that_is_full_is_read_and_named(states):
-    states.report(0, State.REFUSING, "the store returned an error: OOM", readable=True)
+    states.report(0, PartitionState.REFUSING, "the store returned an error: OOM", readable=True)
     states.require(0)
-    assert states.status(0).state is State.REFUSING
+    assert states.status(0).state is PartitionState.REFUSING

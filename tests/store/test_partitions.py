@@ -10,7 +10,7 @@ import pytest
 from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.audit_export import Exporter
-from sidecar.store.live.replica import LiveCopy
+from sidecar.store.live.replica import RecordReplica
 from sidecar.store.maintenance.backup import Backup, Restored
 from sidecar.store.maintenance.fsck import Fsck
 
@@ -50,7 +50,7 @@ async def test_an_email_is_found_in_all_of_its_accounts(wide):
 
 
 async def test_changes_of_every_partition_are_heard_and_waited_for(wide):
-    live = LiveCopy(wide.store, id="one", lease=0.3, clock=time.monotonic)
+    live = RecordReplica(wide.store, id="one", lease=0.3, clock=time.monotonic)
     running = asyncio.create_task(live.run())
     try:
         for admin in wide.admins:

@@ -4,8 +4,8 @@ import pytest
 
 from sidecar.domain.peps import Pep, PepId, Scope, account_of_pep
 from sidecar.domain.users import AccountId, Actor, Status, UserId
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.store.peps import MAX_KEYS, NoPep, PepCopies, PepCreated, PepExists, PepRevoked, Peps, TooManyPeps
 
@@ -32,8 +32,8 @@ async def created(peps: Peps, account: AccountId, number: int = 0, **more: objec
     return outcome.pep
 
 
-def change(kind: str, account: AccountId, user: str, n: int, seq: int) -> Change:
-    return Change(n=n, kind=kind, account=account, user=UserId(user), epoch=0, seq=seq, ack=False)
+def change(kind: str, account: AccountId, user: str, n: int, seq: int) -> FeedEntry:
+    return FeedEntry(n=n, kind=kind, account=account, user=UserId(user), epoch=0, seq=seq, ack=False)
 
 
 class Lease:
@@ -187,7 +187,7 @@ async def test_a_flush_drops_every_copy(town) -> None:
     pep = await created(Peps(town.store), admin.account)
     copies = PepCopies(town.store, live=Lease())
     await copies.read(pep.id)
-    copies.flush(Tail(0, 5, new_data_set=False))
+    copies.flush(FeedReset(0, 5, new_data_set=False))
     assert copies.peek(pep.id) is None
 
 
@@ -215,9 +215,9 @@ async def test_a_store_that_went_back_in_time_is_not_believed(town) -> None:
     assert await copies.read(pep.id) == pep  # nothing that was seen of a user makes a key older
     for kind, subject in (("pep", pep.id), ("account", "")):
         copies.apply(0, change(kind, admin.account, subject, 9, 10_000))
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await copies.read(pep.id)
-        copies.flush(Tail(0, 1, new_data_set=True))
+        copies.flush(FeedReset(0, 1, new_data_set=True))
         assert await copies.read(pep.id) == pep
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from tests.ports import free_port
 from tests.store.test_topology import BUS, CAREFUL, DATA, OPERATOR, knows_all, lively, living, servers, sooner_or_later
 from tests.store.test_topology import until as until_
@@ -43,7 +43,7 @@ class Denials:
             try:
                 await self._live.records.read(self._user)
                 self.since = None
-            except StoreUnavailable:
+            except StoreUnavailableError:
                 self.since = self.since or now
             if self.since is not None:
                 self.seconds = max(self.seconds, time.monotonic() - self.since)

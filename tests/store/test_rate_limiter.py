@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from sidecar.store import keys
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.live.memory_pressure import Memory, _share
-from sidecar.store.rate_limiter import Bucket, Buckets, Empty, Rate, Taken
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.live.memory_pressure import MemoryPressure, _share
+from sidecar.store.rate_limiter import Bucket, BucketEmpty, Buckets, BucketTaken, Rate
 
 
 def bucket(units=3, seconds=60.0, subject="a", kind="pair"):
@@ -15,14 +15,14 @@ def bucket(units=3, seconds=60.0, subject="a", kind="pair"):
 
 
 async def taken(buckets, wanted, times):
-    return [isinstance(await buckets.take(wanted), Taken) for _ in range(times)]
+    return [isinstance(await buckets.take(wanted), BucketTaken) for _ in range(times)]
 
 
 async def test_R16_a_bucket_gives_what_it_holds_and_then_says_how_long(store):
     buckets = Buckets(store)
     assert await taken(buckets, bucket(), 3) == [True] * 3
     empty = await buckets.take(bucket())
-    assert isinstance(empty, Empty)
+    assert isinstance(empty, BucketEmpty)
     assert 59 < empty.seconds <= 60
 
 
@@ -59,15 +59,15 @@ async def test_R16_more_given_back_than_taken_is_not_more_than_it_holds(store):
 async def test_R16_of_a_hundred_at_once_as_many_as_it_holds_get_one(store):
     buckets = Buckets(store)
     outcomes = await asyncio.gather(*(buckets.take(bucket(units=10)) for _ in range(100)))
-    assert outcomes.count(Taken()) == 10
+    assert outcomes.count(BucketTaken()) == 10
 
 
 async def test_R16_buckets_of_another_kind_or_subject_are_others(store):
     buckets = Buckets(store)
     await taken(buckets, bucket(units=1), 1)
-    assert await buckets.take(bucket(units=1, subject="b")) == Taken()
-    assert await buckets.take(bucket(units=1, kind="address")) == Taken()
-    assert await buckets.take(bucket(units=1)) != Taken()
+    assert await buckets.take(bucket(units=1, subject="b")) == BucketTaken()
+    assert await buckets.take(bucket(units=1, kind="address")) == BucketTaken()
+    assert await buckets.take(bucket(units=1)) != BucketTaken()
 
 
 async def test_R16_a_bucket_ends_when_it_is_full_again_and_names_nobody(store):
@@ -91,10 +91,10 @@ def test_R16_the_number_of_buckets_is_fixed():
 
 async def test_R16_a_store_that_is_out_is_no_absence_of_limits(store, monkeypatch):
     async def out(*_, **__):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(store, "run", out)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await Buckets(store).take(bucket())
 
 
@@ -115,7 +115,7 @@ def test_R16_the_share_of_the_memory_that_is_used(info, share):
 
 
 async def test_R16_at_four_fifths_the_store_is_short_until_it_is_well_below(store, monkeypatch):
-    memory = Memory(store)
+    memory = MemoryPressure(store)
     for used, short in (
         (0.5, False),
         (0.79, False),
@@ -126,8 +126,8 @@ async def test_R16_at_four_fifths_the_store_is_short_until_it_is_well_below(stor
         (0.79, False),
     ):
         monkeypatch.setattr(memory, "_info", _info(used))
-        await memory.look()
-        assert memory.short is short, used
+        await memory.poll()
+        assert memory.low is short, used
 
 
 def _info(used):
@@ -138,21 +138,21 @@ def _info(used):
 
 
 async def test_R16_a_real_server_tells_how_full_it_is(real_town):
-    memory = Memory(real_town.store)
-    await memory.look()
+    memory = MemoryPressure(real_town.store)
+    await memory.poll()
     assert memory.share == 0.0, "without maxmemory it is never short"
     used = (await real_town.store.command("INFO", "memory"))["used_memory"]
     await real_town.store.command("CONFIG", "SET", "maxmemory", str(int(used / 0.85)))
     try:
-        await memory.look()
-        assert memory.short
+        await memory.poll()
+        assert memory.low
     finally:
         await real_town.store.command("CONFIG", "SET", "maxmemory", "0")
-    await memory.look()
-    assert not memory.short
+    await memory.poll()
+    assert not memory.low
 
 
 async def test_a_server_without_info_is_never_short(store):
-    memory = Memory(store)
-    await memory.look()
-    assert not memory.short
+    memory = MemoryPressure(store)
+    await memory.poll()
+    assert not memory.low

@@ -6,10 +6,10 @@ import pytest
 
 from sidecar.domain.users import Actor, Status
 from sidecar.store import keys
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.integrity.partition_state import PartitionStates, State
-from sidecar.store.live.change_feed import Change, Tail
-from sidecar.store.live.record_cache import AGE_SPREAD, MAX_AGE, Records
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.integrity.partition_state import PartitionState, PartitionStates
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
+from sidecar.store.live.record_cache import AGE_SPREAD, MAX_AGE, RecordCache
 
 OPERATOR = Actor.operator()
 LEASE = 1.0
@@ -23,20 +23,22 @@ def regressions():
 @pytest.fixture
 def records(town, clock, regressions):
     """Records that have just heard the feed and registered; tests move the clock and speak for the feed."""
-    made = Records(town.store, lease=LEASE, clock=clock.monotonic, on_regression=lambda *seen: regressions.append(seen))
-    made.flush(Tail(0, 0, new_data_set=False))
+    made = RecordCache(
+        town.store, lease=LEASE, clock=clock.monotonic, on_regression=lambda *seen: regressions.append(seen)
+    )
+    made.flush(FeedReset(0, 0, new_data_set=False))
     refresh(made, clock)
     return made
 
 
 def refresh(records, clock):
     records.registered(0, clock.monotonic())
-    records.heard(0, clock.monotonic())
+    records.on_heartbeat(0, clock.monotonic())
 
 
 def change(record, n=1, **more):
     told = {"kind": "user", "seq": record.revision, "epoch": record.epoch, "ack": False, **more}
-    return Change(n=n, account=record.account, user=record.id, **told)
+    return FeedEntry(n=n, account=record.account, user=record.id, **told)
 
 
 async def test_a_copy_is_used_while_its_lease_lasts_and_not_an_instant_longer(town, records, clock):
@@ -58,7 +60,7 @@ async def test_both_the_feed_and_the_registration_hold_the_lease(town, records, 
     await records.read(admin.id)
 
     clock.advance(0.9)
-    records.heard(0, clock.monotonic())
+    records.on_heartbeat(0, clock.monotonic())
     clock.advance(0.2)
     assert records.peek(admin.id) is None  # registered 1.1 s ago
     records.registered(0, clock.monotonic())
@@ -68,7 +70,7 @@ async def test_both_the_feed_and_the_registration_hold_the_lease(town, records, 
 
 
 async def test_without_a_lease_every_read_is_a_direct_one(town, clock):
-    records = Records(town.store, lease=LEASE, clock=clock.monotonic)
+    records = RecordCache(town.store, lease=LEASE, clock=clock.monotonic)
     admin = await town.account()
 
     assert await records.read(admin.id) == admin
@@ -97,7 +99,7 @@ async def test_a_change_of_the_account_drops_all_of_its_copies(town, records):
     for record in (admin, member, other):
         await records.read(record.id)
 
-    records.apply(0, Change(1, "account", admin.account, "", 0, 1, ack=True))
+    records.apply(0, FeedEntry(1, "account", admin.account, "", 0, 1, ack=True))
 
     assert [records.peek(record.id) is not None for record in (admin, member, other)] == [False, False, True]
 
@@ -106,7 +108,7 @@ async def test_a_flush_forgets_every_copy(town, records, clock):
     admin = await town.account()
     await records.read(admin.id)
 
-    records.flush(Tail(0, 5, new_data_set=False))
+    records.flush(FeedReset(0, 5, new_data_set=False))
     refresh(records, clock)
 
     assert records.copies == 0
@@ -129,10 +131,10 @@ async def test_a_read_that_a_flush_or_an_account_change_overtook_is_not_kept(tow
     reading = asyncio.create_task(records.read(admin.id))
     await asyncio.sleep(0)
     if soil == "flush":
-        records.flush(Tail(0, 0, new_data_set=False))
+        records.flush(FeedReset(0, 0, new_data_set=False))
         refresh(records, clock)
     else:
-        records.apply(0, Change(1, "account", admin.account, "", 0, 1, ack=False))
+        records.apply(0, FeedEntry(1, "account", admin.account, "", 0, 1, ack=False))
 
     assert await reading == admin
     assert records.copies == 0
@@ -191,8 +193,8 @@ async def test_nobody_is_none(town, records):
 
 
 async def test_copies_are_bounded(town, clock):
-    records = Records(town.store, lease=LEASE, clock=clock.monotonic, max_copies=2, max_floors=2)
-    records.flush(Tail(0, 0, new_data_set=False))
+    records = RecordCache(town.store, lease=LEASE, clock=clock.monotonic, max_copies=2, max_floors=2)
+    records.flush(FeedReset(0, 0, new_data_set=False))
     refresh(records, clock)
     people = [await town.account(name=f"A{number}") for number in range(4)]
     for record in people:
@@ -220,7 +222,7 @@ async def test_an_older_role_than_the_one_seen_is_refused_and_reported(town, rec
     records.apply(0, change(demoted))
     await forget(town, member, role="developer", rv=member.revision)
 
-    with pytest.raises(StoreUnavailable, match="regressed"):
+    with pytest.raises(StoreUnavailableError, match="regressed"):
         await records.read(member.id)
 
     assert regressions == [(member.id, member.epoch, demoted.revision)]
@@ -232,7 +234,7 @@ async def test_an_older_epoch_than_the_one_read_is_refused(town, records):
     await records.read(admin.id)
     await forget(town, admin, tv=1)
 
-    with pytest.raises(StoreUnavailable, match="regressed"):
+    with pytest.raises(StoreUnavailableError, match="regressed"):
         await records.read(admin.id, fresh=True)
 
 
@@ -247,7 +249,7 @@ async def test_a_removed_user_does_not_come_back(town, records):
 
     await town.store.change("HSET", home, *[word for pair in kept for word in pair])
 
-    with pytest.raises(StoreUnavailable, match="regressed"):
+    with pytest.raises(StoreUnavailableError, match="regressed"):
         await records.read(member.id)
 
 
@@ -259,7 +261,7 @@ async def test_a_user_missing_from_an_older_account_is_not_taken_for_removed(tow
     await town.store.change("DEL", f"{home}:u:{member.id}")
     await town.store.change("HSET", home, "seq", "1")
 
-    with pytest.raises(StoreUnavailable, match="regressed"):
+    with pytest.raises(StoreUnavailableError, match="regressed"):
         await records.read(member.id)
 
 
@@ -267,7 +269,7 @@ async def test_a_store_whose_feed_is_behind_ours_is_not_believed(town, records):
     admin = await town.account()
     records.apply(0, change(admin, n=50))
 
-    with pytest.raises(StoreUnavailable, match="behind the feed"):
+    with pytest.raises(StoreUnavailableError, match="behind the feed"):
         await records.read(admin.id)
 
 
@@ -275,32 +277,32 @@ async def test_after_a_restore_counts_start_anew_but_epochs_do_not(town, records
     admin = await town.account()
     record = (await town.users.sign_out_everywhere(admin.id, OPERATOR)).record
     records.apply(0, change(record, seq=1000))
-    records.flush(Tail(0, 0, new_data_set=True))
+    records.flush(FeedReset(0, 0, new_data_set=True))
     refresh(records, clock)
 
     assert (await records.read(admin.id)).epoch == 2
     await forget(town, admin, tv=1, rv=5000)
-    with pytest.raises(StoreUnavailable, match="regressed"):
+    with pytest.raises(StoreUnavailableError, match="regressed"):
         await records.read(admin.id, fresh=True)
 
 
 async def test_R46_a_store_that_is_not_proven_is_neither_copied_nor_asked(town, clock):
     states = PartitionStates(clock=clock.monotonic, later=lambda _delay, _callback: None)
-    records = Records(town.store, lease=LEASE, clock=clock.monotonic, states=states)
+    records = RecordCache(town.store, lease=LEASE, clock=clock.monotonic, states=states)
     refresh(records, clock)
     admin = await town.account()
     await records.read(admin.id)
 
-    for state in (State.REFUSING, State.CHANGED, State.REGRESSED, State.RECOVERING):
+    for state in (PartitionState.REFUSING, PartitionState.CHANGED, PartitionState.REGRESSED, PartitionState.RECOVERING):
         records.rejected(0)
         states.report(0, state, "its replicas are gone")
 
         assert records.peek(admin.id) is None
-        with pytest.raises(StoreUnavailable, match="its replicas are gone") as refused:
+        with pytest.raises(StoreUnavailableError, match="its replicas are gone") as refused:
             await records.read(admin.id)
         assert refused.value.cause == f"store_{state}"
 
-    states.report(0, State.OK)
+    states.report(0, PartitionState.OK)
     refresh(records, clock)
     assert records.peek(admin.id) == admin
 
@@ -309,7 +311,7 @@ async def test_a_suspended_account_is_seen_in_every_record(town, records):
     admin = await town.account()
     await records.read(admin.id)
     await town.accounts.set_status(admin.account, Status.SUSPENDED, OPERATOR)
-    records.apply(0, Change(2, "account", admin.account, "", 0, 2, ack=True))
+    records.apply(0, FeedEntry(2, "account", admin.account, "", 0, 2, ack=True))
 
     assert (await records.read(admin.id)).status is Status.SUSPENDED
 
@@ -323,7 +325,7 @@ async def test_a_lost_change_of_one_user_is_nobody_elses(town, records):
     await town.store.change("HSET", home, "seq", member.revision)
     await forget(town, member, role="developer", rv=member.revision)
 
-    with pytest.raises(StoreUnavailable, match="regressed"):
+    with pytest.raises(StoreUnavailableError, match="regressed"):
         await records.read(member.id)
     assert await records.read(admin.id) == admin
 
@@ -336,12 +338,12 @@ async def test_a_user_that_was_healed_is_believed_from_its_next_change_on(town, 
     home = keys.account(member.account, town.store.partitions)
     await town.store.change("HSET", home, "seq", member.revision)
     await forget(town, member, role="developer", rv=member.revision)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await records.read(member.id)
 
     uid, epoch, seen = regressions[0]
     await town.users.raise_epoch(uid, epoch, seen=seen)
-    with pytest.raises(StoreUnavailable):  # nothing has been said about it since
+    with pytest.raises(StoreUnavailableError):  # nothing has been said about it since
         await records.read(member.id)
     changed = (await town.users.set_role(OPERATOR, member.id, "accountant")).record
     records.apply(0, change(changed))
@@ -352,10 +354,10 @@ async def test_a_lost_suspension_of_the_account_is_not_made_up_for_by_a_users_he
     admin = await town.account()
     suspended = await town.accounts.set_status(admin.account, Status.SUSPENDED, OPERATOR)
     records.apply(0, change(admin, seq=5))
-    records.apply(0, Change(suspended.position.n, "account", admin.account, "", 0, 2, ack=True))
+    records.apply(0, FeedEntry(suspended.position.n, "account", admin.account, "", 0, 2, ack=True))
     await town.store.change("HSET", keys.account(admin.account, town.store.partitions), "st", "active", "seq", "1")
 
-    with pytest.raises(StoreUnavailable, match="regressed"):
+    with pytest.raises(StoreUnavailableError, match="regressed"):
         await records.read(admin.id)
     assert regressions == []
 

@@ -15,11 +15,11 @@ import pytest
 from sidecar.domain.peps import PepId, Scope
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status, UserId, UserRecord
 from sidecar.sources.journal_file import JournalFile
-from sidecar.store.connection import StoreUnavailable
+from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.integrity.data_set import code_of
-from sidecar.store.integrity.partition_state import State
-from sidecar.store.integrity.recovering import Recovering, read_lost
-from sidecar.store.live.replica import LiveCopy
+from sidecar.store.integrity.partition_state import PartitionState
+from sidecar.store.integrity.recovering import PartitionRecovery, read_lost
+from sidecar.store.live.replica import RecordReplica
 from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import Changed, LastAdmin, NotHeld
 from sidecar.store.peps import Peps
@@ -52,18 +52,20 @@ class Sidecar:
     store: object
     folder: Path
     name: str
-    live: LiveCopy = field(init=False)
+    live: RecordReplica = field(init=False)
     task: asyncio.Task | None = None
     made: ClassVar[list] = []
 
     async def start(self, *, ready=True):
         journal = JournalFile(self.folder / self.name)
-        self.live = LiveCopy(self.store, id=self.name, lease=LEASE, clock=time.monotonic, seal=SEAL, journal=journal)
+        self.live = RecordReplica(
+            self.store, id=self.name, lease=LEASE, clock=time.monotonic, seal=SEAL, journal=journal
+        )
         self.live.close_until_proven()
         self.task = asyncio.create_task(self.live.run())
         Sidecar.made.append(self)
         if ready:
-            await eventually(lambda: self.state is State.OK)
+            await eventually(lambda: self.state is PartitionState.OK)
             await self.live.journal.read_back()
         return self
 
@@ -75,7 +77,7 @@ class Sidecar:
         self.task = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> PartitionState:
         return self.live.states.status(0).state
 
     @property
@@ -86,7 +88,7 @@ class Sidecar:
         """The record as a check reads it, or why it is not known."""
         try:
             return self.live.records.peek(uid) or await self.live.records.read(uid)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             return "store_unavailable"
 
     async def held(self, uid: UserId) -> bool:
@@ -134,7 +136,7 @@ class Scene:
         running = [one for one in Sidecar.made if one.task]
 
         def applied() -> bool:
-            positions = [one.live.journal.position(0) for one in running if one.state is State.OK]
+            positions = [one.live.journal.position(0) for one in running if one.state is PartitionState.OK]
             return len(positions) == len(running) and all(at is not None and at.n >= n for at in positions)
 
         await eventually(applied)
@@ -189,7 +191,7 @@ async def test_R48_a_user_whose_change_was_lost_is_held(scene, sidecar, kind, re
         record = await one.read(scene.bob.id)
         if time.monotonic() > allowed_until and isinstance(record, UserRecord):
             assert record.review is not None, "an allow that the acknowledged state would deny"
-        return one.state is State.OK and isinstance(record, UserRecord)
+        return one.state is PartitionState.OK and isinstance(record, UserRecord)
 
     await eventually(back)
     review = (await one.read(scene.bob.id)).review
@@ -214,7 +216,7 @@ async def test_R48_a_lost_password_change_is_a_reset(scene, sidecar, restarted):
     if restarted:
         one = await sidecar(ready=False)
 
-    await eventually(lambda: one.state is State.OK and one.live.journal.position(0).ancestors)
+    await eventually(lambda: one.state is PartitionState.OK and one.live.journal.position(0).ancestors)
     found = await town.users.credentials_of(bob.id)
     assert found.reset_required
     assert found.record.epoch == 3
@@ -237,8 +239,8 @@ async def test_R48_a_key_that_was_revoked_is_revoked_again(scene, sidecar):
     await peps.create(OPERATOR, pep, name="k", scopes=frozenset({Scope.EVALUATE}), digest="d", ttl=60, rate=10)
     one = await sidecar()
     await scene.lose(lambda: peps.revoke(OPERATOR, pep))
-    await eventually(lambda: one.state is State.REGRESSED)
-    await eventually(lambda: one.state is State.OK)
+    await eventually(lambda: one.state is PartitionState.REGRESSED)
+    await eventually(lambda: one.state is PartitionState.OK)
     assert await peps.listing(scene.ada.account) == []
 
 
@@ -264,8 +266,8 @@ async def test_R48_what_came_back_to_what_it_was_holds_nobody(scene, sidecar):
         await scene.town.users.set_role(OPERATOR, scene.bob.id, "accountant")
 
     await scene.lose(there_and_back)
-    await eventually(lambda: one.state is State.REGRESSED)
-    await eventually(lambda: one.state is State.OK)
+    await eventually(lambda: one.state is PartitionState.REGRESSED)
+    await eventually(lambda: one.state is PartitionState.OK)
     assert (await one.read(scene.bob.id)).review is None
 
 
@@ -298,8 +300,8 @@ async def test_R48_the_same_older_state_again_after_the_recovery(scene, sidecar)
         await scene.settle()
         epoch = (await scene.town.users.record(scene.bob.id)).epoch
         await put_back(scene.town.store, kept)
-        await eventually(lambda: one.state is State.REGRESSED)
-        await eventually(lambda: one.state is State.OK)
+        await eventually(lambda: one.state is PartitionState.REGRESSED)
+        await eventually(lambda: one.state is PartitionState.OK)
         assert (await one.read(scene.bob.id)).review.role_before == role
         assert (await one.read(scene.bob.id)).epoch > epoch
         if role == "marketer":
@@ -328,30 +330,30 @@ async def test_R48_of_two_sidecars_one_knows_more(scene, sidecar):
     one, two = await sidecar("a"), await sidecar("b")
     await two.stop()
     await scene.lose(changes(scene)["role"])
-    await eventually(lambda: one.state is State.REGRESSED)
+    await eventually(lambda: one.state is PartitionState.REGRESSED)
     late = await sidecar("c", ready=False)
     await eventually(lambda: one.held(scene.bob.id))
     await eventually(lambda: late.held(scene.bob.id))
     two = await sidecar("b", ready=False)
     await eventually(lambda: two.held(scene.bob.id))
-    await eventually(lambda: one.state is two.state is late.state is State.OK)
+    await eventually(lambda: one.state is two.state is late.state is PartitionState.OK)
 
 
 async def test_R48_a_sidecar_that_starts_meanwhile_waits(scene, sidecar, monkeypatch):
-    monkeypatch.setattr(Recovering, "leads", lambda _self, _partition: asyncio.sleep(0, result=False))
+    monkeypatch.setattr(PartitionRecovery, "leads", lambda _self, _partition: asyncio.sleep(0, result=False))
     one = await sidecar("a")
     await scene.lose(changes(scene)["role"])
     await eventually(lambda: read_lost(scene.town.store, 0))
     late = await sidecar("late", ready=False)
-    await eventually(lambda: late.state is State.RECOVERING)
+    await eventually(lambda: late.state is PartitionState.RECOVERING)
     assert await late.read(scene.bob.id) == await one.read(scene.bob.id) == "store_unavailable"
     monkeypatch.undo()
     await eventually(lambda: late.held(scene.bob.id))
-    await eventually(lambda: one.state is State.OK)
+    await eventually(lambda: one.state is PartitionState.OK)
 
 
 async def test_R48_a_recovery_whose_sidecars_are_gone_is_finished_by_one_that_starts(scene, sidecar, monkeypatch):
-    monkeypatch.setattr(Recovering, "leads", lambda _self, _partition: asyncio.sleep(0, result=False))
+    monkeypatch.setattr(PartitionRecovery, "leads", lambda _self, _partition: asyncio.sleep(0, result=False))
     one = await sidecar("a")
     await scene.lose(changes(scene)["role"])
     await eventually(lambda: read_lost(scene.town.store, 0))
@@ -380,7 +382,7 @@ async def test_R48_a_partition_stays_closed_while_a_lost_change_is_not_known(sce
     late = await gap(scene, sidecar)
     await eventually(lambda: "fsck --accept-loss" in late.reason)
     await asyncio.sleep(4 * LEASE)
-    assert late.state is State.REGRESSED
+    assert late.state is PartitionState.REGRESSED
     assert await late.read(scene.bob.id) == "store_unavailable"
 
 
@@ -390,7 +392,7 @@ async def test_R48_a_sidecar_that_was_away_completes_what_is_known(scene, sideca
     one = Sidecar(scene.town.store, late.folder, "a")
     try:
         await one.start(ready=False)
-        await eventually(lambda: late.state is State.OK)
+        await eventually(lambda: late.state is PartitionState.OK)
     finally:
         await one.stop()
 
@@ -401,12 +403,12 @@ async def test_R48_an_accepted_loss_opens_the_partition(scene, sidecar, everyone
     await eventually(lambda: "fsck --accept-loss" in late.reason)
     lost = await read_lost(scene.town.store, 0)
     assert lost.missing
-    recovering = Recovering(scene.town.store, id="operator", everyone=everyone)
-    dry = await Recovering(scene.town.store, id="operator", everyone=everyone, dry=True).users(lost)
+    recovering = PartitionRecovery(scene.town.store, id="operator", everyone=everyone)
+    dry = await PartitionRecovery(scene.town.store, id="operator", everyone=everyone, dry=True).users(lost)
     assert await recovering.users(lost) == dry
     assert (dry.users, dry.held) == (2, 2 if everyone else 0)
     assert await recovering.finish(lost, SEAL)
-    await eventually(lambda: late.state is State.OK)
+    await eventually(lambda: late.state is PartitionState.OK)
     assert await late.held(scene.bob.id) is everyone
 
 
@@ -466,9 +468,9 @@ async def test_R48_the_known_store_that_comes_back_ends_it_by_itself(scene, side
     await scene.settle()
     newer = await commands(scene.town.store)
     await put_back(scene.town.store, older)
-    await eventually(lambda: one.state is State.REGRESSED)
+    await eventually(lambda: one.state is PartitionState.REGRESSED)
     await put_back(scene.town.store, newer)
-    await eventually(lambda: one.state is State.OK)
+    await eventually(lambda: one.state is PartitionState.OK)
     record = await one.read(scene.bob.id)
     assert (record.role, record.review, record.epoch) == ("marketer", None, 1)
 
@@ -478,7 +480,7 @@ async def test_R48_a_recovery_that_nothing_vouches_for_is_not_followed(scene, si
     await scene.lose(changes(scene)["role"])
     forged = partial(code_of, Pepper(b"x" * 32))
     lost = await eventually(lambda: read_lost(scene.town.store, 0))
-    assert await Recovering(scene.town.store, id="forger").finish(lost, forged)
+    assert await PartitionRecovery(scene.town.store, id="forger").finish(lost, forged)
     await asyncio.sleep(4 * LEASE)
-    assert one.state is not State.OK
+    assert one.state is not PartitionState.OK
     assert await one.read(scene.bob.id) == "store_unavailable"

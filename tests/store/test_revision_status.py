@@ -3,10 +3,10 @@
 import pytest
 
 from sidecar.domain.users import Actor
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.live.change_feed import Change
-from sidecar.store.live.record_cache import Records
-from sidecar.store.live.revision_status import PATIENCE, Freshness, Reach
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.live.change_feed import FeedEntry
+from sidecar.store.live.record_cache import RecordCache
+from sidecar.store.live.revision_status import PATIENCE, RevisionChecker, RevisionStatus
 
 OPERATOR = Actor.operator()
 
@@ -32,16 +32,16 @@ def slept(clock):
 
 @pytest.fixture
 def records(town, clock):
-    return Records(town.store, lease=1.0, clock=clock.monotonic)
+    return RecordCache(town.store, lease=1.0, clock=clock.monotonic)
 
 
 @pytest.fixture
 def freshness(town, records, clock, slept):
-    return Freshness(town.store, records, clock=clock.monotonic, sleep=slept)
+    return RevisionChecker(town.store, records, clock=clock.monotonic, sleep=slept)
 
 
 def heard(records, admin, n):
-    records.apply(0, Change(n=n, kind="user", account=admin.account, user=admin.id, epoch=1, seq=n, ack=False))
+    records.apply(0, FeedEntry(n=n, kind="user", account=admin.account, user=admin.id, epoch=1, seq=n, ack=False))
 
 
 async def test_R30_an_applied_revision_is_reached_without_asking(town, records, freshness, slept):
@@ -49,7 +49,7 @@ async def test_R30_an_applied_revision_is_reached_without_asking(town, records, 
     heard(records, admin, 1)
     await town.store.close()
     assert freshness.has(admin.account, 1)
-    assert await freshness.reach(admin.account, 1) is Reach.REACHED
+    assert await freshness.reach(admin.account, 1) is RevisionStatus.REACHED
     assert slept.pauses == []
 
 
@@ -58,19 +58,19 @@ async def test_R30_what_is_on_its_way_is_waited_for(town, records, freshness, sl
     await town.users.set_name(OPERATOR, admin.id, "New")
     heard(records, admin, 1)
     slept.happens[3] = lambda: heard(records, admin, 2)
-    assert await freshness.reach(admin.account, 2) is Reach.REACHED
+    assert await freshness.reach(admin.account, 2) is RevisionStatus.REACHED
     assert len(slept.pauses) == 3
 
 
 async def test_R30_who_does_not_hear_it_is_late_and_the_wait_is_bounded(town, freshness, slept):
     admin = await town.account()
-    assert await freshness.reach(admin.account, 1) is Reach.LATE
+    assert await freshness.reach(admin.account, 1) is RevisionStatus.LATE
     assert PATIENCE <= sum(slept.pauses) < PATIENCE + 0.02
 
 
 async def test_R30_beyond_the_tail_is_told_at_once(town, freshness, slept):
     admin = await town.account()
-    assert await freshness.reach(admin.account, 2) is Reach.BEYOND
+    assert await freshness.reach(admin.account, 2) is RevisionStatus.UNKNOWN
     assert slept.pauses == []
 
 
@@ -78,8 +78,8 @@ async def test_R30_a_store_that_is_out_cannot_tell(town, freshness, monkeypatch)
     admin = await town.account()
 
     async def out(*_words):
-        raise StoreUnavailable("out")
+        raise StoreUnavailableError("out")
 
     monkeypatch.setattr(town.store, "command", out)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await freshness.reach(admin.account, 1)

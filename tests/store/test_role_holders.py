@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.domain.users import Actor
 from sidecar.store import keys, role_holders
-from sidecar.store.policy_history import Generations, Recorded, Standing
+from sidecar.store.policy_history import GenerationOrder, PolicyHistory, RecordedActivation
 from sidecar.store.role_holders import RoleHolders
 
 
@@ -71,12 +71,16 @@ async def log_of(store) -> list[tuple[str, str, str]]:
 
 
 async def test_R25_generations_are_recorded_and_going_back_is_audited(store) -> None:
-    generations = Generations(store)
-    assert await generations.record("g1", ["a"], sidecar="one", start=True) == Recorded(Standing.NEW, None)
-    assert await generations.record("g1", ["a"], sidecar="two", start=True) == Recorded(Standing.CURRENT, "g1")
-    assert await generations.record("g2", ["a", "b"], sidecar="one") == Recorded(Standing.NEW, "g1")
-    assert await generations.record("g1", ["a"], sidecar="one") == Recorded(Standing.BACK, "g2")
-    assert await generations.record("g1", ["a"], sidecar="two") == Recorded(Standing.CURRENT, "g1")
+    generations = PolicyHistory(store)
+    assert await generations.record("g1", ["a"], sidecar="one", start=True) == RecordedActivation(
+        GenerationOrder.NEW, None
+    )
+    assert await generations.record("g1", ["a"], sidecar="two", start=True) == RecordedActivation(
+        GenerationOrder.CURRENT, "g1"
+    )
+    assert await generations.record("g2", ["a", "b"], sidecar="one") == RecordedActivation(GenerationOrder.NEW, "g1")
+    assert await generations.record("g1", ["a"], sidecar="one") == RecordedActivation(GenerationOrder.BACK, "g2")
+    assert await generations.record("g1", ["a"], sidecar="two") == RecordedActivation(GenerationOrder.CURRENT, "g1")
     assert await log_of(store) == [
         ("policy.activated", "", "g1"),
         ("policy.activated", "g1", "g2"),
@@ -89,24 +93,26 @@ async def test_R25_generations_are_recorded_and_going_back_is_audited(store) -> 
 
 
 async def test_R25_a_restart_on_an_earlier_one_is_audited_and_not_the_newest(store) -> None:
-    generations = Generations(store)
+    generations = PolicyHistory(store)
     await generations.record("g1", ["a"], sidecar="one", start=True)
     await generations.record("g2", ["a"], sidecar="one")
-    assert await generations.record("g1", ["a"], sidecar="two", start=True) == Recorded(Standing.BACK, "g2")
+    assert await generations.record("g1", ["a"], sidecar="two", start=True) == RecordedActivation(
+        GenerationOrder.BACK, "g2"
+    )
     order = await generations.order(["g1", "g2"])
     assert order["g2"] > order["g1"]
     assert (await log_of(store))[-1] == ("policy.reverted", "g2", "g1")
 
 
 async def test_R26_a_forced_start_is_audited_even_on_the_newest(store) -> None:
-    generations = Generations(store)
+    generations = PolicyHistory(store)
     await generations.record("g1", ["a"], sidecar="one", start=True)
     await generations.record("g1", ["a"], sidecar="one", start=True, forced=True)
     assert (await log_of(store))[-1] == ("policy.forced", "g1", "g1")
 
 
 async def test_an_answer_that_was_lost_is_given_again(store, monkeypatch: pytest.MonkeyPatch) -> None:
-    generations = Generations(store)
+    generations = PolicyHistory(store)
     await generations.record("g1", ["a"], sidecar="one")
     monkeypatch.setattr(store, "request_id", lambda: "the-same")
     first = await generations.record("g2", ["a"], sidecar="one")

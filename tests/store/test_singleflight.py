@@ -11,20 +11,20 @@ import redis
 from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.connection import READ_TIMEOUT
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.live.batching import MOST, Together
-from sidecar.store.live.change_feed import Change, Tail
-from sidecar.store.live.record_cache import Records
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.live.batching import MAX_BATCH, Batcher
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
+from sidecar.store.live.record_cache import RecordCache
 
 OPERATOR = Actor.operator()
 
 
 def reader(town, **more):
     """Records with a lease that outlasts the test."""
-    made = Records(town.store, lease=1e9, clock=lambda: 0.0, **more)
-    made.flush(Tail(0, 0, new_data_set=False))
+    made = RecordCache(town.store, lease=1e9, clock=lambda: 0.0, **more)
+    made.flush(FeedReset(0, 0, new_data_set=False))
     made.registered(0, 0.0)
-    made.heard(0, 0.0)
+    made.on_heartbeat(0, 0.0)
     return made
 
 
@@ -84,8 +84,8 @@ async def test_nobody_among_somebody_is_none(town, records):
 async def test_a_piece_has_its_bound(town, records, pieces):
     admin = await town.account()
 
-    assert await all_at_once(records, [admin] * (MOST * 2 + 3), fresh=True) == [admin] * (MOST * 2 + 3)
-    assert sorted(pieces) == [3, MOST, MOST]
+    assert await all_at_once(records, [admin] * (MAX_BATCH * 2 + 3), fresh=True) == [admin] * (MAX_BATCH * 2 + 3)
+    assert sorted(pieces) == [3, MAX_BATCH, MAX_BATCH]
 
 
 async def test_each_partition_has_pieces_of_its_own():
@@ -94,14 +94,14 @@ async def test_each_partition_has_pieces_of_its_own():
     async def ask(partition, piece):
         told.append((partition, piece))
 
-    together = Together(ask)
+    together = Batcher(ask)
     for question in range(6):
         together.add(question % 2, question)
     for _ in range(4):
         await asyncio.sleep(0)
 
     assert told == [(0, [0, 2, 4]), (1, [1, 3, 5])]
-    assert together._gathering == {}
+    assert together._pending == {}
     assert together._asking == set()
 
 
@@ -136,7 +136,7 @@ async def test_a_script_counts_once_and_an_outage_too(town, records, monkeypatch
         raise redis.exceptions.ConnectionError("out") from TimeoutError()
 
     monkeypatch.setattr(town.store, "_evaluate", out)
-    assert {type(each) for each in await all_at_once(records, everybody, fresh=True)} == {StoreUnavailable}
+    assert {type(each) for each in await all_at_once(records, everybody, fresh=True)} == {StoreUnavailableError}
     assert (asked, failed) == (["record", "record"], ["record"])
 
 
@@ -152,7 +152,7 @@ async def test_one_that_the_script_fails_on_does_not_fail_the_others(town, recor
     found = await all_at_once(records, [admin, member, other])
 
     assert (found[0], found[2]) == (admin, other)
-    assert isinstance(found[1], StoreUnavailable)
+    assert isinstance(found[1], StoreUnavailableError)
     assert found[1].answered
     assert sorted(pieces) == [1, 1, 1, 3]
     assert records._flights == {}
@@ -181,7 +181,7 @@ async def test_one_of_the_past_is_refused_alone(town):
     found = await all_at_once(records, everybody, fresh=True)
 
     assert [found[0], found[2]] == [everybody[0], everybody[2]]
-    assert isinstance(found[1], StoreUnavailable)
+    assert isinstance(found[1], StoreUnavailableError)
     assert [uid for uid, _, _ in regressions] == [everybody[1].id]
 
 
@@ -199,7 +199,7 @@ async def test_a_slot_on_its_way_is_asked_of_one_by_one(town, records, pieces, m
     found = await all_at_once(records, [admin, member])
 
     assert found[0] == admin
-    assert isinstance(found[1], StoreUnavailable)
+    assert isinstance(found[1], StoreUnavailableError)
     assert pieces == [2, 1, 1]
 
 
@@ -246,11 +246,11 @@ async def test_a_change_heard_before_it_is_sent_binds_its_answer(town, records):
 
     found = await reading
     assert found[0] == admin
-    assert isinstance(found[1], StoreUnavailable)
+    assert isinstance(found[1], StoreUnavailableError)
 
 
 def _change(record, *, n, seq):
-    return Change(n=n, account=record.account, user=record.id, kind="user", seq=seq, epoch=record.epoch, ack=False)
+    return FeedEntry(n=n, account=record.account, user=record.id, kind="user", seq=seq, epoch=record.epoch, ack=False)
 
 
 # A real server that hangs, or goes ------------------------------------------------------------------------------------
@@ -270,8 +270,8 @@ async def test_a_store_that_hangs_is_out_for_all_within_its_timeout(hurried_town
         waves.append(all_at_once(records, everybody, fresh=True))
         first = await waves[0]
         assert time.monotonic() - began < READ_TIMEOUT * 5
-        assert {type(each) for each in first} == {StoreUnavailable}
-        assert {type(each) for each in await waves[1]} == {StoreUnavailable}
+        assert {type(each) for each in first} == {StoreUnavailableError}
+        assert {type(each) for each in await waves[1]} == {StoreUnavailableError}
         assert time.monotonic() - second < READ_TIMEOUT * 5
     finally:
         os.kill(server, signal.SIGCONT)

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreRefused, StoreUnavailable
+from sidecar.store.errors import StoreMismatchError, StoreUnavailableError
 from tests.ports import free_port
 from tests.server.certificates import make_pair
 from tests.store.test_topology import BUS, DATA, until
@@ -99,7 +99,7 @@ async def is_used(url, tls, **options):
             assert await connection.ping()
     finally:
         await store.close()
-    with pytest.raises(StoreUnavailable, match="ssl_ca_certs"):
+    with pytest.raises(StoreUnavailableError, match="ssl_ca_certs"):
         await Store.open(url, read_timeout=5.0, **options)
 
 
@@ -108,7 +108,7 @@ async def test_one_server(tls):
     await is_used(f"rediss://127.0.0.1:{port}/0", tls)
     store = await Store.open(f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none", read_timeout=5.0)
     await store.close()
-    with pytest.raises(StoreUnavailable, match="rediss://"):
+    with pytest.raises(StoreUnavailableError, match="rediss://"):
         await Store.open(f"redis://127.0.0.1:{port}/0")
 
 
@@ -117,9 +117,9 @@ async def test_a_server_that_wants_a_clients_certificate(tls):
     url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tls.chain}"
     store = await Store.open(f"{url}&ssl_certfile={tls.chain}&ssl_keyfile={tls.key}", read_timeout=5.0)
     await store.close()
-    with pytest.raises(StoreUnavailable, match="certificate"):
+    with pytest.raises(StoreUnavailableError, match="certificate"):
         await Store.open(url, read_timeout=5.0)
-    with pytest.raises(StoreRefused, match="ssl_keyfile"):
+    with pytest.raises(StoreMismatchError, match="ssl_keyfile"):
         await Store.open(f"{url}&ssl_certfile={tls.chain}&ssl_keyfile={tls.key}-gone")
 
 
@@ -136,7 +136,7 @@ async def test_sentinels_with_a_password_of_their_own(tls, tmp_path):
     named = f"{url}?sentinel_username=default"
     await is_used(named, tls, sentinel_password="S3cretWatch")
     for password in (None, "S3cretNot"):
-        with pytest.raises(StoreUnavailable, match="SIDECAR_REDIS_SENTINEL_PASSWORD") as caught:
+        with pytest.raises(StoreUnavailableError, match="SIDECAR_REDIS_SENTINEL_PASSWORD") as caught:
             await Store.open(f"{url}?ssl_ca_certs={tls.chain}", read_timeout=5.0, sentinel_password=password)
         assert "S3cret" not in str(caught.value)
 

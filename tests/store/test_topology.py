@@ -11,13 +11,13 @@ import redis
 from sidecar.domain.users import Actor
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreRefused, StoreUnavailable
-from sidecar.store.live.record_cache import Records
-from sidecar.store.live.replica import LiveCopy
+from sidecar.store.errors import StoreMismatchError, StoreUnavailableError
+from sidecar.store.live.record_cache import RecordCache
+from sidecar.store.live.replica import RecordReplica
 from sidecar.store.maintenance.backup import Backup, Restored
 from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.servers.connection_pools import Patience
-from sidecar.store.servers.topology import Single, Watched, topology
+from sidecar.store.servers.topology import FailoverTopology, SingleServer, topology
 from tests.ports import free_port
 
 OPERATOR = Actor.operator()
@@ -31,17 +31,17 @@ PATIENCE = Patience(0.4, 2.0)
 
 async def test_every_kind_of_address_has_its_topology():
     for url, kind, watched_over in (
-        ("redis://127.0.0.1:6379/2", Single, False),
-        ("rediss://user:pw@store.example", Single, False),
-        ("unix:///tmp/s?db=1", Single, False),
-        ("redis+sentinel://a.example,b.example:26380/mymaster/3", Watched, True),
-        ("rediss+sentinel://a.example/mymaster", Watched, True),
-        ("redis+cluster://user:p%40ss@a.example:7000,[::1]:7001", Watched, True),
-        ("rediss+cluster://a.example", Watched, True),
+        ("redis://127.0.0.1:6379/2", SingleServer, False),
+        ("rediss://user:pw@store.example", SingleServer, False),
+        ("unix:///tmp/s?db=1", SingleServer, False),
+        ("redis+sentinel://a.example,b.example:26380/mymaster/3", FailoverTopology, True),
+        ("rediss+sentinel://a.example/mymaster", FailoverTopology, True),
+        ("redis+cluster://user:p%40ss@a.example:7000,[::1]:7001", FailoverTopology, True),
+        ("rediss+cluster://a.example", FailoverTopology, True),
     ):
         found = topology(url, patience=PATIENCE)
         assert isinstance(found, kind), url
-        assert found.watched_over is watched_over, url
+        assert found.has_failover is watched_over, url
         await found.close()
 
 
@@ -62,7 +62,7 @@ async def test_what_an_address_says_is_taken_over():
 
 
 def test_an_address_that_cannot_be_is_refused():
-    with pytest.raises(StoreRefused, match=r"SIDECAR_REDIS_URL \(redis\+sentinel://…\): it names no master"):
+    with pytest.raises(StoreMismatchError, match=r"SIDECAR_REDIS_URL \(redis\+sentinel://…\): it names no master"):
         topology("redis+sentinel://:secret@a.example", patience=PATIENCE)
 
 
@@ -70,7 +70,7 @@ def test_an_address_that_cannot_be_is_refused():
 def test_a_certificate_that_is_none_is_named_at_the_start(name, tmp_path):
     (tmp_path / "empty.pem").write_text("nothing")
     for file in ("gone.pem", "empty.pem"):
-        with pytest.raises(StoreRefused, match=f"{name}=.*{file}"):
+        with pytest.raises(StoreMismatchError, match=f"{name}=.*{file}"):
             topology(f"rediss://:secret@h?{name}={tmp_path / file}", patience=PATIENCE)
 
 
@@ -159,7 +159,7 @@ def watched(pair, tmp_path):
 
 @contextlib.asynccontextmanager
 async def living(store, lease=0.5):
-    live = LiveCopy(store, id="one", lease=lease, clock=time.monotonic)
+    live = RecordReplica(store, id="one", lease=lease, clock=time.monotonic)
     running = asyncio.create_task(live.run())
     try:
         yield live
@@ -175,7 +175,7 @@ async def sooner_or_later(call, seconds=15.0):
         try:
             if found := await call():
                 return found
-        except StoreUnavailable:
+        except StoreUnavailableError:
             pass
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.05)
@@ -218,7 +218,7 @@ async def test_R31_a_sentinels_master_that_writes_without_replicas_is_refused(wa
     servers.ask(master, "CONFIG", "SET", "min-replicas-to-write", "0")
     store = await Store.open(url)
     try:
-        with pytest.raises(StoreRefused, match="min-replicas-to-write"):
+        with pytest.raises(StoreMismatchError, match="min-replicas-to-write"):
             await store.check_meta()
     finally:
         await store.close()
@@ -237,7 +237,7 @@ async def test_R31_fewer_than_two_replicas_are_warned_of_and_a_lone_master_needs
         servers.processes[replica].wait()
         servers.ask(master, "CONFIG", "SET", "min-replicas-to-write", "0")
         until(lambda: servers.ask(master, "INFO", "replication")["connected_slaves"] == 0)
-        with pytest.raises(StoreRefused, match="SIDECAR_REDIS_LONE_MASTER=true"):
+        with pytest.raises(StoreMismatchError, match="SIDECAR_REDIS_LONE_MASTER=true"):
             await store.check_meta()
         store.lone_master = True
         said = [warning for warning in await store.check_meta() if "SIDECAR_REDIS_LONE_MASTER permits" in warning]
@@ -267,7 +267,7 @@ async def test_a_master_cut_off_from_its_replica_is_not_believed(pair, town_clas
 async def refused(live, admin):
     try:
         await live.records.read(admin.id)
-    except StoreUnavailable as problem:
+    except StoreUnavailableError as problem:
         return problem.cause == "store_refusing"
     return False
 
@@ -365,12 +365,12 @@ async def test_records_that_are_read_together_follow_a_slot_that_moves(cluster, 
         town = town_class(store, entropy)
         admins = [await town.account(name=f"A{number}") for number in range(12)]
         moving = keys.partition_of(admins[0].account, 16)
-        users = Records(store, lease=1.0, clock=time.monotonic)
+        users = RecordCache(store, lease=1.0, clock=time.monotonic)
         for _ in move(servers, ports, keys.account(admins[0].account, 16)):
             half_way = await asyncio.gather(*(users.read(each.id) for each in admins * 3), return_exceptions=True)
             for each, found in zip(admins * 3, half_way, strict=True):
                 if keys.partition_of(each.account, 16) == moving:
-                    assert isinstance(found, StoreUnavailable)
+                    assert isinstance(found, StoreUnavailableError)
                 else:
                     assert found == each
 
@@ -398,7 +398,7 @@ async def test_R50_a_reshard_that_stops_half_way_is_an_outage_of_its_slot(cluste
         moving = servers.ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 1000)
         for moved in moving[::2]:
             servers.ask(source, "MIGRATE", "127.0.0.1", target, moved, 0, 5000)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await town.users.set_name(OPERATOR, admin.id, "Half")
         for moved in moving[1::2]:
             servers.ask(source, "MIGRATE", "127.0.0.1", target, moved, 0, 5000)
@@ -419,7 +419,7 @@ async def test_a_cluster_that_lost_a_master_is_out_for_its_slots(cluster):
         owner = next(port for port in ports if servers.ask(port, "CLUSTER", "COUNTKEYSINSLOT", slot))
         servers.processes[owner].kill()
         servers.processes[owner].wait()
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await store.ping()
     finally:
         await store.close()

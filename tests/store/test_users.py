@@ -395,10 +395,10 @@ async def test_R11_a_target_whose_role_has_changed_since_it_was_judged_is_not_to
 
 async def test_R19_what_a_read_of_a_record_returns_holds_no_hash(town):
     admin = await town.account()
-    from sidecar.store.scripting import look
+    from sidecar.store.scripting import run_read
 
     for script in ("record", "roster"):
-        reply = await look(town.store, script, admin.account, uids=[admin.id])
+        reply = await run_read(town.store, script, admin.account, uids=[admin.id])
         assert "hash-0" not in str(reply)
 
 

@@ -9,7 +9,7 @@ import contextlib
 import pytest
 
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreRefused, StoreUnavailable
+from sidecar.store.errors import StoreMismatchError, StoreUnavailableError
 from tests.ports import free_port
 from tests.store.test_topology import BUS, servers, until
 
@@ -39,7 +39,7 @@ async def start_problem(url, **options):
     try:
         store = Store.at(url, **options)
         await store.check_meta(issuer="http://127.0.0.1:9181", audience="dashboard")
-    except (StoreRefused, StoreUnavailable) as problem:
+    except (StoreMismatchError, StoreUnavailableError) as problem:
         assert "\n" not in str(problem)
         assert len(str(problem)) < 420
         assert "S3cret" not in str(problem)
@@ -55,7 +55,7 @@ async def says(url, *parts, misconfigured=None, **options):
     for part in parts:
         assert part in str(problem)
     if misconfigured is not None:
-        assert (isinstance(problem, StoreRefused) or problem.misconfigured) is misconfigured
+        assert (isinstance(problem, StoreMismatchError) or problem.misconfigured) is misconfigured
 
 
 @pytest.mark.parametrize(

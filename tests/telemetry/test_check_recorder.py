@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.domain.decision import Decision, Reason
 from sidecar.telemetry import check_recorder as module
-from sidecar.telemetry.check_recorder import BATCH, Logbook
+from sidecar.telemetry.check_recorder import BATCH, CheckRecorder
 from sidecar.telemetry.decision_log import DecisionRecord, in_quotes
 from sidecar.telemetry.metrics import Metrics
 from tests.pdp_fixture import at_once, user
@@ -38,21 +38,21 @@ class Log:
         return found
 
 
-def book(log: Log | None, metrics: Metrics | None = None, **options: Any) -> Logbook:
-    return Logbook(metrics or Metrics("1"), log, **{"soon": at_once, **options})  # type: ignore[arg-type]
+def book(log: Log | None, metrics: Metrics | None = None, **options: Any) -> CheckRecorder:
+    return CheckRecorder(metrics or Metrics("1"), log, **{"call_soon": at_once, **options})  # type: ignore[arg-type]
 
 
-def enter(logbook: Logbook, decision: Decision, request_id: bytes = b"r", seconds: float = 0.000012) -> None:
+def enter(recorder: CheckRecorder, decision: Decision, request_id: bytes = b"r", seconds: float = 0.000012) -> None:
     ended = perf_counter()
-    logbook.record(logbook.told("/check", decision, decision.section), request_id, ended - seconds, ended)
+    recorder.record(recorder.log_entry("/check", decision, decision.section), request_id, ended - seconds, ended)
 
 
 def test_a_line_says_who_what_where_and_why() -> None:
     log = Log()
-    logbook = book(log)
-    enter(logbook, ALLOW, b"r-1")
-    enter(logbook, DENY, b"r-2", seconds=1.5)
-    logbook.settle()
+    recorder = book(log)
+    enter(recorder, ALLOW, b"r-1")
+    enter(recorder, DENY, b"r-2", seconds=1.5)
+    recorder.flush()
     allow, deny = log.lines()
     assert abs(datetime.fromisoformat(allow["time"]).timestamp() - time()) < 5
     assert (allow["user"], allow["section"], allow["action"]) == (ALLOW.user.id, "billing", "view")  # type: ignore[union-attr]
@@ -90,11 +90,11 @@ def test_a_line_is_the_record_encoded(
         duration_us=micros,
     )
     log = Log()
-    logbook = book(log)
+    recorder = book(log)
     for _ in range(2):  # composed, and remembered
-        told = logbook.told("/check", decision, decision.section)
-        logbook.record(told, in_quotes(request_id), 5_000.0 - micros / 1e6, 5_000.0)
-    logbook.settle()
+        told = recorder.log_entry("/check", decision, decision.section)
+        recorder.record(told, in_quotes(request_id), 5_000.0 - micros / 1e6, 5_000.0)
+    recorder.flush()
     assert b"".join(log.blocks) == (msgspec.json.encode(record) + b"\n") * 2
 
 
@@ -102,25 +102,25 @@ def test_each_line_has_its_own_time_to_the_millisecond(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "time", lambda: 1_764_000_010.0)
     monkeypatch.setattr(module, "perf_counter", lambda: 10.0)
     log = Log()
-    logbook = book(log)
-    told = logbook.told("/check", DENY, "")
+    recorder = book(log)
+    told = recorder.log_entry("/check", DENY, "")
     moments = [at / 4096 for at in range(4096)]  # four a millisecond, and no rounding
     for at in moments:
-        logbook.record(told, b"r", at, at)
+        recorder.record(told, b"r", at, at)
         if at == 0.5:
-            logbook.settle()
-    logbook.settle()
+            recorder.flush()
+    recorder.flush()
     wanted = [datetime.fromtimestamp(1_764_000_000 + int(at * 1000) / 1000, UTC) for at in moments]
     assert [line["time"] for line in log.lines()] == [each.isoformat(timespec="milliseconds") for each in wanted]
 
 
 def test_allows_are_sampled_and_denials_are_all_kept() -> None:
     log, metrics = Log(), Metrics("1")
-    logbook = book(log, metrics, allows=0.25)
+    recorder = book(log, metrics, allows=0.25)
     for _ in range(100):
-        enter(logbook, ALLOW)
-        enter(logbook, DENY)
-    logbook.settle()
+        enter(recorder, ALLOW)
+        enter(recorder, DENY)
+    recorder.flush()
     kept = [line["decision"] for line in log.lines()]
     assert (kept.count(True), kept.count(False)) == (25, 100)
     assert metrics.checks.tally("/check", ALLOW, "billing") == metrics.checks.tally("/check", DENY, "") == [100]
@@ -128,74 +128,74 @@ def test_allows_are_sampled_and_denials_are_all_kept() -> None:
 
 def test_none_of_the_allows_may_be_wanted() -> None:
     log = Log()
-    logbook = book(log, allows=0.0)
+    recorder = book(log, allows=0.0)
     for decision in (ALLOW, DENY, ALLOW):
-        enter(logbook, decision)
-    logbook.settle()
+        enter(recorder, decision)
+    recorder.flush()
     assert [line["decision"] for line in log.lines()] == [False]
-    enter(logbook, ALLOW)
-    logbook.settle()
+    enter(recorder, ALLOW)
+    recorder.flush()
     assert len(log.blocks) == 1, "the writer is not woken for nothing"
 
 
 def test_what_is_remembered_of_a_user_goes_with_its_role() -> None:
     log = Log()
-    logbook = book(log)
+    recorder = book(log)
     for role in ("accountant", "marketer"):
-        enter(logbook, Decision(Reason.ALLOWED, "g", None, user("b", role), "billing", "view"))
-    logbook.settle()
+        enter(recorder, Decision(Reason.ALLOWED, "g", None, user("b", role), "billing", "view"))
+    recorder.flush()
     assert [line["role"] for line in log.lines()] == ["accountant", "marketer"]
 
 
 def test_a_section_that_is_not_of_the_policy_stands_in_the_line_and_in_no_label() -> None:
     log, metrics = Log(), Metrics("1")
-    logbook = book(log, metrics)
+    recorder = book(log, metrics)
     strange = Decision(Reason.UNKNOWN_SECTION, "g", section="of-the-request")
-    logbook.record(logbook.told("/check", strange, ""), b"r", 0.0, 0.0)
-    logbook.settle()
+    recorder.record(recorder.log_entry("/check", strange, ""), b"r", 0.0, 0.0)
+    recorder.flush()
     assert log.lines()[0]["section"] == "of-the-request"
     assert "of-the-request" not in metrics.exposition().decode()
 
 
 def test_names_that_a_request_makes_up_are_not_remembered() -> None:
-    logbook = book(Log())
+    recorder = book(Log())
     for number in range(3):
-        logbook.told("/check", Decision(Reason.UNKNOWN_SECTION, "g", section=f"section-{number}"), "")
-    assert not logbook._kept
-    assert logbook.told("/check", ALLOW, "billing") is logbook.told("/check", ALLOW, "billing")
-    assert logbook.told("/check", DENY, "") is logbook.told("/check", DENY, "")
+        recorder.log_entry("/check", Decision(Reason.UNKNOWN_SECTION, "g", section=f"section-{number}"), "")
+    assert not recorder._kept
+    assert recorder.log_entry("/check", ALLOW, "billing") is recorder.log_entry("/check", ALLOW, "billing")
+    assert recorder.log_entry("/check", DENY, "") is recorder.log_entry("/check", DENY, "")
 
 
 def test_text_that_is_none_is_logged_as_far_as_it_is() -> None:
     log = Log()
-    logbook = book(log)
-    enter(logbook, Decision(Reason.NO_RULE, "g", section="half \ud800 a pair"))
-    enter(logbook, DENY)
-    logbook.settle()
+    recorder = book(log)
+    enter(recorder, Decision(Reason.NO_RULE, "g", section="half \ud800 a pair"))
+    enter(recorder, DENY)
+    recorder.flush()
     assert [line["section"] for line in log.lines()] == ["half ? a pair", ""]
 
 
 def test_a_full_batch_is_settled_soon_and_not_on_the_checks_own_time() -> None:
     soon: list[Callable[[], None]] = []
     log = Log()
-    logbook = book(log, soon=soon.append)
+    recorder = book(log, call_soon=soon.append)
     for _ in range(BATCH + 3):  # more come before the loop gets to it
-        enter(logbook, DENY)
+        enter(recorder, DENY)
     assert len(soon) == 1
     assert not log.blocks
     soon[0]()
     assert len(log.lines()) == BATCH + 3
     for _ in range(BATCH):
-        enter(logbook, DENY)
+        enter(recorder, DENY)
     assert len(soon) == 2
 
 
 def test_a_scrape_counts_what_waits() -> None:
     metrics = Metrics("1")
-    logbook = book(None, metrics)
+    recorder = book(None, metrics)
     for _ in range(3):
-        enter(logbook, ALLOW)
-        assert logbook.told("/check", ALLOW, "billing").line == b"", "the log is off"
+        enter(recorder, ALLOW)
+        assert recorder.log_entry("/check", ALLOW, "billing").line == b"", "the log is off"
     text = metrics.exposition().decode()
     assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 3.0' in text
     assert "sidecar_check_duration_seconds_count 3.0" in text
@@ -205,11 +205,11 @@ def test_a_scrape_counts_what_waits() -> None:
 async def test_a_check_that_no_other_follows_is_settled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SETTLE_SECONDS", 0.001)
     log = Log()
-    logbook = book(log)
-    keeping = asyncio.create_task(logbook.keep())
+    recorder = book(log)
+    keeping = asyncio.create_task(recorder.keep())
     async with asyncio.timeout(10):
         for count in (1, 2):
-            enter(logbook, DENY)
+            enter(recorder, DENY)
             while len(log.blocks) < count:
                 await asyncio.sleep(0.001)
     keeping.cancel()

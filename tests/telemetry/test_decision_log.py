@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from sidecar.telemetry import decision_log
 from sidecar.telemetry.decision_log import DecisionLog, DecisionRecord
-from sidecar.telemetry.log_file import LineFile
+from sidecar.telemetry.log_file import LogFile
 
 ALLOWED_FIELDS = {
     "time",
@@ -111,7 +111,7 @@ def test_a_line_is_written_soon_though_no_other_follows() -> None:
 
 def test_a_file_that_is_renamed_is_left_at_a_turns_end_and_no_line_is_lost(tmp_path: Path) -> None:
     path, total, dropped = tmp_path / "decisions.jsonl", 5_000, [0]
-    file = LineFile(path)
+    file = LogFile(path)
     log = DecisionLog(file, dropped=dropped.append, reopen=file.reopen)
     for number in range(total):
         log.write(b"%d\n" % number, 1)
@@ -130,7 +130,7 @@ def test_a_file_that_is_renamed_is_left_at_a_turns_end_and_no_line_is_lost(tmp_p
 def test_a_file_that_cannot_be_opened_anew_is_written_on_and_that_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
-    file = LineFile(folder / "decisions.jsonl")
+    file = LogFile(folder / "decisions.jsonl")
     log = DecisionLog(file, reopen=file.reopen)
     folder.rename(tmp_path / "elsewhere")
     with capture_logs() as said:

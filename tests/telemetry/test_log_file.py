@@ -9,7 +9,7 @@ from select import PIPE_BUF
 import pytest
 
 from sidecar.telemetry import log_file
-from sidecar.telemetry.log_file import LineFile, pieces, try_to_open
+from sidecar.telemetry.log_file import LogFile, pieces, try_to_open
 
 LINE = b'{"number":%06d,"filler":"' + b"x" * 300 + b'"}\n'
 TURN = b"".join(LINE % number for number in range(256))
@@ -46,7 +46,7 @@ def test_on_a_pipe_every_write_is_whole_lines_that_the_kernel_does_not_mix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe = Pipe(tmp_path / "pipe", monkeypatch)
-    file = LineFile(tmp_path / "pipe")
+    file = LogFile(tmp_path / "pipe")
     pipe.start()
     assert file.write(TURN) == len(TURN)
     file.close()
@@ -59,7 +59,7 @@ def test_to_a_file_a_turn_is_one_write(tmp_path: Path, monkeypatch: pytest.Monke
     sizes: list[int] = []
     write = os.write
     monkeypatch.setattr(log_file.os, "write", lambda to, data: sizes.append(len(data)) or write(to, data))
-    file = LineFile(tmp_path / "file")
+    file = LogFile(tmp_path / "file")
     file.write(TURN)
     file.close()
     assert sizes == [len(TURN)]
@@ -77,7 +77,7 @@ def test_pieces_are_whole_lines_and_nothing_is_missing(most: int) -> None:
 def test_R24_the_file_is_not_for_everybody(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        file = LineFile(tmp_path / "decisions.jsonl")
+        file = LogFile(tmp_path / "decisions.jsonl")
         file.reopen()
     finally:
         os.umask(before)
@@ -96,7 +96,7 @@ def test_half_a_line_on_a_full_disk_takes_no_other_with_it(tmp_path: Path, monke
         room[0] -= taken
         return taken
 
-    file = LineFile(tmp_path / "file")
+    file = LogFile(tmp_path / "file")
     monkeypatch.setattr(log_file.os, "write", until_full)
     assert file.write(b"one two\nthree four\n") == 10
     assert file.write(b"five\n") == 0
@@ -109,7 +109,7 @@ def test_half_a_line_on_a_full_disk_takes_no_other_with_it(tmp_path: Path, monke
 def test_a_pipe_that_nobody_reads_is_an_error_and_not_a_wait(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="No such device"):
-        LineFile(tmp_path / "pipe")
+        LogFile(tmp_path / "pipe")
 
 
 def test_a_look_makes_nothing_and_says_what_opening_would(tmp_path: Path) -> None:

@@ -17,20 +17,20 @@ from jwt.algorithms import get_default_algorithms
 from sidecar.domain.decision import Reason
 from sidecar.tokens.external_tokens import (
     EmailProof,
-    OutsideClaims,
-    Presented,
-    Trust,
-    believe,
-    issuer_named,
+    ExternalClaims,
+    IssuerTrust,
+    ParsedToken,
+    check_times,
+    peek_issuer,
     read,
-    timely,
+    verify_external,
 )
 from sidecar.tokens.jwk_set import KINDS, read_key_set
 from tests import worst
 
 NOW = 1_800_000_000
 ISSUER = "https://login.example/"
-TRUST = Trust(ISSUER, "dashboard", frozenset({"RS256", "ES256", "EdDSA"}))
+TRUST = IssuerTrust(ISSUER, "dashboard", frozenset({"RS256", "ES256", "EdDSA"}))
 CLAIMS = {
     "iss": ISSUER,
     "aud": "dashboard",
@@ -70,22 +70,22 @@ def verdict(token, trust=TRUST):
     presented = read(token, trust)
     if isinstance(presented, Reason):
         return presented
-    return believe(presented, SET.find(presented.wanted), trust)
+    return verify_external(presented, SET.find(presented.wanted), trust)
 
 
 @pytest.mark.parametrize("algorithm", KEYS)
 def test_R10_an_authentic_token_says_who_and_whether_the_email_is_verified(algorithm):
     claims = verdict(signed(algorithm, jti="j-1", nbf=NOW - 5, acct="acc_x", tv=9, sid="ses_x", role="admin"))
-    assert claims == OutsideClaims(
+    assert claims == ExternalClaims(
         ISSUER, "00u-1", "dashboard", NOW - 10, NOW + 3600, NOW - 5, "j-1", "ada@example.com"
     )
-    assert timely(claims, now=NOW, leeway=5) is None
+    assert check_times(claims, now=NOW, leeway=5) is None
 
 
 @pytest.mark.parametrize("value", [False, ..., None, "true", 1, "yes", ["true"], {}])
 def test_R10_an_email_counts_only_when_email_verified_is_JSON_true(value):
     claims = verdict(signed(email_verified=value))
-    assert isinstance(claims, OutsideClaims)
+    assert isinstance(claims, ExternalClaims)
     assert claims.email is None
 
 
@@ -96,7 +96,7 @@ def test_R10_an_email_that_is_no_text_is_none(value):
 
 def test_the_claim_that_is_the_email_is_the_operators_choice():
     vouched = {"email_verified": EmailProof.VOUCHED, "email_domains": frozenset({"example.com"})}
-    trust = Trust(ISSUER, "dashboard", TRUST.algorithms, "upn", **vouched)
+    trust = IssuerTrust(ISSUER, "dashboard", TRUST.algorithms, "upn", **vouched)
     assert verdict(signed(upn="grace@example.com"), trust).email == "grace@example.com"
     assert verdict(signed(), trust).email is None
 
@@ -107,7 +107,7 @@ def test_the_claim_that_is_the_email_is_the_operators_choice():
 )
 def test_R10_email_verified_proves_the_email_and_no_other_claim(proof, email, proven):
     """OpenID Connect Core 5.1. At Keycloak whoever registers chooses the preferred_username."""
-    trust = Trust(ISSUER, "dashboard", TRUST.algorithms, "preferred_username", email_verified=proof)
+    trust = IssuerTrust(ISSUER, "dashboard", TRUST.algorithms, "preferred_username", email_verified=proof)
     claims = verdict(signed(preferred_username="grace@example.com", email=email), trust)
     assert claims.email == ("grace@example.com" if proven else None)
     assert proven or "preferred_username" in claims.unproven
@@ -115,15 +115,15 @@ def test_R10_email_verified_proves_the_email_and_no_other_claim(proof, email, pr
 
 @pytest.mark.parametrize("typ", ["JWT", "at+jwt", "AT+JWT", "application/at+jwt", None])
 def test_a_type_may_be_missing_or_one_of_the_usual(typ):
-    assert isinstance(verdict(signed(header={"typ": typ})), OutsideClaims)
+    assert isinstance(verdict(signed(header={"typ": typ})), ExternalClaims)
 
 
 def test_an_audience_may_be_one_of_several():
-    assert isinstance(verdict(signed(aud=["other", "dashboard"])), OutsideClaims)
+    assert isinstance(verdict(signed(aud=["other", "dashboard"])), ExternalClaims)
 
 
 def test_a_thumbprint_of_a_certificate_is_ignored():
-    assert isinstance(verdict(signed(header={"x5t": "abc", "x5t#S256": "def"})), OutsideClaims)
+    assert isinstance(verdict(signed(header={"x5t": "abc", "x5t#S256": "def"})), ExternalClaims)
 
 
 HEADERS = {
@@ -154,13 +154,13 @@ def by_hand(header, claims=CLAIMS):
 
 @pytest.mark.parametrize("kid", [None, 1, ["d"], ""])
 def test_a_kid_that_is_no_text_is_malformed(kid):
-    assert isinstance(verdict(by_hand({"alg": "EdDSA", "kid": "d"})), OutsideClaims)
+    assert isinstance(verdict(by_hand({"alg": "EdDSA", "kid": "d"})), ExternalClaims)
     assert verdict(by_hand({"alg": "EdDSA", "kid": kid})) is Reason.MALFORMED_TOKEN
 
 
 def test_a_token_without_kid_is_verified_with_the_one_key_that_fits():
-    assert isinstance(verdict(signed("EdDSA", header={"kid": ...})), OutsideClaims)
-    assert isinstance(verdict(signed("RS256", header={"kid": ..., "x5t": "r"})), OutsideClaims)
+    assert isinstance(verdict(signed("EdDSA", header={"kid": ...})), ExternalClaims)
+    assert isinstance(verdict(signed("RS256", header={"kid": ..., "x5t": "r"})), ExternalClaims)
     assert verdict(signed("EdDSA", header={"kid": ...}, key=Ed25519PrivateKey.generate())) is Reason.INVALID_SIGNATURE
 
 
@@ -168,12 +168,12 @@ def test_a_token_without_kid_is_verified_with_the_one_key_that_fits():
 def test_R10_EdDSA_and_Ed25519_are_accepted_where_the_operator_names_them(named):
     for allowed in ("EdDSA", "Ed25519"):
         keys = read_key_set(json.dumps({"keys": [_jwk("EdDSA")]}).encode(), frozenset({allowed}))
-        trust = Trust(ISSUER, "dashboard", frozenset({allowed}))
+        trust = IssuerTrust(ISSUER, "dashboard", frozenset({allowed}))
         presented = read(by_hand({"alg": named, "kid": "d"}), trust)
         if named != allowed:
             assert presented is Reason.MALFORMED_TOKEN
         else:
-            assert isinstance(believe(presented, keys.find(presented.wanted), trust), OutsideClaims)
+            assert isinstance(verify_external(presented, keys.find(presented.wanted), trust), ExternalClaims)
 
 
 def test_R10_a_logout_token_is_no_bearer_token_whatever_its_type():
@@ -191,8 +191,8 @@ def test_R10_dates_with_a_fraction_are_rounded_against_the_bearer():
     assert (claims.issued_at, claims.not_before, claims.expires_at) == (NOW, NOW + 1, NOW + 60)
     claims = verdict(signed(iat=NOW + 0.5, exp=NOW + 60, nbf=NOW + 7.5))
     assert claims.not_before == NOW + 8
-    assert timely(verdict(signed(iat=NOW + 5.5)), now=NOW, leeway=5) is Reason.NOT_YET_VALID
-    assert timely(verdict(signed(exp=NOW + 0.99)), now=NOW + 5, leeway=5) is Reason.EXPIRED
+    assert check_times(verdict(signed(iat=NOW + 5.5)), now=NOW, leeway=5) is Reason.NOT_YET_VALID
+    assert check_times(verdict(signed(exp=NOW + 0.99)), now=NOW + 5, leeway=5) is Reason.EXPIRED
 
 
 VOUCHED = {"email_verified": EmailProof.VOUCHED, "email_domains": frozenset({"acme.example"})}
@@ -235,20 +235,20 @@ TEXT = {"email_verified": EmailProof.CLAIM_OR_TEXT}
 )
 def test_R10_an_email_is_proven_as_the_issuers_entry_says(trusted, email, verified, proven):
     """What is no address at all ("acme.example") is found out where it is normalised."""
-    trust = Trust(ISSUER, "dashboard", TRUST.algorithms, **trusted)
+    trust = IssuerTrust(ISSUER, "dashboard", TRUST.algorithms, **trusted)
     assert (verdict(signed(email=email, email_verified=verified), trust).email is not None) is proven
 
 
 def test_R10_an_audience_in_client_id_is_one_text_and_aud_is_not_looked_at():
-    trust = Trust(ISSUER, "app-1", TRUST.algorithms, audience_claim="client_id")
-    assert isinstance(verdict(signed(aud=..., client_id="app-1"), trust), OutsideClaims)
+    trust = IssuerTrust(ISSUER, "app-1", TRUST.algorithms, audience_claim="client_id")
+    assert isinstance(verdict(signed(aud=..., client_id="app-1"), trust), ExternalClaims)
     assert verdict(signed(aud="app-1", client_id="app-2"), trust) is Reason.WRONG_AUDIENCE
     assert verdict(signed(aud="app-1"), trust) is Reason.MALFORMED_TOKEN
     assert verdict(signed(client_id="dashboard", aud="other")) is Reason.WRONG_AUDIENCE
 
 
 def test_R10_only_the_algorithms_that_were_named_and_that_fit_the_key():
-    narrow = Trust(ISSUER, "dashboard", frozenset({"ES256"}))
+    narrow = IssuerTrust(ISSUER, "dashboard", frozenset({"ES256"}))
     assert verdict(signed("RS256"), narrow) is Reason.MALFORMED_TOKEN
     assert verdict(signed("EdDSA", header={"kid": "r"})) is Reason.MALFORMED_TOKEN
     for algorithm in ("HS256", "none"):
@@ -324,7 +324,7 @@ def test_duplicate_members_and_odd_numbers_are_malformed():
     text = json.dumps(CLAIMS)
     for raw in (text[:-1] + ', "sub": "00u-2"}', text[:-1] + ', "x": NaN}', text[:-1] + ', "x": {"a": 1, "a": 2}}'):
         assert verdict(signed(raw=raw.encode())) is Reason.MALFORMED_TOKEN
-    assert isinstance(verdict(signed(raw=(text[:-1] + ', "x": 1.5}').encode())), OutsideClaims)
+    assert isinstance(verdict(signed(raw=(text[:-1] + ', "x": 1.5}').encode())), ExternalClaims)
 
 
 @pytest.mark.parametrize(
@@ -339,13 +339,13 @@ def test_duplicate_members_and_odd_numbers_are_malformed():
     ],
 )
 def test_dates_count_with_the_leeway(claims, now, reason):
-    assert timely(verdict(signed(**claims)), now=now, leeway=5) is reason
+    assert check_times(verdict(signed(**claims)), now=now, leeway=5) is reason
 
 
 def test_the_issuer_is_read_without_belief():
-    assert issuer_named(signed("EdDSA", key=Ed25519PrivateKey.generate())) == ISSUER
+    assert peek_issuer(signed("EdDSA", key=Ed25519PrivateKey.generate())) == ISSUER
     for token in ("", "a.b", "a.b.c", signed(iss=5), signed(iss=...), signed(iss="x" * 513), signed(raw=b"[]")):
-        assert issuer_named(token) is None
+        assert peek_issuer(token) is None
 
 
 @given(
@@ -353,8 +353,8 @@ def test_the_issuer_is_read_without_belief():
     | st.binary(max_size=60).map(lambda b: b.decode("latin-1"))
 )
 def test_no_bytes_make_it_raise(token):
-    issuer_named(token)
-    assert isinstance(read(token, TRUST), Reason | Presented)
+    peek_issuer(token)
+    assert isinstance(read(token, TRUST), Reason | ParsedToken)
 
 
 def test_R24_no_part_of_a_token_shows_in_a_repr():
@@ -369,7 +369,7 @@ def test_R16_the_worst_token_costs_little(token):
     took = []
     while len(took) < 5 and (not took or min(took) > 0.003):
         started = thread_time()
-        issuer_named(token)
+        peek_issuer(token)
         read(token, TRUST)
         took.append(thread_time() - started)
     assert min(took) <= 0.003, f"{min(took) * 1000:.1f} ms"
@@ -379,8 +379,8 @@ def test_R16_a_part_that_is_too_long_is_not_decoded():
     header, payload = (
         base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in ({}, CLAIMS)
     )
-    assert issuer_named(f"{header}.{payload}.{'A' * 2048}") == ISSUER
-    assert issuer_named(f"{header}.{payload}.{'A' * 2052}") is None
+    assert peek_issuer(f"{header}.{payload}.{'A' * 2048}") == ISSUER
+    assert peek_issuer(f"{header}.{payload}.{'A' * 2052}") is None
     padded = base64.urlsafe_b64encode(json.dumps({"x": "a" * 3100}).encode()).rstrip(b"=").decode()
     assert len(padded) > 4096
-    assert issuer_named(f"{padded}.{payload}.AAAA") is None
+    assert peek_issuer(f"{padded}.{payload}.AAAA") is None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from sidecar.tokens.jwk_set import KINDS, MAX_KEYS, BadKeySet, IssuerKeySet, WantedKey, read_key_set
+from sidecar.tokens.jwk_set import KINDS, MAX_KEYS, InvalidKeySetError, IssuerKeySet, WantedKey, read_key_set
 from sidecar.tokens.strict_json import segment
 
 EVERY = frozenset(KINDS)
@@ -203,7 +203,7 @@ def test_an_empty_set_is_one(ed_jwk):
     ],
 )
 def test_what_is_no_key_set_is_told_in_a_phrase(raw, why):
-    with pytest.raises(BadKeySet, match=why):
+    with pytest.raises(InvalidKeySetError, match=why):
         read_key_set(raw, EVERY)
 
 

@@ -24,9 +24,9 @@ from sidecar.domain.access import Subject
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.peps import Scope
 from sidecar.gateways.ext_authz import record_check
-from sidecar.http.json_body import BadBody
-from sidecar.http.request import Call, Endpoint, Gate, Key, RawBody, Reply
-from sidecar.pdp.evaluation import Standing, evaluate
+from sidecar.http.json_body import InvalidBodyError
+from sidecar.http.request import Endpoint, RawBody, Request, Require, RequireScope, Response
+from sidecar.pdp.evaluation import ResolvedSubject, evaluate
 
 EVALUATION: Final = "/access/v1/evaluation"
 EVALUATIONS: Final = "/access/v1/evaluations"
@@ -36,57 +36,57 @@ METADATA: Final = "/.well-known/authzen-configuration"
 _CACHED: Final = (("Cache-Control", "public, max-age=3600"),)
 
 
-class Allowed(msgspec.Struct, frozen=True):
+class AllowedBody(msgspec.Struct, frozen=True):
     """An allow, or an item of a batch. Contains no further members, which a PEP would have to support."""
 
     decision: bool
 
 
-class DeniedBecause(msgspec.Struct, frozen=True):
+class DeniedReasonBody(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Denied(msgspec.Struct, frozen=True):
+class DeniedBody(msgspec.Struct, frozen=True):
     """A denial with its reason."""
 
     decision: bool
-    context: DeniedBecause
+    context: DeniedReasonBody
 
 
-async def evaluation(call: Call[RawBody]) -> Reply:
+async def evaluation(call: Request[RawBody]) -> Response:
     """Decide one question (``POST /access/v1/evaluation``)."""
     return await _single(call, evaluation_in(call.body), EVALUATION)
 
 
-async def evaluations(call: Call[RawBody]) -> Reply:
+async def evaluations(call: Request[RawBody]) -> Response:
     """Decide a batch (``POST /access/v1/evaluations``), with one generation, and one record per subject."""
     sent = members_of(call.body)
     batch = batch_of(sent)
     if batch is None:
         return await _single(call, evaluation_of(sent), EVALUATIONS)
-    call.parts.pep_keys.charge(call.pep, len(batch.evaluations) - 1)
-    return Reply(200, {"evaluations": [Allowed(decided) for decided in await _run(call, batch)]})
+    call.app.pep_keys.charge(call.pep, len(batch.evaluations) - 1)
+    return Response(200, {"evaluations": [AllowedBody(decided) for decided in await _run(call, batch)]})
 
 
-async def _single(call: Call[RawBody], asked: Evaluation, endpoint: str) -> Reply:
+async def _single(call: Request[RawBody], asked: Evaluation, endpoint: str) -> Response:
     started = perf_counter()
-    standing = await call.parts.subjects.find(call.policy, call.pep.account, asked.subject)
-    decision = evaluate(call.policy, standing, asked.action, asked.resource)
-    record_check(call.parts, endpoint, decision, call.request_id, started)
+    resolved = await call.app.subjects.find(call.policy, call.pep.account, asked.subject)
+    decision = evaluate(call.policy, resolved, asked.action, asked.resource)
+    record_check(call.app, endpoint, decision, call.request_id, started)
     if decision.allowed:
-        return Reply(200, Allowed(True))
-    return Reply(200, Denied(False, DeniedBecause(decision.reason.value)))
+        return Response(200, AllowedBody(True))
+    return Response(200, DeniedBody(False, DeniedReasonBody(decision.reason.value)))
 
 
-async def _run(call: Call[RawBody], batch: Batch) -> list[bool]:
+async def _run(call: Request[RawBody], batch: Batch) -> list[bool]:
     """Return the decisions in order, fewer than the batch if its semantic stops early."""
     stop = {Semantic.DENY_ON_FIRST_DENY: False, Semantic.PERMIT_ON_FIRST_PERMIT: True}.get(batch.semantic)
-    known: dict[Subject, Standing | Reason] = {}
+    known: dict[Subject, ResolvedSubject | Reason] = {}
     answers: list[bool] = []
     for asked in batch.evaluations:
         started = perf_counter()
         decision = await _decide(call, asked, known)
-        record_check(call.parts, EVALUATIONS, decision, call.request_id, started)
+        record_check(call.app, EVALUATIONS, decision, call.request_id, started)
         answers.append(decision.allowed)
         if decision.allowed is stop:
             break
@@ -94,21 +94,21 @@ async def _run(call: Call[RawBody], batch: Batch) -> list[bool]:
 
 
 async def _decide(
-    call: Call[RawBody], asked: Evaluation | BadBody, known: dict[Subject, Standing | Reason]
+    call: Request[RawBody], asked: Evaluation | InvalidBodyError, known: dict[Subject, ResolvedSubject | Reason]
 ) -> Decision:
-    if isinstance(asked, BadBody):
+    if isinstance(asked, InvalidBodyError):
         return Decision(Reason.BAD_REQUEST, call.policy.id)
-    standing = known.get(asked.subject)
-    if standing is None:
-        standing = known[asked.subject] = await call.parts.subjects.find(call.policy, call.pep.account, asked.subject)
-    return evaluate(call.policy, standing, asked.action, asked.resource)
+    resolved = known.get(asked.subject)
+    if resolved is None:
+        resolved = known[asked.subject] = await call.app.subjects.find(call.policy, call.pep.account, asked.subject)
+    return evaluate(call.policy, resolved, asked.action, asked.resource)
 
 
-async def metadata(call: Call[None]) -> Reply:
+async def metadata(call: Request[None]) -> Response:
     """Return the metadata (``GET /.well-known/authzen-configuration``). Absent members are unsupported."""
-    surface = call.parts.surface
-    base = (surface.pdp_url or surface.public_url).rstrip("/")
-    return Reply(
+    public_config = call.app.public_config
+    base = (public_config.pdp_url or public_config.public_url).rstrip("/")
+    return Response(
         200,
         {
             "policy_decision_point": base,
@@ -123,7 +123,7 @@ async def metadata(call: Call[None]) -> Reply:
 
 
 STATUSES: Final = (200, 400, 401, 403, 413, 429, 503)
-_EVALUATE: Final = Key(Scope.EVALUATE)
+_EVALUATE: Final = RequireScope(Scope.EVALUATE)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -135,10 +135,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "AuthZEN: decide one question",
         RawBody,
         statuses=STATUSES,
-        tell=problems.tell,
+        render_problem=problems.render_problem,
         at_least=True,
-        answer=schemas.Decision,
-        asks=(schemas.Evaluation,),
+        response_schema=schemas.Decision,
+        request_schemas=(schemas.Evaluation,),
     ),
     Endpoint(
         "POST",
@@ -148,18 +148,18 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "AuthZEN: 1 to 1,000 questions at once",
         RawBody,
         statuses=STATUSES,
-        tell=problems.tell,
+        render_problem=problems.render_problem,
         at_least=True,
         max_body=MAX_BATCH_BYTES,
-        answer=schemas.Decisions,
-        asks=(schemas.Evaluations, schemas.Evaluation),
+        response_schema=schemas.Decisions,
+        request_schemas=(schemas.Evaluations, schemas.Evaluation),
     ),
     Endpoint(
         "GET",
         METADATA,
-        Gate.OPEN,
+        Require.OPEN,
         metadata,
         "AuthZEN: metadata of this policy decision point",
-        answer=schemas.Metadata,
+        response_schema=schemas.Metadata,
     ),
 )

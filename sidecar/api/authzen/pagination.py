@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from sidecar.api.authzen.requests import Members, optional_object
-from sidecar.http.json_body import BadBody
+from sidecar.http.json_body import InvalidBodyError
 
 MAX_RESULTS: Final = 1000
 """Results per response. A higher limit, or none, returns this many and a token."""
@@ -21,7 +21,7 @@ MAX_RESULTS: Final = 1000
 _BOUND: Final = ("subject", "action", "resource")
 
 
-class Mark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class PageToken(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Content of a token: the last result shown, the first request's limit, and the digest of the request."""
 
     after: str
@@ -30,7 +30,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageRequest:
     """The page to return. ``asked``: the request has a page, so the response has one, too."""
 
     after: str
@@ -45,11 +45,11 @@ class Page:
         last = len(shown) == len(left)
         if last and not self.asked:
             return shown, None
-        next_token = "" if last else _token(Mark(shown[-1] if shown else self.after, self.limit, self.request))
+        next_token = "" if last else _token(PageToken(shown[-1] if shown else self.after, self.limit, self.request))
         return shown, {"next_token": next_token, "count": len(shown), "total": len(results)}
 
 
-def page_of(sent: Members, endpoint: str) -> Page:
+def page_of(sent: Members, endpoint: str) -> PageRequest:
     """Return the requested page.
 
     Raises BadBody for an invalid limit, a changed limit, an invalid token, and another request's token.
@@ -59,13 +59,13 @@ def page_of(sent: Members, endpoint: str) -> Page:
     asked = sent.get("page") is not None
     limit, request, token = _limit(wanted), _digest(sent, endpoint), wanted.get("token")
     if token is None or token == "":
-        return Page("", MAX_RESULTS if limit is None else min(limit, MAX_RESULTS), request, asked)
+        return PageRequest("", MAX_RESULTS if limit is None else min(limit, MAX_RESULTS), request, asked)
     mark = _mark(token)
     if mark.request != request:
-        raise BadBody("page.token belongs to another request; repeat the one that it came from")
+        raise InvalidBodyError("page.token belongs to another request; repeat the one that it came from")
     if limit is not None and min(limit, MAX_RESULTS) != mark.limit:
-        raise BadBody("page.limit is not the one of the first request; repeat it or leave it out")
-    return Page(mark.after, mark.limit, request, asked=True)
+        raise InvalidBodyError("page.limit is not the one of the first request; repeat it or leave it out")
+    return PageRequest(mark.after, mark.limit, request, asked=True)
 
 
 def _limit(wanted: Members) -> int | None:
@@ -73,7 +73,7 @@ def _limit(wanted: Members) -> int | None:
     if limit is None:
         return None
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 0:
-        raise BadBody("page.limit must be an integer, 0 or more")
+        raise InvalidBodyError("page.limit must be an integer, 0 or more")
     return limit
 
 
@@ -83,15 +83,15 @@ def _digest(sent: Members, endpoint: str) -> str:
     return sha256(text.encode()).hexdigest()[:32]
 
 
-def _token(mark: Mark) -> str:
+def _token(mark: PageToken) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(mark)).decode("ascii").rstrip("=")
 
 
-def _mark(token: object) -> Mark:
+def _mark(token: object) -> PageToken:
     if not isinstance(token, str):
-        raise BadBody("page.token must be a string")
+        raise InvalidBodyError("page.token must be a string")
     padded = token + "=" * (-len(token) % 4)
     try:
-        return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=Mark)
+        return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=PageToken)
     except (ValueError, msgspec.MsgspecError):
-        raise BadBody("page.token is invalid; start again without it") from None
+        raise InvalidBodyError("page.token is invalid; start again without it") from None

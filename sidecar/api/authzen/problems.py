@@ -6,11 +6,11 @@ import msgspec
 
 from sidecar.domain.problems import Problem
 from sidecar.http.problems import told_by_header
-from sidecar.http.response import Answer
+from sidecar.http.response import RawResponse
 
 _HEADERS: Final = (("Cache-Control", "no-store"), ("Content-Type", "application/json"))
 
 
-def tell(problem: Problem) -> Answer:
+def render_problem(problem: Problem) -> RawResponse:
     """Render a problem as a JSON string, so that a PEP can parse every response as JSON."""
-    return Answer(problem.status, (*_HEADERS, *told_by_header(problem)), msgspec.json.encode(problem.detail))
+    return RawResponse(problem.status, (*_HEADERS, *told_by_header(problem)), msgspec.json.encode(problem.detail))

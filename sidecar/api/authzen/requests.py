@@ -14,7 +14,7 @@ import msgspec
 
 from sidecar.domain.access import Resource, Subject
 from sidecar.http import json_body
-from sidecar.http.json_body import BadBody, strict_json
+from sidecar.http.json_body import InvalidBodyError, strict_json
 from sidecar.http.request import RawBody
 
 MEDIA_TYPE: Final = "application/json"
@@ -52,9 +52,9 @@ class Evaluation(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch. ``evaluations`` include their defaults. An invalid question is a ``BadBody``, and fails alone."""
+    """A batch. ``evaluations`` include their defaults. An invalid question is an error on its own."""
 
-    evaluations: tuple[Evaluation | BadBody, ...]
+    evaluations: tuple[Evaluation | InvalidBodyError, ...]
     semantic: Semantic
 
 
@@ -67,13 +67,13 @@ def members_of(body: RawBody) -> Members:
 def _refuse_other_than_json(body: RawBody) -> None:
     sent = body.content_type
     if sent != MEDIA_TYPE and sent.partition(";")[0].strip().lower() != MEDIA_TYPE:
-        raise BadBody(f"Content-Type must be {MEDIA_TYPE}")
+        raise InvalidBodyError(f"Content-Type must be {MEDIA_TYPE}")
 
 
 def _members_in(content: bytes, max_members: int = json_body.MAX_MEMBERS) -> Members:
     sent = strict_json(content, max_members)
     if not isinstance(sent, dict):
-        raise BadBody("the body is not a JSON object")
+        raise InvalidBodyError("the body is not a JSON object")
     return sent
 
 
@@ -106,19 +106,19 @@ def batch_of(sent: Members) -> Batch | None:
     if listed is None or listed == []:
         return None
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
-        raise BadBody("evaluations must be an array of objects")
+        raise InvalidBodyError("evaluations must be an array of objects")
     if len(listed) > MAX_ITEMS:
-        raise BadBody(f"evaluations may hold {MAX_ITEMS} questions; send the others in a further request")
+        raise InvalidBodyError(f"evaluations may hold {MAX_ITEMS} questions; send the others in a further request")
     return Batch(tuple(_items(sent, listed)), semantic)
 
 
-def _items(sent: Members, listed: list[Members]) -> Iterator[Evaluation | BadBody]:
+def _items(sent: Members, listed: list[Members]) -> Iterator[Evaluation | InvalidBodyError]:
     """Yield the questions. A member of an item replaces the whole default. Unused defaults are not validated."""
     defaults = {name: sent[name] for name in ("subject", "action", "resource", "context") if name in sent}
     for item in listed:
         try:
             yield evaluation_of({**defaults, **item})
-        except BadBody as error:
+        except InvalidBodyError as error:
             yield error
 
 
@@ -128,7 +128,7 @@ def _semantic(sent: Members) -> Semantic:
     try:
         return Semantic(wanted)
     except ValueError:
-        raise BadBody(f"options.evaluations_semantic must be one of {', '.join(Semantic)}") from None
+        raise InvalidBodyError(f"options.evaluations_semantic must be one of {', '.join(Semantic)}") from None
 
 
 def subject_of(sent: Members) -> Subject:
@@ -156,7 +156,7 @@ def optional_object(sent: Members, name: str, of: str = "") -> Members:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise BadBody(f"{of}{name} must be an object")
+        raise InvalidBodyError(f"{of}{name} must be an object")
     return value
 
 
@@ -168,7 +168,7 @@ def _entity(sent: Members, name: str) -> tuple[str, str]:
 def _object(sent: Members, name: str) -> Members:
     entity = sent.get(name)
     if not isinstance(entity, dict):
-        raise BadBody(f"{name} must be an object" if name in sent else f"{name} is missing")
+        raise InvalidBodyError(f"{name} must be an object" if name in sent else f"{name} is missing")
     optional_object(entity, "properties", f"{name}.")
     return entity
 
@@ -176,7 +176,9 @@ def _object(sent: Members, name: str) -> Members:
 def _text(entity: Members, name: str, member: str) -> str:
     value = entity.get(member)
     if not isinstance(value, str):
-        raise BadBody(f"{name}.{member} must be a string" if member in entity else f"{name}.{member} is missing")
+        raise InvalidBodyError(
+            f"{name}.{member} must be a string" if member in entity else f"{name}.{member} is missing"
+        )
     if len(value) > MAX_TEXT:
-        raise BadBody(f"{name}.{member} must have at most {MAX_TEXT} characters")
+        raise InvalidBodyError(f"{name}.{member} must have at most {MAX_TEXT} characters")
     return value

@@ -35,7 +35,7 @@ class Action(msgspec.Struct, frozen=True):
     properties: Free = msgspec.UNSET
 
 
-class Kind(msgspec.Struct, frozen=True):
+class EntityKind(msgspec.Struct, frozen=True):
     """The type to search for. An ``id`` is ignored."""
 
     type: str
@@ -81,7 +81,7 @@ Wanted = PageWanted | None | msgspec.UnsetType
 
 
 class SubjectSearch(msgspec.Struct, frozen=True):
-    subject: Kind
+    subject: EntityKind
     action: Action
     resource: Resource
     context: Free = msgspec.UNSET
@@ -91,7 +91,7 @@ class SubjectSearch(msgspec.Struct, frozen=True):
 class ResourceSearch(msgspec.Struct, frozen=True):
     subject: Subject
     action: Action
-    resource: Kind
+    resource: EntityKind
     context: Free = msgspec.UNSET
     page: Wanted = msgspec.UNSET
 
@@ -103,7 +103,7 @@ class ActionSearch(msgspec.Struct, frozen=True):
     page: Wanted = msgspec.UNSET
 
 
-class Because(msgspec.Struct, frozen=True):
+class ReasonContext(msgspec.Struct, frozen=True):
     reason: Reason
 
 
@@ -111,7 +111,7 @@ class Decision(msgspec.Struct, frozen=True):
     """A decision. A denial has a ``context`` with its reason."""
 
     decision: bool
-    context: Because | msgspec.UnsetType = msgspec.UNSET
+    context: ReasonContext | msgspec.UnsetType = msgspec.UNSET
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -123,10 +123,10 @@ class Decisions(msgspec.Struct, frozen=True):
 
     evaluations: list[Item] | msgspec.UnsetType = msgspec.UNSET
     decision: bool | msgspec.UnsetType = msgspec.UNSET
-    context: Because | msgspec.UnsetType = msgspec.UNSET
+    context: ReasonContext | msgspec.UnsetType = msgspec.UNSET
 
 
-class Page(msgspec.Struct, frozen=True):
+class PageInfo(msgspec.Struct, frozen=True):
     """A page. ``next_token`` is empty at the end. ``total``: as of now, because pages are no snapshot."""
 
     next_token: str
@@ -141,7 +141,7 @@ class Entity(msgspec.Struct, frozen=True):
 
 class Entities(msgspec.Struct, frozen=True):
     results: list[Entity]
-    page: Page | msgspec.UnsetType = msgspec.UNSET
+    page: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
 class NamedAction(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ class NamedAction(msgspec.Struct, frozen=True):
 
 class Actions(msgspec.Struct, frozen=True):
     results: list[NamedAction]
-    page: Page | msgspec.UnsetType = msgspec.UNSET
+    page: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
 class Metadata(msgspec.Struct, frozen=True):

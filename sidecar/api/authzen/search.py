@@ -11,14 +11,14 @@ from sidecar.api.authzen.requests import action_of, kind_of, members_of, optiona
 from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Member
-from sidecar.http.request import Call, Endpoint, Handler, Key, RawBody, Reply
+from sidecar.http.request import Endpoint, Handler, RawBody, Request, RequireScope, Response
 from sidecar.pdp import search
 from sidecar.pdp.evaluation import USER
 from sidecar.store.outcomes import NoAccount
 from sidecar.store.users import Roster
 
 
-class Found(msgspec.Struct, frozen=True):
+class FoundEntity(msgspec.Struct, frozen=True):
     """A subject or a resource."""
 
     type: str
@@ -29,7 +29,7 @@ class FoundAction(msgspec.Struct, frozen=True):
     name: str
 
 
-async def subjects(call: Call[RawBody]) -> Reply:
+async def subjects(call: Request[RawBody]) -> Response:
     """Search users of the key's account, or roles (``POST /access/v1/search/subject``)."""
     sent = members_of(call.body)
     kind, action, resource = kind_of(sent, "subject"), action_of(sent), resource_of(sent)
@@ -37,46 +37,46 @@ async def subjects(call: Call[RawBody]) -> Reply:
     optional_object(sent, "context")
     members = await _members(call) if kind == USER else ()
     ids, shown = page.cut(search.subjects(call.policy, kind, action, resource, members))
-    return _reply([Found(kind, each) for each in ids], shown)
+    return _reply([FoundEntity(kind, each) for each in ids], shown)
 
 
-async def resources(call: Call[RawBody]) -> Reply:
+async def resources(call: Request[RawBody]) -> Response:
     """Search sections, or paths of the route table (``POST /access/v1/search/resource``)."""
     sent = members_of(call.body)
     subject, action, kind = subject_of(sent), action_of(sent), kind_of(sent, "resource")
     page = page_of({**sent, "resource": {**sent["resource"], "id": ""}}, "resource")
     optional_object(sent, "context")
-    standing = await call.parts.subjects.find(call.policy, call.pep.account, subject)
-    found = [] if isinstance(standing, Reason) else search.resources(call.policy, kind, standing, action)
+    resolved = await call.app.subjects.find(call.policy, call.pep.account, subject)
+    found = [] if isinstance(resolved, Reason) else search.resources(call.policy, kind, resolved, action)
     ids, shown = page.cut(found)
-    return _reply([Found(kind, each) for each in ids], shown)
+    return _reply([FoundEntity(kind, each) for each in ids], shown)
 
 
-async def actions(call: Call[RawBody]) -> Reply:
+async def actions(call: Request[RawBody]) -> Response:
     """Search actions of a section, or methods of a route (``POST /access/v1/search/action``)."""
     sent = members_of(call.body)
     subject, resource = subject_of(sent), resource_of(sent)
     page = page_of({name: value for name, value in sent.items() if name != "action"}, "action")
     optional_object(sent, "context")
-    standing = await call.parts.subjects.find(call.policy, call.pep.account, subject)
-    found = [] if isinstance(standing, Reason) else search.actions(call.policy, standing, resource)
+    resolved = await call.app.subjects.find(call.policy, call.pep.account, subject)
+    found = [] if isinstance(resolved, Reason) else search.actions(call.policy, resolved, resource)
     names, shown = page.cut(found)
     return _reply([FoundAction(each) for each in names], shown)
 
 
-async def _members(call: Call[RawBody]) -> tuple[Member, ...]:
-    match await call.parts.people.users.roster(call.pep.account):
+async def _members(call: Request[RawBody]) -> tuple[Member, ...]:
+    match await call.app.people.users.roster(call.pep.account):
         case Roster(members):
             return members
         case NoAccount():  # deleted a moment ago
             return ()
 
 
-def _reply(results: list[Any], page: dict[str, Any] | None) -> Reply:
-    return Reply(200, {"results": results} if page is None else {"page": page, "results": results})
+def _reply(results: list[Any], page: dict[str, Any] | None) -> Response:
+    return Response(200, {"results": results} if page is None else {"page": page, "results": results})
 
 
-_SEARCH: Final = Key(Scope.SEARCH)
+_SEARCH: Final = RequireScope(Scope.SEARCH)
 
 
 def _row(what: str, handler: Handler, summary: str, asks: type[Any], answer: type[Any]) -> Endpoint:
@@ -88,10 +88,10 @@ def _row(what: str, handler: Handler, summary: str, asks: type[Any], answer: typ
         summary,
         RawBody,
         statuses=STATUSES,
-        tell=problems.tell,
+        render_problem=problems.render_problem,
         at_least=True,
-        answer=answer,
-        asks=(asks,),
+        response_schema=answer,
+        request_schemas=(asks,),
     )
 
 

@@ -9,8 +9,8 @@ import msgspec
 
 from sidecar.domain.problems import Problem
 from sidecar.http.problems import told_by_header
-from sidecar.http.request import Reply
-from sidecar.http.response import Answer
+from sidecar.http.request import Response
+from sidecar.http.response import RawResponse
 
 NO_STORE: Final = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
@@ -24,17 +24,17 @@ _ERRORS: Final = {
 _WRITTEN: Final = str.maketrans({"…": "...", '"': "'", "\\": "/"})
 
 
-def error(code: str, description: str, status: int = 400, retry_after: int | None = None) -> Reply:
+def error(code: str, description: str, status: int = 400, retry_after: int | None = None) -> Response:
     """Return an error of the token, revocation and introspection endpoints. ``retry_after`` is in seconds."""
     wait = () if retry_after is None else (("Retry-After", str(retry_after)),)
-    return Reply(status, _body(code, description), NO_STORE + wait)
+    return Response(status, _body(code, description), NO_STORE + wait)
 
 
-def tell(problem: Problem) -> Answer:
+def render_problem(problem: Problem) -> RawResponse:
     """Render a problem of authorization, body or store as an OAuth error."""
     headers = (*NO_STORE, ("Content-Type", "application/json"), *told_by_header(problem))
     body = _body(_ERRORS.get(problem.status, "invalid_request"), problem.detail)
-    return Answer(problem.status, headers, msgspec.json.encode(body))
+    return RawResponse(problem.status, headers, msgspec.json.encode(body))
 
 
 def _body(code: str, description: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from sidecar.http.json_body import BadBody, strict_json
+from sidecar.http.json_body import InvalidBodyError, strict_json
 from sidecar.http.request import RawBody
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -20,11 +20,11 @@ MAX_VALUE: Final = 16 * 1024
 """Characters of a parameter. A token of an external issuer is the longest."""
 
 
-class InvalidRequest(ValueError):
+class InvalidRequestError(ValueError):
     """The request is malformed. The message is ASCII, safe to show, and names the remedy."""
 
 
-class Parameters:
+class FormParameters:
     """Parameters of a request. An empty value counts as absent (RFC 6749 section 3.1)."""
 
     def __init__(self, sent: Mapping[str, Any]) -> None:
@@ -35,47 +35,47 @@ class Parameters:
         if value is None or value == "":
             return None
         if not isinstance(value, str):
-            raise InvalidRequest(f"{name} must be a string")
+            raise InvalidRequestError(f"{name} must be a string")
         if len(value) > MAX_VALUE:
-            raise InvalidRequest(f"{name} must have at most {MAX_VALUE} characters")
+            raise InvalidRequestError(f"{name} must have at most {MAX_VALUE} characters")
         return value
 
     def required(self, name: str) -> str:
         value = self.optional(name)
         if value is None:
-            raise InvalidRequest(f"{name} is missing")
+            raise InvalidRequestError(f"{name} is missing")
         return value
 
 
-def read(body: RawBody) -> Parameters:
+def read(body: RawBody) -> FormParameters:
     """Parse a body by its Content-Type. Raises InvalidRequest."""
     media = body.content_type.partition(";")[0].strip().lower()
     if media == FORM:
-        return Parameters(_form(body.content))
+        return FormParameters(_form(body.content))
     if media == JSON:
-        return Parameters(_json(body.content))
-    raise InvalidRequest(f"Content-Type must be {FORM} or {JSON}")
+        return FormParameters(_json(body.content))
+    raise InvalidRequestError(f"Content-Type must be {FORM} or {JSON}")
 
 
 def _form(content: bytes) -> dict[str, str]:
     if content.count(b"%") > MAX_ESCAPES:
-        raise InvalidRequest(f"the form contains more than {MAX_ESCAPES} percent-encoded bytes; send JSON")
+        raise InvalidRequestError(f"the form contains more than {MAX_ESCAPES} percent-encoded bytes; send JSON")
     try:
         text = content.decode("ascii")
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS, errors="strict")
     except ValueError:  # not ASCII, percent-encoded bytes that are not UTF-8, or too many
-        raise InvalidRequest("the body is not a form in UTF-8") from None
+        raise InvalidRequestError("the body is not a form in UTF-8") from None
     sent = dict(pairs)
     if len(sent) != len(pairs):
-        raise InvalidRequest("a parameter is repeated")
+        raise InvalidRequestError("a parameter is repeated")
     return sent
 
 
 def _json(content: bytes) -> dict[str, Any]:
     try:
         sent = strict_json(content)
-    except BadBody as error:
-        raise InvalidRequest(str(error)) from None
+    except InvalidBodyError as error:
+        raise InvalidRequestError(str(error)) from None
     if not isinstance(sent, dict):
-        raise InvalidRequest("the body is not a JSON object")
+        raise InvalidRequestError("the body is not a JSON object")
     return sent

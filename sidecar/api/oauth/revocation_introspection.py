@@ -7,19 +7,19 @@ service that accepts all active tokens would accept it (RFC 7662 section 4).
 
 from typing import Any, Final, assert_never
 
-from sidecar.api.oauth.oauth_errors import NO_STORE, error, tell
-from sidecar.api.oauth.parameters import InvalidRequest, read
-from sidecar.domain.access import Credential, Proof
+from sidecar.api.oauth.oauth_errors import NO_STORE, error, render_problem
+from sidecar.api.oauth.parameters import InvalidRequestError, read
+from sidecar.domain.access import Credential, CredentialSource
 from sidecar.domain.decision import Reason, Verdict
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Actor, SessionId, UserId
 from sidecar.http import schemas
-from sidecar.http.request import Call, Endpoint, Gate, Key, RawBody, Reply
+from sidecar.http.request import Endpoint, RawBody, Request, Require, RequireScope, Response
 from sidecar.identity.revocation_wait import already_everywhere
 from sidecar.pdp.identity import Identity
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
-from sidecar.tokens.opaque import Kind, read_secret
+from sidecar.tokens.opaque import SecretKind, read_secret
 
 REVOKE: Final = "/revoke"
 INTROSPECT: Final = "/introspect"
@@ -27,21 +27,21 @@ INTROSPECT: Final = "/introspect"
 _INACTIVE: Final = {"active": False}
 
 
-async def revoke(call: Call[RawBody]) -> Reply:
+async def revoke(call: Request[RawBody]) -> Response:
     """End the session of a refresh or access token, and thereby revoke all its tokens (``POST /revoke``).
 
     ``token_type_hint`` is ignored, because the token's format shows its type.
     """
     try:
         token = read(call.body).required("token")
-    except InvalidRequest as problem:
+    except InvalidRequestError as problem:
         return error("invalid_request", str(problem))
-    if any(read_secret(kind, token) for kind in Kind):
+    if any(read_secret(kind, token) for kind in SecretKind):
         return error("unsupported_token_type", "invitations, reset links and PEP keys cannot be revoked here")
-    refresh = call.parts.people.issuer.read(token)
+    refresh = call.app.people.issuer.read(token)
     if refresh is not None:
         return await _end(call, refresh.user, refresh.session)
-    identity = await call.parts.pdp.identify(Credential(Proof.HEADER, token))
+    identity = await call.app.pdp.identify(Credential(CredentialSource.HEADER, token))
     if isinstance(identity, Reason):
         return _unknown() if identity.verdict is Verdict.UNKNOWN else _gone()
     if not identity.claims.session:
@@ -49,8 +49,8 @@ async def revoke(call: Call[RawBody]) -> Reply:
     return await _end(call, identity.record.id, identity.claims.session)
 
 
-async def _end(call: Call[RawBody], user: UserId, session: SessionId) -> Reply:
-    people = call.parts.people
+async def _end(call: Request[RawBody], user: UserId, session: SessionId) -> Response:
+    people = call.app.people
     actor = Actor.bearer(user, address=call.address, request_id=call.request_id)
     outcome = await people.sessions.end(user, (session,), actor)
     match outcome:
@@ -63,11 +63,11 @@ async def _end(call: Call[RawBody], user: UserId, session: SessionId) -> Reply:
     return _gone()
 
 
-def _gone() -> Reply:
-    return Reply(200, None, NO_STORE)
+def _gone() -> Response:
+    return Response(200, None, NO_STORE)
 
 
-def _unknown() -> Reply:
+def _unknown() -> Response:
     """Return 503 for a token that cannot be checked.
 
     The client must assume that it is valid (RFC 7009 section 2.2.1).
@@ -75,18 +75,18 @@ def _unknown() -> Reply:
     return error("temporarily_unavailable", "the token cannot be checked now; try again shortly", 503, 1)
 
 
-async def introspect(call: Call[RawBody]) -> Reply:
+async def introspect(call: Request[RawBody]) -> Response:
     """Return the state of a token of the PEP's own account (``POST /introspect``)."""
     try:
         token = read(call.body).required("token")
-    except InvalidRequest as problem:
+    except InvalidRequestError as problem:
         return error("invalid_request", str(problem))
-    identity = await call.parts.pdp.identify(Credential(Proof.HEADER, token))
+    identity = await call.app.pdp.identify(Credential(CredentialSource.HEADER, token))
     if isinstance(identity, Reason):
-        return _unknown() if identity.verdict is Verdict.UNKNOWN else Reply(200, _INACTIVE, NO_STORE)
+        return _unknown() if identity.verdict is Verdict.UNKNOWN else Response(200, _INACTIVE, NO_STORE)
     if identity.record.account != call.pep.account:
-        return Reply(200, _INACTIVE, NO_STORE)
-    return Reply(200, _active(identity), NO_STORE)
+        return Response(200, _INACTIVE, NO_STORE)
+    return Response(200, _active(identity), NO_STORE)
 
 
 def _active(identity: Identity) -> dict[str, Any]:
@@ -118,13 +118,13 @@ REVOCATION: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "POST",
         REVOKE,
-        Gate.OPEN,
+        Require.OPEN,
         revoke,
         "End the session of a token",
         RawBody,
         statuses=(200, 400, 413, 503),
-        tell=tell,
-        asks=(schemas.TokenQuery,),
+        render_problem=render_problem,
+        request_schemas=(schemas.TokenQuery,),
         form=True,
     ),
 )
@@ -132,14 +132,14 @@ INTROSPECTION: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "POST",
         INTROSPECT,
-        Key(Scope.INTROSPECT),
+        RequireScope(Scope.INTROSPECT),
         introspect,
         "Introspect a token, for a PEP",
         RawBody,
         statuses=(200, 400, 401, 403, 413, 429, 503),
-        tell=tell,
-        answer=schemas.Introspection,
-        asks=(schemas.TokenQuery,),
+        render_problem=render_problem,
+        response_schema=schemas.Introspection,
+        request_schemas=(schemas.TokenQuery,),
         form=True,
     ),
 )

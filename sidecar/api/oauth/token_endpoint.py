@@ -5,13 +5,13 @@ Errors have the format of RFC 6749, not the API's problems. Responses of the tok
 
 from typing import Final, assert_never
 
-from sidecar.api.oauth.oauth_errors import NO_STORE, error, tell
-from sidecar.api.oauth.parameters import InvalidRequest, Parameters, read
+from sidecar.api.oauth.oauth_errors import NO_STORE, error, render_problem
+from sidecar.api.oauth.parameters import FormParameters, InvalidRequestError, read
 from sidecar.api.oauth.revocation_introspection import INTROSPECT, REVOCATION, REVOKE
 from sidecar.api.serializers import client_of, count_login, grant_json
 from sidecar.domain.problems import Code, Problem
 from sidecar.http import schemas
-from sidecar.http.request import Call, Endpoint, Gate, RawBody, Reply
+from sidecar.http.request import Endpoint, RawBody, Request, Require, Response
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
@@ -25,7 +25,7 @@ METADATA: Final = "/.well-known/oauth-authorization-server"
 _KEYS_LIVE: Final = (("Cache-Control", "public, max-age=60"),)
 
 
-async def token(call: Call[RawBody]) -> Reply:
+async def token(call: Request[RawBody]) -> Response:
     """Issue tokens by the password or the refresh grant (``POST /token``)."""
     try:
         parameters = read(call.body)
@@ -36,32 +36,32 @@ async def token(call: Call[RawBody]) -> Reply:
                 return _token_answer(await _refresh(call, parameters))
             case _:
                 return error("unsupported_grant_type", "grant_type must be password or refresh_token")
-    except InvalidRequest as problem:
+    except InvalidRequestError as problem:
         return error("invalid_request", str(problem))
 
 
-async def _password(call: Call[RawBody], parameters: Parameters) -> LoginOutcome:
+async def _password(call: Request[RawBody], parameters: FormParameters) -> LoginOutcome:
     claim = SignIn(
         username=parameters.required("username"),
         password=parameters.required("password"),
         account=parameters.optional("account"),
     )
-    outcome = await call.parts.people.login.sign_in(claim, client_of(call))
+    outcome = await call.app.people.login.sign_in(claim, client_of(call))
     count_login(call, outcome)
     return outcome
 
 
-async def _refresh(call: Call[RawBody], parameters: Parameters) -> RefreshOutcome:
-    people = call.parts.people
+async def _refresh(call: Request[RawBody], parameters: FormParameters) -> RefreshOutcome:
+    people = call.app.people
     return await refresh(
         people.issuer, people.sessions, people.fleet, parameters.required("refresh_token"), client_of(call)
     )
 
 
-def _token_answer(outcome: LoginOutcome | StoreBehind) -> Reply:
+def _token_answer(outcome: LoginOutcome | StoreBehind) -> Response:
     match outcome:
         case Grant():
-            return Reply(200, grant_json(outcome), NO_STORE)
+            return Response(200, grant_json(outcome), NO_STORE)
         case InvalidGrant():
             return error("invalid_grant", "the e-mail, the password or the token is wrong or no longer valid")
         case AccountRequired():
@@ -78,27 +78,27 @@ def _token_answer(outcome: LoginOutcome | StoreBehind) -> Reply:
             assert_never(outcome)
 
 
-async def jwks(call: Call[None]) -> Reply:
+async def jwks(call: Request[None]) -> Response:
     """Return the public keys, including pending ones (``GET /.well-known/jwks.json``)."""
-    return Reply(200, call.parts.people.issuer.keys.jwks(), _KEYS_LIVE)
+    return Response(200, call.app.people.issuer.keys.jwks(), _KEYS_LIVE)
 
 
-async def metadata(call: Call[None]) -> Reply:
+async def metadata(call: Request[None]) -> Response:
     """Return the metadata (``GET /.well-known/oauth-authorization-server``, RFC 8414).
 
     Absent members are unsupported.
     """
-    surface = call.parts.surface
-    base = surface.public_url.rstrip("/")
-    return Reply(
+    public_config = call.app.public_config
+    base = public_config.public_url.rstrip("/")
+    return Response(
         200,
         {
-            "issuer": call.parts.people.issuer.issuer,
+            "issuer": call.app.people.issuer.issuer,
             "token_endpoint": base + TOKEN,
             "token_endpoint_auth_methods_supported": ["none"],
             "revocation_endpoint": base + REVOKE,
             "revocation_endpoint_auth_methods_supported": ["none"],
-            "introspection_endpoint": (surface.pdp_url or base).rstrip("/") + INTROSPECT,
+            "introspection_endpoint": (public_config.pdp_url or base).rstrip("/") + INTROSPECT,
             "introspection_endpoint_auth_methods_supported": ["Bearer"],
             "jwks_uri": base + JWKS,
             "grant_types_supported": ["password", "refresh_token"],
@@ -109,9 +109,9 @@ async def metadata(call: Call[None]) -> Reply:
     )
 
 
-async def metadata_of(call: Call[None]) -> Reply | Problem:
+async def metadata_of(call: Request[None]) -> Response | Problem:
     """Return the metadata at the path of RFC 8414 section 3.1 for an issuer with a path (of one segment)."""
-    _, _, path = call.parts.people.issuer.issuer.partition("://")[2].partition("/")
+    _, _, path = call.app.people.issuer.issuer.partition("://")[2].partition("/")
     if path.rstrip("/") != call.names["issuer"]:
         return Problem(Code.NOT_FOUND, "authorization server not found")
     return await metadata(call)
@@ -121,28 +121,33 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "POST",
         TOKEN,
-        Gate.OPEN,
+        Require.OPEN,
         token,
         "Sign in, or refresh a token",
         RawBody,
         statuses=(200, 400, 413, 429, 503),
-        tell=tell,
-        answer=schemas.Grant,
-        asks=(schemas.PasswordGrant, schemas.RefreshGrant),
+        render_problem=render_problem,
+        response_schema=schemas.Grant,
+        request_schemas=(schemas.PasswordGrant, schemas.RefreshGrant),
         form=True,
     ),
     *REVOCATION,
-    Endpoint("GET", JWKS, Gate.OPEN, jwks, "The public keys of access tokens", answer=schemas.KeySetShown),
+    Endpoint("GET", JWKS, Require.OPEN, jwks, "The public keys of access tokens", response_schema=schemas.KeySetShown),
     Endpoint(
-        "GET", METADATA, Gate.OPEN, metadata, "Metadata of the authorization server", answer=schemas.ServerMetadata
+        "GET",
+        METADATA,
+        Require.OPEN,
+        metadata,
+        "Metadata of the authorization server",
+        response_schema=schemas.ServerMetadata,
     ),
     Endpoint(
         "GET",
         METADATA + "/{issuer}",
-        Gate.OPEN,
+        Require.OPEN,
         metadata_of,
         "Metadata of the authorization server, for an issuer with a path",
         statuses=(200, 404),
-        answer=schemas.ServerMetadata,
+        response_schema=schemas.ServerMetadata,
     ),
 )

@@ -17,7 +17,7 @@ from sidecar.api.authzen import problems as authzen_refusals
 from sidecar.api.oauth import oauth_errors as oauth_refusals
 from sidecar.api.openapi.checks import CHECK_RESPONSES, CHECK_SCHEMAS, check_paths
 from sidecar.api.openapi.examples import named
-from sidecar.http.request import Call, Endpoint, Gate, Key, May, RawBody, Reply
+from sidecar.http.request import Endpoint, RawBody, Request, Require, RequirePermission, RequireScope, Response
 from sidecar.http.schemas import OAuthError, ProblemBody
 
 PATH: Final = "/openapi.json"
@@ -64,7 +64,7 @@ _HEADERS: Final[Schema] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class EndpointTables:
     """All endpoint rows, per listener."""
 
     checks: tuple[Endpoint, ...]
@@ -72,21 +72,21 @@ class Tables:
     ops: tuple[Endpoint, ...]
 
 
-def endpoint(tables: Callable[[], Tables]) -> Endpoint:
+def endpoint(tables: Callable[[], EndpointTables]) -> Endpoint:
     """Return the row that serves the document. ``tables`` is a function, because they contain this row."""
     kept: dict[tuple[str, str], bytes] = {}
 
-    async def serve(call: Call[None]) -> Reply:
+    async def serve(call: Request[None]) -> Response:
         """Return this document."""
-        urls = (call.parts.surface.public_url, call.parts.surface.pdp_url)
+        urls = (call.app.public_config.public_url, call.app.public_config.pdp_url)
         if urls not in kept:
             kept[urls] = msgspec.json.encode(document(tables(), *urls))
-        return Reply(200, kept[urls], (("Content-Type", JSON), ("Cache-Control", "public, max-age=300")))
+        return Response(200, kept[urls], (("Content-Type", JSON), ("Cache-Control", "public, max-age=300")))
 
-    return Endpoint("GET", PATH, Gate.OPEN, serve, "This document")
+    return Endpoint("GET", PATH, Require.OPEN, serve, "This document")
 
 
-def document(tables: Tables, url: str, checks_url: str = "") -> Schema:
+def document(tables: EndpointTables, url: str, checks_url: str = "") -> Schema:
     """Return the document. ``url``: the public listener's; ``checks_url``: that of a separate listener for checks."""
     rows = (*tables.checks, *tables.api, *tables.ops)
     schemas, components = _schemas(rows)
@@ -129,9 +129,9 @@ _OPS_SERVER: Final[Schema] = {
 def statuses(row: Endpoint) -> list[int]:
     """Return the statuses of a row, including those of its requirement, its body and the store."""
     found = {*row.statuses, 503}
-    if row.guard is not Gate.OPEN:
+    if row.guard is not Require.OPEN:
         found |= {400, 401, 403}  # two Authorization headers, unauthenticated, denied
-    if isinstance(row.guard, Key):
+    if isinstance(row.guard, RequireScope):
         found.add(429)
     if row.body is not None:
         found |= {400, 413}
@@ -142,15 +142,15 @@ def _schemas(rows: Iterable[Endpoint]) -> tuple[dict[Any, Schema], dict[str, Sch
     """Return the schema of each type, and the components that these schemas refer to."""
     types = [ProblemBody, OAuthError]
     for row in rows:
-        types += [kind for kind in (row.answer, *_asked(row)) if kind is not None]
+        types += [kind for kind in (row.response_schema, *_asked(row)) if kind is not None]
     listed = list(dict.fromkeys(types))
     schemas, components = msgspec.json.schema_components(listed, ref_template=REF)
     return dict(zip(listed, schemas, strict=True)), dict(components)
 
 
 def _asked(row: Endpoint) -> tuple[Any, ...]:
-    if row.asks:
-        return row.asks
+    if row.request_schemas:
+        return row.request_schemas
     return () if row.body in (None, RawBody) else (row.body,)
 
 
@@ -175,9 +175,9 @@ def _operation(row: Endpoint, schemas: Mapping[Any, Schema]) -> Schema:
 def _described(row: Endpoint) -> str:
     """Return the handler's docstring, followed by the row's requirement."""
     text = " ".join((row.handler.__doc__ or row.summary).split())
-    if isinstance(row.guard, May):
+    if isinstance(row.guard, RequirePermission):
         text += f" Needs {row.guard.section}/{row.guard.action}."
-    if isinstance(row.guard, Key):
+    if isinstance(row.guard, RequireScope):
         text += f" Needs a key with the scope {row.guard.scope}."
     return text
 
@@ -215,9 +215,9 @@ _TAGS: Final = {
 
 
 def _security(row: Endpoint) -> list[Schema]:
-    if row.guard is Gate.OPEN:
+    if row.guard is Require.OPEN:
         return []
-    return [{"pepKey": []}] if isinstance(row.guard, Key) else [{"accessToken": []}, {"sessionCookie": []}]
+    return [{"pepKey": []}] if isinstance(row.guard, RequireScope) else [{"accessToken": []}, {"sessionCookie": []}]
 
 
 _REVISION: Final[Schema] = {
@@ -249,8 +249,8 @@ def _response(row: Endpoint, status: int, schemas: Mapping[Any, Schema]) -> Sche
     if status >= 300:
         return {"$ref": f"#/components/responses/{_words(row)}{status}"}
     response: Schema = {"description": HTTPStatus(status).phrase, "headers": _headers(status)}
-    if row.answer is not None:
-        response["content"] = _content(JSON, schemas[row.answer])
+    if row.response_schema is not None:
+        response["content"] = _content(JSON, schemas[row.response_schema])
         if row.text:
             response["content"]["text/plain"] = {"schema": {"type": "string"}, "example": row.text}
     return response
@@ -264,9 +264,9 @@ def _content(media: str, schema: Schema) -> Schema:
 
 def _words(row: Endpoint) -> str:
     """Return the standard that defines the row's errors."""
-    if row.tell is authzen_refusals.tell:
+    if row.render_problem is authzen_refusals.render_problem:
         return "Authzen"
-    return "Oauth" if row.tell is oauth_refusals.tell else "Problem"
+    return "Oauth" if row.render_problem is oauth_refusals.render_problem else "Problem"
 
 
 def _errors(rows: Iterable[Endpoint], schemas: Mapping[Any, Schema]) -> dict[str, Schema]:

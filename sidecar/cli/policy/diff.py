@@ -5,10 +5,10 @@ from fnmatch import fnmatchcase
 
 import click
 
-from sidecar.cli.output import NO, OK, Stop, complain, json_option, say_json, say_table, wrong
+from sidecar.cli.output import NO, OK, CliError, json_option, print_error, print_json, print_table, usage_error
 from sidecar.cli.policy.git_source import policy_at
 from sidecar.cli.policy.policy_source import draft_of, files_options, source_from
-from sidecar.policy.diagnostics import meant
+from sidecar.policy.diagnostics import suggestion
 from sidecar.policy.diff import CellChange, Difference, RouteChange
 from sidecar.policy.diff import diff as difference_of
 from sidecar.policy.generation import Generation
@@ -47,7 +47,7 @@ def diff(
     it is part of the path. Roles that become assignable, or stop being assignable, are listed and open nothing.
     """
     if only_routes and only_roles:
-        raise wrong("give --routes or --roles, not both")
+        raise usage_error("give --routes or --roles, not both")
     current = source_from(flags)
     before = policy_at(old, current)
     after = policy_at(new, current) if new is not None else draft_of(current)
@@ -63,35 +63,35 @@ def diff(
             raise _names_nothing(accept, before, after)
     unaccepted = [change for change in changes if change.opens and not any(_names(a, change) for a in accepted)]
     if unaccepted:
-        complain(f"{len(unaccepted)} of these changes open access; list the intended ones with --accept")
+        print_error(f"{len(unaccepted)} of these changes open access; list the intended ones with --accept")
     return NO if unaccepted else OK
 
 
 def _say_as_json(difference: Difference, *, only_routes: bool, only_roles: bool) -> None:
     if only_routes:
-        say_json([change.as_dict() for change in difference.routes])
+        print_json([change.as_dict() for change in difference.routes])
         return
     if only_roles:
-        say_json([change.as_dict() for change in difference.roles])
+        print_json([change.as_dict() for change in difference.roles])
         return
-    say_json([change.as_dict() for change in difference.cells])
+    print_json([change.as_dict() for change in difference.cells])
     for what, changes in (("routes", difference.routes), ("roles", difference.roles)):
         if changes:
-            complain(f"{len(changes)} {what} differ too; --json --{what} lists them")
+            print_error(f"{len(changes)} {what} differ too; --json --{what} lists them")
 
 
 def say_difference(difference: Difference) -> None:
     """Print tables, or one line without differences."""
     if difference.cells:
         rows = [(c.role, c.section, c.action, c.before, c.after) for c in difference.cells]
-        say_table(("role", "section", "action", "from", "to"), rows)
+        print_table(("role", "section", "action", "from", "to"), rows)
     if difference.routes:
-        say_table(
+        print_table(
             ("method", "path", "from", "to", "for"),
             [(r.method, r.path, r.before, r.after, "more users" if r.opens else "") for r in difference.routes],
         )
     if difference.roles:
-        say_table(("role", "from", "to"), [(r.role, r.before, r.after) for r in difference.roles])
+        print_table(("role", "from", "to"), [(r.role, r.before, r.after) for r in difference.roles])
     if not (difference.cells or difference.routes or difference.roles):
         click.echo("no cell and no route differs")
 
@@ -107,14 +107,14 @@ def _names(accept: str, change: CellChange | RouteChange) -> bool:
             return f"{method} {path}" == accept  # * is a literal segment of a path
 
 
-def _names_nothing(accept: str, before: Generation, after: Generation) -> Stop:
+def _names_nothing(accept: str, before: Generation, after: Generation) -> CliError:
     """Return the error for an --accept without a match: an unknown name, or no difference.
 
     A name is known when either policy declares it.
     """
     parts = accept.split("/")
     if " " in accept or len(parts) > 3:
-        return wrong(f'--accept "{accept}" names nothing that differs')
+        return usage_error(f'--accept "{accept}" names nothing that differs')
     role, section, action = [*parts, "*", "*"][:3]
     sections = {**before.sections, **after.sections}
     sides = [side.sections[section] for side in (before, after) if section in side.sections]
@@ -125,9 +125,11 @@ def _names_nothing(accept: str, before: Generation, after: Generation) -> Stop:
         ("action", action, actions),
     ):
         if _is_unknown(name, names):
-            return wrong(f'--accept "{accept}": there is no {what} "{name}" ({meant(name, dict.fromkeys(names))})')
+            return usage_error(
+                f'--accept "{accept}": there is no {what} "{name}" ({suggestion(name, dict.fromkeys(names))})'
+            )
     form = "" if len(parts) == 3 else "; write ROLE/SECTION/ACTION or METHOD PATH"
-    return wrong(f'--accept "{accept}" names nothing that differs{form}')
+    return usage_error(f'--accept "{accept}" names nothing that differs{form}')
 
 
 def _is_unknown(name: str, names: Iterable[str]) -> bool:

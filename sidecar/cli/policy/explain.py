@@ -3,11 +3,11 @@
 import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import NO, OK, json_option, plain, say_json, say_pairs
+from sidecar.cli.output import NO, OK, json_option, plain, print_json, print_pairs
 from sidecar.cli.policy.policy_source import Source, draft_of, source_of
 from sidecar.cli.policy.query import account_option, asked_about, known_cell
 from sidecar.policy.diagnostics import path_of
-from sidecar.policy.explain import Do, Edit, Explanation, explain_person
+from sidecar.policy.explain import Edit, EditKind, Explanation, explain_person
 from sidecar.policy.explain import explain as explain_cell
 from sidecar.policy.explained import as_dict
 from sidecar.policy.rules import FILE, Rule
@@ -37,11 +37,11 @@ def explain(who: str, section: str, action: str, account: str | None, as_json: b
     else:
         explanation = explain_person(generation, asked.person, section, action)
     if as_json:
-        say_json(as_dict(explanation, source.name_of))
+        print_json(as_dict(explanation, source.name_of))
     else:
         if asked.note:
             click.echo(plain(asked.note.rstrip(": ")))
-        say_pairs(_told(explanation, source))
+        print_pairs(_told(explanation, source))
     return OK if explanation.ruling.allowed else NO
 
 
@@ -71,11 +71,11 @@ def _told(found: Explanation, source: Source) -> dict[str, object]:
 def _edit(edit: Edit, source: Source) -> str:
     where = source.name_of(edit.rule) if edit.rule else source.name_of(path_of(FILE))
     match edit.do:
-        case Do.WRITE:
+        case EditKind.WRITE:
             return f"add to {where}: {edit.line}"
-        case Do.REMOVE:
+        case EditKind.REMOVE:
             return f"delete {where}: {edit.line}"
-        case Do.REPLACE:
+        case EditKind.REPLACE:
             return f"write in place of {where}: {edit.line}"
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from sidecar.cli.output import NO, OK, plain, wrong
+from sidecar.cli.output import NO, OK, plain, usage_error
 from sidecar.cli.policy.diff import say_difference
 from sidecar.cli.policy.policy_source import Source, compiled, files_options, say_diagnostics, source_from
 from sidecar.policy.compiler import ProofScope
-from sidecar.policy.diagnostics import POLICY_FILES, Findings
+from sidecar.policy.diagnostics import POLICY_FILES, DiagnosticSink
 from sidecar.policy.diff import diff
 from sidecar.policy.format import format_csv
 from sidecar.policy.generation import Generation
@@ -31,7 +31,7 @@ def fmt(only_check: bool, **flags: str | None) -> int:
     """
     source = source_from(flags)
     files = source.read()
-    findings = Findings()
+    findings = DiagnosticSink()
     findings.extend(found for found in files.diagnostics if found.file.endswith(".csv"))
     changed = []
     for name in POLICY_FILES:
@@ -66,7 +66,7 @@ def _replace(path: Path, content: bytes) -> None:
             Path(aside).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise wrong(f"{path}: {error.strerror}") from error
+        raise usage_error(f"{path}: {error.strerror}") from error
 
 
 @click.command()

@@ -14,7 +14,7 @@ from typing import Final
 
 import click
 
-from sidecar.cli.output import no, plain, wrong
+from sidecar.cli.output import answer_no, plain, usage_error
 from sidecar.cli.policy.policy_source import Source, draft_of
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import FILES, MODEL_FILE, Diagnostic
@@ -30,7 +30,7 @@ def policy_at(name: str, current: Source) -> Generation:
     path = Path(name)
     if _is_written_as_folder(name):
         if not path.is_dir():
-            raise wrong(f"{name}: there is no such directory")
+            raise usage_error(f"{name}: there is no such directory")
         return _of_folder(path, current)
     if name and path.is_dir():
         _refuse_both(name, current.policy_dir)
@@ -48,12 +48,12 @@ def _refuse_both(name: str, place: Path) -> None:
     found = _git(place, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if found.ok:
         exact = _exact(place, revision) or [f"{revision}^0"]
-        raise wrong(
+        raise usage_error(
             f"{name} is a directory and a git revision: write ./{name} or "
             + " or ".join(f"{one}{colon}{inside}" for one in exact)
         )
     if found.reason and not found.nowhere:
-        raise wrong(
+        raise usage_error(
             f"{name} is a directory, and git failed to check for a revision of that name: write ./{name} ({found})"
         )
 
@@ -97,15 +97,15 @@ def _revision(name: str, current: Source) -> _Revision:
     place = current.policy_dir
     asked = _git(place, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if not asked.ok:
-        raise wrong(f"{name}: neither a directory nor a git revision{_why_none(name, place, asked)}")
+        raise usage_error(f"{name}: neither a directory nor a git revision{_why_none(name, place, asked)}")
     exact = _exact(place, revision)
     if len(exact) > 1:
         written = " or ".join(f"{one}{colon}{folder}" for one in exact)
-        raise wrong(f"{name}: ambiguous in git, which uses the first match: write {written}")
+        raise usage_error(f"{name}: ambiguous in git, which uses the first match: write {written}")
     if colon:
         folder = folder.strip("/")
         if folder and not _git(place, "cat-file", "-e", f"{revision}:{folder}/policy.csv").ok:
-            raise wrong(f"{name}: there is no policy.csv in that directory of {revision}")
+            raise usage_error(f"{name}: there is no policy.csv in that directory of {revision}")
         inside = f"{folder}/" if folder else ""
         names: dict[str, tuple[str, ...]] = {file: (f"{revision}:{inside}{file}",) for file in FILES}
         above = folder.rpartition("/")[0]
@@ -160,7 +160,7 @@ def _compiled(revision: _Revision) -> Generation:
     if compiled.draft is None:
         for diagnostic in compiled.diagnostics:
             _say_of(revision, diagnostic)
-        raise no(f"the policy of {revision.name} does not compile")
+        raise answer_no(f"the policy of {revision.name} does not compile")
     return compiled.draft
 
 

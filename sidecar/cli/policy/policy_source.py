@@ -13,7 +13,7 @@ from urllib.parse import quote
 import click
 
 from sidecar.cli.options import settings_from, settings_options
-from sidecar.cli.output import complain, no, plain, say_json, wrong
+from sidecar.cli.output import answer_no, plain, print_error, print_json, usage_error
 from sidecar.config.settings import Settings
 from sidecar.policy.compiler import Compiled, Progress, ProofScope, compile_policy
 from sidecar.policy.diagnostics import FILES, POLICY_FOLDER, Diagnostic, Severity, path_of
@@ -68,9 +68,9 @@ def source_of(settings: Settings) -> Source:
     Problems in the default ./policy are reported by the reader of the files, as at a server start.
     """
     if settings.without_policy:
-        complain(settings.without_policy)
+        print_error(settings.without_policy)
     if settings.policy_dir != HERE[0] and not settings.policy_dir.is_dir():
-        raise wrong(f"{settings.policy_dir}: there is no such directory")
+        raise usage_error(f"{settings.policy_dir}: there is no such directory")
     return Source(settings.policy_dir, settings.model)
 
 
@@ -89,7 +89,7 @@ def draft_of(source: Source) -> Generation:
             if diagnostic.is_error:
                 click.echo(plain(str(diagnostic)), err=True)
         if result.draft is None:
-            raise no("the policy does not compile")
+            raise answer_no("the policy does not compile")
         click.echo("sidecar: warning: the server would reject this policy; it is used here nevertheless", err=True)
     assert result.draft is not None  # noqa: S101 - a generation is a draft
     return result.draft
@@ -98,9 +98,9 @@ def draft_of(source: Source) -> Generation:
 def say_diagnostics(diagnostics: Iterable[Diagnostic], form: str) -> None:
     """Print the diagnostics in one of `FORMATS`. Without diagnostics only the JSON formats print."""
     if form == "json":
-        say_json([as_dict(diagnostic) for diagnostic in diagnostics])
+        print_json([as_dict(diagnostic) for diagnostic in diagnostics])
     elif form == "sarif":
-        say_json(_sarif(list(diagnostics)))
+        print_json(_sarif(list(diagnostics)))
     else:
         for diagnostic in diagnostics:
             click.echo(_github(diagnostic) if form == "github" else plain(str(diagnostic)))

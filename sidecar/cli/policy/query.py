@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 import click
 
 from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import NO, OK, json_option, say_json, say_table, wrong
+from sidecar.cli.output import NO, OK, json_option, print_json, print_table, usage_error
 from sidecar.cli.policy.policy_source import Source, draft_of, files_options, source_from, source_of
 from sidecar.config.settings import Settings
 from sidecar.domain.users import UserRecord
 from sidecar.policy.decide import decide
 from sidecar.policy.decision_table import Ruling
-from sidecar.policy.diagnostics import meant
-from sidecar.policy.explain import barred_by
+from sidecar.policy.diagnostics import suggestion
+from sidecar.policy.explain import status_denial
 from sidecar.policy.generation import Generation
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,10 +43,10 @@ def matrix(roles: tuple[str, ...], sections: tuple[str, ...], as_json: bool, **f
         if (not roles or cell[0] in roles) and (not sections or cell[1] in sections)
     ]
     if as_json:
-        say_json({"generation": generation.id, "cells": [as_dict(source, *cell, ruling) for cell, ruling in cells]})
+        print_json({"generation": generation.id, "cells": [as_dict(source, *cell, ruling) for cell, ruling in cells]})
         return OK
     rows = [(*cell, _word(ruling), _because(source, ruling)) for cell, ruling in cells]
-    say_table(("role", "section", "action", "decision", "because"), rows)
+    print_table(("role", "section", "action", "decision", "because"), rows)
     return OK
 
 
@@ -72,14 +72,14 @@ def can(who: str, section: str, action: str, account: str | None, as_json: bool,
     if as_json:
         cell = as_dict(source, asked.role, section, action, ruling)
         user = None if asked.person is None else asked.person.id
-        say_json({**cell, "user": user, "generation": generation.id})
+        print_json({**cell, "user": user, "generation": generation.id})
     else:
         click.echo(f"{'yes' if ruling.allowed else 'no'}: {asked.note}{_because(source, ruling)}")
     return OK if ruling.allowed else NO
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuerySubject:
     """A role, or a user and the user's role."""
 
     role: str
@@ -94,19 +94,19 @@ class Asked:
     @property
     def barred(self) -> Ruling | None:
         """Return the denial that the user's status causes, for any role; None if the role decides."""
-        return None if self.person is None else barred_by(self.person)
+        return None if self.person is None else status_denial(self.person)
 
 
-def asked_about(who: str, account: str | None, settings: Settings) -> Asked:
+def asked_about(who: str, account: str | None, settings: Settings) -> QuerySubject:
     """Return a role, or a user read from the store. An ``@``, ``usr_`` or --account marks a user."""
     if "@" not in who and not who.startswith("usr_"):
         if account is not None:
-            raise wrong(f'"{who}" is not an e-mail: use --account only with one')
-        return Asked(who)
+            raise usage_error(f'"{who}" is not an e-mail: use --account only with one')
+        return QuerySubject(who)
     from sidecar.cli.policy.subjects import record_of
 
     record = record_of(settings, who, account)
-    return Asked(record.role, record)
+    return QuerySubject(record.role, record)
 
 
 def known_cell(generation: Generation, role: str, section: str, action: str) -> None:
@@ -120,7 +120,7 @@ def known(what: str, name: str, names: Iterable[str]) -> None:
     """End the verb with status 2 when the name does not exist."""
     candidates = list(names)
     if name not in candidates:
-        raise wrong(f'"{name}" is not {"an" if what[0] == "a" else "a"} {what} ({meant(name, candidates)})')
+        raise usage_error(f'"{name}" is not {"an" if what[0] == "a" else "a"} {what} ({suggestion(name, candidates)})')
 
 
 def as_dict(source: Source, role: str, section: str, action: str, ruling: Ruling) -> dict[str, object]:

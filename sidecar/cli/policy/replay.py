@@ -11,7 +11,7 @@ from typing import TextIO
 
 import click
 
-from sidecar.cli.output import NO, OK, complain, json_option, say_json, say_table, wrong
+from sidecar.cli.output import NO, OK, json_option, print_error, print_json, print_table, usage_error
 from sidecar.cli.policy.policy_source import draft_of, files_options, source_from
 from sidecar.domain.decision import Reason
 from sidecar.policy.decide import decide
@@ -29,7 +29,7 @@ SHOWN_USERS = 20
 
 
 @dataclass(slots=True)
-class Changed:
+class ChangedDecision:
     """A cell with another decision, and the number of its requests."""
 
     role: str
@@ -50,7 +50,7 @@ class Replay:
     others: Counter[str] = field(default_factory=Counter)
     foreign: int = 0
     unreadable: int = 0
-    changed: dict[tuple[str, str, str, bool], Changed] = field(default_factory=dict)
+    changed: dict[tuple[str, str, str, bool], ChangedDecision] = field(default_factory=dict)
 
 
 @click.command()
@@ -67,16 +67,16 @@ def replay(log: str, as_json: bool, **flags: str | None) -> int:
     with _opened(log) as lines:
         result = run(lines, generation)
     if not result.judged:
-        raise wrong(f"{log} holds no decision of the policy{_what_instead(log, result)}")
+        raise usage_error(f"{log} holds no decision of the policy{_what_instead(log, result)}")
     changed = sorted(result.changed.values(), key=lambda c: (not c.opens, -c.times, c.role, c.section, c.action))
     if as_json:
-        say_json([_as_dict(change) for change in changed])
+        print_json([_as_dict(change) for change in changed])
     else:
         rows = [
             (c.role, c.section, c.action, *_words(c), c.times, ", ".join(list(c.users)[:3]), c.last) for c in changed
         ]
         if rows:
-            say_table(("role", "section", "action", "from", "to", "times", "users", "last"), rows)
+            print_table(("role", "section", "action", "from", "to", "times", "users", "last"), rows)
         differing = sum(c.times for c in changed)
         click.echo(f"{result.judged} decisions replayed, {differing} would differ; {_others(result)}")
     _warn(log, result, as_json=as_json)
@@ -101,13 +101,13 @@ def _what_instead(log: str, result: Replay) -> str:
 def _warn(log: str, result: Replay, *, as_json: bool) -> None:
     """Print the skipped lines on stderr. With --json, the reasons too, because stdout has no room for them."""
     if as_json and result.others:
-        complain(f"not replayed: {_others(result)}")
+        print_error(f"not replayed: {_others(result)}")
     if result.others.keys() & OF_ROUTES:
-        complain("routes are not replayed: a decision log holds no paths; sidecar policy diff compares routes")
+        print_error("routes are not replayed: a decision log holds no paths; sidecar policy diff compares routes")
     if result.foreign:
-        complain(f"warning: {result.foreign} lines of {log} are no decision")
+        print_error(f"warning: {result.foreign} lines of {log} are no decision")
     if result.unreadable:
-        complain(f"warning: {result.unreadable} lines of {log} are not JSON")
+        print_error(f"warning: {result.unreadable} lines of {log} are not JSON")
 
 
 def run(lines: Iterable[str], generation: Generation) -> Replay:
@@ -145,7 +145,7 @@ def _judge(record: dict[str, object], generation: Generation, result: Replay) ->
     now = decide(generation, role, section, action).allowed
     if now is decided:
         return
-    change = result.changed.setdefault((role, section, action, now), Changed(role, section, action, now))
+    change = result.changed.setdefault((role, section, action, now), ChangedDecision(role, section, action, now))
     change.times += 1
     change.last = str(record.get("time") or "")
     change.first = change.first or change.last
@@ -153,11 +153,11 @@ def _judge(record: dict[str, object], generation: Generation, result: Replay) ->
         change.users[str(record.get("user") or "")] = None
 
 
-def _words(change: Changed) -> tuple[str, str]:
+def _words(change: ChangedDecision) -> tuple[str, str]:
     return ("deny", "allow") if change.opens else ("allow", "deny")
 
 
-def _as_dict(change: Changed) -> dict[str, object]:
+def _as_dict(change: ChangedDecision) -> dict[str, object]:
     before, after = _words(change)
     return {
         "role": change.role,
@@ -182,7 +182,7 @@ def _opened(log: str) -> Iterator[TextIO]:
         with open(log, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - the name as it was given
             yield file
     except OSError as error:
-        raise wrong(f"{log}: {error.strerror}") from error
+        raise usage_error(f"{log}: {error.strerror}") from error
 
 
 def _standard_input() -> TextIO:

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from sidecar.cli.health import ask
+from sidecar.cli.health import fetch
 from sidecar.cli.options import settings_from, settings_options
-from sidecar.cli.output import NO, OK, Stop, json_option, plain, say_json, say_table, unreachable, wrong
+from sidecar.cli.output import NO, OK, CliError, json_option, plain, print_json, print_table, unavailable, usage_error
 from sidecar.cli.policy.policy_source import source_of
 from sidecar.config.settings import Settings
 from sidecar.policy.generation import content_hash
@@ -37,15 +37,15 @@ def status(
     if generation is not None:
         generation = _id(generation)
     if by_files and generation is not None:
-        raise wrong("give --files or --generation, not both")
+        raise usage_error("give --files or --generation, not both")
     wanted = _generation_of_files(settings) if by_files else generation
     found = _asked(settings, wanted)
     if wait:
         found = until_agreed(lambda: _asked(settings, wanted), found, timeout)
-    if isinstance(found, Stop):
+    if isinstance(found, CliError):
         raise found
     if as_json:
-        say_json({"agreed": found.agreed, **found.report})
+        print_json({"agreed": found.agreed, **found.report})
     else:
         _say(found)
     return OK if found.agreed else NO
@@ -54,7 +54,9 @@ def status(
 def _id(text: str) -> str:
     """Validate the prefix of a generation's id. An empty prefix would match every generation, and a name none."""
     if not re.fullmatch("[0-9a-fA-F]{4,32}", text):
-        raise wrong(f'invalid --generation "{text}": give 4 to 32 hex digits, as `sidecar policy status` shows them')
+        raise usage_error(
+            f'invalid --generation "{text}": give 4 to 32 hex digits, as `sidecar policy status` shows them'
+        )
     return text.lower()
 
 
@@ -63,7 +65,7 @@ def _generation_of_files(settings: Settings) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FleetPolicyStatus:
     """Fleet status as one sidecar reports it. ``why_not``: empty when all agree."""
 
     report: Mapping[str, Any]
@@ -74,17 +76,17 @@ class Found:
         return not self.why_not
 
 
-def _asked(settings: Settings, wanted: str | None) -> Found | Stop:
+def _asked(settings: Settings, wanted: str | None) -> FleetPolicyStatus | CliError:
     """Request the status once. Return a Stop when the sidecar or the store does not respond."""
     try:
-        code, report = ask(settings.ops_listen, "/status")
-    except Stop as stop:
+        code, report = fetch(settings.ops_listen, "/status")
+    except CliError as stop:
         return stop
     if code != 200 or "fleet" not in report:
-        return unreachable(f"the sidecar at {settings.ops_listen} returned no status ({code})")
+        return unavailable(f"the sidecar at {settings.ops_listen} returned no status ({code})")
     if not report["fleet"]:
-        return unreachable("the store does not respond, so the other sidecars are unknown")
-    return Found(report, _why_not(report, wanted))
+        return unavailable("the store does not respond, so the other sidecars are unknown")
+    return FleetPolicyStatus(report, _why_not(report, wanted))
 
 
 def _why_not(report: Mapping[str, Any], wanted: str | None) -> str:
@@ -100,24 +102,24 @@ def _why_not(report: Mapping[str, Any], wanted: str | None) -> str:
 
 
 def until_agreed(
-    look: Callable[[], Found | Stop],
-    found: Found | Stop,
+    look: Callable[[], FleetPolicyStatus | CliError],
+    found: FleetPolicyStatus | CliError,
     timeout: float,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
-) -> Found | Stop:
+) -> FleetPolicyStatus | CliError:
     """Poll until all agree, also across restarts. At the timeout, return the last result."""
     end = clock() + timeout
-    while (isinstance(found, Stop) or not found.agreed) and clock() < end:
+    while (isinstance(found, CliError) or not found.agreed) and clock() < end:
         sleep(INTERVAL)
         found = look()
     return found
 
 
-def _say(found: Found) -> None:
+def _say(found: FleetPolicyStatus) -> None:
     rows = [(member["id"], member.get("generation"), member.get("state")) for member in found.report["fleet"]]
-    say_table(("sidecar", "generation", "state"), rows)
+    print_table(("sidecar", "generation", "state"), rows)
     for one in found.report["diagnostics"]:
         where = f"{one['file']}:{one['line']}:{one['column']}: {one['code']}"
         hint = f" ({one['hint']})" if one["hint"] else ""

@@ -1,17 +1,17 @@
 """Queries about a user: the role behind an e-mail or id. The only part of `policy` that reads the store."""
 
-from sidecar.cli.output import no
-from sidecar.cli.store_session import account_of, work
+from sidecar.cli.output import answer_no
+from sidecar.cli.store_session import account_of, run_with_store
 from sidecar.config.settings import Settings
 from sidecar.domain.users import UserId, UserRecord
 from sidecar.identity.emails import normalise
-from sidecar.server.admin_context import Operator
+from sidecar.server.admin_context import AdminContext
 
 
 def record_of(settings: Settings, user: str, account: str | None) -> UserRecord:
     """Return the live record of an id, or of an e-mail in the account. ``account`` may be None with one account."""
 
-    async def job(operator: Operator) -> UserRecord:
+    async def job(operator: AdminContext) -> UserRecord:
         email = normalise(user)
         uid: UserId | None = UserId(user)
         if email is not None or account is not None:
@@ -20,7 +20,7 @@ def record_of(settings: Settings, user: str, account: str | None) -> UserRecord:
                 uid = await operator.people.users.find(found.id, email)
         record = await operator.people.users.record(uid) if uid is not None else None
         if record is None:
-            raise no(f"there is no user {user!r}: sidecar user list names them")
+            raise answer_no(f"there is no user {user!r}: sidecar user list names them")
         return record
 
-    return work(settings, job)
+    return run_with_store(settings, job)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from sidecar.cli.output import NO, OK, complain, say_json, say_table, wrong
+from sidecar.cli.output import NO, OK, print_error, print_json, print_table, usage_error
 from sidecar.cli.policy.junit import NOT_JUDGED, junit
 from sidecar.cli.policy.policy_source import (
     FORMATS,
@@ -57,7 +57,7 @@ def test(
     if form == "junit":
         click.echo(junit(result, found, source), nl=False)
     elif form == "json":
-        say_json({"diagnostics": [as_dict(d) for d in found], **_figures(result, coverage, source)})
+        print_json({"diagnostics": [as_dict(d) for d in found], **_figures(result, coverage, source)})
     else:
         say_diagnostics(diagnostics if form == "text" else found, form)
     if form == "text":
@@ -65,7 +65,7 @@ def test(
     if form == "text" and coverage is not None:
         _say_coverage(coverage, source, verbose=verbose)
     for shortfall in short:
-        complain(shortfall.message)
+        print_error(shortfall.message)
     return NO if any(diagnostic.is_error for diagnostic in found) else OK
 
 
@@ -73,7 +73,7 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise wrong(f"{path}: {error.strerror}") from error
+        raise usage_error(f"{path}: {error.strerror}") from error
 
 
 def _state(rule: RuleCoverage) -> str:
@@ -99,10 +99,10 @@ def _say_coverage(coverage: Coverage, source: Source, *, verbose: bool) -> None:
     listed = [r for r in coverage.rules if verbose or len(coverage.rules) <= FEW or not r.decisive]
     if listed:
         rows = [(source.name_of(r.rule.id), r.rule.text, r.fired, r.decisive, _state(r)) for r in listed]
-        say_table(("rule", "text", "cells", "decisive for", "state"), rows)
+        print_table(("rule", "text", "cells", "decisive for", "state"), rows)
     if verbose:
         cells = [(*cell, "expected" if expected else "not expected") for cell, expected in coverage.cells]
-        say_table(("role", "section", "action", "state"), cells)
+        print_table(("role", "section", "action", "state"), cells)
     decisive = sum(1 for rule in coverage.rules if rule.decisive)
     expected = sum(1 for _, has in coverage.cells if has)
     click.echo(f"rules: {decisive} of {len(coverage.rules)} decide something ({coverage.rule_percent:.1f} %)")

@@ -14,15 +14,22 @@ from typing import Any, Final
 
 import httptools
 
-from sidecar.gateways.adapter import GatewayCall
+from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import gateway_call, is_check
-from sidecar.gateways.fast_path.check_responder import Desk
-from sidecar.gateways.fast_path.request_head import HeadReader, Page, PlainHead, may_come_again, unnumbered, unplaced
-from sidecar.gateways.fast_path.response_cache import Remembered
-from sidecar.http.context import Parts
+from sidecar.gateways.fast_path.check_responder import CheckResponder
+from sidecar.gateways.fast_path.request_head import (
+    HeadReader,
+    SimpleRequest,
+    UriParts,
+    is_cacheable,
+    key_without_request_id,
+    key_without_uri,
+)
+from sidecar.gateways.fast_path.response_cache import CachedResponse
+from sidecar.http.context import AppContext
 from sidecar.http.request_id import accepted, new_request_id
-from sidecar.http.server.prepared_response import Prepared
-from sidecar.pdp.decision_point import Open
+from sidecar.http.server.prepared_response import PreparedResponse
+from sidecar.pdp.decision_point import PendingDecision
 
 START: Final = b"GET /check"
 HEAD_END: Final = b"\r\n\r\n"
@@ -33,20 +40,20 @@ Reading pauses above that. One read delivers the kernel's whole buffer (server/l
 """
 
 
-class Lanes:
+class FastPathListener:
     """Fast-path connections of one listener, and their shared state."""
 
-    def __init__(self, parts: Parts, slow: Callable[[], asyncio.Protocol], *, max_head: int, idle: float) -> None:
-        self.parts = parts
+    def __init__(self, app: AppContext, slow: Callable[[], asyncio.Protocol], *, max_head: int, idle: float) -> None:
+        self.app = app
         self.slow = slow
         self.max_head = max_head
         self.idle = idle
         self.heads = HeadReader()
-        self.desk = Desk(parts)
-        self.open: set[FastLane] = set()
+        self.responder = CheckResponder(app)
+        self.open: set[FastPathProtocol] = set()
 
-    def __call__(self) -> "FastLane":
-        return FastLane(self)
+    def __call__(self) -> "FastPathProtocol":
+        return FastPathProtocol(self)
 
     def drain(self) -> None:
         """Send all further requests to aiohttp, which announces with its next response that the connection closes."""
@@ -65,12 +72,12 @@ class Lanes:
                     await asyncio.wait(waiting)
 
 
-class FastLane(asyncio.Protocol):
+class FastPathProtocol(asyncio.Protocol):
     """One connection on the fast path, until aiohttp takes it over."""
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: FastPathListener) -> None:
         self._lanes = lanes
-        self._desk = lanes.desk
+        self._desk = lanes.responder
         self._buffer = b""
         self.waiting: asyncio.Task[None] | None = None
         self._blocked = False
@@ -89,7 +96,7 @@ class FastLane(asyncio.Protocol):
         self._lanes.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._leave()
+        self._detach()
         if self.waiting is not None:
             self.waiting.cancel()
 
@@ -107,7 +114,7 @@ class FastLane(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._blocked = False
-        self._go_on()
+        self._resume()
 
     # Parser callbacks -------------------------------------------------------------------------------------------------
 
@@ -131,12 +138,12 @@ class FastLane(asyncio.Protocol):
             end = buffer.find(HEAD_END, at)
             if end < 0:
                 if size - at > self._lanes.max_head or not _may_be_ours(buffer[at:]):
-                    self._hand_over(buffer[at:])
+                    self._switch_to_aiohttp(buffer[at:])
                     return
                 break
             end += len(HEAD_END)
             if not self._take(buffer[at:end], perf_counter()):
-                self._hand_over(buffer[at:])
+                self._switch_to_aiohttp(buffer[at:])
                 return
             at = end
             if self.waiting is not None or self._blocked:
@@ -154,36 +161,36 @@ class FastLane(asyncio.Protocol):
         key, page, given, known = self._look_up(head)
         if known is not None:
             request_id = new_request_id() if given is None else given
-            self._write(self._desk.repeat(known, request_id, started), request_id)
+            self._write(self._desk.replay(known, request_id, started), request_id)
             return True
         plain = self._parse(head)
         if plain is None:
             return False
-        if may_come_again(plain, key, given):
+        if is_cacheable(plain, key, given):
             self._answer(plain, key, page, started)
         else:
             self._answer(plain, None, None, started)
         return True
 
-    def _look_up(self, head: bytes) -> tuple[bytes, Page | None, bytes | None, Remembered | None]:
+    def _look_up(self, head: bytes) -> tuple[bytes, UriParts | None, bytes | None, CachedResponse | None]:
         """Return the key of a head (without request id), its template and URI, its request id, and its cached response.
 
         Most gateways send a request id with each check or with none. After a check without one, the next head is looked
         up before the search for a request id.
         """
-        desk, whole = self._desk, not self._numbered
-        known = desk.again(head) if whole else None
+        responder, whole = self._desk, not self._numbered
+        known = responder.cached(head) if whole else None
         if known is not None:
             return head, None, None, known
-        key, given = unnumbered(head)
+        key, given = key_without_request_id(head)
         self._numbered = given is not None
-        known = None if whole and given is None else desk.again(key)
+        known = None if whole and given is None else responder.cached(key)
         if known is not None:
             return key, None, given, known
-        page = unplaced(key)
-        return key, page, given, None if page is None else desk.elsewhere(key, page)
+        page = key_without_uri(key)
+        return key, page, given, None if page is None else responder.find_by_template(key, page)
 
-    def _parse(self, head: bytes) -> PlainHead | None:
+    def _parse(self, head: bytes) -> SimpleRequest | None:
         """Parse a plain check. Return None if aiohttp must serve it."""
         if not head.startswith(START):
             return None
@@ -195,41 +202,43 @@ class FastLane(asyncio.Protocol):
         plain = self._lanes.heads.read(head) if self._complete else None
         return plain if plain is not None and is_check(plain.target.partition("?")[0]) else None
 
-    def _answer(self, head: PlainHead, key: bytes | None, page: Page | None, started: float) -> None:
+    def _answer(self, head: SimpleRequest, key: bytes | None, page: UriParts | None, started: float) -> None:
         request_id = accepted(head.request_ids[0]) if head.request_ids else new_request_id()
         path, _, query = head.target.partition("?")
         call = gateway_call("GET", path, query, head.headers)
-        outcome = self._desk.first(key, call, request_id, started, page)
-        if isinstance(outcome, Open):
+        outcome = self._desk.decide(key, call, request_id, started, page)
+        if isinstance(outcome, PendingDecision):
             self.waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))
         else:
             self._write(outcome, request_id)
 
-    async def _answer_later(self, question: Open, call: GatewayCall, request_id: bytes, started: float) -> None:
-        self._write(await self._desk.later(question, call, request_id, started), request_id)
+    async def _answer_later(
+        self, question: PendingDecision, call: GatewayRequest, request_id: bytes, started: float
+    ) -> None:
+        self._write(await self._desk.decide_async(question, call, request_id, started), request_id)
         self.waiting = None
-        self._go_on()
+        self._resume()
 
-    def _write(self, prepared: Prepared, request_id: bytes) -> None:
+    def _write(self, prepared: PreparedResponse, request_id: bytes) -> None:
         self._transport.write(prepared.complete(request_id))
         self._heard = self._loop.time()
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         if self.waiting is None and not self._blocked and not self._transport.is_closing():
             self._transport.resume_reading()
             buffer, self._buffer = self._buffer, b""
             self._work(buffer)
 
-    def _hand_over(self, buffer: bytes) -> None:
+    def _switch_to_aiohttp(self, buffer: bytes) -> None:
         """Hand the connection over to aiohttp for good, from the first byte without a response."""
-        self._leave()
+        self._detach()
         self._buffer = b""
         slow = self._lanes.slow()
         self._transport.set_protocol(slow)
         slow.connection_made(self._transport)
         slow.data_received(buffer)
 
-    def _leave(self) -> None:
+    def _detach(self) -> None:
         self._timer.cancel()
         self._lanes.open.discard(self)
 

@@ -15,7 +15,7 @@ from sidecar.gateways.ext_authz import HEADERS_READ
 from sidecar.http.request_id import FORM
 
 Line = tuple[bytes, bytes]
-Page = tuple[bytes, bytes]
+UriParts = tuple[bytes, bytes]
 """A head without its URI line, and the URI: see `unplaced`."""
 
 MAX_HEADERS: Final = 100
@@ -45,7 +45,7 @@ MAX_KNOWN_LINE: Final = 256
 """At most 1 MB of lines. All are dropped when the limit is reached."""
 
 
-class PlainHead(msgspec.Struct, frozen=True, gc=False):
+class SimpleRequest(msgspec.Struct, frozen=True, gc=False):
     """A plain request. ``headers``: those that a check reads, in lower case. ``request_ids``: all that were sent."""
 
     target: str
@@ -65,7 +65,7 @@ MAX_AGAIN: Final = 4096
 MAX_LINES: Final = 64
 
 
-def unnumbered(head: bytes) -> tuple[bytes, bytes | None]:
+def key_without_request_id(head: bytes) -> tuple[bytes, bytes | None]:
     """Return a head without its request id, which differs in each repeated check, and the id.
 
     Without a well-formed request id, return the whole head and None.
@@ -79,7 +79,7 @@ def unnumbered(head: bytes) -> tuple[bytes, bytes | None]:
     return head, None
 
 
-def unplaced(key: bytes) -> Page | None:
+def key_without_uri(key: bytes) -> UriParts | None:
     """Return a short head without its URI line, and the URI.
 
     Return None if there is no such line, or if the URI contains other than visible ASCII, on which parsers differ.
@@ -96,7 +96,7 @@ def unplaced(key: bytes) -> Page | None:
     return None
 
 
-def may_come_again(head: PlainHead, key: bytes, given: bytes | None) -> bool:
+def is_cacheable(head: SimpleRequest, key: bytes, given: bytes | None) -> bool:
     """Return True if all heads with this key under `unnumbered` are as plain as ``head``.
 
     They differ in at most one well-formed line, which is the only one of its name.
@@ -111,7 +111,7 @@ class HeadReader:
     def __init__(self) -> None:
         self._idle: set[bytes] = set()
 
-    def read(self, head: bytes) -> PlainHead | None:
+    def read(self, head: bytes) -> SimpleRequest | None:
         """Read a plain request. Return None if aiohttp must serve it."""
         lines = head.split(b"\r\n")
         target = _target(lines)
@@ -138,7 +138,7 @@ class HeadReader:
                 return None
         if b"host" not in singles:
             return None
-        return PlainHead(target, tuple(found), tuple(request_ids))
+        return SimpleRequest(target, tuple(found), tuple(request_ids))
 
     def _remember(self, line: bytes) -> bool:
         """Remember a line without effect.

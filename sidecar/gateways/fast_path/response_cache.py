@@ -15,15 +15,15 @@ import msgspec
 from sidecar.domain.access import Question, Target
 from sidecar.domain.caching import SeenBefore, SizedFifoCache
 from sidecar.domain.decision import Decision
-from sidecar.gateways.adapter import GatewayCall
-from sidecar.gateways.ext_authz import read_question, target_of, told_of
-from sidecar.gateways.fast_path.request_head import Page
-from sidecar.http.context import Parts
-from sidecar.http.server.prepared_response import Prepared
-from sidecar.pdp.decision_point import Standing
-from sidecar.telemetry.check_recorder import Told
+from sidecar.gateways.adapter import GatewayRequest
+from sidecar.gateways.ext_authz import log_entry_for, read_question, target_of
+from sidecar.gateways.fast_path.request_head import UriParts
+from sidecar.http.context import AppContext
+from sidecar.http.server.prepared_response import PreparedResponse
+from sidecar.pdp.decision_point import DecisionBasis
+from sidecar.telemetry.check_recorder import LogEntryTemplate
 
-MAX_ANSWERS: Final = 16_384
+MAX_RESPONSES: Final = 16_384
 """Entries of 1 to 2 kB each, mostly the token and the browser's headers."""
 
 MAX_BYTES: Final = 36 * 1024 * 1024
@@ -32,8 +32,8 @@ MAX_BYTES: Final = 36 * 1024 * 1024
 One user with cookies of maximum length could fill four times that.
 """
 
-MAX_FRAMES: Final = 8_192
-MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
+MAX_TEMPLATES: Final = 8_192
+MAX_TEMPLATE_BYTES: Final = 24 * 1024 * 1024
 MAX_TARGETS: Final = 32
 """Cached sections and actions per request template."""
 
@@ -41,112 +41,112 @@ OVERHEAD: Final = 64
 """Approximate bytes of a value besides its content."""
 
 
-class Remembered(msgspec.Struct, frozen=True, gc=False):
+class CachedResponse(msgspec.Struct, frozen=True, gc=False):
     """Cached response: its bytes, the basis of its decision, and its log entry."""
 
-    standing: Standing
-    prepared: Prepared
-    told: Told
+    basis: DecisionBasis
+    prepared: PreparedResponse
+    log_entry: LogEntryTemplate
 
-    def beside(self, other: "Remembered") -> bool:
+    def with_same_basis(self, other: "CachedResponse") -> bool:
         """Return True if both depend on the same generation, key set and record."""
-        mine, its = self.standing, other.standing
+        mine, its = self.basis, other.basis
         return mine.generation is its.generation and mine.tokens is its.tokens and mine.record is its.record
 
 
-class Frame(msgspec.Struct, frozen=True, gc=False):
+class RequestTemplate(msgspec.Struct, frozen=True, gc=False):
     """Cached request that ignores its URI.
 
     ``hole``: position of the URI header. Responses are keyed by section and action.
     """
 
-    call: GatewayCall
-    hole: int
-    answers: Mapping[Target, Remembered]
+    call: GatewayRequest
+    uri_index: int
+    responses: Mapping[Target, CachedResponse]
 
-    def at(self, uri: bytes) -> GatewayCall:
+    def with_uri(self, uri: bytes) -> GatewayRequest:
         """Return the check request with this URI."""
-        call, hole = self.call, self.hole
+        call, hole = self.call, self.uri_index
         headers = list(call.headers)
         headers[hole] = (headers[hole][0], uri)
-        return GatewayCall(call.family, call.method, call.path, call.query, headers)
+        return GatewayRequest(call.family, call.method, call.path, call.query, headers)
 
 
-class AnswerMemo:
+class ResponseCache:
     """Response cache. One per listener. Callers must validate a hit with `DecisionPoint.stands` before use.
 
     ``key``: everything that a response can depend on. ``page``: the same, split into template and URI, if possible.
     """
 
     def __init__(self) -> None:
-        self.answers: SizedFifoCache[Hashable, Remembered] = SizedFifoCache(MAX_BYTES, MAX_ANSWERS)
-        self.frames: SizedFifoCache[Hashable, Frame] = SizedFifoCache(MAX_FRAME_BYTES, MAX_FRAMES)
-        self.seen_before = SeenBefore(MAX_ANSWERS)
-        self.frame_seen_before = SeenBefore(MAX_FRAMES)
-        self.get = self.answers.get
+        self.responses: SizedFifoCache[Hashable, CachedResponse] = SizedFifoCache(MAX_BYTES, MAX_RESPONSES)
+        self.templates: SizedFifoCache[Hashable, RequestTemplate] = SizedFifoCache(MAX_TEMPLATE_BYTES, MAX_TEMPLATES)
+        self.seen_before = SeenBefore(MAX_RESPONSES)
+        self.template_seen_before = SeenBefore(MAX_TEMPLATES)
+        self.get = self.responses.get
 
-    def elsewhere(self, parts: Parts, page: Page) -> Remembered | None:
+    def find_by_template(self, app: AppContext, page: UriParts) -> CachedResponse | None:
         """Return the response that is cached for this template and the section and action of the URI."""
-        frame, uri = page
-        known = self.frames.get(frame)
+        template, uri = page
+        known = self.templates.get(template)
         if known is None:
             return None
-        target = target_of(parts, known.at(uri))
-        return None if target is None else known.answers.get(target)
+        target = target_of(app, known.with_uri(uri))
+        return None if target is None else known.responses.get(target)
 
-    def note(self, key: Hashable, answer: Remembered) -> None:
+    def promote(self, key: Hashable, answer: CachedResponse) -> None:
         """Record a hit by template. The second one for the same key is cached under that key, because it is polled."""
         if self.seen_before(key):
             self._keep_answer(key, answer)
 
-    def offer(
+    def store(
         self,
         key: Hashable,
-        parts: Parts,
-        call: GatewayCall,
+        app: AppContext,
+        call: GatewayRequest,
         decision: Decision,
-        prepared: Prepared,
-        page: Page | None = None,
+        prepared: PreparedResponse,
+        page: UriParts | None = None,
     ) -> None:
         """Cache a response about a user, if its key or its template has occurred before."""
         if decision.user is None:
             return
         again = self.seen_before(key)
-        if page is not None and not (decision.section and self.frame_seen_before(page[0])):
+        if page is not None and not (decision.section and self.template_seen_before(page[0])):
             page = None
-        question = read_question(parts, call) if again or page is not None else None
-        standing = parts.pdp.standing(question, decision) if isinstance(question, Question) else None
+        question = read_question(app, call) if again or page is not None else None
+        standing = app.pdp.basis_of(question, decision) if isinstance(question, Question) else None
         if standing is None:
             return
-        answer = Remembered(standing, prepared, told_of(parts, call.family.label, decision))
+        answer = CachedResponse(standing, prepared, log_entry_for(app, call.family.label, decision))
         if again:
             self._keep_answer(key, answer)
-        if page is not None and (target := target_of(parts, call)) is not None:
+        if page is not None and (target := target_of(app, call)) is not None:
             self._keep_frame(page, call, target, answer)
 
-    def _keep_answer(self, key: Hashable, answer: Remembered) -> None:
-        self.answers.set(key, answer, _size(key) + _weight(answer))
+    def _keep_answer(self, key: Hashable, answer: CachedResponse) -> None:
+        self.responses.set(key, answer, _size(key) + _weight(answer))
 
-    def _keep_frame(self, page: Page, call: GatewayCall, target: Target, answer: Remembered) -> None:
+    def _keep_frame(self, page: UriParts, call: GatewayRequest, target: Target, answer: CachedResponse) -> None:
         """Cache a response under its template, if the URI is exactly in the header that the adapter reads."""
-        frame, uri = page
+        template, uri = page
         headers = tuple(call.headers)
-        holes = [at for at, line in enumerate(headers) if line == (call.family.page, uri)]
+        holes = [at for at, line in enumerate(headers) if line == (call.family.uri_header, uri)]
         if len(holes) != 1:
             return
-        known = self.frames.get(frame)
+        known = self.templates.get(template)
         answers = {target: answer}
-        if known is not None and (others := known.answers) and answer.beside(next(iter(others.values()))):
+        if known is not None and (others := known.responses) and answer.with_same_basis(next(iter(others.values()))):
             if len(others) >= MAX_TARGETS and target not in others:
                 return
             answers = {**others, **answers}
-        size = _size(frame) + _size(headers) + sum(map(_weight, answers.values()))
-        self.frames.set(frame, Frame(call, holes[0], answers), size)
+        size = _size(template) + _size(headers) + sum(map(_weight, answers.values()))
+        self.templates.set(template, RequestTemplate(call, holes[0], answers), size)
 
 
-def _weight(answer: Remembered) -> int:
+def _weight(answer: CachedResponse) -> int:
     prepared = answer.prepared
-    return OVERHEAD + _size((prepared.head, prepared.middle, prepared.rest)) + len(answer.told.line)
+    return OVERHEAD + _size((prepared.head, prepared.middle, prepared.rest)) + len(answer.log_entry.line)
 
 
 def _size(value: object) -> int:

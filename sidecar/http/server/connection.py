@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sidecar.domain.problems import Code, Problem
 from sidecar.http.problems import problem_answer
-from sidecar.http.response import Answer
+from sidecar.http.response import RawResponse
 from sidecar.http.server.header_limit import HeadLimit
 from sidecar.telemetry.app_log import logger
 
@@ -23,7 +23,7 @@ _MALFORMED = Problem(Code.BAD_REQUEST, "the request is not well-formed HTTP, or 
 _FAULT = Problem(Code.INTERNAL_ERROR, "internal error; the sidecar's log has details")
 
 
-def http_response(answer: Answer) -> web.Response:
+def http_response(answer: RawResponse) -> web.Response:
     """Convert a response to aiohttp's. The Server header hides the library."""
     response = web.Response(status=answer.status, body=answer.body or None)
     for name, value in answer.headers:
@@ -116,7 +116,7 @@ class Connection(web.RequestHandler):
         return response
 
 
-class Server(web.Server):
+class HttpServer(web.Server):
     """``web.Server`` that creates `Connection` objects."""
 
     @property

@@ -11,14 +11,14 @@ import msgspec
 
 from sidecar.domain.caching import FifoCache
 from sidecar.domain.decision import Decision
-from sidecar.http.response import Answer, gateway_answer
+from sidecar.http.response import RawResponse, gateway_response
 
 MAX_KEPT = 20_000
 
 Key = tuple[object, ...]
 
 
-class Prepared(msgspec.Struct, frozen=True, gc=False):
+class PreparedResponse(msgspec.Struct, frozen=True, gc=False):
     """A serialized response without request id and date: the bytes before, between and after them."""
 
     head: bytes
@@ -42,26 +42,26 @@ def _date() -> bytes:
     return _written
 
 
-class Wire:
-    """Encoder of HTTP/1.1 responses for persistent connections. ``unavailable``: see ``gateway_answer``."""
+class ResponseEncoder:
+    """Encoder of HTTP/1.1 responses for persistent connections. ``unavailable``: see ``gateway_response``."""
 
     def __init__(self, *, unavailable: int) -> None:
         self._unavailable = unavailable
-        self._kept: FifoCache[Key, Prepared] = FifoCache(MAX_KEPT)
+        self._kept: FifoCache[Key, PreparedResponse] = FifoCache(MAX_KEPT)
 
-    def kept(self, decision: Decision, detail: str = "") -> Prepared:
+    def kept(self, decision: Decision, detail: str = "") -> PreparedResponse:
         """Return the cached response, which depends on ``decision`` and ``detail`` alone. Both have few values."""
         user = decision.user
         who = (user.id, user.role, user.email, user.email_verified) if user else None
         key = (decision.reason, decision.generation, who, decision.section, decision.action, detail)
         prepared = self._kept.get(key)
         if prepared is None:
-            prepared = prepare(gateway_answer(decision, unavailable=self._unavailable, detail=detail))
+            prepared = prepare(gateway_response(decision, unavailable=self._unavailable, detail=detail))
             self._kept.set(key, prepared)
         return prepared
 
 
-def prepare(answer: Answer) -> Prepared:
+def prepare(answer: RawResponse) -> PreparedResponse:
     """Serialize a response that may contain request data.
 
     Raises ValueError if a value would start a new header line.
@@ -73,4 +73,4 @@ def prepare(answer: Answer) -> Prepared:
     lines += [f"{name}: {value}" for name, value in answer.headers]
     head = "\r\n".join([*lines, "X-Request-ID: "]).encode("utf-8")
     middle = f"\r\nServer: sidecar\r\nContent-Length: {len(answer.body)}\r\nDate: ".encode("ascii")
-    return Prepared(head, middle, b"\r\n\r\n" + answer.body)
+    return PreparedResponse(head, middle, b"\r\n\r\n" + answer.body)

@@ -8,12 +8,12 @@ from typing import Final
 
 from aiohttp import HttpVersion11, web
 
-from sidecar.http.server.prepared_response import Prepared
+from sidecar.http.server.prepared_response import PreparedResponse
 
 _BODILESS: Final = frozenset({204, 304})
 
 
-class Written(web.StreamResponse):
+class SerializedResponse(web.StreamResponse):
     """Pre-serialized response. A handler may return it only if ``fits`` is true for the request."""
 
     def __init__(self, content: bytes) -> None:
@@ -44,11 +44,11 @@ class Written(web.StreamResponse):
 
 
 def fits(request: web.BaseRequest, status: int = 200) -> bool:
-    """Return True if `Prepared` fits: HTTP/1.1 on a persistent connection, and a response with Content-Length."""
+    """Return True if `PreparedResponse` fits: HTTP/1.1, a persistent connection, and a Content-Length."""
     return (
         request.version == HttpVersion11 and request.keep_alive and request.method != "HEAD" and status not in _BODILESS
     )
 
 
-def written(prepared: Prepared, request_id: bytes) -> Written:
-    return Written(prepared.complete(request_id))
+def written(prepared: PreparedResponse, request_id: bytes) -> SerializedResponse:
+    return SerializedResponse(prepared.complete(request_id))

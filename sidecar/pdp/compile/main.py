@@ -15,13 +15,13 @@ import msgspec
 
 from sidecar.pdp.compile.protocol import (
     PROGRAM_VERSION,
-    Ending,
-    Finding,
-    Judgement,
-    Limits,
-    Task,
+    CompileResponse,
+    CompileTask,
+    EncodedDiagnostic,
+    ExitStatus,
+    ResourceLimits,
+    decode_task,
     generation_of,
-    opened,
 )
 from sidecar.pdp.compile.report import TooManyCellsError, preview
 from sidecar.policy.compiler import ProofScope, compile_policy
@@ -30,14 +30,14 @@ from sidecar.policy.generation import pack
 
 def main() -> None:
     if sys.argv[1:] != [PROGRAM_VERSION]:
-        os._exit(Ending.ANOTHER_PROGRAM)
+        os._exit(ExitStatus.ANOTHER_PROGRAM)
     gc.disable()  # the process is too short-lived for collection to pay
-    task = opened(sys.stdin.buffer.read())
+    task = decode_task(sys.stdin.buffer.read())
     _limit(task.limits)
     sys.stdout.buffer.write(_answer(task))
 
 
-def _limit(limits: Limits) -> None:
+def _limit(limits: ResourceLimits) -> None:
     memory = limits.memory_bytes and limits.memory_bytes + _address_space()
     for kind, most in ((resource.RLIMIT_CPU, limits.cpu_seconds), (resource.RLIMIT_AS, memory)):
         if most:
@@ -53,15 +53,15 @@ def _address_space() -> int:
         return 0
 
 
-def _answer(task: Task) -> bytes:
+def _answer(task: CompileTask) -> bytes:
     problems = [one.diagnostic() for one in task.problems]
     if task.current is not None:
         current = generation_of(task.current.packed, task.current.files)
         return preview(current, task.files, task.people, most_cells=task.limits.cells)
     compiled = compile_policy(task.files, problems=problems, proof=ProofScope.EDIT)
-    findings = tuple(map(Finding.of, compiled.diagnostics))
+    findings = tuple(map(EncodedDiagnostic.of, compiled.diagnostics))
     packed = None if compiled.generation is None else pack(compiled.generation)
-    return msgspec.msgpack.encode(Judgement(findings, packed))
+    return msgspec.msgpack.encode(CompileResponse(findings, packed))
 
 
 if __name__ == "__main__":
@@ -69,7 +69,7 @@ if __name__ == "__main__":
         main()
         sys.stdout.flush()
     except MemoryError:
-        os._exit(Ending.OUT_OF_MEMORY)
+        os._exit(ExitStatus.OUT_OF_MEMORY)
     except TooManyCellsError:
-        os._exit(Ending.TOO_MANY_CELLS)
+        os._exit(ExitStatus.TOO_MANY_CELLS)
     os._exit(0)  # the response is written: skip freeing a hundred thousand values

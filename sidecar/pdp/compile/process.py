@@ -24,13 +24,13 @@ from msgspec.structs import replace
 
 from sidecar.pdp.compile.protocol import (
     PROGRAM_VERSION,
-    Ending,
-    Finding,
-    Judgement,
-    Limits,
-    Task,
+    CompileResponse,
+    CompileTask,
+    EncodedDiagnostic,
+    ExitStatus,
+    ResourceLimits,
+    encode_task,
     generation_of,
-    letter,
 )
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, path_of
@@ -52,7 +52,7 @@ PATIENCE: Final = 5.0
 PROGRAM: Final = ("-s", "-P", "-m", "sidecar.pdp.compile.main")
 """-P: ignore modules in the working directory, which may contain a policy."""
 
-OUT_OF_LIMITS: Final = (Ending.OUT_OF_MEMORY, -signal.SIGXCPU, -signal.SIGKILL)
+OUT_OF_LIMITS: Final = (ExitStatus.OUT_OF_MEMORY, -signal.SIGXCPU, -signal.SIGKILL)
 """Exit statuses of a child that exceeded its limits. The kernel also sends SIGKILL when memory runs out."""
 
 _log = logger("policy")
@@ -68,7 +68,7 @@ class Failure(Enum):
     FAULT = auto()
 
 
-class ChildFailed(Exception):
+class CompileProcessError(Exception):
     """Failure of a child to return a response. The message is one sentence."""
 
     def __init__(self, message: str, failure: Failure) -> None:
@@ -77,50 +77,50 @@ class ChildFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class CompileResult:
     """Compile result. ``generation`` is None iff the diagnostics contain an error."""
 
     generation: Generation | None
     diagnostics: tuple[Diagnostic, ...]
 
 
-async def judge(files: PolicyFiles, current: Generation | None = None) -> Judged:
+async def compile_files(files: PolicyFiles, current: Generation | None = None) -> CompileResult:
     """Compile policy files, with the proof scope of an edit (R28). ``current``: the active generation.
 
     A failed child becomes a diagnostic. It is not retried in this process, because the same failure would end the
     sidecar. Raises ValueError if the child's table does not belong to these files.
     """
     if sum(map(len, files.files.values())) < LARGE:
-        return await asyncio.to_thread(_gently, lambda: _judge_here(files))
-    problems = tuple(map(Finding.of, files.diagnostics))
+        return await asyncio.to_thread(_low_priority, lambda: _judge_here(files))
+    problems = tuple(map(EncodedDiagnostic.of, files.diagnostics))
     try:
-        answer = await run(Task(dict(files.files), problems))
-    except ChildFailed as failure:
-        return Judged(None, (not_judged(f"the compile process failed: {failure}"),))
-    return await asyncio.to_thread(_gently, lambda: _opened(answer, files.files, current))
+        answer = await run(CompileTask(dict(files.files), problems))
+    except CompileProcessError as failure:
+        return CompileResult(None, (not_compiled(f"the compile process failed: {failure}"),))
+    return await asyncio.to_thread(_low_priority, lambda: _opened(answer, files.files, current))
 
 
-def _opened(answer: bytes, files: Mapping[str, bytes], current: Generation | None) -> Judged:
-    judgement = msgspec.msgpack.decode(answer, type=Judgement)
+def _opened(answer: bytes, files: Mapping[str, bytes], current: Generation | None) -> CompileResult:
+    judgement = msgspec.msgpack.decode(answer, type=CompileResponse)
     diagnostics = tuple(one.diagnostic() for one in judgement.findings)
     if judgement.packed is None or any(one.is_error for one in diagnostics):
-        return Judged(None, diagnostics)
-    return Judged(generation_of(judgement.packed, files, like=current), diagnostics)
+        return CompileResult(None, diagnostics)
+    return CompileResult(generation_of(judgement.packed, files, like=current), diagnostics)
 
 
-def not_judged(message: str) -> Diagnostic:
+def not_compiled(message: str) -> Diagnostic:
     code = DiagnosticCode.POLICY_TOO_LARGE
     return Diagnostic(
         code.severity, code, path_of("policy.csv"), 1, 1, message, "check the available memory, then send SIGHUP"
     )
 
 
-def _judge_here(files: PolicyFiles) -> Judged:
+def _judge_here(files: PolicyFiles) -> CompileResult:
     compiled = compile_policy(files.files, problems=files.diagnostics, proof=ProofScope.EDIT)
-    return Judged(compiled.generation, compiled.diagnostics)
+    return CompileResult(compiled.generation, compiled.diagnostics)
 
 
-def _gently(work: Callable[[], T]) -> T:
+def _low_priority(work: Callable[[], T]) -> T:
     """Run ``work`` in a thread beside a busy loop: short switch interval, and no garbage collection pauses."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -138,7 +138,7 @@ _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 """Environment variables of the child. Sidecar settings are excluded, because they may hold the store's password."""
 
 
-async def run(task: Task) -> bytes:
+async def run(task: CompileTask) -> bytes:
     """Run a task in a child and return its response. Raises ChildFailed.
 
     The child ends with its response, at its limits, or when the caller is cancelled. It first uses idle CPU time only.
@@ -153,15 +153,15 @@ async def run(task: Task) -> bytes:
         async with asyncio.timeout_at(deadline):
             return await _once(task)
     except TimeoutError:
-        raise ChildFailed(f"it took longer than {limits.seconds:g} seconds", Failure.OUT_OF_LIMITS) from None
+        raise CompileProcessError(f"it took longer than {limits.seconds:g} seconds", Failure.OUT_OF_LIMITS) from None
 
 
-async def _once(task: Task) -> bytes:
+async def _once(task: CompileTask) -> bytes:
     child = _Child()
     try:
         ended = await asyncio.to_thread(child.answer, task)
     except OSError as error:
-        raise ChildFailed(f"it could not be started: {error.strerror}", Failure.NOT_STARTED) from None
+        raise CompileProcessError(f"it could not be started: {error.strerror}", Failure.NOT_STARTED) from None
     finally:
         child.end()
     if ended.status != 0:
@@ -175,16 +175,18 @@ class _Ended(NamedTuple):
     complaint: bytes
 
 
-def _failed(ended: _Ended, limits: Limits) -> ChildFailed:
+def _failed(ended: _Ended, limits: ResourceLimits) -> CompileProcessError:
     if ended.status in OUT_OF_LIMITS:
-        return ChildFailed("time or memory limit exceeded", Failure.OUT_OF_LIMITS)
-    if ended.status == Ending.TOO_MANY_CELLS:
-        return ChildFailed(f"roles × actions exceed {limits.cells:,} cells", Failure.OUT_OF_LIMITS)
-    if ended.status == Ending.ANOTHER_PROGRAM:
-        return ChildFailed("the installed version differs from the running one: restart the sidecar", Failure.FAULT)
+        return CompileProcessError("time or memory limit exceeded", Failure.OUT_OF_LIMITS)
+    if ended.status == ExitStatus.TOO_MANY_CELLS:
+        return CompileProcessError(f"roles × actions exceed {limits.cells:,} cells", Failure.OUT_OF_LIMITS)
+    if ended.status == ExitStatus.ANOTHER_PROGRAM:
+        return CompileProcessError(
+            "the installed version differs from the running one: restart the sidecar", Failure.FAULT
+        )
     lines = ended.complaint.decode(errors="replace").splitlines() or [""]
     _log.error("compile process failed", status=ended.status, stderr=lines[-1][:LONGEST_COMPLAINT])
-    return ChildFailed(f"exit status {ended.status}; see the sidecar's log", Failure.FAULT)
+    return CompileProcessError(f"exit status {ended.status}; see the sidecar's log", Failure.FAULT)
 
 
 class _Child:
@@ -195,7 +197,7 @@ class _Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
 
-    def answer(self, task: Task) -> _Ended:
+    def answer(self, task: CompileTask) -> _Ended:
         """Start the child, send the task and read the response. Call this in a thread. Raises OSError, ChildFailed."""
         with subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, *PROGRAM, PROGRAM_VERSION],
@@ -208,20 +210,20 @@ class _Child:
             process_group=0,
         ) as process:
             self._process = process
-            _stand_back(process.pid, task.limits)
+            _lower_priority(process.pid, task.limits)
             if self._ended:
                 process.kill()
             assert process.stdin is not None  # noqa: S101 - all three are pipes
             assert process.stdout is not None  # noqa: S101
             assert process.stderr is not None  # noqa: S101
             with suppress(BrokenPipeError), process.stdin as paper:  # the child exited; its status is the reason
-                for piece in letter(task):
+                for piece in encode_task(task):
                     paper.write(piece)
             most = task.limits.answer_bytes
             answer = process.stdout.read(most + 1 if most else -1)
             if most and len(answer) > most:
                 process.kill()
-                raise ChildFailed(f"its response exceeds {most:,} bytes", Failure.OUT_OF_LIMITS)
+                raise CompileProcessError(f"its response exceeds {most:,} bytes", Failure.OUT_OF_LIMITS)
             complaint = process.stderr.read()
         return _Ended(process.returncode, answer, complaint)
 
@@ -232,7 +234,7 @@ class _Child:
             self._process.kill()
 
 
-def _stand_back(child: int, limits: Limits) -> None:
+def _lower_priority(child: int, limits: ResourceLimits) -> None:
     """Lower the child's priority immediately, because its imports take 0.2 s."""
     with suppress(OSError):  # the child may have exited
         if limits.spare and sys.platform == "linux":

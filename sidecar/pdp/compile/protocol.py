@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from sidecar import __version__
 from sidecar.policy.declarations import DECLARED_IN, read_vocabulary
-from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Findings, Severity
-from sidecar.policy.generation import DIALECT, Generation, Packed, pack, unpack
+from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, DiagnosticSink, Severity
+from sidecar.policy.generation import DIALECT, Generation, PackedGeneration, pack, unpack
 from sidecar.policy.routes import RouteTable
 
 PROGRAM_VERSION: Final = f"{__version__} {DIALECT.decode()}"
@@ -18,7 +18,7 @@ PROGRAM_VERSION: Final = f"{__version__} {DIALECT.decode()}"
 differ."""
 
 
-class Ending(IntEnum):
+class ExitStatus(IntEnum):
     """Exit statuses of the child with a reason. Python itself exits with 1 or 2; a signal is a negative number."""
 
     OUT_OF_MEMORY = 71
@@ -26,7 +26,7 @@ class Ending(IntEnum):
     ANOTHER_PROGRAM = 75
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ResourceLimits(msgspec.Struct, frozen=True):
     """Resource limits of a child; 0 is unlimited. ``seconds``: wall time until the child is killed. ``nice``: niceness
     added to the sidecar's. ``spare``: use idle CPU time only. With ``nice`` alone, a check waits for the end of the
     child's time slice, which is 3 ms (Linux 6.18). ``memory_bytes``: in addition to the loaded program. ``cells``:
@@ -41,25 +41,25 @@ class Limits(msgspec.Struct, frozen=True):
     answer_bytes: int = 0
 
 
-class Current(msgspec.Struct, frozen=True):
+class CurrentPolicy(msgspec.Struct, frozen=True):
     """Active generation, in the form sent to the child."""
 
     files: dict[str, bytes]
-    packed: Packed
+    packed: PackedGeneration
 
     @classmethod
-    def of(cls, generation: Generation) -> "Current":
+    def of(cls, generation: Generation) -> "CurrentPolicy":
         return cls(dict(generation.files), pack(generation))
 
 
-class Task(msgspec.Struct, frozen=True):
+class CompileTask(msgspec.Struct, frozen=True):
     """Task of the child: compile ``files``, or preview them against ``current`` for the ``people`` by role."""
 
     files: dict[str, bytes]
-    problems: tuple["Finding", ...] = ()
-    current: Current | None = None
+    problems: tuple["EncodedDiagnostic", ...] = ()
+    current: CurrentPolicy | None = None
     people: dict[str, list[dict[str, str]]] = {}
-    limits: Limits = Limits()
+    limits: ResourceLimits = ResourceLimits()
 
 
 Sizes = list[tuple[str, int]]
@@ -69,12 +69,12 @@ Sizes = list[tuple[str, int]]
 class Envelope(msgspec.Struct, frozen=True):
     """Task without the bytes of its files. They follow it: the task's files, then the current generation's files."""
 
-    task: Task
+    task: CompileTask
     files: Sizes
     current: Sizes
 
 
-def letter(task: Task) -> Iterator[bytes]:
+def encode_task(task: CompileTask) -> Iterator[bytes]:
     """Encode a task. File bytes are sent raw, because encoding megabytes holds the interpreter for milliseconds."""
     current = task.current.files if task.current else {}
     bare = replace(task, files={}, current=task.current and replace(task.current, files={}))
@@ -88,12 +88,12 @@ def _sizes(files: Mapping[str, bytes]) -> Sizes:
     return [(name, len(content)) for name, content in files.items()]
 
 
-def opened(raw: bytes) -> Task:
+def decode_task(raw: bytes) -> CompileTask:
     """Decode a task."""
     at = 4 + int.from_bytes(raw[:4])
     envelope = msgspec.msgpack.decode(raw[4:at], type=Envelope)
 
-    def cut(sizes: Sizes) -> dict[str, bytes]:
+    def split_files(sizes: Sizes) -> dict[str, bytes]:
         nonlocal at
         files = {}
         for name, size in sizes:
@@ -101,11 +101,11 @@ def opened(raw: bytes) -> Task:
             at += size
         return files
 
-    task = replace(envelope.task, files=cut(envelope.files))
-    return replace(task, current=task.current and replace(task.current, files=cut(envelope.current)))
+    task = replace(envelope.task, files=split_files(envelope.files))
+    return replace(task, current=task.current and replace(task.current, files=split_files(envelope.current)))
 
 
-class Finding(msgspec.Struct, frozen=True):
+class EncodedDiagnostic(msgspec.Struct, frozen=True):
     """Diagnostic, in the form sent through the pipe."""
 
     severity: Severity
@@ -117,28 +117,28 @@ class Finding(msgspec.Struct, frozen=True):
     hint: str
 
     @classmethod
-    def of(cls, found: Diagnostic) -> "Finding":
+    def of(cls, found: Diagnostic) -> "EncodedDiagnostic":
         return cls(found.severity, found.code, found.file, found.line, found.column, found.message, found.hint)
 
     def diagnostic(self) -> Diagnostic:
         return Diagnostic(self.severity, self.code, self.file, self.line, self.column, self.message, self.hint)
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class CompileResponse(msgspec.Struct, frozen=True):
     """Compile result of the child. ``packed`` is None iff the findings contain an error."""
 
-    findings: tuple[Finding, ...]
-    packed: Packed | None
+    findings: tuple[EncodedDiagnostic, ...]
+    packed: PackedGeneration | None
 
 
-def generation_of(packed: Packed, files: Mapping[str, bytes], like: Generation | None = None) -> Generation:
+def generation_of(packed: PackedGeneration, files: Mapping[str, bytes], like: Generation | None = None) -> Generation:
     """Unpack a generation of ``files``. Reuse names and routes of ``like`` if its declaration files are equal.
 
     Raises ValueError if ``packed`` and ``files`` do not belong together.
     """
     if like is not None and all(files[name] == like.files[name] for name in DECLARED_IN):
         return unpack(packed, files, like.roles, like.sections, like.routes)
-    findings = Findings()
+    findings = DiagnosticSink()
     declared = read_vocabulary(files, findings)
     if findings.has_errors or declared.roles is None or declared.sections is None:
         raise ValueError(f"these files do not compile: {findings.sorted()[0]}")

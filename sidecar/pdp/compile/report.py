@@ -11,7 +11,7 @@ import msgspec
 
 from sidecar.policy.compiler import Compiled, ProofScope, compile_policy
 from sidecar.policy.declarations import read_vocabulary
-from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, Findings, path_of
+from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, DiagnosticSink, path_of
 from sidecar.policy.diff import CellChange, RouteChange, diff
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
 from sidecar.policy.generation import Generation
@@ -95,7 +95,7 @@ class _Part:
 
 def _cells(files: Mapping[str, bytes]) -> int:
     """Return roles × actions, without building their table."""
-    declared = read_vocabulary(files, Findings())
+    declared = read_vocabulary(files, DiagnosticSink())
     actions = sum(len(section.actions) for section in (declared.sections or {}).values())
     return len(declared.roles or ()) * actions
 

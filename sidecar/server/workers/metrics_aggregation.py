@@ -37,7 +37,7 @@ COUNTED = ("counter", "histogram", "summary")
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
-class Sum:
+class MetricsSum:
     """Sum of several expositions: counters, histograms and queues are added, states take the maximum."""
 
     def __init__(self) -> None:
@@ -77,12 +77,12 @@ def _line(key: Sample, value: float) -> str:
     return f"{name}{{{shown}}} {value}" if shown else f"{name} {value}"
 
 
-class Ledger:
+class MetricsAggregator:
     """Metrics of the live workers by private socket, and the sum of the ended ones."""
 
     def __init__(self) -> None:
         self._said: dict[Path, str] = {}
-        self._ended = Sum()
+        self._ended = MetricsSum()
         self._ours = WorkersMetrics()
 
     def begins(self, socket: Path, *, anew: bool = False) -> None:

@@ -10,15 +10,15 @@ from contextlib import AsyncExitStack
 from sidecar.config.parsers import UnixAddress
 from sidecar.config.settings import Settings, problems
 from sidecar.http.allowed_hosts import host_names
-from sidecar.server.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
+from sidecar.server.bootstrap import FAULT, UNREACHABLE, WRONG, StartError
 from sidecar.server.lifecycle import Signals, prepare, say
-from sidecar.server.listeners import Listener, ListenerProblem, SocketName, bind, cannot_listen
-from sidecar.server.runtime_directory import RunFolder, RunFolderError
+from sidecar.server.listeners import Listener, ListenerError, SocketName, bind, cannot_listen
+from sidecar.server.runtime_directory import RuntimeDirectory, RuntimeDirectoryError
 from sidecar.server.sd_notify import beat, notify
-from sidecar.server.workers.metrics_aggregation import Ledger
+from sidecar.server.workers.metrics_aggregation import MetricsAggregator
 from sidecar.server.workers.supervisor_ops import WorkersOps
-from sidecar.server.workers.worker_pool import Crew
-from sidecar.store.connection import StoreRefused, StoreUnavailable
+from sidecar.server.workers.worker_pool import WorkerPool
+from sidecar.store.connection import StoreMismatchError, StoreUnavailableError
 from sidecar.store.embedded.embedded import EmbeddedServer
 from sidecar.telemetry.app_log import logger
 
@@ -41,9 +41,9 @@ async def _supervise(settings: Settings) -> int:
         notify("READY=1")
         _log.info("serving", workers=settings.workers, ops=supervisor.ops_address)
         signals.begin()
-        await _until_told(signals, supervisor)
+        await _wait_for_shutdown(signals, supervisor)
         notify("STOPPING=1")
-    except StartProblem as problem:
+    except StartError as problem:
         say(problem)
         status = problem.status
     finally:
@@ -53,7 +53,7 @@ async def _supervise(settings: Settings) -> int:
     return status if well else status or FAULT
 
 
-async def _until_told(signals: Signals, supervisor: "Supervisor") -> None:
+async def _wait_for_shutdown(signals: Signals, supervisor: "Supervisor") -> None:
     """Wait for a signal. Raises the cause when serving on is impossible."""
     ours = [asyncio.create_task(signals.stop.wait()), asyncio.create_task(supervisor.watch())]
     done, _ = await asyncio.wait((*ours, *supervisor.tasks()), return_when=asyncio.FIRST_COMPLETED)
@@ -69,7 +69,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
-        self._crew: Crew | None = None
+        self._crew: WorkerPool | None = None
         self._embedded: asyncio.Task[None] | None = None
         self.ops_address = str(settings.ops_listen)
 
@@ -80,24 +80,24 @@ class Supervisor:
         """
         found = problems(self._settings)
         if found:
-            raise StartProblem(WRONG, *(f"sidecar: {problem}" for problem in found))
+            raise StartError(WRONG, *(f"sidecar: {problem}" for problem in found))
         try:
-            folder = RunFolder(self._settings)
+            folder = RuntimeDirectory(self._settings)
             self._stack.callback(folder.remove)
             await self._own_store()
-            ledger = Ledger()
-            crew = self._crew = Crew(self._settings, folder.path, self._claim_addresses(), ledger)
-            await crew.start()
+            aggregator = MetricsAggregator()
+            pool = self._crew = WorkerPool(self._settings, folder.path, self._claim_addresses(), aggregator)
+            await pool.start()
             hosts = host_names(self._settings.public_url, self._settings.allowed_hosts)
-            ops = WorkersOps(crew, ledger, hosts)
+            ops = WorkersOps(pool, aggregator, hosts)
             listener = Listener("ops", self._settings.ops_listen, ops, self._settings)
             await listener.start()
             self.ops_address = listener.bound
             self._stack.push_async_callback(listener.stop)
-        except (StoreRefused, ListenerProblem, RunFolderError) as problem:
-            raise StartProblem(WRONG, f"sidecar: {problem}") from None
-        except StoreUnavailable as problem:
-            raise StartProblem(UNREACHABLE, f"sidecar: {problem}") from None
+        except (StoreMismatchError, ListenerError, RuntimeDirectoryError) as problem:
+            raise StartError(WRONG, f"sidecar: {problem}") from None
+        except StoreUnavailableError as problem:
+            raise StartError(UNREACHABLE, f"sidecar: {problem}") from None
 
     async def watch(self) -> None:
         """Wait until serving on is impossible, then raise StartProblem."""

@@ -19,13 +19,13 @@ from sidecar.api.dispatcher import reply_answer
 from sidecar.api.health import PROMETHEUS, readiness
 from sidecar.http.allowed_hosts import NOT_OUR_NAME, is_ours
 from sidecar.http.problems import problem_answer
-from sidecar.http.response import Answer
+from sidecar.http.response import RawResponse
 from sidecar.http.server.connection import http_response
-from sidecar.pdp.health import Check
-from sidecar.server.workers.metrics_aggregation import Ledger
+from sidecar.pdp.health import HealthCheck
+from sidecar.server.workers.metrics_aggregation import MetricsAggregator
 
 if TYPE_CHECKING:
-    from sidecar.server.workers.worker_pool import Crew
+    from sidecar.server.workers.worker_pool import WorkerPool
 
 ASK_SECONDS = 2.0
 MAX_QUERY: Final = 1024
@@ -33,14 +33,14 @@ MAX_QUERY: Final = 1024
 
 
 class WorkersOps:
-    """Handler for ``aiohttp.web.Server``: ``Server(WorkersOps(crew, ledger))``."""
+    """Handler for ``aiohttp.web.Server``: ``Server(WorkersOps(pool, aggregator))``."""
 
-    def __init__(self, crew: "Crew", ledger: Ledger, hosts: frozenset[str] = frozenset()) -> None:
-        self._crew = crew
-        self._ledger = ledger
+    def __init__(self, pool: "WorkerPool", aggregator: MetricsAggregator, hosts: frozenset[str] = frozenset()) -> None:
+        self._crew = pool
+        self._ledger = aggregator
         self._hosts = hosts
         self._counting = asyncio.Lock()
-        self._answers: dict[str, Callable[[Mapping[str, str]], Awaitable[Answer]]] = {
+        self._answers: dict[str, Callable[[Mapping[str, str]], Awaitable[RawResponse]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/status": self._status,
@@ -57,9 +57,9 @@ class WorkersOps:
         return http_response(await answer(dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True))))
 
     async def _ask(self, path: str) -> list[tuple[int, str]]:
-        return await asyncio.gather(*(ask(socket, path) for socket in self._crew.sockets()))
+        return await asyncio.gather(*(fetch(socket, path) for socket in self._crew.sockets()))
 
-    async def _livez(self, _query: Mapping[str, str]) -> Answer:
+    async def _livez(self, _query: Mapping[str, str]) -> RawResponse:
         """Return 200 when every worker is alive. While restarts are paused, only running workers count.
 
         A failed liveness probe would restart the running workers too, and end the pause.
@@ -72,25 +72,25 @@ class WorkersOps:
             return _json(HTTPStatus.OK, {"status": "ok"})
         return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "failing": _names(alive)})
 
-    async def _readyz(self, query: Mapping[str, str]) -> Answer:
+    async def _readyz(self, query: Mapping[str, str]) -> RawResponse:
         """Return the checks of all workers. A check passes when it passes in every worker; a silent worker is a failed
         check."""
         said = await self._ask("/readyz")
-        checks: dict[str, Check] = {}
+        checks: dict[str, HealthCheck] = {}
         for _, text in said:
             report = json.loads(text) if text else {}
             for name, detail in report.get("checks", {}).items():
                 ok = name not in report.get("failing", ())
-                found = Check(ok, detail, degraded=ok and detail != Check(True).detail)
+                found = HealthCheck(ok, detail, degraded=ok and detail != HealthCheck(True).detail)
                 if name not in checks or (checks[name].ok, not checks[name].degraded) > (ok, not found.degraded):
                     checks[name] = found
         for name in _names(status != 0 for status, _ in said):
-            checks[name] = Check(False, "no response")
+            checks[name] = HealthCheck(False, "no response")
         if any(status == 0 for status, _ in said) and (left := self._crew.pause_left()) > 0:
-            checks["worker_restarts_paused"] = Check(False, f"after repeated crashes, for {left:.0f} s more")
+            checks["worker_restarts_paused"] = HealthCheck(False, f"after repeated crashes, for {left:.0f} s more")
         return reply_answer(readiness(checks, query))
 
-    async def _status(self, _query: Mapping[str, str]) -> Answer:
+    async def _status(self, _query: Mapping[str, str]) -> RawResponse:
         """Return the status of the worker in the worst state."""
         said = [json.loads(text) for status, text in await self._ask("/status") if status == HTTPStatus.OK]
         if not said:
@@ -98,21 +98,21 @@ class WorkersOps:
         speaker = min(said, key=lambda report: (report["store"] == "ok", report["state"] == "current"))
         return _json(HTTPStatus.OK, {**speaker, "workers": len(said)})
 
-    async def _metrics(self, _query: Mapping[str, str]) -> Answer:
+    async def _metrics(self, _query: Mapping[str, str]) -> RawResponse:
         async with self._counting:  # one at a time: an overtaken response would decrease the counters
             sockets = self._crew.sockets()
-            said = await asyncio.gather(*(ask(socket, "/metrics") for socket in sockets))
+            said = await asyncio.gather(*(fetch(socket, "/metrics") for socket in sockets))
             texts = [text if status == HTTPStatus.OK else "" for status, text in said]
             body = self._ledger.exposition(zip(sockets, texts, strict=True), pause_left=self._crew.pause_left())
-        return Answer(HTTPStatus.OK, (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store")), body)
+        return RawResponse(HTTPStatus.OK, (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store")), body)
 
 
 async def livez(socket: Path, seconds: float = ASK_SECONDS) -> bool:
-    status, _ = await ask(socket, "/livez", seconds)
+    status, _ = await fetch(socket, "/livez", seconds)
     return status == HTTPStatus.OK
 
 
-async def ask(socket: Path, path: str, seconds: float = ASK_SECONDS) -> tuple[int, str]:
+async def fetch(socket: Path, path: str, seconds: float = ASK_SECONDS) -> tuple[int, str]:
     """Return status and text of a GET; status 0 without a response."""
     timeout = aiohttp.ClientTimeout(total=seconds)
     try:
@@ -129,6 +129,6 @@ def _names(well: Iterable[bool]) -> list[str]:
     return [f"worker-{number}" for number, fine in enumerate(well) if not fine]
 
 
-def _json(status: int, body: dict[str, Any]) -> Answer:
+def _json(status: int, body: dict[str, Any]) -> RawResponse:
     headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
-    return Answer(status, headers, json.dumps(body).encode())
+    return RawResponse(status, headers, json.dumps(body).encode())

@@ -12,22 +12,22 @@ import sys
 
 from sidecar.config.parsers import UnixAddress
 from sidecar.config.settings import Settings
-from sidecar.server.bootstrap import FAULT, StartProblem
+from sidecar.server.bootstrap import FAULT, StartError
 from sidecar.server.lifecycle import run, say
-from sidecar.server.workers.worker_context import Place, words_of
+from sidecar.server.workers.worker_context import WorkerContext, words_of
 
 LENGTH = struct.Struct("!I")
 HELD = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 """Signals blocked until a worker can handle them, because they would end it."""
 
 
-def parcel(settings: Settings, place: Place) -> bytes:
+def parcel(settings: Settings, place: WorkerContext) -> bytes:
     """Return the supervisor's message to a worker. Pickled: both ends are this program, and the pipe is private."""
     content = pickle.dumps((settings, place))
     return LENGTH.pack(len(content)) + content
 
 
-def unpack() -> tuple[Settings, Place]:
+def unpack() -> tuple[Settings, WorkerContext]:
     (length,) = LENGTH.unpack(sys.stdin.buffer.read(LENGTH.size))
     settings, place = pickle.loads(sys.stdin.buffer.read(length))  # noqa: S301 - see parcel()
     return settings, place
@@ -52,7 +52,7 @@ def main() -> int:
     except (struct.error, EOFError, pickle.UnpicklingError):
         return FAULT  # the supervisor exited while writing
 
-    def leave(problem: StartProblem) -> None:
+    def leave(problem: StartError) -> None:
         """Write the problem to a file for the supervisor, which prints it once for all workers."""
         try:
             if isinstance(place.ops, UnixAddress):

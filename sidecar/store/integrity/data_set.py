@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreRefused
+from sidecar.store.errors import StoreMismatchError
 from sidecar.tokens.opaque import Pepper, Purpose
 
 
@@ -73,4 +73,4 @@ async def replace(store: Store, pepper: Pepper | None, changed: Mapping[str, str
         }
         reply = await store.run("data_set", [feed, home], arguments, write=True)
         if reply["o"] != "replaced":
-            raise StoreRefused(f"the store at {store.where} got another data set meanwhile: try again")
+            raise StoreMismatchError(f"the store at {store.where} got another data set meanwhile: try again")

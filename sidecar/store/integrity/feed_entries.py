@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from sidecar.domain.users import AccountId, UserId
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.integrity.proof import FeedPosition
 
 DATA_SET: Final = "data_set"
@@ -13,7 +13,7 @@ DATA_SET: Final = "data_set"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FeedEntry:
     """Feed entry. ``kind``: user, removed, account, restored, pep, keys, policy, restore, data_set. ``seq``: the
     account's count at the change. ``role``, ``status``, ``password``: results of the change (R48). ``before``: number
     of the previous entry, None for ``n - 1``."""
@@ -33,7 +33,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class FeedReset:
     """Position at which a feed restarts. ``new_data_set``: differs from the previous one (a restore).
     ``position``: set when the feed starts from it; ``change``: the entry that announced the data set."""
 
@@ -41,15 +41,15 @@ class Tail:
     n: int
     new_data_set: bool
     position: FeedPosition | None = field(default=None, compare=False)
-    change: Change | None = field(default=None, compare=False)
+    change: FeedEntry | None = field(default=None, compare=False)
 
 
-class Follower(Protocol):
+class FeedListener(Protocol):
     """Follower of a feed. Calls are made in the feed's order. Only ``acknowledge`` may wait."""
 
-    def apply(self, partition: int, change: Change, /) -> None: ...
-    def heard(self, partition: int, at: float, /) -> None: ...
-    def flush(self, tail: Tail, /) -> None:
+    def apply(self, partition: int, change: FeedEntry, /) -> None: ...
+    def on_heartbeat(self, partition: int, at: float, /) -> None: ...
+    def flush(self, tail: FeedReset, /) -> None:
         """Drop every copy of the partition, because changes in between are unknown."""
 
     async def acknowledge(self, partition: int, n: int, /) -> None: ...
@@ -64,7 +64,7 @@ def entries_of(raw: Any) -> list[tuple[str, dict[str, str]]]:
         found = next(iter(raw.values()))[0] if isinstance(raw, Mapping) else raw[0][1]
         return [(entry_id, fields_of(fields)) for entry_id, fields in found]
     except (TypeError, ValueError, IndexError, KeyError):
-        raise StoreUnavailable("the server is not Redis: it has no streams", answered=True, refused=True) from None
+        raise StoreUnavailableError("the server is not Redis: it has no streams", answered=True, refused=True) from None
 
 
 def fields_of(raw: Any) -> dict[str, str]:
@@ -74,9 +74,9 @@ def fields_of(raw: Any) -> dict[str, str]:
     return dict(zip(listed, listed, strict=True))
 
 
-def change_of(fields: Mapping[str, str], entry: str = "") -> Change:
-    """Return the entry as a `Change`. ``entry``: its id in the stream. Schema 1 entries have no role or status."""
-    return Change(
+def change_of(fields: Mapping[str, str], entry: str = "") -> FeedEntry:
+    """Return the entry as a `FeedEntry`. ``entry``: its id in the stream. Schema 1 entries have no role or status."""
+    return FeedEntry(
         n=int(fields["n"]),
         kind=fields["k"],
         account=AccountId(fields["a"]),

@@ -15,17 +15,17 @@ import msgspec
 
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.integrity.feed_entries import DATA_SET, Change, Tail, change_of, fields_of
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.integrity.feed_entries import DATA_SET, FeedEntry, FeedReset, change_of, fields_of
 from sidecar.store.integrity.proof import NO_ENTRY, FeedPosition
 
-MAX_MARKS: Final = 10_000
+MAX_ENTRIES: Final = 10_000
 """Maximum entries per partition, equal to the feed's bound."""
 PAGE: Final = 1000
 TURN_SECONDS: Final = 0.5
 
 
-class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class JournalEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Feed entry. ``before``: number of the previous entry. For a data set change, ``account`` and ``user`` are the
     ids of the data sets before and after."""
 
@@ -57,7 +57,7 @@ class JournalFiles(Protocol):
     def close(self) -> None: ...
 
 
-class Head(msgspec.Struct, frozen=True):
+class JournalHead(msgspec.Struct, frozen=True):
     """First line of a file: position after its last entry when the file was written."""
 
     data_set: str
@@ -67,27 +67,27 @@ class Head(msgspec.Struct, frozen=True):
 
 
 encode: Final = msgspec.json.Encoder().encode
-decode: Final = msgspec.json.Decoder(Mark).decode
-_head: Final = msgspec.json.Decoder(Head).decode
+decode: Final = msgspec.json.Decoder(JournalEntry).decode
+_head: Final = msgspec.json.Decoder(JournalHead).decode
 
 
-def mark_of(change: Change) -> Mark:
+def journal_entry(change: FeedEntry) -> JournalEntry:
     before = change.n - 1 if change.before is None else change.before
     names = (change.kind, change.account, change.user)
-    return Mark(
+    return JournalEntry(
         change.n, change.entry, before, *names, change.epoch, change.seq, change.role, change.status, change.password
     )
 
 
-async def read_feed(store: Store, partition: int, end: str = "+", until: str = "") -> list[Mark]:
+async def read_feed(store: Store, partition: int, end: str = "+", until: str = "") -> list[JournalEntry]:
     """Return the feed's entries from ``end`` down to the page that holds ``until``, newest first, at most MAX_MARKS.
 
     Raises StoreUnavailable.
     """
-    found: list[Mark] = []
-    while len(found) < MAX_MARKS:
+    found: list[JournalEntry] = []
+    while len(found) < MAX_ENTRIES:
         page = await store.read_anyway("XREVRANGE", keys.feed(partition), end, "-", "COUNT", PAGE)
-        found += [mark_of(change_of(fields_of(fields), entry)) for entry, fields in page]
+        found += [journal_entry(change_of(fields_of(fields), entry)) for entry, fields in page]
         if len(page) < PAGE or any(mark.entry == until for mark in found[-PAGE:]):
             break
         end = f"({found[-1].entry}"
@@ -99,7 +99,7 @@ class _Partition:
     """Journal of one partition. ``waiting``: entries applied before those up to ``start`` are read; None otherwise."""
 
     position: FeedPosition | None = None
-    lines: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_MARKS))
+    lines: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_ENTRIES))
     waiting: deque[bytes] | None = None
     start: str = ""
 
@@ -131,33 +131,33 @@ class Journal:
         known = self._partitions.get(partition)
         return known.position if known else None
 
-    def marks(self, partition: int) -> list[Mark]:
+    def marks(self, partition: int) -> list[JournalEntry]:
         """Return all known entries, oldest first."""
         known = self._partitions.get(partition)
         return [decode(line) for line in known.all()] if known else []
 
     # Follower of the feed --------------------------------------------------------------------------------------------
 
-    def apply(self, partition: int, change: Change) -> None:
+    def apply(self, partition: int, change: FeedEntry) -> None:
         known = self._at(partition)
-        line = encode(mark_of(change))
+        line = encode(journal_entry(change))
         (known.lines if known.waiting is None else known.waiting).append(line)
         before = known.position or FeedPosition("", 0, "")
         known.position = FeedPosition(before.data_set, change.n, change.entry, before.ancestors)
         if self._file is not None:
             self._file.append(partition, line)
 
-    def heard(self, _partition: int, _at: float) -> None:
+    def on_heartbeat(self, _partition: int, _at: float) -> None:
         """No-op: the record cache counts heartbeats."""
 
-    def flush(self, tail: Tail) -> None:
+    def flush(self, tail: FeedReset) -> None:
         if tail.position is None:
             return
         known = self._at(tail.partition)
         if tail.change is not None:
             self.apply(tail.partition, tail.change)
         else:
-            known.waiting, known.start = deque(maxlen=MAX_MARKS), tail.position.entry
+            known.waiting, known.start = deque(maxlen=MAX_ENTRIES), tail.position.entry
             self._started.set()
         known.position = tail.position
         self._mark_stale(tail.partition)
@@ -171,7 +171,7 @@ class Journal:
         """Read older entries and write the files, twice per second and when a feed starts, until cancelled."""
         while True:
             self._started.clear()
-            with suppress(StoreUnavailable):
+            with suppress(StoreUnavailableError):
                 await self.read_back()
             await self.write()
             with suppress(TimeoutError):
@@ -214,7 +214,7 @@ class Journal:
 
     def _content(self, known: _Partition) -> list[bytes]:
         at = known.position or FeedPosition("", 0, "")
-        return [encode(Head(at.data_set, at.n, at.entry, at.ancestors)), *known.all()]
+        return [encode(JournalHead(at.data_set, at.n, at.entry, at.ancestors)), *known.all()]
 
     def _mark_stale(self, partition: int) -> None:
         if self._file is not None:
@@ -224,7 +224,7 @@ class Journal:
         return self._partitions.setdefault(partition, _Partition())
 
 
-def _merge(known: _Partition, found: Sequence[Mark], last: str) -> None:
+def _merge(known: _Partition, found: Sequence[JournalEntry], last: str) -> None:
     """Insert ``found``, newest first. If it lacks the last known entry, older lines are unconnected and dropped."""
     place = next((place for place, mark in enumerate(found) if mark.entry == last), None)
     if place is None:
@@ -256,7 +256,7 @@ def _partition_of(lines: Sequence[bytes]) -> _Partition | None:
     return known
 
 
-def _after(position: FeedPosition, mark: Mark) -> FeedPosition:
+def _after(position: FeedPosition, mark: JournalEntry) -> FeedPosition:
     if mark.kind != DATA_SET:
         return FeedPosition(position.data_set, mark.n, mark.entry, position.ancestors)
     return FeedPosition(mark.user, mark.n, mark.entry, (*position.ancestors, mark.account))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sidecar.store.integrity.journal import Mark
+from sidecar.store.integrity.journal import JournalEntry
 from sidecar.store.integrity.recovered import Ranges
 
 BEFORE_ANY: Final = 0
@@ -41,7 +41,9 @@ class AccountLoss:
     peps: set[str] = field(default_factory=set)
 
 
-def split(marks: Sequence[Mark], kept: Mapping[int, str], oldest_kept: int | None) -> tuple[int | None, list[Mark]]:
+def split(
+    marks: Sequence[JournalEntry], kept: Mapping[int, str], oldest_kept: int | None
+) -> tuple[int | None, list[JournalEntry]]:
     """Return the number of the last entry that the store kept, and the marks after it, which it lost.
 
     ``kept``: id of each entry in the store's feed, by number; ``oldest_kept``: the lowest number. The result is None
@@ -54,7 +56,7 @@ def split(marks: Sequence[Mark], kept: Mapping[int, str], oldest_kept: int | Non
     return (BEFORE_ANY if whole else None), list(marks)
 
 
-def missing(base: int | None, top: int, marks: Iterable[Mark]) -> Ranges:
+def missing(base: int | None, top: int, marks: Iterable[JournalEntry]) -> Ranges:
     """Return the numbers from ``base`` to ``top`` without an entry in ``marks``; empty when all are known."""
     reached, gaps = BEFORE_ANY if base is None else base, list[tuple[int, int]]()
     for mark in sorted(marks, key=lambda mark: mark.n):
@@ -68,7 +70,7 @@ def missing(base: int | None, top: int, marks: Iterable[Mark]) -> Ranges:
     return tuple(gaps)
 
 
-def by_account(marks: Iterable[Mark]) -> dict[str, AccountLoss]:
+def by_account(marks: Iterable[JournalEntry]) -> dict[str, AccountLoss]:
     """Return the lost state by account. Later entries override earlier ones."""
     found: dict[str, AccountLoss] = {}
     for mark in sorted(marks, key=lambda mark: mark.n):
@@ -90,7 +92,7 @@ def by_account(marks: Iterable[Mark]) -> dict[str, AccountLoss]:
     return found
 
 
-def _add(user: UserLoss, mark: Mark) -> None:
+def _add(user: UserLoss, mark: JournalEntry) -> None:
     user.role, user.status = mark.role or user.role, mark.status or user.status
     user.entry = mark.entry
     if mark.kind == "user" and (not user.epochs or mark.epoch > user.epochs[-1][0]):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.store.codec import items, pairs
-from sidecar.store.integrity.partition_state import State
+from sidecar.store.integrity.partition_state import PartitionState
 
 NO_ENTRY: Final = "0-0"
 """Id before the first entry of a stream."""
@@ -32,7 +32,7 @@ class FeedPosition:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoreProof:
     """Reply of the store. ``known``: number of the requested entry, None when the feed lacks it. ``first``, ``last``:
     numbers of the feed's oldest and newest entries, None when it is empty. ``n``: None when the counter is gone.
     ``lost``: lost changes are being recovered. ``recovered``: recoveries that gave the partition another data set."""
@@ -48,19 +48,19 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProofResult:
     """Result of the proof. ``state`` None: undecided, the feed is behind. ``trimmed``: the feed must restart at its
     end. ``repair``: the counter or the data set id is gone and can be rewritten from the known position."""
 
-    state: State | None
+    state: PartitionState | None
     reason: str = ""
     trimmed: bool = False
     repair: bool = False
 
 
-def found_of(reply: Mapping[str, Any]) -> Found:
+def proof_of(reply: Mapping[str, Any]) -> StoreProof:
     """Return the reply of ``register.lua`` or ``feed_tail.lua`` as a value."""
-    return Found(
+    return StoreProof(
         data_set=str(reply["gen"]),
         n=_number(reply["n"]),
         known=_number(reply["mine"]),
@@ -72,53 +72,61 @@ def found_of(reply: Mapping[str, Any]) -> Found:
     )
 
 
-def judge(known: FeedPosition | None, found: Found, meta: Mapping[str, str]) -> Verdict:
+def judge(known: FeedPosition | None, found: StoreProof, meta: Mapping[str, str]) -> ProofResult:
     """Compare the store with the known one. ``meta``: required fields; ``known`` None: no change was applied yet."""
     verdict = _judge(known, found, meta)
-    if found.lost and verdict.state is State.OK:
-        return Verdict(State.RECOVERING, "lost changes are being recovered", verdict.trimmed, verdict.repair)
+    if found.lost and verdict.state is PartitionState.OK:
+        return ProofResult(
+            PartitionState.RECOVERING, "lost changes are being recovered", verdict.trimmed, verdict.repair
+        )
     return verdict
 
 
-def _judge(known: FeedPosition | None, found: Found, meta: Mapping[str, str]) -> Verdict:
+def _judge(known: FeedPosition | None, found: StoreProof, meta: Mapping[str, str]) -> ProofResult:
     if problem := _meta_problem(found, meta):
-        return Verdict(State.CHANGED, problem)
+        return ProofResult(PartitionState.CHANGED, problem)
     if known is None:
-        return Verdict(State.OK) if found.data_set else Verdict(State.CHANGED, "its data set has no id")
+        return (
+            ProofResult(PartitionState.OK)
+            if found.data_set
+            else ProofResult(PartitionState.CHANGED, "its data set has no id")
+        )
     proven = found.known == known.n or (known.entry == NO_ENTRY and found.n == known.n)
     if found.data_set != known.data_set:
         return _other_data_set(known, found, proven=proven)
     if found.n is None and found.last == known.n and proven:
-        return Verdict(State.OK, repair=True)
+        return ProofResult(PartitionState.OK, repair=True)
     if (found.n or 0) < known.n:
-        return Verdict(State.REGRESSED, f"its feed is at change {found.n or 0}, change {known.n} was seen")
+        return ProofResult(PartitionState.REGRESSED, f"its feed is at change {found.n or 0}, change {known.n} was seen")
     if proven or known.entry == NO_ENTRY:
-        return Verdict(State.OK)
+        return ProofResult(PartitionState.OK)
     if _is_trimmed(known, found):
-        return Verdict(State.OK, trimmed=True)
-    return Verdict(State.REGRESSED, f"its feed has no change {known.n} any more, or another one under that number")
+        return ProofResult(PartitionState.OK, trimmed=True)
+    return ProofResult(
+        PartitionState.REGRESSED, f"its feed has no change {known.n} any more, or another one under that number"
+    )
 
 
-def _other_data_set(known: FeedPosition, found: Found, *, proven: bool) -> Verdict:
+def _other_data_set(known: FeedPosition, found: StoreProof, *, proven: bool) -> ProofResult:
     if not found.data_set and proven:
-        return Verdict(State.OK, repair=True)
+        return ProofResult(PartitionState.OK, repair=True)
     if found.data_set in known.ancestors:
-        return Verdict(State.REGRESSED, f"its data set dates from before change {known.n}, which was seen")
+        return ProofResult(PartitionState.REGRESSED, f"its data set dates from before change {known.n}, which was seen")
     if proven and found.n is not None and found.n > known.n:
-        return Verdict(None, "it holds another data set, not announced in the feed yet")
+        return ProofResult(None, "it holds another data set, not announced in the feed yet")
     if not found.data_set and not found.n:
-        return Verdict(State.CHANGED, "it is empty: its data set is gone")
-    return Verdict(State.CHANGED, "it holds another data set than the one in use")
+        return ProofResult(PartitionState.CHANGED, "it is empty: its data set is gone")
+    return ProofResult(PartitionState.CHANGED, "it holds another data set than the one in use")
 
 
-def _is_trimmed(known: FeedPosition, found: Found) -> bool:
+def _is_trimmed(known: FeedPosition, found: StoreProof) -> bool:
     """Return whether the feed lost only its oldest entries, the known one among them."""
     if found.first is None:
         return found.n == known.n
     return found.first > known.n
 
 
-def _meta_problem(found: Found, meta: Mapping[str, str]) -> str:
+def _meta_problem(found: StoreProof, meta: Mapping[str, str]) -> str:
     if not meta:
         return ""
     if not found.meta:

@@ -20,7 +20,7 @@ Ranges = tuple[tuple[int, int], ...]
 MAX_HOPS: Final = 100
 
 
-class Recovered(msgspec.Struct, frozen=True):
+class RecoveryRecord(msgspec.Struct, frozen=True):
     """Record of a recovery. ``base``: number of the last entry that the store kept. ``top``: number of the last entry
     known to be lost. ``missing``: lost entries unknown to every sidecar. ``code``: HMAC under the pepper."""
 
@@ -32,7 +32,7 @@ class Recovered(msgspec.Struct, frozen=True):
     missing: Ranges = ()
     code: str = ""
 
-    def signed(self, seal: Seal) -> "Recovered":
+    def signed(self, seal: Seal) -> "RecoveryRecord":
         return msgspec.structs.replace(self, code=seal(self._change()))
 
     def is_ours(self, seal: Seal) -> bool:
@@ -48,21 +48,23 @@ class Recovered(msgspec.Struct, frozen=True):
         return DataSetChange(self.partition, self.before, self.after, kept, kept)
 
 
-def encode(record: Recovered) -> str:
+def encode(record: RecoveryRecord) -> str:
     return msgspec.json.encode(record).decode()
 
 
-def path(partition: int, before: str, after: str, records: Sequence[str], seal: Seal | None) -> tuple[Recovered, ...]:
+def path(
+    partition: int, before: str, after: str, records: Sequence[str], seal: Seal | None
+) -> tuple[RecoveryRecord, ...]:
     """Return the recoveries that lead from one data set to the other; empty when none do. Ignores unsigned records."""
-    known: dict[str, Recovered] = {}
+    known: dict[str, RecoveryRecord] = {}
     for text in records if seal else ():
         try:
-            record = msgspec.json.decode(text, type=Recovered)
+            record = msgspec.json.decode(text, type=RecoveryRecord)
         except msgspec.MsgspecError:
             continue
         if seal and record.partition == partition and record.is_ours(seal):
             known[record.before] = record
-    found: list[Recovered] = []
+    found: list[RecoveryRecord] = []
     while before != after and before in known and len(found) < MAX_HOPS:
         found.append(known[before])
         before = known[before].after

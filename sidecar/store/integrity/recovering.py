@@ -16,10 +16,10 @@ from sidecar.store.codec import integer
 from sidecar.store.connection import Store
 from sidecar.store.integrity.data_set import DataSetChange, digest_of
 from sidecar.store.integrity.feed_entries import fields_of
-from sidecar.store.integrity.journal import Mark, decode
+from sidecar.store.integrity.journal import JournalEntry, decode
 from sidecar.store.integrity.losses import AccountLoss, by_account, missing
-from sidecar.store.integrity.recovered import Ranges, Recovered, Seal, encode
-from sidecar.store.scripting import transition
+from sidecar.store.integrity.recovered import Ranges, RecoveryRecord, Seal, encode
+from sidecar.store.scripting import run_write
 
 USERS: Final = 200
 """Users per script call."""
@@ -27,11 +27,11 @@ LEADER_MS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostEntries:
     """Sidecars' reports on a partition. ``base``: number of the last kept entry, None when no sidecar knows it."""
 
     partition: int
-    marks: tuple[Mark, ...]
+    marks: tuple[JournalEntry, ...]
     base: int | None
     top: int
     after: str
@@ -44,14 +44,14 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class RecoveredUsers:
     """Numbers of users. ``users``: with a raised epoch. ``held``: waiting for a review."""
 
     users: int = 0
     held: int = 0
 
-    def __add__(self, other: "Touched") -> "Touched":
-        return Touched(self.users + other.users, self.held + other.held)
+    def __add__(self, other: "RecoveredUsers") -> "RecoveredUsers":
+        return RecoveredUsers(self.users + other.users, self.held + other.held)
 
 
 async def read_pairs(store: Store, *words: str | int) -> list[tuple[str, str]]:
@@ -59,7 +59,7 @@ async def read_pairs(store: Store, *words: str | int) -> list[tuple[str, str]]:
     return list(fields_of(await store.read_anyway(*words)).items())
 
 
-async def read_lost(store: Store, partition: int) -> Lost | None:
+async def read_lost(store: Store, partition: int) -> LostEntries | None:
     """Return the reports on a partition; None without any. Raises StoreUnavailable."""
     key = keys.lost(partition)
     meta = dict(await read_pairs(store, "HGETALL", f"{key}:meta"))
@@ -68,10 +68,10 @@ async def read_lost(store: Store, partition: int) -> Lost | None:
     marks = tuple(decode(text) for _, text in await read_pairs(store, "HGETALL", key))
     sets = tuple(field.removeprefix("set:") for field in meta if field.startswith("set:"))
     base = int(meta["base"]) if "base" in meta else None
-    return Lost(partition, marks, base, int(meta["top"]), meta["after"], sets)
+    return LostEntries(partition, marks, base, int(meta["top"]), meta["after"], sets)
 
 
-class Recovering:
+class PartitionRecovery:
     """Steps of a recovery. ``id`` names this process; ``dry`` only counts; ``everyone`` holds all users for review."""
 
     def __init__(self, store: Store, *, id: str, dry: bool = False, everyone: bool = False) -> None:  # noqa: A002
@@ -90,25 +90,25 @@ class Recovering:
         await self._store.change("PEXPIRE", key, LEADER_MS)
         return True
 
-    async def users(self, lost: Lost) -> Touched:
+    async def users(self, lost: LostEntries) -> RecoveredUsers:
         """Update the users of every account of the partition. Raises StoreUnavailable."""
-        losses, touched = by_account(lost.marks), Touched()
+        losses, touched = by_account(lost.marks), RecoveredUsers()
         for account in sorted({*await self._accounts(lost.partition), *losses}):
             touched += await self._account(AccountId(account), losses.get(account, AccountLoss()))
             if not self._dry:
                 await self.leads(lost.partition)
         return touched
 
-    async def late(self, marks: Sequence[Mark]) -> Touched:
+    async def late(self, marks: Sequence[JournalEntry]) -> RecoveredUsers:
         """Update the users of lost entries reported after the recovery, while the partition serves."""
-        touched = Touched()
+        touched = RecoveredUsers()
         for account, loss in by_account(marks).items():
             whole = loss.restored or loss.status in {"suspended", "deleted"}
             only = None if whole else sorted(loss.users)
             touched += await self._account(AccountId(account), loss, only=only, live=True)
         return touched
 
-    async def finish(self, lost: Lost, seal: Seal) -> bool:
+    async def finish(self, lost: LostEntries, seal: Seal) -> bool:
         """Set the new data set. Returns False when more was reported meanwhile or another process was faster."""
         feed, home = keys.feed(lost.partition), keys.partition_meta(lost.partition)
         before = await self._store.read_anyway("GET", f"{feed}:gen") or ""
@@ -130,11 +130,12 @@ class Recovering:
         return bool(reply["o"] == "finished")
 
     @staticmethod
-    def _records(lost: Lost, before: str, seal: Seal) -> list[Recovered]:
+    def _records(lost: LostEntries, before: str, seal: Seal) -> list[RecoveryRecord]:
         names = sorted({before, *lost.data_sets})
         base = lost.base or 0
         return [
-            Recovered(lost.partition, name, lost.after, base, lost.top, lost.missing).signed(seal) for name in names
+            RecoveryRecord(lost.partition, name, lost.after, base, lost.top, lost.missing).signed(seal)
+            for name in names
         ]
 
     async def _accounts(self, partition: int) -> Sequence[str]:
@@ -145,16 +146,16 @@ class Recovering:
 
     async def _account(
         self, account: AccountId, loss: AccountLoss, *, only: Sequence[str] | None = None, live: bool = False
-    ) -> Touched:
+    ) -> RecoveredUsers:
         home = keys.account(account, self._store.partitions)
         if not await self._store.read_anyway("EXISTS", home):
-            return Touched()
+            return RecoveredUsers()
         uids = list(only) if only is not None else await self._uids(home)
         pages = [uids[start : start + USERS] for start in range(0, len(uids), USERS)] or [[]]
         held = 0
         for number, page in enumerate(pages):
             held += await self._page(account, loss, page, head=number == 0, live=live)
-        return Touched(len(uids), held)
+        return RecoveredUsers(len(uids), held)
 
     async def _uids(self, home: str) -> list[str]:
         members = await self._store.read_anyway("SMEMBERS", f"{home}:members")
@@ -175,10 +176,10 @@ class Recovering:
             "dry": self._dry or None,
             "everyone": self._everyone or None,
         }
-        reply = await transition(self._store, "recover_account", account, Actor.operator(), **given)
+        reply = await run_write(self._store, "recover_account", account, Actor.operator(), **given)
         return integer(reply["held"])
 
 
-def line_of(mark: Mark) -> list[str]:
+def line_of(mark: JournalEntry) -> list[str]:
     """Return field and value for the hash of lost entries. Two lost entries can have the same number."""
     return [f"{mark.n} {mark.entry}", msgspec.json.encode(mark).decode()]

@@ -11,13 +11,13 @@ from typing import Final
 from sidecar.store import keys
 from sidecar.store.codec import integer
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.integrity.journal import MAX_MARKS, Journal, Mark, read_feed
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.integrity.journal import MAX_ENTRIES, Journal, JournalEntry, read_feed
 from sidecar.store.integrity.losses import shown, split
-from sidecar.store.integrity.partition_state import PartitionStates, State
+from sidecar.store.integrity.partition_state import PartitionState, PartitionStates
 from sidecar.store.integrity.proof import FeedPosition
-from sidecar.store.integrity.recovered import Recovered, Seal
-from sidecar.store.integrity.recovering import Lost, Recovering, line_of, read_lost
+from sidecar.store.integrity.recovered import RecoveryRecord, Seal
+from sidecar.store.integrity.recovering import LostEntries, PartitionRecovery, line_of, read_lost
 from sidecar.telemetry.app_log import logger
 
 TURN_SECONDS: Final = 0.25
@@ -27,7 +27,7 @@ MARKS: Final = 500
 _log = logger("store")
 
 
-class Recovery:
+class RecoveryTask:
     """Recovery task. ``lease`` in seconds; ``id`` names this process. Without ``seal`` a partition stays closed."""
 
     def __init__(
@@ -44,12 +44,12 @@ class Recovery:
         self._store = store
         self._journal = journal
         self._states = states
-        self._recovering = Recovering(store, id=id)
+        self._recovering = PartitionRecovery(store, id=id)
         self._lease = lease
         self._seal = seal
         self._sleep = sleep
         self._told: dict[int, tuple[str, FeedPosition]] = {}
-        self._late: list[list[Mark]] = []
+        self._late: list[list[JournalEntry]] = []
 
     async def run(self) -> None:
         """Take turns until cancelled. Retries while the store is unavailable."""
@@ -57,30 +57,30 @@ class Recovery:
             await self._sleep(TURN_SECONDS)
             try:
                 await self.turn()
-            except StoreUnavailable:
+            except StoreUnavailableError:
                 continue
 
     async def turn(self) -> None:
         """Take one turn. Raises StoreUnavailable."""
         for partition, status in self._states.all().items():
-            if status.state in {State.REGRESSED, State.RECOVERING} and self._seal is not None:
+            if status.state in {PartitionState.REGRESSED, PartitionState.RECOVERING} and self._seal is not None:
                 await self._recover(partition, status.state, self._seal)
         while self._late:
             touched = await self._recovering.late(self._late[0])
             self._late.pop(0)
             _log.error("lost changes reported after the recovery", users=touched.users, held=touched.held)
 
-    def adopted(self, partition: int, recovered: Recovered) -> None:
+    def adopted(self, partition: int, recovered: RecoveryRecord) -> None:
         """Queue the lost entries that only this sidecar knows, because the feed follows an already recovered store."""
         known = [mark for mark in self._journal.marks(partition) if mark.n > recovered.base]
         if late := [mark for mark in known if not recovered.covers(mark.n)]:
             self._late.append(late)
 
-    async def _recover(self, partition: int, state: State, seal: Seal) -> None:
+    async def _recover(self, partition: int, state: PartitionState, seal: Seal) -> None:
         here = await self._store.read_anyway("GET", f"{keys.feed(partition)}:gen") or ""
         if await read_lost(self._store, partition) is None:
             self._told.pop(partition, None)
-        if state is State.REGRESSED:
+        if state is PartitionState.REGRESSED:
             wait = await self._tell(partition, here)
         else:  # the reporting sidecars may be gone: their reports suffice
             wait = await self._say(partition, FeedPosition(here, 0, ""), here, None, [])
@@ -93,7 +93,7 @@ class Recovery:
         elif await self._recovering.leads(partition):
             await self._go_over(lost, seal)
 
-    async def _go_over(self, lost: Lost, seal: Seal) -> None:
+    async def _go_over(self, lost: LostEntries, seal: Seal) -> None:
         touched = await self._recovering.users(lost)
         if await self._recovering.finish(lost, seal):
             _log.error(
@@ -109,10 +109,10 @@ class Recovery:
         position = self._journal.position(partition)
         if position is None or here not in {position.data_set, *position.ancestors}:
             return None
-        base, lost = None, list[Mark]()
+        base, lost = None, list[JournalEntry]()
         if self._told.get(partition) != (here, position):
             stored = await read_feed(self._store, partition)
-            oldest = (stored[-1].n if len(stored) < MAX_MARKS else 0) if stored else None
+            oldest = (stored[-1].n if len(stored) < MAX_ENTRIES else 0) if stored else None
             base, lost = split(self._journal.marks(partition), {mark.n: mark.entry for mark in stored}, oldest)
             if not lost:
                 return None
@@ -125,7 +125,7 @@ class Recovery:
         return wait
 
     async def _say(
-        self, partition: int, position: FeedPosition, here: str, base: int | None, marks: list[Mark]
+        self, partition: int, position: FeedPosition, here: str, base: int | None, marks: list[JournalEntry]
     ) -> int | None:
         reply = await self._store.run(
             "lost_tell",

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreRefused
+from sidecar.store.errors import StoreMismatchError
 from sidecar.store.integrity import server_checks
-from sidecar.store.integrity.partition_state import State
-from sidecar.store.integrity.proof import FeedPosition, found_of, judge
+from sidecar.store.integrity.partition_state import PartitionState
+from sidecar.store.integrity.proof import FeedPosition, judge, proof_of
 
 
 async def require_same_store(other: Store, current: Store, known: Mapping[int, FeedPosition | None]) -> None:
@@ -17,11 +17,11 @@ async def require_same_store(other: Store, current: Store, known: Mapping[int, F
     """
     for finding in await server_checks.inspect(other):
         if finding.fatal:
-            raise StoreRefused(finding.message)
+            raise StoreMismatchError(finding.message)
     for partition in range(current.partitions):
         position = known.get(partition)
         found = [keys.feed(partition), keys.partition_meta(partition)]
         reply = await other.run("feed_tail", found, [position.entry if position else ""])
-        verdict = judge(position, found_of(reply), current.identity)
-        if verdict.state is not State.OK:
-            raise StoreRefused(f"the store at {other.where} is not the one in use: {verdict.reason}")
+        verdict = judge(position, proof_of(reply), current.identity)
+        if verdict.state is not PartitionState.OK:
+            raise StoreMismatchError(f"the store at {other.where} is not the one in use: {verdict.reason}")

@@ -12,14 +12,14 @@ from typing import Any, Final, Protocol
 
 from redis import exceptions
 
-from sidecar.store.errors import StoreUnavailable, is_not_permitted
+from sidecar.store.errors import StoreUnavailableError, is_not_permitted
 
 OLDEST: Final = (6, 2)
 SAFE_REPLICAS: Final = 2
 """Replicas per master. With a single one, its restart leaves a master that may not write."""
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """Label ``kind`` of ``sidecar_store_warnings``."""
 
     ROLE = "role"
@@ -32,38 +32,38 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ServerFinding:
     """Finding on a server. ``message``: one sentence with value and remedy. ``fatal``: no sidecar starts on it."""
 
-    kind: Kind
+    kind: FindingKind
     message: str
     fatal: bool = False
 
 
-class Asked(Protocol):
+class ServerCommands(Protocol):
     """Client of one server."""
 
     async def command(self, *words: str | int) -> Any: ...
 
 
-class Servers(Protocol):
+class CheckedStore(Protocol):
     """Part of a Store that the checks need."""
 
     where: str
     confirm_replicas: int
-    watched_over: bool
+    has_failover: bool
     lone_master: bool
 
-    async def servers(self) -> Sequence[Asked]: ...
+    async def servers(self) -> Sequence[ServerCommands]: ...
 
 
-async def inspect(store: Servers) -> list[Finding]:
+async def inspect(store: CheckedStore) -> list[ServerFinding]:
     """Return the findings of all servers without duplicates. Raises StoreUnavailable."""
     found = {finding: None for server in await store.servers() for finding in await _inspect(store, server)}
     return list(found)
 
 
-async def clock_skew(store: Servers, clock: Callable[[], float]) -> float:
+async def clock_skew(store: CheckedStore, clock: Callable[[], float]) -> float:
     """Return the seconds by which this machine's clock is ahead of the server that differs most.
 
     The server's time counts for the middle of the round trip. Raises StoreUnavailable."""
@@ -72,40 +72,40 @@ async def clock_skew(store: Servers, clock: Callable[[], float]) -> float:
         sent = clock()
         found = await server.command("TIME")
         if not isinstance(found, list | tuple) or len(found) != 2:
-            raise StoreUnavailable("the server is not Redis: it has no clock", answered=True, refused=True)
+            raise StoreUnavailableError("the server is not Redis: it has no clock", answered=True, refused=True)
         skews.append((sent + clock()) / 2 - (int(found[0]) + int(found[1]) / 1e6))
     return max(skews, key=abs)
 
 
-async def _inspect(store: Servers, server: Asked) -> list[Finding]:
+async def _inspect(store: CheckedStore, server: ServerCommands) -> list[ServerFinding]:
     info = await _info(server)
     if info is None:
         hidden = "the store does not permit INFO: eviction, append-only file and replicas are not checked (grant +info)"
-        return [Finding(Kind.RIGHTS, hidden)]
-    found = [*_role(store.where, info, watched_over=store.watched_over), *_eviction(store.where, info)]
+        return [ServerFinding(FindingKind.RIGHTS, hidden)]
+    found = [*_role(store.where, info, has_failover=store.has_failover), *_eviction(store.where, info)]
     found += _durability(info, await _config(server, "appendfsync"))
     return [*found, *await _replicas(store, server, info)]
 
 
-def _role(where: str, info: Mapping[str, str], *, watched_over: bool) -> list[Finding]:
+def _role(where: str, info: Mapping[str, str], *, has_failover: bool) -> list[ServerFinding]:
     found = []
     mode = info.get("server_mode") or info.get("redis_mode")  # Valkey's name, Redis' name
     if mode == "sentinel":
         message = f"the server at {where} is a Sentinel: write redis+sentinel://HOST:26379/MASTER"
-        return [Finding(Kind.ROLE, message, fatal=True)]
-    if info.get("role", "master") != "master" and not watched_over:
+        return [ServerFinding(FindingKind.ROLE, message, fatal=True)]
+    if info.get("role", "master") != "master" and not has_failover:
         message = f"the store at {where} is a replica: point SIDECAR_REDIS_URL at the master"
-        found.append(Finding(Kind.ROLE, message, fatal=True))
-    if mode == "cluster" and not watched_over:
+        found.append(ServerFinding(FindingKind.ROLE, message, fatal=True))
+    if mode == "cluster" and not has_failover:
         message = f"the store at {where} is a Redis Cluster: write redis+cluster://HOST:PORT in SIDECAR_REDIS_URL"
-        found.append(Finding(Kind.ROLE, message, fatal=True))
+        found.append(ServerFinding(FindingKind.ROLE, message, fatal=True))
     if _version(info) < OLDEST:
         message = f"the store at {where} is Redis {info['redis_version']}: 6.2 or newer is needed"
-        found.append(Finding(Kind.VERSION, message, fatal=True))
+        found.append(ServerFinding(FindingKind.VERSION, message, fatal=True))
     return found
 
 
-def _eviction(where: str, info: Mapping[str, str]) -> list[Finding]:
+def _eviction(where: str, info: Mapping[str, str]) -> list[ServerFinding]:
     policy = info.get("maxmemory_policy", "noeviction")
     if policy == "noeviction":
         return []
@@ -113,10 +113,10 @@ def _eviction(where: str, info: Mapping[str, str]) -> list[Finding]:
         f"the store at {where} evicts data when memory is short (maxmemory-policy {policy}): "
         "set maxmemory-policy to noeviction"
     )
-    return [Finding(Kind.EVICTION, message, fatal=True)]
+    return [ServerFinding(FindingKind.EVICTION, message, fatal=True)]
 
 
-def _durability(info: Mapping[str, str], appendfsync: str | None) -> list[Finding]:
+def _durability(info: Mapping[str, str], appendfsync: str | None) -> list[ServerFinding]:
     if info.get("aof_enabled") != "1":
         message = (
             "the store has no append-only file: acknowledged changes can be lost when it stops (set appendonly yes)"
@@ -127,31 +127,31 @@ def _durability(info: Mapping[str, str], appendfsync: str | None) -> list[Findin
         message = f"the store's appendfsync is {appendfsync}: a power cut can lose the last second or two (set always)"
     else:
         return []
-    return [Finding(Kind.DURABILITY, message)]
+    return [ServerFinding(FindingKind.DURABILITY, message)]
 
 
-async def _replicas(store: Servers, server: Asked, info: Mapping[str, str]) -> list[Finding]:
+async def _replicas(store: CheckedStore, server: ServerCommands, info: Mapping[str, str]) -> list[ServerFinding]:
     """Return findings on replicas (R31): a fail-over can undo a revocation unless writes need a replica."""
     replicas = int(info.get("connected_slaves", "0"))
-    if not replicas and not store.watched_over:
+    if not replicas and not store.has_failover:
         return []
     needed = await _config(server, "min-replicas-to-write")
     if needed is None:
         message = "the store does not show its min-replicas-to-write: it has to be 1 or more where there are replicas"
-        return [Finding(Kind.REPLICAS, message)]
+        return [ServerFinding(FindingKind.REPLICAS, message)]
     if int(needed) < 1:
         return [_unconfirmed(store, replicas)]
     store.confirm_replicas = int(needed)
-    if store.watched_over and replicas < SAFE_REPLICAS:
+    if store.has_failover and replicas < SAFE_REPLICAS:
         message = (
             f"a master of the store at {store.where} has {replicas or 'no'} replica{'s' if replicas != 1 else ''}: "
             f"give each master {SAFE_REPLICAS}, or a restart of the one that is left denies everything"
         )
-        return [Finding(Kind.REPLICAS, message)]
+        return [ServerFinding(FindingKind.REPLICAS, message)]
     return []
 
 
-def _unconfirmed(store: Servers, replicas: int) -> Finding:
+def _unconfirmed(store: CheckedStore, replicas: int) -> ServerFinding:
     """Return the finding on a master that acknowledges writes without a replica."""
     if not replicas and store.lone_master:
         message = (
@@ -159,22 +159,22 @@ def _unconfirmed(store: Servers, replicas: int) -> Finding:
             "SIDECAR_REDIS_LONE_MASTER permits: its loss is an outage, and a replica promoted later can bring revoked "
             "tokens back"
         )
-        return Finding(Kind.REPLICAS, message)
+        return ServerFinding(FindingKind.REPLICAS, message)
     if not replicas:
         message = (
             f"a master of the store at {store.where} has no replica: give each master {SAFE_REPLICAS} with "
             "min-replicas-to-write 1 and min-replicas-max-lag 5, or set SIDECAR_REDIS_LONE_MASTER=true (README: the "
             "risk)"
         )
-        return Finding(Kind.REPLICAS, message, fatal=True)
+        return ServerFinding(FindingKind.REPLICAS, message, fatal=True)
     message = (
         f"the store at {store.where} has replicas but writes without them: set min-replicas-to-write to 1 or more "
         "and min-replicas-max-lag to 5 or less, or a fail-over can bring revoked tokens back"
     )
-    return Finding(Kind.REPLICAS, message, fatal=True)
+    return ServerFinding(FindingKind.REPLICAS, message, fatal=True)
 
 
-async def _info(server: Asked) -> Mapping[str, str] | None:
+async def _info(server: ServerCommands) -> Mapping[str, str] | None:
     """Return INFO as text pairs; None where the command is missing (fakeredis) or not permitted."""
     raw = await _permitted(server, "INFO")
     if raw is None:
@@ -185,18 +185,18 @@ async def _info(server: Asked) -> Mapping[str, str] | None:
     return {name: value.strip() for name, _, value in lines}
 
 
-async def _config(server: Asked, name: str) -> str | None:
+async def _config(server: ServerCommands, name: str) -> str | None:
     raw = await _permitted(server, "CONFIG", "GET", name)
     if isinstance(raw, Mapping):
         return None if name not in raw else str(raw[name])
     return str(raw[1]) if raw else None
 
 
-async def _permitted(server: Asked, *words: str) -> Any:
+async def _permitted(server: ServerCommands, *words: str) -> Any:
     """Return the reply; None where the command is unknown or not permitted."""
     try:
         return await server.command(*words)
-    except (exceptions.ResponseError, StoreUnavailable) as error:
+    except (exceptions.ResponseError, StoreUnavailableError) as error:
         if not is_not_permitted(error):
             raise
         return None

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
-from sidecar.store.integrity.server_checks import Finding, Kind, clock_skew, inspect
+from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.integrity.server_checks import FindingKind, ServerFinding, clock_skew, inspect
 from sidecar.store.live.fleet import Fleet
 from sidecar.store.maintenance import startup_checks
 from sidecar.telemetry.app_log import logger
@@ -30,7 +30,7 @@ class StoreWatch:
         self._leeway = leeway
         self._clock = clock
         self._wake = asyncio.Event()
-        self.findings: tuple[Finding, ...] = ()
+        self.findings: tuple[ServerFinding, ...] = ()
         self.skew = 0.0
         """Seconds by which this machine's clock was ahead of the store's at the last inspection."""
 
@@ -45,7 +45,7 @@ class StoreWatch:
     def kinds(self) -> dict[str, int]:
         """Return the number of findings by kind, zeros included: samples of ``sidecar_store_warnings``."""
         kinds = [finding.kind for finding in self.findings]
-        return {kind.value: kinds.count(kind) for kind in Kind}
+        return {kind.value: kinds.count(kind) for kind in FindingKind}
 
     async def run(self) -> None:
         """Inspect the store until cancelled. An unavailable store is inspected at the next turn."""
@@ -57,17 +57,17 @@ class StoreWatch:
                 pass
             self._wake.clear()
             try:
-                await self.look()
-            except StoreUnavailable:
+                await self.poll()
+            except StoreUnavailableError:
                 continue
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Inspect the store once. Raises StoreUnavailable."""
         self._fleet.objection = await startup_checks.objection(self._store)
         found = await inspect(self._store)
         self.skew = await clock_skew(self._store, self._clock)
         if abs(self.skew) > self._leeway:
-            found.append(Finding(Kind.CLOCK_SKEW, self._skew_message()))
+            found.append(ServerFinding(FindingKind.CLOCK_SKEW, self._skew_message()))
         self._note(tuple(found))
 
     def _skew_message(self) -> str:
@@ -77,11 +77,11 @@ class StoreWatch:
             f"({self._leeway:.0f} s): synchronise both with NTP"
         )
 
-    def _note(self, found: tuple[Finding, ...]) -> None:
+    def _note(self, found: tuple[ServerFinding, ...]) -> None:
         """Log findings of a new kind. A changed number in a message is not a new finding."""
         known = {finding.kind for finding in self.findings}
         for finding in found:
             if finding.kind not in known:
-                log = _log.error if finding.fatal or finding.kind is Kind.CLOCK_SKEW else _log.warning
+                log = _log.error if finding.fatal or finding.kind is FindingKind.CLOCK_SKEW else _log.warning
                 log("store setup", kind=finding.kind.value, message=finding.message)
         self.findings = found

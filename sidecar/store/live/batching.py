@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
-MOST: Final = 64
+MAX_BATCH: Final = 64
 """Lookups per script call. Redis runs nothing else meanwhile, about 15 µs per lookup. Further lookups form another
 batch on another connection, without waiting for the first."""
 
 Question = TypeVar("Question")
 
 
-class Together(Generic[Question]):
+class Batcher(Generic[Question]):
     """Batcher of the lookups of one event-loop iteration, per partition.
 
     A round trip costs the client several times as much as its reply. Each caller waits for its own batch only, so a
@@ -19,25 +19,25 @@ class Together(Generic[Question]):
     """
 
     def __init__(self, ask: Callable[[int, list[Question]], Coroutine[Any, Any, None]]) -> None:
-        self._ask = ask
-        self._gathering: dict[int, list[Question]] = {}
+        self._query = ask
+        self._pending: dict[int, list[Question]] = {}
         self._asking: set[asyncio.Task[None]] = set()
 
     def add(self, partition: int, question: Question) -> None:
-        gathering = self._gathering.get(partition)
-        if gathering is not None and len(gathering) < MOST:
+        gathering = self._pending.get(partition)
+        if gathering is not None and len(gathering) < MAX_BATCH:
             gathering.append(question)
             return
-        self._gathering[partition] = piece = [question]
+        self._pending[partition] = piece = [question]
         # Defer one iteration, so that lookups from newly created tasks join the batch.
-        asyncio.get_running_loop().call_soon(self._hand_on, partition, piece)
+        asyncio.get_running_loop().call_soon(self._flush, partition, piece)
 
-    def _hand_on(self, partition: int, piece: list[Question]) -> None:
+    def _flush(self, partition: int, piece: list[Question]) -> None:
         task = asyncio.create_task(self._handed_on(partition, piece))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
     async def _handed_on(self, partition: int, piece: list[Question]) -> None:
-        if self._gathering.get(partition) is piece:
-            del self._gathering[partition]
-        await self._ask(partition, piece)
+        if self._pending.get(partition) is piece:
+            del self._pending[partition]
+        await self._query(partition, piece)

@@ -15,16 +15,16 @@ from hmac import compare_digest
 from typing import Any, Final, Never
 
 from sidecar.store import keys, scripts
-from sidecar.store.calling import called
+from sidecar.store.calling import guarded_call
 from sidecar.store.connection import Store, decoded
-from sidecar.store.errors import StoreUnavailable, is_not_permitted
+from sidecar.store.errors import StoreUnavailableError, is_not_permitted
 from sidecar.store.integrity.data_set import change_of_entry
-from sidecar.store.integrity.feed_entries import DATA_SET, Change, Follower, Tail, change_of, entries_of
-from sidecar.store.integrity.partition_state import State
-from sidecar.store.integrity.proof import FeedPosition, Found, Verdict, found_of, judge
-from sidecar.store.integrity.recovered import Recovered, Seal, path
+from sidecar.store.integrity.feed_entries import DATA_SET, FeedEntry, FeedListener, FeedReset, change_of, entries_of
+from sidecar.store.integrity.partition_state import PartitionState
+from sidecar.store.integrity.proof import FeedPosition, ProofResult, StoreProof, judge, proof_of
+from sidecar.store.integrity.recovered import RecoveryRecord, Seal, path
 
-__all__ = ["Change", "Feed", "Follower", "Lineage", "Tail", "change_of", "entries_of"]
+__all__ = ["Feed", "FeedEntry", "FeedLineage", "FeedListener", "FeedReset", "change_of", "entries_of"]
 
 BATCH: Final = 1000
 RETRY: Final = 0.05
@@ -38,7 +38,7 @@ READ_SLACK: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Lineage:
+class FeedLineage:
     """Evidence that links another data set, or the store after a restart, to the known one.
 
     ``seal``: computes the code of a data-set entry (R46). ``known``: position before a restart, which the store must
@@ -46,10 +46,10 @@ class Lineage:
 
     seal: Seal | None = None
     known: FeedPosition | None = None
-    adopted: Callable[[int, Recovered], None] = lambda _partition, _recovered: None
+    adopted: Callable[[int, RecoveryRecord], None] = lambda _partition, _recovered: None
 
 
-UNKNOWN: Final = Lineage()
+UNKNOWN: Final = FeedLineage()
 
 
 class Feed:
@@ -59,13 +59,13 @@ class Feed:
         self,
         store: Store,
         partition: int,
-        followers: Sequence[Follower],
+        followers: Sequence[FeedListener],
         *,
         lease: float,
         clock: Callable[[], float],
-        report: Callable[[int, State, str], None] = lambda _partition, _state, _reason: None,
+        report: Callable[[int, PartitionState, str], None] = lambda _partition, _state, _reason: None,
         connected: Callable[[], None] = lambda: None,
-        lineage: Lineage = UNKNOWN,
+        lineage: FeedLineage = UNKNOWN,
     ) -> None:
         self._store = store
         self._partition = partition
@@ -97,7 +97,7 @@ class Feed:
         """Return True while the position dates from before a restart and is not yet compared with the store."""
         return self._restarted
 
-    def recoveries(self, found: Found) -> tuple[Recovered, ...]:
+    def recoveries(self, found: StoreProof) -> tuple[RecoveryRecord, ...]:
         """Return the recoveries that lead from the data set followed here to the one found (R48)."""
         return path(self._partition, self._data_set, found.data_set, found.recovered, self._seal)
 
@@ -117,13 +117,13 @@ class Feed:
                     await self._read(connection, AT_ONCE)
                     while not self._doubted:
                         await self._read(connection, self._block)
-            except StoreUnavailable:
+            except StoreUnavailableError:
                 await asyncio.sleep(RETRY)
 
     async def _read(self, connection: Any, block: float, *, proven: bool = True) -> None:
         """Read once and apply. ``block``: seconds to wait for an entry. ``proven``: the read renews the lease."""
         sent, ms = self._clock(), round(block * 1000)
-        raw = await called(
+        raw = await guarded_call(
             connection.execute_command("XREAD", "COUNT", BATCH, "BLOCK", ms, "STREAMS", self._key, self._last)
         )
         wanted = 0
@@ -132,7 +132,7 @@ class Feed:
             change = change_of(fields, entry_id)
             if change.n != self._n + 1 and not self._jumps(change):
                 if not proven:
-                    raise StoreUnavailable("the feed has a gap before the change that may announce its data set")
+                    raise StoreUnavailableError("the feed has a gap before the change that may announce its data set")
                 await self._prove(connection)
                 await self._flush(connection)
                 return
@@ -141,34 +141,34 @@ class Feed:
             wanted = change.n if change.ack else wanted
         if len(entries) < BATCH and proven:
             for follower in self._followers:
-                follower.heard(self._partition, sent)
+                follower.on_heartbeat(self._partition, sent)
         if wanted:
             await self._acknowledge(wanted)
 
     async def _acknowledge(self, n: int) -> None:
         for follower in self._followers:
-            with suppress(StoreUnavailable):  # the writer then waits for our lease instead
+            with suppress(StoreUnavailableError):  # the writer then waits for our lease instead
                 await follower.acknowledge(self._partition, n)
 
-    def _jumps(self, change: Change) -> bool:
+    def _jumps(self, change: FeedEntry) -> bool:
         """Return whether the entry is a recovery that follows the last applied change and skips the lost numbers."""
         return change.kind == DATA_SET and change.before == self._n < change.n
 
-    def _apply(self, change: Change, fields: Mapping[str, str]) -> None:
+    def _apply(self, change: FeedEntry, fields: Mapping[str, str]) -> None:
         if change.kind == DATA_SET:
             self._follow_data_set(change, fields)
             return
         for follower in self._followers:
             follower.apply(self._partition, change)
 
-    def _follow_data_set(self, change: Change, fields: Mapping[str, str]) -> None:
+    def _follow_data_set(self, change: FeedEntry, fields: Mapping[str, str]) -> None:
         """Follow our own restore, recovery or issuer change to its data set (R46).
 
         Raises StoreUnavailable for an entry with an invalid code."""
         announced = change_of_entry(self._partition, fields)
         code = self._seal(announced) if announced and self._seal else ""
         if not announced or announced.before != self._data_set or not compare_digest(code, fields.get("code", "?")):
-            raise StoreUnavailable("the feed announces a data set without a valid code")
+            raise StoreUnavailableError("the feed announces a data set without a valid code")
         self._inherit(announced.after)
         self._last, self._n = change.entry, change.n
         self._tell_flush(new_data_set=True, position=self.position, change=change)
@@ -191,52 +191,52 @@ class Feed:
             self._tell_flush()
         self._replication = replication
 
-    async def _prove(self, connection: Any) -> Verdict:
+    async def _prove(self, connection: Any) -> ProofResult:
         """Return a verdict of ok. Any other verdict is reported and raised as StoreUnavailable."""
         found = await self._found(connection)
         verdict = judge(self.position, found, self._store.identity)
-        if verdict.state is State.REGRESSED:
+        if verdict.state is PartitionState.REGRESSED:
             self._restarted = False
-        if self._restarted and not self.recoveries(found) and verdict.state in {State.CHANGED, None}:
+        if self._restarted and not self.recoveries(found) and verdict.state in {PartitionState.CHANGED, None}:
             # After a restart, another store is accepted (R46).
             self._ancestors = ()
-            return Verdict(State.OK, trimmed=True)
+            return ProofResult(PartitionState.OK, trimmed=True)
         if verdict.state is None:  # later entries may announce it; they renew no lease
             await self._read(connection, AT_ONCE, proven=False)
             found = await self._found(connection)
             verdict = judge(self.position, found, self._store.identity)
-        if verdict.state is not State.OK and (recoveries := self.recoveries(found)):
+        if verdict.state is not PartitionState.OK and (recoveries := self.recoveries(found)):
             self._adopt(recoveries)
-            return Verdict(State.OK, trimmed=True)
-        if verdict.state is not State.OK:
+            return ProofResult(PartitionState.OK, trimmed=True)
+        if verdict.state is not PartitionState.OK:
             if not self._lost:
                 self._tell_flush()
             await self._lose(verdict)
         self._lost = False
         return verdict
 
-    def _adopt(self, recoveries: Sequence[Recovered]) -> None:
+    def _adopt(self, recoveries: Sequence[RecoveryRecord]) -> None:
         """Continue at the end of the new data set: the store was recovered while it was not followed here (R48)."""
         self._adopted(self._partition, recoveries[0])
         self._inherit(recoveries[-1].after, *(one.before for one in recoveries[1:]))
         self._tell_flush(new_data_set=True)
         self._lost = False
 
-    async def _lose(self, verdict: Verdict) -> Never:
+    async def _lose(self, verdict: ProofResult) -> Never:
         """Report, wait, then raise so that `run` reconnects: the known store may return."""
         self._lost = True
-        self._report(self._partition, verdict.state or State.CHANGED, verdict.reason)
+        self._report(self._partition, verdict.state or PartitionState.CHANGED, verdict.reason)
         await asyncio.sleep(RETRY_CHANGED)
-        raise StoreUnavailable(verdict.reason)
+        raise StoreUnavailableError(verdict.reason)
 
-    async def _found(self, connection: Any) -> Found:
-        return found_of(await self._tail(connection, self._last))
+    async def _found(self, connection: Any) -> StoreProof:
+        return proof_of(await self._tail(connection, self._last))
 
     async def _flush(self, connection: Any) -> None:
         """Restart from the tail without copies. The tail is read first, so that later changes are received."""
         tail = await self._tail(connection, "")
-        verdict = judge(None, found_of(tail), self._store.identity)
-        if verdict.state is not State.OK:
+        verdict = judge(None, proof_of(tail), self._store.identity)
+        if verdict.state is not PartitionState.OK:
             await self._lose(verdict)
         self._replication = await _replication(connection)
         self._last, self._n, self._data_set = tail["id"], int(tail["n"] or 0), tail["gen"]
@@ -245,14 +245,16 @@ class Feed:
         await self._acknowledge(self._n)  # no copy predates the tail: earlier changes need no wait
 
     def _tell_flush(
-        self, *, new_data_set: bool = False, position: FeedPosition | None = None, change: Change | None = None
+        self, *, new_data_set: bool = False, position: FeedPosition | None = None, change: FeedEntry | None = None
     ) -> None:
         for follower in self._followers:
-            follower.flush(Tail(self._partition, self._n, new_data_set, position, change))
+            follower.flush(FeedReset(self._partition, self._n, new_data_set, position, change))
 
     async def _tail(self, connection: Any, last: str) -> Mapping[str, Any]:
         script, meta = scripts.script("feed_tail"), keys.partition_meta(self._partition)
-        raw = await called(connection.execute_command("EVAL", script.text, 2, self._key, meta, last, self._data_set))
+        raw = await guarded_call(
+            connection.execute_command("EVAL", script.text, 2, self._key, meta, last, self._data_set)
+        )
         return decoded(raw)
 
 
@@ -261,13 +263,13 @@ async def _replication(connection: Any) -> str:
 
     Raises StoreUnavailable for a replica, because its lag behind the master is unknown."""
     try:
-        raw = await called(connection.execute_command("INFO", "replication"))
-    except StoreUnavailable as problem:
+        raw = await guarded_call(connection.execute_command("INFO", "replication"))
+    except StoreUnavailableError as problem:
         if is_not_permitted(problem):
             return ""
         raise
     if not isinstance(raw, Mapping):
         raw = {name: value.strip() for name, _, value in (line.partition(":") for line in str(raw).splitlines())}
     if raw.get("role", "master") != "master":
-        raise StoreUnavailable("the server is a replica now")
+        raise StoreUnavailableError("the server is a replica now")
     return str(raw.get("master_replid", ""))

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 
 UNGATED_SCRIPTS: Final = frozenset({"register", "ack_status", "fleet", "meta", "limit_take", "limit_give_back"})
 UNGATED_COMMANDS: Final = frozenset({"PING", "INFO", "TIME"})
@@ -25,7 +25,7 @@ def _open(_partition: int) -> None:
     """Admit every read: a process that follows no feed has nothing to compare replies with."""
 
 
-class Gate:
+class ReadGate:
     """Gate of one Store. ``require`` raises StoreUnavailable for an unreadable partition (PartitionStates.require)."""
 
     def __init__(self) -> None:
@@ -50,4 +50,4 @@ class Gate:
     def judge(self, n: int, applied: int) -> None:
         """Raise StoreUnavailable when ``n``, the feed's count in a reply, is below ``applied``."""
         if n < applied:
-            raise StoreUnavailable("the store is behind the feed")
+            raise StoreUnavailableError("the store is behind the feed")

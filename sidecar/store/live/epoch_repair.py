@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sidecar.domain.users import UserId
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
 from sidecar.telemetry.app_log import logger
@@ -22,7 +22,7 @@ RETRY: Final = 0.25
 _log = logger("store")
 
 
-class Healing:
+class EpochRepair:
     """Queue of repairs. Each repair is logged as an error, because an acknowledged change was lost."""
 
     def __init__(self, users: Users, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
@@ -31,7 +31,7 @@ class Healing:
         self._waiting: dict[UserId, tuple[int, int]] = {}
         self._wake = asyncio.Event()
 
-    def want(self, uid: UserId, epoch: int, revision: int = 0) -> None:
+    def request(self, uid: UserId, epoch: int, revision: int = 0) -> None:
         """Request that the user's epoch and revision reach at least these values.
 
         With MAX_WAITING users queued, a request for another user is dropped; a later read repeats it."""
@@ -49,7 +49,7 @@ class Healing:
                 uid, (epoch, revision) = next(iter(self._waiting.items()))
                 try:
                     healed = await self._users.raise_epoch(uid, epoch, seen=revision)
-                except StoreUnavailable:
+                except StoreUnavailableError:
                     await self._sleep(RETRY)
                     continue
                 self._waiting.pop(uid)

@@ -15,11 +15,11 @@ from typing import Any, Final, Protocol
 from sidecar.store import keys
 from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable, refusal
-from sidecar.store.integrity.partition_state import PartitionStates, State
-from sidecar.store.integrity.proof import RESTORING, FeedPosition, Found, Verdict, found_of, judge
-from sidecar.store.integrity.recovered import Recovered
-from sidecar.store.live.change_feed import Change, Tail
+from sidecar.store.errors import StoreUnavailableError, refusal
+from sidecar.store.integrity.partition_state import PartitionState, PartitionStates
+from sidecar.store.integrity.proof import RESTORING, FeedPosition, ProofResult, StoreProof, judge, proof_of
+from sidecar.store.integrity.recovered import RecoveryRecord
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
 from sidecar.store.outcomes import Position
 
 MARGIN: Final = 0.2
@@ -40,21 +40,21 @@ class Revocation:
     revision: int = 0
 
 
-class Registered(Protocol):
+class RegistrationListener(Protocol):
     """Holder of copies that are usable only while the partition's registration lasts."""
 
     def registered(self, partition: int, at: float) -> None: ...
     def rejected(self, partition: int) -> None: ...
 
 
-class Watched(Protocol):
+class FeedStatus(Protocol):
     """Feed of a partition. A registration proves its position."""
 
     @property
     def position(self) -> FeedPosition | None: ...
     @property
     def restarted(self) -> bool: ...
-    def recoveries(self, found: Found) -> tuple[Recovered, ...]: ...
+    def recoveries(self, found: StoreProof) -> tuple[RecoveryRecord, ...]: ...
     def doubt(self) -> None: ...
 
 
@@ -64,7 +64,7 @@ class Fleet:
     def __init__(
         self,
         store: Store,
-        records: Registered,
+        records: RegistrationListener,
         *,
         id: str,  # noqa: A002 (the word for it)
         lease: float,
@@ -75,7 +75,7 @@ class Fleet:
         self._store = store
         self._records = records
         self._states = states
-        self.feeds: Mapping[int, Watched] = {}
+        self.feeds: Mapping[int, FeedStatus] = {}
         """Feeds by partition; empty before the first one is followed."""
         self.objection = ""
         """Reason to reject the store by its last read meta record; empty if it belongs to this sidecar (R46)."""
@@ -90,7 +90,7 @@ class Fleet:
         self._era = 0
         self._seen: dict[int, int] = {}
 
-    def tell(self, **facts: Any) -> None:
+    def set_facts(self, **facts: Any) -> None:
         """Set facts for other sidecars (policy generation, key set). Each registration publishes them."""
         self._told.update(facts)
 
@@ -110,22 +110,24 @@ class Fleet:
         known = feed.position if feed else None
         try:
             reply = await self._say(partition, self._lease, known)
-            found = found_of(reply)
+            found = proof_of(reply)
             verdict = judge(known, found, self._store.identity)
             if verdict.repair and known:
                 await self._repair(partition, known)
-            if verdict.state is State.OK and reply["refused"]:
+            if verdict.state is PartitionState.OK and reply["refused"]:
                 raise refusal(str(reply["refused"]))
-        except StoreUnavailable as problem:
+        except StoreUnavailableError as problem:
             self._note_outage(partition, problem)
             return
         if feed and self._is_left_to(feed, verdict, found):
             self._records.rejected(partition)
             return
-        if self.objection and verdict.state is State.OK:
-            verdict = Verdict(State.CHANGED, self.objection)
+        if self.objection and verdict.state is PartitionState.OK:
+            verdict = ProofResult(PartitionState.CHANGED, self.objection)
         self._conclude(partition, sent, verdict)
-        if feed and (verdict.trimmed or verdict.state not in {State.OK, None} or self._is_behind(partition, known)):
+        if feed and (
+            verdict.trimmed or verdict.state not in {PartitionState.OK, None} or self._is_behind(partition, known)
+        ):
             feed.doubt()
         self._seen[partition] = found.n or 0
         if RESTORING in found.meta:
@@ -133,8 +135,8 @@ class Fleet:
         else:
             self._restoring.discard(partition)
 
-    def _conclude(self, partition: int, sent: float, verdict: Verdict) -> None:
-        if verdict.state is State.OK:
+    def _conclude(self, partition: int, sent: float, verdict: ProofResult) -> None:
+        if verdict.state is PartitionState.OK:
             self._records.registered(partition, sent)
         elif verdict.state is not None:
             self._records.rejected(partition)
@@ -142,21 +144,21 @@ class Fleet:
             self._states.report(partition, verdict.state, verdict.reason)
 
     @staticmethod
-    def _is_left_to(feed: Watched, verdict: Verdict, found: Found) -> bool:
+    def _is_left_to(feed: FeedStatus, verdict: ProofResult, found: StoreProof) -> bool:
         """Return whether the feed accepts another data set: it has just started, or the store was recovered (R48)."""
-        if feed.restarted and verdict.state in {State.CHANGED, None}:
+        if feed.restarted and verdict.state in {PartitionState.CHANGED, None}:
             return True
-        if verdict.state in {State.CHANGED, State.REGRESSED} and feed.recoveries(found):
+        if verdict.state in {PartitionState.CHANGED, PartitionState.REGRESSED} and feed.recoveries(found):
             feed.doubt()
             return True
         return False
 
-    def _note_outage(self, partition: int, problem: StoreUnavailable) -> None:
+    def _note_outage(self, partition: int, problem: StoreUnavailableError) -> None:
         """Record a failed registration. Without a reply, copies stay usable until their lease ends."""
         if problem.answered:
             self._records.rejected(partition)
             self._store.suspect()
-        state = State.REFUSING if problem.answered else State.OUT
+        state = PartitionState.REFUSING if problem.answered else PartitionState.OUT
         readable = problem.answered and not problem.refused
         self._states.report(partition, state, str(problem), readable=readable)
 
@@ -189,7 +191,7 @@ class Fleet:
         live, done = 0, False
         while not done:
             missing = -1
-            with suppress(StoreUnavailable):  # retried until the longest lease has passed
+            with suppress(StoreUnavailableError):  # retried until the longest lease has passed
                 live, missing = await self._status(position)
             now = self._clock()
             ran_out = now >= began + self._longest + MARGIN
@@ -218,13 +220,13 @@ class Fleet:
 
     # Follower of the feed --------------------------------------------------------------------------------------------
 
-    def apply(self, partition: int, change: Change) -> None:
+    def apply(self, partition: int, change: FeedEntry) -> None:
         """No-op: the record cache applies changes."""
 
-    def heard(self, partition: int, at: float) -> None:
+    def on_heartbeat(self, partition: int, at: float) -> None:
         """No-op: the record cache counts heartbeats."""
 
-    def flush(self, _tail: Tail) -> None:
+    def flush(self, _tail: FeedReset) -> None:
         """Restart the wait for the longest lease: sidecars not registered in this store may hold older copies."""
         self._era += 1
         self._trusted_from = self._clock() + self._longest + MARGIN

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from sidecar.store.connection import Store, StoreUnavailable
+from sidecar.store.connection import Store, StoreUnavailableError
 from sidecar.store.errors import is_not_permitted
 from sidecar.telemetry.app_log import logger
 
@@ -21,36 +21,36 @@ LOOK_SECONDS: Final = 5.0
 _log = logger("store")
 
 
-class Memory:
+class MemoryPressure:
     """Memory state of the store. ``watch`` updates ``short``."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.short = False
+        self.low = False
         self.share = 0.0
         """Used share of the memory, 0 to 1; 0 when unknown."""
 
     async def watch(self) -> None:
         """Poll until cancelled. While the store is unavailable, the last state stays."""
         while True:
-            with suppress(StoreUnavailable):
-                await self.look()
+            with suppress(StoreUnavailableError):
+                await self.poll()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Read the memory use once. Raises StoreUnavailable."""
         self.share = _share(await self._info())
-        if self.share >= SHORT and not self.short:
-            self.short = True
+        if self.share >= SHORT and not self.low:
+            self.low = True
             _log.error("store memory low: sign-ins and mails are paused", used=self.share)
-        elif self.share < ENOUGH and self.short:
-            self.short = False
+        elif self.share < ENOUGH and self.low:
+            self.low = False
             _log.warning("store memory sufficient again", used=self.share)
 
     async def _info(self) -> Any:
         try:
             return await self._store.command("INFO", "memory")
-        except StoreUnavailable as problem:
+        except StoreUnavailableError as problem:
             if is_not_permitted(problem):
                 return ""
             raise

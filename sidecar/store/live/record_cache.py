@@ -13,12 +13,12 @@ from sidecar.domain.caching import FifoCache
 from sidecar.domain.users import AccountId, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import integer, record_of
-from sidecar.store.connection import Store, gathered, was_answered
+from sidecar.store.connection import Store, gather_all, was_answered
 from sidecar.store.integrity.partition_state import PartitionStates
-from sidecar.store.live.batching import Together
-from sidecar.store.live.change_feed import Change, Tail
-from sidecar.store.live.singleflight import Flight, Floor, Guard, WentBack
-from sidecar.store.scripting import look_up
+from sidecar.store.live.batching import Batcher
+from sidecar.store.live.change_feed import FeedEntry, FeedReset
+from sidecar.store.live.singleflight import HighWaterMark, InFlightRead, ReadFence, StoreRegressedError
+from sidecar.store.scripting import read_records
 from sidecar.tokens.ids import account_of
 
 MAX_COPIES: Final = 100_000
@@ -35,12 +35,12 @@ class Lease:
     """Lease of one partition's copies. Mutable and shared by all of them: one write renews all."""
 
     until: float = float("-inf")
-    heard: float = float("-inf")
+    on_heartbeat: float = float("-inf")
     position: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class CachedRecord:
     """Cached record. ``until``: end of its maximum age (R47), independent of the lease."""
 
     record: UserRecord
@@ -48,7 +48,7 @@ class Copy:
     until: float
 
 
-class Records:
+class RecordCache:
     """Record reader of all checks. Follows the feeds; ``clock`` is monotonic."""
 
     def __init__(
@@ -63,17 +63,17 @@ class Records:
         max_floors: int = MAX_FLOORS,
     ) -> None:
         self._store = store
-        self._together = Together(self._fly)
+        self._together = Batcher(self._fetch)
         self._lease_seconds = lease
         self._clock = clock
         self._states = states or PartitionStates(clock=clock)
         self._on_regression = on_regression
         self._max_floors = max_floors
-        self._copies: FifoCache[UserId, Copy] = FifoCache(max_copies)
+        self._copies: FifoCache[UserId, CachedRecord] = FifoCache(max_copies)
         self._leases: dict[int, Lease] = {}
-        self._floors: OrderedDict[UserId, Floor] = OrderedDict()
+        self._floors: OrderedDict[UserId, HighWaterMark] = OrderedDict()
         self._account_floors: OrderedDict[AccountId, int] = OrderedDict()
-        self._flights: dict[UserId, list[Flight]] = {}
+        self._flights: dict[UserId, list[InFlightRead]] = {}
         self._registered: dict[int, float] = {}
         self._left = False
         self._known: Counter[int] = Counter()
@@ -99,12 +99,12 @@ class Records:
         self._states.require(partition)
         for _ in range(TRIES):
             flight = next(reversed(self._flights.get(uid, ())), None)
-            if fresh or flight is None or flight.dirty or not self._live(partition):
+            if fresh or flight is None or flight.stale or not self._live(partition):
                 break
-            record = await flight.landing()
-            if not flight.dirty:
+            record = await flight.wait()
+            if not flight.stale:
                 return record
-        return await self._take_off(uid, account, partition).landing()
+        return await self._start_fetch(uid, account, partition).wait()
 
     @property
     def copies(self) -> int:
@@ -125,7 +125,7 @@ class Records:
     def lags(self) -> Mapping[int, float]:
         """Return the seconds since the last heartbeat of each partition's feed."""
         now = self._clock()
-        return {partition: now - lease.heard for partition, lease in self._leases.items()}
+        return {partition: now - lease.on_heartbeat for partition, lease in self._leases.items()}
 
     def known_users(self) -> Mapping[int, int]:
         """Return the number of users seen here by partition; above ``max_floors`` the least recent are dropped."""
@@ -133,38 +133,38 @@ class Records:
 
     # Follower of the feed --------------------------------------------------------------------------------------------
 
-    def apply(self, partition: int, change: Change) -> None:
+    def apply(self, partition: int, change: FeedEntry) -> None:
         self._lease(partition).position = change.n
         self._store.gate.follow(partition, change.n)
         if change.kind in {"account", "restored"}:
             _raise_floor(self._account_floors, change.account, change.seq, self._max_floors)
             self._drop_account(change.account)
             if change.kind == "restored":  # a removed user may exist again, with a higher epoch
-                self._forgive(change.account)
+                self._clear_floor(change.account)
             return
         if change.user:
             self._copies.pop(change.user, None)
-            self._soil(change.user)
-            self._raise(change.user, Floor(change.seq, change.epoch, removed=change.kind == "removed"))
+            self._mark_stale(change.user)
+            self._raise(change.user, HighWaterMark(change.seq, change.epoch, removed=change.kind == "removed"))
 
-    def heard(self, partition: int, at: float) -> None:
-        self._lease(partition).heard = at
+    def on_heartbeat(self, partition: int, at: float) -> None:
+        self._lease(partition).on_heartbeat = at
         self._extend(partition)
 
-    def flush(self, tail: Tail) -> None:
+    def flush(self, tail: FeedReset) -> None:
         lease = self._lease(tail.partition)
         gone = [uid for uid, copy in self._copies.items() if copy.lease is lease]
         for uid in gone:
             del self._copies[uid]
         for uid in self._flights:
-            self._soil(uid)
-        lease.until = lease.heard = float("-inf")
+            self._mark_stale(uid)
+        lease.until = lease.on_heartbeat = float("-inf")
         lease.position = tail.n
         self._store.gate.follow(tail.partition, tail.n)
         if tail.new_data_set:  # a restore resets the counts but raises every epoch, so epoch marks stay
             self._account_floors.clear()
             for uid, floor in self._floors.items():
-                self._floors[uid] = Floor(0, floor.epoch)
+                self._floors[uid] = HighWaterMark(0, floor.epoch)
 
     async def acknowledge(self, partition: int, n: int) -> None:
         """No-op: the fleet acknowledges changes."""
@@ -195,19 +195,19 @@ class Records:
     def _extend(self, partition: int) -> None:
         lease = self._lease(partition)
         registered = float("-inf") if self._left else self._registered.get(partition, float("-inf"))
-        lease.until = min(lease.heard, registered) + self._lease_seconds
+        lease.until = min(lease.on_heartbeat, registered) + self._lease_seconds
 
     def _live(self, partition: int) -> bool:
         return self._clock() < self._lease(partition).until
 
-    def _take_off(self, uid: UserId, account: AccountId, partition: int) -> Flight:
+    def _start_fetch(self, uid: UserId, account: AccountId, partition: int) -> InFlightRead:
         """Queue a new read. It is sent after this call, so its result is at least as recent."""
-        flight = Flight(uid, account)
+        flight = InFlightRead(uid, account)
         self._flights.setdefault(uid, []).append(flight)
         self._together.add(partition, flight)
         return flight
 
-    async def _fly(self, partition: int, flights: list[Flight]) -> None:
+    async def _fetch(self, partition: int, flights: list[InFlightRead]) -> None:
         """Read all records in one batch and resolve every in-flight read, also after an error.
 
         Only the end of the event loop cancels this task, and then its callers as well."""
@@ -215,36 +215,36 @@ class Records:
             outcomes = await self._outcomes(flights)
         except Exception as problem:
             if len(flights) > 1 and was_answered(problem):
-                await gathered(*(self._fly(partition, [flight]) for flight in flights))
+                await gather_all(*(self._fetch(partition, [flight]) for flight in flights))
                 return
             outcomes = [problem] * len(flights)
         for flight, outcome in zip(flights, outcomes, strict=True):
             self._land(flight, outcome, partition)
 
-    async def _outcomes(self, flights: list[Flight]) -> list[UserRecord | Exception | None]:
+    async def _outcomes(self, flights: list[InFlightRead]) -> list[UserRecord | Exception | None]:
         guards = [
-            Guard(self._account_floors.get(flight.account, 0), self._floors.get(flight.uid)) for flight in flights
+            ReadFence(self._account_floors.get(flight.account, 0), self._floors.get(flight.uid)) for flight in flights
         ]
-        reply = await look_up(self._store, [(flight.account, flight.uid) for flight in flights])
+        reply = await read_records(self._store, [(flight.account, flight.uid) for flight in flights])
         return [
             self._believed(flight, guard, found)
             for flight, guard, found in zip(flights, guards, reply["found"], strict=True)
         ]
 
-    def _land(self, flight: Flight, outcome: UserRecord | Exception | None, partition: int) -> None:
+    def _land(self, flight: InFlightRead, outcome: UserRecord | Exception | None, partition: int) -> None:
         flights = self._flights[flight.uid]
         flights.remove(flight)
         if not flights:
             del self._flights[flight.uid]
-        if isinstance(outcome, UserRecord) and not flight.dirty and self._live(partition):
+        if isinstance(outcome, UserRecord) and not flight.stale and self._live(partition):
             self._keep(outcome, partition)
-        flight.land(outcome)
+        flight.resolve(outcome)
 
-    def _believed(self, flight: Flight, guard: Guard, found: dict[str, Any]) -> UserRecord | Exception | None:
+    def _believed(self, flight: InFlightRead, guard: ReadFence, found: dict[str, Any]) -> UserRecord | Exception | None:
         try:
             record = record_of(flight.account, found["r"]) if "r" in found else None
             problem = guard.objection(flight, record, seq=integer(found["s"]))
-            if isinstance(problem, WentBack):
+            if isinstance(problem, StoreRegressedError):
                 self._on_regression(flight.uid, problem.floor.epoch, problem.floor.revision)
         except Exception as bug:  # a malformed reply for one user must not fail the rest of the batch
             return bug
@@ -258,19 +258,19 @@ class Records:
         if known is not None and known.record == record:
             record = known.record  # keep the object: cached decisions made with it stay valid
         until = self._clock() + MAX_AGE - hash(record.id) % 1000 / 1000 * AGE_SPREAD
-        self._copies.set(record.id, Copy(record, self._lease(partition), until))
-        self._raise(record.id, Floor(record.revision, record.epoch))
+        self._copies.set(record.id, CachedRecord(record, self._lease(partition), until))
+        self._raise(record.id, HighWaterMark(record.revision, record.epoch))
 
-    def _forgive(self, account: AccountId) -> None:
+    def _clear_floor(self, account: AccountId) -> None:
         for uid, floor in self._floors.items():
             if account_of(uid) == account:
-                self._floors[uid] = Floor(0, floor.epoch)
+                self._floors[uid] = HighWaterMark(0, floor.epoch)
 
-    def _raise(self, uid: UserId, seen: Floor) -> None:
+    def _raise(self, uid: UserId, seen: HighWaterMark) -> None:
         if uid not in self._floors:
             self._known[self._partition(uid)] += 1
         known = self._floors.pop(uid, seen)
-        self._floors[uid] = Floor(
+        self._floors[uid] = HighWaterMark(
             max(known.revision, seen.revision), max(known.epoch, seen.epoch), known.removed or seen.removed
         )
         if len(self._floors) > self._max_floors:
@@ -280,16 +280,16 @@ class Records:
     def _partition(self, uid: UserId) -> int:
         return keys.partition_of(account_of(uid) or AccountId(""), self._store.partitions)
 
-    def _soil(self, uid: UserId) -> None:
+    def _mark_stale(self, uid: UserId) -> None:
         for flight in self._flights.get(uid, ()):
-            flight.dirty = True
+            flight.stale = True
 
     def _drop_account(self, account: AccountId) -> None:
         for uid in [uid for uid, copy in self._copies.items() if copy.record.account == account]:
             del self._copies[uid]
         for uid in self._flights:
             if account_of(uid) == account:
-                self._soil(uid)
+                self._mark_stale(uid)
 
 
 def _raise_floor(floors: "OrderedDict[AccountId, int]", account: AccountId, seq: int, limit: int) -> None:

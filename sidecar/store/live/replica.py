@@ -8,24 +8,24 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.integrity.data_set import DataSetChange
 from sidecar.store.integrity.journal import Journal, JournalFiles
 from sidecar.store.integrity.partition_state import PartitionStates
-from sidecar.store.integrity.recovery import Recovery
+from sidecar.store.integrity.recovery import RecoveryTask
 from sidecar.store.integrity.same_store import require_same_store
 from sidecar.store.integrity.store_watch import StoreWatch
-from sidecar.store.live.change_feed import Feed, Follower, Lineage
-from sidecar.store.live.epoch_repair import Healing
+from sidecar.store.live.change_feed import Feed, FeedLineage, FeedListener
+from sidecar.store.live.epoch_repair import EpochRepair
 from sidecar.store.live.fleet import Fleet
-from sidecar.store.live.record_cache import Records
+from sidecar.store.live.record_cache import RecordCache
 from sidecar.store.servers.connection_pools import DRAIN_SECONDS
 from sidecar.store.servers.topology import Topology
 from sidecar.store.users import Users
 from sidecar.telemetry.task_supervision import Work, supervised
 
 
-class LiveCopy:
+class RecordReplica:
     """Replica in one process. ``id`` names the process in the fleet; ``clock`` is monotonic; ``lease`` in seconds
     (SIDECAR_LEASE). ``journal``: files of the feed's last entries, which survive a restart."""
 
@@ -45,8 +45,10 @@ class LiveCopy:
         self._clock = clock
         self.states = PartitionStates(clock=clock)
         store.gate.require = self.states.require
-        self.healing = Healing(Users(store))
-        self.records = Records(store, lease=lease, clock=clock, states=self.states, on_regression=self.healing.want)
+        self.epoch_repair = EpochRepair(Users(store))
+        self.records = RecordCache(
+            store, lease=lease, clock=clock, states=self.states, on_regression=self.epoch_repair.request
+        )
         self.fleet = Fleet(store, self.records, id=id, lease=lease, clock=clock, states=self.states)
         self.watch = StoreWatch(store, self.fleet, leeway=leeway)
         self.on_task_failure: Callable[[str], None] = lambda _name: None
@@ -55,8 +57,8 @@ class LiveCopy:
         self._registering: asyncio.Task[None] | None = None
         self._draining: set[asyncio.Task[None]] = set()
         self.journal = Journal(store, journal)
-        self.recovery = Recovery(store, self.journal, self.states, id=id, lease=lease, seal=seal)
-        self.followers: list[Follower] = [self.records, self.fleet, self.journal]
+        self.recovery = RecoveryTask(store, self.journal, self.states, id=id, lease=lease, seal=seal)
+        self.followers: list[FeedListener] = [self.records, self.fleet, self.journal]
         """Followers of the feed, in call order. Add to the list before ``run``."""
 
     def close_until_proven(self) -> None:
@@ -70,7 +72,7 @@ class LiveCopy:
         self.fleet.feeds = feeds
         self._store.on_move = self._follow_move
         work: list[tuple[str, Work]] = [("feed", feed.run) for feed in feeds.values()]
-        work += [("registration", self.fleet.run), ("store watch", self.watch.run), ("healing", self.healing.run)]
+        work += [("registration", self.fleet.run), ("store watch", self.watch.run), ("healing", self.epoch_repair.run)]
         work += [("journal", self.journal.run), ("recovery", self.recovery.run)]
         try:
             async with asyncio.TaskGroup() as group:
@@ -82,7 +84,7 @@ class LiveCopy:
                 self._registering.cancel()
             self.records.left()  # before leaving the fleet, because listeners may serve a while longer
             self.journal.close()
-            with suppress(StoreUnavailable):
+            with suppress(StoreUnavailableError):
                 await self.fleet.leave()
 
     async def take_over(self, other: Store) -> None:
@@ -113,7 +115,7 @@ class LiveCopy:
             clock=self._clock,
             report=self.states.report,
             connected=self.watch.look_soon,
-            lineage=Lineage(self._seal, self.journal.position(partition), self.recovery.adopted),
+            lineage=FeedLineage(self._seal, self.journal.position(partition), self.recovery.adopted),
         )
 
 

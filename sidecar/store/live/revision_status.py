@@ -12,7 +12,7 @@ from typing import Final
 from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.live.record_cache import Records
+from sidecar.store.live.record_cache import RecordCache
 
 PATIENCE: Final = 0.4
 """Seconds. Entries arrive within milliseconds; after this time, the process counts as cut off from the feed."""
@@ -21,22 +21,22 @@ FIRST_POLL: Final = 0.0005
 LONGEST_POLL: Final = 0.01
 
 
-class Reach(Enum):
+class RevisionStatus(Enum):
     """Status of a revision in this process."""
 
     REACHED = "reached"
-    BEYOND = "beyond"
+    UNKNOWN = "beyond"
     """Revision above the feed's count: the caller has the number from another source."""
 
     LATE = "late"
     """Revision in the store but not applied here: this process must not respond."""
 
 
-class Freshness:
+class RevisionChecker:
     def __init__(
         self,
         store: Store,
-        records: Records,
+        records: RecordCache,
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -52,17 +52,17 @@ class Freshness:
         """Return whether the revision is applied here, without waiting."""
         return self._records.position(account) >= revision
 
-    async def reach(self, account: AccountId, revision: int) -> Reach:
+    async def reach(self, account: AccountId, revision: int) -> RevisionStatus:
         """Wait until the revision is applied, if the feed has it. Raises StoreUnavailable for an unreadable count."""
         if self.has(account, revision):
-            return Reach.REACHED
+            return RevisionStatus.REACHED
         counter = f"{keys.feed(keys.partition_of(account, self._store.partitions))}:n"
         if int(await self._store.command("GET", counter) or 0) < revision:
-            return Reach.BEYOND
+            return RevisionStatus.UNKNOWN
         until, pause = self._clock() + self._patience, FIRST_POLL
         while not self.has(account, revision):
             if self._clock() >= until:
-                return Reach.LATE
+                return RevisionStatus.LATE
             await self._sleep(pause)
             pause = min(pause * 2, LONGEST_POLL)
-        return Reach.REACHED
+        return RevisionStatus.REACHED

@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import dataclass, field
 
 from sidecar.domain.users import AccountId, UserId, UserRecord
-from sidecar.store.errors import StoreUnavailable
+from sidecar.store.errors import StoreUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
-class Floor:
+class HighWaterMark:
     """High-water mark of a user: older data is rejected. ``removed``: the user does not return."""
 
     revision: int
@@ -24,16 +24,16 @@ class Floor:
         return self.removed or record.epoch < self.epoch or record.revision < self.revision
 
 
-class WentBack(StoreUnavailable):
+class StoreRegressedError(StoreUnavailableError):
     """Raised when the store's data of a user is older than ``floor``, the data seen before."""
 
-    def __init__(self, uid: UserId, floor: Floor) -> None:
+    def __init__(self, uid: UserId, floor: HighWaterMark) -> None:
         super().__init__(f"the store regressed: its data of {uid} is older than data seen before")
         self.floor = floor
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class InFlightRead:
     """Direct read in progress. ``dirty``: the user changed meanwhile, so the result is not cached.
 
     All callers share the read. A caller that leaves does not end it; the store's timeout bounds it.
@@ -41,16 +41,16 @@ class Flight:
 
     uid: UserId
     account: AccountId
-    dirty: bool = False
+    stale: bool = False
     _waiting: "list[asyncio.Future[UserRecord | None]]" = field(default_factory=list)
 
-    def landing(self) -> "asyncio.Future[UserRecord | None]":
+    def wait(self) -> "asyncio.Future[UserRecord | None]":
         """Return a future for one caller: the record, None for an unknown user, or StoreUnavailable."""
         waiting: asyncio.Future[UserRecord | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         return waiting
 
-    def land(self, outcome: UserRecord | Exception | None) -> None:
+    def resolve(self, outcome: UserRecord | Exception | None) -> None:
         for waiting in self._waiting:
             if waiting.done():  # the caller was cancelled
                 continue
@@ -61,17 +61,19 @@ class Flight:
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class ReadFence:
     """Marks of a user when its read was sent. Only these marks bind the result: a change that arrives during the read
     may be newer, without a loss in the store."""
 
     account_floor: int
-    floor: Floor | None
+    floor: HighWaterMark | None
 
-    def objection(self, flight: Flight, record: UserRecord | None, *, seq: int) -> StoreUnavailable | None:
+    def objection(self, flight: InFlightRead, record: UserRecord | None, *, seq: int) -> StoreUnavailableError | None:
         """Return the reason to reject the result, or None. ``seq``: the account's count in the reply."""
         if seq < self.account_floor:  # a lost change to the whole account; a change to one user cannot replace it
-            return StoreUnavailable(f"the store regressed: its data of {flight.account} is older than data seen before")
+            return StoreUnavailableError(
+                f"the store regressed: its data of {flight.account} is older than data seen before"
+            )
         if self.floor is not None and self.floor.is_above(record, seq):
-            return WentBack(flight.uid, self.floor)
+            return StoreRegressedError(flight.uid, self.floor)
         return None

@@ -13,10 +13,10 @@ from typing import Final
 from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.maintenance.archive_records import (
-    Archived,
-    AuditRow,
-    BackupRefused,
-    Place,
+    ArchivedAccount,
+    ArchivedAuditRow,
+    ArchiveLocation,
+    InvalidBackupError,
     account_id,
     account_line,
     audit_rows,
@@ -25,7 +25,7 @@ from sidecar.store.maintenance.archive_records import (
     members,
     shown,
 )
-from sidecar.store.maintenance.consistency_checks import Fault, Snapshot, administers, findings_of
+from sidecar.store.maintenance.consistency_checks import ConsistencyFault, Snapshot, administers, findings_of
 
 FORM: Final = "sidecar-backup/1"
 MAX_LINE: Final = 256 * 1024 * 1024
@@ -38,7 +38,7 @@ DECLARE: Final = "declare the role in roles.toml, or name the policy that has it
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ArchiveHead:
     """Head of a backup. ``taken``: Unix milliseconds. ``pepper``: identity of the digests' pepper, may be empty."""
 
     schema: str
@@ -47,7 +47,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ArchiveRules:
     """Validation rules from outside the store. ``roles``: declared by the policy; None skips their validation.
 
     ``is_written(mailbox, email)``: True if ``mailbox``, the delivery address, is a written form of ``email``."""
@@ -57,16 +57,16 @@ class Rules:
     roles: Collection[str] | None = None
 
 
-def read(path: Path, rules: Rules | None = None) -> tuple[Head, list[Archived]]:
+def read(path: Path, rules: ArchiveRules | None = None) -> tuple[ArchiveHead, list[ArchivedAccount]]:
     """Read and validate the whole file. Raises BackupRefused, OSError."""
     lines = _whole(path)
-    head = _head(Place(str(path), 1), lines[0])
+    head = _head(ArchiveLocation(str(path), 1), lines[0])
     archived = _accounts(path, lines[1:-1])
-    end = Place(str(path), len(lines))
+    end = ArchiveLocation(str(path), len(lines))
     closing = members(end, json_object(end, lines[-1]), {"end": str, "accounts": int, "sha256": str}, "the last line")
     if closing["accounts"] != len(archived):
         end.refuse(f"the last line counts {closing['accounts']} accounts, the file has {len(archived)}")
-    judge(archived, rules or Rules(), head.taken)
+    judge(archived, rules or ArchiveRules(), head.taken)
     return head, archived
 
 
@@ -77,36 +77,36 @@ def _whole(path: Path) -> list[bytes]:
         while line := file.readline(MAX_LINE + 1):
             lines.append(line)
             if len(line) > MAX_LINE:
-                Place(str(path), len(lines)).refuse(f"the line has more than {MAX_LINE:,} bytes")
+                ArchiveLocation(str(path), len(lines)).refuse(f"the line has more than {MAX_LINE:,} bytes")
     hashed = hashlib.sha256()
     for line in lines[:-1]:
         hashed.update(line)
     try:
-        head, end = (json_object(Place(str(path), 0), line) for line in (lines[0], lines[-1]))
+        head, end = (json_object(ArchiveLocation(str(path), 0), line) for line in (lines[0], lines[-1]))
         whole = len(lines) > 1 and head["backup"] == FORM == end["end"] and end["sha256"] == hashed.hexdigest()
-    except (BackupRefused, KeyError, IndexError):
+    except (InvalidBackupError, KeyError, IndexError):
         whole = False
     if not whole or not lines[-1].endswith(b"\n"):
-        raise BackupRefused(f"{path} is not a complete backup: it was truncated or changed")
+        raise InvalidBackupError(f"{path} is not a complete backup: it was truncated or changed")
     return lines
 
 
-def _head(place: Place, line: bytes) -> Head:
+def _head(place: ArchiveLocation, line: bytes) -> ArchiveHead:
     wanted = {"backup": str, "schema": str, "taken": int, "pepper": str}
     head = members(place, json_object(place, line), wanted, "the head")
     if not 0 <= head["taken"] <= _MAX_TAKEN:
         place.refuse(f"the head: taken is {head['taken']}, not a time in Unix milliseconds")
     if len(head["pepper"]) > _MAX_PEPPER or not head["pepper"].isprintable():
         place.refuse(f"the head: pepper is not one line of at most {_MAX_PEPPER} characters")
-    return Head(head["schema"], head["taken"], head["pepper"])
+    return ArchiveHead(head["schema"], head["taken"], head["pepper"])
 
 
-def _accounts(path: Path, lines: list[bytes]) -> list[Archived]:
-    archived: dict[AccountId, Archived] = {}
-    rows: list[AuditRow] = []
-    latest: Archived | None = None
+def _accounts(path: Path, lines: list[bytes]) -> list[ArchivedAccount]:
+    archived: dict[AccountId, ArchivedAccount] = {}
+    rows: list[ArchivedAuditRow] = []
+    latest: ArchivedAccount | None = None
     for number, line in enumerate(lines, 2):
-        place = Place(str(path), number)
+        place = ArchiveLocation(str(path), number)
         entry = json_object(place, line)
         if "rows" in entry:
             members(place, entry, {"account": str, "rows": list}, "the line")
@@ -128,7 +128,7 @@ def _accounts(path: Path, lines: list[bytes]) -> list[Archived]:
 # Validation ----------------------------------------------------------------------------------------------------------
 
 
-def judge(archived: Iterable[Archived], rules: Rules, taken: int) -> None:
+def judge(archived: Iterable[ArchivedAccount], rules: ArchiveRules, taken: int) -> None:
     """Raise BackupRefused for the first account that would be faulty in a store. ``taken``: Unix milliseconds."""
     names: dict[str, AccountId] = {}
     for one in archived:
@@ -144,7 +144,7 @@ def judge(archived: Iterable[Archived], rules: Rules, taken: int) -> None:
             one.place.refuse(f"{one.account} has the name {shown(one.name)}, which {other} has", AT_THE_SOURCE)
 
 
-def snapshot(one: Archived) -> Snapshot:
+def snapshot(one: ArchivedAccount) -> Snapshot:
     """Return the account as `fsck` finds it after a restore: indexes are built from records, sessions are dropped."""
     rows = [row.number for row in one.rows]
     users = [{**fields, "id": uid, "pw": "1", "sessions": []} for uid, fields in one.users]
@@ -167,7 +167,7 @@ Problem = tuple[str, str]
 """Sentence and its remedy."""
 
 
-def _beyond(one: Archived, rules: Rules, taken: int) -> Iterator[Problem]:
+def _beyond(one: ArchivedAccount, rules: ArchiveRules, taken: int) -> Iterator[Problem]:
     """Yield violations of rules unknown to `fsck`.
 
     The role of an expired invitation is not validated, because a policy may have dropped it."""
@@ -183,25 +183,28 @@ def _beyond(one: Archived, rules: Rules, taken: int) -> Iterator[Problem]:
             yield f"{owner} has change {fields['rv']}, above the account's {seq}", AT_THE_SOURCE
 
 
-def _mailboxes(one: Archived, rules: Rules) -> Iterator[Problem]:
+def _mailboxes(one: ArchivedAccount, rules: ArchiveRules) -> Iterator[Problem]:
     """Yield users with a mailbox, the delivery address, that is not a written form of their e-mail, the identifier."""
     for uid, fields in (*one.users, *one.invitations):
         if not rules.is_written(fields.get("mb", fields["em"]), fields["em"]):
             yield f"{uid}: mb is {shown(fields['mb'])}, not a written form of {shown(fields['em'])}", AT_THE_SOURCE
 
 
-def _audit(one: Archived) -> Iterator[Problem]:
+def _audit(one: ArchivedAccount) -> Iterator[Problem]:
     """Yield gaps between rows, and a seal outside the rows (R32): later rows would never be exported."""
     numbers = [row.number for row in one.rows]
     for before, after in pairwise(numbers):
         if after != before + 1:
-            yield f"{one.account}: audit row {after} follows row {before} ({Fault.AUDIT_GAP.value})", AT_THE_SOURCE
+            yield (
+                f"{one.account}: audit row {after} follows row {before} ({ConsistencyFault.AUDIT_GAP.value})",
+                AT_THE_SOURCE,
+            )
             return
     last = numbers[-1] if numbers else 0
     if last < int(one.fields["rows"]):
         counted = one.fields["rows"]
         yield (
-            f"{one.account}: the audit counts {counted} rows and ends at {last} ({Fault.AUDIT_GAP.value})",
+            f"{one.account}: the audit counts {counted} rows and ends at {last} ({ConsistencyFault.AUDIT_GAP.value})",
             AT_THE_SOURCE,
         )
     if one.seal.keys() not in ({}.keys(), {"n", "hash"}, {"n", "hash", "anchor_n", "anchor"}):

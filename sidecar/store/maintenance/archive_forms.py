@@ -37,7 +37,7 @@ _NO_LINE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ValueFormat:
     """Form of a value. ``says``: description for messages. ``secret``: messages never show the value."""
 
     says: str
@@ -45,11 +45,11 @@ class Form:
     required: bool = True
     secret: bool = False
 
-    def optional(self) -> "Form":
-        return Form(self.says, self.holds, required=False, secret=self.secret)
+    def optional(self) -> "ValueFormat":
+        return ValueFormat(self.says, self.holds, required=False, secret=self.secret)
 
 
-Fields = Mapping[str, Form]
+Fields = Mapping[str, ValueFormat]
 
 
 def is_line(text: str, most: int) -> bool:
@@ -115,35 +115,37 @@ def _is_subject(text: str) -> bool:
     return text == "" or is_account_id(text) or account_of(text) is not None or account_of_pep(text) is not None
 
 
-COUNT: Final = Form(f"a whole number from 0 to {MAX_COUNT:,}", is_whole)
-EPOCH: Final = Form(f"an epoch: a whole number from 1 to {MAX_COUNT:,}", lambda text: is_whole(text, 1))
-INSTANT: Final = Form("a time in Unix milliseconds", lambda text: is_whole(text, 0, MAX_INSTANT))
-NAME: Final = Form(f"one line of at most {MAX_NAME} characters", lambda text: is_line(text, MAX_NAME))
-EMAIL: Final = Form("an e-mail address in its normal form", is_email)
-MAILBOX: Final = Form("an e-mail address as it was written", is_email)
-ROLE: Final = Form("the id of a role", is_role)
-FLAG: Final = Form("0 or 1", lambda text: text in {"0", "1"})
-STATUS: Final = Form("active or suspended", lambda text: text in {Status.ACTIVE, Status.SUSPENDED})
-ACTOR: Final = Form("a user id, or empty for an operator", lambda text: text == "" or account_of(text) is not None)
-TEXT: Final = Form(f"text of at most {MAX_TEXT} characters", lambda text: is_bounded(text, MAX_TEXT))
-SECRET: Final = Form(
+COUNT: Final = ValueFormat(f"a whole number from 0 to {MAX_COUNT:,}", is_whole)
+EPOCH: Final = ValueFormat(f"an epoch: a whole number from 1 to {MAX_COUNT:,}", lambda text: is_whole(text, 1))
+INSTANT: Final = ValueFormat("a time in Unix milliseconds", lambda text: is_whole(text, 0, MAX_INSTANT))
+NAME: Final = ValueFormat(f"one line of at most {MAX_NAME} characters", lambda text: is_line(text, MAX_NAME))
+EMAIL: Final = ValueFormat("an e-mail address in its normal form", is_email)
+MAILBOX: Final = ValueFormat("an e-mail address as it was written", is_email)
+ROLE: Final = ValueFormat("the id of a role", is_role)
+FLAG: Final = ValueFormat("0 or 1", lambda text: text in {"0", "1"})
+STATUS: Final = ValueFormat("active or suspended", lambda text: text in {Status.ACTIVE, Status.SUSPENDED})
+ACTOR: Final = ValueFormat(
+    "a user id, or empty for an operator", lambda text: text == "" or account_of(text) is not None
+)
+TEXT: Final = ValueFormat(f"text of at most {MAX_TEXT} characters", lambda text: is_bounded(text, MAX_TEXT))
+SECRET: Final = ValueFormat(
     f"1 to {MAX_TEXT} printable ASCII characters",
     lambda text: len(text) <= MAX_TEXT and _VERBATIM.fullmatch(text) is not None,
     secret=True,
 )
-PASSWORD: Final = Form(
+PASSWORD: Final = ValueFormat(
     f"a password's hash, or empty where there is none: at most {MAX_TEXT} printable ASCII characters",
     lambda text: text == "" or SECRET.holds(text),
     secret=True,
 )
-HASH: Final = Form("a SHA-256 in hexadecimal", lambda text: _HASH.fullmatch(text) is not None)
-DETAIL: Final = Form(f"a JSON object of at most {MAX_DETAIL:,} characters, or empty", _is_detail)
-HOLD: Final = Form("a JSON object with role, status and time of a lost change", _is_hold)
+HASH: Final = ValueFormat("a SHA-256 in hexadecimal", lambda text: _HASH.fullmatch(text) is not None)
+DETAIL: Final = ValueFormat(f"a JSON object of at most {MAX_DETAIL:,} characters, or empty", _is_detail)
+HOLD: Final = ValueFormat("a JSON object with role, status and time of a lost change", _is_hold)
 
 ACCOUNT: Final[Fields] = {
-    "id": Form("an account id", is_account_id),
-    "name": Form(NAME.says + ", not empty", lambda text: is_line(text, MAX_NAME) and keys.folded(text) != ""),
-    "cap": Form("a whole number of seats from 1 to 999,999,999", lambda text: is_whole(text, 1, 999_999_999)),
+    "id": ValueFormat("an account id", is_account_id),
+    "name": ValueFormat(NAME.says + ", not empty", lambda text: is_line(text, MAX_NAME) and keys.folded(text) != ""),
+    "cap": ValueFormat("a whole number of seats from 1 to 999,999,999", lambda text: is_whole(text, 1, 999_999_999)),
     "st": STATUS,
     "created": INSTANT,
     "seq": COUNT,
@@ -183,11 +185,11 @@ INVITATION: Final[Fields] = {
     "hold": HOLD.optional(),
 }
 PEP: Final[Fields] = {
-    "id": Form("the id of a PEP key", lambda text: account_of_pep(text) is not None),
-    "name": Form(NAME.says + ", not empty", lambda text: text != "" and is_line(text, MAX_NAME)),
-    "scopes": Form(f"some of {', '.join(sorted(Scope))}, sorted, each once", _is_scopes),
+    "id": ValueFormat("the id of a PEP key", lambda text: account_of_pep(text) is not None),
+    "name": ValueFormat(NAME.says + ", not empty", lambda text: text != "" and is_line(text, MAX_NAME)),
+    "scopes": ValueFormat(f"some of {', '.join(sorted(Scope))}, sorted, each once", _is_scopes),
     "th": SECRET,
-    "rate": Form("a whole number from 1 to 1,000,000,000", lambda text: is_whole(text, 1, 10**9)),
+    "rate": ValueFormat("a whole number from 1 to 1,000,000,000", lambda text: is_whole(text, 1, 10**9)),
     "created": INSTANT,
     "exp": INSTANT,
     "rv": COUNT,
@@ -199,11 +201,11 @@ SEAL: Final[Fields] = {
     "anchor": HASH.optional(),
 }
 AUDIT_ROW: Final[Fields] = {
-    "k": Form(
+    "k": ValueFormat(
         "an audited event, like user.changed", lambda text: len(text) <= MAX_NAME and bool(_WORD.fullmatch(text))
     ),
     "by": ACTOR,
-    "u": Form("the id of a user, a PEP key or an account", _is_subject),
+    "u": ValueFormat("the id of a user, a PEP key or an account", _is_subject),
     "before": DETAIL,
     "after": DETAIL,
     "addr": TEXT,

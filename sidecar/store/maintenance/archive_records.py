@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 from sidecar.domain.peps import account_of_pep
 from sidecar.domain.users import AccountId
 from sidecar.store.maintenance import archive_forms as forms
-from sidecar.store.maintenance.archive_forms import Fields, Form
+from sidecar.store.maintenance.archive_forms import Fields, ValueFormat
 from sidecar.tokens.ids import account_of, is_account_id
 
 MAX_ROWS: Final = 1000
@@ -26,40 +26,40 @@ Pair = tuple[str, Mapping[str, str]]
 """Id and fields of a record."""
 
 
-class BackupRefused(Exception):
+class InvalidBackupError(Exception):
     """Raised for a file that cannot be restored here; nothing was changed. One sentence: problem, value, remedy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ArchiveLocation:
     """Position in a backup. ``file``: a path; ``line`` counts from 1."""
 
     file: str
     line: int
 
     def refuse(self, problem: str, remedy: str = ANOTHER) -> NoReturn:
-        raise BackupRefused(f"{self.file}:{self.line}: {problem}; nothing was changed: {remedy}")
+        raise InvalidBackupError(f"{self.file}:{self.line}: {problem}; nothing was changed: {remedy}")
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRow:
+class ArchivedAuditRow:
     number: int
     fields: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Archived:
+class ArchivedAccount:
     """Account of a backup. ``links``: digests of issuer and subject -> user id, with ``-`` before a denied user."""
 
     account: AccountId
-    place: Place
+    place: ArchiveLocation
     fields: Mapping[str, str]
     users: tuple[Pair, ...]
     invitations: tuple[Pair, ...]
     peps: tuple[Pair, ...]
     links: Mapping[str, str]
     seal: Mapping[str, str]
-    rows: tuple[AuditRow, ...] = ()
+    rows: tuple[ArchivedAuditRow, ...] = ()
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ def flat(fields: Mapping[str, str]) -> list[str]:
 # JSON ----------------------------------------------------------------------------------------------------------------
 
 
-def json_object(place: Place, line: bytes) -> dict[str, Any]:
+def json_object(place: ArchiveLocation, line: bytes) -> dict[str, Any]:
     """Return the line's object. Duplicate members, NaN and invalid UTF-8 are errors."""
     try:
         value = json.loads(line.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
@@ -100,7 +100,7 @@ def json_object(place: Place, line: bytes) -> dict[str, Any]:
     return value
 
 
-def members(place: Place, value: Any, wanted: Mapping[str, type], owner: str) -> dict[str, Any]:
+def members(place: ArchiveLocation, value: Any, wanted: Mapping[str, type], owner: str) -> dict[str, Any]:
     """Return an object with exactly these members, each of exactly its type."""
     if not isinstance(value, dict):
         place.refuse(f"{owner} is {_kind(value)}, not an object")
@@ -151,14 +151,14 @@ def shown(text: str) -> str:
 # Records --------------------------------------------------------------------------------------------------------------
 
 
-def account_line(place: Place, entry: dict[str, Any]) -> Archived:
+def account_line(place: ArchiveLocation, entry: dict[str, Any]) -> ArchivedAccount:
     """Return the account of a line ``{"account", "data"}``."""
     account = account_id(place, entry)
     data = members(place, entry["data"], dict.fromkeys(MEMBERS, list), account)
     fields = record(place, data["a"], forms.ACCOUNT, account)
     if fields["id"] != account:
         place.refuse(f"{account}: its record has the id {fields['id']}")
-    archived = Archived(
+    archived = ArchivedAccount(
         account,
         place,
         fields,
@@ -172,14 +172,14 @@ def account_line(place: Place, entry: dict[str, Any]) -> Archived:
     return archived
 
 
-def account_id(place: Place, entry: dict[str, Any]) -> AccountId:
+def account_id(place: ArchiveLocation, entry: dict[str, Any]) -> AccountId:
     named = entry.get("account")
     if not isinstance(named, str) or not is_account_id(named):
         place.refuse(f"the line has an invalid account id: {shown(str(named))}")
     return AccountId(named)
 
 
-def audit_rows(place: Place, account: AccountId, entries: list[Any]) -> Iterator[AuditRow]:
+def audit_rows(place: ArchiveLocation, account: AccountId, entries: list[Any]) -> Iterator[ArchivedAuditRow]:
     """Yield the rows of a line ``{"account", "rows"}``."""
     if len(entries) > MAX_ROWS:
         place.refuse(f"{account}: {len(entries)} audit rows in one line, more than {MAX_ROWS}")
@@ -189,10 +189,10 @@ def audit_rows(place: Place, account: AccountId, entries: list[Any]) -> Iterator
         number, dash, rest = entry[0].partition("-")
         if not (forms.is_whole(number, 1) and dash and rest == "0"):
             place.refuse(f"{account}: an audit row has the id {shown(entry[0])}, not NUMBER-0")
-        yield AuditRow(int(number), record(place, entry[1], forms.AUDIT_ROW, f"{account}: audit row {number}"))
+        yield ArchivedAuditRow(int(number), record(place, entry[1], forms.AUDIT_ROW, f"{account}: audit row {number}"))
 
 
-def record(place: Place, value: Any, wanted: Fields, owner: str) -> dict[str, str]:
+def record(place: ArchiveLocation, value: Any, wanted: Fields, owner: str) -> dict[str, str]:
     """Return a hash from its flat list of names and values."""
     value = [] if value == {} else value
     if not isinstance(value, list):
@@ -212,7 +212,7 @@ def record(place: Place, value: Any, wanted: Fields, owner: str) -> dict[str, st
     return found
 
 
-def _value(place: Place, given: Any, form: Form, owner: str) -> str:
+def _value(place: ArchiveLocation, given: Any, form: ValueFormat, owner: str) -> str:
     if not isinstance(given, str):
         place.refuse(f"{owner} is {_kind(given)}, not a string")
     if not form.holds(given):
@@ -222,7 +222,7 @@ def _value(place: Place, given: Any, form: Form, owner: str) -> str:
 
 
 def _pairs(
-    place: Place, entries: list[Any], wanted: Fields, account: AccountId, noun: str, home: Any
+    place: ArchiveLocation, entries: list[Any], wanted: Fields, account: AccountId, noun: str, home: Any
 ) -> Iterator[Pair]:
     for entry in entries:
         if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
@@ -232,7 +232,7 @@ def _pairs(
         yield entry[0], record(place, entry[1], wanted, f"{noun} {entry[0]}")
 
 
-def _links(place: Place, value: list[Any], account: AccountId) -> dict[str, str]:
+def _links(place: ArchiveLocation, value: list[Any], account: AccountId) -> dict[str, str]:
     owner = f"{account}: a link"
     if len(value) % 2 or not all(isinstance(word, str) for word in value):
         place.refuse(f"{owner} is not a pair of strings")
@@ -248,7 +248,7 @@ def _links(place: Place, value: list[Any], account: AccountId) -> dict[str, str]
     return found
 
 
-def _distinct(archived: Archived) -> None:
+def _distinct(archived: ArchivedAccount) -> None:
     """Reject duplicate ids, key names and subjects of one issuer, and too many PEP keys."""
     place, account = archived.place, archived.account
     ids = [uid for uid, _ in (*archived.users, *archived.invitations)]

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from sidecar.domain.users import AccountId
 from sidecar.store.audit import SYSTEM
-from sidecar.store.audit_chain import Head, Verification, chained, verify
-from sidecar.store.audit_export import BATCH, AuditGap, anchor, rows_after, sealed_head
+from sidecar.store.audit_chain import ChainHead, Verification, chained, verify
+from sidecar.store.audit_export import BATCH, AuditGapError, anchor, rows_after, sealed_head
 from sidecar.store.connection import Store
 from sidecar.tokens.audit_signing import CheckpointKey
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """Fault in a log. ``place``: ``FILE:LINE``, or the store."""
 
     place: str
@@ -31,17 +31,17 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class AuditReport:
     """Result with numbers: ``logs``, ``rows`` and ``checkpoints`` in the files, ``kept`` rows in the store."""
 
     logs: int
     rows: int
     checkpoints: int
     kept: int
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
 
 
-async def check(store: Store, files: Iterable[Path], key: CheckpointKey, accounts: Iterable[AccountId]) -> Report:
+async def check(store: Store, files: Iterable[Path], key: CheckpointKey, accounts: Iterable[AccountId]) -> AuditReport:
     """Verify files and store. ``accounts``: logs to read in the store, besides the logs in the files.
 
     Raises StoreUnavailable, OSError."""
@@ -57,7 +57,7 @@ async def check(store: Store, files: Iterable[Path], key: CheckpointKey, account
         if head.number > 0 and (there is None or there.number < head.number):
             last = 0 if there is None else there.number
             findings.append(
-                Finding(
+                AuditFinding(
                     "store",
                     log,
                     head.number,
@@ -67,25 +67,27 @@ async def check(store: Store, files: Iterable[Path], key: CheckpointKey, account
         count, found = await _kept(store, log, head)
         kept += count
         findings += found
-    return Report(len(sealed), exported.rows, exported.checkpoints, kept, tuple(findings))
+    return AuditReport(len(sealed), exported.rows, exported.checkpoints, kept, tuple(findings))
 
 
 # Files ---------------------------------------------------------------------------------------------------------------
 
 
-def _files(files: list[Path], key: CheckpointKey, sealed: dict[AccountId, Head]) -> tuple[Verification, list[Finding]]:
-    origins = Origins(files)
+def _files(
+    files: list[Path], key: CheckpointKey, sealed: dict[AccountId, ChainHead]
+) -> tuple[Verification, list[AuditFinding]]:
+    origins = ChainOrigins(files)
     seen: dict[AccountId, str] = {}
     found = verify(_watched(origins.lines(), sealed, seen), signature_holds=key.holds)
-    findings = [Finding(origins.of(fault.line), fault.log, fault.number, fault.what) for fault in found.faults]
+    findings = [AuditFinding(origins.of(fault.line), fault.log, fault.number, fault.what) for fault in found.faults]
     for log, hashed in seen.items():
         if hashed != sealed[log].hash:
             what = "the store sealed another row with this number"
-            findings.append(Finding("files", log, sealed[log].number, what))
+            findings.append(AuditFinding("files", log, sealed[log].number, what))
     return found, findings
 
 
-def _watched(lines: Iterable[bytes], sealed: dict[AccountId, Head], seen: dict[AccountId, str]) -> Iterator[bytes]:
+def _watched(lines: Iterable[bytes], sealed: dict[AccountId, ChainHead], seen: dict[AccountId, str]) -> Iterator[bytes]:
     """Yield the lines unchanged, and store the files' hash of each log's sealed row in ``seen``."""
     wanted = {(log, head.number) for log, head in sealed.items() if head.number > 0}
     for line in lines:
@@ -96,7 +98,7 @@ def _watched(lines: Iterable[bytes], sealed: dict[AccountId, Head], seen: dict[A
         yield line
 
 
-class Origins:
+class ChainOrigins:
     """Lines of several files in the order of their export, and the origin of each.
 
     Sidecars take turns at exporting, each into a file of its own. The rows before a checkpoint were exported together,
@@ -147,7 +149,7 @@ def _entry(line: bytes) -> dict[str, object]:
 # Store ---------------------------------------------------------------------------------------------------------------
 
 
-async def _kept(store: Store, log: AccountId, sealed: Head) -> tuple[int, list[Finding]]:
+async def _kept(store: Store, log: AccountId, sealed: ChainHead) -> tuple[int, list[AuditFinding]]:
     """Return the number of rows in the store, and the faults up to the sealed row."""
     head, count = await anchor(store, log), 0
     proven = head.number > sealed.number or head == sealed  # beyond: exported and trimmed meanwhile
@@ -158,11 +160,13 @@ async def _kept(store: Store, log: AccountId, sealed: Head) -> tuple[int, list[F
                 count += 1
                 if head.number == sealed.number:
                     if head.hash != sealed.hash:
-                        return count, [Finding("store", log, head.number, "a row was changed after it was exported")]
+                        return count, [
+                            AuditFinding("store", log, head.number, "a row was changed after it was exported")
+                        ]
                     proven = True
-    except AuditGap as gap:
-        return count, [Finding("store", log, head.number + 1, str(gap))]
+    except AuditGapError as gap:
+        return count, [AuditFinding("store", log, head.number + 1, str(gap))]
     if not proven:
         what = f"rows {head.number + 1} to {sealed.number} were removed"
-        return count, [Finding("store", log, head.number + 1, what)]
+        return count, [AuditFinding("store", log, head.number + 1, what)]
     return count, []

@@ -17,15 +17,15 @@ from sidecar.domain.users import AccountId
 from sidecar.store import keys
 from sidecar.store.codec import integer, items, pairs
 from sidecar.store.connection import Store
-from sidecar.store.maintenance.archive import FORM, Head, Rules, read
-from sidecar.store.maintenance.archive_records import MEMBERS, BackupRefused
+from sidecar.store.maintenance.archive import FORM, ArchiveHead, ArchiveRules, read
+from sidecar.store.maintenance.archive_records import MEMBERS, InvalidBackupError
 from sidecar.store.maintenance.backup_target import backup_target
 from sidecar.store.maintenance.restore import Progress, Restore, Restored
 from sidecar.store.maintenance.startup_checks import SCHEMA
-from sidecar.store.scripting import look
+from sidecar.store.scripting import run_read
 from sidecar.tokens.opaque import Pepper
 
-__all__ = ["Backup", "BackupRefused", "Restored", "Rules", "Written"]
+__all__ = ["ArchiveRules", "Backup", "BackupSummary", "InvalidBackupError", "Restored"]
 
 READABLE: Final = ("1", SCHEMA)
 """Readable schemas of backups. Schema 2 added the fields of held users."""
@@ -36,15 +36,15 @@ TAKES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class BackupSummary:
     """Numbers in a backup. ``users``: members. ``invited``: invitations that have not expired."""
 
     accounts: int
     users: int
     invited: int = 0
 
-    def __add__(self, other: "Written") -> "Written":
-        return Written(self.accounts + other.accounts, self.users + other.users, self.invited + other.invited)
+    def __add__(self, other: "BackupSummary") -> "BackupSummary":
+        return BackupSummary(self.accounts + other.accounts, self.users + other.users, self.invited + other.invited)
 
 
 class Backup:
@@ -54,15 +54,15 @@ class Backup:
         self._store = store
         self._pepper = pepper
 
-    async def save(self, path: Path, accounts: Iterable[AccountId] | None = None) -> Written:
+    async def save(self, path: Path, accounts: Iterable[AccountId] | None = None) -> BackupSummary:
         """Write a new file beside ``path`` and move it there when complete. Raises BackupTargetError, OSError."""
         with backup_target(path) as file:
             return await self.write(file, accounts)
 
-    async def write(self, file: BinaryIO, accounts: Iterable[AccountId] | None = None) -> Written:
+    async def write(self, file: BinaryIO, accounts: Iterable[AccountId] | None = None) -> BackupSummary:
         """Write all accounts or the given ones, each as of one instant."""
         chosen = [account async for account in self._every()] if accounts is None else list(accounts)
-        written = Written(0, 0)
+        written = BackupSummary(0, 0)
         hashed = hashlib.sha256()
         async for line, more in self._lines(chosen):
             file.write(line)
@@ -76,7 +76,7 @@ class Backup:
         path: Path,
         accounts: Iterable[AccountId] | None = None,
         *,
-        rules: Rules | None = None,
+        rules: ArchiveRules | None = None,
         progress: Progress = lambda _done, _all: None,
     ) -> Restored:
         """Restore all accounts of the file or the given ones. Raises BackupRefused before any change."""
@@ -86,28 +86,31 @@ class Backup:
         wanted = [one for one in archived if chosen is None or one.account in chosen]
         missing = (chosen or set()) - {one.account for one in wanted}
         if missing:
-            raise BackupRefused(f"{path} does not contain {', '.join(sorted(missing))}")
+            raise InvalidBackupError(f"{path} does not contain {', '.join(sorted(missing))}")
         return await Restore(self._store, self._pepper, head, progress).run(wanted)
 
-    async def _lines(self, accounts: Iterable[AccountId]) -> AsyncIterator[tuple[bytes, Written]]:
+    async def _lines(self, accounts: Iterable[AccountId]) -> AsyncIterator[tuple[bytes, BackupSummary]]:
         """Yield each line, and the numbers that it adds."""
         meta = dict(await self._store.pairs("HGETALL", keys.META))
         seconds, micros = await (await self._store.servers())[0].command("TIME")
         taken = integer(seconds) * 1000 + integer(micros) // 1000
-        yield _line({"backup": FORM, "schema": SCHEMA, "taken": taken, "pepper": meta.get("pepper", "")}), Written(0, 0)
+        yield (
+            _line({"backup": FORM, "schema": SCHEMA, "taken": taken, "pepper": meta.get("pepper", "")}),
+            BackupSummary(0, 0),
+        )
         for account in accounts:
             data, rows = await self._take(account)
             if data.pop("o") == "no_account":
                 continue
             invited = sum(integer(dict(pairs(flat))["exp"]) > taken for _, flat in items(data["invitations"]))
-            yield _line({"account": account, "data": data}), Written(1, len(items(data["users"])), invited)
+            yield _line({"account": account, "data": data}), BackupSummary(1, len(items(data["users"])), invited)
             for start in range(0, len(rows), ROWS):
-                yield _line({"account": account, "rows": rows[start : start + ROWS]}), Written(0, 0)
+                yield _line({"account": account, "rows": rows[start : start + ROWS]}), BackupSummary(0, 0)
 
     async def _take(self, account: AccountId) -> tuple[dict[str, Any], list[list[Any]]]:
         """Return the account and its audit. Reads both again when rows were exported and trimmed between the reads."""
         for take in range(1, TAKES + 1):
-            reply = await look(self._store, "backup_account", account)
+            reply = await run_read(self._store, "backup_account", account)
             data = {name: reply[name] for name in ("o", *MEMBERS)}  # the reply may have other members
             rows, after = list[list[Any]](), "-"
             while more := await self._rows(account, after):
@@ -128,12 +131,12 @@ class Backup:
         for account in sorted({value.split()[0] for _, value in held}):
             yield AccountId(account)
 
-    async def _check(self, head: Head) -> None:
+    async def _check(self, head: ArchiveHead) -> None:
         if head.schema not in READABLE:
-            raise BackupRefused(f"the backup has schema {head.schema}, this sidecar reads {', '.join(READABLE)}")
+            raise InvalidBackupError(f"the backup has schema {head.schema}, this sidecar reads {', '.join(READABLE)}")
         meta = dict(await self._store.pairs("HGETALL", keys.META))
         if meta.get("pepper", head.pepper) != head.pepper:
-            raise BackupRefused(
+            raise InvalidBackupError(
                 "the backup's passwords were made with another pepper: restore the keys that belong to it first"
             )
 

@@ -12,7 +12,7 @@ from sidecar.store.codec import integer, items, pairs
 DELETED: Final = "deleted"
 
 
-class Fault(StrEnum):
+class ConsistencyFault(StrEnum):
     """Kinds of faults, each a broken guarantee. USERS_HELD and OVER_CAP are notes: a lowered cap removes no user."""
 
     MEMBER_WITHOUT_RECORD = "member_without_record"
@@ -40,24 +40,24 @@ class Fault(StrEnum):
 
 REPAIRABLE: Final = frozenset(
     {
-        Fault.MEMBER_WITHOUT_RECORD,
-        Fault.ADMINISTRATORS_DIFFER,
-        Fault.EMAIL_INDEX,
-        Fault.EMAIL_HINT,
-        Fault.INVITATION_WITHOUT_RECORD,
-        Fault.PEP_WITHOUT_RECORD,
-        Fault.LINK_WITHOUT_USER,
-        Fault.NAME_INDEX,
+        ConsistencyFault.MEMBER_WITHOUT_RECORD,
+        ConsistencyFault.ADMINISTRATORS_DIFFER,
+        ConsistencyFault.EMAIL_INDEX,
+        ConsistencyFault.EMAIL_HINT,
+        ConsistencyFault.INVITATION_WITHOUT_RECORD,
+        ConsistencyFault.PEP_WITHOUT_RECORD,
+        ConsistencyFault.LINK_WITHOUT_USER,
+        ConsistencyFault.NAME_INDEX,
     }
 )
 """Faults of indexes, which can be rebuilt from the records. Records are never changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConsistencyFinding:
     """Fault found. ``where``: an account or a key. ``what``: a sentence for the operator."""
 
-    fault: Fault
+    fault: ConsistencyFault
     where: str
     what: str
 
@@ -67,7 +67,7 @@ class Finding:
 
     @property
     def is_note(self) -> bool:
-        return self.fault in {Fault.OVER_CAP, Fault.USERS_HELD}
+        return self.fault in {ConsistencyFault.OVER_CAP, ConsistencyFault.USERS_HELD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Snapshot:
                 yield email
 
 
-def findings_of(snapshot: Snapshot) -> Iterator[Finding]:
+def findings_of(snapshot: Snapshot) -> Iterator[ConsistencyFinding]:
     """Yield all faults within the account."""
     for fault, what in (
         *_members(snapshot),
@@ -126,41 +126,41 @@ def findings_of(snapshot: Snapshot) -> Iterator[Finding]:
         *_sessions(snapshot),
         *_audit(snapshot),
     ):
-        yield Finding(fault, snapshot.account, what)
+        yield ConsistencyFinding(fault, snapshot.account, what)
 
 
-def _members(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+def _members(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
     for user in items(snapshot.told["users"]):
         if "st" not in user:
-            yield Fault.MEMBER_WITHOUT_RECORD, f"{user['id']} is a member without a record"
+            yield ConsistencyFault.MEMBER_WITHOUT_RECORD, f"{user['id']} is a member without a record"
     for pep, present in items(snapshot.told["peps"]):
         if present != "1":
-            yield Fault.PEP_WITHOUT_RECORD, f"{pep} is a key without a record"
+            yield ConsistencyFault.PEP_WITHOUT_RECORD, f"{pep} is a key without a record"
     known = {user["id"] for user in snapshot.users}
     for _, held in pairs(snapshot.told["links"]):
         if (uid := held.removeprefix("-")) not in known:
             yield (
-                Fault.LINK_WITHOUT_USER,
+                ConsistencyFault.LINK_WITHOUT_USER,
                 f"an external subject is linked to {uid} or denied for it, but no such user exists",
             )
     used = len(snapshot.users) + snapshot.invited
     cap = integer(snapshot.fields.get("cap", 0))
     if not snapshot.deleted and used > cap:
-        yield Fault.OVER_CAP, f"{used} seats are used of {cap}"
+        yield ConsistencyFault.OVER_CAP, f"{used} seats are used of {cap}"
 
 
-def _records(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+def _records(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
     seq = integer(snapshot.fields.get("seq", 0))
     for user in snapshot.users:
         epoch, password_epoch = integer(user.get("tv", 0)), integer(user.get("pwtv", 0))
         if not 1 <= password_epoch <= epoch:
-            yield Fault.BAD_RECORD, f"{user['id']} has epoch {epoch} and password epoch {password_epoch}"
+            yield ConsistencyFault.BAD_RECORD, f"{user['id']} has epoch {epoch} and password epoch {password_epoch}"
         if integer(user.get("rv", 0)) > seq:
-            yield Fault.BAD_RECORD, f"{user['id']} has change {user.get('rv')}, above the account's {seq}"
+            yield ConsistencyFault.BAD_RECORD, f"{user['id']} has change {user.get('rv')}, above the account's {seq}"
         if user["st"] not in {Status.ACTIVE, Status.SUSPENDED}:
-            yield Fault.BAD_RECORD, f"{user['id']} has the status {user['st']!r}"
+            yield ConsistencyFault.BAD_RECORD, f"{user['id']} has the status {user['st']!r}"
         if not user.get("role") or not user.get("em") or "pw" not in user:
-            yield Fault.BAD_RECORD, f"{user['id']} lacks a role, an e-mail or a password"
+            yield ConsistencyFault.BAD_RECORD, f"{user['id']} lacks a role, an e-mail or a password"
 
 
 def administers(user: Mapping[str, Any]) -> bool:
@@ -168,70 +168,70 @@ def administers(user: Mapping[str, Any]) -> bool:
     return user["st"] == Status.ACTIVE and user["role"] == ADMINISTRATOR and "hold" not in user
 
 
-def _administrators(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+def _administrators(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
     truth = {user["id"] for user in snapshot.users if administers(user)}
     held = sum("hold" in user for user in snapshot.users)
     if held:
-        yield Fault.USERS_HELD, f"{held} users wait for a review: `sidecar user review` lists them"
+        yield ConsistencyFault.USERS_HELD, f"{held} users wait for a review: `sidecar user review` lists them"
     if not truth and not snapshot.deleted and not held:
-        yield Fault.NO_ADMINISTRATOR, "no active user is an Account Administrator"
+        yield ConsistencyFault.NO_ADMINISTRATOR, "no active user is an Account Administrator"
     kept = set(items(snapshot.told["admins"]))
     if kept != truth:
         differ = ", ".join(sorted(kept ^ truth))
-        yield Fault.ADMINISTRATORS_DIFFER, f"the index of administrators differs for {differ}"
+        yield ConsistencyFault.ADMINISTRATORS_DIFFER, f"the index of administrators differs for {differ}"
 
 
-def _emails(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+def _emails(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
     held = list(snapshot.emails)
     twice = {email for email, times in Counter(email for email, _ in held).items() if times > 1}
     for email in sorted(twice):
         users = ", ".join(sorted(uid for other, uid in held if other == email))
-        yield Fault.EMAIL_TWICE, f"{users} have the same e-mail"
+        yield ConsistencyFault.EMAIL_TWICE, f"{users} have the same e-mail"
     index = dict(pairs(snapshot.told["em"]))
     truth = dict(held)
     waiting = {uid for uid, _, _ in items(snapshot.told["invitations"])}
     for email, uid in truth.items():
         if email not in index:
-            yield Fault.EMAIL_INDEX, f"the e-mail of {uid} is not in the index"
+            yield ConsistencyFault.EMAIL_INDEX, f"the e-mail of {uid} is not in the index"
     for email, uid in index.items():
         expired = email not in truth and uid in waiting  # and not cleared yet
         if truth.get(email) != uid and not expired and email not in twice:
-            yield Fault.EMAIL_INDEX, f"the index has an e-mail for {uid} that its record lacks"
+            yield ConsistencyFault.EMAIL_INDEX, f"the index has an e-mail for {uid} that its record lacks"
 
 
-def _invitations(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+def _invitations(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
     members = {user["id"] for user in items(snapshot.told["users"])}
     for uid, email, live in items(snapshot.told["invitations"]):
         if live == "1" and not email:
-            yield Fault.INVITATION_WITHOUT_RECORD, f"{uid} holds a seat without an invitation"
+            yield ConsistencyFault.INVITATION_WITHOUT_RECORD, f"{uid} holds a seat without an invitation"
         if uid in members:
-            yield Fault.BAD_RECORD, f"{uid} is invited and a member"
+            yield ConsistencyFault.BAD_RECORD, f"{uid} is invited and a member"
 
 
-def _sessions(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+def _sessions(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
     for user in snapshot.users:
         sessions = items(user["sessions"])
         if len(sessions) > 20:
-            yield Fault.TOO_MANY_SESSIONS, f"{user['id']} has {len(sessions)} live sessions"
+            yield ConsistencyFault.TOO_MANY_SESSIONS, f"{user['id']} has {len(sessions)} live sessions"
         if sessions and user["st"] != Status.ACTIVE:
-            yield Fault.BAD_RECORD, f"{user['id']} is {user['st']} and has live sessions"
+            yield ConsistencyFault.BAD_RECORD, f"{user['id']} is {user['st']} and has live sessions"
         for sid, owner, epoch in sessions:
             if owner != user["id"] or epoch != user["tv"]:
                 yield (
-                    Fault.SESSION_WITHOUT_RECORD,
+                    ConsistencyFault.SESSION_WITHOUT_RECORD,
                     f"{sid} of {user['id']} has another user, has another epoch or is missing",
                 )
 
 
-def _audit(snapshot: Snapshot) -> Iterator[tuple[Fault, str]]:
+def _audit(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
     length, first, last = snapshot.told["log"]
     rows = integer(snapshot.fields.get("rows", 0))
     if not length:
         if rows:
-            yield Fault.AUDIT_GAP, f"the audit counts {rows} rows and has none"
+            yield ConsistencyFault.AUDIT_GAP, f"the audit counts {rows} rows and has none"
         return
     start, end = int(first.partition("-")[0]), int(last.partition("-")[0])
     if end != rows:
-        yield Fault.AUDIT_GAP, f"the audit counts {rows} rows and ends at {end}"
+        yield ConsistencyFault.AUDIT_GAP, f"the audit counts {rows} rows and ends at {end}"
     if end - start + 1 != integer(length):
-        yield Fault.AUDIT_GAP, f"the audit has {integer(length)} rows between {start} and {end}"
+        yield ConsistencyFault.AUDIT_GAP, f"the audit has {integer(length)} rows between {start} and {end}"

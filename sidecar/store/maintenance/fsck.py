@@ -15,9 +15,9 @@ from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
 from sidecar.store.integrity.losses import shown
 from sidecar.store.integrity.recovering import read_lost
-from sidecar.store.maintenance.consistency_checks import Fault, Finding, Snapshot, findings_of
+from sidecar.store.maintenance.consistency_checks import ConsistencyFault, ConsistencyFinding, Snapshot, findings_of
 from sidecar.store.maintenance.restore_mark import REMEDY, clear_mark, is_marked
-from sidecar.store.scripting import look, transition
+from sidecar.store.scripting import run_read, run_write
 
 SCAN_COUNT: Final = 1000
 TTL_BATCH: Final = 500
@@ -27,14 +27,14 @@ _MUST_EXPIRE: Final = re.compile(r"s:|rid:|idem:")
 
 
 @dataclass(slots=True)
-class Report:
+class FsckReport:
     """Result of a run. ``repaired``: fixed faults. ``users``: members; ``invited``: open invitations."""
 
     accounts: int = 0
     users: int = 0
     invited: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    repaired: list[Finding] = field(default_factory=list)
+    findings: list[ConsistencyFinding] = field(default_factory=list)
+    repaired: list[ConsistencyFinding] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
@@ -56,9 +56,9 @@ class Fsck:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def run(self, *, repair: bool = False) -> Report:
+    async def run(self, *, repair: bool = False) -> FsckReport:
         """Check all data. With ``repair``, faulty indexes are rebuilt; remaining faults are reported."""
-        report = Report()
+        report = FsckReport()
         seen = await self._scan()
         emails: dict[str, set[AccountId]] = {}
         for account in sorted(seen.accounts):
@@ -68,7 +68,9 @@ class Fsck:
         await self._check_feeds(report)
         await self._check_restore(report, repair=repair)
         await self._check_losses(report)
-        report.findings += [Finding(Fault.NO_EXPIRY, key, "never expires") for key in seen.lasting]
+        report.findings += [
+            ConsistencyFinding(ConsistencyFault.NO_EXPIRY, key, "never expires") for key in seen.lasting
+        ]
         report.findings.sort(key=lambda finding: (finding.where, finding.fault, finding.what))
         return report
 
@@ -76,7 +78,7 @@ class Fsck:
         self,
         account: AccountId,
         seen: _Seen,
-        report: Report,
+        report: FsckReport,
         emails: dict[str, set[AccountId]],
         *,
         repair: bool,
@@ -84,7 +86,7 @@ class Fsck:
         snapshot = await self._snapshot(account)
         found = list(findings_of(snapshot))
         if repair and any(finding.repairable for finding in found):
-            await transition(self._store, "fsck_repair", account, Actor.operator())
+            await run_write(self._store, "fsck_repair", account, Actor.operator())
             snapshot = await self._snapshot(account)
             remaining = list(findings_of(snapshot))
             report.repaired += [finding for finding in found if finding not in remaining]
@@ -98,29 +100,33 @@ class Fsck:
         strays = seen.records.get(account, set()) - {user["id"] for user in snapshot.users}
         for uid in sorted(strays):
             if await self._is_stray(account, uid):
-                report.findings.append(Finding(Fault.RECORD_WITHOUT_MEMBER, account, f"{uid} is no member"))
+                report.findings.append(
+                    ConsistencyFinding(ConsistencyFault.RECORD_WITHOUT_MEMBER, account, f"{uid} is no member")
+                )
 
     async def _snapshot(self, account: AccountId) -> Snapshot:
-        return Snapshot(account, await look(self._store, "fsck_account", account))
+        return Snapshot(account, await run_read(self._store, "fsck_account", account))
 
     async def _is_stray(self, account: AccountId, uid: str) -> bool:
         home = keys.account(account, self._store.partitions)
         exists = await self._store.command("EXISTS", f"{home}:u:{uid}")
         return bool(exists) and not await self._store.command("SISMEMBER", f"{home}:members", uid)
 
-    async def _check_names(self, report: Report, *, repair: bool) -> None:
+    async def _check_names(self, report: FsckReport, *, repair: bool) -> None:
         claimed = {name: held.split() for name, held in await self._store.pairs("HGETALL", keys.names())}
         for name, held in claimed.items():
             fields = dict(await self._store.pairs("HGETALL", keys.account(AccountId(held[0]), self._store.partitions)))
             if len(held) == 1 and keys.folded(fields.get("name", "")) != name:
-                finding = Finding(
-                    Fault.NAME_INDEX, held[0], f"the index has the name {name!r} for an account without it"
+                finding = ConsistencyFinding(
+                    ConsistencyFault.NAME_INDEX, held[0], f"the index has the name {name!r} for an account without it"
                 )
                 await self._settle(report, finding, repair, "HDEL", keys.names(), name)
         async for account, name in self._named():
             held = claimed.get(keys.folded(name), [])
             if held[:1] != [account]:
-                finding = Finding(Fault.NAME_INDEX, account, f"its name {name!r} is not in the index")
+                finding = ConsistencyFinding(
+                    ConsistencyFault.NAME_INDEX, account, f"its name {name!r} is not in the index"
+                )
                 await self._settle(report, finding, repair, "HSETNX", keys.names(), keys.folded(name), account)
 
     async def _named(self) -> AsyncIterator[tuple[AccountId, str]]:
@@ -130,15 +136,15 @@ class Fsck:
                 yield AccountId(match[1]), name
 
     async def _check_hints(
-        self, seen: _Seen, emails: dict[str, set[AccountId]], report: Report, *, repair: bool
+        self, seen: _Seen, emails: dict[str, set[AccountId]], report: FsckReport, *, repair: bool
     ) -> None:
         """Check the e-mail hints, which may be a superset: a missing hint is a fault, a stale one is only removed."""
         for hint, accounts in emails.items():
             for account in sorted(accounts - set(await self._hinted(hint))):
                 if hint not in await self._hints_of(account) or account in await self._hinted(hint):
                     continue  # the e-mail was removed meanwhile, or the hint was added
-                finding = Finding(
-                    Fault.EMAIL_HINT,
+                finding = ConsistencyFinding(
+                    ConsistencyFault.EMAIL_HINT,
                     account,
                     "an e-mail of the account has no hint: sign-in without the account misses it",
                 )
@@ -157,34 +163,36 @@ class Fsck:
     async def _hinted(self, hint: str) -> Iterable[AccountId]:
         return [AccountId(account) for account in await self._store.command("SMEMBERS", hint)]
 
-    async def _settle(self, report: Report, finding: Finding, repair: bool, *words: str) -> None:
+    async def _settle(self, report: FsckReport, finding: ConsistencyFinding, repair: bool, *words: str) -> None:
         if repair:
             await self._store.change(*words)
         (report.repaired if repair else report.findings).append(finding)
 
-    async def _check_restore(self, report: Report, *, repair: bool) -> None:
+    async def _check_restore(self, report: FsckReport, *, repair: bool) -> None:
         if not await is_marked(self._store):
             return
         if repair:
             await clear_mark(self._store)
-        finding = Finding(Fault.UNFINISHED_RESTORE, keys.META, f"a restore was not finished: {REMEDY}")
+        finding = ConsistencyFinding(
+            ConsistencyFault.UNFINISHED_RESTORE, keys.META, f"a restore was not finished: {REMEDY}"
+        )
         (report.repaired if repair else report.findings).append(finding)
 
-    async def _check_feeds(self, report: Report) -> None:
+    async def _check_feeds(self, report: FsckReport) -> None:
         for partition in range(self._store.partitions):
             reply = await self._store.run("feed_tail", [keys.feed(partition)], [""])
             last = await self._store.run("feed_tail", [keys.feed(partition)], [reply["id"]])
             if reply["id"] != "0-0" and integer(last["mine"] or 0) != integer(reply["n"] or 0):
                 what = f"ends at change {last['mine'] or 'none'}, and counts {reply['n']}"
-                report.findings.append(Finding(Fault.FEED_COUNT, keys.feed(partition), what))
+                report.findings.append(ConsistencyFinding(ConsistencyFault.FEED_COUNT, keys.feed(partition), what))
 
-    async def _check_losses(self, report: Report) -> None:
+    async def _check_losses(self, report: FsckReport) -> None:
         """Report lost changes (R48): their partition is closed until it is recovered."""
         for partition in range(self._store.partitions):
             if (lost := await read_lost(self._store, partition)) is not None:
                 unknown = f"changes {shown(lost.missing)} are known to no sidecar" if lost.missing else "all are known"
                 what = f"changes up to {lost.top} are lost, {unknown}: see `sidecar fsck --accept-loss`"
-                report.findings.append(Finding(Fault.LOST_CHANGES, keys.feed(partition), what))
+                report.findings.append(ConsistencyFinding(ConsistencyFault.LOST_CHANGES, keys.feed(partition), what))
 
     async def _scan(self) -> _Seen:
         seen, passing = _Seen(), list[str]()

@@ -13,7 +13,7 @@ from typing import Final
 
 from sidecar.store import keys
 from sidecar.store.connection import Store
-from sidecar.store.errors import StoreRefused
+from sidecar.store.errors import StoreMismatchError
 from sidecar.store.integrity.data_set import DataSetChange, code_of, digest_of
 from sidecar.store.maintenance.startup_checks import SCHEMA
 from sidecar.tokens.opaque import Pepper
@@ -40,12 +40,12 @@ async def migrate(store: Store, pepper: Pepper) -> Migrated | None:
     if not meta or meta.get("schema") == SCHEMA:
         return None
     if meta.get("schema") != OLDEST:
-        raise StoreRefused(
+        raise StoreMismatchError(
             f"the store at {store.where} has schema {meta.get('schema')}, this sidecar migrates {OLDEST} to {SCHEMA}: "
             "use the sidecar version that wrote it"
         )
     if meta.get("pepper", pepper.identity) != pepper.identity:
-        raise StoreRefused(
+        raise StoreMismatchError(
             f"the store at {store.where} holds passwords made with another pepper: "
             "point SIDECAR_KEYS_DIR at the keys that belong to this store"
         )
@@ -77,7 +77,9 @@ async def _migrate(store: Store, pepper: Pepper, partition: int, wanted: dict[st
     }
     reply = await store.run("data_set", [feed, home], arguments, write=True)
     if reply["o"] != "replaced":
-        raise StoreRefused(f"the store at {store.where} got another data set meanwhile: run `sidecar migrate` again")
+        raise StoreMismatchError(
+            f"the store at {store.where} got another data set meanwhile: run `sidecar migrate` again"
+        )
 
 
 async def _index(store: Store) -> int:

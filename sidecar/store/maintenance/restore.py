@@ -11,12 +11,12 @@ from sidecar.domain.users import AccountId, Actor
 from sidecar.store import keys
 from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.codec import integer
-from sidecar.store.connection import Store, gathered
+from sidecar.store.connection import Store, gather_all
 from sidecar.store.integrity.data_set import replace
-from sidecar.store.maintenance.archive import Head
-from sidecar.store.maintenance.archive_records import Archived, flat
+from sidecar.store.maintenance.archive import ArchiveHead
+from sidecar.store.maintenance.archive_records import ArchivedAccount, flat
 from sidecar.store.maintenance.restore_mark import clear_mark, set_mark
-from sidecar.store.scripting import transition
+from sidecar.store.scripting import run_write
 from sidecar.tokens.opaque import Pepper
 
 ROWS: Final = 200
@@ -38,13 +38,13 @@ class Restored:
 
 
 class Restore:
-    def __init__(self, store: Store, pepper: Pepper | None, head: Head, progress: Progress) -> None:
+    def __init__(self, store: Store, pepper: Pepper | None, head: ArchiveHead, progress: Progress) -> None:
         self._store = store
         self._pepper = pepper
         self._taken = str(head.taken)
         self._progress = progress
 
-    async def run(self, wanted: Sequence[Archived]) -> Restored:
+    async def run(self, wanted: Sequence[ArchivedAccount]) -> Restored:
         """Restore ``wanted`` except accounts with a name that another account has, then set a new data set id.
 
         An interrupted restore leaves its mark (restore_mark.py).
@@ -55,7 +55,7 @@ class Restore:
         for start in range(0, len(free), BATCH):
             batch = free[start : start + BATCH]
             await self._hint(batch)
-            for one, count in zip(batch, await gathered(*map(self._restore, batch)), strict=True):
+            for one, count in zip(batch, await gather_all(*map(self._restore, batch)), strict=True):
                 if count is not None:
                     users[one.account] = count
             self._progress(start + len(batch), len(free))
@@ -64,7 +64,7 @@ class Restore:
         skipped = tuple(one.account for one in wanted if one.account not in users)
         return Restored(len(users), sum(users.values()), skipped)
 
-    async def _take_names(self, wanted: Sequence[Archived]) -> list[Archived]:
+    async def _take_names(self, wanted: Sequence[ArchivedAccount]) -> list[ArchivedAccount]:
         """Return the accounts with a name that is free or their own, and release their older names.
 
         A name is also free if another of the accounts releases it."""
@@ -82,7 +82,7 @@ class Restore:
             await self._store.change("HDEL", keys.names(), *older[start : start + ROWS])
         return [one for one in wanted if one.account in names]
 
-    async def _hint(self, batch: Sequence[Archived]) -> None:
+    async def _hint(self, batch: Sequence[ArchivedAccount]) -> None:
         """Write e-mail hints in one series of script calls per partition of the e-mails."""
         hints: dict[str, dict[str, str]] = {}
         for one in batch:
@@ -96,18 +96,16 @@ class Restore:
                 some = names[start : start + ROWS]
                 await self._store.run("hints_add", some, [held[name] for name in some], write=True)
 
-    async def _restore(self, one: Archived) -> int | None:
+    async def _restore(self, one: ArchivedAccount) -> int | None:
         """Restore one account. Returns its number of users; None when another account has taken its name."""
         if await claim_name(self._store, one.name, one.account) is not None:
             return None
         operator = Actor.operator()
-        reply = await transition(self._store, "restore_account", one.account, operator, data=one.data)
+        reply = await run_write(self._store, "restore_account", one.account, operator, data=one.data)
         kept = [[f"{row.number}-0", flat(row.fields)] for row in one.rows] if reply["fresh"] == "1" else []
         pieces = [kept[start : start + ROWS] for start in range(0, len(kept), ROWS)] or [[]]
         for number, rows in enumerate(pieces, 1):
             done = number == len(pieces) or None
-            await transition(
-                self._store, "restore_rows", one.account, operator, rows=rows, taken=self._taken, done=done
-            )
+            await run_write(self._store, "restore_rows", one.account, operator, rows=rows, taken=self._taken, done=done)
         await settle_name(self._store, one.name, one.account, "keep")
         return integer(reply["users"])

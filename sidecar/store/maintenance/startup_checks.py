@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from sidecar.store import keys
-from sidecar.store.errors import StoreRefused
+from sidecar.store.errors import StoreMismatchError
 from sidecar.store.integrity import server_checks
 from sidecar.store.integrity.proof import META_FIELDS
 
 SCHEMA: Final = "2"
 
 
-class Asked(server_checks.Servers, Protocol):
+class StartupStore(server_checks.CheckedStore, Protocol):
     """Part of a Store that the check needs."""
 
     partitions: int
@@ -30,7 +30,7 @@ class Asked(server_checks.Servers, Protocol):
 
 
 async def check(
-    store: Asked,
+    store: StartupStore,
     *,
     issuer: str | None,
     audience: str | None,
@@ -46,7 +46,7 @@ async def check(
     findings = await server_checks.inspect(store)
     for finding in findings:
         if finding.fatal:
-            raise StoreRefused(finding.message)
+            raise StoreMismatchError(finding.message)
     await _require_meta(store, repair=repair)
     given = {
         "schema": SCHEMA,
@@ -69,7 +69,7 @@ async def check(
     return tuple(finding.message for finding in findings)
 
 
-async def objection(store: Asked) -> str:
+async def objection(store: StartupStore) -> str:
     """Return why the meta record of a store in use no longer matches this process; empty if it does. Writes nothing.
 
     Raises StoreUnavailable.
@@ -79,17 +79,17 @@ async def objection(store: Asked) -> str:
         return "its meta record is gone: run `sidecar fsck --repair`"
     try:
         compare(store.where, meta, store.identity)
-    except StoreRefused as problem:
+    except StoreMismatchError as problem:
         return str(problem)
     return ""
 
 
-async def holds_data(store: Asked) -> bool:
+async def holds_data(store: StartupStore) -> bool:
     """Return whether a sidecar has used the store: it has a data set or an account."""
     return bool(await store.command("EXISTS", f"{keys.feed(0)}:gen", keys.names()))
 
 
-async def _require_meta(store: Asked, *, repair: bool) -> None:
+async def _require_meta(store: StartupStore, *, repair: bool) -> None:
     """Reject a store with data but without its meta record, unless ``repair`` can rewrite it."""
     if await store.command("EXISTS", keys.META) or not await holds_data(store):
         return
@@ -100,25 +100,25 @@ async def _require_meta(store: Asked, *, repair: bool) -> None:
         await store.change("HSET", keys.META, *(word for pair in copy for word in pair))
         return
     remedy = "run `sidecar fsck --repair`" if copy else "restore a backup into an empty one"
-    raise StoreRefused(f"the store at {store.where} holds data and its meta record is gone: {remedy}")
+    raise StoreMismatchError(f"the store at {store.where} holds data and its meta record is gone: {remedy}")
 
 
 def compare(where: str, meta: Mapping[str, str], given: Mapping[str, str | None]) -> None:
     """Raise StoreRefused where ``meta`` differs from ``given``. A field that is not given is not compared."""
     schema = meta.get("schema", "")
     if schema != SCHEMA:
-        raise StoreRefused(
+        raise StoreMismatchError(
             f"the store at {where} has schema {schema}, this sidecar needs {SCHEMA}: "
             "run `sidecar migrate`, or the sidecar version that wrote it"
         )
     if (demo := given.get("demo")) is not None and meta.get("demo") != demo:
         kind = "was made by `sidecar demo`" if meta.get("demo") == "1" else "is not a demo store"
-        raise StoreRefused(f"the store at {where} {kind}: use another one, demo data and real data never mix")
+        raise StoreMismatchError(f"the store at {where} {kind}: use another one, demo data and real data never mix")
     others = other_names(where, meta, issuer=given.get("issuer"), audience=given.get("audience"))
     if others:
-        raise StoreRefused(others[0])
+        raise StoreMismatchError(others[0])
     if given.get("pepper") is not None and meta.get("pepper") != given["pepper"]:
-        raise StoreRefused(
+        raise StoreMismatchError(
             f"the store at {where} holds passwords made with another pepper: "
             "point SIDECAR_KEYS_DIR at the keys that belong to this store"
         )

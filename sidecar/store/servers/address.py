@@ -32,11 +32,11 @@ _NOT_ENCODED: Final = f"a user, password, path or query holds / # ? @ or % that 
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-class AddressError(ValueError):
+class StoreAddressError(ValueError):
     """Invalid URL. The message is one sentence with the remedy, without a part that may be a secret."""
 
 
-class Kind(StrEnum):
+class DeploymentKind(StrEnum):
     """Kind of deployment that the URL's scheme names."""
 
     SINGLE = "single"
@@ -45,13 +45,13 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class StoreAddress:
     """Parts of a store's URL. ``places``: hosts and ports; empty for a Unix socket, which is ``path``.
 
     ``tls``: options of redis-py's ``SSLConnection``; None without TLS.
     """
 
-    kind: Kind
+    kind: DeploymentKind
     places: tuple[tuple[str, int], ...] = ()
     path: str = ""
     master: str = ""
@@ -62,27 +62,27 @@ class Address:
     tls: Mapping[str, str | bool] | None = None
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> StoreAddress:
     """Parse the URL. Raises AddressError."""
     scheme, found, rest = text.partition("://")
     if not found or scheme not in SCHEMES or not text.isprintable() or " " in text:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise AddressError(f"not a store URL: write a URL that starts with {known}")
+        raise StoreAddressError(f"not a store URL: write a URL that starts with {known}")
     authority, tail = _split(rest)
     path, asked, query = tail.partition("?")
     if "#" in rest or "@" in tail:
-        raise AddressError(_NOT_ENCODED)
+        raise StoreAddressError(_NOT_ENCODED)
     userinfo, at, hosts = authority.rpartition("@")
     options = _options(query) if asked else {}
     username, password = _credentials(userinfo if at else "", options)
-    kind = Kind(scheme.partition("+")[2] or "single")
+    kind = DeploymentKind(scheme.partition("+")[2] or "single")
     if scheme == "unix":
         return _unix(hosts, path, options, username, password)
-    places = tuple(_places(hosts, SENTINEL_PORT if kind is Kind.SENTINEL else REDIS_PORT))
-    if kind is Kind.SINGLE and len(places) > 1:
-        raise AddressError("several hosts: write redis+sentinel:// or redis+cluster://, or a single host")
+    places = tuple(_places(hosts, SENTINEL_PORT if kind is DeploymentKind.SENTINEL else REDIS_PORT))
+    if kind is DeploymentKind.SINGLE and len(places) > 1:
+        raise StoreAddressError("several hosts: write redis+sentinel:// or redis+cluster://, or a single host")
     master, database = _path(kind, path)
-    return Address(
+    return StoreAddress(
         kind,
         places,
         master=master,
@@ -101,7 +101,7 @@ def masked(text: str) -> str:
         return "…"
     try:
         parse_address(text)
-    except AddressError:
+    except StoreAddressError:
         return f"{scheme}://…"
     authority, tail = _split(rest)
     _, at, hosts = authority.rpartition("@")
@@ -117,7 +117,7 @@ def _split(rest: str) -> tuple[str, str]:
 
 def _decoded(text: str) -> str:
     if "@" in text or re.search(r"%(?![0-9A-Fa-f]{2})", text):
-        raise AddressError(_NOT_ENCODED)
+        raise StoreAddressError(_NOT_ENCODED)
     return unquote(text, errors="replace")
 
 
@@ -129,26 +129,26 @@ def _options(query: str) -> dict[str, str]:
         if name not in _NAMES:
             raise _unknown(name, may_show="=" in part and "password" not in found)
         if name in found:
-            raise AddressError(f"{name} occurs twice in the query: remove one")
+            raise StoreAddressError(f"{name} occurs twice in the query: remove one")
         if not value:
-            raise AddressError(f"{name} has no value in the query: write {name}=VALUE or remove it")
+            raise StoreAddressError(f"{name} has no value in the query: write {name}=VALUE or remove it")
         if "+" in value and name == "password":
-            raise AddressError("password holds a + in the query: write %2B for +, %20 for a space")
+            raise StoreAddressError("password holds a + in the query: write %2B for +, %20 for a space")
         found[name] = _decoded(value)
     return found
 
 
-def _unknown(name: str, *, may_show: bool) -> AddressError:
+def _unknown(name: str, *, may_show: bool) -> StoreAddressError:
     """Return the error for an unknown name. ``may_show``: the name is not the end of a password with & or ?."""
     may_show = may_show and re.fullmatch(r"[a-z_]{2,40}", name) is not None
     shown = f"{name} is" if may_show else "a name in the query is"
     if name.lower() in {"ssl", "tls"}:
-        return AddressError(f"{shown} not known: write rediss:// for TLS")
+        return StoreAddressError(f"{shown} not known: write rediss:// for TLS")
     near = difflib.get_close_matches(name.lower(), _NAMES, n=1, cutoff=0.7)
     if near:
-        return AddressError(f"{shown} not known: did you mean {near[0]}?")
+        return StoreAddressError(f"{shown} not known: did you mean {near[0]}?")
     remedy = f"remove it; known are {', '.join(_NAMES)}"
-    return AddressError(
+    return StoreAddressError(
         f"{shown} not known: {remedy}" + ("" if may_show else f". If it is part of a password: {_ENCODE}")
     )
 
@@ -157,71 +157,79 @@ def _credentials(userinfo: str, options: Mapping[str, str]) -> tuple[str | None,
     user, _, password = userinfo.partition(":")
     for name, there in (("username", user), ("password", password)):
         if there and name in options:
-            raise AddressError(f"{name} occurs before the host and in the query: remove one")
+            raise StoreAddressError(f"{name} occurs before the host and in the query: remove one")
     found = _decoded(user) or options.get("username"), _decoded(password) or options.get("password")
     if found[0] and not found[1]:
-        raise AddressError("a user without a password: write USER:PASSWORD@HOST, or :PASSWORD@HOST")
+        raise StoreAddressError("a user without a password: write USER:PASSWORD@HOST, or :PASSWORD@HOST")
     return found
 
 
-def _unix(hosts: str, path: str, options: Mapping[str, str], username: str | None, password: str | None) -> Address:
+def _unix(
+    hosts: str, path: str, options: Mapping[str, str], username: str | None, password: str | None
+) -> StoreAddress:
     if hosts:
-        raise AddressError("a Unix socket has no host: write unix:///run/redis.sock")
+        raise StoreAddressError("a Unix socket has no host: write unix:///run/redis.sock")
     if len(path) < 2:
-        raise AddressError("the URL names no absolute path: write unix:///run/redis.sock")
+        raise StoreAddressError("the URL names no absolute path: write unix:///run/redis.sock")
     _tls(options, secured=False)
-    _sentinel_username(Kind.SINGLE, options)
-    database = _database(Kind.SINGLE, "", options)
-    return Address(Kind.SINGLE, path=_decoded(path), database=database, username=username, password=password)
+    _sentinel_username(DeploymentKind.SINGLE, options)
+    database = _database(DeploymentKind.SINGLE, "", options)
+    return StoreAddress(
+        DeploymentKind.SINGLE, path=_decoded(path), database=database, username=username, password=password
+    )
 
 
 def _places(hosts: str, port: int) -> Iterator[tuple[str, int]]:
     if not hosts:
-        raise AddressError("the URL names no host")
+        raise StoreAddressError("the URL names no host")
     for place in hosts.split(","):
         if not place:
-            raise AddressError("the URL's list of hosts has an empty place: write HOST:PORT between the commas")
+            raise StoreAddressError("the URL's list of hosts has an empty place: write HOST:PORT between the commas")
         match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+(?:%[\w.]+)?\]|[^:\[\]%]+)(?::([0-9]{1,5}))?", place)
         if match is None or not 0 < int(match[2] or port) < 65536:
-            raise AddressError("it has no host and port between // and /: write HOST:PORT, and [::1]:PORT for IPv6")
+            raise StoreAddressError(
+                "it has no host and port between // and /: write HOST:PORT, and [::1]:PORT for IPv6"
+            )
         yield match[1].strip("[]"), int(match[2] or port)
 
 
-def _path(kind: Kind, path: str) -> tuple[str, str]:
+def _path(kind: DeploymentKind, path: str) -> tuple[str, str]:
     """Return the master's name (only for Sentinel) and the database's text."""
     parts = path.removeprefix("/").split("/") if path else [""]
-    if kind is Kind.CLUSTER:
+    if kind is DeploymentKind.CLUSTER:
         if parts not in ([""], ["0"]):
-            raise AddressError("a Redis Cluster has only database 0: write nothing after the hosts")
+            raise StoreAddressError("a Redis Cluster has only database 0: write nothing after the hosts")
         return "", ""
-    if kind is Kind.SENTINEL:
+    if kind is DeploymentKind.SENTINEL:
         if not parts[0]:
-            raise AddressError("it names no master: write redis+sentinel://HOST:26379/MASTER")
+            raise StoreAddressError("it names no master: write redis+sentinel://HOST:26379/MASTER")
         if len(parts) > 2:
-            raise AddressError("the path has too many parts: write /MASTER or /MASTER/DATABASE")
+            raise StoreAddressError("the path has too many parts: write /MASTER or /MASTER/DATABASE")
         return _decoded(parts[0]), parts[1] if len(parts) == 2 else ""
     if len(parts) > 1:
-        raise AddressError(f"the path is not a database number: write /0. If the / is part of a password: {_ENCODE}")
+        raise StoreAddressError(
+            f"the path is not a database number: write /0. If the / is part of a password: {_ENCODE}"
+        )
     return "", parts[0]
 
 
-def _database(kind: Kind, path: str, options: Mapping[str, str]) -> int | None:
+def _database(kind: DeploymentKind, path: str, options: Mapping[str, str]) -> int | None:
     if path and "db" in options:
-        raise AddressError("the database occurs in the path and in the query (db): remove one")
-    if kind is Kind.CLUSTER and options.get("db", "0") != "0":
-        raise AddressError("a Redis Cluster has only database 0: remove db from the query")
+        raise StoreAddressError("the database occurs in the path and in the query (db): remove one")
+    if kind is DeploymentKind.CLUSTER and options.get("db", "0") != "0":
+        raise StoreAddressError("a Redis Cluster has only database 0: remove db from the query")
     text = options.get("db", path)
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,5}", text):
         where = "the query's db" if "db" in options else "the path"
-        raise AddressError(f"{where} is not a database number: write a whole number, as in /0")
+        raise StoreAddressError(f"{where} is not a database number: write a whole number, as in /0")
     return int(text)
 
 
-def _sentinel_username(kind: Kind, options: Mapping[str, str]) -> str | None:
-    if "sentinel_username" in options and kind is not Kind.SENTINEL:
-        raise AddressError("sentinel_username is only for redis+sentinel://: remove it")
+def _sentinel_username(kind: DeploymentKind, options: Mapping[str, str]) -> str | None:
+    if "sentinel_username" in options and kind is not DeploymentKind.SENTINEL:
+        raise StoreAddressError("sentinel_username is only for redis+sentinel://: remove it")
     return options.get("sentinel_username")
 
 
@@ -229,15 +237,15 @@ def _tls(options: Mapping[str, str], *, secured: bool) -> Mapping[str, str | boo
     found: dict[str, str | bool] = {name: options[name] for name in _TLS_NAMES if name in options}
     if not secured:
         if found:
-            raise AddressError(f"{next(iter(found))} requires TLS: write rediss://, or remove it")
+            raise StoreAddressError(f"{next(iter(found))} requires TLS: write rediss://, or remove it")
         return None
     if found.get("ssl_cert_reqs", "required") not in {"required", "none"}:
-        raise AddressError("ssl_cert_reqs must be required or none")
+        raise StoreAddressError("ssl_cert_reqs must be required or none")
     if "ssl_check_hostname" in found:
         checked = _BOOLEANS.get(str(found["ssl_check_hostname"]).lower())
         if checked is None:
-            raise AddressError("ssl_check_hostname must be true or false")
+            raise StoreAddressError("ssl_check_hostname must be true or false")
         found["ssl_check_hostname"] = checked
     if "ssl_keyfile" in found and "ssl_certfile" not in found:
-        raise AddressError("ssl_keyfile requires ssl_certfile: add it")
+        raise StoreAddressError("ssl_keyfile requires ssl_certfile: add it")
     return found

@@ -13,7 +13,7 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnecti
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from sidecar.store.servers.address import Address, AddressError, Kind
+from sidecar.store.servers.address import DeploymentKind, StoreAddress, StoreAddressError
 from sidecar.store.servers.discovery import Place
 
 CONNECTIONS: Final = 64
@@ -33,13 +33,17 @@ class Pools:
     """Connection pools by server, separate for reads and writes."""
 
     def __init__(
-        self, address: Address, patience: Patience, sentinel_password: str | None = None, connections: int = CONNECTIONS
+        self,
+        address: StoreAddress,
+        patience: Patience,
+        sentinel_password: str | None = None,
+        connections: int = CONNECTIONS,
     ) -> None:
         self._options = _options(address)
         self._patience = patience
         self._connections = connections
         self._clients: dict[tuple[Place | None, bool], Any] = {}
-        sentinels = address.places if address.kind is Kind.SENTINEL else ()
+        sentinels = address.places if address.kind is DeploymentKind.SENTINEL else ()
         options = _timeouts(patience.read) | _secured(address) | {"decode_responses": True, "protocol": 2}
         options |= {"username": address.sentinel_username, "password": sentinel_password}
         self.sentinels = [Redis.from_pool(_pool(place, options, connections=2)) for place in sentinels]
@@ -88,7 +92,7 @@ def _pool(place: Place | None, options: Mapping[str, Any], *, connections: int) 
     return BlockingConnectionPool(max_connections=connections, timeout=options["socket_timeout"], **where, **options)
 
 
-def _options(address: Address) -> dict[str, Any]:
+def _options(address: StoreAddress) -> dict[str, Any]:
     """Return the options of every connection to a server."""
     options: dict[str, Any] = {"decode_responses": True, "protocol": 2, "db": address.database or 0}
     options |= _secured(address)
@@ -97,13 +101,13 @@ def _options(address: Address) -> dict[str, Any]:
     return options | {"username": address.username, "password": address.password}
 
 
-def _secured(address: Address) -> dict[str, Any]:
+def _secured(address: StoreAddress) -> dict[str, Any]:
     if address.tls is None:
         return {"connection_class": Connection}
     return {"connection_class": SSLConnection, **address.tls}
 
 
-def require_certificates(address: Address) -> None:
+def require_certificates(address: StoreAddress) -> None:
     """Verify the PEM files of the query. Raises AddressError for a file that cannot be used."""
     tls = address.tls or {}
     context = ssl.create_default_context()
@@ -118,7 +122,7 @@ def require_certificates(address: Address) -> None:
                     context.load_cert_chain(str(tls[name]), str(key) if key else None)
             except OSError as error:  # ssl.SSLError is one
                 why = error.strerror or "not PEM"
-                raise AddressError(f"{name}={tls[name]} cannot be used ({why}): name a PEM file") from None
+                raise StoreAddressError(f"{name}={tls[name]} cannot be used ({why}): name a PEM file") from None
 
 
 def _timeouts(patience: float) -> dict[str, Any]:

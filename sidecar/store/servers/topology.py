@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol
 from redis import exceptions
 from redis.crc import key_slot
 
-from sidecar.store.errors import StoreRefused
-from sidecar.store.servers.address import AddressError, Kind, masked, parse_address
+from sidecar.store.errors import StoreMismatchError
+from sidecar.store.servers.address import DeploymentKind, StoreAddressError, masked, parse_address
 from sidecar.store.servers.connection_pools import Patience, Pools, require_certificates
 from sidecar.store.servers.discovery import Place, Slots, ask_cluster, ask_sentinels
 
@@ -29,7 +29,7 @@ Look = Callable[[Place | None], Awaitable[Slots]]
 class Topology(Protocol):
     """Clients of the masters. ``watched_over``: a replica may be promoted. ``partitions``: number for a new store."""
 
-    watched_over: bool
+    has_failover: bool
     partitions: int
     on_move: Callable[[], None]
 
@@ -56,20 +56,20 @@ def topology(url: str, *, patience: Patience, sentinel_password: str | None = No
     try:
         address = parse_address(url)
         require_certificates(address)
-    except AddressError as error:
-        raise StoreRefused(f"SIDECAR_REDIS_URL ({masked(url)}): {error}") from None
+    except StoreAddressError as error:
+        raise StoreMismatchError(f"SIDECAR_REDIS_URL ({masked(url)}): {error}") from None
     pools = Pools(address, patience, sentinel_password)
-    if address.kind is Kind.SINGLE:
-        return Single(pools, address.places[0] if address.places else None)
-    if address.kind is Kind.CLUSTER:
-        return Watched(pools, lambda _: ask_cluster(address.places, pools), partitions=CLUSTER_PARTITIONS)
-    return Watched(pools, lambda known: ask_sentinels(address.master, known, pools), partitions=1)
+    if address.kind is DeploymentKind.SINGLE:
+        return SingleServer(pools, address.places[0] if address.places else None)
+    if address.kind is DeploymentKind.CLUSTER:
+        return FailoverTopology(pools, lambda _: ask_cluster(address.places, pools), partitions=CLUSTER_PARTITIONS)
+    return FailoverTopology(pools, lambda known: ask_sentinels(address.master, known, pools), partitions=1)
 
 
-class Single:
+class SingleServer:
     """Single server at its address."""
 
-    watched_over = False
+    has_failover = False
     partitions = 1
 
     def __init__(self, pools: Pools, place: Place | None) -> None:
@@ -97,10 +97,10 @@ class Single:
         await self._pools.close()
 
 
-class Borrowed:
+class BorrowedClient:
     """Existing client, which its creator closes."""
 
-    watched_over = False
+    has_failover = False
     partitions = 1
 
     def __init__(self, client: Any) -> None:
@@ -126,13 +126,13 @@ class Borrowed:
         """No-op: the creator closes the client."""
 
 
-class Watched:
+class FailoverTopology:
     """Masters that Sentinels or a Cluster name. The sidecar uses few slots, and no command spans two of them.
 
     During a discovery, calls use the known masters, so that a failed master affects no other partition.
     """
 
-    watched_over = True
+    has_failover = True
 
     def __init__(self, pools: Pools, look: Look, *, partitions: int) -> None:
         self.partitions = partitions

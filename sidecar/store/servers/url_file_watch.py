@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from sidecar.store.connection import Store, StoreRefused, StoreUnavailable
-from sidecar.store.servers.address import AddressError
+from sidecar.store.connection import Store, StoreMismatchError, StoreUnavailableError
+from sidecar.store.servers.address import StoreAddressError
 from sidecar.telemetry.app_log import logger
 
 POLL_SECONDS: Final = 1.0
@@ -58,7 +58,7 @@ class StoreUrlWatch:
                 found = {**self._used, **await asyncio.to_thread(_contents, self._files)}
                 if found != self._used:
                     await self._use(found)
-            except (AddressError, StoreRefused, StoreUnavailable) as problem:
+            except (StoreAddressError, StoreMismatchError, StoreUnavailableError) as problem:
                 self._reject(str(problem))
                 return
             self._complaint = ""
@@ -91,9 +91,9 @@ def _contents(files: Mapping[str, Path]) -> dict[str, str]:
         try:
             found[name] = path.read_bytes().decode().rstrip("\r\n")
         except OSError as error:
-            raise AddressError(f"{path}: cannot be read: {error.strerror}") from None
+            raise StoreAddressError(f"{path}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise AddressError(f"{path}: is not UTF-8") from None
+            raise StoreAddressError(f"{path}: is not UTF-8") from None
         if not found[name]:
-            raise AddressError(f"{path}: is empty: write the store's URL, or the Sentinels' password")
+            raise StoreAddressError(f"{path}: is empty: write the store's URL, or the Sentinels' password")
     return found

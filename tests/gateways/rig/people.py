@@ -18,7 +18,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.domain.users import AccountId, Actor, SessionId, UserId
-from sidecar.identity.account_creation import Founding, found
+from sidecar.identity.account_creation import NewAccount, create_account
 from sidecar.identity.hashing import Hashing
 from sidecar.sources.key_files import load_or_create
 from sidecar.store.accounts import Accounts, Created
@@ -166,8 +166,8 @@ async def found_account(keys_dir: Path, redis_url: str) -> None:
     hashing = Hashing(keys.pepper)
     try:
         await store.check_meta(issuer=PUBLIC_URL, audience="dashboard", demo=False, pepper=keys.pepper.identity)
-        founding = Founding("Acme", EMAIL.format("account-administrator"), PASSWORD, seats=20)
-        outcome = await found(Accounts(store), hashing, founding, actor=Actor.operator(), entropy=os.urandom)
+        founding = NewAccount("Acme", EMAIL.format("account-administrator"), PASSWORD, seats=20)
+        outcome = await create_account(Accounts(store), hashing, founding, actor=Actor.operator(), entropy=os.urandom)
     finally:
         hashing.close()
         await store.close()
