@@ -1,8 +1,9 @@
-"""The worst that a stranger can write into 60 KB: texts, JSON bodies, forms, queries, heads, named by their kinds."""
+"""The worst that a client can write into 60 KB: texts, JSON bodies, forms, queries, heads. Speed of the machine."""
 
 import base64
 import json
 from itertools import cycle, islice
+from time import thread_time
 from typing import Final
 
 SIZE: Final = 60_000
@@ -204,3 +205,19 @@ def _spread(run: str) -> str:
 
 def _b64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+REFERENCE_TEXT = json.dumps([{"number": number, "text": "é" * 20} for number in range(200)])
+REFERENCE_SECONDS = 0.0011
+"""Ten times `json.loads` of the text, on the machine for which the budget was set."""
+
+
+def slowness() -> float:
+    """Return how much slower than the reference this machine is now, at least 1."""
+    took = []
+    for _ in range(7):
+        before = thread_time()
+        for _ in range(10):
+            json.loads(REFERENCE_TEXT)
+        took.append(thread_time() - before)
+    return max(1.0, min(took) / REFERENCE_SECONDS)

@@ -213,7 +213,7 @@ def _proven_sessions(app: AppContext, cookies: SessionCookies) -> Mapping[UserId
 
 
 async def _end_sessions(call: Request[Any], proven: Mapping[UserId, set[SessionId]]) -> None:
-    """End the sessions. Return when all sidecars reject their tokens. Raises StoreUnavailable."""
+    """End the sessions. Return when all sidecars reject their tokens. Raises StoreUnavailableError."""
     people = call.app.people
 
     async def end(user: UserId, sessions: set[SessionId]) -> Position | None:

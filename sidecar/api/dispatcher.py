@@ -219,7 +219,7 @@ async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
 
 
 def _query(query: str) -> dict[str, str]:
-    """Parse the query of an endpoint that has one. Raises BadBody."""
+    """Parse the query of an endpoint that has one. Raises InvalidBodyError."""
     if query.count("%") > MAX_ESCAPES:
         raise InvalidBodyError(f"the query contains more than {MAX_ESCAPES} percent-encoded bytes; send less")
     try:

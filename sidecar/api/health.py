@@ -84,7 +84,7 @@ def _verbose(checks: Mapping[str, HealthCheck], excluded: Collection[str]) -> It
 
 
 async def status(call: Request[None]) -> Response:
-    """Return one flat object. README, "Watching it", lists its members."""
+    """Return one flat object. server/README.md lists its members."""
     report: dict[str, Any] = await call.app.health.report()
     return Response(200, report)
 

@@ -17,7 +17,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 OK, NO, WRONG, UNREACHABLE, FAULT = 0, 1, 2, 3, 70
-"""Exit statuses: README, "Command line", and 70 for a fault of the program itself (sysexits' EX_SOFTWARE)."""
+"""Exit statuses: README.md beside this file, and 70 for a fault of the program itself (sysexits' EX_SOFTWARE)."""
 
 
 class CliError(click.ClickException):

@@ -117,7 +117,7 @@ class TokenClient:
         return self._refresh_token
 
     async def token(self) -> str:
-        """Return a valid access token. Raises SignInRefused or TokenUnavailable."""
+        """Return a valid access token. Raises SignInRejectedError or TokenUnavailableError."""
         held, now = self._cached, self._clock()
         if held is None or now >= held.good_until:
             return (await self._join(now)).access_token
@@ -262,7 +262,7 @@ class TokenClient:
 
 
 async def _secret(password: str | Callable[[], str | Awaitable[str]]) -> str:
-    """Return the current password. TokenUnavailable omits the function's message, which may contain a secret."""
+    """Return the current password. TokenUnavailableError omits the function's message, which may contain a secret."""
     if isinstance(password, str):
         return password
     try:

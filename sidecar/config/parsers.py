@@ -1,7 +1,6 @@
 """Parsers for setting values: addresses, durations, sizes, networks. (URLs: urls.py.)
 
-Each parser returns the value of a text, or raises ``InvalidValueError`` with problem and remedy. It never repeats
-the text, because only the caller knows if the value is a secret.
+Each parser raises ``InvalidValueError`` with problem and remedy, without the text: it can be a secret.
 """
 
 import ipaddress

@@ -1,4 +1,4 @@
-"""Decisions and their reasons (README, "Reasons"). The list of reasons is closed."""
+"""Decisions and their reasons (gateways/README.md, "Reasons"). The list of reasons is closed."""
 
 from enum import StrEnum
 

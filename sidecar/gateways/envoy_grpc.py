@@ -1,10 +1,9 @@
 """Envoy ext_authz over gRPC: ``envoy.service.auth.v3.Authorization/Check``, and ``grpc.health.v1``.
 
 The only module that imports grpc, loaded if SIDECAR_GRPC_LISTEN is set (extra ``[grpc]``). ``http.path`` includes the
-query.
-For Envoy, ``status.code`` alone decides. An empty response allows, and so does code 0 beside a ``denied_response``
-(measured). Therefore a denial is code 7 or 16, and each exception becomes 7.
-A check is never aborted, because ``failure_mode_allow`` lets requests pass on a gRPC error or a missing response.
+query. For Envoy, ``status.code`` alone decides. An empty response allows, and so does code 0 beside a
+``denied_response`` (measured). Therefore a denial is code 7 or 16, and each exception becomes 7. A check is never
+aborted, because ``failure_mode_allow`` lets requests pass on a gRPC error or a missing response.
 """
 
 import asyncio

@@ -1,9 +1,8 @@
 """Login redirect (SIDECAR_LOGIN_URL): the conditions under which a 401 becomes a redirect.
 
 Only a GET navigation for HTML is redirected. A script, form, frame or WebSocket cannot distinguish a login page from a
-response.
-The original request is a parameter of the redirect: a path without host. So the login page needs no Host header to
-return, and cannot be made to redirect elsewhere.
+response. The original request is a parameter of the redirect: a path without host. So the login page needs no Host
+header to return, and cannot be made to redirect elsewhere.
 """
 
 from typing import Final

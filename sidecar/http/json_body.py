@@ -30,7 +30,7 @@ class InvalidBodyError(ValueError):
 
 
 def strict_json(raw: bytes, max_members: int = MAX_MEMBERS) -> Any:
-    """Parse one JSON document (RFC 8259, with unique names per I-JSON, RFC 7493). Raises BadBody."""
+    """Parse one JSON document (RFC 8259, with unique names per I-JSON, RFC 7493). Raises InvalidBodyError."""
     if len(raw) > SHORT:
         _bound(raw, max_members)
     try:
@@ -56,7 +56,8 @@ _LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 def _bound(raw: bytes, max_members: int) -> None:
     """Check a long body before parsing, because parsing it could block the event loop.
 
-    Raises BadBody for too many members, too deep nesting or too long numbers. Content of strings is ignored; an
+    Raises InvalidBodyError for too many members, too deep nesting or too long numbers. Content of strings is ignored;
+    an
     unterminated string extends to the end.
     """
     most = 2 * max_members + 2  # a name and a value each
@@ -85,12 +86,13 @@ _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 def decode(raw: bytes, kind: type[T]) -> T:
-    """Parse ``raw`` into ``kind``, a Struct that forbids unknown members. Raises BadBody."""
+    """Parse ``raw`` into ``kind``, a Struct that forbids unknown members. Raises InvalidBodyError."""
     return convert(strict_json(raw), kind)
 
 
 def convert(value: object, kind: type[T]) -> T:
-    """Convert a parsed JSON value to ``kind``. Raises BadBody that names the member (``$.email``), never its value."""
+    """Convert a parsed JSON value to ``kind``. Raises InvalidBodyError that names the member (``$.email``), never its
+    value."""
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -119,7 +121,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_co
 
 
 def _inspect(value: Any, levels: int) -> None:
-    """Raise BadBody for half a surrogate pair, which cannot be encoded again, and for nesting below ``levels``."""
+    """Raise InvalidBodyError for half a surrogate pair, which cannot be encoded again, and for nesting below
+    ``levels``."""
     if isinstance(value, str):
         try:
             value.encode("utf-8")

@@ -39,7 +39,7 @@ async def create_account(
 ) -> CreateAccountOutcome:
     """Create the account with an active administrator. Returns the store's outcome or the rejection.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailableError.
     """
     name, admin_name = clean(new_account.name), clean(new_account.admin_name)
     if not name or admin_name is None or name.startswith("acc_"):

@@ -45,7 +45,7 @@ class LoginLimits(Protocol):
         """Return the recent rejection of an address if it still applies. The request then need not be read."""
 
     async def reserve(self, subject: Email | str, address: str) -> Reservation | Limited:
-        """Count a failure in advance. ``subject``: an e-mail, or a user id if known. Raises StoreUnavailable."""
+        """Count a failure in advance. ``subject``: an e-mail, or a user id if known. Raises StoreUnavailableError."""
 
     async def settle(self, admitted: Reservation, *, failed: bool) -> None:
         """Settle a reservation, once per admitted ``reserve``. Without a failure, the units are returned."""

@@ -125,7 +125,7 @@ class InvitationService:
         invitee: Invitee,
         idempotency: store.IdempotencyKey | None = None,
     ) -> InviteOutcome:
-        """Reserve a seat for ``invitee`` and create the link. Raises StoreUnavailable."""
+        """Reserve a seat for ``invitee`` and create the link. Raises StoreUnavailableError."""
         address = parse(invitee.email)
         if address is None:
             return InvalidEmail()
@@ -158,7 +158,7 @@ class InvitationService:
     ) -> ResendOutcome:
         """Create a new link for the same seat; the old link becomes invalid. An expired invitation takes a seat again.
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailableError.
         """
         target = await self._users.record(UserId(user)) if account_of(user) == account else None
         if target is None:
@@ -183,7 +183,7 @@ class InvitationService:
         return await self._sent(outcome, secret) if isinstance(outcome, store.Invited) else outcome
 
     async def accept(self, token: str, password: str, name: str | None, client: Client) -> AcceptOutcome:
-        """Activate the invited user with a password and sign them in. Raises StoreUnavailable."""
+        """Activate the invited user with a password and sign them in. Raises StoreUnavailableError."""
         read = read_invitation(token, self._pepper)
         if read is None:
             return store.InvitationGone()

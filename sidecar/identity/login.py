@@ -85,7 +85,7 @@ class Login:
     async def sign_in(self, claim: SignIn, client: Client) -> LoginOutcome:
         """Sign a user in. Lengths are checked first, then the limits, then the credentials (R16).
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailableError.
         """
         if len(claim.password) > MAX_TYPED:
             return InvalidGrant()  # independent of the e-mail: no password is that long

@@ -97,7 +97,7 @@ class Smtp:
         self._trust = trust
 
     async def send(self, mail: MailMessage) -> None:
-        """Send a mail. Returns when the server has accepted it. Raises NotSent."""
+        """Send a mail. Returns when the server has accepted it. Raises SendError."""
         server = self._server
         try:
             await aiosmtplib.send(

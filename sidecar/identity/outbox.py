@@ -57,7 +57,7 @@ def uncounted(_source: MailSource, _outcome: MailOutcome) -> None:
 
 
 class Outbox:
-    """Mail queues. ``send`` delivers one mail or raises NotSent. ``count`` increments the metric."""
+    """Mail queues. ``send`` delivers one mail or raises SendError. ``count`` increments the metric."""
 
     def __init__(
         self,

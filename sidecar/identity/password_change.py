@@ -76,7 +76,7 @@ class PasswordChange:
     async def change(self, user: UserId, typed: NewPassword, actor: Actor, client: Client) -> ChangeOutcome:
         """Change the actor's own password. The script compares ``actor`` with the record of ``user`` (R11).
 
-        Raises StoreUnavailable.
+        Raises StoreUnavailableError.
         """
         if typed.confirmation is not None and typed.confirmation != typed.new:
             return Mismatch()

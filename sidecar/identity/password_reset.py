@@ -89,7 +89,7 @@ class PasswordReset:
     async def reset(self, token: str, password: str, client: Client) -> ResetOutcome:
         """Set a new password, end every session and open one. A weak password leaves the link unused.
 
-        The secret is verified before hashing (R17). Raises StoreUnavailable.
+        The secret is verified before hashing (R17). Raises StoreUnavailableError.
         """
         proven = await self._proven(token)
         if proven is None:

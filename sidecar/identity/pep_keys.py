@@ -92,7 +92,8 @@ class PepKeys:
         self._unproven = RateMeter()
 
     async def admit(self, key: str, scope: Scope) -> Pep | InvalidKey | OutOfScope | RateExceeded:
-        """Verify ``key`` (the text after ``Bearer``) for ``scope``; charge one decision. Raises StoreUnavailable."""
+        """Verify ``key`` (the text after ``Bearer``) for ``scope``; charge one decision. Raises
+        StoreUnavailableError."""
         presented = self._proven.get(key)
         pep = None if presented is None else self._copies.peek(presented.pep)
         if presented is None or pep is None:
@@ -210,7 +211,7 @@ class PepRevokedEverywhere:
 async def make(
     peps: Peps, pepper: Pepper, account: AccountId, wanted: NewPep, *, actor: Actor, entropy: Entropy
 ) -> MakeOutcome:
-    """Create a key of ``account``. Raises StoreUnavailable."""
+    """Create a key of ``account``. Raises StoreUnavailableError."""
     name = clean(wanted.name)
     if not name or name.startswith("pep_"):
         return InvalidPepName()
@@ -232,7 +233,8 @@ async def make(
 async def revoke(
     peps: Peps, fleet: Fleet, account: AccountId, named: str, *, actor: Actor
 ) -> PepRevokedEverywhere | NoPep | ActorChanged:
-    """Revoke a key of ``account``, named by name or id. Returns once no sidecar accepts it. Raises StoreUnavailable."""
+    """Revoke a key of ``account``, named by name or id. Returns once no sidecar accepts it. Raises
+    StoreUnavailableError."""
     held = await peps.listing(account)
     wanted = next((pep for pep in held if named in (pep.id, pep.name)), None)
     if wanted is None:

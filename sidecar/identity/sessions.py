@@ -128,7 +128,7 @@ async def refresh(issuer: Issuer, sessions: Sessions, fleet: Fleet, token: str, 
 
     Refreshes are limited per session, because each costs a write, an event for every sidecar and a signature. A reused
     token ends its session. The function then returns once no sidecar accepts the session's tokens. Raises
-    StoreUnavailable.
+    StoreUnavailableError.
     """
     presented = issuer.read(token)
     if presented is None:

@@ -77,7 +77,7 @@ RemoveOutcome = RemovedUser | NoUser | LastAdmin | ActorChanged | UnknownRole | 
 
 
 class UserAdmin:
-    """User administration of accounts. All methods raise StoreUnavailable."""
+    """User administration of accounts. All methods raise StoreUnavailableError."""
 
     def __init__(self, *, users: Users, links: FederatedIdentities, fleet: Fleet) -> None:
         self._users = users

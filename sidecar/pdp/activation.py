@@ -191,7 +191,7 @@ class Activation:
                 await self._swap(judged.generation, judged.diagnostics)
 
     async def _verdict(self, files: PolicyFiles) -> CompileResult:
-        """Compile ``files`` and run the gates. Raises StoreUnavailable. A retry reuses the compile result."""
+        """Compile ``files`` and run the gates. Raises StoreUnavailableError. A retry reuses the compile result."""
         try:
             if self._compiled is None or self._compiled[0] != files.fingerprint:
                 self._compiled = files.fingerprint, await process.compile_files(files, self.generation)

@@ -17,7 +17,7 @@ from sidecar.store.policy_history import PolicyHistory
 from sidecar.store.role_holders import RoleHolders
 
 Gate = Callable[[Generation], Awaitable[tuple[Diagnostic, ...]]]
-"""Activation check. Returns the diagnostics that reject a generation; empty: accepted. Raises StoreUnavailable."""
+"""Activation check. Returns the diagnostics that reject a generation; empty: accepted. Raises StoreUnavailableError."""
 
 
 class ActivePolicy(Protocol):

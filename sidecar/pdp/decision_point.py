@@ -1,6 +1,7 @@
 """Decision point: combines policy, token and live record into one decision.
 
-Order of evaluation (README, "Reasons"): malformed or ambiguous request, public route, token, unmatched path, policy.
+Order of evaluation (gateways/README.md, "Reasons"): malformed or ambiguous request, public route, token, unmatched
+path, policy.
 Each check uses one generation and one record. An undetermined result is always a denial.
 """
 

@@ -58,7 +58,7 @@ class Subjects:
         self._homes: FifoCache[tuple[AccountId, str], tuple[UserId, str]] = FifoCache(MAX_HOMES)
 
     async def find(self, generation: Generation, account: AccountId, subject: Subject) -> ResolvedSubject | Reason:
-        """Return the resolved subject, or the reason for a denial. Raises StoreUnavailable."""
+        """Return the resolved subject, or the reason for a denial. Raises StoreUnavailableError."""
         if subject.kind == USER:
             record = await self._user(account, subject.id)
             return Reason.UNKNOWN_USER if record is None else standing_of(record)

@@ -166,7 +166,8 @@ class FederatedUsers:
         self._known: SizedFifoCache[str, tuple[ExternalIssuer, LinkedIdentity]] = SizedFifoCache(KNOWN_BYTES)
 
     async def identify(self, external: ExternalToken, *, now: int) -> Identity | Reason:
-        """Return the local identity of an external token, or the reason for the rejection. Raises StoreUnavailable."""
+        """Return the local identity of an external token, or the reason for the rejection. Raises
+        StoreUnavailableError."""
         claims = await self._tokens.verify(external, now=now)
         if isinstance(claims, Reason):
             return claims

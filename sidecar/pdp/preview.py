@@ -74,7 +74,7 @@ class Previews:
     ) -> PreviewResult | PreviewBusy | PreviewTooLarge:
         """Preview an edit. ``edited``: changed files by bare name; the others come from ``current``.
 
-        Raises ChildFailed if the child failed because of a bug.
+        Raises CompileProcessError if the child failed because of a bug.
         """
         files = {**current.files, **edited}
         if any(file.count(b"\n") > MAX_LINES for file in edited.values()):

@@ -94,7 +94,7 @@ class PolicyRollout:
             await self._wait(self._changed, pause)
 
     async def record(self) -> None:
-        """Record the active generation unless it is already recorded. Raises StoreUnavailable."""
+        """Record the active generation unless it is already recorded. Raises StoreUnavailableError."""
         generation = self._policy.generation
         if generation is None or generation.id == self._recorded:
             return
@@ -113,7 +113,7 @@ class PolicyRollout:
             )
 
     async def check_skew(self) -> None:
-        """Compare with the newest generation of the live sidecars. Raises StoreUnavailable."""
+        """Compare with the newest generation of the live sidecars. Raises StoreUnavailableError."""
         own = self._recorded
         served = {str(member["generation"]) for member in await self._fleet.members() if member.get("generation")}
         order = await self._generations.order(served | ({own} if own else set()))

@@ -72,7 +72,8 @@ async def operating(
 
     ``repair``: rewrite a lost meta record. ``migrating``: first migrate an older schema to this version's.
 
-    Raises StoreUnavailable, StoreRefused, KeyFileProblem, and NoStoreError when ``consent`` does not allow a new store.
+    Raises StoreUnavailableError, StoreMismatchError, KeyFileError, and NoStoreError when ``consent`` does not allow a
+    new store.
     """
     async with AsyncExitStack() as stack:
         found = _keys(settings)
@@ -120,7 +121,7 @@ async def operating_warnings(operator: AdminContext) -> tuple[str, ...]:
 
 
 def generation(settings: Settings) -> Generation:
-    """Compile the policy files, for R11 and the list of roles. Raises PolicyProblem."""
+    """Compile the policy files, for R11 and the list of roles. Raises PolicyFilesError."""
     files = read_policy_files(settings.policy_dir, settings.model)
     compiled = compile_policy(files.files, proof=ProofScope.START, problems=files.diagnostics)
     if compiled.generation is not None:

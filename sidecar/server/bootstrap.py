@@ -86,7 +86,7 @@ class Sidecar:
         self._on_rotation: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
-        """Start, and accept requests. Raises StartProblem. The caller must call ``stop`` in either case."""
+        """Start, and accept requests. Raises StartError. The caller must call ``stop`` in either case."""
         found = problems(self._settings)
         if found:
             raise StartError(WRONG, *(f"sidecar: {problem}" for problem in found))
@@ -119,7 +119,7 @@ class Sidecar:
             self._failure.exception()  # retrieve it, or asyncio logs an exception that was never retrieved
 
     async def failed(self) -> None:
-        """Wait until serving on is impossible, then raise StartProblem."""
+        """Wait until serving on is impossible, then raise StartError."""
         await asyncio.shield(self._failure)
 
     async def proven(self) -> None:

@@ -46,7 +46,7 @@ class DemoUser:
 
 
 def demo_settings(flags: Mapping[str, str | None], env: Mapping[str, str], state: Path) -> Settings:
-    """Return the demo's settings. Raises SettingsError for an invalid setting, and DemoProblem."""
+    """Return the demo's settings. Raises SettingsError for an invalid setting, and DemoError."""
     given = load(flags, env)
     if given.redis_url is not None:
         raise DemoError(

@@ -37,7 +37,7 @@ class GrpcListener:
         self._name: SocketName | None = None
 
     async def start(self) -> None:
-        """Bind and accept. Raises ListenerProblem."""
+        """Bind and accept. Raises ListenerError."""
         if isinstance(self._address, UnixAddress) and self._place.number > 0:
             return
         envoy_grpc = library()
@@ -47,7 +47,7 @@ class GrpcListener:
         mask = os.umask(0o117)  # create a Unix socket with mode 0660 (R8)
         try:
             self._make_way()
-            self._port = await self._server.start(self._spelt(), self._credentials(envoy_grpc.Credentials))
+            self._port = await self._server.start(self._spelt(), self._credentials(envoy_grpc.GrpcCredentials))
             if isinstance(self._address, UnixAddress):
                 _first_name(self._address.path).rename(self._address.path)
                 self._name = SocketName(self._address.path)
@@ -66,7 +66,7 @@ class GrpcListener:
     def renew(self, _tls: object) -> None:
         """Replace the certificate, as ``Listener.renew``. The files are read again, because gRPC needs their bytes."""
         if self._server is not None:
-            self._server.renew(self._credentials(import_module("sidecar.gateways.envoy_grpc").Credentials))
+            self._server.renew(self._credentials(import_module("sidecar.gateways.envoy_grpc").GrpcCredentials))
 
     async def stop(self) -> None:
         """Stop accepting, let checks in flight finish, close."""
@@ -100,7 +100,7 @@ class GrpcListener:
 
 
 def library() -> Any:
-    """Import the gRPC code. Raises ListenerProblem when its library is not installed."""
+    """Import the gRPC code. Raises ListenerError when its library is not installed."""
     try:
         return import_module("sidecar.gateways.envoy_grpc")
     except ImportError as error:

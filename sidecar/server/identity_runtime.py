@@ -55,7 +55,7 @@ def build_identity(
     pepper: Pepper,
     metrics: Metrics,
 ) -> IdentityRuntime:
-    """Build the identity services. Raises MailProblem."""
+    """Build the identity services. Raises MailSetupError."""
 
     def count(source: MailSource, outcome: MailOutcome) -> None:
         metrics.mails.labels(source.value, outcome.value).inc()
@@ -79,7 +79,7 @@ def build_identity(
 
 
 def outbox_of(settings: Settings, count: Count = uncounted) -> Outbox | None:
-    """Return None without a mail server: links are then shown and not sent. Raises MailProblem."""
+    """Return None without a mail server: links are then shown and not sent. Raises MailSetupError."""
     if settings.smtp_url is None:
         return None
     try:

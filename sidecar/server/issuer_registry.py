@@ -50,7 +50,7 @@ class IssuerRegistry:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Read the file. Raises TrustedIssuersProblem."""
+        """Read the file. Raises TrustedIssuersError."""
         self._settings = settings
         found = self._read()
         self._session = client()
@@ -168,7 +168,7 @@ class IssuerRegistry:
 
 
 def read_issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:
-    """Read the configured issuers. Raises TrustedIssuersProblem."""
+    """Read the configured issuers. Raises TrustedIssuersError."""
     file = settings.trusted_issuers
     return () if file is None else read_trusted_issuers(file, own_issuer=settings.issuer)
 
@@ -182,7 +182,7 @@ async def read_keys(entries: Iterable[TrustedIssuer]) -> dict[str, IssuerKeys]:
 
 
 async def missing_accounts(accounts: Accounts, entries: Sequence[TrustedIssuer]) -> dict[str, tuple[str, ...]]:
-    """Return the missing accounts of each issuer's entry, by issuer. Raises StoreUnavailable."""
+    """Return the missing accounts of each issuer's entry, by issuer. Raises StoreUnavailableError."""
     named = dict.fromkeys(name for entry in entries for name in entry.accounts)
     there = {name for name in named if await accounts.find(name) is not None}
     absent_by_issuer = {entry.trust.issuer: tuple(set(entry.accounts) - there) for entry in entries}

@@ -102,7 +102,7 @@ class Rotation:
     async def rotate(self) -> KeysRotated | NotFollowed:
         """Publish a new key, and sign with it once the fleet has loaded it.
 
-        Raises KeyFileProblem, StoreUnavailable.
+        Raises KeyFileError, StoreUnavailableError.
         """
         directory = self._directory
         with rotating(directory):
@@ -125,7 +125,7 @@ class Rotation:
         """Delete a key, and wait until the fleet rejects its tokens.
 
         If it is the signing key, a new one signs at once, without waiting for the fleet: a stolen key must stop working
-        now. Raises KeyFileProblem, StoreUnavailable.
+        now. Raises KeyFileError, StoreUnavailableError.
         """
         directory = self._directory
         with rotating(directory):

@@ -1,4 +1,4 @@
-"""Process lifecycle: build, listen, wait for a signal, drain, stop. Exit statuses: README, "Command line".
+"""Process lifecycle: build, listen, wait for a signal, drain, stop. Exit statuses: cli/README.md.
 
 SIGTERM and SIGINT drain; a second one exits at once. SIGHUP re-reads policy, keys, trusted issuers and certificate, and
 reopens the decision log's file.
@@ -109,7 +109,7 @@ async def _serve(
 
 
 async def _judged(sidecar: Sidecar) -> None:
-    """Wait at most STORE_SECONDS until the store is verified: it may be unavailable. Raises StartProblem on a
+    """Wait at most STORE_SECONDS until the store is verified: it may be unavailable. Raises StartError on a
     rejection."""
     with suppress(TimeoutError):
         async with asyncio.timeout(STORE_SECONDS):

@@ -66,8 +66,8 @@ class Listener:
         place: WorkerContext = ALONE,
         limiter: ConnectionLimiter | None = None,
     ) -> None:
-        """``fast`` puts the fast path in front of aiohttp. ``place`` is the context of the worker. Without a ``limiter``
-        the connections are unlimited."""
+        """``fast`` puts the fast path in front of aiohttp. ``place`` is the context of the worker. Without a
+        ``limiter`` the connections are unlimited."""
         self.name = name
         self._place = place
         self._address = address
@@ -88,7 +88,7 @@ class Listener:
         self._server: asyncio.Server | TlsServer | None = None
 
     async def start(self) -> None:
-        """Bind and accept. Raises ListenerProblem."""
+        """Bind and accept. Raises ListenerError."""
         try:
             bound = self._socket = self._bind()
             if isinstance(self._address, UnixAddress) and str(self._address) not in self._place.inherited:

@@ -28,7 +28,7 @@ class RuntimeDirectoryError(Exception):
 
 
 class RuntimeDirectory:
-    """Creates and locks a directory for this process, at ``path``, until ``remove``. Raises RunFolderError."""
+    """Creates and locks a directory for this process, at ``path``, until ``remove``. Raises RuntimeDirectoryError."""
 
     def __init__(self, settings: Settings) -> None:
         self._lock: int | None = None

@@ -56,7 +56,7 @@ class NoPolicy:
 
 
 async def inspect_token(settings: Settings, verifier: Verifier, token: str) -> Inspection:
-    """Verify ``token`` and look up its user. Raises TrustedIssuersProblem."""
+    """Verify ``token`` and look up its user. Raises TrustedIssuersError."""
     trusted = IssuerRegistry(settings)
     try:
         tokens = TokenCache(verifier, external=trusted.tokens.claimed)

@@ -25,7 +25,7 @@ KEEP_SECONDS: Final = 90 * 86_400
 def read_retired(directory: Path, *, group_read: bool = False) -> dict[str, int]:
     """Return, per kid, the Unix second at which the key stopped signing. ``group_read``: see private_files.py.
 
-    Raises PrivateFileProblem, OSError.
+    Raises PrivateFileError, OSError.
     """
     try:
         text = read_private(directory / RETIRED, group_read=group_read)[0].decode("ascii", "replace")
@@ -49,7 +49,7 @@ def read_former(
 ) -> dict[str, FormerKey]:
     """Return the former keys by kid. ``private``: kids with a private key file.
 
-    Raises PrivateFileProblem, OSError.
+    Raises PrivateFileError, OSError.
     """
     found = {}
     for kid in set(retired).difference(private):

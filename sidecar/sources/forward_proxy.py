@@ -25,7 +25,7 @@ class Proxy:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """Return the proxy for this URL, or None for a direct connection. Raises BadProxy."""
+    """Return the proxy for this URL, or None for a direct connection. Raises InvalidProxyError."""
     target = urlsplit(url)
     proxies = getproxies_environment()
     named = proxies.get("https", "")

@@ -68,7 +68,7 @@ class SigningKey:
 def load_or_create(directory: Path, *, entropy: Entropy = os.urandom, group_read: bool = False) -> LoadedKeys:
     """Return the keys of ``directory``; create missing ones. ``group_read``: see private_files.py.
 
-    Raises KeyFileProblem.
+    Raises KeyFileError.
     """
     with key_problems(directory):
         make_private_directory(directory)
@@ -81,7 +81,7 @@ def load_or_create(directory: Path, *, entropy: Entropy = os.urandom, group_read
 
 
 def load(directory: Path, *, group_read: bool = False) -> LoadedKeys:
-    """Return the keys of ``directory``; create nothing. Raises KeyFileProblem."""
+    """Return the keys of ``directory``; create nothing. Raises KeyFileError."""
     keys, signing = read_keys(directory, group_read=group_read)
     path = directory / PEPPER
     with key_problems(directory):
@@ -114,7 +114,7 @@ def fingerprint(directory: Path) -> Fingerprint:
 
 @contextmanager
 def key_problems(directory: Path) -> Iterator[None]:
-    """Convert errors of file operations inside the block to KeyFileProblem."""
+    """Convert errors of file operations inside the block to KeyFileError."""
     try:
         yield
     except PrivateFileError as problem:
@@ -167,7 +167,7 @@ def _pem(key: Ed25519PrivateKey) -> bytes:
 
 
 def read_keys(directory: Path, *, group_read: bool = False) -> tuple[list[SigningKey], SigningKey]:
-    """Return all keys and the signing key. Raises KeyFileProblem.
+    """Return all keys and the signing key. Raises KeyFileError.
 
     Reads again if the directory changed meanwhile (a concurrent rotation).
     """

@@ -64,7 +64,7 @@ class KeyFile:
 def rotating(directory: Path) -> Iterator[None]:
     """Lock the directory for one rotation.
 
-    Raises KeyFileProblem while another rotation holds the lock, and on a read-only mount.
+    Raises KeyFileError while another rotation holds the lock, and on a read-only mount.
     """
     with key_problems(directory):
         if on_read_only_mount(directory):
@@ -140,7 +140,7 @@ def choose_signing(directory: Path, kid: str, *, now: int) -> None:
 
 
 def remove_key(directory: Path, kid: str) -> None:
-    """Remove ``kid`` and its public half. Raises KeyFileProblem for the signing key.
+    """Remove ``kid`` and its public half. Raises KeyFileError for the signing key.
 
     The key's tokens become invalid wherever this directory is read, and renew no session.
     """

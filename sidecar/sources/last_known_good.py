@@ -23,7 +23,7 @@ def keep(state_dir: Path, files: Mapping[str, bytes]) -> None:
 
 
 def kept(state_dir: Path) -> dict[str, bytes] | None:
-    """Return the stored copy, or None if there is none. Raises OSError or PrivateFileProblem for an unusable copy."""
+    """Return the stored copy, or None if there is none. Raises OSError or PrivateFileError for an unusable copy."""
     path = state_dir / NAME
     try:
         raw, _ = read_private(path, limit=MAX_BYTES)

@@ -17,7 +17,7 @@ class OwnerWritableFileError(Exception):
 
 
 def read_guarded(path: Path, *, limit: int) -> bytes:
-    """Return the content, at most ``limit`` bytes. Raises GuardedFileProblem."""
+    """Return the content, at most ``limit`` bytes. Raises OwnerWritableFileError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:

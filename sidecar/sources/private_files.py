@@ -27,7 +27,7 @@ class PrivateFileError(Exception):
 def read_private(path: Path, *, limit: int = MAX_FILE, group_read: bool = False) -> tuple[bytes, int]:
     """Return the content of a private file and its time of the last write (Unix seconds).
 
-    Raises FileNotFoundError, OSError and PrivateFileProblem. ``group_read``: on a read-only mount, accept a file of
+    Raises FileNotFoundError, OSError and PrivateFileError. ``group_read``: on a read-only mount, accept a file of
     this user or of root that its group may read.
     """
     try:
@@ -72,7 +72,7 @@ def make_private_directory(directory: Path) -> None:
 
 
 def check_private_directory(directory: Path, *, group_read: bool = False) -> None:
-    """Raise PrivateFileProblem unless only this user may use ``directory``. ``group_read``: as ``read_private``."""
+    """Raise PrivateFileError unless only this user may use ``directory``. ``group_read``: as ``read_private``."""
     status = directory.stat()
     if not stat.S_ISDIR(status.st_mode):
         raise PrivateFileError(f"{directory}: is not a directory: name a directory, or remove the file")
@@ -144,7 +144,7 @@ def on_read_only_mount(place: Path | int) -> bool:
 
 
 def _check_closed(path: Path, status: os.stat_result, mode: str, *, fixed: bool, group_read: bool) -> None:
-    """Raise PrivateFileProblem if other users may use ``path``.
+    """Raise PrivateFileError if other users may use ``path``.
 
     ``fixed``: on a read-only mount, where chmod is no remedy.
     """

@@ -68,7 +68,7 @@ class TrustedIssuer:
 
 
 def read_trusted_issuers(path: Path, *, own_issuer: str) -> tuple[TrustedIssuer, ...]:
-    """Return every entry of the file. ``own_issuer``: SIDECAR_ISSUER. Raises TrustedIssuersProblem."""
+    """Return every entry of the file. ``own_issuer``: SIDECAR_ISSUER. Raises TrustedIssuersError."""
     try:
         document = tomllib.loads(read_guarded(path, limit=MAX_FILE).decode("utf-8-sig"))
     except OwnerWritableFileError as problem:

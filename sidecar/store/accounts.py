@@ -59,7 +59,7 @@ class Deleted:
 
 
 class Accounts:
-    """Account operations. Every method raises StoreUnavailable in an outage."""
+    """Account operations. Every method raises StoreUnavailableError in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

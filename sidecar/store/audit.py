@@ -43,7 +43,7 @@ class AuditPage:
 
 
 class Audit:
-    """Audit operations. Every method raises StoreUnavailable in an outage."""
+    """Audit operations. Every method raises StoreUnavailableError in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -198,7 +198,7 @@ async def anchor(store: Store, account: AccountId) -> ChainHead:
 
 
 async def rows_after(store: Store, account: AccountId, number: int, count: int) -> list[AuditRow]:
-    """Return the oldest rows after ``number``, at most ``count``. Raises AuditGap for a gap in the numbers."""
+    """Return the oldest rows after ``number``, at most ``count``. Raises AuditGapError for a gap in the numbers."""
     log = log_of(account, store.partitions)
     found = await store.command("XRANGE", log, f"{number + 1}-0", "+", "COUNT", count)
     rows = [row_of(entry_id, fields) for entry_id, fields in found]
@@ -211,7 +211,7 @@ async def rows_after(store: Store, account: AccountId, number: int, count: int) 
 
 
 async def exported(store: Store, account: AccountId) -> AsyncIterator[bytes]:
-    """Yield all kept rows of a log as chained lines, for ``audit export``. Raises AuditGap."""
+    """Yield all kept rows of a log as chained lines, for ``audit export``. Raises AuditGapError."""
     head = await anchor(store, account)
     while rows := await rows_after(store, account, head.number, BATCH):
         for row in rows:

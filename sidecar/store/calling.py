@@ -1,4 +1,4 @@
-"""Wrapper of redis-py calls: converts outages to StoreUnavailable and preserves cancellation."""
+"""Wrapper of redis-py calls: converts outages to StoreUnavailableError and preserves cancellation."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -11,7 +11,7 @@ Answer = TypeVar("Answer")
 
 
 async def guarded_call(call: Awaitable[Answer]) -> Answer:
-    """Return the reply. Raises StoreUnavailable in an outage, and a bug unchanged.
+    """Return the reply. Raises StoreUnavailableError in an outage, and a bug unchanged.
 
     redis-py sends through ``asyncio.wait_for``, which before Python 3.12 loses a cancellation at the end of the send:
     the task would never end. So a task that was cancelled during the call raises CancelledError.
@@ -31,7 +31,7 @@ async def guarded_call(call: Awaitable[Answer]) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class StoreServer:
-    """Client of one server. ``command`` raises StoreUnavailable."""
+    """Client of one server. ``command`` raises StoreUnavailableError."""
 
     client: Any
 

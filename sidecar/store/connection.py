@@ -2,7 +2,7 @@
 
 redis-py's own retries are off: they executed writes twice. Instead every writing script carries a request id under
 which the server keeps its reply. After a broken connection the call is sent once more, and still executes once. A call
-that timed out is not repeated, because its caller has waited long enough: it raises StoreUnavailable.
+that timed out is not repeated, because its caller has waited long enough: it raises StoreUnavailableError.
 """
 
 import json
@@ -74,7 +74,7 @@ class Store:
     ) -> "Store":
         """Return the store at ``url`` without connecting: a sidecar may start during an outage of its store.
 
-        Timeouts are seconds. Raises StoreRefused for a URL that cannot be used.
+        Timeouts are seconds. Raises StoreMismatchError for a URL that cannot be used.
         """
         patience = Patience(read_timeout, write_timeout)
         place = topology(url, patience=patience, sentinel_password=sentinel_password)
@@ -90,7 +90,7 @@ class Store:
         sentinel_password: str | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> "Store":
-        """Return the store at ``url`` after a PING. Raises StoreRefused as ``at`` does, and StoreUnavailable."""
+        """Return the store at ``url`` after a PING. Raises StoreUnavailableError, and as ``at`` does."""
         store = cls.at(
             url,
             read_timeout=read_timeout,
@@ -134,7 +134,7 @@ class Store:
     async def run(
         self, name: str, keys: Sequence[str], args: Mapping[str, object] | Sequence[str], *, write: bool = False
     ) -> dict[str, Any]:
-        """Run a script in one round trip. ``args``: a JSON object, or strings. Raises StoreUnavailable."""
+        """Run a script in one round trip. ``args``: a JSON object, or strings. Raises StoreUnavailableError."""
         if not write:
             self.gate.admit(name, keys[0] if keys else "")
         began = time.perf_counter()
@@ -204,8 +204,9 @@ class Store:
     ) -> tuple[str, ...]:
         """Create or compare the store's meta record (R22, R23) and check the server's settings. Returns warnings.
 
-        None is neither set nor compared: a command that does not serve need not know the issuer. Raises StoreRefused
-        for another issuer, audience, pepper or schema, for a demo's store, and for an eviction policy.
+        None is neither set nor compared: a command that does not serve need not know the issuer. Raises
+        StoreMismatchError for another issuer, audience, pepper or schema, for a demo's store, and for an eviction
+        policy.
         """
         return await startup_checks.check(
             self,
@@ -222,7 +223,7 @@ class Store:
         return dict(await self.pairs("HGETALL", keys.META))
 
     async def command(self, *words: str | int) -> Any:
-        """Run a plain read command; its second word is the key. Raises StoreUnavailable."""
+        """Run a plain read command; its second word is the key. Raises StoreUnavailableError."""
         self.gate.admit(str(words[0]), str(words[1]) if len(words) > 1 else "")
         return await self._twice(lambda: self._ask(words))
 
@@ -248,7 +249,7 @@ class Store:
         return list(zip(raw[::2], raw[1::2], strict=True))
 
     async def ping(self) -> None:
-        """Return when the store responds. Raises StoreUnavailable."""
+        """Return when the store responds. Raises StoreUnavailableError."""
         await self.command("PING")
 
     async def close(self) -> None:
@@ -287,7 +288,7 @@ def was_answered(problem: Exception) -> bool:
 
 
 def decoded(raw: Any) -> dict[str, Any]:
-    """Return a script's reply. Raises StoreUnavailable unless it is a JSON object: the script did not run (R50)."""
+    """Return a script's reply. Raises StoreUnavailableError for a text that is no JSON object (R50)."""
     try:
         reply = json.loads(raw)
     except (TypeError, ValueError):

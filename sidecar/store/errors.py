@@ -74,7 +74,8 @@ _CLOSED: Final = "the handler is closed"
 
 
 def outage(error: BaseException) -> StoreUnavailableError | None:
-    """Return StoreUnavailable for an error of a server or of the network (R50); None for a bug in this code base."""
+    """Return StoreUnavailableError for an error of a server or of the network (R50); None for a bug in this code
+    base."""
     if isinstance(error, exceptions.ResponseError | exceptions.AuthenticationError | exceptions.BusyLoadingError):
         code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "")
         reply = str(error)
@@ -97,7 +98,7 @@ def _is_of_redis_py(error: BaseException) -> bool:
 
 
 def refusal(reply: str, *, moves: bool = False) -> StoreUnavailableError:
-    """Return StoreUnavailable for the text of an error reply."""
+    """Return StoreUnavailableError for the text of an error reply."""
     readable = moves or _READABLE.search(reply) is not None
     known = remedy_of_reply(reply)
     return StoreUnavailableError(
@@ -109,7 +110,7 @@ def refusal(reply: str, *, moves: bool = False) -> StoreUnavailableError:
 
 
 def _silence(error: BaseException) -> StoreUnavailableError:
-    """Return StoreUnavailable for a missing reply, or one that is not in the Redis protocol."""
+    """Return StoreUnavailableError for a missing reply, or one that is not in the Redis protocol."""
     known = remedy_of_silence(f"{type(error).__name__} {error}")
     return StoreUnavailableError(
         f"the store does not answer: {type(error).__name__}: {_short(str(error))}{known.suffix}"

@@ -88,7 +88,7 @@ class NotLinked:
 
 
 class FederatedIdentities:
-    """Link operations. Every method raises StoreUnavailable in an outage."""
+    """Link operations. Every method raises StoreUnavailableError in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

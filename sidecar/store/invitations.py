@@ -92,7 +92,7 @@ InviteOutcome = (
 
 
 class Invitations:
-    """Invitation operations. Every method raises StoreUnavailable in an outage."""
+    """Invitation operations. Every method raises StoreUnavailableError in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -59,7 +59,7 @@ class NoPep:
 
 
 class Peps:
-    """Key operations, one round trip each. Every method raises StoreUnavailable in an outage."""
+    """Key operations, one round trip each. Every method raises StoreUnavailableError in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -138,7 +138,7 @@ class PepCopies:
         return copy if copy is not None and self._live(copy.account) else None
 
     async def read(self, pep: PepId) -> Pep | None:
-        """Return the key as stored; None for an unknown key. Raises StoreUnavailable."""
+        """Return the key as stored; None for an unknown key. Raises StoreUnavailableError."""
         account = _account(pep)
         before, floor, account_floor = self._changes, self._floors.get(pep, 0), self._floors.get(account, 0)
         reply = await run_read(self._store, "pep", account, pep=pep)

@@ -29,7 +29,7 @@ class RecordedActivation:
 
 
 class PolicyHistory:
-    """History operations. Every method raises StoreUnavailable in an outage."""
+    """History operations. Every method raises StoreUnavailableError in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """Rate limit buckets (GCRA) by Redis' clock. The limits themselves are defined in ``identity``.
 
 The number of buckets is fixed, so that no client can fill the store with them. The bucket of a subject follows from
-its keyed digest (R16). An outage raises StoreUnavailable; it never means "no limit".
+its keyed digest (R16). An outage raises StoreUnavailableError; it never means "no limit".
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class BucketEmpty:
 
 
 class Buckets:
-    """Bucket operations. Every method raises StoreUnavailable in an outage."""
+    """Bucket operations. Every method raises StoreUnavailableError in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

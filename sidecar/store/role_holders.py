@@ -31,7 +31,7 @@ class RoleHolders:
         """Return the number of users and unexpired invitations per role. Roles without holders are omitted.
 
         Exact for users that exist during the whole call. SSCAN may return a member twice while its account grows:
-        a count may be too high, but is never 0 for a role in use. Raises StoreUnavailable.
+        a count may be too high, but is never 0 for a role in use. Raises StoreUnavailableError.
         """
         held: Counter[str] = Counter()
         if roles:

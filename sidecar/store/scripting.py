@@ -10,7 +10,8 @@ from sidecar.store.connection import Store
 
 
 async def run_read(store: Store, script: str, account: AccountId, /, **args: object) -> dict[str, Any]:
-    """Run a read-only script. Raises StoreUnavailable in an outage, and for a store behind the changes applied here."""
+    """Run a read-only script. Raises StoreUnavailableError in an outage, and for a store behind the changes applied
+    here."""
     applied = store.gate.applied(keys.partition_of(account, store.partitions))
     reply = await store.run(script, _keys(store, account), {"acct": account, **args})
     store.gate.judge(integer(reply.pop("feed")), applied)
@@ -18,7 +19,7 @@ async def run_read(store: Store, script: str, account: AccountId, /, **args: obj
 
 
 async def read_records(store: Store, whom: Sequence[tuple[AccountId, UserId]]) -> dict[str, Any]:
-    """Read the live records of users in accounts of ONE partition. Raises StoreUnavailable as ``look`` does.
+    """Read the live records of users in accounts of ONE partition. Raises StoreUnavailableError as ``look`` does.
 
     Returns the reply of ``record.lua``: ``found``, in the order of ``whom``.
     """
@@ -33,7 +34,7 @@ async def read_records(store: Store, whom: Sequence[tuple[AccountId, UserId]]) -
 
 
 async def run_write(store: Store, script: str, account: AccountId, actor: Actor, /, **args: object) -> dict[str, Any]:
-    """Run a writing script. Arguments that are None are omitted: Lua reads nil. Raises StoreUnavailable."""
+    """Run a writing script. Arguments that are None are omitted: Lua reads nil. Raises StoreUnavailableError."""
     by = {
         "uid": actor.user or "",
         "role": actor.role,

@@ -102,7 +102,7 @@ class Ended:
 
 
 class Sessions:
-    """Session operations. Every method raises StoreUnavailable in an outage."""
+    """Session operations. Every method raises StoreUnavailableError in an outage."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -61,7 +61,7 @@ UserOutcome = Changed | Unchanged | LastAdmin | StillInvited | NoUser | ActorCha
 
 
 class Users:
-    """User operations. Every method raises StoreUnavailable in an outage. A malformed id is an unknown user."""
+    """User operations. Every method raises StoreUnavailableError in an outage. A malformed id is an unknown user."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

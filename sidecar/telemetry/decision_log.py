@@ -95,7 +95,7 @@ def in_quotes(text: str) -> bytes:
 
 
 class LineSink(Protocol):
-    """Destination of log lines, see `LineFile`."""
+    """Destination of log lines, see `LogFile`."""
 
     def write(self, lines: bytes, /) -> int: ...
 

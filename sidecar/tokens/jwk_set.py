@@ -108,7 +108,7 @@ class IssuerKeySet:
 
 
 def read_key_set(raw: bytes, allowed: frozenset[str]) -> IssuerKeySet:
-    """Return all keys of the JWK Set that an allowed algorithm can use. Raises BadKeySet."""
+    """Return all keys of the JWK Set that an allowed algorithm can use. Raises InvalidKeySetError."""
     try:
         listed = any_object(raw.removeprefix(b"\xef\xbb\xbf")).get("keys")
     except (ValueError, RecursionError):

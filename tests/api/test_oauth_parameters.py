@@ -1,4 +1,5 @@
-"""OAuth parameters: form and JSON, unknown ones ignored, repeated ones refused, nothing raises but InvalidRequest."""
+"""OAuth parameters: form and JSON, unknown ones ignored, repeated ones refused, nothing raises but
+InvalidRequestError."""
 
 import re
 from urllib.parse import quote

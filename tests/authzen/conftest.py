@@ -331,7 +331,7 @@ async def app(town: Town, real_store: Store, clock: Any) -> AppContext:
         people=town.people,
         pep_keys=PepKeys(copies, town.pepper, clock=clock.time, monotonic=clock.monotonic),
         subjects=Subjects(town.people.users, records, normalise=emails.normalise, is_mailbox=emails.is_mailbox),
-        freshness=RevisionChecker(real_store, records, clock=clock.monotonic),
+        revisions=RevisionChecker(real_store, records, clock=clock.monotonic),
         health=SimpleNamespace(proven=True, draining=False),
         metrics=metrics,
         recorder=CheckRecorder(metrics, call_soon=at_once),

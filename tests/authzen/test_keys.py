@@ -7,6 +7,7 @@ import pytest
 from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Status
+from sidecar.http.request import Require
 from sidecar.identity.pep_keys import UNPROVEN_A_SECOND, revoke
 from sidecar.store.errors import StoreUnavailableError
 from sidecar.tokens.opaque import SecretKind, new_secret
@@ -56,7 +57,7 @@ async def test_R20_a_key_opens_nothing_but_its_endpoints(pdp: Pdp) -> None:
     assert asked > 5
 
 
-API_OPEN = {row.guard for row in API if str(row.guard) == "Gate.OPEN"}
+API_OPEN = {row.guard for row in API if row.guard is Require.OPEN}
 
 
 @each_call

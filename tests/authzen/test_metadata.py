@@ -53,7 +53,7 @@ async def test_AZ_2_7_metadata_may_be_cached_for_a_while(pdp: Pdp) -> None:
 
 async def test_AZ_2_5_a_listener_of_its_own_is_its_own_decision_point(pdp: Pdp) -> None:
     apart = replace(pdp.app.public_config, pdp_url="http://127.0.0.1:9183")
-    object.__setattr__(pdp.app, "surface", apart)
+    object.__setattr__(pdp.app, "public_config", apart)
     body = (await pdp.ask(METADATA, method="GET", bare=True)).body
     assert body["policy_decision_point"] == "http://127.0.0.1:9183"
     assert body["access_evaluation_endpoint"] == "http://127.0.0.1:9183/access/v1/evaluation"

@@ -243,7 +243,7 @@ async def test_AZ_2_7_the_limit_holds_for_a_body_without_a_length(pdp: Pdp) -> N
 
 
 async def test_AZ_2_7_the_operators_limit_may_be_larger(pdp: Pdp) -> None:
-    object.__setattr__(pdp.app, "surface", replace(pdp.app.public_config, max_body=200_000))
+    object.__setattr__(pdp.app, "public_config", replace(pdp.app.public_config, max_body=200_000))
     body = json.dumps({**CALLS["/access/v1/evaluation"], "context": {"x": "y" * 100_000}}).encode()
     assert (await pdp.ask("/access/v1/evaluation", raw=body)).status == 200
 

@@ -35,9 +35,6 @@ pytestmark = pytest.mark.slow
 
 BUDGET = 0.005
 TRIES = 7
-REFERENCE_TEXT = json.dumps([{"number": number, "text": "é" * 20} for number in range(200)])
-REFERENCE_SECONDS = 0.0011
-"""Ten times `json.loads` of the text, on the machine for which the budget was set."""
 MAX_HEAD = 32 * 1024
 MAX_BODY = 64 * 1024
 JSON = "application/json"
@@ -98,7 +95,7 @@ class Rig:
             status = await asyncio.to_thread(_ask, self.port, raw)
             took.append(thread_time() - before)
             assert 0 < status < 500 or status == 503, (one.about, status)
-        if min(took) > BUDGET * slowness():
+        if min(took) > BUDGET * worst.slowness():
             self.slow[one.about] = min(took)
         return status
 
@@ -106,17 +103,6 @@ class Rig:
         worst_first = sorted(self.slow.items(), key=lambda item: -item[1])
         shown = "\n".join(f"  {took * 1000:6.1f} ms  {about}" for about, took in worst_first[:40])
         assert not self.slow, f"{len(self.slow)} of {self.count} requests are over {BUDGET * 1000:.0f} ms:\n{shown}"
-
-
-def slowness() -> float:
-    """Return how much slower than the reference this machine is now, at least 1."""
-    took = []
-    for _ in range(TRIES):
-        before = thread_time()
-        for _ in range(10):
-            json.loads(REFERENCE_TEXT)
-        took.append(thread_time() - before)
-    return max(1.0, min(took) / REFERENCE_SECONDS)
 
 
 def _ask(port: int, raw: bytes) -> int:

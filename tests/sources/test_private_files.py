@@ -105,7 +105,7 @@ def test_state_that_the_group_may_only_read_stays_so(tmp_path: Path) -> None:
 READ = """
 import sys
 from pathlib import Path
-from sidecar.sources.key_files import KeyFileProblem, load_or_create
+from sidecar.sources.key_files import KeyFileError, load_or_create
 from sidecar.sources.key_rotation import list_keys
 from sidecar.sources.private_files import close_to_group
 keys = Path(sys.argv[1])
@@ -113,7 +113,7 @@ try:
     assert not list(close_to_group(keys))
     loaded = load_or_create(keys, group_read=sys.argv[2] == "true")
     assert list_keys(keys, group_read=True)[0].kid == loaded.keys.kid
-except KeyFileProblem as problem:
+except KeyFileError as problem:
     sys.exit(str(problem))
 """
 

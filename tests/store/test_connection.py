@@ -280,7 +280,7 @@ async def test_of_two_that_start_at_once_with_different_issuers_one_is_refused(r
     )
     for store in stores:
         await store.close()
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["StoreRefused", "tuple"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["StoreMismatchError", "tuple"]
 
 
 # How the server is set up ---------------------------------------------------------------------------------------------

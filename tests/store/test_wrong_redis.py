@@ -34,7 +34,7 @@ async def program(answer, first=b""):
 
 
 async def start_problem(url, **options):
-    """As a verb and as ``serve`` meet it. StoreRefused, or StoreUnavailable."""
+    """As a verb and as ``serve`` meet it. StoreMismatchError, or StoreUnavailableError."""
     store = None
     try:
         store = Store.at(url, **options)

@@ -52,7 +52,7 @@ class PageRequest:
 def page_of(sent: Members, endpoint: str) -> PageRequest:
     """Return the requested page.
 
-    Raises BadBody for an invalid limit, a changed limit, an invalid token, and another request's token.
+    Raises InvalidBodyError for an invalid limit, a changed limit, an invalid token, and another request's token.
     """
     wanted = optional_object(sent, "page")
     optional_object(wanted, "properties", "page.")

@@ -59,7 +59,7 @@ class Batch:
 
 
 def members_of(body: RawBody) -> Members:
-    """Parse the request's object. Raises BadBody."""
+    """Parse the request's object. Raises InvalidBodyError."""
     _refuse_other_than_json(body)
     return _members_in(body.content, MAX_MEMBERS)
 
@@ -78,7 +78,7 @@ def _members_in(content: bytes, max_members: int = json_body.MAX_MEMBERS) -> Mem
 
 
 def evaluation_in(body: RawBody) -> Evaluation:
-    """Parse a body with one question. Raises BadBody that names the member.
+    """Parse a body with one question. Raises InvalidBodyError that names the member.
 
     Short bodies are parsed once, because the question depends on the bytes alone. That saves a tenth of an evaluation.
     """
@@ -94,13 +94,14 @@ def _evaluation_in(content: bytes) -> Evaluation:
 
 
 def evaluation_of(sent: Members) -> Evaluation:
-    """Return the question of an object. Raises BadBody that names the member."""
+    """Return the question of an object. Raises InvalidBodyError that names the member."""
     optional_object(sent, "context")
     return Evaluation(subject_of(sent), action_of(sent), resource_of(sent))
 
 
 def batch_of(sent: Members) -> Batch | None:
-    """Return the batch, or None if there are no ``evaluations``. Raises BadBody for errors outside the items."""
+    """Return the batch, or None if there are no ``evaluations``. Raises InvalidBodyError for errors outside the
+    items."""
     semantic = _semantic(sent)
     listed = sent.get("evaluations")
     if listed is None or listed == []:

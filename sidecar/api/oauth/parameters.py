@@ -48,7 +48,7 @@ class FormParameters:
 
 
 def read(body: RawBody) -> FormParameters:
-    """Parse a body by its Content-Type. Raises InvalidRequest."""
+    """Parse a body by its Content-Type. Raises InvalidRequestError."""
     media = body.content_type.partition(";")[0].strip().lower()
     if media == FORM:
         return FormParameters(_form(body.content))

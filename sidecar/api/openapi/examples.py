@@ -67,7 +67,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "Denial": {"decision": False, "reason": "expired", "message": "the token has expired", "generation": GENERATION},
     "EditedUser": {**_USER, "revocation": _REVOCATION},
     "Entities": {"results": [{"type": "user", "id": USER}], "page": _PAGE},
-    "Entries": {
+    "AuditEntries": {
         "entries": [
             {
                 "number": 7,
@@ -108,8 +108,8 @@ ANSWERS: Final[dict[str, Any]] = {
         "account": ACCOUNT,
         "user": _USER,
     },
-    "Health": {"status": "ok"},
-    "InForce": {
+    "ReadinessReport": {"status": "ok"},
+    "ActivePolicySummary": {
         "generation": GENERATION,
         "loaded_at": WHEN,
         "state": "current",

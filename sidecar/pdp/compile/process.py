@@ -139,7 +139,7 @@ _PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 
 
 async def run(task: CompileTask) -> bytes:
-    """Run a task in a child and return its response. Raises ChildFailed.
+    """Run a task in a child and return its response. Raises CompileProcessError.
 
     The child ends with its response, at its limits, or when the caller is cancelled. It first uses idle CPU time only.
     A busy machine may have none, so after `PATIENCE` a new child starts with a regular CPU share.
@@ -198,7 +198,8 @@ class _Child:
         self._ended = False
 
     def answer(self, task: CompileTask) -> _Ended:
-        """Start the child, send the task and read the response. Call this in a thread. Raises OSError, ChildFailed."""
+        """Start the child, send the task and read the response. Call this in a thread. Raises OSError,
+        CompileProcessError."""
         with subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, *PROGRAM, PROGRAM_VERSION],
             stdin=subprocess.PIPE,

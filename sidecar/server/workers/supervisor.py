@@ -76,7 +76,7 @@ class Supervisor:
     async def start(self) -> None:
         """Start everything up to accepting requests.
 
-        Raises StartProblem. The caller must call ``stop`` in either case.
+        Raises StartError. The caller must call ``stop`` in either case.
         """
         found = problems(self._settings)
         if found:
@@ -100,7 +100,7 @@ class Supervisor:
             raise StartError(UNREACHABLE, f"sidecar: {problem}") from None
 
     async def watch(self) -> None:
-        """Wait until serving on is impossible, then raise StartProblem."""
+        """Wait until serving on is impossible, then raise StartError."""
         if self._crew is not None:
             await self._crew.watch()
 

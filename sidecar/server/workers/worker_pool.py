@@ -80,8 +80,8 @@ class WorkerPool:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``folder``: directory of the supervisor and its workers. ``inherited``: see Place. ``aggregator``: updated when
-        workers start and end. ``clock``: monotonic seconds, for the pause of restarts."""
+        """``folder``: directory of the supervisor and its workers. ``inherited``: see Place. ``aggregator``: updated
+        when workers start and end. ``clock``: monotonic seconds, for the pause of restarts."""
         self._settings = settings
         self._ledger = aggregator
         self._folder = folder
@@ -101,7 +101,7 @@ class WorkerPool:
             self._monitors.append(asyncio.create_task(self._keep(worker)))
 
     async def watch(self) -> None:
-        """Wait until serving on is impossible, then raise StartProblem."""
+        """Wait until serving on is impossible, then raise StartError."""
         done, _ = await asyncio.wait(self._monitors, return_when=asyncio.FIRST_COMPLETED)
         for monitor in done:
             monitor.result()
@@ -178,7 +178,7 @@ class WorkerPool:
             await asyncio.sleep(0.02)
 
     async def _keep(self, worker: Worker) -> None:
-        """Replace the worker each time it ends. Raises StartProblem when a replacement would fail too."""
+        """Replace the worker each time it ends. Raises StartError when a replacement would fail too."""
         pause = FIRST_PAUSE
         while True:
             listening = asyncio.create_task(self._listen(worker))

@@ -71,8 +71,8 @@ class EmbeddedServer:
     ) -> "EmbeddedServer":
         """Join the running server, or start one. ``patience``: seconds until it must respond.
 
-        Call from a thread that lives as long as the server should. Raises StoreRefused (no server program, folder of
-        another user) or StoreUnavailable (the server does not start).
+        Call from a thread that lives as long as the server should. Raises StoreMismatchError (no server program, folder
+        of another user) or StoreUnavailableError (the server does not start).
         """
         folder = _private_folder(state_dir)
         socket = _socket_path(folder)

@@ -23,7 +23,7 @@ class ServerBinary:
 
 
 def find_server() -> ServerBinary:
-    """Return the first candidate that runs and is new enough. Raises StoreRefused: one line with the remedy."""
+    """Return the first candidate that runs and is new enough. Raises StoreMismatchError: one line with the remedy."""
     rejected: list[str] = []
     for path in _candidates():
         found = examine(path)

@@ -52,7 +52,7 @@ async def replace(store: Store, pepper: Pepper | None, changed: Mapping[str, str
     """Give every partition a new data set id and its meta record the ``changed`` fields; announce both in the feed.
 
     ``pepper`` None: the entry has no code, and running sidecars do not follow.
-    Raises StoreUnavailable, and StoreRefused when another process replaced a data set in between.
+    Raises StoreUnavailableError, and StoreMismatchError when another process replaced a data set in between.
     """
     fields = dict(changed or {})
     if fields:

@@ -57,7 +57,7 @@ class FeedListener(Protocol):
 
 def entries_of(raw: Any) -> list[tuple[str, dict[str, str]]]:
     """Return the entries of one stream from an XREAD reply: nothing, a list (RESP2, fakeredis) or a map of nested lists
-    (RESP3). Raises StoreUnavailable for any other reply (R50)."""
+    (RESP3). Raises StoreUnavailableError for any other reply (R50)."""
     if not raw:
         return []
     try:

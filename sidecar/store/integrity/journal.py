@@ -82,7 +82,7 @@ def journal_entry(change: FeedEntry) -> JournalEntry:
 async def read_feed(store: Store, partition: int, end: str = "+", until: str = "") -> list[JournalEntry]:
     """Return the feed's entries from ``end`` down to the page that holds ``until``, newest first, at most MAX_MARKS.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailableError.
     """
     found: list[JournalEntry] = []
     while len(found) < MAX_ENTRIES:
@@ -179,7 +179,7 @@ class Journal:
                     await self._started.wait()
 
     async def read_back(self) -> None:
-        """Read the entries up to the start of each feed. Raises StoreUnavailable."""
+        """Read the entries up to the start of each feed. Raises StoreUnavailableError."""
         for partition, known in list(self._partitions.items()):
             waiting = known.waiting
             if waiting is None:

@@ -105,7 +105,7 @@ class PartitionStates:
         return dict(sorted(self._known.items()))
 
     def require(self, partition: int) -> None:
-        """Raise StoreUnavailable when a direct read of the partition must not be trusted.
+        """Raise StoreUnavailableError when a direct read of the partition must not be trusted.
 
         After ``out`` the partition stays untrusted until a registration has proven the server, perhaps another one.
         """
@@ -116,7 +116,8 @@ class PartitionStates:
             )
 
     def require_proven(self, partition: int) -> None:
-        """Raise StoreUnavailable when ``strict`` is set and this process has not proven the partition yet (R48)."""
+        """Raise StoreUnavailableError when ``strict`` is set and this process has not proven the partition yet
+        (R48)."""
         if self.strict and partition not in self._proven:
             raise StoreUnavailableError(f"the store's partition {partition:02d} is not proven yet", cause="store_out")
 

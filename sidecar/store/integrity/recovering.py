@@ -60,7 +60,7 @@ async def read_pairs(store: Store, *words: str | int) -> list[tuple[str, str]]:
 
 
 async def read_lost(store: Store, partition: int) -> LostEntries | None:
-    """Return the reports on a partition; None without any. Raises StoreUnavailable."""
+    """Return the reports on a partition; None without any. Raises StoreUnavailableError."""
     key = keys.lost(partition)
     meta = dict(await read_pairs(store, "HGETALL", f"{key}:meta"))
     if not meta:
@@ -91,7 +91,7 @@ class PartitionRecovery:
         return True
 
     async def users(self, lost: LostEntries) -> RecoveredUsers:
-        """Update the users of every account of the partition. Raises StoreUnavailable."""
+        """Update the users of every account of the partition. Raises StoreUnavailableError."""
         losses, touched = by_account(lost.marks), RecoveredUsers()
         for account in sorted({*await self._accounts(lost.partition), *losses}):
             touched += await self._account(AccountId(account), losses.get(account, AccountLoss()))

@@ -61,7 +61,7 @@ class RecoveryTask:
                 continue
 
     async def turn(self) -> None:
-        """Take one turn. Raises StoreUnavailable."""
+        """Take one turn. Raises StoreUnavailableError."""
         for partition, status in self._states.all().items():
             if status.state in {PartitionState.REGRESSED, PartitionState.RECOVERING} and self._seal is not None:
                 await self._recover(partition, status.state, self._seal)

@@ -13,7 +13,7 @@ from sidecar.store.integrity.proof import FeedPosition, judge, proof_of
 async def require_same_store(other: Store, current: Store, known: Mapping[int, FeedPosition | None]) -> None:
     """Compare each partition's data set, last entry and meta record. ``known``: positions of the feeds in use.
 
-    Raises StoreRefused with the difference, or StoreUnavailable. Writes nothing.
+    Raises StoreMismatchError with the difference, or StoreUnavailableError. Writes nothing.
     """
     for finding in await server_checks.inspect(other):
         if finding.fatal:

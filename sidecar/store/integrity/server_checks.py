@@ -58,7 +58,7 @@ class CheckedStore(Protocol):
 
 
 async def inspect(store: CheckedStore) -> list[ServerFinding]:
-    """Return the findings of all servers without duplicates. Raises StoreUnavailable."""
+    """Return the findings of all servers without duplicates. Raises StoreUnavailableError."""
     found = {finding: None for server in await store.servers() for finding in await _inspect(store, server)}
     return list(found)
 
@@ -66,7 +66,7 @@ async def inspect(store: CheckedStore) -> list[ServerFinding]:
 async def clock_skew(store: CheckedStore, clock: Callable[[], float]) -> float:
     """Return the seconds by which this machine's clock is ahead of the server that differs most.
 
-    The server's time counts for the middle of the round trip. Raises StoreUnavailable."""
+    The server's time counts for the middle of the round trip. Raises StoreUnavailableError."""
     skews = [0.0]
     for server in await store.servers():
         sent = clock()

@@ -62,7 +62,7 @@ class StoreWatch:
                 continue
 
     async def poll(self) -> None:
-        """Inspect the store once. Raises StoreUnavailable."""
+        """Inspect the store once. Raises StoreUnavailableError."""
         self._fleet.objection = await startup_checks.objection(self._store)
         found = await inspect(self._store)
         self.skew = await clock_skew(self._store, self._clock)

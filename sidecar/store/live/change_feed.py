@@ -164,7 +164,7 @@ class Feed:
     def _follow_data_set(self, change: FeedEntry, fields: Mapping[str, str]) -> None:
         """Follow our own restore, recovery or issuer change to its data set (R46).
 
-        Raises StoreUnavailable for an entry with an invalid code."""
+        Raises StoreUnavailableError for an entry with an invalid code."""
         announced = change_of_entry(self._partition, fields)
         code = self._seal(announced) if announced and self._seal else ""
         if not announced or announced.before != self._data_set or not compare_digest(code, fields.get("code", "?")):
@@ -192,7 +192,7 @@ class Feed:
         self._replication = replication
 
     async def _prove(self, connection: Any) -> ProofResult:
-        """Return a verdict of ok. Any other verdict is reported and raised as StoreUnavailable."""
+        """Return a verdict of ok. Any other verdict is reported and raised as StoreUnavailableError."""
         found = await self._found(connection)
         verdict = judge(self.position, found, self._store.identity)
         if verdict.state is PartitionState.REGRESSED:
@@ -261,7 +261,7 @@ class Feed:
 async def _replication(connection: Any) -> str:
     """Return the replication id, which changes with the master; empty without INFO.
 
-    Raises StoreUnavailable for a replica, because its lag behind the master is unknown."""
+    Raises StoreUnavailableError for a replica, because its lag behind the master is unknown."""
     try:
         raw = await guarded_call(connection.execute_command("INFO", "replication"))
     except StoreUnavailableError as problem:

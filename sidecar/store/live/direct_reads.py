@@ -26,14 +26,15 @@ def _open(_partition: int) -> None:
 
 
 class ReadGate:
-    """Gate of one Store. ``require`` raises StoreUnavailable for an unreadable partition (PartitionStates.require)."""
+    """Gate of one Store. ``require`` raises StoreUnavailableError for an unreadable partition
+    (PartitionStates.require)."""
 
     def __init__(self) -> None:
         self.require: Callable[[int], None] = _open
         self._applied: dict[int, int] = {}
 
     def admit(self, name: str, key: str) -> None:
-        """Raise StoreUnavailable while the gate is closed. ``name``: script or command; ``key``: its first key."""
+        """Raise StoreUnavailableError while the gate is closed. ``name``: script or command; ``key``: its first key."""
         if name in UNGATED_SCRIPTS or name in UNGATED_COMMANDS or key.endswith(_META):
             return
         if (tagged := _TAG.search(key)) is not None:
@@ -48,6 +49,6 @@ class ReadGate:
         self._applied[partition] = n
 
     def judge(self, n: int, applied: int) -> None:
-        """Raise StoreUnavailable when ``n``, the feed's count in a reply, is below ``applied``."""
+        """Raise StoreUnavailableError when ``n``, the feed's count in a reply, is below ``applied``."""
         if n < applied:
             raise StoreUnavailableError("the store is behind the feed")

@@ -95,7 +95,7 @@ class Fleet:
         self._told.update(facts)
 
     async def run(self) -> None:
-        """Register twice per lease until cancelled. Never raises StoreUnavailable."""
+        """Register twice per lease until cancelled. Never raises StoreUnavailableError."""
         while True:
             await self.register()
             await self._sleep(self._lease / 2)

@@ -38,7 +38,7 @@ class MemoryPressure:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def poll(self) -> None:
-        """Read the memory use once. Raises StoreUnavailable."""
+        """Read the memory use once. Raises StoreUnavailableError."""
         self.share = _share(await self._info())
         if self.share >= SHORT and not self.low:
             self.low = True

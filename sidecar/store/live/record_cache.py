@@ -1,6 +1,6 @@
 """Cache of live user records: exact while its lease lasts; after that, reads go to the store.
 
-``peek`` never waits; None means that ``read`` is needed. ``read`` raises StoreUnavailable instead of returning old
+``peek`` never waits; None means that ``read`` is needed. ``read`` raises StoreUnavailableError instead of returning old
 data: a record below its high-water mark comes from a store that lost changes.
 """
 
@@ -87,7 +87,7 @@ class RecordCache:
         return copy.record if now < copy.lease.until and now < copy.until else None
 
     async def read(self, uid: UserId, *, fresh: bool = False) -> UserRecord | None:
-        """Return the live copy or a direct read; None for an unknown user. Raises StoreUnavailable.
+        """Return the live copy or a direct read; None for an unknown user. Raises StoreUnavailableError.
 
         ``fresh`` skips the copy: for a token with a higher epoch or an unknown session (a recent sign-in)."""
         if not fresh and (copy := self.peek(uid)) is not None:

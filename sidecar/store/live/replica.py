@@ -90,7 +90,7 @@ class RecordReplica:
     async def take_over(self, other: Store) -> None:
         """Switch to the connections of ``other`` after proving that they lead to the same store.
 
-        Raises StoreUnavailable or StoreRefused. Then nothing has changed, and the caller closes ``other``.
+        Raises StoreUnavailableError or StoreMismatchError. Then nothing has changed, and the caller closes ``other``.
         """
         feeds = self.fleet.feeds
         if feeds:  # without feeds, the start-up check is still to come

@@ -53,7 +53,8 @@ class RevisionChecker:
         return self._records.position(account) >= revision
 
     async def reach(self, account: AccountId, revision: int) -> RevisionStatus:
-        """Wait until the revision is applied, if the feed has it. Raises StoreUnavailable for an unreadable count."""
+        """Wait until the revision is applied, if the feed has it. Raises StoreUnavailableError for an unreadable
+        count."""
         if self.has(account, revision):
             return RevisionStatus.REACHED
         counter = f"{keys.feed(keys.partition_of(account, self._store.partitions))}:n"

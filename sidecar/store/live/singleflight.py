@@ -45,7 +45,7 @@ class InFlightRead:
     _waiting: "list[asyncio.Future[UserRecord | None]]" = field(default_factory=list)
 
     def wait(self) -> "asyncio.Future[UserRecord | None]":
-        """Return a future for one caller: the record, None for an unknown user, or StoreUnavailable."""
+        """Return a future for one caller: the record, None for an unknown user, or StoreUnavailableError."""
         waiting: asyncio.Future[UserRecord | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         return waiting

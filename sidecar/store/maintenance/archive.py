@@ -58,7 +58,7 @@ class ArchiveRules:
 
 
 def read(path: Path, rules: ArchiveRules | None = None) -> tuple[ArchiveHead, list[ArchivedAccount]]:
-    """Read and validate the whole file. Raises BackupRefused, OSError."""
+    """Read and validate the whole file. Raises InvalidBackupError, OSError."""
     lines = _whole(path)
     head = _head(ArchiveLocation(str(path), 1), lines[0])
     archived = _accounts(path, lines[1:-1])
@@ -71,7 +71,7 @@ def read(path: Path, rules: ArchiveRules | None = None) -> tuple[ArchiveHead, li
 
 
 def _whole(path: Path) -> list[bytes]:
-    """Return the lines. Raises BackupRefused unless the last line has the hash of the lines before it."""
+    """Return the lines. Raises InvalidBackupError unless the last line has the hash of the lines before it."""
     lines: list[bytes] = []
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE + 1):
@@ -129,7 +129,7 @@ def _accounts(path: Path, lines: list[bytes]) -> list[ArchivedAccount]:
 
 
 def judge(archived: Iterable[ArchivedAccount], rules: ArchiveRules, taken: int) -> None:
-    """Raise BackupRefused for the first account that would be faulty in a store. ``taken``: Unix milliseconds."""
+    """Raise InvalidBackupError for the first account that would be faulty in a store. ``taken``: Unix milliseconds."""
     names: dict[str, AccountId] = {}
     for one in archived:
         for problem, remedy in (*_beyond(one, rules, taken), *_audit(one)):

@@ -44,7 +44,7 @@ class AuditReport:
 async def check(store: Store, files: Iterable[Path], key: CheckpointKey, accounts: Iterable[AccountId]) -> AuditReport:
     """Verify files and store. ``accounts``: logs to read in the store, besides the logs in the files.
 
-    Raises StoreUnavailable, OSError."""
+    Raises StoreUnavailableError, OSError."""
     # Read the store first: a running exporter can then only be ahead of it.
     sealed = {log: await sealed_head(store, log) for log in [SYSTEM, *accounts]}
     exported, findings = _files(list(files), key, sealed)

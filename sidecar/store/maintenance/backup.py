@@ -79,7 +79,7 @@ class Backup:
         rules: ArchiveRules | None = None,
         progress: Progress = lambda _done, _all: None,
     ) -> Restored:
-        """Restore all accounts of the file or the given ones. Raises BackupRefused before any change."""
+        """Restore all accounts of the file or the given ones. Raises InvalidBackupError before any change."""
         chosen = None if accounts is None else set(accounts)
         head, archived = read(path, rules)
         await self._check(head)

@@ -35,7 +35,7 @@ class Migrated:
 async def migrate(store: Store, pepper: Pepper) -> Migrated | None:
     """Migrate the store. Returns None when its schema is current or it is empty.
 
-    Raises StoreUnavailable and StoreRefused."""
+    Raises StoreUnavailableError and StoreMismatchError."""
     meta = dict(await store.pairs("HGETALL", keys.META))
     if not meta or meta.get("schema") == SCHEMA:
         return None

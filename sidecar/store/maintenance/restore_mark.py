@@ -14,19 +14,19 @@ REMEDY: Final = "run `sidecar restore` again, or accept the present data with `s
 
 
 async def set_mark(store: Store) -> None:
-    """Set the mark before the first write. Raises StoreUnavailable."""
+    """Set the mark before the first write. Raises StoreUnavailableError."""
     for partition in range(store.partitions):
         await store.change("HSET", keys.partition_meta(partition), RESTORING, "1")
 
 
 async def clear_mark(store: Store) -> None:
-    """Clear the mark after the last write. Raises StoreUnavailable."""
+    """Clear the mark after the last write. Raises StoreUnavailableError."""
     for partition in range(store.partitions):
         await store.change("HDEL", keys.partition_meta(partition), RESTORING)
 
 
 async def is_marked(store: Store) -> bool:
-    """Return whether a restore is in progress or was interrupted. Raises StoreUnavailable."""
+    """Return whether a restore is in progress or was interrupted. Raises StoreUnavailableError."""
     for partition in range(store.partitions):
         if await store.command("HEXISTS", keys.partition_meta(partition), RESTORING):
             return True

@@ -41,7 +41,7 @@ async def check(
 ) -> tuple[str, ...]:
     """Inspect the setup of the servers, then create or compare the meta record. Returns warnings.
 
-    ``repair`` rewrites a missing meta record from a partition's copy. Raises StoreRefused with one sentence.
+    ``repair`` rewrites a missing meta record from a partition's copy. Raises StoreMismatchError with one sentence.
     """
     findings = await server_checks.inspect(store)
     for finding in findings:
@@ -72,7 +72,7 @@ async def check(
 async def objection(store: StartupStore) -> str:
     """Return why the meta record of a store in use no longer matches this process; empty if it does. Writes nothing.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailableError.
     """
     meta = dict(await store.pairs("HGETALL", keys.META))
     if not meta:
@@ -104,7 +104,7 @@ async def _require_meta(store: StartupStore, *, repair: bool) -> None:
 
 
 def compare(where: str, meta: Mapping[str, str], given: Mapping[str, str | None]) -> None:
-    """Raise StoreRefused where ``meta`` differs from ``given``. A field that is not given is not compared."""
+    """Raise StoreMismatchError where ``meta`` differs from ``given``. A field that is not given is not compared."""
     schema = meta.get("schema", "")
     if schema != SCHEMA:
         raise StoreMismatchError(

@@ -63,7 +63,7 @@ class StoreAddress:
 
 
 def parse_address(text: str) -> StoreAddress:
-    """Parse the URL. Raises AddressError."""
+    """Parse the URL. Raises StoreAddressError."""
     scheme, found, rest = text.partition("://")
     if not found or scheme not in SCHEMES or not text.isprintable() or " " in text:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)

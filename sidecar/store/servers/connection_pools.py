@@ -108,7 +108,7 @@ def _secured(address: StoreAddress) -> dict[str, Any]:
 
 
 def require_certificates(address: StoreAddress) -> None:
-    """Verify the PEM files of the query. Raises AddressError for a file that cannot be used."""
+    """Verify the PEM files of the query. Raises StoreAddressError for a file that cannot be used."""
     tls = address.tls or {}
     context = ssl.create_default_context()
     for name in ("ssl_ca_certs", "ssl_keyfile", "ssl_certfile"):

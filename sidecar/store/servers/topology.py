@@ -52,7 +52,7 @@ class Topology(Protocol):
 
 
 def topology(url: str, *, patience: Patience, sentinel_password: str | None = None) -> Topology:
-    """Return the topology of the store at ``url``. Raises StoreRefused for a URL that cannot be used."""
+    """Return the topology of the store at ``url``. Raises StoreMismatchError for a URL that cannot be used."""
     try:
         address = parse_address(url)
         require_certificates(address)

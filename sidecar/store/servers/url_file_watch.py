@@ -65,7 +65,8 @@ class StoreUrlWatch:
             self._rejected(0)
 
     async def _use(self, found: Mapping[str, str | None]) -> None:
-        """Take over the store. After AddressError, StoreRefused or StoreUnavailable nothing has changed."""
+        """Take over the store. After StoreAddressError, StoreMismatchError or StoreUnavailableError nothing has
+        changed."""
         other = Store.at(found[URL] or "", sentinel_password=found[PASSWORD])
         other.lone_master = self._lone_master
         try:
@@ -85,7 +86,7 @@ class StoreUrlWatch:
 
 
 def _contents(files: Mapping[str, Path]) -> dict[str, str]:
-    """Return the text per setting. Raises AddressError."""
+    """Return the text per setting. Raises StoreAddressError."""
     found = {}
     for name, path in files.items():
         try:
