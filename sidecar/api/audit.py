@@ -24,16 +24,16 @@ class AuditQuery(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """One change. ``by``: id of the user, null for an operator. ``whom``: id of a user, key or account.
+    """One change. ``actor``: id of the user, null for an operator. ``target``: id of a user, key or account.
 
-    ``before`` and ``after``: the members that ``what`` changes.
+    ``before`` and ``after``: the members that ``action`` changes.
     """
 
-    number: Count
+    seq: Count
     at: When
-    what: str
-    by: str | None
-    whom: str | None
+    action: str
+    actor: str | None
+    target: str | None
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     address: str
@@ -59,11 +59,11 @@ async def audit(call: Request[None]) -> Response | Problem:
 
 def _entry(row: AuditRow) -> AuditEntry:
     return AuditEntry(
-        number=row.number,
+        seq=row.seq,
         at=datetime.fromtimestamp(row.at / 1000, UTC).isoformat(timespec="milliseconds"),
-        what=row.what,
-        by=row.by or None,
-        whom=row.whom or None,
+        action=row.action,
+        actor=row.actor or None,
+        target=row.target or None,
         before=None if row.before is None else dict(row.before),
         after=None if row.after is None else dict(row.after),
         address=row.address,

@@ -82,7 +82,7 @@ def verify(files: tuple[Path, ...], as_json: bool, **flags: str | None) -> int:
         print_json(_report_json(report))
         return NO if report.findings else OK
     for finding in report.findings:
-        click.echo(f"{finding.place}: {finding.log or 'the store'}: row {finding.number}: {finding.what}")
+        click.echo(f"{finding.place}: {finding.log or 'the store'}: row {finding.seq}: {finding.detail}")
     click.echo(
         f"{len(report.findings)} findings: {report.logs} logs, {report.rows} rows and {report.checkpoints} checkpoints "
         f"in {len(given)} files, {report.kept} rows in the store"
@@ -105,6 +105,6 @@ def _finding_json(finding: AuditFinding) -> dict[str, object]:
     return {
         "place": finding.place,
         "account": finding.log or None,
-        "number": finding.number,
-        "what": finding.what,
+        "seq": finding.seq,
+        "detail": finding.detail,
     }

@@ -36,7 +36,7 @@ def doctor(as_json: bool, **flags: str | None) -> int:
     """
     settings = settings_from(flags)
     opened = [CheckFinding("keys", CheckStatus.WARNING, warning) for warning in close_keys_and_state(settings)]
-    symptoms = [
+    findings = [
         *_settings(settings),
         *opened,
         *rehearse(settings),
@@ -46,10 +46,10 @@ def doctor(as_json: bool, **flags: str | None) -> int:
         *_store(settings),
     ]
     if as_json:
-        print_json([{"what": one.what, "state": one.state, "said": one.said} for one in symptoms])
+        print_json([{"check": one.check, "status": one.status, "detail": one.detail} for one in findings])
     else:
-        print_table(["what", "state", "said"], [(one.what, one.state, one.said) for one in symptoms])
-    return NO if any(one.state is CheckStatus.FAULT for one in symptoms) else OK
+        print_table(["check", "status", "detail"], [(one.check, one.status, one.detail) for one in findings])
+    return NO if any(one.status is CheckStatus.FAULT for one in findings) else OK
 
 
 def _settings(settings: Settings) -> Iterator[CheckFinding]:
@@ -142,8 +142,8 @@ async def _of_store(operator: AdminContext) -> AsyncIterator[CheckFinding]:
             yield CheckFinding("issuers", CheckStatus.WARNING, f"{issuer}: {absent(account)}")
     seconds, microseconds = await store.command("TIME")
     apart = time.time() - (int(seconds) + int(microseconds) / 1e6)
-    state = CheckStatus.OK if abs(apart) < CLOCK_SECONDS else CheckStatus.FAULT
-    yield CheckFinding("clock", state, f"{apart:+.1f} s against the store's")
+    status = CheckStatus.OK if abs(apart) < CLOCK_SECONDS else CheckStatus.FAULT
+    yield CheckFinding("clock", status, f"{apart:+.1f} s against the store's")
 
 
 def _issuers(settings: Settings) -> tuple[TrustedIssuer, ...]:

@@ -67,13 +67,13 @@ def fsck(repair: bool, accept_loss: str | None, yes: bool, as_json: bool, **flag
             }
         )
     else:
-        rows = [("repaired", found.fault.value, found.where, found.what) for found in report.repaired]
+        rows = [("repaired", found.fault.value, found.where, found.detail) for found in report.repaired]
         rows += [
-            ("note" if found.is_note else "fault", found.fault.value, found.where, found.what)
+            ("note" if found.is_note else "fault", found.fault.value, found.where, found.detail)
             for found in report.findings
         ]
         if rows:
-            print_table(["", "fault", "where", "what"], rows)
+            print_table(["", "fault", "where", "detail"], rows)
         word = "clean" if report.clean else "not clean"
         click.echo(f"{word}: {_counts(report)}")
     return OK if report.clean else NO
@@ -202,4 +202,4 @@ def _with_file(file: Path, job: Callable[[], Any]) -> Any:
 
 
 def _finding_json(found: ConsistencyFinding) -> dict[str, Any]:
-    return {"fault": found.fault.value, "note": found.is_note, "where": found.where, "what": found.what}
+    return {"fault": found.fault.value, "note": found.is_note, "where": found.where, "detail": found.detail}

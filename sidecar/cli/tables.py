@@ -15,7 +15,7 @@ from rich.text import Text
 GAP: Final = 2
 LEAST: Final = 16
 """Minimum width of a free-text column."""
-FREE: Final = frozenset({"because", "said", "source", "text", "value", "what"})
+FREE: Final = frozenset({"because", "check", "detail", "source", "text", "value"})
 
 
 def draw(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:

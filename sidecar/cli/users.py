@@ -152,7 +152,7 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
         if record is None or record.status is not Status.ACTIVE:
             return record
         # The link gives access to the account, so its creation is audited before the link is shown.
-        await operator.people.audit.note("user.reset_link", OPERATOR, whom=uid)
+        await operator.people.audit.note("user.reset_link", OPERATOR, target=uid)
         return operator.people.password_reset.link(record, shown=True)
 
     outcome = run_with_store(settings_from(flags), on_user(account, user, job))

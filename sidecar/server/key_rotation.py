@@ -143,8 +143,8 @@ class Rotation:
         complete = not acknowledgement.behind and all(one.complete for one in acknowledged)
         return KeyRevoked(kid, signs, acknowledgement.all, complete, acknowledgement.behind)
 
-    async def _note(self, what: str, kid: str, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
-        await self._audit.note(what, Actor.operator(), whom=kid, before=before, after=after)
+    async def _note(self, action: str, kid: str, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
+        await self._audit.note(action, Actor.operator(), target=kid, before=before, after=after)
 
     async def _followed(self) -> FleetAcknowledgement:
         """Announce a change of keys, and wait until the fleet has loaded it."""

@@ -35,9 +35,9 @@ class CheckStatus(StrEnum):
 class CheckFinding:
     """Result of one preflight check."""
 
-    what: str
-    state: CheckStatus
-    said: str
+    check: str
+    status: CheckStatus
+    detail: str
 
 
 def rehearse(settings: Settings) -> Iterator[CheckFinding]:
@@ -116,7 +116,7 @@ def _listeners(settings: Settings) -> Iterator[CheckFinding]:
             yield CheckFinding("grpc listener", CheckStatus.FAULT, str(problem))
 
 
-def _listener(what: str, address: Address) -> CheckFinding:
+def _listener(check: str, address: Address) -> CheckFinding:
     try:
         if isinstance(address, UnixAddress):
             _try_unix(address.path)
@@ -124,9 +124,9 @@ def _listener(what: str, address: Address) -> CheckFinding:
             bind(address).close()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return CheckFinding(what, CheckStatus.WARNING, f"{address} is in use, probably by a running sidecar")
-        return CheckFinding(what, CheckStatus.FAULT, f"cannot listen on {address}: {error.strerror or error}")
-    return CheckFinding(what, CheckStatus.OK, str(address))
+            return CheckFinding(check, CheckStatus.WARNING, f"{address} is in use, probably by a running sidecar")
+        return CheckFinding(check, CheckStatus.FAULT, f"cannot listen on {address}: {error.strerror or error}")
+    return CheckFinding(check, CheckStatus.OK, str(address))
 
 
 def _try_unix(path: Path) -> None:

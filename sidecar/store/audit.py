@@ -1,6 +1,6 @@
 """Audit log: actor, action, target, state before and after, and source of each change. Scripts write their own rows.
 
-Rows are numbered without gaps (R32); a row's number is its id in the stream. The scripts write no secrets.
+Rows are numbered without gaps (R32); a row's ``seq`` is its id in the stream. The scripts write no secrets.
 """
 
 import json
@@ -21,13 +21,16 @@ SYSTEM: Final = AccountId("")
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """Audit row. ``at``: Unix milliseconds. ``by``: a user, empty for an operator. ``whom``: a user, key or account."""
+    """Audit row. ``at``: Unix milliseconds. ``actor``: a user, empty for an operator.
 
-    number: int
+    ``target``: a user, key or account.
+    """
+
+    seq: int
     at: int
-    what: str
-    by: str
-    whom: str
+    action: str
+    actor: str
+    target: str
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
     address: str
@@ -49,28 +52,28 @@ class Audit:
         self._store = store
 
     async def page(self, account: AccountId, *, after: int | None = None, limit: int = 50) -> AuditPage:
-        """Return rows older than number ``after``; without it, the newest. At most MAX_PAGE rows."""
+        """Return rows older than row ``after``; without it, the newest. At most MAX_PAGE rows."""
         wanted = max(1, min(limit, MAX_PAGE))
         newest = "+" if after is None else f"({after}-0"
         log = log_of(account, self._store.partitions)
         found = await self._store.command("XREVRANGE", log, newest, "-", "COUNT", wanted + 1)
         rows = tuple(row_of(entry_id, fields) for entry_id, fields in found[:wanted])
-        return AuditPage(rows, rows[-1].number if len(found) > wanted else None)
+        return AuditPage(rows, rows[-1].seq if len(found) > wanted else None)
 
     async def note(
         self,
-        what: str,
+        action: str,
         actor: Actor,
         *,
-        whom: str = "",
+        target: str = "",
         before: Mapping[str, Any] | None = None,
         after: Mapping[str, Any] | None = None,
     ) -> int:
-        """Write a row for an event outside the accounts' scripts: keys rotated, a backup taken. Returns its number."""
+        """Write a row for an event outside the accounts' scripts: keys rotated, a backup taken. Returns its ``seq``."""
         row = {
-            "what": what,
-            "by": actor.user or "",
-            "whom": whom,
+            "action": action,
+            "actor": actor.user or "",
+            "target": target,
             "before": _text(before),
             "after": _text(after),
             "addr": actor.address,
@@ -90,11 +93,11 @@ def row_of(entry_id: str, raw: Any) -> AuditRow:
     """Return the row of a stream entry."""
     fields = fields_of(raw)
     return AuditRow(
-        number=int(entry_id.partition("-")[0]),
+        seq=int(entry_id.partition("-")[0]),
         at=int(fields["t"]),
-        what=fields["k"],
-        by=fields["by"],
-        whom=fields["u"],
+        action=fields["action"],
+        actor=fields["actor"],
+        target=fields["target"],
         before=json.loads(fields["before"]) if fields["before"] else None,
         after=json.loads(fields["after"]) if fields["after"] else None,
         address=fields["addr"],

@@ -30,7 +30,7 @@ VerifySignature = Callable[[str, bytes, bytes], bool]
 class ChainHead:
     """End of a log's chain: number and hash of its last row."""
 
-    number: int
+    seq: int
     hash: str
 
 
@@ -40,8 +40,8 @@ class ChainFault:
 
     line: int
     log: AccountId
-    number: int
-    what: str
+    seq: int
+    detail: str
 
 
 @dataclass(slots=True)
@@ -68,23 +68,23 @@ def chained(log: AccountId, head: ChainHead, row: AuditRow) -> tuple[bytes, Chai
     """Return the row's line, and the head after it."""
     body = {
         "log": log,
-        "number": row.number,
+        "seq": row.seq,
         "at": row.at,
-        "what": row.what,
-        "by": row.by,
-        "whom": row.whom,
+        "action": row.action,
+        "actor": row.actor,
+        "target": row.target,
         "before": row.before,
         "after": row.after,
         "address": row.address,
         "request_id": row.request_id,
     }
-    after = ChainHead(row.number, _digest(head.hash, _canonical(body)))
+    after = ChainHead(row.seq, _digest(head.hash, _canonical(body)))
     return _line({**body, "previous": head.hash, "hash": after.hash}), after
 
 
 def checkpoint(heads: Mapping[AccountId, ChainHead], *, at: int, sign: Sign) -> bytes:
     """Return a signed line with the heads as of ``at`` (Unix milliseconds)."""
-    body = {"checkpoint": FORM, "at": at, "heads": {log: [head.number, head.hash] for log, head in heads.items()}}
+    body = {"checkpoint": FORM, "at": at, "heads": {log: [head.seq, head.hash] for log, head in heads.items()}}
     key, signature = sign(_canonical(body).encode("utf-8"))
     return _line({**body, "kid": key, "signature": base64.b64encode(signature).decode("ascii")})
 
@@ -113,27 +113,27 @@ def verify(
 
 
 def _check_row(found: Verification, place: int, entry: dict[str, Any]) -> None:
-    log, number = AccountId(str(entry.get("log", ""))), entry.get("number")
+    log, seq = AccountId(str(entry.get("log", ""))), entry.get("seq")
     claimed, previous = entry.pop("hash", None), entry.pop("previous", None)
-    if not isinstance(number, int) or not isinstance(claimed, str) or not isinstance(previous, str):
+    if not isinstance(seq, int) or not isinstance(claimed, str) or not isinstance(previous, str):
         found.faults.append(ChainFault(place, log, 0, "is not a row of the audit"))
         return
     head = found.heads.get(log, genesis(log))
     hashed = _digest(previous, _canonical(entry))
     if hashed != claimed:
-        found.faults.append(ChainFault(place, log, number, "was changed: its hash differs"))
-    elif found.recent.get(log, {}).get(number) == claimed:
+        found.faults.append(ChainFault(place, log, seq, "was changed: its hash differs"))
+    elif found.recent.get(log, {}).get(seq) == claimed:
         return  # repeated row
-    elif number <= head.number:
-        found.faults.append(ChainFault(place, log, number, f"is out of order: it follows row {head.number}"))
-    elif number != head.number + 1:
-        found.faults.append(ChainFault(place, log, number, f"rows {head.number + 1} to {number - 1} are missing"))
+    elif seq <= head.seq:
+        found.faults.append(ChainFault(place, log, seq, f"is out of order: it follows row {head.seq}"))
+    elif seq != head.seq + 1:
+        found.faults.append(ChainFault(place, log, seq, f"rows {head.seq + 1} to {seq - 1} are missing"))
     elif previous != head.hash:
-        found.faults.append(ChainFault(place, log, number, "does not follow from the row before it"))
+        found.faults.append(ChainFault(place, log, seq, "does not follow from the row before it"))
     found.rows += 1
-    found.heads[log] = ChainHead(number, claimed)
+    found.heads[log] = ChainHead(seq, claimed)
     recent = found.recent.setdefault(log, {})
-    recent[number] = claimed
+    recent[seq] = claimed
     if len(recent) > REWRITTEN:
         del recent[next(iter(recent))]
 
@@ -148,12 +148,12 @@ def _check_checkpoint(found: Verification, place: int, entry: dict[str, Any], si
         found.faults.append(ChainFault(place, AccountId(""), 0, f"the signature by key {key} is invalid"))
         return
     found.checkpoints += 1
-    for log, (number, hashed) in entry["heads"].items():
+    for log, (seq, hashed) in entry["heads"].items():
         head = found.heads.get(AccountId(log))
-        if head is None or head.number < number:
-            found.faults.append(ChainFault(place, AccountId(log), number, "signed rows up to here are missing"))
-        elif head.number == number and head.hash != hashed:
-            found.faults.append(ChainFault(place, AccountId(log), number, "differs from the signed row"))
+        if head is None or head.seq < seq:
+            found.faults.append(ChainFault(place, AccountId(log), seq, "signed rows up to here are missing"))
+        elif head.seq == seq and head.hash != hashed:
+            found.faults.append(ChainFault(place, AccountId(log), seq, "differs from the signed row"))
 
 
 def _canonical(body: Mapping[str, Any]) -> str:

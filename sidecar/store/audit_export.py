@@ -142,7 +142,7 @@ class Exporter:
         log = log_of(account, self._store.partitions)
         head, written = await sealed_head(self._store, account), 0
         while True:
-            rows = await rows_after(self._store, account, head.number, BATCH)
+            rows = await rows_after(self._store, account, head.seq, BATCH)
             if not rows or not await self._lease():
                 return written, head
             start, lines = head, []
@@ -155,12 +155,12 @@ class Exporter:
             written += len(rows)
 
     async def _seal(self, account: AccountId, log: str, start: ChainHead, head: ChainHead) -> bool:
-        was = ("0", "") if start.number == 0 else (str(start.number), start.hash)
+        was = ("0", "") if start.seq == 0 else (str(start.seq), start.hash)
         partition = 0 if account == SYSTEM else keys.partition_of(account, self._store.partitions)
         reply = await self._store.run(
             "audit_seal",
             [log, f"{keys.feed(partition)}:open"],
-            [*was, str(head.number), head.hash, str(self._keep)],
+            [*was, str(head.seq), head.hash, str(self._keep)],
             write=True,
         )
         return bool(reply["o"] == "sealed")
@@ -197,13 +197,13 @@ async def anchor(store: Store, account: AccountId) -> ChainHead:
     return ChainHead(int(found["anchor_n"]), found["anchor"]) if "anchor_n" in found else genesis(account)
 
 
-async def rows_after(store: Store, account: AccountId, number: int, count: int) -> list[AuditRow]:
-    """Return the oldest rows after ``number``, at most ``count``. Raises AuditGapError for a gap in the numbers."""
+async def rows_after(store: Store, account: AccountId, seq: int, count: int) -> list[AuditRow]:
+    """Return the oldest rows after ``seq``, at most ``count``. Raises AuditGap for a gap in the numbers."""
     log = log_of(account, store.partitions)
-    found = await store.command("XRANGE", log, f"{number + 1}-0", "+", "COUNT", count)
+    found = await store.command("XRANGE", log, f"{seq + 1}-0", "+", "COUNT", count)
     rows = [row_of(entry_id, fields) for entry_id, fields in found]
-    for place, row in enumerate(rows, number + 1):
-        if row.number != place:
+    for place, row in enumerate(rows, seq + 1):
+        if row.seq != place:
             raise AuditGapError(
                 f"the audit of {account or 'the store'} has no row {place}: it was removed by another program"
             )
@@ -213,7 +213,7 @@ async def rows_after(store: Store, account: AccountId, number: int, count: int) 
 async def exported(store: Store, account: AccountId) -> AsyncIterator[bytes]:
     """Yield all kept rows of a log as chained lines, for ``audit export``. Raises AuditGapError."""
     head = await anchor(store, account)
-    while rows := await rows_after(store, account, head.number, BATCH):
+    while rows := await rows_after(store, account, head.seq, BATCH):
         for row in rows:
             line, head = chained(account, head, row)
             yield line

@@ -35,14 +35,14 @@ async def test_R32_every_change_says_who_did_what_to_whom_and_from_where(web, to
     await web.ask("PATCH", f"/v1/users/{bob}", {"role": "marketer"}, token=token, headers=headers)
     await web.ask("DELETE", f"/v1/users/{bob}", token=token, headers=headers)
 
-    rows = {row["what"]: row for row in await entries(web, token)}
+    rows = {row["action"]: row for row in await entries(web, token)}
     changed = rows["user.changed"]
-    assert (changed["by"], changed["whom"], changed["address"]) == (ada.id, bob, "127.0.0.1")
+    assert (changed["actor"], changed["target"], changed["address"]) == (ada.id, bob, "127.0.0.1")
     assert (changed["before"]["role"], changed["after"]["role"]) == ("developer", "marketer")
     assert changed["request_id"] == "req-42"
     assert datetime.fromisoformat(changed["at"]).tzinfo is not None
     assert {"account.created", "session.opened", "invitation.accepted", "user.removed"} <= set(rows)
-    assert (rows["account.created"]["by"], rows["account.created"]["address"]) == (None, "cli")
+    assert (rows["account.created"]["actor"], rows["account.created"]["address"]) == (None, "cli")
     assert (rows["user.removed"]["after"], rows["user.removed"]["before"]["email"]) == (None, "bob@example.com")
 
 
@@ -51,7 +51,7 @@ async def test_R32_rows_are_newest_first_numbered_without_gaps_and_paged(web, to
     for _ in range(7):
         token = await web.token("ada@example.com")
     everything = await entries(web, token)
-    numbers = [row["number"] for row in everything]
+    numbers = [row["seq"] for row in everything]
     assert numbers == list(range(len(numbers), 0, -1))
 
     seen, query = [], "?limit=4"

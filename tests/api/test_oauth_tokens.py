@@ -104,7 +104,7 @@ async def test_the_end_of_a_session_is_audited_under_its_user(web, town, store):
     rows = await store.command("XREVRANGE", f"sc:{{p00}}:a:{ada.account}:log", "+", "-", "COUNT", 1)
     flat = rows[0][1]
     row = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
-    assert (row["k"], row["by"], row["u"], row["addr"]) == ("session.ended", ada.id, ada.id, "127.0.0.1")
+    assert (row["action"], row["actor"], row["target"], row["addr"]) == ("session.ended", ada.id, ada.id, "127.0.0.1")
     assert row["req"]
 
 

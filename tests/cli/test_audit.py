@@ -20,10 +20,10 @@ def test_R32_export_prints_every_row_chained_the_oldest_first(at_store: Any) -> 
     done = at_store("audit", "export")
     assert (done.status, done.err) == (0, "")
     found = rows(done.out)
-    assert [row["what"] for row in found if row["log"] == ""] == ["keys.rotated"]
+    assert [row["action"] for row in found if row["log"] == ""] == ["keys.rotated"]
     own = [row for row in found if row["log"]]
-    assert [row["number"] for row in own] == list(range(1, len(own) + 1))
-    assert [row["what"] for row in own] == ["account.created", "user.created", "user.invited"]
+    assert [row["seq"] for row in own] == list(range(1, len(own) + 1))
+    assert [row["action"] for row in own] == ["account.created", "user.created", "user.invited"]
     assert all(later["previous"] == earlier["hash"] for earlier, later in pairwise(own))
     assert own[0]["address"] == "cli"
 
@@ -31,7 +31,7 @@ def test_R32_export_prints_every_row_chained_the_oldest_first(at_store: Any) -> 
 def test_export_of_one_account_or_of_the_store_alone(at_store: Any) -> None:
     at_store("keys", "rotate")
     assert {bool(row["log"]) for row in rows(at_store("audit", "export", "--account", "Acme").out)} == {True}
-    assert [row["what"] for row in rows(at_store("audit", "export", "--system").out)] == ["keys.rotated"]
+    assert [row["action"] for row in rows(at_store("audit", "export", "--system").out)] == ["keys.rotated"]
     both = at_store("audit", "export", "--system", "--account", "Acme")
     assert (both.status, both.out) == (2, "")
     nobody = at_store("audit", "export", "--account", "Nobody")
@@ -64,7 +64,7 @@ def test_R32_verify_says_what_does_not_hold_and_ends_with_1(at_store: Any) -> No
     assert done.out.splitlines()[0].startswith(".sidecar/audit.jsonl:2: acc_")
     assert done.out.splitlines()[0].endswith(": row 2: was changed: its hash differs")
     told = json.loads(at_store("audit", "verify", "--json", str(EXPORTED)).out)
-    assert (told["holds"], told["findings"][0]["number"]) == (False, 2)
+    assert (told["holds"], told["findings"][0]["seq"]) == (False, 2)
 
 
 @pytest.mark.parametrize("words", [["verify", "nowhere.jsonl"], ["verify", "."], ["export", "x"]])

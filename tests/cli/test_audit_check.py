@@ -23,7 +23,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def export(store, place, clock):
-    """``await export()``: what a sidecar of the fleet does every few seconds. ``keep``: rows that stay in the store."""
+    """``await export()``: as a sidecar of the fleet does every few seconds. ``keep``: rows that stay in the store."""
 
     async def run(path=place, keep=10_000, name="a"):
         clock.advance(1)
@@ -51,8 +51,8 @@ def checked(store, place, account):
     return run
 
 
-def whats(report):
-    return [finding.what for finding in report.findings]
+def details(report):
+    return [finding.detail for finding in report.findings]
 
 
 def rewritten(place, change):
@@ -62,7 +62,7 @@ def rewritten(place, change):
 
 async def test_R32_an_audit_that_nobody_touched_holds(town, store, export, checked):
     assert await export() > 0
-    await Audit(store).note("keys.rotated", Actor.operator(), whom="kid")
+    await Audit(store).note("keys.rotated", Actor.operator(), target="kid")
     await town.grant("ada@example.com")
     await export()
     await town.grant("ada@example.com")  # not exported yet
@@ -87,7 +87,7 @@ async def test_R32_before_the_first_export_the_stores_numbers_are_proof_enough(c
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
+    ("change", "detail"),
     [
         (lambda lines: [lines[0].replace(b"Acme", b"Evil"), *lines[1:]], "was changed: its hash differs"),
         (lambda lines: [*lines[:2], *lines[3:]], "rows 3 to 3 are missing"),
@@ -99,11 +99,11 @@ async def test_R32_before_the_first_export_the_stores_numbers_are_proof_enough(c
         (lambda lines: [*lines[:2], lines[1], lines[0], *lines[2:]], ""),
     ],
 )
-async def test_R32_a_touched_file_is_found_out(export, checked, place, change, what):
+async def test_R32_a_touched_file_is_found_out(export, checked, place, change, detail):
     await export()
     rewritten(place, change)
-    found = whats(await checked())
-    assert any(what in one for one in found) if what else found == []
+    found = details(await checked())
+    assert any(detail in one for one in found) if detail else found == []
 
 
 async def test_R32_a_file_cut_off_behind_its_checkpoint_is_found_out_by_the_store(town, export, checked, place):
@@ -113,7 +113,7 @@ async def test_R32_a_file_cut_off_behind_its_checkpoint_is_found_out_by_the_stor
     await export()
     place.write_bytes(first)
     (finding,) = (await checked()).findings
-    assert (finding.place, finding.what) == ("store", "rows 6 to 6 were exported and are missing from these files")
+    assert (finding.place, finding.detail) == ("store", "rows 6 to 6 were exported and are missing from these files")
 
 
 async def test_R32_a_forged_end_is_another_than_the_store_sealed(town, export, checked, place, store, account):
@@ -125,9 +125,9 @@ async def test_R32_a_forged_end_is_another_than_the_store_sealed(town, export, c
     lines = place.read_bytes().splitlines(keepends=True)[:-1]
     (last,) = await rows_after(store, account, 4, 1)
     head = ChainHead(4, json.loads(lines[3])["hash"])
-    forged, _ = chained(account, head, type(last)(**{**_fields(last), "by": "usr_innocent"}))
+    forged, _ = chained(account, head, type(last)(**{**_fields(last), "actor": "usr_innocent"}))
     place.write_bytes(b"".join([*lines[:4], forged]))
-    assert whats(await checked()) == ["the store sealed another row with this number"]
+    assert details(await checked()) == ["the store sealed another row with this number"]
 
 
 def _fields(row):
@@ -144,18 +144,18 @@ async def test_R32_a_row_changed_in_the_store_after_its_export_is_found_out(expo
     await store.change("DEL", log)
     for entry_id, raw in rows:
         kept = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))
-        kept = {**kept, "by": "usr_innocent"} if entry_id == "3-0" else kept
+        kept = {**kept, "actor": "usr_innocent"} if entry_id == "3-0" else kept
         await store.change("XADD", log, entry_id, *[word for pair in kept.items() for word in pair])
     assert fields
-    assert whats(await checked()) == ["a row was changed after it was exported"]
+    assert details(await checked()) == ["a row was changed after it was exported"]
 
 
-@pytest.mark.parametrize(("gone", "what"), [("3-0", "has no row 3"), ("5-0", "rows 5 to 5 were removed")])
-async def test_R32_a_row_taken_out_of_the_store_is_found_out(export, checked, store, account, gone, what):
+@pytest.mark.parametrize(("gone", "detail"), [("3-0", "has no row 3"), ("5-0", "rows 5 to 5 were removed")])
+async def test_R32_a_row_taken_out_of_the_store_is_found_out(export, checked, store, account, gone, detail):
     await export()
     await store.change("XDEL", log_of(account, store.partitions), gone)
-    (found,) = whats(await checked())
-    assert what in found
+    (found,) = details(await checked())
+    assert detail in found
 
 
 async def test_R32_sidecars_take_turns_and_their_files_are_one_audit(town, export, checked, tmp_path):
@@ -164,8 +164,8 @@ async def test_R32_sidecars_take_turns_and_their_files_are_one_audit(town, expor
         await town.grant("ada@example.com")
         await export(path, name=path.stem)
     assert (await checked(three, one, two)).findings == ()
-    missing = whats(await checked(one, three))
-    assert any("are missing" in what for what in missing)
+    missing = details(await checked(one, three))
+    assert any("are missing" in detail for detail in missing)
 
 
 async def test_R32_a_file_that_was_rotated_away_in_the_middle_is_still_one_audit(
@@ -186,5 +186,5 @@ async def test_another_deployments_key_does_not_sign_ours(export, checked, store
 
     await export()
     report = await check(store, (place,), CheckpointKey(Pepper(b"x" * 32)), [account])
-    assert any("is invalid" in what for what in whats(report))
+    assert any("is invalid" in detail for detail in details(report))
     assert SYSTEM == ""

@@ -21,13 +21,13 @@ Look = Callable[..., dict[str, tuple[str, str]]]
 
 @pytest.fixture
 def look(cli: Any) -> Look:
-    """``look("--listen", …)``: state and words by what was looked at. No store: that has its own tests."""
+    """``look("--listen", …)``: state and words by check. No store: that has its own tests."""
 
     def call(*flags: str) -> dict[str, tuple[str, str]]:
         done = cli("doctor", "--json", "--redis-url", "redis://127.0.0.1:1", *flags)
         assert done.status == 1, "the store is out"
         assert "Traceback" not in done.out + done.err
-        return {one["what"]: (one["state"], one["said"]) for one in json.loads(done.out)}
+        return {one["check"]: (one["status"], one["detail"]) for one in json.loads(done.out)}
 
     return call
 
@@ -35,9 +35,9 @@ def look(cli: Any) -> Look:
 def test_doctor_looks_at_everything(at_store: Any) -> None:
     done = at_store("doctor", "--json")
     assert done.status == 0, done.out
-    seen = {symptom["what"]: symptom["state"] for symptom in json.loads(done.out)}
+    seen = {finding["check"]: finding["status"] for finding in json.loads(done.out)}
     assert {seen[what] for what in ("settings", "policy", "keys", "store", "clock")} == {"ok"}
-    assert any("the packaged policy" in symptom["said"] for symptom in json.loads(done.out))
+    assert any("the packaged policy" in finding["detail"] for finding in json.loads(done.out))
 
 
 def test_doctor_names_what_is_wrong(cli: Any, tmp_path: Path) -> None:
@@ -68,19 +68,19 @@ def test_certificates_are_loaded(look: Look, pair: tuple[str, str]) -> None:
     assert "tls" not in look()
     assert look(*both)["tls"][0] == "ok"
     assert look(*both, "--tls-client-ca", cert)["tls"][0] == "ok"
-    state, said = look("--tls-cert", "/nowhere/cert.pem", "--tls-key", key)["tls"]
-    assert (state, "/nowhere/cert.pem" in said) == ("fault", True)
+    status, detail = look("--tls-cert", "/nowhere/cert.pem", "--tls-key", key)["tls"]
+    assert (status, "/nowhere/cert.pem" in detail) == ("fault", True)
     assert look("--tls-cert", cert, "--tls-key", cert)["tls"][0] == "fault"
-    state, said = look(*both, "--tls-client-ca", key)["tls"]
-    assert (state, f"SIDECAR_TLS_CLIENT_CA={key}" in said) == ("fault", True)
+    status, detail = look(*both, "--tls-client-ca", key)["tls"]
+    assert (status, f"SIDECAR_TLS_CLIENT_CA={key}" in detail) == ("fault", True)
 
 
 def test_the_decision_log_is_tried_and_not_made(look: Look, tmp_path: Path) -> None:
     file = tmp_path / "decisions.jsonl"
     assert look("--decision-log", str(file))["decision log"][0] == "ok"
     assert not file.exists()
-    state, said = look("--decision-log", str(tmp_path / "nowhere" / "log"))["decision log"]
-    assert (state, "No such file" in said) == ("fault", True)
+    status, detail = look("--decision-log", str(tmp_path / "nowhere" / "log"))["decision log"]
+    assert (status, "No such file" in detail) == ("fault", True)
     assert look("--decision-log", str(tmp_path))["decision log"][0] == "fault"
 
 
@@ -88,8 +88,8 @@ def test_an_address_in_use_is_a_warning_for_a_sidecar_may_be_running(look: Look)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         for name, flag in (("public", "listen"), ("check", "check-listen"), ("ops", "ops-listen")):
-            state, said = look(f"--{flag}", address)[f"{name} listener"]
-            assert (state, said) == ("warning", f"{address} is in use, probably by a running sidecar")
+            status, detail = look(f"--{flag}", address)[f"{name} listener"]
+            assert (status, detail) == ("warning", f"{address} is in use, probably by a running sidecar")
     assert look("--listen", "127.0.0.1:0")["public listener"][0] == "ok"
 
 
@@ -130,14 +130,14 @@ def test_grpc_needs_its_library(look: Look, monkeypatch: pytest.MonkeyPatch) -> 
         raise ImportError("no", name="grpc")
 
     monkeypatch.setattr("sidecar.server.grpc_listener.import_module", missing)
-    state, said = look("--grpc-listen", "127.0.0.1:0")["grpc listener"]
-    assert (state, "policy-sidecar[grpc]" in said) == ("fault", True)
+    status, detail = look("--grpc-listen", "127.0.0.1:0")["grpc listener"]
+    assert (status, "policy-sidecar[grpc]" in detail) == ("fault", True)
 
 
 def test_the_issuers_file_is_read(look: Look, tmp_path: Path) -> None:
     file = tmp_path / "issuers.toml"
-    state, said = look("--trusted-issuers", str(file))["issuers"]
-    assert (state, str(file) in said) == ("fault", True)
+    status, detail = look("--trusted-issuers", str(file))["issuers"]
+    assert (status, str(file) in detail) == ("fault", True)
 
 
 KEY = OKPAlgorithm.to_jwk(ed25519.Ed25519PrivateKey.generate().public_key(), as_dict=True)
@@ -167,7 +167,7 @@ def test_issuers_whose_keys_or_accounts_cannot_be_used_are_warnings(at_store: An
     )
     done = at_store("doctor", "--json", "--trusted-issuers", str(file))
     assert done.err == "", "what is said in the table is not logged as well"
-    issuers = [(one["state"], one["said"]) for one in json.loads(done.out) if one["what"] == "issuers"]
+    issuers = [(one["status"], one["detail"]) for one in json.loads(done.out) if one["check"] == "issuers"]
     wanted = [
         ("ok", "https://good.example: 1 keys"),
         ("warning", "https://part.example: its keys: entry 2 (kid 'weak') cannot be read"),
@@ -179,15 +179,15 @@ def test_issuers_whose_keys_or_accounts_cannot_be_used_are_warnings(at_store: An
         ("warning", "https://nowhere.example: there is no account 'acc_aaaaaaaaaaaa'"),
     ]
     assert len(issuers) == len(wanted)
-    for wanted_state, begins in wanted:
-        assert any(state == wanted_state and said.startswith(begins) for state, said in issuers), begins
+    for expected, begins in wanted:
+        assert any(status == expected and detail.startswith(begins) for status, detail in issuers), begins
 
 
 def test_R24_mail_settings_are_tried_and_no_password_is_shown(look: Look) -> None:
     url = ("--smtp-url", "smtp://me:hunter2@mail.example.com")
     assert look(*url)["settings"] == ("fault", "SIDECAR_SMTP_URL needs SIDECAR_MAIL_FROM: mails need a sender")
-    state, said = look(*url, "--mail-from", "no-reply@example.com")["mails"]
-    assert (state, "hunter2" in said) == ("fault", False)
+    status, detail = look(*url, "--mail-from", "no-reply@example.com")["mails"]
+    assert (status, "hunter2" in detail) == ("fault", False)
     fine = look("--smtp-url", "smtps://me:hunter2@mail.example.com", "--mail-from", "no-reply@example.com")
     assert fine["mails"] == ("ok", "from no-reply@example.com")
     assert look("--smtp-url", "smtps://mail.example.com", "--mail-from", "nobody")["mails"][0] == "fault"

@@ -36,9 +36,9 @@ def test_R22_the_change_ends_every_session_and_is_audited(at_store: Any, served:
     assert served.hget("sc:meta", "issuer") == NEW
     assert int(served.hget(home, "tv")) == before + 1
     assert served.keys("sc:{p00}:a:*:s:*") == []
-    changed = [row for row in rows(at_store, "--system") if row["what"] == "issuer.changed"]
+    changed = [row for row in rows(at_store, "--system") if row["action"] == "issuer.changed"]
     assert [(row["before"], row["after"]) for row in changed] == [({"issuer": OLD}, {"issuer": NEW})]
-    assert "user.signed_out" in {row["what"] for row in rows(at_store, "--account", "Acme")}
+    assert "user.signed_out" in {row["action"] for row in rows(at_store, "--account", "Acme")}
     assert at_store("fsck").status == 0
     again = at_store("issuer", "change", NEW)
     assert (again.status, again.out) == (1, "")
@@ -85,7 +85,7 @@ def test_R22_a_store_that_never_served_has_no_issuer_to_change(at_store: Any) ->
 
 
 def faults(done: Any) -> list[str]:
-    return [one["said"] for one in json.loads(done.out) if (one["what"], one["state"]) == ("store", "fault")]
+    return [one["detail"] for one in json.loads(done.out) if (one["check"], one["status"]) == ("store", "fault")]
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,9 @@ class Audit:
     def __init__(self) -> None:
         self.rows: list[tuple[str, str, Any]] = []
 
-    async def note(self, what: str, actor: Any, *, whom: str, before: Any, after: Any) -> int:
+    async def note(self, action: str, actor: Any, *, target: str, before: Any, after: Any) -> int:
         assert actor.user is None
-        self.rows.append((what, whom, after))
+        self.rows.append((action, target, after))
         return len(self.rows)
 
 

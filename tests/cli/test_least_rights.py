@@ -108,7 +108,7 @@ def test_doctor_names_a_right_that_is_missing(
 ) -> None:
     admin.execute_command("ACL", "SETUSER", "sidecar", f"-{right}")
     outcome = at_store("doctor", "--json")
-    said = [one for one in json.loads(outcome.out) if one["what"] == "rights"]
-    assert any(right in one["said"] and f"+{right}" in one["said"] for one in said), outcome.out
+    said = [one for one in json.loads(outcome.out) if one["check"] == "rights"]
+    assert any(right in one["detail"] and f"+{right}" in one["detail"] for one in said), outcome.out
     assert outcome.status == (0 if right == "wait" else 1)
-    assert any(one["state"] == ("warning" if right == "wait" else "fault") for one in said)
+    assert any(one["status"] == ("warning" if right == "wait" else "fault") for one in said)

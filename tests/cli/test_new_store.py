@@ -144,6 +144,6 @@ def test_a_running_sidecar_that_uses_another_store_is_named(
 def test_doctor_before_the_first_start_makes_nothing(cli: Any, tmp_path: Path) -> None:
     done = cli("doctor", "--json", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0")
     assert done.status == 0, done.out
-    said = {one["what"]: (one["state"], one["said"]) for one in json.loads(done.out)}
+    said = {one["check"]: (one["status"], one["detail"]) for one in json.loads(done.out)}
     assert said["store"] == ("ok", f"{tmp_path / '.sidecar' / 'store'} will be made at the first start")
     assert left(tmp_path) == []

@@ -41,7 +41,7 @@ TABLES = {
         ["account-administrator", "performance-center", "change-password", "allow"],
     ),
     "doctor": (
-        ("what", "state", "said"),
+        ("check", "status", "detail"),
         [("store", "ok", f"/{'folder/' * 30}store"), ("keys", "ok", f"1 in .sidecar/keys, {KID} signs")],
         ["ok"],
     ),

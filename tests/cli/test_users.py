@@ -145,8 +145,8 @@ def test_R12_reset_password_prints_a_link_for_an_active_user(at_store: Any) -> N
     assert "rst_" in at_store("user", "reset-password", "ada@acme.example").out
     uid = users(at_store)["ada@acme.example"]["id"]
     rows = [json.loads(line) for line in at_store("audit", "export").out.splitlines()]
-    noted = [row for row in rows if row.get("what") == "user.reset_link"]
-    assert [(row["whom"], row["by"], row["address"]) for row in noted] == [(uid, "", "cli")] * 2
+    noted = [row for row in rows if row.get("action") == "user.reset_link"]
+    assert [(row["target"], row["actor"], row["address"]) for row in noted] == [(uid, "", "cli")] * 2
     assert "rst_" not in json.dumps(rows)
 
 
@@ -197,8 +197,8 @@ def test_R10_link_binds_a_subject_to_a_user_by_the_operators_word(at_store: Any,
     said = json.loads(done.out)
     assert (said["user"]["email"], said["password_removed"], said["complete"]) == ("ada@acme.example", False, True)
     rows = [json.loads(line) for line in at_store("audit", "export").out.splitlines()]
-    (linked,) = [row for row in rows if row.get("what") == "user.linked"]
-    assert (linked["by"], linked["address"]) == ("", "cli")
+    (linked,) = [row for row in rows if row.get("action") == "user.linked"]
+    assert (linked["actor"], linked["address"]) == ("", "cli")
 
 
 def test_link_refuses_what_would_be_useless_or_somebody_elses(at_store: Any, issuers: str) -> None:

@@ -355,8 +355,8 @@ async def test_an_expired_invitation_is_listed_without_a_seat_and_can_be_renewed
     joined = await web.ask("POST", "/v1/invitations/accept", {"token": secret, "password": PASSWORD})
     assert (joined.status, joined.body["user"]["id"]) == (201, user)
     rows = (await web.ask("GET", "/v1/audit", token=token)).body["entries"]
-    (row,) = [row for row in rows if row["what"] == "invitation.expired"]
-    assert (row["whom"], row["by"], row["after"]["status"]) == (user, None, "expired")
+    (row,) = [row for row in rows if row["action"] == "invitation.expired"]
+    assert (row["target"], row["actor"], row["after"]["status"]) == (user, None, "expired")
 
 
 async def test_an_expired_invitation_is_replaced_by_a_new_one_or_removed(web, town, lapsed):

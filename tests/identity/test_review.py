@@ -152,7 +152,7 @@ async def test_R48_a_review_is_audited(town):
     home = keys.account(admin.account, 1)
     ((_, row),) = await town.people.users._store.command("XREVRANGE", f"{home}:log", "+", "-", "COUNT", 1)
     row = row if isinstance(row, dict) else dict(zip(row[::2], row[1::2], strict=True))
-    assert (row["k"], row["u"]) == ("user.reviewed", bob.id)
+    assert (row["action"], row["target"]) == ("user.reviewed", bob.id)
     assert json.loads(row["before"])["status_before"] == "suspended"
     assert json.loads(row["after"]) == {"role": "developer", "status": "suspended"}
 

@@ -29,7 +29,7 @@ async def test_R32_the_fleet_exports_its_audit_once_and_verify_holds_it_against_
     done = cli(second.settings, "audit", "verify")
     assert (done.returncode, done.stderr) == (0, ""), done
     assert done.stdout.startswith("0 findings: 2 logs, ")
-    numbers = [line for line in place.read_text().splitlines() if '"what":"session.opened"' in line]
+    numbers = [line for line in place.read_text().splitlines() if '"action":"session.opened"' in line]
     assert len(numbers) == 1, "one of the two has exported it"
 
     place.write_text(place.read_text().replace("keys.rotated", "keys.revoked"))

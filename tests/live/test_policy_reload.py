@@ -465,7 +465,7 @@ async def test_R26_a_forced_start_serves_what_the_gate_refuses_and_is_audited(
         assert (await api.check(BILLING, token=own.mark.access)).status == 200
         assert "policy forced" in forced.output()
         with redis.Redis(unix_socket_path=settings["REDIS_URL"].removeprefix("unix://")) as store:
-            rows = [fields[b"k"] for _, fields in store.xrange(keys.system_log())]
+            rows = [fields[b"action"] for _, fields in store.xrange(keys.system_log())]
         assert rows[-1] == b"policy.forced"
 
         own.policy.write({"policy.csv": own.policy.shipped["policy.csv"] + GRANT.encode() + b"# again\n"})

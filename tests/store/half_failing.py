@@ -353,6 +353,6 @@ class Scenarios:
 
     async def restore_rows(self) -> Change:
         admin = await self._admin()
-        rows = [[f"{100 + number}-0", flat({"k": "x", "t": "1"})] for number in range(2)]
+        rows = [[f"{100 + number}-0", flat({"action": "x", "t": "1"})] for number in range(2)]
         words = {"rows": rows, "taken": 1, "done": True}
         return Change("", lambda: run_write(self.store, "restore_rows", admin.account, OPERATOR, **words))

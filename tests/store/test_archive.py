@@ -571,7 +571,7 @@ async def test_rows_that_were_exported_and_trimmed_meanwhile_are_taken_anew(town
     monkeypatch.setattr(backup, "_rows", trimming)
     await backup.save(tmp_path / "backup")
     _, (one,) = archive.read(tmp_path / "backup")
-    assert (one.seal["n"], one.rows[0].number) == ("1", 2)
+    assert (one.seal["n"], one.rows[0].seq) == ("1", 2)
 
 
 def test_an_exception_of_the_archive_is_one_of_the_backup():

@@ -66,9 +66,9 @@ async def test_R32_every_change_has_a_row_numbered_without_gaps_and_never_a_secr
     page = await Audit(town.store).page(admin.account, limit=500)
 
     rows = page.rows[::-1]
-    assert [row.number for row in rows] == list(range(1, len(rows) + 1))
+    assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
     assert page.next is None
-    assert [row.what for row in rows] == [
+    assert [row.action for row in rows] == [
         "account.created",
         "user.created",
         "session.opened",
@@ -93,11 +93,11 @@ async def test_R32_every_change_has_a_row_numbered_without_gaps_and_never_a_secr
     assert "SECRET" not in str(rows)
     assert "hash-" not in str(rows)
     role = rows[6]
-    assert (role.by, role.whom, role.address, role.request_id) == (admin.id, uid, "192.0.2.1", "req-1")
+    assert (role.actor, role.target, role.address, role.request_id) == (admin.id, uid, "192.0.2.1", "req-1")
     assert (role.before["role"], role.after["role"]) == ("marketer", "developer")
-    assert (rows[5].by, rows[5].address) == (uid, "192.0.2.5")
+    assert (rows[5].actor, rows[5].address) == (uid, "192.0.2.5")
     assert (rows[15].before["email"], rows[15].after) == ("b@example.com", None)
-    assert (rows[18].by, rows[18].before, rows[18].after) == ("", {"cap": "6"}, {"cap": "9"})
+    assert (rows[18].actor, rows[18].before, rows[18].after) == ("", {"cap": "6"}, {"cap": "9"})
     assert sorted(row.at for row in rows) == [row.at for row in rows]
 
 
@@ -118,7 +118,7 @@ async def test_pages_go_from_the_newest_to_the_oldest(town):
     audit, seen, after = Audit(town.store), [], None
     for _ in range(10):
         page = await audit.page(admin.account, after=after, limit=5)
-        seen += [row.number for row in page.rows]
+        seen += [row.seq for row in page.rows]
         after = page.next
         if after is None:
             break
@@ -131,13 +131,13 @@ async def test_pages_go_from_the_newest_to_the_oldest(town):
 async def test_what_belongs_to_no_account_is_noted(town):
     audit = Audit(town.store)
     assert (
-        await audit.note("keys.rotated", OPERATOR, whom="kid-2", before={"kid": "kid-1"}, after={"kid": "kid-2"}) == 1
+        await audit.note("keys.rotated", OPERATOR, target="kid-2", before={"kid": "kid-1"}, after={"kid": "kid-2"}) == 1
     )
     assert await audit.note("store.backup", OPERATOR) == 2
 
     newest, first = (await audit.page(SYSTEM)).rows
-    assert (newest.what, newest.before, newest.address) == ("store.backup", None, "cli")
-    assert (first.what, first.whom, first.before, first.after) == (
+    assert (newest.action, newest.before, newest.address) == ("store.backup", None, "cli")
+    assert (first.action, first.target, first.before, first.after) == (
         "keys.rotated",
         "kid-2",
         {"kid": "kid-1"},
@@ -191,7 +191,7 @@ async def test_R32_nothing_is_trimmed_that_is_not_exported_and_what_remains_stil
     assert 10 <= len(kept) < 14
     assert kept[-1]["id"] == "32-0"
     start = await anchor(town.store, admin.account)
-    assert start.number == int(kept[0]["id"].partition("-")[0]) - 1
+    assert start.seq == int(kept[0]["id"].partition("-")[0]) - 1
     rest = [line async for line in exported(town.store, admin.account)]
     found = verify(rest, signature_holds=holds, anchors={admin.account: start})
     assert found.holds
@@ -274,8 +274,8 @@ async def test_the_exporter_goes_on_after_a_problem(town, log):
 
 
 def row(number, **more):
-    fields = {"at": 1, "what": "x", "by": "", "whom": "", "before": None, "after": {"n": number}, "address": ""}
-    return AuditRow(number=number, request_id="", **{**fields, **more})
+    fields = {"at": 1, "action": "x", "actor": "", "target": "", "before": None, "after": {"n": number}, "address": ""}
+    return AuditRow(seq=number, request_id="", **{**fields, **more})
 
 
 def a_log(count=6, log="acc_a"):
@@ -297,7 +297,7 @@ def changed(line, **more):
 
 
 TAMPERED = {
-    "a row changed": (lambda log: [*log[:2], changed(log[2], by="usr_x"), *log[3:]], "was changed"),
+    "a row changed": (lambda log: [*log[:2], changed(log[2], actor="usr_x"), *log[3:]], "was changed"),
     "a row dropped": (lambda log: [*log[:2], *log[3:]], "rows 3 to 3 are missing"),
     "the first rows dropped": (lambda log: log[2:], "rows 1 to 2 are missing"),
     "rows swapped": (lambda log: [log[0], log[2], log[1], *log[3:]], "are missing"),
@@ -309,7 +309,7 @@ TAMPERED = {
     "a list": (lambda log: [*log[:3], b"[]", *log[3:]], "not an object"),
     "something else": (lambda log: [*log[:3], b'{"log":"acc_a"}', *log[3:]], "not a row"),
     "an older row put in again, changed": (
-        lambda log: [*log[:4], chained("acc_a", genesis("acc_a"), row(1, by="usr_x"))[0], *log[4:]],
+        lambda log: [*log[:4], chained("acc_a", genesis("acc_a"), row(1, actor="usr_x"))[0], *log[4:]],
         "is out of order: it follows row 4",
     ),
 }
@@ -320,16 +320,16 @@ def test_R32_tampering_is_found(name):
     tamper, says = TAMPERED[name]
     found = verify(tamper(a_log()), signature_holds=holds)
     assert not found.holds
-    assert any(says in fault.what for fault in found.faults), found.faults
+    assert any(says in fault.detail for fault in found.faults), found.faults
 
 
 def test_R32_a_log_written_anew_from_some_row_on_is_found_by_its_checkpoint():
     head, forged = genesis("acc_a"), []
     for number in range(1, 7):
-        line, head = chained("acc_a", head, row(number, by="usr_x" if number > 3 else ""))
+        line, head = chained("acc_a", head, row(number, actor="usr_x" if number > 3 else ""))
         forged.append(line)
     found = verify([*forged, a_log()[6]], signature_holds=holds)
-    assert [fault.what for fault in found.faults] == ["differs from the signed row"]
+    assert [fault.detail for fault in found.faults] == ["differs from the signed row"]
 
 
 def test_logs_are_chained_each_by_itself():
@@ -349,4 +349,4 @@ async def test_a_change_leaves_exactly_one_row_however_often_it_is_asked_again(t
 
     assert isinstance(first, Changed)
     assert first == again
-    assert [entry["k"] for entry in await town.audit(admin.account)].count("user.signed_out") == 1
+    assert [entry["action"] for entry in await town.audit(admin.account)].count("user.signed_out") == 1

@@ -97,7 +97,7 @@ async def test_its_audit_comes_along_and_goes_on(town, lived, elsewhere, tmp_pat
 
     newest, *rest = (await Audit(elsewhere).page(lived.account, limit=500)).rows
     assert tuple(rest) == before
-    assert (newest.what, newest.number) == ("account.restored", before[0].number + 1)
+    assert (newest.action, newest.seq) == ("account.restored", before[0].seq + 1)
 
 
 async def test_no_token_from_before_passes_after_a_restore(town, lived, tmp_path):

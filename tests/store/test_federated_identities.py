@@ -38,7 +38,7 @@ async def test_R10_a_subject_is_linked_once_and_found_ever_after(town, links):
     assert await link(links, ada.account) == Linked(ada.id)
     assert await links.find(ada.account, ISSUER, "s-1") == LinkedIdentity(ada.id, ada.epoch)
     row = (await town.audit(ada.account))[-1]
-    assert (row["k"], row["u"], row["by"]) == ("user.linked", ada.id, "")
+    assert (row["action"], row["target"], row["actor"]) == ("user.linked", ada.id, "")
     assert '"subject":"s-1"' in row["after"]
 
 
@@ -151,8 +151,8 @@ async def test_R10_a_subject_that_was_parted_does_not_come_back_and_another_may(
     assert await link(links, ada.account, "s-1") == LinkForbidden()
     assert await link(links, ada.account, "s-2") == Linked(ada.id)
     assert await links.find(ada.account, ISSUER, "s-2") == LinkedIdentity(ada.id, ada.epoch + 1)
-    row = next(row for row in await town.audit(ada.account) if row["k"] == "user.unlinked")
-    assert (row["u"], row["by"], row["addr"]) == (ada.id, "", "cli")
+    row = next(row for row in await town.audit(ada.account) if row["action"] == "user.unlinked")
+    assert (row["target"], row["actor"], row["addr"]) == (ada.id, "", "cli")
     assert '"subjects":1' in row["before"]
 
 
@@ -234,7 +234,7 @@ async def test_R9_R10_what_a_link_takes_is_in_the_audit(town, links):
     bob, _ = await unproven(town, ada)
     await link(links, ada.account, "s-bob", "bob@example.com")
     row = (await town.audit(ada.account))[-1]
-    assert (row["k"], row["u"]) == ("user.linked", bob.id)
+    assert (row["action"], row["target"]) == ("user.linked", bob.id)
     for part in ('"email_verified":true', '"password_taken":true', '"sessions_ended":1', '"epoch":"2"'):
         assert part in row["after"], part
     assert '"email_verified":false' in row["before"]
@@ -276,7 +276,7 @@ async def test_an_operator_links_a_subject_whatever_its_email_and_lifts_the_bar(
     assert await links.link_user(bob.id, issuer=ISSUER, subject="s-1") == Linked(bob.id)
     assert (await links.find(ada.account, ISSUER, "s-1")).user == bob.id
     row = (await town.audit(ada.account))[-1]
-    assert (row["k"], row["u"], row["addr"]) == ("user.linked", bob.id, "cli")
+    assert (row["action"], row["target"], row["addr"]) == ("user.linked", bob.id, "cli")
 
 
 async def test_an_operator_links_active_users_alone(town, links):

@@ -278,7 +278,7 @@ async def test_R15_the_session_that_a_21st_sign_in_ends_is_gone_from_every_copy(
         await one.fleet.wait_applied(opened.position)
         held = two.records.peek(admin.id)
         assert held is None or first.session not in held.sessions
-    assert (await town.audit(admin.account))[-2]["k"] == "session.ended"
+    assert (await town.audit(admin.account))[-2]["action"] == "session.ended"
 
 
 async def test_R14_a_session_that_reuse_ended_is_gone_from_every_copy(town):

@@ -194,7 +194,7 @@ async def test_inviting_the_email_again_replaces_an_expired_invitation(town):
     assert await town.users.record(uid) is None
     assert await accept(town, uid, "digest-b@example.com") == InvitationGone()
     assert await town.invitations.resend(OPERATOR, uid, digest="d", ttl=60) == NoUser()
-    row = [row for row in await town.audit(admin.account) if row["k"] == "user.invited"][-1]
+    row = [row for row in await town.audit(admin.account) if row["action"] == "user.invited"][-1]
     assert uid in row["before"]
 
 
@@ -242,14 +242,14 @@ async def test_an_expired_invitation_is_out_of_sight_after_thirty_days(town):
 async def test_the_audit_has_each_expiry_once_when_it_is_noticed(town):
     admin = await town.account(cap=9)
     uid = await expired(town, admin)
-    assert [row["k"] for row in await town.audit(admin.account)].count("invitation.expired") == 0
+    assert [row["action"] for row in await town.audit(admin.account)].count("invitation.expired") == 0
     for number in range(3):
         await town.invite(OPERATOR, admin.account, f"c{number}@example.com")
     await town.invitations.resend(OPERATOR, uid, digest="d", ttl=0.02)
     await town.until(await town.now_ms() + 25)
     await town.accounts.set_seats(admin.account, 8, OPERATOR)
-    rows = [row for row in await town.audit(admin.account) if row["k"] == "invitation.expired"]
-    assert [(row["u"], row["by"], row["addr"]) for row in rows] == [(uid, "", "expiry")] * 2
+    rows = [row for row in await town.audit(admin.account) if row["action"] == "invitation.expired"]
+    assert [(row["target"], row["actor"], row["addr"]) for row in rows] == [(uid, "", "expiry")] * 2
     assert "b@example.com" in rows[0]["before"]
     assert '"status":"expired"' in rows[0]["after"]
 

@@ -63,9 +63,9 @@ async def test_R20_the_audit_names_the_key_and_holds_no_proof_of_it(town) -> Non
     admin = await town.account()
     pep = await created(Peps(town.store), admin.account)
     await Peps(town.store).revoke(OPERATOR, pep.id)
-    rows = [row for row in await town.audit(admin.account) if row["k"].startswith("pep.")]
-    assert [row["k"] for row in rows] == ["pep.created", "pep.revoked"]
-    assert all(row["u"] == pep.id for row in rows)
+    rows = [row for row in await town.audit(admin.account) if row["action"].startswith("pep.")]
+    assert [row["action"] for row in rows] == ["pep.created", "pep.revoked"]
+    assert all(row["target"] == pep.id for row in rows)
     assert "d" * 64 not in repr(rows)
 
 

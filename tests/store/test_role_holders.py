@@ -66,7 +66,7 @@ async def log_of(store) -> list[tuple[str, str, str]]:
         fields = raw if isinstance(raw, dict) else dict(zip(raw[::2], raw[1::2], strict=True))
         assert entry == f"{number}-0", "numbered without gaps"
         before, after = (json.loads(fields[name])["generation"] for name in ("before", "after"))
-        found.append((fields["k"], before, after))
+        found.append((fields["action"], before, after))
     return found
 
 

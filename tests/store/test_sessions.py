@@ -163,7 +163,7 @@ async def test_R14_once_the_successor_was_used_the_older_token_ends_the_session(
     assert set((await town.users.record(admin.id)).sessions) == {other.session}
     event = (await town.feed())[-1]
     assert (event["u"], event["ack"]) == (admin.id, "1")
-    assert (await town.audit(admin.account))[-1]["k"] == "session.reused"
+    assert (await town.audit(admin.account))[-1]["action"] == "session.reused"
 
 
 async def test_R14_after_the_grace_the_older_token_ends_the_session(town, monkeypatch):

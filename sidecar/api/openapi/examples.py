@@ -70,11 +70,11 @@ ANSWERS: Final[dict[str, Any]] = {
     "AuditEntries": {
         "entries": [
             {
-                "number": 7,
+                "seq": 7,
                 "at": WHEN,
-                "what": "user.changed",
-                "by": USER,
-                "whom": USER,
+                "action": "user.changed",
+                "actor": USER,
+                "target": USER,
                 "before": {"role": "marketer"},
                 "after": {"role": "accountant"},
                 "address": "192.0.2.1",

@@ -136,7 +136,7 @@ def judge(archived: Iterable[ArchivedAccount], rules: ArchiveRules, taken: int) 
             one.place.refuse(problem, remedy)
         for finding in findings_of(snapshot(one)):
             if not finding.is_note:
-                one.place.refuse(f"{one.account}: {finding.what} ({finding.fault.value})", AT_THE_SOURCE)
+                one.place.refuse(f"{one.account}: {finding.detail} ({finding.fault.value})", AT_THE_SOURCE)
         for problem, remedy in _mailboxes(one, rules):
             one.place.refuse(problem, remedy)
         other = names.setdefault(keys.folded(one.name), one.account)
@@ -146,7 +146,7 @@ def judge(archived: Iterable[ArchivedAccount], rules: ArchiveRules, taken: int) 
 
 def snapshot(one: ArchivedAccount) -> Snapshot:
     """Return the account as `fsck` finds it after a restore: indexes are built from records, sessions are dropped."""
-    rows = [row.number for row in one.rows]
+    rows = [row.seq for row in one.rows]
     users = [{**fields, "id": uid, "pw": "1", "sessions": []} for uid, fields in one.users]
     return Snapshot(
         one.account,
@@ -192,7 +192,7 @@ def _mailboxes(one: ArchivedAccount, rules: ArchiveRules) -> Iterator[Problem]:
 
 def _audit(one: ArchivedAccount) -> Iterator[Problem]:
     """Yield gaps between rows, and a seal outside the rows (R32): later rows would never be exported."""
-    numbers = [row.number for row in one.rows]
+    numbers = [row.seq for row in one.rows]
     for before, after in pairwise(numbers):
         if after != before + 1:
             yield (

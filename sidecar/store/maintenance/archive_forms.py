@@ -201,11 +201,11 @@ SEAL: Final[Fields] = {
     "anchor": HASH.optional(),
 }
 AUDIT_ROW: Final[Fields] = {
-    "k": ValueFormat(
+    "action": ValueFormat(
         "an audited event, like user.changed", lambda text: len(text) <= MAX_NAME and bool(_WORD.fullmatch(text))
     ),
-    "by": ACTOR,
-    "u": ValueFormat("the id of a user, a PEP key or an account", _is_subject),
+    "actor": ACTOR,
+    "target": ValueFormat("the id of a user, a PEP key or an account", _is_subject),
     "before": DETAIL,
     "after": DETAIL,
     "addr": TEXT,

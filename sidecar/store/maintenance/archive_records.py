@@ -43,7 +43,7 @@ class ArchiveLocation:
 
 @dataclass(frozen=True, slots=True)
 class ArchivedAuditRow:
-    number: int
+    seq: int
     fields: Mapping[str, str]
 
 
@@ -186,10 +186,10 @@ def audit_rows(place: ArchiveLocation, account: AccountId, entries: list[Any]) -
     for entry in entries:
         if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
             place.refuse(f"{account}: an audit row is {_kind(entry)}, not an id and its fields")
-        number, dash, rest = entry[0].partition("-")
-        if not (forms.is_whole(number, 1) and dash and rest == "0"):
-            place.refuse(f"{account}: an audit row has the id {shown(entry[0])}, not NUMBER-0")
-        yield ArchivedAuditRow(int(number), record(place, entry[1], forms.AUDIT_ROW, f"{account}: audit row {number}"))
+        seq, dash, rest = entry[0].partition("-")
+        if not (forms.is_whole(seq, 1) and dash and rest == "0"):
+            place.refuse(f"{account}: an audit row has the id {shown(entry[0])}, not SEQ-0")
+        yield ArchivedAuditRow(int(seq), record(place, entry[1], forms.AUDIT_ROW, f"{account}: audit row {seq}"))
 
 
 def record(place: ArchiveLocation, value: Any, wanted: Fields, owner: str) -> dict[str, str]:

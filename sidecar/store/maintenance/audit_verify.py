@@ -26,8 +26,8 @@ class AuditFinding:
 
     place: str
     log: AccountId
-    number: int
-    what: str
+    seq: int
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ async def check(store: Store, files: Iterable[Path], key: CheckpointKey, account
     kept = 0
     for log, head in sealed.items():
         there = exported.heads.get(log)
-        if head.number > 0 and (there is None or there.number < head.number):
-            last = 0 if there is None else there.number
+        if head.seq > 0 and (there is None or there.seq < head.seq):
+            last = 0 if there is None else there.seq
             findings.append(
                 AuditFinding(
                     "store",
                     log,
-                    head.number,
-                    f"rows {last + 1} to {head.number} were exported and are missing from these files",
+                    head.seq,
+                    f"rows {last + 1} to {head.seq} were exported and are missing from these files",
                 )
             )
         count, found = await _kept(store, log, head)
@@ -79,20 +79,20 @@ def _files(
     origins = ChainOrigins(files)
     seen: dict[AccountId, str] = {}
     found = verify(_watched(origins.lines(), sealed, seen), signature_holds=key.holds)
-    findings = [AuditFinding(origins.of(fault.line), fault.log, fault.number, fault.what) for fault in found.faults]
+    findings = [AuditFinding(origins.of(fault.line), fault.log, fault.seq, fault.detail) for fault in found.faults]
     for log, hashed in seen.items():
         if hashed != sealed[log].hash:
-            what = "the store sealed another row with this number"
-            findings.append(AuditFinding("files", log, sealed[log].number, what))
+            detail = "the store sealed another row with this number"
+            findings.append(AuditFinding("files", log, sealed[log].seq, detail))
     return found, findings
 
 
 def _watched(lines: Iterable[bytes], sealed: dict[AccountId, ChainHead], seen: dict[AccountId, str]) -> Iterator[bytes]:
     """Yield the lines unchanged, and store the files' hash of each log's sealed row in ``seen``."""
-    wanted = {(log, head.number) for log, head in sealed.items() if head.number > 0}
+    wanted = {(log, head.seq) for log, head in sealed.items() if head.seq > 0}
     for line in lines:
         entry = _entry(line)
-        place = (AccountId(str(entry.get("log"))), entry.get("number"))
+        place = (AccountId(str(entry.get("log"))), entry.get("seq"))
         if place in wanted:
             seen[place[0]] = str(entry.get("hash"))
         yield line
@@ -152,21 +152,19 @@ def _entry(line: bytes) -> dict[str, object]:
 async def _kept(store: Store, log: AccountId, sealed: ChainHead) -> tuple[int, list[AuditFinding]]:
     """Return the number of rows in the store, and the faults up to the sealed row."""
     head, count = await anchor(store, log), 0
-    proven = head.number > sealed.number or head == sealed  # beyond: exported and trimmed meanwhile
+    proven = head.seq > sealed.seq or head == sealed  # beyond: exported and trimmed meanwhile
     try:
-        while rows := await rows_after(store, log, head.number, BATCH):
+        while rows := await rows_after(store, log, head.seq, BATCH):
             for row in rows:
                 _, head = chained(log, head, row)
                 count += 1
-                if head.number == sealed.number:
+                if head.seq == sealed.seq:
                     if head.hash != sealed.hash:
-                        return count, [
-                            AuditFinding("store", log, head.number, "a row was changed after it was exported")
-                        ]
+                        return count, [AuditFinding("store", log, head.seq, "a row was changed after it was exported")]
                     proven = True
     except AuditGapError as gap:
-        return count, [AuditFinding("store", log, head.number + 1, str(gap))]
+        return count, [AuditFinding("store", log, head.seq + 1, str(gap))]
     if not proven:
-        what = f"rows {head.number + 1} to {sealed.number} were removed"
-        return count, [AuditFinding("store", log, head.number + 1, what)]
+        detail = f"rows {head.seq + 1} to {sealed.seq} were removed"
+        return count, [AuditFinding("store", log, head.seq + 1, detail)]
     return count, []

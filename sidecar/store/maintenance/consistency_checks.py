@@ -55,11 +55,11 @@ REPAIRABLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ConsistencyFinding:
-    """Fault found. ``where``: an account or a key. ``what``: a sentence for the operator."""
+    """Fault found. ``where``: an account or a key. ``detail``: a sentence for the operator."""
 
     fault: ConsistencyFault
     where: str
-    what: str
+    detail: str
 
     @property
     def repairable(self) -> bool:
@@ -117,7 +117,7 @@ class Snapshot:
 
 def findings_of(snapshot: Snapshot) -> Iterator[ConsistencyFinding]:
     """Yield all faults within the account."""
-    for fault, what in (
+    for fault, detail in (
         *_members(snapshot),
         *_records(snapshot),
         *_administrators(snapshot),
@@ -126,7 +126,7 @@ def findings_of(snapshot: Snapshot) -> Iterator[ConsistencyFinding]:
         *_sessions(snapshot),
         *_audit(snapshot),
     ):
-        yield ConsistencyFinding(fault, snapshot.account, what)
+        yield ConsistencyFinding(fault, snapshot.account, detail)
 
 
 def _members(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:

@@ -71,7 +71,7 @@ class Fsck:
         report.findings += [
             ConsistencyFinding(ConsistencyFault.NO_EXPIRY, key, "never expires") for key in seen.lasting
         ]
-        report.findings.sort(key=lambda finding: (finding.where, finding.fault, finding.what))
+        report.findings.sort(key=lambda finding: (finding.where, finding.fault, finding.detail))
         return report
 
     async def _check_account(
@@ -183,16 +183,16 @@ class Fsck:
             reply = await self._store.run("feed_tail", [keys.feed(partition)], [""])
             last = await self._store.run("feed_tail", [keys.feed(partition)], [reply["id"]])
             if reply["id"] != "0-0" and integer(last["mine"] or 0) != integer(reply["n"] or 0):
-                what = f"ends at change {last['mine'] or 'none'}, and counts {reply['n']}"
-                report.findings.append(ConsistencyFinding(ConsistencyFault.FEED_COUNT, keys.feed(partition), what))
+                detail = f"ends at change {last['mine'] or 'none'}, and counts {reply['n']}"
+                report.findings.append(ConsistencyFinding(ConsistencyFault.FEED_COUNT, keys.feed(partition), detail))
 
     async def _check_losses(self, report: FsckReport) -> None:
         """Report lost changes (R48): their partition is closed until it is recovered."""
         for partition in range(self._store.partitions):
             if (lost := await read_lost(self._store, partition)) is not None:
                 unknown = f"changes {shown(lost.missing)} are known to no sidecar" if lost.missing else "all are known"
-                what = f"changes up to {lost.top} are lost, {unknown}: see `sidecar fsck --accept-loss`"
-                report.findings.append(ConsistencyFinding(ConsistencyFault.LOST_CHANGES, keys.feed(partition), what))
+                detail = f"changes up to {lost.top} are lost, {unknown}: see `sidecar fsck --accept-loss`"
+                report.findings.append(ConsistencyFinding(ConsistencyFault.LOST_CHANGES, keys.feed(partition), detail))
 
     async def _scan(self) -> _Seen:
         seen, passing = _Seen(), list[str]()

@@ -102,7 +102,7 @@ class Restore:
             return None
         operator = Actor.operator()
         reply = await run_write(self._store, "restore_account", one.account, operator, data=one.data)
-        kept = [[f"{row.number}-0", flat(row.fields)] for row in one.rows] if reply["fresh"] == "1" else []
+        kept = [[f"{row.seq}-0", flat(row.fields)] for row in one.rows] if reply["fresh"] == "1" else []
         pieces = [kept[start : start + ROWS] for start in range(0, len(kept), ROWS)] or [[]]
         for number, rows in enumerate(pieces, 1):
             done = number == len(pieces) or None

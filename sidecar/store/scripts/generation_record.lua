@@ -20,13 +20,13 @@ local known = redis.call('ZSCORE', SEEN, A.id)
 local done = { o = 'current', newest = newest or '' }
 if newest ~= A.id then done.o = known and 'back' or 'new' end
 if done.o ~= 'current' or A.forced then
-  local number = int(redis.call('INCR', LOG .. ':rows'))
-  local kind = A.forced and 'policy.forced' or (done.o == 'back' and 'policy.reverted' or 'policy.activated')
-  local added = redis.pcall('XADD', LOG, number .. '-0', 'k', kind, 'by', '', 'u', '',
+  local seq = int(redis.call('INCR', LOG .. ':rows'))
+  local action = A.forced and 'policy.forced' or (done.o == 'back' and 'policy.reverted' or 'policy.activated')
+  local added = redis.pcall('XADD', LOG, seq .. '-0', 'action', action, 'actor', '', 'target', '',
     'before', cjson.encode({ generation = newest or '' }), 'after', cjson.encode({ generation = A.id }),
     'addr', A.sidecar, 'req', '', 't', now)
   if type(added) == 'table' and added.err then -- restore the counter: rows have no gaps (R32)
-    redis.pcall('SET', LOG .. ':rows', int(tonumber(number) - 1))
+    redis.pcall('SET', LOG .. ':rows', int(tonumber(seq) - 1))
     error(added.err)
   end
 end

@@ -313,9 +313,9 @@ end
 
 -- R32: write an audit row. Rows are numbered without gaps, by the account's counter; the number is the entry's id. A
 -- row contains no secret. `source` replaces the address of a change that no request made.
-local function audit(what, whom, before, after, by, source)
-  local number = int(redis.call('HINCRBY', ACCT, 'rows', 1))
-  add_numbered({ 'XADD', key('log'), number .. '-0', 'k', what, 'by', by or A.by.uid, 'u', whom,
+local function audit(action, target, before, after, actor, source)
+  local seq = int(redis.call('HINCRBY', ACCT, 'rows', 1))
+  add_numbered({ 'XADD', key('log'), seq .. '-0', 'action', action, 'actor', actor or A.by.uid, 'target', target,
     'before', before and cjson.encode(before) or '', 'after', after and cjson.encode(after) or '',
     'addr', source or A.by.addr, 'req', source and '' or A.by.req, 't', int(NOW) }, { 'HINCRBY', ACCT, 'rows', -1 })
   redis.call('SADD', FEED .. ':open', key('log')) -- until an exporter has sealed it
