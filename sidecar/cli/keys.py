@@ -53,12 +53,12 @@ def keys() -> None:
 @settings_options(["state_dir", "keys_dir", "keys_group_read"])
 @json_option
 def list_(as_json: bool, **flags: str | None) -> None:
-    """List the keys of the key directory, the oldest first, and what each of them does.
+    """List the keys of the key directory with their states, the oldest first.
 
-    "signs": new tokens are signed with it. "next": published by a rotation that has not come to its end. "retired":
-    it has stopped signing, its tokens are still believed. "spare": believed, and put there by somebody else.
-    "former": only the public half is left, until 90 days after the key signed last. It renews browser sessions whose
-    access cookie it signed, and verifies nothing else.
+    "active": new tokens are signed with it. "pending": published by a rotation that is not finished. "retired": it
+    does not sign any more, and its tokens are still accepted. "unmanaged": its tokens are accepted, and no rotation
+    made it. "former": only the public half is left, until 90 days after the key signed last. It renews browser sessions
+    whose access cookie it signed, and verifies nothing else.
     """
     settings = settings_from(flags)
     try:
@@ -114,7 +114,7 @@ def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags:
     outcome = run_with_store(settings, job, consent(settings, new_store=new_store))
     match outcome:
         case KeysRotated(kid, retired, removed, sidecars, behind):
-            told: dict[str, Any] = {"signs": kid, "retired": retired, "removed": list(removed), "sidecars": sidecars}
+            told: dict[str, Any] = {"active": kid, "retired": retired, "removed": list(removed), "sidecars": sidecars}
             _say(told, as_json)
             if behind:
                 raise _not_followed(behind, "these still sign with the old key, which stays valid")
@@ -145,7 +145,12 @@ def revoke(kid: str, timeout: float, as_json: bool, **flags: str | None) -> None
     outcome = run_with_store(settings, job)
     match outcome:
         case KeyRevoked():
-            told = {"revoked": kid, "signs": outcome.signs, "sidecars": outcome.sidecars, "complete": outcome.complete}
+            told = {
+                "revoked": kid,
+                "active": outcome.active,
+                "sidecars": outcome.sidecars,
+                "complete": outcome.complete,
+            }
             _say(told, as_json)
             if not outcome.complete:
                 raise _not_followed(

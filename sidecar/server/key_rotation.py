@@ -51,10 +51,13 @@ class NotFollowed:
 
 @dataclass(frozen=True, slots=True)
 class KeyRevoked:
-    """The key is deleted. ``complete``: no sidecar accepts it. Otherwise ``behind`` names those that may."""
+    """The key is deleted, and ``active`` signs.
+
+    ``complete``: no sidecar accepts the deleted key. Otherwise ``behind`` names those that may.
+    """
 
     kid: str
-    signs: str
+    active: str
     sidecars: int
     complete: bool
     behind: tuple[str, ...]
@@ -118,7 +121,7 @@ class Rotation:
                 return NotFollowed(kid, acknowledgement.behind)
             choose_signing(directory, kid, now=int(self._clock()))
             acknowledgement = await self._followed()
-        await self._note("keys.rotated", kid, {"signs": retired}, {"signs": kid, "removed": list(removed)})
+        await self._note("keys.rotated", kid, {"active": retired}, {"active": kid, "removed": list(removed)})
         return KeysRotated(kid, retired, removed, acknowledgement.all, acknowledgement.behind)
 
     async def revoke(self, kid: str) -> KeyRevoked | NoSuchKey:
@@ -134,14 +137,14 @@ class Rotation:
             if load(directory).keys.kid == kid:
                 choose_signing(directory, publish_next(directory), now=int(self._clock()))
             remove_key(directory, kid)
-            signs = load(directory).keys.kid
+            active = load(directory).keys.kid
             acknowledged = [
                 await wait_until_applied(self._fleet, position) for position in await self._fleet.announce(CHANGED)
             ]
             acknowledgement = await self._told(load(directory).keys.version)
-        await self._note("keys.revoked", kid, None, {"signs": signs})
+        await self._note("keys.revoked", kid, None, {"active": active})
         complete = not acknowledgement.behind and all(one.complete for one in acknowledged)
-        return KeyRevoked(kid, signs, acknowledgement.all, complete, acknowledgement.behind)
+        return KeyRevoked(kid, active, acknowledgement.all, complete, acknowledgement.behind)
 
     async def _note(self, action: str, kid: str, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
         await self._audit.note(action, Actor.operator(), target=kid, before=before, after=after)

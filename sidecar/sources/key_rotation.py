@@ -38,14 +38,15 @@ NEXT: Final = "next"
 class KeyState(StrEnum):
     """State of a key.
 
-    SPARE: the key verifies, does not sign, and the directory has no record that it signed. FORMER: the private key was
-    removed. Its public half renews browser sessions until 90 days after its last signature, and verifies nothing else.
+    ACTIVE: new tokens are signed with it. PENDING: published, and will sign. RETIRED: verifies, and does not sign any
+    more. UNMANAGED: verifies, and the directory has no record that it signed. FORMER: the private key was removed. Its
+    public half renews browser sessions until 90 days after its last signature, and verifies nothing else.
     """
 
-    SIGNS = "signs"
-    NEXT = "next"
+    ACTIVE = "active"
+    PENDING = "pending"
     RETIRED = "retired"
-    SPARE = "spare"
+    UNMANAGED = "unmanaged"
     FORMER = "former"
 
 
@@ -92,11 +93,11 @@ def list_keys(directory: Path, *, group_read: bool = False) -> tuple[KeyFile, ..
 
     def shown(key: SigningKey) -> KeyFile:
         if key.kid == signing.kid:
-            state = KeyState.SIGNS
+            state = KeyState.ACTIVE
         elif key.kid == coming:
-            state = KeyState.NEXT
+            state = KeyState.PENDING
         else:
-            state = KeyState.RETIRED if key.kid in retired else KeyState.SPARE
+            state = KeyState.RETIRED if key.kid in retired else KeyState.UNMANAGED
         since = retired.get(key.kid) if state is KeyState.RETIRED else None
         return KeyFile(key.kid, key.path, state, key.made_at, since)
 

@@ -40,22 +40,22 @@ def test_R21_with_no_sidecar_running_a_rotation_signs_at_once(cli: Any, at_store
     first = rotated(at_store)
     assert first["sidecars"] == 0
     second = rotated(at_store)
-    assert second["retired"] == first["signs"]
-    assert listed(cli)[second["signs"]] == "signs"
-    assert sorted(listed(cli).values()) == ["retired", "retired", "signs"]
+    assert second["retired"] == first["active"]
+    assert listed(cli)[second["active"]] == "active"
+    assert sorted(listed(cli).values()) == ["active", "retired", "retired"]
 
 
 def test_R21_revoke_takes_a_key_away_and_replaces_the_one_that_signs(cli: Any, at_store: Any) -> None:
     told = rotated(at_store)
     done = at_store("keys", "revoke", told["retired"], "--json")
     assert (done.status, json.loads(done.out)["complete"]) == (0, True)
-    assert listed(cli) == {told["signs"]: "signs"}
+    assert listed(cli) == {told["active"]: "active"}
 
-    done = at_store("keys", "revoke", told["signs"])
+    done = at_store("keys", "revoke", told["active"])
     assert (done.status, done.err) == (0, "")
-    assert f"revoked   {told['signs']}" in done.out
+    assert f"revoked   {told['active']}" in done.out
     (kid,) = listed(cli)
-    assert kid != told["signs"]
+    assert kid != told["active"]
     assert kid in done.out
 
 
@@ -67,11 +67,11 @@ def test_R21_a_kid_that_starts_with_a_hyphen_is_revoked_like_any_other(
     kid, pem = with_hyphen()
     (KEYS / "spare.pem").write_bytes(pem)
     (KEYS / "spare.pem").chmod(0o600)
-    assert listed(cli)[kid] == "spare"
+    assert listed(cli)[kid] == "unmanaged"
     done = cli("keys", "revoke", "--redis-url", real_redis_url, *(word.format(kid) for word in words))
     assert (done.status, done.err) == (0, "")
     assert json.loads(done.out)["revoked"] == kid
-    assert sorted(listed(cli)) == sorted(told[state] for state in ("signs", "retired"))
+    assert sorted(listed(cli)) == sorted(told[state] for state in ("active", "retired"))
 
 
 def test_a_mistyped_option_of_revoke_is_named(at_store: Any) -> None:

@@ -93,7 +93,7 @@ async def test_R21_a_new_key_signs_only_once_every_sidecar_has_read_it(
     assert [seen.signs == old for seen in fleet.seen] == [True] * 4 + [False] * 4
     assert {seen.keys for seen in fleet.seen} == {2}, "both are believed all the while"
     assert fleet.announced == 2
-    assert audit.rows == [("keys.rotated", outcome.kid, {"signs": outcome.kid, "removed": []})]
+    assert audit.rows == [("keys.rotated", outcome.kid, {"active": outcome.kid, "removed": []})]
 
 
 async def test_R21_a_sidecar_that_does_not_follow_keeps_the_old_key_signing(
@@ -152,7 +152,7 @@ async def test_R21_a_revoked_key_is_gone_before_anybody_is_asked(directory: Path
     outcome = await rotation(fleet).revoke(old)
     assert outcome == KeyRevoked(old, load(directory).keys.kid, 2, True, ())
     assert all(seen.signs != old and seen.keys == 1 for seen in fleet.seen)
-    assert audit.rows == [("keys.revoked", old, {"signs": outcome.signs})]
+    assert audit.rows == [("keys.revoked", old, {"active": outcome.active})]
     assert await rotation(fleet).revoke(old) == NoSuchKey()
 
 

@@ -19,7 +19,7 @@ TABLES = {
     ),
     "keys": (
         ("kid", "state", "made", "retired", "file"),
-        [(KID, "signs", "2026-11-29T23:15:01Z", None, f"{KID}.pem")],
+        [(KID, "active", "2026-11-29T23:15:01Z", None, f"{KID}.pem")],
         [KID, f"{KID}.pem", "2026-11-29T23:15:01Z"],
     ),
     "accounts": (

@@ -76,11 +76,11 @@ async def test_R21_a_rotation_under_load_refuses_no_token_and_both_keys_overlap(
     await eventually(lambda: old in kids)
     status, told, problem = await asyncio.to_thread(command, first, "rotate")
     assert status == 0, problem
-    await eventually(lambda: told["signs"] in kids)
+    await eventually(lambda: told["active"] in kids)
     done.set()
     await asyncio.gather(*load)
 
-    new = told["signs"]
+    new = told["active"]
     assert (told["retired"], told["sidecars"]) == (old, 2)
     assert refused == []
     assert kids == {old, new}
@@ -89,7 +89,7 @@ async def test_R21_a_rotation_under_load_refuses_no_token_and_both_keys_overlap(
         assert (await api.check(BILLING, token=ada.access, url=process.url)).status == 200
         assert kid_of((await api.sign_in("ada@example.com", url=process.url)).access) == new
     listed = command(first, "list")[1]["keys"]
-    assert {key["kid"]: key["state"] for key in listed} == {old: "retired", new: "signs"}
+    assert {key["kid"]: key["state"] for key in listed} == {old: "retired", new: "active"}
 
 
 async def test_R21_a_revoked_key_is_dead_everywhere_when_the_command_answers(
@@ -109,7 +109,7 @@ async def test_R21_a_revoked_key_is_dead_everywhere_when_the_command_answers(
     for process in pair:
         denied = await api.check(BILLING, token=ada.access, url=process.url)
         assert (denied.status, denied.body["reason"]) == (401, "unknown_key")
-        assert await jwks(api, process) == {told["signs"]}
+        assert await jwks(api, process) == {told["active"]}
     fresh = await refreshed(api, ada, second)
     assert (await api.check(BILLING, token=fresh, url=first.url)).status == 200, "the session outlives the key"
 
@@ -120,7 +120,7 @@ async def test_R21_a_revoked_key_is_dead_everywhere_when_the_command_answers(
     for process in pair:
         assert (await api.check(BILLING, token=fresh, url=process.url)).body["reason"] == "unknown_key"
         token = (await api.sign_in("ada@example.com", url=process.url)).access
-        assert kid_of(token) == told["signs"] != stolen
+        assert kid_of(token) == told["active"] != stolen
         for other in pair:
             assert (await api.check(BILLING, token=token, url=other.url)).status == 200
     again = command(second, "revoke", stolen)
@@ -152,7 +152,7 @@ async def test_R21_a_sidecar_that_cannot_read_the_keys_holds_the_new_one_back(
     status, told, problem = command(first, "rotate")
     assert status == 0, problem
     assert len(await jwks(api, first)) == 2, "the key that was published before is the one that signs now"
-    assert told["signs"] in await jwks(api, first)
+    assert told["active"] in await jwks(api, first)
 
 
 def _copied(source: Path, target: Path) -> None:

@@ -34,13 +34,13 @@ def test_R21_rotation_publishes_first_signs_later_and_removes_last(directory):
     published = load(directory).keys
     assert published.kid == old
     assert set(published.verifying) == {old, new}
-    assert states(directory) == {old: KeyState.SIGNS, new: KeyState.NEXT}
+    assert states(directory) == {old: KeyState.ACTIVE, new: KeyState.PENDING}
 
     choose_signing(directory, new, now=1000)
     rotated = load(directory).keys
     assert rotated.kid == new
     assert set(rotated.verifying) == {old, new}
-    assert states(directory) == {old: KeyState.RETIRED, new: KeyState.SIGNS}
+    assert states(directory) == {old: KeyState.RETIRED, new: KeyState.ACTIVE}
     assert [file.retired_at for file in list_keys(directory) if file.kid == old] == [1000]
 
     with pytest.raises(KeyFileError, match="is the signing key: rotate"):
@@ -78,8 +78,8 @@ def test_R21_an_interrupted_rotation_is_taken_up_again_and_leaves_no_key_behind(
     new = publish_next(directory)
     choose_signing(directory, new, now=2)
     assert load(directory).keys.kid == new
-    assert KeyState.NEXT not in states(directory).values()
-    assert KeyState.SPARE not in states(directory).values()
+    assert KeyState.PENDING not in states(directory).values()
+    assert KeyState.UNMANAGED not in states(directory).values()
     assert len(states(directory)) <= 3
 
 
@@ -115,7 +115,7 @@ def test_a_spare_key_of_the_operator_is_never_cleared_away(directory, tmp_path):
     spare = next((tmp_path / "others").glob("*.pem"))
     spare.rename(directory / "spare.pem")
     choose_signing(directory, publish_next(directory), now=1)
-    assert states(directory)[spare.stem] is KeyState.SPARE
+    assert states(directory)[spare.stem] is KeyState.UNMANAGED
     remove_retired(directory, before=10_000, now=10_000)
     assert spare.stem in states(directory)
 
