@@ -64,9 +64,9 @@ def silent() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def logger(room: str) -> structlog.typing.FilteringBoundLogger:
+def logger(component: str) -> structlog.typing.FilteringBoundLogger:
     """Return a lazy logger. It binds at the first entry, so modules may create it before ``configure`` runs."""
-    lazy: structlog.typing.FilteringBoundLogger = structlog.get_logger(kind="app", room=room)
+    lazy: structlog.typing.FilteringBoundLogger = structlog.get_logger(kind="app", component=component)
     return lazy
 
 
