@@ -65,17 +65,17 @@ class LineShown(msgspec.Struct, frozen=True):
 
 
 class NearShown(msgspec.Struct, frozen=True):
-    """The nearest allow rule that does not apply. ``differs``: in role or action; empty if a deny overrides it."""
+    """The nearest allow rule that does not apply. ``mismatches``: in role or action; empty if a deny overrides it."""
 
     rule: Line
     text: str
-    differs: list[Literal["role", "action"]]
+    mismatches: list[Literal["role", "action"]]
 
 
 class EditShown(msgspec.Struct, frozen=True):
     """One edit of policy.csv: write ``line``, remove it, or write it in place of ``rule``."""
 
-    do: Literal["write", "remove", "replace"]
+    edit: Literal["write", "remove", "replace"]
     line: str
     rule: Line | None
 
@@ -86,8 +86,8 @@ class CellName(msgspec.Struct, frozen=True):
     action: str
 
 
-class Also(msgspec.Struct, frozen=True):
-    """Other cells that ``flip`` would open: their count, and the first of them."""
+class SideEffects(msgspec.Struct, frozen=True):
+    """Other cells that ``edits`` would open: their count, and the first of them."""
 
     count: Count
     cells: list[CellName]
@@ -103,8 +103,8 @@ class Person(msgspec.Struct, frozen=True):
 class Explained(msgspec.Struct, frozen=True):
     """Explanation of a decision.
 
-    ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``flip``: of a denial. ``roles``: the allowed roles.
-    ``hint``: the closest declared name, for a section or action that is not declared.
+    ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``edits``: of a denial. ``roles``: the allowed
+    roles. ``hint``: the closest declared name, for a section or action that is not declared.
     A user who is denied by status gets that reason; ``rule`` and ``path`` then describe the role's permission.
     """
 
@@ -119,8 +119,8 @@ class Explained(msgspec.Struct, frozen=True):
     path: list[LineShown]
     overridden: LineShown | None
     nearest: NearShown | None
-    flip: list[EditShown]
-    also: Also
+    edits: list[EditShown]
+    side_effects: SideEffects
     roles: list[str]
     generation: str
     user: Person | None

@@ -32,7 +32,7 @@ class Edit:
     ``rule`` is the line to replace or remove, None for a new line.
     """
 
-    do: EditKind
+    kind: EditKind
     line: str
     rule: str | None = None
 
@@ -41,11 +41,11 @@ class Edit:
 class NearestRule:
     """Allow rule for the section that does not allow the cell.
 
-    ``differs``: ``role``, ``action`` or both; empty if the rule matches the cell and a deny overrides it.
+    ``mismatches``: ``role``, ``action`` or both; empty if the rule matches the cell and a deny overrides it.
     """
 
     rule: Rule
-    differs: tuple[str, ...]
+    mismatches: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,13 @@ class Explanation:
     """Explanation of a cell. Fields after ``ruling`` are empty where they do not apply.
 
     ``rule`` is the deciding rule. ``path``: the ``g`` lines from the role to the role of ``rule``, in order; empty if
-    that is the same role. ``overridden`` is the allow that a deny overrides. ``nearest``, ``flip`` and ``also`` are set
-    only for a deny that edits of policy.csv can change. ``roles``: the assignable roles that are allowed.
+    that is the same role. ``overridden`` is the allow that a deny overrides. ``nearest``, ``edits_to_flip`` and
+    ``side_effects`` are set only for a deny that edits of policy.csv can change. ``roles``: the assignable roles that
+    are allowed.
 
     ``person``: the user, if the explanation is for a user. For a user without access, ``ruling`` is that denial and
-    ``flip`` is empty; ``rule`` and ``path`` still explain the role. ``hint``: suggestion for an undeclared name.
+    ``edits_to_flip`` is empty; ``rule`` and ``path`` still explain the role. ``hint``: suggestion for an undeclared
+    name.
     """
 
     generation: str
@@ -69,8 +71,8 @@ class Explanation:
     path: tuple[Inheritance, ...] = ()
     overridden: Rule | None = None
     nearest: NearestRule | None = None
-    flip: tuple[Edit, ...] = ()
-    also: tuple[Cell, ...] = ()
+    edits_to_flip: tuple[Edit, ...] = ()
+    side_effects: tuple[Cell, ...] = ()
     roles: tuple[str, ...] = ()
     person: UserRecord | None = None
     hint: str = ""
@@ -79,8 +81,8 @@ class Explanation:
 def explain_person(generation: Generation, person: UserRecord, section: str, action: str) -> Explanation:
     """Explain the decision of a check by this user. The live status takes precedence over all rules."""
     found = replace(explain(generation, person.role, section, action), person=person)
-    barred = status_denial(person)
-    return found if barred is None else replace(found, ruling=barred, flip=(), also=())
+    denial = status_denial(person)
+    return found if denial is None else replace(found, ruling=denial, edits_to_flip=(), side_effects=())
 
 
 def status_denial(person: UserRecord) -> Ruling | None:
@@ -113,13 +115,13 @@ def explain(generation: Generation, role: str, section: str, action: str) -> Exp
         return replace(found, hint=_hint(generation, section, action))
     allows = [one for one in reaching if one.effect is Effect.ALLOW]
     denies = [one for one in reaching if one.effect is Effect.DENY]
-    flip = _flip(role, section, action, allows, denies)
+    edits = _edits_to_flip(role, section, action, allows, denies)
     return replace(
         found,
         overridden=allows[0] if allows else None,
         nearest=NearestRule(allows[0], ()) if allows else _nearest(generation, role, section, action),
-        flip=flip,
-        also=tuple(_also(generation, (role, section, action), flip, denies)),
+        edits_to_flip=edits,
+        side_effects=tuple(_side_effects(generation, (role, section, action), edits, denies)),
     )
 
 
@@ -184,7 +186,7 @@ def _differences(rule: Rule, closure: Iterable[str], action: str) -> tuple[str, 
 # -- edits that change the decision ------------------------------------------------------------------------------------
 
 
-def _flip(role: str, section: str, action: str, allows: list[Rule], denies: list[Rule]) -> tuple[Edit, ...]:
+def _edits_to_flip(role: str, section: str, action: str, allows: list[Rule], denies: list[Rule]) -> tuple[Edit, ...]:
     """Return the edits that allow the cell: remove all matching denies, and have one matching allow.
 
     The result is one edit, unless several denies match the cell.
@@ -205,14 +207,14 @@ def _allow(role: str, section: str, action: str) -> str:
     return f"p, {role}, {section}, {action}, {Effect.ALLOW}"
 
 
-def _also(generation: Generation, cell: Cell, flip: tuple[Edit, ...], denies: list[Rule]) -> Iterator[Cell]:
+def _side_effects(generation: Generation, cell: Cell, edits: tuple[Edit, ...], denies: list[Rule]) -> Iterator[Cell]:
     """Yield the other cells that the edits allow: of inheriting roles, and of all targets of a removed deny.
 
     More allows and fewer denies only open access, so no cell changes to deny.
     """
     role, section, action = cell
     gone = {deny.line for deny in denies}
-    added = any(edit.do is not EditKind.REMOVE for edit in flip)
+    added = any(edit.kind is not EditKind.REMOVE for edit in edits)
     touched: dict[tuple[str, str], None] = dict.fromkeys(
         target for deny in denies for target in cells_of(deny, generation.sections)
     )

@@ -8,7 +8,7 @@ from sidecar.policy.explain import Explanation
 from sidecar.policy.rules import Rule
 
 SHOWN_CELLS: Final = 20
-"""Maximum number of cells of ``also`` in the list. The count covers all of them."""
+"""Maximum number of cells of ``side_effects`` in the list. The count covers all of them."""
 
 
 def _as_it_is(path: str) -> str:
@@ -18,7 +18,7 @@ def _as_it_is(path: str) -> str:
 def as_dict(found: Explanation, name_of: Callable[[str], str] = _as_it_is) -> dict[str, object]:
     """Return the JSON object. ``name_of`` converts ``policy/policy.csv:12`` to a path for the reader."""
 
-    def told(rule: Rule | None) -> dict[str, object] | None:
+    def rule_json(rule: Rule | None) -> dict[str, object] | None:
         return None if rule is None else {"rule": name_of(rule.id), "text": rule.text}
 
     near = found.nearest
@@ -32,15 +32,17 @@ def as_dict(found: Explanation, name_of: Callable[[str], str] = _as_it_is) -> di
         "rule": None if found.rule is None else name_of(found.rule.id),
         "text": None if found.rule is None else found.rule.text,
         "path": [{"rule": name_of(link.id), "text": link.text} for link in found.path],
-        "overridden": told(found.overridden),
-        "nearest": None if near is None else {**(told(near.rule) or {}), "differs": list(near.differs)},
-        "flip": [
-            {"do": edit.do.value, "line": edit.line, "rule": name_of(edit.rule) if edit.rule else None}
-            for edit in found.flip
+        "overridden": rule_json(found.overridden),
+        "nearest": None if near is None else {**(rule_json(near.rule) or {}), "mismatches": list(near.mismatches)},
+        "edits": [
+            {"edit": edit.kind.value, "line": edit.line, "rule": name_of(edit.rule) if edit.rule else None}
+            for edit in found.edits_to_flip
         ],
-        "also": {
-            "count": len(found.also),
-            "cells": [dict(zip(("role", "section", "action"), cell, strict=True)) for cell in found.also[:SHOWN_CELLS]],
+        "side_effects": {
+            "count": len(found.side_effects),
+            "cells": [
+                dict(zip(("role", "section", "action"), cell, strict=True)) for cell in found.side_effects[:SHOWN_CELLS]
+            ],
         },
         "roles": list(found.roles),
         "generation": found.generation,

@@ -147,7 +147,7 @@ async def test_a_role_is_explained(web, ada) -> None:
     assert answer.status == 200
     assert answer.body["decision"] is False
     assert answer.body["reason"] == "no_rule"
-    assert answer.body["flip"] == [{"do": "write", "line": "p, marketer, billing, view, allow", "rule": None}]
+    assert answer.body["edits"] == [{"edit": "write", "line": "p, marketer, billing, view, allow", "rule": None}]
     assert answer.body["roles"] == ["account-administrator", "accountant"]
     assert answer.body["user"] is None
     msgspec.convert(answer.body, policy_schemas.Explained)
@@ -181,12 +181,12 @@ async def test_who_may_not_act_is_denied_for_that(web, ada, town) -> None:
     mark = await town.join(web.admin, "mark@example.com", "marketer")
     await town.people.users.set_status(Actor.operator(), mark.id, "suspended")
     answer = await explain(web, ada, section="media-library", action="view", user=mark.id)
-    assert (answer.body["decision"], answer.body["reason"], answer.body["flip"]) == (False, "suspended", [])
+    assert (answer.body["decision"], answer.body["reason"], answer.body["edits"]) == (False, "suspended", [])
     await town.invite(web.admin, "new@example.com", "marketer")
     answer = await explain(web, ada, section="media-library", action="view", user="new@example.com")
     assert (answer.body["decision"], answer.body["reason"]) == (False, "unknown_user")
     answer = await explain(web, ada, section="billing", action="view", user="new@example.com")
-    assert answer.body["also"] == {"count": 0, "cells": []}, "of what would be flipped, and nothing is"
+    assert answer.body["side_effects"] == {"count": 0, "cells": []}, "of what would be flipped, and nothing is"
     msgspec.convert(answer.body, policy_schemas.Explained)
 
 

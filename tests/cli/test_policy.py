@@ -458,8 +458,8 @@ def test_explain_of_a_deny(cli: Cli, folder: Path) -> None:
     told = dict(re.split(r"  +", line, maxsplit=1) for line in result.out.splitlines())
     assert told["decision"] == "deny (no_rule)"
     assert told["nearest"] == "policy/policy.csv:15: p, accountant, billing, *, allow"
-    assert told["to allow it"] == "add to policy/policy.csv: p, marketer, billing, view, allow"
-    assert told["who may"] == "account-administrator, accountant"
+    assert told["edits"] == "add to policy/policy.csv: p, marketer, billing, view, allow"
+    assert told["allowed roles"] == "account-administrator, accountant"
 
 
 def test_explain_shows_the_allow_that_a_deny_overrides(cli: Cli, folder: Path) -> None:
@@ -481,8 +481,8 @@ def test_explain_of_an_inherited_allow_as_json(cli: Cli, folder: Path) -> None:
 
 def test_the_change_that_explain_proposes_works(cli: Cli, folder: Path) -> None:
     told = json.loads(cli("policy", "explain", "marketer", "billing", "view", "--json").out)
-    [edit] = told["flip"]
-    assert (edit["do"], edit["rule"]) == ("write", None)
+    [edit] = told["edits"]
+    assert (edit["edit"], edit["rule"]) == ("write", None)
     append(folder / "policy.csv", edit["line"] + "\n")
     assert cli("policy", "can", "marketer", "billing", "view").status == 0
 

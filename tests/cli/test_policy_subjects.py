@@ -33,9 +33,9 @@ def test_who_may_not_act_is_denied_for_that(at_store: Any, status: str, reason: 
     told = json.loads(explained.out)
     assert (can.status, explained.status) == (1, 1)
     assert json.loads(can.out)["reason"] == told["reason"] == reason
-    assert (told["decision"], told["flip"], told["user"]["status"]) == (False, [], status)
+    assert (told["decision"], told["edits"], told["user"]["status"]) == (False, [], status)
     text = at_store("policy", "explain", who, *CELL)
     assert text.status == 1
     pairs = dict(line.split("  ", 1) for line in text.out.splitlines()[1:])
     assert pairs["decision"].strip() == f"deny ({reason})"
-    assert pairs["to allow it"].strip() == f"nothing in policy.csv would: the person is {status}"
+    assert pairs["edits"].strip() == f"none: the user is {status}"

@@ -39,7 +39,7 @@ def test_an_allow_names_its_line_and_who_else_may(shipped: Generation, seed: Map
     assert found.rule.id == f"policy/policy.csv:{line_of(seed, 'p, accountant, billing')}"
     assert found.path == ()
     assert found.roles == ("account-administrator", "accountant")
-    assert found.flip == ()
+    assert found.edits_to_flip == ()
 
 
 def test_an_inherited_allow_names_the_way_to_it(shipped: Generation, seed: Mapping[str, bytes]) -> None:
@@ -55,12 +55,12 @@ def test_a_missing_rule_is_told_with_the_line_to_write(shipped: Generation) -> N
     assert told["decision"] is False
     assert told["reason"] == "no_rule"
     assert told["rule"] is None
-    assert told["flip"] == [{"do": "write", "line": "p, marketer, billing, view, allow", "rule": None}]
+    assert told["edits"] == [{"edit": "write", "line": "p, marketer, billing, view, allow", "rule": None}]
     assert told["roles"] == ["account-administrator", "accountant"]
     nearest = told["nearest"]
     assert isinstance(nearest, dict)
     assert nearest["text"] == "p, accountant, billing, *, allow"
-    assert nearest["differs"] == ["role"]
+    assert nearest["mismatches"] == ["role"]
 
 
 def test_the_nearest_rule_is_rather_of_the_same_role(edited: Edited) -> None:
@@ -70,7 +70,7 @@ def test_the_nearest_rule_is_rather_of_the_same_role(edited: Edited) -> None:
     found = explain(draft(files), "marketer", "media-library", "upload")
     assert found.nearest is not None
     assert found.nearest.rule.text == "p, marketer, media-library, view, allow"
-    assert found.nearest.differs == ("action",)
+    assert found.nearest.mismatches == ("action",)
 
 
 def test_a_deny_is_told_with_the_line_to_remove_and_what_else_that_opens(edited: Edited) -> None:
@@ -82,19 +82,19 @@ def test_a_deny_is_told_with_the_line_to_remove_and_what_else_that_opens(edited:
     overridden = told["overridden"]
     assert isinstance(overridden, dict)
     assert overridden["text"] == "p, accountant, billing, *, allow"
-    assert told["nearest"] == {**overridden, "differs": []}
-    assert told["flip"] == [
-        {"do": "remove", "line": "p, accountant, billing, *, deny", "rule": f"policy/policy.csv:{line}"}
+    assert told["nearest"] == {**overridden, "mismatches": []}
+    assert told["edits"] == [
+        {"edit": "remove", "line": "p, accountant, billing, *, deny", "rule": f"policy/policy.csv:{line}"}
     ]
     cell = {"role": "accountant", "section": "billing", "action": "change-plan"}
-    assert told["also"] == {"count": 1, "cells": [cell]}
+    assert told["side_effects"] == {"count": 1, "cells": [cell]}
 
 
 def test_a_deny_without_an_allow_under_it_is_turned_in_place(edited: Edited) -> None:
     files = edited("policy.csv", add="p, marketer, billing, view, deny\n")
     found = explain(draft(files), "marketer", "billing", "view")
     where = f"policy/policy.csv:{line_of(files, 'p, marketer, billing')}"
-    assert found.flip == (Edit(EditKind.REPLACE, "p, marketer, billing, view, allow", where),)
+    assert found.edits_to_flip == (Edit(EditKind.REPLACE, "p, marketer, billing, view, allow", where),)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_is_not_declared_cannot_be_turned_by_a_rule(
 ) -> None:
     found = explain(shipped, *cell)
     assert found.ruling.reason is reason
-    assert (found.rule, found.nearest, found.flip, found.also) == (None, None, (), ())
+    assert (found.rule, found.nearest, found.edits_to_flip, found.side_effects) == (None, None, (), ())
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def made(rules: list[Rule], links: list[Inheritance]) -> Generation:
 def after(generation: Generation, edits: tuple[Edit, ...]) -> Generation:
     gone = {edit.rule for edit in edits if edit.rule is not None}
     rules = [rule for rule in generation.rules if rule.id not in gone]
-    for number, edit in enumerate(edit for edit in edits if edit.do is not EditKind.REMOVE):
+    for number, edit in enumerate(edit for edit in edits if edit.kind is not EditKind.REMOVE):
         _, role, section, action, effect = edit.line.split(", ")
         rules.append(Rule(1000 + number, role, section, action, Effect(effect)))
     return made(rules, list(generation.inheritance))
@@ -173,15 +173,15 @@ def test_the_edits_turn_the_cell_none_is_superfluous_and_also_is_exact(
     cell = data.draw(st.sampled_from(list(generation.cells)))
     found = explain(generation, *cell)
     if found.ruling.allowed:
-        assert (found.flip, found.also, found.nearest) == ((), (), None)
+        assert (found.edits_to_flip, found.side_effects, found.nearest) == ((), (), None)
         return
-    turned = after(generation, found.flip)
+    turned = after(generation, found.edits_to_flip)
     opened = {c for c in generation.cells if turned.cells[c].allowed and not generation.cells[c].allowed}
     closed = {c for c in generation.cells if generation.cells[c].allowed and not turned.cells[c].allowed}
-    assert opened == {cell, *found.also}
+    assert opened == {cell, *found.side_effects}
     assert not closed
-    assert cell not in found.also
-    for fewer in combinations(found.flip, len(found.flip) - 1):
+    assert cell not in found.side_effects
+    for fewer in combinations(found.edits_to_flip, len(found.edits_to_flip) - 1):
         assert not decide(after(generation, fewer), *cell).allowed
 
 
@@ -215,8 +215,8 @@ def test_the_nearest_rule_speaks_of_the_section_and_says_why_it_does_not_reach(
         return
     assert near.rule.effect is Effect.ALLOW
     assert near.rule.section in (section, "*")
-    assert ("role" in near.differs) == (near.rule.role not in generation.closures[role])
-    assert ("action" in near.differs) == (near.rule.action not in (action, "*"))
+    assert ("role" in near.mismatches) == (near.rule.role not in generation.closures[role])
+    assert ("action" in near.mismatches) == (near.rule.action not in (action, "*"))
     found = explain(generation, role, section, action)
-    assert bool(near.differs) == (found.overridden is None)
+    assert bool(near.mismatches) == (found.overridden is None)
     assert found.overridden in (None, near.rule)

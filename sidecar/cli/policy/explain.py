@@ -58,19 +58,19 @@ def _told(found: Explanation, source: Source) -> dict[str, object]:
         told["overrides"] = _line(found.overridden, source)
     if found.person is not None and not found.person.may_sign_in:
         standing = found.person.status if found.person.review is None else "held: see sidecar user review"
-        told["to allow it"] = f"nothing in policy.csv would: the person is {standing}"
+        told["edits"] = f"none: the user is {standing}"
     else:
         told["nearest"] = _line(found.nearest.rule, source) if found.nearest else "none"
-        told["to allow it"] = "; ".join(_edit(edit, source) for edit in found.flip) or "nothing in policy.csv would"
-    if found.also:
-        told["that also"] = f"opens {len(found.also)} other cells"
-    told["who may"] = ", ".join(found.roles) or "nobody"
+        told["edits"] = "; ".join(_edit(edit, source) for edit in found.edits_to_flip) or "none in policy.csv"
+    if found.side_effects:
+        told["side effects"] = f"opens {len(found.side_effects)} other cells"
+    told["allowed roles"] = ", ".join(found.roles) or "none"
     return told
 
 
 def _edit(edit: Edit, source: Source) -> str:
     where = source.name_of(edit.rule) if edit.rule else source.name_of(path_of(FILE))
-    match edit.do:
+    match edit.kind:
         case EditKind.WRITE:
             return f"add to {where}: {edit.line}"
         case EditKind.REMOVE:
