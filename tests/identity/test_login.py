@@ -354,7 +354,7 @@ async def test_R14_an_older_token_ends_the_session_and_garbage_does_not(town, is
     record = await Users(town.people.users._store).record(first.record.id)
     assert first.session not in record.sessions
     reused = (await town.people.audit.page(record.account)).rows[0]
-    assert (reused.what, reused.address, reused.request_id) == ("session.reused", "192.0.2.1", "r-1")
+    assert (reused.action, reused.address, reused.request_id) == ("session.reused", "192.0.2.1", "r-1")
 
 
 async def test_no_password_or_token_shows_in_a_repr(town):
