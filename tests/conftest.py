@@ -22,6 +22,7 @@ from sidecar.store.connection import Store
 from sidecar.store.embedded.embedded import _LAUNCH
 from sidecar.store.embedded.server_binary import find_server
 from sidecar.store.errors import StoreMismatchError
+from tests.memory_store import store_over
 
 ISSUER = "http://127.0.0.1:9181"
 AUDIENCE = "dashboard"
@@ -144,7 +145,7 @@ async def bare_store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "fakeredis":
         server = fakeredis.FakeServer()
         client = fakeredis.FakeAsyncRedis(server=server, decode_responses=True)
-        store = Store.from_client(client)
+        store = store_over(client)
         yield store
         await client.aclose()
     else:

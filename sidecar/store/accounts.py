@@ -130,11 +130,6 @@ class Accounts:
             accounts += [account for account in found if account is not None]
         return sorted(accounts, key=lambda account: keys.folded(account.name))
 
-    async def seats(self, account: AccountId) -> Seats | NoAccount:
-        """Return the cap and the seats in use."""
-        found = await self._read(account)
-        return NoAccount() if found is None else found.seats
-
     async def set_seats(self, account: AccountId, cap: int, actor: Actor) -> SeatsSet | NoAccount | ActorChanged:
         """Set the number of seats. A cap below the seats in use is valid."""
         reply = await run_write(self._store, "account_seats", account, actor, cap=str(cap))

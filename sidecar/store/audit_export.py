@@ -90,7 +90,10 @@ def _sync(directory: Path) -> None:
 
 
 class Exporter:
-    """Exporter of all logs. ``sign`` signs checkpoints. ``keep``: SIDECAR_AUDIT_KEEP (rows). ``id``: this process."""
+    """Exporter of all logs. ``sign`` signs checkpoints. ``id``: this process.
+
+    ``keep``: exported rows that remain in the store, per account.
+    """
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from sidecar.store.live.direct_reads import ReadGate
 from sidecar.store.maintenance import startup_checks
 from sidecar.store.servers.address import masked
 from sidecar.store.servers.connection_pools import Patience
-from sidecar.store.servers.topology import BorrowedClient, SingleServer, Topology, topology
+from sidecar.store.servers.topology import SingleServer, Topology, topology
 
 __all__ = ["Store", "StoreMismatchError", "StoreUnavailableError", "decoded", "gather_all", "was_answered"]
 
@@ -55,7 +55,7 @@ class Store:
         """Accept a master under Sentinel or Cluster that writes without replicas."""
         self.has_failover = place.has_failover
         """True when Sentinel or Cluster may promote a replica."""
-        self.client = place.only if isinstance(place, SingleServer | BorrowedClient) else None
+        self.client = place.only if isinstance(place, SingleServer) else None
         """Client of a single server, for direct access to keys in tests; None for Sentinel and Cluster."""
         self.on_move: Callable[[], None] = lambda: None
         """Called when a master has moved to another server."""
@@ -104,11 +104,6 @@ class Store:
             await store.close()
             raise
         return store
-
-    @classmethod
-    def from_client(cls, client: Any, *, entropy: Callable[[int], bytes] = os.urandom) -> "Store":
-        """Return a store over an existing client, which its creator closes (tests: fakeredis)."""
-        return cls(BorrowedClient(client), where="given client", entropy=entropy)
 
     def request_id(self) -> str:
         """Return a random id, never one taken from a request (R13)."""

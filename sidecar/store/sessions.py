@@ -14,7 +14,6 @@ from sidecar.store.rate_limiter import Rate
 from sidecar.store.scripting import milliseconds, run_read, run_write
 from sidecar.tokens.ids import account_of
 
-MAX_SESSIONS = 20
 ABSOLUTE_TTL = 90 * 86400
 GRACE = 10
 REFRESHES = Rate(units=120, seconds=5)

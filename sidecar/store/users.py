@@ -73,14 +73,6 @@ class Users:
         (found,) = (await read_records(self._store, [(account, uid)]))["found"]
         return record_of(account, found["r"]) if "r" in found else None
 
-    async def listing(self, account: AccountId) -> list[Member]:
-        """Return the members and invited users, oldest first; empty for an unknown account."""
-        match await self.roster(account):
-            case NoAccount():
-                return []
-            case Roster(members):
-                return list(members)
-
     async def roster(self, account: AccountId) -> Roster | NoAccount:
         """Return the members and invited users, oldest first, and the seats."""
         reply = await run_read(self._store, "roster", account)
@@ -148,17 +140,6 @@ class Users:
         )
         return _outcome(account, reply)
 
-    async def set_role(self, actor: Actor, uid: UserId, role: str, *, judged_role: str | None = None) -> UserOutcome:
-        return await self.change(actor, uid, role=role, judged_role=judged_role)
-
-    async def set_status(
-        self, actor: Actor, uid: UserId, status: Status, *, judged_role: str | None = None
-    ) -> UserOutcome:
-        return await self.change(actor, uid, status=status, judged_role=judged_role)
-
-    async def set_name(self, actor: Actor, uid: UserId, name: str, *, judged_role: str | None = None) -> UserOutcome:
-        return await self.change(actor, uid, name=name, judged_role=judged_role)
-
     async def remove(
         self, actor: Actor, uid: UserId, *, judged_role: str | None = None
     ) -> Removed | LastAdmin | NoUser | ActorChanged:
@@ -216,15 +197,11 @@ class Users:
             case _:
                 return NoUser()
 
-    async def sign_out_everywhere(
-        self, uid: UserId, actor: Actor, *, session: NewSession | None = None
-    ) -> Changed | NoUser | ActorChanged:
-        """Raise the epoch and end all sessions, then open ``session`` for the caller."""
+    async def sign_out_everywhere(self, uid: UserId, actor: Actor) -> Changed | NoUser | ActorChanged:
+        """Raise the epoch and end all sessions."""
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await run_write(
-            self._store, "user_sign_out", account, actor, uid=uid, session=session_argument(session)
-        )
+        reply = await run_write(self._store, "user_sign_out", account, actor, uid=uid)
         match reply["o"]:
             case "changed":
                 return Changed(record_of(account, reply["r"]), position_of(reply))

@@ -115,10 +115,6 @@ class Verifier:
         """Return the start and the excluded end (Unix seconds) of the time in which timely claims remain timely."""
         return max(claims.issued_at, claims.not_before or 0) - self._leeway, claims.expires_at + self._leeway
 
-    def is_current(self, claims: Claims, *, now: int) -> bool:
-        """Return True if authentic claims are valid at ``now``, for caches that need no Reason."""
-        return self.timely(claims, now=now) is None
-
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:

@@ -188,7 +188,7 @@ async def test_whatever_is_no_live_access_token_is_inactive(web, town, pep, cloc
     bob = await town.join(ada, "bob@example.com")
     ended, suspended = await town.grant("ada@example.com"), await town.grant("bob@example.com")
     await revoked(web, ended.refresh_token)
-    await town.people.users.set_status(town.actor(ada), bob.id, Status.SUSPENDED)
+    await town.people.users.change(town.actor(ada), bob.id, status=Status.SUSPENDED)
     live = await town.grant("ada@example.com")
     for token in (ended.access_token, suspended.access_token, live.refresh_token, "garbage", key):
         assert await introspected(web, token, key) == {"active": False}

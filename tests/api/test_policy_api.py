@@ -179,7 +179,7 @@ async def test_a_user_is_explained_by_id_and_by_email(web, ada, town, named) -> 
 
 async def test_who_may_not_act_is_denied_for_that(web, ada, town) -> None:
     mark = await town.join(web.admin, "mark@example.com", "marketer")
-    await town.people.users.set_status(Actor.operator(), mark.id, "suspended")
+    await town.people.users.change(Actor.operator(), mark.id, status="suspended")
     answer = await explain(web, ada, section="media-library", action="view", user=mark.id)
     assert (answer.body["decision"], answer.body["reason"], answer.body["edits"]) == (False, "suspended", [])
     await town.invite(web.admin, "new@example.com", "marketer")

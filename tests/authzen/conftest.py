@@ -119,7 +119,7 @@ class Town:
         self.users["eve"] = await self.account("Other", "eve@other.example")
         for name, role in (("anna", "accountant"), ("dev", "developer"), ("mark", "marketer"), ("sue", "marketer")):
             self.users[name] = await self.member(name, role)
-        await self.people.users.set_status(OPERATOR, self.users["sue"].id, Status.SUSPENDED)
+        await self.people.users.change(OPERATOR, self.users["sue"].id, status=Status.SUSPENDED)
         self.users["ivan"] = (await self.invited("ivan", "accountant")).member.record
 
     async def account(self, name: str, email: str) -> UserRecord:

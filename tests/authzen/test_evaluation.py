@@ -192,10 +192,10 @@ async def test_the_live_record_decides(pdp: Pdp, town: Town) -> None:
     by_email = ("user", "mark@acme.example")
     users = town.people.users
     assert await pdp.decides(by_email, "view", section)
-    await users.set_role(OPERATOR, mark.id, "accountant")
+    await users.change(OPERATOR, mark.id, role="accountant")
     assert not await pdp.decides(by_email, "view", section)
     assert await pdp.decides(by_email, "view", ("section", "billing"))
-    await users.set_status(OPERATOR, mark.id, Status.SUSPENDED)
+    await users.change(OPERATOR, mark.id, status=Status.SUSPENDED)
     assert await reason(pdp, by_email, "view", ("section", "billing")) == "suspended"
     await users.remove(OPERATOR, mark.id)
     assert await reason(pdp, by_email, "view", ("section", "billing")) == "unknown_user"

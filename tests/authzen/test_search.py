@@ -153,7 +153,7 @@ async def test_searches_list_no_suspended_and_no_invited_user(pdp: Pdp, town: To
     for name in ("sue", "ivan"):
         asked = {**SECTIONS_OF_ADMIN, "subject": entity(("user", town.users[name]))}
         assert ids(await pdp.search("resource", asked)) == []
-    await town.people.users.set_status(OPERATOR, town.users["sue"].id, Status.ACTIVE)
+    await town.people.users.change(OPERATOR, town.users["sue"].id, status=Status.ACTIVE)
     assert ids(await pdp.search("subject", WHO_VIEWS_MEDIA)) == ids_of(town, "ada", "dev", "mark", "sue")
 
 

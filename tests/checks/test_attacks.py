@@ -58,7 +58,7 @@ class Scene:
 
     async def acme(self) -> list[Any]:
         """Everybody of Acme, as the store has them, but for when they signed in."""
-        members = await self.town.people.users.listing(self.ada.account)
+        members = (await self.town.people.users.roster(self.ada.account)).members
         return [
             (one.record.id, one.record.role, one.record.status, one.record.name, one.record.epoch) for one in members
         ]
@@ -326,7 +326,7 @@ async def enumeration_at_token(scene: Scene) -> None:
     town = scene.town
     await town.join(scene.ada, "sue@example.com")
     sue = await town.people.users.find(scene.ada.account, "sue@example.com")
-    await town.people.users.set_status(town.actor(scene.ada), sue, Status.SUSPENDED)
+    await town.people.users.change(town.actor(scene.ada), sue, status=Status.SUSPENDED)
     wrong = _seen(await scene.sign_in("ada@example.com", OTHER_PASSWORD))
     for email in ("nobody@example.com", "zoe@example.com", "sue@example.com", "not an address", "x" * 300):
         assert _seen(await scene.sign_in(email)) == wrong, email

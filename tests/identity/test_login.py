@@ -78,7 +78,7 @@ async def test_everything_that_is_wrong_gets_the_same_answer_for_the_same_work(t
     gone = await town.join(admin, "gone@example.com")
     await town.invite(admin, "new@example.com")
     actor = town.actor(admin)
-    await town.people.users.set_status(actor, bob.id, Status.SUSPENDED)
+    await town.people.users.change(actor, bob.id, status=Status.SUSPENDED)
     await town.people.users.remove(actor, gone.id)
     work.clear()
     cases = [
@@ -321,7 +321,7 @@ async def test_a_user_that_is_suspended_during_the_hashing_stays_out(town, monke
 
     async def slow(self, priority, *arguments):
         compared = await compare(self, priority, *arguments)
-        await town.people.users.set_status(town.actor(admin), bob.id, Status.SUSPENDED)
+        await town.people.users.change(town.actor(admin), bob.id, status=Status.SUSPENDED)
         return compared
 
     monkeypatch.setattr(Hashing, "compare", slow)

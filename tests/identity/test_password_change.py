@@ -94,7 +94,7 @@ async def test_an_actor_that_is_suspended_meanwhile_changes_nothing(town):
     admin = await town.found()
     await town.join(admin, "bob@example.com")
     bob = await town.grant("bob@example.com")
-    await town.people.users.set_status(town.actor(admin), bob.record.id, Status.SUSPENDED)
+    await town.people.users.change(town.actor(admin), bob.record.id, status=Status.SUSPENDED)
     assert await change(town, bob, NewPassword(OLD, NEW)) == ActorChanged()
 
 

@@ -66,7 +66,7 @@ async def test_R12_suspended_and_removed_users_get_no_mail(town):
     bob = await town.join(admin, "bob@example.com")
     eve = await town.join(admin, "eve@example.com")
     actor = town.actor(admin)
-    await town.people.users.set_status(actor, bob.id, Status.SUSPENDED)
+    await town.people.users.change(actor, bob.id, status=Status.SUSPENDED)
     await town.people.users.remove(actor, eve.id)
     await mails(town)
     for email in ("bob@example.com", "eve@example.com"):
@@ -252,7 +252,7 @@ async def test_R12_a_link_of_somebody_who_is_out_is_gone(town, ended):
     bob = await town.join(ada, "bob@example.com")
     token = secret_of(town.people.password_reset.link(bob))
     if ended == "suspended":
-        await town.people.users.set_status(town.actor(ada), bob.id, Status.SUSPENDED)
+        await town.people.users.change(town.actor(ada), bob.id, status=Status.SUSPENDED)
     else:
         await town.people.users.remove(town.actor(ada), bob.id)
     assert await reset(town, token) == ResetGone()

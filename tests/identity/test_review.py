@@ -107,7 +107,7 @@ async def test_R48_no_script_serves_a_held_user(town, script):
         "link": lambda: FederatedIdentities(people.users._store).link(
             bob.account, issuer="https://i.example", subject="s", email="bob@example.com"
         ),
-        "actor": lambda: people.users.set_name(town.actor(bob), admin.id, "X"),
+        "actor": lambda: people.users.change(town.actor(bob), admin.id, name="X"),
     }[script]
     names = {"open": "NoUser", "password": "NoUser", "link": "NoMatchingUser", "actor": "ActorChanged"}
     assert type(await outcome()).__name__ == names[script]
@@ -118,7 +118,7 @@ async def test_R48_every_other_question_about_a_held_user_is_denied(town):
     bob = await hold(town, await town.join(admin, "bob@example.com", "accountant"))
     assert standing_of(bob) is Reason.NEEDS_REVIEW
     assert explain_person(town.generation, bob, "billing", "view").ruling.reason is Reason.NEEDS_REVIEW
-    members = await town.people.users.listing(admin.account)
+    members = (await town.people.users.roster(admin.account)).members
 
     found = subjects(town.generation, "user", "view", Resource("section", "billing"), members)
     assert found == [admin.id]
@@ -161,8 +161,8 @@ async def test_R48_a_held_administrator_does_not_count_as_one(town):
     admin = await town.found()
     eve = await town.join(admin, "eve@example.com", ADMINISTRATOR)
     await hold(town, eve)
-    demoted = await town.people.users.set_role(town.actor(admin), admin.id, "marketer")
+    demoted = await town.people.users.change(town.actor(admin), admin.id, role="marketer")
     assert type(demoted).__name__ == "LastAdmin"
-    assert (await town.people.users.set_role(OPERATOR, eve.id, "developer")).record.review is not None
-    assert (await town.people.users.set_role(OPERATOR, eve.id, ADMINISTRATOR)).record.review is not None
+    assert (await town.people.users.change(OPERATOR, eve.id, role="developer")).record.review is not None
+    assert (await town.people.users.change(OPERATOR, eve.id, role=ADMINISTRATOR)).record.review is not None
     assert await town.people.users._store.command("SMEMBERS", f"{keys.account(admin.account, 1)}:admins") == {admin.id}

@@ -93,7 +93,7 @@ async def test_two_administrators_that_demote_each_other_leave_one(town):
             edit(town, admin, admin.id, UserEdit(role="developer"), actor=town.actor(bob)),
         )
         assert sum(isinstance(outcome, UserRecord) for outcome in outcomes) == 1
-        members = await town.people.users.listing(admin.account)
+        members = (await town.people.users.roster(admin.account)).members
         left = [member.record for member in members if member.record.role == ADMINISTRATOR]
         assert len(left) == 1
         gone = next(member.record for member in members if member.record.role != ADMINISTRATOR)
@@ -157,7 +157,7 @@ async def test_R11_a_target_that_is_promoted_meanwhile_is_judged_again(town, mon
     async def promoted(account, user):
         record = await read(account, user)
         if not reads:
-            await town.people.users.set_role(town.actor(admin), max_.id, "developer")
+            await town.people.users.change(town.actor(admin), max_.id, role="developer")
         reads.append(record)
         return record
 

@@ -174,7 +174,7 @@ async def test_R10_nobody_is_linked_without_a_verified_email_of_an_active_user_h
     ada = await town.found()
     await town.invite(ada, "invited@example.com")
     bob = await town.join(ada, "bob@example.com")
-    await town.people.users.set_status(OPERATOR, bob.id, Status.SUSPENDED)
+    await town.people.users.change(OPERATOR, bob.id, status=Status.SUSPENDED)
     there = world()
     for email, verified in (
         ("ada@example.com", False), ("ada@example.com", "true"), ("ada@example.com", ...), (..., True),
@@ -321,9 +321,9 @@ async def test_status_and_role_are_the_live_records(world, town, corp, now):
     there = world()
     token = corp.token(now, "s-bob", "bob@example.com")
     assert await reason(there, token) is Reason.NO_RULE
-    await town.people.users.set_role(OPERATOR, bob.id, "account-administrator")
+    await town.people.users.change(OPERATOR, bob.id, role="account-administrator")
     assert await reason(there, token) is Reason.ALLOWED
-    await town.people.users.set_status(OPERATOR, bob.id, Status.SUSPENDED)
+    await town.people.users.change(OPERATOR, bob.id, status=Status.SUSPENDED)
     assert await reason(there, token) is Reason.SUSPENDED
     await town.people.users.remove(OPERATOR, bob.id)
     assert await reason(there, token) is Reason.UNKNOWN_USER

@@ -201,7 +201,7 @@ class Scenarios:
         """An administrator is suspended: role, status, index and sessions."""
         actor, member = await self._member("account-administrator")
         await self.town.signed_in(member)
-        return Change(member.account, lambda: self.town.users.set_status(actor, member.id, Status.SUSPENDED))
+        return Change(member.account, lambda: self.town.users.change(actor, member.id, status=Status.SUSPENDED))
 
     async def user_password(self) -> Change:
         _, member = await self._member()

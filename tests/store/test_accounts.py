@@ -94,7 +94,7 @@ async def test_lowering_the_cap_keeps_everybody_and_adds_nobody(town):
     assert isinstance(lowered, SeatsSet)
     assert (lowered.seats.cap, lowered.seats.used, lowered.seats.available) == (1, 3, 0)
     assert isinstance(await town.invite(actor, admin.account, "d@example.com"), SeatLimit)
-    assert len(await town.users.listing(admin.account)) == 3
+    assert len((await town.users.roster(admin.account)).members) == 3
 
 
 async def test_suspending_the_account_suspends_every_record_and_every_actor(town):
@@ -136,7 +136,6 @@ async def test_what_does_not_exist_is_an_outcome(town):
 
     assert await town.accounts.find("nobody") is None
     assert await town.accounts.find(nowhere) is None
-    assert await town.accounts.seats(nowhere) == NoAccount()
     assert await town.accounts.set_seats(nowhere, 9, OPERATOR) == NoAccount()
     assert await town.accounts.set_status(nowhere, Status.ACTIVE, OPERATOR) == NoAccount()
     assert await town.accounts.all() == []

@@ -22,7 +22,6 @@ from sidecar.domain.users import Actor, Status
 from sidecar.identity.emails import is_normal, is_written
 from sidecar.store import keys, scripts
 from sidecar.store.audit import Audit
-from sidecar.store.connection import Store
 from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.maintenance import archive, archive_forms, archive_records
 from sidecar.store.maintenance.backup import ArchiveRules, Backup, InvalidBackupError, Restored
@@ -30,6 +29,7 @@ from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.peps import PepCreated, Peps
 from sidecar.store.scripting import run_read
 from sidecar.store.users import Users
+from tests.memory_store import store_over
 
 OPERATOR = Actor.operator()
 MUTATIONS = int(os.environ.get("SIDECAR_TEST_FUZZ", "250"))
@@ -44,7 +44,7 @@ async def lived(town, file):
     actor = await town.signed_in(admin)
     member = await town.member(actor, admin.account, "b@example.com", role="developer")
     await town.member(actor, admin.account, "d@example.com", role="marketer")
-    await town.users.set_status(actor, member.id, Status.SUSPENDED)
+    await town.users.change(actor, member.id, status=Status.SUSPENDED)
     await town.users.sign_out_everywhere(member.id, OPERATOR)
     await town.invite(actor, admin.account, "c@example.com", name="Zoë")
     for letter in "ab":
@@ -65,7 +65,7 @@ async def lived(town, file):
 @asynccontextmanager
 async def another_store(entropy):
     client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), decode_responses=True)
-    store = Store.from_client(client, entropy=entropy)
+    store = store_over(client, entropy=entropy)
     await store.check_meta(issuer="https://id.example", audience="dashboard")
     yield store
     await client.aclose()

@@ -41,9 +41,9 @@ async def everything(town):
     await town.invitations.accept(
         uid, digest="SECRET-2", password_hash="SECRET-3", name="Bea", session=town.session(address="192.0.2.5")
     )
-    await town.users.set_role(actor, uid, "developer")
-    await town.users.set_status(actor, uid, Status.SUSPENDED)
-    await town.users.set_status(actor, uid, Status.ACTIVE)
+    await town.users.change(actor, uid, role="developer")
+    await town.users.change(actor, uid, status=Status.SUSPENDED)
+    await town.users.change(actor, uid, status=Status.ACTIVE)
     member = await town.users.record(uid)
     self_ = await town.signed_in(member)
     await town.users.change_password(uid, expected_epoch=1, password_hash="SECRET-4", session=None, actor=self_)
@@ -105,7 +105,7 @@ async def test_what_is_refused_or_changes_nothing_has_no_row(town):
     admin = await town.account(cap=1)
     before = (await Audit(town.store).page(admin.account)).rows
     await town.invite(OPERATOR, admin.account, "b@example.com")
-    await town.users.set_role(OPERATOR, admin.id, ADMINISTRATOR)
+    await town.users.change(OPERATOR, admin.id, role=ADMINISTRATOR)
     await town.users.remove(OPERATOR, admin.id)
 
     assert (await Audit(town.store).page(admin.account)).rows == before
@@ -114,7 +114,7 @@ async def test_what_is_refused_or_changes_nothing_has_no_row(town):
 async def test_pages_go_from_the_newest_to_the_oldest(town):
     admin = await town.account()
     for number in range(10):
-        await town.users.set_name(OPERATOR, admin.id, f"N{number}")
+        await town.users.change(OPERATOR, admin.id, name=f"N{number}")
     audit, seen, after = Audit(town.store), [], None
     for _ in range(10):
         page = await audit.page(admin.account, after=after, limit=5)
@@ -182,7 +182,7 @@ async def test_R32_nothing_is_trimmed_that_is_not_exported_and_what_remains_stil
     monkeypatch.setattr("sidecar.store.audit_export.BATCH", 4)
     admin = await town.account()
     for number in range(30):
-        await town.users.set_name(OPERATOR, admin.id, f"N{number}")
+        await town.users.change(OPERATOR, admin.id, name=f"N{number}")
     assert len(await town.audit(admin.account)) == 32
 
     await exporter(town, log, keep=10).export()
@@ -204,7 +204,7 @@ async def test_R32_one_exporter_at_a_time_and_never_two_seals(town, log):
     one, two = exporter(town, log), exporter(town, log, "two")
 
     assert await one.export() == 2
-    await town.users.set_name(OPERATOR, admin.id, "New")
+    await town.users.change(OPERATOR, admin.id, name="New")
     assert await two.export() == 0  # the lease is the other's
     await town.store.change("DEL", f"sc:{keys.tag(0)}:exporter")
     assert await two.export() == 1
@@ -245,7 +245,7 @@ async def test_R32_a_disk_that_is_full_seals_nothing(town):
 
 async def test_R32_a_row_taken_from_the_store_is_noticed(town, log):
     admin = await town.account()
-    await town.users.set_name(OPERATOR, admin.id, "New")
+    await town.users.change(OPERATOR, admin.id, name="New")
     await town.store.change("XDEL", f"{keys.account(admin.account, 1)}:log", "2-0")
 
     with pytest.raises(AuditGapError, match="no row 2"):

@@ -12,7 +12,6 @@ from sidecar.domain.peps import PepId, Scope
 from sidecar.domain.users import Actor, Status
 from sidecar.store import keys
 from sidecar.store.audit import Audit
-from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.federated_identities import FederatedIdentities, Linked, LinkForbidden
 from sidecar.store.integrity.partition_state import PartitionStates
@@ -25,6 +24,7 @@ from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import NoUser
 from sidecar.store.peps import PepCreated, Peps
 from sidecar.store.sessions import SessionGone
+from tests.memory_store import store_over
 
 OPERATOR = Actor.operator()
 
@@ -36,7 +36,7 @@ async def lived(town):
     actor = await town.signed_in(admin)
     member = await town.member(actor, admin.account, "b@example.com", role="developer")
     await town.users.sign_out_everywhere(member.id, actor)
-    await town.users.set_status(actor, member.id, Status.SUSPENDED)
+    await town.users.change(actor, member.id, status=Status.SUSPENDED)
     await town.invite(actor, admin.account, "c@example.com", name="Zoë")
     await town.invite(actor, admin.account, "late@example.com", mailbox="Late@example.com", ttl=0.01)
     await town.until(await town.now_ms() + 15)
@@ -47,7 +47,7 @@ async def lived(town):
 async def elsewhere(entropy):
     """Another Redis, in use by a sidecar of the same deployment."""
     client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), decode_responses=True)
-    store = Store.from_client(client)
+    store = store_over(client)
     await store.check_meta(issuer="https://id.example", audience="dashboard")
     yield store
     await client.aclose()

@@ -73,7 +73,7 @@ async def test_changes_are_heard_in_order_from_the_tail_on(town):
     admin = await town.account()
     async with following(town.store) as heard:
         assert heard.flushes == [FeedReset(0, 1, new_data_set=False)]
-        await town.users.set_name(OPERATOR, admin.id, "New")
+        await town.users.change(OPERATOR, admin.id, name="New")
         await town.users.sign_out_everywhere(admin.id, OPERATOR)
         await eventually(lambda: len(heard.changes) == 2)
 
@@ -101,11 +101,11 @@ async def test_a_missing_number_is_a_flush(town):
     admin = await town.account()
     async with following(town.store) as heard:
         await town.store.change("INCR", f"{FEED}:n")
-        await town.users.set_name(OPERATOR, admin.id, "New")
+        await town.users.change(OPERATOR, admin.id, name="New")
         await eventually(lambda: len(heard.flushes) == 2)
         assert heard.changes == []
         assert heard.flushes[1] == FeedReset(0, 3, new_data_set=False)
-        await town.users.set_name(OPERATOR, admin.id, "Newer")
+        await town.users.change(OPERATOR, admin.id, name="Newer")
         await eventually(lambda: [change.n for change in heard.changes] == [4])
 
 
@@ -113,7 +113,7 @@ async def test_many_changes_at_once_are_all_heard(town, monkeypatch):
     monkeypatch.setattr("sidecar.store.live.change_feed.BATCH", 10)
     admin = await town.account()
     async with following(town.store) as heard:
-        await asyncio.gather(*(town.users.set_name(OPERATOR, admin.id, f"N{number}") for number in range(64)))
+        await asyncio.gather(*(town.users.change(OPERATOR, admin.id, name=f"N{number}") for number in range(64)))
         await eventually(lambda: len(heard.changes) == 64)
         assert [change.n for change in heard.changes] == list(range(2, 66))
         assert len(heard.flushes) == 1
@@ -136,7 +136,7 @@ async def test_after_a_cut_it_resumes_without_loss_and_without_a_flush(real_town
     admin = await real_town.account()
     async with following(real_town.store) as heard:
         for number in range(10):
-            await real_town.users.set_name(OPERATOR, admin.id, f"N{number}")
+            await real_town.users.change(OPERATOR, admin.id, name=f"N{number}")
             await cut(real_town)
         await eventually(lambda: len(heard.changes) == 10)
         assert [change.n for change in heard.changes] == list(range(2, 12))
@@ -147,7 +147,7 @@ async def test_R46_a_store_that_lost_its_last_changes_is_not_followed(real_town)
     admin = await real_town.account()
     async with following(real_town.store) as heard:
         for number in range(3):
-            await real_town.users.set_name(OPERATOR, admin.id, f"N{number}")
+            await real_town.users.change(OPERATOR, admin.id, name=f"N{number}")
         await eventually(lambda: len(heard.changes) == 3)
 
         await cut(
@@ -168,7 +168,7 @@ async def test_R46_a_store_that_went_back_and_moved_on_is_not_followed(real_town
     admin = await real_town.account()
     async with following(real_town.store) as heard:
         for number in range(3):
-            await real_town.users.set_name(OPERATOR, admin.id, f"N{number}")
+            await real_town.users.change(OPERATOR, admin.id, name=f"N{number}")
         await eventually(lambda: len(heard.changes) == 3)
 
         await cut(
@@ -190,7 +190,7 @@ async def test_R46_a_store_that_went_back_under_an_open_connection_is_not_follow
     admin = await real_town.account()
     async with following(real_town.store) as heard:
         for number in range(3):
-            await real_town.users.set_name(OPERATOR, admin.id, f"N{number}")
+            await real_town.users.change(OPERATOR, admin.id, name=f"N{number}")
         await eventually(lambda: len(heard.changes) == 3)
         script = (
             "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 2) "
@@ -199,7 +199,7 @@ async def test_R46_a_store_that_went_back_under_an_open_connection_is_not_follow
         )
         await real_town.store.change("EVAL", script, 1, FEED)
 
-        await real_town.users.set_name(OPERATOR, admin.id, "After the loss")
+        await real_town.users.change(OPERATOR, admin.id, name="After the loss")
 
         await eventually(lambda: heard.reports)
         assert set(heard.reports) == {(0, PartitionState.REGRESSED)}
@@ -225,7 +225,7 @@ async def test_R46_another_data_set_is_not_followed_and_the_known_one_is_again(r
 async def test_an_entry_trimmed_away_while_we_were_cut_off_is_a_flush(real_town):
     admin = await real_town.account()
     async with following(real_town.store) as heard:
-        await real_town.users.set_name(OPERATOR, admin.id, "New")
+        await real_town.users.change(OPERATOR, admin.id, name="New")
         await eventually(lambda: len(heard.changes) == 1)
         await cut(
             real_town,

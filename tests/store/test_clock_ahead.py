@@ -51,7 +51,7 @@ async def test_R52_an_epoch_changed_in_the_future_was_changed_by_now(town):
     found = await town.users.record(admin.id)
 
     assert found.epoch_changed_at <= await town.now_ms() / 1000
-    later = await town.users.set_name(OPERATOR, admin.id, "Later")
+    later = await town.users.change(OPERATOR, admin.id, name="Later")
     assert isinstance(later, Changed)
     assert later.record.epoch_changed_at == found.epoch_changed_at, "it is settled once"
 

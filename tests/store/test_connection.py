@@ -83,7 +83,7 @@ async def test_after_the_server_closed_its_connections_the_next_call_succeeds(re
     await real_town.store.change("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     assert await real_town.users.record(admin.id) == admin
-    assert isinstance(await real_town.users.set_name(OPERATOR, admin.id, "New"), Changed)
+    assert isinstance(await real_town.users.change(OPERATOR, admin.id, name="New"), Changed)
 
 
 async def test_a_cancelled_call_leaves_a_connection_that_answers_the_next_call_rightly(real_town):
@@ -190,7 +190,7 @@ async def test_a_store_out_of_memory_refuses_and_says_so(real_town):
     await real_town.store.change("CONFIG", "SET", "maxmemory", "1")
     try:
         with pytest.raises(StoreUnavailableError, match=r"OOM|OutOfMemory"):
-            await real_town.users.set_name(OPERATOR, admin.id, "New")
+            await real_town.users.change(OPERATOR, admin.id, name="New")
         assert await real_town.users.record(admin.id) == admin  # checks go on
     finally:
         await real_town.store.change("CONFIG", "SET", "maxmemory", "0")
@@ -203,7 +203,7 @@ async def test_a_store_without_its_replicas_refuses_writes(real_town, confirm):
     await real_town.store.change("CONFIG", "SET", "min-replicas-to-write", "1")
     try:
         with pytest.raises(StoreUnavailableError) as refused:
-            await real_town.users.set_name(OPERATOR, admin.id, "New")
+            await real_town.users.change(OPERATOR, admin.id, name="New")
         assert refused.value.refused
     finally:
         await real_town.store.change("CONFIG", "SET", "min-replicas-to-write", "0")
@@ -370,7 +370,7 @@ async def test_a_write_unconfirmed_by_replicas_is_done_and_not_durable(real_town
     admin = await real_town.account()
     real_town.store.confirm_replicas = 1
 
-    changed = await real_town.users.set_name(OPERATOR, admin.id, "New")
+    changed = await real_town.users.change(OPERATOR, admin.id, name="New")
 
     assert isinstance(changed, Changed)
     assert not changed.position.durable

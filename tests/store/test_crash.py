@@ -39,7 +39,7 @@ class Known:
         with contextlib.suppress(StoreUnavailableError):
             for number in range(100_000):
                 self.asked_name = f"{self.uid}-{self.epoch}-{number}"
-                self.name = (await town.users.set_name(OPERATOR, self.uid, self.asked_name)).record.name
+                self.name = (await town.users.change(OPERATOR, self.uid, name=self.asked_name)).record.name
                 self.asked_epoch = self.epoch + 1
                 self.epoch = (await town.users.sign_out_everywhere(self.uid, OPERATOR)).record.epoch
 

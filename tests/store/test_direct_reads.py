@@ -12,7 +12,6 @@ from sidecar.domain.users import Actor, UserId
 from sidecar.identity.pep_keys import NewPep, PepKeys, PepMade, make
 from sidecar.store import scripts
 from sidecar.store.accounts import Accounts
-from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.integrity.partition_state import PartitionState, PartitionStates
@@ -30,6 +29,7 @@ from sidecar.store.scripting import run_write
 from sidecar.store.sessions import Sessions
 from sidecar.store.users import Users
 from sidecar.tokens.opaque import Pepper
+from tests.memory_store import store_over
 
 OPERATOR = Actor.operator()
 PEPPER = Pepper(bytes(range(32)))
@@ -57,7 +57,7 @@ def reopen(store):
 
 @pytest.fixture
 def closed():
-    store = Store.from_client(Untouched())
+    store = store_over(Untouched())
     shut(store)
     return store
 
@@ -88,7 +88,7 @@ async def test_what_opens_the_gate_again_passes_it(closed):
 
 
 async def test_R49_a_partition_is_closed_for_itself_alone():
-    store = Store.from_client(Untouched())
+    store = store_over(Untouched())
     states = PartitionStates(clock=time.monotonic)
     store.gate.require = states.require
     states.report(3, PartitionState.REGRESSED, "older")

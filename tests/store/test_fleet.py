@@ -303,7 +303,7 @@ async def test_R31_what_is_over_already_says_which_change_to_wait_for(town):
     await town.signed_in(admin)  # a later change that nobody acknowledges
     gone = await town.sessions.end(admin.id, [actor.session], OPERATOR)
     assert (gone, gone.position) == (SessionGone(), ended.position)
-    same = await town.users.set_role(OPERATOR, admin.id, admin.role)
+    same = await town.users.change(OPERATOR, admin.id, role=admin.role)
     assert same.position == ended.position
     async with living(town.store, 2, lease=30.0) as (one, _):
         await eventually(lambda: one.fleet._trusted_from < float("inf"))

@@ -23,7 +23,7 @@ async def busy(town):
     gone = await town.member(actor, admin.account, "d@example.com")
     await town.users.remove(actor, gone.id)
     await town.invite(actor, admin.account, "e@example.com", ttl=0.01)
-    suspended = await town.users.set_status(actor, member.id, Status.SUSPENDED)
+    suspended = await town.users.change(actor, member.id, status=Status.SUSPENDED)
     assert suspended
     await town.users.raise_epoch(admin.id, 5)
     await town.account(name="Second", email="x@example.com")

@@ -41,7 +41,7 @@ async def test_an_invited_user_holds_a_seat_and_becomes_a_member_on_it(town):
         "b@example.com",
         "Bea",
     )
-    seats = await town.accounts.seats(admin.account)
+    seats = (await town.accounts.find(admin.account)).seats
     assert (seats.members, seats.used, seats.available) == (1, 2, 0)
     assert [(pending.user, pending.email) for pending in seats.invitations] == [(record.id, "b@example.com")]
     assert await town.users.accounts_of("b@example.com") == [admin.account]
@@ -52,7 +52,7 @@ async def test_an_invited_user_holds_a_seat_and_becomes_a_member_on_it(town):
     assert isinstance(accepted, Accepted)
     assert (accepted.record.id, accepted.record.status, accepted.record.epoch) == (record.id, Status.ACTIVE, 1)
     assert set(accepted.record.sessions) == {session.id}
-    assert (await town.accounts.seats(admin.account)).members == 2
+    assert (await town.accounts.find(admin.account)).seats.members == 2
     assert (await town.users.credentials_of(record.id)).password_hash == "hash"
 
 
@@ -71,7 +71,7 @@ async def test_of_a_hundred_invitations_at_once_the_last_seat_goes_to_one(town):
     assert len(refused) == 99
     assert (refused[0].seats.cap, refused[0].seats.used, refused[0].seats.members) == (5, 5, 4)
     assert len(refused[0].seats.invitations) == 1
-    assert len(await town.users.listing(admin.account)) == 5
+    assert len((await town.users.roster(admin.account)).members) == 5
 
 
 async def test_of_fifty_that_accept_one_invitation_at_once_one_does(town):
@@ -126,9 +126,9 @@ async def test_an_expired_invitation_frees_its_seat_at_that_instant_and_stays_in
     admin = await town.account(cap=2)
     uid = await expired(town, admin, role="developer", name="Bea")
 
-    seats = await town.accounts.seats(admin.account)
+    seats = (await town.accounts.find(admin.account)).seats
     assert (seats.used, seats.members, seats.invitations) == (1, 1, ())
-    for record in (await town.users.record(uid), (await town.users.listing(admin.account))[-1].record):
+    for record in (await town.users.record(uid), (await town.users.roster(admin.account)).members[-1].record):
         assert (record.id, record.status, record.email, record.role) == (
             uid,
             Status.EXPIRED,
@@ -136,7 +136,7 @@ async def test_an_expired_invitation_frees_its_seat_at_that_instant_and_stays_in
             "developer",
         )
         assert not record.email_verified
-    assert (await town.users.listing(admin.account))[-1].invite_expires_at <= await town.now_ms() / 1000
+    assert (await town.users.roster(admin.account)).members[-1].invite_expires_at <= await town.now_ms() / 1000
     assert await town.users.find(admin.account, "b@example.com") is None
     assert await town.users.find(admin.account, "b@example.com", expired=True) == uid
     assert await town.invitations.peek(uid, "digest-b@example.com") == InvitationGone()
@@ -158,7 +158,7 @@ async def test_an_expired_invitation_can_be_renewed_and_takes_a_seat_again(town)
     renewed = await town.invitations.resend(OPERATOR, uid, digest="new", ttl=60)
     assert isinstance(renewed, Invited)
     assert (renewed.member.record.id, renewed.member.record.status) == (uid, Status.INVITED)
-    assert (await town.accounts.seats(admin.account)).used == 2
+    assert (await town.accounts.find(admin.account)).seats.used == 2
     assert await accept(town, uid, "digest-b@example.com") == InvitationGone(), "the old link is dead"
     accepted = await accept(town, uid, "new")
     assert (accepted.record.status, accepted.record.role) == (Status.ACTIVE, "developer")
@@ -168,7 +168,7 @@ async def test_of_twenty_renewals_at_once_no_more_than_the_seats_succeed(town):
     admin = await town.account(cap=4)
     for number in range(3):
         await town.invite(OPERATOR, admin.account, f"b{number}@example.com", ttl=0.02)
-    uids = [member.record.id for member in (await town.users.listing(admin.account))[1:]]
+    uids = [member.record.id for member in (await town.users.roster(admin.account)).members[1:]]
     await town.until(await town.now_ms() + 25)
     await town.accounts.set_seats(admin.account, 2, OPERATOR)
     outcomes = await asyncio.gather(
@@ -176,7 +176,7 @@ async def test_of_twenty_renewals_at_once_no_more_than_the_seats_succeed(town):
         *(town.invite(OPERATOR, admin.account, f"c{number}@example.com") for number in range(17)),
     )
     assert sum(isinstance(outcome, Invited) for outcome in outcomes) == 1
-    assert (await town.accounts.seats(admin.account)).used == 2
+    assert (await town.accounts.find(admin.account)).seats.used == 2
 
 
 async def test_inviting_the_email_again_replaces_an_expired_invitation(town):
@@ -187,7 +187,7 @@ async def test_inviting_the_email_again_replaces_an_expired_invitation(town):
 
     assert isinstance(again, Invited)
     assert again.member.record.id != uid
-    assert [member.record.id for member in await town.users.listing(admin.account)] == [
+    assert [member.record.id for member in (await town.users.roster(admin.account)).members] == [
         admin.id,
         again.member.record.id,
     ]
@@ -215,7 +215,7 @@ async def test_an_expired_invitation_can_be_edited_and_removed(town):
     assert await town.users.change(OPERATOR, uid, status=Status.ACTIVE) == StillInvited()
     assert isinstance(await town.users.remove(OPERATOR, uid), Removed)
     assert await town.users.record(uid) is None
-    assert [member.record.id for member in await town.users.listing(admin.account)] == [admin.id]
+    assert [member.record.id for member in (await town.users.roster(admin.account)).members] == [admin.id]
     assert await town.users.accounts_of("b@example.com") == []
     home = keys.account(admin.account, town.store.partitions)
     assert await town.store.command("EXISTS", f"{home}:i:{uid}") == 0
@@ -230,7 +230,7 @@ async def test_an_expired_invitation_is_out_of_sight_after_thirty_days(town):
     await out_of_sight(town, admin, uid)
 
     assert await town.users.record(uid) is None
-    assert len(await town.users.listing(admin.account)) == 1
+    assert len((await town.users.roster(admin.account)).members) == 1
     assert await town.users.find(admin.account, "b@example.com", expired=True) is None
     assert await town.invitations.resend(OPERATOR, uid, digest="d", ttl=60) == NoUser()
     assert await town.users.remove(OPERATOR, uid) == NoUser()
@@ -287,7 +287,7 @@ async def test_accepting_needs_no_new_seat_also_above_the_cap(town):
     await town.accounts.set_seats(admin.account, 1, OPERATOR)
 
     assert isinstance(await accept(town, invited.member.record.id, "digest-b@example.com"), Accepted)
-    assert (await town.accounts.seats(admin.account)).members == 2
+    assert (await town.accounts.find(admin.account)).seats.members == 2
 
 
 async def test_a_wrong_secret_spends_nothing(town):
@@ -313,7 +313,7 @@ async def test_a_resent_invitation_keeps_the_seat_and_kills_the_old_link_also_wh
 
     assert isinstance(again, Invited)
     assert again.expires_at > invited.expires_at
-    assert (await town.accounts.seats(admin.account)).used == 2
+    assert (await town.accounts.find(admin.account)).seats.used == 2
     assert await accept(town, uid, "digest-b@example.com") == InvitationGone()
     assert isinstance(await accept(town, uid, "new"), Accepted)
     assert await town.invitations.resend(OPERATOR, uid, digest="newer", ttl=60) == NotInvited()

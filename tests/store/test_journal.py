@@ -154,7 +154,7 @@ async def test_R48_a_disk_that_takes_nothing_is_logged_once_and_tried_again(make
 async def test_R48_what_the_feed_held_before_is_read_back(town, make):
     admin = await town.account()
     for number in range(5):
-        await town.users.set_name(town_operator(), admin.id, f"Ada {number}")
+        await town.users.change(town_operator(), admin.id, name=f"Ada {number}")
     tail = await town.store.run("feed_tail", ["sc:{p00}:feed"], [""])
     journal = make()
     journal.flush(FeedReset(0, 6, new_data_set=False, position=FeedPosition("s", 6, tail["id"])))

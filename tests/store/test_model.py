@@ -29,6 +29,7 @@ from sidecar.store.connection import Store
 from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.maintenance.fsck import Fsck
 from tests.conftest import PATIENT
+from tests.memory_store import store_over
 
 OPERATOR = Actor.operator()
 EXAMPLES = int(os.environ.get("SIDECAR_TEST_EXAMPLES", "30"))
@@ -443,7 +444,7 @@ def make_town(request, town_class):
 
     async def make(kind):
         if kind == "fakeredis":
-            store = Store.from_client(fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), decode_responses=True))
+            store = store_over(fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), decode_responses=True))
         else:
             store = await Store.open(url, **PATIENT)
             await store.change("FLUSHALL")

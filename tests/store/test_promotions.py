@@ -105,7 +105,7 @@ async def test_R49_a_planned_failover_denies_for_less_than_three_seconds(servers
                 servers.ask(sentinels[0], "SENTINEL", "FAILOVER", "mymaster")
                 await until(lambda: int(servers.ask(sentinels[0], *MASTER)[1]) != master)
                 await asyncio.sleep(3.0)  # the old one still says that it is a master
-                assert await sooner_or_later(lambda: town.users.set_name(OPERATOR, admin.id, "New"))
+                assert await sooner_or_later(lambda: town.users.change(OPERATOR, admin.id, name="New"))
                 await sooner_or_later(lambda: lively(live, admin))
             assert denied.since is None
             assert denied.seconds < 3.0

@@ -75,7 +75,7 @@ async def test_without_a_lease_every_read_is_a_direct_one(town, clock):
 
     assert await records.read(admin.id) == admin
     assert records.peek(admin.id) is None
-    await town.users.set_name(OPERATOR, admin.id, "New")
+    await town.users.change(OPERATOR, admin.id, name="New")
     assert (await records.read(admin.id)).name == "New"
     assert records.copies == 0
 
@@ -179,7 +179,7 @@ async def test_a_reader_that_goes_away_does_not_end_the_read_of_the_others(town,
 async def test_fresh_skips_the_copy(town, records):
     admin = await town.account()
     await records.read(admin.id)
-    await town.users.set_name(OPERATOR, admin.id, "New")
+    await town.users.change(OPERATOR, admin.id, name="New")
 
     assert (await records.read(admin.id)).name == "Ada"  # the change has not been heard yet
     assert (await records.read(admin.id, fresh=True)).name == "New"
@@ -218,7 +218,7 @@ async def forget(town, record, **fields):
 async def test_an_older_role_than_the_one_seen_is_refused_and_reported(town, records, regressions):
     admin = await town.account()
     member = await town.member(OPERATOR, admin.account, "b@example.com", role="developer")
-    demoted = (await town.users.set_role(OPERATOR, member.id, "marketer")).record
+    demoted = (await town.users.change(OPERATOR, member.id, role="marketer")).record
     records.apply(0, change(demoted))
     await forget(town, member, role="developer", rv=member.revision)
 
@@ -320,7 +320,7 @@ async def test_a_lost_change_of_one_user_is_nobody_elses(town, records):
     admin = await town.account()
     member = await town.member(OPERATOR, admin.account, "b@example.com", role="developer")
     for role in ("marketer", "developer", "marketer"):
-        records.apply(0, change((await town.users.set_role(OPERATOR, member.id, role)).record))
+        records.apply(0, change((await town.users.change(OPERATOR, member.id, role=role)).record))
     home = keys.account(member.account, town.store.partitions)
     await town.store.change("HSET", home, "seq", member.revision)
     await forget(town, member, role="developer", rv=member.revision)
@@ -334,7 +334,7 @@ async def test_a_user_that_was_healed_is_believed_from_its_next_change_on(town, 
     admin = await town.account()
     member = await town.member(OPERATOR, admin.account, "b@example.com", role="developer")
     for role in ("marketer", "developer", "marketer"):
-        records.apply(0, change((await town.users.set_role(OPERATOR, member.id, role)).record))
+        records.apply(0, change((await town.users.change(OPERATOR, member.id, role=role)).record))
     home = keys.account(member.account, town.store.partitions)
     await town.store.change("HSET", home, "seq", member.revision)
     await forget(town, member, role="developer", rv=member.revision)
@@ -345,7 +345,7 @@ async def test_a_user_that_was_healed_is_believed_from_its_next_change_on(town, 
     await town.users.raise_epoch(uid, epoch, seen=seen)
     with pytest.raises(StoreUnavailableError):  # nothing has been said about it since
         await records.read(member.id)
-    changed = (await town.users.set_role(OPERATOR, member.id, "accountant")).record
+    changed = (await town.users.change(OPERATOR, member.id, role="accountant")).record
     records.apply(0, change(changed))
     assert await records.read(member.id) == changed
 

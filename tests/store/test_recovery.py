@@ -128,7 +128,7 @@ class Scene:
         await self.settle()
         await put_back(self.town.store, kept)
         for number in range(after):
-            await self.town.users.set_name(OPERATOR, self.ada.id, f"Ada {number}")
+            await self.town.users.change(OPERATOR, self.ada.id, name=f"Ada {number}")
 
     async def settle(self):
         """An acknowledged change was applied by every sidecar."""
@@ -152,8 +152,8 @@ async def scene(town) -> Scene:
 def changes(scene):
     town, bob = scene.town, scene.bob
     return {
-        "role": lambda: town.users.set_role(OPERATOR, bob.id, "marketer"),
-        "suspension": lambda: town.users.set_status(OPERATOR, bob.id, Status.SUSPENDED),
+        "role": lambda: town.users.change(OPERATOR, bob.id, role="marketer"),
+        "suspension": lambda: town.users.change(OPERATOR, bob.id, status=Status.SUSPENDED),
         "removal": lambda: town.users.remove(OPERATOR, bob.id),
         "epoch": lambda: town.users.sign_out_everywhere(bob.id, OPERATOR),
     }
@@ -180,7 +180,7 @@ async def test_R48_a_user_whose_change_was_lost_is_held(scene, sidecar, kind, re
         await one.stop()
         await put_back(scene.town.store, kept)
         for number in range(after):
-            await scene.town.users.set_name(OPERATOR, scene.ada.id, f"Ada {number}")
+            await scene.town.users.change(OPERATOR, scene.ada.id, name=f"Ada {number}")
         one = await sidecar(ready=False)
     else:
         await scene.lose(changes(scene)[kind], after=after)
@@ -262,8 +262,8 @@ async def test_R48_what_came_back_to_what_it_was_holds_nobody(scene, sidecar):
     one = await sidecar()
 
     async def there_and_back():
-        await scene.town.users.set_role(OPERATOR, scene.bob.id, "marketer")
-        await scene.town.users.set_role(OPERATOR, scene.bob.id, "accountant")
+        await scene.town.users.change(OPERATOR, scene.bob.id, role="marketer")
+        await scene.town.users.change(OPERATOR, scene.bob.id, role="accountant")
 
     await scene.lose(there_and_back)
     await eventually(lambda: one.state is PartitionState.REGRESSED)
@@ -296,7 +296,7 @@ async def test_R48_the_same_older_state_again_after_the_recovery(scene, sidecar)
     one = await sidecar()
     kept = await commands(scene.town.store)
     for role in ("marketer", "developer"):
-        await scene.town.users.set_role(OPERATOR, scene.bob.id, role)
+        await scene.town.users.change(OPERATOR, scene.bob.id, role=role)
         await scene.settle()
         epoch = (await scene.town.users.record(scene.bob.id)).epoch
         await put_back(scene.town.store, kept)
@@ -372,7 +372,7 @@ async def gap(scene, sidecar):
     await one.stop()
     await scene.town.store.client.xtrim("sc:{p00}:feed", maxlen=0, approximate=False)
     late = await sidecar("late")
-    await scene.town.users.set_name(OPERATOR, scene.ada.id, "Ada L.")
+    await scene.town.users.change(OPERATOR, scene.ada.id, name="Ada L.")
     await scene.settle()
     await put_back(scene.town.store, kept)
     return late
@@ -448,7 +448,7 @@ async def test_R48_a_held_last_administrator_is_let_back_in_by_the_operator(scen
     eve = await scene.town.users.find(scene.ada.account, "eve@example.com")
 
     async def lose_both():
-        await scene.town.users.set_role(OPERATOR, scene.ada.id, "marketer")
+        await scene.town.users.change(OPERATOR, scene.ada.id, role="marketer")
         await scene.town.users.sign_out_everywhere(eve, OPERATOR)
 
     await scene.lose(lose_both)

@@ -55,7 +55,7 @@ async def test_R30_an_applied_revision_is_reached_without_asking(town, records, 
 
 async def test_R30_what_is_on_its_way_is_waited_for(town, records, freshness, slept):
     admin = await town.account()
-    await town.users.set_name(OPERATOR, admin.id, "New")
+    await town.users.change(OPERATOR, admin.id, name="New")
     heard(records, admin, 1)
     slept.happens[3] = lambda: heard(records, admin, 2)
     assert await freshness.reach(admin.account, 2) is RevisionStatus.REACHED

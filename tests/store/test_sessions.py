@@ -82,7 +82,7 @@ async def test_no_session_opens_for_the_suspended_the_invited_or_a_suspended_acc
     admin = await town.account()
     member = await town.member(OPERATOR, admin.account, "b@example.com")
     invited = await town.invite(OPERATOR, admin.account, "c@example.com")
-    await town.users.set_status(OPERATOR, member.id, Status.SUSPENDED)
+    await town.users.change(OPERATOR, member.id, status=Status.SUSPENDED)
 
     async def open_(uid, epoch=1):
         return await town.sessions.open(uid, expected_epoch=epoch, session=town.session())

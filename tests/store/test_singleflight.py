@@ -111,7 +111,7 @@ async def test_an_answer_is_never_older_than_its_question(town, records):
         before = all_at_once(records, [admin] * 3, fresh=True)
         for _ in range(number % 4):
             await asyncio.sleep(0)
-        await town.users.set_name(OPERATOR, admin.id, f"N{number}")
+        await town.users.change(OPERATOR, admin.id, name=f"N{number}")
         after = await all_at_once(records, [admin] * 3, fresh=True)
         assert {record.name for record in after} == {f"N{number}"}
         await before

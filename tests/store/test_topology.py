@@ -197,7 +197,7 @@ async def test_a_sentinels_master_is_followed_through_a_failover(watched, town_c
             servers.processes[master].kill()
 
             servers.ask(replica, "CONFIG", "SET", "min-replicas-to-write", "0")  # there is nobody left to replicate to
-            await sooner_or_later(lambda: town.users.set_name(OPERATOR, admin.id, "New"))
+            await sooner_or_later(lambda: town.users.change(OPERATOR, admin.id, name="New"))
             await sooner_or_later(lambda: lively(live, admin))
             record = await live.records.read(admin.id)
             assert (record.name, record.epoch) == ("New", 2)
@@ -399,12 +399,12 @@ async def test_R50_a_reshard_that_stops_half_way_is_an_outage_of_its_slot(cluste
         for moved in moving[::2]:
             servers.ask(source, "MIGRATE", "127.0.0.1", target, moved, 0, 5000)
         with pytest.raises(StoreUnavailableError):
-            await town.users.set_name(OPERATOR, admin.id, "Half")
+            await town.users.change(OPERATOR, admin.id, name="Half")
         for moved in moving[1::2]:
             servers.ask(source, "MIGRATE", "127.0.0.1", target, moved, 0, 5000)
         for port in (target, source, *ports):
             servers.ask(port, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
-        assert await town.users.set_name(OPERATOR, admin.id, "Whole")
+        assert await town.users.change(OPERATOR, admin.id, name="Whole")
     finally:
         await store.close()
 

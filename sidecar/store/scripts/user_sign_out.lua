@@ -2,7 +2,7 @@
 local before = remembered()
 if before then return before end
 local home = key('u:' .. A.uid)
-local now = redis.call('HMGET', home, 'tv', 'pwtv', 'st', 'hold')
+local now = redis.call('HMGET', home, 'tv', 'pwtv')
 if not now[1] then return outcome('no_user') end
 if not actor_holds() then return outcome('actor_changed') end
 
@@ -11,6 +11,5 @@ local n = publish('user', A.uid, epoch, home, true)
 redis.call('HSET', home, 'tv', epoch, 'tvt', int(NOW), 'changed', int(NOW))
 if now[1] == now[2] then redis.call('HSET', home, 'pwtv', epoch) end
 end_sessions(A.uid)
-if A.session and now[3] == 'active' and not now[4] then open_session(A.uid, epoch, A.session) end
 audit('user.signed_out', A.uid, { epoch = now[1] }, { epoch = epoch })
 return remember({ o = 'changed', r = record(A.uid), n = n })

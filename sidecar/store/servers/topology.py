@@ -97,35 +97,6 @@ class SingleServer:
         await self._pools.close()
 
 
-class BorrowedClient:
-    """Existing client, which its creator closes."""
-
-    has_failover = False
-    partitions = 1
-
-    def __init__(self, client: Any) -> None:
-        self.only = client
-        self.on_move: Callable[[], None] = lambda: None
-
-    async def client(self, key: str, *, write: bool = False) -> Any:  # noqa: ARG002
-        return self.only
-
-    async def listener(self, key: str, patience: float) -> Any:  # noqa: ARG002
-        return self.only.client()
-
-    async def masters(self) -> list[Any]:
-        return [self.only]
-
-    async def look_again(self, moved: exceptions.MovedError | None = None) -> None:
-        """No-op: there is one client."""
-
-    def suspect(self) -> None:
-        """No-op: there is one client."""
-
-    async def close(self) -> None:
-        """No-op: the creator closes the client."""
-
-
 class FailoverTopology:
     """Masters that Sentinels or a Cluster name. The sidecar uses few slots, and no command spans two of them.
 
