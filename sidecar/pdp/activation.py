@@ -45,11 +45,10 @@ class ActivationState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PolicyStart:
-    """Result of a start. ``forced``: the files are active although they fail their own tests or the invariants."""
+    """Result of a start."""
 
     generation: Generation | None
     diagnostics: tuple[Diagnostic, ...]
-    forced: bool = False
 
 
 class Activation:
@@ -99,7 +98,7 @@ class Activation:
             generation = compiled.draft
         if generation is not None:
             self._activate(generation, compiled.diagnostics)
-            return PolicyStart(generation, compiled.diagnostics, self.forced)
+            return PolicyStart(generation, compiled.diagnostics)
         self._reject(compiled.diagnostics)
         self.generation = await self._last_good()
         self.loaded_at = self._clock() if self.generation else 0.0

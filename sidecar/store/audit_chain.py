@@ -54,10 +54,6 @@ class Verification:
     heads: dict[AccountId, ChainHead] = field(default_factory=dict)
     recent: dict[AccountId, dict[int, str]] = field(default_factory=dict, repr=False)
 
-    @property
-    def holds(self) -> bool:
-        return not self.faults
-
 
 def genesis(log: AccountId) -> ChainHead:
     """Return the head before the first row."""

@@ -10,7 +10,6 @@ from importlib.resources import files
 class Script:
     """Script text with the SHA-1 that EVALSHA takes."""
 
-    name: str
     text: str
     sha: str
 
@@ -22,7 +21,7 @@ def script(name: str) -> Script:
     body = folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
     prelude = "" if body.startswith("-- standalone") else folder.joinpath("prelude.lua").read_text(encoding="utf-8")
     text = prelude + body
-    return Script(name, text, hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest())
+    return Script(text, hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).hexdigest())
 
 
 def names() -> list[str]:

@@ -60,7 +60,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, name: str, call: int, *, for_good: 
         if asked != name:
             return whole
         text = failing_text(whole.text, call, for_good=for_good)
-        return Script(name, text, "0" * 40)  # unknown to the server: sent as a text
+        return Script(text, "0" * 40)  # unknown to the server: sent as a text
 
     with monkeypatch.context() as patch:
         patch.setattr(connection.scripts, "script", found)
