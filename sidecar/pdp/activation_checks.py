@@ -8,9 +8,9 @@ compiler's invariants guarantee that role `users/manage` in every account.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from sidecar.pdp.compile.report import role_in_use
+from sidecar.pdp.decision_point import ActivePolicy
 from sidecar.policy.diagnostics import Diagnostic
 from sidecar.policy.generation import Generation
 from sidecar.store.policy_history import PolicyHistory
@@ -18,11 +18,6 @@ from sidecar.store.role_holders import RoleHolders
 
 Gate = Callable[[Generation], Awaitable[tuple[Diagnostic, ...]]]
 """Activation check. Returns the diagnostics that reject a generation; empty: accepted. Raises StoreUnavailableError."""
-
-
-class ActivePolicy(Protocol):
-    @property
-    def generation(self) -> Generation | None: ...
 
 
 class RolesInUseCheck:

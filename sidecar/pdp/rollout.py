@@ -24,7 +24,7 @@ _log = logger("policy")
 
 
 class FleetFacts(Protocol):
-    """Subset of the fleet's interface."""
+    """Subset of the fleet's interface. Protocol: tests replace the fleet."""
 
     id: str
 

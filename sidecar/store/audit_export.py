@@ -30,7 +30,7 @@ class AuditGapError(Exception):
 
 
 class ExportSink(Protocol):
-    """Destination of lines. ``write`` returns once they are durable."""
+    """Destination of lines. ``write`` returns once they are durable. Protocol: tests export to memory."""
 
     async def write(self, lines: bytes) -> None: ...
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sidecar.store.errors import outage_or_bug
@@ -27,16 +26,6 @@ async def guarded_call(call: Awaitable[Answer]) -> Answer:
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
     return answer
-
-
-@dataclass(frozen=True, slots=True)
-class StoreServer:
-    """Client of one server. ``command`` raises StoreUnavailableError."""
-
-    client: Any
-
-    async def command(self, *words: str | int) -> Any:
-        return await guarded_call(self.client.execute_command(*words))
 
 
 async def gather_all(*calls: Any) -> list[Any]:

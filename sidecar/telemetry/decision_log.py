@@ -95,7 +95,7 @@ def in_quotes(text: str) -> bytes:
 
 
 class LineSink(Protocol):
-    """Destination of log lines, see `LogFile`."""
+    """Destination of log lines, see `LogFile`. Protocol: tests block it and make it fail."""
 
     def write(self, lines: bytes, /) -> int: ...
 

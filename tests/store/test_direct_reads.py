@@ -194,10 +194,10 @@ AROUND = {
     "read_anyway": {f"store/integrity/{name}.py" for name in ("journal", "recovery", "recovering")},
     "listening": {"store/live/change_feed.py"},
     "execute_command": {
-        "store/calling.py",
         "store/connection.py",
         "store/live/change_feed.py",
         "store/servers/discovery.py",
+        "store/servers/topology.py",
     },
     "evalsha": {"store/connection.py"},
     "eval": {"store/connection.py"},

@@ -5,14 +5,15 @@ checks permissions first, so any reply except a permission error shows that the 
 permission of its own, unlike ACL DRYRUN.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final
 
 from redis import exceptions
 
 from sidecar.store import keys
+from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailableError, is_not_permitted
+from sidecar.store.servers.topology import StoreServer
 
 KEYS: Final = "~sc:*"
 _NEEDED: Final = """
@@ -83,20 +84,8 @@ class MissingPermissions:
     other: tuple[str, ...] = ()
 
 
-class ServerCommands(Protocol):
-    """Client of one server."""
-
-    async def command(self, *words: str | int) -> Any: ...
-
-
-class PermissionStore(Protocol):
-    """Part of a Store that the trial needs."""
-
-    async def servers(self) -> Sequence[ServerCommands]: ...
-
-
-async def missing_permissions(store: PermissionStore) -> MissingPermissions:
-    """Return the commands that a server denies. Raises StoreUnavailableError for a store that does not respond."""
+async def missing_permissions(store: Store) -> MissingPermissions:
+    """Return the commands that a server denies. Raises StoreUnavailable for a store that does not respond."""
     refused: dict[str, None] = {}
     for server in await store.servers():
         refused.update(dict.fromkeys(await _refused(server)))
@@ -106,7 +95,7 @@ async def missing_permissions(store: PermissionStore) -> MissingPermissions:
     )
 
 
-async def _refused(server: ServerCommands) -> list[str]:
+async def _refused(server: StoreServer) -> list[str]:
     """Return the commands that this server denies; ``keys`` alone when it denies keys of this name."""
     first = await _refusal(server, "SET", _TRIAL, "x", "PX", TRIAL_MS)
     if first is not None and "key" in first.lower():
@@ -128,7 +117,7 @@ def _words(name: str) -> list[str | int]:
     return [*words, *(_TRIAL if word == "KEY" else word for word in _FORMS.get(name, "KEY").split())]
 
 
-async def _refusal(server: ServerCommands, *words: str | int) -> str | None:
+async def _refusal(server: StoreServer, *words: str | int) -> str | None:
     """Return the text of a permission error; None for every other reply."""
     try:
         await server.command(*words)

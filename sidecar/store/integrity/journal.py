@@ -43,7 +43,7 @@ class JournalEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class JournalFiles(Protocol):
-    """Interface of sources/journal_file.py."""
+    """Interface of sources/journal_file.py. Protocol: `store` may not import `sources`."""
 
     stale: set[int]
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from redis import exceptions
 
 from sidecar.store.errors import StoreUnavailableError, is_not_permitted
+from sidecar.store.servers.topology import StoreServer
 
 OLDEST: Final = (6, 2)
 SAFE_REPLICAS: Final = 2
@@ -40,21 +41,15 @@ class ServerFinding:
     fatal: bool = False
 
 
-class ServerCommands(Protocol):
-    """Client of one server."""
-
-    async def command(self, *words: str | int) -> Any: ...
-
-
 class CheckedStore(Protocol):
-    """Part of a Store that the checks need."""
+    """Part of a Store that the checks need. Protocol: store/connection.py imports this module."""
 
     where: str
     confirm_replicas: int
     has_failover: bool
     lone_master: bool
 
-    async def servers(self) -> Sequence[ServerCommands]: ...
+    async def servers(self) -> Sequence[StoreServer]: ...
 
 
 async def inspect(store: CheckedStore) -> list[ServerFinding]:
@@ -77,7 +72,7 @@ async def clock_skew(store: CheckedStore, clock: Callable[[], float]) -> float:
     return max(skews, key=abs)
 
 
-async def _inspect(store: CheckedStore, server: ServerCommands) -> list[ServerFinding]:
+async def _inspect(store: CheckedStore, server: StoreServer) -> list[ServerFinding]:
     info = await _info(server)
     if info is None:
         hidden = "the store does not permit INFO: eviction, append-only file and replicas are not checked (grant +info)"
@@ -130,7 +125,7 @@ def _durability(info: Mapping[str, str], appendfsync: str | None) -> list[Server
     return [ServerFinding(FindingKind.DURABILITY, message)]
 
 
-async def _replicas(store: CheckedStore, server: ServerCommands, info: Mapping[str, str]) -> list[ServerFinding]:
+async def _replicas(store: CheckedStore, server: StoreServer, info: Mapping[str, str]) -> list[ServerFinding]:
     """Return findings on replicas (R31): a fail-over can undo a revocation unless writes need a replica."""
     replicas = int(info.get("connected_slaves", "0"))
     if not replicas and not store.has_failover:
@@ -174,7 +169,7 @@ def _unconfirmed(store: CheckedStore, replicas: int) -> ServerFinding:
     return ServerFinding(FindingKind.REPLICAS, message, fatal=True)
 
 
-async def _info(server: ServerCommands) -> Mapping[str, str] | None:
+async def _info(server: StoreServer) -> Mapping[str, str] | None:
     """Return INFO as text pairs; None where the command is missing (fakeredis) or not permitted."""
     raw = await _permitted(server, "INFO")
     if raw is None:
@@ -185,14 +180,14 @@ async def _info(server: ServerCommands) -> Mapping[str, str] | None:
     return {name: value.strip() for name, _, value in lines}
 
 
-async def _config(server: ServerCommands, name: str) -> str | None:
+async def _config(server: StoreServer, name: str) -> str | None:
     raw = await _permitted(server, "CONFIG", "GET", name)
     if isinstance(raw, Mapping):
         return None if name not in raw else str(raw[name])
     return str(raw[1]) if raw else None
 
 
-async def _permitted(server: ServerCommands, *words: str) -> Any:
+async def _permitted(server: StoreServer, *words: str) -> Any:
     """Return the reply; None where the command is unknown or not permitted."""
     try:
         return await server.command(*words)

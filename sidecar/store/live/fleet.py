@@ -18,8 +18,7 @@ from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailableError, refusal
 from sidecar.store.integrity.partition_state import PartitionState, PartitionStates
 from sidecar.store.integrity.proof import RESTORING, FeedPosition, ProofResult, StoreProof, judge, proof_of
-from sidecar.store.integrity.recovered import RecoveryRecord
-from sidecar.store.live.change_feed import FeedEntry, FeedReset
+from sidecar.store.live.change_feed import Feed, FeedEntry, FeedReset
 from sidecar.store.outcomes import Position
 
 MARGIN: Final = 0.2
@@ -41,21 +40,10 @@ class Revocation:
 
 
 class RegistrationListener(Protocol):
-    """Holder of copies that are usable only while the partition's registration lasts."""
+    """Holder of copies that are usable while the partition's registration lasts. Protocol: tests record the calls."""
 
     def registered(self, partition: int, at: float) -> None: ...
     def rejected(self, partition: int) -> None: ...
-
-
-class FeedStatus(Protocol):
-    """Feed of a partition. A registration proves its position."""
-
-    @property
-    def position(self) -> FeedPosition | None: ...
-    @property
-    def restarted(self) -> bool: ...
-    def recoveries(self, found: StoreProof) -> tuple[RecoveryRecord, ...]: ...
-    def doubt(self) -> None: ...
 
 
 class Fleet:
@@ -75,7 +63,7 @@ class Fleet:
         self._store = store
         self._records = records
         self._states = states
-        self.feeds: Mapping[int, FeedStatus] = {}
+        self.feeds: Mapping[int, Feed] = {}
         """Feeds by partition; empty before the first one is followed."""
         self.objection = ""
         """Reason to reject the store by its last read meta record; empty if it belongs to this sidecar (R46)."""
@@ -144,7 +132,7 @@ class Fleet:
             self._states.report(partition, verdict.state, verdict.reason)
 
     @staticmethod
-    def _is_left_to(feed: FeedStatus, verdict: ProofResult, found: StoreProof) -> bool:
+    def _is_left_to(feed: Feed, verdict: ProofResult, found: StoreProof) -> bool:
         """Return whether the feed accepts another data set: it has just started, or the store was recovered (R48)."""
         if feed.restarted and verdict.state in {PartitionState.CHANGED, None}:
             return True

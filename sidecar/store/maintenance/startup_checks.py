@@ -16,7 +16,7 @@ SCHEMA: Final = "2"
 
 
 class StartupStore(server_checks.CheckedStore, Protocol):
-    """Part of a Store that the check needs."""
+    """Part of a Store that the check needs. Protocol: store/connection.py imports this module."""
 
     partitions: int
     identity: Mapping[str, str]

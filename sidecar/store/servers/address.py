@@ -13,6 +13,9 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote
 
+Place = tuple[str, int]
+"""Host and port of one server."""
+
 SENTINEL_PORT: Final = 26379
 REDIS_PORT: Final = 6379
 SCHEMES: Final = (
@@ -52,7 +55,7 @@ class StoreAddress:
     """
 
     kind: DeploymentKind
-    places: tuple[tuple[str, int], ...] = ()
+    places: tuple[Place, ...] = ()
     path: str = ""
     master: str = ""
     database: int | None = None
@@ -179,7 +182,7 @@ def _unix(
     )
 
 
-def _places(hosts: str, port: int) -> Iterator[tuple[str, int]]:
+def _places(hosts: str, port: int) -> Iterator[Place]:
     if not hosts:
         raise StoreAddressError("the URL names no host")
     for place in hosts.split(","):

@@ -13,8 +13,7 @@ from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnecti
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from sidecar.store.servers.address import DeploymentKind, StoreAddress, StoreAddressError
-from sidecar.store.servers.discovery import Place
+from sidecar.store.servers.address import DeploymentKind, Place, StoreAddress, StoreAddressError
 
 CONNECTIONS: Final = 64
 DRAIN_SECONDS: Final = 3.0

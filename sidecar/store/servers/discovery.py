@@ -3,28 +3,20 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from redis import exceptions
 
-Place = tuple[str, int]
+from sidecar.store.servers.address import Place
+from sidecar.store.servers.connection_pools import Pools
+
 Slots = list[tuple[int, int, Place]]
 
 ALL_SLOTS: Final = (0, 16383)
 _UNREACHABLE: Final = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
 
 
-class Clients(Protocol):
-    """Part of Pools that discovery needs."""
-
-    sentinels: list[Any]
-
-    @property
-    def places(self) -> list[Place]: ...
-    def client(self, place: Place | None, *, write: bool = ...) -> Any: ...
-
-
-async def ask_cluster(seeds: Iterable[Place], clients: Clients) -> Slots:
+async def ask_cluster(seeds: Iterable[Place], clients: Pools) -> Slots:
     """Return the slots of the first node that responds: known nodes first, then seeds, which may no longer exist."""
     problem: Exception = exceptions.ClusterDownError("no node of the cluster answers")
     for place in dict.fromkeys((*clients.places, *seeds)):
@@ -43,7 +35,7 @@ async def ask_cluster(seeds: Iterable[Place], clients: Clients) -> Slots:
     raise problem
 
 
-async def ask_sentinels(name: str, known: Place | None, clients: Clients) -> Slots:
+async def ask_sentinels(name: str, known: Place | None, clients: Pools) -> Slots:
     """Return the master that the Sentinels name.
 
     During a fail-over they may differ. A server other than ``known`` that reports the role of a master has priority,

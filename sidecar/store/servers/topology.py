@@ -10,15 +10,17 @@ redis-py's RedisCluster is slower. Measured with Redis 7, a master killed: the s
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from redis import exceptions
 from redis.crc import key_slot
 
+from sidecar.store.calling import guarded_call
 from sidecar.store.errors import StoreMismatchError
-from sidecar.store.servers.address import DeploymentKind, StoreAddressError, masked, parse_address
+from sidecar.store.servers.address import DeploymentKind, Place, StoreAddressError, masked, parse_address
 from sidecar.store.servers.connection_pools import Patience, Pools, require_certificates
-from sidecar.store.servers.discovery import Place, Slots, ask_cluster, ask_sentinels
+from sidecar.store.servers.discovery import Slots, ask_cluster, ask_sentinels
 
 CLUSTER_PARTITIONS: Final = 16
 LOOK_SECONDS: Final = 0.1
@@ -26,8 +28,18 @@ LOOK_SECONDS: Final = 0.1
 Look = Callable[[Place | None], Awaitable[Slots]]
 
 
+@dataclass(frozen=True, slots=True)
+class StoreServer:
+    """Client of one server. ``command`` raises StoreUnavailable."""
+
+    client: Any
+
+    async def command(self, *words: str | int) -> Any:
+        return await guarded_call(self.client.execute_command(*words))
+
+
 class Topology(Protocol):
-    """Clients of the masters. ``watched_over``: a replica may be promoted. ``partitions``: number for a new store."""
+    """Clients of the masters. ``has_failover``: a replica may be promoted. ``partitions``: number for a new store."""
 
     has_failover: bool
     partitions: int
