@@ -13,8 +13,8 @@ import msgspec
 from sidecar.domain.access import Credential, CredentialSource, Question, RequestPath, Target
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.users import AccountId, Status, UserId, UserRecord
+from sidecar.pdp.decision_basis import DecisionBasis, Identity
 from sidecar.pdp.federation import FederatedUsers
-from sidecar.pdp.identity import Identity
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.decide import decide
 from sidecar.policy.generation import Generation
@@ -50,19 +50,6 @@ class Unavailable(msgspec.Struct, frozen=True):
     """Failed store read. ``cause``: the state of the partition, as in partition_state.py."""
 
     cause: str
-
-
-class DecisionBasis(msgspec.Struct, frozen=True, gc=False):
-    """Inputs of a decision. The decision is reusable for an equal check while every input is the identical object and
-    the time is in ``[since, until)`` (Unix seconds). ``generation`` is the generation's id object, because a cached
-    reference to the generation itself would hold an old one in memory."""
-
-    decision: Decision
-    generation: str
-    tokens: object
-    record: UserRecord
-    since: int
-    until: int
 
 
 class DecisionPoint:
@@ -123,7 +110,7 @@ class DecisionPoint:
         return _conclude(question.generation, question.target, identity)
 
     def basis_of(self, question: Question, decision: Decision) -> DecisionBasis | None:
-        """Return the inputs of ``decision``, just made for ``question``. Validate them later with ``stands``.
+        """Return the inputs of ``decision``, just made for ``question``. Validate them later with ``is_current``.
 
         Returns None if the decision has no user, or if an input has changed. Token errors are not worth caching here.
         """
@@ -142,15 +129,15 @@ class DecisionPoint:
         generation = self._policy.generation
         return Reason.POLICY_UNAVAILABLE if generation is None else _resolve(generation, asked)
 
-    def is_current(self, standing: DecisionBasis) -> bool:
+    def is_current(self, basis: DecisionBasis) -> bool:
         """Return True if every input of the decision is unchanged, so that ``check_now`` would decide the same."""
         generation = self._policy.generation
         return (
             generation is not None
-            and generation.id is standing.generation
-            and self._tokens.version is standing.tokens
-            and standing.since <= self._clock() < standing.until
-            and self._records.peek(standing.record.id) is standing.record
+            and generation.id is basis.generation
+            and self._tokens.version is basis.tokens
+            and basis.since <= self._clock() < basis.until
+            and self._records.peek(basis.record.id) is basis.record
         )
 
     async def identify(self, credential: Credential) -> Identity | Reason:

@@ -12,7 +12,7 @@ from typing import Final
 from sidecar.domain.caching import ENTRY_OVERHEAD, SizedFifoCache
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import AccountId, SessionId, Status, UserRecord
-from sidecar.pdp.identity import Identity
+from sidecar.pdp.decision_basis import Identity
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.pdp.verification_budget import VerificationBudget
 from sidecar.sources.remote_jwks import IssuerKeys

@@ -10,8 +10,8 @@ from sidecar.config.settings import Settings
 from sidecar.domain.access import Credential, CredentialSource
 from sidecar.domain.decision import Reason
 from sidecar.domain.users import UserRecord
+from sidecar.pdp.decision_basis import Identity
 from sidecar.pdp.decision_point import DecisionPoint
-from sidecar.pdp.identity import Identity
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.server.admin_context import AdminContext, NoStoreError, operating

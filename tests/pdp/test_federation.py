@@ -15,9 +15,9 @@ from sidecar.domain.decision import Reason
 from sidecar.domain.users import Actor, Status
 from sidecar.identity.emails import verified_elsewhere
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
+from sidecar.pdp.decision_basis import Identity
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.federation import ExternalIssuer, ExternalTokenVerifier, FederatedUsers
-from sidecar.pdp.identity import Identity
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.sources.remote_jwks import COOLDOWN, STALE, IssuerKeys, UnreadableKeySetError

@@ -16,7 +16,7 @@ from sidecar.domain.users import Actor, SessionId, UserId
 from sidecar.http import schemas
 from sidecar.http.request import Endpoint, RawBody, Request, Require, RequireScope, Response
 from sidecar.identity.revocation_wait import already_everywhere
-from sidecar.pdp.identity import Identity
+from sidecar.pdp.decision_basis import Identity
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
 from sidecar.tokens.opaque import SecretKind, read_secret

@@ -20,7 +20,7 @@ from sidecar.gateways.ext_authz import log_entry_for, read_question, target_of
 from sidecar.gateways.fast_path.request_head import UriParts
 from sidecar.http.context import AppContext
 from sidecar.http.server.prepared_response import PreparedResponse
-from sidecar.pdp.decision_point import DecisionBasis
+from sidecar.pdp.decision_basis import DecisionBasis
 from sidecar.telemetry.check_recorder import LogEntryTemplate
 
 MAX_RESPONSES: Final = 16_384
@@ -115,10 +115,10 @@ class ResponseCache:
         if page is not None and not (decision.section and self.template_seen_before(page[0])):
             page = None
         question = read_question(app, call) if again or page is not None else None
-        standing = app.pdp.basis_of(question, decision) if isinstance(question, Question) else None
-        if standing is None:
+        basis = app.pdp.basis_of(question, decision) if isinstance(question, Question) else None
+        if basis is None:
             return
-        answer = CachedResponse(standing, prepared, log_entry_for(app, call.family.label, decision))
+        answer = CachedResponse(basis, prepared, log_entry_for(app, call.family.label, decision))
         if again:
             self._keep_answer(key, answer)
         if page is not None and (target := target_of(app, call)) is not None:
