@@ -18,8 +18,7 @@ from sidecar.store.connection import StoreUnavailableError
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.keyset import KeySet
-from sidecar.tokens.mint import access_token
+from sidecar.tokens.keyset import KeySet, access_token
 from sidecar.tokens.verify import Verifier
 
 NOW = 1_764_000_000

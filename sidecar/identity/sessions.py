@@ -22,8 +22,7 @@ from sidecar.store.sessions import (
 )
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import ENTROPY_BYTES, letters, new_session_id
-from sidecar.tokens.keyset import KeySet
-from sidecar.tokens.mint import access_token
+from sidecar.tokens.keyset import KeySet, access_token
 from sidecar.tokens.opaque import Pepper, RefreshToken, read_refresh, refresh_token
 
 Entropy = Callable[[int], bytes]

@@ -1,6 +1,7 @@
-"""Signing key and verification keys as one immutable value. sources/key_files.py reads the files.
+"""Signing key and verification keys as one immutable value, and access tokens signed with it (RFC 9068).
 
-The id of a key is its RFC 7638 thumbprint: a key has exactly one ``kid``, and no ``kid`` can be chosen.
+sources/key_files.py reads the files. The id of a key is its RFC 7638 thumbprint: a key has exactly one ``kid``, and no
+``kid`` can be chosen.
 """
 
 import base64
@@ -10,9 +11,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from sidecar.tokens.claims import Claims
+
 ALGORITHM: Final = "EdDSA"
+TYPE: Final = "at+jwt"
 
 
 def public_part(key: Ed25519PublicKey) -> str:
@@ -81,3 +86,25 @@ class KeySet:
 
 def _jwk(kid: str, key: Ed25519PublicKey) -> dict[str, str]:
     return {"kty": "OKP", "crv": "Ed25519", "x": public_part(key), "kid": kid, "use": "sig", "alg": ALGORITHM}
+
+
+def access_token(keys: KeySet, claims: Claims) -> str:
+    """Return a signed JWT with exactly ``claims``. The caller is responsible for their validity.
+
+    ``client_id``, required by RFC 9068 section 2.2, is the user's id, because no clients are registered.
+    """
+    payload: dict[str, str | int] = {
+        "iss": claims.issuer,
+        "aud": claims.audience,
+        "sub": claims.user,
+        "client_id": claims.user,
+        "acct": claims.account,
+        "sid": claims.session,
+        "jti": claims.jti,
+        "iat": claims.issued_at,
+        "exp": claims.expires_at,
+        "tv": claims.epoch,
+    }
+    if claims.not_before is not None:
+        payload["nbf"] = claims.not_before
+    return jwt.encode(payload, keys.private_key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": keys.kid})

@@ -20,8 +20,7 @@ from sidecar.domain.decision import Reason
 from sidecar.domain.users import SessionId, UserId
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.ids import account_of, is_session_id
-from sidecar.tokens.keyset import ALGORITHM, KeySet
-from sidecar.tokens.mint import TYPE
+from sidecar.tokens.keyset import ALGORITHM, TYPE, KeySet
 from sidecar.tokens.strict_json import MAX_TOKEN, MalformedJsonError, integer, segments, text, whole_object
 
 __all__ = ["MAX_TOKEN", "Verifier"]

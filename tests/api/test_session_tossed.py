@@ -6,8 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.domain.decision import Reason
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.keyset import FormerKey, KeySet
-from sidecar.tokens.mint import access_token
+from sidecar.tokens.keyset import FormerKey, KeySet, access_token
 from tests.fixtures import OTHER_PASSWORD, PASSWORD, PUBLIC
 
 ACCESS, REFRESH = "__Host-sidecar", "__Secure-sidecar-refresh"

@@ -15,7 +15,7 @@ from jwt.algorithms import OKPAlgorithm
 from sidecar.domain.users import AccountId, SessionId, UserId
 from sidecar.sources.key_files import load_or_create
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.mint import access_token
+from sidecar.tokens.keyset import access_token
 
 ISSUER = "http://127.0.0.1:9181"
 

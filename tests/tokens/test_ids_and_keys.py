@@ -15,8 +15,7 @@ from sidecar.tokens.ids import (
     new_session_id,
     new_user_id,
 )
-from sidecar.tokens.keyset import KeySet, thumbprint
-from sidecar.tokens.mint import access_token
+from sidecar.tokens.keyset import KeySet, access_token, thumbprint
 
 ENTROPY = st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES)
 

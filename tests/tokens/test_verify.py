@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from sidecar.domain.decision import Reason
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.keyset import KeySet
-from sidecar.tokens.mint import access_token
+from sidecar.tokens.keyset import KeySet, access_token
 from sidecar.tokens.verify import MAX_TOKEN, Verifier
 
 OTHER = Ed25519PrivateKey.from_private_bytes(b"o" * 32)

@@ -24,8 +24,7 @@ from sidecar.sources.key_files import load_or_create
 from sidecar.store.accounts import Accounts, Created
 from sidecar.store.connection import Store
 from sidecar.tokens.claims import Claims
-from sidecar.tokens.keyset import KeySet
-from sidecar.tokens.mint import access_token
+from sidecar.tokens.keyset import KeySet, access_token
 from tests.conftest import PATIENT
 
 ROOT = Path(__file__).resolve().parents[3]
