@@ -34,7 +34,7 @@ from sidecar.identity.hashing import Overloaded
 from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
 from sidecar.identity.revocation_wait import already_everywhere
 from sidecar.identity.sessions import Grant, InvalidGrant, Issuer, refresh
-from sidecar.store.connection import gather_all
+from sidecar.store.errors import gather_all
 from sidecar.store.outcomes import ActorChanged, Position
 from sidecar.store.sessions import StoreBehind
 from sidecar.tokens.claims import Claims

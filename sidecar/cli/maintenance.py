@@ -16,7 +16,8 @@ from sidecar.cli.output import NO, OK, answer_no, json_option, print_json, print
 from sidecar.cli.store_session import account_of, policy_of, run_with_store
 from sidecar.identity.emails import is_normal, is_written
 from sidecar.server.admin_context import AdminContext
-from sidecar.store.connection import StoreMismatchError, StoreUnavailableError, gather_all
+from sidecar.store.connection import StoreMismatchError, StoreUnavailableError
+from sidecar.store.errors import gather_all
 from sidecar.store.maintenance.backup import ArchiveRules, Backup, BackupSummary, InvalidBackupError, Restored
 from sidecar.store.maintenance.backup_target import BackupTargetError
 from sidecar.store.maintenance.consistency_checks import ConsistencyFinding

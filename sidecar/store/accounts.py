@@ -11,8 +11,9 @@ from typing import Any
 from sidecar.domain.users import Account, AccountId, Actor, Seats, Status, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import account_of_reply, items, position_of, record_of, seats_of
-from sidecar.store.connection import Store, gather_all
+from sidecar.store.connection import Store
 from sidecar.store.email_index import add_email, remove_email
+from sidecar.store.errors import gather_all
 from sidecar.store.outcomes import ActorChanged, NoAccount, Position
 from sidecar.store.scripting import run_read, run_write
 from sidecar.tokens.ids import is_account_id

@@ -15,15 +15,14 @@ from typing import Any, Final
 from redis import exceptions
 
 from sidecar.store import keys, scripts
-from sidecar.store.calling import Answer, gather_all, guarded_call
-from sidecar.store.errors import StoreMismatchError, StoreUnavailableError, is_elsewhere
+from sidecar.store.errors import Answer, StoreMismatchError, StoreUnavailableError, guarded_call, is_elsewhere
 from sidecar.store.live.direct_reads import ReadGate
 from sidecar.store.maintenance import startup_checks
 from sidecar.store.servers.address import masked
 from sidecar.store.servers.connection_pools import Patience
 from sidecar.store.servers.topology import SingleServer, StoreServer, Topology, topology
 
-__all__ = ["Store", "StoreMismatchError", "StoreUnavailableError", "decoded", "gather_all", "was_answered"]
+__all__ = ["Store", "StoreMismatchError", "StoreUnavailableError", "decoded", "was_answered"]
 
 READ_TIMEOUT: Final = 0.4
 WRITE_TIMEOUT: Final = 2.0

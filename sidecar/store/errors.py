@@ -1,16 +1,19 @@
-"""Errors of the store: an outage, or a store that this sidecar must not use.
+"""Errors of the store: an outage, or a store that this sidecar must not use. Conversion of redis-py's errors.
 
 Every error reply is an outage (R50): servers, proxies and managed services have replies of their own, and none of them
 may end a running sidecar. Only exceptions of this code base are bugs.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, TypeVar
 
 from redis import exceptions
 
 from sidecar.store.servers.remedies import NO_REDIS, remedy_of_reply, remedy_of_silence
+
+Answer = TypeVar("Answer")
 
 
 class StoreUnavailableError(Exception):
@@ -148,3 +151,31 @@ def _short(text: str) -> str:
 
 def outage_or_bug(error: Exception) -> Exception:
     return outage(error) or error
+
+
+async def guarded_call(call: Awaitable[Answer]) -> Answer:
+    """Return the reply. Raises StoreUnavailable in an outage, and a bug unchanged.
+
+    redis-py sends through ``asyncio.wait_for``, which before Python 3.12 loses a cancellation at the end of the send:
+    the task would never end. So a task that was cancelled during the call raises CancelledError.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        answer = await call
+    except Exception as error:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise outage_or_bug(error) from error
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return answer
+
+
+async def gather_all(*calls: Any) -> list[Any]:
+    """Return the results of concurrent calls. Raises the first failure after all have ended, so that none runs on."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return list(results)

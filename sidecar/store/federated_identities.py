@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from sidecar.domain.users import AccountId, Actor, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import integer, position_of, record_of
-from sidecar.store.connection import Store, gather_all
+from sidecar.store.connection import Store
+from sidecar.store.errors import gather_all
 from sidecar.store.outcomes import NoUser, Position
 from sidecar.store.scripting import run_read, run_write
 from sidecar.tokens.ids import account_of

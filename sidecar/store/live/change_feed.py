@@ -15,9 +15,8 @@ from hmac import compare_digest
 from typing import Any, Final, Never
 
 from sidecar.store import keys, scripts
-from sidecar.store.calling import guarded_call
 from sidecar.store.connection import Store, decoded
-from sidecar.store.errors import StoreUnavailableError, is_not_permitted
+from sidecar.store.errors import StoreUnavailableError, guarded_call, is_not_permitted
 from sidecar.store.integrity.data_set import change_of_entry
 from sidecar.store.integrity.feed_entries import DATA_SET, FeedEntry, FeedListener, FeedReset, change_of, entries_of
 from sidecar.store.integrity.partition_state import PartitionState

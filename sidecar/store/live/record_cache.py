@@ -13,7 +13,8 @@ from sidecar.domain.caching import FifoCache
 from sidecar.domain.users import AccountId, UserId, UserRecord
 from sidecar.store import keys
 from sidecar.store.codec import integer, record_of
-from sidecar.store.connection import Store, gather_all, was_answered
+from sidecar.store.connection import Store, was_answered
+from sidecar.store.errors import gather_all
 from sidecar.store.integrity.partition_state import PartitionStates
 from sidecar.store.live.batching import Batcher
 from sidecar.store.live.change_feed import FeedEntry, FeedReset

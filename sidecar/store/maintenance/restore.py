@@ -11,7 +11,8 @@ from sidecar.domain.users import AccountId, Actor
 from sidecar.store import keys
 from sidecar.store.accounts import claim_name, settle_name
 from sidecar.store.codec import integer
-from sidecar.store.connection import Store, gather_all
+from sidecar.store.connection import Store
+from sidecar.store.errors import gather_all
 from sidecar.store.integrity.data_set import replace
 from sidecar.store.maintenance.archive import ArchiveHead
 from sidecar.store.maintenance.archive_records import ArchivedAccount, flat

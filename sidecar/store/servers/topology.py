@@ -16,8 +16,7 @@ from typing import Any, Final, Protocol
 from redis import exceptions
 from redis.crc import key_slot
 
-from sidecar.store.calling import guarded_call
-from sidecar.store.errors import StoreMismatchError
+from sidecar.store.errors import StoreMismatchError, guarded_call
 from sidecar.store.servers.address import DeploymentKind, Place, StoreAddressError, masked, parse_address
 from sidecar.store.servers.connection_pools import Patience, Pools, require_certificates
 from sidecar.store.servers.discovery import Slots, ask_cluster, ask_sentinels
