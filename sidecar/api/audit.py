@@ -8,7 +8,8 @@ import msgspec
 from sidecar.domain.problems import Code, Problem
 from sidecar.http.request import Endpoint, Request, RequirePermission, Response
 from sidecar.http.schemas import Count, When
-from sidecar.store.audit import MAX_PAGE, AuditRow
+from sidecar.store.audit import MAX_PAGE
+from sidecar.store.audit_chain import AuditRow
 
 DEFAULT_PAGE: Final = 50
 

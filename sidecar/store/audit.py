@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sidecar.domain.users import AccountId, Actor
 from sidecar.store import keys
+from sidecar.store.audit_chain import AuditRow
 from sidecar.store.connection import Store
 from sidecar.store.integrity.feed_entries import fields_of
 
@@ -17,24 +18,6 @@ MAX_PAGE: Final = 500
 
 SYSTEM: Final = AccountId("")
 """Log of events outside all accounts: policy, keys, the store itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """Audit row. ``at``: Unix milliseconds. ``actor``: a user, empty for an operator.
-
-    ``target``: a user, key or account.
-    """
-
-    seq: int
-    at: int
-    action: str
-    actor: str
-    target: str
-    before: Mapping[str, Any] | None
-    after: Mapping[str, Any] | None
-    address: str
-    request_id: str
 
 
 @dataclass(frozen=True, slots=True)

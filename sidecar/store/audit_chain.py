@@ -1,4 +1,6 @@
-"""Exported audit: rows chained by SHA-256, signed checkpoints, and the verification of both. Pure; without Redis.
+"""Exported audit: rows chained by SHA-256, signed checkpoints, and the verification of both.
+
+Pure (import-linter: no I/O).
 
 A line is a row or a checkpoint, in JSON. A row carries the previous hash of its log and its own hash, which reveals
 changed, dropped and inserted rows. A checkpoint signs the heads of all logs, which reveals rows cut off at the end.
@@ -13,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sidecar.domain.users import AccountId
-from sidecar.store.audit import AuditRow
 
 FORM: Final = "sidecar-audit/1"
 REWRITTEN: Final = 1000
@@ -24,6 +25,21 @@ Sign = Callable[[bytes], tuple[str, bytes]]
 
 VerifySignature = Callable[[str, bytes, bytes], bool]
 """Function from key id, bytes and signature to True for a valid signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """Audit row. ``at``: Unix milliseconds. ``by``: a user, empty for an operator. ``whom``: a user, key or account."""
+
+    number: int
+    at: int
+    what: str
+    by: str
+    whom: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    address: str
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)

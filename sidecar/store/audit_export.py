@@ -14,8 +14,8 @@ from typing import Final, Protocol
 
 from sidecar.domain.users import AccountId
 from sidecar.store import keys
-from sidecar.store.audit import SYSTEM, AuditRow, log_of, row_of
-from sidecar.store.audit_chain import ChainHead, Sign, chained, checkpoint, genesis
+from sidecar.store.audit import SYSTEM, log_of, row_of
+from sidecar.store.audit_chain import AuditRow, ChainHead, Sign, chained, checkpoint, genesis
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailableError
 

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
-from sidecar.store.audit import SYSTEM, Audit, AuditRow
-from sidecar.store.audit_chain import ChainHead, chained, checkpoint, genesis, verify
+from sidecar.store.audit import SYSTEM, Audit
+from sidecar.store.audit_chain import AuditRow, ChainHead, chained, checkpoint, genesis, verify
 from sidecar.store.audit_export import AuditFile, AuditGapError, Exporter, anchor, exported, sealed_head
 from sidecar.store.outcomes import Changed
 

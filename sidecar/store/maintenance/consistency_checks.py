@@ -1,4 +1,7 @@
-"""Faults of the data as a closed list, and the check of one account. Pure: snapshot in, findings out."""
+"""Faults of the data as a closed list, and the check of one account: snapshot in, findings out.
+
+Pure (import-linter: no I/O).
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
