@@ -30,13 +30,14 @@ from sidecar.identity.login import LoginOutcome, SignIn
 from sidecar.identity.mail import MailMessage
 from sidecar.identity.outbox import MailOutcome, Outbox
 from sidecar.identity.pep_keys import PepKeys
-from sidecar.identity.services import IdentityServices, build_services
+from sidecar.identity.services import IdentityServices
 from sidecar.identity.sessions import Client, Grant, Issuer
 from sidecar.pdp.activation import ActivationState
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import compile_policy
 from sidecar.policy.generation import Generation
+from sidecar.server.container_identity import identity_services
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.store.accounts import Created
 from sidecar.store.connection import Store
@@ -204,7 +205,7 @@ def town(
 
     outbox = Outbox(send, count=count)
 
-    together = build_services(
+    together = identity_services(
         store,
         fleet,
         hashing=hashing,

@@ -5,27 +5,23 @@ and a store with another pepper. A missing store is made only with the caller's 
 another working directory the same command would use a second, empty store.
 """
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from sidecar.config.settings import Settings
-from sidecar.identity.hash_limits import Unlimited
 from sidecar.identity.hashing import Hashing
-from sidecar.identity.services import IdentityServices, build_services
+from sidecar.identity.services import IdentityServices
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.generation import Generation
-from sidecar.server.clock import since_boot
-from sidecar.server.container import issuer
+from sidecar.server.container_identity import operator_identity
 from sidecar.server.state_files import has_embedded, store_place
 from sidecar.sources.key_files import PEPPER, LoadedKeys, key_problems, load_or_create
 from sidecar.sources.policy_files import read_policy_files
 from sidecar.sources.private_files import check_private_directory
 from sidecar.store.connection import Store, StoreMismatchError
 from sidecar.store.embedded.embedded import EmbeddedServer
-from sidecar.store.live.replica import RecordReplica
 from sidecar.store.maintenance.migrate import Migrated, migrate
 from sidecar.store.maintenance.startup_checks import holds_data
 from sidecar.tokens.opaque import Pepper
@@ -102,7 +98,7 @@ async def operating(
         await store.check_meta(pepper=keys.pepper.identity, repair=repair)
         hashing = Hashing(keys.pepper)
         stack.callback(hashing.close)
-        yield AdminContext(settings, store, _people(settings, keys, store, hashing), keys.pepper, migrated)
+        yield AdminContext(settings, store, operator_identity(settings, keys, store, hashing), keys.pepper, migrated)
 
 
 def _keys(settings: Settings) -> LoadedKeys | None:
@@ -137,18 +133,3 @@ async def _url(settings: Settings, stack: AsyncExitStack) -> str:
     embedded = await EmbeddedServer.acquire(settings.state_dir)
     stack.push_async_callback(embedded.stop)
     return embedded.url
-
-
-def _people(settings: Settings, keys: LoadedKeys, store: Store, hashing: Hashing) -> IdentityServices:
-    return build_services(
-        store,
-        # Not run: an operator waits for the fleet and is no member of it.
-        RecordReplica(store, id="operator", lease=settings.lease, clock=since_boot).fleet,
-        hashing=hashing,
-        issuer=issuer(settings, keys),
-        limits=Unlimited(),
-        pepper=keys.pepper,
-        entropy=os.urandom,
-        public_url=settings.public_url,
-        invite_ttl=settings.invite_ttl,
-    )

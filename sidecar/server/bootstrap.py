@@ -19,8 +19,8 @@ from sidecar.http.context import AppContext
 from sidecar.pdp.activation import Activation
 from sidecar.server.connection_limits import shares
 from sidecar.server.container import Container, Dependencies
+from sidecar.server.container_identity import MailSetupError
 from sidecar.server.grpc_listener import GrpcListener
-from sidecar.server.identity_runtime import MailSetupError
 from sidecar.server.issuer_registry import IssuerRegistry
 from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerError, Slow, tls_context
 from sidecar.server.workers.worker_context import ALONE, WorkerContext

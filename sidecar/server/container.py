@@ -1,9 +1,8 @@
 """Wiring of one serving process. Opens no listener, starts no task, sends no request to the store.
 
-Order: checks, users, policy rollout, then the context of the API handlers.
+Order: checks, identity services (container_identity.py), policy rollout, then the context of the API handlers.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -23,7 +22,6 @@ from sidecar.http.login_page import login_page
 from sidecar.identity import emails
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.pep_keys import PepKeys
-from sidecar.identity.sessions import Issuer
 from sidecar.pdp.activation import Activation
 from sidecar.pdp.activation_checks import RolesInUseCheck
 from sidecar.pdp.decision_point import DecisionPoint
@@ -35,7 +33,7 @@ from sidecar.pdp.token_cache import TokenCache
 from sidecar.pdp.unlinked_subjects import UnlinkedSubjects
 from sidecar.server.audit_exporter import exporter
 from sidecar.server.clock import since_boot
-from sidecar.server.identity_runtime import build_identity
+from sidecar.server.container_identity import serving_identity
 from sidecar.server.issuer_registry import IssuerRegistry
 from sidecar.server.key_watcher import KeyWatcher
 from sidecar.server.listeners import check_url
@@ -80,23 +78,23 @@ class Container:
     """Built once per process. ``stack`` closes the opened resources."""
 
     def __init__(self, deps: Dependencies, stack: AsyncExitStack) -> None:
-        self._ground = deps
+        self._deps = deps
         self.trusted = deps.trusted
-        self._check(deps)
-        self._people(deps, stack)
-        self._succession(deps)
+        self._wire_checks(deps)
+        self._wire_identity(deps, stack)
+        self._wire_rollout(deps)
         self.app = self._app(deps)
 
     def work(self) -> Iterator[tuple[str, Work]]:
         """Yield the tasks that run beside the listeners from the start."""
         yield "key watch", self.keyring.watch
-        yield "issuer watch", self._ground.trusted.watch
+        yield "issuer watch", self._deps.trusted.watch
         yield "store URL watch", self.store_url.watch
-        yield from self.everybody.work()
+        yield from self.identity.work()
 
     def work_on_store(self) -> Iterator[tuple[str, Work]]:
         """Yield the tasks that run once the store is verified."""
-        deps = self._ground
+        deps = self._deps
         self.live.close_until_proven()
         yield "policy watch", deps.policy.watch
         yield "policy rollout", self.rollout.run
@@ -105,7 +103,7 @@ class Container:
         yield "live copy", self.live.run
         yield "issuer accounts", partial(deps.trusted.watch_accounts, Accounts(deps.store))
 
-    def _check(self, deps: Dependencies) -> None:
+    def _wire_checks(self, deps: Dependencies) -> None:
         settings, keys = deps.settings, deps.keys
         self.tokens = TokenCache(
             verifier(settings, keys), external=deps.trusted.tokens.claimed, budget=deps.trusted.budget
@@ -150,26 +148,19 @@ class Container:
         metrics.store_states.states = lambda: {p: status.state.value for p, status in live.states.all().items()}
         metrics.store_states.warnings = live.watch.kinds
 
-    def _people(self, deps: Dependencies, stack: AsyncExitStack) -> None:
+    def _wire_identity(self, deps: Dependencies, stack: AsyncExitStack) -> None:
         settings, keys = deps.settings, deps.keys
         hashing = Hashing(keys.pepper)
         stack.callback(hashing.close)
         deps.metrics.watch_hash_queue(lambda: hashing.queue_depth)
-        self.issuer = issuer(settings, keys)
-        self.everybody = build_identity(
-            settings,
-            deps.store,
-            self.live.fleet,
-            hashing=hashing,
-            issuer=self.issuer,
-            pepper=keys.pepper,
-            metrics=deps.metrics,
+        self.identity = serving_identity(
+            settings, keys, deps.store, self.live.fleet, hashing=hashing, metrics=deps.metrics
         )
-        stack.push_async_callback(self.everybody.close)
+        stack.push_async_callback(self.identity.close)
         self.keyring = KeyWatcher(settings.keys_dir, keys, self._use_keys, group_read=settings.keys_group_read)
         self.live.followers.append(self.keyring)
 
-    def _succession(self, deps: Dependencies) -> None:
+    def _wire_rollout(self, deps: Dependencies) -> None:
         generations = PolicyHistory(deps.store)
         deps.policy.add_gate(RolesInUseCheck(deps.policy, generations, RoleHolders(deps.store)))
         self.rollout = PolicyRollout(deps.policy, generations, self.live.fleet, deps.metrics, clock=since_boot)
@@ -189,7 +180,7 @@ class Container:
                 outside=deps.trusted.users(store, records, self.live.fleet, self._unlinked),
                 on_regression=self.live.epoch_repair.request,
             ),
-            people=self.everybody.people,
+            people=self.identity.people,
             pep_keys=PepKeys(self._pep_copies, deps.keys.pepper, clock=time.time, monotonic=since_boot),
             subjects=Subjects(Users(store), records, normalise=emails.normalise, is_mailbox=emails.is_mailbox),
             revisions=RevisionChecker(store, records, clock=since_boot),
@@ -213,26 +204,13 @@ class Container:
 
     def _use_keys(self, keys: LoadedKeys) -> None:
         """Sign and verify with another key set from now on."""
-        self.issuer.keys = keys.keys
-        self.tokens.replace(verifier(self._ground.settings, keys))
+        self.identity.people.issuer.keys = keys.keys
+        self.tokens.replace(verifier(self._deps.settings, keys))
         self.live.fleet.set_facts(keys=keys.keys.version)
 
 
 def verifier(settings: Settings, keys: LoadedKeys) -> Verifier:
     return Verifier(keys.keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)
-
-
-def issuer(settings: Settings, keys: LoadedKeys) -> Issuer:
-    return Issuer(
-        keys.keys,
-        keys.pepper,
-        issuer=settings.issuer,
-        audience=settings.audience,
-        access_ttl=settings.access_ttl,
-        refresh_ttl=settings.refresh_ttl,
-        clock=time.time,
-        entropy=os.urandom,
-    )
 
 
 def public_config(settings: Settings) -> PublicConfig:

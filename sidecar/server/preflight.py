@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sidecar.config.parsers import Address, UnixAddress
 from sidecar.config.settings import Settings
+from sidecar.server.container_identity import MailSetupError, outbox_of
 from sidecar.server.grpc_listener import library
-from sidecar.server.identity_runtime import MailSetupError, outbox_of
 from sidecar.server.issuer_registry import read_issuers, read_keys
 from sidecar.server.listeners import ListenerError, bind, check_folder, is_stale, tls_context
 from sidecar.sources.trusted_issuers import TrustedIssuersError

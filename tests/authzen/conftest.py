@@ -23,13 +23,14 @@ from sidecar.identity import emails
 from sidecar.identity.hash_limits import Unlimited
 from sidecar.identity.hashing import Hashing, HashParameters
 from sidecar.identity.pep_keys import NewPep, PepKeys, PepMade, make
-from sidecar.identity.services import IdentityServices, build_services
+from sidecar.identity.services import IdentityServices
 from sidecar.identity.sessions import Client, Issuer
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.evaluation import Subjects
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import compile_policy
 from sidecar.policy.generation import Generation
+from sidecar.server.container_identity import identity_services
 from sidecar.sources.policy_files import packaged, read_policy_files
 from sidecar.store.accounts import Created
 from sidecar.store.connection import Store
@@ -291,7 +292,7 @@ async def town(
         entropy=entropy,
     )
     hashing = Hashing(pepper, parameters=HashParameters(time_cost=1, memory_kib=8))
-    everybody = build_services(
+    everybody = identity_services(
         real_store,
         AlwaysThere(),
         hashing=hashing,
