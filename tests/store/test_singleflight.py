@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from sidecar.domain.users import Actor
-from sidecar.store import keys
+from sidecar.store import keys, scripts
 from sidecar.store.connection import READ_TIMEOUT
 from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.live.batching import MAX_BATCH, Batcher
@@ -191,7 +191,7 @@ async def test_a_slot_on_its_way_is_asked_of_one_by_one(town, records, pieces, m
     evaluate = town.store._evaluate
 
     async def some(script, at, words, **how):
-        if script.name == "record" and member.id in words[0]:
+        if script is scripts.script("record") and member.id in words[0]:
             raise redis.exceptions.TryAgainError("TRYAGAIN Multiple keys request during rehashing of slot")
         return await evaluate(script, at, words, **how)
 
