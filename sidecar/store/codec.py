@@ -1,4 +1,4 @@
-"""Conversion of script replies to domain values. Handles JSON that differs by server: an empty table, 1 or 1.0.
+"""Conversion of replies to values. Handles JSON that differs by server: an empty table, 1 or 1.0.
 
 The scripts are part of this package, so a missing field is a bug and raises. No default grants access.
 """
@@ -108,3 +108,11 @@ def account_of_reply(reply: Mapping[str, Any]) -> Account:
 
 def position_of(reply: Mapping[str, Any]) -> Position:
     return Position(partition=reply["partition"], n=integer(reply["n"]), durable=reply.get("durable", True))
+
+
+def info_fields(reply: Any) -> dict[str, str]:
+    """Return the fields of an INFO reply: text, or a mapping if redis-py has parsed it."""
+    if isinstance(reply, Mapping):
+        return {str(name): str(value) for name, value in reply.items()}
+    lines = (line.partition(":") for line in str(reply).splitlines() if ":" in line)
+    return {name: value.strip() for name, _, value in lines}

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from redis import exceptions
 
+from sidecar.store.codec import info_fields
 from sidecar.store.errors import StoreUnavailableError, is_not_permitted
 from sidecar.store.servers.topology import StoreServer
 
@@ -170,14 +171,9 @@ def _unconfirmed(store: CheckedStore, replicas: int) -> ServerFinding:
 
 
 async def _info(server: StoreServer) -> Mapping[str, str] | None:
-    """Return INFO as text pairs; None where the command is missing (fakeredis) or not permitted."""
-    raw = await _permitted(server, "INFO")
-    if raw is None:
-        return None
-    if isinstance(raw, Mapping):
-        return {str(name): str(value) for name, value in raw.items()}
-    lines = (line.partition(":") for line in str(raw).splitlines() if ":" in line)
-    return {name: value.strip() for name, _, value in lines}
+    """Return the fields of INFO; None where the command is missing (fakeredis) or not permitted."""
+    reply = await _permitted(server, "INFO")
+    return None if reply is None else info_fields(reply)
 
 
 async def _config(server: StoreServer, name: str) -> str | None:

@@ -15,6 +15,7 @@ from hmac import compare_digest
 from typing import Any, Final, Never
 
 from sidecar.store import keys, scripts
+from sidecar.store.codec import info_fields
 from sidecar.store.connection import Store, decoded
 from sidecar.store.errors import StoreUnavailableError, guarded_call, is_not_permitted
 from sidecar.store.integrity.data_set import change_of_entry
@@ -262,13 +263,11 @@ async def _replication(connection: Any) -> str:
 
     Raises StoreUnavailableError for a replica, because its lag behind the master is unknown."""
     try:
-        raw = await guarded_call(connection.execute_command("INFO", "replication"))
+        info = info_fields(await guarded_call(connection.execute_command("INFO", "replication")))
     except StoreUnavailableError as problem:
         if is_not_permitted(problem):
             return ""
         raise
-    if not isinstance(raw, Mapping):
-        raw = {name: value.strip() for name, _, value in (line.partition(":") for line in str(raw).splitlines())}
-    if raw.get("role", "master") != "master":
+    if info.get("role", "master") != "master":
         raise StoreUnavailableError("the server is a replica now")
-    return str(raw.get("master_replid", ""))
+    return info.get("master_replid", "")

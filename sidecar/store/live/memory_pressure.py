@@ -6,8 +6,9 @@ Only a store with ``maxmemory`` has a limit. Without it, or without INFO, memory
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
+from sidecar.store.codec import info_fields
 from sidecar.store.connection import Store, StoreUnavailableError
 from sidecar.store.errors import is_not_permitted
 from sidecar.telemetry.app_log import logger
@@ -47,18 +48,16 @@ class MemoryPressure:
             self.low = False
             _log.warning("store memory sufficient again", used=self.share)
 
-    async def _info(self) -> Any:
+    async def _info(self) -> Mapping[str, str]:
         try:
-            return await self._store.command("INFO", "memory")
+            return info_fields(await self._store.command("INFO", "memory"))
         except StoreUnavailableError as problem:
             if is_not_permitted(problem):
-                return ""
+                return {}
             raise
 
 
-def _share(info: Any) -> float:
-    if not isinstance(info, Mapping):
-        info = dict(line.split(":", 1) for line in str(info).split() if ":" in line)
+def _share(info: Mapping[str, str]) -> float:
     try:
         most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
     except ValueError:
