@@ -1,8 +1,8 @@
 """Files that only this user may use: read safely, written atomically (R21).
 
-A file that another user could have read, written or replaced is rejected. It is opened without following links and
-checked through the open descriptor. A new file is written under a temporary name and then linked. Linking fails if the
-name exists, so only one of two processes, also on two hosts, can create the file.
+A file that another user could have read, written or replaced is rejected; links are not followed. A new file is written
+under a temporary name and then linked. Linking fails if the name exists, so only one of two processes, also on two
+hosts, can create the file.
 
 A mount may open files to a group (Kubernetes' fsGroup does at each mount). ``close_to_group`` removes that access
 before the first read. A read-only mount prevents this. There, ``group_read`` accepts files that the group may read.
@@ -13,6 +13,8 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
+
+from sidecar.sources.checked_files import read_checked
 
 MAX_FILE: Final = 16 * 1024
 GROUP: Final = 0o070
@@ -30,23 +32,16 @@ def read_private(path: Path, *, limit: int = MAX_FILE, group_read: bool = False)
     Raises FileNotFoundError, OSError and PrivateFileError. ``group_read``: on a read-only mount, accept a file of
     this user or of root that its group may read.
     """
+
+    def check(descriptor: int, status: os.stat_result) -> None:
+        _check_closed(path, status, "600", fixed=on_read_only_mount(descriptor), group_read=group_read)
+
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        raw, status = read_checked(path, check, limit=limit, error=PrivateFileError, follow_links=False)
     except OSError as error:
         if path.is_symlink():
             raise PrivateFileError(f"{path}: is a symbolic link: put the file itself there") from error
         raise
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PrivateFileError(f"{path}: is not a regular file: put the file itself there")
-        _check_closed(path, status, "600", fixed=on_read_only_mount(descriptor), group_read=group_read)
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            raw = file.read(limit + 1)
-    finally:
-        os.close(descriptor)
-    if len(raw) > limit:
-        raise PrivateFileError(f"{path}: is larger than {limit} bytes: put the right file there")
     return raw, int(status.st_mtime)
 
 
