@@ -29,13 +29,16 @@ VerifySignature = Callable[[str, bytes, bytes], bool]
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """Audit row. ``at``: Unix milliseconds. ``by``: a user, empty for an operator. ``whom``: a user, key or account."""
+    """Audit row. ``at``: Unix milliseconds. ``actor``: a user, empty for an operator.
 
-    number: int
+    ``target``: a user, key or account.
+    """
+
+    seq: int
     at: int
-    what: str
-    by: str
-    whom: str
+    action: str
+    actor: str
+    target: str
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
     address: str

@@ -201,7 +201,7 @@ async def anchor(store: Store, account: AccountId) -> ChainHead:
 
 
 async def rows_after(store: Store, account: AccountId, seq: int, count: int) -> list[AuditRow]:
-    """Return the oldest rows after ``seq``, at most ``count``. Raises AuditGap for a gap in the numbers."""
+    """Return the oldest rows after ``seq``, at most ``count``. Raises AuditGapError for a gap in the numbers."""
     log = log_of(account, store.partitions)
     found = await store.command("XRANGE", log, f"{seq + 1}-0", "+", "COUNT", count)
     rows = [row_of(entry_id, fields) for entry_id, fields in found]

@@ -154,7 +154,7 @@ def outage_or_bug(error: Exception) -> Exception:
 
 
 async def guarded_call(call: Awaitable[Answer]) -> Answer:
-    """Return the reply. Raises StoreUnavailable in an outage, and a bug unchanged.
+    """Return the reply. Raises StoreUnavailableError in an outage, and a bug unchanged.
 
     redis-py sends through ``asyncio.wait_for``, which before Python 3.12 loses a cancellation at the end of the send:
     the task would never end. So a task that was cancelled during the call raises CancelledError.

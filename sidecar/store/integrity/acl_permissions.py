@@ -85,7 +85,7 @@ class MissingPermissions:
 
 
 async def missing_permissions(store: Store) -> MissingPermissions:
-    """Return the commands that a server denies. Raises StoreUnavailable for a store that does not respond."""
+    """Return the commands that a server denies. Raises StoreUnavailableError for a store that does not respond."""
     refused: dict[str, None] = {}
     for server in await store.servers():
         refused.update(dict.fromkeys(await _refused(server)))

@@ -29,7 +29,7 @@ Look = Callable[[Place | None], Awaitable[Slots]]
 
 @dataclass(frozen=True, slots=True)
 class StoreServer:
-    """Client of one server. ``command`` raises StoreUnavailable."""
+    """Client of one server. ``command`` raises StoreUnavailableError."""
 
     client: Any
 
