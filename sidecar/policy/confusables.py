@@ -48,5 +48,5 @@ def false_sign(text: str) -> tuple[int, str, str] | None:
     found = None if text.isascii() else _SIGN.search(text)
     if found is None:
         return None
-    what, hint = _SIGNS[found[0]]
-    return found.start(), f"{described(found[0])} only looks like {what}", hint
+    lookalike, hint = _SIGNS[found[0]]
+    return found.start(), f"{described(found[0])} only looks like {lookalike}", hint

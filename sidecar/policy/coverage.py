@@ -40,8 +40,8 @@ class Coverage:
         return _percent(sum(1 for _, expected in self.cells if expected), len(self.cells))
 
 
-def shortfalls(coverage: Coverage, wanted: float) -> list[Diagnostic]:
-    """Return a diagnostic per measure below ``wanted`` percent, located at the file to improve."""
+def shortfalls(coverage: Coverage, required: float) -> list[Diagnostic]:
+    """Return a diagnostic per measure below ``required`` percent, located at the file to improve."""
     measured = (("rules", coverage.rule_percent, FILE), ("cells", coverage.cell_percent, EXPECTATIONS))
     code = DiagnosticCode.LOW_COVERAGE
     return [
@@ -51,10 +51,10 @@ def shortfalls(coverage: Coverage, wanted: float) -> list[Diagnostic]:
             path_of(file),
             1,
             1,
-            f"{percent:.1f} % of the {what} are covered, {wanted:g} % are required",
+            f"{percent:.1f} % of the {measure} are covered, {required:g} % are required",
         )
-        for what, percent, file in measured
-        if percent < wanted
+        for measure, percent, file in measured
+        if percent < required
     ]
 
 

@@ -135,11 +135,11 @@ def _judged(lines: list[CsvLine], file: str, findings: DiagnosticSink) -> Iterat
             continue
         comment = line.text.lstrip(" ").startswith("#")
         for column, character in enumerate(line.text, start=1):
-            what = _suspicious(character, comment=comment)
-            if what is not None:
+            code = _suspicious(character, comment=comment)
+            if code is not None:
                 name = unicodedata.name(character, "a control character")
                 message = f"U+{ord(character):04X} ({name}) is invisible"
-                findings.add(what, file, (line.number, column), message, "delete it")
+                findings.add(code, file, (line.number, column), message, "delete it")
         yield line
 
 

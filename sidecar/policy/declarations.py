@@ -104,27 +104,27 @@ def _read_roles(data: bytes, findings: DiagnosticSink) -> dict[str, Role] | None
     return roles
 
 
-def _has_tables(root: TomlTable, wanted: str, *known: str) -> bool:
-    """Return whether the file has the ``wanted`` tables. If not, that is one finding, and rules are not checked."""
+def _has_tables(root: TomlTable, table_name: str, *known: str) -> bool:
+    """Return whether the file has the ``table_name`` tables. If not, that is one finding, and rules are not checked."""
     root.known(*known)
-    declared = root.values.get(wanted)
+    declared = root.values.get(table_name)
     if declared is not None and not isinstance(declared, dict):
-        root.report(Code.WRONG_TYPE, wanted, f"{wanted} must be tables", f"write [{wanted}.name]")
+        root.report(Code.WRONG_TYPE, table_name, f"{table_name} must be tables", f"write [{table_name}.name]")
         return False
     if declared == {} or (declared is None and not root.values):
-        root.report(Code.EMPTY_FILE, None, f"the file declares no {wanted}", f"add [{wanted}.name]")
+        root.report(Code.EMPTY_FILE, None, f"the file declares no {table_name}", f"add [{table_name}.name]")
         return False
     if declared is None:
-        root.report(Code.MISSING_KEY, None, f'the file has no "{wanted}"', f"add [{wanted}.name]")
+        root.report(Code.MISSING_KEY, None, f'the file has no "{table_name}"', f"add [{table_name}.name]")
     return declared is not None
 
 
-def _judge_name(name: str, table: TomlTable, what: str) -> None:
+def _judge_name(name: str, table: TomlTable, noun: str) -> None:
     """Report an invalid id. The name stays declared, so that its uses are not reported as well."""
     if NAME.fullmatch(name):
         return
     odd = next((c for c in name if not NAME.fullmatch(c) and c not in "-_"), None)
-    message = f'"{name}" is not a valid {what} id'
+    message = f'"{name}" is not a valid {noun} id'
     if odd is not None and not odd.isascii():
         message += f": it contains {described(odd)}"
     table.report(Code.INVALID_NAME, None, message, f"an id is {NAME_FORM}")
@@ -160,7 +160,7 @@ def _read_section(name: str, table: TomlTable) -> Section:
     return Section(name, title, tuple(actions))
 
 
-def _refuse_confusable(titles: Mapping[str, str], what: str, root: TomlTable) -> None:
+def _refuse_confusable(titles: Mapping[str, str], noun: str, root: TomlTable) -> None:
     """Report ids that differ only in ``-`` and ``_``, 0/o or 1/l/i, and titles that differ only in case."""
     shapes: dict[str, str] = {}
     shown: dict[str, str] = {}
@@ -168,11 +168,11 @@ def _refuse_confusable(titles: Mapping[str, str], what: str, root: TomlTable) ->
     for name, title in titles.items():
         first = shapes.setdefault(name.translate(_SAME_SHAPE), name)
         if first != name:
-            message = f'the {what}s "{first}" and "{name}" look alike'
-            at = document.at((f"{what}s", name))
+            message = f'the {noun}s "{first}" and "{name}" look alike'
+            at = document.at((f"{noun}s", name))
             document.findings.add(Code.CONFUSABLE_NAME, document.file, at, message, "rename one")
         first = shown.setdefault(fold_case(title, len(title)) or title, name)
         if first != name:
             message = f'"{name}" has the same title as "{first}"'
-            at = document.at((f"{what}s", name, "title"))
+            at = document.at((f"{noun}s", name, "title"))
             document.findings.add(Code.CONFUSABLE_NAME, document.file, at, message, "change one of the titles")

@@ -230,11 +230,13 @@ def _failed_expectations(
         ruling = decide(generation, expectation.role, expectation.section, expectation.action)
         if ruling.allowed is expectation.allowed:
             continue
-        wanted, got = ("allow", "deny") if expectation.allowed else ("deny", "allow")
+        expected_effect, got = ("allow", "deny") if expectation.allowed else ("deny", "allow")
         by = f" by line {ruling.line} of policy.csv" if ruling.line else ""
-        what = f"{expectation.role} on {expectation.section}/{expectation.action}"
-        message = f"{what}: expected {wanted}, got {got} ({ruling.reason}{by})"
-        rule = f"add p, {expectation.role}, {expectation.section}, {expectation.action}, {wanted} to policy.csv"
+        cell = f"{expectation.role} on {expectation.section}/{expectation.action}"
+        message = f"{cell}: expected {expected_effect}, got {got} ({ruling.reason}{by})"
+        rule = (
+            f"add p, {expectation.role}, {expectation.section}, {expectation.action}, {expected_effect} to policy.csv"
+        )
         if ruling.line:
             rule = f"fix line {ruling.line} of policy.csv"
         findings.add(

@@ -227,8 +227,8 @@ def _side_effects(generation: Generation, cell: Cell, edits: tuple[Edit, ...], d
         for target in touched:
             if target in generation.allowed[other] or (other, *target) == cell:
                 continue
-            given = allowing(closure, target) or (added and target == (section, action) and role in closure)
-            if given and not denying(closure, target):
+            allowed = allowing(closure, target) or (added and target == (section, action) and role in closure)
+            if allowed and not denying(closure, target):
                 yield (other, *target)
 
 

@@ -96,9 +96,9 @@ def _warn_overrides(
         line = ruling.line
         if ruling.allowed or line is None or (role, section, action) in meant or not generation.roles[role].assignable:
             continue
-        given = _allow_of(role, section, action, generation, by_key)
-        if given is not None:
-            examples.setdefault(line, (f"{role} on {section}/{action}", given.line))
+        allow_rule = _allow_of(role, section, action, generation, by_key)
+        if allow_rule is not None:
+            examples.setdefault(line, (f"{role} on {section}/{action}", allow_rule.line))
             counts[line] = counts.get(line, 0) + 1
     for line, (cell, allow) in examples.items():
         more = f" and {counts[line] - 1} more" if counts[line] > 1 else ""
@@ -144,15 +144,15 @@ def judge_invariants(generation: Generation, findings: DiagnosticSink) -> None:
 def _judge_administrator(generation: Generation, section: str, action: str, findings: DiagnosticSink) -> None:
     declared = generation.sections.get(section)
     if declared is None or (action != ANY and action not in declared.actions):
-        what = section if declared is None else f"{section}/{action}"
-        message = f'"{ADMINISTRATOR}" must be allowed {section}/{action}, but {what} is not declared'
-        findings.add(Code.ADMINISTRATOR_LOCKED_OUT, "sections.toml", (1, 1), message, f"declare {what}")
+        undeclared = section if declared is None else f"{section}/{action}"
+        message = f'"{ADMINISTRATOR}" must be allowed {section}/{action}, but {undeclared} is not declared'
+        findings.add(Code.ADMINISTRATOR_LOCKED_OUT, "sections.toml", (1, 1), message, f"declare {undeclared}")
         return
-    for wanted in declared.actions if action == ANY else (action,):
-        ruling = decide(generation, ADMINISTRATOR, section, wanted)
+    for name in declared.actions if action == ANY else (action,):
+        ruling = decide(generation, ADMINISTRATOR, section, name)
         if not ruling.allowed:
             line = ruling.line or 1
             because = "this rule denies it" if ruling.rule else "no rule allows it"
-            message = f'"{ADMINISTRATOR}" must be allowed {section}/{wanted}: {because}'
-            hint = "delete the deny" if ruling.rule else f"add: p, {ADMINISTRATOR}, {section}, {wanted}, allow"
+            message = f'"{ADMINISTRATOR}" must be allowed {section}/{name}: {because}'
+            hint = "delete the deny" if ruling.rule else f"add: p, {ADMINISTRATOR}, {section}, {name}, allow"
             findings.add(Code.ADMINISTRATOR_LOCKED_OUT, FILE, (line, 1), message, hint)

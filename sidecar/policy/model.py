@@ -34,7 +34,7 @@ class _Part(NamedTuple):
     key: str
     value: str
     code: Code
-    why: str
+    problem: str
 
 
 _PARTS = {
@@ -110,9 +110,9 @@ def check_model(data: bytes, findings: DiagnosticSink) -> None:
         seen.setdefault(definition.section, definition.at[0])
     for part in _PARTS.values():
         if part.section not in seen:
-            what = f"[{part.section}] " + ("is empty" if part.section in reader.sections else "is missing")
+            problem = f"[{part.section}] " + ("is empty" if part.section in reader.sections else "is missing")
             at = reader.sections.get(part.section, (lines[-1].number, 1))
-            findings.add(Code.MODEL_SECTION, MODEL_FILE, at, what, f"add {part.key} = {part.value}")
+            findings.add(Code.MODEL_SECTION, MODEL_FILE, at, problem, f"add {part.key} = {part.value}")
 
 
 def _report_key(part: _Part, definition: _Definition, findings: DiagnosticSink) -> None:
@@ -134,9 +134,9 @@ def _compare(part: _Part, definition: _Definition, findings: DiagnosticSink) -> 
     if part.key == "m":
         for function in dict.fromkeys(_ANY_FUNCTION.findall(definition.value)):
             if function not in ("g", "and", "or", "not", "in"):
-                why = _FUNCTIONS.get(function, "names are compared whole, with no function but g")
-                findings.add(Code.MODEL_FUNCTION, MODEL_FILE, at, f"{function}() is not accepted: {why}", hint)
-    findings.add(part.code, MODEL_FILE, at, f'"{_short(definition.value)}" is not accepted: {part.why}', hint)
+                problem = _FUNCTIONS.get(function, "names are compared whole, with no function but g")
+                findings.add(Code.MODEL_FUNCTION, MODEL_FILE, at, f"{function}() is not accepted: {problem}", hint)
+    findings.add(part.code, MODEL_FILE, at, f'"{_short(definition.value)}" is not accepted: {part.problem}', hint)
 
 
 def _short(text: str) -> str:

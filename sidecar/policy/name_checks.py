@@ -103,26 +103,26 @@ class NameChecker:
         self._star(name, at, ": * is not a name", "a test names one section and one action")
         return False
 
-    def _star(self, name: str, at: tuple[int, int], why: str, hint: str) -> None:
+    def _star(self, name: str, at: tuple[int, int], problem: str, hint: str) -> None:
         """Report a misplaced ``*``, or a look-alike of it."""
         if "*" in name:
-            self.findings.add(Code.MISPLACED_WILDCARD, self.file, at, f"{quoted(name)}{why}", hint)
+            self.findings.add(Code.MISPLACED_WILDCARD, self.file, at, f"{quoted(name)}{problem}", hint)
         else:
             sign = next(character for character in name if as_ascii(character) == ANY)
             message = f"{quoted(name)}: {described(sign)} only looks like *"
             self.findings.add(Code.LOOKALIKE_CHARACTER, self.file, at, message, hint)
 
-    def confusable(self, name: str, at: tuple[int, int], what: str, known: Collection[str]) -> bool:
+    def confusable(self, name: str, at: tuple[int, int], expected: str, known: Collection[str]) -> bool:
         """Report a name that only looks like one of ``known``; such a mistake is invisible. Return True if so."""
         strange = next((character for character in name if not character.isascii()), None)
         nearest = None if strange is None else closest(as_ascii(name), known)
         if strange is None or nearest is None:
             return False
-        message = f"{quoted(name)} is not {what}: {described(strange)} only looks like the right letter"
+        message = f"{quoted(name)} is not {expected}: {described(strange)} only looks like the right letter"
         self.findings.add(Code.LOOKALIKE_CHARACTER, self.file, at, message, f'did you mean "{nearest}"?')
         return True
 
-    def unknown(self, code: Code, name: str, at: tuple[int, int], what: str, known: Collection[str]) -> None:
+    def unknown(self, code: Code, name: str, at: tuple[int, int], expected: str, known: Collection[str]) -> None:
         """Report a name that is not in ``known``, with the closest known name."""
         if not name:
             return
@@ -132,22 +132,22 @@ class NameChecker:
         nearest = closest(as_ascii(name), known)
         if nearest is not None and not NAME.fullmatch(nearest):
             return  # the declaration is invalid, and already reported
-        if self.confusable(name, at, what, known):
+        if self.confusable(name, at, expected, known):
             return
-        message = f"{quoted(name)} is not {what}"
+        message = f"{quoted(name)} is not {expected}"
         if nearest is not None and name != nearest and fold_case(name, len(nearest)) == nearest:
             message += ": names are lower case"
         self.findings.add(code, self.file, at, message, did_you_mean(name, known) or self._elsewhere(code, name, known))
 
     def _elsewhere(self, code: Code, name: str, known: Iterable[str]) -> str:
         """Return a hint for swapped columns, or otherwise the known names."""
-        for other, what, names in (
+        for other, expected, names in (
             (Code.UNKNOWN_SECTION, "a section", self.vocabulary.sections or ()),
             (Code.UNKNOWN_ROLE, "a role", self.vocabulary.roles or ()),
             (Code.UNKNOWN_ACTION, "an action", self.vocabulary.actions),
         ):
             if other is not code and name in names:
-                return f"it is {what}: are the columns in order?"
+                return f"it is {expected}: are the columns in order?"
         shown = list(known)
         return "known: " + ", ".join(shown[:12]) + (", …" if len(shown) > 12 else "")
 

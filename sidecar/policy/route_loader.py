@@ -52,8 +52,8 @@ def _read_route(table: TomlTable, target: Target | Public) -> Iterator[RouteEntr
         return
     segments = read_pattern(path)
     if isinstance(segments, str):
-        what, _, hint = segments.rpartition(": ")
-        table.report(Code.INVALID_PATH, "path", f'"{path}": {what}', hint)
+        problem, _, hint = segments.rpartition(": ")
+        table.report(Code.INVALID_PATH, "path", f'"{path}": {problem}', hint)
         return
     at = table.document.at((*table.path, "path"))
     route = Route(path, segments, methods, target, at[0])

@@ -108,10 +108,10 @@ def ambiguity(raw_path: str) -> str:
     found = _AMBIGUOUS.search(path)
     if found is None:
         return "" if path.startswith("/") else "no slash at its start"
-    what = found[0]
-    if what[0] == "%":
+    match = found[0]
+    if match[0] == "%":
         return '"%" and hexadecimal digits after decoding'
-    return f'"{what}"' if what.isprintable() else f"the control character U+{ord(what):04X}"
+    return f'"{match}"' if match.isprintable() else f"the control character U+{ord(match):04X}"
 
 
 # -- patterns of sections.toml -----------------------------------------------------------------------------------------

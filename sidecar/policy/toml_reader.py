@@ -115,8 +115,8 @@ class TomlTable:
                 table = TomlTable(self.document, (*self.path, key), value)
                 table.report(Code.WRONG_TYPE, name, f"{key}.{name} is not a table", f"write [{key}.{name}]")
 
-    def _wrong(self, key: str, wanted: str, hint: str) -> None:
-        self.report(Code.WRONG_TYPE, key, f"{key} must be {wanted}", hint)
+    def _wrong(self, key: str, expected: str, hint: str) -> None:
+        self.report(Code.WRONG_TYPE, key, f"{key} must be {expected}", hint)
 
 
 def read_toml(data: bytes, file: str, findings: DiagnosticSink) -> TomlTable | None:
