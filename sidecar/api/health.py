@@ -8,6 +8,7 @@ import msgspec
 from sidecar.domain.problems import Problem
 from sidecar.http.request import Endpoint, Request, Require, Response
 from sidecar.pdp.health import HealthCheck
+from sidecar.policy.diagnostics import Diagnostic
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
@@ -27,7 +28,7 @@ class StatusReport(msgspec.Struct, frozen=True):
     generation: str | None
     state: str
     loaded_at: str | None
-    diagnostics: list[dict[str, Any]]
+    diagnostics: list[Diagnostic]
     fleet: list[dict[str, Any]]
     store: str
     store_address: str

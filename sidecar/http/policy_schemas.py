@@ -7,7 +7,7 @@ import msgspec
 from sidecar.domain.users import Status
 from sidecar.http.schemas import Count, ReasonName, When
 from sidecar.pdp.activation import ActivationState
-from sidecar.policy.diagnostics import Severity
+from sidecar.policy.diagnostics import Diagnostic
 
 Line = Annotated[str, msgspec.Meta(description="policy/policy.csv:LINE")]
 Effect = Literal["allow", "deny"]
@@ -126,18 +126,6 @@ class Explained(msgspec.Struct, frozen=True):
     user: Person | None
 
 
-class DiagnosticShown(msgspec.Struct, frozen=True):
-    """One finding (contract section 7)."""
-
-    severity: Severity
-    code: str
-    file: str
-    line: int
-    column: int
-    message: str
-    hint: str
-
-
 class ChangeShown(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
     """A changed cell, and the users of the caller's account that it affects."""
 
@@ -185,7 +173,7 @@ class Preview(msgspec.Struct, frozen=True):
     """
 
     valid: bool
-    diagnostics: list[DiagnosticShown]
+    diagnostics: list[Diagnostic]
     changes: list[ChangeShown]
     routes: list[RouteShown]
     expectations: Expectations

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sidecar.pdp.activation import Activation
-from sidecar.policy.diagnostics import Diagnostic
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.integrity.partition_state import PartitionState, PartitionStates, cause_of, unavailable_share
 
@@ -78,7 +77,7 @@ class Health:
             "generation": policy.generation.id if policy.generation else None,
             "state": policy.state.value,
             "loaded_at": datetime.fromtimestamp(policy.loaded_at, UTC).isoformat() if policy.loaded_at else None,
-            "diagnostics": [diagnostic_body(found) for found in policy.diagnostics],
+            "diagnostics": list(policy.diagnostics),
             "fleet": await self._fleet() if store.ok else [],
             "store": "ok" if store.ok else "unavailable",
             "store_address": self.store_address,
@@ -122,16 +121,3 @@ class Health:
             return await self.fleet()
         except StoreUnavailableError:
             return []
-
-
-def diagnostic_body(found: Diagnostic) -> dict[str, Any]:
-    """Return a diagnostic as JSON members, equal in the API, the CLI and ``/status``."""
-    return {
-        "severity": found.severity.value,
-        "code": found.code.value,
-        "file": found.file,
-        "line": found.line,
-        "column": found.column,
-        "message": found.message,
-        "hint": found.hint,
-    }

@@ -7,9 +7,11 @@ so that memory stays bounded and time is linear in the size of a hostile file.
 import difflib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from sidecar.domain.text import fold_case
 
@@ -149,9 +151,11 @@ AT_MOST = 500
 """Maximum findings per code and file. The last finding states the number of further ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
-    """One finding: position, message and remedy. ``line`` and ``column`` count from 1; columns are characters."""
+class Diagnostic(msgspec.Struct, frozen=True):
+    """One finding: position, message and remedy. ``line`` and ``column`` count from 1; columns are characters.
+
+    Encoded as it is: in the API, in ``/status``, by ``--json``, and through the pipe of the compile child.
+    """
 
     severity: Severity
     code: DiagnosticCode

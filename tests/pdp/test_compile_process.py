@@ -22,7 +22,6 @@ from sidecar.pdp.compile.protocol import (
     CompileResponse,
     CompileTask,
     CurrentPolicy,
-    EncodedDiagnostic,
     ExitStatus,
     ResourceLimits,
     decode_task,
@@ -90,7 +89,7 @@ def test_R25_a_table_of_other_bytes_is_not_unpacked(shipped: dict[str, bytes]) -
 
 @pytest.mark.usefixtures("all_large")
 async def test_a_table_beside_an_error_is_none(shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    said = CompileResponse((EncodedDiagnostic.of(process.not_compiled("no")),), pack(compiled_from(shipped)))
+    said = CompileResponse((process.not_compiled("no"),), pack(compiled_from(shipped)))
 
     async def lies(_: CompileTask) -> bytes:
         return msgspec.msgpack.encode(said)
@@ -127,7 +126,7 @@ async def test_the_child_answers_what_the_compiler_says(shipped: dict[str, bytes
     answer = await process.run(CompileTask(files))
     judgement = msgspec.msgpack.decode(answer, type=CompileResponse)
     assert judgement.packed is None
-    assert tuple(one.diagnostic() for one in judgement.findings) == compile_policy(files).diagnostics
+    assert judgement.findings == compile_policy(files).diagnostics
 
 
 async def test_the_child_hands_over_the_table_that_it_proved(shipped: dict[str, bytes]) -> None:

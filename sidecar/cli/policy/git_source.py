@@ -8,11 +8,12 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
 from sidecar.cli.output import answer_no, plain, usage_error
 from sidecar.cli.policy.policy_source import Source, draft_of
@@ -169,7 +170,7 @@ def _say_of(revision: _Revision, diagnostic: Diagnostic) -> None:
     shown = f"{revision.name}:{diagnostic}"
     if ":" in revision.name:
         file = diagnostic.file.rpartition("/")[2]
-        shown = str(replace(diagnostic, file=revision.names[file][0]))
+        shown = str(msgspec.structs.replace(diagnostic, file=revision.names[file][0]))
     click.echo(plain(shown), err=True)
 
 

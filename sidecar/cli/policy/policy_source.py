@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import click
+import msgspec
 
 from sidecar.cli.options import settings_from, settings_options
 from sidecar.cli.output import answer_no, plain, print_error, print_json, usage_error
@@ -44,7 +45,7 @@ class Source:
 
     def shown(self, diagnostic: Diagnostic) -> Diagnostic:
         """Return the diagnostic with a path that the user can open."""
-        return replace(diagnostic, file=self.name_of(diagnostic.file))
+        return msgspec.structs.replace(diagnostic, file=self.name_of(diagnostic.file))
 
     def name_of(self, path: str) -> str:
         """Return the local path of ``policy/policy.csv``, with a trailing ``:LINE`` kept."""
@@ -98,25 +99,12 @@ def draft_of(source: Source) -> Generation:
 def say_diagnostics(diagnostics: Iterable[Diagnostic], form: str) -> None:
     """Print the diagnostics in one of `FORMATS`. Without diagnostics only the JSON formats print."""
     if form == "json":
-        print_json([as_dict(diagnostic) for diagnostic in diagnostics])
+        print_json(list(diagnostics))
     elif form == "sarif":
         print_json(_sarif(list(diagnostics)))
     else:
         for diagnostic in diagnostics:
             click.echo(_github(diagnostic) if form == "github" else plain(str(diagnostic)))
-
-
-def as_dict(diagnostic: Diagnostic) -> dict[str, object]:
-    """Return one object per finding: file, line, column, severity, code, message, hint."""
-    return {
-        "severity": diagnostic.severity.value,
-        "code": diagnostic.code.value,
-        "file": diagnostic.file,
-        "line": diagnostic.line,
-        "column": diagnostic.column,
-        "message": diagnostic.message,
-        "hint": diagnostic.hint,
-    }
 
 
 def _github(diagnostic: Diagnostic) -> str:

@@ -9,7 +9,6 @@ from sidecar.cli.policy.junit import NOT_JUDGED, junit
 from sidecar.cli.policy.policy_source import (
     FORMATS,
     Source,
-    as_dict,
     compiled,
     files_options,
     say_diagnostics,
@@ -57,7 +56,7 @@ def test(
     if form == "junit":
         click.echo(junit(result, found, source), nl=False)
     elif form == "json":
-        print_json({"diagnostics": [as_dict(d) for d in found], **_figures(result, coverage, source)})
+        print_json({"diagnostics": found, **_figures(result, coverage, source)})
     else:
         say_diagnostics(diagnostics if form == "text" else found, form)
     if form == "text":

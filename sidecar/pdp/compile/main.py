@@ -17,7 +17,6 @@ from sidecar.pdp.compile.protocol import (
     PROGRAM_VERSION,
     CompileResponse,
     CompileTask,
-    EncodedDiagnostic,
     ExitStatus,
     ResourceLimits,
     decode_task,
@@ -54,14 +53,12 @@ def _address_space() -> int:
 
 
 def _answer(task: CompileTask) -> bytes:
-    problems = [one.diagnostic() for one in task.problems]
     if task.current is not None:
         current = generation_of(task.current.packed, task.current.files)
         return preview(current, task.files, task.people, most_cells=task.limits.cells)
-    compiled = compile_policy(task.files, problems=problems, proof=ProofScope.EDIT)
-    findings = tuple(map(EncodedDiagnostic.of, compiled.diagnostics))
+    compiled = compile_policy(task.files, problems=task.problems, proof=ProofScope.EDIT)
     packed = None if compiled.generation is None else pack(compiled.generation)
-    return msgspec.msgpack.encode(CompileResponse(findings, packed))
+    return msgspec.msgpack.encode(CompileResponse(compiled.diagnostics, packed))
 
 
 if __name__ == "__main__":

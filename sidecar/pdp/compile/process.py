@@ -26,7 +26,6 @@ from sidecar.pdp.compile.protocol import (
     PROGRAM_VERSION,
     CompileResponse,
     CompileTask,
-    EncodedDiagnostic,
     ExitStatus,
     ResourceLimits,
     encode_task,
@@ -92,9 +91,8 @@ async def compile_files(files: PolicyFiles, current: Generation | None = None) -
     """
     if sum(map(len, files.files.values())) < LARGE:
         return await asyncio.to_thread(_low_priority, lambda: _judge_here(files))
-    problems = tuple(map(EncodedDiagnostic.of, files.diagnostics))
     try:
-        answer = await run(CompileTask(dict(files.files), problems))
+        answer = await run(CompileTask(dict(files.files), files.diagnostics))
     except CompileProcessError as failure:
         return CompileResult(None, (not_compiled(f"the compile process failed: {failure}"),))
     return await asyncio.to_thread(_low_priority, lambda: _opened(answer, files.files, current))
@@ -102,7 +100,7 @@ async def compile_files(files: PolicyFiles, current: Generation | None = None) -
 
 def _opened(answer: bytes, files: Mapping[str, bytes], current: Generation | None) -> CompileResult:
     judgement = msgspec.msgpack.decode(answer, type=CompileResponse)
-    diagnostics = tuple(one.diagnostic() for one in judgement.findings)
+    diagnostics = judgement.findings
     if judgement.packed is None or any(one.is_error for one in diagnostics):
         return CompileResult(None, diagnostics)
     return CompileResult(generation_of(judgement.packed, files, like=current), diagnostics)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from sidecar import __version__
 from sidecar.policy.declarations import DECLARED_IN, read_vocabulary
-from sidecar.policy.diagnostics import Diagnostic, DiagnosticCode, DiagnosticSink, Severity
+from sidecar.policy.diagnostics import Diagnostic, DiagnosticSink
 from sidecar.policy.generation import DIALECT, Generation, PackedGeneration, pack, unpack
 from sidecar.policy.routes import RouteTable
 
@@ -56,7 +56,7 @@ class CompileTask(msgspec.Struct, frozen=True):
     """Task of the child: compile ``files``, or preview them against ``current`` for the ``people`` by role."""
 
     files: dict[str, bytes]
-    problems: tuple["EncodedDiagnostic", ...] = ()
+    problems: tuple[Diagnostic, ...] = ()
     current: CurrentPolicy | None = None
     people: dict[str, list[dict[str, str]]] = {}
     limits: ResourceLimits = ResourceLimits()
@@ -105,29 +105,10 @@ def decode_task(raw: bytes) -> CompileTask:
     return replace(task, current=task.current and replace(task.current, files=split_files(envelope.current)))
 
 
-class EncodedDiagnostic(msgspec.Struct, frozen=True):
-    """Diagnostic, in the form sent through the pipe."""
-
-    severity: Severity
-    code: DiagnosticCode
-    file: str
-    line: int
-    column: int
-    message: str
-    hint: str
-
-    @classmethod
-    def of(cls, found: Diagnostic) -> "EncodedDiagnostic":
-        return cls(found.severity, found.code, found.file, found.line, found.column, found.message, found.hint)
-
-    def diagnostic(self) -> Diagnostic:
-        return Diagnostic(self.severity, self.code, self.file, self.line, self.column, self.message, self.hint)
-
-
 class CompileResponse(msgspec.Struct, frozen=True):
     """Compile result of the child. ``packed`` is None iff the findings contain an error."""
 
-    findings: tuple[EncodedDiagnostic, ...]
+    findings: tuple[Diagnostic, ...]
     packed: PackedGeneration | None
 
 
