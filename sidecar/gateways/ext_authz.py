@@ -89,11 +89,26 @@ async def answer_check(app: AppContext, call: GatewayRequest, request_id: bytes)
 
 def decide_now(app: AppContext, call: GatewayRequest) -> Decision | PendingDecision:
     """Decide without I/O, or return the pending check that needs the store. Never raises."""
+    return decide_question(app, call, question_of(app, call))
+
+
+def question_of(app: AppContext, call: GatewayRequest) -> Question | Decision:
+    """Return the question of a check, or the denial of a check without one. Never raises."""
     try:
         question = read_question(app, call)
-        if isinstance(question, Reason):
-            generation = app.policy.generation
-            return Decision(question, generation.id if generation else "")
+        if not isinstance(question, Reason):
+            return question
+        generation = app.policy.generation
+        return Decision(question, generation.id if generation else "")
+    except Exception:
+        return _failed(call.family.label)
+
+
+def decide_question(app: AppContext, call: GatewayRequest, question: Question | Decision) -> Decision | PendingDecision:
+    """Decide the result of `question_of` as `decide_now` does. Never raises."""
+    if isinstance(question, Decision):
+        return question
+    try:
         return app.pdp.check_now(question)
     except Exception:
         return _failed(call.family.label)

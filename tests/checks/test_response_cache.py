@@ -14,11 +14,13 @@ from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
 from sidecar.domain.decision import Decision
 from sidecar.domain.users import Status, UserId, UserRecord
+from sidecar.gateways import ext_authz
 from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import decide_now, gateway_call, respond
 from sidecar.gateways.fast_path import response_cache
 from sidecar.gateways.fast_path.protocol import FastPathListener
 from sidecar.http.context import AppContext
+from sidecar.http.headers import RawHeaders
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.policy.compiler import ProofScope, compile_policy
@@ -237,6 +239,16 @@ async def test_calls_with_and_without_a_request_id_take_turns_on_a_connection(
     assert len(set(ids)) == 40
     assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in wire.written)
     assert len(decided) == 2, "from the third on it is remembered"
+
+
+async def test_a_check_that_is_cached_is_read_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[RawHeaders] = []
+    credential = ext_authz.credential
+    monkeypatch.setattr(ext_authz, "credential", lambda lines, cookie: read.append(lines) or credential(lines, cookie))
+    answers = [ask(world) for _ in range(3)]
+    assert len(world.lanes.responder.cache.responses) == 1
+    assert len(read) == 2, "the third is a hit"
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}
 
 
 async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(

@@ -7,15 +7,17 @@ response can depend on. Cached and new responses are counted and logged alike.
 from collections.abc import Hashable
 from time import perf_counter
 
+from sidecar.domain.access import Question
 from sidecar.domain.decision import Decision, Reason
 from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import (
-    decide_now,
+    decide_question,
     decide_with_store,
     explain,
     follows_from_decision,
     log_entry_for,
     may_be_remembered,
+    question_of,
     respond,
 )
 from sidecar.gateways.fast_path.request_head import UriParts
@@ -62,12 +64,13 @@ class CheckResponder:
 
         Return pending checks as they are.
         """
-        outcome = decide_now(self._app, call)
+        question = question_of(self._app, call)
+        outcome = decide_question(self._app, call, question)
         if isinstance(outcome, PendingDecision):
             return outcome
         prepared = self._prepare(outcome, call, request_id, started)
-        if key is not None and (outcome.allowed or may_be_remembered(outcome)):
-            self.cache.store(key, self._app, call, outcome, prepared, page)
+        if key is not None and isinstance(question, Question) and (outcome.allowed or may_be_remembered(outcome)):
+            self.cache.store(key, self._app, call, question, outcome, prepared, page)
         return prepared
 
     async def decide_async(

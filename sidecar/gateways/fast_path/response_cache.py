@@ -16,7 +16,7 @@ from sidecar.domain.access import Question, Target
 from sidecar.domain.caching import SeenBefore, SizedFifoCache
 from sidecar.domain.decision import Decision
 from sidecar.gateways.adapter import GatewayRequest
-from sidecar.gateways.ext_authz import log_entry_for, read_question, target_of
+from sidecar.gateways.ext_authz import log_entry_for, target_of
 from sidecar.gateways.fast_path.request_head import UriParts
 from sidecar.http.context import AppContext
 from sidecar.http.server.prepared_response import PreparedResponse
@@ -104,24 +104,24 @@ class ResponseCache:
         key: Hashable,
         app: AppContext,
         call: GatewayRequest,
+        question: Question,
         decision: Decision,
         prepared: PreparedResponse,
         page: UriParts | None = None,
     ) -> None:
-        """Cache a response about a user, if its key or its template has occurred before."""
+        """Cache the response to ``question``, if it is about a user and its key or its template has occurred before."""
         if decision.user is None:
             return
         again = self.seen_before(key)
         if page is not None and not (decision.section and self.template_seen_before(page[0])):
             page = None
-        question = read_question(app, call) if again or page is not None else None
-        basis = app.pdp.basis_of(question, decision) if isinstance(question, Question) else None
-        if basis is None:
+        standing = app.pdp.basis_of(question, decision) if again or page is not None else None
+        if standing is None:
             return
         answer = CachedResponse(basis, prepared, log_entry_for(app, call.family.label, decision))
         if again:
             self._keep_answer(key, answer)
-        if page is not None and (target := target_of(app, call)) is not None:
+        if page is not None and isinstance(target := app.pdp.target_of(question.target), Target):
             self._keep_frame(page, call, target, answer)
 
     def _keep_answer(self, key: Hashable, answer: CachedResponse) -> None:
