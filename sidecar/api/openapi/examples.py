@@ -61,7 +61,7 @@ BODIES: Final[dict[str, Any]] = {
 ANSWERS: Final[dict[str, Any]] = {
     "Account": {"id": ACCOUNT, "name": "Acme", "seats": _SEATS},
     "Actions": {"results": [_ACTION], "page": _PAGE},
-    "Checked": {**_DECIDED, "rule": RULE, "generation": GENERATION},
+    "CheckResponse": {**_DECIDED, "rule": RULE, "generation": GENERATION},
     "Decision": {"decision": True, "context": {"reason": "allowed"}},
     "Decisions": {"evaluations": [{"decision": True}]},
     "Denial": {"decision": False, "reason": "expired", "message": "the token has expired", "generation": GENERATION},
