@@ -4,7 +4,7 @@ Its path is not under ``/check``, because a gateway treats any 200 as an allow (
 """
 
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -13,6 +13,7 @@ from sidecar.domain.decision import Decision
 from sidecar.domain.problems import Code, Problem
 from sidecar.gateways.ext_authz import record_check
 from sidecar.http.request import Request, Response
+from sidecar.http.schemas import ReasonName
 from sidecar.pdp.decision_point import evaluate
 from sidecar.policy.generation import Generation
 
@@ -22,29 +23,49 @@ MAX_CHECKS = 100
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
-class CheckQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One section and action."""
 
     section: Name
     action: Name
 
 
+CheckList = Annotated[tuple[Check, ...], msgspec.Meta(min_length=1, max_length=MAX_CHECKS)]
+
+
+class Checks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """1 to 100 checks."""
+
+    checks: CheckList
+
+
 class CheckBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One section and action, or 1 to 100 of them in ``checks``."""
+    """A `Check` or `Checks`. msgspec has no union of the two."""
 
     section: Name | msgspec.UnsetType = msgspec.UNSET
     action: Name | msgspec.UnsetType = msgspec.UNSET
-    checks: Annotated[tuple[CheckQuery, ...], msgspec.Meta(min_length=1, max_length=MAX_CHECKS)] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    checks: CheckList | msgspec.UnsetType = msgspec.UNSET
 
 
 class CheckResult(msgspec.Struct, frozen=True):
     """One decision. ``rule``: ``policy/policy.csv:LINE`` of the deciding rule, or null."""
 
     decision: bool
-    reason: str
+    reason: ReasonName
     rule: str | None
+
+
+class CheckResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Response to a check.
+
+    One pair: ``decision``, ``reason``, ``rule``. ``checks``: ``decisions`` in the same order.
+    """
+
+    decision: bool | msgspec.UnsetType = msgspec.UNSET
+    reason: ReasonName | msgspec.UnsetType = msgspec.UNSET
+    rule: str | msgspec.UnsetType | None = msgspec.UNSET
+    decisions: list[CheckResult] | msgspec.UnsetType = msgspec.UNSET
+    generation: str
 
 
 async def check(call: Request[CheckBody]) -> Response | Problem:
@@ -78,8 +99,9 @@ def _targets(body: CheckBody) -> list[Target] | None:
     return None
 
 
-def _body(asked: CheckBody, decisions: list[Decision], generation: Generation) -> dict[str, Any]:
-    answered = [CheckResult(decision.allowed, decision.reason.value, decision.rule) for decision in decisions]
+def _body(asked: CheckBody, decisions: list[Decision], generation: Generation) -> CheckResponse:
     if isinstance(asked.checks, tuple):
-        return {"decisions": answered, "generation": generation.id}
-    return {**msgspec.structs.asdict(answered[0]), "generation": generation.id}
+        results = [CheckResult(one.allowed, one.reason, one.rule) for one in decisions]
+        return CheckResponse(decisions=results, generation=generation.id)
+    (one,) = decisions
+    return CheckResponse(decision=one.allowed, reason=one.reason, rule=one.rule, generation=generation.id)

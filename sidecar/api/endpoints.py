@@ -8,7 +8,6 @@ from sidecar.api import audit, browser_sessions, check_api, health, me, password
 from sidecar.api.authzen import evaluation, search
 from sidecar.api.oauth import revocation_introspection, token_endpoint
 from sidecar.api.openapi import document
-from sidecar.http import schemas
 from sidecar.http.request import Endpoint, Require
 
 CHECKS: tuple[Endpoint, ...] = (
@@ -20,8 +19,8 @@ CHECKS: tuple[Endpoint, ...] = (
         "Decide one or many sections and actions for the caller",
         check_api.CheckBody,
         at_least=True,
-        response_schema=schemas.Checked,
-        request_schemas=(schemas.Check, schemas.Checks),
+        response_schema=check_api.CheckResponse,
+        request_schemas=(check_api.Check, check_api.Checks),
     ),
     *evaluation.ENDPOINTS,
     *search.ENDPOINTS,

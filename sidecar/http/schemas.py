@@ -10,7 +10,6 @@ from sidecar.domain.users import Status
 
 When = Annotated[str, msgspec.Meta(description="RFC 3339, UTC.", extra_json_schema={"format": "date-time"})]
 Count = Annotated[int, msgspec.Meta(ge=0)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 ReasonName = Annotated[Reason, msgspec.Meta(description="The closed list of reasons.")]
 
 
@@ -260,40 +259,3 @@ class Session(msgspec.Struct, frozen=True):
 
 class Sessions(msgspec.Struct, frozen=True):
     sessions: list[Session]
-
-
-# -- checks ------------------------------------------------------------------------------------------------------------
-
-
-class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One section and action."""
-
-    section: Name
-    action: Name
-
-
-class Checks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """1 to 100 checks."""
-
-    checks: Annotated[list[Check], msgspec.Meta(min_length=1, max_length=100)]
-
-
-class Decided(msgspec.Struct, frozen=True):
-    """One decision. ``rule``: ``policy/policy.csv:LINE`` of the deciding rule, or null."""
-
-    decision: bool
-    reason: ReasonName
-    rule: str | None
-
-
-class Checked(msgspec.Struct, frozen=True):
-    """Response to a check.
-
-    One pair: ``decision``, ``reason``, ``rule``. ``checks``: ``decisions`` in the same order.
-    """
-
-    generation: str
-    decision: bool | msgspec.UnsetType = msgspec.UNSET
-    reason: ReasonName | msgspec.UnsetType = msgspec.UNSET
-    rule: str | msgspec.UnsetType | None = msgspec.UNSET
-    decisions: list[Decided] | msgspec.UnsetType = msgspec.UNSET
