@@ -7,8 +7,6 @@ decision is 503, because a PEP would take a denial for the policy's decision.
 from time import perf_counter
 from typing import Final
 
-import msgspec
-
 from sidecar.api.authzen import problems, schemas
 from sidecar.api.authzen.requests import (
     MAX_BATCH_BYTES,
@@ -36,23 +34,6 @@ METADATA: Final = "/.well-known/authzen-configuration"
 _CACHED: Final = (("Cache-Control", "public, max-age=3600"),)
 
 
-class AllowedBody(msgspec.Struct, frozen=True):
-    """An allow, or an item of a batch. Contains no further members, which a PEP would have to support."""
-
-    decision: bool
-
-
-class DeniedReasonBody(msgspec.Struct, frozen=True):
-    reason: str
-
-
-class DeniedBody(msgspec.Struct, frozen=True):
-    """A denial with its reason."""
-
-    decision: bool
-    context: DeniedReasonBody
-
-
 async def evaluation(call: Request[RawBody]) -> Response:
     """Decide one question (``POST /access/v1/evaluation``)."""
     return await _single(call, evaluation_in(call.body), EVALUATION)
@@ -65,7 +46,7 @@ async def evaluations(call: Request[RawBody]) -> Response:
     if batch is None:
         return await _single(call, evaluation_of(sent), EVALUATIONS)
     call.app.pep_keys.charge(call.pep, len(batch.evaluations) - 1)
-    return Response(200, {"evaluations": [AllowedBody(decided) for decided in await _run(call, batch)]})
+    return Response(200, schemas.Decisions(evaluations=[schemas.Item(one) for one in await _run(call, batch)]))
 
 
 async def _single(call: Request[RawBody], asked: Evaluation, endpoint: str) -> Response:
@@ -74,8 +55,8 @@ async def _single(call: Request[RawBody], asked: Evaluation, endpoint: str) -> R
     decision = evaluate(call.policy, resolved, asked.action, asked.resource)
     record_check(call.app, endpoint, decision, call.request_id, started)
     if decision.allowed:
-        return Response(200, AllowedBody(True))
-    return Response(200, DeniedBody(False, DeniedReasonBody(decision.reason.value)))
+        return Response(200, schemas.Decision(True))  # no further members, which a PEP would have to support
+    return Response(200, schemas.Decision(False, schemas.ReasonContext(decision.reason)))
 
 
 async def _run(call: Request[RawBody], batch: Batch) -> list[bool]:
@@ -110,14 +91,14 @@ async def metadata(call: Request[None]) -> Response:
     base = (public_config.pdp_url or public_config.public_url).rstrip("/")
     return Response(
         200,
-        {
-            "policy_decision_point": base,
-            "access_evaluation_endpoint": base + EVALUATION,
-            "access_evaluations_endpoint": base + EVALUATIONS,
-            "search_subject_endpoint": f"{base}{SEARCH}subject",
-            "search_resource_endpoint": f"{base}{SEARCH}resource",
-            "search_action_endpoint": f"{base}{SEARCH}action",
-        },
+        schemas.Metadata(
+            policy_decision_point=base,
+            access_evaluation_endpoint=base + EVALUATION,
+            access_evaluations_endpoint=base + EVALUATIONS,
+            search_subject_endpoint=f"{base}{SEARCH}subject",
+            search_resource_endpoint=f"{base}{SEARCH}resource",
+            search_action_endpoint=f"{base}{SEARCH}action",
+        ),
         _CACHED,
     )
 

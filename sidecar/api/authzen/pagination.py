@@ -8,11 +8,12 @@ import base64
 import json
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from sidecar.api.authzen.requests import Members, optional_object
+from sidecar.api.authzen.schemas import PageInfo
 from sidecar.http.json_body import InvalidBodyError
 
 MAX_RESULTS: Final = 1000
@@ -38,15 +39,15 @@ class PageRequest:
     request: str
     asked: bool
 
-    def cut(self, results: list[str]) -> tuple[list[str], dict[str, Any] | None]:
-        """Return this page's part of the sorted results, and the response's ``page`` (None for no page)."""
+    def cut(self, results: list[str]) -> tuple[list[str], PageInfo | msgspec.UnsetType]:
+        """Return this page's part of the sorted results, and the response's ``page``, if it has one."""
         left = [one for one in results if one > self.after]
         shown = left[: self.limit]
         last = len(shown) == len(left)
         if last and not self.asked:
-            return shown, None
+            return shown, msgspec.UNSET
         next_token = "" if last else _token(PageToken(shown[-1] if shown else self.after, self.limit, self.request))
-        return shown, {"next_token": next_token, "count": len(shown), "total": len(results)}
+        return shown, PageInfo(next_token, len(shown), len(results))
 
 
 def page_of(sent: Members, endpoint: str) -> PageRequest:

@@ -1,4 +1,4 @@
-"""AuthZEN's requests and responses, for the OpenAPI document. ``requests`` parses requests."""
+"""AuthZEN's responses, and its requests for the OpenAPI document. ``requests`` parses requests."""
 
 from typing import Annotated, Any
 
@@ -135,22 +135,24 @@ class PageInfo(msgspec.Struct, frozen=True):
 
 
 class Entity(msgspec.Struct, frozen=True):
+    """A subject or a resource."""
+
     type: str
     id: str
 
 
-class Entities(msgspec.Struct, frozen=True):
-    results: list[Entity]
+class Entities(msgspec.Struct, frozen=True, kw_only=True):
     page: PageInfo | msgspec.UnsetType = msgspec.UNSET
+    results: list[Entity]
 
 
 class NamedAction(msgspec.Struct, frozen=True):
     name: str
 
 
-class Actions(msgspec.Struct, frozen=True):
-    results: list[NamedAction]
+class Actions(msgspec.Struct, frozen=True, kw_only=True):
     page: PageInfo | msgspec.UnsetType = msgspec.UNSET
+    results: list[NamedAction]
 
 
 class Metadata(msgspec.Struct, frozen=True):

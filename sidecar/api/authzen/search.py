@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-import msgspec
-
 from sidecar.api.authzen import problems, schemas
 from sidecar.api.authzen.evaluation import SEARCH, STATUSES
 from sidecar.api.authzen.pagination import page_of
@@ -18,17 +16,6 @@ from sidecar.store.outcomes import NoAccount
 from sidecar.store.users import Roster
 
 
-class FoundEntity(msgspec.Struct, frozen=True):
-    """A subject or a resource."""
-
-    type: str
-    id: str
-
-
-class FoundAction(msgspec.Struct, frozen=True):
-    name: str
-
-
 async def subjects(call: Request[RawBody]) -> Response:
     """Search users of the key's account, or roles (``POST /access/v1/search/subject``)."""
     sent = members_of(call.body)
@@ -37,7 +24,7 @@ async def subjects(call: Request[RawBody]) -> Response:
     optional_object(sent, "context")
     members = await _members(call) if kind == USER else ()
     ids, shown = page.cut(search.subjects(call.policy, kind, action, resource, members))
-    return _reply([FoundEntity(kind, each) for each in ids], shown)
+    return Response(200, schemas.Entities(page=shown, results=[schemas.Entity(kind, each) for each in ids]))
 
 
 async def resources(call: Request[RawBody]) -> Response:
@@ -49,7 +36,7 @@ async def resources(call: Request[RawBody]) -> Response:
     resolved = await call.app.subjects.find(call.policy, call.pep.account, subject)
     found = [] if isinstance(resolved, Reason) else search.resources(call.policy, kind, resolved, action)
     ids, shown = page.cut(found)
-    return _reply([FoundEntity(kind, each) for each in ids], shown)
+    return Response(200, schemas.Entities(page=shown, results=[schemas.Entity(kind, each) for each in ids]))
 
 
 async def actions(call: Request[RawBody]) -> Response:
@@ -61,7 +48,7 @@ async def actions(call: Request[RawBody]) -> Response:
     resolved = await call.app.subjects.find(call.policy, call.pep.account, subject)
     found = [] if isinstance(resolved, Reason) else search.actions(call.policy, resolved, resource)
     names, shown = page.cut(found)
-    return _reply([FoundAction(each) for each in names], shown)
+    return Response(200, schemas.Actions(page=shown, results=[schemas.NamedAction(each) for each in names]))
 
 
 async def _members(call: Request[RawBody]) -> tuple[Member, ...]:
@@ -70,10 +57,6 @@ async def _members(call: Request[RawBody]) -> tuple[Member, ...]:
             return members
         case NoAccount():  # deleted a moment ago
             return ()
-
-
-def _reply(results: list[Any], page: dict[str, Any] | None) -> Response:
-    return Response(200, {"results": results} if page is None else {"page": page, "results": results})
 
 
 _SEARCH: Final = RequireScope(Scope.SEARCH)
