@@ -14,7 +14,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from sidecar.api.serializers import Secret, Text, client_of, count_login
+from sidecar.api.login_metrics import count_login
 from sidecar.domain.access import CredentialSource
 from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code, Problem
@@ -29,6 +29,7 @@ from sidecar.http.outcome_problems import overloaded, rate_limited
 from sidecar.http.problems import of_reason, problem_answer
 from sidecar.http.request import Endpoint, Request, Require, Response
 from sidecar.http.response import REALM, RawResponse
+from sidecar.http.schemas import Secret, Text
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired, SignIn
@@ -69,7 +70,7 @@ async def sign_in(call: Request[SignInBody]) -> Response | Problem:
         return refused
     account = call.body.account
     claim = SignIn(call.body.username, call.body.password, account if isinstance(account, str) and account else None)
-    outcome = await call.app.people.login.sign_in(claim, client_of(call))
+    outcome = await call.app.people.login.sign_in(claim, call.client)
     count_login(call, outcome)
     return _signed_in(call, outcome)
 
@@ -123,7 +124,7 @@ async def renew(call: Request[None]) -> Response | Problem:
     fitting = _fitting_refresh(people.issuer, given.refresh, claims)
     if fitting is None:
         return _of(call, Reason.SESSION_ENDED)
-    outcome = await refresh(people.issuer, people.sessions, people.fleet, fitting, client_of(call))
+    outcome = await refresh(people.issuer, people.sessions, people.fleet, fitting, call.client)
     match outcome:
         case Grant():
             return Response(204, None, session_cookies(call, outcome))

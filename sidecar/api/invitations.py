@@ -5,10 +5,11 @@ from typing import Any, assert_never
 
 import msgspec
 
-from sidecar.api.serializers import RoleName, Secret, Text, client_of, full_json, grant_json, user_json, when
+from sidecar.api.serializers import rfc3339, to_grant, to_seats_with_invitations, to_user
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Seats, Status
 from sidecar.http import schemas
+from sidecar.http.headers import header_values
 from sidecar.http.outcome_problems import bad_name, not_found, overloaded, refusal, weak_password
 from sidecar.http.request import Endpoint, Request, Require, RequirePermission, Response
 from sidecar.identity.display_names import clean
@@ -32,17 +33,17 @@ MAX_IDEMPOTENCY_KEY = 255
 class InviteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The user to invite, and their role."""
 
-    email: Text
-    role: RoleName
-    name: Text = ""
+    email: schemas.Text
+    role: schemas.RoleName
+    name: schemas.Text = ""
 
 
 class AcceptBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Acceptance of an invitation. ``token``: the fragment of the link, after the #."""
 
-    token: Secret
-    password: Secret
-    name: Text | msgspec.UnsetType = msgspec.UNSET
+    token: schemas.Secret
+    password: schemas.Secret
+    name: schemas.Text | msgspec.UnsetType = msgspec.UNSET
 
     def __repr__(self) -> str:
         return "AcceptBody(…)"
@@ -71,7 +72,7 @@ async def invite(call: Request[InviteBody]) -> Response | Problem:
             return Problem(
                 Code.ALREADY_INVITED,
                 f"that e-mail is invited already; for a new link POST /v1/users/{user}/invitation",
-                {"id": user, "expires_at": when(expires_at), "user": {"id": user, "status": Status.INVITED.value}},
+                {"id": user, "expires_at": rfc3339(expires_at), "user": {"id": user, "status": Status.INVITED.value}},
             )
         case NoAccount():
             return not_found("account")
@@ -109,10 +110,10 @@ async def accept(call: Request[AcceptBody]) -> Response | Problem:
         name = clean(call.body.name)
         if name is None:
             return bad_name()
-    outcome = await call.app.people.inviting.accept(call.body.token, call.body.password, name or None, client_of(call))
+    outcome = await call.app.people.inviting.accept(call.body.token, call.body.password, name or None, call.client)
     match outcome:
         case Grant():
-            return Response(201, grant_json(outcome))
+            return Response(201, to_grant(outcome))
         case InvitationGone():
             return Problem(
                 Code.INVITATION_GONE,
@@ -126,11 +127,9 @@ async def accept(call: Request[AcceptBody]) -> Response | Problem:
             assert_never(outcome)
 
 
-def _sent(sent: Sent) -> dict[str, Any]:
-    return {
-        "user": user_json(sent.member.record),
-        "invitation": {"url": sent.url, "expires_at": when(sent.expires_at), "mailed": sent.mailed},
-    }
+def _sent(sent: Sent) -> schemas.Invited:
+    link = schemas.Link(sent.url, rfc3339(sent.expires_at), sent.mailed)
+    return schemas.Invited(to_user(sent.member.record), link)
 
 
 def _seat_limit(call: Request[Any], seats: Seats) -> Problem:
@@ -139,13 +138,13 @@ def _seat_limit(call: Request[Any], seats: Seats) -> Problem:
     return Problem(
         Code.SEAT_LIMIT,
         f"all {seats.cap} seats are taken; remove a user, end an invitation, or {more}",
-        {"seats": full_json(seats, contact)},
+        {"seats": to_seats_with_invitations(seats, contact)},
     )
 
 
 def _idempotency(call: Request[Any], endpoint: str) -> IdempotencyKey | Problem | None:
     """Return the idempotency key (R13). It is bound to the actor, the endpoint and the first body sent with it."""
-    given = [value for name, value in call.headers if name.lower() == b"idempotency-key"]
+    given = header_values(call.headers, b"idempotency-key")
     if not given:
         return None
     if len(given) > 1 or not 0 < len(given[0]) <= MAX_IDEMPOTENCY_KEY:

@@ -5,15 +5,7 @@ from typing import assert_never
 import msgspec
 
 from sidecar.api.browser_sessions import session_cookies
-from sidecar.api.serializers import (
-    Secret,
-    client_of,
-    revocation_headers,
-    revocation_json,
-    seats_json,
-    session_json,
-    user_json,
-)
+from sidecar.api.serializers import revocation_headers, to_revocation, to_seats, to_session, to_user
 from sidecar.domain.access import CredentialSource
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import SessionId
@@ -32,9 +24,9 @@ from sidecar.store.sessions import Ended, SessionGone
 class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Change of a password. ``confirm_password``: for forms in which the new one is typed twice."""
 
-    old_password: Secret
-    new_password: Secret
-    confirm_password: Secret | msgspec.UnsetType = msgspec.UNSET
+    old_password: schemas.Secret
+    new_password: schemas.Secret
+    confirm_password: schemas.Secret | msgspec.UnsetType = msgspec.UNSET
 
     def __repr__(self) -> str:
         return "PasswordBody(…)"
@@ -42,7 +34,7 @@ class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def me(call: Request[None]) -> Response:
     """Return the caller's user (``GET /v1/me``)."""
-    return Response(200, user_json(call.caller.record))
+    return Response(200, to_user(call.caller.record))
 
 
 async def permissions(call: Request[None]) -> Response:
@@ -52,15 +44,8 @@ async def permissions(call: Request[None]) -> Response:
     for section in call.policy.sections.values():
         for action in section.actions:
             ruling = decide(call.policy, role, section.id, action)
-            cells.append(
-                {
-                    "section": section.id,
-                    "action": action,
-                    "decision": ruling.allowed,
-                    "reason": ruling.reason.value,
-                }
-            )
-    return Response(200, {"role": role, "generation": call.policy.id, "permissions": cells})
+            cells.append(schemas.Permission(section.id, action, ruling.allowed, ruling.reason))
+    return Response(200, schemas.Permissions(role, call.policy.id, cells))
 
 
 async def change_password(call: Request[PasswordBody]) -> Response | Problem:
@@ -71,7 +56,7 @@ async def change_password(call: Request[PasswordBody]) -> Response | Problem:
         new=call.body.new_password,
         confirmation=confirmation if isinstance(confirmation, str) else None,
     )
-    outcome = await call.app.people.password_change.change(call.caller.record.id, typed, call.actor, client_of(call))
+    outcome = await call.app.people.password_change.change(call.caller.record.id, typed, call.actor, call.client)
     match outcome:
         case Replaced():
             return _replaced(call, outcome)
@@ -98,21 +83,17 @@ def _replaced(call: Request[PasswordBody], done: Replaced) -> Response:
     revocation = done.revocation
     message = "Password changed. All older tokens are revoked"
     message += "." if revocation.complete else " as soon as all sidecars have applied the change."
-    body = {
-        "message": message,
-        "expires_in": done.grant.expires_in,
-        "revocation": revocation_json(revocation),
-    }
+    grant, body = done.grant, schemas.PasswordChanged(message, done.grant.expires_in, to_revocation(revocation))
     if call.caller.proof is CredentialSource.COOKIE:
-        return Response(200, body, (*session_cookies(call, done.grant), *revocation_headers(revocation)))
-    tokens = {"access_token": done.grant.access_token, "refresh_token": done.grant.refresh_token}
-    return Response(200, {**body, **tokens, "token_type": "Bearer"}, revocation_headers(revocation))
+        return Response(200, body, (*session_cookies(call, grant), *revocation_headers(revocation)))
+    tokens = {"access_token": grant.access_token, "refresh_token": grant.refresh_token, "token_type": "Bearer"}
+    return Response(200, msgspec.structs.replace(body, **tokens), revocation_headers(revocation))
 
 
 async def sessions(call: Request[None]) -> Response:
     """Return the live sessions, newest first (``GET /v1/me/sessions``)."""
     live = await call.app.people.sessions.listing(call.caller.record.id)
-    return Response(200, {"sessions": [session_json(one, call.caller.claims.session) for one in live]})
+    return Response(200, schemas.Sessions([to_session(one, call.caller.claims.session) for one in live]))
 
 
 async def end_session(call: Request[None]) -> Response | Problem:
@@ -149,8 +130,8 @@ async def account(call: Request[None]) -> Response | Problem:
     found = await call.app.people.accounts.find(call.caller.record.account)
     if found is None:
         return not_found("account")
-    seats = seats_json(found.seats, call.app.public_config.seat_contact)
-    return Response(200, {"id": found.id, "name": found.name, "seats": seats})
+    seats = to_seats(found.seats, call.app.public_config.seat_contact)
+    return Response(200, schemas.Account(found.id, found.name, seats))
 
 
 _SIGNED_IN = Require.SIGNED_IN

@@ -4,7 +4,7 @@ from typing import assert_never
 
 import msgspec
 
-from sidecar.api.serializers import Secret, Text, client_of, grant_json
+from sidecar.api.serializers import to_grant
 from sidecar.domain.problems import Code, Problem
 from sidecar.http import schemas
 from sidecar.http.outcome_problems import overloaded, weak_password
@@ -18,14 +18,14 @@ from sidecar.identity.sessions import Grant
 class ForgotBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The e-mail of the user, in any account."""
 
-    email: Text
+    email: schemas.Text
 
 
 class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """New password. ``token``: the fragment of the link, after the #."""
 
-    token: Secret
-    password: Secret
+    token: schemas.Secret
+    password: schemas.Secret
 
     def __repr__(self) -> str:
         return "ResetBody(…)"
@@ -34,15 +34,15 @@ class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def forgot(call: Request[ForgotBody]) -> Response:
     """Request a reset link (``POST /v1/password/forgot``). The response is the same for an unknown e-mail (R12)."""
     await call.app.people.forgotten.ask(call.body.email, call.address)
-    return Response(202, {"message": "If a user has this e-mail, a link will be sent to it."})
+    return Response(202, schemas.Message("If a user has this e-mail, a link will be sent to it."))
 
 
 async def reset(call: Request[ResetBody]) -> Response | Problem:
     """Set a new password with a link, and return tokens (``POST /v1/password/reset``). Sets no cookie (R5)."""
-    outcome = await call.app.people.password_reset.reset(call.body.token, call.body.password, client_of(call))
+    outcome = await call.app.people.password_reset.reset(call.body.token, call.body.password, call.client)
     match outcome:
         case Grant():
-            return Response(201, grant_json(outcome))
+            return Response(201, to_grant(outcome))
         case ResetGone():
             return Problem(Code.INVITATION_GONE, "this link is invalid or has expired; request a new one")
         case WeakPassword(weaknesses):

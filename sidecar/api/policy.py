@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from sidecar.api.serializers import when
+from sidecar.api.serializers import rfc3339
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.http.outcome_problems import not_found, refusal
@@ -57,7 +57,7 @@ async def policy(call: Request[None]) -> Response:
         for role in generation.roles.values()
     ]
     sections = [PolicySection(one.id, one.title, list(one.actions)) for one in generation.sections.values()]
-    loaded_at = when(int(activation.loaded_at)) or ""
+    loaded_at = rfc3339(int(activation.loaded_at))
     return Response(200, ActivePolicySummary(generation.id, loaded_at, activation.state, roles, sections))
 
 

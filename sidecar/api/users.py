@@ -5,15 +5,7 @@ from typing import Literal
 import msgspec
 
 from sidecar.api import invitations
-from sidecar.api.serializers import (
-    RoleName,
-    Text,
-    member_json,
-    revocation_headers,
-    revocation_json,
-    seats_json,
-    user_json,
-)
+from sidecar.api.serializers import revocation_headers, to_edited_user, to_member, to_seats
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserRecord
 from sidecar.http import schemas
@@ -30,25 +22,25 @@ from sidecar.store.outcomes import LastAdmin, NoAccount, NotHeld, NoUser, StillI
 class EditBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Change of a user, with at least one member. ``status`` suspends or resumes."""
 
-    role: RoleName | msgspec.UnsetType = msgspec.UNSET
-    name: Text | msgspec.UnsetType = msgspec.UNSET
+    role: schemas.RoleName | msgspec.UnsetType = msgspec.UNSET
+    name: schemas.Text | msgspec.UnsetType = msgspec.UNSET
     status: Literal["active", "suspended"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Final state of a held user: the lost change again, or the older state as stored."""
 
-    role: RoleName
+    role: schemas.RoleName
     status: Literal["active", "suspended"]
 
 
 async def roles(call: Request[None]) -> Response:
     """Return the roles that the caller may assign (``GET /v1/roles``, R11)."""
     shown = [
-        {"id": role.id, "title": role.title, "description": role.description, "opens": opens(call.policy, role.id)}
+        schemas.Role(role.id, role.title, role.description, opens(call.policy, role.id))
         for role in may_assign(call.policy, call.caller.record.role)
     ]
-    return Response(200, {"roles": shown})
+    return Response(200, schemas.Roles(shown))
 
 
 async def users(call: Request[None]) -> Response | Problem:
@@ -56,13 +48,8 @@ async def users(call: Request[None]) -> Response | Problem:
     roster = await call.app.people.users.roster(call.caller.record.account)
     if isinstance(roster, NoAccount):
         return not_found("account")
-    return Response(
-        200,
-        {
-            "users": [member_json(member) for member in roster.members],
-            "seats": seats_json(roster.seats, call.app.public_config.seat_contact),
-        },
-    )
+    seats = to_seats(roster.seats, call.app.public_config.seat_contact)
+    return Response(200, schemas.Roster([to_member(member) for member in roster.members], seats))
 
 
 async def edit(call: Request[EditBody]) -> Response | Problem:
@@ -132,11 +119,8 @@ async def review(call: Request[ReviewBody]) -> Response | Problem:
 
 def _edited(record: UserRecord, revocation: Revocation | None) -> Response:
     """Return the edited user. ``revocation`` is None if nothing changed."""
-    if revocation is None:
-        return Response(200, {**user_json(record), "revocation": None})
-    return Response(
-        200, {**user_json(record), "revocation": revocation_json(revocation)}, revocation_headers(revocation)
-    )
+    headers = () if revocation is None else revocation_headers(revocation)
+    return Response(200, to_edited_user(record, revocation), headers)
 
 
 def _edit(body: EditBody) -> UserEdit | Problem:

@@ -5,7 +5,7 @@ from typing import Any, assert_never
 
 import click
 
-from sidecar.api.serializers import full_json, user_json, when
+from sidecar.api.serializers import to_seats_with_invitations, to_user, when
 from sidecar.cli.new_store import consent, new_store_option
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import (
@@ -79,7 +79,7 @@ def create(
         raise _not_created(outcome, new_account)
     made, admin = outcome.account, outcome.admin
     if as_json:
-        print_json({**account_json(made), "admin": user_json(admin)})
+        print_json({**account_json(made), "admin": to_user(admin)})
     else:
         print_pairs(
             {"account": made.id, "name": made.name, "seats": made.seats.cap, "admin": admin.id, "as": admin.email}
@@ -165,7 +165,7 @@ def set_seats(account: str, seats: int, as_json: bool, **flags: str | None) -> N
     match outcome:
         case SeatsSet(seats=now):
             if as_json:
-                print_json({"account": found.id, "seats": full_json(now, "")})
+                print_json({"account": found.id, "seats": to_seats_with_invitations(now, "")})
             else:
                 click.echo(f"{now.used} of {now.cap} seats used")
         case NoAccount() | ActorChanged():
@@ -241,5 +241,5 @@ def account_json(one: Account) -> dict[str, Any]:
         "name": one.name,
         "status": one.status.value,
         "created_at": when(one.created_at),
-        "seats": full_json(one.seats, ""),
+        "seats": to_seats_with_invitations(one.seats, ""),
     }

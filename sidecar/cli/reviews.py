@@ -3,18 +3,24 @@
 from typing import Any
 
 import click
+from msgspec.structs import asdict
 
-from sidecar.api.serializers import review_json, user_json, when
+from sidecar.api.serializers import to_review, to_user, when
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import json_option, print_json, print_table, usage_error
 from sidecar.cli.store_session import OPERATOR, account_of, policy_of, run_with_store
 from sidecar.cli.user_options import account_option, on_user, refused
 from sidecar.domain.users import Account, Status, UserId, UserRecord
+from sidecar.http.schemas import Review, User
 from sidecar.identity.users import Edited, ReviewedOutcome
 from sidecar.server.admin_context import AdminContext
 from sidecar.store.users import Roster
 
 _Held = list[tuple[Account, UserRecord]]
+
+
+class _HeldUser(User, frozen=True):
+    review: Review | None
 
 
 @click.command()
@@ -87,7 +93,7 @@ async def _accept_all(operator: AdminContext, account: str | None) -> list[UserR
 
 def _say_reviewed(records: list[UserRecord], *, as_json: bool) -> None:
     if as_json:
-        print_json({"reviewed": [user_json(record) for record in records]})
+        print_json({"reviewed": [to_user(record) for record in records]})
         return
     for record in records:
         click.echo(f"{record.email} is {record.role} and {record.status}")
@@ -97,7 +103,8 @@ def _say_reviewed(records: list[UserRecord], *, as_json: bool) -> None:
 
 def _say_held(held: _Held, *, as_json: bool) -> None:
     if as_json:
-        print_json({"held": [{**user_json(record), "review": review_json(record.review)} for _, record in held]})
+        users = [_HeldUser(**asdict(to_user(record)), review=to_review(record.review)) for _, record in held]
+        print_json({"held": users})
         return
     rows: list[tuple[Any, ...]] = []
     for account, record in held:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sidecar.api.serializers import user_json
+from sidecar.api.serializers import to_user
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, answer_no, json_option, print_error, print_json, print_pairs, usage_error
 from sidecar.cli.secret_input import read_secret
@@ -55,7 +55,7 @@ def inspect(as_json: bool, **flags: str | None) -> int:
                 "reason": verdict.reason,
                 "why": verdict.why or None,
                 "trusted_issuer": verdict.issuer,
-                "user": None if verdict.user is None else user_json(verdict.user),
+                "user": None if verdict.user is None else to_user(verdict.user),
                 "not_looked_up": verdict.not_asked,
                 "kid": header.get("kid"),
                 "header": header,

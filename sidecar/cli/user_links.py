@@ -5,7 +5,7 @@ The entry point imports the group ``user`` from here, so that these two verbs ar
 
 import click
 
-from sidecar.api.serializers import user_json
+from sidecar.api.serializers import to_user
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import answer_no, json_option, print_error, print_json, usage_error
 from sidecar.cli.store_session import run_with_store
@@ -53,7 +53,7 @@ def link(user: str, iss: str, subject: str, account: str | None, as_json: bool, 
         case Joined(record, revocation, cleared):
             if as_json:
                 complete = revocation is None or revocation.complete
-                print_json({"user": user_json(record), "password_removed": cleared, "complete": complete})
+                print_json({"user": to_user(record), "password_removed": cleared, "complete": complete})
                 return
             click.echo(f"{record.email} is linked to {subject} of {iss}")
             if cleared:
@@ -92,7 +92,7 @@ def unlink(
     match outcome:
         case UnlinkedUser(record, subjects, revocation):
             if as_json:
-                print_json({"user": user_json(record), "subjects": subjects, "complete": revocation.complete})
+                print_json({"user": to_user(record), "subjects": subjects, "complete": revocation.complete})
             else:
                 click.echo(
                     f"{record.email} is unlinked from {subjects} outside {'subject' if subjects == 1 else 'subjects'}"

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from sidecar.api.serializers import full_json, member_json, user_json, when
+from sidecar.api.serializers import to_member, to_seats_with_invitations, to_user, when
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import CliError, answer_no, json_option, print_json, print_pairs, print_table, usage_error
 from sidecar.cli.reviews import review
@@ -44,8 +44,8 @@ def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
     if isinstance(roster, NoAccount):
         raise answer_no(f"the account {account!r} is gone")
     if as_json:
-        seats = full_json(roster.seats, "")
-        print_json({"users": [member_json(member) for member in roster.members], "seats": seats})
+        seats = to_seats_with_invitations(roster.seats, "")
+        print_json({"users": [to_member(member) for member in roster.members], "seats": seats})
         return
     rows = (
         (
@@ -85,7 +85,7 @@ def invite(email: str, role: str, name: str, account: str | None, as_json: bool,
     expires = when(outcome.expires_at)
     if as_json:
         invitation = {"url": outcome.url, "expires_at": expires, "mailed": outcome.mailed}
-        print_json({"user": member_json(outcome.member), "invitation": invitation})
+        print_json({"user": to_member(outcome.member), "invitation": invitation})
     else:
         record = outcome.member.record
         print_pairs({"user": record.id, "as": record.email, "role": record.role, "link": outcome.url, "until": expires})
@@ -109,7 +109,7 @@ def set_role(user: str, role: str, account: str | None, as_json: bool, **flags: 
     if not isinstance(outcome, Edited):
         raise refused(outcome, user)
     if as_json:
-        print_json(user_json(outcome.record))
+        print_json(to_user(outcome.record))
     else:
         click.echo(f"{outcome.record.email} is {outcome.record.role}")
 
@@ -131,7 +131,7 @@ def remove(user: str, account: str | None, as_json: bool, **flags: str | None) -
     if not isinstance(outcome, RemovedUser):
         raise refused(outcome, user)
     if as_json:
-        print_json({"removed": user_json(outcome.record)})
+        print_json({"removed": to_user(outcome.record)})
     else:
         click.echo(f"{outcome.record.email} is removed")
 

@@ -9,8 +9,13 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 def single_header(headers: RawHeaders, wanted: bytes) -> str | None:
     """Return the value of the header ``wanted`` (lower case); None when it is absent or repeated."""
-    found = [value for name, value in headers if name.lower() == wanted]
+    found = header_values(headers, wanted)
     return decode_header(found[0]) if len(found) == 1 else None
+
+
+def header_values(headers: RawHeaders, wanted: bytes) -> list[bytes]:
+    """Return the values of all lines of the header ``wanted`` (lower case), in order."""
+    return [value for name, value in headers if name.lower() == wanted]
 
 
 def decode_header(value: bytes) -> str:

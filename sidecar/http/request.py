@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -13,13 +13,17 @@ from sidecar.domain.problems import Problem
 from sidecar.domain.users import Actor, UserRecord
 from sidecar.http.client_ip import client_address
 from sidecar.http.context import AppContext
-from sidecar.http.headers import RawHeaders
+from sidecar.http.headers import RawHeaders, header_values
 from sidecar.http.problems import problem_answer
 from sidecar.http.response import RawResponse
+from sidecar.identity.sessions import Client
 from sidecar.policy.generation import Generation
 from sidecar.tokens.claims import Claims
 
 B = TypeVar("B")
+
+MAX_AGENT: Final = 1024
+"""Bytes of User-Agent that are read. A session stores 200 printable characters of them."""
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
@@ -50,6 +54,13 @@ class Request(msgspec.Struct, Generic[B], frozen=True):
     def address(self) -> str:
         """Client address (R7), for rate limits and audit rows."""
         return client_address(self.peer_address, self.headers, self.app.public_config.trusted_proxies)
+
+    @property
+    def client(self) -> Client:
+        """The client, for the session list and the audit."""
+        agents = header_values(self.headers, b"user-agent")
+        agent = agents[0][:MAX_AGENT].decode("latin-1") if agents else ""
+        return Client(self.address, "".join(char for char in agent if char.isprintable()), self.request_id)
 
     @property
     def caller(self) -> Caller:

@@ -1,4 +1,4 @@
-"""Response schemas for the OpenAPI document. The tests validate each response against its schema."""
+"""Structs of the API that several modules share. Handlers return them, and the OpenAPI document derives from them."""
 
 from typing import Annotated, Literal
 
@@ -10,6 +10,14 @@ from sidecar.domain.users import Status
 
 When = Annotated[str, msgspec.Meta(description="RFC 3339, UTC.", extra_json_schema={"format": "date-time"})]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Text = Annotated[str, msgspec.Meta(max_length=320)]
+"""An e-mail, name or id as typed. `identity` validates it."""
+
+RoleName = Annotated[str, msgspec.Meta(max_length=128)]
+
+Secret = Annotated[str, msgspec.Meta(max_length=8192)]
+"""A password or a token as typed."""
+
 ReasonName = Annotated[Reason, msgspec.Meta(description="The closed list of reasons.")]
 
 
@@ -82,6 +90,18 @@ class Seats(msgspec.Struct, frozen=True):
     invited: Count
     available: Count
     contact: str | None
+
+
+class PendingInvitation(msgspec.Struct, frozen=True):
+    id: str
+    email: str
+    expires_at: When
+
+
+class SeatsWithInvitations(Seats, frozen=True):
+    """Seats with the invitations that hold one."""
+
+    invitations: list[PendingInvitation]
 
 
 class Roster(msgspec.Struct, frozen=True):

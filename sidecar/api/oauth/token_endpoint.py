@@ -5,10 +5,11 @@ Errors have the format of RFC 6749, not the API's problems. Responses of the tok
 
 from typing import Final, assert_never
 
+from sidecar.api.login_metrics import count_login
 from sidecar.api.oauth.oauth_errors import NO_STORE, error, render_problem
 from sidecar.api.oauth.parameters import FormParameters, InvalidRequestError, read
 from sidecar.api.oauth.revocation_introspection import INTROSPECT, REVOCATION, REVOKE
-from sidecar.api.serializers import client_of, count_login, grant_json
+from sidecar.api.serializers import to_grant
 from sidecar.domain.problems import Code, Problem
 from sidecar.http import schemas
 from sidecar.http.request import Endpoint, RawBody, Request, Require, Response
@@ -46,7 +47,7 @@ async def _password(call: Request[RawBody], parameters: FormParameters) -> Login
         password=parameters.required("password"),
         account=parameters.optional("account"),
     )
-    outcome = await call.app.people.login.sign_in(claim, client_of(call))
+    outcome = await call.app.people.login.sign_in(claim, call.client)
     count_login(call, outcome)
     return outcome
 
@@ -54,14 +55,14 @@ async def _password(call: Request[RawBody], parameters: FormParameters) -> Login
 async def _refresh(call: Request[RawBody], parameters: FormParameters) -> RefreshOutcome:
     people = call.app.people
     return await refresh(
-        people.issuer, people.sessions, people.fleet, parameters.required("refresh_token"), client_of(call)
+        people.issuer, people.sessions, people.fleet, parameters.required("refresh_token"), call.client
     )
 
 
 def _token_answer(outcome: LoginOutcome | StoreBehind) -> Response:
     match outcome:
         case Grant():
-            return Response(200, grant_json(outcome), NO_STORE)
+            return Response(200, to_grant(outcome), NO_STORE)
         case InvalidGrant():
             return error("invalid_grant", "the e-mail, the password or the token is wrong or no longer valid")
         case AccountRequired():
