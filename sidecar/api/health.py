@@ -1,14 +1,12 @@
 """Ops listener: liveness, readiness, status and metrics. Read-only, and unreachable for gateways."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 import msgspec
 
 from sidecar.domain.problems import Problem
 from sidecar.http.request import Endpoint, Request, Require, Response
-from sidecar.pdp.health import HealthCheck
-from sidecar.policy.diagnostics import Diagnostic
+from sidecar.pdp.health import HealthCheck, StatusReport
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
@@ -19,23 +17,7 @@ class ReadinessReport(msgspec.Struct, frozen=True):
 
     status: str
     checks: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
-    failing_checks: list[str] | msgspec.UnsetType = msgspec.UNSET
-
-
-class StatusReport(msgspec.Struct, frozen=True):
-    version: str
-    uptime_s: float
-    generation: str | None
-    state: str
-    loaded_at: str | None
-    diagnostics: list[Diagnostic]
-    fleet: list[dict[str, Any]]
-    store: str
-    store_address: str
-    store_state: str
-    store_reason: str
-    warnings: list[str]
-    lag_s: float | None
+    failing: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReadinessQuery(msgspec.Struct, frozen=True):
@@ -47,7 +29,7 @@ class ReadinessQuery(msgspec.Struct, frozen=True):
 
 async def livez(_call: Request[None]) -> Response:
     """Return 200 while the event loop runs. A failing store is no reason to restart the process."""
-    return Response(200, {"status": "ok"})
+    return Response(200, ReadinessReport("ok"))
 
 
 async def readyz(call: Request[None]) -> Response | Problem:
@@ -68,8 +50,8 @@ def readiness(checks: Mapping[str, HealthCheck], query: Mapping[str, str]) -> Re
         return Response(503 if failing else 200, text.encode(), (*headers, ("Content-Type", PLAIN)))
     degraded = any(check.degraded for name, check in checks.items() if name not in excluded)
     state = "unavailable" if failing else "degraded" if degraded else "ok"
-    body: dict[str, Any] = {"status": state, "checks": {name: check.detail for name, check in checks.items()}}
-    return Response(503 if failing else 200, {**body, "failing": failing} if failing else body, headers)
+    details = {name: check.detail for name, check in checks.items()}
+    return Response(503 if failing else 200, ReadinessReport(state, details, failing or msgspec.UNSET), headers)
 
 
 def _verbose(checks: Mapping[str, HealthCheck], excluded: Collection[str]) -> Iterator[str]:
@@ -85,9 +67,8 @@ def _verbose(checks: Mapping[str, HealthCheck], excluded: Collection[str]) -> It
 
 
 async def status(call: Request[None]) -> Response:
-    """Return one flat object. server/README.md lists its members."""
-    report: dict[str, Any] = await call.app.health.report()
-    return Response(200, report)
+    """Return one flat object. README, "Watching it", lists its members."""
+    return Response(200, await call.app.health.report())
 
 
 async def metrics(call: Request[None]) -> Response:

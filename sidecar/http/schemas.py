@@ -219,9 +219,12 @@ class ServerMetadata(msgspec.Struct, frozen=True):
 
     issuer: str
     token_endpoint: str
-    jwks_uri: str
+    token_endpoint_auth_methods_supported: list[str]
     revocation_endpoint: str
+    revocation_endpoint_auth_methods_supported: list[str]
     introspection_endpoint: str
+    introspection_endpoint_auth_methods_supported: list[str]
+    jwks_uri: str
     grant_types_supported: list[str]
     response_types_supported: list[str]
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from sidecar.pdp.activation import Activation
+from sidecar.policy.diagnostics import Diagnostic
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.integrity.partition_state import PartitionState, PartitionStates, cause_of, unavailable_share
 
@@ -23,6 +26,24 @@ class HealthCheck:
     ok: bool
     detail: str = "ok"
     degraded: bool = False
+
+
+class StatusReport(msgspec.Struct, frozen=True):
+    """Body of ``/status``: one flat object."""
+
+    version: str
+    uptime_s: float
+    generation: str | None
+    state: str
+    loaded_at: str | None
+    diagnostics: Sequence[Diagnostic]
+    fleet: list[dict[str, Any]]
+    store: str
+    store_address: str
+    store_state: str
+    store_reason: str
+    warnings: list[str]
+    lag_s: float | None
 
 
 @dataclass(slots=True)
@@ -66,26 +87,25 @@ class Health:
         """Return the names of the failed checks; empty means ready."""
         return [name for name, check in self.checks().items() if not check.ok]
 
-    async def report(self) -> dict[str, Any]:
-        """Return the body of ``/status``: one flat object."""
+    async def report(self) -> StatusReport:
         policy, store = self.policy, self._store()
         state, reason = self._store_state()
         lags = self.lags()
-        return {
-            "version": self.version,
-            "uptime_s": round(self.clock() - self.started_at, 3),
-            "generation": policy.generation.id if policy.generation else None,
-            "state": policy.state.value,
-            "loaded_at": datetime.fromtimestamp(policy.loaded_at, UTC).isoformat() if policy.loaded_at else None,
-            "diagnostics": list(policy.diagnostics),
-            "fleet": await self._fleet() if store.ok else [],
-            "store": "ok" if store.ok else "unavailable",
-            "store_address": self.store_address,
-            "store_state": state.value,
-            "store_reason": reason,
-            "warnings": list(self.warnings()),
-            "lag_s": round(max(lags.values()), 3) if store.ok and lags else None,
-        }
+        return StatusReport(
+            version=self.version,
+            uptime_s=round(self.clock() - self.started_at, 3),
+            generation=policy.generation.id if policy.generation else None,
+            state=policy.state.value,
+            loaded_at=datetime.fromtimestamp(policy.loaded_at, UTC).isoformat() if policy.loaded_at else None,
+            diagnostics=policy.diagnostics,
+            fleet=await self._fleet() if store.ok else [],
+            store="ok" if store.ok else "unavailable",
+            store_address=self.store_address,
+            store_state=state.value,
+            store_reason=reason,
+            warnings=list(self.warnings()),
+            lag_s=round(max(lags.values()), 3) if store.ok and lags else None,
+        )
 
     def _store(self) -> HealthCheck:
         if not self.proven:

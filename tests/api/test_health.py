@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from sidecar.api import health
 from sidecar.pdp.health import HealthCheck
@@ -25,13 +26,13 @@ async def test_the_metric_is_what_readyz_answers(found: list[str], ready: float)
 
 def test_R49_ready_is_200_and_names_every_check() -> None:
     reply = health.readiness(FINE, {})
-    assert (reply.status, reply.body) == (200, {"status": "ok", "checks": {"store": "ok", "policy": "ok"}})
+    assert (reply.status, to_builtins(reply.body)) == (200, {"status": "ok", "checks": {"store": "ok", "policy": "ok"}})
 
 
 def test_R49_a_failing_check_is_503_with_its_name_and_detail() -> None:
     reply = health.readiness({**FINE, "store": HealthCheck(False, "partition 00 store_out: no answer")}, {})
     assert reply.status == 503
-    assert reply.body == {
+    assert to_builtins(reply.body) == {
         "status": "unavailable",
         "checks": {"store": "partition 00 store_out: no answer", "policy": "ok"},
         "failing": ["store"],
@@ -43,7 +44,7 @@ def test_R49_a_minority_without_an_answer_is_degraded_and_200() -> None:
     reply = health.readiness(
         {**FINE, "store": HealthCheck(True, "partition 03 store_out: no answer", degraded=True)}, {}
     )
-    assert (reply.status, reply.body["status"]) == (200, "degraded")
+    assert (reply.status, to_builtins(reply.body)["status"]) == (200, "degraded")
 
 
 def test_R49_verbose_is_kubernetes_text() -> None:
@@ -66,7 +67,7 @@ def test_R49_verbose_is_kubernetes_text() -> None:
 
 def test_R49_an_excluded_check_does_not_fail_the_probe() -> None:
     reply = health.readiness({**FINE, "store": HealthCheck(False, "out")}, {"exclude": "store"})
-    assert (reply.status, json.dumps(reply.body)) == (
+    assert (reply.status, json.dumps(to_builtins(reply.body))) == (
         200,
         '{"status": "ok", "checks": {"store": "out", "policy": "ok"}}',
     )

@@ -11,6 +11,7 @@ from sidecar.domain.problems import Problem
 from sidecar.http.problems import told_by_header
 from sidecar.http.request import Response
 from sidecar.http.response import RawResponse
+from sidecar.http.schemas import OAuthError
 
 NO_STORE: Final = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
@@ -37,6 +38,6 @@ def render_problem(problem: Problem) -> RawResponse:
     return RawResponse(problem.status, headers, msgspec.json.encode(body))
 
 
-def _body(code: str, description: str) -> dict[str, str]:
+def _body(code: str, description: str) -> OAuthError:
     written = description.translate(_WRITTEN)
-    return {"error": code, "error_description": "".join(char if " " <= char <= "~" else "?" for char in written)}
+    return OAuthError(code, "".join(char if " " <= char <= "~" else "?" for char in written))

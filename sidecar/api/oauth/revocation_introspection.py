@@ -5,7 +5,9 @@ false}`` unless the token is a live access token of the PEP's own account. A ref
 service that accepts all active tokens would accept it (RFC 7662 section 4).
 """
 
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
+
+from msgspec import UNSET
 
 from sidecar.api.oauth.oauth_errors import NO_STORE, error, render_problem
 from sidecar.api.oauth.parameters import InvalidRequestError, read
@@ -24,7 +26,7 @@ from sidecar.tokens.opaque import SecretKind, read_secret
 REVOKE: Final = "/revoke"
 INTROSPECT: Final = "/introspect"
 
-_INACTIVE: Final = {"active": False}
+_INACTIVE: Final = schemas.Introspection(active=False)
 
 
 async def revoke(call: Request[RawBody]) -> Response:
@@ -89,29 +91,28 @@ async def introspect(call: Request[RawBody]) -> Response:
     return Response(200, _active(identity), NO_STORE)
 
 
-def _active(identity: Identity) -> dict[str, Any]:
+def _active(identity: Identity) -> schemas.Introspection:
     """Return an active token.
 
     ``iss`` and ``sub`` are the token's; others are this sidecar's.
     """
     claims, record = identity.claims, identity.record
-    known = {
-        "active": True,
-        "token_type": "Bearer",
-        "iss": claims.issuer,
-        "sub": claims.subject or claims.user,
-        "client_id": None if claims.subject else claims.user,
-        "aud": claims.audience,
-        "exp": claims.expires_at,
-        "iat": claims.issued_at,
-        "nbf": claims.not_before,
-        "jti": claims.jti or None,
-        "username": record.email if record.email_verified else None,
-        "acct": record.account,
-        "user": record.id,
-        "sid": claims.session or None,
-    }
-    return {name: value for name, value in known.items() if value is not None}
+    return schemas.Introspection(
+        active=True,
+        token_type="Bearer",  # noqa: S106 (no secret)
+        iss=claims.issuer,
+        sub=claims.subject or claims.user,
+        client_id=UNSET if claims.subject else claims.user,
+        aud=claims.audience,
+        exp=claims.expires_at,
+        iat=claims.issued_at,
+        nbf=UNSET if claims.not_before is None else claims.not_before,
+        jti=claims.jti or UNSET,
+        username=record.email if record.email_verified else UNSET,
+        acct=record.account,
+        user=record.id,
+        sid=claims.session or UNSET,
+    )
 
 
 REVOCATION: Final[tuple[Endpoint, ...]] = (

@@ -93,19 +93,19 @@ async def metadata(call: Request[None]) -> Response:
     base = public_config.public_url.rstrip("/")
     return Response(
         200,
-        {
-            "issuer": call.app.people.issuer.issuer,
-            "token_endpoint": base + TOKEN,
-            "token_endpoint_auth_methods_supported": ["none"],
-            "revocation_endpoint": base + REVOKE,
-            "revocation_endpoint_auth_methods_supported": ["none"],
-            "introspection_endpoint": (public_config.pdp_url or base).rstrip("/") + INTROSPECT,
-            "introspection_endpoint_auth_methods_supported": ["Bearer"],
-            "jwks_uri": base + JWKS,
-            "grant_types_supported": ["password", "refresh_token"],
+        schemas.ServerMetadata(
+            issuer=call.app.people.issuer.issuer,
+            token_endpoint=base + TOKEN,
+            token_endpoint_auth_methods_supported=["none"],
+            revocation_endpoint=base + REVOKE,
+            revocation_endpoint_auth_methods_supported=["none"],
+            introspection_endpoint=(public_config.pdp_url or base).rstrip("/") + INTROSPECT,
+            introspection_endpoint_auth_methods_supported=["Bearer"],
+            jwks_uri=base + JWKS,
+            grant_types_supported=["password", "refresh_token"],
             # There is no authorization endpoint. The member is required and must not be empty; "none" means no type.
-            "response_types_supported": ["none"],
-        },
+            response_types_supported=["none"],
+        ),
         _KEYS_LIVE,
     )
 

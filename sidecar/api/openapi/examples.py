@@ -205,9 +205,12 @@ ANSWERS: Final[dict[str, Any]] = {
     "ServerMetadata": {
         "issuer": URL,
         "token_endpoint": f"{URL}/token",
-        "jwks_uri": f"{URL}/.well-known/jwks.json",
+        "token_endpoint_auth_methods_supported": ["none"],
         "revocation_endpoint": f"{URL}/revoke",
+        "revocation_endpoint_auth_methods_supported": ["none"],
         "introspection_endpoint": f"{URL}/introspect",
+        "introspection_endpoint_auth_methods_supported": ["Bearer"],
+        "jwks_uri": f"{URL}/.well-known/jwks.json",
         "grant_types_supported": ["password", "refresh_token"],
         "response_types_supported": ["none"],
     },
