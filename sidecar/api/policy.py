@@ -17,9 +17,7 @@ from sidecar.http.outcome_problems import not_found, refusal
 from sidecar.http.policy_schemas import (
     ActivePolicySummary,
     CellShown,
-    Explained,
     Matrix,
-    Person,
     PolicyRole,
     PolicySection,
     Preview,
@@ -31,7 +29,7 @@ from sidecar.pdp.preview import MAX_BODY, PreviewBusy, PreviewResult, PreviewToo
 from sidecar.policy.decision_table import Cell, Ruling
 from sidecar.policy.diagnostics import FILES
 from sidecar.policy.explain import explain, explain_person
-from sidecar.policy.explained import as_dict
+from sidecar.policy.explained import Explained, to_explained, to_person
 from sidecar.store.outcomes import NoAccount
 from sidecar.tokens.ids import account_of
 
@@ -109,11 +107,11 @@ async def why(call: Request[None]) -> Response | Problem:
     if asked.role is not None:
         if asked.role not in call.policy.roles:
             return refusal(unknown(call.policy, asked.role))
-        return Response(200, as_dict(explain(call.policy, asked.role, asked.section, asked.action)))
+        return Response(200, to_explained(explain(call.policy, asked.role, asked.section, asked.action)))
     record = call.caller.record if asked.user is None else await _user(call, asked.user)
     if record is None:
         return not_found("user")
-    return Response(200, as_dict(explain_person(call.policy, record, asked.section, asked.action)))
+    return Response(200, to_explained(explain_person(call.policy, record, asked.section, asked.action)))
 
 
 async def _user(call: Request[None], named: str) -> UserRecord | None:
@@ -125,10 +123,6 @@ async def _user(call: Request[None], named: str) -> UserRecord | None:
     elif (email := normalise(named)) is not None:
         uid = await users.find(account, email)
     return None if uid is None else await users.record(uid)
-
-
-def _person(record: UserRecord) -> Person:
-    return Person(record.id, record.email, record.name, record.status)
 
 
 # -- previews
@@ -160,7 +154,7 @@ async def preview(call: Request[PreviewBody]) -> Response | Problem:
     for member in roster.members:
         if member.record.status is Status.EXPIRED:
             continue
-        people.setdefault(member.record.role, []).append(msgspec.to_builtins(_person(member.record)))
+        people.setdefault(member.record.role, []).append(msgspec.to_builtins(to_person(member.record)))
     outcome = await call.app.previews.preview(account, call.policy, edited, people)
     match outcome:
         case PreviewResult(body):

@@ -1,15 +1,14 @@
 """Response schemas of the policy endpoints, for the OpenAPI document and the tests."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
-from sidecar.domain.users import Status
 from sidecar.http.schemas import Count, ReasonName, When
 from sidecar.pdp.activation import ActivationState
 from sidecar.policy.diagnostics import Diagnostic
+from sidecar.policy.explained import Line, Person
 
-Line = Annotated[str, msgspec.Meta(description="policy/policy.csv:LINE")]
 Effect = Literal["allow", "deny"]
 
 
@@ -57,73 +56,6 @@ class CellShown(msgspec.Struct, frozen=True):
 class Matrix(msgspec.Struct, frozen=True):
     generation: str
     cells: list[CellShown]
-
-
-class LineShown(msgspec.Struct, frozen=True):
-    rule: Line
-    text: str
-
-
-class NearShown(msgspec.Struct, frozen=True):
-    """The nearest allow rule that does not apply. ``mismatches``: in role or action; empty if a deny overrides it."""
-
-    rule: Line
-    text: str
-    mismatches: list[Literal["role", "action"]]
-
-
-class EditShown(msgspec.Struct, frozen=True):
-    """One edit of policy.csv: write ``line``, remove it, or write it in place of ``rule``."""
-
-    edit: Literal["write", "remove", "replace"]
-    line: str
-    rule: Line | None
-
-
-class CellName(msgspec.Struct, frozen=True):
-    role: str
-    section: str
-    action: str
-
-
-class SideEffects(msgspec.Struct, frozen=True):
-    """Other cells that ``edits`` would open: their count, and the first of them."""
-
-    count: Count
-    cells: list[CellName]
-
-
-class Person(msgspec.Struct, frozen=True):
-    id: str
-    email: str
-    name: str
-    status: Status
-
-
-class Explained(msgspec.Struct, frozen=True):
-    """Explanation of a decision.
-
-    ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``edits``: of a denial. ``roles``: the allowed
-    roles. ``hint``: the closest declared name, for a section or action that is not declared.
-    A user who is denied by status gets that reason; ``rule`` and ``path`` then describe the role's permission.
-    """
-
-    role: str
-    section: str
-    action: str
-    decision: bool
-    reason: ReasonName
-    hint: str | None
-    rule: Line | None
-    text: str | None
-    path: list[LineShown]
-    overridden: LineShown | None
-    nearest: NearShown | None
-    edits: list[EditShown]
-    side_effects: SideEffects
-    roles: list[str]
-    generation: str
-    user: Person | None
 
 
 class ChangeShown(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):

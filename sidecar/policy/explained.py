@@ -1,54 +1,123 @@
 """JSON form of an explanation, for API, CLI and console."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final, Literal
 
-from sidecar.domain.users import UserRecord
-from sidecar.policy.explain import Explanation
-from sidecar.policy.rules import Rule
+import msgspec
+
+from sidecar.domain.decision import Reason
+from sidecar.domain.users import Status, UserRecord
+from sidecar.policy.explain import EditKind, Explanation
+from sidecar.policy.rules import Inheritance, Rule
 
 SHOWN_CELLS: Final = 20
 """Maximum number of cells of ``side_effects`` in the list. The count covers all of them."""
+
+Line = Annotated[str, msgspec.Meta(description="policy/policy.csv:LINE")]
+
+
+class LineShown(msgspec.Struct, frozen=True):
+    rule: Line
+    text: str
+
+
+class NearShown(msgspec.Struct, frozen=True):
+    """The nearest allow rule that does not apply. ``differs``: in role or action; empty if a deny overrides it."""
+
+    rule: Line
+    text: str
+    differs: list[Literal["role", "action"]]
+
+
+class EditShown(msgspec.Struct, frozen=True):
+    """One edit of policy.csv: write ``line``, remove it, or write it in place of ``rule``."""
+
+    do: EditKind
+    line: str
+    rule: Line | None
+
+
+class CellName(msgspec.Struct, frozen=True):
+    role: str
+    section: str
+    action: str
+
+
+class Also(msgspec.Struct, frozen=True):
+    """Other cells that ``flip`` would open: their count, and the first of them."""
+
+    count: Annotated[int, msgspec.Meta(ge=0)]
+    cells: list[CellName]
+
+
+class Person(msgspec.Struct, frozen=True):
+    id: str
+    email: str
+    name: str
+    status: Status
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """Explanation of a decision.
+
+    ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``flip``: of a denial. ``roles``: the allowed roles.
+    ``hint``: the closest declared name, for a section or action that is not declared.
+    A user who is denied by status gets that reason; ``rule`` and ``path`` then describe the role's permission.
+    """
+
+    role: str
+    section: str
+    action: str
+    decision: bool
+    reason: Reason
+    hint: str | None
+    rule: Line | None
+    text: str | None
+    path: list[LineShown]
+    overridden: LineShown | None
+    nearest: NearShown | None
+    flip: list[EditShown]
+    also: Also
+    roles: list[str]
+    generation: str
+    user: Person | None
+
+
+_DIFFERS: Final[tuple[Literal["role", "action"], ...]] = ("role", "action")
 
 
 def _as_it_is(path: str) -> str:
     return path
 
 
-def as_dict(found: Explanation, name_of: Callable[[str], str] = _as_it_is) -> dict[str, object]:
-    """Return the JSON object. ``name_of`` converts ``policy/policy.csv:12`` to a path for the reader."""
+def to_explained(found: Explanation, name_of: Callable[[str], str] = _as_it_is) -> Explained:
+    """Return the JSON form. ``name_of`` converts ``policy/policy.csv:12`` to a path for the reader."""
 
-    def rule_json(rule: Rule | None) -> dict[str, object] | None:
-        return None if rule is None else {"rule": name_of(rule.id), "text": rule.text}
+    def shown(rule: Rule | Inheritance) -> LineShown:
+        return LineShown(name_of(rule.id), rule.text)
 
     near = found.nearest
-    return {
-        "role": found.role,
-        "section": found.section,
-        "action": found.action,
-        "decision": found.ruling.allowed,
-        "reason": found.ruling.reason.value,
-        "hint": found.hint or None,
-        "rule": None if found.rule is None else name_of(found.rule.id),
-        "text": None if found.rule is None else found.rule.text,
-        "path": [{"rule": name_of(link.id), "text": link.text} for link in found.path],
-        "overridden": rule_json(found.overridden),
-        "nearest": None if near is None else {**(rule_json(near.rule) or {}), "mismatches": list(near.mismatches)},
-        "edits": [
-            {"edit": edit.kind.value, "line": edit.line, "rule": name_of(edit.rule) if edit.rule else None}
-            for edit in found.edits_to_flip
-        ],
-        "side_effects": {
-            "count": len(found.side_effects),
-            "cells": [
-                dict(zip(("role", "section", "action"), cell, strict=True)) for cell in found.side_effects[:SHOWN_CELLS]
-            ],
-        },
-        "roles": list(found.roles),
-        "generation": found.generation,
-        "user": None if found.person is None else _person(found.person),
-    }
+    return Explained(
+        role=found.role,
+        section=found.section,
+        action=found.action,
+        decision=found.ruling.allowed,
+        reason=found.ruling.reason,
+        hint=found.hint or None,
+        rule=None if found.rule is None else name_of(found.rule.id),
+        text=None if found.rule is None else found.rule.text,
+        path=[shown(link) for link in found.path],
+        overridden=None if found.overridden is None else shown(found.overridden),
+        nearest=None
+        if near is None
+        else NearShown(name_of(near.rule.id), near.rule.text, [name for name in _DIFFERS if name in near.differs]),
+        flip=[EditShown(edit.do, edit.line, name_of(edit.rule) if edit.rule else None) for edit in found.flip],
+        also=Also(len(found.also), [CellName(*cell) for cell in found.also[:SHOWN_CELLS]]),
+        roles=list(found.roles),
+        generation=found.generation,
+        user=None if found.person is None else to_person(found.person),
+    )
 
 
-def _person(record: UserRecord) -> dict[str, str]:
-    return {"id": record.id, "email": record.email, "name": record.name, "status": record.status.value}
+def to_person(record: UserRecord) -> Person:
+    return Person(record.id, record.email, record.name, record.status)

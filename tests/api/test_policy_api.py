@@ -25,6 +25,7 @@ from sidecar.pdp.compile.protocol import ResourceLimits
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.preview import Previews
 from sidecar.pdp.token_cache import TokenCache
+from sidecar.policy.explained import Explained
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
@@ -150,7 +151,7 @@ async def test_a_role_is_explained(web, ada) -> None:
     assert answer.body["edits"] == [{"edit": "write", "line": "p, marketer, billing, view, allow", "rule": None}]
     assert answer.body["roles"] == ["account-administrator", "accountant"]
     assert answer.body["user"] is None
-    msgspec.convert(answer.body, policy_schemas.Explained)
+    msgspec.convert(answer.body, Explained)
 
 
 async def test_oneself_is_explained_when_nobody_is_named(web, ada) -> None:
@@ -158,7 +159,7 @@ async def test_oneself_is_explained_when_nobody_is_named(web, ada) -> None:
     assert answer.body["decision"] is True
     assert answer.body["user"]["email"] == ADMIN
     assert answer.body["rule"].startswith("policy/policy.csv:")
-    msgspec.convert(answer.body, policy_schemas.Explained)
+    msgspec.convert(answer.body, Explained)
 
 
 @pytest.mark.parametrize("named", ["id", "email"])
@@ -186,8 +187,8 @@ async def test_who_may_not_act_is_denied_for_that(web, ada, town) -> None:
     answer = await explain(web, ada, section="media-library", action="view", user="new@example.com")
     assert (answer.body["decision"], answer.body["reason"]) == (False, "unknown_user")
     answer = await explain(web, ada, section="billing", action="view", user="new@example.com")
-    assert answer.body["side_effects"] == {"count": 0, "cells": []}, "of what would be flipped, and nothing is"
-    msgspec.convert(answer.body, policy_schemas.Explained)
+    assert answer.body["also"] == {"count": 0, "cells": []}, "of what would be flipped, and nothing is"
+    msgspec.convert(answer.body, Explained)
 
 
 async def test_R27_another_accounts_user_is_nobody(web, ada, town) -> None:
@@ -223,7 +224,7 @@ async def test_an_unknown_section_is_a_reasoned_deny(web, ada) -> None:
     assert answer.body["hint"] == 'did you mean "billing"?'
     answer = await explain(web, ada, section="billing", action="vew")
     assert (answer.body["reason"], answer.body["hint"]) == ("unknown_action", 'did you mean "view"?')
-    msgspec.convert(answer.body, policy_schemas.Explained)
+    msgspec.convert(answer.body, Explained)
 
 
 # -- what if -----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from itertools import combinations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import to_builtins
 
 from sidecar.domain.decision import Reason
 from sidecar.policy.compiler import ProofScope, compile_policy
@@ -13,7 +14,7 @@ from sidecar.policy.decide import decide
 from sidecar.policy.declarations import Role, Section
 from sidecar.policy.diagnostics import DiagnosticSink
 from sidecar.policy.explain import Edit, EditKind, explain
-from sidecar.policy.explained import as_dict
+from sidecar.policy.explained import to_explained
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.routes import RouteTable
 from sidecar.policy.rules import Effect, Inheritance, Rule, read_closures
@@ -43,7 +44,7 @@ def test_an_allow_names_its_line_and_who_else_may(shipped: Generation, seed: Map
 
 
 def test_an_inherited_allow_names_the_way_to_it(shipped: Generation, seed: Mapping[str, bytes]) -> None:
-    told = as_dict(explain(shipped, "marketer", "account-settings", "view"))
+    told = to_builtins(to_explained(explain(shipped, "marketer", "account-settings", "view")))
     assert told["decision"] is True
     assert told["text"] == "p, member, account-settings, *, allow"
     line = line_of(seed, "g, marketer, member")
@@ -51,7 +52,7 @@ def test_an_inherited_allow_names_the_way_to_it(shipped: Generation, seed: Mappi
 
 
 def test_a_missing_rule_is_told_with_the_line_to_write(shipped: Generation) -> None:
-    told = as_dict(explain(shipped, "marketer", "billing", "view"))
+    told = to_builtins(to_explained(explain(shipped, "marketer", "billing", "view")))
     assert told["decision"] is False
     assert told["reason"] == "no_rule"
     assert told["rule"] is None
@@ -75,7 +76,7 @@ def test_the_nearest_rule_is_rather_of_the_same_role(edited: Edited) -> None:
 
 def test_a_deny_is_told_with_the_line_to_remove_and_what_else_that_opens(edited: Edited) -> None:
     files = edited("policy.csv", add="p, accountant, billing, *, deny\n")
-    told = as_dict(explain(draft(files), "accountant", "billing", "view"))
+    told = to_builtins(to_explained(explain(draft(files), "accountant", "billing", "view")))
     line = line_of(files, "p, accountant, billing, *, deny")
     assert told["reason"] == "explicit_deny"
     assert told["rule"] == f"policy/policy.csv:{line}"
@@ -125,11 +126,13 @@ def test_what_is_not_declared_cannot_be_turned_by_a_rule(
 def test_what_is_not_declared_comes_with_what_was_meant(
     shipped: Generation, cell: tuple[str, str, str], hint: str | None
 ) -> None:
-    assert as_dict(explain(shipped, *cell))["hint"] == hint
+    assert to_builtins(to_explained(explain(shipped, *cell)))["hint"] == hint
 
 
 def test_lines_are_named_as_the_reader_can_open_them(shipped: Generation) -> None:
-    told = as_dict(explain(shipped, "marketer", "account-settings", "view"), lambda path: "/etc/" + path)
+    told = to_builtins(
+        to_explained(explain(shipped, "marketer", "account-settings", "view"), lambda path: "/etc/" + path)
+    )
     assert str(told["rule"]).startswith("/etc/policy/policy.csv:")
 
 

@@ -9,7 +9,7 @@ from sidecar.cli.policy.query import account_option, asked_about, known_cell
 from sidecar.policy.diagnostics import path_of
 from sidecar.policy.explain import Edit, EditKind, Explanation, explain_person
 from sidecar.policy.explain import explain as explain_cell
-from sidecar.policy.explained import as_dict
+from sidecar.policy.explained import to_explained
 from sidecar.policy.rules import FILE, Rule
 
 
@@ -37,7 +37,7 @@ def explain(who: str, section: str, action: str, account: str | None, as_json: b
     else:
         explanation = explain_person(generation, asked.person, section, action)
     if as_json:
-        print_json(as_dict(explanation, source.name_of))
+        print_json(to_explained(explanation, source.name_of))
     else:
         if asked.note:
             click.echo(plain(asked.note.rstrip(": ")))
