@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from sidecar.domain.problems import Code, Problem
-from sidecar.http.request import Endpoint, Request, RequirePermission, Response
+from sidecar.http.endpoint import Endpoint, RequirePermission
+from sidecar.http.request import Request, Response
 from sidecar.http.schemas import Count, When
 from sidecar.store.audit import MAX_PAGE
 from sidecar.store.audit_chain import AuditRow

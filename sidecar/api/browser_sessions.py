@@ -24,10 +24,10 @@ from sidecar.http.authorization import explain_cross_site, identify
 from sidecar.http.context import AppContext, PublicConfig
 from sidecar.http.credentials import HOST_COOKIE, authorization
 from sidecar.http.csrf import origin_of, same_site
+from sidecar.http.endpoint import Endpoint, Require
 from sidecar.http.headers import RawHeaders
-from sidecar.http.outcome_problems import overloaded, rate_limited
-from sidecar.http.problems import of_reason, problem_answer
-from sidecar.http.request import Endpoint, Request, Require, Response
+from sidecar.http.problems import of_reason, overloaded, problem_answer, rate_limited
+from sidecar.http.request import Request, Response
 from sidecar.http.response import REALM, RawResponse
 from sidecar.http.schemas import Secret, Text
 from sidecar.identity.hash_limits import Limited

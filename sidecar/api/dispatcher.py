@@ -22,10 +22,11 @@ from sidecar.gateways.fast_path.request_head import MAX_AGAIN, MAX_LINES
 from sidecar.http.allowed_hosts import NOT_OUR_NAME, is_ours
 from sidecar.http.authorization import admit
 from sidecar.http.context import AppContext
+from sidecar.http.endpoint import Endpoint
 from sidecar.http.json_body import InvalidBodyError, decode
 from sidecar.http.min_revision import admit_at_least
 from sidecar.http.problems import problem_answer
-from sidecar.http.request import Endpoint, RawBody, Request, Response
+from sidecar.http.request import RawBody, Request, Response
 from sidecar.http.request_id import repeated_request_id, request_id_of
 from sidecar.http.response import RawResponse
 from sidecar.http.router import Router, Row

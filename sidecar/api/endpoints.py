@@ -8,7 +8,7 @@ from sidecar.api import audit, browser_sessions, check_api, health, me, password
 from sidecar.api.authzen import evaluation, search
 from sidecar.api.oauth import revocation_introspection, token_endpoint
 from sidecar.api.openapi import document
-from sidecar.http.request import Endpoint, Require
+from sidecar.http.endpoint import Endpoint, Require
 
 CHECKS: tuple[Endpoint, ...] = (
     Endpoint(

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from sidecar.domain.problems import Problem
-from sidecar.http.request import Endpoint, Request, Require, Response
+from sidecar.http.endpoint import Endpoint, Require
+from sidecar.http.request import Request, Response
 from sidecar.pdp.health import HealthCheck, StatusReport
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"

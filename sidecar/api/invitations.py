@@ -9,9 +9,10 @@ from sidecar.api.serializers import rfc3339, to_grant, to_seats_with_invitations
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Seats, Status
 from sidecar.http import schemas
+from sidecar.http.endpoint import Endpoint, Require, RequirePermission
 from sidecar.http.headers import header_values
-from sidecar.http.outcome_problems import bad_name, not_found, overloaded, refusal, weak_password
-from sidecar.http.request import Endpoint, Request, Require, RequirePermission, Response
+from sidecar.http.problems import bad_name, not_found, overloaded, refusal, weak_password
+from sidecar.http.request import Request, Response
 from sidecar.identity.display_names import clean
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.invitations import InvalidEmail, Invitee, Sent

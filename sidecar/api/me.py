@@ -10,8 +10,9 @@ from sidecar.domain.access import CredentialSource
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import SessionId
 from sidecar.http import schemas
-from sidecar.http.outcome_problems import actor_changed, not_found, overloaded, rate_limited, weak_password
-from sidecar.http.request import Endpoint, Request, Require, Response
+from sidecar.http.endpoint import Endpoint, Require
+from sidecar.http.problems import actor_changed, not_found, overloaded, rate_limited, weak_password
+from sidecar.http.request import Request, Response
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WeakPassword, WrongPassword

@@ -7,8 +7,9 @@ import msgspec
 from sidecar.api.serializers import to_grant
 from sidecar.domain.problems import Code, Problem
 from sidecar.http import schemas
-from sidecar.http.outcome_problems import overloaded, weak_password
-from sidecar.http.request import Endpoint, Request, Require, Response
+from sidecar.http.endpoint import Endpoint, Require
+from sidecar.http.problems import overloaded, weak_password
+from sidecar.http.request import Request, Response
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.password_change import WeakPassword
 from sidecar.identity.password_reset import ResetGone

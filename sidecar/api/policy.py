@@ -13,7 +13,7 @@ import msgspec
 from sidecar.api.serializers import rfc3339
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserId, UserRecord
-from sidecar.http.outcome_problems import not_found, refusal
+from sidecar.http.endpoint import Endpoint, RequirePermission
 from sidecar.http.policy_schemas import (
     ActivePolicySummary,
     CellShown,
@@ -22,7 +22,8 @@ from sidecar.http.policy_schemas import (
     PolicySection,
     Preview,
 )
-from sidecar.http.request import Endpoint, Request, RequirePermission, Response
+from sidecar.http.problems import not_found, refusal
+from sidecar.http.request import Request, Response
 from sidecar.identity.emails import normalise
 from sidecar.identity.role_assignment import unknown
 from sidecar.pdp.preview import MAX_BODY, PreviewBusy, PreviewResult, PreviewTooLarge

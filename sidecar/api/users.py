@@ -9,8 +9,9 @@ from sidecar.api.serializers import revocation_headers, to_edited_user, to_membe
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserRecord
 from sidecar.http import schemas
-from sidecar.http.outcome_problems import bad_name, not_found, refusal
-from sidecar.http.request import Endpoint, Request, RequirePermission, Response
+from sidecar.http.endpoint import Endpoint, RequirePermission
+from sidecar.http.problems import bad_name, not_found, refusal
+from sidecar.http.request import Request, Response
 from sidecar.identity.display_names import clean
 from sidecar.identity.role_assignment import may_assign
 from sidecar.identity.users import Edited, RemovedUser, UserEdit

@@ -11,9 +11,10 @@ from sidecar.http.credentials import authorization, credential
 from sidecar.http.csrf import same_site
 from sidecar.http.denial_causes import cross_site
 from sidecar.http.denial_log import DENIAL_LOG
+from sidecar.http.endpoint import Require, Requirement, RequirePermission, RequireScope
 from sidecar.http.headers import RawHeaders
 from sidecar.http.problems import of_reason
-from sidecar.http.request import Caller, Require, Requirement, RequirePermission, RequireScope
+from sidecar.http.request import Caller
 from sidecar.identity.pep_keys import InvalidKey, OutOfScope, RateExceeded
 from sidecar.pdp.decision_point import evaluate
 from sidecar.policy.generation import Generation

@@ -14,8 +14,9 @@ from sidecar.domain.users import AccountId
 from sidecar.http.authorization import admit
 from sidecar.http.context import AppContext
 from sidecar.http.credentials import credential
+from sidecar.http.endpoint import Requirement, RequireScope
 from sidecar.http.headers import RawHeaders
-from sidecar.http.request import Caller, Requirement, RequireScope
+from sidecar.http.request import Caller
 from sidecar.policy.generation import Generation
 from sidecar.store.live.revision_status import RevisionStatus
 

@@ -1,21 +1,16 @@
 """Request and response types of the handlers. Handlers are independent of the HTTP library."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Mapping
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from sidecar.domain.access import CredentialSource
-from sidecar.domain.peps import Pep, Scope
-from sidecar.domain.problems import Problem
+from sidecar.domain.peps import Pep
 from sidecar.domain.users import Actor, UserRecord
 from sidecar.http.client_ip import client_address
 from sidecar.http.context import AppContext
 from sidecar.http.headers import RawHeaders, header_values
-from sidecar.http.problems import problem_answer
-from sidecar.http.response import RawResponse
 from sidecar.identity.sessions import Client
 from sidecar.policy.generation import Generation
 from sidecar.tokens.claims import Claims
@@ -112,64 +107,8 @@ class Response(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class Require(Enum):
-    """Requirements without parameters."""
-
-    OPEN = "open"
-    SIGNED_IN = "signed-in"
-
-
-@dataclass(frozen=True, slots=True)
-class RequirePermission:
-    """Requires a signed-in user with permission for ``action`` in ``section``."""
-
-    section: str
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class RequireScope:
-    """Requires a PEP key with ``scope``. User tokens are rejected here, and PEP keys everywhere else (R20)."""
-
-    scope: Scope
-
-
-Requirement = Require | RequirePermission | RequireScope
-
-Handler = Callable[[Request[Any]], Awaitable[Response | Problem]]
-
-
 class RawBody(msgspec.Struct, frozen=True, gc=False):
     """Unparsed body of an endpoint that reads several media types (OAuth: form or JSON)."""
 
     content_type: str
     content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One row of the endpoint table.
-
-    ``path`` contains ``{names}`` for single segments. ``body``: a Struct, ``RawBody``, or None for no body.
-    ``tell`` renders a problem in the endpoint's standard. ``max_body`` overrides SIDECAR_MAX_BODY. ``at_least``: the
-    endpoint reads ``X-Sidecar-At-Least``.
-    The rest is for the OpenAPI document. ``answer``: JSON of the first status. ``asks``: alternatives of the body where
-    ``body`` does not define it. ``form``: a form is accepted, too. ``query``: a Struct of the query parameters.
-    ``text``: example of a plain-text alternative.
-    """
-
-    method: str
-    path: str
-    guard: Requirement
-    handler: Handler
-    summary: str
-    body: type[Any] | None = None
-    statuses: tuple[int, ...] = (200,)
-    render_problem: Callable[[Problem], RawResponse] = problem_answer
-    max_body: int = 0
-    at_least: bool = False
-    response_schema: type[Any] | None = None
-    request_schemas: tuple[type[Any], ...] = ()
-    form: bool = False
-    query: type[Any] | None = None
-    text: str = ""

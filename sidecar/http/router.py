@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from sidecar.domain.problems import Code, Problem
-from sidecar.http.request import Endpoint
+from sidecar.http.endpoint import Endpoint
 
 Row = tuple[Endpoint, dict[str, str]]
 

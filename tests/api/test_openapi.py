@@ -16,7 +16,8 @@ from sidecar.api.openapi.examples import EXAMPLES
 from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code
 from sidecar.gateways.ext_authz import EXACT
-from sidecar.http.request import Endpoint, RawBody, Request, Require, RequireScope, Response
+from sidecar.http.endpoint import Endpoint, Require, RequireScope
+from sidecar.http.request import RawBody, Request, Response
 from tests.api.fuzz.run import Run, faults, fuzz, prepare, serve
 
 ROWS = (*CHECKS, *API)

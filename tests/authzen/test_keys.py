@@ -7,7 +7,7 @@ import pytest
 from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Status
-from sidecar.http.request import Require
+from sidecar.http.endpoint import Require
 from sidecar.identity.pep_keys import UNPROVEN_A_SECOND, revoke
 from sidecar.store.errors import StoreUnavailableError
 from sidecar.tokens.opaque import SecretKind, new_secret

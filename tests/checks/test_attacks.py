@@ -18,7 +18,7 @@ import pytest
 
 from sidecar.api.endpoints import API, CHECKS
 from sidecar.domain.users import Actor, Status, UserRecord
-from sidecar.http.request import Endpoint
+from sidecar.http.endpoint import Endpoint
 from sidecar.identity.invitations import Sent
 from sidecar.identity.sessions import Grant
 from tests.fixtures import OTHER_PASSWORD, PASSWORD, PUBLIC, Town, Web

@@ -3,7 +3,8 @@
 import pytest
 
 from sidecar.domain.problems import Code, Problem
-from sidecar.http.request import Endpoint, Request, Require, Response
+from sidecar.http.endpoint import Endpoint, Require
+from sidecar.http.request import Request, Response
 from sidecar.http.router import Router
 
 

@@ -22,8 +22,9 @@ from sidecar.domain.access import Subject
 from sidecar.domain.decision import Decision, Reason
 from sidecar.domain.peps import Scope
 from sidecar.gateways.ext_authz import record_check
+from sidecar.http.endpoint import Endpoint, Require, RequireScope
 from sidecar.http.json_body import InvalidBodyError
-from sidecar.http.request import Endpoint, RawBody, Request, Require, RequireScope, Response
+from sidecar.http.request import RawBody, Request, Response
 from sidecar.pdp.evaluation import ResolvedSubject, evaluate
 
 EVALUATION: Final = "/access/v1/evaluation"

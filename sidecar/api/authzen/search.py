@@ -9,7 +9,8 @@ from sidecar.api.authzen.requests import action_of, kind_of, members_of, optiona
 from sidecar.domain.decision import Reason
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Member
-from sidecar.http.request import Endpoint, Handler, RawBody, Request, RequireScope, Response
+from sidecar.http.endpoint import Endpoint, Handler, RequireScope
+from sidecar.http.request import RawBody, Request, Response
 from sidecar.pdp import search
 from sidecar.pdp.evaluation import USER
 from sidecar.store.outcomes import NoAccount

@@ -16,7 +16,8 @@ from sidecar.domain.decision import Reason, Verdict
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Actor, SessionId, UserId
 from sidecar.http import schemas
-from sidecar.http.request import Endpoint, RawBody, Request, Require, RequireScope, Response
+from sidecar.http.endpoint import Endpoint, Require, RequireScope
+from sidecar.http.request import RawBody, Request, Response
 from sidecar.identity.revocation_wait import already_everywhere
 from sidecar.pdp.decision_basis import Identity
 from sidecar.store.outcomes import ActorChanged

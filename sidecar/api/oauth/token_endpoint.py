@@ -12,7 +12,8 @@ from sidecar.api.oauth.revocation_introspection import INTROSPECT, REVOCATION, R
 from sidecar.api.serializers import to_grant
 from sidecar.domain.problems import Code, Problem
 from sidecar.http import schemas
-from sidecar.http.request import Endpoint, RawBody, Request, Require, Response
+from sidecar.http.endpoint import Endpoint, Require
+from sidecar.http.request import RawBody, Request, Response
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.login import AccountRequired, LoginOutcome, ResetRequired, SignIn

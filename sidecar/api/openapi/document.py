@@ -17,7 +17,8 @@ from sidecar.api.authzen import problems as authzen_refusals
 from sidecar.api.oauth import oauth_errors as oauth_refusals
 from sidecar.api.openapi.checks import CHECK_RESPONSES, CHECK_SCHEMAS, check_paths
 from sidecar.api.openapi.examples import named
-from sidecar.http.request import Endpoint, RawBody, Request, Require, RequirePermission, RequireScope, Response
+from sidecar.http.endpoint import Endpoint, Require, RequirePermission, RequireScope
+from sidecar.http.request import RawBody, Request, Response
 from sidecar.http.schemas import OAuthError, ProblemBody
 
 PATH: Final = "/openapi.json"
