@@ -25,7 +25,7 @@ from sidecar.http.context import AppContext, PublicConfig
 from sidecar.http.credentials import HOST_COOKIE, authorization
 from sidecar.http.csrf import origin_of, same_site
 from sidecar.http.endpoint import Endpoint, Require
-from sidecar.http.headers import RawHeaders
+from sidecar.http.headers import header_values
 from sidecar.http.problems import of_reason, overloaded, problem_answer, rate_limited
 from sidecar.http.request import Request, Response
 from sidecar.http.response import REALM, RawResponse
@@ -77,10 +77,10 @@ async def sign_in(call: Request[SignInBody]) -> Response | Problem:
 
 def _refused(call: Request[SignInBody]) -> Problem | None:
     ours = origin_of(call.app.public_config.public_url)
-    if _lines(call.headers, b"origin") != [ours.encode("latin-1")]:
+    if header_values(call.headers, b"origin") != [ours.encode("latin-1")]:
         detail = explain_cross_site(call.app, call.headers) or f"send exactly one Origin, {ours}"
         return _of(call, Reason.CROSS_SITE, detail)
-    types = _lines(call.headers, b"content-type")
+    types = header_values(call.headers, b"content-type")
     if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != b"application/json":
         return Problem(Code.BAD_REQUEST, "Content-Type must be application/json")
     return None
@@ -144,7 +144,7 @@ async def sign_out(call: Request[None]) -> Response | Problem:
     All sidecars reject its tokens when the response is sent. It succeeds without a session and with repeated cookies: a
     page of a sibling domain that sets another cookie must not prevent the sign-out (R5).
     """
-    if _lines(call.headers, b"authorization"):
+    if header_values(call.headers, b"authorization"):
         return await _sign_out_bearer(call)
     given = _cookies(call)
     if isinstance(given, Problem):
@@ -174,7 +174,7 @@ def _cookies(call: Request[None]) -> SessionCookies | Problem:
 
     None beside an Authorization header (R4).
     """
-    if _lines(call.headers, b"authorization"):
+    if header_values(call.headers, b"authorization"):
         given = authorization(call.headers)
         return _of(call, given) if isinstance(given, Reason) else SessionCookies((), ())
     found = session_cookies_of(call.headers, call.app.public_config.cookie)
@@ -250,10 +250,6 @@ def _cookie(public_config: PublicConfig, name: str, value: str, seconds: int) ->
     path, site = ("/", "Lax") if name == public_config.cookie else (SESSION, "Strict")
     secure = "; Secure" if public_config.cookie == HOST_COOKIE else ""
     return "Set-Cookie", f"{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly{secure}; SameSite={site}"
-
-
-def _lines(headers: RawHeaders, wanted: bytes) -> list[bytes]:
-    return [value for name, value in headers if name.lower() == wanted]
 
 
 def _of(call: Request[Any], reason: Reason, detail: str = "") -> Problem:

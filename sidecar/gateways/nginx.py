@@ -10,7 +10,7 @@ be read. It always sets X-Sent-From and X-Original-URL, so X-Original-URI must a
 from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Reason
 from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, from_headers
-from sidecar.http.headers import RawHeaders
+from sidecar.http.headers import RawHeaders, header_values
 
 PATH = "/check/nginx"
 URI_HEADER = b"x-original-uri"
@@ -27,8 +27,8 @@ def ingress_agrees(headers: RawHeaders) -> bool:
     """Return True unless ingress-nginx sent the check, and its two URL headers differ."""
     if not any(name.lower() == INGRESS[0] and value == INGRESS[1] for name, value in headers):
         return True
-    urls = [value for name, value in headers if name.lower() == b"x-original-url"]
-    uris = [value for name, value in headers if name.lower() == URI_HEADER]
+    urls = header_values(headers, b"x-original-url")
+    uris = header_values(headers, URI_HEADER)
     if len(urls) != 1 or len(uris) != 1:
         return False
     _, _, after_scheme = urls[0].partition(b"://")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from sidecar.http.headers import RawHeaders
+from sidecar.http.headers import RawHeaders, header_values
 
 UNIX: Final = "unix"
 """Peer of a Unix socket. The permissions of the socket's directory decide which processes can connect."""
@@ -71,8 +71,7 @@ def limiter_address(address: str) -> str:
 
 def _from_the_right(headers: RawHeaders) -> Iterator[str]:
     """Yield the entries of all X-Forwarded-For lines from right to left. An entry that is too long is empty."""
-    lines = [value for name, value in headers if name.lower() == b"x-forwarded-for"]
-    for line in reversed(lines):
+    for line in reversed(header_values(headers, b"x-forwarded-for")):
         end = len(line)
         while end >= 0:
             comma = line.rfind(b",", 0, end)

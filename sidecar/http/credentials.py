@@ -8,7 +8,7 @@ from typing import Final
 
 from sidecar.domain.access import NO_CREDENTIAL, Credential, CredentialSource
 from sidecar.domain.decision import Reason
-from sidecar.http.headers import RawHeaders
+from sidecar.http.headers import RawHeaders, header_values
 
 HOST_COOKIE: Final = "__Host-sidecar"
 LOOPBACK_COOKIE: Final = "sidecar"
@@ -43,7 +43,7 @@ def credential(headers: RawHeaders, cookie: str) -> Credential | Reason:
 
 def authorization(headers: RawHeaders) -> Credential | Reason:
     """Return the credential of the Authorization header alone, or BAD_REQUEST if the header is repeated."""
-    lines = [value for name, value in headers if name.lower() == b"authorization"]
+    lines = header_values(headers, b"authorization")
     if len(lines) > 1:
         return Reason.BAD_REQUEST
     return from_authorization(lines[0]) if lines else NO_CREDENTIAL
@@ -87,7 +87,7 @@ def cookie_values(headers: RawHeaders, name: str) -> list[str]:
     wanted = name.encode("ascii")
     found = []
     left = MAX_COOKIES
-    for line in (value for header, value in headers if header.lower() == b"cookie"):
+    for line in header_values(headers, b"cookie"):
         pairs = line.split(b";", left)[:left]
         left -= len(pairs)
         for pair in pairs:

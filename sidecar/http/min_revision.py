@@ -15,7 +15,7 @@ from sidecar.http.authorization import admit
 from sidecar.http.context import AppContext
 from sidecar.http.credentials import credential
 from sidecar.http.endpoint import Requirement, RequireScope
-from sidecar.http.headers import RawHeaders
+from sidecar.http.headers import RawHeaders, header_values
 from sidecar.http.request import Caller
 from sidecar.policy.generation import Generation
 from sidecar.store.live.revision_status import RevisionStatus
@@ -54,7 +54,7 @@ async def admit_at_least(
 
 
 def _revision(headers: RawHeaders) -> int | Problem | None:
-    found = [value for name, value in headers if name.lower() == AT_LEAST]
+    found = header_values(headers, AT_LEAST)
     if not found:
         return None
     if len(found) > 1 or _NUMBER.fullmatch(found[0]) is None:
