@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
+
+from sidecar.domain.hosts import is_loopback
 
 
 class InvalidValueError(ValueError):
@@ -30,7 +32,7 @@ class TcpAddress:
 
     @property
     def loopback(self) -> bool:
-        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        return is_loopback(self.host)
 
     @property
     def wildcard(self) -> bool:
@@ -45,14 +47,8 @@ class UnixAddress:
     """Unix socket. It counts as loopback, and the folder's mode protects it."""
 
     path: Path
-
-    @property
-    def loopback(self) -> bool:
-        return True
-
-    @property
-    def wildcard(self) -> bool:
-        return False
+    loopback: ClassVar[bool] = True
+    wildcard: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return f"unix:{self.path}"

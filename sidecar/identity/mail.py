@@ -11,12 +11,12 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, localtime, make_msgid, parseaddr
 from enum import Enum
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
+from sidecar.domain.hosts import is_loopback
 from sidecar.identity.emails import normalise, parse
 
 TIMEOUT: Final = 10.0
@@ -76,7 +76,7 @@ def mail_server(url: str) -> MailServer:
     password = unquote(parts.password) if parts.password else None
     if (username is None) != (password is None):
         raise ValueError("user and password belong together: write both or neither")
-    if password is not None and tls is Tls.NONE and not _is_near(parts.hostname):
+    if password is not None and tls is Tls.NONE and not is_loopback(parts.hostname):
         raise ValueError(
             "a password over plain smtp:// is allowed on loopback only: write smtps:// or smtp+starttls://"
         )
@@ -150,10 +150,3 @@ def _one(recipient: str) -> Address:
 
 def _refused(error: aiosmtplib.SMTPException, code: int) -> SendError:
     return SendError(f"{type(error).__name__} {code}", permanent=code >= 500)
-
-
-def _is_near(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

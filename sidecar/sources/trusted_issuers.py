@@ -19,11 +19,11 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from sidecar.domain.hosts import is_loopback
 from sidecar.sources.owner_writable_files import OwnerWritableFileError, read_guarded
 from sidecar.tokens.external_tokens import EmailProof, IssuerTrust
 from sidecar.tokens.jwk_set import KINDS
@@ -193,17 +193,10 @@ def _check_url(url: str, *, loopback_http: bool) -> None:
         raise _InvalidEntryError("jwks_url: must be https://HOST/…, without user or fragment")
     if parts.scheme == "https":
         return
-    if parts.scheme != "http" or not loopback_http or not _is_loopback(host):
+    if parts.scheme != "http" or not loopback_http or not is_loopback(host):
         raise _InvalidEntryError(
             "jwks_url: must begin with https:// (plain HTTP: to this machine alone, with loopback_http = true)"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _accounts(entry: dict[str, Any]) -> tuple[str, ...]:
