@@ -10,6 +10,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from sidecar.domain.ambiguous_json import AmbiguousJsonError, no_constant, unique_members
+
 MAX_DEPTH = 16
 """Levels of nesting: far above any valid body, and far below the recursion limit."""
 
@@ -37,6 +39,8 @@ def strict_json(raw: bytes, max_members: int = MAX_MEMBERS) -> Any:
         value = _DECODER.decode(raw.decode("utf-8"))
     except InvalidBodyError:
         raise
+    except AmbiguousJsonError as error:
+        raise InvalidBodyError(f"the body {error}") from None
     except UnicodeDecodeError:
         raise InvalidBodyError("the body is not UTF-8") from None
     except RecursionError:
@@ -99,17 +103,6 @@ def convert(value: object, kind: type[T]) -> T:
         raise InvalidBodyError(str(error)) from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise InvalidBodyError("the body repeats a member")
-    return members
-
-
-def _refuse_constant(_name: str) -> Any:
-    raise InvalidBodyError("the body contains NaN or Infinity, which are not JSON")
-
-
 def _finite(text: str) -> float:
     number = float(text)
     if isinf(number):
@@ -117,7 +110,7 @@ def _finite(text: str) -> float:
     return number
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_members, parse_constant=no_constant, parse_float=_finite)
 
 
 def _inspect(value: Any, levels: int) -> None:

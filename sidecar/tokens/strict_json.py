@@ -9,6 +9,8 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final, NoReturn
 
+from sidecar.domain.ambiguous_json import no_constant, unique_members
+
 MAX_TOKEN: Final = 16 * 1024
 MAX_HEADER: Final = 4096
 MAX_SIGNATURE: Final = 2048
@@ -48,19 +50,12 @@ def segment(text: bytes) -> bytes:
     return decoded
 
 
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise MalformedJsonError
-    return members
-
-
 def _refuse(_: str) -> NoReturn:
     raise MalformedJsonError
 
 
-_WHOLE: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_float=_refuse, parse_constant=_refuse)
-_ANY: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_refuse)
+_WHOLE: Final = json.JSONDecoder(object_pairs_hook=unique_members, parse_float=_refuse, parse_constant=no_constant)
+_ANY: Final = json.JSONDecoder(object_pairs_hook=unique_members, parse_constant=no_constant)
 
 
 def whole_object(raw: bytes) -> dict[str, object]:

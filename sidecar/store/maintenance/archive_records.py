@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from sidecar.domain.ambiguous_json import no_constant, unique_members
 from sidecar.domain.peps import account_of_pep
 from sidecar.domain.users import AccountId
 from sidecar.store.maintenance import archive_forms as forms
@@ -92,7 +93,7 @@ def flat(fields: Mapping[str, str]) -> list[str]:
 def json_object(place: ArchiveLocation, line: bytes) -> dict[str, Any]:
     """Return the line's object. Duplicate members, NaN and invalid UTF-8 are errors."""
     try:
-        value = json.loads(line.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=unique_members, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         place.refuse(f"the line is not valid JSON of a backup ({str(error)[:SHOWN]})")
     if not isinstance(value, dict):
@@ -115,17 +116,6 @@ def members(place: ArchiveLocation, value: Any, wanted: Mapping[str, type], owne
         if type(value[name]) is not kind:
             place.refuse(f"{owner}: {name} is {_kind(value[name])}, not {_KINDS[kind]}")
     return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a member occurs twice")
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")
 
 
 _KINDS: Final[dict[type, str]] = {
