@@ -204,7 +204,9 @@ def _uncontested(found: list[IssuerKey], contested: set[tuple[str, str]]) -> Ite
 
 def _fits(jwk: Mapping[str, object], algorithm: str) -> bool:
     named = jwk.get("alg", algorithm)
-    return _is_of_kind(jwk, algorithm) and (named == algorithm or {named, algorithm} == _EDWARDS)
+    return _is_of_kind(jwk, algorithm) and (
+        named == algorithm or (isinstance(named, str) and {named, algorithm} == _EDWARDS)
+    )
 
 
 def _is_of_kind(jwk: Mapping[str, object], algorithm: str) -> bool:

@@ -222,5 +222,11 @@ def test_no_document_makes_it_raise_anything_else(jwks):
     assert all(key.algorithms <= EVERY for key in keys.keys)
 
 
+@pytest.mark.parametrize("alg", [[], {}, ["EdDSA"], 1, None])
+def test_a_key_whose_alg_is_no_text_is_left_out(alg):
+    jwks = [{**OKPAlgorithm.to_jwk(ed25519.Ed25519PrivateKey.generate().public_key(), as_dict=True), "alg": alg}]
+    assert read_key_set(json.dumps({"keys": jwks}).encode(), EVERY).keys == ()
+
+
 def test_segment_is_canonical():
     assert segment(b"AQAB") == b"\x01\x00\x01"
