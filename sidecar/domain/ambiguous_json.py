@@ -4,7 +4,7 @@ from typing import Any, NoReturn
 
 
 class AmbiguousJsonError(ValueError):
-    """The document is ambiguous. The message says what it does, and contains nothing of it."""
+    """The document is ambiguous. The message names the fault, and contains no part of the document."""
 
 
 def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
