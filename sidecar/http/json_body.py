@@ -61,8 +61,7 @@ def _bound(raw: bytes, max_members: int) -> None:
     """Check a long body before parsing, because parsing it could block the event loop.
 
     Raises InvalidBodyError for too many members, too deep nesting or too long numbers. Content of strings is ignored;
-    an
-    unterminated string extends to the end.
+    an unterminated string extends to the end.
     """
     most = 2 * max_members + 2  # a name and a value each
     bare, strings = _STRING.subn(b"", raw, count=most + 1)
@@ -95,8 +94,10 @@ def decode(raw: bytes, kind: type[T]) -> T:
 
 
 def convert(value: object, kind: type[T]) -> T:
-    """Convert a parsed JSON value to ``kind``. Raises InvalidBodyError that names the member (``$.email``), never its
-    value."""
+    """Convert a parsed JSON value to ``kind``.
+
+    Raises InvalidBodyError that names the member (``$.email``), never its value.
+    """
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -114,8 +115,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=unique_members, parse_constant=no_
 
 
 def _inspect(value: Any, levels: int) -> None:
-    """Raise InvalidBodyError for half a surrogate pair, which cannot be encoded again, and for nesting below
-    ``levels``."""
+    """Raise InvalidBodyError for half a surrogate pair, which cannot be encoded, and for nesting below ``levels``."""
     if isinstance(value, str):
         try:
             value.encode("utf-8")

@@ -100,8 +100,10 @@ def evaluation_of(sent: Members) -> Evaluation:
 
 
 def batch_of(sent: Members) -> Batch | None:
-    """Return the batch, or None if there are no ``evaluations``. Raises InvalidBodyError for errors outside the
-    items."""
+    """Return the batch, or None if there are no ``evaluations``.
+
+    Raises InvalidBodyError for errors outside the items.
+    """
     semantic = _semantic(sent)
     listed = sent.get("evaluations")
     if listed is None or listed == []:

@@ -73,7 +73,7 @@ class RequestTemplate(msgspec.Struct, frozen=True, gc=False):
 
 
 class ResponseCache:
-    """Response cache. One per listener. Callers must validate a hit with `DecisionPoint.stands` before use.
+    """Response cache. One per listener. Callers validate a hit with `DecisionPoint.is_current` before use.
 
     ``key``: everything that a response can depend on. ``page``: the same, split into template and URI, if possible.
     """
