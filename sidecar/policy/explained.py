@@ -22,17 +22,17 @@ class LineShown(msgspec.Struct, frozen=True):
 
 
 class NearShown(msgspec.Struct, frozen=True):
-    """The nearest allow rule that does not apply. ``differs``: in role or action; empty if a deny overrides it."""
+    """The nearest allow rule that does not apply. ``mismatches``: in role or action; empty if a deny overrides it."""
 
     rule: Line
     text: str
-    differs: list[Literal["role", "action"]]
+    mismatches: list[Literal["role", "action"]]
 
 
 class EditShown(msgspec.Struct, frozen=True):
     """One edit of policy.csv: write ``line``, remove it, or write it in place of ``rule``."""
 
-    do: EditKind
+    edit: EditKind
     line: str
     rule: Line | None
 
@@ -43,8 +43,8 @@ class CellName(msgspec.Struct, frozen=True):
     action: str
 
 
-class Also(msgspec.Struct, frozen=True):
-    """Other cells that ``flip`` would open: their count, and the first of them."""
+class SideEffects(msgspec.Struct, frozen=True):
+    """Other cells that ``edits`` would open: their count, and the first of them."""
 
     count: Annotated[int, msgspec.Meta(ge=0)]
     cells: list[CellName]
@@ -60,7 +60,8 @@ class Person(msgspec.Struct, frozen=True):
 class Explained(msgspec.Struct, frozen=True):
     """Explanation of a decision.
 
-    ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``flip``: of a denial. ``roles``: the allowed roles.
+    ``path``: the ``g`` lines that led to the rule. ``nearest`` and ``edits``: of a denial. ``roles``: the allowed
+    roles.
     ``hint``: the closest declared name, for a section or action that is not declared.
     A user who is denied by status gets that reason; ``rule`` and ``path`` then describe the role's permission.
     """
@@ -76,21 +77,21 @@ class Explained(msgspec.Struct, frozen=True):
     path: list[LineShown]
     overridden: LineShown | None
     nearest: NearShown | None
-    flip: list[EditShown]
-    also: Also
+    edits: list[EditShown]
+    side_effects: SideEffects
     roles: list[str]
     generation: str
     user: Person | None
 
 
-_DIFFERS: Final[tuple[Literal["role", "action"], ...]] = ("role", "action")
+_MISMATCHES: Final[tuple[Literal["role", "action"], ...]] = ("role", "action")
 
 
-def _as_it_is(path: str) -> str:
+def _unchanged(path: str) -> str:
     return path
 
 
-def to_explained(found: Explanation, name_of: Callable[[str], str] = _as_it_is) -> Explained:
+def to_explained(found: Explanation, name_of: Callable[[str], str] = _unchanged) -> Explained:
     """Return the JSON form. ``name_of`` converts ``policy/policy.csv:12`` to a path for the reader."""
 
     def shown(rule: Rule | Inheritance) -> LineShown:
@@ -110,9 +111,15 @@ def to_explained(found: Explanation, name_of: Callable[[str], str] = _as_it_is) 
         overridden=None if found.overridden is None else shown(found.overridden),
         nearest=None
         if near is None
-        else NearShown(name_of(near.rule.id), near.rule.text, [name for name in _DIFFERS if name in near.differs]),
-        flip=[EditShown(edit.do, edit.line, name_of(edit.rule) if edit.rule else None) for edit in found.flip],
-        also=Also(len(found.also), [CellName(*cell) for cell in found.also[:SHOWN_CELLS]]),
+        else NearShown(
+            name_of(near.rule.id), near.rule.text, [name for name in _MISMATCHES if name in near.mismatches]
+        ),
+        edits=[
+            EditShown(edit.kind, edit.line, name_of(edit.rule) if edit.rule else None) for edit in found.edits_to_flip
+        ],
+        side_effects=SideEffects(
+            len(found.side_effects), [CellName(*cell) for cell in found.side_effects[:SHOWN_CELLS]]
+        ),
         roles=list(found.roles),
         generation=found.generation,
         user=None if found.person is None else to_person(found.person),

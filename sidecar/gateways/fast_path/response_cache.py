@@ -115,8 +115,8 @@ class ResponseCache:
         again = self.seen_before(key)
         if page is not None and not (decision.section and self.template_seen_before(page[0])):
             page = None
-        standing = app.pdp.basis_of(question, decision) if again or page is not None else None
-        if standing is None:
+        basis = app.pdp.basis_of(question, decision) if again or page is not None else None
+        if basis is None:
             return
         answer = CachedResponse(basis, prepared, log_entry_for(app, call.family.label, decision))
         if again:
