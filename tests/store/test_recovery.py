@@ -17,8 +17,10 @@ from sidecar.domain.users import ADMINISTRATOR, Actor, Status, UserId, UserRecor
 from sidecar.sources.journal_file import JournalFile
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.integrity.data_set import code_of
+from sidecar.store.integrity.journal import Journal
 from sidecar.store.integrity.partition_state import PartitionState
 from sidecar.store.integrity.recovering import PartitionRecovery, read_lost
+from sidecar.store.integrity.recovery import RecoveryTask
 from sidecar.store.live.replica import RecordReplica
 from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import Changed, LastAdmin, NotHeld
@@ -323,6 +325,20 @@ async def test_R48_the_same_older_state_again_before_a_restart(scene, sidecar):
     await put_back(scene.town.store, kept)
     one = await sidecar(ready=False)
     await eventually(lambda: one.held(scene.bob.id))
+
+
+async def test_R48_a_recovery_that_is_followed_already_is_not_reported_as_a_loss(scene, sidecar, monkeypatch):
+    """The feed follows the recovered store before the state is reported and the journal has read the feed."""
+    one = await sidecar()
+    monkeypatch.setattr(Journal, "read_back", lambda _self: asyncio.sleep(0))
+    await scene.lose(changes(scene)["role"])
+    await eventually(lambda: one.held(scene.bob.id))
+    assert one.live.journal.marks(0)[-1].n < one.live.journal.position(0).n
+    await one.stop()
+    one.live.states.report(0, PartitionState.REGRESSED, "not up to date")
+    recovery = RecoveryTask(scene.town.store, one.live.journal, one.live.states, id="a", lease=LEASE, seal=SEAL)
+    await recovery.turn()
+    assert await read_lost(scene.town.store, 0) is None
 
 
 async def test_R48_of_two_sidecars_one_knows_more(scene, sidecar):

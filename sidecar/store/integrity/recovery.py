@@ -112,6 +112,8 @@ class RecoveryTask:
         base, lost = None, list[JournalEntry]()
         if self._told.get(partition) != (here, position):
             stored = await read_feed(self._store, partition)
+            if any((mark.n, mark.entry) == (position.n, position.entry) for mark in stored):
+                return None  # recovered meanwhile and followed here: the state and the journal are not up to date yet
             oldest = (stored[-1].n if len(stored) < MAX_ENTRIES else 0) if stored else None
             base, lost = split(self._journal.marks(partition), {mark.n: mark.entry for mark in stored}, oldest)
             if not lost:
