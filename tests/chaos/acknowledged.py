@@ -31,6 +31,8 @@ class Fleet:
     urls: Sequence[str]
     done: Counter[str] = field(default_factory=Counter)
     unanswered: Counter[str] = field(default_factory=Counter)
+    faulty: bool = False
+    """The store is not the known one: no rejection is an answer."""
 
     async def ask(self, chance: random.Random, method: str, path: str, **more: Any) -> Answer | None:
         """None: no answer, or one that says that the store is out. Another address each time: limits hide nothing."""
@@ -39,7 +41,7 @@ class Fleet:
             answer = await self.http.ask(method, path, url=chance.choice(self.urls), headers=headers, **more)
         except aiohttp.ClientError:
             return None
-        return None if answer.status == 503 else answer
+        return None if answer.status == 503 or (self.faulty and answer.status >= 400) else answer
 
     async def sure(self, chance: random.Random, method: str, path: str, **more: Any) -> Answer:
         answer = await self.ask(chance, method, path, **more)

@@ -1,5 +1,6 @@
 """A mixed hour, compressed: people sign in, change passwords, get other roles, come and go, and the policy is edited,
-while questions are asked at every door of two sidecars. A judge knows the truth of every instant."""
+while questions are asked at every door of two sidecars. The store has faults (faults.py). A judge knows the truth of
+every instant."""
 
 import asyncio
 import json
@@ -13,12 +14,16 @@ from typing import Any
 
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.sources.policy_files import read_policy_files
+from tests.chaos.faults import SLACK, Doubt, Faults, Settlement, Window
+from tests.chaos.rig import LEASE
 from tests.chaos.truth import Expected, History, PolicyState, Token, UserState, rightly
 from tests.live.support import PASSWORD, Answer, Http, Person, Process
 
 ROLES = ("accountant", "developer", "marketer", "account-administrator")
 SPOTS = tuple((section, "view") for section in ("users", "billing", "analytics", "integration", "media-library"))
 TOKENS_KEPT = 8
+FORMER = 8
+"""Removed users of whom is asked on: an older dump brings them back."""
 UNAVAILABLE = "store_unavailable"
 
 
@@ -31,6 +36,7 @@ class Member:
     history: History[UserState]
     tokens: list[Token]
     issued: int = 1
+    doubt: Doubt | None = None
 
     @property
     def live(self) -> list[Token]:
@@ -75,11 +81,17 @@ class Mixed:
         self.report = Report()
         self.chance = random.Random(seed)
         self.members: list[Member] = []
+        self.former: list[Member] = []
+        self.calm = asyncio.Event()
+        self.calm.set()
+        self._faults: Faults | None = None
+        self._changing = 0
         self.revision = 0
         self.policies = History(self._compiled())
         self._stop = asyncio.Event()
 
-    async def run(self, seconds: float, *, people: int = 6, clients: int = 12) -> Report:
+    async def run(self, seconds: float, *, people: int = 6, clients: int = 12, faults: Faults | None = None) -> Report:
+        """``faults``: each at least once, then until ``seconds`` are over."""
         for _ in range(people):
             await self._join()
         self.report.changes.clear()
@@ -89,9 +101,31 @@ class Mixed:
             group.create_task(self._edit_policy(self._chance()))
             for _ in range(clients):
                 group.create_task(self._ask(self._chance()))
-            await asyncio.sleep(seconds)
+            if faults is not None:
+                self._faults = faults
+                await faults.run(seconds, self._chance())
+            else:
+                await asyncio.sleep(seconds)
             self._stop.set()
         return self.report
+
+    def idle(self) -> bool:
+        """No change is under way."""
+        return self._changing == 0
+
+    def states(self) -> Mapping[str, UserState]:
+        """Acknowledged role and status of each user, by id; without those that a change under way makes uncertain."""
+        certain = [member for member in (*self.members, *self.former) if not member.history.open]
+        return {member.person.id: replace(member.history.now, epoch=0, ended=frozenset()) for member in certain}
+
+    async def settle(self, lost: bool) -> None:
+        """After a fault."""
+        assert self._faults is not None
+        urls, report = [process.url for process in self.processes], self._faults.report
+        users = [*self.members, *self.former]
+        settlement = Settlement(self.http, urls, users, lambda: _from(self.chance), self.report.wrong, report)
+        self.ada = await settlement.run(lost=lost)
+        self.revision = 0 if lost else self.revision
 
     def _chance(self) -> random.Random:
         return random.Random(self.chance.random())
@@ -113,27 +147,54 @@ class Mixed:
             self._leave: 1,
         }
         while not self._stop.is_set():
+            await self.calm.wait()
             member = self.members[number]
-            if member.history.now.status == "removed":
-                self.members[number] = await self._joined()
-            elif member.history.now.status == "suspended":
-                await self._resume(member, chance)
-            else:
-                way = chance.choices(list(ways), list(ways.values()))[0]
-                await way(member, chance)
+            if member.doubt is None:
+                self._changing += 1
+                if member.history.now.status == "removed":
+                    await self._follow(number)
+                elif member.history.now.status == "suspended":
+                    await self._resume(member, chance)
+                else:
+                    way = chance.choices(list(ways), list(ways.values()))[0]
+                    await way(member, chance)
+                self._changing -= 1
             await asyncio.sleep(chance.uniform(0, 0.15))
 
+    async def _follow(self, number: int) -> None:
+        """Another one takes the place of a removed user. During a fault perhaps none does."""
+        try:
+            member = await self._joined()
+        except AssertionError:
+            if not self._faulty:
+                raise
+            return
+        self.former = [*self.former, self.members[number]][-FORMER:]
+        self.members[number] = member
+
+    @property
+    def _faulty(self) -> bool:
+        return self._faults is not None and self._faults.windows.now is not None
+
     async def _change(
-        self, what: str, member: Member, state: UserState, call: Callable[[], Any], good: Sequence[int] = (200, 204)
+        self, what: str, member: Member, state: UserState, call: Callable[[], Any], new_password: str = ""
     ) -> Answer | None:
-        """Into the history, whatever the answer says. A refusal for a reason of its own leaves all as it was."""
-        member.history.begin(time.monotonic(), state)
+        """Into the history, whatever the answer says. A refusal for a reason of its own leaves all as it was; during a
+        fault it leaves a doubt."""
+        before = member.history.now
+        sent = time.monotonic()
+        member.history.begin(sent, state)
         answer: Answer = await call()
-        if answer.status in good:
+        met = self._faults and self._faults.windows.over(sent, time.monotonic())
+        complete = answer.headers.get("X-Sidecar-Revocation", "complete") == "complete"
+        if answer.status in (200, 204) and (complete or not met):
             member.history.acknowledge(time.monotonic())
             self.report.changes[what] += 1
             self.revision = max(self.revision, int(answer.headers.get("X-Sidecar-Revision", 0)))
             return answer
+        if met and answer.status != 429:
+            member.doubt = Doubt(before, member.password, new_password or member.password)
+            return None
         member.history.take_back()
         if answer.status != 429:
             self.report.wrong.append(f"{what} of {member.person.email}: {answer.status} {answer.body}")
@@ -143,7 +204,7 @@ class Mixed:
         async def patched() -> Answer:
             path = f"/v1/users/{member.person.id}"
             answer = await self.http.ask("PATCH", path, token=self.ada.access, url=self._url(chance), json=body)
-            if answer.status != 503:
+            if answer.status != 503 or self._faulty:
                 return answer
             self.report.unavailable += 1  # done or not: asked again it is the same change
             return await patched()
@@ -181,19 +242,22 @@ class Mixed:
             lambda: self.http.ask(
                 "POST", "/v1/me/password", token=token.text, url=self._url(chance), headers=_from(chance), json=body
             ),
+            new,
         )
         if answer is not None:
             member.password = new
-            member.issue(answer.body["access_token"], epoch)
+            if not self._faulty:
+                member.issue(answer.body["access_token"], epoch)
 
     async def _sign_in(self, member: Member, chance: random.Random) -> None:
         form = {"grant_type": "password", "username": member.person.email, "password": member.password}
-        url = self._url(chance)
+        url, sent = self._url(chance), time.monotonic()
         answer = await self.http.ask("POST", "/token", url=url, headers=_from(chance), data=form)
-        if answer.status == 200:
+        met = self._faults and self._faults.windows.over(sent, time.monotonic())
+        if answer.status == 200 and not met:
             self.report.changes["sign-in"] += 1
             member.issue(answer.body["access_token"], member.history.now.epoch)
-        elif answer.status != 429:
+        elif answer.status != 429 and not met:
             self.report.wrong.append(f"sign-in of {member.person.email}: {answer.status} {answer.body}")
 
     async def _sign_out(self, member: Member, chance: random.Random) -> None:
@@ -234,6 +298,7 @@ class Mixed:
         """A rule and its expectations, there and back; in force when both sidecars say so."""
         while not self._stop.is_set():
             await asyncio.sleep(chance.uniform(0.5, 1.5))
+            await self.calm.wait()
             wanted = self._edited()
             self.policies.begin(time.monotonic(), wanted)
             await self._in_force(wanted.generation)
@@ -260,7 +325,7 @@ class Mixed:
         return PolicyState(generation.id, generation.allowed)
 
     async def _in_force(self, generation: str) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + (10 if self._faults is None else 40)
         for process in self.processes:
             while True:
                 status = await self.http.ask("GET", "/status", url=process.ops)
@@ -274,12 +339,14 @@ class Mixed:
     async def _ask(self, chance: random.Random) -> None:
         doors = {self._gateway: 7, self._json: 2, self._authzen: 1}
         while not self._stop.is_set():
-            member = chance.choice(self.members)
+            member = chance.choice([*self.members, *self.former])
             door = chance.choices(list(doors), list(doors.values()))[0]
             await door(member, chance)
             await asyncio.sleep(0)
 
     async def _gateway(self, member: Member, chance: random.Random) -> None:
+        if not member.tokens:
+            return
         token, spot = chance.choice(member.tokens), chance.choice(SPOTS)
         sent = time.monotonic()
         page = chance.choice(("x", str(chance.randrange(1_000_000))))  # polled, or never asked for before
@@ -289,6 +356,8 @@ class Mixed:
 
     async def _json(self, member: Member, chance: random.Random) -> None:
         """Two cells at once, no older than the last change that anybody knows of."""
+        if not member.tokens:
+            return
         token, spots = chance.choice(member.tokens), chance.sample(SPOTS, 2)
         asked = {"checks": [{"section": section, "action": action} for section, action in spots]}
         headers = {"X-Sidecar-At-Least": str(self.revision)}
@@ -335,14 +404,30 @@ class Mixed:
         got: Expected,
         generation: str,
     ) -> None:
+        received = time.monotonic()
         self.report.questions[door] += 1
-        if got[1] == UNAVAILABLE and got[0] in (403, 503):
-            self.report.unavailable += 1
-            return
-        right = rightly(member.history, self.policies, token, spot, (sent, time.monotonic()))
-        wanted = right.get(generation, set()) if generation else set().union(*right.values())
-        if got not in wanted:
-            self.report.wrong.append(f"{door} {member.person.email} {spot} got {got} by {generation}; right: {right}")
+        window = self._faults.windows.over(sent, received) if self._faults else None
+        if got[1] == UNAVAILABLE and got[0] in ((403,) if door == "check" else (403, 503)):
+            if window is None:
+                self.report.unavailable += 1
+            self._count(window, "unavailable")
+        elif window is not None and got[0] < 500 and got[0] != 200:
+            self._count(window, "denied")
+        elif window is not None and window.lost and got[0] == 200 and received < window.lost + LEASE + SLACK:
+            self._count(window, "allowed before lease + 0.5 s")
+        else:
+            self._count(window, "as acknowledged")
+            right = rightly(member.history, self.policies, token, spot, (sent, received))
+            wanted = right.get(generation, set()) if generation else set().union(*right.values())
+            if got not in wanted:
+                what = f"{door} {member.person.email} {spot} got {got} by {generation}; right: {right}"
+                self.report.wrong.append(
+                    what + (f"; {member.history.tail()}, asked {sent}, {window}" if window else "")
+                )
+
+    def _count(self, window: Window | None, how: str) -> None:
+        if window is not None and self._faults is not None:
+            self._faults.report.answers[how] += 1
 
 
 def _put(path: Path, text: str) -> None:

@@ -48,6 +48,10 @@ class RedisServer:
     def client(self) -> "redis.Redis":
         return redis.Redis(port=self.port, decode_responses=True)
 
+    def raw(self) -> "redis.Redis":
+        """Values as bytes, as DUMP and RESTORE have them."""
+        return redis.Redis(port=self.port)
+
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
 

@@ -3,50 +3,102 @@
 ``SIDECAR_TEST_CHAOS=full python -m pytest -q -s tests/chaos/test_mixed.py``
 """
 
+import asyncio
 import os
 import shutil
-from collections.abc import Callable
+import statistics
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pytest
 
 from sidecar.sources.policy_files import packaged
-from tests.chaos.mixed import Mixed
-from tests.chaos.rig import FULL
+from tests.chaos.faults import Faults
+from tests.chaos.mixed import Mixed, Report
+from tests.chaos.rig import FULL, RedisServer, Relay
 from tests.live.conftest import Start
 from tests.live.support import Http, Process, cli, found_account
 
 SECONDS = 300.0 if FULL else 5.0
+FAULTS = 300.0 if FULL else 12.0
+"""Seconds of the run with faults; it goes on until each fault has been."""
 SEED = int(os.environ.get("SIDECAR_TEST_SEED", "20261124"))
 
 pytestmark = pytest.mark.slow
 
 
-async def test_no_answer_is_older_than_its_revision_allows(
-    start: Start, real_redis_url: str, http: Callable[[Process], Http], tmp_path: Path
-) -> None:
-    shipped, model = packaged()
-    policy = tmp_path / "policy"
-    shutil.copytree(shipped, policy)
-    settings = {
-        "REDIS_URL": real_redis_url,
-        "POLICY_DIR": str(policy),
-        "MODEL": str(model),
-        "TRUSTED_PROXIES": "127.0.0.1",
-    }
-    processes = [start(**settings), start(**settings)]
-    found_account(processes[0], seats=20)
-    made = cli(processes[0].settings, "pep", "create", "chaos", "--account", "Acme", "--rate", "10000")
-    assert made.returncode == 0, made
-    api = http(processes[0])
-    ada = await api.sign_in("ada@example.com")
+@dataclass
+class Stage:
+    """Two sidecars on one store, an account and its administrator, a PEP, and the policy of the run."""
 
-    report = await Mixed(api, processes, ada, made.stdout.strip(), policy, model, SEED).run(SECONDS)
+    api: Http
+    processes: list[Process]
+    mixed: Mixed
+
+
+@pytest.fixture
+def stage(start: Start, http: Callable[[Process], Http], tmp_path: Path) -> Callable[[str], Awaitable[Stage]]:
+    """``await stage(url)``. A relay runs on this loop: what blocks is done in threads."""
+
+    async def made(url: str) -> Stage:
+        shipped, model = packaged()
+        policy = tmp_path / "policy"
+        shutil.copytree(shipped, policy)
+        settings = {
+            "REDIS_URL": url,
+            "POLICY_DIR": str(policy),
+            "MODEL": str(model),
+            "TRUSTED_PROXIES": "127.0.0.1",
+        }
+        processes = [await asyncio.to_thread(start, **settings) for _ in range(2)]
+        await asyncio.to_thread(found_account, processes[0], seats=20)
+        words = ("pep", "create", "chaos", "--account", "Acme", "--rate", "10000")
+        made = await asyncio.to_thread(cli, processes[0].settings, *words)
+        assert made.returncode == 0, made
+        api = http(processes[0])
+        ada = await api.sign_in("ada@example.com")
+        return Stage(api, processes, Mixed(api, processes, ada, made.stdout.strip(), policy, model, SEED))
+
+    return made
+
+
+def judged(report: Report) -> None:
     click.echo(
         f"\n{report.answers} answers {dict(report.questions)}; {dict(report.changes)}; {report.unavailable} unavailable"
     )
     assert report.wrong == [], f"{len(report.wrong)} wrong with seed {SEED}; the first: {report.wrong[:3]}"
     assert report.unavailable <= report.answers * 0.01
+
+
+async def test_no_answer_is_older_than_its_revision_allows(
+    stage: Callable[[str], Awaitable[Stage]], real_redis_url: str
+) -> None:
+    report = await (await stage(real_redis_url)).mixed.run(SECONDS)
+    judged(report)
     assert set(report.changes) >= {"role", "password", "sign-in", "policy", "suspend", "resume"}
     assert report.answers > 100 * SECONDS
+
+
+async def test_R46_R48_faults_of_the_store_allow_nothing_that_the_acknowledged_state_denies(
+    stage: Callable[[str], Awaitable[Stage]], redis_server: Callable[..., RedisServer]
+) -> None:
+    server, other = redis_server(), redis_server()
+    async with Relay(server.port) as relay:
+        made = await stage(relay.url)
+        mixed = made.mixed
+        faults = Faults(
+            server, other, relay, made.api, made.processes, mixed.calm, mixed.idle, mixed.states, mixed.settle
+        )
+        report = await mixed.run(FAULTS, faults=faults)
+    found = faults.report
+    click.echo(
+        f"\nfaults {dict(found.done)}; open again after {statistics.median(found.seconds):.2f} s, at most "
+        f"{max(found.seconds):.2f} s; meanwhile {dict(found.answers)}; users {dict(found.users)}"
+    )
+    judged(report)
+    assert set(found.done) == set(faults.kinds())
+    assert found.users["held, reviewed"] + found.users["held, removed again"] > 0
+    assert found.answers["unavailable"] > 0
+    assert all(process.popen.poll() is None for process in made.processes), "a sidecar has ended"

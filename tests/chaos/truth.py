@@ -37,6 +37,15 @@ class History(Generic[S]):
     def now(self) -> S:
         return self._periods[-1].state
 
+    @property
+    def open(self) -> bool:
+        """The last change is not acknowledged."""
+        return self._periods[-1].acknowledged == float("inf")
+
+    def tail(self) -> list[Period[S]]:
+        """The last states, for a message."""
+        return self._periods[-3:]
+
     def begin(self, at: float, state: S) -> None:
         self._periods.append(Period(at, float("inf"), state))
 
