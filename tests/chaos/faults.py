@@ -213,8 +213,8 @@ class Faults:
 
     async def _older(self, chance: random.Random) -> None:
         """Acknowledged changes are lost; some changes are made on the older state before it is noticed."""
-        await self._until(lambda: len(self.states()) > LOST, "too many changes are under way")
-        before, enough = self.states(), chance.randrange(2, LOST + 1)
+        await self._until(lambda: len(self._changeable()) > LOST, "too many changes are under way")
+        before, enough = self._changeable(), chance.randrange(2, LOST + 1)
         kept = await asyncio.to_thread(dump, self.server)
 
         def lose() -> bool:
@@ -227,6 +227,9 @@ class Faults:
         window.lost = time.monotonic()
         await asyncio.sleep(chance.uniform(0, 0.4))
         self.calm.clear()
+
+    def _changeable(self) -> dict[str, UserState]:
+        return {uid: state for uid, state in self.states().items() if state.status != "removed"}
 
     async def _killed(self, chance: random.Random) -> None:
         """Every connection, several times."""
