@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,3 +169,44 @@ async def _reviews_end_it(scene: Scene) -> None:
     assert [held["email"] for held in json.loads(listed.stdout)["held"]] == ["removal@example.com"]
     assert (await asyncio.to_thread(cli, scene.settings(), "user", "review", "--all-as-stored")).returncode == 0
     assert (await asyncio.to_thread(cli, scene.settings(), "fsck")).returncode == 0
+
+
+async def test_R48_a_loss_that_no_sidecar_knows_is_closed_until_it_is_accepted(scene: Scene) -> None:
+    """The journal has lost the entry of the role, and with it everything before."""
+    with scene.server.client() as client:
+        client.save()
+    await scene.change_all()
+    await asyncio.sleep(1)
+    for process in scene.processes:
+        assert process.stop(signal.SIGKILL) != 0
+    (journal,) = Path(scene.settings()["STATE_DIR"]).rglob("00.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    role = scene.people["role"].id.encode()
+    last = max(place for place, line in enumerate(lines) if role in line)
+    journal.write_bytes(b"".join(line for place, line in enumerate(lines) if place != last))
+    scene.server.kill()
+    scene.server.start()
+    url = scene.server.url
+    scene.processes = [scene.start(REDIS_URL=url, LOG_FORMAT="json", wait=False) for _ in range(2)]
+
+    await eventually(lambda: _reason_has(scene, "sidecar fsck --accept-loss"), 20)
+    for kind in KINDS:
+        assert (200, "allowed") not in await scene.answers(kind)
+    assert not scene.ready()
+    words = ("fsck", "--accept-loss", "hold-known", "--yes")
+    accepted = await asyncio.to_thread(cli, scene.settings(), *words)
+    assert accepted.returncode == 0, accepted
+
+    await eventually(scene.ready, 10)
+    for kind in ("suspension", "removal"):
+        await eventually(lambda kind=kind: _all_are(scene, kind, (401, "needs_review")))
+    for kind in ("role", "password"):
+        assert await scene.answers(kind) == [(401, "revoked")] * 2
+
+
+async def _reason_has(scene: Scene, text: str) -> bool:
+    try:
+        statuses = [await scene.api.ask("GET", "/status", url=process.ops) for process in scene.processes]
+    except OSError:
+        return False
+    return all(text in (status.body["store_reason"] or "") for status in statuses)
