@@ -27,6 +27,8 @@ from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.federated_identities import FederatedIdentities
+from sidecar.store.integrity.journal import JournalEntry
+from sidecar.store.integrity.recovering import PartitionRecovery
 from sidecar.store.maintenance.fsck import Fsck
 from tests.conftest import PATIENT
 from tests.memory_store import store_over
@@ -37,6 +39,8 @@ ROLES = (ADMINISTRATOR, "developer", "marketer")
 ISSUER, SUBJECTS = "https://login.example", ("s-1", "s-2", "s-3")
 WAITING = ("invited", "expired")
 EMAILS = tuple(f"{letter}@example.com" for letter in "abcdef")
+
+ENTRIES = itertools.count(1)
 
 CHANCE = st.integers(0, 2**32).map(random.Random)
 """What is drawn must not depend on what the store did: concurrent changes come out in any order."""
@@ -54,6 +58,11 @@ class Person:
     secret: str = ""
     verified: bool = False
     sessions: dict = field(default_factory=dict)  # sid -> counter
+    held: bool = False
+
+    @property
+    def usable(self):
+        return self.status == "active" and not self.held
 
 
 @dataclass
@@ -67,8 +76,15 @@ class Model:
     def used(self):
         return sum(person.status != "expired" for person in self.people.values())
 
+    def admins(self):
+        return [i for i, p in self.people.items() if p.role == ADMINISTRATOR and p.usable]
+
+    def leaves_no_admin(self, uid):
+        others = [p for i, p in self.people.items() if i != uid and p.held and p.status not in WAITING]
+        return not self.admins() and not others
+
     def last_admin(self, uid):
-        return [i for i, p in self.people.items() if p.role == ADMINISTRATOR and p.status == "active"] == [uid]
+        return self.admins() == [uid]
 
     def holds(self, actor):
         if actor.user is None:
@@ -76,7 +92,7 @@ class Model:
         person = self.people.get(actor.user)
         return (
             person is not None
-            and (person.status, person.role, person.epoch) == ("active", actor.role, actor.epoch)
+            and (person.usable, person.role, person.epoch) == (True, actor.role, actor.epoch)
             and actor.session in person.sessions
         )
 
@@ -94,7 +110,7 @@ class Model:
 
     def accept(self, uid, secret):
         person = self.people.get(uid)
-        if person is None or person.status != "invited" or person.secret != secret:
+        if person is None or person.status != "invited" or person.secret != secret or person.held:
             return "InvitationGone"
         person.status, person.epoch = "active", 1
         return "Accepted"
@@ -135,7 +151,8 @@ class Model:
             return "ActorChanged"
         if uid not in self.people:
             return "NoUser"
-        if self.last_admin(uid):
+        person = self.people[uid]
+        if self.last_admin(uid) or (person.held and person.status not in WAITING and self.leaves_no_admin(uid)):
             return "LastAdmin"
         del self.people[uid]
         self.links = {subject: held for subject, held in self.links.items() if held[0] != uid}
@@ -144,7 +161,7 @@ class Model:
     def link(self, subject, email):
         if subject in self.links:
             return "LinkForbidden" if self.links[subject][1] else "Linked"
-        uid = next((i for i, p in self.people.items() if p.email == email and p.status == "active"), None)
+        uid = next((i for i, p in self.people.items() if p.email == email and p.usable), None)
         if uid is None:
             return "NoMatchingUser"
         if (uid, False) in self.links.values():
@@ -156,7 +173,7 @@ class Model:
         if not barred:
             return "Linked" if held == uid else "LinkHeld"
         person = self.people.get(uid)
-        if person is None or person.status != "active":
+        if person is None or not person.usable:
             return "NoMatchingUser"
         if (uid, False) in self.links.values():
             return "LinkTaken"
@@ -186,7 +203,7 @@ class Model:
 
     def password(self, uid, epoch, sid):
         person = self.people.get(uid)
-        if person is None or person.status != "active":
+        if person is None or not person.usable:
             return "NoUser"
         if person.epoch != epoch:
             return "Stale"
@@ -202,7 +219,7 @@ class Model:
 
     def open(self, uid, epoch, sid):
         person = self.people.get(uid)
-        if person is None or person.status != "active":
+        if person is None or not person.usable:
             return "NoUser"
         if person.epoch != epoch:
             return "Stale"
@@ -227,19 +244,53 @@ class Model:
         person = self.people.get(uid)
         return "SessionGone" if person is None or person.sessions.pop(sid, None) is None else "Ended"
 
+    def hold(self, uid, role, status):
+        """R48: a lost change to this role and status is reported."""
+        person = self.people.get(uid)
+        if person is not None:
+            waiting = person.status in WAITING
+            if not waiting:
+                person.epoch, person.sessions = person.epoch + 1, {}
+            stored = "invited" if waiting else person.status
+            person.held = person.held or (role, status) != (person.role, stored)
+        return "RecoveredUsers"
+
+    def review(self, actor, uid, role, status):
+        if not self.holds(actor):
+            return "ActorChanged"
+        person = self.people.get(uid)
+        if person is None:
+            return "NoUser"
+        if not person.held:
+            return "NotHeld"
+        waiting = person.status in WAITING
+        if waiting and status == "suspended":
+            return "StillInvited"
+        administers = not waiting and (role, status) == (ADMINISTRATOR, "active")
+        if not administers and self.leaves_no_admin(uid):
+            return "LastAdmin"
+        person.held, person.role, person.status = False, role, person.status if waiting else status
+        return "Changed"
+
     def set_cap(self, cap):
         self.cap = cap
         return "SeatsSet"
 
     def state(self):
         people = {
-            uid: (p.email, p.role, p.status, p.epoch, p.verified, frozenset(p.sessions))
+            uid: (p.email, p.role, p.status, p.epoch, p.verified, frozenset(p.sessions), p.held)
             for uid, p in self.people.items()
         }
         return self.cap, people, {subject: uid for subject, (uid, barred) in self.links.items() if not barred}
 
 
 # The same changes, asked of the store ---------------------------------------------------------------------------------
+
+
+def lost_change(account, uid, role, status):
+    """An entry counts once, so each is another one."""
+    n, kind = next(ENTRIES), "removed" if status == "removed" else "user"
+    return JournalEntry(n, f"{n}-0", n - 1, kind, account, uid, 0, 0, role, status, False)
 
 
 async def ask(town, account, name, args, ttl=3600):
@@ -267,6 +318,10 @@ async def ask(town, account, name, args, ttl=3600):
         "link_user": lambda uid, subject: links.link_user(uid, issuer=ISSUER, subject=subject),
         "unlink": lambda uid, may_return: links.unlink(uid, may_return=may_return),
         "set_cap": lambda cap: town.accounts.set_seats(account, cap, OPERATOR),
+        "hold": lambda uid, role, status: PartitionRecovery(town.store, id="a").late(
+            [lost_change(account, uid, role, status)]
+        ),
+        "review": lambda actor, uid, role, status: users.review(actor, uid, role=role, status=Status(status)),
     }
     return await calls[name](*args)
 
@@ -299,6 +354,8 @@ class Ledger(RuleBasedStateMachine):
         uid = chance.choice([*people, *people, *self.gone[-2:], self.town.uid(self.account)])
         if kind in {"rotate", "end", "change"}:
             uid = chance.choice([i for i, person in people.items() if person.sessions] or [uid])
+        if kind in {"review", "remove", "open", "password", "accept"} and chance.random() < 0.7:
+            uid = chance.choice([i for i, person in people.items() if person.held] or [uid])
         person = people.get(uid, Person("", "marketer", "gone"))
         sid = chance.choice([*person.sessions, *person.sessions, self.town.sid()])
         fresh, new_sid, actor = self.town.uid(self.account), self.town.sid(), self.some_actor(chance)
@@ -318,8 +375,15 @@ class Ledger(RuleBasedStateMachine):
             "link_user": (uid, chance.choice(SUBJECTS)),
             "unlink": (chance.choice([uid, *(held for held, _ in self.model.links.values())]), chance.random() < 0.3),
             "set_cap": (chance.randint(1, 6),),
+            "hold": (uid, chance.choice([person.role, *ROLES]), chance.choice(self.lost_statuses(person))),
+            "review": (actor, uid, chance.choice(ROLES), chance.choice(["active", "active", "suspended"])),
         }
         return kind, arguments[kind]
+
+    @staticmethod
+    def lost_statuses(person):
+        now = "invited" if person.status in WAITING else person.status
+        return [now, now, "removed"] if now == "invited" else [now, "active", "suspended", "removed"]
 
     def some_actor(self, chance):
         signed_in = [(i, p, s) for i, p in self.model.people.items() for s in p.sessions if p.role == ADMINISTRATOR]
@@ -398,6 +462,7 @@ class Ledger(RuleBasedStateMachine):
                 found.record.epoch,
                 found.record.email_verified,
                 frozenset(found.record.sessions),
+                found.record.review is not None,
             )
             for found in roster.members
         }
@@ -418,6 +483,10 @@ CHANGES += (
     "link",
     "link_user",
     "unlink",
+    "hold",
+    "hold",
+    "review",
+    "review",
 )
 
 

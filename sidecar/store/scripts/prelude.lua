@@ -190,6 +190,19 @@ local function is_last_admin(uid)
   return redis.call('SISMEMBER', key('admins'), uid) == 1 and redis.call('SCARD', key('admins')) <= 1
 end
 
+-- Report whether another member is held (R48), who can become an administrator by a review.
+local function another_waits(uid)
+  for _, other in ipairs(redis.call('SMEMBERS', key('members'))) do
+    if other ~= uid and redis.call('HEXISTS', key('u:' .. other), 'hold') == 1 then return true end
+  end
+  return false
+end
+
+-- Report whether the account would have no administrator, and no other held member, without this user as one.
+local function leaves_no_admin(uid)
+  return redis.call('SCARD', key('admins')) == 0 and not another_waits(uid)
+end
+
 -- Sessions ---------------------------------------------------------------------------------------------------------
 local function end_session(uid, sid)
   redis.call('DEL', key('s:' .. sid))

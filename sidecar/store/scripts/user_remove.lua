@@ -5,12 +5,12 @@ if not actor_holds() then return outcome('actor_changed') end
 local was = record(A.uid)
 if not was then return outcome('no_user') end
 if A.judged ~= '' and was.role ~= A.judged then return outcome('actor_changed') end
-if is_last_admin(A.uid) then return outcome('last_admin') end
+local waiting = was.st == 'invited' or was.st == 'expired'
+if is_last_admin(A.uid) or (was.hold and not waiting and leaves_no_admin(A.uid)) then return outcome('last_admin') end
 
 -- R51: a tombstone is permanent. DEL first, so that a missing permission fails before it is published.
 redis.call('DEL', key('none'))
 local n = publish('removed', A.uid, was.tv, nil, true)
-local waiting = was.st == 'invited' or was.st == 'expired'
 if waiting then
   drop_invitation(A.uid)
 else

@@ -10,14 +10,8 @@ if not was.hold then return outcome('not_held') end
 local waiting = was.st == 'invited' or was.st == 'expired'
 if waiting and A.status == 'suspended' then return outcome('still_invited') end
 
-local function another_waits()
-  for _, uid in ipairs(redis.call('SMEMBERS', key('members'))) do
-    if uid ~= A.uid and redis.call('HEXISTS', key('u:' .. uid), 'hold') == 1 then return true end
-  end
-  return false
-end
 local administers = not waiting and A.role == ADMIN and A.status == 'active'
-if not administers and redis.call('SCARD', key('admins')) == 0 and not another_waits() then return outcome('last_admin') end
+if not administers and leaves_no_admin(A.uid) then return outcome('last_admin') end
 
 local home = key((waiting and 'i:' or 'u:') .. A.uid)
 local n = publish('user', A.uid, was.tv, home, true, { role = A.role, status = waiting and 'invited' or A.status })
