@@ -22,6 +22,9 @@ from tests.chaos.truth import History, Token, UserState
 from tests.live.support import Answer, Http, Person, Process
 
 SLACK = 0.5
+HELD = {"needs_review", "revoked", "session_ended", "suspended", "unknown_user"}
+"""Reasons for the tokens of a held user; the last one for a held invitation."""
+
 LOST = 3
 """Users, at most, whose changed state has to be acknowledged before it is lost."""
 
@@ -305,18 +308,21 @@ class Settlement:
             self.wrong.append(f"{user.person.email} is held, and nothing was lost: {row}")
         for token in user.tokens:
             got = await self._known(token)
-            if got not in {"needs_review", "revoked", "session_ended", "suspended"}:
+            if got not in HELD:
                 self.wrong.append(f"{user.person.email} is held and gets {got}")
         if state.status == "removed":
             await self._drop(user)
             self.report.users["held, removed again"] += 1
             return
-        body = {"role": state.role, "status": state.status}
+        body = {"role": state.role, "status": "active" if row["status"] == "invited" else state.status}
         done = await self.ask("POST", f"{path}/review", token=self.ada.access, json=body)
         if done.status != 200 or done.body["role"] != state.role:
             self.wrong.append(f"review of {user.person.email}: {done}")
         self.report.users["held, reviewed"] += 1
-        if state.status == "suspended":
+        if row["status"] == "invited":
+            self.report.users["acceptance lost"] += 1
+            await self._drop(user)
+        elif state.status == "suspended":
             self._become(user, _newer(state), "suspended")
         else:
             await self._sign_in(user, doubt, state, lost)

@@ -293,6 +293,39 @@ async def test_R48_an_invitation_with_a_lost_change_cannot_be_accepted(scene, si
     assert type(await accept()).__name__ == "Accepted"
 
 
+async def test_R48_a_user_whose_acceptance_was_lost_is_a_held_invitation(scene, sidecar):
+    """The invitation has no epoch, which the user had: its record is not older data for ever."""
+    town = scene.town
+    invited = (await town.invite(OPERATOR, scene.ada.account, "eve@example.com", role="developer")).member.record
+    one = await sidecar()
+    accept = partial(
+        town.invitations.accept,
+        invited.id,
+        digest="digest-eve@example.com",
+        password_hash="h",
+        name=None,
+        session=None,
+    )
+
+    async def joins():
+        assert type(await accept()).__name__ == "Accepted"
+        await eventually(lambda: one.serves(invited.id))
+
+    await scene.lose(joins)
+    await eventually(lambda: one.held(invited.id))
+    review = (await one.read(invited.id)).review
+    assert (review.status_before, review.status_now) == ("active", "invited")
+    reviewed = await town.users.review(OPERATOR, invited.id, role="developer", status=Status.ACTIVE)
+    assert isinstance(reviewed, Changed)
+    assert type(await accept()).__name__ == "Accepted"
+    await eventually(lambda: active(one, invited.id))
+
+
+async def active(sidecar, uid):
+    record = await sidecar.read(uid)
+    return isinstance(record, UserRecord) and record.status is Status.ACTIVE
+
+
 async def test_R48_the_same_older_state_again_after_the_recovery(scene, sidecar):
     """A server without an append-only file starts with the same dump at each restart."""
     one = await sidecar()

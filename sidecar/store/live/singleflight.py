@@ -18,10 +18,11 @@ class HighWaterMark:
     def is_above(self, record: UserRecord | None, seq: int) -> bool:
         """Return whether the reply is older than the mark. ``seq``: the account's count.
 
-        A missing user was removed, or the account's data is older than the user."""
+        A missing user was removed, or the account's data is older than the user. An invitation has no epoch, and is
+        newer than its user if a restore or a recovery brought it back."""
         if record is None:
             return not self.removed and seq < self.revision
-        return self.removed or record.epoch < self.epoch or record.revision < self.revision
+        return self.removed or 0 < record.epoch < self.epoch or record.revision < self.revision
 
 
 class StoreRegressedError(StoreUnavailableError):
