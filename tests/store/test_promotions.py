@@ -8,15 +8,29 @@ import contextlib
 import time
 
 import pytest
+import redis
 
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailableError
+from sidecar.store.servers.url_file_watch import PASSWORD, URL, StoreUrlWatch
 from tests.ports import free_port
-from tests.store.test_topology import BUS, CAREFUL, DATA, OPERATOR, knows_all, lively, living, servers, sooner_or_later
+from tests.store.test_topology import (
+    BUS,
+    CAREFUL,
+    DATA,
+    OPERATOR,
+    knows_all,
+    lively,
+    living,
+    pair,
+    servers,
+    sooner_or_later,
+    watched,
+)
 from tests.store.test_topology import until as until_
 
-__all__ = ["servers"]
+__all__ = ["pair", "servers", "watched"]
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +125,66 @@ async def test_R49_a_planned_failover_denies_for_less_than_three_seconds(servers
             assert denied.seconds < 3.0
     finally:
         await store.close()
+
+
+class GuardedSentinel:
+    """A Sentinel whose default user has passwords; the test has a user of its own."""
+
+    def __init__(self, port, password):
+        self._client = redis.Redis(port=port, username="tester", password="t", decode_responses=True)
+        with redis.Redis(port=port) as open_to_all:
+            open_to_all.execute_command("ACL", "SETUSER", "tester", "on", ">t", "~*", "&*", "+@all")
+            open_to_all.execute_command("ACL", "SETUSER", "default", "resetpass", f">{password}")
+
+    def ask(self, *words):
+        return self._client.execute_command(*words)
+
+    def close(self):
+        self._client.close()
+
+
+async def test_R49_the_sentinels_password_is_rotated_while_serving(watched, tmp_path, town_class, entropy, capsys):
+    """Redis' way: both passwords for a while. The new one is proven by a fail-over that only the Sentinel tells of."""
+    _, _, replica, url = watched
+    file, rejected = tmp_path / "sentinel-password", []
+    sentinel = GuardedSentinel(int(url.rpartition(":")[2].partition("/")[0]), "old-word")
+    file.write_text("old-word\n")
+    store = Store.at(url, sentinel_password="old-word")
+    store.lone_master = True
+    try:
+        await store.check_meta()
+        town = town_class(store, entropy)
+        admin = await sooner_or_later(town.account)
+        async with living(store, lease=1.0) as live:
+            used = {URL: url, PASSWORD: "old-word"}
+            watch = StoreUrlWatch(
+                {PASSWORD: file}, used, lone_master=True, take_over=live.take_over, rejected=rejected.append
+            )
+            await sooner_or_later(lambda: lively(live, admin))
+            async with denials(live, admin) as (denied,):
+                file.write_text("wrong-word\n")
+                await watch.read()
+                assert rejected == [1]
+                sentinel.ask("ACL", "SETUSER", "default", ">new-word")
+                file.write_text("new-word\n")
+                await watch.read()
+                assert rejected == [1, 0]
+                sentinel.ask("ACL", "SETUSER", "default", "<old-word")
+                sentinel.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                await asyncio.sleep(1.5)
+                assert denied.seconds == 0.0
+            sentinel.ask("SENTINEL", "FAILOVER", "mymaster")
+            await until(lambda: int(sentinel.ask(*MASTER)[1]) == replica)
+            assert await sooner_or_later(lambda: town.users.set_name(OPERATOR, admin.id, "New"))
+            await sooner_or_later(lambda: lively(live, admin))
+            with redis.Redis(port=replica, decode_responses=True) as promoted:
+                assert promoted.info("replication")["role"] == "master"
+                assert promoted.hget(f"{keys.account(admin.account, 1)}:u:{admin.id}", "name") == "New"
+    finally:
+        sentinel.close()
+        await store.close()
+    written = capsys.readouterr()
+    assert not [word for word in ("old-word", "new-word", "wrong-word") if word in written.out + written.err]
 
 
 MASTER = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")
