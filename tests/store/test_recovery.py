@@ -412,11 +412,11 @@ async def test_R48_a_recovery_whose_sidecars_are_gone_is_finished_by_one_that_st
     await eventually(lambda: late.held(scene.bob.id))
 
 
-async def gap(scene, sidecar):
-    """A sidecar that knows the end of what was lost, and not its beginning."""
+async def gap(scene, sidecar, change=None):
+    """A sidecar that knows the end of what was lost, and not its beginning, which is ``change``."""
     one = await sidecar("a")
     kept = await commands(scene.town.store)
-    await changes(scene)["role"]()
+    await (change or changes(scene)["role"])()
     await scene.settle()
     await one.stop()
     await scene.town.store.client.xtrim("sc:{p00}:feed", maxlen=0, approximate=False)
@@ -459,6 +459,51 @@ async def test_R48_an_accepted_loss_opens_the_partition(scene, sidecar, everyone
     assert await recovering.finish(lost, SEAL)
     await eventually(lambda: late.state is PartitionState.OK)
     assert await late.held(scene.bob.id) is everyone
+
+
+LATE = {
+    "role": (("bob",), ("marketer", "active")),
+    "suspension": (("bob",), ("accountant", "suspended")),
+    "removal": (("bob",), ("accountant", "removed")),
+    "account": (("ada", "bob", "eve"), ("accountant", "suspended")),
+}
+"""The lost change: the users that it holds, and bob's role and status before the loss."""
+
+
+@pytest.mark.parametrize("kind", list(LATE))
+async def test_R48_a_sidecar_that_returns_after_an_accepted_loss_holds_its_users_and_only_those(scene, sidecar, kind):
+    town, (expected, before) = scene.town, LATE[kind]
+    eve = await town.member(OPERATOR, scene.ada.account, "eve@example.com", role="developer")
+    other = await town.account(email="max@example.com", name="Other")
+    people = {"ada": scene.ada, "bob": scene.bob, "eve": eve, "max": other}
+    lost_change = {
+        **changes(scene),
+        "account": lambda: town.accounts.set_status(scene.ada.account, Status.SUSPENDED, OPERATOR),
+    }[kind]
+    late = await gap(scene, sidecar, lost_change)
+    await eventually(lambda: "fsck --accept-loss" in late.reason)
+    operator = PartitionRecovery(town.store, id="operator")
+    lost = await read_lost(town.store, 0)
+    assert (await operator.users(lost)).held == 0
+    assert await operator.finish(lost, SEAL)
+    await eventually(lambda: late.serves(scene.bob.id))
+    assert [name for name, user in people.items() if await late.held(user.id)] == []
+
+    await sidecar("a", ready=False)
+    await eventually(lambda: late.held(scene.bob.id))
+    review = (await late.read(scene.bob.id)).review
+    assert (review.role_before, review.status_before) == before
+    await scene.settle()
+    assert [name for name, user in people.items() if await late.held(user.id)] == list(expected)
+
+    for name in expected[::-1]:
+        record = await late.read(people[name].id)
+        await town.users.review(OPERATOR, record.id, role=record.role, status=Status.ACTIVE)
+    await Sidecar.made[-1].stop()
+    again = await sidecar("a", ready=False)  # its journal still has the change
+    await eventually(lambda: again.serves(scene.bob.id))
+    await asyncio.sleep(4 * LEASE)
+    assert [name for name, user in people.items() if await late.held(user.id)] == []
 
 
 async def test_R48_what_is_told_after_an_accepted_loss_holds_later_and_once(scene, sidecar):
