@@ -100,6 +100,9 @@ class Accounts:
             pw=password_hash,
         )
         if reply["o"] == "exists":
+            found = await self._read(account)
+            its_own = found is not None and keys.folded(found.name) == keys.folded(name)
+            await settle_name(self._store, name, account, "keep" if its_own else "free")
             return AccountExists(account)
         await settle_name(self._store, name, account, "keep")
         return Created(account_of_reply(reply), record_of(account, reply["r"]), position_of(reply))

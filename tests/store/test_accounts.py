@@ -6,6 +6,7 @@ from sidecar.domain.users import ADMINISTRATOR, Actor, Status
 from sidecar.store import keys
 from sidecar.store.accounts import AccountExists, Created, Deleted, SeatsSet, StatusSet
 from sidecar.store.invitations import SeatLimit
+from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.outcomes import ActorChanged, NoAccount
 from sidecar.tokens.ids import new_account_id
 
@@ -43,6 +44,32 @@ async def test_two_accounts_never_share_a_name(town):
 
     assert again == AccountExists(first.account)
     assert [account.name for account in await town.accounts.all()] == ["Straße GmbH"]
+
+
+async def create(town, account, name):
+    return await town.accounts.create(
+        account=account, name=name, cap=5, admin=town.uid(account), email="b@example.com", admin_name="B",
+        password_hash="h", actor=OPERATOR,
+    )  # fmt: skip
+
+
+async def test_an_id_that_exists_blocks_no_name(town):
+    """The account keeps its own name, and the name that was claimed for it is free at once."""
+    first = await town.account(name="Acme")
+    assert await create(town, first.account, "Bolt") == AccountExists(first.account)
+    assert await create(town, first.account, "ACME") == AccountExists(first.account)
+
+    assert await town.store.pairs("HGETALL", keys.names()) == [("acme", first.account)]
+    assert isinstance(await create(town, new_account_id(town.entropy(17)), "Bolt"), Created)
+    assert (await town.accounts.find("Acme")).id == first.account
+    assert (await Fsck(town.store).run()).clean
+
+
+async def test_an_id_that_exists_keeps_its_name_if_that_was_never_settled(town):
+    first = await town.account(name="Acme")
+    await town.store.change("HSET", keys.names(), "acme", f"{first.account} 1000")
+    assert await create(town, first.account, "Acme") == AccountExists(first.account)
+    assert await town.store.command("HGET", keys.names(), "acme") == first.account
 
 
 async def test_a_name_whose_claim_was_never_settled_is_still_its_accounts(town):
