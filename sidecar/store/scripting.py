@@ -34,7 +34,11 @@ async def read_records(store: Store, whom: Sequence[tuple[AccountId, UserId]]) -
 
 
 async def run_write(store: Store, script: str, account: AccountId, actor: Actor, /, **args: object) -> dict[str, Any]:
-    """Run a writing script. Arguments that are None are omitted: Lua reads nil. Raises StoreUnavailableError."""
+    """Run a writing script. Arguments that are None are omitted: Lua reads nil. Raises StoreUnavailable.
+
+    A user's change is also rejected if the reply is of a store behind the changes applied here: "not found" of an
+    emptied store is no result.
+    """
     by = {
         "uid": actor.user or "",
         "role": actor.role,
@@ -45,10 +49,14 @@ async def run_write(store: Store, script: str, account: AccountId, actor: Actor,
     }
     given = {name: value for name, value in args.items() if value is not None}
     places = _keys(store, account)
+    partition = keys.partition_of(account, store.partitions)
+    applied = store.gate.applied(partition)
     if actor.user:  # the reply is a read too, for example of a session or a link
         store.gate.admit(script, places[0])
     reply = await store.run(script, places, {"acct": account, "rid": store.request_id(), "by": by, **given}, write=True)
-    reply["partition"] = keys.partition_of(account, store.partitions)
+    if actor.user:
+        store.gate.judge(integer(reply["feed"]), applied)
+    reply["partition"] = partition
     return reply
 
 

@@ -226,6 +226,27 @@ def bypasses(root):
     return found
 
 
+WRITES = {
+    "end of sessions": lambda town, who, me: town.sessions.end_others(who.id, me.session, me),
+    "end of a session": lambda town, who, me: town.sessions.end(who.id, [town.sid()], me),
+    "change": lambda town, who, me: town.users.set_name(me, who.id, "New"),
+    "removal": lambda town, who, me: town.users.remove(me, town.uid(who.account)),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_no_change_of_a_user_is_answered_by_a_store_that_is_behind_the_feed(town, write):
+    """An emptied store has no sessions to end: that is no sign-out, because the known store may return."""
+    admin = await town.account()
+    me = await town.signed_in(admin)
+    records = RecordCache(town.store, lease=1, clock=time.monotonic)
+    records.apply(0, FeedEntry(40, "user", admin.account, admin.id, 1, 1, ack=False))
+    with pytest.raises(StoreUnavailableError, match="behind the feed"):
+        await WRITES[write](town, admin, me)
+    records.flush(FeedReset(0, 0, new_data_set=True))
+    await WRITES[write](town, admin, me)
+
+
 def test_nobody_reads_past_the_gate():
     assert bypasses(ROOT) == []
 
