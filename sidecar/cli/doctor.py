@@ -84,7 +84,7 @@ def _rights(settings: Settings) -> Iterator[CheckFinding]:
     if settings.redis_url is None:
         return
     try:
-        missing = asyncio.run(_missing_rights(settings.redis_url))
+        missing = asyncio.run(_missing_rights(settings.redis_url, settings.redis_sentinel_password))
     except (StoreUnavailableError, StoreMismatchError):  # the store's own row reports it
         return
     if "keys" in missing.needed:
@@ -93,14 +93,17 @@ def _rights(settings: Settings) -> Iterator[CheckFinding]:
         )
     elif missing.needed:
         yield CheckFinding("rights", CheckStatus.FAULT, _to_grant(missing.needed))
-    else:
+    elif not missing.discovery:
         yield CheckFinding("rights", CheckStatus.OK, "every command of the sidecar is permitted")
+    if missing.discovery:
+        where = "at the Sentinels" if missing.discovery[0].startswith("sentinel") else "at a node of the Cluster"
+        yield CheckFinding("rights", CheckStatus.FAULT, f"{where}, {_to_grant(missing.discovery)}")
     if missing.other:
         yield CheckFinding("rights", CheckStatus.WARNING, _to_grant(missing.other))
 
 
-async def _missing_rights(url: str) -> acl_permissions.MissingPermissions:
-    store = await Store.open(url)
+async def _missing_rights(url: str, sentinel_password: str | None) -> acl_permissions.MissingPermissions:
+    store = Store.at(url, sentinel_password=sentinel_password)
     try:
         return await acl_permissions.missing_permissions(store)
     finally:

@@ -27,7 +27,7 @@ CHECKS: Final = ("info", "config|get")
 """Commands that the checks of eviction, append-only file and replicas need."""
 FSCK: Final = "scan"
 REPLICAS: Final = ("wait", "role")
-"""Commands needed with replicas and with Sentinel. A Cluster also needs `cluster|slots` to connect."""
+"""Commands needed with replicas and with Sentinel. Discovery needs more (servers/discovery.py)."""
 
 TRIAL_MS: Final = 60_000
 _TRIAL: Final = f"sc:{keys.tag(0)}:rights"
@@ -78,20 +78,53 @@ class MissingPermissions:
     """Commands that are not permitted, in the order of the ACL line.
 
     ``needed``: required for checks or changes. ``other``: required for server checks, fsck or confirmation by replicas.
+    ``discovery``: required at the Sentinels or the Cluster's nodes to find the masters.
     """
 
     needed: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
+    discovery: tuple[str, ...] = ()
 
 
-async def missing_permissions(store: Store) -> MissingPermissions:
-    """Return the commands that a server denies. Raises StoreUnavailableError for a store that does not respond."""
+class ServerCommands(Protocol):
+    """Client of one server."""
+
+    async def command(self, *words: str | int) -> Any: ...
+
+
+class DiscoveryTrial(Protocol):
+    """Part of a Topology that the trial needs."""
+
+    async def denied(self) -> list[str]: ...
+
+
+class PermissionStore(Protocol):
+    """Part of a Store that the trial needs."""
+
+    @property
+    def place(self) -> DiscoveryTrial: ...
+    async def servers(self) -> Sequence[ServerCommands]: ...
+
+
+async def missing_permissions(store: PermissionStore) -> MissingPermissions:
+    """Return the commands that a server denies. Raises StoreUnavailable for a store that does not respond.
+
+    Without discovery no server is known, so only its commands are returned.
+    """
+    discovery = tuple(await store.place.denied())
     refused: dict[str, None] = {}
-    for server in await store.servers():
+    try:
+        servers = await store.servers()
+    except StoreUnavailableError:
+        if not discovery:
+            raise
+        servers = []
+    for server in servers:
         refused.update(dict.fromkeys(await _refused(server)))
     return MissingPermissions(
         tuple(name for name in ("keys", *NEEDED) if name in refused),
         tuple(name for name in (*CHECKS, FSCK, *REPLICAS) if name in refused),
+        discovery,
     )
 
 

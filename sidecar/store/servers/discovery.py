@@ -3,7 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, Protocol
 
 from redis import exceptions
 
@@ -75,6 +76,31 @@ async def _is_master(client: Any) -> bool:
     except (exceptions.RedisError, OSError, TimeoutError):
         return False
     return isinstance(raw, list | tuple) and bool(raw) and raw[0] == "master"
+
+
+async def denied_by_cluster(seeds: Iterable[Place], clients: Clients) -> list[str]:
+    """Return the discovery command if a node denies it: permissions are separate at each node."""
+    nodes = {*seeds, *clients.places}
+    with suppress(exceptions.RedisError, OSError, TimeoutError):
+        nodes |= {place for _, _, place in await ask_cluster(seeds, clients)}
+    return await _denied([clients.client(node) for node in sorted(nodes)], "cluster|slots")
+
+
+async def denied_by_sentinels(name: str, clients: Clients) -> list[str]:
+    """Return the discovery command if a Sentinel denies it."""
+    return await _denied(clients.sentinels, "sentinel|get-master-addr-by-name", name)
+
+
+async def _denied(clients: Iterable[Any], command: str, *arguments: str) -> list[str]:
+    """Return the command if it is denied. Servers that do not respond are skipped."""
+    for client in clients:
+        try:
+            await client.execute_command(*command.upper().split("|"), *arguments)
+        except exceptions.NoPermissionError:
+            return [command]
+        except (exceptions.RedisError, OSError, TimeoutError):
+            continue
+    return []
 
 
 def _host(told: str, asked: str | Place) -> str:

@@ -19,12 +19,20 @@ from redis.crc import key_slot
 from sidecar.store.errors import StoreMismatchError, guarded_call
 from sidecar.store.servers.address import DeploymentKind, Place, StoreAddressError, masked, parse_address
 from sidecar.store.servers.connection_pools import Patience, Pools, require_certificates
-from sidecar.store.servers.discovery import Slots, ask_cluster, ask_sentinels
+from sidecar.store.servers.discovery import (
+    Place,
+    Slots,
+    ask_cluster,
+    ask_sentinels,
+    denied_by_cluster,
+    denied_by_sentinels,
+)
 
 CLUSTER_PARTITIONS: Final = 16
 LOOK_SECONDS: Final = 0.1
 """Minimum seconds between two discoveries."""
 Look = Callable[[Place | None], Awaitable[Slots]]
+Trial = Callable[[], Awaitable[list[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,9 @@ class Topology(Protocol):
     def suspect(self) -> None:
         """Schedule a discovery after a reply that suggests another master. Until then the known masters are used."""
 
+    async def denied(self) -> list[str]:
+        """Try the discovery commands of this topology, and return the denied ones. Never raises."""
+
     async def close(self) -> None: ...
 
 
@@ -73,8 +84,18 @@ def topology(url: str, *, patience: Patience, sentinel_password: str | None = No
     if address.kind is DeploymentKind.SINGLE:
         return SingleServer(pools, address.places[0] if address.places else None)
     if address.kind is DeploymentKind.CLUSTER:
-        return FailoverTopology(pools, lambda _: ask_cluster(address.places, pools), partitions=CLUSTER_PARTITIONS)
-    return FailoverTopology(pools, lambda known: ask_sentinels(address.master, known, pools), partitions=1)
+        return FailoverTopology(
+            pools,
+            lambda _: ask_cluster(address.places, pools),
+            trial=lambda: denied_by_cluster(address.places, pools),
+            partitions=CLUSTER_PARTITIONS,
+        )
+    return FailoverTopology(
+        pools,
+        lambda known: ask_sentinels(address.master, known, pools),
+        trial=lambda: denied_by_sentinels(address.master, pools),
+        partitions=1,
+    )
 
 
 class SingleServer:
@@ -104,8 +125,45 @@ class SingleServer:
     def suspect(self) -> None:
         """No-op: there is no other server."""
 
+    async def denied(self) -> list[str]:
+        """Return nothing: a single server needs no discovery."""
+        return []
+
     async def close(self) -> None:
         await self._pools.close()
+
+
+class BorrowedClient:
+    """Existing client, which its creator closes."""
+
+    has_failover = False
+    partitions = 1
+
+    def __init__(self, client: Any) -> None:
+        self.only = client
+        self.on_move: Callable[[], None] = lambda: None
+
+    async def client(self, key: str, *, write: bool = False) -> Any:  # noqa: ARG002
+        return self.only
+
+    async def listener(self, key: str, patience: float) -> Any:  # noqa: ARG002
+        return self.only.client()
+
+    async def masters(self) -> list[Any]:
+        return [self.only]
+
+    async def look_again(self, moved: exceptions.MovedError | None = None) -> None:
+        """No-op: there is one client."""
+
+    def suspect(self) -> None:
+        """No-op: there is one client."""
+
+    async def denied(self) -> list[str]:
+        """Return nothing: one client needs no discovery."""
+        return []
+
+    async def close(self) -> None:
+        """No-op: the creator closes the client."""
 
 
 class FailoverTopology:
@@ -116,11 +174,12 @@ class FailoverTopology:
 
     has_failover = True
 
-    def __init__(self, pools: Pools, look: Look, *, partitions: int) -> None:
+    def __init__(self, pools: Pools, look: Look, *, trial: Trial, partitions: int) -> None:
         self.partitions = partitions
         self.on_move: Callable[[], None] = lambda: None
         self._pools = pools
         self._ask = look
+        self._trial = trial
         self._slots: Slots = []
         self._moved: dict[int, Place] = {}
         self._looking = asyncio.Lock()
@@ -149,6 +208,9 @@ class FailoverTopology:
     def suspect(self) -> None:
         if self._soon is None or self._soon.done():
             self._soon = asyncio.create_task(self._look_soon())
+
+    async def denied(self) -> list[str]:
+        return await self._trial()
 
     async def close(self) -> None:
         tasks = [*self._leaving, *([self._soon] if self._soon else [])]
