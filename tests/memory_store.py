@@ -35,6 +35,10 @@ class BorrowedClient:
     def suspect(self) -> None:
         """No-op: there is one client."""
 
+    async def denied(self) -> list[str]:
+        """Return nothing: there is nothing to discover."""
+        return []
+
     async def close(self) -> None:
         """No-op: the creator closes the client."""
 

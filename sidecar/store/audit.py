@@ -72,9 +72,12 @@ def log_of(account: AccountId, partitions: int) -> str:
     return keys.system_log() if account == SYSTEM else f"{keys.account(account, partitions)}:log"
 
 
+_SCHEMA_1: Final = {"k": "action", "by": "actor", "u": "target"}
+
+
 def row_of(entry_id: str, raw: Any) -> AuditRow:
-    """Return the row of a stream entry."""
-    fields = fields_of(raw)
+    """Return the row of a stream entry. Rows of schema 1 have other field names."""
+    fields = {_SCHEMA_1.get(name, name): value for name, value in fields_of(raw).items()}
     return AuditRow(
         seq=int(entry_id.partition("-")[0]),
         at=int(fields["t"]),

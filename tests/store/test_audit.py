@@ -320,7 +320,7 @@ def test_R32_tampering_is_found(name):
     tamper, says = TAMPERED[name]
     found = verify(tamper(a_log()), signature_holds=holds)
     assert found.faults
-    assert any(says in fault.what for fault in found.faults), found.faults
+    assert any(says in fault.detail for fault in found.faults), found.faults
 
 
 def test_R32_a_log_written_anew_from_some_row_on_is_found_by_its_checkpoint():

@@ -11,6 +11,7 @@ import pytest
 
 from sidecar.domain.users import Status
 from sidecar.store import keys
+from sidecar.store.audit import Audit
 from sidecar.store.connection import Store, StoreMismatchError
 from sidecar.store.integrity.partition_state import PartitionState
 from sidecar.store.integrity.proof import FeedPosition, judge, proof_of
@@ -80,6 +81,14 @@ async def test_a_store_of_schema_1_is_refused_until_it_is_migrated(older):
     done = await migrate(older.store, PEPPER)
     assert (done.before, done.accounts) == ("1", 2)
     await is_whole(older)
+
+
+async def test_the_audit_rows_of_schema_1_are_read(older):
+    await migrate(older.store, PEPPER)
+    globex = await older.accounts.find("Globex")
+    rows = (await Audit(older.store).page(globex.id)).rows
+    assert [row.action for row in rows][-3:] == ["user.invited", "user.created", "account.created"]
+    assert rows[-1].target == globex.id
 
 
 async def test_another_pepper_is_refused_before_anything_is_written(older):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from sidecar.store import keys
+from sidecar.store.codec import info_fields
 from sidecar.store.errors import StoreUnavailableError
 from sidecar.store.live.memory_pressure import MemoryPressure, _share
 from sidecar.store.rate_limiter import Bucket, BucketEmpty, Buckets, BucketTaken, Rate
@@ -111,7 +112,7 @@ async def test_R16_a_store_that_is_out_is_no_absence_of_limits(store, monkeypatc
     ],
 )
 def test_R16_the_share_of_the_memory_that_is_used(info, share):
-    assert _share(info) == share
+    assert _share(info_fields(info)) == share
 
 
 async def test_R16_at_four_fifths_the_store_is_short_until_it_is_well_below(store, monkeypatch):

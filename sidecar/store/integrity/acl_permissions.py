@@ -86,27 +86,7 @@ class MissingPermissions:
     discovery: tuple[str, ...] = ()
 
 
-class ServerCommands(Protocol):
-    """Client of one server."""
-
-    async def command(self, *words: str | int) -> Any: ...
-
-
-class DiscoveryTrial(Protocol):
-    """Part of a Topology that the trial needs."""
-
-    async def denied(self) -> list[str]: ...
-
-
-class PermissionStore(Protocol):
-    """Part of a Store that the trial needs."""
-
-    @property
-    def place(self) -> DiscoveryTrial: ...
-    async def servers(self) -> Sequence[ServerCommands]: ...
-
-
-async def missing_permissions(store: PermissionStore) -> MissingPermissions:
+async def missing_permissions(store: Store) -> MissingPermissions:
     """Return the commands that a server denies. Raises StoreUnavailable for a store that does not respond.
 
     Without discovery no server is known, so only its commands are returned.

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from redis import exceptions
 
@@ -78,7 +78,7 @@ async def _is_master(client: Any) -> bool:
     return isinstance(raw, list | tuple) and bool(raw) and raw[0] == "master"
 
 
-async def denied_by_cluster(seeds: Iterable[Place], clients: Clients) -> list[str]:
+async def denied_by_cluster(seeds: Iterable[Place], clients: Pools) -> list[str]:
     """Return the discovery command if a node denies it: permissions are separate at each node."""
     nodes = {*seeds, *clients.places}
     with suppress(exceptions.RedisError, OSError, TimeoutError):
@@ -86,7 +86,7 @@ async def denied_by_cluster(seeds: Iterable[Place], clients: Clients) -> list[st
     return await _denied([clients.client(node) for node in sorted(nodes)], "cluster|slots")
 
 
-async def denied_by_sentinels(name: str, clients: Clients) -> list[str]:
+async def denied_by_sentinels(name: str, clients: Pools) -> list[str]:
     """Return the discovery command if a Sentinel denies it."""
     return await _denied(clients.sentinels, "sentinel|get-master-addr-by-name", name)
 

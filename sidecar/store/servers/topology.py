@@ -20,7 +20,6 @@ from sidecar.store.errors import StoreMismatchError, guarded_call
 from sidecar.store.servers.address import DeploymentKind, Place, StoreAddressError, masked, parse_address
 from sidecar.store.servers.connection_pools import Patience, Pools, require_certificates
 from sidecar.store.servers.discovery import (
-    Place,
     Slots,
     ask_cluster,
     ask_sentinels,
@@ -131,39 +130,6 @@ class SingleServer:
 
     async def close(self) -> None:
         await self._pools.close()
-
-
-class BorrowedClient:
-    """Existing client, which its creator closes."""
-
-    has_failover = False
-    partitions = 1
-
-    def __init__(self, client: Any) -> None:
-        self.only = client
-        self.on_move: Callable[[], None] = lambda: None
-
-    async def client(self, key: str, *, write: bool = False) -> Any:  # noqa: ARG002
-        return self.only
-
-    async def listener(self, key: str, patience: float) -> Any:  # noqa: ARG002
-        return self.only.client()
-
-    async def masters(self) -> list[Any]:
-        return [self.only]
-
-    async def look_again(self, moved: exceptions.MovedError | None = None) -> None:
-        """No-op: there is one client."""
-
-    def suspect(self) -> None:
-        """No-op: there is one client."""
-
-    async def denied(self) -> list[str]:
-        """Return nothing: one client needs no discovery."""
-        return []
-
-    async def close(self) -> None:
-        """No-op: the creator closes the client."""
 
 
 class FailoverTopology:
