@@ -95,7 +95,9 @@ class Relay:
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
+        left = tuple(self._carried)
         self.cut()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def freeze(self) -> None:
         self._open.clear()
@@ -125,8 +127,8 @@ class Relay:
                 for way in ways:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
-                back.close()
-        writer.close()
+                await _closed(back)
+        await _closed(writer)
         self._carried.discard(task)
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -134,3 +136,9 @@ class Relay:
             await self._open.wait()
             sink.write(data)
             await sink.drain()
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
