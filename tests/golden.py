@@ -1,5 +1,6 @@
-"""Checks as gateways sent them, with what differs from run to run replaced by names. Shared by whoever records and
-whoever replays."""
+"""Recorded checks of gateways, with placeholders for the parts that differ between runs. Used by the recording and the
+replaying tests.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -44,12 +45,12 @@ ROWS = (
     "method HEAD /dashboard/billing/ 0",
     "method OPTIONS as a preflight",
 )
-"""Those of the table that are worth keeping: one of each kind."""
+"""Rows of the table to record: one of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """A check and its answer, both without what differs."""
+    """Check and response, both with placeholders."""
 
     check: str
     answer: str
@@ -72,7 +73,7 @@ def every() -> Iterable[Path]:
 
 
 def named(raw: bytes, tokens: Mapping[str, str], ids: Mapping[str, str]) -> str:
-    """``raw`` with names for tokens and ids, its headers sorted, addresses as documented."""
+    """Return ``raw`` with placeholders for tokens and ids, headers sorted, addresses as documented."""
     text = raw.decode("latin-1")
     for name, token in tokens.items():
         text = text.replace(token, f"<<{name}>>")
@@ -91,7 +92,7 @@ def named(raw: bytes, tokens: Mapping[str, str], ids: Mapping[str, str]) -> str:
 
 
 def raw_of(check: str, tokens: Mapping[str, str]) -> bytes:
-    """The check as bytes again, with tokens that are good here."""
+    """Return the check as bytes again, with tokens that are valid in this run."""
     for name, token in tokens.items():
         check = check.replace(f"<<{name}>>", token)
     head, _, body = check.partition("\n\n")

@@ -1,4 +1,4 @@
-"""Stores on fakeredis. Fixture ``bare_store`` is for tests of HTTP: the store has tests of its own on a real server."""
+"""Fixture ``bare_store`` on fakeredis alone, for the HTTP tests. The store's own tests use a real server too."""
 
 import os
 from collections.abc import AsyncIterator, Callable

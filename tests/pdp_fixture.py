@@ -1,4 +1,4 @@
-"""A check's parts in memory: the shipped policy, one key, a few users; no store and no clock but NOW."""
+"""Parts of a check in memory: the shipped policy, one key, a few users; no store and no clock except NOW."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,7 +29,7 @@ SESSION = SessionId("ses_" + "a" * 26)
 
 
 def at_once(work: Callable[[], None]) -> None:
-    """In place of a loop's ``call_soon``."""
+    """Run the callback at once, in place of a loop's ``call_soon``."""
     work()
 
 
@@ -54,7 +54,7 @@ OUT = user("g", "developer").id
 
 
 class Memory:
-    """Live records: most are at hand, one has to be fetched, one cannot be."""
+    """Live records: most are cached, one must be fetched, one is unavailable."""
 
     def peek(self, uid: UserId) -> UserRecord | None:
         return None if uid == SLOW else USERS.get(uid)
@@ -95,5 +95,5 @@ def app() -> AppContext:
         "metrics": metrics,
         "recorder": CheckRecorder(metrics, call_soon=at_once),
     }
-    # What no check uses is not there: a lane that reached for it would fail.
+    # Attributes that no check uses are missing: a path that used one would fail.
     return AppContext(**{field.name: needed.get(field.name) for field in fields(AppContext)})

@@ -1,17 +1,19 @@
-"""Ports for the servers of tests."""
+"""Ports for the servers of the tests."""
 
 import itertools
 import random
 import socket
 
 RANGE = range(10_000, 32_000)
-"""Below 32,768, from where Linux gives ports to whoever connects (net.ipv4.ip_local_port_range)."""
+"""Ports below 32,768, where Linux begins to assign ports to outgoing connections (net.ipv4.ip_local_port_range)."""
 
 _turns = itertools.cycle(random.SystemRandom().sample(RANGE, len(RANGE)))
 
 
 def free_port(bus: int = 0) -> int:
-    """Free, and not given to another server of this run; ``bus``: the port so far above it is free as well."""
+    """Return a free port that no other server of this run was given. With ``bus``, the port that far above it is free
+    as well.
+    """
     turns = itertools.islice(_turns, len(RANGE))
     return next(port for port in turns if _is_free(port) and (not bus or _is_free(port + bus)))
 

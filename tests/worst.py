@@ -1,4 +1,4 @@
-"""The worst that a client can write into 60 KB: texts, JSON bodies, forms, queries, heads. Speed of the machine."""
+"""Worst-case input of 60 KB: texts, JSON bodies, forms, queries and request heads, by name of their kind."""
 
 import base64
 import json
@@ -58,9 +58,9 @@ UNITS: Final = {
 
 
 def texts(size: int = SIZE) -> dict[str, str]:
-    """Return every kind, each as long as fits into `size` bytes of UTF-8, and tokens as long as a token may be."""
+    """Return every kind, each as long as fits into `size` bytes of UTF-8, and tokens of the maximum length."""
     made = {name: _fitting("a" + run, size) for name, run in MARKS.items()}
-    for name, run in MARKS.items():  # as long as each of the limits on strings lets them be
+    for name, run in MARKS.items():  # at each limit on the length of a string
         for length in (100, 320, 1024, 3072, 8192, 16_000):
             made[f"{name}, {length} characters"] = "a" + run[: length // 2] + run[-(length // 2) + 1 :]
     runs = {f"{name}, thirty at a time": "a" + _spread(run) for name, run in MARKS.items()}
@@ -118,7 +118,7 @@ def json_bodies(size: int = SIZE) -> dict[str, bytes]:
 
 
 def forms(names: tuple[str, ...], size: int = SIZE) -> dict[str, bytes]:
-    """Return whole forms; the kinds of text stand in each of the fields `names`."""
+    """Return whole forms: each of the fields `names` with each kind of text."""
     made = {
         "ampersands": "&" * size,
         "fields": "&".join(f"a{number}=1" for number in range(size // 9)),
@@ -158,7 +158,7 @@ ADDRESSES: Final = {
 
 
 def lines(name: str, size: int = LINE) -> dict[str, bytes]:
-    """Return what the header `name` may hold: lists of every kind, and tokens where tokens are read."""
+    """Return values for the header `name`: lists of every kind, and tokens where the header carries a token."""
     units = LISTS | (ADDRESSES if "forwarded" in name or name == "host" else {})
     filled = {kind: (unit * (size // len(unit)))[:size].encode("ascii") for kind, unit in units.items()}
     if "forwarded" in name:
@@ -170,7 +170,7 @@ def lines(name: str, size: int = LINE) -> dict[str, bytes]:
 
 
 def targets(size: int = LINE) -> dict[str, str]:
-    """Return what a path's segment or a query may hold."""
+    """Return values for a path segment or a query."""
     units = (
         "a",
         "a.",

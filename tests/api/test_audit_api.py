@@ -1,4 +1,4 @@
-"""``GET /v1/audit``: every change of the account with who, whom, before, after and from where; never a secret."""
+"""``GET /v1/audit``: every change of the account with actor, target, before, after and source address; no secret."""
 
 import json
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""API clients that others' generators make of the document: they are generated without a warning, and work."""
+"""API clients of third-party generators: generated from the document without a warning, and working."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The operator's listener: readiness as one answer, as JSON, as Kubernetes' text and as a metric."""
+"""The ops listener: readiness as a status, as JSON, as Kubernetes' text and as a metric."""
 
 import json
 from types import SimpleNamespace

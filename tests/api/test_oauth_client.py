@@ -1,4 +1,4 @@
-"""A client that others wrote, Authlib's: password, refresh, revoke, introspect, and the metadata read by it."""
+"""A third-party client, Authlib: password grant, refresh, revocation, introspection, and metadata."""
 
 import time
 from asyncio import to_thread

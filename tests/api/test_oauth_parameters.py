@@ -1,5 +1,4 @@
-"""OAuth parameters: form and JSON, unknown ones ignored, repeated ones refused, nothing raises but
-InvalidRequestError."""
+"""OAuth parameters: form and JSON, unknown ones ignored, repeated ones rejected; only InvalidRequestError is raised."""
 
 import re
 from urllib.parse import quote
@@ -66,7 +65,7 @@ def test_any_body_is_judged(media, content):
     try:
         read(RawBody(media, content)).optional("grant_type")
     except InvalidRequestError as error:
-        # What RFC 6749 section 5.2 lets stand in error_description.
+        # Characters that RFC 6749 section 5.2 allows in error_description.
         assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", str(error))
 
 

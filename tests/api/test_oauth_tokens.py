@@ -1,4 +1,4 @@
-"""Revocation and introspection: what ends, what is told to whom, and the exact words of RFC 7009, 7662 and 6750."""
+"""Revocation and introspection: effects, access rules, and the exact responses of RFC 7009, 7662 and 6750."""
 
 import base64
 import json
@@ -87,7 +87,7 @@ async def test_a_token_that_is_not_good_is_gone_already(web, town, clock):
 
 
 async def test_an_expired_access_token_ends_nothing(web, town, clock):
-    """Whoever finds an old one in a log must not sign its user out."""
+    """An old token found in a log must not sign its user out."""
     await town.found()
     grant = await town.grant("ada@example.com")
     clock.advance(1000)

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete over the tables that serve, and true of what a real sidecar answers."""
+"""The OpenAPI document: valid, complete for the tables of endpoints, and matching a real sidecar's responses."""
 
 import json
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def test_operation_ids_are_unique(spec: dict[str, Any]) -> None:
 
 @each_row
 def test_a_good_answer_has_a_shape(row: Endpoint) -> None:
-    """Whoever adds a row says what it answers: ``answer=`` in the row, a Struct in shapes.py."""
+    """A new row declares its response: ``response_schema`` in the row, a Struct in schemas.py."""
     if row.statuses[0] != 204 and row.path not in NO_JSON:
         assert row.response_schema is not None
     else:
@@ -152,7 +152,7 @@ def test_no_schema_is_left_without_use(spec: dict[str, Any]) -> None:
 
 
 def bodies(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every media type of a request or an answer, shared answers included, by where it stands."""
+    """Return every media type of a request or a response, shared responses included, by its place."""
     for path, method, operation in operations(spec):
         for media in operation.get("requestBody", {}).get("content", {}).values():
             yield f"{method} {path} asks", media
@@ -165,7 +165,7 @@ def bodies(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_body_has_an_example(spec: dict[str, Any]) -> None:
-    """Whoever adds a body or an answer shows one: api/openapi/examples.py."""
+    """A new body or response has an example in api/openapi/examples.py."""
     assert [where for where, media in bodies(spec) if not media.get("examples") and "example" not in media] == []
     for where, media in bodies(spec):
         if "anyOf" in media["schema"]:
@@ -190,7 +190,7 @@ def test_no_example_is_left_without_use(spec: dict[str, Any]) -> None:
 
 
 def test_oauth_bodies_are_told_as_forms_alone(spec: dict[str, Any]) -> None:
-    """JSON is read as well; two media types for one body break generated clients."""
+    """JSON is accepted as well, but two media types for one body break generated clients."""
     for path in ("/token", "/revoke", "/introspect"):
         assert set(spec["paths"][path]["post"]["requestBody"]["content"]) == {"application/x-www-form-urlencoded"}
     for path, method, operation in operations(spec):
@@ -216,7 +216,7 @@ def short_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[
 
 @pytest.mark.slow
 def test_schemathesis_finds_no_undocumented_status_and_no_5xx(short_runs: tuple[list[Run], Path]) -> None:
-    """The short form of ``python -m tests.api.fuzz.run``: about a thousand cases, always the same."""
+    """Run ``python -m tests.api.fuzz.run`` in its short form: about a thousand cases, always the same."""
     runs, log = short_runs
     for run in runs:
         assert run.status == 0, run.output[run.output.find("FAILURES") :][:8000]

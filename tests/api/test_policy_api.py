@@ -1,4 +1,4 @@
-"""``/v1/policy…``: what is in force, who may do what and why, what an edit would change. The policy guards itself."""
+"""``/v1/policy…``: the active policy, explanations, previews of an edit. The policy guards its own endpoints."""
 
 import asyncio
 import io
@@ -37,7 +37,7 @@ ADMIN = "ada@example.com"
 
 @pytest.fixture
 async def web(town, issuer, clock) -> AsyncIterator[Web]:
-    """The policy's endpoints past the real guard, over the shipped policy."""
+    """Serve the policy's endpoints with the real guard, over the shipped policy."""
     in_force = SimpleNamespace(generation=town.generation, state=ActivationState.CURRENT, loaded_at=1_764_000_000.5)
     tokens = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900))
     given = {
@@ -70,19 +70,19 @@ async def web(town, issuer, clock) -> AsyncIterator[Web]:
 
 @pytest.fixture
 async def ada(web, town) -> str:
-    """The token of an Account Administrator."""
+    """Return the token of an Account Administrator."""
     web.admin = await town.found()
     return await web.token(ADMIN)
 
 
 def edited(town, name: str, old: str, new: str) -> dict[str, str]:
-    """The file with a line of these fields, however aligned, written anew."""
+    """Return the file with the line of these fields, however aligned, replaced."""
     text, count = re.subn(re.sub(r",\s*", r",\\s*", old), new, town.generation.files[name].decode())
     assert count == 1
     return {name: text}
 
 
-# -- what is in force --------------------------------------------------------------------------------------------------
+# -- active policy -----------------------------------------------------------------------------------------------------
 
 
 async def test_the_policy_in_force(web, ada, town) -> None:
@@ -135,7 +135,7 @@ async def test_the_sidecar_guards_its_policy_with_its_policy(web, ada, town, met
     assert nobody.status == 401
 
 
-# -- why ---------------------------------------------------------------------------------------------------------------
+# -- explanations ------------------------------------------------------------------------------------------------------
 
 
 async def explain(web, token, **query: str):
@@ -227,7 +227,7 @@ async def test_an_unknown_section_is_a_reasoned_deny(web, ada) -> None:
     msgspec.convert(answer.body, Explained)
 
 
-# -- what if -----------------------------------------------------------------------------------------------------------
+# -- previews ----------------------------------------------------------------------------------------------------------
 
 
 async def preview(web, token, files: dict[str, str]):
@@ -357,7 +357,7 @@ async def test_R27_more_lines_than_rules_could_need_are_refused_uncounted(web, a
 
 
 async def test_R27_one_at_a_time_for_an_account_and_two_in_a_sidecar(web, ada, town, monkeypatch) -> None:
-    """Previews of three accounts, held in their child: the second of one account and the third of all are refused."""
+    """Previews of three accounts, held in their child: the second of one account and the third of all are rejected."""
     hold, begun = asyncio.Event(), asyncio.Semaphore(0)
 
     async def child(_task) -> bytes:

@@ -1,5 +1,6 @@
-"""Whatever ends something is in force everywhere when its answer comes, also when it ends it by the way, and also when
-the answer is that it was over already."""
+"""A response to a revocation means that it is applied everywhere (R31), also as a side effect of another change, and
+also when there was nothing left to revoke.
+"""
 
 import re
 from importlib.resources import files
@@ -21,7 +22,7 @@ async def scene(open_web, town):
 
 
 class Scene:
-    """Ada manages, Bob is whose access ends."""
+    """Two users: Ada administers, Bob's access is revoked."""
 
     @classmethod
     async def set(cls, web, town):
@@ -34,7 +35,7 @@ class Scene:
         return scene
 
     async def last_acknowledged(self):
-        """The newest change in the feed that asks for an acknowledgement."""
+        """Return the newest change in the feed that requests an acknowledgement."""
         rows = await self.town.people.users._store.command("XRANGE", keys.feed(0), "-", "+")
         fields = [
             dict(zip(row[1][::2], row[1][1::2], strict=True)) if isinstance(row[1], list) else row[1] for row in rows
@@ -149,7 +150,7 @@ AGAIN["signed out"] = signed_out
 
 @pytest.mark.parametrize("ending", AGAIN)
 async def test_R31_what_is_over_already_is_waited_for_too(scene, ending):
-    """The first request may be waiting yet: the second must not say before it that it is done."""
+    """The first request may still be waiting: the second must not respond before it."""
     await AGAIN[ending](scene)
     last = await scene.last_acknowledged()
     scene.town.fleet.waited.clear()
@@ -178,7 +179,7 @@ async def test_a_sign_in_that_ends_nothing_waits_for_nobody(scene, more):
 
 
 def test_R31_every_script_that_ends_something_asks_for_an_acknowledgement():
-    """By their text: a script that ends sessions, or deletes what sidecars keep copies of, publishes with ack."""
+    """Read the scripts: each that ends sessions, or deletes cached records, publishes with ack."""
     ending = re.compile(r"\bend_sessions?\(|\bopen_session\(|'DEL', key\('(?:u|pep):|HSET', ACCT, 'st'")
     opens_a_first_session = {"invitation_accept", "account_create"}
     checked = set()

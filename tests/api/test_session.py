@@ -1,4 +1,4 @@
-"""Sessions of browsers: which cookies are set and how, what another site's page gets, and that no body has a token."""
+"""Browser sessions: cookies and their attributes, requests of another site's page, no token in any body."""
 
 import json
 from http.cookies import SimpleCookie
@@ -25,7 +25,7 @@ async def web(open_web, town):
 
 
 def cookies_of(answer):
-    """Name → (value, attributes), of all Set-Cookie lines; a name twice is a mistake of ours."""
+    """Return name → (value, attributes) of all Set-Cookie lines. A repeated name is an error."""
     found = {}
     for line in answer.headers.getall("Set-Cookie", []):
         pair, *attributes = line.split("; ")
@@ -36,7 +36,7 @@ def cookies_of(answer):
 
 
 def jar(answer):
-    """What a browser would send back to /v1/session."""
+    """Return the cookies that a browser would send to /v1/session."""
     return "; ".join(f"{name}={value}" for name, (value, _) in cookies_of(answer).items())
 
 
@@ -223,7 +223,7 @@ async def test_R4_beside_an_authorization_header_no_cookie_is_read(web, town):
     renewed = await web.ask("POST", "/v1/session/refresh", headers=headers)
     assert (renewed.status, renewed.body["reason"]) == (401, "missing_token")
     out = await web.ask("DELETE", "/v1/session", headers=headers)
-    assert out.status == 204  # nobody was named, so nobody's session is ended
+    assert out.status == 204  # no credential: no session is ended
     assert (await web.ask("GET", "/v1/me", headers={"Cookie": jar(signed_in)})).status == 200
 
 

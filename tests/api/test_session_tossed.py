@@ -1,5 +1,6 @@
-"""R5: cookies that a page of a sibling domain has set. It can set the refresh cookie, also a second one, and no access
-cookie (``__Host-``). What it sets renews nothing, and keeps nobody signed in."""
+"""R5: cookies that a page of a sibling domain has set. It can set the refresh cookie, also a second one, but no access
+cookie (``__Host-``). Its cookies renew no session and keep no user signed in.
+"""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,7 +24,7 @@ async def web(open_web, town):
 
 
 async def cookies(web, email="ada@example.com"):
-    """A browser's cookies after signing in: name to value."""
+    """Return a browser's cookies after a sign-in: name to value."""
     body = {"username": email, "password": PASSWORD}
     answer = await web.ask("POST", "/v1/session", body, headers={**OURS, "Content-Type": "application/json"})
     assert answer.status == 204
@@ -152,7 +153,7 @@ async def test_R5_a_retired_key_renews_for_90_days_and_verifies_nothing_else(
     until = int(clock.time()) + (1 if former == "kept" else 0)
     kept = {} if former == "none" else {issuer.keys.kid: FormerKey(OLD.public_key(), until)}
     issuer.keys = KeySet.of(NEW, former=kept)
-    web = await open_web()  # another key set is in force
+    web = await open_web()  # another key set is active
     me = await web.ask("GET", "/v1/me", headers={"Cookie": pair(ACCESS, ada)})
     assert (me.status, me.body["reason"]) == (401, Reason.UNKNOWN_KEY.value)
     bearer = await web.ask("DELETE", "/v1/session", token=ada[ACCESS])
@@ -175,7 +176,7 @@ async def test_R5_signing_out_with_doubled_cookies_ends_every_session_that_they_
 
 
 async def test_R5_signing_out_ends_the_session_of_the_access_cookie_too(web):
-    """The refresh cookie that came is another's: the reader's own was pushed out of the browser."""
+    """The refresh cookie of the request is another user's: the real one was evicted from the browser."""
     ada, mallory = await cookies(web), await cookies(web, "mallory@example.com")
     assert (await sign_out(web, pair(REFRESH, mallory), pair(ACCESS, ada))).status == 204
     assert not await lives(web, ada[ACCESS])

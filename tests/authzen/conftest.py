@@ -1,6 +1,6 @@
-"""A running app with the shipped policy and more routes, two accounts with people in every state, and keys for them.
+"""A running app with the shipped policy and more routes, two accounts with users in every state, and their keys.
 
-The people stand in ``Town``; ``pdp`` asks over HTTP as a PEP does.
+``Town`` holds the users; ``pdp`` sends requests as a PEP does.
 """
 
 import json
@@ -64,7 +64,7 @@ MORE_RULES = b"p, marketer, media-library, manage, deny\n"
 
 @pytest.fixture(scope="session")
 def generation() -> Generation:
-    """The shipped policy with a public path of one free segment, and a deny that beats an allow."""
+    """Compile the shipped policy with a public path of one free segment, and a deny that overrides an allow."""
     directory, model = packaged()
     files = dict(read_policy_files(directory, model).files)
     files["sections.toml"] += MORE_SECTIONS
@@ -89,7 +89,7 @@ class AlwaysThere:
 
 @dataclass
 class Asked:
-    """An answer: its status, headers and JSON."""
+    """Response: status, headers and JSON."""
 
     status: int
     headers: Any
@@ -99,7 +99,7 @@ class Asked:
 
 @dataclass
 class Town:
-    """Two accounts. ``acme`` has somebody in each role and each state; ``eve`` is the other's."""
+    """Two accounts. ``acme`` has a user in each role and each state; ``eve`` belongs to the other."""
 
     store: Store
     people: IdentityServices
@@ -177,7 +177,7 @@ class Town:
         return made
 
     async def token(self, name: str) -> str:
-        """The access token of a sign-in."""
+        """Return the access token of a sign-in."""
         record = self.users[name]
         session = self.issuer.new_session(Client())
         opened = await self.people.sessions.open(record.id, expected_epoch=record.epoch, session=session)
@@ -187,7 +187,7 @@ class Town:
 
 @dataclass
 class Pdp:
-    """The decision point as a PEP sees it. ``key`` is what is sent when nothing else is said."""
+    """The decision point as a PEP sees it. ``key`` is the default credential."""
 
     client: TestClient[Any, Any]
     key: str
@@ -204,7 +204,7 @@ class Pdp:
         method: str = "POST",
         bare: bool = False,
     ) -> Asked:
-        """``bare``: without the headers that a PEP always sends."""
+        """Send a request. ``bare``: without the headers that a PEP always sends."""
         sent = {} if bare else {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
         content = raw if raw is not None else None if body is None else json.dumps(body).encode()
         skip = ("Content-Type",)
@@ -232,7 +232,7 @@ class Pdp:
 
 
 def question(subject: Any, action: Any, resource: Any) -> dict[str, Any]:
-    """``("user", id)``, ``"view"``, ``("section", id)`` as AuthZEN writes them."""
+    """Build the request body from ``("user", id)``, ``"view"``, ``("section", id)``."""
     return {"subject": entity(subject), "action": {"name": action}, "resource": entity(resource)}
 
 
@@ -243,7 +243,7 @@ def entity(pair: Any) -> dict[str, str]:
 
 @pytest.fixture
 async def real_store(real_redis_url: str) -> AsyncIterator[Store]:
-    """A real server: fakeredis would take a hundred times as long to settle the people."""
+    """Store on a real server: fakeredis would take a hundred times as long to create the users."""
     store = await Store.open(real_redis_url, **PATIENT)
     await store.check_meta(issuer=URL, audience="dashboard")
     yield store
@@ -251,7 +251,9 @@ async def real_store(real_redis_url: str) -> AsyncIterator[Store]:
 
 
 class Settlement:
-    """The people settle once; every later test gets the same store again, in one pipeline instead of forty writes."""
+    """Snapshot of the store after the users were created. Each test restores it in one pipeline instead of forty
+    writes.
+    """
 
     def __init__(self) -> None:
         self._users: dict[str, UserRecord] = {}

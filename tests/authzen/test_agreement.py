@@ -1,7 +1,7 @@
-"""Two implementations agree: the searches read the policy's open cells, evaluation looks each cell up. Over all of it.
+"""Searches and evaluation agree: searches enumerate the policy's allowed cells, evaluation looks each cell up.
 
 The whole finite space: every user in every state and every role, times every section and action, and every path of the
-route table and some beside it with every method.
+route table and some others with every method.
 """
 
 from itertools import product
@@ -25,7 +25,7 @@ FOREIGN = ("OPTIONS", "TRACE", "get", "")
 
 
 def space(generation: Generation) -> list[tuple[str, Resource]]:
-    """Every action on every resource that has one, and some that have none."""
+    """Every action on every resource that has one, and some without."""
     names = sorted({action for section in generation.sections.values() for action in section.actions} | {"fly"})
     cells = [(action, Resource("section", section)) for section in (*generation.sections, "x") for action in names]
     paths = [*named_paths(generation), *STRAY]
@@ -83,7 +83,7 @@ def test_a_role_that_is_gone_opens_nothing(generation: Generation) -> None:
 async def test_over_http_every_result_evaluates_to_true_and_no_other_does(
     pdp: Pdp, town: Town, generation: Generation
 ) -> None:
-    """The same over the wire, for every user by id and by e-mail, and for every role, in batches."""
+    """The same over HTTP, for every user by id and by e-mail, and for every role, in batches."""
     people = [("user", record) for name, record in town.users.items() if name != "eve"]
     people += [("user", f"{name}@acme.example") for name in ("ada", "anna", "dev", "mark", "sue", "ivan")]
     for subject in [*people, *(("role", role) for role in generation.roles), ("user", town.users["eve"])]:

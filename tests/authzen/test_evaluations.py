@@ -105,7 +105,7 @@ async def test_AZ_2_3_options_are_an_object(pdp: Pdp, options: Any) -> None:
     ],
 )
 async def test_AZ_2_3_semantics(pdp: Pdp, semantic: str | None, items: list[Any], answers: list[bool]) -> None:
-    """A semantic that ends a batch early makes the array of answers shorter; it ends with the one that decided."""
+    """A semantic that ends a batch early makes the array of decisions shorter; the last one is the decisive one."""
     options = {} if semantic is None else {"options": {"evaluations_semantic": semantic}}
     assert decisions(await pdp.batch(items, **options)) == answers
 
@@ -159,7 +159,7 @@ async def test_a_subject_of_a_batch_is_read_once(pdp: Pdp, town: Town, monkeypat
 
 
 async def test_what_cannot_be_known_is_503_for_the_whole(pdp: Pdp, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A false that the store's silence made would be taken for the policy's word."""
+    """A false caused by an unavailable store would be taken for the policy's decision."""
 
     async def out(_uid: Any, **_more: Any) -> Any:
         raise StoreUnavailableError("out")

@@ -1,4 +1,4 @@
-"""Real processes: a key and a user's rights are the same in every sidecar, and a revoked key is dead in all of them."""
+"""Real processes: a key and a user's rights are the same in every sidecar, and a revoked key is rejected by all."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def serve(tmp_path: Path, real_redis_url: str) -> Iterator[Serve]:
 
 
 def settle(process: Process) -> str:
-    """An account with an administrator and a key; answers the key."""
+    """Create an account with an administrator and a key; return the key."""
     words = ("account", "create", "Acme", "--admin-email", "ada@example.com", "--password-stdin")
     assert cli(process.settings, *words, text="five green bottles on a wall\n").returncode == 0
     made = cli(process.settings, "pep", "create", "nginx", "--account", "Acme")
@@ -68,8 +68,9 @@ async def ask(url: str, path: str, key: str, body: Any) -> tuple[int, Any]:
 
 
 async def test_R20_a_revoked_key_is_dead_in_every_sidecar_at_once(serve: Serve) -> None:
-    """Long before the lease of 2 s runs out: it is the feed that ends the copies in use, and not the time. The command
-    itself waits the lease out, because a process that has just come knows nothing of the fleet (R31)."""
+    """Rejected long before the lease of 2 s ends: the feed ends the copies, not the time. The command itself waits for
+    the lease, because a new process has no knowledge of the fleet (R31).
+    """
     both = serve(), serve()
     key = settle(both[0])
     asked = question(("user", "ada@example.com"), "view", ("section", "billing"))

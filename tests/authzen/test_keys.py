@@ -1,4 +1,4 @@
-"""R20: keys of PEPs. Hashed, bound to one account, with scopes, an expiry and a rate; dead at once when revoked."""
+"""R20: keys of PEPs. Hashed, bound to one account, with scopes, an expiry and a rate; rejected at once when revoked."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""AuthZEN 1.0, the three searches: what is asked, what is listed, and pages."""
+"""AuthZEN 1.0, the three searches: requests, results, and pages."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ async def test_AZ_2_4_subject_search_lists_users_that_may(pdp: Pdp, town: Town) 
 
 
 async def test_AZ_2_4_searches_are_transitive_over_inherited_roles(pdp: Pdp, town: Town) -> None:
-    """``member`` alone has the rule for account-settings; who inherits it is listed too."""
+    """``member`` alone has the rule for account-settings; roles that inherit it are listed too."""
     own = {**WHO_VIEWS_MEDIA, "resource": entity(("section", "account-settings"))}
     assert ids(await pdp.search("subject", own)) == ids_of(town, "ada", "anna", "dev", "mark")
     roles = await pdp.search("subject", {**own, "subject": {"type": "role"}})
@@ -181,7 +181,7 @@ async def test_AZ_2_4_pages_hold_every_result_once_and_end_with_an_empty_token(p
     page: dict[str, Any] = {"limit": limit}
     while True:
         answer = await pdp.search(what, {**REQUESTS[what], "page": page})
-        assert list(answer.body) == ["page", "results"]  # page first, so that a reader of a stream knows it
+        assert list(answer.body) == ["page", "results"]  # page first, for readers of a stream
         shown, told = ids(answer), answer.body["page"]
         assert len(shown) <= limit
         assert (told["count"], told["total"]) == (len(shown), len(everything))
@@ -313,7 +313,7 @@ async def test_AZ_2_4_a_limit_above_ours_is_ours(pdp: Pdp) -> None:
 
 
 async def test_AZ_2_4_pages_are_no_snapshot_but_repeat_and_hide_nobody(pdp: Pdp, town: Town) -> None:
-    """Somebody who was shown leaves between two pages: the others keep their places."""
+    """A listed user leaves between two pages: the others keep their positions."""
     first = await pdp.search("subject", {**WHO_VIEWS_MEDIA, "page": {"limit": 2}})
     shown = ids(first)
     gone = next(uid for uid in shown if uid != town.users["ada"].id)

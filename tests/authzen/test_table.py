@@ -1,4 +1,4 @@
-"""The conformance table and the tests name each other: none is missing on either side."""
+"""The conformance table and the tests reference each other completely."""
 
 import ast
 import re

@@ -64,7 +64,7 @@ async def test_AZ_2_1_parameters_and_case_of_the_content_type_carry_no_meaning(
 
 
 async def test_R29_what_is_remembered_of_a_question_is_its_body_alone(pdp: Pdp) -> None:
-    """A head may be thirty times as long as a body that is remembered, and say the same."""
+    """A head can be thirty times as long as a cached body and have no influence on the decision."""
     path = "/access/v1/evaluation"
     requests._evaluation_in.cache_clear()
     for number in range(3):

@@ -1,4 +1,4 @@
-"""For schemathesis: each operation gets the credential that its ``security`` asks for, and some values that exist."""
+"""Hooks for schemathesis: each operation gets the credential of its ``security``, and some existing values."""
 
 import os
 import zlib
@@ -21,7 +21,7 @@ def access_token() -> str:
 
 
 class Tokens:
-    """A token that holds: some of the operations end the session that asks."""
+    """Valid token, renewed when an operation has ended its session."""
 
     def __init__(self) -> None:
         self._token = ""
@@ -40,7 +40,7 @@ TOKENS = Tokens()
 
 @schemathesis.auth(refresh_interval=None)
 class Credentials:
-    """A PEP's key where a key is asked for, else a user's token, else nothing."""
+    """Add a PEP's key, a user's token or no credential, as the operation requires."""
 
     def get(self, case: schemathesis.Case, _context: Any) -> str | None:
         security = case.operation.definition.raw.get("security", [])
@@ -54,9 +54,9 @@ class Credentials:
             case.headers["Authorization"] = f"Bearer {data}"
 
 
-# -- values that mean something ----------------------------------------------------------------------------------------
-# Random strings stay on the first line of every handler. So now and then a string that was generated is replaced by one
-# that exists; which one follows from the string itself, so that a seed repeats a run.
+# -- existing values --------------------------------------------------------------------------------------------------
+# Random strings reach only the first line of a handler. Therefore some generated strings are replaced by existing ones.
+# The string itself determines the replacement, so that a seed repeats a run.
 
 ROLES = ("account-administrator", "accountant", "developer", "marketer", "member", "ghost")
 SECTIONS = ("billing", "media-library", "users", "account-settings", "nowhere")
@@ -91,14 +91,14 @@ KNOWN: dict[str, Any] = {
 
 
 def known(values: Any) -> Any:
-    """``values`` with some strings of known names replaced: two of three, by the string itself."""
+    """Return ``values`` with some strings of known names replaced: two of three, determined by the string itself."""
     if not isinstance(values, dict):
         return values
     return {name: _known(str(name).lower(), value) for name, value in values.items()}
 
 
 def _known(name: str, value: Any) -> Any:
-    """Over-long ones stay: they are meant to be wrong."""
+    """Keep over-long strings: they test the limits."""
     plain = isinstance(value, str) and len(value) <= 100
     if plain and name in KNOWN and zlib.crc32(value.encode("utf-8", "surrogatepass")) % 3:
         return KNOWN[name](value)
@@ -106,7 +106,7 @@ def _known(name: str, value: Any) -> Any:
 
 
 def entities(body: Any) -> Any:
-    """AuthZEN's subject, action and resource."""
+    """Replace AuthZEN's subject, action and resource."""
     if not isinstance(body, dict):
         return body
     made = dict(body)

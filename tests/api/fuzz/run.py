@@ -1,8 +1,8 @@
 """Fuzz a real sidecar with schemathesis: ``python -m tests.api.fuzz.run --max-examples 200 --seed 1``.
 
-Starts ``sidecar serve`` on free ports with an account, an administrator and a PEP's key, and runs the document that it
-serves against it, once for the public listener and once for the operator's. Exit status 0 when no check failed; the
-number of cases stands in the last line.
+Starts ``sidecar serve`` on free ports with an account, an administrator and a PEP's key. Runs the served document
+against it, once for the public listener and once for the ops listener. Exit status 0 if no check failed; the last line
+has the number of cases.
 """
 
 import argparse
@@ -38,7 +38,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 @dataclass(frozen=True)
 class Run:
-    """How one run ended, and how many cases it had."""
+    """Result of one run, and its number of cases."""
 
     status: int
     cases: int
@@ -46,7 +46,7 @@ class Run:
 
 
 def fuzz(process: Process, key: str, *, max_examples: int, seed: int, report: Path, ops: bool) -> Run:
-    """One run against a listener."""
+    """Run schemathesis once against a listener."""
     base = process.ops if ops else process.url
     events = report / f"{'ops' if ops else 'public'}.ndjson"
     words = [
@@ -70,7 +70,7 @@ def cases(output: str) -> int:
 
 
 def faults(log: Path) -> Counter[str]:
-    """What the sidecar calls its own mistakes: where, and the exception."""
+    """Return the place and exception of each internal error that the sidecar logged."""
     found: Counter[str] = Counter()
     for line in log.read_text(errors="replace").splitlines():
         entry = json.loads(line) if line.startswith("{") else {}
@@ -80,7 +80,7 @@ def faults(log: Path) -> Counter[str]:
 
 
 def prepare(settings: dict[str, str]) -> str:
-    """An account and a key for it; answers the key."""
+    """Create an account and a key for it; return the key."""
     words = ("account", "create", "Fuzz", "--admin-email", EMAIL, "--seats", "100000", "--password-stdin")
     made = cli(settings, *words, text=PASSWORD)
     assert made.returncode == 0, made.stderr
