@@ -1,8 +1,8 @@
-"""The attack list: what somebody would try at the API, one row each, and that it gets them nowhere.
+"""The attack list: one row per attempt against the API, and proof that it has no effect.
 
-A row is a function that has to end without an assertion: it tries, and looks that nothing came of it. All of them run
-against the whole API, past the real guard, on the shipped policy. Forged tokens have a list of their own, at a real
-process: tests/live/test_forged_tokens.py.
+A row is a function that makes the attempt and asserts that nothing changed. All rows run against the whole API, with
+the real guard, on the shipped policy. Forged tokens have their own list, against a real process:
+tests/live/test_forged_tokens.py.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 @dataclass
 class Scene:
-    """Two accounts. Acme: Ada administers, Bob keeps the books, Zoe is invited. Bolt: Eve administers, and attacks."""
+    """Two accounts. Acme: Ada administers, Bob is an accountant, Zoe is invited. Bolt: Eve administers, and attacks."""
 
     web: Web
     town: Town
@@ -57,15 +57,15 @@ class Scene:
         return await self.ask("POST", "/v1/invitations/accept", {"token": token, "password": password, **more})
 
     async def acme(self) -> list[Any]:
-        """Everybody of Acme, as the store has them, but for when they signed in."""
-        members = (await self.town.people.users.roster(self.ada.account)).members
+        """Return every user of Acme as stored, without the time of the last sign-in."""
+        members = await self.town.people.users.listing(self.ada.account)
         return [
             (one.record.id, one.record.role, one.record.status, one.record.name, one.record.epoch) for one in members
         ]
 
     @property
     def secret(self) -> str:
-        """What stands behind the # of Zoe's link."""
+        """Return the secret behind the # of Zoe's link."""
         assert self.zoe.url is not None
         return self.zoe.url.partition("#")[2]
 
@@ -75,7 +75,7 @@ ATTACKS: dict[str, Attack] = {}
 
 
 def attack(function: Attack) -> Attack:
-    """One row, named like its function."""
+    """Add the function as one row, under its name."""
     name = function.__name__.replace("_", " ")
     assert name not in ATTACKS
     ATTACKS[name] = function
@@ -83,7 +83,7 @@ def attack(function: Attack) -> Attack:
 
 
 def rows(what: str, table: dict[str, Any], run: Callable[[Scene, Any], Awaitable[None]]) -> None:
-    """One row for each entry of ``table``."""
+    """Add one row per entry of ``table``."""
     for name, value in table.items():
 
         async def one(scene: Scene, value: Any = value) -> None:
@@ -312,11 +312,11 @@ async def the_email_of_a_link_that_was_only_shown_is_not_taken_for_proven(scene:
     assert (passed.status, passed.headers["X-Auth-Email"]) == (200, "")
 
 
-# Who is here? ---------------------------------------------------------------------------------------------------------
+# User enumeration -----------------------------------------------------------------------------------------------------
 
 
 def _seen(answer: SimpleNamespace) -> tuple[Any, ...]:
-    """Everything that could tell two answers apart."""
+    """Return everything in which two responses could differ."""
     changing = {"Date", "X-Request-ID"}
     return answer.status, answer.raw, sorted((k, v) for k, v in answer.headers.items() if k not in changing)
 
@@ -513,7 +513,7 @@ async def R13_an_idempotency_key_of_somebody_else(scene: Scene) -> None:
 
 
 async def _raw(scene: Scene, sent: bytes) -> bytes:
-    """Everything that comes back until the connection is closed or nothing more comes."""
+    """Return everything that is received until the connection is closed or idle."""
     reader, writer = await asyncio.open_connection("127.0.0.1", scene.web.client.port)
     writer.write(sent)
     await writer.drain()
@@ -547,7 +547,7 @@ FRAMINGS: dict[str, bytes] = {
 
 
 async def _framing(scene: Scene, rest: bytes) -> None:
-    """Whatever is made of the first request, no second one comes out of its body."""
+    """However the first request is read, no second one comes out of its body."""
     smuggled = SMUGGLED.replace(b"{bob}", scene.bob.id.encode()).replace(b"{ada}", scene.token("ada").encode())
     came = await _raw(scene, HEAD + rest + smuggled)
     assert came.count(b"HTTP/1.1 ") <= 1
@@ -638,7 +638,7 @@ SAME = {
 
 
 async def _same(scene: Scene, email: str) -> None:
-    """One spelling of one person: nobody is in an account twice."""
+    """One spelling per e-mail: no user is in an account twice."""
     body = {"email": email, "role": "marketer"}
     assert (await scene.ask("POST", "/v1/users", body, token=scene.token("ada"))).body["code"] == "already_member"
     assert (await scene.sign_in(email)).status == 200
@@ -756,7 +756,7 @@ SAMPLES: dict[str, Any] = {
     "POST /v1/password/reset": {"token": "rst_x", "password": PASSWORD},
     "POST /v1/invitations/accept": {"token": "inv_x", "password": PASSWORD},
 }
-"""A good body for every call that takes one: a call without stands out, because its answer would be a 400."""
+"""Valid bodies for each call that takes one. A call without would only test a 400."""
 
 V1 = [endpoint for endpoint in (*API, *CHECKS) if endpoint.path.startswith("/v1/")]
 
@@ -766,7 +766,7 @@ def _key(endpoint: Endpoint) -> str:
 
 
 async def _other_account(scene: Scene, endpoint: Endpoint) -> None:
-    """As Eve, with every id of Acme's in every place: nothing of Acme comes back, and nothing of it changes."""
+    """As Eve, use every id of Acme in every position. The responses contain nothing of Acme, and Acme is unchanged."""
     before = await scene.acme()
     session = scene.grants["ada"].session
     ours = {scene.ada.account, scene.ada.id, scene.bob.id, scene.zoe.member.record.id, session}
@@ -817,7 +817,7 @@ async def a_name_of_an_account_that_looks_like_an_id(scene: Scene) -> None:
     assert (await scene.ask("POST", "/token", form, headers=JSON)).body["error"] == "invalid_grant"
 
 
-# More than one's own --------------------------------------------------------------------------------------------------
+# Privilege escalation -------------------------------------------------------------------------------------------------
 
 
 @attack

@@ -1,4 +1,6 @@
-"""A denial that the operator can mend says how: in the answer, and in the log once a minute per kind, with a count."""
+"""A denial with a remedy for the operator contains it: in the response, and in the log once per minute and kind, with a
+count.
+"""
 
 import json
 
@@ -86,7 +88,7 @@ CLIENTS: dict[str, tuple[str, tuple[Line, ...], str]] = {
     "no token": ("/check", (METHOD, URI), "missing_token"),
     "no rule": ("/check/envoy/dashboard/billing", (BEARER,), "no_rule"),
 }
-"""Nothing that an operator could mend."""
+"""Reasons without a remedy for the operator."""
 
 
 async def body_of(path: str, headers: tuple[Line, ...]) -> dict[str, str]:

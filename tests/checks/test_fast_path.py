@@ -1,4 +1,6 @@
-"""Both lanes answer alike: status, headers, body; for plain calls, hostile heads, pipelines and split reads (R33)."""
+"""Fast path and aiohttp path respond identically: status, headers, body; for plain checks, hostile heads, pipelines and
+split reads (R33).
+"""
 
 import asyncio
 import os
@@ -33,13 +35,15 @@ LAST = b"GET /last HTTP/1.1\r\nHost: sidecar\r\nConnection: close\r\n\r\n"
 
 @dataclass
 class Lane:
-    """A listener; ``talk`` sends bytes and returns everything that comes back."""
+    """A listener; ``talk`` sends bytes and returns everything that is received."""
 
     port: int
     app: AppContext
 
     async def talk(self, *pieces: bytes, pause: float = 0.0, patience: float = 10.0) -> bytes:
-        """What comes back until the server closes. A last request asks it to, unless the bytes before swallow that."""
+        """Return what is received until the server closes. A last request asks for the close, unless the bytes before
+        include it.
+        """
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         received = b""
         try:
@@ -57,8 +61,9 @@ class Lane:
 
 
 async def _read(reader: asyncio.StreamReader, patience: float) -> bytes:
-    """Raises TimeoutError when nothing comes. Waits in ten parts: a machine that stands still for longer than
-    ``patience`` takes one of them, and what has come meanwhile is read in the next."""
+    """Raise TimeoutError if nothing is received. Waits in ten parts: a pause of the host uses up one part only, and the
+    next part reads what arrived meanwhile.
+    """
     for _ in range(9):
         with suppress(TimeoutError):
             async with asyncio.timeout(patience / 10):
@@ -69,7 +74,7 @@ async def _read(reader: asyncio.StreamReader, patience: float) -> bytes:
 
 @pytest.fixture
 async def lanes() -> AsyncIterator[tuple[Lane, Lane]]:
-    """The fast lane, and aiohttp alone."""
+    """The fast path, and aiohttp alone."""
     shared = app()
     loop = asyncio.get_running_loop()
 
@@ -90,14 +95,14 @@ async def lanes() -> AsyncIterator[tuple[Lane, Lane]]:
 
 @pytest.fixture
 async def warm_lanes(lanes: tuple[Lane, Lane]) -> tuple[Lane, Lane]:
-    """Both have had every plain call three times: whatever is remembered of them, they remember."""
+    """Both paths after three repetitions of every plain check, so that each response is cached."""
     for head in (*PLAIN.values(), *NUMBERED.values()):
         await asyncio.gather(*(lane.talk(head * 3, patience=0.02) for lane in lanes))
     return lanes
 
 
 def normalised(raw: bytes) -> list[tuple[bytes, frozenset[bytes], bytes]]:
-    """Every response as status line, header lines and body; without what differs by nature."""
+    """Return each response as status line, header lines and body; without what always differs."""
     found = []
     for response in re.split(rb"(?=HTTP/[0-9]\.[0-9] [0-9]{3} )", raw)[1:]:
         head, _, body = response.partition(b"\r\n\r\n")
@@ -162,7 +167,7 @@ PLAIN: dict[str, bytes] = {
 
 
 def numbered(*lines: bytes, behind: bool = True) -> bytes:
-    """The call "allow" with these lines at its end, or at its begin."""
+    """Return the check "allow" with these lines at its end, or at its start."""
     head, end = get(Authorization=bearer("b")), b"".join(line + b"\r\n" for line in lines)
     first = head.index(b"\r\n") + 2
     return head[:-2] + end + b"\r\n" if behind else head[:first] + end + head[first:]
@@ -193,7 +198,7 @@ NUMBERED: dict[str, bytes] = {
     "with a length": numbered(b"X-Request-ID: abc-1", b"Content-Length: 5") + b"hello",
     "ends the connection": numbered(b"X-Request-ID: abc-1", b"Connection: close"),
 }
-"""The request id is the one line that may differ in a call that comes again."""
+"""The request id is the only line that may differ in a repeated check."""
 
 OTHER: dict[str, bytes] = {
     "post": get(method="POST", Authorization=bearer("b"), Content_Length="5") + b"hello",
@@ -249,7 +254,7 @@ OTHER: dict[str, bytes] = {
 
 
 UNFINISHED = {"half a head", "tls", "chunked", "two lengths"}
-"""They leave the server waiting for more, or so it seems to one of the parsers."""
+"""Requests after which the server waits for more, or seems to, for one of the parsers."""
 
 
 @pytest.mark.parametrize("name", [*PLAIN, *(f"other: {name}" for name in OTHER)])
@@ -346,7 +351,9 @@ PLACES = ((b"X-Original-URI: ", b"x-original-uri: "), (b"X-Forwarded-Uri: ", b"x
 
 
 def elsewhere(head: bytes, page: bytes) -> list[bytes]:
-    """The call with another page, in each line that names one, as gateways spell it. First the line that counts."""
+    """Return the check with another path in each line that names it, as gateways spell it. The decisive
+    line is first.
+    """
     found = []
     for spellings in PLACES:
         before, line, behind = head.partition(spellings[0])
@@ -360,7 +367,7 @@ async def test_R2_a_new_page_in_a_known_call_is_judged_as_aiohttp_has_it(
     warm_lanes: tuple[Lane, Lane], name: str
 ) -> None:
     for frame in FRAMES:
-        for page in (b"/dashboard/billing/1", b"/dashboard/billing/2"):  # so that each spelling is known as a frame
+        for page in (b"/dashboard/billing/1", b"/dashboard/billing/2"):  # so that each spelling is a known template
             await warm_lanes[0].talk(*elsewhere(PLAIN[frame], page))
         for sent in elsewhere(PLAIN[frame], PAGES[name]):
             fast, plain = await asyncio.gather(*(lane.talk(sent, patience=0.5) for lane in warm_lanes))
@@ -407,7 +414,7 @@ async def test_pipelined_calls_are_answered_in_order_also_when_one_asks_the_stor
 async def test_a_head_that_cannot_be_read_is_not_repeated(
     lanes: tuple[Lane, Lane], caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """aiohttp would answer, and log, the line with the token in it."""
+    """aiohttp would echo and log the line with the token in it."""
     sent = OTHER[name].replace(b"X-A: ", b"X-A: " + token("b").encode())
     for lane in lanes:
         answer = await lane.talk(sent)
@@ -442,7 +449,7 @@ async def test_a_read_split_anywhere_changes_nothing(lanes: tuple[Lane, Lane]) -
 
 
 async def test_a_client_that_reads_late_gets_every_answer() -> None:
-    """Its answers fill the buffers, so nothing is written and then nothing read any more; both begin again."""
+    """Responses fill the buffers, so writing stops and then reading stops; both resume."""
     shared, calls = app(), 4000
     loop = asyncio.get_running_loop()
     with socket.socket() as listening, socket.socket() as client:
@@ -466,7 +473,7 @@ async def test_a_client_that_reads_late_gets_every_answer() -> None:
 
 
 async def test_a_client_that_never_reads_is_hung_up_on() -> None:
-    """Closing politely would wait for it to take its answers."""
+    """A polite close would wait for the client to read its responses."""
     lane, transport = FastPathListener(app(), lambda: pytest.fail("slow"), max_head=MAX_HEAD, idle=0.01)(), Mock()
     lane.connection_made(transport)
     lane.pause_writing()
@@ -491,7 +498,7 @@ async def test_an_idle_or_endless_head_is_ended() -> None:
 
 @pytest.mark.parametrize("name", ["allow", "no token", "asks the store", "request id"])
 async def test_while_draining_an_answer_says_that_it_is_the_last_and_is(name: str) -> None:
-    """In both lanes, of a connection that was used before as of one with half a head."""
+    """On both paths, for a connection that was used before and for one with half a head."""
     shared = app()
     slow = HttpServer(Dispatcher(shared, CHECKS, checks=True), access_log=None)
     fast = FastPathListener(shared, slow, max_head=MAX_HEAD, idle=75)
@@ -501,7 +508,7 @@ async def test_while_draining_an_answer_says_that_it_is_the_last_and_is(name: st
     begun = [await asyncio.open_connection(*server.sockets[0].getsockname()) for server in servers]
     before = []
     for reader, writer in used:
-        for _ in range(3):  # by the third, it is remembered
+        for _ in range(3):  # cached by the third repetition
             writer.write(PLAIN[name])
             before.append(await answer(reader))
     for _, writer in begun:
@@ -528,7 +535,7 @@ async def test_while_draining_an_answer_says_that_it_is_the_last_and_is(name: st
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
-    """One whole response of a connection that stays open."""
+    """Read one whole response of a connection that stays open."""
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
     found = re.search(rb"Content-Length: (\d+)", head)
     return head + await reader.readexactly(int(found[1]) if found else 0)
@@ -550,7 +557,7 @@ async def test_at_shutdown_idle_connections_are_closed(lanes: tuple[Lane, Lane])
 async def test_a_listener_is_not_down_before_a_check_that_waits_for_the_store_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is taken down after it is the store."""
+    """The store closes only after the listener."""
     answered = asyncio.Event()
     read = Memory.read
 
@@ -583,7 +590,9 @@ async def test_a_listener_is_not_down_before_a_check_that_waits_for_the_store_is
 
 
 def agree(fast: list[Any], plain: list[Any]) -> bool:
-    """aiohttp forgets the good heads of a read in which a bad one follows; the fast lane has answered them by then."""
+    """aiohttp drops the valid heads of a read in which an invalid one follows; the fast path has responded to them by
+    then.
+    """
     if len(plain) == 1 and plain[0][0].split()[1] == b"400":
         return fast[-1] == plain[0]
     return fast == plain
@@ -601,12 +610,13 @@ NOISE += [b"X-Forwarded-Uri: /dashboard/users\r\n", b"x-original-uri: /dashboard
 
 
 REQUEST_LINE = 100
-"""Bytes at the beginning, the page among them, that half of the damage goes to: there is more to get wrong there than
-in twelve headers."""
+"""Leading bytes, the path among them, that get half of the mutations: they are more sensitive than the
+twelve headers.
+"""
 
 
 def mutated(seed: int) -> bytes:
-    """One to three heads, somewhat damaged, the same for the same seed."""
+    """Return one to three mutated heads, the same for the same seed."""
     chance = random.Random(seed)
     raw = bytearray(b"".join(chance.choices(PIECES, k=chance.randint(1, 3))))
     for _ in range(chance.randint(0, 4)):
@@ -623,7 +633,7 @@ def mutated(seed: int) -> bytes:
 
 
 EXAMPLES = int(os.environ.get("SIDECAR_TEST_FUZZ", "60"))
-"""More of them for a long run: see tests/README.md."""
+"""Number of mutations; more for a long run: see tests/README.md."""
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

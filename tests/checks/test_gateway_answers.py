@@ -1,4 +1,4 @@
-"""What a gateway gets beside yes and no: the cookies that may pass, and what Envoy has to remove."""
+"""Parts of a gateway's response besides the status: the cookies to forward, and the headers that Envoy must remove."""
 
 import pytest
 

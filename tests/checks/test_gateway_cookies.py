@@ -1,4 +1,4 @@
-"""R6: of a request's cookies the back end gets all but the sidecar's own."""
+"""R6: the back end receives every cookie of a request except the sidecar's own."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Checks as real gateways sent them, replayed through both lanes: the answer is the one that the gateway got."""
+"""Recorded checks of real gateways, replayed on both paths: the response equals the recorded one."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ GOLDEN = list(every())
 
 
 class Unverified:
-    """The stand's people, none of whom has proven an e-mail."""
+    """Users of the rig without a verified e-mail."""
 
     def peek(self, uid: UserId) -> UserRecord | None:
         record = USERS.get(uid)
@@ -53,7 +53,7 @@ def stand() -> AppContext:
 
 @pytest.fixture
 async def ports() -> AsyncIterator[tuple[int, int]]:
-    """The fast lane, and aiohttp alone."""
+    """Ports of the fast path, and of aiohttp alone."""
     shared, running = stand(), asyncio.get_running_loop()
     dispatcher = Dispatcher(shared, CHECKS, checks=True)
     slow = HttpServer(dispatcher, access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD)
@@ -87,5 +87,5 @@ def test_there_are_some_of_every_gateway() -> None:
 async def test_golden(ports: tuple[int, int], path: Path) -> None:
     golden = load(path)
     for port in ports:
-        for _ in range(3):  # the fast lane remembers what comes again
+        for _ in range(3):  # a repetition is served from the response cache
             assert named(await ask(port, raw_of(golden.check, TOKENS)), TOKENS, IDS) == golden.answer

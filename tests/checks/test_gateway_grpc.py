@@ -1,4 +1,4 @@
-"""Envoy's gRPC: what is asked, what is answered, and that ``status.code`` says no unless the sidecar says yes."""
+"""Envoy's gRPC API: request, response, and a denial in ``status.code`` unless the sidecar allows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -136,7 +136,7 @@ async def test_an_answer_that_cannot_be_written_is_code_7() -> None:
 
 @pytest.fixture
 async def channel() -> AsyncIterator[Any]:
-    """A real server in this loop. ``healthy`` is what the test wants it to be."""
+    """Channel to a real server in this loop. ``healthy`` is set by the test."""
     server = envoy_grpc.GrpcServer(respond, _healthy, max_head=MAX_HEAD)
     port = await server.start("127.0.0.1:0", None)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as opened:
@@ -192,11 +192,11 @@ async def test_health_is_watched(channel: Any) -> None:
         watch.cancel()
 
 
-# What a stranger's request may cost before it is understood -----------------------------------------------------------
+# Cost of an untrusted request before it is parsed ---------------------------------------------------------------------
 
 
 def heavy(headers: int = 0, *, size: int = 0, body: int = 0, raw: bool = True) -> bytes:
-    """A message of so many headers, with a cookie of so many bytes, and so long a body."""
+    """Return a message with that many headers, a cookie of that many bytes, and a body of that length."""
     asked = request("/dashboard/billing")
     http = asked.attributes.request.http
     for number in range(headers):
@@ -280,7 +280,7 @@ def test_what_is_walked_is_read_as_what_is_parsed(
 
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_no_bytes_are_an_error(junk: bytes, at: int) -> None:
-    """To Envoy an error may be a yes (``failure_mode_allow``)."""
+    """Envoy may treat an error as an allow (``failure_mode_allow``)."""
     whole = heavy(3, size=100)
     for raw in (junk, whole[:at] + junk + whole[at:], junk + b"\0" * SHORT, whole[:at] + junk + b"a" * SHORT):
         envoy_grpc.call_of(envoy_grpc.parsed(raw, MAX_HEAD))

@@ -1,4 +1,4 @@
-"""Where a browser is led when it has to sign in, and who is never led anywhere."""
+"""Redirects of a browser that must sign in, and the clients that are never redirected."""
 
 from dataclasses import replace
 from typing import Any

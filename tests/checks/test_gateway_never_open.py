@@ -1,6 +1,6 @@
-"""Whatever comes, a gateway gets a denial: never a 5xx, which some are told to let pass, never a 2xx, never silence.
+"""A gateway gets a denial for any bytes: no 5xx, which some gateways are configured to allow, no 2xx, no silent close.
 
-Raw bytes against both lanes. The only token that is good anywhere here is one that may see the library.
+Raw bytes against both paths. The only valid token in this module may view the library.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ HEADERS = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=8)
 
 @pytest.fixture
 async def ports() -> AsyncIterator[tuple[int, int]]:
-    """The fast lane, and aiohttp alone."""
+    """Ports of the fast path, and of aiohttp alone."""
     shared = app()
     running = asyncio.get_running_loop()
     slow = HttpServer(
@@ -96,7 +96,7 @@ async def ports() -> AsyncIterator[tuple[int, int]]:
 
 
 async def status_of(port: int, raw: bytes) -> int:
-    """Of the first response; 0 for a connection that is closed without one."""
+    """Return the first response's status; 0 for a connection that is closed without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(raw)
@@ -110,7 +110,7 @@ async def status_of(port: int, raw: bytes) -> int:
 
 
 def denied(status: int) -> bool:
-    """401 and 403 are the sidecar's; other 4xx are its HTTP parser's, which every gateway takes for a no."""
+    """401 and 403 are decisions; other 4xx are from the HTTP parser, and every gateway treats them as a denial."""
     return 400 <= status < 500
 
 
@@ -131,7 +131,7 @@ async def test_hostile_headers_never_make_an_outage_or_an_allow(
     statuses = [await status_of(port, raw) for port in ports]
     library = any(value.startswith(b"/dashboard/media-library") for _, value in headers)
     for status in statuses:
-        # The good token may see the library; nothing else here is allowed to anybody. 100 asks for a body first.
+        # The valid token may view the library; everything else is denied here. 100 requests a body first.
         assert denied(status) or (status == 200 and library) or status == 100, (raw, status)
     assert statuses[0] == statuses[1], raw
 
@@ -139,7 +139,8 @@ async def test_hostile_headers_never_make_an_outage_or_an_allow(
 @pytest.mark.parametrize("start", [b"GET /check/envoy/", b"GET /check HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer "])
 async def test_a_head_that_never_ends_is_answered_and_not_hung_up_on(ports: tuple[int, int], start: bytes) -> None:
     """A gateway that is still sending when the connection is reset never sees the denial; Envoy under
-    ``failure_mode_allow`` would let the request pass."""
+    ``failure_mode_allow`` would forward the request.
+    """
     for port in ports:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(start + b"x" * (MAX_HEAD + 2000))

@@ -1,4 +1,4 @@
-"""Each adapter reads its own header family and nothing else."""
+"""Each adapter reads its own header family and no other header."""
 
 import pytest
 

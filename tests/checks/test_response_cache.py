@@ -1,4 +1,4 @@
-"""An answer that is remembered is never older than one that is decided anew."""
+"""A cached response always equals a new decision."""
 
 import re
 import sys
@@ -33,7 +33,7 @@ BOB = user("b", "accountant").id
 
 
 class World:
-    """Everything an answer follows from, to be changed under the lane's feet."""
+    """All inputs of a response, for tests that change them between two checks."""
 
     def __init__(self) -> None:
         self.now = float(NOW)
@@ -56,7 +56,7 @@ class World:
 
 
 class Wire:
-    """A transport that keeps what was written."""
+    """A transport that keeps the written bytes."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -182,7 +182,7 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_so_is_the_one_behind_aiohttp(world: World, change: Callable[[World], None]) -> None:
-    """Its key is another: method, target and what a check reads."""
+    """Its key differs: method, target and the headers that a check reads."""
     dispatcher = Dispatcher(world.app, CHECKS, checks=True)
     async with TestClient(RawTestServer(dispatcher)) as client:
 
@@ -225,7 +225,7 @@ async def test_a_remembered_answer_is_counted_and_has_its_own_request_id(world: 
 async def test_calls_with_and_without_a_request_id_take_turns_on_a_connection(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are one call to the memo, and each is answered with its own id."""
+    """Both have one cache key, and each response has its own id."""
     responder, decided = world.lanes.responder, []
     first = responder.decide
     monkeypatch.setattr(responder, "decide", lambda *given: decided.append(1) or first(*given))
@@ -270,7 +270,7 @@ async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
 
 
 async def test_R29_all_that_is_remembered_has_so_many_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cookies are the client's to choose, and stand in the key and in the answer: he alone could fill every place."""
+    """Cookies are the client's choice, and are part of key and response: one client could fill every entry."""
     monkeypatch.setattr(response_cache, "MAX_BYTES", 100_000)
     monkeypatch.setattr(response_cache, "MAX_TEMPLATE_BYTES", 100_000)
     world.lanes.responder.cache = memo = response_cache.ResponseCache()
@@ -292,7 +292,7 @@ async def test_R29_all_that_is_remembered_has_so_many_bytes(world: World, monkey
 
 
 async def test_R29_what_is_kept_anew_is_kept_once(world: World) -> None:
-    """Two keys that are equal are still two."""
+    """Two equal keys are still two objects."""
     for number in range(9):
         ask(world, at(f"/dashboard/{('billing', 'users', 'analytics')[number % 3]}/1"))
     change_password(world)
@@ -306,7 +306,7 @@ async def test_R29_what_is_kept_anew_is_kept_once(world: World) -> None:
 
 
 async def test_R29_a_frame_of_many_short_lines_is_counted_as_what_it_takes(world: World) -> None:
-    """Each is two values and a tuple, whatever little it says."""
+    """Each line takes two values and a tuple, however short it is."""
     head = at("/dashboard/billing/1")[:-2] + b"accept:\r\n" * 57 + b"\r\n"
     for _ in range(2):
         ask(world, head)
@@ -326,13 +326,13 @@ async def test_R29_a_long_call_takes_no_place(world: World) -> None:
 
 
 async def test_an_answer_prepared_for_one_role_is_not_given_to_another(world: World) -> None:
-    """Also when a store that lost its last change gives the same revision to another one."""
+    """Also when a store that lost its last change reuses the revision for another record."""
     assert b"X-Auth-Role: accountant\r\n" in ask(world)
     world.users[BOB] = user("b", "account-administrator")
     assert b"X-Auth-Role: account-administrator\r\n" in ask(world)
 
 
-# Elsewhere on the dashboard -------------------------------------------------------------------------------------------
+# Other pages of the dashboard -----------------------------------------------------------------------------------------
 
 
 def at(page: str) -> bytes:
@@ -341,7 +341,7 @@ def at(page: str) -> bytes:
 
 @pytest.fixture
 def decided(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths of the calls that were decided anew."""
+    """Paths of the checks that were decided anew."""
     asked: list[str] = []
     first = world.lanes.responder.decide
 
@@ -399,7 +399,7 @@ async def test_whatever_changes_a_new_page_is_answered_as_if_decided_anew(
 
 
 async def test_a_new_page_goes_to_the_routes_in_force(world: World, decided: list[str]) -> None:
-    """They may change so that two pages, of one section before, are of two."""
+    """They may change so that two pages of one section belong to two sections."""
     assert statuses(world, *(f"/dashboard/billing/{number}" for number in range(3))) == [200] * 3
     files = dict(read_policy_files(*packaged()).files)
     files["sections.toml"] = files["sections.toml"].replace(b'"/dashboard/billing/**"', b'"/dashboard/bills/**"')
@@ -419,7 +419,7 @@ async def test_a_page_that_is_polled_is_remembered_whole(world: World) -> None:
 
 
 async def test_a_call_whose_page_decides_nothing_has_no_frame(world: World, decided: list[str]) -> None:
-    """Its configuration names the section; the header is whoever's."""
+    """The gateway's configuration names the section; the header is the client's."""
     for number in range(3):
         head = at(f"/dashboard/users/{number}").replace(b"GET /check ", b"GET /check/sections/billing ")
         assert ask(world, head).startswith(b"HTTP/1.1 200 ")
@@ -430,7 +430,7 @@ async def test_a_call_whose_page_decides_nothing_has_no_frame(world: World, deci
 async def test_R29_a_frame_has_so_many_answers(
     world: World, decided: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that it has, it keeps: who goes round one section more does not have all of them decided anew."""
+    """A full template keeps its entries: a round trip over one section more does not evict all of them."""
     monkeypatch.setattr(response_cache, "MAX_TARGETS", 3)
     sections = ["billing", "users", "analytics", "developer", "audit"]
     for turn in range(4):
@@ -461,7 +461,7 @@ async def test_R29_a_long_page_takes_no_place_in_a_known_frame(world: World) -> 
 
 @pytest.mark.parametrize("path", ["/check/nginx", "/check/nginx?x=1"])
 async def test_R2_the_page_is_where_the_family_reads_it(world: World, decided: list[str], path: str) -> None:
-    """nginx passes on what its client says of other gateways' headers."""
+    """nginx forwards its client's headers of other gateway families."""
     lines = b"X-Original-Method: GET\r\nX-Original-URI: /dashboard/billing/1\r\n"
     head = at("/dashboard/users/1").replace(b"GET /check ", b"GET %b " % path.encode())[:-2] + lines + b"\r\n"
     for number in range(9):
@@ -473,7 +473,7 @@ async def test_R2_the_page_is_where_the_family_reads_it(world: World, decided: l
 
 
 async def test_R2_what_a_family_compares_with_the_page_is_compared_with_the_new_one(world: World) -> None:
-    """ingress-nginx says twice where it was asked for; a client that adds his own header does not."""
+    """ingress-nginx sends the requested URI twice; a client's additional header does not match it."""
     headers = (
         (b"X-Original-Method", b"GET"),
         (b"X-Original-URI", b"/dashboard/billing/1"),

@@ -1,4 +1,4 @@
-"""What a gateway sees of a decision."""
+"""Decision as a gateway receives it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""R6: an upgrade is exactly one `websocket`, in every family, in both lanes and on public paths, or it is denied."""
+"""R6: an upgrade is exactly one `websocket`, in every family, on both paths and on public paths, or it is denied."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -56,7 +56,7 @@ TAKEN: dict[str, list[Line]] = {
 
 
 def calls(path: bytes) -> dict[str, tuple[bytes, list[Line]]]:
-    """The target and headers by which each family asks for ``path``."""
+    """Return the target and headers with which each family requests ``path``."""
     return {
         "forwarded": (b"/check", [(b"X-Forwarded-Method", b"GET"), (b"X-Forwarded-Uri", path)]),
         "nginx": (b"/check/nginx", [(b"X-Original-Method", b"GET"), (b"X-Original-URI", path)]),
@@ -72,7 +72,7 @@ CALLS["sections"] = (b"/check/sections/media-library", [BEARER], b"allowed")
 
 @pytest.fixture
 async def ports() -> AsyncIterator[tuple[int, int]]:
-    """The fast lane, and aiohttp alone."""
+    """Ports of the fast path, and of aiohttp alone."""
     shared = app()
     loop = asyncio.get_running_loop()
     slow = HttpServer(Dispatcher(shared, CHECKS, checks=True), access_log=None)
@@ -87,7 +87,7 @@ async def ports() -> AsyncIterator[tuple[int, int]]:
 
 
 async def ask(port: int, target: bytes, lines: list[Line]) -> bytes:
-    """The head of the answer."""
+    """Return the head of the response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         sent = [b"GET " + target + b" HTTP/1.1", b"Host: x", *(name + b": " + value for name, value in lines)]
@@ -101,7 +101,7 @@ async def ask(port: int, target: bytes, lines: list[Line]) -> bytes:
 @pytest.mark.parametrize("family", CALLS)
 @pytest.mark.parametrize("way", [*REFUSED, *TAKEN])
 async def test_R6_an_upgrade_is_one_websocket(ports: tuple[int, int], family: str, way: str) -> None:
-    """Three times each: an answer that is remembered is the same."""
+    """Three times each: a cached response is the same."""
     target, lines, reason = CALLS[family]
     for port in ports:
         assert b"X-Auth-Reason: " + reason in await ask(port, target, lines)
@@ -116,7 +116,7 @@ async def test_R6_an_upgrade_is_one_websocket(ports: tuple[int, int], family: st
 @pytest.mark.parametrize("path", [MEDIA, PUBLIC])
 @pytest.mark.parametrize("way", [*REFUSED, *TAKEN])
 async def test_R6_an_upgrade_is_one_websocket_over_grpc(way: str, path: bytes) -> None:
-    """Envoy sends names in lower case; both ways in which it sends repeated headers."""
+    """Envoy sends names in lower case, and repeated headers in two forms."""
     pytest.importorskip("grpc", reason="the extra [grpc] is not installed")
     from envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 
@@ -146,7 +146,7 @@ async def test_R6_an_upgrade_is_one_websocket_over_grpc(way: str, path: bytes) -
 
 
 def test_R6_an_upgrade_is_no_plain_head() -> None:
-    """The fast lane has to hand such a head over: it leaves out what it does not read."""
+    """The fast path must hand over such a head, because it skips the headers that it does not read."""
     from sidecar.gateways.fast_path.request_head import HeadReader
 
     plain = b"GET /check HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -157,7 +157,7 @@ def test_R6_an_upgrade_is_no_plain_head() -> None:
 
 
 def test_R6_a_call_of_any_family_is_read_after_its_upgrade() -> None:
-    """Also at a path where no gateway asks."""
+    """Also at a path that no gateway uses."""
     stand = app()
     for path in ("/check/elsewhere", "/check/sections/media-library"):
         call = gateway_call("GET", path, "", [*upgrade(b"h2c"), BEARER])

@@ -1,4 +1,4 @@
-"""Run the command in this process, as a user would in a folder of their own."""
+"""Run the command in this process, in an empty folder."""
 
 import io
 import os
@@ -23,7 +23,9 @@ Sidecar = Callable[..., Outcome]
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sidecar:
-    """``cli("config", "--json")`` → status, stdout, stderr. Runs in an empty folder, with no settings around."""
+    """``cli("config", "--json")`` → status, stdout, stderr. Runs in an empty folder, without settings in the
+    environment.
+    """
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("SIDECAR_")]:
         monkeypatch.delenv(name)
@@ -38,7 +40,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | bytes], None]:
-    """``typed("secret\\n")``: what stands on standard input, which is no terminal."""
+    """``typed("secret\\n")``: the content of standard input, which is no terminal."""
 
     def put(text: str | bytes) -> None:
         raw = text.encode() if isinstance(text, str) else text

@@ -1,4 +1,4 @@
-"""``sidecar account``: on a Redis of one's own and on the embedded store."""
+"""``sidecar account``: on an external Redis and on the embedded store."""
 
 import json
 import re

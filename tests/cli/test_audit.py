@@ -1,4 +1,4 @@
-"""``sidecar audit``: what it prints, and how it says that the audit does not hold."""
+"""``sidecar audit``: its output, and its report of an invalid audit."""
 
 import json
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The whole audit verified: files against themselves, the store against files; each way in which it was touched."""
+"""Verification of the whole audit: files among themselves, the store against files, one test per kind of tampering."""
 
 import json
 
@@ -23,7 +23,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def export(store, place, clock):
-    """``await export()``: as a sidecar of the fleet does every few seconds. ``keep``: rows that stay in the store."""
+    """``await export()``: export as a running sidecar does every few seconds. ``keep``: rows that stay in the store."""
 
     async def run(path=place, keep=10_000, name="a"):
         clock.advance(1)
@@ -117,7 +117,7 @@ async def test_R32_a_file_cut_off_behind_its_checkpoint_is_found_out_by_the_stor
 
 
 async def test_R32_a_forged_end_is_another_than_the_store_sealed(town, export, checked, place, store, account):
-    """Somebody with the file, but not the store, writes the last row anew, hash and all."""
+    """An attacker with the file, but not the store, replaces the last row and its hash."""
     from sidecar.store.audit_chain import ChainHead, chained
     from sidecar.store.audit_export import rows_after
 

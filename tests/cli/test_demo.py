@@ -1,4 +1,4 @@
-"""``sidecar demo`` as a real process: what it prints is true, it is alone, and it leaves nothing behind."""
+"""``sidecar demo`` as a real process: its output is true, one instance runs at a time, and no files remain."""
 
 import http.client
 import json
@@ -49,7 +49,7 @@ class Demo:
 
 @pytest.fixture
 def demo(tmp_path: Path, redis_server_binary: str) -> Iterator[Demo]:
-    # A short path: a Unix socket stands below it.
+    # A short path, because the path of a Unix socket is derived from it.
     folder = Path(tempfile.mkdtemp(prefix="d-"))
     log = (tmp_path / "err").open("w")
     process = subprocess.Popen(
@@ -86,7 +86,7 @@ def test_prints_four_people_and_three_lines_that_answer_200_403_401(demo: Demo, 
 
 
 def answer(line: str) -> str:
-    """The line run by a shell, where there is curl; else asked in its words."""
+    """Run the line in a shell if curl is installed; otherwise send the same request."""
     if shutil.which("curl"):
         return subprocess.run(
             ["bash", "-c", line], capture_output=True, text=True, check=True, timeout=10

@@ -1,4 +1,4 @@
-"""``sidecar doctor``: what would stop a start is found without one, and a running sidecar is left alone."""
+"""``sidecar doctor`` finds the obstacles to a start without starting, and does not disturb a running sidecar."""
 
 import datetime
 import json
@@ -21,7 +21,7 @@ Look = Callable[..., dict[str, tuple[str, str]]]
 
 @pytest.fixture
 def look(cli: Any) -> Look:
-    """``look("--listen", …)``: state and words by check. No store: that has its own tests."""
+    """``look("--listen", …)``: status and message per check. Without a store, which has its own tests."""
 
     def call(*flags: str) -> dict[str, tuple[str, str]]:
         done = cli("doctor", "--json", "--redis-url", "redis://127.0.0.1:1", *flags)

@@ -1,4 +1,4 @@
-"""``sidecar health`` against ops listeners that are ready, not ready, silent, odd, or not there."""
+"""``sidecar health`` against ops listeners that are ready, not ready, silent, malformed, or absent."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""`sidecar issuer change`, and the doctor who finds that it is needed (R22)."""
+"""`sidecar issuer change`, and the doctor's check for the need of it (R22)."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ OLD, NEW = "http://127.0.0.1:9181", "https://dashboard.acme.example"
 
 @pytest.fixture
 def served(at_store: Any, real_redis_url: str) -> "redis.Redis":
-    """The store as a first start has left it, with a session of its administrator."""
+    """A store after its first start, with a session of its administrator."""
     client = redis.Redis(unix_socket_path=real_redis_url.removeprefix("unix://"), decode_responses=True)
     client.hset("sc:meta", mapping={"issuer": OLD, "audience": "dashboard"})
     (home,) = client.keys("sc:{p00}:a:*:u:*")

@@ -1,4 +1,4 @@
-"""``sidecar keys``: what it lists, how it rotates and revokes without a fleet, and how it says that it cannot."""
+"""``sidecar keys``: list, rotate and revoke without a fleet, and errors."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The order of a rotation and of a revocation (R21), seen by a fleet that is told what to say."""
+"""Order of the steps of a rotation and of a revocation (R21), observed by a scripted fleet."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from sidecar.store.outcomes import Position
 
 @dataclass
 class Seen:
-    """What stood in the directory when the fleet was asked."""
+    """Content of the directory at a request to the fleet."""
 
     signs: str
     keys: int
@@ -23,7 +23,7 @@ class Seen:
 
 @dataclass
 class Fleet:
-    """Each member reads the directory when it is asked for the ``slow``-th time, or never."""
+    """Each member reads the directory at the ``slow``-th request, or never."""
 
     directory: Path
     slow: dict[str, float]
@@ -160,7 +160,7 @@ async def test_R21_a_revoked_key_is_gone_before_anybody_is_asked(directory: Path
 async def test_R21_a_revocation_is_complete_only_when_the_fleet_says_so(
     directory: Path, rotation: Any, acknowledged: bool, slow: float, behind: tuple[str, ...]
 ) -> None:
-    """An acknowledgement alone is not enough, nor is the word of those who are there."""
+    """An acknowledgement alone is not enough, nor are the responses of the reachable members."""
     fleet = Fleet(directory, {"a": 0, "b": slow}, acknowledged=acknowledged)
     outcome = await rotation(fleet).revoke(load(directory).keys.kid)
     assert (outcome.complete, outcome.behind) == (False, behind)

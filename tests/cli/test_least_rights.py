@@ -1,4 +1,4 @@
-"""Every verb that works on the store runs with the least rights of README; doctor names those that are missing."""
+"""Every verb that uses the store runs with the least rights of the documentation; doctor names missing ones."""
 
 import json
 import re
@@ -18,7 +18,7 @@ policy-check policy-test policy-matrix policy-diff policy-fmt policy-watch polic
 """
 ISS = "https://login.example"
 NO_STORE = frozenset(_NO_STORE.split())
-"""Verbs that ask files or a running sidecar; `serve` has tests of its own beside this one."""
+"""Verbs that read files or query a running sidecar; `serve` has its own tests."""
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def verbs() -> set[str]:
 
 
 def refused(admin: "redis.Redis") -> list[str]:
-    """What the server refused the user, but what redis-py says of itself on a new connection."""
+    """Return the commands that the server denied, without those that redis-py sends on a new connection."""
     return [str(one["object"]) for one in admin.acl_log() if "client" not in str(one["object"]).lower()]
 
 

@@ -1,4 +1,4 @@
-"""Every verb ends in one of the documented statuses with at most one line on stderr; and starts light."""
+"""Every verb exits with a documented status and at most one line on stderr, and starts fast."""
 
 import os
 import shutil
@@ -132,7 +132,7 @@ def test_closed_pipe_is_no_fault() -> None:
 
 
 def child(*argv: str, closing: str = "", **env: str) -> "subprocess.CompletedProcess[bytes]":
-    """The command in a process of its own; ``closing`` is what a shell does to its streams."""
+    """Run the command in its own process; ``closing`` are the streams that a shell closes."""
     line = f'exec "$@" {closing}'
     kept = {name: text for name, text in os.environ.items() if not name.startswith("SIDECAR_")}
     return subprocess.run(
@@ -189,7 +189,7 @@ def test_a_file_that_may_not_be_looked_at_is_named(cli: Any, monkeypatch: pytest
 
 @pytest.mark.parametrize("verb", ["version", "config", "health", "policy"])
 def test_short_verbs_start_without_the_web_server(verb: str) -> None:
-    """A probe or a pre-commit hook runs often: it must not pay for aiohttp (200 ms), redis or the log library."""
+    """A probe or a pre-commit hook runs often: it must not import aiohttp (200 ms), redis or the log library."""
     script = f"""
 import sys
 from sidecar.cli.main import run
@@ -222,6 +222,6 @@ def test_an_argument_that_is_no_utf8_is_wrong_usage(cli: Any, argv: tuple[str, .
 
 
 def test_an_argument_in_utf8_is_understood_in_every_locale(cli: Any) -> None:
-    """Where the system decodes ASCII alone, the bytes of other characters come as surrogates."""
+    """Where the locale is ASCII, the bytes of other characters arrive as surrogates."""
     raw = os.fsencode("Zoë").decode("ascii", "surrogateescape")
     assert "'Zoë'" in cli(raw).err

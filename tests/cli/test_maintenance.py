@@ -1,4 +1,4 @@
-"""``fsck``, ``backup``, ``restore``, ``migrate``, and accounts put away: on a real store."""
+"""``fsck``, ``backup``, ``restore``, ``migrate``, and archived accounts, on a real store."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ def client(url: str) -> "redis.Redis":
 
 
 def dump(url: str) -> dict[Any, Any]:
-    """Every key's bytes."""
+    """Return every key's bytes."""
     with redis.Redis(unix_socket_path=url.removeprefix("unix://")) as redis_:
         return {key: redis_.dump(key) for key in redis_.keys("*")}
 
@@ -73,7 +73,7 @@ def test_R24_a_backup_is_private_holds_no_key_and_restores_with_every_epoch_rais
 
 
 def test_fsck_and_backup_count_invited_users(at_store: Any, tmp_path: Path) -> None:
-    """Who has yet to accept holds a seat: a summary without them counts fewer users than `user list`."""
+    """An invited user holds a seat: a summary without them has fewer users than `user list`."""
     at_store("user", "invite", "bob@acme.example", "--role", "marketer")
     assert at_store("fsck").out == "clean: 1 accounts, 1 users, 1 invited\n"
     assert json.loads(at_store("fsck", "--json").out)["invited"] == 1
@@ -85,7 +85,7 @@ def test_fsck_and_backup_count_invited_users(at_store: Any, tmp_path: Path) -> N
 def test_a_crafted_backup_changes_nothing_and_says_where_it_is_wrong(
     at_store: Any, real_redis_url: str, tmp_path: Path
 ) -> None:
-    """The closing hash is right: it is no secret."""
+    """The closing hash is right, because it is no secret."""
     file = tmp_path / "all.backup"
     at_store("backup", str(file))
     for old, new, said in (
@@ -113,7 +113,7 @@ def test_a_crafted_backup_changes_nothing_and_says_where_it_is_wrong(
 def test_R31_a_restore_answers_when_no_sidecar_may_serve_what_was_there_before(
     at_store: Any, real_redis_url: str, tmp_path: Path
 ) -> None:
-    """Beside a sidecar that lives, has a lease of three seconds and applies nothing."""
+    """Beside a running sidecar that has a lease of three seconds and applies nothing."""
     file = tmp_path / "all.backup"
     assert at_store("backup", str(file)).status == 0
     with client(real_redis_url) as redis_:

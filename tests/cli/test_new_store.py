@@ -1,4 +1,4 @@
-"""A store that does not exist: nothing that reads makes one, and what writes makes none by accident."""
+"""A store that does not exist: reading verbs do not create one, and writing verbs do not create one by accident."""
 
 import http.server
 import json
@@ -112,7 +112,7 @@ def test_what_fills_a_store_announces_it(
 
 @pytest.fixture
 def running() -> Iterator[str]:
-    """Something at an address that answers /status as a sidecar does."""
+    """A server that responds to /status as a sidecar does."""
 
     class Status(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def before(folder: Path) -> Path:
-    """A copy to compare with."""
+    """A copy for comparison."""
     return Path(shutil.copytree(folder, folder.parent / "before"))
 
 
@@ -222,7 +222,7 @@ def test_a_folder_of_a_revision(cli: Cli, folder: Path) -> None:
 
 
 def test_the_model_stands_beside_the_folder(cli: Cli, folder: Path) -> None:
-    """Also when the folder is compared from elsewhere, where another model is at hand."""
+    """Also when the command runs in a folder with another model."""
     other = folder.parent / "other"
     shutil.copytree(folder, other / "policy")
     (other / "model.conf").write_text("[request_definition]\n")
@@ -255,12 +255,12 @@ def test_neither_a_directory_nor_a_revision(cli: Cli, folder: Path, name: str) -
     assert not (folder / "x").exists()
 
 
-# -- a name of git's or of a folder
+# -- git revision or folder
 
 
 @pytest.fixture
 def history(folder: Path) -> Path:
-    """A repository whose last commit opens something."""
+    """A repository whose last commit grants more."""
     root = folder.parent
     git(root, "init", "-q", "-b", "main")
     git(root, "add", ".")
@@ -275,7 +275,7 @@ def history(folder: Path) -> Path:
     [("main~1", "refs/heads/main~1"), ("main", "refs/heads/main"), ("main:old", "refs/heads/main:old")],
 )
 def test_a_name_that_is_a_folder_and_a_revision_is_refused(cli: Cli, history: Path, name: str, exact: str) -> None:
-    """Whoever may add a folder would otherwise choose what the gate compares with."""
+    """Otherwise a user who may add a folder would choose the base of the comparison."""
     shutil.copytree(history / "policy", history / name)
     result = cli("policy", "diff", name)
     assert (result.status, result.out) == (2, "")
@@ -405,7 +405,7 @@ def test_fmt_writes_through_a_link(cli: Cli, folder: Path) -> None:
 
 
 class Saves:
-    """In the place of sleep: makes one edit after the other, each after two looks, then ends."""
+    """Replacement of sleep: makes the edits one by one, two polls apart, then ends."""
 
     def __init__(self, *edits: Callable[[], object]) -> None:
         self._edits = list(edits)
@@ -559,7 +559,7 @@ def test_replay_of_a_packed_log_says_how_to_unpack_it(cli: Cli, folder: Path) ->
 
 
 def test_replay_passes_over_what_other_programs_write(cli: Cli, folder: Path) -> None:
-    """Whatever stands where: no such line is judged, and none ends the replay."""
+    """Lines of other programs are skipped wherever they are, and none ends the replay."""
     strange = [
         '{"reason": ["x"], "decision": true}',
         '{"reason": {"a": 1}, "decision": true}',

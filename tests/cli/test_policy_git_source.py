@@ -1,4 +1,4 @@
-"""A git name that stands for several things: whoever can push a tag would choose what a gate compares with."""
+"""Ambiguous git names are rejected: a user who can push a tag would choose the base of the comparison."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Its last commit opens something. The branches `main` and `origin/main` are the commit before."""
+    """A repository whose last commit grants more. The branches `main` and `origin/main` are at the commit before."""
     shutil.copytree(ROOT / "policy", tmp_path / "policy")
     shutil.copy(ROOT / "model.conf", tmp_path)
     git(tmp_path, "init", "-q", "-b", "topic")
@@ -57,7 +57,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_name_of_several_refs_is_refused_with_their_full_names(
     cli: Cli, repository: Path, name: str, made: str, meant: str, suffix: str
 ) -> None:
-    if suffix != "@{0}":  # there is no reflog of what update-ref made
+    if suffix != "@{0}":  # update-ref leaves no reflog
         assert cli("policy", "diff", name + suffix).status == 1, "the branch: the edit opens something"
     git(repository, "update-ref", made, "HEAD")
     result = cli("policy", "diff", name + suffix)
@@ -71,7 +71,7 @@ def test_a_name_of_several_refs_is_refused_with_their_full_names(
 
 
 def test_a_name_that_is_also_the_beginning_of_a_commit_is_refused(cli: Cli, repository: Path) -> None:
-    """git takes the ref: a gate that pins an abbreviated hash would compare with a tag of whoever pushed it."""
+    """git prefers the ref: a comparison pinned to an abbreviated hash would use any pushed tag of that name."""
     whole = git(repository, "rev-parse", "main")
     for name in (whole[:7], f"v1-1-g{whole[:9]}"):
         git(repository, "update-ref", f"refs/tags/{name}", "HEAD")
@@ -85,7 +85,7 @@ def test_a_name_that_is_also_the_beginning_of_a_commit_is_refused(cli: Cli, repo
 
 @pytest.mark.parametrize("name", ["refs/heads/main", "HEAD~1", "@~1", "main", "main~0", "topic@x~1"])
 def test_a_name_that_git_takes_in_one_way_alone_is_taken(cli: Cli, repository: Path, name: str) -> None:
-    """Also where a tag looks like it: nothing comes before HEAD and full names."""
+    """Also beside a similar tag: HEAD and full names take precedence."""
     for tag in ("HEAD", "refs/heads/main", "topic"):
         git(repository, "update-ref", f"refs/tags/{tag}", "HEAD")
     git(repository, "update-ref", "refs/heads/topic@x", "HEAD")

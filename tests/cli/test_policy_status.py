@@ -1,4 +1,4 @@
-"""``sidecar policy status`` against an ops listener that tells of fleets in agreement, apart, refusing, unknown."""
+"""``sidecar policy status`` against an ops listener that reports fleets in agreement, diverged, rejecting, unknown."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ def report(*fleet: dict[str, Any], generation: str = G1, state: str = "current",
 
 
 class Ops(HTTPServer):
-    """Answers ``/status`` with one report after the other; the last one for ever."""
+    """Serves one ``/status`` report after the other; the last one repeats."""
 
     reports: list[Any]
 
@@ -66,7 +66,7 @@ def ops() -> Iterator[Ops]:
 
 @pytest.fixture
 def ask(cli, ops):
-    """Ask a sidecar that tells these reports."""
+    """Query a sidecar that serves these reports."""
 
     def call(reports: list[Any], *words: str):
         ops.reports = reports

@@ -1,4 +1,4 @@
-"""`sidecar policy can` and `explain` of a person: the live status comes before every rule."""
+"""`sidecar policy can` and `explain` of a user: the live status precedes every rule."""
 
 import json
 from typing import Any

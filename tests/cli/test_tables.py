@@ -1,4 +1,4 @@
-"""Tables on terminals of every width: an id is never broken, and nothing is lost in silence."""
+"""Tables on terminals of every width: no id is broken, and no column is dropped without notice."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""``sidecar token inspect``: says what a token holds and whether the keys here believe it; shows no secret."""
+"""``sidecar token inspect``: prints the claims of a token and whether the local keys verify it; prints no secret."""
 
 import json
 import os
@@ -175,7 +175,7 @@ def test_other_tokens_are_judged_by_our_own_keys_and_a_bad_list_is_status_2(
     assert cli("token", "inspect", *issuers).status == 2
 
 
-# As a check would say -------------------------------------------------------------------------------------------------
+# The decision of a check ----------------------------------------------------------------------------------------------
 
 
 def inspected(at_store: Any, typed: Any, issuers: Any, text: str) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def inspected(at_store: Any, typed: Any, issuers: Any, text: str) -> dict[str, A
 
 @pytest.fixture
 def keys_of_the_store(cli: Any, tmp_path: Path) -> Path:
-    """Where ``at_store`` keeps its keys."""
+    """Key directory of ``at_store``."""
     return tmp_path / ".sidecar" / "keys"
 
 

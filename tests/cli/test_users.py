@@ -223,7 +223,7 @@ def test_link_refuses_what_would_be_useless_or_somebody_elses(at_store: Any, iss
 
 
 async def link(url: str, uid: Any, issuer: str) -> None:
-    """As the issuer's first token would."""
+    """Link as the issuer's first token does."""
     store = await Store.open(url, **PATIENT)
     try:
         account = account_of(uid)

@@ -44,5 +44,5 @@ async def api(sidecar: Process) -> AsyncIterator[Http]:
 
 @pytest.fixture
 async def ada(api: Http) -> Person:
-    """The administrator, freshly signed in."""
+    """The administrator after a new sign-in."""
     return await api.sign_in("ada@example.com")

@@ -1,4 +1,4 @@
-"""The page on verifying tokens locally: its code works on a real sidecar's tokens, and knows no more than it says."""
+"""The page on local verification: its code works on a real sidecar's tokens, and states the limits of that."""
 
 import asyncio
 import base64
@@ -56,7 +56,7 @@ async def test_the_page_refuses_a_token_that_was_changed(verify, ada, part):
 
 
 async def test_the_page_is_right_about_what_it_cannot_know(verify, api, ada):
-    """A session that ended: the sidecar denies, the signature is as good as before."""
+    """After the session's end the sidecar denies, while the signature is still valid."""
     answer = await api.ask("POST", "/revoke", data={"token": ada.refresh})
     assert answer.status == 200
     denied = await api.ask("GET", "/v1/me", token=ada.access)
@@ -65,7 +65,7 @@ async def test_the_page_is_right_about_what_it_cannot_know(verify, api, ada):
 
 
 def test_the_client_needs_aiohttp_and_nothing_of_the_server():
-    """What the page says of ``--no-deps``: no dependency of the server is imported."""
+    """As the page states for ``--no-deps``: no dependency of the server is imported."""
     code = (
         "import sys\n"
         f"class Missing:\n    def find_spec(self, name, *_):\n        if name in {SERVER.split()!r}:\n"

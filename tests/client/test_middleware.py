@@ -1,4 +1,4 @@
-"""The door in front of an aiohttp application, asking a real sidecar: who gets in, and that it fails closed."""
+"""Middleware of an aiohttp application with a real sidecar: decisions, and fail-closed behaviour."""
 
 import asyncio
 from itertools import count
@@ -182,7 +182,7 @@ async def test_R5_a_cookie_reads_and_changes_things_only_from_our_own_pages(serv
 async def test_R5_the_own_host_in_Origin_is_not_our_own_page_where_the_browser_says_otherwise(
     service, accountant, site
 ):
-    """A page of http://HOST, which anybody in between can write, posts a form to https://HOST."""
+    """A page of http://HOST, which a man in the middle can write, posts a form to https://HOST."""
     form = {
         "Cookie": f"sidecar={accountant.access}",
         "Origin": f"http://{service.host}:{service.port}",
@@ -199,7 +199,7 @@ async def test_R2_a_method_override_is_refused(service, accountant):
 
 
 async def answered_by(handler):
-    """The same application in front of something that is no sidecar."""
+    """The same application with another program in the sidecar's place."""
     fake = web.Application()
     fake.router.add_route("*", "/{rest:.*}", handler)
     return fake

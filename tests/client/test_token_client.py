@@ -1,4 +1,4 @@
-"""The token client against a real sidecar: one flight, renewal ahead of the end, a new start after a revocation."""
+"""The token client against a real sidecar: single flight, early renewal, a new sign-in after a revocation."""
 
 import asyncio
 from collections import Counter
@@ -24,7 +24,7 @@ async def bob(api, ada):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Every grant that the client asks for."""
+    """Every grant that the client requests."""
     kinds = Counter()
     ask = TokenClient._ask
 
@@ -103,7 +103,7 @@ async def test_revoked_it_fetches_anew_once_for_all(sidecar, api, bob, asked):
         change = {"old_password": NEW, "new_password": PASSWORD}
         mine = await api.sign_in(bob.email, NEW)
         assert (await api.ask("POST", "/v1/me/password", token=mine.access, json=change)).status == 200
-        client._grant = Password(bob.email, PASSWORD)  # its operator has told it the new one
+        client._grant = Password(bob.email, PASSWORD)  # the operator has configured the new one
         asked.clear()
         answers = await asyncio.gather(*(me(client, sidecar) for _ in range(10)))
         assert {status for status, _ in answers} == {200}
@@ -112,7 +112,7 @@ async def test_revoked_it_fetches_anew_once_for_all(sidecar, api, bob, asked):
 
 
 async def test_it_fetches_anew_only_once_a_request(sidecar, api, bob, asked):
-    """Nobody is asked again and again by a service that refuses whatever it is sent."""
+    """A service that rejects every token causes no repeated grants."""
     refused = web.Application()
     tries = []
 
@@ -193,7 +193,7 @@ async def test_a_wrong_password_is_said_once_and_not_tried_again_and_again(sidec
 
 
 async def test_a_failure_that_is_told_to_many_keeps_none_of_them(asked):
-    """A service that asks a thousand times a second while the sidecar is out must not grow by it."""
+    """A service that requests a token a thousand times per second while the sidecar is down must not grow by it."""
     clock = Clock()
     async with TokenClient("http://127.0.0.1:9", Password("bob@example.com", "x"), clock=clock.monotonic) as client:
         told = []
@@ -231,7 +231,7 @@ async def test_at_the_end_its_session_is_ended_and_a_borrowed_one_is_not(sidecar
 
 
 class Scripted:
-    """A sidecar that answers as told: (status, headers, body), or an exception of the connection."""
+    """A scripted sidecar: (status, headers, body), or a connection error."""
 
     def __init__(self, *answers):
         self.answers = list(answers)

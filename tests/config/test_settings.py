@@ -1,4 +1,4 @@
-"""The table of settings: precedence, sources, and errors that say which key, which value, where, and what to write."""
+"""The table of settings: precedence, sources, and errors with key, value, place and remedy."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -229,7 +229,7 @@ def test_R24_secret_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "sidecar.toml"
     file.write_text(f'redis_url_file = "{secret}"\n')
     assert load({"config": str(file)}, {}).redis_url == settings.redis_url
-    # Only secrets have such a variant: another setting's name with _FILE is a mistake.
+    # Only secrets have such a variant: another setting's name with _FILE is an error.
     assert "unknown setting" in refused(env={"SIDECAR_AUDIENCE_FILE": str(secret)})
 
 
