@@ -1,8 +1,8 @@
-"""A container without an engine: run in namespaces of its own by ``unshare``, with a task as JSON on standard input.
+"""A container without an engine: started in its own namespaces by ``unshare``, with a task as JSON on standard input.
 
-Makes a root of tmpfs with the system's programs, the image and the volumes, closes it, and starts the sidecar in it as
-the manifest says: its user, environment, arguments. Does what the task's steps say, and prints what it saw as JSON.
-What starts here ends with the namespace.
+Makes a root of tmpfs with the system's programs, the image and the volumes, and makes it read-only. Starts the sidecar
+in it with the manifest's user, environment and arguments. Runs the task's steps, and prints the observations as JSON.
+Every process here ends with the namespace.
 """
 
 import http.client
@@ -21,7 +21,7 @@ from typing import Any
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 POD_ADDRESS = "127.0.0.2"
-"""Not the address that a listener on loopback has: the kubelet and Prometheus come from outside the pod."""
+"""A non-loopback address: the kubelet and Prometheus connect from outside the pod."""
 
 
 def sh(*words: str) -> None:
@@ -29,7 +29,7 @@ def sh(*words: str) -> None:
 
 
 class Container:
-    """``task``: see tests/deploy/test_manifests.py."""
+    """One container. ``task``: see tests/deploy/test_manifests.py."""
 
     def __init__(self, task: dict[str, Any]) -> None:
         self.task = task
@@ -87,7 +87,7 @@ class Container:
             self.bind(f"/dev/{name}", f"/dev/{name}", read_only=False)
 
     def _volume(self, volume: dict[str, Any]) -> None:
-        """A directory of the test's at its place, or a tmpfs."""
+        """Mount a directory of the test, or a tmpfs."""
         if volume["source"] is not None:
             self.bind(volume["source"], volume["at"], read_only=volume["read_only"])
             return
@@ -110,7 +110,7 @@ class Container:
         return self.begin(words).wait(60)
 
     def mounted_with_fs_group(self, gid: int) -> None:
-        """As the kubelet does at each mount of a volume that can be written."""
+        """Set the modes as the kubelet does at each mount of a writable volume."""
         for volume in self.task["volumes"]:
             if volume["persistent"]:
                 for folder, _, files in os.walk(volume["at"]):
@@ -124,7 +124,7 @@ class Container:
         path.chmod(stat.S_IMODE(path.stat().st_mode) | bits)
 
     def serve(self) -> dict[str, Any]:
-        """Start, probe until every probe is content or the sidecar has ended, stop. What was seen."""
+        """Start, probe until every probe succeeds or the sidecar has exited, stop. Return the observations."""
         process = self.begin(self.task["command"])
         seen: dict[str, Any] = {}
         for name, probe in self.task["probes"].items():

@@ -1,7 +1,9 @@
-"""The image without a container engine: what the Dockerfile's last stage says, and an environment with the lock alone.
+"""The image without a container engine: the instructions of the Dockerfile's last stage, and an environment with the
+lock alone.
 
-The environment links the distributions of this one that ``runtime.lock`` names, and nothing else: what the lock lacks
-cannot be imported in it. (.ci/run installs this environment from the locks, so versions are the locked ones there.)
+The environment links the distributions of this one that ``runtime.lock`` names, and nothing else: a distribution
+missing in the lock cannot be imported. (.ci/run installs this environment from the locks, so versions are the locked
+ones there.)
 """
 
 import json
@@ -16,14 +18,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = Path("/opt/sidecar")
-"""Where the image has its environment, and the container of these tests too."""
+"""Path of the environment in the image, and in the container of these tests."""
 PACKAGES = Path("/opt/packages")
-"""Where the container of these tests has this environment's packages, which the image's links lead to."""
+"""Path at which the container mounts this environment's packages, the target of the image's links."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """Of the Dockerfile's last stage."""
+    """Settings of the Dockerfile's last stage."""
 
     env: dict[str, str]
     uid: int
@@ -49,7 +51,7 @@ def packages() -> Path:
 
 
 def build(folder: Path) -> None:
-    """What the container finds at PLACE. Raises AssertionError for a locked distribution that is not installed here."""
+    """Build the content of PLACE. Raise AssertionError for a locked distribution that is not installed here."""
     venv.EnvBuilder(symlinks=True, with_pip=False).create(folder)
     for name in ("python", "python3", f"python{sys.version_info.major}.{sys.version_info.minor}"):
         (folder / "bin" / name).unlink(missing_ok=True)
@@ -64,7 +66,7 @@ def build(folder: Path) -> None:
 
 
 def _locked_entries() -> Iterator[str]:
-    """The names in site-packages that belong to what runtime.lock names for this Python."""
+    """Return the names in site-packages of the distributions that runtime.lock has for this Python."""
     from packaging.markers import Marker
 
     text = (ROOT / ".ci" / "runtime.lock").read_text()

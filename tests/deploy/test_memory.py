@@ -1,6 +1,8 @@
-"""What strangers can make a sidecar keep fits the memory that the shipped pods may use; and the figures are true.
+"""Memory that unauthenticated clients can make a sidecar use fits the shipped pods' limit, and the documented figures
+are right.
 
-The bound is computed from the program's own constants; what has none is measured: the program itself, a connection.
+The bound is computed from the program's constants. Parts without a constant are measured: the process itself, a
+connection.
 """
 
 import contextlib
@@ -37,16 +39,16 @@ MIB = 1024**2
 MANIFESTS = ROOT / "sidecar" / "templates" / "k8s"
 
 PROGRAM = 96 * MIB
-"""A process that serves, before anybody has asked. Measured below: 74 MiB."""
+"""Memory of a serving process before the first request. Measured below: 74 MiB."""
 GRPC = 48 * MIB
 EMBEDDED = 64 * MIB
-"""The embedded store with its limiters' buckets; accounts and users come on top, a kilobyte or two for each user."""
+"""Memory of the embedded store with its rate-limit buckets. Accounts and users add one or two kilobytes per user."""
 REMEMBERED = 1024
-"""A kind of answer or of log line."""
+"""Memory of one kind of response or of log line."""
 
 
 def parts(settings: Settings, *, connections: int, in_memory: int = 0) -> dict[str, int]:
-    """What the bound consists of, in bytes: as the table in sidecar/templates/k8s/README.md."""
+    """Return the parts of the bound, in bytes, as the table in sidecar/templates/k8s/README.md."""
     workers = settings.workers
     pool = hashing.HashParameters().memory_kib * 1024 * hashing.MOST_THREADS
     log = decision_log.QUEUE_BYTES if settings.decision_log.enabled else 0
@@ -124,11 +126,11 @@ def test_the_documents_say_how_it_is_computed() -> None:
     assert f"1/{fd_limits.MEMORY_SHARE}" in text
 
 
-# -- the figures -------------------------------------------------------------------------------------------------------
+# -- figures -----------------------------------------------------------------------------------------------------------
 
 CONNECTIONS = 60
 KERNEL = 2 * 2 * KERNEL_BUFFER
-"""Two directions; Linux doubles what it is asked for."""
+"""Two directions; Linux doubles the requested size."""
 HEAD = 32 * 1024 - 200
 assert ROWS["max_head"].default == "32KiB"
 
@@ -165,7 +167,7 @@ def resident(process: Process) -> int:
 
 @contextlib.contextmanager
 def held(process: Process, sent: bytes) -> Iterator[None]:
-    """So many connections, each having sent as much as the sidecar takes, and reading nothing."""
+    """Open that many connections. Each sends as much as the sidecar accepts, and reads nothing."""
     address = ("127.0.0.1", int(process.url.rpartition(":")[2]))
     with contextlib.ExitStack() as stack:
         left: dict[socket.socket, memoryview] = {}
@@ -179,7 +181,7 @@ def held(process: Process, sent: bytes) -> Iterator[None]:
         deadline = time.monotonic() + 60
         while quiet < 10 and time.monotonic() < deadline:
             for client, rest in left.items():
-                with contextlib.suppress(OSError):  # it takes no more, or has hung up
+                with contextlib.suppress(OSError):  # the buffers are full, or it has closed
                     left[client] = rest[client.send(rest[: 1 << 20]) :] if rest else rest
             time.sleep(0.1)
             before, size = size, resident(process) + sum(map(len, left.values()))
@@ -193,7 +195,7 @@ def held(process: Process, sent: bytes) -> Iterator[None]:
 def test_a_connection_takes_no_more_than_is_counted_for_it(start: Start, attack: str) -> None:
     process = start(DECISION_LOG="off", LOG_LEVEL="error", own=True)
     with held(process, b"GET /check HTTP/1.1\r\n"):
-        pass  # what the first connections make once
+        pass  # one-time allocations of the first connections
     before = resident(process)
     assert before < PROGRAM
     with held(process, ATTACKS[attack]):
@@ -203,7 +205,7 @@ def test_a_connection_takes_no_more_than_is_counted_for_it(start: Start, attack:
 
 
 def test_the_kernel_keeps_no_more_of_a_connection_than_is_counted() -> None:
-    """What it keeps counts as the container's memory; by default its buffers grow to 6 MB."""
+    """The kernel's buffers count as the container's memory; by default they grow to 6 MB."""
     with bind(TcpAddress("127.0.0.1", 0)) as listening:
         listening.listen()
         with socket.create_connection(listening.getsockname()):
@@ -223,7 +225,7 @@ def test_grpc_takes_no_more_than_is_counted_for_it(start: Start, tmp_path: Path)
 
 
 def test_no_more_threads_hash_than_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many cores the node has."""
+    """On a node with any number of cores."""
     from sidecar.tokens.opaque import Pepper
 
     monkeypatch.setattr(os, "cpu_count", lambda: 96)

@@ -1,5 +1,6 @@
-"""What every shipped pod has beside a sidecar that starts: probes that do not restart it for a store that is out, room
-for Prometheus, a disruption budget, and pods that do not share one node."""
+"""Properties of every shipped pod beside the start: probes that do not restart it while the store is down, memory for
+Prometheus, a disruption budget, and pods spread over nodes.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def sidecar(name: str) -> dict[str, Any]:
 
 
 def selecting(name: str, kind: str) -> dict[str, Any]:
-    """The document of this kind that selects the workload's pods."""
+    """Return the document of this kind that selects the workload's pods."""
     labels = workload(name)["spec"]["template"]["metadata"]["labels"]
     for one in documents(name):
         selector = one["spec"].get("podSelector") or one["spec"].get("selector") or {} if one["kind"] == kind else {}

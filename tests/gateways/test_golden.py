@@ -1,6 +1,6 @@
-"""The checks that the gateways send are the ones that are kept in tests/checks/golden, where they are replayed.
+"""The checks that the gateways send equal the recorded ones in tests/checks/golden, where they are replayed.
 
-``SIDECAR_GATEWAYS_RECORD=1`` writes them anew: after a change of a configuration, or for a new gateway's version.
+``SIDECAR_GATEWAYS_RECORD=1`` records them again: after a change of a configuration, or for a new gateway's version.
 """
 
 import os
@@ -19,7 +19,7 @@ TABLE = {row.name: row for row in table()}
 
 
 def recorded(bench: Bench, lane: Lane, name: str) -> Golden | None:
-    """What the gateway asks for this row, and what it is told; None when it does not ask at all."""
+    """Return the gateway's check for this row and the response; None if it sends no check."""
     heads, answers = len(lane.relay.heads), len(lane.relay.answers)
     lane.ask(TABLE[name].bytes(bench.cast.tokens))
     deadline = time.monotonic() + 1

@@ -1,4 +1,4 @@
-"""SIDECAR_GRPC_LISTEN on a sidecar that really runs: TCP and a Unix socket, one worker and two, TLS, health, drain."""
+"""SIDECAR_GRPC_LISTEN on a real sidecar: TCP and a Unix socket, one worker and two, TLS, health, drain."""
 
 import shutil
 import ssl
@@ -45,7 +45,7 @@ def code(channel: Any, token: str) -> int:
 def listening(
     bench: Bench, make: Callable[[int], str] = "127.0.0.1:{}".format, **settings: str
 ) -> Iterator[SidecarProcess]:
-    """A sidecar of its own; ``make`` spells the address from a free port."""
+    """Start a sidecar; ``make`` returns the address for a free port."""
     with bench.another_sidecar(grpc=make, **settings) as sidecar:
         sidecar.wait_ready()
         yield sidecar
@@ -73,7 +73,7 @@ def test_of_several_workers(bench: Bench, *, unix: bool) -> None:
     make = (lambda _port: f"unix:{path}") if unix else "127.0.0.1:{}".format
     with listening(bench, make, WORKERS="2") as sidecar:
         address = f"unix:{path}" if unix else f"127.0.0.1:{sidecar.grpc_port}"
-        for number in range(6):  # a channel with an option of its own has a connection of its own
+        for number in range(6):  # a channel with its own option has its own connection
             with grpc.insecure_channel(address, options=[("test.number", number)]) as channel:
                 assert code(channel, bench.cast.tokens["marketer"]) == 0
 
@@ -100,7 +100,7 @@ def test_a_renewed_certificate_is_taken_up_and_a_bad_one_is_not(bench: Bench, tm
     with listening(bench, TLS_CERT=str(chain), TLS_KEY=str(key)) as sidecar:
 
         def answers(trusted: bytes, number: int) -> bool:
-            options = [("test.number", number)]  # a connection of its own
+            options = [("test.number", number)]  # its own connection
             address = f"127.0.0.1:{sidecar.grpc_port}"
             with grpc.secure_channel(address, grpc.ssl_channel_credentials(trusted), options) as channel:
                 try:
@@ -134,7 +134,7 @@ def test_an_address_that_is_taken_stops_the_start_with_a_line(bench: Bench) -> N
 
 
 def test_health_follows_the_drain(bench: Bench) -> None:
-    """Not serving from the start of the drain, while checks are still answered."""
+    """NOT_SERVING from the start of the drain, while checks still get responses."""
     with listening(bench, DRAIN="1s") as sidecar, grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc_port}") as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)
         serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

@@ -1,4 +1,4 @@
-"""When gateways are installed, and that a run beside another, or after a killed one, does not spoil it."""
+"""Conditions for an installation of gateways, and concurrent and interrupted runs."""
 
 import sys
 import threading
@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 
 class Asked:
-    """As much of pytest's configuration as is looked at."""
+    """The part of pytest's configuration that is read."""
 
     def __init__(self, folder: Path, words: list[str], chosen: bool | None) -> None:
         self.invocation_params = pytest.Config.InvocationParams(args=words, plugins=None, dir=folder)

@@ -1,8 +1,8 @@
-"""The Kubernetes manifests: right by their schemas and by the sidecar's own settings, and the same as the table proves.
+"""The Kubernetes manifests: valid by their schemas and by the sidecar's own settings, and equal to the table's rows.
 
 Schemas: Kubernetes' kinds by kubernetes-validate (PyPI), Traefik's and Istio's by @kubernetes-models/traefik and /istio
-(npm; they know types and required fields, and pass over fields that they do not know). What ingress-nginx' annotations
-do is not checked by any of them: a real nginx runs what its template makes of them, further down.
+(npm; they check types and required fields, and ignore unknown fields). No schema covers the effect of ingress-nginx'
+annotations: a real nginx runs the template's output, further down.
 """
 
 import json
@@ -29,7 +29,7 @@ yaml = pytest.importorskip("yaml", reason="PyYAML is not installed: pip install 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "sidecar" / "templates" / "k8s"
 VERSIONS = ("1.33", "1.37")
-"""The oldest has native sidecars for good, the newest is what kubernetes-validate knows."""
+"""The oldest has stable native sidecars, the newest is the last that kubernetes-validate knows."""
 
 GROUPS = {"traefik.io": "@kubernetes-models/traefik", "networking.istio.io": "@kubernetes-models/istio"}
 
@@ -96,7 +96,7 @@ def sidecars() -> list[Any]:
 
 @pytest.mark.parametrize(("document", "container"), sidecars())
 def test_the_sidecar_starts_with_these_settings(document: dict[str, Any], container: dict[str, Any]) -> None:
-    """Known names, values that parse, no combination that the start refuses."""
+    """Known names, values that parse, no combination that the start rejects."""
     secret = {"SIDECAR_REDIS_URL": "rediss://redis:6379/0"}
     env = {one["name"]: one.get("value") or secret[one["name"]] for one in container["env"]}
     loaded = settings.load({}, env)
@@ -176,7 +176,7 @@ def test_istios_filter_is_the_one_that_the_table_proves() -> None:
     assert regexes == [one["match"]["safe_regex"]["regex"] for one in routes]
 
 
-# -- ingress-nginx: what its template makes of the annotations, run by nginx itself ------------------------------------
+# -- ingress-nginx: the template's output for the annotations, run by nginx itself -------------------------------------
 
 ORIGINAL_URI = "      proxy_set_header X-Original-URI $request_uri;\n"
 TEMPLATE = """
@@ -191,7 +191,7 @@ UPGRADE = """
 
 
 def annotated(auth_method: str | None) -> Any:
-    """``auth-method`` adds X-Original-URI; the two others are always there."""
+    """``auth-method`` adds X-Original-URI; the two others are always present."""
 
     def edit(text: str) -> str:
         assert ORIGINAL_URI in text
@@ -202,7 +202,7 @@ def annotated(auth_method: str | None) -> Any:
 
 
 def as_the_template_writes_it(text: str) -> str:
-    """The controller passes on any upgrade, asks about none, and takes the rest from its two ConfigMaps."""
+    """The controller forwards any upgrade, sends no check for it, and takes the rest from its two ConfigMaps."""
     settings, clean = (one["data"] for one in documents("ingress-nginx.yaml") if one["kind"] == "ConfigMap")
     before, maps, after = text.partition("  map $http_upgrade $upgrade {")
     assert maps
@@ -259,7 +259,7 @@ def test_R6_ingress_nginx_passes_on_no_upgrade_but_to_a_websocket(bench: Bench, 
             response, arrivals = ingress.ask(raw + (HIDDEN if name in WAYS else b""), settle=0.05)
             for arrival in arrivals:
                 assert_clean(arrival)
-            if name in TWICE:  # nginx 1.22 knows the first line alone
+            if name in TWICE:  # nginx 1.22 reads the first line alone
                 assert response.status == 101 and len(arrivals) == 1
             elif name == "an empty one":
                 assert (response.status, [one.values("upgrade") for one in arrivals]) == (200, [[]])
@@ -273,7 +273,7 @@ def test_R6_ingress_nginx_passes_on_no_upgrade_but_to_a_websocket(bench: Bench, 
 
 def test_R6_ingress_nginx_removes_the_headers_that_back_ends_trust(bench: Bench, ingress: Lane) -> None:
     (clean,) = [one["data"] for one in documents("ingress-nginx.yaml") if one["metadata"]["name"] == "sidecar-clean"]
-    assert set(TRUSTED) - {"Proxy"} <= set(clean)  # the controller's template takes out Proxy by itself
+    assert set(TRUSTED) - {"Proxy"} <= set(clean)  # the controller's template removes Proxy by itself
     assert set(clean.values()) == {""}
     token = bench.cast.tokens["marketer"]
     for number in range(0, len(TRUSTED), 64):

@@ -1,4 +1,4 @@
-"""nginx leads browsers to the sign-in page by itself, with one line of its configuration uncommented."""
+"""nginx redirects browsers to the sign-in page by itself, with one line of its configuration uncommented."""
 
 from collections.abc import Iterator
 

@@ -1,6 +1,7 @@
-"""CORS preflights carry no credentials, so a dashboard that is called from another origin opts in, route by route: a
-``[[public]]`` entry for OPTIONS with the section's own path. Nothing else opens with it. The CORS headers are the back
-end's to send."""
+"""CORS preflights carry no credentials. Therefore a dashboard that is called from another origin opts in per route: a
+``[[public]]`` entry for OPTIONS with the section's own path. Nothing else becomes public. The back end sends the CORS
+headers.
+"""
 
 import re
 import shutil
@@ -27,7 +28,7 @@ PREFLIGHT = ("Origin: https://app.example", "Access-Control-Request-Method: POST
 
 @pytest.fixture(scope="module")
 def opted_in(bench: Bench) -> Iterator[dict[str, Lane]]:
-    """Every gateway, in front of a sidecar whose policy has the entry."""
+    """Every gateway, in front of a sidecar with the entry in its policy."""
     policy = bench.folder / "preflight-policy"
     shutil.copytree(ROOT / "policy", policy)
     sections, routes = policy / "sections.toml", policy / "routes.csv"

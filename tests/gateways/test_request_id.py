@@ -7,7 +7,7 @@ from tests.gateways.rig.outcomes import MEDIA
 from tests.gateways.rig.rows import request
 
 MADE = {"nginx", "caddy", "envoy", "envoy-grpc", "haproxy"}
-"""Gateways that make an id where the client sent none. Traefik makes none, and passes on what came."""
+"""Gateways that generate an id if the client sent none. Traefik generates none, and forwards the client's."""
 
 
 def test_the_id_of_a_request_reaches_the_sidecar_and_the_back_end(bench: Bench, gateway: str) -> None:
@@ -19,9 +19,9 @@ def test_the_id_of_a_request_reaches_the_sidecar_and_the_back_end(bench: Bench, 
         assert (response.status, len(arrivals)) == (200, 1)
         ids = arrivals[0].values("x-request-id")
         assert len(ids) == int(bool(given) or gateway in MADE)
-        if given and not gateway.startswith("envoy"):  # Envoy makes its own, for a request that comes from outside
+        if given and not gateway.startswith("envoy"):  # Envoy generates its own for a request from outside
             assert ids == [given]
-        if ids and not lane.gateway.program.grpc:  # whose checks are no text
+        if ids and not lane.gateway.program.grpc:  # its checks are no text
             asked = re.findall(rb"(?im)^x-request-id: (\S+)\r$", lane.relay.heads[heads])
             assert asked == [ids[0].encode()]
             assert ids[0].encode() in lane.relay.answers[-1]

@@ -1,5 +1,6 @@
-"""A gateway whose configuration names the section: `/check/sections/…` knows no method, so what a browser says of the
-page behind a request has to get there (R5)."""
+"""A gateway with the section in its configuration: `/check/sections/…` has no method, so the browser's headers about
+the requesting page must be forwarded (R5).
+"""
 
 from collections.abc import Callable, Iterator
 

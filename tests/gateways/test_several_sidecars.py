@@ -12,7 +12,9 @@ from tests.gateways.rig.rows import request
 
 
 def two_sidecars(port: int, *, setting: bool) -> Callable[[str], str]:
-    """The shipped file with a second server in its upstream. One worker: each counts failures for itself."""
+    """The shipped file with a second server in its upstream. One worker, because each worker counts
+    failures by itself.
+    """
 
     def edit(text: str) -> str:
         line = re.search(r"upstream sidecar +\{ (server 127\.0\.0\.1:)\d+( max_fails=0); ", text)
@@ -25,8 +27,9 @@ def two_sidecars(port: int, *, setting: bool) -> Callable[[str], str]:
 
 @pytest.mark.parametrize("setting", [True, False])
 def test_a_rolling_restart_is_no_outage(bench: Bench, setting: bool) -> None:
-    """Without ``max_fails=0`` nginx takes a server that failed once for dead, ten seconds long: also when no other is
-    left."""
+    """Without ``max_fails=0`` nginx marks a server as down for ten seconds after one failure, also if no
+    other is left.
+    """
     other = Relay(bench.sidecar.port)
     bench.loop.run(other.start())
     try:

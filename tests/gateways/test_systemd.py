@@ -1,4 +1,4 @@
-"""The systemd unit: systemd's own check of it, and what it lets a sidecar that was taken over do."""
+"""The systemd unit: systemd's own check of it, and its restrictions on a compromised sidecar."""
 
 import re
 import shutil
@@ -10,14 +10,14 @@ import pytest
 UNIT = Path(__file__).resolve().parents[2] / "sidecar" / "templates" / "systemd" / "sidecar.service"
 ANALYZE = shutil.which("systemd-analyze")
 MOST_EXPOSED = 2.0
-"""Of 10, by systemd's own reckoning: "OK" ends at 5."""
+"""On systemd's scale of 10: "OK" ends at 5."""
 
 pytestmark = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not here: install systemd")
 
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """With a program that is there: systemd-analyze wants one."""
+    """The unit with an existing program, which systemd-analyze requires."""
     here = tmp_path / "sidecar.service"
     here.write_text(UNIT.read_text().replace("/opt/sidecar/bin/sidecar", "/bin/true"))
     return here

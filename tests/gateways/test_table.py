@@ -1,5 +1,6 @@
-"""One table through every gateway. Two things hold for each row: the back end is never reached for what the role may
-not have, and who the back end sees is who the sidecar says, and nobody else."""
+"""One table through every gateway. Two assertions per row: the back end is never reached for a denied request, and the
+identity that it sees is the sidecar's and no other.
+"""
 
 import pytest
 

@@ -1,1 +1,1 @@
-"""The rig: a sidecar and an echo back end that really run, gateways between them, raw sockets in front."""
+"""The rig: a real sidecar and an echo back end, gateways between them, raw sockets in front."""

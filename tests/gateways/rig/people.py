@@ -1,4 +1,4 @@
-"""A running sidecar with one account: a user of each role, and tokens that are good, dead or forged in each way."""
+"""A running sidecar with one account: a user of each role, and valid, expired, revoked and forged tokens."""
 
 import asyncio
 import base64
@@ -39,7 +39,7 @@ DAY = 86400
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who the back end should see. ``email`` is empty where nobody has verified it."""
+    """User as the back end should see them. ``email`` is empty if it is not verified."""
 
     id: str
     role: str
@@ -49,7 +49,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """People by role, tokens by name. The tokens of the living have the name of their role."""
+    """Users by role, tokens by name. The valid tokens have the name of their role."""
 
     people: Mapping[str, Person]
     tokens: Mapping[str, str]
@@ -64,7 +64,7 @@ sys.exit(run(load({}, os.environ)))
 
 
 class SidecarProcess:
-    """A sidecar as an operator runs it, with everything it needs in one folder."""
+    """A sidecar as an operator runs it, with all its files in one folder."""
 
     def __init__(self, folder: Path, *, listen: int, ops: int, grpc: int, redis_url: str, **settings: str) -> None:
         """``grpc``: a port, or 0 without that listener."""
@@ -92,7 +92,7 @@ class SidecarProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, ready: bool = True) -> None:
-        """``ready``: wait until it can answer checks, not only until it listens."""
+        """``ready``: wait until it can respond to checks, not only until it listens."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
         env = {**kept, "PYTHONPATH": str(ROOT), **{f"SIDECAR_{name}": text for name, text in self.settings.items()}}
         with (self.folder / "sidecar.log").open("ab") as log:
@@ -112,14 +112,14 @@ class SidecarProcess:
             self._process.wait(15)
 
     def terminate(self) -> None:
-        """Ask for the drain, and do not wait for it."""
+        """Send SIGTERM without waiting for the drain."""
         self._signal(signal.SIGTERM)
 
     def reload(self) -> None:
         self._signal(signal.SIGHUP)
 
     def pause(self) -> None:
-        """Stopped in the middle of whatever it does. ``go_on`` may be said more than once."""
+        """Stop the process at an arbitrary point. ``go_on`` may be called more than once."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -143,7 +143,7 @@ class SidecarProcess:
             connection.close()
 
     def call(self, method: str, path: str, body: object = None, *, token: str = "") -> dict[str, Any]:
-        """One call to the API that has to work."""
+        """Send one API request that must succeed."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         try:
@@ -159,7 +159,7 @@ class SidecarProcess:
 
 
 async def found_account(keys_dir: Path, redis_url: str) -> None:
-    """Before the sidecar runs: the account and its first administrator, as an operator makes them."""
+    """Create the account and its first administrator before the sidecar runs, as an operator does."""
     keys = load_or_create(keys_dir)
     store = await Store.open(redis_url, **PATIENT)
     hashing = Hashing(keys.pepper)
@@ -175,7 +175,7 @@ async def found_account(keys_dir: Path, redis_url: str) -> None:
 
 
 def gather(sidecar: SidecarProcess, keys_dir: Path) -> Cast:
-    """Everybody is invited, accepts, and meets their fate."""
+    """Invite every user, accept, and bring each into their state."""
     admin = _sign_in(sidecar, EMAIL.format("account-administrator"))
     token = admin["access_token"]
     grants = {"account-administrator": admin}
@@ -198,7 +198,7 @@ class Newcomer:
 
 
 def join(sidecar: SidecarProcess, admin: str, name: str, role: str) -> Newcomer:
-    """Somebody who is not of the cast, for a test that changes them."""
+    """Add a user outside the cast, for a test that changes them."""
     grant = _join(sidecar, admin, name, role)
     return Newcomer(grant["user"]["id"], grant["access_token"])
 
@@ -218,7 +218,7 @@ def _person(grant: Mapping[str, Any]) -> Person:
 
 
 def _dead(sidecar: SidecarProcess, admin: str) -> dict[str, str]:
-    """Tokens of administrators, so that only being dead keeps them out."""
+    """Revoked tokens of administrators, so that the revocation is their only fault."""
     fates = {
         name: _join(sidecar, admin, name, "account-administrator")
         for name in ("suspended", "removed", "revoked", "ended")
@@ -233,7 +233,7 @@ def _dead(sidecar: SidecarProcess, admin: str) -> dict[str, str]:
 
 
 def _forged(keys: KeySet, good: str) -> dict[str, str]:
-    """An administrator's claims, each token wrong in one way."""
+    """An administrator's claims, each token with one fault."""
     claims, now = _claims(good), int(time.time())
     stranger = KeySet.of(Ed25519PrivateKey.generate())
     head, body, signature = good.split(".")
@@ -253,7 +253,7 @@ def _forged(keys: KeySet, good: str) -> dict[str, str]:
 
 
 def from_the_future(keys_dir: Path, good: str) -> str:
-    """As if the store had gone back in time behind this token: its epoch is above the live one."""
+    """As after a loss of the store's last writes: the token's epoch is higher than the live one."""
     claims = _claims(good)
     return access_token(load_or_create(keys_dir).keys, replace(claims, epoch=claims.epoch + 7))
 
@@ -274,14 +274,14 @@ def _claims(token: str) -> Claims:
 
 
 def _long(keys: KeySet, good: str) -> str:
-    """A good token of 9 KB: the claims and one that nobody asked for."""
+    """A valid token of 9 KB: the claims and an extra one."""
     payload = jwt.decode(good, options={"verify_signature": False})
     payload["padding"] = "x" * 6600
     return jwt.encode(payload, keys.private_key, algorithm="EdDSA", headers={"typ": "at+jwt", "kid": keys.kid})
 
 
 def found_and_gather(sidecar: SidecarProcess, keys_dir: Path, redis_url: str) -> Cast:
-    """Both halves, for a caller without a loop."""
+    """Both steps, for a caller without a loop."""
     asyncio.run(found_account(keys_dir, redis_url))
     sidecar.start()
     return gather(sidecar, keys_dir)

@@ -1,4 +1,4 @@
-"""The gateways' programs, and their configurations as they stand in this folder: only addresses are filled in."""
+"""The gateways' programs, and their configurations of this folder: only addresses are filled in."""
 
 import os
 import shutil
@@ -21,7 +21,9 @@ DASHBOARD = "127.0.0.1:8000"
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where this run's processes listen, and the folder that a gateway may write to. ``api``: the sidecar's HTTP."""
+    """Addresses of this run's processes, and the folder that a gateway may write to. ``api``: the sidecar's HTTP
+    address.
+    """
 
     listen: int
     sidecar: int
@@ -34,14 +36,14 @@ Fill = Callable[[str, Places], str]
 
 
 def _plain(text: str, at: Places) -> str:
-    """127.0.0.1:PORT as written in most of the files."""
+    """Replace 127.0.0.1:PORT as most of the files have it."""
     for written, port in ((LISTEN, at.listen), (SIDECAR, at.sidecar), (GRPC, at.sidecar), (DASHBOARD, at.dashboard)):
         text = text.replace(written, f"127.0.0.1:{port}")
     return text
 
 
 def _nginx(text: str, at: Places) -> str:
-    """The compose file's names, and its container's /tmp."""
+    """Replace the compose file's names, and its container's /tmp."""
     return (
         text.replace("sidecar:9181", f"127.0.0.1:{at.sidecar}")
         .replace("echo:8000", f"127.0.0.1:{at.dashboard}")
@@ -65,7 +67,7 @@ def _envoy(text: str, at: Places) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A gateway: its binary, its files, and how it is told to run them."""
+    """A gateway: its binary, its files, and its command line."""
 
     name: str
     binary: str
@@ -125,8 +127,9 @@ class Gateway:
     def __init__(
         self, program: Program, binary: Path, at: Places, *, edit: Callable[[str], str] = str, ready: int = 200
     ) -> None:
-        """``edit``: what a test changes in the configuration, to show what a setting does. ``ready``: the status of a
-        public path as soon as the gateway works."""
+        """``edit``: a test's change of the configuration, to show the effect of a setting. ``ready``: the status of a
+        public path as soon as the gateway works.
+        """
         self.program = program
         self.port = at.listen
         self._log = at.folder / "log"
@@ -153,7 +156,9 @@ class Gateway:
         return self._log.read_text(errors="replace")
 
     def _wait(self, ready: int) -> None:
-        """Until a public path is answered: listening is not yet routing (Traefik), nor asking the sidecar."""
+        """Wait for the response of a public path: a gateway listens before it routes (Traefik), and before it sends
+        checks.
+        """
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
@@ -167,6 +172,6 @@ class Gateway:
 
 
 def _tethered() -> list[str]:
-    """Ends with the test run, even when that is killed."""
+    """Run so that the process ends with the test run, even a killed one."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM"] if setpriv else []

@@ -1,4 +1,6 @@
-"""Between a gateway and the sidecar: passes bytes on and remembers them, or plays one that is down, slow or broken."""
+"""Relay between a gateway and the sidecar: forwards and records bytes, or simulates one that is down, slow
+or broken.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -6,7 +8,7 @@ from enum import Enum
 
 
 class Mode(Enum):
-    """What the gateway meets."""
+    """Behaviour that the gateway meets."""
 
     PASS = "the sidecar"
     REFUSE = "nobody listens"
@@ -16,7 +18,7 @@ class Mode(Enum):
 
 
 class Relay:
-    """One listening port for one gateway. ``heads``: the checks that passed through, ``answers``: the sidecar's."""
+    """One listening port for one gateway. ``heads``: the forwarded checks, ``answers``: the sidecar's responses."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -33,7 +35,7 @@ class Relay:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def become(self, mode: Mode) -> None:
-        """From the next connection on; those that are open are closed, so that no pool keeps the old one."""
+        """Change the behaviour for new connections. Open ones are closed, so that no pool keeps them."""
         self.mode = mode
         for writer in tuple(self._open):
             writer.transport.abort()

@@ -1,4 +1,4 @@
-"""What a row of the table is: one raw request, and what has to come of it at each gateway."""
+"""A row of the table: one raw request, and the expected outcome at each gateway."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Public:
-    """Reaches the back end as nobody."""
+    """Reaches the back end without an identity."""
 
     target: str | None = None
     status: int = 200
@@ -32,9 +32,9 @@ class Public:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """Never reaches the back end. ``reason``: the sidecar's, None where the gateway refuses by itself or hides it.
+    """Never reaches the back end. ``reason``: the sidecar's, None if the gateway rejects by itself or hides it.
 
-    Status 0: the gateway closes the connection without a word.
+    Status 0: the gateway closes the connection without a response.
     """
 
     status: int
@@ -46,19 +46,19 @@ Outcome = Allow | Public | Deny
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``raw`` holds ``<<name>>`` where the token of that name goes. ``but``: gateways that do otherwise."""
+    """``raw`` holds ``<<name>>`` in place of the token of that name. ``but``: gateways with another outcome."""
 
     name: str
     raw: bytes
     expect: Outcome
     but: Mapping[str, Outcome] = field(default_factory=dict)
     settle: float = 0.0
-    """Seconds to wait for what else the bytes may have caused: a second request hidden in them."""
+    """Seconds to wait for further effects of the bytes: a second request hidden in them."""
     hidden: bool = False
-    """Another request without a token stands behind it. What the sidecar says of that one does not count."""
+    """Another request without a token follows. Its decision does not count."""
 
     def outcome(self, gateway: str) -> Outcome:
-        """Envoy is Envoy, however it asks, unless the row knows better."""
+        """Return the outcome. Envoy over gRPC has Envoy's, unless the row has its own."""
         family = "envoy" if gateway == "envoy-grpc" else gateway
         return self.but.get(gateway, self.but.get(family, self.expect))
 
@@ -82,7 +82,7 @@ def request(
     body: str = "",
     host: str = HOST,
 ) -> bytes:
-    """A request as bytes, written as given: nothing is encoded, sorted or completed but Host and Content-Length."""
+    """A request as bytes, written as given: not encoded, sorted or completed, except for Host and Content-Length."""
     raw_target = target.encode("latin-1") if isinstance(target, str) else target
     lines = [f"Host: {host}"] if host else []
     if token:
@@ -107,13 +107,13 @@ def websocket(target: str, *headers: str, token: str = "", cookie: str = "") -> 
 
 
 def read_csv(name: str) -> Iterable[list[str]]:
-    """The lines of one of the policy's own tests."""
+    """Return the lines of one of the policy's own tests."""
     with (ROOT / "policy" / name).open() as lines:
         yield from csv.reader((line for line in lines if line.strip() and line[0] != "#"), skipinitialspace=True)
 
 
 def permitted(role: str) -> set[tuple[str, str]]:
-    """What the policy's expectations let a role do: section and action."""
+    """Return the sections and actions that the policy's expectations allow to a role."""
     return {
         (section, action)
         for word, who, section, action in read_csv("expectations.csv")

@@ -1,4 +1,6 @@
-"""THE table: every row runs through every gateway. Here who may what; what an attacker tries is in hostile_*.py."""
+"""The table: every row runs through every gateway. This module has the permissions of each role; attacks are in
+hostile_*.py.
+"""
 
 from collections.abc import Iterator
 
@@ -22,7 +24,7 @@ from tests.gateways.rig.rows import ORIGIN, Allow, Deny, Outcome, Public, Row, r
 
 
 def matrix() -> Iterator[Row]:
-    """The policy's own expectations, each cell as the request that needs it."""
+    """The policy's own expectations, each cell as a request that needs it."""
     ways: dict[str, tuple[str, str]] = {}
     for target, method, path in read_csv("routes.csv"):
         ways.setdefault(target, (method, path))
@@ -119,7 +121,7 @@ def cookies() -> Iterator[Row]:
 
 
 def cross_site() -> Iterator[Row]:
-    """R5: what a cookie authenticates comes from the dashboard itself, unless it only reads."""
+    """R5: a request authenticated by a cookie comes from the dashboard itself, unless it only reads."""
 
     def post(name: str, expect: Outcome, *headers: str) -> Row:
         raw = request(MEDIA, *headers, method="POST", cookie="marketer", body="a=1")

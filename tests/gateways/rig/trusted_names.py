@@ -1,4 +1,5 @@
-"""Names of request headers that back ends take for an identity, as other products set them. No client may send one.
+"""Request headers that back ends accept as an identity, as other products set them. Gateways remove them from clients'
+requests.
 
 The shipped configurations remove all of them, and their aliases: a back end that derives variable names (CGI, WSGI,
 PHP) reads ``X_Remote.User`` as ``X-Remote-User``.
@@ -21,7 +22,7 @@ TRUSTED = (
     *("X-Pomerium-Jwt-Assertion", "X-Pomerium-Claim-Email", "X-Pomerium-Claim-User", "X-Pomerium-Claim-Groups"),
     *("X-Vouch-User", "X-Vouch-Idp-Accesstoken", "X-Vouch-Idp-Idtoken"),
     *("X-Authentik-Username", "X-Authentik-Email", "X-Authentik-Name", "X-Authentik-Groups", "X-Authentik-Uid"),
-    # Beside the sidecar's own
+    # The sidecar's own
     *("X-Auth-Reason", "X-Auth-Generation", "X-Auth-Username", "X-Auth-User-Id", "X-Auth-Userid", "X-Auth-Id"),
     *("X-Auth-Name", "X-Auth-Roles", "X-Auth-Group", "X-Auth-Groups", "X-Auth-Sub", "X-Auth-Subject", "X-Auth-Scope"),
     *("X-Auth-Scopes", "X-Auth-Tenant", "X-Auth-Token", "X-Auth-Admin", "X-Auth-Permissions", "X-Auth-Session"),
@@ -39,18 +40,20 @@ TRUSTED = (
     *("X-Ms-Client-Principal", "X-Ms-Client-Principal-Id", "X-Ms-Client-Principal-Name", "X-Ms-Client-Principal-Idp"),
     *("X-Ms-Token-Aad-Id-Token", "X-Ms-Token-Aad-Access-Token"),
     *("X-Amzn-Oidc-Identity", "X-Amzn-Oidc-Data", "X-Amzn-Oidc-Accesstoken"),
-    # A client's certificate, which the gateway in front would have checked
+    # A client's certificate, verified by the gateway in front
     *("X-Forwarded-Client-Cert", "X-Forwarded-Tls-Client-Cert", "X-Forwarded-Tls-Client-Cert-Info", "X-Client-Cert"),
     *("X-Arr-Clientcert", "X-Ssl-Cert", "X-Ssl-Client-Cert", "X-Ssl-Client-Dn", "X-Ssl-Client-S-Dn"),
     *("X-Ssl-Client-Verify", "Ssl-Client-Cert", "Ssl-Client-Verify", "Ssl-Client-Subject-Dn", "Ssl-Client-Issuer-Dn"),
-    # Home-made
+    # In-house names
     *("X-User", "X-User-Id", "X-Userid", "X-User-Name", "X-User-Email", "X-User-Role", "X-User-Roles"),
     *("X-User-Groups", "X-Username", "X-Email", "X-Role", "X-Roles", "X-Groups", "X-Is-Admin", "X-Jwt-Assertion"),
     *("X-Account", "X-Account-Id", "X-Tenant", "X-Tenant-Id", "X-Logged-In-User", "X-Current-User"),
 )
 
 ALIASES = "!#$%&'*+.^_`|~"
-"""What a header's name may hold beside letters, digits and the hyphen (RFC 9110): such a back end reads each as one."""
+"""Characters of a header name beside letters, digits and the hyphen (RFC 9110): such a back end reads each
+as a hyphen.
+"""
 
 NEVER = re.compile(
     "|".join(
@@ -65,5 +68,5 @@ NEVER = re.compile(
 
 
 def read_by_a_back_end(name: str) -> str:
-    """The name in lower case, each alias of the hyphen a hyphen."""
+    """Return the name in lower case, each alias of the hyphen a hyphen."""
     return re.sub(r"[^a-z0-9]", "-", name.lower())

@@ -1,4 +1,4 @@
-"""One request as raw bytes, one response as it comes. No client library between a hostile request and the gateway."""
+"""One request as raw bytes, one response as received. No client library between a hostile request and the gateway."""
 
 import socket
 import time
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """``status`` 0: the connection was closed without an answer."""
+    """Response. ``status`` 0: the connection was closed without one."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
@@ -18,7 +18,7 @@ class Response:
 
 
 def ask(port: int, raw: bytes, *, timeout: float = 10.0, settle: float = 0.0) -> Response:
-    """Send ``raw``, read one response, stay connected for ``settle`` seconds. Raises TimeoutError when none comes."""
+    """Send ``raw``, read one response, stay connected for ``settle`` seconds. Raise TimeoutError if there is none."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
         try:
             connection.sendall(raw)
