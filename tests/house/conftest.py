@@ -1,4 +1,4 @@
-"""What the house tests look at: the repository as it is tracked."""
+"""Input of the house tests: the repository's tracked files."""
 
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def tracked() -> list[Path]:
-    """Every file that belongs to the repository; without git (an unpacked sdist) every file that is no build's."""
+    """Return every tracked file; without git (an unpacked sdist) every file that is no build's."""
     try:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

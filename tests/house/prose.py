@@ -1,4 +1,4 @@
-"""Measures the prose of docstrings, comments and documents. ``python -m tests.house.prose PATH…`` prints the offenders.
+"""Rates of vague words and lengths of sentences. ``python -m tests.house.prose PATH…`` prints the offenders.
 
 The ceilings are the highest rates found in the docstrings of h11, python-tuf, starlette, argon2-cffi, svcs and uvicorn.
 """

@@ -1,4 +1,4 @@
-"""One door for foreign text: what is quadratic in a stranger's text is called in sidecar/domain/text.py alone."""
+"""One module for untrusted text: functions of quadratic cost are called in sidecar/domain/text.py alone."""
 
 import ast
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOOR = ROOT / "sidecar" / "domain" / "text.py"
 FORBIDDEN = frozenset({"normalize", "is_normalized", "casefold"})
-"""By whatever name of the module or the text: as an attribute, an import, or a word that is looked up."""
+"""Under any name of the module or the text: as an attribute, an import, or a string that is looked up."""
 
 CODECS = frozenset({"idna", "punycode"})
-"""Python's own are quadratic, too; e-mail domains are the idna package's, behind a length."""
+"""Python's own codecs are quadratic, too; e-mail domains use the idna package, after a limit on length."""
 
 OPERATORS = frozenset({("sidecar/config/urls.py", "idna")})
-"""What is no stranger's: the host name of a setting."""
+"""Trusted text: the host name of a setting."""
 
 
 def calls(source: str) -> Iterator[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Nothing in the repository is of one machine, of one registry, or there by accident."""
+"""The repository has no file that is specific to one machine or registry, or tracked by accident."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,9 @@ TOP = {
     *("pyproject.toml", "docker-compose.yml", "README.md", "Dockerfile", "CHANGELOG.md", "SECURITY.md"),
     *("CONTRIBUTING.md", "LICENSE", "action.yml"),
 }
-"""What design and tools want at the top; dotfiles come on top."""
+"""Names that design and tools need at the top; dotfiles are allowed in addition."""
 
-# Put together here, so that this file does not find itself.
+# Concatenated, so that this file does not match itself.
 MACHINES = [rf"/{folder}/" for folder in ("work", "root", "home/[a-z]", "opt/venv", "Users/[a-z]")]
 REGISTRIES = [
     *(r"py" + r"pi\.org", r"pythonhosted" + r"\.org", r"npm" + r"js\.(org|com)", r"deb" + r"ian\.org"),

@@ -1,4 +1,4 @@
-"""When nothing can be known, nobody gets in: no store, no token, no headers, nothing configured."""
+"""Default deny: no store, no token, no headers, no configuration."""
 
 import csv
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def routes(root: Path) -> list[tuple[str, str, str]]:
 
 @pytest.fixture
 async def without_store(start: Start, http: Callable[[Process], Http]) -> Http:
-    """A sidecar that has never seen its store."""
+    """A sidecar that has never reached its store."""
     process = start(REDIS_URL="redis://127.0.0.1:1/0", wait=False)
     await eventually(lambda: process.http_status("/livez") == 200)
     assert process.http_status("/readyz") == 503

@@ -1,4 +1,4 @@
-"""Documents name all that the program has: settings, verbs, reasons, problem codes, diagnostics, metrics.
+"""Documents name everything that the program has: settings, verbs, reasons, problem codes, diagnostics, metrics.
 
 Each kind of name has one document, and a failure names that document. Names that do not exist are found in all of them.
 """

@@ -1,4 +1,4 @@
-"""Which room may import which: import-linter's contracts, and the pure rooms without a server or a store."""
+"""Imports between packages: import-linter's contracts, and the pure packages without a server or a store."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A busy day at debug level, and no password, no token and no store's URL in any log or answer."""
+"""A sequence of requests at debug level leaves no password, no token and no store URL in any log or response."""
 
 import time
 from collections.abc import Callable
@@ -45,7 +45,7 @@ async def test_R24_no_secret_in_any_log(start: Start, real_redis_url: str, http:
     shown += "".join(
         str(cli(process.settings, *words)) for words in (["config"], ["account", "list"], ["user", "list"])
     )
-    process.popen.send_signal(1)  # SIGHUP: whatever a re-read says
+    process.popen.send_signal(1)  # SIGHUP: the log of a reload
     time.sleep(0.2)
     process.stop()
     logs = process.output() + "".join(path.read_text() for path in process.log.parent.glob("*.log"))
@@ -56,5 +56,5 @@ async def test_R24_no_secret_in_any_log(start: Start, real_redis_url: str, http:
 
 
 def with_password(url: str) -> str:
-    """The same store, reached with a password that its default user does not ask for."""
+    """The same store, with a password that its default user does not need."""
     return url if "@" in url else url.replace("unix://", f"unix://default:{quote(IN_THE_URL)}@", 1)

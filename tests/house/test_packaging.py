@@ -33,7 +33,7 @@ def locked(path: Path) -> dict[str, str]:
 
 
 def direct(requirements: list[str]) -> dict[str, str]:
-    """Name → version specifier, without extras and markers."""
+    """Return name → version specifier, without extras and markers."""
     found = {}
     for requirement in requirements:
         match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?([^;]*)", requirement)
@@ -75,7 +75,7 @@ def test_what_builds_the_package_is_locked_and_was_tested(root: Path) -> None:
 
 
 def requirements_of(name: str) -> set[str]:
-    """The names of what this installed distribution requires here."""
+    """Return the names of the installed distribution's requirements."""
     if find_spec("packaging") is None:
         pytest.skip("packaging is not installed: it comes with pytest")
     from packaging.requirements import Requirement
@@ -92,9 +92,9 @@ PIP = re.compile(r"pip\"? (?:install|wheel) (?:[^&|\n]|\\\n)+")
 
 @pytest.mark.parametrize("name", ["Dockerfile", "action.yml"])
 def test_no_step_fetches_what_is_not_locked_by_hash(root: Path, name: str) -> None:
-    """An installation takes wheels by hash, or what is here; a build takes the tools that are installed.
+    """An installation takes wheels by hash, or local files; a build takes the installed tools.
 
-    A source distribution would fetch its build tools without a hash, so the locks' wheels alone are allowed.
+    A source distribution would fetch its build tools without a hash, so only wheels are allowed from the locks.
     """
     commands = PIP.findall((root / name).read_text())
     assert len(commands) == 4
@@ -159,7 +159,7 @@ def test_composition_keeps_the_store_and_the_back_end_apart(root: Path) -> None:
 
 
 def test_the_wheel_holds_what_init_writes(root: Path) -> None:
-    """`policy` goes in as a folder: the files, and the README that they point at."""
+    """`policy` is packaged as a folder: the files, and the README that they reference."""
     wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {
         "policy": "sidecar/templates/policy",
@@ -169,7 +169,7 @@ def test_the_wheel_holds_what_init_writes(root: Path) -> None:
 
 
 def test_the_wheel_holds_the_mark_of_its_types(root: Path, tmp_path: Path) -> None:
-    """PEP 561: without ``py.typed`` a type checker takes ``sidecar.client`` for untyped."""
+    """PEP 561: without ``py.typed`` a type checker treats ``sidecar.client`` as untyped."""
     assert (root / "sidecar" / "py.typed").read_text() == ""
     if find_spec("hatchling") is None:
         pytest.skip("hatchling is not installed: pip install hatchling, or .ci/run, whose lock has it")
@@ -198,7 +198,7 @@ def test_every_hook_runs_also_when_files_are_only_deleted(root: Path) -> None:
 
 @pytest.fixture
 def action(root: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The action's last step, run as a runner would, on a repository whose second commit opens something."""
+    """Run the action's last step as a runner does, on a repository whose second commit grants more."""
     program = tmp_path / "temp" / "policy-sidecar" / "bin" / "sidecar"
     program.parent.mkdir(parents=True)
     program.write_text(f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" -m sidecar "$@"\n')

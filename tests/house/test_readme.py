@@ -1,5 +1,5 @@
 """Code blocks of every document work: commands exist with these options, settings files load, JSON is JSON, links lead
-to files, and excerpts are in the file that they name.
+to files, and excerpts match their files.
 
 ``.ci/run`` runs README's first two blocks, quick start and tests, each in a fresh clone.
 """
@@ -131,7 +131,7 @@ def headings(text: str) -> set[str]:
 
 
 def test_excerpts_are_in_their_files(root: Path, documents: list[Path]) -> None:
-    """Each line of a block below ``<!-- from FILE -->`` is a line of the file, whatever its indentation."""
+    """Each line of a block below ``<!-- from FILE -->`` is a line of the file, in any indentation."""
     found, wrong, flags = 0, [], re.MULTILINE | re.DOTALL
     for path in documents:
         for name, content in re.findall(r"^<!-- from (\S+) -->\n```\w+\n(.*?)^```$", path.read_text(), flags):

@@ -1,4 +1,4 @@
-"""Budgets of the house: a module of 300 lines, a function of 40, a room that one overlooks."""
+"""Size limits: a module of 300 lines, a function of 40, a bounded number of modules per package."""
 
 import ast
 from collections import Counter

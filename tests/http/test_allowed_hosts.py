@@ -1,4 +1,6 @@
-"""R8: API, console and ops answer to names that are ours, so that no page elsewhere reaches them by DNS."""
+"""R8: API, console and ops listener accept their own host names alone, so that no other page reaches them by DNS
+rebinding.
+"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""R7: the peer is the client, unless a trusted proxy says otherwise."""
+"""R7: the peer is the client, unless a trusted proxy names another one."""
 
 from ipaddress import ip_network
 
@@ -74,7 +74,7 @@ def test_R7_limits_count_ipv6_by_64(address: str, expected: str) -> None:
 
 @pytest.mark.parametrize("tail", [b"198.51.100.1", b"", b"nonsense", b"198.51.100.1:80, 10.0.0.2"])
 def test_R7_nothing_is_read_beyond_the_entry_that_counts(monkeypatch: pytest.MonkeyPatch, tail: bytes) -> None:
-    """A stranger writes what stands to the left of it, as much as a head may hold."""
+    """The client controls the entries to the left of it, up to the length of a head."""
     read: list[str] = []
 
     def counted(entry: str) -> object:

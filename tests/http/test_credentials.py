@@ -1,4 +1,4 @@
-"""Which token a request carries, and when it carries none (R4)."""
+"""The token of a request, and requests without one (R4)."""
 
 import pytest
 
@@ -67,7 +67,7 @@ def test_R4_two_pairs_of_the_cookie_are_a_bad_request(lines: list[tuple[bytes, b
 
 
 def test_R4_a_look_alike_cookie_is_not_ours() -> None:
-    """aiohttp strips U+00A0 as white space and would take the second pair for the real one."""
+    """aiohttp strips U+00A0 as white space and would read the second pair as the real cookie."""
     lines = [(b"Cookie", b"__Host-sidecar=real; \xc2\xa0__Host-sidecar=forged; \x0c__Host-sidecar=forged")]
     assert credential(lines, HOST) == cookie("real")
 

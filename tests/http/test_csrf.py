@@ -1,4 +1,4 @@
-"""R5: what a cookie authenticates must come from the dashboard itself, unless it only reads."""
+"""R5: a request authenticated by a cookie must come from the dashboard itself, unless it only reads."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""No head is longer than SIDECAR_MAX_HEAD, finished or not, in either lane; and nothing else is taken for one."""
+"""No head is longer than SIDECAR_MAX_HEAD, finished or not, on either path; and only a head counts as one."""
 
 import asyncio
 import gc
@@ -42,7 +42,7 @@ async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
 
 
 async def answers(port: int, *pieces: bytes, pause: float = 0.02) -> list[bytes]:
-    """The status of each answer that comes until the server hangs up."""
+    """Return the status of each response until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     came = bytearray()
 
@@ -75,7 +75,7 @@ async def test_a_head_of_many_lines_is_refused_as_one_of_a_long_line_is(port: in
 
 @pytest.mark.parametrize("begin", [CHECK, POST])
 async def test_a_head_that_does_not_end_is_refused_when_it_is_too_long(port: int, begin: bytes) -> None:
-    """And the connection ends: 128 long lines of it would be 4 MB for as long as it stays."""
+    """The connection is closed: 128 such lines would hold 4 MB for as long as it is open."""
     assert await answers(port, begin, *[LINE] * 120, pause=0) == [b"400"]
     assert await answers(port, *[b"\r\n" * 1000] * 20) == [b"400"]
 
@@ -124,7 +124,7 @@ async def test_trailers_are_held_to_it_as_well(port: int) -> None:
 
 
 async def test_what_was_refused_is_not_kept(port: int) -> None:
-    """aiohttp keeps the exception in a circle with the bytes that it was raised for: megabytes until a collection."""
+    """aiohttp keeps the exception in a reference cycle with its bytes: megabytes until a collection."""
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Strict JSON: what two parsers could read differently is refused."""
+"""Strict JSON: a text that two parsers could read differently is rejected."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""R30: an answer is no older than the revision that its caller names, or there is none; gateways cannot ask for it."""
+"""R30: a response is no older than the revision that its caller names, or there is none; gateways cannot set one."""
 
 import json
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ USER = next(uid for uid in pdp_fixture.USERS if uid.endswith(WHO * 12))
 
 
 class Fresh:
-    """A feed that stands at 5 here; what the store has beyond that, and what a wait for it brings, is told."""
+    """A feed at revision 5. The test sets the store's revision, and the result of a wait."""
 
     def __init__(self) -> None:
         self.outcome: RevisionStatus | Exception = RevisionStatus.REACHED

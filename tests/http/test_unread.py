@@ -1,4 +1,4 @@
-"""A client that takes no answers is hung up on, in either lane; one that takes them late is not."""
+"""A connection whose client reads no responses is closed, on either path; a slow reader's is not."""
 
 import asyncio
 import socket
@@ -40,14 +40,14 @@ async def test_who_never_reads_is_hung_up_on(lane: str) -> None:
         await loop.sock_connect(client, listening.getsockname())
         with pytest.raises(ConnectionError):
             async with asyncio.timeout(30):
-                while True:  # one that only asks: its own end fills up, and nothing goes on
+                while True:  # a client that only sends: its own buffer fills, and it blocks
                     await loop.sock_sendall(client, ASKED * 100)
         await until(lambda: slow.open == 0 and not lanes.open)
         accepting.close()
 
 
 async def test_a_few_unread_bytes_do_not_keep_a_closed_connection() -> None:
-    """Too few to stop the writing, and a polite close would wait for them to be taken."""
+    """Too few to block the writing, and a polite close would wait for them to be read."""
     connection, transport = server(0.05)(), Mock()
     transport.get_write_buffer_size.return_value = 100
     connection.connection_made(transport)

@@ -1,10 +1,10 @@
-"""Every string of every endpoint is fed the worst 60 KB: a request takes at most 5 ms of the loop's own time (R16).
+"""Every string of every endpoint gets the worst 60 KB: a request takes at most 5 ms of the loop's own time (R16).
 
-The endpoints, their strings and the headers that are read are derived (from the OpenAPI document and the edge's own
-source), so a new one is covered by itself. The time is the loop thread's own (`thread_time`): the client is another
-thread, passwords are hashed in others, the store is another process. A request over the budget is repeated: the least
-of several is what the work takes, the rest is the machine's. On a machine that is slower than the reference, the
-budget is larger by the same factor.
+The endpoints, their strings and the headers are derived (from the OpenAPI document and the packages' source), so a new
+one is covered automatically. The time is the loop thread's own (`thread_time`): the client is another thread, passwords
+are hashed in others, the store is another process. A request over the budget is repeated: the minimum is the cost of
+the work, the rest is the machine's. On a machine that is slower than the reference, the budget is larger by the same
+factor.
 """
 
 import asyncio
@@ -52,11 +52,11 @@ HOPS = frozenset(
         "content-encoding",
     }
 )
-"""Headers that say how the message is read: aiohttp's to judge, tests/http/test_header_limit.py."""
+"""Headers of the message framing, handled by aiohttp: tests/http/test_header_limit.py."""
 
 
 ALONE = frozenset({"accept", "authorization", "cookie", "origin"})
-"""Headers of one word; other words that the edge names in bytes are no headers."""
+"""Headers of one word; other one-word byte strings of the source are no headers."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Try:
 
 @dataclass
 class Rig:
-    """Both lanes on a port, over a real store."""
+    """Both paths on a port, over a real store."""
 
     port: int
     town: Town
@@ -86,7 +86,7 @@ class Rig:
     count: int = 0
 
     async def feed(self, one: Try) -> int:
-        """Send `one`, note what the loop took when it is over the budget, and return the status."""
+        """Send `one`, record the loop's time if it is over the budget, and return the status."""
         took = []
         self.count += 1
         while len(took) < TRIES and (not took or min(took) > BUDGET):
@@ -116,7 +116,7 @@ def _ask(port: int, raw: bytes) -> int:
 
 @pytest.fixture
 async def bare_store(real_redis_url: str) -> AsyncIterator[Store]:
-    """Another process: what the store takes is not the loop's."""
+    """A store in another process: its time is not the loop's."""
     store = await Store.open(real_redis_url, **PATIENT)
     yield store
     await store.close()
@@ -135,7 +135,7 @@ async def rig(open_web: Any, town: Town) -> AsyncIterator[Rig]:
     await slow.shutdown(1)
 
 
-# What there is -------------------------------------------------------------------------------------------------------
+# Endpoints and headers -----------------------------------------------------------------------------------------------
 
 
 DOCUMENT = document(EndpointTables(CHECKS, API, ()), PUBLIC)
@@ -155,7 +155,7 @@ def names(operation: Any, place: str) -> list[str]:
 
 
 def headers_read() -> list[str]:
-    """Every header that the edge names: as bytes, in lower case."""
+    """Return every header that the source names, as bytes, in lower case."""
     found: set[str] = set()
     package = Path(sidecar.__path__[0])
     for module in (path for name in ("http", "gateways", "api") for path in (package / name).rglob("*.py")):
@@ -165,7 +165,7 @@ def headers_read() -> list[str]:
 
 
 def shapes(schema: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects that a schema lets in, references followed."""
+    """Yield the objects that a schema allows, references followed."""
     while "$ref" in schema:
         schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     if "properties" in schema:
@@ -175,7 +175,7 @@ def shapes(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def plausible(schema: Any, deep: int = 0) -> Any:
-    """Return a value that the schema takes."""
+    """Return a value that the schema allows."""
     while "$ref" in schema:
         schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     if "const" in schema or "enum" in schema:
@@ -230,7 +230,7 @@ def typed(kind: str) -> tuple[tuple[str, bytes], ...]:
     return (("Content-Type", kind.encode()), ("Origin", PUBLIC.encode()))
 
 
-# The tries -----------------------------------------------------------------------------------------------------------
+# The requests --------------------------------------------------------------------------------------------------------
 
 
 def heads(rows: list[Any], token: str) -> Iterator[Try]:
@@ -254,7 +254,7 @@ PAGE = (
 
 
 def _headers_of(method: str, path: str, operation: Any, token: str) -> Iterator[Try]:
-    """Each header by itself, on a call that is good but for it: the work behind it is done as well."""
+    """Each header by itself, on an otherwise valid request, so that the work behind it is done as well."""
     bearer = (("Authorization", f"Bearer {token}".encode()),)
     check = path.startswith("/check")
     for name in headers_read():
@@ -269,7 +269,7 @@ def _headers_of(method: str, path: str, operation: Any, token: str) -> Iterator[
 
 
 def good(operation: Any) -> bytes:
-    """A body of the first kind that the operation takes."""
+    """Return a valid body of the operation's first media type."""
     content = operation.get("requestBody", {}).get("content", {})
     return json.dumps(plausible(next(shapes(content[JSON]["schema"])))).encode() if JSON in content else b""
 
@@ -328,7 +328,7 @@ async def test_R16_the_worst_body_costs_little_at_every_open_endpoint(rig: Rig) 
 
 
 async def test_R16_the_worst_body_costs_little_at_every_endpoint_for_users(rig: Rig) -> None:
-    """A user of one account is a stranger to the others. A preview is read in another process (R27)."""
+    """To other accounts, a user of one account is untrusted. A preview is read in another process (R27)."""
     await rig.town.found("Acme", "ada@example.com", seats=5)
     grant = await rig.town.grant("ada@example.com")
     rows = [row for row in SIGNED_IN if row[1] != "/v1/policy/preview"]

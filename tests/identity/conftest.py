@@ -1,4 +1,4 @@
-"""People over a store, with cheap hashes, a fleet that has always heard of everything, and the shipped policy."""
+"""Identity services over a store, with cheap hashes, a fleet that acknowledges every change, and the shipped policy."""
 
 from tests.fixtures import generation, hashing, issuer, open_web, town
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 @dataclass
 class PostOffice:
-    """What came in, and how the next mails are to be answered (an SMTP line each; then 250)."""
+    """Received mails, and the responses to the next ones (an SMTP line each; then 250)."""
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
@@ -57,7 +57,7 @@ async def post_office(
     office = PostOffice()
     options: dict[str, Any] = {"enable_SMTPUTF8": utf8, "tls_context": starttls, "require_starttls": bool(starttls)}
     if login:
-        # That TLS from the first byte is TLS too, aiosmtpd does not see.
+        # aiosmtpd does not treat TLS from the first byte as TLS.
         options |= {"authenticator": office.authenticate, "auth_require_tls": starttls is not None}
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: SMTP(office, hostname="mail.test", **options), "127.0.0.1", 0, ssl=tls)
@@ -70,7 +70,7 @@ async def post_office(
 
 
 def certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """For the server, and for a client that trusts it."""
+    """Certificate of the server, and an SSL context of a client that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mail.test")])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""The people endpoints over HTTP, past the real guard and the shipped policy: statuses, shapes, and who is kept out."""
+"""Endpoints for users over HTTP, with the real guard and the shipped policy: statuses, bodies, and denied callers."""
 
 import asyncio
 import json
@@ -318,7 +318,7 @@ async def test_refusals_have_codes_and_say_what_to_do(web, town):
 
 @pytest.fixture
 async def lapsed(web, town, monkeypatch):
-    """``await lapsed(email, role)``: the id of somebody whose invitation has just expired."""
+    """``await lapsed(email, role)`` returns the id of a user whose invitation has just expired."""
 
     async def invite(email="bob@example.com", role="marketer"):
         token = await web.token("ada@example.com")
@@ -458,7 +458,7 @@ async def test_R13_an_idempotency_key_repeats_the_answer_without_its_secret(web,
     bad = await web.ask("POST", "/v1/users", body, token=token, headers={"Idempotency-Key": "x" * 256})
     assert (bad.status, bad.body["code"]) == (400, "bad_request")
 
-    # The record is the actor's own: another one with the same key is a first time.
+    # The record is the actor's own: another actor's request with the same key is a first one.
     await town.join(admin, "eve@example.com", "account-administrator")
     eve = await web.token("eve@example.com")
     fresh = await web.ask("POST", "/v1/users", {**body, "email": "zoe@example.com"}, token=eve, headers=key)
@@ -467,7 +467,7 @@ async def test_R13_an_idempotency_key_repeats_the_answer_without_its_secret(web,
 
 
 async def test_R13_what_proves_a_secret_of_its_own_is_never_replayed(web, town):
-    """An Idempotency-Key there would keep tokens, or answer a wrong secret with a right one's success."""
+    """An Idempotency-Key there would store tokens, or give a wrong secret the response of a right one."""
     admin = await town.found(seats=9)
     key = {"Idempotency-Key": "k-1"}
     form = {"grant_type": "password", "username": "ada@example.com", "password": PASSWORD}
@@ -501,7 +501,7 @@ async def test_R13_what_proves_a_secret_of_its_own_is_never_replayed(web, town):
 
 
 async def test_R13_a_request_id_of_the_caller_makes_no_two_changes_one(web, town):
-    """Scripts answer the same request id with what they answered before: so it is never one that was sent."""
+    """Scripts repeat their result for a repeated request id: therefore it is never the client's."""
     await town.found(seats=9)
     token, same = await web.token("ada@example.com"), {"X-Request-ID": "the-same"}
     users = set()

@@ -1,4 +1,4 @@
-"""One spelling for each address, and none for what is none."""
+"""One spelling for each address, and a rejection of every invalid one."""
 
 from collections.abc import Callable
 from time import thread_time

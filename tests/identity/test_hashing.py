@@ -1,4 +1,4 @@
-"""The hashing pool: what it compares, whom it lets wait, whom it turns away, what it leaves on the loop."""
+"""The hashing pool: comparisons, priorities, rejections when full, and work outside the event loop."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ def one_thread():
 
 
 class Gate:
-    """Holds the hashing thread until it is opened."""
+    """Blocks the hashing thread until it is opened."""
 
     def __init__(self, monkeypatch, hashing):
         self.entered = threading.Event()
@@ -63,7 +63,7 @@ async def test_a_hash_matches_its_own_password_alone(hashing):
     ids=["memory", "time", "lanes"],
 )
 async def test_R16_a_hash_far_dearer_than_ours_matches_nothing_and_is_not_computed(hashing, dear):
-    """As a crafted backup brings one: whoever tries to sign in as its user would choose what that costs."""
+    """As in a crafted backup: otherwise the hash of the attempted user would set the cost of a sign-in."""
     made = Hashing(PEPPER, parameters=dear, threads=1)
     kept = await made.hash(Priority.PROVEN, ADA, "otter")
     made.close()
@@ -141,7 +141,7 @@ async def test_R17_change_and_accept_have_places_of_their_own(one_thread, monkey
     outcomes = await asyncio.gather(first, change, *crowd)
     assert sum(isinstance(outcome, Overloaded) for outcome in outcomes) == 8
     assert isinstance(outcomes[1], str)
-    assert done == ["change", "sign-in"]  # it did not wait behind the crowd
+    assert done == ["change", "sign-in"]  # it did not wait behind the others
 
 
 async def test_R16_suspects_get_what_is_left(one_thread, monkeypatch):
@@ -190,7 +190,7 @@ async def test_a_caller_that_leaves_gives_its_place_back(one_thread, monkeypatch
         task.cancel()
     await asyncio.gather(*leaving, return_exceptions=True)
     assert one_thread.queue_depth == 0
-    first.cancel()  # at work already: the thread is busy until it has finished
+    first.cancel()  # running already: the thread is busy until it has finished
     await asyncio.gather(first, return_exceptions=True)
     last = asyncio.create_task(one_thread.hash(Priority.SIGN_IN, ADA, "x"))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Invitations: links, seats, who may invite to what, and becoming the invited user."""
+"""Invitations: links, seats, roles that an inviter may assign, and acceptance by the invited user."""
 
 import asyncio
 import re
@@ -74,7 +74,7 @@ async def test_accepting_makes_the_invited_user_active_and_signs_it_in(town):
     assert isinstance(grant, Grant)
     assert grant.record.id == sent.member.record.id
     assert (grant.record.status, grant.record.role, grant.record.name) == (Status.ACTIVE, "marketer", "Robert")
-    assert grant.record.email_verified is False  # R9: the link was shown to somebody else
+    assert grant.record.email_verified is False  # R9: the link was shown to the inviter
     assert grant.session in grant.record.sessions
     assert (await town.grant("bob@example.com", GOOD)).record.id == grant.record.id
 

@@ -1,4 +1,4 @@
-"""Signing in: one answer and one amount of work for everything that is wrong."""
+"""Sign-in: one response and one amount of work for every kind of failure."""
 
 import pytest
 
@@ -19,7 +19,7 @@ WRONG = "velvet-anchor-pigeon-77"
 
 @pytest.fixture
 def work(town, monkeypatch):
-    """Every comparison that is made, by lane."""
+    """Every comparison, by priority."""
     lanes: list[Priority] = []
     compare, nobody = Hashing.compare, Hashing.verify_dummy
 
@@ -50,7 +50,7 @@ async def test_a_right_password_opens_a_session(town, issuer, clock):
     "typed", ["ada@example.com ", " ada@example.com", "ada@example.com\n", "\tAda@example.com\r\n"]
 )
 async def test_spaces_around_an_email_are_ignored_wherever_it_is_typed(town, typed):
-    """A phone's keyboard adds one behind a completed address; a pasted address brings a line end."""
+    """A phone's keyboard adds a space behind a completed address; a pasted address has a line end."""
     ada = await town.found(email=typed)
     assert (ada.email, ada.mailbox.lower()) == ("ada@example.com", "ada@example.com")
     assert (await town.grant(typed)).record.id == ada.id
@@ -109,7 +109,7 @@ async def test_R17_at_most_four_candidates_are_hashed(town, work):
 
 
 async def plant(town, email, number, password=WRONG):
-    """Accounts whose administrators accepted an invitation for ``email`` themselves: it proves nothing (R9)."""
+    """Create accounts whose administrators accepted an invitation for ``email`` themselves: it proves nothing (R9)."""
     for place in range(number):
         admin = await town.found(f"Trap {place}", f"trap{place}@example.com")
         sent = await town.invite(admin, email)
@@ -119,14 +119,14 @@ async def plant(town, email, number, password=WRONG):
 @pytest.mark.parametrize("traps", [4, 7])
 async def test_R17_unproven_emails_in_other_accounts_displace_no_owner(town, traps):
     await plant(town, "ada@example.com", traps)
-    ada = await town.found("Zeta")  # ids are random: more than four traps come before it in some order
+    ada = await town.found("Zeta")  # ids are random: at least one of four accounts sorts before it
     assert (await town.grant("ada@example.com")).record.id == ada.id
 
 
 async def test_R17_beyond_four_candidates_the_account_is_asked_for_and_nothing_is_called_wrong(town):
     await plant(town, "bob@example.com", 5)
     admin = await town.found("Zeta")
-    bob = await town.join(admin, "bob@example.com")  # not proven either
+    bob = await town.join(admin, "bob@example.com")  # not verified either
     places = await town.people.users.accounts_of("bob@example.com")
     beyond = places.index(bob.account) >= 4
     outcome = await town.sign_in("bob@example.com")
@@ -183,7 +183,7 @@ async def test_a_password_right_in_one_of_several_accounts_needs_no_name(town):
 
 
 async def test_R17_a_reset_is_asked_of_those_alone_who_know_the_password(town):
-    """The epoch was healed after a loss of data, so the hash may be of an older password."""
+    """The epoch was repaired after a loss of data, so the hash may be of an older password."""
     admin = await town.found()
     healed = await town.people.users.raise_epoch(admin.id, admin.epoch + 1)
     assert await town.sign_in("ada@example.com", WRONG) == InvalidGrant()
@@ -279,7 +279,7 @@ async def test_stronger_parameters_re_hash_at_sign_in(town):
 
 
 async def test_an_epoch_that_rises_during_the_hashing_is_looked_at_again(town, monkeypatch):
-    """A sign-out everywhere keeps the password, so the sign-in goes on; a password change does not."""
+    """A sign-out everywhere keeps the password, so the sign-in continues; a password change aborts it."""
     admin = await town.found()
     compare = Hashing.compare
     meanwhile = [
@@ -300,7 +300,7 @@ async def test_an_epoch_that_rises_during_the_hashing_is_looked_at_again(town, m
 
 
 async def test_R17_a_reset_is_asked_for_when_the_epoch_was_healed_during_the_hashing(town, monkeypatch):
-    """The hash that was compared may be an older password's, also when that is known only now."""
+    """The compared hash may be an older password's, also if the repair is found only now."""
     admin = await town.found()
     compare = Hashing.compare
 

@@ -1,4 +1,4 @@
-"""R16: who is refused, who only waits behind the others, and that nobody can lock anybody else out."""
+"""R16: rejected and delayed sign-ins; no client can lock another user out."""
 
 import asyncio
 from collections import Counter
@@ -32,7 +32,7 @@ ADA, EVE = "ada@example.com", "eve@example.com"
 
 @pytest.fixture
 def short():
-    """Put something into it, and the store is short of memory."""
+    """Fill the store until it is short of memory."""
     return []
 
 
@@ -42,7 +42,7 @@ def throttle(store, short):
 
 
 async def fail(throttle, subject, address, times=1):
-    """So many failures; the outcomes."""
+    """Fail that many sign-ins; return the outcomes."""
     outcomes = []
     for _ in range(times):
         outcome = await throttle.reserve(subject, address)
@@ -67,7 +67,7 @@ async def test_R16_failures_of_an_email_from_an_address_are_limited(throttle):
 
 
 async def test_R16_nobody_locks_anybody_out(throttle):
-    """Eve empties what she can from her own address: Ada is not refused at hers, she is only behind the others."""
+    """Eve uses up all limits at her own address: Ada is not rejected at hers, only delayed."""
     await fail(throttle, ADA, "192.0.2.66", PAIR.units + 5)
     here = await throttle.reserve(ADA, "192.0.2.1")
     assert isinstance(here, Reservation)
@@ -115,7 +115,7 @@ async def test_R16_a_success_is_no_failure(throttle):
 
 async def test_R16_successes_are_limited_too(throttle):
     await succeed(throttle, ADA, "192.0.2.1", TRIES.units)
-    for _ in range(TRIES.units):  # a slow machine gives some back meanwhile
+    for _ in range(TRIES.units):  # a slow machine refills a part meanwhile
         refused = await throttle.reserve(ADA, "192.0.2.1")
         if isinstance(refused, Limited):
             break
@@ -132,7 +132,7 @@ async def test_R16_what_is_refused_takes_nothing_from_the_other_buckets(throttle
 
 
 async def test_R16_it_is_reserved_before_the_work(throttle):
-    """A hundred guesses at once are a hundred guesses, not the first one a hundred times."""
+    """A hundred concurrent attempts count as a hundred."""
 
     async def guess():
         outcome = await throttle.reserve(ADA, "192.0.2.66")
@@ -235,7 +235,7 @@ async def test_R16_short_of_memory_nobody_signs_in_and_who_is_in_stays(town):
 
 @pytest.fixture
 def limited(town, throttle):
-    """The town behind the real limits."""
+    """Identity services with the real limits."""
     town.people.login._limits = town.people.password_change._limits = throttle
     return town
 

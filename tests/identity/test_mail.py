@@ -1,4 +1,4 @@
-"""Mails over a real SMTP server: plain, STARTTLS, TLS; who they are from and to; what happens when it says no."""
+"""Mails over a real SMTP server: plain, STARTTLS, TLS; sender and recipient; rejections by the server."""
 
 import ssl
 

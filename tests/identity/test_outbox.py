@@ -1,4 +1,4 @@
-"""The outbox: nothing waits for it, nothing brings it down, and what can be sent is."""
+"""The outbox: no request waits for it, no error stops it, and every mail that can be sent is sent."""
 
 import asyncio
 from collections import Counter
@@ -17,7 +17,7 @@ LETTER = MailMessage("bob@example.com", "s", "the secret link")
 
 
 class Server:
-    """Takes letters, unless it has another answer ready."""
+    """Accepts mails, unless the test has set another response."""
 
     def __init__(self, *answers):
         self.answers = list(answers)

@@ -1,4 +1,4 @@
-"""Changing one's own password: what it asks for, what it kills, and that a failed change changes nothing."""
+"""Change of one's own password: required proofs, revoked sessions, and no effect of a failed change."""
 
 import asyncio
 

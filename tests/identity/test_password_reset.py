@@ -1,4 +1,4 @@
-"""Forgotten passwords: who gets a link, what it is good for, and that nobody learns who is here (R12)."""
+"""Password resets: recipients of a link, its effect, and no user enumeration (R12)."""
 
 import asyncio
 
@@ -154,7 +154,7 @@ async def test_R16_a_store_that_is_out_queues_nothing_for_strangers(town, monkey
 
 
 async def test_R16_a_recipient_beyond_its_limit_costs_the_account_nothing(town):
-    """Or one known e-mail silences the account of its owner."""
+    """Otherwise one known e-mail could use up the account's limit."""
     await town.found()
     town.limits.no_mail = {"ada@example.com"}
     town.limits.asked.clear()

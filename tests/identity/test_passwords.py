@@ -1,4 +1,4 @@
-"""Which passwords are refused, and why; that good ones are not."""
+"""Rejected passwords with their reasons, and accepted ones."""
 
 import pytest
 from hypothesis import given
@@ -150,7 +150,7 @@ def test_R17_marks_without_end_are_no_password() -> None:
 
 
 def test_R17_the_length_is_compared_before_anything_else() -> None:
-    """Half of a surrogate pair is looked for in what has a length that a password can have."""
+    """The search for lone surrogates runs only on texts of a valid password's length."""
     assert weaknesses("\ud800" * 4000, email="ada@example.com") == (Weakness.TOO_LONG,)
     decomposed = "\u1100\u1161\u11a8" * 1024
     assert normalise(decomposed) == "\uac01" * 1024

@@ -1,4 +1,4 @@
-"""R48: a held user may do nothing, whatever it has in hand; a review ends that, under the rules of R11."""
+"""R48: a held user is denied everything, with any credential; a review ends the hold, under the rules of R11."""
 
 import json
 
@@ -27,7 +27,7 @@ async def web(open_web):
 
 
 async def hold(town, record, role="marketer", status="active"):
-    """As recover_account.lua leaves it, but for epoch and sessions: those of a held user count for nothing either."""
+    """Hold as recover_account.lua does, except for epoch and sessions: a held user's do not count either."""
     home = keys.account(record.account, town.people.users._store.partitions)
     told = json.dumps({"role": role, "status": status, "t": "1764000000000"})
     store = town.people.users._store
@@ -94,7 +94,7 @@ async def test_R48_a_held_users_sign_in_is_as_one_with_a_wrong_password(town):
 
 @pytest.mark.parametrize("script", ["open", "password", "link", "actor"])
 async def test_R48_no_script_serves_a_held_user(town, script):
-    """Also when the caller has read the record before the hold."""
+    """Also if the caller has read the record before the hold."""
     admin = await town.found()
     bob = await town.join(admin, "bob@example.com", ADMINISTRATOR)
     people, session = town.people, town.people.issuer.new_session(town.client)

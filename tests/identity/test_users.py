@@ -1,4 +1,4 @@
-"""Changing and removing users: who may touch whom, and what is in force when it answers."""
+"""Changes and removals of users: permissions, and the state when the response arrives."""
 
 import asyncio
 

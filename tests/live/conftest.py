@@ -1,4 +1,4 @@
-"""Fixtures of the live tests: processes that end with the test, and a client that asks them."""
+"""Fixtures of the live tests: processes that end with the test, and an HTTP client for them."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -14,10 +14,9 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """``start(**settings)``: one more sidecar; all of them share a key directory, none outlives the test.
+    """``start(**settings)``: one more sidecar. All share a key directory and end with the test.
 
-    ``own``: by an interpreter of its own in a ``folder``, as an operator starts it, where it is about that; else the
-    nursery forks it.
+    ``own``: in its own interpreter in a ``folder``, as an operator starts it; otherwise forked by the fork server.
     """
     running: list[Process] = []
 

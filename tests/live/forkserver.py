@@ -1,8 +1,8 @@
-"""Sidecars and command lines that need not load the program again: one process has loaded it, and forks for each.
+"""Fork server for sidecars and command lines: one process has loaded the program, and forks for each.
 
-A real process with a number, an environment and files of its own, which signals end; only Python's start and half a
-second of imports are done once for the run. Tests of how a process starts and ends do without it (``own=True``).
-Linux alone: elsewhere a fork without an exec is not safe.
+A fork is a real process with its own number, environment and files, and signals end it. Only Python's start and half a
+second of imports are done once per run. Tests of a process's start and end run without it (``own=True``). Linux alone:
+on other systems a fork without an exec is not safe.
 """
 
 import array
@@ -31,7 +31,9 @@ LARGEST = 1 << 17
 
 
 class Child:
-    """As much of ``subprocess.Popen`` as the tests use. Its end comes through a pipe, as it is the nursery's child."""
+    """The part of ``subprocess.Popen`` that the tests use. The exit status arrives through a pipe, because the process
+    is the fork server's child.
+    """
 
     def __init__(self, pid: int, ended: int) -> None:
         self.pid = pid
@@ -66,7 +68,7 @@ class Child:
 
 
 class Nursery:
-    """The process that has loaded everything."""
+    """The process that has loaded the program."""
 
     def __init__(self) -> None:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -89,7 +91,7 @@ class Nursery:
         err: IO[bytes],
         stdin: IO[bytes] | None = None,
     ) -> Child:
-        """``sidecar WORDS`` in the checkout."""
+        """Start ``sidecar WORDS`` in the checkout."""
         ended, told = os.pipe()
         with Path(os.devnull).open("rb") as nothing:
             files = [(stdin or nothing).fileno(), out.fileno(), err.fileno(), told]
@@ -116,7 +118,7 @@ class Nursery:
         return subprocess.CompletedProcess(["sidecar", *words], status, *said)
 
     def close(self) -> None:
-        """Who still lives ends with it."""
+        """End the process and its children."""
         self._ours.close()
         self._process.wait(20)
 
@@ -130,7 +132,7 @@ _the_one: list[Nursery] = []
 
 
 def nursery() -> Nursery:
-    """Of this run, started when it is first asked for."""
+    """Return this run's fork server; the first call starts it."""
     if not _the_one:
         _the_one.append(Nursery())
     return _the_one[0]
@@ -140,11 +142,11 @@ def nursery() -> Nursery:
 
 
 def _serve(door: socket.socket) -> None:
-    """Fork for every request, tell how each child ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends it by way of pytest
+    """Fork for every request, report how each child ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest handles Ctrl-C and ends it
     _load()
     gc.collect()
-    gc.freeze()  # as a sidecar does it at its start, which then has little left to go through
+    gc.freeze()  # as a sidecar does at its start, so that a child has few objects to scan
     bell, rope = os.pipe()
     os.set_blocking(rope, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -174,7 +176,7 @@ def _serve(door: socket.socket) -> None:
 
 
 def _load() -> None:
-    """Whatever a verb loads when it is called."""
+    """Load the modules that verbs load on demand."""
     from sidecar.cli.main import VERBS
 
     for where, _ in VERBS.values():
@@ -193,11 +195,11 @@ def _bury(pipes: dict[int, int]) -> None:
 
 
 def _become(request: dict[str, Any], files: "list[int] | array.array[int]", others: list[int]) -> None:
-    """``python -m sidecar WORDS``, to its end."""
+    """Run ``python -m sidecar WORDS`` to its end."""
     from sidecar.cli.main import run
     from sidecar.http import request_id
 
-    request_id._process = secrets.token_hex(6).encode()  # of each process its own, made when the module is loaded
+    request_id._process = secrets.token_hex(6).encode()  # one per process, made when the module is loaded
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, file in enumerate(files[:3]):
@@ -208,7 +210,7 @@ def _become(request: dict[str, Any], files: "list[int] | array.array[int]", othe
     os.environ.update(request["env"])
     sys.argv = ["sidecar", *request["words"]]
     status = run(request["words"])
-    # What the interpreter does at its end, but for taking a program of this size apart object by object.
+    # The interpreter's steps at exit, without the deallocation of every object.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Policies of running sidecars: edits as people and machines make them, and a load that looks at every answer."""
+"""Policies of running sidecars: edits as editors and tools make them, and a load that verifies every response."""
 
 import asyncio
 import os
@@ -45,12 +45,12 @@ class Policy:
         return dict(read_policy_files(self.folder, self.model).files)
 
     def write(self, files: dict[str, bytes]) -> None:
-        """In place, like `>`: who reads meanwhile sees a part."""
+        """Write in place, like `>`: a concurrent reader sees a part."""
         for name, content in files.items():
             self.path(name).write_bytes(content)
 
     def rename(self, files: dict[str, bytes]) -> None:
-        """Beside it and renamed over it, like most editors."""
+        """Write beside it and rename over it, like most editors."""
         for name, content in files.items():
             aside = self.path(name).with_name(f".{name}.swp")
             aside.write_bytes(content)
@@ -61,12 +61,12 @@ class Policy:
         self.write(self.shipped)
 
     def granting(self, words: str = "") -> dict[str, bytes]:
-        """The edit that lets marketers look at bills, with its test."""
+        """The edit that allows marketers to view bills, with its test."""
         policy = self.shipped["policy.csv"].decode() + GRANT + (f"# {words}\n" if words else "")
         return {"policy.csv": policy.encode(), "expectations.csv": expecting(self.shipped, "allow")}
 
     def commented(self, words: str) -> dict[str, bytes]:
-        """An edit that only a new generation tells."""
+        """An edit that is visible only as a new generation."""
         return {
             "policy.csv": self.shipped["policy.csv"] + f"# {words}\n".encode(),
             "expectations.csv": self.shipped["expectations.csv"],
@@ -77,7 +77,7 @@ class Policy:
 
 
 def expecting(shipped: dict[str, bytes], effect: str) -> bytes:
-    """The expectations, with another one of marketers and bills."""
+    """Replace the expectation of marketers and bills."""
     text, count = re.subn(
         r"(?m)^deny,(\s+marketer,\s+billing,\s+view)$", rf"{effect},\1", shipped["expectations.csv"].decode()
     )
@@ -86,7 +86,7 @@ def expecting(shipped: dict[str, bytes], effect: str) -> bytes:
 
 
 def launch(folder: Path, *, words: Sequence[str] = (), apart: bool = False, **settings: str) -> Process:
-    """A sidecar that outlives one test, for whoever stops it himself. ``apart``: by an interpreter of its own."""
+    """Start a sidecar that outlives one test; the caller stops it. ``apart``: in its own interpreter."""
     own = {
         "LISTEN": f"127.0.0.1:{free_port()}",
         "OPS_LISTEN": f"127.0.0.1:{free_port()}",
@@ -105,7 +105,7 @@ def launch(folder: Path, *, words: Sequence[str] = (), apart: bool = False, **se
 
 @dataclass
 class Seen:
-    """One answer: over which connection and when it came, its status, its generation."""
+    """One response: its connection, time, status and generation."""
 
     connection: int
     at: float
@@ -115,7 +115,7 @@ class Seen:
 
 @dataclass
 class Load:
-    """Checks without pause over a few connections; what they were answered."""
+    """Checks without pause over a few connections, and their responses."""
 
     seen: list[Seen] = field(default_factory=list)
 
@@ -133,7 +133,9 @@ class Load:
 
 @asynccontextmanager
 async def load(process: Process, token: str, path: str) -> AsyncIterator[Load]:
-    """Asks for ``path`` as ``token`` until the block ends. An answer that breaks the connection fails the test."""
+    """Send checks of ``path`` with ``token`` until the block ends. A response that breaks the connection fails the
+    test.
+    """
     found, ended = Load(), asyncio.Event()
     host, _, port = process.url.removeprefix("http://").partition(":")
     request = (
@@ -176,7 +178,7 @@ async def metric(api: Http, process: Process, name: str) -> float:
 
 
 async def until(condition, seconds: float = 2.0) -> float:
-    """Waits until ``await condition()`` holds; how long it took. Fails when that is longer than ``seconds``."""
+    """Wait until ``await condition()`` is true; return the seconds. Fail after ``seconds``."""
     began = time.monotonic()
     while not await condition():
         assert time.monotonic() - began < seconds, "it did not happen in time"
@@ -185,7 +187,7 @@ async def until(condition, seconds: float = 2.0) -> float:
 
 
 def serves(api: Http, process: Process, generation: str, state: str = "current"):
-    """A condition: this generation is in force, in this state."""
+    """Return a condition: this generation is active, in this state."""
 
     async def holds() -> bool:
         told = await status(api, process)

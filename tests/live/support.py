@@ -23,7 +23,7 @@ ROLES = ("account-administrator", "accountant", "developer", "marketer")
 
 
 def sidecar_env(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment without anybody's own settings, and with ours."""
+    """Return the environment without inherited settings, and with the test's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}
     return {**kept, "PYTHONPATH": str(ROOT), **{f"SIDECAR_{name}": value for name, value in settings.items()}}
 
@@ -31,7 +31,7 @@ def sidecar_env(settings: Mapping[str, str]) -> dict[str, str]:
 def cli(
     settings: Mapping[str, str], *words: str, text: str = "", own: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """One command line, to its end. ``own``: by an interpreter of its own, as an operator's."""
+    """Run one command line to its end. ``own``: in its own interpreter, as an operator's."""
     if AVAILABLE and not own:
         return nursery().run(words, sidecar_env(settings), text, timeout=60)
     return subprocess.run(
@@ -49,7 +49,7 @@ def cli(
 def begin(
     settings: Mapping[str, str], sink: IO[bytes], *flags: str, own: bool = False, folder: Path = ROOT
 ) -> "subprocess.Popen[bytes] | Child":
-    """``sidecar serve``. ``own``: by an interpreter of its own, as an operator's, in a ``folder``."""
+    """Start ``sidecar serve``. ``own``: in its own interpreter, as an operator's, in a ``folder``."""
     words, env = ["serve", *flags], sidecar_env(settings)
     if AVAILABLE and not own:
         return nursery().start(words, env, sink, sink)
@@ -60,7 +60,7 @@ def begin(
 
 @dataclass
 class Process:
-    """A running sidecar and where it listens."""
+    """A running sidecar and its addresses."""
 
     popen: "subprocess.Popen[bytes] | Child"
     url: str
@@ -109,7 +109,7 @@ class Answer:
 
 @dataclass
 class Person:
-    """Somebody who has signed in."""
+    """A signed-in user."""
 
     email: str
     id: str
@@ -120,7 +120,7 @@ class Person:
 
 @dataclass
 class Http:
-    """A client of one or several sidecars; the first is asked unless another is named."""
+    """A client of one or several sidecars; requests go to the first unless another is named."""
 
     session: aiohttp.ClientSession
     url: str
@@ -170,14 +170,14 @@ def person(email: str, body: Mapping[str, Any]) -> Person:
 
 
 def found_account(process: Process, name: str = "Acme", email: str = "ada@example.com", seats: int = 5) -> None:
-    """An account and its administrator, made as an operator makes them."""
+    """Create an account and its administrator as an operator does."""
     words = ["account", "create", name, "--admin-email", email, "--seats", str(seats), "--password-stdin"]
     done = cli(process.settings, *words, text=PASSWORD + "\n")
     assert done.returncode == 0, done
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
-    """Wait until ``condition()`` is true; an awaitable result is awaited."""
+    """Wait until ``condition()`` is true; await the result if it is awaitable."""
     deadline = time.monotonic() + seconds
     while True:
         result = condition()

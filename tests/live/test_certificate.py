@@ -1,4 +1,4 @@
-"""A renewed certificate is served after SIGHUP, a bad one never; with one process and with workers."""
+"""A renewed certificate is served after SIGHUP, an invalid one never; with one process and with workers."""
 
 import http.client
 import signal
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def served(process: Process) -> str:
-    """The certificate that a new connection is shown."""
+    """Return the certificate of a new connection."""
     host, _, port = process.settings["LISTEN"].partition(":")
     with (
         socket.create_connection((host, int(port)), timeout=10) as connection,
@@ -49,7 +49,7 @@ async def test_a_renewed_certificate_is_taken_up_at_sighup(
     assert rejected(process) == 0
 
     good = key.read_bytes()
-    make_pair(tmp_path)  # a chain and a key that do not belong together
+    make_pair(tmp_path)  # chain and key do not match
     key.write_bytes(good)
     process.popen.send_signal(signal.SIGHUP)
     await eventually(lambda: rejected(process) == 1)

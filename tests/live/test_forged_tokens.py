@@ -1,4 +1,4 @@
-"""Forged tokens at a real sidecar: 401 with the documented reason, and nothing of them in any log (R18)."""
+"""Forged tokens at a real sidecar: 401 with the documented reason, and no part of them in any log (R18)."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ def unb64(text: str) -> Any:
 
 
 class Forger:
-    """Somebody who even has our key: what it may not say has to be refused all the same."""
+    """An attacker with the sidecar's key: inadmissible claims must be rejected all the same."""
 
     def __init__(self, keys: Path, good: str) -> None:
         (pem,) = keys.glob("*.pem")
@@ -46,7 +46,7 @@ class Forger:
         return f"{text}.{b64((key or self._key).sign(text.encode()))}"
 
     def hs256(self) -> str:
-        """The classic: our public key as the secret of an HMAC."""
+        """The classic attack: the public key as the secret of an HMAC."""
         public = self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         text = f"{b64(json.dumps({**self.header, 'alg': 'HS256'}).encode())}.{b64(json.dumps(self.claims).encode())}"
         return f"{text}.{b64(hmac.digest(public, text.encode(), hashlib.sha256))}"

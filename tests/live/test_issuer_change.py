@@ -1,4 +1,6 @@
-"""A public URL that changes after the first start: said at once, with `sidecar issuer change` as the way out (R22)."""
+"""A public URL that changes after the first start: rejected at once, with `sidecar issuer change` as the
+remedy (R22).
+"""
 
 from tests.live.support import cli, found_account
 

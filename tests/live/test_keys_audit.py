@@ -1,4 +1,4 @@
-"""A running sidecar exports the audit; ``audit verify`` proves it meanwhile, and finds a touched file out."""
+"""A running sidecar exports the audit; ``audit verify`` verifies it meanwhile, and detects a modified file."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A trusted outside issuer in front of real sidecars: its users come in, leave when told to, and nobody else does."""
+"""A trusted external issuer with real sidecars: its users sign in and are revoked; users of others are rejected."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ KEY = rsa.generate_private_key(65537, 2048)
 
 
 class Provider:
-    """Serves its key set from a thread of its own (it answers while a test waits), and signs for anybody."""
+    """Serves its key set in its own thread (it responds while a test waits), and signs any token."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -49,7 +49,7 @@ def provider() -> Iterator[Provider]:
             self.wfile.write(provider.keys())
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Drop the line."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         provider.url = f"http://127.0.0.1:{server.server_port}"
@@ -195,7 +195,7 @@ async def test_a_stranger_is_looked_up_once_and_let_in_as_soon_as_an_operator_li
 
 
 async def looked_up(api: Http, process: Process, token: str) -> int:
-    """How many look-ups a check costs."""
+    """Return the number of look-ups per check."""
     before = await look_ups(api, process)
     await api.check(BILLING, token=token)
     return await look_ups(api, process) - before

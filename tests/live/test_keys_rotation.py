@@ -1,4 +1,6 @@
-"""Keys rotate and die under two running sidecars: no token fails on the way, no revoked key is believed anywhere."""
+"""Keys are rotated and revoked under two running sidecars: no token fails meanwhile, no revoked key
+verifies a token.
+"""
 
 import asyncio
 import base64
@@ -60,7 +62,7 @@ async def test_R21_a_rotation_under_load_refuses_no_token_and_both_keys_overlap(
     done, refused, kids = asyncio.Event(), [], set()
 
     async def keep_asking(here: Process, there: Process) -> None:
-        """Refresh here, ask there: a token of a key that the other has not read would be refused."""
+        """Refresh at one, check at the other: a token of a key that the other has not read would be rejected."""
         person = await api.sign_in("ada@example.com", url=here.url)
         while not done.is_set():
             form = {"grant_type": "refresh_token", "refresh_token": person.refresh}
@@ -113,7 +115,7 @@ async def test_R21_a_revoked_key_is_dead_everywhere_when_the_command_answers(
     fresh = await refreshed(api, ada, second)
     assert (await api.check(BILLING, token=fresh, url=first.url)).status == 200, "the session outlives the key"
 
-    stolen = kid_of(fresh)  # now the one that signs
+    stolen = kid_of(fresh)  # the active one now
     status, told, problem = command(second, "revoke", stolen)
     assert status == 0, problem
     assert told["complete"]
@@ -130,7 +132,7 @@ async def test_R21_a_revoked_key_is_dead_everywhere_when_the_command_answers(
 async def test_R21_a_sidecar_that_cannot_read_the_keys_holds_the_new_one_back(
     pair: tuple[Process, Process], http: Callable[[Process], Http], tmp_path: Path, start: Start, real_redis_url: str
 ) -> None:
-    """A third one has its own copy of the directory, which nobody has told of the new key."""
+    """A third sidecar has its own copy of the directory, without the new key."""
     first, _ = pair
     copy = tmp_path / "copied"
     copy.mkdir(mode=0o700)

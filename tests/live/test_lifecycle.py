@@ -1,4 +1,4 @@
-"""Starting, draining, losing the store and getting it back."""
+"""Start, drain, loss of the store and its return."""
 
 import asyncio
 import http.client
@@ -23,7 +23,7 @@ BILLING = "/dashboard/billing"
 
 
 class RedisServer:
-    """A server of this test's own, that may be stopped, frozen and started again on the same data."""
+    """A server of this test alone, which can be stopped, frozen and restarted on the same data."""
 
     def __init__(self, binary: str, folder: Path) -> None:
         self._binary = binary
@@ -90,7 +90,7 @@ async def test_a_store_that_is_out_denies_everything_and_comes_back_by_itself(
     assert (await api.check(BILLING, token=ada.access)).status == 200
 
     redis_server.signal(signal.SIGKILL)
-    time.sleep(1.2)  # past the lease no copy may be used
+    time.sleep(1.2)  # no copy may be used after the lease
     began = time.monotonic()
     answer = await api.check(BILLING, token=ada.access)
     assert (answer.status, answer.body["reason"]) == (403, "store_unavailable")
@@ -126,7 +126,7 @@ async def test_sigterm_drains_and_exits_0(start: Start, real_redis_url: str, htt
 
 
 def test_while_draining_kept_connections_are_told_that_they_end(start: Start, real_redis_url: str) -> None:
-    """Both lanes: a gateway's pool moves on before the listener is gone."""
+    """Both paths: a gateway's pool closes the connection before the listener is gone."""
     process = start(REDIS_URL=real_redis_url, DRAIN="30s", own=True)
     host, _, port = process.url.removeprefix("http://").partition(":")
     kept = {path: http.client.HTTPConnection(host, int(port), timeout=20) for path in ("/check", "/v1/me")}
@@ -322,7 +322,7 @@ async def test_SIGHUP_after_a_rename_goes_on_in_a_new_decision_log(
 async def test_what_is_answered_while_it_stops_is_logged_at_once(
     start: Start, real_redis_url: str, http: Callable[[Process], Http], tmp_path: Path
 ) -> None:
-    """A body that never ends keeps it for seconds; who loses patience and kills it loses no line."""
+    """A request body without an end delays the stop by seconds; a SIGKILL meanwhile must lose no line."""
     log = tmp_path / "decisions.jsonl"
     process = start(REDIS_URL=real_redis_url, DRAIN="0s", DECISION_LOG=str(log))
     host, _, port = process.url.removeprefix("http://").partition(":")
@@ -348,7 +348,7 @@ async def test_strangers_cannot_take_what_the_gateways_need(
     host, _, public = process.url.removeprefix("http://").partition(":")
     strangers = [socket.create_connection((host, int(public)), timeout=10) for _ in range(30)]
     await eventually(lambda: len(select.select(strangers, [], [], 0)[0]) == 20)
-    for _ in range(10):  # each on a connection of its own, and none of them waits
+    for _ in range(10):  # each on its own connection, and none of them waits
         answer = await http(process).check(BILLING, url=f"http://127.0.0.1:{port}")
         assert (answer.status, answer.headers["X-Auth-Reason"]) == (401, "missing_token")
     for stranger in strangers:

@@ -1,4 +1,6 @@
-"""Edits of a serving sidecar's policy: in force or refused in time, however they were made, and nobody notices."""
+"""Edits of a serving sidecar's policy: activated or rejected in time, however they were made, without a
+failed check.
+"""
 
 import asyncio
 import json
@@ -99,7 +101,7 @@ async def own(start: Start, real_redis_url: str, http: Callable[[Process], Http]
 
 
 def unnoticed(answers: Load, *generations: str) -> None:
-    """Only these generations answered, all with 200, and none came back after the next one."""
+    """Assert that only these generations responded, all with 200, in this order."""
     assert answers.statuses == {200}
     assert answers.generations <= set(generations)
     assert len(answers.seen) > 50
@@ -192,7 +194,7 @@ async def test_a_config_map_is_followed(
 async def test_R25_a_start_never_takes_the_packaged_policy_for_one_that_is_not_there(
     start: Start, http: Callable[[Process], Http], tmp_path: Path, policy: Policy
 ) -> None:
-    """A volume that was not mounted in time: first a link to nothing, then nothing at all."""
+    """A volume that was not mounted in time: first a dangling link, then no file at all."""
     place = tmp_path / "place"
     (place / "..data").mkdir(parents=True)
     (place / "policy").symlink_to("..data")
@@ -306,11 +308,11 @@ async def test_R25_a_restart_with_a_bad_file_serves_the_last_good_one(
     assert (await api.check(BILLING, token=own.mark.access)).status == 403
 
 
-# -- gates that know the people ----------------------------------------------------------------------------------------
+# -- activation checks with the store ----------------------------------------------------------------------------------
 
 
 def without_marketers(policy: Policy) -> dict[str, bytes]:
-    """A policy in which everything about the role is gone, and that is in order by itself."""
+    """A valid policy without the role."""
     roles = policy.shipped["roles.toml"].decode()
     begin = roles.index("[roles.marketer]")
     end = roles.index("[roles.", begin + 1)
@@ -410,13 +412,13 @@ async def test_R25_the_fleet_tells_who_serves_what_and_going_back_alarms(
 
 
 def cases() -> list[Path]:
-    """All broken policies in the long form, a seeded handful in the short one."""
+    """Return all broken policies in the long form, a seeded handful in the short one."""
     everything = sorted(path for path in (ROOT / "tests/policy/bad").iterdir() if path.is_dir())
     return everything if FULL else random.Random(4).sample(everything, 25)
 
 
 async def test_no_broken_policy_changes_one_answer(town: Town) -> None:
-    """Each as a live edit under load: refused with exactly its findings, and answered by the last good one."""
+    """Each as a live edit under load: rejected with exactly its findings, while the last known good policy serves."""
     async with town.load() as answers:
         for case in cases():
             files = dict(town.policy.shipped)

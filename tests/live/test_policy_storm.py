@@ -1,5 +1,5 @@
-"""A reload storm: edits good and bad, faster than anybody types, under load. Every answer belongs to a policy that was
-good, and says what that policy says; nothing breaks and nothing piles up.
+"""A reload storm: valid and invalid edits in quick succession, under load. Every response is that of a valid policy; no
+error occurs and no resource grows.
 
 Seeded and short here; the long form of 200 edits in 20 seconds: ``SIDECAR_TEST_FULL=1`` (tests/README.md).
 """
@@ -22,7 +22,7 @@ MEBIBYTE = 1024 * 1024
 
 
 class Storm:
-    """Edits, and what each good one says of marketers and bills. The same seed, the same storm."""
+    """Edits, and the expectation of each valid one for marketers and bills. The same seed makes the same storm."""
 
     def __init__(self, policy: Policy, seed: int) -> None:
         self._policy = policy
@@ -42,7 +42,7 @@ class Storm:
         edit = policy.granting(f"storm {number}") if granted else policy.commented(f"storm {number}")
         self.expected[policy.generation_of(edit)] = 200 if granted else 403
         self.good += 1
-        # Two files: in between they contradict each other, and whoever looks then has to refuse them.
+        # Two files: between the writes they contradict each other, and the sidecar must reject them.
         files = list({**policy.shipped, **edit}.items())
         self._random.shuffle(files)
         self._random.choice((policy.write, policy.rename))(dict(files))
@@ -115,7 +115,7 @@ def belong_to_a_good_policy(answers: Load, storm: Storm) -> None:
 
 
 def memory(process: Process) -> int:
-    """Bytes that the sidecar holds (VmRSS)."""
+    """Return the sidecar's resident bytes (VmRSS)."""
     for line in Path(f"/proc/{process.popen.pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024

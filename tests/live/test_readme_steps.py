@@ -1,4 +1,4 @@
-"""Run sidecar/server/README.md, "For real": a server, an account, a sign-in, a check, and a token that is revoked."""
+"""Run sidecar/server/README.md, "For real": a server, an account, a sign-in, a check, and a revoked token."""
 
 import os
 import re
@@ -13,7 +13,7 @@ ACTIVATE = ". .venv/bin/activate"
 
 
 def steps() -> list[str]:
-    """The shell blocks of the chapter."""
+    """Return the shell blocks of the chapter."""
     chapter = (ROOT / "sidecar/server/README.md").read_text().partition("## For real\n")[2].partition("\n## ")[0]
     return re.findall(r"^```sh\n(.*?)^```$", chapter, re.MULTILINE | re.DOTALL)
 

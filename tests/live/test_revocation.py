@@ -1,4 +1,4 @@
-"""A password change, a role change and a removal are in force everywhere when they answer."""
+"""A password change, a role change and a removal are applied everywhere when the response arrives."""
 
 import asyncio
 import signal
@@ -51,12 +51,12 @@ async def test_a_password_change_kills_older_tokens_on_every_sidecar(
 async def test_R31_a_sidecar_that_is_stopping_answers_from_no_copy(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
-    """A client that holds its ops listener up keeps the public one open after it has left the fleet."""
+    """A client that keeps the ops listener busy keeps the public one open after the sidecar has left the fleet."""
     first, second = (start(REDIS_URL=real_redis_url, DRAIN="0s", LEASE="2s") for _ in range(2))
     found_account(first)
     api = http(first)
     ada, other = [await api.sign_in("ada@example.com", url=second.url) for _ in range(2)]
-    await asyncio.sleep(2.5)  # from then on no change waits for a lease that somebody unknown may have
+    await asyncio.sleep(2.5)  # from then on no change waits for the lease of an unknown sidecar
     assert (await api.check(BILLING, token=ada.access)).status == 200
     ops = first.ops.removeprefix("http://").partition(":")
     with socket.create_connection((ops[0], int(ops[2]))) as held:
@@ -68,7 +68,7 @@ async def test_R31_a_sidecar_that_is_stopping_answers_from_no_copy(
         ended = await api.ask("DELETE", "/v1/me/sessions", token=other.access, url=second.url)
         assert ended.headers["X-Sidecar-Revocation"] == "complete"
         assert first.popen.poll() is None
-        with suppress(aiohttp.ClientConnectionError):  # it may accept nothing any more
+        with suppress(aiohttp.ClientConnectionError):  # the listener may be closed already
             late = await api.check(BILLING, token=ada.access)
             assert (late.status, late.body["reason"]) == (401, "session_ended")
 

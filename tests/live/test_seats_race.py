@@ -60,7 +60,7 @@ async def demote(api: Http, actor: Person, other: Person, url: str) -> int:
 
 
 async def restore(api: Http, ada: Person, bob: Person) -> tuple[Person, Person]:
-    """Exactly one of them is an administrator still; that one appoints the other again."""
+    """Exactly one of them is still an administrator; that one appoints the other again."""
     roles = [(await api.ask("GET", "/v1/me", token=who.access)).body["role"] for who in (ada, bob)]
     assert sorted(roles) == [ADMIN, "marketer"]
     keeper, demoted = (ada, bob) if roles[0] == ADMIN else (bob, ada)

@@ -1,4 +1,4 @@
-"""A browser's session over two real sidecars: signed in by cookie, renewed, and out everywhere at once."""
+"""A browser's session over two real sidecars: sign-in by cookie, renewal, and sign-out everywhere at once."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""R16 over real processes: who is refused and for how long, who is not, and that a store that is out opens no door."""
+"""R16 over real processes: rejected users and the duration, unaffected users, and denials while the store is down."""
 
 import signal
 from collections.abc import Callable

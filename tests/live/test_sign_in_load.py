@@ -1,6 +1,6 @@
-"""Sign-ins beside checks: a crowd that hashes holds nobody up, fills no memory, and tells nobody who is here.
+"""Sign-ins beside checks: concurrent hashing delays no check, memory is bounded, and timing reveals no user.
 
-The figures are printed (``pytest -s``); what is asserted is loose, because other work shares the machine.
+The figures are printed (``pytest -s``); the assertions are loose, because other work shares the machine.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ HASH_MIB = 19
 TIMED = int(os.environ.get("SIDECAR_TEST_TIMED", "25"))
 
 pytestmark = pytest.mark.slow
-"""Wrong sign-ins of each kind that are timed; 200 for a figure worth quoting, and held to within 10 %."""
+"""Wrong sign-ins of each kind that are timed; 200 for a figure worth quoting, and equal to within 10 %."""
 
 
 class Heartbeat(threading.Thread):
-    """One connection that checks every few milliseconds, outside the loop that drives the crowd."""
+    """One connection that sends a check every few milliseconds, outside the loop of the sign-ins."""
 
     def __init__(self, process: Process, person: Person) -> None:
         super().__init__(daemon=True)
@@ -57,7 +57,7 @@ class Heartbeat(threading.Thread):
         self.join(10)
 
     def percentile(self, share: float) -> float:
-        """In milliseconds."""
+        """Return milliseconds."""
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
 
@@ -74,7 +74,7 @@ async def test_fifty_sign_ins_at_once_hold_no_check_up(
     found_account(process)
     api = http(process)
     ada = await api.sign_in("ada@example.com")
-    bob = await api.join(ada, "bob@example.com", "accountant")  # not of the crowd: R15 ends its oldest sessions
+    bob = await api.join(ada, "bob@example.com", "accountant")  # not one of the load: R15 ends its oldest sessions
     before = peak_mib(process)
     idle = Heartbeat(process, bob)
     idle.start()
@@ -113,7 +113,7 @@ async def test_an_unknown_email_takes_as_long_as_a_wrong_password(
     took: dict[str, list[float]] = {"ada@example.com": [], "nobody@example.com": []}
     for number in range(TIMED):
         for email, seconds in took.items():
-            # From everywhere, so that no limit is met.
+            # From many addresses, so that no limit applies.
             headers = {"X-Forwarded-For": f"10.{number // 250}.{number % 250}.{len(email)}"}
             form = {"grant_type": "password", "username": email, "password": "not the right one!", **named}
             begun = time.perf_counter()

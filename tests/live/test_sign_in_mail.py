@@ -1,4 +1,6 @@
-"""Mails from a real sidecar to a real mail server: invitations and forgotten passwords, and starts that cannot mail."""
+"""Mails from a real sidecar to a real mail server: invitations, password resets, and starts with invalid
+mail settings.
+"""
 
 from collections.abc import Callable
 
@@ -13,7 +15,7 @@ SENDER = "Dashboard <no-reply@acme.example>"
 
 
 async def arrived(office: PostOffice, number: int) -> str:
-    """The link in the mail of that number."""
+    """Return the link in the mail of that number."""
     await eventually(lambda: len(office.mails) >= number)
     text = office.mails[number - 1].get_content()
     return next(line for line in text.splitlines() if line.startswith("https://"))
@@ -107,7 +109,7 @@ async def test_R16_strangers_silence_no_mail_of_users_and_no_reset_of_others(
             answer = await api.ask("POST", "/v1/password/forgot", json=body, headers={"X-Forwarded-For": address})
             assert answer.status == 202
 
-        for number in range(40):  # one known e-mail, from several addresses; and whatever else, from one
+        for number in range(40):  # one known e-mail, from several addresses; and unknown ones, from one
             await forgot("bob@example.com", f"203.0.113.{number % 4}")
             await forgot(f"nobody{number}@example.com", "203.0.113.99")
         invited = await api.invite(ada, "eve@example.com", "accountant")

@@ -1,4 +1,4 @@
-"""A password change racing sign-in, refresh and check over two sidecars: after the 200, no older token passes anywhere.
+"""A password change racing sign-in, refresh and check over two sidecars: after the 200, no older token is accepted.
 
 The suite runs two dozen rounds; ``SIDECAR_TEST_ROUNDS=500`` the full length, ``SIDECAR_TEST_SEED`` another course.
 """
@@ -32,7 +32,7 @@ def epoch_of(token: str) -> int:
 
 @dataclass
 class Race:
-    """One user, two sidecars, and every token that anybody got."""
+    """One user, two sidecars, and every issued token."""
 
     api: Http
     urls: list[str]
@@ -52,7 +52,7 @@ class Race:
         return self.chance.choice(self.urls)
 
     def from_anywhere(self) -> dict[str, str]:
-        """Another address each time: a wrong password here is no guess, and no limit shall hide the race."""
+        """Return a new address each time: a wrong password here is no attack, and no limit may hide the race."""
         number = next(self.addresses)
         return {"X-Forwarded-For": f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"}
 
@@ -80,7 +80,7 @@ class Race:
             token = answer.body["refresh_token"]
 
     async def check(self, token: str, stop: asyncio.Event) -> None:
-        """Over and over at both. Asked after the change was answered, an older token may not pass."""
+        """Send checks to both. A check after the response to the change must reject an older token."""
         while not stop.is_set():
             await asyncio.sleep(0.001)
             for url in self.urls:

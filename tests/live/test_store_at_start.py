@@ -1,4 +1,4 @@
-"""A store's URL that cannot be right ends a start with status 2; a store that is only out is waited for."""
+"""An invalid store URL ends a start with status 2; a store that is only down is waited for."""
 
 import subprocess
 from collections.abc import Callable

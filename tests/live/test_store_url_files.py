@@ -1,4 +1,4 @@
-"""SIDECAR_REDIS_URL_FILE while serving: a password is rotated without a denial, a wrong file changes nothing."""
+"""SIDECAR_REDIS_URL_FILE while serving: a password is rotated without a denial, an invalid file changes nothing."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 PAGE = "/dashboard/users/"
 READ_AGAIN = 2.0 + 3.0
-"""Seconds until a change is in use: what README promises, and a loaded machine."""
+"""Seconds until a change is used: the documented bound, plus time for a loaded machine."""
 
 
 class Checks:
@@ -90,10 +90,10 @@ async def test_R46_a_password_is_rotated_without_a_denial(
             process.popen.send_signal(signal.SIGHUP)
         await eventually(lambda: used(process) == 1, READ_AGAIN)
         operator.execute_command("ACL", "SETUSER", "side", "<S3cretOne")
-        await asyncio.sleep(3.5)  # the old connections are given up
+        await asyncio.sleep(3.5)  # the old connections are closed
         assert await checks.end() == []
 
-        # All connections are the new ones: each that is lost is made again with the new password.
+        # All connections are new: each lost one is re-established with the new password.
         operator.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await eventually(lambda: signed_in(api), 5)
     assert (await api.check(PAGE, token=ada.access)).status == 200
@@ -111,7 +111,7 @@ async def test_R46_a_file_that_is_wrong_leaves_the_connections_in_use(
     redis_server: Callable[..., RedisServer],
     tmp_path: Path,
 ) -> None:
-    """Each kind of wrong: one error line, the metric, no denial, no secret; and back by itself."""
+    """Each kind of invalid file: one error line, the metric, no denial, no secret; and a recovery without a restart."""
     server, other, file = redis_server(), redis_server(), tmp_path / "url"
     process, api, ada = await begun(start, http, server, file)
     with other.client() as operator:

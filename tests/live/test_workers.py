@@ -1,4 +1,4 @@
-"""Several workers behind one address: one answer, summed metrics, replaced when one dies, drained together."""
+"""Several workers behind one address: equal responses, summed metrics, restart after a crash, common drain."""
 
 import asyncio
 import os
@@ -77,7 +77,7 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(
 async def test_ten_crashes_pause_the_restarts_and_a_signal_ends_the_pause(
     start: Start, http: Callable[[Process], Http]
 ) -> None:
-    """Whatever crashes workers again and again does not end the sidecar: those that are left serve."""
+    """A cause that crashes workers repeatedly does not end the sidecar: the remaining ones serve."""
     process = start(WORKERS="3", DRAIN="1s", own=True)
     found_account(process)
     api = http(process)
@@ -163,7 +163,7 @@ def test_a_taken_address_is_noticed_although_workers_share_theirs(start: Start) 
 async def test_no_code_of_the_working_folder_and_no_signal_of_the_terminal_reaches_a_worker(
     start: Start, tmp_path: Path
 ) -> None:
-    """It is where the policy may lie, and who edits that is not who wrote the program."""
+    """The working folder may hold the policy, and an editor of the policy must not be able to run code."""
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in ("uvloop", "aiohttp", "resource", "sidecar"):
@@ -174,7 +174,9 @@ async def test_no_code_of_the_working_folder_and_no_signal_of_the_terminal_reach
 
 
 async def test_a_signal_to_supervisor_and_workers_at_once_drains(start: Start, http: Callable[[Process], Http]) -> None:
-    """As Ctrl-C, supervisord and systemd (KillMode=control-group) send it: the supervisor's word is no second one."""
+    """As Ctrl-C, supervisord and systemd (KillMode=control-group) send it: the supervisor's own signal is no second
+    one.
+    """
     process = start(WORKERS="2", DRAIN="2s", own=True)
     found_account(process)
     api = http(process)
@@ -209,7 +211,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 async def test_a_worker_that_does_not_end_well_is_told_by_the_exit_status(start: Start) -> None:
-    """And while the others drain, the supervisor waits for them without turning."""
+    """While the others drain, the supervisor waits for them without polling."""
     process = start(WORKERS="2", DRAIN="2500ms", own=True)
     first, _ = workers_of(process)
     process.popen.send_signal(signal.SIGTERM)
@@ -234,7 +236,7 @@ def test_R22_a_refused_store_stops_all_workers_with_one_line(start: Start, real_
 
 
 async def test_a_worker_that_hangs_is_replaced(start: Start, http: Callable[[Process], Http]) -> None:
-    """The kernel goes on giving it connections; nothing else would end that."""
+    """Otherwise the kernel keeps routing connections to it."""
     process = start(WORKERS="2")
     found_account(process)
     api = http(process)

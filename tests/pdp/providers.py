@@ -1,8 +1,8 @@
-"""Tokens as real OpenID providers send them: header, claims, key set, and the entry of the issuers file that fits.
+"""Tokens as real OpenID providers send them: header, claims, key set, and the matching entry of the issuers file.
 
 Shapes are those of the providers' documentation and of decoded tokens in public reports; ids and names are made up.
-``NOW+n`` stands for a date, with ``.5`` for one with a fraction. ``proven``: may this token link its user by e-mail?
-Where it may not, ``user link`` binds the subject. A token that is no bearer token here has its ``verdict``.
+``NOW+n`` is a date, with ``.5`` one with a fraction. ``proven``: this token may link its user by e-mail; otherwise
+``user link`` binds the subject. A token that is no bearer token here has its ``verdict``.
 """
 
 from dataclasses import dataclass, field

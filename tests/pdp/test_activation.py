@@ -1,4 +1,4 @@
-"""Activation: what comes into force, what is refused, what is kept, and that nothing is swapped that was not judged."""
+"""Activation: accepted and rejected policies, last known good copies, and no swap of files that were not compiled."""
 
 import asyncio
 import dataclasses
@@ -25,7 +25,7 @@ REFUSAL = Diagnostic(Severity.ERROR, DiagnosticCode.ROLE_IN_USE, "policy/roles.t
 
 
 class Files:
-    """The shipped policy in a folder of its own, and edits of it."""
+    """The shipped policy in its own folder, and edits of it."""
 
     def __init__(self, folder: Path) -> None:
         self.policy, self.model, self.state = folder / "policy", folder / "model.conf", folder / "state"
@@ -39,7 +39,7 @@ class Files:
         (self.policy / name).write_bytes(content)
 
     def comment(self, words: str) -> str:
-        """A harmless edit; the id of the generation it makes."""
+        """Make a harmless edit; return the id of its generation."""
         self.write(self.good + f"# {words}\n".encode())
         return content_hash(read_policy_files(self.policy, self.model).files)
 
@@ -62,7 +62,7 @@ def make(files: Files, clock) -> Make:
 
 @pytest.fixture
 async def serving(make: Make) -> Activation:
-    """Started on the shipped files and confirmed."""
+    """An activation that started on the shipped files and is confirmed."""
     activation = make()
     await activation.start()
     assert await activation.confirm()
@@ -297,7 +297,7 @@ async def test_an_edit_waits_for_a_store_that_is_out(serving: Activation, files:
 async def test_what_waits_for_the_store_is_compiled_once_and_comes_into_force_by_itself(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also files that were refused before, and that a SIGHUP asks about again."""
+    """Also files that were rejected before, and that a SIGHUP requests again."""
     asked, compiled, judge = "refuse", 0, process.compile_files
 
     async def gate(_: Generation) -> tuple[Diagnostic, ...]:
@@ -353,7 +353,7 @@ async def test_a_look_that_fails_ends_nothing(
 async def test_R25_now_and_then_every_byte_is_read(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A write through a mapped page, or a file system that keeps times badly, changes bytes and no stamp."""
+    """A write through a mapped page, or a file system with coarse times, changes bytes without the stamp."""
     monkeypatch.setattr("sidecar.pdp.activation.WHOLE_SECONDS", 0.5)
     kept = stamp_of(files.policy, files.model)
     before, wanted = read_policy_files(files.policy, files.model), files.comment("unseen")

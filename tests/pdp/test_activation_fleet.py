@@ -1,4 +1,4 @@
-"""Gates that know the people, and what is said when one policy follows another (R25, R26)."""
+"""Activation checks that need the store, and the reports of a rollout (R25, R26)."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -20,11 +20,11 @@ def generation(name: str, *roles: str) -> Any:
     return SimpleNamespace(id=name, roles=dict.fromkeys(roles or ("admin",)))
 
 
-# -- roles that are held -----------------------------------------------------------------------------------------------
+# -- roles in use ------------------------------------------------------------------------------------------------------
 
 
 class Holders:
-    """Who holds what; remembers what it was asked."""
+    """Role holders; records the requested roles."""
 
     def __init__(self, **held: int) -> None:
         self.held = held
@@ -69,11 +69,11 @@ async def test_only_roles_that_were_ever_in_force_and_are_lost_are_asked_for() -
     assert holders.asked == [{"old"}, set()]
 
 
-# -- succession --------------------------------------------------------------------------------------------------------
+# -- rollout -----------------------------------------------------------------------------------------------------------
 
 
 class Fleet:
-    """Remembers what it was told; shows what the others serve."""
+    """Records the published facts; returns those of the other sidecars."""
 
     id = "one"
 
@@ -96,7 +96,7 @@ class Fleet:
 
 
 class Desk:
-    """A succession and all around it."""
+    """A policy rollout with its collaborators."""
 
     def __init__(self, store: Any, clock: Any) -> None:
         self.policy = SimpleNamespace(

@@ -1,4 +1,6 @@
-"""Work beside the checks: the same tables as the compiler's, in a child that knows no secret and outlives nobody."""
+"""Compilation off the event loop: the same tables as the compiler's, in a child without secrets that ends with its
+parent.
+"""
 
 import asyncio
 import errno
@@ -154,7 +156,7 @@ def test_R27_the_child_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_child_stands_back_as_far_as_its_system_lets_it(
     limits: ResourceLimits, ours: int, nice: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sandbox may know one scheduler only (gVisor), or forbid to choose: no reason to refuse a policy."""
+    """A sandbox may have one scheduler only (gVisor), or forbid the choice: no reason to reject a policy."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EINVAL, "Invalid argument")
@@ -165,7 +167,7 @@ def test_a_child_stands_back_as_far_as_its_system_lets_it(
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         process._lower_priority(child.pid, limits)
         assert os.getpriority(os.PRIO_PROCESS, child.pid) == nice
-    process._lower_priority(child.pid, limits)  # over: nothing to be done
+    process._lower_priority(child.pid, limits)  # done already: no compilation is left
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a scheduler for what nobody waits for")
@@ -222,11 +224,11 @@ async def test_a_child_that_dies_says_whose_fault_it_is(
 async def test_a_child_that_dies_while_it_is_written_to_says_so_too(
     shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is still in our buffer then is written to nobody, when the pipe is closed."""
+    """The rest of the buffer is dropped when the pipe is closed."""
 
     def slowly(_: CompileTask) -> Iterator[bytes]:
         yield b"x" * 1000
-        time.sleep(0.5)  # it is over by now
+        time.sleep(0.5)  # it has exited by now
         yield b"x" * 8000
 
     monkeypatch.setattr(process, "PROGRAM", ("-c", "raise SystemExit(3)"))
@@ -251,7 +253,7 @@ async def test_the_last_words_of_a_child_are_in_the_log(
 async def test_a_child_of_another_version_is_not_believed(
     shipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The package was upgraded on disk under a sidecar that runs."""
+    """The package was upgraded on disk under a running sidecar."""
     monkeypatch.setattr(process, "PROGRAM_VERSION", "0.0.0 sidecar-policy/0")
     with pytest.raises(CompileProcessError, match="restart the sidecar"):
         await process.run(CompileTask(shipped))
@@ -296,7 +298,7 @@ async def _eventually(holds: Callable[[], bool]) -> None:
 
 
 def _lives(pid: int) -> bool:
-    """Reaped as well: a dead child that nobody waits for still has its number."""
+    """Return False only after the child was reaped: a zombie still has its number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The whole check: its order, its reasons, and that what cannot be known is never an allow."""
+"""The whole check: its order, its reasons, and no allow without knowledge of every input."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -57,7 +57,7 @@ async def test_reasons(target: RequestPath | Target, credential: Credential, rea
 
 
 async def test_the_order_is_ambiguous_then_token_then_unmatched() -> None:
-    """Nobody without a token learns which paths exist; an ambiguous path is not even looked up."""
+    """A client without a token cannot learn which paths exist; an ambiguous path is not even looked up."""
     assert (await ask(RequestPath("GET", "/a//b"))).reason is Reason.AMBIGUOUS_PATH
     assert (await ask(RequestPath("GET", "/elsewhere"))).reason is Reason.MISSING_TOKEN
     assert (await ask(RequestPath("GET", "/elsewhere"), header(token("b")))).reason is Reason.UNMATCHED_PATH
@@ -74,7 +74,7 @@ async def test_a_decision_tells_whom_where_and_by_which_rule() -> None:
 
 
 async def test_R29_a_name_that_no_policy_has_is_cut_where_it_would_be_kept() -> None:
-    """Logs and answers remember decisions: thousands of names as long as a head would fill the memory."""
+    """Logs and responses keep decisions: thousands of names as long as a head would fill the memory."""
     for target in (Target("x" * 30_000, "view"), Target("billing", "y" * 30_000)):
         decision = await ask(target, header(token("b")))
         assert len(decision.section) + len(decision.action) < 300
@@ -97,7 +97,7 @@ async def test_no_policy_in_force_allows_nothing() -> None:
 
 
 class Behind:
-    """A live copy that has not heard of the newest sign-in; the store has."""
+    """A live copy without the newest sign-in, which the store has."""
 
     def __init__(self, copy: UserRecord, truth: UserRecord) -> None:
         self._copy, self._truth = copy, truth

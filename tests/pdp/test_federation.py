@@ -1,4 +1,4 @@
-"""Users of trusted outside issuers (R10): found by issuer and subject, linked once, and judged by the live record."""
+"""Users of trusted external issuers (R10): found by issuer and subject, linked once, and decided by the live record."""
 
 import json
 import time
@@ -36,7 +36,7 @@ KEYS = {CORP: Ed25519PrivateKey.from_private_bytes(b"c" * 32), PARTNER: Ed25519P
 
 
 class Provider:
-    """An OpenID provider: its key set, and tokens of anybody it likes."""
+    """An OpenID provider: its key set, and tokens of any user."""
 
     def __init__(self, name):
         self.name = name
@@ -62,7 +62,7 @@ class Provider:
 
 
 class Counting:
-    """Links and records as they are, with every question counted."""
+    """Real links and records that count the requests."""
 
     def __init__(self, inner):
         self.inner = inner
@@ -85,7 +85,7 @@ def partner():
 
 @pytest.fixture
 def now():
-    """By the wall's clock: the store's own time is in what is compared."""
+    """The wall clock, because the store's own time is in the compared values."""
     return int(time.time())
 
 
@@ -96,7 +96,7 @@ def links(store):
 
 @pytest.fixture
 def unlinked(clock):
-    """Nothing is remembered of strangers, until a test says that the feed is heard: ``unlinked.live = True``."""
+    """Unlinked subjects are not cached until a test sets the feed to live: ``unlinked.live = True``."""
 
     class Remembered(UnlinkedSubjects):
         live = False
@@ -142,7 +142,7 @@ async def identified(world, token):
 
 
 async def reason(world, token, path="/dashboard/users"):
-    """What a gateway is told."""
+    """Return the reason that a gateway receives."""
     decision = await world.pdp.check(Question(RequestPath("GET", path), Credential(CredentialSource.HEADER, token)))
     return decision.reason
 

@@ -1,4 +1,4 @@
-"""What real OpenID providers send (providers.py), from the issuers file to the decision of a check."""
+"""Tokens of real OpenID providers (providers.py), from the issuers file to the decision of a check."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ def algorithm_of(sent):
 
 
 def token(sent, now):
-    """Signed by hand: PyJWT would put a typ and its own alg in."""
+    """Sign by hand: PyJWT would add a typ and its own alg."""
 
     def dated(value):
         match = re.fullmatch(r"NOW(\+\d+)?(\.5)?", value) if isinstance(value, str) else None
@@ -94,7 +94,7 @@ async def test_R10_tokens_as_real_providers_send_them(town, store, world, sent: 
         assert first is sent.verdict
         return
     assert first is (Reason.ALLOWED if sent.proven else Reason.UNKNOWN_USER)
-    if not sent.proven:  # an operator binds the subject: then the token is as good as any
+    if not sent.proven:  # an operator binds the subject: then the token is valid like any other
         linked = await FederatedIdentities(store).link_user(ada.id, issuer=sent.issuer, subject=sent.claims["sub"])
         assert linked == Linked(ada.id)
         assert (await pdp.check(question)).reason is Reason.ALLOWED

@@ -1,4 +1,4 @@
-"""Slots among processes: the first that is free, none when all are taken; a slot is free when its holder is gone."""
+"""Slots shared by processes: the first free one, none if all are taken; a slot is free once its holder has exited."""
 
 import asyncio
 import subprocess

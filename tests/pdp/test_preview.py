@@ -1,4 +1,4 @@
-"""Previews: what an edit would change and for whom, and what it may cost."""
+"""Previews: changed decisions and affected users, and the limits on cost."""
 
 import json
 import subprocess
@@ -58,7 +58,7 @@ def test_R27_a_preview_never_runs_the_proof(shipped: dict[str, bytes], tmp_path:
     assert json.loads(done.stdout)["valid"] is True
 
 
-# -- what it says ------------------------------------------------------------------------------------------------------
+# -- content -----------------------------------------------------------------------------------------------------------
 
 
 def test_people_are_named_at_the_cells_of_their_role(shipped: dict[str, bytes]) -> None:
@@ -99,11 +99,11 @@ async def test_a_fault_of_ours_is_not_told_as_the_cost_of_an_edit(
     assert "time or memory" in told.why
 
 
-# -- what it may cost --------------------------------------------------------------------------------------------------
+# -- limits ------------------------------------------------------------------------------------------------------------
 
 
 def wide(shipped: Mapping[str, bytes], roles: int, sections: int, actions: int) -> dict[str, bytes]:
-    """The shipped policy with so many roles more, each of which may do everything."""
+    """The shipped policy with that many additional roles, each of which may do everything."""
     names = json.dumps([f"a{number}" for number in range(actions)])
     declared = "".join(
         f'\n[sections.s{number}]\ntitle = "S {number}"\nactions = {names}\n' for number in range(sections)
@@ -121,7 +121,7 @@ PEOPLE = [{"id": f"usr_{number:05}", "email": f"u{number}@example.com", "name": 
 
 
 def test_R27_an_answer_is_bounded_and_counts_what_it_leaves_out(shipped: dict[str, bytes]) -> None:
-    """Changes, people, failed tests, findings: each multiplied by what a mebibyte can declare."""
+    """Changes, users, failed tests, findings: each multiplied by the content of a mebibyte."""
     current = compiled_from(shipped)
     nothing = {"diagnostics": 0, "changes": 0, "users": 0, "routes": 0, "failed": 0}
     assert json.loads(preview(current, shipped, {}))["omitted"] == nothing
@@ -167,7 +167,7 @@ def test_R27_routes_and_failed_tests_are_bounded(shipped: dict[str, bytes]) -> N
 
 
 async def test_R27_the_largest_preview_fits_the_share_of_a_small_container(shipped: dict[str, bytes]) -> None:
-    """384 MiB is what the shipped manifests give; an eighth of it is 48."""
+    """The shipped manifests give 384 MiB; an eighth of it is 48."""
     limits = replace(LIMITS, memory_bytes=384 * 1024**2 // MEMORY_SHARE, cpu_seconds=120, seconds=120.0)
     task = CompileTask(
         wide(shipped, 90, 40, 24), current=CurrentPolicy.of(compiled_from(shipped)), people={}, limits=limits

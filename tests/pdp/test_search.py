@@ -1,4 +1,4 @@
-"""Searches and evaluation agree on any policy, not only on the shipped one: random rules, inheritance and routes."""
+"""Searches and evaluation agree on any policy: random rules, inheritance and routes."""
 
 from itertools import product
 

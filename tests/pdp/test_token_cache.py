@@ -1,4 +1,4 @@
-"""R29: what is remembered of a token, and what never is."""
+"""R29: cached and uncached results of token verification."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,7 +13,7 @@ from tests.pdp_fixture import ISSUER, KEYS, NOW, token
 
 
 class Counting(Verifier):
-    """Counts how often a signature is really looked at."""
+    """Counts verified signatures."""
 
     __slots__ = ("calls",)
 
@@ -109,7 +109,7 @@ def test_R8_a_flood_of_unknown_tokens_is_overloaded_and_known_ones_are_served() 
     now = [0.0]
 
     def timer() -> float:
-        now[0] += 0.01  # every look at the clock is ten milliseconds later: verifying is slow here
+        now[0] += 0.01  # each reading of the clock is ten milliseconds later: verification is slow here
         return now[0]
 
     cache = TokenCache(Counting(), budget=VerificationBudget(share=0.0, burst=0.1, timer=timer))

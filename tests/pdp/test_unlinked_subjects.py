@@ -1,4 +1,4 @@
-"""Subjects without a user are remembered until the feed reports a change, and no longer than a copy may live."""
+"""Subjects without a user are cached until the feed reports a change, and no longer than a record copy."""
 
 import pytest
 
