@@ -15,7 +15,7 @@ Edit = Callable[..., dict[str, bytes]]
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verbs read settings from the environment, and what steers the tests (SIDECAR_TEST_…) is none."""
+    """Remove settings from the environment, because verbs read them; SIDECAR_TEST_… controls the tests and stays."""
     for name in [name for name in os.environ if name.startswith("SIDECAR_")]:
         monkeypatch.delenv(name)
 
@@ -54,7 +54,7 @@ def edited(seed: Mapping[str, bytes]) -> Edit:
 
 @pytest.fixture
 def codes() -> Callable[[Mapping[str, bytes]], list[str]]:
-    """The codes of all findings, in the order in which they are told."""
+    """Return the codes of all findings, in the order of the report."""
 
     def found(files: Mapping[str, bytes]) -> list[str]:
         return [diagnostic.code.value for diagnostic in compiled(files).diagnostics]
@@ -67,7 +67,7 @@ def codes() -> Callable[[Mapping[str, bytes]], list[str]]:
 
 @pytest.fixture
 def write_policy(tmp_path: Path) -> Callable[[Mapping[str, bytes]], tuple[Path, Path]]:
-    """Puts files where a verb can read them: the policy folder and the model."""
+    """Write files where a verb can read them: the policy folder and the model."""
 
     def write(files: Mapping[str, bytes]) -> tuple[Path, Path]:
         folder = tmp_path / "policy"

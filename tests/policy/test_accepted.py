@@ -1,4 +1,4 @@
-"""What is free stays free: spacing, comments, quotes, CR LF, every form that TOML has for the same thing."""
+"""Accepted variants: spacing, comments, quotes, CR LF, every TOML form of the same value."""
 
 from collections.abc import Callable, Mapping
 
@@ -54,7 +54,7 @@ def test_comments_and_blank_lines_anywhere(edited: Edit) -> None:
 
 
 def test_a_line_is_what_a_newline_ends(seed: Mapping[str, bytes]) -> None:
-    """Not what str.splitlines takes for one."""
+    """Not a line end of str.splitlines."""
     findings = DiagnosticSink()
     lines = read_lines("a\x0bb\x0cc\x1cd\u2028e\x85f\n".encode(), "policy.csv", findings)
     assert len(lines) == 1

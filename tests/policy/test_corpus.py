@@ -1,6 +1,6 @@
 """Every broken policy of the corpus, with exactly the findings it must have; see bad/README.md.
 
-Each is tried through the compiler and through `sidecar policy check`, which must say the same.
+Each is tried through the compiler and through `sidecar policy check`, which must report the same.
 """
 
 import re
@@ -98,20 +98,20 @@ def test_every_code_that_a_file_can_cause_is_in_the_corpus(seed: Mapping[str, by
         line.split(": ")[1] for folder in ("bad", "suspicious") for case in cases(folder) for line in expected_of(case)
     }
     elsewhere = {
-        DiagnosticCode.UNREADABLE_FILE,  # what only a disk can show: tests/policy/test_policy_files.py
+        DiagnosticCode.UNREADABLE_FILE,  # visible on a disk alone: tests/policy/test_policy_files.py
         DiagnosticCode.FILE_TOO_LARGE,
         DiagnosticCode.FILE_PERMISSIONS,
         DiagnosticCode.POLICY_TOO_LARGE,  # too large for a folder of the corpus: test_limits.py
         DiagnosticCode.CASBIN_DISAGREES,  # only a bug can cause it: test_oracle.py
         DiagnosticCode.CASBIN_INSTALLATION,
-        DiagnosticCode.ROLE_IN_USE,  # only the running sidecar knows
+        DiagnosticCode.ROLE_IN_USE,  # needs the running sidecar
         DiagnosticCode.LOW_COVERAGE,  # `policy test --threshold` alone: tests/cli/test_policy.py
     }
     assert told == set(DiagnosticCode) - elsewhere
 
 
 def test_a_deny_is_warned_of_until_an_expectation_states_it(seed: Mapping[str, bytes]) -> None:
-    """Each cell by itself; a role that nobody is given has no cell of its own."""
+    """Each cell by itself; a role without an assignment has no cell of its own."""
     files = dict(seed)
     files["policy.csv"] += b"p, marketer, media-library, *, deny\np, member, account-settings, *, deny\n"
 

@@ -1,4 +1,4 @@
-"""Which rules decide something, and which cells are expected."""
+"""Decisive rules and covered cells."""
 
 from collections.abc import Mapping
 

@@ -64,7 +64,7 @@ def test_R3_a_newly_public_route_opens(shipped: Generation, edited: Edited) -> N
     found = diff(shipped, new)
     assert RouteChange("GET", "/dashboard/billing/plans", "billing/view", "public", opens=True) in found.routes
     assert found.opens
-    # The narrower pattern decides alone (R2): what it does not list is unmatched from now on.
+    # The narrower pattern decides alone (R2): a method that it does not list is unmatched from now on.
     closed = RouteChange("POST", "/dashboard/billing/plans", "billing/change-plan", "unmatched", opens=False)
     assert closed in found.routes
 
@@ -92,7 +92,7 @@ def test_R3_a_new_route_opens_for_whom_its_section_is_open(shipped: Generation, 
     assert diff(shipped, new).routes == (RouteChange("GET", "/invoices/*", "unmatched", "billing/view", opens=True),)
 
 
-# -- whatever the policies: cells --------------------------------------------------------------------------------------
+# -- random policies: cells --------------------------------------------------------------------------------------------
 
 ROLES = ("a", "b", "c")
 SECTIONS = {"s": ("x", "y"), "t": ("x",)}
@@ -139,16 +139,16 @@ def test_the_difference_is_exactly_the_cells_where_the_matrices_differ(old: Gene
     assert [c.opens for c in changes] == sorted((c.opens for c in changes), reverse=True)
 
 
-# -- whatever the policies: routes -------------------------------------------------------------------------------------
+# -- random policies: routes -------------------------------------------------------------------------------------------
 
 NAMES = ("p", "q")
 PATHS = ["/" + "/".join(path) for length in range(5) for path in product((*NAMES, "other"), repeat=length)]
-"""Over the named segments and one that no pattern names, and longer than any pattern."""
+"""Paths over the named segments and an unnamed one, and longer than any pattern."""
 TARGETS = (Target("s", "x"), Target("s", "y"), Target("t", "x"), PUBLIC)
 
 
 def crosses(one: Segments, other: Segments) -> bool:
-    """Do they share a path while neither is the narrower one? The compiler refuses such tables."""
+    """Return whether they share a path while neither is the narrower one. The compiler rejects such tables."""
     heads = [p[:-1] if p[-1:] == ("**",) else p for p in (one, other)]
     tails = [p[-1:] == ("**",) for p in (one, other)]
     if not all(a == b or "*" in (a, b) for a, b in zip(*heads, strict=False)):
@@ -232,8 +232,9 @@ def covers(pattern: str, path: str) -> bool:
 
 
 def narrowest(changes: list[RouteChange]) -> RouteChange | None:
-    """The change whose pattern lies within those of all others; patterns of regions need not be nested, so by length
-    of what they name."""
+    """Return the change with the narrowest pattern. Patterns of regions need not be nested, so compare the number of
+    named segments.
+    """
 
     def width(change: RouteChange) -> tuple[bool, int]:
         segments = read_pattern(change.path)
@@ -244,7 +245,7 @@ def narrowest(changes: list[RouteChange]) -> RouteChange | None:
 
 
 def decided_within(change: RouteChange, path: str, old: RouteTable, new: RouteTable) -> bool:
-    """A narrower pattern of either table decides this path: the change does not speak of it."""
+    """Return whether a narrower pattern of either table decides this path, so that the change does not cover it."""
     for table in (old, new):
         for route in table.routes:
             if covers(route.path, path) and not contains(route.segments, read_pattern(change.path)):  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Explanations: of the shipped policy in words, of random policies by what they promise."""
+"""Explanations: of the shipped policy in words, of random policies by their guarantees."""
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -136,7 +136,7 @@ def test_lines_are_named_as_the_reader_can_open_them(shipped: Generation) -> Non
     assert str(told["rule"]).startswith("/etc/policy/policy.csv:")
 
 
-# -- whatever the policy -----------------------------------------------------------------------------------------------
+# -- random policies ---------------------------------------------------------------------------------------------------
 
 ROLES = ("a", "b", "c", "d")
 SECTIONS = {"s": ("x", "y"), "t": ("x", "z"), "u": ("w",)}

@@ -1,4 +1,4 @@
-"""What a generation is: the hash of its bytes (R25), a table that nobody can change, one that a child may hand over."""
+"""Generations: the hash of the bytes as id (R25), an immutable table, encoding for a child process."""
 
 import hashlib
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def test_nobody_can_change_it(shipped: Generation) -> None:
 
 
 def compiled_rules(seed: Mapping[str, bytes], rules: str) -> Generation:
-    """A draft: these rules need not fit the expectations."""
+    """Compile a draft: these rules need not match the expectations."""
     draft = compile_policy({**seed, "policy.csv": rules.encode()}, proof=ProofScope.FULL).draft
     assert draft is not None
     return draft
@@ -98,7 +98,7 @@ def test_a_policy_that_fails_its_own_tests_can_be_looked_at_and_never_activated(
     compiled = compile_policy(edited("policy.csv", add="p, marketer, billing, view, allow\n"))
     assert compiled.generation is None
     assert compiled.draft is not None
-    assert compiled.valid  # it compiles; only its own expectations say no
+    assert compiled.valid  # it compiles; only its own expectations fail
     assert decide(compiled.draft, "marketer", "billing", "view").allowed
     assert [(expectation.line, got) for expectation, got in compiled.verdict.failed] == [(80, "allow")]
     assert compiled.verdict.passed == 196

@@ -1,4 +1,4 @@
-"""R26: what no edit may take away, whatever the expectations say."""
+"""R26: permissions that no edit may remove, under any expectations."""
 
 import re
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def test_R26_losing_a_rule_is_as_bad_as_a_deny(edited) -> None:  # type: ignore[
     )
     compiled = compile_policy(narrowed, proof=ProofScope.NONE)
     lost = [d.message for d in compiled.diagnostics if d.code == "administrator-locked-out"]
-    assert len(lost) == 3  # users/view, users/manage, policy/view; account-settings comes from member
+    assert len(lost) == 3  # users/view, users/manage, policy/view; account-settings is inherited from member
 
 
 def test_R26_the_administrator_must_exist_and_be_assignable(edited) -> None:  # type: ignore[no-untyped-def]

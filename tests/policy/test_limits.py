@@ -64,7 +64,7 @@ def test_twenty_thousand_rules_compile_and_the_time_grows_with_them(seed: Mappin
         assert compiled.generation is not None, compiled.diagnostics[:3]
         assert len(compiled.generation.sections) == 500
         assert len(compiled.generation.rules) >= rules * 0.9
-    # Four times the rules; the cells, of which there are as many, cost the same in both. Quadratic would be 16.
+    # Four times the rules; the number of cells is the same, and so is their cost. Quadratic would be 16.
     assert seconds[20_000] < 8 * seconds[5_000] + 0.5
 
 
@@ -72,7 +72,7 @@ def test_R28_a_large_policy_starts_with_a_sampled_proof(seed: Mapping[str, bytes
     files = large(seed, roles=60, sections=200, rules=6_000)
     seconds, compiled = timed(lambda: compile_policy(files, proof=ProofScope.START))
     assert compiled.generation is not None
-    assert seconds < 5  # all of its 1.3 million rule x cell would take more
+    assert seconds < 5  # all 1.3 million pairs of rule and cell would take longer
 
 
 def only_code(compiled: Compiled) -> set[Code]:

@@ -1,4 +1,4 @@
-"""The table against pycasbin, cell by cell (R28), on the shipped policy and on any other that hypothesis thinks of."""
+"""The table against pycasbin, cell by cell (R28), on the shipped policy and on random ones."""
 
 import importlib.metadata
 import logging
@@ -46,7 +46,7 @@ RULES = st.lists(
     max_size=12,
     unique=True,
 )
-# Only upwards in the order of the names: no circles.
+# Only upwards in the order of the names: no cycles.
 LINKS = st.lists(
     st.tuples(st.integers(0, 4), st.integers(0, 4)).filter(lambda pair: pair[0] < pair[1]), max_size=6, unique=True
 ).map(lambda pairs: [(ROLES[low], ROLES[high]) for low, high in pairs])
@@ -57,7 +57,7 @@ LINKS = st.lists(
 def test_R28_the_table_is_what_one_enforcer_over_all_roles_says(
     rules: list[tuple[str, str, str, str]], links: list[tuple[str, str]]
 ) -> None:
-    """Without our proof's shortcuts: one enforcer, all rules, all roles."""
+    """Without the shortcuts of the proof: one enforcer, all rules, all roles."""
     generation = generation_of(rules, links)
     model = casbin.Model()
     model.load_model_from_text(MODEL)
@@ -257,7 +257,7 @@ def test_its_loggers_are_silent(seed: Mapping[str, bytes], caplog: pytest.LogCap
 
 
 def test_pycasbin_follows_as_many_links_as_we_allow_and_no_more() -> None:
-    """Why `MAX_DEPTH` is what it is."""
+    """The reason for the value of `MAX_DEPTH`."""
     for links in (MAX_DEPTH, MAX_DEPTH + 1):
         model = casbin.Model()
         model.load_model_from_text(MODEL)

@@ -1,4 +1,4 @@
-"""Path forms: what can be read in two ways is refused and never repaired."""
+"""Path forms: an ambiguous path is rejected and never repaired."""
 
 from urllib.parse import unquote
 
@@ -16,7 +16,7 @@ ADMIN = Target("users", "view")
 
 @pytest.fixture
 def table() -> RouteTable:
-    """`/admin/**` is a section, all of `/pub/**` is public: a path that slips from one to the other shows."""
+    """`/admin/**` is a section, all of `/pub/**` is public: a path that slips from one to the other is detected."""
     return RouteTable(
         (
             Route("/admin/**", ("admin", "**"), ("GET",), ADMIN, 1),

@@ -1,4 +1,4 @@
-"""R25: each file is opened once and judged through the open descriptor, links and all."""
+"""R25: each file is opened once and checked through the open descriptor, links included."""
 
 import os
 import stat
@@ -63,7 +63,7 @@ def test_R25_a_folder_a_pipe_and_a_device_are_no_files(seed: Mapping[str, bytes]
     (folder / "policy.csv").unlink()
     (folder / "policy.csv").mkdir()
     (folder / "roles.toml").unlink()
-    os.mkfifo(folder / "roles.toml")  # nobody writes: a reader that waits would wait for ever
+    os.mkfifo(folder / "roles.toml")  # there is no writer: a waiting reader would block forever
     (folder / "routes.csv").unlink()
     (folder / "routes.csv").symlink_to("/dev/zero")
     assert all(d.hint for d in read_policy_files(folder, model).diagnostics)
@@ -95,7 +95,7 @@ def test_R25_a_file_that_grows_while_it_is_read_is_refused(
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, field: int, value: int) -> None:
-    """Every open file says so of itself."""
+    """Make every open file report this metadata."""
     real = os.fstat
 
     def fstat(descriptor: int) -> os.stat_result:
@@ -107,7 +107,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, field: int, value: int) -> None:
 
 
 def owned_by(monkeypatch: pytest.MonkeyPatch, uid: int, gid: int) -> None:
-    """Every open file is theirs. Whose group is whose: tests/sources/test_file_modes.py."""
+    """Make every open file theirs. Group membership is in tests/sources/test_file_modes.py."""
     pretend(monkeypatch, stat.ST_UID, uid)
     pretend(monkeypatch, stat.ST_GID, gid)
 
@@ -200,7 +200,7 @@ def test_R25_packaged_files_are_as_trusted_as_the_code_beside_them(
     monkeypatch.setattr(file_modes, "_is_private", lambda *_: False)
     assert read_policy_files(*policy_files.packaged()).diagnostics == ()
 
-    (installed / "__init__.py").chmod(0o644)  # the code is closed, and the policy beside it is not
+    (installed / "__init__.py").chmod(0o644)  # the code is closed, and the policy beside it is open
     found = read_policy_files(*policy_files.packaged()).diagnostics
     assert len(found) == len(FILES)
     assert {d.severity.value for d in found} == {"error" if opened & 0o002 else "warning"}
@@ -270,7 +270,7 @@ def test_the_stamp_of_a_reading_is_that_of_the_files(seed: Mapping[str, bytes], 
 def test_R25_an_equal_stamp_stands_for_the_bytes_only_where_no_later_write_could_have_it(
     seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two writes within one tick of the file system's clock: the second must be seen."""
+    """Two writes within one tick of the file system's clock: the second must be detected."""
     folder, model = write_policy(seed)
 
     def same_stamp(name: str, status: os.stat_result) -> FileStamp:

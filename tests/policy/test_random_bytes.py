@@ -1,4 +1,4 @@
-"""Whatever the bytes, the compiler answers in diagnostics: it never raises, and never lets a broken set pass."""
+"""For any bytes the compiler returns diagnostics: it never raises, and never accepts a broken policy."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from sidecar.policy.diagnostics import FILES, DiagnosticSink, path_of
 from sidecar.policy.format import format_csv
 from sidecar.policy.model import check_model
 
-# What the formats are made of, so that chance gets past the first line of defence.
+# Elements of the formats, so that random input gets past the first checks.
 PIECES = [
     b"p", b"g", b",", b", ", b"\n", b"\r\n", b"\r", b"#", b" #", b'"', b'""', b"\t", b"\xef\xbb\xbf", b"\xff", b"\x00",
     "\u200b".encode(), "а".encode(), b"marketer", b"member", b"media-library", b"view", b"*", b"**", b"allow", b"deny",
@@ -87,7 +87,7 @@ def test_junk_is_never_the_model(junk: bytes) -> None:
 
 @pytest.mark.parametrize("cut", range(0, 900, 7))
 def test_no_beginning_of_the_shipped_rules_is_taken_for_a_policy(seed: Mapping[str, bytes], cut: int) -> None:
-    """A half-written file, wherever the writer stands (and at a line's end, where only the expectations can tell)."""
+    """A half-written file, cut at any place (also at a line's end, where only the expectations detect it)."""
     content = seed["policy.csv"]
     start = content.index(b"\np, account-administrator") + 1
     assert compile_policy({**seed, "policy.csv": content[: start + cut]}, proof=ProofScope.NONE).generation is None

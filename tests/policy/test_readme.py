@@ -1,4 +1,4 @@
-"""policy/README.md: each code is explained there, and every example does what it says."""
+"""policy/README.md: each code is explained there, and every example has the printed output."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ BLOCKS = re.compile(r"(?:<!-- append to (?P<file>\S+) -->\n)?```(?P<kind>\w+)\n(
 def test_the_examples_do_what_they_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In order, in a folder of their own that begins as the shipped policy."""
+    """In order, in a folder that begins as the shipped policy."""
     shutil.copytree(ROOT / "policy", tmp_path / "policy")
     shutil.copytree(ROOT / "policy", tmp_path / "before")
     shutil.copy(ROOT / "model.conf", tmp_path)
@@ -46,7 +46,7 @@ def test_the_examples_do_what_they_say(
 
 
 def try_out(text: str, capsys: pytest.CaptureFixture[str]) -> int:
-    """Runs the lines that begin with ``$`` and compares what they print; ``…`` stands for the rest of an output."""
+    """Run the lines that begin with ``$`` and compare their output; ``…`` matches the rest of an output."""
     status, ran = 0, 0
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")

@@ -1,4 +1,4 @@
-"""Which pattern decides (R2), and which patterns may not stand beside each other."""
+"""The deciding pattern (R2), and combinations of patterns that are rejected."""
 
 import itertools
 from collections.abc import Mapping
@@ -139,7 +139,7 @@ PATHS = ["/" + "/".join(parts) for size in range(5) for parts in itertools.produ
 
 
 def matches(pattern: tuple[str, ...], path: str) -> bool:
-    """The definition, as plainly as it can be said."""
+    """Match by the plain definition."""
     segments = [part for part in path.split("/") if part]
     if pattern[-1:] == ("**",):
         pattern = pattern[:-1]
@@ -149,7 +149,7 @@ def matches(pattern: tuple[str, ...], path: str) -> bool:
 
 @given(st.lists(PATTERNS, max_size=6, unique=True))
 def test_R2_the_tree_finds_the_narrowest_pattern_that_matches(patterns: list[tuple[str, ...]]) -> None:
-    """Against the definition: of all that match, the one that every other one contains."""
+    """Against the definition: of all matching patterns, the one that every other one contains."""
     routes = [
         Route("/" + "/".join(pattern), pattern, ("GET",), Target(f"s{index}", "view"), index)
         for index, pattern in enumerate(patterns)
@@ -186,7 +186,7 @@ def test_the_known_methods_are_few() -> None:
     assert set(METHODS) == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
-# -- R3: the routes are under the gate as rules are
+# -- R3: routes need expectations, as rules do
 
 
 def test_R3_every_route_and_every_public_entry_needs_a_line(seed: Mapping[str, bytes], edited, codes) -> None:  # type: ignore[no-untyped-def]

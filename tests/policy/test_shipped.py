@@ -1,4 +1,4 @@
-"""The policy that ships: README's table of roles, word for word, and silent under every check."""
+"""The shipped policy: README's table of roles, word for word, and no finding under any check."""
 
 from collections.abc import Mapping
 

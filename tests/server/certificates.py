@@ -1,4 +1,4 @@
-"""Certificates for 127.0.0.1 that sign themselves."""
+"""Self-signed certificates for 127.0.0.1."""
 
 import datetime
 import ipaddress
@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 
 
 def make_pair(folder: Path) -> tuple[Path, Path]:
-    """A new certificate and its key, as files: always under the same names."""
+    """Write a new certificate and its key, always under the same names."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
@@ -37,7 +37,7 @@ def make_pair(folder: Path) -> tuple[Path, Path]:
 
 
 def trusting() -> ssl.SSLContext:
-    """A client that takes any certificate."""
+    """Return a client context that accepts any certificate."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,6 @@
-"""The clock of leases goes on while the host sleeps: no test can make it sleep, but that kernel clock does."""
+"""The clock of leases runs while the host sleeps. No test can make the host sleep, but that kernel clock is
+defined so.
+"""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Above SIDECAR_MAX_CONNECTIONS nobody is let in, and whoever is gone takes no place; with TLS and without."""
+"""Connections above SIDECAR_MAX_CONNECTIONS are rejected, and a closed one frees its place; with TLS and without."""
 
 import asyncio
 import resource
@@ -28,7 +28,7 @@ Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Place:
-    """A listener with a door, and who knocks."""
+    """A listener with a connection limit, and its clients."""
 
     def __init__(
         self, listener: Listener, limiter: ConnectionLimiter, refused: list[int], context: ssl.SSLContext | None
@@ -47,7 +47,7 @@ class Place:
         return reader, writer
 
     async def enter(self, path: str = "/check") -> Connected:
-        """A connection that has been answered."""
+        """Open a connection and read a response."""
         reader, writer = await self.connect()
         writer.write(f"GET {path} HTTP/1.1\r\nHost: s\r\n\r\n".encode())
         assert (await reader.readline()).startswith(b"HTTP/1.1 ")
@@ -73,7 +73,7 @@ Run = Callable[[Callable[[Place], Awaitable[None]]], None]
 
 @pytest.fixture(params=["plain", "tls"])
 def at_a_door(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
-    """Runs with a listener on uvloop, as it is served, for it is the loop that accepts."""
+    """Run with a listener on uvloop, as it is served, because the loop accepts."""
     pair = make_pair(tmp_path) if request.param == "tls" else (None, None)
 
     async def opened(body: Callable[[Place], Awaitable[None]]) -> None:
@@ -116,7 +116,7 @@ def test_one_too_many_is_closed_at_once_and_a_place_that_is_free_again_is_given(
 
 async def one_too_many(place: Place) -> None:
     await place.enter()
-    await place.enter("/nowhere")  # in the other lane
+    await place.enter("/nowhere")  # on the other path
     _, leaving = await place.enter()
     assert place.limiter.open() == LIMIT
     for _ in range(5):
@@ -130,7 +130,7 @@ async def one_too_many(place: Place) -> None:
 
 
 def test_who_sends_nothing_takes_a_place_until_he_goes(at_a_door: Run) -> None:
-    """With TLS, that is one who does not shake hands: no protocol of ours has heard of him."""
+    """With TLS, that is a client without a handshake: no protocol object of ours exists for it."""
     at_a_door(silent)
 
 
@@ -196,7 +196,7 @@ def test_the_default_leaves_descriptors_for_what_must_go_on(
 def test_the_default_leaves_memory_for_what_must_go_on(
     monkeypatch: pytest.MonkeyPatch, memory: int, workers: int, expected: int
 ) -> None:
-    """A quarter of what the container may use, at 512 KiB a connection."""
+    """A quarter of the container's memory, at 512 KiB per connection."""
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1000, 1_048_576))
     monkeypatch.setattr(fd_limits, "memory_limit", lambda: memory * 1024**2)
     assert load({}, {"SIDECAR_WORKERS": str(workers)}).max_connections == expected

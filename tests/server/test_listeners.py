@@ -1,4 +1,4 @@
-"""What an operator reads when an address cannot be listened on: which, why, and what to do about that."""
+"""Errors of an address that cannot be bound: the address, the reason, the remedy."""
 
 import errno
 import os

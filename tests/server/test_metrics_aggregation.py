@@ -1,4 +1,4 @@
-"""Sums over workers: they never go backwards, whoever is silent or gone."""
+"""Sums over workers: they never decrease, also when a worker is silent or gone."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ ONE, TWO, THREE = Path("/0-0.sock"), Path("/1-1.sock"), Path("/0-2.sock")
 
 
 def said(checks: int, *, rejected: int = 0, created: float | None = None) -> str:
-    """As a worker says it that counted so many checks."""
+    """Return the metrics of a worker that has counted that many checks."""
     metrics = Metrics("1")
     tally = metrics.checks.tally("/check", Decision(Reason.ALLOWED, generation=""), "billing")
     for _ in range(checks):

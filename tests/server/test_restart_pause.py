@@ -1,4 +1,4 @@
-"""When restarts pause, for how long, and that they are always resumed. Time is an argument."""
+"""Pauses of restarts: condition, duration, and certain resumption. Time is an argument."""
 
 import pytest
 

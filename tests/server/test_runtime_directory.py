@@ -1,4 +1,4 @@
-"""The directory of several workers: a temporary one, else in the state directory, else one sentence."""
+"""The directory of several workers: a temporary one, else in the state directory, else one error line."""
 
 import errno
 import shutil
@@ -22,7 +22,7 @@ def of(state: Path) -> settings.Settings:
 
 @pytest.fixture
 def state() -> Iterator[Path]:
-    """At a path as short as a socket's has to be."""
+    """A folder with a path as short as a socket needs."""
     base = Path(real(prefix="sct-"))
     yield base / "state"
     shutil.rmtree(base)

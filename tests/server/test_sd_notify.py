@@ -1,4 +1,4 @@
-"""What systemd hears, on a socket as its own."""
+"""Messages to systemd, received on a socket like its own."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""A listener takes its Unix socket's name with it, and never its successor's."""
+"""A listener removes its Unix socket's name at its end, and never its successor's."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The crew, with processes that are none: when a worker is replaced, when it is not, and how all of them end."""
+"""The worker pool, with fake processes: workers that are replaced, workers that are not, and the end of all of them."""
 
 import asyncio
 import json
@@ -25,14 +25,14 @@ from sidecar.server.workers.worker_pool import Worker, WorkerPool
 
 
 class Pipe:
-    """A worker's standard input; ``closed`` is what the worker does then."""
+    """A worker's standard input; ``closed`` is the worker's reaction."""
 
     def __init__(self, closed: Callable[[], None]) -> None:
         self.close = closed
 
 
 class FakeProcess:
-    """Ends when a test says so, or when it is killed; asked to end it does, unless it is deaf."""
+    """Exits when a test or a kill ends it, and on a signal unless it is deaf."""
 
     def __init__(self) -> None:
         self.returncode: int | None = None
@@ -59,7 +59,7 @@ class FakeProcess:
 
 
 class Ward(WorkerPool):
-    """A crew whose workers do not exist."""
+    """A worker pool with fake workers."""
 
     def __init__(self, folder: Path, workers: int = 2) -> None:
         self.now = 1000.0
@@ -86,12 +86,12 @@ class Ward(WorkerPool):
 
 
 turn = asyncio.sleep
-"""As it was before a test took the time out of it."""
+"""The function before a test replaced the clock."""
 
 
 @dataclass
 class Asked:
-    """What the crew asked its workers, and who does not answer, how often."""
+    """Probes of the pool to its workers; the test sets those without a response, and how often."""
 
     silent: dict[Path, int] = field(default_factory=dict)
     asks: Counter[Path] = field(default_factory=Counter)
@@ -114,7 +114,7 @@ def asked() -> Asked:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch, asked: Asked) -> list[float]:
-    """Nobody waits for real; how long it would have been between a crash and the next worker."""
+    """Pauses without waiting; records the seconds between a crash and the next worker."""
     found: list[float] = []
 
     async def sleep(seconds: float, *_: Any) -> None:
@@ -152,7 +152,7 @@ async def crash(ward: Ward, times: int, *, number: int = 0) -> None:
 
 
 async def answers(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dict[str, Any], int]:
-    """Status and text of /readyz, and the status of /livez; workers that run answer well."""
+    """Status and text of /readyz, and the status of /livez; running workers are healthy."""
 
     async def ask(socket: Path, path: str, seconds: float = 1.0) -> tuple[int, str]:
         return (200, "{}") if socket in ward.running() else (0, "")
@@ -300,7 +300,7 @@ async def test_a_worker_that_comes_not_alive_is_replaced(ward: Ward, asked: Aske
 async def test_asks_that_fail_are_counted_and_not_the_time(
     ward: Ward, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that stood still for an hour finds its workers well: few asks failed meanwhile."""
+    """After an hour's pause of the host the workers are healthy: few probes failed meanwhile."""
     first = ward.made[0]
     await asked.until(first, 2)
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Which group is its owner's own: umask 002 must work for ordinary users, and a team's group is no such group."""
+"""User private groups: umask 002 must work for ordinary users, and a shared group is no private one."""
 
 import grp
 import os
@@ -51,12 +51,12 @@ def status(mode, uid=1000, gid=1000):
     [
         (1000, 1000, True),
         (0, 0, True),
-        (4242, 4242, True),  # a container's user that no list names
+        (4242, 4242, True),  # a container's user without an entry
         (1000, 50, False),  # a group that the user is in
         (0, 1000, False),  # fsGroup: root's file, another's group
-        (1001, 100, False),  # the primary group that all share, though nobody else is listed
-        (1005, 5000, False),  # a directory service's: its members are not listed
-        (1002, 2002, False),  # somebody was added to it
+        (1001, 100, False),  # a primary group shared by all, with an empty member list
+        (1005, 5000, False),  # a directory service's group: its members are not listed
+        (1002, 2002, False),  # another user is a member
         (1003, 1003, False),  # another user has it as the primary one
         (4242, 4243, False),
         (65534, 1000, False),

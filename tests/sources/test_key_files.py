@@ -1,4 +1,4 @@
-"""The key directory: first starts, also many at once, what is refused, and rotation."""
+"""The key directory: first starts, also concurrent ones, rejected content, and rotation."""
 
 import contextlib
 import multiprocessing
@@ -80,7 +80,7 @@ def test_R21_many_first_starts_at_once_end_with_the_same_keys(tmp_path):
 
 @pytest.mark.parametrize("steps", range(1, 9))
 def test_R21_a_killed_first_start_is_completed_by_the_next(directory, monkeypatch, steps):
-    """The power goes before the n-th file operation; whatever is there then is enough for a whole set."""
+    """Power fails before the n-th file operation; the remaining files suffice for a complete set."""
     left = iter(range(steps))
 
     def cut(function):

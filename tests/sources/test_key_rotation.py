@@ -1,4 +1,4 @@
-"""The steps of a rotation on the key directory: published, signing, retired, gone; interrupted, and taken up again."""
+"""Steps of a rotation on the key directory: published, signing, retired, gone; interrupted, and resumed."""
 
 import contextlib
 
@@ -58,7 +58,7 @@ def test_R21_every_file_of_a_rotation_is_its_owners_alone(directory):
 
 @pytest.mark.parametrize("steps", range(6))
 def test_R21_an_interrupted_rotation_is_taken_up_again_and_leaves_no_key_behind(directory, monkeypatch, steps):
-    """The power goes before the n-th file operation of publishing and choosing."""
+    """Power fails before the n-th file operation of publishing and choosing."""
     left = iter(range(steps))
 
     def cut(function):
@@ -74,7 +74,7 @@ def test_R21_an_interrupted_rotation_is_taken_up_again_and_leaves_no_key_behind(
             patch.setattr(key_rotation, name, cut(getattr(key_rotation, name)))
         with contextlib.suppress(KeyboardInterrupt):
             choose_signing(directory, publish_next(directory), now=1)
-    load(directory)  # whatever was done, it is a whole set
+    load(directory)  # the set is complete after any step
     new = publish_next(directory)
     choose_signing(directory, new, now=2)
     assert load(directory).keys.kid == new
@@ -153,7 +153,7 @@ def test_an_unknown_kid_is_named(directory, act):
 
 
 def test_R21_a_reader_in_the_middle_of_a_switch_reads_again(directory, monkeypatch):
-    """Between listing the keys and asking which one signs, a new one was published and chosen."""
+    """Between listing the keys and reading the active one, a new one was published and chosen."""
     from sidecar.sources import key_files
 
     real, switched = key_files._signing, []

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def kubelet(volume: Path) -> None:
-    """At each mount of a volume with fsGroup: files get ug+rw, directories ug+rwx and setgid."""
+    """Set the modes as at each mount of a volume with fsGroup: files get ug+rw, directories ug+rwx and setgid."""
     for path in (volume, *volume.rglob("*")):
         if not path.is_symlink():
             path.chmod(mode(path) | (0o2770 if path.is_dir() else 0o660))
@@ -145,7 +145,7 @@ def start_on_read_only_mount(keys: Path, allowed: str, uid: int) -> subprocess.C
 @pytest.mark.parametrize("owner", [0, 65532])
 def test_R21_on_a_read_only_mount_a_setting_accepts_what_the_group_may_read_and_never_write(owner: int) -> None:
     base = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
-    base.chmod(0o755)  # another user has to get in
+    base.chmod(0o755)  # another user needs access
     try:
         keys = base / "keys"
         load_or_create(keys)

@@ -1,4 +1,6 @@
-"""Keys of outside issuers at hand (R10): one reading for many, none for strangers, none past a day, no redirects."""
+"""Cached keys of external issuers (R10): one fetch for many requests, none for unknown issuers, none older than a day,
+no redirects.
+"""
 
 import asyncio
 import gzip
@@ -39,7 +41,7 @@ def wanted(kid):
 
 
 class Issuer:
-    """Somebody's key set, counted. ``hold``: readings wait until it is set."""
+    """An issuer's key set with a counter. ``hold``: fetches wait until it is set."""
 
     def __init__(self):
         self.content: bytes | Exception = document("a")
@@ -309,7 +311,7 @@ async def test_a_file_is_read_anew_each_time_and_only_a_safe_one(tmp_path):
 
 @pytest.fixture
 async def forward_proxy(monkeypatch):
-    """A proxy that refuses, and remembers what it was asked."""
+    """A proxy that rejects, and records its requests."""
     asked = []
 
     async def answer(reader, writer):
@@ -352,7 +354,7 @@ async def test_a_proxy_that_cannot_be_used_is_named_as_the_cause(monkeypatch):
         await fetched("https://login.example/keys")
 
 
-# What cannot be used is said ------------------------------------------------------------------------------------------
+# Unusable key sets are logged -----------------------------------------------------------------------------------------
 
 
 def unusable():

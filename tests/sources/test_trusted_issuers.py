@@ -1,4 +1,4 @@
-"""The file of trusted issuers (R10): what it may say, and one line for everything that would let a stranger in."""
+"""The file of trusted issuers (R10): accepted content, and one line for each unsafe entry."""
 
 import os
 from pathlib import Path

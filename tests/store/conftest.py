@@ -1,4 +1,4 @@
-"""An account with people in it, and short words for the store's nouns."""
+"""An account with users, and short names for the store's nouns."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +22,7 @@ MONTH = 30 * 86400.0
 
 @dataclass
 class Town:
-    """The store's nouns over one store, and what tests do again and again."""
+    """The store's nouns over one store, with the steps that many tests repeat."""
 
     store: Store
     entropy: Callable[[int], bytes]
@@ -56,7 +56,7 @@ class Town:
         await self.until(await self.now_ms() + milliseconds)
 
     async def account(self, name: str = "Acme", cap: int = 5, email: str = "ada@example.com") -> UserRecord:
-        """An account; answers its first administrator."""
+        """Create an account; return its first administrator."""
         account = new_account_id(self.entropy(17))
         created = await self.accounts.create(
             account=account,
@@ -72,7 +72,7 @@ class Town:
         return created.admin
 
     async def signed_in(self, record: UserRecord) -> Actor:
-        """The actor that this user is after a sign-in."""
+        """Return this user's actor after a sign-in."""
         session = self.session()
         opened = await self.sessions.open(record.id, expected_epoch=record.epoch, session=session)
         assert isinstance(opened, Opened)
@@ -110,7 +110,7 @@ class Town:
         return await self.member(actor, account, email, role=ADMINISTRATOR)
 
     async def until(self, unix_seconds_or_ms: float) -> None:
-        """Ask Redis for its time until it has come: expiry is by Redis' clock, which no test can move."""
+        """Poll Redis' time until it has come: expiry is by Redis' clock, which no test can move."""
         while True:
             seconds, micros = await self.store.command("TIME")
             if int(seconds) * 1000 + int(micros) / 1000 >= unix_seconds_or_ms:
@@ -143,7 +143,7 @@ def _fields(raw: object) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def town_class() -> type[Town]:
-    """For tests that open stores of their own."""
+    """For tests that open their own stores."""
     return Town
 
 
@@ -162,13 +162,13 @@ async def _town_at(url: str, entropy: Callable[[int], bytes], **patience: float)
 
 @pytest.fixture
 async def real_town(real_redis_url: str, entropy: Callable[[int], bytes]) -> AsyncIterator[Town]:
-    """On a real server alone: for what fakeredis cannot do (kill a connection, stop, restart)."""
+    """On a real server alone: for operations that fakeredis lacks (kill a connection, stop, restart)."""
     async with _town_at(real_redis_url, entropy, **PATIENT) as town:
         yield town
 
 
 @pytest.fixture
 async def hurried_town(real_redis_url: str, entropy: Callable[[int], bytes]) -> AsyncIterator[Town]:
-    """The same with a sidecar's own patience: for tests of a server that does not answer."""
+    """The same with a sidecar's own timeouts: for tests of a server that does not respond."""
     async with _town_at(real_redis_url, entropy) as town:
         yield town

@@ -1,4 +1,4 @@
-"""Scripts whose calls fail by number or by command, and the changes that exercise each of them."""
+"""Scripts with calls that fail by number or by command, and a change for each of them."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -47,8 +47,9 @@ end
 
 
 def failing_text(text: str, call: int, *, for_good: bool) -> str:
-    """The script with its ``call``-th call failing; ``for_good``: and every later call of the same command, as after a
-    right was taken away."""
+    """Return the script with its ``call``-th call failing. ``for_good``: and every later call of the same command, as
+    after the removal of a right.
+    """
     wrapped = re.sub(r"\bredis\.(p?call)\(", r"_\1(", text)
     return _FAILING % (call, "true" if for_good else "false") + wrapped
 
@@ -69,14 +70,14 @@ def failing(monkeypatch: pytest.MonkeyPatch, name: str, call: int, *, for_good: 
 
 @dataclass(frozen=True)
 class Change:
-    """``act`` may be called again after it failed. ``account``: whose records it changes; '' for none."""
+    """``act`` may be called again after it failed. ``account``: the account of the changed records, '' for none."""
 
     account: str
     act: Callable[[], Awaitable[object]]
 
 
 class Scenarios:
-    """One method for each script that writes, of the script's name. It prepares, and returns the change."""
+    """One method per writing script, of the script's name. It prepares, and returns the change."""
 
     def __init__(self, town, number: int) -> None:
         self.town = town
@@ -147,7 +148,7 @@ class Scenarios:
         return Change(invited.account, lambda: self.town.invitations.resend(actor, invited.id, digest="d3", ttl=60.0))
 
     async def link(self) -> Change:
-        """Of an e-mail that is not proven: password and sessions go."""
+        """Link by an e-mail that is not verified: password and sessions are removed."""
         _, member = await self._member()
         found = {"issuer": ISSUER, "subject": "s-1", "email": member.email}
         return Change(member.account, lambda: FederatedIdentities(self.store).link(member.account, **found))
@@ -241,7 +242,7 @@ class Scenarios:
         return Change(member.account, lambda: self.town.users.sign_out_everywhere(member.id, OPERATOR))
 
     async def user_review(self) -> Change:
-        """An administrator whose demotion was lost."""
+        """Review an administrator whose demotion was lost."""
         actor, member = await self._member("account-administrator")
         home = keys.account(member.account, self.store.partitions)
         await self.store.change(
@@ -254,7 +255,7 @@ class Scenarios:
         )
 
     async def recover_account(self) -> Change:
-        """A lost demotion and a lost revocation, told while sidecars serve."""
+        """A lost demotion and a lost revocation, reported while sidecars serve."""
         _, member = await self._member("account-administrator")
         await created(Peps(self.store), member.account)
         await self.town.signed_in(member)
@@ -266,7 +267,7 @@ class Scenarios:
             lambda: run_write(self.store, "recover_account", member.account, OPERATOR, **words, **more),
         )
 
-    # Of no account: no record that a sidecar has a copy of ---------------------------------------------------------
+    # Without an account: no cached record is affected --------------------------------------------------------------
 
     async def announce(self) -> Change:
         return Change("", lambda: self.store.run("announce", [keys.feed(0)], ["keys"], write=True))

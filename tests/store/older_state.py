@@ -1,4 +1,4 @@
-"""The store's content as plain commands: to put an older state back in place, and to keep one in a file."""
+"""The store's content as plain commands: to restore an older state, and to keep one in a file."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Commands = list[list[str]]
 
 
 async def commands(store: Store) -> Commands:
-    """What writes every key again, by type, with what is left of its time to live."""
+    """Return commands that write every key again, by type, with the rest of its time to live."""
     client = store.client
     found: Commands = []
     for key in sorted([key async for key in client.scan_iter("*", count=1000)]):
@@ -33,7 +33,7 @@ async def commands(store: Store) -> Commands:
 
 
 async def put_back(store: Store, kept: Commands) -> None:
-    """In the place of everything there is, as an older dump that is loaded: at once."""
+    """Replace the whole content at once, as a loaded older dump does."""
     client: Any = store.client
     async with client.pipeline(transaction=True) as pipe:
         pipe.flushdb()

@@ -1,4 +1,4 @@
-"""Accounts: unique names, the first administrator, caps that throw nobody out, suspension of everybody at once."""
+"""Accounts: unique names, the first administrator, caps that remove no user, suspension of all users at once."""
 
 import asyncio
 
@@ -73,7 +73,9 @@ async def test_an_id_that_exists_keeps_its_name_if_that_was_never_settled(town):
 
 
 async def test_a_name_whose_claim_was_never_settled_is_still_its_accounts(town):
-    """Its maker was killed between making it and settling the claim; a minute later somebody else wants the name."""
+    """Its process was killed between creating it and settling the claim; a minute later another account is created
+    under the name.
+    """
     first = await town.account(name="Acme")
     await town.store.change("HSET", keys.names(), "acme", f"{first.account} 1000")
     other = new_account_id(town.entropy(17))

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 LINE = tuple(f"+{name}" for name in (*NEEDED, *CHECKS, FSCK, *REPLICAS))
 OPTIONS = {"COUNT", "WITHSCORES", "PX", "MAXLEN", "MINID", "LIMIT"}
 ELSEWHERE = {"CLUSTER", "SENTINEL"}
-"""Asked of a Cluster, and of Sentinels, alone."""
+"""Commands for a Cluster, and for Sentinels, alone."""
 
 
 def test_the_line_in_the_readme_is_the_one_in_the_program():
@@ -50,7 +50,7 @@ def test_no_script_and_no_module_uses_a_command_that_is_not_listed():
 
 
 class Restricted:
-    """A user of the real server with the rights of a line, and what it was refused."""
+    """A user of the real server with the rights of a line, and the commands that were denied."""
 
     def __init__(self, admin, url: str) -> None:
         self._admin = admin
@@ -94,7 +94,7 @@ async def bound(user, town_class, entropy):
 async def test_every_script_and_fsck_run_with_the_least_rights(bound, user):
     for number, name in enumerate(writing()):
         if name in {"meta", "data_set", "issuer_change", "lost_tell", "recover_finish"}:
-            continue  # on keys of their own, and in the tests of the verbs and of the recovery
+            continue  # on their own keys, and in the tests of the verbs and of the recovery
         change = await getattr(Scenarios(bound, number * 1000), name)()
         await change.act()
     admin = await bound.account(name="Last", email="last@example.com")

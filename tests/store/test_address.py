@@ -1,4 +1,4 @@
-"""The store's URL: every form that is taken, every form that is rejected, and no secret in any message."""
+"""The store's URL: accepted and rejected forms, and no secret in any message."""
 
 import pytest
 
@@ -84,7 +84,7 @@ MARKS = ("/", "#", "?", "@", "%", "[")
 @pytest.mark.parametrize("user", ["", "default"])
 @pytest.mark.parametrize("key", ["SIDECAR_REDIS_URL", "SIDECAR_REDIS_URL_FILE"])
 def test_R24_a_password_that_is_not_percent_encoded_is_in_no_message(scheme, mark, user, key, tmp_path):
-    """Before and behind the mark, for each scheme: rejected with the remedy, or taken whole."""
+    """Before and behind the mark, for each scheme: rejected with the remedy, or accepted whole."""
     where = "/run/r.sock" if scheme == "unix" else f"h:1{tail(scheme)}"
     url = f"{scheme}://{user}:S3cretPart{mark}S3cretRest@{where}"
     (tmp_path / "url").write_text(url + "\n")

@@ -1,7 +1,7 @@
-"""A backup is judged before anything is written: crafted files are rejected whole, with line, value and remedy.
+"""A backup is validated before any write: crafted files are rejected whole, with line, value and remedy.
 
-The closing hash is no secret, so every file here has a right one. ``SIDECAR_TEST_FUZZ`` sets how many mutations are
-tried (default 250); the seed is printed with a failure.
+The closing hash is no secret, so every file here has a right one. ``SIDECAR_TEST_FUZZ`` sets the number of mutations
+(default 250); a failure prints the seed.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ RULES = ArchiveRules(
 
 
 async def lived(town, file):
-    """A backup's lines but the last, as values: two accounts in which everything happened that can."""
+    """The lines of a backup except the last, as values: two accounts with every kind of change."""
     admin = await town.account(cap=6)
     actor = await town.signed_in(admin)
     member = await town.member(actor, admin.account, "b@example.com", role="developer")
@@ -83,7 +83,7 @@ def good(tmp_path_factory, town_class):
 
 @pytest.fixture
 def entries(good):
-    """The good backup's lines, to be changed."""
+    """The valid backup's lines, for tests that change them."""
     return [json.loads(line) for line in good]
 
 
@@ -95,7 +95,7 @@ async def there(entropy):
 
 
 def sealed(path, lines, accounts=None):
-    """The file with these lines (values or bytes) and an end that vouches for them."""
+    """The file with these lines (values or bytes) and a matching end."""
     body = b"".join(
         line if isinstance(line, bytes) else json.dumps(line, ensure_ascii=True).encode() + b"\n" for line in lines
     )
@@ -107,7 +107,7 @@ def sealed(path, lines, accounts=None):
 
 
 async def contents(store):
-    """Every key with its value and whether it expires: what "byte for byte" is compared by."""
+    """Return every key with its value and whether it expires, for a comparison byte for byte."""
     client, found = store.client, {}
     async for key in client.scan_iter("*"):
         kind = await client.type(key)
@@ -408,7 +408,7 @@ VALUES = [
 
 
 def nodes(value, home=None, at=None):
-    """Every place in a value: its container and its key."""
+    """Return every place in a value: its container and its key."""
     if home is not None:
         yield home, at
     for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
@@ -437,7 +437,7 @@ def mutate(chance, entries):
 
 
 async def readable(store):
-    """Everything that rooms read of an account is there and decodes."""
+    """Decode every part of an account that the sidecar reads."""
     for value in (await store.client.hgetall(keys.names())).values():
         await Users(store).roster(value)
         await Peps(store).listing(value)
@@ -531,7 +531,7 @@ async def test_accounts_that_exchanged_their_names_since_both_come_back(town, tm
 
 
 async def test_an_account_that_is_left_out_keeps_its_name_and_so_does_who_waits_for_it(town, tmp_path):
-    """B has A's name of old, and A's own is a stranger's: neither can come back without taking a name."""
+    """B has A's former name, and A's own name is in use: neither can return without taking a name."""
     first = await town.account(name="A", email="a@example.com")
     second = await town.account(name="B", email="b@example.com")
     await Backup(town.store).save(tmp_path / "backup")
@@ -554,7 +554,7 @@ async def test_an_account_that_is_left_out_keeps_its_name_and_so_does_who_waits_
 
 
 async def test_rows_that_were_exported_and_trimmed_meanwhile_are_taken_anew(town, tmp_path, monkeypatch):
-    """Else the file's seal lies before its first row, and the file is rejected when it is needed."""
+    """Otherwise the file's seal is older than its first row, and the file is rejected when it is needed."""
     admin = await town.account()
     home = keys.account(admin.account, town.store.partitions)
     backup, calls = Backup(town.store), []
@@ -579,7 +579,7 @@ def test_an_exception_of_the_archive_is_one_of_the_backup():
 
 
 async def test_what_a_reply_says_besides_does_not_go_into_a_backup(town, tmp_path, monkeypatch):
-    """A script's answer may gain a member; a backup that had it would be rejected."""
+    """A script's reply may gain a member; a backup with it would be rejected."""
     await town.account()
 
     async def wordy(*args, **rest):

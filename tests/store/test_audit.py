@@ -1,4 +1,4 @@
-"""The audit: a row for every change, without gaps or secrets; exported, chained, signed; what tampering looks like."""
+"""The audit: a row per change, without gaps or secrets; export, chain, signature; detection of tampering."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ def holds(kid, message, signature):
 
 
 async def everything(town):
-    """One of each change; answers the account's administrator and the secrets that took part."""
+    """Make one of each change; return the account's administrator and the secrets involved."""
     admin = await town.account(cap=6)
     actor = await town.signed_in(admin)
     invited = await town.invite(actor, admin.account, "b@example.com", digest="SECRET-1")

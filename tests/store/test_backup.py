@@ -1,4 +1,4 @@
-"""Backup and restore: everything comes back but tokens; a file that was cut or changed is refused whole."""
+"""Backup and restore: everything is restored except tokens; a truncated or changed file is rejected whole."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ OPERATOR = Actor.operator()
 
 @pytest.fixture
 async def lived(town):
-    """An account with a past."""
+    """An account with earlier changes."""
     admin = await town.account(cap=6)
     actor = await town.signed_in(admin)
     member = await town.member(actor, admin.account, "b@example.com", role="developer")
@@ -58,7 +58,7 @@ def at(town, store):
 
 
 def told(roster):
-    """What does not change by a restore."""
+    """Return the parts that a restore does not change."""
     return [
         (
             found.record.id,
@@ -300,7 +300,7 @@ async def test_a_failed_backup_leaves_no_file(town, lived, tmp_path, monkeypatch
 
 
 async def test_a_restore_that_is_cut_short_leaves_a_mark_until_it_is_whole(town, elsewhere, tmp_path, monkeypatch):
-    """`fsck` said "clean" of half a restore, and sidecars served it."""
+    """`fsck` reported "clean" for a partial restore, and sidecars served it."""
     await town.account(name="One", email="a@example.com")
     await town.account(name="Two", email="b@example.com")
     await Backup(town.store).save(tmp_path / "backup")

@@ -1,4 +1,4 @@
-"""Names that a backup may take: a free one, or that of a plain file of this user. All in a folder of its own."""
+"""Names for a backup: a free one, or that of a plain file of this user. All in a folder of its own."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""The feed: in order, resumed exactly, and never followed into a store that is not the known one (R46)."""
+"""The feed: in order, resumed exactly, and never followed into an unknown store (R46)."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ FEED = keys.feed(0)
 
 
 class Recorder:
-    """A follower that writes down what it hears."""
+    """A listener that records its notifications."""
 
     def __init__(self):
         self.changes: list[FeedEntry] = []
@@ -49,7 +49,7 @@ async def eventually(happens, seconds=5.0):
 
 
 async def silent(recorder, seconds=0.4):
-    """The feed extends no lease for this long. Returns when it has begun to be silent and stayed so."""
+    """The feed extends no lease for this long. Returns once it has been silent for that time."""
     begun = time.monotonic()
     await eventually(lambda: time.monotonic() > begun + seconds)
     assert recorder.heard_at[-1] < begun + 0.1
@@ -86,7 +86,7 @@ async def test_changes_are_heard_in_order_from_the_tail_on(town):
             False,
         )
         assert (out.n, out.epoch, out.ack) == (3, 2, True)
-        await eventually(lambda: heard.acknowledged == [1, 3])  # the tail, then what asks for it
+        await eventually(lambda: heard.acknowledged == [1, 3])  # the position first, then its users
 
 
 async def test_it_has_heard_what_was_sent_before_and_no_later(town):
@@ -119,11 +119,11 @@ async def test_many_changes_at_once_are_all_heard(town, monkeypatch):
         assert len(heard.flushes) == 1
 
 
-# Cuts, on a real server: its connections can be killed, its data set changed behind our back --------------------------
+# Cuts, on a real server: connections are killed, the data set is changed ----------------------------------------------
 
 
 async def cut(town, meanwhile=None):
-    """Kill the feed's connection, and have something happen before it is back."""
+    """Kill the feed's connection, and run a function before it is back."""
     if meanwhile is None:
         await town.store.change("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         return
@@ -186,7 +186,7 @@ async def test_R46_a_store_that_went_back_and_moved_on_is_not_followed(real_town
 
 
 async def test_R46_a_store_that_went_back_under_an_open_connection_is_not_followed(real_town):
-    """The first change after the loss arrives over the old connection, before any registration asks for the proof."""
+    """The first change after the loss arrives over the old connection, before any registration requires the proof."""
     admin = await real_town.account()
     async with following(real_town.store) as heard:
         for number in range(3):

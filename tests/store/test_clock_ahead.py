@@ -1,4 +1,4 @@
-"""R52: an instant that a clock wrote while it ran ahead locks nobody out, nor keeps anything alive."""
+"""R52: a time written by a clock that ran ahead locks out no user, and keeps nothing alive."""
 
 from sidecar.domain.users import Actor
 from sidecar.store import keys
@@ -43,7 +43,7 @@ async def test_R52_a_registration_that_ends_in_an_hour_ends_with_its_lease(town)
 
 
 async def test_R52_an_epoch_changed_in_the_future_was_changed_by_now(town):
-    """Outside tokens that are issued from now on pass: their `iat` is later."""
+    """External tokens issued from now on are accepted: their `iat` is later."""
     admin = await town.account()
     home = f"{keys.account(admin.account, town.store.partitions)}:u:{admin.id}"
     await town.store.change("HSET", home, "tvt", round(await town.now_ms()) + HOUR)

@@ -1,4 +1,4 @@
-"""The connection: nothing is executed twice, what is out is said to be out, and one store belongs to one issuer."""
+"""The connection: no command is executed twice, outages are reported as such, and one store belongs to one issuer."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from tests.conftest import PATIENT
 OPERATOR = Actor.operator()
 
 
-# Doing things once ----------------------------------------------------------------------------------------------------
+# Single execution -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_script_is_loaded_where_the_server_does_not_know_it(town):
@@ -215,7 +215,7 @@ async def test_more_calls_than_connections_wait_their_turn(real_town):
     assert found == [admin] * 500
 
 
-# Whose store it is ----------------------------------------------------------------------------------------------------
+# Owner of the store ---------------------------------------------------------------------------------------------------
 
 OURS = {"issuer": "https://id.example", "audience": "dashboard"}
 
@@ -283,7 +283,7 @@ async def test_of_two_that_start_at_once_with_different_issuers_one_is_refused(r
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["StoreMismatchError", "tuple"]
 
 
-# How the server is set up ---------------------------------------------------------------------------------------------
+# Configuration of the server ------------------------------------------------------------------------------------------
 
 
 async def configured(store, name, value, expect):
@@ -349,7 +349,7 @@ async def test_what_a_managed_store_hides_is_said(bare_store, monkeypatch):
 
 
 def pretend(store, monkeypatch, info, config):
-    """A server that says this of itself."""
+    """A server with this reported configuration."""
     whole = {"role": "master", "redis_version": "7.0.0", "aof_enabled": "1", **info}
 
     class Pretended:
@@ -390,7 +390,7 @@ def test_the_scripts_know_the_administrator_by_the_products_word():
 
 
 async def test_every_script_leaves_no_global_behind(store):
-    """One would break every later script of the server."""
+    """A global would break every later script of the server."""
     for name in scripts.names():
         script = scripts.script(name)
         try:

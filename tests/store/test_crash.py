@@ -1,6 +1,6 @@
 """Kill the server at a random point under load, start it again: nothing acknowledged is lost, and the data is sound.
 
-``SIDECAR_TEST_CRASHES`` sets how many rounds (default 6; 200 is the long run).
+``SIDECAR_TEST_CRASHES`` sets the number of rounds (default 6; 200 is the long run).
 """
 
 import asyncio
@@ -26,7 +26,7 @@ ROUNDS = int(os.environ.get("SIDECAR_TEST_CRASHES", "6"))
 
 @dataclass
 class Known:
-    """What was acknowledged of a user, and what was asked for and not answered: that may have happened, or not."""
+    """Acknowledged changes of a user, and the unacknowledged one, which may be applied or not."""
 
     uid: UserId
     name: str

@@ -1,4 +1,6 @@
-"""One gate for every read of the store: closed while its partition is known to be cut off, and held to the feed."""
+"""One gate for every read of the store: closed while its partition is known to be cut off, and compared
+with the feed.
+"""
 
 import ast
 import time
@@ -37,7 +39,7 @@ ROOT = Path(sidecar.__file__).parent
 
 
 class Untouched:
-    """A client that must not be asked."""
+    """A client that must not be called."""
 
     def __getattr__(self, name):
         raise AssertionError(f"the store was asked: {name}")
@@ -145,18 +147,18 @@ async def test_every_noun_reads_through_the_gate(town, read):
 
 @pytest.mark.parametrize("read", PER_ACCOUNT)
 async def test_no_noun_takes_an_answer_from_a_store_that_is_behind_the_feed(town, read):
-    """The store lost its last changes: what it says of an account is older than what was applied here."""
+    """The store lost its last changes: its reply about an account is older than the change applied here."""
     admin = await town.account()
     records = RecordCache(town.store, lease=1, clock=time.monotonic)
     records.apply(0, FeedEntry(40, "user", admin.account, admin.id, 1, 1, ack=False))
     with pytest.raises(StoreUnavailableError, match="behind the feed"):
         await READS[read](town.store, admin)
-    records.flush(FeedReset(0, 0, new_data_set=True))  # the feed has found out, and starts anew
+    records.flush(FeedReset(0, 0, new_data_set=True))  # the feed has detected it, and starts anew
     await READS[read](town.store, admin)
 
 
 async def test_R20_a_pep_key_is_not_admitted_by_a_store_that_is_known_to_be_cut_off(town, monkeypatch, clock, entropy):
-    """As the registration finds it: a master without its replicas refuses to write and goes on reading."""
+    """As the registration detects it: a master without its replicas rejects writes and still serves reads."""
     admin = await town.account()
     wanted = NewPep("reports", frozenset({Scope.EVALUATE}), 3600.0, 100)
     made = await make(Peps(town.store), PEPPER, admin.account, wanted, actor=OPERATOR, entropy=entropy)
@@ -181,7 +183,7 @@ async def test_R20_a_pep_key_is_not_admitted_by_a_store_that_is_known_to_be_cut_
     assert (await keys.admit(made.key, Scope.EVALUATE)).id == made.pep.id
 
 
-# By the text of the program: who could read past the gate ------------------------------------------------------------
+# By the program's text: code that could bypass the gate --------------------------------------------------------------
 
 AROUND = {
     "servers": {
@@ -206,8 +208,9 @@ AROUND = {
     "_reads": {"store/connection.py"},
     "_writes": {"store/connection.py"},
 }
-"""Attributes by which a server can be reached, and the modules that may use each: the store itself, the feed, which has
-a guard of its own, an operator's checks of one server, and the recovery of a partition that is closed (R48)."""
+"""Attributes that reach a server, and the modules that may use each: the store itself; the feed, with its own guard; an
+operator's checks of one server; the recovery of a closed partition (R48).
+"""
 
 
 def bypasses(root):
@@ -263,7 +266,7 @@ def test_a_read_past_the_gate_is_found(tmp_path):
 
 
 def test_every_store_command_asks_the_gate():
-    """The methods of Store that read are those that ask it; a new one must, too."""
+    """The reading methods of Store are those that call the gate; a new one must, too."""
     (store,) = [
         node
         for node in ast.parse((ROOT / "store" / "connection.py").read_text()).body
@@ -272,7 +275,7 @@ def test_every_store_command_asks_the_gate():
     sends = {"_reads", "_writes"}
     admitted = {"run", "command"}
     inside = {"__init__", "_run", "change", "servers", "close"}  # behind ``run``; writes; one server; nothing sent
-    inside |= {"read_anyway"}  # R48: what a closed partition has lost; of its answers no decision is made
+    inside |= {"read_anyway"}  # R48: the losses of a closed partition; no decision is made of its replies
     for method in store.body:
         if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
             attributes = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}

@@ -1,4 +1,4 @@
-"""The embedded store with real processes: one server whoever races, nothing acknowledged lost whoever is killed."""
+"""The embedded store with real processes: one server under every race, and no acknowledged write lost by a kill."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ def binary(redis_server_binary: str) -> ServerBinary:
 
 
 class Sidecar:
-    """A process that owns or joins the embedded store until it is told to stop, or killed."""
+    """A process that owns or joins the embedded store until it is stopped or killed."""
 
     def __init__(self, state: Path, binary: ServerBinary) -> None:
         self.process = subprocess.Popen(
@@ -249,13 +249,13 @@ def test_an_owner_starts_a_server_that_died_again(sidecar):
 
 
 async def test_an_orphan_that_lives_on_is_ended_before_another_server_writes(tmp_path, binary, monkeypatch):
-    """Where the kernel does not end it (macOS): the next owner does, and never writes beside it."""
+    """If the kernel does not end it (macOS), the next owner does, and never writes beside it."""
     monkeypatch.setattr(embedded.sys, "platform", "plan9")
     first = await EmbeddedServer.acquire(tmp_path, binary=binary)
     with client(first.url) as asked:
         asked.set("told", "kept")
         orphan = asked.info("server")["process_id"]
-    os.close(first._owner)  # what the kernel does with the lock of an owner that is killed
+    os.close(first._owner)  # the kernel's effect on the lock of a killed owner
     first._owner = None
 
     second = await EmbeddedServer.acquire(tmp_path, binary=binary)

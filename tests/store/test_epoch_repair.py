@@ -1,4 +1,4 @@
-"""After the store went back in time: epochs are raised again, once, and an outage on the way is waited out."""
+"""After the store went back in time: epochs are raised again, once, and an outage meanwhile is waited out."""
 
 import asyncio
 import contextlib

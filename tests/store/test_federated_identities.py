@@ -1,4 +1,4 @@
-"""Links of outside subjects to users (R10): by a verified e-mail, once, to an active user, and gone with it."""
+"""Links of external subjects to users (R10): by a verified e-mail, once, to an active user, and removed with it."""
 
 import asyncio
 
@@ -194,11 +194,11 @@ async def test_a_user_that_was_invited_anew_is_not_barred_from_its_old_subject(t
     assert await link(links, ada.account, "s-bob", "bob@example.com") == Linked(again.id)
 
 
-# A user whose e-mail was never proven ---------------------------------------------------------------------------------
+# A user with an unverified e-mail -------------------------------------------------------------------------------------
 
 
 async def unproven(town, ada):
-    """Bob, whose link somebody else saw and used: a session of theirs, a password of theirs."""
+    """Bob, whose link was intercepted and used: a session and a password of the attacker."""
     bob = await town.member(await town.signed_in(ada), ada.account, "bob@example.com")
     assert not bob.email_verified
     return bob, await town.signed_in(bob)

@@ -1,4 +1,6 @@
-"""The fleet: a change is everywhere when every sidecar has applied it, or when the longest lease has run out."""
+"""The fleet: a change is applied everywhere when every sidecar has acknowledged it, or when the longest lease has
+expired.
+"""
 
 import asyncio
 import contextlib
@@ -22,7 +24,7 @@ SIDE = keys.sidecars(0)
 
 
 class Holder:
-    """Who may use copies only while registered."""
+    """A holder that may use copies only while registered."""
 
     def __init__(self):
         self.said = []
@@ -55,7 +57,7 @@ def make_fleet(town, clock, holder):
 
 
 async def trusted(fleet, clock):
-    """Registered, following, and long enough on its connection to believe in absence."""
+    """Registered, following, and connected for long enough to conclude that a sidecar is absent."""
     await fleet.register()
     fleet.flush(FeedReset(0, 0, new_data_set=False))
     clock.advance(LEASE + MARGIN)
@@ -125,7 +127,7 @@ async def test_R31_one_that_never_applies_it_costs_the_longest_lease_and_not_mor
 
 
 async def test_R31_completeness_is_never_concluded_from_absence(make_fleet, clock):
-    """Nobody is registered in a store that we have only just come to: that proves nothing."""
+    """A store on a new connection has no registrations yet: that proves nothing."""
     fleet = make_fleet("a")
     done = await fleet.wait_applied(Position(0, 5))
     assert (done.complete, done.sidecars) == (True, 0)
@@ -200,7 +202,7 @@ async def test_a_sidecar_forgotten_for_an_hour_leaves_no_trace(make_fleet, town)
     assert await town.store.command("HKEYS", f"{SIDE}:lease") == ["new"]
 
 
-# The whole, alive -----------------------------------------------------------------------------------------------------
+# The fleet as a whole, alive ------------------------------------------------------------------------------------------
 
 
 async def eventually(happens, seconds=5.0):
@@ -224,7 +226,7 @@ async def living(store, count, lease=0.3):
 
 
 async def test_R31_who_leaves_uses_no_copy_from_then_on(town, monkeypatch):
-    """Its listeners may answer for a while yet, and nobody waits for it any more."""
+    """Its listeners may respond for a while, and no change waits for it any more."""
     admin = await town.account()
     async with living(town.store, 1, lease=30.0) as (one,):
         seen_at_leaving, leave = [], one.fleet.leave
@@ -295,12 +297,12 @@ async def test_R14_a_session_that_reuse_ended_is_gone_from_every_copy(town):
 
 
 async def test_R31_what_is_over_already_says_which_change_to_wait_for(town):
-    """A sidecar that has started since has nothing older: nobody waits for its lease."""
+    """A sidecar that has started since has no older copy: no change waits for its lease."""
     admin = await town.account()
     actor = await town.signed_in(admin)
     assert (await town.sessions.end(admin.id, [town.sid()], OPERATOR)).position.n == 0, "nothing has ended yet"
     ended = await town.sessions.end(admin.id, [actor.session], OPERATOR)
-    await town.signed_in(admin)  # a later change that nobody acknowledges
+    await town.signed_in(admin)  # a later change without an acknowledgement
     gone = await town.sessions.end(admin.id, [actor.session], OPERATOR)
     assert (gone, gone.position) == (SessionGone(), ended.position)
     same = await town.users.change(OPERATOR, admin.id, role=admin.role)
@@ -319,7 +321,7 @@ async def test_a_sidecar_that_ends_leaves_the_fleet(town):
 
 
 async def test_without_a_word_from_the_store_no_copy_is_used_past_the_lease(hurried_town):
-    """The server stops answering: the copies last as long as the lease, then nothing is known."""
+    """The server stops responding: the copies last as long as the lease, then they are unknown."""
     admin = await hurried_town.account()
     async with living(hurried_town.store, 1) as (one,):
         await one.records.read(admin.id)

@@ -1,4 +1,4 @@
-"""fsck: silent on sound data, exact about what is broken, and it repairs indexes alone."""
+"""fsck: silent on sound data, exact about faults, and repairs of indexes alone."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ OPERATOR = Actor.operator()
 
 @pytest.fixture
 async def busy(town):
-    """An account in which everything happened that can; and a second and a deleted one."""
+    """An account with every kind of change; and a second and a deleted one."""
     admin = await town.account(cap=4)
     actor = await town.signed_in(admin)
     member = await town.member(actor, admin.account, "b@example.com")

@@ -1,4 +1,4 @@
-"""R51: a script that fails at any of its calls leaves the records unchanged, or an event that tells the change."""
+"""R51: a script that fails at any of its calls leaves the records unchanged, or an event that reports the change."""
 
 import re
 
@@ -13,7 +13,7 @@ from tests.store.half_failing import Scenarios, failing
 pytestmark = pytest.mark.slow
 
 COUNTERS = frozenset({"seq", "rows", "born", "acked", "swept"})
-"""Fields of an account's own hash that count, and say nothing of anybody."""
+"""Counters in an account's own hash, which describe no user."""
 
 WRITES = re.compile(r"'(SET|DEL|INCR|P?EXPIRE(AT)?|H(SET|SETNX|DEL|INCRBY)|S(ADD|REM)|Z(ADD|REM\w*)|X(ADD|TRIM))'")
 
@@ -39,7 +39,7 @@ async def test_every_script_that_writes_has_a_scenario():
 
 
 async def records(store, account: str) -> dict[str, object]:
-    """Everything of the account that a sidecar reads for a check."""
+    """Return everything of the account that a check reads."""
     if account == "meta":
         feed = keys.feed(0)
         return {
@@ -101,7 +101,9 @@ async def test_R51_a_script_that_fails_at_any_call_leaves_no_copy_that_is_older_
 
 
 async def _fails(store, change, where: str) -> bool:
-    """Whether the script came as far as its failing call. A script that goes on after it says so in its answer."""
+    """Return whether the script reached its failing call. A script that continues after it reports that in
+    its reply.
+    """
     try:
         reply = await change.act()
     except StoreUnavailableError:
@@ -113,7 +115,9 @@ async def _fails(store, change, where: str) -> bool:
 
 
 async def _retried(town, change, told, unchanged: bool, where: str) -> None:
-    """Done, or refused. An answer that nothing is left to change waits for the event that the failed call left."""
+    """Assert that the retry is done or rejected. A reply of "nothing to change" waits for the event of the
+    failed call.
+    """
     outcome = await change.act()
     kind = type(outcome).__name__
     if kind in {"Unchanged", "SessionGone"} and outcome.position and not unchanged:

@@ -21,7 +21,7 @@ LISTS = [
 
 @pytest.fixture
 def strict(monkeypatch):
-    """`urlsplit` takes no list, as upstream since 3.11.12."""
+    """`urlsplit` rejects lists, as upstream since 3.11.12."""
 
     def split(_url):
         raise ValueError("Invalid IPv6 URL")

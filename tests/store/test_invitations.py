@@ -1,4 +1,4 @@
-"""Invitations: the cap under concurrency, seats that free themselves, secrets that work once."""
+"""Invitations: the cap under concurrency, seats that become free, single-use secrets."""
 
 import asyncio
 
@@ -110,14 +110,14 @@ async def test_an_email_is_once_in_an_account_and_again_in_another(town):
 
 
 async def expired(town, admin, email="b@example.com", **more):
-    """An invitation that has just expired; its user's id."""
+    """Create an invitation that has just expired; return its user's id."""
     invited = await town.invite(OPERATOR, admin.account, email, ttl=0.02, **more)
     await town.until(await town.now_ms() + 25)
     return invited.member.record.id
 
 
 async def out_of_sight(town, admin, uid):
-    """Thirty days later: Redis' clock cannot be moved, so the expiry is."""
+    """As thirty days later: Redis' clock cannot be moved, so the expiry is."""
     home = keys.account(admin.account, town.store.partitions)
     await town.store.change("ZADD", f"{home}:inv", str(round(await town.now_ms()) - 30 * 86400_000), uid)
 
@@ -416,7 +416,7 @@ async def test_R13_R19_neither_secret_nor_digest_is_in_what_is_remembered_or_tol
 
 
 async def test_R13_a_key_used_for_other_emails_leaves_nothing_of_them_behind(town):
-    """Or one administrator fills the store, an e-mail a request."""
+    """Otherwise one administrator fills the store, an e-mail per request."""
     admin = await town.account()
     await town.invite(OPERATOR, admin.account, "b@example.com", idempotency=IdempotencyKey("k" * 64, "b" * 64))
     keys = set(await town.store.command("KEYS", "*"))

@@ -61,7 +61,7 @@ async def test_R48_what_was_applied_is_there_after_a_restart(make, tmp_path):
 
 
 async def test_R48_a_stop_waits_for_the_write_under_way(make, monkeypatch):
-    """A cancelled task leaves its thread running: what it has taken must be on disk before the next process reads."""
+    """A cancelled task leaves its thread running: its entries must be on disk before the next process reads."""
     journal = await filled(make())
     journal.apply(0, change(6))
     append, entered, released = JournalFile._append, threading.Event(), threading.Event()

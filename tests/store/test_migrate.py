@@ -53,7 +53,7 @@ def kept() -> list[list[str]]:
 
 
 async def is_whole(town) -> None:
-    """Migrated, sound, and with everybody in it as before."""
+    """Assert that the store is migrated, sound, and with every user as before."""
     store = town.store
     assert await migrate(store, PEPPER) is None
     await store.check_meta(**SETTINGS)
@@ -100,7 +100,7 @@ async def test_another_pepper_is_refused_before_anything_is_written(older):
 
 
 async def test_R46_a_running_sidecar_of_schema_1_closes_and_names_the_schema(older):
-    """Of this code with the older demand: its next registration finds the partition's record changed."""
+    """A sidecar of this code with the older schema: its next registration finds the partition's record changed."""
     feed, meta = keys.feed(0), dict(await older.store.pairs("HGETALL", keys.META))
     await older.store.change("HSET", keys.partition_meta(0), *(word for pair in meta.items() for word in pair))
     tail = await older.store.run("feed_tail", [feed, keys.partition_meta(0)], ["", ""])

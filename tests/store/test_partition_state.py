@@ -1,4 +1,4 @@
-"""One state a partition, and exactly one log line for each transition that an operator has to see (R46, R49)."""
+"""One state per partition, and exactly one log line per transition that an operator must see (R46, R49)."""
 
 import pytest
 

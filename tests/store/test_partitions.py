@@ -19,7 +19,7 @@ OPERATOR = Actor.operator()
 
 @pytest.fixture
 async def wide(bare_store, entropy, town_class):
-    """A town over four partitions, with eight accounts that fall into more than one."""
+    """The store's nouns over four partitions, with eight accounts in more than one of them."""
     bare_store.partitions = 4
     await bare_store.check_meta()
     town = town_class(bare_store, entropy)

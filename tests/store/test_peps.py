@@ -1,4 +1,6 @@
-"""Keys of PEPs: made once, listed without the key, dead at once when revoked; a copy is used only while it is live."""
+"""Keys of PEPs: created once, listed without the key, rejected at once when revoked; a copy is used only while it is
+live.
+"""
 
 import pytest
 
@@ -37,7 +39,7 @@ def change(kind: str, account: AccountId, user: str, n: int, seq: int) -> FeedEn
 
 
 class Lease:
-    """Whether copies are live, as a test says."""
+    """A lease that a test sets to live or not."""
 
     def __init__(self) -> None:
         self.live = True
@@ -203,7 +205,7 @@ async def test_what_changes_while_it_is_read_is_not_kept(town, monkeypatch: pyte
         return reply
 
     monkeypatch.setattr(town.store, "run", run)
-    assert await copies.read(pep.id) == pep  # true when it was asked
+    assert await copies.read(pep.id) == pep  # true at the request
     assert copies.peek(pep.id) is None
 
 
@@ -212,7 +214,7 @@ async def test_a_store_that_went_back_in_time_is_not_believed(town) -> None:
     pep = await created(Peps(town.store), admin.account)
     copies = PepCopies(town.store, live=Lease())
     copies.apply(0, change("user", admin.account, admin.id, 9, 10_000))
-    assert await copies.read(pep.id) == pep  # nothing that was seen of a user makes a key older
+    assert await copies.read(pep.id) == pep  # a newer record of a user does not make a key older
     for kind, subject in (("pep", pep.id), ("account", "")):
         copies.apply(0, change(kind, admin.account, subject, 9, 10_000))
         with pytest.raises(StoreUnavailableError):

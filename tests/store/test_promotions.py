@@ -1,4 +1,4 @@
-"""Masters that are replaced while checks go on: how long what is denied, and that it ends without a hand.
+"""Masters that are replaced while checks go on: the duration of denials, and recovery without an operator.
 
 Real servers, in process. Denials are timed on direct reads and copies of `Records`, as a check uses them.
 """
@@ -38,12 +38,12 @@ QUICK = (*DATA, *CAREFUL, "--repl-ping-replica-period", "1")
 
 
 async def until(happens, seconds=20.0):
-    """As for processes alone, and the event loop goes on."""
+    """Wait as for a process, while the event loop runs."""
     return await asyncio.to_thread(until_, happens, seconds)
 
 
 class Denials:
-    """Reads of one user, every 20 ms; ``seconds``: the longest time without an answer since ``mark``."""
+    """Reads of one user, every 20 ms; ``seconds``: the longest time without a reply since ``mark``."""
 
     def __init__(self, live, user):
         self._live, self._user = live, user
@@ -114,12 +114,12 @@ async def test_R49_a_planned_failover_denies_for_less_than_three_seconds(servers
         admin = await sooner_or_later(town.account)
         async with living(store, lease=1.0) as live:
             await sooner_or_later(lambda: lively(live, admin))
-            await asyncio.sleep(1.5)  # Sentinel looks at the replicas' offsets once a second
+            await asyncio.sleep(1.5)  # Sentinel reads the replicas' offsets once a second
             async with denials(live, admin) as (denied,):
                 servers.ask(sentinels[0], "SENTINEL", "FAILOVER", "mymaster")
                 await until(lambda: int(servers.ask(sentinels[0], *MASTER)[1]) != master)
-                await asyncio.sleep(3.0)  # the old one still says that it is a master
-                assert await sooner_or_later(lambda: town.users.change(OPERATOR, admin.id, name="New"))
+                await asyncio.sleep(3.0)  # the old one still reports itself as a master
+                assert await sooner_or_later(lambda: town.users.set_name(OPERATOR, admin.id, "New"))
                 await sooner_or_later(lambda: lively(live, admin))
             assert denied.since is None
             assert denied.seconds < 3.0
@@ -191,7 +191,7 @@ MASTER = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")
 
 
 async def test_R49_one_masters_death_denies_its_partitions_alone_and_ends_by_itself(servers, town_class, entropy):
-    """Three masters; the one that is killed has two replicas."""
+    """Three masters; the killed one has two replicas."""
     ports, store = await asyncio.to_thread(begin_cluster, servers), None
     try:
         store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}")

@@ -1,4 +1,4 @@
-"""R46: what proves a partition to be the known store, and what does not. Pure, one row for each case."""
+"""R46: proofs that a partition is the known store, and insufficient ones. Pure, one row per case."""
 
 import pytest
 

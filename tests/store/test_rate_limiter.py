@@ -1,4 +1,4 @@
-"""Buckets: what they hold, when it comes back, that of many at once no more than that get one, and that they end."""
+"""Buckets: capacity, refill, no more than the capacity for concurrent requests, and expiry."""
 
 import asyncio
 

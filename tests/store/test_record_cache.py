@@ -1,4 +1,4 @@
-"""The live copy: used only while it is exact, never older than what was seen, gone when something might be missed."""
+"""Live copies: used only while exact, never older than a seen revision, dropped when a change may be missed."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ def regressions():
 
 @pytest.fixture
 def records(town, clock, regressions):
-    """Records that have just heard the feed and registered; tests move the clock and speak for the feed."""
+    """Records after a heartbeat of the feed and a registration; tests move the clock and call the feed's methods."""
     made = RecordCache(
         town.store, lease=LEASE, clock=clock.monotonic, on_regression=lambda *seen: regressions.append(seen)
     )
@@ -66,7 +66,7 @@ async def test_both_the_feed_and_the_registration_hold_the_lease(town, records, 
     records.registered(0, clock.monotonic())
     assert records.peek(admin.id) == admin
     clock.advance(0.85)
-    assert records.peek(admin.id) is None  # heard 1.05 s ago
+    assert records.peek(admin.id) is None  # heartbeat 1.05 s ago
 
 
 async def test_without_a_lease_every_read_is_a_direct_one(town, clock):
@@ -118,7 +118,7 @@ async def test_a_flush_forgets_every_copy(town, records, clock):
 async def test_a_read_that_a_change_overtook_is_answered_but_not_kept(town, records, monkeypatch):
     admin = await town.account()
     reading = asyncio.create_task(records.read(admin.id))
-    await asyncio.sleep(0)  # it is on its way
+    await asyncio.sleep(0)  # its fetch is in flight
     records.apply(0, change(admin))
 
     assert await reading == admin
@@ -181,7 +181,7 @@ async def test_fresh_skips_the_copy(town, records):
     await records.read(admin.id)
     await town.users.change(OPERATOR, admin.id, name="New")
 
-    assert (await records.read(admin.id)).name == "Ada"  # the change has not been heard yet
+    assert (await records.read(admin.id)).name == "Ada"  # the change has not arrived yet
     assert (await records.read(admin.id, fresh=True)).name == "New"
     assert records.peek(admin.id).name == "New"
 
@@ -209,7 +209,7 @@ async def test_copies_are_bounded(town, clock):
 
 
 async def forget(town, record, **fields):
-    """Put older values where newer ones were, as a fail-over to an older copy does."""
+    """Replace newer values by older ones, as a fail-over to an older copy does."""
     home = keys.account(record.account, town.store.partitions)
     words = [word for pair in fields.items() for word in pair]
     await town.store.change("HSET", f"{home}:u:{record.id}", *words)
@@ -343,7 +343,7 @@ async def test_a_user_that_was_healed_is_believed_from_its_next_change_on(town, 
 
     uid, epoch, seen = regressions[0]
     await town.users.raise_epoch(uid, epoch, seen=seen)
-    with pytest.raises(StoreUnavailableError):  # nothing has been said about it since
+    with pytest.raises(StoreUnavailableError):  # no event about it since
         await records.read(member.id)
     changed = (await town.users.change(OPERATOR, member.id, role="accountant")).record
     records.apply(0, change(changed))
@@ -363,7 +363,7 @@ async def test_a_lost_suspension_of_the_account_is_not_made_up_for_by_a_users_he
 
 
 async def test_R47_a_copy_is_read_anew_after_thirty_seconds_at_most(town, records, clock):
-    """What changed beside the feed, by hand or by a fault, is seen by then."""
+    """A change beside the feed, by hand or by a fault, is seen by then."""
     admin = await town.account()
     await records.read(admin.id)
     await town.store.change("HSET", f"{keys.account(admin.account, 1)}:u:{admin.id}", "st", "suspended")

@@ -1,5 +1,6 @@
-"""R48: what was acknowledged and lost stays in force. Older states put in the place of the store, under sidecars that
-know what was lost, in part or not at all, and before a restart."""
+"""R48: acknowledged changes that the store lost stay in force. Older states replace the store's content, under sidecars
+that know the lost changes wholly, in part or not at all, and before a restart.
+"""
 
 import asyncio
 import contextlib
@@ -87,7 +88,7 @@ class Sidecar:
         return self.live.states.status(0).reason
 
     async def read(self, uid: UserId) -> UserRecord | str | None:
-        """The record as a check reads it, or why it is not known."""
+        """Return the record as a check reads it, or the reason why it is unknown."""
         try:
             return self.live.records.peek(uid) or await self.live.records.read(uid)
         except StoreUnavailableError:
@@ -117,14 +118,14 @@ async def sidecar(town, tmp_path) -> AsyncIterator[Callable[..., Sidecar]]:
 
 @dataclass
 class Scene:
-    """An administrator, and a marketer who is an accountant by an acknowledged change or not."""
+    """An administrator, and a marketer whose role an acknowledged change may set to accountant."""
 
     town: object
     ada: UserRecord
     bob: UserRecord
 
     async def lose(self, change, *, after=0):
-        """Make the change, and put the state of before in place, with ``after`` unrelated changes on top."""
+        """Make the change, and restore the state before it, with ``after`` unrelated changes on top."""
         kept = await commands(self.town.store)
         await change()
         await self.settle()
@@ -133,7 +134,7 @@ class Scene:
             await self.town.users.change(OPERATOR, self.ada.id, name=f"Ada {number}")
 
     async def settle(self):
-        """An acknowledged change was applied by every sidecar."""
+        """Wait until an acknowledged change was applied by every sidecar."""
         n = int(await self.town.store.client.get("sc:{p00}:feed:n") or 0)
         running = [one for one in Sidecar.made if one.task]
 
@@ -375,7 +376,7 @@ async def test_R48_a_recovery_that_is_followed_already_is_not_reported_as_a_loss
 
 
 async def test_R48_of_two_sidecars_one_knows_more(scene, sidecar):
-    """The other was stopped before the change: its store went back to what it knows."""
+    """The other was stopped before the change: its store went back to a state that it knows."""
     one, two = await sidecar("a"), await sidecar("b")
     await two.stop()
     await scene.lose(changes(scene)["role"])
@@ -412,8 +413,8 @@ async def test_R48_a_recovery_whose_sidecars_are_gone_is_finished_by_one_that_st
     await eventually(lambda: late.held(scene.bob.id))
 
 
-async def gap(scene, sidecar, change=None):
-    """A sidecar that knows the end of what was lost, and not its beginning, which is ``change``."""
+async def gap(scene, sidecar):
+    """A sidecar that knows the end of the lost changes, and not their beginning."""
     one = await sidecar("a")
     kept = await commands(scene.town.store)
     await (change or changes(scene)["role"])()
@@ -515,7 +516,7 @@ async def test_R48_what_is_told_after_an_accepted_loss_holds_later_and_once(scen
     await one.stop()
     await late.stop()
     await put_back(scene.town.store, kept)
-    new = await sidecar("new")  # knows nothing of the loss, as after its state directory was lost
+    new = await sidecar("new")  # without knowledge of the loss, as after its state directory was lost
     lost_by_others = one.live.journal.marks(0)
     await eventually(lambda: new.serves(scene.bob.id))
     for name in ("a", "late"):

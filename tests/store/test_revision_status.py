@@ -1,4 +1,4 @@
-"""R30: reached is what is applied here; what the feed does not have yet is told apart from what was not heard."""
+"""R30: a revision is reached once it is applied here; one beyond the feed differs from one that has not arrived."""
 
 import pytest
 
@@ -12,7 +12,7 @@ OPERATOR = Actor.operator()
 
 
 class Slept:
-    """Moves the clock instead; ``at`` a pause, something happens."""
+    """Move the clock in place of a sleep; at the ``at``-th pause, an event occurs."""
 
     def __init__(self, clock):
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Which roles are held, over accounts and pages; which generations were in force, in order, audited."""
+"""Roles in use, over accounts and pages; active generations, in order, audited."""
 
 import json
 

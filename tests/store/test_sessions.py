@@ -1,4 +1,4 @@
-"""Sessions: rotation that forgives a retry and not a thief, at most twenty of them, gone with the epoch."""
+"""Sessions: rotation that accepts a retry and detects a theft, at most twenty per user, revoked by the epoch."""
 
 import asyncio
 
@@ -133,7 +133,7 @@ async def test_a_refresh_slides_the_end_of_the_session(town):
     assert rotated.record.sessions[session.id] >= opened.record.sessions[session.id] + 539
     (listed,) = await town.sessions.listing(admin.id)
     assert listed.address == "192.0.2.9"
-    assert (await town.feed())[-1]["u"] == admin.id  # the copies elsewhere have to know the new end
+    assert (await town.feed())[-1]["u"] == admin.id  # the copies elsewhere must have the new end
 
 
 async def test_R14_a_retry_within_the_grace_gets_the_same_successor(town):

@@ -1,4 +1,4 @@
-"""Direct reads together: one script a turn of the loop, each asker its own answer and its own trouble."""
+"""Batched direct reads: one script per iteration of the loop, each caller with its own result and its own error."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def records(town):
 
 @pytest.fixture
 def pieces(town, monkeypatch):
-    """How many each script was asked about."""
+    """Return the number of records per script call."""
     sizes, run = [], town.store.run
 
     async def counted(name, at, args, **more):
@@ -140,7 +140,7 @@ async def test_a_script_counts_once_and_an_outage_too(town, records, monkeypatch
     assert (asked, failed) == (["record", "record"], ["record"])
 
 
-# What is wrong with one is nobody else's ------------------------------------------------------------------------------
+# Isolated errors ------------------------------------------------------------------------------------------------------
 
 
 async def test_one_that_the_script_fails_on_does_not_fail_the_others(town, records, pieces):
@@ -186,7 +186,7 @@ async def test_one_of_the_past_is_refused_alone(town):
 
 
 async def test_a_slot_on_its_way_is_asked_of_one_by_one(town, records, pieces, monkeypatch):
-    """Redis says TRYAGAIN when it has a part of the keys alone: of those that it has all of, it tells."""
+    """Redis replies TRYAGAIN if it has only some of the keys; a single key is answered."""
     admin, member = await people(town, 1)
     evaluate = town.store._evaluate
 
@@ -218,11 +218,11 @@ async def test_who_goes_away_takes_nobody_along(town, records):
     assert records._flights == {}
 
 
-# What was known when it was sent --------------------------------------------------------------------------------------
+# State at the time of the request -------------------------------------------------------------------------------------
 
 
 async def test_a_change_heard_while_the_answer_is_on_its_way_does_not_refuse_it(town, records, monkeypatch):
-    """Nor is it kept: somebody else's may be, of the same script."""
+    """Nor is it cached: the other records of the same script call are."""
     admin, member = await people(town, 1)
     evaluate = town.store._evaluate
 
@@ -241,7 +241,7 @@ async def test_a_change_heard_while_the_answer_is_on_its_way_does_not_refuse_it(
 async def test_a_change_heard_before_it_is_sent_binds_its_answer(town, records):
     admin, member = await people(town, 1)
     reading = all_at_once(records, [admin, member])
-    await asyncio.sleep(0)  # asked, not sent
+    await asyncio.sleep(0)  # requested, not sent
     records.apply(0, _change(member, n=1, seq=10**6))
 
     found = await reading
@@ -253,7 +253,7 @@ def _change(record, *, n, seq):
     return FeedEntry(n=n, account=record.account, user=record.id, kind="user", seq=seq, epoch=record.epoch, ack=False)
 
 
-# A real server that hangs, or goes ------------------------------------------------------------------------------------
+# A real server that hangs, or exits -----------------------------------------------------------------------------------
 
 
 async def test_a_store_that_hangs_is_out_for_all_within_its_timeout(hurried_town):

@@ -1,4 +1,4 @@
-"""TLS to one server, to Sentinels and what they watch over, to a Cluster. With real servers that can do TLS."""
+"""TLS to one server, to Sentinels and their servers, to a Cluster. With real servers that support TLS."""
 
 import shutil
 import subprocess
@@ -38,7 +38,7 @@ def secured(port, chain, key):
 
 
 class Tls:
-    """Servers with TLS alone. Another certificate for clients of ``wants_clients``."""
+    """Servers with TLS alone. ``wants_clients``: they require another certificate of clients."""
 
     def __init__(self, binary, folder):
         self._binary = binary
@@ -89,7 +89,9 @@ def tls(tls_binary, tmp_path):
 
 
 async def is_used(url, tls, **options):
-    """Reached with the CA's file, by reads, writes and the listener; without it, one line with the remedy."""
+    """Assert that the store works with the CA's file, for reads, writes and the feed; without it, one line with the
+    remedy.
+    """
     asked = "&" if "?" in url else "?"
     store = await Store.open(f"{url}{asked}ssl_ca_certs={tls.chain}", read_timeout=5.0, write_timeout=5.0, **options)
     store.lone_master = True

@@ -1,4 +1,4 @@
-"""Where the store is: one server, a Sentinel's master through a fail-over, a Cluster's masters. With real processes."""
+"""Topologies: one server, a Sentinel's master through a fail-over, a Cluster's masters. With real processes."""
 
 import asyncio
 import contextlib
@@ -74,11 +74,11 @@ def test_a_certificate_that_is_none_is_named_at_the_start(name, tmp_path):
             topology(f"rediss://:secret@h?{name}={tmp_path / file}", patience=PATIENCE)
 
 
-# Real ones ------------------------------------------------------------------------------------------------------------
+# Real servers ---------------------------------------------------------------------------------------------------------
 
 
 BUS = 10_000
-"""How far above its own a server of a cluster has another port."""
+"""Offset of the cluster bus port of a server."""
 
 
 class Servers:
@@ -143,7 +143,7 @@ def pair(servers):
 
 @pytest.fixture
 def watched(pair, tmp_path):
-    """And a sentinel that promotes the replica a second after the master has gone."""
+    """The pair with a Sentinel that promotes the replica a second after the master is gone."""
     servers, master, replica = pair
     sentinel = free_port()
     configuration = tmp_path / "sentinel.conf"
@@ -196,12 +196,12 @@ async def test_a_sentinels_master_is_followed_through_a_failover(watched, town_c
             await sooner_or_later(lambda: lively(live, admin))
             servers.processes[master].kill()
 
-            servers.ask(replica, "CONFIG", "SET", "min-replicas-to-write", "0")  # there is nobody left to replicate to
-            await sooner_or_later(lambda: town.users.change(OPERATOR, admin.id, name="New"))
+            servers.ask(replica, "CONFIG", "SET", "min-replicas-to-write", "0")  # there is no replica left
+            await sooner_or_later(lambda: town.users.set_name(OPERATOR, admin.id, "New"))
             await sooner_or_later(lambda: lively(live, admin))
             record = await live.records.read(admin.id)
             assert (record.name, record.epoch) == ("New", 2)
-            assert live.fleet._era >= 2  # it has noticed: absence proves nothing for a while
+            assert live.fleet._era >= 2  # it has detected that: absence proves nothing for a while
         assert servers.ask(replica, "ROLE")[0] == "master"
     finally:
         await store.close()
@@ -327,7 +327,7 @@ async def test_a_cluster_is_a_store_like_any_other(cluster, town_class, entropy,
 
 
 def move(servers, ports, key):
-    """The slot of ``key``, with all that is in it, to another master. Yields when it is half way: keys, but no slot."""
+    """Move the slot of ``key``, with its content, to another master. Yields half way: keys, but no slot."""
     ids = {port: servers.ask(port, "CLUSTER", "MYID") for port in ports}
     slot = servers.ask(ports[0], "CLUSTER", "KEYSLOT", key)
     source = next(port for port in ports if servers.ask(port, "CLUSTER", "COUNTKEYSINSLOT", slot))
@@ -381,7 +381,7 @@ async def test_records_that_are_read_together_follow_a_slot_that_moves(cluster, 
 
 @pytest.mark.slow
 async def test_R50_a_reshard_that_stops_half_way_is_an_outage_of_its_slot(cluster, town_class, entropy):
-    """Some keys there, some here: scripts are answered TRYAGAIN, ASK or with an error of their own."""
+    """Some keys moved, others not: scripts get TRYAGAIN, ASK or an error of their own."""
     servers, ports = cluster
     store = await lone(f"redis+cluster://127.0.0.1:{ports[0]}")
     try:

@@ -1,4 +1,4 @@
-"""Users: who may be changed, what ends with a change, and that an account is never without an administrator."""
+"""Users: permitted changes, their side effects, and an administrator in every account."""
 
 import asyncio
 import dataclasses

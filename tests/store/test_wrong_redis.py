@@ -1,6 +1,6 @@
-"""Every kind of a wrong Redis at the start: one short line with the remedy, for each verb and for ``serve``.
+"""Every kind of unsuitable Redis at the start: one short line with the remedy, for each verb and for ``serve``.
 
-Servers are real ones, or a few lines that answer as other programs do.
+Servers are real ones, or a few lines that respond as other programs do.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ __all__ = ["servers"]
 
 @contextlib.asynccontextmanager
 async def program(answer, first=b""):
-    """Answers every message with ``answer``."""
+    """A server that responds to every message with ``answer``."""
 
     async def serve(reader, writer):
         writer.write(first)
@@ -34,7 +34,7 @@ async def program(answer, first=b""):
 
 
 async def start_problem(url, **options):
-    """As a verb and as ``serve`` meet it. StoreMismatchError, or StoreUnavailableError."""
+    """Return the error of a verb and of ``serve``: StoreMismatchError or StoreUnavailableError."""
     store = None
     try:
         store = Store.at(url, **options)

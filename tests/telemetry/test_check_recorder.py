@@ -1,4 +1,6 @@
-"""From an answered check to its line and its numbers: the same for one and for many, and nothing lost in between."""
+"""From a check's response to its log line and its metrics: the same for one and for many, and nothing lost
+in between.
+"""
 
 import asyncio
 import json
@@ -22,7 +24,7 @@ DENY = Decision(Reason.MISSING_TOKEN, "g")
 
 
 class Log:
-    """In place of a `DecisionLog`: what it was given."""
+    """Records the entries in place of a `DecisionLog`."""
 
     def __init__(self) -> None:
         self.blocks: list[bytes] = []
@@ -91,7 +93,7 @@ def test_a_line_is_the_record_encoded(
     )
     log = Log()
     recorder = book(log)
-    for _ in range(2):  # composed, and remembered
+    for _ in range(2):  # composed, and cached
         told = recorder.log_entry("/check", decision, decision.section)
         recorder.record(told, in_quotes(request_id), 5_000.0 - micros / 1e6, 5_000.0)
     recorder.flush()
@@ -104,7 +106,7 @@ def test_each_line_has_its_own_time_to_the_millisecond(monkeypatch: pytest.Monke
     log = Log()
     recorder = book(log)
     told = recorder.log_entry("/check", DENY, "")
-    moments = [at / 4096 for at in range(4096)]  # four a millisecond, and no rounding
+    moments = [at / 4096 for at in range(4096)]  # four per millisecond, without rounding
     for at in moments:
         recorder.record(told, b"r", at, at)
         if at == 0.5:
@@ -179,7 +181,7 @@ def test_a_full_batch_is_settled_soon_and_not_on_the_checks_own_time() -> None:
     soon: list[Callable[[], None]] = []
     log = Log()
     recorder = book(log, call_soon=soon.append)
-    for _ in range(BATCH + 3):  # more come before the loop gets to it
+    for _ in range(BATCH + 3):  # more arrive before the loop reaches it
         enter(recorder, DENY)
     assert len(soon) == 1
     assert not log.blocks

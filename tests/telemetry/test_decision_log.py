@@ -60,7 +60,7 @@ def test_what_waits_is_bounded_and_what_is_lost_is_counted(monkeypatch: pytest.M
     monkeypatch.setattr(decision_log, "QUEUE_BYTES", 20)
     dropped: list[int] = []
     log = DecisionLog(Stuck(), dropped=dropped.append)
-    log.close()  # nobody empties the queue now
+    log.close()  # no writer empties the queue now
     for _ in range(5):
         log.write(b"1\n2\n3\n", 3)
     assert dropped == [3, 3], "eighteen bytes wait, and there is place for twenty"

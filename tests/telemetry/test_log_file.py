@@ -1,4 +1,4 @@
-"""The decision log's file: whole lines whatever it is, its mode, and a look at it that leaves nothing behind."""
+"""The decision log's file: whole lines on every kind of file, its mode, and a check of it without side effects."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ TURN = b"".join(LINE % number for number in range(256))
 
 
 class Pipe:
-    """One that is read to its end. ``written``: each write, as the kernel was given it."""
+    """A pipe that is read to its end. ``written``: each write, as passed to the kernel."""
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         os.mkfifo(path)
@@ -29,7 +29,7 @@ class Pipe:
         monkeypatch.setattr(log_file.os, "write", lambda to, data: self.written.append(len(data)) or write(to, data))
 
     def start(self) -> None:
-        """Once there is a writer: without one, the end comes at once."""
+        """Start the reader once there is a writer: without one, the end is read at once."""
         self._thread.start()
 
     def all(self) -> bytes:

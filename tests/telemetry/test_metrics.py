@@ -1,4 +1,4 @@
-"""Metrics: counted in plain integers, shown as Prometheus text, no label that a request can mint."""
+"""Metrics: counted in plain integers, shown as Prometheus text, no label value from a request."""
 
 import sys
 

@@ -8,7 +8,7 @@ from sidecar.telemetry.task_supervision import FIRST_PAUSE, LONGEST_PAUSE, STEAD
 
 
 class Timeline:
-    """A clock that a pause moves; it writes the pauses down."""
+    """A clock that a pause moves; records the pauses."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""Keys, claims and a forge: whoever tests tokens signs what no sidecar would."""
+"""Keys, claims and a forge: tests sign tokens that no sidecar would."""
 
 import base64
 import json
@@ -112,6 +112,6 @@ def pepper() -> Pepper:
 
 @pytest.fixture
 def entropy() -> Callable[[int], bytes]:
-    """A source of entropy that never gives the same twice, and always the same sequence."""
+    """A source of entropy without repetitions, with the same sequence in every run."""
     count = iter(range(1, 256))
     return lambda size: next(count).to_bytes(1, "big") * size

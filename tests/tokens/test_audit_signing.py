@@ -1,4 +1,4 @@
-"""The key that signs the audit: the same wherever the pepper is the same, and good for its own bytes alone."""
+"""The key that signs the audit: derived from the pepper alone, and verifying its own bytes alone."""
 
 from sidecar.tokens.audit_signing import CheckpointKey
 from sidecar.tokens.opaque import Pepper

@@ -1,4 +1,4 @@
-"""Tokens of outside issuers (R10): what makes one authentic, every way in which one is not, and what it may not say."""
+"""Tokens of external issuers (R10): an authentic one, every way of not being one, and inadmissible claims."""
 
 import base64
 import hmac
@@ -57,12 +57,12 @@ SET = read_key_set(json.dumps({"keys": [_jwk(algorithm) for algorithm in KEYS]})
 
 
 def signed(algorithm="RS256", header=None, key=None, raw=None, **claims):
-    """A token as PyJWT signs it; members set to ``...`` are left out. ``raw``: a payload in place of the claims."""
+    """Sign a token with PyJWT; members set to ``...`` are left out. ``raw``: a payload in place of the claims."""
     payload = {name: value for name, value in {**CLAIMS, **claims}.items() if value is not ...}
     headers = {"kid": KIDS.get(algorithm, "r"), **(header or {})}
     content = raw if raw is not None else json.dumps(payload).encode()
     headers = {name: value for name, value in headers.items() if value is not ...}
-    # PyJWT writes typ itself; None takes it away.
+    # PyJWT writes typ itself; None removes it.
     return jwt.api_jws.encode(content, key or KEYS[algorithm], algorithm, headers)
 
 
@@ -106,7 +106,7 @@ def test_the_claim_that_is_the_email_is_the_operators_choice():
     ("email", "proven"), [("grace@example.com", True), ("mallory@example.com", False), (..., False), (None, False)]
 )
 def test_R10_email_verified_proves_the_email_and_no_other_claim(proof, email, proven):
-    """OpenID Connect Core 5.1. At Keycloak whoever registers chooses the preferred_username."""
+    """OpenID Connect Core 5.1. At Keycloak a user chooses the preferred_username at registration."""
     trust = IssuerTrust(ISSUER, "dashboard", TRUST.algorithms, "preferred_username", email_verified=proof)
     claims = verdict(signed(preferred_username="grace@example.com", email=email), trust)
     assert claims.email == ("grace@example.com" if proven else None)
@@ -146,7 +146,7 @@ def test_R10_headers_that_bring_a_key_or_another_meaning_are_malformed(name):
 
 
 def by_hand(header, claims=CLAIMS):
-    """What PyJWT does not write. EdDSA under the key "d"."""
+    """Sign a token that PyJWT does not write. EdDSA under the key "d"."""
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
     signature = base64.urlsafe_b64encode(KEYS["EdDSA"].sign(b".".join(parts))).rstrip(b"=")
     return b".".join([*parts, signature]).decode()
@@ -177,8 +177,9 @@ def test_R10_EdDSA_and_Ed25519_are_accepted_where_the_operator_names_them(named)
 
 
 def test_R10_a_logout_token_is_no_bearer_token_whatever_its_type():
-    """Of OpenID Connect Back-Channel Logout: of the same issuer, audience and key; some providers give it exp and typ
-    JWT. Every receiver of it, and whoever reads its logs, could use it else."""
+    """Logout tokens of OpenID Connect Back-Channel Logout have the same issuer, audience and key; some providers add
+    exp and typ JWT. Otherwise every receiver of one, and every reader of its logs, could use it.
+    """
     logout = {"http://schemas.openid.net/event/backchannel-logout": {}}
     for typ in ("JWT", "logout+jwt", None):
         assert verdict(signed(header={"typ": typ}, events=logout, jti="j", sid="s")) is Reason.MALFORMED_TOKEN
@@ -234,7 +235,7 @@ TEXT = {"email_verified": EmailProof.CLAIM_OR_TEXT}
     ],
 )
 def test_R10_an_email_is_proven_as_the_issuers_entry_says(trusted, email, verified, proven):
-    """What is no address at all ("acme.example") is found out where it is normalised."""
+    """A text that is no address ("acme.example") is rejected where it is normalised."""
     trust = IssuerTrust(ISSUER, "dashboard", TRUST.algorithms, **trusted)
     assert (verdict(signed(email=email, email_verified=verified), trust).email is not None) is proven
 
@@ -258,7 +259,7 @@ def test_R10_only_the_algorithms_that_were_named_and_that_fit_the_key():
 
 
 def test_R10_a_public_key_is_no_shared_secret():
-    """The oldest trick: HS256 under the bytes of the public key."""
+    """The classic attack: HS256 with the bytes of the public key."""
     public = KEYS["RS256"].public_key()
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     header = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"r","typ":"JWT"}').rstrip(b"=")

@@ -1,4 +1,4 @@
-"""Key sets of outside issuers: which keys are taken, which are left out, what is no key set at all."""
+"""Key sets of external issuers: accepted keys, skipped keys, and invalid sets."""
 
 import json
 

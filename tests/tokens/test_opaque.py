@@ -1,4 +1,4 @@
-"""Refresh tokens, invitations, resets, PEP keys: what proves them, and that one kind never passes as another."""
+"""Refresh tokens, invitations, resets, PEP keys: their proofs, and no confusion of kinds."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Forged, broken and honest access tokens, a row each."""
+"""Forged, malformed and valid access tokens, one row each."""
 
 import hashlib
 import hmac
@@ -267,7 +267,7 @@ def test_no_leeway_and_the_largest(keys, forge, claims, now):
 
 
 def test_several_faults_give_the_first_reason_of_the_contract(verifier, forge, now):
-    """Each row mends the first fault of the row before."""
+    """Each row repairs the first fault of the row before."""
     faults = {"iss": "x", "aud": "y", "nbf": now + 99, "iat": now - 900, "exp": now - 9}
     kid = {**forge.header, "kid": "x"}
     rows = [
