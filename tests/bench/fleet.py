@@ -1,7 +1,7 @@
-"""How long until every sidecar of a fleet has dropped what a revocation changed, and how long its caller waits.
+"""Time until every sidecar of a fleet has dropped the copies that a revocation changed, and the caller's waiting time.
 
-The sidecars are live copies as ``serve`` makes them, several to a process; the instant that counts is when the record
-is gone from the last of them: from then on every decision is by the new truth. All clocks are this machine's one.
+The sidecars are live copies as ``serve`` makes them, several per process. The measured instant is the removal of the
+record from the last of them: from then on every decision uses the new state. All clocks are this machine's one.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ WANTED_MS = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Milliseconds from the call to: the last sidecar that has heard, any sidecar, the answer that all have."""
+    """Milliseconds from the call to: the last sidecar's event, any sidecar's, the response that all have applied it."""
 
     sidecars: int
     last: tuple[float, float, float]
@@ -40,7 +40,7 @@ class Spread:
 
 
 class Stopwatch:
-    """The last follower of a live copy: what it hears, all others have heard."""
+    """The last listener of a live copy: an event that it receives has reached all others."""
 
     def __init__(self) -> None:
         self.heard_at: dict[int, float] = {}
@@ -59,7 +59,7 @@ class Stopwatch:
 
 
 async def follow(url: str, count: int, name: str) -> None:
-    """A child: ``count`` live copies until standard input ends, then what each has heard and when."""
+    """Run ``count`` live copies in a child until standard input ends, then print each event with its time."""
     watches = [Stopwatch() for _ in range(count)]
     stores = [await Store.open(url) for _ in watches]
     tasks = []
@@ -76,7 +76,7 @@ async def follow(url: str, count: int, name: str) -> None:
 
 
 async def measure(world: World, sidecars: int, *, changes: int) -> Spread:
-    """``world`` has people; each change ends all sessions of one of them."""
+    """Measure. ``world`` has users; each change ends all sessions of one of them."""
     children = _children(world.store_url, sidecars)
     store = await Store.open(world.store_url)
     await store.check_meta()
@@ -84,7 +84,7 @@ async def measure(world: World, sidecars: int, *, changes: int) -> Spread:
     await _until_there(store, sidecars)
     fleet.flush(
         FeedReset(0, 0, new_data_set=False)
-    )  # as its own feed would: silence proves nothing before a lease is over
+    )  # as its own feed would: silence proves nothing before a lease has expired
     await asyncio.sleep(LEASE + 0.3)
     users, called, answered = Users(store), {}, []
     for number in range(changes):
@@ -139,7 +139,7 @@ async def _until_there(store: Store, sidecars: int) -> None:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """p50, p99, the most."""
+    """Return p50, p99, and the maximum."""
     ordered = sorted(values)
     return statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], ordered[-1]
 

@@ -1,4 +1,4 @@
-"""What a sidecar holds and how long it takes to come: bytes a cached user and token, cold start to first answer."""
+"""Memory and start of a sidecar: bytes per cached user and token, cold start to first response."""
 
 import statistics
 import time
@@ -15,7 +15,7 @@ from tests.bench.targets import World
 from tests.bench.wire import Request, answer, gateway_check
 
 FEW, MANY = 1_000, 16_000
-"""Within the token cache's bytes, so that nothing has been forgotten when it is weighed."""
+"""Within the token cache's bytes, so that no entry was evicted before the measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Memory:
 
 
 def memory(world: World) -> Memory:
-    """``world`` has MANY askers."""
+    """Measure. ``world`` has MANY active users."""
     with ExitStack() as stack:
         users = world.sidecar("memory-users")
         empty = users.rss()
@@ -49,14 +49,14 @@ def memory(world: World) -> Memory:
 
 
 def _weighed(stack: ExitStack, server: Server, requests: Sequence[Request]) -> int:
-    """After each of ``requests`` was asked at least once."""
+    """Return the bytes after each of ``requests`` was sent at least once."""
     load = stack.enter_context(loading(requests))
     load.run(server.port, max(3, len(requests) // 3_000))
     return server.rss()
 
 
 def starts(world: World, rounds: int) -> dict[str, list[float]]:
-    """Seconds from the command to its first right answer."""
+    """Return seconds from the command to its first right response."""
     found: dict[str, list[float]] = {"sidecar": [], "sidecar, 2 workers": [], "afternoon": []}
     request = next(gateway_check(each) for each in world.asked if each.allowed)
     for turn in range(rounds):

@@ -1,4 +1,4 @@
-"""p50 and p99 where a server should live: at half of what it can do. Sixty-four connections, pauses drawn at random."""
+"""p50 and p99 at half of a server's full rate, as in production. Sixty-four connections, random pauses."""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,12 @@ CONNECTIONS = 64
 WANTED_MS = 2.0
 NAMES = ("fast lane", "aiohttp lane", "AuthZEN", "afternoon", "Envoy jwt + RBAC")
 PACED = ("fast lane",)
-"""Those that the threshold is about."""
+"""Targets of the threshold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paced:
-    """Rates in requests a second: at full load, and as it came out; latencies of the median round, in ms."""
+    """Rates in requests per second: at full load, and as achieved; latencies of the median round, in ms."""
 
     name: str
     full: float

@@ -1,4 +1,4 @@
-"""Load by wrk, pinned to the core that is not the server's: closed loop, or paced for a share of the full rate."""
+"""Load by wrk, pinned to another core than the server's: closed loop, or paced for a share of the full rate."""
 
 import json
 import shutil
@@ -48,12 +48,12 @@ function delay()
   return whole
 end
 """
-"""wrk waits so many milliseconds before a connection's next request: exponential, whole, with the right mean."""
+"""Milliseconds that wrk waits before a connection's next request: exponential, whole, with the right mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What wrk saw. Latencies in milliseconds; ``refused`` are answers of 400 and above, denials among them."""
+    """Results of wrk. Latencies in milliseconds; ``refused`` are responses of 400 and above, denials among them."""
 
     requests: int
     seconds: float
@@ -68,7 +68,7 @@ class Run:
 
 
 class Load:
-    """Requests in rotation, laid down once in a file that wrk's script reads."""
+    """Requests in rotation, written once to a file that wrk's script reads."""
 
     def __init__(self, folder: Path, requests: Sequence[Request]) -> None:
         self._folder = folder
@@ -79,7 +79,7 @@ class Load:
     def run(
         self, port: int, seconds: int, *, connections: int = CONNECTIONS, pause: float = 0.0, once: bool = False
     ) -> Run:
-        """``pause``: milliseconds that a connection waits on average between two requests. ``once``: no second turn."""
+        """Run wrk. ``pause``: average milliseconds between two requests of a connection. ``once``: no repetition."""
         script = self._folder / "load.lua"
         script.write_text(SCRIPT + (PACE % pause if pause else ""))
         words = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
@@ -90,7 +90,7 @@ class Load:
 
 
 def read_run(output: str, errors: str = "") -> Run:
-    """wrk's report ends in our line of JSON."""
+    """Parse wrk's report, which ends in our line of JSON."""
     last = output.strip().rpartition("\n")[2]
     if not last.startswith("{"):
         raise RuntimeError(f"wrk failed: {(errors or output)[-500:]}")

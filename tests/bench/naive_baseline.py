@@ -1,6 +1,6 @@
-"""What a user writes in an afternoon with the same libraries: aiohttp, PyJWT, redis.asyncio, pycasbin.
+"""A straightforward handler with the same libraries: aiohttp, PyJWT, redis.asyncio, pycasbin.
 
-Correct on the happy path and with a live record, so that a revoked token is refused; nothing is cached, measured or
+Correct on the happy path and with a live record, so that a revoked token is rejected; nothing is cached, measured or
 logged. ``python -m tests.bench.naive_baseline PORT REDIS_URL MODEL POLICY_CSV JWKS ISSUER AUDIENCE``.
 """
 

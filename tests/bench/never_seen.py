@@ -1,5 +1,6 @@
-"""Tokens that nobody has seen before, each of another user: signature and live record every time, against the
-afternoon's handler, which does both on every request anyway."""
+"""New tokens, each of another user: signature and live record every time, against the naive baseline, which does both
+on every request anyway.
+"""
 
 import statistics
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tests.bench.wire import gateway_check
 
 RATIO = Ratio("afternoon / fast lane, never-seen tokens", "afternoon, new tokens", "fast lane, new tokens", least=2)
 MOST_A_SECOND = 9_000
-"""More than any server here can verify: no token comes twice."""
+"""More than any server here can verify, so that no token is repeated."""
 
 
 def people_for(seconds: int) -> int:
@@ -23,7 +24,7 @@ def people_for(seconds: int) -> int:
 
 
 def measure(world: World, *, rounds: int, seconds: int) -> Table:
-    """``world`` has an asker for each request. The sidecar starts anew each round; the other one remembers nothing."""
+    """Measure. ``world`` has a user per request. The sidecar starts anew each round; the other one has no cache."""
     table: Table = {RATIO.cheaper: Measured(), RATIO.dearer: Measured()}
     afternoon = world.afternoon()
     with ExitStack() as stack:

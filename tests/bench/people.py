@@ -1,7 +1,7 @@
-"""Who asks, and with which token: written into the store by pipeline, as the sidecar's own scripts would leave it.
+"""Users and their tokens: written into the store by pipeline, as the sidecar's own scripts would leave them.
 
-A real sign-in costs a password hash; a million of them are not what is measured. ``test_bench.py`` compares a record
-written here with what the store's reader makes of it.
+A real sign-in costs a password hash, and a million of them are not measured here. ``test_bench.py`` compares a record
+written here with the output of the store's reader.
 """
 
 import json
@@ -30,7 +30,7 @@ DAY = 86400
 SEATS = 5
 ALLOWED_SHARE = 0.93
 SHARED_HASH = "$argon2id$v=19$m=19456,t=2,p=1$YmVuY2hiZW5jaGJlbmNo$0000000000000000000000000000000000000000000"
-"""Nobody signs in with it: it stands for a hash's bytes."""
+"""Placeholder with a hash's length; no sign-in uses it."""
 PIPELINE = 2_000
 
 
@@ -47,7 +47,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One question, its asker's token, and the right answer."""
+    """One request: subject, token, and the right response."""
 
     person: Person
     token: str
@@ -56,7 +56,7 @@ class Asked:
 
 
 def population(count: int, roles: Sequence[str], chance: random.Random) -> Iterator[Person]:
-    """``count`` people, five to an account; the first of each account is its administrator."""
+    """Return ``count`` users, five per account; the first of each account is its administrator."""
     account = AccountId("")
     for number in range(count):
         if number % SEATS == 0:
@@ -72,7 +72,9 @@ def population(count: int, roles: Sequence[str], chance: random.Random) -> Itera
 
 
 def write_people(url: str, people: Iterable[Person]) -> list[Person]:
-    """Into the store, and the afternoon handler's own record beside. Returns the first hundred thousand of them."""
+    """Write the users into the store, and the naive baseline's own record beside. Return the first hundred thousand of
+    them.
+    """
     kept: list[Person] = []
     waiting = iter(people)
     with redis.Redis.from_url(url) as client:
@@ -115,7 +117,7 @@ def _write(pipe: Any, person: Person) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Mint:
-    """Makes tokens as the sidecar does, with a role in them for the targets that have nowhere else to find it."""
+    """Makes tokens as the sidecar does, with a role in them for the targets that read it from there."""
 
     keys: LoadedKeys
 
@@ -150,7 +152,7 @@ class Mint:
 
 
 def questions(people: Sequence[Person], policy: Policy, mint: Mint, *, seed: int = 7, padding: int = 0) -> list[Asked]:
-    """One for each of ``people``, with a token of its own: 93 of a hundred are allowed."""
+    """Return one request for each of ``people``, with its own token: 93 of a hundred are allowed."""
     chance = random.Random(seed)
     nowhere = Spot("nowhere", "view", "GET", "/elsewhere/items/1")
     yes = {role: [spot for spot in policy.spots if policy.allowed(role, spot)] for role in policy.roles}

@@ -1,4 +1,4 @@
-"""A curve as SVG, by hand: one line over a logarithmic axis, a label a point."""
+"""A curve as SVG, without a library: one line over a logarithmic axis, a label per point."""
 
 from collections.abc import Sequence
 from math import log10

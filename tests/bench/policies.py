@@ -1,7 +1,7 @@
-"""The same policy for everybody: the shipped one, grown by roles and sections, as our files, Cerbos' and Envoy's.
+"""The same policy for every target: the shipped one, grown by roles and sections, as our files, Cerbos' and Envoy's.
 
-What is asked of it, and what the right answer is, comes from our compiler; a target that answers otherwise is not
-measured (``table.py`` asks every target first).
+Requests and right responses come from our compiler. A target with another response is not measured (``table.py`` tests
+every target first).
 """
 
 import json
@@ -32,7 +32,7 @@ BASE = Shape(teams=1, areas=6, rules=24)
 
 
 def of_rules(rules: int) -> Shape:
-    """So many rules, over a hundred sections at most."""
+    """Return a shape with that many rules, over a hundred sections at most."""
     if rules <= BASE.rules:
         return BASE
     areas = min(100, rules // 8)
@@ -40,13 +40,13 @@ def of_rules(rules: int) -> Shape:
 
 
 def of_sections(sections: int) -> Shape:
-    """So many sections more than the shipped ones, each open to one more role."""
+    """Return a shape with that many sections more than the shipped ones, each open to one more role."""
     return Shape(teams=1, areas=sections, rules=SHIPPED_RULES + 2 * sections)
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A section and action, and a request that belongs to it."""
+    """A section and action, and a request that maps to it."""
 
     section: str
     action: str
@@ -56,7 +56,7 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The files in a folder, and what they mean."""
+    """The files in a folder, and their compiled form."""
 
     folder: Path
     model: Path
@@ -72,7 +72,7 @@ class Policy:
 
 
 def write_policy(folder: Path, shape: Shape = BASE) -> Policy:
-    """Our files, compiled. The pycasbin proof is not the bench's affair."""
+    """Write our files, compiled. The bench skips the pycasbin proof."""
     shipped, model = packaged()
     folder.mkdir(parents=True, exist_ok=True)
     cells = [
@@ -113,7 +113,7 @@ routes = [
 
 
 def _expectations(shipped: Path, shape: Shape, granted: set[tuple[str, str, str]]) -> Iterator[str]:
-    """Complete, as the gate wants them: the old roles on the new sections, the new roles on all sections."""
+    """Return complete expectations: the old roles on the new sections, the new roles on all sections."""
     old_roles = [
         role
         for role, told in tomllib.loads((shipped / "roles.toml").read_text())["roles"].items()
@@ -142,7 +142,7 @@ def _spots(folder: Path) -> Iterator[Spot]:
 
 
 def write_cerbos(folder: Path, policy: Policy, jwks: Mapping[str, Any], *, port: int) -> Path:
-    """Cerbos' configuration; a resource policy a section beside it. Returns the configuration's path."""
+    """Write Cerbos' configuration; a resource policy per section beside it. Return the configuration's path."""
     policies = folder / "policies"
     policies.mkdir(parents=True, exist_ok=True)
     for section in policy.generation.sections.values():
@@ -171,7 +171,7 @@ def write_cerbos(folder: Path, policy: Policy, jwks: Mapping[str, Any], *, port:
 def write_envoy(
     folder: Path, policy: Policy, jwks: Mapping[str, Any], *, port: int, issuer: str, audience: str
 ) -> Path:
-    """Envoy's own two filters: a verified token (with its cache), then a rule a role over path and method."""
+    """Write Envoy's own two filters: a verified token (with its cache), then a rule per role over path and method."""
     provider = {
         "issuer": issuer,
         "audiences": [audience],

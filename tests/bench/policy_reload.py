@@ -1,9 +1,9 @@
-"""What a large policy costs, alone and beside checks.
+"""Cost of a large policy, alone and beside checks.
 
-First the curve: seconds to compile so many rules over 200 roles and 500 sections, whose 100,000 tests are most of what
-the smallest takes: without the proof, and with that of an edit. Then a sidecar on the largest of them, asked at a
-steady pace by another process: its checks while nothing happens and while edits are judged, in turn. An answer's time
-counts from when it was due, so that a pause of the sidecar counts for all who wait.
+First the curve: seconds to compile that many rules over 200 roles and 500 sections, whose 100,000 tests are most of the
+smallest one's cost: without the proof, and with that of an edit. Then a sidecar on the largest of them, with checks at
+a steady rate from another process, alternately idle and during edits. A response time counts from when the check was
+due, so that a pause of the sidecar counts for all waiting checks.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ RATE = 2000.0
 RULES = (1_000, 2_500, 5_000, 10_000, 20_000)
 EDITS = 8
 EVERY = 4.0
-"""Seconds from edit to edit: in most of them nothing happens."""
+"""Seconds between edits; most of that time is idle."""
 
 
 def grown(shipped: Mapping[str, bytes], *, roles: int, sections: int, rules: int) -> dict[str, bytes]:
-    """The shipped policy with so much of each in all, and a test of every cell."""
+    """The shipped policy grown to that many of each, and a test of every cell."""
     chance = random.Random(rules)
     teams = [f"team-{n}" for n in range(roles - 5)]
     areas = [f"area-{n}" for n in range(sections - 12)]
@@ -73,7 +73,7 @@ def _expectations(
 
 
 def curve(shipped: Mapping[str, bytes]) -> Iterator[str]:
-    """As Markdown."""
+    """Return Markdown."""
     yield "| rules | files KiB | compile s | µs for each more | with the proof of an edit s | unpacked ms |"
     yield "| ---: | ---: | ---: | ---: | ---: | ---: |"
     first: float | None = None
@@ -93,7 +93,7 @@ def curve(shipped: Mapping[str, bytes]) -> Iterator[str]:
 
 
 def _unpacking(files: Mapping[str, bytes]) -> Callable[[], object]:
-    """What the sidecar itself does of an edit that changes policy.csv alone."""
+    """Return the sidecar's own cost of an edit that changes policy.csv alone."""
     generation = compile_policy(files, proof=ProofScope.NONE).generation
     assert generation is not None
     packed = pack(generation)
@@ -101,7 +101,7 @@ def _unpacking(files: Mapping[str, bytes]) -> Callable[[], object]:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """The best of three, as in the child that judges: it collects nothing."""
+    """Return the best of three, without garbage collection, as in the compile process."""
     took = []
     gc.disable()
     for _ in range(3):
@@ -124,7 +124,7 @@ class Answer(NamedTuple):
 
 
 async def beside_checks(folder: Path) -> list[str]:
-    """As Markdown."""
+    """Return Markdown."""
     policy = Policy(folder / "edited")
     files = grown(policy.shipped, roles=200, sections=500, rules=RULES[-1])
     edits = [files["policy.csv"] + f"# {number}\n".encode() for number in range(EDITS)]
@@ -153,7 +153,7 @@ async def beside_checks(folder: Path) -> list[str]:
 
 
 def _compared(answers: list[Answer], spans: list[tuple[float, float]]) -> Iterator[str]:
-    """``spans``: from when an edit was written until it was in force."""
+    """Compare. ``spans``: from the write of an edit to its activation."""
     judging = [one.wait for one in answers if any(began <= one.due <= ended for began, ended in spans)]
     idle = [one.wait for one in answers if not any(began <= one.due <= ended + 0.5 for began, ended in spans)]
     yield f"| {RATE:,.0f} checks a second over {CONNECTIONS} connections | checks | p50 ms | p90 | p99 | max |"
@@ -165,12 +165,12 @@ def _compared(answers: list[Answer], spans: list[tuple[float, float]]) -> Iterat
 
 
 def asked(url: str, token: str, seconds: float) -> list[Answer]:
-    """In a process of its own, which does nothing else."""
+    """Send checks from a separate process, which does nothing else."""
     return sorted(asyncio.run(steady(url, token, seconds)))
 
 
 async def steady(url: str, token: str, seconds: float) -> list[Answer]:
-    """At `RATE`."""
+    """Send checks at `RATE`."""
     host, _, port = url.removeprefix("http://").partition(":")
     request = (
         f"GET /check HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: /dashboard/users\r\n"

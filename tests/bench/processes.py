@@ -1,4 +1,4 @@
-"""Servers as processes on one core: started, watched in /proc, ended."""
+"""Servers as processes on one core: started, measured in /proc, stopped."""
 
 import os
 import socket
@@ -12,11 +12,11 @@ TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SERVER_CORE = 0
 STORE_CORE = 1
-"""The store shares the load's core: what it costs is not counted as the server's."""
+"""The store shares the load's core: its cost is not counted as the server's."""
 
 
 class Server:
-    """A process and its children, pinned to ``cores``. ``ready`` is asked until it is true."""
+    """A process and its children, pinned to ``cores``. ``ready`` is polled until it is true."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class Server:
         return self
 
     def cpu(self) -> float:
-        """Seconds of CPU so far, children and all threads included."""
+        """Return seconds of CPU so far, children and all threads included."""
         return sum(cpu_of(pid) for pid in self._family())
 
     def rss(self) -> int:
-        """Resident bytes, children included."""
+        """Return resident bytes, children included."""
         return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE for pid in self._family())
 
     def stop(self) -> None:
@@ -81,7 +81,7 @@ class Server:
 
 
 def cpu_of(pid: int) -> float:
-    """utime + stime of one process, as the kernel counts them."""
+    """Return utime + stime of one process, as the kernel counts them."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICK
 

@@ -1,6 +1,6 @@
-"""``python -m tests.bench.quiet serve``: the sidecar without decision log and check metrics, to see what they cost.
+"""``python -m tests.bench.quiet serve``: the sidecar without decision log and check metrics, to measure their cost.
 
-There is no setting for it, on purpose: an authorization that nobody can look into is not on offer.
+There is no setting for it, on purpose: an authorization without a log is not offered.
 """
 
 from sidecar.__main__ import main

@@ -1,4 +1,4 @@
-"""The table: every target in turn, round after round in one run, CPU time a request, as ratios with medians."""
+"""The table: every target in turn, round after round in one run, CPU time per request, as ratios with medians."""
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +16,12 @@ from tests.bench.wire import Request
 
 BATCH = 100
 TURNS = 40
-"""Times a thousand users: more calls than any memory of calls holds."""
+"""Repetitions of a thousand users: more requests than any response cache holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One target: which server, asked how."""
+    """One target: a server, and the kind of request."""
 
     name: str
     about: str
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """``dearer`` costs so many times what ``cheaper`` costs, in the same round."""
+    """``dearer`` costs that many times the ``cheaper`` one, in the same round."""
 
     name: str
     dearer: str
@@ -58,7 +58,7 @@ def _gateway(world: World) -> list[Request]:
 
 
 def _never_the_same(world: World) -> list[Request]:
-    """The same users and tokens, and another path each time: what is remembered of a whole call is of no use."""
+    """The same users and tokens with a new path each time: a cache of whole requests has no hit."""
     return [
         wire.gateway_check(replace(asked, spot=replace(asked.spot, path=f"{asked.spot.path}&turn={turn}")))
         for turn in range(TURNS)
@@ -67,7 +67,7 @@ def _never_the_same(world: World) -> list[Request]:
 
 
 def _many(world: World) -> list[Request]:
-    """A hundred questions of the same user: the menu of a dashboard."""
+    """Return a hundred requests of the same user: the menu of a dashboard."""
     asked = world.asked
     return [
         wire.json_check_many(each, [asked[(at + further) % len(asked)] for further in range(1, BATCH)])
@@ -138,7 +138,7 @@ RATIOS = (
 
 @dataclass
 class Measured:
-    """What the rounds of one row gave."""
+    """Results of the rounds of one row."""
 
     micros: list[float] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
@@ -147,7 +147,7 @@ class Measured:
 
     @property
     def cost(self) -> float:
-        """CPU microseconds a request, the median round."""
+        """Return CPU microseconds per request, the median round."""
         return statistics.median(self.micros)
 
     @property
@@ -160,7 +160,7 @@ Table = dict[str, Measured]
 
 def start_servers(world: World, wanted: set[str]) -> dict[str, Server]:
     starts: dict[str, Callable[[], Server]] = {
-        # One each: what one row leaves in a cache is not another's to pay for.
+        # One server per row, so that no row pays for the cache of another.
         **{name: partial(world.sidecar, name) for name in ("fast", "new", "api")},
         "fast-2": lambda: world.sidecar("fast-2", cores="0,1", WORKERS="2"),
         "slow": lambda: world.sidecar("slow", FAST_LANE="false"),
@@ -173,7 +173,7 @@ def start_servers(world: World, wanted: set[str]) -> dict[str, Server]:
 
 
 def measure(world: World, rows: Sequence[Row], *, rounds: int, seconds: int) -> Table:
-    """Alternating: no target is measured twice before every other was."""
+    """Measure in turn: no target is measured twice before every other was."""
     servers = start_servers(world, {row.server for row in rows})
     table: Table = {row.name: Measured() for row in rows}
     with ExitStack() as stack:
@@ -191,7 +191,7 @@ def measure(world: World, rows: Sequence[Row], *, rounds: int, seconds: int) -> 
 
 
 def prove(name: str, port: int, requests: Sequence[Request], sample: int = 40) -> None:
-    """Who answers wrongly is not measured."""
+    """Raise for a target with a wrong response, so that it is not measured."""
     for request in requests[:: max(1, len(requests) // sample)]:
         status, body = wire.answer(port, request)
         if not wire.is_right(request, status, body):
@@ -216,7 +216,7 @@ def _said(measured: Measured) -> str:
 
 
 def ratio(table: Table, wanted: Ratio) -> float | None:
-    """The median of the rounds' ratios; None when one of the two was not measured."""
+    """Return the median of the rounds' ratios; None if one of the two was not measured."""
     if wanted.dearer not in table or wanted.cheaper not in table:
         return None
     dearer, cheaper = table[wanted.dearer].micros, table[wanted.cheaper].micros
@@ -224,7 +224,7 @@ def ratio(table: Table, wanted: Ratio) -> float | None:
 
 
 def lines(table: Table) -> Iterator[str]:
-    """As Markdown."""
+    """Return Markdown."""
     yield "| target | requests/s of one core | CPU µs a request [min–max] | p50 ms | p99 ms | RSS MB |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     about = {row.name: row.about for row in ROWS}

@@ -1,4 +1,4 @@
-"""Everything that is measured, running at once, each on the same core, over one store and one policy."""
+"""All measured targets, running at once, each on the same core, over one store and one policy."""
 
 import json
 import os
@@ -34,7 +34,7 @@ PEP_RATE = 10_000_000
 
 @dataclass
 class World:
-    """A store with people in it, their questions, and the servers about it."""
+    """A store with users, their requests, and the servers around it."""
 
     folder: Path
     store_url: str
@@ -46,14 +46,14 @@ class World:
     peps: dict[AccountId, str] = field(default_factory=dict)
 
     def populate(self, count: int, *, active: int = 1000, seed: int = 1) -> None:
-        """``count`` people in the store; ``active`` of them ask."""
+        """Write ``count`` users into the store; ``active`` of them send requests."""
         everybody = people.population(count, self.policy.roles, random.Random(seed))
         known = people.write_people(self.store_url, everybody)
         chosen = random.Random(seed + 1).sample(known, min(active, len(known)))
         self.asked = people.questions(chosen, self.policy, self.mint)
 
     def sidecar(self, name: str, *, cores: str = "0", module: str = "sidecar", **settings: str) -> Server:
-        """One more sidecar over this store; its address is ``server.port``."""
+        """Start one more sidecar over this store; its address is ``server.port``."""
         port, ops = free_port(), free_port()
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
@@ -83,7 +83,7 @@ class World:
         return server.until(self.answers(port))
 
     def answers(self, port: int) -> Callable[[], bool]:
-        """Does it allow somebody who may?"""
+        """Return whether it allows a permitted user."""
         allowed = next((gateway_check(asked) for asked in self.asked if asked.allowed), None)
 
         def ready() -> bool:
@@ -94,7 +94,7 @@ class World:
         return ready
 
     async def make_peps(self) -> None:
-        """A PEP's key for each account that asks, as ``sidecar pep create`` makes them."""
+        """Create a PEP's key per active account, as ``sidecar pep create`` does."""
         store = await Store.open(self.store_url)
         try:
             for account in {asked.person.account for asked in self.asked}:
@@ -150,7 +150,7 @@ class World:
 
 @contextmanager
 def world(shape: policies.Shape = policies.BASE) -> Iterator[World]:
-    """An empty store on the load's core, keys, and the policy."""
+    """Build an empty store on the load's core, keys, and the policy."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -166,7 +166,7 @@ def world(shape: policies.Shape = policies.BASE) -> Iterator[World]:
 
 
 def find_cerbos() -> Path:
-    """The binary of the npm package, installed once into a folder that git ignores."""
+    """Return the binary of the npm package, installed once into a folder that git ignores."""
     cache = OUT / "cache"
     binary = cache / "node_modules" / CERBOS / "cerbos-linux-x64"
     if not binary.exists():
@@ -177,7 +177,7 @@ def find_cerbos() -> Path:
 
 
 def find_envoy() -> Path:
-    """On PATH, or where the tests of the gateways install it."""
+    """Look on PATH, and where the tests of the gateways install it."""
     found = install.find("envoy")
     if found is None:
         raise FileNotFoundError("no envoy: put it on PATH, or run `python -m tests.gateways.install pypi`")

@@ -1,4 +1,6 @@
-"""The bench itself: its people are the store's, its answers the policy's, its arithmetic right. No threshold here."""
+"""The bench itself: its users match the store, its responses match the policy, its arithmetic is right. No threshold
+here.
+"""
 
 import random
 import xml.etree.ElementTree as ET

@@ -1,4 +1,4 @@
-"""The questions as bytes, one dialect a target. The gateway's call has the twelve headers that a real one has."""
+"""Requests as bytes, one dialect per target. The gateway's check has the twelve headers of a real one."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Ready to be sent, with the status and the word in the body that the right answer has."""
+    """Bytes to send, with the status and the word in the body of the right response."""
 
     raw: bytes
     status: int = 200
@@ -21,7 +21,7 @@ class Request:
 
 
 def gateway_check(asked: Asked) -> Request:
-    """As a gateway forwards it: ``GET /check`` with the original method and path in headers."""
+    """Build a check as a gateway forwards it: ``GET /check`` with the original method and path in headers."""
     headers = {
         "X-Forwarded-Method": asked.spot.method,
         "X-Forwarded-Uri": asked.spot.path,
@@ -31,7 +31,7 @@ def gateway_check(asked: Asked) -> Request:
 
 
 def direct(asked: Asked) -> Request:
-    """The user's own request, for a filter that stands in its way."""
+    """Build the user's own request, for a filter inside the proxy."""
     headers = _browser(asked)
     if asked.spot.method != "GET":
         headers["Content-Length"] = "0"
@@ -39,31 +39,31 @@ def direct(asked: Asked) -> Request:
 
 
 def json_check(asked: Asked) -> Request:
-    """``POST /v1/check`` of one."""
+    """Build ``POST /v1/check`` of one."""
     body = {"section": asked.spot.section, "action": asked.spot.action}
     return _post("/v1/check", body, _decision(asked), asked.token)
 
 
 def json_check_many(asked: Asked, others: Sequence[Asked]) -> Request:
-    """``POST /v1/check`` of many; the first answer is compared."""
+    """Build ``POST /v1/check`` of many; the first response is compared."""
     checks = [{"section": each.spot.section, "action": each.spot.action} for each in (asked, *others)]
     return _post("/v1/check", {"checks": checks}, b'[{"decision":%b' % _boolean(asked), asked.token)
 
 
 def authzen(asked: Asked, pep: str) -> Request:
-    """AuthZEN evaluation by the account's PEP."""
+    """Build an AuthZEN evaluation by the account's PEP."""
     return _post("/access/v1/evaluation", _evaluation(asked, "section"), _decision(asked), pep)
 
 
 def cerbos_authzen(asked: Asked) -> Request:
-    """The same words for Cerbos, which has no record of anybody: the roles stand in the request."""
+    """Build the same request for Cerbos, which has no user records: the request has the roles."""
     told = _evaluation(asked, asked.spot.section)
     told["subject"]["properties"] = {"cerbos.roles": [asked.person.role]}
     return _post("/access/v1/evaluation", told, _decision(asked))
 
 
 def cerbos_check(asked: Asked, *, token: bool) -> Request:
-    """``CheckResources``; with ``token`` it also verifies the user's JWT (auxData)."""
+    """Build ``CheckResources``; with ``token`` it also verifies the user's JWT (auxData)."""
     told: dict[str, object] = {
         "principal": {"id": asked.person.id, "roles": [asked.person.role]},
         "resources": [{"actions": [asked.spot.action], "resource": {"kind": asked.spot.section, "id": "4711"}}],
