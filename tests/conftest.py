@@ -113,7 +113,7 @@ def _memory() -> str:
 
 
 def dying_with_us(command: list[str]) -> list[str]:
-    """Prefix of a command whose process ends when a test run is killed (on Linux)."""
+    """Prefix of a command that ends with the test run, even a killed one (on Linux)."""
     if sys.platform != "linux":
         return command
     return [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]

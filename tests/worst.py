@@ -74,7 +74,7 @@ def texts(size: int = SIZE) -> dict[str, str]:
 
 
 def tokens() -> dict[str, str]:
-    """Return access tokens of 16,000 characters whose header or payload is the worst JSON."""
+    """Return access tokens of 16,000 characters with the worst JSON as header or payload."""
     whole = {"alg": "EdDSA", "typ": "at+jwt", "kid": "k"}
     found = {}
     for name, part in json_bodies(5_500).items():

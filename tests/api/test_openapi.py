@@ -24,7 +24,7 @@ ROWS = (*CHECKS, *API)
 TABLES = EndpointTables(CHECKS, API, OPS)
 URL = "https://sidecar.example"
 NO_JSON = {"/metrics", "/openapi.json", "/revoke"}
-"""Rows whose 200 is text, this document, or empty."""
+"""Rows with a 200 that is text, this document, or empty."""
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ async def test_AZ_2_2_properties_and_context_are_optional(pdp: Pdp) -> None:
 
 
 async def test_AZ_2_2_the_decision_is_a_boolean_and_a_yes_stands_alone(pdp: Pdp) -> None:
-    """A PEP may reject an allow whose context it does not understand, so there is none."""
+    """A PEP may reject an allow with a context that it does not understand, so there is none."""
     assert (await pdp.ask(EVALUATION, MAY)).raw == b'{"decision":true}'
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp  # noqa: F401 - the afternoon handler's; said here, before a child fails
+import aiohttp  # noqa: F401 - needed by the naive baseline; imported here to fail early
 
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import AccountId, Actor

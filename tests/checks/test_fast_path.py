@@ -41,7 +41,7 @@ class Lane:
     app: AppContext
 
     async def talk(self, *pieces: bytes, pause: float = 0.0, patience: float = 10.0) -> bytes:
-        """Return what is received until the server closes. A last request asks for the close, unless the bytes before
+        """Return the bytes received until the server closes. A last request asks for the close, unless the bytes before
         include it.
         """
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -62,7 +62,7 @@ class Lane:
 
 async def _read(reader: asyncio.StreamReader, patience: float) -> bytes:
     """Raise TimeoutError if nothing is received. Waits in ten parts: a pause of the host uses up one part only, and the
-    next part reads what arrived meanwhile.
+    next part reads the bytes that arrived meanwhile.
     """
     for _ in range(9):
         with suppress(TimeoutError):
@@ -102,7 +102,7 @@ async def warm_lanes(lanes: tuple[Lane, Lane]) -> tuple[Lane, Lane]:
 
 
 def normalised(raw: bytes) -> list[tuple[bytes, frozenset[bytes], bytes]]:
-    """Return each response as status line, header lines and body; without what always differs."""
+    """Return each response as status line, header lines and body; without the parts that always differ."""
     found = []
     for response in re.split(rb"(?=HTTP/[0-9]\.[0-9] [0-9]{3} )", raw)[1:]:
         head, _, body = response.partition(b"\r\n\r\n")

@@ -275,7 +275,7 @@ def history(folder: Path) -> Path:
     [("main~1", "refs/heads/main~1"), ("main", "refs/heads/main"), ("main:old", "refs/heads/main:old")],
 )
 def test_a_name_that_is_a_folder_and_a_revision_is_refused(cli: Cli, history: Path, name: str, exact: str) -> None:
-    """Otherwise a user who may add a folder would choose the base of the comparison."""
+    """Otherwise the right to add a folder would be the right to choose the base of the comparison."""
     shutil.copytree(history / "policy", history / name)
     result = cli("policy", "diff", name)
     assert (result.status, result.out) == (2, "")

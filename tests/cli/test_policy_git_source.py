@@ -1,4 +1,6 @@
-"""Ambiguous git names are rejected: a user who can push a tag would choose the base of the comparison."""
+"""Ambiguous git names are rejected: otherwise the right to push a tag would be the right to choose the base of the
+comparison.
+"""
 
 import os
 import shutil

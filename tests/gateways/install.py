@@ -8,7 +8,7 @@ so does ``.ci/run`` before it has an environment: therefore it uses the standard
 installation was tried, and failed.
 """
 
-# ruff: noqa: T201 - it tells
+# ruff: noqa: T201 - prints its progress
 
 import fcntl
 import hashlib

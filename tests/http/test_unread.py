@@ -1,4 +1,4 @@
-"""A connection whose client reads no responses is closed, on either path; a slow reader's is not."""
+"""A connection is closed if its client reads no responses, on either path, and kept if the client reads slowly."""
 
 import asyncio
 import socket

@@ -318,7 +318,7 @@ async def test_refusals_have_codes_and_say_what_to_do(web, town):
 
 @pytest.fixture
 async def lapsed(web, town, monkeypatch):
-    """``await lapsed(email, role)`` returns the id of a user whose invitation has just expired."""
+    """``await lapsed(email, role)`` returns the id of a user with an invitation that has just expired."""
 
     async def invite(email="bob@example.com", role="marketer"):
         token = await web.token("ada@example.com")

@@ -93,7 +93,7 @@ async def test_a_reload_storm(
     assert (await status(api, process))["diagnostics"] == []
     assert grown < 12 * MEBIBYTE, f"{grown / MEBIBYTE:.1f} MiB more after {EDITS * 3 // 4} edits"
     assert "Traceback" not in process.output()
-    print(  # noqa: T201 - shown by -s: what the long form is for
+    print(  # noqa: T201 - the figures of the long form, with -s
         f"\n{storm.good} good and {storm.bad} bad edits, {len(answers.generations)} generations seen, "
         f"{len(answers.seen)} answers, {grown / MEBIBYTE:+.1f} MiB"
     )

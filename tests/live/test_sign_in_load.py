@@ -90,7 +90,7 @@ async def test_fifty_sign_ins_at_once_hold_no_check_up(
     heartbeat.stop()
 
     grown = peak_mib(process) - before
-    print(  # noqa: T201 - the figure is what the test is for
+    print(  # noqa: T201 - the figure is the result
         f"\n{CROWD} sign-ins in {took:.2f} s; /check p50/p99/max "
         f"{heartbeat.percentile(0.5):.2f}/{heartbeat.percentile(0.99):.2f}/{heartbeat.percentile(1):.2f} ms over "
         f"{len(heartbeat.seconds)} (idle {idle.percentile(0.5):.2f}/{idle.percentile(0.99):.2f}); +{grown:.0f} MiB"

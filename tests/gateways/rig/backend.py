@@ -1,8 +1,8 @@
 """Replacement of the dashboard: records every byte of a received head, and responds 200.
 
 It reads a request as a strict server does (one of Content-Length and chunked, never both), so that a request smuggled
-past the check appears as its own arrival. It accepts every upgrade, whatever the protocol, so that a forwarded one
-opens a tunnel; a request inside a tunnel is an arrival as well.
+past the check appears as its own arrival. It accepts every upgrade to any protocol, so that a forwarded one opens a
+tunnel; a request inside a tunnel is an arrival as well.
 """
 
 import asyncio
