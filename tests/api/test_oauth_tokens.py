@@ -65,7 +65,7 @@ async def test_a_revoked_token_takes_its_session_and_no_other(web, town, what):
         "POST", "/token", raw=f"grant_type=refresh_token&refresh_token={here.refresh_token}".encode(), headers=FORM
     )
     assert (again.status, again.body["error"]) == (400, "invalid_grant")
-    assert len(town.fleet.waited) == 1, "answered once every sidecar has heard of it"
+    assert len(town.fleet.waited) == 1, "the response waits until every sidecar has applied it"
 
 
 async def test_revoking_needs_no_client_and_no_hint(web, town):
@@ -81,7 +81,7 @@ async def test_a_token_that_is_not_good_is_gone_already(web, town, clock):
     grant = await town.grant("ada@example.com")
     for token in ("garbage", "a.b.c", grant.access_token[:-4] + "AAAA", grant.refresh_token[:-4] + "aaaa"):
         await revoked(web, token)
-    assert await signed_in(web, grant.access_token), "nothing that is not proven ends a session"
+    assert await signed_in(web, grant.access_token), "an unverified token ends no session"
     await revoked(web, grant.access_token)
     await revoked(web, grant.access_token)
 
@@ -279,12 +279,12 @@ async def test_metadata_is_RFC_8414s(web):
     assert answer.headers["Content-Type"] == "application/json"
     told = answer.body
     assert told["issuer"] == PUBLIC
-    assert [] not in told.values(), "section 3.2: what would be empty is not there"
+    assert [] not in told.values(), "section 3.2: empty members are omitted"
     assert told["introspection_endpoint_auth_methods_supported"] == ["Bearer"]
     assert told["revocation_endpoint_auth_methods_supported"] == ["none"]
     for name in ("token", "revocation", "introspection"):
         path = told[f"{name}_endpoint"].removeprefix(PUBLIC)
-        assert (await web.ask("GET", path)).status == 405, "the endpoint is where the metadata says"
+        assert (await web.ask("GET", path)).status == 405, "the endpoint has the path of the metadata"
     assert (await web.ask("GET", told["jwks_uri"].removeprefix(PUBLIC))).status == 200
 
 

@@ -187,8 +187,8 @@ async def test_who_may_not_act_is_denied_for_that(web, ada, town) -> None:
     answer = await explain(web, ada, section="media-library", action="view", user="new@example.com")
     assert (answer.body["decision"], answer.body["reason"]) == (False, "unknown_user")
     answer = await explain(web, ada, section="billing", action="view", user="new@example.com")
-    assert answer.body["also"] == {"count": 0, "cells": []}, "of what would be flipped, and nothing is"
-    msgspec.convert(answer.body, Explained)
+    assert answer.body["also"] == {"count": 0, "cells": []}, "of side effects, and there are none"
+    msgspec.convert(answer.body, policy_schemas.Explained)
 
 
 async def test_R27_another_accounts_user_is_nobody(web, ada, town) -> None:
@@ -321,7 +321,7 @@ async def test_R3_a_newly_public_route_is_listed_as_opening(web, ada, town) -> N
         "to": "public",
         "opens": True,
     }
-    assert answer.body["valid"] is True, "its routes have no test yet: that is no error of the files"
+    assert answer.body["valid"] is True, "its routes have no test yet: no error of the files"
 
 
 async def test_a_file_that_no_policy_has_is_refused(web, ada) -> None:
@@ -378,7 +378,7 @@ async def test_R27_one_at_a_time_for_an_account_and_two_in_a_sidecar(web, ada, t
         assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (429, "rate_limited", "1")
     hold.set()
     assert [answer.status for answer in await asyncio.gather(first, second)] == [200, 200]
-    assert (await preview(web, tokens[2], {})).status == 200, "those that are over count no more"
+    assert (await preview(web, tokens[2], {})).status == 200, "finished previews do not count"
 
 
 async def test_R27_more_than_100000_cells_are_refused_before_a_table_is_made(web, ada) -> None:
@@ -419,4 +419,4 @@ async def test_R16_a_query_is_read_where_the_row_has_one_and_sixty_four_fields_o
         answer = await web.ask("GET", f"/v1/policy/explain?{query}", token=ada)
         assert (answer.status, answer.body["code"]) == (400, "bad_request")
         assert detail in answer.body["detail"]
-        assert (await web.ask("GET", f"/v1/policy?{query}", token=ada)).status == 200, "this row has none"
+        assert (await web.ask("GET", f"/v1/policy?{query}", token=ada)).status == 200, "this row reads no query"

@@ -129,7 +129,7 @@ async def test_R31_what_ends_something_waits_for_the_fleet(scene, ending):
     scene.town.fleet.waited.clear()
     await ENDINGS[ending](scene)
     last = await scene.last_acknowledged()
-    assert last > before, "it is a change that every sidecar acknowledges"
+    assert last > before, "a change that every sidecar acknowledges"
     assert scene.waited_for() >= last
 
 

@@ -241,7 +241,7 @@ async def test_sign_out_ends_the_session_and_clears_both_cookies(web, town, kept
     town.fleet.waited.clear()
     out = await web.ask("DELETE", "/v1/session", headers={"Cookie": cookie, "Origin": PUBLIC})
     assert (out.status, out.raw) == (204, b"")
-    assert town.fleet.waited, "dead everywhere when it answers"
+    assert town.fleet.waited, "revoked everywhere when the response arrives"
     cleared = cookies_of(out)
     assert set(cleared) == {ACCESS, REFRESH}
     assert all(value == "" and "Max-Age=0" in attributes for value, attributes in cleared.values())

@@ -122,7 +122,7 @@ async def test_R5_an_access_cookie_that_is_not_authentic_renews_nothing(web, iss
     forged = access_token(changed.pop("keys"), Claims(**changed))
     answer = await renew(web, pair(REFRESH, ada), f"{ACCESS}={forged}")
     assert (answer.status, set_by(answer)) == (401, {})
-    assert (await renew(web, pair(REFRESH, ada), pair(ACCESS, ada))).status == 204, "and ends nothing"
+    assert (await renew(web, pair(REFRESH, ada), pair(ACCESS, ada))).status == 204, "and ends no session"
 
 
 def web_claims(issuer, jar):
@@ -170,7 +170,7 @@ async def test_R5_signing_out_with_doubled_cookies_ends_every_session_that_they_
     both = (pair(REFRESH, ada), pair(REFRESH, mallory))
     out = await sign_out(web, *(both[index] for index in order), pair(ACCESS, ada))
     assert (out.status, set_by(out)) == (204, {ACCESS: "", REFRESH: ""})
-    assert len(town.fleet.waited) == 2, "dead everywhere when it answers"
+    assert len(town.fleet.waited) == 2, "revoked everywhere when the response arrives"
     assert not await lives(web, ada[ACCESS])
     assert not await lives(web, mallory[ACCESS])
 

@@ -176,10 +176,10 @@ async def test_R20_a_flood_of_made_up_keys_costs_the_store_a_bounded_number_of_r
     assert reads == UNPROVEN_A_SECOND
     assert reasons[-1] == "overloaded"
     honest = await town.key()
-    assert (await pdp.ask(EVALUATION, CALLS[EVALUATION], key=honest)).status == 200, "made here, never seen"
+    assert (await pdp.ask(EVALUATION, CALLS[EVALUATION], key=honest)).status == 200, "a new key, not cached yet"
     answer = await pdp.ask(EVALUATION, CALLS[EVALUATION], key=made_up[-1])
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
-    assert (await pdp.ask(EVALUATION, CALLS[EVALUATION])).status == 200, "a key that was proven before is served"
+    assert (await pdp.ask(EVALUATION, CALLS[EVALUATION])).status == 200, "a key that was verified before is accepted"
 
 
 async def test_R20_a_key_made_here_that_is_revoked_has_a_bounded_number_of_reads(
@@ -197,7 +197,7 @@ async def test_R20_a_key_made_here_that_is_revoked_has_a_bounded_number_of_reads
     monkeypatch.setattr(keys._copies, "peek", lambda _: None)
     reasons = [(await keys.admit(made.key, Scope.EVALUATE)).reason.value for _ in range(UNPROVEN_A_SECOND + 50)]
     assert (reads, reasons[0], reasons[-1]) == (UNPROVEN_A_SECOND, "revoked", "overloaded")
-    assert (await keys.admit((await town.made()).key, Scope.EVALUATE)).reason.value == "revoked", "another one's budget"
+    assert (await keys.admit((await town.made()).key, Scope.EVALUATE)).reason.value == "revoked", "another key's budget"
     clock.advance(1)
     assert (await keys.admit(made.key, Scope.EVALUATE)).reason.value == "revoked"
 

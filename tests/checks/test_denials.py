@@ -105,7 +105,7 @@ async def test_what_the_operator_can_mend_is_said(name: str) -> None:
     for word in words:
         assert word in body["detail"], body["detail"]
     read = tuple((low, value) for header, value in headers if (low := header.lower()) in HEADERS_READ)
-    assert await body_of(path, read) == body, "a lane leaves the other headers out"
+    assert await body_of(path, read) == body, "a path drops the other headers"
 
 
 @pytest.mark.parametrize("name", CLIENTS)

@@ -287,7 +287,7 @@ async def test_a_call_that_comes_again_is_answered_as_aiohttp_answers_it(
     assert normalised(fast) == normalised(plain)
     assert normalised(fast)
     given = [re.findall(rb"X-Request-ID: (abc[^\r]*|xyz[^\r]*)", raw) for raw in (fast, plain)]
-    assert given[0] == given[1], "the id that is echoed is the same"
+    assert given[0] == given[1], "the echoed id is the same"
 
 
 PAGES: dict[str, bytes] = {
@@ -437,7 +437,7 @@ async def test_R33_a_connection_that_went_to_aiohttp_stays_there(
     )
     answers = normalised(await lanes[0].talk(PLAIN["allow"], OTHER["post"], PLAIN["allow"], PLAIN["deny"], pause=0.02))
     assert [status.split()[1] for status, _, _ in answers] == [b"200", b"200", b"200", b"403", b"404"]
-    assert [head.split()[0] for head in parsed] == [b"GET", b"POST"], "after the post nothing comes back"
+    assert [head.split()[0] for head in parsed] == [b"GET", b"POST"], "no response follows the POST"
 
 
 async def test_a_read_split_anywhere_changes_nothing(lanes: tuple[Lane, Lane]) -> None:

@@ -167,7 +167,7 @@ async def test_whatever_changes_the_answer_is_the_one_decided_anew(
 ) -> None:
     for _ in range(3):
         assert ask(world).startswith(b"HTTP/1.1 200 ")
-    assert len(world.lanes.responder.cache.responses) == 1, "the third time it is remembered"
+    assert len(world.lanes.responder.cache.responses) == 1, "the third response is cached"
     change(world)
     answered = ask(world)
     assert answered.startswith(f"HTTP/1.1 {status} ".encode())
@@ -194,7 +194,7 @@ async def test_so_is_the_one_behind_aiohttp(world: World, change: Callable[[Worl
 
         for _ in range(3):
             assert (await asked())[0] == 200
-        assert len(dispatcher._desk.cache.responses) == 1, "the third time it is remembered"
+        assert len(dispatcher._desk.cache.responses) == 1, "the third response is cached"
         assert (await asked(who="c"))[0] == 403
         change(world)
         assert await asked() == await asked("POST") == anew(world)
@@ -212,7 +212,7 @@ async def test_without_a_live_copy_nothing_remembered_is_used(world: World) -> N
     for _ in range(3):
         ask(world)
     world.live = False
-    assert ask(world) == b"", "the store is asked first"
+    assert ask(world) == b"", "the store is read first"
 
 
 async def test_a_remembered_answer_is_counted_and_has_its_own_request_id(world: World) -> None:
@@ -238,7 +238,7 @@ async def test_calls_with_and_without_a_request_id_take_turns_on_a_connection(
     assert ids[1::2] == [b"given-%d" % turn for turn in range(20)]
     assert len(set(ids)) == 40
     assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in wire.written)
-    assert len(decided) == 2, "from the third on it is remembered"
+    assert len(decided) == 2, "cached from the third on"
 
 
 async def test_a_check_that_is_cached_is_read_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +284,7 @@ async def test_R29_all_that_is_remembered_has_so_many_bytes(world: World, monkey
         assert sum(2 * len(template) for template in memo.templates._values) <= 100_000  # type: ignore[arg-type]
     assert 10 < len(memo.responses) < 20
     assert 5 < len(memo.templates) < 15
-    assert memo.get(head) is not None, "the newest is kept"
+    assert memo.get(head) is not None, "the newest is cached"
     for shelf in (memo.responses, memo.templates):
         assert shelf._bytes == sum(shelf._sizes.values()) <= 100_000
         assert shelf._sizes.keys() == shelf._values.keys()
@@ -392,7 +392,7 @@ async def test_whatever_changes_a_new_page_is_answered_as_if_decided_anew(
     change(world)
     answered = ask(world, at("/dashboard/billing/3"))
     if change is end_session:
-        assert answered == b"", "the store is asked first"
+        assert answered == b"", "the store is read first"
     else:
         assert (int(answered[9:12]), answered.partition(b"\r\n\r\n")[2]) == anew(world)
         assert not answered.startswith(b"HTTP/1.1 200 ")

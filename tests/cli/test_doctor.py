@@ -94,7 +94,7 @@ def test_an_address_in_use_is_a_warning_for_a_sidecar_may_be_running(look: Look)
 
 
 def test_an_address_that_is_not_ours_is_a_fault(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert look("--listen", "192.0.2.1:8080")["public listener"][0] == "fault", "TEST-NET-1 is nobody's"
+    assert look("--listen", "192.0.2.1:8080")["public listener"][0] == "fault", "TEST-NET-1 is unassigned"
 
     def privileged(_address: object) -> socket.socket:
         raise PermissionError(13, "Permission denied")
@@ -107,7 +107,7 @@ def test_an_address_that_is_not_ours_is_a_fault(look: Look, monkeypatch: pytest.
 def test_R8_a_unix_sockets_folder_is_looked_at_and_nothing_is_left_in_it(look: Look, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     where = ("--listen", f"unix:{folder}/s", "--public-url", "http://127.0.0.1:1")
-    assert look(*where)["public listener"][0] == "fault", "there is no such folder"
+    assert look(*where)["public listener"][0] == "fault", "the folder does not exist"
     folder.mkdir(mode=0o755)
     assert look(*where)["public listener"][0] == "ok"
     assert list(folder.iterdir()) == []
@@ -115,7 +115,7 @@ def test_R8_a_unix_sockets_folder_is_looked_at_and_nothing_is_left_in_it(look: L
         server.bind(f"{folder}/s")
         server.listen()
         assert look(*where)["public listener"][0] == "warning"
-    assert look(*where)["public listener"][0] == "ok", "nobody answers: serve would take its place"
+    assert look(*where)["public listener"][0] == "ok", "no listener: serve would replace it"
     assert [path.name for path in folder.iterdir()] == ["s"]
     (folder / "s").unlink()
     (folder / "s").write_text("")
@@ -166,8 +166,8 @@ def test_issuers_whose_keys_or_accounts_cannot_be_used_are_warnings(at_store: An
         + an_issuer("nowhere", written("good.json", KEY), "Acme", "Nowhere", "acc_aaaaaaaaaaaa")
     )
     done = at_store("doctor", "--json", "--trusted-issuers", str(file))
-    assert done.err == "", "what is said in the table is not logged as well"
-    issuers = [(one["status"], one["detail"]) for one in json.loads(done.out) if one["check"] == "issuers"]
+    assert done.err == "", "findings of the table are not logged as well"
+    issuers = [(one["state"], one["said"]) for one in json.loads(done.out) if one["what"] == "issuers"]
     wanted = [
         ("ok", "https://good.example: 1 keys"),
         ("warning", "https://part.example: its keys: entry 2 (kid 'weak') cannot be read"),

@@ -91,7 +91,7 @@ async def test_R21_a_new_key_signs_only_once_every_sidecar_has_read_it(
     outcome = await rotation(fleet).rotate()
     assert outcome == KeysRotated(load(directory).keys.kid, old, (), 2, ())
     assert [seen.signs == old for seen in fleet.seen] == [True] * 4 + [False] * 4
-    assert {seen.keys for seen in fleet.seen} == {2}, "both are believed all the while"
+    assert {seen.keys for seen in fleet.seen} == {2}, "both verify tokens throughout"
     assert fleet.announced == 2
     assert audit.rows == [("keys.rotated", outcome.kid, {"active": outcome.kid, "removed": []})]
 
@@ -108,7 +108,7 @@ async def test_R21_a_sidecar_that_does_not_follow_keeps_the_old_key_signing(
     assert audit.rows == []
     again = await rotation(Fleet(directory, {"a": 0})).rotate()
     assert isinstance(again, KeysRotated)
-    assert again.kid == outcome.kid, "the next rotation goes on from there"
+    assert again.kid == outcome.kid, "the next rotation resumes there"
 
 
 async def test_a_key_can_be_held_before_it_signs(directory: Path, rotation: Any, clock: Any) -> None:

@@ -99,7 +99,7 @@ def test_every_verb_runs_with_the_least_rights(
         admin.hset(home, "issuer", "https://old.example")
     runs("issuer", "change", "https://new.example")
     assert refused(admin) == []
-    assert verbs() - done == {"account-create"}, "which the fixture ran"
+    assert verbs() - done == {"account-create"}, "run by the fixture"
 
 
 @pytest.mark.parametrize("right", ["xadd", "hset", "evalsha", "wait"])

@@ -107,7 +107,7 @@ def test_what_fills_a_store_announces_it(
     assert done.err == f"sidecar: there is no store yet: creating one in {place}\n"
     typed(GOOD)
     again = cli(*CREATE[:2], "Gamma", *CREATE[3:], *(flags if "mine" in flags else ()))
-    assert (again.status, again.err) == (0, ""), "the store is there by now"
+    assert (again.status, again.err) == (0, ""), "the store exists by now"
 
 
 @pytest.fixture

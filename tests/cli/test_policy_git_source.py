@@ -60,7 +60,7 @@ def test_a_name_of_several_refs_is_refused_with_their_full_names(
     cli: Cli, repository: Path, name: str, made: str, meant: str, suffix: str
 ) -> None:
     if suffix != "@{0}":  # update-ref leaves no reflog
-        assert cli("policy", "diff", name + suffix).status == 1, "the branch: the edit opens something"
+        assert cli("policy", "diff", name + suffix).status == 1, "the branch: the edit grants more"
     git(repository, "update-ref", made, "HEAD")
     result = cli("policy", "diff", name + suffix)
     assert (result.status, result.out) == (2, "")
@@ -69,7 +69,7 @@ def test_a_name_of_several_refs_is_refused_with_their_full_names(
         assert set(result.err.strip().rpartition(": write ")[2].split(" or ")) == {made + suffix, meant + suffix}
         assert cli("policy", "diff", made + suffix).status == 0
         assert cli("policy", "diff", meant + suffix).status == 1
-    assert cli("policy", "diff", "HEAD", name + suffix).status == 2, "in either place"
+    assert cli("policy", "diff", "HEAD", name + suffix).status == 2, "in both places"
 
 
 def test_a_name_that_is_also_the_beginning_of_a_commit_is_refused(cli: Cli, repository: Path) -> None:

@@ -219,7 +219,7 @@ def test_link_refuses_what_would_be_useless_or_somebody_elses(at_store: Any, iss
     assert (done.status, done.out) == (1, "")
     assert f"sidecar user unlink ada@acme.example --issuer {ISS}" in done.err
     assert at_store("user", "unlink", "ada@acme.example", "--issuer", ISS).status == 0
-    assert at_store(*LINK, "s-1", "--trusted-issuers", issuers).status == 0, "and the bar is lifted"
+    assert at_store(*LINK, "s-1", "--trusted-issuers", issuers).status == 0, "and the subject is unblocked"
 
 
 async def link(url: str, uid: Any, issuer: str) -> None:

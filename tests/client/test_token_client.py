@@ -77,7 +77,7 @@ async def test_it_renews_ahead_of_the_end_and_nobody_waits(sidecar, bob, asked):
         assert await client.token() == first
         assert asked == {"password": 1}
         clock.advance(2)
-        assert await client.token() == first, "the old one is good still"
+        assert await client.token() == first, "the old one is still valid"
         await client._refresh_task
         second = await client.token()
         assert second != first
@@ -293,7 +293,7 @@ async def test_a_renewal_that_fails_beside_the_callers_disturbs_nobody():
         clock.advance(80)
         assert await client.token() == "a-1"
         await asyncio.wait([client._refresh_task])
-        assert await client.token() == "a-1", "it is left alone for a second"
+        assert await client.token() == "a-1", "no request for a second"
         assert len(script.forms) == 2
         clock.advance(2)
         assert await client.token() == "a-1"

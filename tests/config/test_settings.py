@@ -418,7 +418,7 @@ def test_where_no_policy_is_the_packaged_one_is_taken_and_named(
     assert (settings.policy_dir, settings.model) == packaged()
     assert settings.without_policy == f"no ./policy: using the packaged policy, {packaged()[0]}"
     assert load({"policy_dir": "elsewhere"}, {}).without_policy == ""
-    assert load({"policy_dir": str(packaged()[0])}, {}).without_policy == "", "somebody named it"
+    assert load({"policy_dir": str(packaged()[0])}, {}).without_policy == "", "set explicitly"
 
 
 def test_a_lease_that_would_spin_is_refused() -> None:

@@ -99,7 +99,7 @@ def test_what_strangers_can_take_fits_the_shipped_pods(
     found = parts(settings, connections=settings.max_connections, in_memory=in_memory)
     total = sum(found.values())
     assert total <= limit, {name: f"{size / MIB:.0f} MiB" for name, size in found.items()}
-    assert settings.max_connections >= 256, "enough for the gateways that the pod is for"
+    assert settings.max_connections >= 256, "enough for the pod's gateways"
     assert quantity(container["resources"]["requests"]["memory"]) >= PROGRAM
 
 

@@ -120,7 +120,7 @@ def test_a_status_of_503_is_let_pass_over_http_and_denied_over_grpc(bench: Bench
     with bench.another_sidecar(UNAVAILABLE_STATUS="503") as other:
         over_http = bench.start("envoy", edit=_open, sidecar=other)
         response, arrivals = over_http.ask(raw(bench, MEDIA, "marketer"))
-        assert (response.status, len(arrivals)) == (200, 1), "Envoy lets a 5xx pass under failure_mode_allow"
+        assert (response.status, len(arrivals)) == (200, 1), "Envoy forwards after a 5xx under failure_mode_allow"
         over_grpc = bench.start("envoy-grpc", edit=_open, sidecar=other)
         response, arrivals = over_grpc.ask(raw(bench, MEDIA, "marketer"))
         assert (response.status, arrivals) == (503, [])

@@ -65,7 +65,7 @@ def test_the_first_two_blocks_are_start_and_tests(readme: str) -> None:
 
 
 def test_readme_has_at_most_150_lines(readme: str) -> None:
-    assert len(readme.splitlines()) <= 150, "move a section beside the code that it explains"
+    assert len(readme.splitlines()) <= 150, "move a section beside its code"
 
 
 def test_commands_exist_with_these_options(documents: list[Path]) -> None:

@@ -62,7 +62,7 @@ async def answers(port: int, *pieces: bytes, pause: float = 0.02) -> list[bytes]
     finally:
         reading.cancel()
         writer.close()
-    assert (b" 400 " in came) == (b"SIDECAR_MAX_HEAD" in came), "it says which setting"
+    assert (b" 400 " in came) == (b"SIDECAR_MAX_HEAD" in came), "the message names the setting"
     return re.findall(rb"HTTP/1[.][01] (\d{3}) ", came)
 
 

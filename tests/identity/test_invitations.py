@@ -316,7 +316,9 @@ async def test_whoever_invites_learns_whether_a_mail_is_queued(town, monkeypatch
 
     with monkeypatch.context() as broken:
         broken.setattr(town.limits, "may_mail", out)
-        assert (await town.invite(admin, "eve@example.com")).mailed is False, "the invitation stands, its link is shown"
+        assert (await town.invite(admin, "eve@example.com")).mailed is False, (
+            "the invitation is valid, its link is shown"
+        )
     with monkeypatch.context() as broken:
         broken.setattr(outbox, "MAX_WAITING", 1)
         full = outbox.Outbox(None)

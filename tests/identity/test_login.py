@@ -56,7 +56,7 @@ async def test_spaces_around_an_email_are_ignored_wherever_it_is_typed(town, typ
     assert (await town.grant(typed)).record.id == ada.id
     assert (await town.invite(ada, typed.replace("da@", "nna@"))).member.record.email == "anna@example.com"
     assert await town.sign_in(typed, WRONG) == InvalidGrant()
-    assert town.limits.failures == ["ada@example.com"], "one bucket, however it is typed"
+    assert town.limits.failures == ["ada@example.com"], "one bucket for every spelling"
     await town.outbox.close()
     town.mailed.clear()
     await town.people.forgotten.ask(typed, "192.0.2.1")
@@ -229,7 +229,7 @@ async def test_R16_the_limit_is_asked_before_the_password_is_looked_at(town, mon
     assert await town.sign_in("ada@example.com") == Limited(17)
     monkeypatch.setattr(login, "normalise", never)
     monkeypatch.setattr(town.limits, "refused", lambda address: Limited(5))
-    assert await town.sign_in("ada@example.com") == Limited(5), "an address that was refused just now"
+    assert await town.sign_in("ada@example.com") == Limited(5), "an address that was rejected just now"
 
 
 async def test_R16_a_password_that_nobody_can_have_counts_as_a_failure_unless_it_is_too_long(town, work):

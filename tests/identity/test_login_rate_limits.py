@@ -245,7 +245,7 @@ async def test_R16_guessing_ends_and_the_owner_elsewhere_signs_in(limited):
     for _ in range(PAIR.units):
         assert await limited.sign_in(ADA, OTHER_PASSWORD) == InvalidGrant()
     assert isinstance(await limited.sign_in(ADA, OTHER_PASSWORD), Limited)
-    assert isinstance(await limited.sign_in(ADA, PASSWORD), Limited), "nor does the right one tell"
+    assert isinstance(await limited.sign_in(ADA, PASSWORD), Limited), "nor is the right one distinguishable"
     limited.client = Client("192.0.2.99")
     assert isinstance(await limited.sign_in(ADA, PASSWORD), Grant)
 
@@ -290,10 +290,10 @@ async def test_R16_an_address_that_was_refused_is_refused_unread_for_a_second(st
     for number in range(ADDRESS.units + 1):
         outcomes = await fail(throttle, f"{number}@example.com", "2001:db8::1")
     assert isinstance(outcomes[0], Limited)
-    assert throttle.refused("2001:db8::2") == outcomes[0], "the same customer"
+    assert throttle.refused("2001:db8::2") == outcomes[0], "the same network"
     assert throttle.refused("2001:db8:1::1") is None
     clock.advance(REMEMBERED_SECONDS)
-    assert throttle.refused("2001:db8::1") is None, "its bucket is asked again"
+    assert throttle.refused("2001:db8::1") is None, "its bucket is read again"
 
 
 async def test_R16_a_pair_that_is_refused_leaves_the_address_alone(throttle):

@@ -67,7 +67,7 @@ async def test_a_plain_mail_arrives_as_it_was_written():
     assert mail["Message-ID"].endswith("@acme.example>")
     assert mail.get_content_type() == "text/plain"
     assert mail.get_content().replace("\r\n", "\n") == LETTER.text
-    assert LINK in mail.get_content(), "a link in one piece"
+    assert LINK in mail.get_content(), "an unbroken link"
 
 
 @pytest.mark.parametrize("scheme", ["smtps", "smtp+starttls"])

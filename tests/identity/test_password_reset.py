@@ -38,7 +38,7 @@ def links_in(mail):
 async def test_R12_a_link_is_mailed_and_stands_in_the_fragment(town):
     await town.found()
     await town.people.forgotten.ask("Ada@Example.com", "192.0.2.1")
-    assert town.mailed == [], "nothing happens while the request waits"
+    assert town.mailed == [], "no work while the request waits"
     (mail,) = await mails(town)
     assert mail.recipient == "ada@example.com"
     (link,) = links_in(mail)
@@ -173,7 +173,7 @@ async def test_R12_a_reset_raises_the_epoch_and_ends_every_session(town, issuer)
     assert isinstance(grant, Grant)
     assert grant.record.epoch == admin.epoch + 1
     assert set(grant.record.sessions) == {grant.session}
-    assert town.fleet.waited, "in force everywhere when it answers"
+    assert town.fleet.waited, "applied everywhere when the response arrives"
     assert await refresh(issuer, town.people.sessions, town.fleet, before.refresh_token, town.client) == InvalidGrant()
     assert isinstance(await refresh(issuer, town.people.sessions, town.fleet, grant.refresh_token, town.client), Grant)
     assert await town.sign_in("ada@example.com", PASSWORD) == InvalidGrant()
@@ -303,7 +303,7 @@ async def test_R9_a_link_that_somebody_else_saw_takes_the_verification_away_unti
     shown = town.people.password_reset.link(ada, shown=True)
     grant = await reset(town, secret_of(shown))
     assert isinstance(grant, Grant)
-    assert not grant.record.email_verified, "whoever saw the link may have chosen the password"
+    assert not grant.record.email_verified, "a viewer of the link may have chosen the password"
     await town.people.forgotten.ask("ada@example.com", "192.0.2.1")
     (mail,) = await mails(town)
     grant = await reset(town, links_in(mail)[0].partition("#")[2], THIRD)

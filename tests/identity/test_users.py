@@ -34,7 +34,7 @@ async def test_a_change_answers_only_when_the_fleet_has_heard_of_it(town):
     assert (changed.role, changed.name) == ("marketer", "Bob")
     assert len(town.fleet.waited) == 1
     assert (await edit(town, admin, bob.id, UserEdit(role="marketer"))).revision == changed.revision
-    assert town.fleet.waited == town.fleet.waited[:1] * 2, "what is so already is waited for as well"
+    assert town.fleet.waited == town.fleet.waited[:1] * 2, "an earlier change is waited for as well"
 
 
 async def test_a_suspended_user_is_out_and_comes_back(town, issuer):

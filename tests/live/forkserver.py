@@ -99,7 +99,7 @@ class Nursery:
             socket.send_fds(self._ours, [request], files)
             os.close(told)
             pid = self._ours.recv(16)
-            assert pid, "the nursery has ended; what it said stands above"
+            assert pid, "the fork server has exited; its output is above"
             return Child(int(pid), ended)
 
     def run(

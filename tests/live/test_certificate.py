@@ -43,7 +43,7 @@ async def test_a_renewed_certificate_is_taken_up_at_sighup(
     assert first == chain.read_text()
     make_pair(tmp_path)
     second = chain.read_text()
-    assert served(process) == first, "not before it is told to"
+    assert served(process) == first, "not before SIGHUP"
     process.popen.send_signal(signal.SIGHUP)
     await eventually(lambda: {served(process) for _ in range(8)} == {second})
     assert rejected(process) == 0

@@ -107,7 +107,7 @@ async def test_R18_every_forged_token_is_refused_with_its_reason_and_never_logge
     ada = await api.sign_in("ada@example.com")
     assert (await api.check(BILLING, token=ada.access)).status == 200
     forger = Forger(tmp_path / "keys", ada.access)
-    assert (await api.check(BILLING, token=forger.token())).status == 200, "the forger signs as we do"
+    assert (await api.check(BILLING, token=forger.token())).status == 200, "the forger has the sidecar's key"
 
     sent = []
     for name, token, reason in forger.rows():

@@ -20,7 +20,7 @@ async def test_R22_another_issuer_stops_the_start_until_the_stores_is_changed(st
     refused = start(ISSUER=NEW, wait=False)
     assert refused.popen.wait(20) == 2
     assert f"sidecar issuer change {NEW}" in refused.output()
-    assert '"serving"' not in refused.output(), "it never said that it serves"
+    assert '"serving"' not in refused.output(), "no log line of a start"
 
     changed = cli(first.settings, "issuer", "change", NEW)
     assert changed.returncode == 0, changed.stderr

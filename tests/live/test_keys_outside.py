@@ -153,14 +153,14 @@ async def test_R10_SIGHUP_reads_the_issuers_again_and_a_bad_file_changes_nothing
         await until(lambda: metric(api, process), f"sidecar_trusted_issuers_rejected {refused}.0")
 
     stranger = (await api.check(BILLING, token=token)).body["reason"]
-    assert stranger == "malformed_token", "not one of ours, and remembered as such"
+    assert stranger == "malformed_token", "not a linked subject, and cached as such"
     issuers.write_text(entry(provider))
     process.popen.send_signal(signal.SIGHUP)
     await until(lambda: status(api, token), 200)
 
     issuers.write_text(entry(provider, algorithms=["HS256"]))
     await reload(refused=1)
-    assert await status(api, token) == 200, "the last good list is in force"
+    assert await status(api, token) == 200, "the last known good list is active"
     assert "HS256 does not identify the signer" in process.output()
     issuers.write_text(entry(provider, accounts=["Nowhere"]))
     await reload(refused=0)
@@ -190,8 +190,8 @@ async def test_a_stranger_is_looked_up_once_and_let_in_as_soon_as_an_operator_li
     argv = ("user", "link", "ada@example.com", "--issuer", provider.url, "--subject", "s-1", "--json")
     done = await asyncio.to_thread(cli, process.settings, *argv)
     assert (done.returncode, json.loads(done.stdout)["complete"]) == (0, True), done.stderr
-    assert await status(api, token) == 200, "no sidecar remembers that it was nobody"
-    assert await status(api, own.access) == 200, "the e-mail was proven: nothing was taken"
+    assert await status(api, token) == 200, "no sidecar caches the missing link"
+    assert await status(api, own.access) == 200, "the e-mail was verified: no credential was removed"
 
 
 async def looked_up(api: Http, process: Process, token: str) -> int:

@@ -109,7 +109,7 @@ async def test_a_store_that_is_out_denies_everything_and_comes_back_by_itself(
 
     redis_server.start()
     await eventually(lambda: process.http_status("/readyz") == 200)
-    assert (await api.check(BILLING, token=ada.access)).status == 200, "nothing acknowledged was lost"
+    assert (await api.check(BILLING, token=ada.access)).status == 200, "no acknowledged write was lost"
 
 
 async def test_sigterm_drains_and_exits_0(start: Start, real_redis_url: str, http: Callable[[Process], Http]) -> None:
@@ -120,7 +120,7 @@ async def test_sigterm_drains_and_exits_0(start: Start, real_redis_url: str, htt
     began = time.monotonic()
     process.popen.send_signal(signal.SIGTERM)
     await eventually(lambda: process.http_status("/readyz") == 503)
-    assert (await api.check(BILLING, token=ada.access)).status == 200, "a draining sidecar still answers"
+    assert (await api.check(BILLING, token=ada.access)).status == 200, "a draining sidecar still responds"
     assert process.popen.wait(15) == 0
     assert 1 <= time.monotonic() - began < 10
 
@@ -207,7 +207,7 @@ async def test_the_embedded_store_survives_kill_9_and_the_command_line_shares_it
     api = http(process)
     ada = await api.sign_in("ada@example.com")
     listed = cli(process.settings, "account", "list", "--json", own=True)
-    assert "Acme" in listed.stdout, "the command line talks to the same store while the sidecar runs"
+    assert "Acme" in listed.stdout, "the command line uses the same store while the sidecar runs"
     process.popen.kill()
     process.popen.wait(10)
     again = start(own=True)

@@ -137,7 +137,7 @@ async def test_a_bad_edit_keeps_the_last_good_one_loudly(town: Town) -> None:
     shown = await town.api.ask("GET", "/v1/policy", token=town.ada.access)
     assert (shown.body["state"], shown.body["generation"]) == ("rejected", town.shipped)
     assert "marketeer" not in json.dumps(shown.body), "R27: rejected text is for operators"
-    assert "unknown-role" in town.process.output(), "and in the log"
+    assert "unknown-role" in town.process.output(), "the log names the finding"
     assert town.process.http_status("/readyz") == 200
 
     town.policy.restore()
@@ -203,7 +203,7 @@ async def test_R25_a_start_never_takes_the_packaged_policy_for_one_that_is_not_t
         (place / ("" if name == "model.conf" else "policy") / name).write_bytes(content)
     shutil.move(place / "..data", tmp_path / "away")
     unmounted = start(own=True, folder=place, wait=False)
-    assert unmounted.popen.wait(20) == 2, "no last good one is kept"
+    assert unmounted.popen.wait(20) == 2, "no last known good policy is kept"
     assert "policy/policy.csv:1:1: missing-file" in unmounted.output()
 
     shutil.move(tmp_path / "away", place / "..data")
@@ -301,7 +301,7 @@ async def test_R25_a_restart_with_a_bad_file_serves_the_last_good_one(
     assert (told["generation"], told["state"]) == (good, "rejected")
     assert "unknown-role" in [found["code"] for found in told["diagnostics"]]
     assert await metric(api, again, "sidecar_policy_rejected") == 1
-    assert (await api.check(BILLING, token=own.mark.access)).status == 200, "what was in force is in force"
+    assert (await api.check(BILLING, token=own.mark.access)).status == 200, "the active policy is unchanged"
 
     own.policy.write(own.policy.shipped)
     await until(serves(api, again, own.shipped))

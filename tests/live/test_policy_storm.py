@@ -89,7 +89,7 @@ async def test_a_reload_storm(
         await until(serves(api, process, policy.generation_of(last)))
 
     belong_to_a_good_policy(answers, storm)
-    assert len(answers.generations) > 1, "some of them were in force for a while"
+    assert len(answers.generations) > 1, "some of them were active for a while"
     assert (await status(api, process))["diagnostics"] == []
     assert grown < 12 * MEBIBYTE, f"{grown / MEBIBYTE:.1f} MiB more after {EDITS * 3 // 4} edits"
     assert "Traceback" not in process.output()
@@ -110,7 +110,7 @@ async def blow(storm: Storm, process: Process, first: int, last: int) -> None:
 
 def belong_to_a_good_policy(answers: Load, storm: Storm) -> None:
     for answer in answers.seen:
-        assert answer.generation in storm.expected, "a policy that was never written, or never good"
+        assert answer.generation in storm.expected, "a policy that was never written, or never valid"
         assert answer.status == storm.expected[answer.generation]
 
 

@@ -21,7 +21,7 @@ def steps() -> list[str]:
 def test_a_reader_can_do_what_it_says(start: Start, tmp_path: Path) -> None:
     serve, *others = steps()
     assert serve.splitlines()[-1] == "sidecar serve"
-    assert "export SIDECAR_ISSUER=https://" in serve, "what a later public URL must not change"
+    assert "export SIDECAR_ISSUER=https://" in serve, "an issuer independent of the public URL"
     assert others[0].startswith(ACTIVATE)
     process = start()
     script = "set -e\n" + "".join(others).replace(ACTIVATE, "").replace("http://127.0.0.1:9181", process.url)

@@ -47,7 +47,7 @@ async def test_R16_guessing_is_429_on_every_sidecar_and_at_every_door(
         assert int(limited.headers["Retry-After"]) >= 1
     for process in pair:
         granted = await api.ask("POST", "/token", url=process.url, data=form(PASSWORD), headers=OWNER)
-        assert granted.status == 200, "nobody locks anybody out"
+        assert granted.status == 200, "no lockout of another user"
     other = await api.ask("POST", "/token", data=form(WRONG, "nobody@example.com"), headers=ATTACKER)
     assert other.status == 400
 

@@ -81,7 +81,7 @@ async def test_R12_forgotten_the_link_comes_by_mail_and_the_answer_tells_nothing
             assert (await api.ask("POST", "/v1/password/forgot", json={"email": "ada@example.com"})).status == 202
         await eventually(lambda: len(office.mails) >= 5)
         process.stop()
-        assert len(office.mails) == 5, "so many to one person, then one in a while"
+        assert len(office.mails) == 5, "a burst per recipient, then a slow refill"
         assert "rst_" not in process.output()
 
 
@@ -133,7 +133,7 @@ async def test_R16_strangers_silence_no_mail_of_users_and_no_reset_of_others(
             assert f'sidecar_mails_total{{outcome="{outcome}",source="{source}"}}' in metrics
         process.stop()
         lines = [line for line in process.output().splitlines() if "mail not queued" in line]
-        assert len(lines) == 3, "one a minute of each kind"
+        assert len(lines) == 3, "one per minute and kind"
 
 
 async def test_a_mail_server_that_is_out_holds_nobody_up(

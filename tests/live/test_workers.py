@@ -68,7 +68,7 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(
     assert second in workers_of(process)
     await eventually(lambda: process.http_status("/readyz") == 200)
     assert (await api.check(BILLING, token=ada.access)).status == 200
-    assert await checks_counted(api, process) == counted + 1, "what the dead one counted stays"
+    assert await checks_counted(api, process) == counted + 1, "counts of an exited worker are kept"
     text = (await api.ask("GET", "/metrics", url=process.ops)).body.decode()
     assert "\nsidecar_workers 2.0\n" in text
     assert "\nsidecar_worker_restarts_total 1.0\n" in text
@@ -104,7 +104,7 @@ async def test_ten_crashes_pause_the_restarts_and_a_signal_ends_the_pause(
     asked = asyncio.get_running_loop().time()
     process.popen.send_signal(signal.SIGTERM)
     assert process.popen.wait(20) == 0
-    assert asyncio.get_running_loop().time() - asked < 10, "a drain of one second, and nothing of the pause"
+    assert asyncio.get_running_loop().time() - asked < 10, "a drain of one second, without the pause"
 
 
 async def test_workers_drain_together_and_exit_0(start: Start, http: Callable[[Process], Http]) -> None:
@@ -170,7 +170,7 @@ async def test_no_code_of_the_working_folder_and_no_signal_of_the_terminal_reach
         (folder / f"{name}.py").write_text("raise SystemExit(9)\n")
     process = start(WORKERS="2", own=True, folder=folder)
     assert len(workers_of(process)) == 2
-    assert os.getpgid(process.popen.pid) not in {os.getpgid(pid) for pid in workers_of(process)}, "nor a Ctrl-C"
+    assert os.getpgid(process.popen.pid) not in {os.getpgid(pid) for pid in workers_of(process)}, "nor on Ctrl-C"
 
 
 async def test_a_signal_to_supervisor_and_workers_at_once_drains(start: Start, http: Callable[[Process], Http]) -> None:
@@ -229,7 +229,7 @@ def test_R22_a_refused_store_stops_all_workers_with_one_line(start: Start, real_
     start(REDIS_URL=real_redis_url)
     settings = {"ISSUER": "http://other.test", "WORKERS": "2", "DRAIN": "2m"}
     process = start(REDIS_URL=real_redis_url, wait=False, **settings)
-    assert process.popen.wait(40) == 2, "and none of them drains: nobody was told to ask them"
+    assert process.popen.wait(40) == 2, "none of them drains: the service is not ready"
     lines = [line for line in process.output().splitlines() if "set SIDECAR_ISSUER" in line]
     assert len(lines) == 1, process.output()
     assert "replaced" not in process.output()

@@ -141,7 +141,7 @@ async def test_nothing_is_kept_before_the_gates_have_spoken(make: Make, files: F
     files.comment("an edit that comes before the store does")
     before = activation.generation
     await activation.reload()
-    assert activation.generation is before, "edits are judged once the gates can be asked"
+    assert activation.generation is before, "edits are compiled once the activation checks can run"
     assert await activation.confirm()
     assert (files.state / last_known_good.NAME).exists()
 
@@ -195,7 +195,7 @@ async def test_R26_a_forced_start_takes_what_compiles_and_is_not_kept(make: Make
     assert forced.generation is not None
     assert "administrator-locked-out" in [found.code for found in forced.diagnostics]
     assert await forced.confirm(force=True)
-    assert last_known_good.kept(files.state) is None, "only what passed every gate is a last good one"
+    assert last_known_good.kept(files.state) is None, "only a policy that passed every check is a last known good one"
 
 
 async def test_R26_nothing_forces_what_does_not_compile(make: Make, files: Files) -> None:
@@ -248,7 +248,7 @@ async def test_a_bad_edit_changes_nothing_but_the_state(serving: Activation, fil
     assert [found.code for found in serving.diagnostics if found.is_error] == ["unknown-role"]
     files.write(files.good)
     await serving.reload()
-    assert serving.generation is before, "the files say again what is in force"
+    assert serving.generation is before, "the files equal the active policy again"
     assert (serving.state, serving.loaded_at, serving.diagnostics) == (ActivationState.CURRENT, loaded_at, ())
 
 
@@ -263,7 +263,7 @@ async def test_a_failed_expectation_and_an_untested_route_refuse_an_edit(serving
     files.write(sections + b'\n[[public]]\npath = "/dashboard/billing/plans"\nmethods = ["GET"]\n', "sections.toml")
     await serving.reload()
     assert (serving.generation, serving.state) == (before, ActivationState.REJECTED)
-    assert "untested-route" in [found.code for found in serving.diagnostics], "R3: routes are under the gate"
+    assert "untested-route" in [found.code for found in serving.diagnostics], "R3: routes need expectations"
 
 
 async def test_R26_an_edit_that_a_gate_refuses_keeps_the_last_good(serving: Activation, files: Files) -> None:

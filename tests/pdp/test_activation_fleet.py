@@ -185,7 +185,7 @@ async def test_R25_who_caught_up_or_whose_newer_ones_left_is_not_behind(desk: De
     assert desk.sample("sidecar_policy_behind_seconds") == 10
     desk.fleet.others = []
     await desk.succession.check_skew()
-    assert desk.sample("sidecar_policy_behind_seconds") == 0, "only live sidecars count: nobody serves a newer one"
+    assert desk.sample("sidecar_policy_behind_seconds") == 0, "only live sidecars count: none serves a newer one"
     desk.fleet.others = [{"id": "two", "generation": "g2"}]
     await desk.serve("g2")
     await desk.succession.check_skew()

@@ -164,7 +164,7 @@ async def test_R10_a_verified_email_links_once_and_the_subject_counts_ever_after
         (..., ...),
     ):
         again = await identified(there, corp.token(now, email=email, email_verified=verified))
-        assert again.record.id == ada.id != bob.id, "the e-mail is not looked at any more"
+        assert again.record.id == ada.id != bob.id, "the e-mail is not compared any more"
     fresh = world()
     assert (await identified(fresh, corp.token(now, email=...))).record.id == ada.id, "another process, the same link"
     assert links.asked.count("link") == 1
@@ -197,14 +197,14 @@ async def test_R9_R10_whoever_chose_the_password_of_an_unproven_user_is_out_when
 ):
     ada = await town.found()
     bob = await town.join(ada, "bob@example.com", "account-administrator")
-    assert not bob.email_verified, "the link was shown, and somebody else used it"
+    assert not bob.email_verified, "the link was shown, and another user followed it"
     stranger = await town.grant("bob@example.com")
     there = world()
     token = corp.token(now, "s-bob", "bob@example.com")
     town.fleet.waited.clear()
     owner = await identified(there, token)
-    assert (owner.record.id, owner.record.email_verified) == (bob.id, True), "the token that linked passes"
-    assert len(town.fleet.waited) == 1, "not before every sidecar knows"
+    assert (owner.record.id, owner.record.email_verified) == (bob.id, True), "the linking token is accepted"
+    assert len(town.fleet.waited) == 1, "not before every sidecar has applied it"
     assert await reason(there, token) is Reason.ALLOWED
     assert owner.record.sessions == {}
     assert owner.record.epoch > stranger.record.epoch
@@ -212,7 +212,7 @@ async def test_R9_R10_whoever_chose_the_password_of_an_unproven_user_is_out_when
         town.people.issuer, town.people.sessions, town.people.fleet, stranger.refresh_token, town.client
     )
     assert isinstance(renewed, InvalidGrant)
-    assert isinstance(await town.sign_in("bob@example.com"), InvalidGrant), "nobody has its password any more"
+    assert isinstance(await town.sign_in("bob@example.com"), InvalidGrant), "its password is removed"
 
 
 async def test_R10_a_password_that_its_owner_chose_by_mail_lives_on_beside_the_outside_provider(world, town, corp, now):
@@ -247,7 +247,7 @@ async def test_R10_an_email_of_several_accounts_opens_none(world, town, corp, no
     assert await reason(waiting, corp.token(now, "s-bob", "bob@example.com")) is Reason.NO_RULE
     await town.join(await town.found("Third", "tom@example.com"), "ada@example.com")
     assert await reason(world(["Acme", "Third"]), corp.token(now)) is Reason.UNKNOWN_USER
-    assert await reason(world(["Acme", "Second"]), corp.token(now)) is Reason.ALLOWED, "invited is not there yet"
+    assert await reason(world(["Acme", "Second"]), corp.token(now)) is Reason.ALLOWED, "invited, not yet a member"
     assert await reason(world(["Acme", "Third"]), corp.token(now)) is Reason.ALLOWED, "linked by now"
 
 
@@ -286,12 +286,12 @@ async def test_R10_a_subject_that_was_parted_from_its_user_is_nobody_from_then_o
     ada = await town.found()
     there, elsewhere = world(), world()
     for one in (there, elsewhere):
-        assert await reason(one, corp.token(now)) is Reason.ALLOWED, "both remember whom they found"
+        assert await reason(one, corp.token(now)) is Reason.ALLOWED, "both cache the link"
     await links.unlink(ada.id)
     clock.advance(5)
     for one in (there, elsewhere):
         assert await reason(one, corp.token(now)) is Reason.UNKNOWN_USER
-        assert await reason(one, corp.token(now + 4)) is Reason.UNKNOWN_USER, "a new token does not bring it back"
+        assert await reason(one, corp.token(now + 4)) is Reason.UNKNOWN_USER, "a new token does not restore it"
     changed = (await town.people.users.record(ada.id)).epoch_changed_at
     assert await reason(there, corp.token(changed, "s-new")) is Reason.REVOKED
     assert await reason(there, corp.token(changed + 1, "s-new")) is Reason.ALLOWED, "its successor with the same e-mail"
@@ -305,11 +305,11 @@ async def test_R10_an_issuer_that_is_trusted_no_more_or_otherwise(world, town, c
     assert await reason(there, token) is Reason.ALLOWED
     party = there.parties[CORP]
     there.tokens.trust([ExternalIssuer(party.trust, party.keys, ("Evil",))])
-    assert await reason(there, token) is Reason.UNKNOWN_USER, "its account is bound no more"
+    assert await reason(there, token) is Reason.UNKNOWN_USER, "its account is not bound any more"
     there.tokens.trust([ExternalIssuer(replace(party.trust, audience="other"), party.keys, ("Acme",))])
     assert await reason(there, token) is Reason.WRONG_AUDIENCE
     there.tokens.trust([])
-    assert await reason(there, token) is Reason.MALFORMED_TOKEN, "judged as one of ours"
+    assert await reason(there, token) is Reason.MALFORMED_TOKEN, "decided like any other user"
     there.tokens.trust([party])
     there.own.trust_changed()
     assert await reason(there, token) is Reason.ALLOWED
@@ -394,7 +394,7 @@ async def test_R29_only_verdicts_from_bytes_and_keys_are_remembered_and_apart(wo
         assert await reason(there, token) in (Reason.EXPIRED, Reason.NOT_YET_VALID)
     assert len(bad) == 3
     clock.advance(600)
-    assert await reason(there, token) is Reason.ALLOWED, "its time has come"
+    assert await reason(there, token) is Reason.ALLOWED, "the retry is due"
 
 
 async def test_R8_a_flood_of_outside_tokens_is_overloaded_and_those_known_are_not(world, town, corp, now):
@@ -421,7 +421,7 @@ async def test_a_token_without_a_user_is_looked_up_once_until_the_feed_says_othe
     assert links.asked == ["seek"]
     assert await reason(there, corp.token(now, "s-eve", "bob@example.com")) is Reason.UNKNOWN_USER
     assert await reason(there, corp.token(now, "s-eve", "bob@example.com", email_verified=False)) is Reason.UNKNOWN_USER
-    assert links.asked == ["seek"] * 3, "another e-mail, and none, are other questions"
+    assert links.asked == ["seek"] * 3, "another e-mail, and none, are separate look-ups"
 
     eve = await town.join(ada, "eve@example.com", "account-administrator")
     assert await reason(there, stranger) is Reason.UNKNOWN_USER
@@ -453,7 +453,7 @@ async def test_every_way_of_being_nobody_is_looked_up_once(world, town, corp, no
     for _ in range(5):
         assert await reason(there, token) is Reason.UNKNOWN_USER
     assert links.asked.count("seek") == 1
-    assert len(links.asked) <= 2, "the one look-up, and one attempt to link"
+    assert len(links.asked) <= 2, "one look-up, and one attempt to link"
 
 
 async def test_R8_looking_strangers_up_counts_against_the_budget_of_tokens_never_seen(world, town, corp, now, links):
@@ -472,7 +472,7 @@ async def test_R8_looking_strangers_up_counts_against_the_budget_of_tokens_never
     budget._left = 0.0
     assert await reason(there, stranger) is Reason.OVERLOADED
     assert links.asked == []
-    assert await reason(there, known) is Reason.ALLOWED, "who is known never asks"
+    assert await reason(there, known) is Reason.ALLOWED, "a linked subject needs no look-up"
 
 
 async def test_a_second_look_asks_neither_the_issuer_nor_for_links(world, town, corp, now, links):

@@ -69,10 +69,10 @@ async def test_R27_the_workers_of_a_sidecar_count_their_previews_together(
 
     first = ask(0, "acc_one")
     await begun.acquire()
-    assert await ask(1, "acc_one") == PreviewBusy(), "one at a time for an account, whichever worker it asks"
+    assert await ask(1, "acc_one") == PreviewBusy(), "one at a time per account, on any worker"
     second = ask(1, "acc_two")
     await begun.acquire()
-    assert await ask(2, "acc_three") == PreviewBusy(), "two in a sidecar"
+    assert await ask(2, "acc_three") == PreviewBusy(), "two per sidecar"
     hold.set()
     assert [await first, await second] == [PreviewResult(b"{}")] * 2
     assert await ask(2, "acc_one") == PreviewResult(b"{}")

@@ -119,7 +119,7 @@ def test_R8_a_flood_of_unknown_tokens_is_overloaded_and_known_ones_are_served() 
     assert verdicts[0] is Reason.MALFORMED_TOKEN
     assert verdicts[-1] is Reason.OVERLOADED
     assert isinstance(cache.verify(known, now=NOW), Claims)
-    assert cache.verify("flood.0", now=NOW) is Reason.MALFORMED_TOKEN, "what is remembered costs nothing"
+    assert cache.verify("flood.0", now=NOW) is Reason.MALFORMED_TOKEN, "a cached token costs nothing"
 
 
 def test_R8_the_budget_fills_again() -> None:
@@ -128,7 +128,7 @@ def test_R8_the_budget_fills_again() -> None:
     began = budget.now()
     now[0] = 2.0
     budget.charge(began)
-    assert budget.is_spent(), "two seconds used, one given back while they passed, one was there"
+    assert budget.is_spent(), "two seconds used, one refilled meanwhile, one was left"
     now[0] = 2.1
     assert not budget.is_spent()
     began = budget.now()

@@ -39,7 +39,7 @@ def test_a_subject_that_was_looked_up_is_known_to_be_nobody_and_no_other_is(worl
     assert world.knows()
     assert not world.knows("s-2")
     assert world.knows()
-    assert not world.knows(party=object()), "the operator believes something else of the issuer"
+    assert not world.knows(party=object()), "the operator changed the issuer's entry"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_an_entry_holds_until_the_feed_reports_a_change_of_an_account_that_was_l
     world.look_up(accounts=(ACME, EVIL))
     world.hear(kind, account)
     assert world.knows() is holds
-    assert world.knows() is holds, "and it does not come back"
+    assert world.knows() is holds, "and it is not restored"
 
 
 def test_where_a_name_was_no_accounts_a_change_anywhere_ends_it(world):

@@ -125,7 +125,7 @@ def test_a_deny_is_warned_of_until_an_expectation_states_it(seed: Mapping[str, b
             assert times == 1
         found = compile_policy({**files, "expectations.csv": expectations.encode()}).diagnostics
         told = [d.message for d in found if d.code is DiagnosticCode.DENY_OVERRIDES_ALLOW]
-        assert not any(" member on " in message for message in told), "its heirs have the cells"
+        assert not any(" member on " in message for message in told), "inheriting roles have the cells"
         return [message for message in told if "marketer on media-library" in message]
 
     actions = ("view", "upload", "manage")

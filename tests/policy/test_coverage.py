@@ -16,7 +16,7 @@ def coverage_of(files: Mapping[str, bytes]) -> Coverage:
 def test_every_shipped_rule_but_one_decides_and_every_cell_is_expected(seed: Mapping[str, bytes]) -> None:
     coverage = coverage_of(seed)
     idle = [rule.rule.text for rule in coverage.rules if not (rule.decisive and rule.fired)]
-    assert idle == ["g, account-administrator, member"], "who may everything inherits nothing more"
+    assert idle == ["g, account-administrator, member"], "a role with every permission inherits nothing more"
     assert (coverage.rule_percent, coverage.cell_percent) == (100 * 15 / 16, 100.0)
     assert len(coverage.cells) == 88
 
@@ -68,9 +68,9 @@ def test_an_inheritance_fires_for_what_it_leads_to_and_decides_what_changes_with
     )
     coverage = coverage_of(files)
     states = {rule.rule.text: (rule.fired, rule.decisive) for rule in coverage.rules}
-    assert states["g, marketer, member"] == (2, 0), "the nearest way leads over it, and developer is another"
+    assert states["g, marketer, member"] == (2, 0), "the shortest path uses it, and developer is another"
     fired, decisive = states["g, marketer, developer"]
-    assert 0 < decisive < fired, "media-library is the marketer's own, and stands behind the developer's"
+    assert 0 < decisive < fired, "media-library is the marketer's own, and shadowed by the developer's"
 
 
 def test_cells_without_an_expectation_are_counted(edited) -> None:  # type: ignore[no-untyped-def]

@@ -221,7 +221,7 @@ def test_R3_routes_differ_exactly_where_some_request_resolves_otherwise(old: Rou
             assert (mine.before, mine.after) == (was, now), (method, path, mine)
             assert mine.opens == (not who(now) <= who(was))
             seen.add(mine)
-    assert seen == set(changes), "nothing is told that no request shows"
+    assert seen == set(changes), "every reported change is visible to a request"
 
 
 def covers(pattern: str, path: str) -> bool:

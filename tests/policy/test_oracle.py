@@ -189,7 +189,7 @@ def test_R28_a_very_large_full_proof_asks_every_cell_with_the_rules_that_name_it
     assert {rules[-1] for cell, rules in asked.items() if cell[0] == "developer"} == {0, 1}
     whole = {cell: rules[0] for cell, rules in asked.items() if len(rules) == 2}
     assert 0 < len(whole) < len(asked)
-    assert whole == {cell: _rules_of(shipped, cell[0]) for cell in whole}, "a few of them, with all that the role has"
+    assert whole == {cell: _rules_of(shipped, cell[0]) for cell in whole}, "a few of them, with all rules of the role"
 
 
 def _rules_of(generation: Generation, role: str) -> int:
@@ -209,7 +209,7 @@ def test_R28_an_edit_that_people_wait_for_asks_every_cell_too(
 
     monkeypatch.setattr(oracle._Witness, "allows", counting)
     oracle.prove(shipped, DiagnosticSink(), sampled=True, hurried=True)
-    assert asked == dict.fromkeys(shipped.cells, 1), "a small one as ever"
+    assert asked == dict.fromkeys(shipped.cells, 1), "a small one in full"
 
     asked.clear()
     monkeypatch.setattr(oracle, "MAX_WHOLE_FOR_EDIT", oracle.ASKING * len(shipped.cells))
@@ -221,7 +221,7 @@ def test_R28_an_edit_that_people_wait_for_asks_every_cell_too(
     asked.clear()
     monkeypatch.setattr(oracle, "MAX_WHOLE_FOR_EDIT", 100)
     oracle.prove(shipped, DiagnosticSink(), sampled=True, hurried=True)
-    assert 0 < len(asked) < len(shipped.cells), "or the sample alone, where there are too many cells to ask them all"
+    assert 0 < len(asked) < len(shipped.cells), "or the sample alone, if there are too many cells"
 
     asked.clear()
     monkeypatch.setattr(oracle, "MAX_AT_START", 100)

@@ -289,7 +289,7 @@ def test_R25_an_equal_stamp_stands_for_the_bytes_only_where_no_later_write_could
     old = read_policy_files(folder, model, again)
     assert old.still_holds(stamp_of(folder, model))
     (folder / "policy.csv").write_bytes(seed["policy.csv"])
-    assert read_policy_files(folder, model, old) == old, "not read: nothing says that it was written"
+    assert read_policy_files(folder, model, old) == old, "not read: no sign of a write"
     assert read_policy_files(folder, model).files["policy.csv"] == seed["policy.csv"]
 
 
@@ -298,7 +298,7 @@ def test_R25_who_may_write_is_asked_at_every_reading(seed: Mapping[str, bytes], 
     first = read_policy_files(folder, model)
     before = stamp_of(folder, model)
     (folder / "policy.csv").chmod(0o600)
-    assert stamp_of(folder, model) != before, "a change of the mode alone is seen"
+    assert stamp_of(folder, model) != before, "a change of the mode alone is detected"
     assert read_policy_files(folder, model, first).fingerprint == first.fingerprint
 
 

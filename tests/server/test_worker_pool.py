@@ -180,7 +180,7 @@ async def test_ten_crashes_pause_the_restarts_and_do_not_end_the_sidecar(
         ward.end(ward._workers[0], 1)
         while len(pauses) < 20:
             await turn(0.001)
-        assert pauses[1:20] == [seconds] * 19, "waits out the pause, and asks again before it starts a worker"
+        assert pauses[1:20] == [seconds] * 19, "waits for the pause's end, and probes again before it starts a worker"
         assert len(ward.made) == made
         status, body, alive = await answers(ward, monkeypatch)
         assert (status, body["failing"]) == (503, ["worker-0", "worker_restarts_paused"])
@@ -220,7 +220,7 @@ async def test_the_end_does_not_wait_for_a_pause(tmp_path: Path) -> None:
         await turn(0.001)
     made = len(ward.made)
     async with asyncio.timeout(2):
-        assert await ward.stop(), "the worker that was left drained well"
+        assert await ward.stop(), "the remaining worker drained successfully"
     assert len(ward.made) == made
 
 

@@ -213,7 +213,7 @@ def test_R5_revoking_removes_the_public_half_at_once(directory):
     remove_key(directory, first)
     assert load(directory).keys.former == {}
     assert first not in (directory / "retired").read_text()
-    assert load(directory).keys.version != before, "the fleet tells who has not followed by the version"
+    assert load(directory).keys.version != before, "the version identifies sidecars that have not followed"
 
 
 def test_R5_a_public_half_without_its_date_or_of_another_key_verifies_nothing(directory, tmp_path):

@@ -93,12 +93,12 @@ async def test_R10_random_kids_make_nobody_fetch(keys, issuer, clock):
     await keys.find(wanted("a"))
     for number in range(500):
         assert await keys.find(wanted(f"random-{number}")) is None
-    assert issuer.readings == 1, "a reading was made a moment ago"
+    assert issuer.readings == 1, "a fetch was made a moment ago"
     for round_ in range(10):
         clock.advance(COOLDOWN)
         for number in range(50):
             assert await keys.find(wanted(f"random-{round_}-{number}")) is None
-    assert issuer.readings == 11, "one in half a minute, whatever is asked"
+    assert issuer.readings == 11, "one per half a minute, for any request"
 
 
 async def test_R10_a_kid_that_was_not_there_is_not_looked_for_again_soon(keys, issuer, clock):
@@ -123,7 +123,7 @@ async def test_a_rotation_over_there_is_noticed_by_its_first_token(keys, issuer,
     issuer.content = document("b")
     clock.advance(COOLDOWN)
     await keys.find(wanted("c"))
-    assert keys.peek(wanted("a")) is None, "what the issuer has withdrawn is not believed any more"
+    assert keys.peek(wanted("a")) is None, "a withdrawn key verifies no token any more"
 
 
 async def test_what_was_unknown_is_looked_for_again_when_the_set_has_changed(keys, issuer, clock):
@@ -161,7 +161,7 @@ async def test_a_question_does_not_wait_for_a_slow_issuer(keys, issuer, monkeypa
     assert await keys.find(wanted("a")) is None
     issuer.hold.set()
     await asyncio.sleep(0.01)
-    assert keys.peek(wanted("a")) is not None, "the reading went on"
+    assert keys.peek(wanted("a")) is not None, "the fetch continued"
 
 
 async def test_watching_reads_at_once_and_again_and_ends_its_reading(keys, issuer, monkeypatch):
@@ -400,13 +400,13 @@ async def test_R10_a_key_without_kid_that_was_exchanged_is_looked_for_as_seldom_
     nameless = WantedKey(None, "EdDSA")
     first = await keys.find(nameless)
     assert await keys.find_newer(nameless) is None
-    assert issuer.readings == 1, "a reading was made a moment ago"
+    assert issuer.readings == 1, "a fetch was made a moment ago"
     clock.advance(COOLDOWN)
     assert await keys.find_newer(nameless) is None
     for _ in range(5):
         clock.advance(COOLDOWN)
         assert await keys.find_newer(nameless) is None
-    assert issuer.readings == 2, "and not again soon"
+    assert issuer.readings == 2, "and not again at once"
     issuer.content = document("x", "b").replace(b'"keys": [{', b'"keys": [7, {')
     clock.advance(UNKNOWN_FOR)
     assert await keys.find_newer(nameless) is None, "of two keys none"

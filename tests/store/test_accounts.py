@@ -89,7 +89,7 @@ async def test_a_name_whose_claim_was_never_settled_is_still_its_accounts(town):
     assert [account.id for account in await town.accounts.all()] == [first.account]
     nobody = new_account_id(town.entropy(17))
     await town.store.change("HSET", keys.names(), "bolt", f"{nobody} 1000")
-    assert (await town.account(name="Bolt")).account != nobody, "nothing was made under that claim"
+    assert (await town.account(name="Bolt")).account != nobody, "no account was created under that claim"
 
 
 async def test_of_many_who_take_a_name_at_once_one_gets_it(town):

@@ -462,7 +462,7 @@ async def test_no_mutation_of_a_backup_makes_a_store_that_fsck_finds_dirty(entri
                 found = [finding for finding in (await Fsck(store).run()).findings if not finding.is_note]
                 assert found == [], f"seed {seed}"
                 await readable(store)
-    assert min(outcomes.values()) > MUTATIONS // 50, f"both have to be tried: {outcomes}"
+    assert min(outcomes.values()) > MUTATIONS // 50, f"both outcomes must occur: {outcomes}"
 
 
 # The tables -----------------------------------------------------------------------------------------------------------
@@ -510,7 +510,7 @@ async def test_names_are_read_once_and_calls_grow_with_accounts_alone(town, ther
     assert restored == Restored(40, 40)
     assert reads.count(("HGETALL", keys.names())) == 1
     assert len(calls) - calls.count("hints_add") - calls.count("data_set") == 4 * 40
-    assert calls.count("hints_add") == 3, "one a batch"
+    assert calls.count("hints_add") == 3, "one per batch"
     assert seen[-1] == (40, 40)
     assert seen == sorted(seen)
 

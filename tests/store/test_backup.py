@@ -272,7 +272,7 @@ async def test_R20_a_restore_does_not_bring_back_a_key_that_was_revoked_since(to
     await Backup(town.store).load(tmp_path / "backup")
     assert await peps.listing(lived.account) == [kept]
     await Backup(elsewhere).load(tmp_path / "backup")
-    assert len(await Peps(elsewhere).listing(lived.account)) == 2, "another Redis cannot know"
+    assert len(await Peps(elsewhere).listing(lived.account)) == 2, "another Redis has no copy"
 
 
 async def test_R10_a_restore_lets_no_subject_back_that_was_barred_since(town, lived, tmp_path):

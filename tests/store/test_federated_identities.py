@@ -160,7 +160,7 @@ async def test_a_subject_that_may_return_is_linked_anew(town, links):
     ada = await town.account()
     await link(links, ada.account, "s-1")
     assert isinstance(await links.unlink(ada.id), Unlinked)
-    assert await links.unlink(ada.id) == NotLinked(), "it is parted already"
+    assert await links.unlink(ada.id) == NotLinked(), "it is unlinked already"
     assert isinstance(await links.unlink(ada.id, may_return=True), Unlinked)
     assert await link(links, ada.account, "s-1") == Linked(ada.id)
     assert isinstance(await links.unlink(ada.id, may_return=True), Unlinked)
@@ -176,7 +176,7 @@ async def test_only_the_subjects_of_one_user_and_of_the_issuer_that_was_named_ar
     await link(links, ada.account, "s-bob", "bob@example.com")
     bob = await town.users.record(bob.id)
     assert await links.unlink(bob.id, issuer=other) == NotLinked()
-    assert (await town.users.record(bob.id)).epoch == bob.epoch, "who is not linked keeps its tokens"
+    assert (await town.users.record(bob.id)).epoch == bob.epoch, "an unlinked subject keeps its tokens"
     assert (await links.unlink(ada.id, issuer=other)).subjects == 1
     assert (await links.find(ada.account, ISSUER, "s-1")).user == ada.id
     assert (await links.find(ada.account, ISSUER, "s-bob")).user == bob.id
@@ -216,13 +216,13 @@ async def test_R9_R10_a_link_takes_password_and_sessions_of_a_user_whose_email_w
     assert linked.cleared
     now = await town.users.record(bob.id)
     assert (now.epoch, now.sessions, now.email_verified) == (bob.epoch + 1, {}, True)
-    assert now.epoch_changed_at == 0, "what the issuer issued until now holds: the token that linked is among it"
+    assert now.epoch_changed_at == 0, "earlier tokens of the issuer stay valid, the linking one among them"
     assert (await town.users.credentials_of(bob.id)).password_hash == ""
     assert await town.sessions.open(bob.id, expected_epoch=bob.epoch, session=town.session()) == Stale(now.epoch)
     changed = await town.users.change_password(
         bob.id, expected_epoch=bob.epoch, password_hash="hash-2", session=None, actor=stranger
     )
-    assert changed == Stale(now.epoch), "a change that was under way loses"
+    assert changed == Stale(now.epoch), "a concurrent change loses"
     event = (await town.feed())[-1]
     assert (event["u"], event["tv"], event["ack"]) == (bob.id, str(now.epoch), "1")
     assert linked.position.n == int(event["n"])
@@ -305,9 +305,9 @@ async def test_a_subject_is_sought_in_many_accounts_at_once(town, links):
     assert (there.held, there.by_email) == (None, None)
     await links.unlink(ada.id)
     (there, *_) = await links.seek([ada.account], issuer=ISSUER, subject="s-1", email="ada@example.com")
-    assert (there.held, there.by_email, there.linkable) == (None, ada.id, False), "it is barred"
+    assert (there.held, there.by_email, there.linkable) == (None, ada.id, False), "it is blocked"
     assert await link(links, ada.account, "s-2") == Linked(ada.id)
     (there, *_) = await links.seek([ada.account], issuer=ISSUER, subject="s-3", email="ada@example.com")
-    assert (there.held, there.by_email, there.linkable) == (None, ada.id, False), "she is another subject"
+    assert (there.held, there.by_email, there.linkable) == (None, ada.id, False), "another subject"
     (there, *_) = await links.seek([ada.account], issuer=ISSUER + "/", subject="s-3", email="ada@example.com")
     assert there.linkable

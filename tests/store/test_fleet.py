@@ -300,7 +300,7 @@ async def test_R31_what_is_over_already_says_which_change_to_wait_for(town):
     """A sidecar that has started since has no older copy: no change waits for its lease."""
     admin = await town.account()
     actor = await town.signed_in(admin)
-    assert (await town.sessions.end(admin.id, [town.sid()], OPERATOR)).position.n == 0, "nothing has ended yet"
+    assert (await town.sessions.end(admin.id, [town.sid()], OPERATOR)).position.n == 0, "no session has ended yet"
     ended = await town.sessions.end(admin.id, [actor.session], OPERATOR)
     await town.signed_in(admin)  # a later change without an acknowledgement
     gone = await town.sessions.end(admin.id, [actor.session], OPERATOR)

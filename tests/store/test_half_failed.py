@@ -94,7 +94,7 @@ async def test_R51_a_script_that_fails_at_any_call_leaves_no_copy_that_is_older_
                 break
         left = await records(store, change.account)
         told = await events(store, change.account, position)
-        assert left == before or told, f"{where}: the records changed, and no event says so"
+        assert left == before or told, f"{where}: the records changed without an event"
         await _counts_have_no_gap(store, change.account, where, for_good=for_good)
         await _retried(town, change, told, left == before, where)
     assert call > 1
@@ -110,7 +110,7 @@ async def _fails(store, change, where: str) -> bool:
         return True
     if not await store.command("EXISTS", "test:reached"):
         return False
-    assert reply["refused"], f"{where}: failed without a word"
+    assert reply["refused"], f"{where}: failed without an error"
     return True
 
 
@@ -122,7 +122,7 @@ async def _retried(town, change, told, unchanged: bool, where: str) -> None:
     kind = type(outcome).__name__
     if kind in {"Unchanged", "SessionGone"} and outcome.position and not unchanged:
         acked = [int(fields["n"]) for fields in told if fields["ack"] == "1"]
-        assert acked, f"{where}: a retry says {kind} of a change that no sidecar waits for"
+        assert acked, f"{where}: a retry says {kind} for a change without an acknowledgement"
         assert outcome.position.n >= max(acked), f"{where}: a retry says {kind}, and waits for an older change"
     if kind == "Unchanged" and unchanged:
         raise AssertionError(f"{where}: a retry says Unchanged, and nothing was changed")

@@ -158,8 +158,8 @@ async def test_an_expired_invitation_can_be_renewed_and_takes_a_seat_again(town)
     renewed = await town.invitations.resend(OPERATOR, uid, digest="new", ttl=60)
     assert isinstance(renewed, Invited)
     assert (renewed.member.record.id, renewed.member.record.status) == (uid, Status.INVITED)
-    assert (await town.accounts.find(admin.account)).seats.used == 2
-    assert await accept(town, uid, "digest-b@example.com") == InvitationGone(), "the old link is dead"
+    assert (await town.accounts.seats(admin.account)).used == 2
+    assert await accept(town, uid, "digest-b@example.com") == InvitationGone(), "the old link is invalid"
     accepted = await accept(town, uid, "new")
     assert (accepted.record.status, accepted.record.role) == (Status.ACTIVE, "developer")
 
@@ -204,7 +204,7 @@ async def test_an_expired_invitation_is_not_replaced_by_one_that_is_refused(town
     await town.invite(OPERATOR, admin.account, "c@example.com")
     assert isinstance(await town.invite(OPERATOR, admin.account, "b@example.com"), SeatLimit)
     assert (await town.users.record(uid)).status is Status.EXPIRED
-    assert await town.users.accounts_of("b@example.com") == [admin.account], "renewed, it has to be found"
+    assert await town.users.accounts_of("b@example.com") == [admin.account], "it must be found after a renewal"
 
 
 async def test_an_expired_invitation_can_be_edited_and_removed(town):
@@ -441,7 +441,7 @@ async def test_R13_what_is_remembered_of_an_account_is_bounded(town):
     held = [name for name in await town.store.command("KEYS", "*") if ":idem:" in name]
     assert len(held) == 1000
     assert (await resend(IdempotencyKey(f"{1009:064}", "b" * 64))).replayed
-    assert not (await resend(IdempotencyKey("0" * 64, "b" * 64))).replayed, "the oldest is forgotten"
+    assert not (await resend(IdempotencyKey("0" * 64, "b" * 64))).replayed, "the oldest is dropped"
 
 
 async def test_removing_and_inviting_an_email_at_once_never_loses_its_hint(town):

@@ -141,7 +141,7 @@ def _info(used):
 async def test_R16_a_real_server_tells_how_full_it_is(real_town):
     memory = MemoryPressure(real_town.store)
     await memory.poll()
-    assert memory.share == 0.0, "without maxmemory it is never short"
+    assert memory.share == 0.0, "without maxmemory memory is never low"
     used = (await real_town.store.command("INFO", "memory"))["used_memory"]
     await real_town.store.command("CONFIG", "SET", "maxmemory", str(int(used / 0.85)))
     try:

@@ -87,7 +87,7 @@ async def test_R25_generations_are_recorded_and_going_back_is_audited(store) -> 
         ("policy.reverted", "g2", "g1"),
     ]
     order = await generations.order(["g1", "g2", "g3"])
-    assert order["g1"] > order["g2"], "who came back is the newest now"
+    assert order["g1"] > order["g2"], "the reactivated one is the newest now"
     assert "g3" not in order
     assert await generations.roles() == {"a", "b"}
 

@@ -35,7 +35,7 @@ async def test_R16_a_session_is_refreshed_so_often_and_then_once_in_a_while(town
     assert 3500 < limited.seconds <= 3600
     events = len(await town.feed())
     assert isinstance(await rotate(town, actor, 3), RefreshLimited)
-    assert len(await town.feed()) == events, "nothing is changed and no sidecar hears of it"
+    assert len(await town.feed()) == events, "no change, and no event for the fleet"
     assert isinstance(await rotate(town, other, 0), Rotated), "another session of the same user"
     assert actor.session in (await town.users.record(admin.id)).sessions
 

@@ -137,7 +137,7 @@ def test_none_of_the_allows_may_be_wanted() -> None:
     assert [line["decision"] for line in log.lines()] == [False]
     enter(recorder, ALLOW)
     recorder.flush()
-    assert len(log.blocks) == 1, "the writer is not woken for nothing"
+    assert len(log.blocks) == 1, "the writer is not woken without need"
 
 
 def test_what_is_remembered_of_a_user_goes_with_its_role() -> None:

@@ -63,11 +63,11 @@ def test_what_waits_is_bounded_and_what_is_lost_is_counted(monkeypatch: pytest.M
     log.close()  # no writer empties the queue now
     for _ in range(5):
         log.write(b"1\n2\n3\n", 3)
-    assert dropped == [3, 3], "eighteen bytes wait, and there is place for twenty"
+    assert dropped == [3, 3], "eighteen bytes wait, and twenty fit"
     log._flush()
-    assert sum(dropped) == 15, "of those that waited the disk took none"
+    assert sum(dropped) == 15, "the disk accepted none of the waiting bytes"
     log.write(b"1\n", 1)
-    assert sum(dropped) == 15, "there is place again"
+    assert sum(dropped) == 15, "space is free again"
 
 
 def test_the_writer_outlives_what_it_cannot_write() -> None:

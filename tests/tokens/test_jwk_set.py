@@ -114,8 +114,8 @@ def test_two_keys_of_one_kid_and_one_algorithm_are_nobodys(rsa_jwk, ec_jwk, ed_j
     jwks = [{**rsa_jwk, "kid": "a"}, {**other_rsa(), "kid": "a"}, {**ec_jwk, "kid": "a"}, {**ed_jwk, "kid": "b"}]
     keys = read_key_set(written(*jwks), frozenset({"RS256", "ES256", "EdDSA"}))
     assert kids(keys) == {"a", "b"}
-    assert found(keys, "a", "RS256").algorithms == {"ES256"}, "which of the two signed cannot be known"
-    assert found(keys, "a", "ES256") is not None, "the one of another kind is no contradiction"
+    assert found(keys, "a", "RS256").algorithms == {"ES256"}, "the signing one of the two is ambiguous"
+    assert found(keys, "a", "ES256") is not None, "a key of another type is no contradiction"
     assert keys.left_out == ("kid 'a' names several keys for RS256",)
 
 

@@ -85,7 +85,7 @@ def assert_clean(arrival: Arrival) -> None:
 
 def assert_permitted(arrival: Arrival, expected: Allow | Public | Deny) -> None:
     """Assert without the sidecar that the request is one of those that the policy's own tests allow."""
-    assert PLAIN.fullmatch(arrival.target), f"an odd path reached the back end: {arrival.target}"
+    assert PLAIN.fullmatch(arrival.target), f"an unnormalised path reached the back end: {arrival.target}"
     path = arrival.target.partition("?")[0].strip("/").split("/")
     if path[0] in ("login", "assets"):
         return
