@@ -59,7 +59,7 @@ PEPPER = Pepper(bytes(range(32)))
 PUBLIC = "https://sidecar.example"
 
 
-class HeardOfEverything:
+class AcknowledgingFleet:
     """Fleet of one sidecar that has applied every change. Records the positions that it was asked for."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class HeardOfEverything:
         return Revocation(True, 1, 0)
 
 
-class Counting:
+class CountingLimits:
     """Rate limits that count, and reject when a test sets them to."""
 
     def __init__(self) -> None:
@@ -107,14 +107,14 @@ class Counting:
 
 
 @dataclass
-class Town:
+class IdentityFixture:
     """Store, clock and identity services, with the steps that many tests repeat."""
 
     people: IdentityServices
     generation: Generation
     entropy: Callable[[int], bytes]
-    fleet: HeardOfEverything
-    limits: Counting
+    fleet: AcknowledgingFleet
+    limits: CountingLimits
     hashing: Hashing
     pauses: list[float]
     mailed: list[MailMessage]
@@ -187,9 +187,9 @@ def issuer(clock: Any, entropy: Callable[[int], bytes]) -> Issuer:
 @pytest.fixture
 def town(
     store: Store, generation: Generation, hashing: Hashing, issuer: Issuer, entropy: Callable[[int], bytes], clock: Any
-) -> Town:
+) -> IdentityFixture:
     """Identity services. ``await town.outbox.close()`` sends the mails; ``town.mailed`` collects them."""
-    fleet, limits = HeardOfEverything(), Counting()
+    fleet, limits = AcknowledgingFleet(), CountingLimits()
     pauses: list[float] = []
     mailed: list[MailMessage] = []
 
@@ -220,10 +220,10 @@ def town(
         clock=clock.time,
         pause=pause,
     )
-    return Town(together, generation, entropy, fleet, limits, hashing, pauses, mailed, outbox, counted)
+    return IdentityFixture(together, generation, entropy, fleet, limits, hashing, pauses, mailed, outbox, counted)
 
 
-class Straight:
+class DirectRecords:
     """Live records without a copy: every check reads the store."""
 
     def __init__(self, users: Any) -> None:
@@ -236,10 +236,10 @@ class Straight:
         return await self._users.record(uid)
 
 
-class Web:
+class ApiClient:
     """API client of one user: status, headers (repeats kept), and the JSON body if there is one."""
 
-    def __init__(self, client: TestClient[Any, Any], town: Town) -> None:
+    def __init__(self, client: TestClient[Any, Any], town: IdentityFixture) -> None:
         self.client, self.town = client, town
 
     async def ask(
@@ -271,17 +271,17 @@ class Web:
         return (await self.town.grant(email, password)).access_token
 
 
-Open = Callable[..., Awaitable[Web]]
+Open = Callable[..., Awaitable[ApiClient]]
 
 
 @pytest.fixture
-async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> AsyncIterator[Open]:
+async def open_web(town: IdentityFixture, issuer: Issuer, clock: Any, store: Store) -> AsyncIterator[Open]:
     """Return ``open_web(public_url)``: it starts the whole API, checks included, with the real guard and the shipped
     policy.
     """
     clients: list[TestClient[Any, Any]] = []
 
-    async def open_(public_url: str = PUBLIC, **changed: Any) -> Web:
+    async def open_(public_url: str = PUBLIC, **changed: Any) -> ApiClient:
         public_config = {
             "public_url": public_url,
             "origins": frozenset({public_url}),
@@ -297,7 +297,7 @@ async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> Asyn
         given = {
             "public_config": PublicConfig(**public_config),
             "policy": policy,
-            "pdp": DecisionPoint(policy, TokenCache(verifier), Straight(town.people.users), clock=clock.time),
+            "pdp": DecisionPoint(policy, TokenCache(verifier), DirectRecords(town.people.users), clock=clock.time),
             "people": town.people,
             "pep_keys": PepKeys(
                 PepCopies(store, live=lambda _: False), PEPPER, clock=time.time, monotonic=clock.monotonic
@@ -315,7 +315,7 @@ async def open_web(town: Town, issuer: Issuer, clock: Any, store: Store) -> Asyn
         client: TestClient[Any, Any] = TestClient(server, cookie_jar=DummyCookieJar())
         await client.start_server()
         clients.append(client)
-        return Web(client, town)
+        return ApiClient(client, town)
 
     yield open_
     for client in clients:

@@ -29,14 +29,14 @@ from sidecar.policy.explained import Explained
 from sidecar.telemetry.check_recorder import CheckRecorder
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tokens.verify import Verifier
-from tests.fixtures import PUBLIC, Straight, Web
+from tests.fixtures import PUBLIC, ApiClient, DirectRecords
 from tests.pdp_fixture import at_once
 
 ADMIN = "ada@example.com"
 
 
 @pytest.fixture
-async def web(town, issuer, clock) -> AsyncIterator[Web]:
+async def web(town, issuer, clock) -> AsyncIterator[ApiClient]:
     """Serve the policy's endpoints with the real guard, over the shipped policy."""
     in_force = SimpleNamespace(generation=town.generation, state=ActivationState.CURRENT, loaded_at=1_764_000_000.5)
     tokens = TokenCache(Verifier(issuer.keys, issuer.issuer, "dashboard", 900))
@@ -51,7 +51,7 @@ async def web(town, issuer, clock) -> AsyncIterator[Web]:
             seat_contact="",
         ),
         "policy": in_force,
-        "pdp": DecisionPoint(in_force, tokens, Straight(town.people.users), clock=clock.time),
+        "pdp": DecisionPoint(in_force, tokens, DirectRecords(town.people.users), clock=clock.time),
         "people": town.people,
         "health": SimpleNamespace(proven=True, draining=False),
         "metrics": (metrics := Metrics("0")),
@@ -62,7 +62,7 @@ async def web(town, issuer, clock) -> AsyncIterator[Web]:
     server = RawTestServer(Dispatcher(app, policy.ENDPOINTS, checks=False))
     client = TestClient(server, cookie_jar=DummyCookieJar())
     await client.start_server()
-    web = Web(client, town)
+    web = ApiClient(client, town)
     web.app = app
     yield web
     await client.close()

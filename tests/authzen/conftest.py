@@ -1,6 +1,6 @@
 """A running app with the shipped policy and more routes, two accounts with users in every state, and their keys.
 
-``Town`` holds the users; ``pdp`` sends requests as a PEP does.
+``AccountsFixture`` holds the users; ``pdp`` sends requests as a PEP does.
 """
 
 import json
@@ -88,7 +88,7 @@ class AlwaysThere:
 
 
 @dataclass
-class Asked:
+class Response:
     """Response: status, headers and JSON."""
 
     status: int
@@ -98,7 +98,7 @@ class Asked:
 
 
 @dataclass
-class Town:
+class AccountsFixture:
     """Two accounts. ``acme`` has a user in each role and each state; ``eve`` belongs to the other."""
 
     store: Store
@@ -203,7 +203,7 @@ class Pdp:
         headers: dict[str, str] | None = None,
         method: str = "POST",
         bare: bool = False,
-    ) -> Asked:
+    ) -> Response:
         """Send a request. ``bare``: without the headers that a PEP always sends."""
         sent = {} if bare else {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
         content = raw if raw is not None else None if body is None else json.dumps(body).encode()
@@ -212,9 +212,9 @@ class Pdp:
             method, path, data=content, headers={**sent, **(headers or {})}, skip_auto_headers=skip
         ) as response:
             read = await response.read()
-            return Asked(response.status, response.headers, json.loads(read) if read else None, read)
+            return Response(response.status, response.headers, json.loads(read) if read else None, read)
 
-    async def evaluate(self, subject: Any, action: Any, resource: Any, **more: Any) -> Asked:
+    async def evaluate(self, subject: Any, action: Any, resource: Any, **more: Any) -> Response:
         return await self.ask("/access/v1/evaluation", question(subject, action, resource), **more)
 
     async def decides(self, subject: Any, action: Any, resource: Any) -> bool:
@@ -224,10 +224,10 @@ class Pdp:
         assert isinstance(decision, bool)
         return decision
 
-    async def batch(self, items: list[Any], **more: Any) -> Asked:
+    async def batch(self, items: list[Any], **more: Any) -> Response:
         return await self.ask("/access/v1/evaluations", {"evaluations": items, **more})
 
-    async def search(self, what: str, body: Any, **more: Any) -> Asked:
+    async def search(self, what: str, body: Any, **more: Any) -> Response:
         return await self.ask(f"/access/v1/search/{what}", body, **more)
 
 
@@ -259,7 +259,7 @@ class Settlement:
         self._users: dict[str, UserRecord] = {}
         self._kept: list[tuple[bytes, int, bytes]] = []
 
-    async def settle(self, town: Town) -> None:
+    async def settle(self, town: AccountsFixture) -> None:
         with redis.Redis(unix_socket_path=town.store.where.removeprefix("unix://")) as client:
             if self._users:
                 town.users = dict(self._users)
@@ -281,7 +281,7 @@ def settlement() -> Settlement:
 @pytest.fixture
 async def town(
     real_store: Store, settlement: Settlement, generation: Generation, clock: Any, entropy: Any
-) -> AsyncIterator[Town]:
+) -> AsyncIterator[AccountsFixture]:
     pepper = Pepper(b"p" * 32)
     issuer = Issuer(
         KeySet.of(Ed25519PrivateKey.from_private_bytes(b"k" * 32)),
@@ -305,14 +305,14 @@ async def town(
         public_url=URL,
         invite_ttl=3600,
     )
-    town = Town(real_store, everybody, Peps(real_store), pepper, issuer, entropy, generation, clock)
+    town = AccountsFixture(real_store, everybody, Peps(real_store), pepper, issuer, entropy, generation, clock)
     await settlement.settle(town)
     yield town
     hashing.close()
 
 
 @pytest.fixture
-async def app(town: Town, real_store: Store, clock: Any) -> AppContext:
+async def app(town: AccountsFixture, real_store: Store, clock: Any) -> AppContext:
     public_config = PublicConfig(
         public_url=URL,
         origins=frozenset({URL}),
@@ -342,7 +342,7 @@ async def app(town: Town, real_store: Store, clock: Any) -> AppContext:
 
 
 @pytest.fixture
-async def pdp(town: Town, app: AppContext) -> AsyncIterator[Pdp]:
+async def pdp(town: AccountsFixture, app: AppContext) -> AsyncIterator[Pdp]:
     dispatcher = Dispatcher(app, (*CHECKS, *API), checks=True)
     async with TestClient(RawTestServer(dispatcher)) as client:
         yield Pdp(client, await town.key(), app)

@@ -15,7 +15,7 @@ from sidecar.pdp.evaluation import ResolvedSubject, evaluate, standing_of
 from sidecar.pdp.search import actions, named_paths, resources, subjects
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import METHODS
-from tests.authzen.conftest import Pdp, Town, entity, question
+from tests.authzen.conftest import AccountsFixture, Pdp, entity, question
 
 STRAY = [
     "/", "/nowhere", "/dashboard", "/dashboard/media-library/shared", "/dashboard/media-library/shared/x",
@@ -32,8 +32,8 @@ def space(generation: Generation) -> list[tuple[str, Resource]]:
     return cells + [(method, Resource("route", path)) for path in paths for method in (*METHODS, *FOREIGN)]
 
 
-async def test_subject_search_is_evaluation_over_the_whole_space(town: Town, generation: Generation) -> None:
-    members = (await town.people.users.roster(town.acme)).members
+async def test_subject_search_is_evaluation_over_the_whole_space(town: AccountsFixture, generation: Generation) -> None:
+    members = await town.people.users.listing(town.acme)
     assert {member.record.status.value for member in members} == {"active", "suspended", "invited"}
     for action, resource in space(generation):
         expected = sorted(
@@ -81,7 +81,7 @@ def test_a_role_that_is_gone_opens_nothing(generation: Generation) -> None:
 
 @pytest.mark.slow
 async def test_over_http_every_result_evaluates_to_true_and_no_other_does(
-    pdp: Pdp, town: Town, generation: Generation
+    pdp: Pdp, town: AccountsFixture, generation: Generation
 ) -> None:
     """The same over HTTP, for every user by id and by e-mail, and for every role, in batches."""
     people = [("user", record) for name, record in town.users.items() if name != "eve"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sidecar.domain.users import Status
-from tests.authzen.conftest import OPERATOR, Pdp, Town, question
+from tests.authzen.conftest import OPERATOR, AccountsFixture, Pdp, question
 
 MAY = question(("role", "marketer"), "view", ("section", "media-library"))
 EVALUATION = "/access/v1/evaluation"
@@ -88,14 +88,14 @@ async def test_AZ_2_2_a_no_carries_its_reason_in_the_context(pdp: Pdp) -> None:
     assert answer.body == {"decision": False, "context": {"reason": "no_rule"}}
 
 
-async def test_subject_by_user_id_and_by_email(pdp: Pdp, town: Town) -> None:
+async def test_subject_by_user_id_and_by_email(pdp: Pdp, town: AccountsFixture) -> None:
     mark = town.users["mark"]
     for subject in (("user", mark), ("user", "mark@acme.example"), ("user", "Mark@ACME.example.")):
         assert await pdp.decides(subject, "view", ("section", "media-library"))
         assert await reason(pdp, subject, "view", ("section", "billing")) == "no_rule"
 
 
-async def test_subject_by_email_ignores_spaces_around_it(pdp: Pdp, town: Town) -> None:
+async def test_subject_by_email_ignores_spaces_around_it(pdp: Pdp, town: AccountsFixture) -> None:
     for typed in (" mark@acme.example", "mark@acme.example\n", "\tMark@acme.example "):
         assert await pdp.decides(("user", typed), "view", ("section", "media-library"))
 
@@ -150,7 +150,7 @@ async def test_resource_by_section_and_by_route(pdp: Pdp, resource: Any, action:
         assert await reason(pdp, ("role", "accountant"), action, resource) == decision
 
 
-async def test_a_public_path_is_open_to_whoever_exists(pdp: Pdp, town: Town) -> None:
+async def test_a_public_path_is_open_to_whoever_exists(pdp: Pdp, town: AccountsFixture) -> None:
     shared = ("route", "/dashboard/media-library/shared/x")
     assert await pdp.decides(("user", town.users["anna"]), "GET", shared)
     assert await pdp.decides(("role", "accountant"), "GET", ("route", "/login"))
@@ -180,14 +180,14 @@ async def test_a_subject_that_is_nobody_is_unknown(pdp: Pdp, subject: Any) -> No
     assert await reason(pdp, subject, "view", ("section", "media-library")) == "unknown_user"
 
 
-async def test_suspended_and_invited_users_may_nothing(pdp: Pdp, town: Town) -> None:
+async def test_suspended_and_invited_users_may_nothing(pdp: Pdp, town: AccountsFixture) -> None:
     for name, why in (("sue", "suspended"), ("ivan", "unknown_user")):
         for subject in (("user", town.users[name]), ("user", f"{name}@acme.example")):
             for resource in (("section", "account-settings"), ("section", "billing"), ("section", "nowhere")):
                 assert await reason(pdp, subject, "view", resource) == why
 
 
-async def test_the_live_record_decides(pdp: Pdp, town: Town) -> None:
+async def test_the_live_record_decides(pdp: Pdp, town: AccountsFixture) -> None:
     mark, section = town.users["mark"], ("section", "media-library")
     by_email = ("user", "mark@acme.example")
     users = town.people.users
@@ -205,7 +205,7 @@ async def test_the_live_record_decides(pdp: Pdp, town: Town) -> None:
     assert await reason(pdp, ("user", mark), "view", ("section", "developer")) == "unknown_user"
 
 
-async def test_R20_another_accounts_users_are_no_such_subject(pdp: Pdp, town: Town) -> None:
+async def test_R20_another_accounts_users_are_no_such_subject(pdp: Pdp, town: AccountsFixture) -> None:
     for subject in (("user", town.users["eve"]), ("user", "eve@other.example")):
         assert await reason(pdp, subject, "view", ("section", "account-settings")) == "unknown_user"
     theirs = await town.key(account=town.users["eve"].account)
@@ -216,7 +216,9 @@ async def test_R20_another_accounts_users_are_no_such_subject(pdp: Pdp, town: To
 @pytest.mark.parametrize(
     "properties", [{"role": "account-administrator"}, {"decision": True}, {"id": "ada", "sub": "*"}]
 )
-async def test_R20_request_properties_and_context_never_decide(pdp: Pdp, town: Town, properties: Any) -> None:
+async def test_R20_request_properties_and_context_never_decide(
+    pdp: Pdp, town: AccountsFixture, properties: Any
+) -> None:
     asked = question(("user", town.users["mark"]), "view", ("section", "billing"))
     claimed = {name: {**entity, "properties": properties} for name, entity in asked.items()}
     answer = await pdp.ask(EVALUATION, {**claimed, "context": properties, "role": "account-administrator"})

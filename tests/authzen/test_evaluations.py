@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sidecar.store.errors import StoreUnavailableError
-from tests.authzen.conftest import Pdp, Town, entity, question
+from tests.authzen.conftest import AccountsFixture, Pdp, entity, question
 
 EVALUATIONS = "/access/v1/evaluations"
 YES = question(("role", "marketer"), "view", ("section", "media-library"))
@@ -111,7 +111,7 @@ async def test_AZ_2_3_semantics(pdp: Pdp, semantic: str | None, items: list[Any]
 
 
 @pytest.mark.parametrize("semantic", ["execute_all", "deny_on_first_deny", "permit_on_first_permit"])
-async def test_AZ_2_3_a_batch_is_its_single_calls(pdp: Pdp, town: Town, semantic: str) -> None:
+async def test_AZ_2_3_a_batch_is_its_single_calls(pdp: Pdp, town: AccountsFixture, semantic: str) -> None:
     subjects = [("user", town.users[name]) for name in ("mark", "anna", "sue")] + [("role", "developer")]
     items = [
         question(subject, "view", ("section", section)) for subject in subjects for section in ("analytics", "billing")
@@ -133,7 +133,7 @@ async def test_AZ_2_8_an_item_that_lacks_a_member_is_false_alone(pdp: Pdp) -> No
         assert decisions(await pdp.batch([YES, broken, YES])) == [True, False, True]
 
 
-async def test_a_batch_holds_1_to_1000_questions_each_spelled_out(pdp: Pdp, town: Town) -> None:
+async def test_a_batch_holds_1_to_1000_questions_each_spelled_out(pdp: Pdp, town: AccountsFixture) -> None:
     item = question(("user", town.users["mark"]), "view", ("section", "media-library"))
     assert decisions(await pdp.batch([item])) == [True]
     assert decisions(await pdp.batch([item] * 1000)) == [True] * 1000
@@ -144,7 +144,9 @@ async def test_a_batch_holds_1_to_1000_questions_each_spelled_out(pdp: Pdp, town
     )
 
 
-async def test_a_subject_of_a_batch_is_read_once(pdp: Pdp, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_subject_of_a_batch_is_read_once(
+    pdp: Pdp, town: AccountsFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[str] = []
     record = pdp.app.subjects._records.read
 
@@ -158,7 +160,9 @@ async def test_a_subject_of_a_batch_is_read_once(pdp: Pdp, town: Town, monkeypat
     assert read == [town.users["mark"].id]
 
 
-async def test_what_cannot_be_known_is_503_for_the_whole(pdp: Pdp, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_known_is_503_for_the_whole(
+    pdp: Pdp, town: AccountsFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A false caused by an unavailable store would be taken for the policy's decision."""
 
     async def out(_uid: Any, **_more: Any) -> Any:

@@ -11,7 +11,7 @@ from sidecar.http.endpoint import Require
 from sidecar.identity.pep_keys import UNPROVEN_A_SECOND, revoke
 from sidecar.store.errors import StoreUnavailableError
 from sidecar.tokens.opaque import SecretKind, new_secret
-from tests.authzen.conftest import OPERATOR, AlwaysThere, Pdp, Town
+from tests.authzen.conftest import OPERATOR, AccountsFixture, AlwaysThere, Pdp
 from tests.authzen.test_transport import CALLS, each_call
 
 EVALUATION = "/access/v1/evaluation"
@@ -25,12 +25,12 @@ async def refused(pdp: Pdp, path: str, key: str, reason: str) -> None:
 
 
 @each_call
-async def test_R20_a_users_token_is_401(pdp: Pdp, town: Town, path: str) -> None:
+async def test_R20_a_users_token_is_401(pdp: Pdp, town: AccountsFixture, path: str) -> None:
     await refused(pdp, path, await town.token("ada"), "malformed_token")
 
 
 @each_call
-async def test_R20_a_users_cookie_is_not_even_read(pdp: Pdp, town: Town, path: str) -> None:
+async def test_R20_a_users_cookie_is_not_even_read(pdp: Pdp, town: AccountsFixture, path: str) -> None:
     headers = {
         "Content-Type": "application/json",
         "Cookie": f"__Host-sidecar={await town.token('ada')}",
@@ -58,7 +58,7 @@ async def test_R20_a_key_opens_nothing_but_its_endpoints(pdp: Pdp) -> None:
 
 
 @each_call
-async def test_R20_the_scope_must_fit(pdp: Pdp, town: Town, path: str) -> None:
+async def test_R20_the_scope_must_fit(pdp: Pdp, town: AccountsFixture, path: str) -> None:
     needed = Scope.SEARCH if "/search/" in path else Scope.EVALUATE
     for scope in Scope:
         answer = await pdp.ask(path, CALLS[path], key=await town.key(frozenset({scope})))
@@ -69,7 +69,7 @@ async def test_R20_the_scope_must_fit(pdp: Pdp, town: Town, path: str) -> None:
 
 
 @each_call
-async def test_R20_an_expired_key_is_401(pdp: Pdp, town: Town, path: str, clock: Any) -> None:
+async def test_R20_an_expired_key_is_401(pdp: Pdp, town: AccountsFixture, path: str, clock: Any) -> None:
     made = await town.made(ttl=60)
     clock.advance(made.pep.expires_at - clock.time() - 1)
     assert (await pdp.ask(path, CALLS[path], key=made.key)).status == 200
@@ -78,14 +78,14 @@ async def test_R20_an_expired_key_is_401(pdp: Pdp, town: Town, path: str, clock:
 
 
 @each_call
-async def test_R20_a_revoked_key_is_401_at_the_next_question(pdp: Pdp, town: Town, path: str) -> None:
+async def test_R20_a_revoked_key_is_401_at_the_next_question(pdp: Pdp, town: AccountsFixture, path: str) -> None:
     made = await town.made(name="nginx")
     assert (await pdp.ask(path, CALLS[path], key=made.key)).status == 200
     await revoke(town.peps, AlwaysThere(), town.acme, "nginx", actor=OPERATOR)
     await refused(pdp, path, made.key, "revoked")
 
 
-async def test_R20_the_key_of_a_suspended_account_is_401(pdp: Pdp, town: Town) -> None:
+async def test_R20_the_key_of_a_suspended_account_is_401(pdp: Pdp, town: AccountsFixture) -> None:
     await town.people.accounts.set_status(town.acme, Status.SUSPENDED, OPERATOR)
     await refused(pdp, EVALUATION, pdp.key, "suspended")
     await town.people.accounts.set_status(town.acme, Status.ACTIVE, OPERATOR)
@@ -110,7 +110,7 @@ async def test_R20_a_key_is_all_of_its_word(pdp: Pdp, altered: Any) -> None:
 
 
 @pytest.mark.parametrize("word", ["x", "pep_", "PEP_" + "a" * 57, "pep_a_b_c", "pep_" + "a" * 12, "inv"])
-async def test_R20_what_is_no_key_is_401(pdp: Pdp, town: Town, word: str) -> None:
+async def test_R20_what_is_no_key_is_401(pdp: Pdp, town: AccountsFixture, word: str) -> None:
     await refused(pdp, EVALUATION, word, "malformed_token")
     for kind in (SecretKind.INVITATION, SecretKind.RESET):
         secret = new_secret(kind, town.users["ada"].id, b"x" * 20).text
@@ -134,7 +134,7 @@ async def test_R20_two_authorization_headers_are_400(pdp: Pdp) -> None:
 
 @each_call
 async def test_R20_a_key_over_its_rate_is_429_until_the_next_second(
-    pdp: Pdp, town: Town, path: str, clock: Any
+    pdp: Pdp, town: AccountsFixture, path: str, clock: Any
 ) -> None:
     key = await town.key(rate=3)
     assert [(await pdp.ask(path, CALLS[path], key=key)).status for _ in range(5)] == [200, 200, 200, 429, 429]
@@ -146,7 +146,7 @@ async def test_R20_a_key_over_its_rate_is_429_until_the_next_second(
     assert (await pdp.ask(path, CALLS[path], key=key)).status == 200
 
 
-async def test_R20_a_batch_counts_its_questions(pdp: Pdp, town: Town, clock: Any) -> None:
+async def test_R20_a_batch_counts_its_questions(pdp: Pdp, town: AccountsFixture, clock: Any) -> None:
     key = await town.key(rate=10)
     items = [CALLS[EVALUATION]] * 100
     assert (await pdp.ask("/access/v1/evaluations", {"evaluations": items}, key=key)).status == 200
@@ -158,7 +158,7 @@ async def test_R20_a_batch_counts_its_questions(pdp: Pdp, town: Town, clock: Any
 
 
 async def test_R20_a_flood_of_made_up_keys_costs_the_store_a_bounded_number_of_reads(
-    pdp: Pdp, town: Town, clock: Any, monkeypatch: pytest.MonkeyPatch
+    pdp: Pdp, town: AccountsFixture, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await pdp.ask(EVALUATION, CALLS[EVALUATION])).status == 200
     keys = pdp.app.pep_keys
@@ -183,7 +183,7 @@ async def test_R20_a_flood_of_made_up_keys_costs_the_store_a_bounded_number_of_r
 
 
 async def test_R20_a_key_made_here_that_is_revoked_has_a_bounded_number_of_reads(
-    pdp: Pdp, town: Town, clock: Any, monkeypatch: pytest.MonkeyPatch
+    pdp: Pdp, town: AccountsFixture, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await town.made()
     keys = pdp.app.pep_keys
@@ -203,7 +203,7 @@ async def test_R20_a_key_made_here_that_is_revoked_has_a_bounded_number_of_reads
 
 
 async def test_R20_made_up_secrets_of_a_key_that_is_known_cost_no_read(
-    pdp: Pdp, town: Town, monkeypatch: pytest.MonkeyPatch
+    pdp: Pdp, town: AccountsFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await town.made()
     keys = pdp.app.pep_keys
@@ -219,7 +219,7 @@ async def test_R20_made_up_secrets_of_a_key_that_is_known_cost_no_read(
         assert (await keys.admit(guess, Scope.EVALUATE)).reason.value == "revoked"
 
 
-async def test_R20_the_store_holds_no_key(pdp: Pdp, town: Town) -> None:
+async def test_R20_the_store_holds_no_key(pdp: Pdp, town: AccountsFixture) -> None:
     assert (await pdp.ask(EVALUATION, CALLS[EVALUATION])).status == 200
     secret = pdp.key.rpartition("_")[2]
     for name in await town.store.command("KEYS", "*"):
@@ -229,7 +229,7 @@ async def test_R20_the_store_holds_no_key(pdp: Pdp, town: Town) -> None:
         assert secret not in repr(await town.store.command(*read)), name
 
 
-async def test_R20_no_answer_and_no_repr_holds_a_key(pdp: Pdp, town: Town) -> None:
+async def test_R20_no_answer_and_no_repr_holds_a_key(pdp: Pdp, town: AccountsFixture) -> None:
     made = await town.made()
     secret = made.key.rpartition("_")[2]
     assert secret not in repr(made)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.domain.users import Status
-from tests.authzen.conftest import OPERATOR, Asked, Pdp, Town, entity
+from tests.authzen.conftest import OPERATOR, AccountsFixture, Pdp, Response, entity
 
 SECTIONS_OF_ADMIN = {
     "subject": entity(("role", "account-administrator")),
@@ -24,22 +24,22 @@ REQUESTS = {"subject": WHO_VIEWS_MEDIA, "resource": SECTIONS_OF_ADMIN, "action":
 each_search = pytest.mark.parametrize("what", REQUESTS)
 
 
-def ids(answer: Asked) -> list[str]:
+def ids(answer: Response) -> list[str]:
     assert answer.status == 200, answer
     return [one["id"] if "id" in one else one["name"] for one in answer.body["results"]]
 
 
-def ids_of(town: Town, *names: str) -> list[str]:
+def ids_of(town: AccountsFixture, *names: str) -> list[str]:
     return sorted(town.users[name].id for name in names)
 
 
-async def test_AZ_2_4_subject_search_lists_users_that_may(pdp: Pdp, town: Town) -> None:
+async def test_AZ_2_4_subject_search_lists_users_that_may(pdp: Pdp, town: AccountsFixture) -> None:
     answer = await pdp.search("subject", WHO_VIEWS_MEDIA)
     assert ids(answer) == ids_of(town, "ada", "dev", "mark")
     assert all(one.keys() == {"type", "id"} and one["type"] == "user" for one in answer.body["results"])
 
 
-async def test_AZ_2_4_searches_are_transitive_over_inherited_roles(pdp: Pdp, town: Town) -> None:
+async def test_AZ_2_4_searches_are_transitive_over_inherited_roles(pdp: Pdp, town: AccountsFixture) -> None:
     """``member`` alone has the rule for account-settings; roles that inherit it are listed too."""
     own = {**WHO_VIEWS_MEDIA, "resource": entity(("section", "account-settings"))}
     assert ids(await pdp.search("subject", own)) == ids_of(town, "ada", "anna", "dev", "mark")
@@ -49,7 +49,7 @@ async def test_AZ_2_4_searches_are_transitive_over_inherited_roles(pdp: Pdp, tow
     assert ids(found) == ["account-settings", "media-library"]
 
 
-async def test_AZ_2_4_resource_search_lists_sections(pdp: Pdp, town: Town) -> None:
+async def test_AZ_2_4_resource_search_lists_sections(pdp: Pdp, town: AccountsFixture) -> None:
     answer = await pdp.search("resource", {**SECTIONS_OF_ADMIN, "subject": entity(("user", town.users["anna"]))})
     assert ids(answer) == ["account-settings", "analytics", "billing"]
     assert all(one.keys() == {"type", "id"} and one["type"] == "section" for one in answer.body["results"])
@@ -85,7 +85,7 @@ async def test_AZ_2_4_action_search_on_a_route_lists_methods(pdp: Pdp) -> None:
 
 @pytest.mark.parametrize("identifier", ["usr_x", "", 7, None, [], {}])
 async def test_AZ_2_4_the_id_of_what_is_searched_is_ignored_whatever_it_is(
-    pdp: Pdp, town: Town, identifier: Any
+    pdp: Pdp, town: AccountsFixture, identifier: Any
 ) -> None:
     asked = {**WHO_VIEWS_MEDIA, "subject": {"type": "user", "id": identifier}}
     assert ids(await pdp.search("subject", asked)) == ids_of(town, "ada", "dev", "mark")
@@ -147,7 +147,7 @@ async def test_AZ_2_8_a_search_about_what_is_not_there_finds_nothing(pdp: Pdp, w
     assert (answer.status, answer.body) == (200, {"results": []})
 
 
-async def test_searches_list_no_suspended_and_no_invited_user(pdp: Pdp, town: Town) -> None:
+async def test_searches_list_no_suspended_and_no_invited_user(pdp: Pdp, town: AccountsFixture) -> None:
     found = ids(await pdp.search("subject", {**WHO_VIEWS_MEDIA, "resource": entity(("section", "account-settings"))}))
     assert not {town.users["sue"].id, town.users["ivan"].id} & set(found)
     for name in ("sue", "ivan"):
@@ -157,7 +157,7 @@ async def test_searches_list_no_suspended_and_no_invited_user(pdp: Pdp, town: To
     assert ids(await pdp.search("subject", WHO_VIEWS_MEDIA)) == ids_of(town, "ada", "dev", "mark", "sue")
 
 
-async def test_R20_searches_list_nobody_of_another_account(pdp: Pdp, town: Town) -> None:
+async def test_R20_searches_list_nobody_of_another_account(pdp: Pdp, town: AccountsFixture) -> None:
     theirs = await town.key(account=town.users["eve"].account)
     assert ids(await pdp.search("subject", WHO_VIEWS_MEDIA, key=theirs)) == ids_of(town, "eve")
     asked = {**SECTIONS_OF_ADMIN, "subject": entity(("user", town.users["eve"]))}
@@ -286,7 +286,9 @@ async def test_AZ_2_4_a_token_that_is_none_of_ours_is_400(pdp: Pdp, what: str, t
     assert answer.body.startswith("page.token ")
 
 
-async def test_a_token_that_somebody_wrote_themselves_turns_no_page_but_their_own(pdp: Pdp, town: Town) -> None:
+async def test_a_token_that_somebody_wrote_themselves_turns_no_page_but_their_own(
+    pdp: Pdp, town: AccountsFixture
+) -> None:
     first = await pdp.search("subject", {**WHO_VIEWS_MEDIA, "page": {"limit": 1}})
     token = first.body["page"]["next_token"]
     _, _, request = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
@@ -312,7 +314,7 @@ async def test_AZ_2_4_a_limit_above_ours_is_ours(pdp: Pdp) -> None:
     assert (await pdp.search("subject", {**WHO_VIEWS_MEDIA, "page": token_page})).body == answer.body
 
 
-async def test_AZ_2_4_pages_are_no_snapshot_but_repeat_and_hide_nobody(pdp: Pdp, town: Town) -> None:
+async def test_AZ_2_4_pages_are_no_snapshot_but_repeat_and_hide_nobody(pdp: Pdp, town: AccountsFixture) -> None:
     """A listed user leaves between two pages: the others keep their positions."""
     first = await pdp.search("subject", {**WHO_VIEWS_MEDIA, "page": {"limit": 2}})
     shown = ids(first)

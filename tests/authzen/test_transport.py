@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.api.authzen import requests
 from sidecar.store.errors import StoreUnavailableError
-from tests.authzen.conftest import Pdp, Town, question
+from tests.authzen.conftest import AccountsFixture, Pdp, question
 
 CALLS = {
     "/access/v1/evaluation": question(("role", "marketer"), "view", ("section", "media-library")),
@@ -108,7 +108,7 @@ async def test_AZ_2_1_the_order_of_members_carries_no_meaning(pdp: Pdp, path: st
 
 
 @each_call
-async def test_AZ_2_6_every_error_is_a_status_and_a_message_string(pdp: Pdp, town: Town, path: str) -> None:
+async def test_AZ_2_6_every_error_is_a_status_and_a_message_string(pdp: Pdp, town: AccountsFixture, path: str) -> None:
     narrow = await town.key(frozenset())
     refused = {
         400: await pdp.ask(path, {}),

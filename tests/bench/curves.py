@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from tests.bench import people, policies
+from tests.bench import policies, users
 from tests.bench.load import Load, loading
 from tests.bench.processes import Server
 from tests.bench.table import Measured, one_round, prove
@@ -50,7 +50,7 @@ CURVES = {curve.name: curve for curve in (RULES, USERS, SECTIONS, CONNECTIONS, T
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Setup:
     """Servers and settings of a measured point."""
 
     world: World
@@ -78,7 +78,7 @@ def measure(curve: Curve, *, rounds: int, seconds: int, most: int) -> list[Point
     return found
 
 
-def _point(x: int, first: Place, here: Place, rounds: int, seconds: int) -> Point:
+def _point(x: int, first: Setup, here: Setup, rounds: int, seconds: int) -> Point:
     base, own = Measured(), Measured()
     for _ in range(rounds):
         for place, measured in ((first, base), (here, own)):
@@ -87,18 +87,18 @@ def _point(x: int, first: Place, here: Place, rounds: int, seconds: int) -> Poin
     return Point(x, own.cost, ratio, statistics.median(run.p99 for run in own.runs))
 
 
-def _warm(place: Place) -> None:
+def _warm(place: Setup) -> None:
     """Send each request at least twice, the first one with an uncached token."""
     place.load.run(place.server.port, 2 + place.load.count // 2_000, connections=place.connections)
 
 
-def _asking(stack: ExitStack, here: World, requests: Sequence[Request], server: Server, **how: int) -> Place:
+def _asking(stack: ExitStack, here: World, requests: Sequence[Request], server: Server, **how: int) -> Setup:
     prove("the sidecar", server.port, requests)
-    return Place(here, server, stack.enter_context(loading(requests)), **how)
+    return Setup(here, server, stack.enter_context(loading(requests)), **how)
 
 
-def _with_policy(shape: Callable[[int], policies.Shape]) -> Callable[..., Place]:
-    def place(stack: ExitStack, x: int, _first: Place | None = None) -> Place:
+def _with_policy(shape: Callable[[int], policies.Shape]) -> Callable[..., Setup]:
+    def place(stack: ExitStack, x: int, _first: Setup | None = None) -> Setup:
         here = stack.enter_context(world(shape(x)))
         here.populate(1000)
         return _asking(stack, here, [gateway_check(asked) for asked in here.asked], here.sidecar(f"policy-{x}"))
@@ -106,25 +106,25 @@ def _with_policy(shape: Callable[[int], policies.Shape]) -> Callable[..., Place]
     return place
 
 
-def _with_users(stack: ExitStack, x: int, _first: Place | None = None) -> Place:
+def _with_users(stack: ExitStack, x: int, _first: Setup | None = None) -> Setup:
     """Requests with a thousand tokens, of a thousand users or of all; the others are only stored."""
     here = stack.enter_context(world())
     here.populate(x)
     askers = [asked.person for asked in here.asked]
-    asked = people.questions(askers * (TOKENS_ASKING // len(askers)), here.policy, here.mint)
+    asked = users.questions(askers * (TOKENS_ASKING // len(askers)), here.policy, here.mint)
     return _asking(stack, here, [gateway_check(each) for each in asked], here.sidecar(f"users-{x}"))
 
 
-def _with_connections(stack: ExitStack, x: int, first: Place | None = None) -> Place:
+def _with_connections(stack: ExitStack, x: int, first: Setup | None = None) -> Setup:
     if first is not None:
-        return Place(first.world, first.server, first.load, x)
+        return Setup(first.world, first.server, first.load, x)
     here = stack.enter_context(world())
     here.populate(1000)
     requests = [gateway_check(asked) for asked in here.asked]
     return _asking(stack, here, requests, here.sidecar("connections"), connections=x)
 
 
-def _with_tokens(stack: ExitStack, x: int, first: Place | None = None) -> Place:
+def _with_tokens(stack: ExitStack, x: int, first: Setup | None = None) -> Setup:
     if first is None:
         here = stack.enter_context(world())
         here.populate(1000)
@@ -132,11 +132,11 @@ def _with_tokens(stack: ExitStack, x: int, first: Place | None = None) -> Place:
     else:
         here, server = first.world, first.server
     askers = [asked.person for asked in here.asked]
-    asked = people.questions(askers, here.policy, here.mint, padding=x * 3 // 4)
+    asked = users.questions(askers, here.policy, here.mint, padding=x * 3 // 4)
     return _asking(stack, here, [gateway_check(each) for each in asked], server)
 
 
-def _with_active(stack: ExitStack, x: int, first: Place | None = None) -> Place:
+def _with_active(stack: ExitStack, x: int, first: Setup | None = None) -> Setup:
     if first is None:
         here = stack.enter_context(world())
         here.populate(ACTIVE.points[-1], active=ACTIVE.points[-1])
@@ -147,7 +147,7 @@ def _with_active(stack: ExitStack, x: int, first: Place | None = None) -> Place:
     return _asking(stack, here, [gateway_check(each) for each in asked], server)
 
 
-_PLACES: dict[str, Callable[..., Place]] = {
+_PLACES: dict[str, Callable[..., Setup]] = {
     "rules": _with_policy(policies.of_rules),
     "sections": _with_policy(policies.of_sections),
     "users": _with_users,

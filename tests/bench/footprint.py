@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from tests.bench import people
+from tests.bench import users
 from tests.bench.load import loading
 from tests.bench.processes import Server
 from tests.bench.targets import World
@@ -30,19 +30,19 @@ class Memory:
 def memory(world: World) -> Memory:
     """Measure. ``world`` has MANY active users."""
     with ExitStack() as stack:
-        users = world.sidecar("memory-users")
-        empty = users.rss()
+        by_user = world.sidecar("memory-users")
+        empty = by_user.rss()
         asked = [gateway_check(each) for each in world.asked]
-        few, many = _weighed(stack, users, asked[:FEW]), _weighed(stack, users, asked)
+        few, many = _weighed(stack, by_user, asked[:FEW]), _weighed(stack, by_user, asked)
         user = (many - few) / (len(asked) - FEW)
-        users.stop()
+        by_user.stop()
         askers = [each.person for each in world.asked[:FEW]]
         tokens = world.sidecar("memory-tokens")
-        first = [gateway_check(each) for each in people.questions(askers, world.policy, world.mint)]
+        first = [gateway_check(each) for each in users.questions(askers, world.policy, world.mint)]
         more = [
             gateway_check(each)
             for turn in range(1, MANY // FEW)
-            for each in people.questions(askers, world.policy, world.mint, seed=7 + turn)
+            for each in users.questions(askers, world.policy, world.mint, seed=7 + turn)
         ]
         few, many = _weighed(stack, tokens, first), _weighed(stack, tokens, [*first, *more])
         return Memory(empty, user, (many - few) / len(more))

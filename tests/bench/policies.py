@@ -45,7 +45,7 @@ def of_sections(sections: int) -> Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Cell:
     """A section and action, and a request that maps to it."""
 
     section: str
@@ -61,13 +61,13 @@ class Policy:
     folder: Path
     model: Path
     generation: Generation
-    spots: tuple[Spot, ...]
+    spots: tuple[Cell, ...]
 
     @property
     def roles(self) -> list[str]:
         return [role.id for role in self.generation.roles.values() if role.assignable]
 
-    def allowed(self, role: str, spot: Spot) -> bool:
+    def allowed(self, role: str, spot: Cell) -> bool:
         return (spot.section, spot.action) in self.generation.allowed[role]
 
 
@@ -134,11 +134,11 @@ def _expectations(shipped: Path, shape: Shape, granted: set[tuple[str, str, str]
                 yield f"deny, team-{team}, {section}, {action}"
 
 
-def _spots(folder: Path) -> Iterator[Spot]:
+def _spots(folder: Path) -> Iterator[Cell]:
     for section, told in tomllib.loads((folder / "sections.toml").read_text())["sections"].items():
         for route in told["routes"]:
             path = route["path"].removesuffix("/**") + "/items/4711?page=2&sort=name"
-            yield Spot(section, route["action"], route["methods"][0], path)
+            yield Cell(section, route["action"], route["methods"][0], path)
 
 
 def write_cerbos(folder: Path, policy: Policy, jwks: Mapping[str, Any], *, port: int) -> Path:

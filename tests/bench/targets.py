@@ -19,7 +19,7 @@ from sidecar.domain.users import AccountId, Actor
 from sidecar.identity.pep_keys import NewPep, PepMade, make
 from sidecar.store.connection import Store
 from sidecar.store.peps import Peps
-from tests.bench import people, policies
+from tests.bench import policies, users
 from tests.bench.processes import STORE_CORE, Server, listens
 from tests.bench.wire import answer, gateway_check
 from tests.gateways import install
@@ -40,17 +40,17 @@ class World:
     store_url: str
     store: Server
     policy: policies.Policy
-    mint: people.Mint
+    mint: users.Mint
     stack: ExitStack = field(repr=False)
-    asked: list[people.Asked] = field(default_factory=list)
+    asked: list[users.CheckCase] = field(default_factory=list)
     peps: dict[AccountId, str] = field(default_factory=dict)
 
     def populate(self, count: int, *, active: int = 1000, seed: int = 1) -> None:
         """Write ``count`` users into the store; ``active`` of them send requests."""
-        everybody = people.population(count, self.policy.roles, random.Random(seed))
-        known = people.write_people(self.store_url, everybody)
+        everybody = users.population(count, self.policy.roles, random.Random(seed))
+        known = users.write_users(self.store_url, everybody)
         chosen = random.Random(seed + 1).sample(known, min(active, len(known)))
-        self.asked = people.questions(chosen, self.policy, self.mint)
+        self.asked = users.questions(chosen, self.policy, self.mint)
 
     def sidecar(self, name: str, *, cores: str = "0", module: str = "sidecar", **settings: str) -> Server:
         """Start one more sidecar over this store; its address is ``server.port``."""
@@ -65,8 +65,8 @@ class World:
             "POLICY_DIR": str(self.policy.folder),
             "MODEL": str(self.policy.model),
             "REDIS_URL": self.store_url,
-            "ISSUER": people.ISSUER,
-            "AUDIENCE": people.AUDIENCE,
+            "ISSUER": users.ISSUER,
+            "AUDIENCE": users.AUDIENCE,
             "ACCESS_TTL": "24h",
             "DECISION_LOG": str(folder / "decisions.log"),
             "LOG_FORMAT": "json",
@@ -98,7 +98,7 @@ class World:
         store = await Store.open(self.store_url)
         try:
             for account in {asked.person.account for asked in self.asked}:
-                wanted = NewPep("bench", frozenset(Scope), people.DAY, PEP_RATE)
+                wanted = NewPep("bench", frozenset(Scope), users.DAY, PEP_RATE)
                 made = await make(
                     Peps(store),
                     self.mint.keys.pepper,
@@ -119,7 +119,7 @@ class World:
         port = free_port()
         files = [str(self.policy.model), str(self.policy.folder / "policy.csv"), str(jwks)]
         words = [sys.executable, "-m", "tests.bench.naive_baseline", str(port), self.store_url, *files]
-        words += [people.ISSUER, people.AUDIENCE]
+        words += [users.ISSUER, users.AUDIENCE]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         return self._start(words, "afternoon", port, env=env)
 
@@ -136,8 +136,8 @@ class World:
             self.policy,
             self.mint.jwks(),
             port=port,
-            issuer=people.ISSUER,
-            audience=people.AUDIENCE,
+            issuer=users.ISSUER,
+            audience=users.AUDIENCE,
         )
         words = [str(find_envoy()), "-c", str(configuration), "--concurrency", "1", "-l", "error"]
         return self._start([*words, "--use-dynamic-base-id"], "envoy", port)
@@ -161,7 +161,7 @@ def world(shape: policies.Shape = policies.BASE) -> Iterator[World]:
         stack.callback(store.stop)
         store.until(lambda: listens(port))
         policy = policies.write_policy(folder / "policy", shape)
-        mint = people.Mint.at(folder / "keys")
+        mint = users.Mint.at(folder / "keys")
         yield World(folder, f"redis://127.0.0.1:{port}", store, policy, mint, stack)
 
 

@@ -13,7 +13,7 @@ from sidecar.store.connection import Store
 from sidecar.store.users import Users
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.verify import Verifier
-from tests.bench import curves, fleet, people, policies, table, wire
+from tests.bench import curves, fleet, policies, table, users, wire
 from tests.bench.load import Run, read_run
 from tests.bench.plot import svg
 from tests.bench.processes import cpu_of
@@ -26,14 +26,14 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> policies.Policy:
 
 
 @pytest.fixture(scope="module")
-def mint(tmp_path_factory: pytest.TempPathFactory) -> people.Mint:
-    return people.Mint.at(tmp_path_factory.mktemp("keys"))
+def mint(tmp_path_factory: pytest.TempPathFactory) -> users.Mint:
+    return users.Mint.at(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="module")
-def asked(policy: policies.Policy, mint: people.Mint) -> list[people.Asked]:
-    crowd = list(people.population(200, policy.roles, random.Random(1)))
-    return people.questions(crowd, policy, mint)
+def asked(policy: policies.Policy, mint: users.Mint) -> list[users.CheckCase]:
+    crowd = list(users.population(200, policy.roles, random.Random(1)))
+    return users.questions(crowd, policy, mint)
 
 
 def test_a_policy_has_as_many_rules_as_it_is_asked_for(policy: policies.Policy) -> None:
@@ -42,7 +42,7 @@ def test_a_policy_has_as_many_rules_as_it_is_asked_for(policy: policies.Policy) 
         assert shape.teams * shape.areas * len(policies.ACTIONS) >= shape.rules - policies.SHIPPED_RULES
 
 
-def test_what_is_called_right_is_what_the_policy_decides(policy: policies.Policy, asked: list[people.Asked]) -> None:
+def test_what_is_called_right_is_what_the_policy_decides(policy: policies.Policy, asked: list[users.CheckCase]) -> None:
     for each in asked:
         ruling = decide(policy.generation, each.person.role, each.spot.section, each.spot.action)
         assert (ruling.reason == "allowed") is each.allowed
@@ -50,8 +50,8 @@ def test_what_is_called_right_is_what_the_policy_decides(policy: policies.Policy
 
 
 async def test_people_are_as_the_store_reads_them(real_redis_url: str) -> None:
-    crowd = people.write_people(
-        real_redis_url, people.population(12, ["account-administrator", "accountant", "marketer"], random.Random(1))
+    crowd = users.write_users(
+        real_redis_url, users.population(12, ["account-administrator", "accountant", "marketer"], random.Random(1))
     )
     store = await Store.open(real_redis_url, **PATIENT)
     try:
@@ -65,8 +65,8 @@ async def test_people_are_as_the_store_reads_them(real_redis_url: str) -> None:
         await store.close()
 
 
-def test_tokens_are_the_sidecars_own(mint: people.Mint, asked: list[people.Asked]) -> None:
-    verifier = Verifier(mint.keys.keys, people.ISSUER, people.AUDIENCE, people.DAY)
+def test_tokens_are_the_sidecars_own(mint: users.Mint, asked: list[users.CheckCase]) -> None:
+    verifier = Verifier(mint.keys.keys, users.ISSUER, users.AUDIENCE, users.DAY)
     for each in asked[:5]:
         claims = verifier.authentic(each.token)
         assert isinstance(claims, Claims)
@@ -74,13 +74,13 @@ def test_tokens_are_the_sidecars_own(mint: people.Mint, asked: list[people.Asked
     assert len(mint.token(asked[0].person, padding=3000)) > 4000
 
 
-def test_the_gateways_call_is_as_large_as_a_real_one(asked: list[people.Asked]) -> None:
+def test_the_gateways_call_is_as_large_as_a_real_one(asked: list[users.CheckCase]) -> None:
     request = wire.gateway_check(asked[0])
     assert len(request.raw.split(b"\r\n\r\n")[0].split(b"\r\n")) - 1 >= 12
     assert 850 <= len(request.raw) <= 1300
 
 
-def test_every_dialect_has_a_right_answer(asked: list[people.Asked]) -> None:
+def test_every_dialect_has_a_right_answer(asked: list[users.CheckCase]) -> None:
     yes, no = (next(each for each in asked if each.allowed is wanted) for wanted in (True, False))
     assert wire.is_right(wire.gateway_check(no), 403, b"")
     assert not wire.is_right(wire.gateway_check(no), 200, b"")
@@ -92,7 +92,7 @@ def test_every_dialect_has_a_right_answer(asked: list[people.Asked]) -> None:
     assert wire.is_right(wire.authzen(no, "pep"), 200, b'{"decision":false}')
 
 
-def test_cerbos_and_envoy_get_the_same_policy(policy: policies.Policy, mint: people.Mint, tmp_path: Path) -> None:
+def test_cerbos_and_envoy_get_the_same_policy(policy: policies.Policy, mint: users.Mint, tmp_path: Path) -> None:
     policies.write_cerbos(tmp_path / "cerbos", policy, mint.jwks(), port=1)
     sections = {path.stem for path in (tmp_path / "cerbos" / "policies").iterdir()}
     assert sections == set(policy.generation.sections)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPResponse
 
-from tests.bench.people import Asked
+from tests.bench.users import CheckCase
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
@@ -20,7 +20,7 @@ class Request:
     body: bytes = b""
 
 
-def gateway_check(asked: Asked) -> Request:
+def gateway_check(asked: CheckCase) -> Request:
     """Build a check as a gateway forwards it: ``GET /check`` with the original method and path in headers."""
     headers = {
         "X-Forwarded-Method": asked.spot.method,
@@ -30,7 +30,7 @@ def gateway_check(asked: Asked) -> Request:
     return Request(_head("GET", "/check", headers), 200 if asked.allowed else 403)
 
 
-def direct(asked: Asked) -> Request:
+def direct(asked: CheckCase) -> Request:
     """Build the user's own request, for a filter inside the proxy."""
     headers = _browser(asked)
     if asked.spot.method != "GET":
@@ -38,31 +38,31 @@ def direct(asked: Asked) -> Request:
     return Request(_head(asked.spot.method, asked.spot.path, headers), 200 if asked.allowed else 403)
 
 
-def json_check(asked: Asked) -> Request:
+def json_check(asked: CheckCase) -> Request:
     """Build ``POST /v1/check`` of one."""
     body = {"section": asked.spot.section, "action": asked.spot.action}
     return _post("/v1/check", body, _decision(asked), asked.token)
 
 
-def json_check_many(asked: Asked, others: Sequence[Asked]) -> Request:
+def json_check_many(asked: CheckCase, others: Sequence[CheckCase]) -> Request:
     """Build ``POST /v1/check`` of many; the first response is compared."""
     checks = [{"section": each.spot.section, "action": each.spot.action} for each in (asked, *others)]
     return _post("/v1/check", {"checks": checks}, b'[{"decision":%b' % _boolean(asked), asked.token)
 
 
-def authzen(asked: Asked, pep: str) -> Request:
+def authzen(asked: CheckCase, pep: str) -> Request:
     """Build an AuthZEN evaluation by the account's PEP."""
     return _post("/access/v1/evaluation", _evaluation(asked, "section"), _decision(asked), pep)
 
 
-def cerbos_authzen(asked: Asked) -> Request:
+def cerbos_authzen(asked: CheckCase) -> Request:
     """Build the same request for Cerbos, which has no user records: the request has the roles."""
     told = _evaluation(asked, asked.spot.section)
     told["subject"]["properties"] = {"cerbos.roles": [asked.person.role]}
     return _post("/access/v1/evaluation", told, _decision(asked))
 
 
-def cerbos_check(asked: Asked, *, token: bool) -> Request:
+def cerbos_check(asked: CheckCase, *, token: bool) -> Request:
     """Build ``CheckResources``; with ``token`` it also verifies the user's JWT (auxData)."""
     told: dict[str, object] = {
         "principal": {"id": asked.person.id, "roles": [asked.person.role]},
@@ -73,7 +73,7 @@ def cerbos_check(asked: Asked, *, token: bool) -> Request:
     return _post("/api/check/resources", told, b"EFFECT_ALLOW" if asked.allowed else b"EFFECT_DENY")
 
 
-def _evaluation(asked: Asked, kind: str) -> dict[str, dict[str, object]]:
+def _evaluation(asked: CheckCase, kind: str) -> dict[str, dict[str, object]]:
     return {
         "subject": {"type": "user", "id": asked.person.id},
         "resource": {"type": kind, "id": asked.spot.section},
@@ -81,15 +81,15 @@ def _evaluation(asked: Asked, kind: str) -> dict[str, dict[str, object]]:
     }
 
 
-def _decision(asked: Asked) -> bytes:
+def _decision(asked: CheckCase) -> bytes:
     return b'"decision":%b' % _boolean(asked)
 
 
-def _boolean(asked: Asked) -> bytes:
+def _boolean(asked: CheckCase) -> bytes:
     return b"true" if asked.allowed else b"false"
 
 
-def _browser(asked: Asked) -> dict[str, str]:
+def _browser(asked: CheckCase) -> dict[str, str]:
     return {
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Host": "dashboard.example.com",

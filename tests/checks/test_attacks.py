@@ -21,7 +21,7 @@ from sidecar.domain.users import Actor, Status, UserRecord
 from sidecar.http.endpoint import Endpoint
 from sidecar.identity.invitations import Sent
 from sidecar.identity.sessions import Grant
-from tests.fixtures import OTHER_PASSWORD, PASSWORD, PUBLIC, Town, Web
+from tests.fixtures import OTHER_PASSWORD, PASSWORD, PUBLIC, ApiClient, IdentityFixture
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -31,8 +31,8 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 class Scene:
     """Two accounts. Acme: Ada administers, Bob is an accountant, Zoe is invited. Bolt: Eve administers, and attacks."""
 
-    web: Web
-    town: Town
+    web: ApiClient
+    town: IdentityFixture
     ada: UserRecord
     bob: UserRecord
     zoe: Sent
@@ -94,7 +94,7 @@ def rows(what: str, table: dict[str, Any], run: Callable[[Scene, Any], Awaitable
 
 
 @pytest.fixture
-async def scene(open_web: Any, town: Town) -> Scene:
+async def scene(open_web: Any, town: IdentityFixture) -> Scene:
     ada = await town.found("Acme", "ada@example.com", seats=9)
     bob = await town.join(ada, "bob@example.com", "accountant")
     zoe = await town.invite(ada, "zoe@example.com", "marketer")

@@ -38,7 +38,7 @@ class Unverified:
         return self.peek(uid)
 
 
-def stand() -> AppContext:
+def context() -> AppContext:
     shared = app()
     tokens = TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900))
     public_config = replace(
@@ -54,7 +54,7 @@ def stand() -> AppContext:
 @pytest.fixture
 async def ports() -> AsyncIterator[tuple[int, int]]:
     """Ports of the fast path, and of aiohttp alone."""
-    shared, running = stand(), asyncio.get_running_loop()
+    shared, running = context(), asyncio.get_running_loop()
     dispatcher = Dispatcher(shared, CHECKS, checks=True)
     slow = HttpServer(dispatcher, access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD)
     lanes = FastPathListener(shared, slow, max_head=MAX_HEAD, idle=75)

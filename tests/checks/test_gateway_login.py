@@ -20,7 +20,7 @@ HTML = (b"Accept", b"text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")
 PAGE = login_page("https://dash.example/login")
 
 
-def stand(**changed: Any) -> AppContext:
+def context(**changed: Any) -> AppContext:
     shared = app()
     return replace(shared, public_config=replace(shared.public_config, **{"login_page": PAGE, **changed}))
 
@@ -33,7 +33,7 @@ async def ask(
     *headers: tuple[bytes, bytes], path: str = "/check", method: str = "GET", on: AppContext | None = None
 ) -> RawResponse:
     path, _, query = path.partition("?")
-    return await answer_check(on or stand(), gateway_call(method, path, query, headers), "r")
+    return await answer_check(on or context(), gateway_call(method, path, query, headers), "r")
 
 
 async def test_a_page_that_is_opened_leads_to_the_sign_in_page() -> None:
@@ -62,7 +62,7 @@ async def test_an_endpoint_that_any_gateway_may_use_sends_none() -> None:
 
 
 async def test_without_a_sign_in_page_it_is_a_401() -> None:
-    assert (await ask(*forwarded(), HTML, on=stand(login_page=None))).status == 401
+    assert (await ask(*forwarded(), HTML, on=context(login_page=None))).status == 401
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "get", "OPTIONS"])

@@ -122,10 +122,10 @@ async def test_R6_an_upgrade_is_one_websocket_over_grpc(way: str, path: bytes) -
 
     from sidecar.gateways import envoy_grpc
 
-    stand = app()
+    context = app()
 
     async def respond(call: envoy_grpc.GatewayRequest) -> envoy_grpc.RawResponse:
-        return await answer_check(stand, call, b"r")
+        return await answer_check(context, call, b"r")
 
     given = [(name.lower().decode(), value) for name, value in (REFUSED | TAKEN)[way]]
     joined, raw = CheckRequest(), CheckRequest()
@@ -158,8 +158,8 @@ def test_R6_an_upgrade_is_no_plain_head() -> None:
 
 def test_R6_a_call_of_any_family_is_read_after_its_upgrade() -> None:
     """Also at a path that no gateway uses."""
-    stand = app()
+    context = app()
     for path in ("/check/elsewhere", "/check/sections/media-library"):
         call = gateway_call("GET", path, "", [*upgrade(b"h2c"), BEARER])
-        answer = asyncio.run(answer_check(stand, call, b"r"))
+        answer = asyncio.run(answer_check(context, call, b"r"))
         assert answer.status == 403

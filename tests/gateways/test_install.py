@@ -13,7 +13,7 @@ from tests.gateways.rig.programs import PROGRAMS
 HERE = Path(__file__).resolve().parent
 
 
-class Asked:
+class FakeConfig:
     """The part of pytest's configuration that is read."""
 
     def __init__(self, folder: Path, words: list[str], chosen: bool | None) -> None:
@@ -37,12 +37,12 @@ class Asked:
     ],
 )
 def test_installed_is_what_was_asked_for(words: list[str], chosen: bool | None, wanted: bool) -> None:
-    assert installs(Asked(HERE.parents[1], words, chosen)) is wanted  # type: ignore[arg-type]
+    assert installs(FakeConfig(HERE.parents[1], words, chosen)) is wanted  # type: ignore[arg-type]
 
 
 def test_a_path_is_meant_from_where_one_stands() -> None:
-    assert installs(Asked(HERE, ["test_table.py"], None))  # type: ignore[arg-type]
-    assert installs(Asked(HERE / "rig", [str(HERE / "rig")], None))  # type: ignore[arg-type]
+    assert installs(FakeConfig(HERE, ["test_table.py"], None))  # type: ignore[arg-type]
+    assert installs(FakeConfig(HERE / "rig", [str(HERE / "rig")], None))  # type: ignore[arg-type]
 
 
 @pytest.fixture

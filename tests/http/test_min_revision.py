@@ -21,7 +21,7 @@ WHO = "b"
 USER = next(uid for uid in pdp_fixture.USERS if uid.endswith(WHO * 12))
 
 
-class Fresh:
+class FakeFeed:
     """A feed at revision 5. The test sets the store's revision, and the result of a wait."""
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class Fresh:
 
 
 @pytest.fixture
-def fresh() -> Fresh:
-    return Fresh()
+def fresh() -> FakeFeed:
+    return FakeFeed()
 
 
 @pytest.fixture
-async def client(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestClient[Any, Any]]:
+async def client(fresh: FakeFeed, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TestClient[Any, Any]]:
     monkeypatch.setattr(pdp_fixture, "USERS", dict(pdp_fixture.USERS))
     app = replace(pdp_fixture.app(), revisions=fresh)  # type: ignore[arg-type]
     async with TestClient(RawTestServer(Dispatcher(app, (*CHECKS, *API), checks=True))) as made:
@@ -63,41 +63,41 @@ async def ask(client: TestClient[Any, Any], *revisions: str, token: str | None =
         return response.status, json.loads(await response.read())
 
 
-async def test_R30_a_revision_that_is_applied_is_answered_at_once(client: Any, fresh: Fresh) -> None:
+async def test_R30_a_revision_that_is_applied_is_answered_at_once(client: Any, fresh: FakeFeed) -> None:
     for revision in ("0", "5", "000005"):
         status, body = await ask(client, revision)
         assert (status, body["decision"]) == (200, True)
     assert fresh.asked == []
 
 
-async def test_R30_the_answer_is_of_the_record_that_the_revision_made(client: Any, fresh: Fresh) -> None:
+async def test_R30_the_answer_is_of_the_record_that_the_revision_made(client: Any, fresh: FakeFeed) -> None:
     fresh.change = {"role": "marketer"}
     status, body = await ask(client, "6")
     assert (status, body["decision"], body["reason"]) == (200, False, "no_rule")
     assert fresh.asked == [6]
 
 
-async def test_R30_who_asks_is_judged_by_the_revision_too(client: Any, fresh: Fresh) -> None:
+async def test_R30_who_asks_is_judged_by_the_revision_too(client: Any, fresh: FakeFeed) -> None:
     fresh.change = {"epoch": 2}
     status, body = await ask(client, "6")
     assert (status, body["reason"]) == (401, "revoked")
 
 
-async def test_R30_a_refusal_may_be_older_than_the_revision_as_well(client: Any, fresh: Fresh) -> None:
+async def test_R30_a_refusal_may_be_older_than_the_revision_as_well(client: Any, fresh: FakeFeed) -> None:
     pdp_fixture.USERS[USER] = replace(pdp_fixture.USERS[USER], status=Status.SUSPENDED)
     assert (await ask(client))[0] == 401
     fresh.change = {"status": Status.ACTIVE}
     assert (await ask(client, "6"))[0] == 200
 
 
-async def test_R30_a_sidecar_that_has_not_heard_of_it_does_not_answer(client: Any, fresh: Fresh) -> None:
+async def test_R30_a_sidecar_that_has_not_heard_of_it_does_not_answer(client: Any, fresh: FakeFeed) -> None:
     for outcome in (RevisionStatus.LATE, StoreUnavailableError("out")):
         fresh.outcome = outcome
         status, body = await ask(client, "6")
         assert (status, body["code"], body["reason"]) == (503, "store_unavailable", "store_unavailable")
 
 
-async def test_R30_beyond_the_feeds_tail_is_a_mistake(client: Any, fresh: Fresh) -> None:
+async def test_R30_beyond_the_feeds_tail_is_a_mistake(client: Any, fresh: FakeFeed) -> None:
     fresh.outcome = RevisionStatus.UNKNOWN
     status, body = await ask(client, "999999999999999")
     assert (status, body["code"]) == (400, "bad_request")
@@ -108,13 +108,13 @@ async def test_R30_anything_but_one_number_is_a_mistake(client: Any, revisions: 
     assert (await ask(client, *revisions))[0] == 400
 
 
-async def test_R30_a_token_that_is_none_learns_nothing_of_revisions(client: Any, fresh: Fresh) -> None:
+async def test_R30_a_token_that_is_none_learns_nothing_of_revisions(client: Any, fresh: FakeFeed) -> None:
     for revision in ("6", "x"):
         assert (await ask(client, revision, token="nothing"))[0] == 401
     assert fresh.asked == []
 
 
-async def test_R30_gateway_endpoints_do_not_read_it(client: Any, fresh: Fresh) -> None:
+async def test_R30_gateway_endpoints_do_not_read_it(client: Any, fresh: FakeFeed) -> None:
     assert AT_LEAST not in HEADERS_READ
     headers = {
         "Authorization": f"Bearer {pdp_fixture.token(WHO)}",

@@ -29,7 +29,7 @@ from sidecar.http.server.connection import HttpServer
 from sidecar.store.connection import Store
 from tests import worst
 from tests.conftest import PATIENT
-from tests.fixtures import PUBLIC, Town
+from tests.fixtures import PUBLIC, IdentityFixture
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,7 @@ class Rig:
     """Both paths on a port, over a real store."""
 
     port: int
-    town: Town
+    town: IdentityFixture
     slow: dict[str, float] = field(default_factory=dict)
     count: int = 0
 
@@ -123,7 +123,7 @@ async def bare_store(real_redis_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def rig(open_web: Any, town: Town) -> AsyncIterator[Rig]:
+async def rig(open_web: Any, town: IdentityFixture) -> AsyncIterator[Rig]:
     page = login_page("https://login.example.com/")
     web = await open_web(trusted_proxies=(ip_network("127.0.0.0/8"),), login_page=page)
     dispatcher = web.client.server._handler

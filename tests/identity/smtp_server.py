@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 @dataclass
-class PostOffice:
+class SmtpServer:
     """Received mails, and the responses to the next ones (an SMTP line each; then 250)."""
 
     port: int = 0
@@ -51,19 +51,19 @@ class PostOffice:
 
 
 @asynccontextmanager
-async def post_office(
+async def smtp_server(
     *, starttls: ssl.SSLContext | None = None, tls: ssl.SSLContext | None = None, login: bool = False, utf8: bool = True
-) -> AsyncIterator[PostOffice]:
-    office = PostOffice()
+) -> AsyncIterator[SmtpServer]:
+    smtpd = SmtpServer()
     options: dict[str, Any] = {"enable_SMTPUTF8": utf8, "tls_context": starttls, "require_starttls": bool(starttls)}
     if login:
         # aiosmtpd does not treat TLS from the first byte as TLS.
-        options |= {"authenticator": office.authenticate, "auth_require_tls": starttls is not None}
+        options |= {"authenticator": smtpd.authenticate, "auth_require_tls": starttls is not None}
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(office, hostname="mail.test", **options), "127.0.0.1", 0, ssl=tls)
-    office.port = server.sockets[0].getsockname()[1]
+    server = await loop.create_server(lambda: SMTP(smtpd, hostname="mail.test", **options), "127.0.0.1", 0, ssl=tls)
+    smtpd.port = server.sockets[0].getsockname()[1]
     try:
-        yield office
+        yield smtpd
     finally:
         server.close()
         await server.wait_closed()

@@ -5,7 +5,7 @@ import ssl
 import pytest
 
 from sidecar.identity.mail import MailMessage, MailServer, SendError, Smtp, Tls, mail_server
-from tests.identity.smtp_server import certificate, post_office
+from tests.identity.smtp_server import certificate, smtp_server
 
 LINK = "https://sidecar.example/console/reset#rst_aaaaaaaaaaaa_bbbbbbbbbbbb_cccccccccccccccccccccccccccccccc"
 LETTER = MailMessage("bob@example.com", "Choose a new password", f"Open this:\n\n{LINK}\n")
@@ -57,10 +57,10 @@ def test_a_sender_that_is_no_address_is_refused(sender):
 
 
 async def test_a_plain_mail_arrives_as_it_was_written():
-    async with post_office() as office:
-        await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(LETTER)
-    (mail,) = office.mails
-    assert office.envelopes == [("no-reply@acme.example", ["bob@example.com"])]
+    async with smtp_server() as smtpd:
+        await Smtp(mail_server(f"smtp://127.0.0.1:{smtpd.port}"), sender=SENDER).send(LETTER)
+    (mail,) = smtpd.mails
+    assert smtpd.envelopes == [("no-reply@acme.example", ["bob@example.com"])]
     assert (mail["From"], mail["To"], mail["Subject"]) == (SENDER, "bob@example.com", "Choose a new password")
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["Date"]
@@ -74,11 +74,11 @@ async def test_a_plain_mail_arrives_as_it_was_written():
 async def test_the_password_goes_over_tls_alone(tmp_path, scheme):
     server, client = certificate(tmp_path)
     tls = {"tls": server} if scheme == "smtps" else {"starttls": server}
-    async with post_office(login=True, **tls) as office:
-        url = f"{scheme}://postmaster:p%40ss%2Fw%3Ard@127.0.0.1:{office.port}"
+    async with smtp_server(login=True, **tls) as smtpd:
+        url = f"{scheme}://postmaster:p%40ss%2Fw%3Ard@127.0.0.1:{smtpd.port}"
         await Smtp(mail_server(url), sender=SENDER, trust=client).send(LETTER)
-        assert office.logins == [("postmaster", "p@ss/w:rd")]
-        assert len(office.mails) == 1
+        assert smtpd.logins == [("postmaster", "p@ss/w:rd")]
+        assert len(smtpd.mails) == 1
         wrong = Smtp(mail_server(url.replace("p%40ss", "guess")), sender=SENDER, trust=client)
         with pytest.raises(SendError) as refused:
             await wrong.send(LETTER)
@@ -90,33 +90,33 @@ async def test_the_password_goes_over_tls_alone(tmp_path, scheme):
 async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path, scheme):
     server, _ = certificate(tmp_path)
     tls = {"tls": server} if scheme == "smtps" else {"starttls": server}
-    async with post_office(**tls) as office:
+    async with smtp_server(**tls) as smtpd:
         with pytest.raises(SendError):
-            await Smtp(mail_server(f"{scheme}://127.0.0.1:{office.port}"), sender=SENDER).send(LETTER)
-    assert office.mails == []
+            await Smtp(mail_server(f"{scheme}://127.0.0.1:{smtpd.port}"), sender=SENDER).send(LETTER)
+    assert smtpd.mails == []
 
 
 async def test_starttls_is_insisted_on():
-    async with post_office() as office:
+    async with smtp_server() as smtpd:
         with pytest.raises(SendError):
-            await Smtp(mail_server(f"smtp+starttls://127.0.0.1:{office.port}"), sender=SENDER).send(LETTER)
-    assert office.mails == []
+            await Smtp(mail_server(f"smtp+starttls://127.0.0.1:{smtpd.port}"), sender=SENDER).send(LETTER)
+    assert smtpd.mails == []
 
 
 @pytest.mark.parametrize(("answer", "permanent"), [("451 later", False), ("452 full", False), ("554 spam", True)])
 async def test_a_refusal_says_whether_it_is_for_good_and_repeats_nothing(answer, permanent):
-    async with post_office() as office:
-        office.answers = [f"{answer} bob@example.com"]
+    async with smtp_server() as smtpd:
+        smtpd.answers = [f"{answer} bob@example.com"]
         with pytest.raises(SendError) as refused:
-            await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(LETTER)
+            await Smtp(mail_server(f"smtp://127.0.0.1:{smtpd.port}"), sender=SENDER).send(LETTER)
     assert refused.value.permanent is permanent
     assert answer[:3] in str(refused.value)
     assert "bob" not in str(refused.value)
 
 
 async def test_a_mailbox_that_is_not_there_is_for_good():
-    async with post_office() as office:
-        smtp = Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER)
+    async with smtp_server() as smtpd:
+        smtp = Smtp(mail_server(f"smtp://127.0.0.1:{smtpd.port}"), sender=SENDER)
         with pytest.raises(SendError) as refused:
             await smtp.send(MailMessage("unknown@example.com", "s", "t"))
     assert refused.value.permanent
@@ -124,8 +124,8 @@ async def test_a_mailbox_that_is_not_there_is_for_good():
 
 
 async def test_a_server_that_is_out_may_be_back():
-    async with post_office() as office:
-        port = office.port
+    async with smtp_server() as smtpd:
+        port = smtpd.port
     with pytest.raises(SendError) as refused:
         await Smtp(mail_server(f"smtp://127.0.0.1:{port}"), sender=SENDER).send(LETTER)
     assert not refused.value.permanent
@@ -133,13 +133,13 @@ async def test_a_server_that_is_out_may_be_back():
 
 async def test_an_address_beyond_ascii_needs_a_server_that_can_carry_it():
     mail = MailMessage("jürgen@example.com", "Einladung zu Müller & Söhne", "…")
-    async with post_office() as office:
-        await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(mail)
-    assert office.envelopes[0][1] == ["jürgen@example.com"]
-    assert office.mails[0]["Subject"] == mail.subject
-    async with post_office(utf8=False) as office:
+    async with smtp_server() as smtpd:
+        await Smtp(mail_server(f"smtp://127.0.0.1:{smtpd.port}"), sender=SENDER).send(mail)
+    assert smtpd.envelopes[0][1] == ["jürgen@example.com"]
+    assert smtpd.mails[0]["Subject"] == mail.subject
+    async with smtp_server(utf8=False) as smtpd:
         with pytest.raises(SendError) as refused:
-            await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(mail)
+            await Smtp(mail_server(f"smtp://127.0.0.1:{smtpd.port}"), sender=SENDER).send(mail)
     assert refused.value.permanent
 
 
@@ -152,11 +152,11 @@ async def test_an_address_beyond_ascii_needs_a_server_that_can_carry_it():
     ],
 )
 async def test_no_text_becomes_a_header(mail):
-    async with post_office() as office:
+    async with smtp_server() as smtpd:
         with pytest.raises(SendError) as refused:
-            await Smtp(mail_server(f"smtp://127.0.0.1:{office.port}"), sender=SENDER).send(mail)
+            await Smtp(mail_server(f"smtp://127.0.0.1:{smtpd.port}"), sender=SENDER).send(mail)
     assert refused.value.permanent
-    assert office.mails == []
+    assert smtpd.mails == []
 
 
 def test_a_context_verifies_names():

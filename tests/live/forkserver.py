@@ -67,7 +67,7 @@ class Child:
         return self.returncode
 
 
-class Nursery:
+class ForkServer:
     """The process that has loaded the program."""
 
     def __init__(self) -> None:
@@ -128,13 +128,13 @@ def _all(file: IO[bytes]) -> str:
     return file.read().decode()
 
 
-_the_one: list[Nursery] = []
+_the_one: list[ForkServer] = []
 
 
-def nursery() -> Nursery:
+def fork_server() -> ForkServer:
     """Return this run's fork server; the first call starts it."""
     if not _the_one:
-        _the_one.append(Nursery())
+        _the_one.append(ForkServer())
     return _the_one[0]
 
 

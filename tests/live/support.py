@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import aiohttp
 
-from tests.live.forkserver import AVAILABLE, Child, nursery
+from tests.live.forkserver import AVAILABLE, Child, fork_server
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "five green bottles on a wall"
@@ -33,7 +33,7 @@ def cli(
 ) -> subprocess.CompletedProcess[str]:
     """Run one command line to its end. ``own``: in its own interpreter, as an operator's."""
     if AVAILABLE and not own:
-        return nursery().run(words, sidecar_env(settings), text, timeout=60)
+        return fork_server().run(words, sidecar_env(settings), text, timeout=60)
     return subprocess.run(
         [sys.executable, "-m", "sidecar", *words],
         input=text,
@@ -52,7 +52,7 @@ def begin(
     """Start ``sidecar serve``. ``own``: in its own interpreter, as an operator's, in a ``folder``."""
     words, env = ["serve", *flags], sidecar_env(settings)
     if AVAILABLE and not own:
-        return nursery().start(words, env, sink, sink)
+        return fork_server().start(words, env, sink, sink)
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "sidecar", *words], stdout=sink, stderr=sink, env=env, cwd=folder
     )

@@ -36,7 +36,7 @@ BILLING, MEDIA = "/dashboard/billing", "/dashboard/media-library"
 MARK = "mark@example.com"
 
 
-class Town:
+class ReloadFixture:
     """One sidecar on its own policy, an administrator and a marketer."""
 
     def __init__(self, process: Process, api: Http, policy: Policy, ada: Person, mark: Person) -> None:
@@ -76,10 +76,12 @@ async def two_people(process: Process) -> tuple[Person, Person]:
 
 
 @pytest.fixture
-async def town(shared: tuple[Process, Policy, Person, Person], http: Callable[[Process], Http]) -> AsyncIterator[Town]:
+async def town(
+    shared: tuple[Process, Policy, Person, Person], http: Callable[[Process], Http]
+) -> AsyncIterator[ReloadFixture]:
     """The shared sidecar, serving the shipped policy."""
     process, policy, ada, mark = shared
-    town = Town(process, http(process), policy, ada, mark)
+    town = ReloadFixture(process, http(process), policy, ada, mark)
     await town.until_serves(town.shipped)
     yield town
     policy.restore()
@@ -92,12 +94,12 @@ def policy(tmp_path: Path) -> Policy:
 
 
 @pytest.fixture
-async def own(start: Start, real_redis_url: str, http: Callable[[Process], Http], policy: Policy) -> Town:
+async def own(start: Start, real_redis_url: str, http: Callable[[Process], Http], policy: Policy) -> ReloadFixture:
     """A sidecar that the test may stop."""
     process = start(REDIS_URL=real_redis_url, **policy.settings)
     found_account(process)
     ada, mark = await two_people(process)
-    return Town(process, http(process), policy, ada, mark)
+    return ReloadFixture(process, http(process), policy, ada, mark)
 
 
 def unnoticed(answers: Load, *generations: str) -> None:
@@ -110,7 +112,7 @@ def unnoticed(answers: Load, *generations: str) -> None:
         assert order == sorted(order)
 
 
-async def test_an_edit_under_load_is_in_force_within_two_seconds(town: Town) -> None:
+async def test_an_edit_under_load_is_in_force_within_two_seconds(town: ReloadFixture) -> None:
     denied = await town.api.check(BILLING, token=town.mark.access)
     assert (denied.status, denied.body["reason"]) == (403, "no_rule")
     edit = town.policy.granting()
@@ -124,7 +126,7 @@ async def test_an_edit_under_load_is_in_force_within_two_seconds(town: Town) -> 
     assert (await town.api.check(BILLING, token=town.mark.access)).status == 200
 
 
-async def test_a_bad_edit_keeps_the_last_good_one_loudly(town: Town) -> None:
+async def test_a_bad_edit_keeps_the_last_good_one_loudly(town: ReloadFixture) -> None:
     async with town.load() as answers:
         town.policy.write({"policy.csv": town.policy.shipped["policy.csv"] + b"p, marketeer, billing, view, allow\n"})
         told = await town.until_refused()
@@ -146,7 +148,7 @@ async def test_a_bad_edit_keeps_the_last_good_one_loudly(town: Town) -> None:
     assert (await status(town.api, town.process))["diagnostics"] == []
 
 
-async def test_a_failed_expectation_refuses_the_edit_with_expected_and_got(town: Town) -> None:
+async def test_a_failed_expectation_refuses_the_edit_with_expected_and_got(town: ReloadFixture) -> None:
     town.policy.write({"policy.csv": town.policy.shipped["policy.csv"] + GRANT.encode()})
     told = await town.until_refused()
     [found] = [one for one in told["diagnostics"] if one["code"] == "failed-expectation"]
@@ -154,7 +156,7 @@ async def test_a_failed_expectation_refuses_the_edit_with_expected_and_got(town:
     assert (await town.api.check(BILLING, token=town.mark.access)).status == 403
 
 
-async def test_a_renaming_editor_is_followed(town: Town) -> None:
+async def test_a_renaming_editor_is_followed(town: ReloadFixture) -> None:
     async with town.load() as answers:
         for number in range(3):
             edit = town.policy.commented(f"rename {number}")
@@ -227,7 +229,7 @@ async def test_R25_a_start_never_takes_the_packaged_policy_for_one_that_is_not_t
     assert alarm["kept"] == str(tmp_path / "state" / "last-good-policy")
 
 
-async def test_a_half_written_file_is_never_in_force(town: Town) -> None:
+async def test_a_half_written_file_is_never_in_force(town: ReloadFixture) -> None:
     edit = town.policy.granting("in two halves")
     content = edit["policy.csv"]
     async with town.load() as answers:
@@ -242,7 +244,7 @@ async def test_a_half_written_file_is_never_in_force(town: Town) -> None:
 
 
 @pytest.mark.parametrize("name", ["policy.csv", "roles.toml", "model.conf", "routes.csv"])
-async def test_a_file_that_vanishes_and_comes_back(town: Town, name: str) -> None:
+async def test_a_file_that_vanishes_and_comes_back(town: ReloadFixture, name: str) -> None:
     async with town.load() as answers:
         town.policy.path(name).unlink()
         told = await town.until_refused()
@@ -253,7 +255,7 @@ async def test_a_file_that_vanishes_and_comes_back(town: Town, name: str) -> Non
     unnoticed(answers, town.shipped)
 
 
-async def test_the_model_is_watched_too(town: Town) -> None:
+async def test_the_model_is_watched_too(town: ReloadFixture) -> None:
     model = town.policy.shipped["model.conf"]
     town.policy.write({"model.conf": model.replace(b"g(r.sub, p.sub)", b"r.sub == p.sub")})
     told = await town.until_refused()
@@ -263,7 +265,7 @@ async def test_the_model_is_watched_too(town: Town) -> None:
     await town.until_serves(town.policy.generation_of(edit))
 
 
-async def test_other_files_and_dotfiles_are_not_looked_at(town: Town) -> None:
+async def test_other_files_and_dotfiles_are_not_looked_at(town: ReloadFixture) -> None:
     for name in ("notes.txt", ".policy.csv.swp", "policy.csv~", "#policy.csv#", "policy.csv.bak"):
         (town.policy.folder / name).write_text("p, nobody, nothing, ever, allow\n")
     (town.policy.folder / "policy.d").mkdir()
@@ -273,7 +275,7 @@ async def test_other_files_and_dotfiles_are_not_looked_at(town: Town) -> None:
     assert (told["generation"], told["state"], told["loaded_at"]) == (town.shipped, "current", loaded_at)
 
 
-async def test_sighup_reads_at_once(town: Town) -> None:
+async def test_sighup_reads_at_once(town: ReloadFixture) -> None:
     for number in range(3):
         edit = town.policy.commented(f"hup {number}")
         town.policy.rename(edit)
@@ -286,7 +288,7 @@ async def test_sighup_reads_at_once(town: Town) -> None:
 
 
 async def test_R25_a_restart_with_a_bad_file_serves_the_last_good_one(
-    own: Town, start: Start, http: Callable[[Process], Http]
+    own: ReloadFixture, start: Start, http: Callable[[Process], Http]
 ) -> None:
     edit = own.policy.granting()
     good = own.policy.generation_of(edit)
@@ -326,7 +328,7 @@ def without_marketers(policy: Policy) -> dict[str, bytes]:
 
 
 async def test_R26_a_role_that_somebody_holds_does_not_disappear(
-    own: Town, start: Start, http: Callable[[Process], Http]
+    own: ReloadFixture, start: Start, http: Callable[[Process], Http]
 ) -> None:
     edit = without_marketers(own.policy)
     wanted = own.policy.generation_of(edit)
@@ -351,7 +353,7 @@ async def test_R26_a_role_that_somebody_holds_does_not_disappear(
 
 
 async def test_R26_with_nothing_kept_a_start_that_drops_a_held_role_ends(
-    own: Town, start: Start, tmp_path: Path
+    own: ReloadFixture, start: Start, tmp_path: Path
 ) -> None:
     assert own.process.stop() == 0
     own.policy.write(without_marketers(own.policy))
@@ -417,7 +419,7 @@ def cases() -> list[Path]:
     return everything if FULL else random.Random(4).sample(everything, 25)
 
 
-async def test_no_broken_policy_changes_one_answer(town: Town) -> None:
+async def test_no_broken_policy_changes_one_answer(town: ReloadFixture) -> None:
     """Each as a live edit under load: rejected with exactly its findings, while the last known good policy serves."""
     async with town.load() as answers:
         for case in cases():
@@ -449,7 +451,7 @@ def line_of(found: dict) -> str:
 
 
 async def test_R26_a_forced_start_serves_what_the_gate_refuses_and_is_audited(
-    own: Town, http: Callable[[Process], Http], tmp_path: Path
+    own: ReloadFixture, http: Callable[[Process], Http], tmp_path: Path
 ) -> None:
     own.policy.write({"policy.csv": own.policy.shipped["policy.csv"] + GRANT.encode()})
     assert own.process.stop() == 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.identity.smtp_server import PostOffice, post_office
+from tests.identity.smtp_server import SmtpServer, smtp_server
 from tests.live.conftest import Start
 from tests.live.support import PASSWORD, Http, Process, cli, eventually, found_account
 
@@ -14,20 +14,20 @@ NEW = "six green bottles on a shelf"
 SENDER = "Dashboard <no-reply@acme.example>"
 
 
-async def arrived(office: PostOffice, number: int) -> str:
+async def arrived(smtpd: SmtpServer, number: int) -> str:
     """Return the link in the mail of that number."""
-    await eventually(lambda: len(office.mails) >= number)
-    text = office.mails[number - 1].get_content()
+    await eventually(lambda: len(smtpd.mails) >= number)
+    text = smtpd.mails[number - 1].get_content()
     return next(line for line in text.splitlines() if line.startswith("https://"))
 
 
 async def test_an_invitation_by_mail_proves_the_email_and_one_handed_over_does_not(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
-    async with post_office() as office:
+    async with smtp_server() as smtpd:
         process = start(
             REDIS_URL=real_redis_url,
-            SMTP_URL=f"smtp://127.0.0.1:{office.port}",
+            SMTP_URL=f"smtp://127.0.0.1:{smtpd.port}",
             MAIL_FROM=SENDER,
             PUBLIC_URL="https://login.acme.example",
         )
@@ -37,9 +37,9 @@ async def test_an_invitation_by_mail_proves_the_email_and_one_handed_over_does_n
         for number, (email, by_mail) in enumerate((("bob@example.com", True), ("eve@example.com", False)), start=1):
             invited = await api.invite(ada, email, "accountant")
             shown = invited.body["invitation"]["url"]
-            mailed = await arrived(office, number)
-            assert office.envelopes[-1] == ("no-reply@acme.example", [email])
-            assert office.mails[-1]["From"] == SENDER
+            mailed = await arrived(smtpd, number)
+            assert smtpd.envelopes[-1] == ("no-reply@acme.example", [email])
+            assert smtpd.mails[-1]["From"] == SENDER
             assert mailed.startswith("https://login.acme.example/console/invitation#inv_")
             assert mailed != shown
             token = (mailed if by_mail else shown).partition("#")[2]
@@ -52,10 +52,10 @@ async def test_an_invitation_by_mail_proves_the_email_and_one_handed_over_does_n
 async def test_R12_forgotten_the_link_comes_by_mail_and_the_answer_tells_nothing(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
-    async with post_office() as office:
+    async with smtp_server() as smtpd:
         process = start(
             REDIS_URL=real_redis_url,
-            SMTP_URL=f"smtp://127.0.0.1:{office.port}",
+            SMTP_URL=f"smtp://127.0.0.1:{smtpd.port}",
             MAIL_FROM=SENDER,
             PUBLIC_URL="https://login.acme.example",
         )
@@ -68,7 +68,7 @@ async def test_R12_forgotten_the_link_comes_by_mail_and_the_answer_tells_nothing
         ]
         assert [answer.status for answer in answers] == [202, 202]
         assert answers[0].body == answers[1].body
-        token = (await arrived(office, 1)).partition("#")[2]
+        token = (await arrived(smtpd, 1)).partition("#")[2]
         done = await api.ask("POST", "/v1/password/reset", json={"token": token, "password": NEW})
         assert done.status == 201
         assert (await api.check("/dashboard/billing/", token=old.access)).body["reason"] == "revoked"
@@ -79,19 +79,19 @@ async def test_R12_forgotten_the_link_comes_by_mail_and_the_answer_tells_nothing
 
         for _ in range(8):
             assert (await api.ask("POST", "/v1/password/forgot", json={"email": "ada@example.com"})).status == 202
-        await eventually(lambda: len(office.mails) >= 5)
+        await eventually(lambda: len(smtpd.mails) >= 5)
         process.stop()
-        assert len(office.mails) == 5, "a burst per recipient, then a slow refill"
+        assert len(smtpd.mails) == 5, "a burst per recipient, then a slow refill"
         assert "rst_" not in process.output()
 
 
 async def test_R16_strangers_silence_no_mail_of_users_and_no_reset_of_others(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
-    async with post_office() as office:
+    async with smtp_server() as smtpd:
         process = start(
             REDIS_URL=real_redis_url,
-            SMTP_URL=f"smtp://127.0.0.1:{office.port}",
+            SMTP_URL=f"smtp://127.0.0.1:{smtpd.port}",
             MAIL_FROM=SENDER,
             PUBLIC_URL="https://login.acme.example",
             TRUSTED_PROXIES="127.0.0.0/8",
@@ -100,9 +100,9 @@ async def test_R16_strangers_silence_no_mail_of_users_and_no_reset_of_others(
         api = http(process)
         ada = await api.sign_in("ada@example.com")
         await api.join(ada, "bob@example.com", "marketer")
-        await eventually(lambda: len(office.mails) >= 1)
-        office.mails.clear()
-        office.envelopes.clear()
+        await eventually(lambda: len(smtpd.mails) >= 1)
+        smtpd.mails.clear()
+        smtpd.envelopes.clear()
 
         async def forgot(email: str, address: str) -> None:
             body = {"email": email}
@@ -115,8 +115,8 @@ async def test_R16_strangers_silence_no_mail_of_users_and_no_reset_of_others(
         invited = await api.invite(ada, "eve@example.com", "accountant")
         assert invited.body["invitation"]["mailed"] is True
         await forgot("ada@example.com", "198.51.100.9")
-        await eventually(lambda: {to for _, (to,) in office.envelopes} >= {"eve@example.com", "ada@example.com"})
-        assert len([to for _, (to,) in office.envelopes if to == "bob@example.com"]) == 5
+        await eventually(lambda: {to for _, (to,) in smtpd.envelopes} >= {"eve@example.com", "ada@example.com"})
+        assert len([to for _, (to,) in smtpd.envelopes if to == "bob@example.com"]) == 5
         for _ in range(4):
             invited = await api.ask("POST", f"/v1/users/{invited.body['user']['id']}/invitation", token=ada.access)
         assert invited.body["invitation"]["mailed"] is True

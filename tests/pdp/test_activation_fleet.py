@@ -95,7 +95,7 @@ class Fleet:
         return [{"id": self.id, **self.told}, *self.others]
 
 
-class Desk:
+class RolloutFixture:
     """A policy rollout with its collaborators."""
 
     def __init__(self, store: Any, clock: Any) -> None:
@@ -122,94 +122,94 @@ class Desk:
 
 
 @pytest.fixture
-def desk(store: Any, clock: Any) -> Desk:
-    return Desk(store, clock)
+def rollout(store: Any, clock: Any) -> RolloutFixture:
+    return RolloutFixture(store, clock)
 
 
-async def test_a_judgement_is_told_to_metrics_and_fleet(desk: Desk) -> None:
-    await desk.serve("g1")
-    assert desk.fleet.told == {"generation": "g1", "state": "current"}
-    assert desk.sample("sidecar_policy_rejected") == 0
-    assert desk.sample("sidecar_policy_last_reload_timestamp_seconds") == 1.0
-    desk.policy.state = ActivationState.REJECTED
-    desk.policy.diagnostics = ("policy/policy.csv:1:1: …",)
+async def test_a_judgement_is_told_to_metrics_and_fleet(rollout: RolloutFixture) -> None:
+    await rollout.serve("g1")
+    assert rollout.fleet.told == {"generation": "g1", "state": "current"}
+    assert rollout.sample("sidecar_policy_rejected") == 0
+    assert rollout.sample("sidecar_policy_last_reload_timestamp_seconds") == 1.0
+    rollout.policy.state = ActivationState.REJECTED
+    rollout.policy.diagnostics = ("policy/policy.csv:1:1: …",)
     with capture_logs() as said:
-        desk.succession.on_activation(desk.policy)
+        rollout.succession.on_activation(rollout.policy)
     assert [(line["log_level"], line["generation"]) for line in said] == [("warning", "g1"), ("error", "g1")]
-    assert desk.fleet.told == {"generation": "g1", "state": "rejected"}
-    assert desk.sample("sidecar_policy_rejected") == 1
+    assert rollout.fleet.told == {"generation": "g1", "state": "rejected"}
+    assert rollout.sample("sidecar_policy_rejected") == 1
 
 
-async def test_R25_going_back_to_an_earlier_generation_alarms(desk: Desk) -> None:
+async def test_R25_going_back_to_an_earlier_generation_alarms(rollout: RolloutFixture) -> None:
     with capture_logs() as logs:
-        await desk.serve("g1")
-        await desk.serve("g2")
-        assert desk.sample("sidecar_policy_reverted_total") == 0
-        await desk.serve("g1")
-    assert desk.sample("sidecar_policy_reverted_total") == 1
+        await rollout.serve("g1")
+        await rollout.serve("g2")
+        assert rollout.sample("sidecar_policy_reverted_total") == 0
+        await rollout.serve("g1")
+    assert rollout.sample("sidecar_policy_reverted_total") == 1
     [alarm] = [line for line in logs if line["log_level"] == "error"]
     assert (alarm["generation"], alarm["newest"]) == ("g1", "g2")
 
 
-async def test_R25_a_judgement_that_changes_nothing_is_not_recorded_again(desk: Desk) -> None:
-    await desk.serve("g1")
-    await desk.serve("g1")
-    assert list(await desk.generations.order(["g1"])) == ["g1"]
-    assert desk.sample("sidecar_policy_reverted_total") == 0
+async def test_R25_a_judgement_that_changes_nothing_is_not_recorded_again(rollout: RolloutFixture) -> None:
+    await rollout.serve("g1")
+    await rollout.serve("g1")
+    assert list(await rollout.generations.order(["g1"])) == ["g1"]
+    assert rollout.sample("sidecar_policy_reverted_total") == 0
 
 
-async def test_R25_a_sidecar_behind_the_fleet_for_five_minutes_alarms_once(desk: Desk, clock: Any) -> None:
-    await desk.serve("g1")
-    await desk.generations.record("g2", ["admin"], sidecar="two")
-    desk.fleet.others = [{"id": "two", "generation": "g2", "state": "current"}]
+async def test_R25_a_sidecar_behind_the_fleet_for_five_minutes_alarms_once(rollout: RolloutFixture, clock: Any) -> None:
+    await rollout.serve("g1")
+    await rollout.generations.record("g2", ["admin"], sidecar="two")
+    rollout.fleet.others = [{"id": "two", "generation": "g2", "state": "current"}]
     with capture_logs() as logs:
-        await desk.succession.check_skew()
+        await rollout.succession.check_skew()
         clock.advance(BEHIND_SECONDS)
-        await desk.succession.check_skew()
-        assert desk.sample("sidecar_policy_behind_seconds") == BEHIND_SECONDS
+        await rollout.succession.check_skew()
+        assert rollout.sample("sidecar_policy_behind_seconds") == BEHIND_SECONDS
         assert not logs
         clock.advance(1)
-        await desk.succession.check_skew()
+        await rollout.succession.check_skew()
         clock.advance(1)
-        await desk.succession.check_skew()
+        await rollout.succession.check_skew()
     assert [(line["log_level"], line["generation"], line["newest"]) for line in logs] == [("error", "g1", "g2")]
 
 
-async def test_R25_who_caught_up_or_whose_newer_ones_left_is_not_behind(desk: Desk, clock: Any) -> None:
-    await desk.serve("g1")
-    await desk.generations.record("g2", ["admin"], sidecar="two")
-    desk.fleet.others = [{"id": "two", "generation": "g2"}, {"id": "three"}]
-    await desk.succession.check_skew()
+async def test_R25_who_caught_up_or_whose_newer_ones_left_is_not_behind(rollout: RolloutFixture, clock: Any) -> None:
+    await rollout.serve("g1")
+    await rollout.generations.record("g2", ["admin"], sidecar="two")
+    rollout.fleet.others = [{"id": "two", "generation": "g2"}, {"id": "three"}]
+    await rollout.succession.check_skew()
     clock.advance(10)
-    await desk.succession.check_skew()
-    assert desk.sample("sidecar_policy_behind_seconds") == 10
-    desk.fleet.others = []
-    await desk.succession.check_skew()
-    assert desk.sample("sidecar_policy_behind_seconds") == 0, "only live sidecars count: none serves a newer one"
-    desk.fleet.others = [{"id": "two", "generation": "g2"}]
-    await desk.serve("g2")
-    await desk.succession.check_skew()
-    assert desk.sample("sidecar_policy_behind_seconds") == 0
+    await rollout.succession.check_skew()
+    assert rollout.sample("sidecar_policy_behind_seconds") == 10
+    rollout.fleet.others = []
+    await rollout.succession.check_skew()
+    assert rollout.sample("sidecar_policy_behind_seconds") == 0, "only live sidecars count: none serves a newer one"
+    rollout.fleet.others = [{"id": "two", "generation": "g2"}]
+    await rollout.serve("g2")
+    await rollout.succession.check_skew()
+    assert rollout.sample("sidecar_policy_behind_seconds") == 0
 
 
 async def test_what_the_store_could_not_hear_is_recorded_when_it_is_back(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    rollout: RolloutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.policy.generation = generation("g1")
-    desk.fleet.out = True
-    desk.succession.on_activation(desk.policy)
+    rollout.policy.generation = generation("g1")
+    rollout.fleet.out = True
+    rollout.succession.on_activation(rollout.policy)
     monkeypatch.setattr("sidecar.pdp.rollout.RETRY_SECONDS", 0)
-    running = asyncio.create_task(desk.succession.run())
-    while desk.fleet.registered < 2:
+    running = asyncio.create_task(rollout.succession.run())
+    while rollout.fleet.registered < 2:
         await asyncio.sleep(0)
-    desk.fleet.out = False
-    await desk.pauses.get()
+    rollout.fleet.out = False
+    await rollout.pauses.get()
     running.cancel()
-    assert list(await desk.generations.order(["g1"])) == ["g1"]
+    assert list(await rollout.generations.order(["g1"])) == ["g1"]
 
 
-async def test_a_forced_start_is_said_aloud(desk: Desk) -> None:
-    desk.policy.forced = True
+async def test_a_forced_start_is_said_aloud(rollout: RolloutFixture) -> None:
+    rollout.policy.forced = True
     with capture_logs() as logs:
-        await desk.serve("g1")
+        await rollout.serve("g1")
     assert "forced" in next(line["event"] for line in logs if line["log_level"] == "error")

@@ -96,7 +96,7 @@ async def test_no_policy_in_force_allows_nothing() -> None:
     assert (decision.reason, decision.allowed) == (Reason.POLICY_UNAVAILABLE, False)
 
 
-class Behind:
+class StaleRecords:
     """A live copy without the newest sign-in, which the store has."""
 
     def __init__(self, copy: UserRecord, truth: UserRecord) -> None:
@@ -128,7 +128,7 @@ class Behind:
 async def test_a_token_newer_than_the_copy_asks_the_store(
     truth: UserRecord, claims: dict[str, Any], reason: Reason
 ) -> None:
-    records = Behind(user("b", "accountant"), truth)
+    records = StaleRecords(user("b", "accountant"), truth)
     pdp = DecisionPoint(
         app().policy,
         TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900)),
@@ -140,7 +140,7 @@ async def test_a_token_newer_than_the_copy_asks_the_store(
 
 
 async def test_a_session_that_ran_out_is_ended_also_in_the_copy() -> None:
-    records = Behind(user("b", "accountant", sessions={SESSION: NOW}), user("b", "accountant"))
+    records = StaleRecords(user("b", "accountant", sessions={SESSION: NOW}), user("b", "accountant"))
     pdp = DecisionPoint(
         app().policy,
         TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900)),
@@ -152,7 +152,7 @@ async def test_a_session_that_ran_out_is_ended_also_in_the_copy() -> None:
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.ACTIVE])
 async def test_only_an_active_user_is_somebody(status: Status) -> None:
-    records = Behind(user("b", "accountant", status=status), user("b", "accountant", status=status))
+    records = StaleRecords(user("b", "accountant", status=status), user("b", "accountant", status=status))
     pdp = DecisionPoint(
         app().policy,
         TokenCache(Verifier(KEYS, ISSUER, "dashboard", 900)),

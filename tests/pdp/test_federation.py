@@ -26,7 +26,7 @@ from sidecar.store.federated_identities import FederatedIdentities
 from sidecar.store.live.change_feed import FeedEntry
 from sidecar.tokens.external_tokens import ExternalToken, IssuerTrust
 from sidecar.tokens.verify import Verifier
-from tests.fixtures import Straight, generation, hashing, issuer, town
+from tests.fixtures import DirectRecords, generation, hashing, issuer, town
 
 __all__ = ["generation", "hashing", "issuer", "town"]
 
@@ -61,7 +61,7 @@ class Provider:
         return jwt.encode(payload, self.key, "EdDSA", {"kid": self.kid})
 
 
-class Counting:
+class CountingLinks:
     """Real links and records that count the requests."""
 
     def __init__(self, inner):
@@ -91,7 +91,7 @@ def now():
 
 @pytest.fixture
 def links(store):
-    return Counting(FederatedIdentities(store))
+    return CountingLinks(FederatedIdentities(store))
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def world(town, store, issuer, links, corp, partner, clock, now, unlinked):  # n
             for provider, bound in ((corp, tuple(accounts)), (partner, ("Acme",)))
         ]
         tokens = ExternalTokenVerifier(parties, leeway=5)
-        records = Straight(town.people.users)
+        records = DirectRecords(town.people.users)
         outside = FederatedUsers(
             tokens, links=links, accounts=town.people.accounts, records=records,
             normalise=verified_elsewhere, everywhere=town.fleet.wait_applied,
@@ -521,5 +521,5 @@ async def test_an_outsider_that_nobody_was_told_to_trust_is_refused(town, issuer
     cache = TokenCache(
         Verifier(issuer.keys, issuer.issuer, "dashboard", 900), external=lambda token: ExternalToken(token, CORP)
     )
-    pdp = DecisionPoint(policy, cache, Straight(town.people.users), clock=lambda: now)
+    pdp = DecisionPoint(policy, cache, DirectRecords(town.people.users), clock=lambda: now)
     assert await pdp.identify(Credential(CredentialSource.HEADER, corp.token(now))) is Reason.WRONG_ISSUER

@@ -22,7 +22,7 @@ from sidecar.sources.remote_jwks import IssuerKeys, from_file
 from sidecar.sources.trusted_issuers import read_trusted_issuers
 from sidecar.store.federated_identities import FederatedIdentities, Linked
 from sidecar.tokens.verify import Verifier
-from tests.fixtures import Straight, generation, hashing, issuer, town
+from tests.fixtures import DirectRecords, generation, hashing, issuer, town
 from tests.pdp.providers import PROVIDERS, Sent
 
 __all__ = ["generation", "hashing", "issuer", "town"]
@@ -70,7 +70,7 @@ def world(town, store, issuer, tmp_path, clock):
         (entry,) = read_trusted_issuers(tmp_path / "issuers.toml", own_issuer=issuer.issuer)
         keys = IssuerKeys(entry.trust.issuer, from_file(entry.keys), entry.trust.algorithms, clock=clock.monotonic)
         tokens = ExternalTokenVerifier([ExternalIssuer(entry.trust, keys, entry.accounts)], leeway=5)
-        records = Straight(town.people.users)
+        records = DirectRecords(town.people.users)
         outside = FederatedUsers(
             tokens, links=FederatedIdentities(store), accounts=town.people.accounts, records=records,
             normalise=verified_elsewhere, everywhere=town.fleet.wait_applied,

@@ -12,7 +12,7 @@ from sidecar.tokens.verify import Verifier
 from tests.pdp_fixture import ISSUER, KEYS, NOW, token
 
 
-class Counting(Verifier):
+class CountingVerifier(Verifier):
     """Counts verified signatures."""
 
     __slots__ = ("calls",)
@@ -27,7 +27,7 @@ class Counting(Verifier):
 
 
 def test_R29_a_good_token_is_verified_once_and_its_dates_every_time() -> None:
-    verifier = Counting()
+    verifier = CountingVerifier()
     cache = TokenCache(verifier)
     text = token("b")
     assert isinstance(cache.verify(text, now=NOW), Claims)
@@ -39,7 +39,7 @@ def test_R29_a_good_token_is_verified_once_and_its_dates_every_time() -> None:
 
 def test_R29_an_expired_token_that_comes_again_costs_no_signature() -> None:
     """A browser keeps its access cookie as long as its session, and may poll with it long after the token expired."""
-    verifier = Counting()
+    verifier = CountingVerifier()
     cache = TokenCache(verifier)
     text = token("b")
     assert [cache.verify(text, now=NOW + 5000 + more) for more in range(5)] == [Reason.EXPIRED] * 5
@@ -47,13 +47,15 @@ def test_R29_an_expired_token_that_comes_again_costs_no_signature() -> None:
 
 
 def test_R5_a_token_of_any_age_proves_its_session_within_the_budget() -> None:
-    cache = TokenCache(Counting(), budget=VerificationBudget(share=0.0, burst=1.0, timer=iter(range(99)).__next__))
+    cache = TokenCache(
+        CountingVerifier(), budget=VerificationBudget(share=0.0, burst=1.0, timer=iter(range(99)).__next__)
+    )
     text = token("b")
     claims = cache.of_session(text, now=NOW + 90 * 86_400)
     assert isinstance(claims, Claims)
     assert cache.of_session(text, now=NOW - 6) is Reason.OVERLOADED
     assert cache.of_session("x" * (16 * 1024 + 1), now=NOW) is Reason.MALFORMED_TOKEN
-    assert Counting().of_session(text, now=NOW - 6) is Reason.NOT_YET_VALID
+    assert CountingVerifier().of_session(text, now=NOW - 6) is Reason.NOT_YET_VALID
 
 
 @pytest.mark.parametrize("reason", sorted(FOREVER_BAD))
@@ -64,7 +66,7 @@ def test_R29_only_verdicts_that_follow_from_bytes_and_keys_are_kept(reason: Reas
         Reason.WRONG_ISSUER: token("b"),
         Reason.WRONG_AUDIENCE: token("b"),
     }[reason]
-    verifier = Counting(issuer="http://other" if reason is Reason.WRONG_ISSUER else ISSUER)
+    verifier = CountingVerifier(issuer="http://other" if reason is Reason.WRONG_ISSUER else ISSUER)
     if reason is Reason.WRONG_AUDIENCE:
         verifier._audience = "other"
     cache = TokenCache(verifier)
@@ -74,23 +76,23 @@ def test_R29_only_verdicts_that_follow_from_bytes_and_keys_are_kept(reason: Reas
 
 def test_R29_an_unknown_key_is_asked_for_again() -> None:
     strangers = KeySet.of(Ed25519PrivateKey.from_private_bytes(b"o" * 32))
-    verifier = Counting(keys=strangers)
+    verifier = CountingVerifier(keys=strangers)
     cache = TokenCache(verifier)
     assert [cache.verify(token("b"), now=NOW) for _ in range(3)] == [Reason.UNKNOWN_KEY] * 3
     assert verifier.calls == 3
 
 
 def test_R29_another_key_set_forgets_everything() -> None:
-    cache = TokenCache(Counting())
+    cache = TokenCache(CountingVerifier())
     text = token("b")
     assert isinstance(cache.verify(text, now=NOW), Claims)
-    strangers = Counting(keys=KeySet.of(Ed25519PrivateKey.from_private_bytes(b"o" * 32)))
+    strangers = CountingVerifier(keys=KeySet.of(Ed25519PrivateKey.from_private_bytes(b"o" * 32)))
     cache.replace(strangers)
     assert cache.verify(text, now=NOW) is Reason.UNKNOWN_KEY
 
 
 def test_R29_good_and_bad_are_bounded_apart() -> None:
-    cache = TokenCache(Counting(), good_bytes=3000, bad_bytes=3000)
+    cache = TokenCache(CountingVerifier(), good_bytes=3000, bad_bytes=3000)
     good = token("b")
     assert isinstance(cache.verify(good, now=NOW), Claims)
     for number in range(100):
@@ -100,7 +102,7 @@ def test_R29_good_and_bad_are_bounded_apart() -> None:
 
 
 def test_R18_a_token_over_16_kib_takes_no_place() -> None:
-    cache = TokenCache(Counting())
+    cache = TokenCache(CountingVerifier())
     assert cache.verify("x" * (16 * 1024 + 1), now=NOW) is Reason.MALFORMED_TOKEN
     assert len(cache._bad) == 0
 
@@ -112,7 +114,7 @@ def test_R8_a_flood_of_unknown_tokens_is_overloaded_and_known_ones_are_served() 
         now[0] += 0.01  # each reading of the clock is ten milliseconds later: verification is slow here
         return now[0]
 
-    cache = TokenCache(Counting(), budget=VerificationBudget(share=0.0, burst=0.1, timer=timer))
+    cache = TokenCache(CountingVerifier(), budget=VerificationBudget(share=0.0, burst=0.1, timer=timer))
     known = token("b")
     assert isinstance(cache.verify(known, now=NOW), Claims)
     verdicts = [cache.verify(f"flood.{number}", now=NOW) for number in range(30)]

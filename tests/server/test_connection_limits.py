@@ -27,7 +27,7 @@ LIMIT = 3
 Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Place:
+class LimitedListener:
     """A listener with a connection limit, and its clients."""
 
     def __init__(
@@ -68,7 +68,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-Run = Callable[[Callable[[Place], Awaitable[None]]], None]
+Run = Callable[[Callable[[LimitedListener], Awaitable[None]]], None]
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -76,7 +76,7 @@ def at_a_door(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     """Run with a listener on uvloop, as it is served, because the loop accepts."""
     pair = make_pair(tmp_path) if request.param == "tls" else (None, None)
 
-    async def opened(body: Callable[[Place], Awaitable[None]]) -> None:
+    async def opened(body: Callable[[LimitedListener], Awaitable[None]]) -> None:
         async with standing(*pair) as place:
             await body(place)
 
@@ -84,7 +84,7 @@ def at_a_door(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
 
 
 @asynccontextmanager
-async def standing(chain: Path | None, key: Path | None) -> AsyncIterator[Place]:
+async def standing(chain: Path | None, key: Path | None) -> AsyncIterator[LimitedListener]:
     settings: Any = SimpleNamespace(max_head=32768, tls_cert=chain, tls_key=key, tls_client_ca=None)
     shared, refused = app(), [0]
 
@@ -101,7 +101,7 @@ async def standing(chain: Path | None, key: Path | None) -> AsyncIterator[Place]
         limiter=limiter,
     )
     await listener.start()
-    made = Place(listener, limiter, refused, trusting() if chain else None)
+    made = LimitedListener(listener, limiter, refused, trusting() if chain else None)
     try:
         yield made
     finally:
@@ -114,7 +114,7 @@ def test_one_too_many_is_closed_at_once_and_a_place_that_is_free_again_is_given(
     at_a_door(one_too_many)
 
 
-async def one_too_many(place: Place) -> None:
+async def one_too_many(place: LimitedListener) -> None:
     await place.enter()
     await place.enter("/nowhere")  # on the other path
     _, leaving = await place.enter()
@@ -134,7 +134,7 @@ def test_who_sends_nothing_takes_a_place_until_he_goes(at_a_door: Run) -> None:
     at_a_door(silent)
 
 
-async def silent(place: Place) -> None:
+async def silent(place: LimitedListener) -> None:
     waiting = [await place.connect(tls=False) for _ in range(LIMIT)]
     await until(lambda: place.limiter.open() == LIMIT)
     await place.turned_away()
@@ -150,7 +150,7 @@ def test_a_stop_ends_who_has_not_shaken_hands(at_a_door: Run) -> None:
     at_a_door(stopped)
 
 
-async def stopped(place: Place) -> None:
+async def stopped(place: LimitedListener) -> None:
     reader, _ = await place.connect(tls=False)
     await until(lambda: place.limiter.open() == 1)
     await place.listener.stop()

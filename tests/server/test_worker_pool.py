@@ -58,7 +58,7 @@ class FakeProcess:
         return self.returncode
 
 
-class Ward(WorkerPool):
+class FakeWorkerPool(WorkerPool):
     """A worker pool with fake workers."""
 
     def __init__(self, folder: Path, workers: int = 2) -> None:
@@ -90,7 +90,7 @@ turn = asyncio.sleep
 
 
 @dataclass
-class Asked:
+class Probes:
     """Probes of the pool to its workers; the test sets those without a response, and how often."""
 
     silent: dict[Path, int] = field(default_factory=dict)
@@ -108,12 +108,12 @@ class Asked:
 
 
 @pytest.fixture
-def asked() -> Asked:
-    return Asked()
+def asked() -> Probes:
+    return Probes()
 
 
 @pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch, asked: Asked) -> list[float]:
+def pauses(monkeypatch: pytest.MonkeyPatch, asked: Probes) -> list[float]:
     """Pauses without waiting; records the seconds between a crash and the next worker."""
     found: list[float] = []
 
@@ -128,67 +128,67 @@ def pauses(monkeypatch: pytest.MonkeyPatch, asked: Asked) -> list[float]:
 
 
 @pytest.fixture
-async def ward(tmp_path: Path) -> AsyncIterator[Ward]:
-    pool = Ward(tmp_path)
+async def pool(tmp_path: Path) -> AsyncIterator[FakeWorkerPool]:
+    pool = FakeWorkerPool(tmp_path)
     await pool.start()
     yield pool
     await pool.stop()
 
 
-async def test_a_worker_that_ends_unasked_is_replaced_and_answers_on_a_socket_of_its_own(ward: Ward) -> None:
-    first, second = ward.made
-    ward.end(first, -9)
-    await ward.until(3)
-    assert ward.made[2].number == first.number
-    assert ward.sockets() == [ward.made[2].ops.path, second.ops.path]
-    assert ward.made[2].ops != first.ops
+async def test_a_worker_that_ends_unasked_is_replaced_and_answers_on_a_socket_of_its_own(pool: FakeWorkerPool) -> None:
+    first, second = pool.made
+    pool.end(first, -9)
+    await pool.until(3)
+    assert pool.made[2].number == first.number
+    assert pool.sockets() == [pool.made[2].ops.path, second.ops.path]
+    assert pool.made[2].ops != first.ops
 
 
-async def crash(ward: Ward, times: int, *, number: int = 0) -> None:
+async def crash(pool: FakeWorkerPool, times: int, *, number: int = 0) -> None:
     for _ in range(times):
-        made = len(ward.made)
-        ward.end(ward._workers[number], 1)
-        await ward.until(made + 1)
+        made = len(pool.made)
+        pool.end(pool._workers[number], 1)
+        await pool.until(made + 1)
 
 
-async def answers(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dict[str, Any], int]:
+async def answers(pool: FakeWorkerPool, monkeypatch: pytest.MonkeyPatch) -> tuple[int, dict[str, Any], int]:
     """Status and text of /readyz, and the status of /livez; running workers are healthy."""
 
     async def ask(socket: Path, path: str, seconds: float = 1.0) -> tuple[int, str]:
-        return (200, "{}") if socket in ward.running() else (0, "")
+        return (200, "{}") if socket in pool.running() else (0, "")
 
     monkeypatch.setattr(supervisor_ops, "fetch", ask)
-    ops = WorkersOps(ward, MetricsAggregator())
+    ops = WorkersOps(pool, MetricsAggregator())
     ready, alive = await ops._readyz({}), await ops._livez({})
     return ready.status, json.loads(ready.body), alive.status
 
 
-async def test_pauses_between_a_crash_and_the_next_worker_grow(ward: Ward, pauses: list[float]) -> None:
+async def test_pauses_between_a_crash_and_the_next_worker_grow(pool: FakeWorkerPool, pauses: list[float]) -> None:
     pauses.clear()
-    await crash(ward, 8)
+    await crash(pool, 8)
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
 
 
 async def test_ten_crashes_pause_the_restarts_and_do_not_end_the_sidecar(
-    ward: Ward, pauses: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pool: FakeWorkerPool, pauses: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    watching = asyncio.create_task(ward.watch())
+    watching = asyncio.create_task(pool.watch())
     for seconds in (30, 60, 120, 240, 300, 300):
-        await crash(ward, CRASHES - 1)
-        made = len(ward.made)
+        await crash(pool, CRASHES - 1)
+        made = len(pool.made)
         pauses.clear()
-        ward.end(ward._workers[0], 1)
+        pool.end(pool._workers[0], 1)
         while len(pauses) < 20:
             await turn(0.001)
         assert pauses[1:20] == [seconds] * 19, "waits for the pause's end, and probes again before it starts a worker"
-        assert len(ward.made) == made
-        status, body, alive = await answers(ward, monkeypatch)
+        assert len(pool.made) == made
+        status, body, alive = await answers(pool, monkeypatch)
         assert (status, body["failing"]) == (503, ["worker-0", "worker_restarts_paused"])
         assert alive == 200, "the other one runs, and a new start would end it"
-        ward.now += seconds
-        await ward.until(made + 1)
-        assert ward.pause_left() == 0
-        assert await answers(ward, monkeypatch) == (200, {"status": "ok", "checks": {}}, 200)
+        pool.now += seconds
+        await pool.until(made + 1)
+        assert pool.pause_left() == 0
+        assert await answers(pool, monkeypatch) == (200, {"status": "ok", "checks": {}}, 200)
     assert not watching.done()
     watching.cancel()
     said = capsys.readouterr().out
@@ -196,66 +196,66 @@ async def test_ten_crashes_pause_the_restarts_and_do_not_end_the_sidecar(
     assert said.count("worker restarts resumed") == 6
 
 
-async def test_a_pause_is_of_all_workers_and_those_that_are_left_go_on(ward: Ward) -> None:
-    await crash(ward, CRASHES // 2)
-    await crash(ward, CRASHES // 2 - 1, number=1)
-    made = len(ward.made)
-    ward.end(ward._workers[1], 1)
-    while ward.pause_left() == 0:
+async def test_a_pause_is_of_all_workers_and_those_that_are_left_go_on(pool: FakeWorkerPool) -> None:
+    await crash(pool, CRASHES // 2)
+    await crash(pool, CRASHES // 2 - 1, number=1)
+    made = len(pool.made)
+    pool.end(pool._workers[1], 1)
+    while pool.pause_left() == 0:
         await turn(0.001)
-    ward.end(ward._workers[0], 1)
+    pool.end(pool._workers[0], 1)
     await turn(0.05)
-    assert (len(ward.made), ward.running()) == (made, [])
-    ward.now += FIRST_LONG_PAUSE
-    await ward.until(made + 2)
-    assert len(ward.running()) == 2
+    assert (len(pool.made), pool.running()) == (made, [])
+    pool.now += FIRST_LONG_PAUSE
+    await pool.until(made + 2)
+    assert len(pool.running()) == 2
 
 
 async def test_the_end_does_not_wait_for_a_pause(tmp_path: Path) -> None:
-    ward = Ward(tmp_path)
-    await ward.start()
-    await crash(ward, CRASHES - 1)
-    ward.end(ward._workers[0], 1)
-    while ward.pause_left() == 0:
+    pool = FakeWorkerPool(tmp_path)
+    await pool.start()
+    await crash(pool, CRASHES - 1)
+    pool.end(pool._workers[0], 1)
+    while pool.pause_left() == 0:
         await turn(0.001)
-    made = len(ward.made)
+    made = len(pool.made)
     async with asyncio.timeout(2):
-        assert await ward.stop(), "the remaining worker drained successfully"
-    assert len(ward.made) == made
+        assert await pool.stop(), "the remaining worker drained successfully"
+    assert len(pool.made) == made
 
 
-async def test_a_wrong_configuration_is_final(ward: Ward) -> None:
-    watching = asyncio.create_task(ward.watch())
-    words_of(ward.made[1].ops).write_text("sidecar: it is another's store")
-    ward.end(ward.made[1], 2)
+async def test_a_wrong_configuration_is_final(pool: FakeWorkerPool) -> None:
+    watching = asyncio.create_task(pool.watch())
+    words_of(pool.made[1].ops).write_text("sidecar: it is another's store")
+    pool.end(pool.made[1], 2)
     with pytest.raises(StartError) as caught:
         await watching
     assert (caught.value.status, caught.value.lines) == (2, ("sidecar: it is another's store",))
-    assert len(ward.made) == 2
+    assert len(pool.made) == 2
 
 
 async def test_a_configuration_that_has_become_wrong_does_not_end_those_who_serve(
-    ward: Ward, monkeypatch: pytest.MonkeyPatch
+    pool: FakeWorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ready(*_: object) -> tuple[int, str]:
         return 200, ""
 
     monkeypatch.setattr(room, "fetch", ready)
-    first, second = ward.made
-    ward.end(first, 2)
-    await ward.until(3)
-    assert (ward.made[2].number, second.process.returncode) == (first.number, None)
+    first, second = pool.made
+    pool.end(first, 2)
+    await pool.until(3)
+    assert (pool.made[2].number, second.process.returncode) == (first.number, None)
 
 
-async def test_a_worker_that_cannot_be_started_just_now_is_started_later(ward: Ward) -> None:
-    ward.refused = [OSError(11, "Resource temporarily unavailable")] * 2
-    ward.end(ward.made[0], 1)
-    await ward.until(3)
-    assert ward.refused == []
+async def test_a_worker_that_cannot_be_started_just_now_is_started_later(pool: FakeWorkerPool) -> None:
+    pool.refused = [OSError(11, "Resource temporarily unavailable")] * 2
+    pool.end(pool.made[0], 1)
+    await pool.until(3)
+    assert pool.refused == []
 
 
 async def test_it_ended_well_when_every_worker_did(tmp_path: Path) -> None:
-    pool = Ward(tmp_path)
+    pool = FakeWorkerPool(tmp_path)
     await pool.start()
     assert await pool.stop()
     assert [worker.process.returncode for worker in pool.made] == [0, 0]
@@ -265,7 +265,7 @@ async def test_a_worker_that_does_not_end_is_ended_and_that_is_not_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "END_SECONDS", 0.05)
-    pool = Ward(tmp_path)
+    pool = FakeWorkerPool(tmp_path)
     await pool.start()
     cast("FakeProcess", pool.made[1].process).deaf = True
     assert not await pool.stop()
@@ -273,7 +273,7 @@ async def test_a_worker_that_does_not_end_is_ended_and_that_is_not_well(
 
 
 async def test_nobody_is_replaced_while_all_end(tmp_path: Path) -> None:
-    pool = Ward(tmp_path)
+    pool = FakeWorkerPool(tmp_path)
     await pool.start()
     pool.end(pool.made[0], -9)
     await pool.stop()
@@ -281,27 +281,27 @@ async def test_nobody_is_replaced_while_all_end(tmp_path: Path) -> None:
     assert len(pool.made) == 2
 
 
-async def test_a_worker_that_answers_no_more_is_ended_and_replaced(ward: Ward, asked: Asked) -> None:
-    first, second = ward.made
+async def test_a_worker_that_answers_no_more_is_ended_and_replaced(pool: FakeWorkerPool, asked: Probes) -> None:
+    first, second = pool.made
     await asked.until(first, 2)
     asked.silent[first.ops.path] = 5
-    await ward.until(3)
+    await pool.until(3)
     assert first.process.returncode == -9
     assert second.process.returncode is None
 
 
-async def test_a_worker_that_comes_not_alive_is_replaced(ward: Ward, asked: Asked) -> None:
-    asked.silent[ward._folder / "0-2.sock"] = 30
-    ward.end(ward.made[0], 1)
-    await ward.until(4)
-    assert ward.made[2].process.returncode == -9
+async def test_a_worker_that_comes_not_alive_is_replaced(pool: FakeWorkerPool, asked: Probes) -> None:
+    asked.silent[pool._folder / "0-2.sock"] = 30
+    pool.end(pool.made[0], 1)
+    await pool.until(4)
+    assert pool.made[2].process.returncode == -9
 
 
 async def test_asks_that_fail_are_counted_and_not_the_time(
-    ward: Ward, asked: Asked, monkeypatch: pytest.MonkeyPatch
+    pool: FakeWorkerPool, asked: Probes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an hour's pause of the host the workers are healthy: few probes failed meanwhile."""
-    first = ward.made[0]
+    first = pool.made[0]
     await asked.until(first, 2)
     loop = asyncio.get_running_loop()
     now = loop.time

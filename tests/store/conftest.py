@@ -21,7 +21,7 @@ MONTH = 30 * 86400.0
 
 
 @dataclass
-class Town:
+class StoreFixture:
     """The store's nouns over one store, with the steps that many tests repeat."""
 
     store: Store
@@ -142,33 +142,33 @@ def _fields(raw: object) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def town_class() -> type[Town]:
+def town_class() -> type[StoreFixture]:
     """For tests that open their own stores."""
-    return Town
+    return StoreFixture
 
 
 @pytest.fixture
-def town(store: Store, entropy: Callable[[int], bytes]) -> Town:
-    return Town(store, entropy)
+def town(store: Store, entropy: Callable[[int], bytes]) -> StoreFixture:
+    return StoreFixture(store, entropy)
 
 
 @asynccontextmanager
-async def _town_at(url: str, entropy: Callable[[int], bytes], **patience: float) -> AsyncIterator[Town]:
+async def _town_at(url: str, entropy: Callable[[int], bytes], **patience: float) -> AsyncIterator[StoreFixture]:
     store = await Store.open(url, **patience)
     await store.check_meta(issuer="https://id.example", audience="dashboard")
-    yield Town(store, entropy)
+    yield StoreFixture(store, entropy)
     await store.close()
 
 
 @pytest.fixture
-async def real_town(real_redis_url: str, entropy: Callable[[int], bytes]) -> AsyncIterator[Town]:
+async def real_town(real_redis_url: str, entropy: Callable[[int], bytes]) -> AsyncIterator[StoreFixture]:
     """On a real server alone: for operations that fakeredis lacks (kill a connection, stop, restart)."""
     async with _town_at(real_redis_url, entropy, **PATIENT) as town:
         yield town
 
 
 @pytest.fixture
-async def hurried_town(real_redis_url: str, entropy: Callable[[int], bytes]) -> AsyncIterator[Town]:
+async def hurried_town(real_redis_url: str, entropy: Callable[[int], bytes]) -> AsyncIterator[StoreFixture]:
     """The same with a sidecar's own timeouts: for tests of a server that does not respond."""
     async with _town_at(real_redis_url, entropy) as town:
         yield town

@@ -11,7 +11,7 @@ from sidecar.store.live.revision_status import PATIENCE, RevisionChecker, Revisi
 OPERATOR = Actor.operator()
 
 
-class Slept:
+class FakeSleep:
     """Move the clock in place of a sleep; at the ``at``-th pause, an event occurs."""
 
     def __init__(self, clock):
@@ -27,7 +27,7 @@ class Slept:
 
 @pytest.fixture
 def slept(clock):
-    return Slept(clock)
+    return FakeSleep(clock)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ class Stuck:
         return 0
 
 
-class Short:
+class FullDisk:
     """A disk that is full in the middle of the third line."""
 
     def write(self, _lines: bytes, /) -> int:
@@ -93,7 +93,7 @@ def test_the_writer_outlives_what_it_cannot_write() -> None:
 
 def test_of_a_block_that_is_not_taken_whole_the_rest_is_counted() -> None:
     dropped: list[int] = []
-    log = DecisionLog(Short(), dropped=dropped.append)
+    log = DecisionLog(FullDisk(), dropped=dropped.append)
     log.write(b"1\n2\n3\n4\n", 4)
     log.close()
     assert dropped == [2]

@@ -21,8 +21,9 @@ from sidecar.domain.users import AccountId, SessionId, UserId
 from sidecar.sources.key_files import LoadedKeys, load_or_create
 from sidecar.store import keys
 from sidecar.tokens.ids import ENTROPY_BYTES, new_account_id, new_session_id, new_user_id
-from sidecar.tokens.keyset import ALGORITHM, TYPE
-from tests.bench.policies import Policy, Spot
+from sidecar.tokens.keyset import ALGORITHM
+from sidecar.tokens.mint import TYPE
+from tests.bench.policies import Cell, Policy
 
 ISSUER = "http://bench.example"
 AUDIENCE = "dashboard"
@@ -35,7 +36,7 @@ PIPELINE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class User:
     """An active user with one live session."""
 
     id: UserId
@@ -46,23 +47,23 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CheckCase:
     """One request: subject, token, and the right response."""
 
-    person: Person
+    person: User
     token: str
-    spot: Spot
+    spot: Cell
     allowed: bool
 
 
-def population(count: int, roles: Sequence[str], chance: random.Random) -> Iterator[Person]:
+def population(count: int, roles: Sequence[str], chance: random.Random) -> Iterator[User]:
     """Return ``count`` users, five per account; the first of each account is its administrator."""
     account = AccountId("")
     for number in range(count):
         if number % SEATS == 0:
             account = new_account_id(chance.randbytes(ENTROPY_BYTES))
         role = roles[0] if number % SEATS == 0 else roles[1 + number % (len(roles) - 1)]
-        yield Person(
+        yield User(
             new_user_id(account, chance.randbytes(ENTROPY_BYTES)),
             account,
             new_session_id(chance.randbytes(ENTROPY_BYTES)),
@@ -71,11 +72,11 @@ def population(count: int, roles: Sequence[str], chance: random.Random) -> Itera
         )
 
 
-def write_people(url: str, people: Iterable[Person]) -> list[Person]:
+def write_users(url: str, people: Iterable[User]) -> list[User]:
     """Write the users into the store, and the naive baseline's own record beside. Return the first hundred thousand of
     them.
     """
-    kept: list[Person] = []
+    kept: list[User] = []
     waiting = iter(people)
     with redis.Redis.from_url(url) as client:
         while batch := list(islice(waiting, PIPELINE)):
@@ -87,7 +88,7 @@ def write_people(url: str, people: Iterable[Person]) -> list[Person]:
     return kept
 
 
-def _write(pipe: Any, person: Person) -> None:
+def _write(pipe: Any, person: User) -> None:
     account = keys.account(person.account, 1)
     now = int(time.time())
     fields = {
@@ -128,7 +129,7 @@ class Mint:
     def jwks(self) -> dict[str, Any]:
         return self.keys.keys.jwks()
 
-    def token(self, person: Person, *, padding: int = 0, **other: object) -> str:
+    def token(self, person: User, *, padding: int = 0, **other: object) -> str:
         now = int(time.time())
         payload: dict[str, object] = {
             "iss": ISSUER,
@@ -151,15 +152,17 @@ class Mint:
         return jwt.encode(payload, signing.private_key, algorithm=ALGORITHM, headers=dict(headers))
 
 
-def questions(people: Sequence[Person], policy: Policy, mint: Mint, *, seed: int = 7, padding: int = 0) -> list[Asked]:
+def questions(
+    people: Sequence[User], policy: Policy, mint: Mint, *, seed: int = 7, padding: int = 0
+) -> list[CheckCase]:
     """Return one request for each of ``people``, with its own token: 93 of a hundred are allowed."""
     chance = random.Random(seed)
-    nowhere = Spot("nowhere", "view", "GET", "/elsewhere/items/1")
+    nowhere = Cell("nowhere", "view", "GET", "/elsewhere/items/1")
     yes = {role: [spot for spot in policy.spots if policy.allowed(role, spot)] for role in policy.roles}
     no = {role: [spot for spot in policy.spots if not policy.allowed(role, spot)] or [nowhere] for role in policy.roles}
     asked = []
     for person in people:
         allowed = chance.random() < ALLOWED_SHARE and bool(yes[person.role])
         spot = chance.choice((yes if allowed else no)[person.role])
-        asked.append(Asked(person, mint.token(person, padding=padding), spot, allowed))
+        asked.append(CheckCase(person, mint.token(person, padding=padding), spot, allowed))
     return asked
