@@ -1,0 +1,214 @@
+"""Names in sidecar/: unique class names, exceptions that end in Error, no forbidden words (CONTRIBUTING.md, Style)."""
+
+import ast
+import builtins
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+FORBIDDEN = frozenset(
+    {
+        "afternoon",
+        "believe",
+        "births",
+        "bury",
+        "errand",
+        "forgive",
+        "founding",
+        "funeral",
+        "grave",
+        "healing",
+        "keepers",
+        "knock",
+        "landing",
+        "lodger",
+        "nursery",
+        "rehearsal",
+        "shelf",
+        "soil",
+        "somebody",
+        "stand",
+        "town",
+        "vitals",
+    }
+)
+"""Pictures and personifications that once were identifiers here."""
+
+WIRE = {
+    "Account": "component of the OpenAPI document",
+    "Decision": "AuthZEN's word, in the API and in the domain",
+    "Grant": "component of the OpenAPI document",
+    "Invited": "component of the OpenAPI document",
+    "Member": "component of the OpenAPI document",
+    "PasswordChanged": "component of the OpenAPI document",
+    "Resource": "AuthZEN's word, in the API and in the domain",
+    "Review": "component of the OpenAPI document",
+    "Revocation": "component of the OpenAPI document",
+    "Role": "component of the OpenAPI document",
+    "Roster": "component of the OpenAPI document",
+    "Seats": "component of the OpenAPI document",
+    "Session": "component of the OpenAPI document",
+    "Sessions": "component of the OpenAPI document",
+    "Subject": "AuthZEN's word, in the API and in the domain",
+}
+"""Classes of a schemas module that may share their name with one other class, and why."""
+
+SHARED = {"Identity": "client/ imports no other package; both are the identity that a check returns"}
+"""Class names that may occur in two packages, and why."""
+
+
+@dataclass(frozen=True)
+class ClassName:
+    """A class definition: its module below sidecar/, its name, and the names of its bases."""
+
+    module: PurePosixPath
+    name: str
+    bases: tuple[str, ...]
+
+
+def classes(module: PurePosixPath, source: str) -> Iterator[ClassName]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef):
+            yield ClassName(module, node.name, tuple(ast.unparse(base) for base in node.bases))
+
+
+def repeated(found: Iterable[ClassName]) -> dict[str, list[str]]:
+    """Return public class names that occur in several packages, with their modules.
+
+    Private classes are local to their module. A schemas module may repeat the names in WIRE.
+    """
+    modules = defaultdict(set)
+    for one in found:
+        on_the_wire = one.module.stem.endswith("schemas") and one.name in WIRE
+        if not one.name.startswith("_") and not on_the_wire and one.name not in SHARED:
+            modules[one.name].add(one.module)
+    return {
+        name: sorted(map(str, places))
+        for name, places in modules.items()
+        if len({place.parent for place in places}) > 1
+    }
+
+
+def misnamed_exceptions(found: Iterable[ClassName]) -> set[str]:
+    """Return exception classes without the suffix Error. Subclasses of click's exceptions follow click's style."""
+    raised = {
+        name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
+    }
+    known, wrong = list(found), set[str]()
+    grown = True
+    while grown:
+        grown = False
+        for one in known:
+            bases = [base.rpartition(".")[2] for base in one.bases if not base.startswith("click.")]
+            if one.name not in raised and any(
+                base in raised or base.endswith(("Error", "Exception")) for base in bases
+            ):
+                raised.add(one.name)
+                grown = True
+                if not one.name.endswith("Error"):
+                    wrong.add(one.name)
+    return wrong
+
+
+def identifiers(source: str) -> Iterator[tuple[str, int]]:
+    """Yield every name that the module defines, with its line."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name, node.lineno
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name, node.lineno
+            case ast.alias(asname=str(name)):
+                yield name, node.lineno
+
+
+def words(identifier: str) -> set[str]:
+    """Split at underscores and capitals."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)}
+
+
+def forbidden(path: str, source: str) -> list[str]:
+    named = [(PurePosixPath(path).stem, 1), *identifiers(source)]
+    return [f"{path}:{line} {name}" for name, line in named if words(name) & FORBIDDEN]
+
+
+@pytest.fixture(scope="module")
+def modules(root: Path) -> dict[PurePosixPath, str]:
+    paths = sorted((root / "sidecar").rglob("*.py"))
+    return {PurePosixPath(path.relative_to(root / "sidecar")): path.read_text(encoding="utf-8") for path in paths}
+
+
+@pytest.fixture(scope="module")
+def named(modules: dict[PurePosixPath, str]) -> list[ClassName]:
+    return [one for module, source in modules.items() for one in classes(module, source)]
+
+
+def test_a_class_name_occurs_in_one_package(named: list[ClassName]) -> None:
+    assert repeated(named) == {}
+
+
+def test_exceptions_end_in_error(named: list[ClassName]) -> None:
+    assert misnamed_exceptions(named) == set()
+
+
+def test_no_identifier_has_a_forbidden_word(modules: dict[PurePosixPath, str]) -> None:
+    assert [found for module, source in modules.items() for found in forbidden(str(module), source)] == []
+
+
+def test_a_repeated_class_name_is_found() -> None:
+    def defined(module: str, name: str = "Session") -> ClassName:
+        return ClassName(PurePosixPath(module), name, ())
+
+    store, identity, wire = defined("store/sessions.py"), defined("identity/sessions.py"), defined("http/schemas.py")
+    assert repeated([store, identity]) == {"Session": ["identity/sessions.py", "store/sessions.py"]}
+    assert repeated([store, wire]) == {}
+    assert repeated([store, identity, wire]) == {"Session": ["identity/sessions.py", "store/sessions.py"]}
+    assert repeated([defined("store/a.py", "Lease"), defined("http/schemas.py", "Lease")]).keys() == {"Lease"}
+    assert repeated([defined("store/a.py", "_Lease"), defined("pdp/a.py", "_Lease")]) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong"),
+    [
+        ("class StoreGone(Exception): ...", {"StoreGone"}),
+        ("class Lost(StoreError): ...\nclass StoreError(errors.RedisError): ...", {"Lost"}),
+        ("class Base(OSError): ...\nclass Deeper(Base): ...", {"Base", "Deeper"}),
+        ("class Stop(click.ClickException): ...", set()),
+        ("class StoreError(Exception): ...\nclass Session(Struct): ...", set()),
+    ],
+)
+def test_a_misnamed_exception_is_found(source: str, wrong: set[str]) -> None:
+    assert misnamed_exceptions(classes(PurePosixPath("a.py"), source)) == wrong
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def bury(worker): ...",
+        "async def _bury_all(): ...",
+        "class Shelf: ...",
+        "class HTTPShelf: ...",
+        "def keep(nursery): ...",
+        "def keep(*, the_nursery=None): ...",
+        "TOWN = 1",
+        "somebody_else: str = ''",
+        "self._errand = None",
+        "for errand in jobs: ...",
+        "import town_hall as town",
+    ],
+)
+def test_a_forbidden_word_is_found(source: str) -> None:
+    assert forbidden("module.py", source) != []
+
+
+def test_a_module_with_a_forbidden_word_is_found() -> None:
+    assert forbidden("store/shelf.py", "") == ["store/shelf.py:1 shelf"]
+
+
+@pytest.mark.parametrize("source", ["standard = understand = outstanding = 1", "'nursery'", "shelf.read()"])
+def test_other_words_are_free(source: str) -> None:
+    assert forbidden("module.py", source) == []
