@@ -20,7 +20,7 @@ def may(role: str, section: str) -> bool:
 
 
 @dataclass
-class Town:
+class Scenario:
     """``ada`` runs it; ``old`` is a token that was revoked before anything else happened."""
 
     http: Http
@@ -38,7 +38,7 @@ class Town:
         return found
 
 
-async def settle(http: Http, process: Process) -> Town:
+async def settle(http: Http, process: Process) -> Scenario:
     """Through the API, as people do it."""
     found_account(process, seats=12)
     ada = await http.sign_in("ada@example.com")
@@ -56,7 +56,7 @@ async def settle(http: Http, process: Process) -> Town:
     people["marketer"] = Person(
         mia.email, mia.id, mia.account, changed.body["access_token"], changed.body["refresh_token"]
     )
-    return Town(http, ada, people, mia.access)
+    return Scenario(http, ada, people, mia.access)
 
 
 def any_of(questions: Sequence[Question]) -> Callable[[random.Random], Question]:

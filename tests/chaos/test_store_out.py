@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.chaos.rig import FULL, LEASE, RedisServer
-from tests.chaos.scenario import Town, any_of, settle
+from tests.chaos.scenario import Scenario, any_of, settle
 from tests.chaos.traffic import Seen, traffic
 from tests.live.conftest import Start
 from tests.live.support import Http, Process, eventually
@@ -46,7 +46,7 @@ def judge(seen: Sequence[Seen], urls: Sequence[str], down: float, up: float) -> 
 
 async def settled(
     start: Start, http: Callable[[Process], Http], store: RedisServer
-) -> tuple[Http, Town, list[str], list[Process]]:
+) -> tuple[Http, Scenario, list[str], list[Process]]:
     processes = [start(REDIS_URL=store.url), start(REDIS_URL=store.url)]
     api = http(processes[0])
     town = await settle(api, processes[0])
