@@ -55,7 +55,7 @@ def test_a_broken_policy_is_refused_with_exactly_these_findings(case: Path, seed
 
 
 @pytest.mark.parametrize("case", cases("suspicious"), ids=lambda case: case.name)
-def test_a_suspicious_policy_compiles_with_exactly_these_warnings(case: Path, seed: Mapping[str, bytes]) -> None:
+def test_a_suspicious_policy_compiles_with_these_warnings(case: Path, seed: Mapping[str, bytes]) -> None:
     compiled = compile_policy(files_of(case, seed))
 
     assert [str(diagnostic) for diagnostic in compiled.diagnostics] == expected_of(case)

@@ -13,7 +13,7 @@ def coverage_of(files: Mapping[str, bytes]) -> Coverage:
     return measure(compiled.draft, compiled.suite)
 
 
-def test_every_shipped_rule_but_one_decides_and_every_cell_is_expected(seed: Mapping[str, bytes]) -> None:
+def test_shipped_rules_but_one_decide_and_all_cells_are_expected(seed: Mapping[str, bytes]) -> None:
     coverage = coverage_of(seed)
     idle = [rule.rule.text for rule in coverage.rules if not (rule.decisive and rule.fired)]
     assert idle == ["g, account-administrator, member"], "a role with every permission inherits nothing more"
@@ -21,7 +21,7 @@ def test_every_shipped_rule_but_one_decides_and_every_cell_is_expected(seed: Map
     assert len(coverage.cells) == 88
 
 
-def test_a_rule_is_decisive_exactly_for_the_cells_that_change_without_it(edited) -> None:  # type: ignore[no-untyped-def]
+def test_a_rule_decides_the_cells_that_change_without_it(edited) -> None:  # type: ignore[no-untyped-def]
     files = edited(
         "policy.csv",
         add="p, marketer, *, view, allow\np, marketer, billing, *, deny\np, marketer, billing, view, deny\n"
@@ -60,7 +60,7 @@ def test_a_rule_may_fire_and_never_decide(edited) -> None:  # type: ignore[no-un
     assert coverage.rule_percent == 100 * 15 / 17
 
 
-def test_an_inheritance_fires_for_what_it_leads_to_and_decides_what_changes_without_it(edited) -> None:  # type: ignore[no-untyped-def]
+def test_an_inheritance_decides_the_cells_that_change_without_it(edited) -> None:  # type: ignore[no-untyped-def]
     files = edited(
         "policy.csv",
         ("g, marketer,              member\n", "g, marketer, developer\ng, marketer, member\n"),

@@ -74,7 +74,7 @@ def test_the_nearest_rule_is_rather_of_the_same_role(edited: Edited) -> None:
     assert found.nearest.mismatches == ("action",)
 
 
-def test_a_deny_is_told_with_the_line_to_remove_and_what_else_that_opens(edited: Edited) -> None:
+def test_a_deny_is_explained_with_its_line_and_side_effects(edited: Edited) -> None:
     files = edited("policy.csv", add="p, accountant, billing, *, deny\n")
     told = to_builtins(to_explained(explain(draft(files), "accountant", "billing", "view")))
     line = line_of(files, "p, accountant, billing, *, deny")
@@ -170,9 +170,7 @@ def after(generation: Generation, edits: tuple[Edit, ...]) -> Generation:
 
 @given(generations(), st.data())
 @settings(max_examples=300, deadline=None)
-def test_the_edits_turn_the_cell_none_is_superfluous_and_also_is_exact(
-    generation: Generation, data: st.DataObject
-) -> None:
+def test_edits_turn_the_cell_minimally_with_exact_side_effects(generation: Generation, data: st.DataObject) -> None:
     cell = data.draw(st.sampled_from(list(generation.cells)))
     found = explain(generation, *cell)
     if found.ruling.allowed:
@@ -209,9 +207,7 @@ def test_the_path_leads_from_the_role_to_the_rule(generation: Generation, data: 
 
 @given(generations(), st.data())
 @settings(max_examples=200, deadline=None)
-def test_the_nearest_rule_speaks_of_the_section_and_says_why_it_does_not_reach(
-    generation: Generation, data: st.DataObject
-) -> None:
+def test_the_nearest_rule_names_its_mismatches(generation: Generation, data: st.DataObject) -> None:
     role, section, action = data.draw(st.sampled_from(list(generation.cells)))
     near = explain(generation, role, section, action).nearest
     if near is None:

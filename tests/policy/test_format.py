@@ -92,7 +92,7 @@ LINE = st.one_of(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(LINE, min_size=1, max_size=12))
-def test_formatting_keeps_fields_comments_and_order_and_twice_is_once(lines: list[str]) -> None:
+def test_formatting_keeps_content_and_is_idempotent(lines: list[str]) -> None:
     data = ("\n".join(lines) + "\n").encode()
     findings = DiagnosticSink()
     written = format_csv(data, "policy.csv", findings)

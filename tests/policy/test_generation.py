@@ -11,9 +11,7 @@ from sidecar.policy.generation import Generation, content_hash
 from sidecar.policy.rules import Effect
 
 
-def test_R25_the_id_is_the_hash_of_dialect_names_lengths_and_bytes(
-    shipped: Generation, seed: Mapping[str, bytes]
-) -> None:
+def test_R25_the_id_hashes_dialect_names_lengths_and_bytes(shipped: Generation, seed: Mapping[str, bytes]) -> None:
     digest = hashlib.sha256(b"sidecar-policy/1")
     for name in sorted(seed):
         digest.update(len(name).to_bytes(8) + name.encode() + len(seed[name]).to_bytes(8) + seed[name])
@@ -94,7 +92,7 @@ def test_an_action_of_every_section_reaches_those_that_have_it(seed: Mapping[str
     assert all(rule.effect is Effect.ALLOW for rule in generation.rules)
 
 
-def test_a_policy_that_fails_its_own_tests_can_be_looked_at_and_never_activated(edited) -> None:  # type: ignore[no-untyped-def]
+def test_a_policy_that_fails_its_tests_is_readable_but_inactive(edited) -> None:  # type: ignore[no-untyped-def]
     compiled = compile_policy(edited("policy.csv", add="p, marketer, billing, view, allow\n"))
     assert compiled.generation is None
     assert compiled.draft is not None

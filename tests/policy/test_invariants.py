@@ -52,7 +52,7 @@ def test_R26_the_administrator_must_exist_and_be_assignable(edited) -> None:  # 
     assert refused(renamed) == {"administrator-missing"}
 
 
-def test_R26_the_sections_that_the_sidecar_itself_is_guarded_by_must_exist(edited, seed: Mapping[str, bytes]) -> None:  # type: ignore[no-untyped-def]
+def test_R26_sections_that_guard_the_sidecar_must_exist(edited, seed: Mapping[str, bytes]) -> None:  # type: ignore[no-untyped-def]
     sections = {name for name, _ in NEVER_LOST}
     for gone in sections:
         text = seed["sections.toml"].decode().replace(f"[sections.{gone}]", f"[sections.{gone}-2]")

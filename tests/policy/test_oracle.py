@@ -156,7 +156,7 @@ def proved(generation: Generation, *, sampled: bool, monkeypatch: pytest.MonkeyP
     return cells
 
 
-def test_R28_above_a_million_a_start_proves_a_seeded_sample_and_a_check_all(
+def test_R28_above_a_million_cells_a_start_proves_a_sample(
     shipped: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(proved(shipped, sampled=True, monkeypatch=monkeypatch)) == len(shipped.cells)
@@ -168,7 +168,7 @@ def test_R28_above_a_million_a_start_proves_a_seeded_sample_and_a_check_all(
     assert len(proved(shipped, sampled=False, monkeypatch=monkeypatch)) == len(shipped.cells)
 
 
-def test_R28_a_very_large_full_proof_asks_every_cell_with_the_rules_that_name_its_section(
+def test_R28_a_large_full_proof_tests_every_cell_by_section(
     shipped: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[tuple[str, str, str], list[int]] = {}

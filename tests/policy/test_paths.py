@@ -193,7 +193,7 @@ def test_head_is_authorised_as_get(table: RouteTable) -> None:
         (" /admin", None),
     ],
 )
-def test_the_path_of_a_target_is_what_stands_before_the_first_question_mark(uri: str, path: str | None) -> None:
+def test_the_path_of_a_target_ends_at_the_first_question_mark(uri: str, path: str | None) -> None:
     assert split_target(uri) == path
 
 

@@ -29,9 +29,7 @@ def test_all_files_are_read_and_nothing_else(seed: Mapping[str, bytes], write_po
     assert files.diagnostics == ()
 
 
-def test_R25_beside_an_earlier_reading_the_fingerprint_is_what_it_would_be_alone(
-    seed: Mapping[str, bytes], write_policy: Write
-) -> None:
+def test_R25_an_earlier_reading_does_not_change_the_fingerprint(seed: Mapping[str, bytes], write_policy: Write) -> None:
     folder, model = write_policy(seed)
     first = read_policy_files(folder, model)
     (folder / "policy.csv").write_bytes(seed["policy.csv"] + b"# more\n")
@@ -114,7 +112,7 @@ def owned_by(monkeypatch: pytest.MonkeyPatch, uid: int, gid: int) -> None:
 
 @pytest.mark.parametrize("uid", [0, 61_001])
 @pytest.mark.parametrize("mode", [0o646, 0o666, 0o602])
-def test_R25_a_file_that_everybody_can_write_is_refused_also_roots(
+def test_R25_a_world_writable_file_is_rejected_even_of_root(
     seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch, mode: int, uid: int
 ) -> None:
     folder, model = write_policy(seed)
@@ -129,7 +127,7 @@ def test_R25_a_file_that_everybody_can_write_is_refused_also_roots(
 
 @pytest.mark.parametrize("uid", [0, 61_001])
 @pytest.mark.parametrize("mode", [0o664, 0o620])
-def test_R25_a_file_that_a_group_of_others_can_write_is_warned_of(
+def test_R25_a_file_writable_by_a_shared_group_is_a_warning(
     seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch, mode: int, uid: int
 ) -> None:
     folder, model = write_policy(seed)
@@ -192,7 +190,7 @@ def installed(tmp_path: Path, seed: Mapping[str, bytes], monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("opened", [0o002, 0o020, 0o022])
-def test_R25_packaged_files_are_as_trusted_as_the_code_beside_them(
+def test_R25_packaged_files_are_as_trusted_as_the_code(
     installed: Path, opened: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in (installed, *installed.rglob("*")):
@@ -246,9 +244,7 @@ def test_links_are_followed_as_a_configmap_needs(
     assert read_policy_files(mounted, model).fingerprint != first.fingerprint
 
 
-def test_R25_the_fingerprint_changes_with_content_and_with_refusals(
-    seed: Mapping[str, bytes], write_policy: Write
-) -> None:
+def test_R25_the_fingerprint_covers_content_and_rejections(seed: Mapping[str, bytes], write_policy: Write) -> None:
     folder, model = write_policy(seed)
     first = read_policy_files(folder, model).fingerprint
     assert read_policy_files(folder, model).fingerprint == first
@@ -267,7 +263,7 @@ def test_the_stamp_of_a_reading_is_that_of_the_files(seed: Mapping[str, bytes], 
     assert len(stamp_of(folder, model)) == 5
 
 
-def test_R25_an_equal_stamp_stands_for_the_bytes_only_where_no_later_write_could_have_it(
+def test_R25_an_equal_stamp_counts_if_no_later_write_can_have_it(
     seed: Mapping[str, bytes], write_policy: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two writes within one tick of the file system's clock: the second must be detected."""

@@ -68,7 +68,7 @@ def test_any_set_of_files(files: dict[str, bytes]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["policy.csv", "expectations.csv", "routes.csv"]), JUNK)
-def test_formatting_junk_gives_findings_or_a_file_that_stays_as_it_is(name: str, junk: bytes) -> None:
+def test_formatting_junk_gives_findings_or_a_stable_file(name: str, junk: bytes) -> None:
     findings = DiagnosticSink()
     written = format_csv(junk, name, findings)
     assert (written is None) == findings.has_errors

@@ -66,7 +66,7 @@ def test_R2_the_most_specific_path_decides(table: RouteTable, path: str, expecte
     assert resolved(table, path) == expected
 
 
-def test_R2_a_method_that_the_most_specific_path_does_not_list_is_never_looked_for_elsewhere(
+def test_R2_a_method_is_sought_in_the_most_specific_path_alone(
     table: RouteTable,
 ) -> None:
     assert resolved(table, "/d/x", "POST") == "x/view"
@@ -120,7 +120,7 @@ def test_R2_patterns_that_cross_are_refused(one: str, other: str) -> None:
         ("/*/b", "/a/c"),
     ],
 )
-def test_patterns_of_which_one_is_narrower_or_that_share_nothing_stand_together(one: str, other: str) -> None:
+def test_nested_and_disjoint_patterns_are_accepted_together(one: str, other: str) -> None:
     assert findings_of(route(one), route(other)) == []
     assert findings_of(route(other), route(one)) == []
 

@@ -146,7 +146,7 @@ def test_R11_a_role_covers_those_whose_cells_it_has_all(shipped: Generation) -> 
     assert covering == same | administrator | over_member | {("developer", "marketer")}
 
 
-def test_R11_a_role_that_is_gone_covers_nothing_and_is_covered_by_nobody(shipped: Generation) -> None:
+def test_R11_a_removed_role_covers_no_role_and_none_covers_it(shipped: Generation) -> None:
     assert not covers(shipped, "gone", "member")
     assert not covers(shipped, "account-administrator", "gone")
     assert not covers(shipped, "gone", "gone")

@@ -93,7 +93,7 @@ def test_R20_a_pep_key_is_one_word_that_names_its_account(pepper):
     assert len(secret.text.split()) == 1
 
 
-def test_R20_a_mark_shows_that_a_key_was_made_here_and_is_bound_to_account_and_owner(pepper):
+def test_R20_a_mark_proves_origin_account_and_owner_of_a_key(pepper):
     secret = with_mark(pepper, new_pep_secret(AccountId("acc_aaaaaaaaaaaa"), bytes(range(28))))
     assert has_mark(pepper, secret)
     assert read_secret(SecretKind.PEP, secret.text) == secret
