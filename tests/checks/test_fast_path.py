@@ -279,9 +279,7 @@ async def test_the_plain_calls_are_answered_by_the_fast_lane(
 
 
 @pytest.mark.parametrize("name", [*PLAIN, *(f"id: {name}" for name in NUMBERED)])
-async def test_a_call_that_comes_again_is_answered_as_aiohttp_answers_it(
-    warm_lanes: tuple[Lane, Lane], name: str
-) -> None:
+async def test_a_repeated_check_gets_the_response_of_aiohttp(warm_lanes: tuple[Lane, Lane], name: str) -> None:
     sent = NUMBERED[name[4:]] if name.startswith("id: ") else PLAIN[name]
     fast, plain = await asyncio.gather(*(lane.talk(sent, patience=0.3) for lane in warm_lanes))
     assert normalised(fast) == normalised(plain)
@@ -363,7 +361,7 @@ def elsewhere(head: bytes, page: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-async def test_R2_a_new_page_in_a_known_call_is_judged_as_aiohttp_has_it(
+async def test_R2_a_new_page_in_a_known_check_is_decided_as_by_aiohttp(
     warm_lanes: tuple[Lane, Lane], name: str
 ) -> None:
     for frame in FRAMES:
@@ -402,7 +400,7 @@ def test_only_a_well_formed_request_id_is_taken_out() -> None:
     assert key_without_request_id(plain) == (plain, None)
 
 
-async def test_pipelined_calls_are_answered_in_order_also_when_one_asks_the_store(lanes: tuple[Lane, Lane]) -> None:
+async def test_pipelined_checks_stay_in_order_if_one_reads_the_store(lanes: tuple[Lane, Lane]) -> None:
     sent = [PLAIN[name] for name in ("allow", "asks the store", "deny", "no token", "asks the store", "cookie")]
     sent += [OTHER["post"], PLAIN["allow"], PLAIN["deny"]]
     fast, plain = [normalised(await lane.talk(b"".join(sent))) for lane in lanes]
@@ -497,7 +495,7 @@ async def test_an_idle_or_endless_head_is_ended() -> None:
 
 
 @pytest.mark.parametrize("name", ["allow", "no token", "asks the store", "request id"])
-async def test_while_draining_an_answer_says_that_it_is_the_last_and_is(name: str) -> None:
+async def test_while_draining_a_response_closes_the_connection(name: str) -> None:
     """On both paths, for a connection that was used before and for one with half a head."""
     shared = app()
     slow = HttpServer(Dispatcher(shared, CHECKS, checks=True), access_log=None)
@@ -554,7 +552,7 @@ async def test_at_shutdown_idle_connections_are_closed(lanes: tuple[Lane, Lane])
     server.close()
 
 
-async def test_a_listener_is_not_down_before_a_check_that_waits_for_the_store_is_answered(
+async def test_a_listener_closes_after_a_check_that_awaits_the_store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The store closes only after the listener."""

@@ -68,7 +68,7 @@ async def test_envoy_is_told_to_remove_every_header_that_is_empty(context: AppCo
     assert headers[ENVOY_REMOVES].split(",") == [name.lower() for name in IDENTITY]
 
 
-async def test_envoy_is_told_to_remove_the_cookie_when_nothing_of_it_may_pass(context: AppContext) -> None:
+async def test_envoy_removes_the_cookie_if_no_part_may_pass(context: AppContext) -> None:
     answer = await ask(context, f"/check/envoy{MEDIA}", BEARER)
     assert dict(answer.headers)[ENVOY_REMOVES] == "cookie"
 

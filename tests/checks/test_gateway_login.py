@@ -52,7 +52,7 @@ async def test_envoy_is_told_with_the_path_of_the_request_line() -> None:
     assert dict(answer.headers)["Location"].endswith("?rd=%2Fdashboard%2Fbilling%3Fyear%3D2026")
 
 
-async def test_nginx_is_never_sent_a_redirect_for_it_would_make_it_a_500() -> None:
+async def test_nginx_gets_no_redirect_because_it_would_make_it_a_500() -> None:
     original = ((b"X-Original-Method", b"GET"), (b"X-Original-URI", b"/dashboard/billing"))
     assert (await ask(*original, HTML, path="/check/nginx")).status == 401
 
@@ -126,7 +126,7 @@ def test_a_request_that_is_too_long_is_not_returned_to() -> None:
 
 
 @given(st.text(max_size=60))
-def test_the_way_back_is_one_parameter_and_leads_to_no_other_host(tail: str) -> None:
+def test_the_return_address_is_one_parameter_of_the_same_host(tail: str) -> None:
     uri = "/dashboard?" + tail
     location = PAGE.location(uri)
     app = urlsplit(location)

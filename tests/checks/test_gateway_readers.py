@@ -127,9 +127,7 @@ def test_ingress_nginx_is_read_when_its_two_headers_agree() -> None:
         (2, (b"X-Original-URLs", b"https://dash.example/dashboard/users?a=//b")),
     ],
 )
-def test_ingress_nginx_without_its_auth_method_lets_no_client_name_the_path(
-    index: int, line: tuple[bytes, bytes]
-) -> None:
+def test_ingress_nginx_headers_from_a_client_are_rejected(index: int, line: tuple[bytes, bytes]) -> None:
     assert read("/check/nginx", [*INGRESS[:index], line, *INGRESS[index + 1 :]]) is Reason.BAD_REQUEST
     assert read("/check/nginx", [*INGRESS, INGRESS[index]]) is Reason.BAD_REQUEST
 

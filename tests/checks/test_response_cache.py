@@ -215,14 +215,14 @@ async def test_without_a_live_copy_nothing_remembered_is_used(world: World) -> N
     assert ask(world) == b"", "the store is read first"
 
 
-async def test_a_remembered_answer_is_counted_and_has_its_own_request_id(world: World) -> None:
+async def test_a_cached_response_is_counted_and_has_its_own_request_id(world: World) -> None:
     ids = [ask(world).partition(b"X-Request-ID: ")[2].partition(b"\r\n")[0] for _ in range(5)]
     assert len(set(ids)) == 5
     text = world.app.metrics.exposition().decode()
     assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 5.0' in text
 
 
-async def test_calls_with_and_without_a_request_id_take_turns_on_a_connection(
+async def test_checks_with_and_without_a_request_id_share_a_connection(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both have one cache key, and each response has its own id."""
@@ -241,17 +241,7 @@ async def test_calls_with_and_without_a_request_id_take_turns_on_a_connection(
     assert len(decided) == 2, "cached from the third on"
 
 
-async def test_a_check_that_is_cached_is_read_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[RawHeaders] = []
-    credential = ext_authz.credential
-    monkeypatch.setattr(ext_authz, "credential", lambda lines, cookie: read.append(lines) or credential(lines, cookie))
-    answers = [ask(world) for _ in range(3)]
-    assert len(world.lanes.responder.cache.responses) == 1
-    assert len(read) == 2, "the third is a hit"
-    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}
-
-
-async def test_a_call_that_came_once_takes_no_place_and_many_are_bounded(
+async def test_a_single_check_takes_no_entry_and_many_are_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(response_cache, "MAX_RESPONSES", 10)
@@ -305,7 +295,7 @@ async def test_R29_what_is_kept_anew_is_kept_once(world: World) -> None:
         assert {id(key) for key in shelf._sizes} == {id(key) for key in shelf._values}
 
 
-async def test_R29_a_frame_of_many_short_lines_is_counted_as_what_it_takes(world: World) -> None:
+async def test_R29_a_template_of_many_short_lines_counts_its_real_size(world: World) -> None:
     """Each line takes two values and a tuple, however short it is."""
     head = at("/dashboard/billing/1")[:-2] + b"accept:\r\n" * 57 + b"\r\n"
     for _ in range(2):
@@ -357,9 +347,7 @@ def statuses(world: World, *pages: str) -> list[int]:
     return [int(ask(world, at(page))[9:12]) for page in pages]
 
 
-async def test_a_page_of_a_section_where_the_user_has_been_is_not_decided_anew(
-    world: World, decided: list[str]
-) -> None:
+async def test_a_page_of_a_decided_section_is_not_decided_anew(world: World, decided: list[str]) -> None:
     pages = [f"/dashboard/billing/{number}" for number in range(9)]
     assert statuses(world, *pages) == [200] * 9
     assert decided == pages[:2]
@@ -384,9 +372,7 @@ async def test_pages_that_are_of_no_section_are_judged_each_time(world: World, d
 
 
 @pytest.mark.parametrize("change", [*CHANGES, end_session])
-async def test_whatever_changes_a_new_page_is_answered_as_if_decided_anew(
-    world: World, change: Callable[[World], None]
-) -> None:
+async def test_after_any_change_a_new_page_equals_a_new_decision(world: World, change: Callable[[World], None]) -> None:
     assert statuses(world, *(f"/dashboard/billing/{number}" for number in range(3))) == [200] * 3
     assert len(world.lanes.responder.cache.templates) == 1
     change(world)
@@ -472,7 +458,7 @@ async def test_R2_the_page_is_where_the_family_reads_it(world: World, decided: l
     assert b"\r\nX-Auth-Reason: no_rule\r\n" in ask(world, head.replace(b"billing/1", b"users/1"))
 
 
-async def test_R2_what_a_family_compares_with_the_page_is_compared_with_the_new_one(world: World) -> None:
+async def test_R2_headers_compared_with_the_page_use_the_new_page(world: World) -> None:
     """ingress-nginx sends the requested URI twice; a client's additional header does not match it."""
     headers = (
         (b"X-Original-Method", b"GET"),

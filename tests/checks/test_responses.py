@@ -58,7 +58,7 @@ def test_the_challenge_names_no_error_when_there_was_no_token() -> None:
     assert expired["WWW-Authenticate"].startswith('Bearer realm="sidecar", error="invalid_token", error_description="')
 
 
-def test_identity_headers_are_all_there_and_empty_when_nobody_is_known() -> None:
+def test_identity_headers_are_present_and_empty_if_anonymous() -> None:
     assert identity_headers(Decision(Reason.PUBLIC, "g")) == tuple((name, "") for name in IDENTITY)
 
 

@@ -123,7 +123,7 @@ async def test_who_are_you_keeps_the_challenge(service, headers, reason):
     assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="sidecar"')
 
 
-async def test_what_is_public_asks_nobody_and_what_says_nothing_is_shut(service, ada, caplog):
+async def test_public_handlers_send_no_check_and_undeclared_ones_deny(service, ada, caplog):
     assert (await service.get("/health")).status == 200
     for path in ("/forgotten", "/inner/forgotten"):
         answer = await service.get(path, headers=bearer(ada))
@@ -161,7 +161,7 @@ async def test_R4_two_authorization_headers_are_the_sidecars_to_refuse(service, 
     assert (answer.status, answer.headers["X-Auth-Reason"]) == (403, "bad_request")
 
 
-async def test_R5_a_cookie_reads_and_changes_things_only_from_our_own_pages(service, accountant):
+async def test_R5_a_cookie_changes_state_from_own_pages_only(service, accountant):
     cookie = {"Cookie": f"sidecar={accountant.access}"}
     evil = {**cookie, "Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     assert (await service.get("/invoices", headers=cookie)).status == 200
@@ -181,9 +181,7 @@ async def test_R5_a_cookie_reads_and_changes_things_only_from_our_own_pages(serv
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
-async def test_R5_the_own_host_in_Origin_is_not_our_own_page_where_the_browser_says_otherwise(
-    service, accountant, site
-):
+async def test_R5_a_cross_site_request_with_the_own_Origin_is_denied(service, accountant, site):
     """A page of http://HOST, which a man in the middle can write, posts a form to https://HOST."""
     form = {
         "Cookie": f"sidecar={accountant.access}",

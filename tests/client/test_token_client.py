@@ -178,7 +178,7 @@ async def test_a_body_that_flows_is_not_sent_twice(sidecar, bob):
     assert came == [b"once"]
 
 
-async def test_a_wrong_password_is_said_once_and_not_tried_again_and_again(sidecar, bob, asked):
+async def test_a_wrong_password_is_reported_once_and_not_retried(sidecar, bob, asked):
     clock = Clock()
     async with TokenClient(sidecar.url, Password(bob.email, "wrong"), clock=clock.monotonic) as client:
         for _ in range(3):
@@ -207,7 +207,7 @@ async def test_a_failure_that_is_told_to_many_keeps_none_of_them(asked):
         assert max(len(list(walk_tb(one.__traceback__))) for one in told) < 10
 
 
-async def test_with_a_refresh_token_alone_it_goes_on_until_the_session_ends(sidecar, api, bob, asked):
+async def test_a_refresh_token_alone_serves_until_the_session_ends(sidecar, api, bob, asked):
     clock = Clock()
     async with TokenClient(sidecar.url, RefreshSession(bob.refresh), clock=clock.monotonic) as client:
         first = await client.token()
@@ -220,7 +220,7 @@ async def test_with_a_refresh_token_alone_it_goes_on_until_the_session_ends(side
     assert asked == {"refresh_token": 2}
 
 
-async def test_at_the_end_its_session_is_ended_and_a_borrowed_one_is_not(sidecar, api, bob):
+async def test_close_ends_its_own_session_and_no_given_one(sidecar, api, bob):
     async with TokenClient(sidecar.url, Password(bob.email, PASSWORD)) as client:
         token = await client.token()
     gone = await api.ask("GET", "/v1/me", token=token)
@@ -301,7 +301,7 @@ async def test_a_renewal_that_fails_beside_the_callers_disturbs_nobody():
         assert await client.token() == "a-2"
 
 
-async def test_R14_a_lost_answer_is_asked_for_again_with_the_same_refresh_token():
+async def test_R14_a_lost_response_is_retried_with_the_same_token():
     clock = Clock()
     script = Scripted(granted(1), None, granted(2))
     async with (
@@ -375,7 +375,7 @@ async def test_the_password_may_come_from_a_function_at_each_sign_in(sidecar, bo
         (lambda: asyncio.sleep(0, 7), "the password function returned int instead of str"),
     ],
 )
-async def test_a_password_function_that_fails_is_an_outage_and_tells_no_secret(sidecar, bob, password, told):
+async def test_a_failing_password_function_is_an_outage_and_no_leak(sidecar, bob, password, told):
     async with TokenClient(sidecar.url, Password(bob.email, password)) as client:
         with pytest.raises(TokenUnavailableError) as failed:
             await client.token()

@@ -211,7 +211,7 @@ def test_wildcard_listener_without_public_url_is_doubted() -> None:
     assert load({}, behind).doubts == ()
 
 
-def test_R7_a_sidecar_behind_a_gateway_that_it_does_not_know_is_warned_of() -> None:
+def test_R7_an_untrusted_gateway_in_front_is_a_warning() -> None:
     env = {"SIDECAR_PUBLIC_URL": "https://login.example.com"}
     assert ["SIDECAR_TRUSTED_PROXIES is empty" in warning for warning in load({}, env).doubts] == [True]
     assert load({}, {**env, "SIDECAR_TRUSTED_PROXIES": "127.0.0.1"}).doubts == ()
@@ -322,7 +322,7 @@ def test_settings_that_do_not_fit_together(env: dict[str, str], part: str) -> No
     assert any(part in problem for problem in problems(load({}, env)))
 
 
-def test_a_port_that_the_system_chooses_is_fine_where_one_process_has_it() -> None:
+def test_port_0_is_accepted_for_a_single_process() -> None:
     assert problems(load({}, {"SIDECAR_LISTEN": "127.0.0.1:0"})) == []
     assert problems(load({}, {"SIDECAR_OPS_LISTEN": "127.0.0.1:0", "SIDECAR_WORKERS": "2"})) == []
 
@@ -374,7 +374,7 @@ def test_no_text_breaks_the_reader(name: str, written: str) -> None:
         ("http://[::1]:9181", "http://[::1]:9181"),
     ],
 )
-def test_R5_the_public_url_is_written_as_a_browser_writes_an_origin(written: str, origin: str) -> None:
+def test_R5_the_public_url_is_spelt_as_a_browsers_origin(written: str, origin: str) -> None:
     assert load({}, {"SIDECAR_PUBLIC_URL": written}).public_url == origin
 
 
@@ -385,7 +385,7 @@ def test_a_public_url_that_no_browser_could_match_is_refused(written: str) -> No
 
 
 @pytest.mark.parametrize("begun", ["folder", "file", "link", "model", "model-link"])
-def test_R25_the_packaged_policy_never_stands_in_for_one_that_is_kept_here(
+def test_R25_the_packaged_policy_never_replaces_a_local_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -402,7 +402,7 @@ def test_R25_the_packaged_policy_never_stands_in_for_one_that_is_kept_here(
     assert settings.without_policy == ""
 
 
-def test_R25_a_folder_that_may_not_be_looked_into_may_hold_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R25_an_unreadable_folder_may_hold_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 

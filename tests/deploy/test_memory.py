@@ -105,7 +105,7 @@ def test_what_strangers_can_take_fits_the_shipped_pods(
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize("memory", [512, 1024, 4096, 65536])
-def test_connections_take_their_share_and_no_more_whatever_the_container_has(
+def test_connections_get_a_bounded_share_of_any_container(
     monkeypatch: pytest.MonkeyPatch, memory: int, workers: int
 ) -> None:
     monkeypatch.setattr(fd_limits, "memory_limit", lambda: memory * MIB)
@@ -204,7 +204,7 @@ def test_a_connection_takes_no_more_than_is_counted_for_it(start: Start, attack:
     assert each + KERNEL < fd_limits.CONNECTION_BYTES
 
 
-def test_the_kernel_keeps_no_more_of_a_connection_than_is_counted() -> None:
+def test_kernel_buffers_of_a_connection_are_within_the_bound() -> None:
     """The kernel's buffers count as the container's memory; by default they grow to 6 MB."""
     with bind(TcpAddress("127.0.0.1", 0)) as listening:
         listening.listen()

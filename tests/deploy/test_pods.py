@@ -45,7 +45,7 @@ def selecting(name: str, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_store_that_is_out_restarts_nothing_and_keeps_no_pod_from_starting(name: str) -> None:
+def test_a_store_outage_restarts_no_pod_and_delays_no_start(name: str) -> None:
     container = sidecar(name)
     assert container["startupProbe"]["httpGet"] == {"path": "/livez", "port": "ops"}
     assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "ops"}
@@ -66,7 +66,7 @@ def test_prometheus_reaches_the_ops_listener_and_others_do_not(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_drain_leaves_pods_that_serve_and_a_node_does_not_have_them_all(name: str) -> None:
+def test_a_drain_leaves_serving_pods_on_several_nodes(name: str) -> None:
     replicas = workload(name)["spec"]["replicas"]
     assert selecting(name, "PodDisruptionBudget")["spec"]["maxUnavailable"] < replicas
     if replicas == 1:

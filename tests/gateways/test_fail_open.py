@@ -47,9 +47,7 @@ def test_failure_mode_allow_opens_nothing_that_can_be_judged(bench: Bench, open_
 
 @pytest.mark.parametrize("gateway", ENVOYS)
 @pytest.mark.parametrize("mode", [Mode.REFUSE, Mode.CLOSE], ids=lambda mode: mode.value)
-def test_failure_mode_allow_opens_everything_while_the_sidecar_is_down(
-    bench: Bench, open_lane: Lane, mode: Mode
-) -> None:
+def test_failure_mode_allow_opens_all_while_the_sidecar_is_down(bench: Bench, open_lane: Lane, mode: Mode) -> None:
     """As documented for the setting. Even then requests carry no identity: the identity headers are removed before the
     check.
     """
@@ -115,7 +113,7 @@ def test_a_store_that_went_back_in_time_is_a_denial(
         assert (lane.name, response.status, arrivals) == (lane.name, 403, [])
 
 
-def test_a_status_of_503_is_let_pass_over_http_and_denied_over_grpc(bench: Bench, store_out: None) -> None:
+def test_a_503_is_forwarded_over_http_and_denied_over_grpc(bench: Bench, store_out: None) -> None:
     """``SIDECAR_UNAVAILABLE_STATUS=503`` and ``failure_mode_allow: true`` must not be combined over HTTP."""
     with bench.another_sidecar(UNAVAILABLE_STATUS="503") as other:
         over_http = bench.start("envoy", edit=_open, sidecar=other)

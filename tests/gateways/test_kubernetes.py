@@ -252,7 +252,7 @@ def test_ingress_nginx_without_auth_method_lets_nobody_in(bench: Bench) -> None:
     assert ask(bench, lane, BILLING, f"X-Original-URI: {MEDIA}") == (403, 0)
 
 
-def test_R6_ingress_nginx_passes_on_no_upgrade_but_to_a_websocket(bench: Bench, ingress: Lane) -> None:
+def test_R6_ingress_nginx_forwards_only_websocket_upgrades(bench: Bench, ingress: Lane) -> None:
     token = bench.cast.tokens["marketer"]
     for name, (lines, _) in {**WAYS, **TWICE}.items():
         for raw in (request(PUBLIC, *lines), request(MEDIA, *lines, f"Authorization: Bearer {token}")):
@@ -271,7 +271,7 @@ def test_R6_ingress_nginx_passes_on_no_upgrade_but_to_a_websocket(bench: Bench, 
         assert (response.status, len(arrivals)) == (101, 1)
 
 
-def test_R6_ingress_nginx_removes_the_headers_that_back_ends_trust(bench: Bench, ingress: Lane) -> None:
+def test_R6_ingress_nginx_removes_headers_that_back_ends_trust(bench: Bench, ingress: Lane) -> None:
     (clean,) = [one["data"] for one in documents("ingress-nginx.yaml") if one["metadata"]["name"] == "sidecar-clean"]
     assert set(TRUSTED) - {"Proxy"} <= set(clean)  # the controller's template removes Proxy by itself
     assert set(clean.values()) == {""}

@@ -10,7 +10,7 @@ MADE = {"nginx", "caddy", "envoy", "envoy-grpc", "haproxy"}
 """Gateways that generate an id if the client sent none. Traefik generates none, and forwards the client's."""
 
 
-def test_the_id_of_a_request_reaches_the_sidecar_and_the_back_end(bench: Bench, gateway: str) -> None:
+def test_a_request_id_reaches_the_sidecar_and_the_back_end(bench: Bench, gateway: str) -> None:
     lane, token = bench.lane(gateway), bench.cast.tokens["marketer"]
     for given in ("abc-1.x_Y", ""):
         heads = len(lane.relay.heads)

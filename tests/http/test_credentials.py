@@ -43,7 +43,7 @@ def test_credential(lines: list[tuple[bytes, bytes]], expected: Credential) -> N
 
 
 @pytest.mark.parametrize("authorization", [b"Bearer x", b"Basic YTpi", b"", b"Bearer", b"\xff"])
-def test_R4_any_authorization_header_decides_and_the_cookie_is_not_read(authorization: bytes) -> None:
+def test_R4_any_authorization_header_decides_before_the_cookie(authorization: bytes) -> None:
     lines = [(b"Cookie", b"__Host-sidecar=good"), (b"Authorization", authorization)]
     found = credential(lines, HOST)
     assert isinstance(found, Credential)

@@ -67,7 +67,7 @@ async def answers(port: int, *pieces: bytes, pause: float = 0.02) -> list[bytes]
 
 
 @pytest.mark.parametrize("begin", [CHECK, POST])
-async def test_a_head_of_many_lines_is_refused_as_one_of_a_long_line_is(port: int, begin: bytes) -> None:
+async def test_a_head_of_many_lines_is_rejected_like_one_long_line(port: int, begin: bytes) -> None:
     assert await answers(port, begin + LINE * 5 + b"\r\n") == [b"400"]
     assert await answers(port, begin + b"X: " + b"a" * MAX_HEAD + b"\r\n\r\n") == [b"400"]
     assert await answers(port, begin, *[LINE] * 5, b"\r\n") == [b"400"]
@@ -98,7 +98,7 @@ async def test_a_long_head_behind_other_requests_is_refused(port: int) -> None:
     ] == b"400"
 
 
-async def test_neither_bodies_nor_requests_in_a_pipe_are_taken_for_a_head(port: int) -> None:
+async def test_bodies_and_pipelined_requests_do_not_count_as_a_head(port: int) -> None:
     assert len(QUESTION) == 40
     small = CHECK + LINE + b"\r\n"
     assert await answers(port, small * 100 + LAST) == [b"200"] * 100 + [b"404"]

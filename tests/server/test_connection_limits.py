@@ -110,7 +110,7 @@ async def standing(chain: Path | None, key: Path | None) -> AsyncIterator[Limite
         await listener.stop()
 
 
-def test_one_too_many_is_closed_at_once_and_a_place_that_is_free_again_is_given(at_a_door: Run) -> None:
+def test_a_connection_over_the_limit_is_closed_until_one_is_free(at_a_door: Run) -> None:
     at_a_door(one_too_many)
 
 

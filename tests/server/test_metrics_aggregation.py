@@ -66,7 +66,7 @@ def test_who_is_silent_counts_with_what_it_said_last() -> None:
     assert read(text, "sidecar_workers") == 1
 
 
-def test_what_one_counted_that_has_ended_stays_but_not_its_states() -> None:
+def test_counters_of_an_exited_worker_stay_and_its_gauges_go() -> None:
     book = aggregator()
     book.exposition([(ONE, said(3, rejected=1)), (TWO, said(4))])
     book.ends(ONE)
@@ -80,7 +80,7 @@ def test_what_one_counted_that_has_ended_stays_but_not_its_states() -> None:
     assert read(text, "sidecar_worker_restarts_total") == 1
 
 
-def test_an_answer_that_was_on_its_way_when_its_worker_ended_is_not_counted_twice() -> None:
+def test_a_late_scrape_of_an_exited_worker_is_not_counted_twice() -> None:
     book = aggregator()
     book.exposition([(ONE, said(3)), (TWO, said(4))])
     book.ends(ONE)

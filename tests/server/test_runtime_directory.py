@@ -50,7 +50,7 @@ def test_a_temporary_directory_is_taken_and_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("nothing_temporary")
-def test_without_a_temporary_directory_the_state_directory_holds_it(state: Path) -> None:
+def test_without_a_temporary_folder_the_state_directory_serves(state: Path) -> None:
     first, second = RuntimeDirectory(of(state)), RuntimeDirectory(of(state))
     assert first.path.parent == second.path.parent == state
     assert first.path != second.path
@@ -61,7 +61,7 @@ def test_without_a_temporary_directory_the_state_directory_holds_it(state: Path)
 
 
 @pytest.mark.usefixtures("nothing_temporary")
-def test_what_a_killed_supervisor_left_is_removed_and_a_live_one_is_not(state: Path) -> None:
+def test_a_killed_supervisors_files_are_removed_a_live_ones_stay(state: Path) -> None:
     alive = RuntimeDirectory(of(state))
     (state / f"{PREFIX}left").mkdir()
     (state / f"{PREFIX}left" / "0-0.sock").touch()

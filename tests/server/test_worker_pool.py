@@ -135,7 +135,7 @@ async def pool(tmp_path: Path) -> AsyncIterator[FakeWorkerPool]:
     await pool.stop()
 
 
-async def test_a_worker_that_ends_unasked_is_replaced_and_answers_on_a_socket_of_its_own(pool: FakeWorkerPool) -> None:
+async def test_a_crashed_worker_is_replaced_on_a_socket_of_its_own(pool: FakeWorkerPool) -> None:
     first, second = pool.made
     pool.end(first, -9)
     await pool.until(3)
@@ -169,7 +169,7 @@ async def test_pauses_between_a_crash_and_the_next_worker_grow(pool: FakeWorkerP
     assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
 
 
-async def test_ten_crashes_pause_the_restarts_and_do_not_end_the_sidecar(
+async def test_ten_crashes_pause_restarts_and_do_not_end_the_sidecar(
     pool: FakeWorkerPool, pauses: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     watching = asyncio.create_task(pool.watch())
@@ -234,7 +234,7 @@ async def test_a_wrong_configuration_is_final(pool: FakeWorkerPool) -> None:
     assert len(pool.made) == 2
 
 
-async def test_a_configuration_that_has_become_wrong_does_not_end_those_who_serve(
+async def test_an_invalid_new_configuration_ends_no_serving_worker(
     pool: FakeWorkerPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ready(*_: object) -> tuple[int, str]:
@@ -247,7 +247,7 @@ async def test_a_configuration_that_has_become_wrong_does_not_end_those_who_serv
     assert (pool.made[2].number, second.process.returncode) == (first.number, None)
 
 
-async def test_a_worker_that_cannot_be_started_just_now_is_started_later(pool: FakeWorkerPool) -> None:
+async def test_a_worker_that_fails_to_spawn_is_started_later(pool: FakeWorkerPool) -> None:
     pool.refused = [OSError(11, "Resource temporarily unavailable")] * 2
     pool.end(pool.made[0], 1)
     await pool.until(3)
@@ -261,7 +261,7 @@ async def test_it_ended_well_when_every_worker_did(tmp_path: Path) -> None:
     assert [worker.process.returncode for worker in pool.made] == [0, 0]
 
 
-async def test_a_worker_that_does_not_end_is_ended_and_that_is_not_well(
+async def test_a_worker_that_ignores_the_stop_is_killed_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "END_SECONDS", 0.05)

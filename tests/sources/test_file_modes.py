@@ -80,7 +80,7 @@ def test_a_member_that_is_added_is_noticed_within_a_minute(monkeypatch):
 
 
 @pytest.mark.parametrize(("mode", "gid", "taken"), [(0o664, 1000, True), (0o664, 50, False), (0o646, 1000, False)])
-def test_R10_an_issuers_file_is_taken_where_the_group_is_the_owners_own(tmp_path, monkeypatch, mode, gid, taken):
+def test_R10_an_issuers_file_of_a_user_private_group_is_accepted(tmp_path, monkeypatch, mode, gid, taken):
     path = tmp_path / "issuers.toml"
     path.write_bytes(b"content")
     monkeypatch.setattr(os, "fstat", lambda _: status(mode, 1000, gid))

@@ -38,7 +38,7 @@ def test_the_keys_come_through_HTTPS_PROXY(monkeypatch, name, named, url):
     assert proxy_for("http://127.0.0.1:9/keys") is None, "plain HTTP is for this machine alone"
 
 
-def test_R24_user_and_password_of_the_proxy_are_sent_to_it_and_never_shown(monkeypatch):
+def test_R24_proxy_credentials_are_sent_and_never_shown(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://me:s%40cret@proxy.example:3128")
     proxy = proxy_for(KEYS)
     assert proxy.headers == {"Proxy-Authorization": "Basic " + base64.b64encode(b"me:s@cret").decode()}
@@ -75,7 +75,7 @@ def test_R24_user_and_password_of_the_proxy_are_sent_to_it_and_never_shown(monke
         ("[::1]:444", "https://[::1]/keys", False),
     ],
 )
-def test_NO_PROXY_names_hosts_with_their_subdomains_addresses_and_networks(monkeypatch, listed, url, direct):
+def test_NO_PROXY_has_hosts_subdomains_addresses_and_networks(monkeypatch, listed, url, direct):
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", listed)
     assert (proxy_for(url) is None) is direct

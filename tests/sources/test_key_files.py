@@ -38,7 +38,7 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_R21_first_start_makes_closed_files_and_the_next_start_reads_the_same(directory):
+def test_R21_a_first_start_makes_closed_files_for_the_next(directory):
     made = load_or_create(directory)
     again = load_or_create(directory)
     assert again.keys.version == made.keys.version

@@ -28,7 +28,7 @@ def states(directory):
     return {file.kid: file.state for file in list_keys(directory)}
 
 
-def test_R21_rotation_publishes_first_signs_later_and_removes_last(directory):
+def test_R21_rotation_publishes_then_signs_then_removes(directory):
     old = load(directory).keys.kid
     new = publish_next(directory)
     published = load(directory).keys
@@ -57,7 +57,7 @@ def test_R21_every_file_of_a_rotation_is_its_owners_alone(directory):
 
 
 @pytest.mark.parametrize("steps", range(6))
-def test_R21_an_interrupted_rotation_is_taken_up_again_and_leaves_no_key_behind(directory, monkeypatch, steps):
+def test_R21_an_interrupted_rotation_resumes_without_a_stray_key(directory, monkeypatch, steps):
     """Power fails before the n-th file operation of publishing and choosing."""
     left = iter(range(steps))
 
@@ -83,12 +83,12 @@ def test_R21_an_interrupted_rotation_is_taken_up_again_and_leaves_no_key_behind(
     assert len(states(directory)) <= 3
 
 
-def test_what_was_published_by_an_interrupted_rotation_is_used_by_the_next(directory):
+def test_a_key_published_by_an_interrupted_rotation_is_used_next(directory):
     assert publish_next(directory) == publish_next(directory)
     assert len(list_keys(directory)) == 2
 
 
-def test_only_keys_that_stopped_signing_long_ago_are_cleared_away(directory):
+def test_only_keys_that_stopped_signing_long_ago_are_removed(directory):
     first = load(directory).keys.kid
     second = publish_next(directory)
     choose_signing(directory, second, now=1000)
@@ -180,7 +180,7 @@ def retire_first(directory, at=1000):
     return first
 
 
-def test_R5_of_a_retired_key_the_public_half_alone_is_kept_for_90_days(directory):
+def test_R5_the_public_half_of_a_retired_key_is_kept_for_90_days(directory):
     private = directory / f"{load(directory).keys.kid}.pem"
     public = load(directory).keys.private_key.public_key()
     first = retire_first(directory)
@@ -199,7 +199,7 @@ def test_R5_of_a_retired_key_the_public_half_alone_is_kept_for_90_days(directory
     assert not list(directory.glob("*.pub"))
 
 
-def test_R5_a_private_key_that_stopped_signing_90_days_ago_leaves_nothing_behind(directory):
+def test_R5_a_key_retired_90_days_ago_is_removed_completely(directory):
     first = load(directory).keys.kid
     choose_signing(directory, publish_next(directory), now=1000)
     assert remove_retired(directory, before=91 * DAY, now=92 * DAY) == (first,)
@@ -216,7 +216,7 @@ def test_R5_revoking_removes_the_public_half_at_once(directory):
     assert load(directory).keys.version != before, "the version identifies sidecars that have not followed"
 
 
-def test_R5_a_public_half_without_its_date_or_of_another_key_verifies_nothing(directory, tmp_path):
+def test_R5_an_undated_or_foreign_public_half_verifies_nothing(directory, tmp_path):
     first = retire_first(directory)
     (directory / "retired").unlink()
     assert load(directory).keys.former == {}

@@ -35,7 +35,7 @@ def keys(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("folder", "files"), [(0o2770, 0o660), (0o750, 0o640), (0o700, 0o640), (0o770, 0o600)])
-def test_R21_what_a_mount_opened_to_the_group_is_closed_with_a_warning(keys: Path, folder: int, files: int) -> None:
+def test_R21_files_opened_by_a_mount_are_closed_with_a_warning(keys: Path, folder: int, files: int) -> None:
     made = load(keys).keys.version
     for path in keys.iterdir():
         path.chmod(files)
@@ -143,7 +143,7 @@ def start_on_read_only_mount(keys: Path, allowed: str, uid: int) -> subprocess.C
 
 @pytest.mark.usefixtures("read_only_mount")
 @pytest.mark.parametrize("owner", [0, 65532])
-def test_R21_on_a_read_only_mount_a_setting_accepts_what_the_group_may_read_and_never_write(owner: int) -> None:
+def test_R21_a_setting_accepts_group_readable_files_if_read_only(owner: int) -> None:
     base = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
     base.chmod(0o755)  # another user needs access
     try:

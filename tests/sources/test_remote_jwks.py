@@ -101,7 +101,7 @@ async def test_R10_random_kids_make_nobody_fetch(keys, issuer, clock):
     assert issuer.readings == 11, "one per half a minute, for any request"
 
 
-async def test_R10_a_kid_that_was_not_there_is_not_looked_for_again_soon(keys, issuer, clock):
+async def test_R10_a_missing_kid_is_not_fetched_again_soon(keys, issuer, clock):
     await keys.find(wanted("a"))
     clock.advance(COOLDOWN)
     for _ in range(3):
@@ -126,7 +126,7 @@ async def test_a_rotation_over_there_is_noticed_by_its_first_token(keys, issuer,
     assert keys.peek(wanted("a")) is None, "a withdrawn key verifies no token any more"
 
 
-async def test_what_was_unknown_is_looked_for_again_when_the_set_has_changed(keys, issuer, clock):
+async def test_an_unknown_kid_is_sought_again_after_the_set_changed(keys, issuer, clock):
     await keys.find(wanted("a"))
     clock.advance(COOLDOWN)
     assert await keys.find(wanted("b")) is None
@@ -139,7 +139,7 @@ async def test_what_was_unknown_is_looked_for_again_when_the_set_has_changed(key
 
 
 @pytest.mark.parametrize("content", [UnreadableKeySetError("status 500 instead of 200"), b"<html>", b'{"keys": {}}'])
-async def test_R10_keys_last_a_day_past_the_last_good_reading_and_not_longer(keys, issuer, clock, content):
+async def test_R10_keys_expire_a_day_after_the_last_good_fetch(keys, issuer, clock, content):
     await keys.find(wanted("a"))
     issuer.content = content
     clock.advance(STALE - 1)
@@ -219,7 +219,7 @@ async def fetched(url):
         return await from_url(session, url)()
 
 
-async def test_a_document_comes_without_cookies_credentials_or_compression(serve, monkeypatch):
+async def test_a_fetch_has_no_cookies_credentials_or_compression(serve, monkeypatch):
     seen = []
 
     async def handler(request):
@@ -330,7 +330,7 @@ async def forward_proxy(monkeypatch):
     await server.wait_closed()
 
 
-async def test_R24_keys_come_through_the_proxy_and_its_password_is_in_no_message(forward_proxy):
+async def test_R24_keys_come_through_the_proxy_without_its_password(forward_proxy):
     asked, port = forward_proxy
     url = "https://login.example/keys"
     with pytest.raises(UnreadableKeySetError) as caught:
@@ -361,7 +361,7 @@ def unusable():
     return json.dumps({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "a"}, {"kty": "RSA", "use": "enc"}]}).encode()
 
 
-async def test_a_set_without_a_usable_key_is_a_problem_and_stays_one_line(keys, issuer, clock, captured_logs):
+async def test_a_set_without_a_usable_key_is_an_error_of_one_line(keys, issuer, clock, captured_logs):
     issuer.content = unusable()
     assert await keys.find(wanted("a")) is None
     assert keys.problem.startswith("none of its 2 keys can be used with EdDSA: entry 1 contains a private key")
@@ -374,7 +374,7 @@ async def test_a_set_without_a_usable_key_is_a_problem_and_stays_one_line(keys, 
     assert (keys.problem, keys.kids) == ("", ["a"])
 
 
-async def test_a_key_that_cannot_be_used_is_a_warning_and_the_others_serve(keys, issuer, captured_logs):
+async def test_an_unusable_key_is_a_warning_and_the_others_serve(keys, issuer, captured_logs):
     both = json.loads(document("a"))["keys"] + json.loads(unusable())["keys"]
     issuer.content = json.dumps({"keys": both}).encode()
     assert await keys.find(wanted("a")) is not None
@@ -384,7 +384,7 @@ async def test_a_key_that_cannot_be_used_is_a_warning_and_the_others_serve(keys,
     assert [(line["event"], line["problem"]) for line in warned] == [("issuer key unusable", keys.left_out[0])]
 
 
-async def test_keys_that_cannot_be_had_are_a_problem_while_those_at_hand_still_serve(keys, issuer, clock):
+async def test_a_failed_fetch_is_an_error_while_cached_keys_serve(keys, issuer, clock):
     await keys.find(wanted("a"))
     assert keys.problem == ""
     issuer.content = UnreadableKeySetError("status 500 instead of 200")
@@ -396,7 +396,7 @@ async def test_keys_that_cannot_be_had_are_a_problem_while_those_at_hand_still_s
 # Without kid ----------------------------------------------------------------------------------------------------------
 
 
-async def test_R10_a_key_without_kid_that_was_exchanged_is_looked_for_as_seldom_as_an_unknown_one(keys, issuer, clock):
+async def test_R10_a_replaced_key_without_kid_is_fetched_as_rarely(keys, issuer, clock):
     nameless = WantedKey(None, "EdDSA")
     first = await keys.find(nameless)
     assert await keys.find_newer(nameless) is None

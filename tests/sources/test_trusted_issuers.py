@@ -51,7 +51,7 @@ def test_an_entry_says_all_that_is_believed(reads, tmp_path):
     "issuer",
     ["http://adfs.example/adfs/services/trust", "accounts.google.com", "https://login.example?p=b2c_1", "Corp"],
 )
-def test_an_issuer_is_a_name_that_is_compared_and_may_be_any_text(reads, issuer):
+def test_an_issuer_is_compared_as_text_of_any_form(reads, issuer):
     (entry,) = reads(text(issuer=f'"{issuer}"'))
     assert entry.trust.issuer == issuer
 
@@ -139,7 +139,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_R10_what_would_let_a_stranger_in_is_a_configuration_error(reads, tmp_path, name):
+def test_R10_an_unsafe_entry_is_a_configuration_error(reads, tmp_path, name):
     changed, why = REFUSED[name]
     with pytest.raises(TrustedIssuersError) as caught:
         reads(text(**changed))

@@ -149,7 +149,7 @@ def test_what_is_remembered_of_a_user_goes_with_its_role() -> None:
     assert [line["role"] for line in log.lines()] == ["accountant", "marketer"]
 
 
-def test_a_section_that_is_not_of_the_policy_stands_in_the_line_and_in_no_label() -> None:
+def test_an_unknown_section_is_in_the_log_line_and_in_no_label() -> None:
     log, metrics = Log(), Metrics("1")
     recorder = book(log, metrics)
     strange = Decision(Reason.UNKNOWN_SECTION, "g", section="of-the-request")
@@ -177,7 +177,7 @@ def test_text_that_is_none_is_logged_as_far_as_it_is() -> None:
     assert [line["section"] for line in log.lines()] == ["half ? a pair", ""]
 
 
-def test_a_full_batch_is_settled_soon_and_not_on_the_checks_own_time() -> None:
+def test_a_full_batch_is_flushed_after_the_check() -> None:
     soon: list[Callable[[], None]] = []
     log = Log()
     recorder = book(log, call_soon=soon.append)

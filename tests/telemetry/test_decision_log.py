@@ -109,7 +109,7 @@ def test_a_line_is_written_soon_though_no_other_follows() -> None:
     log.close()
 
 
-def test_a_file_that_is_renamed_is_left_at_a_turns_end_and_no_line_is_lost(tmp_path: Path) -> None:
+def test_a_renamed_file_is_left_after_a_batch_losing_no_line(tmp_path: Path) -> None:
     path, total, dropped = tmp_path / "decisions.jsonl", 5_000, [0]
     file = LogFile(path)
     log = DecisionLog(file, dropped=dropped.append, reopen=file.reopen)
@@ -127,7 +127,7 @@ def test_a_file_that_is_renamed_is_left_at_a_turns_end_and_no_line_is_lost(tmp_p
     assert dropped == [0]
 
 
-def test_a_file_that_cannot_be_opened_anew_is_written_on_and_that_is_said(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_reopened_is_kept_and_reported(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
     file = LogFile(folder / "decisions.jsonl")

@@ -42,9 +42,7 @@ class Pipe:
             self.read += data
 
 
-def test_on_a_pipe_every_write_is_whole_lines_that_the_kernel_does_not_mix(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_to_a_pipe_is_whole_lines_of_atomic_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = Pipe(tmp_path / "pipe", monkeypatch)
     file = LogFile(tmp_path / "pipe")
     pipe.start()

@@ -8,7 +8,7 @@ from sidecar.domain.decision import Decision, Reason
 from sidecar.telemetry.metrics import Metrics
 
 
-def test_checks_are_counted_by_decision_and_reason_with_their_duration() -> None:
+def test_checks_are_counted_by_decision_reason_and_duration() -> None:
     metrics = Metrics("1.2.3")
     allowed = metrics.checks.tally("/check", Decision(Reason.ALLOWED, "g"), "billing")
     denied = metrics.checks.tally("/check", Decision(Reason.NO_RULE, "g"), "")

@@ -40,7 +40,7 @@ async def test_a_failing_task_is_started_again_with_growing_pauses() -> None:
     assert time.pauses == sorted(time.pauses)
 
 
-async def test_a_task_that_was_steady_begins_with_the_first_pause_again() -> None:
+async def test_a_task_that_ran_long_restarts_with_the_first_pause() -> None:
     time, runs = Timeline(), 0
 
     async def work() -> None:
