@@ -102,7 +102,7 @@ def ran(words: list[str], folder: Path, tools: Path, **env: str) -> str:
     return done.stdout
 
 
-def test_openapi_python_client_makes_one_that_signs_in_and_checks(
+def test_openapi_python_client_signs_in_and_checks(
     tools: Path, described: Path, sidecar: Process, tmp_path: Path
 ) -> None:
     ran(

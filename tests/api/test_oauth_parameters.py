@@ -69,7 +69,7 @@ def test_any_body_is_judged(media, content):
         assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", str(error))
 
 
-def test_R16_a_form_is_bounded_before_it_is_decoded_and_a_value_afterwards():
+def test_R16_a_form_is_bounded_before_decoding_a_value_after():
     password = "\U0001f9a6" * 1024
     sent = read(RawBody(FORM, f"password={quote(password)}&username={quote('é' * 320)}".encode()))
     assert sent.required("password") == password

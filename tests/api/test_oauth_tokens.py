@@ -294,7 +294,7 @@ async def test_metadata_names_the_check_listener_for_introspection(open_web):
     assert answer.body["introspection_endpoint"] == "http://127.0.0.1:9000/introspect"
 
 
-async def test_metadata_of_an_issuer_with_a_path_stands_where_RFC_8414_looks_for_it(web, issuer):
+async def test_metadata_of_an_issuer_with_a_path_is_at_RFC_8414s_path(web, issuer):
     issuer.issuer = PUBLIC + "/tenant"
     there = await web.ask("GET", "/.well-known/oauth-authorization-server/tenant")
     assert (there.status, there.body["issuer"]) == (200, PUBLIC + "/tenant")

@@ -178,7 +178,7 @@ async def test_a_sign_in_that_ends_nothing_waits_for_nobody(scene, more):
     assert scene.town.fleet.waited == []
 
 
-def test_R31_every_script_that_ends_something_asks_for_an_acknowledgement():
+def test_R31_every_revoking_script_requests_an_acknowledgement():
     """Read the scripts: each that ends sessions, or deletes cached records, publishes with ack."""
     ending = re.compile(r"\bend_sessions?\(|\bopen_session\(|'DEL', key\('(?:u|pep):|HSET', ACCT, 'st'")
     opens_a_first_session = {"invitation_accept", "account_create"}

@@ -64,7 +64,7 @@ async def test_the_cookies_are_such_as_a_parser_reads_them(web):
         assert morsel["secure"] is True
 
 
-async def test_R4_on_plain_http_the_names_have_no_prefix_and_the_cookies_no_secure(open_web, town):
+async def test_R4_cookies_on_plain_http_have_no_prefix_and_no_secure(open_web, town):
     await town.found()
     web = await open_web(LOOPBACK)
     answer = await sign_in(web, headers=(("Origin", LOOPBACK), JSON))
@@ -151,7 +151,7 @@ async def test_what_is_wrong_with_a_sign_in_has_a_code(web, town, monkeypatch):
     assert (overloaded.status, overloaded.body["code"], overloaded.headers["Retry-After"]) == (503, "overloaded", "3")
 
 
-async def test_R14_refresh_renews_both_cookies_and_a_retry_gets_the_same(web):
+async def test_R14_refresh_renews_both_cookies_a_retry_gets_the_same(web):
     first = await sign_in(web)
     headers = {"Cookie": jar(first), "Origin": PUBLIC}
     second = await web.ask("POST", "/v1/session/refresh", headers=headers)
@@ -258,7 +258,7 @@ async def test_sign_out_of_nothing_clears_the_cookies_all_the_same(web, cookie):
     assert set(cookies_of(out)) == {ACCESS, REFRESH}
 
 
-async def test_sign_out_with_an_expired_access_token_ends_the_session_by_the_other(web, clock):
+async def test_sign_out_with_an_expired_access_token_uses_the_other(web, clock):
     signed_in = await sign_in(web)
     clock.advance(3600)
     headers = {"Cookie": jar(signed_in), "Origin": PUBLIC}
@@ -267,7 +267,7 @@ async def test_sign_out_with_an_expired_access_token_ends_the_session_by_the_oth
     assert (renewed.status, renewed.body["reason"]) == (401, "session_ended")
 
 
-async def test_sign_out_with_a_bearer_token_ends_its_session_and_tells_a_dead_one(web, town):
+async def test_sign_out_by_bearer_token_ends_its_session_or_is_401(web, town):
     grant = await town.grant("ada@example.com")
     assert (await web.ask("DELETE", "/v1/session", token=grant.access_token)).status == 204
     again = await web.ask("DELETE", "/v1/session", token=grant.access_token)
@@ -327,7 +327,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CALLS)
-async def test_R5_a_cookies_request_that_changes_something_proves_where_it_is_from(web, method, path, body):
+async def test_R5_a_state_change_by_cookie_proves_its_origin(web, method, path, body):
     cookie = {"Cookie": jar(await sign_in(web))}
     for site in ({}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         answer = await web.ask(method, path, body, headers={**cookie, **site})

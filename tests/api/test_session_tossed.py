@@ -59,14 +59,14 @@ async def test_R5_a_refresh_cookie_alone_renews_nothing(web):
 
 
 @pytest.mark.parametrize("age", [0, 3600, 29 * 86400])
-async def test_R5_a_foreign_refresh_cookie_does_not_renew_the_session_of_the_access_cookie(web, clock, age):
+async def test_R5_a_foreign_refresh_cookie_renews_nothing(web, clock, age):
     ada, mallory = await cookies(web), await cookies(web, "mallory@example.com")
     clock.advance(age)
     answer = await renew(web, pair(REFRESH, mallory), pair(ACCESS, ada))
     assert (answer.status, answer.body["reason"], set_by(answer)) == (401, "session_ended", {})
 
 
-async def test_R5_a_refresh_cookie_of_another_session_of_the_same_user_does_not_fit(web):
+async def test_R5_a_refresh_cookie_of_another_session_does_not_fit(web):
     ada, elsewhere = await cookies(web), await cookies(web)
     answer = await renew(web, pair(REFRESH, elsewhere), pair(ACCESS, ada))
     assert (answer.status, set_by(answer)) == (401, {})
@@ -84,7 +84,7 @@ async def test_R5_of_several_refresh_cookies_the_one_that_fits_counts(web, order
     assert me.body["email"] == "ada@example.com"
 
 
-async def test_R5_an_older_refresh_cookie_of_the_same_session_beside_the_newest_ends_nothing(web):
+async def test_R5_an_older_refresh_cookie_beside_the_new_ends_nothing(web):
     first = await cookies(web)
     second = set_by(await renew(web, pair(REFRESH, first), pair(ACCESS, first)))
     third = set_by(await renew(web, pair(REFRESH, second), pair(ACCESS, second)))
@@ -95,7 +95,7 @@ async def test_R5_an_older_refresh_cookie_of_the_same_session_beside_the_newest_
     assert await lives(web, third[ACCESS])
 
 
-async def test_R5_an_expired_access_cookie_renews_its_session_and_opens_nothing(web, clock):
+async def test_R5_an_expired_access_cookie_only_renews_its_session(web, clock):
     ada = await cookies(web)
     clock.advance(29 * 86400)
     me = await web.ask("GET", "/v1/me", headers={"Cookie": pair(ACCESS, ada)})
@@ -115,7 +115,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("fault", FOREIGN)
-async def test_R5_an_access_cookie_that_is_not_authentic_renews_nothing(web, issuer, fault):
+async def test_R5_a_forged_access_cookie_renews_nothing(web, issuer, fault):
     ada = await cookies(web)
     claims = web_claims(issuer, ada)
     changed = {"keys": issuer.keys, **claims, **FOREIGN[fault]}
@@ -144,9 +144,7 @@ def web_claims(issuer, jar):
     ("former", "status"),
     [("none", 401), ("kept", 204), ("over", 401)],
 )
-async def test_R5_a_retired_key_renews_for_90_days_and_verifies_nothing_else(
-    open_web, town, issuer, clock, former, status
-):
+async def test_R5_a_retired_key_only_renews_for_90_days(open_web, town, issuer, clock, former, status):
     await town.found()
     web = await open_web()
     ada = await cookies(web)
@@ -164,7 +162,7 @@ async def test_R5_a_retired_key_renews_for_90_days_and_verifies_nothing_else(
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_R5_signing_out_with_doubled_cookies_ends_every_session_that_they_prove(web, town, order):
+async def test_R5_sign_out_with_doubled_cookies_ends_their_sessions(web, town, order):
     ada, mallory = await cookies(web), await cookies(web, "mallory@example.com")
     town.fleet.waited.clear()
     both = (pair(REFRESH, ada), pair(REFRESH, mallory))
@@ -175,14 +173,14 @@ async def test_R5_signing_out_with_doubled_cookies_ends_every_session_that_they_
     assert not await lives(web, mallory[ACCESS])
 
 
-async def test_R5_signing_out_ends_the_session_of_the_access_cookie_too(web):
+async def test_R5_sign_out_ends_the_session_of_the_access_cookie_too(web):
     """The refresh cookie of the request is another user's: the real one was evicted from the browser."""
     ada, mallory = await cookies(web), await cookies(web, "mallory@example.com")
     assert (await sign_out(web, pair(REFRESH, mallory), pair(ACCESS, ada))).status == 204
     assert not await lives(web, ada[ACCESS])
 
 
-async def test_R5_signing_out_ends_the_session_of_an_expired_access_cookie(web, clock):
+async def test_R5_sign_out_ends_the_session_of_an_expired_cookie(web, clock):
     ada = await cookies(web)
     clock.advance(3600)
     assert (await sign_out(web, pair(ACCESS, ada))).status == 204
@@ -206,7 +204,7 @@ async def test_R5_signing_out_of_two_sessions_of_one_user_ends_both(web):
         [f"{REFRESH}=x"] * 200,
     ],
 )
-async def test_R5_signing_out_is_never_refused_for_doubled_cookies_and_always_clears(web, pairs):
+async def test_R5_sign_out_with_doubled_cookies_always_clears(web, pairs):
     ada = await cookies(web)
     out = await sign_out(web, *pairs, pair(ACCESS, ada), pair(REFRESH, ada))
     assert (out.status, set_by(out)) == (204, {ACCESS: "", REFRESH: ""})
@@ -227,7 +225,7 @@ async def test_R5_a_sibling_page_can_neither_renew_nor_sign_out(web, method, sit
     assert await lives(web, ada[ACCESS])
 
 
-async def test_R5_a_password_change_gives_the_access_cookie_the_sessions_life(web):
+async def test_R5_a_password_change_sets_the_cookies_lifetime(web):
     ada = await cookies(web)
     body = {"old_password": PASSWORD, "new_password": OTHER_PASSWORD}
     done = await web.ask("POST", "/v1/me/password", body, headers={**OURS, "Cookie": pair(ACCESS, ada)})

@@ -178,7 +178,7 @@ def test_mail_goes_to_the_form_that_was_written(typed, mailbox):
 
 
 @pytest.mark.parametrize(("typed", "spelling"), SAME)
-def test_a_mailbox_is_found_by_the_spelling_that_addresses_are_compared_by(typed, spelling):
+def test_a_mailbox_is_found_by_its_folded_spelling(typed, spelling):
     address = parse(typed)
     assert address is not None
     assert (address.email, normalise(address.mailbox)) == (spelling, spelling)
@@ -196,7 +196,7 @@ def test_a_mailbox_is_found_by_the_spelling_that_addresses_are_compared_by(typed
         ("\uff41da@example.com", "ada@example.com", False),
     ],
 )
-def test_only_the_case_of_letters_may_differ_between_forms_of_a_mailbox(one, other, same):
+def test_forms_of_a_mailbox_differ_in_case_alone(one, other, same):
     assert normalise(one) == normalise(other)
     assert is_same_mailbox(parse(one).mailbox, parse(other).mailbox) is same
 

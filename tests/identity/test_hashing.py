@@ -62,7 +62,7 @@ async def test_a_hash_matches_its_own_password_alone(hashing):
     ],
     ids=["memory", "time", "lanes"],
 )
-async def test_R16_a_hash_far_dearer_than_ours_matches_nothing_and_is_not_computed(hashing, dear):
+async def test_R16_a_hash_with_excessive_cost_is_not_computed(hashing, dear):
     """As in a crafted backup: otherwise the hash of the attempted user would set the cost of a sign-in."""
     made = Hashing(PEPPER, parameters=dear, threads=1)
     kept = await made.hash(Priority.PROVEN, ADA, "otter")

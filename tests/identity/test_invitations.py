@@ -42,7 +42,7 @@ async def accept(town, token, password=GOOD, name=None):
     return await town.people.inviting.accept(token, password, name, town.client)
 
 
-async def test_R12_the_link_is_built_from_the_public_url_and_hides_its_secret_in_the_fragment(town):
+async def test_R12_the_link_has_the_public_url_and_a_secret_fragment(town):
     admin = await town.found()
     sent = await invite(town, admin, "Bob@Example.com")
     assert re.fullmatch(r"https://sidecar\.example/[a-z/]+#inv_[a-z2-7_]+", sent.url)
@@ -126,7 +126,7 @@ async def test_a_weak_password_leaves_the_link_unspent(town):
     assert isinstance(await accept(town, token), Grant)
 
 
-async def test_a_new_link_kills_the_old_one_and_keeps_seat_and_id_also_when_full(town):
+async def test_a_new_link_replaces_the_old_one_and_keeps_seat_and_id(town):
     admin = await town.found(seats=2)
     sent = await invite(town, admin, "bob@example.com")
     again = await town.people.inviting.resend(town.actor(admin), town.generation, admin.account, sent.member.record.id)
@@ -183,7 +183,7 @@ async def test_R11_nobody_invites_to_more_than_they_have(town):
     assert isinstance(await invite(town, admin, "zoe@example.com", "developer", actor=Actor.operator()), Sent)
 
 
-async def test_R11_nobody_renews_or_withdraws_an_invitation_to_more_than_they_have(town):
+async def test_R11_invitations_to_higher_roles_are_out_of_reach(town):
     admin = await town.found(seats=9)
     mia = await town.join(admin, "mia@example.com", "marketer")
     above = (await invite(town, admin, "eve@example.com", "developer")).member.record.id
@@ -222,7 +222,7 @@ async def mailed_link(town):
     return mail, next(line for line in mail.text.splitlines() if line.startswith("https://"))
 
 
-async def test_R9_the_mailed_link_verifies_the_email_and_the_one_that_was_shown_does_not(town):
+async def test_R9_a_mailed_link_verifies_the_email_a_shown_one_not(town):
     admin = await town.found(seats=9)
     for email, by_mail in (("bob@example.com", True), ("eve@example.com", False)):
         sent = await town.invite(admin, email)
@@ -244,7 +244,7 @@ async def test_R9_the_mailed_link_verifies_the_email_and_the_one_that_was_shown_
         ("\uff42ob@example.com", None),
     ],
 )
-async def test_R9_mail_goes_to_the_form_that_was_written_and_proves_no_other_mailbox(town, written, proven):
+async def test_R9_mail_goes_to_the_written_form_and_proves_that_alone(town, written, proven):
     """Sign-in compares the folded form. ``email_verified`` is about the folded form, so it needs the same mailbox."""
     admin = await town.found()
     sent = await town.invite(admin, written)
@@ -260,7 +260,7 @@ async def test_R9_mail_goes_to_the_form_that_was_written_and_proves_no_other_mai
     assert (await town.grant(written, GOOD)).record.id == grant.record.id
 
 
-async def test_R9_nobody_makes_the_mailed_link_from_the_one_that_was_shown(town):
+async def test_R9_a_mailed_link_cannot_be_derived_from_a_shown_one(town):
     admin = await town.found()
     sent = await town.invite(admin, "bob@example.com")
     other = await town.invite(admin, "eve@example.com")
@@ -286,7 +286,7 @@ async def test_R9_a_new_link_is_mailed_and_the_mailed_old_one_is_dead(town):
     assert (await accept(new.partition("#")[2], GOOD, None, town.client)).record.email_verified
 
 
-async def test_R12_invitations_are_mailed_within_the_limits_of_recipient_and_account(town):
+async def test_R12_invitation_mails_have_recipient_and_account_limits(town):
     admin = await town.found()
     for refused, email, outcome in (
         ("bob@example.com", "bob@example.com", "recipient_limit"),

@@ -72,7 +72,7 @@ async def test_the_account_may_be_named_by_name_or_id(town, account):
     assert grant.record.id == admin.id
 
 
-async def test_everything_that_is_wrong_gets_the_same_answer_for_the_same_work(town, work):
+async def test_all_failures_get_the_same_response_for_the_same_work(town, work):
     admin = await town.found(seats=20)
     bob = await town.join(admin, "bob@example.com")
     gone = await town.join(admin, "gone@example.com")
@@ -123,7 +123,7 @@ async def test_R17_unproven_emails_in_other_accounts_displace_no_owner(town, tra
     assert (await town.grant("ada@example.com")).record.id == ada.id
 
 
-async def test_R17_beyond_four_candidates_the_account_is_asked_for_and_nothing_is_called_wrong(town):
+async def test_R17_beyond_four_candidates_the_account_is_required(town):
     await plant(town, "bob@example.com", 5)
     admin = await town.found("Zeta")
     bob = await town.join(admin, "bob@example.com")  # not verified either
@@ -136,7 +136,7 @@ async def test_R17_beyond_four_candidates_the_account_is_asked_for_and_nothing_i
     assert await town.sign_in("bob@example.com", "amber-walnut-kettle-19", "Zeta") == InvalidGrant()
 
 
-async def test_R16_an_account_asked_for_without_proof_counts_as_a_failure(town):
+async def test_R16_a_required_account_without_proof_is_a_failure(town):
     for number in range(5):
         await town.found(f"Acme {number}")
     assert await town.sign_in("ada@example.com", WRONG) == AccountRequired(proven=False)
@@ -146,7 +146,7 @@ async def test_R16_an_account_asked_for_without_proof_counts_as_a_failure(town):
     assert town.limits.failures == [], "the password was right"
 
 
-async def test_R17_users_who_cannot_sign_in_are_no_reason_to_ask_for_an_account(town):
+async def test_R17_users_without_sign_in_do_not_require_the_account(town):
     for number in range(6):
         admin = await town.found(f"Acme {number}", f"ada{number}@example.com")
         await town.invite(admin, "new@example.com")
@@ -172,7 +172,7 @@ async def test_a_password_right_in_several_accounts_asks_for_one(town):
     assert (await town.grant("ada@example.com", account="Bolt")).record.id == bolt.id
 
 
-async def test_a_password_right_in_one_of_several_accounts_needs_no_name(town):
+async def test_a_password_of_one_of_several_accounts_needs_no_name(town):
     acme, bolt = await town.found("Acme"), await town.found("Bolt")
     kept = await town.hashing.hash(Priority.PROVEN, bolt.id, WRONG)
     await town.people.users.change_password(
@@ -182,7 +182,7 @@ async def test_a_password_right_in_one_of_several_accounts_needs_no_name(town):
     assert (await town.grant("ada@example.com", PASSWORD)).record.id == acme.id
 
 
-async def test_R17_a_reset_is_asked_of_those_alone_who_know_the_password(town):
+async def test_R17_a_reset_is_required_only_after_the_right_password(town):
     """The epoch was repaired after a loss of data, so the hash may be of an older password."""
     admin = await town.found()
     healed = await town.people.users.raise_epoch(admin.id, admin.epoch + 1)
@@ -232,7 +232,7 @@ async def test_R16_the_limit_is_asked_before_the_password_is_looked_at(town, mon
     assert await town.sign_in("ada@example.com") == Limited(5), "an address that was rejected just now"
 
 
-async def test_R16_a_password_that_nobody_can_have_counts_as_a_failure_unless_it_is_too_long(town, work):
+async def test_R16_an_impossible_password_is_a_failure_unless_too_long(town, work):
     await town.found()
     work.clear()
     stacked = "unquiet-otter" + "\u0344" * 31
@@ -278,7 +278,7 @@ async def test_stronger_parameters_re_hash_at_sign_in(town):
     stronger.close()
 
 
-async def test_an_epoch_that_rises_during_the_hashing_is_looked_at_again(town, monkeypatch):
+async def test_an_epoch_raised_during_the_hashing_is_read_again(town, monkeypatch):
     """A sign-out everywhere keeps the password, so the sign-in continues; a password change aborts it."""
     admin = await town.found()
     compare = Hashing.compare
@@ -299,7 +299,7 @@ async def test_an_epoch_that_rises_during_the_hashing_is_looked_at_again(town, m
     assert await town.sign_in("ada@example.com") == InvalidGrant()
 
 
-async def test_R17_a_reset_is_asked_for_when_the_epoch_was_healed_during_the_hashing(town, monkeypatch):
+async def test_R17_an_epoch_repair_during_the_hashing_requires_a_reset(town, monkeypatch):
     """The compared hash may be an older password's, also if the repair is found only now."""
     admin = await town.found()
     compare = Hashing.compare
@@ -340,7 +340,7 @@ async def test_R14_refresh_rotates_and_a_retry_gets_the_same_successor(town, iss
     assert isinstance(third, Grant)
 
 
-async def test_R14_an_older_token_ends_the_session_and_garbage_does_not(town, issuer):
+async def test_R14_an_older_token_ends_the_session_garbage_does_not(town, issuer):
     await town.found()
     first = await town.grant("ada@example.com")
     second = await refresh(issuer, town.people.sessions, town.fleet, first.refresh_token, town.client)

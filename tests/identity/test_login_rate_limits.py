@@ -74,7 +74,7 @@ async def test_R16_nobody_locks_anybody_out(throttle):
     assert not here.suspect
 
 
-async def test_R16_an_email_tried_from_everywhere_is_suspect_and_not_refused(throttle):
+async def test_R16_an_email_under_distributed_attack_is_not_rejected(throttle):
     for number in range(EMAIL.units):
         await fail(throttle, ADA, f"198.51.100.{number}")
     here = await throttle.reserve(ADA, "192.0.2.1")
@@ -86,7 +86,7 @@ async def test_R16_an_email_tried_from_everywhere_is_suspect_and_not_refused(thr
     assert not other.suspect
 
 
-async def test_R16_failures_of_an_address_are_limited_whatever_the_email(throttle):
+async def test_R16_failures_of_an_address_are_limited_for_any_email(throttle):
     for number in range(ADDRESS.units):
         (outcome,) = await fail(throttle, f"user{number}@example.com", "192.0.2.66")
         assert isinstance(outcome, Reservation)
@@ -125,7 +125,7 @@ async def test_R16_successes_are_limited_too(throttle):
     assert isinstance(await throttle.reserve(ADA, "192.0.2.2"), Reservation)
 
 
-async def test_R16_what_is_refused_takes_nothing_from_the_other_buckets(throttle):
+async def test_R16_a_rejection_takes_nothing_from_other_buckets(throttle):
     await fail(throttle, ADA, "192.0.2.66", ADDRESS.units + 50)
     outcomes = [(await fail(throttle, f"user{number}@example.com", "192.0.2.66"))[0] for number in range(80)]
     assert all(isinstance(outcome, Reservation) for outcome in outcomes)
@@ -177,7 +177,7 @@ async def test_R16_the_line_is_not_endless(throttle):
     await succeed(throttle, ADA, "192.0.2.1")
 
 
-async def test_R16_a_store_that_is_out_is_no_absence_of_limits_and_leaves_nobody_in_line(throttle, monkeypatch):
+async def test_R16_a_store_outage_lifts_no_limit_and_clears_the_queue(throttle, monkeypatch):
     async def out(*_):
         raise StoreUnavailableError("out")
 
@@ -205,9 +205,7 @@ async def test_R12_mails_are_limited_by_address(throttle):
 
 @pytest.mark.parametrize(("ask", "rate"), [("may_mail", RECIPIENT), ("may_mail_for", ACCOUNT)])
 @pytest.mark.parametrize(("source", "other"), [tuple(MailSource), tuple(reversed(MailSource))])
-async def test_R16_mails_are_limited_and_strangers_and_users_have_buckets_of_their_own(
-    throttle, ask, rate, source, other
-):
+async def test_R16_mails_of_strangers_and_users_have_separate_buckets(throttle, ask, rate, source, other):
     may = getattr(throttle, ask)
     assert [await may("x", source) for _ in range(rate.units + 1)] == [True] * rate.units + [False]
     assert await may("y", source)
@@ -271,7 +269,7 @@ async def test_R16_a_try_that_ends_without_an_outcome_counts(limited, throttle, 
     assert throttle._lines == {}
 
 
-async def test_a_sign_in_that_is_done_is_not_undone_by_a_store_that_goes_out(limited, throttle, monkeypatch):
+async def test_a_completed_sign_in_survives_a_store_outage(limited, throttle, monkeypatch):
     await limited.found()
 
     async def out(*_):
@@ -282,7 +280,7 @@ async def test_a_sign_in_that_is_done_is_not_undone_by_a_store_that_goes_out(lim
     assert throttle._lines == {}
 
 
-async def test_R16_an_address_that_was_refused_is_refused_unread_for_a_second(store, clock):
+async def test_R16_a_rejected_address_is_rejected_unread_for_a_second(store, clock):
     throttle = LoginRateLimits(
         Buckets(store), PEPPER, address_of=limiter_address, memory_low=lambda: False, clock=clock.monotonic
     )

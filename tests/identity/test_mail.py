@@ -104,7 +104,7 @@ async def test_starttls_is_insisted_on():
 
 
 @pytest.mark.parametrize(("answer", "permanent"), [("451 later", False), ("452 full", False), ("554 spam", True)])
-async def test_a_refusal_says_whether_it_is_for_good_and_repeats_nothing(answer, permanent):
+async def test_a_rejection_is_permanent_or_not_and_echoes_nothing(answer, permanent):
     async with smtp_server() as smtpd:
         smtpd.answers = [f"{answer} bob@example.com"]
         with pytest.raises(SendError) as refused:
@@ -131,7 +131,7 @@ async def test_a_server_that_is_out_may_be_back():
     assert not refused.value.permanent
 
 
-async def test_an_address_beyond_ascii_needs_a_server_that_can_carry_it():
+async def test_a_non_ascii_address_needs_a_server_with_SMTPUTF8():
     mail = MailMessage("jürgen@example.com", "Einladung zu Müller & Söhne", "…")
     async with smtp_server() as smtpd:
         await Smtp(mail_server(f"smtp://127.0.0.1:{smtpd.port}"), sender=SENDER).send(mail)

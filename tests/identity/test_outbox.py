@@ -109,7 +109,7 @@ async def test_what_may_be_taken_later_is_tried_again(running):
         ([RuntimeError("a bug of ours")], 1),
     ],
 )
-async def test_what_cannot_be_sent_is_given_up_and_logged_without_its_words(running, answers, tries):
+async def test_an_undeliverable_mail_is_logged_without_its_text(running, answers, tries):
     server = Server(*answers)
     outbox = server.outbox()
     with structlog.testing.capture_logs() as logged:
@@ -156,7 +156,7 @@ async def test_R16_a_full_queue_of_strangers_takes_no_place_of_users(running):
     assert not outbox.post(write, STRANGER)
 
 
-async def test_R16_mails_of_strangers_that_hang_hold_no_sender_of_users(running):
+async def test_R16_hanging_mails_of_strangers_delay_no_mail_of_users(running):
     took, block = [], asyncio.Event()
 
     async def send(mail):
@@ -191,7 +191,7 @@ async def test_at_the_end_users_mails_go_first():
     assert server.took == [LETTER, other]
 
 
-async def test_each_mail_is_counted_and_rejections_are_logged_once_a_minute(clock):
+async def test_mails_are_counted_and_rejections_logged_once_a_minute(clock):
     counted = Counter()
 
     def count(source, outcome):

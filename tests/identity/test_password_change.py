@@ -69,7 +69,7 @@ async def test_a_failed_change_changes_nothing(town, issuer, typed, outcome):
     assert isinstance(await refresh(issuer, town.people.sessions, town.fleet, grant.refresh_token, town.client), Grant)
 
 
-async def test_R16_guessing_the_old_password_with_a_stolen_token_is_limited(town):
+async def test_R16_guesses_of_the_old_password_are_limited(town):
     await town.found()
     grant = await town.grant("ada@example.com")
     await change(town, grant, NewPassword("wrong-otter-marble-41", NEW))
@@ -107,7 +107,7 @@ async def test_an_older_token_changes_nothing(town):
     assert isinstance(await town.sign_in("ada@example.com", NEW), Grant)
 
 
-async def test_R31_a_store_that_goes_silent_after_the_change_is_not_a_failed_change(town, monkeypatch):
+async def test_R31_a_store_outage_after_the_change_is_no_failed_change(town, monkeypatch):
     await town.found()
     grant = await town.grant("ada@example.com")
 

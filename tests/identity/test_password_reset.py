@@ -91,7 +91,7 @@ async def test_one_mail_however_many_accounts(town):
         ("\uff42ob@example.com", "bob@example.com"),
     ],
 )
-async def test_R12_a_reset_goes_to_the_mailbox_that_was_written_and_to_no_other_that_folds_alike(town, written, asked):
+async def test_R12_a_reset_goes_to_the_written_mailbox_alone(town, written, asked):
     admin = await town.found()
     await town.join(admin, written)
     await mails(town)
@@ -102,7 +102,7 @@ async def test_R12_a_reset_goes_to_the_mailbox_that_was_written_and_to_no_other_
     assert mail.recipient == written
 
 
-async def test_R12_each_mailbox_of_one_folded_email_gets_the_links_of_its_own_users(town):
+async def test_R12_each_mailbox_gets_the_links_of_its_own_users(town):
     acme, bolt = await town.found("Acme", "eve@example.com"), await town.found("Bolt", "max@example.com")
     await town.join(acme, "stra\u00dfe@example.com")
     await town.join(bolt, "Strasse@example.com")
@@ -153,7 +153,7 @@ async def test_R16_a_store_that_is_out_queues_nothing_for_strangers(town, monkey
     assert await mails(town) == []
 
 
-async def test_R16_a_recipient_beyond_its_limit_costs_the_account_nothing(town):
+async def test_R16_a_limited_recipient_costs_the_account_nothing(town):
     """Otherwise one known e-mail could use up the account's limit."""
     await town.found()
     town.limits.no_mail = {"ada@example.com"}
@@ -209,7 +209,7 @@ async def test_R12_a_link_lives_an_hour(town, clock):
     assert await reset(town, secret_of(link)) == ResetGone()
 
 
-async def test_R12_a_link_dies_at_any_password_change_and_at_a_sign_out_everywhere(town):
+async def test_R12_a_password_change_or_full_sign_out_revokes_a_link(town):
     admin = await town.found()
     grant = await town.grant("ada@example.com")
     link = secret_of(town.people.password_reset.link(grant.record))
@@ -297,7 +297,7 @@ async def test_a_link_does_not_show_in_a_repr(town):
     assert "rst_" not in repr(link)
 
 
-async def test_R9_a_link_that_somebody_else_saw_takes_the_verification_away_until_a_mailed_one_is_opened(town):
+async def test_R9_a_shown_link_unverifies_the_email_until_a_mailed_one(town):
     ada = await town.found()
     assert ada.email_verified
     shown = town.people.password_reset.link(ada, shown=True)
@@ -311,20 +311,20 @@ async def test_R9_a_link_that_somebody_else_saw_takes_the_verification_away_unti
     assert grant.record.email_verified, "only the mailbox's owner could open this one"
 
 
-async def test_R9_a_mailed_link_proves_the_email_of_a_user_who_accepted_by_one_that_was_shown(town):
+async def test_R9_a_mailed_link_verifies_after_a_shown_one(town):
     bob = await town.join(await town.found(), "bob@example.com")
     assert not bob.email_verified
     grant = await reset(town, secret_of(town.people.password_reset.link(bob)))
     assert grant.record.email_verified
 
 
-async def test_R9_nobody_makes_the_mailed_link_from_the_one_that_was_shown(town):
+async def test_R9_a_mailed_link_cannot_be_derived_from_a_shown_one(town):
     ada = await town.found()
     reset_of = town.people.password_reset
     assert secret_of(reset_of.link(ada, shown=True)) != secret_of(reset_of.link(ada))
 
 
-async def test_R9_changing_ones_own_password_leaves_the_verification_as_it_was(town):
+async def test_R9_a_password_change_keeps_the_verification(town):
     ada = await town.found()
     bob = await town.join(ada, "bob@example.com")
     for record in (ada, bob):

@@ -78,7 +78,7 @@ async def test_R48_a_held_user_is_shown_denied_and_reviewed_over_http(web, town)
     assert (await web.ask("GET", "/v1/me", token=bobs)).status == 200
 
 
-async def test_R48_a_held_users_sign_in_is_as_one_with_a_wrong_password(town):
+async def test_R48_a_held_users_sign_in_looks_like_a_wrong_password(town):
     admin = await town.found()
     bob = await town.join(admin, "bob@example.com")
     link = town.people.password_reset.link(bob)

@@ -57,7 +57,7 @@ async def test_a_removed_user_is_nobody(town, issuer):
     assert await refresh(issuer, town.people.sessions, town.fleet, grant.refresh_token, town.client) == InvalidGrant()
 
 
-async def test_an_invited_user_can_be_edited_and_removed_but_not_suspended(town):
+async def test_an_invited_user_can_be_edited_removed_not_suspended(town):
     admin = await town.found(seats=2)
     sent = await town.invite(admin, "bob@example.com")
     user = sent.member.record.id

@@ -162,7 +162,7 @@ async def test_R26_a_start_that_the_gates_refuse_serves_the_last_good(
     assert last_known_good.kept(files.state) == dict(serving.generation.files)
 
 
-async def test_R26_a_start_that_the_gates_refuse_with_nothing_kept_ends(make: Make, files: Files) -> None:
+async def test_R26_a_start_rejected_without_a_last_known_good_fails(make: Make, files: Files) -> None:
     refused = files.comment("drops a role")
     activation = make()
     activation.add_gate(refusing(refused))
@@ -252,7 +252,7 @@ async def test_a_bad_edit_changes_nothing_but_the_state(serving: Activation, fil
     assert (serving.state, serving.loaded_at, serving.diagnostics) == (ActivationState.CURRENT, loaded_at, ())
 
 
-async def test_a_failed_expectation_and_an_untested_route_refuse_an_edit(serving: Activation, files: Files) -> None:
+async def test_a_failed_expectation_or_untested_route_rejects_an_edit(serving: Activation, files: Files) -> None:
     before = serving.generation
     files.write(files.good + b"p, marketer, billing, view, allow\n")
     await serving.reload()
@@ -294,7 +294,7 @@ async def test_an_edit_waits_for_a_store_that_is_out(serving: Activation, files:
     assert serving.generation.id == wanted
 
 
-async def test_what_waits_for_the_store_is_compiled_once_and_comes_into_force_by_itself(
+async def test_an_edit_waiting_for_the_store_is_compiled_once(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also files that were rejected before, and that a SIGHUP requests again."""
@@ -369,9 +369,7 @@ async def test_R25_now_and_then_every_byte_is_read(
     watching.cancel()
 
 
-async def test_R25_files_that_change_while_they_are_judged_are_not_swapped_in(
-    serving: Activation, files: Files
-) -> None:
+async def test_R25_files_that_change_meanwhile_are_not_activated(serving: Activation, files: Files) -> None:
     """The fingerprint is read again before the swap."""
     first = files.comment("first")
     second = ""
@@ -391,7 +389,7 @@ async def test_R25_files_that_change_while_they_are_judged_are_not_swapped_in(
     assert serving.generation.id == second
 
 
-async def test_a_state_directory_that_cannot_be_written_does_not_stop_an_edit(
+async def test_an_unwritable_state_directory_does_not_stop_an_edit(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -436,7 +434,7 @@ async def test_a_large_policy_is_judged_in_a_child_with_the_same_words(serving: 
 
 
 @pytest.mark.usefixtures("all_large")
-async def test_a_child_that_fails_refuses_the_edit_and_is_not_tried_again_here(
+async def test_a_failing_child_rejects_the_edit_without_a_retry(
     serving: Activation, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dead(_: CompileTask) -> bytes:

@@ -61,7 +61,7 @@ async def test_R26_a_role_that_nobody_holds_may_go() -> None:
     assert await gate(generation("h", "admin")) == ()
 
 
-async def test_only_roles_that_were_ever_in_force_and_are_lost_are_asked_for() -> None:
+async def test_only_lost_roles_of_earlier_policies_are_looked_up() -> None:
     holders = Holders(admin=1)
     gate = RolesInUseCheck(SimpleNamespace(generation=generation("g", "admin")), Known("admin", "old"), holders)
     await gate(generation("h", "admin", "new"))
@@ -151,14 +151,14 @@ async def test_R25_going_back_to_an_earlier_generation_alarms(rollout: RolloutFi
     assert (alarm["generation"], alarm["newest"]) == ("g1", "g2")
 
 
-async def test_R25_a_judgement_that_changes_nothing_is_not_recorded_again(rollout: RolloutFixture) -> None:
+async def test_R25_an_unchanged_activation_is_not_recorded_again(rollout: RolloutFixture) -> None:
     await rollout.serve("g1")
     await rollout.serve("g1")
     assert list(await rollout.generations.order(["g1"])) == ["g1"]
     assert rollout.sample("sidecar_policy_reverted_total") == 0
 
 
-async def test_R25_a_sidecar_behind_the_fleet_for_five_minutes_alarms_once(rollout: RolloutFixture, clock: Any) -> None:
+async def test_R25_five_minutes_behind_the_fleet_alarm_once(rollout: RolloutFixture, clock: Any) -> None:
     await rollout.serve("g1")
     await rollout.generations.record("g2", ["admin"], sidecar="two")
     rollout.fleet.others = [{"id": "two", "generation": "g2", "state": "current"}]
@@ -175,7 +175,7 @@ async def test_R25_a_sidecar_behind_the_fleet_for_five_minutes_alarms_once(rollo
     assert [(line["log_level"], line["generation"], line["newest"]) for line in logs] == [("error", "g1", "g2")]
 
 
-async def test_R25_who_caught_up_or_whose_newer_ones_left_is_not_behind(rollout: RolloutFixture, clock: Any) -> None:
+async def test_R25_a_sidecar_that_caught_up_is_not_behind(rollout: RolloutFixture, clock: Any) -> None:
     await rollout.serve("g1")
     await rollout.generations.record("g2", ["admin"], sidecar="two")
     rollout.fleet.others = [{"id": "two", "generation": "g2"}, {"id": "three"}]
@@ -192,7 +192,7 @@ async def test_R25_who_caught_up_or_whose_newer_ones_left_is_not_behind(rollout:
     assert rollout.sample("sidecar_policy_behind_seconds") == 0
 
 
-async def test_what_the_store_could_not_hear_is_recorded_when_it_is_back(
+async def test_an_activation_during_an_outage_is_recorded_later(
     rollout: RolloutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollout.policy.generation = generation("g1")

@@ -73,7 +73,7 @@ async def test_a_decision_tells_whom_where_and_by_which_rule() -> None:
     assert len(decision.generation) == 32
 
 
-async def test_R29_a_name_that_no_policy_has_is_cut_where_it_would_be_kept() -> None:
+async def test_R29_an_unknown_name_is_truncated_where_it_is_kept() -> None:
     """Logs and responses keep decisions: thousands of names as long as a head would fill the memory."""
     for target in (Target("x" * 30_000, "view"), Target("billing", "y" * 30_000)):
         decision = await ask(target, header(token("b")))

@@ -49,7 +49,7 @@ def test_a_dead_holder_holds_nothing(tmp_path: Path) -> None:
     held.close()
 
 
-async def test_R27_the_workers_of_a_sidecar_count_their_previews_together(
+async def test_R27_the_workers_of_a_sidecar_share_the_preview_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, hold = asyncio.Semaphore(0), asyncio.Event()

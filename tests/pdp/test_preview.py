@@ -70,7 +70,7 @@ def test_people_are_named_at_the_cells_of_their_role(shipped: dict[str, bytes]) 
     assert told["expectations"]["failed"][0]["got"] == "allow"
 
 
-def test_changes_are_shown_although_the_tests_fail_and_not_when_nothing_is_meant(shipped: dict[str, bytes]) -> None:
+def test_an_invalid_edit_has_diagnostics_and_no_changes(shipped: dict[str, bytes]) -> None:
     current = compiled_from(shipped)
     told = json.loads(preview(current, {**shipped, "policy.csv": b"p, nobody, billing, view, allow\n"}, {}))
     assert (told["valid"], told["changes"], told["routes"]) == (False, [], [])
@@ -166,7 +166,7 @@ def test_R27_routes_and_failed_tests_are_bounded(shipped: dict[str, bytes]) -> N
     assert told["omitted"]["failed"] > 0
 
 
-async def test_R27_the_largest_preview_fits_the_share_of_a_small_container(shipped: dict[str, bytes]) -> None:
+async def test_R27_the_largest_preview_fits_a_small_container(shipped: dict[str, bytes]) -> None:
     """The shipped manifests give 384 MiB; an eighth of it is 48."""
     limits = replace(LIMITS, memory_bytes=384 * 1024**2 // MEMORY_SHARE, cpu_seconds=120, seconds=120.0)
     task = CompileTask(

@@ -26,7 +26,7 @@ class CountingVerifier(Verifier):
         return super().authentic(token)
 
 
-def test_R29_a_good_token_is_verified_once_and_its_dates_every_time() -> None:
+def test_R29_a_token_is_verified_once_and_its_dates_each_time() -> None:
     verifier = CountingVerifier()
     cache = TokenCache(verifier)
     text = token("b")
@@ -37,7 +37,7 @@ def test_R29_a_good_token_is_verified_once_and_its_dates_every_time() -> None:
     assert cache.verify(text, now=NOW - 100) is Reason.NOT_YET_VALID
 
 
-def test_R29_an_expired_token_that_comes_again_costs_no_signature() -> None:
+def test_R29_a_repeated_expired_token_costs_no_signature() -> None:
     """A browser keeps its access cookie as long as its session, and may poll with it long after the token expired."""
     verifier = CountingVerifier()
     cache = TokenCache(verifier)
@@ -46,7 +46,7 @@ def test_R29_an_expired_token_that_comes_again_costs_no_signature() -> None:
     assert verifier.calls == 1
 
 
-def test_R5_a_token_of_any_age_proves_its_session_within_the_budget() -> None:
+def test_R5_an_old_token_proves_its_session_within_the_budget() -> None:
     cache = TokenCache(
         CountingVerifier(), budget=VerificationBudget(share=0.0, burst=1.0, timer=iter(range(99)).__next__)
     )
@@ -59,7 +59,7 @@ def test_R5_a_token_of_any_age_proves_its_session_within_the_budget() -> None:
 
 
 @pytest.mark.parametrize("reason", sorted(FOREVER_BAD))
-def test_R29_only_verdicts_that_follow_from_bytes_and_keys_are_kept(reason: Reason) -> None:
+def test_R29_only_results_of_bytes_and_keys_are_kept(reason: Reason) -> None:
     bad = {
         Reason.MALFORMED_TOKEN: "x.y.z",
         Reason.INVALID_SIGNATURE: token("b")[:-8] + "AAAAAAAA",
@@ -107,7 +107,7 @@ def test_R18_a_token_over_16_kib_takes_no_place() -> None:
     assert len(cache._bad) == 0
 
 
-def test_R8_a_flood_of_unknown_tokens_is_overloaded_and_known_ones_are_served() -> None:
+def test_R8_a_flood_of_unknown_tokens_spares_the_known_ones() -> None:
     now = [0.0]
 
     def timer() -> float:

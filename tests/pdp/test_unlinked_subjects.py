@@ -33,7 +33,7 @@ def world(clock):
     return World(clock)
 
 
-def test_a_subject_that_was_looked_up_is_known_to_be_nobody_and_no_other_is(world):
+def test_a_looked_up_subject_without_a_user_is_cached_alone(world):
     assert not world.knows()
     world.look_up()
     assert world.knows()
@@ -54,7 +54,7 @@ def test_a_subject_that_was_looked_up_is_known_to_be_nobody_and_no_other_is(worl
         ("restored", OTHER, False),
     ],
 )
-def test_an_entry_holds_until_the_feed_reports_a_change_of_an_account_that_was_looked_into(world, kind, account, holds):
+def test_an_entry_is_valid_until_a_change_of_its_accounts(world, kind, account, holds):
     world.look_up(accounts=(ACME, EVIL))
     world.hear(kind, account)
     assert world.knows() is holds
@@ -81,7 +81,7 @@ def test_what_may_have_been_missed_ends_everything(world):
     assert not world.knows()
 
 
-def test_R47_past_the_lease_and_past_thirty_seconds_the_store_is_asked_again(world, clock):
+def test_R47_after_lease_and_thirty_seconds_the_store_is_read(world, clock):
     world.look_up()
     world.live.discard(ACME)
     assert not world.knows()
