@@ -6,7 +6,7 @@ from pathlib import Path
 
 MODULE_LINES = 300
 FUNCTION_LINES = 40
-ROOM_FILES = 32
+PACKAGE_MODULES = 32
 
 
 def modules(root: Path) -> list[Path]:
@@ -35,12 +35,12 @@ def test_functions_are_short(root: Path) -> None:
     assert long == {}
 
 
-def test_rooms_are_small(root: Path) -> None:
-    rooms = Counter(path.parent.relative_to(root).as_posix() for path in modules(root) if path.name != "__init__.py")
-    assert {room: files for room, files in rooms.items() if files > ROOM_FILES} == {}
+def test_packages_are_small(root: Path) -> None:
+    packages = Counter(path.parent.relative_to(root).as_posix() for path in modules(root) if path.name != "__init__.py")
+    assert {package: files for package, files in packages.items() if files > PACKAGE_MODULES} == {}
 
 
-def test_every_module_says_what_it_is(root: Path) -> None:
+def test_every_module_has_a_docstring(root: Path) -> None:
     silent = [
         str(path.relative_to(root)) for path in modules(root) if not ast.get_docstring(ast.parse(path.read_text()))
     ]
