@@ -80,7 +80,7 @@ async def test_R32_what_was_trimmed_after_its_export_is_not_missed(town, export,
     assert report.kept < report.rows
 
 
-async def test_R32_before_the_first_export_the_stores_numbers_are_proof_enough(checked, store, account, tmp_path):
+async def test_R32_before_the_first_export_the_stores_numbers_suffice(checked, store, account, tmp_path):
     report = await check(store, (), KEY, [account])
     assert (report.findings, report.rows) == ((), 0)
     assert report.kept == 5
@@ -106,7 +106,7 @@ async def test_R32_a_touched_file_is_found_out(export, checked, place, change, d
     assert any(detail in one for one in found) if detail else found == []
 
 
-async def test_R32_a_file_cut_off_behind_its_checkpoint_is_found_out_by_the_store(town, export, checked, place):
+async def test_R32_a_file_cut_behind_its_checkpoint_is_detected(town, export, checked, place):
     await export()
     first = place.read_bytes()
     await town.grant("ada@example.com")
@@ -134,7 +134,7 @@ def _fields(row):
     return {name: getattr(row, name) for name in type(row).__dataclass_fields__}
 
 
-async def test_R32_a_row_changed_in_the_store_after_its_export_is_found_out(export, checked, store, account):
+async def test_R32_a_row_changed_after_its_export_is_detected(export, checked, store, account):
     await export()
     log = log_of(account, store.partitions)
     (entry,) = await store.command("XRANGE", log, "3-0", "3-0")
@@ -168,9 +168,7 @@ async def test_R32_sidecars_take_turns_and_their_files_are_one_audit(town, expor
     assert any("are missing" in detail for detail in missing)
 
 
-async def test_R32_a_file_that_was_rotated_away_in_the_middle_is_still_one_audit(
-    town, export, checked, place, tmp_path
-):
+async def test_R32_an_audit_rotated_in_the_middle_is_still_one(town, export, checked, place, tmp_path):
     await export()
     old = tmp_path / "audit.jsonl.1"
     lines = place.read_bytes().splitlines(keepends=True)

@@ -77,7 +77,7 @@ def demo(tmp_path: Path, redis_server_binary: str) -> Iterator[Demo]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_prints_four_people_and_three_lines_that_answer_200_403_401(demo: Demo, tmp_path: Path) -> None:
+def test_prints_four_users_and_three_commands_with_200_403_401(demo: Demo, tmp_path: Path) -> None:
     roles = re.findall(r"^([a-z-]+) +(\S+@demo\.example) ", demo.said, re.MULTILINE)
     assert [role for role, _ in roles] == ["account-administrator", "accountant", "developer", "marketer"]
     assert len(set(PASSWORDS.findall(demo.said))) == 4

@@ -84,7 +84,7 @@ def test_the_decision_log_is_tried_and_not_made(look: Look, tmp_path: Path) -> N
     assert look("--decision-log", str(tmp_path))["decision log"][0] == "fault"
 
 
-def test_an_address_in_use_is_a_warning_for_a_sidecar_may_be_running(look: Look) -> None:
+def test_an_address_in_use_is_a_warning_if_a_sidecar_may_run(look: Look) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         for name, flag in (("public", "listen"), ("check", "check-listen"), ("ops", "ops-listen")):
@@ -104,7 +104,7 @@ def test_an_address_that_is_not_ours_is_a_fault(look: Look, monkeypatch: pytest.
     assert said == ("fault", "cannot listen on 127.0.0.1:80: Permission denied")
 
 
-def test_R8_a_unix_sockets_folder_is_looked_at_and_nothing_is_left_in_it(look: Look, tmp_path: Path) -> None:
+def test_R8_a_unix_sockets_folder_is_checked_and_left_unchanged(look: Look, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     where = ("--listen", f"unix:{folder}/s", "--public-url", "http://127.0.0.1:1")
     assert look(*where)["public listener"][0] == "fault", "the folder does not exist"
@@ -151,7 +151,7 @@ def an_issuer(name: str, keys: str, *accounts: str) -> str:
     )
 
 
-def test_issuers_whose_keys_or_accounts_cannot_be_used_are_warnings(at_store: Any, tmp_path: Path) -> None:
+def test_unusable_keys_or_accounts_of_an_issuer_are_warnings(at_store: Any, tmp_path: Path) -> None:
     def written(name: str, *keys: Any) -> str:
         (tmp_path / name).write_text(json.dumps({"keys": keys}))
         return f'jwks_file = "{name}"'

@@ -45,7 +45,7 @@ def test_R21_with_no_sidecar_running_a_rotation_signs_at_once(cli: Any, at_store
     assert sorted(listed(cli).values()) == ["active", "retired", "retired"]
 
 
-def test_R21_revoke_takes_a_key_away_and_replaces_the_one_that_signs(cli: Any, at_store: Any) -> None:
+def test_R21_revoke_removes_a_key_and_replaces_the_active_one(cli: Any, at_store: Any) -> None:
     told = rotated(at_store)
     done = at_store("keys", "revoke", told["retired"], "--json")
     assert (done.status, json.loads(done.out)["complete"]) == (0, True)
@@ -60,7 +60,7 @@ def test_R21_revoke_takes_a_key_away_and_replaces_the_one_that_signs(cli: Any, a
 
 
 @pytest.mark.parametrize("words", [["{}", "--json"], ["--json", "{}"], ["--json", "--", "{}"]], ids=" ".join)
-def test_R21_a_kid_that_starts_with_a_hyphen_is_revoked_like_any_other(
+def test_R21_a_kid_with_a_leading_hyphen_is_revoked_too(
     cli: Any, at_store: Any, real_redis_url: str, words: list[str]
 ) -> None:
     told = rotated(at_store)

@@ -148,12 +148,12 @@ def child(*argv: str, closing: str = "", **env: str) -> "subprocess.CompletedPro
 @pytest.mark.parametrize(
     "argv", [["version"], ["config", "--json"], ["policy", "matrix"], ["policy", "check", "--json"]]
 )
-def test_a_full_disk_behind_standard_output_is_no_fault_of_the_program(argv: list[str]) -> None:
+def test_a_full_disk_behind_standard_output_is_one_error_line(argv: list[str]) -> None:
     done = child(*argv, closing="> /dev/full")
     assert (done.returncode, done.stderr) == (2, b"sidecar: standard output: No space left on device\n")
 
 
-def test_a_closed_standard_output_fails_when_something_is_to_be_said() -> None:
+def test_a_closed_standard_output_fails_if_there_is_output() -> None:
     done = child("policy", "matrix", closing=">&-")
     assert (done.returncode, done.stderr) == (2, b"sidecar: standard output: Bad file descriptor\n")
     assert child("policy", "check", closing=">&-").returncode == 0, "no output on success"

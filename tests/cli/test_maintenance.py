@@ -42,9 +42,7 @@ def test_fsck_finds_what_is_wrong_and_repairs_an_index(at_store: Any, real_redis
     assert at_store("fsck").status == 0
 
 
-def test_R24_a_backup_is_private_holds_no_key_and_restores_with_every_epoch_raised(
-    at_store: Any, real_redis_url: str, tmp_path: Path
-) -> None:
+def test_R24_a_backup_is_private_keyless_and_raises_epochs(at_store: Any, real_redis_url: str, tmp_path: Path) -> None:
     at_store("user", "invite", "bob@acme.example", "--role", "marketer")
     file = tmp_path / "all.backup"
     done = at_store("backup", str(file), "--json")
@@ -82,7 +80,7 @@ def test_fsck_and_backup_count_invited_users(at_store: Any, tmp_path: Path) -> N
     assert json.loads(at_store("backup", str(file), "--json").out)["invited"] == 1
 
 
-def test_a_crafted_backup_changes_nothing_and_says_where_it_is_wrong(
+def test_a_crafted_backup_changes_nothing_and_names_the_line(
     at_store: Any, real_redis_url: str, tmp_path: Path
 ) -> None:
     """The closing hash is right, because it is no secret."""
@@ -110,9 +108,7 @@ def test_a_crafted_backup_changes_nothing_and_says_where_it_is_wrong(
         assert dump(real_redis_url) == before
 
 
-def test_R31_a_restore_answers_when_no_sidecar_may_serve_what_was_there_before(
-    at_store: Any, real_redis_url: str, tmp_path: Path
-) -> None:
+def test_R31_a_restore_waits_for_the_end_of_old_copies(at_store: Any, real_redis_url: str, tmp_path: Path) -> None:
     """Beside a running sidecar that has a lease of three seconds and applies nothing."""
     file = tmp_path / "all.backup"
     assert at_store("backup", str(file)).status == 0

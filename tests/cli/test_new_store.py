@@ -84,7 +84,7 @@ def test_keys_are_not_made_for_a_store_that_has_others(at_store: Any, typed: Any
     [CREATE, ("restore", "all.backup"), ("keys", "rotate")],
     ids=["account create", "restore", "keys rotate"],
 )
-def test_what_fills_a_store_wants_to_be_told_so_before_it_reads_a_password(
+def test_a_new_store_needs_a_flag_before_a_password_is_read(
     cli: Any, tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "all.backup").touch()

@@ -40,14 +40,14 @@ def test_check_is_silent_on_success(cli: Cli, folder: Path) -> None:
     assert (result.status, result.out, result.err) == (0, "", "")
 
 
-def test_check_without_a_policy_here_takes_the_packaged_one_and_says_so(cli: Cli) -> None:
+def test_check_without_a_local_policy_reports_the_packaged_one(cli: Cli) -> None:
     for form in ([], ["--json"]):
         result = cli("policy", "check", *form)
         assert (result.status, result.out) == (0, "[]\n" if form else "")
         assert result.err == f"sidecar: no ./policy: using the packaged policy, {ROOT / 'policy'}\n"
 
 
-def test_R25_half_a_policy_is_never_completed_by_the_packaged_one(cli: Cli, folder: Path) -> None:
+def test_R25_a_partial_policy_is_not_completed_by_the_packaged(cli: Cli, folder: Path) -> None:
     (folder.parent / "model.conf").unlink()
     result = cli("policy", "check")
     assert (result.status, result.err) == (1, "")
@@ -152,7 +152,7 @@ def test_sarif_says_what_each_rule_means(cli: Cli, folder: Path) -> None:
     assert rule["help"]["text"] == "The rule is redundant: a wider or an inherited rule covers it."
 
 
-def test_sarif_names_a_file_by_a_reference_that_the_repository_can_follow(cli: Cli, folder: Path) -> None:
+def test_sarif_names_files_relative_to_the_repository(cli: Cli, folder: Path) -> None:
     def uri(where: Path) -> str:
         report = json.loads(cli("policy", "check", "--format", "sarif", "--policy-dir", str(where)).out)
         found: str = report["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
@@ -239,7 +239,7 @@ def test_a_missing_cell_fails(cli: Cli, folder: Path) -> None:
     assert "cells: 87 of 88 are expected (98.9 %)" in result.out
 
 
-def test_a_rule_that_never_decides_is_shown_and_counts_against_the_threshold(cli: Cli, folder: Path) -> None:
+def test_a_rule_without_effect_is_shown_and_lowers_coverage(cli: Cli, folder: Path) -> None:
     append(folder / "policy.csv", "p, marketer, billing, view, deny\n")
     result = cli("policy", "test")
     assert result.status == 0
@@ -412,9 +412,7 @@ def test_can(cli: Cli, folder: Path, asked: str, status: int, out: str) -> None:
         ("marketer billing *", "known: view, change-plan"),
     ],
 )
-def test_can_of_a_name_that_does_not_exist_is_an_error_and_no_answer(
-    cli: Cli, folder: Path, asked: str, hint: str
-) -> None:
+def test_can_of_an_unknown_name_is_an_error_and_no_decision(cli: Cli, folder: Path, asked: str, hint: str) -> None:
     result = cli("policy", "can", *asked.split())
     assert (result.status, result.out) == (2, "")
     assert hint in result.err
@@ -435,7 +433,7 @@ def test_can_as_json(cli: Cli, folder: Path) -> None:
     }
 
 
-def test_a_policy_that_fails_its_tests_is_answered_with_a_warning(cli: Cli, folder: Path) -> None:
+def test_a_policy_that_fails_its_tests_decides_with_a_warning(cli: Cli, folder: Path) -> None:
     append(folder / "policy.csv", ALLOW_MARKETER)
     result = cli("policy", "can", "marketer", "billing", "view")
     assert (result.status, result.out) == (0, "yes: allowed by policy/policy.csv:36\n")

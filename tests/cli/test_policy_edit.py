@@ -132,7 +132,7 @@ def test_no_star_stands_for_a_route(cli: Cli, folder: Path, before: Path) -> Non
     assert "A * in an --accept matches no" in cli("policy", "diff", "--help").out
 
 
-def test_a_role_that_becomes_assignable_is_shown_and_opens_nothing(cli: Cli, folder: Path, before: Path) -> None:
+def test_a_newly_assignable_role_is_shown_and_grants_nothing(cli: Cli, folder: Path, before: Path) -> None:
     roles = folder / "roles.toml"
     roles.write_text(roles.read_text().replace("assignable = false\n", ""))
     result = cli("policy", "diff", "before")
@@ -295,7 +295,7 @@ def test_a_path_is_a_folder_and_never_a_revision(cli: Cli, history: Path) -> Non
     assert (result.status, result.err) == (2, "sidecar: ./main: there is no such directory\n")
 
 
-def test_a_folder_is_refused_when_git_cannot_say_whether_it_is_a_revision(cli: Cli, history: Path) -> None:
+def test_a_folder_is_rejected_if_git_cannot_rule_out_a_revision(cli: Cli, history: Path) -> None:
     shutil.copytree(history / "policy", history / "main~1")
     (history / ".git" / "config").write_text("[broken\n")
     result = cli("policy", "diff", "main~1")
@@ -541,9 +541,7 @@ def test_replay_of_a_log_that_agrees(cli: Cli, folder: Path) -> None:
         (record("", "", "", decision=False, reason="missing_token").encode(), "1 others (missing_token 1)"),
     ],
 )
-def test_replay_of_a_log_without_a_decision_of_the_policy_is_wrong_usage(
-    cli: Cli, folder: Path, content: bytes, said: str
-) -> None:
+def test_replay_of_a_log_without_a_decision_is_wrong_usage(cli: Cli, folder: Path, content: bytes, said: str) -> None:
     (folder.parent / "log.jsonl").write_bytes(content)
     for options in ((), ("--json",)):
         result = cli("policy", "replay", "log.jsonl", *options)

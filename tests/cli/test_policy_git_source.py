@@ -72,7 +72,7 @@ def test_a_name_of_several_refs_is_refused_with_their_full_names(
     assert cli("policy", "diff", "HEAD", name + suffix).status == 2, "in both places"
 
 
-def test_a_name_that_is_also_the_beginning_of_a_commit_is_refused(cli: Cli, repository: Path) -> None:
+def test_a_name_that_is_also_a_commit_prefix_is_rejected(cli: Cli, repository: Path) -> None:
     """git prefers the ref: a comparison pinned to an abbreviated hash would use any pushed tag of that name."""
     whole = git(repository, "rev-parse", "main")
     for name in (whole[:7], f"v1-1-g{whole[:9]}"):

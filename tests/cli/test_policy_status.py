@@ -143,7 +143,7 @@ def test_the_files_can_be_what_is_asked_for(ask) -> None:
 
 
 @pytest.mark.parametrize("named", ["", "111", "xyz1", "1" * 33, "1111 ", "main"])
-def test_what_cannot_be_a_generation_is_wrong_usage_and_not_waited_for(ask, named) -> None:
+def test_an_impossible_generation_is_wrong_usage_without_a_wait(ask, named) -> None:
     done = ask([report(member("a", G1))], "--generation", named, "--wait")
     assert (done.status, done.out) == (2, "")
     assert "give 4 to 32 hex digits" in done.err

@@ -103,7 +103,7 @@ def test_what_fits_is_one_line_per_row(monkeypatch):
     assert text.splitlines() == ["id  name", "a1  Acme", "b2  Beta"]
 
 
-def test_a_column_of_free_text_is_left_out_before_rows_become_blocks(monkeypatch):
+def test_a_free_text_column_is_dropped_before_rows_become_blocks(monkeypatch):
     monkeypatch.setenv("COLUMNS", "76")
     columns, rows, _ = TABLES["matrix"]
     text = drawn(monkeypatch, columns, rows)

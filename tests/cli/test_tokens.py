@@ -164,7 +164,7 @@ def test_R10_a_forged_token_of_a_trusted_issuer(cli: Any, typed: Any, issuers: A
     assert f"the keys of {CORP} cannot be used" in done.err
 
 
-def test_other_tokens_are_judged_by_our_own_keys_and_a_bad_list_is_status_2(
+def test_own_keys_verify_other_tokens_and_a_bad_list_is_status_2(
     cli: Any, typed: Any, issuers: Any, keys_dir: Path, tmp_path: Path
 ) -> None:
     typed(token(keys_dir))
@@ -220,9 +220,7 @@ def trusted(issuers: Any) -> tuple[str, ...]:
     return ("--trusted-issuers", str(issuers[3]))
 
 
-def test_R10_inspect_says_of_an_outside_token_what_a_check_would_say_and_links_nothing(
-    at_store: Any, typed: Any, trusted: Any, ada: str
-) -> None:
+def test_R10_inspect_decides_as_a_check_and_links_nothing(at_store: Any, typed: Any, trusted: Any, ada: str) -> None:
     proven = {"email": "ada@acme.example", "email_verified": True}
     for claims, reason, why in (
         ({}, "unknown_user", "the token has no email"),
@@ -257,7 +255,7 @@ def test_R10_inspect_says_of_an_outside_token_what_a_check_would_say_and_links_n
     assert inspected(at_store, typed, trusted, corp_token(sub="s-2", iat=later, **proven))["user"]["id"] == ada
 
 
-def test_inspect_without_a_store_says_that_the_user_was_not_looked_up(cli: Any, typed: Any, issuers: Any) -> None:
+def test_inspect_without_a_store_reports_the_missing_look_up(cli: Any, typed: Any, issuers: Any) -> None:
     typed(corp_token())
     said = json.loads(cli("token", "inspect", *issuers, "--json").out)
     assert (said["valid"], said["user"]) == (True, None)

@@ -52,7 +52,7 @@ def test_set_role_and_remove(at_store: Any, by: str) -> None:
     assert set(users(at_store)) == {"ada@acme.example"}
 
 
-def test_an_expired_invitation_is_listed_without_a_seat_and_removed_by_its_email(at_store: Any) -> None:
+def test_an_expired_invitation_has_no_seat_and_is_removable(at_store: Any) -> None:
     at_store(*INVITE, "--invite-ttl", "1s")
     time.sleep(1.1)
     assert users(at_store)["bob@acme.example"]["status"] == "expired"
@@ -189,7 +189,7 @@ def issuers(tmp_path: Any) -> str:
     return str(file)
 
 
-def test_R10_link_binds_a_subject_to_a_user_by_the_operators_word(at_store: Any, issuers: str) -> None:
+def test_R10_link_binds_a_subject_to_a_user_for_the_operator(at_store: Any, issuers: str) -> None:
     done = at_store(*LINK, "s-1", "--trusted-issuers", issuers)
     assert (done.status, done.err) == (0, "")
     assert done.out == f"ada@acme.example is linked to s-1 of {ISS}\n"

@@ -98,7 +98,7 @@ class Forger:
         return f"{header}.{b64(json.dumps({**self.claims, 'tv': 99}).encode())}.{signature}"
 
 
-async def test_R18_every_forged_token_is_refused_with_its_reason_and_never_logged(
+async def test_R18_forged_tokens_are_rejected_and_never_logged(
     start: Start, real_redis_url: str, http: Callable[[Process], Http], tmp_path: Path
 ) -> None:
     process = start(REDIS_URL=real_redis_url, LOG_LEVEL="debug")

@@ -7,7 +7,7 @@ from tests.live.support import cli, found_account
 OLD, NEW = "http://old.example", "http://new.example"
 
 
-async def test_R22_another_issuer_stops_the_start_until_the_stores_is_changed(start, http):
+async def test_R22_another_issuer_stops_the_start_until_the_change(start, http):
     first = start(ISSUER=OLD)
     found_account(first)
     person = await http(first).sign_in("ada@example.com")

@@ -7,7 +7,7 @@ from tests.live.conftest import Start
 from tests.live.support import Http, Process, cli, eventually, found_account
 
 
-async def test_R32_the_fleet_exports_its_audit_once_and_verify_holds_it_against_the_store(
+async def test_R32_the_fleet_exports_its_audit_once_verifiably(
     start: Start, real_redis_url: str, http: Callable[[Process], Http], tmp_path: Path
 ) -> None:
     first = start(REDIS_URL=real_redis_url, wait=False)

@@ -52,7 +52,7 @@ def pair(start: Start, real_redis_url: str) -> tuple[Process, Process]:
     return first, second
 
 
-async def test_R21_a_rotation_under_load_refuses_no_token_and_both_keys_overlap(
+async def test_R21_a_rotation_under_load_rejects_no_token(
     pair: tuple[Process, Process], http: Callable[[Process], Http]
 ) -> None:
     first, second = pair
@@ -94,7 +94,7 @@ async def test_R21_a_rotation_under_load_refuses_no_token_and_both_keys_overlap(
     assert {key["kid"]: key["state"] for key in listed} == {old: "retired", new: "active"}
 
 
-async def test_R21_a_revoked_key_is_dead_everywhere_when_the_command_answers(
+async def test_R21_a_revoked_key_fails_everywhere_at_the_commands_end(
     pair: tuple[Process, Process], http: Callable[[Process], Http]
 ) -> None:
     first, second = pair
@@ -129,7 +129,7 @@ async def test_R21_a_revoked_key_is_dead_everywhere_when_the_command_answers(
     assert (again[0], "there is no key" in again[2]) == (1, True)
 
 
-async def test_R21_a_sidecar_that_cannot_read_the_keys_holds_the_new_one_back(
+async def test_R21_a_sidecar_without_the_new_key_delays_its_use(
     pair: tuple[Process, Process], http: Callable[[Process], Http], tmp_path: Path, start: Start, real_redis_url: str
 ) -> None:
     """A third sidecar has its own copy of the directory, without the new key."""
@@ -162,7 +162,7 @@ def _copied(source: Path, target: Path) -> None:
     target.chmod(0o600)
 
 
-async def test_a_key_directory_changed_by_hand_is_followed_within_seconds(
+async def test_a_manual_change_of_the_keys_is_followed_within_seconds(
     pair: tuple[Process, Process], http: Callable[[Process], Http], tmp_path: Path
 ) -> None:
     first, second = pair

@@ -72,7 +72,7 @@ def redis_server(redis_server_binary: str, tmp_path: Path) -> Iterator[RedisServ
         server.popen.wait(10)
 
 
-async def test_a_store_that_is_out_denies_everything_and_comes_back_by_itself(
+async def test_a_store_outage_denies_everything_and_recovers_by_itself(
     start: Start, redis_server: RedisServer, http: Callable[[Process], Http]
 ) -> None:
     process = start(REDIS_URL=redis_server.url, wait=False)
@@ -199,7 +199,7 @@ def test_a_second_sigterm_exits_at_once(start: Start, real_redis_url: str) -> No
     assert time.monotonic() - began < 3
 
 
-async def test_the_embedded_store_survives_kill_9_and_the_command_line_shares_it(
+async def test_the_embedded_store_survives_kill_9_and_serves_the_cli(
     start: Start, http: Callable[[Process], Http]
 ) -> None:
     process = start(own=True)
@@ -232,7 +232,7 @@ def policy(tmp_path: Path) -> Path:
         ("roles.toml", None, "roles.toml:1:1:"),
     ],
 )
-def test_a_start_with_a_broken_policy_stops_with_file_line_and_column(
+def test_a_start_with_a_broken_policy_names_file_line_and_column(
     start: Start, real_redis_url: str, policy: Path, file: str, text: str | None, expected: str
 ) -> None:
     if text is None:
@@ -355,7 +355,7 @@ async def test_strangers_cannot_take_what_the_gateways_need(
         stranger.close()
 
 
-async def test_strangers_cannot_take_what_the_operator_and_the_store_need(
+async def test_idle_connections_spare_the_ops_listener_and_the_store(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
     process = start(REDIS_URL=real_redis_url, MAX_CONNECTIONS="20")

@@ -148,7 +148,7 @@ async def test_a_bad_edit_keeps_the_last_good_one_loudly(town: ReloadFixture) ->
     assert (await status(town.api, town.process))["diagnostics"] == []
 
 
-async def test_a_failed_expectation_refuses_the_edit_with_expected_and_got(town: ReloadFixture) -> None:
+async def test_a_failed_expectation_rejects_the_edit_with_both_values(town: ReloadFixture) -> None:
     town.policy.write({"policy.csv": town.policy.shipped["policy.csv"] + GRANT.encode()})
     told = await town.until_refused()
     [found] = [one for one in told["diagnostics"] if one["code"] == "failed-expectation"]
@@ -193,7 +193,7 @@ async def test_a_config_map_is_followed(
         await until(serves(api, process, wanted))
 
 
-async def test_R25_a_start_never_takes_the_packaged_policy_for_one_that_is_not_there(
+async def test_R25_a_start_never_replaces_a_missing_policy(
     start: Start, http: Callable[[Process], Http], tmp_path: Path, policy: Policy
 ) -> None:
     """A volume that was not mounted in time: first a dangling link, then no file at all."""
@@ -352,9 +352,7 @@ async def test_R26_a_role_that_somebody_holds_does_not_disappear(
     await until(serves(api, again, wanted))
 
 
-async def test_R26_with_nothing_kept_a_start_that_drops_a_held_role_ends(
-    own: ReloadFixture, start: Start, tmp_path: Path
-) -> None:
+async def test_R26_a_start_that_drops_a_role_in_use_fails(own: ReloadFixture, start: Start, tmp_path: Path) -> None:
     assert own.process.stop() == 0
     own.policy.write(without_marketers(own.policy))
     settings = {name: value for name, value in own.process.settings.items() if "LISTEN" not in name}
@@ -367,7 +365,7 @@ async def test_R26_with_nothing_kept_a_start_that_drops_a_held_role_ends(
 # -- the fleet ---------------------------------------------------------------------------------------------------------
 
 
-async def test_R25_the_fleet_tells_who_serves_what_and_going_back_alarms(
+async def test_R25_the_fleet_reports_generations_and_a_rollback_alarms(
     start: Start, real_redis_url: str, http: Callable[[Process], Http], tmp_path: Path
 ) -> None:
     policies = [Policy(tmp_path / "one"), Policy(tmp_path / "two")]
@@ -450,7 +448,7 @@ def line_of(found: dict) -> str:
     return f"{where}: {found['code']}: {warning}{found['message']}{hint}"
 
 
-async def test_R26_a_forced_start_serves_what_the_gate_refuses_and_is_audited(
+async def test_R26_a_forced_start_serves_a_rejected_policy_audited(
     own: ReloadFixture, http: Callable[[Process], Http], tmp_path: Path
 ) -> None:
     own.policy.write({"policy.csv": own.policy.shipped["policy.csv"] + GRANT.encode()})

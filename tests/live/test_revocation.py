@@ -96,7 +96,7 @@ async def test_a_failed_password_change_changes_nothing(
     assert (await api.sign_in("ada@example.com")).id == ada.id
 
 
-async def test_a_role_change_is_in_force_at_the_next_decision_with_the_same_token(
+async def test_a_role_change_applies_at_the_next_decision(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
     first, second = start(REDIS_URL=real_redis_url), start(REDIS_URL=real_redis_url)

@@ -37,7 +37,7 @@ async def test_of_100_parallel_invitations_to_the_last_seat_one_wins(
     assert listed["seats"]["available"] == 0
 
 
-async def test_two_administrators_who_demote_each_other_never_leave_none(
+async def test_mutual_demotions_of_administrators_leave_one(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
     first = start(REDIS_URL=real_redis_url)

@@ -21,7 +21,7 @@ async def arrived(smtpd: SmtpServer, number: int) -> str:
     return next(line for line in text.splitlines() if line.startswith("https://"))
 
 
-async def test_an_invitation_by_mail_proves_the_email_and_one_handed_over_does_not(
+async def test_a_mailed_invitation_verifies_the_email_a_shown_one_not(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
     async with smtp_server() as smtpd:
@@ -49,7 +49,7 @@ async def test_an_invitation_by_mail_proves_the_email_and_one_handed_over_does_n
             assert passed.headers["X-Auth-Email"] == (email if by_mail else "")
 
 
-async def test_R12_forgotten_the_link_comes_by_mail_and_the_answer_tells_nothing(
+async def test_R12_a_reset_link_comes_by_mail_the_response_is_constant(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
     async with smtp_server() as smtpd:
@@ -85,7 +85,7 @@ async def test_R12_forgotten_the_link_comes_by_mail_and_the_answer_tells_nothing
         assert "rst_" not in process.output()
 
 
-async def test_R16_strangers_silence_no_mail_of_users_and_no_reset_of_others(
+async def test_R16_mails_of_strangers_stop_no_mail_or_reset_of_users(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
     async with smtp_server() as smtpd:

@@ -30,7 +30,7 @@ def one_line(done: "subprocess.CompletedProcess[str]") -> str:
         ("redis+sentinel://127.0.0.1:{}/m", "it is not a Sentinel"),
     ],
 )
-def test_R46_a_url_that_cannot_be_right_ends_a_start_with_status_2(
+def test_R46_an_invalid_url_ends_a_start_with_status_2(
     start: Start,
     redis_server: Callable[..., RedisServer],
     url: str,

@@ -52,7 +52,7 @@ async def test_workers_answer_alike_and_their_metrics_are_one(start: Start, http
     assert status["store"] == "ok"
 
 
-async def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(
+async def test_a_killed_worker_is_replaced_while_the_other_serves(
     start: Start, http: Callable[[Process], Http]
 ) -> None:
     process = start(WORKERS="2")
@@ -74,9 +74,7 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_other_answers(
     assert "\nsidecar_worker_restarts_total 1.0\n" in text
 
 
-async def test_ten_crashes_pause_the_restarts_and_a_signal_ends_the_pause(
-    start: Start, http: Callable[[Process], Http]
-) -> None:
+async def test_ten_crashes_pause_restarts_until_a_signal(start: Start, http: Callable[[Process], Http]) -> None:
     """A cause that crashes workers repeatedly does not end the sidecar: the remaining ones serve."""
     process = start(WORKERS="3", DRAIN="1s", own=True)
     found_account(process)
@@ -151,7 +149,7 @@ def test_what_is_wrong_with_the_settings_is_said_once(start: Start, tmp_path: Pa
     assert process.output().count("policy.csv:1:1") == 1
 
 
-def test_a_taken_address_is_noticed_although_workers_share_theirs(start: Start) -> None:
+def test_an_address_in_use_is_detected_although_workers_share_it(start: Start) -> None:
     first = start(WORKERS="2")
     process = start(WORKERS="2", LISTEN=first.settings["LISTEN"], STATE_DIR=first.settings["STATE_DIR"], wait=False)
     assert process.popen.wait(20) == 2
@@ -160,9 +158,7 @@ def test_a_taken_address_is_noticed_although_workers_share_theirs(start: Start) 
     assert said in process.output()
 
 
-async def test_no_code_of_the_working_folder_and_no_signal_of_the_terminal_reaches_a_worker(
-    start: Start, tmp_path: Path
-) -> None:
+async def test_a_worker_ignores_local_code_and_terminal_signals(start: Start, tmp_path: Path) -> None:
     """The working folder may hold the policy, and an editor of the policy must not be able to run code."""
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -210,7 +206,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def test_a_worker_that_does_not_end_well_is_told_by_the_exit_status(start: Start) -> None:
+async def test_a_failed_drain_of_a_worker_is_in_the_exit_status(start: Start) -> None:
     """While the others drain, the supervisor waits for them without polling."""
     process = start(WORKERS="2", DRAIN="2500ms", own=True)
     first, _ = workers_of(process)
