@@ -95,8 +95,10 @@ def passages(path: Path) -> Iterator[Prose]:
 
 
 def files(*roots: Path) -> Iterator[Path]:
+    """Yield files, and those of folders without hidden ones, such as installed programs."""
     for root in roots:
-        yield from sorted(root.rglob("*")) if root.is_dir() else [root]
+        below = [path for path in root.rglob("*") if not any(part[0] == "." for part in path.relative_to(root).parts)]
+        yield from sorted(below) if root.is_dir() else [root]
 
 
 @dataclass
