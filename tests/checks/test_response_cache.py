@@ -475,3 +475,13 @@ async def test_R2_headers_compared_with_the_page_use_the_new_page(world: World) 
     other = head.replace(b"URI: /dashboard/billing/1", b"URI: /dashboard/billing/2")
     for _ in range(3):
         assert b"\r\nX-Auth-Reason: bad_request\r\n" in ask(world, other)
+
+
+async def test_a_check_that_is_cached_is_read_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[RawHeaders] = []
+    credential = ext_authz.credential
+    monkeypatch.setattr(ext_authz, "credential", lambda lines, cookie: read.append(lines) or credential(lines, cookie))
+    answers = [ask(world) for _ in range(3)]
+    assert len(world.lanes.responder.cache.responses) == 1
+    assert len(read) == 2, "the third is a hit"
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}

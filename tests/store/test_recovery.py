@@ -413,7 +413,7 @@ async def test_R48_a_recovery_whose_sidecars_are_gone_is_finished_by_one_that_st
     await eventually(lambda: late.held(scene.bob.id))
 
 
-async def gap(scene, sidecar):
+async def gap(scene, sidecar, change=None):
     """A sidecar that knows the end of the lost changes, and not their beginning."""
     one = await sidecar("a")
     kept = await commands(scene.town.store)
