@@ -1,4 +1,5 @@
-"""What clients were told, and what must therefore hold after a crash: one life a user, changed by one client at a time.
+"""Acknowledged steps, and the states that must hold after a crash: one history per user, changed by one client at a
+time.
 
 An acknowledged step is a fact. A step that was asked for and not answered may have happened or not, but wholly: what is
 found afterwards is what held before it, or what holds after it, never something between.

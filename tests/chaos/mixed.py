@@ -54,7 +54,7 @@ class Member:
 
 @dataclass
 class Report:
-    """What happened, and what was wrong with it."""
+    """Events of the run, and the wrong ones among them."""
 
     changes: Counter[str] = field(default_factory=Counter)
     questions: Counter[str] = field(default_factory=Counter)

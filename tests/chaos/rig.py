@@ -1,4 +1,5 @@
-"""What chaos is made with: a Redis that can be frozen and killed, a relay that can be cut and turned to another one."""
+"""Parts of the chaos tests: a Redis that can be frozen and killed, a relay that can be cut and turned to another
+one."""
 
 import asyncio
 import os

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Rig:
-    """A Redis that keeps what it acknowledged, and two sidecars; what was killed is started again."""
+    """A Redis that keeps all acknowledged writes, and two sidecars. Killed processes are started again."""
 
     start: Start
     redis: RedisServer
@@ -69,14 +69,14 @@ class Rig:
             process.wait_ready()
 
     def errors(self) -> str:
-        """What the sidecars say went wrong: their logs do not outlive the test."""
+        """Errors in the logs of the sidecars: the logs do not outlive the test."""
         lines = [line for process in self.sidecars.values() for line in process.output().splitlines()]
         return "\n".join(line for line in lines if '"level": "error"' in line)[-6000:]
 
 
 @dataclass
 class Run:
-    """Everybody, and what happens to them."""
+    """All users, and their changes."""
 
     rig: Rig
     fleet: Fleet
@@ -101,7 +101,7 @@ class Run:
         self.fleet.faulty = False
 
     async def _begin(self, fault: str, chance: random.Random) -> Dump | None:
-        """What has to be put back."""
+        """Names to restore."""
         self.fleet.faulty = fault == EMPTIED
         if fault == CONNECTIONS:
             kill_connections(self.rig.redis)

@@ -1,4 +1,4 @@
-"""What an idle sidecar asks of its store: a bound that follows from lease, feed block and the minute's looks."""
+"""Bound of an idle sidecar's store calls. It follows from lease, feed block and the checks of each minute."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Questions without pause, and when each was asked and answered: what every judgement about time is made from."""
+"""Continuous requests, with the send and receive time of each: the basis of all judgements about time."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ UNAVAILABLE = "store_unavailable"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Who asks for what, and what is right as long as nothing changes."""
+    """User, request and the right response while nothing changes."""
 
     who: str
     token: str
@@ -55,7 +55,7 @@ async def ask(http: Http, question: Question, url: str) -> Seen:
 async def traffic(
     http: Http, urls: Sequence[str], pick: Callable[[random.Random], Question], *, clients: int = 8, seed: int = 1
 ) -> AsyncIterator[list[Seen]]:
-    """``clients`` for each of ``urls``, each asking one question after the other. What fails is raised."""
+    """``clients`` for each of ``urls``, each asking one question after the other. Raises the first failure."""
     seen: list[Seen] = []
     stop = asyncio.Event()
 

@@ -1,8 +1,9 @@
-"""What was true when: a history a user and one of the policy, and which answers each instant allows.
+"""Histories of each user and of the policy, and the decisions that they permit at each instant.
 
-A change holds from the instant it is sent at the earliest and from its acknowledgement at the latest. So an answer may
-be of any state that can have been in force between its question's sending and its own arrival, and of no other: one
-that is older than a change acknowledged before the question was sent is the failure that all of this looks for.
+A change is in force between its sending and its acknowledgement at some instant. A decision may be of any state in
+force
+between the request's sending and its response. A decision older than a change that was acknowledged before the request
+is the failure that these tests look for.
 """
 
 from collections.abc import Mapping
@@ -99,7 +100,7 @@ class UserState:
 
 @dataclass(frozen=True, slots=True)
 class PolicyState:
-    """A generation and what it opens."""
+    """Generation and its open sections."""
 
     generation: str
     allowed: Allowed = field(repr=False)
