@@ -33,7 +33,7 @@ def allow_all() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def room() -> int | None:
+def available() -> int | None:
     """Return the number of connections that leaves the reserve untouched, or None for any number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = soft if hard == resource.RLIM_INFINITY else hard
@@ -42,6 +42,6 @@ def room() -> int | None:
 
 def connections(workers: int = 1) -> int:
     """Return the default of SIDECAR_MAX_CONNECTIONS, per worker."""
-    free = room()
+    free = available()
     fitting = memory_limit() // MEMORY_SHARE // CONNECTION_BYTES // workers
     return max(1, min(MOST, fitting, MOST if free is None else free))

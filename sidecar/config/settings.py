@@ -207,10 +207,10 @@ def _resolve(name: str, it: Row, given: RawValues | None, found: Mapping[str, An
 def _doubts(found: Mapping[str, Any]) -> Iterator[str]:
     if found["listen"].wildcard and found["public_url"] == _public_url(found):
         yield f"SIDECAR_PUBLIC_URL is {found['public_url']}: links with that address do not work: set it"
-    room = fd_limits.room()
-    if room is not None and found["max_connections"] > room:
+    available = fd_limits.available()
+    if available is not None and found["max_connections"] > available:
         yield (
-            f"SIDECAR_MAX_CONNECTIONS is {found['max_connections']}, but file descriptors allow {room}: "
+            f"SIDECAR_MAX_CONNECTIONS is {found['max_connections']}, but file descriptors allow {available}: "
             "more connections can exhaust those of the store and the ops listener: lower it or raise `ulimit -Hn`"
         )
     behind = found["public_url"] != _public_url(found) and found["tls_cert"] is None

@@ -38,7 +38,7 @@ FAILED: dict[str, str] = {}
 Say = Callable[[str], object]
 
 
-class NotInstalled(Exception):
+class NotInstalledError(Exception):
     """Reason in one line. ``tried``: an installer ran and failed, otherwise the machine has none. ``output``: the
     installer's output.
     """
@@ -101,12 +101,12 @@ def why(part: str) -> str:
 
 
 def debian(say: Say, names: Sequence[str] = DEBIAN) -> None:
-    """Install by apt-get. ``names``: of packages, each named as its program. Raise NotInstalled."""
+    """Install by apt-get. ``names``: of packages, each named as its program. Raise NotInstalledError."""
     missing = [name for name in names if find(name) is None]
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise NotInstalled(f"not installed, as this is not root on Debian: {' '.join(missing)}", tried=False)
+        raise NotInstalledError(f"not installed, as this is not root on Debian: {' '.join(missing)}", tried=False)
     say(f"installing {', '.join(missing)} from Debian")
     with _starting_nothing():
         _run(["apt-get", "update", "-qq"])
@@ -114,12 +114,12 @@ def debian(say: Say, names: Sequence[str] = DEBIAN) -> None:
 
 
 def pypi(say: Say) -> None:
-    """Install by pip, into their own environment. Raise NotInstalled."""
+    """Install by pip, into their own environment. Raise NotInstalledError."""
     missing = [name for name in PYPI if find(name) is None]
     if not missing:
         return
     if not LOCK.exists():
-        raise NotInstalled(
+        raise NotInstalledError(
             f"no .ci/gateways.lock here, which is in the repository alone: {' '.join(missing)}", tried=False
         )
     folder = _environment()
@@ -129,11 +129,11 @@ def pypi(say: Say) -> None:
 
 
 def npm(say: Say) -> None:
-    """Install the schemas by npm. Raise NotInstalled."""
+    """Install the schemas by npm. Raise NotInstalledError."""
     if node_modules() is not None:
         return
     if shutil.which("npm") is None:
-        raise NotInstalled("no npm here: the schemas of Traefik's and Istio's kinds are not checked", tried=False)
+        raise NotInstalledError("no npm here: the schemas of Traefik's and Istio's kinds are not checked", tried=False)
     folder = _packages()
     quiet = ["--no-audit", "--no-fund", "--no-save", "--no-update-notifier", "--loglevel", "error"]
     say(f"installing {', '.join(NPM)}")
@@ -141,11 +141,11 @@ def npm(say: Say) -> None:
 
 
 def clients(say: Say) -> None:
-    """Install the generators of API clients by pip and npm. Raise NotInstalled."""
+    """Install the generators of API clients by pip and npm. Raise NotInstalledError."""
     if client_generators() is not None:
         return
     if shutil.which("npm") is None:
-        raise NotInstalled("no npm here: no API clients are generated", tried=False)
+        raise NotInstalledError("no npm here: no API clients are generated", tried=False)
     folder = _clients()
     pip = [str(folder / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input"]
     quiet = ["--no-audit", "--no-fund", "--no-save", "--no-update-notifier", "--loglevel", "error"]
@@ -162,7 +162,7 @@ def install_all(say: Say) -> None:
     for name, part in PARTS.items():
         try:
             part(say)
-        except NotInstalled as failure:
+        except NotInstalledError as failure:
             FAILED[name] = str(failure)
             say(str(failure))
 
@@ -216,10 +216,10 @@ def _run(command: list[str]) -> None:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=PATIENCE, env=env
         )
     except (OSError, subprocess.TimeoutExpired) as failure:
-        raise NotInstalled(f"`{what} …` failed: {failure}", tried=True) from failure
+        raise NotInstalledError(f"`{what} …` failed: {failure}", tried=True) from failure
     if ran.returncode:
         output = ran.stderr + ran.stdout
-        raise NotInstalled(f"`{what} …` failed: {_gist(output)}", tried=True, output=output)
+        raise NotInstalledError(f"`{what} …` failed: {_gist(output)}", tried=True, output=output)
 
 
 def _gist(output: str) -> str:
@@ -238,7 +238,7 @@ def main(words: Sequence[str]) -> int:
                 debian(print, words[1:])
             else:
                 PARTS[name](print)
-        except NotInstalled as failure:
+        except NotInstalledError as failure:
             print(failure.output, failure, sep="\n", file=sys.stderr)
             status |= failure.tried
     return status

@@ -18,8 +18,8 @@ class Refuse:
             raise ImportError(f"{name} has no business here")
 
 sys.meta_path.insert(0, Refuse())
-room = importlib.import_module(sys.argv[1])
-for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
     importlib.import_module(module.name)
 """
 
@@ -32,8 +32,8 @@ def test_contracts_are_kept(root: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("room", PURE)
-def test_pure_rooms_need_no_server_and_no_store(root: Path, room: str) -> None:
-    command = [sys.executable, "-c", REFUSING, f"sidecar.{room}"]
+@pytest.mark.parametrize("package", PURE)
+def test_pure_packages_need_no_server_and_no_store(root: Path, package: str) -> None:
+    command = [sys.executable, "-c", REFUSING, f"sidecar.{package}"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

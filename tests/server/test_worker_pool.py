@@ -15,8 +15,7 @@ import pytest
 from sidecar.config.parsers import UnixAddress
 from sidecar.config.settings import load
 from sidecar.server.bootstrap import StartError
-from sidecar.server.workers import supervisor_ops
-from sidecar.server.workers import worker_pool as room
+from sidecar.server.workers import supervisor_ops, worker_pool
 from sidecar.server.workers.metrics_aggregation import MetricsAggregator
 from sidecar.server.workers.restart_pause import CRASHES, FIRST_LONG_PAUSE
 from sidecar.server.workers.supervisor_ops import WorkersOps
@@ -122,8 +121,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch, asked: Probes) -> list[float]:
             found.append(seconds)
         await turn(0.001)
 
-    monkeypatch.setattr(room.asyncio, "sleep", sleep)
-    monkeypatch.setattr(room, "livez", asked.livez)
+    monkeypatch.setattr(worker_pool.asyncio, "sleep", sleep)
+    monkeypatch.setattr(worker_pool, "livez", asked.livez)
     return found
 
 
@@ -240,7 +239,7 @@ async def test_an_invalid_new_configuration_ends_no_serving_worker(
     async def ready(*_: object) -> tuple[int, str]:
         return 200, ""
 
-    monkeypatch.setattr(room, "fetch", ready)
+    monkeypatch.setattr(worker_pool, "fetch", ready)
     first, second = pool.made
     pool.end(first, 2)
     await pool.until(3)
@@ -264,7 +263,7 @@ async def test_it_ended_well_when_every_worker_did(tmp_path: Path) -> None:
 async def test_a_worker_that_ignores_the_stop_is_killed_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "END_SECONDS", 0.05)
+    monkeypatch.setattr(worker_pool, "END_SECONDS", 0.05)
     pool = FakeWorkerPool(tmp_path)
     await pool.start()
     cast("FakeProcess", pool.made[1].process).deaf = True
