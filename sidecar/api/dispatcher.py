@@ -67,7 +67,7 @@ class Dispatcher:
         ``checks``: serve the gateway endpoints. ``store``: the endpoints need a verified store.
         """
         self._app = app
-        self._desk = CheckResponder(app)
+        self._responder = CheckResponder(app)
         self._table = Router(endpoints)
         self._checks = checks
         self._store = store
@@ -94,13 +94,13 @@ class Dispatcher:
             call = gateway_call(request.method, path, query, lines)
             return self._response(request, await answer_check(self._app, call, request_id), request_id)
         key = (request.method, request.raw_path, lines)
-        known = self._desk.cached(key)
+        known = self._responder.cached(key)
         if known is not None:
-            return written(self._desk.replay(known, request_id, started), request_id)
+            return written(self._responder.replay(known, request_id, started), request_id)
         call = gateway_call(request.method, path, query, lines)
-        outcome = self._desk.decide(key if _is_short(call) else None, call, request_id, started)
+        outcome = self._responder.decide(key if _is_short(call) else None, call, request_id, started)
         if isinstance(outcome, PendingDecision):
-            return written(await self._desk.decide_async(outcome, call, request_id, started), request_id)
+            return written(await self._responder.decide_async(outcome, call, request_id, started), request_id)
         return written(outcome, request_id)
 
     def _stays(self, request: web.BaseRequest, status: int = 200) -> bool:

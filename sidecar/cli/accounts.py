@@ -69,9 +69,9 @@ def create(
     new_account = NewAccount(name, admin_email, password, admin_name, seats)
 
     async def job(operator: AdminContext) -> CreateAccountOutcome:
-        everybody = operator.people
+        services = operator.people
         return await create_account(
-            everybody.accounts, everybody.hashing, new_account, actor=OPERATOR, entropy=os.urandom
+            services.accounts, services.hashing, new_account, actor=OPERATOR, entropy=os.urandom
         )
 
     outcome = run_with_store(settings, job, agreed)

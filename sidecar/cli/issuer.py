@@ -47,9 +47,9 @@ def change(new: str, as_json: bool, **flags: str | None) -> None:
     outcome = run_with_store(settings, job)
     match outcome:
         case IssuerChanged(before, accounts, signed_out):
-            told = {"issuer": new, "before": before, "accounts": accounts, "signed_out": signed_out}
+            reported = {"issuer": new, "before": before, "accounts": accounts, "signed_out": signed_out}
             say = print_json if as_json else print_pairs
-            say(told)
+            say(reported)
             if settings.issuer != new:
                 click.echo(f"start the sidecars with SIDECAR_ISSUER={new}", err=True)
         case SameIssuer():

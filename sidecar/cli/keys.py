@@ -114,8 +114,13 @@ def rotate(timeout: float, hold: float, new_store: bool, as_json: bool, **flags:
     outcome = run_with_store(settings, job, consent(settings, new_store=new_store))
     match outcome:
         case KeysRotated(kid, retired, removed, sidecars, behind):
-            told: dict[str, Any] = {"active": kid, "retired": retired, "removed": list(removed), "sidecars": sidecars}
-            _say(told, as_json)
+            reported: dict[str, Any] = {
+                "active": kid,
+                "retired": retired,
+                "removed": list(removed),
+                "sidecars": sidecars,
+            }
+            _say(reported, as_json)
             if behind:
                 raise _not_followed(behind, "these still sign with the old key, which stays valid")
         case NotFollowed(kid, behind):
@@ -145,13 +150,13 @@ def revoke(kid: str, timeout: float, as_json: bool, **flags: str | None) -> None
     outcome = run_with_store(settings, job)
     match outcome:
         case KeyRevoked():
-            told = {
+            reported = {
                 "revoked": kid,
                 "active": outcome.active,
                 "sidecars": outcome.sidecars,
                 "complete": outcome.complete,
             }
-            _say(told, as_json)
+            _say(reported, as_json)
             if not outcome.complete:
                 raise _not_followed(
                     outcome.behind, "the key is removed from the directory, but these may still accept it"
@@ -174,11 +179,11 @@ def _rotation(operator: AdminContext, timeout: float, hold: float = 0) -> Rotati
     )
 
 
-def _say(told: dict[str, Any], as_json: bool) -> None:
+def _say(reported: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(told)
+        print_json(reported)
     else:
-        print_pairs({name: ", ".join(value) if isinstance(value, list) else value for name, value in told.items()})
+        print_pairs({name: ", ".join(value) if isinstance(value, list) else value for name, value in reported.items()})
 
 
 def _not_followed(behind: tuple[str, ...], what: str) -> CliError:

@@ -41,11 +41,11 @@ def accept(settings: Settings, choice: str, *, sure: bool, as_json: bool) -> int
     if not sure and not click.confirm(f"Accept the loss with {choice}?", err=as_json):
         return NO
     done = run_with_store(settings, partial(_accept, choice=choice))
-    told = [{"partition": f"{p:02d}", "users": touched.users, "held": touched.held} for p, touched in done.items()]
+    reported = [{"partition": f"{p:02d}", "users": touched.users, "held": touched.held} for p, touched in done.items()]
     if as_json:
-        print_json({"accepted": told})
+        print_json({"accepted": reported})
     else:
-        for each in told:
+        for each in reported:
             click.echo(f"partition {each['partition']}: open; {each['users']} users sign in again, {each['held']} held")
     if len(done) < len(losses):
         raise answer_no("a partition changed meanwhile and is still closed: run it again")

@@ -64,19 +64,19 @@ def inspect(as_json: bool, **flags: str | None) -> int:
         )
     else:
         shown = {name: _shown(name, value) for name, value in {**header, **claims}.items()}
-        print_pairs({"verdict": verdict.reason or "valid", **_of_whom(verdict), **shown})
+        print_pairs({"verdict": verdict.reason or "valid", **_owner(verdict), **shown})
     return OK if verdict.reason is None else NO
 
 
-def _of_whom(verdict: Inspection) -> dict[str, str]:
-    said = {} if verdict.issuer is None else {"trusted issuer": verdict.issuer}
+def _owner(verdict: Inspection) -> dict[str, str]:
+    pairs = {} if verdict.issuer is None else {"trusted issuer": verdict.issuer}
     if verdict.why:
-        said["why"] = verdict.why
+        pairs["why"] = verdict.why
     if verdict.user is not None:
-        said["user"] = f"{verdict.user.id} ({verdict.user.email}, {verdict.user.role})"
+        pairs["user"] = f"{verdict.user.id} ({verdict.user.email}, {verdict.user.role})"
     elif verdict.not_asked is not None:
-        said["user"] = f"not looked up: {verdict.not_asked}"
-    return said
+        pairs["user"] = f"not looked up: {verdict.not_asked}"
+    return pairs
 
 
 def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:

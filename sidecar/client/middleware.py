@@ -129,17 +129,17 @@ class AuthorizationGuard:
         if self._session is None:
             raise aiohttp.ClientConnectionError("the application has not started")
         async with self._session.get(url, headers=headers, timeout=self._timeout, allow_redirects=False) as answer:
-            told = answer.headers
-            reason = told.get("X-Auth-Reason", "")
+            reported = answer.headers
+            reason = reported.get("X-Auth-Reason", "")
             if answer.status == 200:
-                who = Identity(*(told.get(f"X-Auth-{name}", "") for name in _FIELDS))
+                who = Identity(*(reported.get(f"X-Auth-{name}", "") for name in _FIELDS))
                 # Reject the 200 of another server, which may send it for every request.
                 if reason == "allowed" and who.user and (who.section, who.action) == (section, action):
                     return who
                 return _denied(503, UNAVAILABLE)
             if answer.status not in {401, 403, 503} or not reason:
                 return _denied(503, UNAVAILABLE)
-            kept = tuple((name, told[name]) for name in KEPT if name in told)
+            kept = tuple((name, reported[name]) for name in KEPT if name in reported)
             return Denied(answer.status, reason, kept, await answer.read())
 
     async def running(self, _app: web.Application) -> AsyncIterator[None]:

@@ -151,12 +151,12 @@ class GrpcHealth(health_pb2_grpc.HealthServicer):  # type: ignore[misc, unused-i
         return health_pb2.HealthCheckResponse(status=await self._status())
 
     async def Watch(self, request: Any, _context: object) -> AsyncIterator[Any]:  # noqa: N802 (the proto's name)
-        told = None
+        reported = None
         while True:
             known = request.service in ("", SERVICE)
             status = await self._status() if known else health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-            if status != told:
-                told = status
+            if status != reported:
+                reported = status
                 yield health_pb2.HealthCheckResponse(status=status)
             await asyncio.sleep(HEALTH_SECONDS)
 

@@ -25,7 +25,7 @@ from sidecar.telemetry.decision_log import in_quotes
 
 PREFIX = "/check"
 EXACT: dict[str, GatewayAdapter] = {forwarded.PATH: forwarded.FAMILY, nginx.PATH: nginx.FAMILY}
-NOBODY = GatewayAdapter("/check/…", lambda _call: Reason.BAD_REQUEST)
+NO_USER = GatewayAdapter("/check/…", lambda _call: Reason.BAD_REQUEST)
 """Adapter for other paths under ``/check``: always denies, because a gateway may be configured to such a path."""
 READING_ACTION = "view"
 HEADERS_READ = frozenset(
@@ -71,7 +71,7 @@ def family_of(path: str) -> GatewayAdapter:
         return exact
     if path.startswith("/check/envoy/"):
         return envoy_http.FAMILY
-    return section.FAMILY if path.startswith(section.PREFIX) else NOBODY
+    return section.FAMILY if path.startswith(section.PREFIX) else NO_USER
 
 
 def gateway_call(method: str, path: str, query: str, headers: RawHeaders) -> GatewayRequest:

@@ -52,7 +52,7 @@ _DENIALS = {Reason.CROSS_SITE: Code.CROSS_SITE}
 OUT_OF_SCOPE = f'Bearer realm="{REALM}", error="insufficient_scope"'
 
 
-def told_by_header(problem: Problem) -> list[tuple[str, str]]:
+def described_by_header(problem: Problem) -> list[tuple[str, str]]:
     """Return the headers of the PEP endpoints: reason, challenge (RFC 6750 section 3) and Retry-After."""
     headers = []
     if "reason" in problem.extra:

@@ -11,7 +11,7 @@ from sidecar.identity.emails import Email
 class MailSource(StrEnum):
     """Origin of a mail. Each source has its own buckets and queue, so that strangers exhaust only their own (R16)."""
 
-    STRANGER = "stranger"
+    ANONYMOUS = "stranger"
     USER = "user"
 
 

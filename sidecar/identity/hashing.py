@@ -26,7 +26,7 @@ from sidecar.tokens.opaque import Pepper, Purpose
 
 T = TypeVar("T")
 
-_NOBODY: Final = UserId("usr_nobody")
+_NO_USER: Final = UserId("usr_nobody")
 
 SUSPECTS: Final = 4
 """Maximum waiting suspect sign-ins per thread: 0.1 s of work."""
@@ -120,7 +120,7 @@ class Hashing:
 
     async def verify_dummy(self, priority: Priority, password: str) -> VerifyResult | Overloaded:
         """Do the same work for an unknown user, with the current parameters. Never matches."""
-        return await self._run(priority, lambda: self._compare(_NOBODY, password, self._dummy_hash()))
+        return await self._run(priority, lambda: self._compare(_NO_USER, password, self._dummy_hash()))
 
     def close(self) -> None:
         """Shut the pool down without waiting. Running jobs finish."""
@@ -140,11 +140,11 @@ class Hashing:
             return VerifyResult(False, False)
         finally:
             self.seconds += (perf_counter() - started - self.seconds) / 8
-        return VerifyResult(user != _NOBODY, self._argon2.check_needs_rehash(kept))
+        return VerifyResult(user != _NO_USER, self._argon2.check_needs_rehash(kept))
 
     def _dummy_hash(self) -> str:
         if self._dummy is None:
-            self._dummy = self._argon2.hash(self._pepper.mac(Purpose.PASSWORD, _NOBODY, os.urandom(16)))
+            self._dummy = self._argon2.hash(self._pepper.mac(Purpose.PASSWORD, _NO_USER, os.urandom(16)))
         return self._dummy
 
     async def _run(self, priority: Priority, job: Callable[[], T]) -> T | Overloaded:

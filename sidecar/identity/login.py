@@ -155,8 +155,8 @@ class Login:
         stops early, so that the duration reveals nothing."""
         right: list[tuple[Credentials, bool]] = []
         if not candidates:
-            nobody = await self._hashing.verify_dummy(priority, password)
-            return nobody if isinstance(nobody, Overloaded) else right
+            no_user = await self._hashing.verify_dummy(priority, password)
+            return no_user if isinstance(no_user, Overloaded) else right
         for one in candidates:
             if one.password_hash:
                 compared = await self._hashing.compare(priority, one.record.id, password, one.password_hash)

@@ -33,7 +33,7 @@ TRIES: Final = Rate(units=200, seconds=2)
 EMAIL: Final = Rate(units=30, seconds=60)
 """Failures of one e-mail from all addresses. Never rejects."""
 
-EVERYBODY: Final = Rate(units=600, seconds=0.2)
+ALL_CLIENTS: Final = Rate(units=600, seconds=0.2)
 """Failures of all e-mails from all addresses. Never rejects."""
 
 ASKED: Final = Rate(units=10, seconds=60)
@@ -153,7 +153,7 @@ class LoginRateLimits:
             taken.append(bucket)
         taken.remove(tries)  # successful attempts count too
         suspect = False
-        for bucket in (self._bucket("email", EMAIL, subject), self._bucket("everybody", EVERYBODY)):
+        for bucket in (self._bucket("email", EMAIL, subject), self._bucket("everybody", ALL_CLIENTS)):
             if isinstance(await self._buckets.take(bucket), BucketEmpty):
                 suspect = True
             else:

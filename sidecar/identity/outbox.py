@@ -72,7 +72,7 @@ class Outbox:
         self._count = count
         self._monotonic = monotonic
         self._waiting: dict[MailSource, asyncio.Queue[MailJob]] = {
-            source: asyncio.Queue(MAX_WAITING) for source in (MailSource.USER, MailSource.STRANGER)
+            source: asyncio.Queue(MAX_WAITING) for source in (MailSource.USER, MailSource.ANONYMOUS)
         }
         self._logged: dict[tuple[MailSource, MailOutcome], float] = {}
 

@@ -169,27 +169,27 @@ class PasswordResetRequests:
         try:
             admitted = await self._limits.may_ask(address)
         except StoreUnavailableError:
-            self._outbox.reject(MailSource.STRANGER, MailOutcome.STORE_UNAVAILABLE)
+            self._outbox.reject(MailSource.ANONYMOUS, MailOutcome.STORE_UNAVAILABLE)
             return
         if admitted:
-            self._outbox.post(partial(self._letters, self._outbox, typed), MailSource.STRANGER)
+            self._outbox.post(partial(self._letters, self._outbox, typed), MailSource.ANONYMOUS)
         else:
-            self._outbox.reject(MailSource.STRANGER, MailOutcome.ADDRESS_LIMIT)
+            self._outbox.reject(MailSource.ANONYMOUS, MailOutcome.ADDRESS_LIMIT)
 
     async def _letters(self, outbox: Outbox, typed: str) -> Sequence[MailMessage]:
         asked = parse(typed)
         records = [] if asked is None else await self._records(asked)
         if asked is None or not records:
             return ()
-        if not await self._limits.may_mail(asked.email, MailSource.STRANGER):
-            outbox.reject(MailSource.STRANGER, MailOutcome.RECIPIENT_LIMIT)
+        if not await self._limits.may_mail(asked.email, MailSource.ANONYMOUS):
+            outbox.reject(MailSource.ANONYMOUS, MailOutcome.RECIPIENT_LIMIT)
             return ()
         links: dict[str, list[tuple[str, ResetLink]]] = {}
         for name, record in records:
-            if await self._limits.may_mail_for(record.account, MailSource.STRANGER):
+            if await self._limits.may_mail_for(record.account, MailSource.ANONYMOUS):
                 links.setdefault(record.mailbox, []).append((name, self._reset.link(record)))
             else:
-                outbox.reject(MailSource.STRANGER, MailOutcome.ACCOUNT_LIMIT)
+                outbox.reject(MailSource.ANONYMOUS, MailOutcome.ACCOUNT_LIMIT)
         return [
             reset_letter(mailbox, [(name, link.url) for name, link in made], min(link.expires_at for _, link in made))
             for mailbox, made in links.items()

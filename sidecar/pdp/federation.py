@@ -137,7 +137,7 @@ class FederatedUsers:
     ``normalise`` returns the canonical form of a verified e-mail. It returns None if that form is another mailbox.
     ``everywhere`` waits until every sidecar has applied a change, because a link can remove a password and end sessions
     (R10). ``unlinked`` caches subjects without a local user. ``linking``: False returns the result of a link without
-    making it. ``on_nobody`` is called with the issuer and a phrase if a subject has no local user. The phrase is for
+    making it. ``on_unlinked`` is called with the issuer and a phrase if a subject has no local user. The phrase is for
     the operator and contains neither subject nor e-mail.
     """
 
@@ -152,7 +152,7 @@ class FederatedUsers:
         everywhere: Callable[[Position], Awaitable[object]],
         unlinked: UnlinkedSubjects,
         linking: bool = True,
-        on_nobody: Callable[[str, str], None] = lambda _issuer, _why: None,
+        on_unlinked: Callable[[str, str], None] = lambda _issuer, _why: None,
     ) -> None:
         self._tokens = tokens
         self._links = links
@@ -162,7 +162,7 @@ class FederatedUsers:
         self._everywhere = everywhere
         self._unlinked = unlinked
         self._linking = linking
-        self._on_nobody = on_nobody
+        self._on_unlinked = on_unlinked
         self._known: SizedFifoCache[str, tuple[ExternalIssuer, LinkedIdentity]] = SizedFifoCache(KNOWN_BYTES)
 
     async def identify(self, external: ExternalToken, *, now: int) -> Identity | Reason:
@@ -220,13 +220,13 @@ class FederatedUsers:
         if isinstance(held, LinkedIdentity):
             return held
         self._unlinked.put(name, party, horizon)
-        self._on_nobody(claims.issuer, held)
+        self._on_unlinked(claims.issuer, held)
         return Reason.UNKNOWN_USER
 
     async def _held(self, claims: ExternalClaims, email: str | None, accounts: list[AccountId]) -> LinkedIdentity | str:
         """Find the link of (iss, sub). If there is none, link by a verified e-mail found in exactly one account.
 
-        Returns the phrase for ``on_nobody`` if neither succeeds.
+        Returns the phrase for ``on_unlinked`` if neither succeeds.
         """
         sought = await self._links.seek(accounts, issuer=claims.issuer, subject=claims.subject, email=email)
         found = next((one.held for one in sought if one.held is not None), None)

@@ -88,8 +88,8 @@ class Previews:
         with ExitStack() as place:
             if not self._take(account, place):
                 return PreviewBusy()
-            told = {role: [dict(person) for person in holders] for role, holders in people.items()}
-            task = CompileTask(files, current=CurrentPolicy.of(current), people=told, limits=LIMITS)
+            reported = {role: [dict(person) for person in holders] for role, holders in people.items()}
+            task = CompileTask(files, current=CurrentPolicy.of(current), people=reported, limits=LIMITS)
             try:
                 return PreviewResult(await run(task))
             except CompileProcessError as failed:

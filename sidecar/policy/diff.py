@@ -136,7 +136,7 @@ def _cells(old: Generation, new: Generation) -> Iterator[CellChange]:
 
 # -- routes ------------------------------------------------------------------------------------------------------------
 
-STRANGER = "~~~"
+UNDECLARED = "~~~"
 """Start of the witness segment that no pattern names. Lengthened until this is true."""
 
 
@@ -184,17 +184,17 @@ Pair = tuple[Segments | None, Segments | None]
 def _regions(old: RouteTable, new: RouteTable) -> Iterator[tuple[Segments, Methods, Methods]]:
     """Yield the regions with a changed target: pattern, old targets and new targets by method."""
     before, after = _patterns(old), _patterns(new)
-    stranger = STRANGER
+    undeclared = UNDECLARED
     named = {segment for pattern in (*before, *after) for segment in pattern}
-    while stranger in named:
-        stranger += "~"
+    while undeclared in named:
+        undeclared += "~"
     longest = 1 + max((len(pattern) for pattern in (*before, *after)), default=0)
     for pair in _pairs(before, after, new):
         was, now = _methods(before, pair[0]), _methods(after, pair[1])
         if was == now:
             continue
         pattern = _intersection(*pair)
-        for path in _witnesses(pattern, stranger, longest):
+        for path in _witnesses(pattern, undeclared, longest):
             if (_decided_by(old, path), _decided_by(new, path)) == pair:
                 yield pattern, was, now
                 break
@@ -268,13 +268,13 @@ def _intersection(one: Segments | None, other: Segments | None) -> Segments:
     return (*segments, "**") if open_ended else segments
 
 
-def _witnesses(pattern: Segments, stranger: str, longest: int) -> Iterator[str]:
+def _witnesses(pattern: Segments, undeclared: str, longest: int) -> Iterator[str]:
     """Yield the paths ``g`` of the module's proof, one per length."""
     head = pattern[:-1] if pattern[-1:] == ("**",) else pattern
-    path = "".join(f"/{stranger if segment == '*' else segment}" for segment in head)
+    path = "".join(f"/{undeclared if segment == '*' else segment}" for segment in head)
     lengths = longest - len(head) if head != pattern else 0
     for more in range(lengths + 1):
-        yield path + f"/{stranger}" * more or "/"
+        yield path + f"/{undeclared}" * more or "/"
 
 
 def _decided_by(table: RouteTable, path: str) -> Segments | None:

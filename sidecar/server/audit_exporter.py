@@ -20,10 +20,10 @@ class ExportAlarm:
         self._last = ""
 
     def __call__(self, problem: Exception) -> None:
-        told = str(problem)
-        if told != self._last:
-            _log.error("the audit cannot be exported; its rows stay in the store", problem=told)
-        self._last = told
+        reported = str(problem)
+        if reported != self._last:
+            _log.error("the audit cannot be exported; its rows stay in the store", problem=reported)
+        self._last = reported
 
 
 def audit_file(state_dir: Path) -> Path:

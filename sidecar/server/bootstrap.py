@@ -248,7 +248,7 @@ class Sidecar:
 
     async def _prove_store(self, deps: Dependencies) -> None:
         """Check the identity of the store, retrying until it responds. Nothing else is read before (R22, R23)."""
-        told = False
+        reported = False
         while not self.app.health.proven:
             try:
                 await self._check_store(deps)
@@ -256,9 +256,9 @@ class Sidecar:
                 if problem.misconfigured:
                     self._failure.set_exception(StartError(WRONG, f"sidecar: {deps.store.where}: {problem}"))
                     return
-                if not told:
+                if not reported:
                     _log.error("store unavailable; every check is denied until it responds", error=str(problem))
-                told = True
+                reported = True
                 await asyncio.sleep(RETRY_SECONDS)
             except StoreMismatchError as problem:
                 self._failure.set_exception(StartError(WRONG, f"sidecar: {problem}"))

@@ -104,24 +104,24 @@ async def furnish(sidecar: Sidecar, keys_dir: Path) -> list[DemoUser]:
 
 async def _join(sidecar: Sidecar, generation: Generation, person: DemoUser) -> DemoUser:
     """Create the account with its administrator; invite the other users and accept for them."""
-    everybody = sidecar.app.people
+    services = sidecar.app.people
     name = PEOPLE[person.role][1]
     if person.role == ADMINISTRATOR:
         new_account = NewAccount(ACCOUNT, person.email, person.password, name)
         made = await create_account(
-            everybody.accounts, everybody.hashing, new_account, actor=Actor.operator(), entropy=os.urandom
+            services.accounts, services.hashing, new_account, actor=Actor.operator(), entropy=os.urandom
         )
         if not isinstance(made, Created):
             raise DemoError(f"the demo's account could not be created: {made}")
         return person
-    account = (await everybody.accounts.all())[0].id
-    sent = await everybody.inviting.invite(
+    account = (await services.accounts.all())[0].id
+    sent = await services.inviting.invite(
         Actor.operator(), generation, account, Invitee(person.email, name, person.role)
     )
     if not isinstance(sent, Sent) or sent.url is None:
         raise DemoError(f"{person.email} could not be invited: {sent}")
     secret = sent.url.partition("#")[2]
-    grant = await everybody.inviting.accept(secret, person.password, None, Client("127.0.0.1", "sidecar demo"))
+    grant = await services.inviting.accept(secret, person.password, None, Client("127.0.0.1", "sidecar demo"))
     if not isinstance(grant, Grant):
         raise DemoError(f"{person.email} could not join: {grant}")
     return DemoUser(person.role, person.email, person.password, grant.access_token)

@@ -36,7 +36,7 @@ ACCOUNTS_SECONDS: Final = 60.0
 MISSING_SECONDS: Final = 5.0
 """Intervals of the check for missing accounts: ACCOUNTS_SECONDS when all existed, MISSING_SECONDS otherwise."""
 
-NOBODY_SECONDS: Final = 60.0
+UNLINKED_SECONDS: Final = 60.0
 MAX_LOGGED: Final = 1000
 
 _log = logger("issuers")
@@ -72,7 +72,7 @@ class IssuerRegistry:
         unlinked: UnlinkedSubjects,
         *,
         linking: bool = True,
-        on_nobody: Callable[[str, str], None] | None = None,
+        on_unlinked: Callable[[str, str], None] | None = None,
     ) -> FederatedUsers:
         return FederatedUsers(
             self.tokens,
@@ -83,14 +83,14 @@ class IssuerRegistry:
             everywhere=partial(wait_until_applied, fleet),
             unlinked=unlinked,
             linking=linking,
-            on_nobody=on_nobody or self._log_nobody,
+            on_unlinked=on_unlinked or self._log_unlinked,
         )
 
-    def _log_nobody(self, issuer: str, why: str) -> None:
+    def _log_unlinked(self, issuer: str, why: str) -> None:
         """Log at most one line per minute for each issuer and cause, because unknown subjects may be many."""
         now = since_boot()
         if now >= self._logged.get((issuer, why), now):
-            self._logged.set((issuer, why), now + NOBODY_SECONDS)
+            self._logged.set((issuer, why), now + UNLINKED_SECONDS)
             _log.info("no user for a subject of an outside issuer", issuer=issuer, why=why)
 
     def reload(self) -> None:

@@ -141,7 +141,7 @@ class Rotation:
             acknowledged = [
                 await wait_until_applied(self._fleet, position) for position in await self._fleet.announce(CHANGED)
             ]
-            acknowledgement = await self._told(load(directory).keys.version)
+            acknowledgement = await self._reported(load(directory).keys.version)
         await self._note("keys.revoked", kid, None, {"active": active})
         complete = not acknowledgement.behind and all(one.complete for one in acknowledged)
         return KeyRevoked(kid, active, acknowledgement.all, complete, acknowledgement.behind)
@@ -152,9 +152,9 @@ class Rotation:
     async def _followed(self) -> FleetAcknowledgement:
         """Announce a change of keys, and wait until the fleet has loaded it."""
         await self._fleet.announce(CHANGED)
-        return await self._told(load(self._directory).keys.version)
+        return await self._reported(load(self._directory).keys.version)
 
-    async def _told(self, version: str) -> FleetAcknowledgement:
+    async def _reported(self, version: str) -> FleetAcknowledgement:
         until = self._clock() + self._patience
         while True:
             members = await self._fleet.members()

@@ -106,7 +106,7 @@ async def _identify(
         operator.people.fleet,
         unlinked,
         linking=False,
-        on_nobody=lambda _issuer, cause: why.append(cause),
+        on_unlinked=lambda _issuer, cause: why.append(cause),
     )
     point = DecisionPoint(NoPolicy(), tokens, records, clock=time.time, outside=outside)
     return await point.identify(Credential(CredentialSource.HEADER, token))

@@ -26,13 +26,13 @@ class Writers(Enum):
 
     OWNER = auto()
     GROUP = auto()
-    EVERYBODY = auto()
+    WORLD = auto()
 
 
 def writers(status: os.stat_result) -> Writers:
     """Return the largest set of users that may write a file with this status."""
     if status.st_mode & stat.S_IWOTH:
-        return Writers.EVERYBODY
+        return Writers.WORLD
     if not status.st_mode & stat.S_IWGRP:
         return Writers.OWNER
     minute = int(time.monotonic() // REMEMBERED_SECONDS)

@@ -210,7 +210,7 @@ def _opened(path: Path, status: os.stat_result, what: str) -> tuple[Severity, st
     if may_write is Writers.OWNER or (_is_packaged(path) and is_open_as_code(status)):
         return None
     mode = f"{stat.S_IMODE(status.st_mode):04o}"
-    if may_write is Writers.EVERYBODY:
+    if may_write is Writers.WORLD:
         return Severity.ERROR, f"all users can write the {what} (mode {mode})", f"chmod go-w {_shown(path)}"
     message = f"the group {status.st_gid} can write the {what} (mode {mode}), not only its owner"
     return Severity.WARNING, message, f"chmod g-w {_shown(path)}"

@@ -122,11 +122,11 @@ class FederatedIdentities:
         return [
             LinkQuery(
                 account,
-                LinkedIdentity(UserId(told["u"]), integer(told["tv"])) if told["u"] else None,
-                UserId(told["e"]) if told["e"] else None,
-                told["may"] == "1",
+                LinkedIdentity(UserId(reported["u"]), integer(reported["tv"])) if reported["u"] else None,
+                UserId(reported["e"]) if reported["e"] else None,
+                reported["may"] == "1",
             )
-            for account, told in zip(accounts, reply["found"], strict=True)
+            for account, reported in zip(accounts, reply["found"], strict=True)
         ]
 
     async def link(
@@ -151,7 +151,7 @@ class FederatedIdentities:
         return outcome
 
     async def _link(
-        self, account: AccountId, actor: Actor, issuer: str, subject: str, **whom: str
+        self, account: AccountId, actor: Actor, issuer: str, subject: str, **target: str
     ) -> Linked | NoMatchingUser | LinkTaken | LinkForbidden | LinkHeld:
         reply = await run_write(
             self._store,
@@ -162,7 +162,7 @@ class FederatedIdentities:
             family=_digest(issuer),
             issuer=issuer,
             subject=subject,
-            **whom,
+            **target,
         )
         match reply["o"]:
             case "linked":

@@ -18,17 +18,17 @@ async def run_read(store: Store, script: str, account: AccountId, /, **args: obj
     return reply
 
 
-async def read_records(store: Store, whom: Sequence[tuple[AccountId, UserId]]) -> dict[str, Any]:
-    """Read the live records of users in accounts of ONE partition. Raises StoreUnavailableError as ``look`` does.
+async def read_records(store: Store, users: Sequence[tuple[AccountId, UserId]]) -> dict[str, Any]:
+    """Read the live records of users in accounts of ONE partition. Raises StoreUnavailableError as ``run_read`` does.
 
-    Returns the reply of ``record.lua``: ``found``, in the order of ``whom``.
+    Returns the reply of ``record.lua``: ``found``, in the order of ``users``.
     """
-    first, _ = whom[0]
+    first, _ = users[0]
     partition = keys.partition_of(first, store.partitions)
     applied = store.gate.applied(partition)
     at = [keys.feed(partition)]
-    at += [keys.account(account, store.partitions) for account, _ in whom]
-    reply = await store.run("record", at, {"uids": [uid for _, uid in whom]})
+    at += [keys.account(account, store.partitions) for account, _ in users]
+    reply = await store.run("record", at, {"uids": [uid for _, uid in users]})
     store.gate.judge(integer(reply["feed"]), applied)
     return reply
 

@@ -87,21 +87,21 @@ class CheckRecorder:
             label,
             *((user.id, user.role) if user is not None else ()),
         )
-        told = self._kept.get(key)
-        if told is None:
+        reported = self._kept.get(key)
+        if reported is None:
             line = b"" if self._log is None else middle_of(endpoint, decision)
-            told = LogEntryTemplate(self._checks.tally(endpoint, decision, label), line, decision.allowed)
+            reported = LogEntryTemplate(self._checks.tally(endpoint, decision, label), line, decision.allowed)
             if decision.section == label:  # else the name comes from the request: unbounded
-                self._kept.set(key, told)
-        return told
+                self._kept.set(key, reported)
+        return reported
 
-    def record(self, told: LogEntryTemplate, request_id: bytes, started: float, ended: float) -> None:
+    def record(self, reported: LogEntryTemplate, request_id: bytes, started: float, ended: float) -> None:
         """Record a completed check. Never raises.
 
         ``started`` and ``ended`` are `perf_counter` seconds. ``request_id`` is escaped for JSON, without quotes.
         """
         entries = self._entries
-        entries += (told, request_id, started, ended)
+        entries += (reported, request_id, started, ended)
         if len(entries) == 4 * BATCH:
             self._soon(self.flush)
 
@@ -119,7 +119,7 @@ class CheckRecorder:
         self._entries = []
         kinds, ids, started, ended = entries[0::4], entries[1::4], entries[2::4], entries[3::4]
         seconds = list(map(sub, ended, started))
-        self._checks.count([told.tally for told in kinds], seconds)
+        self._checks.count([reported.tally for reported in kinds], seconds)
         if self._log is None:
             return
         answers = zip(kinds, ids, ended, seconds, strict=True)
@@ -143,12 +143,12 @@ def _lines(answers: Iterable[tuple[LogEntryTemplate, bytes, float, float]]) -> b
     pieces: list[bytes] = []
     epoch = time() - perf_counter()
     begin, until = b"", -inf
-    for told, request_id, at, took in answers:
+    for reported, request_id, at, took in answers:
         if at >= until:
             millisecond = int((epoch + at) * 1000)
             begin, until = _begin(millisecond), (millisecond + 1) / 1000 - epoch
         micros = int(took * 1e6 + 0.5)
-        pieces += (begin, request_id, told.line, _ENDS[micros] if micros < len(_ENDS) else b"%d}\n" % micros)
+        pieces += (begin, request_id, reported.line, _ENDS[micros] if micros < len(_ENDS) else b"%d}\n" % micros)
     return b"".join(pieces)
 
 

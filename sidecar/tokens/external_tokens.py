@@ -214,6 +214,6 @@ def _proven_email(payload: dict[str, object], trust: IssuerTrust) -> tuple[str |
         return None, f"email_verified applies to the claim email, not to {trust.email_claim}"
     if affirmed:
         return email, ""
-    said = "has no email_verified" if verified is ... else "has an email_verified that is not true"
+    output = "has no email_verified" if verified is ... else "has an email_verified that is not true"
     as_text = ', but the text "true"' if verified == "true" else ""
-    return None, f'the token {said}{as_text} (the entry requires email_verified = "{trust.email_verified}")'
+    return None, f'the token {output}{as_text} (the entry requires email_verified = "{trust.email_verified}")'

@@ -16,7 +16,7 @@ from typing import Any
 
 import jwt
 import redis
-from sidecar.tokens.mint import TYPE
+from sidecar.tokens.keyset import TYPE
 
 from sidecar.domain.users import AccountId, SessionId, UserId
 from sidecar.sources.key_files import LoadedKeys, load_or_create

@@ -194,7 +194,7 @@ async def test_so_is_the_one_behind_aiohttp(world: World, change: Callable[[Worl
 
         for _ in range(3):
             assert (await asked())[0] == 200
-        assert len(dispatcher._desk.cache.responses) == 1, "the third response is cached"
+        assert len(dispatcher._responder.cache.responses) == 1, "the third response is cached"
         assert (await asked(who="c"))[0] == 403
         change(world)
         assert await asked() == await asked("POST") == anew(world)

@@ -12,7 +12,7 @@ from sidecar.identity.mail import MailMessage, SendError
 from sidecar.identity.outbox import LOG_SECONDS, MAX_WAITING, PAUSES, SENDERS, MailOutcome, Outbox
 from sidecar.store.connection import StoreUnavailableError
 
-USER, STRANGER = MailSource.USER, MailSource.STRANGER
+USER, ANONYMOUS = MailSource.USER, MailSource.ANONYMOUS
 LETTER = MailMessage("bob@example.com", "s", "the secret link")
 
 
@@ -150,10 +150,10 @@ async def test_what_waits_is_bounded():
 async def test_R16_a_full_queue_of_strangers_takes_no_place_of_users(running):
     server = Server()
     outbox = server.outbox()
-    while outbox.post(write, STRANGER):
+    while outbox.post(write, ANONYMOUS):
         pass
     assert outbox.post(write, USER)
-    assert not outbox.post(write, STRANGER)
+    assert not outbox.post(write, ANONYMOUS)
 
 
 async def test_R16_hanging_mails_of_strangers_delay_no_mail_of_users(running):
@@ -170,7 +170,7 @@ async def test_R16_hanging_mails_of_strangers_delay_no_mail_of_users(running):
     outbox = Outbox(send)
     running(outbox)
     for _ in range(SENDERS + 3):
-        outbox.post(slow, STRANGER)
+        outbox.post(slow, ANONYMOUS)
     for _ in range(10):
         await asyncio.sleep(0)
     outbox.post(write, USER)
@@ -185,7 +185,7 @@ async def test_at_the_end_users_mails_go_first():
     async def ask():
         return [other]
 
-    outbox.post(ask, STRANGER)
+    outbox.post(ask, ANONYMOUS)
     outbox.post(write, USER)
     await outbox.close()
     assert server.took == [LETTER, other]
@@ -201,12 +201,12 @@ async def test_mails_are_counted_and_rejections_logged_once_a_minute(clock):
     outbox = Outbox(server.send, pause=server.pause, count=count, monotonic=clock.monotonic)
     with structlog.testing.capture_logs() as logged:
         for _ in range(50):
-            outbox.reject(STRANGER, MailOutcome.ADDRESS_LIMIT)
+            outbox.reject(ANONYMOUS, MailOutcome.ADDRESS_LIMIT)
             outbox.post(write, USER)  # a success in between resets nothing
         outbox.reject(USER, MailOutcome.ADDRESS_LIMIT)
         assert len(logged) == 2
         clock.advance(LOG_SECONDS)
-        outbox.reject(STRANGER, MailOutcome.ADDRESS_LIMIT)
+        outbox.reject(ANONYMOUS, MailOutcome.ADDRESS_LIMIT)
     assert [(line["source"], line["reason"]) for line in logged] == [
         ("stranger", "address_limit"),
         ("user", "address_limit"),
@@ -214,7 +214,7 @@ async def test_mails_are_counted_and_rejections_logged_once_a_minute(clock):
     ]
     await outbox.close()
     assert counted == {
-        (STRANGER, MailOutcome.ADDRESS_LIMIT): 51,
+        (ANONYMOUS, MailOutcome.ADDRESS_LIMIT): 51,
         (USER, MailOutcome.ADDRESS_LIMIT): 1,
         (USER, MailOutcome.QUEUED): 50,
         (USER, MailOutcome.SENT): 49,

@@ -11,7 +11,7 @@ from sidecar.telemetry.metrics import IssuerHealth, Metrics
 ONE, TWO, THREE = Path("/0-0.sock"), Path("/1-1.sock"), Path("/0-2.sock")
 
 
-def said(checks: int, *, rejected: int = 0, created: float | None = None) -> str:
+def received(checks: int, *, rejected: int = 0, created: float | None = None) -> str:
     """Return the metrics of a worker that has counted that many checks."""
     metrics = Metrics("1")
     tally = metrics.checks.tally("/check", Decision(Reason.ALLOWED, generation=""), "billing")
@@ -44,7 +44,7 @@ def aggregator() -> MetricsAggregator:
 
 
 def test_counters_add_up_and_states_are_at_their_worst() -> None:
-    text = aggregator().exposition([(ONE, said(3, rejected=1)), (TWO, said(4, rejected=1))])
+    text = aggregator().exposition([(ONE, received(3, rejected=1)), (TWO, received(4, rejected=1))])
     assert read(text, "sidecar_checks_total") == 7
     assert read(text, "sidecar_check_duration_seconds_count") == 7
     assert read(text, "sidecar_logins_total") == 7
@@ -60,18 +60,18 @@ def test_counters_add_up_and_states_are_at_their_worst() -> None:
 
 def test_who_is_silent_counts_with_what_it_said_last() -> None:
     book = aggregator()
-    book.exposition([(ONE, said(3)), (TWO, said(4))])
-    text = book.exposition([(ONE, ""), (TWO, said(5))])
+    book.exposition([(ONE, received(3)), (TWO, received(4))])
+    text = book.exposition([(ONE, ""), (TWO, received(5))])
     assert read(text, "sidecar_checks_total") == 8
     assert read(text, "sidecar_workers") == 1
 
 
 def test_counters_of_an_exited_worker_stay_and_its_gauges_go() -> None:
     book = aggregator()
-    book.exposition([(ONE, said(3, rejected=1)), (TWO, said(4))])
+    book.exposition([(ONE, received(3, rejected=1)), (TWO, received(4))])
     book.ends(ONE)
     book.begins(THREE, anew=True)
-    text = book.exposition([(THREE, said(1)), (TWO, said(4))])
+    text = book.exposition([(THREE, received(1)), (TWO, received(4))])
     assert read(text, "sidecar_checks_total") == 8
     assert read(text, "sidecar_check_duration_seconds_count") == 8
     assert read(text, "sidecar_check_duration_seconds_bucket") >= 8
@@ -82,25 +82,25 @@ def test_counters_of_an_exited_worker_stay_and_its_gauges_go() -> None:
 
 def test_a_late_scrape_of_an_exited_worker_is_not_counted_twice() -> None:
     book = aggregator()
-    book.exposition([(ONE, said(3)), (TWO, said(4))])
+    book.exposition([(ONE, received(3)), (TWO, received(4))])
     book.ends(ONE)
     book.begins(THREE, anew=True)
-    assert read(book.exposition([(ONE, said(3)), (TWO, said(4))]), "sidecar_checks_total") == 7
-    assert read(book.exposition([(THREE, said(1)), (TWO, said(4))]), "sidecar_checks_total") == 8
+    assert read(book.exposition([(ONE, received(3)), (TWO, received(4))]), "sidecar_checks_total") == 7
+    assert read(book.exposition([(THREE, received(1)), (TWO, received(4))]), "sidecar_checks_total") == 8
 
 
 def test_a_sum_is_as_old_as_its_oldest_part() -> None:
     book = aggregator()
-    book.exposition([(ONE, said(1, created=100)), (TWO, said(1, created=200))])
+    book.exposition([(ONE, received(1, created=100)), (TWO, received(1, created=200))])
     book.ends(ONE)
     book.begins(THREE, anew=True)
-    text = book.exposition([(THREE, said(1, created=300)), (TWO, said(1, created=200))])
+    text = book.exposition([(THREE, received(1, created=300)), (TWO, received(1, created=200))])
     assert read(text, "sidecar_logins_created") == 100
 
 
 def test_every_family_stands_in_one_place() -> None:
     book = aggregator()
-    book.exposition([(ONE, said(3)), (TWO, "")])
+    book.exposition([(ONE, received(3)), (TWO, "")])
     book.ends(ONE)
-    types = [line for line in book.exposition([(TWO, said(1))]).decode().splitlines() if line.startswith("# TYPE")]
+    types = [line for line in book.exposition([(TWO, received(1))]).decode().splitlines() if line.startswith("# TYPE")]
     assert len(types) == len(set(types))

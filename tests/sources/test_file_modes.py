@@ -66,8 +66,8 @@ def test_R25_a_group_is_its_owners_own_when_nobody_else_is_in_it(uid, gid, own):
     assert writers(status(0o664, uid, gid)) is (Writers.OWNER if own else Writers.GROUP)
     assert writers(status(0o620, uid, gid)) is (Writers.OWNER if own else Writers.GROUP)
     assert writers(status(0o644, uid, gid)) is Writers.OWNER
-    assert writers(status(0o646, uid, gid)) is Writers.EVERYBODY
-    assert writers(status(0o666, uid, gid)) is Writers.EVERYBODY
+    assert writers(status(0o646, uid, gid)) is Writers.WORLD
+    assert writers(status(0o666, uid, gid)) is Writers.WORLD
 
 
 def test_a_member_that_is_added_is_noticed_within_a_minute(monkeypatch):

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from sidecar.domain.problems import Problem
-from sidecar.http.problems import told_by_header
+from sidecar.http.problems import described_by_header
 from sidecar.http.response import RawResponse
 
 _HEADERS: Final = (("Cache-Control", "no-store"), ("Content-Type", "application/json"))
@@ -13,4 +13,4 @@ _HEADERS: Final = (("Cache-Control", "no-store"), ("Content-Type", "application/
 
 def render_problem(problem: Problem) -> RawResponse:
     """Render a problem as a JSON string, so that a PEP can parse every response as JSON."""
-    return RawResponse(problem.status, (*_HEADERS, *told_by_header(problem)), msgspec.json.encode(problem.detail))
+    return RawResponse(problem.status, (*_HEADERS, *described_by_header(problem)), msgspec.json.encode(problem.detail))

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from sidecar.domain.problems import Problem
-from sidecar.http.problems import told_by_header
+from sidecar.http.problems import described_by_header
 from sidecar.http.request import Response
 from sidecar.http.response import RawResponse
 from sidecar.http.schemas import OAuthError
@@ -33,7 +33,7 @@ def error(code: str, description: str, status: int = 400, retry_after: int | Non
 
 def render_problem(problem: Problem) -> RawResponse:
     """Render a problem of authorization, body or store as an OAuth error."""
-    headers = (*NO_STORE, ("Content-Type", "application/json"), *told_by_header(problem))
+    headers = (*NO_STORE, ("Content-Type", "application/json"), *described_by_header(problem))
     body = _body(_ERRORS.get(problem.status, "invalid_request"), problem.detail)
     return RawResponse(problem.status, headers, msgspec.json.encode(body))
 

@@ -276,14 +276,14 @@ def _errors(rows: Iterable[Endpoint], schemas: Mapping[Any, Schema]) -> dict[str
         "Oauth": _content(JSON, schemas[OAuthError]),
         "Problem": _content(PROBLEM, schemas[ProblemBody]),
     }
-    told = {(_words(row), status) for row in rows for status in statuses(row) if status >= 300}
+    reported = {(_words(row), status) for row in rows for status in statuses(row) if status >= 300}
     return {
         f"{words}{status}": {
             "description": HTTPStatus(status).phrase,
             "headers": _headers(status),
             "content": contents[words],
         }
-        for words, status in sorted(told)
+        for words, status in sorted(reported)
     }
 
 

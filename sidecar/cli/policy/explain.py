@@ -41,31 +41,31 @@ def explain(who: str, section: str, action: str, account: str | None, as_json: b
     else:
         if asked.note:
             click.echo(plain(asked.note.rstrip(": ")))
-        print_pairs(_told(explanation, source))
+        print_pairs(_reported(explanation, source))
     return OK if explanation.ruling.allowed else NO
 
 
-def _told(found: Explanation, source: Source) -> dict[str, object]:
-    told: dict[str, object] = {
+def _reported(found: Explanation, source: Source) -> dict[str, object]:
+    reported: dict[str, object] = {
         "decision": f"{'allow' if found.ruling.allowed else 'deny'} ({found.ruling.reason})",
         "rule": _line(found.rule, source) or "none",
     }
     for link in found.path:
-        told[f"by {link.role}"] = f"{source.name_of(link.id)}: {link.text}"
+        reported[f"by {link.role}"] = f"{source.name_of(link.id)}: {link.text}"
     if found.ruling.allowed:
-        return told
+        return reported
     if found.overridden is not None:
-        told["overrides"] = _line(found.overridden, source)
+        reported["overrides"] = _line(found.overridden, source)
     if found.person is not None and not found.person.may_sign_in:
         standing = found.person.status if found.person.review is None else "held: see sidecar user review"
-        told["edits"] = f"none: the user is {standing}"
+        reported["edits"] = f"none: the user is {standing}"
     else:
-        told["nearest"] = _line(found.nearest.rule, source) if found.nearest else "none"
-        told["edits"] = "; ".join(_edit(edit, source) for edit in found.edits_to_flip) or "none in policy.csv"
+        reported["nearest"] = _line(found.nearest.rule, source) if found.nearest else "none"
+        reported["edits"] = "; ".join(_edit(edit, source) for edit in found.edits_to_flip) or "none in policy.csv"
     if found.side_effects:
-        told["side effects"] = f"opens {len(found.side_effects)} other cells"
-    told["allowed roles"] = ", ".join(found.roles) or "none"
-    return told
+        reported["side effects"] = f"opens {len(found.side_effects)} other cells"
+    reported["allowed roles"] = ", ".join(found.roles) or "none"
+    return reported
 
 
 def _edit(edit: Edit, source: Source) -> str:

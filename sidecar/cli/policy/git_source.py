@@ -226,5 +226,5 @@ def _last_words(stderr: bytes) -> str:
     """Return git's first fatal line, and its last line when that differs: it holds the remedy."""
     lines = [line.strip() for line in stderr.decode(errors="replace").splitlines() if line.strip()]
     fatal = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
-    said = dict.fromkeys((*fatal[:1], *(line.removeprefix("fatal: ") for line in lines[-1:])))
-    return "; ".join(said)
+    messages = dict.fromkeys((*fatal[:1], *(line.removeprefix("fatal: ") for line in lines[-1:])))
+    return "; ".join(messages)

@@ -41,8 +41,8 @@ def _finding(diagnostic: Diagnostic) -> str:
     """Return a test case: a failure for low coverage, otherwise an error, because it prevented a measurement."""
     kind = "failure" if diagnostic.code is Code.LOW_COVERAGE else "error"
     name = _attribute(f"{diagnostic.file}:{diagnostic.line} {diagnostic.code}")
-    said = f"<{kind} message={_attribute(diagnostic.message)}>{escape(plain(str(diagnostic)))}</{kind}>"
-    return f'    <testcase classname="policy" name={name}>{said}</testcase>'
+    element = f"<{kind} message={_attribute(diagnostic.message)}>{escape(plain(str(diagnostic)))}</{kind}>"
+    return f'    <testcase classname="policy" name={name}>{element}</testcase>'
 
 
 def _suite(name: str, cases: list[str]) -> str:

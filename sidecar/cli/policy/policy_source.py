@@ -116,7 +116,7 @@ def _github(diagnostic: Diagnostic) -> str:
         "title": diagnostic.code.value,
     }
     properties = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in where.items())
-    return f"::{diagnostic.severity} {properties}::{_escaped(_told(diagnostic))}"
+    return f"::{diagnostic.severity} {properties}::{_escaped(_reported(diagnostic))}"
 
 
 def _escaped(text: str, more: str = "") -> str:
@@ -125,7 +125,7 @@ def _escaped(text: str, more: str = "") -> str:
     return text
 
 
-def _told(diagnostic: Diagnostic) -> str:
+def _reported(diagnostic: Diagnostic) -> str:
     return f"{diagnostic.message} ({diagnostic.hint})" if diagnostic.hint else diagnostic.message
 
 
@@ -140,7 +140,7 @@ def _sarif(diagnostics: list[Diagnostic]) -> dict[str, object]:
             "ruleId": diagnostic.code.value,
             "ruleIndex": codes.index(diagnostic.code.value),
             "level": "error" if diagnostic.severity is Severity.ERROR else "warning",
-            "message": {"text": _told(diagnostic)},
+            "message": {"text": _reported(diagnostic)},
             "locations": [
                 {
                     "physicalLocation": {

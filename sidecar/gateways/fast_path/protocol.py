@@ -77,7 +77,7 @@ class FastPathProtocol(asyncio.Protocol):
 
     def __init__(self, lanes: FastPathListener) -> None:
         self._lanes = lanes
-        self._desk = lanes.responder
+        self._responder = lanes.responder
         self._buffer = b""
         self.waiting: asyncio.Task[None] | None = None
         self._blocked = False
@@ -91,7 +91,7 @@ class FastPathProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
         self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
+        self._last_activity = self._loop.time()
         self._timer = self._loop.call_later(self._lanes.idle, self._close_if_idle)
         self._lanes.open.add(self)
 
@@ -161,7 +161,7 @@ class FastPathProtocol(asyncio.Protocol):
         key, page, given, known = self._look_up(head)
         if known is not None:
             request_id = new_request_id() if given is None else given
-            self._write(self._desk.replay(known, request_id, started), request_id)
+            self._write(self._responder.replay(known, request_id, started), request_id)
             return True
         plain = self._parse(head)
         if plain is None:
@@ -178,7 +178,7 @@ class FastPathProtocol(asyncio.Protocol):
         Most gateways send a request id with each check or with none. After a check without one, the next head is looked
         up before the search for a request id.
         """
-        responder, whole = self._desk, not self._numbered
+        responder, whole = self._responder, not self._numbered
         known = responder.cached(head) if whole else None
         if known is not None:
             return head, None, None, known
@@ -206,7 +206,7 @@ class FastPathProtocol(asyncio.Protocol):
         request_id = accepted(head.request_ids[0]) if head.request_ids else new_request_id()
         path, _, query = head.target.partition("?")
         call = gateway_call("GET", path, query, head.headers)
-        outcome = self._desk.decide(key, call, request_id, started, page)
+        outcome = self._responder.decide(key, call, request_id, started, page)
         if isinstance(outcome, PendingDecision):
             self.waiting = self._loop.create_task(self._answer_later(outcome, call, request_id, started))
         else:
@@ -215,13 +215,13 @@ class FastPathProtocol(asyncio.Protocol):
     async def _answer_later(
         self, question: PendingDecision, call: GatewayRequest, request_id: bytes, started: float
     ) -> None:
-        self._write(await self._desk.decide_async(question, call, request_id, started), request_id)
+        self._write(await self._responder.decide_async(question, call, request_id, started), request_id)
         self.waiting = None
         self._resume()
 
     def _write(self, prepared: PreparedResponse, request_id: bytes) -> None:
         self._transport.write(prepared.complete(request_id))
-        self._heard = self._loop.time()
+        self._last_activity = self._loop.time()
 
     def _resume(self) -> None:
         if self.waiting is None and not self._blocked and not self._transport.is_closing():
@@ -248,7 +248,7 @@ class FastPathProtocol(asyncio.Protocol):
         That also applies to an incomplete head, and to a client that does not read: its connection is aborted, because
         an orderly close would never complete.
         """
-        left = self._heard + self._lanes.idle - self._loop.time()
+        left = self._last_activity + self._lanes.idle - self._loop.time()
         if left <= 0 and self._transport.get_write_buffer_size():
             self._transport.abort()
         elif left <= 0 and self.waiting is None:

@@ -81,26 +81,26 @@ class MetricsAggregator:
     """Metrics of the live workers by private socket, and the sum of the ended ones."""
 
     def __init__(self) -> None:
-        self._said: dict[Path, str] = {}
+        self._received: dict[Path, str] = {}
         self._ended = MetricsSum()
         self._ours = WorkersMetrics()
 
     def begins(self, socket: Path, *, anew: bool = False) -> None:
         """Add a worker. ``anew``: it replaces an ended one."""
-        self._said[socket] = ""
+        self._received[socket] = ""
         if anew:
             self._ours.restarts.inc()
 
     def ends(self, socket: Path) -> None:
-        self._ended.add(self._said.pop(socket, ""), ended=True)
+        self._ended.add(self._received.pop(socket, ""), ended=True)
 
-    def exposition(self, heard: Iterable[tuple[Path, str]], *, pause_left: float = 0.0) -> bytes:
-        """Update with the responses ``heard``, and return the aggregate. Responses of ended workers are ignored."""
-        answered = {socket: text for socket, text in heard if text and socket in self._said}
-        self._said |= answered
+    def exposition(self, received: Iterable[tuple[Path, str]], *, pause_left: float = 0.0) -> bytes:
+        """Update with the responses ``received``, and return the aggregate. Responses of ended workers are ignored."""
+        answered = {socket: text for socket, text in received if text and socket in self._received}
+        self._received |= answered
         self._ours.alive.set(len(answered))
         self._ours.pause_left.set(pause_left)
         total = deepcopy(self._ended)
-        for text in self._said.values():
+        for text in self._received.values():
             total.add(text)
         return total.exposition().encode() + self._ours.exposition()

@@ -69,7 +69,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
-        self._crew: WorkerPool | None = None
+        self._pool: WorkerPool | None = None
         self._embedded: asyncio.Task[None] | None = None
         self.ops_address = str(settings.ops_listen)
 
@@ -86,7 +86,7 @@ class Supervisor:
             self._stack.callback(folder.remove)
             await self._own_store()
             aggregator = MetricsAggregator()
-            pool = self._crew = WorkerPool(self._settings, folder.path, self._claim_addresses(), aggregator)
+            pool = self._pool = WorkerPool(self._settings, folder.path, self._claim_addresses(), aggregator)
             await pool.start()
             hosts = host_names(self._settings.public_url, self._settings.allowed_hosts)
             ops = WorkersOps(pool, aggregator, hosts)
@@ -101,8 +101,8 @@ class Supervisor:
 
     async def watch(self) -> None:
         """Wait until serving on is impossible, then raise StartError."""
-        if self._crew is not None:
-            await self._crew.watch()
+        if self._pool is not None:
+            await self._pool.watch()
 
     def tasks(self) -> tuple["asyncio.Task[None]", ...]:
         """Return the other tasks that must not end by themselves."""
@@ -118,7 +118,7 @@ class Supervisor:
 
     async def stop(self) -> bool:
         """Drain the workers, then stop all else. Return True when every worker exited with status 0."""
-        well = self._crew is None or await self._crew.stop()
+        well = self._pool is None or await self._pool.stop()
         if self._embedded is not None:
             self._embedded.cancel()
         await self._stack.aclose()
@@ -154,5 +154,5 @@ class Supervisor:
         return inherited
 
     def _signal(self, number: int) -> None:
-        if self._crew is not None:
-            self._crew.signal(number)
+        if self._pool is not None:
+            self._pool.signal(number)

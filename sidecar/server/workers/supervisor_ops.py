@@ -36,7 +36,7 @@ class WorkersOps:
     """Handler for ``aiohttp.web.Server``: ``Server(WorkersOps(pool, aggregator))``."""
 
     def __init__(self, pool: "WorkerPool", aggregator: MetricsAggregator, hosts: frozenset[str] = frozenset()) -> None:
-        self._crew = pool
+        self._pool = pool
         self._ledger = aggregator
         self._hosts = hosts
         self._counting = asyncio.Lock()
@@ -57,15 +57,15 @@ class WorkersOps:
         return http_response(await answer(dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True))))
 
     async def _ask(self, path: str) -> list[tuple[int, str]]:
-        return await asyncio.gather(*(fetch(socket, path) for socket in self._crew.sockets()))
+        return await asyncio.gather(*(fetch(socket, path) for socket in self._pool.sockets()))
 
     async def _livez(self, _query: Mapping[str, str]) -> RawResponse:
         """Return 200 when every worker is alive. While restarts are paused, only running workers count.
 
         A failed liveness probe would restart the running workers too, and end the pause.
         """
-        if self._crew.pause_left() > 0:
-            alive = await asyncio.gather(*(livez(socket) for socket in self._crew.running()))
+        if self._pool.pause_left() > 0:
+            alive = await asyncio.gather(*(livez(socket) for socket in self._pool.running()))
         else:
             alive = [status == HTTPStatus.OK for status, _ in await self._ask("/livez")]
         if all(alive):
@@ -75,35 +75,35 @@ class WorkersOps:
     async def _readyz(self, query: Mapping[str, str]) -> RawResponse:
         """Return the checks of all workers. A check passes when it passes in every worker; a silent worker is a failed
         check."""
-        said = await self._ask("/readyz")
+        output = await self._ask("/readyz")
         checks: dict[str, HealthCheck] = {}
-        for _, text in said:
+        for _, text in output:
             report = json.loads(text) if text else {}
             for name, detail in report.get("checks", {}).items():
                 ok = name not in report.get("failing", ())
                 found = HealthCheck(ok, detail, degraded=ok and detail != HealthCheck(True).detail)
                 if name not in checks or (checks[name].ok, not checks[name].degraded) > (ok, not found.degraded):
                     checks[name] = found
-        for name in _names(status != 0 for status, _ in said):
+        for name in _names(status != 0 for status, _ in output):
             checks[name] = HealthCheck(False, "no response")
-        if any(status == 0 for status, _ in said) and (left := self._crew.pause_left()) > 0:
+        if any(status == 0 for status, _ in output) and (left := self._pool.pause_left()) > 0:
             checks["worker_restarts_paused"] = HealthCheck(False, f"after repeated crashes, for {left:.0f} s more")
         return reply_answer(readiness(checks, query))
 
     async def _status(self, _query: Mapping[str, str]) -> RawResponse:
         """Return the status of the worker in the worst state."""
-        said = [json.loads(text) for status, text in await self._ask("/status") if status == HTTPStatus.OK]
-        if not said:
+        output = [json.loads(text) for status, text in await self._ask("/status") if status == HTTPStatus.OK]
+        if not output:
             return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable"})
-        speaker = min(said, key=lambda report: (report["store"] == "ok", report["state"] == "current"))
-        return _json(HTTPStatus.OK, {**speaker, "workers": len(said)})
+        speaker = min(output, key=lambda report: (report["store"] == "ok", report["state"] == "current"))
+        return _json(HTTPStatus.OK, {**speaker, "workers": len(output)})
 
     async def _metrics(self, _query: Mapping[str, str]) -> RawResponse:
         async with self._counting:  # one at a time: an overtaken response would decrease the counters
-            sockets = self._crew.sockets()
-            said = await asyncio.gather(*(fetch(socket, "/metrics") for socket in sockets))
-            texts = [text if status == HTTPStatus.OK else "" for status, text in said]
-            body = self._ledger.exposition(zip(sockets, texts, strict=True), pause_left=self._crew.pause_left())
+            sockets = self._pool.sockets()
+            output = await asyncio.gather(*(fetch(socket, "/metrics") for socket in sockets))
+            texts = [text if status == HTTPStatus.OK else "" for status, text in output]
+            body = self._ledger.exposition(zip(sockets, texts, strict=True), pause_left=self._pool.pause_left())
         return RawResponse(HTTPStatus.OK, (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store")), body)
 
 

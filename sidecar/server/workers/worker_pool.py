@@ -208,10 +208,10 @@ class WorkerPool:
     async def _reap(self, worker: Worker, status: int) -> None:
         worker.ops.path.unlink(missing_ok=True)
         self._ledger.ends(worker.ops.path)
-        said = _failure_message(worker)
+        output = _failure_message(worker)
         if status == WRONG and not await self._anybody_serves():
-            raise StartError(WRONG, *said)
-        _log.error("worker crashed; it is replaced", worker=worker.number, status=status, error=" ".join(said))
+            raise StartError(WRONG, *output)
+        _log.error("worker crashed; it is replaced", worker=worker.number, status=status, error=" ".join(output))
         seconds = self._pause.record_crash(self._clock())
         if seconds is not None:
             _log.critical(

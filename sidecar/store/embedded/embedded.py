@@ -33,7 +33,7 @@ FOLDER: Final = "store"
 """Folder in the state directory."""
 START_TIMEOUT: Final = 30.0
 STOP_TIMEOUT: Final = 8.0
-GUEST_PATIENCE: Final = 2.0
+JOIN_PATIENCE: Final = 2.0
 """Seconds that a stopping owner waits for guests: long enough for a command, not for a sidecar."""
 POLL: Final = 0.02
 SOCKET_PATH_LIMIT: Final = 100
@@ -57,7 +57,7 @@ class EmbeddedServer:
     url: str
     binary: ServerBinary | None
     _owner: int | None = None
-    _guest: int | None = None
+    _shared_lock: int | None = None
     _process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -121,9 +121,9 @@ class EmbeddedServer:
         if self._take_ownership():
             await self._run(deadline)
             return True
-        if self._guest is None:
-            self._guest = _lock(self.folder / "guests", fcntl.LOCK_SH)
-        return self._guest is not None and await asyncio.to_thread(_answers, self._socket)
+        if self._shared_lock is None:
+            self._shared_lock = _lock(self.folder / "guests", fcntl.LOCK_SH)
+        return self._shared_lock is not None and await asyncio.to_thread(_answers, self._socket)
 
     def _take_ownership(self) -> bool:
         if self._owner is None:
@@ -133,9 +133,9 @@ class EmbeddedServer:
         return self._owner is not None
 
     def _leave(self) -> None:
-        if self._guest is not None:
-            os.close(self._guest)
-            self._guest = None
+        if self._shared_lock is not None:
+            os.close(self._shared_lock)
+            self._shared_lock = None
 
     @property
     def _socket(self) -> Path:
@@ -164,8 +164,8 @@ class EmbeddedServer:
             await asyncio.sleep(POLL)
 
     async def _wait_for_guests(self) -> int | None:
-        """Return the lock that excludes guests; None when a guest remains after GUEST_PATIENCE."""
-        patience = time.monotonic() + GUEST_PATIENCE
+        """Return the lock that excludes guests; None when a guest remains after JOIN_PATIENCE."""
+        patience = time.monotonic() + JOIN_PATIENCE
         while time.monotonic() < patience:
             if (alone := _lock(self.folder / "guests", fcntl.LOCK_EX)) is not None:
                 return alone
@@ -287,5 +287,5 @@ def _last_line(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError as error:
         return str(error)
-    said = [line.strip() for line in lines if line.strip()]
-    return f"{said[-1] if said else 'no output'} (more in {log})"
+    found = [line.strip() for line in lines if line.strip()]
+    return f"{found[-1] if found else 'no output'} (more in {log})"

@@ -48,7 +48,7 @@ class RecoveryTask:
         self._lease = lease
         self._seal = seal
         self._sleep = sleep
-        self._told: dict[int, tuple[str, FeedPosition]] = {}
+        self._reported: dict[int, tuple[str, FeedPosition]] = {}
         self._late: list[list[JournalEntry]] = []
 
     async def run(self) -> None:
@@ -79,7 +79,7 @@ class RecoveryTask:
     async def _recover(self, partition: int, state: PartitionState, seal: Seal) -> None:
         here = await self._store.read_anyway("GET", f"{keys.feed(partition)}:gen") or ""
         if await read_lost(self._store, partition) is None:
-            self._told.pop(partition, None)
+            self._reported.pop(partition, None)
         if state is PartitionState.REGRESSED:
             wait = await self._tell(partition, here)
         else:  # the reporting sidecars may be gone: their reports suffice
@@ -110,7 +110,7 @@ class RecoveryTask:
         if position is None or here not in {position.data_set, *position.ancestors}:
             return None
         base, lost = None, list[JournalEntry]()
-        if self._told.get(partition) != (here, position):
+        if self._reported.get(partition) != (here, position):
             stored = await read_feed(self._store, partition)
             if any((mark.n, mark.entry) == (position.n, position.entry) for mark in stored):
                 return None  # recovered meanwhile and followed here: the state and the journal are not up to date yet
@@ -123,7 +123,7 @@ class RecoveryTask:
             wait = await self._say(partition, position, here, base, piece)
             if wait is None:
                 return None
-        self._told[partition] = (here, position)
+        self._reported[partition] = (here, position)
         return wait
 
     async def _say(

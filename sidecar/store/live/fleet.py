@@ -72,7 +72,7 @@ class Fleet:
         self._clock = clock
         self._sleep = sleep
         self._restoring: set[int] = set()
-        self._told: dict[str, Any] = {}
+        self._reported: dict[str, Any] = {}
         self._longest = lease
         self._trusted_from = float("inf")
         self._era = 0
@@ -80,7 +80,7 @@ class Fleet:
 
     def set_facts(self, **facts: Any) -> None:
         """Set facts for other sidecars (policy generation, key set). Each registration publishes them."""
-        self._told.update(facts)
+        self._reported.update(facts)
 
     async def run(self) -> None:
         """Register twice per lease until cancelled. Never raises StoreUnavailableError."""
@@ -203,7 +203,7 @@ class Fleet:
     async def members(self) -> list[dict[str, Any]]:
         """Return the live sidecars: id, published facts, number of the last acknowledged change."""
         reply = await self._store.run("fleet", [keys.sidecars(0)], [])
-        found = ({"id": id_, **json.loads(told), "applied": integer(n)} for id_, told, n in items(reply["all"]))
+        found = ({"id": id_, **json.loads(reported), "applied": integer(n)} for id_, reported, n in items(reply["all"]))
         return sorted(found, key=lambda member: str(member["id"]))
 
     # Follower of the feed --------------------------------------------------------------------------------------------
@@ -225,10 +225,10 @@ class Fleet:
     # Internals -------------------------------------------------------------------------------------------------------
 
     async def _say(self, partition: int, lease: float, known: FeedPosition | None) -> Mapping[str, Any]:
-        told = json.dumps(self._told, ensure_ascii=False)
+        reported = json.dumps(self._reported, ensure_ascii=False)
         found = [keys.sidecars(partition), keys.feed(partition), keys.partition_meta(partition)]
         entry, data_set = (known.entry, known.data_set) if known else ("", "")
-        return await self._store.run("register", found, [self.id, str(round(lease * 1000)), told, entry, data_set])
+        return await self._store.run("register", found, [self.id, str(round(lease * 1000)), reported, entry, data_set])
 
     async def _status(self, position: Position) -> tuple[int, int]:
         reply = await self._store.run("ack_status", [keys.sidecars(position.partition)], [str(position.n)])

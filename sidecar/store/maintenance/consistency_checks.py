@@ -78,11 +78,11 @@ class Snapshot:
     """Account at one instant, as returned by ``fsck_account.lua``."""
 
     account: AccountId
-    told: Mapping[str, Any]
+    reported: Mapping[str, Any]
 
     @property
     def fields(self) -> Mapping[str, str]:
-        found: Mapping[str, str] = self.told["a"]
+        found: Mapping[str, str] = self.reported["a"]
         return found
 
     @property
@@ -92,19 +92,19 @@ class Snapshot:
     @property
     def users(self) -> list[Mapping[str, Any]]:
         """Return the members with a record."""
-        return [user for user in items(self.told["users"]) if "st" in user]
+        return [user for user in items(self.reported["users"]) if "st" in user]
 
     @property
     def invited(self) -> int:
         """Return the number of invitations that have not expired: each holds a seat."""
-        return sum(live == "1" for _, _, live in items(self.told["invitations"]))
+        return sum(live == "1" for _, _, live in items(self.reported["invitations"]))
 
     @property
     def emails(self) -> Iterator[tuple[str, str]]:
         """Yield e-mail and user id of members and of invitations that have not expired."""
         for user in self.users:
             yield user["em"], user["id"]
-        for uid, email, live in items(self.told["invitations"]):
+        for uid, email, live in items(self.reported["invitations"]):
             if live == "1" and email:
                 yield email, uid
 
@@ -113,7 +113,7 @@ class Snapshot:
         """Yield the e-mails that need a hint: also of expired invitations, until these are cleared."""
         for email, _ in self.emails:
             yield email
-        for _, email, live in items(self.told["invitations"]):
+        for _, email, live in items(self.reported["invitations"]):
             if live != "1" and email:
                 yield email
 
@@ -133,14 +133,14 @@ def findings_of(snapshot: Snapshot) -> Iterator[ConsistencyFinding]:
 
 
 def _members(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
-    for user in items(snapshot.told["users"]):
+    for user in items(snapshot.reported["users"]):
         if "st" not in user:
             yield ConsistencyFault.MEMBER_WITHOUT_RECORD, f"{user['id']} is a member without a record"
-    for pep, present in items(snapshot.told["peps"]):
+    for pep, present in items(snapshot.reported["peps"]):
         if present != "1":
             yield ConsistencyFault.PEP_WITHOUT_RECORD, f"{pep} is a key without a record"
     known = {user["id"] for user in snapshot.users}
-    for _, held in pairs(snapshot.told["links"]):
+    for _, held in pairs(snapshot.reported["links"]):
         if (uid := held.removeprefix("-")) not in known:
             yield (
                 ConsistencyFault.LINK_WITHOUT_USER,
@@ -178,7 +178,7 @@ def _administrators(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]
         yield ConsistencyFault.USERS_HELD, f"{held} users wait for a review: `sidecar user review` lists them"
     if not truth and not snapshot.deleted and not held:
         yield ConsistencyFault.NO_ADMINISTRATOR, "no active user is an Account Administrator"
-    kept = set(items(snapshot.told["admins"]))
+    kept = set(items(snapshot.reported["admins"]))
     if kept != truth:
         differ = ", ".join(sorted(kept ^ truth))
         yield ConsistencyFault.ADMINISTRATORS_DIFFER, f"the index of administrators differs for {differ}"
@@ -190,9 +190,9 @@ def _emails(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
     for email in sorted(twice):
         users = ", ".join(sorted(uid for other, uid in held if other == email))
         yield ConsistencyFault.EMAIL_TWICE, f"{users} have the same e-mail"
-    index = dict(pairs(snapshot.told["em"]))
+    index = dict(pairs(snapshot.reported["em"]))
     truth = dict(held)
-    waiting = {uid for uid, _, _ in items(snapshot.told["invitations"])}
+    waiting = {uid for uid, _, _ in items(snapshot.reported["invitations"])}
     for email, uid in truth.items():
         if email not in index:
             yield ConsistencyFault.EMAIL_INDEX, f"the e-mail of {uid} is not in the index"
@@ -203,8 +203,8 @@ def _emails(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
 
 
 def _invitations(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
-    members = {user["id"] for user in items(snapshot.told["users"])}
-    for uid, email, live in items(snapshot.told["invitations"]):
+    members = {user["id"] for user in items(snapshot.reported["users"])}
+    for uid, email, live in items(snapshot.reported["invitations"]):
         if live == "1" and not email:
             yield ConsistencyFault.INVITATION_WITHOUT_RECORD, f"{uid} holds a seat without an invitation"
         if uid in members:
@@ -227,7 +227,7 @@ def _sessions(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
 
 
 def _audit(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
-    length, first, last = snapshot.told["log"]
+    length, first, last = snapshot.reported["log"]
     rows = integer(snapshot.fields.get("rows", 0))
     if not length:
         if rows:

@@ -103,6 +103,6 @@ async def _denied(clients: Iterable[Any], command: str, *arguments: str) -> list
     return []
 
 
-def _host(told: str, asked: str | Place) -> str:
+def _host(reported: str, asked: str | Place) -> str:
     """Return the host that the node names; if it names none, the host of the request."""
-    return told if told and told != "?" else asked[0]
+    return reported if reported and reported != "?" else asked[0]
