@@ -125,11 +125,14 @@ class Relay:
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                back.close()  # at once: a second cut may come while it is waited for
                 for way in ways:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
                 await _closed(back)
-        await _closed(writer)
+        writer.close()
+        with suppress(asyncio.CancelledError):
+            await _closed(writer)
         self._carried.discard(task)
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
