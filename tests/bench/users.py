@@ -16,13 +16,12 @@ from typing import Any
 
 import jwt
 import redis
-from sidecar.tokens.keyset import TYPE
 
 from sidecar.domain.users import AccountId, SessionId, UserId
 from sidecar.sources.key_files import LoadedKeys, load_or_create
 from sidecar.store import keys
 from sidecar.tokens.ids import ENTROPY_BYTES, new_account_id, new_session_id, new_user_id
-from sidecar.tokens.keyset import ALGORITHM
+from sidecar.tokens.keyset import ALGORITHM, TYPE
 from tests.bench.policies import Cell, Policy
 
 ISSUER = "http://bench.example"
