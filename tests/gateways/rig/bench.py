@@ -13,7 +13,7 @@ import pytest
 from tests.gateways.rig.backend import Arrival, Backend
 from tests.gateways.rig.loop import LoopThread
 from tests.gateways.rig.people import Cast, Newcomer, SidecarProcess, found_and_gather, join
-from tests.gateways.rig.programs import PROGRAMS, Addresses, Gateway, Program
+from tests.gateways.rig.programs import PROGRAMS, Gateway, Places, Program
 from tests.gateways.rig.relay import Mode, Relay
 from tests.gateways.rig.wire import Response, ask
 from tests.ports import free_port
@@ -99,7 +99,7 @@ class Bench:
         self._relays.append(relay)
         folder = self.folder / f"{name}-{len(self._relays)}"
         folder.mkdir(mode=0o755)
-        places = Addresses(free_port(), relay.port, asked.port, self.backend.port, folder)
+        places = Places(free_port(), relay.port, asked.port, self.backend.port, folder)
         gateway = Gateway(program, binary, places, edit=edit, ready=ready)
         self._gateways.append(gateway)
         return Lane(name, gateway, relay, self.backend, self.loop)

@@ -20,8 +20,8 @@ DASHBOARD = "127.0.0.1:8000"
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
-    """Addresses of this run's processes, and the folder that a gateway may write to. ``api``: the sidecar's HTTP
+class Places:
+    """Places of this run's processes, and the folder that a gateway may write to. ``api``: the sidecar's HTTP
     address.
     """
 
@@ -32,17 +32,17 @@ class Addresses:
     folder: Path
 
 
-Fill = Callable[[str, Addresses], str]
+Fill = Callable[[str, Places], str]
 
 
-def _plain(text: str, at: Addresses) -> str:
+def _plain(text: str, at: Places) -> str:
     """Replace 127.0.0.1:PORT as most of the files have it."""
     for written, port in ((LISTEN, at.listen), (SIDECAR, at.sidecar), (GRPC, at.sidecar), (DASHBOARD, at.dashboard)):
         text = text.replace(written, f"127.0.0.1:{port}")
     return text
 
 
-def _nginx(text: str, at: Addresses) -> str:
+def _nginx(text: str, at: Places) -> str:
     """Replace the compose file's names, and its container's /tmp."""
     return (
         text.replace("sidecar:9181", f"127.0.0.1:{at.sidecar}")
@@ -52,11 +52,11 @@ def _nginx(text: str, at: Addresses) -> str:
     )
 
 
-def _caddy(text: str, at: Addresses) -> str:
+def _caddy(text: str, at: Places) -> str:
     return _plain(text, at).replace("http://:8080", f"http://:{at.listen}")
 
 
-def _envoy(text: str, at: Addresses) -> str:
+def _envoy(text: str, at: Places) -> str:
     checks_over_http = "port_value: 9183 " not in text
     text = _plain(text, at)
     api = at.sidecar if checks_over_http else at.api
@@ -125,7 +125,7 @@ class Gateway:
     """One running gateway."""
 
     def __init__(
-        self, program: Program, binary: Path, at: Addresses, *, edit: Callable[[str], str] = str, ready: int = 200
+        self, program: Program, binary: Path, at: Places, *, edit: Callable[[str], str] = str, ready: int = 200
     ) -> None:
         """``edit``: a test's change of the configuration, to show the effect of a setting. ``ready``: the status of a
         public path as soon as the gateway works.
