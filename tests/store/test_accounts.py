@@ -65,14 +65,14 @@ async def test_an_id_that_exists_blocks_no_name(town):
     assert (await Fsck(town.store).run()).clean
 
 
-async def test_an_id_that_exists_keeps_its_name_if_that_was_never_settled(town):
+async def test_an_existing_id_keeps_its_unsettled_name(town):
     first = await town.account(name="Acme")
     await town.store.change("HSET", keys.names(), "acme", f"{first.account} 1000")
     assert await create(town, first.account, "Acme") == AccountExists(first.account)
     assert await town.store.command("HGET", keys.names(), "acme") == first.account
 
 
-async def test_a_name_whose_claim_was_never_settled_is_still_its_accounts(town):
+async def test_an_unsettled_name_still_belongs_to_its_account(town):
     """Its process was killed between creating it and settling the claim; a minute later another account is created
     under the name.
     """
@@ -126,7 +126,7 @@ async def test_lowering_the_cap_keeps_everybody_and_adds_nobody(town):
     assert len((await town.users.roster(admin.account)).members) == 3
 
 
-async def test_suspending_the_account_suspends_every_record_and_every_actor(town):
+async def test_suspending_an_account_suspends_its_records_and_actors(town):
     admin = await town.account()
     actor = await town.signed_in(admin)
 
@@ -142,7 +142,7 @@ async def test_suspending_the_account_suspends_every_record_and_every_actor(town
     assert [event["k"] for event in await town.feed()][-2:] == ["account", "account"]
 
 
-async def test_a_deleted_account_is_gone_with_its_users_and_frees_its_name(town):
+async def test_a_deleted_account_removes_its_users_and_frees_its_name(town):
     admin = await town.account(name="Acme")
     actor = await town.signed_in(admin)
     member = await town.member(actor, admin.account, "b@example.com")

@@ -38,7 +38,7 @@ def test_the_line_in_the_readme_is_the_one_in_the_program():
     assert tuple(line.split()[4:]) == (">PASSWORD", "~sc:*", "resetchannels", *LINE)
 
 
-def test_no_script_and_no_module_uses_a_command_that_is_not_listed():
+def test_scripts_and_modules_use_only_listed_commands():
     listed = {right.removeprefix("+").partition("|")[0] for right in LINE}
     for name in names():
         used = set(re.findall(r"'([A-Z]{3,})'", script(name).text)) - OPTIONS
@@ -108,7 +108,7 @@ async def test_every_script_and_fsck_run_with_the_least_rights(bound, user):
 
 
 @pytest.mark.parametrize("right", [name for name in NEEDED if name != "set"] + [*CHECKS, FSCK, *REPLICAS])
-async def test_a_right_that_is_missing_is_named_and_nothing_is_left_behind(bound, user, real_town, right):
+async def test_a_missing_right_is_named_and_nothing_is_left_behind(bound, user, real_town, right):
     before = sorted(await real_town.store.client.keys("*"))
     await user.change(f"-{right}")
 
@@ -133,7 +133,7 @@ async def test_a_user_of_other_keys_is_told_which(bound, user):
 
 
 @pytest.mark.parametrize("right", ["xadd", "incr", "hset", "hget", "zrem", "srem", "set", "hincrby", "time"])
-async def test_R51_a_right_that_is_taken_away_leaves_the_record_or_an_event(bound, user, right):
+async def test_R51_a_removed_right_leaves_the_record_or_an_event(bound, user, right):
     """Demotes and suspends, so that index, sessions and record change."""
     admin = await bound.account()
     bob = await bound.administrator(await bound.signed_in(admin), admin.account, "bob@example.com")

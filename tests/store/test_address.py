@@ -83,7 +83,7 @@ MARKS = ("/", "#", "?", "@", "%", "[")
 @pytest.mark.parametrize("mark", MARKS)
 @pytest.mark.parametrize("user", ["", "default"])
 @pytest.mark.parametrize("key", ["SIDECAR_REDIS_URL", "SIDECAR_REDIS_URL_FILE"])
-def test_R24_a_password_that_is_not_percent_encoded_is_in_no_message(scheme, mark, user, key, tmp_path):
+def test_R24_an_unencoded_password_is_in_no_message(scheme, mark, user, key, tmp_path):
     """Before and behind the mark, for each scheme: rejected with the remedy, or accepted whole."""
     where = "/run/r.sock" if scheme == "unix" else f"h:1{tail(scheme)}"
     url = f"{scheme}://{user}:S3cretPart{mark}S3cretRest@{where}"

@@ -444,7 +444,7 @@ async def readable(store):
         await Audit(store).page(value, limit=500)
 
 
-async def test_no_mutation_of_a_backup_makes_a_store_that_fsck_finds_dirty(entries, tmp_path):
+async def test_no_mutated_backup_makes_a_store_that_fails_fsck(entries, tmp_path):
     outcomes = {"rejected": 0, "restored": 0}
     for seed in range(MUTATIONS):
         mutated = copy.deepcopy(entries)
@@ -515,7 +515,7 @@ async def test_names_are_read_once_and_calls_grow_with_accounts_alone(town, ther
     assert seen == sorted(seen)
 
 
-async def test_accounts_that_exchanged_their_names_since_both_come_back(town, tmp_path):
+async def test_accounts_with_exchanged_names_are_both_restored(town, tmp_path):
     first = await town.account(name="One", email="a@example.com")
     second = await town.account(name="Two", email="b@example.com")
     await Backup(town.store).save(tmp_path / "backup")
@@ -530,7 +530,7 @@ async def test_accounts_that_exchanged_their_names_since_both_come_back(town, tm
     assert (await Fsck(town.store).run()).findings == []
 
 
-async def test_an_account_that_is_left_out_keeps_its_name_and_so_does_who_waits_for_it(town, tmp_path):
+async def test_a_skipped_account_and_those_after_it_keep_their_names(town, tmp_path):
     """B has A's former name, and A's own name is in use: neither can return without taking a name."""
     first = await town.account(name="A", email="a@example.com")
     second = await town.account(name="B", email="b@example.com")
@@ -553,7 +553,7 @@ async def test_an_account_that_is_left_out_keeps_its_name_and_so_does_who_waits_
     assert (await Fsck(town.store).run()).findings == []
 
 
-async def test_rows_that_were_exported_and_trimmed_meanwhile_are_taken_anew(town, tmp_path, monkeypatch):
+async def test_rows_exported_and_trimmed_during_a_backup_are_reread(town, tmp_path, monkeypatch):
     """Otherwise the file's seal is older than its first row, and the file is rejected when it is needed."""
     admin = await town.account()
     home = keys.account(admin.account, town.store.partitions)

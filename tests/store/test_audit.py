@@ -60,7 +60,7 @@ async def everything(town):
     return admin, actor, uid
 
 
-async def test_R32_every_change_has_a_row_numbered_without_gaps_and_never_a_secret(town):
+async def test_R32_each_change_has_a_row_without_gaps_or_secrets(town):
     admin, _, uid = await everything(town)
 
     page = await Audit(town.store).page(admin.account, limit=500)
@@ -178,7 +178,7 @@ async def test_R32_what_is_exported_is_chained_and_signed_and_holds(town, log):
     assert log.path.stat().st_mode & 0o777 == 0o600
 
 
-async def test_R32_nothing_is_trimmed_that_is_not_exported_and_what_remains_still_verifies(town, log, monkeypatch):
+async def test_R32_only_exported_rows_are_trimmed_and_others_verify(town, log, monkeypatch):
     monkeypatch.setattr("sidecar.store.audit_export.BATCH", 4)
     admin = await town.account()
     for number in range(30):
@@ -211,7 +211,7 @@ async def test_R32_one_exporter_at_a_time_and_never_two_seals(town, log):
     assert not verify(lines(log), signature_holds=holds).faults
 
 
-async def test_R32_an_exporter_that_died_between_writing_and_sealing_writes_the_same_again(town, log, monkeypatch):
+async def test_R32_an_exporter_killed_before_sealing_rewrites_the_same(town, log, monkeypatch):
     await town.account()
     one = exporter(town, log)
 
@@ -323,7 +323,7 @@ def test_R32_tampering_is_found(name):
     assert any(says in fault.detail for fault in found.faults), found.faults
 
 
-def test_R32_a_log_written_anew_from_some_row_on_is_found_by_its_checkpoint():
+def test_R32_a_checkpoint_reveals_a_rewritten_log():
     head, forged = genesis("acc_a"), []
     for number in range(1, 7):
         line, head = chained("acc_a", head, row(number, actor="usr_x" if number > 3 else ""))
@@ -341,7 +341,7 @@ def test_logs_are_chained_each_by_itself():
     assert verify([], signature_holds=holds, anchors={"acc_a": ChainHead(3, "x")}).heads == {"acc_a": ChainHead(3, "x")}
 
 
-async def test_a_change_leaves_exactly_one_row_however_often_it_is_asked_again(town, monkeypatch):
+async def test_a_change_leaves_one_row_however_often_it_is_retried(town, monkeypatch):
     admin = await town.account()
     monkeypatch.setattr(town.store, "request_id", lambda: "the-same")
     first = await town.users.sign_out_everywhere(admin.id, OPERATOR)

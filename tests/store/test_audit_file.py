@@ -28,7 +28,7 @@ async def test_R32_lines_are_added_to_a_file_that_only_its_owner_reads(file):
 
 @pytest.mark.parametrize("torn", [b"{", b"x" * 200_000])
 @pytest.mark.parametrize("whole", [b"", b"1\n", b"1\n" + b"y" * 100_000 + b"\n"])
-async def test_R32_what_a_crash_has_torn_is_taken_away_before_more_is_written(file, whole, torn):
+async def test_R32_a_torn_row_is_removed_before_the_next_write(file, whole, torn):
     """The torn part was never sealed: its rows are exported again."""
     file.path.parent.mkdir()
     file.path.write_bytes(whole + torn)

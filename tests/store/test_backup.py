@@ -132,7 +132,7 @@ async def test_an_expired_invitation_comes_along_and_can_be_renewed(town, lived,
     assert again.user == lapsed.id
 
 
-async def test_R26_the_role_of_an_expired_invitation_keeps_no_backup_from_a_restore(town, lived, elsewhere, tmp_path):
+async def test_R26_the_role_of_an_expired_invitation_allows_a_restore(town, lived, elsewhere, tmp_path):
     rules = ArchiveRules(roles={"account-administrator", "developer", "marketer"})
     lapsed = (await town.users.roster(lived.account)).members[-1].record
     await town.users.change(OPERATOR, lapsed.id, role="retired")
@@ -146,7 +146,7 @@ async def test_R26_the_role_of_an_expired_invitation_keeps_no_backup_from_a_rest
         await Backup(elsewhere).load(tmp_path / "backup", rules=rules)
 
 
-async def test_a_restore_in_place_undoes_what_came_after_and_keeps_the_audit(town, lived, tmp_path):
+async def test_a_restore_in_place_undoes_later_changes_but_keeps_audit(town, lived, tmp_path):
     await Backup(town.store).save(tmp_path / "backup")
     before = await town.users.roster(lived.account)
     added = await town.member(OPERATOR, lived.account, "late@example.com")
@@ -163,7 +163,7 @@ async def test_a_restore_in_place_undoes_what_came_after_and_keeps_the_audit(tow
     assert (await Fsck(town.store).run(repair=True)).clean
 
 
-async def test_running_sidecars_follow_a_restore_also_for_who_was_removed(town, lived, tmp_path):
+async def test_running_sidecars_apply_a_restore_to_removed_users_too(town, lived, tmp_path):
     member = (await town.users.roster(lived.account)).members[1].record
     await Backup(town.store).save(tmp_path / "backup")
     live = RecordReplica(town.store, id="one", lease=0.3, clock=time.monotonic)
@@ -250,7 +250,7 @@ async def test_a_backup_of_other_keys_is_refused(town, lived, tmp_path, elsewher
         await Backup(elsewhere).load(tmp_path / "backup")
 
 
-async def test_R24_a_backup_holds_no_sessions_and_no_remembered_answers(town, lived, tmp_path):
+async def test_R24_a_backup_has_no_sessions_or_stored_responses(town, lived, tmp_path):
     actor = await town.signed_in(await town.users.record(lived.id))
     await Backup(town.store).save(tmp_path / "backup")
     head, (archived,) = read(tmp_path / "backup")
@@ -258,7 +258,7 @@ async def test_R24_a_backup_holds_no_sessions_and_no_remembered_answers(town, li
     assert (head.schema, head.pepper) == ("2", "")
 
 
-async def test_R20_a_restore_does_not_bring_back_a_key_that_was_revoked_since(town, lived, elsewhere, tmp_path):
+async def test_R20_a_restore_keeps_a_later_key_revocation(town, lived, elsewhere, tmp_path):
     peps = Peps(town.store)
     for number in range(2):
         made = await peps.create(
@@ -275,7 +275,7 @@ async def test_R20_a_restore_does_not_bring_back_a_key_that_was_revoked_since(to
     assert len(await Peps(elsewhere).listing(lived.account)) == 2, "another Redis has no copy"
 
 
-async def test_R10_a_restore_lets_no_subject_back_that_was_barred_since(town, lived, tmp_path):
+async def test_R10_a_restore_keeps_later_bars_of_subjects(town, lived, tmp_path):
     links = FederatedIdentities(town.store)
     linked = {"issuer": "https://login.example", "email": lived.email}
     assert isinstance(await links.link(lived.account, subject="s-1", **linked), Linked)
@@ -299,7 +299,7 @@ async def test_a_failed_backup_leaves_no_file(town, lived, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_restore_that_is_cut_short_leaves_a_mark_until_it_is_whole(town, elsewhere, tmp_path, monkeypatch):
+async def test_an_interrupted_restore_leaves_a_mark_until_completed(town, elsewhere, tmp_path, monkeypatch):
     """`fsck` reported "clean" for a partial restore, and sidecars served it."""
     await town.account(name="One", email="a@example.com")
     await town.account(name="Two", email="b@example.com")

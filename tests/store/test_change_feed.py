@@ -185,7 +185,7 @@ async def test_R46_a_store_that_went_back_and_moved_on_is_not_followed(real_town
         await silent(heard)
 
 
-async def test_R46_a_store_that_went_back_under_an_open_connection_is_not_followed(real_town):
+async def test_R46_a_store_regressed_while_connected_is_not_followed(real_town):
     """The first change after the loss arrives over the old connection, before any registration requires the proof."""
     admin = await real_town.account()
     async with following(real_town.store) as heard:
@@ -207,7 +207,7 @@ async def test_R46_a_store_that_went_back_under_an_open_connection_is_not_follow
         await silent(heard)
 
 
-async def test_R46_another_data_set_is_not_followed_and_the_known_one_is_again(real_town):
+async def test_R46_only_the_known_data_set_is_followed_and_resumed(real_town):
     await real_town.account()
     async with following(real_town.store) as heard:
         known = await real_town.store.command("GET", f"{FEED}:gen")

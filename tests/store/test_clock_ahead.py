@@ -10,7 +10,7 @@ OPERATOR = Actor.operator()
 HOUR = 3_600_000
 
 
-async def test_R52_a_bucket_that_is_full_again_in_an_hour_is_at_worst_empty_now(store, town):
+async def test_R52_a_bucket_dated_an_hour_ahead_counts_as_empty(store, town):
     wanted = Bucket("test", "somebody", Rate(3, 60.0))
     buckets = Buckets(store)
     await buckets.take(wanted)
@@ -30,7 +30,7 @@ async def test_R52_a_name_claimed_in_the_future_is_free(town):
     assert (await town.account(name="Acme")).role == "account-administrator"
 
 
-async def test_R52_a_registration_that_ends_in_an_hour_ends_with_its_lease(town):
+async def test_R52_a_registration_dated_ahead_ends_with_its_lease(town):
     side = keys.sidecars(0)
     await town.store.change("ZADD", side, round(await town.now_ms()) + HOUR, "dead")
     await town.store.change("HSET", f"{side}:lease", "dead", 300)

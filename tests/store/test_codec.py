@@ -17,5 +17,5 @@ from sidecar.store.codec import info_fields
         ("", {}),
     ],
 )
-def test_an_info_reply_has_the_same_fields_as_text_and_as_a_mapping(reply: object, fields: dict[str, str]) -> None:
+def test_an_info_reply_has_equal_fields_as_text_and_mapping(reply: object, fields: dict[str, str]) -> None:
     assert info_fields(reply) == fields

@@ -29,7 +29,7 @@ async def test_a_script_is_loaded_where_the_server_does_not_know_it(town):
     assert await town.users.record(admin.id) == admin
 
 
-async def test_a_write_whose_answer_was_lost_is_asked_again_and_not_done_again(town, monkeypatch):
+async def test_a_write_with_a_lost_reply_is_retried_but_applied_once(town, monkeypatch):
     admin = await town.account()
     evaluate, lost = town.store._evaluate, []
 
@@ -77,7 +77,7 @@ async def test_redis_py_repeats_nothing_by_itself(real_redis_url):
         await store.close()
 
 
-async def test_after_the_server_closed_its_connections_the_next_call_succeeds(real_town):
+async def test_after_the_server_closes_connections_a_call_succeeds(real_town):
     admin = await real_town.account()
     await asyncio.gather(*(real_town.users.record(admin.id) for _ in range(10)))
     await real_town.store.change("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -86,7 +86,7 @@ async def test_after_the_server_closed_its_connections_the_next_call_succeeds(re
     assert isinstance(await real_town.users.change(OPERATOR, admin.id, name="New"), Changed)
 
 
-async def test_a_cancelled_call_leaves_a_connection_that_answers_the_next_call_rightly(real_town):
+async def test_a_cancelled_call_does_not_mix_up_the_next_reply(real_town):
     admin = await real_town.account()
     for _ in range(30):
         call = asyncio.create_task(real_town.users.record(admin.id))
@@ -114,7 +114,7 @@ async def test_an_address_of_no_store_is_refused(url):
         await Store.open(url)
 
 
-async def test_R24_an_error_about_an_address_does_not_show_its_password():
+async def test_R24_an_address_error_does_not_show_the_password():
     with pytest.raises(StoreMismatchError) as refused:
         await Store.open("redos://user:very-secret@127.0.0.1:6379")
     assert "very-secret" not in str(refused.value)
@@ -168,7 +168,7 @@ def test_only_exceptions_of_our_own_are_bugs():
     assert outage(KeyError("x")) is None
 
 
-def test_a_send_on_a_connection_that_uvloop_has_closed_is_an_outage():
+def test_a_send_on_a_connection_closed_by_uvloop_is_an_outage():
     async def send():
         server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
@@ -232,7 +232,7 @@ async def test_the_first_start_makes_the_record_and_the_next_agrees(bare_store):
 
 
 @pytest.mark.parametrize("field", ["issuer", "audience"])
-async def test_R22_another_issuer_or_audience_is_refused_with_both_named(bare_store, field):
+async def test_R22_another_issuer_or_audience_is_rejected_naming_both(bare_store, field):
     await bare_store.check_meta(**OURS)
 
     with pytest.raises(StoreMismatchError) as refused:
@@ -244,7 +244,7 @@ async def test_R22_another_issuer_or_audience_is_refused_with_both_named(bare_st
     await bare_store.check_meta(**OURS)
 
 
-async def test_R22_who_does_not_know_the_issuer_neither_sets_nor_compares_it(bare_store):
+async def test_R22_without_an_issuer_none_is_set_or_compared(bare_store):
     await bare_store.check_meta()
     await bare_store.check_meta(**OURS)
     await bare_store.check_meta()
@@ -272,7 +272,7 @@ async def test_a_newer_schema_is_refused(bare_store):
         await bare_store.check_meta(**OURS)
 
 
-async def test_of_two_that_start_at_once_with_different_issuers_one_is_refused(real_redis_url):
+async def test_of_two_concurrent_starts_with_two_issuers_one_fails(real_redis_url):
     stores = [await Store.open(real_redis_url, **PATIENT) for _ in range(2)]
     outcomes = await asyncio.gather(
         *(store.check_meta(issuer=f"https://{number}.example") for number, store in enumerate(stores)),
@@ -327,15 +327,13 @@ async def test_a_well_kept_store_has_no_warning(real_town):
         ({"connected_slaves": "1"}, {"min-replicas-to-write": "0"}, "min-replicas-to-write"),
     ],
 )
-async def test_R31_a_store_that_could_bring_back_what_was_revoked_is_refused(
-    bare_store, monkeypatch, info, config, says
-):
+async def test_R31_a_store_that_could_undo_revocations_is_rejected(bare_store, monkeypatch, info, config, says):
     pretend(bare_store, monkeypatch, info, config)
     with pytest.raises(StoreMismatchError, match=says):
         await bare_store.check_meta(**OURS)
 
 
-async def test_R31_with_enough_replicas_every_change_is_confirmed_by_them(real_town, monkeypatch):
+async def test_R31_with_enough_replicas_they_confirm_every_change(real_town, monkeypatch):
     pretend(real_town.store, monkeypatch, {"connected_slaves": "2"}, {"min-replicas-to-write": "1"})
     await real_town.store.check_meta(**OURS)
     assert real_town.store.confirm_replicas == 1

@@ -101,7 +101,7 @@ async def test_R49_a_partition_is_closed_for_itself_alone():
 
 
 @pytest.mark.parametrize(("actor", "passes"), [(OPERATOR, True), (Actor.bearer(UserId("usr_a")), False)])
-async def test_what_people_change_passes_the_gate_and_healing_goes_around(closed, actor, passes):
+async def test_user_changes_are_gated_and_repairs_are_not(closed, actor, passes):
     raised, said = (AssertionError, "the store was asked") if passes else (StoreUnavailableError, "cut off")
     with pytest.raises(raised, match=said):
         await run_write(closed, "user_raise_epoch", "acc_a", actor)
@@ -146,7 +146,7 @@ async def test_every_noun_reads_through_the_gate(town, read):
 
 
 @pytest.mark.parametrize("read", PER_ACCOUNT)
-async def test_no_noun_takes_an_answer_from_a_store_that_is_behind_the_feed(town, read):
+async def test_no_reader_accepts_a_store_behind_the_feed(town, read):
     """The store lost its last changes: its reply about an account is older than the change applied here."""
     admin = await town.account()
     records = RecordCache(town.store, lease=1, clock=time.monotonic)
@@ -157,7 +157,7 @@ async def test_no_noun_takes_an_answer_from_a_store_that_is_behind_the_feed(town
     await READS[read](town.store, admin)
 
 
-async def test_R20_a_pep_key_is_not_admitted_by_a_store_that_is_known_to_be_cut_off(town, monkeypatch, clock, entropy):
+async def test_R20_a_store_known_as_cut_off_admits_no_pep_key(town, monkeypatch, clock, entropy):
     """As the registration detects it: a master without its replicas rejects writes and still serves reads."""
     admin = await town.account()
     wanted = NewPep("reports", frozenset({Scope.EVALUATE}), 3600.0, 100)
@@ -238,7 +238,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-async def test_no_change_of_a_user_is_answered_by_a_store_that_is_behind_the_feed(town, write):
+async def test_a_store_behind_the_feed_answers_no_user_change(town, write):
     """An emptied store has no sessions to end: that is no sign-out, because the known store may return."""
     admin = await town.account()
     me = await town.signed_in(admin)

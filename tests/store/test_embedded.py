@@ -139,7 +139,7 @@ async def test_its_folder_and_socket_are_private(tmp_path, binary):
         await server.stop()
 
 
-async def test_a_path_too_long_for_a_socket_finds_a_private_place_and_finds_it_again(tmp_path, binary):
+async def test_a_path_too_long_for_a_socket_has_a_stable_private_path(tmp_path, binary):
     state = tmp_path / ("deep" * 20) / ("deeper" * 20)
     server = await EmbeddedServer.acquire(state, binary=binary)
     socket = Path(server.url.removeprefix("unix://"))
@@ -193,7 +193,7 @@ def test_the_server_ends_with_an_owner_that_is_killed(sidecar):
     assert next_owner.said()["owner"] is True
 
 
-def test_nothing_acknowledged_is_lost_when_the_owner_is_killed_while_writing(sidecar):
+def test_killing_the_owner_loses_no_acknowledged_write(sidecar):
     for round_ in range(3):
         owner = sidecar()
         url = owner.said()["url"]
@@ -248,7 +248,7 @@ def test_an_owner_starts_a_server_that_died_again(sidecar):
     owner.stop()
 
 
-async def test_an_orphan_that_lives_on_is_ended_before_another_server_writes(tmp_path, binary, monkeypatch):
+async def test_an_orphan_is_ended_before_another_server_writes(tmp_path, binary, monkeypatch):
     """If the kernel does not end it (macOS), the next owner does, and never writes beside it."""
     monkeypatch.setattr(embedded.sys, "platform", "plan9")
     first = await EmbeddedServer.acquire(tmp_path, binary=binary)
@@ -292,7 +292,7 @@ async def test_the_owner_waits_a_moment_for_another_command_line(tmp_path, binar
     assert not answers(owner.url)
 
 
-async def test_a_broken_data_file_stops_the_start_with_what_the_server_said(tmp_path, binary):
+async def test_a_broken_data_file_stops_startup_with_its_error(tmp_path, binary):
     server = await EmbeddedServer.acquire(tmp_path, binary=binary)
     await server.stop()
     for file in server.folder.glob("**/*.aof*"):

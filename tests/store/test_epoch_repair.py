@@ -26,7 +26,7 @@ async def until(condition):
     raise AssertionError("it did not happen")
 
 
-async def test_an_epoch_that_was_lost_is_raised_again_and_sessions_of_the_older_one_end(town):
+async def test_a_lost_epoch_is_raised_again_and_older_sessions_end(town):
     admin = await town.account()
     await town.signed_in(admin)
     epoch_repair = EpochRepair(town.users)
@@ -40,7 +40,7 @@ async def test_an_epoch_that_was_lost_is_raised_again_and_sessions_of_the_older_
         await until(healed)
 
 
-async def test_the_highest_epoch_wins_and_what_holds_already_is_left_alone(town):
+async def test_the_highest_epoch_wins_and_is_not_raised_twice(town):
     admin = await town.account()
     epoch_repair = EpochRepair(town.users)
 

@@ -115,7 +115,7 @@ async def test_it_waits_for_the_one_that_has_not_applied_it(make_fleet, clock):
     assert done.waited_ms < (LEASE + MARGIN) * 1000
 
 
-async def test_R31_one_that_never_applies_it_costs_the_longest_lease_and_not_more(make_fleet, clock):
+async def test_R31_a_silent_sidecar_costs_at_most_the_longest_lease(make_fleet, clock):
     one, two = await trusted(make_fleet("a"), clock), make_fleet("b", lease=3.0)
     await two.register()
     await one.acknowledge(0, 5)
@@ -141,7 +141,7 @@ async def test_R31_completeness_is_never_concluded_from_absence(make_fleet, cloc
     assert (await fleet.wait_applied(Position(0, 5))).waited_ms >= (LEASE + MARGIN) * 1000 - 1
 
 
-async def test_R31_a_store_that_changes_while_we_wait_leaves_it_incomplete(make_fleet, clock):
+async def test_R31_a_store_change_during_the_wait_is_incomplete(make_fleet, clock):
     one, two = await trusted(make_fleet("a"), clock), make_fleet("b")
     await two.register()
     waiting = asyncio.create_task(one.wait_applied(Position(0, 5)))
@@ -151,7 +151,7 @@ async def test_R31_a_store_that_changes_while_we_wait_leaves_it_incomplete(make_
     assert not (await waiting).complete
 
 
-async def test_R31_a_write_that_its_replicas_did_not_confirm_is_incomplete(make_fleet, clock):
+async def test_R31_a_write_unconfirmed_by_replicas_is_incomplete(make_fleet, clock):
     fleet = await trusted(make_fleet("a"), clock)
     await fleet.acknowledge(0, 5)
 
@@ -171,7 +171,7 @@ async def test_R31_a_store_that_is_out_leaves_it_incomplete(make_fleet, clock, t
     assert done.waited_ms >= (LEASE + MARGIN) * 1000
 
 
-async def test_a_refused_registration_is_told_and_an_unanswered_one_is_not(make_fleet, holder, town, monkeypatch):
+async def test_only_a_rejected_registration_is_reported(make_fleet, holder, town, monkeypatch):
     fleet = make_fleet("a")
     problem = StoreUnavailableError("NOREPLICAS", answered=True, refused=True)
 
@@ -243,7 +243,7 @@ async def test_R31_who_leaves_uses_no_copy_from_then_on(town, monkeypatch):
     assert one.records.peek(admin.id) is None
 
 
-async def test_after_a_complete_revocation_no_sidecar_serves_the_older_record(town):
+async def test_a_complete_revocation_leaves_no_sidecar_an_old_record(town):
     admin = await town.account()
     async with living(town.store, 5, lease=2.0) as copies:
         for epoch in range(2, 12):
@@ -268,7 +268,7 @@ async def test_R15_a_session_that_ended_is_gone_from_every_copy(town):
         assert actor.session not in (await two.records.read(admin.id)).sessions
 
 
-async def test_R15_the_session_that_a_21st_sign_in_ends_is_gone_from_every_copy(town):
+async def test_R15_a_session_ended_by_a_21st_leaves_every_cache(town):
     admin = await town.account()
     first = await town.signed_in(admin)
     for _ in range(19):
@@ -320,7 +320,7 @@ async def test_a_sidecar_that_ends_leaves_the_fleet(town):
     assert await one.fleet.members() == []
 
 
-async def test_without_a_word_from_the_store_no_copy_is_used_past_the_lease(hurried_town):
+async def test_a_silent_store_ends_the_use_of_copies_with_the_lease(hurried_town):
     """The server stops responding: the copies last as long as the lease, then they are unknown."""
     admin = await hurried_town.account()
     async with living(hurried_town.store, 1) as (one,):

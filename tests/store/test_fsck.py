@@ -40,7 +40,7 @@ async def test_sound_data_is_clean(town, busy):
     assert (report.accounts, report.users) == (2, 3)
 
 
-async def test_an_expired_invitation_survives_a_repair_and_keeps_its_email(town, busy):
+async def test_a_repair_keeps_an_expired_invitation_and_its_email(town, busy):
     admin, _ = busy
     home = keys.account(admin.account, town.store.partitions)
     lapsed = await town.users.find(admin.account, "e@example.com", expired=True)

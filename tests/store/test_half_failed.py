@@ -79,9 +79,7 @@ async def numbers(store, stream: str) -> list[int]:
     "for_good", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["once", "the command for good"]
 )
 @pytest.mark.parametrize("name", writing())
-async def test_R51_a_script_that_fails_at_any_call_leaves_no_copy_that_is_older_than_the_records(
-    town, store, monkeypatch, name, for_good
-):
+async def test_R51_a_script_failing_at_any_call_leaves_no_stale_copy(town, store, monkeypatch, name, for_good):
     call = 0
     while True:
         call += 1

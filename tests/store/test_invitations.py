@@ -56,7 +56,7 @@ async def test_an_invited_user_holds_a_seat_and_becomes_a_member_on_it(town):
     assert (await town.users.credentials_of(record.id)).password_hash == "hash"
 
 
-async def test_of_a_hundred_invitations_at_once_the_last_seat_goes_to_one(town):
+async def test_of_a_hundred_invitations_one_gets_the_last_seat(town):
     admin = await town.account(cap=5)
     for letter in "bcd":
         await town.member(OPERATOR, admin.account, f"{letter}@example.com")
@@ -122,7 +122,7 @@ async def out_of_sight(town, admin, uid):
     await town.store.change("ZADD", f"{home}:inv", str(round(await town.now_ms()) - 30 * 86400_000), uid)
 
 
-async def test_an_expired_invitation_frees_its_seat_at_that_instant_and_stays_in_sight(town):
+async def test_an_expired_invitation_frees_its_seat_but_stays_listed(town):
     admin = await town.account(cap=2)
     uid = await expired(town, admin, role="developer", name="Bea")
 
@@ -144,7 +144,7 @@ async def test_an_expired_invitation_frees_its_seat_at_that_instant_and_stays_in
     assert isinstance(await town.invite(OPERATOR, admin.account, "c@example.com"), Invited), "its seat is free"
 
 
-async def test_an_expired_invitation_can_be_renewed_and_takes_a_seat_again(town):
+async def test_a_renewed_invitation_takes_a_seat_again(town):
     admin = await town.account(cap=2)
     uid = await expired(town, admin, role="developer")
     other = await town.invite(OPERATOR, admin.account, "c@example.com")
@@ -164,7 +164,7 @@ async def test_an_expired_invitation_can_be_renewed_and_takes_a_seat_again(town)
     assert (accepted.record.status, accepted.record.role) == (Status.ACTIVE, "developer")
 
 
-async def test_of_twenty_renewals_at_once_no_more_than_the_seats_succeed(town):
+async def test_of_twenty_renewals_at_most_the_free_seats_succeed(town):
     admin = await town.account(cap=4)
     for number in range(3):
         await town.invite(OPERATOR, admin.account, f"b{number}@example.com", ttl=0.02)
@@ -198,7 +198,7 @@ async def test_inviting_the_email_again_replaces_an_expired_invitation(town):
     assert uid in row["before"]
 
 
-async def test_an_expired_invitation_is_not_replaced_by_one_that_is_refused(town):
+async def test_a_rejected_invitation_does_not_replace_an_expired_one(town):
     admin = await town.account(cap=2)
     uid = await expired(town, admin)
     await town.invite(OPERATOR, admin.account, "c@example.com")
@@ -269,7 +269,7 @@ async def test_a_deleted_account_counts_no_expired_invitation(town):
     assert await town.store.command("EXISTS", f"{home}:i:{uid}", f"{home}:inv") == 0
 
 
-async def test_an_expired_invitation_is_cleared_also_when_its_own_hash_has_gone_first(town):
+async def test_an_expired_invitation_without_its_hash_is_cleared(town):
     admin = await town.account(cap=2)
     uid = await expired(town, admin)
     home = keys.account(admin.account, town.store.partitions)
@@ -304,7 +304,7 @@ async def test_a_wrong_secret_spends_nothing(town):
     assert await town.invitations.peek(uid, "digest-b@example.com") == InvitationGone()
 
 
-async def test_a_resent_invitation_keeps_the_seat_and_kills_the_old_link_also_when_full(town):
+async def test_a_resent_invitation_keeps_its_seat_and_voids_old_links(town):
     admin = await town.account(cap=2)
     invited = await town.invite(OPERATOR, admin.account, "b@example.com", ttl=60)
     uid = invited.member.record.id
@@ -333,7 +333,7 @@ async def test_nobody_joins_a_suspended_or_missing_account(town):
     assert await town.invite(OPERATOR, new_account_id(town.entropy(17)), "c@example.com") == NoAccount()
 
 
-async def test_R9_an_email_is_verified_only_by_a_link_that_was_mailed_and_shown_to_nobody(town):
+async def test_R9_only_a_mailed_and_never_shown_link_verifies_email(town):
     admin = await town.account()
     shown = await town.invite(OPERATOR, admin.account, "b@example.com")
     mailed = await town.invite(OPERATOR, admin.account, "c@example.com", mailed=True)
@@ -353,7 +353,7 @@ async def test_R9_an_email_is_verified_only_by_a_link_that_was_mailed_and_shown_
         assert accepted.record.email_verified is verified
 
 
-async def test_R13_the_same_idempotency_key_invites_once_and_another_body_is_refused(town):
+async def test_R13_an_idempotency_key_invites_once_and_for_one_body(town):
     admin = await town.account(cap=2)
     key = IdempotencyKey("k" * 64, "b" * 64)
 
@@ -384,7 +384,7 @@ async def test_R13_an_idempotency_key_remembers_no_refusal(town):
     assert isinstance(await town.invite(OPERATOR, admin.account, "b@example.com", idempotency=key), Invited)
 
 
-async def test_R13_of_many_with_one_idempotency_key_at_once_all_get_the_one_invitation(town):
+async def test_R13_concurrent_calls_with_one_key_share_an_invitation(town):
     admin = await town.account(cap=5)
     key = IdempotencyKey("k" * 64, "b" * 64)
 
@@ -397,7 +397,7 @@ async def test_R13_of_many_with_one_idempotency_key_at_once_all_get_the_one_invi
     assert sum(not outcome.replayed for outcome in outcomes) == 1
 
 
-async def test_R13_R19_neither_secret_nor_digest_is_in_what_is_remembered_or_told(town):
+async def test_R13_R19_stored_outcomes_and_events_hold_no_secret(town):
     admin = await town.account()
     key = IdempotencyKey("k" * 64, "b" * 64)
     invited = await town.invite(OPERATOR, admin.account, "b@example.com", digest="THE-DIGEST", idempotency=key)
@@ -415,7 +415,7 @@ async def test_R13_R19_neither_secret_nor_digest_is_in_what_is_remembered_or_tol
     assert not [text for text in seen if "THE-DIGEST" in text or "hash" in text.replace("'hash-", "")]
 
 
-async def test_R13_a_key_used_for_other_emails_leaves_nothing_of_them_behind(town):
+async def test_R13_a_key_reused_for_other_emails_leaves_no_trace(town):
     """Otherwise one administrator fills the store, an e-mail per request."""
     admin = await town.account()
     await town.invite(OPERATOR, admin.account, "b@example.com", idempotency=IdempotencyKey("k" * 64, "b" * 64))
@@ -444,7 +444,7 @@ async def test_R13_what_is_remembered_of_an_account_is_bounded(town):
     assert not (await resend(IdempotencyKey("0" * 64, "b" * 64))).replayed, "the oldest is dropped"
 
 
-async def test_removing_and_inviting_an_email_at_once_never_loses_its_hint(town):
+async def test_concurrent_removal_and_invitation_keep_the_email_hint(town):
     admin = await town.account(cap=50)
     for number in range(15):
         email = f"b{number}@example.com"

@@ -137,7 +137,7 @@ async def test_R48_the_file_is_bounded(make, tmp_path, monkeypatch):
     assert [one.n for one in (await loaded(make)).marks(0)][-10:] == list(range(90, 100))
 
 
-async def test_R48_a_disk_that_takes_nothing_is_logged_once_and_tried_again(make, tmp_path, monkeypatch, capsys):
+async def test_R48_an_unwritable_disk_is_logged_once_and_retried(make, tmp_path, monkeypatch, capsys):
     journal = await filled(make())
     with monkeypatch.context() as broken:
         broken.setattr("os.write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))

@@ -99,7 +99,7 @@ async def test_another_pepper_is_refused_before_anything_is_written(older):
     assert not await older.store.command("EXISTS", keys.accounts(0))
 
 
-async def test_R46_a_running_sidecar_of_schema_1_closes_and_names_the_schema(older):
+async def test_R46_a_sidecar_of_schema_1_closes_and_names_the_schema(older):
     """A sidecar of this code with the older schema: its next registration finds the partition's record changed."""
     feed, meta = keys.feed(0), dict(await older.store.pairs("HGETALL", keys.META))
     await older.store.change("HSET", keys.partition_meta(0), *(word for pair in meta.items() for word in pair))

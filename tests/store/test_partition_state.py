@@ -86,7 +86,7 @@ def test_the_lines_of_one_moment_are_gathered_once(clock):
     assert delays == [partition_state.GATHER_SECONDS]
 
 
-def test_a_repeated_state_keeps_its_beginning_and_takes_the_newest_reason(states, clock):
+def test_a_repeated_state_keeps_its_start_and_the_newest_reason(states, clock):
     begun = clock.monotonic()
     states.report(0, PartitionState.OUT, "one")
     clock.advance(5)
@@ -102,7 +102,7 @@ def test_a_regression_is_counted_when_it_begins(states):
     assert counted == [2]
 
 
-def test_direct_reads_need_a_partition_that_is_not_known_to_be_wrong(states):
+def test_direct_reads_from_a_failed_partition_are_rejected(states):
     states.require(0)
     states.report(0, PartitionState.OUT, "no answer")
     with pytest.raises(StoreUnavailableError) as out:
@@ -115,7 +115,7 @@ def test_direct_reads_need_a_partition_that_is_not_known_to_be_wrong(states):
     states.require(1)
 
 
-def test_R49_the_share_is_of_known_users_and_of_partitions_without_any():
+def test_R49_the_unavailable_share_counts_users_or_partitions():
     ok, out = PartitionStatus(PartitionState.OK, "", 0, readable=True), PartitionStatus(PartitionState.OUT, "", 0)
     full = PartitionStatus(PartitionState.REFUSING, "OOM", 0, readable=True)
     assert unavailable_share([(ok, 60), (out, 40)]) == 0.4

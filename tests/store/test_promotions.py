@@ -105,7 +105,7 @@ def begin_watched(servers, tmp_path, options=QUICK):
     return ports, sentinels, f"redis+sentinel://{places}/mymaster"
 
 
-async def test_R49_a_planned_failover_denies_for_less_than_three_seconds(servers, tmp_path, town_class, entropy):
+async def test_R49_a_planned_failover_denies_for_under_three_seconds(servers, tmp_path, town_class, entropy):
     (master, *_), sentinels, url = await asyncio.to_thread(begin_watched, servers, tmp_path)
     store = await Store.open(url)
     try:
@@ -190,7 +190,7 @@ async def test_R49_the_sentinels_password_is_rotated_while_serving(watched, tmp_
 MASTER = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")
 
 
-async def test_R49_one_masters_death_denies_its_partitions_alone_and_ends_by_itself(servers, town_class, entropy):
+async def test_R49_a_dead_master_denies_only_its_slots_until_failover(servers, town_class, entropy):
     """Three masters; the killed one has two replicas."""
     ports, store = await asyncio.to_thread(begin_cluster, servers), None
     try:

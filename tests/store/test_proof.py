@@ -46,7 +46,7 @@ def test_R46_each_answer_has_its_state(answer: StoreProof, state: PartitionState
     assert "p1" not in verdict.reason
 
 
-def test_R46_another_data_set_ahead_of_the_feed_waits_for_the_feed() -> None:
+def test_R46_another_data_set_ahead_of_the_feed_must_wait() -> None:
     assert judge(KNOWN, found(data_set="set-2"), META).state is None
 
 
@@ -57,7 +57,7 @@ def test_R46_a_trimmed_feed_is_no_loss() -> None:
     )
 
 
-def test_R46_a_lost_counter_or_id_beside_the_known_entry_is_repaired() -> None:
+def test_R46_a_lost_counter_or_id_at_a_known_entry_is_repaired() -> None:
     assert judge(KNOWN, found(n=None, last=7), META) == ProofResult(PartitionState.OK, repair=True)
     assert judge(KNOWN, found(data_set=""), META) == ProofResult(PartitionState.OK, repair=True)
 
@@ -72,7 +72,7 @@ def test_R46_before_the_first_entry_the_count_alone_proves() -> None:
     )
 
 
-def test_R46_nothing_applied_yet_takes_a_store_with_the_meta_record_and_an_id() -> None:
+def test_R46_a_first_store_needs_its_meta_record_and_an_id() -> None:
     assert judge(None, found(), META) == OK
     assert judge(None, found(data_set=""), META).state is PartitionState.CHANGED
     assert judge(None, found(meta={}), META).state is PartitionState.CHANGED

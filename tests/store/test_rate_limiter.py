@@ -49,7 +49,7 @@ async def test_R16_a_unit_that_is_given_back_is_there_at_once(store):
     assert await taken(buckets, bucket(), 2) == [True, False]
 
 
-async def test_R16_more_given_back_than_taken_is_not_more_than_it_holds(store):
+async def test_R16_giving_back_too_much_never_overfills_a_bucket(store):
     buckets = Buckets(store)
     await taken(buckets, bucket(), 1)
     for _ in range(5):
@@ -71,7 +71,7 @@ async def test_R16_buckets_of_another_kind_or_subject_are_others(store):
     assert await buckets.take(bucket(units=1)) != BucketTaken()
 
 
-async def test_R16_a_bucket_ends_when_it_is_full_again_and_names_nobody(store):
+async def test_R16_a_full_bucket_expires_and_its_key_names_no_user(store):
     buckets = Buckets(store)
     held = bucket(seconds=0.1, subject="ada@example.com")
     await taken(buckets, held, 2)
@@ -115,7 +115,7 @@ def test_R16_the_share_of_the_memory_that_is_used(info, share):
     assert _share(info_fields(info)) == share
 
 
-async def test_R16_at_four_fifths_the_store_is_short_until_it_is_well_below(store, monkeypatch):
+async def test_R16_memory_is_low_from_80_until_below_75_percent(store, monkeypatch):
     memory = MemoryPressure(store)
     for used, short in (
         (0.5, False),

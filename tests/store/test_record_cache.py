@@ -41,7 +41,7 @@ def change(record, n=1, **more):
     return FeedEntry(n=n, account=record.account, user=record.id, **told)
 
 
-async def test_a_copy_is_used_while_its_lease_lasts_and_not_an_instant_longer(town, records, clock):
+async def test_a_copy_is_used_exactly_until_its_lease_ends(town, records, clock):
     admin = await town.account()
     assert records.peek(admin.id) is None
 
@@ -126,7 +126,7 @@ async def test_a_read_that_a_change_overtook_is_answered_but_not_kept(town, reco
 
 
 @pytest.mark.parametrize("soil", ["account", "flush"])
-async def test_a_read_that_a_flush_or_an_account_change_overtook_is_not_kept(town, records, clock, soil):
+async def test_a_read_overtaken_by_a_flush_or_change_is_not_kept(town, records, clock, soil):
     admin = await town.account()
     reading = asyncio.create_task(records.read(admin.id))
     await asyncio.sleep(0)
@@ -163,7 +163,7 @@ async def test_readers_at_once_share_one_flight_but_never_a_soiled_one(town, rec
     assert asked == 3
 
 
-async def test_a_reader_that_goes_away_does_not_end_the_read_of_the_others(town, records):
+async def test_a_cancelled_reader_does_not_end_the_shared_read(town, records):
     admin = await town.account()
     first = asyncio.create_task(records.read(admin.id))
     await asyncio.sleep(0)
@@ -253,7 +253,7 @@ async def test_a_removed_user_does_not_come_back(town, records):
         await records.read(member.id)
 
 
-async def test_a_user_missing_from_an_older_account_is_not_taken_for_removed(town, records):
+async def test_a_user_missing_from_an_older_account_is_not_removed(town, records):
     admin = await town.account()
     member = await town.member(OPERATOR, admin.account, "b@example.com")
     records.apply(0, change(member))
@@ -286,7 +286,7 @@ async def test_after_a_restore_counts_start_anew_but_epochs_do_not(town, records
         await records.read(admin.id, fresh=True)
 
 
-async def test_R46_a_store_that_is_not_proven_is_neither_copied_nor_asked(town, clock):
+async def test_R46_an_unproven_store_is_neither_copied_nor_read(town, clock):
     states = PartitionStates(clock=clock.monotonic, later=lambda _delay, _callback: None)
     records = RecordCache(town.store, lease=LEASE, clock=clock.monotonic, states=states)
     refresh(records, clock)
@@ -330,7 +330,7 @@ async def test_a_lost_change_of_one_user_is_nobody_elses(town, records):
     assert await records.read(admin.id) == admin
 
 
-async def test_a_user_that_was_healed_is_believed_from_its_next_change_on(town, records, regressions):
+async def test_a_repaired_user_is_accepted_from_its_next_change(town, records, regressions):
     admin = await town.account()
     member = await town.member(OPERATOR, admin.account, "b@example.com", role="developer")
     for role in ("marketer", "developer", "marketer"):
@@ -350,7 +350,7 @@ async def test_a_user_that_was_healed_is_believed_from_its_next_change_on(town, 
     assert await records.read(member.id) == changed
 
 
-async def test_a_lost_suspension_of_the_account_is_not_made_up_for_by_a_users_healing(town, records, regressions):
+async def test_a_user_repair_does_not_cover_a_lost_suspension(town, records, regressions):
     admin = await town.account()
     suspended = await town.accounts.set_status(admin.account, Status.SUSPENDED, OPERATOR)
     records.apply(0, change(admin, seq=5))
@@ -378,7 +378,7 @@ async def test_R47_a_copy_is_read_anew_after_thirty_seconds_at_most(town, record
     assert (await records.read(admin.id)).status is Status.SUSPENDED
 
 
-async def test_R47_a_copy_that_is_read_anew_and_the_same_is_the_same_object(town, records, clock):
+async def test_R47_an_unchanged_copy_read_again_is_the_same_object(town, records, clock):
     """Decisions that were made with it stay valid: nothing has changed."""
     admin = await town.account()
     first = await records.read(admin.id)

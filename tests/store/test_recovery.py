@@ -248,7 +248,7 @@ async def test_R48_a_key_that_was_revoked_is_revoked_again(scene, sidecar):
 
 
 @pytest.mark.parametrize("status", [Status.SUSPENDED, "deleted"])
-async def test_R48_members_of_an_account_that_was_suspended_or_deleted_are_held(scene, sidecar, status):
+async def test_R48_members_of_a_suspended_or_deleted_account_are_held(scene, sidecar, status):
     one = await sidecar()
     accounts = scene.town.accounts
     if status == "deleted":
@@ -294,7 +294,7 @@ async def test_R48_an_invitation_with_a_lost_change_cannot_be_accepted(scene, si
     assert type(await accept()).__name__ == "Accepted"
 
 
-async def test_R48_a_user_whose_acceptance_was_lost_is_a_held_invitation(scene, sidecar):
+async def test_R48_a_user_with_a_lost_acceptance_is_held_as_invited(scene, sidecar):
     """The invitation has no epoch, which the user had: its record is not older data for ever."""
     town = scene.town
     invited = (await town.invite(OPERATOR, scene.ada.account, "eve@example.com", role="developer")).member.record
@@ -361,7 +361,7 @@ async def test_R48_the_same_older_state_again_before_a_restart(scene, sidecar):
     await eventually(lambda: one.held(scene.bob.id))
 
 
-async def test_R48_a_recovery_that_is_followed_already_is_not_reported_as_a_loss(scene, sidecar, monkeypatch):
+async def test_R48_a_known_recovery_is_not_reported_as_a_loss(scene, sidecar, monkeypatch):
     """The feed follows the recovered store before the state is reported and the journal has read the feed."""
     one = await sidecar()
     monkeypatch.setattr(Journal, "read_back", lambda _self: asyncio.sleep(0))
@@ -402,7 +402,7 @@ async def test_R48_a_sidecar_that_starts_meanwhile_waits(scene, sidecar, monkeyp
     await eventually(lambda: one.state is PartitionState.OK)
 
 
-async def test_R48_a_recovery_whose_sidecars_are_gone_is_finished_by_one_that_starts(scene, sidecar, monkeypatch):
+async def test_R48_a_starting_sidecar_completes_an_abandoned_recovery(scene, sidecar, monkeypatch):
     monkeypatch.setattr(PartitionRecovery, "leads", lambda _self, _partition: asyncio.sleep(0, result=False))
     one = await sidecar("a")
     await scene.lose(changes(scene)["role"])
@@ -428,7 +428,7 @@ async def gap(scene, sidecar, change=None):
     return late
 
 
-async def test_R48_a_partition_stays_closed_while_a_lost_change_is_not_known(scene, sidecar):
+async def test_R48_a_partition_is_closed_while_a_loss_is_unknown(scene, sidecar):
     late = await gap(scene, sidecar)
     await eventually(lambda: "fsck --accept-loss" in late.reason)
     await asyncio.sleep(4 * LEASE)
@@ -472,7 +472,7 @@ LATE = {
 
 
 @pytest.mark.parametrize("kind", list(LATE))
-async def test_R48_a_sidecar_that_returns_after_an_accepted_loss_holds_its_users_and_only_those(scene, sidecar, kind):
+async def test_R48_a_late_sidecar_holds_only_users_of_its_lost_changes(scene, sidecar, kind):
     town, (expected, before) = scene.town, LATE[kind]
     eve = await town.member(OPERATOR, scene.ada.account, "eve@example.com", role="developer")
     other = await town.account(email="max@example.com", name="Other")
@@ -507,7 +507,7 @@ async def test_R48_a_sidecar_that_returns_after_an_accepted_loss_holds_its_users
     assert [name for name, user in people.items() if await late.held(user.id)] == []
 
 
-async def test_R48_what_is_told_after_an_accepted_loss_holds_later_and_once(scene, sidecar):
+async def test_R48_a_late_report_of_an_accepted_loss_holds_once(scene, sidecar):
     one = await sidecar("a")
     late = await sidecar("late")
     kept = await commands(scene.town.store)
@@ -537,7 +537,7 @@ async def test_R48_a_review_either_way_ends_the_hold(scene, sidecar):
     assert isinstance(again, NotHeld)
 
 
-async def test_R48_a_held_last_administrator_is_let_back_in_by_the_operator(scene, sidecar):
+async def test_R48_an_operator_releases_a_held_last_administrator(scene, sidecar):
     one = await sidecar()
     await scene.town.administrator(OPERATOR, scene.ada.account, "eve@example.com")
     eve = await scene.town.users.find(scene.ada.account, "eve@example.com")

@@ -62,7 +62,7 @@ async def test_R30_what_is_on_its_way_is_waited_for(town, records, freshness, sl
     assert len(slept.pauses) == 3
 
 
-async def test_R30_who_does_not_hear_it_is_late_and_the_wait_is_bounded(town, freshness, slept):
+async def test_R30_an_unseen_revision_is_late_after_a_bounded_wait(town, freshness, slept):
     admin = await town.account()
     assert await freshness.reach(admin.account, 1) is RevisionStatus.LATE
     assert PATIENCE <= sum(slept.pauses) < PATIENCE + 0.02

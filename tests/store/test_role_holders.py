@@ -25,7 +25,7 @@ async def test_members_and_invitations_of_every_account_count(town) -> None:
     assert held == {"account-administrator": 3, "developer": 3, "marketer": 3}
 
 
-async def test_who_left_or_was_never_more_than_an_expired_invitation_holds_nothing(town) -> None:
+async def test_removed_users_and_expired_invitations_hold_no_role(town) -> None:
     admin = await town.account()
     actor = await town.signed_in(admin)
     gone = await town.member(actor, admin.account, "dev@acme.example", role="developer")
@@ -92,7 +92,7 @@ async def test_R25_generations_are_recorded_and_going_back_is_audited(store) -> 
     assert await generations.roles() == {"a", "b"}
 
 
-async def test_R25_a_restart_on_an_earlier_one_is_audited_and_not_the_newest(store) -> None:
+async def test_R25_a_restart_on_an_older_policy_is_an_audited_revert(store) -> None:
     generations = PolicyHistory(store)
     await generations.record("g1", ["a"], sidecar="one", start=True)
     await generations.record("g2", ["a"], sidecar="one")

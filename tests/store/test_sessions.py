@@ -25,7 +25,7 @@ def few(monkeypatch):
     monkeypatch.setattr(sessions, "REFRESHES", Rate(units=3, seconds=3600))
 
 
-async def test_R16_a_session_is_refreshed_so_often_and_then_once_in_a_while(town, few):
+async def test_R16_refreshes_of_a_session_are_rate_limited(town, few):
     admin = await town.account()
     actor, other = await town.signed_in(admin), await town.signed_in(admin)
     for counter in range(3):
@@ -53,7 +53,7 @@ async def test_R14_reuse_ends_a_session_also_when_its_bucket_is_empty(town, few)
     assert isinstance(await rotate(town, actor, 0), Reused)
 
 
-async def test_R52_a_bucket_of_a_clock_that_ran_ahead_locks_no_session_out(town, few):
+async def test_R52_a_bucket_dated_ahead_locks_no_session_out(town, few):
     actor = await town.signed_in(await town.account())
     home = keys.account(account_of(actor.user), town.store.partitions)
     await town.store.change("HSET", f"{home}:s:{actor.session}", "due", str(int(await town.now_ms()) + 10**12))
@@ -78,7 +78,7 @@ async def test_a_session_opens_under_the_epoch_that_was_compared(town):
     assert await town.sessions.open(admin.id, expected_epoch=2, session=town.session()) == Stale(1)
 
 
-async def test_no_session_opens_for_the_suspended_the_invited_or_a_suspended_account(town):
+async def test_only_active_users_of_active_accounts_open_sessions(town):
     admin = await town.account()
     member = await town.member(OPERATOR, admin.account, "b@example.com")
     invited = await town.invite(OPERATOR, admin.account, "c@example.com")
@@ -94,7 +94,7 @@ async def test_no_session_opens_for_the_suspended_the_invited_or_a_suspended_acc
     assert await open_(admin.id) == NoUser()
 
 
-async def test_R15_a_user_has_at_most_twenty_sessions_and_the_oldest_ends(town):
+async def test_R15_the_oldest_of_more_than_twenty_sessions_ends(town):
     admin = await town.account()
     opened = [await town.signed_in(await town.users.record(admin.id)) for _ in range(23)]
 
@@ -105,7 +105,7 @@ async def test_R15_a_user_has_at_most_twenty_sessions_and_the_oldest_ends(town):
     assert isinstance(await rotate(town, opened[22], 0), Rotated)
 
 
-async def test_R15_a_session_ends_after_its_absolute_life_however_often_it_is_refreshed(town):
+async def test_R15_refreshes_do_not_extend_the_absolute_lifetime(town):
     admin = await town.account()
     session = town.session(ttl=100.0, absolute_ttl=0.08)
     opened = await town.sessions.open(admin.id, expected_epoch=1, session=session)
@@ -149,7 +149,7 @@ async def test_R14_a_retry_within_the_grace_gets_the_same_successor(town):
     assert len(await town.feed()) == before
 
 
-async def test_R14_once_the_successor_was_used_the_older_token_ends_the_session(town):
+async def test_R14_an_old_token_after_its_successor_ends_the_session(town):
     admin = await town.account()
     actor = await town.signed_in(admin)
     other = await town.signed_in(await town.users.record(admin.id))
@@ -176,7 +176,7 @@ async def test_R14_after_the_grace_the_older_token_ends_the_session(town, monkey
     assert isinstance(await rotate(town, actor, 0), Reused)
 
 
-async def test_an_authentic_token_ahead_of_the_store_is_never_a_success(town):
+async def test_a_valid_token_ahead_of_the_store_never_succeeds(town):
     admin = await town.account()
     actor = await town.signed_in(admin)
 
@@ -184,7 +184,7 @@ async def test_an_authentic_token_ahead_of_the_store_is_never_a_success(town):
     assert isinstance(await rotate(town, actor, 0), Rotated)
 
 
-async def test_R14_status_epoch_and_owner_are_compared_in_the_same_script(town):
+async def test_R14_one_script_compares_status_epoch_and_owner(town):
     admin = await town.account()
     member = await town.member(OPERATOR, admin.account, "b@example.com")
     actor = await town.signed_in(member)
@@ -227,7 +227,7 @@ async def test_a_rotation_racing_a_password_change_never_survives_it(town):
         assert (await town.users.record(admin.id)).sessions == {}
 
 
-async def test_R15_ending_sessions_is_an_acknowledged_change_of_the_record(town):
+async def test_R15_ending_sessions_is_an_acknowledged_record_change(town):
     admin = await town.account()
     actors = [await town.signed_in(await town.users.record(admin.id)) for _ in range(4)]
 

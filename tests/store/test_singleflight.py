@@ -64,7 +64,7 @@ async def test_what_is_asked_in_one_turn_is_one_script(town, records, pieces):
     assert [records.peek(each.id) for each in everybody] == everybody
 
 
-async def test_who_asks_a_turn_later_by_way_of_a_task_still_comes_along(town, records, pieces):
+async def test_a_read_from_a_new_task_still_joins_the_batch(town, records, pieces):
     first, second = await people(town, 1)
     early = asyncio.ensure_future(records.read(first.id))
     await asyncio.sleep(0)
@@ -221,7 +221,7 @@ async def test_who_goes_away_takes_nobody_along(town, records):
 # State at the time of the request -------------------------------------------------------------------------------------
 
 
-async def test_a_change_heard_while_the_answer_is_on_its_way_does_not_refuse_it(town, records, monkeypatch):
+async def test_a_change_during_a_read_does_not_reject_its_reply(town, records, monkeypatch):
     """Nor is it cached: the other records of the same script call are."""
     admin, member = await people(town, 1)
     evaluate = town.store._evaluate

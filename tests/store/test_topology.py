@@ -213,7 +213,7 @@ async def lively(live, admin):
 
 
 @pytest.mark.slow
-async def test_R31_a_sentinels_master_that_writes_without_replicas_is_refused(watched):
+async def test_R31_a_sentinel_master_without_min_replicas_is_rejected(watched):
     servers, master, _, url = watched
     servers.ask(master, "CONFIG", "SET", "min-replicas-to-write", "0")
     store = await Store.open(url)
@@ -225,7 +225,7 @@ async def test_R31_a_sentinels_master_that_writes_without_replicas_is_refused(wa
 
 
 @pytest.mark.slow
-async def test_R31_fewer_than_two_replicas_are_warned_of_and_a_lone_master_needs_consent(watched):
+async def test_R31_one_replica_warns_and_a_lone_master_needs_consent(watched):
     servers, master, replica, url = watched
     store = await Store.open(url)
     try:
@@ -380,7 +380,7 @@ async def test_records_that_are_read_together_follow_a_slot_that_moves(cluster, 
 
 
 @pytest.mark.slow
-async def test_R50_a_reshard_that_stops_half_way_is_an_outage_of_its_slot(cluster, town_class, entropy):
+async def test_R50_an_incomplete_reshard_is_an_outage_of_its_slot(cluster, town_class, entropy):
     """Some keys moved, others not: scripts get TRYAGAIN, ASK or an error of their own."""
     servers, ports = cluster
     store = await lone(f"redis+cluster://127.0.0.1:{ports[0]}")

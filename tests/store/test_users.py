@@ -57,7 +57,7 @@ async def test_names_keep_every_letter(town):
     assert (await town.users.record(admin.id)).name == name
 
 
-async def test_a_role_change_is_in_force_and_keeps_the_epoch_and_the_sessions(town):
+async def test_a_role_change_applies_and_keeps_epoch_and_sessions(town):
     admin = await town.account()
     member = await town.member(OPERATOR, admin.account, "b@example.com", role="marketer")
     signed_in = await town.signed_in(member)
@@ -93,7 +93,7 @@ async def test_role_name_and_status_change_at_once_or_not_at_all(town):
     assert await town.users.record(admin.id) == admin
 
 
-async def test_suspension_ends_the_sessions_for_good_and_keeps_the_seat(town):
+async def test_suspension_ends_sessions_for_good_and_keeps_the_seat(town):
     admin = await town.account(cap=2)
     member = await town.member(OPERATOR, admin.account, "b@example.com")
     await town.signed_in(member)
@@ -134,7 +134,7 @@ async def test_the_last_active_administrator_stays(town, change):
     assert await change(town.users, sleeping.id) == LastAdmin()
 
 
-async def test_two_administrators_who_demote_each_other_at_once_leave_one(town):
+async def test_administrators_demoting_each_other_leave_one(town):
     admin = await town.account()
     other = await town.administrator(OPERATOR, admin.account, "b@example.com")
     for _ in range(20):
@@ -180,7 +180,7 @@ async def test_removing_an_invited_user_kills_the_invitation(town):
     assert await town.users.accounts_of("b@example.com") == []
 
 
-async def test_an_invited_user_can_get_another_role_also_when_the_account_is_full(town):
+async def test_an_invited_user_of_a_full_account_can_change_role(town):
     admin = await town.account(cap=2)
     invited = await town.invite(OPERATOR, admin.account, "b@example.com", role="marketer")
     uid = invited.member.record.id
@@ -243,7 +243,7 @@ async def test_an_invited_user_has_no_password(town):
     )
 
 
-async def test_a_password_change_raises_the_epoch_and_ends_all_sessions_but_the_new_one(town):
+async def test_a_password_change_raises_the_epoch_and_ends_sessions(town):
     admin = await town.account()
     actor = await town.signed_in(admin)
     await town.signed_in(admin)
@@ -279,7 +279,7 @@ async def test_of_fifty_password_changes_at_once_one_wins(town):
     assert (await town.users.credentials_of(admin.id)).password_hash == f"hash-{winner}"
 
 
-async def test_a_password_change_needs_an_active_user_and_a_live_session(town):
+async def test_a_password_change_needs_an_active_user_and_session(town):
     admin = await town.account()
     member = await town.member(OPERATOR, admin.account, "b@example.com")
     actor = await town.signed_in(member)
@@ -307,7 +307,7 @@ async def test_signing_out_everywhere_raises_the_epoch(town):
     assert await town.users.sign_out_everywhere(admin.id, actor) == ActorChanged()
 
 
-async def test_a_rehash_changes_no_epoch_and_never_overwrites_a_newer_password(town):
+async def test_a_rehash_keeps_the_epoch_and_any_newer_password(town):
     admin = await town.account()
     before = len(await town.feed())
 
@@ -319,7 +319,7 @@ async def test_a_rehash_changes_no_epoch_and_never_overwrites_a_newer_password(t
     assert (await town.users.credentials_of(admin.id)).password_hash == "stronger"
 
 
-async def test_a_healed_epoch_asks_for_a_reset_until_the_password_changes(town):
+async def test_a_repaired_epoch_requires_a_password_reset(town):
     admin = await town.account()
     await town.signed_in(admin)
 
@@ -376,7 +376,7 @@ async def test_R11_a_script_refuses_an_actor_that_is_not_as_judged(town):
     assert isinstance(await town.users.change(actor, member.id, role="developer"), Changed)
 
 
-async def test_R11_a_demoted_suspended_signed_out_or_removed_actor_changes_nothing(town):
+async def test_R11_an_actor_who_lost_access_changes_nothing(town):
     admin = await town.account(cap=10)
     member = await town.member(OPERATOR, admin.account, "c@example.com")
     undo = [
@@ -392,7 +392,7 @@ async def test_R11_a_demoted_suspended_signed_out_or_removed_actor_changes_nothi
         assert await town.users.change(actor, member.id, role="developer") == ActorChanged()
 
 
-async def test_R11_a_target_whose_role_has_changed_since_it_was_judged_is_not_touched(town):
+async def test_R11_a_target_with_a_changed_role_is_left_unchanged(town):
     admin = await town.account()
     actor = await town.signed_in(admin)
     member = await town.member(OPERATOR, admin.account, "b@example.com", role="developer")

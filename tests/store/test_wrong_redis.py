@@ -95,12 +95,12 @@ async def test_a_store_that_is_not_there_is_one_line_with_the_remedy(scheme):
     await says(f"{scheme}://:S3cret@127.0.0.1:{free_port()}{tail}", "start the server", misconfigured=False)
 
 
-async def test_a_name_or_a_socket_that_is_not_there_is_one_line_with_the_remedy(tmp_path):
+async def test_a_missing_host_or_socket_is_one_line_with_a_remedy(tmp_path):
     await says(f"unix://{tmp_path}/none", "start the server", misconfigured=False)
     await says("redis://no-such-host.invalid", "correct the host", misconfigured=False, read_timeout=5.0)
 
 
-async def test_a_server_that_is_set_up_otherwise_is_one_line_with_the_remedy(servers):
+async def test_a_misconfigured_server_is_one_line_with_a_remedy(servers):
     port, cluster = free_port(), free_port(BUS)
     servers.start(port, "--save", "", "--databases", "4", "--appendonly", "yes")
     await says(f"redis://127.0.0.1:{port}/4", "choose a database", misconfigured=True)
