@@ -80,7 +80,7 @@ def test_a_role_that_is_gone_opens_nothing(generation: Generation) -> None:
 
 
 @pytest.mark.slow
-async def test_over_http_every_result_evaluates_to_true_and_no_other_does(
+async def test_over_http_exactly_the_results_evaluate_to_true(
     pdp: Pdp, town: AccountsFixture, generation: Generation
 ) -> None:
     """The same over HTTP, for every user by id and by e-mail, and for every role, in batches."""

@@ -32,7 +32,7 @@ async def test_AZ_2_3_answers_stand_in_the_order_of_the_questions(pdp: Pdp) -> N
     assert decisions(await pdp.batch([YES, NO, YES, YES, NO])) == [True, False, True, True, False]
 
 
-async def test_AZ_2_3_items_carry_decision_alone_and_there_is_none_at_the_top(pdp: Pdp) -> None:
+async def test_AZ_2_3_items_have_only_a_decision_and_the_top_has_none(pdp: Pdp) -> None:
     answer = await pdp.batch([YES, NO, BROKEN])
     assert answer.raw == b'{"evaluations":[{"decision":true},{"decision":false},{"decision":false}]}'
 

@@ -157,7 +157,7 @@ async def test_R20_a_batch_counts_its_questions(pdp: Pdp, town: AccountsFixture,
     assert (await pdp.ask(EVALUATION, CALLS[EVALUATION], key=key)).status == 200
 
 
-async def test_R20_a_flood_of_made_up_keys_costs_the_store_a_bounded_number_of_reads(
+async def test_R20_a_flood_of_forged_keys_has_bounded_store_reads(
     pdp: Pdp, town: AccountsFixture, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await pdp.ask(EVALUATION, CALLS[EVALUATION])).status == 200
@@ -182,7 +182,7 @@ async def test_R20_a_flood_of_made_up_keys_costs_the_store_a_bounded_number_of_r
     assert (await pdp.ask(EVALUATION, CALLS[EVALUATION])).status == 200, "a key that was verified before is accepted"
 
 
-async def test_R20_a_key_made_here_that_is_revoked_has_a_bounded_number_of_reads(
+async def test_R20_a_revoked_local_key_has_bounded_store_reads(
     pdp: Pdp, town: AccountsFixture, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await town.made()

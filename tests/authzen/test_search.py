@@ -84,7 +84,7 @@ async def test_AZ_2_4_action_search_on_a_route_lists_methods(pdp: Pdp) -> None:
 
 
 @pytest.mark.parametrize("identifier", ["usr_x", "", 7, None, [], {}])
-async def test_AZ_2_4_the_id_of_what_is_searched_is_ignored_whatever_it_is(
+async def test_AZ_2_4_the_id_of_the_searched_entity_is_ignored(
     pdp: Pdp, town: AccountsFixture, identifier: Any
 ) -> None:
     asked = {**WHO_VIEWS_MEDIA, "subject": {"type": "user", "id": identifier}}
@@ -168,14 +168,14 @@ async def test_R20_searches_list_nobody_of_another_account(pdp: Pdp, town: Accou
 
 
 @each_search
-async def test_AZ_2_4_without_a_page_everything_comes_at_once_and_no_page(pdp: Pdp, what: str) -> None:
+async def test_AZ_2_4_without_a_page_the_response_is_complete(pdp: Pdp, what: str) -> None:
     for more in ({}, {"page": None}):
         assert set((await pdp.search(what, {**REQUESTS[what], **more})).body) == {"results"}
 
 
 @each_search
 @pytest.mark.parametrize("limit", [1, 2, 3, 1000])
-async def test_AZ_2_4_pages_hold_every_result_once_and_end_with_an_empty_token(pdp: Pdp, what: str, limit: int) -> None:
+async def test_AZ_2_4_pages_list_results_once_and_end_with_empty_token(pdp: Pdp, what: str, limit: int) -> None:
     everything = ids(await pdp.search(what, REQUESTS[what]))
     seen: list[str] = []
     page: dict[str, Any] = {"limit": limit}
@@ -210,7 +210,7 @@ async def test_AZ_2_4_nothing_found_is_no_partial_answer(pdp: Pdp) -> None:
 
 
 @each_search
-async def test_AZ_2_8_a_token_without_the_limit_goes_on_with_the_first_one(pdp: Pdp, what: str) -> None:
+async def test_AZ_2_8_a_token_without_a_limit_uses_the_first_limit(pdp: Pdp, what: str) -> None:
     first = await pdp.search(what, {**REQUESTS[what], "page": {"limit": 1}})
     second = await pdp.search(what, {**REQUESTS[what], "page": {"token": first.body["page"]["next_token"]}})
     assert len(ids(second)) == 1
@@ -286,9 +286,7 @@ async def test_AZ_2_4_a_token_that_is_none_of_ours_is_400(pdp: Pdp, what: str, t
     assert answer.body.startswith("page.token ")
 
 
-async def test_a_token_that_somebody_wrote_themselves_turns_no_page_but_their_own(
-    pdp: Pdp, town: AccountsFixture
-) -> None:
+async def test_a_forged_token_opens_only_pages_of_the_caller(pdp: Pdp, town: AccountsFixture) -> None:
     first = await pdp.search("subject", {**WHO_VIEWS_MEDIA, "page": {"limit": 1}})
     token = first.body["page"]["next_token"]
     _, _, request = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))

@@ -16,7 +16,7 @@ def defined() -> set[str]:
     }
 
 
-def test_every_test_that_the_table_names_exists_and_every_test_of_the_specification_is_named() -> None:
+def test_the_table_and_the_specification_tests_match() -> None:
     named = set(re.findall(r"`(test_\w+)`", (HERE / "README.md").read_text()))
     assert named <= defined()
     assert {name for name in defined() if name.startswith("test_AZ_")} <= named
