@@ -188,7 +188,7 @@ async def settled_in(rig: Rig, http: Callable[[Process], Http]) -> Run:
     return Run(rig, fleet, lives, Duel(fleet, (one, await api.join(one, "other@example.com", ADMIN))))
 
 
-async def test_killed_sidecars_and_a_killed_store_lose_nothing_that_was_acknowledged(
+async def test_kills_of_sidecars_and_store_lose_no_acknowledged_write(
     start: Start, redis_server: Callable[..., RedisServer], http: Callable[[Process], Http], tmp_path: Path
 ) -> None:
     run = await settled_in(Rig(start, redis_server(), tmp_path), http)

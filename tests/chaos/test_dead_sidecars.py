@@ -54,7 +54,7 @@ async def test_R31_with_everybody_there_a_change_is_complete_at_once(
             assert (await api.check(BILLING, token=eve.access, url=process.url)).status == status
 
 
-async def test_R31_a_dead_sidecar_is_waited_for_until_its_lease_has_run_out_and_once(
+async def test_R31_a_dead_sidecar_is_awaited_once_until_its_lease_ends(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
     processes, api, ada, eve = await two(start, http, real_redis_url)
@@ -71,7 +71,7 @@ async def test_R31_a_dead_sidecar_is_waited_for_until_its_lease_has_run_out_and_
     assert took < LEASE / 2
 
 
-async def test_R31_a_sidecar_that_hung_has_no_older_answer_left_when_it_comes_back(
+async def test_R31_a_resumed_sidecar_has_no_stale_response(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
     processes, api, ada, eve = await two(start, http, real_redis_url)
@@ -98,7 +98,7 @@ async def test_R31_a_sidecar_that_hung_has_no_older_answer_left_when_it_comes_ba
     await eventually(knows, 2)
 
 
-async def test_R30_a_change_is_seen_by_another_sidecar_when_its_revision_is_named(
+async def test_R30_a_named_revision_shows_the_change_everywhere(
     start: Start, real_redis_url: str, http: Callable[[Process], Http]
 ) -> None:
     processes, api, ada, eve = await two(start, http, real_redis_url)

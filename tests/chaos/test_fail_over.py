@@ -62,7 +62,7 @@ async def change_password(api: Http, person: Person) -> Person:
     return Person(person.email, person.id, person.account, changed.body["access_token"], changed.body["refresh_token"])
 
 
-async def test_R31_an_epoch_that_the_new_master_never_had_is_not_forgotten(
+async def test_R31_an_epoch_unknown_to_the_new_master_is_kept(
     start: Start, http: Callable[[Process], Http], pair: Pair
 ) -> None:
     first = await asyncio.to_thread(start, REDIS_URL=pair.address.url)
@@ -104,7 +104,7 @@ async def test_R31_an_epoch_that_the_new_master_never_had_is_not_forgotten(
     assert "password_reset_required" in refused.body["error_description"]
 
 
-async def test_R31_a_token_ahead_of_its_record_is_no_allow_and_revokes_the_older_ones(
+async def test_R31_a_token_ahead_is_denied_and_revokes_older_tokens(
     start: Start, http: Callable[[Process], Http], pair: Pair, tmp_path: Path
 ) -> None:
     """No sidecar remembers, and no state directory: the newer token alone shows the loss."""
@@ -140,7 +140,7 @@ async def test_R31_replicas_without_min_replicas_are_no_store(
     assert "min-replicas-to-write" in process.output()
 
 
-async def test_R48_a_lost_demotion_holds_its_user_until_an_administrator_reviews_it(
+async def test_R48_a_lost_demotion_holds_the_user_until_review(
     start: Start, http: Callable[[Process], Http], pair: Pair
 ) -> None:
     first = await asyncio.to_thread(start, REDIS_URL=pair.address.url)

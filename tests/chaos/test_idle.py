@@ -25,7 +25,7 @@ def _calls(client: "redis.Redis") -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in stats.items()}
 
 
-async def test_an_idle_sidecar_asks_no_more_than_its_lease_and_feed_need(
+async def test_an_idle_sidecar_only_sends_lease_and_feed_commands(
     start: Start, redis_server: Callable[..., RedisServer]
 ) -> None:
     server = redis_server()

@@ -81,7 +81,7 @@ async def test_no_answer_is_older_than_its_revision_allows(
     assert report.answers > 100 * SECONDS
 
 
-async def test_R46_R48_faults_of_the_store_allow_nothing_that_the_acknowledged_state_denies(
+async def test_R46_R48_store_faults_never_allow_a_denied_request(
     stage: Callable[[str], Awaitable[Stage]], redis_server: Callable[..., RedisServer]
 ) -> None:
     server, other = redis_server(), redis_server()

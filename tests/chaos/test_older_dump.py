@@ -171,7 +171,7 @@ async def _reviews_end_it(scene: Scene) -> None:
     assert (await asyncio.to_thread(cli, scene.settings(), "fsck")).returncode == 0
 
 
-async def test_R48_a_loss_that_no_sidecar_knows_is_closed_until_it_is_accepted(scene: Scene) -> None:
+async def test_R48_an_unknown_loss_stays_closed_until_accepted(scene: Scene) -> None:
     """The journal has lost the entry of the role, and with it everything before."""
     with scene.server.client() as client:
         client.save()

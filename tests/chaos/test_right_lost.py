@@ -18,7 +18,7 @@ ALLOWED, DENIED = (200, "allowed"), (403, "no_rule")
 
 
 @pytest.mark.parametrize("right", ["xadd", "hset", "incr", "srem", "hincrby"])
-async def test_R51_a_right_lost_in_a_change_leaves_no_sidecar_with_an_older_answer(
+async def test_R51_a_right_lost_in_a_change_leaves_no_stale_response(
     stage: Callable[..., Awaitable[Scene]], redis_server: Callable[..., RedisServer], right: str
 ) -> None:
     here = redis_server()

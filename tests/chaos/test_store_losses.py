@@ -129,7 +129,7 @@ async def test_R46_a_store_that_lost_its_data_allows_nothing(stage: Callable[...
         assert len(scene.lines(process, "store available again")) == 1
 
 
-async def test_R48_a_feed_that_is_gone_with_its_counter_ends_every_session(
+async def test_R48_a_lost_feed_and_counter_end_every_session(
     stage: Callable[..., Awaitable[Scene]],
 ) -> None:
     """The data set is the known one and counts less than what was seen: taken for an older copy. The journals know all
@@ -171,7 +171,7 @@ async def test_R46_a_loss_that_can_be_repaired_is_repaired(stage: Callable[..., 
     assert scene.ready() == [200, 200]
 
 
-async def test_R46_an_older_dump_loaded_in_place_allows_nothing_of_before(
+async def test_R46_an_older_dump_loaded_in_place_restores_no_access(
     stage: Callable[..., Awaitable[Scene]],
 ) -> None:
     scene = await stage()
@@ -194,7 +194,7 @@ async def test_R46_an_older_dump_loaded_in_place_allows_nothing_of_before(
 
 @pytest.mark.parametrize("cut", [True, False], ids=["connections cut", "new connections alone"])
 @pytest.mark.parametrize("other", ["empty", "another application's", "another environment's"])
-async def test_R46_an_address_that_moves_to_another_store_allows_nothing(
+async def test_R46_an_address_moved_to_another_store_allows_nothing(
     stage: Callable[..., Awaitable[Scene]],
     start: Start,
     redis_server: Callable[..., RedisServer],
@@ -258,7 +258,7 @@ async def test_R46_our_own_restore_is_followed(stage: Callable[..., Awaitable[Sc
     assert [scene.lines(process, "store unavailable") for process in scene.processes] == [[], []]
 
 
-async def test_R46_a_restart_takes_a_new_store_and_no_store_that_lost_its_meta_record(
+async def test_R46_a_restart_accepts_a_new_store_but_not_a_lost_meta(
     stage: Callable[..., Awaitable[Scene]], start: Start
 ) -> None:
     scene = await stage()

@@ -73,7 +73,7 @@ async def test_a_frozen_store_is_ridden_out(
     assert [process.http_status("/readyz") for process in processes] == [200, 200]
 
 
-async def test_a_killed_store_comes_back_from_its_file_with_all_that_it_acknowledged(
+async def test_a_killed_store_restores_every_acknowledged_write(
     start: Start, http: Callable[[Process], Http], redis_server: Callable[..., RedisServer]
 ) -> None:
     store = redis_server()
