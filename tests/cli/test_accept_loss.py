@@ -86,7 +86,7 @@ def test_R48_without_a_loss_there_is_nothing_to_accept(at_store: Any) -> None:
     assert json.loads(at_store("fsck", "--accept-loss", "hold-all", "--yes", "--json").out) == {"accepted": []}
 
 
-def test_R48_each_choice_is_counted_first_and_nothing_changes_without_a_yes(
+def test_R48_choices_show_counts_and_change_nothing_unconfirmed(
     lossy: Any, typed: Callable[[str], None], real_redis_url: str
 ) -> None:
     before = at(real_redis_url, commands)
