@@ -1,4 +1,7 @@
-"""Names in sidecar/: unique class names, exceptions that end in Error, no forbidden words (CONTRIBUTING.md, Style)."""
+"""Names in sidecar/: unique class names, exceptions that end in Error, no forbidden words (CONTRIBUTING.md, Style).
+
+Names in tests/: short enough to read.
+"""
 
 import ast
 import builtins
@@ -68,6 +71,10 @@ WIRE = {
 
 SHARED = {"Identity": "client/ imports no other package; both are the identity that a check returns"}
 """Class names that may occur in two packages, and why."""
+
+TEST_NAME_LENGTH = 60
+ADVISORIES = re.compile(r"test(_CVE_\d{4}_\d+|_GHSA(_[a-z0-9]{4}){3})+")
+"""Name of a test that consists of advisory ids alone, which may be longer."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,17 @@ def forbidden(path: str, source: str) -> list[str]:
     return [f"{path}:{line} {name}" for name, line in named if words(name) & FORBIDDEN]
 
 
+def long_test_names(path: str, source: str) -> list[str]:
+    return [
+        f"{path}:{node.lineno} {node.name}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and len(node.name) > TEST_NAME_LENGTH
+        and not ADVISORIES.fullmatch(node.name)
+    ]
+
+
 @pytest.fixture(scope="module")
 def modules(root: Path) -> dict[PurePosixPath, str]:
     paths = sorted((root / "sidecar").rglob("*.py"))
@@ -154,6 +172,13 @@ def modules(root: Path) -> dict[PurePosixPath, str]:
 @pytest.fixture(scope="module")
 def named(modules: dict[PurePosixPath, str]) -> list[ClassName]:
     return [one for module, source in modules.items() for one in classes(module, source)]
+
+
+def test_test_names_have_at_most_60_characters(root: Path) -> None:
+    paths = sorted((root / "tests").rglob("*.py"))
+    assert paths, "no tests found"
+    found = [long_test_names(str(path.relative_to(root)), path.read_text(encoding="utf-8")) for path in paths]
+    assert [name for names in found for name in names] == []
 
 
 def test_a_class_name_occurs_in_one_package(named: list[ClassName]) -> None:
@@ -221,3 +246,22 @@ def test_a_module_with_a_forbidden_word_is_found() -> None:
 @pytest.mark.parametrize("source", ["standard = understand = outstanding = 1", "'nursery'", "shelf.read()"])
 def test_other_words_are_free(source: str) -> None:
     assert forbidden("module.py", source) == []
+
+
+ADVISORY_IDS = "test" + "_CVE_2019_9901_GHSA_6384_m2mw_rf54" * 2
+LIMIT_NAME = "test_R4_" + "a" * 52
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (LIMIT_NAME, False),
+        (LIMIT_NAME + "a", True),
+        (ADVISORY_IDS, False),
+        (ADVISORY_IDS + "_opens_nothing", True),
+        ("helper_" + LIMIT_NAME, False),
+    ],
+)
+@pytest.mark.parametrize("definition", ["def {}(): ...", "async def {}(): ...", "class TestIt:\n    def {}(self): ..."])
+def test_a_long_test_name_is_found(name: str, found: bool, definition: str) -> None:
+    assert bool(long_test_names("a.py", definition.format(name))) is found
