@@ -15,6 +15,8 @@ from tests.authzen.conftest import question
 from tests.live.support import ROOT, Process, begin, cli, eventually, sidecar_env
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 Serve = Callable[..., Process]
 
 

@@ -4,10 +4,13 @@ import asyncio
 import os
 from collections.abc import Callable
 
+import pytest
 import redis
 
 from tests.chaos.rig import LEASE, RedisServer
 from tests.live.conftest import Start
+
+pytestmark = pytest.mark.slow
 
 SECONDS = float(os.environ.get("SIDECAR_TEST_IDLE", "6"))
 """`SIDECAR_TEST_IDLE=60`: a whole minute, with what is asked once a minute."""

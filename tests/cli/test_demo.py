@@ -21,6 +21,8 @@ import pytest
 from sidecar.config.settings import problems
 from sidecar.server.demo import DemoError, demo_settings, free_port
 
+pytestmark = pytest.mark.slow
+
 PASSWORDS = re.compile(r"\b[a-z2-9]{5}(?:-[a-z2-9]{5}){3}\b")
 
 ENV = {name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")}

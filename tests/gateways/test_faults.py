@@ -12,6 +12,8 @@ from tests.gateways.rig.programs import PROGRAMS
 from tests.gateways.rig.relay import Mode
 from tests.gateways.rig.rows import Row, request
 
+pytestmark = pytest.mark.slow
+
 ALLOWED = Row("allowed", request(MEDIA, token="marketer"), MARKETER)
 PUBLIC = request("/login")
 

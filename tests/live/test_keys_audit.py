@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.live.conftest import Start
 from tests.live.support import Http, Process, cli, eventually, found_account
+
+pytestmark = pytest.mark.slow
 
 
 async def test_R32_the_fleet_exports_its_audit_once_verifiably(

@@ -17,6 +17,8 @@ from jwt.algorithms import RSAAlgorithm
 from tests.live.conftest import Start
 from tests.live.support import Http, Process, cli, found_account
 
+pytestmark = pytest.mark.slow
+
 BILLING = "/dashboard/billing/invoices"
 KEY = rsa.generate_private_key(65537, 2048)
 

@@ -16,6 +16,8 @@ from tests.live.conftest import Start
 from tests.live.support import Http, Person, Process, cli, eventually, found_account
 from tests.live.support import person as person_of
 
+pytestmark = pytest.mark.slow
+
 BILLING = "/dashboard/billing/invoices"
 
 

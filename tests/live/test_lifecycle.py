@@ -19,6 +19,8 @@ from tests.live.conftest import Start
 from tests.live.support import ROOT, Http, Process, cli, eventually, found_account, sidecar_env
 from tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 BILLING = "/dashboard/billing"
 
 

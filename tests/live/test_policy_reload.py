@@ -32,6 +32,8 @@ from tests.live.policy_support import (
 )
 from tests.live.support import ROOT, Http, Person, Process, cli, eventually, found_account
 
+pytestmark = pytest.mark.slow
+
 BILLING, MEDIA = "/dashboard/billing", "/dashboard/media-library"
 MARK = "mark@example.com"
 

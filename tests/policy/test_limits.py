@@ -10,6 +10,8 @@ from sidecar.policy.diagnostics import AT_MOST
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.rules import MAX_RULES
 
+pytestmark = pytest.mark.slow
+
 
 def large(seed: Mapping[str, bytes], roles: int, sections: int, rules: int) -> dict[str, bytes]:
     """Rules spread evenly over roles and sections; every tenth is a deny. Complete expectations and routes."""

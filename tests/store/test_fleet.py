@@ -268,6 +268,7 @@ async def test_R15_a_session_that_ended_is_gone_from_every_copy(town):
         assert actor.session not in (await two.records.read(admin.id)).sessions
 
 
+@pytest.mark.slow
 async def test_R15_a_session_ended_by_a_21st_leaves_every_cache(town):
     admin = await town.account()
     first = await town.signed_in(admin)
@@ -283,6 +284,7 @@ async def test_R15_a_session_ended_by_a_21st_leaves_every_cache(town):
     assert (await town.audit(admin.account))[-2]["action"] == "session.ended"
 
 
+@pytest.mark.slow
 async def test_R14_a_session_that_reuse_ended_is_gone_from_every_copy(town):
     admin = await town.account()
     actor = await town.signed_in(admin)
