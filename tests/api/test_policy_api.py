@@ -187,8 +187,8 @@ async def test_who_may_not_act_is_denied_for_that(web, ada, town) -> None:
     answer = await explain(web, ada, section="media-library", action="view", user="new@example.com")
     assert (answer.body["decision"], answer.body["reason"]) == (False, "unknown_user")
     answer = await explain(web, ada, section="billing", action="view", user="new@example.com")
-    assert answer.body["also"] == {"count": 0, "cells": []}, "of side effects, and there are none"
-    msgspec.convert(answer.body, policy_schemas.Explained)
+    assert answer.body["side_effects"] == {"count": 0, "cells": []}, "of side effects, and there are none"
+    msgspec.convert(answer.body, Explained)
 
 
 async def test_R27_another_accounts_user_is_nobody(web, ada, town) -> None:

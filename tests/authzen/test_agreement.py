@@ -33,7 +33,7 @@ def space(generation: Generation) -> list[tuple[str, Resource]]:
 
 
 async def test_subject_search_is_evaluation_over_the_whole_space(town: AccountsFixture, generation: Generation) -> None:
-    members = await town.people.users.listing(town.acme)
+    members = (await town.people.users.roster(town.acme)).members
     assert {member.record.status.value for member in members} == {"active", "suspended", "invited"}
     for action, resource in space(generation):
         expected = sorted(

@@ -58,7 +58,7 @@ class Scene:
 
     async def acme(self) -> list[Any]:
         """Return every user of Acme as stored, without the time of the last sign-in."""
-        members = await self.town.people.users.listing(self.ada.account)
+        members = (await self.town.people.users.roster(self.ada.account)).members
         return [
             (one.record.id, one.record.role, one.record.status, one.record.name, one.record.epoch) for one in members
         ]

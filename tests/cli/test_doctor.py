@@ -167,7 +167,7 @@ def test_unusable_keys_or_accounts_of_an_issuer_are_warnings(at_store: Any, tmp_
     )
     done = at_store("doctor", "--json", "--trusted-issuers", str(file))
     assert done.err == "", "findings of the table are not logged as well"
-    issuers = [(one["state"], one["said"]) for one in json.loads(done.out) if one["what"] == "issuers"]
+    issuers = [(one["status"], one["detail"]) for one in json.loads(done.out) if one["check"] == "issuers"]
     wanted = [
         ("ok", "https://good.example: 1 keys"),
         ("warning", "https://part.example: its keys: entry 2 (kid 'weak') cannot be read"),

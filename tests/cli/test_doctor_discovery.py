@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 def rights(cli: Any, url: str) -> list[tuple[str, str]]:
     found = json.loads(cli("doctor", "--json", "--redis-url", url).out)
-    return [(one["state"], one["said"]) for one in found if one["what"] == "rights"]
+    return [(one["status"], one["detail"]) for one in found if one["check"] == "rights"]
 
 
 PERMITTED = [("ok", "every command of the sidecar is permitted")]

@@ -154,7 +154,7 @@ async def test_R16_a_crowd_with_the_right_password_is_not_refused(throttle):
         assert isinstance(outcome, Reservation)
         working += 1
         most = max(most, working)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)  # longer than a reservation takes
         working -= 1
         await throttle.settle(outcome, failed=False)
 

@@ -341,7 +341,7 @@ CRAFTED = {
     "line is no JSON": (lambda e: e.append(b"{\n"), "not valid JSON"),
     "line is no UTF-8": (lambda e: e.append(b'{"\xff": 1}\n'), "not valid JSON"),
     "line of nests": (lambda e: e.append(b"[" * 100_000 + b"\n"), "not valid JSON"),
-    "member of a line twice": (lambda e: e.append(b'{"account": "a", "account": "b"}\n'), "twice"),
+    "member of a line twice": (lambda e: e.append(b'{"account": "a", "account": "b"}\n'), "repeats a member"),
     "line is empty": (lambda e: e.append(b"\n"), "not valid JSON"),
 }
 

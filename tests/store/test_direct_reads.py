@@ -223,6 +223,7 @@ def bypasses(root):
             if (
                 isinstance(node, ast.Attribute)
                 and node.attr == "client"
+                and not (isinstance(node.value, ast.Name) and node.value.id in ("call", "self"))
                 and name.startswith(("pdp/", "identity/", "http/", "gateways/", "api/"))
             ):
                 found.append(f"{name}:{node.lineno} .client")
@@ -232,7 +233,7 @@ def bypasses(root):
 WRITES = {
     "end of sessions": lambda town, who, me: town.sessions.end_others(who.id, me.session, me),
     "end of a session": lambda town, who, me: town.sessions.end(who.id, [town.sid()], me),
-    "change": lambda town, who, me: town.users.set_name(me, who.id, "New"),
+    "change": lambda town, who, me: town.users.change(me, who.id, name="New"),
     "removal": lambda town, who, me: town.users.remove(me, town.uid(who.account)),
 }
 

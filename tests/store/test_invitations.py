@@ -158,7 +158,7 @@ async def test_a_renewed_invitation_takes_a_seat_again(town):
     renewed = await town.invitations.resend(OPERATOR, uid, digest="new", ttl=60)
     assert isinstance(renewed, Invited)
     assert (renewed.member.record.id, renewed.member.record.status) == (uid, Status.INVITED)
-    assert (await town.accounts.seats(admin.account)).used == 2
+    assert (await town.users.roster(admin.account)).seats.used == 2
     assert await accept(town, uid, "digest-b@example.com") == InvitationGone(), "the old link is invalid"
     accepted = await accept(town, uid, "new")
     assert (accepted.record.status, accepted.record.role) == (Status.ACTIVE, "developer")

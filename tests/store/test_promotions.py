@@ -119,7 +119,7 @@ async def test_R49_a_planned_failover_denies_for_under_three_seconds(servers, tm
                 servers.ask(sentinels[0], "SENTINEL", "FAILOVER", "mymaster")
                 await until(lambda: int(servers.ask(sentinels[0], *MASTER)[1]) != master)
                 await asyncio.sleep(3.0)  # the old one still reports itself as a master
-                assert await sooner_or_later(lambda: town.users.set_name(OPERATOR, admin.id, "New"))
+                assert await sooner_or_later(lambda: town.users.change(OPERATOR, admin.id, name="New"))
                 await sooner_or_later(lambda: lively(live, admin))
             assert denied.since is None
             assert denied.seconds < 3.0
@@ -175,7 +175,7 @@ async def test_R49_the_sentinels_password_is_rotated_while_serving(watched, tmp_
                 assert denied.seconds == 0.0
             sentinel.ask("SENTINEL", "FAILOVER", "mymaster")
             await until(lambda: int(sentinel.ask(*MASTER)[1]) == replica)
-            assert await sooner_or_later(lambda: town.users.set_name(OPERATOR, admin.id, "New"))
+            assert await sooner_or_later(lambda: town.users.change(OPERATOR, admin.id, name="New"))
             await sooner_or_later(lambda: lively(live, admin))
             with redis.Redis(port=replica, decode_responses=True) as promoted:
                 assert promoted.info("replication")["role"] == "master"

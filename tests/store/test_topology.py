@@ -197,7 +197,7 @@ async def test_a_sentinels_master_is_followed_through_a_failover(watched, town_c
             servers.processes[master].kill()
 
             servers.ask(replica, "CONFIG", "SET", "min-replicas-to-write", "0")  # there is no replica left
-            await sooner_or_later(lambda: town.users.set_name(OPERATOR, admin.id, "New"))
+            await sooner_or_later(lambda: town.users.change(OPERATOR, admin.id, name="New"))
             await sooner_or_later(lambda: lively(live, admin))
             record = await live.records.read(admin.id)
             assert (record.name, record.epoch) == ("New", 2)

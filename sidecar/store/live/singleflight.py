@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from sidecar.domain.users import AccountId, UserId, UserRecord
+from sidecar.domain.users import AccountId, Status, UserId, UserRecord
 from sidecar.store.errors import StoreUnavailableError
 
 
@@ -22,7 +22,8 @@ class HighWaterMark:
         newer than its user if a restore or a recovery brought it back."""
         if record is None:
             return not self.removed and seq < self.revision
-        return self.removed or 0 < record.epoch < self.epoch or record.revision < self.revision
+        is_user = record.status not in (Status.INVITED, Status.EXPIRED)
+        return self.removed or (is_user and record.epoch < self.epoch) or record.revision < self.revision
 
 
 class StoreRegressedError(StoreUnavailableError):
