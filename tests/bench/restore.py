@@ -17,7 +17,8 @@ import click
 
 from sidecar.domain.users import Actor
 from sidecar.store.accounts import Accounts
-from sidecar.store.connection import Store, gather_all
+from sidecar.store.connection import Store
+from sidecar.store.errors import gather_all
 from sidecar.store.invitations import Invitations
 from sidecar.store.maintenance.backup import Backup
 from sidecar.tokens.ids import new_account_id, new_user_id
