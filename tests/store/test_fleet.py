@@ -42,8 +42,9 @@ def holder():
 
 
 @pytest.fixture
-def make_fleet(town, clock, holder):
-    """Sidecars of one fleet; their waiting moves the clock and gives the others a turn."""
+async def make_fleet(town, clock, holder):
+    """Sidecars of one fleet; their waiting moves the clock and gives the others a turn. The feed is at change 5."""
+    await town.store.change("SET", f"{keys.feed(0)}:n", 5)
 
     def make(name, lease=LEASE):
         async def sleep(seconds):
@@ -139,6 +140,21 @@ async def test_R31_completeness_is_never_concluded_from_absence(make_fleet, cloc
     assert (await fleet.wait_applied(Position(0, 5))).waited_ms == 0
     fleet.flush(FeedReset(0, 5, new_data_set=False))  # a new connection, data set or master
     assert (await fleet.wait_applied(Position(0, 5))).waited_ms >= (LEASE + MARGIN) * 1000 - 1
+
+
+@pytest.mark.parametrize("older", [None, 4], ids=["emptied", "older"])
+async def test_R31_a_store_without_the_change_proves_nothing(make_fleet, clock, town, older):
+    """Its registrations are gone or old. The feed notices later, so the reply itself must show it."""
+    one, two = await trusted(make_fleet("a"), clock), make_fleet("b")
+    await two.register()
+    await town.store.change("DEL", keys.sidecars(0), f"{keys.feed(0)}:n")
+    if older is not None:
+        await town.store.change("SET", f"{keys.feed(0)}:n", older)
+
+    done = await one.wait_applied(Position(0, 5))
+
+    assert not done.complete
+    assert done.waited_ms >= (LEASE + MARGIN) * 1000
 
 
 async def test_R31_a_store_change_during_the_wait_is_incomplete(make_fleet, clock):

@@ -231,7 +231,11 @@ class Fleet:
         return await self._store.run("register", found, [self.id, str(round(lease * 1000)), reported, entry, data_set])
 
     async def _status(self, position: Position) -> tuple[int, int]:
-        reply = await self._store.run("ack_status", [keys.sidecars(position.partition)], [str(position.n)])
+        """Return live sidecars and those that lack the change. Raises StoreUnavailableError for a store behind it."""
+        found = [keys.sidecars(position.partition), keys.feed(position.partition)]
+        reply = await self._store.run("ack_status", found, [str(position.n)])
+        if integer(reply["n"]) < position.n:
+            raise StoreUnavailableError("the store has lost the change: its registrations prove nothing")
         self._longest = max(self._lease, integer(reply["longest"]) / 1000)
         return integer(reply["live"]), integer(reply["missing"])
 
