@@ -132,10 +132,10 @@ class AuthorizationGuard:
             reported = answer.headers
             reason = reported.get("X-Auth-Reason", "")
             if answer.status == 200:
-                who = Identity(*(reported.get(f"X-Auth-{name}", "") for name in _FIELDS))
+                identity = Identity(*(reported.get(f"X-Auth-{name}", "") for name in _FIELDS))
                 # Reject the 200 of another server, which may send it for every request.
-                if reason == "allowed" and who.user and (who.section, who.action) == (section, action):
-                    return who
+                if reason == "allowed" and identity.user and (identity.section, identity.action) == (section, action):
+                    return identity
                 return _denied(503, UNAVAILABLE)
             if answer.status not in {401, 403, 503} or not reason:
                 return _denied(503, UNAVAILABLE)

@@ -182,8 +182,8 @@ class PepCopies:
     async def acknowledge(self, _partition: int, _n: int) -> None:
         """No-op: ``Fleet`` acknowledges changes."""
 
-    def _raise(self, whose: PepId | AccountId, seq: int) -> None:
-        self._floors[whose] = max(seq, self._floors.pop(whose, 0))
+    def _raise(self, key: PepId | AccountId, seq: int) -> None:
+        self._floors[key] = max(seq, self._floors.pop(key, 0))
         if len(self._floors) > MAX_COPIES:
             self._floors.popitem(last=False)
 

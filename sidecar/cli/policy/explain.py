@@ -14,13 +14,13 @@ from sidecar.policy.rules import FILE, Rule
 
 
 @click.command()
-@click.argument("who", metavar="ROLE|E-MAIL")
+@click.argument("subject", metavar="ROLE|E-MAIL")
 @click.argument("section")
 @click.argument("action")
 @account_option
 @settings_options(STORE)
 @json_option
-def explain(who: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
+def explain(subject: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
     """Explain why ROLE, or the user with this e-mail, may or may not do ACTION in SECTION.
 
     Prints the deciding rule and the inheritance path by `g`. For a deny it also prints the nearest rule, the one change
@@ -30,7 +30,7 @@ def explain(who: str, section: str, action: str, account: str | None, as_json: b
     settings = settings_from(flags)
     source = source_of(settings)
     generation = draft_of(source)
-    asked = asked_about(who, account, settings)
+    asked = asked_about(subject, account, settings)
     known_cell(generation, asked.role, section, action)
     if asked.person is None:
         explanation = explain_cell(generation, asked.role, section, action)

@@ -51,13 +51,13 @@ def matrix(roles: tuple[str, ...], sections: tuple[str, ...], as_json: bool, **f
 
 
 @click.command()
-@click.argument("who", metavar="ROLE|E-MAIL")
+@click.argument("subject", metavar="ROLE|E-MAIL")
 @click.argument("section")
 @click.argument("action")
 @account_option
 @settings_options(STORE)
 @json_option
-def can(who: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
+def can(subject: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
     """Decide if ROLE may do ACTION in SECTION. Exit status 0 yes, 1 no.
 
     With an e-mail and --account: decide for that user's current role and status. Only this form reads the store. A name
@@ -66,7 +66,7 @@ def can(who: str, section: str, action: str, account: str | None, as_json: bool,
     settings = settings_from(flags)
     source = source_of(settings)
     generation = draft_of(source)
-    asked = asked_about(who, account, settings)
+    asked = asked_about(subject, account, settings)
     known_cell(generation, asked.role, section, action)
     ruling = asked.barred or decide(generation, asked.role, section, action)
     if as_json:
@@ -97,15 +97,15 @@ class QuerySubject:
         return None if self.person is None else status_denial(self.person)
 
 
-def asked_about(who: str, account: str | None, settings: Settings) -> QuerySubject:
+def asked_about(subject: str, account: str | None, settings: Settings) -> QuerySubject:
     """Return a role, or a user read from the store. An ``@``, ``usr_`` or --account marks a user."""
-    if "@" not in who and not who.startswith("usr_"):
+    if "@" not in subject and not subject.startswith("usr_"):
         if account is not None:
-            raise usage_error(f'"{who}" is not an e-mail: use --account only with one')
-        return QuerySubject(who)
+            raise usage_error(f'"{subject}" is not an e-mail: use --account only with one')
+        return QuerySubject(subject)
     from sidecar.cli.policy.subjects import record_of
 
-    record = record_of(settings, who, account)
+    record = record_of(settings, subject, account)
     return QuerySubject(record.role, record)
 
 

@@ -52,8 +52,8 @@ class ResponseEncoder:
     def kept(self, decision: Decision, detail: str = "") -> PreparedResponse:
         """Return the cached response, which depends on ``decision`` and ``detail`` alone. Both have few values."""
         user = decision.user
-        who = (user.id, user.role, user.email, user.email_verified) if user else None
-        key = (decision.reason, decision.generation, who, decision.section, decision.action, detail)
+        user_key = (user.id, user.role, user.email, user.email_verified) if user else None
+        key = (decision.reason, decision.generation, user_key, decision.section, decision.action, detail)
         prepared = self._kept.get(key)
         if prepared is None:
             prepared = prepare(gateway_response(decision, unavailable=self._unavailable, detail=detail))
