@@ -16,7 +16,7 @@ from sidecar.http.request import Request, Response
 from sidecar.identity.display_names import clean
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.invitations import InvalidEmail, Invitee, Sent
-from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.passwords import WeakPassword
 from sidecar.identity.sessions import Grant
 from sidecar.store.invitations import (
     AlreadyInvited,

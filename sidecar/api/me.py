@@ -15,7 +15,8 @@ from sidecar.http.problems import actor_changed, not_found, overloaded, rate_lim
 from sidecar.http.request import Request, Response
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
-from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WeakPassword, WrongPassword
+from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WrongPassword
+from sidecar.identity.passwords import WeakPassword
 from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied
 from sidecar.policy.decide import decide
 from sidecar.store.outcomes import ActorChanged

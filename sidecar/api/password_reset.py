@@ -11,8 +11,8 @@ from sidecar.http.endpoint import Endpoint, Require
 from sidecar.http.problems import overloaded, weak_password
 from sidecar.http.request import Request, Response
 from sidecar.identity.hashing import Overloaded
-from sidecar.identity.password_change import WeakPassword
 from sidecar.identity.password_reset import ResetGone
+from sidecar.identity.passwords import WeakPassword
 from sidecar.identity.sessions import Grant
 
 

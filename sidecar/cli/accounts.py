@@ -24,7 +24,7 @@ from sidecar.domain.users import DEFAULT_SEATS, Account, Status
 from sidecar.identity.account_creation import CreateAccountOutcome, InvalidName, NewAccount, create_account
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.invitations import InvalidEmail
-from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.passwords import WeakPassword
 from sidecar.server.admin_context import AdminContext
 from sidecar.store.accounts import AccountExists, Created, Deleted, SeatsSet, StatusSet
 from sidecar.store.outcomes import ActorChanged, NoAccount

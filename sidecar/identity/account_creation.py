@@ -1,6 +1,5 @@
 """Creation of an account with its first Account Administrator. The operator vouches for the e-mail (R9)."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 from sidecar.domain.users import DEFAULT_SEATS, Actor
@@ -8,8 +7,7 @@ from sidecar.identity.display_names import clean
 from sidecar.identity.emails import parse
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.invitations import InvalidEmail
-from sidecar.identity.password_change import WeakPassword
-from sidecar.identity.passwords import normalise, weaknesses
+from sidecar.identity.passwords import WeakPassword, check_password
 from sidecar.identity.sessions import Entropy
 from sidecar.store.accounts import AccountExists, Accounts, Created
 from sidecar.tokens.ids import ENTROPY_BYTES, new_account_id, new_user_id
@@ -47,10 +45,9 @@ async def create_account(
     address = parse(new_account.admin_email)
     if address is None:
         return InvalidEmail()
-    weak = await asyncio.to_thread(weaknesses, new_account.password, email=address.email)
-    password = normalise(new_account.password)
-    if weak or password is None:
-        return WeakPassword(weak)
+    password = await check_password(new_account.password, email=address.email)
+    if isinstance(password, WeakPassword):
+        return password
     account = new_account_id(entropy(ENTROPY_BYTES))
     admin = new_user_id(account, entropy(ENTROPY_BYTES))
     hashed = await hashing.hash(Priority.PROVEN, admin, password)

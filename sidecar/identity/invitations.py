@@ -5,7 +5,6 @@ verified before hashing (R17), and a weak password leaves the link unused. With 
 The inviter gets one; the other is only in the mail and also proves the e-mail (R9).
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,8 +16,7 @@ from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.mail import MailMessage
 from sidecar.identity.mail_templates import invitation_letter
 from sidecar.identity.outbox import MailOutcome, Outbox
-from sidecar.identity.password_change import WeakPassword
-from sidecar.identity.passwords import normalise, weaknesses
+from sidecar.identity.passwords import WeakPassword, check_password
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, judge
 from sidecar.identity.secret_links import invitation_link, mailed_invitation_link, read_invitation
 from sidecar.identity.sessions import Client, Entropy, Grant, Issuer
@@ -192,10 +190,9 @@ class InvitationService:
         pending = await self._invitations.peek(secret.user, kept)
         if not isinstance(pending, Invitation):
             return pending
-        weak = await asyncio.to_thread(weaknesses, password, email=pending.email)
-        normal = normalise(password)
-        if weak or normal is None:
-            return WeakPassword(weak)
+        normal = await check_password(password, email=pending.email)
+        if isinstance(normal, WeakPassword):
+            return normal
         hashed = await self._hashing.hash(Priority.PROVEN, secret.user, normal)
         if isinstance(hashed, Overloaded):
             return hashed

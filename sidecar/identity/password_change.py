@@ -4,14 +4,13 @@ One script raises the epoch, ends every session and opens the new one. The chang
 older token. A failed change modifies nothing.
 """
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.domain.users import Actor, UserId
 from sidecar.identity.hash_limits import Limited, LoginLimits
 from sidecar.identity.hashing import Hashing, Overloaded, Priority, VerifyResult
-from sidecar.identity.passwords import MAX_TYPED, Weaknesses, normalise, weaknesses
+from sidecar.identity.passwords import MAX_TYPED, WeakPassword, check_password, normalise
 from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.sessions import Client, Grant, Issuer
 from sidecar.store.live.fleet import Fleet, Revocation
@@ -39,13 +38,6 @@ class Replaced:
 @dataclass(frozen=True, slots=True)
 class WrongPassword:
     """Old password is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class WeakPassword:
-    """Rejected new password, with all reasons."""
-
-    weaknesses: Weaknesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +76,9 @@ class PasswordChange:
         if held is None or not held.record.may_sign_in:
             return ActorChanged()
         # Check the new password first: its weaknesses reveal nothing about the old one.
-        weak = await asyncio.to_thread(weaknesses, typed.new, email=held.record.email)
-        new = normalise(typed.new)
-        if weak or new is None:
-            return WeakPassword(weak)
+        new = await check_password(typed.new, email=held.record.email)
+        if isinstance(new, WeakPassword):
+            return new
         proof = await self._prove(held, typed.old, client)
         if proof is not None:
             return proof

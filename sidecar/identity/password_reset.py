@@ -5,7 +5,6 @@ raise the epoch, so a link works once and becomes invalid with a password change
 so a crowd cannot fill the store. Responses never reveal whether an e-mail is known.
 """
 
-import asyncio
 import base64
 import hmac
 from collections.abc import Sequence
@@ -20,9 +19,7 @@ from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.mail import MailMessage
 from sidecar.identity.mail_templates import reset_letter
 from sidecar.identity.outbox import MailOutcome, Outbox
-from sidecar.identity.password_change import WeakPassword
-from sidecar.identity.passwords import normalise as normalise_password
-from sidecar.identity.passwords import weaknesses
+from sidecar.identity.passwords import WeakPassword, check_password
 from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.secret_links import reset_link
 from sidecar.identity.sessions import Client, Clock, Grant, Issuer
@@ -95,10 +92,9 @@ class PasswordReset:
         if proven is None:
             return ResetGone()
         record, shown = proven
-        weak = await asyncio.to_thread(weaknesses, password, email=record.email)
-        normal = normalise_password(password)
-        if weak or normal is None:
-            return WeakPassword(weak)
+        normal = await check_password(password, email=record.email)
+        if isinstance(normal, WeakPassword):
+            return normal
         hashed = await self._hashing.hash(Priority.PROVEN, record.id, normal)
         if isinstance(hashed, Overloaded):
             return hashed

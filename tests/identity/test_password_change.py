@@ -7,8 +7,8 @@ import pytest
 from sidecar.domain.users import Actor, Status
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Hashing, Overloaded
-from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WeakPassword, WrongPassword
-from sidecar.identity.passwords import Weakness
+from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WrongPassword
+from sidecar.identity.passwords import Weakness, WeakPassword
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.outcomes import ActorChanged

@@ -6,9 +6,9 @@ import pytest
 
 from sidecar.domain.users import Actor, Status
 from sidecar.identity.hashing import Hashing, Overloaded
-from sidecar.identity.password_change import NewPassword, Replaced, WeakPassword
+from sidecar.identity.password_change import NewPassword, Replaced
 from sidecar.identity.password_reset import RESET_SECONDS, ResetGone
-from sidecar.identity.passwords import Weakness
+from sidecar.identity.passwords import Weakness, WeakPassword
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.tokens.ids import letters

@@ -7,7 +7,7 @@ import pytest
 from sidecar.domain.users import ADMINISTRATOR, Actor, Status, UserRecord
 from sidecar.identity.account_creation import InvalidName, NewAccount, create_account
 from sidecar.identity.invitations import InvalidEmail
-from sidecar.identity.password_change import WeakPassword
+from sidecar.identity.passwords import WeakPassword
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, may_assign
 from sidecar.identity.sessions import InvalidGrant, refresh
 from sidecar.identity.users import Edited, RemovedUser, UserEdit
