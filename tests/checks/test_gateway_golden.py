@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.api.dispatcher import Dispatcher
-from sidecar.api.endpoints import CHECKS
 from sidecar.domain.users import UserId, UserRecord
-from sidecar.gateways.fast_path.protocol import FastPathListener
 from sidecar.http.context import AppContext
 from sidecar.http.login_page import login_page
-from sidecar.http.server.connection import HttpServer
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
 from sidecar.tokens.verify import Verifier
+from tests.checks.both_paths import both_paths
 from tests.golden import every, load, named, raw_of
 from tests.pdp_fixture import ACCOUNT, ISSUER, KEYS, NOW, USERS, app, token
 
@@ -54,15 +51,8 @@ def context() -> AppContext:
 @pytest.fixture
 async def ports() -> AsyncIterator[tuple[int, int]]:
     """Ports of the fast path, and of aiohttp alone."""
-    shared, running = context(), asyncio.get_running_loop()
-    dispatcher = Dispatcher(shared, CHECKS, checks=True)
-    slow = HttpServer(dispatcher, access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD)
-    lanes = FastPathListener(shared, slow, max_head=MAX_HEAD, idle=75)
-    servers = [await running.create_server(handler, "127.0.0.1", 0) for handler in (lanes, slow)]
-    yield tuple(server.sockets[0].getsockname()[1] for server in servers)  # type: ignore[misc]
-    for server in servers:
-        server.close()
-    await slow.shutdown(1)
+    async with both_paths(context(), max_head=MAX_HEAD) as found:
+        yield found
 
 
 async def ask(port: int, raw: bytes) -> bytes:

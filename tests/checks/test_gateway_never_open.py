@@ -10,10 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.api.dispatcher import Dispatcher
-from sidecar.api.endpoints import CHECKS
-from sidecar.gateways.fast_path.protocol import FastPathListener
-from sidecar.http.server.connection import HttpServer
+from tests.checks.both_paths import both_paths
 from tests.pdp_fixture import app, token
 
 MAX_HEAD = 32 * 1024
@@ -82,17 +79,8 @@ HEADERS = st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=8)
 @pytest.fixture
 async def ports() -> AsyncIterator[tuple[int, int]]:
     """Ports of the fast path, and of aiohttp alone."""
-    shared = app()
-    running = asyncio.get_running_loop()
-    slow = HttpServer(
-        Dispatcher(shared, CHECKS, checks=True), access_log=None, max_line_size=MAX_HEAD, max_field_size=MAX_HEAD
-    )
-    lanes = FastPathListener(shared, slow, max_head=MAX_HEAD, idle=75)
-    servers = [await running.create_server(handler, "127.0.0.1", 0) for handler in (lanes, slow)]
-    yield tuple(server.sockets[0].getsockname()[1] for server in servers)  # type: ignore[misc]
-    for server in servers:
-        server.close()
-    await slow.shutdown(1)
+    async with both_paths(app(), max_head=MAX_HEAD) as found:
+        yield found
 
 
 async def status_of(port: int, raw: bytes) -> int:
