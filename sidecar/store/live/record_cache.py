@@ -36,7 +36,7 @@ class Lease:
     """Lease of one partition's copies. Mutable and shared by all of them: one write renews all."""
 
     until: float = float("-inf")
-    on_heartbeat: float = float("-inf")
+    last_heartbeat: float = float("-inf")
     position: int = 0
 
 
@@ -126,7 +126,7 @@ class RecordCache:
     def lags(self) -> Mapping[int, float]:
         """Return the seconds since the last heartbeat of each partition's feed."""
         now = self._clock()
-        return {partition: now - lease.on_heartbeat for partition, lease in self._leases.items()}
+        return {partition: now - lease.last_heartbeat for partition, lease in self._leases.items()}
 
     def known_users(self) -> Mapping[int, int]:
         """Return the number of users seen here by partition; above ``max_floors`` the least recent are dropped."""
@@ -149,7 +149,7 @@ class RecordCache:
             self._raise(change.user, HighWaterMark(change.seq, change.epoch, removed=change.kind == "removed"))
 
     def on_heartbeat(self, partition: int, at: float) -> None:
-        self._lease(partition).on_heartbeat = at
+        self._lease(partition).last_heartbeat = at
         self._extend(partition)
 
     def flush(self, tail: FeedReset) -> None:
@@ -159,7 +159,7 @@ class RecordCache:
             del self._copies[uid]
         for uid in self._flights:
             self._mark_stale(uid)
-        lease.until = lease.on_heartbeat = float("-inf")
+        lease.until = lease.last_heartbeat = float("-inf")
         lease.position = tail.n
         self._store.gate.follow(tail.partition, tail.n)
         if tail.new_data_set:  # a restore resets the counts but raises every epoch, so epoch marks stay
@@ -196,7 +196,7 @@ class RecordCache:
     def _extend(self, partition: int) -> None:
         lease = self._lease(partition)
         registered = float("-inf") if self._left else self._registered.get(partition, float("-inf"))
-        lease.until = min(lease.on_heartbeat, registered) + self._lease_seconds
+        lease.until = min(lease.last_heartbeat, registered) + self._lease_seconds
 
     def _live(self, partition: int) -> bool:
         return self._clock() < self._lease(partition).until
