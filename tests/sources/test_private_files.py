@@ -103,12 +103,16 @@ def test_state_that_the_group_may_only_read_stays_so(tmp_path: Path) -> None:
 # -- read-only mounts --------------------------------------------------------------------------------------------------
 
 READ = """
-import sys
+import os, sys
 from pathlib import Path
 from sidecar.sources.key_files import KeyFileError, load_or_create
 from sidecar.sources.key_rotation import list_keys
 from sidecar.sources.private_files import close_to_group
 keys = Path(sys.argv[1])
+if uid := int(sys.argv[3]):  # only now: this user may not be able to read the environment that has the imports
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
 try:
     assert not list(close_to_group(keys))
     loaded = load_or_create(keys, group_read=sys.argv[2] == "true")
@@ -128,11 +132,10 @@ def read_only_mount() -> None:
 
 def start_on_read_only_mount(keys: Path, allowed: str, uid: int) -> subprocess.CompletedProcess[str]:
     mount = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"'
-    drop = f"setpriv --reuid {uid} --regid {uid} --clear-groups" if uid else ""
     return subprocess.run(
         [
-            *("unshare", "--mount", "sh", "-ec", f'{mount} && exec {drop} "$2" -c "$3" "$1" "$4"', "sh"),
-            *(str(keys), sys.executable, READ, allowed),
+            *("unshare", "--mount", "sh", "-ec", f'{mount} && exec "$2" -c "$3" "$1" "$4" "$5"', "sh"),
+            *(str(keys), sys.executable, READ, allowed, str(uid)),
         ],
         capture_output=True,
         text=True,
