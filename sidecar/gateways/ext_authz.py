@@ -15,6 +15,7 @@ from sidecar.gateways.login_redirect import is_navigation
 from sidecar.http.context import AppContext
 from sidecar.http.credentials import credential
 from sidecar.http.csrf import same_site, same_site_section
+from sidecar.http.denial_causes import Cause
 from sidecar.http.denial_log import DENIAL_LOG
 from sidecar.http.headers import RawHeaders
 from sidecar.http.response import RawResponse, gateway_response, redirected, rewritten, with_removals
@@ -132,37 +133,38 @@ def respond(
 ) -> RawResponse:
     """Count and log a decision, and return its response for the gateway. Never raises.
 
-    ``detail``: result of `explain`, if already called.
+    ``detail``: that of `explain`'s cause, if already called.
     """
     unavailable = app.public_config.unavailable_status
     ended = perf_counter()
     try:
         app.recorder.record(log_entry_for(app, call.family.label, decision), request_id, started, ended)
-        detail = explain(app, call, decision, request_id) if detail is None else detail
+        if detail is None:
+            cause = explain(app, call, decision, request_id)
+            detail = cause.detail if cause else ""
         answer = gateway_response(decision, unavailable=unavailable, detail=detail)
         return _in_words_of(call, app, decision, answer)
     except Exception:
         return gateway_response(_failed(call.family.label), unavailable=unavailable)
 
 
-def explain(app: AppContext, call: GatewayRequest, decision: Decision, request_id: bytes) -> str:
-    """Log a denial, and return the operator's remedy, or "". Never raises."""
-    if decision.allowed or may_be_remembered(decision):
-        return ""
+def explain(app: AppContext, call: GatewayRequest, decision: Decision, request_id: bytes) -> Cause | None:
+    """Log a denial, and return its cause if an operator can fix it. Never raises."""
+    if decision.allowed:
+        return None
     try:
         log_denial(call, decision, request_id)
         cause = cause_of(app, call, decision) if decision.reason in EXPLAINED else None
     except Exception:  # most likely the exception that `decide_now` has logged
-        return ""
-    if cause is None:
-        return ""
-    DENIAL_LOG.cause(cause, call.family.label)
-    return cause.detail
+        return None
+    if cause is not None:
+        DENIAL_LOG.cause(cause, call.family.label)
+    return cause
 
 
-def may_be_remembered(denial: Decision) -> bool:
-    """Return True if a denial may be cached: it is neither logged nor counted individually."""
-    return denial.reason not in EXPLAINED and not debugging()
+def is_repeatable(decision: Decision) -> bool:
+    """Return True if the response may be cached: at debug level, each denied request has its own log line."""
+    return decision.allowed or not debugging()
 
 
 def follows_from_decision(app: AppContext, call: GatewayRequest, decision: Decision) -> bool:

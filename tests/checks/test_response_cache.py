@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import RawTestServer, TestClient
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from structlog.testing import capture_logs
 
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import CHECKS
@@ -17,9 +18,10 @@ from sidecar.domain.users import Status, UserId, UserRecord
 from sidecar.gateways import ext_authz
 from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import decide_now, gateway_call, respond
-from sidecar.gateways.fast_path import response_cache
+from sidecar.gateways.fast_path import check_responder, response_cache
 from sidecar.gateways.fast_path.protocol import FastPathListener
 from sidecar.http.context import AppContext
+from sidecar.http.denial_log import SECONDS, DenialLog
 from sidecar.http.headers import RawHeaders
 from sidecar.pdp.decision_point import DecisionPoint
 from sidecar.pdp.token_cache import TokenCache
@@ -220,6 +222,25 @@ async def test_a_cached_response_is_counted_and_has_its_own_request_id(world: Wo
     assert len(set(ids)) == 5
     text = world.app.metrics.exposition().decode()
     assert 'sidecar_checks_total{decision="allow",endpoint="/check",reason="allowed",section="billing"} 5.0' in text
+
+
+@pytest.mark.parametrize("uri", [b"/no/such/section", b"/dashboard/billing?a=1"])
+async def test_a_cached_denial_is_counted_by_its_cause(
+    world: World, decided: list[str], monkeypatch: pytest.MonkeyPatch, uri: bytes
+) -> None:
+    now = [7.0]
+    log = DenialLog(clock=lambda: now[0])
+    for module in (ext_authz, check_responder):
+        monkeypatch.setattr(module, "DENIAL_LOG", log)
+    denied = b"?" not in uri
+    with capture_logs() as lines:
+        head = HEAD.replace(b"/dashboard/billing", uri)
+        answers = {ask(world, head).partition(b"\r\n\r\n")[2] for _ in range(5)}
+        now[0] += SECONDS
+        ask(world, head)
+    assert len(decided) == 2, "the second one is cached"
+    assert len(answers) == 1 and (b'"detail"' in answers.pop()) is denied
+    assert [line["count"] for line in lines] == ([1, 5] if denied else [])
 
 
 async def test_checks_with_and_without_a_request_id_share_a_connection(

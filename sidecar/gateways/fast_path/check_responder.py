@@ -15,14 +15,16 @@ from sidecar.gateways.ext_authz import (
     decide_with_store,
     explain,
     follows_from_decision,
+    is_repeatable,
     log_entry_for,
-    may_be_remembered,
     question_of,
     respond,
 )
 from sidecar.gateways.fast_path.request_head import UriParts
 from sidecar.gateways.fast_path.response_cache import CachedResponse, ResponseCache
 from sidecar.http.context import AppContext
+from sidecar.http.denial_causes import Cause
+from sidecar.http.denial_log import DENIAL_LOG
 from sidecar.http.server.prepared_response import PreparedResponse, ResponseEncoder, prepare
 from sidecar.pdp.decision_point import PendingDecision
 
@@ -54,6 +56,8 @@ class CheckResponder:
 
     def replay(self, known: CachedResponse, request_id: bytes, started: float) -> PreparedResponse:
         """Count and log a cached response, and return it."""
+        if known.cause is not None:
+            DENIAL_LOG.cause(known.cause, known.endpoint)
         self._record(known.log_entry, request_id, started, perf_counter())
         return known.prepared
 
@@ -68,20 +72,24 @@ class CheckResponder:
         outcome = decide_question(self._app, call, question)
         if isinstance(outcome, PendingDecision):
             return outcome
-        prepared = self._prepare(outcome, call, request_id, started)
-        if key is not None and isinstance(question, Question) and (outcome.allowed or may_be_remembered(outcome)):
-            self.cache.store(key, self._app, call, question, outcome, prepared, page)
+        cause = explain(self._app, call, outcome, request_id)
+        prepared = self._prepare(outcome, call, request_id, started, cause)
+        if key is not None and isinstance(question, Question) and is_repeatable(outcome):
+            self.cache.store(key, self._app, call, question, outcome, prepared, page, cause=cause)
         return prepared
 
     async def decide_async(
         self, question: PendingDecision, call: GatewayRequest, request_id: bytes, started: float
     ) -> PreparedResponse:
         """Decide a check that needs the store, and return its response."""
-        return self._prepare(await decide_with_store(self._app, question), call, request_id, started)
+        decision = await decide_with_store(self._app, question)
+        return self._prepare(decision, call, request_id, started, explain(self._app, call, decision, request_id))
 
-    def _prepare(self, decision: Decision, call: GatewayRequest, request_id: bytes, started: float) -> PreparedResponse:
+    def _prepare(
+        self, decision: Decision, call: GatewayRequest, request_id: bytes, started: float, cause: Cause | None
+    ) -> PreparedResponse:
         """Count and log a decision, and return its response for the gateway."""
-        detail = "" if decision.allowed else explain(self._app, call, decision, request_id)
+        detail = cause.detail if cause else ""
         repeats = detail and decision.reason is Reason.CROSS_SITE  # the client's origin: too many values
         if not repeats and follows_from_decision(self._app, call, decision):
             ended = perf_counter()

@@ -19,6 +19,7 @@ from sidecar.gateways.adapter import GatewayRequest
 from sidecar.gateways.ext_authz import log_entry_for, target_of
 from sidecar.gateways.fast_path.request_head import UriParts
 from sidecar.http.context import AppContext
+from sidecar.http.denial_causes import Cause
 from sidecar.http.server.prepared_response import PreparedResponse
 from sidecar.pdp.decision_basis import DecisionBasis
 from sidecar.telemetry.check_recorder import LogEntryTemplate
@@ -42,11 +43,16 @@ OVERHEAD: Final = 64
 
 
 class CachedResponse(msgspec.Struct, frozen=True, gc=False):
-    """Cached response: its bytes, the basis of its decision, and its log entry."""
+    """Cached response: its bytes, the basis of its decision, and its log entry.
+
+    ``cause``: of a denial that an operator can fix, counted under ``endpoint`` at each hit.
+    """
 
     basis: DecisionBasis
     prepared: PreparedResponse
     log_entry: LogEntryTemplate
+    cause: Cause | None = None
+    endpoint: str = ""
 
     def with_same_basis(self, other: "CachedResponse") -> bool:
         """Return True if both depend on the same generation, key set and record."""
@@ -108,6 +114,8 @@ class ResponseCache:
         decision: Decision,
         prepared: PreparedResponse,
         page: UriParts | None = None,
+        *,
+        cause: Cause | None = None,
     ) -> None:
         """Cache the response to ``question``, if it is about a user and its key or its template has occurred before."""
         if decision.user is None:
@@ -118,7 +126,8 @@ class ResponseCache:
         basis = app.pdp.basis_of(question, decision) if again or page is not None else None
         if basis is None:
             return
-        answer = CachedResponse(basis, prepared, log_entry_for(app, call.family.label, decision))
+        label = call.family.label
+        answer = CachedResponse(basis, prepared, log_entry_for(app, label, decision), cause, label)
         if again:
             self._keep_answer(key, answer)
         if page is not None and isinstance(target := app.pdp.target_of(question.target), Target):
