@@ -26,8 +26,6 @@ from sidecar.server.listeners import KEEPALIVE_SECONDS, Listener, ListenerError,
 from sidecar.server.workers.worker_context import ALONE, WorkerContext
 from sidecar.sources import last_known_good
 from sidecar.sources.key_files import KeyFileError, load_or_create
-from sidecar.sources.policy_files import read_policy_files
-from sidecar.sources.private_files import PrivateFileError
 from sidecar.sources.trusted_issuers import TrustedIssuersError
 from sidecar.store.connection import Store, StoreMismatchError, StoreUnavailableError
 from sidecar.store.embedded.embedded import EmbeddedServer
@@ -42,6 +40,9 @@ WRONG = 2
 UNREACHABLE = 3
 FAULT = 70
 RETRY_SECONDS = 0.25
+POLL_SECONDS = 0.005
+STORE_SECONDS = 1.0
+"""Maximum wait for the store before the listeners accept."""
 
 _log = logger("server")
 
@@ -53,18 +54,6 @@ class StartError(Exception):
         super().__init__(lines[0] if lines else "")
         self.status = status
         self.lines = lines
-
-
-def _tell_of_another(settings: Settings) -> None:
-    """Log an error when the last policy differs from the packaged one: the directory may be missing or another."""
-    with suppress(OSError, PrivateFileError):  # the activation reports an unusable copy
-        kept = last_known_good.kept(settings.state_dir)
-        if kept is not None and kept != read_policy_files(settings.policy_dir, settings.model).files:
-            _log.error(
-                "another policy was in force: start in its directory, or set SIDECAR_POLICY_DIR and SIDECAR_MODEL",
-                served=str(settings.policy_dir),
-                kept=str(settings.state_dir / last_known_good.NAME),
-            )
 
 
 class Sidecar:
@@ -84,6 +73,7 @@ class Sidecar:
         self._listeners: list[Listener | GrpcListener] = []
         self._fast: list[FastPathListener] = []
         self._on_rotation: Callable[[], None] = lambda: None
+        self._unreachable = False
 
     async def start(self) -> None:
         """Start, and accept requests. Raises StartError. The caller must call ``stop`` in either case."""
@@ -93,6 +83,8 @@ class Sidecar:
         try:
             deps = await self._ground()
             self._assembly = Container(deps, self._stack)
+            self._spawn("store proof", lambda: self._prove_store(deps))
+            await self._await_store(deps.store)
             await self._listen()
         except (KeyFileError, StoreMismatchError, ListenerError, MailSetupError) as problem:
             raise StartError(WRONG, f"sidecar: {problem}") from None
@@ -100,7 +92,6 @@ class Sidecar:
             raise StartError(WRONG, *(f"sidecar: {problem}" for problem in found_wrong.problems)) from None
         except StoreUnavailableError as problem:
             raise StartError(UNREACHABLE, f"sidecar: {problem}") from None
-        self._spawn("store proof", lambda: self._prove_store(deps))
         for name, work in self._assembly.work():
             self._spawn(name, work)
 
@@ -127,7 +118,7 @@ class Sidecar:
         while not self.app.health.proven:
             if self._failure.done():
                 self._failure.result()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def reload(self) -> None:
         """Re-read certificate, decision log file, policy, keys, store URL and trusted issuers now (SIGHUP)."""
@@ -181,7 +172,9 @@ class Sidecar:
     async def _policy(self) -> Activation:
         settings = self._settings
         if settings.without_policy:
-            await asyncio.to_thread(_tell_of_another, settings)
+            await asyncio.to_thread(
+                last_known_good.report_another, settings.state_dir, settings.policy_dir, settings.model
+            )
         policy = Activation(settings.policy_dir, settings.model, state_dir=settings.state_dir, clock=time.time)
         started = await policy.start(force=self._force_policy)
         if started.generation is None:
@@ -246,9 +239,21 @@ class Sidecar:
         self._fast.append(lanes)
         return lanes
 
+    async def _await_store(self, store: Store) -> None:
+        """Wait until each partition is proven or has failed, at most STORE_SECONDS: a listener that accepted earlier
+        would deny its first checks. Raises StartError for a store that must not be used."""
+        states = self._assembly.live.states
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STORE_SECONDS):
+                while len(states.all()) < store.partitions:
+                    if self._failure.done() or self._unreachable:
+                        break
+                    await asyncio.sleep(POLL_SECONDS)
+        if self._failure.done():
+            self._failure.result()
+
     async def _prove_store(self, deps: Dependencies) -> None:
         """Check the identity of the store, retrying until it responds. Nothing else is read before (R22, R23)."""
-        reported = False
         while not self.app.health.proven:
             try:
                 await self._check_store(deps)
@@ -256,9 +261,9 @@ class Sidecar:
                 if problem.misconfigured:
                     self._failure.set_exception(StartError(WRONG, f"sidecar: {deps.store.where}: {problem}"))
                     return
-                if not reported:
+                if not self._unreachable:
                     _log.error("store unavailable; every check is denied until it responds", error=str(problem))
-                reported = True
+                self._unreachable = True
                 await asyncio.sleep(RETRY_SECONDS)
             except StoreMismatchError as problem:
                 self._failure.set_exception(StartError(WRONG, f"sidecar: {problem}"))

@@ -95,7 +95,6 @@ class Container:
     def work_on_store(self) -> Iterator[tuple[str, Work]]:
         """Yield the tasks that run once the store is verified."""
         deps = self._deps
-        self.live.close_until_proven()
         yield "policy watch", deps.policy.watch
         yield "policy rollout", self.rollout.run
         audit = exporter(deps.store, deps.settings.state_dir, deps.keys.pepper, id=self.live.fleet.id)
@@ -121,6 +120,7 @@ class Container:
             seal=partial(code_of, keys.pepper),
             journal=JournalFile(settings.state_dir / JOURNAL),
         )
+        self.live.close_until_proven()
         self._watch_store(deps.metrics)
         files = settings.secret_files
         self.store_url = StoreUrlWatch(

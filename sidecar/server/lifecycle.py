@@ -26,9 +26,6 @@ from sidecar.telemetry.app_log import configure, logger
 STOP_SECONDS = 8.0
 """Time limit for requests in flight after the drain. With the default drain the process exits within 10 s."""
 
-STORE_SECONDS = 1.0
-"""Maximum wait for the store before the start counts as done. A store that rejects the settings ends the start."""
-
 Started = Callable[[Sidecar], Awaitable[None]]
 Complain = Callable[[StartError], None]
 
@@ -89,7 +86,6 @@ async def _serve(
         _settle_memory()
         if started is not None:
             await started(sidecar)
-        await _judged(sidecar)
         notify("READY=1")
         _log.info("serving", **sidecar.addresses())
         signals.begin()
@@ -106,14 +102,6 @@ async def _serve(
         beating.cancel()
     _log.info("stopped")
     return 0
-
-
-async def _judged(sidecar: Sidecar) -> None:
-    """Wait at most STORE_SECONDS until the store is verified: it may be unavailable. Raises StartError on a
-    rejection."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(STORE_SECONDS):
-            await sidecar.proven()
 
 
 def _settle_memory() -> None:

@@ -6,12 +6,17 @@ is compiled again like any other policy and is never trusted as compiled (R25).
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from sidecar.sources.policy_files import read_policy_files
 from sidecar.sources.private_files import PrivateFileError, make_private_directory, read_private, replace_private
+from sidecar.telemetry.app_log import logger
 
 NAME = "last-good-policy"
 MAX_BYTES = 64 * 1024 * 1024
+
+_log = logger("server")
 
 
 def keep(state_dir: Path, files: Mapping[str, bytes]) -> None:
@@ -37,3 +42,15 @@ def kept(state_dir: Path) -> dict[str, bytes] | None:
     except (ValueError, TypeError):
         raise PrivateFileError(f"{path}: is not a stored policy: remove the file") from None
     return files
+
+
+def report_another(state_dir: Path, policy_dir: Path, model: Path) -> None:
+    """Log an error when the stored copy differs from the files to be used: the directory may be missing or another."""
+    with suppress(OSError, PrivateFileError):  # the activation reports an unusable copy
+        stored = kept(state_dir)
+        if stored is not None and stored != read_policy_files(policy_dir, model).files:
+            _log.error(
+                "another policy was in force: start in its directory, or set SIDECAR_POLICY_DIR and SIDECAR_MODEL",
+                served=str(policy_dir),
+                kept=str(state_dir / NAME),
+            )

@@ -1,14 +1,17 @@
-"""An invalid store URL ends a start with status 2; a store that is only down is waited for."""
+"""An invalid store URL ends a start with status 2; a store that is only down is waited for; a reachable one is proven
+before the first check."""
 
 import subprocess
+import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 
 import pytest
 
 from tests.chaos.conftest import redis_server
 from tests.chaos.rig import RedisServer
 from tests.live.conftest import Start
-from tests.live.support import cli, eventually
+from tests.live.support import Http, Process, cli, eventually, found_account
 from tests.ports import free_port
 
 __all__ = ["redis_server"]
@@ -57,3 +60,39 @@ async def test_R50_a_store_that_is_out_is_waited_for(start: Start) -> None:
     done = cli(process.settings, "account", "list")
     assert done.returncode == 3
     assert "start the server" in one_line(done)
+
+
+def first_answers(process: Process, headers: dict[str, str]) -> set[int]:
+    """Return the statuses of all checks in the first half second in which the public listener accepts."""
+    host, _, port = process.url.removeprefix("http://").partition(":")
+    statuses: set[int] = set()
+    deadline, end = time.monotonic() + 20, float("inf")
+    while time.monotonic() < min(deadline, end):
+        connection = HTTPConnection(host, int(port), timeout=5)
+        try:
+            connection.request("GET", "/check", headers=headers)
+            statuses.add(connection.getresponse().status)
+            end = min(end, time.monotonic() + 0.5)
+        except ConnectionRefusedError:
+            time.sleep(0.001)
+        finally:
+            connection.close()
+    return statuses
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_the_first_checks_after_a_start_have_their_right_answer(
+    start: Start, real_redis_url: str, http: Callable[[Process], Http], workers: str
+) -> None:
+    """A gateway sends checks as soon as the listener accepts: one before the store's proof would be a wrong deny."""
+    settings = {"REDIS_URL": real_redis_url, "WORKERS": workers}
+    running = start(**settings)
+    found_account(running)
+    ada = await http(running).sign_in("ada@example.com")
+    headers = {
+        "Authorization": f"Bearer {ada.access}",
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Uri": "/dashboard/billing",
+    }
+    answers = [first_answers(start(wait=False, **settings), headers) for _ in range(4)]
+    assert answers == [{200}] * 4
