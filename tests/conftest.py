@@ -26,7 +26,8 @@ from tests.memory_store import store_over
 
 ISSUER = "http://127.0.0.1:9181"
 AUDIENCE = "dashboard"
-PATIENT = {"read_timeout": 10.0, "write_timeout": 10.0}
+PATIENT_SECONDS = 10.0
+PATIENT = {"read_timeout": PATIENT_SECONDS, "write_timeout": PATIENT_SECONDS}
 """Store timeouts for tests that check responses and not their speed: the host of a test run can pause."""
 
 

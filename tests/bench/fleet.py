@@ -20,6 +20,7 @@ from sidecar.store.live.change_feed import FeedEntry, FeedReset
 from sidecar.store.live.replica import RecordReplica
 from sidecar.store.outcomes import Changed
 from sidecar.store.users import Users
+from sidecar.telemetry.app_log import configure
 from tests.bench.targets import ROOT, World
 
 LEASE = 1.0
@@ -48,7 +49,7 @@ class Stopwatch:
     def apply(self, _partition: int, change: FeedEntry) -> None:
         self.heard_at[change.n] = time.monotonic()
 
-    def heard(self, _partition: int, _at: float) -> None:
+    def on_heartbeat(self, _partition: int, _at: float) -> None:
         pass
 
     def flush(self, _tail: FeedReset) -> None:
@@ -60,6 +61,7 @@ class Stopwatch:
 
 async def follow(url: str, count: int, name: str) -> None:
     """Run ``count`` live copies in a child until standard input ends, then print each event with its time."""
+    configure("error", "json")  # to standard error: standard output has the times alone
     watches = [Stopwatch() for _ in range(count)]
     stores = [await Store.open(url) for _ in watches]
     tasks = []

@@ -65,7 +65,7 @@ def starts(world: World, rounds: int) -> dict[str, list[float]]:
             ("sidecar, 2 workers", lambda: world.sidecar(f"cold-2-{turn}", cores="0,1", WORKERS="2")),  # noqa: B023
             ("afternoon", world.afternoon),
         ):
-            server = start()
+            server = start()  # type: ignore[no-untyped-call]
             server.until(lambda: _is_allowed(server.port, request))  # noqa: B023
             found[name].append(time.monotonic() - server.started)
             server.stop()

@@ -9,7 +9,7 @@ from functools import partial
 import click
 
 from tests.bench import wire
-from tests.bench.load import Load, Run, loading
+from tests.bench.load import CONNECTIONS, Load, Run, loading
 from tests.bench.processes import Server
 from tests.bench.targets import World
 from tests.bench.wire import Request
@@ -198,9 +198,18 @@ def prove(name: str, port: int, requests: Sequence[Request], sample: int = 40) -
             raise RuntimeError(f"{name} answers {status} {body[:300]!r}; right is {request.status} {request.body!r}")
 
 
-def one_round(world: World, server: Server, load: Load, measured: Measured, seconds: int, **how: int) -> None:
+def one_round(
+    world: World,
+    server: Server,
+    load: Load,
+    measured: Measured,
+    seconds: int,
+    *,
+    connections: int = CONNECTIONS,
+    once: bool = False,
+) -> None:
     cpu, store = server.cpu(), world.store.cpu()
-    run = load.run(server.port, seconds, **how)
+    run = load.run(server.port, seconds, connections=connections, once=once)
     spent, store_spent = server.cpu() - cpu, world.store.cpu() - store
     if run.failed or not run.requests:
         raise RuntimeError(f"{run.failed} of {run.requests} requests failed")

@@ -2,6 +2,7 @@
 here.
 """
 
+import asyncio
 import random
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -13,11 +14,12 @@ from sidecar.store.connection import Store
 from sidecar.store.users import Users
 from sidecar.tokens.claims import Claims
 from sidecar.tokens.verify import Verifier
-from tests.bench import curves, fleet, policies, table, users, wire
+from tests.bench import curves, fleet, policies, restore, table, users, wire
 from tests.bench.load import Run, read_run
 from tests.bench.plot import svg
 from tests.bench.processes import cpu_of
-from tests.conftest import PATIENT
+from tests.bench.targets import world as make_world
+from tests.conftest import PATIENT_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ async def test_people_are_as_the_store_reads_them(real_redis_url: str) -> None:
     crowd = users.write_users(
         real_redis_url, users.population(12, ["account-administrator", "accountant", "marketer"], random.Random(1))
     )
-    store = await Store.open(real_redis_url, **PATIENT)
+    store = await Store.open(real_redis_url, read_timeout=PATIENT_SECONDS, write_timeout=PATIENT_SECONDS)
     try:
         for person in crowd:
             record = await Users(store).record(person.id)
@@ -139,3 +141,19 @@ def test_a_plot_is_an_image() -> None:
 def test_cpu_time_only_grows() -> None:
     before = cpu_of(1)
     assert cpu_of(1) >= before
+
+
+@pytest.mark.slow
+def test_a_revocation_is_measured_in_a_real_fleet() -> None:
+    with make_world() as world:
+        world.populate(10)
+        found = asyncio.run(fleet.measure(world, 2, changes=3))
+    assert found.sidecars == 2
+    assert 0 < found.last[0] <= found.last[2]
+
+
+@pytest.mark.slow
+def test_the_restore_is_measured_on_a_real_server(real_redis_url: str, tmp_path: Path) -> None:
+    costs = asyncio.run(restore.run(real_redis_url, 5, tmp_path))
+    assert list(costs) == ["backup", "restore, empty store", "restore, same store"]
+    assert all(cost.wall > 0 for cost in costs.values())
