@@ -170,6 +170,7 @@ def test_R21_a_directory_open_to_others_is_no_start(directory):
         load_or_create(directory)
 
 
+@pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_R21_files_of_another_user_are_no_start(directory):
     load_or_create(directory)

@@ -60,6 +60,7 @@ def test_R21_what_is_open_to_all_is_left_and_no_start(keys: Path, files: int) ->
         load(keys)
 
 
+@pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_R21_what_is_another_users_is_left_and_no_start(keys: Path) -> None:
     (keys / "pepper").chmod(0o660)
@@ -144,6 +145,7 @@ def start_on_read_only_mount(keys: Path, allowed: str, uid: int) -> subprocess.C
     )
 
 
+@pytest.mark.root
 @pytest.mark.usefixtures("read_only_mount")
 @pytest.mark.parametrize("owner", [0, 65532])
 def test_R21_a_setting_accepts_group_readable_files_if_read_only(owner: int) -> None:
