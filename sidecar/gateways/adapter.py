@@ -61,16 +61,16 @@ def method_overrides(headers: RawHeaders) -> set[bytes]:
     return {lowered for name, _ in headers if (lowered := name.lower()) in OVERRIDES}
 
 
-def asks_otherwise(headers: RawHeaders) -> bool:
+def alters_request(headers: RawHeaders) -> bool:
     """Return True if the back end would process another request than the decided one (R2, R6).
 
     All adapters call this.
     """
     found = [lowered for name, _ in headers if (lowered := name.lower()) in SUSPECT]
-    return bool(found) and (not OVERRIDES.isdisjoint(found) or upgrades_otherwise(headers))
+    return bool(found) and (not OVERRIDES.isdisjoint(found) or has_denied_upgrade(headers))
 
 
-def upgrades_otherwise(headers: RawHeaders) -> bool:
+def has_denied_upgrade(headers: RawHeaders) -> bool:
     """Return True for any upgrade other than one `websocket`, and for HTTP2-Settings, which only h2c sends (R6).
 
     A gateway copies bytes both ways after a 101: with h2c those bytes are requests that bypass the check. Only ASCII
@@ -104,7 +104,7 @@ def from_headers(headers: RawHeaders, *, method_header: bytes, uri_header: bytes
             uris.append(value)
         elif lowered in SUSPECT:
             suspect = True
-    if suspect and asks_otherwise(headers):
+    if suspect and alters_request(headers):
         return Reason.BAD_REQUEST
     if len(methods) != 1 or len(uris) != 1:
         return Reason.BAD_REQUEST

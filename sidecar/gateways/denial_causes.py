@@ -10,7 +10,7 @@ from typing import Final
 from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Decision, Reason
 from sidecar.gateways import envoy_http, forwarded, nginx, section
-from sidecar.gateways.adapter import GatewayRequest, method_overrides, upgrades_otherwise
+from sidecar.gateways.adapter import GatewayRequest, has_denied_upgrade, method_overrides
 from sidecar.http.context import AppContext
 from sidecar.http.denial_causes import Cause, CauseKind, cross_site
 from sidecar.http.headers import count_headers, single_header
@@ -41,8 +41,8 @@ def cause_of(app: AppContext, call: GatewayRequest, decision: Decision) -> Cause
         case Reason.BAD_REQUEST:
             return _bad_request(call)
         case Reason.AMBIGUOUS_PATH | Reason.UNMATCHED_PATH:
-            asked = call.family.read(call)
-            return _path(app, asked) if isinstance(asked, RequestPath) else None
+            requested = call.family.read(call)
+            return _path(app, requested) if isinstance(requested, RequestPath) else None
         case Reason.CROSS_SITE:
             return cross_site(call.headers, app.public_config.origins)
         case _:
@@ -57,7 +57,7 @@ def _bad_request(call: GatewayRequest) -> Cause | None:
     if overrides:
         text = f"{overrides[0].decode()} overrides the method for the back end: remove the header"
         return Cause(CauseKind.METHOD_OVERRIDE, text)
-    if upgrades_otherwise(call.headers):
+    if has_denied_upgrade(call.headers):
         return Cause(CauseKind.UPGRADE, 'Upgrade must be "websocket", once, and without HTTP2-Settings')
     label = call.family.label
     if label in FAMILIES:
@@ -119,12 +119,12 @@ def _hint(endpoint: str, names: Names) -> str:
     return ""
 
 
-def _path(app: AppContext, asked: RequestPath) -> Cause | None:
-    named = ambiguity(asked.raw_path)
+def _path(app: AppContext, requested: RequestPath) -> Cause | None:
+    named = ambiguity(requested.raw_path)
     if named:
         return Cause(CauseKind.AMBIGUOUS_PATH, f"the path contains {named}, which programs interpret differently")
     generation = app.policy.generation
-    methods = () if generation is None else generation.routes.methods_at(asked.raw_path)
+    methods = () if generation is None else generation.routes.methods_at(requested.raw_path)
     if not methods:
         return Cause(CauseKind.NO_ROUTE, "no route in sections.toml has this path")
     return Cause(CauseKind.NO_METHOD, f"the routes in sections.toml with this path have only {', '.join(methods)}")
@@ -134,8 +134,10 @@ def log_denial(call: GatewayRequest, decision: Decision, request_id: bytes) -> N
     """Log method and path of a denied request at debug level. Its query, headers and user are not logged."""
     if not debugging():
         return
-    asked = call.family.read(call)
-    method, path = (asked.method, asked.raw_path) if isinstance(asked, RequestPath) else (call.method, call.path)
+    requested = call.family.read(call)
+    method, path = (
+        (requested.method, requested.raw_path) if isinstance(requested, RequestPath) else (call.method, call.path)
+    )
     _log.debug(
         "request denied",
         reason=decision.reason.value,

@@ -22,7 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Reason
-from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, asks_otherwise, from_parts
+from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, alters_request, from_parts
 from sidecar.gateways.protobuf import MAX_HEADERS, SHORT, http_request
 from sidecar.http.response import ENVOY_REMOVES, IDENTITY, RawResponse
 from sidecar.telemetry.app_log import logger
@@ -45,7 +45,7 @@ _log = logger("gateways")
 
 
 def read(call: GatewayRequest) -> RequestPath | Reason:
-    if asks_otherwise(call.headers):
+    if alters_request(call.headers):
         return Reason.BAD_REQUEST
     return from_parts(call.method, call.path)
 

@@ -7,13 +7,13 @@ Envoy keeps the client's headers unless the response lists them for removal, hen
 
 from sidecar.domain.access import RequestPath
 from sidecar.domain.decision import Reason
-from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, asks_otherwise, from_parts
+from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, alters_request, from_parts
 
 PREFIX = "/check/envoy"
 
 
 def read(call: GatewayRequest) -> RequestPath | Reason:
-    if asks_otherwise(call.headers):
+    if alters_request(call.headers):
         return Reason.BAD_REQUEST
     return from_parts(call.method, call.path.removeprefix(PREFIX))
 

@@ -143,7 +143,7 @@ def respond(
             cause = explain(app, call, decision, request_id)
             detail = cause.detail if cause else ""
         answer = gateway_response(decision, unavailable=unavailable, detail=detail)
-        return _in_words_of(call, app, decision, answer)
+        return _adapt_response(call, app, decision, answer)
     except Exception:
         return gateway_response(_failed(call.family.label), unavailable=unavailable)
 
@@ -180,16 +180,16 @@ def read_question(app: AppContext, call: GatewayRequest) -> Question | Reason:
     target = call.family.read(call)
     if isinstance(target, Reason):
         return target
-    given = credential(call.headers, app.public_config.cookie)
-    if isinstance(given, Reason):
-        return given
-    if given.proof is not CredentialSource.COOKIE:
-        return Question(target, given)
+    credentials = credential(call.headers, app.public_config.cookie)
+    if isinstance(credentials, Reason):
+        return credentials
+    if credentials.proof is not CredentialSource.COOKIE:
+        return Question(target, credentials)
     origins = app.public_config.origins
     if isinstance(target, RequestPath):
-        return Question(target, given, same_site(call.headers, method=target.method, origins=origins))
+        return Question(target, credentials, same_site(call.headers, method=target.method, origins=origins))
     reads = target.action == READING_ACTION
-    return Question(target, given, same_site_section(call.headers, reads=reads, origins=origins))
+    return Question(target, credentials, same_site_section(call.headers, reads=reads, origins=origins))
 
 
 def target_of(app: AppContext, call: GatewayRequest) -> Target | None:
@@ -198,8 +198,8 @@ def target_of(app: AppContext, call: GatewayRequest) -> Target | None:
     None if unknown. Never raises.
     """
     try:
-        asked = call.family.read(call)
-        target = None if isinstance(asked, Reason) else app.pdp.target_of(asked)
+        requested = call.family.read(call)
+        target = None if isinstance(requested, Reason) else app.pdp.target_of(requested)
     except Exception:
         return None  # `decide_now` raises and logs the same exception
     return target if isinstance(target, Target) else None
@@ -220,7 +220,7 @@ def record_check(
     app.recorder.record(log_entry_for(app, endpoint, decision), in_quotes(request_id), started, ended)
 
 
-def _in_words_of(call: GatewayRequest, app: AppContext, decision: Decision, answer: RawResponse) -> RawResponse:
+def _adapt_response(call: GatewayRequest, app: AppContext, decision: Decision, answer: RawResponse) -> RawResponse:
     """Adapt a response to the gateway: Cookie header, header removal, login redirect."""
     family = call.family
     if decision.allowed:
@@ -232,8 +232,8 @@ def _in_words_of(call: GatewayRequest, app: AppContext, decision: Decision, answ
     page = app.public_config.login_page
     if page is None or family.uri is None or decision.reason.verdict is not Verdict.UNAUTHENTICATED:
         return answer
-    asked = family.read(call)
-    if isinstance(asked, RequestPath) and asked.method == "GET" and is_navigation(call.headers):
+    requested = family.read(call)
+    if isinstance(requested, RequestPath) and requested.method == "GET" and is_navigation(call.headers):
         return redirected(answer, page.location(family.uri(call)))
     return answer
 

@@ -2,7 +2,7 @@
 
 from sidecar.domain.access import Target
 from sidecar.domain.decision import Reason
-from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, asks_otherwise
+from sidecar.gateways.adapter import GatewayAdapter, GatewayRequest, alters_request
 
 PREFIX = "/check/sections/"
 DEFAULT_ACTION = "view"
@@ -10,7 +10,7 @@ DEFAULT_ACTION = "view"
 
 def read(call: GatewayRequest) -> Target | Reason:
     """Return the target in the path, which is the check's own, undecoded and without query."""
-    if not call.path.startswith(PREFIX) or asks_otherwise(call.headers):
+    if not call.path.startswith(PREFIX) or alters_request(call.headers):
         return Reason.BAD_REQUEST
     names = call.path.removeprefix(PREFIX).split("/")
     match names:

@@ -35,11 +35,11 @@ def is_ours(host: str | None, names: frozenset[str]) -> bool:
     """Return True for an allowed or absent Host header. ``host`` is unparsed; without it, no page needs protection."""
     if host is None:
         return True
-    return _judged(host, names) if len(host) <= MAX_HOST else False
+    return _is_allowed(host, names) if len(host) <= MAX_HOST else False
 
 
 @lru_cache(maxsize=256)
-def _judged(host: str, names: frozenset[str]) -> bool:
+def _is_allowed(host: str, names: frozenset[str]) -> bool:
     name = _name(host)
     if name in names or ("." not in name and ":" not in name):
         return bool(name)

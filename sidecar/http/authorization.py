@@ -56,27 +56,27 @@ async def identify(app: AppContext, method: str, headers: RawHeaders) -> Caller 
 
     A request that a cookie authenticates must come from the dashboard itself (R5).
     """
-    given = credential(headers, app.public_config.cookie)
-    if isinstance(given, Reason):
-        return given
-    if given.proof is CredentialSource.COOKIE and not same_site(
+    credentials = credential(headers, app.public_config.cookie)
+    if isinstance(credentials, Reason):
+        return credentials
+    if credentials.proof is CredentialSource.COOKIE and not same_site(
         headers, method=method, origins=app.public_config.origins
     ):
         return Reason.CROSS_SITE
-    identity = await app.pdp.identify(given)
+    identity = await app.pdp.identify(credentials)
     if isinstance(identity, Reason):
         return identity
-    return Caller(identity.record, identity.claims, given.proof)
+    return Caller(identity.record, identity.claims, credentials.proof)
 
 
 async def _admit_key(scope: Scope, app: AppContext, generation: Generation, headers: RawHeaders) -> Pep | Problem:
     """Check a PEP key. Only the Authorization header is read, because a cookie belongs to a browser."""
-    given = authorization(headers)
-    if isinstance(given, Reason):
-        return Problem(Code.BAD_REQUEST, "there are two Authorization headers; send one", {"reason": given.value})
-    if given.proof is CredentialSource.NONE:
+    credentials = authorization(headers)
+    if isinstance(credentials, Reason):
+        return Problem(Code.BAD_REQUEST, "there are two Authorization headers; send one", {"reason": credentials.value})
+    if credentials.proof is CredentialSource.NONE:
         return of_reason(Reason.MISSING_TOKEN, generation.id, _KEY_WANTED)
-    outcome = await app.pep_keys.admit(given.token, scope)
+    outcome = await app.pep_keys.admit(credentials.token, scope)
     match outcome:
         case Pep():
             return outcome

@@ -77,5 +77,5 @@ def _account(
         case _ if isinstance(guard, RequireScope):
             return None  # an unknown key has already been looked up in the store
         case _:
-            given = credential(headers, app.public_config.cookie)
-            return None if isinstance(given, Reason) else app.pdp.account(given)
+            credentials = credential(headers, app.public_config.cookie)
+            return None if isinstance(credentials, Reason) else app.pdp.account(credentials)

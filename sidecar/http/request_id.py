@@ -27,9 +27,9 @@ def repeated_request_id(headers: RawHeaders) -> bytes:
     return _first(headers, REPEATED)
 
 
-def accepted(given: bytes, form: re.Pattern[bytes] = FORM) -> bytes:
+def accepted(value: bytes, form: re.Pattern[bytes] = FORM) -> bytes:
     """Return the client's request id if it is safe to log, else a new one."""
-    return given if form.fullmatch(given) else new_request_id()
+    return value if form.fullmatch(value) else new_request_id()
 
 
 def new_request_id() -> bytes:

@@ -63,11 +63,11 @@ def _match(pattern: tuple[str, ...], segments: tuple[str, ...]) -> dict[str, str
     if len(pattern) != len(segments):
         return None
     names: dict[str, str] = {}
-    for wanted, given in zip(pattern, segments, strict=True):
+    for wanted, segment in zip(pattern, segments, strict=True):
         if wanted.startswith("{"):
-            if not given:
+            if not segment:
                 return None
-            names[wanted[1:-1]] = given
-        elif wanted != given:
+            names[wanted[1:-1]] = segment
+        elif wanted != segment:
             return None
     return names

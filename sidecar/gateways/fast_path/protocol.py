@@ -61,23 +61,23 @@ class FastPathListener:
 
     def close(self) -> None:
         """Close idle connections now, and the others after their pending response."""
-        for lane in tuple(self.open):
-            lane.close()
+        for connection in tuple(self.open):
+            connection.close()
 
     async def finish(self, seconds: float) -> None:
         """Wait for pending responses, at most ``seconds``."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while waiting := [task for lane in self.open if (task := lane.waiting) and not task.done()]:
+                while waiting := [task for connection in self.open if (task := connection.waiting) and not task.done()]:
                     await asyncio.wait(waiting)
 
 
 class FastPathProtocol(asyncio.Protocol):
     """One connection on the fast path, until aiohttp takes it over."""
 
-    def __init__(self, lanes: FastPathListener) -> None:
-        self._lanes = lanes
-        self._responder = lanes.responder
+    def __init__(self, listener: FastPathListener) -> None:
+        self._listener = listener
+        self._responder = listener.responder
         self._buffer = b""
         self.waiting: asyncio.Task[None] | None = None
         self._blocked = False
@@ -92,8 +92,8 @@ class FastPathProtocol(asyncio.Protocol):
         self._transport: Any = transport
         self._loop = asyncio.get_running_loop()
         self._last_activity = self._loop.time()
-        self._timer = self._loop.call_later(self._lanes.idle, self._close_if_idle)
-        self._lanes.open.add(self)
+        self._timer = self._loop.call_later(self._listener.idle, self._close_if_idle)
+        self._listener.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._detach()
@@ -137,7 +137,7 @@ class FastPathProtocol(asyncio.Protocol):
         while at < size:
             end = buffer.find(HEAD_END, at)
             if end < 0:
-                if size - at > self._lanes.max_head or not _may_be_ours(buffer[at:]):
+                if size - at > self._listener.max_head or not _may_be_ours(buffer[at:]):
                     self._switch_to_aiohttp(buffer[at:])
                     return
                 break
@@ -156,17 +156,17 @@ class FastPathProtocol(asyncio.Protocol):
 
     def _take(self, head: bytes, started: float) -> bool:
         """Respond to one head. Return False if aiohttp must serve it."""
-        if len(head) > self._lanes.max_head:
+        if len(head) > self._listener.max_head:
             return False
-        key, page, given, known = self._look_up(head)
+        key, page, request_id, known = self._look_up(head)
         if known is not None:
-            request_id = new_request_id() if given is None else given
+            request_id = new_request_id() if request_id is None else request_id
             self._write(self._responder.replay(known, request_id, started), request_id)
             return True
         plain = self._parse(head)
         if plain is None:
             return False
-        if is_cacheable(plain, key, given):
+        if is_cacheable(plain, key, request_id):
             self._answer(plain, key, page, started)
         else:
             self._answer(plain, None, None, started)
@@ -182,13 +182,13 @@ class FastPathProtocol(asyncio.Protocol):
         known = responder.cached(head) if whole else None
         if known is not None:
             return head, None, None, known
-        key, given = key_without_request_id(head)
-        self._numbered = given is not None
-        known = None if whole and given is None else responder.cached(key)
+        key, request_id = key_without_request_id(head)
+        self._numbered = request_id is not None
+        known = None if whole and request_id is None else responder.cached(key)
         if known is not None:
-            return key, None, given, known
+            return key, None, request_id, known
         page = key_without_uri(key)
-        return key, page, given, None if page is None else responder.find_by_template(key, page)
+        return key, page, request_id, None if page is None else responder.find_by_template(key, page)
 
     def _parse(self, head: bytes) -> SimpleRequest | None:
         """Parse a plain check. Return None if aiohttp must serve it."""
@@ -199,7 +199,7 @@ class FastPathProtocol(asyncio.Protocol):
             self._parser.feed_data(head)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
-        plain = self._lanes.heads.read(head) if self._complete else None
+        plain = self._listener.heads.read(head) if self._complete else None
         return plain if plain is not None and is_check(plain.target.partition("?")[0]) else None
 
     def _answer(self, head: SimpleRequest, key: bytes | None, page: UriParts | None, started: float) -> None:
@@ -233,14 +233,14 @@ class FastPathProtocol(asyncio.Protocol):
         """Hand the connection over to aiohttp for good, from the first byte without a response."""
         self._detach()
         self._buffer = b""
-        slow = self._lanes.slow()
+        slow = self._listener.slow()
         self._transport.set_protocol(slow)
         slow.connection_made(self._transport)
         slow.data_received(buffer)
 
     def _detach(self) -> None:
         self._timer.cancel()
-        self._lanes.open.discard(self)
+        self._listener.open.discard(self)
 
     def _close_if_idle(self) -> None:
         """Close the connection after ``idle`` seconds without a response, as aiohttp does between two requests.
@@ -248,7 +248,7 @@ class FastPathProtocol(asyncio.Protocol):
         That also applies to an incomplete head, and to a client that does not read: its connection is aborted, because
         an orderly close would never complete.
         """
-        left = self._last_activity + self._lanes.idle - self._loop.time()
+        left = self._last_activity + self._listener.idle - self._loop.time()
         if left <= 0 and self._transport.get_write_buffer_size():
             self._transport.abort()
         elif left <= 0 and self.waiting is None:

@@ -74,8 +74,8 @@ def key_without_request_id(head: bytes) -> tuple[bytes, bytes | None]:
         at = head.find(line)
         if at >= 0:
             end = head.find(b"\r\n", at + len(line))
-            given = head[at + len(line) : end]
-            return (head[:at] + head[end:], given) if FORM.fullmatch(given) else (head, None)
+            request_id = head[at + len(line) : end]
+            return (head[:at] + head[end:], request_id) if FORM.fullmatch(request_id) else (head, None)
     return head, None
 
 
@@ -96,12 +96,12 @@ def key_without_uri(key: bytes) -> UriParts | None:
     return None
 
 
-def is_cacheable(head: SimpleRequest, key: bytes, given: bytes | None) -> bool:
+def is_cacheable(head: SimpleRequest, key: bytes, request_id: bytes | None) -> bool:
     """Return True if all heads with this key under `unnumbered` are as plain as ``head``.
 
     They differ in at most one well-formed line, which is the only one of its name.
     """
-    alone = head.request_ids == (() if given is None else (given,))
+    alone = head.request_ids == (() if request_id is None else (request_id,))
     return alone and len(key) <= MAX_AGAIN and key.count(b"\r\n") <= MAX_LINES
 
 
