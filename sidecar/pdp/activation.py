@@ -61,10 +61,10 @@ class Activation:
         self._clock = clock
         self._gates: list[Gate] = []
         self._listeners: list[Callable[[Activation], None]] = []
-        self._judging = asyncio.Lock()
+        self._compile_lock = asyncio.Lock()
         self._seen: PolicyFiles | None = None
         self._whole_read_at = 0.0
-        self._judged: str | None = None
+        self._processed: str | None = None
         self._compiled: tuple[str, CompileResult] | None = None
         self._waits = False
         self._confirmed = False
@@ -90,7 +90,7 @@ class Activation:
         ``force`` accepts files that compile but fail their own tests or the invariants. Later edits cannot be forced.
         """
         files = await self._read()
-        self._judged = files.fingerprint
+        self._processed = files.fingerprint
         compiled = await asyncio.to_thread(_compile, files)
         generation = compiled.generation
         self.forced = force and generation is None and compiled.draft is not None
@@ -157,11 +157,11 @@ class Activation:
         """Poll once. ``seen``: previous fingerprint. Returns the current one and the seconds until the next poll."""
         stamp = await asyncio.to_thread(stamp_of, self._policy_dir, self._model)
         whole = asyncio.get_running_loop().time() > self._whole_read_at + WHOLE_SECONDS
-        if seen == self._judged and self._seen is not None and self._seen.still_holds(stamp) and not whole:
+        if seen == self._processed and self._seen is not None and self._seen.still_holds(stamp) and not whole:
             return seen, POLL_SECONDS
         files = await self._read(whole=whole)
         settled = files.fingerprint == seen
-        if settled and seen != self._judged:
+        if settled and seen != self._processed:
             await self._compile(files)
         return files.fingerprint, POLL_SECONDS if settled else SETTLE_SECONDS
 
@@ -173,43 +173,43 @@ class Activation:
 
     async def _compile(self, files: PolicyFiles) -> None:
         """Activate or reject ``files``. If the store is unavailable, ``watch`` retries them."""
-        async with self._judging:
+        async with self._compile_lock:
             try:
-                judged = await self._verdict(files)
+                result = await self._verdict(files)
             except StoreUnavailableError as problem:
                 self._wait(problem)
                 return
             self._compiled, self._waits = None, False
             if (await self._read()).fingerprint != files.fingerprint:
                 return  # the files changed during the compile (R25)
-            self._judged = files.fingerprint
-            if judged.generation is None:
-                self._reject(judged.diagnostics)
+            self._processed = files.fingerprint
+            if result.generation is None:
+                self._reject(result.diagnostics)
                 self._notify()
             else:
-                await self._swap(judged.generation, judged.diagnostics)
+                await self._swap(result.generation, result.diagnostics)
 
     async def _verdict(self, files: PolicyFiles) -> CompileResult:
         """Compile ``files`` and run the gates. Raises StoreUnavailableError. A retry reuses the compile result."""
         try:
             if self._compiled is None or self._compiled[0] != files.fingerprint:
                 self._compiled = files.fingerprint, await process.compile_files(files, self.generation)
-            judged = self._compiled[1]
-            refusals = () if judged.generation is None else await self._refusals(judged.generation)
+            result = self._compiled[1]
+            refusals = () if result.generation is None else await self._refusals(result.generation)
         except StoreUnavailableError:
             raise
         except Exception as fault:  # a bug must not end the last good policy
             _log.exception("policy edit could not be compiled")
             message = f"the policy could not be compiled ({type(fault).__name__}); see the sidecar's log"
             return CompileResult(None, (process.not_compiled(message),))
-        return CompileResult(None, tuple(sorted((*judged.diagnostics, *refusals)))) if refusals else judged
+        return CompileResult(None, tuple(sorted((*result.diagnostics, *refusals)))) if refusals else result
 
     def _wait(self, problem: StoreUnavailableError) -> None:
         """Make ``watch`` retry the files, because a gate could not read the store. Includes unchanged files of a
         SIGHUP."""
         if not self._waits:
             _log.warning("policy edit waits for the store", error=str(problem))
-        self._judged, self._waits = None, True
+        self._processed, self._waits = None, True
 
     async def _swap(self, generation: Generation, diagnostics: tuple[Diagnostic, ...]) -> None:
         self._activate(generation, diagnostics)

@@ -23,7 +23,7 @@ Gate = Callable[[Generation], Awaitable[tuple[Diagnostic, ...]]]
 class RolesInUseCheck:
     """Check that rejects the removal of a role that a user or an invitation holds.
 
-    Only roles of an earlier active generation can be held, so most activations read no user.
+    Only roles of an earlier active generation can have holders, so most activations read no user.
     """
 
     def __init__(self, policy: ActivePolicy, generations: PolicyHistory, holders: RoleHolders) -> None:
@@ -35,5 +35,5 @@ class RolesInUseCheck:
         known = set(await self._generations.roles())
         if self._policy.generation is not None:
             known.update(self._policy.generation.roles)
-        held = await self._holders.holding(known - generation.roles.keys())
-        return tuple(role_in_use(role, count) for role, count in sorted(held.items()))
+        holders = await self._holders.holding(known - generation.roles.keys())
+        return tuple(role_in_use(role, count) for role, count in sorted(holders.items()))

@@ -124,10 +124,10 @@ class DecisionPoint:
         ends_at = record.sessions[claims.session]
         return DecisionBasis(decision, generation.id, self._tokens.version, record, since, min(until, ends_at))
 
-    def target_of(self, asked: RequestPath | Target) -> Target | Public | Reason:
+    def target_of(self, requested: RequestPath | Target) -> Target | Public | Reason:
         """Resolve a route or target with the active generation."""
         generation = self._policy.generation
-        return Reason.POLICY_UNAVAILABLE if generation is None else _resolve(generation, asked)
+        return Reason.POLICY_UNAVAILABLE if generation is None else _resolve(generation, requested)
 
     def is_current(self, basis: DecisionBasis) -> bool:
         """Return True if every input of the decision is unchanged, so that ``check_now`` would decide the same."""
@@ -182,7 +182,7 @@ class DecisionPoint:
     async def _load_identity(self, claims: Claims | ExternalToken) -> Identity | Reason | Unavailable:
         try:
             if isinstance(claims, ExternalToken):
-                return await self._ask_outside(claims)
+                return await self._identify_external(claims)
             record = await self._records.read(claims.user, fresh=True)
         except StoreUnavailableError as problem:
             return Unavailable(problem.cause or cause_of(PartitionState.OUT))
@@ -190,7 +190,7 @@ class DecisionPoint:
             self._on_regression(claims.user, claims.epoch)
         return _match_record(claims, record, int(self._clock()))
 
-    async def _ask_outside(self, external: ExternalToken) -> Identity | Reason:
+    async def _identify_external(self, external: ExternalToken) -> Identity | Reason:
         if self._outside is None:  # no external issuer is trusted
             return Reason.WRONG_ISSUER
         return await self._outside.identify(external, now=int(self._clock()))

@@ -195,13 +195,13 @@ class FederatedUsers:
             if record is not None and record.epoch == known[1].epoch:
                 return record
         self._known.drop(name)  # new subject, removed user or raised epoch: the link may have ended
-        held = await self._look_up(claims, party)
-        if isinstance(held, Reason):
-            return held
-        self._known.set(name, (party, held), len(name) + ENTRY_OVERHEAD)
-        record = await self._records.read(held.user)
-        if record is not None and record.epoch < held.epoch:  # cached before the link; its event has not arrived yet
-            record = await self._records.read(held.user, fresh=True)
+        link = await self._look_up(claims, party)
+        if isinstance(link, Reason):
+            return link
+        self._known.set(name, (party, link), len(name) + ENTRY_OVERHEAD)
+        record = await self._records.read(link.user)
+        if record is not None and record.epoch < link.epoch:  # cached before the link; its event has not arrived yet
+            record = await self._records.read(link.user, fresh=True)
         return record or Reason.UNKNOWN_USER
 
     async def _look_up(self, claims: ExternalClaims, party: ExternalIssuer) -> LinkedIdentity | Reason:
@@ -216,20 +216,22 @@ class FederatedUsers:
         named = [account for account in accounts if account is not None]
         horizon = self._unlinked.horizon(named, complete=len(named) == len(accounts))
         self._tokens.budget.take(LOOK_UP_SECONDS + len(named) * ACCOUNT_SECONDS)
-        held = await self._held(claims, email, named)
-        if isinstance(held, LinkedIdentity):
-            return held
+        outcome = await self._find_link(claims, email, named)
+        if isinstance(outcome, LinkedIdentity):
+            return outcome
         self._unlinked.put(name, party, horizon)
-        self._on_unlinked(claims.issuer, held)
+        self._on_unlinked(claims.issuer, outcome)
         return Reason.UNKNOWN_USER
 
-    async def _held(self, claims: ExternalClaims, email: str | None, accounts: list[AccountId]) -> LinkedIdentity | str:
+    async def _find_link(
+        self, claims: ExternalClaims, email: str | None, accounts: list[AccountId]
+    ) -> LinkedIdentity | str:
         """Find the link of (iss, sub). If there is none, link by a verified e-mail found in exactly one account.
 
         Returns the phrase for ``on_unlinked`` if neither succeeds.
         """
         sought = await self._links.seek(accounts, issuer=claims.issuer, subject=claims.subject, email=email)
-        found = next((one.held for one in sought if one.held is not None), None)
+        found = next((one.link for one in sought if one.link is not None), None)
         if found is not None:
             return found
         if email is None:

@@ -106,7 +106,7 @@ class PolicyRollout:
             forced=self._policy.forced,
         )
         self._recorded = generation.id
-        if recorded.standing is GenerationOrder.BACK:
+        if recorded.order is GenerationOrder.BACK:
             self._metrics.policy_reverted.inc()
             _log.error(
                 "policy rollback: an earlier generation is active", generation=generation.id, newest=recorded.newest

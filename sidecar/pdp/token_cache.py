@@ -37,7 +37,7 @@ class TokenCache:
         budget: VerificationBudget | None = None,
     ) -> None:
         self._budget = budget or VerificationBudget()
-        self._outsider = external
+        self._parse_external = external
         self._verifier = verifier
         self._good: SizedFifoCache[str, Claims] = SizedFifoCache(good_bytes)
         self._bad: SizedFifoCache[str, Reason] = SizedFifoCache(bad_bytes)
@@ -95,7 +95,7 @@ class TokenCache:
         known = self._bad.get(token)
         if known is not None:
             return known
-        external = self._outsider(token)
+        external = self._parse_external(token)
         if external is not None:
             return external
         verdict = self._within_budget(token)

@@ -111,24 +111,24 @@ class Accounts:
         """Return the account with this id, else the one with this name."""
         account = AccountId(name_or_id)
         if not is_account_id(name_or_id) or (found := await self._read(account)) is None:
-            held = await self._store.command("HGET", keys.names(), keys.folded(name_or_id))
-            if not held:
+            claim = await self._store.command("HGET", keys.names(), keys.folded(name_or_id))
+            if not claim:
                 return None
-            found = await self._read(AccountId(str(held).split()[0]))
+            found = await self._read(AccountId(str(claim).split()[0]))
         return found
 
     async def ids(self, names: Sequence[str]) -> list[AccountId | None]:
         """Return the account ids for ``names``, in one round trip. None for an unknown name."""
         if not names:
             return []
-        held = await self._store.command("HMGET", keys.names(), *(keys.folded(name) for name in names))
-        return [AccountId(str(one).split()[0]) if one else None for one in held]
+        claims = await self._store.command("HMGET", keys.names(), *(keys.folded(name) for name in names))
+        return [AccountId(str(one).split()[0]) if one else None for one in claims]
 
     async def all(self) -> list[Account]:
         """Return all accounts, sorted by name. One read per account: for operators, not for request handling."""
-        held = await self._store.pairs("HGETALL", keys.names())
+        claims = await self._store.pairs("HGETALL", keys.names())
         accounts: list[Account] = []
-        ids = [AccountId(value.split()[0]) for _, value in held]
+        ids = [AccountId(value.split()[0]) for _, value in claims]
         for start in range(0, len(ids), 32):
             found = await gather_all(*(self._read(account) for account in ids[start : start + 32]))
             accounts += [account for account in found if account is not None]

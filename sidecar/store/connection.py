@@ -219,15 +219,15 @@ class Store:
     async def command(self, *words: str | int) -> Any:
         """Run a plain read command; its second word is the key. Raises StoreUnavailableError."""
         self.gate.admit(str(words[0]), str(words[1]) if len(words) > 1 else "")
-        return await self._twice(lambda: self._ask(words))
+        return await self._twice(lambda: self._execute(words))
 
     async def read_anyway(self, *words: str | int) -> Any:
         """Run a plain read command past the gate, for the recovery of a store that is closed to other reads (R48)."""
-        return await self._twice(lambda: self._ask(words))
+        return await self._twice(lambda: self._execute(words))
 
     async def change(self, *words: str | int) -> Any:
         """Run a plain write command. It must be idempotent, because it may be sent twice."""
-        return await self._twice(lambda: self._ask(words, write=True))
+        return await self._twice(lambda: self._execute(words, write=True))
 
     async def servers(self) -> list[StoreServer]:
         """Return every master, for commands about the server itself: INFO, CONFIG, SCAN."""
@@ -271,7 +271,7 @@ class Store:
         """Schedule a request to Sentinel or Cluster: a master may have moved, as after READONLY or NOREPLICAS."""
         self.place.suspect()
 
-    async def _ask(self, words: Sequence[str | int], *, write: bool = False) -> Any:
+    async def _execute(self, words: Sequence[str | int], *, write: bool = False) -> Any:
         client = await self.place.client(str(words[1]) if len(words) > 1 else keys.META, write=write)
         return await client.execute_command(*words)
 

@@ -35,7 +35,7 @@ class LinkQuery:
     """
 
     account: AccountId
-    held: LinkedIdentity | None
+    link: LinkedIdentity | None
     by_email: UserId | None
     linkable: bool = False
 

@@ -164,8 +164,8 @@ class PepCopies:
             self._changes += 1
             self._raise(change.account, change.seq)
             if change.kind == "restored":  # a restore may bring back revoked keys
-                for held in [key for key in self._floors if account_of_pep(key) == change.account]:
-                    del self._floors[held]
+                for key in [key for key in self._floors if account_of_pep(key) == change.account]:
+                    del self._floors[key]
             for pep in [pep for pep, copy in self._copies.items() if copy.account == change.account]:
                 del self._copies[pep]
 

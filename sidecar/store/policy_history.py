@@ -24,7 +24,7 @@ class GenerationOrder(StrEnum):
 class RecordedActivation:
     """Recorded activation. ``newest``: newest generation before it; None at the first one."""
 
-    standing: GenerationOrder
+    order: GenerationOrder
     newest: str | None
 
 

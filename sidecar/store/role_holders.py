@@ -33,21 +33,21 @@ class RoleHolders:
         Exact for users that exist during the whole call. SSCAN may return a member twice while its account grows:
         a count may be too high, but is never 0 for a role in use. Raises StoreUnavailableError.
         """
-        held: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         if roles:
             async for batch in self._batches():
-                held.update(await self._look(batch, roles))
-        return dict(held)
+                counts.update(await self._look(batch, roles))
+        return dict(counts)
 
     async def _look(self, accounts: Sequence[str], roles: Collection[str]) -> Counter[str]:
-        held: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         words, cursor = json.dumps(sorted(roles)), "0"
         while accounts:
             reply = await self._store.run("roles_held", accounts, [words, str(USERS), cursor])
-            held.update({role: integer(count) for role, count in items(reply["held"])})
+            counts.update({role: integer(count) for role, count in items(reply["held"])})
             place, cursor = integer(reply["place"]), str(reply["cursor"])
             accounts = accounts[place - 1 :] if place else ()
-        return held
+        return counts
 
     async def _batches(self) -> AsyncIterator[Sequence[str]]:
         """Yield account keys, one partition per batch: the keys of one call share a slot."""

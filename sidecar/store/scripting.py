@@ -14,7 +14,7 @@ async def run_read(store: Store, script: str, account: AccountId, /, **args: obj
     here."""
     applied = store.gate.applied(keys.partition_of(account, store.partitions))
     reply = await store.run(script, _keys(store, account), {"acct": account, **args})
-    store.gate.judge(integer(reply.pop("feed")), applied)
+    store.gate.require_current(integer(reply.pop("feed")), applied)
     return reply
 
 
@@ -29,7 +29,7 @@ async def read_records(store: Store, users: Sequence[tuple[AccountId, UserId]]) 
     at = [keys.feed(partition)]
     at += [keys.account(account, store.partitions) for account, _ in users]
     reply = await store.run("record", at, {"uids": [uid for _, uid in users]})
-    store.gate.judge(integer(reply["feed"]), applied)
+    store.gate.require_current(integer(reply["feed"]), applied)
     return reply
 
 
@@ -47,15 +47,17 @@ async def run_write(store: Store, script: str, account: AccountId, actor: Actor,
         "addr": actor.address,
         "req": actor.request_id,
     }
-    given = {name: value for name, value in args.items() if value is not None}
+    present = {name: value for name, value in args.items() if value is not None}
     places = _keys(store, account)
     partition = keys.partition_of(account, store.partitions)
     applied = store.gate.applied(partition)
     if actor.user:  # the reply is a read too, for example of a session or a link
         store.gate.admit(script, places[0])
-    reply = await store.run(script, places, {"acct": account, "rid": store.request_id(), "by": by, **given}, write=True)
+    reply = await store.run(
+        script, places, {"acct": account, "rid": store.request_id(), "by": by, **present}, write=True
+    )
     if actor.user:
-        store.gate.judge(integer(reply["feed"]), applied)
+        store.gate.require_current(integer(reply["feed"]), applied)
     reply["partition"] = partition
     return reply
 

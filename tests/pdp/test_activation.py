@@ -361,7 +361,7 @@ async def test_R25_now_and_then_every_byte_is_read(
     assert serving.generation.id != wanted
     monkeypatch.setattr("sidecar.pdp.activation.stamp_of", lambda *_: kept)
     serving._seen = dataclasses.replace(before, settled=frozenset(kept))
-    serving._judged = before.fingerprint
+    serving._processed = before.fingerprint
     watching = asyncio.create_task(serving.watch())
     async with asyncio.timeout(10):
         while serving.generation.id != wanted:

@@ -173,7 +173,7 @@ async def test_R20_a_store_known_as_cut_off_admits_no_pep_key(town, monkeypatch,
         raise StoreUnavailableError("the store returned an error: NOREPLICAS", answered=True, refused=True)
 
     with monkeypatch.context() as patch:
-        patch.setattr(live.fleet, "_say", without_replicas)
+        patch.setattr(live.fleet, "_send_registration", without_replicas)
         await live.fleet.register()
     with pytest.raises(StoreUnavailableError, match="refusing"):
         await keys.admit(made.key, Scope.EVALUATE)

@@ -300,12 +300,12 @@ async def test_a_subject_is_sought_in_many_accounts_at_once(town, links):
         none: LinkQuery(none, None, None),
     }
     (there, *_) = await links.seek(accounts, issuer=ISSUER, subject="s-2", email=None)
-    assert (there.held, there.by_email) == (None, None)
+    assert (there.link, there.by_email) == (None, None)
     await links.unlink(ada.id)
     (there, *_) = await links.seek([ada.account], issuer=ISSUER, subject="s-1", email="ada@example.com")
-    assert (there.held, there.by_email, there.linkable) == (None, ada.id, False), "it is blocked"
+    assert (there.link, there.by_email, there.linkable) == (None, ada.id, False), "it is blocked"
     assert await link(links, ada.account, "s-2") == Linked(ada.id)
     (there, *_) = await links.seek([ada.account], issuer=ISSUER, subject="s-3", email="ada@example.com")
-    assert (there.held, there.by_email, there.linkable) == (None, ada.id, False), "another subject"
+    assert (there.link, there.by_email, there.linkable) == (None, ada.id, False), "another subject"
     (there, *_) = await links.seek([ada.account], issuer=ISSUER + "/", subject="s-3", email="ada@example.com")
     assert there.linkable

@@ -14,7 +14,7 @@ from sidecar.store import keys
 from sidecar.store.audit import Audit
 from sidecar.store.connection import Store, StoreMismatchError
 from sidecar.store.integrity.partition_state import PartitionState
-from sidecar.store.integrity.proof import FeedPosition, judge, proof_of
+from sidecar.store.integrity.proof import FeedPosition, evaluate, proof_of
 from sidecar.store.maintenance.fsck import Fsck
 from sidecar.store.maintenance.migrate import migrate
 from sidecar.store.maintenance.startup_checks import SCHEMA
@@ -107,10 +107,10 @@ async def test_R46_a_sidecar_of_schema_1_closes_and_names_the_schema(older):
     known = FeedPosition(tail["gen"], int(tail["n"]), tail["id"])
     demanded = {"schema": "1", "issuer": meta["issuer"], "audience": meta["audience"]}
     there = await older.store.run("feed_tail", [feed, keys.partition_meta(0)], [known.entry, known.data_set])
-    assert judge(known, proof_of(there), demanded).state is PartitionState.OK
+    assert evaluate(known, proof_of(there), demanded).state is PartitionState.OK
     await migrate(older.store, PEPPER)
     found = await older.store.run("feed_tail", [feed, keys.partition_meta(0)], [known.entry, known.data_set])
-    verdict = judge(known, proof_of(found), demanded)
+    verdict = evaluate(known, proof_of(found), demanded)
     assert (verdict.state, verdict.reason) == (
         PartitionState.CHANGED,
         f"its meta record has schema '{SCHEMA}', this sidecar '1'",

@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.store.integrity.partition_state import PartitionState
-from sidecar.store.integrity.proof import FeedPosition, ProofResult, StoreProof, judge, proof_of
+from sidecar.store.integrity.proof import FeedPosition, ProofResult, StoreProof, evaluate, proof_of
 
 KNOWN = FeedPosition("set-1", 7, "70-0")
 META = {"schema": "1", "demo": "0", "issuer": "https://id.example", "audience": "dashboard", "pepper": "p1"}
@@ -40,42 +40,42 @@ OK = ProofResult(PartitionState.OK)
     ],
 )
 def test_R46_each_answer_has_its_state(answer: StoreProof, state: PartitionState, reason: str) -> None:
-    verdict = judge(KNOWN, answer, META)
+    verdict = evaluate(KNOWN, answer, META)
     assert verdict.state is state
     assert reason in verdict.reason
     assert "p1" not in verdict.reason
 
 
 def test_R46_another_data_set_ahead_of_the_feed_must_wait() -> None:
-    assert judge(KNOWN, found(data_set="set-2"), META).state is None
+    assert evaluate(KNOWN, found(data_set="set-2"), META).state is None
 
 
 def test_R46_a_trimmed_feed_is_no_loss() -> None:
-    assert judge(KNOWN, found(known=None, first=8), META) == ProofResult(PartitionState.OK, trimmed=True)
-    assert judge(KNOWN, found(n=7, known=None, first=None, last=None), META) == ProofResult(
+    assert evaluate(KNOWN, found(known=None, first=8), META) == ProofResult(PartitionState.OK, trimmed=True)
+    assert evaluate(KNOWN, found(n=7, known=None, first=None, last=None), META) == ProofResult(
         PartitionState.OK, trimmed=True
     )
 
 
 def test_R46_a_lost_counter_or_id_at_a_known_entry_is_repaired() -> None:
-    assert judge(KNOWN, found(n=None, last=7), META) == ProofResult(PartitionState.OK, repair=True)
-    assert judge(KNOWN, found(data_set=""), META) == ProofResult(PartitionState.OK, repair=True)
+    assert evaluate(KNOWN, found(n=None, last=7), META) == ProofResult(PartitionState.OK, repair=True)
+    assert evaluate(KNOWN, found(data_set=""), META) == ProofResult(PartitionState.OK, repair=True)
 
 
 def test_R46_before_the_first_entry_the_count_alone_proves() -> None:
     fresh = FeedPosition("set-1", 0, "0-0")
     empty = found(n=None, known=None, first=None, last=None)
-    assert judge(fresh, empty, META) == OK
+    assert evaluate(fresh, empty, META) == OK
     assert (
-        judge(fresh, found(data_set="set-2", n=0, known=None, first=None, last=None), META).state
+        evaluate(fresh, found(data_set="set-2", n=0, known=None, first=None, last=None), META).state
         is not PartitionState.OK
     )
 
 
 def test_R46_a_first_store_needs_its_meta_record_and_an_id() -> None:
-    assert judge(None, found(), META) == OK
-    assert judge(None, found(data_set=""), META).state is PartitionState.CHANGED
-    assert judge(None, found(meta={}), META).state is PartitionState.CHANGED
+    assert evaluate(None, found(), META) == OK
+    assert evaluate(None, found(data_set=""), META).state is PartitionState.CHANGED
+    assert evaluate(None, found(meta={}), META).state is PartitionState.CHANGED
 
 
 @pytest.mark.parametrize("empty", [{}, []])

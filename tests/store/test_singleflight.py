@@ -102,7 +102,7 @@ async def test_each_partition_has_pieces_of_its_own():
 
     assert told == [(0, [0, 2, 4]), (1, [1, 3, 5])]
     assert together._pending == {}
-    assert together._asking == set()
+    assert together._sending == set()
 
 
 async def test_an_answer_is_never_older_than_its_question(town, records):

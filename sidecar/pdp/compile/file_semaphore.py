@@ -19,7 +19,7 @@ def take(folder: Path, names: Iterable[str]) -> ExitStack | None:
         except BlockingIOError:
             os.close(descriptor)
             continue
-        held = ExitStack()
-        held.callback(os.close, descriptor)
-        return held
+        stack = ExitStack()
+        stack.callback(os.close, descriptor)
+        return stack
     return None

@@ -90,7 +90,7 @@ async def compile_files(files: PolicyFiles, current: Generation | None = None) -
     sidecar. Raises ValueError if the child's table does not belong to these files.
     """
     if sum(map(len, files.files.values())) < LARGE:
-        return await asyncio.to_thread(_low_priority, lambda: _judge_here(files))
+        return await asyncio.to_thread(_low_priority, lambda: _compile_here(files))
     try:
         answer = await run(CompileTask(dict(files.files), files.diagnostics))
     except CompileProcessError as failure:
@@ -99,11 +99,11 @@ async def compile_files(files: PolicyFiles, current: Generation | None = None) -
 
 
 def _opened(answer: bytes, files: Mapping[str, bytes], current: Generation | None) -> CompileResult:
-    judgement = msgspec.msgpack.decode(answer, type=CompileResponse)
-    diagnostics = judgement.findings
-    if judgement.packed is None or any(one.is_error for one in diagnostics):
+    response = msgspec.msgpack.decode(answer, type=CompileResponse)
+    diagnostics = response.findings
+    if response.packed is None or any(one.is_error for one in diagnostics):
         return CompileResult(None, diagnostics)
-    return CompileResult(generation_of(judgement.packed, files, like=current), diagnostics)
+    return CompileResult(generation_of(response.packed, files, like=current), diagnostics)
 
 
 def not_compiled(message: str) -> Diagnostic:
@@ -113,7 +113,7 @@ def not_compiled(message: str) -> Diagnostic:
     )
 
 
-def _judge_here(files: PolicyFiles) -> CompileResult:
+def _compile_here(files: PolicyFiles) -> CompileResult:
     compiled = compile_policy(files.files, problems=files.diagnostics, proof=ProofScope.EDIT)
     return CompileResult(compiled.generation, compiled.diagnostics)
 

@@ -114,8 +114,8 @@ def _roles_in_use(compiled: Compiled, people: People) -> list[Diagnostic]:
 def role_in_use(role: str, holders: int) -> Diagnostic:
     """Return the diagnostic for an undeclared role with holders (R26)."""
     code = DiagnosticCode.ROLE_IN_USE
-    held_by = "1 user holds" if holders == 1 else f"{holders} users hold"
-    message = f'{held_by} or is invited to "{role}", which is no longer declared'
+    holding = "1 user holds" if holders == 1 else f"{holders} users hold"
+    message = f'{holding} or is invited to "{role}", which is no longer declared'
     hint = f"assign another role first, or keep [roles.{role}]"
     return Diagnostic(code.severity, code, path_of("roles.toml"), 1, 1, message, hint)
 

@@ -72,9 +72,9 @@ def proof_of(reply: Mapping[str, Any]) -> StoreProof:
     )
 
 
-def judge(known: FeedPosition | None, found: StoreProof, meta: Mapping[str, str]) -> ProofResult:
+def evaluate(known: FeedPosition | None, found: StoreProof, meta: Mapping[str, str]) -> ProofResult:
     """Compare the store with the known one. ``meta``: required fields; ``known`` None: no change was applied yet."""
-    verdict = _judge(known, found, meta)
+    verdict = _evaluate(known, found, meta)
     if found.lost and verdict.state is PartitionState.OK:
         return ProofResult(
             PartitionState.RECOVERING, "lost changes are being recovered", verdict.trimmed, verdict.repair
@@ -82,7 +82,7 @@ def judge(known: FeedPosition | None, found: StoreProof, meta: Mapping[str, str]
     return verdict
 
 
-def _judge(known: FeedPosition | None, found: StoreProof, meta: Mapping[str, str]) -> ProofResult:
+def _evaluate(known: FeedPosition | None, found: StoreProof, meta: Mapping[str, str]) -> ProofResult:
     if problem := _meta_problem(found, meta):
         return ProofResult(PartitionState.CHANGED, problem)
     if known is None:

@@ -140,7 +140,7 @@ class PartitionRecovery:
 
     async def _accounts(self, partition: int) -> Sequence[str]:
         indexed = await self._store.read_anyway("SMEMBERS", keys.accounts(partition))
-        named = [AccountId(held.split()[0]) for _, held in await read_pairs(self._store, "HGETALL", keys.names())]
+        named = [AccountId(claim.split()[0]) for _, claim in await read_pairs(self._store, "HGETALL", keys.names())]
         partitions = self._store.partitions
         return [*map(str, indexed), *(one for one in named if keys.partition_of(one, partitions) == partition)]
 
@@ -163,7 +163,7 @@ class PartitionRecovery:
 
     async def _page(self, account: AccountId, loss: AccountLoss, uids: Sequence[str], *, head: bool, live: bool) -> int:
         users = {uid: loss.users[uid].argument() for uid in uids if uid in loss.users}
-        given: Mapping[str, Any] = {
+        arguments: Mapping[str, Any] = {
             "uids": uids,
             "users": users,
             "seq": str(loss.seq),
@@ -176,7 +176,7 @@ class PartitionRecovery:
             "dry": self._dry or None,
             "everyone": self._everyone or None,
         }
-        reply = await run_write(self._store, "recover_account", account, Actor.operator(), **given)
+        reply = await run_write(self._store, "recover_account", account, Actor.operator(), **arguments)
         return integer(reply["held"])
 
 

@@ -81,9 +81,9 @@ class RecoveryTask:
         if await read_lost(self._store, partition) is None:
             self._reported.pop(partition, None)
         if state is PartitionState.REGRESSED:
-            wait = await self._tell(partition, here)
+            wait = await self._report_losses(partition, here)
         else:  # the reporting sidecars may be gone: their reports suffice
-            wait = await self._say(partition, FeedPosition(here, 0, ""), here, None, [])
+            wait = await self._send_report(partition, FeedPosition(here, 0, ""), here, None, [])
         lost = await read_lost(self._store, partition) if wait == 0 else None
         if lost is None:
             return
@@ -104,7 +104,7 @@ class RecoveryTask:
                 held=touched.held,
             )
 
-    async def _tell(self, partition: int, here: str) -> int | None:
+    async def _report_losses(self, partition: int, here: str) -> int | None:
         """Report lost entries. Returns the milliseconds until leases from before the loss end; None without a loss."""
         position = self._journal.position(partition)
         if position is None or here not in {position.data_set, *position.ancestors}:
@@ -120,13 +120,13 @@ class RecoveryTask:
                 return None
         wait: int | None = None
         for piece in [lost[start : start + MARKS] for start in range(0, len(lost), MARKS)] or [[]]:
-            wait = await self._say(partition, position, here, base, piece)
+            wait = await self._send_report(partition, position, here, base, piece)
             if wait is None:
                 return None
         self._reported[partition] = (here, position)
         return wait
 
-    async def _say(
+    async def _send_report(
         self, partition: int, position: FeedPosition, here: str, base: int | None, marks: list[JournalEntry]
     ) -> int | None:
         reply = await self._store.run(

@@ -7,7 +7,7 @@ from sidecar.store.connection import Store
 from sidecar.store.errors import StoreMismatchError
 from sidecar.store.integrity import server_checks
 from sidecar.store.integrity.partition_state import PartitionState
-from sidecar.store.integrity.proof import FeedPosition, judge, proof_of
+from sidecar.store.integrity.proof import FeedPosition, evaluate, proof_of
 
 
 async def require_same_store(other: Store, current: Store, known: Mapping[int, FeedPosition | None]) -> None:
@@ -22,6 +22,6 @@ async def require_same_store(other: Store, current: Store, known: Mapping[int, F
         position = known.get(partition)
         found = [keys.feed(partition), keys.partition_meta(partition)]
         reply = await other.run("feed_tail", found, [position.entry if position else ""])
-        verdict = judge(position, proof_of(reply), current.identity)
+        verdict = evaluate(position, proof_of(reply), current.identity)
         if verdict.state is not PartitionState.OK:
             raise StoreMismatchError(f"the store at {other.where} is not the one in use: {verdict.reason}")

@@ -18,10 +18,10 @@ class Batcher(Generic[Question]):
     hung store delays each lookup by one timeout.
     """
 
-    def __init__(self, ask: Callable[[int, list[Question]], Coroutine[Any, Any, None]]) -> None:
-        self._query = ask
+    def __init__(self, send: Callable[[int, list[Question]], Coroutine[Any, Any, None]]) -> None:
+        self._send = send
         self._pending: dict[int, list[Question]] = {}
-        self._asking: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
 
     def add(self, partition: int, question: Question) -> None:
         gathering = self._pending.get(partition)
@@ -34,10 +34,10 @@ class Batcher(Generic[Question]):
 
     def _flush(self, partition: int, piece: list[Question]) -> None:
         task = asyncio.create_task(self._handed_on(partition, piece))
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
     async def _handed_on(self, partition: int, piece: list[Question]) -> None:
         if self._pending.get(partition) is piece:
             del self._pending[partition]
-        await self._query(partition, piece)
+        await self._send(partition, piece)

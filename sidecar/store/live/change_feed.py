@@ -21,7 +21,7 @@ from sidecar.store.errors import StoreUnavailableError, guarded_call, is_not_per
 from sidecar.store.integrity.data_set import change_of_entry
 from sidecar.store.integrity.feed_entries import DATA_SET, FeedEntry, FeedListener, FeedReset, change_of, entries_of
 from sidecar.store.integrity.partition_state import PartitionState
-from sidecar.store.integrity.proof import FeedPosition, ProofResult, StoreProof, judge, proof_of
+from sidecar.store.integrity.proof import FeedPosition, ProofResult, StoreProof, evaluate, proof_of
 from sidecar.store.integrity.recovered import RecoveryRecord, Seal, path
 
 __all__ = ["Feed", "FeedEntry", "FeedLineage", "FeedListener", "FeedReset", "change_of", "entries_of"]
@@ -171,7 +171,7 @@ class Feed:
             raise StoreUnavailableError("the feed announces a data set without a valid code")
         self._inherit(announced.after)
         self._last, self._n = change.entry, change.n
-        self._tell_flush(new_data_set=True, position=self.position, change=change)
+        self._reset_followers(new_data_set=True, position=self.position, change=change)
 
     def _inherit(self, data_set: str, *between: str) -> None:
         older = (one for one in self._ancestors if one != data_set)
@@ -188,13 +188,13 @@ class Feed:
         if verdict.trimmed or self._restarted:
             await self._flush(connection)
         elif replication != self._replication:  # the new master has our entry but may lack newer facts
-            self._tell_flush()
+            self._reset_followers()
         self._replication = replication
 
     async def _prove(self, connection: Any) -> ProofResult:
         """Return a verdict of ok. Any other verdict is reported and raised as StoreUnavailableError."""
         found = await self._found(connection)
-        verdict = judge(self.position, found, self._store.identity)
+        verdict = evaluate(self.position, found, self._store.identity)
         if verdict.state is PartitionState.REGRESSED:
             self._restarted = False
         if self._restarted and not self.recoveries(found) and verdict.state in {PartitionState.CHANGED, None}:
@@ -204,13 +204,13 @@ class Feed:
         if verdict.state is None:  # later entries may announce it; they renew no lease
             await self._read(connection, AT_ONCE, proven=False)
             found = await self._found(connection)
-            verdict = judge(self.position, found, self._store.identity)
+            verdict = evaluate(self.position, found, self._store.identity)
         if verdict.state is not PartitionState.OK and (recoveries := self.recoveries(found)):
             self._adopt(recoveries)
             return ProofResult(PartitionState.OK, trimmed=True)
         if verdict.state is not PartitionState.OK:
             if not self._lost:
-                self._tell_flush()
+                self._reset_followers()
             await self._lose(verdict)
         self._lost = False
         return verdict
@@ -219,7 +219,7 @@ class Feed:
         """Continue at the end of the new data set: the store was recovered while it was not followed here (R48)."""
         self._adopted(self._partition, recoveries[0])
         self._inherit(recoveries[-1].after, *(one.before for one in recoveries[1:]))
-        self._tell_flush(new_data_set=True)
+        self._reset_followers(new_data_set=True)
         self._lost = False
 
     async def _lose(self, verdict: ProofResult) -> Never:
@@ -235,16 +235,16 @@ class Feed:
     async def _flush(self, connection: Any) -> None:
         """Restart from the tail without copies. The tail is read first, so that later changes are received."""
         tail = await self._tail(connection, "")
-        verdict = judge(None, proof_of(tail), self._store.identity)
+        verdict = evaluate(None, proof_of(tail), self._store.identity)
         if verdict.state is not PartitionState.OK:
             await self._lose(verdict)
         self._replication = await _replication(connection)
         self._last, self._n, self._data_set = tail["id"], int(tail["n"] or 0), tail["gen"]
         self._restarted = False
-        self._tell_flush(position=self.position)
+        self._reset_followers(position=self.position)
         await self._acknowledge(self._n)  # no copy predates the tail: earlier changes need no wait
 
-    def _tell_flush(
+    def _reset_followers(
         self, *, new_data_set: bool = False, position: FeedPosition | None = None, change: FeedEntry | None = None
     ) -> None:
         for follower in self._followers:

@@ -48,7 +48,7 @@ class ReadGate:
         """Record that the feed has applied change ``n``, or restarts from it."""
         self._applied[partition] = n
 
-    def judge(self, n: int, applied: int) -> None:
+    def require_current(self, n: int, applied: int) -> None:
         """Raise StoreUnavailableError when ``n``, the feed's count in a reply, is below ``applied``."""
         if n < applied:
             raise StoreUnavailableError("the store is behind the feed")

@@ -17,7 +17,7 @@ from sidecar.store.codec import integer, items
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreUnavailableError, refusal
 from sidecar.store.integrity.partition_state import PartitionState, PartitionStates
-from sidecar.store.integrity.proof import RESTORING, FeedPosition, ProofResult, StoreProof, judge, proof_of
+from sidecar.store.integrity.proof import RESTORING, FeedPosition, ProofResult, StoreProof, evaluate, proof_of
 from sidecar.store.live.change_feed import Feed, FeedEntry, FeedReset
 from sidecar.store.outcomes import Position
 
@@ -97,9 +97,9 @@ class Fleet:
         sent, feed = self._clock(), self.feeds.get(partition)
         known = feed.position if feed else None
         try:
-            reply = await self._say(partition, self._lease, known)
+            reply = await self._send_registration(partition, self._lease, known)
             found = proof_of(reply)
-            verdict = judge(known, found, self._store.identity)
+            verdict = evaluate(known, found, self._store.identity)
             if verdict.repair and known:
                 await self._repair(partition, known)
             if verdict.state is PartitionState.OK and reply["refused"]:
@@ -168,7 +168,7 @@ class Fleet:
     async def leave(self) -> None:
         """Leave the fleet, so that no change waits for this process."""
         for partition in range(self._store.partitions):
-            await self._say(partition, 0, None)
+            await self._send_registration(partition, 0, None)
 
     async def wait_applied(self, position: Position) -> Revocation:
         """Wait until the change is in effect everywhere: at most the longest lease + 200 ms.
@@ -224,7 +224,7 @@ class Fleet:
 
     # Internals -------------------------------------------------------------------------------------------------------
 
-    async def _say(self, partition: int, lease: float, known: FeedPosition | None) -> Mapping[str, Any]:
+    async def _send_registration(self, partition: int, lease: float, known: FeedPosition | None) -> Mapping[str, Any]:
         reported = json.dumps(self._reported, ensure_ascii=False)
         found = [keys.sidecars(partition), keys.feed(partition), keys.partition_meta(partition)]
         entry, data_set = (known.entry, known.data_set) if known else ("", "")

@@ -66,7 +66,7 @@ def read(path: Path, rules: ArchiveRules | None = None) -> tuple[ArchiveHead, li
     closing = members(end, json_object(end, lines[-1]), {"end": str, "accounts": int, "sha256": str}, "the last line")
     if closing["accounts"] != len(archived):
         end.refuse(f"the last line counts {closing['accounts']} accounts, the file has {len(archived)}")
-    judge(archived, rules or ArchiveRules(), head.taken)
+    validate(archived, rules or ArchiveRules(), head.taken)
     return head, archived
 
 
@@ -128,7 +128,7 @@ def _accounts(path: Path, lines: list[bytes]) -> list[ArchivedAccount]:
 # Validation ----------------------------------------------------------------------------------------------------------
 
 
-def judge(archived: Iterable[ArchivedAccount], rules: ArchiveRules, taken: int) -> None:
+def validate(archived: Iterable[ArchivedAccount], rules: ArchiveRules, taken: int) -> None:
     """Raise InvalidBackupError for the first account that would be faulty in a store. ``taken``: Unix milliseconds."""
     names: dict[str, AccountId] = {}
     for one in archived:

@@ -190,25 +190,25 @@ def record(place: ArchiveLocation, value: Any, wanted: Fields, owner: str) -> di
     if len(value) % 2:
         place.refuse(f"{owner} is a list of {len(value)} items, not of pairs")
     found: dict[str, str] = {}
-    for name, given in zip(value[::2], value[1::2], strict=True):
+    for name, text in zip(value[::2], value[1::2], strict=True):
         if not isinstance(name, str) or name not in wanted:
             place.refuse(f"{owner} has the unknown field {shown(str(name))}")
         if name in found:
             place.refuse(f"{owner}: the field {name} occurs twice")
-        found[name] = _value(place, given, wanted[name], f"{owner}: {name}")
+        found[name] = _value(place, text, wanted[name], f"{owner}: {name}")
     for name, form in wanted.items():
         if form.required and name not in found:
             place.refuse(f"{owner} has no field {name}")
     return found
 
 
-def _value(place: ArchiveLocation, given: Any, form: ValueFormat, owner: str) -> str:
-    if not isinstance(given, str):
-        place.refuse(f"{owner} is {_kind(given)}, not a string")
-    if not form.holds(given):
-        value = "" if form.secret else f"{shown(given)}, "
+def _value(place: ArchiveLocation, text: Any, form: ValueFormat, owner: str) -> str:
+    if not isinstance(text, str):
+        place.refuse(f"{owner} is {_kind(text)}, not a string")
+    if not form.holds(text):
+        value = "" if form.secret else f"{shown(text)}, "
         place.refuse(f"{owner} is {value}not {form.says}")
-    return given
+    return text
 
 
 def _pairs(

@@ -127,8 +127,8 @@ class Backup:
         return [[entry_id, _flat(fields)] for entry_id, fields in found]
 
     async def _every(self) -> AsyncIterator[AccountId]:
-        held = await self._store.pairs("HGETALL", keys.names())
-        for account in sorted({value.split()[0] for _, value in held}):
+        claims = await self._store.pairs("HGETALL", keys.names())
+        for account in sorted({value.split()[0] for _, value in claims}):
             yield AccountId(account)
 
     async def _check(self, head: ArchiveHead) -> None:

@@ -140,8 +140,8 @@ def _members(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
         if present != "1":
             yield ConsistencyFault.PEP_WITHOUT_RECORD, f"{pep} is a key without a record"
     known = {user["id"] for user in snapshot.users}
-    for _, held in pairs(snapshot.reported["links"]):
-        if (uid := held.removeprefix("-")) not in known:
+    for _, link in pairs(snapshot.reported["links"]):
+        if (uid := link.removeprefix("-")) not in known:
             yield (
                 ConsistencyFault.LINK_WITHOUT_USER,
                 f"an external subject is linked to {uid} or denied for it, but no such user exists",
@@ -185,13 +185,13 @@ def _administrators(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]
 
 
 def _emails(snapshot: Snapshot) -> Iterator[tuple[ConsistencyFault, str]]:
-    held = list(snapshot.emails)
-    twice = {email for email, times in Counter(email for email, _ in held).items() if times > 1}
+    entries = list(snapshot.emails)
+    twice = {email for email, times in Counter(email for email, _ in entries).items() if times > 1}
     for email in sorted(twice):
-        users = ", ".join(sorted(uid for other, uid in held if other == email))
+        users = ", ".join(sorted(uid for other, uid in entries if other == email))
         yield ConsistencyFault.EMAIL_TWICE, f"{users} have the same e-mail"
     index = dict(pairs(snapshot.reported["em"]))
-    truth = dict(held)
+    truth = dict(entries)
     waiting = {uid for uid, _, _ in items(snapshot.reported["invitations"])}
     for email, uid in truth.items():
         if email not in index:

@@ -113,17 +113,17 @@ class Fsck:
         return bool(exists) and not await self._store.command("SISMEMBER", f"{home}:members", uid)
 
     async def _check_names(self, report: FsckReport, *, repair: bool) -> None:
-        claimed = {name: held.split() for name, held in await self._store.pairs("HGETALL", keys.names())}
-        for name, held in claimed.items():
-            fields = dict(await self._store.pairs("HGETALL", keys.account(AccountId(held[0]), self._store.partitions)))
-            if len(held) == 1 and keys.folded(fields.get("name", "")) != name:
+        claimed = {name: claim.split() for name, claim in await self._store.pairs("HGETALL", keys.names())}
+        for name, claim in claimed.items():
+            fields = dict(await self._store.pairs("HGETALL", keys.account(AccountId(claim[0]), self._store.partitions)))
+            if len(claim) == 1 and keys.folded(fields.get("name", "")) != name:
                 finding = ConsistencyFinding(
-                    ConsistencyFault.NAME_INDEX, held[0], f"the index has the name {name!r} for an account without it"
+                    ConsistencyFault.NAME_INDEX, claim[0], f"the index has the name {name!r} for an account without it"
                 )
                 await self._settle(report, finding, repair, "HDEL", keys.names(), name)
         async for account, name in self._named():
-            held = claimed.get(keys.folded(name), [])
-            if held[:1] != [account]:
+            claim = claimed.get(keys.folded(name), [])
+            if claim[:1] != [account]:
                 finding = ConsistencyFinding(
                     ConsistencyFault.NAME_INDEX, account, f"its name {name!r} is not in the index"
                 )
@@ -220,9 +220,9 @@ class Fsck:
         for key in passing:
             partitions.setdefault(key.partition("}")[0], []).append(key)
         found: list[str] = []
-        for held in partitions.values():
-            for start in range(0, len(held), TTL_BATCH):
-                found += items((await self._store.run("lasting", held[start : start + TTL_BATCH], []))["all"])
+        for batch in partitions.values():
+            for start in range(0, len(batch), TTL_BATCH):
+                found += items((await self._store.run("lasting", batch[start : start + TTL_BATCH], []))["all"])
         return found
 
     async def _keys(self, pattern: str) -> AsyncIterator[str]:

@@ -70,15 +70,15 @@ class Restore:
 
         A name is also free if another of the accounts releases it."""
         claims = {folded: value.split() for folded, value in await self._store.pairs("HGETALL", keys.names())}
-        held = {folded: AccountId(claim[0]) for folded, claim in claims.items()}
+        owners = {folded: AccountId(claim[0]) for folded, claim in claims.items()}
         names = {one.account: keys.folded(one.name) for one in wanted}
         settled = {
-            folded: held[folded] for folded, claim in claims.items() if len(claim) == 1
+            folded: owners[folded] for folded, claim in claims.items() if len(claim) == 1
         }  # `_restore` settles the others
         while taken := [one for one, name in names.items() if settled.get(name, one) not in names]:
             for account in taken:
                 del names[account]
-        older = [folded for folded, account in held.items() if names.get(account, folded) != folded]
+        older = [folded for folded, account in owners.items() if names.get(account, folded) != folded]
         for start in range(0, len(older), ROWS):
             await self._store.change("HDEL", keys.names(), *older[start : start + ROWS])
         return [one for one in wanted if one.account in names]
@@ -89,13 +89,13 @@ class Restore:
         for one in batch:
             for email in one.emails:
                 key = keys.email_hint(email, self._store.partitions)
-                held = hints.setdefault(key.partition("}")[0], {})
-                held[key] = f"{held[key]} {one.account}" if key in held else one.account
-        for held in hints.values():
-            names = list(held)
+                written = hints.setdefault(key.partition("}")[0], {})
+                written[key] = f"{written[key]} {one.account}" if key in written else one.account
+        for written in hints.values():
+            names = list(written)
             for start in range(0, len(names), ROWS):
                 some = names[start : start + ROWS]
-                await self._store.run("hints_add", some, [held[name] for name in some], write=True)
+                await self._store.run("hints_add", some, [written[name] for name in some], write=True)
 
     async def _restore(self, one: ArchivedAccount) -> int | None:
         """Restore one account. Returns its number of users; None when another account has taken its name."""

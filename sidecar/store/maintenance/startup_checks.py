@@ -48,7 +48,7 @@ async def check(
         if finding.fatal:
             raise StoreMismatchError(finding.message)
     await _require_meta(store, repair=repair)
-    given = {
+    expected = {
         "schema": SCHEMA,
         "P": str(store.partitions),
         "demo": "1" if demo else "0",
@@ -56,14 +56,14 @@ async def check(
         "audience": audience,
         "pepper": pepper,
     }
-    known = {field: value for field, value in given.items() if value is not None}
+    known = {field: value for field, value in expected.items() if value is not None}
     reply = await store.run("meta", [keys.META], known, write=True)
     meta: dict[str, str] = reply["meta"]
-    compare(store.where, meta, given)
+    compare(store.where, meta, expected)
     store.partitions = int(meta["P"])
     for partition in range(store.partitions):
         copy = await store.run("meta", [keys.partition_meta(partition)], meta, write=True)
-        compare(store.where, copy["meta"], given)
+        compare(store.where, copy["meta"], expected)
         await store.change("SET", f"{keys.feed(partition)}:gen", data_set, "NX")
     store.identity = {field: value for field, value in known.items() if field in META_FIELDS}
     return tuple(finding.message for finding in findings)
@@ -103,21 +103,21 @@ async def _require_meta(store: StartupStore, *, repair: bool) -> None:
     raise StoreMismatchError(f"the store at {store.where} holds data and its meta record is gone: {remedy}")
 
 
-def compare(where: str, meta: Mapping[str, str], given: Mapping[str, str | None]) -> None:
-    """Raise StoreMismatchError where ``meta`` differs from ``given``. A field that is not given is not compared."""
+def compare(where: str, meta: Mapping[str, str], expected: Mapping[str, str | None]) -> None:
+    """Raise StoreMismatchError where ``meta`` differs from ``expected``. An expected None is not compared."""
     schema = meta.get("schema", "")
     if schema != SCHEMA:
         raise StoreMismatchError(
             f"the store at {where} has schema {schema}, this sidecar needs {SCHEMA}: "
             "run `sidecar migrate`, or the sidecar version that wrote it"
         )
-    if (demo := given.get("demo")) is not None and meta.get("demo") != demo:
+    if (demo := expected.get("demo")) is not None and meta.get("demo") != demo:
         kind = "was made by `sidecar demo`" if meta.get("demo") == "1" else "is not a demo store"
         raise StoreMismatchError(f"the store at {where} {kind}: use another one, demo data and real data never mix")
-    others = other_names(where, meta, issuer=given.get("issuer"), audience=given.get("audience"))
+    others = other_names(where, meta, issuer=expected.get("issuer"), audience=expected.get("audience"))
     if others:
         raise StoreMismatchError(others[0])
-    if given.get("pepper") is not None and meta.get("pepper") != given["pepper"]:
+    if expected.get("pepper") is not None and meta.get("pepper") != expected["pepper"]:
         raise StoreMismatchError(
             f"the store at {where} holds passwords made with another pepper: "
             "point SIDECAR_KEYS_DIR at the keys that belong to this store"
@@ -131,7 +131,7 @@ def other_names(where: str, meta: Mapping[str, str], *, issuer: str | None, audi
         "audience": "set SIDECAR_AUDIENCE to the store's, or use another store",
     }
     return [
-        f"the store at {where} was made with {field} {meta[field]!r}, this sidecar has {given!r}: {ways[field]}"
-        for field, given in (("issuer", issuer), ("audience", audience))
-        if given is not None and meta.get(field, given) != given
+        f"the store at {where} was made with {field} {meta[field]!r}, this sidecar has {expected!r}: {ways[field]}"
+        for field, expected in (("issuer", issuer), ("audience", audience))
+        if expected is not None and meta.get(field, expected) != expected
     ]

@@ -72,11 +72,11 @@ def parse_address(text: str) -> StoreAddress:
         known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
         raise StoreAddressError(f"not a store URL: write a URL that starts with {known}")
     authority, tail = _split(rest)
-    path, asked, query = tail.partition("?")
+    path, mark, query = tail.partition("?")
     if "#" in rest or "@" in tail:
         raise StoreAddressError(_NOT_ENCODED)
     userinfo, at, hosts = authority.rpartition("@")
-    options = _options(query) if asked else {}
+    options = _options(query) if mark else {}
     username, password = _credentials(userinfo if at else "", options)
     kind = DeploymentKind(scheme.partition("+")[2] or "single")
     if scheme == "unix":
@@ -108,8 +108,8 @@ def masked(text: str) -> str:
         return f"{scheme}://…"
     authority, tail = _split(rest)
     _, at, hosts = authority.rpartition("@")
-    path, asked, _ = tail.partition("?")
-    return f"{scheme}://{'…@' if at else ''}{hosts}{path}{'?…' if asked else ''}"
+    path, mark, _ = tail.partition("?")
+    return f"{scheme}://{'…@' if at else ''}{hosts}{path}{'?…' if mark else ''}"
 
 
 def _split(rest: str) -> tuple[str, str]:

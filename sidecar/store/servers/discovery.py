@@ -17,7 +17,7 @@ ALL_SLOTS: Final = (0, 16383)
 _UNREACHABLE: Final = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
 
 
-async def ask_cluster(seeds: Iterable[Place], clients: Pools) -> Slots:
+async def read_cluster(seeds: Iterable[Place], clients: Pools) -> Slots:
     """Return the slots of the first node that responds: known nodes first, then seeds, which may no longer exist."""
     problem: Exception = exceptions.ClusterDownError("no node of the cluster answers")
     for place in dict.fromkeys((*clients.places, *seeds)):
@@ -36,7 +36,7 @@ async def ask_cluster(seeds: Iterable[Place], clients: Pools) -> Slots:
     raise problem
 
 
-async def ask_sentinels(name: str, known: Place | None, clients: Pools) -> Slots:
+async def read_sentinels(name: str, known: Place | None, clients: Pools) -> Slots:
     """Return the master that the Sentinels name.
 
     During a fail-over they may differ. A server other than ``known`` that reports the role of a master has priority,
@@ -82,7 +82,7 @@ async def denied_by_cluster(seeds: Iterable[Place], clients: Pools) -> list[str]
     """Return the discovery command if a node denies it: permissions are separate at each node."""
     nodes = {*seeds, *clients.places}
     with suppress(exceptions.RedisError, OSError, TimeoutError):
-        nodes |= {place for _, _, place in await ask_cluster(seeds, clients)}
+        nodes |= {place for _, _, place in await read_cluster(seeds, clients)}
     return await _denied([clients.client(node) for node in sorted(nodes)], "cluster|slots")
 
 
@@ -103,6 +103,6 @@ async def _denied(clients: Iterable[Any], command: str, *arguments: str) -> list
     return []
 
 
-def _host(reported: str, asked: str | Place) -> str:
+def _host(reported: str, queried: str | Place) -> str:
     """Return the host that the node names; if it names none, the host of the request."""
-    return reported if reported and reported != "?" else asked[0]
+    return reported if reported and reported != "?" else queried[0]

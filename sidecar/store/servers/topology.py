@@ -21,16 +21,16 @@ from sidecar.store.servers.address import DeploymentKind, Place, StoreAddressErr
 from sidecar.store.servers.connection_pools import Patience, Pools, require_certificates
 from sidecar.store.servers.discovery import (
     Slots,
-    ask_cluster,
-    ask_sentinels,
     denied_by_cluster,
     denied_by_sentinels,
+    read_cluster,
+    read_sentinels,
 )
 
 CLUSTER_PARTITIONS: Final = 16
 LOOK_SECONDS: Final = 0.1
 """Minimum seconds between two discoveries."""
-Look = Callable[[Place | None], Awaitable[Slots]]
+Discovery = Callable[[Place | None], Awaitable[Slots]]
 Trial = Callable[[], Awaitable[list[str]]]
 
 
@@ -85,13 +85,13 @@ def topology(url: str, *, patience: Patience, sentinel_password: str | None = No
     if address.kind is DeploymentKind.CLUSTER:
         return FailoverTopology(
             pools,
-            lambda _: ask_cluster(address.places, pools),
+            lambda _: read_cluster(address.places, pools),
             trial=lambda: denied_by_cluster(address.places, pools),
             partitions=CLUSTER_PARTITIONS,
         )
     return FailoverTopology(
         pools,
-        lambda known: ask_sentinels(address.master, known, pools),
+        lambda known: read_sentinels(address.master, known, pools),
         trial=lambda: denied_by_sentinels(address.master, pools),
         partitions=1,
     )
@@ -140,15 +140,15 @@ class FailoverTopology:
 
     has_failover = True
 
-    def __init__(self, pools: Pools, look: Look, *, trial: Trial, partitions: int) -> None:
+    def __init__(self, pools: Pools, discover: Discovery, *, trial: Trial, partitions: int) -> None:
         self.partitions = partitions
         self.on_move: Callable[[], None] = lambda: None
         self._pools = pools
-        self._ask = look
+        self._discover = discover
         self._trial = trial
         self._slots: Slots = []
         self._moved: dict[int, Place] = {}
-        self._looking = asyncio.Lock()
+        self._discovering = asyncio.Lock()
         self._looked = float("-inf")
         self._soon: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
@@ -204,11 +204,11 @@ class FailoverTopology:
     async def _look(self) -> Slots:
         """Discover the masters, one discovery at a time. Concurrent callers share its result."""
         wanted = _now()
-        async with self._looking:
+        async with self._discovering:
             if self._slots and (self._looked >= wanted or _now() < self._looked + LOOK_SECONDS):
                 return self._slots
             before = self._slots
-            found = await self._ask(before[0][2] if before else None)
+            found = await self._discover(before[0][2] if before else None)
             self._looked, self._slots, self._moved = _now(), found, {}
         if before and found != before:
             self._forget({place for _, _, place in before} - {place for _, _, place in found})
