@@ -11,9 +11,9 @@ from enum import StrEnum
 
 from sidecar.policy import lint
 from sidecar.policy.declarations import Vocabulary, read_vocabulary
-from sidecar.policy.diagnostics import FILES, JUDGEMENTS, MODEL_FILE, NO_FILE, Diagnostic, DiagnosticSink
+from sidecar.policy.diagnostics import FILES, MODEL_FILE, NO_FILE, TEST_FAILURES, Diagnostic, DiagnosticSink
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.expectations import Suite, TestResults, judge, read_suite
+from sidecar.policy.expectations import Suite, TestResults, read_suite, run_tests
 from sidecar.policy.generation import Generation, build
 from sidecar.policy.model import check_model
 from sidecar.policy.routes import RouteTable
@@ -50,7 +50,7 @@ class Compiled:
     @property
     def valid(self) -> bool:
         """Return whether the policy compiles, without regard to its own tests (`POST /v1/policy/preview`)."""
-        return all(d.code in JUDGEMENTS for d in self.diagnostics if d.is_error)
+        return all(d.code in TEST_FAILURES for d in self.diagnostics if d.is_error)
 
 
 def compile_policy(
@@ -80,8 +80,8 @@ def compile_policy(
         draft = _build(files, vocabulary, book, closures)
     if draft is not None:
         lint.warn(draft, suite.denied(), findings)
-        lint.judge_invariants(draft, findings)
-        verdict = judge(draft, suite, findings)
+        lint.check_invariants(draft, findings)
+        verdict = run_tests(draft, suite, findings)
         _prove(draft, proof, findings, progress)
     generation = None if findings.has_errors or draft is None else draft.lean()
     return Compiled(generation, findings.sorted(), draft, verdict, suite)

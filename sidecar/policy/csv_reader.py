@@ -64,7 +64,7 @@ def read_lines(data: bytes, file: str, findings: DiagnosticSink, *, must_end: bo
     if "\r" in text:
         lines = list(_without_carriage_returns(lines, text.count("\n"), file, findings))
     if not text.isascii() or data.translate(None, _ASCII_CONTROLS) != data:
-        lines = list(_judged(lines, file, findings))
+        lines = list(_report_invisible(lines, file, findings))
     return lines
 
 
@@ -128,7 +128,7 @@ def _without_carriage_returns(
             yield CsvLine(number, line)
 
 
-def _judged(lines: list[CsvLine], file: str, findings: DiagnosticSink) -> Iterator[CsvLine]:
+def _report_invisible(lines: list[CsvLine], file: str, findings: DiagnosticSink) -> Iterator[CsvLine]:
     for line in lines:
         if line.text.isascii() and not _CONTROL.search(line.text):
             yield line

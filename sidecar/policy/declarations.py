@@ -11,7 +11,7 @@ from sidecar.policy.confusables import described
 from sidecar.policy.csv_reader import NAME, NAME_FORM
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink
-from sidecar.policy.route_loader import RouteEntry, judge_entries, read_public, read_routes
+from sidecar.policy.route_loader import RouteEntry, check_entries, read_public, read_routes
 from sidecar.policy.routes import Route
 from sidecar.policy.toml_reader import TomlTable, read_toml
 
@@ -68,13 +68,13 @@ def read_vocabulary(files: Mapping[str, bytes], findings: DiagnosticSink) -> Voc
     sections: dict[str, Section] = {}
     entries: list[RouteEntry] = []
     for name, table in root.named("sections"):
-        _judge_name(name, table, "section")
+        _check_name(name, table, "section")
         section = _read_section(name, table)
         sections[name] = section
         entries.extend(read_routes(name, section.actions, table))
     entries.extend(read_public(root))
     _refuse_confusable({section.id: section.title for section in sections.values()}, "section", root)
-    judge_entries(entries, findings)
+    check_entries(entries, findings)
     if roles is not None and len(roles) * sum(len(section.actions) for section in sections.values()) > MAX_CELLS:
         message = f"roles × actions make more than {MAX_CELLS:,} cells"
         findings.add(Code.POLICY_TOO_LARGE, "sections.toml", (1, 1), message, "split the policy")
@@ -95,7 +95,7 @@ def _read_roles(data: bytes, findings: DiagnosticSink) -> dict[str, Role] | None
         return None
     roles: dict[str, Role] = {}
     for name, table in root.named("roles"):
-        _judge_name(name, table, "role")
+        _check_name(name, table, "role")
         table.known("title", "description", "assignable")
         title = _shown(table, "title", name)
         description = _shown(table, "description", "", required=False)
@@ -119,7 +119,7 @@ def _has_tables(root: TomlTable, table_name: str, *known: str) -> bool:
     return declared is not None
 
 
-def _judge_name(name: str, table: TomlTable, noun: str) -> None:
+def _check_name(name: str, table: TomlTable, noun: str) -> None:
     """Report an invalid id. The name stays declared, so that its uses are not reported as well."""
     if NAME.fullmatch(name):
         return

@@ -132,7 +132,7 @@ _WARNINGS = frozenset(
     }
 )
 
-JUDGEMENTS = frozenset(
+TEST_FAILURES = frozenset(
     {
         DiagnosticCode.FAILED_EXPECTATION,
         DiagnosticCode.MISSING_EXPECTATION,

@@ -145,7 +145,7 @@ def _routes(old: Generation, new: Generation) -> Iterator[RouteChange]:
         for method in (before.keys() | after.keys()) - {"HEAD"}:  # HEAD follows GET in both
             was, now = _name(before.get(method)), _name(after.get(method))
             if was != now:
-                opens = not _who(new, after.get(method)) <= _who(old, before.get(method))
+                opens = not _allowed_roles(new, after.get(method)) <= _allowed_roles(old, before.get(method))
                 yield RouteChange(method, "/" + "/".join(segments), was, now, opens)
 
 
@@ -159,17 +159,17 @@ def _name(target: Target | Public | None) -> str:
             return f"{section}/{action}"
 
 
-_ANYBODY = ""
+_ANONYMOUS = ""
 """Caller without a role. No role has this name."""
 
 
-def _who(generation: Generation, target: Target | Public | None) -> frozenset[str]:
-    """Return the allowed roles, with `_ANYBODY` if sign-in is not required."""
+def _allowed_roles(generation: Generation, target: Target | Public | None) -> frozenset[str]:
+    """Return the allowed roles, with `_ANONYMOUS` if sign-in is not required."""
     match target:
         case None:
             return frozenset()
         case Public.PUBLIC:
-            return frozenset((_ANYBODY, *generation.roles))
+            return frozenset((_ANONYMOUS, *generation.roles))
         case Target(section, action):
             return frozenset(role for role, cells in generation.allowed.items() if (section, action) in cells)
 

@@ -205,7 +205,7 @@ def _is_other_method(record: CsvRecord, names: NameChecker) -> bool:
 # -- running -----------------------------------------------------------------------------------------------------------
 
 
-def judge(generation: Generation, suite: Suite, findings: DiagnosticSink) -> TestResults:
+def run_tests(generation: Generation, suite: Suite, findings: DiagnosticSink) -> TestResults:
     """Run all tests. A failure is reported at the test's line, a missing test at the end of the file."""
     failed = [*_failed_expectations(generation, suite, findings), *_failed_routes(generation, suite, findings)]
     missing = list(_missing_cells(generation, suite)) if suite.whole[0] else []

@@ -120,7 +120,7 @@ def _allow_of(role: str, section: str, action: str, generation: Generation, by_k
 # -- invariants --------------------------------------------------------------------------------------------------------
 
 
-def judge_invariants(generation: Generation, findings: DiagnosticSink) -> None:
+def check_invariants(generation: Generation, findings: DiagnosticSink) -> None:
     """Check R26: the administrator can always repair the policy, and `member` opens only its own settings."""
     administrator = generation.roles.get(ADMINISTRATOR)
     if administrator is None:
@@ -132,7 +132,7 @@ def judge_invariants(generation: Generation, findings: DiagnosticSink) -> None:
             message = f'"{ADMINISTRATOR}" must be assignable: an account without one cannot be managed'
             findings.add(Code.ADMINISTRATOR_LOCKED_OUT, "roles.toml", at, message, "delete assignable = false")
         for section, action in NEVER_LOST:
-            _judge_administrator(generation, section, action, findings)
+            _check_administrator(generation, section, action, findings)
     for section, action in sorted(generation.allowed.get(MEMBER, ())):
         if section != MEMBER_SECTION:
             ruling = decide(generation, MEMBER, section, action)
@@ -141,7 +141,7 @@ def judge_invariants(generation: Generation, findings: DiagnosticSink) -> None:
             findings.add(Code.MEMBER_TOO_WIDE, FILE, (line, 1), message, "move the rule to an assignable role")
 
 
-def _judge_administrator(generation: Generation, section: str, action: str, findings: DiagnosticSink) -> None:
+def _check_administrator(generation: Generation, section: str, action: str, findings: DiagnosticSink) -> None:
     declared = generation.sections.get(section)
     if declared is None or (action != ANY and action not in declared.actions):
         undeclared = section if declared is None else f"{section}/{action}"

@@ -21,7 +21,7 @@ from sidecar.policy.rules import ANY, FILE, Rule
 
 _pycasbin: Any = casbin  # untyped
 
-ASKING = 10
+CALL_COST = 10
 """Fixed cost of one pycasbin call, in units of evaluated rules."""
 MAX_AT_START = 1_000_000
 """Limit of the full proof at start, in rule × cell. Above it, a seeded sample of cells is proved (R28)."""
@@ -71,7 +71,7 @@ def prove(
     work = _work(generation)
     too_much = sampled and work > MAX_AT_START
     narrow = not too_much and work > (MAX_WHOLE_FOR_EDIT if hurried else MAX_WHOLE)
-    if narrow and hurried and ASKING * len(generation.cells) > MAX_WHOLE_FOR_EDIT:
+    if narrow and hurried and CALL_COST * len(generation.cells) > MAX_WHOLE_FOR_EDIT:
         narrow, too_much = False, True
     share = (SAMPLE_FOR_EDIT if hurried else SAMPLE) / work if narrow or too_much else 1.0
     rules: dict[str, list[Rule]] = {}
@@ -114,7 +114,7 @@ def _work(generation: Generation) -> int:
         per_role[rule.role] += 1
     cells = len(generation.cells) // max(1, len(generation.roles))
     rules = sum(per_role[other] for closure in generation.closures.values() for other in closure)
-    return rules * cells + ASKING * len(generation.cells)
+    return rules * cells + CALL_COST * len(generation.cells)
 
 
 def _cells(generation: Generation, role: str, share: float) -> Iterator[tuple[str, str]]:
@@ -122,11 +122,11 @@ def _cells(generation: Generation, role: str, share: float) -> Iterator[tuple[st
     limit = int(share * 2**32)
     for section in generation.sections.values():
         for action in section.actions:
-            if share >= 1.0 or _lot(generation.id, role, section.id, action) < limit:
+            if share >= 1.0 or _sample_point(generation.id, role, section.id, action) < limit:
                 yield (section.id, action)
 
 
-def _lot(*parts: str) -> int:
+def _sample_point(*parts: str) -> int:
     return crc32("\n".join(parts).encode())
 
 

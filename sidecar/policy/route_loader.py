@@ -80,7 +80,7 @@ def _read_methods(table: TomlTable) -> tuple[str, ...]:
     return tuple(dict.fromkeys(method for method in listed if method in METHODS))
 
 
-def judge_entries(entries: list[RouteEntry], findings: DiagnosticSink) -> None:
+def check_entries(entries: list[RouteEntry], findings: DiagnosticSink) -> None:
     """Report duplicate pairs of path and method, and patterns that overlap without containment."""
     if len(entries) > MAX_ROUTES:
         findings.add(Code.POLICY_TOO_LARGE, _FILE, (1, 1), f"more than {MAX_ROUTES:,} routes", "split the policy")
@@ -99,7 +99,7 @@ def judge_entries(entries: list[RouteEntry], findings: DiagnosticSink) -> None:
         if route.segments not in patterns:
             patterns[route.segments] = entry
             for other in index.overlapping(route.segments):
-                _judge_pair(patterns[other], entry, reaching, findings)
+                _check_pair(patterns[other], entry, reaching, findings)
             index.add(route.segments)
     for segments, inner in reaching.items():
         wide, narrow = patterns[segments], inner[0]
@@ -108,7 +108,7 @@ def judge_entries(entries: list[RouteEntry], findings: DiagnosticSink) -> None:
         findings.add(Code.PUBLIC_OVER_SECTION, _FILE, wide.at, message, "list the public paths one by one")
 
 
-def _judge_pair(
+def _check_pair(
     earlier: RouteEntry, later: RouteEntry, reaching: dict[Segments, list[Route]], findings: DiagnosticSink
 ) -> None:
     """Check two overlapping patterns. ``later`` is further down in the file."""

@@ -19,7 +19,7 @@ import msgspec
 from sidecar.domain.caching import FifoCache
 from sidecar.domain.decision import Decision
 from sidecar.telemetry.decision_log import DecisionLog, middle_of
-from sidecar.telemetry.metrics import Metrics, Tally
+from sidecar.telemetry.metrics import Count, Metrics
 
 BATCH: Final = 128
 """Checks per batch, or more if one read from a client contained more.
@@ -42,7 +42,7 @@ _ENDS: Final = tuple(b"%d}\n" % micros for micros in range(1000))
 class LogEntryTemplate(msgspec.Struct, frozen=True, gc=False):
     """Counter and log text of one kind of decision. ``line`` is empty when the decision log is off."""
 
-    tally: Tally
+    counter: Count
     line: bytes
     allowed: bool
 
@@ -90,7 +90,7 @@ class CheckRecorder:
         reported = self._kept.get(key)
         if reported is None:
             line = b"" if self._log is None else middle_of(endpoint, decision)
-            reported = LogEntryTemplate(self._checks.tally(endpoint, decision, label), line, decision.allowed)
+            reported = LogEntryTemplate(self._checks.counter(endpoint, decision, label), line, decision.allowed)
             if decision.section == label:  # else the name comes from the request: unbounded
                 self._kept.set(key, reported)
         return reported
@@ -119,7 +119,7 @@ class CheckRecorder:
         self._entries = []
         kinds, ids, started, ended = entries[0::4], entries[1::4], entries[2::4], entries[3::4]
         seconds = list(map(sub, ended, started))
-        self._checks.count([reported.tally for reported in kinds], seconds)
+        self._checks.count([reported.counter for reported in kinds], seconds)
         if self._log is None:
             return
         answers = zip(kinds, ids, ended, seconds, strict=True)

@@ -119,8 +119,8 @@ class DecisionLog:
         self._reopen = reopen
         self._rotated = threading.Event()
         self._blocks: deque[bytes] = deque()
-        self._given = 0  # bytes; each of the two counters has one writing thread
-        self._done = 0
+        self._queued_bytes = 0  # each of the two counters has one writing thread
+        self._done_bytes = 0
         self._wake = threading.Event()
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
@@ -131,7 +131,7 @@ class DecisionLog:
         if self._waiting() + len(block) > QUEUE_BYTES:
             self._dropped(lines)
             return
-        self._given += len(block)
+        self._queued_bytes += len(block)
         self._blocks.append(block)
         self._wake.set()
 
@@ -161,13 +161,13 @@ class DecisionLog:
             taken = self._written(lines)
             if taken < len(lines):  # full disk or closed pipe: checks continue
                 self._dropped(lines.count(b"\n", taken))
-            self._done += len(lines)
+            self._done_bytes += len(lines)
             self._follow()
             if self._waiting() < QUEUE_BYTES // 2 and not self._stop:
                 sleep(REST_SECONDS)
 
     def _waiting(self) -> int:
-        return self._given - self._done
+        return self._queued_bytes - self._done_bytes
 
     def _turn(self) -> bytes:
         blocks, size = [], 0

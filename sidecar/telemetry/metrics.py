@@ -21,7 +21,7 @@ CHECK_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0
 CheckLabels = tuple[str, str, Reason]
 """Endpoint, section, reason. The section is defined by the policy or empty, so requests cannot create labels."""
 
-Tally = list[int]
+Count = list[int]
 """Counter of one number, incremented in place."""
 
 
@@ -29,18 +29,18 @@ class CheckCounter(Collector):
     """Checks by outcome, and their durations. Not thread-safe: only the event loop counts."""
 
     def __init__(self) -> None:
-        self._tallies: defaultdict[CheckLabels, Tally] = defaultdict(lambda: [0])
+        self._counters: defaultdict[CheckLabels, Count] = defaultdict(lambda: [0])
         self._buckets = [0] * (len(CHECK_BUCKETS) + 1)
         self._seconds = 0.0
 
-    def tally(self, endpoint: str, decision: Decision, section: str) -> Tally:
+    def counter(self, endpoint: str, decision: Decision, section: str) -> Count:
         """Return the counter of this kind of check. ``section``: defined by the policy in force, or empty."""
-        return self._tallies[endpoint, section, decision.reason]
+        return self._counters[endpoint, section, decision.reason]
 
-    def count(self, tallies: Iterable[Tally], seconds: Sequence[float]) -> None:
+    def count(self, counters: Iterable[Count], seconds: Sequence[float]) -> None:
         """Count many checks: one counter and one duration (seconds) per check."""
-        for tally in tallies:
-            tally[0] += 1
+        for counter in counters:
+            counter[0] += 1
         self._seconds += sum(seconds)
         ascending = sorted(seconds)
         below = 0
@@ -54,7 +54,7 @@ class CheckCounter(Collector):
         checks = CounterMetricFamily(
             "sidecar_checks", "Completed checks", labels=("endpoint", "section", "decision", "reason")
         )
-        for (endpoint, section, reason), (count,) in self._tallies.items():
+        for (endpoint, section, reason), (count,) in self._counters.items():
             decision = "allow" if reason.verdict is Verdict.ALLOW else "deny"
             checks.add_metric((endpoint, section, decision, reason.value), count)
         yield checks

@@ -212,7 +212,7 @@ def test_R28_an_edit_that_people_wait_for_asks_every_cell_too(
     assert asked == dict.fromkeys(shipped.cells, 1), "a small one in full"
 
     asked.clear()
-    monkeypatch.setattr(oracle, "MAX_WHOLE_FOR_EDIT", oracle.ASKING * len(shipped.cells))
+    monkeypatch.setattr(oracle, "MAX_WHOLE_FOR_EDIT", oracle.CALL_COST * len(shipped.cells))
     monkeypatch.setattr(oracle, "SAMPLE_FOR_EDIT", 400)
     oracle.prove(shipped, DiagnosticSink(), sampled=True, hurried=True)
     assert asked.keys() == set(shipped.cells)

@@ -11,7 +11,7 @@ from sidecar.domain.access import Target
 from sidecar.domain.decision import Reason
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink
-from sidecar.policy.route_loader import RouteEntry, judge_entries
+from sidecar.policy.route_loader import RouteEntry, check_entries
 from sidecar.policy.routes import METHODS, PUBLIC, Route, RouteTable, contains, read_pattern
 
 
@@ -86,7 +86,7 @@ def test_an_empty_table_matches_nothing() -> None:
 
 def findings_of(*routes: Route) -> list[tuple[Code, int]]:
     findings = DiagnosticSink()
-    judge_entries([RouteEntry(one, (index, 1)) for index, one in enumerate(routes, start=1)], findings)
+    check_entries([RouteEntry(one, (index, 1)) for index, one in enumerate(routes, start=1)], findings)
     return [(found.code, found.line) for found in findings.sorted()]
 
 

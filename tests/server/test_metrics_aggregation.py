@@ -14,9 +14,9 @@ ONE, TWO, THREE = Path("/0-0.sock"), Path("/1-1.sock"), Path("/0-2.sock")
 def received(checks: int, *, rejected: int = 0, created: float | None = None) -> str:
     """Return the metrics of a worker that has counted that many checks."""
     metrics = Metrics("1")
-    tally = metrics.checks.tally("/check", Decision(Reason.ALLOWED, generation=""), "billing")
+    counter = metrics.checks.counter("/check", Decision(Reason.ALLOWED, generation=""), "billing")
     for _ in range(checks):
-        metrics.checks.count([tally], [0.0001])
+        metrics.checks.count([counter], [0.0001])
         metrics.logins.labels("allowed").inc()
     metrics.policy_rejected.set(rejected)
     metrics.trusted_issuers_rejected.set(rejected)

@@ -125,7 +125,7 @@ def test_allows_are_sampled_and_denials_are_all_kept() -> None:
     recorder.flush()
     kept = [line["decision"] for line in log.lines()]
     assert (kept.count(True), kept.count(False)) == (25, 100)
-    assert metrics.checks.tally("/check", ALLOW, "billing") == metrics.checks.tally("/check", DENY, "") == [100]
+    assert metrics.checks.counter("/check", ALLOW, "billing") == metrics.checks.counter("/check", DENY, "") == [100]
 
 
 def test_none_of_the_allows_may_be_wanted() -> None:

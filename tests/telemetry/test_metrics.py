@@ -10,8 +10,8 @@ from sidecar.telemetry.metrics import Metrics
 
 def test_checks_are_counted_by_decision_reason_and_duration() -> None:
     metrics = Metrics("1.2.3")
-    allowed = metrics.checks.tally("/check", Decision(Reason.ALLOWED, "g"), "billing")
-    denied = metrics.checks.tally("/check", Decision(Reason.NO_RULE, "g"), "")
+    allowed = metrics.checks.counter("/check", Decision(Reason.ALLOWED, "g"), "billing")
+    denied = metrics.checks.counter("/check", Decision(Reason.NO_RULE, "g"), "")
     metrics.checks.count([allowed, denied, allowed], [0.00002, 5.0, 0.003])
     metrics.checks.count([allowed], [0.000025])
     text = metrics.exposition().decode()
@@ -27,7 +27,7 @@ def test_checks_are_counted_by_decision_reason_and_duration() -> None:
 
 def test_two_sidecars_in_one_process_do_not_share_numbers() -> None:
     first, second = Metrics("1"), Metrics("2")
-    first.checks.count([first.checks.tally("/check", Decision(Reason.ALLOWED, "g"), "")], [0.1])
+    first.checks.count([first.checks.counter("/check", Decision(Reason.ALLOWED, "g"), "")], [0.1])
     assert "sidecar_checks_total{" not in second.exposition().decode()
 
 
