@@ -68,11 +68,11 @@ def verify(files: tuple[Path, ...], as_json: bool, **flags: str | None) -> int:
     """
     settings = settings_from(flags)
     own = audit_file(settings.state_dir)
-    given = files or ((own,) if own.exists() else ())
+    exported = files or ((own,) if own.exists() else ())
 
     async def job(operator: AdminContext) -> AuditReport:
         accounts = [account.id for account in await operator.people.accounts.all()]
-        return await check(operator.store, given, CheckpointKey(operator.pepper), accounts)
+        return await check(operator.store, exported, CheckpointKey(operator.pepper), accounts)
 
     try:
         report = run_with_store(settings, job)
@@ -85,7 +85,7 @@ def verify(files: tuple[Path, ...], as_json: bool, **flags: str | None) -> int:
         click.echo(f"{finding.place}: {finding.log or 'the store'}: row {finding.seq}: {finding.detail}")
     click.echo(
         f"{len(report.findings)} findings: {report.logs} logs, {report.rows} rows and {report.checkpoints} checkpoints "
-        f"in {len(given)} files, {report.kept} rows in the store"
+        f"in {len(exported)} files, {report.kept} rows in the store"
     )
     return NO if report.findings else OK
 

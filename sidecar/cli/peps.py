@@ -93,8 +93,8 @@ def _not_made(outcome: InvalidPepName | PepExists | TooManyPeps | NoAccount | Ac
     match outcome:
         case InvalidPepName():
             return usage_error("invalid key name: use 1 to 100 printable characters, and do not begin with pep_")
-        case PepExists(pep=held):
-            return answer_no(f"there is a key {wanted.name!r} already: {held}; sidecar pep revoke ends it")
+        case PepExists(pep=existing):
+            return answer_no(f"there is a key {wanted.name!r} already: {existing}; sidecar pep revoke ends it")
         case TooManyPeps():
             return answer_no(
                 f"the account has {MAX_KEYS} keys: sidecar pep list shows them, sidecar pep revoke ends one"
@@ -115,11 +115,11 @@ def list_(account: str | None, as_json: bool, **flags: str | None) -> None:
     async def job(operator: AdminContext) -> list[Pep]:
         return await Peps(operator.store).listing((await account_of(operator, account)).id)
 
-    held = run_with_store(settings_from(flags), job)
+    peps = run_with_store(settings_from(flags), job)
     if as_json:
-        print_json([pep_json(one) for one in held])
+        print_json([pep_json(one) for one in peps])
         return
-    rows = ((one.id, one.name, " ".join(sorted(one.scopes)), one.rate, when(one.expires_at)) for one in held)
+    rows = ((one.id, one.name, " ".join(sorted(one.scopes)), one.rate, when(one.expires_at)) for one in peps)
     print_table(["id", "name", "scopes", "rate", "expires"], rows)
 
 

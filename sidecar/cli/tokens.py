@@ -45,7 +45,7 @@ def inspect(as_json: bool, **flags: str | None) -> int:
         if text.startswith(prefix):
             raise answer_no(f"this is {kind}: an opaque secret without readable contents")
     header, claims = _read(text)
-    verdict = _judge(settings, text)
+    verdict = _inspect(settings, text)
     if verdict.key_problem:
         print_error(f"the keys of {verdict.issuer} cannot be used: {verdict.key_problem}")
     if as_json:
@@ -56,7 +56,7 @@ def inspect(as_json: bool, **flags: str | None) -> int:
                 "why": verdict.why or None,
                 "trusted_issuer": verdict.issuer,
                 "user": None if verdict.user is None else to_user(verdict.user),
-                "not_looked_up": verdict.not_asked,
+                "not_looked_up": verdict.store_skipped,
                 "kid": header.get("kid"),
                 "header": header,
                 "claims": claims,
@@ -74,8 +74,8 @@ def _owner(verdict: Inspection) -> dict[str, str]:
         pairs["why"] = verdict.why
     if verdict.user is not None:
         pairs["user"] = f"{verdict.user.id} ({verdict.user.email}, {verdict.user.role})"
-    elif verdict.not_asked is not None:
-        pairs["user"] = f"not looked up: {verdict.not_asked}"
+    elif verdict.store_skipped is not None:
+        pairs["user"] = f"not looked up: {verdict.store_skipped}"
     return pairs
 
 
@@ -93,7 +93,7 @@ def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, claims
 
 
-def _judge(settings: Settings, text: str) -> Inspection:
+def _inspect(settings: Settings, text: str) -> Inspection:
     try:
         keys = load(settings.keys_dir, group_read=settings.keys_group_read).keys
         verifier = Verifier(keys, settings.issuer, settings.audience, settings.access_ttl, settings.leeway)

@@ -114,14 +114,14 @@ class AuthorizationGuard:
         For handlers that determine the permission while they run. Return a 503 denial if the sidecar is unavailable.
         """
         try:
-            return await self._ask(request, section, action)
+            return await self._check(request, section, action)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.error("sidecar unavailable: %s", type(error).__name__)
         except ValueError:  # headers that cannot be forwarded unchanged
             return _denied(403, "bad_request")
         return _denied(503, UNAVAILABLE)
 
-    async def _ask(self, request: web.Request, section: str, action: str) -> Identity | Denied:
+    async def _check(self, request: web.Request, section: str, action: str) -> Identity | Denied:
         headers = CIMultiDict((name, value) for name in FORWARDED for value in request.headers.getall(name, ()))
         if _is_own_origin(request):  # the sidecar only knows its public URL and would reject this one
             headers.popall("Origin")
@@ -160,7 +160,7 @@ def guard(app: web.Application, url: str, *, timeout: float = TIMEOUT) -> Author
 
     ``timeout``: seconds per check.
     """
-    asked = AuthorizationGuard(url, timeout=timeout)
+    authorization = AuthorizationGuard(url, timeout=timeout)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -172,7 +172,7 @@ def guard(app: web.Application, url: str, *, timeout: float = TIMEOUT) -> Author
             return _response(_denied(403, UNGUARDED))
         if needs is _PUBLIC:
             return await handler(request)
-        answer = await asked.decide(request, needs.section, needs.action)
+        answer = await authorization.decide(request, needs.section, needs.action)
         if isinstance(answer, Denied):
             return _response(answer)
         if not _is_from_here(request):
@@ -180,10 +180,10 @@ def guard(app: web.Application, url: str, *, timeout: float = TIMEOUT) -> Author
         request[IDENTITY] = answer
         return await handler(request)
 
-    app[GUARD] = asked
+    app[GUARD] = authorization
     app.middlewares.append(middleware)
-    app.cleanup_ctx.append(asked.running)
-    return asked
+    app.cleanup_ctx.append(authorization.running)
+    return authorization
 
 
 def _needs_of(request: web.Request) -> _Needs | None:

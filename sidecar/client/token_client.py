@@ -118,12 +118,12 @@ class TokenClient:
 
     async def token(self) -> str:
         """Return a valid access token. Raises SignInRejectedError or TokenUnavailableError."""
-        held, now = self._cached, self._clock()
-        if held is None or now >= held.good_until:
+        cached, now = self._cached, self._clock()
+        if cached is None or now >= cached.good_until:
             return (await self._join(now)).access_token
-        if now >= held.renew_at and self._backoff(now) is None:
+        if now >= cached.renew_at and self._backoff(now) is None:
             self._start_refresh()
-        return held.access_token
+        return cached.access_token
 
     def invalidate(self, token: str) -> None:
         """Discard a rejected ``token``. A newer token is not affected."""
@@ -194,19 +194,19 @@ class TokenClient:
 
     async def _fetch(self) -> _CachedToken:
         try:
-            held = await self._granted()
+            cached = await self._granted()
         except TokenError as error:
             pause = error.retry_after if isinstance(error, TokenUnavailableError) else REFUSED
             self._failure = (self._clock() + pause, error)
             raise
         self._failure = None
-        self._cached = held
-        return held
+        self._cached = cached
+        return cached
 
     async def _granted(self) -> _CachedToken:
         if self._refresh_token is not None:
             try:
-                return await self._ask({"grant_type": "refresh_token", "refresh_token": self._refresh_token})
+                return await self._request({"grant_type": "refresh_token", "refresh_token": self._refresh_token})
             except SignInRejectedError:
                 if not isinstance(self._grant, Password):
                     raise
@@ -216,10 +216,10 @@ class TokenClient:
         named = {} if self._grant.account is None else {"account": self._grant.account}
         password = await _secret(self._grant.password)
         form = {"grant_type": "password", "username": self._grant.username, "password": password}
-        return await self._ask({**form, **named})
+        return await self._request({**form, **named})
 
-    async def _ask(self, form: Mapping[str, str]) -> _CachedToken:
-        asked_at = self._clock()
+    async def _request(self, form: Mapping[str, str]) -> _CachedToken:
+        requested_at = self._clock()
         try:
             try:
                 status, headers, body = await self._post("/token", form, TIMEOUT)
@@ -231,7 +231,7 @@ class TokenClient:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             what = f"no response from the sidecar's /token: {type(error).__name__}"
             raise TokenUnavailableError(what, LEFT_ALONE) from None
-        return self._read(status, headers, body, asked_at)
+        return self._read(status, headers, body, requested_at)
 
     async def _post(
         self, path: str, form: Mapping[str, str], seconds: float
@@ -243,7 +243,7 @@ class TokenClient:
             body = await response.json() if is_json else {}
             return response.status, response.headers, body if isinstance(body, dict) else {}
 
-    def _read(self, status: int, headers: Mapping[str, str], body: dict[str, Any], asked_at: float) -> _CachedToken:
+    def _read(self, status: int, headers: Mapping[str, str], body: dict[str, Any], requested_at: float) -> _CachedToken:
         if status in {400, 401} and isinstance(body.get("error"), str):
             raise SignInRejectedError(body["error"], str(body.get("error_description", "")))
         access, seconds, refresh = (body.get(name) for name in ("access_token", "expires_in", "refresh_token"))
@@ -251,7 +251,7 @@ class TokenClient:
             raise TokenUnavailableError(f"the sidecar's /token returned status {status}", _retry_after(headers))
         if isinstance(refresh, str):
             self._refresh_token = refresh
-        ends = asked_at + seconds
+        ends = requested_at + seconds
         ahead, margin = min(seconds * AHEAD, AHEAD_SECONDS), min(seconds * MARGIN, MARGIN_SECONDS)
         return _CachedToken(access, renew_at=ends - max(ahead, margin), good_until=ends - margin)
 
@@ -266,8 +266,8 @@ async def _secret(password: str | Callable[[], str | Awaitable[str]]) -> str:
     if isinstance(password, str):
         return password
     try:
-        given = password()
-        text = given if isinstance(given, str) else await given
+        result = password()
+        text = result if isinstance(result, str) else await result
     except Exception as error:
         raise TokenUnavailableError(f"the password function failed: {type(error).__name__}", LEFT_ALONE) from None
     if not isinstance(text, str):

@@ -148,8 +148,8 @@ class Sidecar:
         seconds = self._settings.drain if self.app.health.proven else 0.0
         _log.info("draining", seconds=seconds)
         self.app.health.draining = True
-        for lanes in self._fast:
-            lanes.drain()
+        for listener in self._fast:
+            listener.drain()
         return seconds
 
     def addresses(self) -> dict[str, str]:
@@ -167,7 +167,8 @@ class Sidecar:
         store = Store.at(await self._store_url(), sentinel_password=settings.redis_sentinel_password)
         store.lone_master = settings.redis_lone_master
         self._stack.push_async_callback(store.close)
-        return Dependencies(settings, metrics, policy, keys, trusted, store, self._logbook(metrics), self._place.folder)
+        recorder = self._recorder(metrics)
+        return Dependencies(settings, metrics, policy, keys, trusted, store, recorder, self._place.folder)
 
     async def _policy(self) -> Activation:
         settings = self._settings
@@ -189,11 +190,11 @@ class Sidecar:
         self._spawn("embedded store", embedded.watch)
         return embedded.url
 
-    def _logbook(self, metrics: Metrics) -> CheckRecorder:
+    def _recorder(self, metrics: Metrics) -> CheckRecorder:
         wanted = self._settings.decision_log
         log = self._decision_log(wanted.path, metrics.decision_log_dropped.inc) if wanted.enabled else None
-        soon = asyncio.get_running_loop().call_soon
-        recorder = CheckRecorder(metrics, log, allows=wanted.allows, call_soon=soon)
+        call_soon = asyncio.get_running_loop().call_soon
+        recorder = CheckRecorder(metrics, log, allows=wanted.allows, call_soon=call_soon)
         self._stack.callback(recorder.flush)
         # Runs to the end: responses are still sent while the listeners stop.
         keeping = asyncio.create_task(supervised("logbook", recorder.keep, failed=self._count_failure))
@@ -214,17 +215,17 @@ class Sidecar:
     async def _listen(self) -> None:
         settings, app = self._settings, self.app
         apart = settings.check_listen is not None
-        doors = shares(settings.max_connections, 2 if apart else 1, app.metrics.connections_refused.inc)
-        app.metrics.watch_connections(lambda: sum([limiter.open() for limiter in doors]))
+        limiters = shares(settings.max_connections, 2 if apart else 1, app.metrics.connections_refused.inc)
+        app.metrics.watch_connections(lambda: sum([limiter.open() for limiter in limiters]))
         public = Dispatcher(app, API if apart else (*CHECKS, *API), checks=not apart)
-        fast = self._lanes if settings.fast_lane else None
+        fast = self._fast_path if settings.fast_lane else None
         wanted: list[Listener | GrpcListener] = []
         wanted.append(
-            Listener("public", settings.listen, public, settings, None if apart else fast, self._place, doors[0])
+            Listener("public", settings.listen, public, settings, None if apart else fast, self._place, limiters[0])
         )
         if settings.check_listen is not None:
             checks = Dispatcher(app, CHECKS, checks=True)
-            wanted.append(Listener("check", settings.check_listen, checks, settings, fast, self._place, doors[1]))
+            wanted.append(Listener("check", settings.check_listen, checks, settings, fast, self._place, limiters[1]))
         if settings.grpc_listen is not None:
             wanted.append(GrpcListener(settings.grpc_listen, app, settings, self._place))
         ops = Dispatcher(app, OPS, checks=False, store=False)
@@ -234,10 +235,10 @@ class Sidecar:
             self._stack.push_async_callback(listener.stop)
             self._listeners.append(listener)
 
-    def _lanes(self, slow: Slow) -> FastPathListener:
-        lanes = FastPathListener(self.app, slow, max_head=self._settings.max_head, idle=KEEPALIVE_SECONDS)
-        self._fast.append(lanes)
-        return lanes
+    def _fast_path(self, slow: Slow) -> FastPathListener:
+        listener = FastPathListener(self.app, slow, max_head=self._settings.max_head, idle=KEEPALIVE_SECONDS)
+        self._fast.append(listener)
+        return listener
 
     async def _await_store(self, store: Store) -> None:
         """Wait until each partition is proven or has failed, at most STORE_SECONDS: a listener that accepted earlier

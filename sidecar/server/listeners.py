@@ -81,8 +81,8 @@ class Listener:
             keepalive_timeout=KEEPALIVE_SECONDS,
             auto_decompress=False,
         )
-        self._lanes = fast(self._slow) if fast is not None else None
-        self._door = limiter
+        self._fast_path = fast(self._slow) if fast is not None else None
+        self._limiter = limiter
         self._name: SocketName | None = None
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | TlsServer | None = None
@@ -98,7 +98,7 @@ class Listener:
             raise cannot_listen(self.name, self._address, error) from None
 
     async def _serve(self, bound: socket.socket) -> asyncio.Server | TlsServer:
-        make, limiter = self._lanes or self._slow, self._door
+        make, limiter = self._fast_path or self._slow, self._limiter
         if limiter is not None:
             limiter.watch(self._open)
         if self._tls is not None:
@@ -113,7 +113,7 @@ class Listener:
 
     def _open(self) -> int:
         """Return the open connections: fast path, aiohttp and TLS handshakes."""
-        fast = len(self._lanes.open) if self._lanes is not None else 0
+        fast = len(self._fast_path.open) if self._fast_path is not None else 0
         return fast + self._slow.open + (self._server.shaking if isinstance(self._server, TlsServer) else 0)
 
     def renew(self, tls: ssl.SSLContext) -> None:
@@ -136,9 +136,9 @@ class Listener:
         if self._server is not None:
             self._server.close()
         ending = [self._slow.shutdown(SHUTDOWN_SECONDS)]
-        if self._lanes is not None:
-            self._lanes.close()
-            ending.append(self._lanes.finish(SHUTDOWN_SECONDS))
+        if self._fast_path is not None:
+            self._fast_path.close()
+            ending.append(self._fast_path.finish(SHUTDOWN_SECONDS))
         self._slow.pre_shutdown()
         await asyncio.gather(*ending)
 

@@ -30,20 +30,20 @@ class Inspection:
     """Result. ``reason``: cause of a rejection, None for a valid token. ``issuer``: the outside issuer named by the
     token.
 
-    ``not_asked``: cause of a skipped store read. ``key_problem``: problem of the issuer's keys. ``why``: details for an
-    outside subject without a user.
+    ``store_skipped``: cause of a skipped store read. ``key_problem``: problem of the issuer's keys. ``why``: details
+    for an outside subject without a user.
     """
 
     reason: Reason | None
     issuer: str | None = None
     user: UserRecord | None = None
-    not_asked: str | None = None
+    store_skipped: str | None = None
     key_problem: str = ""
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class StoreNotAsked:
+class StoreSkipped:
     """The store could not be read."""
 
     why: str
@@ -71,8 +71,8 @@ async def inspect_token(settings: Settings, verifier: Verifier, token: str) -> I
             return Inspection(claims, issuer, key_problem=problem)
         why: list[str] = []
         found = await _by_store(settings, trusted, tokens, token, why)
-        if isinstance(found, StoreNotAsked):
-            return Inspection(None, issuer, not_asked=found.why, key_problem=problem)
+        if isinstance(found, StoreSkipped):
+            return Inspection(None, issuer, store_skipped=found.why, key_problem=problem)
         if isinstance(found, Reason):
             return Inspection(found, issuer, key_problem=problem, why="".join(why))
         return Inspection(None, issuer, found.record, key_problem=problem)
@@ -82,16 +82,16 @@ async def inspect_token(settings: Settings, verifier: Verifier, token: str) -> I
 
 async def _by_store(
     settings: Settings, trusted: IssuerRegistry, tokens: TokenCache, token: str, why: list[str]
-) -> Identity | Reason | StoreNotAsked:
+) -> Identity | Reason | StoreSkipped:
     """Return the identity. ``why`` collects the cause when an outside subject has no user."""
     if settings.redis_url is None and not (settings.state_dir / "store").exists():
-        return StoreNotAsked(f"no SIDECAR_REDIS_URL is set, and {settings.state_dir} has no store")
+        return StoreSkipped(f"no SIDECAR_REDIS_URL is set, and {settings.state_dir} has no store")
     try:
         async with operating(settings) as operator:
             found = await _identify(operator, trusted, tokens, token, why)
     except (StoreUnavailableError, StoreMismatchError, KeyFileError, NoStoreError) as problem:
-        return StoreNotAsked(str(problem))
-    return StoreNotAsked("the store does not respond") if found is Reason.STORE_UNAVAILABLE else found
+        return StoreSkipped(str(problem))
+    return StoreSkipped("the store does not respond") if found is Reason.STORE_UNAVAILABLE else found
 
 
 async def _identify(

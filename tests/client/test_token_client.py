@@ -26,13 +26,13 @@ async def bob(api, ada):
 def asked(monkeypatch):
     """Every grant that the client requests."""
     kinds = Counter()
-    ask = TokenClient._ask
+    ask = TokenClient._request
 
     async def counted(self, form):
         kinds[form["grant_type"]] += 1
         return await ask(self, form)
 
-    monkeypatch.setattr(TokenClient, "_ask", counted)
+    monkeypatch.setattr(TokenClient, "_request", counted)
     return kinds
 
 

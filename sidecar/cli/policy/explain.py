@@ -5,7 +5,7 @@ import click
 from sidecar.cli.options import STORE, settings_from, settings_options
 from sidecar.cli.output import NO, OK, json_option, plain, print_json, print_pairs
 from sidecar.cli.policy.policy_source import Source, draft_of, source_of
-from sidecar.cli.policy.query import account_option, asked_about, known_cell
+from sidecar.cli.policy.query import account_option, known_cell, query_subject
 from sidecar.policy.diagnostics import path_of
 from sidecar.policy.explain import Edit, EditKind, Explanation, explain_person
 from sidecar.policy.explain import explain as explain_cell
@@ -30,17 +30,17 @@ def explain(subject: str, section: str, action: str, account: str | None, as_jso
     settings = settings_from(flags)
     source = source_of(settings)
     generation = draft_of(source)
-    asked = asked_about(subject, account, settings)
-    known_cell(generation, asked.role, section, action)
-    if asked.person is None:
-        explanation = explain_cell(generation, asked.role, section, action)
+    queried = query_subject(subject, account, settings)
+    known_cell(generation, queried.role, section, action)
+    if queried.person is None:
+        explanation = explain_cell(generation, queried.role, section, action)
     else:
-        explanation = explain_person(generation, asked.person, section, action)
+        explanation = explain_person(generation, queried.person, section, action)
     if as_json:
         print_json(to_explained(explanation, source.name_of))
     else:
-        if asked.note:
-            click.echo(plain(asked.note.rstrip(": ")))
+        if queried.note:
+            click.echo(plain(queried.note.rstrip(": ")))
         print_pairs(_reported(explanation, source))
     return OK if explanation.ruling.allowed else NO
 
@@ -57,8 +57,8 @@ def _reported(found: Explanation, source: Source) -> dict[str, object]:
     if found.overridden is not None:
         reported["overrides"] = _line(found.overridden, source)
     if found.person is not None and not found.person.may_sign_in:
-        standing = found.person.status if found.person.review is None else "held: see sidecar user review"
-        reported["edits"] = f"none: the user is {standing}"
+        status = found.person.status if found.person.review is None else "held: see sidecar user review"
+        reported["edits"] = f"none: the user is {status}"
     else:
         reported["nearest"] = _line(found.nearest.rule, source) if found.nearest else "none"
         reported["edits"] = "; ".join(_edit(edit, source) for edit in found.edits_to_flip) or "none in policy.csv"

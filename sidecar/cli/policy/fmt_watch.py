@@ -82,18 +82,18 @@ def watch(**flags: str | None) -> int:
 def follow(source: Source, sleep: Callable[[float], object]) -> None:
     """Check the files now, and after each change that has settled. Ends when ``sleep`` raises."""
     seen: object = None
-    judged: object = None
+    checked: object = None
     good: Generation | None = None
     while True:
         fingerprint = source.read().fingerprint
-        if fingerprint == seen and fingerprint != judged:
-            judged = fingerprint
-            good = _judge(source, good)
+        if fingerprint == seen and fingerprint != checked:
+            checked = fingerprint
+            good = _check(source, good)
         seen = fingerprint
         sleep(INTERVAL)
 
 
-def _judge(source: Source, good: Generation | None) -> Generation | None:
+def _check(source: Source, good: Generation | None) -> Generation | None:
     """Print problems, and differences from the last valid generation. Return the generation to compare with next."""
     result = compiled(source, ProofScope.START)
     say_diagnostics(result.diagnostics, "text")

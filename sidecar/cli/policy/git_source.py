@@ -96,9 +96,9 @@ def _revision(name: str, current: Source) -> _Revision:
     """Resolve ``HEAD~1`` (the current files at that revision) or ``main:policy`` (that directory of the repository)."""
     revision, colon, folder = name.partition(":")
     place = current.policy_dir
-    asked = _git(place, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    if not asked.ok:
-        raise usage_error(f"{name}: neither a directory nor a git revision{_why_none(name, place, asked)}")
+    resolved = _git(place, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    if not resolved.ok:
+        raise usage_error(f"{name}: neither a directory nor a git revision{_why_none(name, place, resolved)}")
     exact = _exact(place, revision)
     if len(exact) > 1:
         written = " or ".join(f"{one}{colon}{folder}" for one in exact)
@@ -142,15 +142,15 @@ def _abbreviated(place: Path, name: str) -> list[str]:
     return [one for one in found if _git(place, "cat-file", "-t", one).text == "commit"]
 
 
-def _why_none(name: str, place: Path, asked: "_Git") -> str:
+def _why_none(name: str, place: Path, resolved: "_Git") -> str:
     """Return the remedy, or git's reason for not knowing the name."""
     if Path(name).is_file():
         return f": it is a file; name its directory, {Path(name).parent}"
     ends = re.fullmatch(r"(.*?)\.\.\.?(.*)", name)
     if ends is not None:
         return f": write: sidecar policy diff {ends[1] or 'HEAD'} {ends[2] or 'HEAD'}"
-    if asked.reason:
-        return f": {asked}"
+    if resolved.reason:
+        return f": {resolved}"
     if _git(place, "rev-parse", "--is-shallow-repository").text == "true":
         return ": the clone is shallow and may lack it; fetch it (fetch-depth: 0)"
     return ""

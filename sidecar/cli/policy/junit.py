@@ -11,7 +11,7 @@ from sidecar.policy.diagnostics import Diagnostic, path_of
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.expectations import EXPECTATIONS, ROUTES, Expectation, RouteTest
 
-NOT_JUDGED: Final = "not judged: the policy does not compile"
+NOT_RUN: Final = "not judged: the policy does not compile"
 
 
 def junit(result: Compiled, diagnostics: Sequence[Diagnostic], source: Source) -> str:
@@ -63,7 +63,7 @@ def _case(test: Test, name: str, failed: Mapping[Test, str] | None, source: Sour
     where = source.name_of(f"{path_of(file)}:{test.line}")
     head = f"    <testcase classname={_attribute(where)} name={_attribute(name)}"
     if failed is None:
-        return head + f"><skipped message={_attribute(NOT_JUDGED)}/></testcase>"
+        return head + f"><skipped message={_attribute(NOT_RUN)}/></testcase>"
     got = failed.get(test)
     return head + ("/>" if got is None else f"><failure message={_attribute(f'got {got}')}/></testcase>")
 

@@ -66,15 +66,15 @@ def can(subject: str, section: str, action: str, account: str | None, as_json: b
     settings = settings_from(flags)
     source = source_of(settings)
     generation = draft_of(source)
-    asked = asked_about(subject, account, settings)
-    known_cell(generation, asked.role, section, action)
-    ruling = asked.barred or decide(generation, asked.role, section, action)
+    queried = query_subject(subject, account, settings)
+    known_cell(generation, queried.role, section, action)
+    ruling = queried.status_denial or decide(generation, queried.role, section, action)
     if as_json:
-        cell = as_dict(source, asked.role, section, action, ruling)
-        user = None if asked.person is None else asked.person.id
+        cell = as_dict(source, queried.role, section, action, ruling)
+        user = None if queried.person is None else queried.person.id
         print_json({**cell, "user": user, "generation": generation.id})
     else:
-        click.echo(f"{'yes' if ruling.allowed else 'no'}: {asked.note}{_because(source, ruling)}")
+        click.echo(f"{'yes' if ruling.allowed else 'no'}: {queried.note}{_because(source, ruling)}")
     return OK if ruling.allowed else NO
 
 
@@ -92,12 +92,12 @@ class QuerySubject:
         return "" if person is None else f"{person.email} is {person.role} ({person.status}): "
 
     @property
-    def barred(self) -> Ruling | None:
+    def status_denial(self) -> Ruling | None:
         """Return the denial that the user's status causes, for any role; None if the role decides."""
         return None if self.person is None else status_denial(self.person)
 
 
-def asked_about(subject: str, account: str | None, settings: Settings) -> QuerySubject:
+def query_subject(subject: str, account: str | None, settings: Settings) -> QuerySubject:
     """Return a role, or a user read from the store. An ``@``, ``usr_`` or --account marks a user."""
     if "@" not in subject and not subject.startswith("usr_"):
         if account is not None:

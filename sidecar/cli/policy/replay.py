@@ -46,7 +46,7 @@ class ChangedDecision:
 class Replay:
     """Counts of policy decisions, other decisions by reason, other lines, invalid JSON; and the changed cells."""
 
-    judged: int = 0
+    replayed: int = 0
     others: Counter[str] = field(default_factory=Counter)
     foreign: int = 0
     unreadable: int = 0
@@ -66,7 +66,7 @@ def replay(log: str, as_json: bool, **flags: str | None) -> int:
     generation = draft_of(source_from(flags))
     with _opened(log) as lines:
         result = run(lines, generation)
-    if not result.judged:
+    if not result.replayed:
         raise usage_error(f"{log} holds no decision of the policy{_what_instead(log, result)}")
     changed = sorted(result.changed.values(), key=lambda c: (not c.opens, -c.times, c.role, c.section, c.action))
     if as_json:
@@ -78,7 +78,7 @@ def replay(log: str, as_json: bool, **flags: str | None) -> int:
         if rows:
             print_table(("role", "section", "action", "from", "to", "times", "users", "last"), rows)
         differing = sum(c.times for c in changed)
-        click.echo(f"{result.judged} decisions replayed, {differing} would differ; {_others(result)}")
+        click.echo(f"{result.replayed} decisions replayed, {differing} would differ; {_others(result)}")
     _warn(log, result, as_json=as_json)
     return NO if changed else OK
 
@@ -124,11 +124,11 @@ def run(lines: Iterable[str], generation: Generation) -> Replay:
         if not isinstance(record, dict) or record.get("kind", "decision") != "decision":
             result.foreign += 1
             continue
-        _judge(record, generation, result)
+        _replay(record, generation, result)
     return result
 
 
-def _judge(record: dict[str, object], generation: Generation, result: Replay) -> None:
+def _replay(record: dict[str, object], generation: Generation, result: Replay) -> None:
     """Replay one record. Records of other programs may have any form; only valid records of the sidecar count."""
     reason, decided = record.get("reason"), record.get("decision")
     role, section, action = (record.get(name) or "" for name in ("role", "section", "action"))
@@ -141,7 +141,7 @@ def _judge(record: dict[str, object], generation: Generation, result: Replay) ->
     if not (isinstance(role, str) and isinstance(section, str) and isinstance(action, str) and role):
         result.foreign += 1
         return
-    result.judged += 1
+    result.replayed += 1
     now = decide(generation, role, section, action).allowed
     if now is decided:
         return

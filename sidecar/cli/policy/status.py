@@ -39,9 +39,9 @@ def status(
     if by_files and generation is not None:
         raise usage_error("give --files or --generation, not both")
     wanted = _generation_of_files(settings) if by_files else generation
-    found = _asked(settings, wanted)
+    found = _fleet_status(settings, wanted)
     if wait:
-        found = until_agreed(lambda: _asked(settings, wanted), found, timeout)
+        found = until_agreed(lambda: _fleet_status(settings, wanted), found, timeout)
     if isinstance(found, CliError):
         raise found
     if as_json:
@@ -76,7 +76,7 @@ class FleetPolicyStatus:
         return not self.why_not
 
 
-def _asked(settings: Settings, wanted: str | None) -> FleetPolicyStatus | CliError:
+def _fleet_status(settings: Settings, wanted: str | None) -> FleetPolicyStatus | CliError:
     """Request the status once. Return a Stop when the sidecar or the store does not respond."""
     try:
         code, report = fetch(settings.ops_listen, "/status")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from sidecar.cli.output import NO, OK, print_error, print_json, print_table, usage_error
-from sidecar.cli.policy.junit import NOT_JUDGED, junit
+from sidecar.cli.policy.junit import NOT_RUN, junit
 from sidecar.cli.policy.policy_source import (
     FORMATS,
     Source,
@@ -86,7 +86,7 @@ def _say_tests(result: Compiled) -> None:
     tests, verdict = result.suite, result.verdict
     counted = f"{len(tests.expectations)} expectations and {len(tests.routes)} routes: "
     if result.draft is None:
-        click.echo(counted + NOT_JUDGED)
+        click.echo(counted + NOT_RUN)
         return
     click.echo(
         f"{counted}{verdict.passed} passed, {len(verdict.failed)} failed, "

@@ -27,7 +27,7 @@ from sidecar.server.workers.metrics_aggregation import MetricsAggregator
 if TYPE_CHECKING:
     from sidecar.server.workers.worker_pool import WorkerPool
 
-ASK_SECONDS = 2.0
+FETCH_SECONDS = 2.0
 MAX_QUERY: Final = 1024
 """Characters of a probe's query that are read."""
 
@@ -37,7 +37,7 @@ class WorkersOps:
 
     def __init__(self, pool: "WorkerPool", aggregator: MetricsAggregator, hosts: frozenset[str] = frozenset()) -> None:
         self._pool = pool
-        self._ledger = aggregator
+        self._aggregator = aggregator
         self._hosts = hosts
         self._counting = asyncio.Lock()
         self._answers: dict[str, Callable[[Mapping[str, str]], Awaitable[RawResponse]]] = {
@@ -56,7 +56,7 @@ class WorkersOps:
             return http_response(_json(HTTPStatus.NOT_FOUND, {"detail": "/livez /readyz /status /metrics"}))
         return http_response(await answer(dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True))))
 
-    async def _ask(self, path: str) -> list[tuple[int, str]]:
+    async def _fetch_all(self, path: str) -> list[tuple[int, str]]:
         return await asyncio.gather(*(fetch(socket, path) for socket in self._pool.sockets()))
 
     async def _livez(self, _query: Mapping[str, str]) -> RawResponse:
@@ -67,7 +67,7 @@ class WorkersOps:
         if self._pool.pause_left() > 0:
             alive = await asyncio.gather(*(livez(socket) for socket in self._pool.running()))
         else:
-            alive = [status == HTTPStatus.OK for status, _ in await self._ask("/livez")]
+            alive = [status == HTTPStatus.OK for status, _ in await self._fetch_all("/livez")]
         if all(alive):
             return _json(HTTPStatus.OK, {"status": "ok"})
         return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable", "failing": _names(alive)})
@@ -75,7 +75,7 @@ class WorkersOps:
     async def _readyz(self, query: Mapping[str, str]) -> RawResponse:
         """Return the checks of all workers. A check passes when it passes in every worker; a silent worker is a failed
         check."""
-        output = await self._ask("/readyz")
+        output = await self._fetch_all("/readyz")
         checks: dict[str, HealthCheck] = {}
         for _, text in output:
             report = json.loads(text) if text else {}
@@ -92,27 +92,27 @@ class WorkersOps:
 
     async def _status(self, _query: Mapping[str, str]) -> RawResponse:
         """Return the status of the worker in the worst state."""
-        output = [json.loads(text) for status, text in await self._ask("/status") if status == HTTPStatus.OK]
+        output = [json.loads(text) for status, text in await self._fetch_all("/status") if status == HTTPStatus.OK]
         if not output:
             return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "unavailable"})
-        speaker = min(output, key=lambda report: (report["store"] == "ok", report["state"] == "current"))
-        return _json(HTTPStatus.OK, {**speaker, "workers": len(output)})
+        worst = min(output, key=lambda report: (report["store"] == "ok", report["state"] == "current"))
+        return _json(HTTPStatus.OK, {**worst, "workers": len(output)})
 
     async def _metrics(self, _query: Mapping[str, str]) -> RawResponse:
         async with self._counting:  # one at a time: an overtaken response would decrease the counters
             sockets = self._pool.sockets()
             output = await asyncio.gather(*(fetch(socket, "/metrics") for socket in sockets))
             texts = [text if status == HTTPStatus.OK else "" for status, text in output]
-            body = self._ledger.exposition(zip(sockets, texts, strict=True), pause_left=self._pool.pause_left())
+            body = self._aggregator.exposition(zip(sockets, texts, strict=True), pause_left=self._pool.pause_left())
         return RawResponse(HTTPStatus.OK, (("Content-Type", PROMETHEUS), ("Cache-Control", "no-store")), body)
 
 
-async def livez(socket: Path, seconds: float = ASK_SECONDS) -> bool:
+async def livez(socket: Path, seconds: float = FETCH_SECONDS) -> bool:
     status, _ = await fetch(socket, "/livez", seconds)
     return status == HTTPStatus.OK
 
 
-async def fetch(socket: Path, path: str, seconds: float = ASK_SECONDS) -> tuple[int, str]:
+async def fetch(socket: Path, path: str, seconds: float = FETCH_SECONDS) -> tuple[int, str]:
     """Return status and text of a GET; status 0 without a response."""
     timeout = aiohttp.ClientTimeout(total=seconds)
     try:

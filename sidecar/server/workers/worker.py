@@ -17,7 +17,7 @@ from sidecar.server.lifecycle import run, say
 from sidecar.server.workers.worker_context import WorkerContext, words_of
 
 LENGTH = struct.Struct("!I")
-HELD = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+BLOCKED = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 """Signals blocked until a worker can handle them, because they would end it."""
 
 
@@ -44,9 +44,9 @@ async def dismissed() -> None:
 
 
 def main() -> int:
-    for number in HELD:  # ignored until handlers exist; the pipe also requests the exit
+    for number in BLOCKED:  # ignored until handlers exist; the pipe also requests the exit
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
     try:
         settings, place = unpack()
     except (struct.error, EOFError, pickle.UnpicklingError):

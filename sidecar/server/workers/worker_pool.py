@@ -24,16 +24,16 @@ from sidecar.server.lifecycle import STOP_SECONDS
 from sidecar.server.workers.metrics_aggregation import MetricsAggregator
 from sidecar.server.workers.restart_pause import CRASH_WINDOW, CRASHES, RestartPause
 from sidecar.server.workers.supervisor_ops import fetch, livez
-from sidecar.server.workers.worker import HELD, parcel
+from sidecar.server.workers.worker import BLOCKED, parcel
 from sidecar.server.workers.worker_context import WorkerContext, words_of
 from sidecar.telemetry.app_log import logger
 
 START_SECONDS = 30.0
-ASK_SECONDS = 1.0
+PROBE_SECONDS = 1.0
 HUNG_SECONDS = 5.0
 """Time of failed probes after which a worker counts as hung.
 
-Each failed probe counts ASK_SECONDS. A suspended machine therefore fails only one probe.
+Each failed probe counts PROBE_SECONDS. A suspended machine therefore fails only one probe.
 """
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
@@ -83,7 +83,7 @@ class WorkerPool:
         """``folder``: directory of the supervisor and its workers. ``inherited``: see Place. ``aggregator``: updated
         when workers start and end. ``clock``: monotonic seconds, for the pause of restarts."""
         self._settings = settings
-        self._ledger = aggregator
+        self._aggregator = aggregator
         self._folder = folder
         self._inherited = dict(inherited)
         self._workers: dict[int, Worker] = {}
@@ -96,7 +96,7 @@ class WorkerPool:
         """Start the first worker alone, so that a problem with the settings is reported once; then the others."""
         for number in range(self._settings.workers):
             worker = await self._spawn(number)
-            self._ledger.begins(worker.ops.path)
+            self._aggregator.begins(worker.ops.path)
             await self._until_alive(worker)
             self._monitors.append(asyncio.create_task(self._keep(worker)))
 
@@ -196,20 +196,20 @@ class WorkerPool:
         silent, patience = 0.0, START_SECONDS
         clock = asyncio.get_running_loop().time
         while silent < patience:
-            asked = clock()
-            if await livez(worker.ops.path, ASK_SECONDS):
+            started = clock()
+            if await livez(worker.ops.path, PROBE_SECONDS):
                 silent, patience = 0.0, HUNG_SECONDS
             else:
-                silent += ASK_SECONDS
-            await asyncio.sleep(max(0.0, asked + ASK_SECONDS - clock()))
+                silent += PROBE_SECONDS
+            await asyncio.sleep(max(0.0, started + PROBE_SECONDS - clock()))
         _log.error("hung worker killed", worker=worker.number, seconds=patience)
         worker.signal(signal.SIGKILL)
 
     async def _reap(self, worker: Worker, status: int) -> None:
         worker.ops.path.unlink(missing_ok=True)
-        self._ledger.ends(worker.ops.path)
+        self._aggregator.ends(worker.ops.path)
         output = _failure_message(worker)
-        if status == WRONG and not await self._anybody_serves():
+        if status == WRONG and not await self._any_ready():
             raise StartError(WRONG, *output)
         _log.error("worker crashed; it is replaced", worker=worker.number, status=status, error=" ".join(output))
         seconds = self._pause.record_crash(self._clock())
@@ -222,13 +222,13 @@ class WorkerPool:
                 running=len(self.running()),
             )
 
-    async def _anybody_serves(self) -> bool:
+    async def _any_ready(self) -> bool:
         """Return True when a worker is ready. Such workers go on after the configuration became invalid (a half-written
         file)."""
-        asked = await asyncio.gather(
-            *(fetch(worker.ops.path, "/readyz", ASK_SECONDS) for worker in self._workers.values())
+        responses = await asyncio.gather(
+            *(fetch(worker.ops.path, "/readyz", PROBE_SECONDS) for worker in self._workers.values())
         )
-        return any(status == HTTPStatus.OK for status, _ in asked)
+        return any(status == HTTPStatus.OK for status, _ in responses)
 
     async def _another(self, number: int, pause: float) -> tuple[Worker, float]:
         """Return a new worker, and the pause before the next one."""
@@ -244,7 +244,7 @@ class WorkerPool:
             except OSError as error:  # no process or descriptor is left, which is temporary
                 _log.error("worker start failed", worker=number, error=error.strerror or str(error))
             else:
-                self._ledger.begins(worker.ops.path, anew=True)
+                self._aggregator.begins(worker.ops.path, anew=True)
                 return worker, pause
 
 
@@ -260,8 +260,8 @@ def _failure_message(worker: Worker) -> list[str]:
 def _signals_blocked() -> Iterator[None]:
     """Block signals around the spawn. The child inherits the mask, so no signal ends it before it installs its
     handlers."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
