@@ -14,41 +14,32 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 FORBIDDEN = frozenset(
-    {
-        "afternoon",
-        "crew",
-        "desk",
-        "everybody",
-        "guest",
-        "nobody",
-        "said",
-        "stranger",
-        "told",
-        "whom",
-        "believe",
-        "births",
-        "bury",
-        "errand",
-        "forgive",
-        "founding",
-        "funeral",
-        "grave",
-        "healing",
-        "keepers",
-        "knock",
-        "landing",
-        "lodger",
-        "nursery",
-        "rehearsal",
-        "shelf",
-        "soil",
-        "somebody",
-        "stand",
-        "town",
-        "vitals",
-    }
+    re.findall(
+        r"[a-z]+",
+        """
+    afternoon anybody asked asking asks barred believe births bury crew desk door doors errand everybody
+    forgive founding funeral given grave guest healing judge judged judgement judgements judges judging
+    keepers knock landing lane lanes letter letters lodger logbook nobody nursery outsider rehearsal said
+    shelf soil somebody stand standing stranger tally tell tells told town vitals whom
+        """,
+    )
 )
 """Pictures and personifications that once were identifiers here."""
+
+WORDS_LEFT = {
+    "sidecar/api": "asked asks given judge",
+    "sidecar/identity": "asked judge letter letters",
+    "sidecar/config": "given lane",
+    "sidecar/server/demo.py": "asked given letters",
+}
+"""Forbidden words that a package or module still uses. Delete a word here when the last use is renamed."""
+
+NAMES_LEFT = {
+    "judged_role": "keyword that identity/ passes to the store",
+    "letters": "letters of the alphabet, in tokens/ids.py",
+    "standing_of": "function of pdp/ that the tests of identity/ import",
+}
+"""Identifiers with a forbidden word that may be used anywhere, and why."""
 
 WIRE = {
     "Account": "component of the OpenAPI document",
@@ -148,8 +139,14 @@ def words(identifier: str) -> set[str]:
 
 
 def forbidden(path: str, source: str) -> list[str]:
+    """Return the identifiers of a module below sidecar/ that have a forbidden word."""
+    left = {
+        word for place, found in WORDS_LEFT.items() if f"sidecar/{path}".startswith(place) for word in found.split()
+    }
     named = [(PurePosixPath(path).stem, 1), *identifiers(source)]
-    return [f"{path}:{line} {name}" for name, line in named if words(name) & FORBIDDEN]
+    return [
+        f"{path}:{line} {name}" for name, line in named if name not in NAMES_LEFT and words(name) & FORBIDDEN - left
+    ]
 
 
 def long_test_names(path: str, source: str) -> list[str]:
@@ -191,6 +188,18 @@ def test_exceptions_end_in_error(named: list[ClassName]) -> None:
 
 def test_no_identifier_has_a_forbidden_word(modules: dict[PurePosixPath, str]) -> None:
     assert [found for module, source in modules.items() for found in forbidden(str(module), source)] == []
+
+
+def test_exceptions_to_the_forbidden_words_are_used(modules: dict[PurePosixPath, str]) -> None:
+    uses = [(f"sidecar/{module}", name) for module, source in modules.items() for name, _ in (*identifiers(source),)]
+    unused = {
+        (place, word)
+        for place, left in WORDS_LEFT.items()
+        for word in left.split()
+        if not any(module.startswith(place) and word in words(name) for module, name in uses)
+    }
+    assert unused == set()
+    assert NAMES_LEFT.keys() <= {name for _, name in uses}
 
 
 def test_a_repeated_class_name_is_found() -> None:
@@ -241,6 +250,12 @@ def test_a_forbidden_word_is_found(source: str) -> None:
 
 def test_a_module_with_a_forbidden_word_is_found() -> None:
     assert forbidden("store/shelf.py", "") == ["store/shelf.py:1 shelf"]
+
+
+def test_a_forbidden_word_is_free_only_where_it_is_left() -> None:
+    assert forbidden("config/settings.py", "fast_lane = given = 1") == []
+    assert forbidden("config/settings.py", "door = 1") == ["config/settings.py:1 door"]
+    assert forbidden("store/users.py", "judged_role = fast_lane = 1") == ["store/users.py:1 fast_lane"]
 
 
 @pytest.mark.parametrize("source", ["standard = understand = outstanding = 1", "'nursery'", "shelf.read()"])
