@@ -58,19 +58,25 @@ async def replace(store: Store, pepper: Pepper | None, changed: Mapping[str, str
     if fields:
         await store.change("HSET", keys.META, *(word for pair in fields.items() for word in pair))
     for partition in range(store.partitions):
-        feed, home = keys.feed(partition), keys.partition_meta(partition)
-        before = await store.command("GET", f"{feed}:gen") or ""
-        meta = dict(await store.pairs("HGETALL", home))
-        after = {**meta, **fields}
-        change = DataSetChange(partition, before, store.request_id() * 2, digest_of(meta), digest_of(after))
-        arguments = {
-            "before": change.before,
-            "after": change.after,
-            "meta_before": change.meta_before,
-            "meta_after": change.meta_after,
-            "code": code_of(pepper, change) if pepper else "",
-            "meta": [word for pair in fields.items() for word in pair],
-        }
-        reply = await store.run("data_set", [feed, home], arguments, write=True)
-        if reply["o"] != "replaced":
-            raise StoreMismatchError(f"the store at {store.where} got another data set meanwhile: try again")
+        await replace_partition(store, pepper, partition, fields, remedy="try again")
+
+
+async def replace_partition(
+    store: Store, pepper: Pepper | None, partition: int, fields: Mapping[str, str], *, remedy: str
+) -> None:
+    """Replace the data set of one partition as ``replace`` does, in one script: all or nothing."""
+    feed, home = keys.feed(partition), keys.partition_meta(partition)
+    before = await store.command("GET", f"{feed}:gen") or ""
+    meta = dict(await store.pairs("HGETALL", home))
+    change = DataSetChange(partition, before, store.request_id() * 2, digest_of(meta), digest_of({**meta, **fields}))
+    arguments = {
+        "before": change.before,
+        "after": change.after,
+        "meta_before": change.meta_before,
+        "meta_after": change.meta_after,
+        "code": code_of(pepper, change) if pepper else "",
+        "meta": [word for pair in fields.items() for word in pair],
+    }
+    reply = await store.run("data_set", [feed, home], arguments, write=True)
+    if reply["o"] != "replaced":
+        raise StoreMismatchError(f"the store at {store.where} got another data set meanwhile: {remedy}")

@@ -14,7 +14,7 @@ from typing import Final
 from sidecar.store import keys
 from sidecar.store.connection import Store
 from sidecar.store.errors import StoreMismatchError
-from sidecar.store.integrity.data_set import DataSetChange, code_of, digest_of
+from sidecar.store.integrity.data_set import replace_partition
 from sidecar.store.maintenance.startup_checks import SCHEMA
 from sidecar.tokens.opaque import Pepper
 
@@ -53,33 +53,11 @@ async def migrate(store: Store, pepper: Pepper) -> Migrated | None:
     wanted = {**meta, "schema": SCHEMA}
     await _index(store)
     for partition in range(store.partitions):
-        await _migrate(store, pepper, partition, wanted)
+        if await store.command("HGET", keys.partition_meta(partition), "schema") != SCHEMA:
+            await replace_partition(store, pepper, partition, wanted, remedy="run `sidecar migrate` again")
     accounts = await _index(store)  # again: a sidecar of the older schema may have created accounts meanwhile
     await store.change("HSET", keys.META, "schema", SCHEMA)
     return Migrated(OLDEST, accounts)
-
-
-async def _migrate(store: Store, pepper: Pepper, partition: int, wanted: dict[str, str]) -> None:
-    """Set the partition's meta record, data set and feed entry in one script: all or nothing."""
-    feed, home = keys.feed(partition), keys.partition_meta(partition)
-    meta = dict(await store.pairs("HGETALL", home))
-    if meta.get("schema") == SCHEMA:
-        return
-    before = await store.command("GET", f"{feed}:gen") or ""
-    change = DataSetChange(partition, before, store.request_id() * 2, digest_of(meta), digest_of(wanted))
-    arguments = {
-        "before": change.before,
-        "after": change.after,
-        "meta_before": change.meta_before,
-        "meta_after": change.meta_after,
-        "code": code_of(pepper, change),
-        "meta": [word for pair in wanted.items() for word in pair],
-    }
-    reply = await store.run("data_set", [feed, home], arguments, write=True)
-    if reply["o"] != "replaced":
-        raise StoreMismatchError(
-            f"the store at {store.where} got another data set meanwhile: run `sidecar migrate` again"
-        )
 
 
 async def _index(store: Store) -> int:
