@@ -170,21 +170,9 @@ class Invitations:
             judged=judged_role or "",
             idem=_idem(idempotency),
         )
-        match reply["o"]:
-            case "invited":
-                return _invited(account, reply)
-            case "seat_limit":
-                return SeatLimit(seats_of(reply["seats"]))
-            case "not_invited":
-                return NotInvited()
-            case "actor_changed":
-                return ActorChanged()
-            case "account_suspended":
-                return AccountSuspended()
-            case "idempotency_mismatch":
-                return IdempotencyMismatch()
-            case _:
-                return NoUser()
+        if reply["o"] == "not_invited":
+            return NotInvited()
+        return _link_outcome(account, reply) or NoUser()
 
     async def peek(self, uid: UserId, digest: str) -> Invitation | InvitationGone:
         """Verify the secret, before a password is hashed (R17). Does not consume it."""
@@ -242,14 +230,23 @@ def _invited(account: AccountId, reply: Mapping[str, Any]) -> Invited:
 
 def _invite_outcome(account: AccountId, reply: Mapping[str, Any]) -> InviteOutcome:
     match reply["o"]:
-        case "invited":
-            return _invited(account, reply)
-        case "seat_limit":
-            return SeatLimit(seats_of(reply["seats"]))
         case "already_member":
             return AlreadyMember(UserId(reply["u"]))
         case "already_invited":
             return AlreadyInvited(UserId(reply["u"]), seconds(reply["exp"]))
+        case _:
+            return _link_outcome(account, reply) or NoAccount()
+
+
+def _link_outcome(
+    account: AccountId, reply: Mapping[str, Any]
+) -> Invited | SeatLimit | ActorChanged | AccountSuspended | IdempotencyMismatch | None:
+    """Return the outcome of a new link; None for the outcomes that depend on the script."""
+    match reply["o"]:
+        case "invited":
+            return _invited(account, reply)
+        case "seat_limit":
+            return SeatLimit(seats_of(reply["seats"]))
         case "actor_changed":
             return ActorChanged()
         case "account_suspended":
@@ -257,4 +254,4 @@ def _invite_outcome(account: AccountId, reply: Mapping[str, Any]) -> InviteOutco
         case "idempotency_mismatch":
             return IdempotencyMismatch()
         case _:
-            return NoAccount()
+            return None
