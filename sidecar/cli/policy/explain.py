@@ -2,10 +2,10 @@
 
 import click
 
-from sidecar.cli.options import STORE, settings_from, settings_options
-from sidecar.cli.output import NO, OK, json_option, plain, print_json, print_pairs
+from sidecar.cli.options import settings_from
+from sidecar.cli.output import NO, OK, plain, print_json, print_pairs
 from sidecar.cli.policy.policy_source import Source, draft_of, source_of
-from sidecar.cli.policy.query import account_option, known_cell, query_subject
+from sidecar.cli.policy.query import cell_arguments, known_cell, query_subject
 from sidecar.policy.diagnostics import path_of
 from sidecar.policy.explain import Edit, EditKind, Explanation, explain_person
 from sidecar.policy.explain import explain as explain_cell
@@ -14,12 +14,7 @@ from sidecar.policy.rules import FILE, Rule
 
 
 @click.command()
-@click.argument("subject", metavar="ROLE|E-MAIL")
-@click.argument("section")
-@click.argument("action")
-@account_option
-@settings_options(STORE)
-@json_option
+@cell_arguments
 def explain(subject: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
     """Explain why ROLE, or the user with this e-mail, may or may not do ACTION in SECTION.
 

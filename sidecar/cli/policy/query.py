@@ -20,8 +20,18 @@ from sidecar.policy.generation import Generation
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def account_option(verb: F) -> F:
-    return click.option("--account", metavar="ACCOUNT", help="Name or id of the user's account.")(verb)
+def cell_arguments(verb: F) -> F:
+    """Add the arguments of a query about one cell: role or user, section, action; the settings, and --json."""
+    for add in (
+        json_option,
+        settings_options(STORE),
+        click.option("--account", metavar="ACCOUNT", help="Name or id of the user's account."),
+        click.argument("action"),
+        click.argument("section"),
+        click.argument("subject", metavar="ROLE|E-MAIL"),
+    ):
+        verb = add(verb)
+    return verb
 
 
 @click.command()
@@ -51,12 +61,7 @@ def matrix(roles: tuple[str, ...], sections: tuple[str, ...], as_json: bool, **f
 
 
 @click.command()
-@click.argument("subject", metavar="ROLE|E-MAIL")
-@click.argument("section")
-@click.argument("action")
-@account_option
-@settings_options(STORE)
-@json_option
+@cell_arguments
 def can(subject: str, section: str, action: str, account: str | None, as_json: bool, **flags: str | None) -> int:
     """Decide if ROLE may do ACTION in SECTION. Exit status 0 yes, 1 no.
 
