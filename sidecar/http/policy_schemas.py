@@ -7,6 +7,7 @@ import msgspec
 from sidecar.http.schemas import Count, ReasonName, When
 from sidecar.pdp.activation import ActivationState
 from sidecar.policy.diagnostics import Diagnostic
+from sidecar.policy.diff import CellChange, RouteChange
 from sidecar.policy.explained import Line, Person
 
 Effect = Literal["allow", "deny"]
@@ -58,25 +59,10 @@ class Matrix(msgspec.Struct, frozen=True):
     cells: list[CellShown]
 
 
-class ChangeShown(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
+class ChangeShown(CellChange, frozen=True):
     """A changed cell, and the users of the caller's account that it affects."""
 
-    role: str
-    section: str
-    action: str
-    before: Effect
-    after: Effect
     users: list[Person]
-
-
-class RouteShown(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
-    """A changed route: ``public``, ``unmatched`` or ``SECTION/ACTION``. ``opens``: it admits more users."""
-
-    method: str
-    path: str
-    before: str
-    after: str
-    opens: bool
 
 
 class Expectations(msgspec.Struct, frozen=True):
@@ -107,6 +93,6 @@ class Preview(msgspec.Struct, frozen=True):
     valid: bool
     diagnostics: list[Diagnostic]
     changes: list[ChangeShown]
-    routes: list[RouteShown]
+    routes: list[RouteChange]
     expectations: Expectations
     omitted: Omitted

@@ -19,38 +19,39 @@ meets each region. If other patterns decide all ``g`` of a pair, the pair has no
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Final, Literal
+
+import msgspec
 
 from sidecar.domain.access import Target
 from sidecar.policy.generation import Generation
 from sidecar.policy.routes import METHODS, Node, Public, Route, RouteTable, Segments
 
-ALLOW, DENY = "allow", "deny"
+ALLOW: Final = "allow"
+DENY: Final = "deny"
 UNMATCHED = "unmatched"
 PUBLIC = "public"
 
 
-@dataclass(frozen=True, slots=True)
-class CellChange:
-    """Changed cell. ``before`` and ``after``: ``allow`` or ``deny``. A cell undeclared on one side is a deny there."""
+_RENAMED = {"before": "from", "after": "to"}
+"""Members of the changes in JSON."""
+
+
+class CellChange(msgspec.Struct, frozen=True, rename=_RENAMED):
+    """Changed cell. A cell undeclared on one side is a deny there. Encoded as it is, as are the other changes."""
 
     role: str
     section: str
     action: str
-    before: str
-    after: str
+    before: Literal["allow", "deny"]
+    after: Literal["allow", "deny"]
 
     @property
     def opens(self) -> bool:
         return self.after == ALLOW
 
-    def as_dict(self) -> dict[str, str]:
-        """Return the JSON object of `policy diff --json` and of the preview."""
-        where = {"role": self.role, "section": self.section, "action": self.action}
-        return {**where, "from": self.before, "to": self.after}
 
-
-@dataclass(frozen=True, slots=True)
-class RouteChange:
+class RouteChange(msgspec.Struct, frozen=True, rename=_RENAMED):
     """Changed result of requests. ``before`` and ``after``: ``public``, ``unmatched`` or ``SECTION/ACTION``.
 
     ``path`` is the pattern of the affected paths, except paths that a narrower pattern of either table decides.
@@ -63,34 +64,17 @@ class RouteChange:
     after: str
     opens: bool
 
-    def as_dict(self) -> dict[str, str | bool]:
-        """Return the JSON object of `policy diff --json --routes` and of the preview."""
-        where = {"method": self.method, "path": self.path}
-        return {**where, "from": self.before, "to": self.after, "opens": self.opens}
 
-
-@dataclass(frozen=True, slots=True)
-class RoleChange:
-    """Role that becomes assignable, or is no longer assignable.
+class RoleChange(msgspec.Struct, frozen=True, rename=_RENAMED):
+    """Role that becomes assignable, or is no longer assignable. ``before`` and ``after`` are these words.
 
     The change alone opens no access: a user manager must assign the role, and may not assign more permissions than they
     have (R11).
     """
 
     role: str
-    assignable: bool
-
-    @property
-    def before(self) -> str:
-        return _ASSIGNABLE[not self.assignable]
-
-    @property
-    def after(self) -> str:
-        return _ASSIGNABLE[self.assignable]
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the JSON object of `policy diff --json --roles`."""
-        return {"role": self.role, "from": self.before, "to": self.after}
+    before: str
+    after: str
 
 
 _ASSIGNABLE = {True: "assignable", False: "not assignable"}
@@ -117,7 +101,7 @@ def diff(old: Generation, new: Generation) -> Difference:
     cells = sorted(_cells(old, new), key=lambda c: (not c.opens, c.role, c.section, c.action))
     routes = sorted(_routes(old, new), key=lambda r: (not r.opens, r.path, r.method))
     roles = (
-        RoleChange(role.id, role.assignable)
+        RoleChange(role.id, _ASSIGNABLE[not role.assignable], _ASSIGNABLE[role.assignable])
         for role in new.roles.values()
         if role.id in old.roles and old.roles[role.id].assignable is not role.assignable
     )

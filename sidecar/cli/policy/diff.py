@@ -68,13 +68,10 @@ def diff(
 
 
 def _say_as_json(difference: Difference, *, only_routes: bool, only_roles: bool) -> None:
-    if only_routes:
-        print_json([change.as_dict() for change in difference.routes])
+    if only_routes or only_roles:
+        print_json(difference.routes if only_routes else difference.roles)
         return
-    if only_roles:
-        print_json([change.as_dict() for change in difference.roles])
-        return
-    print_json([change.as_dict() for change in difference.cells])
+    print_json(difference.cells)
     for what, changes in (("routes", difference.routes), ("roles", difference.roles)):
         if changes:
             print_error(f"{len(changes)} {what} differ too; --json --{what} lists them")

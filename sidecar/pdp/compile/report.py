@@ -48,8 +48,10 @@ def preview(current: Generation, files: Mapping[str, bytes], people: People, *, 
         difference = diff(current, compiled.draft)
         cells, routes = difference.cells, difference.routes
     diagnostics = _Part(sorted((*compiled.diagnostics, *lost)), MAX_ANSWER // 8, lambda one: one.code)
-    changes = _Part(({**c.as_dict(), "users": people.get(c.role, ())[:PER_CHANGE]} for c in cells), MAX_ANSWER // 2)
-    moved = _Part((change.as_dict() for change in routes), MAX_ANSWER // 8)
+    changes = _Part(
+        ({**msgspec.to_builtins(c), "users": people.get(c.role, ())[:PER_CHANGE]} for c in cells), MAX_ANSWER // 2
+    )
+    moved = _Part(routes, MAX_ANSWER // 8)
     failed = _Part((_failed(test, got) for test, got in compiled.verdict.failed), MAX_ANSWER // 8)
     unnamed = (len(people.get(change.role, ())) - PER_CHANGE for change in cells[: len(changes.kept)])
     return msgspec.json.encode(
