@@ -25,36 +25,27 @@ def test_each_family_is_read_alone() -> None:
     assert read("/check/nginx", both) == RequestPath("POST", "/dashboard/users")
 
 
-def test_no_fallback_to_another_family() -> None:
-    assert read("/check", ORIGINAL) is Reason.BAD_REQUEST
-    assert read("/check/nginx", FORWARDED) is Reason.BAD_REQUEST
-    assert (
-        read("/check/nginx", [(b"X-Original-Method", b"GET"), (b"X-Original-URL", b"/dashboard/users")])
-        is Reason.BAD_REQUEST
-    )
-    assert (
-        read("/check/nginx", [(b"X-Original-Method", b"GET"), (b"X_Original_URI", b"/dashboard/users")])
-        is Reason.BAD_REQUEST
-    )
+METHOD, URI = FORWARDED
+UNREADABLE: dict[str, tuple[str, RawHeaders]] = {
+    "the other family at /check": ("/check", ORIGINAL),
+    "the other family at nginx": ("/check/nginx", FORWARDED),
+    "a similar name of the URI": ("/check/nginx", [ORIGINAL[0], (b"X-Original-URL", b"/dashboard/users")]),
+    "a name with underscores": ("/check/nginx", [ORIGINAL[0], (b"X_Original_URI", b"/dashboard/users")]),
+    "no method": ("/check", [URI]),
+    "no URI": ("/check", [METHOD]),
+    "two methods": ("/check", [*FORWARDED, METHOD]),
+    "two URIs": ("/check", [*FORWARDED, URI]),
+    "an empty method": ("/check", [(b"X-Forwarded-Method", b""), URI]),
+    **{
+        f"{uri.decode() or 'an empty text'} as URI": ("/check", [METHOD, (b"X-Forwarded-Uri", uri)])
+        for uri in (b"", b"http://other/dashboard", b"*", b"dashboard", b"?a=b")
+    },
+}
 
 
-@pytest.mark.parametrize("missing", [0, 1])
-def test_a_missing_header_is_a_bad_request(missing: int) -> None:
-    assert read("/check", [FORWARDED[1 - missing]]) is Reason.BAD_REQUEST
-
-
-@pytest.mark.parametrize("doubled", [0, 1])
-def test_a_doubled_header_is_a_bad_request(doubled: int) -> None:
-    assert read("/check", [*FORWARDED, FORWARDED[doubled]]) is Reason.BAD_REQUEST
-
-
-@pytest.mark.parametrize("uri", [b"", b"http://other/dashboard", b"*", b"dashboard", b"?a=b"])
-def test_a_target_without_a_path_is_a_bad_request(uri: bytes) -> None:
-    assert read("/check", [FORWARDED[0], (b"X-Forwarded-Uri", uri)]) is Reason.BAD_REQUEST
-
-
-def test_an_empty_method_is_a_bad_request() -> None:
-    assert read("/check", [(b"X-Forwarded-Method", b""), FORWARDED[1]]) is Reason.BAD_REQUEST
+@pytest.mark.parametrize(("path", "headers"), UNREADABLE.values(), ids=UNREADABLE)
+def test_headers_without_one_route_are_a_bad_request(path: str, headers: RawHeaders) -> None:
+    assert read(path, headers) is Reason.BAD_REQUEST
 
 
 @pytest.mark.parametrize("name", sorted(OVERRIDES))

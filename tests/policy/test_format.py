@@ -25,26 +25,37 @@ def test_the_shipped_files_are_formatted(seed: Mapping[str, bytes], name: str) -
     assert formatted(seed[name].decode(), name) == seed[name].decode()
 
 
-def test_fields_are_aligned_and_the_last_one_ends_the_line() -> None:
-    text = "p,a,media-library,*,allow\np, accountant ,x,view, deny\n"
-    assert formatted(text) == "p, a,          media-library, *,    allow\np, accountant, x,             view, deny\n"
+FORMATTED = {
+    "fields are aligned, and the last one ends the line": (
+        "p,a,media-library,*,allow\np, accountant ,x,view, deny\n",
+        "p, a,          media-library, *,    allow\np, accountant, x,             view, deny\n",
+    ),
+    "p and g have columns of their own": (
+        "p,a,b,c,allow\ng,long-name,x\n",
+        "p, a, b, c, allow\ng, long-name, x\n",
+    ),
+    "comments stay in place": (
+        "# one\np,a,b,c,allow\n   # two: é, \t ü  \n\np,b,b,c,allow\n# end\n",
+        "# one\np, a, b, c, allow\n# two: é, \t ü\n\np, b, b, c, allow\n# end\n",
+    ),
+    "one blank line separates groups": (
+        "\n\n# a\n\n\n\np,a,b,c,allow\n\n \n",
+        "# a\n\np, a, b, c, allow\n",
+    ),
+    "line ends become LF, and a missing one is added": (
+        "p,a,b,c,allow\r\ng,a,b",
+        "p, a, b, c, allow\ng, a, b\n",
+    ),
+    "names need not exist": (
+        "p,nobody,nowhere,nothing,allow\n",
+        "p, nobody, nowhere, nothing, allow\n",
+    ),
+}
 
 
-def test_p_and_g_have_columns_of_their_own() -> None:
-    assert formatted("p,a,b,c,allow\ng,long-name,x\n") == "p, a, b, c, allow\ng, long-name, x\n"
-
-
-def test_comments_stay_where_they_are() -> None:
-    text = "# one\np,a,b,c,allow\n   # two: é, \t ü  \n\np,b,b,c,allow\n# end\n"
-    assert formatted(text) == "# one\np, a, b, c, allow\n# two: é, \t ü\n\np, b, b, c, allow\n# end\n"
-
-
-def test_blank_lines_part_groups_and_no_more() -> None:
-    assert formatted("\n\n# a\n\n\n\np,a,b,c,allow\n\n \n") == "# a\n\np, a, b, c, allow\n"
-
-
-def test_line_ends_become_lf_and_a_missing_one_is_mended() -> None:
-    assert formatted("p,a,b,c,allow\r\ng,a,b") == "p, a, b, c, allow\ng, a, b\n"
+@pytest.mark.parametrize(("text", "expected"), FORMATTED.values(), ids=FORMATTED)
+def test_a_policy_is_formatted(text: str, expected: str) -> None:
+    assert formatted(text) == expected
 
 
 def test_quotes_stay_only_where_they_must() -> None:
@@ -72,10 +83,6 @@ def test_a_file_that_cannot_be_read_is_left_alone(text: str, code: Code) -> None
     findings = DiagnosticSink()
     assert format_csv(text.encode(), "policy.csv", findings) is None
     assert [found.code for found in findings.sorted()] == [code]
-
-
-def test_names_need_not_exist() -> None:
-    assert formatted("p,nobody,nowhere,nothing,allow\n") == "p, nobody, nowhere, nothing, allow\n"
 
 
 FIELD = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z", "M"]), min_size=1, max_size=8).filter(

@@ -82,19 +82,12 @@ def only_code(compiled: Compiled) -> set[Code]:
     return {diagnostic.code for diagnostic in compiled.diagnostics}
 
 
-def test_too_many_rules_are_refused(seed: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.policy.rules.MAX_RULES", 5)
+@pytest.mark.parametrize("limit", ["rules.MAX_RULES", "declarations.MAX_CELLS", "route_loader.MAX_ROUTES"])
+def test_a_policy_over_a_limit_is_refused(
+    seed: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
     assert MAX_RULES >= 20_000
-    assert only_code(compile_policy(seed)) == {Code.POLICY_TOO_LARGE}
-
-
-def test_too_many_cells_are_refused(seed: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.policy.declarations.MAX_CELLS", 5)
-    assert only_code(compile_policy(seed)) == {Code.POLICY_TOO_LARGE}
-
-
-def test_too_many_routes_are_refused(seed: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.policy.route_loader.MAX_ROUTES", 5)
+    monkeypatch.setattr(f"sidecar.policy.{limit}", 5)
     assert only_code(compile_policy(seed)) == {Code.POLICY_TOO_LARGE}
 
 

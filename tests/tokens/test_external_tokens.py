@@ -113,17 +113,16 @@ def test_R10_email_verified_proves_the_email_and_no_other_claim(proof, email, pr
     assert proven or "preferred_username" in claims.unproven
 
 
-@pytest.mark.parametrize("typ", ["JWT", "at+jwt", "AT+JWT", "application/at+jwt", None])
-def test_a_type_may_be_missing_or_one_of_the_usual(typ):
-    assert isinstance(verdict(signed(header={"typ": typ})), ExternalClaims)
+ACCEPTED = {
+    **{f"the type {typ}": {"header": {"typ": typ}} for typ in ("JWT", "at+jwt", "AT+JWT", "application/at+jwt", None)},
+    "an audience of several": {"aud": ["other", "dashboard"]},
+    "thumbprints of a certificate": {"header": {"x5t": "abc", "x5t#S256": "def"}},
+}
 
 
-def test_an_audience_may_be_one_of_several():
-    assert isinstance(verdict(signed(aud=["other", "dashboard"])), ExternalClaims)
-
-
-def test_a_thumbprint_of_a_certificate_is_ignored():
-    assert isinstance(verdict(signed(header={"x5t": "abc", "x5t#S256": "def"})), ExternalClaims)
+@pytest.mark.parametrize("changed", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_usual_variant_of_a_token_is_accepted(changed):
+    assert isinstance(verdict(signed(**changed)), ExternalClaims)
 
 
 HEADERS = {
@@ -138,11 +137,6 @@ HEADERS = {
     "an event": {"typ": "secevent+jwt"},
     "an empty kid": {"kid": ""},
 }
-
-
-@pytest.mark.parametrize("name", HEADERS)
-def test_R10_headers_with_keys_or_extensions_are_malformed(name):
-    assert verdict(signed(header=HEADERS[name])) is Reason.MALFORMED_TOKEN
 
 
 def by_hand(header, claims=CLAIMS):
@@ -277,10 +271,6 @@ def test_signatures_of_other_keys_and_of_other_bytes_are_invalid():
         assert verdict(f"{header}.{payload}.AAAA") is Reason.INVALID_SIGNATURE
 
 
-def test_a_kid_that_the_issuer_does_not_have_is_an_unknown_key():
-    assert verdict(signed(header={"kid": "x"})) is Reason.UNKNOWN_KEY
-
-
 MALFORMED_CLAIMS = {
     "a subject that is missing": {"sub": ...},
     "an empty subject": {"sub": ""},
@@ -307,18 +297,21 @@ MALFORMED_CLAIMS = {
 }
 
 
-@pytest.mark.parametrize("name", MALFORMED_CLAIMS)
-def test_claims_of_a_wrong_type_are_malformed(name):
-    assert verdict(signed(**MALFORMED_CLAIMS[name])) is Reason.MALFORMED_TOKEN
+REJECTED = {
+    **{f"header: {name}": ({"header": header}, Reason.MALFORMED_TOKEN) for name, header in HEADERS.items()},
+    **{name: (claims, Reason.MALFORMED_TOKEN) for name, claims in MALFORMED_CLAIMS.items()},
+    "a kid that the issuer does not have": ({"header": {"kid": "x"}}, Reason.UNKNOWN_KEY),
+    "another issuer": ({"iss": "https://login.example"}, Reason.WRONG_ISSUER),
+    **{
+        f"the audience {aud!r}": ({"aud": aud}, Reason.WRONG_AUDIENCE)
+        for aud in ("Dashboard", "dashboard ", ["other"], [])
+    },
+}
 
 
-@pytest.mark.parametrize("audience", ["Dashboard", "dashboard ", ["other"], []])
-def test_another_audience_is_another_audience(audience):
-    assert verdict(signed(aud=audience)) is Reason.WRONG_AUDIENCE
-
-
-def test_R10_a_token_of_another_issuer_is_rejected():
-    assert verdict(signed(iss="https://login.example")) is Reason.WRONG_ISSUER
+@pytest.mark.parametrize(("changed", "reason"), REJECTED.values(), ids=REJECTED)
+def test_R10_a_token_with_one_fault_is_rejected_with_its_reason(changed, reason):
+    assert verdict(signed(**changed)) is reason
 
 
 def test_duplicate_members_and_odd_numbers_are_malformed():
