@@ -10,7 +10,7 @@ from sidecar.domain.text import fold_case
 from sidecar.policy.confusables import described
 from sidecar.policy.csv_reader import NAME, NAME_FORM
 from sidecar.policy.diagnostics import DiagnosticCode as Code
-from sidecar.policy.diagnostics import DiagnosticSink
+from sidecar.policy.diagnostics import DiagnosticSink, suggestion
 from sidecar.policy.route_loader import RouteEntry, check_entries, read_public, read_routes
 from sidecar.policy.routes import Route
 from sidecar.policy.toml_reader import TomlTable, read_toml
@@ -28,11 +28,12 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Part of the dashboard, with its actions."""
+    """Part of the dashboard, with its actions. ``action_titles``: one title per action, in the same order."""
 
     id: str
     title: str
     actions: tuple[str, ...]
+    action_titles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def _shown(table: TomlTable, key: str, default: str, *, required: bool = True) -
 
 
 def _read_section(name: str, table: TomlTable) -> Section:
-    table.known("title", "actions", "routes")
+    table.known("title", "actions", "action_titles", "routes")
     title = _shown(table, "title", name)
     actions: dict[str, None] = {}
     listed = table.texts("actions")
@@ -157,7 +158,42 @@ def _read_section(name: str, table: TomlTable) -> Section:
         actions[action] = None
     if listed is not None and not listed:
         table.report(Code.MISSING_KEY, "actions", f'"{name}" has no action', 'name at least one, like ["view"]')
-    return Section(name, title, tuple(actions))
+    return Section(name, title, tuple(actions), _read_action_titles(table, tuple(actions)))
+
+
+def _read_action_titles(section: TomlTable, actions: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the title of each action: as declared in ``action_titles``, otherwise its id as words."""
+    titles = {action: default_title(action) for action in actions}
+    table = section.table("action_titles")
+    if table is None or not actions:  # unreadable actions are reported already
+        return tuple(titles.values())
+    for action in table.values:
+        if action in titles:
+            titles[action] = _shown(table, action, titles[action])
+        elif table.document.findings.accepts(Code.UNKNOWN_ACTION, table.document.file):
+            message = f'"{action}" is not an action of "{section.path[-1]}"'
+            table.report(Code.UNKNOWN_ACTION, action, message, suggestion(action, actions))
+        else:
+            table.report(Code.UNKNOWN_ACTION, action, "", "")  # counted only
+    _refuse_same_title(titles, table)
+    return tuple(titles.values())
+
+
+def _refuse_same_title(titles: Mapping[str, str], table: TomlTable) -> None:
+    """Report a declared title that differs from another action's title only in case, or not at all."""
+    owners: dict[str, str] = {}
+    for action, title in sorted(titles.items(), key=lambda one: one[0] in table.values):  # defaults first
+        first = owners.setdefault(fold_case(title, len(title)) or title, action)
+        if first != action and action in table.values:
+            table.report(
+                Code.CONFUSABLE_NAME, action, f'"{action}" has the same title as "{first}"', "change one of the titles"
+            )
+
+
+def default_title(action: str) -> str:
+    """Return the id of an action as words: ``change-plan`` is "Change plan"."""
+    words = action.replace("-", " ").replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
 
 
 def _refuse_confusable(titles: Mapping[str, str], noun: str, root: TomlTable) -> None:

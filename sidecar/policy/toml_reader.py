@@ -92,6 +92,15 @@ class TomlTable:
             self._wrong(key, "a list of strings", f'write {key} = ["…", "…"]')
         return None
 
+    def table(self, key: str) -> "TomlTable | None":
+        """Return an optional table: ``key = {…}`` or ``[table.key]``."""
+        value = self.get(key, required=False)
+        if isinstance(value, dict):
+            return TomlTable(self.document, (*self.path, key), value)
+        if value is not None:
+            self._wrong(key, "a table", f'write {key} = {{ name = "…" }}')
+        return None
+
     def tables(self, key: str) -> Iterator["TomlTable"]:
         """Yield the tables of a list: ``[[key]]`` or ``key = [{…}]``."""
         value = self.get(key, required=False)

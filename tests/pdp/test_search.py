@@ -34,7 +34,7 @@ def generations(draw: st.DrawFn) -> Generation:
     return build(
         {},
         {role: Role(role, role, "", True) for role in ROLES},
-        {name: Section(name, name, names) for name, names in SECTIONS.items()},
+        {name: Section(name, name, names, names) for name, names in SECTIONS.items()},
         RouteTable(draw(st.lists(routes(), max_size=6, unique_by=lambda route: route.path))),
         tuple(rules),
         (),

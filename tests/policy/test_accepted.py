@@ -6,6 +6,7 @@ import pytest
 
 from sidecar.policy.compiler import ProofScope, compile_policy
 from sidecar.policy.csv_reader import read_lines, records
+from sidecar.policy.declarations import default_title
 from sidecar.policy.diagnostics import DiagnosticCode as Code
 from sidecar.policy.diagnostics import DiagnosticSink, closest, did_you_mean
 from sidecar.policy.generation import Generation
@@ -234,3 +235,39 @@ def test_what_was_most_likely_meant(name: str, nearest: str | None) -> None:
     assert did_you_mean(name, ["marketer", "media-library", "billing"]) == (
         f'did you mean "{nearest}"?' if nearest else ""
     )
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        'action_titles = { change-plan = "Change the plan" }',
+        'action_titles = { "change-plan" = "Change the plan" }',
+        'action_titles.change-plan = "Change the plan"',
+    ],
+)
+def test_an_action_has_the_declared_title_or_its_id(edited: Edit, written: str) -> None:
+    actions = 'actions = ["view", "change-plan"]\n'
+    billing = accepted(edited("sections.toml", (actions, f"{actions}{written}\n"))).sections["billing"]
+    assert billing.action_titles == ("View", "Change the plan")
+
+
+def test_action_titles_as_a_table_of_their_own(edited: Edit) -> None:
+    files = edited("sections.toml", add='[sections.media-library.action_titles]\nmanage = "Édit and delete"\n')
+    assert accepted(files).sections["media-library"].action_titles == ("View", "Upload", "Édit and delete")
+
+
+@pytest.mark.parametrize(
+    ("action", "title"),
+    [("view", "View"), ("change-plan", "Change plan"), ("a_b-c", "A b c"), ("2fa", "2fa"), ("x-", "X")],
+)
+def test_the_default_title_of_an_action_is_its_id_as_words(action: str, title: str) -> None:
+    assert default_title(action) == title
+
+
+def test_two_actions_of_one_default_title_are_no_finding(edited: Edit, codes: Callable[..., list[str]]) -> None:
+    """Only a declared title is compared: a policy without titles compiles as before."""
+    actions = 'actions = ["view", "change-plan", "change_plan"]\n'
+    replaced = ('actions = ["view", "change-plan"]\n', actions)
+    assert "confusable-name" not in codes(edited("sections.toml", replaced))
+    titled = (replaced[0], f'{actions}action_titles = {{ view = "change plan" }}\n')
+    assert codes(edited("sections.toml", titled)).count("confusable-name") == 1

@@ -112,7 +112,7 @@ def tables(draw: st.DrawFn) -> Generation:
     return build(
         {},
         {role: Role(role, role, "", True) for role in roles},
-        {name: Section(name, name, tuple(actions)) for name, actions in sections.items()},
+        {name: Section(name, name, tuple(actions), tuple(actions)) for name, actions in sections.items()},
         RouteTable(),
         tuple(rules),
         (),
@@ -187,7 +187,7 @@ def routed(table: RouteTable) -> Generation:
     return build(
         {},
         {role: Role(role, role, "", True) for role in OPEN_TO},
-        {name: Section(name, name, actions) for name, actions in SECTIONS.items()},
+        {name: Section(name, name, actions, actions) for name, actions in SECTIONS.items()},
         table,
         tuple(Rule(number, *rule, Effect.ALLOW) for number, rule in enumerate(rules, 1)),
         (),

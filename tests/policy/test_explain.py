@@ -154,7 +154,7 @@ def generations(draw: st.DrawFn) -> Generation:
 
 def made(rules: list[Rule], links: list[Inheritance]) -> Generation:
     roles = {role: Role(role, role, "", role != "d") for role in ROLES}
-    sections = {name: Section(name, name, actions) for name, actions in SECTIONS.items()}
+    sections = {name: Section(name, name, actions, actions) for name, actions in SECTIONS.items()}
     closures = read_closures(roles, links, DiagnosticSink())
     return build({}, roles, sections, RouteTable(), tuple(rules), tuple(links), closures)
 

@@ -30,7 +30,7 @@ SECTIONS = {"one": ("view", "manage"), "two": ("view",), "r0": ("view", "purge")
 
 def generation_of(rules: list[tuple[str, str, str, str]], links: list[tuple[str, str]]) -> Generation:
     roles = {name: Role(name, name, "", assignable=True) for name in ROLES}
-    sections = {name: Section(name, name, actions) for name, actions in SECTIONS.items()}
+    sections = {name: Section(name, name, actions, actions) for name, actions in SECTIONS.items()}
     lines = tuple(Rule(line, r, s, a, Effect(e)) for line, (r, s, a, e) in enumerate(rules, start=1))
     inheritance = tuple(Inheritance(line, role, up) for line, (role, up) in enumerate(links, start=100))
     closures = read_closures(roles, inheritance, DiagnosticSink())

@@ -66,6 +66,17 @@ def test_sections_and_actions_are_those_of_the_contract(shipped: Generation) -> 
     assert {section.id: section.actions for section in shipped.sections.values()} == SECTIONS
 
 
+def test_actions_have_titles_for_people(shipped: Generation) -> None:
+    titles = {
+        (section.id, action): title
+        for section in shipped.sections.values()
+        for action, title in zip(section.actions, section.action_titles, strict=True)
+    }
+    assert titles["billing", "change-plan"] == "Change plan"
+    assert titles["policy", "preview"] == "Try an edit"
+    assert titles["users", "view"] == "View"
+
+
 def test_all_roles_but_member_can_be_assigned(shipped: Generation) -> None:
     assert {role.id: role.assignable for role in shipped.roles.values()} == {
         "account-administrator": True,
