@@ -5,12 +5,13 @@ from typing import assert_never
 import msgspec
 
 from sidecar.api.browser_sessions import session_cookies
-from sidecar.api.serializers import revocation_headers, to_revocation, to_seats, to_session, to_user
+from sidecar.api.serializers import revocation_headers, to_me, to_revocation, to_seats, to_session
 from sidecar.domain.access import CredentialSource
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import SessionId
 from sidecar.http import schemas
 from sidecar.http.endpoint import Endpoint, Require
+from sidecar.http.permission_schemas import Permission, Permissions
 from sidecar.http.problems import actor_changed, not_found, overloaded, rate_limited, weak_password
 from sidecar.http.request import Request, Response
 from sidecar.identity.hash_limits import Limited
@@ -18,7 +19,7 @@ from sidecar.identity.hashing import Overloaded
 from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WrongPassword
 from sidecar.identity.passwords import WeakPassword
 from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied
-from sidecar.policy.decide import decide
+from sidecar.policy.decide import decide, title_of
 from sidecar.store.outcomes import ActorChanged
 from sidecar.store.sessions import Ended, SessionGone
 
@@ -36,7 +37,7 @@ class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def me(call: Request[None]) -> Response:
     """Return the caller's user (``GET /v1/me``)."""
-    return Response(200, to_user(call.caller.record))
+    return Response(200, to_me(call.caller.record, call.policy))
 
 
 async def permissions(call: Request[None]) -> Response:
@@ -44,10 +45,10 @@ async def permissions(call: Request[None]) -> Response:
     role = call.caller.record.role
     cells = []
     for section in call.policy.sections.values():
-        for action in section.actions:
+        for action, title in zip(section.actions, section.action_titles, strict=True):
             ruling = decide(call.policy, role, section.id, action)
-            cells.append(schemas.Permission(section.id, action, ruling.allowed, ruling.reason))
-    return Response(200, schemas.Permissions(role, call.policy.id, cells))
+            cells.append(Permission(section.id, section.title, action, title, ruling.allowed, ruling.reason))
+    return Response(200, Permissions(role, title_of(call.policy, role), call.policy.id, cells))
 
 
 async def change_password(call: Request[PasswordBody]) -> Response | Problem:
@@ -139,14 +140,14 @@ async def account(call: Request[None]) -> Response | Problem:
 _SIGNED_IN = Require.SIGNED_IN
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/v1/me", _SIGNED_IN, me, "My user", response_schema=schemas.User),
+    Endpoint("GET", "/v1/me", _SIGNED_IN, me, "My user", response_schema=schemas.Me),
     Endpoint(
         "GET",
         "/v1/me/permissions",
         _SIGNED_IN,
         permissions,
         "My permissions: each section and action",
-        response_schema=schemas.Permissions,
+        response_schema=Permissions,
     ),
     Endpoint(
         "POST",

@@ -3,8 +3,11 @@
 from datetime import UTC, datetime
 
 from sidecar.domain.users import Member, Review, Seats, SessionId, UserRecord
-from sidecar.http import schemas
+from sidecar.http import permission_schemas, schemas
 from sidecar.identity.sessions import Grant
+from sidecar.policy.decide import opens, title_of
+from sidecar.policy.declarations import Role
+from sidecar.policy.generation import Generation
 from sidecar.store.live.fleet import Revocation
 from sidecar.store.sessions import Session
 
@@ -21,6 +24,35 @@ def when(seconds: int | None) -> str | None:
 
 def to_user(record: UserRecord) -> schemas.User:
     return schemas.User(record.id, record.email, record.name, record.role, record.status, record.account)
+
+
+def to_me(record: UserRecord, generation: Generation) -> schemas.Me:
+    """Return the caller's user with the title of the role."""
+    return schemas.Me(
+        record.id,
+        record.email,
+        record.name,
+        record.role,
+        record.status,
+        record.account,
+        role_title=title_of(generation, record.role),
+        email_verified=record.email_verified,
+    )
+
+
+def to_role(generation: Generation, role: Role) -> permission_schemas.Role:
+    """Return a role with its allowed cells, in the order of sections.toml."""
+    allowed = generation.allowed.get(role.id, frozenset())
+    cells = [
+        permission_schemas.Cell(section.id, section.title, action, title)
+        for section in generation.sections.values()
+        for action, title in zip(section.actions, section.action_titles, strict=True)
+        if (section.id, action) in allowed
+    ]
+    every = sum(len(section.actions) for section in generation.sections.values())
+    return permission_schemas.Role(
+        role.id, role.title, role.description, opens(generation, role.id), cells, len(cells) == every
+    )
 
 
 def to_edited_user(record: UserRecord, revocation: Revocation | None) -> schemas.EditedUser:

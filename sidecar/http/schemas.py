@@ -54,6 +54,13 @@ class User(msgspec.Struct, frozen=True):
     account: str
 
 
+class Me(User, frozen=True):
+    """The caller. ``email_verified``: its owner has proven the e-mail (R9)."""
+
+    role_title: str
+    email_verified: bool
+
+
 class Review(msgspec.Struct, frozen=True):
     """Lost change: the store lost an acknowledged change of the user.
 
@@ -115,19 +122,6 @@ class Account(msgspec.Struct, frozen=True):
     seats: Seats
 
 
-class Role(msgspec.Struct, frozen=True):
-    """A role. ``opens``: the sections in which it has at least one allowed action."""
-
-    id: str
-    title: str
-    description: str
-    opens: list[str]
-
-
-class Roles(msgspec.Struct, frozen=True):
-    roles: list[Role]
-
-
 class Link(msgspec.Struct, frozen=True):
     """Link of an invitation.
 
@@ -159,90 +153,7 @@ class Grant(msgspec.Struct, frozen=True):
     user: User
 
 
-class PasswordGrant(msgspec.Struct, frozen=True):
-    """Password grant. ``username``: the e-mail. ``account``: name or id, if several accounts have that e-mail."""
-
-    grant_type: Literal["password"]
-    username: str
-    password: str
-    account: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class RefreshGrant(msgspec.Struct, frozen=True):
-    grant_type: Literal["refresh_token"]
-    refresh_token: str
-
-
-class TokenQuery(msgspec.Struct, frozen=True):
-    """Token to revoke or introspect. ``token_type_hint`` is ignored, because the token's format shows its type."""
-
-    token: str
-    token_type_hint: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Introspection (RFC 7662). Only ``active: false`` unless the token is a live access token of the key's account."""
-
-    active: bool
-    token_type: str | msgspec.UnsetType = msgspec.UNSET
-    iss: str | msgspec.UnsetType = msgspec.UNSET
-    sub: str | msgspec.UnsetType = msgspec.UNSET
-    client_id: str | msgspec.UnsetType = msgspec.UNSET
-    aud: str | msgspec.UnsetType = msgspec.UNSET
-    exp: int | msgspec.UnsetType = msgspec.UNSET
-    iat: int | msgspec.UnsetType = msgspec.UNSET
-    nbf: int | msgspec.UnsetType = msgspec.UNSET
-    jti: str | msgspec.UnsetType = msgspec.UNSET
-    username: str | msgspec.UnsetType = msgspec.UNSET
-    acct: str | msgspec.UnsetType = msgspec.UNSET
-    user: str | msgspec.UnsetType = msgspec.UNSET
-    sid: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class KeyShown(msgspec.Struct, frozen=True):
-    """Ed25519 public key (RFC 8037)."""
-
-    kty: Literal["OKP"]
-    crv: Literal["Ed25519"]
-    x: str
-    kid: str
-    alg: str
-    use: str
-
-
-class KeySetShown(msgspec.Struct, frozen=True):
-    keys: list[KeyShown]
-
-
-class ServerMetadata(msgspec.Struct, frozen=True):
-    """Authorization server metadata (RFC 8414)."""
-
-    issuer: str
-    token_endpoint: str
-    token_endpoint_auth_methods_supported: list[str]
-    revocation_endpoint: str
-    revocation_endpoint_auth_methods_supported: list[str]
-    introspection_endpoint: str
-    introspection_endpoint_auth_methods_supported: list[str]
-    jwks_uri: str
-    grant_types_supported: list[str]
-    response_types_supported: list[str]
-
-
 # -- the caller --------------------------------------------------------------------------------------------------------
-
-
-class Permission(msgspec.Struct, frozen=True):
-    section: str
-    action: str
-    decision: bool
-    reason: ReasonName
-
-
-class Permissions(msgspec.Struct, frozen=True):
-    role: str
-    generation: str
-    permissions: list[Permission]
 
 
 class Revocation(msgspec.Struct, frozen=True):

@@ -27,6 +27,12 @@ def opens(generation: Generation, role: str) -> list[str]:
     return [section for section in generation.sections if section in open_sections]
 
 
+def title_of(generation: Generation, role: str) -> str:
+    """Return the title of a role, or its id if the policy does not declare it."""
+    declared = generation.roles.get(role)
+    return role if declared is None else declared.title
+
+
 def covers(generation: Generation, actor_role: str, other_role: str) -> bool:
     """Return whether ``actor_role`` has all permissions of ``other_role`` (R11). Unknown roles return False."""
     if actor_role not in generation.allowed or other_role not in generation.allowed:

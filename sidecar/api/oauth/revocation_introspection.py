@@ -15,7 +15,7 @@ from sidecar.domain.access import Credential, CredentialSource
 from sidecar.domain.decision import Reason, Verdict
 from sidecar.domain.peps import Scope
 from sidecar.domain.users import Actor, SessionId, UserId
-from sidecar.http import schemas
+from sidecar.http import oauth_schemas
 from sidecar.http.endpoint import Endpoint, Require, RequireScope
 from sidecar.http.request import RawBody, Request, Response
 from sidecar.identity.revocation_wait import already_everywhere
@@ -27,7 +27,7 @@ from sidecar.tokens.opaque import SecretKind, read_secret
 REVOKE: Final = "/revoke"
 INTROSPECT: Final = "/introspect"
 
-_INACTIVE: Final = schemas.Introspection(active=False)
+_INACTIVE: Final = oauth_schemas.Introspection(active=False)
 
 
 async def revoke(call: Request[RawBody]) -> Response:
@@ -92,13 +92,13 @@ async def introspect(call: Request[RawBody]) -> Response:
     return Response(200, _active(identity), NO_STORE)
 
 
-def _active(identity: Identity) -> schemas.Introspection:
+def _active(identity: Identity) -> oauth_schemas.Introspection:
     """Return an active token.
 
     ``iss`` and ``sub`` are the token's; others are this sidecar's.
     """
     claims, record = identity.claims, identity.record
-    return schemas.Introspection(
+    return oauth_schemas.Introspection(
         active=True,
         token_type="Bearer",  # noqa: S106 (no secret)
         iss=claims.issuer,
@@ -126,7 +126,7 @@ REVOCATION: Final[tuple[Endpoint, ...]] = (
         RawBody,
         statuses=(200, 400, 413, 503),
         render_problem=render_problem,
-        request_schemas=(schemas.TokenQuery,),
+        request_schemas=(oauth_schemas.TokenQuery,),
         form=True,
     ),
 )
@@ -140,8 +140,8 @@ INTROSPECTION: Final[tuple[Endpoint, ...]] = (
         RawBody,
         statuses=(200, 400, 401, 403, 413, 429, 503),
         render_problem=render_problem,
-        response_schema=schemas.Introspection,
-        request_schemas=(schemas.TokenQuery,),
+        response_schema=oauth_schemas.Introspection,
+        request_schemas=(oauth_schemas.TokenQuery,),
         form=True,
     ),
 )

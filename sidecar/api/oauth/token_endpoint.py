@@ -11,7 +11,7 @@ from sidecar.api.oauth.parameters import FormParameters, InvalidRequestError, re
 from sidecar.api.oauth.revocation_introspection import INTROSPECT, REVOCATION, REVOKE
 from sidecar.api.serializers import to_grant
 from sidecar.domain.problems import Code, Problem
-from sidecar.http import schemas
+from sidecar.http import oauth_schemas, schemas
 from sidecar.http.endpoint import Endpoint, Require
 from sidecar.http.request import RawBody, Request, Response
 from sidecar.identity.hash_limits import Limited
@@ -94,7 +94,7 @@ async def metadata(call: Request[None]) -> Response:
     base = public_config.public_url.rstrip("/")
     return Response(
         200,
-        schemas.ServerMetadata(
+        oauth_schemas.ServerMetadata(
             issuer=call.app.people.issuer.issuer,
             token_endpoint=base + TOKEN,
             token_endpoint_auth_methods_supported=["none"],
@@ -130,18 +130,20 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         statuses=(200, 400, 413, 429, 503),
         render_problem=render_problem,
         response_schema=schemas.Grant,
-        request_schemas=(schemas.PasswordGrant, schemas.RefreshGrant),
+        request_schemas=(oauth_schemas.PasswordGrant, oauth_schemas.RefreshGrant),
         form=True,
     ),
     *REVOCATION,
-    Endpoint("GET", JWKS, Require.OPEN, jwks, "The public keys of access tokens", response_schema=schemas.KeySetShown),
+    Endpoint(
+        "GET", JWKS, Require.OPEN, jwks, "The public keys of access tokens", response_schema=oauth_schemas.KeySetShown
+    ),
     Endpoint(
         "GET",
         METADATA,
         Require.OPEN,
         metadata,
         "Metadata of the authorization server",
-        response_schema=schemas.ServerMetadata,
+        response_schema=oauth_schemas.ServerMetadata,
     ),
     Endpoint(
         "GET",
@@ -150,6 +152,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         metadata_of,
         "Metadata of the authorization server, for an issuer with a path",
         statuses=(200, 404),
-        response_schema=schemas.ServerMetadata,
+        response_schema=oauth_schemas.ServerMetadata,
     ),
 )

@@ -30,6 +30,7 @@ _USER: Final = {
 }
 _REVOCATION: Final = {"complete": True, "sidecars": 2, "waited_ms": 3}
 _CELL: Final = {"section": "billing", "action": "view"}
+_TITLED: Final = {"section": "billing", "section_title": "Billing", "action": "view", "action_title": "View"}
 _DECIDED: Final = {"decision": True, "reason": "allowed"}
 _PAGE: Final = {"next_token": "", "count": 1, "total": 1}
 _SUBJECT: Final = {"type": "user", "id": EMAIL}
@@ -169,7 +170,12 @@ ANSWERS: Final[dict[str, Any]] = {
         "refresh_token": REFRESH,
         "token_type": "Bearer",
     },
-    "Permissions": {"role": "accountant", "generation": GENERATION, "permissions": [{**_CELL, **_DECIDED}]},
+    "Permissions": {
+        "role": "accountant",
+        "role_title": "Accountant",
+        "generation": GENERATION,
+        "permissions": [{**_TITLED, **_DECIDED}],
+    },
     "Preview": {
         "valid": True,
         "diagnostics": [],
@@ -185,7 +191,18 @@ ANSWERS: Final[dict[str, Any]] = {
         "code": "not_found",
         "detail": "user not found",
     },
-    "Roles": {"roles": [{"id": "accountant", "title": "Accountant", "description": "", "opens": ["billing"]}]},
+    "Roles": {
+        "roles": [
+            {
+                "id": "accountant",
+                "title": "Accountant",
+                "description": "",
+                "opens": ["billing"],
+                "permissions": [_TITLED],
+                "everything": False,
+            }
+        ]
+    },
     "Roster": {
         "users": [
             {
@@ -242,7 +259,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "warnings": [],
         "lag_s": 0.01,
     },
-    "User": _USER,
+    "Me": {**_USER, "role_title": "Accountant", "email_verified": True},
 }
 
 EXAMPLES: Final[dict[str, Any]] = {**BODIES, **ANSWERS}

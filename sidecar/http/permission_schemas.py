@@ -1,0 +1,46 @@
+"""Structs of roles and permissions, with titles for user interfaces."""
+
+import msgspec
+
+from sidecar.http.schemas import ReasonName
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """Action of a section, with the titles of both."""
+
+    section: str
+    section_title: str
+    action: str
+    action_title: str
+
+
+class Permission(Cell, frozen=True):
+    """Cell with the decision for the caller."""
+
+    decision: bool
+    reason: ReasonName
+
+
+class Permissions(msgspec.Struct, frozen=True):
+    role: str
+    role_title: str
+    generation: str
+    permissions: list[Permission]
+
+
+class Role(msgspec.Struct, frozen=True):
+    """Role with its allowed cells.
+
+    ``opens``: the sections in which it has at least one allowed action. ``everything``: it is allowed every cell.
+    """
+
+    id: str
+    title: str
+    description: str
+    opens: list[str]
+    permissions: list[Cell]
+    everything: bool
+
+
+class Roles(msgspec.Struct, frozen=True):
+    roles: list[Role]
