@@ -19,7 +19,7 @@ from yarl import URL
 
 from sidecar.api.dispatcher import Dispatcher
 from sidecar.api.endpoints import API, CHECKS
-from sidecar.domain.users import AccountId, Actor, UserRecord
+from sidecar.domain.users import AccountId, Actor, UserId, UserRecord
 from sidecar.http.context import AppContext, PublicConfig
 from sidecar.http.credentials import cookie_name
 from sidecar.identity.account_creation import NewAccount, create_account
@@ -93,6 +93,12 @@ class CountingLimits:
     async def settle(self, admitted: Reservation, *, failed: bool) -> None:
         if not failed:
             self.failures.remove(admitted.receipt)
+
+    async def admit_profile_change(self, user: UserId) -> Limited | None:
+        return self.refuse
+
+    async def admit_link(self, address: str) -> Limited | None:
+        return self.refuse
 
     async def may_ask(self, address: str) -> bool:
         return address not in self.no_mail

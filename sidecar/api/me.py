@@ -12,12 +12,14 @@ from sidecar.domain.users import SessionId
 from sidecar.http import schemas
 from sidecar.http.endpoint import Endpoint, Require
 from sidecar.http.permission_schemas import Permission, Permissions
-from sidecar.http.problems import actor_changed, not_found, overloaded, rate_limited, weak_password
+from sidecar.http.problems import actor_changed, bad_name, not_found, overloaded, rate_limited, weak_password
 from sidecar.http.request import Request, Response
+from sidecar.identity.display_names import clean
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.password_change import Mismatch, NewPassword, Replaced, SamePassword, WrongPassword
 from sidecar.identity.passwords import WeakPassword
+from sidecar.identity.profile import Renamed
 from sidecar.identity.revocation_wait import already_everywhere, wait_until_applied
 from sidecar.policy.decide import decide, title_of
 from sidecar.store.outcomes import ActorChanged
@@ -35,9 +37,33 @@ class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "PasswordBody(…)"
 
 
+class ProfileBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Change of the caller's profile. The e-mail cannot be changed."""
+
+    name: schemas.Text
+
+
 async def me(call: Request[None]) -> Response:
     """Return the caller's user (``GET /v1/me``)."""
     return Response(200, to_me(call.caller.record, call.policy))
+
+
+async def rename(call: Request[ProfileBody]) -> Response | Problem:
+    """Change the caller's name (``PATCH /v1/me``). The response is that of ``GET /v1/me``."""
+    name = clean(call.body.name)
+    if name is None:
+        return bad_name()
+    outcome = await call.app.people.profile.rename(call.caller.record, name, call.actor)
+    match outcome:
+        case Renamed(record, revocation):
+            headers = () if revocation is None else revocation_headers(revocation)
+            return Response(200, to_me(record, call.policy), headers)
+        case ActorChanged():
+            return actor_changed()
+        case Limited(retry_after):
+            return rate_limited(retry_after)
+        case _:
+            assert_never(outcome)
 
 
 async def permissions(call: Request[None]) -> Response:
@@ -141,6 +167,16 @@ _SIGNED_IN = Require.SIGNED_IN
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/v1/me", _SIGNED_IN, me, "My user", response_schema=schemas.Me),
+    Endpoint(
+        "PATCH",
+        "/v1/me",
+        _SIGNED_IN,
+        rename,
+        "Change my name",
+        ProfileBody,
+        statuses=(200, 409, 429),
+        response_schema=schemas.Me,
+    ),
     Endpoint(
         "GET",
         "/v1/me/permissions",

@@ -1,10 +1,10 @@
-"""Interface and values of the limits for sign-in and mail. store/rate_limiter.py does the counting."""
+"""Interface and values of the limits for sign-in, links, profiles and mail. store/rate_limiter.py does the counting."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from sidecar.domain.users import AccountId
+from sidecar.domain.users import AccountId, UserId
 from sidecar.identity.emails import Email
 
 
@@ -50,6 +50,12 @@ class LoginLimits(Protocol):
     async def settle(self, admitted: Reservation, *, failed: bool) -> None:
         """Settle a reservation, once per admitted ``reserve``. Without a failure, the units are returned."""
 
+    async def admit_profile_change(self, user: UserId) -> Limited | None:
+        """Count a change that a user makes to their own profile. Raises StoreUnavailableError."""
+
+    async def admit_link(self, address: str) -> Limited | None:
+        """Count a link that an address opens without sign-in. Raises StoreUnavailableError."""
+
     async def may_ask(self, address: str) -> bool:
         """Count a mail requested from an address without sign-in (R12). False: the mail is dropped silently."""
 
@@ -73,6 +79,12 @@ class Unlimited:
 
     async def settle(self, admitted: Reservation, *, failed: bool) -> None:
         """No-op."""
+
+    async def admit_profile_change(self, user: UserId) -> Limited | None:  # noqa: ARG002
+        return None
+
+    async def admit_link(self, address: str) -> Limited | None:  # noqa: ARG002
+        return None
 
     async def may_ask(self, address: str) -> bool:  # noqa: ARG002
         return True

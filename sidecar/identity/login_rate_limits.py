@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.domain.caching import FifoCache
-from sidecar.domain.users import AccountId
+from sidecar.domain.users import AccountId, UserId
 from sidecar.identity.emails import Email
 from sidecar.identity.hash_limits import Limited, MailSource, Reservation
 from sidecar.store.connection import StoreUnavailableError
@@ -44,6 +44,12 @@ RECIPIENT: Final = Rate(units=5, seconds=600)
 
 ACCOUNT: Final = Rate(units=30, seconds=120)
 """Mails on behalf of one account, per source."""
+
+PROFILE: Final = Rate(units=20, seconds=60)
+"""Changes of one user to their own profile: each costs an audit row and an event."""
+
+LINK: Final = Rate(units=100, seconds=6)
+"""Invitations that one address opens. An office behind one address can invite a hundred people at once."""
 
 AT_ONCE: Final = 2
 """Concurrent attempts of one e-mail from one address; further ones wait. A crowd with the correct password then does
@@ -125,6 +131,12 @@ class LoginRateLimits:
             with suppress(StoreUnavailableError):  # the sign-in is done; units not returned refill with time
                 await self._give_back(held.buckets)
 
+    async def admit_profile_change(self, user: UserId) -> Limited | None:
+        return await self._admit(self._bucket("profile", PROFILE, user))
+
+    async def admit_link(self, address: str) -> Limited | None:
+        return await self._admit(self._bucket("link", LINK, self._address_of(address)))
+
     async def may_ask(self, address: str) -> bool:
         return await self._may(self._bucket("asked", ASKED, self._address_of(address)))
 
@@ -136,6 +148,10 @@ class LoginRateLimits:
 
     async def _may(self, bucket: Bucket) -> bool:
         return not self._memory_low() and not isinstance(await self._buckets.take(bucket), BucketEmpty)
+
+    async def _admit(self, bucket: Bucket) -> Limited | None:
+        taken = await self._buckets.take(bucket)
+        return Limited(max(1, math.ceil(taken.seconds))) if isinstance(taken, BucketEmpty) else None
 
     async def _reserve(self, pair: Bucket, subject: str, place: str) -> Reservation | Limited:
         """Take a unit of every rejecting bucket, or of none. Then take one of each bucket that marks as suspect."""

@@ -7,6 +7,7 @@ from sidecar.identity.invitations import InvitationService
 from sidecar.identity.login import Login
 from sidecar.identity.password_change import PasswordChange
 from sidecar.identity.password_reset import PasswordReset, PasswordResetRequests
+from sidecar.identity.profile import Profile
 from sidecar.identity.sessions import Issuer
 from sidecar.identity.users import UserAdmin
 from sidecar.store.accounts import Accounts
@@ -32,4 +33,5 @@ class IdentityServices:
     password_reset: PasswordReset
     forgotten: PasswordResetRequests
     membership: UserAdmin
+    profile: Profile
     inviting: InvitationService

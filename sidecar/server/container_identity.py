@@ -20,6 +20,7 @@ from sidecar.identity.mail import Smtp, mail_server
 from sidecar.identity.outbox import Count, MailOutcome, Outbox, uncounted
 from sidecar.identity.password_change import PasswordChange
 from sidecar.identity.password_reset import PasswordReset, PasswordResetRequests
+from sidecar.identity.profile import Profile
 from sidecar.identity.services import IdentityServices
 from sidecar.identity.sessions import Clock, Entropy, Issuer
 from sidecar.identity.users import UserAdmin
@@ -160,20 +161,12 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
         fleet=fleet,
         hashing=hashing,
         issuer=issuer,
-        login=Login(
-            accounts=accounts,
-            users=users,
-            sessions=sessions,
-            hashing=hashing,
-            issuer=issuer,
-            limits=limits,
-            fleet=fleet,
-            pause=pause,
-        ),
+        login=_login(store, fleet, hashing=hashing, issuer=issuer, limits=limits, pause=pause),
         password_change=PasswordChange(users=users, hashing=hashing, issuer=issuer, limits=limits, fleet=fleet),
         password_reset=reset,
         forgotten=PasswordResetRequests(users=users, accounts=accounts, reset=reset, outbox=outbox, limits=limits),
         membership=UserAdmin(users=users, links=FederatedIdentities(store), fleet=fleet),
+        profile=Profile(users=users, fleet=fleet, limits=limits),
         inviting=InvitationService(
             invitations=Invitations(store),
             accounts=accounts,
@@ -187,4 +180,25 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
             outbox=outbox,
             limits=limits,
         ),
+    )
+
+
+def _login(
+    store: Store,
+    fleet: Fleet,
+    *,
+    hashing: Hashing,
+    issuer: Issuer,
+    limits: LoginLimits,
+    pause: Callable[[float], Awaitable[None]],
+) -> Login:
+    return Login(
+        accounts=Accounts(store),
+        users=Users(store),
+        sessions=Sessions(store),
+        hashing=hashing,
+        issuer=issuer,
+        limits=limits,
+        fleet=fleet,
+        pause=pause,
     )

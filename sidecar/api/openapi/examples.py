@@ -43,6 +43,7 @@ BODIES: Final[dict[str, Any]] = {
     "Check": _CELL,
     "Checks": {"checks": [_CELL, {"section": "media-library", "action": "upload"}]},
     "EditBody": {"role": "accountant"},
+    "ProfileBody": {"name": "Eve"},
     "ReviewBody": {"role": "accountant", "status": "active"},
     "Evaluation": {"subject": _SUBJECT, "action": _ACTION, "resource": _RESOURCE},
     "Evaluations": {"subject": _SUBJECT, "action": _ACTION, "evaluations": [{"resource": _RESOURCE}]},
