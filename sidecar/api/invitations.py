@@ -5,24 +5,34 @@ from typing import Any, assert_never
 
 import msgspec
 
-from sidecar.api.serializers import rfc3339, to_grant, to_seats_with_invitations, to_user
+from sidecar.api.serializers import (
+    rfc3339,
+    to_grant,
+    to_password_set,
+    to_seats_with_invitations,
+    to_shown_invitation,
+    to_user,
+)
+from sidecar.domain.decision import Reason
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Seats, Status
 from sidecar.http import schemas
 from sidecar.http.endpoint import Endpoint, Require, RequirePermission
 from sidecar.http.headers import header_values
-from sidecar.http.problems import bad_name, not_found, overloaded, refusal, weak_password
+from sidecar.http.problems import bad_name, not_found, of_reason, overloaded, rate_limited, refusal, weak_password
 from sidecar.http.request import Request, Response
 from sidecar.identity.display_names import clean
+from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.invitations import InvalidEmail, Invitee, Sent
 from sidecar.identity.passwords import WeakPassword
-from sidecar.identity.sessions import Grant
+from sidecar.identity.sessions import Grant, PasswordSet
 from sidecar.store.invitations import (
     AlreadyInvited,
     AlreadyMember,
     IdempotencyKey,
     InvitationGone,
+    LiveInvitation,
     NotInvited,
     SeatLimit,
 )
@@ -40,14 +50,27 @@ class InviteBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AcceptBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Acceptance of an invitation. ``token``: the fragment of the link, after the #."""
+    """Acceptance of an invitation. ``token``: the fragment of the link, after the #.
+
+    ``tokens``: false opens no session and returns no token (200 instead of 201).
+    """
 
     token: schemas.Secret
     password: schemas.Secret
     name: schemas.Text | msgspec.UnsetType = msgspec.UNSET
+    tokens: bool = True
 
     def __repr__(self) -> str:
         return "AcceptBody(…)"
+
+
+class ShowBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Invitation to show. ``token``: the fragment of the link, after the #."""
+
+    token: schemas.Secret
+
+    def __repr__(self) -> str:
+        return "ShowBody(…)"
 
 
 async def invite(call: Request[InviteBody]) -> Response | Problem:
@@ -104,6 +127,23 @@ async def invite_again(call: Request[None]) -> Response | Problem:
             return refusal(outcome)
 
 
+async def show(call: Request[ShowBody]) -> Response | Problem:
+    """Show the invitation of a live link (``POST /v1/invitations/show``). Neither consumes nor audits it."""
+    generation = call.generation
+    if generation is None:
+        return of_reason(Reason.POLICY_UNAVAILABLE, "")
+    outcome = await call.app.people.inviting.show(call.body.token, call.address)
+    match outcome:
+        case LiveInvitation():
+            return Response(200, to_shown_invitation(outcome, generation))
+        case InvitationGone():
+            return _gone()
+        case Limited(retry_after):
+            return rate_limited(retry_after)
+        case _:
+            assert_never(outcome)
+
+
 async def accept(call: Request[AcceptBody]) -> Response | Problem:
     """Accept an invitation (``POST /v1/invitations/accept``). Sets no cookie (R5)."""
     name: str | None = None
@@ -111,21 +151,26 @@ async def accept(call: Request[AcceptBody]) -> Response | Problem:
         name = clean(call.body.name)
         if name is None:
             return bad_name()
-    outcome = await call.app.people.inviting.accept(call.body.token, call.body.password, name or None, call.client)
+    outcome = await call.app.people.inviting.accept(
+        call.body.token, call.body.password, name or None, call.client, sign_in=call.body.tokens
+    )
     match outcome:
         case Grant():
             return Response(201, to_grant(outcome))
+        case PasswordSet(record):
+            return Response(200, to_password_set(record))
         case InvitationGone():
-            return Problem(
-                Code.INVITATION_GONE,
-                "this invitation is invalid or has expired; request a new link",
-            )
+            return _gone()
         case WeakPassword(weaknesses):
             return weak_password(weaknesses)
         case Overloaded(retry_after):
             return overloaded(retry_after)
         case _:
             assert_never(outcome)
+
+
+def _gone() -> Problem:
+    return Problem(Code.INVITATION_GONE, "this invitation is invalid or has expired; request a new link")
 
 
 def _sent(sent: Sent) -> schemas.Invited:
@@ -181,12 +226,23 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "POST",
+        "/v1/invitations/show",
+        Require.OPEN,
+        show,
+        "Show the invitation of a link",
+        ShowBody,
+        statuses=(200, 410, 429),
+        response_schema=schemas.ShownInvitation,
+    ),
+    Endpoint(
+        "POST",
         "/v1/invitations/accept",
         Require.OPEN,
         accept,
         "Accept an invitation",
         AcceptBody,
-        statuses=(201, 400, 410, 422, 503),
+        statuses=(201, 200, 400, 410, 422, 503),
         response_schema=schemas.Grant,
+        other_responses={200: schemas.PasswordSet},
     ),
 )

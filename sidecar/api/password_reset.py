@@ -4,7 +4,7 @@ from typing import assert_never
 
 import msgspec
 
-from sidecar.api.serializers import to_grant
+from sidecar.api.serializers import to_grant, to_password_set
 from sidecar.domain.problems import Code, Problem
 from sidecar.http import schemas
 from sidecar.http.endpoint import Endpoint, Require
@@ -13,7 +13,7 @@ from sidecar.http.request import Request, Response
 from sidecar.identity.hashing import Overloaded
 from sidecar.identity.password_reset import ResetGone
 from sidecar.identity.passwords import WeakPassword
-from sidecar.identity.sessions import Grant
+from sidecar.identity.sessions import Grant, PasswordSet
 
 
 class ForgotBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,10 +23,14 @@ class ForgotBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ResetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """New password. ``token``: the fragment of the link, after the #."""
+    """New password. ``token``: the fragment of the link, after the #.
+
+    ``tokens``: false opens no session and returns no token (200 instead of 201).
+    """
 
     token: schemas.Secret
     password: schemas.Secret
+    tokens: bool = True
 
     def __repr__(self) -> str:
         return "ResetBody(…)"
@@ -40,10 +44,14 @@ async def forgot(call: Request[ForgotBody]) -> Response:
 
 async def reset(call: Request[ResetBody]) -> Response | Problem:
     """Set a new password with a link, and return tokens (``POST /v1/password/reset``). Sets no cookie (R5)."""
-    outcome = await call.app.people.password_reset.reset(call.body.token, call.body.password, call.client)
+    outcome = await call.app.people.password_reset.reset(
+        call.body.token, call.body.password, call.client, sign_in=call.body.tokens
+    )
     match outcome:
         case Grant():
             return Response(201, to_grant(outcome))
+        case PasswordSet(record):
+            return Response(200, to_password_set(record))
         case ResetGone():
             return Problem(Code.INVITATION_GONE, "this link is invalid or has expired; request a new one")
         case WeakPassword(weaknesses):
@@ -72,7 +80,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         reset,
         "Choose a new password by a link",
         ResetBody,
-        statuses=(201, 400, 410, 413, 422, 503),
+        statuses=(201, 200, 400, 410, 413, 422, 503),
         response_schema=schemas.Grant,
+        other_responses={200: schemas.PasswordSet},
     ),
 )

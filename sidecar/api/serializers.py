@@ -8,6 +8,7 @@ from sidecar.identity.sessions import Grant
 from sidecar.policy.decide import opens, title_of
 from sidecar.policy.declarations import Role
 from sidecar.policy.generation import Generation
+from sidecar.store.invitations import LiveInvitation
 from sidecar.store.live.fleet import Revocation
 from sidecar.store.sessions import Session
 
@@ -37,6 +38,20 @@ def to_me(record: UserRecord, generation: Generation) -> schemas.Me:
         record.account,
         role_title=title_of(generation, record.role),
         email_verified=record.email_verified,
+    )
+
+
+def to_password_set(record: UserRecord) -> schemas.PasswordSet:
+    return schemas.PasswordSet(to_user(record), record.account)
+
+
+def to_shown_invitation(shown: LiveInvitation, generation: Generation) -> schemas.ShownInvitation:
+    """Return an invitation with the titles of its role and of the sections that the role opens."""
+    record = shown.member.record
+    titles = [generation.sections[section].title for section in opens(generation, record.role)]
+    role = schemas.InvitedRole(record.role, title_of(generation, record.role), titles)
+    return schemas.ShownInvitation(
+        shown.account_name, shown.inviter, role, record.email, record.name, rfc3339(shown.expires_at)
     )
 
 

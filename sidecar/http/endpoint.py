@@ -1,7 +1,7 @@
 """Row of the endpoint table, with the requirement that admits a caller."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -46,7 +46,8 @@ class Endpoint:
     ``path`` contains ``{names}`` for single segments. ``body``: a Struct, ``RawBody``, or None for no body.
     ``render_problem``: in the endpoint's standard. ``max_body`` overrides SIDECAR_MAX_BODY. ``at_least``: the endpoint
     reads ``X-Sidecar-At-Least``.
-    The rest is for the OpenAPI document. ``response_schema``: JSON of the first status. ``request_schemas``:
+    The rest is for the OpenAPI document. ``response_schema``: JSON of the first status. ``other_responses``: JSON of
+    further statuses below 300. ``request_schemas``:
     alternatives of the body where ``body`` does not define it. ``form``: a form is accepted, too. ``query``: a Struct
     of the query parameters. ``text``: example of a plain-text alternative.
     """
@@ -62,6 +63,7 @@ class Endpoint:
     max_body: int = 0
     at_least: bool = False
     response_schema: type[Any] | None = None
+    other_responses: Mapping[int, type[Any]] = field(default_factory=dict)
     request_schemas: tuple[type[Any], ...] = ()
     form: bool = False
     query: type[Any] | None = None

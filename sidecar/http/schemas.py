@@ -122,6 +122,28 @@ class Account(msgspec.Struct, frozen=True):
     seats: Seats
 
 
+class InvitedRole(msgspec.Struct, frozen=True):
+    """Role of an invitation. ``opens``: titles of the sections in which it has at least one allowed action."""
+
+    id: str
+    title: str
+    opens: list[str]
+
+
+class ShownInvitation(msgspec.Struct, frozen=True):
+    """Invitation as its link shows it. ``account``: the account's name.
+
+    ``inviter``: name or e-mail of the user who invited; null for an operator and for a removed user.
+    """
+
+    account: str
+    inviter: str | None
+    role: InvitedRole
+    email: str
+    name: str
+    expires_at: When
+
+
 class Link(msgspec.Struct, frozen=True):
     """Link of an invitation.
 
@@ -151,6 +173,13 @@ class Grant(msgspec.Struct, frozen=True):
     scope: str
     account: str
     user: User
+
+
+class PasswordSet(msgspec.Struct, frozen=True):
+    """Response with ``tokens: false``: the user of the link, without a session. ``account``: its id."""
+
+    user: User
+    account: str
 
 
 # -- the caller --------------------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from sidecar.domain.users import AccountId, Actor, Invitation, Member, Status, UserId, UserRecord
+from sidecar.domain.users import AccountId, Actor, Member, Status, UserId, UserRecord
 from sidecar.identity.emails import Email, parse
-from sidecar.identity.hash_limits import LoginLimits, MailSource
+from sidecar.identity.hash_limits import Limited, LoginLimits, MailSource
 from sidecar.identity.hashing import Hashing, Overloaded, Priority
 from sidecar.identity.mail import MailMessage
 from sidecar.identity.mail_templates import invitation_letter
@@ -19,14 +19,14 @@ from sidecar.identity.outbox import MailOutcome, Outbox
 from sidecar.identity.passwords import WeakPassword, check_password
 from sidecar.identity.role_assignment import RoleAboveYours, UnknownRole, judge
 from sidecar.identity.secret_links import invitation_link, mailed_invitation_link, read_invitation
-from sidecar.identity.sessions import Client, Entropy, Grant, Issuer
+from sidecar.identity.sessions import Client, Entropy, Grant, Issuer, PasswordSet
 from sidecar.policy.generation import Generation
 from sidecar.store import invitations as store
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.outcomes import AccountSuspended, ActorChanged, IdempotencyMismatch, NoAccount, NoUser
 from sidecar.store.users import Users
-from sidecar.tokens.ids import ENTROPY_BYTES, account_of, new_user_id
+from sidecar.tokens.ids import ENTROPY_BYTES, account_of, new_account_id, new_user_id
 from sidecar.tokens.opaque import SECRET_ENTROPY_BYTES, Pepper, Secret, SecretKind, digest, new_secret
 
 
@@ -81,7 +81,8 @@ ResendOutcome = (
     | AccountSuspended
     | IdempotencyMismatch
 )
-AcceptOutcome = Grant | WeakPassword | Overloaded | store.InvitationGone
+ShowOutcome = store.LiveInvitation | store.InvitationGone | Limited
+AcceptOutcome = Grant | PasswordSet | WeakPassword | Overloaded | store.InvitationGone
 
 
 class InvitationService:
@@ -180,27 +181,57 @@ class InvitationService:
         )
         return await self._sent(outcome, secret) if isinstance(outcome, store.Invited) else outcome
 
-    async def accept(self, token: str, password: str, name: str | None, client: Client) -> AcceptOutcome:
-        """Activate the invited user with a password and sign them in. Raises StoreUnavailableError."""
+    async def show(self, token: str, address: str) -> ShowOutcome:
+        """Return the invitation of a live link, without consuming it. Raises StoreUnavailableError.
+
+        Malformed, unknown, used, replaced and expired secrets cost the same work. ``address``: of the client, limited.
+        """
+        limited = await self._limits.admit_link(address)
+        if limited is not None:
+            return limited
+        read = read_invitation(token, self._pepper)
+        secret = self._secret(self._nobody()) if read is None else read[0]
+        return await self._invitations.peek(secret.user, digest(self._pepper, secret))
+
+    async def accept(
+        self, token: str, password: str, name: str | None, client: Client, *, sign_in: bool = True
+    ) -> AcceptOutcome:
+        """Activate the invited user with a password. Raises StoreUnavailableError.
+
+        ``sign_in``: open a session as well.
+        """
         read = read_invitation(token, self._pepper)
         if read is None:
             return store.InvitationGone()
         secret, mailed = read
         kept = digest(self._pepper, secret)
         pending = await self._invitations.peek(secret.user, kept)
-        if not isinstance(pending, Invitation):
+        if not isinstance(pending, store.LiveInvitation):
             return pending
-        normal = await check_password(password, email=pending.email)
+        normal = await check_password(password, email=pending.member.record.email)
         if isinstance(normal, WeakPassword):
             return normal
         hashed = await self._hashing.hash(Priority.PROVEN, secret.user, normal)
         if isinstance(hashed, Overloaded):
             return hashed
-        session = self._issuer.new_session(client)
+        session = self._issuer.new_session(client) if sign_in else None
         outcome = await self._invitations.accept(
-            secret.user, digest=kept, password_hash=hashed, name=name, session=session, mailed=mailed
+            secret.user,
+            digest=kept,
+            password_hash=hashed,
+            name=name,
+            session=session,
+            mailed=mailed,
+            address=client.address,
+            request_id=client.request_id,
         )
-        return self._issuer.grant(outcome.record, session.id) if isinstance(outcome, store.Accepted) else outcome
+        if not isinstance(outcome, store.Accepted):
+            return outcome
+        return PasswordSet(outcome.record) if session is None else self._issuer.grant(outcome.record, session.id)
+
+    def _nobody(self) -> UserId:
+        """Return the id of no user, in a random account."""
+        return new_user_id(new_account_id(self._entropy(ENTROPY_BYTES)), self._entropy(ENTROPY_BYTES))
 
     def _secret(self, user: UserId) -> Secret:
         return new_secret(SecretKind.INVITATION, user, self._entropy(SECRET_ENTROPY_BYTES))

@@ -22,7 +22,7 @@ from sidecar.identity.outbox import MailOutcome, Outbox
 from sidecar.identity.passwords import WeakPassword, check_password
 from sidecar.identity.revocation_wait import wait_until_applied
 from sidecar.identity.secret_links import reset_link
-from sidecar.identity.sessions import Client, Clock, Grant, Issuer
+from sidecar.identity.sessions import Client, Clock, Grant, Issuer, PasswordSet
 from sidecar.store.accounts import Accounts
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.live.fleet import Fleet
@@ -49,7 +49,7 @@ class ResetGone:
     """Invalid link: unknown, expired, used or outdated by a password change. The response is the same for all."""
 
 
-ResetOutcome = Grant | WeakPassword | Overloaded | ResetGone
+ResetOutcome = Grant | PasswordSet | WeakPassword | Overloaded | ResetGone
 
 
 class PasswordReset:
@@ -83,10 +83,11 @@ class PasswordReset:
         secret = self._secret(record.id, record.epoch, expires_at, shown=shown)
         return ResetLink(reset_link(self._public_url, secret), expires_at)
 
-    async def reset(self, token: str, password: str, client: Client) -> ResetOutcome:
-        """Set a new password, end every session and open one. A weak password leaves the link unused.
+    async def reset(self, token: str, password: str, client: Client, *, sign_in: bool = True) -> ResetOutcome:
+        """Set a new password and end every session. A weak password leaves the link unused.
 
-        The secret is verified before hashing (R17). Raises StoreUnavailableError.
+        ``sign_in``: open a session afterwards. The secret is verified before hashing (R17). Raises
+        StoreUnavailableError.
         """
         proven = await self._proven(token)
         if proven is None:
@@ -98,7 +99,7 @@ class PasswordReset:
         hashed = await self._hashing.hash(Priority.PROVEN, record.id, normal)
         if isinstance(hashed, Overloaded):
             return hashed
-        session = self._issuer.new_session(client)
+        session = self._issuer.new_session(client) if sign_in else None
         actor = Actor.bearer(record.id, address=client.address, request_id=client.request_id)
         outcome = await self._users.change_password(
             record.id,
@@ -111,7 +112,7 @@ class PasswordReset:
         match outcome:
             case PasswordChanged(changed, position):
                 await wait_until_applied(self._fleet, position)
-                return self._issuer.grant(changed, session.id)
+                return PasswordSet(changed) if session is None else self._issuer.grant(changed, session.id)
             case Stale() | NoUser() | ActorChanged():
                 return ResetGone()
 

@@ -50,6 +50,13 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordSet:
+    """User who set a password by a link, without a session: the page signs in afterwards."""
+
+    record: UserRecord
+
+
+@dataclass(frozen=True, slots=True)
 class InvalidGrant:
     """Rejected grant, deliberately without a reason: wrong e-mail or password, inactive user, or a malformed, used,
     ended or expired token."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.domain.users import AccountId, Actor, Invitation, Member, Seats, UserId, UserRecord
+from sidecar.domain.users import AccountId, Actor, Member, Seats, UserId, UserRecord
 from sidecar.store.codec import member_of, position_of, record_of, seats_of, seconds
 from sidecar.store.connection import Store
 from sidecar.store.email_index import add_email, remove_email
@@ -64,6 +64,19 @@ class AlreadyInvited:
 @dataclass(frozen=True, slots=True)
 class NotInvited:
     """The user is a member, without a pending invitation."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveInvitation:
+    """Pending invitation whose secret was verified. ``account_name``: the account's name.
+
+    ``inviter``: name or e-mail of the user who invited; None for an operator and for a removed user.
+    """
+
+    member: Member
+    expires_at: int
+    account_name: str
+    inviter: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +187,15 @@ class Invitations:
             return NotInvited()
         return _link_outcome(account, reply) or NoUser()
 
-    async def peek(self, uid: UserId, digest: str) -> Invitation | InvitationGone:
-        """Verify the secret, before a password is hashed (R17). Does not consume it."""
+    async def peek(self, uid: UserId, digest: str) -> LiveInvitation | InvitationGone:
+        """Verify the secret, before a password is hashed (R17) or the invitation is shown. Does not consume it."""
         if (account := account_of(uid)) is None:
             return InvitationGone()
         reply = await run_read(self._store, "invitation_peek", account, uid=uid, digest=digest)
         if reply["o"] != "invitation":
             return InvitationGone()
-        return Invitation(uid, reply["r"]["em"], seconds(reply["r"]["exp"]))
+        member = member_of(account, reply["r"])
+        return LiveInvitation(member, seconds(reply["r"]["exp"]), reply["account"], reply["inviter"] or None)
 
     async def accept(
         self,
@@ -192,14 +206,18 @@ class Invitations:
         name: str | None,
         session: NewSession | None,
         mailed: bool = False,
+        address: str = "",
+        request_id: str = "",
     ) -> Accepted | InvitationGone:
-        """Activate the invited user on its seat, and open ``session``.
+        """Activate the invited user on its seat, and open ``session``, if there is one.
 
-        ``mailed``: the secret is of the link that only the mail contained, which verifies the e-mail (R9).
+        ``mailed``: the secret is of the link that only the mail contained, which verifies the e-mail (R9). ``address``
+        and ``request_id`` are for the audit; a session brings its own.
         """
         if (account := account_of(uid)) is None:
             return InvitationGone()
-        address, request_id = ("", "") if session is None else (session.address, session.request_id)
+        if session is not None:
+            address, request_id = session.address, session.request_id
         reply = await run_write(
             self._store,
             "invitation_accept",

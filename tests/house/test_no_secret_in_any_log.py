@@ -23,13 +23,16 @@ async def test_R24_no_secret_in_any_log(start: Start, real_redis_url: str, http:
     admin = await api.sign_in("ada@example.com")
     invited = await api.invite(admin, "bob@example.com", "accountant")
     secret = invited.body["invitation"]["url"].partition("#")[2]
+    opened = await api.ask("POST", "/v1/invitations/show", json={"token": secret})
     joined = await api.ask("POST", "/v1/invitations/accept", json={"token": secret, "password": PASSWORD})
+    closed = await api.ask("POST", "/v1/invitations/show", json={"token": secret})
     used = await api.ask("POST", "/v1/invitations/accept", json={"token": secret, "password": NEXT})
     wrong = await api.ask(
         "POST", "/token", data={"grant_type": "password", "username": "bob@example.com", "password": WRONG}
     )
     forged = admin.access[:-4] + "AAAA"
-    answers = [used, wrong, await api.check("/dashboard/billing", token=forged)]
+    assert (opened.status, closed.status) == (200, 410)
+    answers = [opened, closed, used, wrong, await api.check("/dashboard/billing", token=forged)]
     answers += [await api.check("/dashboard/billing?token=" + admin.access, token=admin.access)]
     answers += [await api.ask("GET", "/v1/me", headers={"Cookie": f"sidecar={forged}; other={WRONG}"})]
     answers += [await api.ask("POST", "/v1/me/password", token=admin.access, json=["not", NEXT])]

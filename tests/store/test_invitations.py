@@ -299,7 +299,8 @@ async def test_a_wrong_secret_spends_nothing(town):
         assert await town.invitations.peek(uid, wrong) == InvitationGone()
         assert await accept(town, uid, wrong) == InvitationGone()
     good = await town.invitations.peek(uid, "digest-b@example.com")
-    assert (good.user, good.email, good.expires_at) == (uid, "b@example.com", invited.expires_at)
+    assert (good.member.record, good.expires_at) == (invited.member.record, invited.expires_at)
+    assert good.member.record.email == "b@example.com"
     assert isinstance(await accept(town, uid, "digest-b@example.com"), Accepted)
     assert await town.invitations.peek(uid, "digest-b@example.com") == InvitationGone()
 

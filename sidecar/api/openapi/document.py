@@ -143,7 +143,9 @@ def _schemas(rows: Iterable[Endpoint]) -> tuple[dict[Any, Schema], dict[str, Sch
     """Return the schema of each type, and the components that these schemas refer to."""
     types = [ProblemBody, OAuthError]
     for row in rows:
-        types += [kind for kind in (row.response_schema, *_asked(row)) if kind is not None]
+        types += [
+            kind for kind in (row.response_schema, *row.other_responses.values(), *_asked(row)) if kind is not None
+        ]
     listed = list(dict.fromkeys(types))
     schemas, components = msgspec.json.schema_components(listed, ref_template=REF)
     return dict(zip(listed, schemas, strict=True)), dict(components)
@@ -250,8 +252,9 @@ def _response(row: Endpoint, status: int, schemas: Mapping[Any, Schema]) -> Sche
     if status >= 300:
         return {"$ref": f"#/components/responses/{_words(row)}{status}"}
     response: Schema = {"description": HTTPStatus(status).phrase, "headers": _headers(status)}
-    if row.response_schema is not None:
-        response["content"] = _content(JSON, schemas[row.response_schema])
+    schema = row.other_responses.get(status, row.response_schema)
+    if schema is not None:
+        response["content"] = _content(JSON, schemas[schema])
         if row.text:
             response["content"]["text/plain"] = {"schema": {"type": "string"}, "example": row.text}
     return response

@@ -55,6 +55,7 @@ BODIES: Final[dict[str, Any]] = {
     "RefreshGrant": {"grant_type": "refresh_token", "refresh_token": REFRESH},
     "ResetBody": {"token": "rst_5gbb5mgt5pow_4akm2cucdg6b_secret", "password": CHOSEN},
     "ResourceSearch": {"subject": _SUBJECT, "action": _ACTION, "resource": {"type": "section"}},
+    "ShowBody": {"token": LINK_SECRET},
     "SignInBody": {"username": EMAIL, "password": CHOSEN},
     "SubjectSearch": {"subject": {"type": "user"}, "action": _ACTION, "resource": _RESOURCE},
     "TokenQuery": {"token": ACCESS},
@@ -171,6 +172,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "refresh_token": REFRESH,
         "token_type": "Bearer",
     },
+    "PasswordSet": {"user": _USER, "account": ACCOUNT},
     "Permissions": {
         "role": "accountant",
         "role_title": "Accountant",
@@ -244,6 +246,14 @@ ANSWERS: Final[dict[str, Any]] = {
                 "agent": "Mozilla/5.0",
             }
         ]
+    },
+    "ShownInvitation": {
+        "account": "Acme",
+        "inviter": "Ada",
+        "role": {"id": "accountant", "title": "Accountant", "opens": ["Billing"]},
+        "email": EMAIL,
+        "name": "Eve",
+        "expires_at": LATER,
     },
     "StatusReport": {
         "version": "0.1.0",
