@@ -93,7 +93,9 @@ def _signed_in(call: Request[SignInBody], outcome: LoginOutcome) -> Response | P
         case InvalidGrant():
             return Problem(Code.INVALID_CREDENTIALS, "the e-mail or the password is wrong or no longer valid")
         case AccountRequired():
-            return Problem(Code.ACCOUNT_REQUIRED, "several accounts have this e-mail; name one in account")
+            accounts = [{"id": one.id, "name": one.name} for one in outcome.accounts]
+            extra = {"accounts": accounts} if accounts else {}
+            return Problem(Code.ACCOUNT_REQUIRED, "several accounts have this e-mail; name one in account", extra)
         case ResetRequired():
             return Problem(Code.PASSWORD_RESET_REQUIRED, "request a link to set a new password")
         case Limited(retry_after):

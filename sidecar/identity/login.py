@@ -43,11 +43,23 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountOption:
+    """Account to choose from: id and name."""
+
+    id: AccountId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class AccountRequired:
     """Sign-in that must name an account. ``proven``: the password matches in several accounts. Otherwise it matches in
-    none of those compared, and more exist."""
+    none of those compared, and more exist.
+
+    ``accounts``: those in which the password matches; empty if more accounts have the e-mail than are compared.
+    """
 
     proven: bool = True
+    accounts: tuple[AccountOption, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +136,7 @@ class Login:
                 await self._pause(self._hashing.seconds * (MAX_CANDIDATES - max(1, len(candidates))))
             return InvalidGrant()
         if len(right) > 1:
-            return AccountRequired()
+            return AccountRequired(accounts=await self._options(right) if len(every) <= MAX_CANDIDATES else ())
         found, outdated = right[0]
         if found.reset_required:
             return ResetRequired()
@@ -167,6 +179,11 @@ class Login:
             if compared.matches and one.record.may_sign_in:
                 right.append((one, compared.outdated))
         return right
+
+    async def _options(self, right: list[tuple[Credentials, bool]]) -> tuple[AccountOption, ...]:
+        """Return the accounts of proven users, by name. The caller has the password of each, and may know its name."""
+        found = [await self._accounts.find(one.record.account) for one, _ in right]
+        return tuple(sorted((AccountOption(one.id, one.name) for one in found if one), key=lambda option: option.name))
 
     async def _open(self, found: Credentials, client: Client) -> Grant | InvalidGrant | ResetRequired:
         session = self._issuer.new_session(client)

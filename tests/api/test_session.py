@@ -132,11 +132,22 @@ async def test_what_is_wrong_with_a_sign_in_has_a_code(web, town, monkeypatch):
     ):
         assert (await sign_in(web, body)).status == 400
 
-    await town.found("Bolt")
+    bolt = await town.found("Bolt")
     several = await sign_in(web)
     assert (several.status, several.body["code"]) == (400, "account_required")
+    acme, shown = several.body["accounts"]
+    assert (acme["name"], shown) == ("Acme", {"id": bolt.account, "name": "Bolt"})
+    assert cookies_of(several) == {}
+    assert "accounts" not in (await sign_in(web, {**LOGIN, "password": "wrong-otter-marble-41"})).body
+    for one in several.body["accounts"]:
+        assert (await sign_in(web, {**LOGIN, "account": one["id"]})).status == 204
     assert (await sign_in(web, {**LOGIN, "account": "Bolt"})).status == 204
     assert (await sign_in(web, {**LOGIN, "account": ""})).body["code"] == "account_required"
+    for name in ("Cask", "Dune", "Eave"):
+        await town.found(name)
+    many = await sign_in(web)
+    assert (many.status, many.body["code"]) == (400, "account_required")
+    assert "accounts" not in many.body
 
     town.limits.refuse = Limited(17)
     limited = await sign_in(web)

@@ -6,7 +6,7 @@ from sidecar.domain.users import Actor, Status
 from sidecar.identity import login
 from sidecar.identity.hash_limits import Limited
 from sidecar.identity.hashing import Hashing, HashParameters, Overloaded, Priority
-from sidecar.identity.login import AccountRequired, ResetRequired
+from sidecar.identity.login import AccountOption, AccountRequired, ResetRequired
 from sidecar.identity.sessions import Grant, InvalidGrant, refresh
 from sidecar.store.connection import StoreUnavailableError
 from sidecar.store.users import Users
@@ -165,11 +165,57 @@ async def test_R17_the_wait_hides_in_how_many_accounts_an_email_is(town):
 
 
 async def test_a_password_right_in_several_accounts_asks_for_one(town):
-    await town.found("Acme")
     bolt = await town.found("Bolt")
-    assert await town.sign_in("ada@example.com") == AccountRequired()
+    acme = await town.found("Acme")
+    options = (AccountOption(acme.account, "Acme"), AccountOption(bolt.account, "Bolt"))
+    assert await town.sign_in("ada@example.com") == AccountRequired(accounts=options)
     assert await town.sign_in("ada@example.com", WRONG) == InvalidGrant()
     assert (await town.grant("ada@example.com", account="Bolt")).record.id == bolt.id
+
+
+async def test_R17_a_choice_has_the_accounts_of_the_right_password_alone(town, work):
+    """Not that of another password, a suspended user, an invited one, or a suspended account."""
+    same = [await town.found(name) for name in ("Acme", "Bolt")]
+    other = await town.found("Other password")
+    kept = await town.hashing.hash(Priority.PROVEN, other.id, WRONG)
+    await town.people.users.change_password(
+        other.id, expected_epoch=1, password_hash=kept, session=None, actor=Actor.operator()
+    )
+    closed = await town.found("Closed")
+    await town.people.accounts.set_status(closed.account, Status.SUSPENDED, Actor.operator())
+    work.clear()
+    town.pauses.clear()
+    outcome = await town.sign_in("ada@example.com")
+    assert [one.id for one in outcome.accounts] == [one.account for one in same]
+    assert (len(work), town.pauses) == (4, [])
+    town.limits.failures.clear()
+    assert await town.sign_in("ada@example.com", "amber-walnut-kettle-19") == InvalidGrant()
+    assert len(town.pauses) == 1
+
+
+async def test_R17_there_is_no_choice_beyond_four_accounts(town, work, monkeypatch):
+    for number in range(5):
+        await town.found(f"Acme {number}")
+    read = []
+    find = type(town.people.accounts).find
+
+    async def counted(self, name):
+        read.append(name)
+        return await find(self, name)
+
+    monkeypatch.setattr(type(town.people.accounts), "find", counted)
+    work.clear()
+    assert await town.sign_in("ada@example.com") == AccountRequired(accounts=())
+    assert await town.sign_in("ada@example.com", WRONG) == AccountRequired(proven=False)
+    assert (len(work), read) == (8, [])
+
+
+@pytest.mark.parametrize("accounts", [1, 2, 4])
+async def test_R17_a_wrong_password_reads_no_account(town, accounts, monkeypatch):
+    for number in range(accounts):
+        await town.found(f"Acme {number}")
+    monkeypatch.setattr(type(town.people.accounts), "find", None)
+    assert await town.sign_in("ada@example.com", WRONG) == InvalidGrant()
 
 
 async def test_a_password_of_one_of_several_accounts_needs_no_name(town):
