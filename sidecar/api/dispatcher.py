@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Iterable
 from functools import lru_cache
 from time import perf_counter
-from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import ClientPayloadError, web
@@ -26,6 +25,7 @@ from sidecar.http.endpoint import Endpoint
 from sidecar.http.json_body import InvalidBodyError, decode
 from sidecar.http.min_revision import admit_at_least
 from sidecar.http.problems import problem_answer
+from sidecar.http.query import read_query
 from sidecar.http.request import RawBody, Request, Response
 from sidecar.http.request_id import repeated_request_id, request_id_of
 from sidecar.http.response import RawResponse
@@ -41,10 +41,6 @@ AUTHZEN = "/access/v1/"
 
 SHORT = 160
 """Bytes of a response that may recur: a decision with its reason."""
-
-MAX_FIELDS = 64
-MAX_ESCAPES = 4096
-"""Limits of a query, which is parsed only if its endpoint has one."""
 
 BODY_SECONDS = 10.0
 
@@ -156,11 +152,12 @@ class Dispatcher:
         caller = await judge(endpoint.guard, app, generation, request.method, request.raw_headers)
         if isinstance(caller, Problem):
             return caller
+        parameters = read_query(endpoint, query)
         call = Request(
             app=app,
             body=await _body(endpoint, request, max(endpoint.max_body, app.public_config.max_body)),
             names=names,
-            query=_query(query) if query and endpoint.query is not None else {},
+            query=parameters,
             headers=request.raw_headers,
             peer_address=_peer(request),
             request_id=request_id,
@@ -217,16 +214,6 @@ async def _read_within(request: web.BaseRequest, limit: int) -> bytes:
             raise BodyTooLargeError(limit)
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _query(query: str) -> dict[str, str]:
-    """Parse the query of an endpoint that has one. Raises InvalidBodyError."""
-    if query.count("%") > MAX_ESCAPES:
-        raise InvalidBodyError(f"the query contains more than {MAX_ESCAPES} percent-encoded bytes; send less")
-    try:
-        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS))
-    except ValueError:
-        raise InvalidBodyError(f"the query contains more than {MAX_FIELDS} fields; send less") from None
 
 
 def _is_short(call: GatewayRequest) -> bool:

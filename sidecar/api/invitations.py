@@ -243,6 +243,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         AcceptBody,
         statuses=(201, 200, 400, 410, 422, 503),
         response_schema=schemas.Grant,
-        other_responses={200: schemas.PasswordSet},
+        other_responses={200: schemas.PasswordSetResponse},
     ),
 )

@@ -82,6 +82,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         ResetBody,
         statuses=(201, 200, 400, 410, 413, 422, 503),
         response_schema=schemas.Grant,
-        other_responses={200: schemas.PasswordSet},
+        other_responses={200: schemas.PasswordSetResponse},
     ),
 )

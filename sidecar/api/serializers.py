@@ -41,8 +41,8 @@ def to_me(record: UserRecord, generation: Generation) -> schemas.Me:
     )
 
 
-def to_password_set(record: UserRecord) -> schemas.PasswordSet:
-    return schemas.PasswordSet(to_user(record), record.account)
+def to_password_set(record: UserRecord) -> schemas.PasswordSetResponse:
+    return schemas.PasswordSetResponse(to_user(record), record.account)
 
 
 def to_shown_invitation(shown: LiveInvitation, generation: Generation) -> schemas.ShownInvitation:

@@ -175,7 +175,7 @@ class Grant(msgspec.Struct, frozen=True):
     user: User
 
 
-class PasswordSet(msgspec.Struct, frozen=True):
+class PasswordSetResponse(msgspec.Struct, frozen=True):
     """Response with ``tokens: false``: the user of the link, without a session. ``account``: its id."""
 
     user: User

@@ -190,7 +190,7 @@ class InvitationService:
         if limited is not None:
             return limited
         read = read_invitation(token, self._pepper)
-        secret = self._secret(self._nobody()) if read is None else read[0]
+        secret = self._secret(self._unknown_user()) if read is None else read[0]
         return await self._invitations.peek(secret.user, digest(self._pepper, secret))
 
     async def accept(
@@ -229,7 +229,7 @@ class InvitationService:
             return outcome
         return PasswordSet(outcome.record) if session is None else self._issuer.grant(outcome.record, session.id)
 
-    def _nobody(self) -> UserId:
+    def _unknown_user(self) -> UserId:
         """Return the id of no user, in a random account."""
         return new_user_id(new_account_id(self._entropy(ENTROPY_BYTES)), self._entropy(ENTROPY_BYTES))
 

@@ -249,7 +249,7 @@ async def test_accepting_without_tokens_leaves_no_session(web, town):
     assert len(await town.people.sessions.listing(uid)) == 1
 
 
-async def test_resetting_without_tokens_ends_all_sessions_and_opens_none(web, town):
+async def test_a_reset_without_tokens_ends_all_sessions(web, town):
     admin = await town.found()
     old = await web.token("ada@example.com")
     token = secret_of(town.people.password_reset.link(await town.people.users.record(admin.id)))

@@ -173,7 +173,7 @@ async def test_a_password_right_in_several_accounts_asks_for_one(town):
     assert (await town.grant("ada@example.com", account="Bolt")).record.id == bolt.id
 
 
-async def test_R17_a_choice_has_the_accounts_of_the_right_password_alone(town, work):
+async def test_R17_a_choice_has_accounts_of_the_right_password_alone(town, work):
     """Not that of another password, a suspended user, an invited one, or a suspended account."""
     same = [await town.found(name) for name in ("Acme", "Bolt")]
     other = await town.found("Other password")

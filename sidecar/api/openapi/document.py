@@ -18,6 +18,7 @@ from sidecar.api.oauth import oauth_errors as oauth_refusals
 from sidecar.api.openapi.checks import CHECK_RESPONSES, CHECK_SCHEMAS, check_paths
 from sidecar.api.openapi.examples import named
 from sidecar.http.endpoint import Endpoint, Require, RequirePermission, RequireScope
+from sidecar.http.query import STRICT
 from sidecar.http.request import RawBody, Request, Response
 from sidecar.http.schemas import OAuthError, ProblemBody
 
@@ -128,7 +129,7 @@ _OPS_SERVER: Final[Schema] = {
 
 
 def statuses(row: Endpoint) -> list[int]:
-    """Return the statuses of a row, including those of its requirement, its body and the store."""
+    """Return the statuses of a row, including those of its requirement, its query, its body and the store."""
     found = {*row.statuses, 503}
     if row.guard is not Require.OPEN:
         found |= {400, 401, 403}  # two Authorization headers, unauthenticated, denied
@@ -136,6 +137,8 @@ def statuses(row: Endpoint) -> list[int]:
         found.add(429)
     if row.body is not None:
         found |= {400, 413}
+    if row.path.startswith(STRICT):
+        found.add(400)  # an unknown query parameter
     return sorted(found)
 
 
@@ -152,9 +155,7 @@ def _schemas(rows: Iterable[Endpoint]) -> tuple[dict[Any, Schema], dict[str, Sch
 
 
 def _asked(row: Endpoint) -> tuple[Any, ...]:
-    if row.request_schemas:
-        return row.request_schemas
-    return () if row.body in (None, RawBody) else (row.body,)
+    return row.request_schemas or (() if row.body in (None, RawBody) else (row.body,))
 
 
 def _operation(row: Endpoint, schemas: Mapping[Any, Schema]) -> Schema:
@@ -236,8 +237,7 @@ def _parameters(row: Endpoint) -> list[Schema]:
         for name in re.findall(r"\{(\w+)\}", row.path)
     ]
     if row.query is not None:
-        inlined = msgspec.json.schema(row.query)
-        shape = inlined["$defs"][row.query.__name__]
+        shape = msgspec.json.schema(row.query)["$defs"][row.query.__name__]
         found += [
             {"name": name, "in": "query", "required": name in shape["required"], "schema": schema}
             for name, schema in shape["properties"].items()

@@ -172,7 +172,7 @@ ANSWERS: Final[dict[str, Any]] = {
         "refresh_token": REFRESH,
         "token_type": "Bearer",
     },
-    "PasswordSet": {"user": _USER, "account": ACCOUNT},
+    "PasswordSetResponse": {"user": _USER, "account": ACCOUNT},
     "Permissions": {
         "role": "accountant",
         "role_title": "Accountant",
