@@ -90,6 +90,9 @@ def to_member(member: Member) -> schemas.Member:
         last_login_at=when(member.last_login_at),
         invite_expires_at=when(member.invite_expires_at),
         review=to_review(record.review),
+        email_verified=record.email_verified,
+        sessions=len(record.sessions),
+        inviter=member.inviter,
     )
 
 

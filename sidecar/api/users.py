@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from sidecar.api import invitations
+from sidecar.api import invitations, user_credentials
 from sidecar.api.serializers import revocation_headers, to_edited_user, to_member, to_role, to_seats
 from sidecar.domain.problems import Code, Problem
 from sidecar.domain.users import Status, UserRecord
@@ -189,4 +189,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         statuses=(204, 403, 404, 409),
     ),
     *invitations.ENDPOINTS,
+    *user_credentials.ENDPOINTS,
 )

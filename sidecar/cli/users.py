@@ -10,7 +10,7 @@ from sidecar.cli.output import CliError, answer_no, json_option, print_json, pri
 from sidecar.cli.reviews import review
 from sidecar.cli.store_session import OPERATOR, account_of, policy_of, run_with_store
 from sidecar.cli.user_options import account_option, on_user, refused
-from sidecar.domain.users import Account, Status, UserId, UserRecord
+from sidecar.domain.users import Account, UserId, UserRecord
 from sidecar.identity import invitations as inviting
 from sidecar.identity.password_reset import ResetLink
 from sidecar.identity.users import Edited, EditOutcome, RemovedUser, RemoveOutcome, UserEdit
@@ -149,11 +149,11 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
 
     async def job(operator: AdminContext, found: Account, uid: UserId) -> UserRecord | ResetLink | None:
         record = await operator.people.membership.find(found.id, uid)
-        if record is None or record.status is not Status.ACTIVE:
+        if record is None or not record.may_sign_in:
             return record
         # The link gives access to the account, so its creation is audited before the link is shown.
-        await operator.people.audit.note("user.reset_link", OPERATOR, target=uid)
-        return operator.people.password_reset.link(record, shown=True)
+        audited = await operator.people.users.reset_link(uid, OPERATOR, shown=True)
+        return operator.people.password_reset.link(audited, shown=True) if isinstance(audited, UserRecord) else record
 
     outcome = run_with_store(settings_from(flags), on_user(account, user, job))
     match outcome:
@@ -162,7 +162,8 @@ def reset_password(user: str, account: str | None, as_json: bool, **flags: str |
             say = print_json if as_json else print_pairs
             say(made)
         case UserRecord():
-            raise answer_no(f"{outcome.email} is {outcome.status.value} and has no password to reset")
+            state = "held for review" if outcome.review else outcome.status.value
+            raise answer_no(f"{outcome.email} is {state} and has no password to reset")
         case None:
             raise refused(NoUser(), user)
 

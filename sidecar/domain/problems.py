@@ -21,6 +21,8 @@ class Code(StrEnum):
     ALREADY_INVITED = "already_invited"
     NOT_INVITED = "not_invited"
     NOT_HELD = "not_held"
+    NOT_ACTIVE = "not_active"
+    USE_ME = "use_me"
     LAST_ADMIN = "last_admin"
     ROLE_ABOVE_YOURS = "role_above_yours"
     ACTOR_CHANGED = "actor_changed"
@@ -58,6 +60,8 @@ STATUSES: dict[Code, int] = {
     Code.ALREADY_INVITED: 409,
     Code.NOT_INVITED: 409,
     Code.NOT_HELD: 409,
+    Code.NOT_ACTIVE: 409,
+    Code.USE_ME: 409,
     Code.LAST_ADMIN: 409,
     Code.ROLE_ABOVE_YOURS: 403,
     Code.ACTOR_CHANGED: 409,

@@ -156,9 +156,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """User as shown in lists. Times are Unix seconds, or None if absent."""
+    """User as shown in lists. Times are Unix seconds, or None if absent.
+
+    ``inviter``: name or e-mail of the inviting user; None for an operator.
+    """
 
     record: UserRecord
     created_at: int
     last_login_at: int | None = None
     invite_expires_at: int | None = None
+    inviter: str | None = None

@@ -75,7 +75,10 @@ class Review(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """User in the list. ``invite_expires_at`` is set for an invited user, ``review`` for a held one."""
+    """User in the list. ``invite_expires_at`` is set for an invited user, ``review`` for a held one.
+
+    ``sessions``: number of live ones. ``inviter``: name or e-mail; null for an operator.
+    """
 
     id: str
     email: str
@@ -86,6 +89,9 @@ class Member(msgspec.Struct, frozen=True):
     last_login_at: When | None
     invite_expires_at: When | None
     review: Review | None
+    email_verified: bool
+    sessions: Count
+    inviter: str | None
 
 
 class Seats(msgspec.Struct, frozen=True):

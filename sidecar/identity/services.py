@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sidecar.identity.credential_admin import CredentialAdmin
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.invitations import InvitationService
 from sidecar.identity.login import Login
@@ -35,3 +36,4 @@ class IdentityServices:
     membership: UserAdmin
     profile: Profile
     inviting: InvitationService
+    credentials: CredentialAdmin

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sidecar.config.settings import Settings
 from sidecar.http.client_ip import limiter_address
+from sidecar.identity.credential_admin import CredentialAdmin
 from sidecar.identity.hash_limits import LoginLimits, MailSource, Unlimited
 from sidecar.identity.hashing import Hashing
 from sidecar.identity.invitations import InvitationService
@@ -179,6 +180,9 @@ def identity_services(  # noqa: PLR0913 (the parts, each from its own place)
             ttl=invite_ttl,
             outbox=outbox,
             limits=limits,
+        ),
+        credentials=CredentialAdmin(
+            users=users, sessions=sessions, accounts=accounts, reset=reset, outbox=outbox, limits=limits, fleet=fleet
         ),
     )
 

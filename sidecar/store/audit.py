@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sidecar.domain.users import AccountId, Actor
 from sidecar.store import keys
-from sidecar.store.audit_chain import AuditRow
+from sidecar.store.audit_chain import PEOPLE, AuditRow
 from sidecar.store.connection import Store
 from sidecar.store.integrity.feed_entries import fields_of
 
@@ -88,6 +88,7 @@ def row_of(entry_id: str, raw: Any) -> AuditRow:
         after=json.loads(fields["after"]) if fields["after"] else None,
         address=fields["addr"],
         request_id=fields["req"],
+        **{name: fields.get(name) for name in PEOPLE},
     )
 
 

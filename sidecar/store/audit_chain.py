@@ -31,7 +31,8 @@ VerifySignature = Callable[[str, bytes, bytes], bool]
 class AuditRow:
     """Audit row. ``at``: Unix milliseconds. ``actor``: a user, empty for an operator.
 
-    ``target``: a user, key or account.
+    ``target``: a user, key or account. Names and e-mails are those at the time of the change; None for an operator, a
+    key, an account, and in rows of earlier versions.
     """
 
     seq: int
@@ -43,6 +44,14 @@ class AuditRow:
     after: Mapping[str, Any] | None
     address: str
     request_id: str
+    actor_name: str | None = None
+    actor_email: str | None = None
+    target_name: str | None = None
+    target_email: str | None = None
+
+
+PEOPLE: Final = ("actor_name", "actor_email", "target_name", "target_email")
+"""Members of a row that rows of earlier versions lack. They are omitted without a value: older hashes stay valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,7 @@ def chained(log: AccountId, head: ChainHead, row: AuditRow) -> tuple[bytes, Chai
         "after": row.after,
         "address": row.address,
         "request_id": row.request_id,
+        **{name: value for name in PEOPLE if (value := getattr(row, name)) is not None},
     }
     after = ChainHead(row.seq, _digest(head.hash, _canonical(body)))
     return _line({**body, "previous": head.hash, "hash": after.hash}), after

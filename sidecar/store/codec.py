@@ -83,6 +83,7 @@ def member_of(account: AccountId, found: Mapping[str, Any]) -> Member:
         created_at=seconds(found["created"]),
         last_login_at=optional_seconds(found.get("seen")),
         invite_expires_at=optional_seconds(found.get("exp")),
+        inviter=found.get("inviter") or None,
     )
 
 

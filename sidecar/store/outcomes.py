@@ -62,6 +62,11 @@ class StillInvited:
 
 
 @dataclass(frozen=True, slots=True)
+class NotActive:
+    """Password reset of a user that is invited, suspended or held."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotHeld:
     """The user is not held for a review."""
 

@@ -12,6 +12,7 @@ from sidecar.store.outcomes import (
     Changed,
     LastAdmin,
     NoAccount,
+    NotActive,
     NotHeld,
     NoUser,
     Position,
@@ -197,14 +198,38 @@ class Users:
             case _:
                 return NoUser()
 
-    async def sign_out_everywhere(self, uid: UserId, actor: Actor) -> Changed | NoUser | ActorChanged:
+    async def sign_out_everywhere(
+        self, uid: UserId, actor: Actor, *, judged_role: str | None = None
+    ) -> Changed | NoUser | ActorChanged:
         """Raise the epoch and end all sessions."""
         if (account := account_of(uid)) is None:
             return NoUser()
-        reply = await run_write(self._store, "user_sign_out", account, actor, uid=uid)
+        reply = await run_write(self._store, "user_sign_out", account, actor, uid=uid, judged=judged_role)
         match reply["o"]:
             case "changed":
                 return Changed(record_of(account, reply["r"]), position_of(reply))
+            case "actor_changed":
+                return ActorChanged()
+            case _:
+                return NoUser()
+
+    async def reset_link(
+        self, uid: UserId, actor: Actor, *, shown: bool, judged_role: str | None = None
+    ) -> UserRecord | NotActive | NoUser | ActorChanged:
+        """Audit the creation of a reset link and return the record that binds it.
+
+        ``shown``: a person other than the mailbox's owner sees the link.
+        """
+        if (account := account_of(uid)) is None:
+            return NoUser()
+        reply = await run_write(
+            self._store, "user_reset_link", account, actor, uid=uid, shown=shown, judged=judged_role
+        )
+        match reply["o"]:
+            case "linked":
+                return record_of(account, reply["r"])
+            case "not_active":
+                return NotActive()
             case "actor_changed":
                 return ActorChanged()
             case _:

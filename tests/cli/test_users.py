@@ -147,6 +147,7 @@ def test_R12_reset_password_prints_a_link_for_an_active_user(at_store: Any) -> N
     rows = [json.loads(line) for line in at_store("audit", "export").out.splitlines()]
     noted = [row for row in rows if row.get("action") == "user.reset_link"]
     assert [(row["target"], row["actor"], row["address"]) for row in noted] == [(uid, "", "cli")] * 2
+    assert [(row["log"], row["after"]) for row in noted] == [(account_of(uid), {"shown": True})] * 2
     assert "rst_" not in json.dumps(rows)
 
 

@@ -241,6 +241,10 @@ class Scenarios:
         await self.town.signed_in(member)
         return Change(member.account, lambda: self.town.users.sign_out_everywhere(member.id, OPERATOR))
 
+    async def user_reset_link(self) -> Change:
+        actor, member = await self._member()
+        return Change("", lambda: self.town.users.reset_link(member.id, actor, shown=True))
+
     async def user_review(self) -> Change:
         """Review an administrator whose demotion was lost."""
         actor, member = await self._member("account-administrator")

@@ -53,6 +53,7 @@ BODIES: Final[dict[str, Any]] = {
     "PasswordGrant": {"grant_type": "password", "username": EMAIL, "password": CHOSEN},
     "PreviewBody": {"files": {"policy.csv": "p, accountant, billing, *, allow\n"}},
     "RefreshGrant": {"grant_type": "refresh_token", "refresh_token": REFRESH},
+    "ResetRequestBody": {"show": True},
     "ResetBody": {"token": "rst_5gbb5mgt5pow_4akm2cucdg6b_secret", "password": CHOSEN},
     "ResourceSearch": {"subject": _SUBJECT, "action": _ACTION, "resource": {"type": "section"}},
     "ShowBody": {"token": LINK_SECRET},
@@ -194,6 +195,10 @@ ANSWERS: Final[dict[str, Any]] = {
         "code": "not_found",
         "detail": "user not found",
     },
+    "ResetCreated": {
+        "mailed": False,
+        "reset": {"url": f"{URL}/console/reset#rst_5gbb5mgt5pow_4akm2cucdg6b_secret", "expires_at": LATER},
+    },
     "Roles": {
         "roles": [
             {
@@ -218,6 +223,9 @@ ANSWERS: Final[dict[str, Any]] = {
                 "last_login_at": None,
                 "invite_expires_at": None,
                 "review": None,
+                "email_verified": True,
+                "sessions": 1,
+                "inviter": "Ada",
             }
         ],
         "seats": _SEATS,

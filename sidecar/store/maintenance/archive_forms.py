@@ -127,6 +127,7 @@ STATUS: Final = ValueFormat("active or suspended", lambda text: text in {Status.
 ACTOR: Final = ValueFormat(
     "a user id, or empty for an operator", lambda text: text == "" or account_of(text) is not None
 )
+LABEL: Final = ValueFormat("the name or e-mail of an inviter, or empty", lambda text: is_line(text, MAX_EMAIL))
 TEXT: Final = ValueFormat(f"text of at most {MAX_TEXT} characters", lambda text: is_bounded(text, MAX_TEXT))
 SECRET: Final = ValueFormat(
     f"1 to {MAX_TEXT} printable ASCII characters",
@@ -168,6 +169,8 @@ USER: Final[Fields] = {
     "rv": COUNT,
     "tvt": INSTANT.optional(),
     "seen": INSTANT.optional(),
+    "by": ACTOR.optional(),
+    "byn": LABEL.optional(),
     "hold": HOLD.optional(),
 }
 INVITATION: Final[Fields] = {
@@ -178,6 +181,7 @@ INVITATION: Final[Fields] = {
     "th": SECRET,
     "ev": FLAG,
     "by": ACTOR,
+    "byn": LABEL.optional(),
     "exp": INSTANT,
     "created": INSTANT,
     "changed": INSTANT,
@@ -211,4 +215,8 @@ AUDIT_ROW: Final[Fields] = {
     "addr": TEXT,
     "req": TEXT,
     "t": INSTANT,
+    "actor_name": NAME.optional(),
+    "actor_email": EMAIL.optional(),
+    "target_name": NAME.optional(),
+    "target_email": EMAIL.optional(),
 }

@@ -9,7 +9,8 @@ local home = key('u:' .. A.uid)
 local name = A.name or was.name
 local n, seq = publish('user', A.uid, '1', nil, false, { role = was.role, status = 'active', password = true })
 redis.call('HSET', home, 'em', was.em, 'mb', was.mb or was.em, 'name', name, 'role', was.role, 'st', 'active', 'tv', '1', 'pwtv', '1',
-  'pw', A.pw, 'ev', A.mailed == '1' and was.ev or '0', 'created', was.created, 'changed', int(NOW), 'rv', seq)
+  'pw', A.pw, 'ev', A.mailed == '1' and was.ev or '0', 'created', was.created, 'changed', int(NOW), 'rv', seq,
+  'by', was.by or '', 'byn', was.byn or '')
 redis.call('SADD', key('members'), A.uid)
 settle_admin(A.uid, was.role, 'active')
 redis.call('ZREM', key('inv'), A.uid)

@@ -22,7 +22,7 @@ end
 local ends, home = int(NOW + A.ttl), key('i:' .. A.uid)
 local n = publish('user', A.uid, '0', home)
 redis.call('HSET', key('em'), was.em, A.uid)
-redis.call('HSET', home, 'th', A.digest, 'ev', A.mailed, 'by', A.by.uid, 'exp', ends, 'changed', int(NOW))
+redis.call('HSET', home, 'th', A.digest, 'ev', A.mailed, 'by', A.by.uid, 'byn', label(A.by.uid), 'exp', ends, 'changed', int(NOW))
 keep_invitation(A.uid, NOW + A.ttl)
 audit('invitation.resent', A.uid, { status = was.st, expires = was.exp }, { status = 'invited', expires = ends })
 local done = { o = 'invited', r = record(A.uid), n = n }

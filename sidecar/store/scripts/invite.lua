@@ -27,7 +27,7 @@ local ends, home = int(NOW + A.ttl), key('i:' .. A.uid)
 local n, seq = publish('user', A.uid, '0', nil, false, { role = A.role, status = 'invited' })
 redis.call('HSET', key('em'), A.email, A.uid)
 redis.call('HSET', home, 'em', A.email, 'mb', A.mailbox, 'name', A.name, 'role', A.role, 'th', A.digest, 'ev', A.mailed,
-  'by', A.by.uid, 'exp', ends, 'created', int(NOW), 'changed', int(NOW), 'rv', seq)
+  'by', A.by.uid, 'byn', label(A.by.uid), 'exp', ends, 'created', int(NOW), 'changed', int(NOW), 'rv', seq)
 keep_invitation(A.uid, NOW + A.ttl)
 audit('user.invited', A.uid, owner and { replaced = owner } or nil, { email = A.email, name = A.name, role = A.role, expires = ends })
 local done = { o = 'invited', r = record(A.uid), n = n }

@@ -324,13 +324,41 @@ local function already(fields)
   return answer(fields)
 end
 
+-- Return the name and the e-mail of a member or an invited user; nothing for another id.
+local function person(uid)
+  if string.sub(uid, 1, 4) ~= 'usr_' then return nil, nil end
+  local found = redis.call('HMGET', key('u:' .. uid), 'name', 'em')
+  if not found[2] then found = redis.call('HMGET', key('i:' .. uid), 'name', 'em') end
+  return found[1], found[2]
+end
+
+-- Return the name of a user, or the e-mail of a user without one; '' for another id.
+local function label(uid)
+  local name, email = person(uid)
+  return name and name ~= '' and name or email or ''
+end
+
+-- Add name and e-mail of a user to an audit row, as of the change. `last`: last state of a removed user.
+local function add_person(row, kind, uid, last)
+  local name, email = person(uid)
+  if not email and last then name, email = last.name, last.email end
+  if not email or email == '' then return end
+  for _, word in ipairs({ kind .. '_name', name or '', kind .. '_email', email }) do row[#row + 1] = word end
+end
+
 -- R32: write an audit row. Rows are numbered without gaps, by the account's counter; the number is the entry's id. A
 -- row contains no secret. `source` replaces the address of a change that no request made.
 local function audit(action, target, before, after, actor, source)
+  actor = actor or A.by.uid
+  local people = {}
+  add_person(people, 'actor', actor, actor == target and before or nil)
+  add_person(people, 'target', target, before)
   local seq = int(redis.call('HINCRBY', ACCT, 'rows', 1))
-  add_numbered({ 'XADD', key('log'), seq .. '-0', 'action', action, 'actor', actor or A.by.uid, 'target', target,
+  local row = { 'XADD', key('log'), seq .. '-0', 'action', action, 'actor', actor, 'target', target,
     'before', before and cjson.encode(before) or '', 'after', after and cjson.encode(after) or '',
-    'addr', source or A.by.addr, 'req', source and '' or A.by.req, 't', int(NOW) }, { 'HINCRBY', ACCT, 'rows', -1 })
+    'addr', source or A.by.addr, 'req', source and '' or A.by.req, 't', int(NOW) }
+  for _, word in ipairs(people) do row[#row + 1] = word end
+  add_numbered(row, { 'HINCRBY', ACCT, 'rows', -1 })
   redis.call('SADD', FEED .. ':open', key('log')) -- until an exporter has sealed it
 end
 
